@@ -1,0 +1,83 @@
+"""The commands. Each is a function in a file of this folder, and imports its room inside itself.
+
+``care-live --help`` must answer at once, so this file imports nothing but click: a command's file is
+loaded when that command is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from care_live import __version__
+from care_live.errors import CareLiveError
+
+_FILES = {
+    "live": ("run", "demo", "replay", "microscope"),
+    "offline": ("restore", "verify"),
+    "health": ("status", "doctor"),
+    "networks": ("simulate", "train", "evaluate", "calibrate", "export", "import"),
+    "watching": ("view", "web", "record", "keys"),
+}
+_SUMMARIES = {
+    "run": "Acquire, restore, publish and store, as a config file says.",
+    "demo": "The whole of care_live on a virtual microscope.",
+    "replay": "Restore a recorded data set as if it were being acquired.",
+    "restore": "Restore a file or a data set, offline, with the same code.",
+    "verify": "Check every checksum of a run against its journal.",
+    "status": "What a running daemon is doing.",
+    "doctor": "Check this machine and a config; say what to do.",
+    "simulate": "Write simulated training data.",
+    "train": "Train a network, or an ensemble, from a config.",
+    "evaluate": "Score a network: NRMSE, PSNR, SSIM per condition.",
+    "calibrate": "Measure and mend the coverage of a network's intervals.",
+    "export": "Turn a training run into one ONNX file with its model card.",
+    "import": "Bring in a CSBDeep, bioimage.io or plain ONNX network.",
+    "view": "Watch a running daemon in the terminal, or in napari.",
+    "web": "Watch a running daemon in the browser.",
+    "record": "Record what a daemon publishes, without gaps.",
+    "keys": "Make, allow and revoke keys for other machines.",
+}
+
+
+class _Commands(click.Group):
+    """A group that loads a command's file only when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for file, names in _FILES.items():
+            if cmd_name in names:
+                module = importlib.import_module(f"care_live.cli.{file}")
+                command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_SUMMARIES.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="care-live")
+def cli() -> None:
+    """Restore fluorescence microscopy volumes while they are being acquired."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; an error of ours is one line on stderr and its exit code."""
+    try:
+        cli.main(args=arguments, prog_name="care-live", standalone_mode=False)
+    except CareLiveError as error:
+        click.echo(f"care-live: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        click.echo(f"care-live: {error.format_message()}", err=True)
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)

@@ -1,0 +1,275 @@
+"""What a person may set: one frozen section a room, unknown keys refused, units in the names.
+
+Every default runs the virtual microscope with the shipped model. A room receives its own section, never
+the whole tree. What belongs to a network (halo, percentiles, axes) is in its model card, not here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from care_live.errors import ConfigError
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and a typo is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# -- source -----------------------------------------------------------------------------------------------------
+
+
+class Channel(Section):
+    """One channel of an acquisition."""
+
+    preset: str = "DAPI"
+    """Preset of the channel group, as in Micro-Manager's configuration."""
+    exposure_ms: float = Field(default=10.0, gt=0)
+
+
+class Position(Section):
+    """One stage position."""
+
+    name: str = Field(min_length=1)
+    x_um: float = 0.0
+    y_um: float = 0.0
+
+
+class AcquisitionConfig(Section):
+    """What to acquire: time points, positions, channels, z."""
+
+    time_points: int = Field(default=5, ge=1)
+    interval_s: float = Field(default=0.0, ge=0)
+    positions: tuple[Position, ...] = ()
+    """Empty: stay where the stage is."""
+    channel_group: str = "Channel"
+    channels: tuple[Channel, ...] = (Channel(),)
+    z_planes: int = Field(default=32, ge=1)
+    z_start_um: float = 0.0
+    z_step_um: float = Field(default=1.0, gt=0)
+    pixel_size_um: float = Field(default=0.5, gt=0)
+    hardware_sequence: bool = False
+    """Let the camera and the stage run a stack without the computer in between, where they can."""
+
+
+class VirtualConfig(Section):
+    """A real Micro-Manager core whose camera looks at a simulated specimen."""
+
+    kind: Literal["virtual"] = "virtual"
+    acquisition: AcquisitionConfig = AcquisitionConfig()
+    specimen: Literal["worm", "beads", "tubules", "granules"] = "worm"
+    shape_px: tuple[int, int] = (256, 256)
+    seed: int = 1
+    laser_power: float = Field(default=1.0, gt=0)
+    """Relative laser power: 1 is the low dose at which restoration is worth its while, 60 a bright reference."""
+    plane_rate_hz: float = Field(default=0.0, ge=0)
+    """Planes per second at most; 0: as fast as exposure and core allow."""
+    misbehave: Literal["no", "drop", "duplicate", "late", "stall", "raise", "resize", "saturate"] = "no"
+    misbehave_at_plane: int = Field(default=40, ge=0)
+    """Which exposure of the run goes wrong."""
+
+
+class MicroManagerConfig(Section):
+    """pycromanager drives Micro-Manager."""
+
+    kind: Literal["micromanager"] = "micromanager"
+    backend: Literal["python", "java"] = "python"
+    """*python*: pycromanager starts a core itself. *java*: Micro-Manager runs already, server on ``port``."""
+    acquisition: AcquisitionConfig = AcquisitionConfig()
+    app_path: str = ""
+    """Folder of the device adapters (python); empty: the simulated devices of mm-test-adapters."""
+    hardware_config: str = "MMConfig_demo.cfg"
+    """Micro-Manager's .cfg file; relative to ``app_path``."""
+    port: int = Field(default=4827, ge=1, le=65535)
+    circular_buffer_mib: int = Field(default=1024, ge=16)
+
+
+class PymmcorePlusConfig(Section):
+    """Run a useq sequence with pymmcore-plus."""
+
+    kind: Literal["pymmcore-plus"] = "pymmcore-plus"
+    sequence: Path
+    """useq MDASequence as YAML or JSON."""
+    hardware_config: str = "MMConfig_demo.cfg"
+
+
+class NDTiffConfig(Section):
+    """Follow the NDTiff data set that Micro-Manager is writing."""
+
+    kind: Literal["ndtiff"] = "ndtiff"
+    directory: Path
+    """The data set, or the folder in which the next one will appear."""
+    idle_s: float = Field(default=30.0, gt=0)
+    """No new image for so long: the run has ended."""
+
+
+class ReplayConfig(Section):
+    """Play a recorded data set as if it were being acquired."""
+
+    kind: Literal["replay"] = "replay"
+    path: Path
+    axes: str | None = None
+    """Needed for plain TIFF stacks: a subset of TPCZYX in that order, such as ``TZYX``."""
+    voxel_size_um: tuple[float, float, float] | None = None
+    """(z, y, x); taken from the file where it says."""
+    speed: Literal["recorded", "fastest"] | Annotated[float, Field(gt=0)] = "fastest"
+    """Planes per second, or the recorded times, or as fast as possible."""
+    loops: int = Field(default=1, ge=0)
+    """How often; 0 is for ever."""
+
+
+class RemoteConfig(Section):
+    """A tap on this or another machine sends the frames."""
+
+    kind: Literal["remote"] = "remote"
+    bind: str = "tcp://127.0.0.1:5790"
+    z_planes: int | None = Field(default=None, ge=1)
+    """Planes of each stack when the tap can't tell its plan."""
+    server_key_file: Path | None = None
+    """CURVE secret key; required unless the address is loopback."""
+    authorized_keys_file: Path | None = None
+
+
+SourceConfig: TypeAlias = Annotated[
+    VirtualConfig | MicroManagerConfig | PymmcorePlusConfig | NDTiffConfig | ReplayConfig | RemoteConfig,
+    Field(discriminator="kind"),
+]
+
+
+# -- assemble ---------------------------------------------------------------------------------------------------
+
+
+class AssembleConfig(Section):
+    deadline_s: float = Field(default=30.0, gt=0)
+    """A volume closes with what it has when no plane of it came for so long."""
+    memory_mib: int = Field(default=2048, ge=1)
+    """For open volumes and those that are not yet stored; a volume that does not fit is refused whole."""
+
+
+# -- restore ----------------------------------------------------------------------------------------------------
+
+
+class NormaliseConfig(Section):
+    mode: Literal["per-volume", "fixed", "locked-after-k", "ema"] = "locked-after-k"
+    """*per-volume* flickers in a time-lapse; the other modes are causal and don't."""
+    low_counts: float | None = None
+    """For *fixed*: camera counts that become 0."""
+    high_counts: float | None = None
+    """For *fixed*: camera counts that become 1."""
+    lock_after_volumes: int = Field(default=3, ge=1)
+    ema_weight: float = Field(default=0.1, gt=0, le=1)
+    noise_floor_counts: float = Field(default=8.0, ge=0)
+    """A smaller range than this between the percentiles is an empty volume: the previous range is kept."""
+
+
+class RestoreConfig(Section):
+    model: Path | None = None
+    """ONNX file; none is the shipped worm model."""
+    policy: Literal["latest", "every-nth", "defer"] = "latest"
+    """When restoration lags: newest volume first and the older ones later, every n-th, or all later."""
+    nth: int = Field(default=2, ge=1)
+    tile_px: tuple[int, int, int] | None = None
+    """What the network reads at once, (z, y, x), halo included; none: the whole field while memory lasts."""
+    provider: Literal["auto", "cuda", "tensorrt", "cpu", "openvino"] = "auto"
+    threads: int = Field(default=0, ge=0)
+    """Inference threads on the CPU; 0: as many as cores."""
+    normalise: NormaliseConfig = NormaliseConfig()
+    streaming: Literal["auto", "on", "off"] = "auto"
+    """Run the network plane by plane while the stack is still being recorded."""
+    fast_mode: bool = False
+    """Reduced precision (bf16, fp16), flagged in every message."""
+    hang_s: float = Field(default=60.0, gt=0)
+    """A volume that takes longer than this (and 5 times the usual time) means that inference hangs."""
+
+
+# -- store ------------------------------------------------------------------------------------------------------
+
+
+class StoreConfig(Section):
+    directory: Path = Path("runs")
+    """Runs are written to ``directory/RUN_ID``."""
+    restored_mantissa_bits: int = Field(default=10, ge=4, le=23)
+    """Restored float32 keeps so many mantissa bits; raw is always lossless."""
+    keep_free_mib: int = Field(default=512, ge=0)
+    """Below this, restored volumes are shed first; below half of it the run stops."""
+
+
+# -- publish ----------------------------------------------------------------------------------------------------
+
+
+class PublishConfig(Section):
+    bind: str = "tcp://127.0.0.1:5791"
+    """PUB: every restored volume, at most once."""
+    bind_pull: str = "tcp://127.0.0.1:5792"
+    """ROUTER: newest after N for viewers, replay by sequence for recorders."""
+    raw: bool = True
+    """Send the raw volume beside the restored one."""
+    replay_mib: int = Field(default=512, ge=0)
+    """Memory for volumes that a recorder may still ask for; older ones come from the store."""
+    server_key_file: Path | None = None
+    """CURVE secret key; required unless the addresses are loopback."""
+    authorized_keys_file: Path | None = None
+
+
+# -- daemon and viewer ------------------------------------------------------------------------------------------
+
+
+class DaemonConfig(Section):
+    status_bind: str = "127.0.0.1:5793"
+    """HTTP: /livez, /readyz, /status, /metrics."""
+    drain_s: float = Field(default=60.0, gt=0)
+    """How long the first Ctrl-C waits for volumes on their way."""
+    stalled_after_s: float = Field(default=5.0, gt=0)
+    """No frame for so long (and 5 exposures, and the planned interval) is a stalled camera."""
+
+
+class WebConfig(Section):
+    bind: str = "127.0.0.1:5794"
+    open_browser: bool = False
+
+
+class Config(Section):
+    """The whole file."""
+
+    source: SourceConfig = VirtualConfig()
+    assemble: AssembleConfig = AssembleConfig()
+    restore: RestoreConfig = RestoreConfig()
+    store: StoreConfig = StoreConfig()
+    publish: PublishConfig = PublishConfig()
+    daemon: DaemonConfig = DaemonConfig()
+    web: WebConfig = WebConfig()
+    run_id: str | None = Field(default=None, pattern=r"^[0-9A-Za-z_-]{1,64}$")
+    """Name of the run; none: made from the date and time. An existing one is resumed."""
+
+
+def load(path: Path) -> Config:
+    """Read and check a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, no TOML, or has an unknown key or a value out of range; says which.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {describe(error)}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """Return all complaints of pydantic as one line: key, what came, what is wrong."""
+    return "; ".join(
+        f"{'.'.join(str(step) for step in complaint['loc'])} = {complaint['input']!r}: {complaint['msg']}"
+        for complaint in error.errors()
+    )

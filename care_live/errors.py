@@ -1,0 +1,66 @@
+"""What can go wrong, and what to do next; the type says which.
+
+::
+
+    CareLiveError               one line: what came, what was wanted, what to do
+    ├── ConfigError             a setting, a file name or a command line: fix it, exit 2
+    ├── SourceError             the microscope, a link or a recorded data set: the run cannot go on
+    ├── FrameError              one plane is wrong: drop it, count it, go on
+    ├── ModelError              a network or its card: refuse to start with it
+    ├── RestoreError            inference failed for a volume: raw is safe, restore it later
+    │   └── OutOfMemoryError    shrink the tiles and try again
+    ├── ProtocolError           bytes on the wire: drop the message, count it, go on
+    ├── StoreError              disk: stop, or shed restored volumes first
+    ├── TrainingError           training data or a training run: fix the named file
+    └── StageError              a stage of the daemon failed or missed a deadline: drain and stop
+"""
+
+from __future__ import annotations
+
+
+class CareLiveError(Exception):
+    """Base of every error that care_live raises on purpose; printed as one line."""
+
+    exit_code = 1
+
+
+class ConfigError(CareLiveError):
+    """A setting, a path or a command line that cannot be used as given."""
+
+    exit_code = 2
+
+
+class SourceError(CareLiveError):
+    """Frames cannot be had: no microscope, a lost link, an unreadable data set."""
+
+
+class FrameError(CareLiveError):
+    """One plane that cannot be placed; it is dropped and counted."""
+
+
+class ModelError(CareLiveError):
+    """A network or a model card that must not run."""
+
+
+class RestoreError(CareLiveError):
+    """Inference failed for one volume; its raw planes are safe."""
+
+
+class OutOfMemoryError(RestoreError):
+    """Host or device memory ran out during inference; smaller tiles may fit."""
+
+
+class ProtocolError(CareLiveError):
+    """A message that breaks protocol cl1; it is dropped and counted."""
+
+
+class StoreError(CareLiveError):
+    """The run directory cannot be written, read or trusted."""
+
+
+class TrainingError(CareLiveError):
+    """Training data or a training run that cannot be used; names the file."""
+
+
+class StageError(CareLiveError):
+    """A stage of the daemon failed or missed its deadline."""

@@ -1,0 +1,289 @@
+"""The records that flow: Frame → Volume → Restored, and the events around them.
+
+Everything here is frozen and every array read-only, so that stages may share them between threads and
+send them without a copy. Indices are ``t, p, c, z`` (time point, stage position, channel, plane) and count
+from 0; names of positions and channels live in the `Plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts: TypeAlias = NDArray[np.uint16] | NDArray[np.uint8]
+"""Camera counts as they were recorded."""
+
+State: TypeAlias = Literal["provisional", "confirmed", "suspect"]
+"""*provisional* until the hardware sequence that delivered the planes has ended, then *confirmed*, or
+*suspect* when that sequence lost or doubled a frame: engines label every later frame by counting, so its
+planes may be shifted."""
+
+Closed: TypeAlias = Literal["complete", "deadline", "run-end"]
+"""Why no more planes are taken for a volume."""
+
+Flag: TypeAlias = Literal["missing_plane", "saturated", "nan_fixed", "late", "degraded", "fast_mode", "empty"]
+"""What a watcher must know before trusting a volume.
+
+*missing_plane*: planes were filled with the nearest one · *saturated*: some raw pixels are at the camera's
+maximum · *nan_fixed*: the network gave NaN or infinity there; published as 0 with infinite scale ·
+*late*: restored from the store, not live · *degraded*: tiles had to shrink · *fast_mode*: reduced precision,
+asked for · *empty*: the intensity range was below the noise floor, so the previous one was kept."""
+
+LIMITS = "not for intensity quantification"
+"""Said with every restored volume, on the wire, in the store and on the screen (Weigert et al. 2018)."""
+
+
+class VolumeKey(NamedTuple):
+    """Which volume of a run: time point, stage position, channel."""
+
+    t: int
+    p: int = 0
+    c: int = 0
+
+
+class PlaneIndex(NamedTuple):
+    """Where a frame belongs in a run: time point, stage position, channel, plane."""
+
+    t: int = 0
+    p: int = 0
+    c: int = 0
+    z: int = 0
+
+    @property
+    def volume(self) -> VolumeKey:
+        return VolumeKey(self.t, self.p, self.c)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the acquisition will deliver, taken from its events and never from start, end and step."""
+
+    stacks: Mapping[VolumeKey, tuple[int, ...]]
+    """The z indices that each volume will get, sorted. Empty: nothing is known before the planes come."""
+    shape_px: tuple[int, int]
+    """(y, x) of one plane."""
+    dtype: str = "uint16"
+    """numpy name of the camera counts' type, uint8 or uint16."""
+    voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """(z, y, x), micrometres."""
+    channels: tuple[str, ...] = ("default",)
+    positions: tuple[str, ...] = ("default",)
+    interval_s: float = 0.0
+    """Planned time between time points; 0 is as fast as possible."""
+    endless: bool = False
+    """Every time point is like time point 0 and nobody knows how many will come (a loop, a GUI's run)."""
+
+    def planes_of(self, key: VolumeKey) -> tuple[int, ...] | None:
+        """Return the z indices planned for a volume, or None when the plan does not know that volume."""
+        return self.stacks.get(VolumeKey(0, key.p, key.c) if self.endless else key)
+
+    @property
+    def n_planes(self) -> int:
+        """Planes in the whole plan (of one time point when endless)."""
+        return sum(len(planes) for planes in self.stacks.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The first event of every source."""
+
+    run_id: str
+    """1-64 characters of ``0-9 A-Z a-z _ -``."""
+    plan: Plan
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able description from the source: microscope, objective, its own metadata."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One exposure and where it belongs."""
+
+    run_id: str
+    arrival: int
+    """Counts from 0 over the run, in the order in which the source handed frames over."""
+    index: PlaneIndex
+    pixels: Counts
+    """(y, x), read-only."""
+    host_time_ns: int
+    """Monotonic clock of the machine that received the frame from the camera."""
+    core_time_us: int | None = None
+    """When Micro-Manager's core received it, microseconds since the epoch, or None."""
+    exposure_ms: float | None = None
+    sequence_id: int | None = None
+    """Number of the hardware sequence that delivered it; None: snapped, so its index is certain."""
+    camera_count: int | None = None
+    """The camera's own frame counter, where it has one: a jump inside a sequence betrays a lost frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceEnded:
+    """A hardware sequence is over; only now are its frames' indices known to be right or not."""
+
+    sequence_id: int
+    n_expected: int
+    n_received: int
+    problem: str | None = None
+    """What the engine or the camera's counter said, or None when all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """The last event of every source."""
+
+    reason: Literal["finished", "aborted", "failed", "stalled"]
+    detail: str = ""
+    n_delivered: int = 0
+    """Frames that the source handed over."""
+    n_refused: int = 0
+    """Frames that the tap refused because its memory was full: skipped by us, not lost by the camera."""
+
+
+SourceEvent: TypeAlias = RunStarted | Frame | SequenceEnded | RunEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """How complete a volume is."""
+
+    expected: tuple[int, ...]
+    """Planned z indices; what came, when nothing was planned."""
+    received: tuple[int, ...]
+    n_duplicates: int = 0
+    n_out_of_order: int = 0
+    worst_gap_ms: float = 0.0
+    """Longest time between two neighbouring frames of this volume."""
+    sequence_ids: tuple[int, ...] = ()
+    """Hardware sequences that delivered its planes; empty: all snapped."""
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        return tuple(sorted(set(self.expected) - set(self.received)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """A complete (z, y, x) of one channel, position and time point; missing planes are zero."""
+
+    run_id: str
+    key: VolumeKey
+    pixels: Counts
+    """(z, y, x), read-only. Plane i is z index ``integrity.expected[i]``."""
+    voxel_size_um: tuple[float, float, float]
+    integrity: Integrity
+    closed: Closed
+    state: State
+    first_plane_ns: int
+    """Host monotonic time of its first plane."""
+    last_plane_ns: int
+    """Host monotonic time of its last plane: the age of what a watcher sees counts from here."""
+    acquired_us: int
+    """Wall clock of the last plane, microseconds since the epoch."""
+    exposure_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeOpened:
+    """The first plane of a volume came and memory was found for all of it."""
+
+    key: VolumeKey
+    planes: tuple[int, ...]
+    """Planned z indices."""
+    shape_px: tuple[int, int]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanePlaced:
+    """One plane of an open volume is in place."""
+
+    key: VolumeKey
+    plane: int
+    """Index along the volume's first axis."""
+    pixels: Counts
+    """(y, x), read-only view into the volume."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRefused:
+    """No memory for a volume at its first plane: all its planes are skipped, by us, and counted."""
+
+    key: VolumeKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDropped:
+    """A plane that has no place: wrong shape or type, duplicate, late, unplanned."""
+
+    index: PlaneIndex
+    reason: Literal["duplicate", "late", "unplanned", "wrong-shape", "wrong-dtype", "wrong-run", "refused-volume"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """A closed volume turned from provisional to confirmed or suspect."""
+
+    key: VolumeKey
+    state: State
+    detail: str = ""
+
+
+AssemblyEvent: TypeAlias = VolumeOpened | PlanePlaced | Volume | VolumeRefused | FrameDropped | StateChanged
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which network made a volume."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restored:
+    """What the network says about one volume, in camera counts."""
+
+    volume: Volume
+    mean: NDArray[np.float32]
+    """(z, y, x), read-only; z may differ from the raw volume's (isotropic, projection)."""
+    laplace_scale: NDArray[np.float32] | None
+    """Laplace scale b > 0 per voxel, camera counts; None when the network gives none."""
+    disagreement: NDArray[np.float32] | None
+    """Ensemble disagreement D in [0, 1] per voxel; None for a single network."""
+    voxel_size_um: tuple[float, float, float]
+    """Of the restored arrays, (z, y, x)."""
+    low: float
+    """Camera counts that became 0 before the network."""
+    high: float
+    """Camera counts that became 1."""
+    model: ModelIdentity
+    flags: frozenset[Flag] = frozenset()
+    infer_s: float = 0.0
+    """Seconds from the volume's arrival in the inference process to its result."""
+    c_out: int = 0
+    """Output channel; equals the input channel's index unless the network mixes channels."""
+
+    @property
+    def key(self) -> VolumeKey:
+        return VolumeKey(self.volume.key.t, self.volume.key.p, self.c_out)
+
+
+@dataclass(frozen=True, slots=True)
+class NotRestored:
+    """Why a volume has no restored one: skipped by policy, or failed; never *did not come*."""
+
+    key: VolumeKey
+    reason: Literal["skipped", "failed"]
+    detail: str
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the same memory with writing forbidden."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,41 @@
+"""What every test shares: the data folder, and the law that no thread outlives its test."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("CARE_LIVE_DATA", _ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data sets; tests that need one skip by name where it is absent."""
+    return DATA
+
+
+def need_data(name: str) -> Path:
+    """Return a data set's path, or skip the test by its name (fail where CARE_LIVE_REQUIRE_DATA is set)."""
+    path = DATA / name
+    if not path.exists():
+        if os.environ.get("CARE_LIVE_REQUIRE_DATA"):
+            pytest.fail(f"data set {name} is required but {path} does not exist")
+        pytest.skip(f"data set {name} is not on this machine ({path}); set CARE_LIVE_DATA")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left_behind() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 2.0
+    while extra := [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]:
+        if time.monotonic() > deadline:
+            pytest.fail(f"threads left behind: {[thread.name for thread in extra]}")
+        time.sleep(0.01)
