@@ -1,0 +1,94 @@
+"""The model card: all that belongs to a network travels inside its ONNX file, never in a config.
+
+The graph's contract: input ``raw`` (n, c, [z,] y, x), uint16 or float32 camera counts; inputs ``low`` and
+``high`` (c,) float32, the counts that become 0 and 1; outputs ``mean`` and, as `heads` says,
+``laplace_scale`` and ``disagreement``, each (n, c_out, [z,] y, x) float32. Normalisation and its undoing
+are inside: mean and laplace_scale are camera counts, unless `output` says otherwise. Spatial axes are
+dynamic. A foreign network has no such inputs; `normalisation` then says what to do around it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from care_live.config import Section
+from care_live.images import LIMITS
+
+METADATA_KEY = "care_live_card"
+"""Where the card lies, as JSON, in the ONNX file's metadata."""
+
+Task = Literal["denoise", "isotropic", "deconvolve", "upsample", "project"]
+Head = Literal["mean", "laplace_scale", "disagreement"]
+
+
+class Calibration(Section):
+    """Observed coverage of the network's central intervals, and how to mend it.
+
+    At nominal level ``levels[i]`` the interval ``mean ± (−b·log(1−q))`` must be widened by ``factors[i]`` for
+    the observed fraction to match; between levels the factor is interpolated, and widths stay monotone in q.
+    """
+
+    levels: tuple[float, ...]
+    factors: tuple[float, ...]
+    observed_before: tuple[float, ...] = ()
+    observed_after: tuple[float, ...] = ()
+    """On volumes that were not used to fit the factors."""
+
+
+class TrainingDomain(Section):
+    """For which data the network was made; outside of it nobody knows."""
+
+    specimen: str = ""
+    exposure_ms: tuple[float, float] | None = None
+    intensity_counts: tuple[float, float] | None = None
+    """Range of the normalisation's low and high seen in training."""
+    signal_electrons: tuple[float, float] | None = None
+    """Peak photo-electrons of the inputs."""
+    data_sha256: tuple[str, ...] = ()
+    n_updates: int = 0
+    commit: str = ""
+    recipe: str = ""
+    """Name of the config that reproduces it."""
+
+
+class ModelCard(Section):
+    """What a restorer, a store and a watcher must know of a network."""
+
+    card: Literal["care-live-1"] = "care-live-1"
+    name: str = Field(pattern=r"^[0-9A-Za-z_.-]{1,64}$")
+    task: Task = "denoise"
+    axes: Literal["YX", "ZYX"] = "ZYX"
+    """What the network reads at once."""
+    channels_in: tuple[str, ...] = ("any",)
+    channels_out: tuple[str, ...] = ("any",)
+    divisor: tuple[int, ...]
+    """Input sizes must be multiples of this, one per axis of `axes`."""
+    halo_px: tuple[int, ...]
+    """Measured reach of the network for tiles aligned to the divisor, one per axis of `axes`."""
+    heads: tuple[Head, ...] = ("mean",)
+    members: int = Field(default=1, ge=1)
+    """Networks merged into this graph."""
+    normalisation: Literal["in-graph", "percentile", "zero-mean-unit-variance", "none"] = "in-graph"
+    """*in-graph*: the graph takes low and high. The others: done around a foreign graph."""
+    low_percentile: float = Field(default=2.0, ge=0, lt=100)
+    high_percentile: float = Field(default=99.8, gt=0, le=100)
+    output: Literal["counts", "normalised"] = "counts"
+    """*normalised*: what the network gives is not in camera counts (in ≠ out channels, foreign networks)."""
+    boundary: Literal["zero", "reflect"] = "zero"
+    """How a field that is no multiple of the divisor is padded: reflect matches CSBDeep."""
+    combine: Literal["mixture", "geometric-mean"] = "mixture"
+    """Isotropic networks: how the two views become one distribution; geometric-mean matches CSBDeep."""
+    factor: float = Field(default=1.0, gt=0)
+    """Isotropic and upsample: how many restored planes a raw plane becomes."""
+    voxel_size_um: tuple[float, float, float] | None = None
+    network: str = ""
+    """Architecture in words: depth, filters, kernel, pooling, decoder, batch norm folded or none."""
+    training: TrainingDomain = TrainingDomain()
+    calibration: Calibration | None = None
+    fast_mode_deviation: float | None = None
+    """Measured rms deviation of reduced precision, in units of the predicted Laplace scale."""
+    author: str = ""
+    licence: str = ""
+    limits: str = LIMITS
