@@ -1,0 +1,104 @@
+"""Cut a volume into tiles so that what the network says is exactly what it says of the whole.
+
+A tile is read with a halo, the reach of the network, and only its interior is kept. All tiles have one
+shape, because an inference session is fastest at one shape: tiles at the far edge are shifted inward.
+Tiles start at multiples of the divisor, because a pooling layer sees a shifted grid otherwise.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from care_live.errors import ConfigError, ModelError
+
+Slices = tuple[slice, ...]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One piece of work: read, run the network, keep the interior, write it.
+
+    ``out[tile.write] = network(volume[tile.read])[tile.keep]`` for all tiles writes every voxel once.
+    """
+
+    read: Slices
+    """Of the volume: what the network sees, halo included."""
+    keep: Slices
+    """Of what the network gives: the interior."""
+    write: Slices
+    """Of the result: where the interior goes."""
+
+
+def padded(shape: Sequence[int], divisor: Sequence[int]) -> Shape:
+    """Return the smallest multiples of the divisor that hold a field."""
+    return tuple(-(-n // d) * d for n, d in zip(shape, divisor, strict=True))
+
+
+def tiles(shape: Sequence[int], tile_px: Sequence[int], halo_px: Sequence[int], divisor: Sequence[int]) -> list[Tile]:
+    """Cut a field into the fewest equal tiles that are no larger than asked.
+
+    Parameters
+    ----------
+    shape : size of the field, pixels per axis, multiples of `divisor`
+    tile_px : largest tile, halo included
+    halo_px : what a tile reads beyond what it keeps, on each side that is not the field's edge
+    divisor : tiles start and end at multiples of this
+
+    Raises
+    ------
+    ConfigError
+        A tile is so small that its halo leaves nothing to keep.
+    """
+    per_axis = [_cuts(*axis) for axis in zip(shape, tile_px, halo_px, divisor, strict=True)]
+    return [Tile(*(tuple(part) for part in zip(*cuts, strict=True))) for cuts in itertools.product(*per_axis)]
+
+
+def tile_shape(shape: Sequence[int], tile_px: Sequence[int], halo_px: Sequence[int], divisor: Sequence[int]) -> Shape:
+    """Return the one shape that all tiles of `tiles` have."""
+    return tuple(_fit(*axis)[0] for axis in zip(shape, tile_px, halo_px, divisor, strict=True))
+
+
+def refuse_small_halo(halo_px: Sequence[int], reach_px: Sequence[int]) -> None:
+    """Raise a ModelError when tiles with this halo would differ from the whole field."""
+    if any(halo < reach for halo, reach in zip(halo_px, reach_px, strict=True)):
+        raise ModelError(
+            f"the model card states a halo of {tuple(halo_px)} px but the network reaches {tuple(reach_px)} px: "
+            "tiles would differ from the whole field; correct halo_px in the card"
+        )
+
+
+def _fit(n: int, tile: int, halo: int, divisor: int) -> tuple[int, int]:
+    """Return the size and the number of tiles along one axis: the fewest, and then the smallest."""
+    if n % divisor:
+        raise ConfigError(f"a field of {n} px is no multiple of the network's divisor {divisor}: pad it first")
+    if tile >= n:
+        return n, 1
+    step = (tile // divisor * divisor - 2 * halo) // divisor * divisor
+    if step < divisor:
+        raise ConfigError(
+            f"a tile of {tile} px leaves no interior between two halos of {halo} px: "
+            f"set tile_px to at least {_ceil(2 * halo + divisor, divisor)} on this axis"
+        )
+    count = max(2, -(-(n - 2 * halo) // step))
+    size = _ceil(-(-(n - 2 * halo) // count), divisor) + _ceil(2 * halo, divisor)
+    return min(size, tile // divisor * divisor, n), count
+
+
+def _cuts(n: int, tile: int, halo: int, divisor: int) -> list[tuple[slice, slice, slice]]:
+    """Return read, keep and write of each tile along one axis."""
+    size, count = _fit(n, tile, halo, divisor)
+    step = (size - 2 * halo) // divisor * divisor
+    starts = [min(i * step, n - size) for i in range(count)]
+    inner = [start + halo for start in starts[1:]]
+    edges = list(itertools.pairwise([0, *inner, n]))
+    return [
+        (slice(start, start + size), slice(first - start, last - start), slice(first, last))
+        for start, (first, last) in zip(starts, edges, strict=True)
+    ]
+
+
+def _ceil(n: int, divisor: int) -> int:
+    return -(-n // divisor) * divisor
