@@ -1,0 +1,102 @@
+"""A network as a file: its card, its identity, and the one that ships with the package."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from care_live.config import describe
+from care_live.errors import ModelError
+from care_live.images import ModelIdentity
+from care_live.imports import need
+from care_live.model.card import METADATA_KEY, ModelCard
+
+LARGEST_BYTES = 2**31 - 1
+"""An ONNX file is one protobuf message, which cannot be larger."""
+
+
+def shipped() -> Path:
+    """Return the network that comes with the package, trained on simulated worms.
+
+    Raises
+    ------
+    ModelError
+        This installation has none.
+    """
+    path = Path(__file__).parent / "networks" / "worm3d.onnx"
+    if not path.is_file():
+        raise ModelError(f"this installation has no shipped network at {path}: name one with --model or restore.model")
+    return path
+
+
+def identity(path: Path) -> ModelIdentity:
+    """Return the card's name and the SHA-256 of the file."""
+    return ModelIdentity(read_card(path).name, hashlib.sha256(_read(path)).hexdigest())
+
+
+def read_card(path: Path) -> ModelCard:
+    """Return the model card inside an ONNX file, or the one in ``NAME.card.json`` beside a foreign file.
+
+    Raises
+    ------
+    ModelError
+        No readable ONNX file, no card, or a card that breaks its schema.
+    """
+    beside = path.with_suffix(".card.json")
+    properties = {entry.key: entry.value for entry in load(path).metadata_props}
+    if METADATA_KEY in properties:
+        return _parse(properties[METADATA_KEY], path)
+    if beside.is_file():
+        return _parse(beside.read_text(encoding="utf-8"), beside)
+    raise ModelError(f"{path} carries no model card: run 'care-live import' on it, or put one beside it as {beside}")
+
+
+def write_card(path: Path, card: ModelCard) -> None:
+    """Put a card into an ONNX file, in place of the one that it may have; the file is replaced whole."""
+    network = load(path)
+    kept = [entry for entry in network.metadata_props if entry.key != METADATA_KEY]
+    del network.metadata_props[:]
+    network.metadata_props.extend(kept)
+    network.metadata_props.add(key=METADATA_KEY, value=card.model_dump_json())
+    replacement = path.with_name(f".{path.name}.{os.getpid()}")
+    replacement.write_bytes(network.SerializeToString())
+    replacement.replace(path)
+
+
+def load(path: Path) -> Any:
+    """Parse an ONNX file without following it to any other file.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, too large, or no ONNX.
+    """
+    onnx = need("onnx", extra="cpu")
+    content = _read(path)
+    try:
+        network = onnx.load_model_from_string(content)
+    except Exception as error:
+        raise ModelError(f"{path} is no ONNX file: {error}") from error
+    if not network.graph.node:
+        raise ModelError(f"{path} is no ONNX network: it has no layers")
+    return network
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise ModelError(f"{path} has {path.stat().st_size} bytes: an ONNX file has at most {LARGEST_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the network {path}: {error.strerror or error}") from error
+
+
+def _parse(text: str, origin: Path) -> ModelCard:
+    try:
+        return ModelCard.model_validate_json(text)
+    except ValidationError as error:
+        raise ModelError(f"the model card in {origin} breaks its schema: {describe(error)}") from error
