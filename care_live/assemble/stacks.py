@@ -1,0 +1,161 @@
+"""A volume whose planes are still coming: its memory, its book-keeping, and how it closes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from care_live.images import Closed, Counts, Frame, Integrity, Plan, State, Volume, VolumeKey, read_only
+
+
+class Planes(Protocol):
+    """Where the pixels of one open volume lie."""
+
+    nbytes: int
+
+    def put(self, z: int, pixels: Counts) -> tuple[int, Counts] | None:
+        """Copy a plane to its place; return its row and a read-only view, or None while rows are unknown."""
+
+    def whole(self) -> Counts:
+        """Return all planes, (z, y, x), read-only."""
+
+
+class PlannedPlanes:
+    """Memory for every planned plane, found at the first one; planes that never come stay zero."""
+
+    def __init__(self, planned: Sequence[int], plan: Plan) -> None:
+        self._row = {z: row for row, z in enumerate(planned)}
+        self._pixels: Counts = np.zeros((len(planned), *plan.shape_px), dtype=plan.dtype)
+        self.nbytes = self._pixels.nbytes
+
+    def put(self, z: int, pixels: Counts) -> tuple[int, Counts]:
+        row = self._row[z]
+        self._pixels[row] = pixels
+        return row, read_only(self._pixels[row])
+
+    def whole(self) -> Counts:
+        return read_only(self._pixels)
+
+
+class UnplannedPlanes:
+    """Planes of a volume of unknown depth: nobody can say which row is whose until it closes."""
+
+    def __init__(self) -> None:
+        self._planes: dict[int, Counts] = {}
+        self.nbytes = 0
+
+    def put(self, z: int, pixels: Counts) -> None:
+        self._planes[z] = pixels.copy()
+        self.nbytes += pixels.nbytes
+
+    def whole(self) -> Counts:
+        return read_only(np.stack([self._planes[z] for z in sorted(self._planes)]))
+
+
+@dataclass(slots=True)
+class Stack:
+    """The planes of one volume so far. Owned by the assembler's thread."""
+
+    key: VolumeKey
+    planned: tuple[int, ...] | None
+    """None: the plan does not say."""
+    planes: Planes | None
+    """None: the volume was refused, and only counts what it skips."""
+    touched_ns: int
+    """The assembler's clock when a plane last came."""
+    received: set[int] = field(default_factory=set)
+    sequence_ids: set[int] = field(default_factory=set)
+    highest_z: int = -1
+    n_duplicates: int = 0
+    n_out_of_order: int = 0
+    worst_gap_ns: int = 0
+    first_ns: int | None = None
+    last_ns: int = 0
+    acquired_us: int = 0
+    exposure_ms: float | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.planned is not None and len(self.received) == len(self.planned)
+
+    @property
+    def missing(self) -> frozenset[int]:
+        return frozenset(self.planned or ()) - self.received
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.planes is None else self.planes.nbytes
+
+    def note(self, frame: Frame, acquired_us: int) -> None:
+        """Write down when and how a plane came; its pixels are `Planes.put`'s."""
+        self.n_out_of_order += frame.index.z < self.highest_z
+        self.highest_z = max(self.highest_z, frame.index.z)
+        self.received.add(frame.index.z)
+        if frame.sequence_id is not None:
+            self.sequence_ids.add(frame.sequence_id)
+        if self.first_ns is None:
+            self.first_ns = self.last_ns = frame.host_time_ns
+        self.worst_gap_ns = max(self.worst_gap_ns, frame.host_time_ns - self.last_ns)
+        self.last_ns = max(self.last_ns, frame.host_time_ns)
+        self.acquired_us = max(self.acquired_us, acquired_us)
+        self.exposure_ms = frame.exposure_ms
+
+    def integrity(self) -> Integrity:
+        received = tuple(sorted(self.received))
+        return Integrity(
+            expected=received if self.planned is None else self.planned,
+            received=received,
+            n_duplicates=self.n_duplicates,
+            n_out_of_order=self.n_out_of_order,
+            worst_gap_ms=self.worst_gap_ns / 1e6,
+            sequence_ids=tuple(sorted(self.sequence_ids)),
+        )
+
+    def close(self, run_id: str, plan: Plan, *, closed: Closed, state: State) -> Volume:
+        """Return the finished volume; this stack must not be used afterwards."""
+        assert self.planes is not None and self.first_ns is not None
+        return Volume(
+            run_id=run_id,
+            key=self.key,
+            pixels=self.planes.whole(),
+            voxel_size_um=plan.voxel_size_um,
+            integrity=self.integrity(),
+            closed=closed,
+            state=state,
+            first_plane_ns=self.first_ns,
+            last_plane_ns=self.last_ns,
+            acquired_us=self.acquired_us,
+            exposure_ms=self.exposure_ms,
+        )
+
+
+class ClosedVolumes:
+    """Which volumes are closed, and what they lacked; stays small in a run of any length."""
+
+    def __init__(self) -> None:
+        self._below: dict[tuple[int, int], int] = {}  # (p, c): every t below this is closed
+        self._above: dict[tuple[int, int], set[int]] = {}
+        self._missing: dict[VolumeKey, frozenset[int]] = {}
+
+    def add(self, key: VolumeKey, missing: frozenset[int]) -> None:
+        place = (key.p, key.c)
+        above = self._above.setdefault(place, set())
+        above.add(key.t)
+        below = self._below.get(place, 0)
+        while below in above:
+            above.remove(below)
+            below += 1
+        self._below[place] = below
+        if missing:
+            self._missing[key] = missing
+
+    def __contains__(self, key: VolumeKey) -> bool:
+        place = (key.p, key.c)
+        return key.t < self._below.get(place, 0) or key.t in self._above.get(place, ())
+
+    def lacked(self, key: VolumeKey, z: int) -> bool:
+        """Tell whether a closed volume still missed this plane when it closed."""
+        return z in self._missing.get(key, ())

@@ -1,0 +1,76 @@
+"""Volumes are admitted or refused whole, at their first plane."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from care_live.images import Plan, PlaneIndex, Volume, VolumeKey, VolumeOpened, VolumeRefused
+from tests.assemble.builders import SHAPE, Rig, indices, make_plan, volumes
+
+PLANE_BYTES = SHAPE[0] * SHAPE[1] * 2
+
+
+def test_a_refused_volume_skips_all_its_planes_and_the_next_one_is_asked_for_again():
+    rig = Rig(make_plan(n_t=2, n_z=3), budget_bytes=3 * PLANE_BYTES - 1)
+    events = rig.send([PlaneIndex(z=0), PlaneIndex(z=1)])
+    assert isinstance(events[0], VolumeRefused)
+    assert [event.reason for event in events[1:]] == ["refused-volume", "refused-volume"]
+    rig.room_bytes = 3 * PLANE_BYTES
+    assert rig.send([PlaneIndex(z=2)])[0].reason == "refused-volume"
+    assert isinstance(rig.send([PlaneIndex(t=1, z=0)])[0], VolumeOpened)
+    rig.end("aborted")
+    counts = rig.assembler.counts
+    assert (counts.refused_volumes, counts.skipped, counts.received, counts.lost) == (1, 3, 1, 2)
+
+
+def test_planes_of_a_refused_volume_that_never_came_are_lost_not_skipped():
+    rig = Rig(make_plan(n_t=1, n_z=3), budget_bytes=0, deadline_s=1)
+    rig.send([PlaneIndex(z=0), PlaneIndex(z=1), PlaneIndex(z=1)])
+    rig.now_ns = 10**9
+    assert rig.assembler.tick() == []
+    counts = rig.assembler.counts
+    assert (counts.skipped, counts.lost, counts.dropped["duplicate"]) == (2, 1, 1)
+
+
+def test_open_volumes_have_a_budget_of_their_own():
+    shape = (512, 512)
+    plan = Plan(stacks={VolumeKey(t): (0, 1) for t in range(3)}, shape_px=shape)
+    rig = Rig(plan, memory_mib=2)
+    pixels = np.ones(shape, np.uint16)
+    events = rig.send([PlaneIndex(t=t) for t in range(3)], pixels=pixels)
+    refused = [event for event in events if isinstance(event, VolumeRefused)]
+    assert [event.key.t for event in refused] == [2]
+    assert "raise assemble.memory_mib" in refused[0].reason
+    assert rig.room_bytes == 2**30 - 2 * 2**20  # downstream was not asked for the refused one
+    rig.send([PlaneIndex(t=0, z=1)], pixels=pixels)
+    assert rig.assembler.counts.open_bytes == 2**20
+
+
+def test_without_a_plan_every_plane_asks_for_its_own_memory():
+    rig = Rig(Plan(stacks={}, shape_px=SHAPE), budget_bytes=2 * PLANE_BYTES)
+    events = rig.send([PlaneIndex(z=z) for z in range(3)])
+    assert events[-1].reason == "refused-volume"
+    (volume,) = volumes(rig.end()).values()
+    assert volume.integrity.received == (0, 1)
+    counts = rig.assembler.counts
+    assert (counts.planned, counts.received, counts.skipped) == (3, 2, 1)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_books_balance_whatever_is_refused(data):
+    plan = make_plan(n_t=3, n_c=2, n_z=3)
+    rig = Rig(plan, budget_bytes=0)
+    events = []
+    for index in data.draw(st.permutations(indices(plan)))[: data.draw(st.integers(0, plan.n_planes))]:
+        rig.room_bytes = data.draw(st.sampled_from([0, 3 * PLANE_BYTES]))
+        events += rig.send([index])
+    events += rig.end(data.draw(st.sampled_from(["finished", "aborted"])))
+    counts = rig.assembler.counts
+    assert counts.planned == counts.received + counts.lost + counts.skipped + counts.unacquired
+    opened = {event.key for event in events if isinstance(event, VolumeOpened)}
+    refused = {event.key for event in events if isinstance(event, VolumeRefused)}
+    assert not opened & refused
+    assert {event.key for event in events if isinstance(event, Volume)} == opened
