@@ -1,0 +1,213 @@
+"""Who may connect: CURVE keys in files, and the list of those who are allowed, with their roles.
+
+A key file has one line, ``care-live-key PUBLIC SECRET``, and only its owner may read it. An allow-list has one
+line for each guest, ``ROLE PUBLIC NAME``, like ssh's authorized_keys; it is read again whenever it changes.
+Keys are 40 characters of Z85 (https://rfc.zeromq.org/spec/32).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from care_live.errors import ConfigError
+
+Role = Literal["viewer", "recorder", "operator"]
+"""*viewer*: newest volumes. *recorder*: also every volume by replay. *operator*: also frames into the daemon."""
+
+ROLES: tuple[Role, ...] = get_args(Role)
+_RANK = {role: rank for rank, role in enumerate(ROLES)}
+_TAG = "care-live-key"
+_Z85 = re.compile(r"^[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")
+_NAME = re.compile(r"^[0-9A-Za-z_.@-]{1,64}$")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A CURVE key pair in Z85."""
+
+    public: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Somebody at the other end of a link."""
+
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        """Tell whether what `role` may do is allowed: an operator may record, a recorder may view."""
+        return _RANK[self.role] >= _RANK[role]
+
+
+LOCAL = Guest("local", "operator")
+"""Whoever reaches a loopback address without keys is a user of this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKeys:
+    """What a client needs: its own pair, and the public key of the one it trusts."""
+
+    own: KeyPair
+    server_public: str
+
+
+class AllowList:
+    """The guests of a file, read again when the file changes; safe from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._guests: dict[str, Guest] = {}
+        self.version = 0
+        """Grows whenever the file has changed."""
+        self.guest("")  # a broken list is told at the start, not at the first knock
+
+    def guest(self, public: str) -> Guest | None:
+        """Return who has that public key, or None: not allowed."""
+        with self._lock:
+            self._refresh()
+            return self._guests.get(public)
+
+    def _refresh(self) -> None:
+        try:
+            about = self._path.stat()
+            if (stamp := (about.st_mtime_ns, about.st_size)) == self._stamp:
+                return
+            guests = read_allowed(self._path)
+        except (ConfigError, OSError) as error:
+            if self._stamp is None:
+                raise ConfigError(f"cannot read the allow-list {self._path}: {error}") from error
+            self._stamp, guests = None, {}  # a list that broke lets nobody in
+            self.version += 1
+            self._guests = guests
+            return
+        self._stamp, self._guests = stamp, guests
+        self.version += 1
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeys:
+    """What a server needs: its own pair, and who may connect."""
+
+    own: KeyPair
+    allowed: AllowList
+
+
+def check_public(public: str) -> str:
+    """Return a public key unchanged.
+
+    Raises
+    ------
+    ConfigError
+        It is not 40 characters of Z85.
+    """
+    if not _Z85.match(public):
+        raise ConfigError(f"{public!r} is no public key: wanted the 40 characters that care-live keys new prints")
+    return public
+
+
+def write_pair(path: Path, pair: KeyPair) -> None:
+    """Write a key file that only its owner can read; an existing one is never overwritten.
+
+    Raises
+    ------
+    ConfigError
+        The file exists or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists; give another name, or remove it if nobody needs that key") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write key {path}: {error.strerror or error}") from error
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{_TAG} {pair.public} {pair.secret}\n")
+
+
+def read_pair(path: Path) -> KeyPair:
+    """Read a key file.
+
+    Raises
+    ------
+    ConfigError
+        It is missing, is no key file, or others may read it.
+    """
+    try:
+        _refuse_readable_by_others(path)
+        words = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read key {path}: {error}; make one with care-live keys new") from error
+    if len(words) != 3 or words[0] != _TAG or not all(_Z85.match(word) for word in words[1:]):
+        raise ConfigError(f"{path} is no key file; make one with care-live keys new")
+    return KeyPair(words[1], words[2])
+
+
+def _refuse_readable_by_others(path: Path) -> None:
+    """POSIX only: on Windows the user's own folder is what protects the file."""
+    if os.name == "posix" and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+        raise ConfigError(f"key {path} has mode {mode:04o}, so others can read it: chmod 600 {path}, or make a new one")
+
+
+def read_allowed(path: Path) -> dict[str, Guest]:
+    """Read an allow-list: public key to guest.
+
+    Raises
+    ------
+    ConfigError
+        A line is not ``ROLE PUBLIC NAME``; says which.
+    """
+    guests: dict[str, Guest] = {}
+    for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
+        words = line.split()
+        if not words or line.lstrip().startswith("//"):
+            continue
+        if len(words) != 3 or words[0] not in _RANK or not _Z85.match(words[1]) or not _NAME.match(words[2]):
+            raise ConfigError(f"{path} line {number}: wanted 'ROLE PUBLIC NAME' with a role of {', '.join(ROLES)}")
+        guests[words[1]] = Guest(words[2], next(role for role in ROLES if role == words[0]))
+    return guests
+
+
+def allow(path: Path, public: str, name: str, role: Role) -> None:
+    """Add a guest to an allow-list, or change its name and role."""
+    if not _NAME.match(name):
+        raise ConfigError(f"{name!r} is no name: wanted 1-64 letters, digits or _.@-")
+    guests = read_allowed(path) if path.exists() else {}
+    guests[check_public(public)] = Guest(name, role)
+    _write_allowed(path, guests)
+
+
+def revoke(path: Path, who: str) -> list[Guest]:
+    """Take a guest off an allow-list, by name or public key; return those who went.
+
+    Raises
+    ------
+    ConfigError
+        Nobody there has that name or key.
+    """
+    guests = read_allowed(path) if path.exists() else {}
+    gone = [guest for public, guest in guests.items() if who in (public, guest.name)]
+    if not gone:
+        raise ConfigError(f"nobody in {path} is called {who!r} or has that key")
+    _write_allowed(path, {public: guest for public, guest in guests.items() if guest not in gone})
+    return gone
+
+
+def _write_allowed(path: Path, guests: dict[str, Guest]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "// ROLE PUBLIC-KEY NAME\n",
+        *(f"{guest.role} {public} {guest.name}\n" for public, guest in guests.items()),
+    ]
+    draft = path.with_name(path.name + ".partial")
+    draft.write_text("".join(lines), encoding="ascii")
+    draft.replace(path)

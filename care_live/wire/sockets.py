@@ -1,0 +1,288 @@
+"""The only file that knows ZeroMQ: the sockets of one thread, bounded and locked.
+
+Every socket has a small high-water mark, no linger, heartbeats, a limit on what the other end may send and a
+deadline for its handshake. Anything but loopback needs CURVE keys. ``Sockets`` belongs to the thread that uses
+it; other threads may only call ``wake``.
+
+A sent array is shared, not copied, until ZeroMQ has put it on the network: it must never change again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import re
+import socket as bsd
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import zmq
+import zmq.utils.z85
+from numpy.typing import NDArray
+
+from care_live.errors import ConfigError, StageError
+from care_live.wire.keys import LOCAL, ClientKeys, Guest, KeyPair, ServerKeys
+
+Kind = Literal["xpub", "sub", "router", "dealer"]
+Part: TypeAlias = bytes | memoryview | NDArray[Any]
+
+CONTROL_BYTES = 64 * 1024
+"""The longest message that a server takes from its clients, unless told otherwise."""
+BULK_BYTES = 2 * 1024**3
+"""The longest array that a client takes."""
+
+_KINDS = {"xpub": zmq.XPUB, "sub": zmq.SUB, "router": zmq.ROUTER, "dealer": zmq.DEALER}
+_HEARTBEAT_MS, _SILENT_MS, _SILENT_REMOTE_MS, _HANDSHAKE_MS = 500, 1500, 20_000, 2000
+_ADDRESS = re.compile(r"^tcp://(?P<host>[^/\s]+):(?P<port>\d{1,5}|\*)$")
+_BROKEN_PEER = (zmq.EAGAIN, errno.EHOSTUNREACH)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message: who sent it, and its parts, which stay alive as long as somebody looks at them."""
+
+    parts: list[memoryview]
+    peer: bytes = b""
+    """Routing id of the sender (router only): give it to `Socket.send` as ``to``."""
+    guest: Guest = LOCAL
+    """Who the sender is by the allow-list; everybody who comes by loopback without keys is a local operator."""
+
+
+class Socket:
+    """One socket; never blocks but in `wait_writable`."""
+
+    def __init__(self, kind: Kind, raw: zmq.Socket[bytes], server: ServerKeys | None) -> None:
+        self._kind, self._raw, self._server = kind, raw, server
+        self.address = raw.getsockopt_string(zmq.LAST_ENDPOINT)
+        """Where it is bound or connected, with the port that the system chose for port 0."""
+
+    def send(self, parts: Sequence[Part], *, to: bytes | None = None) -> bool:
+        """Send one message; False when the peer's queue is full or the peer is gone, and nothing was sent."""
+        whole: list[Any] = [*([] if to is None else [to]), *parts]
+        try:
+            self._raw.send_multipart(whole, flags=zmq.NOBLOCK, copy=False)
+        except zmq.ZMQError as error:
+            if error.errno in _BROKEN_PEER:
+                return False
+            raise StageError(f"cannot send on {self.address}: {error}") from error
+        return True
+
+    def receive(self) -> Received | None:
+        """Return the next message, or None: nothing is there, or its sender is no longer allowed."""
+        try:
+            frames = self._raw.recv_multipart(flags=zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        except zmq.ZMQError as error:
+            raise StageError(f"cannot receive on {self.address}: {error}") from error
+        guest = self._guest(frames[-1])
+        if guest is None:
+            return None
+        parts = [memoryview(frame.buffer) for frame in frames]
+        if self._kind == "router":
+            return Received(parts[1:], bytes(parts[0]), guest)
+        return Received(parts, guest=guest)
+
+    def _guest(self, frame: zmq.Frame) -> Guest | None:
+        if self._server is None:
+            return LOCAL
+        try:
+            return self._server.allowed.guest(str(frame.get("User-Id")))
+        except zmq.ZMQError:  # not said: an unsubscription that libzmq makes up when a peer goes
+            return LOCAL if self._kind == "xpub" else None
+
+    def wait_writable(self, timeout_s: float) -> bool:
+        """Wait until a message can be sent (dealer: until there is room in the queue)."""
+        return bool(self._raw.poll(int(timeout_s * 1000), zmq.POLLOUT))
+
+    def subscribe(self, topic: bytes) -> None:
+        self._raw.setsockopt(zmq.SUBSCRIBE, topic)
+
+    def unsubscribe(self, topic: bytes) -> None:
+        self._raw.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+    def close(self) -> None:
+        self._raw.close(linger=0)
+
+
+class Sockets:
+    """All sockets of one thread, the poll that serves them, and a bell for other threads."""
+
+    def __init__(self, *, server: ServerKeys | None = None, client: ClientKeys | None = None) -> None:
+        self._server, self._client = server, client
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._poller = zmq.Poller()
+        self._sockets: dict[object, Socket] = {}
+        self._bell, self._ear = bsd.socketpair()
+        self._bell_lock = threading.Lock()
+        for end in (self._bell, self._ear):
+            end.setblocking(False)
+        self._poller.register(self._ear, zmq.POLLIN)
+        self._zap = self._open_zap() if server else None
+
+    def bind(self, kind: Kind, address: str, *, hwm: int = 2, max_message_bytes: int = CONTROL_BYTES) -> Socket:
+        """Bind a socket of a server.
+
+        Raises
+        ------
+        ConfigError
+            The address is none, is taken, or is reachable from other machines and there are no keys.
+        """
+        if self._server is None and not is_loopback(address):
+            raise ConfigError(
+                f"{address} can be reached from other machines: set server_key_file and authorized_keys_file "
+                "(make them with care-live keys), or bind to tcp://127.0.0.1:PORT"
+            )
+        raw = self._open(kind, address, hwm, max_message_bytes)
+        if kind == "router":
+            raw.setsockopt(zmq.ROUTER_MANDATORY, 1)  # so that a full queue is told, not dropped in silence
+        if kind == "xpub":
+            raw.setsockopt(zmq.XPUB_VERBOSE, 1)
+        with _translated(raw, address, "bind to"):
+            raw.bind(address)
+        return self._adopt(kind, raw)
+
+    def connect(self, kind: Kind, address: str, *, hwm: int = 2, max_message_bytes: int = BULK_BYTES) -> Socket:
+        """Connect a socket of a client; ZeroMQ connects again by itself whenever the link breaks.
+
+        Raises
+        ------
+        ConfigError
+            The address is none.
+        """
+        loopback = is_loopback(address)
+        raw = self._open(kind, address, hwm, max_message_bytes)
+        if not loopback:  # the answer to a heartbeat queues behind a whole array: slow links need patience
+            raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, _SILENT_REMOTE_MS)
+        raw.setsockopt(zmq.RECONNECT_IVL, 100)
+        raw.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+        with _translated(raw, address, "connect to"):
+            raw.connect(address)
+        return self._adopt(kind, raw)
+
+    def poll(self, timeout_s: float | None) -> list[Socket]:
+        """Wait for messages, at most so long (None: for ever); return the sockets that have some.
+
+        An empty list means that the time is over or that `wake` was called. Knocks at the door (ZAP) are
+        answered here, so a server must come back at least every second.
+        """
+        ready = dict(self._poller.poll(None if timeout_s is None else max(0, int(timeout_s * 1000))))
+        if self._ear.fileno() in ready or self._ear in ready:
+            with contextlib.suppress(BlockingIOError):
+                self._ear.recv(4096)
+        if self._zap is not None and self._zap in ready:
+            self._answer_zap(self._zap)
+        return [self._sockets[raw] for raw in ready if raw in self._sockets]
+
+    def wake(self) -> None:
+        """Make `poll` return at once; from any thread, at any time, also after `close`."""
+        with self._bell_lock, contextlib.suppress(OSError):  # a full bell rings already
+            self._bell.send(b"!")
+
+    def drop(self, socket: Socket) -> None:
+        """Close one socket; its address is free again."""
+        self._sockets.pop(socket._raw, None)
+        self._poller.unregister(socket._raw)
+        socket.close()
+
+    def close(self) -> None:
+        """Close everything; what was not sent yet is thrown away."""
+        for socket in self._sockets.values():
+            socket.close()
+        if self._zap is not None:
+            self._zap.close(linger=0)
+        self._context.term()
+        with self._bell_lock:
+            self._bell.close()
+            self._ear.close()
+
+    def __enter__(self) -> Sockets:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _open(self, kind: Kind, address: str, hwm: int, limit_bytes: int) -> zmq.Socket[bytes]:
+        raw = self._context.socket(_KINDS[kind])
+        raw.set_hwm(hwm)
+        raw.setsockopt(zmq.LINGER, 0)
+        raw.setsockopt(zmq.MAXMSGSIZE, limit_bytes)
+        raw.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+        raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, _SILENT_MS)
+        raw.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+        raw.setsockopt(zmq.IPV6, int("[" in address))
+        if self._server:
+            _lock(raw, self._server.own)
+            raw.curve_server = True
+            raw.zap_domain = b"care-live"
+        elif self._client:
+            _lock(raw, self._client.own)
+            raw.curve_serverkey = self._client.server_public.encode()
+        return raw
+
+    def _adopt(self, kind: Kind, raw: zmq.Socket[bytes]) -> Socket:
+        socket = Socket(kind, raw, self._server)
+        self._sockets[raw] = socket
+        self._poller.register(raw, zmq.POLLIN)
+        return socket
+
+    def _open_zap(self) -> zmq.Socket[bytes]:
+        zap = self._context.socket(zmq.REP)
+        zap.setsockopt(zmq.LINGER, 0)
+        zap.bind("inproc://zeromq.zap.01")
+        self._poller.register(zap, zmq.POLLIN)
+        return zap
+
+    def _answer_zap(self, zap: zmq.Socket[bytes]) -> None:
+        """Answer one knock as https://rfc.zeromq.org/spec/27 says: the guest's public key becomes its user id."""
+        request = zap.recv_multipart()
+        version, request_id = request[0], request[1]
+        public = zmq.utils.z85.encode(request[6]).decode() if request[5:6] == [b"CURVE"] else ""
+        allowed = self._server is not None and self._server.allowed.guest(public) is not None
+        status, text = (b"200", b"OK") if allowed else (b"400", b"not on the allow-list")
+        zap.send_multipart([version, request_id, status, text, public.encode() if allowed else b"", b""])
+
+
+def new_pair() -> KeyPair:
+    """Return a new CURVE key pair."""
+    public, secret = zmq.curve_keypair()
+    return KeyPair(public.decode(), secret.decode())
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether only this machine can reach an address.
+
+    Raises
+    ------
+    ConfigError
+        It is not ``tcp://HOST:PORT``.
+    """
+    match = _ADDRESS.match(address)
+    if match is None:
+        raise ConfigError(f"{address!r} is no address: wanted tcp://HOST:PORT, such as tcp://127.0.0.1:5791")
+    host = match["host"].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _lock(raw: zmq.Socket[bytes], pair: KeyPair) -> None:
+    if not zmq.has("curve") or zmq.zmq_version_info() < (4, 3, 3):
+        raise ConfigError(f"libzmq {zmq.zmq_version()} has no safe CURVE: install pyzmq's own wheels (>= 26)")
+    raw.curve_publickey = pair.public.encode()
+    raw.curve_secretkey = pair.secret.encode()
+
+
+@contextlib.contextmanager
+def _translated(raw: zmq.Socket[bytes], address: str, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except zmq.ZMQError as error:
+        raw.close(linger=0)
+        if error.errno == zmq.EADDRINUSE:
+            raise ConfigError(f"{address} is taken by another program: stop that one, or set another port") from error
+        raise ConfigError(f"cannot {doing} {address}: {error}") from error

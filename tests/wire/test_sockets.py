@@ -1,0 +1,196 @@
+"""The door to ZeroMQ: bounded, locked, never blocking."""
+
+from __future__ import annotations
+
+import os
+import socket as bsd
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from care_live.errors import ConfigError
+from care_live.wire import keys, sockets
+from care_live.wire.sockets import Received, Socket, Sockets
+
+ANYWHERE = "tcp://127.0.0.1:0"
+
+
+def answer(hub: Sockets, timeout_s: float = 5.0) -> Received | None:
+    """Return the first message that comes to any socket of `hub`."""
+    deadline = time.monotonic() + timeout_s
+    while (left := deadline - time.monotonic()) > 0:
+        for ready in hub.poll(min(left, 0.05)):
+            if received := ready.receive():
+                return received
+    return None
+
+
+class Server(threading.Thread):
+    """Says back who asked and what, until stopped."""
+
+    def __init__(self, server_keys: keys.ServerKeys | None = None, **limits: int) -> None:
+        super().__init__(name="test-server")
+        self.hub = Sockets(server=server_keys)
+        self.router = self.hub.bind("router", ANYWHERE, **limits)
+        self.stopping = False
+        self.start()
+
+    def run(self) -> None:
+        while not self.stopping:
+            for ready in self.hub.poll(0.5):
+                if (received := ready.receive()) is not None:
+                    whole = [f"{received.guest.role} {received.guest.name}".encode(), *received.parts]
+                    ready.send(whole, to=received.peer)
+        self.hub.close()
+
+    def stop(self) -> None:
+        self.stopping = True
+        self.hub.wake()
+        self.join(5)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    served = Server()
+    yield served
+    served.stop()
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[tuple[Server, keys.KeyPair, Path]]:
+    """A server with CURVE, one guest's keys, and the allow-list."""
+    alice, own, allowed = sockets.new_pair(), sockets.new_pair(), tmp_path / "allowed"
+    keys.allow(allowed, alice.public, "alice", "recorder")
+    served = Server(keys.ServerKeys(own, keys.AllowList(allowed)))
+    yield served, alice, allowed
+    served.stop()
+
+
+def ask(
+    address: str, client: keys.ClientKeys | None = None, *, payload: bytes = b"hi", wait_s: float = 5.0
+) -> list[bytes]:
+    with Sockets(client=client) as hub:
+        hub.connect("dealer", address).send([payload])
+        received = answer(hub, wait_s)
+    return [bytes(part) for part in received.parts] if received else []
+
+
+def test_an_array_arrives_as_it_was_sent(server: Server) -> None:
+    sent = np.arange(3_000_000, dtype=np.uint16).reshape(3, 1000, 1000)
+    big = Server(max_message_bytes=10_000_000)
+    try:
+        with Sockets() as hub:
+            hub.connect("dealer", big.router.address).send([b"head", sent])
+            received = answer(hub)
+    finally:
+        big.stop()
+    assert received is not None and bytes(received.parts[1]) == b"head"
+    np.testing.assert_array_equal(np.frombuffer(received.parts[2], np.uint16).reshape(sent.shape), sent)
+
+
+def test_wake_ends_a_poll_from_another_thread(server: Server) -> None:
+    with Sockets() as hub:
+        ringing = threading.Timer(0.05, hub.wake)
+        ringing.start()
+        began = time.monotonic()
+        assert hub.poll(5.0) == []
+        assert time.monotonic() - began < 2.0
+        ringing.join()
+    hub.wake()  # after close: nothing happens
+
+
+def test_a_full_queue_is_told_and_nothing_blocks() -> None:
+    """A peer that never reads: the sender hears about it after a few messages."""
+    megabyte = np.zeros(1 << 20, np.uint8)
+    with Sockets() as near, Sockets() as far:
+        router = near.bind("router", ANYWHERE)
+        far.connect("dealer", router.address).send([b"here"])
+        greeting = answer(near)
+        assert greeting is not None
+        sent = 0
+        while router.send([megabyte], to=greeting.peer):
+            sent += 1
+            assert sent < 200
+        assert not router.send([b"x"], to=b"nobody")
+
+
+def test_a_taken_port_is_one_clear_line(server: Server) -> None:
+    with Sockets() as hub, pytest.raises(ConfigError, match="is taken by another program"):
+        hub.bind("router", server.router.address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:5", "ipc://x", "tcp://host", "tcp://host:port", "", "tcp:///x:1"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with Sockets() as hub, pytest.raises(ConfigError, match="is no address"):
+        hub.connect("dealer", address)
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://0.0.0.0:0", "tcp://*:0", "tcp://[::]:0", "tcp://192.0.2.1:5000", "tcp://eth0:1"]
+)
+def test_other_machines_need_keys(address: str) -> None:
+    with Sockets() as hub, pytest.raises(ConfigError, match="server_key_file"):
+        hub.bind("router", address)
+
+
+def test_an_allowed_guest_is_served_by_name_and_role(locked: tuple[Server, keys.KeyPair, Path]) -> None:
+    served, alice, _ = locked
+    client = keys.ClientKeys(alice, served.hub._server.own.public)  # type: ignore[union-attr]
+    assert ask(served.router.address, client) == [b"recorder alice", b"hi"]
+
+
+def test_unknown_key_null_client_and_wrong_server_key_get_nothing(locked: tuple[Server, keys.KeyPair, Path]) -> None:
+    served, alice, _ = locked
+    server_public = served.hub._server.own.public  # type: ignore[union-attr]
+    strangers = [
+        keys.ClientKeys(sockets.new_pair(), server_public),
+        None,
+        keys.ClientKeys(alice, sockets.new_pair().public),
+    ]
+    for stranger in strangers:
+        assert ask(served.router.address, stranger, wait_s=0.5) == []
+    assert ask(served.router.address, keys.ClientKeys(alice, server_public)) == [b"recorder alice", b"hi"]
+
+
+def test_a_revoked_guest_who_is_still_connected_is_not_heard(locked: tuple[Server, keys.KeyPair, Path]) -> None:
+    served, alice, allowed = locked
+    client = keys.ClientKeys(alice, served.hub._server.own.public)  # type: ignore[union-attr]
+    with Sockets(client=client) as hub:
+        link = hub.connect("dealer", served.router.address)
+        link.send([b"one"])
+        assert answer(hub) is not None
+        keys.revoke(allowed, "alice")
+        link.send([b"two"])
+        assert answer(hub, 0.5) is None
+
+
+def test_a_message_over_the_limit_cuts_its_sender_and_nobody_else(server: Server) -> None:
+    assert ask(server.router.address, payload=b"x" * 10_000_000, wait_s=0.5) == []
+    assert ask(server.router.address) == [b"operator local", b"hi"]
+
+
+@pytest.mark.parametrize("said", [b"", os.urandom(4096)], ids=["silent", "garbage"])
+def test_a_client_that_does_not_speak_zeromq_is_closed_within_3_s(server: Server, said: bytes) -> None:
+    host, port = server.router.address.removeprefix("tcp://").split(":")
+    with bsd.create_connection((host, int(port)), timeout=5) as link:
+        link.sendall(said)
+        began = time.monotonic()
+        try:
+            while link.recv(4096):
+                pass
+        except ConnectionError:
+            pass
+        assert time.monotonic() - began < 3.0
+    assert ask(server.router.address) == [b"operator local", b"hi"]
+
+
+def test_a_dropped_socket_frees_its_address() -> None:
+    with Sockets() as hub:
+        first: Socket = hub.bind("xpub", ANYWHERE)
+        address = first.address
+        hub.drop(first)
+        assert hub.bind("xpub", address).address == address
