@@ -42,5 +42,8 @@ def no_thread_left_behind() -> Iterator[None]:
 
 
 def _of_a_library(thread: threading.Thread) -> bool:
-    """Tell whether a package keeps this one thread for the whole process: pyzmq's, for arrays sent without a copy."""
-    return type(thread).__module__ == "zmq.utils.garbage"
+    """Tell whether a package keeps this thread for the whole process.
+
+    pyzmq keeps one for arrays sent without a copy, zarr an event loop and that loop's workers.
+    """
+    return type(thread).__module__ == "zmq.utils.garbage" or thread.name.startswith(("zarr_io", "asyncio_"))

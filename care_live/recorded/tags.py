@@ -1,0 +1,104 @@
+"""Micro-Manager's own metadata: where a frame belongs, when it was taken.
+
+In a hardware sequence the core's tags are strings, and ``ElapsedTime-ms`` is the same for every frame, so
+times come from ``TimeReceivedByCore`` and numbers are always parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from care_live.errors import FrameError
+from care_live.images import PlaneIndex
+from care_live.recorded.recording import Stamp
+
+_OWN_AXES = ("time", "channel", "z")
+
+
+class Places:
+    """Turns Micro-Manager's axes into plane indices; names are numbered as planned, then as they come.
+
+    Every axis that is neither time, channel nor z (position, the row and column of a tile, a user's own)
+    is part of the stage position's name.
+    """
+
+    def __init__(self, *, channels: Iterable[str] = (), positions: Iterable[str] = (), first_z: int = 0) -> None:
+        self._channels = {name: i for i, name in enumerate(channels)}
+        self._positions = {name: i for i, name in enumerate(positions)}
+        self._first_z = first_z
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return tuple(self._channels) or ("default",)
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        return tuple(self._positions) or ("default",)
+
+    def index_of(self, axes: Mapping[str, Any]) -> PlaneIndex:
+        """Return where a frame belongs.
+
+        Raises
+        ------
+        FrameError
+            Time or z is no count from 0.
+        """
+        return PlaneIndex(
+            t=_count(axes, "time"),
+            p=_number(self._positions, _position_name(axes)),
+            c=_number(self._channels, axes.get("channel")),
+            z=_count(axes, "z", first=self._first_z),
+        )
+
+
+def _count(axes: Mapping[str, Any], axis: str, *, first: int = 0) -> int:
+    try:
+        count = int(axes.get(axis, first)) - first
+    except (TypeError, ValueError) as error:
+        raise FrameError(f"axis {axis} is {axes[axis]!r}; wanted a count from 0") from error
+    if count < 0:
+        raise FrameError(f"axis {axis} is {axes[axis]!r}; wanted a count from {first}")
+    return count
+
+
+def _position_name(axes: Mapping[str, Any]) -> str | int | None:
+    others = {axis: value for axis, value in axes.items() if axis not in _OWN_AXES}
+    if set(others) <= {"position"}:
+        return others.get("position")
+    return " ".join(f"{axis}={others[axis]}" for axis in sorted(others))
+
+
+def _number(names: dict[str, int], label: str | int | None) -> int:
+    if label is None:
+        label = next(iter(names), "default")
+    if isinstance(label, int) and 0 <= label < len(names):
+        return label  # Micro-Manager's own GUI counts; the names are in its summary
+    return names.setdefault(str(label), len(names))
+
+
+def core_time_us(tags: Mapping[str, Any]) -> int | None:
+    """Return ``TimeReceivedByCore`` as microseconds since the epoch, or None; it is local time."""
+    try:
+        return round(datetime.fromisoformat(str(tags["TimeReceivedByCore"]).strip()).timestamp() * 1e6)
+    except (KeyError, ValueError, OverflowError, OSError):
+        return None
+
+
+def number_of(tags: Mapping[str, Any], *names: str) -> float | None:
+    """Return the first of some tags that is a number, also where it is written as text."""
+    for name in names:
+        try:
+            return float(tags[name])
+        except (KeyError, TypeError, ValueError):
+            continue
+    return None
+
+
+def stamp_of(tags: Mapping[str, Any]) -> Stamp:
+    """Return what a frame's tags say about its time and exposure."""
+    received = core_time_us(tags)
+    elapsed_ms = number_of(tags, "ElapsedTime-ms")
+    elapsed = received if received is not None else None if elapsed_ms is None else round(elapsed_ms * 1000)
+    return Stamp(elapsed, received, number_of(tags, "Exposure", "Exposure-ms"))

@@ -1,0 +1,49 @@
+"""Stage 1: where frames come from. Every source yields the same events: RunStarted, Frame…, RunEnded.
+
+::
+
+    replay          a recorded data set, at its own or any speed
+    ndtiff          follows the data set that Micro-Manager is writing
+    remote          a tap, on this or another machine, sends frames over the link
+    virtual, micromanager, pymmcore-plus
+                    remote, and a process of its own that runs the engine with the tap
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from care_live.config import ReplayConfig, SourceConfig
+from care_live.images import SourceEvent
+
+__all__ = ["Source", "open_source"]
+
+
+class Source(Protocol):
+    """Gives one run's events: first RunStarted, last RunEnded, in between frames and ended sequences."""
+
+    def next_event(self, timeout_s: float) -> SourceEvent | None:
+        """Return the next event, or None when none came within *timeout_s*; None for ever after RunEnded."""
+
+    def stop(self) -> None:
+        """Ask for the end, from any thread: the acquisition is aborted and the events drain to RunEnded."""
+
+    def close(self) -> None:
+        """End every thread and process of this source."""
+
+
+def open_source(config: SourceConfig, *, run_id: str) -> Source:
+    """Open the source that a config section describes.
+
+    Raises
+    ------
+    ConfigError
+        A setting, a path or an extra is missing.
+    SourceError
+        The microscope, the link or the data set cannot be opened.
+    """
+    if isinstance(config, ReplayConfig):
+        from care_live.source.replay import Replay
+
+        return Replay(config, run_id=run_id)
+    raise NotImplementedError(config.kind)
