@@ -1,0 +1,1 @@
+"""The running system: stages wired, started, drained and stopped; its status and its health."""

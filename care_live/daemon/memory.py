@@ -1,0 +1,47 @@
+"""How many bytes of volumes are in flight, and whether one more fits."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from care_live.images import VolumeKey
+
+
+class Ledger:
+    """Counts a volume's bytes from its first plane until nobody holds it.
+
+    `admit` is asked at the first plane, before the volume's key is known here; `hold` is called by whoever
+    takes the closed volume (the storer, the restorer) and `release` when it is done with it.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._used_bytes = 0
+        self._holders: Counter[VolumeKey] = Counter()
+        self._lock = threading.Lock()
+
+    def admit(self, nbytes: int) -> bool:
+        """Reserve memory for a volume, or say that there is none; one volume is always admitted."""
+        with self._lock:
+            if self._used_bytes and self._used_bytes + nbytes > self._limit_bytes:
+                return False
+            self._used_bytes += nbytes
+            return True
+
+    def hold(self, key: VolumeKey) -> None:
+        with self._lock:
+            self._holders[key] += 1
+
+    def release(self, key: VolumeKey, nbytes: int) -> None:
+        """Let go of a volume; the last holder gives its memory back."""
+        with self._lock:
+            self._holders[key] -= 1
+            if self._holders[key] == 0:
+                del self._holders[key]
+                self._used_bytes -= nbytes
+
+    @property
+    def used_bytes(self) -> int:
+        with self._lock:
+            return self._used_bytes

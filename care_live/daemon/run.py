@@ -1,0 +1,206 @@
+"""The daemon: start → run → drain → stop, each with a deadline, whatever fails.
+
+First Ctrl-C (or SIGTERM) drains: the acquisition is aborted, volumes on their way are restored and stored.
+The second stops: raw volumes that have arrived are still written, nothing else is waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from care_live.config import Config
+from care_live.daemon.health import Health
+from care_live.daemon.pipeline import Pipeline, Rooms
+from care_live.daemon.tally import Phase, Status, Tally
+from care_live.errors import SourceError, StageError
+from care_live.images import RunEnded, RunStarted
+from care_live.publish import Publisher
+from care_live.restore import RestoreProcess
+from care_live.source import Source, open_source
+from care_live.store import RunWriter, open_run
+
+logger = logging.getLogger(__name__)
+
+_STOP_S = 10.0
+"""How long each room may take to close once nothing more is to be done."""
+_HEARTBEAT_S = 0.5
+
+
+class Daemon:
+    """One run, from the first frame to the last restored volume.
+
+    Parameters
+    ----------
+    config : Config
+    run_id : str
+        Name of the run; an existing directory of that name is resumed.
+    """
+
+    def __init__(self, config: Config, run_id: str) -> None:
+        self._config = config
+        self.run_id = run_id
+        self._tally = Tally()
+        self._asked = threading.Event()  # something happened that the main thread must look at
+        self._drain_asked = False
+        self._stop_asked = False
+        self._failure: BaseException | None = None
+        self._pipeline: Pipeline | None = None
+        self.publisher = Publisher(config.publish)
+        self._restorer = RestoreProcess(config.restore)
+        self._health = Health(config.daemon.status_bind, self.status, self.ready)
+
+    # -- what others may call, from any thread -----------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Return the newest figures."""
+        if self._pipeline is not None:
+            self._pipeline.refresh()
+        return self._tally.status()
+
+    def ready(self) -> bool:
+        """Whether a volume that arrives now would be restored."""
+        return self._restorer.ready
+
+    @property
+    def health_address(self) -> str:
+        return self._health.address
+
+    def drain(self) -> None:
+        """Abort the acquisition, finish what is on its way; called again: stop at once."""
+        self._stop_asked = self._drain_asked
+        self._drain_asked = True
+        self._asked.set()
+
+    # -- the run -----------------------------------------------------------------------------------------------
+
+    def run(self, on_start: Callable[[RunStarted], None] | None = None) -> Status:
+        """Run to the end and return the last status.
+
+        Parameters
+        ----------
+        on_start : callable
+            Told when the acquisition begins.
+
+        Raises
+        ------
+        CareLiveError
+            What ended the run before its time; everything that could be saved is saved.
+        """
+        with contextlib.ExitStack() as closing:
+            source, writer, started = self._start(closing)
+            if on_start is not None:
+                on_start(started)
+            rooms = Rooms(source, writer, self._restorer, self.publisher)
+            pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, on_failure=self._fail)
+            pipeline.start()
+            self._phase("running")
+            self._watch(pipeline, writer)
+            self._drain(pipeline, source)
+            self._stop(pipeline, writer)
+        self._raise_failure(pipeline)
+        self._phase("finished")
+        return self.status()
+
+    def _start(self, closing: contextlib.ExitStack) -> tuple[Source, RunWriter, RunStarted]:
+        """Open the rooms in the order in which they depend on each other; each is closed whatever happens."""
+        self._health.start()
+        closing.callback(self._health.stop)
+        self._restorer.start()
+        closing.callback(self._restorer.stop, _STOP_S)
+        self._tally.set(model=self._restorer.identity.name, provider=self._restorer.provider, run_id=self.run_id)
+        self._phase("waiting")
+        source = open_source(self._config.source, run_id=self.run_id)
+        closing.callback(source.close)
+        started = self._first_event(source)
+        writer = open_run(self._config.store, started)
+        closing.callback(writer.close)
+        self.publisher.start(started, self._restorer.card, self._restorer.identity)
+        closing.callback(self.publisher.close)
+        logger.info("run started id=%s planes=%d model=%s", self.run_id, started.plan.n_planes, self._restorer.identity)
+        return source, writer, started
+
+    def _first_event(self, source: Source) -> RunStarted:
+        while not self._drain_asked:
+            match source.next_event(0.2):
+                case RunStarted() as started:
+                    return started
+                case RunEnded(reason, detail):
+                    raise SourceError(f"the acquisition ended before it began ({reason}): {detail}")
+        raise SourceError("stopped before an acquisition began")
+
+    def _watch(self, pipeline: Pipeline, writer: RunWriter) -> None:
+        """Tell the watchers how it goes, until the run has ended by itself or somebody asks for the end."""
+        while not self._drain_asked and (pipeline.intake.alive or pipeline.restoring.alive):
+            self._asked.wait(_HEARTBEAT_S)
+            self._asked.clear()
+            self._beat(writer)
+
+    def _beat(self, writer: RunWriter) -> None:
+        space = writer.space()
+        self._tally.set(disk_free_mib=space.free_mib, disk_seconds_left=space.seconds_left)
+        self.publisher.heartbeat(self.status().as_json())
+
+    def _drain(self, pipeline: Pipeline, source: Source) -> None:
+        """End the acquisition and let every stage finish what it has."""
+        if pipeline.intake.alive or pipeline.restoring.alive:
+            self._phase("draining")
+            logger.info("draining: the acquisition is ended, volumes on their way are finished")
+        source.stop()
+        pipeline.drain()
+        deadline = time.monotonic() + self._config.daemon.drain_s
+        while (pipeline.intake.alive or pipeline.restoring.alive) and not self._stop_asked:
+            if time.monotonic() > deadline:
+                self._failure = self._failure or StageError(f"not drained within {self._config.daemon.drain_s:g} s")
+                break
+            self._asked.wait(0.1)
+            self._asked.clear()
+
+    def _stop(self, pipeline: Pipeline, writer: RunWriter) -> None:
+        """End the stages; raw volumes that wait are still written."""
+        pipeline.stop()
+        if pipeline.restoring.alive:
+            self._restorer.stop(_STOP_S)  # a volume in the network is given up; its raw one is stored
+        for stage in (pipeline.intake, pipeline.restoring):
+            stage.join(_STOP_S)
+        pipeline.close_storage()
+        pipeline.storing.join(self._config.daemon.drain_s)
+        self._beat(writer)
+        self.publisher.end(pipeline.ended)
+
+    def _raise_failure(self, pipeline: Pipeline) -> None:
+        if self._failure is not None:
+            self._phase("failed")
+            raise self._failure
+        if pipeline.ended.reason in ("failed", "stalled"):
+            self._phase("failed")
+            raise SourceError(f"the acquisition {pipeline.ended.reason}: {pipeline.ended.detail}")
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._drain_asked = True
+        self._asked.set()
+
+    def _phase(self, phase: Phase) -> None:
+        self._tally.set(phase=phase)
+
+
+@contextlib.contextmanager
+def drained_by_signals(daemon: Daemon) -> Iterator[None]:
+    """While inside, Ctrl-C and SIGTERM drain the daemon, and stop it the second time."""
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        logger.warning("signal %s: %s", signal.Signals(signum).name, "draining; again to stop at once")
+        daemon.drain()
+
+    kept = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
