@@ -1,0 +1,119 @@
+"""Which intensity range a volume of a time-lapse gets: causal, and nothing hidden.
+
+A range measured anew on each volume flickers: one bright object that appears elsewhere moves the whole
+picture. So a range is fixed, locked after some volumes, or follows slowly; the state is a value that goes
+in and comes out, one for every position and channel, and survives a restart with whoever holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from care_live.config import NormaliseConfig
+from care_live.errors import ConfigError
+from care_live.percentiles import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What earlier volumes of one position and channel have taught."""
+
+    span: Span | None = None
+    """The range that the last volume got; None before the first."""
+    n_measured: int = 0
+    """Volumes that had signal."""
+    flicker: float = 0.0
+    """Largest `flicker` between two volumes so far, after the range had settled."""
+
+
+Memories = Mapping[tuple[int, int], Memory]
+"""By position and channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The range of one volume, and what to remember."""
+
+    span: Span
+    memory: Memory
+    empty: bool
+    """The measured range was below the noise floor, so the previous one is used."""
+
+
+def choose(memory: Memory, measured: Span, config: NormaliseConfig) -> Choice:
+    """Choose the range of the next volume.
+
+    Parameters
+    ----------
+    memory : of the same position and channel
+    measured : percentiles of this volume
+
+    Raises
+    ------
+    ConfigError
+        Mode *fixed* without a range.
+    """
+    empty = measured.high - measured.low < config.noise_floor_counts
+    if config.mode == "fixed":
+        return Choice(fixed_span(config), memory, empty)
+    if empty:
+        return Choice(memory.span or _at_least(measured, config.noise_floor_counts), memory, empty)
+    span = _follow(memory, measured, config)
+    return Choice(span, _remember(memory, span, config), empty)
+
+
+def known_before(memory: Memory, config: NormaliseConfig) -> Span | None:
+    """Return the range that a volume will get whatever its pixels, or None while that is open."""
+    if config.mode == "fixed":
+        return fixed_span(config)
+    if config.mode == "locked-after-k" and memory.n_measured >= config.lock_after_volumes:
+        return memory.span
+    return None
+
+
+def fixed_span(config: NormaliseConfig) -> Span:
+    """Return the configured range; refuse one that is missing or upside down."""
+    if config.low_counts is None or config.high_counts is None or config.high_counts <= config.low_counts:
+        raise ConfigError(
+            f"normalise.mode is 'fixed' with low_counts = {config.low_counts} and high_counts = "
+            f"{config.high_counts}: set both, the second above the first"
+        )
+    return Span(config.low_counts, config.high_counts)
+
+
+def flicker(previous: Span, current: Span) -> float:
+    """Return by how much of its range an unchanged region of the picture moves when the range changes.
+
+    A pixel x is shown at (x − low) / (high − low). The largest change over the previous range is at one of
+    its ends. 0 means that what did not change in the specimen does not change in the picture.
+    """
+    at_low = abs(previous.low - current.low) / current.width
+    at_high = abs((previous.high - current.low) / current.width - 1.0)
+    return max(at_low, at_high)
+
+
+def _follow(memory: Memory, measured: Span, config: NormaliseConfig) -> Span:
+    """Return the new range; until the lock it is the mean of all so far."""
+    if memory.span is None or config.mode == "per-volume":
+        return measured
+    if config.mode == "ema":
+        return _mix(memory.span, measured, config.ema_weight)
+    if memory.n_measured >= config.lock_after_volumes:
+        return memory.span
+    return _mix(memory.span, measured, 1.0 / (memory.n_measured + 1))
+
+
+def _remember(memory: Memory, span: Span, config: NormaliseConfig) -> Memory:
+    settling = config.mode == "locked-after-k" and memory.n_measured < config.lock_after_volumes
+    moved = 0.0 if memory.span is None or settling else flicker(memory.span, span)
+    return Memory(span, memory.n_measured + 1, max(memory.flicker, moved))
+
+
+def _mix(old: Span, new: Span, weight: float) -> Span:
+    return Span(old.low + weight * (new.low - old.low), old.high + weight * (new.high - old.high))
+
+
+def _at_least(span: Span, width: float) -> Span:
+    """Return a range wide enough not to blow up the noise of an empty first volume."""
+    return Span(span.low, max(span.high, span.low + max(width, 1.0)))

@@ -1,0 +1,277 @@
+"""The only door to onnxruntime: one session for one network at one fixed shape.
+
+Shapes are fixed because cuDNN plans anew whenever one changes (onnxruntime issue 23006), and outputs are
+written into buffers that stay, because allocation costs more than a small network.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.errors import ConfigError, OutOfMemoryError, RestoreError
+from care_live.imports import need
+
+logger = logging.getLogger(__name__)
+
+Provider: TypeAlias = Literal["cuda", "tensorrt", "cpu", "openvino"]
+Array: TypeAlias = NDArray[Any]
+
+_PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider"}
+_MEMORY_WORDS = ("out of memory", "failed to allocate memory", "bad allocation", "bad_alloc", "available memory of")
+N_WARM_UP = 3
+"""Runs on a GPU before a shape is ready: cuDNN searches in the first, memory settles in the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a network is run."""
+
+    provider: Provider = "cpu"
+    threads: int = 0
+    """On the CPU; 0: as many as this process may use."""
+    fast_mode: bool = False
+    """Allow TF32 on a GPU, bfloat16 with OpenVINO."""
+    cuda: Mapping[str, str] = field(default_factory=dict)
+    """Options of the CUDA provider that differ from `cuda_options`."""
+    device_bytes: int = 0
+    """Most device memory to take; 0: no limit."""
+
+
+class Session(Protocol):
+    """A network at one shape."""
+
+    outputs: tuple[str, ...]
+
+    def run(self, inputs: Mapping[str, Array], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
+        """Run once. Without `into` the results are buffers of the session, valid until its next run."""
+        ...
+
+
+class OnnxSession:
+    """A network at one shape in onnxruntime, on the CPU or on a CUDA device.
+
+    Parameters
+    ----------
+    content : the ONNX file
+    shapes : of every input, by name
+    options : provider, threads, precision
+
+    Raises
+    ------
+    ConfigError
+        The provider that was asked for cannot run here.
+    OutOfMemoryError
+        The weights do not fit.
+    RestoreError
+        onnxruntime refuses the network.
+    """
+
+    def __init__(self, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> None:
+        self._runtime = runtime()
+        self._session = _create(self._runtime, content, shapes, options)
+        self._device = "cuda" if options.provider in {"cuda", "tensorrt"} else "cpu"
+        self.outputs = tuple(output.name for output in self._session.get_outputs())
+        self._inputs = {node.name: _dtype(node.type) for node in self._session.get_inputs()}
+        self._given = {name: np.zeros(shapes[name], dtype) for name, dtype in self._inputs.items()}
+        self._buffers: list[Any] = []
+        if self._device == "cuda":
+            self._prepare_device()
+
+    def run(self, inputs: Mapping[str, Array], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
+        """Run once.
+
+        Parameters
+        ----------
+        inputs : arrays by input name; converted to the graph's types where they differ
+        into : C-contiguous float32 arrays that receive the outputs; without them the session's own buffers
+            do, which its next run overwrites
+
+        Raises
+        ------
+        OutOfMemoryError
+            Smaller tiles may fit.
+        RestoreError
+            Any other failure of onnxruntime.
+        """
+        feeds = {name: np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._inputs.items()}
+        with translated("inference"):
+            if self._device == "cuda":
+                return self._run_on_device(feeds, into)
+            return self._run_on_host(feeds, into)
+
+    def _run_on_host(self, feeds: dict[str, Array], into: Sequence[Array] | None) -> tuple[Array, ...]:
+        if into is None:
+            return tuple(self._session.run(None, feeds))
+        binding = self._session.io_binding()
+        for name, value in feeds.items():
+            binding.bind_cpu_input(name, value)
+        for name, value in zip(self.outputs, into, strict=True):
+            binding.bind_output(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
+        self._session.run_with_iobinding(binding)
+        return tuple(into)
+
+    def _prepare_device(self) -> None:
+        """Keep every input and output at one address on the device, and let cuDNN make its plans."""
+        with translated("warm-up"):
+            make = self._runtime.OrtValue.ortvalue_from_numpy
+            self._values = {name: make(value, "cuda", 0) for name, value in self._given.items()}
+            self._binding = self._session.io_binding()
+            for name, value in self._values.items():
+                self._binding.bind_ortvalue_input(name, value)
+            for name in self.outputs:
+                self._binding.bind_output(name, "cuda", 0)
+            for _ in range(N_WARM_UP):
+                self._session.run_with_iobinding(self._binding)
+            self._buffers = list(self._binding.get_outputs())
+            for name, value in zip(self.outputs, self._buffers, strict=True):
+                self._binding.bind_ortvalue_output(name, value)
+
+    def _run_on_device(self, feeds: dict[str, Array], into: Sequence[Array] | None) -> tuple[Array, ...]:
+        for name, value in feeds.items():
+            self._values[name].update_inplace(value)
+        self._session.run_with_iobinding(self._binding)
+        results = tuple(value.numpy() for value in self._buffers)
+        if into is None:
+            return results
+        for target, result in zip(into, results, strict=True):
+            np.copyto(target, result)
+        return tuple(into)
+
+
+def runtime() -> ModuleType:
+    """Import onnxruntime, once it is certain that exactly one of its two packages is installed.
+
+    Raises
+    ------
+    ConfigError
+        Neither is installed, or both; says what to install or remove.
+    """
+    installed = {name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)}
+    refuse_twins(installed)
+    if not installed:
+        raise ConfigError("onnxruntime is not installed: pip install 'care-live[cpu]', or 'care-live[gpu]' for NVIDIA")
+    return need("onnxruntime", extra="cpu")
+
+
+def refuse_twins(installed: set[str]) -> None:
+    """Raise a ConfigError when both onnxruntime packages are there: they overwrite each other's files."""
+    if len(installed) > 1:
+        raise ConfigError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
+            "pip uninstall both, then install one of 'care-live[cpu]' and 'care-live[gpu]'"
+        )
+
+
+def n_threads(asked: int) -> int:
+    """Return the number of inference threads: as asked, or every core that this process may use."""
+    if asked:
+        return asked
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cuda_options(options: Options) -> dict[str, str]:
+    """Return the options of the CUDA provider: defaults of ours, then what the caller sets against them.
+
+    Exact mode forbids TF32: its ten mantissa bits are a reduced precision, which must be asked for.
+    """
+    chosen = {
+        "device_id": "0",
+        "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "cudnn_conv_use_max_workspace": "1",
+        "fuse_conv_bias": "1",
+        "prefer_nhwc": "1",
+        "use_tf32": "1" if options.fast_mode else "0",
+    }
+    if options.device_bytes:
+        chosen["gpu_mem_limit"] = str(options.device_bytes)
+    return chosen | dict(options.cuda)
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn what onnxruntime raises into our errors, on one line."""
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{what}: host memory ran out") from error
+    except Exception as error:
+        line = " ".join(str(error).split())[:300]
+        if any(word in line.lower() for word in _MEMORY_WORDS):
+            raise OutOfMemoryError(f"{what}: {line}") from error
+        raise RestoreError(f"{what} failed: {type(error).__name__}: {line}") from error
+
+
+def _create(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> Any:
+    wanted = _PROVIDERS[options.provider]
+    if wanted not in module.get_available_providers():
+        raise ConfigError(
+            f"this onnxruntime has no {options.provider} provider (it has "
+            f"{', '.join(module.get_available_providers())}): pip install 'care-live[gpu]', or set provider = 'cpu'"
+        )
+    with translated("loading the network"):
+        settings = _settings(module, content, shapes, options)
+        session = module.InferenceSession(content, settings, providers=_provider_list(options))
+    if session.get_providers()[0] != wanted:  # onnxruntime would run on the CPU without a word
+        raise ConfigError(
+            f"provider {options.provider} was asked for, but onnxruntime could only start "
+            f"{session.get_providers()[0]}: check the NVIDIA driver and CUDA with 'care-live doctor', or set "
+            "provider = 'cpu'"
+        )
+    return session
+
+
+def _settings(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> Any:
+    settings = module.SessionOptions()
+    settings.log_severity_level = 4
+    settings.intra_op_num_threads = n_threads(options.threads)
+    settings.inter_op_num_threads = 1
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores belong to others, too
+    if options.provider != "cpu":
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    for name, size in _free_dimensions(content, shapes).items():
+        settings.add_free_dimension_override_by_name(name, size)
+    return settings
+
+
+def _provider_list(options: Options) -> list[tuple[str, dict[str, str]]]:
+    if options.provider == "cpu":
+        return [(_PROVIDERS["cpu"], {})]
+    cuda = (_PROVIDERS["cuda"], cuda_options(options))
+    return [cuda] if options.provider == "cuda" else [(_PROVIDERS["tensorrt"], {"device_id": "0"}), cuda]
+
+
+def _free_dimensions(content: bytes, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Return the size of every named free dimension of the graph's inputs."""
+    graph = need("onnx", extra="cpu").load_model_from_string(content).graph
+    return {
+        dimension.dim_param: size
+        for node in graph.input
+        if node.name in shapes
+        for dimension, size in zip(node.type.tensor_type.shape.dim, shapes[node.name], strict=False)
+        if dimension.dim_param
+    }
+
+
+def _dtype(onnx_type: str) -> Any:
+    """Return the numpy type of onnxruntime's ``tensor(...)``."""
+    name = onnx_type.removeprefix("tensor(").removesuffix(")")
+    return np.dtype({"float": "float32", "double": "float64"}.get(name, name))
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,65 @@
+"""A network's file: the card survives the round trip, and what is no network is refused in one line."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import onnx
+import pytest
+
+from care_live.errors import ModelError
+from care_live.model.file import identity, read_card, write_card
+from tests.restore.networks import save_network
+
+
+def test_card_round_trip_keeps_other_metadata(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    proto = onnx.load(path)
+    proto.metadata_props.add(key="author", value="someone")
+    onnx.save(proto, path)
+    card = read_card(path).model_copy(update={"licence": "CC0-1.0"})
+    write_card(path, card)
+    assert read_card(path) == card
+    assert ("author", "someone") in {(p.key, p.value) for p in onnx.load(path).metadata_props}
+    assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_identity_is_the_hash_of_the_file(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    assert identity(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert identity(path).name == "net"
+
+
+def test_a_foreign_network_has_its_card_beside_it(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    card = read_card(path)
+    proto = onnx.load(path)
+    del proto.metadata_props[:]
+    onnx.save(proto, path)
+    with pytest.raises(ModelError, match="no model card"):
+        read_card(path)
+    (tmp_path / "net.card.json").write_text(card.model_dump_json())
+    assert read_card(path) == card
+
+
+def test_a_broken_card_names_the_field(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    proto = onnx.load(path)
+    proto.metadata_props[0].value = '{"card": "care-live-1", "name": "net", "divisor": [2], "halo_px": [8], "tas": 1}'
+    onnx.save(proto, path)
+    with pytest.raises(ModelError, match="tas"):
+        read_card(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00garbage" * 100, b"\x89PNG"], ids=["empty", "garbage", "png"])
+def test_what_is_no_network_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"net\.onnx"):
+        read_card(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot read"):
+        read_card(tmp_path / "no.onnx")
