@@ -7,6 +7,7 @@ the whole tree. What belongs to a network (halo, percentiles, axes) is in its mo
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -261,10 +262,21 @@ def load(path: Path) -> Config:
         raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+    return parse(tree, origin=str(path))
+
+
+def parse(tree: Mapping[str, object], *, origin: str) -> Config:
+    """Check a tree of settings, as TOML or a command line gives it.
+
+    Raises
+    ------
+    ConfigError
+        An unknown key or a value out of range; names ``origin``, the key and what came.
+    """
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {describe(error)}") from error
+        raise ConfigError(f"{origin}: {describe(error)}") from error
 
 
 def describe(error: ValidationError) -> str:

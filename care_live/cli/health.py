@@ -1,0 +1,60 @@
+"""``care-live status`` and ``care-live doctor``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from care_live.errors import CareLiveError
+
+
+@click.command("status")
+@click.option("--address", default="127.0.0.1:5793", show_default=True, help="the daemon's status_bind")
+@click.option("--json", "as_json", is_flag=True, help="everything, for scripts")
+def status_command(address: str, as_json: bool) -> None:
+    """Show what a running daemon is doing."""
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
+            status = json.load(answer)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise CareLiveError(f"no daemon answers at {address} ({error}); is one running, with this address?") from error
+    if as_json:
+        click.echo(json.dumps(status))
+        return
+    for name, value in status.items():
+        if value not in (None, "", {}, 0):
+            click.echo(f"{name.replace('_', ' '):>20}  {value:.1f}" if isinstance(value, float) else _line(name, value))
+
+
+def _line(name: str, value: object) -> str:
+    return f"{name.replace('_', ' '):>20}  {value}"
+
+
+@click.command("doctor")
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="for scripts")
+def doctor_command(config: Path | None, as_json: bool) -> None:
+    """Check this machine, and CONFIG if given, and say what to do."""
+    from care_live.config import Config, load
+    from care_live.daemon.doctor import examine
+
+    findings = []
+    for finding in examine(load(config) if config else Config()):
+        findings.append(finding)
+        if not as_json:
+            mark, colour = {"good": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("BAD ", "red")}[
+                finding.verdict
+            ]
+            click.echo(f"{click.style(mark, fg=colour)} {finding.check:<22} {finding.seen}")
+            if finding.advice:
+                click.echo(f"{'':27} → {finding.advice}")
+    if as_json:
+        click.echo(json.dumps([{name: getattr(f, name) for name in f.__slots__} for f in findings], indent=2))
+    n_bad = sum(finding.verdict == "bad" for finding in findings)
+    if n_bad:
+        raise CareLiveError(f"{n_bad} of {len(findings)} checks are bad; see above")

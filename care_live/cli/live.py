@@ -1,0 +1,162 @@
+"""``care-live run``, ``replay`` and ``demo``: volumes restored while they come."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from care_live.cli import logs
+
+if TYPE_CHECKING:
+    from care_live.config import Config
+    from care_live.daemon.tally import Status
+
+
+@click.command("run")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--run-id", help="name of the run; an existing one is resumed")
+@click.option("--web", is_flag=True, help="start the browser page too")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="write the last status to this file")
+@logs.verbosity
+@logs.quiet
+def run_command(config: Path, run_id: str | None, web: bool, json_file: Path | None, verbose: int, quiet: bool) -> None:
+    """Acquire, restore, publish and store, as CONFIG (TOML) says. Ctrl-C drains; twice stops."""
+    from care_live.config import load
+
+    logs.configure(0 if quiet else verbose)
+    _finish(_live(load(config), run_id, web=web), json_file)
+
+
+@click.command("replay")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--axes", help="of a plain TIFF stack: a subset of TPCZYX in that order")
+@click.option("--voxel-size-um", type=float, nargs=3, help="z y x, where the file does not say")
+@click.option("--speed", default="fastest", show_default=True, help="recorded, fastest, or planes per second")
+@click.option("--loops", default=1, show_default=True, help="how often; 0 is for ever")
+@click.option("--model", type=click.Path(path_type=Path), help="ONNX file; default: the shipped worm network")
+@click.option("--directory", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--run-id", help="name of the run; an existing one is resumed")
+@click.option("--web", is_flag=True, help="start the browser page too")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="write the last status to this file")
+@logs.verbosity
+@logs.quiet
+def replay_command(
+    path: Path,
+    axes: str | None,
+    voxel_size_um: tuple[float, float, float] | None,
+    speed: str,
+    loops: int,
+    model: Path | None,
+    directory: Path,
+    run_id: str | None,
+    web: bool,
+    json_file: Path | None,
+    verbose: int,
+    quiet: bool,
+) -> None:
+    """Restore PATH (NDTiff, OME-TIFF, OME-Zarr, TIFF) as if it were being acquired."""
+    from care_live.config import parse
+
+    logs.configure(0 if quiet else verbose)
+    source: dict[str, Any] = {"kind": "replay", "path": path, "axes": axes, "loops": loops}
+    source["speed"] = speed if speed in ("recorded", "fastest") else _number(speed)
+    source["voxel_size_um"] = voxel_size_um or None
+    tree = {"source": source, "restore": {"model": model}, "store": {"directory": directory}}
+    _finish(_live(parse(tree, origin="command line"), run_id, web=web), json_file)
+
+
+@click.command("demo")
+@click.option("--volumes", type=click.IntRange(1), help="how many; default: 5 headless, else 200")
+@click.option("--headless", is_flag=True, help="no viewer; end after the last volume")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="write the figures to this file")
+@click.option("--picture", type=click.Path(path_type=Path), help="raw | restored | uncertainty | truth as PNG")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="another virtual microscope")
+@click.option("--directory", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@logs.verbosity
+@logs.quiet
+def demo_command(
+    volumes: int | None,
+    headless: bool,
+    json_file: Path | None,
+    picture: Path | None,
+    config_file: Path | None,
+    directory: Path,
+    verbose: int,
+    quiet: bool,
+) -> None:
+    """Record a swimming flatworm in low light on a virtual microscope, and watch it restored."""
+    from care_live.config import load
+    from care_live.daemon import demo
+
+    logs.configure(0 if quiet else verbose)
+    base = load(config_file) if config_file else None
+    config = demo.config(directory, volumes or (5 if headless else 200), base)
+    run_id = new_run_id("demo")
+    status = _live(config, run_id, web=not headless)
+    figures = demo.figures(config, run_id, status)
+    picture = picture or config.store.directory / run_id / "demo.png"
+    demo.draw(config, run_id, picture)
+    click.echo(json.dumps(figures, indent=2))
+    click.echo(f"picture: {picture}")
+    if json_file:
+        _write_json(json_file, figures)
+
+
+def new_run_id(kind: str) -> str:
+    """Return a run's name made from the wall clock."""
+    from datetime import datetime
+
+    return f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _live(config: Config, run_id: str | None, *, web: bool) -> Status:
+    """Run the daemon to its end, with or without the browser page."""
+    from care_live.daemon.page import Page
+    from care_live.daemon.run import Daemon, drained_by_signals
+
+    run_id = run_id or config.run_id or new_run_id("run")
+    daemon = Daemon(config, run_id)
+    page = Page(config.web, config.publish, config.store.directory / run_id) if web else None
+
+    def open_page(_: object) -> None:
+        if page is not None:
+            click.echo(f"watch at {page.start()}")
+
+    try:
+        with drained_by_signals(daemon):
+            return daemon.run(on_start=open_page)
+    finally:
+        if page is not None:
+            page.stop()
+
+
+def _finish(status: Status, json_file: Path | None) -> None:
+    click.echo(
+        f"{status.received_planes} of {status.planned_planes} planes, {status.volumes} volumes, "
+        f"{status.restored} restored, {status.skipped} skipped live, {status.lost_planes} planes lost, "
+        f"{status.suspect} volumes suspect"
+    )
+    if json_file:
+        _write_json(json_file, status.as_json())
+
+
+def _write_json(path: Path, figures: dict[str, Any]) -> None:
+    from care_live.errors import ConfigError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _number(text: str) -> float:
+    from care_live.errors import ConfigError
+
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"--speed {text}: wanted recorded, fastest or planes per second") from error

@@ -1,0 +1,23 @@
+"""Logging: configured here and nowhere else; to stderr, one line a volume."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+
+def configure(verbose: int) -> None:
+    """Send our log lines to stderr: warnings, with -v one line a volume, with -vv everything."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s"))
+    ours = logging.getLogger("care_live")
+    ours.setLevel(level)
+    ours.handlers[:] = [lines]
+    ours.propagate = False
+
+
+verbosity = click.option("-v", "--verbose", count=True, default=1, help="more log lines (twice: everything)")
+quiet = click.option("-q", "--quiet", is_flag=True, help="warnings only")

@@ -1,0 +1,177 @@
+"""Looks at this machine and a config before a run, and says what to do about what it finds."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from care_live.config import Config, MicroManagerConfig, VirtualConfig
+from care_live.errors import CareLiveError
+from care_live.model.file import read_card, shipped
+
+Verdict: TypeAlias = Literal["good", "note", "bad"]
+
+_DISK_PROBE_BYTES = 64 * 2**20
+_MM_PACKAGES = ("pycromanager", "mmpycorex", "pyjavaz", "ndstorage", "pymmcore", "mm-test-adapters", "pymmcore-plus")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check saw."""
+
+    check: str
+    verdict: Verdict
+    seen: str
+    advice: str = ""
+    """What to do; empty when nothing has to be done."""
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """Check everything that a run with this config needs, one finding at a time."""
+    yield _python()
+    yield _model(config)
+    yield _inference_packages()
+    yield _gpu()
+    yield from _micro_manager(config)
+    yield from _disk(config)
+    yield from _ports(config)
+
+
+def _python() -> Finding:
+    seen = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return Finding("python", "good" if fits else "bad", seen, "" if fits else "use Python 3.11, 3.12 or 3.13")
+
+
+def _model(config: Config) -> Finding:
+    try:
+        card = read_card(config.restore.model or shipped())
+    except CareLiveError as error:
+        return Finding("model", "bad", str(error), "set restore.model to an ONNX file with a model card")
+    return Finding("model", "good", f"{card.name}: {card.task}, axes {card.axes}, {', '.join(card.heads)}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _inference_packages() -> Finding:
+    cpu, gpu = _version("onnxruntime"), _version("onnxruntime-gpu")
+    if cpu and gpu:
+        advice = "they overwrite each other: pip uninstall both, then pip install 'care-live[gpu]' or [cpu]"
+        return Finding("onnx runtime", "bad", f"onnxruntime {cpu} and onnxruntime-gpu {gpu}", advice)
+    if not cpu and not gpu:
+        return Finding("onnx runtime", "bad", "not installed", "pip install 'care-live[cpu]' or 'care-live[gpu]'")
+    return Finding("onnx runtime", "good", f"onnxruntime-gpu {gpu}" if gpu else f"onnxruntime {cpu} (CPU only)")
+
+
+def _gpu() -> Finding:
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return Finding("gpu", "note", "no NVIDIA driver", "restoration runs on the CPU, many times slower")
+    query = [smi, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("gpu", "bad", f"nvidia-smi does not answer: {error}", "check the NVIDIA driver")
+    if answer.returncode:
+        return Finding("gpu", "bad", answer.stderr.strip() or "nvidia-smi failed", "check the NVIDIA driver")
+    advice = "" if _version("onnxruntime-gpu") else "pip uninstall onnxruntime; pip install 'care-live[gpu]'"
+    return Finding("gpu", "note" if advice else "good", answer.stdout.strip().replace("\n", "; "), advice)
+
+
+def _micro_manager(config: Config) -> Iterator[Finding]:
+    if isinstance(config.source, MicroManagerConfig) and config.source.backend == "java":
+        yield _java_server(config.source.port)
+    if not isinstance(config.source, MicroManagerConfig | VirtualConfig):
+        return
+    missing = [package for package in _MM_PACKAGES if _version(package) is None]
+    if missing:
+        yield Finding("micro-manager", "bad", f"missing: {', '.join(missing)}", "pip install 'care-live[mm]'")
+        return
+    yield _device_interface()
+
+
+def _device_interface() -> Finding:
+    """The device interface of pymmcore and of the adapters must be the same, or no device loads."""
+    core, adapters = _version("pymmcore") or "", _version("mm-test-adapters") or ""
+    seen = f"pymmcore {core}, mm-test-adapters {adapters}"
+    fits = core.split(".")[3:4] == adapters.split(".")[:1]
+    advice = "" if fits else "the fourth number of pymmcore must be the first of mm-test-adapters"
+    return Finding("micro-manager", "good" if fits else "bad", seen, advice)
+
+
+def _java_server(port: int) -> Finding:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError as error:
+        advice = "start Micro-Manager and tick Tools > Options > Run server on port 4827"
+        return Finding("micro-manager server", "bad", f"port {port}: {error}", advice)
+    return Finding("micro-manager server", "good", f"port {port} answers")
+
+
+def _disk(config: Config) -> Iterator[Finding]:
+    directory = _existing(config.store.directory)
+    free_mib = shutil.disk_usage(directory).free / 2**20
+    low = free_mib < config.store.keep_free_mib
+    advice = "free some, or set store.directory to another disk" if low else ""
+    yield Finding("disk space", "bad" if low else "good", f"{free_mib / 1024:.1f} GiB free at {directory}", advice)
+    try:
+        rate = _disk_rate(directory)
+    except OSError as error:
+        yield Finding("disk speed", "bad", f"{directory}: {error}", "set store.directory to a folder you may write to")
+        return
+    advice = "" if rate > 100 else "slower than most cameras: use a local SSD"
+    yield Finding("disk speed", "good" if rate > 100 else "note", f"{rate:.0f} MB/s written and flushed", advice)
+
+
+def _existing(directory: Path) -> Path:
+    """Return the directory, or the nearest parent that exists."""
+    directory = directory.resolve()
+    while not directory.exists():
+        directory = directory.parent
+    return directory
+
+
+def _disk_rate(directory: Path) -> float:
+    """Write and flush a file; return MB/s."""
+    block = os.urandom(2**20)
+    with tempfile.TemporaryFile(dir=directory) as file:
+        start = time.perf_counter()
+        for _ in range(_DISK_PROBE_BYTES // len(block)):
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+        return _DISK_PROBE_BYTES / 1e6 / (time.perf_counter() - start)
+
+
+def _ports(config: Config) -> Iterator[Finding]:
+    wanted = {
+        "publish.bind": config.publish.bind,
+        "publish.bind_pull": config.publish.bind_pull,
+        "daemon.status_bind": config.daemon.status_bind,
+        "web.bind": config.web.bind,
+    }
+    for setting, address in wanted.items():
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, int(port)))
+            except (OSError, ValueError, OverflowError) as error:
+                yield Finding(setting, "bad", f"{address}: {error}", f"set {setting} to a free address")
+            else:
+                yield Finding(setting, "good", f"{address} is free")
