@@ -1,0 +1,53 @@
+"""Settings: every default runs, every shipped config loads, every mistake is one clear line."""
+
+from pathlib import Path
+
+import pytest
+
+from care_live.config import Config, load, parse
+from care_live.errors import ConfigError
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+RUNS = [path for path in CONFIGS if not path.stem.startswith(("train", "simulate"))]
+
+
+def test_the_defaults_run_the_virtual_microscope():
+    config = Config()
+    assert config.source.kind == "virtual"
+    assert config.restore.model is None
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+def test_every_shipped_config_loads(path):
+    assert load(path).source.kind
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[restore]\nmodle = 'x.onnx'", r"restore\.modle"),
+        ("[assemble]\ndeadline_s = -1", r"assemble\.deadline_s = -1"),
+        ("[source]\nkind = 'telescope'", "telescope"),
+        ("[source]\nkind = 'replay'", r"source\.replay\.path"),
+        ("run_id = 'a/b'", "run_id = 'a/b'"),
+        ("[restore", "is not TOML"),
+    ],
+    ids=["unknown key", "out of range", "unknown source", "missing path", "bad run id", "no TOML"],
+)
+def test_a_mistake_is_named(tmp_path, text, complaint):
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        load(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read config .*none\.toml"):
+        load(tmp_path / "none.toml")
+
+
+def test_sections_are_frozen():
+    config = parse({"restore": {"nth": 3}}, origin="test")
+    with pytest.raises(ValueError, match="frozen"):
+        config.restore.nth = 4
