@@ -1,0 +1,24 @@
+"""Specimens and a microscope that exist only as numbers, seeded; numpy alone (psfmodels for a computed PSF).
+
+Used by the virtual microscope, by training and by tests.
+"""
+
+from care_live.simulate.grid import Grid
+from care_live.simulate.microscope import Light, Microscope, Sensor, sensor
+from care_live.simulate.pairs import Pair, pair
+from care_live.simulate.psf import GaussianSpot, Measured, Objective
+from care_live.simulate.worm import Worm
+
+__all__ = [
+    "GaussianSpot",
+    "Grid",
+    "Light",
+    "Measured",
+    "Microscope",
+    "Objective",
+    "Pair",
+    "Sensor",
+    "Worm",
+    "pair",
+    "sensor",
+]
