@@ -8,10 +8,11 @@ Tiles start at multiples of the divisor, because a pooling layer sees a shifted 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from care_live.errors import ConfigError, ModelError
+from care_live.errors import ConfigError, ModelError, OutOfMemoryError
 
 Slices = tuple[slice, ...]
 Shape = tuple[int, ...]
@@ -61,6 +62,32 @@ def tile_shape(shape: Sequence[int], tile_px: Sequence[int], halo_px: Sequence[i
     return tuple(_fit(*axis)[0] for axis in zip(shape, tile_px, halo_px, divisor, strict=True))
 
 
+def fit_tile(
+    shape: Sequence[int], tile_px: Sequence[int], halo_px: Sequence[int], divisor: Sequence[int], *, budget_px: int
+) -> Shape:
+    """Return the tile of at most `budget_px` pixels that costs the least work in all.
+
+    Starting from the largest tile allowed, one axis at a time is cut once more: the one that makes the
+    network read the fewest pixels.
+
+    Raises
+    ------
+    OutOfMemoryError
+        Even the smallest tiles that have an interior are larger than that.
+    """
+    tile = tile_shape(shape, tile_px, halo_px, divisor)
+    while math.prod(tile) > budget_px:
+        finer = [_cut_once_more(tile, axis, shape, halo_px=halo_px, divisor=divisor) for axis in range(len(tile))]
+        possible = [candidate for candidate in finer if candidate is not None]
+        if not possible:
+            raise OutOfMemoryError(
+                f"the smallest tile {tile} with a halo of {tuple(halo_px)} px does not fit into memory: "
+                "close other programs, or use a network with fewer filters"
+            )
+        tile = min(possible, key=lambda t: math.prod(t) * len(tiles(shape, t, halo_px, divisor)))
+    return tile
+
+
 def refuse_small_halo(halo_px: Sequence[int], reach_px: Sequence[int]) -> None:
     """Raise a ModelError when tiles with this halo would differ from the whole field."""
     if any(halo < reach for halo, reach in zip(halo_px, reach_px, strict=True)):
@@ -85,6 +112,17 @@ def _fit(n: int, tile: int, halo: int, divisor: int) -> tuple[int, int]:
     count = max(2, -(-(n - 2 * halo) // step))
     size = _ceil(-(-(n - 2 * halo) // count), divisor) + _ceil(2 * halo, divisor)
     return min(size, tile // divisor * divisor, n), count
+
+
+def _cut_once_more(
+    tile: Shape, axis: int, shape: Sequence[int], *, halo_px: Sequence[int], divisor: Sequence[int]
+) -> Shape | None:
+    """Return the tile with the next smaller size on one axis, or None where only halo would be left."""
+    try:
+        size, _ = _fit(shape[axis], tile[axis] - divisor[axis], halo_px[axis], divisor[axis])
+    except ConfigError:
+        return None
+    return (*tile[:axis], size, *tile[axis + 1 :]) if size > 0 else None
 
 
 def _cuts(n: int, tile: int, halo: int, divisor: int) -> list[tuple[slice, slice, slice]]:

@@ -121,15 +121,21 @@ def save_network(  # one row of keywords a test can read
         members=members,
         **card,
     )
-    onnx.save(_model(graph, c_in, c_out, heads, dtype, values), path)
+    return save_graph(path, graph, values, dtype=dtype)
+
+
+def save_graph(path: Path, graph: Graph, card: ModelCard, *, dtype: int = TensorProto.UINT16) -> Path:
+    """Write a graph with the contract's inputs and the card's heads as outputs."""
+    onnx.save(_model(graph, card, dtype), path)
     return path
 
 
-def _model(graph: Graph, c_in: int, c_out: int, heads: Sequence[str], dtype: int, card: ModelCard) -> onnx.ModelProto:
+def _model(graph: Graph, card: ModelCard, dtype: int) -> onnx.ModelProto:
+    c_in, c_out = len(card.channels_in), len(card.channels_out)
     space = ["z", "y", "x"][-graph.ndim :]
     inputs = [helper.make_tensor_value_info("raw", dtype, ["n", c_in, *space])]
     inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, [c_in]) for name in ("low", "high")]
-    outputs = [helper.make_tensor_value_info(head, TensorProto.FLOAT, ["n", c_out, *space]) for head in heads]
+    outputs = [helper.make_tensor_value_info(head, TensorProto.FLOAT, ["n", c_out, *space]) for head in card.heads]
     proto = helper.make_model(
         helper.make_graph(graph.nodes, "unet", inputs, outputs, graph.weights),
         opset_imports=[helper.make_opsetid("", 20)],

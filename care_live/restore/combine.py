@@ -1,0 +1,76 @@
+"""Two views of one voxel become one distribution, and numbers that are none are caught."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.model.card import Head
+from care_live.percentiles import Span
+
+Array: TypeAlias = NDArray[np.float32]
+Maps: TypeAlias = dict[Head, Array]
+"""What a network says, (c, z, y, x) for every head."""
+
+
+def mixture(first: Mapping[Head, Array], second: Mapping[Head, Array]) -> Maps:
+    """Return the Laplace distribution with the mean and variance of the even mixture of two.
+
+    The mixture of Laplace(μ₁, b₁) and Laplace(μ₂, b₂) has mean (μ₁ + μ₂)/2 and variance
+    b₁² + b₂² + (μ₁ − μ₂)²/4; a Laplace of scale b has variance 2b². Where the views disagree, the interval
+    widens: that is what two views are for.
+    """
+    maps: Maps = {"mean": (first["mean"] + second["mean"]) * np.float32(0.5)}
+    if "laplace_scale" in first:
+        variance = np.square(first["laplace_scale"]) + np.square(second["laplace_scale"])
+        variance += np.square(first["mean"] - second["mean"]) * np.float32(0.25)
+        maps["laplace_scale"] = np.sqrt(variance * np.float32(0.5))
+    return maps | _disagreement(first, second)
+
+
+def geometric_mean(first: Mapping[Head, Array], second: Mapping[Head, Array], spans: Sequence[Span]) -> Maps:
+    """Return the geometric mean of two views above the low percentile, and the larger of their scales.
+
+    It is what CSBDeep does, for networks that come from there: all below the low percentile becomes exactly
+    that, and mean and scale no longer describe one distribution.
+
+    Parameters
+    ----------
+    first, second : maps in camera counts
+    spans : of each output channel; (0, 1) where the maps are normalised already
+    """
+    mean = np.empty_like(first["mean"])
+    for c, span in enumerate(spans):
+        views = [np.maximum(span.apply(view["mean"][c]), 0) for view in (first, second)]
+        mean[c] = span.undo(np.sqrt(views[0] * views[1]))
+    maps: Maps = {"mean": mean}
+    if "laplace_scale" in first:
+        maps["laplace_scale"] = np.maximum(first["laplace_scale"], second["laplace_scale"])
+    return maps | _disagreement(first, second)
+
+
+def mend(maps: Maps) -> bool:
+    """Replace, in place, what is no number: mean 0 with infinite scale and full disagreement.
+
+    Returns
+    -------
+    bool : whether there was anything to mend
+    """
+    broken = ~np.isfinite(maps["mean"])
+    for array in maps.values():
+        broken |= ~np.isfinite(array)
+    if not broken.any():
+        return False
+    mended: dict[Head, float] = {"mean": 0.0, "laplace_scale": np.inf, "disagreement": 1.0}
+    for head, array in maps.items():
+        array[broken] = mended[head]
+    return True
+
+
+def _disagreement(first: Mapping[Head, Array], second: Mapping[Head, Array]) -> Maps:
+    if "disagreement" not in first:
+        return {}
+    return {"disagreement": (first["disagreement"] + second["disagreement"]) * np.float32(0.5)}

@@ -1,0 +1,150 @@
+"""Restore volumes in this process: measure the range, run the network, say what came out and what to trust."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from care_live.config import RestoreConfig
+from care_live.errors import RestoreError
+from care_live.images import Flag, ModelIdentity, Restored, Volume, read_only
+from care_live.model import file
+from care_live.model.card import ModelCard
+from care_live.percentiles import Histogram, Span, span_of
+from care_live.restore import normalise, tasks
+from care_live.restore.combine import Maps, mend
+from care_live.restore.field import Field, gather
+from care_live.restore.provider import open_network
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    """A network, checked, warm and ready to restore volumes in order.
+
+    Parameters
+    ----------
+    model : ONNX file with a model card
+    config : provider, threads, tiles, normalisation
+
+    Raises
+    ------
+    ModelError
+        The network or its card must not run; says why.
+    ConfigError
+        The provider that was asked for is not there.
+    """
+
+    def __init__(self, model: Path, config: RestoreConfig) -> None:
+        self.card: ModelCard = file.read_card(model)
+        self.identity: ModelIdentity = file.identity(model)
+        self.memories: dict[tuple[int, int], normalise.Memory] = {}
+        """What earlier volumes taught, by position and channel."""
+        self._config = config
+        self._network, self.provider = open_network(model, self.card, config)
+        self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()
+
+    def restore(self, volumes: Sequence[Volume], into: Maps | None = None) -> tuple[Restored, ...]:
+        """Restore one time point of one position.
+
+        Parameters
+        ----------
+        volumes : one for each input channel of the card
+        into : arrays to write to, as `empty` makes them; None: new ones
+
+        Returns
+        -------
+        One result for each output channel, arrays read-only.
+
+        Raises
+        ------
+        RestoreError
+            The channels do not fit the network, or inference failed.
+        """
+        begun = time.perf_counter()
+        self._refuse_other_channels(volumes)
+        field = gather(volumes)
+        spans, empty = self._choose_spans(volumes, field)
+        maps = self.empty(field.pixels.shape[1:]) if into is None else into
+        tasks.run(tasks.Job(self.card, self._network, spans, self._config.tile_px), field.pixels, maps)
+        undo_around(self.card, spans, maps)
+        flags = field.flags | self._flags(mended=mend(maps), empty=empty)
+        return self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)
+
+    def empty(self, shape: Sequence[int]) -> Maps:
+        """Return arrays for the result of a raw volume (z, y, x)."""
+        return {head: np.empty(tasks.output_shape(self.card, shape), np.float32) for head in self.card.heads}
+
+    def _refuse_other_channels(self, volumes: Sequence[Volume]) -> None:
+        if len(volumes) != len(self.card.channels_in):
+            raise RestoreError(
+                f"network {self.card.name} takes {len(self.card.channels_in)} channels "
+                f"({', '.join(self.card.channels_in)}) but got {len(volumes)}"
+            )
+
+    def _choose_spans(self, volumes: Sequence[Volume], field: Field) -> tuple[tuple[Span, ...], bool]:
+        """Return the range of each channel and whether one of them was empty; remember what was learnt."""
+        choices = []
+        for volume, counts in zip(volumes, field.histograms, strict=True):
+            place = (volume.key.p, volume.key.c)
+            before = self.memories.get(place, normalise.Memory())
+            choices.append(normalise.choose(before, measured(self.card, counts), self._config.normalise))
+            self.memories[place] = choices[-1].memory
+        return tuple(choice.span for choice in choices), any(choice.empty for choice in choices)
+
+    def _flags(self, *, mended: bool, empty: bool) -> frozenset[Flag]:
+        found: set[Flag] = set(self._lasting)
+        found |= {"nan_fixed"} if mended else set()
+        found |= {"empty"} if empty else set()
+        found |= {"degraded"} if self._network.degraded else set()
+        return frozenset(found)
+
+    def _pack(
+        self, volumes: Sequence[Volume], maps: Maps, spans: Sequence[Span], *, flags: frozenset[Flag], infer_s: float
+    ) -> tuple[Restored, ...]:
+        mixes = len(self.card.channels_in) != len(self.card.channels_out)
+        results = []
+        for c in range(len(self.card.channels_out)):
+            volume = volumes[min(c, len(volumes) - 1)]
+            span = spans[min(c, len(volumes) - 1)]
+            results.append(
+                Restored(
+                    volume=volume,
+                    mean=read_only(maps["mean"][c]),
+                    laplace_scale=read_only(maps["laplace_scale"][c]) if "laplace_scale" in maps else None,
+                    disagreement=read_only(maps["disagreement"][c]) if "disagreement" in maps else None,
+                    voxel_size_um=tasks.output_voxel_um(self.card, volume.pixels.shape, volume.voxel_size_um),
+                    low=span.low,
+                    high=span.high,
+                    model=self.identity,
+                    flags=flags,
+                    infer_s=infer_s,
+                    c_out=c if mixes else volume.key.c,
+                )
+            )
+        return tuple(results)
+
+
+def measured(card: ModelCard, counts: Histogram) -> Span:
+    """Return the range that the card's kind of normalisation takes from a histogram."""
+    if card.normalisation == "none":
+        return Span(0.0, 1.0)
+    if card.normalisation == "zero-mean-unit-variance":
+        levels = np.arange(len(counts))
+        mean = float(np.average(levels, weights=counts))
+        return Span(mean, mean + float(np.sqrt(np.average((levels - mean) ** 2, weights=counts))))
+    return span_of(counts, card.low_percentile, card.high_percentile)
+
+
+def undo_around(card: ModelCard, spans: Sequence[Span], maps: Maps) -> None:
+    """Map a foreign network's normalised output back to camera counts, in place, where its card promises counts."""
+    if card.normalisation in {"in-graph", "none"} or card.output != "counts" or len(spans) != len(card.channels_out):
+        return
+    for c, span in enumerate(spans):
+        maps["mean"][c] = span.undo(maps["mean"][c])
+        if "laplace_scale" in maps:
+            maps["laplace_scale"][c] = span.undo_width(maps["laplace_scale"][c])

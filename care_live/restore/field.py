@@ -1,0 +1,118 @@
+"""What the network is given: all channels of one time point in one array, gaps filled, edges padded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.errors import RestoreError
+from care_live.images import Counts, Flag, Integrity, Volume
+from care_live.percentiles import Histogram, histogram
+from care_live.tiling import padded
+
+_CEILINGS = (4095, 16383, 65535, 255)
+"""Largest counts of 12-, 14-, 16- and 8-bit cameras."""
+_FEW = 3
+"""So many pixels at a ceiling are no coincidence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """All channels of one time point and position."""
+
+    pixels: Counts
+    """(c, z, y, x) camera counts, missing planes filled with the nearest one."""
+    histograms: tuple[Histogram, ...]
+    """Of each channel, of the planes that came."""
+    flags: frozenset[Flag]
+
+
+def gather(volumes: Sequence[Volume]) -> Field:
+    """Stack the channels of one time point.
+
+    Raises
+    ------
+    RestoreError
+        The channels differ in shape or type, or a volume has no plane at all.
+    """
+    first = volumes[0].pixels
+    for volume in volumes:
+        if (volume.pixels.shape, volume.pixels.dtype) != (first.shape, first.dtype):
+            raise RestoreError(
+                f"channel {volume.key.c} is {volume.pixels.dtype} {volume.pixels.shape} but channel "
+                f"{volumes[0].key.c} is {first.dtype} {first.shape}: a network takes channels of one shape"
+            )
+        if not volume.integrity.received:
+            raise RestoreError(f"volume {tuple(volume.key)} has no plane: there is nothing to restore")
+    histograms = tuple(histogram(received(volume.pixels, volume.integrity)) for volume in volumes)
+    pixels = [fill_missing(volume.pixels, volume.integrity) for volume in volumes]
+    stacked: Counts = pixels[0][np.newaxis] if len(pixels) == 1 else np.stack(pixels)  # type: ignore[assignment]
+    return Field(stacked, histograms, _flags(volumes, histograms))
+
+
+def received(pixels: Counts, integrity: Integrity) -> Counts:
+    """Return the planes that came: zeros of missing planes must not move the percentiles."""
+    if not integrity.missing:
+        return pixels
+    came = set(integrity.received)
+    chosen: Counts = pixels[[i for i, z in enumerate(integrity.expected) if z in came]]
+    return chosen
+
+
+def fill_missing(pixels: Counts, integrity: Integrity) -> Counts:
+    """Return the volume with each missing plane replaced by the nearest one that came."""
+    if not integrity.missing:
+        return pixels
+    planes, came = np.array(integrity.expected), np.array(sorted(integrity.received))
+    nearest = came[np.abs(planes[:, np.newaxis] - came).argmin(axis=1)]
+    filled: Counts = pixels[np.searchsorted(planes, nearest)]
+    return filled
+
+
+def is_saturated(counts: Histogram) -> bool:
+    """Return whether the brightest pixels sit at a camera's ceiling."""
+    brightest = int(np.flatnonzero(counts)[-1]) if counts.any() else 0
+    return brightest == len(counts) - 1 or (brightest in _CEILINGS and int(counts[brightest]) >= _FEW)
+
+
+def margins(
+    shape: Sequence[int], divisor: Sequence[int], boundary: Literal["zero", "reflect"]
+) -> list[tuple[int, int]]:
+    """Return how many pixels to add before and after each axis to reach multiples of the divisor.
+
+    *reflect* pads both sides alike, as CSBDeep does; *zero* pads behind only, so that plane 0 stays first.
+    """
+    extra = [full - n for n, full in zip(shape, padded(shape, divisor), strict=True)]
+    return [(n // 2, n - n // 2) if boundary == "reflect" else (0, n) for n in extra]
+
+
+def pad(
+    pixels: NDArray[Any], around: Sequence[tuple[int, int]], boundary: Literal["zero", "reflect"], fill: Sequence[float]
+) -> NDArray[Any]:
+    """Pad the last axes of (n, c, …space); *zero* writes each channel's `fill`, which the network takes for 0."""
+    if not any(before or after for before, after in around):
+        return pixels
+    widths = [(0, 0), (0, 0), *around]
+    if boundary == "reflect":
+        return np.pad(pixels, widths, mode="reflect")
+    larger = [n + before + after for n, (before, after) in zip(pixels.shape, widths, strict=True)]
+    levels = np.asarray(fill).reshape(1, -1, *[1] * len(around))
+    if pixels.dtype.kind == "u":
+        levels = np.rint(levels).clip(0, np.iinfo(pixels.dtype).max)
+    out = np.empty(larger, pixels.dtype)
+    out[:] = levels
+    out[tuple(slice(before, before + n) for n, (before, _) in zip(pixels.shape, widths, strict=True))] = pixels
+    return out
+
+
+def _flags(volumes: Sequence[Volume], histograms: Sequence[Histogram]) -> frozenset[Flag]:
+    found: set[Flag] = set()
+    if any(volume.integrity.missing for volume in volumes):
+        found.add("missing_plane")
+    if any(is_saturated(counts) for counts in histograms):
+        found.add("saturated")
+    return frozenset(found)

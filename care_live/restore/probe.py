@@ -1,0 +1,120 @@
+"""A network must show what it does before it may run: shapes, reach, numbers, and the same on every device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.errors import ConfigError, ModelError, RestoreError
+from care_live.model.card import ModelCard
+from care_live.percentiles import Span
+from care_live.restore.network import Network
+from care_live.tiling import refuse_small_halo
+
+_SPAN = Span(100.0, 1100.0)
+_BACKGROUND = 300
+_NOISE = 200
+_BRIGHT = 60000
+
+
+def check(network: Network, card: ModelCard) -> None:
+    """Run the network on small fields and compare what it does with what its card says.
+
+    Raises
+    ------
+    ModelError
+        Wrong shapes, a reach beyond the stated halo, or no numbers.
+    """
+    try:
+        _check_shapes(network, card)
+        refuse_small_halo(card.halo_px, reach(network, card))
+    except (RestoreError, ConfigError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ModelError(f"network {card.name} does not run on a small field: {error}") from error
+
+
+def reach(network: Network, card: ModelCard) -> tuple[int, ...]:
+    """Measure, along each axis, how far a change outside of an aligned tile is felt inside.
+
+    The field before (or behind) an aligned boundary is replaced by bright noise; whatever changes on the
+    other side within reach. The field is wider than the stated halo, so that a longer reach shows.
+    """
+    return tuple(
+        0 if card.task == "project" and axis == 0 else max(_reach(network, card, axis, side) for side in (0, 1))
+        for axis in range(len(card.axes))
+    )
+
+
+def compare(reference: Network, candidate: Network, card: ModelCard, *, tolerance: float) -> float:
+    """Return the largest difference between two devices, relative to the range; refuse more than tolerated.
+
+    Raises
+    ------
+    RestoreError
+        The candidate computes something else: a driver or library at fault.
+    """
+    shape = [max(16, 4 * divisor) // divisor * divisor for divisor in card.divisor]
+    pixels = _noise([1, len(card.channels_in), *shape], seed=1)
+    wanted, got = (_run(network, pixels, card) for network in (reference, candidate))
+    worst = 0.0
+    for first, second in zip(wanted, got, strict=True):
+        worst = max(worst, float(np.abs(first - second).max() / max(float(np.ptp(first)), 1e-6)))
+    if not worst <= tolerance:
+        raise RestoreError(
+            f"this device differs from the CPU by {worst:.2g} of the range (allowed {tolerance:.2g}): "
+            "update cuDNN and the driver, or set provider = 'cpu'"
+        )
+    return worst
+
+
+def _check_shapes(network: Network, card: ModelCard) -> None:
+    """Compare the heads' shapes, and whether they are numbers and scales are positive."""
+    space = [2 * divisor for divisor in card.divisor]
+    results = _run(network, _noise([1, len(card.channels_in), *space], seed=0), card)
+    wanted = (1, len(card.channels_out), *([1, *space[1:]] if card.task == "project" else space))
+    if len(results) != len(card.heads):
+        raise ModelError(f"network {card.name} has {len(results)} outputs but its card names {', '.join(card.heads)}")
+    for head, result in zip(card.heads, results, strict=True):
+        if result.shape != wanted:
+            raise ModelError(f"output {head} of network {card.name} has shape {result.shape}, its card says {wanted}")
+        if not np.isfinite(result).all():
+            raise ModelError(
+                f"output {head} of network {card.name} is not finite on ordinary noise: retrain or discard"
+            )
+        if head == "laplace_scale" and not (result > 0).all():
+            raise ModelError(f"output laplace_scale of network {card.name} is not positive: the card names it wrongly")
+
+
+def _reach(network: Network, card: ModelCard, axis: int, side: int) -> int:
+    divisor, halo = card.divisor[axis], card.halo_px[axis]
+    outside = 2 * divisor
+    n = outside + (halo // divisor + 3) * divisor
+    space = [n if i == axis else 2 * d for i, d in enumerate(card.divisor)]
+    quiet = _noise([1, len(card.channels_in), *space], seed=2)
+    loud = quiet.copy()
+    changed = np.moveaxis(loud, 2 + axis, 0)[slice(0, outside) if side == 0 else slice(n - outside, n)]
+    changed[:] = np.random.default_rng(3).integers(0, _BRIGHT, changed.shape)
+    pairs = zip(_run(network, quiet, card), _run(network, loud, card), strict=True)
+    differs = np.zeros(n, bool)
+    for first, second in pairs:
+        others = tuple(i for i in range(first.ndim) if i != 2 + axis)
+        differs |= (first != second).any(axis=others)
+    inside = differs[outside:] if side == 0 else differs[: n - outside][::-1]
+    felt = np.flatnonzero(inside)
+    return int(felt[-1]) + 1 if felt.size else 0
+
+
+def _run(network: Network, pixels: NDArray[np.uint16], card: ModelCard) -> list[NDArray[np.float32]]:
+    results = network.run(network.prepare(pixels, _spans(card)), _spans(card))
+    return [np.array(result) for result in results]
+
+
+def _spans(card: ModelCard) -> Sequence[Span]:
+    return [_SPAN] * len(card.channels_in)
+
+
+def _noise(shape: Sequence[int], *, seed: int) -> NDArray[np.uint16]:
+    return (_BACKGROUND + np.random.default_rng(seed).integers(0, _NOISE, shape)).astype(np.uint16)

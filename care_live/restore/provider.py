@@ -1,0 +1,124 @@
+"""Where a network runs: the GPU if it truly does and computes the same, else the CPU; never by surprise."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sys
+from pathlib import Path
+
+import psutil
+
+from care_live.config import RestoreConfig
+from care_live.errors import CareLiveError, ConfigError
+from care_live.model.card import ModelCard
+from care_live.restore import footprint, probe
+from care_live.restore.network import Network, OpenSession
+from care_live.restore.session import OnnxSession, Options, Provider, runtime
+
+logger = logging.getLogger(__name__)
+
+CUDNN_NEEDED = (9, 16, 0)
+"""Before it, cuDNN computes some half-precision and TF32 3D convolutions wrongly and says nothing
+(pytorch issues 163539, 166480, 167024)."""
+_HOST_SHARE = 0.6
+"""Of the memory that is available now."""
+_TOLERANCE = {False: 1e-3, True: 3e-2}
+"""Largest difference to the CPU, of the range: exact mode, fast mode."""
+
+
+def open_network(path: Path, card: ModelCard, config: RestoreConfig) -> tuple[Network, Provider]:
+    """Open a network on the best provider that is allowed.
+
+    Raises
+    ------
+    ConfigError
+        The provider that was asked for cannot run, or fast mode where there is none.
+    RestoreError
+        It runs, but computes something else than the CPU.
+    """
+    for provider in candidates(config):
+        try:
+            network = _open(path, card, config, provider)
+            logger.info("network model=%s provider=%s", card.name, provider)
+            return network, provider
+        except CareLiveError as error:
+            if config.provider != "auto" or provider == "cpu":
+                raise
+            logger.warning("provider_refused provider=%s reason=%s", provider, error)
+    raise ConfigError("no provider can run this network: see the warnings above")
+
+
+def candidates(config: RestoreConfig) -> tuple[Provider, ...]:
+    """Return the providers to try, best first."""
+    if config.provider != "auto":
+        return (config.provider,)
+    return ("cuda", "cpu") if "CUDAExecutionProvider" in runtime().get_available_providers() else ("cpu",)
+
+
+def refuse_old_cudnn(version: tuple[int, int, int] | None) -> None:
+    """Raise a ConfigError for a cuDNN that is known to compute wrongly; unknown versions pass with a warning."""
+    if version is None:
+        logger.warning("cudnn version=unknown wanted=%s or newer", ".".join(map(str, CUDNN_NEEDED)))
+    elif version < CUDNN_NEEDED:
+        raise ConfigError(
+            f"cuDNN {'.'.join(map(str, version))} computes 3D convolutions wrongly; "
+            f"install {'.'.join(map(str, CUDNN_NEEDED))} or newer (pip install -U nvidia-cudnn-cu13), "
+            "or set provider = 'cpu'"
+        )
+
+
+def cudnn_version() -> tuple[int, int, int] | None:
+    """Return the version of the cuDNN that this process has loaded or would load."""
+    name = "cudnn64_9.dll" if sys.platform == "win32" else "libcudnn.so.9"
+    try:
+        number = int(ctypes.CDLL(name).cudnnGetVersion())
+    except (OSError, AttributeError):
+        return None
+    return (number // 10000, number // 100 % 100, number % 100)
+
+
+def _open(path: Path, card: ModelCard, config: RestoreConfig, provider: Provider) -> Network:
+    if config.fast_mode and provider == "cpu":
+        raise ConfigError("fast_mode needs a GPU, or provider = 'openvino' from pip install 'care-live[openvino]'")
+    options = Options(provider, config.threads, config.fast_mode)
+    network = _network(path, card, options, _opener(provider))
+    probe.check(network, card)
+    if provider != "cpu":
+        _compare_with_cpu(path, card, network, options)
+    network.budget_px = budget_px(path, card, options)
+    return network
+
+
+def _opener(provider: Provider) -> OpenSession:
+    if provider == "openvino":
+        from care_live.restore.openvino import OpenVinoSession
+
+        return OpenVinoSession
+    if provider in {"cuda", "tensorrt"}:
+        runtime().preload_dlls()
+        refuse_old_cudnn(cudnn_version())
+    return OnnxSession
+
+
+def _network(path: Path, card: ModelCard, options: Options, opener: OpenSession) -> Network:
+    interpolated = card.task in {"isotropic", "upsample"}
+    return Network(path, card, options, open_session=opener, float_input=interpolated)
+
+
+def _compare_with_cpu(path: Path, card: ModelCard, network: Network, options: Options) -> None:
+    reference = _network(path, card, Options("cpu", options.threads), OnnxSession)
+    worst = probe.compare(reference, network, card, tolerance=_TOLERANCE[options.fast_mode])
+    logger.info("self_test provider=%s largest_difference=%.2g of the range", options.provider, worst)
+
+
+def budget_px(path: Path, card: ModelCard, options: Options) -> int:
+    """Return how many pixels one run may read: what memory holds, and what tensors can index.
+
+    On a GPU only the second is known before a run; what does not fit there shrinks the tiles.
+    """
+    need = footprint.measure(path, card)
+    by_index = int((2**31 - 1) / max(need.values_per_px, 1.0))
+    if options.provider in {"cuda", "tensorrt"}:
+        return by_index
+    return min(by_index, int(_HOST_SHARE * psutil.virtual_memory().available / max(need.bytes_per_px, 1.0)))

@@ -1,0 +1,141 @@
+"""The tasks: how a volume of any kind is shown to a network, and what comes back.
+
+Every function takes all channels of one time point, (c, z, y, x), and fills maps of shape
+(c_out, z_out, y, x), one for every head of the card.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.model.card import ModelCard
+from care_live.percentiles import Span
+from care_live.restore.combine import Maps, geometric_mean, mixture
+from care_live.restore.network import Network
+from care_live.tiling import tiles
+
+Array = NDArray[Any]
+_SLICE_BATCH_PX = 2**20
+"""Pixels of slices shown at once: enough to keep every core busy, little to keep in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One volume on its way through a network."""
+
+    card: ModelCard
+    network: Network
+    spans: tuple[Span, ...]
+    tile_px: tuple[int, int, int] | None
+    """(z, y, x)"""
+
+
+def run(job: Job, pixels: Array, into: Maps) -> None:
+    """Restore one time point as the card's task and axes demand."""
+    if job.card.task == "isotropic":
+        isotropic(job, pixels, into)
+    elif job.card.task == "upsample":
+        whole(job, upsample_z(pixels, job.card.factor), into)
+    elif job.card.axes == "ZYX":
+        whole(job, pixels, into)
+    else:
+        plane_by_plane(job, pixels, into)
+
+
+def whole(job: Job, pixels: Array, into: Maps) -> None:
+    """Show the whole volume to a 3D network."""
+    outs = [into[head][np.newaxis] for head in job.card.heads]
+    job.network.predict(pixels[np.newaxis], job.spans, outs, tile_px=job.tile_px)
+
+
+def plane_by_plane(job: Job, pixels: Array, into: Maps) -> None:
+    """Show every plane to a 2D network."""
+    tile_px = None if job.tile_px is None else job.tile_px[1:]
+    for z in range(pixels.shape[1]):
+        outs = [into[head][np.newaxis, :, z] for head in job.card.heads]
+        job.network.predict(pixels[np.newaxis, :, z], job.spans, outs, tile_px=tile_px)
+
+
+def isotropic(job: Job, pixels: Array, into: Maps) -> None:
+    """Show the xz and the yz slices of the upsampled volume to a 2D network and combine the two views."""
+    upsampled = upsample_z(pixels, job.card.factor)
+    tile_px = job.tile_px
+    xz = _view(job, upsampled, into, axis=2, tile_px=None if tile_px is None else (tile_px[0], tile_px[2]))
+    yz = _view(job, upsampled, into, axis=3, tile_px=None if tile_px is None else (tile_px[0], tile_px[1]))
+    if job.card.combine == "mixture":
+        combined = mixture(xz, yz)
+    else:
+        combined = geometric_mean(xz, yz, output_spans(job.card, job.spans))
+    for head, array in combined.items():
+        np.copyto(into[head], array)
+
+
+def upsample_z(pixels: Array, factor: float) -> NDArray[np.float32]:
+    """Interpolate planes linearly: the first and last stay, as many in between as the factor says.
+
+    Parameters
+    ----------
+    pixels : (c, z, y, x)
+    factor : restored planes per raw plane, any number
+    """
+    n_raw, n_out = pixels.shape[1], upsampled_planes(pixels.shape[1], factor)
+    out = np.empty((pixels.shape[0], n_out, *pixels.shape[2:]), np.float32)
+    for i in range(n_out):
+        place = i * (n_raw - 1) / (n_out - 1) if n_out > 1 else 0.0
+        below = min(int(place), max(n_raw - 2, 0))
+        above = min(below + 1, n_raw - 1)
+        weight = np.float32(place - below)
+        out[:, i] = pixels[:, below] * (np.float32(1) - weight) + pixels[:, above] * weight
+    return out
+
+
+def upsampled_planes(n_planes: int, factor: float) -> int:
+    """Return how many planes `upsample_z` makes."""
+    return max(1, round(n_planes * factor))
+
+
+def output_shape(card: ModelCard, shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """Return (c_out, z, y, x) of the result for a raw volume (z, y, x)."""
+    z, y, x = shape
+    if card.task in {"isotropic", "upsample"}:
+        z = upsampled_planes(z, card.factor)
+    elif card.task == "project":
+        z = 1
+    return (len(card.channels_out), z, y, x)
+
+
+def output_voxel_um(card: ModelCard, shape: Sequence[int], voxel_um: Sequence[float]) -> tuple[float, float, float]:
+    """Return the (z, y, x) voxel size of the result for a raw volume (z, y, x)."""
+    n_out = output_shape(card, shape)[1]
+    dz, dy, dx = voxel_um
+    if card.task == "project":
+        return (dz * shape[0], dy, dx)
+    if n_out > 1 and shape[0] > 1:
+        return (dz * (shape[0] - 1) / (n_out - 1), dy, dx)
+    return (dz, dy, dx)
+
+
+def output_spans(card: ModelCard, spans: Sequence[Span]) -> list[Span]:
+    """Return the range of each output channel; (0, 1) where the network does not give camera counts."""
+    n_out = len(card.channels_out)
+    if card.normalisation == "in-graph" and card.output == "counts" and n_out == len(spans):
+        return list(spans)
+    return [Span(0.0, 1.0)] * n_out
+
+
+def _view(job: Job, upsampled: Array, into: Maps, *, axis: int, tile_px: tuple[int, int] | None) -> Maps:
+    """Restore all slices across one lateral axis, in batches of one size."""
+    maps: Maps = {head: np.empty(into[head].shape, np.float32) for head in job.card.heads}
+    slices = np.moveaxis(upsampled, axis, 0)
+    outs = [np.moveaxis(maps[head], axis, 0) for head in job.card.heads]
+    batch = max(1, min(len(slices), _SLICE_BATCH_PX // math.prod(slices.shape[2:])))
+    for part in tiles([len(slices)], [batch], [0], [1]):
+        chosen = part.read
+        job.network.predict(slices[chosen], job.spans, [out[chosen] for out in outs], tile_px=tile_px)
+    return maps
