@@ -1,0 +1,263 @@
+"""From the network to its program: how each operation moves along z.
+
+The order in which a plane's products are summed depends on the network and the number of planes alone,
+never on how the planes come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.restore.streaming import sums
+from care_live.restore.streaming.network import Network, Node, Shape, Unstreamable, Z
+from care_live.restore.streaming.program import Program, Value, without_dead
+from care_live.restore.streaming.timeline import Motion, Spread
+
+_POINTWISE_NAMES = """
+    Abs Add And Cast Ceil Clip Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish
+    Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mul Neg Not Or PRelu Pow Reciprocal
+    Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu Where
+"""
+"""Operations that leave every plane where it is."""
+_POINTWISE = frozenset(_POINTWISE_NAMES.split())
+
+
+class Part(NamedTuple):
+    """Channels of a plane: a join of parts need not be made before a convolution."""
+
+    value: Value
+    first: int
+    """Channel of the join at which this part begins."""
+
+
+def lower(network: Network, sources: Sequence[int | None]) -> Program:
+    """Write a network out plane by plane.
+
+    Parameters
+    ----------
+    sources
+        For each plane that the network sees, which recorded plane it is; None is a plane of zeros.
+
+    Raises
+    ------
+    Unstreamable
+        An operation mixes planes in a way that is not in the table.
+    """
+    return _Lowering(network, sources).program()
+
+
+class _Lowering:
+    def __init__(self, network: Network, sources: Sequence[int | None]) -> None:
+        self.network = network
+        self.target = Program()
+        self.planes: dict[str, tuple[Value, ...]] = {"raw": self._raw_planes(sources)}
+        self.parts: dict[str, tuple[Part, ...]] = {}
+        """Of a joined value, by its name."""
+        self.wide: dict[str, Value] = {}
+        self.still: dict[str, Value] = {
+            name: self.target.input(name, network.shapes[name], 0) for name in ("low", "high")
+        }
+
+    def program(self) -> Program:
+        for node in self.network.nodes:
+            if self.network.moving.intersection(node.inputs):
+                self._table(node.op)(self, node)
+            else:
+                self._copy_still(node)
+        self.target.results = {name: self.planes[name] for name in self.network.outputs}
+        return without_dead(self.target)
+
+    def _table(self, op: str) -> Callable[[_Lowering, Node], None]:
+        if op in _POINTWISE:
+            return _Lowering._pointwise
+        if op not in _TABLE:
+            raise Unstreamable(f"nobody knows how {op} moves along z")
+        return _TABLE[op]
+
+    def _raw_planes(self, sources: Sequence[int | None]) -> tuple[Value, ...]:
+        shape = _plane(self.network.shapes["raw"])
+        zeros = "raw@zeros"
+        return tuple(
+            self.target.input(zeros, shape, 0) if z is None else self.target.input(f"raw@{z}", shape, z + 1)
+            for z in sources
+        )
+
+    def _copy_still(self, node: Node) -> None:
+        """An operation on low and high alone is done again in every step that needs it."""
+        if len(node.outputs) != 1:
+            raise Unstreamable(f"{node.op} gives {len(node.outputs)} values")
+        inputs = [self.still.get(name) or self._constant(name) for name in node.inputs]
+        name = node.outputs[0]
+        shape = self.network.shapes[name]
+        self.still[name] = self.target.add(node.op, inputs, name, shape, attributes=node.attributes, cheap=True)
+
+    def _constant(self, name: str) -> str:
+        return self.target.constant(name, self.network.constants[name]) if name else ""
+
+    def _operand(self, name: str, plane: int) -> Value | str:
+        """Return what a pointwise operation reads at one plane."""
+        if name in self.planes:
+            return self.planes[name][plane]
+        shape = self.network.shapes.get(name, ())
+        if len(shape) <= Z:
+            return self.still.get(name) or self._constant(name)
+        z = len(shape) - 3
+        if shape[z] != 1:
+            raise Unstreamable(f"{name} of shape {shape} differs from plane to plane")
+        if name in self.still:
+            axes = self.target.constant(f"axis_{z}", np.array([z], np.int64))
+            flat = shape[:z] + shape[z + 1 :]
+            return self.target.add("Squeeze", [self.still[name], axes], f"{name}@flat{plane}", flat, cheap=True)
+        return self.target.constant(f"{name}@flat", self.network.constants[name].squeeze(z))
+
+    def _pointwise(self, node: Node) -> None:
+        tensor = node.outputs[0]
+        n_planes, shape = self.network.n_planes(tensor), _plane(self.network.shapes[tensor])
+        for name in self.network.moving.intersection(node.inputs):
+            if self.network.n_planes(name) != n_planes:
+                raise Unstreamable(f"{node.op} meets {name} with another number of planes")
+        self.planes[tensor] = tuple(
+            self.target.add(
+                node.op,
+                [self._operand(name, z) for name in node.inputs],
+                f"{tensor}@{z}",
+                shape,
+                attributes=node.attributes,
+            )
+            for z in range(n_planes)
+        )
+
+    def _join(self, node: Node) -> None:
+        """Concat over channels; convolutions read its parts, so that it is rarely made at all."""
+        if node.attributes["axis"] not in (1, 1 - Z - 3):
+            raise Unstreamable("planes are joined along another axis than the channels")
+        self._pointwise(Node(node.op, node.inputs, node.outputs, {"axis": 1}))
+        widths = [self.network.shapes[name][1] for name in node.inputs]
+        firsts = [sum(widths[:i]) for i in range(len(widths))]
+        for z, joined in enumerate(self.planes[node.outputs[0]]):
+            values = [self.planes[name][z] for name in node.inputs if name in self.planes]
+            if len(values) == len(widths):
+                self.parts[joined.name] = tuple(map(Part, values, firsts))
+
+    def _slice(self, node: Node) -> None:
+        axes = self.network.constants.get(node.inputs[3]) if len(node.inputs) > 3 else None
+        if axes is None or axes.tolist() != [1]:
+            raise Unstreamable("planes are sliced along another axis than the channels")
+        self._pointwise(node)
+
+    def _convolve(self, node: Node) -> None:
+        kernels, motion, placing = sums.convolution(node, self._weight(node))
+        self._sum(node, kernels, motion, op="Conv", placing=placing)
+
+    def _convolve_transposed(self, node: Node) -> None:
+        """A transposed convolution that is an upsampled convolution is done as such: a CPU is faster at it."""
+        weight = self._weight(node)
+        if (upsampled := sums.upsampled_convolution(node, weight)) is not None:
+            kernels, motion, placing, factors = upsampled
+            self._sum(node, kernels, motion, op="Conv", placing=placing, factors=factors)
+        else:
+            kernels, motion, placing = sums.transposed_convolution(node, weight)
+            self._sum(node, kernels, motion, op="ConvTranspose", placing=placing)
+
+    def _weight(self, node: Node) -> NDArray[np.float32]:
+        weight = self.network.constants.get(node.inputs[1])
+        if weight is None or weight.ndim != Z + 3:
+            raise Unstreamable(f"the weights of {node.op} {node.outputs[0]} are no constant 3D kernels")
+        return weight
+
+    def _sum(
+        self,
+        node: Node,
+        kernels: Sequence[sums.Kernel],
+        motion: Motion,
+        *,
+        op: str,
+        placing: Mapping[str, Any],
+        factors: Shape = (1, 1),
+    ) -> None:
+        """Write every output plane of a convolution as a sum of 2D convolutions of input planes."""
+        source, tensor = self.planes[node.inputs[0]], node.outputs[0]
+        n_planes, shape = self.network.n_planes(tensor), _plane(self.network.shapes[tensor])
+        bias = [self._constant(name) for name in node.inputs[2:]]
+        whole = op == "ConvTranspose" or placing["group"] != 1
+        planes = []
+        for z in range(n_planes):
+            terms: dict[str, sums.Term] = {}
+            for tap in motion.taps(z, len(source)):
+                value = self._upsampled(source[tap.plane], factors)
+                parts = (Part(value, 0),) if whole else self.parts.get(value.name, (Part(value, 0),))
+                for part in parts:
+                    sums.add_term(terms, part.value, kernels[tap.kernel], first=None if whole else part.first)
+            name = f"{tensor}@{z}"
+            planes.append(
+                sums.write(self.target, op, list(terms.values()), bias, name=name, shape=shape, placing=placing)
+            )
+        self.planes[tensor] = tuple(planes)
+
+    def _upsampled(self, value: Value, factors: Shape) -> Value:
+        """Return a plane upsampled to its nearest neighbours, made once and never kept between steps."""
+        if factors == (1, 1):
+            return value
+        name = f"{value.name}@x{factors[0]}x{factors[1]}"
+        if name not in self.wide:
+            n, c, y, x = value.shape
+            scales = self.target.constant(f"factors_{factors[0]}x{factors[1]}", np.array([1, 1, *factors], np.float32))
+            shape = (n, c, y * factors[0], x * factors[1])
+            self.wide[name] = self.target.add(
+                "Resize", [value, "", scales], name, shape, attributes=_NEAREST, cheap=True
+            )
+        return self.wide[name]
+
+    def _resize(self, node: Node) -> None:
+        source, tensor = self.planes[node.inputs[0]], node.outputs[0]
+        before, after = self.network.shapes[node.inputs[0]], self.network.shapes[tensor]
+        factors = tuple(wide // narrow for narrow, wide in zip(before, after, strict=True))
+        nearest = node.attributes.get("mode", b"nearest") == b"nearest"
+        ways = (
+            node.attributes.get("coordinate_transformation_mode", b"half_pixel"),
+            node.attributes.get("nearest_mode", b"round_prefer_floor"),
+        )
+        known = ways == (b"asymmetric", b"floor") or (ways[0] == b"half_pixel" and ways[1].startswith(b"round_prefer"))
+        exact = all(narrow * factor == wide for narrow, factor, wide in zip(before, factors, after, strict=True))
+        if not (nearest and known and exact and factors[:Z] == (1, 1)):
+            raise Unstreamable(f"Resize {tensor} is no upsampling to nearest neighbours by whole numbers")
+        motion = Spread(factors[Z], factors[Z])
+        self.planes[tensor] = tuple(
+            self._upsampled(source[motion.taps(z, len(source))[0].plane], factors[Z + 1 :]) for z in range(after[Z])
+        )
+
+    def _pool(self, node: Node) -> None:
+        """Pool each plane once, then combine the planes of each window."""
+        motion, placing, combine = sums.pooling(node)
+        tensor, source = node.outputs[0], self.planes[node.inputs[0]]
+        n_planes, shape = self.network.n_planes(tensor), _plane(self.network.shapes[tensor])
+        flat = [
+            self.target.add(node.op, [value], f"{tensor}@flat{z}", shape, attributes=placing)
+            for z, value in enumerate(source)
+        ]
+        windows = ([flat[tap.plane] for tap in motion.taps(z, len(source))] for z in range(n_planes))
+        self.planes[tensor] = tuple(
+            window[0] if len(window) == 1 else self.target.add(combine, window, f"{tensor}@{z}", shape)
+            for z, window in enumerate(windows)
+        )
+
+
+_NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+
+_TABLE: dict[str, Callable[[_Lowering, Node], None]] = {
+    "Conv": _Lowering._convolve,
+    "ConvTranspose": _Lowering._convolve_transposed,
+    "MaxPool": _Lowering._pool,
+    "AveragePool": _Lowering._pool,
+    "Resize": _Lowering._resize,
+    "Concat": _Lowering._join,
+    "Slice": _Lowering._slice,
+}
+
+
+def _plane(shape: Shape) -> Shape:
+    return shape[:Z] + shape[Z + 1 :]

@@ -1,0 +1,163 @@
+"""A 3D convolution as sums of 2D ones: kernels, terms, and the operations that add them up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.model import rewrite
+from care_live.restore.streaming.network import Node, Shape, Unstreamable
+from care_live.restore.streaming.program import Program, Value
+from care_live.restore.streaming.timeline import Motion, Spread, Window
+
+_FEW_CHANNELS = 4
+"""Planes with at most so many channels are joined before a convolution: a sum of several convolutions would
+write its output several times for hardly any work."""
+
+
+class Kernel(NamedTuple):
+    """One plane of a 3D kernel."""
+
+    name: str
+    weight: NDArray[np.float32]
+    """(c_out, c_in, ky, kx), or (c_in, c_out, ky, kx) of a transposed convolution."""
+
+
+class Term(NamedTuple):
+    """One summand of a convolution's output plane."""
+
+    value: Value
+    kernel: Kernel
+
+
+def convolution(node: Node, weight: NDArray[np.float32]) -> tuple[list[Kernel], Motion, dict[str, Any]]:
+    """Return the 2D kernels of a convolution, how it moves along z, and its attributes in the plane."""
+    strides, pads = _placing(node, weight.shape[2:])
+    motion = Window(weight.shape[2], strides[0], pads[0])
+    return _kernels(node, weight), motion, _in_plane(node, strides, pads)
+
+
+def transposed_convolution(node: Node, weight: NDArray[np.float32]) -> tuple[list[Kernel], Motion, dict[str, Any]]:
+    """Return the same for a transposed convolution."""
+    strides, pads = _placing(node, weight.shape[2:])
+    if any(node.attributes.get("output_padding", ())) or "output_shape" in node.attributes:
+        raise Unstreamable(f"the transposed convolution {node.outputs[0]} pads its output")
+    return _kernels(node, weight), Spread(weight.shape[2], strides[0], pads[0]), _in_plane(node, strides, pads)
+
+
+def upsampled_convolution(
+    node: Node, weight: NDArray[np.float32]
+) -> tuple[list[Kernel], Motion, dict[str, Any], Shape] | None:
+    """Return a transposed convolution as upsampling in the plane and a plain convolution, where it is that."""
+    kernels, motion, placing = transposed_convolution(node, weight)
+    factors = placing["strides"]
+    gathered = [rewrite.gathered_weight(kernel.weight, factors) for kernel in kernels]
+    plain = [Kernel(f"{k.name}/plain", w) for k, w in zip(kernels, gathered, strict=True) if w is not None]
+    if len(plain) < len(kernels) or placing["group"] != 1:
+        return None
+    centre = [size // 2 for size in plain[0].weight.shape[2:]]
+    if list(placing["pads"]) != centre * 2:
+        return None
+    return plain, motion, {"strides": (1, 1), "pads": centre * 2, "group": 1}, factors
+
+
+def pooling(node: Node) -> tuple[Motion, dict[str, Any], str]:
+    """Return how a pooling moves along z, its attributes in the plane, and what combines planes."""
+    size = tuple(node.attributes["kernel_shape"])
+    strides, pads = _placing(node, size)
+    if node.attributes.get("ceil_mode", 0) or len(node.outputs) > 1 or (node.op == "AveragePool" and any(pads)):
+        raise Unstreamable(f"{node.op} {node.outputs[0]} is no plain pooling")
+    placing = {"kernel_shape": size[1:], "strides": strides[1:], "pads": _without_z(pads)}
+    return Window(size[0], strides[0], pads[0]), placing, "Max" if node.op == "MaxPool" else "Mean"
+
+
+def add_term(terms: dict[str, Term], value: Value, kernel: Kernel, *, first: int | None) -> None:
+    """Add one product to a sum; planes that are met twice (upsampled ones) are multiplied once.
+
+    Parameters
+    ----------
+    first
+        Channel of the kernel at which this value begins; None: it is the kernel's whole input.
+    """
+    if first is not None:
+        n_channels = value.shape[1]
+        kernel = Kernel(f"{kernel.name}[{first}:{first + n_channels}]", kernel.weight[:, first : first + n_channels])
+    if (same := terms.get(value.name)) is not None:
+        kernel = Kernel(f"{same.kernel.name}+{kernel.name}", same.kernel.weight + kernel.weight)
+    terms[value.name] = Term(value, kernel)
+
+
+def write(
+    target: Program,
+    op: str,
+    terms: Sequence[Term],
+    bias: Sequence[str],
+    *,
+    name: str,
+    shape: Shape,
+    placing: Mapping[str, Any],
+) -> Value:
+    """Append the operations that compute one output plane, in the order in which the terms come."""
+    ordered = _joined(target, op, sorted(terms, key=lambda term: term.value.ready), name)
+    due = max(term.value.ready for term in ordered)
+    total: Value | None = None
+    for i, (value, kernel) in enumerate(ordered):
+        weight = target.constant(kernel.name, kernel.weight)
+        pixels = shape if op == "Conv" else value.shape
+        product = target.add(
+            op,
+            [value, weight, *(bias if total is None else ())],
+            name if len(ordered) == 1 else f"{name}/{i}",
+            shape,
+            attributes=placing,
+            due=due,
+            products=kernel.weight.size * pixels[-1] * pixels[-2] // placing["group"],
+        )
+        last = i == len(ordered) - 1
+        total = (
+            product
+            if total is None
+            else target.add("Add", [product, total], name if last else f"{name}+{i}", shape, due=due)
+        )
+    assert total is not None
+    return total
+
+
+def _joined(target: Program, op: str, terms: list[Term], name: str) -> list[Term]:
+    """Join planes of very few channels into one term."""
+    if op != "Conv" or len(terms) == 1 or any(term.value.shape[1] > _FEW_CHANNELS for term in terms):
+        return terms
+    n, _, y, x = terms[0].value.shape
+    width = sum(term.value.shape[1] for term in terms)
+    values = [term.value for term in terms]
+    joined = target.add("Concat", values, f"{name}/joined", (n, width, y, x), attributes={"axis": 1}, cheap=True)
+    key = "|".join(term.kernel.name for term in terms)
+    return [Term(joined, Kernel(key, np.concatenate([term.kernel.weight for term in terms], axis=1)))]
+
+
+def _kernels(node: Node, weight: NDArray[np.float32]) -> list[Kernel]:
+    return [Kernel(f"{node.inputs[1]}[{tap}]", weight[:, :, tap]) for tap in range(weight.shape[2])]
+
+
+def _placing(node: Node, size: Shape) -> tuple[Shape, Shape]:
+    """Return strides and pads (z, y, x, then z, y, x again)."""
+    auto = node.attributes.get("auto_pad", b"NOTSET")
+    strides = tuple(node.attributes.get("strides", (1, 1, 1)))
+    if any(step != 1 for step in node.attributes.get("dilations", ())):
+        raise Unstreamable(f"{node.op} {node.outputs[0]} is dilated")
+    if auto in (b"SAME_UPPER", b"SAME_LOWER") and set(strides) == {1} and all(n % 2 for n in size):
+        return strides, tuple(n // 2 for n in size) * 2
+    if auto not in (b"NOTSET", b"VALID"):
+        raise Unstreamable(f"{node.op} {node.outputs[0]} leaves its padding to the library ({auto.decode()})")
+    return strides, tuple(node.attributes.get("pads", (0,) * 6)) if auto == b"NOTSET" else (0,) * 6
+
+
+def _in_plane(node: Node, strides: Shape, pads: Shape) -> dict[str, Any]:
+    return {"strides": strides[1:], "pads": _without_z(pads), "group": node.attributes.get("group", 1)}
+
+
+def _without_z(pads: Shape) -> list[int]:
+    return [*pads[1:3], *pads[4:6]]

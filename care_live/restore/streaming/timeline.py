@@ -1,0 +1,115 @@
+"""Which plane needs which: integers only.
+
+Along z every layer is one of two things. A `Window` slides over its input (convolution, pooling); a
+`Spread` lays its input out (nearest upsampling, transposed convolution). Planes outside the stack are zero
+planes, which is what 'same' padding means, so a layer just doesn't read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+
+class Tap(NamedTuple):
+    """One plane that an output plane reads, and with which plane of the kernel."""
+
+    kernel: int
+    plane: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Output plane m reads input planes ``m·step - pad … m·step - pad + size - 1``."""
+
+    size: int
+    step: int = 1
+    pad: int = 0
+    """Zero planes before the first plane."""
+
+    def taps(self, plane: int, n_planes: int) -> tuple[Tap, ...]:
+        """Return what an output plane reads of an input of `n_planes`.
+
+        Examples
+        --------
+        >>> Window(3, pad=1).taps(0, 8)
+        (Tap(kernel=1, plane=0), Tap(kernel=2, plane=1))
+        """
+        first = plane * self.step - self.pad
+        return tuple(Tap(j, first + j) for j in range(self.size) if 0 <= first + j < n_planes)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Input plane i adds to output planes ``i·step - pad … i·step - pad + size - 1``."""
+
+    size: int
+    step: int
+    pad: int = 0
+
+    def taps(self, plane: int, n_planes: int) -> tuple[Tap, ...]:
+        """Return what an output plane reads of an input of `n_planes`.
+
+        Examples
+        --------
+        >>> Spread(2, 2).taps(5, 8)
+        (Tap(kernel=1, plane=2),)
+        """
+        last = (plane + self.pad) // self.step
+        first = -(-(plane + self.pad - self.size + 1) // self.step)
+        return tuple(
+            Tap(plane + self.pad - self.step * i, i) for i in range(max(0, first), min(n_planes - 1, last) + 1)
+        )
+
+
+Motion: TypeAlias = Window | Spread
+
+
+def ready(motion: Motion, source: Sequence[int], n_planes: int) -> tuple[int, ...]:
+    """Return after how many recorded planes each output plane can be computed.
+
+    Parameters
+    ----------
+    source
+        The same for the layer's input planes.
+    n_planes
+        Output planes.
+
+    Examples
+    --------
+    >>> ready(Window(3, pad=1), (1, 2, 3, 4), 4)
+    (2, 3, 4, 4)
+    """
+    taps = (motion.taps(plane, len(source)) for plane in range(n_planes))
+    return tuple(max((source[tap.plane] for tap in reads), default=0) for reads in taps)
+
+
+def padded_planes(n_planes: int, divisor: int, boundary: str) -> tuple[int | None, ...]:
+    """Return which recorded plane stands at each plane that the network sees; None is a plane of zeros.
+
+    A stack that is no multiple of the divisor is filled up at its end, by zeros or by its reflection.
+
+    Examples
+    --------
+    >>> padded_planes(6, 4, "reflect")
+    (0, 1, 2, 3, 4, 5, 4, 3)
+    """
+    n_padded = -(-n_planes // divisor) * divisor
+    period = max(1, 2 * (n_planes - 1))
+    mirrored = (min(z % period, period - z % period) for z in range(n_planes, n_padded))
+    tail = mirrored if boundary == "reflect" else (None for _ in range(n_padded - n_planes))
+    return (*range(n_planes), *tail)
+
+
+def boundaries(n_planes: int, step: int) -> tuple[int, ...]:
+    """Return after how many planes each step runs: every `step` planes, before the last, at the last.
+
+    Everything that can be done without the last plane is done before it comes.
+
+    Examples
+    --------
+    >>> boundaries(10, 4)
+    (4, 8, 9, 10)
+    """
+    return tuple(sorted({*range(step, n_planes, step), max(1, n_planes - 1), n_planes}))
