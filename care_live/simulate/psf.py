@@ -24,7 +24,7 @@ class Objective:
     excitation_um: float = 0.488
     emission_um: float = 0.525
     pinhole_airy: float = 1.0
-    reach_um: tuple[float, float] = (3.5, 1.25)
+    reach_um: tuple[float, float] = (2.5, 0.9)
     """(axial, lateral) half size that is kept."""
 
 

@@ -29,6 +29,11 @@ class Profile:
     peak: float = 1.0
     """Density in its middle; above 1 for bodies so small that the microscope spreads them thin."""
 
+    @property
+    def reach_um(self) -> float:
+        """How far from its middle anything of it is seen."""
+        return self.radius_um + self.edge_um
+
     def density(self, z: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the fluorophore density at the given distances from its centre.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,27 +18,51 @@ from care_live.simulate.grid import Grid
 from care_live.simulate.psf import Psf, kernel
 from care_live.simulate.specimen import Particles, Profile
 
+Pixels = NDArray[np.float32]
+
 _Z_STEP_UM = 0.25
 _FINEST_UM = 0.125
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stamps:
-    """Every shape of a specimen as the microscope shows it, at one pixel size."""
+class Sheet:
+    """Profiles of one size as the microscope shows them, at one pixel size."""
 
-    pixels: NDArray[np.float32]
+    profiles: tuple[int, ...]
+    """Which profiles of the specimen, consecutive."""
+    pixels: Pixels
     """(profile, distance from focus, phase y, phase x, y, x), density, averaged over each pixel."""
     pixel_um: float
 
-    @property
-    def half_px(self) -> int:
-        return int(self.pixels.shape[-1] // 2)
+    def choose(self, particles: Particles, plane: Grid) -> tuple[NDArray[np.intp], Pixels]:
+        """Return the stamps of its particles that touch a plane.
 
-    @property
-    def n_phases(self) -> int:
-        return int(self.pixels.shape[2])
+        Returns
+        -------
+        (n, 2) pixel (y, x) of each stamp's middle and (n, y, x) the stamps
+        """
+        n_z, n_phases = self.pixels.shape[1:3]
+        half_px = self.pixels.shape[-1] // 2
+        here = (particles.profile >= self.profiles[0]) & (particles.profile <= self.profiles[-1])
+        focus = np.rint((plane.origin_um[0] - particles.position_um[:, 0]) / _Z_STEP_UM).astype(np.intp) + n_z // 2
+        mine = np.flatnonzero(here & (focus >= 0) & (focus < n_z))
+        offset_um = particles.position_um[mine, 1:] - np.asarray(plane.origin_um[1:])
+        fine = np.rint(offset_um * (n_phases / self.pixel_um) + (n_phases - 1) / 2).astype(np.intp)
+        pixel, phase = np.divmod(fine, n_phases)
+        seen = np.all((pixel >= -half_px) & (pixel < np.array(plane.shape_px[1:]) + half_px), axis=1)
+        mine, pixel, phase = mine[seen], pixel[seen], phase[seen]
+        profile = particles.profile[mine] - self.profiles[0]
+        stamps = self.pixels[profile, focus[mine], phase[:, 0], phase[:, 1]]
+        return pixel, stamps * particles.brightness[mine, None, None]
 
-    def draw(self, particles: Particles, plane: Grid) -> NDArray[np.float32]:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stamps:
+    """Every shape of a specimen, by size: small ones need small stamps."""
+
+    sheets: tuple[Sheet, ...]
+
+    def draw(self, particles: Particles, plane: Grid) -> Pixels:
         """Add up what all particles contribute to one plane.
 
         Parameters
@@ -49,27 +74,18 @@ class Stamps:
         -------
         (y, x) float32 density
         """
-        fine_um = self.pixel_um / self.n_phases
-        offset_um = particles.position_um - np.asarray(plane.origin_um)
-        focus = np.rint(-offset_um[:, 0] / _Z_STEP_UM).astype(np.intp) + self.pixels.shape[1] // 2
-        pixel, phase = np.divmod(np.rint(offset_um[:, 1:] / fine_um + (self.n_phases - 1) / 2), self.n_phases)
-        pixel, phase = pixel.astype(np.intp), phase.astype(np.intp)
-        seen = (focus >= 0) & (focus < self.pixels.shape[1])
-        seen &= np.all((pixel >= -self.half_px) & (pixel < np.array(plane.shape_px[1:]) + self.half_px), axis=1)
-        chosen = self.pixels[particles.profile[seen], focus[seen], phase[seen, 0], phase[seen, 1]]
-        return self._add(chosen * particles.brightness[seen, None, None], pixel[seen], plane.shape_px[1:])
-
-    def _add(
-        self, stamps: NDArray[np.float32], pixel: NDArray[np.intp], shape_px: tuple[int, int]
-    ) -> NDArray[np.float32]:
-        half = self.half_px
-        ny, nx = shape_px[0] + 4 * half, shape_px[1] + 4 * half  # a margin, so that no stamp needs cutting
-        spot = np.arange(2 * half + 1)
-        corner = (pixel[:, 0] + half) * nx + pixel[:, 1] + half
-        target = corner[:, None, None] + spot[:, None] * nx + spot
-        canvas = np.bincount(target.ravel(), stamps.ravel(), minlength=ny * nx).reshape(ny, nx)
-        inner = canvas[2 * half : 2 * half + shape_px[0], 2 * half : 2 * half + shape_px[1]]
-        return inner.astype(np.float32)
+        _, ny, nx = plane.shape_px
+        margin = max(sheet.pixels.shape[-1] for sheet in self.sheets)  # so that no stamp needs cutting
+        width = nx + 2 * margin
+        targets, weights = [], []
+        for sheet in self.sheets:
+            pixel, stamps = sheet.choose(particles, plane)
+            spot = np.arange(stamps.shape[-1]) - stamps.shape[-1] // 2 + margin
+            middle = pixel[:, 0] * width + pixel[:, 1]
+            targets.append((middle[:, None, None] + spot[:, None] * width + spot).ravel())
+            weights.append(stamps.ravel())
+        canvas = np.bincount(np.concatenate(targets), np.concatenate(weights), (ny + 2 * margin) * width)
+        return canvas.reshape(-1, width)[margin:-margin, margin:-margin].astype(np.float32)
 
 
 @lru_cache(maxsize=8)
@@ -78,7 +94,7 @@ def make(profiles: tuple[Profile, ...], psf: Psf | None, pixel_um: float) -> Sta
 
     Parameters
     ----------
-    profiles : shapes of a specimen
+    profiles : shapes of a specimen, those of one size next to each other
     psf : None draws the fluorophores themselves, unblurred
     pixel_um : edge of a camera pixel in the specimen
 
@@ -87,21 +103,25 @@ def make(profiles: tuple[Profile, ...], psf: Psf | None, pixel_um: float) -> Sta
     ConfigError
         psfmodels is needed and not installed.
     """
+    by_size = groupby(range(len(profiles)), key=lambda index: profiles[index].reach_um)
+    return Stamps(tuple(_sheet(profiles, tuple(same), psf, pixel_um) for _, same in by_size))
+
+
+def _sheet(profiles: tuple[Profile, ...], same: tuple[int, ...], psf: Psf | None, pixel_um: float) -> Sheet:
     n_phases = int(np.clip(round(pixel_um / _FINEST_UM), 1, 4))
     fine_um = pixel_um / n_phases
-    radius_um = max(profile.radius_um + profile.edge_um for profile in profiles)
     axial_um, lateral_um = psf.reach_um if psf else (0.0, 0.0)
-    half_px = int(np.ceil((radius_um + lateral_um) / pixel_um))
-    half_z = int(np.ceil((radius_um + axial_um) / _Z_STEP_UM))
+    half_px = int(np.ceil((profiles[same[0]].reach_um + lateral_um) / pixel_um))
+    half_z = int(np.ceil((profiles[same[0]].reach_um + axial_um) / _Z_STEP_UM))
     z_um = np.float64(_Z_STEP_UM) * np.arange(-half_z, half_z + 1)
     reach = n_phases * half_px + n_phases - 1
     x_um = np.float64(fine_um) * np.arange(-reach, reach + 1)
     blur = kernel(psf, (_Z_STEP_UM, fine_um, fine_um)) if psf else np.ones((1, 1, 1), np.float32)
-    drawn = [_phases(convolve(profile.density(z_um, x_um, x_um), blur), n_phases) for profile in profiles]
-    return Stamps(np.stack(drawn), pixel_um)
+    drawn = [_phases(convolve(profiles[index].density(z_um, x_um, x_um), blur), n_phases) for index in same]
+    return Sheet(same, np.stack(drawn), pixel_um)
 
 
-def convolve(volume: NDArray[np.float32], blur: NDArray[np.float32]) -> NDArray[np.float32]:
+def convolve(volume: Pixels, blur: Pixels) -> Pixels:
     """Convolve n-D pixels with an odd-sized kernel whose middle is its origin; zeros lie outside."""
     if blur.size == 1:
         return volume * blur.item()
@@ -121,7 +141,7 @@ def _fast_length(n: int) -> int:
     return n if rest == 1 else _fast_length(n + 1)
 
 
-def _phases(fine: NDArray[np.float32], n_phases: int) -> NDArray[np.float32]:
+def _phases(fine: Pixels, n_phases: int) -> Pixels:
     """Average fine samples over camera pixels, for every sub-pixel place of the particle.
 
     Returns
