@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from care_live.errors import ConfigError, ModelError
-from care_live.tiling import padded, refuse_small_halo, tile_shape, tiles
+from care_live.errors import ConfigError, ModelError, OutOfMemoryError
+from care_live.tiling import fit_tile, padded, refuse_small_halo, tile_shape, tiles
 
 
 @st.composite
 def layouts(draw: st.DrawFn) -> tuple[int, int, int, int]:
     divisor = draw(st.sampled_from([1, 2, 4, 8]))
     halo = draw(st.integers(0, 20))
-    tile = draw(st.integers(-(-(2 * halo + 2 * divisor) // divisor), 40)) * divisor
+    smallest = -(-(2 * halo + 2 * divisor) // divisor)
+    tile = draw(st.integers(smallest, smallest + 30)) * divisor
     return draw(st.integers(1, 60)) * divisor, tile, halo, divisor
 
 
@@ -104,3 +105,21 @@ def test_padded() -> None:
 def test_equal_tiles_save_work() -> None:
     assert tile_shape([1024], [600], [24], [4]) == (536,)
     assert len(list(itertools.chain(tiles([1024], [600], [24], [4])))) == 2
+
+
+@given(layouts(), st.integers(1, 3))
+def test_a_budget_cuts_the_tiles_that_cost_least(layout: tuple[int, int, int, int], part: int) -> None:
+    n, tile, halo, divisor = layout
+    budget = max((2 * halo + 2 * divisor) ** 2, n * n // (4 * part))
+    fitted = fit_tile([n, n], [tile, tile], [halo, halo], [divisor, divisor], budget_px=budget)
+    assert fitted[0] * fitted[1] <= budget
+    assert len(tiles([n, n], fitted, [halo, halo], [divisor, divisor])) >= 1
+
+
+def test_z_stays_whole_when_cutting_it_would_only_add_halo() -> None:
+    assert fit_tile([32, 1024, 1024], [32, 1024, 1024], [24, 24, 24], [4, 4, 4], budget_px=32 * 600 * 600)[0] == 32
+
+
+def test_a_budget_below_the_smallest_tile_is_out_of_memory() -> None:
+    with pytest.raises(OutOfMemoryError, match="does not fit"):
+        fit_tile([64, 64], [64, 64], [8, 8], [4, 4], budget_px=100)
