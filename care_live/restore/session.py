@@ -78,7 +78,7 @@ class OnnxSession:
 
     def __init__(self, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> None:
         self._runtime = runtime()
-        self._session = _create(self._runtime, content, shapes, options)
+        self._session = create(self._runtime, content, shapes, options)
         self._device = "cuda" if options.provider in {"cuda", "tensorrt"} else "cpu"
         self.outputs = tuple(output.name for output in self._session.get_outputs())
         self._inputs = {node.name: _dtype(node.type) for node in self._session.get_inputs()}
@@ -212,7 +212,8 @@ def translated(what: str) -> Iterator[None]:
         raise RestoreError(f"{what} failed: {type(error).__name__}: {line}") from error
 
 
-def _create(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> Any:
+def create(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> Any:
+    """Return onnxruntime's own session, on the provider that was asked for and no other."""
     wanted = _PROVIDERS[options.provider]
     if wanted not in module.get_available_providers():
         raise ConfigError(
