@@ -13,14 +13,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from care_live.config import ReplayConfig, SourceConfig
+from care_live.config import NDTiffConfig, RemoteConfig, ReplayConfig, SourceConfig
 from care_live.images import SourceEvent
+from care_live.source.tap import tap
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_source", "tap"]
 
 
 class Source(Protocol):
-    """Gives one run's events: first RunStarted, last RunEnded, in between frames and ended sequences."""
+    """Gives one run's events: first RunStarted, last RunEnded, in between frames and ended sequences.
+
+    A run that could not even begin is a RunEnded alone.
+    """
 
     def next_event(self, timeout_s: float) -> SourceEvent | None:
         """Return the next event, or None when none came within *timeout_s*; None for ever after RunEnded."""
@@ -46,4 +50,14 @@ def open_source(config: SourceConfig, *, run_id: str) -> Source:
         from care_live.source.replay import Replay
 
         return Replay(config, run_id=run_id)
-    raise NotImplementedError(config.kind)
+    if isinstance(config, NDTiffConfig):
+        from care_live.source.ndtiff import Follower
+
+        return Follower(config, run_id=run_id)
+    if isinstance(config, RemoteConfig):
+        from care_live.source.remote import Remote
+
+        return Remote(config, run_id=run_id)
+    from care_live.source.driven import Driven
+
+    return Driven(config, run_id=run_id)

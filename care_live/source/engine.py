@@ -1,0 +1,197 @@
+"""The engine's process: runs one acquisition and feeds its frames into the link. ``python -m care_live.source.engine``
+
+Its job comes as JSON on stdin: where to send, the token, and the source's section of the config. It ends when the
+acquisition ends, when the daemon asks for it or is gone, or when no frame came for too long.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+from pydantic import TypeAdapter
+
+from care_live.config import AcquisitionConfig, MicroManagerConfig, PymmcorePlusConfig, SourceConfig, VirtualConfig
+from care_live.errors import CareLiveError, ConfigError
+from care_live.source.sender import Endpoint
+from care_live.source.tap import Tap, outline_of
+
+logger = logging.getLogger(__name__)
+
+_STALLED_S = 5.0
+_FIRST_FRAME_S = 15.0
+"""Stages move to their places before the first frame."""
+_ORPHAN_S = 60.0
+"""No word from the daemon for so long: it is gone (where the system does not tell)."""
+_TURN_S = 0.1
+_ABORT_S = 10.0
+_SEND_S = 30.0
+_UNLOAD_S = 10.0
+
+
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the daemon asks this process to do."""
+
+    address: str
+    token: str
+    source: dict[str, Any]
+
+
+class Acquiring(Protocol):
+    """An acquisition under way."""
+
+    @property
+    def error(self) -> str | None:
+        """What the engine complained about, once it is over."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end; False: not yet."""
+
+    def abort(self) -> None:
+        """Ask for its end, without waiting."""
+
+
+class Verdict(NamedTuple):
+    """How a run ended."""
+
+    reason: Literal["finished", "aborted", "failed", "stalled"]
+    detail: str = ""
+
+
+class Supervisor:
+    """Watches an acquisition from outside of the engine's threads."""
+
+    def __init__(self, *, quiet_s: float) -> None:
+        self._quiet_s = quiet_s
+        self._asked = threading.Event()
+        self._why = ""
+        self._parent = os.getppid()
+
+    def stop(self, reason: str) -> None:
+        """Somebody asks for the end; from any thread."""
+        self._why = reason
+        self._asked.set()
+
+    def watch(self, acquiring: Acquiring, tap: Tap, n_planned: int) -> Verdict:
+        """Wait for the end of an acquisition, bring it about where need be, and say how it was."""
+        begun = time.monotonic()
+        while not acquiring.wait(_TURN_S):
+            if verdict := self._must_end(tap, begun):
+                acquiring.abort()
+                acquiring.wait(_ABORT_S)
+                return verdict
+        n_came = tap.sender.n_delivered + tap.sender.n_refused
+        if acquiring.error is not None:
+            return Verdict("failed", acquiring.error)
+        if n_came < n_planned:
+            return Verdict("failed", f"the engine stopped after {n_came} of {n_planned} planes and did not say why")
+        return Verdict("finished")
+
+    def _must_end(self, tap: Tap, begun: float) -> Verdict | None:
+        if self._asked.is_set():
+            return Verdict("aborted", self._why)
+        if os.getppid() != self._parent or tap.sender.silent_s > _ORPHAN_S:
+            return Verdict("aborted", "the daemon is gone")
+        first = tap.sender.n_delivered + tap.sender.n_refused == 0
+        quiet_s = time.monotonic() - max(begun, tap.last_frame)
+        limit_s = max(self._quiet_s, _FIRST_FRAME_S) if first else self._quiet_s
+        return Verdict("stalled", f"no frame for {quiet_s:.1f} s") if quiet_s > limit_s else None
+
+
+def quiet_limit_s(acquisition: AcquisitionConfig, *, plane_s: float = 0.0) -> float:
+    """Return how long no frame may come: 5 s, or 5 exposures and the planned interval."""
+    longest_s = max(channel.exposure_ms for channel in acquisition.channels) / 1000
+    return max(_STALLED_S, 5 * max(longest_s, plane_s) + acquisition.interval_s)
+
+
+def run(job: Job) -> Verdict:
+    """Run the job to its end.
+
+    Raises
+    ------
+    ConfigError, SourceError
+        The acquisition could not begin.
+    """
+    config: Any = TypeAdapter(SourceConfig).validate_python(job.source)
+    if isinstance(config, PymmcorePlusConfig):
+        from care_live.source.pymmcore_plus import run_sequence
+
+        return Verdict(*run_sequence(config, Endpoint(job.address, job.token)))
+    return run_pycromanager(config, job)
+
+
+def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: Job) -> Verdict:
+    """Run pycromanager's engine on a virtual or a real microscope."""
+    from care_live.source import micromanager
+
+    core = _start_core(config)
+    acquisition = config.acquisition
+    micromanager.prepare(core, acquisition)
+    events = micromanager.events_of(acquisition)
+    plan = micromanager.plan_of(acquisition, list(events), core)
+    plane_s = 1 / config.plane_rate_hz if isinstance(config, VirtualConfig) and config.plane_rate_hz else 0.0
+    supervisor = Supervisor(quiet_s=quiet_limit_s(acquisition, plane_s=plane_s))
+    tap = Tap(
+        Endpoint(job.address, job.token),
+        outline=outline_of(events),
+        plan=plan,
+        summary={"engine": "pycromanager", "source": config.kind},
+        pass_on=False,
+        on_stop=supervisor.stop,
+        ends_with_producer=False,
+    )
+    tap.open()
+    java_port = config.port if isinstance(config, MicroManagerConfig) and config.backend == "java" else None
+    verdict = supervisor.watch(micromanager.Acquiring(acquisition, core, tap, java_port=java_port), tap, plan.n_planes)
+    tap.close(verdict.reason, verdict.detail, within_s=_SEND_S)
+    return verdict
+
+
+def _start_core(config: VirtualConfig | MicroManagerConfig) -> Any:
+    if isinstance(config, VirtualConfig):
+        from care_live.source.virtual import start_virtual_core
+
+        return start_virtual_core(config)
+    from care_live.source.micromanager import start_core
+
+    return start_core(config)
+
+
+def unload() -> None:
+    """Let the devices go (a real shutter closes); not longer than some seconds, whatever a driver does."""
+    if "pycromanager" not in sys.modules:
+        return
+    thread = threading.Thread(target=sys.modules["pycromanager"].stop_headless, name="unload")
+    thread.start()
+    thread.join(_UNLOAD_S)
+
+
+def main() -> None:
+    """Run the job on stdin; leave by os._exit, because a hanging driver must not keep the process."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    code = 0
+    try:
+        verdict = run(msgspec.json.decode(sys.stdin.buffer.read(), type=Job))
+        logger.info("acquisition ended: %s %s", *verdict)
+        unload()
+    except CareLiveError as error:
+        logger.error("%s", error)
+        code = error.exit_code
+    except msgspec.MsgspecError as error:
+        logger.error("%s", ConfigError(f"stdin holds no job: {error}"))
+        code = 2
+    except Exception:
+        logger.exception("the engine failed")
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

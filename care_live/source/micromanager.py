@@ -1,0 +1,220 @@
+"""pycromanager drives Micro-Manager: events from the config, hooks, and what can go wrong on the way.
+
+The only file that runs pycromanager. It lives in the engine's process (see engine.py), never in the daemon's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from itertools import groupby, product
+from pathlib import Path
+from typing import Any
+
+from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, Position
+from care_live.errors import ConfigError, SourceError
+from care_live.images import Plan
+from care_live.imports import need
+from care_live.recorded.recording import counts_dtype, stacks_of
+from care_live.source.tap import Event, Tap, outline_of
+
+logger = logging.getLogger(__name__)
+
+_CAMERA_ERRORS = 50
+"""So many errors in a row while one image is fetched: the engine would try for ever."""
+_SHUTDOWN_S = 15.0
+
+
+def events_of(acquisition: AcquisitionConfig) -> list[dict[str, Any]]:
+    """Return the events of an acquisition: time points, positions, channels, z, the last one fastest.
+
+    Heights are counted, never added up to an end: pycromanager's own helper has one slice too many now and then.
+    """
+    positions: tuple[Position | None, ...] = acquisition.positions or (None,)
+    z_indices = range(acquisition.z_planes)
+    grid = product(range(acquisition.time_points), positions, acquisition.channels, z_indices)
+    return [_event(acquisition, position, channel, t=t, z=z) for t, position, channel, z in grid]
+
+
+def _event(
+    acquisition: AcquisitionConfig, position: Position | None, channel: Channel, *, t: int, z: int
+) -> dict[str, Any]:
+    event: dict[str, Any] = {
+        "axes": {"time": t, "channel": channel.preset, "z": z},
+        "config_group": [acquisition.channel_group, channel.preset],
+        "exposure": channel.exposure_ms,
+        "z": acquisition.z_start_um + z * acquisition.z_step_um,
+    }
+    if acquisition.interval_s > 0:
+        event["min_start_time"] = t * acquisition.interval_s
+    if position is not None:
+        event["axes"]["position"] = position.name
+        event |= {"x": position.x_um, "y": position.y_um}
+    return event
+
+
+def batches(events: list[dict[str, Any]], *, hardware_sequence: bool) -> Iterator[list[dict[str, Any]]]:
+    """Yield what the engine may merge into hardware sequences: one time point, or nothing.
+
+    pycromanager merges all that it gets at once, if the devices can; a whole time-lapse would be one sequence.
+    """
+    if not hardware_sequence:
+        yield from ([event] for event in events)
+        return
+    for _, together in groupby(events, key=lambda event: event["axes"]["time"]):
+        yield list(together)
+
+
+def plan_of(acquisition: AcquisitionConfig, events: list[Event], core: Any) -> Plan:
+    """Return what an acquisition will deliver, by its events and the camera's present size.
+
+    Raises
+    ------
+    SourceError
+        The camera does not give grey 8 or 16 bit images.
+    """
+    outline = outline_of(events)
+    n_bytes = int(core.get_bytes_per_pixel())
+    return Plan(
+        stacks=stacks_of(outline.order),
+        shape_px=(int(core.get_image_height()), int(core.get_image_width())),
+        dtype=counts_dtype({1: "uint8", 2: "uint16", 4: "uint32"}.get(n_bytes, "uint64"), "the camera"),
+        voxel_size_um=(acquisition.z_step_um, acquisition.pixel_size_um, acquisition.pixel_size_um),
+        channels=outline.places.channels,
+        positions=outline.places.positions,
+        interval_s=acquisition.interval_s,
+    )
+
+
+def start_core(config: MicroManagerConfig) -> Any:
+    """Start a core in this process, or connect to a running Micro-Manager.
+
+    Raises
+    ------
+    ConfigError
+        pycromanager is not installed, or a path is wrong.
+    SourceError
+        The core does not start, or no Micro-Manager answers.
+    """
+    pycromanager = need("pycromanager", extra="mm")
+    if config.backend == "java":
+        return _connect(pycromanager, config.port)
+    folder = config.app_path or need("mm_test_adapters", extra="mm").device_adapter_path()
+    file = Path(folder) / config.hardware_config
+    if not file.is_file():
+        raise ConfigError(f"there is no Micro-Manager configuration {file}: set app_path and hardware_config")
+    try:
+        pycromanager.start_headless(
+            str(folder), str(file), python_backend=True, buffer_size_mb=config.circular_buffer_mib
+        )
+    except Exception as error:
+        raise SourceError(f"Micro-Manager's core does not start with {file}: {one_line(error)}") from error
+    return pycromanager.Core()
+
+
+def _connect(pycromanager: Any, port: int) -> Any:
+    try:
+        return pycromanager.Core(port=port)
+    except Exception as error:
+        raise SourceError(
+            f"no Micro-Manager answers on port {port}: start it and tick Tools > Options > Run server on port 4827"
+        ) from error
+
+
+def prepare(core: Any, acquisition: AcquisitionConfig) -> None:
+    """Check that the devices can do what the config asks.
+
+    Raises
+    ------
+    ConfigError
+        A channel has no preset; says which there are.
+    """
+    groups = _names(core.get_available_config_groups())
+    if acquisition.channel_group not in groups:
+        raise ConfigError(f"channel_group is {acquisition.channel_group!r}; this Micro-Manager has {groups}")
+    presets = _names(core.get_available_configs(acquisition.channel_group))
+    for channel in acquisition.channels:
+        if channel.preset not in presets:
+            raise ConfigError(f"group {acquisition.channel_group} has no preset {channel.preset!r}; it has {presets}")
+    stage = core.get_focus_device()
+    if acquisition.hardware_sequence and stage and core.has_property(stage, "UseSequences"):
+        core.set_property(stage, "UseSequences", "Yes")  # simulated stages; real ones can or cannot
+
+
+def _names(vector: Any) -> list[str]:
+    """Return a list of names, also of Java's vectors."""
+    if hasattr(vector, "get"):
+        return [str(vector.get(i)) for i in range(vector.size())]
+    return [str(name) for name in vector]
+
+
+class Acquiring:
+    """One acquisition under way; its end is waited for in a thread of its own."""
+
+    def __init__(self, config: AcquisitionConfig, core: Any, tap: Tap, *, java_port: int | None = None) -> None:
+        self._core = core
+        self._over = threading.Event()
+        self._error: BaseException | None = None
+        self._acquisition = _open_acquisition(tap, java_port)
+        if java_port is None:
+            guard_camera(core, self._acquisition.abort)
+        self._thread = threading.Thread(target=self._run, args=(config,), name="acquisition")
+        self._thread.start()
+
+    def _run(self, config: AcquisitionConfig) -> None:
+        try:
+            with self._acquisition as acquisition:
+                for batch in batches(events_of(config), hardware_sequence=config.hardware_sequence):
+                    acquisition.acquire(batch)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            self._error = error
+        finally:
+            self._over.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the end; False: not yet."""
+        return self._over.wait(timeout_s)
+
+    @property
+    def error(self) -> str | None:
+        """What the engine complained about."""
+        return None if self._error is None else one_line(self._error)
+
+    def abort(self) -> None:
+        """Ask the engine to stop; a camera that hangs may never hear it."""
+        threading.Thread(target=self._acquisition.abort, name="abort").start()
+
+
+def _open_acquisition(tap: Tap, java_port: int | None) -> Any:
+    pycromanager = need("pycromanager", extra="mm")
+    hooks = {"image_process_fn": tap, "post_hardware_hook_fn": tap.hardware}
+    if java_port is None:
+        return pycromanager.Acquisition(None, "care_live", **hooks)
+    return pycromanager.JavaBackendAcquisition(None, "care_live", show_display=False, port=java_port, **hooks)
+
+
+def guard_camera(core: Any, abort: Callable[[Exception], None]) -> None:
+    """End the run when a snapped image cannot be fetched: pycromanager would try again, without a pause, for ever."""
+    fetch = core.get_tagged_image
+    n_errors = 0
+
+    def fetch_or_give_up(*arguments: Any, **options: Any) -> Any:
+        nonlocal n_errors
+        try:
+            image = fetch(*arguments, **options)
+        except Exception as error:
+            n_errors += 1
+            if n_errors == _CAMERA_ERRORS:
+                abort(SourceError(f"the camera gives no image: {one_line(error)}"))
+            raise
+        n_errors = 0
+        return image
+
+    core.get_tagged_image = fetch_or_give_up
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)

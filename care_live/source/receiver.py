@@ -1,0 +1,145 @@
+"""What the daemon makes of a tap's messages: events in order, and what to answer. Knows no sockets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from care_live.errors import ProtocolError
+from care_live.images import Plan, RunStarted, SequenceEnded, SourceEvent, VolumeKey
+from care_live.source import link
+
+logger = logging.getLogger(__name__)
+
+_DRIFT = 50e-6
+"""Clocks of two machines drift apart by less than this; so the shortest way may grow by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one message led to."""
+
+    event: SourceEvent | None
+    answer: link.ToTap
+
+
+class Receiver:
+    """Takes the messages of one tap, whatever is lost or doubled between two connections.
+
+    Parameters
+    ----------
+    run_id : of the events
+    token : what the tap must know; empty: any tap may come
+    z_planes : planes of each stack, when the tap can't tell its plan
+    """
+
+    def __init__(self, *, run_id: str, token: str = "", z_planes: int | None = None) -> None:
+        self._run_id = run_id
+        self._token = token
+        self._z_planes = z_planes
+        self._tap: str | None = None
+        self._next_number = 0
+        self._n_frames = 0
+        self._clock = ClockOffset()
+        self.n_bad = 0
+        """Messages that broke the protocol."""
+
+    @property
+    def has_begun(self) -> bool:
+        return self._tap is not None
+
+    def take(self, message: link.FromTap, pixels: NDArray[Any] | None, *, now_ns: int) -> Taken:
+        """Take one message.
+
+        Raises
+        ------
+        ProtocolError
+            Its content is impossible; it counts as not received.
+        """
+        if refused := self._refusal(message):
+            return Taken(None, link.Refuse(reason=refused))
+        self._clock.learn(message.sent_ns, now_ns)
+        event = None
+        if not isinstance(message, link.Ping) and self._is_due(message):
+            event = self._event(message, pixels)
+            self._next_number = message.number + 1
+            self._tap = message.tap
+        behind = message.number > self._next_number - (not isinstance(message, link.Ping))
+        return Taken(event, link.Ack(next_number=self._next_number, epoch=message.epoch, behind=behind))
+
+    def _refusal(self, message: link.FromTap) -> str | None:
+        if isinstance(message, link.Start) and message.token != self._token:
+            return "the token is wrong: this daemon started an acquisition of its own"
+        if self._tap not in (None, message.tap):
+            return "another tap is sending already; one acquisition at a time"
+        return None
+
+    def _is_due(self, message: link.FromTap) -> bool:
+        """A tap that this daemon has not met begins with its start, whatever that one's number is."""
+        if self._tap is None:
+            return isinstance(message, link.Start)
+        return message.number == self._next_number
+
+    def _event(self, message: link.FromTap, pixels: NDArray[Any] | None) -> SourceEvent:
+        if isinstance(message, link.Start):
+            return RunStarted(self._run_id, self._plan(message), message.summary)
+        if isinstance(message, link.FrameHead) and pixels is not None:
+            arrival = self._n_frames
+            self._n_frames += 1
+            offset_ns = self._clock.offset_ns
+            return link.frame_of(message, pixels, run_id=self._run_id, arrival=arrival, clock_offset_ns=offset_ns)
+        if isinstance(message, link.SequenceHead):
+            return SequenceEnded(message.sequence_id, message.n_expected, message.n_received, message.problem)
+        if isinstance(message, link.End):
+            return link.end_of(message)
+        raise ProtocolError(f"{type(message).__name__} carries no event")
+
+    def _plan(self, start: link.Start) -> Plan:
+        plan = link.plan_of(start)
+        if plan.stacks or self._z_planes is None:
+            return plan
+        return replace(plan, stacks=EveryStack(self._z_planes), endless=True)
+
+
+class EveryStack(Mapping[VolumeKey, tuple[int, ...]]):
+    """Stacks of a tap that can't tell its plan: every position and channel has so many planes."""
+
+    def __init__(self, z_planes: int) -> None:
+        self._planes = tuple(range(z_planes))
+
+    def __getitem__(self, key: VolumeKey) -> tuple[int, ...]:
+        return self._planes
+
+    def __iter__(self) -> Iterator[VolumeKey]:
+        return iter((VolumeKey(0, 0, 0),))
+
+    def __len__(self) -> int:
+        return 1
+
+
+class ClockOffset:
+    """What to add to another machine's monotonic clock: its fastest message tells best.
+
+    The way of a message takes time, so *received - sent* is at least the offset; the smallest one seen is the
+    nearest to it. Two clocks of one machine give 0 up to the transport's own microseconds.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ns: int | None = None
+        self._learned_ns = 0
+
+    @property
+    def offset_ns(self) -> int:
+        return self._offset_ns or 0
+
+    def learn(self, sent_ns: int, received_ns: int) -> None:
+        seen = received_ns - sent_ns
+        if self._offset_ns is None:
+            self._offset_ns = seen
+        drifted = self._offset_ns + round((received_ns - self._learned_ns) * _DRIFT) if self._learned_ns else seen
+        self._offset_ns = min(drifted, seen)
+        self._learned_ns = received_ns

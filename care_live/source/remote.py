@@ -1,0 +1,168 @@
+"""The daemon's end of the link: a tap, on this or another machine, sends the frames."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from care_live.config import RemoteConfig
+from care_live.errors import ConfigError, ProtocolError
+from care_live.images import RunEnded, SourceEvent
+from care_live.source import link
+from care_live.source.receiver import Receiver
+from care_live.wire.keys import AllowList, ServerKeys, read_pair
+from care_live.wire.sockets import Received, Sockets
+
+logger = logging.getLogger(__name__)
+
+_SILENT_S = 30.0
+"""A tap pings every second; one that was not heard for so long is gone."""
+_STOP_S = 20.0
+"""How long a tap may take to abort its acquisition."""
+_TURN_S = 0.5
+"""How often the door is looked after while nothing comes."""
+_QUEUED_MESSAGES = 8
+_MAX_BAD_IN_A_ROW = 20
+
+
+class Remote:
+    """Waits for one tap, and gives its run's events.
+
+    It has no thread: what arrives waits in the socket until it is asked for, so a slow daemon slows the link
+    and not the acquisition, and the tap's memory is the only queue.
+
+    Raises
+    ------
+    ConfigError
+        The address is taken, or is not loopback and there are no keys.
+    """
+
+    def __init__(self, config: RemoteConfig, *, run_id: str, token: str = "", silent_s: float = _SILENT_S) -> None:
+        self._receiver = Receiver(run_id=run_id, token=token, z_planes=config.z_planes)
+        self._silent_s = silent_s
+        self._sockets = Sockets(server=server_keys(config))
+        try:
+            self._socket = self._sockets.bind(
+                "router", config.bind, hwm=_QUEUED_MESSAGES, max_message_bytes=link.FRAME_BYTES
+            )
+        except ConfigError:
+            self._sockets.close()
+            raise
+        self.address = self._socket.address
+        """Where a tap can connect, with the port that the system chose."""
+        self._stopping = threading.Event()
+        self._stop_sent: float | None = None
+        self._stop_until = 0.0
+        self._heard = time.monotonic()
+        self._peer: bytes | None = None
+        self._bad_in_a_row = 0
+        self._n_frames = 0
+        self._ended = self._closed = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a tap has announced its run."""
+        return self._receiver.has_begun
+
+    def next_event(self, timeout_s: float) -> SourceEvent | None:
+        deadline = time.monotonic() + timeout_s
+        while not self._ended:
+            event = self._receive() or self._given_up()
+            if event is not None:
+                self._ended = isinstance(event, RunEnded)
+                return event
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            self._pass_on_stop()
+            self._sockets.poll(min(left, _TURN_S))
+        return None
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._sockets.wake()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._sockets.close()
+
+    # -- one message --------------------------------------------------------------------------------------------
+
+    def _receive(self) -> SourceEvent | None:
+        """Return the event of the next message that carries one."""
+        while (received := self._socket.receive()) is not None:
+            event = self._take(received)
+            if event is not None:
+                return event
+        return None
+
+    def _take(self, received: Received) -> SourceEvent | None:
+        try:
+            if not received.guest.may("operator"):
+                raise ProtocolError(f"{received.guest.name} is a {received.guest.role}; only an operator sends frames")
+            message, pixels = link.decode_from_tap(received.parts)
+            taken = self._receiver.take(message, pixels, now_ns=time.monotonic_ns())
+        except ProtocolError as error:
+            self._bad(error, received)
+            return None
+        self._bad_in_a_row = 0
+        self._answer(received.peer, taken.answer)
+        if isinstance(taken.answer, link.Ack):
+            self._heard, self._peer = time.monotonic(), received.peer
+        return taken.event
+
+    def _bad(self, error: ProtocolError, received: Received) -> None:
+        self._bad_in_a_row += 1
+        self._receiver.n_bad += 1
+        logger.warning("message dropped: %s", error)
+        if self._bad_in_a_row >= _MAX_BAD_IN_A_ROW or not received.guest.may("operator"):
+            self._answer(received.peer, link.Refuse(reason=str(error)))
+
+    def _answer(self, peer: bytes, answer: link.ToTap) -> None:
+        self._socket.send(link.encode(answer), to=peer)  # a lost answer is asked for again by a ping
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def _pass_on_stop(self) -> None:
+        """Tell the tap to stop, and again every second until its end comes."""
+        now = time.monotonic()
+        if not self._stopping.is_set() or self._peer is None:
+            return
+        if self._stop_sent is None:
+            self._stop_until = now + _STOP_S
+        if self._stop_sent is None or now - self._stop_sent > 1.0:
+            self._stop_sent = now
+            self._answer(self._peer, link.Stop())
+
+    def _given_up(self) -> RunEnded | None:
+        now = time.monotonic()
+        if self._stopping.is_set() and self._peer is None:
+            return RunEnded("aborted", "stopped before a tap came")
+        if self._stop_sent is not None and now > self._stop_until:
+            return RunEnded("aborted", f"the tap did not end within {_STOP_S:.0f} s of being asked to")
+        if self.has_begun and now - self._heard > self._silent_s:
+            return RunEnded("failed", f"the tap was not heard for {self._silent_s:.0f} s: it or its link is gone")
+        return None
+
+
+def server_keys(config: RemoteConfig) -> ServerKeys | None:
+    """Read the keys that a config names; None where it names none.
+
+    Raises
+    ------
+    ConfigError
+        Only one of the two files is named, or one cannot be read.
+    """
+    if config.server_key_file is None and config.authorized_keys_file is None:
+        return None
+    own, allowed = _both(config.server_key_file, config.authorized_keys_file)
+    return ServerKeys(read_pair(own), AllowList(allowed))
+
+
+def _both(key: Path | None, allowed: Path | None) -> tuple[Path, Path]:
+    if key is None or allowed is None:
+        raise ConfigError("CURVE needs both server_key_file and authorized_keys_file; only one of them is set")
+    return key, allowed

@@ -1,0 +1,232 @@
+"""The thread that sends a tap's events to the daemon; whoever hands over never waits for it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from care_live.checksum import crc32c
+from care_live.errors import CareLiveError, ProtocolError
+from care_live.images import Frame, RunEnded, RunStarted, SequenceEnded, SourceEvent
+from care_live.source import link
+from care_live.source.window import Admission, Window
+from care_live.wire.keys import ClientKeys
+from care_live.wire.sockets import Received, Socket, Sockets
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 0.2
+"""How often the thread looks whether frames can still come."""
+_PING_S = 1.0
+"""How often the daemon is asked what it has, while it owes an answer or nothing else is said."""
+_QUEUED_MESSAGES = 4
+
+
+MEMORY_BYTES = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a tap sends to, and how much may wait."""
+
+    address: str
+    """``tcp://HOST:PORT`` of the daemon."""
+    token: str = ""
+    """What a daemon wants to hear that started this engine itself."""
+    keys: ClientKeys | None = None
+    memory_bytes: int = MEMORY_BYTES
+    """Frames that may wait for the daemon."""
+
+
+class Sender:
+    """Owns the link's thread and socket on the tap's side.
+
+    Parameters
+    ----------
+    endpoint : the daemon
+    on_stop : called once, from the thread, when the daemon asks for the end or refuses this tap
+    look : called about five times a second from the thread
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        on_stop: Callable[[str], None] = lambda _: None,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._on_stop = on_stop
+        self._look = look
+        self._name = secrets.token_hex(16)
+        self._lock = threading.Lock()
+        self._window = Window()
+        self._started: RunStarted | None = None
+        self._admission: Admission | None = None
+        self._n_delivered = 0
+        self._closing: float | None = None
+        self._ended = self._stopped = self._asleep = False
+        self._last_answer = self._last_ping = time.monotonic()
+        self._sockets = Sockets(client=endpoint.keys)
+        self._socket = self._sockets.connect("dealer", endpoint.address, hwm=_QUEUED_MESSAGES)
+        self._thread = threading.Thread(target=self._run, name=f"tap {endpoint.address}")
+
+    @property
+    def n_delivered(self) -> int:
+        return self._n_delivered
+
+    @property
+    def n_refused(self) -> int:
+        return self._admission.n_refused if self._admission else 0
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the daemon last said anything."""
+        return time.monotonic() - self._last_answer
+
+    def open(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def start(self, started: RunStarted) -> None:
+        """Say what will come; once, before anything else."""
+        with self._lock:
+            self._started = started
+            known = started.plan if started.plan.stacks else None
+            self._admission = Admission(self._endpoint.memory_bytes, known)
+            self._window.append(started)
+        self._ring()
+
+    def offer(self, frame: Frame) -> bool:
+        """Hand over a frame; False: its volume does not fit and is refused. Never blocks."""
+        with self._lock:
+            if self._ended or self._admission is None or not self._admission.admit(frame.index, frame.pixels.nbytes):
+                return False
+            self._window.append(replace(frame, arrival=self._n_delivered))
+            self._n_delivered += 1
+        self._ring()
+        return True
+
+    def note(self, ended: SequenceEnded) -> None:
+        """Hand over the end of a hardware sequence."""
+        with self._lock:
+            if not self._ended:
+                self._window.append(ended)
+        self._ring()
+
+    def finish(self, ended: RunEnded, *, within_s: float) -> None:
+        """Say that the run is over; the thread ends when the daemon has everything, or after *within_s*."""
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self._closing = time.monotonic() + within_s
+                self._window.append(replace(ended, n_delivered=self._n_delivered, n_refused=self.n_refused))
+        self._ring()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; False when it is not over by then."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _ring(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            self._sockets.wake()
+
+    # -- the thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._is_done():
+                full = self._send_waiting()
+                self._wait(full)
+                self._ping_if_due()
+                self._look()
+        except CareLiveError as error:
+            logger.error("tap stops sending: %s", error)
+        finally:
+            with self._lock:
+                self._ended = True
+            self._sockets.close()
+
+    def _is_done(self) -> bool:
+        with self._lock:
+            if not self._ended:
+                return False
+            over = self._closing is not None and time.monotonic() > self._closing
+            if over and len(self._window):
+                logger.warning("tap ends although the daemon did not take %d messages", len(self._window))
+            return over or not len(self._window)
+
+    def _send_waiting(self) -> bool:
+        """Send what the socket takes; return whether it is full."""
+        while True:
+            with self._lock:
+                event = self._window.to_send()
+                if event is None:
+                    return False
+                envelope = self._envelope()
+            if not self._send(event, envelope):
+                return True
+            with self._lock:
+                self._window.mark_sent()
+
+    def _send(self, event: SourceEvent, envelope: link.Envelope) -> bool:
+        pixels = event.pixels if isinstance(event, Frame) else None
+        checksum = 0 if pixels is None else crc32c(pixels)
+        message = link.event_message(event, envelope, token=self._endpoint.token, checksum=checksum)
+        return self._socket.send(link.encode(message, pixels))
+
+    def _envelope(self) -> link.Envelope:
+        return link.Envelope(self._name, self._window.next_number, self._window.epoch, time.monotonic_ns())
+
+    def _wait(self, full: bool) -> None:
+        if full:
+            self._socket.wait_writable(_LOOK_S / 10)
+        with self._lock:
+            self._asleep = nothing_to_do = self._window.to_send() is None
+        for socket in self._sockets.poll(_LOOK_S if nothing_to_do else 0):
+            self._read(socket)
+        self._asleep = False
+
+    def _read(self, socket: Socket) -> None:
+        while (received := socket.receive()) is not None:
+            self._last_answer = time.monotonic()
+            try:
+                self._take(received)
+            except ProtocolError as error:
+                logger.warning("tap ignores a message: %s", error)
+
+    def _take(self, received: Received) -> None:
+        message = link.decode_to_tap(received.parts)
+        if isinstance(message, link.Ack):
+            self._acknowledged(message)
+        elif not self._stopped:
+            self._stopped = True
+            reason = message.reason if isinstance(message, link.Refuse) else "the daemon asked for the end"
+            self._on_stop(reason)
+
+    def _acknowledged(self, ack: link.Ack) -> None:
+        with self._lock:
+            freed = self._window.acknowledge(ack.next_number)
+            if self._admission is not None:
+                self._admission.release(freed)
+            if not ack.behind or ack.epoch != self._window.epoch:  # an older epoch's gap is being filled already
+                return
+            if ack.next_number < self._window.first_number and self._started is not None:
+                self._window.put_first(self._started)  # this daemon has not met us: it was started anew
+            self._window.rewind()
+
+    def _ping_if_due(self) -> None:
+        now = time.monotonic()
+        if now - max(self._last_ping, self._last_answer) < _PING_S:
+            return
+        self._last_ping = now
+        with self._lock:
+            envelope = self._envelope()
+        self._socket.send(link.encode(link.ping(envelope)))
