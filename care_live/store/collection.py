@@ -1,0 +1,154 @@
+"""All images of a run, as one OME-Zarr collection: ``RUN/PRODUCT/POSITION`` (see layout.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from care_live import __version__
+from care_live.checksum import crc32c
+from care_live.errors import StoreError
+from care_live.images import ModelIdentity, VolumeKey
+from care_live.store import ome
+from care_live.store.groups import ImageGroup, write_group
+from care_live.store.records import PRODUCTS, Product, RunBegan, StoredArray
+
+
+class Collection:
+    """The image groups of one run, made when their first volume comes.
+
+    Raises
+    ------
+    StoreError
+        A group exists and cannot be opened, or the disk is full, gone or read-only.
+    """
+
+    def __init__(self, run: Path, began: RunBegan, *, mantissa_bits: int) -> None:
+        self._run = run
+        self._began = began
+        self._mantissa_bits = mantissa_bits
+        self._images: dict[tuple[Product, int], ImageGroup] = {}
+        self._attributes: dict[tuple[Product, int], dict[str, Any]] = {}
+        self._models: dict[str, dict[str, Any]] = {}
+        for product in PRODUCTS:
+            for array in sorted((run / product).glob("*/0/zarr.json")):
+                self._open(product, int(array.parents[1].name))
+        write_group(run, {"ome": {"version": "0.5", "bioformats2raw.layout": 3}, "care_live": self._provenance()})
+        self._list_series()
+
+    def existing(self, product: Product, p: int) -> ImageGroup:
+        """Return an image that some volume has been written to.
+
+        Raises
+        ------
+        StoreError
+            There is none.
+        """
+        image = self._images.get((product, p))
+        if image is None:
+            raise StoreError(f"run {self._run} has no {product} volume of position {p}")
+        return image
+
+    def image(
+        self, product: Product, key: VolumeKey, pixels: NDArray[Any], voxel_size_um: tuple[float, float, float]
+    ) -> ImageGroup:
+        """Return the image into which a volume belongs; make it, or add the volume's channel, where needed."""
+        place = (product, key.p)
+        if place not in self._images:
+            depth = max(pixels.shape[0], self._planned_depth(key.p) if product == "raw" else 0)
+            shape = (depth, pixels.shape[1], pixels.shape[2])
+            self._images[place] = ImageGroup.create(self._run / product / str(key.p), shape, pixels.dtype.name)
+        if key.c >= self._n_described(place):
+            self._describe(product, key, pixels, voxel_size_um)
+        return self._images[place]
+
+    def read(self, product: Product, key: VolumeKey, stored: StoredArray) -> NDArray[Any]:
+        """Return a volume whose checksum is right.
+
+        Raises
+        ------
+        StoreError
+            Its shard is missing, unreadable, or not what was stored.
+        """
+        return read_checked(self.existing(product, key.p), key, stored)
+
+    def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
+        """Write a network's card beside the volumes that it restored and will restore."""
+        self._models[identity.sha256] = {"name": identity.name, "sha256": identity.sha256, "card": dict(card)}
+        for (product, p), attributes in self._attributes.items():
+            if product != "raw":
+                attributes["care_live"]["models"] = list(self._models.values())
+                self._images[product, p].describe(attributes)
+
+    # -- metadata -------------------------------------------------------------------------------------------
+
+    def _open(self, product: Product, p: int) -> None:
+        image = self._images[product, p] = ImageGroup(self._run / product / str(p), writable=True)
+        try:
+            attributes = json.loads((image.path / "zarr.json").read_bytes())["attributes"]
+            attributes["ome"]["omero"]["channels"][0]["window"]  # what `_describe` goes on from
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
+            return  # a crash came between the array and its metadata: the next volume writes it anew
+        self._attributes[product, p] = attributes
+        if product != "raw":
+            self._models |= {model["sha256"]: model for model in attributes["care_live"].get("models", [])}
+
+    def _n_described(self, place: tuple[Product, int]) -> int:
+        attributes = self._attributes.get(place)
+        return 0 if attributes is None else len(attributes["ome"]["omero"]["channels"])
+
+    def _describe(
+        self, product: Product, key: VolumeKey, pixels: NDArray[Any], voxel_size_um: tuple[float, float, float]
+    ) -> None:
+        """Write the metadata of an image whose volumes so far have fewer channels than this one."""
+        place = (product, key.p)
+        known = self._attributes[place]["ome"]["omero"]["channels"] if place in self._attributes else []
+        window = ome.window(product, pixels)
+        limits = ome.limits(pixels.dtype.name, window)
+        channels = known + [
+            ome.channel(self._channel_name(c), c, window=window, limits=limits) for c in range(len(known), key.c + 1)
+        ]
+        name = f"{product} {self._position_name(key.p)}"
+        image = ome.image(name, voxel_size_um=voxel_size_um, interval_s=self._began.interval_s, channels=channels)
+        described = self._provenance() | ome.meaning(product)
+        if product != "raw":
+            described |= {"models": list(self._models.values()), "mantissa_bits": self._mantissa_bits}
+        self._attributes[place] = {"ome": image, "care_live": described}
+        write_group(self._run / product, {"care_live": self._provenance() | ome.meaning(product)})
+        self._images[place].describe(self._attributes[place])
+        self._list_series()
+
+    def _list_series(self) -> None:
+        order = sorted(self._attributes, key=lambda place: (PRODUCTS.index(place[0]), place[1]))
+        series = [f"{product}/{p}" for product, p in order]
+        write_group(self._run / "OME", {"ome": {"version": "0.5", "series": series}})
+
+    def _provenance(self) -> dict[str, Any]:
+        return {"run_id": self._began.run_id, "care_live": __version__, "began_us": self._began.at_us}
+
+    def _planned_depth(self, p: int) -> int:
+        return max((len(planes) for planes, keys in self._began.stacks if any(key.p == p for key in keys)), default=0)
+
+    def _channel_name(self, c: int) -> str:
+        return self._began.channels[c] if c < len(self._began.channels) else f"channel {c}"
+
+    def _position_name(self, p: int) -> str:
+        return self._began.positions[p] if p < len(self._began.positions) else f"position {p}"
+
+
+def read_checked(image: ImageGroup, key: VolumeKey, stored: StoredArray) -> NDArray[Any]:
+    """Read a committed volume and compare it with its checksum.
+
+    Raises
+    ------
+    StoreError
+        Its shard is missing, unreadable, or not what was stored.
+    """
+    pixels = image.read(key.t, key.c, stored.shape[0])
+    if pixels.shape != stored.shape or crc32c(pixels) != stored.crc32c:
+        raise StoreError(f"volume {tuple(key)} in {image.path} is not what was stored: its checksum is wrong")
+    return pixels

@@ -1,0 +1,110 @@
+"""What the operating system must be asked for so that written means written, on Linux, Windows and macOS."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from care_live.errors import StoreError
+
+Result = TypeVar("Result")
+
+PARTIAL_SUFFIX = ".partial"
+"""Ours and zarr's: a file that a crash left half-written."""
+
+_RETRY_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""A reader or a virus scanner on Windows holds a file for so long, usually."""
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def sync_file(path: Path) -> None:
+    """Return once the file's bytes are on the disk."""
+    descriptor = os.open(path, os.O_RDWR)  # Windows syncs only what may be written
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Return once the folder's entries are on the disk; Windows does that by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_up_to(path: Path, top: Path) -> None:
+    """Sync a file and every folder from it up to `top`, any of which may be new."""
+    sync_file(path)
+    folder = path.parent
+    while folder != top:
+        sync_folder(folder)
+        folder = folder.parent
+    sync_folder(top)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a whole file so that a crash leaves the old one or the new one."""
+    partial = path.with_name(f"{path.name}{PARTIAL_SUFFIX}")
+    try:
+        partial.write_bytes(data)
+        sync_file(partial)
+        with_retries(lambda: partial.replace(path))
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def with_retries(action: Callable[[], Result]) -> Result:
+    """Do it again a few times while another process holds a file, which only Windows minds."""
+    for pause_s in _RETRY_S:
+        try:
+            return action()
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            time.sleep(pause_s)
+    return action()
+
+
+def free_bytes(path: Path) -> int:
+    """Return how much may still be written to the disk on which `path` lies.
+
+    Raises
+    ------
+    StoreError
+        The folder is gone.
+    """
+    with translated(f"cannot ask how much is free on the disk of {path}", path):
+        return shutil.disk_usage(path).free
+
+
+@contextlib.contextmanager
+def translated(what: str, path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into one line: what failed, why, what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{what}: {_reason(error, path)}") from error
+
+
+def _reason(error: OSError, path: Path) -> str:
+    if error.errno in _NO_SPACE:
+        return f"no space left on the disk of {path} ({error.strerror}); free some, or choose another store.directory"
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        return f"{path} cannot be written ({error.strerror}); choose another store.directory"
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"{error.filename or path} is gone ({error.strerror}); was the run's folder moved or its disk unplugged?"
+    return f"{error.strerror or error} ({error.filename or path})"

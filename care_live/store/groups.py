@@ -1,0 +1,178 @@
+"""An OME-Zarr image that grows: one product of one stage position. All that zarr does is done here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+from zarr.errors import BaseZarrError
+
+from care_live.checksum import crc32c
+from care_live.errors import StoreError
+from care_live.store.durable import replace_file, sync_folder, sync_up_to, translated, with_retries
+from care_live.store.ome import chunk_shape, shard_shape
+from care_live.store.records import StoredArray
+
+_EVERY_CHUNK = {"array.write_empty_chunks": True}
+"""Looking for empty chunks costs more than writing them, and a volume without a file looks lost."""
+
+
+class ImageGroup:
+    """An image group with one array ``0``, axes TCZYX, one shard a volume.
+
+    Parameters
+    ----------
+    path : Path
+        Of the group; its array must exist (see `create`).
+    writable : bool
+        False: for readers, while a writer may be at work.
+
+    Raises
+    ------
+    StoreError
+        The array is missing or damaged.
+    """
+
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
+        self.path = path
+        with _zarr_errors(f"cannot open image {path}", path), zarr.config.set(_EVERY_CHUNK):
+            self._array = zarr.open_array(store=path / "0", mode="r+" if writable else "r")
+
+    @classmethod
+    def create(cls, path: Path, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
+        """Make an image without any volume; `describe` makes it one that viewers open."""
+        chunk = chunk_shape(shape)
+        with _zarr_errors(f"cannot create image {path}", path):
+            zarr.create_array(
+                store=path / "0",
+                shape=(0, 0, *shape),
+                dtype=dtype,
+                chunks=(1, 1, *chunk),
+                shards=(1, 1, *shard_shape(shape, chunk)),
+                compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+                fill_value=0,
+                dimension_names=("t", "c", "z", "y", "x"),
+                overwrite=True,
+            )
+            sync_up_to(path / "0" / "zarr.json", path.parent)
+        return cls(path, writable=True)
+
+    @property
+    def n_channels(self) -> int:
+        return int(self._array.shape[1])
+
+    def describe(self, attributes: dict[str, Any]) -> None:
+        """Write the group's metadata, whole."""
+        write_group(self.path, attributes)
+
+    def write(self, t: int, c: int, pixels: NDArray[Any]) -> StoredArray:
+        """Put a (z, y, x) volume on the disk; when this returns it is there, when it raises nothing of it is.
+
+        Raises
+        ------
+        StoreError
+            The disk is full, gone or broken, or the volume's planes have another shape or type.
+        """
+        self._must_fit(pixels)
+        pixels = np.ascontiguousarray(pixels)
+        files = self.files(t, c, pixels.shape[0])
+        try:
+            with _zarr_errors(f"cannot store volume t={t} c={c} of {self.path}", self.path):
+                self._grow(t, c, pixels.shape[0])
+                self.remove(t, c, pixels.shape[0])  # what a crash left there, or was retracted
+                with_retries(lambda: self._array.__setitem__((t, c, slice(0, pixels.shape[0])), pixels))
+                for file in files:
+                    sync_up_to(file, self.path / "0" / "c")
+        except StoreError:
+            self.remove(t, c, pixels.shape[0])
+            raise
+        depth, height, width = pixels.shape
+        return StoredArray(
+            crc32c=crc32c(pixels),
+            shape=(depth, height, width),
+            dtype=pixels.dtype.name,
+            file_bytes=sum(file.stat().st_size for file in files),
+        )
+
+    def read(self, t: int, c: int, depth: int) -> NDArray[Any]:
+        """Return a (z, y, x) volume; its checksum is for the caller to compare.
+
+        Raises
+        ------
+        StoreError
+            A shard is unreadable.
+        """
+        with _zarr_errors(f"cannot read volume t={t} c={c} of {self.path}", self.path):
+            pixels = np.ascontiguousarray(self._array[t, c, :depth])
+        if pixels.shape[0] != depth:
+            raise StoreError(f"volume t={t} c={c} of {self.path} has {pixels.shape[0]} planes, {depth} were stored")
+        return pixels
+
+    def holds(self, t: int, c: int, depth: int) -> bool:
+        """Tell whether the array, as it was when opened, is large enough for this volume."""
+        n_t, n_c, n_z = self._array.shape[:3]
+        return t < n_t and c < n_c and depth <= n_z
+
+    def files(self, t: int, c: int, depth: int) -> list[Path]:
+        """Return the shard files of a volume: one, unless it is deeper than the first volume was."""
+        n_shards = math.ceil(depth / self._shard_depth)
+        return [self.path / "0" / "c" / str(t) / str(c) / str(number) / "0" / "0" for number in range(n_shards)]
+
+    def remove(self, t: int, c: int, depth: int) -> None:
+        """Delete the shards of a volume that is not, or no longer, committed."""
+        for file in self.files(t, c, depth):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                with_retries(file.unlink)
+
+    @property
+    def _shard_depth(self) -> int:
+        return int((self._array.shards or self._array.chunks)[2])
+
+    def _must_fit(self, pixels: NDArray[Any]) -> None:
+        wanted = self._array.shape[3:], self._array.dtype
+        if (pixels.shape[1:], pixels.dtype) != wanted:
+            raise StoreError(
+                f"cannot store a volume of {pixels.shape[1:]} px {pixels.dtype} in {self.path}: "
+                f"its first one was {wanted[0]} px {wanted[1]}; use another run_id"
+            )
+
+    def _grow(self, t: int, c: int, depth: int) -> None:
+        if self.holds(t, c, depth):
+            return
+        n_t, n_c, n_z, *plane_px = self._array.shape
+        shape = (max(n_t, t + 1), max(n_c, c + 1), max(n_z, depth), *plane_px)
+        with_retries(lambda: self._array.resize(shape))
+        sync_up_to(self.path / "0" / "zarr.json", self.path)
+
+
+def write_group(path: Path, attributes: dict[str, Any]) -> None:
+    """Write a Zarr group's metadata, whole; the folder is made where it is missing.
+
+    Raises
+    ------
+    StoreError
+        The disk is full, gone or read-only.
+    """
+    metadata = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    with translated(f"cannot write the metadata of {path}", path):
+        path.mkdir(parents=True, exist_ok=True)
+        replace_file(path / "zarr.json", json.dumps(metadata, indent=1).encode())
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _zarr_errors(what: str, path: Path) -> Iterator[None]:
+    """Turn zarr's, its codecs' and the disk's errors into ours."""
+    with translated(what, path):
+        try:
+            yield
+        except (BaseZarrError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            raise StoreError(f"{what}: {str(error) or type(error).__name__}") from error

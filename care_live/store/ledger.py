@@ -1,0 +1,109 @@
+"""What is real in a run: the journal's records, applied one after the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from care_live.errors import StoreError
+from care_live.images import NotRestored, State, VolumeKey
+from care_live.store.records import (
+    ModelNoted,
+    NotRestoredNoted,
+    Product,
+    RawStored,
+    Record,
+    RestoredStored,
+    Retracted,
+    RunBegan,
+    RunEndNoted,
+    RunResumed,
+    StateNoted,
+    StoredArray,
+    from_json,
+)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The state of a run. Changes in `apply` only."""
+
+    began: RunBegan | None = None
+    raw: dict[VolumeKey, RawStored] = field(default_factory=dict)
+    restored: dict[VolumeKey, RestoredStored] = field(default_factory=dict)
+    states: dict[VolumeKey, State] = field(default_factory=dict)
+    """Of raw volumes."""
+    not_restored: dict[VolumeKey, NotRestored] = field(default_factory=dict)
+    models: dict[str, ModelNoted] = field(default_factory=dict)
+    """By sha256."""
+    ended: RunEndNoted | None = None
+    n_resumed: int = 0
+    _made_from: Counter[VolumeKey] = field(default_factory=Counter)
+    """Raw volume: how many restored ones were made from it."""
+
+    def apply(self, record: Record) -> None:
+        match record:
+            case RunBegan():
+                self.began = record
+            case RunResumed():
+                self.n_resumed += 1
+                self.ended = None
+            case RawStored():
+                self.raw[record.key] = record
+                self.states[record.key] = record.state
+            case RestoredStored():
+                self._add_restored(record)
+            case Retracted():
+                self._retract(record.key)
+            case StateNoted():
+                self.states[record.key] = record.state
+            case NotRestoredNoted():
+                self.not_restored[record.key] = NotRestored(record.key, record.reason, record.detail)
+            case ModelNoted():
+                self.models[record.sha256] = record
+            case RunEndNoted():
+                self.ended = record
+
+    def replay(self, texts: Iterable[bytes]) -> None:
+        """Apply records as the journal holds them.
+
+        Raises
+        ------
+        StoreError
+            A sound line says something that this version does not know.
+        """
+        for text in texts:
+            try:
+                self.apply(from_json(text))
+            except ValidationError as error:
+                raise StoreError(f"the journal holds a record that this version cannot read: {text[:80]!r}") from error
+
+    def raw_only(self) -> list[VolumeKey]:
+        """Return the raw volumes of which nothing was restored, oldest first."""
+        return sorted(self.raw.keys() - self._made_from)
+
+    def state(self, product: Product, key: VolumeKey) -> State:
+        """Return the state of a volume; a restored one is as good as its worst source."""
+        sources = (key,) if product == "raw" else self.restored[key].sources
+        states = {self.states[source] for source in sources}
+        return next(state for state in ("suspect", "provisional", "confirmed") if state in states)
+
+    def arrays(self, product: Product) -> dict[VolumeKey, StoredArray]:
+        """Return what is committed of one product."""
+        if product == "raw":
+            return {key: record.array for key, record in self.raw.items()}
+        return {key: record.arrays[product] for key, record in self.restored.items() if product in record.arrays}
+
+    def _add_restored(self, record: RestoredStored) -> None:
+        self.restored[record.key] = record
+        self._made_from.update(record.sources)
+        for source in record.sources:
+            self.not_restored.pop(source, None)
+
+    def _retract(self, key: VolumeKey) -> None:
+        record = self.restored.pop(key, None)
+        if record is not None:
+            self._made_from -= Counter(record.sources)

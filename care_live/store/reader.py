@@ -1,0 +1,151 @@
+"""Read a run, finished or still being written: what the journal acknowledges, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from care_live.errors import StoreError
+from care_live.images import NotRestored, Plan, State, Volume, VolumeKey, read_only
+from care_live.store.collection import read_checked
+from care_live.store.durable import translated
+from care_live.store.groups import ImageGroup
+from care_live.store.journal import JOURNAL_NAME, scan
+from care_live.store.ledger import Ledger
+from care_live.store.pyramid import coarser
+from care_live.store.records import ModelNoted, Product, RestoredStored, RunEndNoted
+
+
+class RunReader:
+    """One run, as far as it is safe. Owned by one thread; any number of readers may look at a run.
+
+    Parameters
+    ----------
+    path : Path
+        The run's folder.
+
+    Raises
+    ------
+    StoreError
+        There is no run, or its journal cannot be read.
+
+    Notes
+    -----
+    Call `refresh` to see what has been stored since. Damaged lines of the journal are left out, as `verify` tells.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._ledger = Ledger()
+        self._n_bytes = 0
+        self._images: dict[tuple[Product, int], ImageGroup] = {}
+        self.refresh()
+        if self._ledger.began is None:
+            raise StoreError(f"{path} is no run of care_live: its journal has no beginning")
+        self._began = self._ledger.began
+
+    def refresh(self) -> None:
+        """Read what the journal has got since the last time."""
+        journal = self.path / JOURNAL_NAME
+        if not journal.is_file():
+            raise StoreError(f"{self.path} is no run of care_live: it has no {JOURNAL_NAME}")
+        with translated(f"cannot read the journal {journal}", self.path), journal.open("rb") as file:
+            file.seek(self._n_bytes)
+            found = scan(file.read())
+        self._ledger.replay(found.records)
+        self._n_bytes += found.n_sound_bytes
+
+    # -- what the run is ------------------------------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        return self._began.run_id
+
+    @property
+    def plan(self) -> Plan:
+        """What the acquisition was to deliver."""
+        return self._began.plan()
+
+    @property
+    def voxel_size_um(self) -> tuple[float, float, float]:
+        """(z, y, x) of the raw volumes."""
+        return self._began.voxel_size_um
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the source said about the microscope."""
+        return self._began.summary
+
+    @property
+    def models(self) -> tuple[ModelNoted, ...]:
+        """The networks that restored in this run, with their cards."""
+        return tuple(self._ledger.models.values())
+
+    @property
+    def ended(self) -> RunEndNoted | None:
+        """How the run ended; None while it goes on, or when its daemon was killed."""
+        return self._ledger.ended
+
+    # -- what is in it --------------------------------------------------------------------------------------
+
+    def keys(self, product: Product) -> list[VolumeKey]:
+        """Return the volumes that are safe, oldest first."""
+        return sorted(self._ledger.arrays(product))
+
+    def state(self, key: VolumeKey, product: Product = "raw") -> State:
+        """Return whether a volume is provisional, confirmed or suspect; a restored one is as its worst source."""
+        self._must_have(product, key)
+        return self._ledger.state(product, key)
+
+    def not_restored(self) -> dict[VolumeKey, NotRestored]:
+        """Return the raw volumes that were skipped, or whose inference failed, and why."""
+        return dict(self._ledger.not_restored)
+
+    def raw_only(self) -> list[VolumeKey]:
+        """Return the raw volumes of which nothing was restored, oldest first."""
+        return self._ledger.raw_only()
+
+    def restoration(self, key: VolumeKey) -> RestoredStored:
+        """Return how a restored volume was made: sources, range, network, flags."""
+        self._must_have("restored", key)
+        return self._ledger.restored[key]
+
+    # -- pixels ---------------------------------------------------------------------------------------------
+
+    def read(self, product: Product, key: VolumeKey, *, level: int = 0) -> NDArray[Any]:
+        """Return a volume, (z, y, x), read-only.
+
+        Parameters
+        ----------
+        product, key
+            As in `keys`.
+        level : int
+            0 is what was stored; each level more halves y and x, by averaging.
+
+        Raises
+        ------
+        StoreError
+            It is not stored, or its pixels do not match their checksum.
+        """
+        self._must_have(product, key)
+        stored = self._ledger.arrays(product)[key]
+        pixels = read_checked(self._image(product, key, stored.shape[0]), key, stored)
+        return read_only(coarser(pixels, level))
+
+    def read_raw(self, key: VolumeKey) -> Volume:
+        """Return a raw volume with its integrity and its state."""
+        pixels = self.read("raw", key)
+        return self._ledger.raw[key].volume(self._began, pixels, self.state(key))
+
+    def _image(self, product: Product, key: VolumeKey, depth: int) -> ImageGroup:
+        image = self._images.get((product, key.p))
+        if image is None or not image.holds(key.t, key.c, depth):  # the array has grown since
+            image = self._images[product, key.p] = ImageGroup(self.path / product / str(key.p))
+        return image
+
+    def _must_have(self, product: Product, key: VolumeKey) -> None:
+        records = self._ledger.raw if product == "raw" else self._ledger.restored
+        if key not in records:
+            raise StoreError(f"run {self.path} has no {product} volume {tuple(key)}")

@@ -1,0 +1,236 @@
+"""What was stored is what is read back, by the writer, by a reader, by zarr itself and by OME-Zarr's validators."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import ome_zarr_models.v05
+import pytest
+import yaozarrs
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from care_live.errors import StoreError
+from care_live.images import LIMITS, ModelIdentity, NotRestored, RunEnded, StateChanged, VolumeKey
+from care_live.store import PRODUCTS, RunReader, verify
+from care_live.store.pyramid import coarser
+from care_live.store.rounding import keep_mantissa_bits
+from tests.store.builders import MODEL, SHAPE, make_pixels, make_plan, make_restored, make_volume, open_writer
+
+
+@pytest.fixture(scope="module")
+def full_run(tmp_path_factory):
+    """Two time points of two positions and two channels, all restored but the last."""
+    folder = tmp_path_factory.mktemp("full")
+    writer = open_writer(folder, make_plan(n_t=2, n_p=2, n_c=2))
+    writer.describe_model(MODEL, {"name": "worm3d", "task": "denoise"})
+    keys = sorted(make_plan(n_t=2, n_p=2, n_c=2).stacks)
+    for key in keys:
+        volume = make_volume(key)
+        writer.write_raw(volume)
+        if key != keys[-1]:
+            writer.write_restored(make_restored(volume))
+    writer.note(NotRestored(keys[-1], "skipped", "the restorer lagged"))
+    writer.note(RunEnded("finished", n_delivered=24))
+    writer.close()
+    return folder / "run"
+
+
+def test_raw_comes_back_bit_for_bit_with_all_that_is_known_of_it(full_run):
+    reader = RunReader(full_run)
+    for key in reader.keys("raw"):
+        volume, wanted = reader.read_raw(key), make_volume(key)
+        np.testing.assert_array_equal(volume.pixels, wanted.pixels)
+        assert volume.pixels.dtype == np.uint16
+        assert not volume.pixels.flags.writeable
+        for name in ("run_id", "key", "voxel_size_um", "integrity", "closed", "state", "acquired_us", "exposure_ms"):
+            assert getattr(volume, name) == getattr(wanted, name)
+
+
+def test_restored_comes_back_rounded_to_the_bits_that_were_asked_for(full_run):
+    reader = RunReader(full_run)
+    for key in reader.keys("restored"):
+        wanted = make_restored(make_volume(key))
+        for product, pixels in [
+            ("restored", wanted.mean),
+            ("laplace_scale", wanted.laplace_scale),
+            ("disagreement", wanted.disagreement),
+        ]:
+            found = reader.read(product, key)
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, pixels, rtol=2**-11)
+        made = reader.restoration(key)
+        assert (made.model, made.low, made.high, made.flags) == (MODEL, 3.0, 180.0, ("late",))
+        assert made.sources == (key,)
+
+
+def test_a_reader_knows_the_run(full_run):
+    reader = RunReader(full_run)
+    assert reader.plan == make_plan(n_t=2, n_p=2, n_c=2)
+    assert (reader.run_id, reader.voxel_size_um, reader.summary) == ("run", (2.0, 0.5, 0.5), {"microscope": "virtual"})
+    assert reader.raw_only() == [VolumeKey(1, 1, 1)]
+    assert reader.not_restored()[VolumeKey(1, 1, 1)].reason == "skipped"
+    assert reader.ended is not None and reader.ended.reason == "finished"
+    assert [model.card["task"] for model in reader.models] == ["denoise"]
+    assert len(reader.keys("disagreement")) == 7
+
+
+def test_validators_and_zarr_open_every_image(full_run):
+    yaozarrs.validate_zarr_store(str(full_run))
+    ome_zarr_models.v05.BioFormats2Raw.from_zarr(zarr.open_group(full_run, mode="r"))
+    series = json.loads((full_run / "OME" / "zarr.json").read_text())["attributes"]["ome"]["series"]
+    assert series == [f"{product}/{p}" for product in PRODUCTS for p in (0, 1)]
+    for path in series:
+        yaozarrs.validate_zarr_store(str(full_run / path))
+        group = zarr.open_group(full_run / path, mode="r")
+        image = ome_zarr_models.v05.Image.from_zarr(group).ome_attributes
+        assert [axis.name for axis in image.multiscales[0].axes] == list("tczyx")
+        scale = image.multiscales[0].datasets[0].coordinateTransformations[0].scale
+        assert tuple(scale) == (10.0, 1.0, 2.0, 0.5, 0.5)
+        assert [channel["label"] for channel in image.omero["channels"]] == ["channel-0", "channel-1"]
+        assert group["0"].shape == (2, 2, *SHAPE)
+        assert group["0"].shards == (1, 1, *SHAPE)
+    np.testing.assert_array_equal(
+        zarr.open_array(full_run / "raw/1/0", mode="r")[1, 0], make_pixels(VolumeKey(1, 1, 0))
+    )
+
+
+def test_whoever_finds_a_restored_image_is_told_its_limits_and_its_network(full_run):
+    for product in PRODUCTS[1:]:
+        for folder in (full_run / product, full_run / product / "0"):
+            described = json.loads((folder / "zarr.json").read_text())["attributes"]["care_live"]
+            assert described["limits"] == LIMITS
+            assert described["run_id"] == "run"
+        card = {"name": "worm3d", "task": "denoise"}
+        assert described["models"] == [{"name": MODEL.name, "sha256": MODEL.sha256, "card": card}]
+        assert described["mantissa_bits"] == 10
+
+
+def test_eight_bit_raw_stays_eight_bit(tmp_path):
+    writer = open_writer(tmp_path, make_plan(dtype="uint8"))
+    writer.write_raw(make_volume(dtype="uint8"))
+    assert writer.read_raw(VolumeKey(0)).pixels.dtype == np.uint8
+    writer.close()
+
+
+def test_a_volume_of_zeros_is_stored_too(tmp_path):
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume(pixels=np.zeros(SHAPE, np.uint16)))
+    assert not writer.read_raw(VolumeKey(0)).pixels.any()
+    writer.close()
+    assert verify(tmp_path / "run").clean
+
+
+def test_restored_volumes_may_be_deeper_or_flatter_than_raw(tmp_path):
+    writer = open_writer(tmp_path)
+    for t, depth in [(0, 12), (1, 12)]:
+        volume = make_volume(VolumeKey(t))
+        writer.write_raw(volume)
+        writer.write_restored(make_restored(volume, depth=depth, disagreement=None, laplace_scale=None))
+    writer.close()
+    reader = RunReader(tmp_path / "run")
+    assert reader.read("restored", VolumeKey(1)).shape == (12, *SHAPE[1:])
+    assert reader.keys("laplace_scale") == []
+    image = json.loads((tmp_path / "run/restored/0/zarr.json").read_text())["attributes"]["ome"]
+    assert image["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"][2] == 0.5
+
+
+def test_volumes_of_unknown_depth_may_grow_and_shrink(tmp_path):
+    writer = open_writer(tmp_path, make_plan(stacks={}))
+    depths = [2, 9, 1, 25]
+    for t, depth in enumerate(depths):
+        writer.write_raw(make_volume(VolumeKey(t), shape=(depth, 20, 24)))
+    writer.close()
+    reader = RunReader(tmp_path / "run")
+    for t, depth in enumerate(depths):
+        np.testing.assert_array_equal(reader.read("raw", VolumeKey(t)), make_pixels(VolumeKey(t), (depth, 20, 24)))
+    assert verify(tmp_path / "run").clean
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (9, 600, 30), (8, 512, 513), (33, 5, 7)])
+def test_any_volume_shape_is_cut_into_chunks_and_put_together(tmp_path, shape):
+    writer = open_writer(tmp_path, make_plan(shape=shape))
+    volume = make_volume(shape=shape, pixels=np.arange(np.prod(shape), dtype=np.uint16).reshape(shape))
+    writer.write_raw(volume)
+    np.testing.assert_array_equal(writer.read_raw(VolumeKey(0)).pixels, volume.pixels)
+    writer.close()
+
+
+def test_a_network_that_mixes_channels_restores_all_its_sources(tmp_path):
+    writer = open_writer(tmp_path, make_plan(n_c=2))
+    volumes = [make_volume(VolumeKey(0, 0, c), state="provisional") for c in range(2)]
+    for volume in volumes:
+        writer.write_raw(volume)
+    writer.write_restored(make_restored(volumes[0]), sources=[volume.key for volume in volumes])
+    assert writer.raw_only() == []
+    writer.note(StateChanged(VolumeKey(0, 0, 0), "confirmed"))
+    writer.note(StateChanged(VolumeKey(0, 0, 1), "suspect", "the camera lost a frame"))
+    writer.close()
+    reader = RunReader(tmp_path / "run")
+    assert reader.state(VolumeKey(0, 0, 0)) == "confirmed"
+    assert reader.state(VolumeKey(0, 0, 0), "restored") == "suspect"
+
+
+def test_a_restored_volume_is_replaced_and_a_raw_one_never(tmp_path):
+    writer = open_writer(tmp_path)
+    volume = make_volume()
+    writer.write_raw(volume)
+    writer.write_restored(make_restored(volume))
+    other = ModelIdentity("other", "b" * 64)
+    writer.write_restored(make_restored(volume, model=other, mean=np.full(SHAPE, 2.0, np.float32)))
+    with pytest.raises(StoreError, match="stored already"):
+        writer.write_raw(volume)
+    writer.close()
+    reader = RunReader(tmp_path / "run")
+    assert reader.read("restored", VolumeKey(0)).max() == 2.0
+    assert reader.restoration(VolumeKey(0)).model == other
+    assert verify(tmp_path / "run").clean
+
+
+def test_planes_of_another_shape_or_type_are_refused_by_name(tmp_path):
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume(VolumeKey(0)))
+    with pytest.raises(StoreError, match=r"\(21, 24\) px uint16 .* its first one was \(20, 24\) px uint16"):
+        writer.write_raw(make_volume(VolumeKey(1), shape=(3, 21, 24)))
+    assert writer.raw_keys() == [VolumeKey(0)]
+    writer.close()
+
+
+def test_a_reader_sees_what_comes_and_asks_only_for_what_is_safe(tmp_path):
+    writer = open_writer(tmp_path)
+    reader = RunReader(tmp_path / "run")
+    for t in range(3):
+        with pytest.raises(StoreError, match="has no raw volume"):
+            reader.read("raw", VolumeKey(t))
+        writer.write_raw(make_volume(VolumeKey(t)))
+        reader.refresh()
+        assert reader.keys("raw")[-1] == VolumeKey(t)
+        np.testing.assert_array_equal(reader.read("raw", VolumeKey(t)), make_pixels(VolumeKey(t)))
+    writer.close()
+
+
+@given(st.integers(4, 23), st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40))
+@settings(deadline=None)
+def test_rounding_keeps_the_promised_bits_and_what_is_rounded_stays(bits, numbers):
+    pixels = np.array(numbers, np.float32)
+    rounded = keep_mantissa_bits(pixels, bits)
+    normal = (np.abs(pixels) > 1e-37) & (np.abs(pixels) < 3e38)
+    np.testing.assert_allclose(rounded[normal], pixels[normal], rtol=2.0 ** -(bits + 1))
+    np.testing.assert_array_equal(keep_mantissa_bits(rounded, bits), rounded)
+    if bits < 23:
+        assert not (rounded.view(np.uint32)[normal] & np.uint32((1 << (23 - bits)) - 1)).any()
+
+
+def test_rounding_leaves_nan_and_infinity_what_they_are():
+    odd = np.array([np.nan, np.inf, -np.inf, 0.0], np.float32)
+    np.testing.assert_array_equal(keep_mantissa_bits(odd, 10), odd)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_coarser_level_averages_four_pixels(dtype):
+    pixels = np.array([[[0, 2, 10], [2, 4, 20], [8, 8, 30]]], dtype)
+    np.testing.assert_array_equal(coarser(pixels, 1), np.array([[[2, 15], [8, 30]]], dtype))
+    assert coarser(pixels, 2).shape == (1, 1, 1)
+    assert coarser(pixels, 0) is pixels
