@@ -1,0 +1,59 @@
+"""What a screen says of a run and its network, from the plan and the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from care_live.images import LIMITS, Plan
+from care_live.model.card import Calibration, ModelCard
+from care_live.viewer.shown import RunInfo
+
+
+def describe(run_id: str, plan: Plan, *, model: str = "", card: Mapping[str, Any], ended: str = "") -> RunInfo:
+    """Describe a run; a card that this version cannot read costs only its own line.
+
+    Parameters
+    ----------
+    card : the model card as JSON says it; empty: unknown
+    """
+    read = read_card(card)
+    return RunInfo(
+        run_id=run_id,
+        channels=plan.channels,
+        positions=plan.positions,
+        interval_s=plan.interval_s,
+        model=model or (read.name if read else ""),
+        limits=read.limits if read else LIMITS,
+        card=card_line(read) if read else "",
+        calibration=calibration_pairs(read.calibration) if read else (),
+        ended=ended,
+    )
+
+
+def read_card(card: Mapping[str, Any]) -> ModelCard | None:
+    try:
+        return ModelCard.model_validate(dict(card)) if card else None
+    except ValidationError:
+        return None
+
+
+def card_line(card: ModelCard) -> str:
+    """Say in one line what the network does and for which specimen it was made."""
+    parts = [
+        f"{card.task}, {card.axes}",
+        card.network,
+        card.training.specimen and f"trained on {card.training.specimen}",
+    ]
+    if card.members > 1:
+        parts.append(f"{card.members} networks")
+    return " · ".join(part for part in parts if part)
+
+
+def calibration_pairs(calibration: Calibration | None) -> tuple[tuple[float, float], ...]:
+    """Return (level, factor) pairs, rising."""
+    if calibration is None:
+        return ()
+    return tuple(sorted(zip(calibration.levels, calibration.factors, strict=False)))

@@ -1,0 +1,150 @@
+"""The newest volumes in memory: filled by one feed, read by any number of watchers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from care_live.images import State, VolumeKey
+from care_live.viewer.shown import RunInfo, Shown
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStatus:
+    """What the daemon last said of itself, and what this watcher sees of its link."""
+
+    connected: bool = False
+    lost_planes: int = 0
+    """Planes that never came or had no place: lost by the system, not by this viewer."""
+    skipped_volumes: int = 0
+    """Volumes that were recorded and not restored, by policy or by failure."""
+    missed_messages: int = 0
+    """Volumes that were published and did not reach this watcher's process."""
+    disk_seconds_left: float | None = None
+    detail: str = ""
+
+
+@dataclass
+class Shelf:
+    """Volumes of the running acquisition, newest last, bounded in bytes.
+
+    The newest volume of every position and channel always stays. All methods may be called from any
+    thread; `Shown` records are never changed in place.
+    """
+
+    memory_bytes: int = 256 << 20
+    _volumes: OrderedDict[VolumeKey, Shown] = field(default_factory=OrderedDict)
+    _newest: dict[tuple[int, int], VolumeKey] = field(default_factory=dict)
+    _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=64))
+    _listeners: list[Callable[[], None]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _info: RunInfo = field(default_factory=RunInfo)
+    _status: SystemStatus = field(default_factory=SystemStatus)
+    _count: int = 0
+
+    def put(self, shown: Shown) -> None:
+        """Take one volume in; another one with the same key is replaced."""
+        with self._lock:
+            self._volumes.pop(shown.key, None)
+            self._volumes[shown.key] = shown
+            place = (shown.key.p, shown.key.c)
+            if place not in self._newest or self._newest[place].t <= shown.key.t:
+                self._newest[place] = shown.key
+            self._arrivals.append(time.monotonic())
+            self._count += 1
+            self._forget_oldest()
+        self._tell()
+
+    def begin(self, info: RunInfo) -> None:
+        """Say which run this is; the volumes of another run are forgotten."""
+        with self._lock:
+            if info.run_id != self._info.run_id:
+                self._volumes.clear()
+                self._newest.clear()
+            self._info = info
+        self._tell()
+
+    def change(self, key: VolumeKey, state: State) -> None:
+        """Note that a volume turned confirmed or suspect."""
+        with self._lock:
+            if key in self._volumes:
+                self._volumes[key] = replace(self._volumes[key], state=state)
+        self._tell()
+
+    def report(self, status: SystemStatus) -> None:
+        with self._lock:
+            self._status = status
+        self._tell()
+
+    def end(self, reason: str) -> None:
+        with self._lock:
+            self._info = replace(self._info, ended=reason)
+        self._tell()
+
+    def newest(self, position: int | None = None) -> VolumeKey | None:
+        """Return the key of the newest time point, of one position or of any."""
+        with self._lock:
+            keys = [key for (p, _), key in self._newest.items() if position in (None, p)]
+            arrived = {key: order for order, key in enumerate(self._volumes)}
+        return max(keys, key=lambda key: (key.t, arrived.get(key, -1)), default=None)
+
+    def get(self, key: VolumeKey) -> Shown | None:
+        with self._lock:
+            return self._volumes.get(key)
+
+    def known(self) -> tuple[VolumeKey, ...]:
+        with self._lock:
+            return tuple(self._volumes)
+
+    @property
+    def info(self) -> RunInfo:
+        with self._lock:
+            return self._info
+
+    @property
+    def status(self) -> SystemStatus:
+        with self._lock:
+            return self._status
+
+    @property
+    def count(self) -> int:
+        """Volumes that ever came."""
+        with self._lock:
+            return self._count
+
+    def volumes_per_s(self, now: float | None = None) -> float:
+        """Return the rate of the last volumes; it sinks towards 0 when they stay away."""
+        with self._lock:
+            arrivals = tuple(self._arrivals)
+        if len(arrivals) < 2:
+            return 0.0
+        elapsed = (time.monotonic() if now is None else now) - arrivals[0]
+        return (len(arrivals) - 1) / max(elapsed, arrivals[-1] - arrivals[0], 1e-6)
+
+    def watch(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after every change, in the feed's thread; return what ends it."""
+        with self._lock:
+            self._listeners.append(listener)
+
+        def unwatch() -> None:
+            with self._lock:
+                self._listeners.remove(listener)
+
+        return unwatch
+
+    def _tell(self) -> None:
+        with self._lock:
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener()
+
+    def _forget_oldest(self) -> None:
+        held = sum(shown.nbytes for shown in self._volumes.values())
+        kept = set(self._newest.values())
+        for key in [key for key in self._volumes if key not in kept]:
+            if held <= self.memory_bytes:
+                return
+            held -= self._volumes.pop(key).nbytes

@@ -1,0 +1,91 @@
+"""What a watcher shows of one volume, wherever it came from: the wire or the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.images import Counts, ModelIdentity, State, VolumeKey
+
+Product: TypeAlias = Literal["raw", "restored", "laplace_scale", "disagreement"]
+"""The names that the wire, the store and the screen share."""
+PRODUCTS: tuple[Product, ...] = ("raw", "restored", "laplace_scale", "disagreement")
+
+Image: TypeAlias = Counts | NDArray[np.float32]
+"""A raw or a restored volume, (z, y, x)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Shown:
+    """One volume: what was recorded, what the network says of it, and what to know before trusting it."""
+
+    key: VolumeKey
+    raw: Counts | None = None
+    """Camera counts, (z, y, x); None: not sent to watchers."""
+    restored: NDArray[np.float32] | None = None
+    """Mean in camera counts, (z, y, x); z may differ from raw's. None: not restored, or not yet."""
+    laplace_scale: NDArray[np.float32] | None = None
+    """Laplace scale b, camera counts, shaped as `restored`."""
+    disagreement: NDArray[np.float32] | None = None
+    """Ensemble disagreement in [0, 1], shaped as `restored`."""
+    voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Of the restored arrays, or of raw where nothing is restored; (z, y, x)."""
+    state: State = "confirmed"
+    flags: frozenset[str] = field(default_factory=frozenset)
+    acquired_us: int = 0
+    """Wall clock of the last plane, microseconds since the epoch; 0: unknown."""
+    model: ModelIdentity | None = None
+    sequence: int = -1
+    """Number of the message that brought it; -1: from the store."""
+
+    def product(self, name: Product) -> Image | None:
+        """Return one of the arrays by its name."""
+        image: Image | None = getattr(self, name)
+        return image
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) that a watcher walks through: the longest stack of all products."""
+        shapes = [image.shape for name in PRODUCTS if (image := self.product(name)) is not None]
+        z, y, x = max(shapes, default=(0, 0, 0))
+        return z, y, x
+
+    @property
+    def nbytes(self) -> int:
+        return sum(image.nbytes for name in PRODUCTS if (image := self.product(name)) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a watcher says of the run and its network, on every screen."""
+
+    run_id: str = ""
+    channels: tuple[str, ...] = ()
+    positions: tuple[str, ...] = ()
+    interval_s: float = 0.0
+    model: str = ""
+    """Name of the network."""
+    limits: str = ""
+    """What the network's results must not be used for."""
+    card: str = ""
+    """One line about the network: task, architecture, training specimen."""
+    calibration: tuple[tuple[float, float], ...] = ()
+    """(nominal level, factor on the interval's width), rising; empty: not calibrated."""
+    ended: str = ""
+    """Why the run ended; empty while it is recorded."""
+
+    def half_width_factor(self, level: float) -> float:
+        """Return what to multiply b with for half of the calibrated central interval: −log(1−q) · factor.
+
+        Parameters
+        ----------
+        level : central mass q of the interval, in (0, 1)
+        """
+        factor = 1.0
+        if self.calibration:
+            levels, factors = zip(*self.calibration, strict=True)
+            factor = float(np.interp(level, levels, factors))
+        return float(-np.log1p(-level)) * factor

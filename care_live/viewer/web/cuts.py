@@ -1,0 +1,98 @@
+"""What a view shows of a volume: planes, ortho planes, a maximum or a reduced volume. Calculations only."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.viewer.shown import PRODUCTS, Product, Shown
+from care_live.viewer.web.requests import Mode
+
+Plane: TypeAlias = Literal["xy", "xz", "yz", "xyz"]
+Cut: TypeAlias = tuple[Product, Plane, NDArray[Any]]
+
+MAX_VOXELS = 1 << 21
+"""A turned volume is reduced in y and x until a browser's graphics memory takes it lightly."""
+
+
+def centre(shape: tuple[int, int, int], z: int | None, y: int | None, x: int | None) -> tuple[int, int, int]:
+    """Return the voxel to cut through: as asked, within the volume, its middle where nothing is asked."""
+    asked = tuple(n // 2 if index is None else min(index, n - 1) for index, n in zip((z, y, x), shape, strict=True))
+    return asked[0], asked[1], asked[2]
+
+
+def matching_plane(z: int, n_all: int, n_planes: int) -> int:
+    """Return the plane of a stack of `n_planes` that lies where plane `z` of `n_all` lies."""
+    return min(n_planes - 1, (z * n_planes) // max(n_all, 1))
+
+
+def cut(shown: Shown, mode: Mode, at: tuple[int, int, int]) -> list[Cut]:
+    """Cut all products of a volume for one view.
+
+    Parameters
+    ----------
+    at : voxel (z, y, x) of `shown.shape`
+
+    Returns
+    -------
+    list of (product, plane, array)
+        Arrays are (y, x) for xy, (z, x) for xz, (y, z) for yz and (z, y, x) for xyz.
+    """
+    if mode == "max":
+        return _maxima(shown)
+    cuts: list[Cut] = []
+    for product in PRODUCTS:
+        image = shown.product(product)
+        if image is None:
+            continue
+        if mode == "volume":
+            cuts.append((product, "xyz", image))
+            continue
+        z, y, x = matching_plane(at[0], shown.shape[0], image.shape[0]), at[1], at[2]
+        cuts.append((product, "xy", image[z]))
+        if mode == "ortho":
+            cuts.append((product, "xz", image[:, min(y, image.shape[1] - 1), :]))
+            cuts.append((product, "yz", image[:, :, min(x, image.shape[2] - 1)].T))
+    return cuts
+
+
+def _maxima(shown: Shown) -> list[Cut]:
+    """Project along z; uncertainty is taken where the restored maximum lies, not its own maximum."""
+    cuts: list[Cut] = []
+    if shown.raw is not None:
+        cuts.append(("raw", "xy", shown.raw.max(axis=0)))
+    if shown.restored is not None:
+        brightest = shown.restored.argmax(axis=0)[None]
+        for product in PRODUCTS[1:]:
+            image = shown.product(product)
+            if image is not None:
+                cuts.append((product, "xy", np.take_along_axis(image, brightest, axis=0)[0]))
+    return cuts
+
+
+def reduce_plane(plane: NDArray[Any], level: int) -> NDArray[Any]:
+    """Average 2^level x 2^level pixels; an odd edge is repeated."""
+    for _ in range(level):
+        plane = np.pad(plane, [(0, n % 2) for n in plane.shape], mode="edge").astype(np.float32)
+        plane = (plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2]) / 4
+    return plane
+
+
+def reduce_volume(volume: NDArray[Any], level: int) -> NDArray[Any]:
+    """Take the maximum of 2^level x 2^level pixels in each plane, so that a maximum projection stays true."""
+    for _ in range(level):
+        volume = np.pad(volume, [(0, 0), (0, volume.shape[1] % 2), (0, volume.shape[2] % 2)], mode="edge")
+        volume = np.maximum(volume[:, ::2], volume[:, 1::2])
+        volume = np.maximum(volume[:, :, ::2], volume[:, :, 1::2])
+    return volume
+
+
+def volume_level(shape: tuple[int, int, int], max_voxels: int = MAX_VOXELS) -> int:
+    """Return how often y and x must be halved until a volume has at most `max_voxels`."""
+    z, y, x = shape
+    level = 0
+    while z * -(-y >> level) * -(-x >> level) > max_voxels and level < 8:
+        level += 1
+    return level

@@ -1,0 +1,194 @@
+"""The page's server: a few files, one WebSocket, the run's files; nothing without the token."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from care_live.errors import ProtocolError
+from care_live.viewer.library import Library
+from care_live.viewer.web import access, requests, state
+from care_live.viewer.web.page import read_page
+from care_live.viewer.web.session import Session
+from care_live.viewer.windows import Windows
+
+logger = logging.getLogger(__name__)
+
+MAX_BROWSERS = 64
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass
+class Gateway:
+    """Serves one run to browsers.
+
+    Only the page's own files, read at the start, have an address: no path of a request reaches the disk,
+    except below ``/data/TOKEN/``, which serves the run directory and nothing outside it.
+    """
+
+    library: Library
+    token: str
+    run_directory: Path | None = None
+    _sessions: set[Session] = field(default_factory=set)
+    _windows: Windows = field(default_factory=Windows)
+    _executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "care_live web picture"))
+    _files: dict[str, tuple[bytes, str]] = field(default_factory=read_page)
+
+    def app(self) -> Starlette:
+        """Return the ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/", self._index),
+                Route("/page/{name}", self._file),
+                Route("/data/{token}/{path:path}", self._data, methods=["GET", "HEAD", "OPTIONS"]),
+                WebSocketRoute("/live", self._live),
+            ],
+            lifespan=self._lifespan,
+        )
+
+    @property
+    def n_browsers(self) -> int:
+        return len(self._sessions)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(self._wake)
+
+        unwatch = self.library.shelf.watch(wake)
+        reporting = asyncio.create_task(self._report())
+        try:
+            yield
+        finally:
+            unwatch()
+            reporting.cancel()
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _wake(self) -> None:
+        for session in self._sessions:
+            session.wake()
+
+    async def _report(self) -> None:
+        """Tell every browser once a second how the run goes."""
+        while True:
+            await asyncio.sleep(1.0)
+            if self._sessions:
+                await self._tell(tuple(self._sessions))
+
+    async def _tell(self, sessions: tuple[Session, ...]) -> None:
+        keys = await asyncio.to_thread(self.library.known)
+        for session in sessions:
+            session.settle()
+            session.note(state.status(self.library.shelf, keys, session))
+            session.note(state.run(self.library.info, self.run_directory, access.data_token(self.token)))
+
+    async def _index(self, request: Request) -> Response:
+        """Give the page to who has the cookie; who comes with the token gets the cookie first."""
+        if access.same(request.query_params.get("token"), self.token):
+            answer: Response = RedirectResponse("/", status_code=303)
+            answer.set_cookie(self._cookie(request), self.token, httponly=True, samesite="lax", path="/")
+            return answer
+        if not self._known(request):
+            return _refused(request, "open the address that care-live web printed, with its token")
+        content, kind = self._files["index.html"]
+        return Response(content, media_type=kind, headers=_HEADERS)
+
+    async def _file(self, request: Request) -> Response:
+        if not self._known(request):
+            return _refused(request, "no token")
+        found = self._files.get(request.path_params["name"])
+        if found is None:
+            return PlainTextResponse("no such file", status_code=404, headers=_HEADERS)
+        return Response(found[0], media_type=found[1], headers=_HEADERS)
+
+    async def _data(self, request: Request) -> Response:
+        """Serve a file of the run to another viewer, which has only this link and no cookie."""
+        allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "range"}
+        if not access.same(request.path_params["token"], access.data_token(self.token)):
+            return _refused(request, "wrong token")
+        if request.method == "OPTIONS":
+            return Response(headers=allowed)
+        path = None
+        if self.run_directory is not None:
+            path = await asyncio.to_thread(access.inside, self.run_directory, request.path_params["path"])
+        if path is None:
+            return PlainTextResponse("no such file in this run", status_code=404, headers=allowed)
+        return FileResponse(path, headers=allowed | {"X-Content-Type-Options": "nosniff"})
+
+    async def _live(self, socket: WebSocket) -> None:
+        """Serve one browser until it goes."""
+        if not self._known(socket) or not access.same_origin(socket.headers.get("origin"), socket.headers.get("host")):
+            _log_refusal(socket, "foreign origin or no token")
+            await socket.close(code=4403)
+            return
+        if len(self._sessions) >= MAX_BROWSERS:
+            _log_refusal(socket, f"{MAX_BROWSERS} browsers are watching already")
+            await socket.close(code=1013)
+            return
+        await socket.accept()
+        await self._serve(socket)
+
+    async def _serve(self, socket: WebSocket) -> None:
+        async def send(message: bytes | str) -> None:
+            await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_text(message))
+
+        session = Session(self.library, self._windows, self._executor, send)
+        self._sessions.add(session)
+        await self._tell((session,))
+        pump = asyncio.create_task(session.pump())
+        try:
+            await _listen(socket, session)
+        finally:
+            self._sessions.discard(session)
+            pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
+                await pump
+
+    def _known(self, connection: Request | WebSocket) -> bool:
+        return access.same(connection.cookies.get(self._cookie(connection)), self.token)
+
+    def _cookie(self, connection: Request | WebSocket) -> str:
+        """Name the cookie after the port: cookies do not know ports, and two runs may be watched at once."""
+        return f"care_live_{connection.url.port or 80}"
+
+
+async def _listen(socket: WebSocket, session: Session) -> None:
+    """Take the browser's requests until it goes or breaks the rules."""
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            try:
+                text = await socket.receive_text()
+                await session.take(requests.parse(text))
+            except (ProtocolError, KeyError) as error:  # KeyError: Starlette got bytes instead of text
+                _log_refusal(socket, str(error))
+                await socket.close(code=1008)
+                return
+
+
+def _refused(request: Request, why: str) -> Response:
+    _log_refusal(request, why)
+    return PlainTextResponse(f"care_live: {why}\n", status_code=403, headers=_HEADERS)
+
+
+def _log_refusal(connection: Request | WebSocket, why: str) -> None:
+    client = connection.client.host if connection.client else "unknown"
+    logger.warning("web refused client=%s path=%s why=%s", client, connection.url.path, why)

@@ -1,0 +1,62 @@
+"""How much a browser's link takes: coarser pictures when they take long, finer ones when there is room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from care_live.viewer.web.requests import Quality
+
+
+class Fineness(NamedTuple):
+    """How a picture is sent."""
+
+    lossy: bool
+    level: int
+    """y and x are halved so often."""
+
+
+@dataclass
+class Pace:
+    """Steps between exact and coarse, by how long the last pictures were on their way.
+
+    A step changes the size of a picture by about a factor of four to eight. One slow picture may be the
+    browser's own hesitation: it takes two in a row to go coarser, and several quick ones to go finer again,
+    so that it does not swing.
+    """
+
+    allowed_s: float = 0.4
+    """A picture should not be longer on its way than this."""
+    step: int = 0
+    _slow: int = 0
+    _quick: int = 0
+
+    STEPS: ClassVar[tuple[Fineness, ...]] = (
+        Fineness(lossy=False, level=0),
+        Fineness(lossy=True, level=0),
+        Fineness(lossy=True, level=1),
+        Fineness(lossy=True, level=2),
+    )
+    SLOW: ClassVar[int] = 2
+    QUICK: ClassVar[int] = 4
+
+    def measure(self, seconds: float) -> None:
+        """Note how long a picture was on its way, from its sending until the page had taken it."""
+        self._slow = self._slow + 1 if seconds > self.allowed_s else 0
+        self._quick = self._quick + 1 if seconds < self.allowed_s / 5 else 0
+        if self._slow == self.SLOW:
+            self._go(1)
+        elif self._quick == self.QUICK:
+            self._go(-1)
+
+    def fineness(self, quality: Quality) -> Fineness:
+        """Return how to send the next picture; a person's choice goes first."""
+        if quality == "exact":
+            return self.STEPS[0]
+        if quality == "lossy":
+            return self.STEPS[max(1, self.step)]
+        return self.STEPS[self.step]
+
+    def _go(self, steps: int) -> None:
+        self.step = min(max(self.step + steps, 0), len(self.STEPS) - 1)
+        self._slow = self._quick = 0

@@ -1,0 +1,152 @@
+// Draws the three panes into one canvas: planes as they are, or a volume as its maximum along each ray.
+
+import { bindCorners, makeProgram, openContext, Textures } from "./gl.js";
+import { extentOf, rectangles, transform, turnMatrix } from "./geometry.js";
+import { PLANE_FRAGMENT, PLANE_VERTEX, VOLUME_FRAGMENT, VOLUME_VERTEX } from "./shaders.js";
+
+const LAYERS = { intensity: 0, marked: 1, relative: 2, disagreement: 3 };
+const MAX_FOOTPRINT = 6;
+
+export class Renderer {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.start();
+    canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.start();
+      if (this.picture) this.take(this.picture);
+    });
+  }
+
+  start() {
+    const gl = (this.gl = openContext(this.canvas));
+    bindCorners(gl);
+    this.plane = makeProgram(gl, PLANE_VERTEX, PLANE_FRAGMENT);
+    this.volume = makeProgram(gl, VOLUME_VERTEX, VOLUME_FRAGMENT);
+    this.textures = new Textures(gl);
+    const nothing = { shape: [1, 1], dtype: "uint8", codes: new Uint8Array(1) };
+    this.textures.put("none/2", nothing);
+    this.textures.put("none/3", { ...nothing, shape: [1, 1, 1] });
+  }
+
+  /** Put a picture's arrays into textures. */
+  take(picture) {
+    this.picture = picture;
+    this.textures.keep(new Set([...picture.arrays.keys(), "none/2", "none/3"]));
+    for (const [key, array] of picture.arrays) this.textures.put(key, array);
+  }
+
+  /** Draw all panes. `look` is what a person has set; panes are rectangles of the canvas in its pixels. */
+  draw(panes, look) {
+    const { gl } = this;
+    gl.disable(gl.SCISSOR_TEST);
+    gl.clearColor(0.043, 0.051, 0.063, 1);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    if (!this.picture) return;
+    gl.enable(gl.SCISSOR_TEST);
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE);
+    for (const pane of panes) this.drawPane(pane, look);
+  }
+
+  drawPane(pane, look) {
+    const { gl, canvas } = this;
+    const bottom = canvas.height - pane.y - pane.height;
+    gl.viewport(pane.x, bottom, pane.width, pane.height);
+    gl.scissor(pane.x, bottom, pane.width, pane.height);
+    gl.clearColor(0, 0, 0, 1);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    const product = pane.name === "raw" ? "raw" : "restored";
+    const mapped = pane.name === "uncertainty" && look.layer !== "marked";
+    for (const channel of this.picture.header.channels) {
+      const setting = look.channels.get(channel.c);
+      if (!setting || (mapped ? channel.c !== look.channel : !setting.visible)) continue;
+      this.drawChannel(pane, product, channel, look);
+    }
+  }
+
+  drawChannel(pane, product, channel, look) {
+    const { header } = this.picture;
+    if (header.mode === "volume") {
+      this.drawVolume(pane, product, channel, look);
+      return;
+    }
+    for (const rectangle of rectangles(header)) this.drawPlane(pane, product, channel, rectangle, look);
+  }
+
+  drawPlane(pane, product, channel, rectangle, look) {
+    const { gl, plane: { program, uniforms } } = this;
+    const image = this.textures.get(`${channel.c}/${product}/${rectangle.plane}`);
+    if (!image) return;
+    gl.useProgram(program);
+    this.bind(uniforms, channel, rectangle.plane, image, product);
+    this.setLook(uniforms, pane, product, channel, look);
+    const view = transform(this.picture.header, look.camera, pane);
+    const [height, width] = image.array.shape;
+    gl.uniform4f(uniforms.rectangle, rectangle.x, rectangle.y, rectangle.width, rectangle.height);
+    gl.uniform2f(uniforms.centre, view.x, view.y);
+    gl.uniform2f(uniforms.toClip, (2 * view.scale) / pane.width, (2 * view.scale) / pane.height);
+    const across = footprint(width / (rectangle.width * view.scale));
+    const down = footprint(height / (rectangle.height * view.scale));
+    gl.uniform2i(uniforms.footprint, across, down);
+    gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+  }
+
+  drawVolume(pane, product, channel, look) {
+    const { gl, volume: { program, uniforms } } = this;
+    const image = this.textures.get(`${channel.c}/${product}/xyz`);
+    if (!image) return;
+    gl.useProgram(program);
+    this.bind(uniforms, channel, "xyz", image, product);
+    this.setLook(uniforms, pane, product, channel, look);
+    const extent = extentOf(this.picture.header);
+    const view = transform(this.picture.header, look.camera, pane);
+    gl.uniform2f(uniforms.halfPane, pane.width / (2 * view.scale), -pane.height / (2 * view.scale));
+    gl.uniform2f(uniforms.centre, view.x, view.y);
+    gl.uniform3f(uniforms.halfExtent, extent.x / 2, extent.y / 2, extent.z / 2);
+    gl.uniformMatrix3fv(uniforms.turn, false, turnMatrix(look.azimuth, look.elevation));
+    gl.uniform1i(uniforms.steps, look.turning ? 64 : Math.min(320, Math.max(96, ...image.array.shape)));
+    gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+  }
+
+  /** Bind the image, and beside a restored one its scale and disagreement. */
+  bind(uniforms, channel, plane, image, product) {
+    const { gl } = this;
+    const none = this.textures.get(plane === "xyz" ? "none/3" : "none/2");
+    const found = (name) => (product === "restored" ? this.textures.get(`${channel.c}/${name}/${plane}`) : undefined);
+    const bound = [["image", image], ["scale", found("laplace_scale")], ["disagreement", found("disagreement")]];
+    bound.forEach(([name, entry], unit) => {
+      gl.activeTexture(gl.TEXTURE0 + unit);
+      gl.bindTexture((entry ?? none).target, (entry ?? none).texture);
+      gl.uniform1i(uniforms[name === "image" ? "image" : `${name}Image`], unit);
+      const { offset = 0, step = 0 } = entry?.array ?? {};
+      gl.uniform2f(uniforms[`${name}Code`], offset, step);
+    });
+    gl.uniform1i(uniforms.hasScale, bound[1][1] ? 1 : 0);
+    gl.uniform1i(uniforms.hasDisagreement, bound[2][1] ? 1 : 0);
+  }
+
+  setLook(uniforms, pane, product, channel, look) {
+    const { gl } = this;
+    const setting = look.channels.get(channel.c);
+    const [low, high] = setting.contrast[product];
+    const { low: background = 0, high: bright = 1 } = channel.windows[product] ?? {};
+    gl.uniform2f(uniforms.contrast, low, high);
+    gl.uniform1f(uniforms.gamma, look.gamma);
+    gl.uniform3f(uniforms.tint, ...setting.tint);
+    gl.uniform1i(uniforms.layer, LAYERS[layerOf(pane, channel, look)]);
+    gl.uniform2f(uniforms.background, background, 0.05 * (bright - background));
+    gl.uniform1f(uniforms.halfWidth, look.halfWidth);
+    gl.uniform1f(uniforms.threshold, look.threshold);
+    gl.uniform1f(uniforms.disagreeAbove, look.disagreeAbove);
+  }
+}
+
+/** What a pane draws of a channel: marks belong to the chosen channel only. */
+function layerOf(pane, channel, look) {
+  if (pane.name === "raw" || channel.c !== look.channel) return "intensity";
+  if (pane.name === "restored") return look.overlay ? "marked" : "intensity";
+  return look.layer;
+}
+
+const footprint = (texels) => Math.min(MAX_FOOTPRINT, Math.max(1, Math.round(texels)));

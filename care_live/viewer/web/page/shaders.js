@@ -1,0 +1,143 @@
+// GLSL. A plane is drawn as a rectangle of the specimen's world (µm); a volume is marched through.
+
+const COMMON = `#version 300 es
+precision highp float;
+precision highp int;
+
+uniform vec2 contrast;      // shown black, shown white
+uniform float gamma;
+uniform vec3 tint;
+uniform int layer;          // 0 intensity, 1 with marks, 2 relative uncertainty, 3 disagreement
+uniform vec2 background;    // counts of the background, and a floor that keeps 1/signal finite
+uniform float halfWidth;    // half of the interval in units of b
+uniform float threshold;    // mark where the half interval exceeds this share of the signal
+uniform float disagreeAbove;
+uniform bool hasScale, hasDisagreement;
+
+const vec3 UNCERTAIN = vec3(0.902, 0.624, 0.0);
+const vec3 DISAGREE = vec3(0.8, 0.475, 0.655);
+
+float luma(vec3 colour) { return dot(colour, vec3(0.2126, 0.7152, 0.0722)); }
+
+float brightness(float counts) {
+  return pow(clamp((counts - contrast.x) / (contrast.y - contrast.x), 0.0, 1.0), gamma);
+}
+
+// The hue at the brightness g: what was bright stays bright. White has no hue, so the brightest give in a little.
+vec3 inHue(vec3 hue, float brightest) {
+  float g = min(brightest, 0.72);
+  vec3 colour = hue * (g / luma(hue));
+  float most = max(colour.r, max(colour.g, colour.b));
+  return most > 1.0 ? mix(vec3(g), colour, (1.0 - g) / (most - g)) : colour;
+}
+
+// Dark blue over grey to yellow: even for the colour-blind, and rising in lightness.
+vec3 ramp(float value) {
+  const vec3 stops[5] = vec3[](vec3(0.0, 0.135, 0.305), vec3(0.255, 0.309, 0.424), vec3(0.487, 0.484, 0.470),
+                               vec3(0.742, 0.683, 0.426), vec3(0.995, 0.906, 0.213));
+  float at = clamp(value, 0.0, 1.0) * 4.0;
+  int i = min(int(at), 3);
+  return mix(stops[i], stops[i + 1], at - float(i));
+}
+
+float signal(float mean) { return abs(mean - background.x) + background.y; }
+float foreground(float mean) { return smoothstep(1.0, 2.0, (mean - background.x) / background.y); }
+
+vec3 shade(float counts, float scale, float disagreement) {
+  float g = brightness(counts);
+  float relative = halfWidth * scale / signal(counts);
+  float here = foreground(counts);
+  if (layer == 2) return hasScale ? mix(vec3(0.03), ramp(relative * 0.5 / threshold), here) : vec3(0.03);
+  if (layer == 3) return hasDisagreement ? mix(vec3(0.03), ramp(disagreement), here) : vec3(0.03);
+  vec3 colour = tint * g;
+  if (layer == 0) return colour;
+  float up = step(0.5, fract((gl_FragCoord.x + gl_FragCoord.y) / 8.0));
+  float down = step(0.5, fract((gl_FragCoord.x - gl_FragCoord.y) / 8.0));
+  float unsure = hasScale ? here * smoothstep(threshold * 0.95, threshold * 1.05, relative) : 0.0;
+  float apart = hasDisagreement ? here * step(disagreeAbove, disagreement) : 0.0;
+  colour = mix(colour, inHue(UNCERTAIN, g), unsure * mix(0.35, 1.0, up) * (g > 0.72 ? up : 1.0));
+  return mix(colour, inHue(DISAGREE, g), apart * down);
+}
+`;
+
+export const PLANE_VERTEX = `#version 300 es
+in vec2 corner;
+out vec2 place;
+uniform vec4 rectangle;   // x, y, width, height in the world, µm
+uniform vec2 centre;      // of the pane, in the world
+uniform vec2 toClip;      // µm to clip units
+void main() {
+  place = corner;
+  vec2 world = rectangle.xy + corner * rectangle.zw;
+  gl_Position = vec4((world - centre) * toClip * vec2(1.0, -1.0), 0.0, 1.0);
+}`;
+
+export const PLANE_FRAGMENT = `${COMMON}
+precision highp usampler2D;
+in vec2 place;
+out vec4 pixel;
+uniform usampler2D image, scaleImage, disagreementImage;
+uniform vec2 imageCode, scaleCode, disagreementCode;   // offset, step
+uniform ivec2 footprint;                               // texels that fall into one screen pixel
+
+float average(usampler2D codes, vec2 code, bool logarithmic) {
+  ivec2 size = textureSize(codes, 0);
+  vec2 at = place * vec2(size) - 0.5 * vec2(footprint - 1);
+  float sum = 0.0;
+  for (int j = 0; j < footprint.y; j++) for (int i = 0; i < footprint.x; i++) {
+    uint raw = texelFetch(codes, clamp(ivec2(floor(at)) + ivec2(i, j), ivec2(0), size - 1), 0).r;
+    float value = code.x + code.y * float(raw);
+    sum += logarithmic ? (raw == 0u ? 0.0 : exp2(value)) : value;
+  }
+  return sum / float(footprint.x * footprint.y);
+}
+
+void main() {
+  float counts = average(image, imageCode, false);
+  float scale = hasScale ? average(scaleImage, scaleCode, true) : 0.0;
+  float disagreement = hasDisagreement ? average(disagreementImage, disagreementCode, true) : 0.0;
+  pixel = vec4(shade(counts, scale, disagreement), 1.0);
+}`;
+
+export const VOLUME_VERTEX = `#version 300 es
+in vec2 corner;
+out vec2 screen;
+uniform vec2 halfPane;    // half of the pane in µm
+uniform vec2 centre;
+void main() {
+  screen = centre + (corner * 2.0 - 1.0) * halfPane;
+  gl_Position = vec4(corner * 2.0 - 1.0, 0.0, 1.0);
+}`;
+
+export const VOLUME_FRAGMENT = `${COMMON}
+precision highp sampler3D;
+in vec2 screen;
+out vec4 pixel;
+uniform sampler3D image, scaleImage, disagreementImage;
+uniform vec2 imageCode, scaleCode, disagreementCode;
+uniform vec3 halfExtent;   // of the volume, µm
+uniform mat3 turn;         // screen to volume
+uniform int steps;
+
+float counts(vec3 at) { return imageCode.x + imageCode.y * texture(image, at).r * 65535.0; }
+float unlog(sampler3D codes, vec2 code, vec3 at) { return exp2(code.x + code.y * texture(codes, at).r * 255.0); }
+
+void main() {
+  vec3 start = turn * vec3(screen, -length(halfExtent));
+  vec3 along = turn * vec3(0.0, 0.0, 1.0);
+  vec3 safe = mix(vec3(1e-6), along, step(vec3(1e-6), abs(along)));
+  vec3 one = (-halfExtent - start) / safe, other = (halfExtent - start) / safe;
+  vec3 nearest = min(one, other), farthest = max(one, other);
+  float enter = max(nearest.x, max(nearest.y, nearest.z)), leave = min(farthest.x, min(farthest.y, farthest.z));
+  if (enter >= leave) { pixel = vec4(0.0); return; }
+  float most = -1e30;
+  vec3 there = vec3(0.5);
+  for (int i = 0; i < steps; i++) {
+    vec3 at = (start + along * mix(enter, leave, (float(i) + 0.5) / float(steps))) / (2.0 * halfExtent) + 0.5;
+    float value = counts(at);
+    if (value > most) { most = value; there = at; }
+  }
+  float scale = hasScale ? unlog(scaleImage, scaleCode, there) : 0.0;
+  float disagreement = hasDisagreement ? unlog(disagreementImage, disagreementCode, there) : 0.0;
+  pixel = vec4(shade(most, scale, disagreement), 1.0);
+}`;

@@ -1,0 +1,99 @@
+// Words around the images: link, run, network, state, flags, age and what was skipped or lost.
+
+const $ = (id) => document.getElementById(id);
+const TONES = { confirmed: "good", provisional: "idle", suspect: "bad" };
+const FLAGS = {
+  missing_plane: "missing planes",
+  saturated: "saturated",
+  nan_fixed: "bad numbers fixed",
+  late: "restored late",
+  degraded: "smaller tiles",
+  fast_mode: "fast mode",
+  empty: "empty",
+};
+
+export function showLink({ open, refused }) {
+  if (refused) chip($("link"), "bad", "not allowed: open the printed address");
+  else if (!open) chip($("link"), "bad", "gateway gone, retrying");
+}
+
+export function showRun(run) {
+  $("run").textContent = run.run_id;
+  $("model").textContent = run.model;
+  $("model").title = run.card || "network";
+  $("limits").textContent = run.limits;
+  $("card").textContent = run.card;
+  $("calibration").textContent = run.calibration.length
+    ? "calibrated on validation volumes"
+    : "as the network states it; not calibrated";
+  $("finished").hidden = !run.data;
+  if (run.data) {
+    $("finished-path").textContent = run.directory;
+    $("finished-link").href = neuroglancer(new URL(run.data, location.href).href, run.layers);
+  }
+}
+
+/** A link that opens the run's OME-Zarr groups; that page runs in the browser and reads from this gateway. */
+function neuroglancer(address, layers) {
+  const state = { layers: layers.map((name) => ({ type: "image", name, source: `${address}${name}/|zarr3:` })), layout: "4panel" };
+  return `https://neuroglancer-demo.appspot.com/#!${encodeURIComponent(JSON.stringify(state))}`;
+}
+
+export function showStatus(status, ended) {
+  if (ended) chip($("link"), "idle", `run ${ended}`);
+  else if (status.connected) chip($("link"), "good", "recording");
+  else chip($("link"), "idle", status.detail || "no daemon; history only");
+  $("rate").textContent = status.volumes_per_s ? status.volumes_per_s.toFixed(2) : "–";
+  count($("skipped"), status.skipped_by_viewer);
+  count($("lost"), status.lost_by_system);
+  count($("unrestored"), status.not_restored);
+  $("disk").textContent = duration(status.disk_seconds_left);
+}
+
+export function showPicture(header) {
+  const states = header.channels.map((channel) => channel.state);
+  const worst = ["suspect", "provisional", "confirmed"].find((state) => states.includes(state));
+  chip($("state"), TONES[worst], worst);
+  const flags = new Set(header.channels.flatMap((channel) => channel.flags));
+  $("flags").replaceChildren(...[...flags].map((flag) => flagChip(FLAGS[flag] ?? flag)));
+  $("lossy").hidden = !header.lossy && header.level === 0;
+  $("lossy").textContent = header.lossy ? "lossy pixels" : "reduced pixels";
+  if (header.level) $("lossy").textContent += ` 1/${2 ** header.level}`;
+  const restored = header.channels.some((channel) => channel.restored);
+  document.querySelector('[data-pane="restored"] .pane-note').textContent = restored ? "" : "not restored yet";
+}
+
+/** Age counts from the last plane to now, on the gateway's clock. */
+export function showAge(header, clockOffset) {
+  if (!header?.live || !header.acquired_us) {
+    $("age").textContent = header?.acquired_us ? new Date(header.acquired_us / 1000).toLocaleTimeString() : "–";
+    return;
+  }
+  const age = Date.now() + clockOffset - header.acquired_us / 1000;
+  $("age").textContent = age < 10_000 ? `${(age / 1000).toFixed(1)} s` : duration(age / 1000);
+}
+
+function chip(element, tone, text) {
+  element.dataset.tone = tone ?? "idle";
+  element.textContent = text ?? "";
+}
+
+function flagChip(text) {
+  const made = document.createElement("span");
+  made.className = "chip";
+  chip(made, "warn", text);
+  return made;
+}
+
+function count(element, n) {
+  element.textContent = n;
+  element.classList.toggle("loss", n > 0);
+}
+
+function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds > 86400 * 3) return "> 3 days";
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  if (hours) return `${hours} h ${minutes} min`;
+  return minutes ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`;
+}

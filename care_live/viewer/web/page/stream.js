@@ -1,0 +1,87 @@
+// The WebSocket: asks for a view, gives credit for two pictures, reconnects when the gateway comes back.
+
+import { readPicture } from "./picture.js";
+
+const CREDIT = 2;
+const PING_MS = 5000;
+const RETRY_MS = [250, 500, 1000, 2000, 4000];
+
+export class Stream extends EventTarget {
+  constructor(address) {
+    super();
+    this.address = address;
+    this.view = {};
+    this.revision = 0;
+    this.retries = 0;
+    this.clockOffset = 0; // gateway's clock minus ours, ms
+    this.bytes = 0;
+    this.reading = Promise.resolve();
+    this.connect();
+    setInterval(() => this.send({ op: "ping", sent_ms: Date.now() }), PING_MS);
+  }
+
+  connect() {
+    this.socket = new WebSocket(this.address);
+    this.socket.binaryType = "arraybuffer";
+    this.socket.onopen = () => this.opened();
+    this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.note(JSON.parse(data)) : this.picture(data));
+    this.socket.onclose = ({ code }) => this.closed(code);
+  }
+
+  opened() {
+    this.retries = 0;
+    this.tell("link", { open: true });
+    this.send({ op: "ping", sent_ms: Date.now() });
+    this.send({ op: "view", revision: this.revision, ...this.view });
+    this.send({ op: "credit", n: CREDIT });
+  }
+
+  closed(code) {
+    this.tell("link", { open: false, refused: code === 4403 });
+    const wait = RETRY_MS[Math.min(this.retries++, RETRY_MS.length - 1)];
+    setTimeout(() => this.connect(), wait);
+  }
+
+  /** Ask for another view; many calls within one screen refresh become one message. */
+  ask(view) {
+    this.view = view;
+    this.revision += 1;
+    if (this.asking) return;
+    this.asking = requestAnimationFrame(() => {
+      this.asking = 0;
+      this.send({ op: "view", revision: this.revision, ...this.view });
+    });
+  }
+
+  probe(at) {
+    this.send({ op: "probe", ...at });
+  }
+
+  send(message) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+
+  note(message) {
+    if (message.type === "pong") {
+      const trip = Date.now() - message.sent_ms;
+      this.clockOffset = message.clock_ms - (message.sent_ms + trip / 2);
+    } else {
+      this.tell(message.type, message);
+    }
+  }
+
+  /** Pictures are decoded one after the other, so that none overtakes; then there is room for the next. */
+  picture(buffer) {
+    this.bytes += buffer.byteLength;
+    const socket = this.socket;
+    this.reading = this.reading.then(async () => {
+      const picture = await readPicture(buffer);
+      this.tell("picture", picture);
+      if (socket === this.socket) this.send({ op: "credit", n: 1 });
+    });
+  }
+
+  tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

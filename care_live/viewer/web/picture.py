@@ -1,0 +1,156 @@
+"""One WebSocket message: a JSON header and the coded arrays that make one picture.
+
+Layout: header length (uint32, little-endian), header as JSON padded with spaces so that the arrays start
+at a multiple of 8, then each array padded to a multiple of 8.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.viewer.shown import Product, Shown
+from care_live.viewer.web import coding, cuts
+from care_live.viewer.web.pace import Fineness
+from care_live.viewer.web.requests import View
+from care_live.viewer.windows import Window, Windows
+
+_ALIGN = 8
+
+
+def encode(volumes: tuple[Shown, ...], view: View, fineness: Fineness, windows: Windows) -> bytes:
+    """Draw up the picture of all channels of one time point and position.
+
+    Parameters
+    ----------
+    volumes : at least one volume; all of the same time point and position
+    """
+    shape = max(shown.shape for shown in volumes)
+    at = cuts.centre(shape, view.z, view.y, view.x)
+    described, buffers = [], []
+    for shown in volumes:
+        for product, plane, image in cuts.cut(shown, view.mode, at):
+            coded, level = _code(image, product, fineness, windows.of(shown, product))
+            described.append(_describe(coded, product=product, plane=plane, channel=shown.key.c, level=level))
+            buffers.append(coded.data)
+    header = _header(volumes, view, shape, at)
+    header |= {"lossy": fineness.lossy, "level": fineness.level, "arrays": described}
+    header["channels"] = [_channel(shown, windows) for shown in volumes]
+    return pack(header, buffers)
+
+
+def pack(header: dict[str, Any], buffers: list[bytes]) -> bytes:
+    """Join a header and its arrays into one message."""
+    text = msgspec.json.encode(header)
+    text += b" " * (-(len(text) + 4) % _ALIGN)
+    parts = [struct.pack("<I", len(text)), text]
+    for data in buffers:
+        parts += [data, b"\0" * (-len(data) % _ALIGN)]
+    return b"".join(parts)
+
+
+def unpack(message: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Take a message apart again, as the page does."""
+    (length,) = struct.unpack_from("<I", message)
+    header = msgspec.json.decode(message[4 : 4 + length])
+    start, buffers = 4 + length, []
+    for array in header["arrays"]:
+        buffers.append(message[start : start + array["nbytes"]])
+        start += array["nbytes"] + (-array["nbytes"] % _ALIGN)
+    return header, buffers
+
+
+def _code(image: NDArray[Any], product: Product, fineness: Fineness, window: Window | None) -> tuple[coding.Coded, int]:
+    """Reduce and code one array; return it with the level that it has."""
+    if image.ndim == 3:
+        level = cuts.volume_level((image.shape[0], image.shape[1], image.shape[2])) + fineness.level
+        image = cuts.reduce_volume(image, level)
+        coded = coding.logarithmic(image) if product in ("laplace_scale", "disagreement") else coding.exact(image)
+        return coded, level
+    image = cuts.reduce_plane(image, fineness.level)
+    if product in ("laplace_scale", "disagreement"):
+        coded = coding.logarithmic(image)
+        return (coding.shrunk(coded) if fineness.lossy else coded), fineness.level
+    if fineness.lossy and window is not None:
+        return coding.lossy(image, window), fineness.level
+    return coding.exact(image), fineness.level
+
+
+def _describe(coded: coding.Coded, **place: object) -> dict[str, Any]:
+    return place | {
+        "shape": coded.shape,
+        "dtype": coded.dtype,
+        "coding": coded.coding,
+        "offset": coded.offset,
+        "step": coded.step,
+        "codec": coded.codec,
+        "nbytes": len(coded.data),
+    }
+
+
+def _header(
+    volumes: tuple[Shown, ...], view: View, shape: tuple[int, int, int], at: tuple[int, int, int]
+) -> dict[str, Any]:
+    newest = max(volumes, key=lambda shown: shown.acquired_us)
+    return {
+        "type": "picture",
+        "revision": view.revision,
+        "mode": view.mode,
+        "live": view.t is None,
+        "t": newest.key.t,
+        "p": newest.key.p,
+        "at": at,
+        "shape": shape,
+        "voxel_size_um": newest.voxel_size_um,
+        "sequence": max(shown.sequence for shown in volumes),
+        "acquired_us": newest.acquired_us,
+        "sent_us": time.time_ns() // 1000,
+    }
+
+
+def _channel(shown: Shown, windows: Windows) -> dict[str, Any]:
+    found = {product: windows.of(shown, product) for product in ("raw", "restored")}
+    return {
+        "c": shown.key.c,
+        "state": shown.state,
+        "flags": sorted(shown.flags),
+        "model": shown.model.name if shown.model else "",
+        "restored": shown.restored is not None,
+        "windows": {product: asdict(window) for product, window in found.items() if window is not None},
+    }
+
+
+def probe(volumes: tuple[Shown, ...], at: tuple[int, int, int], half_width: float) -> list[dict[str, Any]]:
+    """Read one voxel of each channel exactly, with its interval.
+
+    Parameters
+    ----------
+    at : voxel (z, y, x)
+    half_width : half of the interval in units of b: −log(1−q) · calibration
+    """
+    return [_voxel(shown, at, half_width) for shown in volumes]
+
+
+def _voxel(shown: Shown, at: tuple[int, int, int], half_width: float) -> dict[str, Any]:
+    values = {name: _value(shown, name, at) for name in ("raw", "restored", "laplace_scale", "disagreement")}
+    mean, scale = values["restored"], values["laplace_scale"]
+    interval = None
+    if mean is not None and scale is not None:
+        interval = [mean - half_width * scale, mean + half_width * scale]
+    return {"c": shown.key.c, "interval": interval, **values}
+
+
+def _value(shown: Shown, product: Product, at: tuple[int, int, int]) -> float | None:
+    """Return one number, or None where there is none or where it is not finite."""
+    image = shown.product(product)
+    if image is None:
+        return None
+    z = cuts.matching_plane(at[0], shown.shape[0], image.shape[0])
+    value = float(image[z, min(at[1], image.shape[1] - 1), min(at[2], image.shape[2] - 1)])
+    return value if np.isfinite(value) else None

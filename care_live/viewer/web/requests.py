@@ -1,0 +1,78 @@
+"""What a browser may ask, as strict records: anything else closes its connection."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from care_live.errors import ProtocolError
+
+Mode: TypeAlias = Literal["slice", "max", "ortho", "volume"]
+Quality: TypeAlias = Literal["auto", "exact", "lossy"]
+_Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
+
+MAX_REQUEST_BYTES = 4096
+CREDIT = 2
+"""Pictures that may be on their way to one browser: more would only be older."""
+
+
+class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="view"):
+    """Which pictures to send from now on."""
+
+    revision: _Index = 0
+    """Counts in the page; comes back with each picture."""
+    mode: Mode = "slice"
+    t: _Index | None = None
+    """None follows the newest volume."""
+    p: _Index | None = None
+    """None follows the newest position."""
+    z: _Index | None = None
+    """None: the middle plane."""
+    y: _Index | None = None
+    x: _Index | None = None
+    quality: Quality = "auto"
+
+
+class Credit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="credit"):
+    """The page has drawn a picture and can take another."""
+
+    n: Annotated[int, msgspec.Meta(ge=1, le=CREDIT)] = 1
+
+
+class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="probe"):
+    """What exactly is at one voxel of the volume on the screen?"""
+
+    t: _Index
+    p: _Index
+    z: _Index
+    y: _Index
+    x: _Index
+    level: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.9
+    """Central mass of the interval."""
+
+
+class Ping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="ping"):
+    """Comes back with the gateway's clock, so that the page knows the age of what it shows."""
+
+    sent_ms: float
+
+
+Request: TypeAlias = View | Credit | Probe | Ping
+_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+
+
+def parse(text: str) -> Request:
+    """Decode one request.
+
+    Raises
+    ------
+    ProtocolError
+        It is too long, no JSON, or not a request.
+    """
+    if len(text) > MAX_REQUEST_BYTES:
+        raise ProtocolError(f"request of {len(text)} characters, at most {MAX_REQUEST_BYTES} are read")
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError(f"request {text[:80]!r}: {error}") from error

@@ -1,0 +1,71 @@
+"""Run the gateway in this process until it is told to end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from care_live.errors import ConfigError
+from care_live.viewer.web import access
+from care_live.viewer.web.gateway import Gateway
+
+MAX_REQUEST_BYTES = 1 << 16
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind the page's address before anything is started, so that the printed one is true.
+
+    Raises
+    ------
+    ConfigError
+        The address is taken or not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot serve the page at {host}:{port}: {error.strerror}; try another --bind") from error
+    return listener
+
+
+def url(listener: socket.socket, token: str) -> str:
+    """Return what a person opens."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/?token={token}"
+
+
+class Server(uvicorn.Server):
+    """uvicorn with a hook for the moment from which it answers."""
+
+    def __init__(self, gateway: Gateway, *, started: Callable[[], None] = lambda: None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                gateway.app(),
+                ws="websockets-sansio",
+                ws_max_size=MAX_REQUEST_BYTES,
+                ws_per_message_deflate=False,
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._on_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+
+def loopback_warning(host: str) -> str | None:
+    """Return what to say of an address that other machines can reach, or None for loopback."""
+    if access.is_loopback(host):
+        return None
+    return f"the page is open to other machines at {host} (with the token); plain HTTP can be read on the way"

@@ -1,0 +1,157 @@
+"""One browser: what it wants to see, how many pictures it may take, what it has skipped."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from care_live.viewer.library import Library
+from care_live.viewer.shown import Shown
+from care_live.viewer.web import cuts, picture
+from care_live.viewer.web.pace import Fineness, Pace
+from care_live.viewer.web.requests import CREDIT, Credit, Ping, Probe, Request, View
+from care_live.viewer.windows import Windows
+
+Send = Callable[[bytes | str], Awaitable[None]]
+
+_SETTLED_S = 1.5
+"""A coarse picture that has stood for so long is sent again with exact pixels."""
+
+
+@dataclass(eq=False)
+class Session:
+    """Answers one browser, at its own pace: it always gets the newest, never a backlog.
+
+    Lives in the event loop; pictures are drawn up in `executor`, so that a large one holds nobody up.
+    """
+
+    library: Library
+    windows: Windows
+    executor: Executor
+    send: Send
+    view: View = field(default_factory=View)
+    pace: Pace = field(default_factory=Pace)
+    skipped: int = 0
+    """Volumes that came while following and were never sent: skipped by this viewer alone."""
+    _credit: int = 0
+    _notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _sent_at: deque[float] = field(default_factory=deque)
+    _drawn: tuple[View, Fineness, tuple[Shown, ...]] | None = None
+    _settled: bool = False
+    _count: int = 0
+    _last_sent: float = 0.0
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, note: dict[str, Any]) -> None:
+        """Send a small JSON message soon; a newer one of the same type replaces one that still waits."""
+        self._notes[note["type"]] = note
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again whether there is something new to show."""
+        self._wake.set()
+
+    def settle(self, now: float | None = None) -> None:
+        """Let a picture that nobody moves become exact, however slow the link is."""
+        if self._drawn is None or self._credit < CREDIT or not self._drawn[1].lossy:
+            return
+        if (time.monotonic() if now is None else now) - self._last_sent > _SETTLED_S:
+            self._settled = True
+            self._wake.set()
+
+    async def take(self, request: Request) -> None:
+        """Do what the browser asks."""
+        match request:
+            case View():
+                self._look(request)
+            case Credit():
+                self._restock(request.n)
+            case Probe():
+                self.note(await self._run(self._probe, request))
+            case Ping():
+                self.note({"type": "pong", "sent_ms": request.sent_ms, "clock_ms": time.time() * 1e3})
+        self._wake.set()
+
+    async def pump(self) -> None:
+        """Send notes and, while there is credit, pictures; ends by being cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._notes:
+                await self.send(msgspec.json.encode(self._notes.pop(next(iter(self._notes)))).decode())
+            await self._send_picture()
+
+    async def _send_picture(self) -> None:
+        if self._credit == 0:
+            return
+        message = await self._run(self._picture)
+        if message is None:
+            return
+        self._credit -= 1
+        self._last_sent = time.monotonic()
+        self._sent_at.append(self._last_sent)
+        await self.send(message)
+        self._wake.set()
+
+    def _look(self, view: View) -> None:
+        if view.t is None and self.view.t is not None:
+            self._count = self.library.shelf.count  # what came while scrubbing was not skipped
+        self.view = view
+
+    def _restock(self, n: int) -> None:
+        self._credit = min(CREDIT, self._credit + n)
+        while self._sent_at and len(self._sent_at) > CREDIT - self._credit:
+            sent_at = self._sent_at.popleft()
+            if not self._settled:
+                self.pace.measure(time.monotonic() - sent_at)
+
+    def _picture(self) -> bytes | None:
+        """Return the next picture, or None when the browser has already seen what there is."""
+        view, count = self.view, self.library.shelf.count
+        volumes = self._volumes(view)
+        if not volumes or not self._is_new(view, volumes):
+            return None
+        fineness = self.pace.fineness("exact" if self._settled and view.quality == "auto" else view.quality)
+        self._drawn = (view, fineness, volumes)
+        self._note_skipped(view, count)
+        return picture.encode(volumes, view, fineness, self.windows)
+
+    def _is_new(self, view: View, volumes: tuple[Shown, ...]) -> bool:
+        """Say whether a picture would differ from the last one: in what it shows, or by being exact now."""
+        if self._drawn is None or (view, volumes) != (self._drawn[0], self._drawn[2]):
+            self._settled = False
+            return True
+        return self._settled and self._drawn[1].lossy and view.quality == "auto"
+
+    def _volumes(self, view: View) -> tuple[Shown, ...]:
+        t, p = view.t, view.p
+        if t is None or p is None:
+            newest = self.library.newest(p)
+            if newest is None:
+                return ()
+            t, p = (newest.t if t is None else t), newest.p if p is None else p
+        return self.library.at(t, p)
+
+    def _note_skipped(self, view: View, count: int) -> None:
+        """Count the volumes between the last picture and this one, if the browser follows."""
+        if view.t is None and self._count:
+            self.skipped += max(0, count - self._count - 1)
+        self._count = count
+
+    def _probe(self, request: Probe) -> dict[str, Any]:
+        volumes = self.library.at(request.t, request.p)
+        shape = max((shown.shape for shown in volumes), default=(1, 1, 1))
+        at = cuts.centre(shape, request.z, request.y, request.x)
+        half_width = self.library.info.half_width_factor(request.level)
+        values = picture.probe(volumes, at, half_width)
+        return {"type": "probe", "t": request.t, "p": request.p, "at": at, "level": request.level, "values": values}
+
+    async def _run(self, function: Callable[..., Any], *arguments: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)

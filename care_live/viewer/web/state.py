@@ -1,0 +1,48 @@
+"""What the page is told beside pictures: the run and its network, and how things go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from care_live.images import LIMITS, VolumeKey
+from care_live.viewer.shelf import Shelf
+from care_live.viewer.shown import PRODUCTS, RunInfo
+
+if TYPE_CHECKING:
+    from care_live.viewer.web.session import Session
+
+
+def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any]:
+    """Return the message that describes the run and its network."""
+    return {
+        "type": "run",
+        "run_id": info.run_id,
+        "channels": info.channels,
+        "positions": info.positions,
+        "model": info.model,
+        "limits": info.limits or LIMITS,
+        "card": info.card,
+        "calibration": info.calibration,
+        "ended": info.ended,
+        "directory": str(directory) if directory else "",
+        "data": f"/data/{data_token}/" if directory else "",
+        "layers": [name for name in PRODUCTS if directory and (directory / name).is_dir()],
+    }
+
+
+def status(shelf: Shelf, keys: tuple[VolumeKey, ...], session: Session) -> dict[str, Any]:
+    """Return the message that says how the run, the link and this viewer do."""
+    system = shelf.status
+    return {
+        "type": "status",
+        "connected": system.connected,
+        "detail": system.detail,
+        "volumes_per_s": shelf.volumes_per_s(),
+        "skipped_by_viewer": session.skipped + system.missed_messages,
+        "lost_by_system": system.lost_planes,
+        "not_restored": system.skipped_volumes,
+        "disk_seconds_left": system.disk_seconds_left,
+        "times": sorted({key.t for key in keys}),
+        "positions": sorted({key.p for key in keys}),
+    }

@@ -1,0 +1,82 @@
+"""Volumes with a known answer at every voxel, and a gateway that serves them in a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from care_live.images import ModelIdentity, VolumeKey
+from care_live.viewer.library import Library
+from care_live.viewer.shelf import Shelf
+from care_live.viewer.shown import RunInfo, Shown
+from care_live.viewer.web.gateway import Gateway
+from care_live.viewer.web.server import Server, listen, url
+
+TOKEN = "a-token-only-for-tests-0123456789"
+INFO = RunInfo(
+    run_id="scene",
+    channels=("DAPI", "GFP"),
+    positions=("here",),
+    model="worm3d",
+    limits="not for intensity quantification",
+    card="3D U-Net for flatworm nuclei",
+    calibration=((0.5, 1.2), (0.9, 1.1)),
+)
+
+
+def scene(t: int = 0, *, c: int = 0, shape: tuple[int, int, int] = (12, 64, 96), ensemble: bool = False) -> Shown:
+    """Return nuclei that drift with t; its raw volume is their noisy image with one hot pixel."""
+    rng = np.random.default_rng(1000 * c + t)
+    z, y, x = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij")
+    centres = np.random.default_rng(7 + c).uniform((2, 6, 6), np.array(shape) - (2, 6, 6), (24, 3))
+    mean = np.full(shape, 100, np.float32)
+    for cz, cy, cx in centres:
+        mean += 220 * np.exp(-(((z - cz) / 1.6) ** 2 + ((y - cy - t) / 4) ** 2 + ((x - cx + 2 * t) / 4) ** 2))
+    raw = rng.poisson(np.clip(mean - 60, 1, None) / 4) * 4 + 60 + rng.normal(0, 4, shape)
+    raw = np.clip(raw, 0, 65535).astype(np.uint16)
+    raw[:, 5, 7] = 65535
+    scale = (3 + 0.12 * (mean - 100) + 60 * (x > shape[2] * 0.66) * (mean > 150)).astype(np.float32)
+    return Shown(
+        key=VolumeKey(t, 0, c),
+        raw=raw,
+        restored=mean,
+        laplace_scale=scale,
+        disagreement=np.clip((mean - 100) / 400 * (y > shape[1] / 2), 0, 1).astype(np.float32) if ensemble else None,
+        voxel_size_um=(2.0, 0.5, 0.5),
+        state="provisional",
+        acquired_us=1_700_000_000_000_000 + t,
+        model=ModelIdentity("worm3d", "0" * 64),
+        sequence=t,
+    )
+
+
+@contextmanager
+def serving(library: Library, *, run_directory: Path | None = None) -> Iterator[tuple[Gateway, str]]:
+    """Serve a library on a free port; gives the gateway and the address that a person would open."""
+    gateway = Gateway(library, TOKEN, run_directory)
+    listener = listen("127.0.0.1", 0)
+    ready = threading.Event()
+    server = Server(gateway, started=ready.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="gateway of a test")
+    thread.start()
+    try:
+        assert ready.wait(20), "the gateway did not start"
+        yield gateway, url(listener, TOKEN)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listener.close()
+    assert not thread.is_alive()
+
+
+def filled(*volumes: Shown) -> Library:
+    """Return a library with these live volumes."""
+    shelf = Shelf()
+    shelf.begin(INFO)
+    for shown in volumes:
+        shelf.put(shown)
+    return Library(shelf)

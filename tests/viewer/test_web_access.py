@@ -1,0 +1,164 @@
+"""Who gets in: the token, the cookie, the page's own origin, and nothing outside the run's folder."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import websockets
+
+from care_live.errors import ConfigError, ProtocolError
+from care_live.viewer.web import access, requests
+
+from .scenes import TOKEN, filled, scene, serving
+
+
+@pytest.mark.parametrize(
+    ("bind", "expected"),
+    [("127.0.0.1:5794", ("127.0.0.1", 5794)), ("[::1]:0", ("::1", 0)), ("localhost:80", ("localhost", 80))],
+)
+def test_bind_addresses(bind, expected):
+    assert access.parse_bind(bind) == expected
+
+
+@pytest.mark.parametrize("bind", ["5794", "127.0.0.1", "127.0.0.1:99999", "a b:1", ""])
+def test_what_is_no_address_is_refused(bind):
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        access.parse_bind(bind)
+
+
+def test_only_loopback_makes_its_own_token(tmp_path):
+    assert access.TOKEN.fullmatch(access.choose_token("127.0.0.1", None))
+    with pytest.raises(ConfigError, match="--token-file"):
+        access.choose_token("0.0.0.0", None)
+    file = tmp_path / "token"
+    file.write_text("too short")
+    with pytest.raises(ConfigError, match="16-128"):
+        access.choose_token("0.0.0.0", file)
+    file.write_text(TOKEN + "\n")
+    assert access.choose_token("0.0.0.0", file) == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        ("http://127.0.0.1:5794", "127.0.0.1:5794", True),
+        ("http://127.0.0.1:5795", "127.0.0.1:5794", False),
+        ("http://evil.example", "127.0.0.1:5794", False),
+        ("null", "127.0.0.1:5794", False),
+        (None, "127.0.0.1:5794", False),
+        ("file://127.0.0.1:5794", "127.0.0.1:5794", False),
+    ],
+)
+def test_only_the_pages_own_origin(origin, host, allowed):
+    assert access.same_origin(origin, host) is allowed
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../secret", "a/../../secret", "/etc/passwd", "..\\secret", ".hidden", "a/.hidden", "link/secret", "a\0b", ""],
+)
+def test_no_path_leads_out_of_the_run(tmp_path, path):
+    run = tmp_path / "run"
+    (run / "a").mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    (run / ".hidden").write_text("secret")
+    (run / "link").symlink_to(tmp_path)
+    assert access.inside(run, path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", '{"op":"view","mode":"all"}', '{"op":"view","zoom":1}', '{"op":"credit","n":3}',
+     '{"op":"probe","t":-1,"p":0,"z":0,"y":0,"x":0}', '{"op":"view","t":1e99}', "[" * 4000, "x" * 5000],
+    ids=lambda text: text[:24] or "empty",
+)  # fmt: skip
+def test_strange_requests_are_refused(text):
+    with pytest.raises(ProtocolError):
+        requests.parse(text)
+
+
+def test_nothing_is_served_without_the_token():
+    with serving(filled()) as (_, address), httpx.Client(follow_redirects=True) as client:
+        root = address.split("?")[0]
+        for path in ("", "page/main.js", "?token=wrong", f"data/{TOKEN}/x", "page/..%2fgateway.py"):
+            assert client.get(root + path).status_code in (403, 404), path
+        assert client.get(address).status_code == 200
+        assert "token" not in str(client.get(address).url)
+        script = client.get(root + "page/main.js")
+        assert script.headers["content-type"].startswith("text/javascript")
+        assert "default-src 'self'" in script.headers["content-security-policy"]
+        for path in ("page/../gateway.py", "page/..%2f..%2fgateway.py", "page/gateway.py", "page/%2e%2e/access.py"):
+            assert client.get(root + path).status_code in (403, 404), path
+
+
+def test_the_runs_files_are_served_by_their_own_token_only(tmp_path):
+    run = tmp_path / "run"
+    (run / "raw").mkdir(parents=True)
+    (run / "raw" / "zarr.json").write_text("{}")
+    (tmp_path / "secret").write_text("secret")
+    key = access.data_token(TOKEN)
+    with serving(filled(), run_directory=run) as (_, address), httpx.Client() as client:
+        root = address.split("?")[0]
+        answer = client.get(f"{root}data/{key}/raw/zarr.json", headers={"Range": "bytes=0-0"})
+        assert (answer.status_code, answer.text) == (206, "{")
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert client.get(f"{root}data/{TOKEN}/raw/zarr.json").status_code == 403
+        for path in ("..%2fsecret", "%2e%2e/secret", "raw", "nothing"):
+            assert client.get(f"{root}data/{key}/{path}").status_code == 404, path
+
+
+@asynccontextmanager
+async def connect(address: str, *, origin: str | None = None, token: str = TOKEN):
+    root = address.split("/?", maxsplit=1)[0]
+    port = root.rsplit(":", 1)[1]
+    headers = {"Cookie": f"care_live_{port}={token}"}
+    async with websockets.connect(
+        root.replace("http", "ws") + "/live", origin=origin or root, additional_headers=headers, max_size=None
+    ) as socket:
+        yield socket
+
+
+def test_a_foreign_page_or_a_wrong_token_gets_no_socket():
+    async def attempt(address, **what):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with connect(address, **what):
+                pass
+        assert refused.value.response.status_code == 403
+
+    with serving(filled(scene())) as (_, address):
+        asyncio.run(attempt(address, origin="http://evil.example"))
+        asyncio.run(attempt(address, token="wrong"))
+
+
+def test_rubbish_closes_only_its_own_socket():
+    async def main(address):
+        async with connect(address) as good, connect(address) as bad, connect(address) as binary:
+            await bad.send('{"op": "format", "disk": "c"}')
+            await binary.send(b"\0" * 100)
+            for broken in (bad, binary):
+                with pytest.raises(websockets.ConnectionClosed) as closed:
+                    while True:
+                        await asyncio.wait_for(broken.recv(), 5)
+                assert closed.value.rcvd.code == 1008
+            await good.send('{"op":"credit","n":1}')
+            while isinstance(await asyncio.wait_for(good.recv(), 5), str):
+                pass
+
+    with serving(filled(scene())) as (gateway, address):
+        asyncio.run(main(address))
+    assert gateway.n_browsers == 0
+
+
+def test_too_many_browsers_are_refused(monkeypatch):
+    async def main(address):
+        async with connect(address):
+            with pytest.raises(websockets.InvalidStatus):
+                async with connect(address):
+                    pass
+
+    monkeypatch.setattr("care_live.viewer.web.gateway.MAX_BROWSERS", 1)
+    with serving(filled(scene())) as (_, address):
+        asyncio.run(main(address))

@@ -1,0 +1,165 @@
+"""What is sent to a browser equals the array that it was cut from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from care_live.viewer.shown import PRODUCTS, RunInfo, Shown
+from care_live.viewer.web import coding, cuts, picture
+from care_live.viewer.web.pace import Fineness, Pace
+from care_live.viewer.web.requests import View
+from care_live.viewer.windows import Windows, measure
+
+from .scenes import scene
+
+EXACT = Fineness(lossy=False, level=0)
+LOSSY = Fineness(lossy=True, level=0)
+
+
+def values(array: dict, data: bytes) -> np.ndarray:
+    """Undo a coded array, as the page's shader does."""
+    codes = np.frombuffer(data, array["dtype"]).reshape(array["shape"])
+    linear = array["offset"] + array["step"] * codes.astype(np.float64)
+    return linear if array["coding"] == "affine" else np.where(codes == 0, 0, np.exp2(linear))
+
+
+def sent(shown: Shown, view: View, fineness: Fineness = EXACT) -> dict:
+    header, buffers = picture.unpack(picture.encode((shown,), view, fineness, Windows()))
+    arrays = {(one["product"], one["plane"]): (one, data) for one, data in zip(header["arrays"], buffers, strict=True)}
+    return {"header": header, "arrays": arrays}
+
+
+def test_a_plane_arrives_exactly():
+    shown = scene()
+    got = sent(shown, View(z=3))
+    assert (values(*got["arrays"]["raw", "xy"]) == shown.raw[3]).all()
+    step = got["arrays"]["restored", "xy"][0]["step"]
+    assert np.abs(values(*got["arrays"]["restored", "xy"]) - shown.restored[3]).max() <= 0.51 * step
+    relative = values(*got["arrays"]["laplace_scale", "xy"]) / shown.laplace_scale[3]
+    assert np.abs(relative - 1).max() < 0.023  # 1/32 octave
+
+
+def test_ortho_planes_meet_in_the_asked_voxel():
+    shown = scene()
+    got = sent(shown, View(mode="ortho", z=3, y=20, x=50))
+    assert (values(*got["arrays"]["raw", "xz"]) == shown.raw[:, 20, :]).all()
+    assert (values(*got["arrays"]["raw", "yz"]) == shown.raw[:, :, 50].T).all()
+    assert got["header"]["at"] == [3, 20, 50]
+
+
+def test_maximum_shows_the_uncertainty_of_the_voxel_that_is_seen():
+    shown = scene(ensemble=True)
+    got = sent(shown, View(mode="max"))
+    assert (values(*got["arrays"]["raw", "xy"]) == shown.raw.max(0)).all()
+    there = shown.restored.argmax(0)[None]
+    expected = np.take_along_axis(shown.laplace_scale, there, 0)[0]
+    assert np.abs(values(*got["arrays"]["laplace_scale", "xy"]) / expected - 1).max() < 0.023
+
+
+def test_a_turned_volume_keeps_its_maxima():
+    shown = scene(shape=(16, 400, 500))
+    got = sent(shown, View(mode="volume"))
+    array, data = got["arrays"]["raw", "xyz"]
+    assert np.prod(array["shape"]) <= cuts.MAX_VOXELS
+    assert values(array, data).max() == shown.raw.max()
+    assert (values(array, data)[:, 0, 0] == shown.raw[:, :2, :2].max((1, 2))).all()
+
+
+def test_a_lossy_plane_is_small_labelled_and_near():
+    Image = pytest.importorskip("PIL.Image")
+    shown = scene(shape=(4, 256, 256))
+    exact, lossy = sent(shown, View()), sent(shown, View(), LOSSY)
+    assert lossy["header"]["lossy"] and not exact["header"]["lossy"]
+    array, data = lossy["arrays"]["restored", "xy"]
+    assert len(data) < 0.1 * len(exact["arrays"]["restored", "xy"][1])
+    import io
+
+    codes = np.asarray(Image.open(io.BytesIO(data)))[..., 0]
+    window = measure(shown.restored)
+    seen = np.clip(shown.restored[2], window.first, window.last)
+    error = array["offset"] + array["step"] * codes - seen
+    assert np.sqrt(np.mean(error**2)) < 0.02 * (window.high - window.low)
+
+
+def test_planes_of_a_finer_restored_volume_lie_where_raw_planes_lie():
+    shown = Shown(scene().key, raw=np.zeros((4, 8, 8), np.uint16), restored=np.zeros((12, 8, 8), np.float32))
+    assert shown.shape == (12, 8, 8)
+    assert [cuts.matching_plane(z, 12, 4) for z in (0, 2, 3, 11)] == [0, 0, 1, 3]
+    assert [cuts.matching_plane(z, 4, 1) for z in (0, 3)] == [0, 0]  # a projection
+
+
+def test_a_raw_only_volume_can_be_shown():
+    shown = scene()
+    got = sent(Shown(shown.key, raw=shown.raw), View())
+    assert set(got["arrays"]) == {("raw", "xy")}
+    assert got["header"]["channels"][0]["restored"] is False
+
+
+def test_a_dead_and_a_hot_pixel_leave_the_contrast_alone():
+    clean = np.random.default_rng(1).normal(200, 10, (8, 128, 128)).astype(np.float32)
+    spoilt = clean.copy()
+    spoilt[:, 5, 7], spoilt[:, 60, 60] = 0, 65535
+    assert measure(spoilt).low == pytest.approx(measure(clean).low, abs=1)
+    assert measure(spoilt).high == pytest.approx(measure(clean).high, abs=3)
+
+
+@pytest.mark.parametrize("fill", [0, 7, np.nan, np.inf], ids=str)
+def test_a_volume_without_contrast_still_has_a_window(fill):
+    window = measure(np.full((2, 4, 4), fill, np.float32))
+    assert window.high > window.low and window.last > window.first
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1e-20, 1e20))
+@settings(max_examples=30, deadline=None)
+def test_logarithmic_codes_keep_any_scale_within_its_error(seed, size):
+    image = (np.random.default_rng(seed).uniform(0.01, 1, (5, 6)) * size).astype(np.float32)
+    coded = coding.logarithmic(image)
+    codes = np.frombuffer(coded.data, np.uint8).reshape(coded.shape)
+    back = np.exp2(coded.offset + coded.step * codes.astype(np.float64))
+    assert np.abs(back / image - 1).max() < 0.023
+
+
+def test_infinite_scale_is_the_largest_code_and_nan_never_travels():
+    image = np.array([[np.inf, 1.0, np.nan, 0.0]], np.float32)
+    assert list(coding.logarithmic(image).data) == [255, 255, 255, 0]
+    assert np.isfinite(coding.exact(image).offset)
+
+
+def test_the_probe_reads_exact_numbers_and_the_calibrated_interval():
+    shown = scene(ensemble=True)
+    factor = RunInfo(calibration=((0.5, 1.0), (0.9, 2.0))).half_width_factor(0.9)
+    assert factor == pytest.approx(2 * np.log(10))
+    (voxel,) = picture.probe((shown,), (3, 20, 50), factor)
+    at = (3, 20, 50)
+    assert voxel["raw"] == shown.raw[at] and voxel["restored"] == shown.restored[at]
+    half = factor * shown.laplace_scale[at]
+    assert voxel["interval"] == pytest.approx([shown.restored[at] - half, shown.restored[at] + half])
+    assert voxel["disagreement"] == pytest.approx(shown.disagreement[at])
+
+
+def test_every_product_has_a_name_that_can_be_read():
+    assert all(scene(ensemble=True).product(name) is not None for name in PRODUCTS)
+
+
+def test_pace_goes_coarse_on_a_slow_link_and_fine_again_without_swinging():
+    pace = Pace()
+    for _ in range(6):
+        pace.measure(1.0)
+    assert pace.fineness("auto") == Fineness(lossy=True, level=2)
+    assert pace.fineness("exact") == Fineness(lossy=False, level=0)
+    for _ in range(20):
+        pace.measure(0.2)  # neither slow nor quick
+    assert pace.step == 3
+    for _ in range(3 * Pace.QUICK):
+        pace.measure(0.01)
+    assert pace.fineness("auto") == EXACT
+
+
+def test_one_slow_picture_is_no_slow_link():
+    pace = Pace()
+    for seconds in (2.0, 0.1, 2.0, 0.1):
+        pace.measure(seconds)
+    assert pace.fineness("auto") == EXACT
