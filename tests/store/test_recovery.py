@@ -1,0 +1,129 @@
+"""What a writer does with a run that another one left, and who may write at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from care_live.errors import StoreError
+from care_live.images import NotRestored, RunEnded, VolumeKey
+from care_live.store import RunReader, verify
+from tests.store.builders import make_plan, make_restored, make_volume, open_writer
+
+
+def test_a_restart_goes_on_and_knows_what_is_raw_only(tmp_path):
+    first = open_writer(tmp_path)
+    for t in range(2):
+        first.write_raw(make_volume(VolumeKey(t)))
+    first.write_restored(make_restored(make_volume(VolumeKey(0))))
+    first.note(NotRestored(VolumeKey(1), "failed", "inference hung"))
+    first.note(RunEnded("aborted"))
+    first.close()
+    second = open_writer(tmp_path)
+    assert second.raw_keys() == [VolumeKey(0), VolumeKey(1)]
+    assert second.raw_only() == [VolumeKey(1)]
+    assert second.not_restored()[VolumeKey(1)].reason == "failed"
+    second.write_raw(make_volume(VolumeKey(2)))
+    second.write_restored(make_restored(second.read_raw(VolumeKey(1))))
+    assert second.raw_only() == [VolumeKey(2)]
+    assert second.not_restored() == {}
+    second.close()
+    reader = RunReader(tmp_path / "run")
+    assert len(reader.keys("raw")) == 3
+    assert reader.ended is None
+    assert verify(tmp_path / "run").clean
+
+
+def test_what_was_provisional_when_the_daemon_stopped_is_suspect(tmp_path):
+    first = open_writer(tmp_path)
+    first.write_raw(make_volume(VolumeKey(0), state="provisional"))
+    first.write_raw(make_volume(VolumeKey(1), state="confirmed"))
+    first.close()
+    second = open_writer(tmp_path)
+    assert second.read_raw(VolumeKey(0)).state == "suspect"
+    assert second.read_raw(VolumeKey(1)).state == "confirmed"
+    second.close()
+
+
+def test_leftovers_of_a_crash_are_found_by_verify_and_swept_on_start(tmp_path):
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume(VolumeKey(0)))
+    writer.close()
+    run = tmp_path / "run"
+    orphan = run / "raw/0/0/c/5/0/0/0/0"
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"never acknowledged")
+    partial = run / "raw/0/0/c/0/0/0/0/0.3f2a.partial"
+    partial.write_bytes(b"half")
+    with (run / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"crc32c":"0123')
+    assert sorted(problem.kind for problem in verify(run).problems) == ["journal", "orphan", "partial"]
+    open_writer(tmp_path).close()
+    assert not orphan.exists() and not partial.exists()
+    assert verify(run).clean
+    assert RunReader(run).keys("raw") == [VolumeKey(0)]
+
+
+def test_metadata_lost_between_array_and_group_is_written_anew(tmp_path):
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume(VolumeKey(0)))
+    writer.close()
+    (tmp_path / "run/raw/0/zarr.json").unlink()
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume(VolumeKey(1)))
+    writer.close()
+    assert (tmp_path / "run/raw/0/zarr.json").exists()
+    assert verify(tmp_path / "run").clean
+
+
+def test_another_acquisition_may_not_go_on_in_this_run(tmp_path):
+    open_writer(tmp_path).close()
+    with pytest.raises(StoreError, match=r"begun with shape_px \(20, 24\), now \(40, 24\) comes; use another run_id"):
+        open_writer(tmp_path, make_plan(shape=(3, 40, 24)))
+    open_writer(tmp_path, make_plan(n_t=9)).close()  # more time points of the same are welcome
+
+
+def test_a_journal_damaged_in_the_middle_is_read_but_not_continued(tmp_path):
+    writer = open_writer(tmp_path)
+    for t in range(3):
+        writer.write_raw(make_volume(VolumeKey(t)))
+    writer.close()
+    journal = tmp_path / "run/journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"raw", b"rax")
+    journal.write_bytes(b"".join(lines))
+    with pytest.raises(StoreError, match="damaged at line 3; the run can be read but not continued"):
+        open_writer(tmp_path)
+    assert RunReader(tmp_path / "run").keys("raw") == [VolumeKey(0), VolumeKey(2)]
+    assert "journal" in {problem.kind for problem in verify(tmp_path / "run").problems}
+
+
+def test_a_second_writer_is_refused_and_told_who_is_at_work(tmp_path):
+    writer = open_writer(tmp_path)
+    with pytest.raises(StoreError, match=r"is being written by process \d+"):
+        open_writer(tmp_path)
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "tests.store.child_writer", str(tmp_path)]
+    other = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    assert other.returncode == 1
+    assert "is being written by process" in other.stderr
+    assert verify(tmp_path / "run").being_written
+    writer.close()
+    open_writer(tmp_path).close()
+    assert not verify(tmp_path / "run").being_written
+
+
+def test_a_lock_file_without_a_holder_is_taken_over(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/writer.lock").write_text("process 1\n")
+    open_writer(tmp_path).close()
+
+
+def test_a_folder_that_is_no_run_is_refused_by_readers(tmp_path):
+    with pytest.raises(StoreError, match="is no run of care_live"):
+        RunReader(tmp_path)
+    with pytest.raises(StoreError, match="is no run of care_live"):
+        verify(tmp_path)
