@@ -19,6 +19,7 @@ from care_live.restore import normalise, tasks
 from care_live.restore.combine import Maps, mend
 from care_live.restore.field import Field, gather
 from care_live.restore.provider import open_network
+from care_live.restore.shape import output_shape, output_voxel_um
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Engine:
 
     def empty(self, shape: Sequence[int]) -> Maps:
         """Return arrays for the result of a raw volume (z, y, x)."""
-        return {head: np.empty(tasks.output_shape(self.card, shape), np.float32) for head in self.card.heads}
+        return {head: np.empty(output_shape(self.card, shape), np.float32) for head in self.card.heads}
 
     def _refuse_other_channels(self, volumes: Sequence[Volume]) -> None:
         if len(volumes) != len(self.card.channels_in):
@@ -117,7 +118,7 @@ class Engine:
                     mean=read_only(maps["mean"][c]),
                     laplace_scale=read_only(maps["laplace_scale"][c]) if "laplace_scale" in maps else None,
                     disagreement=read_only(maps["disagreement"][c]) if "disagreement" in maps else None,
-                    voxel_size_um=tasks.output_voxel_um(self.card, volume.pixels.shape, volume.voxel_size_um),
+                    voxel_size_um=output_voxel_um(self.card, volume.pixels.shape, volume.voxel_size_um),
                     low=span.low,
                     high=span.high,
                     model=self.identity,

@@ -1,0 +1,185 @@
+"""Memory that two processes share, and that comes back when the last array that looks at it is gone.
+
+A segment is anonymous where the system allows it (Linux, Windows), so that nothing stays behind whoever is
+killed. It is reserved at once: memory that is only promised ends a process later, with no error to catch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+import sys
+import tempfile
+import weakref
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from care_live.errors import OutOfMemoryError
+
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What another process needs to look at a segment."""
+
+    serial: int
+    """Unique for the life of the owner."""
+    path: str
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An array inside a segment, as it is told to another process."""
+
+    segment: Name
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Segment:
+    """Shared memory of this process; freed when the object and all arrays over it are gone.
+
+    Raises
+    ------
+    OutOfMemoryError
+        The system has not so much memory to share.
+    """
+
+    _serials = itertools.count()
+
+    def __init__(self, n_bytes: int) -> None:
+        serial = next(self._serials)
+        try:
+            self.memory, path = _create(n_bytes, serial)
+        except OSError as error:
+            raise OutOfMemoryError(f"no {n_bytes} bytes of memory to share with inference: {error}") from error
+        self.name = Name(serial, path, n_bytes)
+
+
+class Lease:
+    """A segment in use: it returns to its pool when the lease and all its arrays are gone."""
+
+    def __init__(self, segment: Segment, free: deque[Segment]) -> None:
+        self.name = segment.name
+        self._bytes: NDArray[np.uint8] = np.frombuffer(segment.memory, np.uint8)
+        back = weakref.finalize(self._bytes, free.append, segment)
+        back.atexit = False
+        self._used = 0
+
+    def array(self, shape: Sequence[int], dtype: DTypeLike) -> tuple[NDArray[Any], Place]:
+        """Return the next free part as an array, and what to tell the other process."""
+        place = Place(self.name, self._used, tuple(shape), np.dtype(dtype).str)
+        self._used += room_for(shape, dtype)
+        return at(self._bytes, place), place
+
+
+class Pool:
+    """Segments that are used again: fresh memory costs a page fault for every 4 KiB.
+
+    Parameters
+    ----------
+    keep : segments kept for later when nobody uses them
+    """
+
+    def __init__(self, keep: int = 4) -> None:
+        self._keep = keep
+        self._free: deque[Segment] = deque()
+        self._known: weakref.WeakSet[Segment] = weakref.WeakSet()
+
+    def take(self, n_bytes: int) -> Lease:
+        """Return a segment of at least so many bytes, and less than twice as many."""
+        fitting = [segment for segment in list(self._free) if n_bytes <= segment.name.n_bytes < 2 * n_bytes]
+        if fitting:
+            segment = min(fitting, key=lambda candidate: candidate.name.n_bytes)
+            self._free.remove(segment)
+        else:
+            segment = Segment(n_bytes)
+            self._known.add(segment)
+        while len(self._free) > self._keep:
+            self._free.popleft()
+        return Lease(segment, self._free)
+
+    def alive(self) -> frozenset[int]:
+        """Return the serials that the other process may keep looking at."""
+        return frozenset(segment.name.serial for segment in self._known)
+
+
+class Window:
+    """The other process's look at segments; forgets those that are gone."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, NDArray[np.uint8]] = {}
+
+    def array(self, place: Place) -> NDArray[Any]:
+        """Return the array at a place."""
+        name = place.segment
+        if name.serial not in self._seen:
+            self._seen[name.serial] = np.frombuffer(_attach(name), np.uint8)
+        return at(self._seen[name.serial], place)
+
+    def keep_only(self, serials: Collection[int]) -> None:
+        """Let go of all other segments."""
+        self._seen = {serial: seen for serial, seen in self._seen.items() if serial in serials}
+
+
+def room_for(shape: Sequence[int], dtype: DTypeLike) -> int:
+    """Return the bytes that an array takes in a segment, aligned for vector instructions."""
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    return -(-n_bytes // _ALIGNMENT) * _ALIGNMENT
+
+
+def at(memory: NDArray[np.uint8], place: Place) -> NDArray[Any]:
+    """Return the array that a place describes."""
+    n_bytes = int(np.prod(place.shape, dtype=np.int64)) * np.dtype(place.dtype).itemsize
+    return memory[place.offset : place.offset + n_bytes].view(place.dtype).reshape(place.shape)
+
+
+def _create(n_bytes: int, serial: int) -> tuple[mmap.mmap, str]:
+    if sys.platform == "win32":
+        tag = f"care-live-{os.getpid()}-{serial}"
+        return mmap.mmap(-1, n_bytes, tagname=tag), tag
+    if sys.platform == "linux":
+        handle = os.memfd_create("care-live")
+        path = f"/proc/{os.getpid()}/fd/{handle}"
+    else:
+        handle, path = tempfile.mkstemp(prefix="care-live-")
+    try:
+        _reserve(handle, n_bytes)
+        memory = mmap.mmap(handle, n_bytes)
+    except OSError:
+        _discard(handle, path)
+        raise
+    weakref.finalize(memory, _discard, handle, path)
+    return memory, path
+
+
+def _reserve(handle: int, n_bytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, n_bytes)
+    else:
+        os.ftruncate(handle, n_bytes)
+
+
+def _discard(handle: int, path: str) -> None:
+    os.close(handle)
+    if not path.startswith("/proc/"):
+        os.unlink(path)  # noqa: PTH108 - pathlib may be gone when the interpreter ends
+
+
+def _attach(name: Name) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, name.n_bytes, tagname=name.path)
+    handle = os.open(name.path, os.O_RDWR)
+    try:
+        return mmap.mmap(handle, name.n_bytes)
+    finally:
+        os.close(handle)

@@ -1,0 +1,73 @@
+"""What the daemon and its inference process say to each other over a private pipe; arrays lie in shared memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from care_live.images import Flag, ModelIdentity, Volume
+from care_live.model.card import Head, ModelCard
+from care_live.restore.normalise import Memory
+from care_live.restore.shared import Place
+
+Memories = Mapping[tuple[int, int], Memory]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The network is checked and warm."""
+
+    card: ModelCard
+    identity: ModelIdentity
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error of ours, by the name of its type, so that the daemon can raise it again."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Restore one time point."""
+
+    volumes: tuple[Volume, ...]
+    """Without their pixels."""
+    pixels: tuple[Place, ...]
+    """Of each volume."""
+    results: Mapping[Head, Place]
+    """Where (c_out, z, y, x) of each head goes."""
+    memories: Memories
+    """What earlier volumes taught: the daemon keeps it, since this process may be killed."""
+    alive: frozenset[int]
+    """Shared segments that still exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was found out about one output channel."""
+
+    voxel_size_um: tuple[float, float, float]
+    low: float
+    high: float
+    flags: frozenset[Flag]
+    infer_s: float
+    c_out: int
+    source: int
+    """Index of the input volume that it belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One time point is restored."""
+
+    outcomes: tuple[Outcome, ...]
+    memories: Memories
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End."""

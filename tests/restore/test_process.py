@@ -1,0 +1,198 @@
+"""Inference in a child process: the same numbers, and no death or hang of it hurts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from care_live.config import RestoreConfig
+from care_live.errors import ConfigError, ModelError, RestoreError
+from care_live.restore.engine import Engine
+from care_live.restore.process import RestoreProcess
+from tests.restore.networks import noisy, save_network, volume
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
+
+
+@pytest.fixture
+def process(network: Path) -> Iterator[RestoreProcess]:
+    ours = RestoreProcess(settings(network, hang_s=2.0))
+    ours.start()
+    yield ours
+    ours.stop()
+
+
+def settings(network: Path, *, hang_s: float = 60.0) -> RestoreConfig:
+    return RestoreConfig(model=network, provider="cpu", threads=1, hang_s=hang_s)
+
+
+def kill(process: RestoreProcess) -> None:
+    assert process.process_id is not None
+    child = psutil.Process(process.process_id)
+    child.kill()
+    child.wait()
+
+
+def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) -> None:
+    engine = Engine(network, settings(network))
+    assert (process.card, process.identity, process.provider) == (engine.card, engine.identity, "cpu")
+    kept = []
+    for t in range(6):
+        stack = volume(noisy((6, 20, 22), seed=t), t=t)
+        (ours,), (wanted,) = process.restore([stack]), engine.restore([stack])
+        kept.append((ours, wanted))
+        assert (ours.low, ours.high, ours.flags, ours.key) == (wanted.low, wanted.high, wanted.flags, wanted.key)
+        assert ours.volume is stack
+        assert not ours.mean.flags.writeable
+    for ours, wanted in kept:  # results stay while later volumes come
+        assert (ours.mean == wanted.mean).all()
+        assert ours.laplace_scale is not None
+        assert (ours.laplace_scale == wanted.laplace_scale).all()
+
+
+def test_a_killed_child_costs_one_volume_and_comes_back_within_five_seconds(process: RestoreProcess) -> None:
+    stack = volume(noisy((6, 20, 22)))
+    (before,) = process.restore([stack])
+    assert process.process_id is not None
+    big = volume(noisy((24, 400, 400)))
+    killer = threading.Timer(0.3, os.kill, (process.process_id, signal.SIGKILL))
+    killer.start()
+    with pytest.raises(RestoreError, match=r"died.*raw is safe"):
+        process.restore([big])
+    killer.join()
+    begun = time.monotonic()
+    (after,) = process.restore([stack])
+    assert time.monotonic() - begun < 5.0
+    assert (after.mean == before.mean).all()
+    assert process.n_restarts == 1
+
+
+def test_a_child_that_died_while_idle_costs_nothing(process: RestoreProcess) -> None:
+    kill(process)
+    assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
+def test_a_hung_child_is_replaced(process: RestoreProcess) -> None:
+    assert process.process_id is not None
+    os.kill(process.process_id, signal.SIGSTOP)
+    with pytest.raises(RestoreError, match="hung"):
+        process.restore([volume(noisy((6, 20, 22)))])
+    assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
+
+
+def test_the_locked_range_survives_a_restart(process: RestoreProcess) -> None:
+    stacks = [volume(noisy((6, 20, 22), seed=t, offset=100 + 20 * t), t=t) for t in range(5)]
+    locked = [process.restore([stack])[0] for stack in stacks[:4]][-1]
+    kill(process)
+    after = process.restore([stacks[4]])[0]
+    assert (after.low, after.high) == (locked.low, locked.high)
+
+
+def test_an_error_of_the_engine_is_raised_here_and_the_child_stays(process: RestoreProcess) -> None:
+    before = process.process_id
+    with pytest.raises(RestoreError, match="takes 1 channels"):
+        process.restore([volume(noisy((6, 20, 22)), c=c) for c in (0, 1)])
+    assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
+    assert process.process_id == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="console events go to the whole group there")
+def test_ctrl_c_does_not_reach_it(process: RestoreProcess) -> None:
+    assert process.process_id is not None
+    os.kill(process.process_id, signal.SIGINT)
+    assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
+    assert process.n_restarts == 0
+
+
+def test_start_tells_the_reason_of_the_child(tmp_path: Path) -> None:
+    (tmp_path / "no.onnx").write_bytes(b"no network")
+    with pytest.raises(ModelError, match="no ONNX"):
+        RestoreProcess(settings(tmp_path / "no.onnx")).start()
+
+
+def test_start_refuses_a_provider_that_is_not_there(network: Path) -> None:
+    config = settings(network).model_copy(update={"provider": "tensorrt"})
+    with pytest.raises(ConfigError, match="tensorrt"):
+        RestoreProcess(config).start()
+
+
+def test_stop_from_another_thread_ends_a_volume_at_work(network: Path) -> None:
+    process = RestoreProcess(settings(network))
+    process.start()
+    stopper = threading.Timer(0.3, process.stop, (0.1,))
+    stopper.start()
+    with pytest.raises(RestoreError, match="stopped"):
+        process.restore([volume(noisy((24, 600, 600)))])
+    stopper.join()
+    assert process.process_id is None
+    assert process.n_restarts == 0
+
+
+def test_before_start_it_says_so(network: Path) -> None:
+    with pytest.raises(RestoreError, match=r"call start\(\)"):
+        RestoreProcess(settings(network)).restore([volume(noisy((6, 20, 22)))])
+
+
+@pytest.mark.slow
+def test_hundreds_of_volumes_leave_memory_and_handles_as_they_were(process: RestoreProcess) -> None:
+    stack = volume(noisy((6, 64, 64)))
+    for _ in range(50):
+        process.restore([stack])
+    assert process.process_id is not None
+    both = [psutil.Process(), psutil.Process(process.process_id)]
+    before = [(one.memory_info().rss, one.num_fds() if hasattr(one, "num_fds") else 0) for one in both]
+    for _ in range(400):
+        process.restore([stack])
+    for one, (rss, handles) in zip(both, before, strict=True):
+        assert one.memory_info().rss - rss < 8e6
+        assert (one.num_fds() if hasattr(one, "num_fds") else 0) <= handles + 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_the_death_of_the_parent_ends_the_child(network: Path) -> None:
+    script = textwrap.dedent(f"""
+        import time
+        from pathlib import Path
+        from care_live.config import RestoreConfig
+        from care_live.restore.process import RestoreProcess
+        if __name__ == "__main__":
+            process = RestoreProcess(RestoreConfig(model=Path({str(network)!r}), provider="cpu", threads=1))
+            process.start()
+            print(process.process_id, flush=True)
+            time.sleep(60)
+    """)
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert not psutil.wait_procs([child], timeout=5)[1]
+
+
+def test_several_channels_and_heads(tmp_path: Path) -> None:
+    process = RestoreProcess(settings(save_network(tmp_path / "net.onnx", c_in=2, members=2, filters=2)))
+    process.start()
+    try:
+        restored = process.restore([volume(noisy((6, 20, 22), c), c=c) for c in (0, 1)])
+        assert [result.key.c for result in restored] == [0, 1]
+        assert all(result.disagreement is not None and np.isfinite(result.disagreement).all() for result in restored)
+    finally:
+        process.stop()

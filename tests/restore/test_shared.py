@@ -1,0 +1,64 @@
+"""Shared memory: arrays stay whole while anyone looks, then the segment is used again, and none leaks."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from care_live.errors import OutOfMemoryError
+from care_live.restore.shared import Pool, Window, room_for
+
+
+def test_another_look_sees_the_same_memory() -> None:
+    lease = Pool().take(room_for((3, 4), np.uint16) + room_for((2,), np.float32))
+    first, place = lease.array((3, 4), np.uint16)
+    second, other = lease.array((2,), np.float32)
+    window = Window()
+    first[:] = 7
+    window.array(other)[:] = 0.5
+    assert (window.array(place) == 7).all()
+    assert (second == 0.5).all()
+
+
+def test_a_segment_comes_back_only_when_the_last_view_is_gone() -> None:
+    pool = Pool()
+    lease = pool.take(4096)
+    serial = lease.name.serial
+    view = lease.array((1024,), np.float32)[0][5:7].reshape(2, 1)
+    del lease
+    gc.collect()
+    assert pool.take(4096).name.serial != serial
+    del view
+    gc.collect()
+    assert pool.take(4096).name.serial == serial
+
+
+def test_use_and_drop_opens_no_more_files() -> None:
+    pool = Pool(keep=2)
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    for i in range(50):
+        array, _ = pool.take(4096 * (i + 1)).array((4,), np.float32)
+        array[:] = i
+    del array
+    gc.collect()
+    pool.take(10)
+    after = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    assert after - before <= 4
+    assert len(pool.alive()) <= 4
+
+
+def test_the_other_side_forgets_what_is_gone() -> None:
+    window = Window()
+    lease = Pool().take(64)
+    _, place = lease.array((4,), np.float32)
+    window.array(place)
+    window.keep_only([])
+    assert window.array(place).shape == (4,)
+
+
+def test_more_than_there_is_is_out_of_memory() -> None:
+    with pytest.raises(OutOfMemoryError, match="to share with inference"):
+        Pool().take(2**62)
