@@ -43,11 +43,11 @@ class Step:
     """Multiplications."""
 
 
-def steps(program: Program, boundaries: Sequence[int]) -> tuple[Step, ...]:
+def steps(program: Program, boundaries: Sequence[int], *, hurry: bool) -> tuple[Step, ...]:
     """Cut a program into steps.
 
-    A sum that is complete before the last step is computed in one go. What the last step would have to do,
-    and what can be done earlier, is done as early as possible: after the last plane somebody is waiting.
+    A sum is computed in one go, when it is complete. In a hurry, what the last step would have to do and
+    what can be done earlier is done as early as possible: after the last plane somebody is waiting.
 
     Parameters
     ----------
@@ -58,14 +58,16 @@ def steps(program: Program, boundaries: Sequence[int]) -> tuple[Step, ...]:
     work: list[list[Operation]] = [[] for _ in boundaries]
     for operation in program.operations:
         if not operation.cheap:
-            work[_when(operation, boundaries)].append(operation)
+            work[_when(operation, boundaries, hurry=hurry)].append(operation)
     complete = [_with_cheap(operations, makers) for operations in work]
     return _linked(program, complete, boundaries)
 
 
-def _when(operation: Operation, boundaries: Sequence[int]) -> int:
+def _when(operation: Operation, boundaries: Sequence[int], *, hurry: bool) -> int:
+    """Return in which step an operation is done."""
     due = bisect_left(boundaries, operation.due)
-    return due if due < len(boundaries) - 1 else bisect_left(boundaries, operation.output.ready)
+    early = hurry and due == len(boundaries) - 1
+    return bisect_left(boundaries, operation.output.ready) if early else due
 
 
 def _with_cheap(operations: list[Operation], makers: dict[str, Operation]) -> list[Operation]:

@@ -34,20 +34,22 @@ class Part(NamedTuple):
     """Channel of the join at which this part begins."""
 
 
-def lower(network: Network, sources: Sequence[int | None]) -> Program:
+def lower(network: Network, sources: Sequence[int | None], wanted: slice = slice(None)) -> Program:
     """Write a network out plane by plane.
 
     Parameters
     ----------
     sources
         For each plane that the network sees, which recorded plane it is; None is a plane of zeros.
+    wanted
+        Planes of the outputs; the others are padding.
 
     Raises
     ------
     Unstreamable
         An operation mixes planes in a way that is not in the table.
     """
-    return _Lowering(network, sources).program()
+    return _Lowering(network, sources).program(wanted)
 
 
 class _Lowering:
@@ -62,13 +64,13 @@ class _Lowering:
             name: self.target.input(name, network.shapes[name], 0) for name in ("low", "high")
         }
 
-    def program(self) -> Program:
+    def program(self, wanted: slice) -> Program:
         for node in self.network.nodes:
             if self.network.moving.intersection(node.inputs):
                 self._table(node.op)(self, node)
             else:
                 self._copy_still(node)
-        self.target.results = {name: self.planes[name] for name in self.network.outputs}
+        self.target.results = {name: self.planes[name][wanted] for name in self.network.outputs}
         return without_dead(self.target)
 
     def _table(self, op: str) -> Callable[[_Lowering, Node], None]:

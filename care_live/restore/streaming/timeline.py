@@ -85,31 +85,42 @@ def ready(motion: Motion, source: Sequence[int], n_planes: int) -> tuple[int, ..
     return tuple(max((source[tap.plane] for tap in reads), default=0) for reads in taps)
 
 
-def padded_planes(n_planes: int, divisor: int, boundary: str) -> tuple[int | None, ...]:
+def padded_planes(n_planes: int, before: int, after: int, boundary: str) -> tuple[int | None, ...]:
     """Return which recorded plane stands at each plane that the network sees; None is a plane of zeros.
-
-    A stack that is no multiple of the divisor is filled up at its end, by zeros or by its reflection.
 
     Examples
     --------
-    >>> padded_planes(6, 4, "reflect")
-    (0, 1, 2, 3, 4, 5, 4, 3)
+    >>> padded_planes(6, 1, 1, "reflect")
+    (1, 0, 1, 2, 3, 4, 5, 4)
+    >>> padded_planes(2, 0, 2, "zero")
+    (0, 1, None, None)
     """
-    n_padded = -(-n_planes // divisor) * divisor
-    period = max(1, 2 * (n_planes - 1))
-    mirrored = (min(z % period, period - z % period) for z in range(n_planes, n_padded))
-    tail = mirrored if boundary == "reflect" else (None for _ in range(n_padded - n_planes))
-    return (*range(n_planes), *tail)
+    seen = range(-before, n_planes + after)
+    if boundary == "reflect":
+        period = max(1, 2 * (n_planes - 1))
+        return tuple(min(z % period, period - z % period) for z in seen)
+    return tuple(z if 0 <= z < n_planes else None for z in seen)
 
 
-def boundaries(n_planes: int, step: int) -> tuple[int, ...]:
-    """Return after how many planes each step runs: every `step` planes, before the last, at the last.
+def live_boundaries(n_planes: int, step: int) -> tuple[int, ...]:
+    """Return after how many planes each step runs while a stack is recorded.
 
     Everything that can be done without the last plane is done before it comes.
 
     Examples
     --------
-    >>> boundaries(10, 4)
+    >>> live_boundaries(10, 4)
     (4, 8, 9, 10)
     """
     return tuple(sorted({*range(step, n_planes, step), max(1, n_planes - 1), n_planes}))
+
+
+def whole_boundaries(n_planes: int, step: int) -> tuple[int, ...]:
+    """Return the same for a stack that is there already.
+
+    Examples
+    --------
+    >>> whole_boundaries(10, 4)
+    (4, 8, 10)
+    """
+    return (*range(step, n_planes, step), n_planes)

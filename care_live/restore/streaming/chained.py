@@ -1,0 +1,77 @@
+"""Sessions that hand values to each other: what one leaves, the next one takes, without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from care_live.restore import session
+from care_live.restore.session import Options, translated
+
+
+class Kept(Protocol):
+    """An array that stays where the network runs."""
+
+    def numpy(self) -> NDArray[Any]:
+        """Return a copy on the host."""
+        ...
+
+
+class ChainedSession:
+    """One step of a stream.
+
+    Parameters
+    ----------
+    content : the step's ONNX file, all shapes fixed
+    options : as for the whole network
+
+    Raises
+    ------
+    OutOfMemoryError
+        The weights do not fit.
+    RestoreError
+        onnxruntime refuses the graph.
+    """
+
+    def __init__(self, content: bytes, options: Options) -> None:
+        self._session = session.create(session.runtime(), content, {}, options)
+        self._device = device(options)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, Kept], *, fetch: Collection[str]) -> dict[str, Kept]:
+        """Run once.
+
+        Parameters
+        ----------
+        inputs : by name
+        fetch : outputs that go to the host; all others stay on the device
+
+        Raises
+        ------
+        OutOfMemoryError
+            Too many caches for this memory: restore whole volumes in tiles instead.
+        RestoreError
+            Any other failure.
+        """
+        with translated("inference of a step"):
+            binding = self._session.io_binding()
+            for name, value in inputs.items():
+                binding.bind_ortvalue_input(name, value)
+            for name in self._outputs:
+                binding.bind_output(name, "cpu" if name in fetch else self._device)
+            self._session.run_with_iobinding(binding)
+            return dict(zip(self._outputs, binding.get_outputs(), strict=True))
+
+
+def keep(array: NDArray[Any], options: Options) -> Kept:
+    """Put an array where the network runs; on the CPU that is no copy, so the array must not change."""
+    with translated("handing over a plane"):
+        kept: Kept = session.runtime().OrtValue.ortvalue_from_numpy(array, device(options), 0)
+    return kept
+
+
+def device(options: Options) -> str:
+    """Return onnxruntime's name for where a provider keeps its values."""
+    return "cuda" if options.provider in {"cuda", "tensorrt"} else "cpu"
