@@ -104,8 +104,8 @@ class Socket:
     def unsubscribe(self, topic: bytes) -> None:
         self._raw.setsockopt(zmq.UNSUBSCRIBE, topic)
 
-    def close(self) -> None:
-        self._raw.close(linger=0)
+    def close(self, linger_s: float = 0.0) -> None:
+        self._raw.close(linger=int(linger_s * 1000))
 
 
 class Sockets:
@@ -188,10 +188,10 @@ class Sockets:
         self._poller.unregister(socket._raw)
         socket.close()
 
-    def close(self) -> None:
-        """Close everything; what was not sent yet is thrown away."""
+    def close(self, linger_s: float = 0.0) -> None:
+        """Close everything; what is not sent within `linger_s` is thrown away."""
         for socket in self._sockets.values():
-            socket.close()
+            socket.close(linger_s)
         if self._zap is not None:
             self._zap.close(linger=0)
         self._context.term()

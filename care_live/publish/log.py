@@ -1,0 +1,159 @@
+"""The log of a run in memory: numbered records, the oldest arrays forgotten first. Safe from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from care_live.images import NotRestored, Restored, RunEnded, RunStarted, State, StateChanged, Volume, VolumeKey
+
+Record: TypeAlias = RunStarted | Restored | Volume | StateChanged | NotRestored | RunEnded
+Stream: TypeAlias = tuple[int, int]
+"""Position and channel: a watcher sees each at its own pace."""
+
+MAX_ENTRIES = 200_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One place in the log."""
+
+    seq: int
+    """Negative: never in this log, known by its key only."""
+    record: Record | None
+    """None: the arrays were forgotten; the store has them."""
+    key: VolumeKey | None
+    """Of a volume, with its output channel."""
+    nbytes: int = 0
+    """Of its arrays."""
+    nth: int | None = None
+    """Counts the volumes of its stream that were the newest when they came; None: restored late, or no volume."""
+
+
+class Log:
+    """Records numbered from 0 within a session.
+
+    The newest volume of every stream is kept whatever the bound says, so that a late joiner gets it at once.
+
+    Parameters
+    ----------
+    memory_bytes
+        For the arrays of the volumes in the log.
+    """
+
+    def __init__(self, memory_bytes: int) -> None:
+        self._memory_bytes = memory_bytes
+        self._lock = threading.Lock()
+        self._entries: deque[Entry] = deque()
+        self._first = 0
+        self._held: deque[int] = deque()
+        self._held_bytes = 0
+        self._newest: dict[Stream, int] = {}
+        self._latest: dict[Stream, tuple[int, int]] = {}
+        """Time point and count of the newest of each stream."""
+        self._by_key: dict[VolumeKey, int] = {}
+        self._states: dict[VolumeKey, State] = {}
+
+    def append(self, record: Record) -> Entry:
+        """Give a record the next number, and forget the oldest arrays that don't fit any more."""
+        with self._lock:
+            key = record.key if isinstance(record, Restored | Volume) else None
+            seq = self._first + len(self._entries)
+            entry = Entry(seq, record, key, nbytes_of(record), self._follow(seq, key) if key else None)
+            self._entries.append(entry)
+            if key is not None:
+                self._by_key[key] = entry.seq
+                self._held.append(entry.seq)
+                self._held_bytes += entry.nbytes
+            if isinstance(record, StateChanged):
+                self._states[record.key] = record.state
+            self._forget()
+            return entry
+
+    @property
+    def end(self) -> int:
+        """The number that the next record gets."""
+        return self._first + len(self._entries)
+
+    @property
+    def first(self) -> int:
+        """The oldest number that is still known."""
+        return self._first
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of arrays in memory."""
+        return self._held_bytes
+
+    def since(self, seq: int) -> Sequence[Entry]:
+        """Return all entries from a number on that are still known."""
+        with self._lock:
+            return [self._entries[at] for at in range(max(0, seq - self._first), len(self._entries))]
+
+    def at(self, seq: int) -> Entry | None:
+        """Return one entry, or None: not yet, or too long ago."""
+        with self._lock:
+            return self._get(seq)
+
+    def of(self, key: VolumeKey) -> Entry | None:
+        """Return the newest entry of a volume, or None: never published."""
+        with self._lock:
+            return self._get(self._by_key.get(key, -1))
+
+    def newest(self) -> dict[Stream, int]:
+        """Return the newest volume of every stream."""
+        with self._lock:
+            return dict(self._newest)
+
+    def state_of(self, volume: Volume) -> State:
+        """Return what is known of a volume by now; it may have changed since it was published."""
+        with self._lock:
+            return self._states.get(volume.key, volume.state)
+
+    def _get(self, seq: int) -> Entry | None:
+        return self._entries[seq - self._first] if self._first <= seq < self._first + len(self._entries) else None
+
+    def _follow(self, seq: int, key: VolumeKey) -> int | None:
+        """Note the newest of a stream: a volume that was restored late is no news to those who watch live."""
+        stream = (key.p, key.c)
+        t, nth = self._latest.get(stream, (-1, -1))
+        if key.t < t:
+            return None
+        self._newest[stream] = seq
+        self._latest[stream] = (key.t, nth + 1)
+        return nth + 1
+
+    def _forget(self) -> None:
+        kept: list[int] = []
+        while self._held and self._held_bytes > self._memory_bytes:
+            entry = self._get(self._held.popleft())
+            if entry is None or entry.key is None:
+                continue
+            if self._newest[entry.key.p, entry.key.c] == entry.seq:
+                kept.append(entry.seq)
+                continue
+            self._entries[entry.seq - self._first] = replace(entry, record=None, nbytes=0)
+            self._held_bytes -= entry.nbytes
+        self._held.extendleft(reversed(kept))
+        while len(self._entries) > MAX_ENTRIES:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        gone = self._entries.popleft()
+        self._first += 1
+        self._held_bytes -= gone.nbytes
+        if gone.key is not None and self._by_key.get(gone.key) == gone.seq:
+            del self._by_key[gone.key]
+
+
+def nbytes_of(record: Record) -> int:
+    """Return the bytes of a record's arrays."""
+    if isinstance(record, Volume):
+        return record.pixels.nbytes
+    if not isinstance(record, Restored):
+        return 0
+    extra = [array.nbytes for array in (record.laplace_scale, record.disagreement) if array is not None]
+    return record.volume.pixels.nbytes + record.mean.nbytes + sum(extra)

@@ -1,0 +1,216 @@
+"""The publisher: a daemon hands records over and goes on; a thread of its own tells the watchers."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+
+from care_live.config import PublishConfig
+from care_live.errors import ConfigError, ProtocolError, StageError
+from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume
+from care_live.publish.archive import Archive, ReadStored
+from care_live.publish.broadcast import Broadcast
+from care_live.publish.desk import Desk
+from care_live.publish.log import Entry, Log, Record
+from care_live.publish.slabs import RestoredSlab
+from care_live.publish.writer import Parts, Run, Writer
+from care_live.wire.keys import AllowList, ServerKeys, read_pair
+from care_live.wire.messages import Status
+from care_live.wire.sockets import Sockets
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 1.0
+MAX_SLABS = 64
+HWM_BROADCAST = 2
+"""Messages that wait for one slow subscriber before newer ones pass it by."""
+HWM_DESK = 64
+"""Mostly notes: volumes are bounded by each watcher's credit."""
+
+
+class Publisher:
+    """Tells watchers what is restored; no method but `close` ever waits.
+
+    Parameters
+    ----------
+    config
+        Addresses, keys and memory.
+    replay_from_store
+        Gives a volume that memory has forgotten, or None; called in a thread of its own.
+
+    Raises
+    ------
+    ConfigError
+        A port is taken, an address needs keys, or a key file is missing or can be read by others.
+    """
+
+    def __init__(self, config: PublishConfig, *, replay_from_store: ReadStored | None = None) -> None:
+        self.session = secrets.token_hex(8)
+        """Drawn anew for every publisher: numbers count within it."""
+        self._log = Log(config.replay_mib * 1024**2)
+        self._run = Run(self.session)
+        self._status = Status()
+        self._slabs: deque[RestoredSlab] = deque(maxlen=MAX_SLABS)
+        self._closing = threading.Event()
+        self.error: BaseException | None = None
+        """Why the thread ended before its time."""
+        self._sockets = Sockets(server=read_keys(config))
+        try:
+            broadcast = self._sockets.bind("xpub", config.bind, hwm=HWM_BROADCAST)
+            desk = self._sockets.bind("router", config.bind_pull, hwm=HWM_DESK)
+        except ConfigError:
+            self._sockets.close()
+            raise
+        self.address, self.address_pull = broadcast.address, desk.address
+        self._archive = Archive(replay_from_store, self._sockets.wake) if replay_from_store else None
+        writer = Writer(self._run, self._log)
+        self._writer = writer
+        self._broadcast_socket, self._desk_socket = broadcast, desk
+        self._broadcast = Broadcast(broadcast, writer, raw=config.raw)
+        self._desk = Desk(desk, writer, self._log, self._archive)
+        self._thread = threading.Thread(target=self._main, name="publish")
+        self._thread.start()
+        logger.info("publishing at=%s pull=%s", self.address, self.address_pull)
+
+    @property
+    def n_watchers(self) -> int:
+        """Connections that have asked for something lately."""
+        return len(self._desk.watchers)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of arrays kept for those who ask again."""
+        return self._log.held_bytes
+
+    def start(self, started: RunStarted, model: ModelIdentity | None = None) -> None:
+        """A run begins: its plan, and the network that will restore it."""
+        self._run.run, self._run.model = started.run_id, model
+        self._append(started)
+
+    def publish(self, restored: Restored | Volume) -> None:
+        """Publish a volume; its arrays are shared, not copied, and must never change again."""
+        self._append(restored)
+
+    def slab(self, slab: RestoredSlab) -> None:
+        """Publish planes of a volume that is still being restored; old ones give way to new ones."""
+        self._check()
+        self._slabs.append(slab)
+        self._sockets.wake()
+
+    def change(self, changed: StateChanged) -> None:
+        """A published volume was confirmed, or became suspect."""
+        self._append(changed)
+
+    def skipped(self, not_restored: NotRestored) -> None:
+        """A volume came and was not restored (yet)."""
+        self._append(not_restored)
+
+    def heartbeat(self, status: Status) -> None:
+        """Say how the daemon does from the next heartbeat on."""
+        self._status = status
+
+    def end(self, ended: RunEnded) -> None:
+        """The run is over."""
+        self._append(ended)
+
+    def close(self, deadline_s: float = 5.0) -> None:
+        """End the threads and free the ports; what watchers have not taken by now they won't get.
+
+        Raises
+        ------
+        StageError
+            A thread did not end in time.
+        """
+        self._closing.set()
+        if self._archive is not None:
+            self._archive.close()
+        self._sockets.wake()
+        self._thread.join(deadline_s)
+        ended = not self._thread.is_alive() and (self._archive is None or self._archive.join(deadline_s))
+        if not ended:
+            raise StageError(f"publishing did not end within {deadline_s:g} s: the store may hang; end the process")
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _append(self, record: Record) -> None:
+        self._check()
+        self._log.append(record)
+        self._sockets.wake()
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise StageError(f"publishing has failed: {self.error}") from self.error
+
+    def _main(self) -> None:
+        try:
+            self._loop()
+        except Exception as error:  # the thread boundary: the daemon hears of it at its next call
+            logger.exception("publishing failed")
+            self.error = error
+        finally:
+            self._sockets.close(linger_s=0.5)
+
+    def _loop(self) -> None:
+        told, beat_s = 0, time.monotonic()
+        while not self._closing.is_set():
+            ready = self._sockets.poll(beat_s - time.monotonic())
+            now_s = time.monotonic()
+            if self._broadcast_socket in ready:
+                self._broadcast.hear()
+            if self._desk_socket in ready:
+                self._desk.hear(now_s, self._beat)
+            self._tell_slabs()
+            told = self._tell(told)
+            self._desk.serve()
+            if now_s >= beat_s:
+                beat_s = now_s + HEARTBEAT_S
+                self._desk.beat(self._beat(), now_s)
+                self._broadcast.note(self._beat())
+        self._tell(told)
+        self._desk.serve()
+
+    def _beat(self) -> Parts:
+        return self._writer.heartbeat(self._status, self.n_watchers)
+
+    def _tell(self, told: int) -> int:
+        """Tell all who listen what was appended since; return what is told by now."""
+        for entry in self._log.since(told):
+            told = entry.seq + 1
+            if entry.key is None:
+                self._desk.note(entry)
+                self._broadcast.note(self._writer.note(entry))
+            elif isinstance(entry.record, Restored | Volume):
+                self._tell_volume(entry, entry.record)
+        return told
+
+    def _tell_volume(self, entry: Entry, record: Restored | Volume) -> None:
+        try:
+            self._broadcast.volume(entry, record, self._run.run or "")
+        except ProtocolError as error:
+            logger.warning("volume unsendable seq=%d error=%s", entry.seq, error)
+
+    def _tell_slabs(self) -> None:
+        while self._slabs:
+            self._broadcast.slab(self._slabs.popleft(), self._run.run or "")
+
+
+def read_keys(config: PublishConfig) -> ServerKeys | None:
+    """Return the keys that a config names, or None: loopback only.
+
+    Raises
+    ------
+    ConfigError
+        One of the two files is not named, is missing, or may be read by others.
+    """
+    if config.server_key_file is None and config.authorized_keys_file is None:
+        return None
+    if config.server_key_file is None or config.authorized_keys_file is None:
+        raise ConfigError("server_key_file and authorized_keys_file belong together: set both, or none for loopback")
+    return ServerKeys(read_pair(config.server_key_file), AllowList(config.authorized_keys_file))

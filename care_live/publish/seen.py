@@ -1,0 +1,93 @@
+"""A volume as a watcher sees it: arrays, and all that was said with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.errors import ProtocolError
+from care_live.images import Counts, Flag, ModelIdentity, Restored, State, Volume, VolumeKey
+from care_live.publish import describe
+from care_live.wire import arrays, messages
+from care_live.wire.arrays import Product
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveVolume:
+    """One restored volume, as it came; not for intensity quantification."""
+
+    run_id: str
+    seq: int | None
+    """Its number in the log of this session; None: read from the store."""
+    key: VolumeKey
+    """Time point, position and output channel."""
+    state: State
+    """When it was sent; a later `Change` may confirm it, or call it suspect."""
+    flags: frozenset[Flag]
+    model: ModelIdentity | None
+    """None: raw only, it was not restored."""
+    limits: str
+    raw: Counts | None
+    """(z, y, x) camera counts, read-only; None where it was not asked for."""
+    mean: NDArray[np.float32] | None
+    """(z, y, x) restored, camera counts, read-only."""
+    laplace_scale: NDArray[np.float32] | None
+    """(z, y, x), camera counts: the confidence interval is mean ± (−b·log(1−q))."""
+    disagreement: NDArray[np.float32] | None
+    """(z, y, x) in [0, 1]."""
+    voxel_size_um: tuple[float, float, float]
+    """(z, y, x) of the restored arrays (of the raw one, where there is nothing else)."""
+    acquired_us: int
+    """When the last plane came, microseconds since the epoch, by the daemon's clock."""
+    age_s: float
+    """From the last plane to its arrival here."""
+    n_skipped: int
+    """Volumes of this position and channel that this watcher passed over just before."""
+    said: messages.Volume
+    """The whole header: integrity, level, origin, times."""
+
+    def volume(self) -> Volume:
+        """Return the raw volume as it was recorded; needs ``raw``, in full."""
+        if self.raw is None:
+            raise ProtocolError(f"volume {tuple(self.key)} came without its raw planes: ask for the product raw")
+        return describe.volume_of(self.said, self.raw, self._voxel_size("raw"))
+
+    def restored(self) -> Restored:
+        """Return the record that the daemon published; needs ``raw`` and ``mean``, in full."""
+        products = {name: array for name, array in self._products().items() if array is not None}
+        if self.model is None or "mean" not in products:
+            raise ProtocolError(f"volume {tuple(self.key)} came without a restored one")
+        return describe.restored_of(self.said, self.volume(), products)
+
+    def _products(self) -> dict[Product, NDArray[Any] | None]:
+        return {"mean": self.mean, "laplace_scale": self.laplace_scale, "disagreement": self.disagreement}
+
+    def _voxel_size(self, product: Product) -> tuple[float, float, float]:
+        return next(header.voxel_size_um for header in self.said.arrays if header.product == product)
+
+
+def live_volume(said: messages.Volume, codes: tuple[NDArray[Any], ...], age_s: float, n_skipped: int) -> LiveVolume:
+    """Turn a decoded message into arrays of camera counts."""
+    found = {header.product: arrays.values(header, code) for header, code in zip(said.arrays, codes, strict=True)}
+    shown = next((header for header in said.arrays if header.product != "raw"), said.arrays[0])
+    return LiveVolume(
+        run_id=said.run or "",
+        seq=said.seq,
+        key=VolumeKey(*said.key),
+        state=said.state,
+        flags=frozenset(said.flags),
+        model=None if said.model is None else ModelIdentity(said.model.name, said.model.sha256),
+        limits=said.limits,
+        raw=found.get("raw"),
+        mean=found.get("mean"),
+        laplace_scale=found.get("laplace_scale"),
+        disagreement=found.get("disagreement"),
+        voxel_size_um=shown.voxel_size_um,
+        acquired_us=said.acquired_us,
+        age_s=age_s,
+        n_skipped=n_skipped,
+        said=said,
+    )

@@ -1,0 +1,309 @@
+"""The other end: a subscriber that asks for the newest, or for every volume, and connects again by itself.
+
+::
+
+    for volume in care_live.subscribe("tcp://127.0.0.1:5792"):
+        print(volume.key, volume.mean.shape, volume.age_s)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+
+from numpy.typing import NDArray
+
+from care_live.config import PublishConfig
+from care_live.errors import ProtocolError
+from care_live.images import VolumeKey
+from care_live.publish.follow import Every, Following, NewestOnly
+from care_live.publish.log import Stream
+from care_live.publish.seen import LiveVolume, live_volume
+from care_live.wire import cl1
+from care_live.wire.keys import ClientKeys
+from care_live.wire.messages import (
+    Change,
+    End,
+    Fetch,
+    Gap,
+    Heartbeat,
+    Hello,
+    Message,
+    Refused,
+    Request,
+    Skipped,
+    Slab,
+    Start,
+    View,
+    Volume,
+)
+from care_live.wire.sockets import Received, Socket, Sockets
+
+DEFAULT_ADDRESS: str = PublishConfig.model_fields["bind_pull"].default
+ASK_AGAIN_S = 1.5
+"""Silence after which a request is sent again: daemons speak every second, so the link may be a new one."""
+LAST_S = 1.0
+"""How long a last volume may follow the end of a run."""
+
+Mode = Literal["newest", "every"]
+
+
+class Options(TypedDict, total=False):
+    """Of `Subscriber`."""
+
+    mode: Mode
+    view: View | None
+    keys: ClientKeys | None
+    position: int | None
+    channel: int | None
+    credit: int | None
+
+
+Told: TypeAlias = LiveVolume | Start | Slab | Change | Skipped | End | Heartbeat | Gap
+
+
+class Subscriber:
+    """One watcher's link to a daemon. Use it from one thread at a time.
+
+    Parameters
+    ----------
+    address
+        The daemon's ``bind_pull``, tcp://HOST:PORT.
+    mode
+        *newest*: always the newest volume of each channel and position, at your own pace; what you pass over is
+        counted. *every*: all messages in order, also after a lost link, or a gap with its reason (needs the role
+        recorder).
+    view
+        Products, quantised or not, codec, level and region; none: everything, as it is.
+    keys
+        For a daemon on another machine.
+    position, channel
+        Only these (newest).
+    credit
+        How many may be on their way at once.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        mode: Mode = "newest",
+        view: View | None = None,
+        keys: ClientKeys | None = None,
+        position: int | None = None,
+        channel: int | None = None,
+        credit: int | None = None,
+    ) -> None:
+        self.address = address
+        self._view = view or View()
+        self._following: Following = (
+            NewestOnly(self._view, credit or 1, position, channel)
+            if mode == "newest"
+            else Every(self._view, credit or 4)
+        )
+        self._in_order = mode == "every"
+        self._sockets = Sockets(client=keys)
+        self._link = self._connect()
+        self._session: str | None = None
+        self._nth: dict[Stream, int] = {}
+        self._spent, self._asked_s, self._heard_s = 0, float("-inf"), float("-inf")
+        self._fetching: set[tuple[int, ...]] = set()
+        self._woken = threading.Event()
+        self._clock = Clock()
+        self.run: Start | None = None
+        """The run that is on, once its start has come."""
+        self.heartbeat: Heartbeat | None = None
+        """The newest one: how the daemon does."""
+        self.n_received = 0
+        """Volumes that came."""
+        self.n_skipped = 0
+        """Volumes that this watcher passed over because it was busy."""
+        self.n_damaged = 0
+        """Messages that broke the protocol; the link was made anew."""
+
+    @property
+    def n_lost(self) -> int:
+        """Numbers that were asked for and answered with a gap: they will not come."""
+        return self._following.n_lost
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since anything was heard; infinite before the first word."""
+        return time.monotonic() - self._heard_s
+
+    def next(self, timeout_s: float | None = None) -> Told | None:
+        """Wait for the next message; None when the time is over or `wake` was called.
+
+        Raises
+        ------
+        ProtocolError
+            The daemon refused what was asked; says why.
+        """
+        deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        while (told := self._take()) is None:
+            self._ask()
+            left = deadline - time.monotonic()
+            if left <= 0 or self._woken.is_set():
+                self._woken.clear()
+                return None
+            self._sockets.poll(min(left, ASK_AGAIN_S))
+        return told
+
+    def fetch(self, key: VolumeKey, view: View | None = None) -> None:
+        """Ask for one volume by its key, from memory or from the store; `next` gives it, or a gap."""
+        self._fetching.add(tuple(key))
+        self._say(Fetch(key=(key.t, key.p, key.c), view=view or self._view))
+
+    def volumes(self, timeout_s: float | None = None) -> Iterator[LiveVolume]:
+        """Give volumes until the run ends, or until none comes for `timeout_s`."""
+        ended = False
+        while True:
+            told = self.next(LAST_S if ended else timeout_s)
+            ended = ended or isinstance(told, End)
+            if told is None or (ended and self._in_order):
+                return
+            if isinstance(told, LiveVolume):
+                yield told
+
+    def __iter__(self) -> Iterator[LiveVolume]:
+        return self.volumes()
+
+    async def __aiter__(self) -> AsyncIterator[LiveVolume]:
+        """Give volumes as `volumes` does, without holding up the event loop."""
+        waiting, thread = self.volumes(), ThreadPoolExecutor(1, thread_name_prefix="subscriber")
+        loop = asyncio.get_running_loop()
+        try:
+            while (volume := await loop.run_in_executor(thread, lambda: next(waiting, None))) is not None:
+                yield volume
+        finally:
+            self.wake()
+            thread.shutdown()
+            self._woken.clear()
+
+    def wake(self) -> None:
+        """Make `next` come back; from any thread."""
+        self._woken.set()
+        self._sockets.wake()
+
+    def close(self) -> None:
+        """Leave; the daemon forgets this watcher by itself."""
+        self._sockets.close()
+
+    def __enter__(self) -> Subscriber:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _connect(self) -> Socket:
+        return self._sockets.connect("dealer", self.address, hwm=64)
+
+    def _say(self, request: Request) -> None:
+        self._link.send(cl1.encode_request(request))
+
+    def _ask(self) -> None:
+        """Ask for more when the last answers came, or again when it is silent or the daemon might forget us."""
+        now_s = time.monotonic()
+        overdue = now_s - self._asked_s >= ASK_AGAIN_S
+        if overdue and self.silent_s >= ASK_AGAIN_S:
+            self._say(Hello(name="care_live"))
+        request = self._following.request(self._session)
+        if request is not None and (overdue or self._spent >= self._following.ask_after):
+            self._say(request)
+            self._spent = 0
+        if overdue:
+            self._asked_s = now_s
+
+    def _take(self) -> Told | None:
+        while (received := self._link.receive()) is not None:
+            if (told := self._hear(received)) is not None:
+                return told
+        return None
+
+    def _hear(self, received: Received) -> Told | None:
+        try:
+            message, codes = cl1.decode(received.parts)
+        except ProtocolError:
+            if self._session is None:
+                raise
+            self._begin_anew()
+            return None
+        self._note(message)
+        if isinstance(message, Refused):
+            raise ProtocolError(f"{self.address} refused ({message.reason}): {message.detail}")
+        fetched = self._was_fetched(message)
+        if not self._following.is_news(message) and not fetched:
+            return None
+        return self._see(message, codes) if isinstance(message, Volume) else message
+
+    def _begin_anew(self) -> None:
+        """After a damaged message: a new link, on which the daemon sends again what has not come."""
+        self.n_damaged += 1
+        self._sockets.drop(self._link)
+        self._link = self._connect()
+        self._asked_s = self._heard_s = float("-inf")
+
+    def _note(self, message: Message) -> None:
+        self._heard_s = time.monotonic()
+        if message.session != self._session:
+            self._session = message.session
+            self._nth.clear()
+            self._spent = self._following.ask_after
+        if isinstance(message, Start):
+            self.run = message
+        if isinstance(message, Heartbeat):
+            self.heartbeat = message
+            self._clock.note(message.now_us)
+        self._spent += isinstance(message, self._following.costs)
+
+    def _was_fetched(self, message: Message) -> bool:
+        if isinstance(message, Volume | Gap) and message.key in self._fetching:
+            self._fetching.discard(message.key)
+            return True
+        return False
+
+    def _see(self, said: Volume, codes: tuple[NDArray[Any], ...]) -> LiveVolume:
+        stream, n_skipped = (said.key[1], said.key[2]), 0
+        if said.nth is not None and said.nth > (last := self._nth.get(stream, said.nth)):
+            n_skipped = said.nth - last - 1 if not self._in_order else 0
+        if said.nth is not None:
+            self._nth[stream] = max(said.nth, self._nth.get(stream, 0))
+        self.n_received += 1
+        self.n_skipped += n_skipped
+        return live_volume(said, codes, self._clock.age_s(said), n_skipped)
+
+
+class Clock:
+    """The daemon's clock as seen from here: the smallest difference of the last heartbeats."""
+
+    def __init__(self, now_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+        self._now_us = now_us
+        self._differences: deque[int] = deque(maxlen=8)
+
+    def note(self, daemon_us: int) -> None:
+        self._differences.append(self._now_us() - daemon_us)
+
+    def age_s(self, said: Volume) -> float:
+        """Return how old a volume is that came just now: until it was published, and on its way."""
+        if not self._differences:
+            return said.age_us / 1e6
+        on_its_way_us = self._now_us() - min(self._differences) - said.published_us
+        return (said.age_us + max(0, on_its_way_us)) / 1e6
+
+
+def subscribe(address: str = DEFAULT_ADDRESS, **options: Unpack[Options]) -> Subscriber:
+    """Watch a daemon: iterate over what this returns, with ``for`` or ``async for``.
+
+    Parameters
+    ----------
+    address
+        The daemon's ``bind_pull``, tcp://HOST:PORT.
+    options
+        As for `Subscriber`: mode ("newest" or "every"), view, keys, position, channel, credit.
+    """
+    return Subscriber(address, **options)

@@ -1,0 +1,259 @@
+"""Arrays on the wire: what a header says of a buffer, how numbers become codes, and strict checks of both.
+
+Pure. A product travels *plain* (the dtype it has), *affine* (uint16, ``value = zero + step·code``) or *log2*
+(uint8, ``value = 2^(zero + step·code)``, code 255: infinite). Quantising beats casting: float16 has no 65536.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeAlias, cast
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.checksum import crc32c
+from care_live.errors import ProtocolError
+from care_live.images import read_only
+from care_live.imports import need
+
+Product = Literal["raw", "mean", "laplace_scale", "disagreement"]
+Coding = Literal["plain", "affine", "log2"]
+Codec = Literal["none", "blosc2"]
+Buffer: TypeAlias = bytes | memoryview | NDArray[Any]
+
+MAX_BYTES = 2 * 1024**3
+"""Of one array, on the wire and unpacked."""
+MAX_LEVEL = 8
+
+Size = Annotated[int, msgspec.Meta(ge=1, le=65536)]
+Origin = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Length = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+
+_OCTAVE_STEPS = 16
+_INFINITE = 255
+_DTYPES: dict[tuple[Product, Coding], tuple[str, ...]] = {
+    ("raw", "plain"): ("|u1", "<u2"),
+    ("mean", "plain"): ("<f4",),
+    ("mean", "affine"): ("<u2",),
+    ("laplace_scale", "plain"): ("<f4",),
+    ("laplace_scale", "log2"): ("|u1",),
+    ("disagreement", "plain"): ("<f4",),
+    ("disagreement", "log2"): ("|u1",),
+}
+
+
+class ArrayHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one buffer; the fields are described in cl1.md."""
+
+    product: Product
+    dtype: Literal["|u1", "<u2", "<f4"]
+    shape: tuple[Size, Size, Size]
+    axes: Literal["zyx"] = "zyx"
+    coding: Coding = "plain"
+    step: float = 1.0
+    zero: float = 0.0
+    unit: Literal["counts", "1"] = "counts"
+    codec: Codec = "none"
+    nbytes: Annotated[int, msgspec.Meta(ge=1, le=MAX_BYTES)]
+    crc32c: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    level: Annotated[int, msgspec.Meta(ge=0, le=MAX_LEVEL)] = 0
+    origin_px: tuple[Origin, Origin, Origin] = (0, 0, 0)
+    voxel_size_um: tuple[Length, Length, Length]
+
+    @property
+    def unpacked_bytes(self) -> int:
+        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=object))
+
+
+def encode(
+    product: Product,
+    values: NDArray[Any],
+    *,
+    voxel_size_um: tuple[float, float, float],
+    quantised: bool = False,
+    codec: Codec = "none",
+    level: int = 0,
+    origin_px: tuple[int, int, int] = (0, 0, 0),
+) -> tuple[ArrayHeader, Buffer]:
+    """Describe one product and return the buffer to send; plain arrays are sent as they lie in memory.
+
+    Parameters
+    ----------
+    values : (z, y, x) uint8 or uint16 camera counts, or float32; neither NaN nor, but for a scale, infinity
+
+    Raises
+    ------
+    ProtocolError
+        The values cannot travel: NaN, a wrong type or a wrong number of axes.
+    """
+    codes, coding, step, zero = _codes(product, values, quantised)
+    buffer = _pack(codes, codec)
+    header = ArrayHeader(
+        product=product,
+        dtype=cast(Literal["|u1", "<u2", "<f4"], codes.dtype.newbyteorder("<").str),
+        shape=cast(tuple[int, int, int], codes.shape),
+        coding=coding,
+        step=step,
+        zero=zero,
+        unit="1" if product == "disagreement" else "counts",
+        codec=codec,
+        nbytes=as_bytes(buffer).nbytes,
+        crc32c=crc32c(buffer),
+        level=level,
+        origin_px=origin_px,
+        voxel_size_um=voxel_size_um,
+    )
+    _check(header)
+    return header, buffer
+
+
+def decode(header: ArrayHeader, buffer: Buffer) -> NDArray[Any]:
+    """Return the codes of one buffer, (z, y, x), read-only, after every check that can be made.
+
+    Raises
+    ------
+    ProtocolError
+        Size, type, coding or checksum are not what the header says, or a number is none.
+    """
+    _check(header)
+    data = as_bytes(buffer)
+    if len(data) != header.nbytes:
+        raise ProtocolError(f"{header.product} has {len(data)} bytes where its header says {header.nbytes}")
+    if (found := crc32c(data)) != header.crc32c:
+        raise ProtocolError(f"{header.product} was damaged: CRC32C {found:08x}, the header says {header.crc32c:08x}")
+    codes = np.frombuffer(_unpack(header, data), header.dtype).reshape(header.shape)
+    if codes.dtype.kind == "f" and not _is_finite(codes):
+        raise ProtocolError(f"{header.product} contains NaN or infinity, which never travel")
+    return read_only(codes)
+
+
+def values(header: ArrayHeader, codes: NDArray[Any]) -> NDArray[Any]:
+    """Return what the codes mean: camera counts as they were, or float32; read-only."""
+    if header.coding == "plain":
+        if header.product == "laplace_scale" and (endless := codes == _LARGEST).any():
+            return read_only(np.where(endless, np.float32(np.inf), codes))
+        return codes
+    if header.coding == "affine":
+        return read_only(codes.astype(np.float32) * np.float32(header.step) + np.float32(header.zero))
+    with np.errstate(over="ignore", under="ignore"):
+        table = np.exp2(header.zero + header.step * np.arange(256)).astype(np.float32)
+    table[_INFINITE] = np.inf
+    return read_only(table[codes])
+
+
+def as_bytes(buffer: Buffer) -> memoryview:
+    """Return a contiguous buffer as bytes, without a copy."""
+    return memoryview(buffer).cast("B")  # type: ignore[arg-type]  # numpy arrays are buffers
+
+
+_LARGEST = np.finfo(np.float32).max
+"""Stands for an infinite Laplace scale in plain float32."""
+
+
+def _codes(product: Product, given: NDArray[Any], quantised: bool) -> tuple[NDArray[Any], Coding, float, float]:
+    if given.ndim != 3:
+        raise ProtocolError(f"{product} has shape {given.shape}: wanted (z, y, x)")
+    if product == "raw":
+        return np.ascontiguousarray(given), "plain", 1.0, 0.0
+    if given.dtype != np.float32:
+        raise ProtocolError(f"{product} is {given.dtype}: wanted float32")
+    low, high = float(given.min()), float(given.max())
+    if np.isnan(low) or low == -np.inf or (product != "laplace_scale" and high == np.inf):
+        raise ProtocolError(f"{product} contains NaN or infinity, which never travel: mend and flag it first")
+    if not quantised:
+        return np.ascontiguousarray(given if high < np.inf else np.minimum(given, _LARGEST)), "plain", 1.0, 0.0
+    if product == "mean":
+        return _affine(given, low, high)
+    return _log2(given)
+
+
+def _affine(given: NDArray[np.float32], low: float, high: float) -> tuple[NDArray[np.uint16], Coding, float, float]:
+    step = max((high - low) / 65535, 1e-30)
+    scaled = np.subtract(given, np.float32(low))
+    scaled *= np.float32(1 / step)
+    return np.clip(np.rint(scaled, out=scaled), 0, 65535).astype(np.uint16), "affine", step, low
+
+
+def _log2(given: NDArray[np.float32]) -> tuple[NDArray[np.uint8], Coding, float, float]:
+    """Codes in sixteenths of an octave, through a table of the upper half of every float32.
+
+    The upper 16 bits of a float32 are its sign, exponent and 7 bits of mantissa, so a look-up gives the
+    logarithm within 0.4 %, and the code within 2.6 %, at a fraction of the price of 16 million logarithms.
+    """
+    upper = np.ascontiguousarray(given).view("<u2").reshape(*given.shape, 2)[..., 1]
+    logarithms = _logarithms()
+    top = int(upper[upper < _INFINITE_UPPER].max(initial=0))
+    zero = max(float(logarithms[top]) - (_INFINITE - 1) / _OCTAVE_STEPS, -150.0)
+    table = np.clip(np.rint((logarithms - zero) * _OCTAVE_STEPS), 0, _INFINITE - 1).astype(np.uint8)
+    table[_INFINITE_UPPER:0x8000] = _INFINITE
+    return table[upper], "log2", 1 / _OCTAVE_STEPS, zero
+
+
+_INFINITE_UPPER = 0x7F80
+
+
+@lru_cache(maxsize=1)
+def _logarithms() -> NDArray[np.float64]:
+    """Return log2 at the middle of the float32 numbers that share their upper 16 bits; negatives count as 0."""
+    bits = (np.arange(65536, dtype=np.uint32) << 16) | 0x8000
+    with np.errstate(invalid="ignore"):
+        middle = bits.view(np.float32).astype(np.float64)
+    middle[_INFINITE_UPPER:] = 1e-45
+    return np.asarray(np.log2(np.maximum(middle, 1e-45)))
+
+
+def _check(header: ArrayHeader) -> None:
+    allowed = _DTYPES.get((header.product, header.coding), ())
+    if header.dtype not in allowed:
+        raise ProtocolError(f"{header.product} as {header.coding} {header.dtype}: wanted one of {allowed or 'none'}")
+    if header.unpacked_bytes > MAX_BYTES:
+        raise ProtocolError(f"{header.product} would be {header.unpacked_bytes} bytes: at most {MAX_BYTES} are taken")
+    if header.codec == "none" and header.unpacked_bytes != header.nbytes:
+        raise ProtocolError(f"{header.product} of shape {header.shape} is not {header.nbytes} bytes")
+    if not (
+        np.isfinite(header.step) and np.isfinite(header.zero) and 0 < header.step < 1e30 and abs(header.zero) < 1e30
+    ):
+        raise ProtocolError(f"{header.product} has step {header.step} and zero {header.zero}: no codes mean that")
+
+
+def _is_finite(array: NDArray[Any]) -> bool:
+    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
+
+
+def _pack(codes: NDArray[Any], codec: Codec) -> Buffer:
+    if sys.byteorder == "big":
+        codes = codes.astype(codes.dtype.newbyteorder("<"))
+    if codec == "none":
+        return codes
+    blosc2 = need("blosc2", extra="view")
+    packed: bytes = blosc2.compress2(
+        codes,
+        typesize=codes.dtype.itemsize,
+        codec=blosc2.Codec.LZ4,
+        clevel=1,
+        filters=[blosc2.Filter.BITSHUFFLE],
+        filters_meta=[0],
+        nthreads=1,
+    )
+    return packed
+
+
+def _unpack(header: ArrayHeader, data: memoryview) -> Buffer:
+    """Return the codes' bytes; what a blosc2 frame says of its size is checked before a byte is unpacked."""
+    if header.codec == "none":
+        return data
+    blosc2 = need("blosc2", extra="view")
+    packed = bytes(data)
+    try:
+        stated, packed_bytes, _ = blosc2.get_cbuffer_sizes(packed)
+        if stated != header.unpacked_bytes or packed_bytes != len(packed):
+            raise ProtocolError(f"{header.product} unpacks to {stated} bytes: wanted {header.unpacked_bytes}")
+        unpacked: bytes = blosc2.decompress2(packed, nthreads=1)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ProtocolError(f"{header.product} cannot be unpacked: {error}") from error
+    if len(unpacked) != header.unpacked_bytes:
+        raise ProtocolError(f"{header.product} unpacked to {len(unpacked)} bytes: wanted {header.unpacked_bytes}")
+    return unpacked

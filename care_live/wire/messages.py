@@ -1,0 +1,268 @@
+"""The messages of protocol cl1 as frozen records; cl1.md describes every field.
+
+What a daemon says is `Message`, what a watcher asks is `Request`. Numbered messages together are the log of a
+run: whoever has all of them has all that is to be known.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+
+from care_live.images import LIMITS, Closed, Flag, State
+from care_live.wire import arrays
+from care_live.wire.arrays import ArrayHeader, Codec, Product, Size
+
+PROTOCOL = "cl1"
+MAX_ARRAYS = 4
+MAX_CREDIT = 8
+
+RunId = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
+Session = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")]
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
+Name = Annotated[str, msgspec.Meta(max_length=128)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Key = tuple[Count, Count, Count]
+"""t, p, c."""
+Micros = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
+Finite = Annotated[float, msgspec.Meta(gt=-1e300, lt=1e300)]
+Arrays = Annotated[tuple[ArrayHeader, ...], msgspec.Meta(min_length=1, max_length=MAX_ARRAYS)]
+Planes = Annotated[tuple[Count, ...], msgspec.Meta(max_length=65536)]
+
+
+class Model(msgspec.Struct, frozen=True):
+    """Which network made a volume."""
+
+    name: Annotated[str, msgspec.Meta(max_length=64)]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{0,64}$")]
+
+
+class Stacks(msgspec.Struct, frozen=True):
+    """Volumes of one position and channel that are planned with the same planes."""
+
+    p: Count
+    c: Count
+    z: Planes
+    t: tuple[tuple[Count, Count], ...]
+    """Time points as ranges, first and last included."""
+
+
+class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What the acquisition will deliver."""
+
+    stacks: tuple[Stacks, ...]
+    shape_px: tuple[Size, Size]
+    dtype: Literal["uint8", "uint16"]
+    voxel_size_um: tuple[arrays.Length, arrays.Length, arrays.Length]
+    channels: tuple[Name, ...]
+    positions: tuple[Name, ...]
+    interval_s: Annotated[float, msgspec.Meta(ge=0, lt=1e12)] = 0.0
+    endless: bool = False
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """How the daemon is doing; what it does not know is null."""
+
+    planes_per_s: Finite | None = None
+    volumes_per_s: Finite | None = None
+    queue_depths: Annotated[dict[Name, Count], msgspec.Meta(max_length=32)] = {}
+    planes_lost: Count = 0
+    """Never came: the camera or the link lost them."""
+    planes_dropped: Count = 0
+    """Came, but had no place (late, double, wrong shape)."""
+    volumes_skipped: Count = 0
+    """Left unrestored on purpose, because restoration lagged."""
+    volumes_refused: Count = 0
+    """Not taken for want of memory."""
+    volumes_restored: Count = 0
+    disk_s_left: Finite | None = None
+    """Seconds until the disk is full at the present rate."""
+    note: Text = ""
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """What every message of a daemon says."""
+
+    protocol: str = PROTOCOL
+    run: RunId | None
+    session: Session
+    """Drawn anew whenever a daemon starts to publish: sequence numbers count within it."""
+    model: Model | None
+    limits: Name = LIMITS
+
+
+class Numbered(Sent, frozen=True, kw_only=True):
+    """A message of the log, which can be asked for again."""
+
+    seq: Count | None
+    """Counts from 0 within the session; null: a volume of an earlier session, read from the store."""
+
+
+class Start(Numbered, frozen=True, kw_only=True, tag="start", tag_field="type"):
+    """A run begins or is resumed; also the first answer to hello."""
+
+    plan: PlanHeader
+    summary: dict[str, Any] = {}
+    newest: Count = 0
+    """Highest sequence number so far."""
+
+
+class Volume(Numbered, frozen=True, kw_only=True, tag="volume", tag_field="type"):
+    """One volume: restored, with or without its raw one; or raw only, when its model is null."""
+
+    key: Key
+    state: State
+    arrays: Arrays
+    published_us: Micros
+    c_in: Count
+    """Channel of the raw volume; ``key`` has the output channel."""
+    nth: Count | None = None
+    """Counts the newest volumes of this position and channel, so that a watcher knows what it passed over; null:
+    restored late."""
+    flags: tuple[Flag, ...] = ()
+    closed: Closed
+    expected: Planes
+    received: Planes
+    n_duplicates: Count = 0
+    n_out_of_order: Count = 0
+    worst_gap_ms: Finite = 0.0
+    sequence_ids: Annotated[tuple[Count, ...], msgspec.Meta(max_length=4096)] = ()
+    low: Finite | None = None
+    high: Finite | None = None
+    first_plane_us: Micros
+    last_plane_us: Micros
+    acquired_us: Micros
+    exposure_ms: Finite | None = None
+    infer_us: Count = 0
+    age_us: Micros
+    """From the last plane to this message, by the daemon's monotonic clock."""
+
+
+class Slab(Sent, frozen=True, kw_only=True, tag="slab", tag_field="type"):
+    """Some planes of a volume that is still being restored; never repeated."""
+
+    key: Key
+    state: State
+    arrays: Arrays
+    published_us: Micros
+    z_first: Count
+    n_planes: Size
+    """Of the whole restored volume."""
+
+
+class Change(Numbered, frozen=True, kw_only=True, tag="change", tag_field="type"):
+    """A provisional volume was confirmed, or became suspect. ``key`` has the raw volume's channel."""
+
+    key: Key
+    state: State
+    detail: Text = ""
+
+
+class Skipped(Numbered, frozen=True, kw_only=True, tag="skipped", tag_field="type"):
+    """A volume that came was not restored (yet); its raw planes are stored."""
+
+    key: Key
+    reason: Literal["skipped", "failed"]
+    detail: Text = ""
+
+
+class End(Numbered, frozen=True, kw_only=True, tag="end", tag_field="type"):
+    """The run is over."""
+
+    reason: Literal["finished", "aborted", "failed", "stalled"]
+    detail: Text = ""
+    n_delivered: Count = 0
+    n_refused: Count = 0
+
+
+class Heartbeat(Sent, frozen=True, kw_only=True, tag="heartbeat", tag_field="type"):
+    """Every second: the daemon lives, and this is how it does."""
+
+    newest: Count | None
+    """Highest sequence number so far; null before the first."""
+    now_us: Micros
+    status: Status = Status()
+    n_watchers: Count = 0
+
+
+class Gap(Sent, frozen=True, kw_only=True, tag="gap", tag_field="type"):
+    """What was asked for will not come; never silence."""
+
+    first: Count | None = None
+    last: Count | None = None
+    key: Key | None = None
+    reason: Literal["forgotten", "not-stored", "unreadable", "other-session", "future"]
+    detail: Text = ""
+
+
+class Refused(Sent, frozen=True, kw_only=True, tag="refused", tag_field="type"):
+    """A request was not understood or is not allowed."""
+
+    reason: Literal["protocol", "role", "too-many-watchers"]
+    detail: Text = ""
+
+
+Message: TypeAlias = Start | Volume | Slab | Change | Skipped | End | Heartbeat | Gap | Refused
+Log: TypeAlias = Start | Volume | Change | Skipped | End
+"""Numbered messages: together they are all that is to be known of a run."""
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What a watcher wants of each volume."""
+
+    products: Annotated[tuple[Product, ...], msgspec.Meta(min_length=1, max_length=4)] = (
+        "raw",
+        "mean",
+        "laplace_scale",
+        "disagreement",
+    )
+    quantised: bool = False
+    codec: Codec = "none"
+    level: Annotated[int, msgspec.Meta(ge=0, le=arrays.MAX_LEVEL)] = 0
+    """Rows and columns are downsampled by 2^level."""
+    origin_px: tuple[arrays.Origin, arrays.Origin, arrays.Origin] = (0, 0, 0)
+    """(z, y, x) of the region, in voxels of the level."""
+    shape_px: tuple[Size, Size, Size] | None = None
+    """(z, y, x) of the region, clipped to the volume; null: all the rest."""
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    protocol: str = PROTOCOL
+
+
+class Hello(_Request, frozen=True, kw_only=True, tag="hello", tag_field="type"):
+    """The first message of a client: answered with the start of the run, if there is one, or a heartbeat."""
+
+    name: Name = ""
+
+
+class Newest(_Request, frozen=True, kw_only=True, tag="newest", tag_field="type"):
+    """Send the newest volume after `after` of each wanted channel and position, at most `credit` from now on."""
+
+    session: Session | None = None
+    """The one in which `after` was counted; another one, or null: whatever is newest."""
+    after: Annotated[int, msgspec.Meta(ge=-1, lt=2**53)] = -1
+    credit: Annotated[int, msgspec.Meta(ge=1, le=MAX_CREDIT)] = 1
+    p: Count | None = None
+    c: Count | None = None
+    view: View = View()
+
+
+class Replay(_Request, frozen=True, kw_only=True, tag="replay", tag_field="type"):
+    """Send every message of the log from `first` on, and what follows, at most `credit` from now on."""
+
+    session: Session
+    first: Count
+    credit: Annotated[int, msgspec.Meta(ge=1, le=MAX_CREDIT)] = 1
+    view: View = View()
+
+
+class Fetch(_Request, frozen=True, kw_only=True, tag="fetch", tag_field="type"):
+    """Send one volume by its key, from memory or from the store."""
+
+    key: Key
+    view: View = View()
+
+
+Request: TypeAlias = Hello | Newest | Replay | Fetch

@@ -1,0 +1,85 @@
+"""What these tests publish: small volumes whose pixels say which they are."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from care_live.config import PublishConfig
+from care_live.images import (
+    Integrity,
+    ModelIdentity,
+    Plan,
+    Restored,
+    RunEnded,
+    RunStarted,
+    Volume,
+    VolumeKey,
+    read_only,
+)
+
+MODEL = ModelIdentity("worm3d", "ab" * 32)
+SHAPE = (4, 16, 24)
+
+
+def config(**settings: object) -> PublishConfig:
+    anywhere = {"bind": "tcp://127.0.0.1:0", "bind_pull": "tcp://127.0.0.1:0"}
+    return PublishConfig.model_validate(anywhere | settings)
+
+
+def started(n_times: int = 100, *, n_channels: int = 1, run_id: str = "run-1") -> RunStarted:
+    planes = tuple(range(SHAPE[0]))
+    stacks = {VolumeKey(t, 0, c): planes for t in range(n_times) for c in range(n_channels)}
+    channels = tuple(f"channel-{c}" for c in range(n_channels))
+    return RunStarted(
+        run_id, Plan(stacks, SHAPE[1:], channels=channels, voxel_size_um=(2.0, 0.5, 0.5)), {"scope": "test"}
+    )
+
+
+def volume(t: int, c: int = 0, *, shape: tuple[int, int, int] = SHAPE) -> Volume:
+    planes = tuple(range(shape[0]))
+    return Volume(
+        run_id="run-1",
+        key=VolumeKey(t, 0, c),
+        pixels=read_only(np.random.default_rng(t * 10 + c).integers(100, 4000, shape, dtype=np.uint16)),
+        voxel_size_um=(2.0, 0.5, 0.5),
+        integrity=Integrity(planes, planes),
+        closed="complete",
+        state="provisional",
+        first_plane_ns=time.monotonic_ns() - 50_000_000,
+        last_plane_ns=time.monotonic_ns(),
+        acquired_us=time.time_ns() // 1000,
+        exposure_ms=10.0,
+    )
+
+
+def restored(t: int, c: int = 0, *, shape: tuple[int, int, int] = SHAPE) -> Restored:
+    raw = volume(t, c, shape=shape)
+    mean = raw.pixels.astype(np.float32) + np.float32(t)
+    return Restored(
+        volume=raw,
+        mean=read_only(mean),
+        laplace_scale=read_only(np.sqrt(mean)),
+        disagreement=read_only((mean / 8000).astype(np.float32)),
+        voxel_size_um=(2.0, 0.5, 0.5),
+        low=100.0,
+        high=4000.0,
+        model=MODEL,
+        flags=frozenset({"saturated"}),
+        infer_s=0.01,
+        c_out=c,
+    )
+
+
+ENDED = RunEnded("finished", n_delivered=400)
+
+
+def write_keys(folder: Path) -> tuple[Path, Path]:
+    """Make a server's key file and an empty allow-list."""
+    from care_live.wire import keys, sockets
+
+    keys.write_pair(folder / "server.key", sockets.new_pair())
+    (folder / "allowed").write_text("", encoding="ascii")
+    return folder / "server.key", folder / "allowed"

@@ -1,0 +1,76 @@
+"""A TCP relay that can be cut: what a pulled network cable looks like to both ends."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+
+
+class Relay:
+    """Passes bytes between a client and a server until `cut`, and again after `mend`."""
+
+    def __init__(self, target: str) -> None:
+        host, port = target.removeprefix("tcp://").split(":")
+        self._target = (host, int(port))
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._door.getsockname()[1]}"
+        self._open, self._closing = threading.Event(), threading.Event()
+        self._open.set()
+        self._thread = threading.Thread(target=self._run, name="relay")
+        self._thread.start()
+
+    def cut(self) -> None:
+        self._open.clear()
+
+    def mend(self) -> None:
+        self._open.set()
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.set()
+        self._thread.join(5)
+        self._door.close()
+
+    def _run(self) -> None:
+        pairs: dict[socket.socket, socket.socket] = {}
+        while not self._closing.is_set():
+            if not self._open.is_set():
+                self._hang_up(pairs)
+            ready, _, _ = select.select([self._door, *pairs], [], [], 0.02)
+            for end in ready:
+                if end is self._door:
+                    self._let_in(pairs)
+                elif end in pairs:
+                    self._pass_on(end, pairs)
+        self._hang_up(pairs)
+
+    def _let_in(self, pairs: dict[socket.socket, socket.socket]) -> None:
+        near, _ = self._door.accept()
+        if not self._open.is_set():
+            near.close()
+            return
+        far = socket.create_connection(self._target)
+        pairs[near], pairs[far] = far, near
+
+    def _pass_on(self, end: socket.socket, pairs: dict[socket.socket, socket.socket]) -> None:
+        other = pairs[end]
+        try:
+            if data := end.recv(65536):
+                other.sendall(data)
+                return
+        except OSError:
+            pass
+        for gone in (end, other):
+            pairs.pop(gone, None)
+            gone.close()
+
+    @staticmethod
+    def _hang_up(pairs: dict[socket.socket, socket.socket]) -> None:
+        for end in pairs:
+            with contextlib.suppress(OSError):
+                end.close()
+        pairs.clear()

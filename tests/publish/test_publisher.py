@@ -1,0 +1,356 @@
+"""A daemon and its watchers, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import care_live
+from care_live.errors import ConfigError, ProtocolError
+from care_live.images import NotRestored, Restored, StateChanged, Volume, VolumeKey
+from care_live.publish.publisher import Publisher
+from care_live.publish.subscriber import Subscriber, Told
+from care_live.wire import keys, sockets
+from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start, Status, View
+from tests.publish import given
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    with Publisher(given.config()) as published:
+        published.start(given.started(), given.MODEL)
+        yield published
+
+
+def until(subscriber: Subscriber, kind: type[Told], timeout_s: float = 5.0) -> Told:
+    """Return the next message of a kind."""
+    deadline = time.monotonic() + timeout_s
+    while (left := deadline - time.monotonic()) > 0:
+        if isinstance(told := subscriber.next(left), kind):
+            return told
+    raise AssertionError(f"no {kind.__name__} within {timeout_s} s")
+
+
+def test_three_lines_give_volumes_with_their_metadata(publisher: Publisher) -> None:
+    sent = given.restored(0)
+    publisher.publish(sent)
+    publisher.end(given.ENDED)
+    with care_live.subscribe(publisher.address_pull) as watching:
+        seen = list(watching)
+    assert [volume.key for volume in seen] == [VolumeKey(0)]
+    volume = seen[0]
+    np.testing.assert_array_equal(volume.mean, sent.mean)
+    np.testing.assert_array_equal(volume.laplace_scale, sent.laplace_scale)
+    np.testing.assert_array_equal(volume.disagreement, sent.disagreement)
+    np.testing.assert_array_equal(volume.raw, sent.volume.pixels)
+    assert volume.model == given.MODEL
+    assert volume.limits == "not for intensity quantification"
+    assert volume.flags == {"saturated"}
+    assert volume.state == "provisional"
+    assert 0 <= volume.age_s < 5
+    assert not volume.mean.flags.writeable
+
+
+def test_what_came_is_the_record_that_was_published(publisher: Publisher) -> None:
+    sent = given.restored(3)
+    publisher.publish(sent)
+    with Subscriber(publisher.address_pull) as watching:
+        came = next(iter(watching)).restored()
+    assert came.key == sent.key and came.flags == sent.flags and came.model == sent.model
+    assert came.volume.integrity == sent.volume.integrity
+    assert came.volume.last_plane_ns // 1000 == sent.volume.last_plane_ns // 1000
+    assert (came.low, came.high, came.voxel_size_um) == (sent.low, sent.high, sent.voxel_size_um)
+
+
+def test_async_iteration_gives_the_same(publisher: Publisher) -> None:
+    async def watch() -> list[int]:
+        with care_live.subscribe(publisher.address_pull, mode="every") as watching:
+            return [volume.key.t async for volume in watching]
+
+    for t in range(3):
+        publisher.publish(given.restored(t))
+    publisher.end(given.ENDED)
+    assert asyncio.run(watch()) == [0, 1, 2]
+
+
+def test_a_late_joiner_gets_the_newest_at_once_and_then_what_follows(publisher: Publisher) -> None:
+    for t in range(10):
+        publisher.publish(given.restored(t))
+    with Subscriber(publisher.address_pull) as late:
+        began = time.monotonic()
+        volumes = late.volumes(5.0)
+        assert next(volumes).key.t == 9
+        assert time.monotonic() - began < 1.0
+        publisher.publish(given.restored(10))
+        assert next(volumes).key.t == 10
+        assert late.run is not None and late.run.summary == {"scope": "test"}
+
+
+def test_a_slow_viewer_gets_the_newest_and_counts_what_it_passed_over(publisher: Publisher) -> None:
+    with Subscriber(publisher.address_pull) as slow:
+        volumes = slow.volumes(5.0)
+        publisher.publish(given.restored(0))
+        assert next(volumes).key.t == 0
+        for t in range(1, 9):
+            publisher.publish(given.restored(t))
+        assert next(volumes).key.t == 8
+        assert slow.n_skipped == 7 and slow.n_lost == 0
+
+
+def test_every_channel_keeps_its_turn(publisher: Publisher) -> None:
+    """Two channels, and a viewer that is too slow for both: it must not see only one of them."""
+    seen = []
+    with Subscriber(publisher.address_pull) as slow:
+        volumes = slow.volumes(5.0)
+        for t in range(12):
+            for c in (0, 1):
+                publisher.publish(given.restored(t, c))
+            seen.append(next(volumes).key.c)
+    assert seen.count(0) >= 4 and seen.count(1) >= 4
+
+
+def test_one_channel_can_be_asked_for(publisher: Publisher) -> None:
+    for c in (0, 1):
+        publisher.publish(given.restored(0, c))
+    with Subscriber(publisher.address_pull, channel=1) as watching:
+        assert next(watching.volumes(5.0)).key.c == 1
+        assert next(watching.volumes(0.3), None) is None
+
+
+def test_a_volume_restored_late_does_not_turn_a_live_viewer_back(publisher: Publisher) -> None:
+    publisher.publish(given.restored(5))
+    publisher.publish(given.restored(2))
+    with Subscriber(publisher.address_pull) as live, Subscriber(publisher.address_pull, mode="every") as all_of_it:
+        assert next(live.volumes(5.0)).key.t == 5
+        volumes = all_of_it.volumes(5.0)
+        assert [next(volumes).key.t, next(volumes).key.t] == [5, 2]
+
+
+def test_replay_gives_every_message_in_order(publisher: Publisher) -> None:
+    publisher.publish(given.restored(0))
+    publisher.change(StateChanged(VolumeKey(0), "suspect", "a frame was lost"))
+    publisher.skipped(NotRestored(VolumeKey(1), "skipped", "restoration lags"))
+    publisher.publish(given.restored(2))
+    publisher.end(given.ENDED)
+    with Subscriber(publisher.address_pull, mode="every") as recorder:
+        start = until(recorder, Start)
+        volume = recorder.next(5)
+        change = until(recorder, Change)
+        skipped = until(recorder, Skipped)
+        later = recorder.next(5)
+        end = until(recorder, End)
+    assert [start.seq, volume.seq, change.seq, skipped.seq, later.seq, end.seq] == [0, 1, 2, 3, 4, 5]  # type: ignore[union-attr]
+    assert (change.key, change.state) == ((0, 0, 0), "suspect")  # type: ignore[union-attr]
+    assert volume.state == "suspect"  # type: ignore[union-attr]  # what is known by now
+    assert (skipped.key, skipped.reason) == ((1, 0, 0), "skipped")  # type: ignore[union-attr]
+
+
+def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
+    stored = {VolumeKey(t): given.restored(t) for t in range(6)}
+    asked: list[VolumeKey] = []
+
+    def read(key: VolumeKey) -> Restored | Volume | None:
+        asked.append(key)
+        if key.t == 3:
+            raise OSError("the disk is on fire")
+        return None if key.t == 2 else stored[key]
+
+    with Publisher(given.config(replay_mib=0), replay_from_store=read) as publisher:
+        publisher.start(given.started(), given.MODEL)
+        for t in range(6):
+            publisher.publish(stored[VolumeKey(t)])
+        publisher.end(given.ENDED)
+        assert publisher.held_bytes < 3 * given.restored(0).mean.nbytes * 4
+        with Subscriber(publisher.address_pull, mode="every") as recorder:
+            told = []
+            while not isinstance(message := recorder.next(5), End):
+                assert message is not None
+                told.append(message)
+    assert [volume.key.t for volume in told if hasattr(volume, "mean")] == [0, 1, 4, 5]
+    gaps = [message for message in told if isinstance(message, Gap)]
+    assert [(gap.first, gap.reason) for gap in gaps] == [(3, "not-stored"), (4, "unreadable")]
+    assert "on fire" in gaps[1].detail
+    assert recorder.n_lost == 2
+    assert sorted(set(asked)) == [VolumeKey(t) for t in range(5)]
+
+
+def test_without_a_store_what_memory_forgot_is_a_gap() -> None:
+    with Publisher(given.config(replay_mib=0)) as publisher:
+        publisher.start(given.started(), given.MODEL)
+        for t in range(3):
+            publisher.publish(given.restored(t))
+        publisher.end(given.ENDED)
+        with Subscriber(publisher.address_pull, mode="every") as recorder:
+            assert [volume.key.t for volume in recorder.volumes(5)] == [2]
+            assert recorder.n_lost == 2
+
+
+def test_one_volume_can_be_fetched_by_its_key(publisher: Publisher) -> None:
+    for t in range(4):
+        publisher.publish(given.restored(t))
+    with Subscriber(publisher.address_pull) as watching:
+        assert next(watching.volumes(5.0)).key.t == 3
+        watching.fetch(VolumeKey(1), View(products=("mean",)))
+        fetched = next(watching.volumes(5.0))
+        assert fetched.key.t == 1 and fetched.raw is None
+        watching.fetch(VolumeKey(77))
+        gap = until(watching, Gap)
+        assert gap.key == (77, 0, 0) and gap.reason == "not-stored"  # type: ignore[union-attr]
+
+
+def test_heartbeats_say_how_the_daemon_does(publisher: Publisher) -> None:
+    publisher.heartbeat(Status(planes_per_s=97.5, queue_depths={"restore": 2}, volumes_skipped=3, disk_s_left=3600.0))
+    with Subscriber(publisher.address_pull) as watching:
+        heartbeat = until(watching, Heartbeat)
+        assert heartbeat.status.planes_per_s == 97.5  # type: ignore[union-attr]
+        assert heartbeat.status.queue_depths == {"restore": 2}  # type: ignore[union-attr]
+        assert heartbeat.run == "run-1"
+        assert publisher.n_watchers == 1
+
+
+def test_levels_regions_and_quantised_products_are_made_on_request(publisher: Publisher) -> None:
+    sent = given.restored(0, shape=(4, 33, 50))
+    publisher.publish(sent)
+    view = View(products=("mean", "laplace_scale"), quantised=True, level=1, origin_px=(1, 2, 3), shape_px=(2, 5, 100))
+    with Subscriber(publisher.address_pull, view=view) as watching:
+        seen = next(watching.volumes(5.0))
+    assert seen.mean is not None and seen.raw is None
+    blocks = sent.mean[:, :32].reshape(4, 16, 2, 25, 2).mean(axis=(2, 4))
+    np.testing.assert_allclose(seen.mean, blocks[1:3, 2:7, 3:25], atol=float(np.ptp(blocks)) / 65535)
+    assert seen.voxel_size_um == (2.0, 1.0, 1.0)
+    assert seen.said.arrays[0].origin_px == (1, 2, 3)
+
+
+def test_publishing_never_waits_for_a_frozen_viewer_and_keeps_no_more_than_its_credit() -> None:
+    """A peer that asks and then never reads: the bound of the log holds, and each call returns at once."""
+    big = (8, 256, 256)
+    with Publisher(given.config(replay_mib=4)) as publisher, sockets.Sockets() as frozen:
+        publisher.start(given.started(), given.MODEL)
+        with Subscriber(publisher.address_pull) as alive:
+            link = frozen.connect("dealer", publisher.address_pull)
+            link.send([b'{"protocol":"cl1","type":"newest","credit":2}'])
+            volumes, longest_s = alive.volumes(5.0), 0.0
+            records = [given.restored(t, shape=big) for t in range(20)]
+            for record in records:
+                began = time.monotonic()
+                publisher.publish(record)
+                longest_s = max(longest_s, time.monotonic() - began)
+                assert next(volumes).key == record.key
+        assert longest_s < 0.2
+        assert publisher.held_bytes <= 4 * 1024**2 + 2 * records[0].mean.nbytes * 4
+
+
+def test_a_new_daemon_on_the_same_port_is_found_again() -> None:
+    settings = given.config()
+    with Publisher(settings) as first:
+        address = first.address_pull
+        first.start(given.started(), given.MODEL)
+        first.publish(given.restored(40))
+        watching = Subscriber(address)
+        recording = Subscriber(address, mode="every")
+        assert next(watching.volumes(5.0)).key.t == 40
+        assert next(recording.volumes(5.0)).key.t == 40
+    with Publisher(given.config(bind_pull=address)) as second, watching, recording:
+        second.start(given.started(), given.MODEL)
+        second.publish(given.restored(41))
+        assert next(watching.volumes(10.0)).key.t == 41
+        assert next(recording.volumes(10.0)).key.t == 41
+
+
+def test_a_cut_link_loses_nothing_for_a_recorder(publisher: Publisher) -> None:
+    from tests.publish.relay import Relay
+
+    with Relay(publisher.address_pull) as relay, Subscriber(relay.address, mode="every") as recorder:
+        volumes = recorder.volumes(20.0)
+        for t in range(3):
+            publisher.publish(given.restored(t))
+        seen = [next(volumes).key.t for _ in range(2)]
+        relay.cut()
+        for t in range(3, 8):
+            publisher.publish(given.restored(t))
+        relay.mend()
+        publisher.end(given.ENDED)
+        seen += [volume.key.t for volume in volumes]
+    assert seen == list(range(8))
+    assert recorder.n_lost == 0
+
+
+def test_nonsense_is_answered_and_does_no_harm(publisher: Publisher) -> None:
+    publisher.publish(given.restored(0))
+    with sockets.Sockets() as rude:
+        link = rude.connect("dealer", publisher.address_pull)
+        for nonsense in (b"", b"[" * 60_000, b'{"protocol":"cl9","type":"hello"}', b"\xff" * 99, b'{"type":"replay"}'):
+            link.send([nonsense])
+            rude.poll(5)
+            answer = link.receive()
+            assert answer is not None and b'"refused"' in bytes(answer.parts[0])
+        link.send([b"x" * 10_000_000])
+    with Subscriber(publisher.address_pull) as watching:
+        assert next(watching.volumes(5.0)).key.t == 0
+
+
+def test_a_refusal_is_told_to_who_asked(publisher: Publisher) -> None:
+    with Subscriber(publisher.address_pull) as watching:
+        watching._link.send([b"{}"])
+        with pytest.raises(ProtocolError, match="refused"):
+            until(watching, End, 3.0)
+
+
+def test_roles_hold(tmp_path: Path) -> None:
+    server, allowed = given.write_keys(tmp_path)
+    own = keys.read_pair(server)
+    viewer, recorder = sockets.new_pair(), sockets.new_pair()
+    keys.allow(allowed, viewer.public, "vera", "viewer")
+    keys.allow(allowed, recorder.public, "rex", "recorder")
+    with Publisher(given.config(server_key_file=server, authorized_keys_file=allowed)) as publisher:
+        publisher.start(given.started(), given.MODEL)
+        publisher.publish(given.restored(0))
+        with Subscriber(publisher.address_pull, keys=keys.ClientKeys(viewer, own.public)) as watching:
+            assert next(watching.volumes(5.0)).key.t == 0
+        with Subscriber(publisher.address_pull, keys=keys.ClientKeys(recorder, own.public), mode="every") as recording:
+            assert next(recording.volumes(5.0)).key.t == 0
+        with (
+            Subscriber(publisher.address_pull, keys=keys.ClientKeys(viewer, own.public), mode="every") as greedy,
+            pytest.raises(ProtocolError, match="vera is viewer"),
+        ):
+            next(greedy.volumes(5.0))
+        with Subscriber(publisher.address_pull) as stranger:
+            assert next(stranger.volumes(0.7), None) is None
+
+
+def test_a_key_that_others_can_read_refuses_to_start(tmp_path: Path) -> None:
+    server, allowed = given.write_keys(tmp_path)
+    server.chmod(0o644)
+    with pytest.raises(ConfigError, match="others can read it"):
+        Publisher(given.config(server_key_file=server, authorized_keys_file=allowed))
+
+
+def test_a_taken_port_and_an_open_one_without_keys_refuse_to_start(publisher: Publisher) -> None:
+    with pytest.raises(ConfigError, match="is taken by another program"):
+        Publisher(given.config(bind_pull=publisher.address_pull))
+    with pytest.raises(ConfigError, match="can be reached from other machines"):
+        Publisher(given.config(bind="tcp://0.0.0.0:0"))
+
+
+def test_many_threads_may_publish_at_once(publisher: Publisher) -> None:
+    """Numbers are given once each, whoever publishes."""
+    records = [given.restored(t) for t in range(24)]
+    threads = [
+        threading.Thread(target=lambda part=part: [publisher.publish(r) for r in part])
+        for part in (records[::2], records[1::2])
+    ]
+    for thread in threads:
+        thread.start()
+    with Subscriber(publisher.address_pull, mode="every") as recorder:
+        volumes = recorder.volumes(10.0)
+        seen = [next(volumes) for _ in records]
+    for thread in threads:
+        thread.join()
+    assert [volume.seq for volume in seen] == list(range(1, 25))
+    assert {volume.key.t for volume in seen} == set(range(24))
