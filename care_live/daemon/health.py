@@ -45,7 +45,7 @@ class Health:
 
     def __init__(self, bind: str, status: Callable[[], Status], ready: Callable[[], bool]) -> None:
         registry = CollectorRegistry()
-        registry.register(_StatusCollector(status))  # type: ignore[arg-type]
+        registry.register(_StatusCollector(status))
         answers: dict[str, Callable[[], tuple[int, str, bytes]]] = {
             "/livez": lambda: (200, "text/plain", b"alive\n"),
             "/readyz": lambda: (200, "text/plain", b"ready\n") if ready() else (503, "text/plain", b"not ready\n"),

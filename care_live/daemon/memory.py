@@ -41,6 +41,11 @@ class Ledger:
                 del self._holders[key]
                 self._used_bytes -= nbytes
 
+    def give_back(self, nbytes: int) -> None:
+        """Return the memory of a volume that nobody took."""
+        with self._lock:
+            self._used_bytes -= nbytes
+
     @property
     def used_bytes(self) -> int:
         with self._lock:

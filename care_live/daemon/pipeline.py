@@ -19,6 +19,7 @@ from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.memory import Ledger
 from care_live.daemon.schedule import Job, Live, Schedule, Skipped
 from care_live.daemon.stage import Stage
+from care_live.daemon.stored import Stored
 from care_live.daemon.tally import Tally
 from care_live.errors import RestoreError, StoreError
 from care_live.images import (
@@ -34,8 +35,8 @@ from care_live.images import (
     VolumeOpened,
     VolumeRefused,
 )
-from care_live.publish import Publisher
-from care_live.restore import RestoreProcess
+from care_live.publish.publisher import Publisher
+from care_live.restore.process import RestoreProcess
 from care_live.source import Source
 from care_live.store import RunWriter
 
@@ -89,6 +90,8 @@ class Pipeline:
         self._stopping = False
         self._states: dict[VolumeKey, StateChanged] = {}
         self._failures: dict[VolumeKey, int] = {}
+        self._stored = Stored(rooms.writer.path)  # of the restoring stage
+        self._have = frozenset(rooms.writer.raw_keys())  # of an earlier session
         self.ended = RunEnded("failed", "the source said no more")
         """How the acquisition ended; what stands here now holds when the intake fails."""
         self.intake = Stage("intake", self._take_in, on_failure)
@@ -166,15 +169,18 @@ class Pipeline:
                     logger.debug("plane dropped index=%s reason=%s detail=%s", tuple(index), reason, detail)
                 case VolumeRefused(key, reason):
                     logger.warning("volume refused key=%s reason=%s", tuple(key), reason)
-                case VolumeOpened():
-                    self._rooms.restorer.begin(consequence)
                 case PlanePlaced():
                     self._tally.plane()
-                    self._rooms.restorer.place(consequence)
+                case VolumeOpened():
+                    pass
 
     def _accept(self, volume: Volume) -> None:
         """Give a closed volume to the store first, then to the restorer."""
         self._tally.volume(volume)
+        if volume.key in self._have:
+            logger.info("volume is stored already key=%s", tuple(volume.key))
+            self._ledger.give_back(volume.pixels.nbytes)
+            return
         self._ledger.hold(volume.key)
         self._ledger.hold(volume.key)
         self._storage.put(volume, volume.pixels.nbytes)
@@ -195,6 +201,7 @@ class Pipeline:
             self._tally.not_restored(note)
             self._storage.put(note)
             self._ledger.release(volume.key, volume.pixels.nbytes)
+            self._rooms.publisher.skipped(note)
             logger.info("volume skipped key=%s why=%s", tuple(volume.key), why)
 
     # -- restore -----------------------------------------------------------------------------------------------
@@ -203,7 +210,7 @@ class Pipeline:
         while (job := self._next_job()) is not None:
             live = isinstance(job, Live)
             try:
-                volumes = job.volumes if isinstance(job, Live) else tuple(map(self._rooms.writer.read_raw, job.keys))
+                volumes = job.volumes if isinstance(job, Live) else tuple(map(self._stored.raw, job.keys))
                 results = self._rooms.restorer.restore(volumes)
             except (RestoreError, StoreError) as error:
                 self._fail(job, error)
@@ -298,14 +305,18 @@ class Pipeline:
     def _store_restored(self, restored: Restored) -> None:
         """Write a restored volume; it is the first to be shed when the disk fills, since raw can remake it."""
         try:
-            if not self._rooms.writer.room_for_restored():
-                raise StoreError("the disk is nearly full")
-            self._rooms.writer.write_restored(restored)
+            self._rooms.writer.write_restored(restored, sources=self._sources(restored))
             self._tally.add("stored_restored")
         except StoreError as error:
             self._tally.add("shed")
             self._tally.set(detail=f"restored volume {tuple(restored.key)} is not stored: {error}")
             logger.error("restored volume shed key=%s error=%s", tuple(restored.key), error)
+
+    def _sources(self, restored: Restored) -> tuple[VolumeKey, ...]:
+        """Return the raw volumes that the network read together."""
+        key = restored.volume.key
+        n = self._schedule.channels_in
+        return tuple(VolumeKey(key.t, key.p, c) for c in range(n)) if n > 1 else (key,)
 
 
 def _nbytes(restored: Restored) -> int:

@@ -17,13 +17,15 @@ from types import FrameType
 from care_live.config import Config
 from care_live.daemon.health import Health
 from care_live.daemon.pipeline import Pipeline, Rooms
+from care_live.daemon.stored import Stored
 from care_live.daemon.tally import Phase, Status, Tally
 from care_live.errors import SourceError, StageError
 from care_live.images import RunEnded, RunStarted
-from care_live.publish import Publisher
-from care_live.restore import RestoreProcess
+from care_live.publish.publisher import Publisher
+from care_live.restore.process import RestoreProcess
 from care_live.source import Source, open_source
 from care_live.store import RunWriter, open_run
+from care_live.wire import messages
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,8 @@ class Daemon:
         self._stop_asked = False
         self._failure: BaseException | None = None
         self._pipeline: Pipeline | None = None
-        self.publisher = Publisher(config.publish)
+        stored = Stored(config.store.directory / run_id)
+        self._publisher = Publisher(config.publish, replay_from_store=stored.newest)
         self._restorer = RestoreProcess(config.restore)
         self._health = Health(config.daemon.status_bind, self.status, self.ready)
 
@@ -65,7 +68,7 @@ class Daemon:
 
     def ready(self) -> bool:
         """Whether a volume that arrives now would be restored."""
-        return self._restorer.ready
+        return self._restorer.process_id is not None
 
     @property
     def health_address(self) -> str:
@@ -96,7 +99,7 @@ class Daemon:
             source, writer, started = self._start(closing)
             if on_start is not None:
                 on_start(started)
-            rooms = Rooms(source, writer, self._restorer, self.publisher)
+            rooms = Rooms(source, writer, self._restorer, self._publisher)
             pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, on_failure=self._fail)
             pipeline.start()
             self._phase("running")
@@ -109,8 +112,9 @@ class Daemon:
 
     def _start(self, closing: contextlib.ExitStack) -> tuple[Source, RunWriter, RunStarted]:
         """Open the rooms in the order in which they depend on each other; each is closed whatever happens."""
-        self._health.start()
+        closing.callback(self._publisher.close)
         closing.callback(self._health.stop)
+        self._health.start()
         self._restorer.start()
         closing.callback(self._restorer.stop, _STOP_S)
         self._tally.set(model=self._restorer.identity.name, provider=self._restorer.provider, run_id=self.run_id)
@@ -120,8 +124,8 @@ class Daemon:
         started = self._first_event(source)
         writer = open_run(self._config.store, started)
         closing.callback(writer.close)
-        self.publisher.start(started, self._restorer.card, self._restorer.identity)
-        closing.callback(self.publisher.close)
+        writer.describe_model(self._restorer.identity, self._restorer.card.model_dump(mode="json"))
+        self._publisher.start(started, self._restorer.identity)
         logger.info("run started id=%s planes=%d model=%s", self.run_id, started.plan.n_planes, self._restorer.identity)
         return source, writer, started
 
@@ -142,9 +146,9 @@ class Daemon:
             self._beat(writer)
 
     def _beat(self, writer: RunWriter) -> None:
-        space = writer.space()
-        self._tally.set(disk_free_mib=space.free_mib, disk_seconds_left=space.seconds_left)
-        self.publisher.heartbeat(self.status().as_json())
+        disk = writer.disk()
+        self._tally.set(disk_free_mib=disk.free_bytes / 2**20, disk_seconds_left=disk.seconds_left)
+        self._publisher.heartbeat(heartbeat_of(self.status()))
 
     def _drain(self, pipeline: Pipeline, source: Source) -> None:
         """End the acquisition and let every stage finish what it has."""
@@ -171,7 +175,7 @@ class Daemon:
         pipeline.close_storage()
         pipeline.storing.join(self._config.daemon.drain_s)
         self._beat(writer)
-        self.publisher.end(pipeline.ended)
+        self._publisher.end(pipeline.ended)
 
     def _raise_failure(self, pipeline: Pipeline) -> None:
         if self._failure is not None:
@@ -188,6 +192,22 @@ class Daemon:
 
     def _phase(self, phase: Phase) -> None:
         self._tally.set(phase=phase)
+
+
+def heartbeat_of(status: Status) -> messages.Status:
+    """Return what watchers are told of a status."""
+    return messages.Status(
+        planes_per_s=status.planes_per_s,
+        volumes_per_s=status.volumes_per_s,
+        queue_depths={"live": status.waiting_volumes, "later": status.waiting_later},
+        planes_lost=status.lost_planes,
+        planes_dropped=sum(status.dropped_planes.values()),
+        volumes_skipped=status.skipped,
+        volumes_refused=status.refused_volumes,
+        volumes_restored=status.restored,
+        disk_s_left=status.disk_seconds_left,
+        note=status.detail,
+    )
 
 
 @contextlib.contextmanager

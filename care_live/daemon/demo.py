@@ -1,0 +1,124 @@
+"""The demo: a flatworm that swims on the virtual microscope, and how near its restoration comes to the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live import metrics
+from care_live.config import AcquisitionConfig, Config, StoreConfig, VirtualConfig
+from care_live.daemon.tally import Status
+from care_live.errors import ConfigError
+from care_live.images import VolumeKey
+from care_live.imports import need
+from care_live.source.virtual import truth
+from care_live.store import RunReader
+
+_KEYS = (
+    "planned_planes",
+    "received_planes",
+    "lost_planes",
+    "volumes",
+    "restored",
+    "skipped",
+    "suspect",
+    "age_ms_p50",
+    "age_ms_p95",
+    "provider",
+    "model",
+)
+_MOST_SCORED = 20
+"""Volumes that are scored; rendering the truth of hundreds would take longer than the run."""
+_BACKGROUND = np.array([17, 17, 20], np.uint8)
+
+
+def config(directory: Path, volumes: int, base: Config | None = None) -> Config:
+    """Return the demo's config: so many volumes of 32x256x256 in low light, one every three seconds.
+
+    Raises
+    ------
+    ConfigError
+        The given config is not of the virtual microscope: nothing else knows the truth.
+    """
+    base = base or Config(source=VirtualConfig(acquisition=AcquisitionConfig(interval_s=3.0)))
+    source = base.source
+    if not isinstance(source, VirtualConfig):
+        raise ConfigError(f"the demo wants source.kind = 'virtual', the config says {source.kind!r}; use care-live run")
+    acquisition = source.acquisition.model_copy(update={"time_points": volumes})
+    source = source.model_copy(update={"acquisition": acquisition})
+    return base.model_copy(update={"source": source, "store": StoreConfig(directory=directory)})
+
+
+def figures(config: Config, run_id: str, status: Status) -> dict[str, Any]:
+    """Return what the run did, and the scores of raw and restored volumes against the truth (means)."""
+    counted = {key: value for key, value in status.as_json().items() if key in _KEYS}
+    raw, restored = [], []
+    reader = RunReader(config.store.directory / run_id)
+    for key in sorted(reader.keys("restored"))[:_MOST_SCORED]:
+        target = _truth(config, key)
+        raw.append(metrics.score(reader.read("raw", key), target))
+        restored.append(metrics.score(reader.read("restored", key), target))
+    return counted | {
+        "psnr_raw_db": _mean([score.psnr_db for score in raw]),
+        "psnr_restored_db": _mean([score.psnr_db for score in restored]),
+        "ssim_raw": _mean([score.ssim for score in raw]),
+        "ssim_restored": _mean([score.ssim for score in restored]),
+    }
+
+
+def draw(config: Config, run_id: str, path: Path) -> None:
+    """Write ``raw | restored | uncertainty | truth`` of the last restored volume as a PNG.
+
+    Top: the middle plane; bottom: the maximum along y. Raw, restored and truth in grey between their own
+    percentiles; uncertainty is the Laplace scale, dark is sure.
+
+    Raises
+    ------
+    ConfigError
+        Nothing was restored, or the file cannot be written.
+    """
+    reader = RunReader(config.store.directory / run_id)
+    keys = sorted(reader.keys("restored"))
+    if not keys:
+        raise ConfigError(f"run {run_id} has no restored volume to draw")
+    key = keys[-1]
+    volumes = [reader.read(product, key) for product in ("raw", "restored", "laplace_scale")]
+    panels = [_panel(volume) for volume in (*volumes, _truth(config, key))]
+    image = need("PIL.Image", extra="view").fromarray(_beside(panels))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error}") from error
+
+
+def _truth(config: Config, key: VolumeKey) -> NDArray[np.float32]:
+    assert isinstance(config.source, VirtualConfig)
+    return truth(config.source, key)
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _panel(volume: NDArray[Any]) -> NDArray[np.uint8]:
+    """(z, y, x) → the middle plane over the maximum along y, (h, w, 3) uint8."""
+    projection = np.repeat(volume.max(axis=1), max(1, volume.shape[1] // (2 * volume.shape[0])), axis=0)
+    low, high = np.percentile(volume, (1.0, 99.8))
+    grey = [_grey(part, low, high) for part in (volume[len(volume) // 2], projection)]
+    gap = np.broadcast_to(_BACKGROUND, (4, volume.shape[2], 3))
+    return np.concatenate([grey[0], gap, grey[1]])
+
+
+def _grey(plane: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    level = np.clip((plane.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1)
+    return np.repeat((255 * level).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def _beside(panels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    gap = np.broadcast_to(_BACKGROUND, (panels[0].shape[0], 4, 3))
+    row = [part for panel in panels for part in (panel, gap)][:-1]
+    return np.concatenate(row, axis=1)

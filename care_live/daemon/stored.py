@@ -1,0 +1,62 @@
+"""Volumes of the run that is being written, read back: for those who ask late, and for late restoration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from care_live.images import Restored, Volume, VolumeKey
+from care_live.store import RunReader
+
+
+class Stored:
+    """Reads one run for one thread; opens it when it is first asked.
+
+    Parameters
+    ----------
+    path : the run's folder
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader: RunReader | None = None
+
+    def raw(self, key: VolumeKey) -> Volume:
+        """Return a raw volume.
+
+        Raises
+        ------
+        StoreError
+            It is not stored, or its pixels do not match their checksum.
+        """
+        return self._fresh().read_raw(key)
+
+    def newest(self, key: VolumeKey) -> Restored | Volume | None:
+        """Return what the store has of a volume: restored, else raw, else nothing."""
+        reader = self._fresh()
+        if key in reader.keys("restored"):
+            return _restored(reader, key)
+        return reader.read_raw(key) if key in reader.keys("raw") else None
+
+    def _fresh(self) -> RunReader:
+        if self._reader is None:
+            self._reader = RunReader(self._path)
+        else:
+            self._reader.refresh()
+        return self._reader
+
+
+def _restored(reader: RunReader, key: VolumeKey) -> Restored:
+    made = reader.restoration(key)
+    return Restored(
+        volume=reader.read_raw(made.sources[0]),
+        mean=reader.read("restored", key),
+        laplace_scale=reader.read("laplace_scale", key) if "laplace_scale" in made.arrays else None,
+        disagreement=reader.read("disagreement", key) if "disagreement" in made.arrays else None,
+        voxel_size_um=made.voxel_size_um,
+        low=made.low,
+        high=made.high,
+        model=made.model,
+        flags=frozenset(made.flags),
+        infer_s=made.infer_s,
+        c_out=key.c,
+    )
