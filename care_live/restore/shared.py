@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import DTypeLike, NDArray
 
 from care_live.errors import OutOfMemoryError
@@ -58,6 +59,9 @@ class Segment:
 
     def __init__(self, n_bytes: int) -> None:
         serial = next(self._serials)
+        available = psutil.virtual_memory().available
+        if n_bytes > available:  # Linux would rather end a process than say no
+            raise OutOfMemoryError(f"no {n_bytes} bytes of memory to share with inference: {available} are available")
         try:
             self.memory, path = _create(n_bytes, serial)
         except OSError as error:

@@ -30,7 +30,8 @@ def test_a_segment_comes_back_only_when_the_last_view_is_gone() -> None:
     view = lease.array((1024,), np.float32)[0][5:7].reshape(2, 1)
     del lease
     gc.collect()
-    assert pool.take(4096).name.serial != serial
+    other = pool.take(4096)
+    assert other.name.serial != serial
     del view
     gc.collect()
     assert pool.take(4096).name.serial == serial
