@@ -10,16 +10,16 @@ import logging
 import os
 import sys
 import threading
-import time
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from pydantic import TypeAdapter
 
 from care_live.config import AcquisitionConfig, MicroManagerConfig, PymmcorePlusConfig, SourceConfig, VirtualConfig
 from care_live.errors import CareLiveError, ConfigError
+from care_live.source.feed import Feed, Reason
 from care_live.source.sender import Endpoint
-from care_live.source.tap import Tap, outline_of
+from care_live.source.tap import Tap, planned
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Acquiring(Protocol):
 class Verdict(NamedTuple):
     """How a run ended."""
 
-    reason: Literal["finished", "aborted", "failed", "stalled"]
+    reason: Reason
     detail: str = ""
 
 
@@ -77,30 +77,27 @@ class Supervisor:
         self._why = reason
         self._asked.set()
 
-    def watch(self, acquiring: Acquiring, tap: Tap, n_planned: int) -> Verdict:
+    def watch(self, acquiring: Acquiring, feed: Feed) -> Verdict:
         """Wait for the end of an acquisition, bring it about where need be, and say how it was."""
-        begun = time.monotonic()
         while not acquiring.wait(_TURN_S):
-            if verdict := self._must_end(tap, begun):
+            if verdict := self._must_end(feed):
                 acquiring.abort()
                 acquiring.wait(_ABORT_S)
                 return verdict
-        n_came = tap.sender.n_delivered + tap.sender.n_refused
         if acquiring.error is not None:
             return Verdict("failed", acquiring.error)
-        if n_came < n_planned:
-            return Verdict("failed", f"the engine stopped after {n_came} of {n_planned} planes and did not say why")
+        if feed.n_came < feed.n_planned:
+            came = f"{feed.n_came} of {feed.n_planned}"
+            return Verdict("failed", f"the engine stopped after {came} planes and did not say why")
         return Verdict("finished")
 
-    def _must_end(self, tap: Tap, begun: float) -> Verdict | None:
+    def _must_end(self, feed: Feed) -> Verdict | None:
         if self._asked.is_set():
             return Verdict("aborted", self._why)
-        if os.getppid() != self._parent or tap.sender.silent_s > _ORPHAN_S:
+        if os.getppid() != self._parent or feed.daemon_silent_s > _ORPHAN_S:
             return Verdict("aborted", "the daemon is gone")
-        first = tap.sender.n_delivered + tap.sender.n_refused == 0
-        quiet_s = time.monotonic() - max(begun, tap.last_frame)
-        limit_s = max(self._quiet_s, _FIRST_FRAME_S) if first else self._quiet_s
-        return Verdict("stalled", f"no frame for {quiet_s:.1f} s") if quiet_s > limit_s else None
+        limit_s = self._quiet_s if feed.n_came else max(self._quiet_s, _FIRST_FRAME_S)
+        return Verdict("stalled", f"no frame for {feed.quiet_s:.1f} s") if feed.quiet_s > limit_s else None
 
 
 def quiet_limit_s(acquisition: AcquisitionConfig, *, plane_s: float = 0.0) -> float:
@@ -119,9 +116,7 @@ def run(job: Job) -> Verdict:
     """
     config: Any = TypeAdapter(SourceConfig).validate_python(job.source)
     if isinstance(config, PymmcorePlusConfig):
-        from care_live.source.pymmcore_plus import run_sequence
-
-        return Verdict(*run_sequence(config, Endpoint(job.address, job.token)))
+        return run_useq(config, job)
     return run_pycromanager(config, job)
 
 
@@ -133,22 +128,36 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: Job) -> Ve
     acquisition = config.acquisition
     micromanager.prepare(core, acquisition)
     events = micromanager.events_of(acquisition)
-    plan = micromanager.plan_of(acquisition, list(events), core)
     plane_s = 1 / config.plane_rate_hz if isinstance(config, VirtualConfig) and config.plane_rate_hz else 0.0
     supervisor = Supervisor(quiet_s=quiet_limit_s(acquisition, plane_s=plane_s))
     tap = Tap(
         Endpoint(job.address, job.token),
-        outline=outline_of(events),
-        plan=plan,
+        outline=planned(events),
         summary={"engine": "pycromanager", "source": config.kind},
-        pass_on=False,
         on_stop=supervisor.stop,
+        pass_on=False,
         ends_with_producer=False,
     )
-    tap.open()
+    tap.open(micromanager.plan_of(acquisition, tap.feed.outline, core))
     java_port = config.port if isinstance(config, MicroManagerConfig) and config.backend == "java" else None
-    verdict = supervisor.watch(micromanager.Acquiring(acquisition, core, tap, java_port=java_port), tap, plan.n_planes)
-    tap.close(verdict.reason, verdict.detail, within_s=_SEND_S)
+    acquiring = micromanager.Acquiring(events, core, tap, merge=acquisition.hardware_sequence, java_port=java_port)
+    verdict = supervisor.watch(acquiring, tap.feed)
+    tap.close(*verdict, within_s=_SEND_S)
+    return verdict
+
+
+def run_useq(config: PymmcorePlusConfig, job: Job) -> Verdict:
+    """Run a useq sequence with pymmcore-plus."""
+    from care_live.source import pymmcore_plus
+
+    sequence = pymmcore_plus.read_sequence(config.sequence)
+    core = pymmcore_plus.start_core(config.hardware_config)
+    supervisor = Supervisor(quiet_s=pymmcore_plus.quiet_limit_s(sequence, at_least_s=_STALLED_S))
+    observer = pymmcore_plus.Observer(core, Endpoint(job.address, job.token), on_stop=supervisor.stop, give=True)
+    acquiring = pymmcore_plus.Acquiring(core, sequence, observer)
+    feed = observer.wait_for_run(_FIRST_FRAME_S)
+    verdict = supervisor.watch(acquiring, feed)
+    feed.close(*verdict, within_s=_SEND_S)
     return verdict
 
 

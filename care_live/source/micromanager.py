@@ -16,8 +16,9 @@ from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, Pos
 from care_live.errors import ConfigError, SourceError
 from care_live.images import Plan
 from care_live.imports import need
-from care_live.recorded.recording import counts_dtype, stacks_of
-from care_live.source.tap import Event, Tap, outline_of
+from care_live.recorded.recording import counts_dtype
+from care_live.source.feed import Outline
+from care_live.source.tap import Tap
 
 logger = logging.getLogger(__name__)
 
@@ -54,19 +55,19 @@ def _event(
     return event
 
 
-def batches(events: list[dict[str, Any]], *, hardware_sequence: bool) -> Iterator[list[dict[str, Any]]]:
+def batches(events: list[dict[str, Any]], *, merge: bool) -> Iterator[list[dict[str, Any]]]:
     """Yield what the engine may merge into hardware sequences: one time point, or nothing.
 
     pycromanager merges all that it gets at once, if the devices can; a whole time-lapse would be one sequence.
     """
-    if not hardware_sequence:
+    if not merge:
         yield from ([event] for event in events)
         return
     for _, together in groupby(events, key=lambda event: event["axes"]["time"]):
         yield list(together)
 
 
-def plan_of(acquisition: AcquisitionConfig, events: list[Event], core: Any) -> Plan:
+def plan_of(acquisition: AcquisitionConfig, outline: Outline, core: Any) -> Plan:
     """Return what an acquisition will deliver, by its events and the camera's present size.
 
     Raises
@@ -74,10 +75,9 @@ def plan_of(acquisition: AcquisitionConfig, events: list[Event], core: Any) -> P
     SourceError
         The camera does not give grey 8 or 16 bit images.
     """
-    outline = outline_of(events)
     n_bytes = int(core.get_bytes_per_pixel())
     return Plan(
-        stacks=stacks_of(outline.order),
+        stacks=outline.stacks,
         shape_px=(int(core.get_image_height()), int(core.get_image_width())),
         dtype=counts_dtype({1: "uint8", 2: "uint16", 4: "uint32"}.get(n_bytes, "uint64"), "the camera"),
         voxel_size_um=(acquisition.z_step_um, acquisition.pixel_size_um, acquisition.pixel_size_um),
@@ -128,15 +128,18 @@ def prepare(core: Any, acquisition: AcquisitionConfig) -> None:
     Raises
     ------
     ConfigError
-        A channel has no preset; says which there are.
+        A name comes twice, or a channel has no preset; says which there are.
     """
+    positions, presets = [p.name for p in acquisition.positions], [c.preset for c in acquisition.channels]
+    if len(set(positions)) < len(positions) or len(set(presets)) < len(presets):
+        raise ConfigError(f"positions {positions} or channels {presets} are named twice; planes would be overwritten")
     groups = _names(core.get_available_config_groups())
     if acquisition.channel_group not in groups:
         raise ConfigError(f"channel_group is {acquisition.channel_group!r}; this Micro-Manager has {groups}")
-    presets = _names(core.get_available_configs(acquisition.channel_group))
-    for channel in acquisition.channels:
-        if channel.preset not in presets:
-            raise ConfigError(f"group {acquisition.channel_group} has no preset {channel.preset!r}; it has {presets}")
+    known = _names(core.get_available_configs(acquisition.channel_group))
+    for preset in presets:
+        if preset not in known:
+            raise ConfigError(f"group {acquisition.channel_group} has no preset {preset!r}; it has {known}")
     stage = core.get_focus_device()
     if acquisition.hardware_sequence and stage and core.has_property(stage, "UseSequences"):
         core.set_property(stage, "UseSequences", "Yes")  # simulated stages; real ones can or cannot
@@ -152,20 +155,21 @@ def _names(vector: Any) -> list[str]:
 class Acquiring:
     """One acquisition under way; its end is waited for in a thread of its own."""
 
-    def __init__(self, config: AcquisitionConfig, core: Any, tap: Tap, *, java_port: int | None = None) -> None:
-        self._core = core
+    def __init__(
+        self, events: list[dict[str, Any]], core: Any, tap: Tap, *, merge: bool, java_port: int | None = None
+    ) -> None:
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._acquisition = _open_acquisition(tap, java_port)
         if java_port is None:
             guard_camera(core, self._acquisition.abort)
-        self._thread = threading.Thread(target=self._run, args=(config,), name="acquisition")
+        self._thread = threading.Thread(target=self._run, args=(batches(events, merge=merge),), name="acquisition")
         self._thread.start()
 
-    def _run(self, config: AcquisitionConfig) -> None:
+    def _run(self, batches: Iterator[list[dict[str, Any]]]) -> None:
         try:
             with self._acquisition as acquisition:
-                for batch in batches(events_of(config), hardware_sequence=config.hardware_sequence):
+                for batch in batches:
                     acquisition.acquire(batch)
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits
             self._error = error

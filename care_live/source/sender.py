@@ -206,10 +206,19 @@ class Sender:
         message = link.decode_to_tap(received.parts)
         if isinstance(message, link.Ack):
             self._acknowledged(message)
+        elif isinstance(message, link.Refuse):
+            self._give_up(message.reason)
         elif not self._stopped:
             self._stopped = True
-            reason = message.reason if isinstance(message, link.Refuse) else "the daemon asked for the end"
-            self._on_stop(reason)
+            self._on_stop("the daemon asked for the end")
+
+    def _give_up(self, reason: str) -> None:
+        """The daemon wants nothing of ours: forget it all, so that the thread ends."""
+        logger.warning("the daemon refuses this tap: %s", reason)
+        with self._lock:
+            self._ended = True
+            self._window = Window()
+        self._on_stop(reason)
 
     def _acknowledged(self, ack: link.Ack) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from care_live.errors import FrameError
 from care_live.images import PlaneIndex, SequenceEnded
 
 
@@ -43,6 +44,7 @@ class SequenceWatch:
         self._n_begun = 0
         self._last_image_number: int | None = None
         self._first_place: int | None = None
+        self._last_snapped: int | None = None
 
     def announce(self, planes: Iterable[PlaneIndex]) -> None:
         """The engine is about to run these planes as one hardware sequence."""
@@ -54,15 +56,28 @@ class SequenceWatch:
     def take(
         self, index: PlaneIndex, *, image_number: int | None = None, camera_count: int | None = None
     ) -> tuple[int | None, list[SequenceEnded]]:
-        """Count a frame; return its sequence (None: snapped) and the sequences that ended before it."""
+        """Count a frame; return its sequence (None: snapped) and the sequences that ended before it.
+
+        Raises
+        ------
+        FrameError
+            A snapped frame is the one before once more.
+        """
         with self._lock:
             ended = self._end_before(index, image_number)
             sequence = self._sequence_of(index, image_number)
             if sequence is None:
+                self._check_snapped(index, camera_count)
                 return None, ended
             sequence.n_received += 1
             _check_count(sequence, camera_count)
             return sequence.sequence_id, ended
+
+    def _check_snapped(self, index: PlaneIndex, camera_count: int | None) -> None:
+        """A core whose camera failed to deliver hands out the image before, with its old count."""
+        if camera_count is not None and camera_count == self._last_snapped:
+            raise FrameError(f"the camera gave no new frame for {index}: number {camera_count} came once more")
+        self._last_snapped = camera_count
 
     def complete(self) -> list[SequenceEnded]:
         """Return the announced sequence whose last frame was just counted, if it was the last one."""

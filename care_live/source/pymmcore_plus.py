@@ -1,0 +1,255 @@
+"""pymmcore-plus: run a useq sequence, or observe the one that napari-micromanager starts.
+
+::
+
+    from care_live.source.pymmcore_plus import observe
+    observe(core, "tcp://127.0.0.1:5790")
+
+The callbacks run in the acquisition's own thread, so they only hand over. (``run_mda(output=…)`` would go through
+a relay thread whose queue has no bound.)
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from care_live.errors import ConfigError, SourceError
+from care_live.images import Plan
+from care_live.imports import need
+from care_live.recorded.recording import counts_dtype
+from care_live.source.feed import CLOSE_S, Feed, Image, Outline, Tags, outline_of
+from care_live.source.sender import MEMORY_BYTES, Endpoint
+
+logger = logging.getLogger(__name__)
+
+Core = Any
+"""CMMCorePlus."""
+Sequence = Any
+"""useq.MDASequence."""
+Event = Any
+"""useq.MDAEvent."""
+
+_MAX_EVENTS = 2_000_000
+"""A sequence with more has no end: its plan is not known."""
+
+
+def observe(core: Core, address: str, *, memory_bytes: int = MEMORY_BYTES) -> Observer:
+    """Send the frames of every sequence that this core runs, whoever starts it, to a daemon."""
+    return Observer(core, Endpoint(address, memory_bytes=memory_bytes))
+
+
+class Observer:
+    """Connected to a core's acquisition events until `close`; one `Feed` a sequence.
+
+    Parameters
+    ----------
+    give : nobody else uses the images, so that they need not be copied
+    """
+
+    def __init__(
+        self, core: Core, endpoint: Endpoint, *, on_stop: Callable[[str], None] | None = None, give: bool = False
+    ) -> None:
+        self._core = core
+        self._endpoint = endpoint
+        self._on_stop = on_stop
+        self._give = give
+        self._feed: Feed | None = None
+        self._begun: queue.SimpleQueue[Feed] = queue.SimpleQueue()
+        self._callbacks = {
+            "sequenceStarted": self._started,
+            "eventStarted": self._event,
+            "frameReady": self._frame,
+            "sequenceFinished": self._finished,
+        }
+        for signal, callback in self._callbacks.items():
+            getattr(core.mda.events, signal).connect(callback)
+
+    def wait_for_run(self, timeout_s: float) -> Feed:
+        """Return the feed of the next sequence.
+
+        Raises
+        ------
+        SourceError
+            None began in time.
+        """
+        try:
+            return self._begun.get(timeout=timeout_s)
+        except queue.Empty:
+            raise SourceError(f"pymmcore-plus did not start its sequence within {timeout_s:.0f} s") from None
+
+    @property
+    def has_all_planes(self) -> bool:
+        """Whether every planned plane of the present run came."""
+        return self._feed is not None and self._feed.n_came >= self._feed.n_planned
+
+    def _started(self, sequence: Sequence, meta: Tags) -> None:
+        try:
+            outline = outline_of(map(axes_and_height, planned(sequence)))
+            feed = Feed(self._endpoint, outline=outline, summary={"engine": "pymmcore-plus"}, on_stop=self._on_stop)
+            feed.open(plan_of(outline, meta))
+        except Exception as error:  # noqa: BLE001 - an acquisition must never end because it is watched
+            logger.error("cannot send this sequence: %s", error)
+            return
+        self._feed = feed
+        self._begun.put(feed)
+
+    def _event(self, event: Event) -> None:
+        """A hardware sequence is one event that has many."""
+        together = getattr(event, "events", ())
+        if self._feed is not None and len(together) > 1:
+            places = self._feed.outline.places
+            self._feed.announce(lambda: [places.index_of(axes_and_height(one)[0]) for one in together])
+
+    def _frame(self, image: Image, event: Event, meta: Tags) -> None:
+        if self._feed is None:
+            return
+        axes, _ = axes_and_height(event)
+        tags = {
+            "Axes": axes,
+            "Exposure": meta.get("exposure_ms"),
+            "ElapsedTime-ms": meta.get("runner_time_ms"),
+            **meta.get("camera_metadata", {}),
+        }
+        self._feed.frame(image, tags, give=self._give)
+
+    def _finished(self, sequence: Sequence) -> None:
+        if self._feed is not None and self._on_stop is None:  # otherwise whoever runs it says how it ended
+            self._feed.end(*self._feed.verdict())
+
+    def close(self, *, within_s: float = CLOSE_S) -> bool:
+        """Stop observing; an unfinished run ends as aborted. False: the daemon did not take everything."""
+        for signal, callback in self._callbacks.items():
+            getattr(self._core.mda.events, signal).disconnect(callback)
+        return self._feed is None or self._feed.close(within_s=within_s)
+
+
+def planned(sequence: Sequence) -> list[Event]:
+    """Return the events that acquire an image; none when there is no end to them."""
+    events: list[Event] = []
+    for event in sequence:
+        if len(events) == _MAX_EVENTS:
+            return []
+        if event.action.type == "acquire_image":
+            events.append(event)
+    return events
+
+
+def axes_and_height(event: Event) -> tuple[dict[str, Any], float | None]:
+    """Return a useq event's place in Micro-Manager's words, and its height in µm."""
+    axes: dict[str, Any] = {"time": event.index.get("t", 0), "z": event.index.get("z", 0)}
+    if event.channel is not None:
+        axes["channel"] = event.channel.config
+    if "p" in event.index:
+        axes["position"] = f"{event.index['p']} {event.pos_name or ''}".strip()  # names may be doubled
+    if "g" in event.index:
+        axes["grid"] = event.index["g"]
+    return axes, event.z_pos
+
+
+def plan_of(outline: Outline, meta: Tags) -> Plan:
+    """Return what a sequence will deliver.
+
+    Raises
+    ------
+    SourceError
+        The camera does not give grey 8 or 16 bit images.
+    """
+    camera = meta["image_infos"][0]
+    height_px, width_px = camera["plane_shape"][:2]
+    pixel_um = float(camera.get("pixel_size_um") or 1.0)
+    return Plan(
+        stacks=outline.stacks,
+        shape_px=(int(height_px), int(width_px)),
+        dtype=counts_dtype(camera["dtype"], "the camera"),
+        voxel_size_um=(outline.z_step_um or 1.0, pixel_um, pixel_um),
+        channels=outline.places.channels,
+        positions=outline.places.positions,
+    )
+
+
+# -- running one ------------------------------------------------------------------------------------------------
+
+
+def read_sequence(path: Path) -> Sequence:
+    """Read a useq sequence from YAML or JSON.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or useq does not understand it.
+    """
+    useq = need("useq", extra="mm")
+    try:
+        return useq.MDASequence.from_file(path)
+    except OSError as error:
+        raise ConfigError(f"cannot read sequence {path}: {error.strerror or error}") from error
+    except Exception as error:
+        raise ConfigError(f"{path} is no useq sequence: {str(error).splitlines()[0]}") from error
+
+
+def start_core(hardware_config: str) -> Core:
+    """Start a core in this process.
+
+    Raises
+    ------
+    SourceError
+        The configuration does not load.
+    """
+    core = need("pymmcore_plus", extra="mm").CMMCorePlus.instance()
+    try:
+        core.loadSystemConfiguration(hardware_config)
+    except Exception as error:
+        raise SourceError(
+            f"Micro-Manager's core does not load {hardware_config}: {str(error).splitlines()[0]}"
+        ) from error
+    return core
+
+
+def quiet_limit_s(sequence: Sequence, *, at_least_s: float) -> float:
+    """Return how long no frame may come: 5 exposures and the longest planned wait."""
+    events = planned(sequence)
+    starts = sorted({event.min_start_time or 0.0 for event in events})
+    interval_s = max((later - earlier for earlier, later in itertools.pairwise(starts)), default=0.0)
+    exposure_s = max((event.exposure or 0.0 for event in events), default=0.0) / 1000
+    return max(at_least_s, 5 * exposure_s + interval_s)
+
+
+class Acquiring:
+    """A sequence under way, in a thread of pymmcore-plus, whose frames an observer takes."""
+
+    def __init__(self, core: Core, sequence: Iterable[Event], observer: Observer) -> None:
+        self._core = core
+        self._observer = observer
+        self._complaints = _Complaints()
+        logging.getLogger("pymmcore-plus").addHandler(self._complaints)
+        self._thread = core.run_mda(sequence)
+
+    @property
+    def error(self) -> str | None:
+        """What pymmcore-plus last warned of, when planes are missing: it raises for no lost frame."""
+        return None if self._observer.has_all_planes else self._complaints.last
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end; False: not yet."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def abort(self) -> None:
+        """Ask for its end."""
+        self._core.mda.cancel()
+
+
+class _Complaints(logging.Handler):
+    last: str | None = None
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = record.getMessage().splitlines()
+        self.last = lines[0] if lines else record.levelname

@@ -1,0 +1,213 @@
+"""The link's messages: what goes in comes out, and nothing hostile raises anything but ProtocolError."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from care_live.checksum import crc32c
+from care_live.errors import ProtocolError
+from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, VolumeKey, read_only
+from care_live.source import link
+from care_live.source.receiver import ClockOffset, Receiver
+
+ENVELOPE = link.Envelope(tap="ab" * 16, number=5, epoch=1, sent_ns=123)
+
+
+def as_received(message: Any, pixels: np.ndarray | None = None) -> list[memoryview]:
+    return [memoryview(bytes(part)) for part in link.encode(message, pixels)]
+
+
+def frame(seed: int = 0, dtype: str = "uint16") -> Frame:
+    pixels = np.random.default_rng(seed).integers(0, 255, (6, 7)).astype(dtype)
+    return Frame("r", 0, PlaneIndex(1, 2, 3, 4), read_only(pixels), 99, 1_700_000_000_000_000, 12.5, 7, 42)
+
+
+def encoded_frame(one: Frame) -> list[memoryview]:
+    message = link.event_message(one, ENVELOPE, token="", checksum=crc32c(one.pixels))
+    return as_received(message, one.pixels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_frame_comes_back_as_it_was(dtype: str) -> None:
+    sent = frame(dtype=dtype)
+    head, pixels = link.decode_from_tap(encoded_frame(sent))
+    assert isinstance(head, link.FrameHead)
+    assert pixels is not None
+    back = link.frame_of(head, pixels, run_id="r", arrival=0, clock_offset_ns=1000)
+    np.testing.assert_array_equal(back.pixels, sent.pixels)
+    assert (back.pixels.dtype, back.pixels.flags.writeable) == (sent.pixels.dtype, False)
+    assert back.host_time_ns == sent.host_time_ns + 1000
+    for name in ("index", "core_time_us", "exposure_ms", "sequence_id", "camera_count"):
+        assert getattr(back, name) == getattr(sent, name)
+
+
+@given(
+    stacks=st.dictionaries(
+        st.builds(VolumeKey, st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)),
+        st.sets(st.integers(0, 50), min_size=1).map(lambda z: tuple(sorted(z))),
+        max_size=20,
+    ),
+    endless=st.booleans(),
+)
+@settings(deadline=None)
+def test_a_plan_comes_back_as_it_was(stacks: dict[VolumeKey, tuple[int, ...]], endless: bool) -> None:
+    plan = Plan(stacks, (480, 640), "uint8", (1.5, 0.2, 0.2), ("DAPI", "µ"), ("A1", "B2"), 2.5, endless)
+    started = RunStarted("r", plan, {"objective": "60x", "nested": {"a": [1, 2]}})
+    start, _ = link.decode_from_tap(as_received(link.event_message(started, ENVELOPE, token="x")))
+    assert isinstance(start, link.Start)
+    assert (link.plan_of(start), start.summary, start.token) == (plan, dict(started.summary), "x")
+
+
+def test_ends_come_back_as_they_were() -> None:
+    for event in (SequenceEnded(3, 10, 9, "lost"), RunEnded("stalled", "no frame", 5, 2)):
+        head, _ = link.decode_from_tap(as_received(link.event_message(event, ENVELOPE, token="")))
+        taken = Receiver(run_id="r").take(started_message(), None, now_ns=0)
+        assert isinstance(taken.event, RunStarted)
+        if isinstance(head, link.End):
+            assert link.end_of(head) == event
+
+
+def started_message(number: int = 0, tap: str = "ab" * 16, token: str = "") -> link.FromTap:
+    plan = Plan({VolumeKey(0): (0, 1)}, (6, 7))
+    return link.event_message(RunStarted("r", plan), link.Envelope(tap, number, 0, 0), token=token)
+
+
+def test_unknown_fields_are_ignored_and_other_versions_refused_by_name() -> None:
+    header = json.loads(bytes(encoded_frame(frame())[0]))
+    pixels = encoded_frame(frame())[1]
+    link.decode_from_tap([memoryview(json.dumps({**header, "new": 1}).encode()), pixels])
+    with pytest.raises(ProtocolError, match="speaks link 2"):
+        link.decode_from_tap([memoryview(json.dumps({**header, "link": 2}).encode()), pixels])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"shape_px": [6, 8]}, "wanted 96"),
+        ({"shape_px": [-6, -7]}, "out of range"),
+        ({"shape_px": [65536, 7]}, "out of range"),
+        ({"dtype": "float32"}, "header"),
+        ({"dtype": "|V2"}, "header"),
+        ({"index": [0, 0, 0, -1]}, "out of range"),
+        ({"index": [0, 0, 0]}, "header"),
+        ({"number": -1}, "out of range"),
+        ({"crc32c": 1}, "checksum"),
+        ({"type": "evil"}, "header"),
+    ],
+)
+def test_impossible_frames_are_refused(change: dict[str, Any], says: str) -> None:
+    header, pixels = encoded_frame(frame())
+    changed = memoryview(json.dumps({**json.loads(bytes(header)), **change}).encode())
+    with pytest.raises(ProtocolError, match=says):
+        link.decode_from_tap([changed, pixels])
+
+
+def test_mutated_messages_raise_only_our_own_error() -> None:
+    dice = random.Random(1)
+    whole = [bytes(part) for part in encoded_frame(frame())]
+    start = [bytes(part) for part in as_received(started_message())]
+    for _ in range(5000):
+        parts = [bytearray(part) for part in dice.choice((whole, start))]
+        for _ in range(dice.randint(1, 4)):
+            part = dice.choice(parts)
+            if part:
+                part[dice.randrange(len(part))] = dice.randrange(256)
+        parts = parts[: dice.randint(0, 3)] + [bytearray(b"x")] * (dice.random() < 0.1)
+        try:
+            message, _ = link.decode_from_tap([memoryview(bytes(part)) for part in parts])
+            if isinstance(message, link.Start):
+                link.plan_of(message)
+        except ProtocolError:
+            pass
+
+
+def test_a_bit_flip_in_the_pixels_is_always_caught() -> None:
+    header, pixels = encoded_frame(frame())
+    for bit in range(0, len(pixels) * 8, 7):
+        broken = bytearray(pixels)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ProtocolError, match="checksum"):
+            link.decode_from_tap([header, memoryview(bytes(broken))])
+
+
+def test_deep_and_huge_headers_are_refused() -> None:
+    for header in (
+        b'{"link":1,"a":' + b"[" * 100_000,
+        b"[" * 100_000,
+        b" " * (link.HEADER_BYTES + 1),
+        b"",
+        b"\xff" * 9,
+    ):
+        with pytest.raises(ProtocolError):
+            link.decode_from_tap([memoryview(header)])
+        with pytest.raises(ProtocolError):
+            link.decode_to_tap([memoryview(header)])
+
+
+# -- the receiver -----------------------------------------------------------------------------------------------
+
+
+def numbered(number: int, tap: str = "ab" * 16, epoch: int = 0) -> tuple[link.FromTap, np.ndarray]:
+    one = frame(number)
+    return link.event_message(one, link.Envelope(tap, number, epoch, 0), token="", checksum=1), np.asarray(one.pixels)
+
+
+def test_lost_and_doubled_messages_are_asked_for_and_skipped() -> None:
+    receiver = Receiver(run_id="r")
+    assert receiver.take(started_message(), None, now_ns=0).answer == link.Ack(next_number=1, epoch=0)
+    assert receiver.take(*numbered(1), now_ns=0).event is not None
+    early = receiver.take(*numbered(3), now_ns=0)
+    assert (early.event, early.answer) == (None, link.Ack(next_number=2, epoch=0, behind=True))
+    again = receiver.take(*numbered(1), now_ns=0)
+    assert (again.event, again.answer) == (None, link.Ack(next_number=2, epoch=0))
+    assert receiver.take(*numbered(2, epoch=1), now_ns=0).event is not None
+
+
+def test_a_ping_tells_what_is_missing() -> None:
+    receiver = Receiver(run_id="r")
+    receiver.take(started_message(), None, now_ns=0)
+    for number, behind in ((1, False), (2, True)):
+        answer = receiver.take(link.ping(link.Envelope("ab" * 16, number, 0, 0)), None, now_ns=0).answer
+        assert answer == link.Ack(next_number=1, epoch=0, behind=behind)
+
+
+def test_a_new_daemon_takes_over_in_the_middle_of_a_run() -> None:
+    receiver = Receiver(run_id="r")
+    unknown = receiver.take(*numbered(57), now_ns=0)
+    assert unknown.answer == link.Ack(next_number=0, epoch=0, behind=True)
+    assert isinstance(receiver.take(started_message(number=56), None, now_ns=0).event, RunStarted)
+    assert isinstance(receiver.take(*numbered(57, epoch=1), now_ns=0).event, Frame)
+
+
+def test_another_tap_and_a_wrong_token_are_refused() -> None:
+    receiver = Receiver(run_id="r", token="secret")
+    assert isinstance(receiver.take(started_message(), None, now_ns=0).answer, link.Refuse)
+    assert isinstance(receiver.take(started_message(token="secret"), None, now_ns=0).answer, link.Ack)
+    assert isinstance(receiver.take(*numbered(1, tap="cd" * 16), now_ns=0).answer, link.Refuse)
+
+
+def test_a_tap_without_a_plan_gets_the_configs_planes() -> None:
+    start = link.event_message(RunStarted("r", Plan({}, (6, 7))), link.Envelope("ab" * 16, 0, 0, 0), token="")
+    event = Receiver(run_id="r", z_planes=3).take(start, None, now_ns=0).event
+    assert isinstance(event, RunStarted)
+    assert event.plan.endless
+    assert event.plan.planes_of(VolumeKey(9, 1, 2)) == (0, 1, 2)
+    unknown = Receiver(run_id="r").take(start, None, now_ns=0).event
+    assert isinstance(unknown, RunStarted)
+    assert unknown.plan.stacks == {}
+
+
+def test_another_machines_clock_is_read_by_its_fastest_message() -> None:
+    clock, true_offset, now = ClockOffset(), -5_000_000_000, 10**12
+    dice = random.Random(0)
+    for _ in range(500):
+        now += 10_000_000
+        clock.learn(now - true_offset, now + dice.randint(200_000, 30_000_000))
+    assert 0 <= clock.offset_ns - true_offset < 2_000_000
