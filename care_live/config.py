@@ -9,9 +9,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from care_live.errors import ConfigError
 
@@ -68,6 +68,8 @@ class VirtualConfig(Section):
     seed: int = 1
     laser_power: float = Field(default=1.0, gt=0)
     """Relative laser power: 1 is the low dose at which restoration is worth its while, 60 a bright reference."""
+    specimen_step_s: float = Field(default=1.0, ge=0)
+    """How much the specimen ages from one time point to the next; it stands still within one."""
     plane_rate_hz: float = Field(default=0.0, ge=0)
     """Planes per second at most; 0: as fast as exposure and core allow."""
     misbehave: Literal["no", "drop", "duplicate", "late", "stall", "raise", "resize", "saturate"] = "no"
@@ -171,8 +173,9 @@ class NormaliseConfig(Section):
 class RestoreConfig(Section):
     model: Path | None = None
     """ONNX file; none is the shipped worm model."""
-    policy: Literal["latest", "every-nth", "defer"] = "latest"
-    """When restoration lags: newest volume first and the older ones later, every n-th, or all later."""
+    policy: Literal["latest", "every-nth", "defer", "wait"] = "latest"
+    """When restoration lags: newest volume first and the older ones later, every n-th, or all later.
+    *wait* holds the source up instead: for recorded data, which can wait; a camera can't."""
     nth: int = Field(default=2, ge=1)
     tile_px: tuple[int, int, int] | None = None
     """What the network reads at once, (z, y, x), halo included; none: the whole field while memory lasts."""
@@ -207,9 +210,9 @@ class PublishConfig(Section):
     bind: str = "tcp://127.0.0.1:5791"
     """PUB: every restored volume, at most once."""
     bind_pull: str = "tcp://127.0.0.1:5792"
-    """ROUTER: newest after N for viewers, replay by sequence for recorders."""
+    """ROUTER: newest after N for viewers, replay by sequence for recorders; the one address that watchers need."""
     raw: bool = True
-    """Send the raw volume beside the restored one."""
+    """Broadcast the raw volumes too; a watcher that asks for them gets them anyway."""
     replay_mib: int = Field(default=512, ge=0)
     """Memory for volumes that a recorder may still ask for; older ones come from the store."""
     server_key_file: Path | None = None
@@ -246,6 +249,12 @@ class Config(Section):
     web: WebConfig = WebConfig()
     run_id: str | None = Field(default=None, pattern=r"^[0-9A-Za-z_-]{1,64}$")
     """Name of the run; none: made from the date and time. An existing one is resumed."""
+
+    @model_validator(mode="after")
+    def _only_recorded_data_can_wait(self) -> Self:
+        if self.restore.policy == "wait" and not isinstance(self.source, ReplayConfig):
+            raise ValueError(f"restore.policy 'wait' would hold up source {self.source.kind!r}; only replay can wait")
+        return self
 
 
 def load(path: Path) -> Config:

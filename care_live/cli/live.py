@@ -64,7 +64,8 @@ def replay_command(
     source: dict[str, Any] = {"kind": "replay", "path": path, "axes": axes, "loops": loops}
     source["speed"] = speed if speed in ("recorded", "fastest") else _number(speed)
     source["voxel_size_um"] = voxel_size_um or None
-    tree = {"source": source, "restore": {"model": model}, "store": {"directory": directory}}
+    restore = {"model": model, "policy": "wait" if speed == "fastest" else "latest"}
+    tree = {"source": source, "restore": restore, "store": {"directory": directory}}
     _finish(_live(parse(tree, origin="command line"), run_id, web=web), json_file)
 
 

@@ -28,6 +28,7 @@ from care_live.images import (
     PlanePlaced,
     Restored,
     RunEnded,
+    RunStarted,
     SourceEvent,
     StateChanged,
     Volume,
@@ -100,8 +101,9 @@ class Pipeline:
 
     # -- start, drain, stop: called by the daemon -------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, started: RunStarted) -> None:
         """Queue what an earlier session left raw-only, and start the stages."""
+        self._assembler.take(started)
         for key in self._rooms.writer.raw_only():
             self._schedule.later(key)
         for stage in (self.storing, self.restoring, self.intake):
@@ -185,6 +187,8 @@ class Pipeline:
         self._ledger.hold(volume.key)
         self._storage.put(volume, volume.pixels.nbytes)
         with self._wanted:
+            if self._config.restore.policy == "wait":
+                self._wanted.wait_for(lambda: self._schedule.n_waiting == 0 or self._draining)
             skipped = self._schedule.offer(volume)
             self._wanted.notify_all()
         self._skip(skipped)
@@ -227,6 +231,7 @@ class Pipeline:
             while not self._stopping:
                 live_only = self._draining or (self._config.restore.policy == "defer" and not self._intake_over)
                 if (job := self._schedule.next(live_only=live_only)) is not None:
+                    self._wanted.notify_all()
                     return job
                 if self._intake_over:
                     return None

@@ -101,7 +101,7 @@ class Daemon:
                 on_start(started)
             rooms = Rooms(source, writer, self._restorer, self._publisher)
             pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, on_failure=self._fail)
-            pipeline.start()
+            pipeline.start(started)
             self._phase("running")
             self._watch(pipeline, writer)
             self._drain(pipeline, source)

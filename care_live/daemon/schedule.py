@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from care_live.images import Volume, VolumeKey
 
-Policy: TypeAlias = Literal["latest", "every-nth", "defer"]
+Policy: TypeAlias = Literal["latest", "every-nth", "defer", "wait"]
 Group: TypeAlias = tuple[int, int]
 """Time point and position: what a network with several input channels reads together."""
 
