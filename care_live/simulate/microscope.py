@@ -105,6 +105,10 @@ class Microscope:
     bleach_dose: float = 20_000.0
     """After so many low-light exposures the fluorescence has fallen to 1/e; infinity: it never bleaches."""
 
+    def prepare(self, pixel_um: float) -> None:
+        """Blur the specimen's particles for one pixel size, which otherwise the first plane has to wait for."""
+        stamps.make(self.specimen.profiles, self.psf, pixel_um)
+
     def density(self, plane: Grid, t_s: float, channel: int = 0) -> Pixels:
         """Return the blurred fluorophore density in one plane, (y, x) float32, neither lit nor bleached.
 
