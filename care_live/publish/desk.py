@@ -82,10 +82,11 @@ class Desk:
                 self._socket.send(parts, to=watcher.peer)
 
     def beat(self, parts: Parts, now_s: float) -> None:
-        """Tell everybody that the daemon lives."""
+        """Tell everybody that the daemon lives; whoever cannot be told is forgotten until he asks again."""
         self.watchers.forget_silent(now_s)
         for watcher in self.watchers:
-            self._socket.send(parts, to=watcher.peer)
+            if not self._socket.send(parts, to=watcher.peer):
+                self.watchers.forget(watcher)
 
     def serve(self) -> None:
         """Send what is due and can be sent now."""
@@ -95,6 +96,13 @@ class Desk:
             self._serve_newest(watcher, newest)
             self._serve_replay(watcher, answers)
             self._serve_fetches(watcher, answers)
+
+    def has_sent_all(self) -> bool:
+        """Tell whether every recorder that is there has had all it asked for."""
+        return all(
+            not watcher.fetches and (watcher.replay is None or watcher.replay_next >= self._log.end)
+            for watcher in self.watchers
+        )
 
     def _serve_newest(self, watcher: Watcher, newest: Mapping[tuple[int, int], int]) -> None:
         while (due := watcher.due(newest)) is not None:

@@ -55,6 +55,8 @@ class Publisher:
         self._status = Status()
         self._slabs: deque[RestoredSlab] = deque(maxlen=MAX_SLABS)
         self._closing = threading.Event()
+        self._told = threading.Condition()
+        self._sent_all_before = 0
         self.error: BaseException | None = None
         """Why the thread ended before its time."""
         self._sockets = Sockets(server=read_keys(config))
@@ -116,14 +118,23 @@ class Publisher:
         """The run is over."""
         self._append(ended)
 
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until every recorder that is there has been sent all it asked for; False: not in time."""
+        self._sockets.wake()
+        with self._told:
+            return self._told.wait_for(
+                lambda: self.error is not None or self._sent_all_before >= self._log.end, timeout_s
+            )
+
     def close(self, deadline_s: float = 5.0) -> None:
-        """End the threads and free the ports; what watchers have not taken by now they won't get.
+        """Let recorders catch up for half of the deadline, then end the threads and free the ports.
 
         Raises
         ------
         StageError
             A thread did not end in time.
         """
+        self.drain(deadline_s / 2)
         self._closing.set()
         if self._archive is not None:
             self._archive.close()
@@ -153,7 +164,9 @@ class Publisher:
             self._loop()
         except Exception as error:  # the thread boundary: the daemon hears of it at its next call
             logger.exception("publishing failed")
-            self.error = error
+            with self._told:
+                self.error = error
+                self._told.notify_all()
         finally:
             self._sockets.close(linger_s=0.5)
 
@@ -169,12 +182,18 @@ class Publisher:
             self._tell_slabs()
             told = self._tell(told)
             self._desk.serve()
+            self._note_progress(told)
             if now_s >= beat_s:
                 beat_s = now_s + HEARTBEAT_S
                 self._desk.beat(self._beat(), now_s)
                 self._broadcast.note(self._beat())
         self._tell(told)
         self._desk.serve()
+
+    def _note_progress(self, told: int) -> None:
+        with self._told:
+            self._sent_all_before = told if self._desk.has_sent_all() else 0
+            self._told.notify_all()
 
     def _beat(self) -> Parts:
         return self._writer.heartbeat(self._status, self.n_watchers)

@@ -110,6 +110,7 @@ class Subscriber:
         self._sockets = Sockets(client=keys)
         self._link = self._connect()
         self._session: str | None = None
+        self._is_new_link = True
         self._nth: dict[Stream, int] = {}
         self._spent, self._asked_s, self._heard_s = 0, float("-inf"), float("-inf")
         self._fetching: set[tuple[int, ...]] = set()
@@ -212,12 +213,11 @@ class Subscriber:
         overdue = now_s - self._asked_s >= ASK_AGAIN_S
         if overdue and self.silent_s >= ASK_AGAIN_S:
             self._say(Hello(name="care_live"))
-        request = self._following.request(self._session)
-        if request is not None and (overdue or self._spent >= self._following.ask_after):
-            self._say(request)
-            self._spent = 0
-        if overdue:
             self._asked_s = now_s
+        request = self._following.request(self._session)
+        if request is not None and (overdue or self._is_new_link or self._spent >= self._following.ask_after):
+            self._say(request)
+            self._asked_s, self._spent, self._is_new_link = now_s, 0, False
 
     def _take(self) -> Told | None:
         while (received := self._link.receive()) is not None:
@@ -246,14 +246,14 @@ class Subscriber:
         self.n_damaged += 1
         self._sockets.drop(self._link)
         self._link = self._connect()
-        self._asked_s = self._heard_s = float("-inf")
+        self._is_new_link = True
 
     def _note(self, message: Message) -> None:
         self._heard_s = time.monotonic()
         if message.session != self._session:
+            self._is_new_link = self._is_new_link or self._session is not None
             self._session = message.session
             self._nth.clear()
-            self._spent = self._following.ask_after
         if isinstance(message, Start):
             self.run = message
         if isinstance(message, Heartbeat):

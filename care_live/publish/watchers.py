@@ -81,6 +81,9 @@ class Watchers:
         watcher.heard_s = now_s
         return watcher
 
+    def forget(self, watcher: Watcher) -> None:
+        del self._by_peer[watcher.peer]
+
     def forget_silent(self, now_s: float) -> None:
         for peer in [peer for peer, watcher in self._by_peer.items() if now_s - watcher.heard_s > SILENT_S]:
             del self._by_peer[peer]

@@ -18,7 +18,7 @@ from care_live.wire.messages import View
 
 Parts: TypeAlias = list[Buffer]
 
-CACHE_BYTES = 256 * 1024**2
+CACHE_BYTES = 128 * 1024**2
 MAX_DETAIL = 500
 
 
