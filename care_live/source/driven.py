@@ -70,12 +70,13 @@ class Driven:
 
     def close(self) -> None:
         """End the process: it gets some seconds when its run is over, none otherwise."""
-        self._remote.close()
-        try:
-            self._process.wait(_EXIT_S if self._ended else 0.0)
-        except subprocess.TimeoutExpired:
+        until = time.monotonic() + (_EXIT_S if self._ended else 0.0)
+        while self._process.poll() is None and time.monotonic() < until:
+            self._remote.next_event(_LOOK_S)  # it may still ask whether its last message came
+        if self._process.poll() is None:
             self._process.kill()
             self._process.wait(_EXIT_S)
+        self._remote.close()
         self._log.close()
 
     def _died(self) -> RunEnded:

@@ -23,6 +23,7 @@ _STOP_S = 20.0
 """How long a tap may take to abort its acquisition."""
 _TURN_S = 0.5
 """How often the door is looked after while nothing comes."""
+_OWED_S = 0.002
 _QUEUED_MESSAGES = 8
 _MAX_BAD_IN_A_ROW = 20
 
@@ -58,7 +59,7 @@ class Remote:
         self._heard = time.monotonic()
         self._peer: bytes | None = None
         self._bad_in_a_row = 0
-        self._n_frames = 0
+        self._owed: tuple[bytes, link.ToTap] | None = None
         self._ended = self._closed = False
 
     @property
@@ -68,17 +69,17 @@ class Remote:
 
     def next_event(self, timeout_s: float) -> SourceEvent | None:
         deadline = time.monotonic() + timeout_s
-        while not self._ended:
+        while True:
             event = self._receive() or self._given_up()
-            if event is not None:
+            if event is not None and not self._ended:
                 self._ended = isinstance(event, RunEnded)
                 return event
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
             self._pass_on_stop()
-            self._sockets.poll(min(left, _TURN_S))
-        return None
+            self._pay()
+            self._sockets.poll(min(left, _TURN_S) if self._owed is None else _OWED_S)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -87,6 +88,7 @@ class Remote:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._pay()
             self._sockets.close()
 
     # -- one message --------------------------------------------------------------------------------------------
@@ -122,7 +124,13 @@ class Remote:
             self._answer(received.peer, link.Refuse(reason=str(error)))
 
     def _answer(self, peer: bytes, answer: link.ToTap) -> None:
-        self._socket.send(link.encode(answer), to=peer)  # a lost answer is asked for again by a ping
+        """Answer now, or as soon as there is room; what the newest answer says includes the older ones'."""
+        self._owed = peer, answer
+        self._pay()
+
+    def _pay(self) -> None:
+        if self._owed is not None and (self._socket.send(link.encode(self._owed[1]), to=self._owed[0]) or self._ended):
+            self._owed = None
 
     # -- the end ------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 import time
@@ -68,7 +69,7 @@ class Sender:
         self._started: RunStarted | None = None
         self._admission: Admission | None = None
         self._n_delivered = 0
-        self._closing: float | None = None
+        self._closing = math.inf
         self._ended = self._stopped = self._asleep = False
         self._last_answer = self._last_ping = time.monotonic()
         self._sockets = Sockets(client=endpoint.keys)
@@ -121,9 +122,9 @@ class Sender:
     def finish(self, ended: RunEnded, *, within_s: float) -> None:
         """Say that the run is over; the thread ends when the daemon has everything, or after *within_s*."""
         with self._lock:
+            self._closing = min(self._closing, time.monotonic() + within_s)
             if not self._ended:
                 self._ended = True
-                self._closing = time.monotonic() + within_s
                 self._window.append(replace(ended, n_delivered=self._n_delivered, n_refused=self.n_refused))
         self._ring()
 
@@ -158,7 +159,7 @@ class Sender:
         with self._lock:
             if not self._ended:
                 return False
-            over = self._closing is not None and time.monotonic() > self._closing
+            over = time.monotonic() > self._closing
             if over and len(self._window):
                 logger.warning("tap ends although the daemon did not take %d messages", len(self._window))
             return over or not len(self._window)

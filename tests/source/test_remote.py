@@ -1,0 +1,409 @@
+"""Tap and daemon over real sockets: slow, broken, restarted, refused, encrypted; nothing is lost in silence."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from care_live.config import RemoteConfig
+from care_live.errors import ConfigError
+from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
+from care_live.source import tap
+from care_live.source.remote import Remote
+from care_live.source.tap import Tap
+from care_live.wire.keys import allow, write_pair
+from care_live.wire.sockets import new_pair
+
+SHAPE = (32, 48)
+
+
+def events(n_t: int = 4, n_z: int = 5) -> list[dict]:
+    return [{"axes": {"time": t, "z": z}, "z": 0.5 * z} for t in range(n_t) for z in range(n_z)]
+
+
+def image(number: int) -> np.ndarray:
+    """Return pixels that carry their number."""
+    return np.full(SHAPE, number, np.uint16)
+
+
+def bring(tapped: Tap, planned: list[dict], *, pause_s: float = 0.0, first: int = 0) -> None:
+    """Call the tap as pycromanager does: from a thread of its own that ends with the acquisition."""
+
+    def run() -> None:
+        for number, event in enumerate(planned, start=first):
+            time.sleep(pause_s)
+            tapped(image(number), {"Axes": event["axes"], "Exposure": 10.0, "PixelSize_um": 0.25})
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+def drain(remote: Remote, *, within_s: float = 20.0) -> list[SourceEvent]:
+    """Return all events up to the end of the run."""
+    got: list[SourceEvent] = []
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        event = remote.next_event(0.2)
+        if event is not None:
+            got.append(event)
+        if isinstance(event, RunEnded):
+            return got
+    pytest.fail(f"no end within {within_s} s; got {[type(event).__name__ for event in got]}")
+
+
+def frames(got: list[SourceEvent]) -> list[Frame]:
+    return [event for event in got if isinstance(event, Frame)]
+
+
+@pytest.fixture
+def remote() -> Iterator[Remote]:
+    opened = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="run")
+    yield opened
+    opened.close()
+
+
+def over(tapped: Tap, within_s: float = 5.0) -> bool:
+    """Wait for the tap's own thread."""
+    until = time.monotonic() + within_s
+    while not tapped.feed.is_over() and time.monotonic() < until:
+        time.sleep(0.01)
+    return tapped.feed.is_over()
+
+
+def test_two_lines_in_a_script_are_a_run(remote: Remote) -> None:
+    planned = events()
+    tapped = tap(remote.address, events=planned)
+    bring(tapped, planned)
+    started, *middle, ended = drain(remote)
+    assert isinstance(started, RunStarted)
+    assert started.run_id == "run"
+    assert started.plan.stacks == {VolumeKey(t): (0, 1, 2, 3, 4) for t in range(4)}
+    assert (started.plan.shape_px, started.plan.voxel_size_um) == (SHAPE, (0.5, 0.25, 0.25))
+    assert ended == RunEnded("finished", n_delivered=20)
+    for number, frame in enumerate(middle):
+        assert isinstance(frame, Frame)
+        assert (frame.arrival, frame.index) == (number, PlaneIndex(t=number // 5, z=number % 5))
+        assert (frame.pixels == number).all()
+        assert frame.exposure_ms == 10.0
+    assert over(tapped), "the tap's thread ends with the acquisition"
+
+
+def test_what_is_passed_on_is_what_came(remote: Remote) -> None:
+    tags = {"Axes": {"time": 0}}
+    passing = tap(remote.address)
+    came = image(1)
+    assert passing(came, tags) == (came, tags)
+    came[:] = 0  # whoever saves it may do what they like: a copy is on its way
+    passing.feed.end("finished")
+    assert (frames(drain(remote))[0].pixels == 1).all()
+    assert over(passing)
+
+
+def test_a_tap_that_is_the_only_consumer_passes_nothing_on(remote: Remote) -> None:
+    keeping = tap(remote.address, pass_on=False)
+    assert keeping(image(2), {"Axes": {"time": 0}}) is None
+    keeping.feed.end("finished")
+    assert (frames(drain(remote))[0].pixels == 2).all()
+    assert over(keeping)
+
+
+def test_the_tap_never_raises_whatever_comes(remote: Remote) -> None:
+    planned = events(1, 2)
+    tapped = tap(remote.address, events=planned)
+    for pixels, tags in (
+        (np.zeros((4, 4, 3), np.uint8), {"Axes": {}}),
+        (np.zeros(SHAPE, np.float32), {"Axes": {}}),
+        (image(0), {}),
+        (image(0), {"Axes": {"time": "soon"}}),
+        (image(0), {"Axes": {"z": -3}}),
+    ):
+        assert tapped(pixels, tags) == (pixels, tags)
+    tapped.hardware([{"no": "axes"}, {}])
+    bring(tapped, planned)
+    got = drain(remote)
+    assert len(frames(got)) == 2
+    assert got[-1] == RunEnded("finished", "6 frames could not be used", n_delivered=2)
+    assert over(tapped)
+
+
+def test_an_acquisition_that_ends_early_is_aborted(remote: Remote) -> None:
+    planned = events()
+    tapped = tap(remote.address, events=planned)
+    bring(tapped, planned[:7])
+    assert drain(remote)[-1] == RunEnded("aborted", "the acquisition ended after 7 of 20 planes", n_delivered=7)
+    assert over(tapped)
+
+
+def test_a_slow_daemon_costs_whole_volumes_and_no_time(remote: Remote) -> None:
+    planned = events(n_t=40, n_z=5)
+    plane_bytes = image(0).nbytes
+    tapped = tap(remote.address, events=planned, memory_bytes=plane_bytes * 22)
+    begun = time.monotonic()
+    bring(tapped, planned)  # the daemon asks for nothing yet
+    assert time.monotonic() - begun < 2.0
+    got = drain(remote)
+    ended = got[-1]
+    assert isinstance(ended, RunEnded)
+    came: dict[VolumeKey, int] = {}
+    for frame in frames(got):
+        came[frame.index.volume] = came.get(frame.index.volume, 0) + 1
+    assert set(came.values()) == {5}
+    assert ended.n_refused > 0
+    assert ended.n_delivered + ended.n_refused == len(planned)
+    assert over(tapped)
+
+
+def test_without_a_daemon_a_tap_gives_up_in_time() -> None:
+    free = unused_address()
+    tapped = tap(free, events=events(1, 1))
+    bring(tapped, events(1, 1))
+    begun = time.monotonic()
+    tapped.close(within_s=0.5)
+    assert time.monotonic() - begun < 3.0
+    assert over(tapped)
+
+
+def unused_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
+class Cable:
+    """A TCP cable that can be cut and mended."""
+
+    def __init__(self, to_port: int) -> None:
+        self._to_port = to_port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._cut = False
+        self._run(self._accept)
+
+    def _run(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            if self._cut:
+                near.close()
+                continue
+            far = socket.create_connection(("127.0.0.1", self._to_port))
+            self._ends += [near, far]
+            self._run(self._carry, near, far)
+            self._run(self._carry, far, near)
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            hang_up(source, sink)
+
+    def cut(self) -> None:
+        self._cut = True
+        hang_up(*self._ends)
+        self._ends = []
+
+    def mend(self) -> None:
+        self._cut = False
+
+    def close(self) -> None:
+        self.cut()
+        hang_up(self._server)
+        for thread in self._threads:
+            thread.join(5)
+
+
+def hang_up(*ends: socket.socket) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()
+
+
+def test_a_cable_that_is_cut_for_a_while_loses_nothing(remote: Remote) -> None:
+    planned = events(n_t=30, n_z=5)
+    cable = Cable(int(remote.address.rpartition(":")[2]))
+    tapped = tap(cable.address, events=planned)
+    got: list[SourceEvent] = []
+    reader = threading.Thread(target=lambda: got.extend(drain(remote, within_s=30)))
+    reader.start()
+    bringer = threading.Thread(target=bring, args=(tapped, planned), kwargs={"pause_s": 0.02})
+    bringer.start()
+    for _ in range(3):
+        time.sleep(0.5)
+        cable.cut()
+        time.sleep(0.3)
+        cable.mend()
+    bringer.join()
+    reader.join()
+    assert [frame.index for frame in frames(got)] == [PlaneIndex(t=i // 5, z=i % 5) for i in range(150)]
+    assert all((frame.pixels == i).all() for i, frame in enumerate(frames(got)))
+    assert got[-1] == RunEnded("finished", n_delivered=150)
+    assert over(tapped)
+    cable.close()
+
+
+def test_a_daemon_that_is_started_anew_goes_on_where_the_old_one_was() -> None:
+    planned = events(n_t=20, n_z=5)
+    address = unused_address()
+    first = Remote(RemoteConfig(bind=address), run_id="run")
+    tapped = tap(address, events=planned)
+    bringer = threading.Thread(target=bring, args=(tapped, planned), kwargs={"pause_s": 0.01})
+    bringer.start()
+    before = [first.next_event(5.0) for _ in range(31)]  # the start and 30 frames
+    first.close()  # as when it is killed
+    second = Remote(RemoteConfig(bind=address), run_id="run")
+    after = drain(second)
+    bringer.join()
+    assert isinstance(after[0], RunStarted)
+    assert isinstance(before[0], RunStarted)
+    assert after[0].plan == before[0].plan
+    numbers = [int(frame.pixels[0, 0]) for frame in frames([e for e in before if e]) + frames(after)]
+    assert numbers == list(range(100)), "every frame once: what the first one had, and then the rest"
+    assert over(tapped)
+    second.close()
+
+
+def test_stop_reaches_the_tap(remote: Remote) -> None:
+    planned = events(n_t=1000)
+    tapped = tap(remote.address, events=planned)
+    bringer = threading.Thread(target=bring, args=(tapped, planned[:200]), kwargs={"pause_s": 0.01})
+    bringer.start()
+    assert isinstance(remote.next_event(5.0), RunStarted)
+    remote.stop()
+    assert drain(remote)[-1] == RunEnded(
+        "aborted", "the daemon asked for the end", n_delivered=pytest.approx(10, abs=150)
+    )
+    bringer.join()
+    assert over(tapped)
+
+
+def test_a_second_tap_is_refused_and_the_first_goes_on(remote: Remote) -> None:
+    planned = events(2, 5)
+    tapped = tap(remote.address, events=planned)
+    tapped(image(0), {"Axes": planned[0]["axes"]})
+    assert isinstance(remote.next_event(5.0), RunStarted)
+    second = tap(remote.address, events=planned)
+    bring(second, planned)
+    until = time.monotonic() + 10
+    while not second.feed.is_over() and time.monotonic() < until:
+        remote.next_event(0.05)
+    assert second.feed.is_over()
+    bring(tapped, planned[1:], first=1)
+    assert isinstance(drain(remote)[-1], RunEnded)
+    assert over(tapped)
+
+
+def test_a_tap_that_vanishes_ends_the_run() -> None:
+    remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="run", silent_s=1.5)
+    cable = Cable(int(remote.address.rpartition(":")[2]))
+    tapped = tap(cable.address, events=events())
+    tapped(image(0), {"Axes": {"time": 0, "z": 0}})
+    assert isinstance(remote.next_event(5.0), RunStarted)
+    cable.cut()
+    ended = drain(remote)[-1]
+    assert isinstance(ended, RunEnded)
+    assert (ended.reason, "was not heard" in ended.detail) == ("failed", True)
+    tapped.close(within_s=0.1)
+    remote.close()
+    cable.close()
+
+
+def test_hardware_sequences_travel(remote: Remote) -> None:
+    planned = events(1, 5)
+    tapped = tap(remote.address, events=planned)
+    assert tapped.hardware(planned) == planned
+    bring(tapped, planned)
+    got = drain(remote)
+    assert {frame.sequence_id for frame in frames(got)} == {0}
+    assert got[-2] == SequenceEnded(0, 5, 5)
+    assert over(tapped)
+
+
+def test_garbage_on_the_port_changes_nothing(remote: Remote) -> None:
+    port = int(remote.address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as stranger:
+        stranger.sendall(np.random.default_rng(0).bytes(4096))
+        planned = events(2, 5)
+        tapped = tap(remote.address, events=planned)
+        bring(tapped, planned)
+        assert len(frames(drain(remote))) == 10
+        assert over(tapped)
+
+
+# -- keys ---------------------------------------------------------------------------------------------------------
+
+
+def keys(folder: Path, role: str) -> tuple[RemoteConfig, Path, str]:
+    server, guest = new_pair(), new_pair()
+    write_pair(folder / "server.key", server)
+    write_pair(folder / "guest.key", guest)
+    allow(folder / "allowed", guest.public, "scope", role)  # type: ignore[arg-type]
+    config = RemoteConfig(
+        bind="tcp://127.0.0.1:0", server_key_file=folder / "server.key", authorized_keys_file=folder / "allowed"
+    )
+    return config, folder / "guest.key", server.public
+
+
+def test_with_keys_an_operator_sends_and_others_do_not(tmp_path: Path) -> None:
+    config, guest_key, daemon_key = keys(tmp_path, "operator")
+    remote = Remote(config, run_id="run")
+    stranger_key = tmp_path / "stranger.key"
+    write_pair(stranger_key, new_pair())
+    planned = events(2, 5)
+    stranger = tap(remote.address, events=planned, key_file=stranger_key, daemon_key=daemon_key)
+    plain = tap(remote.address, events=planned)
+    for one in (stranger, plain):
+        bring(one, planned)
+    assert all(remote.next_event(0.2) is None for _ in range(5))
+    assert not remote.has_begun
+    tapped = tap(remote.address, events=planned, key_file=guest_key, daemon_key=daemon_key)
+    bring(tapped, planned)
+    assert len(frames(drain(remote))) == 10
+    for one in (stranger, plain):
+        one.close(within_s=0.1)
+    assert over(tapped)
+    remote.close()
+
+
+def test_a_viewer_may_not_send_frames(tmp_path: Path) -> None:
+    config, guest_key, daemon_key = keys(tmp_path, "viewer")
+    remote = Remote(config, run_id="run")
+    planned = events(1, 2)
+    tapped = tap(remote.address, events=planned, key_file=guest_key, daemon_key=daemon_key)
+    bring(tapped, planned)
+    until = time.monotonic() + 10
+    while not tapped.feed.is_over() and time.monotonic() < until:
+        assert remote.next_event(0.05) is None
+    assert tapped.feed.is_over()
+    remote.close()
+
+
+def test_an_open_address_needs_keys() -> None:
+    with pytest.raises(ConfigError, match="server_key_file"):
+        Remote(RemoteConfig(bind="tcp://0.0.0.0:0"), run_id="run")
+    with pytest.raises(ConfigError, match="both"):
+        Remote(RemoteConfig(server_key_file=Path("x")), run_id="run")
+
+
+def test_a_taken_port_is_said(remote: Remote) -> None:
+    with pytest.raises(ConfigError, match="taken"):
+        Remote(RemoteConfig(bind=remote.address), run_id="run")
