@@ -12,7 +12,7 @@ import numpy as np
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
 from care_live.images import Flag, ModelIdentity, Restored, Volume, read_only
-from care_live.model import file
+from care_live.model import checks, file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Histogram, Span, span_of
 from care_live.restore import normalise, tasks
@@ -41,6 +41,7 @@ class Engine:
     """
 
     def __init__(self, model: Path, config: RestoreConfig) -> None:
+        checks.check(model)
         self.card: ModelCard = file.read_card(model)
         self.identity: ModelIdentity = file.identity(model)
         self.memories: dict[tuple[int, int], normalise.Memory] = {}

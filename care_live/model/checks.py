@@ -1,0 +1,119 @@
+"""A network from somewhere must be harmless before anything loads it: small, whole, plain and finite.
+
+Only what restoration networks are made of is allowed. What a file could do otherwise: read other files as
+weights, run for ever in a loop, call code of a custom domain, ask for more memory than there is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from care_live.errors import ModelError
+from care_live.imports import need
+from care_live.model import file
+
+LARGEST_MIB = 1024
+"""Far above any network that restores in real time."""
+LARGEST_TENSOR = 2**31 - 1
+"""Elements that one tensor may have on a small field."""
+_SMALL = 64
+
+_WORDS = """
+Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose DepthToSpace
+Div Dropout Elu Equal Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool GlobalMaxPool Greater
+GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization IsInf IsNaN LayerNormalization
+LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool Mean Min Mish Mod Mul Neg Not PRelu Pad Pow Range
+Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Resize Round Selu Shape Sigmoid Sign Size Slice
+Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Upsample Where
+"""
+ALLOWED_OPS = frozenset(_WORDS.split())
+
+
+def check(path: Path) -> None:
+    """Refuse a network that is not certainly harmless; nothing is run and no other file is opened.
+
+    Raises
+    ------
+    ModelError
+        Says which rule it breaks, and where.
+    """
+    _refuse_large_file(path)
+    network = file.load(path)
+    _refuse_strange_layers(network, path)
+    _refuse_other_files(network, path)
+    _refuse_weights_that_are_no_numbers(network, path)
+    _refuse_large_tensors(network, path)
+
+
+def _refuse_large_file(path: Path) -> None:
+    try:
+        n_mib = path.stat().st_size / 2**20
+    except OSError as error:
+        raise ModelError(f"cannot read the network {path}: {error.strerror or error}") from error
+    if n_mib > LARGEST_MIB:
+        raise ModelError(f"{path} has {n_mib:.0f} MiB: a restoration network has at most {LARGEST_MIB} MiB")
+
+
+def _refuse_strange_layers(network: Any, path: Path) -> None:
+    """Refuse custom domains, functions, control flow and unknown operators."""
+    if network.functions:
+        raise ModelError(f"{path} defines functions of its own: export it with functions inlined")
+    for node in network.graph.node:
+        if node.domain not in {"", "ai.onnx"}:
+            raise ModelError(
+                f"{path} uses {node.op_type} of the custom domain {node.domain!r}: only plain ONNX may run"
+            )
+        if node.op_type not in ALLOWED_OPS:
+            raise ModelError(f"{path} uses the operator {node.op_type}, which restoration networks do not need")
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise ModelError(f"{path} has a graph inside its operator {node.op_type}: control flow may not run")
+
+
+def _refuse_other_files(network: Any, path: Path) -> None:
+    for tensor in _tensors(network):
+        if tensor.external_data or tensor.data_location:
+            raise ModelError(f"{path} keeps the weights {tensor.name!r} in another file: export it as one file")
+
+
+def _refuse_weights_that_are_no_numbers(network: Any, path: Path) -> None:
+    numpy_helper = need("onnx.numpy_helper", extra="cpu")
+    for tensor in _tensors(network):
+        try:
+            values = numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"{path} has unreadable weights {tensor.name!r}: {error}") from error
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ModelError(f"{path} has weights {tensor.name!r} that are not finite: its training failed")
+
+
+def _refuse_large_tensors(network: Any, path: Path) -> None:
+    """Follow the shapes for a small field; a few pixels must not become gigabytes."""
+    for value in network.graph.input:
+        for dimension in value.type.tensor_type.shape.dim:
+            if not dimension.dim_value:
+                dimension.dim_value = _SMALL
+    try:
+        inferred = need("onnx.shape_inference", extra="cpu").infer_shapes(network, data_prop=True)
+    except Exception as error:
+        raise ModelError(f"{path} is inconsistent: {' '.join(str(error).split())[:200]}") from error
+    for value in inferred.graph.value_info:
+        n = math.prod(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
+        if n > LARGEST_TENSOR:
+            raise ModelError(f"{path} makes a tensor {value.name!r} of {n} elements from a small field: too large")
+
+
+def _tensors(network: Any) -> Iterator[Any]:
+    """Yield every weight: initializers, sparse ones, and those in the attributes of constants."""
+    yield from network.graph.initializer
+    for sparse in network.graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in network.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors

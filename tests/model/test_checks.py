@@ -1,0 +1,119 @@
+"""Hostile and broken networks are refused before anything loads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from care_live.errors import ModelError
+from care_live.model import checks
+from care_live.model.checks import check
+from tests.restore.networks import save_network
+
+FLOATS = numpy_helper.from_array(np.zeros(4, np.float32), "w")
+ADD = helper.make_node("Add", ["x", "w"], ["y"])
+
+
+def model(nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto], domain: str = "") -> onnx.ModelProto:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid(domain, 1)][: 1 + bool(domain)]
+    )
+
+
+def in_another_file(location: str) -> onnx.ModelProto:
+    tensor = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    return model([ADD], [tensor])
+
+
+def loop() -> onnx.ModelProto:
+    ends = [
+        helper.make_tensor_value_info("i", TensorProto.INT64, []),
+        helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+    ]
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["again"]), helper.make_node("Identity", ["v"], ["w"])],
+        "body",
+        [*ends, helper.make_tensor_value_info("v", TensorProto.FLOAT, [4])],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("w", TensorProto.FLOAT, [4]),
+        ],
+    )
+    counts = [numpy_helper.from_array(np.array(2**62), "n"), numpy_helper.from_array(np.array(True), "t")]
+    return model([helper.make_node("Loop", ["n", "t", "x"], ["y"], body=body)], counts)
+
+
+def constant_with_nan() -> onnx.ModelProto:
+    bad = numpy_helper.from_array(np.full(4, np.nan, np.float32))
+    return model([helper.make_node("Constant", [], ["w"], value=bad), ADD], [])
+
+
+def forty_gigabytes() -> onnx.ModelProto:
+    size = numpy_helper.from_array(np.array([10**10]), "s")
+    nodes = [
+        helper.make_node("ConstantOfShape", ["s"], ["c"]),
+        helper.make_node("ReduceSum", ["c"], ["r"], keepdims=0),
+        helper.make_node("Add", ["x", "r"], ["y"]),
+    ]
+    return model(nodes, [size])
+
+
+def wrong_size() -> onnx.ModelProto:
+    tensor = numpy_helper.from_array(np.zeros(4, np.float32), "w")
+    tensor.dims[0] = 8
+    return model([ADD], [tensor])
+
+
+HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
+    "parent-folder": (lambda: in_another_file("../secret.bin"), "another file"),
+    "absolute": (lambda: in_another_file("/dev/zero"), "another file"),
+    "same-folder": (lambda: in_another_file("weights.bin"), "another file"),
+    "custom-domain": (
+        lambda: model([helper.make_node("Evil", ["x"], ["y"], domain="com.evil")], [], "com.evil"),
+        "domain",
+    ),
+    "unknown-operator": (lambda: model([helper.make_node("Nope", ["x"], ["y"])], []), "Nope"),
+    "endless-loop": (loop, "Loop"),
+    "nan-weights": (lambda: model([ADD], [numpy_helper.from_array(np.full(4, np.nan, np.float32), "w")]), "not finite"),
+    "nan-constant": (constant_with_nan, "not finite"),
+    "forty-gigabytes": (forty_gigabytes, "too large"),
+    "wrong-size": (wrong_size, "unreadable"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_networks_are_refused(tmp_path: Path, name: str) -> None:
+    make, reason = HOSTILE[name]
+    path = tmp_path / "evil.onnx"
+    path.write_bytes(make().SerializeToString())
+    with pytest.raises(ModelError, match=reason):
+        check(path)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_a_truncated_network_is_refused(tmp_path: Path, keep: float) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(ModelError):
+        check(path)
+
+
+def test_a_file_beyond_the_cap_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    monkeypatch.setattr(checks, "LARGEST_MIB", 0.001)
+    with pytest.raises(ModelError, match="at most"):
+        check(path)
+
+
+@pytest.mark.parametrize("shape", [{}, {"ndim": 2}, {"members": 2}, {"c_in": 2, "c_out": 1}], ids=str)
+def test_honest_networks_pass(tmp_path: Path, shape: dict[str, int]) -> None:
+    check(save_network(tmp_path / "net.onnx", **shape))
