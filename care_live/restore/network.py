@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.errors import OutOfMemoryError
+from care_live.errors import ModelError, OutOfMemoryError
 from care_live.imports import need
 from care_live.model import file
 from care_live.model.card import ModelCard
@@ -130,6 +130,10 @@ class Network:
         heads = self._card.heads
         if all(head in session.outputs for head in heads):
             return [session.outputs.index(head) for head in heads]
+        if len(session.outputs) < len(heads):
+            raise ModelError(
+                f"network {self._card.name} has {len(session.outputs)} outputs but its card names {', '.join(heads)}"
+            )
         return list(range(len(heads)))
 
     def prepare(self, pixels: Array, spans: Sequence[Span]) -> Array:

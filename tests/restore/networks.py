@@ -124,18 +124,22 @@ def save_network(  # one row of keywords a test can read
     return save_graph(path, graph, values, dtype=dtype)
 
 
-def save_graph(path: Path, graph: Graph, card: ModelCard, *, dtype: int = TensorProto.UINT16) -> Path:
-    """Write a graph with the contract's inputs and the card's heads as outputs."""
-    onnx.save(_model(graph, card, dtype), path)
+def save_graph(
+    path: Path, graph: Graph, card: ModelCard, *, dtype: int = TensorProto.UINT16, flat: bool = False
+) -> Path:
+    """Write a graph with the contract's inputs and the card's heads as outputs; *flat*: these have no z."""
+    onnx.save(_model(graph, card, dtype, flat=flat), path)
     return path
 
 
-def _model(graph: Graph, card: ModelCard, dtype: int) -> onnx.ModelProto:
+def _model(graph: Graph, card: ModelCard, dtype: int, *, flat: bool) -> onnx.ModelProto:
     c_in, c_out = len(card.channels_in), len(card.channels_out)
     space = ["z", "y", "x"][-graph.ndim :]
     inputs = [helper.make_tensor_value_info("raw", dtype, ["n", c_in, *space])]
     inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, [c_in]) for name in ("low", "high")]
-    outputs = [helper.make_tensor_value_info(head, TensorProto.FLOAT, ["n", c_out, *space]) for head in card.heads]
+    outputs = [
+        helper.make_tensor_value_info(head, TensorProto.FLOAT, ["n", c_out, *space[flat:]]) for head in card.heads
+    ]
     proto = helper.make_model(
         helper.make_graph(graph.nodes, "unet", inputs, outputs, graph.weights),
         opset_imports=[helper.make_opsetid("", 20)],

@@ -30,7 +30,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def process(network: Path) -> Iterator[RestoreProcess]:
     ours = RestoreProcess(settings(network, hang_s=2.0))
     ours.start()
@@ -51,6 +51,7 @@ def kill(process: RestoreProcess) -> None:
 
 def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) -> None:
     engine = Engine(network, settings(network))
+    assert process.n_restarts == 0
     assert (process.card, process.identity, process.provider) == (engine.card, engine.identity, "cpu")
     kept = []
     for t in range(6):
@@ -70,6 +71,7 @@ def test_a_killed_child_costs_one_volume_and_comes_back_within_five_seconds(proc
     stack = volume(noisy((6, 20, 22)))
     (before,) = process.restore([stack])
     assert process.process_id is not None
+    restarts = process.n_restarts
     big = volume(noisy((24, 400, 400)))
     killer = threading.Timer(0.3, os.kill, (process.process_id, signal.SIGKILL))
     killer.start()
@@ -80,7 +82,7 @@ def test_a_killed_child_costs_one_volume_and_comes_back_within_five_seconds(proc
     (after,) = process.restore([stack])
     assert time.monotonic() - begun < 5.0
     assert (after.mean == before.mean).all()
-    assert process.n_restarts == 1
+    assert process.n_restarts == restarts + 1
 
 
 def test_a_child_that_died_while_idle_costs_nothing(process: RestoreProcess) -> None:
@@ -98,7 +100,7 @@ def test_a_hung_child_is_replaced(process: RestoreProcess) -> None:
 
 
 def test_the_locked_range_survives_a_restart(process: RestoreProcess) -> None:
-    stacks = [volume(noisy((6, 20, 22), seed=t, offset=100 + 20 * t), t=t) for t in range(5)]
+    stacks = [volume(noisy((6, 20, 22), seed=t, offset=100 + 20 * t), t=t, c=1) for t in range(5)]
     locked = [process.restore([stack])[0] for stack in stacks[:4]][-1]
     kill(process)
     after = process.restore([stacks[4]])[0]
@@ -116,9 +118,10 @@ def test_an_error_of_the_engine_is_raised_here_and_the_child_stays(process: Rest
 @pytest.mark.skipif(sys.platform == "win32", reason="console events go to the whole group there")
 def test_ctrl_c_does_not_reach_it(process: RestoreProcess) -> None:
     assert process.process_id is not None
-    os.kill(process.process_id, signal.SIGINT)
+    before = process.process_id
+    os.kill(before, signal.SIGINT)
     assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
-    assert process.n_restarts == 0
+    assert process.process_id == before
 
 
 def test_start_tells_the_reason_of_the_child(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_use_and_drop_opens_no_more_files() -> None:
     gc.collect()
     pool.take(10)
     after = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
-    assert after - before <= 4
+    assert after - before <= 8  # two for each of the few that are kept
     assert len(pool.alive()) <= 4
 
 
