@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -212,8 +212,20 @@ def translated(what: str) -> Iterator[None]:
         raise RestoreError(f"{what} failed: {type(error).__name__}: {line}") from error
 
 
-def create(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> Any:
-    """Return onnxruntime's own session, on the provider that was asked for and no other."""
+def create(
+    module: ModuleType,
+    content: bytes,
+    shapes: Mapping[str, Sequence[int]],
+    options: Options,
+    *,
+    entries: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
+    """Return onnxruntime's own session, on the provider that was asked for and no other.
+
+    Parameters
+    ----------
+    entries : further settings of the session, in onnxruntime's words
+    """
     wanted = _PROVIDERS[options.provider]
     if wanted not in module.get_available_providers():
         raise ConfigError(
@@ -222,6 +234,8 @@ def create(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[int
         )
     with translated("loading the network"):
         settings = _settings(module, content, shapes, options)
+        for name, value in entries.items():
+            settings.add_session_config_entry(name, value)
         session = module.InferenceSession(content, settings, providers=_provider_list(options))
     if session.get_providers()[0] != wanted:  # onnxruntime would run on the CPU without a word
         raise ConfigError(

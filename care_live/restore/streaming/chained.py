@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -36,8 +37,9 @@ class ChainedSession:
     """
 
     def __init__(self, content: bytes, options: Options) -> None:
-        self._session = session.create(session.runtime(), content, {}, options)
         self._device = device(options)
+        shared = {"session.use_env_allocators": "1"} if self._device == "cpu" and _share_memory() else {}
+        self._session = session.create(session.runtime(), content, {}, options, entries=shared)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Kept], *, fetch: Collection[str]) -> dict[str, Kept]:
@@ -63,6 +65,15 @@ class ChainedSession:
                 binding.bind_output(name, "cpu" if name in fetch else self._device)
             self._session.run_with_iobinding(binding)
             return dict(zip(self._outputs, binding.get_outputs(), strict=True))
+
+
+@cache
+def _share_memory() -> bool:
+    """Let all steps of a process use one arena: each with its own would keep its own largest moment."""
+    module = session.runtime()
+    info = module.OrtMemoryInfo("Cpu", module.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, module.OrtMemType.DEFAULT)
+    module.create_and_register_allocator(info, None)
+    return True
 
 
 def keep(array: NDArray[Any], options: Options) -> Kept:

@@ -1,0 +1,71 @@
+"""Whole volumes plane by plane, too: on a CPU a sum of 2D convolutions is twice as fast as a 3D one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from care_live.percentiles import Span
+from care_live.restore.session import OnnxSession, Options, Session
+from care_live.restore.streaming.plan import Refused, StreamPlan, plan
+from care_live.restore.streaming.stream import Pipeline
+from care_live.restore.streaming.timeline import whole_boundaries
+
+logger = logging.getLogger(__name__)
+
+Array = NDArray[Any]
+STEP_PLANES = 16
+"""Planes at once: a larger graph is a little faster, and takes longer to make."""
+
+
+def open_session(content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> Session:
+    """Open a network at one shape, plane by plane where it can be, else as it is."""
+    shape = tuple(shapes.get("raw", ()))
+    if len(shape) == 5:
+        derived = _derive(content, shape)
+        if isinstance(derived, StreamPlan):
+            return PlanewiseSession(derived, options)
+        logger.info("planewise=no shape=%s reason=%s", shape, derived.reason)
+    return OnnxSession(content, shapes, options)
+
+
+def _derive(content: bytes, shape: tuple[int, ...]) -> StreamPlan | Refused:
+    n_planes = shape[2]
+    model = onnx.load_model_from_string(content)
+    return plan(model, (1, *shape[1:]), range(n_planes), whole_boundaries(n_planes, STEP_PLANES), hurry=False)
+
+
+class PlanewiseSession:
+    """A `care_live.restore.session.Session` that runs a 3D network as 2D convolutions of planes.
+
+    Parameters
+    ----------
+    derived : for the whole input at once
+    options : provider and threads
+    """
+
+    def __init__(self, derived: StreamPlan, options: Options) -> None:
+        self._pipeline = Pipeline(derived, options)
+        self.outputs = tuple(derived.program.results)
+
+    def run(self, inputs: Mapping[str, Array], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
+        """Run once; see `care_live.restore.session.OnnxSession.run`."""
+        raw = inputs["raw"]
+        spans = [Span(float(low), float(high)) for low, high in zip(inputs["low"], inputs["high"], strict=True)]
+        outs = tuple(into) if into is not None else tuple(self._empty(name, len(raw)) for name in self.outputs)
+        for i, volume in enumerate(raw):
+            maps = dict(zip(self.outputs, (out[i] for out in outs), strict=True))
+            stream = self._pipeline.begin(spans, maps)
+            stream.push(volume.swapaxes(0, 1))
+            stream.finish()
+        return outs
+
+    def _empty(self, output: str, n: int) -> NDArray[np.float32]:
+        planes = self._pipeline.plan.program.results[output]
+        _, c, y, x = planes[0].shape
+        return np.empty((n, c, len(planes), y, x), np.float32)
