@@ -7,12 +7,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from care_live.images import LIMITS, Plan
+from care_live.images import LIMITS
 from care_live.model.card import Calibration, ModelCard
 from care_live.viewer.shown import RunInfo
 
+NO_CARD: Mapping[str, Any] = {}
 
-def describe(run_id: str, plan: Plan, *, model: str = "", card: Mapping[str, Any], ended: str = "") -> RunInfo:
+
+def describe(
+    run_id: str,
+    *,
+    channels: tuple[str, ...] = (),
+    positions: tuple[str, ...] = (),
+    interval_s: float = 0.0,
+    model: str = "",
+    card: Mapping[str, Any] = NO_CARD,
+    ended: str = "",
+) -> RunInfo:
     """Describe a run; a card that this version cannot read costs only its own line.
 
     Parameters
@@ -22,9 +33,9 @@ def describe(run_id: str, plan: Plan, *, model: str = "", card: Mapping[str, Any
     read = read_card(card)
     return RunInfo(
         run_id=run_id,
-        channels=plan.channels,
-        positions=plan.positions,
-        interval_s=plan.interval_s,
+        channels=channels,
+        positions=positions,
+        interval_s=interval_s,
         model=model or (read.name if read else ""),
         limits=read.limits if read else LIMITS,
         card=card_line(read) if read else "",

@@ -5,37 +5,37 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from care_live.errors import StoreError
 from care_live.images import State, VolumeKey
 from care_live.store import PRODUCTS, Product, RunReader
-from care_live.viewer.described import describe
+from care_live.viewer.described import NO_CARD, describe
 from care_live.viewer.shown import RunInfo, Shown
 
 _REFRESH_S = 0.3
 
 
-@dataclass
 class History:
     """Volumes of one run directory, the last ones read kept in memory; any thread may ask.
 
-    Raises
-    ------
-    StoreError
-        The directory holds no run.
+    A run that is not there yet has no volumes; it is looked for again and again.
+
+    Parameters
+    ----------
+    directory : Path
+        The run's folder.
     """
 
-    directory: Path
-    memory_bytes: int = 256 << 20
-    _cache: OrderedDict[VolumeKey, Shown] = field(default_factory=OrderedDict)
-    _known: dict[Product, frozenset[VolumeKey]] = field(default_factory=dict)
-    _refreshed: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self._reader = RunReader(self.directory)
+    def __init__(self, directory: Path, *, memory_bytes: int = 256 << 20) -> None:
+        self.directory = directory
+        self.memory_bytes = memory_bytes
+        self._cache: OrderedDict[VolumeKey, Shown] = OrderedDict()
+        self._known: dict[Product, frozenset[VolumeKey]] = {product: frozenset() for product in PRODUCTS}
+        self._info = RunInfo()
+        self._reader: RunReader | None = None
+        self._refreshed = -_REFRESH_S
+        self._lock = threading.Lock()
 
     def known(self) -> frozenset[VolumeKey]:
         """Return the volumes that are committed by now, raw or restored."""
@@ -43,59 +43,40 @@ class History:
             self._refresh()
             return self._known["raw"] | self._known["restored"]
 
-    def get(self, key: VolumeKey) -> Shown | None:
-        """Return a volume, or None when it is not stored; one that was restored since is read again."""
-        with self._lock:
-            self._refresh()
-            products = frozenset(product for product in PRODUCTS if key in self._known[product])
-            if not products:
-                return None
-            shown = self._cache.get(key)
-            if shown is None or products != _products_of(shown) or self._state(key) != shown.state:
-                shown = self._cache[key] = self._read(key, products)
-            self._cache.move_to_end(key)
-            self._forget_oldest()
-            return shown
-
     def info(self) -> RunInfo:
         """Describe the run and the last network that restored in it."""
         with self._lock:
             self._refresh()
-            reader = self._reader
-            card = reader.models[-1].card if reader.models else {}
-            name = reader.models[-1].name if reader.models else ""
-            ended = reader.ended.reason if reader.ended else ""
-            return describe(reader.run_id, reader.plan, model=name, card=card, ended=ended)
+            return self._info
 
-    def _refresh(self) -> None:
+    def get(self, key: VolumeKey) -> Shown | None:
+        """Return a volume, or None when it is not stored; one that was restored since is read again."""
+        with self._lock:
+            reader = self._refresh()
+            products = frozenset(product for product in PRODUCTS if key in self._known[product])
+            if reader is None or not products:
+                return None
+            shown = self._cache.get(key)
+            if shown is None or (_products_of(shown), shown.state) != (products, _state(reader, key, products)):
+                shown = self._cache[key] = _read(reader, key, products)
+            self._cache.move_to_end(key)
+            self._forget_oldest()
+            return shown
+
+    def _refresh(self) -> RunReader | None:
         """Look into the journal again, but not for every picture."""
         now = time.monotonic()
-        if self._known and now - self._refreshed < _REFRESH_S:
-            return
-        self._reader.refresh()
-        self._known = {product: frozenset(self._reader.keys(product)) for product in PRODUCTS}
+        if now - self._refreshed < _REFRESH_S:
+            return self._reader
         self._refreshed = now
-
-    def _read(self, key: VolumeKey, products: frozenset[Product]) -> Shown:
-        reader = self._reader
-        arrays = {product: reader.read(product, key) for product in products if product != "raw"}
-        made = reader.restoration(key) if "restored" in products else None
-        volume = reader.read_raw(key) if "raw" in products else None
-        return Shown(
-            key=key,
-            raw=volume.pixels if volume else None,
-            restored=arrays.get("restored"),
-            laplace_scale=arrays.get("laplace_scale"),
-            disagreement=arrays.get("disagreement"),
-            voxel_size_um=made.voxel_size_um if made else reader.voxel_size_um,
-            state=self._state(key),
-            flags=frozenset(made.flags) if made else frozenset(),
-            acquired_us=volume.acquired_us if volume else 0,
-            model=made.model if made else None,
-        )
-
-    def _state(self, key: VolumeKey) -> State:
-        return self._reader.state(key, "restored" if key in self._known["restored"] else "raw")
+        if self._reader is None:
+            self._reader = _open(self.directory)
+        else:
+            self._reader.refresh()
+        if self._reader is not None:
+            self._known = {product: frozenset(self._reader.keys(product)) for product in PRODUCTS}
+            self._info = _describe(self._reader)
+        return self._reader
 
     def _forget_oldest(self) -> None:
         while len(self._cache) > 1 and sum(shown.nbytes for shown in self._cache.values()) > self.memory_bytes:
@@ -106,11 +87,43 @@ def _products_of(shown: Shown) -> frozenset[Product]:
     return frozenset(product for product in PRODUCTS if shown.product(product) is not None)
 
 
-def open_history(directory: Path | None) -> History | None:
-    """Return the history of a run, or None when there is no directory or no run in it yet."""
-    if directory is None:
-        return None
+def _open(directory: Path) -> RunReader | None:
     try:
-        return History(directory)
+        return RunReader(directory)
     except StoreError:
         return None
+
+
+def _read(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> Shown:
+    arrays = {product: reader.read(product, key) for product in products if product != "raw"}
+    made = reader.restoration(key) if "restored" in products else None
+    volume = reader.read_raw(key) if "raw" in products else None
+    return Shown(
+        key=key,
+        raw=volume.pixels if volume else None,
+        restored=arrays.get("restored"),
+        laplace_scale=arrays.get("laplace_scale"),
+        disagreement=arrays.get("disagreement"),
+        voxel_size_um=made.voxel_size_um if made else reader.voxel_size_um,
+        state=_state(reader, key, products),
+        flags=frozenset(made.flags) if made else frozenset(),
+        acquired_us=volume.acquired_us if volume else 0,
+        model=made.model if made else None,
+    )
+
+
+def _state(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> State:
+    return reader.state(key, "restored" if "restored" in products else "raw")
+
+
+def _describe(reader: RunReader) -> RunInfo:
+    plan, network = reader.plan, reader.models[-1] if reader.models else None
+    return describe(
+        reader.run_id,
+        channels=plan.channels,
+        positions=plan.positions,
+        interval_s=plan.interval_s,
+        model=network.name if network else "",
+        card=network.card if network else NO_CARD,
+        ended=reader.ended.reason if reader.ended else "",
+    )

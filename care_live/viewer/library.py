@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from care_live.images import VolumeKey
 from care_live.viewer.history import History
@@ -39,7 +39,14 @@ class Library:
 
     @property
     def info(self) -> RunInfo:
-        return self.shelf.info
+        """What is known of the run: the wire tells its start, the store also the network's card."""
+        live = self.shelf.info
+        stored = self.history.info() if self.history else RunInfo()
+        if not live.run_id:
+            return stored
+        if live.run_id != stored.run_id or not stored.card:
+            return live
+        return replace(stored, ended=live.ended)
 
     def _get(self, key: VolumeKey) -> Shown | None:
         live = self.shelf.get(key)

@@ -17,8 +17,11 @@ class SystemStatus:
     """What the daemon last said of itself, and what this watcher sees of its link."""
 
     connected: bool = False
+    volumes_per_s: float | None = None
     lost_planes: int = 0
     """Planes that never came or had no place: lost by the system, not by this viewer."""
+    lost_volumes: int = 0
+    """Volumes that were refused whole for want of memory: lost by the system as well."""
     skipped_volumes: int = 0
     """Volumes that were recorded and not restored, by policy or by failure."""
     missed_messages: int = 0
@@ -67,11 +70,12 @@ class Shelf:
             self._info = info
         self._tell()
 
-    def change(self, key: VolumeKey, state: State) -> None:
-        """Note that a volume turned confirmed or suspect."""
+    def change(self, source: VolumeKey, state: State) -> None:
+        """Note that a raw volume, and what was restored from it, turned confirmed or suspect."""
         with self._lock:
-            if key in self._volumes:
-                self._volumes[key] = replace(self._volumes[key], state=state)
+            for key, shown in self._volumes.items():
+                if (key.t, key.p) == (source.t, source.p) and shown.source_channel in (-1, source.c):
+                    self._volumes[key] = replace(shown, state=state)
         self._tell()
 
     def report(self, status: SystemStatus) -> None:

@@ -40,6 +40,8 @@ class Shown:
     model: ModelIdentity | None = None
     sequence: int = -1
     """Number of the message that brought it; -1: from the store."""
+    source_channel: int = -1
+    """Channel of the raw volume, which its state belongs to; -1: that of `key`."""
 
     def product(self, name: Product) -> Image | None:
         """Return one of the arrays by its name."""

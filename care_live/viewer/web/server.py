@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import uvicorn
 
 from care_live.errors import ConfigError
+from care_live.viewer.history import History
+from care_live.viewer.library import Library
+from care_live.viewer.live import Feed
+from care_live.viewer.shelf import Shelf
 from care_live.viewer.web import access
 from care_live.viewer.web.gateway import Gateway
+from care_live.wire.keys import ClientKeys
 
 MAX_REQUEST_BYTES = 1 << 16
 
@@ -25,7 +32,10 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where reusing means sharing
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:
         listener.close()
@@ -64,7 +74,26 @@ class Server(uvicorn.Server):
         self._on_started()
 
 
-def loopback_warning(host: str) -> str | None:
+@contextlib.contextmanager
+def following(address: str | None, directory: Path | None, *, keys: ClientKeys | None = None) -> Iterator[Library]:
+    """Give a library that is fed by a daemon, by a run directory, or by both."""
+    shelf = Shelf()
+    feed = Feed(address, shelf, keys=keys) if address else None
+    try:
+        yield Library(shelf, History(directory) if directory else None)
+    finally:
+        if feed is not None:
+            feed.close()
+
+
+def serve(
+    library: Library, listener: socket.socket, token: str, *, directory: Path | None, started: Callable[[], None]
+) -> None:
+    """Serve the page until Ctrl-C or SIGTERM; `started` is called when it answers."""
+    Server(Gateway(library, token, directory), started=started).run(sockets=[listener])
+
+
+def exposed(host: str) -> str | None:
     """Return what to say of an address that other machines can reach, or None for loopback."""
     if access.is_loopback(host):
         return None

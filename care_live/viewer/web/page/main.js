@@ -243,6 +243,7 @@ class Page {
     this.marks.draw(panes, this.header(), this.look, this.pointing);
     this.showHistograms();
     this.drawn += 1;
+    if (this.picture) this.firstDrawn ??= performance.now(); // from the start of navigation
   }
 
   showHistograms() {

@@ -45,7 +45,7 @@ export function showStatus(status, ended) {
   else chip($("link"), "idle", status.detail || "no daemon; history only");
   $("rate").textContent = status.volumes_per_s ? status.volumes_per_s.toFixed(2) : "–";
   count($("skipped"), status.skipped_by_viewer);
-  count($("lost"), status.lost_by_system);
+  showLost($("lost"), status);
   count($("unrestored"), status.not_restored);
   $("disk").textContent = duration(status.disk_seconds_left);
 }
@@ -89,6 +89,13 @@ function count(element, n) {
   element.textContent = n;
   element.classList.toggle("loss", n > 0);
 }
+
+function showLost(element, { lost_planes: planes, lost_volumes: volumes }) {
+  count(element, planes + volumes);
+  if (planes || volumes) element.textContent = [plural(planes, "plane"), plural(volumes, "volume")].filter(Boolean).join(", ");
+}
+
+const plural = (n, word) => (n ? `${n} ${word}${n === 1 ? "" : "s"}` : "");
 
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";

@@ -1,0 +1,135 @@
+"""The feed: a thread that takes what a daemon publishes and puts it on the shelf."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from care_live.errors import ProtocolError, StageError
+from care_live.images import VolumeKey
+from care_live.publish.seen import LiveVolume
+from care_live.publish.subscriber import Subscriber, Told
+from care_live.viewer.described import describe
+from care_live.viewer.shelf import Shelf, SystemStatus
+from care_live.viewer.shown import Shown
+from care_live.wire.keys import ClientKeys
+from care_live.wire.messages import Change, End, Heartbeat, Start
+
+logger = logging.getLogger(__name__)
+
+_SILENT_S = 4.0
+"""Heartbeats come every second; without any for so long the daemon is away."""
+_WAIT_S = 1.0
+_RETRY_S = 3.0
+
+
+class Feed:
+    """Fills a shelf from one daemon until it is closed; a daemon that comes back is followed again.
+
+    Parameters
+    ----------
+    address
+        The daemon's ``bind_pull``, tcp://HOST:PORT.
+
+    Raises
+    ------
+    ConfigError
+        The address cannot be connected to, or needs keys.
+    """
+
+    def __init__(self, address: str, shelf: Shelf, *, keys: ClientKeys | None = None) -> None:
+        self._address, self._shelf = address, shelf
+        self._subscriber = Subscriber(address, keys=keys, credit=2)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="viewer feed")
+        self._thread.start()
+
+    def close(self, deadline_s: float = 5.0) -> None:
+        """End the thread and the link.
+
+        Raises
+        ------
+        StageError
+            The thread did not end in time.
+        """
+        self._closing.set()
+        self._subscriber.wake()
+        self._thread.join(deadline_s)
+        if self._thread.is_alive():
+            raise StageError(f"the viewer's feed did not end within {deadline_s:g} s; end the process")
+
+    def _main(self) -> None:
+        try:
+            while not self._closing.is_set():
+                self._listen_once()
+        finally:
+            self._subscriber.close()
+
+    def _listen_once(self) -> None:
+        try:
+            told = self._subscriber.next(_WAIT_S)
+        except ProtocolError as error:
+            logger.warning("feed refused address=%s error=%s", self._address, error)
+            self._shelf.report(SystemStatus(detail=str(error)))
+            self._closing.wait(_RETRY_S)
+            return
+        if told is None or isinstance(told, Heartbeat):
+            self._shelf.report(self._status())
+        if told is not None:
+            take(told, self._shelf)
+
+    def _status(self) -> SystemStatus:
+        heartbeat, silent_s = self._subscriber.heartbeat, self._subscriber.silent_s
+        connected = silent_s < _SILENT_S
+        if heartbeat is None or not connected:
+            return SystemStatus(connected=connected, detail="" if connected else f"no daemon at {self._address}")
+        said = heartbeat.status
+        return SystemStatus(
+            connected=True,
+            volumes_per_s=said.volumes_per_s,
+            lost_planes=said.planes_lost + said.planes_dropped,
+            lost_volumes=said.volumes_refused,
+            skipped_volumes=said.volumes_skipped,
+            missed_messages=self._subscriber.n_skipped,
+            disk_seconds_left=said.disk_s_left,
+            detail=said.note,
+        )
+
+
+def take(told: Told, shelf: Shelf) -> None:
+    """Put one message where it belongs."""
+    match told:
+        case LiveVolume():
+            shelf.put(shown(told))
+        case Start(run=str(run), plan=plan, model=model):
+            shelf.begin(
+                describe(
+                    run,
+                    channels=plan.channels,
+                    positions=plan.positions,
+                    interval_s=plan.interval_s,
+                    model=model.name if model else "",
+                )
+            )
+        case Change(key=(t, p, c), state=state):
+            shelf.change(VolumeKey(t, p, c), state)
+        case End(reason=reason):
+            shelf.end(reason)
+
+
+def shown(live: LiveVolume) -> Shown:
+    """Return a volume from the wire as every screen shows it."""
+    return Shown(
+        key=live.key,
+        raw=live.raw,
+        restored=live.mean,
+        laplace_scale=live.laplace_scale,
+        disagreement=live.disagreement,
+        voxel_size_um=live.voxel_size_um,
+        state=live.state,
+        flags=frozenset(live.flags),
+        acquired_us=live.acquired_us,
+        model=live.model,
+        sequence=-1 if live.seq is None else live.seq,
+        source_channel=live.said.c_in,
+    )

@@ -1,0 +1,185 @@
+"""The view for a terminal: what the daemon does, what came here, and what was left out by whom."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+
+from care_live.images import LIMITS
+from care_live.publish.seen import LiveVolume
+from care_live.publish.subscriber import Subscriber
+from care_live.wire.keys import ClientKeys
+from care_live.wire.messages import View
+
+Fact: TypeAlias = str | int | float | bool | list[str] | dict[str, int] | None
+
+AWAY_S = 4.0
+"""Heartbeats come every second; without any for so long the daemon is away."""
+ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
+"""A terminal shows no pixels: headers are enough."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is known of a daemon from here."""
+
+    subscriber: Subscriber
+    newest: LiveVolume | None = None
+    arrivals: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=20))
+    """When the newest volumes came, and their counts: the rate at which the daemon publishes."""
+    seen_s: float = 0.0
+
+    def take(self, timeout_s: float, clock_s: Callable[[], float] = time.monotonic) -> bool:
+        """Wait for the next message; False when none came."""
+        told = self.subscriber.next(timeout_s)
+        if isinstance(told, LiveVolume):
+            self.newest, self.seen_s = told, clock_s()
+            if told.said.nth is not None:
+                self.arrivals.append((self.seen_s, told.said.nth))
+        return told is not None
+
+    def facts(self, now_s: float) -> dict[str, Fact]:
+        """Return everything that the view shows, by name and with units; what is not known is None."""
+        return self._of_daemon() | self._of_newest(now_s) | self._of_losses()
+
+    def _of_daemon(self) -> dict[str, Fact]:
+        heartbeat, run = self.subscriber.heartbeat, self.subscriber.run
+        status = heartbeat.status if heartbeat else None
+        model = heartbeat.model if heartbeat else None
+        return {
+            "address": self.subscriber.address,
+            "connected": self.subscriber.silent_s < AWAY_S,
+            "run": heartbeat.run if heartbeat else None,
+            "channels": list(run.plan.channels) if run else None,
+            "model": model.name if model else None,
+            "model_sha256": model.sha256 if model else None,
+            "limits": heartbeat.limits if heartbeat else LIMITS,
+            "planes_per_s": status.planes_per_s if status else None,
+            "volumes_per_s": _rounded(self._rate() or (status.volumes_per_s if status else None)),
+            "queue_depths": dict(status.queue_depths) if status else None,
+            "disk_s_left": status.disk_s_left if status else None,
+            "watchers": heartbeat.n_watchers if heartbeat else None,
+            "note": status.note if status else None,
+        }
+
+    def _of_newest(self, now_s: float) -> dict[str, Fact]:
+        newest = self.newest
+        return {
+            "t": newest.key.t if newest else None,
+            "position": newest.key.p if newest else None,
+            "channel": newest.key.c if newest else None,
+            "age_s": _rounded(newest.age_s + now_s - self.seen_s) if newest else None,
+            "latency_s": _rounded(newest.age_s) if newest else None,
+            "infer_s": _rounded(newest.said.infer_us / 1e6) if newest else None,
+            "state": newest.state if newest else None,
+            "flags": sorted(newest.flags) if newest else None,
+            "planes": f"{len(newest.said.received)}/{len(newest.said.expected)}" if newest else None,
+        }
+
+    def _of_losses(self) -> dict[str, Fact]:
+        status = self.subscriber.heartbeat.status if self.subscriber.heartbeat else None
+        return {
+            "received_here": self.subscriber.n_received,
+            "skipped_here": self.subscriber.n_skipped,
+            "skipped_by_system": status.volumes_skipped if status else None,
+            "refused_by_system": status.volumes_refused if status else None,
+            "planes_lost": status.planes_lost if status else None,
+            "planes_dropped": status.planes_dropped if status else None,
+            "restored": status.volumes_restored if status else None,
+        }
+
+    def _rate(self) -> float | None:
+        if len(self.arrivals) < 2 or self.arrivals[-1][0] <= self.arrivals[0][0]:
+            return None
+        (first_s, first), (last_s, last) = self.arrivals[0], self.arrivals[-1]
+        return (last - first) / (last_s - first_s)
+
+
+def page(facts: dict[str, Fact]) -> RenderableType:
+    """Return the facts as they stand on the screen."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", justify="right")
+    table.add_column()
+    for name, text in _rows(facts):
+        table.add_row(name, text)
+    title = f"care_live {facts['address']}" + ("" if facts["connected"] else " — no daemon answers")
+    style = "green" if facts["connected"] else "red"
+    return Panel(table, title=title, subtitle=f"[yellow]{facts['limits']}[/]", border_style=style)
+
+
+def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:
+    flags = facts["flags"]
+    queues = facts["queue_depths"]
+    return [
+        ("run", _said(facts["run"])),
+        ("model", f"{_said(facts['model'])}  {str(facts['model_sha256'] or '')[:12]}"),
+        ("newest", f"t={_said(facts['t'])} position={_said(facts['position'])} channel={_said(facts['channel'])}"),
+        ("state", f"{_said(facts['state'])}  {', '.join(flags) if isinstance(flags, list) else ''}"),
+        ("planes", _said(facts["planes"])),
+        ("age", f"{_said(facts['age_s'], 's')} (came {_said(facts['latency_s'], 's')} after its last plane)"),
+        ("rates", f"{_said(facts['planes_per_s'], 'planes/s')}  {_said(facts['volumes_per_s'], 'volumes/s')}"),
+        (
+            "skipped",
+            f"{_said(facts['skipped_by_system'])} by the system  {_said(facts['skipped_here'])} by this viewer",
+        ),
+        ("refused", f"{_said(facts['refused_by_system'])} volumes for want of memory"),
+        ("lost", f"{_said(facts['planes_lost'])} planes never came  {_said(facts['planes_dropped'])} had no place"),
+        ("queues", "  ".join(f"{k} {v}" for k, v in queues.items()) if isinstance(queues, dict) else "-"),
+        ("disk", _time_left(facts["disk_s_left"])),
+        ("watchers", _said(facts["watchers"])),
+        *([("note", str(facts["note"]))] if facts["note"] else []),
+    ]
+
+
+def watch(address: str, *, keys: ClientKeys | None = None, console: Console | None = None) -> None:
+    """Show a daemon until interrupted.
+
+    Raises
+    ------
+    ProtocolError
+        The daemon speaks another protocol, or does not let us in.
+    """
+    with Subscriber(address, view=ONE_VOXEL, keys=keys) as subscriber:
+        watching = Watch(subscriber)
+        with Live(page(watching.facts(time.monotonic())), console=console, auto_refresh=False) as screen:
+            while True:
+                watching.take(0.5)
+                screen.update(page(watching.facts(time.monotonic())), refresh=True)
+
+
+def look_once(address: str, *, keys: ClientKeys | None = None, timeout_s: float = 4.0) -> dict[str, Fact]:
+    """Return the facts once: as soon as a heartbeat and a volume came, or when the time is over."""
+    deadline = time.monotonic() + timeout_s
+    with Subscriber(address, view=ONE_VOXEL, keys=keys) as subscriber:
+        watching = Watch(subscriber)
+        while (left := deadline - time.monotonic()) > 0:
+            watching.take(left)
+            if subscriber.heartbeat is not None and (watching.newest or subscriber.heartbeat.newest is None):
+                break
+        return watching.facts(time.monotonic())
+
+
+def _said(fact: Fact, unit: str = "") -> str:
+    if fact is None:
+        return "-"
+    text = f"{fact:.3g}" if isinstance(fact, float) else str(fact)
+    return f"{text} {unit}".strip()
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 4)
+
+
+def _time_left(seconds: Fact) -> str:
+    if not isinstance(seconds, int | float):
+        return "-"
+    hours, minutes = divmod(int(seconds) // 60, 60)
+    return f"{hours} h {minutes:02d} min left" if hours < 1000 else "weeks left"

@@ -1,0 +1,168 @@
+"""From a real publisher and a real run directory onto the shelf and into the library."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from care_live.config import PublishConfig, StoreConfig
+from care_live.images import (
+    Integrity,
+    ModelIdentity,
+    Plan,
+    Restored,
+    RunEnded,
+    RunStarted,
+    StateChanged,
+    Volume,
+    VolumeKey,
+    read_only,
+)
+from care_live.publish.publisher import Publisher
+from care_live.store import open_run
+from care_live.viewer.history import History
+from care_live.viewer.library import Library
+from care_live.viewer.live import Feed
+from care_live.viewer.shelf import Shelf
+from care_live.wire.messages import Status
+
+from .scenes import INFO, scene
+
+SHAPE = (4, 16, 24)
+STARTED = RunStarted("run-1", Plan({}, (16, 24), channels=("DAPI",), endless=True, voxel_size_um=(2.0, 0.5, 0.5)))
+
+
+def restored(t: int, *, c: int = 0) -> Restored:
+    shown = scene(t, c=c, shape=SHAPE)
+    assert shown.raw is not None and shown.restored is not None and shown.laplace_scale is not None
+    volume = Volume(
+        "run-1",
+        VolumeKey(t, 0, c),
+        read_only(shown.raw),
+        voxel_size_um=(2.0, 0.5, 0.5),
+        integrity=Integrity(tuple(range(4)), tuple(range(4))),
+        closed="complete",
+        state="provisional",
+        first_plane_ns=1,
+        last_plane_ns=time.monotonic_ns(),
+        acquired_us=1_700_000_000_000_000 + t,
+    )
+    return Restored(
+        volume,
+        read_only(shown.restored),
+        read_only(shown.laplace_scale),
+        None,
+        voxel_size_um=(2.0, 0.5, 0.5),
+        low=100.0,
+        high=300.0,
+        model=ModelIdentity("worm3d", "0" * 64),
+        flags=frozenset({"saturated"}),
+        c_out=c,
+    )
+
+
+def until(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def test_what_is_published_lies_on_the_shelf():
+    shelf = Shelf()
+    config = PublishConfig(bind="tcp://127.0.0.1:*", bind_pull="tcp://127.0.0.1:*")
+    with Publisher(config) as publisher:
+        publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
+        publisher.heartbeat(Status(planes_lost=3, planes_dropped=1, volumes_skipped=2, disk_s_left=60.0))
+        feed = Feed(publisher.address_pull, shelf)
+        try:
+            publisher.publish(restored(0))
+            until(lambda: shelf.get(VolumeKey(0)))
+            shown = shelf.get(VolumeKey(0))
+            assert (shown.raw == restored(0).volume.pixels).all() and (shown.restored == restored(0).mean).all()
+            assert (shown.laplace_scale == restored(0).laplace_scale).all() and shown.flags == {"saturated"}
+            assert shelf.info.run_id == "run-1" and shelf.info.channels == ("DAPI",)
+            publisher.change(StateChanged(VolumeKey(0), "suspect"))
+            until(lambda: shelf.get(VolumeKey(0)).state == "suspect")
+            until(lambda: shelf.status.connected and shelf.status.lost_planes == 4)
+            assert (shelf.status.skipped_volumes, shelf.status.disk_seconds_left) == (2, 60.0)
+            publisher.end(RunEnded("finished"))
+            until(lambda: shelf.info.ended == "finished")
+        finally:
+            feed.close()
+
+
+def test_a_feed_without_a_daemon_says_so_and_ends():
+    shelf = Shelf()
+    feed = Feed("tcp://127.0.0.1:9", shelf)
+    until(lambda: "no daemon" in shelf.status.detail)
+    feed.close()
+
+
+def test_a_run_is_read_while_it_is_written(tmp_path):
+    config = StoreConfig(directory=tmp_path, keep_free_mib=0)
+    history = History(tmp_path / "run-1")
+    assert not history.known(), "not there yet"
+    writer = open_run(config, STARTED)
+    try:
+        writer.write_raw(restored(0).volume)
+        until(lambda: history.known() == {VolumeKey(0)})
+        assert history.get(VolumeKey(0)).restored is None
+        writer.write_restored(restored(0))
+        until(lambda: history.get(VolumeKey(0)).restored is not None)
+        shown = history.get(VolumeKey(0))
+        assert (shown.raw == restored(0).volume.pixels).all() and shown.model.name == "worm3d"
+        assert np.abs(shown.restored / restored(0).mean - 1).max() < 2**-10
+        assert history.get(VolumeKey(0)) is shown, "read once"
+        writer.note(StateChanged(VolumeKey(0), "confirmed"))
+        until(lambda: history.get(VolumeKey(0)).state == "confirmed")
+        assert history.get(VolumeKey(7)) is None
+    finally:
+        writer.close()
+
+
+def test_the_library_has_old_volumes_from_the_store_and_new_ones_from_the_wire(tmp_path):
+    writer = open_run(StoreConfig(directory=tmp_path, keep_free_mib=0), STARTED)
+    for t in range(3):
+        writer.write_raw(restored(t).volume)
+    writer.close()
+    shelf = Shelf()
+    library = Library(shelf, History(tmp_path / "run-1"))
+    assert library.newest() == VolumeKey(2)
+    shelf.put(scene(3, shape=SHAPE))
+    assert library.newest() == VolumeKey(3)
+    assert library.known() == tuple(VolumeKey(t) for t in range(4))
+    assert [len(library.at(t, 0)) for t in (1, 3, 9)] == [1, 1, 0]
+    assert library.at(3, 0)[0] is shelf.get(VolumeKey(3))
+
+
+def test_the_shelf_forgets_old_volumes_but_never_the_newest_of_a_channel():
+    one = scene(0, shape=SHAPE).nbytes
+    shelf = Shelf(memory_bytes=3 * one)
+    shelf.put(scene(0, c=1, shape=SHAPE))
+    for t in range(8):
+        shelf.put(scene(t, shape=SHAPE))
+    assert shelf.get(VolumeKey(0, 0, 1)) is not None
+    assert VolumeKey(7) in shelf.known() and VolumeKey(0) not in shelf.known()
+    assert len(shelf.known()) == 3
+    assert shelf.newest() == VolumeKey(7) and shelf.count == 9
+
+
+def test_another_run_clears_the_shelf():
+    shelf = Shelf()
+    shelf.begin(INFO)
+    shelf.put(scene(5, shape=SHAPE))
+    shelf.begin(replace(INFO, run_id="another"))
+    assert shelf.newest() is None and not shelf.known()
+
+
+@pytest.mark.parametrize("times", [[0.0], [0.0, 1.0, 2.0]])
+def test_the_rate_sinks_when_volumes_stay_away(times):
+    shelf = Shelf()
+    shelf._arrivals.extend(times)
+    assert shelf.volumes_per_s(now=2.0) == (1.0 if len(times) == 3 else 0.0)
+    assert shelf.volumes_per_s(now=20.0) == (0.1 if len(times) == 3 else 0.0)

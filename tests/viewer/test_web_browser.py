@@ -1,0 +1,281 @@
+"""The page in a real browser: what is on the screen is checked against the arrays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from care_live.viewer.library import Library
+from care_live.viewer.shown import Shown
+
+from .browser import Screen, chromium
+from .scenes import filled, scene, serving
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
+
+STEP_UM = (0.5, 0.5)
+LUMA = np.array([0.2126, 0.7152, 0.0722])
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("profile")) as window:
+        yield window
+
+
+@pytest.fixture
+def library() -> Library:
+    return filled(*(scene(t, ensemble=True) for t in range(3)))
+
+
+@pytest.fixture
+def screen(window: Any, library: Library) -> Iterator[Screen]:
+    with serving(library) as (_, address):
+        screen = Screen(window, address)
+        screen.look(gamma=1)
+        yield screen
+        errors = screen.errors()
+        window.get("about:blank")
+    assert not errors
+
+
+def grey(plane: np.ndarray, low: float, high: float, gamma: float = 1.0) -> np.ndarray:
+    """What a plane must look like: (y, x) in 0…255."""
+    return 255 * np.clip((plane.astype(np.float64) - low) / (high - low), 0, 1) ** gamma
+
+
+def test_pixels_equal_the_array(screen, library):
+    shown = library.at(2, 0)[0]
+    screen.ask(z=4)
+    for product, pane in (("raw", "raw"), ("restored", "restored")):
+        screen.contrast(product, 60, 400)
+        colours = screen.pane(pane).image((64, 96), STEP_UM)
+        assert (colours.max(-1) == colours.min(-1)).all(), "one channel is grey"
+        expected = grey(shown.product(product)[4], 60, 400)
+        assert np.abs(colours[..., 0] - expected).max() <= 1.0
+
+
+def test_the_first_picture_comes_within_a_volume_period(window, library):
+    with serving(library) as (_, address):
+        Screen(window, address)
+        drawn_ms = window.execute_script("return careLive.firstDrawn")
+        window.get("about:blank")
+    assert drawn_ms < 5000, "drawn by the processor on a busy machine; a graphics card needs a tenth of it"
+
+
+def test_gamma_brightens_the_middle_and_keeps_the_ends(screen, library):
+    screen.ask(z=4)
+    screen.contrast("restored", 60, 400)
+    screen.look(gamma=0.5)
+    colours = screen.pane("restored").image((64, 96), STEP_UM)[..., 0]
+    assert np.abs(colours - grey(library.at(2, 0)[0].restored[4], 60, 400, 0.5)).max() <= 1.0
+
+
+def test_arrows_walk_through_z_and_t(screen, library):
+    from selenium.webdriver.common.keys import Keys
+
+    screen.ask(z=4)
+    screen.press(Keys.ARROW_UP)
+    screen.settled()
+    assert screen.js("careLive.header().at[0]") == 5
+    screen.until("careLive.times.length === 3")
+    screen.press(Keys.ARROW_LEFT)
+    screen.settled()
+    assert screen.js("careLive.header().t") == 1
+    screen.contrast("raw", 60, 400)
+    colours = screen.pane("raw").image((64, 96), STEP_UM)[..., 0]
+    assert np.abs(colours - grey(library.at(1, 0)[0].raw[5], 60, 400)).max() <= 1.0
+
+
+def test_following_never_steals_the_slider(screen, library):
+    screen.until("careLive.times.length === 3")
+    screen.js(
+        "(document.getElementById('time').value = 0, document.getElementById('time').dispatchEvent(new Event('input')))"
+    )
+    screen.settled()
+    library.shelf.put(scene(3))
+    screen.until("careLive.times.length === 4")
+    assert screen.js("careLive.header().t") == 0
+    assert screen.js("document.getElementById('time').value") == "0"
+    assert screen.js("document.getElementById('follow').ariaPressed") == "false"
+    screen.press(" ")
+    screen.until("careLive.header().t === 3")
+    library.shelf.put(scene(4))
+    screen.until("careLive.header().t === 4")
+
+
+def test_automatic_contrast_survives_a_hot_pixel_and_gives_way_to_a_hand(screen, library):
+    low, high = screen.js("careLive.look.channels.get(0).contrast.raw")
+    raw = library.at(2, 0)[0].raw
+    assert raw.max() == 65535 and high < 600
+    assert screen.pane("raw").image((64, 96), STEP_UM)[..., 0].std() > 10
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    canvas = screen.window.find_element("css selector", '.histogram[data-product="raw"] canvas')
+    ActionChains(screen.window).move_to_element_with_offset(canvas, 20, 0).click().perform()
+    changed = screen.js("careLive.look.channels.get(0).contrast.raw")
+    assert changed != [low, high]
+    assert screen.js("document.getElementById('auto').checked") is False
+    screen.press("a")
+    assert screen.js("careLive.look.channels.get(0).contrast.raw") == [low, high]
+
+
+def test_low_confidence_is_marked_by_hue_where_there_is_signal_and_brightness_stays(screen, library):
+    shown = replace(library.at(2, 0)[0], disagreement=None)
+    library.shelf.put(shown)
+    screen.ask(z=4)
+    screen.until("careLive.picture.arrays.size === 3")
+    screen.contrast("restored", 100, 600)
+    window = screen.js("careLive.header().channels[0].windows.restored")
+    screen.look(threshold=0.5, layer="marked", overlay=False)
+    colours = screen.pane("uncertainty").image((64, 96), STEP_UM)
+    floor = 0.05 * (window["high"] - window["low"])
+    signal = np.abs(shown.restored[4] - window["low"]) + floor
+    half = 1.1 * np.log(10) * shown.laplace_scale[4]  # calibrated at 90 %
+    marked = (half / signal > 0.56) & (shown.restored[4] > window["low"] + 2.1 * floor)
+    sure = (half / signal < 0.44) | (shown.restored[4] < window["low"] + 0.9 * floor)
+    spread = colours.max(-1) - colours.min(-1)
+    visible = (grey(shown.restored[4], 100, 600) > 30) & (grey(shown.restored[4], 100, 600) < 0.7 * 255)
+    assert (marked & visible).sum() > 20
+    assert (spread[marked & visible] > 5).all()
+    assert (spread[sure] <= 2).all()
+    dim = grey(shown.restored[4], 100, 600) < 0.7 * 255
+    brightness = colours @ LUMA
+    assert np.abs(brightness - grey(shown.restored[4], 100, 600))[dim].max() < 3
+    assert (screen.pane("restored").image((64, 96), STEP_UM).std(-1) < 1).all(), "marks only where asked"
+    screen.look(threshold=10)
+    assert (screen.pane("uncertainty").image((64, 96), STEP_UM).std(-1) < 1).all()
+
+
+def test_disagreement_has_a_layer_where_the_network_is_an_ensemble(screen, library):
+    assert screen.js("document.querySelector('[data-value=disagreement]').hidden") is False
+    screen.look(layer="disagreement")
+    apart = screen.pane("uncertainty").pixels
+    assert apart.max() > 100
+    library.shelf.put(scene(3))
+    screen.until("careLive.header().t === 3")
+    assert screen.js("document.querySelector('[data-value=disagreement]').hidden") is True
+
+
+def test_pointing_reads_the_voxel(screen, library):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    screen.ask(z=4)
+    pane = screen.window.find_element("css selector", '.pane[data-pane="raw"]')
+    ActionChains(screen.window).move_to_element_with_offset(pane, 31, -17).perform()
+    screen.until("careLive.probe.last")
+    screen.until("!careLive.probe.waiting && careLive.probe.asked === careLive.probe.wanted")
+    time.sleep(0.2)
+    last = screen.js("careLive.probe.last")
+    shown = library.at(2, 0)[0]
+    z, y, x = last["at"]
+    view = screen.pane("raw").view
+    assert (z, y, x) == (4, int((view["y"] - 17 / view["scale"]) / 0.5), int((view["x"] + 31 / view["scale"]) / 0.5))
+    (value,) = last["values"]
+    assert value["raw"] == shown.raw[z, y, x]
+    half = 1.1 * np.log(10) * shown.laplace_scale[z, y, x]
+    assert value["interval"] == pytest.approx(
+        [shown.restored[z, y, x] - half, shown.restored[z, y, x] + half], rel=1e-4
+    )
+    assert str(shown.raw[z, y, x]) in screen.window.find_element("id", "probe").text
+
+
+def test_ortho_planes_show_the_volume_from_three_sides(screen, library):
+    raw = library.at(2, 0)[0].raw
+    screen.ask(mode="ortho", z=4, y=20, x=50)
+    screen.contrast("raw", 60, 400)
+    pane, gap = screen.pane("raw"), 0.02 * 48
+    xz = pane.image((12, 96), (2.0, 0.5), (32 + gap, 0))[..., 0]
+    yz = pane.image((64, 12), (0.5, 2.0), (0, 48 + gap))[..., 0]
+    assert np.abs(xz - grey(raw[:, 20, :], 60, 400)).max() <= 1
+    assert np.abs(yz - grey(raw[:, :, 50].T, 60, 400)).max() <= 1
+
+
+def test_the_maximum_projection_is_one_and_turns(screen, library):
+    restored = library.at(2, 0)[0].restored
+    screen.ask(mode="volume")
+    screen.contrast("restored", 60, 400)
+    screen.look(azimuth=0, elevation=0)
+    front = screen.pane("restored").image((64, 96), STEP_UM, (-16, -24))[..., 0]
+    expected = grey(restored.max(0), 60, 400)
+    inner = (slice(2, -2), slice(2, -2))
+    assert np.abs(front - expected)[inner].max() < 20  # rays interpolate between voxels
+    assert np.abs(front - expected)[inner].mean() < 2
+    screen.look(azimuth=0, elevation=np.pi / 2)
+    top = screen.pane("restored").image((12, 96), (2.0, 0.5), (-12, -24))[..., 0]
+    side = grey(restored.max(1), 60, 400)
+    error = min(np.abs(top - side)[2:-2].mean(), np.abs(top[::-1] - side)[2:-2].mean())
+    assert error < 8
+    screen.look(azimuth=0.7, elevation=0.4)
+    assert np.abs(screen.pane("restored").image((64, 96), STEP_UM, (-16, -24))[..., 0] - front).mean() > 3
+
+
+def test_channels_add_in_their_colours(screen, library):
+    first, second = library.at(2, 0)[0], scene(2, c=1)
+    library.shelf.put(second)
+    screen.until("careLive.header().channels.length === 2")
+    screen.ask(z=4)
+    for c in (0, 1):
+        screen.js(f"careLive.chooseChannel({c})")
+        screen.contrast("restored", 60, 900)
+    tints = [screen.js(f"careLive.look.channels.get({c}).tint") for c in (0, 1)]
+    colours = screen.pane("restored").image((64, 96), STEP_UM)
+    parts = [
+        np.rint(grey(one.restored[4], 60, 900)[..., None] * tint)
+        for one, tint in zip((first, second), tints, strict=True)
+    ]
+    assert np.abs(colours - np.clip(sum(parts), 0, 255)).max() <= 2
+    screen.js("careLive.setChannel(1, { visible: false })")
+    assert np.abs(screen.pane("restored").image((64, 96), STEP_UM) - parts[0]).max() <= 1
+
+
+def test_what_must_always_be_said_is_always_there(screen, library):
+    library.shelf.put(replace(scene(3), flags=frozenset({"saturated"}), state="suspect"))
+    screen.until("careLive.header().t === 3")
+    for width in (1100, 700):
+        screen.window.set_window_size(width, 640)
+        assert screen.window.find_element("id", "limits").is_displayed()
+        assert "not for intensity quantification" in screen.window.find_element("id", "limits").text
+        assert screen.window.find_element("id", "state").text == "suspect"
+        assert "saturated" in screen.window.find_element("id", "flags").text
+    screen.window.set_window_size(1100, 640)
+
+
+def test_a_raw_only_volume_says_so(screen, library):
+    shown = scene(3)
+    library.shelf.put(Shown(shown.key, raw=shown.raw))
+    screen.until("careLive.header().t === 3")
+    assert screen.pane("restored").pixels.max() == 0
+    assert "not restored" in screen.window.find_element("css selector", '[data-pane="restored"] .pane-note').text
+
+
+def test_lossy_pixels_are_labelled(screen):
+    assert not screen.window.find_element("id", "lossy").is_displayed()
+    screen.ask(quality="lossy")
+    screen.until("careLive.header().lossy")
+    assert screen.window.find_element("id", "lossy").text == "lossy pixels"
+    exact = screen.pane("restored").pixels.astype(int)
+    assert exact.max() > 100
+
+
+def test_a_snapshot_carries_its_caption(screen):
+    size = screen.js(
+        "(async () => { const { compose, captionOf } = await import('/page/snapshot.js'); careLive.draw();"
+        " const made = compose(document.getElementById('pixels'), document.getElementById('marks'), careLive.panes(),"
+        " captionOf(careLive.header(), careLive.run));"
+        " return [made.width, made.height, captionOf(careLive.header(), careLive.run)]; })()"
+    )
+    assert size[1] > screen.js("document.getElementById('pixels').height")
+    assert "not for intensity quantification" in size[2] and "worm3d" in size[2]
+
+
+def test_a_lost_gateway_is_said_and_found_again(window, library):
+    with serving(library) as (_, address):
+        screen = Screen(window, address)
+    screen.until("document.getElementById('link').textContent.includes('gone')")
+    window.get("about:blank")

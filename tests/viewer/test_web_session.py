@@ -1,0 +1,147 @@
+"""A browser gets the newest at its own pace, never a backlog."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import websockets
+
+from care_live.images import VolumeKey
+from care_live.viewer.web import picture
+
+from .scenes import filled, scene, serving
+from .test_web_access import connect
+
+SMALL = (4, 16, 24)
+
+
+async def pictures(socket: websockets.ClientConnection, *, for_s: float = 0.6) -> list[dict]:
+    """Return the headers of all pictures that come in so many seconds."""
+    found = []
+    try:
+        async with asyncio.timeout(for_s):
+            while True:
+                message = await socket.recv()
+                if isinstance(message, bytes):
+                    found.append(picture.unpack(message)[0])
+    except TimeoutError:
+        return found
+
+
+async def note(socket: websockets.ClientConnection, kind: str) -> dict:
+    """Return the next message of one type."""
+    while True:
+        message = await asyncio.wait_for(socket.recv(), 5)
+        if isinstance(message, str) and (said := json.loads(message))["type"] == kind:
+            return said
+
+
+def test_two_pictures_at_most_are_on_their_way_and_the_next_is_the_newest():
+    library = filled(scene(0, shape=SMALL))
+
+    async def main(address):
+        async with connect(address) as socket:
+            await socket.send('{"op":"credit","n":2}')
+            assert [one["t"] for one in await pictures(socket)] == [0]
+            for t in range(1, 6):
+                library.shelf.put(scene(t, shape=SMALL))
+                await asyncio.sleep(0.15)
+            got = [one["t"] for one in await pictures(socket)]
+            assert got == [1], "one credit was left"
+            await socket.send('{"op":"credit","n":1}')
+            assert [one["t"] for one in await pictures(socket)] == [5]
+            assert (await note(socket, "status"))["skipped_by_viewer"] == 3
+
+    with serving(library) as (_, address):
+        asyncio.run(main(address))
+
+
+def test_what_came_while_scrubbing_was_not_skipped():
+    library = filled(*(scene(t, shape=SMALL) for t in range(3)))
+
+    async def main(address):
+        async with connect(address) as socket:
+            await socket.send('{"op":"view","revision":1,"t":1}')
+            await socket.send('{"op":"credit","n":2}')
+            assert [(one["t"], one["live"]) for one in await pictures(socket)] == [(1, False)]
+            for t in range(3, 6):
+                library.shelf.put(scene(t, shape=SMALL))
+            await socket.send('{"op":"view","revision":2,"t":null}')
+            assert [one["t"] for one in await pictures(socket)] == [5]
+            assert (await note(socket, "status"))["skipped_by_viewer"] == 0
+
+    with serving(library) as (_, address):
+        asyncio.run(main(address))
+
+
+def test_a_slow_browser_holds_nobody_up():
+    library = filled(scene(0, shape=SMALL))
+
+    async def main(address):
+        async with connect(address) as slow, connect(address) as quick:
+            await slow.send('{"op":"credit","n":2}')
+            got = []
+            for t in range(1, 8):
+                await quick.send('{"op":"credit","n":1}')
+                library.shelf.put(scene(t, shape=SMALL))
+                got += [one["t"] for one in await pictures(quick, for_s=0.15)]
+            assert got[-1] == 7 and len(got) >= 5
+
+    with serving(library) as (_, address):
+        asyncio.run(main(address))
+
+
+def test_a_state_that_changes_is_shown_again():
+    library = filled(scene(0, shape=SMALL))
+
+    async def main(address):
+        async with connect(address) as socket:
+            await socket.send('{"op":"credit","n":2}')
+            assert (await pictures(socket))[0]["channels"][0]["state"] == "provisional"
+            library.shelf.change(VolumeKey(0), "suspect")
+            assert (await pictures(socket))[0]["channels"][0]["state"] == "suspect"
+
+    with serving(library) as (_, address):
+        asyncio.run(main(address))
+
+
+def test_probe_run_and_status_are_told():
+    library = filled(scene(0, shape=SMALL))
+
+    async def main(address):
+        async with connect(address) as socket:
+            run = await note(socket, "run")
+            assert run["limits"] == "not for intensity quantification" and run["model"] == "worm3d"
+            assert (await note(socket, "status"))["times"] == [0]
+            await socket.send('{"op":"probe","t":0,"p":0,"z":1,"y":2,"x":3}')
+            probe = await note(socket, "probe")
+            assert probe["values"][0]["raw"] == scene(0, shape=SMALL).raw[1, 2, 3]
+            await socket.send('{"op":"probe","t":9,"p":0,"z":1,"y":2,"x":3}')
+            assert (await note(socket, "probe"))["values"] == []
+            await socket.send('{"op":"ping","sent_ms":5.0}')
+            assert (await note(socket, "pong"))["sent_ms"] == 5.0
+
+    with serving(library) as (_, address):
+        asyncio.run(main(address))
+
+
+def test_a_coarse_picture_that_stands_becomes_exact():
+    library = filled(scene(0, shape=SMALL))
+
+    async def main(address):
+        async with connect(address) as socket:
+            await socket.send('{"op":"view","revision":1}')
+            await socket.send('{"op":"credit","n":2}')
+            assert not (await pictures(socket))[0]["lossy"]
+            (session,) = gateway._sessions
+            session.pace.step = 1
+            await socket.send('{"op":"credit","n":2}')
+            library.shelf.put(scene(1, shape=SMALL))
+            assert (await pictures(socket))[0]["lossy"]
+            await socket.send('{"op":"credit","n":2}')
+            (settled,) = await pictures(socket, for_s=4)
+            assert settled["t"] == 1 and not settled["lossy"]
+
+    with serving(library) as (gateway, address):
+        asyncio.run(main(address))
