@@ -20,9 +20,15 @@ def keep_mantissa_bits(pixels: NDArray[np.float32], bits: int) -> NDArray[np.flo
     drop = _MANTISSA_BITS - bits
     if drop == 0:
         return np.ascontiguousarray(pixels)
-    words = np.array(pixels, dtype=np.float32, order="C").view(np.uint32)
-    half_minus_one = np.uint32((1 << (drop - 1)) - 1)
-    finite = (words & np.uint32(0x7F800000)) != np.uint32(0x7F800000)
-    words += (half_minus_one + ((words >> np.uint32(drop)) & np.uint32(1))) * finite
-    words &= np.where(finite, np.uint32((0xFFFFFFFF << drop) & 0xFFFFFFFF), np.uint32(0xFFFFFFFF))
-    return words.view(np.float32)
+    rounded = np.array(pixels, dtype=np.float32, order="C")
+    carry = np.empty(rounded.shape[1:], np.uint32)
+    for plane in rounded:  # one plane fits the cache, a volume does not
+        nan = np.isnan(plane)
+        words = plane.view(np.uint32)
+        np.right_shift(words, np.uint32(drop), out=carry)
+        carry &= np.uint32(1)
+        carry += np.uint32((1 << (drop - 1)) - 1)
+        words += carry
+        words &= np.uint32((0xFFFFFFFF << drop) & 0xFFFFFFFF)
+        plane[nan] = np.nan  # the carry may have run into the sign
+    return rounded
