@@ -3,6 +3,7 @@
 Used by the virtual microscope, by training and by tests.
 """
 
+from care_live.simulate.degrade import SharpPair, anisotropic, deconvolution_pair, turned_psf
 from care_live.simulate.grid import Grid
 from care_live.simulate.microscope import Light, Microscope, Sensor, sensor
 from care_live.simulate.pairs import Pair, pair
@@ -18,7 +19,11 @@ __all__ = [
     "Objective",
     "Pair",
     "Sensor",
+    "SharpPair",
     "Worm",
+    "anisotropic",
+    "deconvolution_pair",
     "pair",
     "sensor",
+    "turned_psf",
 ]

@@ -13,7 +13,6 @@ from care_live.simulate.specimen import Particles, Profile
 
 Array = NDArray[np.float64]
 
-_LINK_UM = 0.2
 _COARSE = 8
 
 
@@ -73,8 +72,8 @@ class Beads(_Scattered):
 class Granules(_Scattered):
     """Point-like granules of all brightnesses, each on its way."""
 
-    def __init__(self, seed: int, box: Box, *, per_1000_um3: float = 3.0) -> None:
-        super().__init__(seed, box, Profile(0.35, edge_um=0.3, peak=8.0), background=0.03)
+    def __init__(self, seed: int, box: Box, *, per_1000_um3: float = 3.0, radius_um: float = 0.35) -> None:
+        super().__init__(seed, box, _thin(radius_um, peak=8.0 * (0.35 / radius_um) ** 3), background=0.03)
         rng = np.random.default_rng((0x64A2, seed))
         self._place_um = box.draw(_count(box, per_1000_um3), rng)
         self._brightness = rng.lognormal(-0.2, 0.5, len(self._place_um))
@@ -88,15 +87,15 @@ class Granules(_Scattered):
 class Tubules(_Scattered):
     """Thin smooth curves in space that sway; drawn as chains of small links."""
 
-    def __init__(self, seed: int, box: Box, *, per_1000_um3: float = 0.25) -> None:
-        super().__init__(seed, box, Profile(0.2, edge_um=0.3, peak=5.0), background=0.03)
+    def __init__(self, seed: int, box: Box, *, per_1000_um3: float = 0.25, radius_um: float = 0.2) -> None:
+        super().__init__(seed, box, _thin(radius_um, peak=5.0 * (0.2 / radius_um) ** 2), background=0.03)
         rng = np.random.default_rng((0x70BE, seed))
         n_curves = _count(box, per_1000_um3)
-        curves = [_curve(box, rng) for _ in range(n_curves)]
+        curves = [_curve(box, rng, link_um=radius_um) for _ in range(n_curves)]
         self._place_um = np.concatenate([places for places, _ in curves])
         self._across = np.concatenate([across for _, across in curves])
         lengths = [len(places) for places, _ in curves]
-        self._along_um = _LINK_UM * np.concatenate([np.arange(n) for n in lengths])
+        self._along_um = radius_um * np.concatenate([np.arange(n) for n in lengths])
         self._brightness = np.repeat(rng.lognormal(-0.1, 0.3, n_curves), lengths)
         self._phase = np.repeat(rng.uniform(0, 2 * np.pi, n_curves), lengths)
 
@@ -108,14 +107,20 @@ class Tubules(_Scattered):
         return self._particles(place_um, self._brightness, channel)
 
 
-def _curve(box: Box, rng: np.random.Generator) -> tuple[Array, Array]:
+def _thin(radius_um: float, *, peak: float) -> Profile:
+    """Return a soft ball; thin ones are brighter, so that blurred they look alike."""
+    return Profile(radius_um, edge_um=min(0.3, radius_um), peak=peak)
+
+
+def _curve(box: Box, rng: np.random.Generator, *, link_um: float) -> tuple[Array, Array]:
     """Draw one curve: its links (n, 3) and the direction (y, x) across each of them."""
-    n = int(rng.uniform(20, 70) / _LINK_UM)
-    knots = np.linspace(0, n, max(4, n // 25))
+    length_um = rng.uniform(20, 70)
+    n = int(length_um / link_um)
+    knots = np.linspace(0, n, max(4, int(length_um / 5)))
     turn = np.interp(np.arange(n), knots, rng.normal(0, 0.35, len(knots)).cumsum())
-    heading = rng.uniform(0, 2 * np.pi) + np.convolve(turn, np.ones(15) / 15, mode="same")
+    heading = rng.uniform(0, 2 * np.pi) + turn
     climb = 0.2 * np.sin(np.linspace(0, rng.uniform(2, 9), n) + rng.uniform(0, 2 * np.pi))
-    steps = _LINK_UM * np.stack([climb, np.sin(heading), np.cos(heading)], axis=1)
+    steps = link_um * np.stack([climb, np.sin(heading), np.cos(heading)], axis=1)
     return box.draw(1, rng) + np.cumsum(steps, axis=0), np.stack([np.cos(heading), -np.sin(heading)], axis=1)
 
 
