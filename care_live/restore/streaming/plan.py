@@ -56,10 +56,8 @@ class StreamPlan:
         shape_px : (y, x), multiples of the card's divisor: one tile, or the whole field
         n_planes : of the stack that will be recorded; filled up to the divisor as the card says
         """
-        if card.axes != "ZYX" or card.task not in {"denoise", "deconvolve"} or card.normalisation != "in-graph":
-            return Refused(
-                f"a network for {card.task} on {card.axes}, normalised {card.normalisation}, has no z to follow"
-            )
+        if (refused := refuse(card)) is not None:
+            return refused
         [(before, after)] = margins((n_planes,), card.divisor[:1], card.boundary)
         sources = padded_planes(n_planes, before, after, card.boundary)
         proto = file.load(model) if isinstance(model, Path) else model
@@ -83,6 +81,15 @@ class StreamPlan:
             alive = (alive | set(step.outputs)) - set(step.last_use)
             most = max(most, sum(4 * int(np.prod(sizes[name])) for name in alive))
         return most
+
+
+def refuse(card: ModelCard) -> Refused | None:
+    """Return why a network of this kind is never streamed, or None."""
+    if card.axes != "ZYX" or card.task not in {"denoise", "deconvolve"}:
+        return Refused(f"a network for {card.task} on {card.axes} has no recorded planes to follow")
+    if card.normalisation != "in-graph":
+        return Refused("a foreign network is normalised around its graph")
+    return None
 
 
 def plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -20,6 +20,9 @@ from care_live.restore.streaming.derive import Step, StepGraph
 from care_live.restore.streaming.plan import StreamPlan
 
 Array = NDArray[Any]
+Interior: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a plane."""
+WHOLE: Interior = (slice(None), slice(None))
 
 
 class Pipeline:
@@ -53,15 +56,16 @@ class Pipeline:
         self.chained = frozenset(name for step in plan.steps for name in step.inputs)
         """Values that some step takes."""
 
-    def begin(self, spans: Sequence[Span], into: Mapping[str, Array]) -> Stream:
+    def begin(self, spans: Sequence[Span], into: Mapping[str, Array], *, interior: Interior = WHOLE) -> Stream:
         """Start a volume.
 
         Parameters
         ----------
         spans : of each channel; known before the first plane, or there is nothing to stream
         into : (c_out, z, y, x) float32 for each output of the network, to be filled
+        interior : the part of each restored plane that goes there
         """
-        return Stream(self, spans, into)
+        return Stream(self, spans, into, interior=interior)
 
     def run(self, step: Step, values: dict[str, Kept]) -> dict[str, Kept]:
         """Run one step on the values of a stream; return what it leaves."""
@@ -85,8 +89,10 @@ class Slab:
 class Stream:
     """One volume on its way: planes go in in order, restored planes come out."""
 
-    def __init__(self, pipeline: Pipeline, spans: Sequence[Span], into: Mapping[str, Array]) -> None:
-        self._pipeline, self._into = pipeline, into
+    def __init__(
+        self, pipeline: Pipeline, spans: Sequence[Span], into: Mapping[str, Array], *, interior: Interior = WHOLE
+    ) -> None:
+        self._pipeline, self._into, self._interior = pipeline, into, interior
         self._plan = pipeline.plan
         low = np.array([span.low for span in spans], np.float32)
         width = np.array([span.width for span in spans], np.float32)
@@ -161,7 +167,7 @@ class Stream:
                 self._values[name] = value
             if name in self._pipeline.results:
                 head, z = self._pipeline.results[name]
-                self._into[head][:, z] = value.numpy()[0]
+                self._into[head][:, z] = value.numpy()[0][:, *self._interior]
                 self._done[z] += 1
         complete = self._done == len(self._plan.program.results)
         self.n_restored = len(complete) if complete.all() else int(np.argmin(complete))

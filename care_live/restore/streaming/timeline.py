@@ -7,7 +7,6 @@ planes, which is what 'same' padding means, so a layer just doesn't read them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -64,25 +63,6 @@ class Spread:
 
 
 Motion: TypeAlias = Window | Spread
-
-
-def ready(motion: Motion, source: Sequence[int], n_planes: int) -> tuple[int, ...]:
-    """Return after how many recorded planes each output plane can be computed.
-
-    Parameters
-    ----------
-    source
-        The same for the layer's input planes.
-    n_planes
-        Output planes.
-
-    Examples
-    --------
-    >>> ready(Window(3, pad=1), (1, 2, 3, 4), 4)
-    (2, 3, 4, 4)
-    """
-    taps = (motion.taps(plane, len(source)) for plane in range(n_planes))
-    return tuple(max((source[tap.plane] for tap in reads), default=0) for reads in taps)
 
 
 def padded_planes(n_planes: int, before: int, after: int, boundary: str) -> tuple[int | None, ...]:

@@ -1,0 +1,67 @@
+"""Does streaming pay? Counted in products, planes and bytes, before anything is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from care_live.restore.streaming.derive import Step
+
+_PRODUCTS_PER_S = 3e10
+"""Of two CPU cores, until the first volume has been timed."""
+_WORTH = 0.9
+"""A stream must show a volume at least so much earlier than one run over the whole of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether to stream, and why."""
+
+    stream: bool
+    reason: str
+    streamed_age_s: float
+    """From the last plane to the finished volume, streamed."""
+    whole_age_s: float
+    """The same for one run over the whole volume."""
+
+
+def decide(
+    steps: Sequence[Step],
+    *,
+    n_tiles: int,
+    plane_s: float,
+    cache_bytes: int,
+    free_bytes: int,
+    products_per_s: float = _PRODUCTS_PER_S,
+) -> Verdict:
+    """Decide for stacks of one size.
+
+    Parameters
+    ----------
+    plane_s : seconds from one plane to the next
+    cache_bytes : what the stream carries from step to step
+    free_bytes : what memory has left
+    products_per_s : measured speed
+    """
+    whole_s = n_tiles * sum(step.products for step in steps) / products_per_s
+    streamed_s = age_s(steps, n_tiles=n_tiles, plane_s=plane_s, products_per_s=products_per_s)
+    ages = f"age {1e3 * streamed_s:.0f} ms streamed, {1e3 * whole_s:.0f} ms whole"
+    if cache_bytes > free_bytes:
+        need, have = cache_bytes >> 20, free_bytes >> 20
+        return Verdict(False, f"caches of {need} MiB do not fit into {have} MiB", streamed_s, whole_s)
+    if streamed_s > _WORTH * whole_s:
+        return Verdict(False, f"{ages}: planes come too fast, or are too few", streamed_s, whole_s)
+    return Verdict(True, ages, streamed_s, whole_s)
+
+
+def age_s(steps: Sequence[Step], *, n_tiles: int, plane_s: float, products_per_s: float) -> float:
+    """Return the time from the last plane to the finished volume when each step starts as soon as it can.
+
+    Examples
+    --------
+    Nothing is left to do but the last step, unless the planes come faster than they can be worked on.
+    """
+    free_at = 0.0
+    for step in steps:
+        free_at = max(free_at, step.after * plane_s) + n_tiles * step.products / products_per_s
+    return free_at - steps[-1].after * plane_s

@@ -1,0 +1,48 @@
+"""The decision to stream follows from counts: planes, products, bytes, and how fast planes come."""
+
+from __future__ import annotations
+
+import pytest
+
+from care_live.restore.streaming.cost import age_s, decide
+from care_live.restore.streaming.plan import StreamPlan
+from tests.streaming.networks import seeded
+from tests.streaming.test_stream import card
+
+
+@pytest.fixture(scope="module")
+def plan() -> StreamPlan:
+    found = StreamPlan.derive(seeded(filters=32), card(), (64, 64), 32)
+    assert isinstance(found, StreamPlan)
+    return found
+
+
+def total(plan: StreamPlan) -> int:
+    return sum(step.products for step in plan.steps)
+
+
+def test_slow_planes_leave_only_the_last_step(plan: StreamPlan) -> None:
+    left = age_s(plan.steps, n_tiles=1, plane_s=10.0, products_per_s=1e9)
+    assert left == pytest.approx(plan.steps[-1].products / 1e9)
+
+
+def test_planes_all_at_once_leave_everything(plan: StreamPlan) -> None:
+    assert age_s(plan.steps, n_tiles=2, plane_s=0.0, products_per_s=1e9) == pytest.approx(2 * total(plan) / 1e9)
+
+
+@pytest.mark.parametrize(
+    ("plane_s", "free_bytes", "stream", "reason"),
+    [(0.1, 1 << 40, True, "streamed"), (1e-6, 1 << 40, False, "too fast"), (0.1, 1 << 10, False, "do not fit")],
+    ids=["pays", "too-fast", "no-memory"],
+)
+def test_the_decision_says_why(plan: StreamPlan, plane_s: float, free_bytes: int, stream: bool, reason: str) -> None:
+    verdict = decide(
+        plan.steps, n_tiles=1, plane_s=plane_s, cache_bytes=plan.cache_bytes, free_bytes=free_bytes, products_per_s=1e10
+    )
+    assert verdict.stream is stream
+    assert reason in verdict.reason
+
+
+def test_caches_are_smaller_than_the_volume_of_features(plan: StreamPlan) -> None:
+    plane = 4 * 32 * 64 * 64
+    assert 10 * plane < plan.cache_bytes < 60 * plane
