@@ -106,6 +106,7 @@ class Pipeline:
         self._assembler.take(started)
         for key in self._rooms.writer.raw_only():
             self._schedule.later(key)
+            self._schedule.stored(key)
         for stage in (self.storing, self.restoring, self.intake):
             stage.start()
 
@@ -233,7 +234,7 @@ class Pipeline:
                 if (job := self._schedule.next(live_only=live_only)) is not None:
                     self._wanted.notify_all()
                     return job
-                if self._intake_over:
+                if self._intake_over and (live_only or not self._schedule.n_later):
                     return None
                 self._wanted.wait()
             return None
@@ -305,6 +306,9 @@ class Pipeline:
                 logger.error("raw volume waits for the disk key=%s error=%s", tuple(volume.key), error)
                 time.sleep(_DISK_RETRY_S)
         self._tally.add("stored_raw")
+        with self._wanted:
+            self._schedule.stored(volume.key)
+            self._wanted.notify_all()
         self._ledger.release(volume.key, volume.pixels.nbytes)
 
     def _store_restored(self, restored: Restored) -> None:

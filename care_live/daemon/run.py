@@ -71,6 +71,10 @@ class Daemon:
         return self._restorer.process_id is not None
 
     @property
+    def inference_process_id(self) -> int | None:
+        return self._restorer.process_id
+
+    @property
     def health_address(self) -> str:
         return self._health.address
 

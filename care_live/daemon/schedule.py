@@ -54,6 +54,7 @@ class Schedule:
     _gathering: dict[Group, dict[int, Volume]] = field(default_factory=dict)
     _live: OrderedDict[tuple[int, int], Live] = field(default_factory=OrderedDict)
     _later: OrderedDict[VolumeKey, None] = field(default_factory=OrderedDict)
+    _stored: set[VolumeKey] = field(default_factory=set)
 
     def offer(self, volume: Volume) -> list[Skipped]:
         """Take a closed volume; return those that are skipped because of it."""
@@ -70,8 +71,12 @@ class Schedule:
         return self._postpone(older.volumes, f"time point {volume.key.t} came first; restored later") if older else []
 
     def later(self, key: VolumeKey) -> None:
-        """Put a volume of the store at the end of the list."""
+        """Put a volume at the end of the list; its turn comes once it is `stored`."""
         self._later.setdefault(key)
+
+    def stored(self, key: VolumeKey) -> None:
+        """The raw volume is safe: it can be read back from now on."""
+        self._stored.add(key)
 
     def next(self, *, live_only: bool = False) -> Job | None:
         """Return what to restore now: the live volume that waits longest, else the oldest of the store."""
@@ -115,12 +120,11 @@ class Schedule:
         return [Skipped(volume, why) for volume in volumes]
 
     def _oldest_complete_group(self) -> tuple[VolumeKey, ...]:
-        if self.channels_in == 1:
-            return (next(iter(self._later)),) if self._later else ()
-        groups: dict[Group, list[VolumeKey]] = {}
+        groups: dict[Group | VolumeKey, list[VolumeKey]] = {}
         for key in self._later:
-            group = groups.setdefault((key.t, key.p), [])
-            group.append(key)
-            if len(group) == self.channels_in:
-                return tuple(sorted(group))
+            if key in self._stored:
+                group = groups.setdefault(key if self.channels_in == 1 else (key.t, key.p), [])
+                group.append(key)
+                if len(group) == self.channels_in:
+                    return tuple(sorted(group))
         return ()

@@ -5,6 +5,13 @@ from care_live.images import VolumeKey
 from tests.daemon.volumes import volume
 
 
+def later(schedule, *keys):
+    """Put stored volumes on the list."""
+    for key in keys:
+        schedule.later(key)
+        schedule.stored(key)
+
+
 def live_keys(job):
     assert isinstance(job, Live)
     return [v.key for v in job.volumes]
@@ -16,6 +23,8 @@ def test_the_newest_volume_takes_the_place_of_the_older_one_which_comes_later():
     (skipped,) = schedule.offer(volume(1))
     assert skipped.volume.key == VolumeKey(0)
     assert live_keys(schedule.next()) == [VolumeKey(1)]
+    assert schedule.next() is None  # not on the disk yet
+    schedule.stored(VolumeKey(0))
     assert schedule.next() == Later((VolumeKey(0),))
     assert schedule.next() is None
 
@@ -50,9 +59,9 @@ def test_a_time_point_whose_other_channel_is_missing_is_given_up_by_name():
 
 def test_later_volumes_of_two_channels_come_only_together():
     schedule = Schedule(channels_in=2)
-    schedule.later(VolumeKey(3, 0, 0))
+    later(schedule, VolumeKey(3, 0, 0))
     assert schedule.next() is None
-    schedule.later(VolumeKey(3, 0, 1))
+    later(schedule, VolumeKey(3, 0, 1))
     assert schedule.next() == Later((VolumeKey(3, 0, 0), VolumeKey(3, 0, 1)))
 
 
@@ -61,5 +70,6 @@ def test_every_nth_skips_for_good_and_defer_restores_all_later():
     assert [one.volume.key.t for t in range(4) for one in schedule.offer(volume(t))] == [1, 0, 3]
     schedule = Schedule("defer")
     assert len(schedule.offer(volume(0))) == 1
+    schedule.stored(VolumeKey(0))
     assert schedule.next(live_only=True) is None
     assert schedule.next() == Later((VolumeKey(0),))

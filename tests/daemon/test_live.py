@@ -1,0 +1,130 @@
+"""Whole runs: frames in, raw and restored volumes out to the store and to a watcher."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import care_live
+from care_live.errors import CareLiveError, ModelError, StoreError
+from care_live.images import VolumeKey
+from care_live.store import RunReader, verify
+from tests.conftest import need_data
+from tests.daemon.runs import config, movie, replay, run
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_replayed_movie_is_stored_plane_for_plane_and_restored(tmp_path):
+    pixels = movie(tmp_path / "movie.tif")
+    settings = config(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"})
+    status = run(settings)
+    assert (status.phase, status.received_planes, status.lost_planes) == ("finished", pixels.shape[0] * 8, 0)
+    assert (status.volumes, status.restored, status.skipped, status.stored_restored) == (6, 6, 0, 6)
+    reader = RunReader(tmp_path / "runs" / "test")
+    assert all((reader.read("raw", VolumeKey(t)) == pixels[t]).all() for t in range(6))
+    assert reader.keys("laplace_scale") == [VolumeKey(t) for t in range(6)]
+    assert all(np.isfinite(reader.read("restored", VolumeKey(t))).all() for t in range(6))
+    assert verify(tmp_path / "runs" / "test").clean
+
+
+def test_a_real_time_lapse_arrives_as_a_direct_read_gives_it(tmp_path):
+    import tifffile
+
+    path = need_data("cho_3d_timelapse/Fluo-N3DH-CHO_02_img.tif")
+    settings = config(tmp_path, replay(path), restore={"policy": "defer"})
+    run(settings, meanwhile=lambda daemon: None)
+    reader, direct = RunReader(tmp_path / "runs" / "test"), tifffile.imread(path)
+    assert reader.keys("raw") == [VolumeKey(t) for t in range(20)]
+    assert all((reader.read("raw", VolumeKey(t)) == direct[t]).all() for t in range(20))
+    assert reader.keys("restored") == reader.keys("raw")
+
+
+def test_a_watcher_gets_what_the_store_gets(tmp_path):
+    movie(tmp_path / "movie.tif", times=4)
+    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0))
+    seen = {}
+
+    def watch() -> None:
+        with care_live.subscribe(settings.publish.bind_pull) as volumes:
+            for volume in volumes:
+                seen[volume.key] = volume
+
+    watcher = threading.Thread(target=watch)
+    run(settings, meanwhile=lambda daemon: watcher.start())
+    watcher.join(20)
+    reader = RunReader(tmp_path / "runs" / "test")
+    for key, volume in seen.items():
+        np.testing.assert_allclose(volume.mean, reader.read("restored", key), rtol=2**-10)
+    assert seen
+
+
+def test_volumes_that_lag_are_skipped_by_name_and_restored_later(tmp_path):
+    movie(tmp_path / "movie.tif", times=12)
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "latest"}))
+    assert status.skipped > 0
+    assert status.restored == status.volumes == 12
+    assert status.restored_late == status.skipped
+    assert status.lost_planes == 0
+
+
+def test_a_killed_inference_process_costs_no_volume(tmp_path):
+    movie(tmp_path / "movie.tif", times=10)
+    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0))
+
+    def kill_soon(daemon):
+        threading.Timer(0.7, lambda: os.kill(daemon.inference_process_id, signal.SIGKILL)).start()
+
+    status = run(settings, meanwhile=kill_soon)
+    assert status.restarts == 1
+    assert status.lost_planes == 0
+    assert RunReader(tmp_path / "runs" / "test").raw_only() == []
+    assert verify(tmp_path / "runs" / "test").clean
+
+
+def test_draining_keeps_what_came_and_a_second_run_goes_on(tmp_path):
+    pixels = movie(tmp_path / "movie.tif", times=8)
+    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=60.0), restore={"policy": "defer"})
+    first = run(settings, meanwhile=lambda daemon: threading.Timer(0.5, daemon.drain).start())
+    stored = RunReader(tmp_path / "runs" / "test").keys("raw")
+    assert 0 < len(stored) < 8
+    assert first.restored == 0
+    again = config(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"})
+    second = run(again)
+    reader = RunReader(tmp_path / "runs" / "test")
+    assert second.restored == 8
+    assert reader.keys("restored") == [VolumeKey(t) for t in range(8)]
+    for t in range(8):  # one was cut short by the drain: what came of it is kept, what did not is named
+        volume = reader.read_raw(VolumeKey(t))
+        received = list(volume.integrity.received)
+        assert (volume.pixels[received] == pixels[t][received]).all()
+        assert len(received) + len(volume.integrity.missing) == 8
+    assert verify(tmp_path / "runs" / "test").clean
+
+
+def test_a_second_daemon_on_the_same_run_is_refused(tmp_path):
+    movie(tmp_path / "movie.tif", times=4)
+    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=20.0), restore={"policy": "defer"})
+    refused: list[CareLiveError] = []
+
+    def another(daemon):
+        try:
+            run(config(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"}))
+        except StoreError as error:
+            refused.append(error)
+
+    run(settings, meanwhile=another)
+    assert len(refused) == 1
+
+
+def test_a_model_for_other_data_is_refused_before_the_first_frame(tmp_path):
+    movie(tmp_path / "movie.tif", times=2)
+    (tmp_path / "broken.onnx").write_bytes(b"no network")
+    settings = config(tmp_path, replay(tmp_path / "movie.tif"), restore={"model": str(tmp_path / "broken.onnx")})
+    with pytest.raises(ModelError, match=r"broken\.onnx"):
+        run(settings)
+    assert not (tmp_path / "runs").exists()
