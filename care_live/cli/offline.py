@@ -1,4 +1,4 @@
-"""Commands that need no microscope: verify a run."""
+"""Commands that need no microscope: restore a data set, verify a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,54 @@ import click
 
 if TYPE_CHECKING:
     from care_live.store import VerifyReport
+
+
+@click.command("restore")
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--model", type=click.Path(path_type=Path), help="ONNX network; none: the shipped worm network.")
+@click.option("--axes", help="Axes of a plain TIFF stack, letters of TPCZYX, such as TZYX.")
+@click.option("--provider", type=click.Choice(["auto", "cuda", "tensorrt", "cpu", "openvino"]), default="auto")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Inference threads on the CPU; 0: all cores.")
+@click.option("--tile", type=click.IntRange(1), nargs=3, help="Largest tile, z y x, halo included.")
+@click.option("--normalise", type=click.Choice(["locked-after-k", "ema", "per-volume"]), default="locked-after-k")
+@click.option("--fast", is_flag=True, help="Reduced precision, flagged in the result.")
+def restore_command(
+    source: Path,
+    target: Path,
+    model: Path | None,
+    axes: str | None,
+    provider: str,
+    threads: int,
+    tile: tuple[int, int, int] | None,
+    normalise: str,
+    fast: bool,
+) -> None:
+    """Restore the TIFF, OME-TIFF, NDTiff or OME-Zarr data set IN with a network.
+
+    OUT becomes an OME-TIFF when its name ends with .tif, else an OME-Zarr with raw and restored volumes.
+    """
+    from rich.progress import Progress
+
+    from care_live.cli import restoring
+    from care_live.config import RestoreConfig
+    from care_live.model import file
+    from care_live.recorded import open_recording
+    from care_live.restore.engine import Engine
+
+    settings = {"provider": provider, "threads": threads, "fast_mode": fast, "normalise": {"mode": normalise}}
+    config = RestoreConfig.model_validate(settings | {"tile_px": tile or None})
+    restoring.refuse_existing(target, source)
+    recording = open_recording(source, axes=axes)
+    try:
+        engine = Engine(model or file.shipped(), config)
+        with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("restoring", total=restoring.n_time_points(recording))
+            run_id = restoring.run_id_of(source)
+            restoring.restore_to(target, recording, engine, run_id=run_id, step=lambda: bar.advance(task))
+    finally:
+        recording.close()
+    click.echo(f"{target}: {restoring.n_time_points(recording)} time points restored with {engine.identity.name}")
 
 
 @click.command("verify")

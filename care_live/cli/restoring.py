@@ -1,0 +1,212 @@
+"""Restore a recorded data set: the frames of a file go through the same rooms as those of a microscope."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from care_live.errors import ConfigError, RestoreError
+from care_live.images import LIMITS, Frame, PlaneIndex, Restored, RunEnded, RunStarted, Volume
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from care_live.recorded import Recording
+    from care_live.restore.engine import Engine
+
+Pair = tuple[tuple[Volume, ...], tuple[Restored, ...]]
+"""All channels of one time point, raw and restored."""
+Step = Callable[[], None]
+"""Called once for each restored time point."""
+_TIFF = (".tif", ".tiff")
+
+
+def restore_to(target: Path, recording: Recording, engine: Engine, *, run_id: str, step: Step) -> None:
+    """Restore every volume of a recording into an OME-TIFF or, for any other name, an OME-Zarr run.
+
+    The result appears under its name when it is complete; until then, and if anything fails, only a hidden
+    neighbour exists, which is removed.
+
+    Raises
+    ------
+    RestoreError
+        The channels do not fit the network, or inference failed.
+    StoreError
+        The disk is full.
+    """
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    write = _write_tiff if target.suffix.lower() in _TIFF else _write_zarr
+    try:
+        write(partial, recording, engine, run_id=run_id, step=step)
+        partial.replace(target)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        partial.unlink(missing_ok=True)
+
+
+def refuse_existing(target: Path, source: Path) -> None:
+    """Raise a ConfigError when the result would overwrite something, or has no folder to be in."""
+    if target.exists():
+        raise ConfigError(f"{target} exists already: choose another name or remove it first")
+    if not target.parent.is_dir():
+        raise ConfigError(f"there is no folder {target.parent} to write {target.name} to: create it first")
+    if source.resolve() in target.resolve().parents:
+        raise ConfigError(f"{target} lies inside the data set {source}: write somewhere else")
+
+
+def n_time_points(recording: Recording) -> int:
+    """Return how many (time point, position) pairs there are to restore."""
+    return len({(key.t, key.p) for key in recording.contents.plan.stacks})
+
+
+def run_id_of(source: Path) -> str:
+    """Return a run id made of a file's name."""
+    return re.sub(r"[^0-9A-Za-z_-]+", "-", source.name.split(".")[0]).strip("-")[:64] or "restored"
+
+
+def pairs(recording: Recording, engine: Engine, *, run_id: str, position: int | None = None) -> Iterator[Pair]:
+    """Yield all time points, assembled and restored; of one position, or of all, one after the other."""
+    order = [index for index in recording.contents.order if position in {None, index.p}]
+    volumes = _assembled(recording, sorted(order, key=lambda i: (i.p, i.t, i.c, i.z)), run_id)
+    for _, together in groupby(volumes, key=lambda volume: (volume.key.p, volume.key.t)):
+        channels = tuple(sorted(together, key=lambda volume: volume.key.c))
+        yield channels, tuple(result for group in _inputs(channels, engine) for result in engine.restore(group))
+
+
+def _inputs(channels: Sequence[Volume], engine: Engine) -> list[tuple[Volume, ...]]:
+    """Return what the network takes at once: each channel alone, or all that it knows together."""
+    n_in = len(engine.card.channels_in)
+    if n_in == 1:
+        return [(volume,) for volume in channels]
+    if len(channels) != n_in:
+        raise RestoreError(
+            f"network {engine.card.name} takes {n_in} channels ({', '.join(engine.card.channels_in)}) "
+            f"but time point {channels[0].key.t} has {len(channels)}"
+        )
+    return [tuple(channels)]
+
+
+def _assembled(recording: Recording, order: Sequence[PlaneIndex], run_id: str) -> Iterator[Volume]:
+    from care_live.assemble import Assembler
+    from care_live.config import AssembleConfig
+
+    assembler = Assembler(AssembleConfig(), admit=lambda _: True)
+    assembler.take(RunStarted(run_id, recording.contents.plan, recording.contents.summary))
+    for arrival, index in enumerate(order):
+        stamp = recording.stamp(index)
+        frame = Frame(
+            run_id,
+            arrival,
+            index,
+            recording.read_plane(index),
+            host_time_ns=(stamp.elapsed_us or 0) * 1000,
+            core_time_us=stamp.core_time_us,
+            exposure_ms=stamp.exposure_ms,
+        )
+        yield from (event for event in assembler.take(frame) if isinstance(event, Volume))
+    ended = RunEnded("finished", n_delivered=len(order))
+    yield from (event for event in assembler.take(ended) if isinstance(event, Volume))
+
+
+def _write_zarr(partial: Path, recording: Recording, engine: Engine, *, run_id: str, step: Step) -> None:
+    """Write a run as the live daemon does: raw first, then restored, scale and disagreement."""
+    from care_live.config import StoreConfig
+    from care_live.store import open_run
+
+    started = RunStarted(run_id, recording.contents.plan, recording.contents.summary)
+    writer = open_run(StoreConfig(directory=partial), started)
+    try:
+        writer.describe_model(engine.identity, engine.card.model_dump(mode="json"))
+        for volumes, restored in pairs(recording, engine, run_id=run_id):
+            for volume in volumes:
+                writer.write_raw(volume)
+            for result in restored:
+                writer.write_restored(result, sources=[v.key for v in volumes] if len(restored) == 1 else ())
+            step()
+        writer.note(RunEnded("finished", n_delivered=len(recording.contents.order)))
+    finally:
+        writer.close()
+    _lift(partial, run_id)
+
+
+def _lift(partial: Path, run_id: str) -> None:
+    """Turn ``partial/run_id/…`` into ``partial/…``."""
+    inner = partial.with_name(f"{partial.name}-run")
+    (partial / run_id).replace(inner)
+    partial.rmdir()
+    inner.replace(partial)
+
+
+def _write_tiff(partial: Path, recording: Recording, engine: Engine, *, run_id: str, step: Step) -> None:
+    """Write one OME series for each position, axes TCZYX; the maps of a channel are channels, too."""
+    import tifffile
+
+    plan = recording.contents.plan
+    with tifffile.TiffWriter(partial, bigtiff=True, ome=True) as writer:
+        for p in sorted({key.p for key in plan.stacks}):
+            results = pairs(recording, engine, run_id=run_id, position=p)
+            first = next(results)
+            n_times = len({key.t for key in plan.stacks if key.p == p})
+            maps = _maps(first[1])
+            shape = (n_times, len(maps), *next(iter(maps.values())).shape)
+            writer.write(
+                _planes(first, results, shape, step),
+                shape=shape,
+                dtype=np.float32,
+                metadata=_ome(first[1], plan.positions[p] if p < len(plan.positions) else f"position {p}"),
+            )
+
+
+def _planes(first: Pair, rest: Iterator[Pair], shape: Sequence[int], step: Step) -> Iterator[NDArray[np.float32]]:
+    """Yield every plane in TCZ order; all time points must look like the first."""
+
+    def everything() -> Iterator[Pair]:
+        yield first
+        yield from rest
+
+    for volumes, restored in everything():
+        maps = _maps(restored)
+        for array in maps.values():
+            if (len(maps), *array.shape) != tuple(shape[1:]):
+                raise RestoreError(
+                    f"time point {volumes[0].key.t} has {len(maps)} maps of shape {array.shape}, the first one "
+                    f"{shape[1]} of {tuple(shape[2:])}: a TIFF needs them alike, write to an OME-Zarr instead"
+                )
+            yield from array
+        step()
+
+
+def _maps(restored: Sequence[Restored]) -> dict[str, NDArray[np.float32]]:
+    """Return all arrays of one time point by the name of the channel that they become."""
+    maps: dict[str, NDArray[np.float32]] = {}
+    for result in restored:
+        maps[f"restored {result.c_out}"] = result.mean
+        if result.laplace_scale is not None:
+            maps[f"laplace_scale {result.c_out}"] = result.laplace_scale
+        if result.disagreement is not None:
+            maps[f"disagreement {result.c_out}"] = result.disagreement
+    return maps
+
+
+def _ome(restored: Sequence[Restored], name: str) -> dict[str, Any]:
+    dz, dy, dx = restored[0].voxel_size_um
+    return {
+        "axes": "TCZYX",
+        "Name": name,
+        "Description": f"{LIMITS}; network {restored[0].model.name} sha256 {restored[0].model.sha256}",
+        "Channel": {"Name": list(_maps(restored))},
+        "PhysicalSizeX": dx,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": dy,
+        "PhysicalSizeYUnit": "µm",
+        "PhysicalSizeZ": dz,
+        "PhysicalSizeZUnit": "µm",
+    }

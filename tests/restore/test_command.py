@@ -1,0 +1,106 @@
+"""care-live restore: the same numbers from any kind of file, and nothing half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from care_live.cli import main
+from care_live.config import RestoreConfig
+from care_live.restore.engine import Engine
+from care_live.store import RunReader, verify
+from tests.restore.networks import noisy, save_network, volume
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> np.ndarray:
+    """Three time points of five planes, in ``movie.tif``."""
+    pixels = np.stack([noisy((5, 24, 30), seed=t) for t in range(3)])
+    tifffile.imwrite(tmp_path / "movie.tif", pixels)
+    return pixels
+
+
+def restore(*arguments: object) -> int:
+    try:
+        main(["restore", *map(str, arguments), "--provider", "cpu", "--threads", "1"])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def wanted(network: Path, movie: np.ndarray) -> list[np.ndarray]:
+    engine = Engine(network, RestoreConfig(provider="cpu", threads=1))
+    return [engine.restore([volume(stack, t=t)])[0].mean for t, stack in enumerate(movie)]
+
+
+def test_a_tiff_becomes_an_ome_tiff(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
+    target = tmp_path / "out.ome.tif"
+    assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network) == 0
+    with tifffile.TiffFile(target) as written:
+        assert written.series[0].axes == "TCZYX"
+        pixels = written.asarray()
+        assert "not for intensity quantification" in (written.ome_metadata or "")
+    for t, mean in enumerate(wanted(network, movie)):
+        assert (pixels[t, 0] == mean).all()
+    assert pixels.shape[1] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["movie.tif", "out.ome.tif"]
+
+
+def test_a_tiff_becomes_an_ome_zarr_run_that_verifies(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
+    target = tmp_path / "out.ome.zarr"
+    assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network) == 0
+    assert verify(target).clean
+    reader = RunReader(target)
+    assert len(reader.keys("restored")) == 3
+    for key, stack, mean in zip(sorted(reader.keys("restored")), movie, wanted(network, movie), strict=True):
+        assert (reader.read("raw", key) == stack).all()
+        assert np.allclose(reader.read("restored", key), mean, rtol=2e-3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["movie.tif", "out.ome.zarr"]
+
+
+def test_the_raw_image_of_a_run_can_be_restored_again(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
+    assert restore(tmp_path / "movie.tif", tmp_path / "one", "--axes", "TZYX", "--model", network) == 0
+    assert restore(tmp_path / "one" / "raw" / "0", tmp_path / "two.tif", "--model", network) == 0
+    assert (tifffile.imread(tmp_path / "two.tif")[0, 0] == wanted(network, movie)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "code", "said"),
+    [
+        ("none.tif", [], 2, "no data set"),
+        ("movie.tif", [], 2, "axes"),
+        ("text.txt", [], 1, "text.txt"),
+        ("movie.tif", ["--axes", "TZYX", "--model", "none.onnx"], 1, "cannot read the network"),
+        ("movie.tif", ["--axes", "TZYX", "--tile", "4", "8", "8"], 2, "leaves no interior"),
+        ("movie.tif", ["--axes", "TCYX"], 1, "there is no"),
+    ],
+    ids=["no-file", "no-axes", "no-image", "no-model", "small-tile", "two-channel-network"],
+)
+def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
+    tmp_path: Path, movie: np.ndarray, network: Path, capsys: pytest.CaptureFixture[str],
+    source: str, options: list[str], code: int, said: str,
+) -> None:  # fmt: skip
+    (tmp_path / "text.txt").write_text("no image")
+    before = sorted(tmp_path.iterdir())
+    if said == "there is no":
+        network, said = save_network(tmp_path.parent / "two.onnx", c_in=2), "takes 2 channels"
+    model = [] if "--model" in options else ["--model", str(network)]
+    assert restore(tmp_path / source, tmp_path / "out.tif", *options, *model) == code
+    message = capsys.readouterr().err
+    assert said in message
+    assert message.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_existing_result_is_not_overwritten(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
+    (tmp_path / "out.tif").write_text("mine")
+    assert restore(tmp_path / "movie.tif", tmp_path / "out.tif", "--axes", "TZYX", "--model", network) == 2
+    assert (tmp_path / "out.tif").read_text() == "mine"
