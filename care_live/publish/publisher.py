@@ -7,6 +7,8 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 from care_live.config import PublishConfig
 from care_live.errors import ConfigError, ProtocolError, StageError
@@ -87,9 +89,11 @@ class Publisher:
         """Bytes of arrays kept for those who ask again."""
         return self._log.held_bytes
 
-    def start(self, started: RunStarted, model: ModelIdentity | None = None) -> None:
-        """A run begins: its plan, and the network that will restore it."""
-        self._run.run, self._run.model = started.run_id, model
+    def start(
+        self, started: RunStarted, model: ModelIdentity | None = None, *, card: Mapping[str, Any] | None = None
+    ) -> None:
+        """A run begins: its plan, the network that will restore it, and that network's card (as JSON)."""
+        self._run.run, self._run.model, self._run.card = started.run_id, model, dict(card or {})
         self._append(started)
 
     def publish(self, restored: Restored | Volume) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 from numpy.typing import NDArray
 
 from care_live.config import PublishConfig
-from care_live.errors import ProtocolError
+from care_live.errors import ConfigError, ProtocolError
 from care_live.images import VolumeKey
 from care_live.publish.follow import Every, Following, NewestOnly
 from care_live.publish.log import Stream
@@ -86,6 +86,11 @@ class Subscriber:
         Only these (newest).
     credit
         How many may be on their way at once.
+
+    Raises
+    ------
+    ConfigError
+        The address is none.
     """
 
     def __init__(
@@ -108,7 +113,11 @@ class Subscriber:
         )
         self._in_order = mode == "every"
         self._sockets = Sockets(client=keys)
-        self._link = self._connect()
+        try:
+            self._link = self._connect()
+        except ConfigError:
+            self._sockets.close()
+            raise
         self._session: str | None = None
         self._is_new_link = True
         self._nth: dict[Stream, int] = {}

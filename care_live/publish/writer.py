@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume
@@ -29,6 +29,7 @@ class Run:
     session: str
     run: str | None = None
     model: ModelIdentity | None = None
+    card: dict[str, Any] = field(default_factory=dict)
 
     @property
     def said(self) -> dict[str, Any]:
@@ -113,7 +114,8 @@ class Writer:
         match record:
             case RunStarted():
                 plan = describe.plan_header(record.plan)
-                return messages.Start(**said, plan=plan, summary=dict(record.summary), newest=self._log.end - 1)
+                summary, newest = dict(record.summary), self._log.end - 1
+                return messages.Start(**said, plan=plan, summary=summary, card=self._run.card, newest=newest)
             case StateChanged():
                 return messages.Change(**said, key=record.key, state=record.state, detail=record.detail[:MAX_DETAIL])
             case NotRestored():

@@ -65,6 +65,7 @@ class Recorder:
         self._restored: set[VolumeKey] = set()
         self._wanted: deque[VolumeKey] = deque()
         self._asked: dict[VolumeKey, float] = {}
+        self._ended_s = 0.0
         self.recording = Recording()
 
     def record(self, stopping: Callable[[], bool], told: Callable[[Recording], None] = lambda _: None) -> Recording:
@@ -155,7 +156,7 @@ class Recorder:
         if raw.key not in self._raw:
             self._writer.write_raw(raw)
             self._raw.add(raw.key)
-        if volume.model is not None and (volume.key not in self._restored or volume.said.nth is None):
+        if volume.model is not None and volume.key not in self._restored:
             self._writer.write_restored(volume.restored())
             self._restored.add(volume.key)
         self._asked.pop(volume.key, None)

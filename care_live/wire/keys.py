@@ -115,8 +115,25 @@ def check_public(public: str) -> str:
     return public
 
 
+def read_public(said: str) -> str:
+    """Return a public key that is given as itself, or by the ``.pub`` file that holds it.
+
+    Raises
+    ------
+    ConfigError
+        It is neither.
+    """
+    path = Path(said)
+    try:
+        return check_public(path.read_text(encoding="ascii").strip() if path.is_file() else said)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read a public key from {path}: {error}") from error
+
+
 def write_pair(path: Path, pair: KeyPair) -> None:
-    """Write a key file that only its owner can read; an existing one is never overwritten.
+    """Write a key file that only its owner can read, and its public half beside it as ``PATH.pub``.
+
+    An existing key is never overwritten.
 
     Raises
     ------
@@ -132,6 +149,12 @@ def write_pair(path: Path, pair: KeyPair) -> None:
         raise ConfigError(f"cannot write key {path}: {error.strerror or error}") from error
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(f"{_TAG} {pair.public} {pair.secret}\n")
+    public_file(path).write_text(f"{pair.public}\n", encoding="ascii")
+
+
+def public_file(path: Path) -> Path:
+    """Return where the public half of a key file lies."""
+    return path.with_name(path.name + ".pub")
 
 
 def read_pair(path: Path) -> KeyPair:

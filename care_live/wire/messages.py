@@ -104,6 +104,8 @@ class Start(Numbered, frozen=True, kw_only=True, tag="start", tag_field="type"):
 
     plan: PlanHeader
     summary: dict[str, Any] = {}
+    card: dict[str, Any] = {}
+    """The network's model card, where the daemon gives it: calibration, training domain."""
     newest: Count = 0
     """Highest sequence number so far."""
 

@@ -247,9 +247,11 @@ class Sockets:
 
 
 def new_pair() -> KeyPair:
-    """Return a new CURVE key pair."""
-    public, secret = zmq.curve_keypair()
-    return KeyPair(public.decode(), secret.decode())
+    """Return a new CURVE key pair, whose public half does not look like an option of a command line."""
+    while True:
+        public, secret = zmq.curve_keypair()
+        if not public.startswith(b"-"):
+            return KeyPair(public.decode(), secret.decode())
 
 
 def is_loopback(address: str) -> bool:

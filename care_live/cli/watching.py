@@ -1,0 +1,176 @@
+"""``care-live view``, ``record`` and ``keys``: the other end of the link."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from care_live.cli import logs
+from care_live.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from care_live.viewer.recorder import Recording
+    from care_live.wire.keys import ClientKeys, Role
+
+DEFAULT_ADDRESS = "tcp://127.0.0.1:5792"
+_FILE = click.Path(path_type=Path)
+_ALLOW_LIST = click.option("--list", "allow_list", type=_FILE, default=Path("keys/allowed"), show_default=True)
+
+
+def _with_keys(command: Any) -> Any:
+    """Add the options that a daemon on another machine needs."""
+    command = click.option(
+        "--server-key", metavar="PUBLIC", help="public key (or .pub file) of a daemon on another machine"
+    )(command)
+    return click.option("--key", type=_FILE, help="this machine's key file, for such a daemon")(command)
+
+
+@click.command("view")
+@click.argument("address", default=DEFAULT_ADDRESS)
+@click.option("--once", is_flag=True, help="show what is now, and end")
+@click.option("--json", "as_json", is_flag=True, help="with --once: for scripts")
+@click.option("--napari", is_flag=True, help="in napari, with pictures")
+@click.option("--run", "directory", type=_FILE, help="with --napari: run directory, for the whole history")
+@_with_keys
+def view_command(
+    address: str,
+    once: bool,
+    as_json: bool,
+    napari: bool,
+    directory: Path | None,
+    key: Path | None,
+    server_key: str | None,
+) -> None:
+    """Watch the daemon at ADDRESS (its bind_pull) in the terminal, or in napari."""
+    keys = read_keys(key, server_key)
+    if napari:
+        from care_live.viewer import napari as desktop
+
+        desktop.view(address, directory=directory, keys=keys)
+        return
+    if once or as_json:
+        _view_once(address, keys, as_json=as_json)
+        return
+    from care_live.viewer import terminal
+
+    terminal.watch(address, keys=keys)
+
+
+def _view_once(address: str, keys: ClientKeys | None, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from care_live.viewer import terminal
+
+    facts = terminal.look_once(address, keys=keys)
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        Console().print(terminal.page(facts))
+    if not facts["connected"]:
+        raise SourceError(f"no daemon answers at {address}: is care-live run going, and is this its bind_pull?")
+
+
+@click.command("record")
+@click.argument("address")
+@click.argument("directory", type=_FILE)
+@_with_keys
+@logs.verbosity
+@logs.quiet
+def record_command(
+    address: str, directory: Path, key: Path | None, server_key: str | None, verbose: int, quiet: bool
+) -> None:
+    """Record what the daemon at ADDRESS (its bind_pull) publishes, into DIRECTORY/RUN_ID.
+
+    Nothing is left out: after a lost link, or when it is started late, it asks for what it lacks. Started again on
+    the same directory, it goes on. Ends with the run; Ctrl-C ends it before.
+    """
+    from care_live.config import StoreConfig
+    from care_live.publish import Subscriber
+    from care_live.viewer.recorder import Recorder
+
+    logs.configure(0 if quiet else verbose)
+    stopping = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stopping.set())
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    with Subscriber(address, mode="every", keys=read_keys(key, server_key)) as subscriber:
+        recording = Recorder(subscriber, StoreConfig(directory=directory)).record(stopping.is_set)
+    _say_recorded(recording)
+
+
+def _say_recorded(recording: Recording) -> None:
+    if recording.path is None:
+        raise SourceError("nothing was recorded: no run was on")
+    for gap in recording.gaps:
+        click.echo(f"gap: {gap}")
+    click.echo(
+        f"{recording.path}: {recording.n_raw} raw, {recording.n_restored} restored volumes, {len(recording.gaps)} gaps"
+        + (f", run {recording.ended}" if recording.ended else ", stopped before the run's end")
+    )
+    if recording.gaps:
+        raise SystemExit(1)
+
+
+@click.group("keys")
+def keys_command() -> None:
+    """Make, allow and revoke keys, for links between machines."""
+
+
+@keys_command.command("new")
+@click.argument("path", type=_FILE)
+def new_command(path: Path) -> None:
+    """Write a new key to PATH, readable by you alone, and its public half to PATH.pub.
+
+    The daemon needs one (server_key_file), and so does every watcher on another machine. The public halves go to the
+    other side: the watcher's to `care-live keys allow`, the daemon's to --server-key.
+    """
+    from care_live.wire import keys, sockets
+
+    pair = sockets.new_pair()
+    keys.write_pair(path, pair)
+    click.echo(f"{path}: keep it here and to yourself\n{keys.public_file(path)}: {pair.public}")
+
+
+@keys_command.command("allow")
+@click.argument("public")
+@click.argument("name")
+@click.option("--role", type=click.Choice(["viewer", "recorder", "operator"]), default="viewer", show_default=True)
+@_ALLOW_LIST
+def allow_command(public: str, name: str, role: Role, allow_list: Path) -> None:
+    """Let the owner of PUBLIC (a key, or a .pub file) connect, under NAME; a running daemon notices."""
+    from care_live.wire import keys
+
+    keys.allow(allow_list, keys.read_public(public), name, role)
+    click.echo(f"{allow_list}: {name} is {role}")
+
+
+@keys_command.command("revoke")
+@click.argument("who")
+@_ALLOW_LIST
+def revoke_command(who: str, allow_list: Path) -> None:
+    """Take WHO (a name or a public key) off the allow-list; a running daemon notices."""
+    from care_live.wire import keys
+
+    for guest in keys.revoke(allow_list, who):
+        click.echo(f"{allow_list}: {guest.name} ({guest.role}) is not allowed any more")
+
+
+def read_keys(key: Path | None, server_key: str | None) -> ClientKeys | None:
+    """Return what a daemon on another machine wants to see, or None for one on this machine.
+
+    Raises
+    ------
+    ConfigError
+        Only one of the two is given, or one of them is no key.
+    """
+    from care_live.wire.keys import ClientKeys, read_pair, read_public
+
+    if key is None and server_key is None:
+        return None
+    if key is None or server_key is None:
+        raise ConfigError("--key and --server-key belong together: give both, or none for a daemon on this machine")
+    return ClientKeys(read_pair(key), read_public(server_key))

@@ -1,0 +1,199 @@
+"""A recording ends with the same bytes as the daemon's own run, whatever happened to the link."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from care_live.cli.watching import record_command
+from care_live.config import StoreConfig
+from care_live.daemon.stored import Stored
+from care_live.images import NotRestored, StateChanged, VolumeKey
+from care_live.publish import Publisher, Subscriber
+from care_live.store import RunReader, RunWriter, open_run, verify
+from care_live.viewer.recorder import Recorder, Recording
+from tests.publish import given
+from tests.publish.relay import Relay
+
+N_TIMES = 8
+
+
+class Daemon:
+    """Stores and publishes volumes as a daemon does: raw first, then restored."""
+
+    def __init__(self, directory: Path, *, address: str = "tcp://127.0.0.1:0", replay_mib: int = 64) -> None:
+        self.run: RunWriter = open_run(StoreConfig(directory=directory), given.started(N_TIMES))
+        stored = Stored(self.run.path)
+        self.publisher = Publisher(
+            given.config(bind_pull=address, replay_mib=replay_mib), replay_from_store=stored.newest
+        )
+        self.publisher.start(given.started(N_TIMES), given.MODEL, card={"name": "worm3d", "limits": "few"})
+        self.run.describe_model(given.MODEL, {"name": "worm3d", "limits": "few"})
+
+    def restore(self, *times: int) -> None:
+        for t in times:
+            restored = given.restored(t)
+            self.run.write_raw(restored.volume)
+            self.publisher.publish(restored)
+            self.run.write_restored(restored)
+
+    def skip(self, t: int) -> None:
+        note = NotRestored(VolumeKey(t), "skipped", "restoration lags")
+        self.run.write_raw(given.volume(t))
+        self.run.note(note)
+        self.publisher.skipped(note)
+
+    def change(self, t: int) -> None:
+        change = StateChanged(VolumeKey(t), "suspect", "a frame was lost")
+        self.run.note(change)
+        self.publisher.change(change)
+
+    def end(self) -> None:
+        self.run.note(given.ENDED)
+        self.publisher.end(given.ENDED)
+
+    def close(self) -> None:
+        self.publisher.close()
+        self.run.close()
+
+
+class Recordings(threading.Thread):
+    """A recorder at work."""
+
+    def __init__(self, address: str, directory: Path) -> None:
+        super().__init__(name="test-recorder")
+        self._address, self._directory = address, directory
+        self.stopping = threading.Event()
+        self.came = threading.Condition()
+        self.result = Recording()
+        self.start()
+
+    def run(self) -> None:
+        with Subscriber(self._address, mode="every") as subscriber:
+            recorder = Recorder(subscriber, StoreConfig(directory=self._directory))
+            self.result = recorder.recording
+            recorder.record(self.stopping.is_set, self._told)
+
+    def _told(self, _: Recording) -> None:
+        with self.came:
+            self.came.notify_all()
+
+    def wait_for(self, n_raw: int) -> None:
+        with self.came:
+            assert self.came.wait_for(lambda: self.result.n_raw >= n_raw, 20), self.result
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    served = Daemon(tmp_path / "daemon")
+    yield served
+    served.close()
+
+
+def shards_of(run: Path) -> dict[str, bytes]:
+    """Return the bytes of every shard of a run: all its pixels."""
+    return {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("c/**/*") if path.is_file()}
+
+
+def metadata_of(run: Path) -> dict[str, str]:
+    """Return the metadata of every group and array, but for the moment at which the writer began."""
+    found = {str(path.relative_to(run)): path.read_text() for path in run.rglob("zarr.json")}
+    return {name: re.sub(r'"began_us": *\d+', "", text) for name, text in found.items()}
+
+
+def assert_same(recorded: Path, original: Path) -> None:
+    assert shards_of(recorded) == shards_of(original) != {}
+    assert metadata_of(recorded) == metadata_of(original) != {}
+    assert verify(recorded).problems == verify(original).problems == ()
+    there, here = RunReader(original), RunReader(recorded)
+    for product in ("raw", "restored"):
+        assert here.keys(product) == there.keys(product)
+        for key in there.keys(product):
+            assert here.state(key, product) == there.state(key, product)
+    assert here.not_restored() == there.not_restored()
+    assert here.ended is not None and there.ended is not None and here.ended.reason == there.ended.reason
+
+
+def test_a_recording_has_the_same_bytes_as_the_run(daemon: Daemon, tmp_path: Path) -> None:
+    recording = Recordings(daemon.publisher.address_pull, tmp_path / "copy")
+    daemon.restore(0, 1, 2)
+    daemon.skip(3)
+    daemon.restore(4)
+    daemon.change(2)
+    recording.wait_for(5)
+    daemon.restore(5, 6, 7)
+    daemon.end()
+    recording.join(20)
+    assert (recording.result.n_raw, recording.result.n_restored, recording.result.gaps) == (8, 7, [])
+    assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
+
+
+def test_a_link_that_is_cut_twice_loses_nothing(daemon: Daemon, tmp_path: Path) -> None:
+    with Relay(daemon.publisher.address_pull) as relay:
+        recording = Recordings(relay.address, tmp_path / "copy")
+        daemon.restore(0, 1)
+        recording.wait_for(2)
+        for first in (2, 5):
+            relay.cut()
+            daemon.restore(first, first + 1)
+            daemon.change(first)
+            relay.mend()
+            daemon.restore(first + 2)
+            recording.wait_for(first + 3)
+        daemon.end()
+        recording.join(20)
+    assert recording.result.gaps == []
+    assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
+
+
+def test_a_recorder_that_comes_late_gets_what_memory_has_forgotten_from_the_store(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "daemon", replay_mib=0)
+    daemon.restore(*range(N_TIMES))
+    daemon.end()
+    recording = Recordings(daemon.publisher.address_pull, tmp_path / "copy")
+    recording.join(20)
+    daemon.close()
+    assert (recording.result.n_raw, recording.result.gaps) == (8, [])
+    assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
+
+
+def test_a_recording_goes_on_with_a_new_daemon_and_asks_for_what_it_missed(tmp_path: Path) -> None:
+    """The first daemon dies while the recorder is away; the second knows those volumes from the store alone."""
+    first = Daemon(tmp_path / "daemon")
+    address = first.publisher.address_pull
+    recording = Recordings(address, tmp_path / "copy")
+    first.restore(0, 1)
+    recording.wait_for(2)
+    recording.stopping.set()
+    recording.join(20)
+    first.restore(2, 3)
+    first.close()
+    second = Daemon(tmp_path / "daemon", address=address)
+    recording = Recordings(address, tmp_path / "copy")
+    second.restore(4)
+    recording.wait_for(5)
+    second.restore(5, 6, 7)
+    second.end()
+    recording.join(20)
+    second.close()
+    assert (recording.result.n_raw, recording.result.gaps) == (8, [])
+    there, here = RunReader(second.run.path), RunReader(tmp_path / "copy" / "run-1")
+    assert here.keys("restored") == there.keys("restored")
+    for key in there.keys("restored"):
+        assert (here.read("restored", key) == there.read("restored", key)).all()
+
+
+def test_what_cannot_be_had_is_named_and_the_exit_code_is_1(tmp_path: Path) -> None:
+    with Publisher(given.config(replay_mib=0)) as publisher:
+        publisher.start(given.started(3), given.MODEL)
+        for t in range(3):
+            publisher.publish(given.restored(t))
+        publisher.end(given.ENDED)
+        result = CliRunner().invoke(record_command, [publisher.address_pull, str(tmp_path), "-q"])
+    assert result.exit_code == 1
+    assert "not-stored" in result.output and "1 raw, 1 restored volumes" in result.output

@@ -1,0 +1,90 @@
+"""The terminal's view of a real publisher."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from care_live.cli.watching import view_command
+from care_live.errors import ConfigError, SourceError
+from care_live.publish import Publisher
+from care_live.viewer import terminal
+from care_live.wire.messages import Status
+from tests.publish import given
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    with Publisher(given.config()) as published:
+        published.start(given.started(), given.MODEL)
+        published.heartbeat(
+            Status(planes_per_s=97.5, queue_depths={"restore": 2}, planes_lost=1, volumes_skipped=3, disk_s_left=5400.0)
+        )
+        yield published
+
+
+def test_one_look_as_json_says_all_that_a_script_needs(publisher: Publisher) -> None:
+    for t in range(3):
+        publisher.publish(given.restored(t))
+    result = CliRunner().invoke(view_command, [publisher.address_pull, "--once", "--json"], catch_exceptions=False)
+    facts = json.loads(result.output)
+    assert result.exit_code == 0
+    assert facts["connected"] is True and facts["run"] == "run-1" and facts["model"] == "worm3d"
+    assert (facts["t"], facts["state"], facts["flags"], facts["planes"]) == (2, "provisional", ["saturated"], "4/4")
+    assert facts["limits"] == "not for intensity quantification"
+    assert facts["skipped_by_system"] == 3 and facts["skipped_here"] == 0 and facts["planes_lost"] == 1
+    assert facts["disk_s_left"] == 5400.0 and facts["planes_per_s"] == 97.5
+    assert 0 <= facts["age_s"] < 10
+
+
+def test_the_page_tells_who_left_out_what_and_always_the_limits(publisher: Publisher) -> None:
+    publisher.publish(given.restored(4))
+    console = Console(width=110, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(terminal.page(terminal.look_once(publisher.address_pull)))
+    text = captured.get()
+    assert "not for intensity quantification" in text
+    assert "3 by the system" in text and "0 by this viewer" in text
+    assert "1 planes never came" in text
+    assert "1 h 30 min left" in text
+    assert "t=4 position=0 channel=0" in text
+
+
+def test_rates_come_from_the_counts_that_the_daemon_gives(publisher: Publisher) -> None:
+    """A viewer that sees every second volume still knows how many there are."""
+    with terminal.Subscriber(publisher.address_pull, view=terminal.ONE_VOXEL) as subscriber:
+        watching = terminal.Watch(subscriber)
+        clock = iter(range(100))
+        for t in (0, 1, 2, 3):
+            publisher.publish(given.restored(t))
+            if t % 2 == 0:
+                while watching.newest is None or watching.newest.key.t != t:
+                    watching.take(5, clock_s=lambda: float(next(clock)))
+        assert watching.facts(time.monotonic())["volumes_per_s"] == 2.0
+        assert subscriber.n_skipped == 1
+
+
+def test_before_the_first_run_there_is_nothing_to_wait_for() -> None:
+    with Publisher(given.config()) as idle:
+        began = time.monotonic()
+        facts = terminal.look_once(idle.address_pull)
+        assert time.monotonic() - began < 2.0
+    assert facts["connected"] is True and facts["run"] is None and facts["t"] is None
+
+
+def test_no_daemon_is_one_clear_line_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal.look_once, "__kwdefaults__", {"keys": None, "timeout_s": 0.2})
+    result = CliRunner().invoke(view_command, ["tcp://127.0.0.1:1", "--once"])
+    assert isinstance(result.exception, SourceError)
+    assert "no daemon answers at tcp://127.0.0.1:1" in str(result.exception)
+
+
+def test_what_is_no_address_is_a_usage_error() -> None:
+    result = CliRunner().invoke(view_command, ["nonsense", "--once"])
+    assert isinstance(result.exception, ConfigError) and result.exception.exit_code == 2
