@@ -45,6 +45,8 @@ class AcquisitionConfig(Section):
     """What to acquire: time points, positions, channels, z."""
 
     time_points: int = Field(default=5, ge=1)
+    first_time_point: int = Field(default=0, ge=0)
+    """Time points before it are recorded already; a resumed run sets this, so that no plane is exposed twice."""
     interval_s: float = Field(default=0.0, ge=0)
     positions: tuple[Position, ...] = ()
     """Empty: stay where the stage is."""

@@ -17,13 +17,14 @@ from types import FrameType
 from care_live.config import Config
 from care_live.daemon.health import Health
 from care_live.daemon.pipeline import Pipeline, Rooms
+from care_live.daemon.resume import open_remaining
 from care_live.daemon.stored import Stored
 from care_live.daemon.tally import Phase, Status, Tally
 from care_live.errors import SourceError, StageError
 from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
 from care_live.restore.process import RestoreProcess
-from care_live.source import Source, open_source
+from care_live.source import Source
 from care_live.store import RunWriter, open_run
 from care_live.wire import messages
 
@@ -123,7 +124,7 @@ class Daemon:
         closing.callback(self._restorer.stop, _STOP_S)
         self._tally.set(model=self._restorer.identity.name, provider=self._restorer.provider, run_id=self.run_id)
         self._phase("waiting")
-        source = open_source(self._config.source, run_id=self.run_id)
+        source = open_remaining(self._config, self.run_id)
         closing.callback(source.close)
         started = self._first_event(source)
         writer = open_run(self._config.store, started)

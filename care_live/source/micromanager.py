@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 _CAMERA_ERRORS = 50
 """So many errors in a row while one image is fetched: the engine would try for ever."""
-_SHUTDOWN_S = 15.0
 
 
 def events_of(acquisition: AcquisitionConfig) -> list[dict[str, Any]]:
@@ -34,7 +33,8 @@ def events_of(acquisition: AcquisitionConfig) -> list[dict[str, Any]]:
     """
     positions: tuple[Position | None, ...] = acquisition.positions or (None,)
     z_indices = range(acquisition.z_planes)
-    grid = product(range(acquisition.time_points), positions, acquisition.channels, z_indices)
+    times = range(acquisition.first_time_point, acquisition.time_points)
+    grid = product(times, positions, acquisition.channels, z_indices)
     return [_event(acquisition, position, channel, t=t, z=z) for t, position, channel, z in grid]
 
 
@@ -48,7 +48,7 @@ def _event(
         "z": acquisition.z_start_um + z * acquisition.z_step_um,
     }
     if acquisition.interval_s > 0:
-        event["min_start_time"] = t * acquisition.interval_s
+        event["min_start_time"] = (t - acquisition.first_time_point) * acquisition.interval_s
     if position is not None:
         event["axes"]["position"] = position.name
         event |= {"x": position.x_um, "y": position.y_um}
@@ -161,8 +161,7 @@ class Acquiring:
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._acquisition = _open_acquisition(tap, java_port)
-        if java_port is None:
-            guard_camera(core, self._acquisition.abort)
+        self._guard = CameraGuard(core, self._acquisition.abort) if java_port is None else None
         self._thread = threading.Thread(target=self._run, args=(batches(events, merge=merge),), name="acquisition")
         self._thread.start()
 
@@ -182,8 +181,10 @@ class Acquiring:
 
     @property
     def error(self) -> str | None:
-        """What the engine complained about."""
-        return None if self._error is None else one_line(self._error)
+        """What the engine or the camera complained about."""
+        if self._error is not None:
+            return one_line(self._error)
+        return self._guard.last_error if self._guard else None
 
     def abort(self) -> None:
         """Ask the engine to stop; a camera that hangs may never hear it."""
@@ -198,24 +199,42 @@ def _open_acquisition(tap: Tap, java_port: int | None) -> Any:
     return pycromanager.JavaBackendAcquisition(None, "care_live", show_display=False, port=java_port, **hooks)
 
 
-def guard_camera(core: Any, abort: Callable[[Exception], None]) -> None:
-    """End the run when a snapped image cannot be fetched: pycromanager would try again, without a pause, for ever."""
-    fetch = core.get_tagged_image
-    n_errors = 0
+class CameraGuard:
+    """Sees every snap: pycromanager swallows some of their errors, and tries others again for ever.
 
-    def fetch_or_give_up(*arguments: Any, **options: Any) -> Any:
-        nonlocal n_errors
+    Parameters
+    ----------
+    core : a core of this process; two of its methods are replaced
+    give_up : called when one image cannot be fetched, so often that it never will
+    """
+
+    def __init__(self, core: Any, give_up: Callable[[Exception], None]) -> None:
+        self._snap, self._fetch = core.snap_image, core.get_tagged_image
+        self._give_up = give_up
+        self._n_errors = 0
+        self.last_error: str | None = None
+        core.snap_image, core.get_tagged_image = self.snap, self.fetch
+
+    def snap(self) -> None:
+        """Snap an image, and remember why that failed."""
         try:
-            image = fetch(*arguments, **options)
+            self._snap()
         except Exception as error:
-            n_errors += 1
-            if n_errors == _CAMERA_ERRORS:
-                abort(SourceError(f"the camera gives no image: {one_line(error)}"))
+            self.last_error = one_line(error)
             raise
-        n_errors = 0
-        return image
 
-    core.get_tagged_image = fetch_or_give_up
+    def fetch(self, *arguments: Any, **options: Any) -> Any:
+        """Fetch the snapped image, and give up after many errors."""
+        try:
+            image = self._fetch(*arguments, **options)
+        except Exception as error:
+            self._n_errors += 1
+            self.last_error = one_line(error)
+            if self._n_errors == _CAMERA_ERRORS:
+                self._give_up(SourceError(f"the camera gives no image: {self.last_error}"))
+            raise
+        self._n_errors = 0
+        return image
 
 
 def one_line(error: BaseException) -> str:

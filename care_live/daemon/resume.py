@@ -1,0 +1,71 @@
+"""Going on with a run that was interrupted: what is recorded is not exposed to light again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count, product
+
+from care_live.config import AcquisitionConfig, Config, MicroManagerConfig, VirtualConfig
+from care_live.errors import StoreError
+from care_live.images import Plan, RunEnded, RunStarted, SourceEvent, VolumeKey
+from care_live.source import Source, open_source
+from care_live.store import RunReader
+
+
+def open_remaining(config: Config, run_id: str) -> Source:
+    """Open the source for what the run still lacks: from its first incomplete time point on.
+
+    Recorded data is simply played again; what the store has is passed over.
+
+    Raises
+    ------
+    ConfigError, SourceError
+        As `care_live.source.open_source`.
+    """
+    source = config.source
+    if not isinstance(source, VirtualConfig | MicroManagerConfig):
+        return open_source(source, run_id=run_id)
+    try:
+        reader = RunReader(config.store.directory / run_id)
+    except StoreError:
+        return open_source(source, run_id=run_id)  # nothing to resume
+    first = first_incomplete(source.acquisition, frozenset(reader.keys("raw")))
+    if first >= source.acquisition.time_points:
+        return NothingLeft(run_id, reader.plan)
+    acquisition = source.acquisition.model_copy(update={"first_time_point": first})
+    return open_source(source.model_copy(update={"acquisition": acquisition}), run_id=run_id)
+
+
+def first_incomplete(acquisition: AcquisitionConfig, stored: frozenset[VolumeKey]) -> int:
+    """Return the first time point of which a volume is not stored."""
+    places = list(product(range(len(acquisition.positions) or 1), range(len(acquisition.channels))))
+    return next(t for t in count() if any(VolumeKey(t, p, c) not in stored for p, c in places))
+
+
+class NothingLeft:
+    """The source of a run whose every time point is recorded: it begins and ends."""
+
+    def __init__(self, run_id: str, plan: Plan) -> None:
+        self._events = self._give(run_id, plan)
+
+    def next_event(self, timeout_s: float) -> SourceEvent | None:
+        return next(self._events, None)
+
+    def stop(self) -> None:
+        """Nothing goes on."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    @staticmethod
+    def _give(run_id: str, plan: Plan) -> Iterator[SourceEvent]:
+        rest = Plan(
+            stacks={},
+            shape_px=plan.shape_px,
+            dtype=plan.dtype,
+            voxel_size_um=plan.voxel_size_um,
+            channels=plan.channels,
+            positions=plan.positions,
+        )
+        yield RunStarted(run_id, rest)
+        yield RunEnded("finished", "every time point was recorded before")

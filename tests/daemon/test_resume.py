@@ -1,0 +1,31 @@
+"""A run that was interrupted goes on where it stopped."""
+
+import pytest
+
+from care_live.config import AcquisitionConfig, Channel
+from care_live.daemon.resume import NothingLeft, first_incomplete, open_remaining
+from care_live.images import RunEnded, RunStarted, VolumeKey
+from tests.daemon.runs import config, run
+
+VIRTUAL = {"kind": "virtual", "shape_px": [64, 64], "acquisition": {"time_points": 3, "z_planes": 8}}
+
+
+def test_the_first_time_point_that_lacks_a_volume():
+    acquisition = AcquisitionConfig(channels=(Channel(preset="DAPI"), Channel(preset="FITC")))
+    stored = frozenset({VolumeKey(0, 0, 0), VolumeKey(0, 0, 1), VolumeKey(1, 0, 0)})
+    assert first_incomplete(acquisition, stored) == 1
+    assert first_incomplete(acquisition, frozenset()) == 0
+
+
+@pytest.mark.mm
+@pytest.mark.slow
+def test_a_virtual_run_is_not_exposed_twice(tmp_path):
+    first = run(config(tmp_path, VIRTUAL))
+    assert (first.received_planes, first.lost_planes, first.volumes, first.restored) == (24, 0, 3, 3)
+    longer = VIRTUAL | {"acquisition": {"time_points": 4, "z_planes": 8}}
+    second = run(config(tmp_path, longer))
+    assert (second.received_planes, second.volumes, second.restored) == (8, 1, 1)
+    source = open_remaining(config(tmp_path, longer), "test")
+    assert isinstance(source, NothingLeft)
+    assert isinstance(source.next_event(1), RunStarted)
+    assert isinstance(source.next_event(1), RunEnded)
