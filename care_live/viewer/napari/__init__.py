@@ -1,0 +1,11 @@
+"""The napari plugin: raw, restored and uncertainty of a running or a recorded acquisition as layers.
+
+::
+
+    subscriber ─▶ feed ─▶ shelf ─┐                      ┌─ signal, one at a time ─▶ layers (GUI thread)
+                                 ├─▶ library ─▶ preparer ┘
+    run directory ─▶ history ────┘
+
+Layers are touched in the GUI thread only; everything slow happens in the preparer's thread, which keeps
+nothing but the newest.
+"""

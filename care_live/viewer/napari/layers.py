@@ -1,0 +1,86 @@
+"""Layers of one viewer, made once and given new pixels; to be called in the GUI thread only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from care_live.viewer.napari.preparer import Drawing, Prepared
+from care_live.viewer.shown import Product, RunInfo
+
+if TYPE_CHECKING:
+    import napari
+
+_NAMES: dict[Product, str] = {
+    "raw": "raw",
+    "restored": "restored",
+    "laplace_scale": "relative uncertainty",
+    "disagreement": "disagreement",
+}
+_MAPS: dict[Product, str] = {"laplace_scale": "viridis", "disagreement": "magma"}
+_CHANNEL_MAPS = ("green", "magenta", "cyan", "yellow")
+"""Distinct for the colour-blind, also when added."""
+
+
+class Layers:
+    """The layers that show a run, and the line that says what they must not be used for."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self._viewer = viewer
+        self._layers: dict[tuple[int, Product], Any] = {}
+        viewer.scale_bar.visible = True
+        viewer.scale_bar.unit = "um"
+        viewer.text_overlay.visible = True
+        viewer.text_overlay.color = "#f3cf85"
+
+    def show(self, prepared: Prepared, info: RunInfo) -> None:
+        """Give every layer its new pixels."""
+        several = len({drawing.channel for drawing in prepared.drawings}) > 1
+        for drawing in prepared.drawings:
+            self._show_one(drawing, info, several=several)
+        self._hide_what_is_missing(prepared)
+        self._viewer.text_overlay.text = caption(prepared, info)
+
+    def _show_one(self, drawing: Drawing, info: RunInfo, *, several: bool) -> None:
+        place = (drawing.channel, drawing.what)
+        layer = self._layers.get(place)
+        if layer is None or layer not in self._viewer.layers:
+            self._layers[place] = self._add(drawing, info, several=several)
+            return
+        automatic = tuple(layer.contrast_limits) == layer.metadata["care_live_window"]
+        layer.data = drawing.pixels
+        layer.scale = drawing.voxel_size_um
+        if automatic:  # a person's contrast stays
+            layer.contrast_limits = drawing.window
+            layer.metadata["care_live_window"] = tuple(layer.contrast_limits)
+        layer.visible = True
+
+    def _add(self, drawing: Drawing, info: RunInfo, *, several: bool) -> Any:
+        colours = _CHANNEL_MAPS[drawing.channel % len(_CHANNEL_MAPS)] if several else "gray"
+        channel = info.channels[drawing.channel] if drawing.channel < len(info.channels) else str(drawing.channel)
+        layer = self._viewer.add_image(
+            drawing.pixels,
+            name=_NAMES[drawing.what] + (f" · {channel}" if several else ""),
+            colormap=_MAPS.get(drawing.what, colours),
+            contrast_limits=drawing.window,
+            scale=drawing.voxel_size_um,
+            blending="additive" if several else "translucent",
+            metadata={"limits": info.limits, "model": info.model},
+        )
+        layer.metadata["care_live_window"] = tuple(layer.contrast_limits)
+        return layer
+
+    def _hide_what_is_missing(self, prepared: Prepared) -> None:
+        """A volume that was not restored must not stand under another one's restored pixels."""
+        there = {(drawing.channel, drawing.what) for drawing in prepared.drawings}
+        for place, layer in self._layers.items():
+            if place not in there and layer in self._viewer.layers:
+                layer.visible = False
+
+
+def caption(prepared: Prepared, info: RunInfo) -> str:
+    """Return the words over the picture: which volume, its state and flags, the network and its limits."""
+    first = prepared.volumes[0]
+    states = sorted({shown.state for shown in prepared.volumes})
+    flags = sorted({flag for shown in prepared.volumes for flag in shown.flags})
+    parts = [info.run_id, f"t {first.key.t}", *states, *flags, first.model.name if first.model else "not restored"]
+    return " · ".join([part for part in parts if part] + ([info.limits] if info.limits else []))

@@ -1,0 +1,142 @@
+"""A thread that gets volumes ready for the screen and keeps only the newest."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from care_live.errors import StageError, StoreError
+from care_live.viewer.library import Library
+from care_live.viewer.shown import Product, Shown
+from care_live.viewer.uncertainty import relative
+from care_live.viewer.windows import Windows
+
+logger = logging.getLogger(__name__)
+
+LEVEL = 0.9
+"""Central mass of the interval that the uncertainty layer shows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """One layer's content."""
+
+    channel: int
+    what: Product
+    pixels: NDArray[Any]
+    """(z, y, x)."""
+    window: tuple[float, float]
+    """Shown black and white."""
+    voxel_size_um: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """All layers of one time point and position."""
+
+    volumes: tuple[Shown, ...]
+    drawings: tuple[Drawing, ...]
+
+
+class Preparer:
+    """Prepares what is wanted whenever the library changes.
+
+    Parameters
+    ----------
+    ready : called from the preparer's thread when there is something that was not taken yet; never again
+        before it was taken, so at most one call is pending
+    """
+
+    def __init__(self, library: Library, ready: Callable[[], None]) -> None:
+        self._library, self._ready = library, ready
+        self._windows = Windows()
+        self._wake, self._closing, self._lock = threading.Event(), threading.Event(), threading.Lock()
+        self._time: int | None = None
+        self._prepared: Prepared | None = None
+        self._last: tuple[Shown, ...] = ()
+        self._unwatch = library.shelf.watch(self._wake.set)
+        self._thread = threading.Thread(target=self._main, name="napari preparer")
+        self._thread.start()
+        self._wake.set()
+
+    def want(self, time: int | None) -> None:
+        """Show this time point from now on; None follows the newest."""
+        self._time = time
+        self._wake.set()
+
+    def take(self) -> Prepared | None:
+        """Return the newest that is ready, once."""
+        with self._lock:
+            prepared, self._prepared = self._prepared, None
+            return prepared
+
+    def close(self, deadline_s: float = 5.0) -> None:
+        """End the thread.
+
+        Raises
+        ------
+        StageError
+            It did not end in time.
+        """
+        self._unwatch()
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(deadline_s)
+        if self._thread.is_alive():
+            raise StageError(f"preparing layers did not end within {deadline_s:g} s; end the process")
+
+    def _main(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._closing.is_set():
+                return
+            try:
+                self._prepare()
+            except StoreError as error:
+                logger.warning("volume unreadable error=%s", error)
+
+    def _prepare(self) -> None:
+        volumes = self._volumes()
+        if not volumes or volumes == self._last:
+            return
+        self._last = volumes
+        prepared = Prepared(volumes, tuple(one for shown in volumes for one in self._draw(shown)))
+        with self._lock:
+            pending, self._prepared = self._prepared is not None, prepared
+        if not pending:
+            self._ready()
+
+    def _volumes(self) -> tuple[Shown, ...]:
+        newest = self._library.newest()
+        if newest is None:
+            return ()
+        return self._library.at(newest.t if self._time is None else self._time, newest.p)
+
+    def _draw(self, shown: Shown) -> list[Drawing]:
+        """Return the layers of one channel: raw, restored, relative uncertainty, disagreement."""
+        drawings = []
+        for product in ("raw", "restored"):
+            window = self._windows.of(shown, product)
+            image = shown.product(product)
+            if image is not None and window is not None:
+                drawings.append(_drawing(shown, product, image, (window.low, window.high)))
+        window = self._windows.of(shown, "restored")
+        if shown.restored is not None and shown.laplace_scale is not None and window is not None:
+            half_width = self._library.info.half_width_factor(LEVEL)
+            share = relative(shown.restored, shown.laplace_scale, window, half_width)
+            drawings.append(_drawing(shown, "laplace_scale", share, (0.0, 1.0)))
+        if shown.disagreement is not None:
+            drawings.append(_drawing(shown, "disagreement", shown.disagreement, (0.0, 1.0)))
+        return drawings
+
+
+def _drawing(shown: Shown, product: Product, pixels: NDArray[Any], window: tuple[float, float]) -> Drawing:
+    """Place an array so that raw and restored cover the same specimen, whatever their numbers of planes."""
+    z_um, y_um, x_um = shown.voxel_size_um
+    return Drawing(shown.key.c, product, pixels, window, (z_um * shown.shape[0] / pixels.shape[0], y_um, x_um))

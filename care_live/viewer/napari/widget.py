@@ -1,0 +1,166 @@
+"""The dock widget: which daemon, which run, follow or scrub, and how things go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QFormLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+
+from care_live.config import PublishConfig
+from care_live.errors import CareLiveError
+from care_live.images import LIMITS
+from care_live.viewer.history import History
+from care_live.viewer.library import Library
+from care_live.viewer.live import Feed
+from care_live.viewer.napari.layers import Layers
+from care_live.viewer.napari.preparer import Preparer
+from care_live.viewer.shelf import Shelf
+
+if TYPE_CHECKING:
+    import napari
+
+_STATUS_MS = 1000
+
+
+class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
+    """Shows a running daemon, a recorded run, or both.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that gets the layers; napari passes it by this name.
+    """
+
+    ready = Signal()
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._layers = Layers(napari_viewer)
+        self._library: Library | None = None
+        self._feed: Feed | None = None
+        self._preparer: Preparer | None = None
+        self._times: list[int] = []
+        self._build()
+        self.ready.connect(self._show, Qt.ConnectionType.QueuedConnection)
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._tell)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self._leave)
+
+    def start(self, address: str, directory: Path | None = None) -> None:
+        """Watch a daemon, a run directory, or both; what was watched before is left."""
+        self.stop()
+        shelf = Shelf()
+        self._library = Library(shelf, History(directory) if directory else None)
+        self._feed = Feed(address, shelf) if address else None
+        self._preparer = Preparer(self._library, self.ready.emit)
+        self._address.setText(address)
+        self._directory.setText(str(directory or ""))
+        self._button.setText("Stop")
+        self._timer.start(_STATUS_MS)
+
+    def stop(self) -> None:
+        """Leave the daemon; the layers stay."""
+        self._timer.stop()
+        self._leave()
+        self._button.setText("Watch")
+
+    def _leave(self) -> None:
+        """End the threads; touches no Qt object, since it also runs when they are going."""
+        preparer, feed, self._preparer, self._feed = self._preparer, self._feed, None, None
+        if preparer is not None:
+            preparer.close()
+        if feed is not None:
+            feed.close()
+
+    def closeEvent(self, event: object) -> None:  # noqa: N802 - Qt's name
+        self.stop()
+        super().closeEvent(event)
+
+    def follow(self, live: bool) -> None:
+        """Follow the newest volume, or stay at the time point that the slider shows."""
+        if self._preparer is not None:
+            time = self._times[self._slider.value()] if self._times else None
+            self._preparer.want(None if live else time)
+
+    # -- in the GUI thread --------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self._address = QLineEdit(PublishConfig().bind_pull)
+        self._directory = QLineEdit()
+        self._directory.setPlaceholderText("run directory, for the history")
+        self._button = QPushButton("Watch")
+        self._button.clicked.connect(self._toggle)
+        self._live = QCheckBox("follow the newest volume")
+        self._live.setChecked(True)
+        self._live.toggled.connect(self.follow)
+        self._slider = QSlider(Qt.Orientation.Horizontal)
+        self._slider.setRange(0, 0)
+        self._slider.sliderMoved.connect(self._scrub)
+        self._status = QLabel("")
+        self._status.setWordWrap(True)
+        limits = QLabel(LIMITS)
+        limits.setStyleSheet("color: #f3cf85")
+        form = QFormLayout()
+        form.addRow("Daemon", self._address)
+        form.addRow("Run", self._directory)
+        form.addRow("Time", self._slider)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        for widget in (self._button, self._live, self._status, limits):
+            layout.addWidget(widget)
+        layout.addStretch()
+
+    def _toggle(self) -> None:
+        if self._preparer is not None:
+            self.stop()
+            return
+        directory = self._directory.text().strip()
+        try:
+            self.start(self._address.text().strip(), Path(directory) if directory else None)
+        except CareLiveError as error:
+            self._status.setText(str(error))
+
+    def _scrub(self, index: int) -> None:
+        """A hand on the slider ends following."""
+        self._live.setChecked(False)
+        if self._preparer is not None and index < len(self._times):
+            self._preparer.want(self._times[index])
+
+    def _show(self) -> None:
+        if self._preparer is None or self._library is None:
+            return
+        prepared = self._preparer.take()
+        if prepared is None:
+            return
+        self._layers.show(prepared, self._library.info)
+        if self._live.isChecked():
+            self._tell()
+            self._slider.setValue(self._slider.maximum())
+
+    def _tell(self) -> None:
+        """Say how things go, and let the slider reach the new time points without moving its hand."""
+        if self._library is None:
+            return
+        self._times = sorted({key.t for key in self._library.known()})
+        self._slider.setMaximum(max(0, len(self._times) - 1))
+        status, shelf = self._library.shelf.status, self._library.shelf
+        rate = shelf.volumes_per_s() if status.volumes_per_s is None else status.volumes_per_s
+        self._status.setText(
+            f"{'recording' if status.connected else status.detail or 'history only'} · {rate:.2f} volumes/s\n"
+            f"skipped by this viewer {status.missed_messages} · lost by the system {status.lost_planes} planes\n"
+            f"not restored {status.skipped_volumes}"
+        )

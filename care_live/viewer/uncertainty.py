@@ -1,0 +1,35 @@
+"""How uncertain a restored pixel is relative to its signal: what marks are made of. Calculations only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.viewer.windows import Window
+
+FLOOR = 0.05
+"""Of the contrast window: less signal than this above background counts as this much."""
+
+
+def relative(
+    mean: NDArray[np.float32], laplace_scale: NDArray[np.float32], window: Window, half_width: float
+) -> NDArray[np.float32]:
+    """Return half of the interval over the signal above background; 0 in the background.
+
+    The scale follows brightness, so that showing it as it is would only show the image again.
+
+    Parameters
+    ----------
+    mean, laplace_scale : (z, y, x) float32, camera counts
+    window : contrast of the mean; its low end is the background
+    half_width : half of the interval in units of b: −log(1−q) · calibration
+
+    Returns
+    -------
+    (z, y, x) float32, 1 where the interval is as wide as ± the signal
+    """
+    background, floor = window.low, FLOOR * (window.high - window.low)
+    signal = np.abs(mean - np.float32(background))
+    share = np.float32(half_width) * laplace_scale / (signal + np.float32(floor))
+    share[mean < background + floor] = 0
+    return np.asarray(share, np.float32)
