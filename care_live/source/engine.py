@@ -89,7 +89,7 @@ class Supervisor:
         if feed.n_came < feed.n_planned:
             came = f"{feed.n_came} of {feed.n_planned}"
             return Verdict("failed", f"the engine stopped after {came} planes and did not say why")
-        return Verdict("finished")
+        return Verdict(*feed.verdict())
 
     def _must_end(self, feed: Feed) -> Verdict | None:
         if self._asked.is_set():
