@@ -49,9 +49,13 @@ def view_command(
     """Watch the daemon at ADDRESS (its bind_pull) in the terminal, or in napari."""
     keys = read_keys(key, server_key)
     if napari:
-        from care_live.viewer import napari as desktop
+        if keys is not None:
+            raise ConfigError(
+                "napari watches daemons of this machine; for others take care-live web, with the same keys"
+            )
+        from care_live.viewer.napari import window
 
-        desktop.view(address, directory=directory, keys=keys)
+        window.watch(address, directory)
         return
     if once or as_json:
         _view_once(address, keys, as_json=as_json)

@@ -1,0 +1,125 @@
+"""PUB: topics, levels that are made only when somebody listens, slabs, and subscribers that don't read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from care_live.images import VolumeKey, read_only
+from care_live.publish import Publisher, RestoredSlab, views
+from care_live.wire import arrays, cl1
+from care_live.wire.messages import Heartbeat, Message, Slab, Volume
+from care_live.wire.sockets import Socket, Sockets
+from tests.publish import given
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    with Publisher(given.config()) as published:
+        published.start(given.started(), given.MODEL)
+        yield published
+
+
+@pytest.fixture
+def hub() -> Iterator[Sockets]:
+    with Sockets() as sockets:
+        yield sockets
+
+
+def listen(hub: Sockets, publisher: Publisher, *topics: bytes) -> Socket:
+    """Subscribe, and wait until the publisher knows."""
+    link = hub.connect("sub", publisher.address)
+    for topic in topics:
+        link.subscribe(topic)
+    deadline = time.monotonic() + 5
+    while set(topics) - publisher._broadcast._subscribed and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return link
+
+
+def heard(hub: Sockets, link: Socket, kind: type[Message], timeout_s: float = 3.0) -> tuple[bytes, Any, Any] | None:
+    deadline = time.monotonic() + timeout_s
+    while (left := deadline - time.monotonic()) > 0:
+        hub.poll(left)
+        while (received := link.receive()) is not None:
+            message, codes = cl1.decode(received.parts[1:])
+            if isinstance(message, kind):
+                return bytes(received.parts[0]), message, codes
+    return None
+
+
+def test_topics_say_product_level_coding_and_run(publisher: Publisher, hub: Sockets) -> None:
+    link = listen(hub, publisher, b"cl1/restored/L1/quantised/", b"cl1/raw/L0/plain/")
+    sent = given.restored(0)
+    publisher.publish(sent)
+    got = {}
+    for _ in range(2):
+        message = heard(hub, link, Volume)
+        assert message is not None
+        got[message[0]] = message[1:]
+    small, raw = got[b"cl1/restored/L1/quantised/run-1"], got[b"cl1/raw/L0/plain/run-1"]
+    assert [header.product for header in small[0].arrays] == ["mean", "laplace_scale", "disagreement"]
+    assert small[0].arrays[0].shape == (4, 8, 12) and small[0].arrays[0].coding == "affine"
+    np.testing.assert_array_equal(raw[1][0], sent.volume.pixels)
+    assert small[0].seq == raw[0].seq == 1
+
+
+def test_the_shortest_topic_is_the_plain_volume_and_the_notes(publisher: Publisher, hub: Sockets) -> None:
+    link = listen(hub, publisher, b"cl1/")
+    publisher.publish(given.restored(0))
+    topics = []
+    while (message := heard(hub, link, Volume, 0.5)) is not None:
+        topics.append(message[0])
+    assert topics == [b"cl1/restored/L0/plain/run-1", b"cl1/raw/L0/plain/run-1"]
+    assert heard(hub, link, Heartbeat) is not None
+
+
+def test_what_nobody_listens_to_is_not_computed(
+    publisher: Publisher, hub: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    original = views.downsample
+
+    def counted(product: arrays.Product, volume: Any, level: int) -> Any:
+        made.append(level)
+        return original(product, volume, level)
+
+    monkeypatch.setattr(views, "downsample", counted)
+    publisher.publish(given.restored(0))
+    link = listen(hub, publisher, b"cl1/restored/L2/plain/")
+    assert made == []
+    publisher.publish(given.restored(1))
+    assert heard(hub, link, Volume) is not None
+    assert made == [2, 2, 2]
+
+
+def test_slabs_come_while_the_volume_is_being_restored(publisher: Publisher, hub: Sockets) -> None:
+    link = listen(hub, publisher, b"cl1/slab/")
+    planes = read_only(np.full((2, 16, 24), 7, np.float32))
+    publisher.slab(RestoredSlab(VolumeKey(3), 4, 32, planes, None, (2.0, 0.5, 0.5)))
+    message = heard(hub, link, Slab)
+    assert message is not None
+    assert (message[1].key, message[1].z_first, message[1].n_planes, message[1].state) == (
+        (3, 0, 0),
+        4,
+        32,
+        "provisional",
+    )
+    assert message[1].limits == "not for intensity quantification"
+    np.testing.assert_array_equal(message[2][0], planes)
+
+
+def test_a_subscriber_that_does_not_read_holds_nobody_up(publisher: Publisher, hub: Sockets) -> None:
+    frozen = listen(hub, publisher, b"cl1/")
+    with Sockets() as other:
+        link = listen(other, publisher, b"cl1/restored/L0/plain/")
+        big = (8, 256, 256)
+        for t in range(12):
+            publisher.publish(given.restored(t, shape=big))
+            message = heard(other, link, Volume)
+            assert message is not None and message[1].key[0] == t
+    assert frozen.receive() is not None
