@@ -1,0 +1,120 @@
+"""What a training run leaves on disk: weights, running average, optimiser, history; written whole or not."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from care_live.errors import TrainingError
+from care_live.training.recipe import Recipe
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(slots=True)
+class History:
+    """One entry a validation."""
+
+    update: list[int] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    """Mean training loss since the validation before."""
+    validation: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class State:
+    """Where a training run stands."""
+
+    update: int
+    weights: Weights
+    averaged: Weights
+    """Running average of the weights; the weights themselves where none is wanted."""
+    history: History
+
+    @classmethod
+    def fresh(cls, network: nn.Module) -> Self:
+        weights = _copy(network)
+        return cls(0, weights, weights, History())
+
+    def follow(self, network: nn.Module, update: int, *, decay: float) -> None:
+        """Take over the weights after an update, and move the running average towards them."""
+        self.update, self.weights = update, network.state_dict()
+        if not decay:
+            self.averaged = self.weights
+            return
+        share = 1 - min(decay, (1 + update) / (10 + update))  # the first updates count little
+        self.averaged = {
+            name: torch.lerp(self.averaged[name], now, share) if now.is_floating_point() else now
+            for name, now in self.weights.items()
+        }
+
+    def note(self, *, loss: float, validation: float, rate: float) -> bool:
+        """Append to the history; returns whether this validation is the best so far."""
+        is_best = validation < min(self.history.validation, default=float("inf"))
+        self.history.update.append(self.update)
+        self.history.loss.append(loss)
+        self.history.validation.append(validation)
+        self.history.learning_rate.append(rate)
+        return is_best
+
+
+def _copy(network: nn.Module) -> Weights:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def save_state(path: Path, state: State, moments: dict[str, Any], recipe: Recipe) -> None:
+    """Write a checkpoint beside the old one and put it in its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tree = {
+        "update": state.update,
+        "weights": state.weights,
+        "averaged": state.averaged,
+        "history": asdict(state.history),
+        "moments": moments,
+        "recipe": recipe.model_dump_json(),
+    }
+    fresh = path.with_suffix(".new")
+    torch.save(tree, fresh)
+    fresh.replace(path)
+
+
+def load_state(path: Path, recipe: Recipe | None, device: torch.device) -> tuple[State, dict[str, Any]]:
+    """Read a checkpoint: the state, and the optimiser's moments.
+
+    Raises
+    ------
+    TrainingError
+        The file is broken, or was written by another recipe (the number of updates may differ).
+    """
+    tree = _read(path, device)
+    if recipe is not None and _lasting(Recipe.model_validate_json(tree["recipe"])) != _lasting(recipe):
+        raise TrainingError(f"{path} was written by another recipe: use that one, or a new run folder")
+    history = History(**tree["history"])
+    return State(tree["update"], tree["weights"], tree["averaged"], history), tree["moments"]
+
+
+def _lasting(recipe: Recipe) -> Recipe:
+    """Return what must not change between a run and its continuation."""
+    free = {"n_updates": 1, "threads": 0, "device": "auto", "stop_after": 0}
+    return recipe.model_copy(update={"fit": recipe.fit.model_copy(update=free), "members": 1})
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Return the recipe that wrote a checkpoint."""
+    return Recipe.model_validate_json(_read(path, torch.device("cpu"))["recipe"])
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        tree: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError as error:
+        raise TrainingError(f"there is no checkpoint {path}: train first") from error
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} is no checkpoint of a training run: {error}") from error
+    return tree

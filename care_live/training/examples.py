@@ -1,0 +1,147 @@
+"""Examples: volumes of which the input and the target are known, wherever they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.training import spans
+from care_live.training.spans import SpanTable
+from care_live.training.volumes import thin
+
+FOREGROUND_SHARE = 0.4
+"""Foreground is brighter than this share of the target's 99.9th percentile, as in CSBDeep."""
+_ENOUGH_POSITIONS = 50_000
+
+
+class Patch(NamedTuple):
+    """A piece of an example, normalised."""
+
+    input: NDArray[np.float32]
+    """(c_in, [z,] y, x)."""
+    target: NDArray[np.float32]
+    """(c_out, [z,] y, x)."""
+
+
+class Example(Protocol):
+    """One volume to learn from; the split into training and validation is by these, never by patch."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape_px(self) -> tuple[int, ...]:
+        """Of the input, one per axis."""
+        ...
+
+    @property
+    def foreground(self) -> NDArray[np.int64]:
+        """(n, axes) voxels where the target is bright; patches are drawn around them."""
+        ...
+
+    def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
+        """Return the patch at a corner; without an rng, the first condition with the usual percentiles."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairedVolume:
+    """A volume that was recorded, or degraded, under one or more conditions; one target for all."""
+
+    name: str
+    file: str
+    """Name of the file it comes from: training and validation are split by files where there are several."""
+    inputs: Sequence[Any]
+    """Arrays of (c_in, [z,] y, x), one a condition; anything that slices like numpy, so Zarr too."""
+    target: Any
+    """(c_out, [z,] y, x)."""
+    input_spans: Sequence[SpanTable]
+    target_span: SpanTable
+    foreground: NDArray[np.int64]
+
+    @property
+    def shape_px(self) -> tuple[int, ...]:
+        return tuple(self.inputs[0].shape[1:])
+
+    def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
+        condition = 0 if rng is None else int(rng.integers(len(self.inputs)))
+        percentiles = spans.USUAL if rng is None else spans.draw(rng)
+        window = tuple(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True))
+        shown = np.asarray(self.inputs[condition][(slice(None), *window)])
+        wanted = np.asarray(self.target[(slice(None), *window[len(window) - self.target.ndim + 1 :])])
+        return Patch(
+            spans.normalise(shown, self.input_spans[condition].at(*percentiles)),
+            spans.normalise(wanted, self.target_span.at(*percentiles)),
+        )
+
+
+def paired(name: str, inputs: Sequence[Any], target: Any, *, file: str = "") -> PairedVolume:
+    """Measure the spans and the foreground of images (c, [z,] y, x) and keep them together."""
+    return PairedVolume(
+        name=name,
+        file=file or name,
+        inputs=inputs,
+        target=target,
+        input_spans=[SpanTable.measure(thin(image)[0]) for image in inputs],
+        target_span=SpanTable.measure(thin(target)[0]),
+        foreground=find_foreground(target, n_axes=inputs[0].ndim - 1),
+    )
+
+
+def planes_of(volume: PairedVolume) -> list[PairedVolume]:
+    """Return every plane of a volume as an example for a 2D network; the spans stay those of the volume."""
+    planes = []
+    for z in range(volume.shape_px[0]):
+        inputs, target = [np.asarray(image[:, z]) for image in volume.inputs], np.asarray(volume.target[:, z])
+        here = volume.foreground[volume.foreground[:, 0] == z, 1:]
+        planes.append(replace(volume, name=f"{volume.name} z={z}", inputs=inputs, target=target, foreground=here))
+    return planes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExposedVolume:
+    """What a specimen truly sends out; every patch of it is exposed anew, with fresh noise and dose."""
+
+    name: str
+    truth: NDArray[np.float32]
+    """(1, [z,] y, x) expected photo-electrons at laser power 1, blurred by the microscope or not."""
+    wanted: NDArray[np.float32]
+    """The same before blur, for deconvolution; or `truth` itself."""
+    expose: Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.uint16]]
+    """Electrons → camera counts with photon and camera noise."""
+    to_counts: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    """Electrons → the counts that a noise-free camera would give."""
+    doses: tuple[float, ...]
+    dose_spans: tuple[SpanTable, ...]
+    """Percentiles of the whole noisy volume, one table a dose."""
+    foreground: NDArray[np.int64] = field(repr=False)
+
+    @property
+    def shape_px(self) -> tuple[int, ...]:
+        return self.truth.shape[1:]
+
+    def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
+        number = len(self.doses) // 2 if rng is None else int(rng.integers(len(self.doses)))
+        percentiles = spans.USUAL if rng is None else spans.draw(rng)
+        noise = np.random.default_rng(list(corner)) if rng is None else rng
+        window = (slice(None), *(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True)))
+        span = self.dose_spans[number].at(*percentiles)
+        dose = np.float32(self.doses[number])
+        counts = self.expose(self.truth[window] * dose, noise)
+        return Patch(spans.normalise(counts, span), spans.normalise(self.to_counts(self.wanted[window] * dose), span))
+
+
+def find_foreground(target: Any, *, n_axes: int) -> NDArray[np.int64]:
+    """Return up to 50,000 bright voxels of a target (c, [z,] y, x), evenly taken, as (n, n_axes).
+
+    A target with fewer axes than the input (a projection) gives voxels with 0 for the axes it lacks.
+    """
+    sample, steps = thin(target)
+    bright = sample.max(axis=0)
+    found = np.argwhere(bright > FOREGROUND_SHARE * np.percentile(bright, 99.9)) * steps[1:]
+    found = found[:: max(1, len(found) // _ENOUGH_POSITIONS)]
+    return np.pad(found, ((0, 0), (n_axes - found.shape[1], 0)))

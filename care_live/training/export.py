@@ -1,0 +1,323 @@
+"""From a training run to one ONNX file: everything inside, checked by numbers, its halo measured.
+
+The graph takes raw counts with the span's low and high, normalises, runs every member, merges them and
+gives camera counts back. It is compared with torch, through the very session that restores, on three shapes.
+"""
+
+# torch is not analysed (pyproject), so its classes are Any here.
+# mypy: disallow-subclassing-any=False
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from care_live.errors import ModelError
+from care_live.imports import need
+from care_live.model.card import METADATA_KEY, Head, ModelCard, TrainingDomain
+from care_live.percentiles import Span
+from care_live.restore.network import Network
+from care_live.restore.session import OnnxSession, Options
+from care_live.training.checkpoint import load_state, read_recipe
+from care_live.training.ensemble import Ensemble
+from care_live.training.network import build
+from care_live.training.recipe import NetworkRecipe, Recipe
+from care_live.training.rewrite import for_export
+
+logger = logging.getLogger(__name__)
+
+OPSET = 20
+TOLERANCE = 1e-5
+"""Largest difference between ONNX Runtime and torch, as a share of the output's range."""
+
+
+class Deployed(nn.Module):
+    """What goes into the file: counts in, counts out."""
+
+    def __init__(self, ensemble: Ensemble, recipe: NetworkRecipe, *, undo: tuple[int, ...] | None) -> None:
+        super().__init__()
+        self.ensemble, self.n_dim, self.undo = ensemble, 3 if recipe.projection else len(recipe.axes), undo
+
+    def forward(self, raw: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, ...]:
+        spread = (1, -1, *[1] * self.n_dim)
+        low, width = low.reshape(spread), (high - low).reshape(spread)
+        mean, scale, disagreement = self.ensemble((raw.to(torch.float32) - low) / width)
+        if self.undo is not None:
+            low, width = low[:, list(self.undo)], width[:, list(self.undo)]
+            mean = mean * width + low
+            scale = scale if scale is None else scale * width
+        return tuple(output for output in (mean, scale, disagreement) if output is not None)
+
+
+def export(run: Path, out: Path, *, checkpoint: str = "best.pt", commit: str = "") -> ModelCard:
+    """Write the network of a training run, or the ensemble of its members, as one ONNX file.
+
+    Parameters
+    ----------
+    run : folder of a training run, with ``member-0``, ``member-1``, …
+    checkpoint : ``best.pt`` or ``last.pt``
+
+    Returns
+    -------
+    ModelCard
+        As stored in the file.
+
+    Raises
+    ------
+    TrainingError
+        There is no checkpoint, or it is broken.
+    ModelError
+        ONNX Runtime and torch differ by more than 1e-5 of the range.
+    """
+    folders = sorted(run.glob("member-*"), key=lambda folder: int(folder.name.split("-")[1]))
+    paths = [folder / checkpoint for folder in folders] or [run / "member-0" / checkpoint]
+    recipe = read_recipe(paths[0])
+    members = [load_member(path, recipe) for path in paths]
+    n_updates = load_state(paths[0], None, torch.device("cpu"))[0].update
+    return export_members(members, recipe, out, n_updates=n_updates, commit=commit, fingerprints=_fingerprints(run))
+
+
+def load_member(path: Path, recipe: Recipe) -> nn.Module:
+    """Return the network of a checkpoint, with its averaged weights, in evaluation mode."""
+    state, _ = load_state(path, None, torch.device("cpu"))
+    network = build(recipe.network)
+    network.load_state_dict(state.averaged)
+    return network.eval()
+
+
+def export_members(
+    members: Sequence[nn.Module],
+    recipe: Recipe,
+    out: Path,
+    *,
+    n_updates: int = 0,
+    commit: str = "",
+    fingerprints: tuple[str, ...] = (),
+) -> ModelCard:
+    """Write networks as one ONNX file; see `export`."""
+    undo = undoing_channels(recipe)
+    deployed = Deployed(Ensemble([for_export(member) for member in members]), recipe.network, undo=undo).eval()
+    card = _card(recipe, members=len(members), undo=undo)
+    domain = _domain(recipe, n_updates=n_updates, commit=commit, fingerprints=fingerprints)
+    card = card.model_copy(update={"training": domain})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_name(f".{out.name}.new.onnx")
+    try:
+        _write(deployed, card, fresh)
+        card = card.model_copy(update={"halo_px": measure_halo(fresh, card)})
+        _write_card(fresh, card)
+        deviation = check_against_torch(fresh, card, deployed)
+        fresh.replace(out)
+    finally:
+        fresh.unlink(missing_ok=True)
+    logger.info("exported path=%s halo_px=%s deviation=%.1e", out, card.halo_px, deviation)
+    return card
+
+
+def undoing_channels(recipe: Recipe) -> tuple[int, ...] | None:
+    """Return, for each output channel, the input channel whose span puts it back into counts.
+
+    None: the outputs are no inputs, so they stay normalised. Channels are matched by number where there are
+    as many out as in, else by name.
+    """
+    n_in, n_out = recipe.network.n_channels_in, recipe.network.n_channels_out
+    if n_in == n_out:
+        return tuple(range(n_out))
+    named = recipe.card.channels_in
+    if len(named) == n_in and all(name in named for name in recipe.card.channels_out):
+        return tuple(named.index(name) for name in recipe.card.channels_out)
+    return None
+
+
+def _card(recipe: Recipe, *, members: int, undo: tuple[int, ...] | None) -> ModelCard:
+    network = recipe.network
+    heads: list[Head] = ["mean"]
+    if network.probabilistic:
+        heads += ["laplace_scale"]
+        heads += ["disagreement"] if members > 1 else []
+    data = recipe.data
+    voxel_sizes = getattr(data, "voxel_sizes_um", ())
+    axes = "ZYX" if network.projection else network.axes
+    divisor = (1, *network.divisor) if network.projection else network.divisor
+    return ModelCard(
+        name=recipe.name,
+        task=recipe.task,
+        axes=axes,
+        channels_in=_names(recipe.card.channels_in, network.n_channels_in),
+        channels_out=_names(recipe.card.channels_out, network.n_channels_out),
+        divisor=divisor,
+        halo_px=(0,) * len(axes),
+        heads=tuple(heads),
+        members=members,
+        output="counts" if undo is not None else "normalised",
+        factor=getattr(data, "factor", 1.0),
+        voxel_size_um=voxel_sizes[0] if voxel_sizes else None,
+        network=network.describe(),
+        author=recipe.card.author,
+        licence=recipe.card.licence,
+    )
+
+
+def _names(given: tuple[str, ...], n: int) -> tuple[str, ...]:
+    return given if len(given) == n else tuple(f"channel-{number}" for number in range(n))
+
+
+def _domain(recipe: Recipe, *, n_updates: int, commit: str, fingerprints: tuple[str, ...]) -> TrainingDomain:
+    powers = getattr(recipe.data, "laser_power", None)
+    return TrainingDomain(
+        specimen=recipe.card.specimen,
+        signal_electrons=(20 * min(powers), 20 * max(powers)) if powers else None,
+        data_sha256=fingerprints,
+        n_updates=n_updates,
+        commit=commit,
+        recipe=recipe.name,
+    )
+
+
+def _fingerprints(run: Path) -> tuple[str, ...]:
+    listed = run / "data.sha256"
+    return tuple(listed.read_text(encoding="utf-8").split()) if listed.exists() else ()
+
+
+def _write(deployed: Deployed, card: ModelCard, path: Path) -> None:
+    """Trace the graph, give its axes their names, and write it without external data."""
+    onnx = need("onnx", extra="cpu")
+    need("onnxscript", extra="train")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # onnxscript's own deprecations
+        program = torch.onnx.export(
+            deployed,
+            _example(card),
+            dynamo=True,
+            external_data=False,
+            opset_version=OPSET,
+            input_names=["raw", "low", "high"],
+            output_names=list(card.heads),
+            dynamic_shapes=_dynamic(card),
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    _name_axes(proto, card)
+    onnx.checker.check_model(proto)
+    path.write_bytes(proto.SerializeToString())
+    _write_card(path, card)
+
+
+def _write_card(path: Path, card: ModelCard) -> None:
+    onnx = need("onnx", extra="cpu")
+    proto = onnx.load_model_from_string(path.read_bytes())
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=METADATA_KEY, value=card.model_dump_json())
+    path.write_bytes(proto.SerializeToString())
+
+
+def _example(card: ModelCard) -> tuple[Tensor, Tensor, Tensor]:
+    space = [3 * step if step > 1 else 5 for step in card.divisor]
+    n_channels = len(card.channels_in)
+    raw = torch.randint(100, 1000, (2, n_channels, *space), dtype=torch.int32).to(torch.uint16)
+    return raw, torch.full((n_channels,), 90.0), torch.full((n_channels,), 900.0)
+
+
+def _dynamic(card: ModelCard) -> tuple[dict[int, object], ...]:
+    """Say which sizes are free: batch, and every axis in multiples of the divisor."""
+    from torch.export import Dim
+
+    axes: dict[int, object] = {0: Dim("n", min=1)}
+    for number, (name, step) in enumerate(zip(card.axes.lower(), card.divisor, strict=True)):
+        axes[2 + number] = step * Dim(f"{name}_blocks", min=1) if step > 1 else Dim(name, min=1)
+    return axes, {}, {}
+
+
+def _name_axes(proto: Any, card: ModelCard) -> None:
+    """Name the free sizes n, z, y, x at the inputs and outputs, so that a session can fix them by name."""
+    names = ["n", None, *card.axes.lower()]
+    graph = proto.graph
+    del graph.value_info[:]
+    for value in [graph.input[0], *graph.output]:
+        dimensions = value.type.tensor_type.shape.dim
+        for name, dimension in zip(names, dimensions, strict=True):
+            if name is not None and not dimension.HasField("dim_value"):
+                dimension.dim_param = name
+
+
+def open_network(path: Path, card: ModelCard) -> Network:
+    """Open a file as the restorer does, on the CPU."""
+    return Network(path, card, Options(), open_session=OnnxSession)
+
+
+def check_against_torch(path: Path, card: ModelCard, deployed: Deployed) -> float:
+    """Compare ONNX Runtime with torch on three shapes; returns the largest difference, relative to the range.
+
+    Raises
+    ------
+    ModelError
+        They differ by more than `TOLERANCE`.
+    """
+    network, rng, worst = open_network(path, card), np.random.default_rng(0), 0.0
+    for n, blocks in ((1, (2, 2, 2)), (2, (3, 2, 4)), (1, (5, 4, 3))):
+        space = [n_blocks * (step if step > 1 else 3) for n_blocks, step in zip(blocks, card.divisor, strict=False)]
+        raw = rng.integers(90, 1000, (n, len(card.channels_in), *space)).astype(np.uint16)
+        spans = [Span(100.0, 700.0 + 10 * channel) for channel in range(len(card.channels_in))]
+        low, high = (np.array([getattr(span, bound) for span in spans], np.float32) for bound in ("low", "high"))
+        with torch.no_grad():
+            wanted = deployed(*(torch.from_numpy(value) for value in (raw, low, high)))
+        for got, reference in zip(network.run(raw, spans), wanted, strict=True):
+            worst = max(worst, _relative(got, reference.numpy()))
+    if not worst <= TOLERANCE:
+        raise ModelError(f"{path}: ONNX Runtime differs from torch by {worst:.1e} of the range; at most {TOLERANCE}")
+    return worst
+
+
+def _relative(got: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    return float(np.abs(got - reference).max() / max(np.ptp(reference), 1e-6))
+
+
+def measure_halo(path: Path, card: ModelCard) -> tuple[int, ...]:
+    """Measure the reach of a network with impulses: how far a changed pixel changes the output, per axis.
+
+    Every pixel of one divisor block is changed in turn, one axis at a time, in an image of noise, and every
+    channel. The result is rounded up to the divisor, because tiles are aligned to it.
+    """
+    network, rng = open_network(path, card), np.random.default_rng(1)
+    return tuple(
+        _reach_along(network, card, axis=axis, rng=rng) if step_is_local(card, axis) else 0
+        for axis in range(len(card.axes))
+    )
+
+
+def step_is_local(card: ModelCard, axis: int) -> bool:
+    """A projected axis is read whole, so that it has no halo."""
+    return not (card.task == "project" and card.axes[axis] == "Z")
+
+
+def _reach_along(network: Network, card: ModelCard, *, axis: int, rng: np.random.Generator) -> int:
+    step = card.divisor[axis]
+    half = -(-256 // (2 * step)) * step if len(card.axes) == 2 else -(-128 // (2 * step)) * step
+    space = [2 * half if number == axis else 2 * size for number, size in enumerate(card.divisor)]
+    n_channels = len(card.channels_in)
+    image = rng.integers(100, 1000, (1, n_channels, *space)).astype(np.uint16)
+    spans = [Span(100.0, 900.0)] * n_channels
+    before = [output.copy() for output in network.run(image, spans)]
+    reach = 0
+    for offset in range(step):
+        changed = np.moveaxis(image.copy(), 2 + axis, 0)
+        changed[half + offset] = 60000
+        after = network.run(np.moveaxis(changed, 0, 2 + axis).copy(), spans)
+        reach = max(reach, *(_furthest(a - b, axis, half + offset) for a, b in zip(after, before, strict=True)))
+    if reach >= half - step:
+        raise ModelError(f"the network's reach along {card.axes[axis]} is {reach} px or more: it cannot be tiled")
+    return -(-reach // step) * step
+
+
+def _furthest(change: NDArray[np.float32], axis: int, source: int) -> int:
+    moved = np.flatnonzero(np.abs(np.moveaxis(change, 2 + axis, 0)).reshape(change.shape[2 + axis], -1).max(axis=1) > 0)
+    return int(np.abs(moved - source).max()) if len(moved) else 0

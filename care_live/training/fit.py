@@ -1,0 +1,213 @@
+"""Fitting one network: draw patches, step, validate, keep the best and the last, go on where it stopped.
+
+A run's whole state is its weights, the optimiser's moments and the history; learning rate and early stop
+follow from the history, and the patches of an update from its number. So a resumed run gives the very
+weights that an uninterrupted one gives.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.func import functional_call
+
+from care_live.errors import TrainingError
+from care_live.training import patches
+from care_live.training.checkpoint import History, State, load_state, save_state
+from care_live.training.data import Data
+from care_live.training.loss import choose
+from care_live.training.network import build
+from care_live.training.recipe import FitRecipe, Recipe
+from care_live.training.schedule import learning_rate, n_since_best
+
+logger = logging.getLogger(__name__)
+
+Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+SHOW_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a progress bar shows."""
+
+    member: int
+    update: int
+    n_updates: int
+    loss: float
+    """Mean over the updates since the last report."""
+    validation_loss: float | None
+    learning_rate: float
+
+
+def fit(
+    recipe: Recipe, data: Data, run: Path, *, member: int = 0, on_progress: Callable[[Progress], None] | None = None
+) -> History:
+    """Fit one member of a recipe; resumes from ``run/member-K/last.pt`` when that exists.
+
+    Parameters
+    ----------
+    data : training and validation volumes, split by volume
+    run : folder of the training run
+
+    Returns
+    -------
+    History
+        Losses and rates; the weights are in ``best.pt`` and ``last.pt``.
+
+    Raises
+    ------
+    TrainingError
+        A volume is smaller than a patch, the loss is no longer finite, or the checkpoint is of another recipe.
+    """
+    plan = patches.PatchPlan(recipe.fit.patch_px, recipe.fit.foreground, turns=data.turns)
+    patches.check(data.training, plan)
+    patches.check(data.validation, plan)
+    fitter = Fitter(recipe, member=member, folder=run / f"member-{member}")
+    held_out = patches.fixed_patches(data.validation, plan, n=recipe.fit.n_validation_patches, seed=recipe.seed)
+    shown, losses = time.monotonic(), []
+    for update, batch in _batches(data, plan, recipe, member=member, start=fitter.state.update):
+        losses.append(fitter.step(batch, update))
+        is_last = update == recipe.fit.n_updates
+        due = is_last or update % recipe.fit.validate_every == 0
+        if due:
+            fitter.validate(held_out, float(np.mean(losses)))
+        if on_progress and (due or time.monotonic() - shown > SHOW_EVERY_S):
+            on_progress(fitter.progress(float(np.mean(losses)), fresh=due))
+            shown = time.monotonic()
+        if due:
+            losses.clear()
+            if recipe.fit.stop_after and n_since_best(fitter.state.history) >= recipe.fit.stop_after:
+                break
+    return fitter.state.history
+
+
+class Fitter:
+    """One network, its optimiser and its history."""
+
+    def __init__(self, recipe: Recipe, *, member: int, folder: Path) -> None:
+        self.recipe, self.folder, self.member = recipe, folder, member
+        self.device = choose_device(recipe.fit)
+        torch.set_num_threads(recipe.fit.threads or torch.get_num_threads())
+        torch.manual_seed(member_seed(recipe, member))
+        self.network = build(recipe.network).to(self.device)
+        if self.device.type == "cpu" and recipe.network.axes == "ZYX":
+            self.network = self.network.to(memory_format=torch.channels_last_3d)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.fit.learning_rate)
+        self.loss = choose(recipe.fit.loss, beta=recipe.fit.beta)
+        self.likelihood = choose(recipe.fit.loss)
+        self.state = self._resume() or State.fresh(self.network)
+
+    def _resume(self) -> State | None:
+        last = self.folder / "last.pt"
+        if not last.exists():
+            return None
+        state, moments = load_state(last, self.recipe, self.device)
+        self.network.load_state_dict(state.weights)
+        self.optimiser.load_state_dict(moments)
+        return state
+
+    def step(self, batch: Batch, update: int) -> float:
+        """Do one update; returns the loss, which must be finite."""
+        fit = self.recipe.fit
+        inputs, targets = self._place(batch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(fit, update, self.state.history)
+        self.network.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        with self._precision():
+            mean, scale = self.network(inputs)
+        value = self.loss(mean.float(), None if scale is None else scale.float(), targets)
+        value.backward()
+        if fit.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), fit.clip_norm)
+        self.optimiser.step()
+        self.state.follow(self.network, update, decay=fit.average)
+        if not np.isfinite(value.item()):
+            raise TrainingError(f"the loss became {value.item()} at update {update}: lower fit.learning_rate")
+        return float(value.item())
+
+    def validate(self, held_out: Batch, loss: float) -> None:
+        """Measure the validation loss, note it, and write last.pt and, if it is the best, best.pt."""
+        validation = self._validation_loss(held_out)
+        rate = self.optimiser.param_groups[0]["lr"]
+        is_best = self.state.note(loss=loss, validation=validation, rate=rate)
+        for name in ("best.pt", "last.pt") if is_best else ("last.pt",):
+            save_state(self.folder / name, self.state, self.optimiser.state_dict(), self.recipe)
+        logger.info("validated member=%d update=%d loss=%.5f validation=%.5f", *self._report(loss, validation))
+
+    def progress(self, loss: float, *, fresh: bool) -> Progress:
+        validation = self.state.history.validation[-1] if fresh else None
+        rate = self.optimiser.param_groups[0]["lr"]
+        return Progress(self.member, self.state.update, self.recipe.fit.n_updates, loss, validation, rate)
+
+    def _report(self, loss: float, validation: float) -> tuple[int, int, float, float]:
+        return self.member, self.state.update, loss, validation
+
+    def _validation_loss(self, held_out: Batch) -> float:
+        self.network.eval()
+        values = []
+        for start in range(0, len(held_out[0]), self.recipe.fit.batch):
+            part = slice(start, start + self.recipe.fit.batch)
+            inputs, targets = self._place((held_out[0][part], held_out[1][part]))
+            with torch.no_grad():
+                mean, scale = functional_call(self.network, self.state.averaged, inputs)
+            values.append(self.likelihood(mean, scale, targets).item() * len(targets))
+        return float(sum(values) / len(held_out[0]))
+
+    def _place(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        inputs, targets = (torch.from_numpy(image).to(self.device, non_blocking=True) for image in batch)
+        return inputs, targets
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.recipe.fit.precision == "mixed" and self.device.type == "cuda":
+            autocast: AbstractContextManager[object] = torch.autocast("cuda", dtype=torch.bfloat16)
+            return autocast
+        return nullcontext()
+
+
+def choose_device(fit: FitRecipe) -> torch.device:
+    """Return the device to train on.
+
+    Raises
+    ------
+    TrainingError
+        CUDA is asked for and absent, or mixed precision on a cuDNN that convolves wrongly in 3D.
+    """
+    if fit.device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("fit.device is cuda, but torch sees no CUDA device: use auto or cpu")
+    device = torch.device("cuda" if fit.device != "cpu" and torch.cuda.is_available() else "cpu")
+    version = torch.backends.cudnn.version() if device.type == "cuda" else None
+    if version is not None and fit.precision == "mixed" and 90800 <= version < 91600:
+        raise TrainingError(f"cuDNN {version} computes 3D convolutions wrongly in bfloat16: update it to 9.16 or later")
+    return device
+
+
+def member_seed(recipe: Recipe, member: int) -> int:
+    """Return the seed of one member; members differ in their weights and in their patches."""
+    return recipe.seed * 1000 + member
+
+
+def _batches(
+    data: Data, plan: patches.PatchPlan, recipe: Recipe, *, member: int, start: int
+) -> Iterator[tuple[int, Batch]]:
+    """Yield (update, batch) up to the last update; the next batch is drawn while the caller works."""
+
+    def draw(update: int) -> Batch:
+        rng = np.random.default_rng([member_seed(recipe, member), update])
+        return patches.draw_batch(data.training, plan, n=recipe.fit.batch, rng=rng)
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="patches") as drawer:
+        waiting: Future[Batch] | None = None
+        for update in range(start + 1, recipe.fit.n_updates + 1):
+            batch = (waiting or drawer.submit(draw, update)).result()
+            waiting = drawer.submit(draw, update + 1)
+            yield update, batch

@@ -1,0 +1,66 @@
+"""Losses: how far the prediction is from the target, and how honest its scale is.
+
+The Laplace loss is the exact negative log likelihood of a target under one Laplace distribution per voxel,
+natural logarithm, constant kept, so that its value can be compared between networks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from care_live.training.recipe import LossName
+
+Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+"""(mean, laplace_scale or None, target), each (n, c, [z,] y, x) → a scalar."""
+
+
+def mae(mean: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error."""
+    return (mean - target).abs().mean()
+
+
+def mse(mean: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error."""
+    return (mean - target).square().mean()
+
+
+def gaussian(mean: Tensor, target: Tensor) -> Tensor:
+    """Negative log likelihood under one Gaussian whose width is the same everywhere.
+
+    The width is the best one for the batch, σ² = mse, put in closed form: ½·log(2π·mse) + ½.
+    """
+    return 0.5 * torch.log(2 * math.pi * mse(mean, target).clamp_min(1e-12)) + 0.5
+
+
+def laplace(mean: Tensor, scale: Tensor, target: Tensor, *, beta: float = 0.0) -> Tensor:
+    """Negative log likelihood of the target under Laplace(mean, scale): |y − μ|/b + log b + log 2.
+
+    Parameters
+    ----------
+    beta : 0 to 1; every voxel's term is weighed with b^beta, held constant. 0 is the likelihood itself,
+        which cares for the dark background first because b is small there; at 1 the mean learns as under
+        the absolute error. The best scale for a given mean is the same for every beta.
+
+    References
+    ----------
+    Seitzer et al., "On the pitfalls of heteroscedastic uncertainty estimation", ICLR 2022.
+    """
+    likelihood = (target - mean).abs() / scale + torch.log(2 * scale)
+    return (likelihood * scale.detach() ** beta).mean() if beta else likelihood.mean()
+
+
+def choose(name: LossName, *, beta: float = 0.0) -> Loss:
+    """Return the loss of a recipe, as a function of mean, scale and target."""
+    plain = {"mae": mae, "mse": mse, "gaussian": gaussian}
+    if name == "laplace":
+        return lambda mean, scale, target: laplace(mean, _given(scale), target, beta=beta)
+    return lambda mean, scale, target: plain[name](mean, target)
+
+
+def _given(scale: Tensor | None) -> Tensor:
+    assert scale is not None, "the recipe checks that the Laplace loss has a probabilistic head"
+    return scale

@@ -1,0 +1,111 @@
+"""Matched pairs: dim and bright recordings of one fixed sample, checked before anything is learnt from them.
+
+Several conditions share one target. A pair whose images are shifted against each other teaches a network to
+blur, so the shift of every pair is measured and a mismatched one is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from care_live.errors import TrainingError
+from care_live.training import registration, volumes
+from care_live.training.data import Data, Tell
+from care_live.training.examples import PairedVolume, paired, planes_of
+from care_live.training.recipe import PairsData, Recipe
+from care_live.training.volumes import Stored
+
+logger = logging.getLogger(__name__)
+
+
+def gather_pairs(data: PairsData, recipe: Recipe, tell: Tell) -> Data:
+    """Match the files of every condition with those of the target, by name.
+
+    Raises
+    ------
+    TrainingError
+        A file has no partner, another shape, too many channels, NaN, one value only, or is shifted; names it.
+    """
+    target_axes = data.axes.replace("Z", "") if recipe.network.projection else data.axes
+    targets = volumes.find(data.target, data.pattern, target_axes)
+    inputs = [volumes.find(folder, data.pattern, data.axes) for folder in data.inputs]
+    for folder, found in zip(data.inputs, inputs, strict=True):
+        _check_partners(set(found), set(targets), str(folder), str(data.target))
+    examples: list[PairedVolume] = []
+    for name, target in targets.items():
+        tell(name)
+        volume = _match(name, [found[name] for found in inputs], target, data=data, recipe=recipe)
+        flat = recipe.network.axes == "YX" and not recipe.network.projection
+        examples += planes_of(volume) if flat and len(volume.shape_px) == 3 else [volume]
+    return split(examples, data.validation)
+
+
+def split(examples: Sequence[PairedVolume], validation: Sequence[str], *, turns: bool = True) -> Data:
+    """Split by volume, and by file where there are several.
+
+    Parameters
+    ----------
+    validation : names of files (or volumes) that are kept; none: the last tenth, and at least one
+
+    Raises
+    ------
+    TrainingError
+        There is nothing to split, or a name for validation does not exist.
+    """
+    files = list(dict.fromkeys(example.file for example in examples))
+    groups = {id(example): example.file if len(files) > 1 else example.name for example in examples}
+    names = list(dict.fromkeys(groups.values()))
+    if len(names) < 2:
+        raise TrainingError(f"only {', '.join(names)} came; training needs one volume and validation another: add some")
+    for name in validation:
+        if name not in names:
+            raise TrainingError(
+                f"validation volume {name} is not among {', '.join(names[:9])}: correct [data] validation"
+            )
+    kept = set(validation) or set(names[-max(1, len(names) // 10) :])
+    if kept >= set(names):
+        raise TrainingError("every volume is kept for validation: leave some to train on")
+    training = [example for example in examples if groups[id(example)] not in kept]
+    return Data(training, [example for example in examples if groups[id(example)] in kept], turns=turns)
+
+
+def _check_partners(found: set[str], wanted: set[str], folder: str, target: str) -> None:
+    if missing := sorted(wanted - found):
+        raise TrainingError(f"{folder} has no partner for {', '.join(missing[:3])} of {target}: pairs are named alike")
+    if extra := sorted(found - wanted):
+        raise TrainingError(f"{target} has no partner for {', '.join(extra[:3])} of {folder}: pairs are named alike")
+
+
+def _match(name: str, inputs: Sequence[Stored], target: Stored, *, data: PairsData, recipe: Recipe) -> PairedVolume:
+    network = recipe.network
+    wanted = volumes.read(target, n_channels=network.n_channels_out)
+    shown = [volumes.read(stored, n_channels=network.n_channels_in) for stored in inputs]
+    for stored, image in zip(inputs, shown, strict=True):
+        _check_shape(stored, image, target, wanted)
+        _check_shift(stored, image, target, wanted, allowed_px=data.max_shift_px)
+    return paired(name, shown, wanted, file=target.file)
+
+
+def _check_shape(stored: Stored, image: Any, target: Stored, wanted: Any) -> None:
+    if image.shape[1:][-(wanted.ndim - 1) :] != wanted.shape[1:]:
+        raise TrainingError(
+            f"{stored.label} is {image.shape[1:]} px and {target.label} is {wanted.shape[1:]}: a pair has one shape"
+        )
+
+
+def _check_shift(stored: Stored, image: Any, target: Stored, wanted: Any, *, allowed_px: float) -> None:
+    shown, bright = (registration.middle(whole) for whole in (image, wanted))
+    shift = registration.measure(shown.max(axis=0) if shown.ndim > bright.ndim else shown, bright)
+    logger.info("registered pair=%s shift_px=%s peak=%.3f", stored.label, shift.shift_px, shift.peak)
+    if not shift.is_certain:
+        raise TrainingError(
+            f"{stored.label} and {target.label} do not look like the same place: is this a pair? "
+            f"(correlation peak {shift.peak:.2f} of its surroundings' {shift.background:.2f})"
+        )
+    if shift.length_px > allowed_px:
+        raise TrainingError(
+            f"{stored.label} is shifted by {shift.shift_px} px against {target.label}, more than "
+            f"data.max_shift_px = {allowed_px}: register the pair, or leave it out"
+        )

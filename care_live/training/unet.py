@@ -1,0 +1,146 @@
+"""CSBDeep's U-Net, in 2D and 3D, to be read from top to bottom.
+
+Level n of the encoder has two convolutions with ``filters · 2^n`` features each and is then pooled. The
+bottom narrows back to the width of the level above it, and every decoder level upsamples, joins what its
+encoder level saw, and narrows again. A 1×1 convolution gives the mean, a second one the Laplace scale.
+
+References
+----------
+Ronneberger, Fischer, Brox, MICCAI 2015; Weigert et al., Nature Methods 15, 1090 (2018).
+"""
+
+# torch is not analysed (pyproject), so its classes are Any here.
+# mypy: disallow-subclassing-any=False
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from care_live.training.recipe import NetworkRecipe
+
+SMALLEST_SCALE = 1e-3
+"""Laplace scale that the head cannot go below, in normalised units."""
+
+FIRST_SCALE = -2.0
+"""Bias of the scale head before training: softplus(-2) is 0.13, about the noise of a dim image."""
+
+_CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class Convolution(nn.Module):
+    """'Same' convolution, batch norm where wanted, ReLU."""
+
+    def __init__(self, n_in: int, n_out: int, recipe: NetworkRecipe) -> None:
+        super().__init__()
+        n_dim, kernel = len(recipe.axes), recipe.kernel_px
+        bias = not recipe.batch_norm
+        self.convolution = _CONVOLUTION[n_dim](n_in, n_out, kernel, padding=kernel // 2, bias=bias)
+        self.norm = _NORM[n_dim](n_out) if recipe.batch_norm else nn.Identity()
+        initialise(self.convolution, recipe.initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.norm(self.convolution(x)))
+
+
+class Join(nn.Module):
+    """Nearest upsampling of the level below, beside this level's own features, into one convolution."""
+
+    def __init__(self, n_below: int, n_skip: int, n_out: int, *, recipe: NetworkRecipe) -> None:
+        super().__init__()
+        self.pool_px, self.n_below = recipe.pool_px, n_below
+        self.convolution = Convolution(n_below + n_skip, n_out, recipe)
+
+    def forward(self, below: Tensor, skip: Tensor) -> Tensor:
+        above = functional.interpolate(below, scale_factor=[float(step) for step in self.pool_px], mode="nearest")
+        joined: Tensor = self.convolution(torch.cat([above, skip], dim=1))
+        return joined
+
+
+class UNet(nn.Module):
+    """Normalised image in; mean, or mean and Laplace scale, out.
+
+    Parameters
+    ----------
+    recipe : depth, filters, kernel, pooling, heads
+
+    Notes
+    -----
+    ``forward`` takes (n, c_in, [z,] y, x) float32 whose spatial sizes are multiples of `divisor` and gives
+    (mean, scale), each (n, c_out, [z,] y, x); scale is None without the probabilistic head.
+    """
+
+    def __init__(self, recipe: NetworkRecipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        width = [recipe.filters * 2**level for level in range(recipe.depth + 1)]
+        narrow = [recipe.filters * 2 ** max(0, level - 1) for level in range(recipe.depth + 1)]
+        self.encoder = nn.ModuleList()
+        n_features = recipe.n_channels_in
+        for level in range(recipe.depth):
+            self.encoder.append(_pair(n_features, width[level], width[level], recipe=recipe))
+            n_features = width[level]
+        self.bottom = _pair(n_features, width[-1], narrow[-1], recipe=recipe)
+        self.joins, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for level in reversed(range(recipe.depth)):
+            self.joins.append(Join(narrow[level + 1], width[level], width[level], recipe=recipe))
+            self.decoder.append(Convolution(width[level], narrow[level], recipe))
+        self.mean_head = _head(narrow[0], recipe)
+        self.scale_head = _head(narrow[0], recipe) if recipe.probabilistic else None
+        if self.scale_head is not None:
+            nn.init.constant_(self.scale_head.bias, FIRST_SCALE)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        features = self.features(x)
+        mean = self.mean_head(features)
+        if self.recipe.residual:
+            mean = mean + x
+        if self.recipe.last_activation == "relu":
+            mean = functional.relu(mean)
+        if self.scale_head is None:
+            return mean, None
+        return mean, functional.softplus(self.scale_head(features)) + SMALLEST_SCALE
+
+    def features(self, x: Tensor) -> Tensor:
+        """Everything before the heads: (n, filters, [z,] y, x)."""
+        skips: list[Tensor] = []
+        for level in self.encoder:
+            x = level(x)
+            skips.append(x)
+            x = self.pool(x)
+        x = self.bottom(x)
+        for join, convolution in zip(self.joins, self.decoder, strict=True):
+            x = convolution(join(x, skips.pop()))
+        return x
+
+    def pool(self, x: Tensor) -> Tensor:
+        if len(self.recipe.axes) == 2:
+            return functional.max_pool2d(x, self.recipe.pool_px)
+        return functional.max_pool3d(x, self.recipe.pool_px)
+
+
+def initialise(layer: nn.Module, how: str) -> None:
+    """Draw a convolution's weights: *glorot*, as CSBDeep, or *he*, which keeps the variance through ReLU."""
+    weight, bias = layer.weight, layer.bias
+    if how == "glorot":
+        nn.init.xavier_uniform_(weight)
+    else:
+        nn.init.kaiming_normal_(weight, nonlinearity="relu")
+    if bias is not None:
+        nn.init.zeros_(bias)
+
+
+def _pair(n_in: int, n_middle: int, n_out: int, *, recipe: NetworkRecipe) -> nn.Sequential:
+    return nn.Sequential(Convolution(n_in, n_middle, recipe), Convolution(n_middle, n_out, recipe))
+
+
+def _head(n_features: int, recipe: NetworkRecipe) -> nn.Module:
+    head = _CONVOLUTION[len(recipe.axes)](n_features, recipe.n_channels_out, 1)
+    nn.init.xavier_uniform_(head.weight)
+    nn.init.zeros_(head.bias)
+    if recipe.residual:
+        with torch.no_grad():
+            head.weight.mul_(0.1)  # start near "output = input"
+    return head

@@ -1,0 +1,147 @@
+"""Volumes on disk as arrays of (c, [z,] y, x): TIFF stacks in memory, OME-Zarr read as it is needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.errors import TrainingError
+
+_ENOUGH_VOXELS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """One time point of an array, of numpy or Zarr; a slice of it is read when it is taken."""
+
+    array: Any
+    t: int | None
+    """Time point, None where the array has no such axis."""
+    has_channels: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        inner = self.array.shape if self.t is None else self.array.shape[1:]
+        return tuple(inner) if self.has_channels else (1, *inner)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, window: Any) -> NDArray[Any]:
+        window = window if isinstance(window, tuple) else (window,)
+        first = () if self.t is None else (self.t,)
+        if self.has_channels:
+            return np.asarray(self.array[(*first, *window)])
+        shown: NDArray[Any] = np.asarray(self.array[(*first, *window[1:])])[None][window[:1]]
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One volume that has been found but not read."""
+
+    label: str
+    """What an error calls it: the file, and the time point where it has several."""
+    file: str
+    """Name of the file without ending."""
+    image: OnDisk
+    """(c, [z,] y, x)."""
+
+
+def find(path: Path, pattern: str, axes: str) -> dict[str, Stored]:
+    """List the volumes of a folder, or of one OME-Zarr array; by name, sorted.
+
+    Parameters
+    ----------
+    path : a folder of TIFF files, a ``.zarr``, or one TIFF file
+    axes : of every file, a subset of TCZYX in that order; every time point is a volume
+
+    Raises
+    ------
+    TrainingError
+        The path does not exist, nothing matches, or a file is no image of these axes.
+    """
+    if not path.exists():
+        raise TrainingError(f"{path} does not exist: correct the path in [data]")
+    if path.suffix == ".zarr" or (path / "zarr.json").exists() or (path / ".zgroup").exists():
+        return dict(_timepoints(path.stem, path, _open_zarr(path), axes="TCZYX"))
+    files = [path] if path.is_file() else sorted(path.glob(pattern))
+    if not files:
+        raise TrainingError(f"{path} has no file that matches {pattern!r}: correct the folder or the pattern in [data]")
+    found: dict[str, Stored] = {}
+    for file in files:
+        found |= dict(_timepoints(file.stem, file, open_tiff(file), axes=axes))
+    return found
+
+
+def read(stored: Stored, *, n_channels: int) -> OnDisk:
+    """Return a volume after looking at a thin sample of its values.
+
+    Raises
+    ------
+    TrainingError
+        Another number of channels, a value that is not finite, or one value everywhere; names the file.
+    """
+    image = stored.image
+    if image.shape[0] != n_channels:
+        raise TrainingError(
+            f"{stored.label} has {image.shape[0]} channels, the network takes {n_channels}: "
+            "correct data.axes or the network's channels"
+        )
+    sample, _ = thin(image)
+    if not np.isfinite(sample).all():
+        raise TrainingError(f"{stored.label} has values that are not finite (NaN or infinity): mend or remove it")
+    if sample.min() == sample.max():
+        raise TrainingError(f"{stored.label} is {sample.flat[0]} everywhere: nothing can be learnt from it, remove it")
+    return image
+
+
+def thin(image: Any) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """Return every k-th row and column of an image (c, [z,] y, x), a few million voxels, and (1, [1,] k, k)."""
+    step = 1
+    while math.prod(image.shape) > _ENOUGH_VOXELS * step**2:
+        step += 1
+    steps = (1,) * (len(image.shape) - 2) + (step, step)
+    return np.asarray(image[tuple(slice(None, None, every) for every in steps)]), steps
+
+
+def _timepoints(stem: str, path: Path, array: Any, *, axes: str) -> Iterator[tuple[str, Stored]]:
+    if array.ndim != len(axes):
+        raise TrainingError(f"{path} has {array.ndim} axes {tuple(array.shape)}, data.axes says {axes}: correct it")
+    if "T" not in axes:
+        yield stem, Stored(str(path), stem, OnDisk(array, None, "C" in axes))
+        return
+    for t in range(array.shape[0]):
+        yield f"{stem}-{t}", Stored(f"{path} time point {t}", stem, OnDisk(array, t, "C" in axes))
+
+
+def open_tiff(path: Path) -> NDArray[Any]:
+    """Read a TIFF file; raises a TrainingError that names it when that fails."""
+    import tifffile
+
+    try:
+        image: NDArray[Any] = tifffile.imread(path)
+    except (OSError, ValueError, KeyError, IndexError, tifffile.TiffFileError) as error:
+        raise TrainingError(f"{path} is no readable TIFF image: {error}") from error
+    return np.asarray(image)
+
+
+def _open_zarr(path: Path) -> Any:
+    """Return the full-resolution array of an OME-Zarr image, still on disk."""
+    import zarr
+
+    try:
+        node = zarr.open(path, mode="r")
+        while isinstance(node, zarr.Group):
+            names = sorted([*node.array_keys(), *node.group_keys()])
+            node = node["0" if "0" in names else names[0]]
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise TrainingError(f"{path} is no readable Zarr image: {error}") from error
+    return node

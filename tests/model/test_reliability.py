@@ -1,0 +1,87 @@
+"""Intervals, mixtures and calibration against closed forms and drawn numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from care_live.model import reliability
+from care_live.model.card import Calibration
+
+
+def test_mixture_moments_of_drawn_numbers() -> None:
+    rng = np.random.default_rng(0)
+    means, scales = np.array([0.0, 1.0, 3.0]), np.array([0.5, 0.1, 1.0])
+    member = rng.integers(3, size=2_000_000)
+    drawn = rng.laplace(means[member], scales[member])
+    assert reliability.mixture_mean(means) == pytest.approx(drawn.mean(), abs=5e-3)
+    assert reliability.mixture_variance(means, scales) == pytest.approx(drawn.var(), rel=5e-3)
+    assert reliability.mixture_scale(means, scales) == pytest.approx(np.abs(drawn - drawn.mean()).mean(), rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("means", "scales", "wanted"),
+    [
+        ([0.0] * 5, [1.0] * 5, 0.0),
+        ([0.0, 0.0], [1.0, 0.3], 0.2005),
+        ([0.0, 0.0], [1.0, 0.1], 0.4971),
+        ([0.0, 0.0], [1.0, 0.05], 0.6524),
+        ([0.0, 0.0], [1.0, 0.02], 0.7998),
+        ([0.0, 0.2, 0.3, 0.5, 1.0], [0.05, 0.06, 0.05, 0.4, 0.05], 0.6307),
+        ([0.0, 100.0], [1.0, 1.0], 1.0),
+    ],
+)
+def test_disagreement(means: list[float], scales: list[float], wanted: float) -> None:
+    assert reliability.disagreement(np.array(means), np.array(scales)) == pytest.approx(wanted, abs=2e-4)
+
+
+def test_disagreement_is_one_value_a_voxel() -> None:
+    rng = np.random.default_rng(1)
+    means, scales = rng.normal(size=(3, 4, 5)), rng.uniform(0.1, 1, (3, 4, 5))
+    whole = reliability.disagreement(means, scales)
+    assert whole.shape == (4, 5)
+    assert whole[2, 3] == pytest.approx(reliability.disagreement(means[:, 2, 3], scales[:, 2, 3]))
+    assert reliability.disagreement(10 * means - 4, 10 * scales) == pytest.approx(whole, abs=1e-9)
+
+
+def test_an_honest_scale_covers_what_it_promises() -> None:
+    rng = np.random.default_rng(2)
+    scale = rng.uniform(0.1, 3, 400_000)
+    observed = reliability.coverage(rng.laplace(0, scale), scale)
+    assert observed == pytest.approx(reliability.LEVELS, abs=3e-3)
+    assert reliability.calibration_error(reliability.LEVELS, observed) < 3e-3
+
+
+def test_calibration_mends_heavy_tails_on_voxels_it_has_not_seen() -> None:
+    rng = np.random.default_rng(3)
+    scale = rng.uniform(0.1, 3, (2, 200_000))
+    errors = 1.7 * scale * rng.standard_t(3, scale.shape)
+    calibration = reliability.fit_calibration(errors[0], scale[0])
+    before = reliability.coverage(errors[1], scale[1])
+    after = reliability.coverage(errors[1], scale[1], calibration=calibration)
+    assert reliability.calibration_error(reliability.LEVELS, before) > 0.05
+    assert after == pytest.approx(reliability.LEVELS, abs=0.01)
+
+
+@given(st.lists(st.floats(0.2, 5), min_size=6, max_size=6), st.floats(0.01, 0.995), st.floats(0.01, 0.995))
+def test_intervals_widen_with_their_level(factors: list[float], one: float, other: float) -> None:
+    widths = -np.log1p(-np.array(reliability.LEVELS)) * factors
+    rising = np.maximum.accumulate(widths) / -np.log1p(-np.array(reliability.LEVELS))
+    calibration = Calibration(levels=reliability.LEVELS, factors=tuple(rising.tolist()))
+    low, high = sorted((one, other))
+    assert reliability.half_width_factor(low, calibration) <= reliability.half_width_factor(high, calibration) + 1e-9
+
+
+def test_likelihood_of_one_voxel_by_hand() -> None:
+    got = reliability.negative_log_likelihood(np.array([0.5]), np.array([0.25]))
+    assert got == pytest.approx(2 + math.log(0.5))
+
+
+def test_confidence_is_high_where_the_interval_is_narrow() -> None:
+    sure, unsure = reliability.confidence(np.array([1.0, 1e6]), low=100.0, high=1100.0)
+    assert sure == pytest.approx(1 + math.log(0.1) / 1000)
+    assert unsure == 0

@@ -1,0 +1,93 @@
+"""Fitting: it learns, it is repeatable, and a resumed run is the uninterrupted one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from care_live.errors import TrainingError
+from care_live.training.checkpoint import History, load_state
+from care_live.training.data import Data
+from care_live.training.fit import Progress, fit
+from care_live.training.recipe import FitRecipe
+from care_live.training.schedule import learning_rate, n_plateaus, n_since_best
+from tests.training.conftest import noisy_pair, small_recipe
+
+
+def weights(run: Path, member: int = 0) -> dict[str, torch.Tensor]:
+    return load_state(run / f"member-{member}" / "last.pt", None, torch.device("cpu"))[0].weights
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_network_learns_one_patch_by_heart(tmp_path: Path) -> None:
+    volume = noisy_pair(1, (4, 16, 16))
+    recipe = small_recipe(tmp_path, fit={"n_updates": 150, "validate_every": 50, "loss": "mse", "learning_rate": 1e-2})
+    history = fit(recipe, Data([volume], [volume]), tmp_path / "run")
+    assert history.validation[-1] < 0.35 * history.validation[0] or history.loss[-1] < 0.3 * history.loss[0]
+
+
+def test_the_same_seed_gives_the_same_weights_and_members_differ(tmp_path: Path, small_data: Data) -> None:
+    recipe = small_recipe(tmp_path)
+    for name in ("one", "two"):
+        fit(recipe, small_data, tmp_path / name)
+    fit(recipe, small_data, tmp_path / "one", member=1)
+    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    assert not same(weights(tmp_path / "one"), weights(tmp_path / "one", member=1))
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, small_data: Data, average: float) -> None:
+    whole = small_recipe(tmp_path, fit={"schedule": "constant", "average": average})
+    half = small_recipe(tmp_path, fit={"schedule": "constant", "average": average, "n_updates": 6})
+    fit(whole, small_data, tmp_path / "whole")
+    fit(half, small_data, tmp_path / "halves")
+    history = fit(whole, small_data, tmp_path / "halves")
+    assert history.update == [6, 12]
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
+
+
+def test_progress_is_told_and_the_best_is_kept(tmp_path: Path, small_data: Data) -> None:
+    told: list[Progress] = []
+    history = fit(small_recipe(tmp_path), small_data, tmp_path / "run", on_progress=told.append)
+    assert [entry.update for entry in told if entry.validation_loss is not None] == [6, 12]
+    best, _ = load_state(tmp_path / "run" / "member-0" / "best.pt", None, torch.device("cpu"))
+    assert best.update == history.update[int(np.argmin(history.validation))]
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path, small_data: Data) -> None:
+    fit(small_recipe(tmp_path), small_data, tmp_path / "run")
+    with pytest.raises(TrainingError, match="another recipe"):
+        fit(small_recipe(tmp_path, fit={"learning_rate": 1e-4}), small_data, tmp_path / "run")
+
+
+def test_a_broken_checkpoint_names_the_file(tmp_path: Path, small_data: Data) -> None:
+    fit(small_recipe(tmp_path), small_data, tmp_path / "run")
+    last = tmp_path / "run" / "member-0" / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"last\.pt is no checkpoint"):
+        fit(small_recipe(tmp_path), small_data, tmp_path / "run")
+
+
+def test_a_patch_larger_than_a_volume_names_it(tmp_path: Path, small_data: Data) -> None:
+    with pytest.raises(TrainingError, match="blobs-0 is"):
+        fit(small_recipe(tmp_path, fit={"patch_px": [4, 64, 64]}), small_data, tmp_path / "run")
+
+
+def test_early_stop_and_plateau_follow_from_the_history() -> None:
+    losses = [3.0, 2.0, 2.5, 2.4, 1.0, 1.1, 1.2, 1.3, 1.4]
+    assert n_plateaus(losses, patience=2) == 3
+    assert n_since_best(History(validation=losses)) == 4
+    recipe = FitRecipe(learning_rate=1.0, patience=2, warmup_updates=10)
+    assert learning_rate(recipe, 100, History(validation=losses)) == 0.125
+    assert learning_rate(recipe, 5, History()) == 0.5
+
+
+def test_training_stops_early(tmp_path: Path, small_data: Data) -> None:
+    recipe = small_recipe(tmp_path, fit={"n_updates": 60, "validate_every": 1, "stop_after": 2, "learning_rate": 1e-9})
+    assert len(fit(recipe, small_data, tmp_path / "run").update) < 60

@@ -1,0 +1,57 @@
+"""Losses against closed forms, and against numbers from the standard library."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from care_live.training import loss
+
+
+def _pair(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(2, 1, 4, 5)), rng.uniform(0.05, 2, (2, 1, 4, 5)), rng.normal(size=(2, 1, 4, 5))
+
+
+def test_laplace_is_the_negative_log_likelihood() -> None:
+    mean, scale, target = _pair()
+    wanted = -stats.laplace.logpdf(target, mean, scale).mean()
+    assert float(loss.laplace(*map(torch.from_numpy, (mean, scale, target)))) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_gaussian_is_the_likelihood_under_its_best_width() -> None:
+    mean, _, target = _pair(1)
+    sigma = math.sqrt(np.mean((target - mean) ** 2))
+    wanted = -stats.norm.logpdf(target, mean, sigma).mean()
+    assert float(loss.gaussian(torch.from_numpy(mean), torch.from_numpy(target))) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("mae", 2.0), ("mse", 5.0)])
+def test_absolute_and_squared(name: str, wanted: float) -> None:
+    mean, target = torch.tensor([1.0, 1.0]), torch.tensor([2.0, -2.0])
+    assert float(loss.choose(name)(mean, None, target)) == wanted  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_the_best_scale_is_the_absolute_error_whatever_beta(beta: float) -> None:
+    error = 0.37
+    scale = torch.tensor([error], dtype=torch.float64, requires_grad=True)
+    loss.laplace(torch.zeros(1), scale, torch.full((1,), error, dtype=torch.float64), beta=beta).backward()
+    assert scale.grad is not None
+    assert float(scale.grad) == pytest.approx(0, abs=1e-12)
+
+
+def test_gradient_of_the_mean_by_hand() -> None:
+    mean, scale, target = map(torch.from_numpy, _pair(2))
+    mean.requires_grad_()
+    loss.laplace(mean, scale, target).backward()
+    assert mean.grad is not None
+    by_hand = torch.sign(mean.detach() - target) / scale / mean.numel()
+    assert torch.allclose(mean.grad, by_hand)
+    mean.grad = None
+    loss.laplace(mean, scale, target, beta=1.0).backward()  # as under the absolute error
+    assert torch.allclose(mean.grad, by_hand * scale)

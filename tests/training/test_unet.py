@@ -1,0 +1,72 @@
+"""The U-Net: CSBDeep's numbers, and rewritings that change nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from care_live.training.recipe import PRESETS, NetworkRecipe
+from care_live.training.rewrite import for_export
+from care_live.training.unet import SMALLEST_SCALE, UNet
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(3)
+
+
+@pytest.mark.parametrize(("filters", "wanted"), [(32, 996_802), (16, 249_570)])
+def test_as_many_parameters_as_csbdeep(filters: int, wanted: int) -> None:
+    network = UNet(PRESETS["csbdeep-3d-probabilistic"].model_copy(update={"filters": filters}))
+    assert sum(parameter.numel() for parameter in network.parameters()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("axes", "pool_px", "shape"),
+    [("ZYX", (2, 2, 2), (8, 12, 16)), ("ZYX", (1, 2, 2), (5, 8, 12)), ("YX", (2, 2), (12, 20))],
+)
+@pytest.mark.parametrize("channels", [(1, 1), (2, 1), (2, 3)])
+def test_shapes_and_scale(
+    axes: str, pool_px: tuple[int, ...], shape: tuple[int, ...], channels: tuple[int, int]
+) -> None:
+    n_in, n_out = channels
+    recipe = NetworkRecipe(
+        axes=axes, pool_px=pool_px, filters=4, n_channels_in=n_in, n_channels_out=n_out, residual=n_in == n_out
+    )  # fmt: skip
+    with torch.no_grad():
+        mean, scale = UNet(recipe)(torch.rand(2, n_in, *shape))
+    assert mean.shape == (2, n_out, *shape)
+    assert scale.shape == mean.shape
+    assert float(scale.min()) >= SMALLEST_SCALE
+
+
+@pytest.mark.parametrize(
+    ("axes", "pool_px", "kernel_px", "depth"),
+    [("ZYX", (1, 2, 2), 3, 2), ("ZYX", (2, 2, 2), 3, 3), ("YX", (2, 2), 5, 2), ("YX", (3, 2), 7, 1)],
+)
+def test_rewritten_for_export_is_the_same_function(
+    axes: str, pool_px: tuple[int, ...], kernel_px: int, depth: int
+) -> None:
+    recipe = NetworkRecipe(
+        axes=axes, pool_px=pool_px, kernel_px=kernel_px, depth=depth, filters=4, batch_norm=True, decoder="transpose"
+    )
+    network = UNet(recipe)
+    shape = [3 * step for step in recipe.divisor]
+    for _ in range(3):  # let batch norm see something
+        network(torch.rand(2, 1, *shape))
+    network.eval()
+    x = torch.rand(1, 1, *shape)
+    with torch.no_grad():
+        for got, wanted in zip(for_export(network)(x), network(x), strict=True):
+            assert float((got - wanted).abs().max() / wanted.abs().max()) < 2e-6
+
+
+def test_impossible_networks_are_refused() -> None:
+    with pytest.raises(ValidationError, match="odd"):
+        NetworkRecipe(kernel_px=4)
+    with pytest.raises(ValidationError, match="residual"):
+        NetworkRecipe(n_channels_in=2)
+    with pytest.raises(ValidationError, match="pool_px"):
+        NetworkRecipe(axes="YX")
