@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from care_live.images import LIMITS
 from care_live.viewer.napari.preparer import Drawing, Prepared
 from care_live.viewer.shown import Product, RunInfo
 
@@ -27,9 +28,11 @@ class Layers:
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = viewer
         self._layers: dict[tuple[int, Product], Any] = {}
+        self._n_arranged = 0
         viewer.scale_bar.visible = True
-        viewer.scale_bar.unit = "um"
         viewer.text_overlay.visible = True
+        viewer.text_overlay.position = "top_left"
+        viewer.text_overlay.font_size = 9
         viewer.text_overlay.color = "#f3cf85"
 
     def show(self, prepared: Prepared, info: RunInfo) -> None:
@@ -38,6 +41,7 @@ class Layers:
         for drawing in prepared.drawings:
             self._show_one(drawing, info, several=several)
         self._hide_what_is_missing(prepared)
+        self._arrange()
         self._viewer.text_overlay.text = caption(prepared, info)
 
     def _show_one(self, drawing: Drawing, info: RunInfo, *, several: bool) -> None:
@@ -63,11 +67,22 @@ class Layers:
             colormap=_MAPS.get(drawing.what, colours),
             contrast_limits=drawing.window,
             scale=drawing.voxel_size_um,
+            units=("um", "um", "um"),
+            axis_labels=("z", "y", "x"),
             blending="additive" if several else "translucent",
             metadata={"limits": info.limits, "model": info.model},
         )
         layer.metadata["care_live_window"] = tuple(layer.contrast_limits)
         return layer
+
+    def _arrange(self) -> None:
+        """Put new layers side by side, where the person looks at a grid, and fit them once."""
+        n = len(self._viewer.layers)
+        if n == self._n_arranged:
+            return
+        self._n_arranged = n
+        self._viewer.grid.shape = (1, n)
+        self._viewer.reset_view()
 
     def _hide_what_is_missing(self, prepared: Prepared) -> None:
         """A volume that was not restored must not stand under another one's restored pixels."""
@@ -83,4 +98,4 @@ def caption(prepared: Prepared, info: RunInfo) -> str:
     states = sorted({shown.state for shown in prepared.volumes})
     flags = sorted({flag for shown in prepared.volumes for flag in shown.flags})
     parts = [info.run_id, f"t {first.key.t}", *states, *flags, first.model.name if first.model else "not restored"]
-    return " · ".join([part for part in parts if part] + ([info.limits] if info.limits else []))
+    return " · ".join(part for part in parts if part) + f"\n{info.limits or LIMITS}"
