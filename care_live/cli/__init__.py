@@ -15,11 +15,13 @@ from care_live import __version__
 from care_live.errors import CareLiveError
 
 _FILES = {
-    "live": ("run", "demo", "replay", "microscope"),
+    "live": ("run", "demo", "replay"),
     "offline": ("restore", "verify"),
     "health": ("status", "doctor"),
-    "networks": ("simulate", "train", "evaluate", "calibrate", "export", "import"),
-    "watching": ("view", "web", "record", "keys"),
+    "networks": ("simulate", "train", "evaluate", "calibrate", "export"),
+    "importing": ("import",),
+    "watching": ("view", "record", "keys"),
+    "web": ("web",),
 }
 _SUMMARIES = {
     "run": "Acquire, restore, publish and store, as a config file says.",

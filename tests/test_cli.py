@@ -1,0 +1,123 @@
+"""The command line: every command helps, and every mistake is one line with the right exit code."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+
+from care_live.cli import _FILES, _SUMMARIES, cli
+from tests.daemon.runs import command, movie, settings
+
+
+def toml(tree: dict) -> str:
+    """Write settings as TOML; two levels are enough here."""
+    return "\n".join(
+        f"[{section}]\n" + "\n".join(f"{key} = {_value(value)}" for key, value in values.items())
+        for section, values in tree.items()
+    )
+
+
+def _value(value: object) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def fails(done, code: int, *words: str) -> None:
+    """One clear line on stderr, and nothing else."""
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert lines[-1].startswith("care-live: ")
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in lines[-1]
+
+
+def test_every_command_has_a_file_and_a_summary():
+    assert {name for names in _FILES.values() for name in names} == set(_SUMMARIES)
+
+
+@pytest.mark.parametrize("name", list(_SUMMARIES))
+def test_every_command_explains_itself(name):
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage" in result.output
+
+
+def test_help_loads_nothing_heavy(tmp_path):
+    import subprocess
+    import sys
+
+    code = "import sys; from care_live.cli import main\ntry: main(['--help'])\nfinally: print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    for heavy in ("numpy", "zarr", "torch", "onnxruntime", "pydantic", "zmq"):
+        assert f"'{heavy}'" not in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("section", "values", "words"),
+    [
+        ("restore", {"modle": "x.onnx"}, ["restore.modle"]),
+        ("restore", {"model": "none.onnx"}, ["none.onnx"]),
+        ("source", {"kind": "replay", "path": "nothing.tif"}, ["nothing.tif"]),
+        ("source", {"kind": "replay", "path": "text.tif", "axes": "TZYX"}, ["text.tif"]),
+        ("source", {"kind": "replay", "path": "movie.tif"}, ["axes"]),
+        ("source", {"kind": "micromanager", "backend": "java", "port": 1}, ["port 1"]),
+    ],
+    ids=["unknown key", "missing model", "missing data", "no image", "axes unknown", "no Micro-Manager"],
+)
+def test_bad_settings_are_one_line(tmp_path, section, values, words):
+    movie(tmp_path / "movie.tif", times=1)
+    (tmp_path / "text.tif").write_text("no image")
+    source = {"kind": "replay", "path": "movie.tif", "axes": "TZYX"}
+    tree = settings(tmp_path, source) if section != "source" else settings(tmp_path, values)
+    if section != "source":
+        tree[section] = tree[section] | values
+    (tmp_path / "config.toml").write_text(toml(tree))
+    done = command("run", "config.toml", "-q", cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    fails(done, done.returncode, *words)
+    assert not list((tmp_path / "runs").glob("*/raw")) if (tmp_path / "runs").exists() else True
+
+
+@pytest.mark.slow
+def test_a_taken_port_is_one_line(tmp_path):
+    movie(tmp_path / "movie.tif", times=1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        tree = settings(tmp_path, {"kind": "replay", "path": "movie.tif", "axes": "TZYX"}, publish={"bind": address})
+        (tmp_path / "config.toml").write_text(toml(tree))
+        fails(command("run", "config.toml", "-q", cwd=tmp_path), 2, address.removeprefix("tcp://").split(":")[1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="a path through a file fails otherwise there")
+def test_a_disk_that_cannot_be_written_is_one_line(tmp_path):
+    movie(tmp_path / "movie.tif", times=1)
+    (tmp_path / "file").write_text("a file where a folder is wanted")
+    store = {"directory": str(tmp_path / "file" / "runs")}
+    tree = settings(tmp_path, {"kind": "replay", "path": "movie.tif", "axes": "TZYX"}, store=store)
+    (tmp_path / "config.toml").write_text(toml(tree))
+    fails(command("run", "config.toml", "-q", cwd=tmp_path), 1, "runs")
+
+
+@pytest.mark.slow
+def test_offline_restoration_and_verification(tmp_path):
+    movie(tmp_path / "movie.tif", times=2)
+    settings(tmp_path, {})
+    done = command("restore", "movie.tif", "out", "--axes", "TZYX", "--model", "tiny.onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert command("verify", "out", cwd=tmp_path).returncode == 0
+    done = command("restore", "movie.tif", "out.ome.tif", "--axes", "TZYX", "--model", "tiny.onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert np.isfinite(tifffile.imread(tmp_path / "out.ome.tif")).all()
+
+
+def test_status_without_a_daemon_is_one_line(tmp_path):
+    fails(command("status", "--address", "127.0.0.1:1", cwd=tmp_path), 1, "127.0.0.1:1")
