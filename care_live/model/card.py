@@ -80,6 +80,8 @@ class ModelCard(Section):
     """How a field that is no multiple of the divisor is padded: reflect matches CSBDeep."""
     combine: Literal["mixture", "geometric-mean"] = "mixture"
     """Isotropic networks: how the two views become one distribution; geometric-mean matches CSBDeep."""
+    mirror_yz: bool = False
+    """Isotropic networks: the yz slices are shown upside down; CSBDeep turns its two views that way."""
     factor: float = Field(default=1.0, gt=0)
     """Isotropic and upsample: how many restored planes a raw plane becomes."""
     voxel_size_um: tuple[float, float, float] | None = None

@@ -58,6 +58,8 @@ class UNet:
     scale_floor: float = 1e-3
     """Added to the softplus of the scale head, in normalised intensity."""
     convolutions_per_level: int = 2
+    last_activation: Literal["linear", "relu"] = "linear"
+    """Of the mean, after the residual is added."""
     output: Literal["counts", "normalised"] = "counts"
     raw_type: Literal["uint16", "float32"] = "uint16"
 
@@ -255,6 +257,8 @@ def _write_heads(graph: _Graph, features: str) -> None:
     mean = graph.convolve("mean", features)
     if graph.unet.residual:
         mean = graph.node("Add", [mean, "normalised"], "normalised_mean")
+    if graph.unet.last_activation == "relu":
+        mean = graph.node("Relu", [mean], "rectified_mean")
     width = None
     if graph.unet.probabilistic:
         softplus = graph.node("Softplus", [graph.convolve("laplace_scale", features)], "softplus")

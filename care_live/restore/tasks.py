@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.combine import Maps, geometric_mean, mixture
+from care_live.restore.field import margins, pad
 from care_live.restore.network import Network
 from care_live.restore.shape import output_spans, upsampled_planes
 from care_live.tiling import tiles
@@ -66,8 +67,9 @@ def isotropic(job: Job, pixels: Array, into: Maps) -> None:
     """Show the xz and the yz slices of the upsampled volume to a 2D network and combine the two views."""
     upsampled = upsample_z(pixels, job.card.factor)
     tile_px = job.tile_px
-    xz = _view(job, upsampled, into, axis=2, tile_px=None if tile_px is None else (tile_px[0], tile_px[2]))
-    yz = _view(job, upsampled, into, axis=3, tile_px=None if tile_px is None else (tile_px[0], tile_px[1]))
+    look_yz = _mirrored_view if job.card.mirror_yz else _view
+    xz = _view(job, upsampled, axis=2, tile_px=None if tile_px is None else (tile_px[0], tile_px[2]))
+    yz = look_yz(job, upsampled, axis=3, tile_px=None if tile_px is None else (tile_px[0], tile_px[1]))
     if job.card.combine == "mixture":
         combined = mixture(xz, yz)
     else:
@@ -95,9 +97,10 @@ def upsample_z(pixels: Array, factor: float) -> NDArray[np.float32]:
     return out
 
 
-def _view(job: Job, upsampled: Array, into: Maps, *, axis: int, tile_px: tuple[int, int] | None) -> Maps:
+def _view(job: Job, upsampled: Array, *, axis: int, tile_px: tuple[int, int] | None) -> Maps:
     """Restore all slices across one lateral axis, in batches of one size."""
-    maps: Maps = {head: np.empty(into[head].shape, np.float32) for head in job.card.heads}
+    shape = (len(job.card.channels_out), *upsampled.shape[1:])
+    maps: Maps = {head: np.empty(shape, np.float32) for head in job.card.heads}
     slices = np.moveaxis(upsampled, axis, 0)
     outs = [np.moveaxis(maps[head], axis, 0) for head in job.card.heads]
     batch = max(1, min(len(slices), _SLICE_BATCH_PX // math.prod(slices.shape[2:])))
@@ -105,3 +108,12 @@ def _view(job: Job, upsampled: Array, into: Maps, *, axis: int, tile_px: tuple[i
         chosen = part.read
         job.network.predict(slices[chosen], job.spans, [out[chosen] for out in outs], tile_px=tile_px)
     return maps
+
+
+def _mirrored_view(job: Job, upsampled: Array, *, axis: int, tile_px: tuple[int, int] | None) -> Maps:
+    """Restore all slices upside down and turn the result back; z is padded before it is turned."""
+    n_z, boundary = upsampled.shape[1], job.card.boundary
+    ((before, after),) = margins((n_z,), job.card.divisor[:1], boundary)
+    padded = pad(upsampled[np.newaxis], [(before, after), (0, 0), (0, 0)], boundary, [span.low for span in job.spans])
+    maps = _view(job, padded[0, :, ::-1], axis=axis, tile_px=tile_px)
+    return {head: array[:, ::-1][:, before : before + n_z] for head, array in maps.items()}
