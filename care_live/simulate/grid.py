@@ -76,17 +76,27 @@ def linear_weights(at: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArr
     return weights
 
 
-def refine(coarse: NDArray[np.float32], coarse_grid: Grid, grid: Grid) -> NDArray[np.float32]:
-    """Interpolate a smooth plane from a coarse grid to a fine one: one small matrix product an axis.
+def refine(coarse: NDArray[np.float32], factor: int, shape_px: tuple[int, int]) -> NDArray[np.float32]:
+    """Interpolate a smooth plane linearly from a coarse grid to the one it was made from.
 
     Parameters
     ----------
-    coarse : (y, x) float32 on ``coarse_grid``
+    coarse : (y, x) float32 on ``plane.coarse(factor)``
+    shape_px : (y, x) of the plane
 
     Returns
     -------
-    (y, x) float32 on ``grid``
+    (y, x) float32
     """
-    rows = linear_weights(grid.axis_um(1), coarse_grid.axis_um(1))
-    columns = linear_weights(grid.axis_um(2), coarse_grid.axis_um(2))
-    return np.asarray((rows @ coarse) @ columns.T, np.float32)
+    # no matrix product here: BLAS would start threads that get in the way of a live camera's
+    ny, nx = shape_px
+    rows = _spread(coarse, factor)[:ny]
+    return _spread(rows.T, factor)[:nx].T
+
+
+def _spread(knots: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    fine = np.empty((factor * (len(knots) - 1), knots.shape[1]), np.float32)
+    rise = knots[1:] - knots[:-1]
+    for step in range(factor):
+        fine[step::factor] = knots[:-1] + np.float32(step / factor) * rise
+    return fine

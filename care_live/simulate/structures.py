@@ -47,7 +47,7 @@ class _Scattered:
         """Return the uneven background of one plane; it does not move."""
         coarse = plane.coarse(_COARSE)
         clouds = self._clouds.at(plane.origin_um[0], coarse.axis_um(1)[:, None], coarse.axis_um(2))
-        return refine(np.float32(self._background) * (1 + clouds), coarse, plane)
+        return refine(np.float32(self._background) * (1 + clouds), _COARSE, plane.shape_px[1:])
 
     def _particles(self, place_um: Array, brightness: Array, channel: int) -> Particles:
         dimmed = brightness / (1 + 0.5 * channel)

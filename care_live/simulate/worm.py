@@ -142,7 +142,7 @@ class Worm:
         half_um, cloud = self._outline(flat, t_s)
         inside = np.clip((half_um - abs(plane.origin_um[0] - self._centre_um[0])) / 3.0 + 0.5, 0, 1)
         glow = (0.055, 0.09, 0.07, 0.04)[channel % self.n_channels]
-        return refine((glow * inside * cloud).astype(np.float32), coarse, plane)
+        return refine((glow * inside * cloud).astype(np.float32), _COARSE, plane.shape_px[1:])
 
     def _half_thickness_um(self, u: Array, v: Array) -> Array:
         """Return half the body's thickness: round across, thinner at both ends, 0 outside."""

@@ -45,6 +45,7 @@ class VirtualCamera(CameraDevice):  # type: ignore[misc]
         self._due = 0.0
         self._released = threading.Event()
         self._stop = threading.Event()
+        self._delivered = threading.Event()
         self.last_tags: Mapping[str, str] = {}
         self.register_property("LaserPower", default_value=float(config.laser_power), limits=(0.0, 1e4))
         self.register_property("Misbehave", default_value=config.misbehave, allowed_values=_MISBEHAVIOURS)
@@ -93,8 +94,14 @@ class VirtualCamera(CameraDevice):  # type: ignore[misc]
                 get_buffer(frame.shape, np.uint16)[:] = frame
                 self.last_tags = tags
                 yield tags
+                self._delivered.set()  # asked for the next one, so the core has this one
 
     # -- the exposure ---------------------------------------------------------------------------------------------
+
+    def wait_delivered(self, timeout_s: float) -> None:
+        """Wait until the core has got a frame; the last one of a sequence does not show here."""
+        self._delivered.clear()
+        self._delivered.wait(timeout_s)
 
     def release(self) -> None:
         """End what the camera is waiting for; the frame on its way is not delivered."""

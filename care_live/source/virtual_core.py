@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -18,7 +17,7 @@ from care_live.errors import SourceError
 from care_live.source.virtual_camera import VirtualCamera
 
 _CAMERA = "Virtual Camera"
-_PATIENCE_S = 0.001
+_PATIENCE_S = 0.01
 
 
 def _snake(name: str) -> str:
@@ -117,11 +116,11 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
         Raises
         ------
         IndexError
-            None is there; raised after a moment, because the engine asks again at once and would otherwise
-            keep the interpreter from the camera.
+            None is there; raised only after some waiting, because the engine asks again at once and would
+            otherwise keep the interpreter from the camera.
         """
-        if self.getRemainingImageCount() == 0:
-            time.sleep(_PATIENCE_S)
+        if self._camera is not None and self.getRemainingImageCount() == 0:
+            self._camera.wait_delivered(_PATIENCE_S)
         pixels, tags = self.popNextImageAndMD()
         return launcher.TaggedImage(dict(tags), pixels)
 

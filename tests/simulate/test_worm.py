@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from care_live.simulate import Grid, Worm
+from care_live.simulate.grid import refine
 
 FIELD_UM = (96.0, 96.0)
 
@@ -71,3 +72,13 @@ def test_haze_fills_the_body_and_nothing_else(worm: Worm) -> None:
     assert np.mean(haze[pixel[:, 0], pixel[:, 1]] > 0.01) > 0.9
     assert np.mean(haze > 0.01) < 0.4
     assert worm.haze(Grid.centred((1, 192, 192), (1.0, 0.5, 0.5), (40.0, 5.0, -7.0)), 0.0).max() == 0.0
+
+
+def test_refining_keeps_slopes_and_knots() -> None:
+    plane = Grid((1, 30, 41), (1.0, 0.5, 0.5), (0.0, 3.0, -2.0))
+    coarse = plane.coarse(4)
+
+    def slope(grid: Grid) -> np.ndarray:
+        return (2 * grid.axis_um(1)[:, None] - 3 * grid.axis_um(2)).astype(np.float32)
+
+    assert np.allclose(refine(slope(coarse), 4, plane.shape_px[1:]), slope(plane), atol=1e-4)
