@@ -55,9 +55,10 @@ class IndexTail:
         except FileNotFoundError:
             return []
         found = list(entries(data))
+        end = found[-1][0] if found else 0
+        self._position += end
         self.is_finished = self._was_padded and not data
-        self._was_padded = self._was_padded or (len(data) > 0 and data[-1] == 0)
-        self._position += found[-1][0] if found else 0
+        self._was_padded = self._was_padded or data[end : end + 4] == bytes(4)
         return [entry for _, entry in found]
 
 
@@ -129,11 +130,12 @@ class Follower:
     def _find(self) -> list[Entry]:
         """Look for a data set that was not there before."""
         new = sorted(data_sets(self._config.directory) - self._old)
-        if new:
-            self._folder = new[0]
-            self._tail = IndexTail(self._folder / INDEX_NAME)
-            logger.info("following data set %s", self._folder)
-        return []
+        if not new:
+            return []
+        self._folder = new[0]
+        self._tail = IndexTail(self._folder / INDEX_NAME)
+        logger.info("following data set %s", self._folder)
+        return self._tail.read()
 
     def _read_one(self) -> SourceEvent:
         entry = self._waiting[0]
