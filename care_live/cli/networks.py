@@ -1,0 +1,238 @@
+"""Commands that make networks: simulate, train, evaluate, calibrate, export."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from care_live.training.applied import Applied, TruthUnit
+    from care_live.training.evaluate import Row
+    from care_live.training.recipe import SpecimenName
+
+_PATH = click.Path(path_type=Path)
+_FOLDER = click.Path(path_type=Path, exists=True)
+_PAIRS = (
+    click.option("--input", "inputs", type=_FOLDER, multiple=True, required=True, help="Dim images; once a condition."),
+    click.option("--target", type=_FOLDER, required=True, help="The truth: bright images, files named alike."),
+    click.option("--axes", default="ZYX", show_default=True, help="Of every file, a subset of TCZYX."),
+    click.option("--pattern", default="*.tif*", show_default=True, help="Which files of a folder."),
+    click.option("--truth-unit", type=click.Choice(["percentiles", "counts"]), default="percentiles", show_default=True,
+                 help="counts: the truth is in the input's camera counts (simulated at the same dose)."),
+    click.option("--threads", type=click.IntRange(0), default=0, help="Inference threads; 0: all cores."),
+)  # fmt: skip
+
+
+def _pairs(command: click.decorators.FC) -> click.decorators.FC:
+    for option in reversed(_PAIRS):
+        command = option(command)
+    return command
+
+
+@click.command("simulate")
+@click.argument("out", type=_PATH)
+@click.option("--specimen", type=click.Choice(["worm", "beads", "tubules", "granules"]), default="worm")
+@click.option("--n", type=click.IntRange(1), default=4, show_default=True, help="Volumes.")
+@click.option(
+    "--power",
+    type=click.FloatRange(0, min_open=True),
+    multiple=True,
+    default=(1.0,),
+    show_default=True,
+    help="Laser power, 1 is low light; once a condition.",
+)
+@click.option("--shape", type=click.IntRange(1), nargs=3, default=(32, 256, 256), show_default=True, help="z y x, px.")
+@click.option(
+    "--voxel",
+    type=click.FloatRange(0, min_open=True),
+    nargs=3,
+    default=(1.0, 0.5, 0.5),
+    show_default=True,
+    help="z y x, um.",
+)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)  # fmt: skip
+def simulate_command(
+    out: Path,
+    specimen: SpecimenName,
+    n: int,
+    power: tuple[float, ...],
+    shape: tuple[int, int, int],
+    voxel: tuple[float, float, float],
+    seed: int,
+) -> None:
+    """Write simulated recordings to OUT: one folder a laser power, and the truth."""
+    from rich.progress import Progress
+
+    from care_live.training.simulate_files import write_pairs
+
+    with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("simulating", total=n)
+        folders = write_pairs(
+            out, specimen, n=n, laser_power=power, shape_px=shape, voxel_size_um=voxel, seed=seed,
+            tell=lambda name: bar.advance(task),
+        )  # fmt: skip
+    click.echo("\n".join(str(folder) for folder in folders))
+
+
+@click.command("train")
+@click.argument("config", type=_PATH)
+@click.option("--run", "run_folder", type=_PATH, help="Folder of the run; none: runs/train/NAME. Resumed if it exists.")
+@click.option("--updates", type=click.IntRange(1), help="Instead of fit.n_updates.")
+@click.option("--members", type=click.IntRange(1, 16), help="Instead of members: an ensemble of so many.")
+def train_command(config: Path, run_folder: Path | None, updates: int | None, members: int | None) -> None:
+    """Train a network, or an ensemble, as CONFIG says; export it next."""
+    from care_live.training import recipe, report
+    from care_live.training.train import train
+
+    chosen = recipe.load(config)
+    if updates:
+        chosen = chosen.model_copy(update={"fit": chosen.fit.model_copy(update={"n_updates": updates})})
+    if members:
+        chosen = chosen.model_copy(update={"members": members})
+    folder = run_folder or Path("runs/train") / chosen.name
+    with _TrainingBar(chosen.members * chosen.fit.n_updates) as bar:
+        histories = train(chosen, folder, on_progress=bar.show, tell=bar.tell)
+    report.draw_curves(histories, folder / "report.png")
+    best = min(min(history.validation) for history in histories)
+    click.echo(f"{folder}: best validation loss {best:.4f}; next: care-live export {folder} {chosen.name}.onnx")
+
+
+class _TrainingBar:
+    """A progress bar with loss and time left; a line a validation where nobody watches."""
+
+    def __init__(self, total: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._watched = sys.stderr.isatty()
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        self._bar = Progress(*columns, TimeRemainingColumn(), disable=not self._watched)
+        self._task = self._bar.add_task("reading", total=total)
+
+    def __enter__(self) -> _TrainingBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def tell(self, name: str) -> None:
+        self._bar.update(self._task, description=f"reading {name}")
+
+    def show(self, progress: object) -> None:
+        from care_live.training.fit import Progress
+
+        assert isinstance(progress, Progress)
+        line = f"member {progress.member} loss {progress.loss:.4f}"
+        done = progress.member * progress.n_updates + progress.update
+        self._bar.update(self._task, completed=done, description=line)
+        if not self._watched and progress.validation_loss is not None:
+            click.echo(f"update {progress.update} {line} validation {progress.validation_loss:.4f}", err=True)
+
+
+@click.command("export")
+@click.argument("run_folder", metavar="RUN", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--bioimageio", type=_PATH, help="Also write a bioimage.io package to this .zip.")
+def export_command(run_folder: Path, out: Path, checkpoint: str, bioimageio: Path | None) -> None:
+    """Turn the training run RUN into the ONNX file OUT, its members merged, its model card inside."""
+    from care_live.training.export import export
+
+    card = export(run_folder, out, checkpoint=f"{checkpoint}.pt", commit=_commit())
+    click.echo(f"{out}: {card.network}; {card.members} member(s), halo {card.halo_px} px, checked against torch")
+    if bioimageio is not None:
+        from care_live.training.bioimageio import write_package
+
+        write_package(out, bioimageio)
+        click.echo(f"{bioimageio}: bioimage.io package")
+
+
+@click.command("evaluate")
+@click.argument("model", type=_FOLDER)
+@_pairs
+@click.option("--plot", type=_PATH, help="Picture of the scores and an example of each condition.")
+def evaluate_command(
+    model: Path,
+    inputs: tuple[Path, ...],
+    target: Path,
+    axes: str,
+    pattern: str,
+    truth_unit: TruthUnit,
+    threads: int,
+    plot: Path | None,
+) -> None:
+    """Score MODEL: NRMSE, PSNR and SSIM per condition, beside raw and the best Gaussian filter."""
+    from care_live.training import report
+    from care_live.training.applied import apply, open_engine
+    from care_live.training.evaluate import evaluate
+
+    examples: dict[str, Applied] = {}
+    applied = apply(open_engine(model, threads=threads), inputs, target, axes=axes, unit=truth_unit, pattern=pattern)
+    rows = evaluate(examples.setdefault(result.condition, result) and result for result in applied)
+    _print_scores(rows)
+    picture = plot or model.with_name(f"{model.stem}-scores.png")
+    report.draw_scores(rows, list(examples.values()), picture)
+    click.echo(f"{picture}: drawn")
+
+
+def _print_scores(rows: list[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("condition", "image", "NRMSE", "PSNR dB", "SSIM")
+    for row in rows:
+        for name, one in (("raw", row.raw), ("best Gaussian", row.gaussian), ("restored", row.ours)):
+            table.add_row(row.condition, name, f"{one.nrmse:.4f}", f"{one.psnr_db:.2f}", f"{one.ssim:.3f}")
+    Console().print(table)
+
+
+@click.command("calibrate")
+@click.argument("model", type=_FOLDER)
+@_pairs
+@click.option("--plot", type=_PATH, help="Reliability diagram.")
+@click.option("--dry-run", is_flag=True, help="Measure only; leave the model as it is.")
+def calibrate_command(
+    model: Path,
+    inputs: tuple[Path, ...],
+    target: Path,
+    axes: str,
+    pattern: str,
+    truth_unit: TruthUnit,
+    threads: int,
+    plot: Path | None,
+    dry_run: bool,
+) -> None:
+    """Measure the coverage of MODEL's intervals, mend it, and store that in its card."""
+    from care_live.model import file
+    from care_live.training import report
+    from care_live.training.applied import apply, open_engine
+    from care_live.training.calibrate import calibrate
+
+    engine = open_engine(model, threads=threads)
+    result = calibrate(list(apply(engine, inputs, target, axes=axes, unit=truth_unit, pattern=pattern)))
+    mended = result.calibration
+    for level, before, after in zip(mended.levels, mended.observed_before, mended.observed_after, strict=True):
+        click.echo(f"{level:6.0%}  before {before:6.1%}  after {after:6.1%}")
+    click.echo(f"ECE before {result.before_ece:.4f} after {result.after_ece:.4f}, NLL {result.nll:.4f}")
+    picture = plot or model.with_name(f"{model.stem}-reliability.png")
+    report.draw_reliability(result, picture)
+    if not dry_run:
+        file.write_card(model, engine.card.model_copy(update={"calibration": mended}))
+    click.echo(f"{picture}: drawn" + ("" if dry_run else f"; calibration stored in {model}"))
+
+
+def _commit() -> str:
+    """Return the commit that the code comes from, or nothing outside of a checkout."""
+    import subprocess
+
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
