@@ -17,11 +17,14 @@ from care_live.restore import talk
 
 if TYPE_CHECKING:
     from care_live.config import RestoreConfig
-    from care_live.images import Restored
+    from care_live.images import Restored, VolumeKey
+    from care_live.restore.combine import Maps
     from care_live.restore.engine import Engine
-    from care_live.restore.shared import Window
 
 logger = logging.getLogger(__name__)
+
+_N_BEGUN = 4
+"""Volumes whose planes are arriving; an older one was given up."""
 
 
 def main(pipe: connection.Connection, config: RestoreConfig) -> None:
@@ -47,42 +50,89 @@ def _open(config: RestoreConfig) -> Engine:
     return Engine(config.model or file.shipped(), config)
 
 
+class _Desk:
+    """Answers requests with one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        from care_live.restore.shared import Window
+
+        self._engine = engine
+        self._window = Window()
+        self._begun: dict[VolumeKey, tuple[talk.Begin, Maps]] = {}
+
+    def begin(self, begin: talk.Begin) -> None:
+        """Open a stream for a volume that is about to come."""
+        while len(self._begun) >= _N_BEGUN:
+            self._begun.pop(next(iter(self._begun)))
+        maps = {head: self._window.array(place) for head, place in begin.results.items()}
+        self._begun[begin.key] = (begin, maps)
+        z, y, x = begin.pixels.shape
+        self._engine.streams.begin(begin.key, (z, y, x), begin.span, maps, plane_s=begin.plane_s)
+
+    def placed(self, placed: talk.Placed) -> None:
+        """Take planes in; whatever they make possible is done at once."""
+        if placed.key not in self._begun:
+            return
+        begin, _ = self._begun[placed.key]
+        pixels, taken = self._window.array(begin.pixels), self._window.array(begin.taken)
+        for z in placed.planes:
+            self._engine.streams.place(placed.key, z, pixels[z])
+            taken[0] += 1
+
+    def work(self, work: talk.Work) -> talk.Done:
+        """Restore one time point; most of it is done already where it was streamed."""
+        from care_live.images import read_only
+
+        self._engine.memories = dict(work.memories)
+        key = work.volumes[0].key
+        if work.streamed:
+            self.placed(talk.Placed(key, tuple(range(work.pixels[0].shape[0]))))
+        stream = self._engine.streams.take(key)
+        if stream is not None and not work.streamed:
+            stream.abandon("a plane is missing")
+        begun = self._begun.pop(key, None)
+        maps = {head: self._window.array(place) for head, place in work.results.items()}
+        if begun is not None and begun[0].results == work.results:
+            maps = begun[1]
+        volumes = [
+            replace(volume, pixels=read_only(self._window.array(place)))
+            for volume, place in zip(work.volumes, work.pixels, strict=True)
+        ]
+        restored = self._engine.restore(volumes, into=maps, stream=stream)
+        how = self._engine.streams.reason if stream is None else stream.failed or "streamed"
+        keys = [volume.key for volume in volumes]
+        outcomes = tuple(_outcome(result, keys.index(result.volume.key)) for result in restored)
+        del restored, maps, volumes, begun, stream
+        self._window.keep_only(work.alive)
+        return talk.Done(outcomes, self._engine.memories, how)
+
+
 def _serve(pipe: connection.Connection, engine: Engine) -> None:
-    from care_live.restore.shared import Window
-
-    window = Window()
+    desk = _Desk(engine)
     while not isinstance(message := _receive(pipe), talk.Stop):
-        try:
-            pipe.send(_restore(engine, window, message))
-        except CareLiveError as error:
-            pipe.send(talk.Failed(type(error).__name__, str(error)))
+        match message:
+            case talk.Begin():
+                desk.begin(message)
+            case talk.Placed():
+                desk.placed(message)
+            case talk.Work():
+                pipe.send(_answer(desk, message))
 
 
-def _receive(pipe: connection.Connection) -> talk.Work | talk.Stop:
+def _answer(desk: _Desk, work: talk.Work) -> talk.Done | talk.Failed:
+    try:
+        return desk.work(work)
+    except CareLiveError as error:
+        return talk.Failed(type(error).__name__, str(error))
+
+
+def _receive(pipe: connection.Connection) -> talk.Begin | talk.Placed | talk.Work | talk.Stop:
     """Return the next message; a closed pipe is the end, too."""
     try:
-        message: talk.Work | talk.Stop = pipe.recv()
+        message: talk.Begin | talk.Placed | talk.Work | talk.Stop = pipe.recv()
     except EOFError:
         return talk.Stop()
     return message
-
-
-def _restore(engine: Engine, window: Window, work: talk.Work) -> talk.Done:
-    from care_live.images import read_only
-
-    engine.memories = dict(work.memories)
-    volumes = [
-        replace(volume, pixels=read_only(window.array(place)))
-        for volume, place in zip(work.volumes, work.pixels, strict=True)
-    ]
-    maps = {head: window.array(place) for head, place in work.results.items()}
-    restored = engine.restore(volumes, into=maps)
-    outcomes = tuple(
-        _outcome(result, [volume.key for volume in volumes].index(result.volume.key)) for result in restored
-    )
-    del restored, maps, volumes
-    window.keep_only(work.alive)
-    return talk.Done(outcomes, engine.memories)
 
 
 def _outcome(restored: Restored, source: int) -> talk.Outcome:

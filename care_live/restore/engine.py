@@ -18,6 +18,7 @@ from care_live.percentiles import Histogram, Span, span_of
 from care_live.restore import normalise, tasks
 from care_live.restore.combine import Maps, mend
 from care_live.restore.field import Field, gather
+from care_live.restore.live import Arriving, Streams
 from care_live.restore.provider import open_network
 from care_live.restore.shape import output_shape, output_voxel_um
 
@@ -47,16 +48,22 @@ class Engine:
         self.memories: dict[tuple[int, int], normalise.Memory] = {}
         """What earlier volumes taught, by position and channel."""
         self._config = config
-        self._network, self.provider = open_network(model, self.card, config)
+        self._network, options = open_network(model, self.card, config)
+        self.provider = options.provider
+        self.streams = Streams(model, self.card, options, config)
+        """Volumes that are still being recorded."""
         self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()
 
-    def restore(self, volumes: Sequence[Volume], into: Maps | None = None) -> tuple[Restored, ...]:
+    def restore(
+        self, volumes: Sequence[Volume], into: Maps | None = None, *, stream: Arriving | None = None
+    ) -> tuple[Restored, ...]:
         """Restore one time point of one position.
 
         Parameters
         ----------
         volumes : one for each input channel of the card
         into : arrays to write to, as `empty` makes them; None: new ones
+        stream : what was restored already while the planes came; used if nothing has changed since
 
         Returns
         -------
@@ -69,10 +76,11 @@ class Engine:
         """
         begun = time.perf_counter()
         self._refuse_other_channels(volumes)
-        field = gather(volumes)
+        field = gather(volumes, None if stream is None else stream.counts(len(volumes[0].pixels)))
         spans, empty = self._choose_spans(volumes, field)
         maps = self.empty(field.pixels.shape[1:]) if into is None else into
-        tasks.run(tasks.Job(self.card, self._network, spans, self._config.tile_px), field.pixels, maps)
+        if stream is None or not stream.finish(spans, maps):
+            tasks.run(tasks.Job(self.card, self._network, spans, self._config.tile_px), field.pixels, maps)
         undo_around(self.card, spans, maps)
         flags = field.flags | self._flags(mended=mend(maps), empty=empty)
         return self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)

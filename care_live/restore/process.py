@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from care_live import errors
 from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError
-from care_live.images import ModelIdentity, Restored, Volume, read_only
+from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, VolumeOpened, read_only
 from care_live.model.card import Head, ModelCard
 from care_live.restore import child as inference
 from care_live.restore import talk
-from care_live.restore.normalise import Memory
-from care_live.restore.shape import output_shape
-from care_live.restore.shared import Lease, Place, Pool, room_for
+from care_live.restore.incoming import Incoming, Room, lay_out
+from care_live.restore.normalise import Memory, known_before
+from care_live.restore.shared import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +48,11 @@ class _Job:
     """A request and the memory that it needs."""
 
     work: talk.Work
-    maps: dict[Head, NDArray[np.float32]]
-    pixels: Lease
+    room: Room
 
     def channel(self, c: int) -> dict[Head, NDArray[np.float32]]:
         """Return the maps of one output channel, (z, y, x)."""
-        return {head: array[c] for head, array in self.maps.items()}
+        return {head: array[c] for head, array in self.room.maps.items()}
 
 
 class RestoreProcess:
@@ -75,7 +74,11 @@ class RestoreProcess:
         self._ready: talk.Ready | None = None
         self._pool = Pool()
         self._memories: dict[tuple[int, int], Memory] = {}
+        self._incoming = Incoming(self._pool)
         self._usual_s = 0.0
+        self.streaming = ""
+        """Whether the last volume was streamed, or why not."""
+        self._speaking = threading.Lock()  # guards the pipe's near end and what is on its way
         self._turn = threading.Lock()
         self._stopping = False
         self.n_restarts = 0
@@ -131,13 +134,42 @@ class RestoreProcess:
         """
         with self._turn:
             child = self._living()
-            job = self._lay_out(volumes)
-            done = self._ask(child, job.work)
+            job = self._job(volumes)
+            with self._speaking:
+                self._tell(child, job.work)
+            done = self._wait_for(child)
+            with self._speaking:
+                self._incoming.answered()
             self._memories = dict(done.memories)
+            self._note_streaming(done.streaming)
             return tuple(
                 _result(volumes[outcome.source], outcome, job.channel(i), self.identity)
                 for i, outcome in enumerate(done.outcomes)
             )
+
+    def begin(self, opened: VolumeOpened) -> None:
+        """A volume's first plane came: give it memory that inference sees, and let it start if it can.
+
+        A hint: nothing is lost when it, or a plane, is never told. Does not wait for inference.
+        """
+        child = self._child
+        if child is None or child.ready is None or len(child.ready.card.channels_in) != 1:
+            return
+        memory = self._memories.get((opened.key.p, opened.key.c), Memory())
+        streams = self._config.streaming != "off" and child.ready.card.normalisation == "in-graph"
+        span = known_before(memory, self._config.normalise) if streams else None
+        with self._speaking:
+            begin = self._incoming.begin(opened, child.ready.card, span)
+            if begin is not None:
+                self._tell(child, begin)
+
+    def place(self, placed: PlanePlaced) -> None:
+        """A plane is in place: copy it to where inference sees it, and tell. Does not wait for inference."""
+        child = self._child
+        with self._speaking:
+            message = self._incoming.place(placed)
+            if message is not None and child is not None:
+                self._tell(child, message)
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """End the child: kindly, then by force; a `restore` in another thread then raises."""
@@ -181,17 +213,20 @@ class RestoreProcess:
             logger.info("inference ready model=%s provider=%s", message.identity.name, message.provider)
         return child.ready
 
-    def _ask(self, child: _Child, work: talk.Work) -> talk.Done:
-        """Let the child do it; learn how long that usually takes."""
+    def _wait_for(self, child: _Child) -> talk.Done:
+        """Return the answer; learn how long that usually takes."""
         begun = time.monotonic()
-        with suppress(OSError):  # a dead child is noticed while receiving
-            child.pipe.send(work)
         message = self._receive(child, max(self._config.hang_s, _PATIENCE * self._usual_s))
         if not isinstance(message, talk.Done):
             raise RestoreError(f"the inference process answered {type(message).__name__}")
         took_s = time.monotonic() - begun
         self._usual_s += 0.2 * (took_s - self._usual_s) if self._usual_s else took_s
         return message
+
+    def _note_streaming(self, how: str) -> None:
+        if how != self.streaming:
+            logger.info("streaming now=%s", how)
+        self.streaming = how
 
     def _receive(self, child: _Child, limit_s: float) -> Any:
         """Return the child's next message; raise its error again; replace it when it is dead or hangs."""
@@ -219,31 +254,28 @@ class RestoreProcess:
 
     def _end(self, child: _Child, deadline_s: float) -> None:
         if deadline_s > 0 and child.process.is_alive():
-            with suppress(OSError):
-                child.pipe.send(talk.Stop())
+            with self._speaking:
+                self._tell(child, talk.Stop())
             child.process.join(deadline_s)
         if child.process.is_alive():
             child.process.kill()
             child.process.join(5.0)
         child.pipe.close()
 
-    def _lay_out(self, volumes: Sequence[Volume]) -> _Job:
-        """Put the pixels into shared memory and make room for the results."""
-        card = self.card
-        lease = self._pool.take(sum(room_for(volume.pixels.shape, volume.pixels.dtype) for volume in volumes))
-        places = []
-        for volume in volumes:
-            pixels, place = lease.array(volume.pixels.shape, volume.pixels.dtype)
-            np.copyto(pixels, volume.pixels)
-            places.append(place)
-        shape = output_shape(card, volumes[0].pixels.shape)
-        room = self._pool.take(len(card.heads) * room_for(shape, np.float32))
-        maps: dict[Head, NDArray[np.float32]] = {}
-        results: dict[Head, Place] = {}
-        for head in card.heads:
-            maps[head], results[head] = room.array(shape, np.float32)
+    def _job(self, volumes: Sequence[Volume]) -> _Job:
+        """Take the room that the planes went into, or lay the volumes out now."""
+        with self._speaking:
+            taken = self._incoming.take(volumes[0]) if len(volumes) == 1 else None
+        room, begun = taken or (lay_out(self._pool, self.card, volumes), False)
         bare = tuple(replace(volume, pixels=_NO_PIXELS) for volume in volumes)
-        return _Job(talk.Work(bare, tuple(places), results, self._memories, self._pool.alive()), maps, lease)
+        return _Job(
+            talk.Work(bare, room.places, room.results, self._memories, self._pool.alive(), streamed=begun), room
+        )
+
+    def _tell(self, child: _Child, message: talk.Begin | talk.Placed | talk.Work | talk.Stop) -> None:
+        """Send a message; that nobody hears it is noticed while waiting for the answer."""
+        with suppress(OSError):
+            child.pipe.send(message)
 
 
 def _result(

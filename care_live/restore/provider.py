@@ -26,7 +26,7 @@ _HOST_SHARE = 0.6
 """Of the memory that is available now."""
 
 
-def open_network(path: Path, card: ModelCard, config: RestoreConfig) -> tuple[Network, Provider]:
+def open_network(path: Path, card: ModelCard, config: RestoreConfig) -> tuple[Network, Options]:
     """Open a network on the best provider that is allowed.
 
     Raises
@@ -38,9 +38,10 @@ def open_network(path: Path, card: ModelCard, config: RestoreConfig) -> tuple[Ne
     """
     for provider in candidates(config):
         try:
-            network = _open(path, card, config, provider)
+            options = Options(provider, config.threads, config.fast_mode)
+            network = _open(path, card, config, options)
             logger.info("network model=%s provider=%s", card.name, provider)
-            return network, provider
+            return network, options
         except CareLiveError as error:
             if config.provider != "auto" or provider == "cpu":
                 raise
@@ -77,10 +78,10 @@ def cudnn_version() -> tuple[int, int, int] | None:
     return (number // 10000, number // 100 % 100, number % 100)
 
 
-def _open(path: Path, card: ModelCard, config: RestoreConfig, provider: Provider) -> Network:
+def _open(path: Path, card: ModelCard, config: RestoreConfig, options: Options) -> Network:
+    provider = options.provider
     if config.fast_mode and provider == "cpu":
         raise ConfigError("fast_mode needs a GPU, or provider = 'openvino' from pip install 'care-live[openvino]'")
-    options = Options(provider, config.threads, config.fast_mode)
     reference = _network(path, card, Options("cpu", config.threads), OnnxSession)
     probe.check(reference, card)
     network = _network(path, card, options, _opener(provider))

@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 import tempfile
+import threading
 import weakref
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -98,9 +99,18 @@ class Pool:
         self._keep = keep
         self._free: deque[Segment] = deque()
         self._known: weakref.WeakSet[Segment] = weakref.WeakSet()
+        self._taking = threading.Lock()
 
     def take(self, n_bytes: int) -> Lease:
         """Return a segment of at least so many bytes, and less than twice as many."""
+        with self._taking:
+            return Lease(self._segment(n_bytes), self._free)
+
+    def alive(self) -> frozenset[int]:
+        """Return the serials that the other process may keep looking at."""
+        return frozenset(segment.name.serial for segment in self._known)
+
+    def _segment(self, n_bytes: int) -> Segment:
         fitting = [segment for segment in list(self._free) if n_bytes <= segment.name.n_bytes < 2 * n_bytes]
         if fitting:
             segment = min(fitting, key=lambda candidate: candidate.name.n_bytes)
@@ -110,11 +120,7 @@ class Pool:
             self._known.add(segment)
         while len(self._free) > self._keep:
             self._free.popleft()
-        return Lease(segment, self._free)
-
-    def alive(self) -> frozenset[int]:
-        """Return the serials that the other process may keep looking at."""
-        return frozenset(segment.name.serial for segment in self._known)
+        return segment
 
 
 class Window:

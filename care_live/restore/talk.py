@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from care_live.images import Flag, ModelIdentity, Volume
+from care_live.images import Flag, ModelIdentity, Volume, VolumeKey
 from care_live.model.card import Head, ModelCard
+from care_live.percentiles import Span
 from care_live.restore.normalise import Memory
 from care_live.restore.shared import Place
 
@@ -31,6 +32,29 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """A volume's first plane is about to come; its range is known."""
+
+    key: VolumeKey
+    pixels: Place
+    """(z, y, x), filled plane by plane."""
+    taken: Place
+    """(1,) int64: planes that inference has taken in; the daemon never runs far ahead of it."""
+    results: Mapping[Head, Place]
+    span: Span
+    plane_s: float
+    """From one plane to the next, as of late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Planes of a volume are in place."""
+
+    key: VolumeKey
+    planes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """Restore one time point."""
 
@@ -44,6 +68,8 @@ class Work:
     """What earlier volumes taught: the daemon keeps it, since this process may be killed."""
     alive: frozenset[int]
     """Shared segments that still exist."""
+    streamed: bool = False
+    """It was begun plane by plane, and all its planes came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +92,8 @@ class Done:
 
     outcomes: tuple[Outcome, ...]
     memories: Memories
+    streaming: str
+    """Whether it was streamed, and why or why not."""
 
 
 @dataclass(frozen=True, slots=True)

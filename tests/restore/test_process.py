@@ -16,8 +16,9 @@ import numpy as np
 import psutil
 import pytest
 
-from care_live.config import RestoreConfig
+from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import ConfigError, ModelError, RestoreError
+from care_live.images import PlanePlaced, Volume, VolumeOpened
 from care_live.restore.engine import Engine
 from care_live.restore.process import RestoreProcess
 from tests.restore.networks import noisy, save_network, volume
@@ -153,6 +154,53 @@ def test_before_start_it_says_so(network: Path) -> None:
         RestoreProcess(settings(network)).restore([volume(noisy((6, 20, 22)))])
 
 
+def planes_of(stack: Volume) -> tuple[VolumeOpened, list[PlanePlaced]]:
+    opened = VolumeOpened(stack.key, stack.integrity.expected, stack.pixels.shape[1:], stack.pixels.dtype.name)
+    return opened, [PlanePlaced(stack.key, z, plane) for z, plane in enumerate(stack.pixels)]
+
+
+@pytest.mark.parametrize("gap", [None, 3], ids=["complete", "missing-plane"])
+def test_planes_told_while_they_come_change_no_number(network: Path, gap: int | None) -> None:
+    fixed = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
+    config = settings(network).model_copy(update={"normalise": fixed, "streaming": "on"})
+    engine = Engine(network, config)
+    process = RestoreProcess(config)
+    process.start()
+    try:
+        for t in range(4):
+            pixels = noisy((9, 22, 30), seed=t)
+            if t == 2 and gap is not None:
+                pixels[gap] = 0
+            stack = volume(pixels, t=t, missing=[gap] if t == 2 and gap is not None else [])
+            opened, planes = planes_of(stack)
+            process.begin(opened)
+            for placed in planes:
+                if placed.plane in stack.integrity.received:
+                    process.place(placed)
+            (ours,), (wanted,) = process.restore([stack]), engine.restore([stack])
+            assert np.allclose(ours.mean, wanted.mean, rtol=0, atol=1e-4)
+            assert ours.flags == wanted.flags
+            assert (process.streaming == "streamed") == (not stack.integrity.missing), process.streaming
+    finally:
+        process.stop()
+
+
+def test_hints_never_block_while_inference_hangs(process: RestoreProcess) -> None:
+    stacks = [volume(noisy((40, 16, 16), seed=t), t=t) for t in range(30)]
+    process.restore([volume(noisy((6, 20, 22)))])
+    assert process.process_id is not None
+    os.kill(process.process_id, signal.SIGSTOP)
+    begun = time.monotonic()
+    for stack in stacks:
+        opened, planes = planes_of(stack)
+        process.begin(opened)
+        for placed in planes:
+            process.place(placed)
+    assert time.monotonic() - begun < 2.0
+    os.kill(process.process_id, signal.SIGCONT)
+    assert len(process.restore([stacks[-1]])) == 1
+
+
 @pytest.mark.slow
 def test_hundreds_of_volumes_leave_memory_and_handles_as_they_were(process: RestoreProcess) -> None:
     stack = volume(noisy((6, 64, 64)))
@@ -173,7 +221,7 @@ def test_the_death_of_the_parent_ends_the_child(network: Path) -> None:
     script = textwrap.dedent(f"""
         import time
         from pathlib import Path
-        from care_live.config import RestoreConfig
+        from care_live.config import NormaliseConfig, RestoreConfig
         from care_live.restore.process import RestoreProcess
         if __name__ == "__main__":
             process = RestoreProcess(RestoreConfig(model=Path({str(network)!r}), provider="cpu", threads=1))

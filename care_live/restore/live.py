@@ -1,0 +1,151 @@
+"""Streams of the volumes that are still being recorded: whether to stream, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from care_live.config import RestoreConfig
+from care_live.errors import CareLiveError, RestoreError
+from care_live.images import Counts, VolumeKey
+from care_live.model import file
+from care_live.model.card import ModelCard
+from care_live.percentiles import Histogram, Span, histogram
+from care_live.restore.combine import Maps
+from care_live.restore.session import Options
+from care_live.restore.streaming import cost, field
+from care_live.restore.streaming.plan import Refused
+
+logger = logging.getLogger(__name__)
+
+_CACHE_SHARE = 0.3
+"""Of the memory that is available: what all open streams together may carry."""
+_N_OPEN = 2
+"""Volumes on their way at once: the next one begins before the last is asked for."""
+
+
+class Arriving:
+    """One volume on its way through the network.
+
+    Parameters
+    ----------
+    stream : of the whole field
+    span : range that its normalisation was begun with
+    into : maps that it fills
+    """
+
+    def __init__(self, stream: field.FieldStream, span: Span, into: Maps) -> None:
+        self._stream, self._span, self._into = stream, span, into
+        self._counts: Histogram | None = None
+        self._placed: set[int] = set()
+        self.failed: str | None = None
+        """Why the whole volume must be restored instead."""
+
+    @property
+    def n_restored(self) -> int:
+        """Planes from the first on that are final."""
+        return self._stream.n_restored
+
+    def place(self, z: int, pixels: Counts) -> None:
+        """Take one plane; whatever goes wrong is remembered, and the volume restored whole."""
+        if self.failed is not None or z in self._placed:
+            return
+        self._placed.add(z)
+        counts = histogram(pixels)
+        self._counts = counts if self._counts is None else self._counts + counts
+        try:
+            self._stream.place(0, z, pixels)
+        except CareLiveError as error:
+            self.abandon(str(error))
+
+    def counts(self, n_planes: int) -> Histogram | None:
+        """Return the histogram of the volume, if all its planes were placed."""
+        return self._counts if len(self._placed) == n_planes else None
+
+    def finish(self, spans: Sequence[Span], maps: Maps) -> bool:
+        """Return whether `maps` hold the restored volume: all planes came, and the range is the one begun with."""
+        if self.failed is None and (maps is not self._into or tuple(spans) != (self._span,)):
+            self.abandon("the range has changed since the first plane")
+        if self.failed is None:
+            try:
+                self._stream.finish()
+            except RestoreError as error:
+                self.abandon(str(error))
+        return self.failed is None
+
+    def abandon(self, reason: str) -> None:
+        """Forget the stream; keep why."""
+        self.failed = reason
+        self._stream.abandon()
+
+
+class Streams:
+    """Opens streams for stacks of any size, keeps their sessions, and knows when to decline.
+
+    Parameters
+    ----------
+    model, card : the network
+    options : how it is run
+    config : streaming on, off or auto; largest tile
+    """
+
+    def __init__(self, model: Path, card: ModelCard, options: Options, config: RestoreConfig) -> None:
+        self._model, self._card, self._options, self._config = model, card, options, config
+        self._pipelines: dict[tuple[int, ...], field.FieldPipeline | Refused] = {}
+        self._open: dict[VolumeKey, Arriving] = {}
+        self.reason = "no plane came before its volume"
+        """Why the last volume was, or was not, streamed."""
+
+    def begin(self, key: VolumeKey, shape: tuple[int, int, int], span: Span, into: Maps, *, plane_s: float) -> None:
+        """Start to restore a volume of which the first plane is about to come, if that pays."""
+        try:
+            pipeline = self._pipeline(shape)
+            declined = self._decline(pipeline, plane_s)
+        except CareLiveError as error:
+            pipeline, declined = Refused(str(error)), str(error)
+        if isinstance(pipeline, Refused) or declined:
+            self.reason = declined or "refused"
+            return
+        while len(self._open) >= _N_OPEN:
+            self._open.pop(next(iter(self._open))).abandon("too many volumes on their way")
+        stream = pipeline.begin([span], {str(head): array for head, array in into.items()})
+        self._open[key] = Arriving(stream, span, into)
+
+    def place(self, key: VolumeKey, z: int, pixels: Counts) -> None:
+        """Take one plane of a volume; of an unknown one nothing happens."""
+        if key in self._open:
+            self._open[key].place(z, pixels)
+
+    def take(self, key: VolumeKey) -> Arriving | None:
+        """Return a volume's stream, which is then the caller's."""
+        return self._open.pop(key, None)
+
+    def _pipeline(self, shape: tuple[int, int, int]) -> field.FieldPipeline | Refused:
+        if shape not in self._pipelines:
+            self._pipelines.clear()  # a run has one shape; sessions are large
+            tile = self._config.tile_px
+            planned = field.plan(
+                file.load(self._model), self._card, shape, tile_px=None if tile is None else (tile[1], tile[2])
+            )
+            self._pipelines[shape] = (
+                planned if isinstance(planned, Refused) else field.FieldPipeline(planned, self._card, self._options)
+            )
+        return self._pipelines[shape]
+
+    def _decline(self, pipeline: field.FieldPipeline | Refused, plane_s: float) -> str | None:
+        """Return why not to stream, or None; both are logged when they change."""
+        if isinstance(pipeline, Refused):
+            return pipeline.reason
+        verdict = cost.decide(
+            pipeline.plan.tile.steps,
+            n_tiles=len(pipeline.plan.tiles),
+            plane_s=plane_s,
+            cache_bytes=pipeline.plan.cache_bytes,
+            free_bytes=int(_CACHE_SHARE * psutil.virtual_memory().available),
+        )
+        if self._config.streaming == "on":
+            return None
+        return None if verdict.stream else verdict.reason
