@@ -14,6 +14,8 @@ from care_live.viewer.shown import Image, Product, Shown
 LOW_PERCENTILE = 1.0
 HIGH_PERCENTILE = 99.9
 """A dead, hot or cosmic-ray pixel in every plane stays far below 0.1 % of a volume."""
+HIGH_PERCENTILE_RESTORED = 99.97
+"""Without noise the brightest voxels are structure, and few."""
 N_BINS = 96
 _SAMPLES = 200_000
 
@@ -34,21 +36,28 @@ class Window:
     """Voxels per bin of the sample; outliers lie in the outer bins."""
 
 
-def measure(image: Image) -> Window:
+def measure(image: Image, high_percentile: float = HIGH_PERCENTILE) -> Window:
     """Measure a window on a regular sample of a volume.
 
     Parameters
     ----------
     image : (z, y, x) counts or float32; NaN and infinity are left out
+    high_percentile : shown white, 0-100
     """
     sample = _sample(image)
     if sample.size == 0:
         return Window(0.0, 1.0, 0.0, 1.0, (0,) * N_BINS)
-    low, high = (float(value) for value in np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE)))
+    low, high = (float(value) for value in np.percentile(sample, (LOW_PERCENTILE, high_percentile)))
     if high <= low:
         high = low + max(1.0, abs(low) * 1e-3)
     first, last = low - 0.15 * (high - low), high + 0.35 * (high - low)
-    counts, _ = np.histogram(np.clip(sample, first, last), bins=N_BINS, range=(first, last))
+    n_bins = N_BINS
+    if image.dtype.kind == "u":  # every bin the same number of whole counts, or the histogram becomes a comb
+        width = max(1, round((last - first) / N_BINS))
+        first = float(np.floor(first)) - 0.5
+        n_bins = int(np.ceil((last - first) / width))
+        last = first + width * n_bins
+    counts, _ = np.histogram(np.clip(sample, first, last), bins=n_bins, range=(first, last))
     return Window(low, high, first, last, tuple(counts.tolist()))
 
 
@@ -76,7 +85,7 @@ class Windows:
             known = self._measured.setdefault(shown, {})
             if product in known:
                 return known[product]
-        window = measure(image)
+        window = measure(image, HIGH_PERCENTILE if product == "raw" else HIGH_PERCENTILE_RESTORED)
         with self._lock:
             known[product] = window
         return window

@@ -96,7 +96,13 @@ function uploadPlane(gl, { shape: [height, width], dtype, codes }, fresh) {
 function uploadVolume(gl, { shape: [depth, height, width], dtype, codes }, fresh) {
   const wide = dtype === "uint16";
   const [inner, type] = wide ? [gl.R16F, gl.FLOAT] : [gl.R8, gl.UNSIGNED_BYTE];
-  const data = wide ? Float32Array.from(codes, (code) => code / 65535) : codes;
+  const data = wide ? shares(codes) : codes;
   if (fresh) gl.texImage3D(gl.TEXTURE_3D, 0, inner, width, height, depth, 0, gl.RED, type, data);
   else gl.texSubImage3D(gl.TEXTURE_3D, 0, 0, 0, 0, width, height, depth, gl.RED, type, data);
+}
+
+function shares(codes) {
+  const found = new Float32Array(codes.length);
+  for (let i = 0; i < codes.length; i++) found[i] = codes[i] / 65535;
+  return found;
 }
