@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ class OpenVinoSession:
     """
 
     def __init__(self, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> None:
-        openvino = need("openvino", extra="openvino")
+        openvino = _import()
         with translated("loading the network into OpenVINO"):
             runtime = openvino.Core()
             model = runtime.read_model(content)
@@ -47,3 +49,9 @@ class OpenVinoSession:
         for target, result in zip(into, results, strict=True):
             np.copyto(target, result)
         return tuple(into)
+
+
+def _import() -> ModuleType:
+    """Import OpenVINO without its telemetry, which would report the import to a server: it does without, too."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return need("openvino", extra="openvino")

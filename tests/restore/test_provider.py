@@ -1,0 +1,140 @@
+"""Where a network runs: honest about it, the same everywhere, and only as large as memory allows."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from care_live.config import RestoreConfig
+from care_live.errors import ConfigError, RestoreError
+from care_live.model.file import read_card
+from care_live.restore import footprint, provider
+from care_live.restore.engine import Engine
+from care_live.restore.network import Network
+from care_live.restore.probe import compare, reach
+from care_live.restore.session import OnnxSession, Options
+from tests.restore.networks import HALO, noisy, save_network, volume
+
+CPU = RestoreConfig(provider="cpu", threads=1)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_the_reach_is_measured_and_not_guessed(tmp_path: Path, ndim: int, depth: int) -> None:
+    path = save_network(tmp_path / "net.onnx", ndim=ndim, depth=depth)
+    card = read_card(path)
+    measured = reach(Network(path, card, Options(threads=1), open_session=OnnxSession), card)
+    assert all(HALO[depth] - 2**depth < px <= HALO[depth] for px in measured)
+
+
+def test_auto_takes_the_cpu_where_there_is_no_gpu(tmp_path: Path) -> None:
+    engine = Engine(save_network(tmp_path / "net.onnx"), CPU.model_copy(update={"provider": "auto"}))
+    assert engine.provider in {"cpu", "cuda"}
+
+
+def test_cuda_is_never_replaced_by_the_cpu(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    if "cuda" in provider.candidates(CPU.model_copy(update={"provider": "auto"})):
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigError, match="cuda"):
+        Engine(path, CPU.model_copy(update={"provider": "cuda"}))
+
+
+def test_a_device_that_computes_something_else_is_refused(tmp_path: Path) -> None:
+    right, wrong = save_network(tmp_path / "right.onnx", seed=1), save_network(tmp_path / "wrong.onnx", seed=2)
+    card = read_card(right)
+    networks = [Network(path, card, Options(threads=1), open_session=OnnxSession) for path in (right, wrong)]
+    assert compare(networks[0], networks[0], card, tolerance=0.0) == 0.0
+    with pytest.raises(RestoreError, match="of the range"):
+        compare(networks[0], networks[1], card, tolerance=1e-3)
+
+
+def test_auto_goes_on_to_the_next_provider_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(provider, "candidates", lambda _: ("cuda", "cpu"))
+    config = CPU.model_copy(update={"provider": "auto"})
+    path = save_network(tmp_path / "net.onnx")
+    with caplog.at_level(logging.WARNING):
+        _, options = provider.open_network(path, read_card(path), config)
+    assert options.provider == "cpu"
+    assert "provider_refused provider=cuda" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("version", "good"), [((9, 8, 0), False), ((9, 15, 1), False), ((9, 16, 0), True), (None, True)]
+)
+def test_cudnn_that_computes_wrongly_is_refused(version: tuple[int, int, int] | None, good: bool) -> None:
+    if good:
+        provider.refuse_old_cudnn(version)
+    else:
+        with pytest.raises(ConfigError, match="computes 3D convolutions wrongly"):
+            provider.refuse_old_cudnn(version)
+
+
+def test_fast_mode_needs_something_that_is_fast(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="openvino"):
+        Engine(save_network(tmp_path / "net.onnx"), CPU.model_copy(update={"fast_mode": True}))
+
+
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs the [openvino] extra")
+
+
+@needs_openvino
+def test_openvino_says_the_same_exactly_and_nearly_so_in_fast_mode(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx", filters=8)
+    stack = volume(noisy((8, 40, 44)))
+    (wanted,) = Engine(path, CPU).restore([stack])
+    results = {}
+    for fast in (False, True):
+        config = CPU.model_copy(update={"provider": "openvino", "fast_mode": fast})
+        engine = Engine(path, config)
+        assert engine.provider == "openvino"
+        (results[fast],) = engine.restore([stack])
+    span = wanted.high - wanted.low
+    assert np.abs(results[False].mean - wanted.mean).max() < 1e-5 * span
+    assert "fast_mode" not in results[False].flags
+    assert "fast_mode" in results[True].flags
+    assert np.abs(results[True].mean - wanted.mean).max() < 0.05 * span
+
+
+@needs_openvino
+def test_openvino_tiles_equal_the_whole(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    config = CPU.model_copy(update={"provider": "openvino"})
+    stack = volume(noisy((8, 60, 70)))
+    (whole,), (tiled,) = (
+        Engine(path, config.model_copy(update={"tile_px": tile})).restore([stack]) for tile in (None, (8, 32, 32))
+    )
+    assert np.abs(whole.mean - tiled.mean).max() < 1e-5 * (whole.high - whole.low)
+
+
+def test_the_footprint_is_counted_from_the_graph(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx", filters=4, depth=1)
+    need = footprint.measure(path, read_card(path))
+    # The widest moment: 8 upsampled and 4 skipped channels, and the two joined, at full size.
+    assert need.values_per_px == pytest.approx(8)
+    assert 2 * 4 * 16 <= need.bytes_per_px <= 2 * 4 * 32
+
+
+def test_more_filters_need_more_memory_and_allow_smaller_tiles(tmp_path: Path) -> None:
+    paths = [save_network(tmp_path / f"net{n}.onnx", filters=n) for n in (2, 16)]
+    budgets = [provider.budget_px(path, read_card(path), Options()) for path in paths]
+    assert budgets[0] > 3 * budgets[1]
+    on_gpu = provider.budget_px(paths[1], read_card(paths[1]), Options("cuda"))
+    assert on_gpu * footprint.measure(paths[1], read_card(paths[1])).values_per_px < 2**31
+
+
+def test_networks_without_free_sizes_are_refused_in_our_words(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx", ndim=2)
+    proto = onnx.load(path)
+    for dimension, size in zip(proto.graph.input[0].type.tensor_type.shape.dim, (1, 1, 256, 256), strict=True):
+        dimension.dim_value = size
+    onnx.save(proto, path)
+    with pytest.raises(Exception, match="net"):
+        Engine(path, CPU)
