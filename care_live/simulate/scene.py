@@ -8,18 +8,18 @@ exposures; time must therefore be the acquisition's outermost axis, as it is by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.config import AcquisitionConfig, Position, VirtualConfig
+from care_live.config import Position, VirtualConfig
 from care_live.errors import ConfigError
 from care_live.images import VolumeKey
 from care_live.simulate import noise
 from care_live.simulate.grid import Grid
-from care_live.simulate.microscope import Light, Microscope, Sensor, sensor
+from care_live.simulate.microscope import LOW_LIGHT_MS, Light, Microscope, Sensor, sensor
 from care_live.simulate.specimen import Specimen
 from care_live.simulate.structures import Beads, Box, Granules, Tubules
 from care_live.simulate.worm import Worm
@@ -43,28 +43,25 @@ class Exposure:
     channel: int = 0
 
 
-@dataclass(frozen=True)
 class Scene:
-    """A slide with one specimen for every stage position, and the camera above it."""
+    """A slide with one specimen for every stage position, and the camera above it.
 
-    config: VirtualConfig
-    _dose: dict[int, float] = field(default_factory=dict)
-    """Light that each specimen has had so far, in low-light exposures."""
+    The only thing that changes is how much light each specimen has had.
+    """
 
-    @property
-    def _acquisition(self) -> AcquisitionConfig:
-        return self.config.acquisition
-
-    @cached_property
-    def sensor(self) -> Sensor:
-        return sensor(self.config.shape_px, self.config.seed)
+    def __init__(self, config: VirtualConfig) -> None:
+        self.config = config
+        self.sensor: Sensor = sensor(config.shape_px, config.seed)
+        self._acquisition = config.acquisition
+        self._positions = config.acquisition.positions or (Position(name="here"),)
+        self._dose: dict[int, float] = {}
 
     @cached_property
     def places_um(self) -> list[tuple[float, float]]:
         """(y, x) of the specimens."""
         field_um = min(self.config.shape_px) * self._acquisition.pixel_size_um
         places: list[tuple[float, float]] = []
-        for position in self._acquisition.positions or (Position(name="here"),):
+        for position in self._positions:
             here = (position.y_um, position.x_um)
             if all(np.hypot(here[0] - y, here[1] - x) > _SAME_PLACE * field_um for y, x in places):
                 places.append(here)
@@ -85,7 +82,7 @@ class Scene:
     @property
     def planes_per_time_point(self) -> int:
         plan = self._acquisition
-        return max(1, len(plan.positions)) * len(plan.channels) * plan.z_planes
+        return len(self._positions) * len(plan.channels) * plan.z_planes
 
     def time_s(self, exposure_number: int) -> float:
         """Return the specimen time of an exposure."""
@@ -112,8 +109,7 @@ class Scene:
         ConfigError
             The plan has no such channel or position.
         """
-        plan = self._acquisition
-        positions = plan.positions or (Position(name="here"),)
+        plan, positions = self._acquisition, self._positions
         if not (0 <= key.p < len(positions) and 0 <= key.c < len(plan.channels) and key.t >= 0):
             raise ConfigError(
                 f"volume {tuple(key)} is not planned: {len(positions)} positions, {len(plan.channels)} channels"
@@ -131,11 +127,12 @@ class Scene:
 
     def planned_dose(self, key: VolumeKey) -> float:
         """Return the light that a specimen will have had in the middle of a planned stack."""
-        plan = self._acquisition
-        positions = plan.positions or (Position(name="here"),)
+        plan, positions = self._acquisition, self._positions
         wanted = self._nearest(positions[key.p].y_um, positions[key.p].x_um)
         sharing = [p for p, place in enumerate(positions) if self._nearest(place.y_um, place.x_um) == wanted]
-        stack = [plan.z_planes * self.config.laser_power * channel.exposure_ms / 10 for channel in plan.channels]
+        stack = [
+            plan.z_planes * self.config.laser_power * channel.exposure_ms / LOW_LIGHT_MS for channel in plan.channels
+        ]
         earlier = key.t * len(sharing) + sum(p < key.p for p in sharing)
         return earlier * sum(stack) + sum(stack[: key.c]) + stack[key.c] / 2
 

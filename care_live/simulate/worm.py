@@ -162,7 +162,9 @@ class Worm:
         v = side / (half_width(u) * midline.length_um + 1e-6)
         inside = (np.abs(v) < 1) & (np.abs(along) < 0.02 * midline.length_um)
         half_um = np.where(inside, self._half_thickness_um(u, v), -3.0)
-        cloud = 1 + 0.6 * self._tissue.at(0.0, u * midline.length_um, side) - 0.45 * in_gut(u, v)
+        cloud = np.ones_like(v)
+        u, v, side = u[inside], v[inside], side[inside]
+        cloud[inside] += 0.6 * self._tissue.at(0.0, u * midline.length_um, side) - 0.45 * in_gut(u, v)
         return half_um, np.clip(cloud, 0.1, None)
 
 

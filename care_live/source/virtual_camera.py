@@ -98,10 +98,11 @@ class VirtualCamera(CameraDevice):  # type: ignore[misc]
 
     # -- the exposure ---------------------------------------------------------------------------------------------
 
-    def wait_delivered(self, timeout_s: float) -> None:
-        """Wait until the core has got a frame; the last one of a sequence does not show here."""
+    def wait_delivered(self, is_empty: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until the core's buffer has got a frame; the last one of a sequence does not show here."""
         self._delivered.clear()
-        self._delivered.wait(timeout_s)
+        if is_empty():
+            self._delivered.wait(timeout_s)
 
     def release(self) -> None:
         """End what the camera is waiting for; the frame on its way is not delivered."""

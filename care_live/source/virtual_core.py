@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import mm_test_adapters
@@ -51,9 +52,9 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
 
     def open(self, buffer_mib: int) -> None:
         """Load the demo devices and the camera."""
-        adapters = mm_test_adapters.device_adapter_path()
-        self.setDeviceAdapterSearchPaths([adapters])
-        self.loadSystemConfiguration(f"{adapters}/MMConfig_demo.cfg")
+        adapters = Path(mm_test_adapters.device_adapter_path())
+        self.setDeviceAdapterSearchPaths([str(adapters)])
+        self.loadSystemConfiguration(str(adapters / "MMConfig_demo.cfg"))
         self._camera = VirtualCamera(self._config, self)
         self.loadPyDevice(_CAMERA, self._camera)
         self.initializeDevice(_CAMERA)
@@ -119,8 +120,8 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
             None is there; raised only after some waiting, because the engine asks again at once and would
             otherwise keep the interpreter from the camera.
         """
-        if self._camera is not None and self.getRemainingImageCount() == 0:
-            self._camera.wait_delivered(_PATIENCE_S)
+        if self._camera is not None:
+            self._camera.wait_delivered(lambda: self.getRemainingImageCount() == 0, _PATIENCE_S)
         pixels, tags = self.popNextImageAndMD()
         return launcher.TaggedImage(dict(tags), pixels)
 

@@ -57,6 +57,19 @@ def acquire(config: VirtualConfig) -> dict[str, Any]:
     return {"frames": seen.frames, "error": error}
 
 
+def acquire_with_pymmcore_plus(core: Any) -> dict[str, Any]:
+    import useq
+
+    frames: list[dict[str, Any]] = []
+    core.mda.events.frameReady.connect(
+        lambda pixels, event, meta: frames.append({"z": event.index["z"], **meta.get("camera_metadata", {})})
+    )
+    core.mda.run(
+        useq.MDASequence(channels=[{"config": "DAPI", "exposure": 1}], z_plan={"bottom": 2, "top": 4, "step": 0.5})
+    )
+    return {"frames": frames}
+
+
 def main() -> None:
     faulthandler.dump_traceback_later(100, exit=True)
     job = json.loads(sys.argv[1])
@@ -70,7 +83,7 @@ def main() -> None:
         core.setProperty(CAMERA, "Misbehave", case["misbehave"])
         if case["misbehave"] == "stall":
             threading.Timer(2.0, stop_virtual_core, [core]).start()
-        result = acquire(config)
+        result = acquire_with_pymmcore_plus(core) if case.get("engine") == "pymmcore-plus" else acquire(config)
         print("RESULT", json.dumps(case | result), flush=True)
         n_exposures = int(core.getProperty(CAMERA, "Exposures")) if case["misbehave"] != "stall" else 0
     os._exit(0)
