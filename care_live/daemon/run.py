@@ -145,7 +145,7 @@ class Daemon:
 
     def _watch(self, pipeline: Pipeline, writer: RunWriter) -> None:
         """Tell the watchers how it goes, until the run has ended by itself or somebody asks for the end."""
-        while not self._drain_asked and (pipeline.intake.alive or pipeline.restoring.alive):
+        while not self._drain_asked and pipeline.busy:
             self._asked.wait(_HEARTBEAT_S)
             self._asked.clear()
             self._beat(writer)
@@ -157,13 +157,13 @@ class Daemon:
 
     def _drain(self, pipeline: Pipeline, source: Source) -> None:
         """End the acquisition and let every stage finish what it has."""
-        if pipeline.intake.alive or pipeline.restoring.alive:
+        if pipeline.busy:
             self._phase("draining")
             logger.info("draining: the acquisition is ended, volumes on their way are finished")
         source.stop()
         pipeline.drain()
         deadline = time.monotonic() + self._config.daemon.drain_s
-        while (pipeline.intake.alive or pipeline.restoring.alive) and not self._stop_asked:
+        while pipeline.busy and not self._stop_asked:
             if time.monotonic() > deadline:
                 self._failure = self._failure or StageError(f"not drained within {self._config.daemon.drain_s:g} s")
                 break

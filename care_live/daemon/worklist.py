@@ -1,0 +1,87 @@
+"""The `Schedule` behind a lock: intake puts volumes in, the restorer waits for its next job."""
+
+from __future__ import annotations
+
+import threading
+
+from care_live.daemon.schedule import Job, Schedule, Skipped
+from care_live.images import Volume, VolumeKey
+
+
+class Worklist:
+    """What is to be restored, and whether more will come.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Used by nobody else from now on.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._changed = threading.Condition()
+        self._intake_over = self._draining = self._stopping = False
+
+    @property
+    def channels_in(self) -> int:
+        """Channels that the network reads together."""
+        return self._schedule.channels_in
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Volumes that wait in memory, and in the store."""
+        with self._changed:
+            return self._schedule.n_waiting, self._schedule.n_later
+
+    def offer(self, volume: Volume) -> list[Skipped]:
+        """Take a closed volume; return those that are skipped because of it. Policy *wait* waits for room."""
+        with self._changed:
+            if self._schedule.policy == "wait":
+                self._changed.wait_for(lambda: not self._schedule.n_waiting or self._draining or self._stopping)
+            skipped = self._schedule.offer(volume)
+            self._changed.notify_all()
+            return skipped
+
+    def later(self, key: VolumeKey) -> None:
+        """Restore a volume from the store, when nothing live waits and it is stored."""
+        with self._changed:
+            self._schedule.later(key)
+            self._changed.notify_all()
+
+    def stored(self, key: VolumeKey) -> None:
+        """A raw volume is safe."""
+        with self._changed:
+            self._schedule.stored(key)
+            self._changed.notify_all()
+
+    def next(self) -> Job | None:
+        """Wait for something to restore; None when nothing will come."""
+        with self._changed:
+            while not self._stopping:
+                live_only = self._draining or (self._schedule.policy == "defer" and not self._intake_over)
+                if (job := self._schedule.next(live_only=live_only)) is not None:
+                    self._changed.notify_all()
+                    return job
+                if self._intake_over and (live_only or not self._schedule.n_later):
+                    return None
+                self._changed.wait()
+            return None
+
+    def intake_over(self) -> list[Skipped]:
+        """No volume will be offered any more; return those whose other channels never came."""
+        with self._changed:
+            self._intake_over = True
+            self._changed.notify_all()
+            return self._schedule.forget_incomplete()
+
+    def drain(self) -> None:
+        """Give what waits in memory, leave the rest for the next start."""
+        with self._changed:
+            self._draining = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Give nothing more."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
