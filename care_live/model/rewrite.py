@@ -20,8 +20,10 @@ from care_live.errors import ModelError
 
 Array = NDArray[Any]
 
-_MOST_FOLDED_BYTES = 64 << 20
-"""A constant expression that would become larger than this stays an expression."""
+_MOST_FOLDED = 1 << 24
+"""A constant expression of more elements than this stays an expression."""
+_MOST_EXPANDED = 1 << 10
+"""The same for one value written over and over."""
 
 
 def with_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
@@ -229,11 +231,13 @@ def _fold(
     node: onnx.NodeProto, known: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Array] | None:
     """Return what a node gives when that is already certain, else None."""
-    if node.op_type == "Shape" and not node.attribute and node.input[0] in shapes:
-        return {node.output[0]: np.array(shapes[node.input[0]], np.int64)}
+    if node.op_type == "Shape" and node.input[0] in shapes:
+        part = slice(attributes(node).get("start", 0), attributes(node).get("end"))
+        return {node.output[0]: np.array(shapes[node.input[0]][part], np.int64)}
     if any(name and name not in known for name in node.input):
         return None
-    if any(np.prod(shapes.get(name, (1,))) * 4 > _MOST_FOLDED_BYTES for name in node.output):
+    largest = _MOST_EXPANDED if node.op_type == "Expand" else _MOST_FOLDED
+    if any(np.prod(shapes.get(name, (1,))) > largest for name in node.output):
         return None
     values = ReferenceEvaluator(node).run(None, {name: known[name] for name in node.input if name})
     return dict(zip(node.output, (np.asarray(value) for value in values), strict=True))

@@ -166,3 +166,29 @@ def test_a_network_that_cannot_stream_says_why() -> None:
     verdict = StreamPlan.derive(model, card(), (8, 8), 8)
     assert isinstance(verdict, Refused)
     assert "Softmax" in verdict.reason
+
+
+def test_quadrature_over_members_streams_along_its_own_axis() -> None:
+    """Values with an axis in front of (n, c, z, y, x), such as the nodes of an ensemble's disagreement."""
+    model, floats = seeded(filters=4), onnx.TensorProto.FLOAT
+    nodes = np.linspace(0, 2, 5, dtype=np.float32).reshape(5, 1, 1, 1, 1, 1)
+    model.graph.initializer.extend(
+        [
+            onnx.numpy_helper.from_array(nodes, "nodes"),
+            onnx.numpy_helper.from_array(np.array([0], np.int64), "first_axis"),
+        ]
+    )
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("Shape", ["mean"], ["size"]),
+            onnx.helper.make_node("ConstantOfShape", ["size"], ["zeros"]),
+            onnx.helper.make_node("Mul", ["laplace_scale", "nodes"], ["scaled"]),
+            onnx.helper.make_node("ReduceSum", ["scaled", "first_axis"], ["summed"], keepdims=0),
+            onnx.helper.make_node("Add", ["zeros", "summed"], ["disagreement"]),
+        ]
+    )
+    shape = ["n", 1, "z", "y", "x"]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("disagreement", floats, shape))
+    about = card(heads=("mean", "laplace_scale", "disagreement"))
+    raw = counts((1, 8, 8, 8))
+    assert worst(streamed(pipeline(model, about, raw.shape), raw, [3, 5]), whole(model, raw, about)) < 2e-6

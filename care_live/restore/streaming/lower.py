@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.restore.streaming import sums
-from care_live.restore.streaming.network import Network, Node, Shape, Unstreamable, Z
+from care_live.restore.streaming.network import RANK, Network, Node, Shape, Unstreamable, Z
 from care_live.restore.streaming.program import Program, Value, without_dead
 from care_live.restore.streaming.timeline import Motion, Spread
 
@@ -23,6 +23,7 @@ _POINTWISE_NAMES = """
     Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu Where
 """
 """Operations that leave every plane where it is."""
+_LEADING = ("Slice", "Unsqueeze", "Squeeze", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin")
 _POINTWISE = frozenset(_POINTWISE_NAMES.split())
 
 
@@ -60,6 +61,9 @@ class _Lowering:
         self.parts: dict[str, tuple[Part, ...]] = {}
         """Of a joined value, by its name."""
         self.wide: dict[str, Value] = {}
+        """Upsampled planes, by their name."""
+        self.spread: dict[str, str] = {}
+        """Expanded values, by what they were expanded from."""
         self.still: dict[str, Value] = {
             name: self.target.input(name, network.shapes[name], 0) for name in ("low", "high")
         }
@@ -81,7 +85,7 @@ class _Lowering:
         return _TABLE[op]
 
     def _raw_planes(self, sources: Sequence[int | None]) -> tuple[Value, ...]:
-        shape = _plane(self.network.shapes["raw"])
+        shape = self.network.plane_shape("raw")
         zeros = "raw@zeros"
         return tuple(
             self.target.input(zeros, shape, 0) if z is None else self.target.input(f"raw@{z}", shape, z + 1)
@@ -92,8 +96,11 @@ class _Lowering:
         """An operation on low and high alone is done again in every step that needs it."""
         if len(node.outputs) != 1:
             raise Unstreamable(f"{node.op} gives {len(node.outputs)} values")
-        inputs = [self.still.get(name) or self._constant(name) for name in node.inputs]
         name = node.outputs[0]
+        if node.op == "Expand":  # what reads it is broadcast anyway; `_pointwise` checks
+            self.spread[name] = node.inputs[0]
+            return
+        inputs = [self.still.get(name) or self._constant(name) for name in node.inputs]
         shape = self.network.shapes[name]
         self.still[name] = self.target.add(node.op, inputs, name, shape, attributes=node.attributes, cheap=True)
 
@@ -102,54 +109,75 @@ class _Lowering:
 
     def _operand(self, name: str, plane: int) -> Value | str:
         """Return what a pointwise operation reads at one plane."""
+        name = self.spread.get(name, name)
         if name in self.planes:
             return self.planes[name][plane]
         shape = self.network.shapes.get(name, ())
-        if len(shape) <= Z:
+        z = len(shape) + Z
+        if z < 0:
             return self.still.get(name) or self._constant(name)
-        z = len(shape) - 3
+        if name not in self.still:
+            return self._constant_plane(name, plane, z)
         if shape[z] != 1:
             raise Unstreamable(f"{name} of shape {shape} differs from plane to plane")
-        if name in self.still:
-            axes = self.target.constant(f"axis_{z}", np.array([z], np.int64))
-            flat = shape[:z] + shape[z + 1 :]
-            return self.target.add("Squeeze", [self.still[name], axes], f"{name}@flat{plane}", flat, cheap=True)
-        return self.target.constant(f"{name}@flat", self.network.constants[name].squeeze(z))
+        axes = self.target.constant(f"axis_{z}", np.array([z], np.int64))
+        flat = shape[:z] + shape[z + 1 :]
+        return self.target.add("Squeeze", [self.still[name], axes], f"{name}@flat{plane}", flat, cheap=True)
+
+    def _constant_plane(self, name: str, plane: int, z: int) -> str:
+        whole = self.network.constants[name]
+        first = whole.take(0, axis=z)
+        if whole.shape[z] == 1 or (whole == np.expand_dims(first, z)).all():
+            return self.target.constant(f"{name}@flat", first)
+        return self.target.constant(f"{name}@{plane}", whole.take(plane, axis=z))
 
     def _pointwise(self, node: Node) -> None:
         tensor = node.outputs[0]
-        n_planes, shape = self.network.n_planes(tensor), _plane(self.network.shapes[tensor])
+        n_planes, shape = self.network.n_planes(tensor), self.network.plane_shape(tensor)
         for name in self.network.moving.intersection(node.inputs):
             if self.network.n_planes(name) != n_planes:
                 raise Unstreamable(f"{node.op} meets {name} with another number of planes")
+        rows = [[self._operand(name, z) for name in node.inputs] for z in range(n_planes)]
+        if node.op in _POINTWISE and np.broadcast_shapes(*map(self._shape, rows[0])) != shape:
+            raise Unstreamable(f"{node.op} {tensor} gets its size from an expanded value")
         self.planes[tensor] = tuple(
-            self.target.add(
-                node.op,
-                [self._operand(name, z) for name in node.inputs],
-                f"{tensor}@{z}",
-                shape,
-                attributes=node.attributes,
-            )
-            for z in range(n_planes)
+            self.target.add(node.op, row, f"{tensor}@{z}", shape, attributes=node.attributes)
+            for z, row in enumerate(rows)
         )
+
+    def _shape(self, operand: Value | str) -> Shape:
+        if isinstance(operand, Value):
+            return operand.shape
+        return self.target.constants[operand].shape if operand else ()
 
     def _join(self, node: Node) -> None:
         """Concat over channels; convolutions read its parts, so that it is rarely made at all."""
-        if node.attributes["axis"] not in (1, 1 - Z - 3):
-            raise Unstreamable("planes are joined along another axis than the channels")
-        self._pointwise(Node(node.op, node.inputs, node.outputs, {"axis": 1}))
-        widths = [self.network.shapes[name][1] for name in node.inputs]
+        rank = len(self.network.shapes[node.outputs[0]])
+        axis = node.attributes["axis"] % rank
+        self._refuse_planes(node, [axis], rank)
+        self._pointwise(Node(node.op, node.inputs, node.outputs, {"axis": axis}))
+        widths = [self.network.shapes[name][axis] for name in node.inputs]
         firsts = [sum(widths[:i]) for i in range(len(widths))]
         for z, joined in enumerate(self.planes[node.outputs[0]]):
             values = [self.planes[name][z] for name in node.inputs if name in self.planes]
-            if len(values) == len(widths):
+            if (rank, axis) == (RANK, 1) and len(values) == len(widths):
                 self.parts[joined.name] = tuple(map(Part, values, firsts))
 
-    def _slice(self, node: Node) -> None:
-        axes = self.network.constants.get(node.inputs[3]) if len(node.inputs) > 3 else None
-        if axes is None or axes.tolist() != [1]:
-            raise Unstreamable("planes are sliced along another axis than the channels")
+    def _along_leading(self, node: Node) -> None:
+        """Slices, sums and new axes that leave the planes alone: only axes in front of z are touched."""
+        place = 3 if node.op == "Slice" else 1
+        given = node.attributes.get("axes")
+        if given is None and len(node.inputs) > place and node.inputs[place] in self.network.constants:
+            given = self.network.constants[node.inputs[place]].tolist()
+        if not given or min(given) < 0:
+            raise Unstreamable(f"{node.op} {node.outputs[0]} does not say which axes it means, counted from the first")
+        longer = node.outputs[0] if node.op == "Unsqueeze" else node.inputs[0]
+        self._refuse_planes(node, given, len(self.network.shapes[longer]))
         self._pointwise(node)
+
+    def _refuse_planes(self, node: Node, axes: Sequence[int], rank: int) -> None:
+        if any(axis >= rank + Z for axis in axes):
+            raise Unstreamable(f"{node.op} {node.outputs[0]} works along axes {list(axes)}, across planes or in them")
 
     def _convolve(self, node: Node) -> None:
         kernels, motion, placing = sums.convolution(node, self._weight(node))
@@ -167,7 +195,7 @@ class _Lowering:
 
     def _weight(self, node: Node) -> NDArray[np.float32]:
         weight = self.network.constants.get(node.inputs[1])
-        if weight is None or weight.ndim != Z + 3:
+        if weight is None or weight.ndim != RANK:
             raise Unstreamable(f"the weights of {node.op} {node.outputs[0]} are no constant 3D kernels")
         return weight
 
@@ -183,7 +211,7 @@ class _Lowering:
     ) -> None:
         """Write every output plane of a convolution as a sum of 2D convolutions of input planes."""
         source, tensor = self.planes[node.inputs[0]], node.outputs[0]
-        n_planes, shape = self.network.n_planes(tensor), _plane(self.network.shapes[tensor])
+        n_planes, shape = self.network.n_planes(tensor), self.network.plane_shape(tensor)
         bias = [self._constant(name) for name in node.inputs[2:]]
         whole = op == "ConvTranspose" or placing["group"] != 1
         planes = []
@@ -225,7 +253,7 @@ class _Lowering:
         )
         known = ways == (b"asymmetric", b"floor") or (ways[0] == b"half_pixel" and ways[1].startswith(b"round_prefer"))
         exact = all(narrow * factor == wide for narrow, factor, wide in zip(before, factors, after, strict=True))
-        if not (nearest and known and exact and factors[:Z] == (1, 1)):
+        if not (nearest and known and exact and set(factors[:Z]) == {1}):
             raise Unstreamable(f"Resize {tensor} is no upsampling to nearest neighbours by whole numbers")
         motion = Spread(factors[Z], factors[Z])
         self.planes[tensor] = tuple(
@@ -236,7 +264,7 @@ class _Lowering:
         """Pool each plane once, then combine the planes of each window."""
         motion, placing, combine = sums.pooling(node)
         tensor, source = node.outputs[0], self.planes[node.inputs[0]]
-        n_planes, shape = self.network.n_planes(tensor), _plane(self.network.shapes[tensor])
+        n_planes, shape = self.network.n_planes(tensor), self.network.plane_shape(tensor)
         flat = [
             self.target.add(node.op, [value], f"{tensor}@flat{z}", shape, attributes=placing)
             for z, value in enumerate(source)
@@ -257,9 +285,5 @@ _TABLE: dict[str, Callable[[_Lowering, Node], None]] = {
     "AveragePool": _Lowering._pool,
     "Resize": _Lowering._resize,
     "Concat": _Lowering._join,
-    "Slice": _Lowering._slice,
+    **dict.fromkeys(_LEADING, _Lowering._along_leading),
 }
-
-
-def _plane(shape: Shape) -> Shape:
-    return shape[:Z] + shape[Z + 1 :]

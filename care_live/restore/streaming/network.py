@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from care_live.model import rewrite
 
-Z = 2
-"""The axis of the planes in (n, c, z, y, x)."""
+Z = -3
+"""The axis of the planes: (n, c, z, y, x), perhaps with more axes in front."""
+RANK = 5
 Shape = tuple[int, ...]
 
 
@@ -39,12 +40,16 @@ class Network:
     constants: Mapping[str, NDArray[Any]]
     shapes: Mapping[str, Shape]
     moving: frozenset[str]
-    """Tensors (1, c, z, y, x) that depend on the planes; all others are the same for every plane."""
+    """Tensors (…, 1, c, z, y, x) that depend on the planes; all others are the same for every plane."""
     outputs: tuple[str, ...]
     opset: int
 
     def n_planes(self, tensor: str) -> int:
         return self.shapes[tensor][Z]
+
+    def plane_shape(self, tensor: str) -> Shape:
+        shape = self.shapes[tensor]
+        return (*shape[:Z], *shape[Z + 1 :])
 
 
 def read(model: onnx.ModelProto, shape: Shape) -> Network:
@@ -92,7 +97,7 @@ def _moving(nodes: tuple[Node, ...], shapes: Mapping[str, Shape]) -> frozenset[s
             continue
         for output in node.outputs:
             shape = shapes.get(output)
-            if shape is None or len(shape) != Z + 3 or shape[0] != 1:
+            if shape is None or len(shape) < RANK or shape[-RANK] != 1:
                 raise Unstreamable(f"{node.op} gives {output} of shape {shape}, which is no row of planes")
             moving.add(output)
     return frozenset(moving)
