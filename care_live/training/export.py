@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from care_live.errors import ModelError
 from care_live.imports import need
+from care_live.model import checks
 from care_live.model.card import METADATA_KEY, Head, ModelCard, TrainingDomain
 from care_live.percentiles import Span
 from care_live.restore.network import Network
@@ -44,14 +45,21 @@ class Deployed(nn.Module):
 
     def __init__(self, ensemble: Ensemble, recipe: NetworkRecipe, *, undo: tuple[int, ...] | None) -> None:
         super().__init__()
-        self.ensemble, self.n_dim, self.undo = ensemble, 3 if recipe.projection else len(recipe.axes), undo
+        self.ensemble, self.n_dim = ensemble, 3 if recipe.projection else len(recipe.axes)
+        self.projects = recipe.projection
+        self.undoes, self.chosen = undo is not None, undo if undo != tuple(range(recipe.n_channels_in)) else None
 
     def forward(self, raw: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, ...]:
         spread = (1, -1, *[1] * self.n_dim)
         low, width = low.reshape(spread), (high - low).reshape(spread)
         mean, scale, disagreement = self.ensemble((raw.to(torch.float32) - low) / width)
-        if self.undo is not None:
-            low, width = low[:, list(self.undo)], width[:, list(self.undo)]
+        if self.projects:
+            mean, scale, disagreement = (
+                None if out is None else out[:, :, None] for out in (mean, scale, disagreement)
+            )
+        if self.chosen is not None:
+            low, width = (torch.cat([bound[:, c : c + 1] for c in self.chosen], dim=1) for bound in (low, width))
+        if self.undoes:
             mean = mean * width + low
             scale = scale if scale is None else scale * width
         return tuple(output for output in (mean, scale, disagreement) if output is not None)
@@ -115,6 +123,7 @@ def export_members(
         card = card.model_copy(update={"halo_px": measure_halo(fresh, card)})
         _write_card(fresh, card)
         deviation = check_against_torch(fresh, card, deployed)
+        checks.check(fresh)
         fresh.replace(out)
     finally:
         fresh.unlink(missing_ok=True)
@@ -289,21 +298,30 @@ def measure_halo(path: Path, card: ModelCard) -> tuple[int, ...]:
     """
     network, rng = open_network(path, card), np.random.default_rng(1)
     return tuple(
-        _reach_along(network, card, axis=axis, rng=rng) if step_is_local(card, axis) else 0
+        _reach_along(network, card, axis=axis, rng=rng) if _is_local(card, axis) else 0
         for axis in range(len(card.axes))
     )
 
 
-def step_is_local(card: ModelCard, axis: int) -> bool:
+def _is_local(card: ModelCard, axis: int) -> bool:
     """A projected axis is read whole, so that it has no halo."""
     return not (card.task == "project" and card.axes[axis] == "Z")
 
 
 def _reach_along(network: Network, card: ModelCard, *, axis: int, rng: np.random.Generator) -> int:
     step = card.divisor[axis]
-    half = -(-256 // (2 * step)) * step if len(card.axes) == 2 else -(-128 // (2 * step)) * step
+    for least in (64, 128, 256, 512):
+        half = -(-least // step) * step
+        reach = _reach_within(network, card, axis=axis, half=half, rng=rng)
+        if reach < half - step:
+            return -(-reach // step) * step
+    raise ModelError(f"the network's reach along {card.axes[axis]} is {reach} px or more: it cannot be tiled")
+
+
+def _reach_within(network: Network, card: ModelCard, *, axis: int, half: int, rng: np.random.Generator) -> int:
+    """Change one hyperplane after the other in the middle of an image that is 2·half long."""
+    step, n_channels = card.divisor[axis], len(card.channels_in)
     space = [2 * half if number == axis else 2 * size for number, size in enumerate(card.divisor)]
-    n_channels = len(card.channels_in)
     image = rng.integers(100, 1000, (1, n_channels, *space)).astype(np.uint16)
     spans = [Span(100.0, 900.0)] * n_channels
     before = [output.copy() for output in network.run(image, spans)]
@@ -311,11 +329,9 @@ def _reach_along(network: Network, card: ModelCard, *, axis: int, rng: np.random
     for offset in range(step):
         changed = np.moveaxis(image.copy(), 2 + axis, 0)
         changed[half + offset] = 60000
-        after = network.run(np.moveaxis(changed, 0, 2 + axis).copy(), spans)
+        after = network.run(np.ascontiguousarray(np.moveaxis(changed, 0, 2 + axis)), spans)
         reach = max(reach, *(_furthest(a - b, axis, half + offset) for a, b in zip(after, before, strict=True)))
-    if reach >= half - step:
-        raise ModelError(f"the network's reach along {card.axes[axis]} is {reach} px or more: it cannot be tiled")
-    return -(-reach // step) * step
+    return reach
 
 
 def _furthest(change: NDArray[np.float32], axis: int, source: int) -> int:

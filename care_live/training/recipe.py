@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -45,6 +46,8 @@ class NetworkRecipe(Section):
     """How the decoder is exported: as trained, or as the equal transposed convolution, which is faster."""
     projection: bool = False
     """Put a surface projection (3D to 2D) in front; `axes` is then that of the 2D network, YX."""
+    projection_depth: int = Field(default=4, ge=1, le=5)
+    projection_filters: int = Field(default=8, ge=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -52,14 +55,17 @@ class NetworkRecipe(Section):
             raise ValueError(f"kernel_px must be odd, got {self.kernel_px}")
         if len(self.pool_px) != len(self.axes):
             raise ValueError(f"pool_px needs one number for each of {self.axes}, got {self.pool_px}")
+        if self.projection and self.axes != "YX":
+            raise ValueError(f"a projection restores in 2D: axes must be YX, got {self.axes}")
         if self.residual and self.n_channels_in != self.n_channels_out:
             raise ValueError(f"residual needs as many channels out as in, got {self.n_channels_in} in")
         return self
 
     @property
     def divisor(self) -> tuple[int, ...]:
-        """Input sizes must be multiples of this, one per axis."""
-        return tuple(step**self.depth for step in self.pool_px)
+        """Input sizes must be multiples of this, one per axis of `axes`."""
+        finder = 2**self.projection_depth if self.projection else 1
+        return tuple(math.lcm(step**self.depth, finder) for step in self.pool_px)
 
     def describe(self) -> str:
         """Return the architecture in words, for the card."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def find(path: Path, pattern: str, axes: str) -> dict[str, Stored]:
     if not path.exists():
         raise TrainingError(f"{path} does not exist: correct the path in [data]")
     if path.suffix == ".zarr" or (path / "zarr.json").exists() or (path / ".zgroup").exists():
-        return dict(_timepoints(path.stem, path, _open_zarr(path), axes="TCZYX"))
+        return dict(_timepoints("t", path, _open_zarr(path), axes="TCZYX"))
     files = [path] if path.is_file() else sorted(path.glob(pattern))
     if not files:
         raise TrainingError(f"{path} has no file that matches {pattern!r}: correct the folder or the pattern in [data]")
@@ -128,7 +129,7 @@ def open_tiff(path: Path) -> NDArray[Any]:
 
     try:
         image: NDArray[Any] = tifffile.imread(path)
-    except (OSError, ValueError, KeyError, IndexError, tifffile.TiffFileError) as error:
+    except (OSError, ValueError, KeyError, IndexError, struct.error, tifffile.TiffFileError) as error:
         raise TrainingError(f"{path} is no readable TIFF image: {error}") from error
     return np.asarray(image)
 

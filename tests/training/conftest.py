@@ -16,9 +16,10 @@ from care_live.training.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(3)
+    monkeypatch.setattr("tqdm.tqdm.monitor_interval", 0)  # torch's exporter shows a bar, whose thread would stay
 
 
 def blobs(seed: int, shape: tuple[int, ...]) -> np.ndarray:

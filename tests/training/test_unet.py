@@ -11,12 +11,6 @@ from care_live.training.rewrite import for_export
 from care_live.training.unet import SMALLEST_SCALE, UNet
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(3)
-
-
 @pytest.mark.parametrize(("filters", "wanted"), [(32, 996_802), (16, 249_570)])
 def test_as_many_parameters_as_csbdeep(filters: int, wanted: int) -> None:
     network = UNet(PRESETS["csbdeep-3d-probabilistic"].model_copy(update={"filters": filters}))

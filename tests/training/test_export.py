@@ -1,0 +1,96 @@
+"""Export: one file whose numbers are torch's, whose halo is measured, and which restores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from care_live.errors import ModelError
+from care_live.model import checks, file, reliability
+from care_live.percentiles import Span
+from care_live.restore.network import Network
+from care_live.restore.session import OnnxSession, Options
+from care_live.training.ensemble import Ensemble
+from care_live.training.export import Deployed, check_against_torch, export_members
+from care_live.training.network import build
+from tests.training.conftest import small_recipe
+
+CASES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "3d": ({"decoder": "transpose"}, (4, 8, 8)),
+    "3d, nearest, pooled in z": ({"pool_px": [2, 2, 2]}, (8, 8, 8)),
+    "2d": ({"axes": "YX", "pool_px": [2, 2], "kernel_px": 5, "decoder": "transpose"}, (16, 16)),
+    "two channels": ({"n_channels_in": 2, "n_channels_out": 2}, (4, 8, 8)),
+    "2 to 1": ({"n_channels_in": 2, "n_channels_out": 1, "residual": False, "probabilistic": False}, (4, 8, 8)),
+}
+
+
+def untrained(recipe: Any, n: int = 1) -> list[torch.nn.Module]:
+    return [build(recipe.network).eval() for _ in range(n)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_numbers_are_those_of_torch(tmp_path: Path, case: tuple[dict[str, Any], tuple[int, ...]]) -> None:
+    changes, _ = case
+    loss = {} if changes.get("probabilistic", True) else {"loss": "mae"}
+    patch = [16, 16] if changes.get("axes") == "YX" else [4, 16, 16]
+    recipe = small_recipe(tmp_path, network=changes, fit={**loss, "patch_px": patch})
+    card = export_members(untrained(recipe), recipe, tmp_path / "net.onnx")  # compares on three shapes
+    assert file.read_card(tmp_path / "net.onnx") == card
+    assert list(tmp_path.glob("*")) == [tmp_path / "net.onnx"]  # one file, no weights beside it
+    assert card.divisor == recipe.network.divisor
+    assert card.output == (
+        "counts" if changes.get("n_channels_in", 1) == changes.get("n_channels_out", 1) else "normalised"
+    )
+
+
+def test_the_halo_is_the_known_one(tmp_path: Path) -> None:
+    recipe = small_recipe(tmp_path, network={"depth": 2})
+    card = export_members(untrained(recipe), recipe, tmp_path / "net.onnx")
+    assert card.halo_px == (10, 24, 24)
+
+
+@pytest.mark.slow
+def test_an_ensemble_in_one_file(tmp_path: Path) -> None:
+    recipe = small_recipe(tmp_path, network={"axes": "YX", "pool_px": [2, 2]}, fit={"patch_px": [16, 16]})
+    members = untrained(recipe, 3)
+    card = export_members(members, recipe, tmp_path / "net.onnx")
+    assert (card.members, card.heads) == (3, ("mean", "laplace_scale", "disagreement"))
+    raw = np.random.default_rng(0).integers(100, 900, (1, 1, 16, 24)).astype(np.uint16)
+    network = Network(tmp_path / "net.onnx", card, Options(threads=1), open_session=OnnxSession)
+    mean, scale, disagreement = network.run(raw, [Span(100, 800)])
+    normalised = torch.from_numpy((raw.astype(np.float32) - 100) / 700)
+    with torch.no_grad():
+        predictions = [member(normalised) for member in members]
+    means, scales = (np.stack([prediction[part].numpy() for prediction in predictions]) for part in (0, 1))
+    assert np.allclose(mean, 700 * means.mean(axis=0) + 100, atol=0.02)
+    assert np.allclose(scale, 700 * reliability.mixture_scale(means, scales), atol=0.02)
+    assert np.allclose(disagreement, reliability.disagreement(means, scales), atol=0.005)
+
+
+@pytest.mark.slow
+def test_a_projection_keeps_no_plane(tmp_path: Path) -> None:
+    network = {"axes": "YX", "pool_px": [2, 2], "projection": True, "projection_depth": 1, "projection_filters": 2}
+    recipe = small_recipe(tmp_path, network=network)
+    card = export_members(untrained(recipe), recipe, tmp_path / "net.onnx")
+    assert (card.task, card.axes, card.divisor, card.halo_px[0]) == ("project", "ZYX", (1, 2, 2), 0)
+    raw = np.full((1, 1, 5, 8, 8), 300, np.uint16)
+    mean, scale = Network(tmp_path / "net.onnx", card, Options(threads=1), open_session=OnnxSession).run(
+        raw, [Span(0, 9)]
+    )
+    assert mean.shape == scale.shape == (1, 1, 1, 8, 8)
+
+
+@pytest.mark.slow
+def test_the_file_passes_the_safety_checks_and_a_wrong_one_is_caught(tmp_path: Path) -> None:
+    recipe = small_recipe(tmp_path)
+    members = untrained(recipe)
+    card = export_members(members, recipe, tmp_path / "net.onnx")
+    checks.check(tmp_path / "net.onnx")
+    other = Deployed(Ensemble(untrained(recipe)), recipe.network, undo=(0,)).eval()
+    with pytest.raises(ModelError, match="differs from torch"):
+        check_against_torch(tmp_path / "net.onnx", card, other)

@@ -1,0 +1,175 @@
+"""Training data from disk: matched by name, checked, split by volume; what is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from care_live.errors import TrainingError
+from care_live.training import patches, registration
+from care_live.training.data import gather
+from care_live.training.patches import PatchPlan
+from care_live.training.recipe import Recipe
+from tests.training.conftest import blobs, noisy_pair, small_recipe
+
+
+def write_pairs(folder: Path, n: int = 3, shape: tuple[int, ...] = (6, 48, 48)) -> None:
+    for number in range(n):
+        clean = blobs(number, shape)
+        noise = np.random.default_rng(number).normal(0, 60, shape)
+        for name, image in (("low", 100 + clean + noise), ("high", 100 + 20 * clean)):
+            path = folder / name / f"v{number}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(path, np.clip(image, 0, 65535).astype(np.uint16))
+
+
+def test_matched_pairs_are_split_by_volume(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    data = gather(small_recipe(tmp_path))
+    assert [example.name for example in data.training] == ["v0", "v1"]
+    assert [example.name for example in data.validation] == ["v2"]
+    assert len(set(data.fingerprints)) == 3
+
+
+def test_two_conditions_share_one_target(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    recipe = small_recipe(tmp_path, data={"inputs": [str(tmp_path / "low"), str(tmp_path / "high")]})
+    example = gather(recipe).training[0]
+    seen = [example.cut((0, 0, 0), (6, 48, 48), np.random.default_rng(seed)).input.std() for seed in range(8)]
+    assert len({round(float(value), 3) for value in seen}) > 1
+
+
+def change(folder: Path, name: str, how: Any) -> None:
+    path = folder / name
+    image = how(tifffile.imread(path))
+    tifffile.imwrite(path, image)
+
+
+def rolled(image: np.ndarray) -> np.ndarray:
+    return np.roll(image, 5, axis=1)
+
+
+def other_place(image: np.ndarray) -> np.ndarray:
+    return (100 + blobs(77, image.shape)).astype(np.uint16)
+
+
+def with_nan(image: np.ndarray) -> np.ndarray:
+    return np.where(image == image.max(), np.nan, image).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (rolled, r"v1\.tif is shifted by"),
+        (other_place, r"v1\.tif .* do not look like the same place"),
+        (with_nan, r"v1\.tif has values that are not finite"),
+        (lambda image: np.full_like(image, 7), r"v1\.tif is 7 everywhere"),
+        (lambda image: image[:, :40], r"v1\.tif is \(6, 40, 48\)"),
+        (lambda image: image[0], r"v1\.tif has 2 axes"),
+    ],
+    ids=["shifted", "other place", "NaN", "constant", "other shape", "other axes"],
+)
+def test_bad_input_names_the_file(tmp_path: Path, how: Any, message: str) -> None:
+    write_pairs(tmp_path)
+    change(tmp_path, "low/v1.tif", how)
+    with pytest.raises(TrainingError, match=message):
+        gather(small_recipe(tmp_path))
+
+
+def test_unpaired_truncated_and_missing(tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    (tmp_path / "high" / "v2.tif").rename(tmp_path / "v2.tif")
+    with pytest.raises(TrainingError, match="no partner for v2"):
+        gather(small_recipe(tmp_path))
+    whole = (tmp_path / "v2.tif").read_bytes()
+    (tmp_path / "high" / "v2.tif").write_bytes(whole[:7])
+    with pytest.raises(TrainingError, match=r"v2\.tif is no readable TIFF"):
+        gather(small_recipe(tmp_path))
+    with pytest.raises(TrainingError, match="does not exist"):
+        gather(small_recipe(tmp_path, data={"target": str(tmp_path / "nowhere")}))
+    with pytest.raises(TrainingError, match="no file that matches"):
+        gather(small_recipe(tmp_path, data={"pattern": "*.png"}))
+
+
+def test_one_channel_too_many(tmp_path: Path) -> None:
+    write_pairs(tmp_path, shape=(2, 48, 48))
+    with pytest.raises(TrainingError, match=r"v0\.tif has 2 channels, the network takes 1"):
+        gather(small_recipe(tmp_path, data={"axes": "CYX"}))
+
+
+def test_zarr_is_read_as_it_is_needed(tmp_path: Path) -> None:
+    for name, gain in (("low", 1), ("high", 20)):
+        stack = np.stack([100 + gain * blobs(t, (6, 48, 48)) for t in range(3)])[:, None].astype(np.uint16)
+        zarr.create_array(tmp_path / f"{name}.zarr", data=stack, chunks=(1, 1, 6, 16, 16))
+    recipe = small_recipe(
+        tmp_path, data={"inputs": [str(tmp_path / "low.zarr")], "target": str(tmp_path / "high.zarr")}
+    )
+    data = gather(recipe)
+    assert len(data.training) == 2
+    patch = data.training[1].cut((0, 8, 8), (6, 16, 16), None)
+    assert patch.input.shape == (1, 6, 16, 16)
+    assert patch.input == pytest.approx(patch.target, abs=0.02)  # another gain is another span, and nothing else
+
+
+def test_semi_synthetic_data(tmp_path: Path) -> None:
+    write_pairs(tmp_path, shape=(6, 64, 64))
+    sharp = {"kind": "isotropic", "volumes": str(tmp_path / "high"), "factor": 10.2, "gauss_sigma_counts": 2.0}
+    recipe = Recipe.model_validate(
+        {
+            "name": "iso",
+            "network": {"axes": "YX", "pool_px": [2, 2], "kernel_px": 5},
+            "data": sharp,
+            "fit": {"patch_px": [32, 32]},
+        }
+    )
+    data = gather(recipe)
+    assert not data.turns
+    assert data.training[0].shape_px == (62, 64)  # 7 slices at 10.2 px cover 61.2 px
+    seen, wanted = data.training[0].cut((0, 0), (62, 64), None)
+    rough = [np.abs(np.diff(image[0], axis=axis)).mean() for image in (seen, wanted) for axis in (0, 1)]
+    assert rough[0] < 0.6 * rough[2]  # blurred along y, which plays the part of z
+
+
+def test_upsampling_keeps_every_third_plane(tmp_path: Path) -> None:
+    write_pairs(tmp_path, shape=(7, 32, 32))
+    tree = {"kind": "upsample", "volumes": str(tmp_path / "high"), "factor": 3.0}
+    recipe = small_recipe(tmp_path).model_dump() | {"data": tree}
+    seen, wanted = gather(Recipe.model_validate(recipe)).training[0].cut((0, 0, 0), (7, 32, 32), None)
+    same = [bool(np.allclose(seen[0, z], wanted[0, z], atol=0.03)) for z in range(7)]
+    assert same == [True, False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("shift", [(0, 0, 0), (0, 3, -2), (1, 0, 4)])
+def test_registration_finds_the_shift(shift: tuple[int, ...]) -> None:
+    clean = blobs(4, (8, 64, 64))
+    noisy = clean + np.random.default_rng(0).normal(0, 60, clean.shape).astype(np.float32)
+    found = registration.measure(np.roll(noisy, shift, axis=(0, 1, 2)), clean)
+    assert found.is_certain
+    assert found.shift_px == pytest.approx(shift, abs=0.3)
+
+
+def test_patches_are_drawn_around_bright_voxels() -> None:
+    volume = noisy_pair(2, (6, 64, 64))
+    bright = {tuple(voxel) for voxel in volume.foreground.tolist()}
+    plan, rng = PatchPlan((4, 16, 16), foreground=1.0), np.random.default_rng(0)
+    for _ in range(50):
+        corner = patches.draw_corner(volume, plan, rng)
+        inside = np.all([np.array(voxel) >= corner for voxel in bright], axis=1)
+        inside &= np.all([np.array(voxel) < np.add(corner, (4, 16, 16)) for voxel in bright], axis=1)
+        assert inside.any()
+
+
+def test_augmentation_moves_input_and_target_alike() -> None:
+    image = np.arange(4 * 8 * 8, dtype=np.float32).reshape(1, 4, 8, 8)
+    seen = set()
+    for seed in range(40):
+        plan = PatchPlan((4, 8, 8), 1.0)
+        turned = patches.augment(patches.Patch(image, 2 * image), plan, np.random.default_rng(seed))
+        assert (turned.target == 2 * turned.input).all()
+        seen.add(turned.input.tobytes())
+    assert len(seen) == 16  # 8 in the plane, twice along z
