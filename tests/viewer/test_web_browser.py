@@ -185,6 +185,39 @@ def test_pointing_reads_the_voxel(screen, library):
     assert str(shown.raw[z, y, x]) in screen.window.find_element("id", "probe").text
 
 
+def test_one_drag_and_one_wheel_move_all_panes(screen, library):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+
+    screen.ask(z=4)
+    screen.contrast("restored", 60, 400)
+    pane = screen.window.find_element("css selector", '.pane[data-pane="raw"]')
+    ActionChains(screen.window).move_to_element(pane).click_and_hold().move_by_offset(60, 30).release().perform()
+    ActionChains(screen.window).scroll_from_origin(ScrollOrigin.from_element(pane), 0, -200).perform()
+    camera = screen.js("careLive.look.camera")
+    assert camera["x"] < 0 and camera["y"] < 0 and camera["zoom"] > 1.3
+    seen = screen.pane("restored")
+    place = (screen.pane("raw").view["y"], screen.pane("raw").view["x"])
+    y, x = (int(um / 0.5) for um in place)
+    expected = grey(library.at(2, 0)[0].restored[4], 60, 400)
+    assert seen.at_um((y + 0.5) / 2, (x + 0.5) / 2)[0] == pytest.approx(expected[y, x], abs=1)
+    screen.press("r")
+    assert screen.js("careLive.look.camera") == {"x": 0, "y": 0, "zoom": 1}
+
+
+def test_the_keys_are_listed(screen):
+    screen.press("?")
+    assert "follow the newest volume" in screen.window.find_element("id", "help").text
+    from selenium.webdriver.common.keys import Keys
+
+    screen.press(Keys.ESCAPE)
+    screen.press("3")
+    screen.settled()
+    assert screen.js("careLive.header().mode") == "ortho"
+    screen.press("p")
+    assert not screen.window.find_element("id", "panel").is_displayed()
+
+
 def test_ortho_planes_show_the_volume_from_three_sides(screen, library):
     raw = library.at(2, 0)[0].raw
     screen.ask(mode="ortho", z=4, y=20, x=50)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from care_live.viewer.shown import PRODUCTS, RunInfo, Shown
 from care_live.viewer.web import coding, cuts, picture
 from care_live.viewer.web.pace import Fineness, Pace
 from care_live.viewer.web.requests import View
-from care_live.viewer.windows import Windows, measure
+from care_live.viewer.windows import HIGH_PERCENTILE_RESTORED, measure
 
 from .scenes import scene
 
@@ -27,7 +29,7 @@ def values(array: dict, data: bytes) -> np.ndarray:
 
 
 def sent(shown: Shown, view: View, fineness: Fineness = EXACT) -> dict:
-    header, buffers = picture.unpack(picture.encode((shown,), view, fineness, Windows()))
+    header, buffers = picture.unpack(picture.Pictures().encode((shown,), view, fineness))
     arrays = {(one["product"], one["plane"]): (one, data) for one, data in zip(header["arrays"], buffers, strict=True)}
     return {"header": header, "arrays": arrays}
 
@@ -78,7 +80,7 @@ def test_a_lossy_plane_is_small_labelled_and_near():
     import io
 
     codes = np.asarray(Image.open(io.BytesIO(data)))[..., 0]
-    window = measure(shown.restored)
+    window = measure(shown.restored, HIGH_PERCENTILE_RESTORED)
     seen = np.clip(shown.restored[2], window.first, window.last)
     error = array["offset"] + array["step"] * codes - seen
     assert np.sqrt(np.mean(error**2)) < 0.02 * (window.high - window.low)
@@ -142,6 +144,22 @@ def test_the_probe_reads_exact_numbers_and_the_calibrated_interval():
 
 def test_every_product_has_a_name_that_can_be_read():
     assert all(scene(ensemble=True).product(name) is not None for name in PRODUCTS)
+
+
+def test_what_two_browsers_see_alike_is_coded_once_and_goes_with_the_volume(monkeypatch):
+    pictures, shown, cut = picture.Pictures(), scene(), []
+    real = cuts.cut
+    monkeypatch.setattr(cuts, "cut", lambda *what: (cut.append(1), real(*what))[1])
+    first = picture.unpack(pictures.encode((shown,), View(revision=1, z=3), EXACT))
+    second = picture.unpack(pictures.encode((shown,), View(revision=7, z=3), EXACT))
+    assert len(cut) == 1 and first[1] == second[1]
+    assert (first[0]["revision"], second[0]["revision"]) == (1, 7)
+    for z in range(12):
+        pictures.encode((shown,), View(z=z), EXACT)
+    assert len(pictures._coded[shown]) == 4
+    del shown
+    gc.collect()
+    assert not pictures._coded
 
 
 def test_pace_goes_coarse_on_a_slow_link_and_fine_again_without_swinging():

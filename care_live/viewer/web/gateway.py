@@ -20,8 +20,8 @@ from care_live.errors import ProtocolError
 from care_live.viewer.library import Library
 from care_live.viewer.web import access, requests, state
 from care_live.viewer.web.page import read_page
+from care_live.viewer.web.picture import Pictures
 from care_live.viewer.web.session import Session
-from care_live.viewer.windows import Windows
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Gateway:
     token: str
     run_directory: Path | None = None
     _sessions: set[Session] = field(default_factory=set)
-    _windows: Windows = field(default_factory=Windows)
+    _pictures: Pictures = field(default_factory=Pictures)
     _executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "care_live web picture"))
     _files: dict[str, tuple[bytes, str]] = field(default_factory=read_page)
 
@@ -151,7 +151,7 @@ class Gateway:
         async def send(message: bytes | str) -> None:
             await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_text(message))
 
-        session = Session(self.library, self._windows, self._executor, send)
+        session = Session(self.library, self._pictures, self._executor, send)
         self._sessions.add(session)
         await self._tell((session,))
         pump = asyncio.create_task(session.pump())

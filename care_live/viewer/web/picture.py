@@ -7,9 +7,12 @@ at a multiple of 8, then each array padded to a multiple of 8.
 from __future__ import annotations
 
 import struct
+import threading
 import time
+from collections import OrderedDict
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -18,31 +21,64 @@ from numpy.typing import NDArray
 from care_live.viewer.shown import Product, Shown
 from care_live.viewer.web import coding, cuts
 from care_live.viewer.web.pace import Fineness
-from care_live.viewer.web.requests import View
+from care_live.viewer.web.requests import Mode, View
 from care_live.viewer.windows import Window, Windows
 
 _ALIGN = 8
+_SIGHTS_KEPT = 4
+"""Ways of looking at one volume that are kept coded."""
+
+Parts: TypeAlias = list[tuple[dict[str, Any], bytes]]
+"""Coded arrays and their descriptions."""
+_Sight: TypeAlias = tuple[Mode, tuple[int, int, int], Fineness]
 
 
-def encode(volumes: tuple[Shown, ...], view: View, fineness: Fineness, windows: Windows) -> bytes:
-    """Draw up the picture of all channels of one time point and position.
+class Pictures:
+    """Draws up pictures; what two browsers see alike is cut and coded once.
 
-    Parameters
-    ----------
-    volumes : at least one volume; all of the same time point and position
+    Any thread may ask. What is kept of a volume goes with the volume.
     """
-    shape = max(shown.shape for shown in volumes)
-    at = cuts.centre(shape, view.z, view.y, view.x)
-    described, buffers = [], []
-    for shown in volumes:
-        for product, plane, image in cuts.cut(shown, view.mode, at):
-            coded, level = _code(image, product, fineness, windows.of(shown, product))
-            described.append(_describe(coded, product=product, plane=plane, channel=shown.key.c, level=level))
-            buffers.append(coded.data)
-    header = _header(volumes, view, shape, at)
-    header |= {"lossy": fineness.lossy, "level": fineness.level, "arrays": described}
-    header["channels"] = [_channel(shown, windows) for shown in volumes]
-    return pack(header, buffers)
+
+    def __init__(self) -> None:
+        self.windows = Windows()
+        self._coded: WeakKeyDictionary[Shown, OrderedDict[_Sight, Parts]] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def encode(self, volumes: tuple[Shown, ...], view: View, fineness: Fineness) -> bytes:
+        """Draw up the picture of all channels of one time point and position.
+
+        Parameters
+        ----------
+        volumes : at least one volume; all of the same time point and position
+        """
+        shape = max(shown.shape for shown in volumes)
+        at = cuts.centre(shape, view.z, view.y, view.x)
+        parts = [part for shown in volumes for part in self._parts(shown, (view.mode, at, fineness))]
+        header = _header(volumes, view, shape, at)
+        header |= {"lossy": fineness.lossy, "level": fineness.level, "arrays": [described for described, _ in parts]}
+        header["channels"] = [_channel(shown, self.windows) for shown in volumes]
+        return pack(header, [data for _, data in parts])
+
+    def _parts(self, shown: Shown, sight: _Sight) -> Parts:
+        with self._lock:
+            known = self._coded.setdefault(shown, OrderedDict())
+            if sight in known:
+                known.move_to_end(sight)
+                return known[sight]
+        parts = self._code(shown, *sight)
+        with self._lock:
+            known[sight] = parts
+            while len(known) > _SIGHTS_KEPT:
+                known.popitem(last=False)
+        return parts
+
+    def _code(self, shown: Shown, mode: Mode, at: tuple[int, int, int], fineness: Fineness) -> Parts:
+        parts = []
+        for product, plane, image in cuts.cut(shown, mode, at):
+            coded, level = _code(image, product, fineness, self.windows.of(shown, product))
+            place = {"product": product, "plane": plane, "channel": shown.key.c, "level": level}
+            parts.append((_describe(coded, **place), coded.data))
+        return parts
 
 
 def pack(header: dict[str, Any], buffers: list[bytes]) -> bytes:

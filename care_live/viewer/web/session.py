@@ -17,7 +17,6 @@ from care_live.viewer.shown import Shown
 from care_live.viewer.web import cuts, picture
 from care_live.viewer.web.pace import Fineness, Pace
 from care_live.viewer.web.requests import CREDIT, Credit, Ping, Probe, Request, View
-from care_live.viewer.windows import Windows
 
 Send = Callable[[bytes | str], Awaitable[None]]
 
@@ -33,7 +32,7 @@ class Session:
     """
 
     library: Library
-    windows: Windows
+    pictures: picture.Pictures
     executor: Executor
     send: Send
     view: View = field(default_factory=View)
@@ -121,7 +120,7 @@ class Session:
         fineness = self.pace.fineness("exact" if self._settled and view.quality == "auto" else view.quality)
         self._drawn = (view, fineness, volumes)
         self._note_skipped(view, count)
-        return picture.encode(volumes, view, fineness, self.windows)
+        return self.pictures.encode(volumes, view, fineness)
 
     def _is_new(self, view: View, volumes: tuple[Shown, ...]) -> bool:
         """Say whether a picture would differ from the last one: in what it shows, or by being exact now."""

@@ -198,6 +198,7 @@ class Page {
 
   showTime() {
     const t = this.view.t ?? this.header()?.t;
+    if (t !== undefined && !this.times.includes(t)) this.times = [...this.times, t].sort((a, b) => a - b);
     $("time").max = Math.max(0, this.times.length - 1);
     const index = this.times.indexOf(t);
     if (index >= 0) $("time").value = index;
