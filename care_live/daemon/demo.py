@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from care_live import metrics
 from care_live.config import AcquisitionConfig, Config, StoreConfig, VirtualConfig
+from care_live.daemon.picture import picture_of
 from care_live.daemon.tally import Status
 from care_live.errors import ConfigError
 from care_live.images import VolumeKey
-from care_live.imports import need
 from care_live.source.virtual import truth
 from care_live.store import RunReader
 
@@ -32,7 +32,6 @@ _KEYS = (
 )
 _MOST_SCORED = 20
 """Volumes that are scored; rendering the truth of hundreds would take longer than the run."""
-_BACKGROUND = np.array([17, 17, 20], np.uint8)
 
 
 def config(directory: Path, volumes: int, base: Config | None = None) -> Config:
@@ -72,8 +71,8 @@ def figures(config: Config, run_id: str, status: Status) -> dict[str, Any]:
 def draw(config: Config, run_id: str, path: Path) -> None:
     """Write ``raw | restored | uncertainty | truth`` of the last restored volume as a PNG.
 
-    Top: the middle plane; bottom: the maximum along y. Raw, restored and truth in grey between their own
-    percentiles; uncertainty is the Laplace scale, dark is sure.
+    Top: the middle plane; bottom: the maximum along y. Grey between percentiles of each; uncertainty is the
+    Laplace scale, from dark (sure) to yellow.
 
     Raises
     ------
@@ -84,13 +83,11 @@ def draw(config: Config, run_id: str, path: Path) -> None:
     keys = sorted(reader.keys("restored"))
     if not keys:
         raise ConfigError(f"run {run_id} has no restored volume to draw")
-    key = keys[-1]
-    volumes = [reader.read(product, key) for product in ("raw", "restored", "laplace_scale")]
-    panels = [_panel(volume) for volume in (*volumes, _truth(config, key))]
-    image = need("PIL.Image", extra="view").fromarray(_beside(panels))
+    volumes = [reader.read(product, keys[-1]) for product in ("raw", "restored", "laplace_scale")]
+    picture = picture_of([*volumes, _truth(config, keys[-1])])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+        picture.save(path)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error}") from error
 
@@ -102,23 +99,3 @@ def _truth(config: Config, key: VolumeKey) -> NDArray[np.float32]:
 
 def _mean(values: list[float]) -> float | None:
     return float(np.mean(values)) if values else None
-
-
-def _panel(volume: NDArray[Any]) -> NDArray[np.uint8]:
-    """(z, y, x) → the middle plane over the maximum along y, (h, w, 3) uint8."""
-    projection = np.repeat(volume.max(axis=1), max(1, volume.shape[1] // (2 * volume.shape[0])), axis=0)
-    low, high = np.percentile(volume, (1.0, 99.8))
-    grey = [_grey(part, low, high) for part in (volume[len(volume) // 2], projection)]
-    gap = np.broadcast_to(_BACKGROUND, (4, volume.shape[2], 3))
-    return np.concatenate([grey[0], gap, grey[1]])
-
-
-def _grey(plane: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    level = np.clip((plane.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1)
-    return np.repeat((255 * level).astype(np.uint8)[..., None], 3, axis=-1)
-
-
-def _beside(panels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    gap = np.broadcast_to(_BACKGROUND, (panels[0].shape[0], 4, 3))
-    row = [part for panel in panels for part in (panel, gap)][:-1]
-    return np.concatenate(row, axis=1)
