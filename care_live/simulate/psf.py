@@ -42,15 +42,18 @@ class GaussianSpot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """A point spread function from a bead stack: (z, y, x), its maximum near the middle."""
+    """A point spread function from a bead stack; its median is taken for the background."""
 
     pixels: Pixels
+    """(z, y, x); the focus is where the maximum is."""
     voxel_size_um: tuple[float, float, float]
+    most_um: tuple[float, float] = (6.0, 3.0)
+    """(axial, lateral) half size that is kept at most; blurring takes time in proportion."""
 
     @property
     def reach_um(self) -> tuple[float, float]:
-        nz, ny, _ = self.pixels.shape
-        return (nz - 1) / 2 * self.voxel_size_um[0], (ny - 1) / 2 * self.voxel_size_um[1]
+        nz, ny, nx = ((n - 1) / 2 * step for n, step in zip(self.pixels.shape, self.voxel_size_um, strict=True))
+        return min(nz, self.most_um[0]), min(ny, nx, self.most_um[1])
 
 
 Psf = Objective | GaussianSpot | Measured
@@ -123,7 +126,8 @@ def _gaussian(psf: GaussianSpot, axes: list[NDArray[np.float64]]) -> Pixels:
 
 def _resampled(psf: Measured, axes: list[NDArray[np.float64]]) -> Pixels:
     pixels = np.clip(psf.pixels - np.median(psf.pixels), 0, None)
-    for axis, (places, n, step) in enumerate(zip(axes, pixels.shape, psf.voxel_size_um, strict=True)):
-        weights = linear_weights(places, step * (np.arange(n) - (n - 1) / 2))
+    focus = np.unravel_index(int(pixels.argmax()), pixels.shape)
+    for axis, (places, middle, step) in enumerate(zip(axes, focus, psf.voxel_size_um, strict=True)):
+        weights = linear_weights(places, np.float64(step) * (np.arange(pixels.shape[axis]) - middle))
         pixels = np.moveaxis(np.tensordot(weights, pixels, (1, axis)), 0, axis)
     return np.asarray(pixels, np.float32)

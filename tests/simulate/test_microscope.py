@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 
 from care_live.simulate import GaussianSpot, Grid, Light, Measured, Microscope, Objective, Worm, stamps
 from care_live.simulate.psf import Psf, kernel
 from care_live.simulate.specimen import Particles, Profile
+from tests.conftest import need_data
 
 BALL = Profile(1.5)
 
@@ -74,6 +76,18 @@ def test_real_objective_is_longer_than_wide() -> None:
     assert spot.sum() == pytest.approx(1.0, abs=1e-4)
     assert np.unravel_index(spot.argmax(), spot.shape) == (nz // 2, nx // 2, nx // 2)
     assert axial > 2 * lateral
+
+
+def test_psf_measured_with_a_bead() -> None:
+    """A real bead's focus comes to the middle, whatever its place in the stack, and its background goes."""
+    file = need_data("psf_widefield_na0.85") / "psf_wl520nm_z300nm_x130nm_na0.85_n1.0.tif"
+    spot = kernel(Measured(tifffile.imread(file).astype(np.float32), (0.3, 0.13, 0.13)), (0.25, 0.13, 0.13))
+    middle = tuple(n // 2 for n in spot.shape)
+    assert np.unravel_index(spot.argmax(), spot.shape) == middle
+    assert spot.shape[1] == spot.shape[2] == 47
+    assert spot.sum() == pytest.approx(1.0, abs=1e-4)
+    in_focus, out_of_focus = spot[middle[0]], spot[-1]
+    assert in_focus.max() > 5 * out_of_focus.max()
 
 
 def test_light_dose_and_bleaching() -> None:
