@@ -33,7 +33,7 @@ def read_layers(path: Path) -> list[KerasLayer]:
     ModelError
         The file is missing, cut off, no HDF5, of another layout, or holds something that is no convolution.
     """
-    h5py = need("h5py", extra="train")
+    h5py = need("h5py", extra="import")
     try:
         with h5py.File(path, "r") as opened:
             tree = opened.get("model_weights", opened)

@@ -1,0 +1,213 @@
+"""``care-live import``: networks from elsewhere become one ONNX file with a model card."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from care_live.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from care_live.model.bioimageio import Description
+    from care_live.model.card import ModelCard
+
+_LONGEST_REACH_PX = 1024
+_LARGEST_DEVIATION = 1e-3
+"""Of the range: more than this from the model's own test image is another network."""
+
+
+@click.group("import")
+def import_command() -> None:
+    """Bring in a network that was made elsewhere; torch and TensorFlow are not needed."""
+
+
+@import_command.command("csbdeep")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--task", type=click.Choice(["denoise", "isotropic", "upsample", "project"]), help="Class of the model; see below."
+)
+@click.option("--factor", type=float, default=1.0, help="Restored planes per raw plane (isotropic, upsample).")
+@click.option("--name", help="Name of the network; none: the folder's.")
+def csbdeep(
+    folder: Path,
+    out: Path,
+    task: Literal["denoise", "isotropic", "upsample", "project"] | None,
+    factor: float,
+    name: str | None,
+) -> None:
+    """Import a CSBDeep model FOLDER (config.json and .h5 weights) as OUT.
+
+    The folder does not say whether the network was made by IsotropicCARE or UpsamplingCARE: for these give
+    --task and the --factor by which z was subsampled.
+    """
+    from care_live.model.csbdeep import import_csbdeep
+
+    _refuse_bad_target(out)
+    _tell(out, import_csbdeep(folder, out, task=task, factor=factor, name=name))
+
+
+@import_command.command("bioimageio")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+def bioimageio(folder: Path, out: Path) -> None:
+    """Import a bioimage.io model FOLDER (bioimageio.yaml or rdf.yaml, ONNX weights) as OUT.
+
+    Its own test image is run and compared, where it is there.
+    """
+    from care_live.model.bioimageio import import_bioimageio, read_description
+
+    _refuse_bad_target(out)
+    card = import_bioimageio(folder, out, measure=measure_reach)
+    _tell(out, card)
+    _compare_with_test_image(out, card, read_description(folder))
+
+
+@import_command.command("onnx")
+@click.argument("network", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--card", "card_file", type=click.Path(path_type=Path), help="TOML; written, to be filled in, if absent.")
+def onnx(network: Path, out: Path, card_file: Path | None) -> None:
+    """Import any ONNX NETWORK that takes and gives images as OUT.
+
+    The first call writes OUT.card.toml with what the graph says of itself: fill in the rest (how it wants its
+    input normalised, what its output is, for which images it was made) and call again.
+    """
+    from care_live.model.foreign import import_onnx
+
+    _refuse_bad_target(out)
+    card_file = card_file or out.with_suffix(".card.toml")
+    if not card_file.exists():
+        _write_card_to_fill_in(network, card_file)
+        raise ConfigError(f"wrote {card_file}: fill it in, then run the same command again")
+    _tell(out, import_onnx(network, out, _read_card(card_file), measure=measure_reach))
+
+
+def measure_reach(path: Path, card: ModelCard) -> tuple[int, ...]:
+    """Run a network on ever larger fields until they show how far it reaches.
+
+    Raises
+    ------
+    ModelError
+        It reaches further than any tile could, as networks that look at the whole image do.
+    """
+    from care_live.restore.network import Network
+    from care_live.restore.probe import reach
+    from care_live.restore.session import OnnxSession, Options
+
+    guess = tuple(2 * size for size in card.divisor)
+    while max(guess) <= _LONGEST_REACH_PX:
+        guessed = card.model_copy(update={"halo_px": guess})
+        network = Network(path, guessed, Options("cpu", 0), open_session=OnnxSession)
+        found = reach(network, guessed)
+        if all(px <= most for px, most in zip(found, guess, strict=True)):
+            return found
+        guess = tuple(2 * px for px in guess)
+    raise ModelError(f"{card.name} reaches further than {_LONGEST_REACH_PX} px: it looks at the whole image")
+
+
+def _refuse_bad_target(out: Path) -> None:
+    if out.suffix != ".onnx" or not out.resolve().parent.is_dir():
+        raise ConfigError(f"{out} cannot be written: name a .onnx file in a folder that exists")
+
+
+def _tell(out: Path, card: ModelCard) -> None:
+    click.echo(
+        f"{out}: {card.task} over {card.axes}, {len(card.channels_in)} to {len(card.channels_out)} channels, "
+        f"{' and '.join(card.heads)}; tiles of multiples of {card.divisor}, halo {card.halo_px} px"
+    )
+    click.echo(f"Try it: care-live restore INPUT OUTPUT --model {out}    ({card.limits})")
+
+
+def _write_card_to_fill_in(network: Path, card_file: Path) -> None:
+    from care_live.model.foreign import describe_graph, load_foreign
+
+    card = describe_graph(load_foreign(network), network.stem)
+    lines = [
+        "# What the graph says of itself:",
+        *(f"{key} = {_toml(getattr(card, key))}" for key in ("name", "axes", "divisor", "channels_in", "channels_out")),
+        f"heads = {_toml(card.heads)}",
+        "",
+        "# Fill in. How its input is normalised: percentile, zero-mean-unit-variance or none.",
+        'normalisation = "percentile"',
+        "low_percentile = 2.0",
+        "high_percentile = 99.8",
+        "# What it gives: counts (normalisation undone by us) or normalised (anything else, such as probabilities).",
+        'output = "normalised"',
+        "# How a field that is no multiple of the divisor is padded: zero or reflect.",
+        'boundary = "reflect"',
+        'author = ""',
+        'licence = ""',
+        "[training]",
+        'specimen = ""',
+    ]
+    card_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _toml(value: object) -> str:
+    import json
+
+    return json.dumps(value)
+
+
+def _read_card(path: Path) -> ModelCard:
+    from pydantic import ValidationError
+
+    from care_live.config import describe
+    from care_live.model.card import ModelCard
+
+    try:
+        tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return ModelCard.model_validate({"halo_px": [0] * len(tree.get("axes", "")), **tree})
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the card {path}: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"the card {path} breaks its schema: {describe(error)}") from error
+
+
+def _compare_with_test_image(out: Path, card: ModelCard, description: Description) -> None:
+    import numpy as np
+
+    if description.test_input is None or description.test_output is None:
+        click.echo("It came without a test image, so nothing was compared.")
+        return
+    given, wanted = np.load(description.test_input), np.load(description.test_output)
+    deviation = float(np.abs(_predict(out, card, given) - wanted).max() / max(float(np.ptp(wanted)), 1e-6))
+    if not deviation <= _LARGEST_DEVIATION:
+        raise ModelError(
+            f"{out} differs from the model's own test image by {deviation:.1e} of the range: do not use it"
+        )
+    click.echo(f"Its own test image: largest difference {deviation:.1e} of the range.")
+
+
+def _predict(path: Path, card: ModelCard, pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Run a network as the live engine does, on an image that need not be camera counts."""
+    import numpy as np
+
+    from care_live.config import RestoreConfig
+    from care_live.restore.provider import open_network
+
+    network, _ = open_network(path, card, RestoreConfig(provider="cpu"))
+    spans = [_span(card, channel) for channel in np.moveaxis(pixels, 1, 0)]
+    shape = (pixels.shape[0], len(card.channels_out), *pixels.shape[2:])
+    maps = [np.empty(shape, np.float32) for _ in card.heads]
+    network.predict(pixels, spans, maps, tile_px=None)
+    return maps[0]
+
+
+def _span(card: ModelCard, pixels: NDArray[Any]) -> Any:
+    import numpy as np
+
+    from care_live.percentiles import Span
+
+    if card.normalisation == "zero-mean-unit-variance":
+        return Span(float(pixels.mean()), float(pixels.mean() + pixels.std()))
+    if card.normalisation == "percentile":
+        return Span(*(float(np.percentile(pixels, q)) for q in (card.low_percentile, card.high_percentile)))
+    return Span(0.0, 1.0)

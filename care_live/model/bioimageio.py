@@ -1,0 +1,239 @@
+"""Models of the bioimage.io zoo: a folder with a description (YAML, formats 0.4 and 0.5) and ONNX weights.
+
+Of what the description wants done before and after the network, normalisation by percentiles or by mean and
+deviation goes into the model card; all that is plain arithmetic goes into the graph.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from care_live.errors import ModelError
+from care_live.imports import need
+from care_live.model.card import ModelCard
+from care_live.model.foreign import Measure, describe_graph, load_foreign, write_foreign
+
+_NAMES = ("bioimageio.yaml", "rdf.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that a description wants done to an image."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What matters of a description, whatever its format."""
+
+    folder: Path
+    name: str
+    author: str
+    licence: str
+    weights: Path
+    before: tuple[Step, ...]
+    after: tuple[Step, ...]
+    test_input: Path | None
+    test_output: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """What a model card says of it."""
+
+    kind: Literal["percentile", "zero-mean-unit-variance", "none"] = "none"
+    low_percentile: float = 2.0
+    high_percentile: float = 99.8
+
+
+def import_bioimageio(folder: Path, out: Path, *, measure: Measure) -> ModelCard:
+    """Write a model of the zoo as one ONNX file with its card.
+
+    Raises
+    ------
+    ModelError
+        A file is missing or not the one described, or the description wants what cannot be done live; names it.
+    """
+    description = read_description(folder)
+    network = load_foreign(description.weights)
+    normalisation, arithmetic = _split(description)
+    _prepend(network, arithmetic)
+    _append(network, [step for step in description.after if step.name != "ensure_dtype"])
+    name = re.sub(r"[^0-9A-Za-z_.-]+", "-", description.name)[:64]
+    card = describe_graph(network, name).model_copy(
+        update={
+            "normalisation": normalisation.kind,
+            "low_percentile": normalisation.low_percentile,
+            "high_percentile": normalisation.high_percentile,
+            "boundary": "reflect",
+            "author": description.author,
+            "licence": description.licence,
+            "network": f"bioimage.io: {description.name}",
+        }
+    )
+    return write_foreign(network, out, card, measure=measure)
+
+
+def read_description(folder: Path) -> Description:
+    """Read a description of format 0.4 or 0.5.
+
+    Raises
+    ------
+    ModelError
+        There is none, it is not readable, or it has no ONNX weights here, or others than it says.
+    """
+    path = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
+    if path is None:
+        raise ModelError(f"{folder} has no {' or '.join(_NAMES)}: it is no bioimage.io model")
+    yaml = need("yaml", extra="import")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _described(tree, folder)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from error
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ModelError(f"{path} describes no model in format 0.4 or 0.5: {type(error).__name__} {error}") from error
+
+
+def _described(tree: Mapping[str, Any], folder: Path) -> Description:
+    if len(tree["inputs"]) != 1 or len(tree["outputs"]) > 2:
+        raise ModelError(f"{folder} takes {len(tree['inputs'])} images, gives {len(tree['outputs'])}: 1 to 1 or 2 fit")
+    taken, given = tree["inputs"][0], tree["outputs"][0]
+    return Description(
+        folder=folder,
+        name=str(tree["name"]),
+        author=", ".join(str(author["name"]) for author in tree.get("authors", [])),
+        licence=str(tree.get("license", "")),
+        weights=_weights(tree, folder),
+        before=_steps(taken.get("preprocessing", [])),
+        after=_steps(given.get("postprocessing", [])),
+        test_input=_test_file(tree, taken, "test_inputs", folder),
+        test_output=_test_file(tree, given, "test_outputs", folder),
+    )
+
+
+def _weights(tree: Mapping[str, Any], folder: Path) -> Path:
+    entry = tree["weights"].get("onnx")
+    if entry is None:
+        raise ModelError(f"{folder} has weights for {', '.join(tree['weights'])} but not for onnx: convert them first")
+    path = folder / str(entry["source"])
+    if not path.is_file():
+        raise ModelError(f"{folder} lacks its weights {entry['source']}: download the whole model")
+    wanted = entry.get("sha256")
+    if wanted and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+        raise ModelError(f"{path} is not the file that its description names: its sha256 is not {wanted[:12]}…")
+    return path
+
+
+def _steps(entries: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+    """Format 0.5 calls a step's name its id."""
+    return tuple(Step(str(entry.get("id", entry.get("name"))), dict(entry.get("kwargs") or {})) for entry in entries)
+
+
+def _test_file(tree: Mapping[str, Any], tensor: Mapping[str, Any], key: str, folder: Path) -> Path | None:
+    found = tensor["test_tensor"]["source"] if "test_tensor" in tensor else (tree.get(key) or [None])[0]
+    path = folder / str(found)
+    return path if found and path.is_file() else None
+
+
+def _split(description: Description) -> tuple[Normalisation, list[Step]]:
+    """Separate what needs the image's own statistics, for the card, from arithmetic, for the graph."""
+    steps = [step for step in description.before if step.name != "ensure_dtype"]
+    if not steps or not _is_statistic(steps[0]):
+        return Normalisation(), steps
+    return _normalisation(steps[0], description.folder), steps[1:]
+
+
+def _is_statistic(step: Step) -> bool:
+    return step.name in {"zero_mean_unit_variance", "scale_range"} and step.settings.get("mode") != "fixed"
+
+
+def _normalisation(step: Step, folder: Path) -> Normalisation:
+    settings = step.settings
+    if settings.get("reference_tensor") or settings.get("mode") == "per_dataset":
+        raise ModelError(f"{folder} normalises by other images than the one it gets: that cannot be done live")
+    if step.name == "zero_mean_unit_variance":
+        return Normalisation("zero-mean-unit-variance")
+    return Normalisation(
+        "percentile", float(settings.get("min_percentile", 0.0)), float(settings.get("max_percentile", 100.0))
+    )
+
+
+def _prepend(network: onnx.ModelProto, steps: Sequence[Step]) -> None:
+    """Put arithmetic before the graph's first layer."""
+    graph = network.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    source = next(value.name for value in graph.input if value.name not in weights)
+    nodes, last = _arithmetic(graph, steps, source, "before")
+    for node in graph.node:
+        node.input[:] = [last if name == source else name for name in node.input]
+    own = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*nodes, *own])
+
+
+def _append(network: onnx.ModelProto, steps: Sequence[Step]) -> None:
+    """Put arithmetic behind the graph's first output, which keeps its name."""
+    graph = network.graph
+    if not steps:
+        return
+    result, inner = graph.output[0].name, f"{graph.output[0].name}_of_the_network"
+    for node in graph.node:
+        node.input[:] = [inner if name == result else name for name in node.input]
+        node.output[:] = [inner if name == result else name for name in node.output]
+    nodes, last = _arithmetic(graph, steps, inner, "after")
+    graph.node.extend([*nodes, helper.make_node("Identity", [last], [result])])
+
+
+def _arithmetic(
+    graph: onnx.GraphProto, steps: Sequence[Step], source: str, prefix: str
+) -> tuple[list[onnx.NodeProto], str]:
+    nodes: list[onnx.NodeProto] = []
+
+    def add(op: str, *numbers: object) -> None:
+        nonlocal source
+        names = [f"{prefix}_{len(nodes)}_{i}" for i in range(len(numbers))]
+        for name, number in zip(names, numbers, strict=True):
+            graph.initializer.append(numpy_helper.from_array(_per_channel(number, graph), name))
+        nodes.append(helper.make_node(op, [source, *names], [f"{prefix}_{len(nodes)}"]))
+        source = nodes[-1].output[0]
+
+    for step in steps:
+        _add_step(step, add)
+    return nodes, source
+
+
+def _add_step(step: Step, add: Any) -> None:
+    settings = step.settings
+    if step.name == "sigmoid":
+        add("Sigmoid")
+    elif step.name == "clip":
+        add("Max", settings.get("min", -math.inf))
+        add("Min", settings.get("max", math.inf))
+    elif step.name == "scale_linear":
+        add("Mul", settings.get("gain", 1.0))
+        add("Add", settings.get("offset", 0.0))
+    elif step.name in {"fixed_zero_mean_unit_variance", "zero_mean_unit_variance"}:
+        add("Sub", settings["mean"])
+        add("Div", np.asarray(settings["std"]) + float(settings.get("eps", 1e-6)))
+    else:
+        raise ModelError(f"the description wants {step.name}, which cannot be done live")
+
+
+def _per_channel(number: object, graph: onnx.GraphProto) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return one number, or one for each channel, in a shape that meets (n, c, …space)."""
+    values = np.asarray(number, np.float32)
+    n_axes = len(graph.input[0].type.tensor_type.shape.dim) - 2
+    return values if values.ndim == 0 else values.reshape(-1, *(1,) * n_axes)
