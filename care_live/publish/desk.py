@@ -56,6 +56,8 @@ class Desk:
     def _take(self, watcher: Watcher, request: Request, beat: Callable[[], Parts]) -> None:
         match request:
             case Hello():
+                if not watcher.may_be_told():
+                    return
                 self._socket.send(beat(), to=watcher.peer)
                 for entry in self._bounds:
                     self._socket.send(self._writer.note(entry), to=watcher.peer)
@@ -85,7 +87,7 @@ class Desk:
         """Tell everybody that the daemon lives; whoever cannot be told is forgotten until he asks again."""
         self.watchers.forget_silent(now_s)
         for watcher in self.watchers:
-            if not self._socket.send(parts, to=watcher.peer):
+            if watcher.may_be_told() and not self._socket.send(parts, to=watcher.peer):
                 self.watchers.forget(watcher)
 
     def serve(self) -> None:
@@ -115,7 +117,7 @@ class Desk:
             watcher.was_sent((entry.key.p, entry.key.c), seq)
 
     def _serve_replay(self, watcher: Watcher, answers: Mapping[VolumeKey, Answer]) -> None:
-        while watcher.replay is not None and watcher.replay_credit > 0 and watcher.replay_next < self._log.end:
+        while watcher.replay is not None and watcher.may_replay and watcher.replay_next < self._log.end:
             seq = watcher.replay_next
             entry = self._log.at(seq)
             if entry is None:
@@ -126,7 +128,6 @@ class Desk:
             if not self._replay(watcher, entry, watcher.replay.view, answers):
                 return
             watcher.replay_next = seq + 1
-            watcher.replay_credit -= 1
 
     def _replay(self, watcher: Watcher, entry: Entry, view: View, answers: Mapping[VolumeKey, Answer]) -> bool:
         """Send one entry, from memory or from the store; False: not now."""

@@ -34,11 +34,13 @@ class NewestOnly:
         self._newest: dict[Stream, int] = {}
         self.n_lost, self.ask_after = 0, 1
         self.costs: tuple[type, ...] = (Volume,)
+        self._last: int | None = None
 
     def request(self, session: str | None) -> Request:
         return Newest(
             session=self._session,
             after=max(self._newest.values(), default=-1),
+            last=self._last,
             credit=self._credit,
             p=self._position,
             c=self._channel,
@@ -47,13 +49,13 @@ class NewestOnly:
 
     def is_news(self, message: Message) -> bool:
         if message.session != self._session:
-            self._session = message.session
+            self._session, self._last = message.session, None
             self._newest.clear()
         if isinstance(message, Volume):
             stream = (message.key[1], message.key[2])
             if message.seq is None or message.seq <= self._newest.get(stream, -1):
                 return False
-            self._newest[stream] = message.seq
+            self._newest[stream] = self._last = message.seq
         self.n_lost += isinstance(message, Gap)
         return True
 

@@ -21,7 +21,7 @@ from care_live.publish.slabs import RestoredSlab
 from care_live.publish.writer import Parts, Run, Writer
 from care_live.wire.keys import AllowList, ServerKeys, read_pair
 from care_live.wire.messages import Status
-from care_live.wire.sockets import Sockets
+from care_live.wire.sockets import BULK_PATIENCE_S, Sockets
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ class Publisher:
         """Why the thread ended before its time."""
         self._sockets = Sockets(server=read_keys(config))
         try:
-            broadcast = self._sockets.bind("xpub", config.bind, hwm=HWM_BROADCAST)
-            desk = self._sockets.bind("router", config.bind_pull, hwm=HWM_DESK)
+            broadcast = self._sockets.bind("xpub", config.bind, hwm=HWM_BROADCAST, patience_s=BULK_PATIENCE_S)
+            desk = self._sockets.bind("router", config.bind_pull, hwm=HWM_DESK, patience_s=BULK_PATIENCE_S)
         except ConfigError:
             self._sockets.close()
             raise

@@ -24,28 +24,51 @@ class Watcher:
     peer: bytes
     heard_s: float
     newest: Newest | None = None
-    newest_credit: int = 0
     seen: dict[Stream, int] = field(default_factory=dict)
     """Sequence number last sent of each stream, on this connection."""
+    on_their_way: deque[int] = field(default_factory=deque)
+    """Newest volumes that were sent and not acknowledged."""
     replay: Replay | None = None
     replay_next: int = 0
-    replay_credit: int = 0
     fetches: deque[Fetch] = field(default_factory=lambda: deque(maxlen=MAX_FETCHES))
+    _was_told: bool = False
 
     def asks_newest(self, request: Newest, session: str) -> None:
-        """Take a request for the newest: it replaces the one before."""
+        """Take a request for the newest: it replaces the one before, and acknowledges what came."""
         if self.newest is None and request.session == session:
             self.seen = {(-1, -1): request.after}
-        self.newest, self.newest_credit = request, request.credit
+        if request.last is not None:
+            self._has_come(request.last)
+        self.newest = request
+
+    def _has_come(self, last: int) -> None:
+        """Forget what has come; a volume that was fetched by key may have come in between."""
+        sent = list(self.on_their_way)
+        left = sent[sent.index(last) + 1 :] if last in sent else [seq for seq in sent if seq > last]
+        if len(left) < len(sent):
+            self.on_their_way, self._was_told = deque(left), False
 
     def asks_replay(self, request: Replay) -> None:
         """Take a request to replay; what was sent on this connection arrives, so it is never sent twice."""
+        if self.replay is None or request.first > self.replay.first:
+            self._was_told = False
         self.replay_next = request.first if self.replay is None else max(self.replay_next, request.first)
-        self.replay, self.replay_credit = request, request.credit
+        self.replay = request
+
+    @property
+    def may_replay(self) -> bool:
+        """Tell whether there is credit for one more message of the log."""
+        return self.replay is not None and self.replay_next - self.replay.first < self.replay.credit
+
+    def may_be_told(self) -> bool:
+        """Tell whether a heartbeat may be sent: one only behind volumes that a slow link is still carrying."""
+        waits = bool(self.on_their_way) or (self.replay is not None and self.replay_next > self.replay.first)
+        told, self._was_told = self._was_told, waits
+        return not (waits and told)
 
     def due(self, newest: Mapping[Stream, int]) -> tuple[int, View] | None:
         """Return the number of the volume to send next, the longest waiting stream first, or None."""
-        if self.newest is None or self.newest_credit < 1:
+        if self.newest is None or len(self.on_their_way) >= self.newest.credit:
             return None
         before = self.seen.get((-1, -1), -1)
         waiting = [
@@ -58,7 +81,7 @@ class Watcher:
     def was_sent(self, stream: Stream, seq: int) -> None:
         """Note that a newest volume went out."""
         self.seen[stream] = seq
-        self.newest_credit -= 1
+        self.on_their_way.append(seq)
 
     def _wants(self, stream: Stream) -> bool:
         assert self.newest is not None

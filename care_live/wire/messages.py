@@ -240,11 +240,14 @@ class Hello(_Request, frozen=True, kw_only=True, tag="hello", tag_field="type"):
 
 
 class Newest(_Request, frozen=True, kw_only=True, tag="newest", tag_field="type"):
-    """Send the newest volume after `after` of each wanted channel and position, at most `credit` from now on."""
+    """Send the newest volume after `after` of each wanted channel and position, while fewer than `credit` are on
+    their way."""
 
     session: Session | None = None
     """The one in which `after` was counted; another one, or null: whatever is newest."""
     after: Annotated[int, msgspec.Meta(ge=-1, lt=2**53)] = -1
+    last: Count | None = None
+    """The volume that came last: it and all that were sent before it on this connection are not on their way."""
     credit: Annotated[int, msgspec.Meta(ge=1, le=MAX_CREDIT)] = 1
     p: Count | None = None
     c: Count | None = None
@@ -252,7 +255,7 @@ class Newest(_Request, frozen=True, kw_only=True, tag="newest", tag_field="type"
 
 
 class Replay(_Request, frozen=True, kw_only=True, tag="replay", tag_field="type"):
-    """Send every message of the log from `first` on, and what follows, at most `credit` from now on."""
+    """Send every message of the log from `first` on, and what follows, while fewer than `credit` are on their way."""
 
     session: Session
     first: Count

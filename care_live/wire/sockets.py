@@ -35,7 +35,12 @@ BULK_BYTES = 2 * 1024**3
 """The longest array that a client takes."""
 
 _KINDS = {"xpub": zmq.XPUB, "sub": zmq.SUB, "router": zmq.ROUTER, "dealer": zmq.DEALER}
-_HEARTBEAT_MS, _SILENT_MS, _SILENT_REMOTE_MS, _HANDSHAKE_MS = 500, 1500, 20_000, 2000
+PATIENCE_S = 1.5
+"""A peer that leaves heartbeats unanswered for so long is cut, unless told otherwise."""
+BULK_PATIENCE_S = 20.0
+"""For links that carry whole volumes: a heartbeat queues behind them, be it in a tunnel or a slow network."""
+
+_HEARTBEAT_MS, _HANDSHAKE_MS = 500, 2000
 _ADDRESS = re.compile(r"^tcp://(?P<host>[^/\s]+):(?P<port>\d{1,5}|\*)$")
 _BROKEN_PEER = (zmq.EAGAIN, errno.EHOSTUNREACH)
 
@@ -123,7 +128,15 @@ class Sockets:
         self._poller.register(self._ear, zmq.POLLIN)
         self._zap = self._open_zap() if server else None
 
-    def bind(self, kind: Kind, address: str, *, hwm: int = 2, max_message_bytes: int = CONTROL_BYTES) -> Socket:
+    def bind(
+        self,
+        kind: Kind,
+        address: str,
+        *,
+        hwm: int = 2,
+        max_message_bytes: int = CONTROL_BYTES,
+        patience_s: float = PATIENCE_S,
+    ) -> Socket:
         """Bind a socket of a server.
 
         Raises
@@ -137,6 +150,7 @@ class Sockets:
                 "(make them with care-live keys), or bind to tcp://127.0.0.1:PORT"
             )
         raw = self._open(kind, address, hwm, max_message_bytes)
+        raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(patience_s * 1000))
         if kind == "router":
             raw.setsockopt(zmq.ROUTER_MANDATORY, 1)  # so that a full queue is told, not dropped in silence
         if kind == "xpub":
@@ -145,7 +159,15 @@ class Sockets:
             raw.bind(address)
         return self._adopt(kind, raw)
 
-    def connect(self, kind: Kind, address: str, *, hwm: int = 2, max_message_bytes: int = BULK_BYTES) -> Socket:
+    def connect(
+        self,
+        kind: Kind,
+        address: str,
+        *,
+        hwm: int = 2,
+        max_message_bytes: int = BULK_BYTES,
+        patience_s: float = PATIENCE_S,
+    ) -> Socket:
         """Connect a socket of a client; ZeroMQ connects again by itself whenever the link breaks.
 
         Raises
@@ -153,10 +175,9 @@ class Sockets:
         ConfigError
             The address is none.
         """
-        loopback = is_loopback(address)
+        is_loopback(address)  # is an address at all
         raw = self._open(kind, address, hwm, max_message_bytes)
-        if not loopback:  # the answer to a heartbeat queues behind a whole array: slow links need patience
-            raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, _SILENT_REMOTE_MS)
+        raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(patience_s * 1000))
         raw.setsockopt(zmq.RECONNECT_IVL, 100)
         raw.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
         with _translated(raw, address, "connect to"):
@@ -211,7 +232,6 @@ class Sockets:
         raw.setsockopt(zmq.LINGER, 0)
         raw.setsockopt(zmq.MAXMSGSIZE, limit_bytes)
         raw.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-        raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, _SILENT_MS)
         raw.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         raw.setsockopt(zmq.IPV6, int("[" in address))
         if self._server:

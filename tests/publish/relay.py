@@ -9,11 +9,20 @@ import threading
 
 
 class Relay:
-    """Passes bytes between a client and a server until `cut`, and again after `mend`."""
+    """Passes bytes between a client and a server until `cut`, and again after `mend`.
 
-    def __init__(self, target: str) -> None:
+    Parameters
+    ----------
+    target
+        The server, tcp://HOST:PORT.
+    bytes_per_s
+        What the link takes; none: as much as comes.
+    """
+
+    def __init__(self, target: str, *, bytes_per_s: float | None = None) -> None:
         host, port = target.removeprefix("tcp://").split(":")
         self._target = (host, int(port))
+        self._bytes_per_s = bytes_per_s
         self._door = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._door.getsockname()[1]}"
         self._open, self._closing = threading.Event(), threading.Event()
@@ -61,6 +70,8 @@ class Relay:
         try:
             if data := end.recv(65536):
                 other.sendall(data)
+                if self._bytes_per_s:
+                    self._closing.wait(len(data) / self._bytes_per_s)
                 return
         except OSError:
             pass

@@ -281,6 +281,20 @@ def test_a_cut_link_loses_nothing_for_a_recorder(publisher: Publisher) -> None:
     assert recorder.n_lost == 0
 
 
+@pytest.mark.slow
+def test_a_link_that_takes_many_seconds_for_an_array_is_not_taken_for_dead(publisher: Publisher) -> None:
+    """A tunnel to another city: heartbeats queue behind the pixels."""
+    from tests.publish.relay import Relay
+
+    publisher.publish(given.restored(0, shape=(32, 192, 192)))
+    with Relay(publisher.address_pull, bytes_per_s=1e6) as tunnel, Subscriber(tunnel.address) as far:
+        began = time.monotonic()
+        volume = next(far.volumes(60.0))
+        assert volume.key.t == 0
+        assert time.monotonic() - began < 40.0
+        assert far.n_damaged == 0
+
+
 def test_nonsense_is_answered_and_does_no_harm(publisher: Publisher) -> None:
     publisher.publish(given.restored(0))
     with sockets.Sockets() as rude:

@@ -1,0 +1,131 @@
+"""Bookkeeping: who is due what, decided without sockets or clocks."""
+
+from __future__ import annotations
+
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+
+from care_live.images import StateChanged, VolumeKey
+from care_live.publish.log import Log, nbytes_of
+from care_live.publish.watchers import MAX_WATCHERS, SILENT_S, Watcher, Watchers
+from care_live.wire.messages import Newest, Replay
+from tests.publish import given
+
+SESSION = "0" * 16
+
+
+def take(watcher: Watcher, newest: dict[tuple[int, int], int]) -> list[int]:
+    """Send all that is due."""
+    sent = []
+    while (due := watcher.due(newest)) is not None:
+        stream = next(stream for stream, seq in newest.items() if seq == due[0])
+        watcher.was_sent(stream, due[0])
+        sent.append(due[0])
+    return sent
+
+
+def test_no_more_than_the_credit_is_on_its_way_however_often_it_is_asked() -> None:
+    watcher, seq = Watcher(b"x", 0.0), 0
+    for _ in range(10):
+        watcher.asks_newest(Newest(session=SESSION, credit=2), SESSION)
+        seq += 1
+        take(watcher, {(0, 0): seq})
+    assert list(watcher.on_their_way) == [1, 2]
+    watcher.asks_newest(Newest(session=SESSION, credit=2, last=1), SESSION)
+    assert take(watcher, {(0, 0): seq}) == [10]
+    watcher.asks_newest(Newest(session=SESSION, credit=2, last=10), SESSION)
+    assert not watcher.on_their_way and take(watcher, {(0, 0): seq}) == []
+
+
+def test_a_volume_that_was_fetched_in_between_acknowledges_what_came_before_it() -> None:
+    watcher = Watcher(b"x", 0.0)
+    watcher.asks_newest(Newest(session=SESSION), SESSION)
+    assert take(watcher, {(0, 0): 6}) == [6]
+    watcher.asks_newest(Newest(session=SESSION, last=7), SESSION)
+    assert take(watcher, {(0, 0): 8}) == [8]
+
+
+def test_on_a_new_link_nothing_older_than_what_was_seen_is_sent() -> None:
+    watcher = Watcher(b"x", 0.0)
+    watcher.asks_newest(Newest(session=SESSION, after=10), SESSION)
+    assert take(watcher, {(0, 0): 10}) == []
+    assert take(watcher, {(0, 0): 11}) == [11]
+    other = Watcher(b"y", 0.0)
+    other.asks_newest(Newest(session="f" * 16, after=10), SESSION)
+    assert take(other, {(0, 0): 3}) == [3], "numbers of another session mean nothing"
+
+
+@drawn(st.lists(st.sampled_from([(0, 0), (0, 1), (1, 0)]), min_size=30, max_size=200))
+def test_no_stream_starves(order: list[tuple[int, int]]) -> None:
+    """Whatever comes, a slow watcher is never sent a stream twice while another one waits with news."""
+    watcher, newest = Watcher(b"x", 0.0), {}
+    waiting: dict[tuple[int, int], int] = {}
+    for seq, stream in enumerate(order):
+        newest[stream] = seq
+        waiting.setdefault(stream, 0)
+        watcher.asks_newest(Newest(session=SESSION, last=seq), SESSION)
+        due = watcher.due(newest)
+        assert due is not None
+        sent = next(stream for stream, at in newest.items() if at == due[0])
+        watcher.was_sent(sent, due[0])
+        waiting.pop(sent, None)
+        waiting = {other: turns + 1 for other, turns in waiting.items()}
+        assert max(waiting.values(), default=0) <= 3
+
+
+def test_a_slow_link_gets_one_heartbeat_behind_its_volumes() -> None:
+    watcher = Watcher(b"x", 0.0)
+    assert watcher.may_be_told() and watcher.may_be_told()
+    watcher.asks_newest(Newest(session=SESSION), SESSION)
+    watcher.was_sent((0, 0), 1)
+    assert [watcher.may_be_told() for _ in range(3)] == [True, False, False]
+    watcher.asks_newest(Newest(session=SESSION, last=1), SESSION)
+    assert watcher.may_be_told()
+
+
+def test_replay_goes_on_where_it_was_on_the_same_link() -> None:
+    watcher = Watcher(b"x", 0.0)
+    watcher.asks_replay(Replay(session=SESSION, first=3, credit=4))
+    while watcher.may_replay:
+        watcher.replay_next += 1
+    assert watcher.replay_next == 7
+    watcher.asks_replay(Replay(session=SESSION, first=3, credit=4))
+    assert not watcher.may_replay, "asked again, but nothing has come: nothing is sent twice"
+    watcher.asks_replay(Replay(session=SESSION, first=5, credit=4))
+    while watcher.may_replay:
+        watcher.replay_next += 1
+    assert watcher.replay_next == 9
+
+
+def test_there_is_room_for_so_many_and_the_silent_are_forgotten() -> None:
+    watchers = Watchers()
+    for i in range(MAX_WATCHERS):
+        assert watchers.heard(b"%d" % i, float(i)) is not None
+    assert watchers.heard(b"one more", 0.0) is None
+    watchers.forget_silent(SILENT_S + 10.5)
+    assert len(watchers) == MAX_WATCHERS - 11
+    assert watchers.heard(b"one more", 0.0) is not None
+
+
+def test_the_log_keeps_to_its_memory_and_always_knows_the_newest() -> None:
+    one = nbytes_of(given.restored(0))
+    log = Log(3 * one)
+    for t in range(10):
+        log.append(given.restored(t))
+        assert log.held_bytes <= 3 * one
+        log.append(StateChanged(VolumeKey(t), "confirmed"))
+    held = [entry.key.t for entry in log.since(0) if entry.record is not None and entry.key]
+    assert held == [7, 8, 9]
+    assert log.newest() == {(0, 0): 18}
+    assert log.state_of(given.volume(4)) == "confirmed"
+    assert log.of(VolumeKey(2)) is not None and log.of(VolumeKey(2)).record is None  # type: ignore[union-attr]
+
+
+def test_without_memory_the_newest_of_every_channel_is_kept() -> None:
+    log = Log(0)
+    for t in range(4):
+        for c in (0, 1):
+            log.append(given.restored(t, c))
+    held = [entry.key for entry in log.since(0) if entry.record is not None]
+    assert held == [VolumeKey(3, 0, 0), VolumeKey(3, 0, 1)]
+    assert log.held_bytes == 2 * nbytes_of(given.restored(0))
