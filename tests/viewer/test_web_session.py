@@ -7,10 +7,16 @@ import json
 
 import websockets
 
+from care_live.config import StoreConfig
 from care_live.images import VolumeKey
+from care_live.store import open_run
+from care_live.viewer.history import History
+from care_live.viewer.library import Library
+from care_live.viewer.shelf import Shelf
 from care_live.viewer.web import picture
 
 from .scenes import filled, scene, serving
+from .test_live_and_history import STARTED, restored
 from .test_web_access import connect
 
 SMALL = (4, 16, 24)
@@ -144,4 +150,25 @@ def test_a_coarse_picture_that_stands_becomes_exact():
             assert settled["t"] == 1 and not settled["lossy"]
 
     with serving(library) as (gateway, address):
+        asyncio.run(main(address))
+
+
+def test_a_volume_that_cannot_be_read_is_said_and_the_rest_goes_on(tmp_path):
+    writer = open_run(StoreConfig(directory=tmp_path, keep_free_mib=0), STARTED)
+    writer.write_raw(restored(0).volume)
+    writer.close()
+    (shard,) = (path for path in (tmp_path / "run-1" / "raw" / "0" / "0" / "c").rglob("*") if path.is_file())
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    shard.write_bytes(data)
+    library = Library(Shelf(), History(tmp_path / "run-1"))
+
+    async def main(address):
+        async with connect(address) as socket:
+            await socket.send('{"op":"credit","n":2}')
+            assert "run-1" in (await note(socket, "problem"))["text"]
+            library.shelf.put(scene(1, shape=SMALL))
+            assert [one["t"] for one in await pictures(socket)] == [1]
+
+    with serving(library) as (_, address):
         asyncio.run(main(address))

@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from care_live.errors import ProtocolError
+from care_live.errors import ProtocolError, StoreError
 from care_live.viewer.library import Library
 from care_live.viewer.web import access, requests, state
 from care_live.viewer.web.page import read_page
@@ -91,8 +91,10 @@ class Gateway:
         """Tell every browser once a second how the run goes."""
         while True:
             await asyncio.sleep(1.0)
-            if self._sessions:
+            try:
                 await self._tell(tuple(self._sessions))
+            except StoreError as error:  # a run being moved or damaged; live pictures go on
+                logger.warning("history unreadable error=%s", error)
 
     async def _tell(self, sessions: tuple[Session, ...]) -> None:
         keys = await asyncio.to_thread(self.library.known)
@@ -153,15 +155,17 @@ class Gateway:
 
         session = Session(self.library, self._pictures, self._executor, send)
         self._sessions.add(session)
-        await self._tell((session,))
-        pump = asyncio.create_task(session.pump())
+        with contextlib.suppress(StoreError):  # the report of the next second logs it
+            await self._tell((session,))
+        tasks = {asyncio.create_task(session.pump()), asyncio.create_task(_listen(socket, session))}
         try:
-            await _listen(socket, session)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await _close_after_failure(socket, done)
         finally:
             self._sessions.discard(session)
-            pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
-                await pump
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _known(self, connection: Request | WebSocket) -> bool:
         return access.same(connection.cookies.get(self._cookie(connection)), self.token)
@@ -169,6 +173,15 @@ class Gateway:
     def _cookie(self, connection: Request | WebSocket) -> str:
         """Name the cookie after the port: cookies do not know ports, and two runs may be watched at once."""
         return f"care_live_{connection.url.port or 80}"
+
+
+async def _close_after_failure(socket: WebSocket, done: set[asyncio.Task[None]]) -> None:
+    """Let no failure be silent: the browser that is cut off connects again, and the log says why."""
+    for error in (task.exception() for task in done):
+        if error is not None and not isinstance(error, WebSocketDisconnect):
+            logger.error("web session failed error=%r", error)
+            with contextlib.suppress(RuntimeError):  # it is closed already
+                await socket.close(code=1011)
 
 
 async def _listen(socket: WebSocket, session: Session) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from care_live.errors import StoreError
 from care_live.viewer.library import Library
 from care_live.viewer.shown import Shown
 from care_live.viewer.web import cuts, picture
@@ -90,7 +91,11 @@ class Session:
     async def _send_picture(self) -> None:
         if self._credit == 0:
             return
-        message = await self._run(self._picture)
+        try:
+            message = await self._run(self._picture)
+        except StoreError as error:
+            self._notes["problem"] = {"type": "problem", "text": str(error)}  # sent at the next wake
+            return
         if message is None:
             return
         self._credit -= 1

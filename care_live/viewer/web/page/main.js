@@ -9,7 +9,7 @@ import { Pointer } from "./pointer.js";
 import { Probe } from "./probe.js";
 import { Renderer } from "./render.js";
 import { captionOf, compose, download } from "./snapshot.js";
-import { showAge, showLink, showPicture, showRun, showStatus } from "./status.js";
+import { showAge, showLink, showPicture, showProblem, showRun, showStatus } from "./status.js";
 import { Stream } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
@@ -41,6 +41,7 @@ class Page {
     on("run", (run) => this.takeRun(run));
     on("status", (status) => this.takeStatus(status));
     on("picture", (picture) => this.take(picture));
+    on("problem", showProblem);
     new ResizeObserver(() => this.moved()).observe($("stage"));
     setInterval(() => showAge(this.header(), this.stream.clockOffset), 200);
   }

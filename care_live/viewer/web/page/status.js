@@ -33,9 +33,9 @@ export function showRun(run) {
   }
 }
 
-/** A link that opens the run's OME-Zarr groups; that page runs in the browser and reads from this gateway. */
+/** A link that opens the run's OME-Zarr groups of its first position; that page runs in the browser and reads from this gateway. */
 function neuroglancer(address, layers) {
-  const state = { layers: layers.map((name) => ({ type: "image", name, source: `${address}${name}/|zarr3:` })), layout: "4panel" };
+  const state = { layers: layers.map((name) => ({ type: "image", name, source: `${address}${name}/0/|zarr3:` })), layout: "4panel" };
   return `https://neuroglancer-demo.appspot.com/#!${encodeURIComponent(JSON.stringify(state))}`;
 }
 
@@ -50,7 +50,14 @@ export function showStatus(status, ended) {
   $("disk").textContent = duration(status.disk_seconds_left);
 }
 
+/** What could not be read or drawn; the next picture takes it away. */
+export function showProblem({ text }) {
+  $("problem").hidden = false;
+  $("problem").textContent = text;
+}
+
 export function showPicture(header) {
+  $("problem").hidden = true;
   const states = header.channels.map((channel) => channel.state);
   const worst = ["suspect", "provisional", "confirmed"].find((state) => states.includes(state));
   chip($("state"), TONES[worst], worst);
