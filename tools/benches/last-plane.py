@@ -1,0 +1,83 @@
+"""Time from the last plane to the finished volume, over one untiled run of the same network.
+
+The default network (depth 2, 32 filters, z pooled) on the CPU. The stream has done what it could when the
+last plane comes, as it has in an acquisition that is slower than the network.
+"""
+# ruff: noqa: N999 - the name of the benchmark, as it is typed
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from benches._pairs import Spent, bare_session, compare, counts, say, timed, worst
+from care_live.model import rewrite
+from care_live.model.card import ModelCard
+from care_live.model.unet_graph import UNet, build, seeded_weights
+from care_live.percentiles import Span
+from care_live.restore.session import Options
+from care_live.restore.streaming.plan import StreamPlan
+from care_live.restore.streaming.stream import Pipeline
+
+SPAN = Span(100.0, 3000.0)
+ENDS = {"low": np.array([SPAN.low], np.float32), "high": np.array([SPAN.high], np.float32)}
+CARD = ModelCard(name="default", divisor=(4, 4, 4), halo_px=(24, 24, 24), heads=("mean", "laplace_scale"))
+
+
+def measure(arguments: list[str]) -> dict[str, float]:
+    parser = argparse.ArgumentParser(prog="last-plane", description=__doc__)
+    parser.add_argument("--field", type=int, default=192, help="pixels along y and x")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--decoder", choices=["transpose", "resize"], default="transpose", help="as the file has it")
+    asked = parser.parse_args(arguments)
+    short, long = (_measured(asked, n_planes) for n_planes in (32, 64))
+    return {
+        "ratio_32": short[0],
+        "ratio_64": long[0],
+        "stream_total_32": short[1],
+        "stream_total_64": long[1],
+        "max_rel_diff": max(short[2], long[2]),
+    }
+
+
+def _measured(asked: argparse.Namespace, n_planes: int) -> tuple[float, float, float]:
+    """Return the time after the last plane and of the whole stream, over one untiled run, and the difference."""
+    model = build(UNet(), seeded_weights(UNet()))
+    if asked.decoder == "transpose":
+        model = rewrite.transpose_decoder(model)
+    plan = StreamPlan.derive(model, CARD, (asked.field, asked.field), n_planes)
+    assert isinstance(plan, StreamPlan), plan
+    pipeline, session = Pipeline(plan, Options(threads=asked.threads)), bare_session(model, asked.threads)
+    raw = counts((1, 1, n_planes, asked.field, asked.field))
+    into = {head: np.empty(raw.shape[1:], np.float32) for head in CARD.heads}
+    whole: list[Spent] = []
+    streamed: list[tuple[Spent, Spent]] = []
+    for _ in range(asked.pairs + 1):
+        whole.append(timed(lambda: session.run(None, {"raw": raw, **ENDS})))
+        streamed.append(_stream(pipeline, raw[0], into))
+    last = compare([after for _, after in streamed[1:]], whole[1:])
+    total = compare([_sum(before, after) for before, after in streamed[1:]], whole[1:])
+    results = session.run(list(CARD.heads), {"raw": raw, **ENDS})
+    difference = max(worst(into[head], result[0]) for head, result in zip(CARD.heads, results, strict=True))
+    say(
+        f"{n_planes} planes of {asked.field} px, {asked.decoder} decoder: after the last plane {last.wall:.3f} "
+        f"(CPU {last.cpu:.3f}), whole stream {total.wall:.3f} (CPU {total.cpu:.3f}) of one untiled run; "
+        f"difference {difference:.1e}; caches {plan.cache_bytes / 2**20:.0f} MiB, look-ahead {plan.lookahead} planes"
+    )
+    return last.wall, total.wall, difference
+
+
+def _stream(pipeline: Pipeline, raw: np.ndarray, into: dict[str, np.ndarray]) -> tuple[Spent, Spent]:
+    """Return what all planes but the last took, and the last one."""
+    stream = pipeline.begin([SPAN], into)
+    planes = raw.swapaxes(0, 1)
+    before = timed(lambda: stream.push(planes[:-1]))
+    after = timed(lambda: stream.push(planes[-1:]))
+    stream.finish()
+    return before, after
+
+
+def _sum(one: Spent, other: Spent) -> Spent:
+    return Spent(one.wall_s + other.wall_s, one.cpu_s + other.cpu_s)
