@@ -90,8 +90,14 @@ class Journal:
         self._n_bytes = found.n_sound_bytes
         self._drop_torn_tail()
 
-    def append(self, record: bytes) -> None:
+    def append(self, record: bytes, *, sync: bool = True) -> None:
         """Add a record; when this returns it is on the disk, when it raises nothing of it is kept.
+
+        Parameters
+        ----------
+        record : JSON
+        sync : bool
+            False: a crash of the computer, not of the daemon, may take it; the next synced record makes it safe.
 
         Raises
         ------
@@ -102,14 +108,20 @@ class Journal:
         with translated(f"cannot write the journal {self.path}", self.path.parent):
             try:
                 _write_all(self._descriptor, line)
-                os.fsync(self._descriptor)
+                if sync:
+                    os.fsync(self._descriptor)
             except OSError:
                 self._drop_torn_tail()
                 raise
         self._n_bytes += len(line)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """Sync what was not yet, and let go of the file."""
+        try:
+            with translated(f"cannot write the journal {self.path}", self.path.parent):
+                os.fsync(self._descriptor)
+        finally:
+            os.close(self._descriptor)
 
     def _drop_torn_tail(self) -> None:
         os.ftruncate(self._descriptor, self._n_bytes)

@@ -114,12 +114,7 @@ class RawStored(_Record):
     kind: Literal["raw"] = "raw"
     key: VolumeKey
     array: StoredArray
-    expected: tuple[int, ...]
-    received: tuple[int, ...]
-    n_duplicates: int
-    n_out_of_order: int
-    worst_gap_ms: float
-    sequence_ids: tuple[int, ...]
+    integrity: Integrity
     closed: Closed
     state: State
     first_plane_ns: int
@@ -129,32 +124,16 @@ class RawStored(_Record):
 
     @classmethod
     def of(cls, volume: Volume, array: StoredArray) -> RawStored:
-        integrity = volume.integrity
         return cls(
             key=volume.key,
             array=array,
-            expected=integrity.expected,
-            received=integrity.received,
-            n_duplicates=integrity.n_duplicates,
-            n_out_of_order=integrity.n_out_of_order,
-            worst_gap_ms=integrity.worst_gap_ms,
-            sequence_ids=integrity.sequence_ids,
+            integrity=volume.integrity,
             closed=volume.closed,
             state=volume.state,
             first_plane_ns=volume.first_plane_ns,
             last_plane_ns=volume.last_plane_ns,
             acquired_us=volume.acquired_us,
             exposure_ms=volume.exposure_ms,
-        )
-
-    def integrity(self) -> Integrity:
-        return Integrity(
-            expected=self.expected,
-            received=self.received,
-            n_duplicates=self.n_duplicates,
-            n_out_of_order=self.n_out_of_order,
-            worst_gap_ms=self.worst_gap_ms,
-            sequence_ids=self.sequence_ids,
         )
 
     def volume(self, began: RunBegan, pixels: Counts, state: State) -> Volume:
@@ -164,7 +143,7 @@ class RawStored(_Record):
             key=self.key,
             pixels=pixels,
             voxel_size_um=began.voxel_size_um,
-            integrity=self.integrity(),
+            integrity=self.integrity,
             closed=self.closed,
             state=state,
             first_plane_ns=self.first_plane_ns,
@@ -185,8 +164,7 @@ class RestoredStored(_Record):
     voxel_size_um: tuple[float, float, float]
     low: float
     high: float
-    model_name: str
-    model_sha256: str
+    model: ModelIdentity
     flags: tuple[Flag, ...]
     infer_s: float
     mantissa_bits: int
@@ -207,16 +185,11 @@ class RestoredStored(_Record):
             voxel_size_um=restored.voxel_size_um,
             low=restored.low,
             high=restored.high,
-            model_name=restored.model.name,
-            model_sha256=restored.model.sha256,
+            model=restored.model,
             flags=tuple(sorted(restored.flags)),
             infer_s=restored.infer_s,
             mantissa_bits=mantissa_bits,
         )
-
-    @property
-    def model(self) -> ModelIdentity:
-        return ModelIdentity(self.model_name, self.model_sha256)
 
 
 class Retracted(_Record):

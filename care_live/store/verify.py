@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from care_live.store.lock import is_locked
 from care_live.store.records import PRODUCTS, Product, StoredArray
 from care_live.store.recovery import orphans, partial_files
 
-Kind: TypeAlias = Literal["checksum", "missing", "size", "orphan", "partial", "journal"]
+Kind: TypeAlias = Literal["checksum", "missing", "size", "orphan", "partial", "journal", "metadata"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def verify(path: Path, *, progress: Callable[[int, int], None] = lambda done, to
     for done, entry in enumerate(committed, start=1):
         problems += _check(path, *entry)
         progress(done, len(committed))
+    problems += _unreadable_metadata(path, {(product, key.p) for product, key, _ in committed})
     if not being_written:
         problems += _leftovers(path, ledger, found.torn_bytes)
     n_bytes = sum(stored.file_bytes for _, _, stored in committed)
@@ -98,7 +100,9 @@ def _check(run: Path, product: Product, key: VolumeKey, stored: StoredArray) -> 
         return
     files = image.files(key.t, key.c, stored.shape[0])
     if lost := [file for file in files if not file.is_file()]:
-        yield from (Problem("missing", str(file.relative_to(run)), "the journal acknowledges it") for file in lost)
+        yield from (
+            Problem("missing", file.relative_to(run).as_posix(), "the journal acknowledges it") for file in lost
+        )
         return
     n_bytes = sum(file.stat().st_size for file in files)
     if n_bytes != stored.file_bytes:
@@ -109,11 +113,20 @@ def _check(run: Path, product: Product, key: VolumeKey, stored: StoredArray) -> 
         yield Problem("checksum", where, str(error))
 
 
+def _unreadable_metadata(run: Path, images: set[tuple[Product, int]]) -> Iterator[Problem]:
+    """Look for groups that a viewer could not open, though their volumes may be sound."""
+    for where in ("zarr.json", "OME/zarr.json", *(f"{product}/{p}/zarr.json" for product, p in sorted(images))):
+        try:
+            _ = json.loads((run / where).read_bytes())["attributes"]["ome"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield Problem("metadata", where, f"{type(error).__name__}: the next volume stored in this run mends it")
+
+
 def _leftovers(run: Path, ledger: Ledger, torn_bytes: int) -> Iterator[Problem]:
     """Look for what a crash left; the next start of a daemon on this run tidies it."""
     for file in orphans(run, ledger):
-        yield Problem("orphan", str(file.relative_to(run)), "the journal does not acknowledge it")
+        yield Problem("orphan", file.relative_to(run).as_posix(), "the journal does not acknowledge it")
     for file in partial_files(run):
-        yield Problem("partial", str(file.relative_to(run)), "half-written when its writer died")
+        yield Problem("partial", file.relative_to(run).as_posix(), "half-written when its writer died")
     if torn_bytes:
         yield Problem("journal", JOURNAL_NAME, f"its last {torn_bytes} bytes are a line that was cut off")

@@ -121,7 +121,7 @@ class RunWriter:
         """Nobody will confirm what was provisional when the last writer stopped."""
         detail = "the daemon stopped before the volume's hardware sequence ended"
         for key in [key for key, state in self._ledger.states.items() if state == "provisional"]:
-            self._note(StateNoted(key=key, state="suspect", detail=detail))
+            self._note(StateNoted(key=key, state="suspect", detail=detail), sync=False)
 
     # -- writing --------------------------------------------------------------------------------------------
 
@@ -179,6 +179,9 @@ class RunWriter:
     def note(self, event: StateChanged | NotRestored | RunEnded) -> None:
         """Write down what became of volumes, or of the run.
 
+        States are not synced one by one: one hardware sequence may confirm a thousand volumes at once, and what a
+        power cut takes of it is doubted again at the next start.
+
         Raises
         ------
         StoreError
@@ -187,9 +190,9 @@ class RunWriter:
         match event:
             case StateChanged():
                 if event.key in self._ledger.raw:
-                    self._note(StateNoted.of(event))
+                    self._note(StateNoted.of(event), sync=False)
             case NotRestored():
-                self._note(NotRestoredNoted.of(event))
+                self._note(NotRestoredNoted.of(event), sync=False)
             case RunEnded():
                 self._note(RunEndNoted.of(event))
 
@@ -246,8 +249,10 @@ class RunWriter:
 
     def close(self) -> None:
         """Let go of the run; another writer may go on."""
-        self._journal.close()
-        self._lock.close()
+        try:
+            self._journal.close()
+        finally:
+            self._lock.close()
 
     # -- one commit -----------------------------------------------------------------------------------------
 
@@ -271,8 +276,8 @@ class RunWriter:
             with contextlib.suppress(OSError, StoreError):
                 self._collection.existing(product, key.p).remove(key.t, key.c, array.shape[0])
 
-    def _note(self, record: Record) -> None:
-        self._journal.append(to_json(record))
+    def _note(self, record: Record, *, sync: bool = True) -> None:
+        self._journal.append(to_json(record), sync=sync)
         self._ledger.apply(record)
 
     def _too_little(self, what: str, wanted_mib: float) -> str:

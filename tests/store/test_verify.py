@@ -69,6 +69,13 @@ def test_a_lost_shard_a_cut_one_and_a_strange_one_are_named(run):
     }
 
 
+def test_metadata_that_no_viewer_can_read_is_named(run):
+    (run / "restored/0/zarr.json").write_text("{")
+    (run / "OME/zarr.json").unlink()
+    found = [(problem.kind, problem.where) for problem in verify(run).problems]
+    assert found == [("metadata", "OME/zarr.json"), ("metadata", "restored/0/zarr.json")]
+
+
 def test_the_command_prints_a_verdict_and_exits_by_it(run, capsys):
     main(["verify", str(run)])
     assert "8 volumes" in capsys.readouterr().out
