@@ -140,7 +140,10 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: Job) -> Ve
     )
     tap.open(micromanager.plan_of(acquisition, tap.feed.outline, core))
     java_port = config.port if isinstance(config, MicroManagerConfig) and config.backend == "java" else None
-    acquiring = micromanager.Acquiring(events, core, tap, merge=acquisition.hardware_sequence, java_port=java_port)
+    if not acquisition.hardware_sequence:
+        stage = core.get_focus_device()
+        events = [micromanager.unmerged(event, stage) for event in events]
+    acquiring = micromanager.Acquiring(events, core, tap, java_port=java_port)
     verdict = supervisor.watch(acquiring, tap.feed)
     tap.close(*verdict, within_s=_SEND_S)
     return verdict

@@ -55,16 +55,20 @@ def _event(
     return event
 
 
-def batches(events: list[dict[str, Any]], *, merge: bool) -> Iterator[list[dict[str, Any]]]:
-    """Yield what the engine may merge into hardware sequences: one time point, or nothing.
+def by_time_point(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the events of one time point after the other.
 
-    pycromanager merges all that it gets at once, if the devices can; a whole time-lapse would be one sequence.
+    pycromanager merges what it gets at once into hardware sequences, if the devices can; a whole time-lapse would
+    be one sequence, and nobody would know before its end whether its planes are right.
     """
-    if not merge:
-        yield from ([event] for event in events)
-        return
     for _, together in groupby(events, key=lambda event: event["axes"]["time"]):
         yield list(together)
+
+
+def unmerged(event: dict[str, Any], stage: str) -> dict[str, Any]:
+    """Return the event in the form that pycromanager never merges: the height as one stage's own position."""
+    apart = {key: value for key, value in event.items() if key != "z"}
+    return {**apart, "stage_positions": [[stage, event["z"]]]}
 
 
 def plan_of(acquisition: AcquisitionConfig, outline: Outline, core: Any) -> Plan:
@@ -128,7 +132,7 @@ def prepare(core: Any, acquisition: AcquisitionConfig) -> None:
     Raises
     ------
     ConfigError
-        A name comes twice, or a channel has no preset; says which there are.
+        A name comes twice, a channel has no preset, or there is no stage; says what there is.
     """
     positions, presets = [p.name for p in acquisition.positions], [c.preset for c in acquisition.channels]
     if len(set(positions)) < len(positions) or len(set(presets)) < len(presets):
@@ -141,7 +145,9 @@ def prepare(core: Any, acquisition: AcquisitionConfig) -> None:
         if preset not in known:
             raise ConfigError(f"group {acquisition.channel_group} has no preset {preset!r}; it has {known}")
     stage = core.get_focus_device()
-    if acquisition.hardware_sequence and stage and core.has_property(stage, "UseSequences"):
+    if not stage:
+        raise ConfigError("this Micro-Manager has no focus stage: name one as Core-Focus in its configuration")
+    if acquisition.hardware_sequence and core.has_property(stage, "UseSequences"):
         core.set_property(stage, "UseSequences", "Yes")  # simulated stages; real ones can or cannot
 
 
@@ -155,21 +161,19 @@ def _names(vector: Any) -> list[str]:
 class Acquiring:
     """One acquisition under way; its end is waited for in a thread of its own."""
 
-    def __init__(
-        self, events: list[dict[str, Any]], core: Any, tap: Tap, *, merge: bool, java_port: int | None = None
-    ) -> None:
+    def __init__(self, events: list[dict[str, Any]], core: Any, tap: Tap, *, java_port: int | None = None) -> None:
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._acquisition = _open_acquisition(tap, java_port)
         self._guard = CameraGuard(core, self._acquisition.abort) if java_port is None else None
-        self._thread = threading.Thread(target=self._run, args=(batches(events, merge=merge),), name="acquisition")
+        self._thread = threading.Thread(target=self._run, args=(events,), name="acquisition")
         self._thread.start()
 
-    def _run(self, batches: Iterator[list[dict[str, Any]]]) -> None:
+    def _run(self, events: list[dict[str, Any]]) -> None:
         try:
             with self._acquisition as acquisition:
-                for batch in batches:
-                    acquisition.acquire(batch)
+                for together in by_time_point(events):
+                    acquisition.acquire(together)
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits
             self._error = error
         finally:
