@@ -6,21 +6,26 @@ A topic is ``cl1/PRODUCT/Llevel/CODING/RUN``: PRODUCT is *restored* (mean, scale
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from care_live.errors import ConfigError
 from care_live.images import Restored, Volume
 from care_live.publish.log import Entry
 from care_live.publish.slabs import RestoredSlab
 from care_live.publish.writer import Parts, Writer
 from care_live.wire.messages import View
-from care_live.wire.sockets import Socket
+from care_live.wire.sockets import BULK_PATIENCE_S, Socket, Sockets
 
 Topic = Literal["restored", "raw", "slab"]
 
 NOTE = b"cl1/note"
 LEVELS = range(5)
+HWM = 2
+"""Messages that wait for one slow subscriber before newer ones pass it by."""
+MAX_TOPICS, MAX_TOPIC_BYTES = 4096, 256
 _PRODUCTS: dict[Topic, tuple[Literal["raw", "mean", "laplace_scale", "disagreement"], ...]] = {
     "restored": ("mean", "laplace_scale", "disagreement"),
     "raw": ("raw",),
@@ -51,20 +56,44 @@ CHANNELS = tuple(
 
 
 class Broadcast:
-    """The XPUB socket and what is subscribed on it; used by one thread."""
+    """The XPUB socket and what is subscribed on it; used by one thread.
 
-    def __init__(self, socket: Socket, writer: Writer, *, raw: bool) -> None:
-        self._socket, self._writer, self._raw = socket, writer, raw
+    Raises
+    ------
+    ConfigError
+        The address is none, is taken, or needs keys.
+    """
+
+    def __init__(self, sockets: Sockets, address: str, writer: Writer, *, raw: bool) -> None:
+        self._sockets, self._writer, self._raw = sockets, writer, raw
         self._subscribed: set[bytes] = set()
+        self._socket: Socket | None = self._bind(address)
+        self.address = self._socket.address
 
     def hear(self) -> None:
         """Take subscriptions and their ends; anything else that a subscriber says is ignored."""
-        while (received := self._socket.receive()) is not None:
-            said = bytes(received.parts[0][:256])
-            if said[:1] == b"\x01":
+        while self._socket is not None and (received := self._socket.receive()) is not None:
+            said = bytes(received.parts[0][:MAX_TOPIC_BYTES])
+            if said[:1] == b"\x01" and len(self._subscribed) < MAX_TOPICS:
                 self._subscribed.add(said[1:])
             elif said[:1] == b"\x00":
                 self._subscribed.discard(said[1:])
+
+    def hang_up(self) -> None:
+        """Cut everybody: who is still allowed comes back by himself, who was revoked does not get in."""
+        if self._socket is not None:
+            self._sockets.drop(self._socket)
+        self._socket = None
+        self._subscribed.clear()
+
+    def open_again(self) -> None:
+        """Bind again after `hang_up`; the system may need a moment to free the port, so call it again."""
+        if self._socket is None:
+            with contextlib.suppress(ConfigError):
+                self._socket = self._bind(self.address)
+
+    def _bind(self, address: str) -> Socket:
+        return self._sockets.bind("xpub", address, hwm=HWM, patience_s=BULK_PATIENCE_S)
 
     def wanted(self, product: Topic) -> Iterator[Channel]:
         """Give the channels of a product that somebody listens to; a short topic means level 0, plain."""
@@ -84,10 +113,14 @@ class Broadcast:
             self._send(channel, self._writer.slab(slab, channel.view), run)
 
     def note(self, parts: Parts) -> None:
-        self._socket.send([NOTE, *parts])
+        self._put([NOTE, *parts])
 
     def _send(self, channel: Channel, parts: Parts, run: str) -> None:
-        self._socket.send([channel.prefix + run.encode(), *parts])
+        self._put([channel.prefix + run.encode(), *parts])
+
+    def _put(self, parts: Parts) -> None:
+        if self._socket is not None:
+            self._socket.send(parts)
 
     @staticmethod
     def _asks_for(topic: bytes, channel: Channel) -> bool:

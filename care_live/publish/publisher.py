@@ -27,8 +27,6 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 MAX_SLABS = 64
-HWM_BROADCAST = 2
-"""Messages that wait for one slow subscriber before newer ones pass it by."""
 HWM_DESK = 64
 """Mostly notes: volumes are bounded by each watcher's credit."""
 
@@ -61,20 +59,18 @@ class Publisher:
         self._sent_all_before = 0
         self.error: BaseException | None = None
         """Why the thread ended before its time."""
-        self._sockets = Sockets(server=read_keys(config))
+        self._keys = read_keys(config)
+        self._sockets = Sockets(server=self._keys)
+        self._writer = Writer(self._run, self._log)
         try:
-            broadcast = self._sockets.bind("xpub", config.bind, hwm=HWM_BROADCAST, patience_s=BULK_PATIENCE_S)
+            self._broadcast = Broadcast(self._sockets, config.bind, self._writer, raw=config.raw)
             desk = self._sockets.bind("router", config.bind_pull, hwm=HWM_DESK, patience_s=BULK_PATIENCE_S)
         except ConfigError:
             self._sockets.close()
             raise
-        self.address, self.address_pull = broadcast.address, desk.address
+        self.address, self.address_pull = self._broadcast.address, desk.address
         self._archive = Archive(replay_from_store, self._sockets.wake) if replay_from_store else None
-        writer = Writer(self._run, self._log)
-        self._writer = writer
-        self._broadcast_socket, self._desk_socket = broadcast, desk
-        self._broadcast = Broadcast(broadcast, writer, raw=config.raw)
-        self._desk = Desk(desk, writer, self._log, self._archive)
+        self._desk = Desk(desk, self._writer, self._log, self._archive)
         self._thread = threading.Thread(target=self._main, name="publish")
         self._thread.start()
         logger.info("publishing at=%s pull=%s", self.address, self.address_pull)
@@ -177,18 +173,17 @@ class Publisher:
     def _loop(self) -> None:
         told, beat_s = 0, time.monotonic()
         while not self._closing.is_set():
-            ready = self._sockets.poll(beat_s - time.monotonic())
+            self._sockets.poll(beat_s - time.monotonic())
             now_s = time.monotonic()
-            if self._broadcast_socket in ready:
-                self._broadcast.hear()
-            if self._desk_socket in ready:
-                self._desk.hear(now_s, self._beat)
+            self._broadcast.hear()
+            self._desk.hear(now_s, self._beat)
             self._tell_slabs()
             told = self._tell(told)
             self._desk.serve()
             self._note_progress(told)
             if now_s >= beat_s:
                 beat_s = now_s + HEARTBEAT_S
+                self._obey_allow_list()
                 self._desk.beat(self._beat(), now_s)
                 self._broadcast.note(self._beat())
         self._tell(told)
@@ -198,6 +193,12 @@ class Publisher:
         with self._told:
             self._sent_all_before = told if self._desk.has_sent_all() else 0
             self._told.notify_all()
+
+    def _obey_allow_list(self) -> None:
+        """The desk looks every guest up at every word; subscribers only listen, so they must knock again."""
+        if self._keys is not None and self._keys.allowed.has_changed():
+            self._broadcast.hang_up()
+        self._broadcast.open_again()
 
     def _beat(self) -> Parts:
         return self._writer.heartbeat(self._status, self.n_watchers)

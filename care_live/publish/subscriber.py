@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from care_live.config import PublishConfig
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import VolumeKey
+from care_live.publish.clock import Clock
 from care_live.publish.follow import Every, Following, NewestOnly
 from care_live.publish.log import Stream
 from care_live.publish.seen import LiveVolume, live_volume
@@ -285,24 +285,6 @@ class Subscriber:
         self.n_received += 1
         self.n_skipped += n_skipped
         return live_volume(said, codes, self._clock.age_s(said), n_skipped)
-
-
-class Clock:
-    """The daemon's clock as seen from here: the smallest difference of the last heartbeats."""
-
-    def __init__(self, now_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
-        self._now_us = now_us
-        self._differences: deque[int] = deque(maxlen=8)
-
-    def note(self, daemon_us: int) -> None:
-        self._differences.append(self._now_us() - daemon_us)
-
-    def age_s(self, said: Volume) -> float:
-        """Return how old a volume is that came just now: until it was published, and on its way."""
-        if not self._differences:
-            return said.age_us / 1e6
-        on_its_way_us = self._now_us() - min(self._differences) - said.published_us
-        return (said.age_us + max(0, on_its_way_us)) / 1e6
 
 
 def subscribe(address: str = DEFAULT_ADDRESS, **options: Unpack[Options]) -> Subscriber:

@@ -60,16 +60,23 @@ class ClientKeys:
 
 
 class AllowList:
-    """The guests of a file, read again when the file changes; safe from any thread."""
+    """The guests of a file, read again when the file changes; safe from any thread.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or a line of it is broken.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._stamp: tuple[int, int] | None = None
-        self._guests: dict[str, Guest] = {}
-        self.version = 0
-        """Grows whenever the file has changed."""
-        self.guest("")  # a broken list is told at the start, not at the first knock
+        try:
+            self._stamp: tuple[int, int] | None = self._look()
+            self._guests = read_allowed(path)
+        except OSError as error:
+            raise ConfigError(f"cannot read the allow-list {path}: {error.strerror or error}") from error
+        self._changed = False
 
     def guest(self, public: str) -> Guest | None:
         """Return who has that public key, or None: not allowed."""
@@ -77,21 +84,27 @@ class AllowList:
             self._refresh()
             return self._guests.get(public)
 
+    def has_changed(self) -> bool:
+        """Tell whether the guests are others than when this was last asked."""
+        with self._lock:
+            self._refresh()
+            changed, self._changed = self._changed, False
+            return changed
+
     def _refresh(self) -> None:
+        """Read the file again if it is another one; a list that broke lets nobody in."""
         try:
-            about = self._path.stat()
-            if (stamp := (about.st_mtime_ns, about.st_size)) == self._stamp:
+            if (stamp := self._look()) == self._stamp:
                 return
             guests = read_allowed(self._path)
-        except (ConfigError, OSError) as error:
-            if self._stamp is None:
-                raise ConfigError(f"cannot read the allow-list {self._path}: {error}") from error
-            self._stamp, guests = None, {}  # a list that broke lets nobody in
-            self.version += 1
-            self._guests = guests
-            return
+        except (ConfigError, OSError):
+            stamp, guests = None, {}
+        self._changed = self._changed or guests != self._guests
         self._stamp, self._guests = stamp, guests
-        self.version += 1
+
+    def _look(self) -> tuple[int, int]:
+        about = self._path.stat()
+        return about.st_mtime_ns, about.st_size
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
-import re
 import socket as bsd
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,6 +22,7 @@ import zmq.utils.z85
 from numpy.typing import NDArray
 
 from care_live.errors import ConfigError, StageError
+from care_live.wire.address import is_loopback
 from care_live.wire.keys import LOCAL, ClientKeys, Guest, KeyPair, ServerKeys
 
 Kind = Literal["xpub", "sub", "router", "dealer"]
@@ -41,7 +40,6 @@ BULK_PATIENCE_S = 20.0
 """For links that carry whole volumes: a heartbeat queues behind them, be it in a tunnel or a slow network."""
 
 _HEARTBEAT_MS, _HANDSHAKE_MS = 500, 2000
-_ADDRESS = re.compile(r"^tcp://(?P<host>[^/\s]+):(?P<port>\d{1,5}|\*)$")
 _BROKEN_PEER = (zmq.EAGAIN, errno.EHOSTUNREACH)
 
 
@@ -272,24 +270,6 @@ def new_pair() -> KeyPair:
         public, secret = zmq.curve_keypair()
         if not public.startswith(b"-"):
             return KeyPair(public.decode(), secret.decode())
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether only this machine can reach an address.
-
-    Raises
-    ------
-    ConfigError
-        It is not ``tcp://HOST:PORT``.
-    """
-    match = _ADDRESS.match(address)
-    if match is None:
-        raise ConfigError(f"{address!r} is no address: wanted tcp://HOST:PORT, such as tcp://127.0.0.1:5791")
-    host = match["host"].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _lock(raw: zmq.Socket[bytes], pair: KeyPair) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 
 from care_live.images import VolumeKey, read_only
 from care_live.publish import Publisher, RestoredSlab, views
-from care_live.wire import arrays, cl1
+from care_live.wire import arrays, cl1, keys
 from care_live.wire.messages import Heartbeat, Message, Slab, Volume
-from care_live.wire.sockets import Socket, Sockets
+from care_live.wire.sockets import Socket, Sockets, new_pair
 from tests.publish import given
 
 
@@ -90,6 +91,7 @@ def test_what_nobody_listens_to_is_not_computed(
 
     monkeypatch.setattr(views, "downsample", counted)
     publisher.publish(given.restored(0))
+    assert publisher.drain(5)
     link = listen(hub, publisher, b"cl1/restored/L2/plain/")
     assert made == []
     publisher.publish(given.restored(1))
@@ -123,3 +125,31 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up(publisher: Publisher, h
             message = heard(other, link, Volume)
             assert message is not None and message[1].key[0] == t
     assert frozen.receive() is not None
+
+
+def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path) -> None:
+    server, allowed = given.write_keys(tmp_path)
+    own = keys.read_pair(server)
+    pairs = {name: new_pair() for name in ("mia", "rex")}
+    for name, pair in pairs.items():
+        keys.allow(allowed, pair.public, name, "viewer")
+    with (
+        Publisher(given.config(server_key_file=server, authorized_keys_file=allowed)) as publisher,
+        Sockets(client=keys.ClientKeys(pairs["mia"], own.public)) as mia,
+        Sockets(client=keys.ClientKeys(pairs["rex"], own.public)) as rex,
+    ):
+        publisher.start(given.started(), given.MODEL)
+        there = listen(mia, publisher, b"cl1/restored/L0/plain/")
+        gone = listen(rex, publisher, b"cl1/restored/L0/", b"cl1/note")
+        publisher.publish(given.restored(0))
+        assert heard(mia, there, Volume) is not None and heard(rex, gone, Volume) is not None
+        keys.revoke(allowed, "rex")
+        deadline = time.monotonic() + 10
+        while heard(rex, gone, Heartbeat, 1.5) is not None:  # until the publisher has looked at its list
+            assert time.monotonic() < deadline
+        came, t = None, 1
+        while came is None and time.monotonic() < deadline:
+            publisher.publish(given.restored(t))
+            came, t = heard(mia, there, Volume, 0.3), t + 1
+        assert came is not None, "those who are still allowed come back by themselves"
+        assert heard(rex, gone, Volume, 0.3) is None

@@ -1,0 +1,27 @@
+"""How old is a volume that another machine has sent?"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from care_live.wire.messages import Volume
+
+
+class Clock:
+    """The daemon's clock as seen from here: the smallest difference of the last heartbeats."""
+
+    def __init__(self, now_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+        self._now_us = now_us
+        self._differences: deque[int] = deque(maxlen=8)
+
+    def note(self, daemon_us: int) -> None:
+        self._differences.append(self._now_us() - daemon_us)
+
+    def age_s(self, said: Volume) -> float:
+        """Return how old a volume is that came just now: until it was published, and on its way."""
+        if not self._differences:
+            return said.age_us / 1e6
+        on_its_way_us = self._now_us() - min(self._differences) - said.published_us
+        return (said.age_us + max(0, on_its_way_us)) / 1e6
