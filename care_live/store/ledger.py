@@ -97,6 +97,14 @@ class Ledger:
             return {key: record.array for key, record in self.raw.items()}
         return {key: record.arrays[product] for key, record in self.restored.items() if product in record.arrays}
 
+    def array(self, product: Product, key: VolumeKey) -> StoredArray | None:
+        """Return what is committed of one volume of one product."""
+        if product == "raw":
+            raw = self.raw.get(key)
+            return None if raw is None else raw.array
+        restored = self.restored.get(key)
+        return None if restored is None else restored.arrays.get(product)
+
     def _add_restored(self, record: RestoredStored) -> None:
         self.restored[record.key] = record
         self._made_from.update(record.sources)

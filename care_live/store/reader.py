@@ -15,7 +15,7 @@ from care_live.store.groups import ImageGroup
 from care_live.store.journal import JOURNAL_NAME, scan
 from care_live.store.ledger import Ledger
 from care_live.store.pyramid import coarser
-from care_live.store.records import ModelNoted, Product, RestoredStored, RunEndNoted
+from care_live.store.records import ModelNoted, Product, RestoredStored, RunEndNoted, StoredArray
 
 
 class RunReader:
@@ -129,8 +129,7 @@ class RunReader:
         StoreError
             It is not stored, or its pixels do not match their checksum.
         """
-        self._must_have(product, key)
-        stored = self._ledger.arrays(product)[key]
+        stored = self._must_have(product, key)
         pixels = read_checked(self._image(product, key, stored.shape[0]), key, stored)
         return read_only(coarser(pixels, level))
 
@@ -145,7 +144,8 @@ class RunReader:
             image = self._images[product, key.p] = ImageGroup(self.path / product / str(key.p))
         return image
 
-    def _must_have(self, product: Product, key: VolumeKey) -> None:
-        records = self._ledger.raw if product == "raw" else self._ledger.restored
-        if key not in records:
+    def _must_have(self, product: Product, key: VolumeKey) -> StoredArray:
+        stored = self._ledger.array(product, key)
+        if stored is None:
             raise StoreError(f"run {self.path} has no {product} volume {tuple(key)}")
+        return stored
