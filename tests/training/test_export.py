@@ -19,6 +19,8 @@ from care_live.training.export import Deployed, check_against_torch, export_memb
 from care_live.training.network import build
 from tests.training.conftest import small_recipe
 
+pytestmark = pytest.mark.slow  # torch takes some seconds to trace a graph
+
 CASES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "3d": ({"decoder": "transpose"}, (4, 8, 8)),
     "3d, nearest, pooled in z": ({"pool_px": [2, 2, 2]}, (8, 8, 8)),
@@ -32,7 +34,6 @@ def untrained(recipe: Any, n: int = 1) -> list[torch.nn.Module]:
     return [build(recipe.network).eval() for _ in range(n)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_numbers_are_those_of_torch(tmp_path: Path, case: tuple[dict[str, Any], tuple[int, ...]]) -> None:
     changes, _ = case
@@ -54,7 +55,6 @@ def test_the_halo_is_the_known_one(tmp_path: Path) -> None:
     assert card.halo_px == (10, 24, 24)
 
 
-@pytest.mark.slow
 def test_an_ensemble_in_one_file(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path, network={"axes": "YX", "pool_px": [2, 2]}, fit={"patch_px": [16, 16]})
     members = untrained(recipe, 3)
@@ -72,7 +72,6 @@ def test_an_ensemble_in_one_file(tmp_path: Path) -> None:
     assert np.allclose(disagreement, reliability.disagreement(means, scales), atol=0.005)
 
 
-@pytest.mark.slow
 def test_a_projection_keeps_no_plane(tmp_path: Path) -> None:
     network = {"axes": "YX", "pool_px": [2, 2], "projection": True, "projection_depth": 1, "projection_filters": 2}
     recipe = small_recipe(tmp_path, network=network)
@@ -85,7 +84,6 @@ def test_a_projection_keeps_no_plane(tmp_path: Path) -> None:
     assert mean.shape == scale.shape == (1, 1, 1, 8, 8)
 
 
-@pytest.mark.slow
 def test_the_file_passes_the_safety_checks_and_a_wrong_one_is_caught(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path)
     members = untrained(recipe)

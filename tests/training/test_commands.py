@@ -1,0 +1,109 @@
+"""The commands from simulated recordings to a calibrated network that restores."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import tifffile
+from click.testing import CliRunner, Result
+
+from care_live.cli import cli
+from care_live.errors import CareLiveError, ConfigError
+from care_live.model import file
+from care_live.training import recipe
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+RECIPE = """
+name = "tiny"
+members = 2
+[network]
+filters = 2
+depth = 1
+pool_px = [1, 2, 2]
+batch_norm = true
+initialise = "he"
+[data]
+kind = "pairs"
+inputs = ["{folder}/power-1", "{folder}/power-4"]
+target = "{folder}/truth"
+[fit]
+n_updates = 4
+validate_every = 2
+batch = 2
+patch_px = [4, 16, 16]
+n_validation_patches = 2
+threads = 1
+device = "cpu"
+"""
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.mark.slow
+def test_simulate_train_export_calibrate_evaluate(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    simulated = run("simulate", folder, "--n", 3, "--shape", 8, 64, 64, "--power", 1, "--power", 4)
+    assert simulated.exit_code == 0
+    assert tifffile.imread(folder / "power-4" / "worm-0002.tif").shape == (8, 64, 64)
+    (tmp_path / "tiny.toml").write_text(RECIPE.format(folder=folder.as_posix()))
+    trained = run("train", tmp_path / "tiny.toml", "--run", tmp_path / "run")
+    assert trained.exit_code == 0
+    assert (tmp_path / "run" / "member-1" / "best.pt").exists()
+    assert (tmp_path / "run" / "report.png").stat().st_size > 1000
+    model = tmp_path / "tiny.onnx"
+    assert run("export", tmp_path / "run", model).exit_code == 0
+    card = file.read_card(model)
+    assert (card.members, len(card.training.data_sha256)) == (2, 3)
+    pairs = ("--input", folder / "power-1", "--target", folder / "truth", "--truth-unit", "counts", "--threads", 1)
+    calibrated = run("calibrate", model, *pairs)
+    assert calibrated.exit_code == 0
+    stored = file.read_card(model).calibration
+    assert stored is not None
+    assert stored.observed_after == pytest.approx(stored.levels, abs=0.05)
+    evaluated = run("evaluate", model, *pairs, "--plot", tmp_path / "scores.png")
+    assert "best Gaussian" in evaluated.output
+    assert (tmp_path / "scores.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_bioimageio_package_passes_its_own_test(tmp_path: Path) -> None:
+    pytest.importorskip("bioimageio.core")
+    from care_live.training.bioimageio import write_package
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        write_package(file.shipped(), tmp_path / "worm.zip")  # runs bioimageio.core's test
+    assert (tmp_path / "worm.zip").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("train_*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_that_ships_is_valid(path: Path) -> None:
+    assert recipe.load(path).name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = 1", "name = 1"),
+        ("nonsense", "is not TOML"),
+        (RECIPE + "\n[fitt]\n", "fitt"),
+        (RECIPE.replace("depth = 1", "depth = 1\nprobabilistic = false"), "laplace needs"),
+        (RECIPE.replace("[4, 16, 16]", "[4, 15, 16]"), "multiples of"),
+        (RECIPE.replace("[network]", 'preset = "csbdeep-4d"\n[network]'), "preset must be one of"),
+    ],
+    ids=["type", "no TOML", "unknown section", "loss without head", "patch", "preset"],
+)
+def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "wrong.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        recipe.load(tmp_path / "wrong.toml")
+
+
+def test_exporting_what_was_never_trained_says_so(tmp_path: Path) -> None:
+    with pytest.raises(CareLiveError, match="train first"):
+        run("export", tmp_path, tmp_path / "net.onnx")
