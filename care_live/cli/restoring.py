@@ -122,7 +122,8 @@ def _write_zarr(partial: Path, recording: Recording, engine: Engine, *, run_id: 
     from care_live.store import open_run
 
     started = RunStarted(run_id, recording.contents.plan, recording.contents.summary)
-    writer = open_run(StoreConfig(directory=partial), started)
+    exact = StoreConfig(directory=partial, restored_mantissa_bits=23)  # offline there is time, and people compare
+    writer = open_run(exact, started)
     try:
         writer.describe_model(engine.identity, engine.card.model_dump(mode="json"))
         for volumes, restored in pairs(recording, engine, run_id=run_id):
