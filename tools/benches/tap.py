@@ -1,0 +1,141 @@
+"""What the tap costs the acquisition: time per frame, frame rate with it over frame rate without it, planes lost.
+
+pycromanager's engine runs hardware-sequenced stacks on a demo camera (``FastImage``, so that it is not its own
+picture synthesis that is measured), alternately with a processor that does nothing and with the tap. The daemon
+is another process on the same machine: link, assemble and store of every raw plane, with the restorer stopped.
+``rate_ratio_*`` is at the pace of a fast camera (`PACE`), ``rate_ratio_flat_*`` is as fast as the engine can at all,
+where engine, tap and daemon compete for the same processors. ``tap_cpu_us_*`` is the processor time of the call,
+which other programs disturb less than ``tap_us_*``, the wall time. Medians over the pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing as mp
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from care_live.assemble import Assembler
+from care_live.config import AssembleConfig, RemoteConfig, StoreConfig
+from care_live.images import RunEnded, RunStarted, Volume
+from care_live.source.remote import Remote
+from care_live.store import RunReader, open_run
+
+MICROSCOPE = Path(__file__).with_name("_tap_microscope.py")
+
+
+class Pace(NamedTuple):
+    """One kind of acquisition."""
+
+    size_px: int
+    n_time_points: int
+    n_planes: int
+    exposure_ms: float
+
+
+PACE = {"512": Pace(512, 8, 32, 10.0), "2048": Pace(2048, 4, 16, 50.0)}
+FLAT = {"flat_512": Pace(512, 16, 32, 0.1), "flat_2048": Pace(2048, 4, 16, 0.1)}
+
+
+def receive(connection: Any, n_runs: int) -> None:
+    """The daemon's side, in a process of its own: store every raw plane; tell how many came and were stored."""
+    remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="run-0")
+    address = remote.address
+    connection.send(address)
+    for number in range(n_runs):
+        with tempfile.TemporaryDirectory() as folder:
+            connection.send(store(remote, Path(folder)))
+        remote.close()
+        if number + 1 < n_runs:
+            remote = Remote(RemoteConfig(bind=address), run_id=f"run-{number + 1}")
+        connection.send("ready")
+
+
+def store(remote: Remote, folder: Path) -> dict[str, int]:
+    """Take one run to disk, as the daemon does with its restorer stopped."""
+    config = StoreConfig(directory=folder)
+    assembler = Assembler(AssembleConfig(), admit=lambda n_bytes: True)
+    writer, n_planned, ended = None, 0, None
+    while not isinstance(ended, RunEnded):
+        ended = remote.next_event(0.5)
+        if ended is None:
+            continue
+        if isinstance(ended, RunStarted):
+            writer, n_planned = open_run(config, ended), ended.plan.n_planes
+        for event in assembler.take(ended):
+            if isinstance(event, Volume) and writer is not None:
+                writer.write_raw(event)
+    assert writer is not None
+    writer.close()
+    reader = RunReader(writer.path)
+    n_stored = sum(len(reader.read_raw(key).integrity.received) for key in reader.keys("raw"))
+    remote.next_event(0.5)  # the tap may still ask whether its last message came
+    return {"planned": n_planned, "stored": n_stored, "refused": ended.n_refused}
+
+
+def runs(pace: Pace, n_pairs: int) -> Iterator[dict[str, float]]:
+    """Run alternating pairs; yield the microscope's and the daemon's figures."""
+    here, there = mp.get_context("spawn").Pipe()
+    daemon = mp.get_context("spawn").Process(target=receive, args=(there, n_pairs))
+    daemon.start()
+    command = [sys.executable, str(MICROSCOPE), *map(str, (*pace, n_pairs)), here.recv()]
+    microscope = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert microscope.stdin and microscope.stdout
+        for _ in range(n_pairs):
+            yield _told(microscope)
+            microscope.stdin.write("\n")
+            microscope.stdin.flush()
+            yield _told(microscope)
+            yield here.recv()
+            here.recv()
+    finally:
+        microscope.kill()
+        microscope.communicate()
+        daemon.terminate()
+        daemon.join()
+
+
+def _told(microscope: subprocess.Popen[str]) -> dict[str, float]:
+    """Return the next line of figures, past whatever pycromanager prints."""
+    assert microscope.stdout
+    for line in microscope.stdout:
+        if line.startswith('{"tap"'):
+            figures: dict[str, float] = json.loads(line)
+            return figures
+    raise SystemExit(f"the microscope ended: {microscope.stderr.read()[-2000:] if microscope.stderr else ''}")
+
+
+def measure(arguments: list[str]) -> dict[str, float]:
+    parser = argparse.ArgumentParser(prog="bench.py tap", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--only", choices=[*PACE, *FLAT])
+    options = parser.parse_args(arguments)
+    figures: dict[str, float] = {"lost": 0.0, "pairs": float(options.pairs)}
+    for name, pace in {**PACE, **FLAT}.items():
+        if options.only in (None, name):
+            figures |= _of_one(name, list(runs(pace, options.pairs)), figures)
+    return figures
+
+
+def _of_one(name: str, told: list[dict[str, float]], figures: dict[str, float]) -> dict[str, float]:
+    without, tapped, stored = told[0::3], told[1::3], told[2::3]
+    ratios = [mine["frames_per_s"] / bare["frames_per_s"] for bare, mine in zip(without, tapped, strict=True)]
+    lost = sum(run["planned"] - run["stored"] for run in stored)
+    paced = not name.startswith("flat")
+    return {
+        f"tap_us_p50_{name}": statistics.median(run["us_p50"] for run in tapped),
+        f"tap_us_p99_{name}": statistics.median(run["us_p99"] for run in tapped),
+        f"tap_cpu_us_p50_{name}": statistics.median(run["cpu_us_p50"] for run in tapped),
+        f"rate_ratio_{name}": statistics.median(ratios),
+        f"frames_per_s_{name}": statistics.median(run["frames_per_s"] for run in tapped),
+        **({"lost": figures["lost"] + lost} if paced else {f"refused_{name}": sum(run["refused"] for run in stored)}),
+    }
