@@ -78,6 +78,7 @@ class _Desk:
         for z in placed.planes:
             self._engine.streams.place(placed.key, z, pixels[z])
             taken[0] += 1
+            taken[1] = self._engine.streams.n_restored(placed.key)
 
     def work(self, work: talk.Work) -> talk.Done:
         """Restore one time point; most of it is done already where it was streamed."""

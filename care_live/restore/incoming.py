@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.images import PlanePlaced, Volume, VolumeKey, VolumeOpened
+from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, VolumeKey, VolumeOpened, read_only
 from care_live.model.card import Head, ModelCard
 from care_live.percentiles import Span
 from care_live.restore import talk
 from care_live.restore.shape import output_shape
 from care_live.restore.shared import Lease, Place, Pool, room_for
 
+NO_PIXELS = np.empty((0, 0, 0), np.uint16)
+"""Stands for the pixels of a volume whose real ones lie in shared memory."""
 _N_OPEN = 4
 """Volumes whose planes are arriving; the oldest one is given up for a fifth."""
 _N_BEGUN = 2
@@ -35,7 +37,29 @@ class Room:
     maps: dict[Head, NDArray[np.float32]]
     results: dict[Head, Place]
     taken: NDArray[np.int64]
+    """(2,): planes that inference has taken in, and planes from the first on that are restored."""
     taken_place: Place
+
+    def results_of(
+        self, volumes: Sequence[Volume], outcomes: Sequence[talk.Outcome], identity: ModelIdentity
+    ) -> tuple[Restored, ...]:
+        """Return what inference has written here, one for each output channel; the memory stays theirs."""
+        return tuple(
+            Restored(
+                volume=volumes[outcome.source],
+                mean=read_only(self.maps["mean"][c]),
+                laplace_scale=read_only(self.maps["laplace_scale"][c]) if "laplace_scale" in self.maps else None,
+                disagreement=read_only(self.maps["disagreement"][c]) if "disagreement" in self.maps else None,
+                voxel_size_um=outcome.voxel_size_um,
+                low=outcome.low,
+                high=outcome.high,
+                model=identity,
+                flags=outcome.flags,
+                infer_s=outcome.infer_s,
+                c_out=outcome.c_out,
+            )
+            for c, outcome in enumerate(outcomes)
+        )
 
 
 @dataclass(slots=True)
@@ -46,6 +70,22 @@ class _Arriving:
     placed: set[int] = field(default_factory=set)
     untold: list[int] = field(default_factory=list)
     n_told: int = 0
+    n_shown: int = 0
+    """Restored planes that were handed out before the volume was complete."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestoredPlanes:
+    """Planes that are final while their volume is still being recorded."""
+
+    key: VolumeKey
+    first: int
+    """z of the first one."""
+    n_planes: int
+    """Of the whole restored volume."""
+    mean: NDArray[np.float32]
+    """(n, y, x) camera counts, read-only."""
+    laplace_scale: NDArray[np.float32] | None
 
 
 class Incoming:
@@ -72,20 +112,24 @@ class Incoming:
         self._n_begun += 1
         return talk.Begin(opened.key, room.places[0], room.taken_place, room.results, span, self.plane_s)
 
-    def place(self, placed: PlanePlaced) -> talk.Placed | None:
-        """Copy one plane; return what to tell inference now, if it keeps up."""
+    def place(self, placed: PlanePlaced) -> None:
+        """Copy one plane of a volume that has room."""
         self._notice_rate()
         arriving = self._open.get(placed.key)
-        if arriving is None:
-            return None
-        np.copyto(arriving.room.pixels[0][placed.plane], placed.pixels)
-        arriving.placed.add(placed.plane)
-        arriving.untold.append(placed.plane)
-        if not arriving.begun or arriving.n_told - int(arriving.room.taken[0]) >= _AHEAD:
-            return None
-        planes, arriving.untold = tuple(arriving.untold), []
-        arriving.n_told += len(planes)
-        return talk.Placed(placed.key, planes)
+        if arriving is not None:
+            np.copyto(arriving.room.pixels[0][placed.plane], placed.pixels)
+            arriving.placed.add(placed.plane)
+            arriving.untold.append(placed.plane)
+
+    def news(self) -> list[talk.Placed]:
+        """Return what to tell inference now, as far as it keeps up."""
+        told = []
+        for key, arriving in self._open.items():
+            if arriving.begun and arriving.untold and arriving.n_told - int(arriving.room.taken[0]) < _AHEAD:
+                told.append(talk.Placed(key, tuple(arriving.untold)))
+                arriving.n_told += len(arriving.untold)
+                arriving.untold = []
+        return told
 
     def take(self, volume: Volume) -> tuple[Room, bool] | None:
         """Return the room of a volume if all its planes are there, and whether inference was told of it."""
@@ -93,6 +137,14 @@ class Incoming:
         if arriving is None or volume.integrity.missing or len(arriving.placed) != len(volume.pixels):
             return None
         return arriving.room, arriving.begun
+
+    def restored_planes(self) -> list[RestoredPlanes]:
+        """Return what has become final since the last call."""
+        return [
+            planes
+            for key, arriving in self._open.items()
+            if arriving.begun and (planes := _fresh_planes(key, arriving)) is not None
+        ]
 
     def answered(self) -> None:
         """Inference has answered, so it reads what it is told."""
@@ -108,6 +160,19 @@ class Incoming:
             self.plane_s += 0.1 * (since_s - self.plane_s)
 
 
+def _fresh_planes(key: VolumeKey, arriving: _Arriving) -> RestoredPlanes | None:
+    """Return the planes that are final and not shown; none, if one of them is no number."""
+    room = arriving.room
+    first, last = arriving.n_shown, int(room.taken[1])
+    if last <= first:
+        return None
+    arriving.n_shown = last
+    found = {head: read_only(array[0, first:last]) for head, array in room.maps.items()}
+    if not all(np.isfinite(array).all() for array in found.values()):
+        return None
+    return RestoredPlanes(key, first, room.maps["mean"].shape[1], found["mean"], found.get("laplace_scale"))
+
+
 def lay_out(pool: Pool, card: ModelCard, volumes: Sequence[Volume]) -> Room:
     """Put volumes that are complete already into shared memory."""
     shapes = [volume.pixels.shape for volume in volumes]
@@ -119,9 +184,9 @@ def lay_out(pool: Pool, card: ModelCard, volumes: Sequence[Volume]) -> Room:
 
 def make_room(pool: Pool, card: ModelCard, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> Room:
     """Take shared memory for the pixels of every channel and for the results."""
-    lease = pool.take(sum(room_for(shape, dtype) for shape in shapes) + room_for((1,), np.int64))
+    lease = pool.take(sum(room_for(shape, dtype) for shape in shapes) + room_for((2,), np.int64))
     arrays = [lease.array(shape, dtype) for shape in shapes]
-    taken, taken_place = lease.array((1,), np.int64)
+    taken, taken_place = lease.array((2,), np.int64)
     taken[:] = 0
     shape = output_shape(card, shapes[0])
     out = pool.take(len(card.heads) * room_for(shape, np.float32))

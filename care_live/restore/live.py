@@ -119,6 +119,11 @@ class Streams:
         if key in self._open:
             self._open[key].place(z, pixels)
 
+    def n_restored(self, key: VolumeKey) -> int:
+        """Return how many planes of a volume, from the first on, are final."""
+        arriving = self._open.get(key)
+        return 0 if arriving is None or arriving.failed is not None else arriving.n_restored
+
     def take(self, key: VolumeKey) -> Arriving | None:
         """Return a volume's stream, which is then the caller's."""
         return self._open.pop(key, None)

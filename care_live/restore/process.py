@@ -3,56 +3,27 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from multiprocessing import connection
-from multiprocessing.process import BaseProcess
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from care_live import errors
 from care_live.config import RestoreConfig
-from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError
-from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, VolumeOpened, read_only
-from care_live.model.card import Head, ModelCard
-from care_live.restore import child as inference
+from care_live.errors import CareLiveError, ConfigError, ModelError, OutOfMemoryError, RestoreError
+from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, VolumeOpened
+from care_live.model.card import ModelCard
 from care_live.restore import talk
-from care_live.restore.incoming import Incoming, Room, lay_out
+from care_live.restore.incoming import NO_PIXELS, Incoming, RestoredPlanes, Room, lay_out
+from care_live.restore.inference import Inference, LostError
 from care_live.restore.normalise import Memory, known_before
 from care_live.restore.shared import Pool
+from care_live.restore.swap import Candidate, Comparison
 
 logger = logging.getLogger(__name__)
 
-_NO_PIXELS = np.empty((0, 0, 0), np.uint16)
 _PATIENCE = 5.0
 """A volume that takes so many times as long as usual hangs, if it takes longer than `hang_s` as well."""
-
-
-@dataclass(slots=True)
-class _Child:
-    """One life of the inference process."""
-
-    process: BaseProcess
-    pipe: connection.Connection
-    ready: talk.Ready | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A request and the memory that it needs."""
-
-    work: talk.Work
-    room: Room
-
-    def channel(self, c: int) -> dict[Head, NDArray[np.float32]]:
-        """Return the maps of one output channel, (z, y, x)."""
-        return {head: array[c] for head, array in self.room.maps.items()}
 
 
 class RestoreProcess:
@@ -70,19 +41,23 @@ class RestoreProcess:
 
     def __init__(self, config: RestoreConfig, *, start_s: float = 120.0) -> None:
         self._config, self._start_s = config, start_s
-        self._child: _Child | None = None
+        self._inference: Inference | None = None
         self._ready: talk.Ready | None = None
+        self._candidate: Candidate | None = None
+        self._previous: tuple[Inference, dict[tuple[int, int], Memory]] | None = None
         self._pool = Pool()
         self._memories: dict[tuple[int, int], Memory] = {}
+        self._arriving = threading.Lock()  # guards what is on its way
         self._incoming = Incoming(self._pool)
+        self._turn = threading.Lock()  # one volume at a time
+        self._stopping = False
         self._usual_s = 0.0
         self.streaming = ""
         """Whether the last volume was streamed, or why not."""
-        self._speaking = threading.Lock()  # guards the pipe's near end and what is on its way
-        self._turn = threading.Lock()
-        self._stopping = False
         self.n_restarts = 0
         """Children that had to be replaced."""
+        self.comparison: Comparison | None = None
+        """Of the last swap: the new network against the old one."""
 
     @property
     def card(self) -> ModelCard:
@@ -102,7 +77,12 @@ class RestoreProcess:
     @property
     def process_id(self) -> int | None:
         """The child's number in the operating system."""
-        return self._child.process.pid if self._child else None
+        return self._inference.process_id if self._inference else None
+
+    @property
+    def flicker(self) -> float:
+        """Largest share of its range by which an unchanged region has moved so far; 0 for a locked range."""
+        return max((memory.flicker for memory in self._memories.values()), default=0.0)
 
     def start(self) -> None:
         """Start the child and wait until its network is checked and warm.
@@ -116,13 +96,15 @@ class RestoreProcess:
         """
         with self._turn:
             self._stopping = False
-            self._child = self._spawn()
+            inference = Inference(self._config)
             try:
-                self._await_ready(self._child)
-            except CareLiveError:
-                self._end(self._child, 0.0)
-                self._child = None
+                self._ready = inference.await_ready(self._start_s)
+            except CareLiveError as error:
+                inference.end(0.0)
+                if isinstance(error, LostError):
+                    raise RestoreError(f"the inference process {error} while it started") from error
                 raise
+            self._inference = inference
 
     def restore(self, volumes: Sequence[Volume]) -> tuple[Restored, ...]:
         """Restore one time point: one volume per input channel in, one result per output channel out.
@@ -133,165 +115,172 @@ class RestoreProcess:
             The network refused, the child died or hung; raw is safe, and the child is being replaced.
         """
         with self._turn:
-            child = self._living()
-            job = self._job(volumes)
-            with self._speaking:
-                self._tell(child, job.work)
-            done = self._wait_for(child)
-            with self._speaking:
-                self._incoming.answered()
-            self._memories = dict(done.memories)
-            self._note_streaming(done.streaming)
-            return tuple(
-                _result(volumes[outcome.source], outcome, job.channel(i), self.identity)
-                for i, outcome in enumerate(done.outcomes)
-            )
+            inference = self._living()
+            room, begun = self._room(volumes)
+            bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
+            work = talk.Work(bare, room.places, room.results, self._memories, self._pool.alive(), streamed=begun)
+            done = self._ask(inference, work)
+            restored = room.results_of(volumes, done.outcomes, self.identity)
+            self._advance_swap(volumes, restored)
+            return restored
 
     def begin(self, opened: VolumeOpened) -> None:
         """A volume's first plane came: give it memory that inference sees, and let it start if it can.
 
         A hint: nothing is lost when it, or a plane, is never told. Does not wait for inference.
         """
-        child = self._child
-        if child is None or child.ready is None or len(child.ready.card.channels_in) != 1:
+        inference, ready = self._inference, self._ready
+        if inference is None or ready is None or len(ready.card.channels_in) != 1:
             return
         memory = self._memories.get((opened.key.p, opened.key.c), Memory())
-        streams = self._config.streaming != "off" and child.ready.card.normalisation == "in-graph"
+        streams = self._config.streaming != "off" and ready.card.normalisation == "in-graph"
         span = known_before(memory, self._config.normalise) if streams else None
-        with self._speaking:
-            begin = self._incoming.begin(opened, child.ready.card, span)
+        with self._arriving:
+            try:
+                begin = self._incoming.begin(opened, ready.card, span)
+            except OutOfMemoryError as error:
+                logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
+                return
             if begin is not None:
-                self._tell(child, begin)
+                inference.tell(begin)
 
     def place(self, placed: PlanePlaced) -> None:
         """A plane is in place: copy it to where inference sees it, and tell. Does not wait for inference."""
-        child = self._child
-        with self._speaking:
-            message = self._incoming.place(placed)
-            if message is not None and child is not None:
-                self._tell(child, message)
+        with self._arriving:
+            self._incoming.place(placed)
+            self._tell_news()
+
+    def restored_planes(self) -> list[RestoredPlanes]:
+        """Return planes that became final since the last call, of volumes that are still being recorded."""
+        with self._arriving:
+            self._tell_news()
+            return self._incoming.restored_planes()
+
+    def swap(self, model: Path) -> None:
+        """Load another network in the background; it takes over between two volumes once it has proved itself.
+
+        It is tried on a volume that the running network has just restored, and compared. What it says then
+        is in `comparison`; a network that cannot run, or is of another kind, changes nothing.
+        """
+        with self._turn:
+            if self._candidate is not None:
+                self._candidate.refuse("another network was asked for")
+            self._candidate = Candidate(model, self._config)
+
+    @property
+    def swap_phase(self) -> str:
+        """loading, trying, or why the last candidate was refused; empty when there is none."""
+        candidate = self._candidate
+        if candidate is None:
+            return ""
+        return f"refused: {candidate.reason}" if candidate.phase == "refused" else candidate.phase
+
+    def rollback(self) -> None:
+        """Go back, at once, to the network before the last swap.
+
+        Raises
+        ------
+        RestoreError
+            There was no swap.
+        """
+        with self._turn:
+            if self._previous is None or self._inference is None:
+                raise RestoreError("there was no swap to roll back")
+            (inference, memories), current = self._previous, (self._inference, self._memories)
+            self._previous = current
+            self._take_over(inference, memories)
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """End the child: kindly, then by force; a `restore` in another thread then raises."""
         self._stopping = True
-        child, self._child = self._child, None
-        if child is not None:
-            self._end(child, deadline_s)
+        inference, self._inference = self._inference, None
+        previous, self._previous = self._previous, None
+        candidate, self._candidate = self._candidate, None
+        for one in (inference, previous[0] if previous else None, candidate.inference if candidate else None):
+            if one is not None:
+                one.end(deadline_s if one is inference else 0.0)
+
+    def _tell_news(self) -> None:
+        """Tell inference of planes that it can take; the caller holds the lock."""
+        inference = self._inference
+        if inference is None:
+            return
+        for message in self._incoming.news():
+            inference.tell(message)
 
     def _started(self) -> talk.Ready:
         if self._ready is None:
             raise RestoreError("the inference process was not started: call start() first")
         return self._ready
 
-    def _spawn(self) -> _Child:
-        ours, theirs = multiprocessing.get_context("spawn").Pipe()
-        process = multiprocessing.get_context("spawn").Process(
-            target=inference.main, args=(theirs, self._config), name="care-live-inference", daemon=True
-        )
-        process.start()
-        theirs.close()
-        return _Child(process, ours)
-
-    def _living(self) -> _Child:
+    def _living(self) -> Inference:
         """Return the child, ready; replace one that died since the last volume."""
-        if self._stopping or self._child is None:
+        if self._stopping or self._inference is None:
             raise RestoreError("the inference process is stopped: call start() first")
-        if connection.wait([self._child.process.sentinel], timeout=0):
-            self._replace(self._child, "died while idle")
+        if self._inference.is_dead:
+            self._replace(self._inference, "died while idle")
+        inference = self._inference
         try:
-            self._await_ready(self._child)
+            self._ready = inference.await_ready(self._start_s)
+        except LostError as lost:
+            raise RestoreError(self._replace(inference, f"{lost} while it started")) from lost
         except (ModelError, ConfigError) as error:
             raise RestoreError(f"the replaced inference process refuses to start: {error}") from error
-        return self._child
+        return inference
 
-    def _await_ready(self, child: _Child) -> talk.Ready:
-        if child.ready is None:
-            message = self._receive(child, self._start_s)
-            if not isinstance(message, talk.Ready):
-                raise ModelError(f"the inference process said {type(message).__name__} before it was ready")
-            child.ready = self._ready = message
-            logger.info("inference ready model=%s provider=%s", message.identity.name, message.provider)
-        return child.ready
-
-    def _wait_for(self, child: _Child) -> talk.Done:
-        """Return the answer; learn how long that usually takes."""
+    def _ask(self, inference: Inference, work: talk.Work) -> talk.Done:
+        """Let the child do it; learn what it has learnt, and how long that usually takes."""
         begun = time.monotonic()
-        message = self._receive(child, max(self._config.hang_s, _PATIENCE * self._usual_s))
-        if not isinstance(message, talk.Done):
-            raise RestoreError(f"the inference process answered {type(message).__name__}")
+        inference.tell(work)
+        try:
+            answer = inference.hear(max(self._config.hang_s, _PATIENCE * self._usual_s))
+        except LostError as lost:
+            raise RestoreError(self._replace(inference, str(lost))) from lost
+        finally:
+            with self._arriving:
+                self._incoming.answered()
+        assert isinstance(answer, talk.Done), "inference answers work with what it has done"
         took_s = time.monotonic() - begun
         self._usual_s += 0.2 * (took_s - self._usual_s) if self._usual_s else took_s
-        return message
+        self._memories = dict(answer.memories)
+        if answer.streaming != self.streaming:
+            logger.info("streaming now=%s", answer.streaming)
+        self.streaming = answer.streaming
+        return answer
 
-    def _note_streaming(self, how: str) -> None:
-        if how != self.streaming:
-            logger.info("streaming now=%s", how)
-        self.streaming = how
-
-    def _receive(self, child: _Child, limit_s: float) -> Any:
-        """Return the child's next message; raise its error again; replace it when it is dead or hangs."""
-        woken = connection.wait([child.pipe, child.process.sentinel], timeout=limit_s)
-        try:
-            message = child.pipe.recv() if child.pipe.poll() else None
-        except (EOFError, OSError):
-            message = None
-        if isinstance(message, talk.Failed):
-            raise getattr(errors, message.kind)(message.message)
-        if message is None:
-            raise RestoreError(self._replace(child, "died" if woken else f"hung for {limit_s:.0f} s"))
-        return message
-
-    def _replace(self, child: _Child, what: str) -> str:
+    def _replace(self, inference: Inference, what: str) -> str:
         """Kill the child, let another one start by itself, and return the reason in words."""
-        self._end(child, 0.0)
-        cause = f"the inference process {what} (exit code {child.process.exitcode})"
+        cause = f"the inference process {what} (exit code {inference.end(0.0)})"
         if self._stopping:
             return f"{cause}; it was being stopped"
         self.n_restarts += 1
-        self._child = self._spawn()
+        self._inference = Inference(inference.config)
         logger.warning("inference_replaced reason=%s restarts=%d", what, self.n_restarts)
         return f"{cause}; another one is starting, raw is safe"
 
-    def _end(self, child: _Child, deadline_s: float) -> None:
-        if deadline_s > 0 and child.process.is_alive():
-            with self._speaking:
-                self._tell(child, talk.Stop())
-            child.process.join(deadline_s)
-        if child.process.is_alive():
-            child.process.kill()
-            child.process.join(5.0)
-        child.pipe.close()
-
-    def _job(self, volumes: Sequence[Volume]) -> _Job:
-        """Take the room that the planes went into, or lay the volumes out now."""
-        with self._speaking:
+    def _room(self, volumes: Sequence[Volume]) -> tuple[Room, bool]:
+        """Return the room that the planes went into, or lay the volumes out now; whether inference has begun."""
+        with self._arriving:
             taken = self._incoming.take(volumes[0]) if len(volumes) == 1 else None
-        room, begun = taken or (lay_out(self._pool, self.card, volumes), False)
-        bare = tuple(replace(volume, pixels=_NO_PIXELS) for volume in volumes)
-        return _Job(
-            talk.Work(bare, room.places, room.results, self._memories, self._pool.alive(), streamed=begun), room
-        )
+        return taken or (lay_out(self._pool, self.card, volumes), False)
 
-    def _tell(self, child: _Child, message: talk.Begin | talk.Placed | talk.Work | talk.Stop) -> None:
-        """Send a message; that nobody hears it is noticed while waiting for the answer."""
-        with suppress(OSError):
-            child.pipe.send(message)
+    def _advance_swap(self, volumes: Sequence[Volume], restored: tuple[Restored, ...]) -> None:
+        """Let a candidate take its next step; it takes over when it has proved itself."""
+        candidate = self._candidate
+        if candidate is None or candidate.phase == "refused":
+            return
+        candidate.advance(self.card, volumes, restored, self._pool)
+        if candidate.phase == "proved" and self._inference is not None:
+            if self._previous is not None:
+                self._previous[0].end(0.0)
+            self._previous = (self._inference, self._memories)
+            self.comparison, self._candidate = candidate.comparison, None
+            self._take_over(candidate.inference, candidate.fitting(self._memories, self.card))
+            logger.info("swapped model=%s comparison=%s", self.identity.name, self.comparison)
 
-
-def _result(
-    volume: Volume, outcome: talk.Outcome, maps: dict[Head, NDArray[np.float32]], identity: ModelIdentity
-) -> Restored:
-    found = {head: read_only(array) for head, array in maps.items()}
-    return Restored(
-        volume=volume,
-        mean=found["mean"],
-        laplace_scale=found.get("laplace_scale"),
-        disagreement=found.get("disagreement"),
-        voxel_size_um=outcome.voxel_size_um,
-        low=outcome.low,
-        high=outcome.high,
-        model=identity,
-        flags=outcome.flags,
-        infer_s=outcome.infer_s,
-        c_out=outcome.c_out,
-    )
+    def _take_over(self, inference: Inference, memories: dict[tuple[int, int], Memory]) -> None:
+        """Make a child the running one; volumes on their way begin anew with it."""
+        with self._arriving:
+            self._incoming = Incoming(self._pool)
+            self._inference, self._memories = inference, memories
+            self._ready = inference.ready

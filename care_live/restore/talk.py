@@ -39,7 +39,7 @@ class Begin:
     pixels: Place
     """(z, y, x), filled plane by plane."""
     taken: Place
-    """(1,) int64: planes that inference has taken in; the daemon never runs far ahead of it."""
+    """(2,) int64, written by inference: planes taken in (the daemon never runs far ahead), planes restored."""
     results: Mapping[Head, Place]
     span: Span
     plane_s: float

@@ -201,6 +201,31 @@ def test_hints_never_block_while_inference_hangs(process: RestoreProcess) -> Non
     assert len(process.restore([stacks[-1]])) == 1
 
 
+def test_restored_planes_are_shown_while_the_stack_is_recorded(network: Path) -> None:
+    fixed = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
+    process = RestoreProcess(settings(network).model_copy(update={"normalise": fixed, "streaming": "on"}))
+    process.start()
+    try:
+        stack = volume(noisy((60, 22, 30)))
+        opened, planes = planes_of(stack)
+        process.begin(opened)
+        shown = []
+        for placed in planes[:-1]:
+            process.place(placed)
+        deadline = time.monotonic() + 20
+        while not shown and time.monotonic() < deadline:
+            shown = process.restored_planes()
+            time.sleep(0.05)
+        process.place(planes[-1])
+        (restored,) = process.restore([stack])
+        assert shown[0].first == 0
+        assert 0 < len(shown[0].mean) < shown[0].n_planes == 60
+        assert (shown[0].mean == restored.mean[: len(shown[0].mean)]).all()
+        assert shown[0].laplace_scale is not None
+    finally:
+        process.stop()
+
+
 @pytest.mark.slow
 def test_hundreds_of_volumes_leave_memory_and_handles_as_they_were(process: RestoreProcess) -> None:
     stack = volume(noisy((6, 64, 64)))
