@@ -99,8 +99,18 @@ def demo() -> Iterator[str]:
                     return
             raise click.ClickException("the demo ended without serving a page")
         finally:
-            process.terminate()
-            process.wait(60)
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask the demo to drain, then to stop, then end it."""
+    for ask in (process.terminate, process.terminate, process.kill):
+        ask()
+        try:
+            process.wait(20)
+            return
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def _photograph(address: str, out: Path, volumes: int, size: tuple[int, int]) -> None:
@@ -110,7 +120,7 @@ def _photograph(address: str, out: Path, volumes: int, size: tuple[int, int]) ->
         for name, command in _SCENES.items():
             window.execute_script(command)
             _until(window, "careLive.header().revision === careLive.stream.revision && !careLive.stream.asking")
-            time.sleep(1.0)  # drawing by a software graphics card
+            _until(window, "!careLive.waiting && !careLive.renderer.busy")
             window.save_screenshot(str(out / f"{name}.png"))
             click.echo(out / f"{name}.png")
 
@@ -130,6 +140,7 @@ def browser(size: tuple[int, int]) -> Iterator[Any]:
         for flag in (*_FLAGS.split(), f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"):
             options.add_argument(flag)
         window = webdriver.Chrome(options=options, service=Service(driver))
+        window.set_script_timeout(_READY_S)
         try:
             yield window
         finally:

@@ -230,11 +230,12 @@ class Page {
     });
   }
 
-  /** Draw at the next refresh of the screen, once. */
+  /** Draw at the next refresh of the screen, once; later, while the graphics card is still busy. */
   moved() {
     this.waiting ??= requestAnimationFrame(() => {
       this.waiting = undefined;
-      this.draw();
+      if (this.renderer.busy) this.moved();
+      else this.draw();
     });
   }
 

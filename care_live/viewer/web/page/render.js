@@ -6,6 +6,7 @@ import { PLANE_FRAGMENT, PLANE_VERTEX, VOLUME_FRAGMENT, VOLUME_VERTEX } from "./
 
 const LAYERS = { intensity: 0, marked: 1, relative: 2, disagreement: 3 };
 const MAX_FOOTPRINT = 6;
+const STEPS = { turning: 64, least: 96, most: 320 }; // along each ray of a volume
 
 export class Renderer {
   constructor(canvas) {
@@ -19,6 +20,7 @@ export class Renderer {
   }
 
   start() {
+    this.fence = undefined;
     const gl = (this.gl = openContext(this.canvas));
     bindCorners(gl);
     this.plane = makeProgram(gl, PLANE_VERTEX, PLANE_FRAGMENT);
@@ -36,8 +38,25 @@ export class Renderer {
     for (const [key, array] of picture.arrays) this.textures.put(key, array);
   }
 
+  /** Whether the graphics card still works on the last picture: another one would only queue behind it. */
+  get busy() {
+    if (!this.fence) return false;
+    const { gl } = this;
+    const done = gl.clientWaitSync(this.fence, 0, 0);
+    if (done === gl.TIMEOUT_EXPIRED) return true;
+    gl.deleteSync(this.fence);
+    this.fence = undefined;
+    return false;
+  }
+
   /** Draw all panes. `look` is what a person has set; panes are rectangles of the canvas in its pixels. */
   draw(panes, look) {
+    this.drawPanes(panes, look);
+    this.fence ??= this.gl.fenceSync(this.gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    this.gl.flush();
+  }
+
+  drawPanes(panes, look) {
     const { gl } = this;
     gl.disable(gl.SCISSOR_TEST);
     gl.clearColor(0.043, 0.051, 0.063, 1);
@@ -105,7 +124,7 @@ export class Renderer {
     gl.uniform2f(uniforms.centre, view.x, view.y);
     gl.uniform3f(uniforms.halfExtent, extent.x / 2, extent.y / 2, extent.z / 2);
     gl.uniformMatrix3fv(uniforms.turn, false, turnMatrix(look.azimuth, look.elevation));
-    gl.uniform1i(uniforms.steps, look.turning ? 64 : Math.min(320, Math.max(96, ...image.array.shape)));
+    gl.uniform1i(uniforms.steps, raySteps(look, image.array.shape));
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   }
 
@@ -148,5 +167,8 @@ function layerOf(pane, channel, look) {
   if (pane.name === "restored") return look.overlay ? "marked" : "intensity";
   return look.layer;
 }
+
+const raySteps = (look, shape) =>
+  look.turning ? STEPS.turning : Math.min(STEPS.most, Math.max(STEPS.least, ...shape));
 
 const footprint = (texels) => Math.min(MAX_FOOTPRINT, Math.max(1, Math.round(texels)));

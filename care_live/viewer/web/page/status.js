@@ -22,7 +22,7 @@ export function showRun(run) {
   $("model").textContent = run.model;
   $("model").title = run.card || "network";
   $("limits").textContent = run.limits;
-  $("card").textContent = run.card;
+  $("card").textContent = $("card").title = run.card;
   $("calibration").textContent = run.calibration.length
     ? "calibrated on validation volumes"
     : "as the network states it; not calibrated";
