@@ -18,7 +18,7 @@ from care_live.imports import need
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.training.export import open_network
+from care_live.training.verify import open_network
 
 _AXIS_IDS = {"Z": "z", "Y": "y", "X": "x"}
 
@@ -87,9 +87,10 @@ def _bioimageio_span(channel: NDArray[Any], card: ModelCard) -> Span:
 def _normalised(output: NDArray[np.float32], head: str, spans: list[Span], card: ModelCard) -> NDArray[np.float32]:
     if card.output != "counts" or head == "disagreement":
         return output.copy()
-    apply = (lambda span, part: span.apply(part)) if head == "mean" else (lambda span, part: part / span.width)
-    parts = [apply(span, output[:, c]) for c, span in enumerate(spans[: output.shape[1]])]
-    return np.stack(parts, axis=1).astype(np.float32)
+    parts = []
+    for c, span in enumerate(spans[: output.shape[1]]):
+        parts.append(span.apply(output[:, c]) if head == "mean" else output[:, c] / np.float32(span.width))
+    return np.stack(parts, axis=1)
 
 
 def _least_px(card: ModelCard) -> list[int]:

@@ -15,8 +15,9 @@ from care_live.percentiles import Span
 from care_live.restore.network import Network
 from care_live.restore.session import OnnxSession, Options
 from care_live.training.ensemble import Ensemble
-from care_live.training.export import Deployed, check_against_torch, export_members
+from care_live.training.export import Deployed, export_members
 from care_live.training.network import build
+from care_live.training.verify import check_against_torch
 from tests.training.conftest import small_recipe
 
 pytestmark = pytest.mark.slow  # torch takes some seconds to trace a graph
