@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from care_live.images import Restored, VolumeKey
     from care_live.restore.combine import Maps
     from care_live.restore.engine import Engine
+    from care_live.restore.inference import Request
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,13 @@ class _Desk:
         self._engine = engine
         self._window = Window()
         self._begun: dict[VolumeKey, tuple[talk.Begin, Maps]] = {}
+
+    def warm_up(self, warm_up: talk.WarmUp) -> None:
+        """Get ready for volumes of one shape; what fails now fails again, and is told, with the first volume."""
+        try:
+            self._engine.warm_up(warm_up.shape)
+        except CareLiveError as error:
+            logger.warning("warm_up failed shape=%s reason=%s", warm_up.shape, error)
 
     def begin(self, begin: talk.Begin) -> None:
         """Open a stream for a volume that is about to come."""
@@ -112,6 +120,8 @@ def _serve(pipe: connection.Connection, engine: Engine) -> None:
     desk = _Desk(engine)
     while not isinstance(message := _receive(pipe), talk.Stop):
         match message:
+            case talk.WarmUp():
+                desk.warm_up(message)
             case talk.Begin():
                 desk.begin(message)
             case talk.Placed():
@@ -127,10 +137,10 @@ def _answer(desk: _Desk, work: talk.Work) -> talk.Done | talk.Failed:
         return talk.Failed(type(error).__name__, str(error))
 
 
-def _receive(pipe: connection.Connection) -> talk.Begin | talk.Placed | talk.Work | talk.Stop:
+def _receive(pipe: connection.Connection) -> Request:
     """Return the next message; a closed pipe is the end, too."""
     try:
-        message: talk.Begin | talk.Placed | talk.Work | talk.Stop = pipe.recv()
+        message: Request = pipe.recv()
     except EOFError:
         return talk.Stop()
     return message

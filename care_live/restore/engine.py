@@ -85,6 +85,21 @@ class Engine:
         flags = field.flags | self._flags(mended=mend(maps), empty=empty)
         return self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)
 
+    def warm_up(self, shape: tuple[int, int, int]) -> None:
+        """Get ready for raw volumes (z, y, x): make sessions, find tiles that fit, run once; nothing is learnt.
+
+        Raises
+        ------
+        RestoreError
+            Inference failed; so it will for volumes of this shape.
+        """
+        n_in = len(self.card.channels_in)
+        blank = np.zeros((n_in, *shape), np.uint16)
+        job = tasks.Job(self.card, self._network, (Span(0.0, 1.0),) * n_in, self._config.tile_px)
+        tasks.run(job, blank, self.empty(shape))
+        if n_in == 1:
+            self.streams.warm_up(shape)
+
     def empty(self, shape: Sequence[int]) -> Maps:
         """Return arrays for the result of a raw volume (z, y, x)."""
         return {head: np.empty(output_shape(self.card, shape), np.float32) for head in self.card.heads}

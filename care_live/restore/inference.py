@@ -16,7 +16,7 @@ from care_live.restore import child, talk
 
 logger = logging.getLogger(__name__)
 
-Request: TypeAlias = talk.Begin | talk.Placed | talk.Work | talk.Stop
+Request: TypeAlias = talk.WarmUp | talk.Begin | talk.Placed | talk.Work | talk.Stop
 Answer: TypeAlias = talk.Ready | talk.Done
 
 

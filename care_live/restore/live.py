@@ -99,6 +99,11 @@ class Streams:
         self.reason = "no plane came before its volume"
         """Why the last volume was, or was not, streamed."""
 
+    def warm_up(self, shape: tuple[int, int, int]) -> None:
+        """Make the sessions for stacks of one shape, if they can be streamed at all."""
+        if self._config.streaming != "off":
+            self._pipeline(shape)
+
     def begin(self, key: VolumeKey, shape: tuple[int, int, int], span: Span, into: Maps, *, plane_s: float) -> None:
         """Start to restore a volume of which the first plane is about to come, if that pays."""
         try:

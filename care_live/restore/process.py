@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError, ModelError, OutOfMemoryError, RestoreError
 from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, VolumeOpened
 from care_live.model.card import ModelCard
+from care_live.percentiles import Span
 from care_live.restore import talk
 from care_live.restore.incoming import NO_PIXELS, Incoming, RestoredPlanes, Room, lay_out
 from care_live.restore.inference import Inference, LostError
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE = 5.0
 """A volume that takes so many times as long as usual hangs, if it takes longer than `hang_s` as well."""
+_SLOW_S_PER_PX = 1e-5
+"""Of the default network on one old core."""
 
 
 class RestoreProcess:
@@ -51,7 +55,7 @@ class RestoreProcess:
         self._incoming = Incoming(self._pool)
         self._turn = threading.Lock()  # one volume at a time
         self._stopping = False
-        self._usual_s = 0.0
+        self._usual_s_per_px = 0.0
         self.streaming = ""
         """Whether the last volume was streamed, or why not."""
         self.n_restarts = 0
@@ -123,6 +127,16 @@ class RestoreProcess:
             restored = room.results_of(volumes, done.outcomes, self.identity)
             self._advance_swap(volumes, restored)
             return restored
+
+    def warm_up(self, shape: tuple[int, int, int]) -> None:
+        """Volumes (z, y, x) will come: let inference get ready for them meanwhile. Does not wait."""
+        if self._inference is not None:
+            self._inference.tell(talk.WarmUp(shape))
+
+    def resume(self, spans: Mapping[tuple[int, int], Span]) -> None:
+        """Go on with the intensity ranges, by position and channel, of a run that was interrupted."""
+        n_locked = self._config.normalise.lock_after_volumes
+        self._memories |= {place: Memory(span, n_locked) for place, span in spans.items()}
 
     def begin(self, opened: VolumeOpened) -> None:
         """A volume's first plane came: give it memory that inference sees, and let it start if it can.
@@ -233,20 +247,25 @@ class RestoreProcess:
         begun = time.monotonic()
         inference.tell(work)
         try:
-            answer = inference.hear(max(self._config.hang_s, _PATIENCE * self._usual_s))
+            answer = inference.hear(self._limit_s(work))
         except LostError as lost:
             raise RestoreError(self._replace(inference, str(lost))) from lost
         finally:
             with self._arriving:
                 self._incoming.answered()
         assert isinstance(answer, talk.Done), "inference answers work with what it has done"
-        took_s = time.monotonic() - begun
-        self._usual_s += 0.2 * (took_s - self._usual_s) if self._usual_s else took_s
+        per_px = (time.monotonic() - begun) / _n_px(work)
+        self._usual_s_per_px += 0.2 * (per_px - self._usual_s_per_px) if self._usual_s_per_px else per_px
         self._memories = dict(answer.memories)
         if answer.streaming != self.streaming:
             logger.info("streaming now=%s", answer.streaming)
         self.streaming = answer.streaming
         return answer
+
+    def _limit_s(self, work: talk.Work) -> float:
+        """Return how long an answer may take; the first one, of unknown speed, as long as a slow machine needs."""
+        first = _SLOW_S_PER_PX * self.card.members * max(1.0, self.card.factor)
+        return max(self._config.hang_s, _PATIENCE * (self._usual_s_per_px or first) * _n_px(work))
 
     def _replace(self, inference: Inference, what: str) -> str:
         """Kill the child, let another one start by itself, and return the reason in words."""
@@ -284,3 +303,7 @@ class RestoreProcess:
             self._incoming = Incoming(self._pool)
             self._inference, self._memories = inference, memories
             self._ready = inference.ready
+
+
+def _n_px(work: talk.Work) -> int:
+    return sum(math.prod(place.shape) for place in work.pixels)

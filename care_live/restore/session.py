@@ -124,12 +124,12 @@ class OnnxSession:
         """Keep every input and output at one address on the device, and let cuDNN make its plans."""
         with translated("warm-up"):
             make = self._runtime.OrtValue.ortvalue_from_numpy
-            self._values = {name: make(value, "cuda", 0) for name, value in self._given.items()}
+            self._values = {name: make(value, self._device, 0) for name, value in self._given.items()}
             self._binding = self._session.io_binding()
             for name, value in self._values.items():
                 self._binding.bind_ortvalue_input(name, value)
             for name in self.outputs:
-                self._binding.bind_output(name, "cuda", 0)
+                self._binding.bind_output(name, self._device, 0)
             for _ in range(N_WARM_UP):
                 self._session.run_with_iobinding(self._binding)
             self._buffers = list(self._binding.get_outputs())

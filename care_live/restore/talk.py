@@ -32,6 +32,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmUp:
+    """Volumes of this shape will come: make sessions, find tiles that fit, run once."""
+
+    shape: tuple[int, int, int]
+    """(z, y, x)"""
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """A volume's first plane is about to come; its range is known."""
 

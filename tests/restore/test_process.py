@@ -19,6 +19,7 @@ import pytest
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import ConfigError, ModelError, RestoreError
 from care_live.images import PlanePlaced, Volume, VolumeOpened
+from care_live.percentiles import Span, measure
 from care_live.restore.engine import Engine
 from care_live.restore.process import RestoreProcess
 from tests.restore.networks import noisy, save_network, volume
@@ -106,6 +107,20 @@ def test_the_locked_range_survives_a_restart(process: RestoreProcess) -> None:
     kill(process)
     after = process.restore([stacks[4]])[0]
     assert (after.low, after.high) == (locked.low, locked.high)
+
+
+def test_an_interrupted_run_goes_on_with_its_range(process: RestoreProcess) -> None:
+    process.resume({(0, 7): Span(90.0, 500.0)})
+    (restored,) = process.restore([volume(noisy((6, 20, 22)), c=7)])
+    assert (restored.low, restored.high) == (90.0, 500.0)
+
+
+def test_warm_up_teaches_nothing_and_changes_nothing(process: RestoreProcess) -> None:
+    stack = volume(noisy((10, 26, 30)), c=8)
+    process.warm_up((10, 26, 30))
+    (restored,) = process.restore([stack])
+    span = measure(stack.pixels, 2, 99.8)
+    assert (restored.low, restored.high) == (span.low, span.high)
 
 
 def test_an_error_of_the_engine_is_raised_here_and_the_child_stays(process: RestoreProcess) -> None:
