@@ -3,7 +3,8 @@
 A CSBDeep model is a folder with ``config.json`` and weights. Its class (CARE, UpsamplingCARE, IsotropicCARE) is not
 in there, so the task must be said; ProjectionCARE shows by its parameters. What CSBDeep does around the network
 (2 and 99.8 percentiles of the volume, reflecting pads on both sides, the geometric mean of two turned views) goes
-into the model card. Its intervals are as wide as CSBDeep's, uncalibrated.
+into the model card. Its intervals are as wide as CSBDeep's, uncalibrated. One thing differs on purpose: where
+UpsamplingCARE rounds the interpolated planes to whole counts, and takes its percentiles from them, we do neither.
 """
 
 from __future__ import annotations

@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import tifffile
 import yaml
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
+from care_live.cli import main
 from care_live.cli.importing import import_command, measure_reach
 from care_live.errors import ConfigError, ModelError
+from care_live.images import VolumeKey
 from care_live.model import file
 from care_live.model.bioimageio import import_bioimageio, read_description
 from care_live.model.card import ModelCard
 from care_live.model.foreign import describe_graph, import_onnx
+from care_live.store import RunReader
 from tests.conftest import need_data
 from tests.model.test_csbdeep import assert_close, counts, restore
 
@@ -240,6 +244,28 @@ def test_the_command_compares_with_the_models_own_test_image(tmp_path):
     code, said = run("bioimageio", need_data("model_unet2d_nuclei_broad"), tmp_path / "net.onnx")
     assert code == 0, said
     assert "Its own test image: largest difference" in said
+
+
+def test_an_imported_network_restores_a_file_as_csbdeep_did(tmp_path):
+    folder = need_data("csbdeep_models") / "iso2d_prob"
+    given = np.load(folder / "reference.npz")
+    tifffile.imwrite(tmp_path / "in.tif", given["x"])
+    main(["import", "csbdeep", str(folder), str(tmp_path / "net.onnx"), "--task", "isotropic", "--factor", "3.4"])
+    main(
+        [
+            "restore",
+            str(tmp_path / "in.tif"),
+            str(tmp_path / "out"),
+            "--model",
+            str(tmp_path / "net.onnx"),
+            "--axes",
+            "ZYX",
+        ]
+    )
+    reader = RunReader(tmp_path / "out")
+    assert_close(reader.read("restored", VolumeKey(0)), given["mean"])
+    assert_close(reader.read("laplace_scale", VolumeKey(0)), given["scale"])
+    assert reader.models[0].card["combine"] == "geometric-mean"
 
 
 def test_the_command_refuses_a_bad_target(tmp_path):
