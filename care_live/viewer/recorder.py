@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 MAX_ASKED = 4
 """Volumes asked for by key at the same time."""
 ASK_AGAIN_S = 5.0
+AWAY_S = 4.0
+"""Heartbeats come every second; without any for so long the daemon is away."""
 LAST_ASK_S = 10.0
 """How long to wait, after the run's end, for volumes that were asked for by key."""
 
@@ -65,7 +67,8 @@ class Recorder:
         self._restored: set[VolumeKey] = set()
         self._wanted: deque[VolumeKey] = deque()
         self._asked: dict[VolumeKey, float] = {}
-        self._ended_s = 0.0
+        self._began_s, self._ended_s = time.monotonic(), 0.0
+        self._is_away = False
         self.recording = Recording()
 
     def record(self, stopping: Callable[[], bool], told: Callable[[Recording], None] = lambda _: None) -> Recording:
@@ -82,6 +85,7 @@ class Recorder:
             while not stopping() and not self._is_over():
                 self._ask()
                 message = self._subscriber.next(0.5)
+                self._say_silence()
                 if message is not None:
                     self._take(message)
                     told(self.recording)
@@ -89,6 +93,13 @@ class Recorder:
         finally:
             if self._writer is not None:
                 self._writer.close()
+
+    def _say_silence(self) -> None:
+        """Tell once when the daemon is away, and once when it is back."""
+        away = self._subscriber.silent_s > AWAY_S and time.monotonic() - self._began_s > AWAY_S
+        if away != self._is_away:
+            logger.warning("daemon %s address=%s", "away, waiting" if away else "back", self._subscriber.address)
+        self._is_away = away
 
     def _take(self, message: Told) -> None:
         match message:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,6 +150,30 @@ def test_a_link_that_is_cut_twice_loses_nothing(daemon: Daemon, tmp_path: Path) 
         recording.join(20)
     assert recording.result.gaps == []
     assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
+
+
+@pytest.mark.slow
+def test_a_link_that_is_gone_for_10_s_twice_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Volumes go on all the while, and memory keeps only one of them: the others come from the store."""
+    daemon = Daemon(tmp_path / "daemon", replay_mib=0)
+    with Relay(daemon.publisher.address_pull) as relay:
+        recording = Recordings(relay.address, tmp_path / "copy")
+        daemon.restore(0)
+        recording.wait_for(1)
+        for times in ((1, 2, 3), (4, 5, 6)):
+            relay.cut()
+            for t in times:
+                daemon.restore(t)
+                time.sleep(10 / len(times))
+            relay.mend()
+            recording.wait_for(times[-1] + 1)
+        daemon.restore(7)
+        daemon.end()
+        recording.join(20)
+    daemon.close()
+    assert recording.result.gaps == []
+    assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
+    assert caplog.text.count("away, waiting") == 2 and caplog.text.count("daemon back") == 2
 
 
 def test_a_recorder_that_comes_late_gets_what_memory_has_forgotten_from_the_store(tmp_path: Path) -> None:

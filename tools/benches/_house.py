@@ -1,0 +1,132 @@
+"""The house of the watchers bench: who sits there, when somebody freezes, who comes late."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import psutil
+
+from benches import _audience
+from benches._audience import Hall, Seen, Viewer
+from benches._pairs import say
+from care_live.publish import LiveVolume, Subscriber
+
+FREEZE_AFTER_S = 5.0
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@dataclass
+class House:
+    """Everybody who watches."""
+
+    people: list[tuple[Viewer, BaseProcess]]
+    hall: Hall
+    timers: list[threading.Timer] = field(default_factory=list)
+
+    @classmethod
+    @contextmanager
+    def filled(
+        cls, folder: Path, asked: argparse.Namespace, address: str, seen: dict[str, list[Seen]]
+    ) -> Iterator[House]:
+        """Seat all watchers before the run, and take their reports when it is over."""
+        hall = Hall(SPAWN.Queue(), SPAWN.Semaphore(0), SPAWN.Event())
+        with gateway(address, folder) as url:
+            house = cls([(viewer, person(hall, viewer, address)) for viewer in viewers(asked)], hall)
+            browsers = SPAWN.Process(target=_audience.browse, args=(hall, url, asked.browsers), daemon=True)
+            house.people.append((Viewer("browsers"), browsers))
+            for _, process in house.people:
+                process.start()
+            for _ in house.people:
+                hall.seated.acquire(timeout=60)
+            try:
+                yield house
+            finally:
+                house.stop_timers()
+        house.collect(seen)
+
+    def begin(self, asked: argparse.Namespace) -> None:
+        """The first volume came: somebody will freeze, somebody will come late."""
+        self.timers = [
+            threading.Timer(FREEZE_AFTER_S, self.freeze),
+            threading.Timer(asked.volumes * period_s(asked) / 2, self.hall.late.set),
+        ]
+        for timer in self.timers:
+            timer.start()
+
+    def freeze(self) -> None:
+        for viewer, process in self.people:
+            if viewer.role == "frozen":
+                psutil.Process(process.pid).suspend()
+
+    def stop_timers(self) -> None:
+        for timer in self.timers:
+            timer.cancel()
+            timer.join()
+
+    def collect(self, seen: dict[str, list[Seen]]) -> None:
+        """Take the report of everybody who is not frozen."""
+        expected = [viewer.role for viewer, _ in self.people if viewer.role != "frozen"]
+        deadline = time.monotonic() + 60
+        try:
+            for _ in expected:
+                one = self.hall.report.get(timeout=max(0.1, deadline - time.monotonic()))
+                seen.setdefault(one.role, []).append(one)
+        except queue.Empty:
+            say(f"of {expected} only {sorted(seen)} have reported")
+        for _, process in self.people:
+            process.kill()
+            process.join(5)
+
+
+def viewers(asked: argparse.Namespace) -> list[Viewer]:
+    """Four full subscribers, a slow one, two that will freeze (one of each way), and one who will be late."""
+    return [
+        *[Viewer("newest")] * 2,
+        *[Viewer("every", "every")] * 2,
+        Viewer("slow", work_s=4 * period_s(asked)),
+        Viewer("frozen"),
+        Viewer("frozen", "every"),
+        Viewer("late"),
+    ]
+
+
+def person(hall: Hall, viewer: Viewer, address: str) -> BaseProcess:
+    return SPAWN.Process(target=_audience.subscribe, args=(hall, viewer, address), daemon=True)
+
+
+def period_s(asked: argparse.Namespace) -> float:
+    """Return the time from one volume to the next."""
+    return max(asked.interval_s, asked.planes / asked.rate_hz)
+
+
+def wait_for_first(address: str, timeout_s: float = 120.0) -> None:
+    with Subscriber(address) as subscriber:
+        deadline = time.monotonic() + timeout_s
+        while not isinstance(subscriber.next(1.0), LiveVolume):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"no volume within {timeout_s:g} s")
+
+
+@contextmanager
+def gateway(address: str, folder: Path) -> Iterator[str]:
+    """Start the browser page's server; give its URL."""
+    command = [sys.executable, "-m", "care_live", "web", "--connect", address, "--bind", "127.0.0.1:0"]
+    with (folder / "web.log").open("w") as log:
+        served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            assert served.stdout is not None
+            yield served.stdout.readline().strip()
+        finally:
+            served.terminate()
+            served.wait(10)
