@@ -19,15 +19,11 @@ from care_live.restore import talk
 from care_live.restore.incoming import NO_PIXELS, Incoming, RestoredPlanes, Room, lay_out
 from care_live.restore.inference import Inference, LostError
 from care_live.restore.normalise import Memory, known_before
+from care_live.restore.pace import Pace
 from care_live.restore.shared import Pool
 from care_live.restore.swap import Candidate, Comparison
 
 logger = logging.getLogger(__name__)
-
-_PATIENCE = 5.0
-"""A volume that takes so many times as long as usual hangs, if it takes longer than `hang_s` as well."""
-_SLOW_S_PER_PX = 1e-5
-"""Of the default network on one old core."""
 
 
 class RestoreProcess:
@@ -55,7 +51,7 @@ class RestoreProcess:
         self._incoming = Incoming(self._pool)
         self._turn = threading.Lock()  # one volume at a time
         self._stopping = False
-        self._usual_s_per_px = 0.0
+        self._pace = Pace(config.hang_s)
         self.streaming = ""
         """Whether the last volume was streamed, or why not."""
         self.n_restarts = 0
@@ -244,28 +240,22 @@ class RestoreProcess:
 
     def _ask(self, inference: Inference, work: talk.Work) -> talk.Done:
         """Let the child do it; learn what it has learnt, and how long that usually takes."""
-        begun = time.monotonic()
+        begun, n_px = time.monotonic(), sum(math.prod(place.shape) for place in work.pixels)
         inference.tell(work)
         try:
-            answer = inference.hear(self._limit_s(work))
+            answer = inference.hear(self._pace.limit_s(n_px, self.card))
         except LostError as lost:
             raise RestoreError(self._replace(inference, str(lost))) from lost
         finally:
             with self._arriving:
                 self._incoming.answered()
         assert isinstance(answer, talk.Done), "inference answers work with what it has done"
-        per_px = (time.monotonic() - begun) / _n_px(work)
-        self._usual_s_per_px += 0.2 * (per_px - self._usual_s_per_px) if self._usual_s_per_px else per_px
+        self._pace.learn(n_px, time.monotonic() - begun)
         self._memories = dict(answer.memories)
         if answer.streaming != self.streaming:
             logger.info("streaming now=%s", answer.streaming)
         self.streaming = answer.streaming
         return answer
-
-    def _limit_s(self, work: talk.Work) -> float:
-        """Return how long an answer may take; the first one, of unknown speed, as long as a slow machine needs."""
-        first = _SLOW_S_PER_PX * self.card.members * max(1.0, self.card.factor)
-        return max(self._config.hang_s, _PATIENCE * (self._usual_s_per_px or first) * _n_px(work))
 
     def _replace(self, inference: Inference, what: str) -> str:
         """Kill the child, let another one start by itself, and return the reason in words."""
@@ -303,7 +293,3 @@ class RestoreProcess:
             self._incoming = Incoming(self._pool)
             self._inference, self._memories = inference, memories
             self._ready = inference.ready
-
-
-def _n_px(work: talk.Work) -> int:
-    return sum(math.prod(place.shape) for place in work.pixels)

@@ -1,0 +1,32 @@
+"""How long a volume may take before inference counts as hung."""
+
+from __future__ import annotations
+
+from care_live.model.card import ModelCard
+
+_PATIENCE = 5.0
+_SLOW_S_PER_PX = 1e-5
+"""Of the default network on one old core."""
+
+
+class Pace:
+    """Learns how long a voxel takes.
+
+    Parameters
+    ----------
+    hang_s : no limit is shorter than this
+    """
+
+    def __init__(self, hang_s: float) -> None:
+        self._hang_s = hang_s
+        self._usual_s_per_px = 0.0
+
+    def limit_s(self, n_px: int, card: ModelCard) -> float:
+        """Return five times what so many raw voxels usually take; what a slow machine needs, before the first."""
+        per_px = self._usual_s_per_px or _SLOW_S_PER_PX * card.members * max(1.0, card.factor)
+        return max(self._hang_s, _PATIENCE * per_px * n_px)
+
+    def learn(self, n_px: int, took_s: float) -> None:
+        """Note how long a volume took."""
+        per_px = took_s / n_px
+        self._usual_s_per_px += 0.2 * (per_px - self._usual_s_per_px) if self._usual_s_per_px else per_px

@@ -1,0 +1,24 @@
+"""When inference counts as hung: late for its own pace, never just slow."""
+
+from __future__ import annotations
+
+from care_live.model.card import ModelCard
+from care_live.restore.pace import Pace
+
+CARD = ModelCard(name="net", divisor=(4, 4, 4), halo_px=(24, 24, 24))
+LARGE = 32 * 1024 * 1024
+
+
+def test_a_large_first_volume_on_a_slow_machine_is_no_hang() -> None:
+    assert Pace(60.0).limit_s(LARGE, CARD) > 600
+    assert Pace(60.0).limit_s(32 * 64 * 64, CARD) == 60.0
+
+
+def test_the_limit_follows_what_is_usual_and_the_size() -> None:
+    pace = Pace(1.0)
+    pace.learn(1000, 2.0)
+    assert pace.limit_s(1000, CARD) == 10.0
+    assert pace.limit_s(3000, CARD) == 30.0
+    for _ in range(50):
+        pace.learn(1000, 0.01)
+    assert pace.limit_s(1000, CARD) == 1.0
