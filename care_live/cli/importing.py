@@ -54,19 +54,20 @@ def csbdeep(
 
 
 @import_command.command("bioimageio")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("model", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-def bioimageio(folder: Path, out: Path) -> None:
-    """Import a bioimage.io model FOLDER (bioimageio.yaml or rdf.yaml, ONNX weights) as OUT.
+def bioimageio(model: Path, out: Path) -> None:
+    """Import a bioimage.io MODEL (folder or .zip with bioimageio.yaml or rdf.yaml and ONNX weights) as OUT.
 
     Its own test image is run and compared, where it is there.
     """
-    from care_live.model.bioimageio import import_bioimageio, read_description
+    from care_live.model.bioimageio import import_bioimageio, opened, read_description
 
     _refuse_bad_target(out)
-    card = import_bioimageio(folder, out, measure=measure_reach)
-    _tell(out, card)
-    _compare_with_test_image(out, card, read_description(folder))
+    with opened(model) as folder:
+        card = import_bioimageio(folder, out, measure=measure_reach)
+        _tell(out, card)
+        _compare_with_test_image(out, card, read_description(folder))
 
 
 @import_command.command("onnx")

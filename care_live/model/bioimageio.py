@@ -1,4 +1,4 @@
-"""Models of the bioimage.io zoo: a folder with a description (YAML, formats 0.4 and 0.5) and ONNX weights.
+"""Models of the bioimage.io zoo: a folder or zip with a description (YAML, formats 0.4 and 0.5) and ONNX weights.
 
 Of what the description wants done before and after the network, normalisation by percentiles or by mean and
 deviation goes into the model card; all that is plain arithmetic goes into the graph.
@@ -6,10 +6,13 @@ deviation goes into the model card; all that is plain arithmetic goes into the g
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +26,7 @@ from care_live.imports import need
 from care_live.model.card import ModelCard
 from care_live.model.foreign import Measure, describe_graph, load_foreign, write_foreign
 
+_LARGEST_BYTES = 2**31
 _NAMES = ("bioimageio.yaml", "rdf.yaml")
 
 
@@ -56,6 +60,30 @@ class Normalisation:
     kind: Literal["percentile", "zero-mean-unit-variance", "none"] = "none"
     low_percentile: float = 2.0
     high_percentile: float = 99.8
+
+
+@contextlib.contextmanager
+def opened(source: Path) -> Iterator[Path]:
+    """Give a model's folder; a zip, as the zoo's pages offer it, is unpacked for as long as it is needed.
+
+    Raises
+    ------
+    ModelError
+        It is no zip, or would fill the disk.
+    """
+    if source.is_dir():
+        yield source
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(source) as packed:
+                n_bytes = sum(entry.file_size for entry in packed.infolist())
+                if n_bytes > _LARGEST_BYTES:
+                    raise ModelError(f"{source} unpacks to {n_bytes / 2**20:.0f} MiB: that is no restoration network")
+                packed.extractall(folder)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{source} is neither a folder nor a zip that can be read: {error}") from error
+        yield Path(folder)
 
 
 def import_bioimageio(folder: Path, out: Path, *, measure: Measure) -> ModelCard:
@@ -108,8 +136,8 @@ def read_description(folder: Path) -> Description:
 
 
 def _described(tree: Mapping[str, Any], folder: Path) -> Description:
-    if len(tree["inputs"]) != 1 or len(tree["outputs"]) > 2:
-        raise ModelError(f"{folder} takes {len(tree['inputs'])} images, gives {len(tree['outputs'])}: 1 to 1 or 2 fit")
+    if len(tree["inputs"]) != 1:
+        raise ModelError(f"{folder} takes {len(tree['inputs'])} images: only networks that take one can be imported")
     taken, given = tree["inputs"][0], tree["outputs"][0]
     return Description(
         folder=folder,

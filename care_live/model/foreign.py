@@ -16,7 +16,7 @@ from onnx.version_converter import convert_version
 
 from care_live.errors import ModelError
 from care_live.model import checks, file
-from care_live.model.card import ModelCard
+from care_live.model.card import Head, ModelCard
 from care_live.model.rewrite import shapes_of, with_shapes
 from care_live.model.unet_graph import OPSET
 
@@ -90,11 +90,8 @@ def describe_graph(network: onnx.ModelProto, name: str) -> ModelCard:
         )
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
-    if len(inputs) != 1 or not 1 <= len(graph.output) <= 2:
-        raise ModelError(
-            f"the network has {len(inputs)} inputs and {len(graph.output)} outputs: one image in, and mean or "
-            "mean and laplace_scale out, can be imported"
-        )
+    if len(inputs) != 1 or not graph.output:
+        raise ModelError(f"the network has {len(inputs)} inputs: only one that takes one image can be imported")
     taken, given = _dims(inputs[0]), _dims(graph.output[0])
     if len(taken) not in {4, 5} or len(given) != len(taken) or not taken[1] or not given[1]:
         raise ModelError(f"the network takes {taken} and gives {given}: (n, c, y, x) or (n, c, z, y, x) is wanted")
@@ -106,7 +103,7 @@ def describe_graph(network: onnx.ModelProto, name: str) -> ModelCard:
         channels_out=_channels(given[1]),
         divisor=divisor_of(network, inputs[0].name, len(axes)),
         halo_px=(0,) * len(axes),
-        heads=("mean",) if len(graph.output) == 1 else ("mean", "laplace_scale"),
+        heads=_heads(graph),
         normalisation="percentile",
         output="normalised",
     )
@@ -151,6 +148,13 @@ def divisor_of(network: onnx.ModelProto, name: str, n_axes: int) -> tuple[int, .
 def _made(network: onnx.ModelProto) -> frozenset[str]:
     """Return the tensors that the graph computes, weights left out."""
     return frozenset(output for node in network.graph.node if node.op_type != "Constant" for output in node.output)
+
+
+def _heads(graph: onnx.GraphProto) -> tuple[Head, ...]:
+    """Believe names that are ours; of any other network only the first output is known, to be an image."""
+    names = {output.name for output in graph.output}
+    ours: tuple[Head, ...] = ("mean", "laplace_scale", "disagreement")
+    return tuple(head for head in ours if head in names) if "mean" in names else ("mean",)
 
 
 def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:

@@ -204,7 +204,7 @@ def test_networks_that_are_no_image_to_image_ones_are_refused():
         describe_graph(shrinking, "foreign")
     two = convolution()
     two.graph.input.append(helper.make_tensor_value_info("second", TensorProto.FLOAT, [1]))
-    with pytest.raises(ModelError, match="2 inputs and 1 outputs"):
+    with pytest.raises(ModelError, match="has 2 inputs: only one that takes one image"):
         describe_graph(two, "foreign")
 
 
@@ -240,8 +240,12 @@ def test_the_command_writes_a_card_to_fill_in_and_takes_it_the_second_time(tmp_p
     assert code == 2 and "specimem" in said
 
 
-def test_the_command_compares_with_the_models_own_test_image(tmp_path):
-    code, said = run("bioimageio", need_data("model_unet2d_nuclei_broad"), tmp_path / "net.onnx")
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_the_command_compares_with_the_models_own_test_image(tmp_path, packed):
+    model = need_data("model_unet2d_nuclei_broad")
+    if packed:
+        model = Path(shutil.make_archive(str(tmp_path / "model"), "zip", model))
+    code, said = run("bioimageio", model, tmp_path / "net.onnx")
     assert code == 0, said
     assert "Its own test image: largest difference" in said
 
@@ -266,6 +270,25 @@ def test_an_imported_network_restores_a_file_as_csbdeep_did(tmp_path):
     assert_close(reader.read("restored", VolumeKey(0)), given["mean"])
     assert_close(reader.read("laplace_scale", VolumeKey(0)), given["scale"])
     assert reader.models[0].card["combine"] == "geometric-mean"
+
+
+def test_only_names_that_are_ours_are_believed():
+    network = convolution()
+    assert describe_graph(network, "foreign").heads == ("mean",)
+    network.graph.output.append(helper.make_tensor_value_info("fine", TensorProto.FLOAT, [1, 1, 32, 32]))
+    assert describe_graph(network, "foreign").heads == ("mean",)
+    for name, ours in (("better", "mean"), ("fine", "laplace_scale")):
+        for node in network.graph.node:
+            node.input[:] = [ours if found == name else found for found in node.input]
+            node.output[:] = [ours if found == name else found for found in node.output]
+    network.graph.output[0].name, network.graph.output[1].name = "mean", "laplace_scale"
+    assert describe_graph(network, "foreign").heads == ("mean", "laplace_scale")
+
+
+def test_what_is_neither_folder_nor_zip_is_refused(tmp_path):
+    (tmp_path / "model.zip").write_bytes(b"no zip")
+    code, said = run("bioimageio", tmp_path / "model.zip", tmp_path / "net.onnx")
+    assert code == 1 and "neither a folder nor a zip" in said
 
 
 def test_the_command_refuses_a_bad_target(tmp_path):
