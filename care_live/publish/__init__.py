@@ -1,8 +1,9 @@
-"""Protocol cl1 at both ends: `Publisher` for the daemon, `Subscriber` for whoever watches."""
+"""Protocol cl1 at both ends: `Publisher` for the daemon, `Subscriber` and `Listener` for whoever watches."""
 
+from care_live.publish.listener import Listener
 from care_live.publish.publisher import Publisher
-from care_live.publish.seen import LiveVolume
+from care_live.publish.seen import LiveSlab, LiveVolume
 from care_live.publish.slabs import RestoredSlab
 from care_live.publish.subscriber import Subscriber, subscribe
 
-__all__ = ["LiveVolume", "Publisher", "RestoredSlab", "Subscriber", "subscribe"]
+__all__ = ["Listener", "LiveSlab", "LiveVolume", "Publisher", "RestoredSlab", "Subscriber", "subscribe"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
-from care_live.images import Integrity, ModelIdentity, Plan, Restored, State, Volume, VolumeKey
+from care_live.images import Flag, Integrity, ModelIdentity, Plan, Restored, State, Volume, VolumeKey
 from care_live.publish.views import look
 from care_live.wire import arrays, messages
 from care_live.wire.arrays import ArrayHeader, Buffer, Product
@@ -178,6 +178,11 @@ def volume_of(message: messages.Volume, raw: NDArray[Any], voxel_size_um: tuple[
     )
 
 
+def flags_of(message: messages.Volume) -> frozenset[Flag]:
+    """Return a message's flags; one that only a newer daemon knows is kept as it is."""
+    return frozenset(cast(Flag, flag) for flag in message.flags)
+
+
 def restored_of(message: messages.Volume, volume: Volume, products: Mapping[Product, NDArray[Any]]) -> Restored:
     """Return the restored volume of a message that has a model and a mean."""
     assert message.model is not None
@@ -191,7 +196,7 @@ def restored_of(message: messages.Volume, volume: Volume, products: Mapping[Prod
         low=message.low if message.low is not None else 0.0,
         high=message.high if message.high is not None else 0.0,
         model=ModelIdentity(message.model.name, message.model.sha256),
-        flags=frozenset(message.flags),
+        flags=flags_of(message),
         infer_s=message.infer_us / 1e6,
         c_out=message.key[2],
     )

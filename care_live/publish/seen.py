@@ -27,6 +27,7 @@ class LiveVolume:
     state: State
     """When it was sent; a later `Change` may confirm it, or call it suspect."""
     flags: frozenset[Flag]
+    """As they came: a newer daemon may know more of them."""
     model: ModelIdentity | None
     """None: raw only, it was not restored."""
     limits: str
@@ -69,6 +70,38 @@ class LiveVolume:
         return next(header.voxel_size_um for header in self.said.arrays if header.product == product)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveSlab:
+    """Planes of a volume that is still being restored; not for intensity quantification."""
+
+    run_id: str
+    key: VolumeKey
+    z_first: int
+    """Where it begins along the restored volume's first axis."""
+    n_planes: int
+    """Of the whole restored volume."""
+    mean: NDArray[np.float32] | None
+    """(z, y, x) restored, camera counts, read-only."""
+    laplace_scale: NDArray[np.float32] | None
+    voxel_size_um: tuple[float, float, float]
+    said: messages.Slab
+
+
+def live_slab(said: messages.Slab, codes: tuple[NDArray[Any], ...]) -> LiveSlab:
+    """Turn a decoded message into arrays of camera counts."""
+    found = {header.product: arrays.values(header, code) for header, code in zip(said.arrays, codes, strict=True)}
+    return LiveSlab(
+        run_id=said.run or "",
+        key=VolumeKey(*said.key),
+        z_first=said.z_first,
+        n_planes=said.n_planes,
+        mean=found.get("mean"),
+        laplace_scale=found.get("laplace_scale"),
+        voxel_size_um=said.arrays[0].voxel_size_um,
+        said=said,
+    )
+
+
 def live_volume(said: messages.Volume, codes: tuple[NDArray[Any], ...], age_s: float, n_skipped: int) -> LiveVolume:
     """Turn a decoded message into arrays of camera counts."""
     found = {header.product: arrays.values(header, code) for header, code in zip(said.arrays, codes, strict=True)}
@@ -78,7 +111,7 @@ def live_volume(said: messages.Volume, codes: tuple[NDArray[Any], ...], age_s: f
         seq=said.seq,
         key=VolumeKey(*said.key),
         state=said.state,
-        flags=frozenset(said.flags),
+        flags=describe.flags_of(said),
         model=None if said.model is None else ModelIdentity(said.model.name, said.model.sha256),
         limits=said.limits,
         raw=found.get("raw"),

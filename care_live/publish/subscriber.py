@@ -237,6 +237,8 @@ class Subscriber:
     def _hear(self, received: Received) -> Told | None:
         try:
             message, codes = cl1.decode(received.parts)
+        except cl1.UnknownTypeError:
+            return None
         except ProtocolError:
             if self._session is None:
                 raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ MAX_HEADER_BYTES = 1024 * 1024
 MAX_REQUEST_BYTES = 16 * 1024
 
 
+class UnknownTypeError(ProtocolError):
+    """A message of this protocol, of a type that came after this side was written: drop it, and go on."""
+
+
 class _Envelope(msgspec.Struct):
     protocol: Annotated[str, msgspec.Meta(max_length=32)]
     type: Annotated[str, msgspec.Meta(max_length=32)]
@@ -33,6 +37,7 @@ _encoder = msgspec.json.Encoder()
 _envelopes = msgspec.json.Decoder(_Envelope)
 _messages: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_TYPES = {kind.__struct_config__.tag for kind in (*get_args(Message), *get_args(Request))}
 _PROTOCOL = re.compile(r"^cl(\d{1,9})$")
 
 
@@ -94,6 +99,8 @@ def _decode_header(part: Buffer, limit_bytes: int, decoder: msgspec.json.Decoder
     try:
         envelope = _envelopes.decode(data)
         _check_major(envelope.protocol)
+        if envelope.type not in _TYPES:
+            raise UnknownTypeError(f"message of type {envelope.type!r} is not known here")
         return decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"header is no {PROTOCOL} message: {str(error)[:200]}") from error

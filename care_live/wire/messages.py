@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from care_live.images import LIMITS, Closed, Flag, State
+from care_live.images import LIMITS, Closed, State
 from care_live.wire import arrays
 from care_live.wire.arrays import ArrayHeader, Codec, Product, Size
 
@@ -25,6 +25,8 @@ Name = Annotated[str, msgspec.Meta(max_length=128)]
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Key = tuple[Count, Count, Count]
 """t, p, c."""
+FlagName = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}$")]
+"""One of `care_live.images.Flag`, or one that a newer daemon knows."""
 Micros = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
 Finite = Annotated[float, msgspec.Meta(gt=-1e300, lt=1e300)]
 Arrays = Annotated[tuple[ArrayHeader, ...], msgspec.Meta(min_length=1, max_length=MAX_ARRAYS)]
@@ -122,7 +124,7 @@ class Volume(Numbered, frozen=True, kw_only=True, tag="volume", tag_field="type"
     nth: Count | None = None
     """Counts the newest volumes of this position and channel, so that a watcher knows what it passed over; null:
     restored late."""
-    flags: tuple[Flag, ...] = ()
+    flags: Annotated[tuple[FlagName, ...], msgspec.Meta(max_length=32)] = ()
     closed: Closed
     expected: Planes
     received: Planes

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from care_live.images import VolumeKey, read_only
-from care_live.publish import Publisher, RestoredSlab, views
+from care_live.publish import Listener, LiveSlab, LiveVolume, Publisher, RestoredSlab, views
 from care_live.wire import arrays, cl1, keys
-from care_live.wire.messages import Heartbeat, Message, Slab, Volume
+from care_live.wire.messages import End, Heartbeat, Message, Slab, Volume
 from care_live.wire.sockets import Socket, Sockets, new_pair
 from tests.publish import given
 
@@ -153,3 +153,26 @@ def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path)
             came, t = heard(mia, there, Volume, 0.3), t + 1
         assert came is not None, "those who are still allowed come back by themselves"
         assert heard(rex, gone, Volume, 0.3) is None
+
+
+def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publisher) -> None:
+    with Listener(publisher.address, ("slab", "restored"), quantised=True) as listener:
+        deadline = time.monotonic() + 5
+        while len(publisher._broadcast._subscribed) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        whole = given.restored(3)
+        slab = RestoredSlab(VolumeKey(3), 0, 4, read_only(whole.mean[:2]), None, (2.0, 0.5, 0.5))
+        publisher.slab(slab)
+        publisher.publish(whole)
+        publisher.end(given.ENDED)
+        heard_in_turn = []
+        while not isinstance(one := listener.next(5.0), End):
+            assert one is not None
+            heard_in_turn.append(one)
+        first, second = (one for one in heard_in_turn if isinstance(one, LiveSlab | LiveVolume))
+        assert listener.next(0.05) is None
+    assert isinstance(first, LiveSlab) and (first.z_first, first.n_planes) == (0, 4)
+    assert isinstance(second, LiveVolume) and second.key.t == 3 and second.raw is None
+    step = float(np.ptp(whole.mean)) / 65535
+    np.testing.assert_allclose(first.mean, whole.mean[:2], atol=step)
+    np.testing.assert_allclose(second.mean, whole.mean, atol=step)

@@ -158,6 +158,18 @@ def test_an_unknown_field_is_ignored() -> None:
         assert cl1.decode([msgspec.json.encode(tree), *parts[1:]])[0] == message, name
 
 
+def test_a_flag_that_only_a_newer_daemon_knows_is_kept() -> None:
+    parts = raw_parts(*given.volume())
+    tree = msgspec.json.decode(parts[0]) | {"flags": ["saturated", "drifted"]}
+    decoded, _ = cl1.decode([msgspec.json.encode(tree), *parts[1:]])
+    assert isinstance(decoded, Volume) and decoded.flags == ("saturated", "drifted")
+
+
+def test_a_type_that_only_a_newer_daemon_knows_is_an_error_of_its_own() -> None:
+    with pytest.raises(cl1.UnknownTypeError, match="'weather'"):
+        cl1.decode([b'{"protocol":"cl1","type":"weather"}'])
+
+
 @pytest.mark.parametrize("protocol", ["cl2", "cl10", "cl0"])
 def test_another_major_version_is_refused_by_name(protocol: str) -> None:
     header = raw_parts(given.NOTES["heartbeat"], [])[0].replace(b'"cl1"', f'"{protocol}"'.encode())

@@ -1,0 +1,120 @@
+"""A listener to the broadcast: volumes and slabs as they are published, at most once.
+
+::
+
+    with Listener("tcp://127.0.0.1:5791", ("slab", "restored")) as listener:
+        while (heard := listener.next()) is not None:
+            print(heard)
+
+Good for a fast reader on the same machine that wants planes while a volume is still being restored. A reader that
+may fall behind takes a `Subscriber`, which always gets the newest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from care_live.config import PublishConfig
+from care_live.errors import ConfigError, ProtocolError
+from care_live.publish.broadcast import NOTE, Channel, Topic
+from care_live.publish.clock import Clock
+from care_live.publish.seen import LiveSlab, LiveVolume, live_slab, live_volume
+from care_live.wire import cl1
+from care_live.wire.keys import ClientKeys
+from care_live.wire.messages import Change, End, Gap, Heartbeat, Refused, Skipped, Slab, Start, Volume
+from care_live.wire.sockets import BULK_PATIENCE_S, Received, Sockets
+
+DEFAULT_BROADCAST: str = PublishConfig.model_fields["bind"].default
+HWM = 4
+"""Messages that wait here before newer ones pass by."""
+
+Heard: TypeAlias = LiveVolume | LiveSlab | Start | Change | Skipped | End | Heartbeat
+
+
+class Listener:
+    """One subscription. Use it from one thread at a time.
+
+    Parameters
+    ----------
+    address
+        The daemon's ``bind``, tcp://HOST:PORT.
+    products
+        *restored*, *raw*, *slab*: each comes in messages of its own.
+    level
+        Rows and columns are shrunk by 2^level, 0-4.
+    quantised
+        A quarter of the bytes, and a step of 1/65535 of the range (2.6 % for scale and disagreement).
+    keys
+        For a daemon on another machine.
+
+    Raises
+    ------
+    ConfigError
+        The address is none.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_BROADCAST,
+        products: Sequence[Topic] = ("restored",),
+        *,
+        level: int = 0,
+        quantised: bool = False,
+        keys: ClientKeys | None = None,
+    ) -> None:
+        self._sockets = Sockets(client=keys)
+        try:
+            self._link = self._sockets.connect("sub", address, hwm=HWM, patience_s=BULK_PATIENCE_S)
+        except ConfigError:
+            self._sockets.close()
+            raise
+        for product in products:
+            self._link.subscribe(Channel(product, level, quantised).prefix)
+        self._link.subscribe(NOTE)
+        self._clock = Clock()
+        self.n_damaged = 0
+        """Messages that broke the protocol; they were dropped."""
+
+    def next(self, timeout_s: float | None = None) -> Heard | None:
+        """Wait for the next message; None when the time is over.
+
+        Raises
+        ------
+        ProtocolError
+            The daemon speaks another protocol.
+        """
+        deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            while (received := self._link.receive()) is not None:
+                if (heard := self._hear(received)) is not None:
+                    return heard
+            self._sockets.poll(min(left, 1.0))
+        return None
+
+    def close(self) -> None:
+        self._sockets.close()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _hear(self, received: Received) -> Heard | None:
+        try:
+            message, codes = cl1.decode(received.parts[1:])
+        except ProtocolError:
+            self.n_damaged += 1
+            return None
+        match message:
+            case Volume():
+                return live_volume(message, codes, self._clock.age_s(message), n_skipped=0)
+            case Slab():
+                return live_slab(message, codes)
+            case Gap() | Refused():
+                return None
+            case Heartbeat():
+                self._clock.note(message.now_us)
+        return message
