@@ -32,7 +32,7 @@ _SCENES = {
     "page-relative": "careLive.set({ overlay: false, layer: 'relative' })",
     "page-ortho": "careLive.set({ layer: 'marked' }); careLive.ask({ mode: 'ortho' })",
     "page-max": "careLive.ask({ mode: 'max' })",
-    "page-3d": "careLive.ask({ mode: 'volume' })",
+    "page-3d": "careLive.follow(false); careLive.ask({ mode: 'volume' })",  # slow without a graphics card
 }
 """Name of the picture, and what the page is told before it is taken."""
 _READY_S = 180.0

@@ -153,6 +153,29 @@ def test_a_coarse_picture_that_stands_becomes_exact():
         asyncio.run(main(address))
 
 
+def test_the_whole_run_can_be_scrubbed_from_the_store_while_it_is_recorded(tmp_path):
+    writer = open_run(StoreConfig(directory=tmp_path, keep_free_mib=0), STARTED)
+    library = Library(Shelf(), History(tmp_path / "run-1"))
+
+    async def main(address):
+        async with connect(address) as socket:
+            await socket.send('{"op":"view","revision":1,"t":0}')
+            await socket.send('{"op":"credit","n":2}')
+            writer.write_raw(restored(0).volume)
+            (before,) = await pictures(socket, for_s=3)
+            assert (before["t"], before["channels"][0]["restored"]) == (0, False)
+            writer.write_restored(restored(0))
+            (after,) = await pictures(socket, for_s=3)
+            assert (after["t"], after["channels"][0]["restored"]) == (0, True)
+            library.shelf.put(scene(1, shape=SMALL))
+            assert not await pictures(socket), "a live volume does not steal the view"
+            assert (await note(socket, "status"))["times"] == [0, 1]
+
+    with serving(library) as (_, address):
+        asyncio.run(main(address))
+    writer.close()
+
+
 def test_a_volume_that_cannot_be_read_is_said_and_the_rest_goes_on(tmp_path):
     writer = open_run(StoreConfig(directory=tmp_path, keep_free_mib=0), STARTED)
     writer.write_raw(restored(0).volume)
