@@ -60,7 +60,7 @@ class ImageGroup:
                 compressors=_compressor(dtype),
                 fill_value=0,
                 dimension_names=("t", "c", "z", "y", "x"),
-                overwrite=True,
+                overwrite=False,  # where only the metadata is lost, the volumes must stay
             )
             sync_up_to(path / "0" / "zarr.json", path.parent)
         return cls(path, writable=True)

@@ -65,6 +65,18 @@ def test_a_disk_that_fills_up_within_a_shard(tmp_path):
 
 
 @posix_only
+@pytest.mark.parametrize("limit", [400, 1200, 2000], ids=["array", "group", "shard"])
+def test_a_disk_that_is_full_before_the_first_volume(tmp_path, limit):
+    writer = open_writer(tmp_path, make_plan(shape=NOISE))
+    with largest_file(limit), pytest.raises(StoreError, match="no space left"):
+        writer.write_raw(noisy_volume(0))
+    assert writer.raw_keys() == []
+    writer.write_raw(noisy_volume(0))
+    writer.close()
+    check_clean(tmp_path / "run", n_raw=1)
+
+
+@posix_only
 def test_a_disk_that_fills_up_within_the_journal(tmp_path):
     shape = (1, 8, 8)  # a shard smaller than the journal
     writer = open_writer(tmp_path, make_plan(shape=shape))

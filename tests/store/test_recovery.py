@@ -79,6 +79,19 @@ def test_metadata_lost_between_array_and_group_is_written_anew(tmp_path):
     assert verify(tmp_path / "run").clean
 
 
+def test_volumes_outlive_the_loss_of_their_arrays_metadata(tmp_path):
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume(VolumeKey(0)))
+    writer.close()
+    (tmp_path / "run/raw/0/0/zarr.json").unlink()
+    assert "missing" in {problem.kind for problem in verify(tmp_path / "run").problems}
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume(VolumeKey(1)))
+    writer.close()
+    assert verify(tmp_path / "run").clean
+    assert len(RunReader(tmp_path / "run").keys("raw")) == 2
+
+
 def test_another_acquisition_may_not_go_on_in_this_run(tmp_path):
     open_writer(tmp_path).close()
     with pytest.raises(StoreError, match=r"begun with shape_px \(20, 24\), now \(40, 24\) comes; use another run_id"):
