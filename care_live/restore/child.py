@@ -28,7 +28,7 @@ _N_BEGUN = 4
 """Volumes whose planes are arriving; an older one was given up."""
 
 
-def main(pipe: connection.Connection, config: RestoreConfig) -> None:
+def main(pipe: connection.Connection, config: RestoreConfig, budget_px: int | None = None) -> None:
     """Open the network, say so, then restore what comes until told to stop.
 
     Ctrl-C in a terminal reaches every process of the group; this one goes on, because the daemon drains.
@@ -36,7 +36,7 @@ def main(pipe: connection.Connection, config: RestoreConfig) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with _ends_with_its_parent():
         try:
-            engine = _open(config)
+            engine = _open(config, budget_px)
         except CareLiveError as error:
             pipe.send(talk.Failed(type(error).__name__, str(error)))
             return
@@ -44,11 +44,11 @@ def main(pipe: connection.Connection, config: RestoreConfig) -> None:
         _serve(pipe, engine)
 
 
-def _open(config: RestoreConfig) -> Engine:
+def _open(config: RestoreConfig, budget_px: int | None) -> Engine:
     from care_live.model import file
     from care_live.restore.engine import Engine
 
-    return Engine(config.model or file.shipped(), config)
+    return Engine(config.model or file.shipped(), config, budget_px=budget_px)
 
 
 class _Desk:

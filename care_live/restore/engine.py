@@ -32,6 +32,7 @@ class Engine:
     ----------
     model : ONNX file with a model card
     config : provider, threads, tiles, normalisation
+    budget_px : pixels that one run may read, where more than that has failed before; None: as memory allows
 
     Raises
     ------
@@ -41,7 +42,7 @@ class Engine:
         The provider that was asked for is not there.
     """
 
-    def __init__(self, model: Path, config: RestoreConfig) -> None:
+    def __init__(self, model: Path, config: RestoreConfig, *, budget_px: int | None = None) -> None:
         checks.check(model)
         self.card: ModelCard = file.read_card(model)
         self.identity: ModelIdentity = file.identity(model)
@@ -50,6 +51,8 @@ class Engine:
         self._config = config
         self._network, options = open_network(model, self.card, config)
         self.provider = options.provider
+        if budget_px is not None:
+            self._network.restrict(budget_px)
         self.streams = Streams(model, self.card, options, config)
         """Volumes that are still being recorded."""
         self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()

@@ -30,16 +30,17 @@ class Inference:
     Parameters
     ----------
     config : its model and how to run it; it starts by itself
+    budget_px : pixels that it may read at once, after an earlier life died of more
     """
 
-    def __init__(self, config: RestoreConfig) -> None:
+    def __init__(self, config: RestoreConfig, budget_px: int | None = None) -> None:
         self.config = config
         self.ready: talk.Ready | None = None
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._speaking = threading.Lock()
         self._process = context.Process(
-            target=child.main, args=(theirs, config), name="care-live-inference", daemon=True
+            target=child.main, args=(theirs, config, budget_px), name="care-live-inference", daemon=True
         )
         self._process.start()
         theirs.close()

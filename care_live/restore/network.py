@@ -84,8 +84,13 @@ class Network:
             try:
                 self._predict_tiled(field, spans, into, around=around, tile_px=tile_px)
                 return
-            except OutOfMemoryError as error:
+            except (OutOfMemoryError, MemoryError) as error:  # the runtime's, or numpy's own
                 self._shrink(field.shape, tile_px, error)
+
+    def restrict(self, budget_px: int) -> None:
+        """Read at most so many pixels at once from now on, because memory ran out before."""
+        self.budget_px = min(self.budget_px, budget_px)
+        self.degraded = True
 
     def run(self, fed: Array, spans: Sequence[Span], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
         """Run once at exactly this shape, (n, c, …space), multiples of the divisor; nothing is padded or tiled."""
@@ -170,12 +175,11 @@ class Network:
             for out, result in zip(into, results, strict=True):
                 _write(out, result, tile, around)
 
-    def _shrink(self, shape: Sequence[int], tile_px: Sequence[int] | None, error: OutOfMemoryError) -> None:
+    def _shrink(self, shape: Sequence[int], tile_px: Sequence[int] | None, error: Exception) -> None:
         """Halve the budget and give back the sessions' memory; tiles are then cut finer."""
         tile = self.tile_of(shape, tile_px)
         self._sessions.clear()
-        self.degraded = True
-        self.budget_px = math.prod(tile) // tile[1] // 2
+        self.restrict(math.prod(tile) // tile[1] // 2)
         smaller = self.tile_of(shape, tile_px)
         logger.warning("out_of_memory tile_px=%s next_tile_px=%s detail=%s", tile[2:], smaller[2:], error)
 

@@ -1,4 +1,4 @@
-"""How long a volume may take before inference counts as hung."""
+"""How long a volume may take before inference counts as hung, and how much it is given at once after it died."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ class Pace:
     def __init__(self, hang_s: float) -> None:
         self._hang_s = hang_s
         self._usual_s_per_px = 0.0
+        self._n_deaths = 0
+        self.budget_px: int | None = None
+        """Pixels that inference may read at once, after it died twice over one volume; None: as memory allows.
+
+        A system that runs out of memory ends a process without a word. The first death may have any cause.
+        """
 
     def limit_s(self, n_px: int, card: ModelCard) -> float:
         """Return five times what so many raw voxels usually take; what a slow machine needs, before the first."""
@@ -28,5 +34,12 @@ class Pace:
 
     def learn(self, n_px: int, took_s: float) -> None:
         """Note how long a volume took."""
+        self._n_deaths = 0
         per_px = took_s / n_px
         self._usual_s_per_px += 0.2 * (per_px - self._usual_s_per_px) if self._usual_s_per_px else per_px
+
+    def died(self, n_px: int) -> None:
+        """Note that inference died over a volume of so many raw voxels."""
+        self._n_deaths += 1
+        if self._n_deaths > 1:
+            self.budget_px = max(1, n_px >> (self._n_deaths - 1))

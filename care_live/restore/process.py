@@ -245,6 +245,7 @@ class RestoreProcess:
         try:
             answer = inference.hear(self._pace.limit_s(n_px, self.card))
         except LostError as lost:
+            self._pace.died(n_px)
             raise RestoreError(self._replace(inference, str(lost))) from lost
         finally:
             with self._arriving:
@@ -263,7 +264,7 @@ class RestoreProcess:
         if self._stopping:
             return f"{cause}; it was being stopped"
         self.n_restarts += 1
-        self._inference = Inference(inference.config)
+        self._inference = Inference(inference.config, self._pace.budget_px)
         logger.warning("inference_replaced reason=%s restarts=%d", what, self.n_restarts)
         return f"{cause}; another one is starting, raw is safe"
 

@@ -14,6 +14,21 @@ def test_a_large_first_volume_on_a_slow_machine_is_no_hang() -> None:
     assert Pace(60.0).limit_s(32 * 64 * 64, CARD) == 60.0
 
 
+def test_only_a_second_death_in_a_row_makes_it_careful() -> None:
+    pace = Pace(1.0)
+    pace.died(4000)
+    assert pace.budget_px is None
+    pace.learn(4000, 1.0)
+    pace.died(4000)
+    assert pace.budget_px is None
+    pace.died(4000)
+    assert pace.budget_px == 2000
+    pace.died(4000)
+    assert pace.budget_px == 1000
+    pace.learn(4000, 1.0)
+    assert pace.budget_px == 1000
+
+
 def test_the_limit_follows_what_is_usual_and_the_size() -> None:
     pace = Pace(1.0)
     pace.learn(1000, 2.0)

@@ -87,6 +87,30 @@ def test_a_killed_child_costs_one_volume_and_comes_back_within_five_seconds(proc
     assert process.n_restarts == restarts + 1
 
 
+@pytest.mark.slow
+def test_a_child_that_dies_again_and_again_gets_smaller_tiles(network: Path) -> None:
+    process = RestoreProcess(settings(network))
+    process.start()
+    try:
+        stack = volume(noisy((8, 300, 300)))
+        (before,) = process.restore([stack])
+        for _ in range(2):
+            assert process._inference is not None
+            assert process.process_id is not None
+            process._inference.await_ready(60)
+            os.kill(process.process_id, signal.SIGSTOP)  # it must not answer before it dies
+            killer = threading.Timer(0.5, os.kill, (process.process_id, signal.SIGKILL))
+            killer.start()
+            with pytest.raises(RestoreError, match="died"):
+                process.restore([stack])
+            killer.join()
+        (after,) = process.restore([stack])
+        assert "degraded" in after.flags
+        assert (after.mean == before.mean).all()
+    finally:
+        process.stop()
+
+
 def test_a_child_that_died_while_idle_costs_nothing(process: RestoreProcess) -> None:
     kill(process)
     assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
