@@ -55,5 +55,13 @@ def projection_reads(wanted: Stretch, *, depth: int, kernel: int, pool: int, con
 
 
 def halo(read: Stretch, wanted: Stretch) -> int:
-    """Return the larger of the two margins around an aligned tile's interior."""
-    return max(wanted.first - read.first, read.last - wanted.last)
+    """Return the larger of the two margins around an aligned interior, in whole interiors: tiles are aligned, too.
+
+    Examples
+    --------
+    >>> halo(Stretch(-22, 25), Stretch(0, 3))
+    24
+    """
+    size = wanted.last - wanted.first + 1
+    margin = max(wanted.first - read.first, read.last - wanted.last)
+    return -(-margin // size) * size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,41 @@ def compute(config: dict[str, Any], layers: Layers, x: np.ndarray) -> tuple[np.n
     if not config["probabilistic"]:
         return back(mean), None
     return back(mean), back(functional.softplus(layer(f"conv{n_dim}d_8", features)) + 1e-3)
+
+
+def weighing_layers(config: dict[str, Any], seed: int = 3) -> Layers:
+    """Every layer of the network that weighs planes, in computing order."""
+    random = np.random.default_rng(seed)
+    n_inner = config["proj_n_conv_per_depth"] * (2 * config["proj_n_depth"] + 1)
+    channels = [config["n_channel_in"], *[config["proj_n_filt"]] * n_inner, 1]
+    layers: Layers = {}
+    for i, (c_in, c_out) in enumerate(itertools.pairwise(channels)):
+        shape = (*config["proj_kern"], c_in, c_out)
+        gain = 2 / np.sqrt(np.prod(shape[:-1]))
+        layers[f"conv3d_{i}"] = (random.normal(0, gain, shape).astype("f4"), random.normal(0, 0.1, c_out).astype("f4"))
+    return layers
+
+
+def project(config: dict[str, Any], layers: Layers, x: np.ndarray) -> np.ndarray:
+    """Return the weighted sum of planes, (n, y, x, c), of (n, z, y, x, c)."""
+    numbers = iter(layers.values())
+
+    def convolve(source: torch.Tensor) -> torch.Tensor:
+        kernel, bias = next(numbers)
+        weight = torch.from_numpy(np.moveaxis(kernel, (-1, -2), (0, 1)).copy())
+        return functional.conv3d(source, weight, torch.from_numpy(bias), padding="same")
+
+    def level(source: torch.Tensor) -> torch.Tensor:
+        for _ in range(config["proj_n_conv_per_depth"]):
+            source = torch.relu(convolve(source))
+        return source
+
+    pool = tuple(config["proj_pool"])
+    given = features = torch.from_numpy(np.moveaxis(x, -1, 1).astype("f4"))
+    for _ in range(config["proj_n_depth"]):
+        features = functional.max_pool3d(level(features), pool)
+    features = level(features)
+    for _ in range(config["proj_n_depth"]):
+        features = level(functional.interpolate(features, scale_factor=tuple(map(float, pool)), mode="nearest"))
+    weights = torch.softmax(convolve(features), dim=2)
+    return np.moveaxis((given * weights).sum(2).numpy(), 1, -1)

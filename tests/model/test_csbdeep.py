@@ -18,7 +18,7 @@ from care_live.model import file
 from care_live.model.csbdeep import import_csbdeep
 from care_live.restore.engine import Engine
 from tests.conftest import need_data
-from tests.model.keras_files import compute, config_of, save_model, seeded_layers
+from tests.model.keras_files import compute, config_of, project, save_model, seeded_layers, weighing_layers
 
 CONFIG = RestoreConfig(provider="cpu", threads=1, normalise=NormaliseConfig(mode="per-volume", noise_floor_counts=0))
 TASKS = {"iso2d_prob": ("isotropic", 3.4)}
@@ -138,6 +138,26 @@ def test_any_care_network_gives_what_its_layers_compute(tmp_path, config):
                 width, offset = (high - low)[c, 0, 0, 0], low[c, 0, 0, 0]
                 wanted = wanted * width + (offset if head == "mean" else 0)
             assert_close(getattr(result, head), wanted)
+
+
+def test_any_projection_network_gives_what_its_layers_compute(tmp_path):
+    projecting = {"proj_axis": "Z", "proj_n_depth": 2, "proj_n_filt": 3, "proj_n_conv_per_depth": 2}
+    config = config_of(
+        "ZYXC", n_channel_in=2, n_channel_out=2, **projecting, proj_kern=[1, 3, 5], proj_pool=[1, 2, 2], unet_n_depth=1
+    )
+    weighing = weighing_layers(config)
+    plane = config | {"n_dim": 2}
+    layers = seeded_layers(plane)
+    card = import_csbdeep(save_model(tmp_path / "model", config, weighing | layers), tmp_path / "net.onnx")
+    assert (card.task, card.divisor) == ("project", (1, 4, 4))
+    pixels = counts(2, 6, 24, 32)
+    low, high = ranges(pixels)
+    normalised = np.moveaxis((pixels - low) / (high - low), 0, -1)[np.newaxis]
+    mean, scale = compute(plane, layers, project(config, weighing, normalised))
+    for c, restored in enumerate(restore(tmp_path / "net.onnx", pixels)):
+        width, offset = (high - low)[c, 0, 0, 0], low[c, 0, 0, 0]
+        assert_close(restored.mean, mean[..., c] * width + offset)
+        assert_close(restored.laplace_scale, scale[..., c] * width)
 
 
 @pytest.mark.parametrize("n_z", [5, 7])
