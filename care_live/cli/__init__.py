@@ -17,7 +17,7 @@ from care_live.errors import CareLiveError
 _FILES = {
     "live": ("run", "demo", "replay"),
     "offline": ("restore", "verify"),
-    "health": ("status", "doctor"),
+    "health": ("status", "swap", "doctor"),
     "networks": ("simulate", "train", "evaluate", "calibrate", "export"),
     "importing": ("import",),
     "watching": ("view", "record", "keys"),
@@ -30,6 +30,7 @@ _SUMMARIES = {
     "restore": "Restore a file or a data set, offline, with the same code.",
     "verify": "Check every checksum of a run against its journal.",
     "status": "What a running daemon is doing.",
+    "swap": "Let a running daemon go over to another network.",
     "doctor": "Check this machine and a config; say what to do.",
     "simulate": "Write simulated training data.",
     "train": "Train a network, or an ensemble, from a config.",

@@ -58,3 +58,35 @@ def doctor_command(config: Path | None, as_json: bool) -> None:
     n_bad = sum(finding.verdict == "bad" for finding in findings)
     if n_bad:
         raise CareLiveError(f"{n_bad} of {len(findings)} checks are bad; see above")
+
+
+@click.command("swap")
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option("--rollback", is_flag=True, help="go back to the network before the last swap")
+@click.option("--address", default="127.0.0.1:5793", show_default=True, help="the daemon's status_bind")
+def swap_command(model: Path | None, rollback: bool, address: str) -> None:
+    """Let a running daemon go over to MODEL between two volumes; it is tried and compared first."""
+    from care_live.errors import ConfigError
+
+    if (model is None) == (not rollback):
+        raise ConfigError("name one model, or --rollback")
+    wanted = {} if model is None else {"model": str(model.resolve())}
+    click.echo(_ask(address, "/rollback" if rollback else "/swap", wanted))
+
+
+def _ask(address: str, path: str, order: dict[str, str]) -> str:
+    """Post an order to a daemon; return its answer."""
+    import urllib.error
+    import urllib.request
+
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://{address}{path}", json.dumps(order).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            said: str = answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            raise CareLiveError(error.read().decode().strip()) from error
+    except (urllib.error.URLError, OSError) as error:
+        raise CareLiveError(f"no daemon answers at {address} ({error}); is one running, with this address?") from error
+    return said

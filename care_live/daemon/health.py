@@ -1,18 +1,34 @@
-"""HTTP for operators: /livez, /readyz, /status (JSON) and /metrics (Prometheus); loopback by default."""
+"""HTTP for operators: /livez, /readyz, /status (JSON), /metrics (Prometheus), and orders by POST.
+
+Loopback by default. Orders are taken from this machine alone, and only as JSON: a web page of another origin
+cannot send that without asking first, and is never answered.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from care_live.daemon.tally import Status
-from care_live.errors import ConfigError
+from care_live.errors import CareLiveError, ConfigError
+
+Answer: TypeAlias = tuple[int, str, bytes]
+"""Status code, content type, body."""
+Look: TypeAlias = Callable[[], Answer]
+Order: TypeAlias = Callable[[Mapping[str, Any]], str]
+"""Takes the order's JSON, says what happens; its errors are answered."""
+
+_MAX_ORDER_BYTES = 64 * 1024
 
 
 class _StatusCollector:
@@ -41,18 +57,25 @@ class Health:
     bind : ``host:port``; port 0 takes a free one
     status : gives the newest status
     ready : whether volumes can be restored now
+    orders : what may be asked by POST, by path
     """
 
-    def __init__(self, bind: str, status: Callable[[], Status], ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        bind: str,
+        status: Callable[[], Status],
+        ready: Callable[[], bool],
+        orders: Mapping[str, Order] | None = None,
+    ) -> None:
         registry = CollectorRegistry()
         registry.register(_StatusCollector(status))
-        answers: dict[str, Callable[[], tuple[int, str, bytes]]] = {
+        looks: dict[str, Look] = {
             "/livez": lambda: (200, "text/plain", b"alive\n"),
             "/readyz": lambda: (200, "text/plain", b"ready\n") if ready() else (503, "text/plain", b"not ready\n"),
             "/status": lambda: (200, "application/json", json.dumps(status().as_json()).encode()),
             "/metrics": lambda: (200, "text/plain; version=0.0.4", generate_latest(registry)),
         }
-        self._server = _bound(bind, answers)
+        self._server = _bound(bind, partial(_Handler, looks, orders or {}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="care-live health")
 
     @property
@@ -71,27 +94,54 @@ class Health:
         self._server.server_close()
 
 
-def _bound(bind: str, answers: dict[str, Callable[[], tuple[int, str, bytes]]]) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer = answers.get(self.path.partition("?")[0])
-            code, kind, body = answer() if answer else (404, "text/plain", b"/livez /readyz /status /metrics\n")
-            self.send_response(code)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, looks: Mapping[str, Look], orders: Mapping[str, Order], *connection: Any) -> None:
+        self._looks, self._orders = looks, orders
+        super().__init__(*connection)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-            """Keep quiet: a probe a second would drown one line a volume."""
+    def do_GET(self) -> None:
+        look = self._looks.get(self.path.partition("?")[0])
+        self._answer(*(look() if look else (404, "text/plain", "\n".join(self._looks).encode())))
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = False
-        allow_reuse_address = False
+    def do_POST(self) -> None:
+        order = self._orders.get(self.path)
+        if order is None or not ip_address(self.client_address[0]).is_loopback:
+            self._answer(403, "text/plain", b"not allowed\n")
+        elif self.headers.get_content_type() != "application/json":
+            self._answer(415, "text/plain", b"wanted application/json\n")
+        else:
+            self._answer(*self._obey(order))
 
+    def _obey(self, order: Order) -> Answer:
+        try:
+            length = min(int(self.headers.get("Content-Length", "0")), _MAX_ORDER_BYTES)
+            wanted = json.loads(self.rfile.read(length) or b"{}")
+            if not isinstance(wanted, dict):
+                raise ConfigError("wanted a JSON object")
+            return 200, "text/plain", order(wanted).encode()
+        except (CareLiveError, ValueError, RecursionError) as error:
+            return 400, "text/plain", str(error).encode()
+
+    def _answer(self, code: int, kind: str, body: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Keep quiet: a probe a second would drown one line a volume."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    allow_reuse_address = os.name == "posix"  # a restart must not wait for old connections; elsewhere it would share
+
+
+def _bound(bind: str, handler: Callable[..., BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
     host, _, port = bind.rpartition(":")
     try:
-        return Server((host, int(port)), Handler)
+        return _Server((host, int(port)), handler)
     except (OSError, ValueError, OverflowError) as error:
         raise ConfigError(
             f"status address {bind} cannot be used ({error}); set daemon.status_bind to a free host:port"

@@ -15,6 +15,7 @@ from care_live.daemon.tally import Tally
 from care_live.daemon.worklist import Worklist
 from care_live.images import (
     AssemblyEvent,
+    Frame,
     FrameDropped,
     NotRestored,
     PlanePlaced,
@@ -27,6 +28,7 @@ from care_live.images import (
     VolumeRefused,
 )
 from care_live.publish.publisher import Publisher
+from care_live.publish.slabs import RestoredSlab
 from care_live.restore.process import RestoreProcess
 from care_live.source import Source
 
@@ -48,6 +50,7 @@ class Intake:
     worklist: Worklist
     ledger: Ledger
     tally: Tally
+    voxel_size_um: tuple[float, float, float]
     already: frozenset[VolumeKey]
     """Raw volumes that an earlier session stored."""
     states: dict[VolumeKey, StateChanged]
@@ -71,8 +74,23 @@ class Intake:
     def _take(self, event: SourceEvent | None) -> None:
         for consequence in (self.assembler.take(event) if event else []) + self.assembler.tick():
             self._pass_on(consequence)
+        if event is None or isinstance(event, Frame):
+            self._publish_slabs()
         if time.monotonic() - self._counted_s > _TICK_S:
             self._count()
+
+    def _publish_slabs(self) -> None:
+        """Show planes that are restored while their stack is still being recorded."""
+        for planes in self.restorer.restored_planes():
+            slab = RestoredSlab(
+                key=planes.key,
+                z_first=planes.first,
+                n_planes=planes.n_planes,
+                mean=planes.mean,
+                laplace_scale=planes.laplace_scale,
+                voxel_size_um=self.voxel_size_um,
+            )
+            self.publisher.slab(slab)
 
     def _count(self) -> None:
         """Tell how many planes came; the assembler belongs to this thread, so nobody else can ask it."""

@@ -52,28 +52,55 @@ class Pipeline:
     config : Config
     rooms : Rooms
     tally : Tally
+    started : RunStarted
+        The run's first event; the source gives the rest.
     on_failure : callable
         Told of the error that ended a stage, in that stage's thread.
     """
 
     def __init__(
-        self, config: Config, rooms: Rooms, tally: Tally, *, on_failure: Callable[[BaseException], None]
+        self,
+        config: Config,
+        rooms: Rooms,
+        tally: Tally,
+        started: RunStarted,
+        *,
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self._rooms, self._tally = rooms, tally
         restorer, publisher, writer = rooms.restorer, rooms.publisher, rooms.writer
         limit_bytes = config.assemble.memory_mib * 2**20
         self._ledger = ledger = Ledger(limit_bytes)
-        self._assembler = Assembler(config.assemble, admit=ledger.admit)
-        self._storage: Inbox[Record] = Inbox("store", limit_bytes)
+        assembler = Assembler(config.assemble, admit=ledger.admit)
+        assembler.take(started)
+        self._storage = storage = Inbox[Record]("store", limit_bytes)
         schedule = Schedule(config.restore.policy, config.restore.nth, len(restorer.card.channels_in))
         self._worklist = worklist = Worklist(schedule)
         states: dict[VolumeKey, StateChanged] = {}
-        already = frozenset(writer.raw_keys())
         self._intake = Intake(
-            rooms.source, self._assembler, restorer, publisher, self._storage, worklist, ledger, tally, already, states
+            source=rooms.source,
+            assembler=assembler,
+            restorer=restorer,
+            publisher=publisher,
+            storage=storage,
+            worklist=worklist,
+            ledger=ledger,
+            tally=tally,
+            voxel_size_um=started.plan.voxel_size_um,
+            already=frozenset(writer.raw_keys()),
+            states=states,
         )
-        restoring = Restoring(restorer, publisher, self._storage, worklist, ledger, tally, Stored(writer.path), states)
-        self._storing = Storing(writer, self._storage, worklist, ledger, tally)
+        restoring = Restoring(
+            restorer=restorer,
+            publisher=publisher,
+            storage=storage,
+            worklist=worklist,
+            ledger=ledger,
+            tally=tally,
+            stored=Stored(writer.path),
+            states=states,
+        )
+        self._storing = Storing(writer, storage, worklist, ledger, tally)
         self.intake = Stage("intake", self._intake.work, on_failure)
         self.restoring = Stage("restore", restoring.work, on_failure)
         self.storing = Stage("store", self._storing.work, on_failure)
@@ -88,9 +115,8 @@ class Pipeline:
         """Whether frames may still come, or volumes are still to be restored."""
         return self.intake.alive or self.restoring.alive
 
-    def start(self, started: RunStarted) -> None:
+    def start(self) -> None:
         """Queue what an earlier session left raw-only, and start the stages."""
-        self._assembler.take(started)
         for key in self._rooms.writer.raw_only():
             self._worklist.later(key)
             self._worklist.stored(key)
@@ -118,4 +144,7 @@ class Pipeline:
             waiting_later=later,
             waiting_bytes=self._ledger.used_bytes,
             restarts=self._rooms.restorer.n_restarts,
+            model=self._rooms.restorer.identity.name,
+            swap=self._rooms.restorer.swap_phase,
+            streaming=self._rooms.restorer.streaming,
         )

@@ -11,11 +11,11 @@ from care_live.daemon.inbox import Inbox
 from care_live.daemon.memory import Ledger
 from care_live.daemon.schedule import Job, Live
 from care_live.daemon.stored import Stored
-from care_live.daemon.storing import Record
+from care_live.daemon.storing import ModelInUse, Record
 from care_live.daemon.tally import Tally
 from care_live.daemon.worklist import Worklist
 from care_live.errors import RestoreError, StoreError
-from care_live.images import NotRestored, Restored, StateChanged, Volume, VolumeKey
+from care_live.images import ModelIdentity, NotRestored, Restored, StateChanged, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.restore.process import RestoreProcess
 
@@ -39,6 +39,7 @@ class Restoring:
     states: Mapping[VolumeKey, StateChanged]
     """What became of volumes after they closed; written by the intake."""
     _failures: Counter[VolumeKey] = field(default_factory=Counter)
+    _model: ModelIdentity | None = None
 
     def work(self) -> None:
         while (job := self.worklist.next()) is not None:
@@ -59,6 +60,9 @@ class Restoring:
 
     def _deliver(self, restored: Restored, *, live: bool) -> None:
         restored = self._up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))
+        if restored.model != self._model:
+            self._model = restored.model
+            self.storage.put(ModelInUse(restored.model, self.restorer.card))
         self.publisher.publish(restored)
         age_ms = self.tally.restored(restored)
         self.storage.put(restored, _nbytes(restored))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count, product
+from pathlib import Path
 
 from care_live.config import AcquisitionConfig, Config, MicroManagerConfig, VirtualConfig
 from care_live.errors import StoreError
 from care_live.images import Plan, RunEnded, RunStarted, SourceEvent, VolumeKey
+from care_live.percentiles import Span
 from care_live.source import Source, open_source
 from care_live.store import RunReader
 
@@ -40,6 +42,16 @@ def first_incomplete(acquisition: AcquisitionConfig, stored: frozenset[VolumeKey
     """Return the first time point of which a volume is not stored."""
     places = list(product(range(len(acquisition.positions) or 1), range(len(acquisition.channels))))
     return next(t for t in count() if any(VolumeKey(t, p, c) not in stored for p, c in places))
+
+
+def last_spans(run: Path) -> dict[tuple[int, int], Span]:
+    """Return the intensity range of the newest restored volume of every position and channel.
+
+    So a run that goes on does not flicker where it was interrupted.
+    """
+    reader = RunReader(run)
+    made = {(key.p, key.c): reader.restoration(key) for key in reader.keys("restored")}
+    return {place: Span(one.low, one.high) for place, one in made.items()}
 
 
 class NothingLeft:

@@ -11,16 +11,18 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from care_live.config import Config
 from care_live.daemon.health import Health
 from care_live.daemon.pipeline import Pipeline, Rooms
-from care_live.daemon.resume import open_remaining
+from care_live.daemon.resume import last_spans, open_remaining
 from care_live.daemon.stored import Stored
 from care_live.daemon.tally import Phase, Status, Tally
-from care_live.errors import SourceError, StageError
+from care_live.errors import ConfigError, SourceError, StageError
 from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
 from care_live.restore.process import RestoreProcess
@@ -57,7 +59,8 @@ class Daemon:
         stored = Stored(config.store.directory / run_id)
         self._publisher = Publisher(config.publish, replay_from_store=stored.newest)
         self._restorer = RestoreProcess(config.restore)
-        self._health = Health(config.daemon.status_bind, self.status, self.ready)
+        orders = {"/swap": self.swap, "/rollback": self.rollback}
+        self._health = Health(config.daemon.status_bind, self.status, self.ready, orders)
 
     # -- what others may call, from any thread -----------------------------------------------------------------
 
@@ -78,6 +81,25 @@ class Daemon:
     @property
     def health_address(self) -> str:
         return self._health.address
+
+    def swap(self, order: Mapping[str, Any]) -> str:
+        """Try another network on the next volume and go over to it between two volumes; say what happens.
+
+        Raises
+        ------
+        CareLiveError
+            No file is named, or no such file exists.
+        """
+        model = Path(str(order.get("model", "")))
+        if not model.is_file():
+            raise ConfigError(f"there is no model file {model} on the daemon's machine")
+        self._restorer.swap(model)
+        return f"loading {model}; it takes over once it has restored a volume as well as the running one"
+
+    def rollback(self, order: Mapping[str, Any]) -> str:
+        """Go back to the network before the last swap; say so."""
+        self._restorer.rollback()
+        return f"back to {self._restorer.identity.name}"
 
     def drain(self) -> None:
         """Abort the acquisition, finish what is on its way; called again: stop at once."""
@@ -105,8 +127,8 @@ class Daemon:
             if on_start is not None:
                 on_start(started)
             rooms = Rooms(source, writer, self._restorer, self._publisher)
-            pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, on_failure=self._fail)
-            pipeline.start(started)
+            pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, started, on_failure=self._fail)
+            pipeline.start()
             self._phase("running")
             self._watch(pipeline, writer)
             self._drain(pipeline, source)
@@ -129,7 +151,9 @@ class Daemon:
         started = self._first_event(source)
         writer = open_run(self._config.store, started)
         closing.callback(writer.close)
-        writer.describe_model(self._restorer.identity, self._restorer.card.model_dump(mode="json"))
+        self._restorer.resume(last_spans(writer.path))
+        for planes in {len(planes) for planes in started.plan.stacks.values()}:
+            self._restorer.warm_up((planes, *started.plan.shape_px))
         self._publisher.start(started, self._restorer.identity)
         logger.info("run started id=%s planes=%d model=%s", self.run_id, started.plan.n_planes, self._restorer.identity)
         return source, writer, started

@@ -13,12 +13,22 @@ from care_live.daemon.memory import Ledger
 from care_live.daemon.tally import Tally
 from care_live.daemon.worklist import Worklist
 from care_live.errors import StoreError
-from care_live.images import NotRestored, Restored, RunEnded, StateChanged, Volume, VolumeKey
+from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, StateChanged, Volume, VolumeKey
+from care_live.model.card import ModelCard
 from care_live.store import RunWriter
 
 logger = logging.getLogger(__name__)
 
-Record: TypeAlias = Volume | Restored | StateChanged | NotRestored | RunEnded
+
+@dataclass(frozen=True, slots=True)
+class ModelInUse:
+    """From here on this network restores; its card goes beside its volumes."""
+
+    identity: ModelIdentity
+    card: ModelCard
+
+
+Record: TypeAlias = Volume | Restored | StateChanged | NotRestored | RunEnded | ModelInUse
 """What the store keeps."""
 
 _PATIENCE_S = 600.0
@@ -58,6 +68,8 @@ class Storing:
                 self._write_restored(record)
             case StateChanged() | NotRestored() | RunEnded():
                 self.writer.note(record)
+            case ModelInUse(identity, card):
+                self.writer.describe_model(identity, card.model_dump(mode="json"))
 
     def _write_raw(self, volume: Volume) -> None:
         """Write a raw volume; while the disk refuses, hold everything up and say so."""

@@ -27,6 +27,10 @@ class Status:
     run_id: str = ""
     model: str = ""
     provider: str = ""
+    swap: str = ""
+    """What another network, asked for by ``care-live swap``, is doing: loading, trying, or why it was refused."""
+    streaming: str = ""
+    """Whether the last volume was restored plane by plane, or why not."""
     planned_planes: int = 0
     received_planes: int = 0
     lost_planes: int = 0

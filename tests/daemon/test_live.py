@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import care_live
-from care_live.errors import CareLiveError, ModelError, StoreError
+from care_live.errors import CareLiveError, ConfigError, ModelError, StoreError
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
 from tests.conftest import need_data
 from tests.daemon.runs import config, movie, replay, run
+from tests.restore.networks import save_network
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +120,21 @@ def test_a_second_daemon_on_the_same_run_is_refused(tmp_path):
 
     run(settings, meanwhile=another)
     assert len(refused) == 1
+
+
+def test_another_network_takes_over_between_two_volumes(tmp_path):
+    movie(tmp_path / "movie.tif", times=40)
+    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0))
+    other = save_network(tmp_path / "other.onnx", seed=2)
+    with pytest.raises(ConfigError, match=r"none\.onnx"):
+        run(settings, "refused", meanwhile=lambda daemon: daemon.swap({"model": "none.onnx"}))
+    status = run(settings, meanwhile=lambda daemon: daemon.swap({"model": str(other)}))
+    reader = RunReader(tmp_path / "runs" / "test")
+    names = {reader.restoration(key).model.name for key in reader.keys("restored")}
+    assert status.model == "other", status.swap
+    assert names == {"tiny", "other"}
+    assert {noted.name for noted in reader.models} == names
+    assert status.restored == 40
 
 
 def test_a_model_for_other_data_is_refused_before_the_first_frame(tmp_path):

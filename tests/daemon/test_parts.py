@@ -144,6 +144,35 @@ def test_health_answers_probes_status_and_metrics():
         health.stop()
 
 
+def order(address: str, path: str, body: bytes, kind: str = "application/json") -> tuple[int, bytes]:
+    request = urllib.request.Request(f"http://{address}{path}", body, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def test_health_takes_orders_as_json_only():
+    def swap(wanted):
+        if "model" not in wanted:
+            raise ConfigError("name a model")
+        return f"loading {wanted['model']}"
+
+    health = Health("127.0.0.1:0", Status, lambda: True, {"/swap": swap})
+    health.start()
+    try:
+        assert order(health.address, "/swap", b'{"model": "a.onnx"}') == (200, b"loading a.onnx")
+        assert order(health.address, "/swap", b"{}") == (400, b"name a model")
+        assert order(health.address, "/swap", b"no json")[0] == 400
+        assert order(health.address, "/swap", b"[1]")[0] == 400
+        assert order(health.address, "/swap", b'{"model": "a"}', "text/plain")[0] == 415
+        assert order(health.address, "/stop", b"{}")[0] == 403
+    finally:
+        health.stop()
+
+
 def test_a_taken_status_port_is_one_clear_line():
     first = Health("127.0.0.1:0", Status, lambda: True)
     try:
