@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cache
+from types import ModuleType
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class ChainedSession:
     def __init__(self, content: bytes, options: Options) -> None:
         self._device = device(options)
         shared = {"session.use_env_allocators": "1"} if self._device == "cpu" and _share_memory() else {}
-        self._session = session.create(session.runtime(), content, {}, options, entries=shared)
+        self._session = session.create(_runtime(), content, {}, options, entries=shared)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Kept], *, fetch: Collection[str]) -> dict[str, Kept]:
@@ -68,9 +69,15 @@ class ChainedSession:
 
 
 @cache
+def _runtime() -> ModuleType:
+    """Return onnxruntime; asking which packages are installed takes milliseconds, so it is asked once."""
+    return session.runtime()
+
+
+@cache
 def _share_memory() -> bool:
     """Let all steps of a process use one arena: each with its own would keep its own largest moment."""
-    module = session.runtime()
+    module = _runtime()
     info = module.OrtMemoryInfo("Cpu", module.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, module.OrtMemType.DEFAULT)
     module.create_and_register_allocator(info, None)
     return True
@@ -79,7 +86,7 @@ def _share_memory() -> bool:
 def keep(array: NDArray[Any], options: Options) -> Kept:
     """Put an array where the network runs; on the CPU that is no copy, so the array must not change."""
     with translated("handing over a plane"):
-        kept: Kept = session.runtime().OrtValue.ortvalue_from_numpy(array, device(options), 0)
+        kept: Kept = _runtime().OrtValue.ortvalue_from_numpy(array, device(options), 0)
     return kept
 
 
