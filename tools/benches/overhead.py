@@ -1,0 +1,159 @@
+"""From frames in to volume published, over the inference inside it: what the whole path costs beyond the network.
+
+Frames are assembled, their volume restored (in tiles, or streamed while planes come) and published. Inference
+is the time inside onnxruntime's own run. One thread and CPU seconds of the process, so that a busy machine
+doesn't show; the publisher's thread is in the sum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from benches._pairs import counts, say
+from care_live.assemble import Assembler
+from care_live.config import AssembleConfig, NormaliseConfig, PublishConfig, RestoreConfig
+from care_live.images import (
+    Frame,
+    Plan,
+    PlaneIndex,
+    PlanePlaced,
+    RunStarted,
+    Volume,
+    VolumeKey,
+    VolumeOpened,
+    read_only,
+)
+from care_live.model import file
+from care_live.model.card import ModelCard
+from care_live.model.merge import merge
+from care_live.model.unet_graph import UNet, build, seeded_weights
+from care_live.percentiles import Span
+from care_live.publish.publisher import Publisher
+from care_live.restore.engine import Engine
+
+SPAN = Span(100.0, 3000.0)
+
+
+def measure(arguments: list[str]) -> dict[str, float]:
+    parser = argparse.ArgumentParser(prog="overhead", description=__doc__)
+    parser.add_argument("--shape", type=int, nargs=3, default=(16, 192, 192), metavar=("Z", "Y", "X"))
+    parser.add_argument("--tile", type=int, default=128, help="pixels along y and x, halo included")
+    parser.add_argument("--volumes", type=int, default=3)
+    parser.add_argument("--filters", type=int, default=32)
+    parser.add_argument("--members", type=int, nargs="+", default=(1, 5))
+    asked = parser.parse_args(arguments)
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
+        for members in asked.members:
+            model = _write_model(Path(folder) / f"{members}.onnx", members, asked.filters)
+            for how in ("tiled", "streamed"):
+                figures[f"{how}_{members}"] = _overhead(model, how, asked)
+    return figures
+
+
+def _write_model(path: Path, members: int, filters: int) -> Path:
+    unet = UNet(filters=filters)
+    networks = [build(unet, seeded_weights(unet, seed)) for seed in range(members)]
+    heads = ("mean", "laplace_scale", "disagreement")[: 2 + (members > 1)]
+    onnx.save(networks[0] if members == 1 else merge(networks), path)
+    card = ModelCard(name="bench", divisor=(4, 4, 4), halo_px=(24, 24, 24), heads=heads, members=members)
+    file.write_card(path, card)
+    return path
+
+
+def _overhead(model: Path, how: str, asked: argparse.Namespace) -> float:
+    """Return the median over volumes, after one that does not count."""
+    n_planes, *shape = asked.shape
+    config = RestoreConfig(
+        threads=1,
+        tile_px=(n_planes, asked.tile, asked.tile) if how == "tiled" else None,
+        normalise=NormaliseConfig(mode="fixed", low_counts=SPAN.low, high_counts=SPAN.high),
+        streaming="on" if how == "streamed" else "off",
+    )
+    engine = Engine(model, config)
+    plan = Plan({VolumeKey(t): tuple(range(n_planes)) for t in range(asked.volumes + 1)}, (shape[0], shape[1]))
+    started = RunStarted("bench", plan)
+    assembler = Assembler(AssembleConfig(), admit=lambda n_bytes: True)
+    ratios = []
+    with (
+        Publisher(PublishConfig(bind="tcp://127.0.0.1:*", bind_pull="tcp://127.0.0.1:*")) as publisher,
+        _inside() as inside,
+    ):
+        publisher.start(started, engine.identity)
+        assembler.take(started)
+        for t in range(asked.volumes + 1):
+            frames = _frames(t, counts((n_planes, *shape), seed=t))
+            inside.seconds, begun, wall = 0.0, time.process_time(), time.perf_counter()
+            for frame in frames:
+                _take(assembler, frame, engine, publisher, streams=how == "streamed")
+            publisher.drain(30.0)
+            ratios.append((time.process_time() - begun) / inside.seconds)
+            waited = time.perf_counter() - wall
+            say(f"{how} {model.stem}: {inside.seconds:.2f} CPU s inside, x{ratios[-1]:.3f}, {waited:.2f} s")
+    return statistics.median(ratios[1:])
+
+
+def _take(assembler: Assembler, frame: Frame, engine: Engine, publisher: Publisher, *, streams: bool) -> None:
+    """Do with one frame what the daemon does, in one thread."""
+    for event in assembler.take(frame):
+        match event:
+            case VolumeOpened() if streams:
+                shape = (len(event.planes), *event.shape_px)
+                engine.streams.begin(event.key, shape, SPAN, engine.empty(shape), plane_s=1.0)
+            case PlanePlaced() if streams:
+                engine.streams.place(event.key, event.plane, event.pixels)
+            case Volume():
+                stream = engine.streams.take(event.key) if streams else None
+                into = None if stream is None else stream._into
+                for restored in engine.restore([event], into=into, stream=stream):
+                    publisher.publish(restored)
+                if streams and (stream is None or stream.failed):
+                    raise RuntimeError(f"not streamed: {engine.streams.reason if stream is None else stream.failed}")
+
+
+def _frames(t: int, pixels: np.ndarray) -> list[Frame]:
+    return [
+        Frame("bench", t * len(pixels) + z, PlaneIndex(t, 0, 0, z), read_only(plane), time.monotonic_ns())
+        for z, plane in enumerate(pixels)
+    ]
+
+
+class _Inside:
+    """CPU seconds of this thread inside onnxruntime."""
+
+    seconds = 0.0
+
+
+@contextmanager
+def _inside() -> Iterator[_Inside]:
+    """Time every run of every session, of whatever kind."""
+    import onnxruntime
+
+    session, spent = onnxruntime.InferenceSession, _Inside()
+    plain = {name: getattr(session, name) for name in ("run", "run_with_iobinding")}
+
+    def timed(name: str):
+        def run(self, *arguments, **options):
+            begun = time.thread_time()
+            result = plain[name](self, *arguments, **options)
+            spent.seconds += time.thread_time() - begun
+            return result
+
+        return run
+
+    for name in plain:
+        setattr(session, name, timed(name))
+    try:
+        yield spent
+    finally:
+        for name, method in plain.items():
+            setattr(session, name, method)
