@@ -93,4 +93,7 @@ class Archive:
         except (CareLiveError, OSError) as error:
             logger.warning("archive unreadable t=%d p=%d c=%d error=%s", *key, error)
             return Unavailable("unreadable", str(error)[:500])
+        except Exception as error:  # the thread boundary: whoever asked is told, the others go on
+            logger.exception("archive failed t=%d p=%d c=%d", *key)
+            return Unavailable("unreadable", str(error)[:500])
         return Unavailable("not-stored", f"the store has no volume {tuple(key)}") if found is None else found

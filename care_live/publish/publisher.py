@@ -92,6 +92,10 @@ class Publisher:
         self._run.run, self._run.model, self._run.card = started.run_id, model, dict(card or {})
         self._append(started)
 
+    def describe_model(self, model: ModelIdentity, card: Mapping[str, Any]) -> None:
+        """Another network restores from now on."""
+        self._run.model, self._run.card = model, dict(card)
+
     def publish(self, restored: Restored | Volume) -> None:
         """Publish a volume; its arrays are shared, not copied, and must never change again."""
         self._append(restored)

@@ -159,6 +159,8 @@ def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
         asked.append(key)
         if key.t == 3:
             raise OSError("the disk is on fire")
+        if key.t == 4:
+            raise ZeroDivisionError("a bug in the store")
         return None if key.t == 2 else stored[key]
 
     with Publisher(given.config(replay_mib=0), replay_from_store=read) as publisher:
@@ -172,11 +174,11 @@ def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
             while not isinstance(message := recorder.next(5), End):
                 assert message is not None
                 told.append(message)
-    assert [volume.key.t for volume in told if hasattr(volume, "mean")] == [0, 1, 4, 5]
+    assert [volume.key.t for volume in told if hasattr(volume, "mean")] == [0, 1, 5]
     gaps = [message for message in told if isinstance(message, Gap)]
-    assert [(gap.first, gap.reason) for gap in gaps] == [(3, "not-stored"), (4, "unreadable")]
+    assert [(gap.first, gap.reason) for gap in gaps] == [(3, "not-stored"), (4, "unreadable"), (5, "unreadable")]
     assert "on fire" in gaps[1].detail
-    assert recorder.n_lost == 2
+    assert recorder.n_lost == 3
     assert sorted(set(asked)) == [VolumeKey(t) for t in range(5)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import blosc2
 import msgspec
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given as drawn
 from hypothesis import settings
@@ -261,6 +261,11 @@ def test_every_bit_flip_in_an_array_is_caught() -> None:
 
 
 def memory_peak_mb() -> float:
+    """Return the most memory that this process has ever had."""
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset / 1e6)
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
