@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
 from care_live.images import Plan, RunStarted, SequenceEnded, SourceEvent, VolumeKey
-from care_live.source import link
+from care_live.source import letters, link
 
 logger = logging.getLogger(__name__)
 
@@ -91,15 +91,15 @@ class Receiver:
             arrival = self._n_frames
             self._n_frames += 1
             offset_ns = self._clock.offset_ns
-            return link.frame_of(message, pixels, run_id=self._run_id, arrival=arrival, clock_offset_ns=offset_ns)
+            return letters.frame_of(message, pixels, run_id=self._run_id, arrival=arrival, clock_offset_ns=offset_ns)
         if isinstance(message, link.SequenceHead):
             return SequenceEnded(message.sequence_id, message.n_expected, message.n_received, message.problem)
         if isinstance(message, link.End):
-            return link.end_of(message)
+            return letters.end_of(message)
         raise ProtocolError(f"{type(message).__name__} carries no event")
 
     def _plan(self, start: link.Start) -> Plan:
-        plan = link.plan_of(start)
+        plan = letters.plan_of(start)
         if plan.stacks or self._z_planes is None:
             return plan
         return replace(plan, stacks=EveryStack(self._z_planes), endless=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from care_live.checksum import crc32c
 from care_live.errors import CareLiveError, ProtocolError
 from care_live.images import Frame, RunEnded, RunStarted, SequenceEnded, SourceEvent
-from care_live.source import link
+from care_live.source import letters, link
 from care_live.source.window import Admission, Window
 from care_live.wire.keys import ClientKeys
 from care_live.wire.sockets import Received, Socket, Sockets
@@ -177,14 +177,14 @@ class Sender:
             with self._lock:
                 self._window.mark_sent()
 
-    def _send(self, event: SourceEvent, envelope: link.Envelope) -> bool:
+    def _send(self, event: SourceEvent, envelope: letters.Envelope) -> bool:
         pixels = event.pixels if isinstance(event, Frame) else None
         checksum = 0 if pixels is None else crc32c(pixels)
-        message = link.event_message(event, envelope, token=self._endpoint.token, checksum=checksum)
+        message = letters.event_message(event, envelope, token=self._endpoint.token, checksum=checksum)
         return self._socket.send(link.encode(message, pixels))
 
-    def _envelope(self) -> link.Envelope:
-        return link.Envelope(self._name, self._window.next_number, self._window.epoch, time.monotonic_ns())
+    def _envelope(self) -> letters.Envelope:
+        return letters.Envelope(self._name, self._window.next_number, self._window.epoch, time.monotonic_ns())
 
     def _wait(self, full: bool) -> None:
         if full:
@@ -239,4 +239,4 @@ class Sender:
         self._last_ping = now
         with self._lock:
             envelope = self._envelope()
-        self._socket.send(link.encode(link.ping(envelope)))
+        self._socket.send(link.encode(letters.ping(envelope)))

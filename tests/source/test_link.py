@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from care_live.checksum import crc32c
 from care_live.errors import ProtocolError
 from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, VolumeKey, read_only
-from care_live.source import link
+from care_live.source import letters, link
 from care_live.source.receiver import ClockOffset, Receiver
 
-ENVELOPE = link.Envelope(tap="ab" * 16, number=5, epoch=1, sent_ns=123)
+ENVELOPE = letters.Envelope(tap="ab" * 16, number=5, epoch=1, sent_ns=123)
 
 
 def as_received(message: Any, pixels: np.ndarray | None = None) -> list[memoryview]:
@@ -30,7 +30,7 @@ def frame(seed: int = 0, dtype: str = "uint16") -> Frame:
 
 
 def encoded_frame(one: Frame) -> list[memoryview]:
-    message = link.event_message(one, ENVELOPE, token="", checksum=crc32c(one.pixels))
+    message = letters.event_message(one, ENVELOPE, token="", checksum=crc32c(one.pixels))
     return as_received(message, one.pixels)
 
 
@@ -40,7 +40,7 @@ def test_a_frame_comes_back_as_it_was(dtype: str) -> None:
     head, pixels = link.decode_from_tap(encoded_frame(sent))
     assert isinstance(head, link.FrameHead)
     assert pixels is not None
-    back = link.frame_of(head, pixels, run_id="r", arrival=0, clock_offset_ns=1000)
+    back = letters.frame_of(head, pixels, run_id="r", arrival=0, clock_offset_ns=1000)
     np.testing.assert_array_equal(back.pixels, sent.pixels)
     assert (back.pixels.dtype, back.pixels.flags.writeable) == (sent.pixels.dtype, False)
     assert back.host_time_ns == sent.host_time_ns + 1000
@@ -60,23 +60,23 @@ def test_a_frame_comes_back_as_it_was(dtype: str) -> None:
 def test_a_plan_comes_back_as_it_was(stacks: dict[VolumeKey, tuple[int, ...]], endless: bool) -> None:
     plan = Plan(stacks, (480, 640), "uint8", (1.5, 0.2, 0.2), ("DAPI", "µ"), ("A1", "B2"), 2.5, endless)
     started = RunStarted("r", plan, {"objective": "60x", "nested": {"a": [1, 2]}})
-    start, _ = link.decode_from_tap(as_received(link.event_message(started, ENVELOPE, token="x")))
+    start, _ = link.decode_from_tap(as_received(letters.event_message(started, ENVELOPE, token="x")))
     assert isinstance(start, link.Start)
-    assert (link.plan_of(start), start.summary, start.token) == (plan, dict(started.summary), "x")
+    assert (letters.plan_of(start), start.summary, start.token) == (plan, dict(started.summary), "x")
 
 
 def test_ends_come_back_as_they_were() -> None:
     for event in (SequenceEnded(3, 10, 9, "lost"), RunEnded("stalled", "no frame", 5, 2)):
-        head, _ = link.decode_from_tap(as_received(link.event_message(event, ENVELOPE, token="")))
+        head, _ = link.decode_from_tap(as_received(letters.event_message(event, ENVELOPE, token="")))
         taken = Receiver(run_id="r").take(started_message(), None, now_ns=0)
         assert isinstance(taken.event, RunStarted)
         if isinstance(head, link.End):
-            assert link.end_of(head) == event
+            assert letters.end_of(head) == event
 
 
 def started_message(number: int = 0, tap: str = "ab" * 16, token: str = "") -> link.FromTap:
     plan = Plan({VolumeKey(0): (0, 1)}, (6, 7))
-    return link.event_message(RunStarted("r", plan), link.Envelope(tap, number, 0, 0), token=token)
+    return letters.event_message(RunStarted("r", plan), letters.Envelope(tap, number, 0, 0), token=token)
 
 
 def test_unknown_fields_are_ignored_and_other_versions_refused_by_name() -> None:
@@ -123,7 +123,7 @@ def test_mutated_messages_raise_only_our_own_error() -> None:
         try:
             message, _ = link.decode_from_tap([memoryview(bytes(part)) for part in parts])
             if isinstance(message, link.Start):
-                link.plan_of(message)
+                letters.plan_of(message)
         except ProtocolError:
             pass
 
@@ -156,7 +156,9 @@ def test_deep_and_huge_headers_are_refused() -> None:
 
 def numbered(number: int, tap: str = "ab" * 16, epoch: int = 0) -> tuple[link.FromTap, np.ndarray]:
     one = frame(number)
-    return link.event_message(one, link.Envelope(tap, number, epoch, 0), token="", checksum=1), np.asarray(one.pixels)
+    return letters.event_message(one, letters.Envelope(tap, number, epoch, 0), token="", checksum=1), np.asarray(
+        one.pixels
+    )
 
 
 def test_lost_and_doubled_messages_are_asked_for_and_skipped() -> None:
@@ -174,7 +176,7 @@ def test_a_ping_tells_what_is_missing() -> None:
     receiver = Receiver(run_id="r")
     receiver.take(started_message(), None, now_ns=0)
     for number, behind in ((1, False), (2, True)):
-        answer = receiver.take(link.ping(link.Envelope("ab" * 16, number, 0, 0)), None, now_ns=0).answer
+        answer = receiver.take(letters.ping(letters.Envelope("ab" * 16, number, 0, 0)), None, now_ns=0).answer
         assert answer == link.Ack(next_number=1, epoch=0, behind=behind)
 
 
@@ -194,7 +196,7 @@ def test_another_tap_and_a_wrong_token_are_refused() -> None:
 
 
 def test_a_tap_without_a_plan_gets_the_configs_planes() -> None:
-    start = link.event_message(RunStarted("r", Plan({}, (6, 7))), link.Envelope("ab" * 16, 0, 0, 0), token="")
+    start = letters.event_message(RunStarted("r", Plan({}, (6, 7))), letters.Envelope("ab" * 16, 0, 0, 0), token="")
     event = Receiver(run_id="r", z_planes=3).take(start, None, now_ns=0).event
     assert isinstance(event, RunStarted)
     assert event.plan.endless
