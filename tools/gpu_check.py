@@ -59,12 +59,17 @@ def check(asked: argparse.Namespace) -> dict[str, Any]:
     from care_live.restore.provider import cudnn_version
 
     setup = _setup(asked)
-    shapes = [(8, 128, 128)] if asked.small else [(32, 512, 512), (32, 1024, 1024)]
+    shapes = [(4, 104, 104)] if asked.small else [(32, 512, 512), (32, 1024, 1024)]
     figures: dict[str, Any] = {"machine": _machine(), "cudnn": cudnn_version(), "provider": asked.provider}
     print(f"{figures['machine']}, provider {asked.provider}, cuDNN {figures['cudnn'] or 'unknown'}")
     figures["correctness"] = _show("Difference from float32 on the CPU", measures.correctness(setup))
     figures["peak"] = _show("Ceiling", [measures.peak(setup, 256 if asked.small else 8192)])
-    speeds = (row for shape in shapes for members in (1, 5) for row in measures.speed(setup, shape, members))
+    speeds = (
+        row
+        for shape in shapes
+        for members in (1, 2 if asked.small else 5)
+        for row in measures.speed(setup, shape, members)
+    )
     figures["speed"] = _show("A volume, copies included", speeds)
     figures["options"] = _show("Options, ours over the other", measures.options(setup, shapes[0]))
     reference = (row for shape in shapes for row in torch_speed(setup.unet, shape, setup.n_pairs))

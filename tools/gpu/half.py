@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-_HALF_OPS = {"Conv", "ConvTranspose", "Relu", "MaxPool", "Resize", "Concat"}
+_HALF_OPS = {"Conv", "ConvTranspose", "Relu", "MaxPool", "Resize"}
 _FIRST_INPUT_ONLY = {"Resize"}
 """Its other inputs are sizes, which stay as they are."""
 
@@ -24,7 +24,7 @@ def in_half(model: onnx.ModelProto) -> onnx.ModelProto:
     halves: set[str] = set()
     wholes = {value.name for value in graph.input}
     for node in list(graph.node):
-        if node.op_type in _HALF_OPS and node.output[0] in floats:
+        if _is_halved(node, floats, halves):
             nodes += _halve(node, floats, weights, halves=halves)
         else:
             nodes += _widen(node.input, halves - wholes, wholes)
@@ -39,6 +39,13 @@ def in_half(model: onnx.ModelProto) -> onnx.ModelProto:
     del graph.value_info[:]
     onnx.checker.check_model(copy)
     return copy
+
+
+def _is_halved(node: onnx.NodeProto, floats: set[str], halves: set[str]) -> bool:
+    """Joining features is done in float16 where they are so already; what joins statistics stays as it is."""
+    if node.op_type == "Concat":
+        return all(name in halves for name in node.input)
+    return node.op_type in _HALF_OPS and node.output[0] in floats
 
 
 def _halve(

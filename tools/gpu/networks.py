@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, compose, helper
+from onnx import TensorProto, helper
 
 from care_live.model.card import ModelCard
+from care_live.model.merge import merge
 from care_live.model.unet_graph import UNet, build, seeded_weights
 from gpu.half import in_half
 
@@ -19,7 +20,7 @@ HALO_PX = 24
 def network(unet: UNet, *, members: int = 1, half: bool = False) -> onnx.ModelProto:
     """Return an ensemble in one graph; *half*: convolutions in float16, the rest in float32."""
     single = [build(unet, seeded_weights(unet, seed)) for seed in range(members)]
-    merged = single[0] if members == 1 else _merge(single)
+    merged = single[0] if members == 1 else merge(single)
     return in_half(merged) if half else merged
 
 
@@ -38,27 +39,6 @@ def volume(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.uint16]:
     z, y, x = (np.linspace(0, 6 * np.pi, n) for n in shape)
     smooth = 1 + np.sin(z)[:, None, None] * np.sin(y)[None, :, None] * np.sin(x)[None, None, :]
     return (100 + random.poisson(400 * smooth)).astype(np.uint16)[None, None]
-
-
-def _merge(single: list[onnx.ModelProto]) -> onnx.ModelProto:
-    """Join members that share their inputs; the disagreement is the spread of the means, as dear as the real one."""
-    shared = {"raw", "low", "high"}
-    nodes, weights = [], []
-    for i, model in enumerate(single):
-        own = compose.add_prefix(model, f"m{i}_")
-        for node in own.graph.node:
-            node.input[:] = [name.removeprefix(f"m{i}_") if name[3:] in shared else name for name in node.input]
-        nodes += own.graph.node
-        weights += own.graph.initializer
-    heads = [value.name for value in single[0].graph.output]
-    for head in heads:
-        nodes.append(helper.make_node("Mean", [f"m{i}_{head}" for i in range(len(single))], [head]))
-    nodes += [helper.make_node("Sub", ["m0_mean", "mean"], ["off"]), helper.make_node("Abs", ["off"], ["disagreement"])]
-    outputs = [*single[0].graph.output, onnx.ValueInfoProto()]
-    outputs[-1].CopyFrom(single[0].graph.output[0])
-    outputs[-1].name = "disagreement"
-    graph = helper.make_graph(nodes, "ensemble", list(single[0].graph.input), outputs, weights)
-    return helper.make_model(graph, opset_imports=single[0].opset_import, ir_version=single[0].ir_version)
 
 
 def matrix_product(side: int) -> onnx.ModelProto:
