@@ -53,13 +53,9 @@ def read_card(card: Mapping[str, Any]) -> ModelCard | None:
 
 def card_line(card: ModelCard) -> str:
     """Say in one line what the network does and for which specimen it was made."""
-    parts = [
-        f"{card.task}, {card.axes}",
-        card.network,
-        card.training.specimen and f"trained on {card.training.specimen}",
-    ]
-    if card.members > 1:
-        parts.append(f"{card.members} networks")
+    members = f"{card.members} networks" if card.members > 1 else ""
+    specimen = f"trained on {card.training.specimen}" if card.training.specimen else ""
+    parts = (card.task, members, specimen, card.network)
     return " · ".join(part for part in parts if part)
 
 

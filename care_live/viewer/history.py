@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -10,8 +11,11 @@ from pathlib import Path
 from care_live.errors import StoreError
 from care_live.images import State, VolumeKey
 from care_live.store import PRODUCTS, Product, RunReader
+from care_live.store.journal import JOURNAL_NAME
 from care_live.viewer.described import NO_CARD, describe
 from care_live.viewer.shown import RunInfo, Shown
+
+logger = logging.getLogger(__name__)
 
 _REFRESH_S = 0.3
 
@@ -19,7 +23,7 @@ _REFRESH_S = 0.3
 class History:
     """Volumes of one run directory, the last ones read kept in memory; any thread may ask.
 
-    A run that is not there yet has no volumes; it is looked for again and again.
+    A run that is not there yet, or cannot be read, has no volumes; it is looked for again and again.
 
     Parameters
     ----------
@@ -30,6 +34,8 @@ class History:
     def __init__(self, directory: Path, *, memory_bytes: int = 256 << 20) -> None:
         self.directory = directory
         self.memory_bytes = memory_bytes
+        self.problem = ""
+        """Why the run cannot be read now; empty while all is well."""
         self._cache: OrderedDict[VolumeKey, Shown] = OrderedDict()
         self._known: dict[Product, frozenset[VolumeKey]] = {product: frozenset() for product in PRODUCTS}
         self._info = RunInfo()
@@ -69,14 +75,28 @@ class History:
         if now - self._refreshed < _REFRESH_S:
             return self._reader
         self._refreshed = now
+        try:
+            self._look()
+        except StoreError as error:
+            self._say(str(error))
+        else:
+            self._say("")
+        return self._reader
+
+    def _look(self) -> None:
         if self._reader is None:
-            self._reader = _open(self.directory)
+            if not (self.directory / JOURNAL_NAME).is_file():
+                return
+            self._reader = RunReader(self.directory)
         else:
             self._reader.refresh()
-        if self._reader is not None:
-            self._known = {product: frozenset(self._reader.keys(product)) for product in PRODUCTS}
-            self._info = _describe(self._reader)
-        return self._reader
+        self._known = {product: frozenset(self._reader.keys(product)) for product in PRODUCTS}
+        self._info = _describe(self._reader)
+
+    def _say(self, problem: str) -> None:
+        if problem and problem != self.problem:
+            logger.warning("history unreadable error=%s", problem)
+        self.problem = problem
 
     def _forget_oldest(self) -> None:
         while len(self._cache) > 1 and sum(shown.nbytes for shown in self._cache.values()) > self.memory_bytes:
@@ -85,13 +105,6 @@ class History:
 
 def _products_of(shown: Shown) -> frozenset[Product]:
     return frozenset(product for product in PRODUCTS if shown.product(product) is not None)
-
-
-def _open(directory: Path) -> RunReader | None:
-    try:
-        return RunReader(directory)
-    except StoreError:
-        return None
 
 
 def _read(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> Shown:

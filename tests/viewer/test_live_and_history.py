@@ -125,6 +125,15 @@ def test_a_run_is_read_while_it_is_written(tmp_path):
         writer.close()
 
 
+def test_a_run_that_cannot_be_read_says_why(tmp_path):
+    folder = tmp_path / "run-1"
+    folder.mkdir()
+    history = History(folder)
+    assert not history.known() and not history.problem, "no journal: not there yet"
+    (folder / "journal.jsonl").write_text("rubbish\n")
+    until(lambda: not history.known() and "run-1" in history.problem)
+
+
 def test_the_library_has_old_volumes_from_the_store_and_new_ones_from_the_wire(tmp_path):
     writer = open_run(StoreConfig(directory=tmp_path, keep_free_mib=0), STARTED)
     for t in range(3):

@@ -158,9 +158,10 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         self._times = sorted({key.t for key in self._library.known()})
         self._slider.setMaximum(max(0, len(self._times) - 1))
         status, shelf = self._library.shelf.status, self._library.shelf
+        problem = self._library.history.problem if self._library.history else ""
         rate = shelf.volumes_per_s() if status.volumes_per_s is None else status.volumes_per_s
         self._status.setText(
             f"{'recording' if status.connected else status.detail or 'history only'} · {rate:.2f} volumes/s\n"
             f"skipped by this viewer {status.missed_messages} · lost by the system {status.lost_planes} planes\n"
-            f"not restored {status.skipped_volumes}"
+            f"not restored {status.skipped_volumes}" + (f"\n{problem}" if problem else "")
         )

@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from care_live.errors import ProtocolError, StoreError
+from care_live.errors import ProtocolError
 from care_live.viewer.library import Library
 from care_live.viewer.web import access, requests, state
 from care_live.viewer.web.page import read_page
@@ -91,16 +91,13 @@ class Gateway:
         """Tell every browser once a second how the run goes."""
         while True:
             await asyncio.sleep(1.0)
-            try:
-                await self._tell(tuple(self._sessions))
-            except StoreError as error:  # a run being moved or damaged; live pictures go on
-                logger.warning("history unreadable error=%s", error)
+            await self._tell(tuple(self._sessions))
 
     async def _tell(self, sessions: tuple[Session, ...]) -> None:
         keys = await asyncio.to_thread(self.library.known)
         for session in sessions:
             session.settle()
-            session.note(state.status(self.library.shelf, keys, session))
+            session.note(state.status(self.library, keys, session))
             session.note(state.run(self.library.info, self.run_directory, access.data_token(self.token)))
 
     async def _index(self, request: Request) -> Response:
@@ -155,8 +152,7 @@ class Gateway:
 
         session = Session(self.library, self._pictures, self._executor, send)
         self._sessions.add(session)
-        with contextlib.suppress(StoreError):  # the report of the next second logs it
-            await self._tell((session,))
+        await self._tell((session,))
         tasks = {asyncio.create_task(session.pump()), asyncio.create_task(_listen(socket, session))}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

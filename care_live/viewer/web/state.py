@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from care_live.images import LIMITS, VolumeKey
-from care_live.viewer.shelf import Shelf
+from care_live.viewer.library import Library
 from care_live.viewer.shown import PRODUCTS, RunInfo
 
 if TYPE_CHECKING:
@@ -31,13 +31,14 @@ def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any
     }
 
 
-def status(shelf: Shelf, keys: tuple[VolumeKey, ...], session: Session) -> dict[str, Any]:
+def status(library: Library, keys: tuple[VolumeKey, ...], session: Session) -> dict[str, Any]:
     """Return the message that says how the run, the link and this viewer do."""
-    system = shelf.status
+    shelf, system = library.shelf, library.shelf.status
     return {
         "type": "status",
         "connected": system.connected,
         "detail": system.detail,
+        "problem": library.history.problem if library.history else "",
         "volumes_per_s": shelf.volumes_per_s() if system.volumes_per_s is None else system.volumes_per_s,
         "skipped_by_viewer": session.skipped + system.missed_messages,
         "lost_planes": system.lost_planes,

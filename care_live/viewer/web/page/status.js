@@ -40,6 +40,7 @@ function neuroglancer(address, layers) {
 }
 
 export function showStatus(status, ended) {
+  if (status.problem) showProblem({ text: status.problem });
   if (ended) chip($("link"), "idle", `run ${ended}`);
   else if (status.connected) chip($("link"), "good", "recording");
   else chip($("link"), "idle", status.detail || "no daemon; history only");
@@ -70,15 +71,16 @@ export function showPicture(header) {
   document.querySelector('[data-pane="restored"] .pane-note').textContent = restored ? "" : "not restored yet";
 }
 
-/** Age counts from the last plane to now, on the gateway's clock. */
+/** Age counts from the last plane to now, on the gateway's clock; of an older volume the time of day is told. */
 export function showAge(header, clockOffset) {
-  if (!header?.live || !header.acquired_us) {
-    $("age").textContent = header?.acquired_us ? new Date(header.acquired_us / 1000).toLocaleTimeString() : "–";
-    return;
-  }
-  const age = Date.now() + clockOffset - header.acquired_us / 1000;
-  $("age").textContent = age < 10_000 ? `${(age / 1000).toFixed(1)} s` : duration(age / 1000);
+  const known = Boolean(header?.acquired_us);
+  $("age-name").textContent = known && !header.live ? "recorded at" : "age";
+  if (!known) $("age").textContent = "–";
+  else if (!header.live) $("age").textContent = new Date(header.acquired_us / 1000).toLocaleTimeString();
+  else $("age").textContent = briefly((Date.now() + clockOffset) / 1000 - header.acquired_us / 1e6);
 }
+
+const briefly = (seconds) => (seconds < 10 ? `${Math.max(0, seconds).toFixed(1)} s` : duration(seconds));
 
 function chip(element, tone, text) {
   element.dataset.tone = tone ?? "idle";
