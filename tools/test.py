@@ -8,5 +8,5 @@ import sys
 from environment import ROOT, ensure, inference_extra
 
 if __name__ == "__main__":
-    ensure(inference_extra(), "openvino", "mm", "train", "view", "napari", "dev")
+    ensure(inference_extra(), "openvino", "mm", "train", "import", "view", "napari", "dev")
     raise SystemExit(subprocess.call([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT))
