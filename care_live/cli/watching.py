@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
@@ -62,7 +63,8 @@ def view_command(
         return
     from care_live.viewer import terminal
 
-    terminal.watch(address, keys=keys)
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        terminal.watch(address, keys=keys)
 
 
 def _view_once(address: str, keys: ClientKeys | None, *, as_json: bool) -> None:
