@@ -89,11 +89,19 @@ class RestoredPlanes:
 
 
 class Incoming:
-    """Rooms for volumes on their way, and what to tell inference about them. Locked by its owner."""
+    """Rooms for volumes on their way, and what to tell inference about them. Locked by its owner.
 
-    def __init__(self, pool: Pool) -> None:
+    Parameters
+    ----------
+    pool : memory to share
+    after : of the network that ran before and may still be writing there
+    """
+
+    def __init__(self, pool: Pool, *, after: Incoming | None = None) -> None:
         self._pool = pool
+        self._before = [] if after is None else after.let_go() + [left.room for left in after._open.values()]
         self._open: dict[VolumeKey, _Arriving] = {}
+        self._given_up: list[Room] = []
         self._last_ns = 0
         self._n_begun = 0
         self.plane_s = 0.0
@@ -101,8 +109,9 @@ class Incoming:
 
     def begin(self, opened: VolumeOpened, card: ModelCard, span: Span | None) -> talk.Begin | None:
         """Make room for a volume; return what to tell inference, if its range is known already."""
+        self._give_up(opened.key)
         while len(self._open) >= _N_OPEN:
-            del self._open[next(iter(self._open))]
+            self._give_up(next(iter(self._open)))
         shape = (len(opened.planes), *opened.shape_px)
         room = make_room(self._pool, card, [shape], np.dtype(opened.dtype))
         begun = span is not None and self._n_begun < _N_BEGUN
@@ -134,9 +143,26 @@ class Incoming:
     def take(self, volume: Volume) -> tuple[Room, bool] | None:
         """Return the room of a volume if all its planes are there, and whether inference was told of it."""
         arriving = self._open.pop(volume.key, None)
-        if arriving is None or volume.integrity.missing or len(arriving.placed) != len(volume.pixels):
+        if arriving is None:
+            return None
+        if volume.integrity.missing or len(arriving.placed) != len(volume.pixels):
+            self._given_up.append(arriving.room)
             return None
         return arriving.room, arriving.begun
+
+    def let_go(self) -> list[Room]:
+        """Return the rooms of volumes given up so far.
+
+        Inference may still be writing to them: whoever asks keeps them until it has answered what it is told
+        next, lest their memory be used again too early.
+        """
+        rooms, self._given_up = self._given_up, []
+        return rooms
+
+    def _give_up(self, key: VolumeKey) -> None:
+        arriving = self._open.pop(key, None)
+        if arriving is not None:
+            self._given_up.append(arriving.room)
 
     def restored_planes(self) -> list[RestoredPlanes]:
         """Return what has become final since the last call."""

@@ -240,8 +240,11 @@ class RestoreProcess:
 
     def _ask(self, inference: Inference, work: talk.Work) -> talk.Done:
         """Let the child do it; learn what it has learnt, and how long that usually takes."""
-        begun, n_px = time.monotonic(), sum(math.prod(place.shape) for place in work.pixels)
-        inference.tell(work)
+        begun = time.monotonic()
+        n_px = sum(math.prod(place.shape) for place in work.pixels)
+        with self._arriving:
+            given_up = self._incoming.let_go()
+            inference.tell(work)
         try:
             answer = inference.hear(self._pace.limit_s(n_px, self.card))
         except LostError as lost:
@@ -250,6 +253,7 @@ class RestoreProcess:
         finally:
             with self._arriving:
                 self._incoming.answered()
+                given_up.clear()
         assert isinstance(answer, talk.Done), "inference answers work with what it has done"
         self._pace.learn(n_px, time.monotonic() - begun)
         self._memories = dict(answer.memories)
@@ -291,6 +295,6 @@ class RestoreProcess:
     def _take_over(self, inference: Inference, memories: dict[tuple[int, int], Memory]) -> None:
         """Make a child the running one; volumes on their way begin anew with it."""
         with self._arriving:
-            self._incoming = Incoming(self._pool)
+            self._incoming = Incoming(self._pool, after=self._incoming)
             self._inference, self._memories = inference, memories
             self._ready = inference.ready
