@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,6 @@ def page(out: Path, url: str | None, volumes: int, size: tuple[int, int]) -> Non
 def napari(run: Path, out: Path) -> None:
     """Save what napari shows of a recorded run."""
     import napari as desktop
-    from qtpy.QtWidgets import QApplication
 
     from care_live.viewer.napari.widget import Watch
 
@@ -74,15 +73,23 @@ def napari(run: Path, out: Path) -> None:
     watching = Watch(viewer)
     viewer.window.add_dock_widget(watching, name="care_live", area="right")
     watching.start("", run)
-    end = time.monotonic() + _READY_S
-    while "restored" not in viewer.layers and time.monotonic() < end:
-        QApplication.processEvents()
-        time.sleep(0.05)
+    _show_until(lambda: "restored" in viewer.layers, _READY_S)
+    _show_until(lambda: False, 2.0)  # the grid is laid out and fitted
     out.mkdir(parents=True, exist_ok=True)
     viewer.screenshot(str(out / "napari.png"), canvas_only=False, flash=False)
     watching.stop()
     viewer.close()
     click.echo(out / "napari.png")
+
+
+def _show_until(condition: Callable[[], bool], deadline_s: float) -> None:
+    """Let napari live until a condition holds or the time is over."""
+    from qtpy.QtWidgets import QApplication
+
+    end = time.monotonic() + deadline_s
+    while not condition() and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.05)
 
 
 @contextmanager

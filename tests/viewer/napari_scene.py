@@ -39,9 +39,9 @@ def main(folder: Path) -> None:
     shown_in: list[threading.Thread] = []
     show = Layers.show
 
-    def noting(self: Layers, *arguments: object) -> None:
+    def noting(self: Layers, *arguments: object) -> bool:
         shown_in.append(threading.current_thread())
-        show(self, *arguments)
+        return show(self, *arguments)
 
     Layers.show = noting
     viewer = napari.Viewer(show=True)

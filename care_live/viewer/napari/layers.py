@@ -17,7 +17,7 @@ _NAMES: dict[Product, str] = {
     "laplace_scale": "relative uncertainty",
     "disagreement": "disagreement",
 }
-_MAPS: dict[Product, str] = {"laplace_scale": "viridis", "disagreement": "magma"}
+_MAPS: dict[Product, str] = {"laplace_scale": "inferno", "disagreement": "magma"}
 _CHANNEL_MAPS = ("green", "magenta", "cyan", "yellow")
 """Distinct for the colour-blind, also when added."""
 
@@ -35,14 +35,14 @@ class Layers:
         viewer.text_overlay.font_size = 9
         viewer.text_overlay.color = "#f3cf85"
 
-    def show(self, prepared: Prepared, info: RunInfo) -> None:
-        """Give every layer its new pixels."""
+    def show(self, prepared: Prepared, info: RunInfo) -> bool:
+        """Give every layer its new pixels; say whether there are more or fewer layers than before."""
         several = len({drawing.channel for drawing in prepared.drawings}) > 1
         for drawing in prepared.drawings:
             self._show_one(drawing, info, several=several)
         self._hide_what_is_missing(prepared)
-        self._arrange()
         self._viewer.text_overlay.text = caption(prepared, info)
+        return self._arrange()
 
     def _show_one(self, drawing: Drawing, info: RunInfo, *, several: bool) -> None:
         place = (drawing.channel, drawing.what)
@@ -75,14 +75,13 @@ class Layers:
         layer.metadata["care_live_window"] = tuple(layer.contrast_limits)
         return layer
 
-    def _arrange(self) -> None:
-        """Put new layers side by side, where the person looks at a grid, and fit them once."""
-        n = len(self._viewer.layers)
-        if n == self._n_arranged:
-            return
-        self._n_arranged = n
-        self._viewer.grid.shape = (1, n)
-        self._viewer.reset_view()
+    def _arrange(self) -> bool:
+        """Put new layers side by side, for a person who looks at a grid."""
+        before, self._n_arranged = self._n_arranged, len(self._viewer.layers)
+        if before == self._n_arranged:
+            return False
+        self._viewer.grid.shape = (1, self._n_arranged)
+        return True
 
     def _hide_what_is_missing(self, prepared: Prepared) -> None:
         """A volume that was not restored must not stand under another one's restored pixels."""

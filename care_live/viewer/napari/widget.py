@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import napari
 
 _STATUS_MS = 1000
+_LAID_OUT_MS = 200
+"""napari has sized the grid's cells by then, and what it fits before is wrong."""
 
 
 class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
@@ -48,6 +50,7 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self._layers = Layers(napari_viewer)
+        self._fit = napari_viewer.reset_view
         self._library: Library | None = None
         self._feed: Feed | None = None
         self._preparer: Preparer | None = None
@@ -146,7 +149,8 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         prepared = self._preparer.take()
         if prepared is None:
             return
-        self._layers.show(prepared, self._library.info)
+        if self._layers.show(prepared, self._library.info):
+            QTimer.singleShot(_LAID_OUT_MS, self._fit)
         if self._live.isChecked():
             self._tell()
             self._slider.setValue(self._slider.maximum())
