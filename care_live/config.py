@@ -119,7 +119,7 @@ class ReplayConfig(Section):
     kind: Literal["replay"] = "replay"
     path: Path
     axes: str | None = None
-    """Needed for plain TIFF stacks: a subset of TPCZYX in that order, such as ``TZYX``."""
+    """Needed for plain TIFF stacks: letters of TPCZYX as the file has them, YX last, such as ``TZYX``."""
     voxel_size_um: tuple[float, float, float] | None = None
     """(z, y, x); taken from the file where it says."""
     speed: Literal["recorded", "fastest"] | Annotated[float, Field(gt=0)] = "fastest"

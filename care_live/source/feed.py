@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import FrameError
-from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, read_only
+from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, VolumeKey, read_only
 from care_live.recorded.recording import stacks_of
 from care_live.recorded.tags import Places, number_of, stamp_of
 from care_live.source.sender import Endpoint, Sender
@@ -38,11 +38,9 @@ class Outline:
     """Numbers of the positions and channels, as they are planned."""
     order: tuple[PlaneIndex, ...] = ()
     """Planned planes; empty: nobody told."""
+    stacks: Mapping[VolumeKey, tuple[int, ...]] = field(default_factory=dict)
+    """The same planes by volume."""
     z_step_um: float | None = None
-
-    @property
-    def stacks(self) -> dict[Any, tuple[int, ...]]:
-        return stacks_of(self.order)
 
 
 def outline_of(axes_and_heights: Iterable[tuple[Mapping[str, Any], float | None]]) -> Outline:
@@ -58,7 +56,8 @@ def outline_of(axes_and_heights: Iterable[tuple[Mapping[str, Any], float | None]
     first = planned[0][0].volume if planned else None
     heights = sorted({height for index, height in planned if height is not None and index.volume == first})
     step = float(np.median(np.diff(heights))) if len(heights) > 1 else None
-    return Outline(places, tuple(index for index, _ in planned), step)
+    order = tuple(index for index, _ in planned)
+    return Outline(places, order, stacks_of(order), step)
 
 
 class Feed:

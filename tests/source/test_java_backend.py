@@ -14,7 +14,7 @@ from care_live.source.tap import planned
 from tests.source.java_peer import SHAPE, JavaPeer
 from tests.source.test_micromanager import acquire, ended, frames
 
-pytestmark = pytest.mark.mm
+pytestmark = [pytest.mark.mm, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -205,6 +205,7 @@ def test_ten_thousand_planes_lie_where_their_own_pixels_say(tmp_path: Path, merg
 
 
 @pytest.mark.mm
+@pytest.mark.slow
 def test_what_cannot_begin_is_one_clear_line() -> None:
     for config, says in {
         MicroManagerConfig(hardware_config="absent.cfg"): "there is no Micro-Manager configuration",
@@ -218,6 +219,7 @@ def test_what_cannot_begin_is_one_clear_line() -> None:
 
 
 @pytest.mark.mm
+@pytest.mark.slow
 def test_stop_ends_the_acquisition_and_its_process() -> None:
     acquisition = AcquisitionConfig(time_points=1000, z_planes=10, channels=DAPI)
     got = acquire(MicroManagerConfig(acquisition=acquisition), stop_after=20)
@@ -227,6 +229,7 @@ def test_stop_ends_the_acquisition_and_its_process() -> None:
 
 
 @pytest.mark.mm
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX only")
 def test_a_killed_engine_ends_the_run_and_nothing_that_came_is_lost() -> None:
     acquisition = AcquisitionConfig(time_points=1000, z_planes=10, channels=DAPI)

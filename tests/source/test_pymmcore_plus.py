@@ -16,7 +16,7 @@ from care_live.images import Frame, RunEnded, RunStarted, SequenceEnded, SourceE
 from care_live.source import Source, open_source
 from care_live.source.remote import Remote
 
-pytestmark = pytest.mark.mm
+pytestmark = [pytest.mark.mm, pytest.mark.slow]
 
 SEQUENCE = """\
 axis_order: tpcz
