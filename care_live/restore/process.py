@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -241,21 +240,20 @@ class RestoreProcess:
     def _ask(self, inference: Inference, work: talk.Work) -> talk.Done:
         """Let the child do it; learn what it has learnt, and how long that usually takes."""
         begun = time.monotonic()
-        n_px = sum(math.prod(place.shape) for place in work.pixels)
         with self._arriving:
             given_up = self._incoming.let_go()
             inference.tell(work)
         try:
-            answer = inference.hear(self._pace.limit_s(n_px, self.card))
+            answer = inference.hear(self._pace.limit_s(work.n_px, self.card))
         except LostError as lost:
-            self._pace.died(n_px)
+            self._pace.died(work.n_px)
             raise RestoreError(self._replace(inference, str(lost))) from lost
         finally:
             with self._arriving:
                 self._incoming.answered()
                 given_up.clear()
         assert isinstance(answer, talk.Done), "inference answers work with what it has done"
-        self._pace.learn(n_px, time.monotonic() - begun)
+        self._pace.learn(work.n_px, time.monotonic() - begun)
         self._memories = dict(answer.memories)
         if answer.streaming != self.streaming:
             logger.info("streaming now=%s", answer.streaming)

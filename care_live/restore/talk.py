@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,6 +79,11 @@ class Work:
     """Shared segments that still exist."""
     streamed: bool = False
     """It was begun plane by plane, and all its planes came."""
+
+    @property
+    def n_px(self) -> int:
+        """Raw voxels of all channels."""
+        return sum(math.prod(place.shape) for place in self.pixels)
 
 
 @dataclass(frozen=True, slots=True)

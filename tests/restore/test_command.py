@@ -12,6 +12,7 @@ from care_live.cli import main
 from care_live.config import RestoreConfig
 from care_live.restore.engine import Engine
 from care_live.store import RunReader, verify
+from tests.conftest import need_data
 from tests.restore.networks import noisy, save_network, volume
 
 
@@ -98,6 +99,22 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
     assert said in message
     assert message.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("ndtiff_micromanager/v3/ndtiffv3.0_test", (5, 4, 1, 32, 32)),
+        ("ndtiff_micromanager/v3/ndtiff3.2_multichannel", (8, 4, 16, 64, 64)),
+        ("mitosis_5d_crop/xyzct-mitosis.tif", (3, 4, 5, 196, 171)),
+    ],
+    ids=["ndtiff", "ndtiff-stacks", "two-channels"],
+)
+def test_real_data_sets(tmp_path: Path, network: Path, name: str, shape: tuple[int, ...]) -> None:
+    assert restore(need_data(name), tmp_path / "out.tif", "--model", network) == 0
+    with tifffile.TiffFile(tmp_path / "out.tif") as written:
+        assert written.series[0].shape == tuple(n for n in shape if n > 1)
+        assert np.isfinite(written.asarray()).all()
 
 
 def test_an_existing_result_is_not_overwritten(tmp_path: Path, network: Path, movie: np.ndarray) -> None:

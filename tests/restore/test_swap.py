@@ -72,6 +72,7 @@ def test_a_new_network_takes_over_between_volumes_and_can_be_taken_back(
     assert process.n_restarts == 0
 
 
+@pytest.mark.slow
 def test_a_broken_network_changes_nothing(process: RestoreProcess, tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no network")
     process.swap(tmp_path / "broken.onnx")
@@ -80,12 +81,14 @@ def test_a_broken_network_changes_nothing(process: RestoreProcess, tmp_path: Pat
     assert process.restore([STACK])[0].model.name == "old"
 
 
+@pytest.mark.slow
 def test_a_network_of_another_kind_is_refused(process: RestoreProcess, networks: dict[str, Path]) -> None:
     process.swap(networks["flat"])
     restore_until(process, "refused")
     assert "task upsample" in process.swap_phase
 
 
+@pytest.mark.slow
 def test_a_candidate_that_dies_changes_nothing(process: RestoreProcess, networks: dict[str, Path]) -> None:
     children = set(psutil.Process().children())
     process.swap(networks["new"])
@@ -95,6 +98,7 @@ def test_a_candidate_that_dies_changes_nothing(process: RestoreProcess, networks
     assert process.restore([STACK])[0].model.name == "old"
 
 
+@pytest.mark.slow
 def test_nothing_to_roll_back(process: RestoreProcess) -> None:
     with pytest.raises(RestoreError, match="no swap"):
         process.rollback()
