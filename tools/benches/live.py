@@ -125,7 +125,7 @@ def _noted() -> Iterator[dict[VolumeKey, Timeline]]:
 
     def told(self: Publisher, planes: RestoredSlab) -> None:
         timeline = timelines.setdefault(planes.key, Timeline())
-        timeline.slabs.append((time.monotonic(), planes.first + len(planes.mean)))
+        timeline.slabs.append((time.monotonic(), planes.z_first + len(planes.mean)))
         slab(self, planes)
 
     RestoreProcess.place, Publisher.publish, Publisher.slab = placed, published, told
