@@ -85,15 +85,17 @@ def test_bad_settings_are_one_line(tmp_path, section, values, words):
 
 
 @pytest.mark.slow
-def test_a_taken_port_is_one_line(tmp_path):
+@pytest.mark.parametrize(("section", "key"), [("publish", "bind"), ("daemon", "status_bind")])
+def test_a_taken_port_is_one_line(tmp_path, section, key):
     movie(tmp_path / "movie.tif", times=1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        tree = settings(tmp_path, {"kind": "replay", "path": "movie.tif", "axes": "TZYX"}, publish={"bind": address})
-        (tmp_path / "config.toml").write_text(toml(tree))
-        fails(command("run", "config.toml", "-q", cwd=tmp_path), 2, address.removeprefix("tcp://").split(":")[1])
+        port = taken.getsockname()[1]
+        address = f"tcp://127.0.0.1:{port}" if section == "publish" else f"127.0.0.1:{port}"
+        source = {"kind": "replay", "path": "movie.tif", "axes": "TZYX"}
+        (tmp_path / "config.toml").write_text(toml(settings(tmp_path, source, **{section: {key: address}})))
+        fails(command("run", "config.toml", "-q", cwd=tmp_path, timeout_s=60), 2, str(port))
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ class Restoring:
         if restored.model != self._model:
             self._model = restored.model
             self.storage.put(ModelInUse(restored.model, self.restorer.card))
+            self.publisher.describe_model(restored.model, self.restorer.card.model_dump(mode="json"))
         self.publisher.publish(restored)
         age_ms = self.tally.restored(restored)
         self.storage.put(restored, _nbytes(restored))

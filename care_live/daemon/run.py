@@ -56,11 +56,7 @@ class Daemon:
         self._stop_asked = False
         self._failure: BaseException | None = None
         self._pipeline: Pipeline | None = None
-        stored = Stored(config.store.directory / run_id)
-        self._publisher = Publisher(config.publish, replay_from_store=stored.newest)
         self._restorer = RestoreProcess(config.restore)
-        orders = {"/swap": self.swap, "/rollback": self.rollback}
-        self._health = Health(config.daemon.status_bind, self.status, self.ready, orders)
 
     # -- what others may call, from any thread -----------------------------------------------------------------
 
@@ -77,10 +73,6 @@ class Daemon:
     @property
     def inference_process_id(self) -> int | None:
         return self._restorer.process_id
-
-    @property
-    def health_address(self) -> str:
-        return self._health.address
 
     def swap(self, order: Mapping[str, Any]) -> str:
         """Try another network on the next volume and go over to it between two volumes; say what happens.
@@ -123,40 +115,49 @@ class Daemon:
             What ended the run before its time; everything that could be saved is saved.
         """
         with contextlib.ExitStack() as closing:
-            source, writer, started = self._start(closing)
+            rooms, started = self._start(closing)
             if on_start is not None:
                 on_start(started)
-            rooms = Rooms(source, writer, self._restorer, self._publisher)
             pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, started, on_failure=self._fail)
             pipeline.start()
             self._phase("running")
-            self._watch(pipeline, writer)
-            self._drain(pipeline, source)
-            self._stop(pipeline, writer)
+            self._watch(pipeline, rooms)
+            self._drain(pipeline, rooms)
+            self._stop(pipeline, rooms)
         self._raise_failure(pipeline)
         self._phase("finished")
         return self.status()
 
-    def _start(self, closing: contextlib.ExitStack) -> tuple[Source, RunWriter, RunStarted]:
+    def _start(self, closing: contextlib.ExitStack) -> tuple[Rooms, RunStarted]:
         """Open the rooms in the order in which they depend on each other; each is closed whatever happens."""
-        closing.callback(self._publisher.close)
-        closing.callback(self._health.stop)
-        self._health.start()
+        config = self._config
+        orders = {"/swap": self.swap, "/rollback": self.rollback}
+        health = Health(config.daemon.status_bind, self.status, self.ready, orders)
+        closing.callback(health.stop)
+        stored = Stored(config.store.directory / self.run_id)
+        publisher = Publisher(config.publish, replay_from_store=stored.newest)
+        closing.callback(publisher.close)
+        health.start()
         self._restorer.start()
         closing.callback(self._restorer.stop, _STOP_S)
         self._tally.set(model=self._restorer.identity.name, provider=self._restorer.provider, run_id=self.run_id)
         self._phase("waiting")
-        source = open_remaining(self._config, self.run_id)
+        source = open_remaining(config, self.run_id)
         closing.callback(source.close)
         started = self._first_event(source)
-        writer = open_run(self._config.store, started)
+        writer = open_run(config.store, started)
         closing.callback(writer.close)
+        self._make_ready(writer, publisher, started)
+        return Rooms(source, writer, self._restorer, publisher), started
+
+    def _make_ready(self, writer: RunWriter, publisher: Publisher, started: RunStarted) -> None:
+        """Tell restorer and watchers what comes."""
+        identity, card = self._restorer.identity, self._restorer.card
         self._restorer.resume(last_spans(writer.path))
         for planes in {len(planes) for planes in started.plan.stacks.values()}:
             self._restorer.warm_up((planes, *started.plan.shape_px))
-        self._publisher.start(started, self._restorer.identity)
-        logger.info("run started id=%s planes=%d model=%s", self.run_id, started.plan.n_planes, self._restorer.identity)
-        return source, writer, started
+        publisher.start(started, identity, card=card.model_dump(mode="json"))
+        logger.info("run started id=%s planes=%d model=%s", self.run_id, started.plan.n_planes, identity.name)
 
     def _first_event(self, source: Source) -> RunStarted:
         while not self._drain_asked:
@@ -167,24 +168,24 @@ class Daemon:
                     raise SourceError(f"the acquisition ended before it began ({reason}): {detail}")
         raise SourceError("stopped before an acquisition began")
 
-    def _watch(self, pipeline: Pipeline, writer: RunWriter) -> None:
+    def _watch(self, pipeline: Pipeline, rooms: Rooms) -> None:
         """Tell the watchers how it goes, until the run has ended by itself or somebody asks for the end."""
         while not self._drain_asked and pipeline.busy:
             self._asked.wait(_HEARTBEAT_S)
             self._asked.clear()
-            self._beat(writer)
+            self._beat(rooms)
 
-    def _beat(self, writer: RunWriter) -> None:
-        disk = writer.disk()
+    def _beat(self, rooms: Rooms) -> None:
+        disk = rooms.writer.disk()
         self._tally.set(disk_free_mib=disk.free_bytes / 2**20, disk_seconds_left=disk.seconds_left)
-        self._publisher.heartbeat(heartbeat_of(self.status()))
+        rooms.publisher.heartbeat(heartbeat_of(self.status()))
 
-    def _drain(self, pipeline: Pipeline, source: Source) -> None:
+    def _drain(self, pipeline: Pipeline, rooms: Rooms) -> None:
         """End the acquisition and let every stage finish what it has."""
         if pipeline.busy:
             self._phase("draining")
             logger.info("draining: the acquisition is ended, volumes on their way are finished")
-        source.stop()
+        rooms.source.stop()
         pipeline.drain()
         deadline = time.monotonic() + self._config.daemon.drain_s
         while pipeline.busy and not self._stop_asked:
@@ -194,7 +195,7 @@ class Daemon:
             self._asked.wait(0.1)
             self._asked.clear()
 
-    def _stop(self, pipeline: Pipeline, writer: RunWriter) -> None:
+    def _stop(self, pipeline: Pipeline, rooms: Rooms) -> None:
         """End the stages; raw volumes that wait are still written."""
         pipeline.stop()
         if pipeline.restoring.alive:
@@ -203,8 +204,8 @@ class Daemon:
             stage.join(_STOP_S)
         pipeline.close_storage()
         pipeline.storing.join(self._config.daemon.drain_s)
-        self._beat(writer)
-        self._publisher.end(pipeline.ended)
+        self._beat(rooms)
+        rooms.publisher.end(pipeline.ended)
 
     def _raise_failure(self, pipeline: Pipeline) -> None:
         if self._failure is not None:
