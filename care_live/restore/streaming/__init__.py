@@ -6,6 +6,7 @@ twice, and the sum over all planes is the whole-volume result. 2D convolutions a
 libraries do best: onnxruntime runs them at twice the speed of its 3D ones.
 
 ``timeline`` says which plane reads which (integers only) · ``network`` reads the ONNX file at one size ·
-``program`` and ``lower`` write it out plane by plane · ``derive`` cuts that into one graph a step ·
-``cost`` decides whether it pays · ``stream`` runs it.
+``lower`` and ``sums`` write it out plane by plane as a ``program`` · ``derive`` cuts that into steps and ``graphs``
+makes each step an ONNX file · ``plan`` is all of this for one size · ``chained`` and ``stream`` run it, ``field``
+on fields of any size, ``whole`` on volumes that are complete · ``cost`` decides whether it pays.
 """
