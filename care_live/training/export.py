@@ -193,6 +193,7 @@ def _write(deployed: Deployed, card: ModelCard, path: Path) -> None:
     """Trace the graph, give its axes their names, and write it without external data."""
     onnx = need("onnx", extra="cpu")
     need("onnxscript", extra="train")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is not there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # onnxscript's own deprecations
         program = torch.onnx.export(

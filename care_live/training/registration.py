@@ -17,7 +17,7 @@ from scipy import fft, ndimage
 
 _LARGEST_PX = 256
 _SMOOTH_PX = 1.0
-_SURE = 20.0
+_SURE = 8.0
 """A true match stands out from the correlation's noise by more standard deviations than this."""
 
 

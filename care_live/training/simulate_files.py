@@ -50,4 +50,12 @@ def write_pairs(
 def _write(path: Path, image: np.ndarray, voxel_size_um: tuple[float, float, float]) -> None:
     z_um, y_um, x_um = voxel_size_um
     metadata = {"axes": "ZYX", "spacing": z_um, "unit": "um"}
-    tifffile.imwrite(path, image, imagej=True, resolution=(1 / x_um, 1 / y_um), metadata=metadata, photometric="minisblack", compression="zlib")
+    tifffile.imwrite(
+        path,
+        image,
+        imagej=True,
+        resolution=(1 / x_um, 1 / y_um),
+        metadata=metadata,
+        photometric="minisblack",
+        compression="zlib",
+    )

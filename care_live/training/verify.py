@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from care_live.errors import ModelError
-from care_live.model.card import Head, ModelCard
+from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.network import Network
 from care_live.restore.session import OnnxSession, Options
@@ -42,17 +42,13 @@ def check_against_torch(path: Path, card: ModelCard, deployed: nn.Module) -> flo
         low, high = (np.array([getattr(span, bound) for span in spans], np.float32) for bound in ("low", "high"))
         with torch.no_grad():
             wanted = deployed(*(torch.from_numpy(value) for value in (raw, low, high)))
+        unit = max(float(np.ptp(wanted[0].numpy())), 1e-6)  # mean and scale share the mean's range, D has 0 to 1
         for head, got, reference in zip(card.heads, network.run(raw, spans), wanted, strict=True):
             away = float(np.abs(got - reference.numpy()).max())
-            worst = max(worst, away / _range(head, reference.numpy()))
+            worst = max(worst, away / (1.0 if head == "disagreement" else unit))
     if not worst <= TOLERANCE:
         raise ModelError(f"{path}: ONNX Runtime differs from torch by {worst:.1e} of the range; at most {TOLERANCE}")
     return worst
-
-
-def _range(head: Head, reference: NDArray[np.float32]) -> float:
-    """Return what a difference is compared with: the output's own range; disagreement has 0 to 1."""
-    return 1.0 if head == "disagreement" else max(float(np.ptp(reference)), 1e-6)
 
 
 def measure_halo(path: Path, card: ModelCard) -> tuple[int, ...]:
