@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--token-file", type=_FILE, help="The token that opens the page; needed unless HOST is loopback.")
 @click.option("--key", type=_FILE, help="This viewer's key file, for a daemon on another machine.")
 @click.option("--server-key", metavar="PUBLIC", help="That daemon's public key.")
+@click.option("--until-stdin-ends", "leashed", is_flag=True, hidden=True, help="End with whoever started this.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 def web_command(
     connect: str | None,
@@ -32,6 +34,7 @@ def web_command(
     token_file: Path | None,
     key: Path | None,
     server_key: str | None,
+    leashed: bool,
     open_browser: bool,
 ) -> None:
     """Watch a running daemon, a recorded run, or both, in the browser.
@@ -51,7 +54,8 @@ def web_command(
         if warning := server.exposed(host):
             click.echo(f"care-live: {warning}", err=True)
         with server.following(address, directory, keys=_keys(key, server_key)) as library:
-            server.serve(library, listener, token, directory=directory, started=lambda: _say(page, open_browser))
+            say = partial(_say, page, open_browser)
+            server.serve(library, listener, token, directory=directory, started=say, leashed=leashed)
 
 
 def _say(page: str, open_browser: bool) -> None:

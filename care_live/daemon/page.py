@@ -27,7 +27,7 @@ class Page:
     """
 
     def __init__(self, web: WebConfig, publish: PublishConfig, run_directory: Path) -> None:
-        self._command = [sys.executable, "-m", "care_live", "web", "--bind", web.bind]
+        self._command = [sys.executable, "-m", "care_live", "web", "--until-stdin-ends", "--bind", web.bind]
         self._command += ["--connect", publish.bind, "--pull", publish.bind_pull, "--run", str(run_directory)]
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
@@ -42,7 +42,7 @@ class Page:
             The page did not come up; says what it printed last.
         """
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self._reader.start()
         said = "nothing"
@@ -60,7 +60,8 @@ class Page:
         """End the process; returns within ten seconds."""
         if self._process is None:
             return
-        self._process.terminate()
+        if self._process.stdin is not None:
+            self._process.stdin.close()  # which asks it to end
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -87,10 +89,28 @@ def following(address: str | None, directory: Path | None, *, keys: ClientKeys |
 
 
 def serve(
-    library: Library, listener: socket.socket, token: str, *, directory: Path | None, started: Callable[[], None]
+    library: Library,
+    listener: socket.socket,
+    token: str,
+    *,
+    directory: Path | None,
+    started: Callable[[], None],
+    leashed: bool = False,
 ) -> None:
-    """Serve the page until Ctrl-C or SIGTERM; `started` is called when it answers."""
-    Server(Gateway(library, token, directory), started=started).run(sockets=[listener])
+    """Serve the page until Ctrl-C or SIGTERM; `started` is called when it answers.
+
+    *leashed*: also until standard input ends, so that the page never outlives a daemon that was killed.
+    """
+    server = Server(Gateway(library, token, directory), started=started)
+    if leashed:
+        threading.Thread(target=_end_with_stdin, args=(server,), name="leash").start()
+    server.run(sockets=[listener])
+
+
+def _end_with_stdin(server: uvicorn.Server) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    server.should_exit = True
 
 
 def exposed(host: str) -> str | None:
