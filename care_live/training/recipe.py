@@ -17,6 +17,7 @@ LossName = Literal["mae", "mse", "gaussian", "laplace"]
 SpecimenName = Literal["worm", "beads", "tubules", "granules"]
 Specimens: TypeAlias = dict[SpecimenName, int]
 """How many volumes of each."""
+ThinSpecimens: TypeAlias = dict[Literal["tubules", "granules"], int]
 
 
 class NetworkRecipe(Section):
@@ -132,7 +133,8 @@ class IsotropicData(Section):
     narrow enough; none: a Gaussian of `psf_sigma_px`."""
     psf_sigma_px: tuple[float, float] = (3.0, 1.0)
     """(axial, lateral) in lateral pixels; slices are blurred by what the axial one has more."""
-    poisson: bool = True
+    counts_per_electron: float = Field(default=1.0, ge=0)
+    """For photon noise; 0: none."""
     gauss_sigma_counts: float = Field(default=0.0, ge=0)
     validation: tuple[str, ...] = ()
 
@@ -141,8 +143,8 @@ class DeconvolveData(Section):
     """Generated tubules and granules, blurred and dimmed: nothing but knowledge of the microscope."""
 
     kind: Literal["deconvolve"] = "deconvolve"
-    specimens: Specimens = Field(default={"tubules": 24, "granules": 24})
-    validation: Specimens = Field(default={"tubules": 2, "granules": 2})
+    specimens: ThinSpecimens = Field(default={"tubules": 24, "granules": 24})
+    validation: ThinSpecimens = Field(default={"tubules": 2, "granules": 2})
     shape_px: tuple[int, int] = (256, 256)
     pixel_um: float = Field(default=0.1, gt=0)
     psf: Path | None = None

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.errors import TrainingError
-from care_live.simulate import GaussianSpot, Grid, Light, Measured, Microscope, Objective, Worm, noise, sensor
-from care_live.simulate.psf import Psf
+from care_live.simulate import Grid, Light, Measured, Microscope, Worm, degrade, noise, sensor
+from care_live.simulate.psf import SPINNING_DISK, Psf
 from care_live.simulate.specimen import Specimen
 from care_live.simulate.structures import Beads, Box, Granules, Tubules
 from care_live.training import volumes
 from care_live.training.data import Data, Tell
-from care_live.training.examples import ExposedVolume, find_foreground
-from care_live.training.recipe import DeconvolveData, Recipe, SimulatedData, SpecimenName, Specimens
+from care_live.training.examples import ExposedVolume, PairedVolume, find_foreground, paired
+from care_live.training.recipe import DeconvolveData, Recipe, SimulatedData, SpecimenName, Specimens, ThinSpecimens
 from care_live.training.spans import SpanTable
 
 _CAMERA_PX = (1024, 1024)
@@ -93,55 +89,20 @@ def expose(electrons: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
 def gather_blurred(data: DeconvolveData, recipe: Recipe, tell: Tell) -> Data:
     """Generate tubules and granules, sharp as the target and blurred and noisy as the input; 2D."""
     first = recipe.seed * 10_000
-    training = _blurred(data, data.specimens, first=first, tell=tell)
-    return Data(training, _blurred(data, data.validation, first=_VALIDATION + first, tell=tell))
+    psf = SPINNING_DISK if data.psf is None else Measured(volumes.read_psf(data.psf), data.psf_voxel_um)
+    training = _blurred(data, data.specimens, psf, first=first, tell=tell)
+    return Data(training, _blurred(data, data.validation, psf, first=_VALIDATION + first, tell=tell))
 
 
-def _blurred(data: DeconvolveData, specimens: Specimens, *, first: int, tell: Tell) -> list[ExposedVolume]:
-    psf = Objective() if data.psf is None else read_psf(data.psf, data.psf_voxel_um)
+def _blurred(data: DeconvolveData, specimens: ThinSpecimens, psf: Psf, *, first: int, tell: Tell) -> list[PairedVolume]:
     examples = []
     for name, n in specimens.items():
         for number in range(n):
             tell(f"{name} {number + 1} of {n}")
-            sharp, blurred = sharp_and_blurred(name, first + number, data.shape_px, psf=psf, pixel_um=data.pixel_um)
-            peak = float(np.percentile(blurred, 99.9))
-            doses = tuple(electrons / peak for electrons in np.geomspace(*data.peak_electrons, 5).tolist())
-            volume = exposed(f"{name}-{first + number}", blurred[None], doses=doses, seed=number)
-            examples.append(replace(volume, wanted=sharp[None], foreground=find_foreground(sharp[None], n_axes=2)))
+            seed, peaks = first + number, np.log(data.peak_electrons)
+            peak_electrons = float(np.exp(np.random.default_rng(seed).uniform(*peaks)))
+            pair = degrade.deconvolution_pair(
+                seed, data.shape_px, specimen=name, pixel_um=data.pixel_um, psf=psf, peak_electrons=peak_electrons
+            )
+            examples.append(paired(f"{name}-{seed}", [pair.blurred[None]], pair.sharp[None]))
     return examples
-
-
-def sharp_and_blurred(
-    name: SpecimenName, seed: int, shape_px: tuple[int, int], *, psf: Psf, pixel_um: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return one plane of a specimen as it is and as the microscope blurs it, each (y, x) electrons.
-
-    The sharp plane is seen through a Gaussian of two pixels, since nothing sharper can be sampled; both are
-    scaled to the same total.
-    """
-    rng = np.random.default_rng((0xDEC0, seed))
-    voxel_size_um = (0.3, pixel_um, pixel_um)
-    whole = Grid.centred((8, *shape_px), voxel_size_um)
-    specimen, t_s, plane = make_specimen(name, seed, whole), float(rng.uniform(0, 1000)), whole.plane(4)
-    finest = GaussianSpot(axial_fwhm_um=psf_depth_um(psf), lateral_fwhm_um=2 * pixel_um)
-    sharp, blurred = (Microscope(specimen, kind).electrons(plane, t_s, Light()) for kind in (finest, psf))
-    return sharp * np.float32(blurred.sum() / max(sharp.sum(), 1e-6)), blurred
-
-
-def psf_depth_um(psf: Psf) -> float:
-    """Return how deep a plane looks: the axial width within which the sharp target shows structures."""
-    return 0.6 if psf.reach_um[0] > 0.6 else psf.reach_um[0]
-
-
-def read_psf(path: Path, voxel_size_um: tuple[float, float, float]) -> Measured:
-    """Read a measured point spread function, ZYX TIFF.
-
-    Raises
-    ------
-    TrainingError
-        The file is missing, no image, or has no three axes.
-    """
-    pixels = np.asarray(volumes.open_tiff(path), np.float32)
-    if pixels.ndim != 3 or not np.isfinite(pixels).all() or pixels.max() <= 0:
-        raise TrainingError(f"{path} is no point spread function: wanted finite ZYX pixels, got {pixels.shape}")
-    return Measured(pixels, voxel_size_um)

@@ -134,6 +134,20 @@ def open_tiff(path: Path) -> NDArray[Any]:
     return np.asarray(image)
 
 
+def read_psf(path: Path) -> NDArray[np.float32]:
+    """Read a measured point spread function, ZYX TIFF.
+
+    Raises
+    ------
+    TrainingError
+        The file is missing, no image, has no three axes, or holds nothing bright.
+    """
+    pixels = np.asarray(open_tiff(path), np.float32)
+    if pixels.ndim != 3 or not np.isfinite(pixels).all() or pixels.max() <= 0:
+        raise TrainingError(f"{path} is no point spread function: wanted finite ZYX pixels, got {pixels.shape}")
+    return pixels
+
+
 def _open_zarr(path: Path) -> Any:
     """Return the full-resolution array of an OME-Zarr image, still on disk."""
     import zarr

@@ -129,19 +129,18 @@ def test_semi_synthetic_data(tmp_path: Path) -> None:
     )
     data = gather(recipe)
     assert not data.turns
-    assert data.training[0].shape_px == (62, 64)  # 7 slices at 10.2 px cover 61.2 px
-    seen, wanted = data.training[0].cut((0, 0), (62, 64), None)
+    seen, wanted = data.training[0].cut((0, 0), (64, 64), None)
     rough = [np.abs(np.diff(image[0], axis=axis)).mean() for image in (seen, wanted) for axis in (0, 1)]
     assert rough[0] < 0.6 * rough[2]  # blurred along y, which plays the part of z
 
 
-def test_upsampling_keeps_every_third_plane(tmp_path: Path) -> None:
+def test_upsampling_leaves_planes_out(tmp_path: Path) -> None:
     write_pairs(tmp_path, shape=(7, 32, 32))
     tree = {"kind": "upsample", "volumes": str(tmp_path / "high"), "factor": 3.0}
     recipe = small_recipe(tmp_path).model_dump() | {"data": tree}
     seen, wanted = gather(Recipe.model_validate(recipe)).training[0].cut((0, 0, 0), (7, 32, 32), None)
-    same = [bool(np.allclose(seen[0, z], wanted[0, z], atol=0.03)) for z in range(7)]
-    assert same == [True, False, False, True, False, False, True]
+    alike = [np.corrcoef(seen[0, z].ravel(), wanted[0, z].ravel())[0, 1] > 0.9999 for z in range(7)]
+    assert [z for z in range(7) if alike[z]] == [0, 6]  # 2 of 7 planes are left: the first and the last
 
 
 @pytest.mark.parametrize("shift", [(0, 0, 0), (0, 3, -2), (1, 0, 4)])

@@ -49,10 +49,9 @@ def test_deconvolution_learns_sharp_from_blurred() -> None:
     data = {"kind": "deconvolve", "specimens": {"tubules": 1, "granules": 1}, "validation": {"tubules": 1}}
     gathered = gather(recipe(data | {"shape_px": [96, 96]}))
     for volume in (*gathered.training, *gathered.validation):
-        assert volume.truth.shape == volume.wanted.shape == (1, 96, 96)  # type: ignore[attr-defined]
-        seen, sharp = volume.truth[0], volume.wanted[0]  # type: ignore[attr-defined]
-        assert sharp.max() > 1.1 * seen.max()
-        assert sharp.sum() == pytest.approx(seen.sum(), rel=1e-3)
+        seen, sharp = volume.cut((0, 0), (96, 96), None)
+        assert seen.shape == sharp.shape == (1, 96, 96)
+        assert (sharp > 0.5).mean() < 0.9 * (seen > 0.5).mean()  # thin structures look thick
 
 
 def test_a_broken_psf_names_its_file(tmp_path: Path) -> None:
