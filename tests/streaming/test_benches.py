@@ -1,0 +1,34 @@
+"""The benchmarks of streaming run, on a field so small that only their keys and differences mean anything."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    return lambda name, *arguments: importlib.import_module(f"benches.{name}").measure(list(arguments))
+
+
+def test_last_plane_is_exact(bench) -> None:
+    figures = bench("last-plane", "--field", "16", "--pairs", "1", "--threads", "1")
+    assert set(figures) == {"ratio_32", "ratio_64", "stream_total_32", "stream_total_64", "max_rel_diff"}
+    assert figures["max_rel_diff"] < 2e-6
+
+
+def test_overhead_takes_the_whole_path(bench) -> None:
+    tiny = ["--shape", "8", "64", "64", "--tile", "60", "--volumes", "1", "--filters", "2", "--members", "1"]
+    figures = bench("overhead", *tiny)
+    assert set(figures) == {"tiled_1", "streamed_1"}
+    assert min(figures.values()) > 1
+
+
+def test_efficiency_is_a_share_of_the_peak(bench) -> None:
+    figures = bench("efficiency", "--shape", "4", "32", "32", "--pairs", "1", "--threads", "1")
+    assert 0 < figures["exact_over_peak"] < 10
