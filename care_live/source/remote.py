@@ -24,6 +24,7 @@ _STOP_S = 20.0
 _TURN_S = 0.5
 """How often the door is looked after while nothing comes."""
 _OWED_S = 0.002
+_SETTLE_S = 1.0
 _QUEUED_MESSAGES = 8
 _MAX_BAD_IN_A_ROW = 20
 
@@ -72,7 +73,9 @@ class Remote:
         while True:
             event = self._receive() or self._given_up()
             if event is not None and not self._ended:
-                self._ended = isinstance(event, RunEnded)
+                if isinstance(event, RunEnded):
+                    self._ended = True
+                    self._settle()
                 return event
             left = deadline - time.monotonic()
             if left <= 0:
@@ -129,8 +132,17 @@ class Remote:
         self._pay()
 
     def _pay(self) -> None:
-        if self._owed is not None and (self._socket.send(link.encode(self._owed[1]), to=self._owed[0]) or self._ended):
+        if self._owed is not None and self._socket.send(link.encode(self._owed[1]), to=self._owed[0]):
             self._owed = None
+
+    def _settle(self) -> None:
+        """Answer the last message before anybody stops asking: the tap waits for it."""
+        until = time.monotonic() + _SETTLE_S
+        self._pay()
+        while self._owed is not None and time.monotonic() < until:
+            self._sockets.poll(_OWED_S)
+            self._pay()
+        self._owed = None
 
     # -- the end ------------------------------------------------------------------------------------------------
 
