@@ -155,6 +155,7 @@ class Streams:
             plane_s=plane_s,
             cache_bytes=pipeline.plan.cache_bytes,
             free_bytes=int(_CACHE_SHARE * psutil.virtual_memory().available),
+            products_per_s=pipeline.pipeline.speed.estimate(),
         )
         if self._config.streaming == "on":
             return None

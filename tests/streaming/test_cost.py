@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from care_live.restore.streaming.cost import age_s, decide
+from care_live.restore.streaming.cost import Speed, age_s, decide
 from care_live.restore.streaming.plan import StreamPlan
 from tests.streaming.networks import seeded
 from tests.streaming.test_stream import card
@@ -46,3 +46,15 @@ def test_the_decision_says_why(plan: StreamPlan, plane_s: float, free_bytes: int
 def test_caches_are_smaller_than_the_volume_of_features(plan: StreamPlan) -> None:
     plane = 4 * 32 * 64 * 64
     assert 10 * plane < plan.cache_bytes < 60 * plane
+
+
+def test_the_speed_is_what_was_measured_and_is_slowly_forgotten() -> None:
+    speed = Speed()
+    assumed = speed.estimate()
+    for _ in range(20):
+        speed.note(10**9, 1.0)
+    slow = speed.estimate()
+    assert slow == pytest.approx(1e9, rel=0.7)
+    looks = [speed.estimate() for _ in range(300)]
+    assert looks == sorted(looks)
+    assert looks[-1] == pytest.approx(assumed, rel=0.01)

@@ -9,8 +9,33 @@ from care_live.restore.streaming.derive import Step
 
 _PRODUCTS_PER_S = 3e10
 """Of two CPU cores, until the first volume has been timed."""
+_FORGOTTEN = 0.02
+"""Of the measured speed, at each look."""
 _WORTH = 0.9
 """A stream must show a volume at least so much earlier than one run over the whole of it."""
+
+
+class Speed:
+    """How fast steps run here, as of late: a second of work weighs as much as all before it.
+
+    Each look at it forgets a little, so that a machine that was too busy for a stream is tried again.
+    """
+
+    def __init__(self) -> None:
+        self._products_per_s = _PRODUCTS_PER_S
+
+    def note(self, products: int, seconds: float) -> None:
+        """Learn from one step."""
+        if products and seconds > 0:
+            self._approach(products / seconds, seconds / (seconds + 1.0))
+
+    def estimate(self) -> float:
+        """Return multiplications a second."""
+        self._approach(_PRODUCTS_PER_S, _FORGOTTEN)
+        return self._products_per_s
+
+    def _approach(self, products_per_s: float, weight: float) -> None:
+        self._products_per_s += weight * (products_per_s - self._products_per_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from care_live.percentiles import Span
 from care_live.restore.session import Options
 from care_live.restore.streaming import graphs
 from care_live.restore.streaming.chained import ChainedSession, Kept, keep
+from care_live.restore.streaming.cost import Speed
 from care_live.restore.streaming.derive import Step, StepGraph
 from care_live.restore.streaming.plan import StreamPlan
 
@@ -40,7 +42,7 @@ class Pipeline:
     """
 
     def __init__(self, plan: StreamPlan, options: Options) -> None:
-        self.plan, self.options = plan, options
+        self.plan, self.options, self.speed = plan, options, Speed()
         element = onnx.helper.np_dtype_to_tensor_dtype(plan.dtype)
         self._sessions: dict[StepGraph, ChainedSession] = {}
         for step in plan.steps:
@@ -72,7 +74,9 @@ class Pipeline:
         inputs = {name: values[value] for (name, _), value in zip(step.graph.inputs, step.inputs, strict=True)}
         neutral = {value: name for (name, _), value in zip(step.graph.outputs, step.outputs, strict=True)}
         fetch = {name for value, name in neutral.items() if value in self.results}
+        begun = time.perf_counter()
         left = self._sessions[step.graph].run(inputs, fetch=fetch)
+        self.speed.note(step.products, time.perf_counter() - begun)
         return {value: left[name] for value, name in neutral.items()}
 
 
