@@ -57,6 +57,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
     parser.add_argument("--field", type=int, default=160, help="pixels along y and x")
     parser.add_argument("--volumes", type=int, default=10)
     parser.add_argument("--filters", type=int, default=32)
+    parser.add_argument("--streaming", choices=["on", "auto"], default="on", help="auto: only where it pays")
     parser.add_argument("--plot", type=Path, help="draw the timeline of a volume to this PNG")
     asked = parser.parse_args(arguments)
     figures: dict[str, float] = {}
@@ -93,7 +94,7 @@ def _run(asked: argparse.Namespace, model: Path, how: str, folder: Path) -> list
         ),
         restore=RestoreConfig(
             model=model,
-            streaming="on" if how == "streamed" else "off",
+            streaming=asked.streaming if how == "streamed" else "off",
             normalise=NormaliseConfig(lock_after_volumes=1),
         ),
         store=StoreConfig(directory=folder / "runs"),
