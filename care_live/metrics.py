@@ -36,7 +36,8 @@ def normalise(truth: NDArray[np.floating]) -> NDArray[np.float32]:
     low, high = np.percentile(truth, (0.1, 99.9))
     if high <= low:
         raise ConfigError(f"ground truth is constant ({low:g}): nothing to score against")
-    return ((truth - low) / (high - low)).astype(np.float32)
+    normalised: NDArray[np.float32] = ((truth - low) / (high - low)).astype(np.float32)
+    return normalised
 
 
 def affine_fit(image: NDArray[np.generic], truth: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -44,7 +45,8 @@ def affine_fit(image: NDArray[np.generic], truth: NDArray[np.floating]) -> NDArr
     x = image.astype(np.float64)
     variance = x.var()
     slope = ((x - x.mean()) * (truth - truth.mean())).mean() / variance if variance > 0 else 0.0
-    return (slope * (x - x.mean()) + truth.mean()).astype(np.float32)
+    fitted: NDArray[np.float32] = (slope * (x - x.mean()) + truth.mean()).astype(np.float32)
+    return fitted
 
 
 def nrmse(image: NDArray[np.generic], truth: NDArray[np.floating]) -> float:

@@ -77,6 +77,7 @@ def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
     assert np.abs(found - wanted).max() <= 1e-4 * np.ptp(wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_an_imported_network_gives_csbdeeps_own_output(tmp_path, name):
     folder = need_data("csbdeep_models") / name
@@ -93,6 +94,7 @@ def test_an_imported_network_gives_csbdeeps_own_output(tmp_path, name):
         assert restored.laplace_scale is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["care2d_prob_d2k5f8", "projection_mae"])
 def test_tiles_at_the_derived_halo_give_the_whole_result(tmp_path, name):
     card = import_csbdeep(need_data("csbdeep_models") / name, tmp_path / "net.onnx")

@@ -240,6 +240,7 @@ def test_the_command_writes_a_card_to_fill_in_and_takes_it_the_second_time(tmp_p
     assert code == 2 and "specimem" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
 def test_the_command_compares_with_the_models_own_test_image(tmp_path, packed):
     model = need_data("model_unet2d_nuclei_broad")

@@ -127,6 +127,7 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up(publisher: Publisher, h
     assert frozen.receive() is not None
 
 
+@pytest.mark.slow
 def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path) -> None:
     server, allowed = given.write_keys(tmp_path)
     own = keys.read_pair(server)

@@ -37,6 +37,7 @@ def until(subscriber: Subscriber, kind: type[Told], timeout_s: float = 5.0) -> T
     raise AssertionError(f"no {kind.__name__} within {timeout_s} s")
 
 
+@pytest.mark.slow
 def test_three_lines_give_volumes_with_their_metadata(publisher: Publisher) -> None:
     sent = given.restored(0)
     publisher.publish(sent)
@@ -248,6 +249,7 @@ def test_publishing_never_waits_for_a_frozen_viewer_and_keeps_no_more_than_its_c
         assert publisher.held_bytes <= 4 * 1024**2 + 2 * records[0].mean.nbytes * 4
 
 
+@pytest.mark.slow
 def test_a_new_daemon_on_the_same_port_is_found_again() -> None:
     settings = given.config()
     with Publisher(settings) as first:

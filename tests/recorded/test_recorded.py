@@ -51,6 +51,7 @@ def test_imagej_header_gives_voxels_and_times() -> None:
     recording.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "n_t", "channels", "n_z"),
     [

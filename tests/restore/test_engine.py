@@ -51,6 +51,7 @@ def test_the_untiled_volume_is_what_the_network_says(tmp_path: Path) -> None:
     assert not restored.mean.flags.writeable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 2])
 def test_tiled_equals_whole_bitwise(tmp_path: Path, depth: int) -> None:
     path = save_network(tmp_path / "net.onnx", depth=depth)

@@ -27,6 +27,7 @@ def test_it_checks_and_measures_on_the_cpu(tmp_path: Path) -> None:
     assert {row["tiles"] for row in figures["speed"] if "tiles" in row} == {4}
 
 
+@pytest.mark.slow
 def test_it_refuses_a_gpu_that_is_not_there() -> None:
     command = [sys.executable, str(TOOL), "--small"]
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)

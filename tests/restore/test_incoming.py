@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 import numpy as np
+import pytest
 
 from care_live.images import PlanePlaced, VolumeKey, VolumeOpened
 from care_live.model.card import ModelCard
@@ -21,6 +22,7 @@ def opened(t: int) -> VolumeOpened:
     return VolumeOpened(VolumeKey(t), (0, 1, 2), (8, 8), "uint16")
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_volume_given_up_waits_for_the_next_answer() -> None:
     incoming = Incoming(Pool())
     begun = incoming.begin(opened(0), CARD, SPAN)

@@ -69,6 +69,7 @@ def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) ->
         assert (ours.laplace_scale == wanted.laplace_scale).all()
 
 
+@pytest.mark.slow
 def test_a_killed_child_costs_one_volume_and_comes_back_within_five_seconds(process: RestoreProcess) -> None:
     stack = volume(noisy((6, 20, 22)))
     (before,) = process.restore([stack])
@@ -116,6 +117,7 @@ def test_a_child_that_died_while_idle_costs_nothing(process: RestoreProcess) -> 
     assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
 def test_a_hung_child_is_replaced(process: RestoreProcess) -> None:
     assert process.process_id is not None
@@ -176,6 +178,7 @@ def test_start_refuses_a_provider_that_is_not_there(network: Path) -> None:
         RestoreProcess(config).start()
 
 
+@pytest.mark.slow
 def test_stop_from_another_thread_ends_a_volume_at_work(network: Path) -> None:
     process = RestoreProcess(settings(network))
     process.start()
@@ -280,6 +283,7 @@ def test_hundreds_of_volumes_leave_memory_and_handles_as_they_were(process: Rest
         assert (one.num_fds() if hasattr(one, "num_fds") else 0) <= handles + 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_the_death_of_the_parent_ends_the_child(network: Path) -> None:
     script = textwrap.dedent(f"""

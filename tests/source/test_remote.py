@@ -238,6 +238,7 @@ def hang_up(*ends: socket.socket) -> None:
         end.close()
 
 
+@pytest.mark.slow
 def test_a_cable_that_is_cut_for_a_while_loses_nothing(remote: Remote) -> None:
     planned = events(n_t=30, n_z=5)
     cable = Cable(int(remote.address.rpartition(":")[2]))
@@ -282,6 +283,7 @@ def test_a_daemon_that_is_started_anew_goes_on_where_the_old_one_was() -> None:
     second.close()
 
 
+@pytest.mark.slow
 def test_stop_reaches_the_tap(remote: Remote) -> None:
     planned = events(n_t=1000)
     tapped = tap(remote.address, events=planned)
@@ -312,6 +314,7 @@ def test_a_second_tap_is_refused_and_the_first_goes_on(remote: Remote) -> None:
     assert over(tapped)
 
 
+@pytest.mark.slow
 def test_a_tap_that_vanishes_ends_the_run() -> None:
     remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="run", silent_s=1.5)
     cable = Cable(int(remote.address.rpartition(":")[2]))
@@ -363,6 +366,7 @@ def keys(folder: Path, role: str) -> tuple[RemoteConfig, Path, str]:
     return config, folder / "guest.key", server.public
 
 
+@pytest.mark.slow
 def test_with_keys_an_operator_sends_and_others_do_not(tmp_path: Path) -> None:
     config, guest_key, daemon_key = keys(tmp_path, "operator")
     remote = Remote(config, run_id="run")

@@ -104,6 +104,7 @@ def kill_again_and_again(folder: Path, n_kills: int, seed: int) -> None:
     assert watcher.n_reads > 0 and raw
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
     kill_again_and_again(tmp_path, n_kills=3, seed=1)
 

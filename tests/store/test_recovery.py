@@ -114,6 +114,7 @@ def test_a_journal_damaged_in_the_middle_is_read_but_not_continued(tmp_path):
     assert "journal" in {problem.kind for problem in verify(tmp_path / "run").problems}
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_refused_and_told_who_is_at_work(tmp_path):
     writer = open_writer(tmp_path)
     with pytest.raises(StoreError, match=r"is being written by process \d+"):

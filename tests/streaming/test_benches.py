@@ -16,6 +16,7 @@ def bench(monkeypatch: pytest.MonkeyPatch):
     return lambda name, *arguments: importlib.import_module(f"benches.{name}").measure(list(arguments))
 
 
+@pytest.mark.slow
 def test_last_plane_is_exact(bench) -> None:
     figures = bench("last-plane", "--field", "16", "--pairs", "1", "--threads", "1")
     assert set(figures) == {"ratio_32", "ratio_64", "stream_total_32", "stream_total_64", "max_rel_diff"}

@@ -13,6 +13,7 @@ from tests.streaming.networks import RANGE, counts, csbdeep_weights, run, seeded
 pytest.importorskip("h5py")
 
 
+@pytest.mark.slow
 def test_a_trained_network_gives_what_csbdeep_gave() -> None:
     folder = need_data("csbdeep_models/care3d_trained_prob_f16")
     reference, unet = np.load(folder / "reference.npz"), UNet(filters=16)

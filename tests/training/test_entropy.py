@@ -52,6 +52,7 @@ def test_table(means: list[float], scales: list[float], wanted: float) -> None:
     assert disagreement(np.array(means), np.array(scales)) == pytest.approx(wanted, abs=0.005)
 
 
+@pytest.mark.slow
 def test_random_mixtures() -> None:
     for seed in range(200):
         means, scales = random_mixture(seed)

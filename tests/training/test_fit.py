@@ -25,6 +25,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_network_learns_one_patch_by_heart(tmp_path: Path) -> None:
     volume = noisy_pair(1, (4, 16, 16))
     recipe = small_recipe(tmp_path, fit={"n_updates": 150, "validate_every": 50, "loss": "mse", "learning_rate": 1e-2})

@@ -134,6 +134,7 @@ def test_a_recording_has_the_same_bytes_as_the_run(daemon: Daemon, tmp_path: Pat
     assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
 
 
+@pytest.mark.slow
 def test_a_link_that_is_cut_twice_loses_nothing(daemon: Daemon, tmp_path: Path) -> None:
     with Relay(daemon.publisher.address_pull) as relay:
         recording = Recordings(relay.address, tmp_path / "copy")
@@ -187,6 +188,7 @@ def test_a_recorder_that_comes_late_gets_what_memory_has_forgotten_from_the_stor
     assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
 
 
+@pytest.mark.slow
 def test_a_recording_goes_on_with_a_new_daemon_and_asks_for_what_it_missed(tmp_path: Path) -> None:
     """The first daemon dies while the recorder is away; the second knows those volumes from the store alone."""
     first = Daemon(tmp_path / "daemon")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
 import websockets
 
 from care_live.config import StoreConfig
@@ -19,6 +20,7 @@ from .scenes import filled, scene, serving
 from .test_live_and_history import STARTED, restored
 from .test_web_access import connect
 
+pytestmark = pytest.mark.slow
 SMALL = (4, 16, 24)
 
 

@@ -143,6 +143,7 @@ def test_an_allowed_guest_is_served_by_name_and_role(locked: tuple[Server, keys.
     assert ask(served.router.address, client) == [b"recorder alice", b"hi"]
 
 
+@pytest.mark.slow
 def test_unknown_key_null_client_and_wrong_server_key_get_nothing(locked: tuple[Server, keys.KeyPair, Path]) -> None:
     served, alice, _ = locked
     server_public = served.hub._server.own.public  # type: ignore[union-attr]
@@ -185,6 +186,7 @@ def close_time_s(address: str, said: bytes) -> float:
         return time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_a_client_that_says_nothing_is_closed_within_3_s(server: Server) -> None:
     assert close_time_s(server.router.address, b"") < 3.0
     assert ask(server.router.address) == [b"operator local", b"hi"]
