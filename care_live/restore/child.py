@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from care_live.images import Restored, VolumeKey
     from care_live.restore.combine import Maps
     from care_live.restore.engine import Engine
-    from care_live.restore.inference import Request
 
 logger = logging.getLogger(__name__)
 
@@ -137,10 +136,10 @@ def _answer(desk: _Desk, work: talk.Work) -> talk.Done | talk.Failed:
         return talk.Failed(type(error).__name__, str(error))
 
 
-def _receive(pipe: connection.Connection) -> Request:
+def _receive(pipe: connection.Connection) -> talk.Request:
     """Return the next message; a closed pipe is the end, too."""
     try:
-        message: Request = pipe.recv()
+        message: talk.Request = pipe.recv()
     except EOFError:
         return talk.Stop()
     return message

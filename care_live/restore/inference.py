@@ -16,7 +16,6 @@ from care_live.restore import child, talk
 
 logger = logging.getLogger(__name__)
 
-Request: TypeAlias = talk.WarmUp | talk.Begin | talk.Placed | talk.Work | talk.Stop
 Answer: TypeAlias = talk.Ready | talk.Done
 
 
@@ -70,7 +69,7 @@ class Inference:
         assert self.ready is not None
         return self.ready
 
-    def tell(self, message: Request) -> None:
+    def tell(self, message: talk.Request) -> None:
         """Send a message; that nobody is there is noticed by `hear`."""
         with self._speaking, suppress(OSError):
             self._pipe.send(message)

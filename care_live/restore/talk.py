@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from care_live.images import Flag, ModelIdentity, Volume, VolumeKey
 from care_live.model.card import Head, ModelCard
@@ -113,3 +114,7 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class Stop:
     """End."""
+
+
+Request: TypeAlias = WarmUp | Begin | Placed | Work | Stop
+"""What the child is asked."""

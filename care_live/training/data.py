@@ -1,4 +1,4 @@
-"""From a recipe's [data] to volumes, split into those to learn from and those to be judged by."""
+"""Volumes of a training run, split into those to learn from and those to be judged by."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from care_live.training.examples import Example
-from care_live.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +26,6 @@ class Data:
 
 Tell = Callable[[str], None]
 """Called with the name of each volume as it is read or simulated."""
-
-
-def gather(recipe: Recipe, tell: Tell = lambda name: None) -> Data:
-    """Read or simulate the volumes of a recipe.
-
-    Raises
-    ------
-    TrainingError
-        A file is missing, broken, unpaired, of another shape, shifted, constant or not finite; names it.
-    """
-    match recipe.data.kind:
-        case "simulated":
-            from care_live.training.simulated import gather_simulated
-
-            return gather_simulated(recipe.data, recipe, tell)
-        case "deconvolve":
-            from care_live.training.simulated import gather_blurred
-
-            return gather_blurred(recipe.data, recipe, tell)
-        case "pairs":
-            from care_live.training.pairs import gather_pairs
-
-            return gather_pairs(recipe.data, recipe, tell)
-        case "isotropic" | "upsample":
-            from care_live.training.degraded import gather_degraded
-
-            return gather_degraded(recipe.data, recipe, tell)
 
 
 def _fingerprint(example: Example) -> str:

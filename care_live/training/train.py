@@ -10,9 +10,11 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from care_live.training import data, fit
+from care_live.training import fit
 from care_live.training.checkpoint import History
+from care_live.training.data import Tell
 from care_live.training.fit import Progress
+from care_live.training.gather import gather
 from care_live.training.recipe import Recipe
 
 
@@ -21,7 +23,7 @@ def train(
     run: Path,
     *,
     on_progress: Callable[[Progress], None] | None = None,
-    tell: data.Tell = lambda name: None,
+    tell: Tell = lambda name: None,
 ) -> tuple[History, ...]:
     """Train a network, or an ensemble, as its recipe says; goes on where an earlier call stopped.
 
@@ -39,7 +41,7 @@ def train(
     TrainingError
         The data cannot be used, a checkpoint is of another recipe, or the loss is no longer finite.
     """
-    gathered = data.gather(recipe, tell)
+    gathered = gather(recipe, tell)
     run.mkdir(parents=True, exist_ok=True)
     (run / "recipe.json").write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
     (run / "data.sha256").write_text("\n".join(gathered.fingerprints) + "\n", encoding="utf-8")

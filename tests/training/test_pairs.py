@@ -12,7 +12,7 @@ import zarr
 
 from care_live.errors import TrainingError
 from care_live.training import patches, registration
-from care_live.training.data import gather
+from care_live.training.gather import gather
 from care_live.training.patches import PatchPlan
 from care_live.training.recipe import Recipe
 from tests.training.conftest import blobs, noisy_pair, small_recipe

@@ -1,0 +1,28 @@
+"""From a recipe's [data] to volumes: simulated, degraded, or read from pairs of files."""
+
+from __future__ import annotations
+
+from care_live.training.data import Data, Tell
+from care_live.training.degraded import gather_degraded
+from care_live.training.pairs import gather_pairs
+from care_live.training.recipe import Recipe
+from care_live.training.simulated import gather_blurred, gather_simulated
+
+
+def gather(recipe: Recipe, tell: Tell = lambda name: None) -> Data:
+    """Read or simulate the volumes of a recipe.
+
+    Raises
+    ------
+    TrainingError
+        A file is missing, broken, unpaired, of another shape, shifted, constant or not finite; names it.
+    """
+    match recipe.data.kind:
+        case "simulated":
+            return gather_simulated(recipe.data, recipe, tell)
+        case "deconvolve":
+            return gather_blurred(recipe.data, recipe, tell)
+        case "pairs":
+            return gather_pairs(recipe.data, recipe, tell)
+        case "isotropic" | "upsample":
+            return gather_degraded(recipe.data, recipe, tell)
