@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -14,8 +17,9 @@ from care_live.errors import CareLiveError, ConfigError, ModelError, StoreError
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
 from tests.conftest import need_data
-from tests.daemon.runs import config, movie, replay, run
+from tests.daemon.runs import config, movie, replay, run, settings
 from tests.restore.networks import save_network
+from tests.test_cli import toml
 
 pytestmark = pytest.mark.slow
 
@@ -104,6 +108,28 @@ def test_draining_keeps_what_came_and_a_second_run_goes_on(tmp_path):
         received = list(volume.integrity.received)
         assert (volume.pixels[received] == pixels[t][received]).all()
         assert len(received) + len(volume.integrity.missing) == 8
+    assert verify(tmp_path / "runs" / "test").clean
+
+
+@pytest.mark.skipif(os.name == "nt", reason="console signals go to the whole group there")
+@pytest.mark.parametrize("n_signals", [1, 2], ids=["drains", "stops"])
+def test_ctrl_c(tmp_path, n_signals):
+    movie(tmp_path / "movie.tif", times=200)
+    tree = settings(tmp_path, replay(tmp_path / "movie.tif", speed=40.0), restore={"policy": "latest"})
+    (tmp_path / "config.toml").write_text(toml(tree))
+    command = [sys.executable, "-m", "care_live", "run", "config.toml", "--run-id", "test", "--json", "status.json"]
+    daemon = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    with daemon:
+        assert any("volume restored" in line for line in daemon.stderr)
+        for _ in range(n_signals):
+            daemon.send_signal(signal.SIGINT)
+        said = daemon.stderr.read()
+        assert daemon.wait(60) == 0, said
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert status["phase"] == "finished"
+    assert status["stored_raw"] == status["volumes"] < 200
+    if n_signals == 1:
+        assert status["stored_restored"] == status["restored"]
     assert verify(tmp_path / "runs" / "test").clean
 
 
