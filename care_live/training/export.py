@@ -211,6 +211,7 @@ def _write(deployed: Deployed, card: ModelCard, path: Path) -> None:
     proto = program.model_proto
     _name_axes(proto, card)
     _plain_softplus(proto)
+    _forget_traces(proto)
     onnx.checker.check_model(proto)
     path.write_bytes(proto.SerializeToString())
     _write_card(path, card)
@@ -251,6 +252,15 @@ def _name_axes(proto: Any, card: ModelCard) -> None:
         for name, dimension in zip(names, dimensions, strict=True):
             if name is not None and not dimension.HasField("dim_value"):
                 dimension.dim_param = name
+
+
+def _forget_traces(proto: Any) -> None:
+    """Take out where in which file on which machine each operation was written; a model says what, not where."""
+    graph = proto.graph
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
 
 
 def _plain_softplus(proto: Any) -> None:

@@ -44,6 +44,7 @@ def test_numbers_are_those_of_torch(tmp_path: Path, case: tuple[dict[str, Any], 
     card = export_members(untrained(recipe), recipe, tmp_path / "net.onnx")  # compares on three shapes
     assert file.read_card(tmp_path / "net.onnx") == card
     assert list(tmp_path.glob("*")) == [tmp_path / "net.onnx"]  # one file, no weights beside it
+    assert b".py" not in (tmp_path / "net.onnx").read_bytes()  # nor where on this machine it was traced
     assert card.divisor == recipe.network.divisor
     assert card.output == (
         "counts" if changes.get("n_channels_in", 1) == changes.get("n_channels_out", 1) else "normalised"
