@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 from care_live.config import Config, MicroManagerConfig, VirtualConfig
 from care_live.errors import CareLiveError
 from care_live.model.file import read_card, shipped
+from care_live.restore.session import runtime
 
 Verdict: TypeAlias = Literal["good", "note", "bad"]
 
@@ -76,7 +77,9 @@ def _inference_packages() -> Finding:
         return Finding("onnx runtime", "bad", f"onnxruntime {cpu} and onnxruntime-gpu {gpu}", advice)
     if not cpu and not gpu:
         return Finding("onnx runtime", "bad", "not installed", "pip install 'care-live[cpu]' or 'care-live[gpu]'")
-    return Finding("onnx runtime", "good", f"onnxruntime-gpu {gpu}" if gpu else f"onnxruntime {cpu} (CPU only)")
+    offered = [name.removesuffix("ExecutionProvider") for name in runtime().get_available_providers()]
+    package = f"onnxruntime-gpu {gpu}" if gpu else f"onnxruntime {cpu}"
+    return Finding("onnx runtime", "good", f"{package}, providers {', '.join(offered)}")
 
 
 def _gpu() -> Finding:
