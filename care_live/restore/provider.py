@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import psutil
@@ -26,8 +28,18 @@ _HOST_SHARE = 0.6
 """Of the memory that is available now."""
 
 
-def open_network(path: Path, card: ModelCard, config: RestoreConfig) -> tuple[Network, Options]:
+def open_network(
+    path: Path,
+    card: ModelCard,
+    config: RestoreConfig,
+    *,
+    running: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> tuple[Network, Options]:
     """Open a network on the best provider that is allowed.
+
+    Parameters
+    ----------
+    running : entered around every run of the network
 
     Raises
     ------
@@ -38,7 +50,7 @@ def open_network(path: Path, card: ModelCard, config: RestoreConfig) -> tuple[Ne
     """
     for provider in candidates(config):
         try:
-            options = Options(provider, config.threads, config.fast_mode)
+            options = Options(provider, config.threads, config.fast_mode, running=running)
             network = _open(path, card, config, options)
             logger.info("network model=%s provider=%s", card.name, provider)
             return network, options

@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import Any, Literal, Protocol, TypeAlias
@@ -45,6 +45,8 @@ class Options:
     """Options of the CUDA provider that differ from `cuda_options`."""
     device_bytes: int = 0
     """Most device memory to take; 0: no limit."""
+    running: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Entered around every run."""
 
 
 class Session(Protocol):
@@ -77,7 +79,7 @@ class OnnxSession:
     """
 
     def __init__(self, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> None:
-        self._runtime = runtime()
+        self._runtime, self._running = runtime(), options.running
         self._session = create(self._runtime, content, shapes, options)
         self._device = "cuda" if options.provider in {"cuda", "tensorrt"} else "cpu"
         self.outputs = tuple(output.name for output in self._session.get_outputs())
@@ -104,7 +106,7 @@ class OnnxSession:
             Any other failure of onnxruntime.
         """
         feeds = {name: np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._inputs.items()}
-        with translated("inference"):
+        with translated("inference"), self._running():
             if self._device == "cuda":
                 return self._run_on_device(feeds, into)
             return self._run_on_host(feeds, into)

@@ -38,7 +38,7 @@ class ChainedSession:
     """
 
     def __init__(self, content: bytes, options: Options) -> None:
-        self._device = device(options)
+        self._device, self._running = device(options), options.running
         shared = {"session.use_env_allocators": "1"} if self._device == "cpu" and _share_memory() else {}
         self._session = session.create(_runtime(), content, {}, options, entries=shared)
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -58,7 +58,7 @@ class ChainedSession:
         RestoreError
             Any other failure.
         """
-        with translated("inference of a step"):
+        with translated("inference of a step"), self._running():
             binding = self._session.io_binding()
             for name, value in inputs.items():
                 binding.bind_ortvalue_input(name, value)
