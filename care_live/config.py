@@ -189,8 +189,9 @@ class RestoreConfig(Section):
     """Run the network plane by plane while the stack is still being recorded."""
     fast_mode: bool = False
     """Reduced precision (bf16, fp16), flagged in every message."""
-    hang_s: float = Field(default=60.0, gt=0)
-    """A volume that takes longer than this (and 5 times the usual time) means that inference hangs."""
+    hang_s: float = Field(default=2.0, gt=0)
+    """Inference that has work, but does nothing for so long, hangs and is replaced: it uses no processor time
+    and ends no run of the network. On a GPU a run may take 5 times as long as the slowest one before."""
 
 
 # -- store ------------------------------------------------------------------------------------------------------

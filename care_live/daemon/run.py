@@ -173,6 +173,7 @@ class Daemon:
         while not self._drain_asked and pipeline.busy:
             self._asked.wait(_HEARTBEAT_S)
             self._asked.clear()
+            self._restorer.watch()
             self._beat(rooms)
 
     def _beat(self, rooms: Rooms) -> None:

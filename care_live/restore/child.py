@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from care_live.errors import CareLiveError
 from care_live.restore import talk
+from care_live.restore.life import Pulse
 
 if TYPE_CHECKING:
     from care_live.config import RestoreConfig
@@ -27,7 +28,7 @@ _N_BEGUN = 4
 """Volumes whose planes are arriving; an older one was given up."""
 
 
-def main(pipe: connection.Connection, config: RestoreConfig, budget_px: int | None = None) -> None:
+def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budget_px: int | None = None) -> None:
     """Open the network, say so, then restore what comes until told to stop.
 
     Ctrl-C in a terminal reaches every process of the group; this one goes on, because the daemon drains.
@@ -35,19 +36,19 @@ def main(pipe: connection.Connection, config: RestoreConfig, budget_px: int | No
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with _ends_with_its_parent():
         try:
-            engine = _open(config, budget_px)
+            engine = _open(config, budget_px, pulse)
         except CareLiveError as error:
             pipe.send(talk.Failed(type(error).__name__, str(error)))
             return
         pipe.send(talk.Ready(engine.card, engine.identity, engine.provider))
-        _serve(pipe, engine)
+        _serve(pipe, engine, pulse)
 
 
-def _open(config: RestoreConfig, budget_px: int | None) -> Engine:
+def _open(config: RestoreConfig, budget_px: int | None, pulse: Pulse) -> Engine:
     from care_live.model import file
     from care_live.restore.engine import Engine
 
-    return Engine(config.model or file.shipped(), config, budget_px=budget_px)
+    return Engine(config.model or file.shipped(), config, budget_px=budget_px, running=pulse.running)
 
 
 class _Desk:
@@ -115,7 +116,7 @@ class _Desk:
         return talk.Done(outcomes, self._engine.memories, how)
 
 
-def _serve(pipe: connection.Connection, engine: Engine) -> None:
+def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:
     desk = _Desk(engine)
     while not isinstance(message := _receive(pipe), talk.Stop):
         match message:
@@ -127,6 +128,7 @@ def _serve(pipe: connection.Connection, engine: Engine) -> None:
                 desk.placed(message)
             case talk.Work():
                 pipe.send(_answer(desk, message))
+        pulse.handled()
 
 
 def _answer(desk: _Desk, work: talk.Work) -> talk.Done | talk.Failed:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ class Engine:
     model : ONNX file with a model card
     config : provider, threads, tiles, normalisation
     budget_px : pixels that one run may read, where more than that has failed before; None: as memory allows
+    running : entered around every run of the network
 
     Raises
     ------
@@ -42,14 +44,21 @@ class Engine:
         The provider that was asked for is not there.
     """
 
-    def __init__(self, model: Path, config: RestoreConfig, *, budget_px: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Path,
+        config: RestoreConfig,
+        *,
+        budget_px: int | None = None,
+        running: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         checks.check(model)
         self.card: ModelCard = file.read_card(model)
         self.identity: ModelIdentity = file.identity(model)
         self.memories: dict[tuple[int, int], normalise.Memory] = {}
         """What earlier volumes taught, by position and channel."""
         self._config = config
-        self._network, options = open_network(model, self.card, config)
+        self._network, options = open_network(model, self.card, config, running=running)
         self.provider = options.provider
         if budget_px is not None:
             self._network.restrict(budget_px)

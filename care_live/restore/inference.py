@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import threading
+import time
 from contextlib import suppress
 from multiprocessing import connection
 from typing import TypeAlias
 
+import psutil
+
 from care_live import errors
 from care_live.config import RestoreConfig
 from care_live.errors import ModelError, RestoreError
-from care_live.restore import child, talk
+from care_live.restore import child, life, talk
 
 logger = logging.getLogger(__name__)
 
 Answer: TypeAlias = talk.Ready | talk.Done
+
+_LOOK_S = 0.2
+"""How often a sign of life is looked for."""
+_STARTING = 5.0
+"""Times as much silence while it starts: imports wait for a disk."""
 
 
 class LostError(RestoreError):
@@ -36,10 +45,15 @@ class Inference:
         self.config = config
         self.ready: talk.Ready | None = None
         context = multiprocessing.get_context("spawn")
+        self._pulse, self._silence = life.Pulse(context), life.Silence()
+        self._n_told, self._cpu_s = 0, 0.0
         self._pipe, theirs = context.Pipe()
         self._speaking = threading.Lock()
         self._process = context.Process(
-            target=child.main, args=(theirs, config, budget_px), name="care-live-inference", daemon=True
+            target=child.main,
+            args=(theirs, self._pulse, config, budget_px),
+            name="care-live-inference",
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -65,40 +79,67 @@ class Inference:
             It died, or was not ready in time.
         """
         if self.ready is None:
-            self._welcome(self.hear(limit_s))
+            self._welcome(self.hear(limit_s=limit_s))
         assert self.ready is not None
         return self.ready
 
     def tell(self, message: talk.Request) -> None:
         """Send a message; that nobody is there is noticed by `hear`."""
         with self._speaking, suppress(OSError):
+            self._n_told += 1
             self._pipe.send(message)
 
-    def hear(self, limit_s: float) -> Answer:
+    def hear(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> Answer:
         """Wait for its next message.
+
+        Parameters
+        ----------
+        limit_s : longest time to wait
+        cpu_limit_s : most processor time that it may use meanwhile
 
         Raises
         ------
         LostError
-            It died, or said nothing in time.
+            It died, gave no sign of life, or went past a limit.
         CareLiveError
             The error that it reports.
         """
-        woken = connection.wait([self._pipe, self._process.sentinel], timeout=limit_s)
-        try:
-            message = self._pipe.recv() if self._pipe.poll() else None
-        except (EOFError, OSError):
-            message = None
-        if isinstance(message, talk.Failed):
-            raise getattr(errors, message.kind)(message.message)
-        if message is None:
-            raise LostError("died" if woken else f"hung for {limit_s:.0f} s")
-        answer: Answer = message
-        return answer
+        until_s, most_cpu_s = time.monotonic() + limit_s, self.cpu_s + cpu_limit_s
+        while not self.has_news(_LOOK_S):
+            if how := self.lost():
+                raise LostError(how)
+            if time.monotonic() > until_s:
+                raise LostError(f"said nothing for {limit_s:.0f} s")
+            if self.cpu_s > most_cpu_s:
+                raise LostError(f"hung: it works for {cpu_limit_s:.0f} s of processor time without an end")
+        return self._next_message()
 
-    def has_news(self) -> bool:
-        """Return whether `hear` would return, or raise, at once."""
-        return bool(connection.wait([self._pipe, self._process.sentinel], timeout=0))
+    def lost(self) -> str:
+        """Look for a sign of life; return how it was lost: it died, or has work and is silent; empty if it lives."""
+        if self.is_dead:
+            return "died"
+        if self.has_news():
+            return ""
+        seen = self._pulse.read(self.cpu_s)
+        silent_s = self._silence.look(seen, time.monotonic(), owes=self._owes(seen), on_device=self._on_device)
+        limit_s = life.limit_s(self.config.hang_s, seen, on_device=self._on_device)
+        hangs = silent_s > (limit_s if self.ready else _STARTING * limit_s)
+        return f"hung: no sign of life for {silent_s:.1f} s" if hangs else ""
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that it has used so far."""
+        with suppress(psutil.Error):
+            times = psutil.Process(self.process_id).cpu_times()
+            self._cpu_s = times.user + times.system
+        return self._cpu_s
+
+    def has_news(self, wait_s: float = 0.0) -> bool:
+        """Return whether `hear` would return, or raise, at once; wait a little for that."""
+        try:
+            return bool(connection.wait([self._pipe, self._process.sentinel], timeout=wait_s))
+        except OSError:  # another thread has just ended it
+            return True
 
     def end(self, deadline_s: float) -> int | None:
         """End it: kindly within the deadline, then by force; return its exit code."""
@@ -110,6 +151,26 @@ class Inference:
         self._process.join(5.0)
         self._pipe.close()
         return self._process.exitcode
+
+    @property
+    def _on_device(self) -> bool:
+        return self.ready is not None and self.ready.provider in {"cuda", "tensorrt"}
+
+    def _owes(self, seen: life.Seen) -> bool:
+        """Return whether it has something to do: it starts, or has not dealt with all that it was told."""
+        return self.ready is None or seen.n_handled < self._n_told
+
+    def _next_message(self) -> Answer:
+        try:
+            message = self._pipe.recv() if self._pipe.poll() else None
+        except (EOFError, OSError):
+            message = None
+        if message is None:
+            raise LostError("died")
+        if isinstance(message, talk.Failed):
+            raise getattr(errors, message.kind)(message.message)
+        answer: Answer = message
+        return answer
 
     def _welcome(self, message: Answer) -> None:
         if not isinstance(message, talk.Ready):

@@ -1,24 +1,22 @@
-"""How long a volume may take before inference counts as hung, and how much it is given at once after it died."""
+"""How much processor time a volume may take, and how much of it is given at once after inference died over it."""
 
 from __future__ import annotations
 
 from care_live.model.card import ModelCard
 
 _PATIENCE = 5.0
+_AT_LEAST_S = 60.0
 _SLOW_S_PER_PX = 1e-5
 """Of the default network on one old core."""
 
 
 class Pace:
-    """Learns how long a voxel takes.
+    """Learns how much processor time a voxel takes: it hardly changes when others use the machine too.
 
-    Parameters
-    ----------
-    hang_s : no limit is shorter than this
+    A process that works for ever is hung, as much as one that is silent.
     """
 
-    def __init__(self, hang_s: float) -> None:
-        self._hang_s = hang_s
+    def __init__(self) -> None:
         self._usual_s_per_px = 0.0
         self._n_deaths = 0
         self.budget_px: int | None = None
@@ -30,10 +28,10 @@ class Pace:
     def limit_s(self, n_px: int, card: ModelCard) -> float:
         """Return five times what so many raw voxels usually take; what a slow machine needs, before the first."""
         per_px = self._usual_s_per_px or _SLOW_S_PER_PX * card.members * max(1.0, card.factor)
-        return max(self._hang_s, _PATIENCE * per_px * n_px)
+        return max(_AT_LEAST_S, _PATIENCE * per_px * n_px)
 
     def learn(self, n_px: int, took_s: float) -> None:
-        """Note how long a volume took."""
+        """Note how much processor time a volume took."""
         self._n_deaths = 0
         per_px = took_s / n_px
         self._usual_s_per_px += 0.2 * (per_px - self._usual_s_per_px) if self._usual_s_per_px else per_px

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,22 +23,23 @@ from care_live.restore.swap import Candidate, Comparison
 
 logger = logging.getLogger(__name__)
 
+_START_S = 120.0  # until a child must be ready
+
 
 class RestoreProcess:
     """The engine in a child process: `start`, `restore` volumes in order, `stop`.
 
-    A child that dies or hangs is replaced at once, while the daemon goes on; the volume it was at raises a
+    A child that dies or is silent is replaced at once, while the daemon goes on; the volume it was at raises a
     RestoreError and is restored later from the store. What earlier volumes taught about intensity lives
     here, so that a restart does not show.
 
     Parameters
     ----------
     config : model, provider, tiles, hang limit
-    start_s : seconds until a child must be ready
     """
 
-    def __init__(self, config: RestoreConfig, *, start_s: float = 120.0) -> None:
-        self._config, self._start_s = config, start_s
+    def __init__(self, config: RestoreConfig) -> None:
+        self._config = config
         self._inference: Inference | None = None
         self._ready: talk.Ready | None = None
         self._candidate: Candidate | None = None
@@ -50,7 +50,7 @@ class RestoreProcess:
         self._incoming = Incoming(self._pool)
         self._turn = threading.Lock()  # one volume at a time
         self._stopping = False
-        self._pace = Pace(config.hang_s)
+        self._pace = Pace()
         self.streaming = ""
         """Whether the last volume was streamed, or why not."""
         self.n_restarts = 0
@@ -78,11 +78,6 @@ class RestoreProcess:
         """The child's number in the operating system."""
         return self._inference.process_id if self._inference else None
 
-    @property
-    def flicker(self) -> float:
-        """Largest share of its range by which an unchanged region has moved so far; 0 for a locked range."""
-        return max((memory.flicker for memory in self._memories.values()), default=0.0)
-
     def start(self) -> None:
         """Start the child and wait until its network is checked and warm.
 
@@ -97,7 +92,7 @@ class RestoreProcess:
             self._stopping = False
             inference = Inference(self._config)
             try:
-                self._ready = inference.await_ready(self._start_s)
+                self._ready = inference.await_ready(_START_S)
             except CareLiveError as error:
                 inference.end(0.0)
                 if isinstance(error, LostError):
@@ -118,8 +113,7 @@ class RestoreProcess:
             room, begun = self._room(volumes)
             bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
             work = talk.Work(bare, room.places, room.results, self._memories, self._pool.alive(), streamed=begun)
-            done = self._ask(inference, work)
-            restored = room.results_of(volumes, done.outcomes, self.identity)
+            restored = room.results_of(volumes, self._ask(inference, work).outcomes, self.identity)
             self._advance_swap(volumes, restored)
             return restored
 
@@ -130,8 +124,8 @@ class RestoreProcess:
 
     def resume(self, spans: Mapping[tuple[int, int], Span]) -> None:
         """Go on with the intensity ranges, by position and channel, of a run that was interrupted."""
-        n_locked = self._config.normalise.lock_after_volumes
-        self._memories |= {place: Memory(span, n_locked) for place, span in spans.items()}
+        enough = self._config.normalise.lock_after_volumes
+        self._memories |= {place: Memory(span, enough) for place, span in spans.items()}
 
     def begin(self, opened: VolumeOpened) -> None:
         """A volume's first plane came: give it memory that inference sees, and let it start if it can.
@@ -165,6 +159,15 @@ class RestoreProcess:
             self._tell_news()
             return self._incoming.restored_planes()
 
+    def watch(self) -> None:
+        """Replace a child that is lost while nobody waits for it; to be called every now and then."""
+        if self._turn.acquire(blocking=False):
+            try:
+                if self._inference is not None and self._inference.ready is not None:
+                    self._replace_lost(self._inference)
+            finally:
+                self._turn.release()
+
     def swap(self, model: Path) -> None:
         """Load another network in the background; it takes over between two volumes once it has proved itself.
 
@@ -179,8 +182,7 @@ class RestoreProcess:
     @property
     def swap_phase(self) -> str:
         """loading, trying, or why the last candidate was refused; empty when there is none."""
-        candidate = self._candidate
-        if candidate is None:
+        if (candidate := self._candidate) is None:
             return ""
         return f"refused: {candidate.reason}" if candidate.phase == "refused" else candidate.phase
 
@@ -195,9 +197,8 @@ class RestoreProcess:
         with self._turn:
             if self._previous is None or self._inference is None:
                 raise RestoreError("there was no swap to roll back")
-            (inference, memories), current = self._previous, (self._inference, self._memories)
-            self._previous = current
-            self._take_over(inference, memories)
+            previous, self._previous = self._previous, (self._inference, self._memories)
+            self._take_over(*previous)
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """End the child: kindly, then by force; a `restore` in another thread then raises."""
@@ -211,11 +212,9 @@ class RestoreProcess:
 
     def _tell_news(self) -> None:
         """Tell inference of planes that it can take; the caller holds the lock."""
-        inference = self._inference
-        if inference is None:
-            return
-        for message in self._incoming.news():
-            inference.tell(message)
+        if (inference := self._inference) is not None:
+            for message in self._incoming.news():
+                inference.tell(message)
 
     def _started(self) -> talk.Ready:
         if self._ready is None:
@@ -223,14 +222,13 @@ class RestoreProcess:
         return self._ready
 
     def _living(self) -> Inference:
-        """Return the child, ready; replace one that died since the last volume."""
+        """Return the child, ready; replace one that was lost since the last volume."""
         if self._stopping or self._inference is None:
             raise RestoreError("the inference process is stopped: call start() first")
-        if self._inference.is_dead:
-            self._replace(self._inference, "died while idle")
+        self._replace_lost(self._inference)
         inference = self._inference
         try:
-            self._ready = inference.await_ready(self._start_s)
+            self._ready = inference.await_ready(_START_S)
         except LostError as lost:
             raise RestoreError(self._replace(inference, f"{lost} while it started")) from lost
         except (ModelError, ConfigError) as error:
@@ -238,13 +236,13 @@ class RestoreProcess:
         return inference
 
     def _ask(self, inference: Inference, work: talk.Work) -> talk.Done:
-        """Let the child do it; learn what it has learnt, and how long that usually takes."""
-        begun = time.monotonic()
+        """Let the child do it; learn what it has learnt, and what that usually costs."""
+        cpu_s = inference.cpu_s
         with self._arriving:
             given_up = self._incoming.let_go()
             inference.tell(work)
         try:
-            answer = inference.hear(self._pace.limit_s(work.n_px, self.card))
+            answer = inference.hear(cpu_limit_s=self._pace.limit_s(work.n_px, self.card))
         except LostError as lost:
             self._pace.died(work.n_px)
             raise RestoreError(self._replace(inference, str(lost))) from lost
@@ -253,12 +251,16 @@ class RestoreProcess:
                 self._incoming.answered()
                 given_up.clear()
         assert isinstance(answer, talk.Done), "inference answers work with what it has done"
-        self._pace.learn(work.n_px, time.monotonic() - begun)
+        self._pace.learn(work.n_px, inference.cpu_s - cpu_s)
         self._memories = dict(answer.memories)
         if answer.streaming != self.streaming:
             logger.info("streaming now=%s", answer.streaming)
         self.streaming = answer.streaming
         return answer
+
+    def _replace_lost(self, inference: Inference) -> None:
+        if how := inference.lost():
+            self._replace(inference, how)
 
     def _replace(self, inference: Inference, what: str) -> str:
         """Kill the child, let another one start by itself, and return the reason in words."""
@@ -278,8 +280,7 @@ class RestoreProcess:
 
     def _advance_swap(self, volumes: Sequence[Volume], restored: tuple[Restored, ...]) -> None:
         """Let a candidate take its next step; it takes over when it has proved itself."""
-        candidate = self._candidate
-        if candidate is None or candidate.phase == "refused":
+        if (candidate := self._candidate) is None or candidate.phase == "refused":
             return
         candidate.advance(self.card, volumes, restored, self._pool)
         if candidate.phase == "proved" and self._inference is not None:

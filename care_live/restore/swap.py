@@ -70,7 +70,7 @@ class Candidate:
                 refuse_other_kind(self.inference.await_ready(0.0).card, card)
                 self._try(volumes, restored, pool)
             elif self.phase == "trying" and self.inference.has_news():
-                self._compare(self.inference.hear(0.0))
+                self._compare(self.inference.hear(limit_s=0.0))
         except CareLiveError as error:
             self.refuse(str(error))
 

@@ -1,0 +1,120 @@
+"""An inference process that dies or hangs is replaced, whatever it was at; a slow one is left in peace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from care_live.errors import RestoreError
+from care_live.percentiles import Span
+from care_live.restore.process import RestoreProcess
+from tests.restore.networks import noisy, save_network, volume
+from tests.restore.test_process import planes_of, settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+needs_sigstop = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
+
+
+@pytest.fixture(scope="module")
+def process(network: Path) -> Iterator[RestoreProcess]:
+    ours = RestoreProcess(settings(network))
+    ours.start()
+    yield ours
+    ours.stop()
+
+
+def test_a_killed_child_costs_one_volume_and_comes_back(process: RestoreProcess) -> None:
+    stack = volume(noisy((6, 20, 22)))
+    (before,) = process.restore([stack])
+    assert process.process_id is not None
+    restarts = process.n_restarts
+    big = volume(noisy((24, 400, 400)))
+    killer = threading.Timer(0.3, os.kill, (process.process_id, signal.SIGKILL))
+    killer.start()
+    with pytest.raises(RestoreError, match=r"died.*raw is safe"):
+        process.restore([big])
+    killer.join()
+    (after,) = process.restore([stack])
+    assert (after.mean == before.mean).all()
+    assert process.n_restarts == restarts + 1
+
+
+def test_a_child_that_dies_again_and_again_gets_smaller_tiles(network: Path) -> None:
+    process = RestoreProcess(settings(network))
+    process.start()
+    try:
+        stack = volume(noisy((8, 300, 300)))
+        (before,) = process.restore([stack])
+        for _ in range(2):
+            assert process._inference is not None
+            assert process.process_id is not None
+            process._inference.await_ready(60)
+            os.kill(process.process_id, signal.SIGSTOP)  # it must not answer before it dies
+            killer = threading.Timer(0.5, os.kill, (process.process_id, signal.SIGKILL))
+            killer.start()
+            with pytest.raises(RestoreError, match="died"):
+                process.restore([stack])
+            killer.join()
+        (after,) = process.restore([stack])
+        assert "degraded" in after.flags
+        assert (after.mean == before.mean).all()
+    finally:
+        process.stop()
+
+
+@needs_sigstop
+def test_a_hung_child_is_replaced(process: RestoreProcess) -> None:
+    assert process.process_id is not None
+    os.kill(process.process_id, signal.SIGSTOP)
+    with pytest.raises(RestoreError, match="hung"):
+        process.restore([volume(noisy((6, 20, 22)))])
+    assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
+
+
+@needs_sigstop
+def test_a_child_that_hangs_while_planes_come_is_replaced(process: RestoreProcess) -> None:
+    process.resume({(0, 3): Span(90.0, 500.0)})
+    stack = volume(noisy((12, 20, 22)), c=3)
+    (wanted,) = process.restore([stack])
+    assert process.process_id is not None
+    os.kill(process.process_id, signal.SIGSTOP)
+    opened, planes = planes_of(stack)
+    process.begin(opened)
+    for placed in planes:
+        process.place(placed)
+    restarts = process.n_restarts
+    while process.n_restarts == restarts:  # the last plane has not come yet: nobody asks for the volume
+        process.watch()
+        time.sleep(0.1)
+    (restored,) = process.restore([stack])
+    assert np.allclose(restored.mean, wanted.mean, rtol=0, atol=1e-3)
+
+
+def test_a_large_volume_on_a_busy_machine_is_no_hang() -> None:
+    process = RestoreProcess(settings(None, hang_s=1.0))
+    process.start()
+    spin = [sys.executable, "-c", "while True: pass"]
+    crowd = [subprocess.Popen(spin) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        (restored,) = process.restore([volume(noisy((16, 256, 256)))])
+        assert restored.infer_s > 1.0, "the volume was too small to look hung"
+        assert process.n_restarts == 0
+    finally:
+        for one in crowd:
+            one.kill()
+            one.wait()
+        process.stop()
