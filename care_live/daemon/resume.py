@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from itertools import count, product
 from pathlib import Path
 
-from care_live.config import AcquisitionConfig, Config, MicroManagerConfig, VirtualConfig
+from care_live.config import AcquisitionConfig, Config, MicroManagerConfig, ReplayConfig, VirtualConfig
 from care_live.errors import StoreError
 from care_live.images import Plan, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.percentiles import Span
 from care_live.source import Source, open_source
+from care_live.source.replay import Replay
 from care_live.store import RunReader
 
 
 def open_remaining(config: Config, run_id: str) -> Source:
-    """Open the source for what the run still lacks: from its first incomplete time point on.
+    """Open the source for what the run still lacks.
 
-    Recorded data is simply played again; what the store has is passed over.
+    A microscope goes on from the first incomplete time point, a replay plays the volumes that are not stored.
+    Other sources begin anew; what the store has is not stored twice.
 
     Raises
     ------
@@ -25,13 +27,16 @@ def open_remaining(config: Config, run_id: str) -> Source:
         As `care_live.source.open_source`.
     """
     source = config.source
-    if not isinstance(source, VirtualConfig | MicroManagerConfig):
-        return open_source(source, run_id=run_id)
     try:
         reader = RunReader(config.store.directory / run_id)
     except StoreError:
         return open_source(source, run_id=run_id)  # nothing to resume
-    first = first_incomplete(source.acquisition, frozenset(reader.keys("raw")))
+    stored = frozenset(reader.keys("raw"))
+    if isinstance(source, ReplayConfig):
+        return Replay(source, run_id=run_id, stored=stored)
+    if not isinstance(source, VirtualConfig | MicroManagerConfig):
+        return open_source(source, run_id=run_id)
+    first = first_incomplete(source.acquisition, stored)
     if first >= source.acquisition.time_points:
         return NothingLeft(run_id, reader.plan)
     acquisition = source.acquisition.model_copy(update={"first_time_point": first})

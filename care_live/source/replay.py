@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -32,6 +32,11 @@ class Cue(NamedTuple):
 class Replay:
     """Plays a recording at its recorded speed, at given planes per second, or as fast as it is asked.
 
+    Parameters
+    ----------
+    stored : volumes that an earlier session has: they are passed over, and take no time
+    clock_ns : monotonic nanoseconds
+
     Raises
     ------
     ConfigError
@@ -40,18 +45,25 @@ class Replay:
         The data set cannot be read.
     """
 
-    def __init__(self, config: ReplayConfig, *, run_id: str, clock_ns: Clock = time.monotonic_ns) -> None:
+    def __init__(
+        self,
+        config: ReplayConfig,
+        *,
+        run_id: str,
+        stored: Collection[VolumeKey] = frozenset(),
+        clock_ns: Clock = time.monotonic_ns,
+    ) -> None:
         self._recording = open_recording(config.path, axes=config.axes)
         self._run_id = run_id
         self._clock_ns = clock_ns
-        self._plan = looped_plan(self._recording.contents, config)
+        self._plan = without(stored, looped_plan(self._recording.contents, config))
         try:
             due_ns = due_times(self._recording, config)
         except ConfigError:
             self._recording.close()
             raise
-        self._cues = cues(self._recording.contents, due_ns, n_loops=config.loops)
-        self._next: Cue | None = next(self._cues)
+        self._cues = unplayed(cues(self._recording.contents, due_ns, n_loops=config.loops), stored)
+        self._next = next(self._cues, None)
         self._start_ns: int | None = None
         self._n_delivered = 0
         self._stopped = threading.Event()
@@ -113,6 +125,13 @@ def looped_plan(contents: Contents, config: ReplayConfig) -> Plan:
     return replace(plan, stacks=shifted)
 
 
+def without(stored: Collection[VolumeKey], plan: Plan) -> Plan:
+    """Return what is left of a plan; an endless one stays as it is."""
+    if plan.endless:
+        return plan
+    return replace(plan, stacks={key: planes for key, planes in plan.stacks.items() if key not in stored})
+
+
 def n_time_points(order: Sequence[PlaneIndex]) -> int:
     return 1 + max(index.t for index in order)
 
@@ -127,6 +146,17 @@ def cues(contents: Contents, due_ns: Sequence[int], *, n_loops: int) -> Iterator
     for loop in itertools.count() if n_loops == 0 else range(n_loops):
         for index, due in zip(contents.order, due_ns, strict=True):
             yield Cue(index, index._replace(t=index.t + loop * n_t), due + loop * loop_ns)
+
+
+def unplayed(turns: Iterator[Cue], stored: Collection[VolumeKey]) -> Iterator[Cue]:
+    """Yield the turns of what is not stored, as early as if the rest did not exist."""
+    saved_ns = last_ns = 0
+    passed_over = False
+    for cue in turns:
+        saved_ns += cue.due_ns - last_ns if passed_over else 0
+        last_ns, passed_over = cue.due_ns, cue.played.volume in stored
+        if not passed_over:
+            yield cue._replace(due_ns=cue.due_ns - saved_ns)
 
 
 def due_times(recording: Recording, config: ReplayConfig) -> list[int]:

@@ -5,7 +5,8 @@ import pytest
 from care_live.config import AcquisitionConfig, Channel
 from care_live.daemon.resume import NothingLeft, first_incomplete, open_remaining
 from care_live.images import RunEnded, RunStarted, VolumeKey
-from tests.daemon.runs import config, run
+from care_live.store import RunReader
+from tests.daemon.runs import config, movie, replay, run
 
 VIRTUAL = {"kind": "virtual", "shape_px": [64, 64], "acquisition": {"time_points": 3, "z_planes": 8}}
 
@@ -15,6 +16,19 @@ def test_the_first_time_point_that_lacks_a_volume():
     stored = frozenset({VolumeKey(0, 0, 0), VolumeKey(0, 0, 1), VolumeKey(1, 0, 0)})
     assert first_incomplete(acquisition, stored) == 1
     assert first_incomplete(acquisition, frozenset()) == 0
+
+
+@pytest.mark.slow
+def test_a_replay_goes_on_where_it_was_interrupted(tmp_path):
+    pixels = movie(tmp_path / "movie.tif", times=3)
+    waits = {"policy": "wait"}
+    first = run(config(tmp_path, replay(tmp_path / "movie.tif"), restore=waits))
+    twice = run(config(tmp_path, replay(tmp_path / "movie.tif", loops=2), restore=waits))
+    again = run(config(tmp_path, replay(tmp_path / "movie.tif", loops=2), restore=waits))
+    assert [status.received_planes for status in (first, twice, again)] == [24, 24, 0]
+    assert [status.lost_planes for status in (first, twice, again)] == [0, 0, 0]
+    reader = RunReader(tmp_path / "runs" / "test")
+    assert all((reader.read("raw", VolumeKey(t)) == pixels[t % 3]).all() for t in range(6))
 
 
 @pytest.mark.mm

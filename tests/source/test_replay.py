@@ -104,6 +104,45 @@ def test_planes_come_at_the_given_rate(tmp_path: Path) -> None:
     source.close()
 
 
+def test_what_is_stored_is_passed_over_and_takes_no_time(tmp_path: Path) -> None:
+    path, _ = ramp(tmp_path)
+    clock = Clock()
+    config = ReplayConfig(path=path, axes="TZYX", speed=100.0, loops=2)
+    source = Replay(config, run_id="r", stored={VolumeKey(0), VolumeKey(1), VolumeKey(3)}, clock_ns=clock)
+    started = source.next_event(0)
+    assert isinstance(started, RunStarted)
+    assert list(started.plan.stacks) == [VolumeKey(2), VolumeKey(4), VolumeKey(5)]
+    for number in range(12):
+        clock.now_ns = number * 10_000_000 - 1
+        assert number == 0 or source.next_event(0) is None, "too early"
+        clock.now_ns += 1
+        frame = source.next_event(0)
+        assert isinstance(frame, Frame)
+        assert (frame.arrival, frame.index.t, frame.index.z) == (number, (2, 4, 5)[number // 4], number % 4)
+    assert source.next_event(0) == RunEnded("finished", n_delivered=12)
+    source.close()
+
+
+def test_an_endless_loop_goes_on_where_the_store_ends(tmp_path: Path) -> None:
+    path, _ = ramp(tmp_path)
+    source = Replay(ReplayConfig(path=path, axes="TZYX", loops=0), run_id="r", stored={VolumeKey(t) for t in range(7)})
+    started, frame = source.next_event(0), source.next_event(0)
+    assert isinstance(started, RunStarted)
+    assert started.plan.endless
+    assert isinstance(frame, Frame)
+    assert (frame.index, frame.pixels[0, 0]) == (PlaneIndex(t=7), 4)
+    source.close()
+
+
+def test_a_recording_that_is_stored_begins_and_ends(tmp_path: Path) -> None:
+    path, _ = ramp(tmp_path, n_t=1)
+    source = Replay(ReplayConfig(path=path, axes="TZYX"), run_id="r", stored={VolumeKey(0)})
+    started, ended = play(source)
+    assert isinstance(started, RunStarted)
+    assert ended == RunEnded("finished", n_delivered=0)
+    source.close()
+
+
 def test_recorded_speed_follows_the_recorded_times() -> None:
     path = need_data("telomeres_lowlight_stream/timelapse_telomeres_2d.tif")
     clock = Clock()
