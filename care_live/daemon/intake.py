@@ -88,6 +88,7 @@ class Intake:
                 n_planes=planes.n_planes,
                 mean=planes.mean,
                 laplace_scale=planes.laplace_scale,
+                disagreement=planes.disagreement,
                 voxel_size_um=self.voxel_size_um,
             )
             self.publisher.slab(slab)

@@ -29,7 +29,7 @@ MAX_TOPICS, MAX_TOPIC_BYTES = 4096, 256
 _PRODUCTS: dict[Topic, tuple[Literal["raw", "mean", "laplace_scale", "disagreement"], ...]] = {
     "restored": ("mean", "laplace_scale", "disagreement"),
     "raw": ("raw",),
-    "slab": ("mean", "laplace_scale"),
+    "slab": ("mean", "laplace_scale", "disagreement"),
 }
 
 

@@ -99,3 +99,19 @@ class Every:
         self.n_lost += gap.last - self._next + 1
         self._next = gap.last + 1
         return True
+
+
+class PassedOver:
+    """Counts the volumes that a watcher of the newest was too slow for, by position and channel."""
+
+    def __init__(self) -> None:
+        self._nth: dict[Stream, int] = {}
+
+    def before(self, said: Volume) -> int:
+        """Return how many were passed over just before this one."""
+        if said.nth is None:  # restored late: no news
+            return 0
+        stream = (said.key[1], said.key[2])
+        last = self._nth.get(stream, said.nth)
+        self._nth[stream] = max(said.nth, last)
+        return max(0, said.nth - last - 1)

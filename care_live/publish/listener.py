@@ -14,23 +14,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from care_live.config import PublishConfig
 from care_live.errors import ConfigError, ProtocolError
 from care_live.publish.broadcast import NOTE, Channel, Topic
 from care_live.publish.clock import Clock
-from care_live.publish.seen import LiveSlab, LiveVolume, live_slab, live_volume
+from care_live.publish.seen import Told, live_slab, live_volume
 from care_live.wire import cl1
 from care_live.wire.keys import ClientKeys
-from care_live.wire.messages import Change, End, Gap, Heartbeat, Refused, Skipped, Slab, Start, Volume
+from care_live.wire.messages import Gap, Heartbeat, Refused, Slab, Volume
 from care_live.wire.sockets import BULK_PATIENCE_S, Received, Sockets
 
 DEFAULT_BROADCAST: str = PublishConfig.model_fields["bind"].default
 HWM = 4
 """Messages that wait here before newer ones pass by."""
-
-Heard: TypeAlias = LiveVolume | LiveSlab | Start | Change | Skipped | End | Heartbeat
 
 
 class Listener:
@@ -77,7 +74,7 @@ class Listener:
         self.n_damaged = 0
         """Messages that broke the protocol; they were dropped."""
 
-    def next(self, timeout_s: float | None = None) -> Heard | None:
+    def next(self, timeout_s: float | None = None) -> Told | None:
         """Wait for the next message; None when the time is over.
 
         Raises
@@ -102,7 +99,7 @@ class Listener:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _hear(self, received: Received) -> Heard | None:
+    def _hear(self, received: Received) -> Told | None:
         try:
             message, codes = cl1.decode(received.parts[1:])
         except ProtocolError:

@@ -19,6 +19,7 @@ from care_live.publish.desk import Desk
 from care_live.publish.log import Entry, Log, Record
 from care_live.publish.slabs import RestoredSlab
 from care_live.publish.writer import Parts, Run, Writer
+from care_live.wire.address import port_of
 from care_live.wire.keys import AllowList, ServerKeys, read_pair
 from care_live.wire.messages import Status
 from care_live.wire.sockets import BULK_PATIENCE_S, Sockets
@@ -69,6 +70,7 @@ class Publisher:
             self._sockets.close()
             raise
         self.address, self.address_pull = self._broadcast.address, desk.address
+        self._run.broadcast_port = port_of(self.address)
         self._archive = Archive(replay_from_store, self._sockets.wake) if replay_from_store else None
         self._desk = Desk(desk, self._writer, self._log, self._archive)
         self._thread = threading.Thread(target=self._main, name="publish")

@@ -1,9 +1,9 @@
-"""A volume as a watcher sees it: arrays, and all that was said with them."""
+"""Volumes and slabs as a watcher sees them: arrays, and all that was said with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from care_live.images import Counts, Flag, ModelIdentity, Restored, State, Volum
 from care_live.publish import describe
 from care_live.wire import arrays, messages
 from care_live.wire.arrays import Product
+from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +84,14 @@ class LiveSlab:
     mean: NDArray[np.float32] | None
     """(z, y, x) restored, camera counts, read-only."""
     laplace_scale: NDArray[np.float32] | None
+    disagreement: NDArray[np.float32] | None
     voxel_size_um: tuple[float, float, float]
+    model: ModelIdentity | None
     said: messages.Slab
+
+
+Told: TypeAlias = LiveVolume | LiveSlab | Start | Change | Skipped | End | Heartbeat | Gap
+"""What a watcher is told, in its own words."""
 
 
 def live_slab(said: messages.Slab, codes: tuple[NDArray[Any], ...]) -> LiveSlab:
@@ -97,7 +104,9 @@ def live_slab(said: messages.Slab, codes: tuple[NDArray[Any], ...]) -> LiveSlab:
         n_planes=said.n_planes,
         mean=found.get("mean"),
         laplace_scale=found.get("laplace_scale"),
+        disagreement=found.get("disagreement"),
         voxel_size_um=said.arrays[0].voxel_size_um,
+        model=_identity(said.model),
         said=said,
     )
 
@@ -112,7 +121,7 @@ def live_volume(said: messages.Volume, codes: tuple[NDArray[Any], ...], age_s: f
         key=VolumeKey(*said.key),
         state=said.state,
         flags=describe.flags_of(said),
-        model=None if said.model is None else ModelIdentity(said.model.name, said.model.sha256),
+        model=_identity(said.model),
         limits=said.limits,
         raw=found.get("raw"),
         mean=found.get("mean"),
@@ -124,3 +133,7 @@ def live_volume(said: messages.Volume, codes: tuple[NDArray[Any], ...], age_s: f
         n_skipped=n_skipped,
         said=said,
     )
+
+
+def _identity(model: messages.Model | None) -> ModelIdentity | None:
+    return None if model is None else ModelIdentity(model.name, model.sha256)

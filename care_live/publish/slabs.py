@@ -25,12 +25,14 @@ class RestoredSlab:
     mean: NDArray[np.float32]
     """(z, y, x), read-only."""
     laplace_scale: NDArray[np.float32] | None
+    disagreement: NDArray[np.float32] | None
     voxel_size_um: tuple[float, float, float]
 
     def products(self) -> dict[Product, tuple[NDArray[Any], tuple[float, float, float]]]:
-        found: dict[Product, tuple[NDArray[Any], tuple[float, float, float]]] = {
-            "mean": (self.mean, self.voxel_size_um)
+        """Return every product that the network gives, with its voxel size, (z, y, x) µm."""
+        arrays: dict[Product, NDArray[np.float32] | None] = {
+            "mean": self.mean,
+            "laplace_scale": self.laplace_scale,
+            "disagreement": self.disagreement,
         }
-        if self.laplace_scale is not None:
-            found["laplace_scale"] = (self.laplace_scale, self.voxel_size_um)
-        return found
+        return {name: (array, self.voxel_size_um) for name, array in arrays.items() if array is not None}

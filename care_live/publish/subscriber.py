@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from numpy.typing import NDArray
 
@@ -21,13 +21,12 @@ from care_live.config import PublishConfig
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import VolumeKey
 from care_live.publish.clock import Clock
-from care_live.publish.follow import Every, Following, NewestOnly
-from care_live.publish.log import Stream
-from care_live.publish.seen import LiveVolume, live_volume
+from care_live.publish.follow import Every, Following, NewestOnly, PassedOver
+from care_live.publish.preview import Preview
+from care_live.publish.seen import LiveVolume, Told, live_volume
 from care_live.wire import cl1
 from care_live.wire.keys import ClientKeys
 from care_live.wire.messages import (
-    Change,
     End,
     Fetch,
     Gap,
@@ -36,7 +35,6 @@ from care_live.wire.messages import (
     Message,
     Refused,
     Request,
-    Skipped,
     Slab,
     Start,
     View,
@@ -62,9 +60,7 @@ class Options(TypedDict, total=False):
     position: int | None
     channel: int | None
     credit: int | None
-
-
-Told: TypeAlias = LiveVolume | Start | Slab | Change | Skipped | End | Heartbeat | Gap
+    slabs: bool
 
 
 class Subscriber:
@@ -86,6 +82,8 @@ class Subscriber:
         Only these (newest).
     credit
         How many may be on their way at once.
+    slabs
+        Give planes of volumes that are still being restored too, as they come (`LiveSlab`), at most once.
 
     Raises
     ------
@@ -103,6 +101,7 @@ class Subscriber:
         position: int | None = None,
         channel: int | None = None,
         credit: int | None = None,
+        slabs: bool = False,
     ) -> None:
         self.address = address
         self._view = view or View()
@@ -115,12 +114,13 @@ class Subscriber:
         self._sockets = Sockets(client=keys)
         try:
             self._link = self._connect()
+            self._preview = Preview(self._sockets, address) if slabs else None
         except ConfigError:
             self._sockets.close()
             raise
         self._session: str | None = None
         self._is_new_link = True
-        self._nth: dict[Stream, int] = {}
+        self._passed = PassedOver()
         self._spent, self._asked_s, self._heard_s = 0, float("-inf"), float("-inf")
         self._fetching: set[tuple[int, ...]] = set()
         self._woken = threading.Event()
@@ -232,7 +232,7 @@ class Subscriber:
         while (received := self._link.receive()) is not None:
             if (told := self._hear(received)) is not None:
                 return told
-        return None
+        return self._preview.next() if self._preview else None
 
     def _hear(self, received: Received) -> Told | None:
         try:
@@ -248,7 +248,7 @@ class Subscriber:
         if isinstance(message, Refused):
             raise ProtocolError(f"{self.address} refused ({message.reason}): {message.detail}")
         fetched = self._was_fetched(message)
-        if not self._following.is_news(message) and not fetched:
+        if isinstance(message, Slab) or not (self._following.is_news(message) or fetched):
             return None
         return self._see(message, codes) if isinstance(message, Volume) else message
 
@@ -264,12 +264,14 @@ class Subscriber:
         if message.session != self._session:
             self._is_new_link = self._is_new_link or self._session is not None
             self._session = message.session
-            self._nth.clear()
+            self._passed = PassedOver()
         if isinstance(message, Start):
             self.run = message
         if isinstance(message, Heartbeat):
             self.heartbeat = message
             self._clock.note(message.now_us)
+            if self._preview is not None:
+                self._preview.meet(message)
         self._spent += isinstance(message, self._following.costs)
 
     def _was_fetched(self, message: Message) -> bool:
@@ -279,11 +281,7 @@ class Subscriber:
         return False
 
     def _see(self, said: Volume, codes: tuple[NDArray[Any], ...]) -> LiveVolume:
-        stream, n_skipped = (said.key[1], said.key[2]), 0
-        if said.nth is not None and said.nth > (last := self._nth.get(stream, said.nth)):
-            n_skipped = said.nth - last - 1 if not self._in_order else 0
-        if said.nth is not None:
-            self._nth[stream] = max(said.nth, self._nth.get(stream, 0))
+        n_skipped = 0 if self._in_order else self._passed.before(said)
         self.n_received += 1
         self.n_skipped += n_skipped
         return live_volume(said, codes, self._clock.age_s(said), n_skipped)
@@ -297,6 +295,6 @@ def subscribe(address: str = DEFAULT_ADDRESS, **options: Unpack[Options]) -> Sub
     address
         The daemon's ``bind_pull``, tcp://HOST:PORT.
     options
-        As for `Subscriber`: mode ("newest" or "every"), view, keys, position, channel, credit.
+        As for `Subscriber`: mode ("newest" or "every"), view, keys, position, channel, credit, slabs.
     """
     return Subscriber(address, **options)

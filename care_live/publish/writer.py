@@ -30,6 +30,7 @@ class Run:
     run: str | None = None
     model: ModelIdentity | None = None
     card: dict[str, Any] = field(default_factory=dict)
+    broadcast_port: int | None = None
 
     @property
     def said(self) -> dict[str, Any]:
@@ -85,6 +86,7 @@ class Writer:
                 now_us=wall_us(),
                 status=status,
                 n_watchers=n_watchers,
+                broadcast_port=self._run.broadcast_port,
             )
         )
 

@@ -86,6 +86,7 @@ class RestoredPlanes:
     mean: NDArray[np.float32]
     """(n, y, x) camera counts, read-only."""
     laplace_scale: NDArray[np.float32] | None
+    disagreement: NDArray[np.float32] | None
 
 
 class Incoming:
@@ -196,7 +197,14 @@ def _fresh_planes(key: VolumeKey, arriving: _Arriving) -> RestoredPlanes | None:
     found = {head: read_only(array[0, first:last]) for head, array in room.maps.items()}
     if not all(np.isfinite(array).all() for array in found.values()):
         return None
-    return RestoredPlanes(key, first, room.maps["mean"].shape[1], found["mean"], found.get("laplace_scale"))
+    return RestoredPlanes(
+        key=key,
+        first=first,
+        n_planes=room.maps["mean"].shape[1],
+        mean=found["mean"],
+        laplace_scale=found.get("laplace_scale"),
+        disagreement=found.get("disagreement"),
+    )
 
 
 def lay_out(pool: Pool, card: ModelCard, volumes: Sequence[Volume]) -> Room:

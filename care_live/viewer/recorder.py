@@ -17,8 +17,8 @@ from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NotRestored, Plan, RunEnded, RunStarted, StateChanged, VolumeKey
 from care_live.publish.describe import plan_of
-from care_live.publish.seen import LiveVolume
-from care_live.publish.subscriber import Subscriber, Told
+from care_live.publish.seen import LiveVolume, Told
+from care_live.publish.subscriber import Subscriber
 from care_live.store import RunWriter, open_run
 from care_live.wire.messages import Change, End, Gap, Skipped, Start
 

@@ -76,7 +76,20 @@ def decode(parts: Sequence[Buffer]) -> tuple[Message, tuple[NDArray[Any], ...]]:
         raise ProtocolError(f"header describes {len(described)} arrays, {len(parts) - 1} came")
     if len({header.product for header in described}) != len(described):
         raise ProtocolError("a product comes twice in one message")
+    if isinstance(message, Slab):
+        _check_place(message)
     return message, tuple(map(arrays.decode, described, parts[1:]))
+
+
+def _check_place(slab: Slab) -> None:
+    """Refuse planes that lie outside their volume, and volumes that nobody could hold."""
+    planes, rows, columns = slab.arrays[0].shape
+    if any(header.shape != slab.arrays[0].shape for header in slab.arrays):
+        raise ProtocolError("the arrays of a slab differ in shape")
+    if slab.z_first + planes > slab.n_planes:
+        raise ProtocolError(f"planes {slab.z_first} to {slab.z_first + planes} of a volume of {slab.n_planes}")
+    if (whole_bytes := 4 * slab.n_planes * rows * columns) > arrays.MAX_BYTES:
+        raise ProtocolError(f"a volume of {whole_bytes} bytes: at most {arrays.MAX_BYTES} are taken")
 
 
 def decode_request(parts: Sequence[Buffer]) -> Request:

@@ -188,6 +188,8 @@ class Heartbeat(Sent, frozen=True, kw_only=True, tag="heartbeat", tag_field="typ
     now_us: Micros
     status: Status = Status()
     n_watchers: Count = 0
+    broadcast_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+    """Where the same machine broadcasts, for those who want slabs too; null: not known."""
 
 
 class Gap(Sent, frozen=True, kw_only=True, tag="gap", tag_field="type"):

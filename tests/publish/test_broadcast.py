@@ -102,7 +102,7 @@ def test_what_nobody_listens_to_is_not_computed(
 def test_slabs_come_while_the_volume_is_being_restored(publisher: Publisher, hub: Sockets) -> None:
     link = listen(hub, publisher, b"cl1/slab/")
     planes = read_only(np.full((2, 16, 24), 7, np.float32))
-    publisher.slab(RestoredSlab(VolumeKey(3), 4, 32, planes, None, (2.0, 0.5, 0.5)))
+    publisher.slab(RestoredSlab(VolumeKey(3), 4, 32, planes, None, None, (2.0, 0.5, 0.5)))
     message = heard(hub, link, Slab)
     assert message is not None
     assert (message[1].key, message[1].z_first, message[1].n_planes, message[1].state) == (
@@ -162,7 +162,7 @@ def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publishe
         while len(publisher._broadcast._subscribed) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         whole = given.restored(3)
-        slab = RestoredSlab(VolumeKey(3), 0, 4, read_only(whole.mean[:2]), None, (2.0, 0.5, 0.5))
+        slab = RestoredSlab(VolumeKey(3), 0, 4, read_only(whole.mean[:2]), None, None, (2.0, 0.5, 0.5))
         publisher.slab(slab)
         publisher.publish(whole)
         publisher.end(given.ENDED)

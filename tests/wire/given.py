@@ -119,6 +119,7 @@ NOTES: dict[str, Message] = {
             planes_per_s=97.5, volumes_per_s=3.0, queue_depths={"restore": 2}, planes_lost=1, disk_s_left=3600.0
         ),
         n_watchers=3,
+        broadcast_port=5791,
     ),
     "gap": Gap(**SAID, first=3, last=5, reason="forgotten", detail="too long ago"),
     "refused": Refused(**SAID, reason="role", detail="vera is viewer, this needs recorder"),
