@@ -84,7 +84,7 @@ def simulate_command(
 @click.option("--members", type=click.IntRange(1, 16), help="Instead of members: an ensemble of so many.")
 def train_command(config: Path, run_folder: Path | None, updates: int | None, members: int | None) -> None:
     """Train a network, or an ensemble, as CONFIG says; export it next."""
-    from care_live.training import recipe, report
+    from care_live.training import recipe
     from care_live.training.train import train
 
     chosen = recipe.load(config)
@@ -95,9 +95,9 @@ def train_command(config: Path, run_folder: Path | None, updates: int | None, me
     folder = run_folder or Path("runs/train") / chosen.name
     with _TrainingBar(chosen.members * chosen.fit.n_updates) as bar:
         histories = train(chosen, folder, on_progress=bar.show, tell=bar.tell)
-    report.draw_curves(histories, folder / "report.png")
     best = min(min(history.validation) for history in histories)
-    click.echo(f"{folder}: best validation loss {best:.4f}; next: care-live export {folder} {chosen.name}.onnx")
+    click.echo(f"{folder / 'report.png'}: drawn; best validation loss {best:.4f}")
+    click.echo(f"next: care-live export {folder} {chosen.name}.onnx")
 
 
 class _TrainingBar:

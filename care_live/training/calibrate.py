@@ -60,6 +60,13 @@ def calibrate(applied: Sequence[Applied]) -> Reliability:
     )
 
 
+def as_trained(applied: Sequence[Applied]) -> tuple[float, ...]:
+    """Return the observed coverage of uncalibrated intervals at `reliability.LEVELS`; empty without a scale."""
+    if any(result.laplace_scale is None for result in applied):
+        return ()
+    return reliability.coverage(*_gathered(applied))
+
+
 def error_by_disagreement(applied: Sequence[Applied]) -> tuple[float, ...]:
     """Return the mean absolute error in each decile of D, lowest first."""
     pairs = [(result.truth - result.mean, result.disagreement) for result in applied]

@@ -11,66 +11,119 @@ from numpy.typing import NDArray
 
 from care_live.model.reliability import LEVELS
 from care_live.training.applied import Applied
-from care_live.training.calibrate import Reliability
+from care_live.training.calibrate import Reliability, as_trained, error_by_disagreement
 from care_live.training.checkpoint import History
-from care_live.training.evaluate import Row
+from care_live.training.evaluate import Row, evaluate
 
 
-def draw_curves(histories: Sequence[History], path: Path) -> None:
-    """Draw training and validation loss and the learning rate of every member."""
-    figure, (left, right) = _figure(1, 2, size=(9, 3.5))
-    for member, history in enumerate(histories):
-        left.plot(history.update, history.loss, color=f"C{member}", alpha=0.4, label=f"member {member}, training")
-        left.plot(history.update, history.validation, color=f"C{member}", label=f"member {member}, validation")
-        right.semilogy(history.update, history.learning_rate, color=f"C{member}")
-    left.set(xlabel="update", ylabel="loss (nats where Laplace)")
-    left.legend(fontsize=6)
-    right.set(xlabel="update", ylabel="learning rate")
+def draw_training(histories: Sequence[History], judged: Sequence[Applied], path: Path) -> None:
+    """Draw a training run: its curves, how the networks do on validation volumes, and those volumes.
+
+    Parameters
+    ----------
+    histories : one a member
+    judged : validation volumes, restored by all members together
+    """
+    figure = _figure(size=(13, 3.2 + 2.4 * len(judged)))
+    heads, rows = figure.subfigures(2, 1, height_ratios=(3.2, 2.4 * len(judged)))
+    losses, rates, bars, reliable, doubtful = heads.subplots(1, 5)
+    _draw_curves(losses, rates, histories)
+    _draw_scores(bars, evaluate(judged))
+    _draw_coverage(reliable, {"as trained": as_trained(judged)})
+    _draw_disagreement(doubtful, error_by_disagreement(judged))
+    for panels, example in zip(rows.subplots(len(judged), 5, squeeze=False), judged, strict=True):
+        _draw_example(panels, example)
     _save(figure, path)
 
 
 def draw_scores(rows: Sequence[Row], examples: Sequence[Applied], path: Path) -> None:
-    """Draw PSNR per condition, and raw | restored | uncertainty | truth of one volume of each."""
-    figure, axes = _figure(1 + len(examples), 4, size=(11, 3 * (1 + len(examples))))
-    axes = np.atleast_2d(axes)
-    places = np.arange(len(rows))
-    for offset, (name, part) in enumerate((("raw", "raw"), ("best Gaussian", "gaussian"), ("restored", "ours"))):
-        axes[0, 0].bar(places + 0.27 * offset, [getattr(row, part).psnr_db for row in rows], 0.25, label=name)
-    axes[0, 0].set(xticks=places + 0.27, xticklabels=[row.condition for row in rows], ylabel="PSNR (dB)")
-    axes[0, 0].legend(fontsize=6)
-    for empty in axes[0, 1:]:
+    """Draw PSNR per condition, the error by decile of D, and one volume of each condition."""
+    figure = _figure(size=(13, 3 * (1 + len(examples))))
+    axes = figure.subplots(1 + len(examples), 5, squeeze=False)
+    _draw_scores(axes[0, 0], rows)
+    _draw_disagreement(axes[0, 1], error_by_disagreement(examples))
+    for empty in axes[0, 2:]:
         empty.axis("off")
-    for row, example in zip(axes[1:], examples, strict=True):
-        _draw_example(row, example)
+    for panels, example in zip(axes[1:], examples, strict=True):
+        _draw_example(panels, example)
     _save(figure, path)
-
-
-def _draw_example(axes: Sequence[Any], example: Applied) -> None:
-    blank = np.zeros_like(example.mean)
-    images = (example.raw, example.mean, example.laplace_scale if example.laplace_scale is not None else blank)
-    titles = (f"raw {example.name}", "restored", "Laplace scale", "truth")
-    for panel, image, title in zip(axes, (*images, example.truth), titles, strict=True):
-        flat = projected(image[0])
-        low, high = np.percentile(flat, (1, 99.8))
-        panel.imshow(flat, cmap="magma" if "scale" in title else "gray", vmin=low, vmax=max(high, low + 1e-6))
-        panel.set_title(title, fontsize=7)
-        panel.axis("off")
 
 
 def draw_reliability(result: Reliability, path: Path) -> None:
     """Draw observed against nominal coverage before and after, and the error by decile of D."""
-    figure, (left, right) = _figure(1, 2, size=(9, 4))
-    left.plot((0, 1), (0, 1), color="0.7")
-    left.plot(LEVELS, result.calibration.observed_before, "o-", label=f"before, ECE {result.before_ece:.3f}")
-    left.plot(LEVELS, result.calibration.observed_after, "s-", label=f"after, ECE {result.after_ece:.3f}")
-    left.set(xlabel="nominal coverage", ylabel="observed coverage", title="volumes that fixed nothing")
-    left.legend(fontsize=7)
-    if result.error_by_disagreement:
-        right.bar(range(1, 11), result.error_by_disagreement)
-        right.set(xlabel="decile of disagreement D", ylabel="mean absolute error (normalised)")
-    else:
-        right.axis("off")
+    figure = _figure(size=(9, 4))
+    left, right = figure.subplots(1, 2)
+    observed = {
+        f"before, ECE {result.before_ece:.3f}": result.calibration.observed_before,
+        f"after, ECE {result.after_ece:.3f}": result.calibration.observed_after,
+    }
+    _draw_coverage(left, observed)
+    left.set_title("volumes that fixed nothing")
+    _draw_disagreement(right, result.error_by_disagreement)
     _save(figure, path)
+
+
+def _draw_curves(losses: Any, rates: Any, histories: Sequence[History]) -> None:
+    for member, history in enumerate(histories):
+        losses.plot(history.update, history.loss, color=f"C{member}", alpha=0.4, label=f"member {member}, training")
+        losses.plot(history.update, history.validation, color=f"C{member}", label=f"member {member}, validation")
+        rates.semilogy(history.update, history.learning_rate, color=f"C{member}")
+    losses.set(xlabel="update", ylabel="loss (nats where Laplace)")
+    losses.legend(fontsize=6)
+    rates.set(xlabel="update", ylabel="learning rate")
+
+
+def _draw_scores(panel: Any, rows: Sequence[Row]) -> None:
+    """Draw the PSNR of every condition, its SSIM written on the bars."""
+    places = np.arange(len(rows))
+    for number, (name, part) in enumerate((("raw", "raw"), ("best Gaussian", "gaussian"), ("restored", "ours"))):
+        scores = [getattr(row, part) for row in rows]
+        bars = panel.bar(places + 0.27 * number, [one.psnr_db for one in scores], 0.25, label=name)
+        panel.bar_label(bars, [f"{one.psnr_db:.1f}\n{one.ssim:.2f}" for one in scores], fontsize=6)
+    panel.set(xticks=places + 0.27, xticklabels=[row.condition for row in rows], ylabel="PSNR (dB), SSIM below")
+    panel.margins(y=0.2)
+    panel.legend(fontsize=6, loc="lower right")
+
+
+def _draw_coverage(panel: Any, observed: dict[str, tuple[float, ...]]) -> None:
+    """Draw observed against nominal coverage, one line an entry; nothing for a network without a scale."""
+    if not any(observed.values()):
+        panel.axis("off")
+        return
+    panel.plot((0, 1), (0, 1), color="0.7")
+    for marker, (name, shares) in zip("os", observed.items(), strict=False):
+        panel.plot(LEVELS, shares, f"{marker}-", label=name)
+    panel.set(xlabel="nominal coverage", ylabel="observed coverage")
+    panel.legend(fontsize=7)
+
+
+def _draw_disagreement(panel: Any, errors: Sequence[float]) -> None:
+    """Draw the mean absolute error in each decile of D; nothing for a single network."""
+    if not errors:
+        panel.axis("off")
+        return
+    panel.bar(range(1, len(errors) + 1), errors)
+    panel.set(xlabel="decile of disagreement D", ylabel="mean absolute error (normalised)")
+
+
+def _draw_example(panels: Sequence[Any], example: Applied) -> None:
+    """Draw raw, restored, Laplace scale, disagreement and truth; a map that is not there stays empty."""
+    maps = {
+        f"raw {example.name}": example.raw,
+        "restored": example.mean,
+        "Laplace scale": example.laplace_scale,
+        "disagreement": example.disagreement,
+        "truth": example.truth,
+    }
+    for panel, (title, image) in zip(panels, maps.items(), strict=True):
+        panel.axis("off")
+        if image is None:
+            continue
+        flat = projected(image[0])
+        low, high = np.percentile(flat, (1, 99.8))
+        colours = "magma" if title in ("Laplace scale", "disagreement") else "gray"
+        panel.imshow(flat, cmap=colours, vmin=low, vmax=max(high, low + 1e-6))
+        panel.set_title(title, fontsize=7)
 
 
 def projected(image: NDArray[Any]) -> NDArray[Any]:
@@ -78,13 +131,13 @@ def projected(image: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(image.max(axis=0))
 
 
-def _figure(rows: int, columns: int, *, size: tuple[float, float]) -> tuple[Any, Any]:
+def _figure(*, size: tuple[float, float]) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
+    return figure
 
 
 def _save(figure: Any, path: Path) -> None:

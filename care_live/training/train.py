@@ -1,7 +1,7 @@
 """A whole training run: gather, fit every member, leave everything that is needed to export in one folder.
 
 The folder: ``recipe.json``, ``data.sha256`` (fingerprints of the volumes), ``member-K/best.pt`` and
-``last.pt``, ``member-K/history.csv``, ``report.png``.
+``last.pt``, ``member-K/history.csv``, and ``report.png``: curves, scores, reliability and examples.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from care_live.training import fit
+from care_live.training import fit, report
+from care_live.training.applied import Applied
 from care_live.training.checkpoint import History
-from care_live.training.data import Tell
+from care_live.training.data import Data, Tell
+from care_live.training.export import load_member
 from care_live.training.fit import Progress
 from care_live.training.gather import gather
+from care_live.training.judge import judge
 from care_live.training.recipe import Recipe
 
 
@@ -51,7 +54,14 @@ def train(
         _write_history(run / f"member-{member}" / "history.csv", histories[-1])
         if recipe.fit.tensorboard:
             _write_tensorboard(run / f"member-{member}", histories[-1])
+    report.draw_training(histories, _judged(recipe, gathered, run), run / "report.png")
     return tuple(histories)
+
+
+def _judged(recipe: Recipe, gathered: Data, run: Path) -> list[Applied]:
+    """Restore some of the validation volumes with the best weights of every member."""
+    members = [load_member(run / f"member-{member}" / "best.pt", recipe) for member in range(recipe.members)]
+    return judge(members, gathered.validation, divisor=recipe.network.divisor)
 
 
 def _write_history(path: Path, history: History) -> None:
