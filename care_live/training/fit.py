@@ -168,10 +168,15 @@ class Fitter:
         return inputs, targets
 
     def _precision(self) -> AbstractContextManager[object]:
-        if self.recipe.fit.precision == "mixed" and self.device.type == "cuda":
-            autocast: AbstractContextManager[object] = torch.autocast("cuda", dtype=torch.bfloat16)
+        if computes_mixed(self.recipe.fit, self.device):
+            autocast: AbstractContextManager[object] = torch.autocast(self.device.type, dtype=torch.bfloat16)
             return autocast
         return nullcontext()
+
+
+def computes_mixed(fit: FitRecipe, device: torch.device) -> bool:
+    """Return whether convolutions are computed in bfloat16; a CPU, mostly slower so, must be asked for by name."""
+    return fit.precision == "mixed" and (device.type == "cuda" or fit.device == "cpu")
 
 
 def choose_device(fit: FitRecipe) -> torch.device:

@@ -197,7 +197,7 @@ class FitRecipe(Section):
     """Share of the patches that must hold foreground of the target."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "mixed"] = "float32"
-    """*mixed* computes in bfloat16 on a GPU; weights and loss stay float32."""
+    """*mixed* computes in bfloat16 on a GPU, and on a CPU where `device` is *cpu*; weights and loss stay float32."""
     threads: int = Field(default=0, ge=0)
     """CPU threads; 0: as many as cores."""
     tensorboard: bool = False

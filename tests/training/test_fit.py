@@ -11,7 +11,7 @@ import torch
 from care_live.errors import TrainingError
 from care_live.training.checkpoint import History, load_state
 from care_live.training.data import Data
-from care_live.training.fit import Progress, fit
+from care_live.training.fit import Progress, computes_mixed, fit
 from care_live.training.recipe import FitRecipe
 from care_live.training.schedule import learning_rate, n_plateaus, n_since_best
 from tests.training.conftest import noisy_pair, small_recipe
@@ -51,6 +51,26 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, small_data: Data
     history = fit(whole, small_data, tmp_path / "halves")
     assert history.update == [6, 12]
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
+
+
+def test_mixed_precision_goes_where_float32_goes(tmp_path: Path, small_data: Data) -> None:
+    fits = {"float32": {"n_updates": 60}, "mixed": {"n_updates": 60, "precision": "mixed"}}
+    histories = {
+        name: fit(small_recipe(tmp_path, fit=changes), small_data, tmp_path / name) for name, changes in fits.items()
+    }
+    assert all(value.dtype != torch.bfloat16 for value in weights(tmp_path / "mixed").values())
+    assert not same(weights(tmp_path / "float32"), weights(tmp_path / "mixed"))  # it did compute in bfloat16
+    learnt = histories["float32"].validation[0] - histories["float32"].validation[-1]
+    assert learnt > 0
+    assert abs(histories["float32"].validation[-1] - histories["mixed"].validation[-1]) < 0.1 * learnt
+
+
+def test_mixed_precision_on_a_cpu_must_be_asked_for_by_name() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert not computes_mixed(FitRecipe(precision="mixed"), cpu)
+    assert computes_mixed(FitRecipe(precision="mixed", device="cpu"), cpu)
+    assert computes_mixed(FitRecipe(precision="mixed"), gpu)
+    assert not computes_mixed(FitRecipe(), gpu)
 
 
 def test_progress_is_told_and_the_best_is_kept(tmp_path: Path, small_data: Data) -> None:
