@@ -65,12 +65,12 @@ def _ssim(fitted: Pixels, normed: Pixels) -> float:
 def best_gaussian(raw: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
     """Return the Gaussian-filtered image that is nearest to the truth, and its PSNR: a bar to clear, not a method.
 
-    Widths are searched on a grid, laterally 0.5 to 4 px and axially 0 to as much, with the truth in hand.
+    Widths are searched on a grid, laterally 0.5 to 4 px and axially 0 to 3 px, with the truth in hand.
     """
     from scipy.ndimage import gaussian_filter
 
     shown, best = raw.astype(np.float32), (raw.astype(np.float32), -np.inf)
-    axial = (0.0, 0.4, 0.6, 0.8, 1.0, 1.5) if raw.ndim == 3 else (0.0,)
+    axial = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0) if raw.ndim == 3 else (0.0,)
     for lateral in (0.5, 0.7, 0.9, 1.1, 1.3, 1.6, 2.0, 2.5, 3.0, 4.0):
         for along_z in axial:
             sigma = (along_z, lateral, lateral) if raw.ndim == 3 else (lateral, lateral)
