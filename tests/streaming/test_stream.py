@@ -78,8 +78,9 @@ def test_any_number_of_planes_equals_the_whole_volume(n_planes: int, boundary: s
         ({"kernel": (5, 3, 3)}, {}),
         ({"channels_in": 3, "residual": False, "output": "normalised"}, {"channels_in": ("a", "b", "c")}),
         ({"raw_type": "float32"}, {}),
+        ({"depth": 1, "filters": 32}, {"divisor": (2, 2, 2)}),
     ],
-    ids=["z-not-pooled", "depth-1-mean-only", "depth-3", "kernel-5-in-z", "three-channels", "float-input"],
+    ids=["z-not-pooled", "depth-1-mean-only", "depth-3", "kernel-5-in-z", "three-channels", "float-input", "wide"],
 )
 def test_every_architecture_streams(architecture: dict[str, object], fields: dict[str, object]) -> None:
     model, about = seeded(**{"filters": 4, **architecture}), card(**fields)

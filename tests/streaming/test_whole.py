@@ -9,6 +9,8 @@ from onnx import helper, numpy_helper
 
 from care_live.model import rewrite
 from care_live.restore.session import OnnxSession, Options, Session
+from care_live.restore.streaming.plan import StreamPlan, plan
+from care_live.restore.streaming.timeline import whole_boundaries
 from care_live.restore.streaming.whole import PlanewiseSession, open_session
 from tests.streaming.networks import RANGE, counts, seeded
 
@@ -54,6 +56,24 @@ def test_a_batch_of_volumes_equals_the_plain_session(model: onnx.ModelProto) -> 
     into = [np.full_like(array, np.nan) for array in wanted]
     assert ours.run(inputs, into)[0] is into[0]
     assert worst(tuple(into), wanted) < 2e-6
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["joined", "transposed"])
+@pytest.mark.parametrize(("pool", "n_planes"), [((2, 2, 2), 12), ((1, 2, 2), 5)], ids=["z-pooled", "odd-planes"])
+def test_wide_convolutions_share_products_of_neighbouring_planes(
+    pool: tuple[int, ...], n_planes: int, transposed: bool
+) -> None:
+    model = seeded(filters=32, depth=1, pool=pool)
+    model = rewrite.transpose_decoder(model) if transposed else model
+    raw = counts((1, 1, n_planes, 8, 8))
+    ours, plain = opened(model, raw.shape)
+    inputs = {"raw": raw, **RANGE}
+    assert worst(ours.run(inputs), plain.run(inputs)) < 2e-6
+    live, waiting = (
+        plan(model, raw.shape, range(n_planes), whole_boundaries(n_planes, 16), hurry=hurry) for hurry in (True, False)
+    )
+    assert isinstance(live, StreamPlan) and isinstance(waiting, StreamPlan)
+    assert waiting.steps[-1].products < 0.85 * live.steps[-1].products
 
 
 def test_a_network_that_is_no_row_of_planes_runs_as_it_is() -> None:

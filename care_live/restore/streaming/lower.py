@@ -1,19 +1,20 @@
 """From the network to its program: how each operation moves along z.
 
 The order in which a plane's products are summed depends on the network and the number of planes alone,
-never on how the planes come.
+and on whether anybody waits for single planes, never on how they come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.restore.streaming import sums
+from care_live.restore.streaming import pairs, sums
 from care_live.restore.streaming.network import RANK, Network, Node, Shape, Unstreamable, Z
+from care_live.restore.streaming.planes import Planes
 from care_live.restore.streaming.program import Program, Value, without_dead
 from care_live.restore.streaming.timeline import Motion, Spread
 
@@ -35,7 +36,9 @@ class Part(NamedTuple):
     """Channel of the join at which this part begins."""
 
 
-def lower(network: Network, sources: Sequence[int | None], wanted: slice = slice(None)) -> Program:
+def lower(
+    network: Network, sources: Sequence[int | None], wanted: slice = slice(None), *, wait: bool = False
+) -> Program:
     """Write a network out plane by plane.
 
     Parameters
@@ -44,24 +47,25 @@ def lower(network: Network, sources: Sequence[int | None], wanted: slice = slice
         For each plane that the network sees, which recorded plane it is; None is a plane of zeros.
     wanted
         Planes of the outputs; the others are padding.
+    wait
+        A plane may wait for the next one where that saves work: nobody looks at it before the volume is whole.
 
     Raises
     ------
     Unstreamable
         An operation mixes planes in a way that is not in the table.
     """
-    return _Lowering(network, sources).program(wanted)
+    return _Lowering(network, sources, wait=wait).program(wanted)
 
 
 class _Lowering:
-    def __init__(self, network: Network, sources: Sequence[int | None]) -> None:
+    def __init__(self, network: Network, sources: Sequence[int | None], *, wait: bool) -> None:
         self.network = network
         self.target = Program()
         self.planes: dict[str, tuple[Value, ...]] = {"raw": self._raw_planes(sources)}
         self.parts: dict[str, tuple[Part, ...]] = {}
         """Of a joined value, by its name."""
-        self.wide: dict[str, Value] = {}
-        """Upsampled planes, by their name."""
+        self.made, self.wait = Planes(self.target), wait
         self.spread: dict[str, str] = {}
         """Expanded values, by what they were expanded from."""
         self.still: dict[str, Value] = {
@@ -211,36 +215,42 @@ class _Lowering:
     ) -> None:
         """Write every output plane of a convolution as a sum of 2D convolutions of input planes."""
         source, tensor = self.planes[node.inputs[0]], node.outputs[0]
-        n_planes, shape = self.network.n_planes(tensor), self.network.plane_shape(tensor)
-        bias = [self._constant(name) for name in node.inputs[2:]]
+        shape, bias = self.network.plane_shape(tensor), [self._constant(name) for name in node.inputs[2:]]
+        writer = sums.Writer(self.target, op, shape, placing)
         whole = op == "ConvTranspose" or placing["group"] != 1
-        planes = []
-        for z in range(n_planes):
+        rows = []
+        for z in range(self.network.n_planes(tensor)):
             terms: dict[str, sums.Term] = {}
             for tap in motion.taps(z, len(source)):
-                value = self._upsampled(source[tap.plane], factors)
+                value = self.made.upsampled(source[tap.plane], factors)
                 parts = (Part(value, 0),) if whole else self.parts.get(value.name, (Part(value, 0),))
                 for part in parts:
                     sums.add_term(terms, part.value, kernels[tap.kernel], first=None if whole else part.first)
-            name = f"{tensor}@{z}"
-            planes.append(
-                sums.write(self.target, op, list(terms.values()), bias, name=name, shape=shape, placing=placing)
-            )
-        self.planes[tensor] = tuple(planes)
+            rows.append(terms)
+        self.planes[tensor] = tuple(self._written(rows, writer, bias, name=tensor, paired=not whole))
 
-    def _upsampled(self, value: Value, factors: Shape) -> Value:
-        """Return a plane upsampled to its nearest neighbours, made once and never kept between steps."""
-        if factors == (1, 1):
-            return value
-        name = f"{value.name}@x{factors[0]}x{factors[1]}"
-        if name not in self.wide:
-            n, c, y, x = value.shape
-            scales = self.target.constant(f"factors_{factors[0]}x{factors[1]}", np.array([1, 1, *factors], np.float32))
-            shape = (n, c, y * factors[0], x * factors[1])
-            self.wide[name] = self.target.add(
-                "Resize", [value, "", scales], name, shape, attributes=_NEAREST, cheap=True
-            )
-        return self.wide[name]
+    def _written(
+        self, rows: Sequence[pairs.Terms], writer: sums.Writer, bias: Sequence[str], *, name: str, paired: bool
+    ) -> Iterator[Value]:
+        """Write two planes at a time where they share products, else each for itself."""
+        for z in range(0, len(rows), 2):
+            pair, names = rows[z : z + 2], (f"{name}@{z}", f"{name}@{z + 1}")
+            shared = pairs.share(self.made, *pair, wait=self.wait) if paired and len(pair) == 2 else pairs.Shared()
+            if shared.same:
+                plus, minus = self._shared(shared, writer, bias, f"{name}@{z}&{z + 1}")
+                yield writer.write(shared.first, (), names[0], known=plus)
+                yield writer.write(shared.second, (), names[1], known=minus)
+            else:
+                for terms, plane in zip(pair, names, strict=False):
+                    yield writer.write(list(terms.values()), bias, plane)
+
+    def _shared(self, shared: pairs.Shared, writer: sums.Writer, bias: Sequence[str], name: str) -> tuple[Value, Value]:
+        """Compute what two planes have in common; return what each of them adds to."""
+        same = writer.write(shared.same, bias, f"{name}+", wait=False)
+        if not shared.opposed:
+            return same, same
+        opposed = writer.write(shared.opposed, (), f"{name}-", wait=False)
+        return self.made.total(same, opposed), self.made.difference(same, opposed).value
 
     def _resize(self, node: Node) -> None:
         source, tensor = self.planes[node.inputs[0]], node.outputs[0]
@@ -257,7 +267,7 @@ class _Lowering:
             raise Unstreamable(f"Resize {tensor} is no upsampling to nearest neighbours by whole numbers")
         motion = Spread(factors[Z], factors[Z])
         self.planes[tensor] = tuple(
-            self._upsampled(source[motion.taps(z, len(source))[0].plane], factors[Z + 1 :]) for z in range(after[Z])
+            self.made.upsampled(source[motion.taps(z, len(source))[0].plane], factors[Z + 1 :]) for z in range(after[Z])
         )
 
     def _pool(self, node: Node) -> None:
@@ -275,8 +285,6 @@ class _Lowering:
             for z, window in enumerate(windows)
         )
 
-
-_NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 _TABLE: dict[str, Callable[[_Lowering, Node], None]] = {
     "Conv": _Lowering._convolve,

@@ -108,12 +108,12 @@ def plan(
     shape : (1, c, z, y, x) as the network sees it, padding included
     sources : for each of these z, which recorded plane it is; None is a plane of zeros
     boundaries : after how many recorded planes each step runs
-    hurry : prepare what can be prepared for the last step
+    hurry : prepare what can be prepared for the last step, and let no plane wait for another
     first : z of the first recorded plane
     """
     try:
         read = network.read(model, shape)
-        program = lower(read, sources, slice(first, first + boundaries[-1]))
+        program = lower(read, sources, slice(first, first + boundaries[-1]), wait=not hurry)
     except (network.Unstreamable, ModelError) as verdict:
         return Refused(str(verdict))
     element = next(value for value in model.graph.input if value.name == "raw").type.tensor_type.elem_type

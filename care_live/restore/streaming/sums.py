@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,8 @@ class Term(NamedTuple):
 
     value: Value
     kernel: Kernel
+    part: int = 0
+    """First channel of the kernel's input that the value stands for: terms of one part read planes of one tensor."""
 
 
 def convolution(node: Node, weight: NDArray[np.float32]) -> tuple[list[Kernel], Motion, dict[str, Any]]:
@@ -87,46 +90,63 @@ def add_term(terms: dict[str, Term], value: Value, kernel: Kernel, *, first: int
         kernel = Kernel(f"{kernel.name}[{first}:{first + n_channels}]", kernel.weight[:, first : first + n_channels])
     if (same := terms.get(value.name)) is not None:
         kernel = Kernel(f"{same.kernel.name}+{kernel.name}", same.kernel.weight + kernel.weight)
-    terms[value.name] = Term(value, kernel)
+    terms[value.name] = Term(value, kernel, first or 0)
 
 
-def write(
-    target: Program,
-    op: str,
-    terms: Sequence[Term],
-    bias: Sequence[str],
-    *,
-    name: str,
-    shape: Shape,
-    placing: Mapping[str, Any],
-) -> Value:
-    """Append the operations that compute one output plane, in the order in which the terms come."""
-    ordered = _joined(target, op, sorted(terms, key=lambda term: term.value.ready), name)
-    due = max(term.value.ready for term in ordered)
-    total: Value | None = None
-    for i, (value, kernel) in enumerate(ordered):
-        weight = target.constant(kernel.name, kernel.weight)
-        pixels = shape if op == "Conv" else value.shape
-        product = target.add(
-            op,
-            [value, weight, *(bias if total is None else ())],
-            name if len(ordered) == 1 else f"{name}/{i}",
-            shape,
-            attributes=placing,
-            due=due,
-            products=kernel.weight.size * pixels[-1] * pixels[-2] // placing["group"],
-        )
-        last = i == len(ordered) - 1
-        total = (
-            product
-            if total is None
-            else target.add("Add", [product, total], name if last else f"{name}+{i}", shape, due=due)
-        )
-    assert total is not None
-    return total
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes the output planes of one convolution."""
+
+    target: Program
+    op: str
+    shape: Shape
+    """(1, c, y, x) of an output plane."""
+    placing: Mapping[str, Any]
+    """Attributes of the convolution in the plane."""
+
+    def write(
+        self, terms: Sequence[Term], bias: Sequence[str], name: str, *, known: Value | None = None, wait: bool = True
+    ) -> Value:
+        """Append the operations that compute one output plane, as their planes come.
+
+        Parameters
+        ----------
+        known : a part of the sum that is there already
+        wait : compute nothing before the sum is complete
+        """
+        summands: list[Term | Value] = [*_joined(self.target, self.op, terms, name), *([known] if known else ())]
+        summands.sort(key=_ready)
+        due = max(map(_ready, summands)) if wait else 0
+        addends = self._products(summands, bias, name, due=due)
+        total = addends[0]
+        for i, addend in enumerate(addends[1:], 1):
+            last = i == len(addends) - 1
+            total = self.target.add("Add", [addend, total], name if last else f"{name}+{i}", self.shape, due=due)
+        return total
+
+    def _products(self, summands: Sequence[Term | Value], bias: Sequence[str], name: str, *, due: int) -> list[Value]:
+        """Multiply every term with its kernel; the bias goes to the first of them."""
+        addends: list[Value] = []
+        for i, summand in enumerate(summands):
+            if isinstance(summand, Value):
+                addends.append(summand)
+                continue
+            value, (key, weight), _ = summand
+            inputs: list[Value | str] = [value, self.target.constant(key, weight), *(bias if i == 0 else ())]
+            pixels = self.shape if self.op == "Conv" else value.shape
+            products = weight.size * pixels[-1] * pixels[-2] // self.placing["group"]
+            own = name if len(summands) == 1 else f"{name}/{i}"
+            addends.append(
+                self.target.add(self.op, inputs, own, self.shape, attributes=self.placing, due=due, products=products)
+            )
+        return addends
 
 
-def _joined(target: Program, op: str, terms: list[Term], name: str) -> list[Term]:
+def _ready(summand: Term | Value) -> int:
+    return summand.ready if isinstance(summand, Value) else summand.value.ready
+
+
+def _joined(target: Program, op: str, terms: Sequence[Term], name: str) -> Sequence[Term]:
     """Join planes of very few channels into one term."""
     if op != "Conv" or len(terms) == 1 or any(term.value.shape[1] > _FEW_CHANNELS for term in terms):
         return terms
