@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from care_live.images import VolumeKey
+from care_live.viewer.growing import first_with
 from care_live.viewer.history import History
 from care_live.viewer.shelf import Shelf
 from care_live.viewer.shown import RunInfo, Shown
+
+Seen: TypeAlias = tuple[Shown, ...]
+"""All channels of one picture, by channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,36 @@ class Library:
             return live
         return max((key for key in self.history.known() if position in (None, key.p)), default=None)
 
-    def at(self, t: int, position: int) -> tuple[Shown, ...]:
+    def following(self, position: int | None = None, *, plane_only: bool = False, z: int | None = None) -> Seen:
+        """Return what a watcher sees who follows: the newest volumes and, over them, what is still being restored.
+
+        Parameters
+        ----------
+        position : None: the newest
+        plane_only : only plane `z` is looked at, so nothing changes before that one is restored
+        z : None: the middle one
+        """
+        newest = self.newest(position)
+        whole = self.at(newest.t, newest.p) if newest is not None else ()
+        grown = self.growing(position, plane_only=plane_only, z=z)
+        if not grown or (newest is not None and grown[0].key.t < newest.t):
+            return whole
+        there = {shown.key.c for shown in grown}
+        return tuple(sorted((*grown, *self._beside(grown[0].key, there)), key=lambda shown: shown.key.c))
+
+    def growing(self, position: int | None = None, *, plane_only: bool = False, z: int | None = None) -> Seen:
+        """Return the newest time point that is still being restored, as far as it is to be seen."""
+        records = self.shelf.growing(position)
+        found = (first_with(one, z) if plane_only else one[-1] for one in records)
+        return tuple(shown for shown in found if shown is not None)
+
+    def _beside(self, grown: VolumeKey, channels: set[int]) -> Seen:
+        """Return the newest volumes of the other channels at the position of a growing one."""
+        newest = self.newest(grown.p)
+        beside = self.at(newest.t, grown.p) if newest is not None else ()
+        return tuple(shown for shown in beside if shown.key.c not in channels)
+
+    def at(self, t: int, position: int) -> Seen:
         """Return the volumes of all channels of one time point, by channel; empty when there are none."""
         keys = {key for key in self.shelf.known() if (key.t, key.p) == (t, position)}
         if not keys and self.history:

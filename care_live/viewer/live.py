@@ -7,13 +7,13 @@ import threading
 
 from care_live.errors import ProtocolError, StageError
 from care_live.images import VolumeKey
-from care_live.publish.seen import LiveVolume
-from care_live.publish.subscriber import Subscriber, Told
+from care_live.publish.seen import LiveSlab, LiveVolume, Told
+from care_live.publish.subscriber import Subscriber
 from care_live.viewer.described import describe
 from care_live.viewer.shelf import Shelf, SystemStatus
 from care_live.viewer.shown import Shown
 from care_live.wire.keys import ClientKeys
-from care_live.wire.messages import Change, End, Heartbeat, Start
+from care_live.wire.messages import Change, End, Heartbeat, Skipped, Start
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ class Feed:
     ----------
     address
         The daemon's ``bind_pull``, tcp://HOST:PORT.
+    slabs
+        Take planes of volumes that are still being restored too.
 
     Raises
     ------
@@ -37,9 +39,9 @@ class Feed:
         The address cannot be connected to, or needs keys.
     """
 
-    def __init__(self, address: str, shelf: Shelf, *, keys: ClientKeys | None = None) -> None:
+    def __init__(self, address: str, shelf: Shelf, *, keys: ClientKeys | None = None, slabs: bool = False) -> None:
         self._address, self._shelf = address, shelf
-        self._subscriber = Subscriber(address, keys=keys, credit=2)
+        self._subscriber = Subscriber(address, keys=keys, credit=2, slabs=slabs)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._main, name="viewer feed")
         self._thread.start()
@@ -101,7 +103,9 @@ def take(told: Told, shelf: Shelf) -> None:
     match told:
         case LiveVolume():
             shelf.put(shown(told))
-        case Start(run=str(run), plan=plan, model=model):
+        case LiveSlab():
+            shelf.grow(told)
+        case Start(run=str(run), plan=plan, model=model, card=card):
             shelf.begin(
                 describe(
                     run,
@@ -109,10 +113,13 @@ def take(told: Told, shelf: Shelf) -> None:
                     positions=plan.positions,
                     interval_s=plan.interval_s,
                     model=model.name if model else "",
+                    card=card,
                 )
             )
         case Change(key=(t, p, c), state=state):
             shelf.change(VolumeKey(t, p, c), state)
+        case Skipped(key=(t, p, c)):
+            shelf.abandon(VolumeKey(t, p, c))
         case End(reason=reason):
             shelf.end(reason)
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from care_live.images import State, VolumeKey
+from care_live.publish.seen import LiveSlab
+from care_live.viewer.growing import Growing
 from care_live.viewer.shown import RunInfo, Shown
 
 
@@ -34,14 +36,15 @@ class SystemStatus:
 class Shelf:
     """Volumes of the running acquisition, newest last, bounded in bytes.
 
-    The newest volume of every position and channel always stays. All methods may be called from any
-    thread; `Shown` records are never changed in place.
+    The newest volume of every position and channel always stays, and so does what is still being restored after it.
+    All methods may be called from any thread; `Shown` records are never changed in place.
     """
 
     memory_bytes: int = 256 << 20
     _volumes: OrderedDict[VolumeKey, Shown] = field(default_factory=OrderedDict)
     _newest: dict[tuple[int, int], VolumeKey] = field(default_factory=dict)
     _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=64))
+    _growing: dict[tuple[int, int], Growing] = field(default_factory=dict)
     _listeners: list[Callable[[], None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _info: RunInfo = field(default_factory=RunInfo)
@@ -58,7 +61,27 @@ class Shelf:
                 self._newest[place] = shown.key
             self._arrivals.append(time.monotonic())
             self._count += 1
+            self._end_growth(place, shown.key.t)
             self._forget_oldest()
+        self._tell()
+
+    def grow(self, slab: LiveSlab) -> None:
+        """Take in planes of a volume that is still being restored; the whole volume takes their place."""
+        place = (slab.key.p, slab.key.c)
+        with self._lock:
+            newest, growing = self._newest.get(place), self._growing.get(place)
+            if newest is not None and newest.t >= slab.key.t:
+                return
+            if growing is not None and growing.key == slab.key:
+                growing.add(slab)
+            elif slab.z_first == 0 and slab.mean is not None:
+                self._growing[place] = Growing(slab, self._volumes[newest] if newest is not None else None)
+        self._tell()
+
+    def abandon(self, source: VolumeKey) -> None:
+        """A volume will not be restored: show nothing more of what there was of it."""
+        with self._lock:
+            self._end_growth((source.p, source.c), source.t)
         self._tell()
 
     def begin(self, info: RunInfo) -> None:
@@ -67,6 +90,7 @@ class Shelf:
             if info.run_id != self._info.run_id:
                 self._volumes.clear()
                 self._newest.clear()
+                self._growing.clear()
             self._info = info
         self._tell()
 
@@ -81,11 +105,14 @@ class Shelf:
     def report(self, status: SystemStatus) -> None:
         with self._lock:
             self._status = status
+            if not status.connected:
+                self._growing.clear()
         self._tell()
 
     def end(self, reason: str) -> None:
         with self._lock:
             self._info = replace(self._info, ended=reason)
+            self._growing.clear()
         self._tell()
 
     def newest(self, position: int | None = None) -> VolumeKey | None:
@@ -98,6 +125,21 @@ class Shelf:
     def get(self, key: VolumeKey) -> Shown | None:
         with self._lock:
             return self._volumes.get(key)
+
+    def growing(self, position: int | None = None) -> tuple[tuple[Shown, ...], ...]:
+        """Return the newest time point that is still being restored, of one position or of any.
+
+        Returns
+        -------
+        for each of its channels the records so far, with more and more planes
+        """
+        with self._lock:
+            there = [growing for (p, _), growing in self._growing.items() if position in (None, p)]
+            newest = max(there, key=lambda growing: growing.key.t, default=None)
+            if newest is None:
+                return ()
+            together = [one for one in there if one.key[:2] == newest.key[:2] and one.records]
+            return tuple(tuple(one.records) for one in together)
 
     def known(self) -> tuple[VolumeKey, ...]:
         with self._lock:
@@ -144,6 +186,11 @@ class Shelf:
             listeners = tuple(self._listeners)
         for listener in listeners:
             listener()
+
+    def _end_growth(self, place: tuple[int, int], t: int) -> None:
+        growing = self._growing.get(place)
+        if growing is not None and growing.key.t <= t:
+            del self._growing[place]
 
     def _forget_oldest(self) -> None:
         held = sum(shown.nbytes for shown in self._volumes.values())

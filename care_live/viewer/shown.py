@@ -42,17 +42,31 @@ class Shown:
     """Number of the message that brought it; -1: from the store."""
     source_channel: int = -1
     """Channel of the raw volume, which its state belongs to; -1: that of `key`."""
+    n_restored: int | None = None
+    """Of a volume that is still being restored: planes that are there, from the first on; the others are 0."""
+    before: Shown | None = None
+    """Of such a volume: the one before it, which is seen where planes are not there yet."""
 
     def product(self, name: Product) -> Image | None:
         """Return one of the arrays by its name."""
         image: Image | None = getattr(self, name)
         return image
 
+    def parts(self, name: Product) -> tuple[Image, ...]:
+        """Return what is seen of a product as arrays that follow each other along z: one, but while it is restored."""
+        own, n = self.product(name), self.n_restored
+        under = self.before.product(name) if self.before else None
+        if own is None:
+            return (under,) if under is not None and name == "raw" else ()
+        if n is None or n == len(own):
+            return (own,)
+        return own[:n], (own if under is None else under)[n:]
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(z, y, x) that a watcher walks through: the longest stack of all products."""
         shapes = [image.shape for name in PRODUCTS if (image := self.product(name)) is not None]
-        z, y, x = max(shapes, default=(0, 0, 0))
+        z, y, x = max(shapes, default=(0, 0, 0) if self.before is None else self.before.shape)
         return z, y, x
 
     @property

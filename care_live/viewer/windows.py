@@ -77,10 +77,16 @@ class Windows:
         self._lock = threading.Lock()
 
     def of(self, shown: Shown, product: Product) -> Window | None:
-        """Return the window of one product, or None where the volume has no such product."""
+        """Return the window of one product, or None where the volume has no such product.
+
+        What is still being restored keeps the window of the volume before it: contrast jumps with no slab.
+        """
+        if shown.before is not None:
+            return self.of(shown.before, product)
         image = shown.product(product)
         if image is None:
             return None
+        image = image[: shown.n_restored]
         with self._lock:
             known = self._measured.setdefault(shown, {})
             if product in known:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.viewer.shown import PRODUCTS, Product, Shown
+from care_live.viewer.shown import PRODUCTS, Image, Product, Shown
 from care_live.viewer.web.requests import Mode
 
 Plane: TypeAlias = Literal["xy", "xz", "yz", "xyz"]
@@ -44,31 +45,46 @@ def cut(shown: Shown, mode: Mode, at: tuple[int, int, int]) -> list[Cut]:
         return _maxima(shown)
     cuts: list[Cut] = []
     for product in PRODUCTS:
-        image = shown.product(product)
-        if image is None:
-            continue
-        if mode == "volume":
-            cuts.append((product, "xyz", image))
-            continue
-        z, y, x = matching_plane(at[0], shown.shape[0], image.shape[0]), at[1], at[2]
-        cuts.append((product, "xy", image[z]))
-        if mode == "ortho":
-            cuts.append((product, "xz", image[:, min(y, image.shape[1] - 1), :]))
-            cuts.append((product, "yz", image[:, :, min(x, image.shape[2] - 1)].T))
+        parts = shown.parts(product)
+        if parts and mode == "volume":
+            cuts.append((product, "xyz", _join(parts)))
+        elif parts:
+            z = matching_plane(at[0], shown.shape[0], sum(map(len, parts)))
+            cuts.append((product, "xy", _plane(parts, z)))
+            cuts += _sides(product, parts, at) if mode == "ortho" else []
     return cuts
+
+
+def _plane(parts: Sequence[Image], z: int) -> NDArray[Any]:
+    """Return one plane of arrays that follow each other along z."""
+    for part in parts:
+        if z < len(part):
+            return np.asarray(part[z])
+        z -= len(part)
+    raise IndexError("a plane beyond the last one")
+
+
+def _sides(product: Product, parts: Sequence[Image], at: tuple[int, int, int]) -> list[Cut]:
+    """Return the planes xz and yz through a voxel."""
+    y, x = (min(index, size - 1) for index, size in zip(at[1:], parts[0].shape[1:], strict=True))
+    xz, yz = _join([part[:, y, :] for part in parts]), _join([part[:, :, x] for part in parts])
+    return [(product, "xz", xz), (product, "yz", yz.T)]
+
+
+def _join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return arrays that follow each other along z as one; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _maxima(shown: Shown) -> list[Cut]:
     """Project along z; uncertainty is taken where the restored maximum lies, not its own maximum."""
+    whole = {product: _join(parts) for product in PRODUCTS if (parts := shown.parts(product))}
     cuts: list[Cut] = []
-    if shown.raw is not None:
-        cuts.append(("raw", "xy", shown.raw.max(axis=0)))
-    if shown.restored is not None:
-        brightest = shown.restored.argmax(axis=0)[None]
-        for product in PRODUCTS[1:]:
-            image = shown.product(product)
-            if image is not None:
-                cuts.append((product, "xy", np.take_along_axis(image, brightest, axis=0)[0]))
+    if (raw := whole.pop("raw", None)) is not None:
+        cuts.append(("raw", "xy", raw.max(axis=0)))
+    if "restored" in whole:
+        brightest = whole["restored"].argmax(axis=0)[None]
+        cuts += [(product, "xy", np.take_along_axis(image, brightest, axis=0)[0]) for product, image in whole.items()]
     return cuts
 
 

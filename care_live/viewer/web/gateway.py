@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -26,6 +27,8 @@ from care_live.viewer.web.session import Session
 logger = logging.getLogger(__name__)
 
 MAX_BROWSERS = 64
+RESTORING_S = 0.2
+"""How often browsers hear how much of a volume is restored."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -75,12 +78,13 @@ class Gateway:
             loop.call_soon_threadsafe(self._wake)
 
         unwatch = self.library.shelf.watch(wake)
-        reporting = asyncio.create_task(self._report())
+        reporting = [asyncio.create_task(self._report()), asyncio.create_task(self._report_restoring())]
         try:
             yield
         finally:
             unwatch()
-            reporting.cancel()
+            for task in reporting:
+                task.cancel()
             self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _wake(self) -> None:
@@ -93,10 +97,21 @@ class Gateway:
             await asyncio.sleep(1.0)
             await self._tell(tuple(self._sessions))
 
+    async def _report_restoring(self) -> None:
+        """Tell every browser how far the volume is that is still being restored, but not for every slab."""
+        said: dict[str, Any] = {}
+        while True:
+            await asyncio.sleep(RESTORING_S)
+            if (note := state.restoring(self.library)) != said:
+                said = note
+                for session in self._sessions:
+                    session.note(note)
+
     async def _tell(self, sessions: tuple[Session, ...]) -> None:
         keys = await asyncio.to_thread(self.library.known)
         for session in sessions:
             session.settle()
+            session.note(state.restoring(self.library))
             session.note(state.status(self.library, keys, session))
             session.note(state.run(self.library.info, self.run_directory, access.data_token(self.token)))
 

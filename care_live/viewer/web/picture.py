@@ -133,7 +133,7 @@ def _describe(coded: coding.Coded, **place: object) -> dict[str, Any]:
 def _header(
     volumes: tuple[Shown, ...], view: View, shape: tuple[int, int, int], at: tuple[int, int, int]
 ) -> dict[str, Any]:
-    newest = max(volumes, key=lambda shown: shown.acquired_us)
+    newest = max(volumes, key=lambda shown: (shown.key.t, shown.acquired_us))
     return {
         "type": "picture",
         "revision": view.revision,
@@ -158,6 +158,8 @@ def _channel(shown: Shown, windows: Windows) -> dict[str, Any]:
         "flags": sorted(shown.flags),
         "model": shown.model.name if shown.model else "",
         "restored": shown.restored is not None,
+        "n_restored": shown.n_restored,
+        "before": shown.before.key.t if shown.before else None,
         "windows": {product: asdict(window) for product, window in found.items() if window is not None},
     }
 

@@ -80,7 +80,7 @@ class Server(uvicorn.Server):
 def following(address: str | None, directory: Path | None, *, keys: ClientKeys | None = None) -> Iterator[Library]:
     """Give a library that is fed by a daemon, by a run directory, or by both."""
     shelf = Shelf()
-    feed = Feed(address, shelf, keys=keys) if address else None
+    feed = Feed(address, shelf, keys=keys, slabs=True) if address else None
     try:
         yield Library(shelf, History(directory) if directory else None)
     finally:

@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 
 from care_live.errors import StoreError
-from care_live.viewer.library import Library
-from care_live.viewer.shown import Shown
+from care_live.viewer.library import Library, Seen
 from care_live.viewer.web import cuts, picture
 from care_live.viewer.web.pace import Fineness, Pace
 from care_live.viewer.web.requests import CREDIT, Credit, Ping, Probe, Request, View
@@ -43,7 +42,7 @@ class Session:
     _credit: int = 0
     _notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     _sent_at: deque[float] = field(default_factory=deque)
-    _drawn: tuple[View, Fineness, tuple[Shown, ...]] | None = None
+    _drawn: tuple[View, Fineness, Seen] | None = None
     _settled: bool = False
     _count: int = 0
     _last_sent: float = 0.0
@@ -127,21 +126,21 @@ class Session:
         self._note_skipped(view, count)
         return self.pictures.encode(volumes, view, fineness)
 
-    def _is_new(self, view: View, volumes: tuple[Shown, ...]) -> bool:
+    def _is_new(self, view: View, volumes: Seen) -> bool:
         """Say whether a picture would differ from the last one: in what it shows, or by being exact now."""
         if self._drawn is None or (view, volumes) != (self._drawn[0], self._drawn[2]):
             self._settled = False
             return True
         return self._settled and self._drawn[1].lossy and view.quality == "auto"
 
-    def _volumes(self, view: View) -> tuple[Shown, ...]:
-        t, p = view.t, view.p
-        if t is None or p is None:
-            newest = self.library.newest(p)
-            if newest is None:
-                return ()
-            t, p = (newest.t if t is None else t), newest.p if p is None else p
-        return self.library.at(t, p)
+    def _volumes(self, view: View) -> Seen:
+        plane_only = view.mode == "slice"
+        if view.t is None:
+            return self.library.following(view.p, plane_only=plane_only, z=view.z)
+        newest = self.library.newest(view.p)
+        p = view.p if view.p is not None else newest.p if newest is not None else 0
+        grown = self.library.growing(p, plane_only=plane_only, z=view.z)
+        return self.library.at(view.t, p) or tuple(shown for shown in grown if shown.key.t == view.t)
 
     def _note_skipped(self, view: View, count: int) -> None:
         """Count the volumes between the last picture and this one, if the browser follows."""
@@ -150,12 +149,21 @@ class Session:
         self._count = count
 
     def _probe(self, request: Probe) -> dict[str, Any]:
-        volumes = self.library.at(request.t, request.p)
+        volumes = self._probed(request)
         shape = max((shown.shape for shown in volumes), default=(1, 1, 1))
         at = cuts.centre(shape, request.z, request.y, request.x)
         half_width = self.library.info.half_width_factor(request.level)
         values = picture.probe(volumes, at, half_width)
-        return {"type": "probe", "t": request.t, "p": request.p, "at": at, "level": request.level, "values": values}
+        t = max((shown.key.t for shown in volumes), default=request.t)
+        return {"type": "probe", "t": t, "p": request.p, "at": at, "level": request.level, "values": values}
+
+    def _probed(self, request: Probe) -> Seen:
+        """Return the volumes whose numbers stand at a voxel: beyond what is restored, those of the one before."""
+        volumes = self.library.at(request.t, request.p)
+        if volumes:
+            return volumes
+        grown = [shown for shown in self.library.growing(request.p) if shown.key.t == request.t]
+        return tuple(shown if request.z < (shown.n_restored or 0) else shown.before or shown for shown in grown)
 
     async def _run(self, function: Callable[..., Any], *arguments: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)

@@ -48,3 +48,13 @@ def status(library: Library, keys: tuple[VolumeKey, ...], session: Session) -> d
         "times": sorted({key.t for key in keys}),
         "positions": sorted({key.p for key in keys}),
     }
+
+
+def restoring(library: Library) -> dict[str, Any]:
+    """Return the message that says which volume is still being restored, and how far; nothing but its type: none."""
+    records = library.shelf.growing()
+    if not records:
+        return {"type": "restoring"}
+    n = min(one[-1].n_restored or 0 for one in records)
+    key, (of, _, _) = records[0][0].key, records[0][0].shape
+    return {"type": "restoring", "t": key.t, "p": key.p, "n": n, "of": of}

@@ -2,6 +2,7 @@
 
 import { bindControls, showChannels } from "./controls.js";
 import { Histogram } from "./contrast.js";
+import { showFilling } from "./filling.js";
 import { voxelAt } from "./geometry.js";
 import { autoContrast, halfWidth, learn, newLook } from "./look.js";
 import { Marks } from "./marks.js";
@@ -19,6 +20,7 @@ class Page {
     this.look = newLook();
     this.view = { mode: "slice", t: null, p: null, z: null, y: null, x: null, quality: "auto" };
     this.run = { run_id: "", channels: [], calibration: [], limits: "", layers: [] };
+    this.restoring = {}; // how far the volume is that is still being restored
     this.times = [];
     this.drawn = 0;
     this.renderer = new Renderer($("pixels"));
@@ -41,6 +43,7 @@ class Page {
     on("run", (run) => this.takeRun(run));
     on("status", (status) => this.takeStatus(status));
     on("picture", (picture) => this.take(picture));
+    on("restoring", (restoring) => this.takeRestoring(restoring));
     on("problem", showProblem);
     new ResizeObserver(() => this.moved()).observe($("stage"));
     setInterval(() => showAge(this.header(), this.stream.clockOffset), 200);
@@ -59,6 +62,7 @@ class Page {
     this.renderer.take(picture);
     $("waiting").hidden = true;
     showPicture(picture.header);
+    showFilling(this.restoring, picture.header);
     this.showPlaces(picture.header);
     if (this.look.channels.size !== known) showChannels(this, this.run.channels);
     const apart = [...picture.arrays.values()].some((array) => array.product === "disagreement");
@@ -73,6 +77,11 @@ class Page {
     showRun(run);
     this.setLevel(this.look.level);
     showChannels(this, run.channels);
+  }
+
+  takeRestoring(restoring) {
+    this.restoring = restoring;
+    showFilling(restoring, this.header());
   }
 
   takeStatus(status) {

@@ -1,5 +1,6 @@
 // What is drawn over the pixels: scale bar, crosshair, the linked pointer, the colour bar.
 
+import { planesOf } from "./filling.js";
 import { bounds, rectangles, scaleBar, toPane, transform } from "./geometry.js";
 import { round } from "./contrast.js";
 
@@ -29,6 +30,7 @@ export class Marks {
     const view = transform(header, look.camera, pane);
     context.lineWidth = devicePixelRatio;
     if (header.mode === "ortho") drawCrosshair(context, pane, header, view);
+    if (header.mode === "ortho" && pane.name !== "raw") drawFront(context, pane, header, view);
     if (pointer && header.mode !== "volume") drawPointer(context, pane, view, pointer);
     drawScaleBar(context, pane, view);
     if (pane.name === "uncertainty" && look.layer !== "marked") drawColourBar(context, pane, look);
@@ -45,6 +47,19 @@ function drawCrosshair(context, pane, header, view) {
   context.strokeStyle = "#56b4e966";
   line(context, toPane(view, pane, x, 0), toPane(view, pane, x, height));
   line(context, toPane(view, pane, 0, y), toPane(view, pane, width, y));
+}
+
+/** Where a volume that is still being restored ends, in the planes that are cut along z. */
+function drawFront(context, pane, header, view) {
+  const n = planesOf(header);
+  if (n === undefined) return;
+  context.strokeStyle = "#e69f00";
+  context.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
+  const [, xz, yz] = rectangles(header);
+  const [y, x] = [xz.y + (n / header.shape[0]) * xz.height, yz.x + (n / header.shape[0]) * yz.width];
+  line(context, toPane(view, pane, xz.x, y), toPane(view, pane, xz.x + xz.width, y));
+  line(context, toPane(view, pane, x, yz.y), toPane(view, pane, x, yz.y + yz.height));
+  context.setLineDash([]);
 }
 
 /** The same place in every pane. */

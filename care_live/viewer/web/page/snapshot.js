@@ -1,5 +1,7 @@
 // What is on the screen as PNG, with what a reader of the picture must know written under it.
 
+import { planesOf } from "./filling.js";
+
 const CAPTION_PX = 26;
 const GROUND = "#0b0d10";
 
@@ -36,6 +38,7 @@ export function download(canvas, name) {
 export function captionOf(header, run) {
   const [channel] = header.channels;
   const parts = [run.run_id, `t ${header.t}`, `z ${header.at[0]}`, header.mode, channel?.state, run.model];
+  if (planesOf(header) !== undefined) parts.push(`still being restored: ${planesOf(header)} of ${header.shape[0]} planes`);
   if (header.lossy) parts.push("lossy pixels");
   return [...parts.filter(Boolean), run.limits].join("  ·  ");
 }

@@ -1,5 +1,7 @@
 // Words around the images: link, run, network, state, flags, age and what was skipped or lost.
 
+import { planesOf } from "./filling.js";
+
 const $ = (id) => document.getElementById(id);
 const TONES = { confirmed: "good", provisional: "idle", suspect: "bad" };
 const FLAGS = {
@@ -61,21 +63,21 @@ export function showPicture(header) {
   $("problem").hidden = true;
   const states = header.channels.map((channel) => channel.state);
   const worst = ["suspect", "provisional", "confirmed"].find((state) => states.includes(state));
-  chip($("state"), TONES[worst], worst);
+  if (planesOf(header) === undefined) chip($("state"), TONES[worst], worst);
+  else chip($("state"), "warn", "restoring…");
   const flags = new Set(header.channels.flatMap((channel) => channel.flags));
   $("flags").replaceChildren(...[...flags].map((flag) => flagChip(FLAGS[flag] ?? flag)));
   $("lossy").hidden = !header.lossy && header.level === 0;
   $("lossy").textContent = header.lossy ? "lossy pixels" : "reduced pixels";
   if (header.level) $("lossy").textContent += ` 1/${2 ** header.level}`;
-  const restored = header.channels.some((channel) => channel.restored);
-  document.querySelector('[data-pane="restored"] .pane-note').textContent = restored ? "" : "not restored yet";
 }
 
 /** Age counts from the last plane to now, on the gateway's clock; of an older volume the time of day is told. */
 export function showAge(header, clockOffset) {
   const known = Boolean(header?.acquired_us);
   $("age-name").textContent = known && !header.live ? "recorded at" : "age";
-  if (!known) $("age").textContent = "–";
+  if (planesOf(header) !== undefined) $("age").textContent = "being recorded";
+  else if (!known) $("age").textContent = "–";
   else if (!header.live) $("age").textContent = new Date(header.acquired_us / 1000).toLocaleTimeString();
   else $("age").textContent = briefly((Date.now() + clockOffset) / 1000 - header.acquired_us / 1e6);
 }

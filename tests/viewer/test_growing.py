@@ -1,0 +1,164 @@
+"""A volume that is still being restored is seen over the one before it, plane by plane, and never half a plane."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from care_live.images import ModelIdentity, VolumeKey, read_only
+from care_live.publish.seen import LiveSlab
+from care_live.viewer.library import Library
+from care_live.viewer.shelf import Shelf, SystemStatus
+from care_live.viewer.shown import Shown
+from care_live.viewer.web import cuts
+from care_live.viewer.windows import Windows
+from care_live.wire import messages
+
+from .scenes import scene
+
+SHAPE = (6, 16, 24)
+
+
+def slab(shown: Shown, first: int, last: int) -> LiveSlab:
+    """Return some planes of a volume as they come from the wire."""
+    assert shown.restored is not None and shown.laplace_scale is not None
+    return LiveSlab(
+        run_id="scene",
+        key=shown.key,
+        z_first=first,
+        n_planes=len(shown.restored),
+        mean=read_only(shown.restored[first:last]),
+        laplace_scale=read_only(shown.laplace_scale[first:last]),
+        disagreement=None,
+        voxel_size_um=shown.voxel_size_um,
+        model=ModelIdentity("worm3d", "0" * 64),
+        said=messages.Slab(
+            run="scene",
+            session="0" * 16,
+            model=None,
+            key=(shown.key.t, shown.key.p, shown.key.c),
+            state="provisional",
+            arrays=(),  # not looked at here
+            published_us=0,
+            z_first=first,
+            n_planes=len(shown.restored),
+        ),
+    )
+
+
+@pytest.fixture
+def library() -> Library:
+    shelf = Shelf()
+    shelf.put(scene(0, shape=SHAPE))
+    return Library(shelf)
+
+
+def test_planes_come_from_the_first_on_and_the_rest_is_the_volume_before(library: Library) -> None:
+    old, new = library.at(0, 0)[0], scene(1, shape=SHAPE)
+    library.shelf.grow(slab(new, 0, 2))
+    library.shelf.grow(slab(new, 2, 3))
+    (seen,) = library.following()
+    assert (seen.key, seen.n_restored, seen.before, seen.state) == (new.key, 3, old, "provisional")
+    composed = np.concatenate([new.restored[:3], old.restored[3:]])
+    for product, plane, array in cuts.cut(seen, "ortho", (3, 5, 7)):
+        if product == "restored":
+            expected = {"xy": composed[3], "xz": composed[:, 5, :], "yz": composed[:, :, 7].T}[plane]
+            np.testing.assert_array_equal(array, expected)
+    found = {product: array for product, _, array in cuts.cut(seen, "max", (3, 5, 7))}
+    np.testing.assert_array_equal(found["restored"], composed.max(0))
+    np.testing.assert_array_equal(found["raw"], old.raw.max(0))
+    (whole,) = (array for product, _, array in cuts.cut(seen, "volume", (3, 5, 7)) if product == "restored")
+    np.testing.assert_array_equal(whole, composed)
+
+
+def test_a_plane_on_the_screen_changes_once_when_it_is_restored(library: Library) -> None:
+    old, new = library.at(0, 0)[0], scene(1, shape=SHAPE)
+    drawn = []
+    for z in range(6):
+        library.shelf.grow(slab(new, z, z + 1))
+        drawn += library.following(plane_only=True, z=2)
+    assert drawn[0] is drawn[1] is old
+    assert drawn[2].n_restored == 3 and drawn[2].key == new.key
+    assert drawn[3] is drawn[4] is drawn[5] is drawn[2], "what is on the screen is not drawn again"
+    library.shelf.put(new)
+    assert library.following(plane_only=True, z=2) == (new,)
+
+
+def test_what_was_seen_never_changes(library: Library) -> None:
+    new = scene(1, shape=SHAPE)
+    library.shelf.grow(slab(new, 0, 2))
+    (early,) = library.following()
+    before = [array.copy() for array in early.parts("restored")]
+    library.shelf.grow(slab(new, 2, 6))
+    for array, copy in zip(early.parts("restored"), before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_a_lost_slab_ends_the_growth_and_the_volume_still_comes(library: Library) -> None:
+    new = scene(1, shape=SHAPE)
+    library.shelf.grow(slab(new, 0, 2))
+    library.shelf.grow(slab(new, 3, 4))
+    assert library.following()[0].n_restored == 2
+    library.shelf.put(new)
+    assert library.following() == (new,)
+
+
+def test_who_comes_in_the_middle_of_a_volume_waits_for_the_whole_one(library: Library) -> None:
+    library.shelf.grow(slab(scene(1, shape=SHAPE), 2, 3))
+    assert library.following()[0].key.t == 0
+
+
+def test_slabs_that_come_late_are_not_shown(library: Library) -> None:
+    library.shelf.grow(slab(scene(0, shape=SHAPE), 0, 2))
+    assert library.following()[0].n_restored is None
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda shelf: shelf.abandon(VolumeKey(1)),
+        lambda shelf: shelf.report(SystemStatus(connected=False)),
+        lambda shelf: shelf.end("aborted"),
+        lambda shelf: shelf.put(scene(2, shape=SHAPE)),
+    ],
+    ids=["not-restored", "daemon-gone", "run-over", "newer-volume"],
+)
+def test_what_will_not_be_finished_goes_away(library: Library, event) -> None:
+    library.shelf.grow(slab(scene(1, shape=SHAPE), 0, 2))
+    assert library.shelf.growing()
+    event(library.shelf)
+    assert not library.shelf.growing()
+    assert library.following()[0].n_restored is None
+
+
+def test_the_first_volume_of_a_run_grows_over_nothing() -> None:
+    library, new = Library(Shelf()), scene(0, shape=SHAPE)
+    library.shelf.grow(slab(new, 0, 2))
+    assert library.following(plane_only=True, z=4) == (), "that plane is still to come"
+    (seen,) = library.following()
+    assert [product for product, _, _ in cuts.cut(seen, "slice", (1, 0, 0))] == ["restored", "laplace_scale"]
+    np.testing.assert_array_equal(cuts.cut(seen, "slice", (1, 0, 0))[0][2], new.restored[1])
+    assert not cuts.cut(seen, "slice", (4, 0, 0))[0][2].any()
+
+
+def test_another_shape_has_nothing_before_it(library: Library) -> None:
+    library.shelf.grow(slab(scene(1, shape=(6, 16, 16)), 0, 2))
+    assert library.following()[0].before is None
+
+
+def test_each_channel_grows_over_its_own(library: Library) -> None:
+    library.shelf.put(scene(0, c=1, shape=SHAPE))
+    library.shelf.grow(slab(scene(1, c=1, shape=SHAPE), 0, 2))
+    first, second = library.following()
+    assert (first.key, first.n_restored) == (VolumeKey(0), None)
+    assert (second.key, second.before.key) == (VolumeKey(1, 0, 1), VolumeKey(0, 0, 1))
+
+
+def test_contrast_is_that_of_the_volume_before(library: Library) -> None:
+    windows, old = Windows(), library.at(0, 0)[0]
+    bright = scene(1, shape=SHAPE)
+    library.shelf.grow(slab(replace(bright, restored=bright.restored * 9), 0, 3))
+    (seen,) = library.following()
+    assert windows.of(seen, "restored") == windows.of(old, "restored")

@@ -1,0 +1,185 @@
+"""Slabs in a real browser: the newest volume fills up from its first planes, over a real link."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from care_live.images import Restored, VolumeKey, read_only
+from care_live.publish import Publisher, RestoredSlab
+from care_live.store import RunReader
+from care_live.viewer.web.server import following
+from tests.daemon.runs import config, movie, replay, run
+from tests.publish import given
+
+from .browser import Screen, chromium
+from .scenes import serving
+from .test_live_and_history import STARTED, until
+from .test_live_and_history import restored as small
+from .test_web_browser import grey
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
+
+STEP_UM = (0.5, 0.5)
+LOW, HIGH = 60, 400
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("profile")) as window:
+        yield window
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    with Publisher(given.config()) as served:
+        served.start(STARTED, given.MODEL)
+        yield served
+
+
+@contextlib.contextmanager
+def page(window: Any, publisher: Publisher, first: Restored) -> Iterator[Screen]:
+    """Open the page of a gateway that knows nothing but the daemon's one address."""
+    publisher.publish(first)
+    with following(publisher.address_pull, None) as library, serving(library) as (_, address):
+        until(lambda: library.shelf.known() and any(b"/slab/" in topic for topic in publisher._broadcast._subscribed))
+        screen = Screen(window, address)
+        screen.look(gamma=1)
+        yield screen
+        errors = screen.errors()
+        window.get("about:blank")
+    assert not errors
+
+
+def slab(volume: Restored, first: int, last: int) -> RestoredSlab:
+    assert volume.laplace_scale is not None
+    mean, scale = (read_only(array[first:last]) for array in (volume.mean, volume.laplace_scale))
+    return RestoredSlab(volume.key, first, len(volume.mean), mean, scale, None, volume.voxel_size_um)
+
+
+def colours(screen: Screen, pane: str = "restored") -> np.ndarray:
+    return screen.pane(pane).image((16, 24), STEP_UM)[..., 0]
+
+
+def note(screen: Screen, pane: str) -> str:
+    return screen.window.find_element("css selector", f'[data-pane="{pane}"] .pane-note').text
+
+
+def test_a_plane_is_drawn_before_its_volume_is_whole(window: Any, publisher: Publisher) -> None:
+    old, new = small(0), small(1)
+    with page(window, publisher, old) as screen:
+        screen.ask(z=1)
+        screen.contrast("restored", LOW, HIGH)
+        publisher.slab(slab(new, 0, 1))
+        screen.until("careLive.restoring.n === 1")
+        assert screen.js("careLive.header().t") == 0, "that plane is still to come"
+        assert np.abs(colours(screen) - grey(old.mean[1], LOW, HIGH)).max() <= 1
+        assert note(screen, "restored") == "t 1 still being restored: 1 of 4 planes"
+        publisher.slab(slab(new, 1, 3))
+        screen.until("careLive.header().t === 1")
+        assert screen.js("careLive.header().live") is True
+        assert np.abs(colours(screen) - grey(new.mean[1], LOW, HIGH)).max() <= 1
+        assert screen.window.find_element("id", "state").text == "restoring…"
+        assert note(screen, "raw") == "of t 0; t 1 is still being recorded"
+        screen.until("careLive.restoring.n === 3")
+        publisher.publish(new)
+        screen.until("careLive.header().channels[0].n_restored === null")
+        assert np.abs(colours(screen) - grey(new.mean[1], LOW, HIGH)).max() <= 1
+        assert screen.window.find_element("id", "state").text == "provisional"
+        assert note(screen, "restored") == note(screen, "raw") == ""
+        assert not screen.window.find_element("css selector", "progress.filling").is_displayed()
+
+
+def test_no_picture_in_between_is_empty_and_a_plane_is_sent_once(window: Any, publisher: Publisher) -> None:
+    with page(window, publisher, small(0)) as screen:
+        screen.ask(z=2)
+        screen.js(
+            "(window.seen = [], careLive.stream.addEventListener('picture', ({ detail: { header, arrays } }) => "
+            "seen.push([header.t, header.channels[0].n_restored, [...arrays.keys()].sort().join(' ')])))"
+        )
+        for t in (1, 2):
+            new = small(t)
+            for z in range(4):
+                publisher.slab(slab(new, z, z + 1))
+                screen.until(f"careLive.restoring.t === {t} && careLive.restoring.n === {z + 1}")
+            publisher.publish(new)
+            screen.until(f"careLive.header().t === {t} && careLive.header().channels[0].n_restored === null")
+        everything = "0/laplace_scale/xy 0/raw/xy 0/restored/xy"
+        assert screen.js("seen") == [
+            [1, 3, everything], [1, None, everything], [2, 3, everything], [2, None, everything]
+        ]  # fmt: skip
+
+
+def test_a_hand_on_the_time_slider_is_not_moved_by_slabs(window: Any, publisher: Publisher) -> None:
+    with page(window, publisher, small(0)) as screen:
+        publisher.publish(small(1))
+        screen.until("careLive.times.length === 2 && careLive.header().t === 1")
+        screen.ask(t=0, z=0)
+        publisher.slab(slab(small(2), 0, 2))
+        screen.until("careLive.restoring.n === 2")
+        assert screen.js("careLive.header().t") == 0
+        screen.press(" ")
+        screen.until("careLive.header().t === 2 && careLive.header().channels[0].n_restored === 2")
+
+
+def test_side_views_fill_up_and_say_how_far(window: Any, publisher: Publisher) -> None:
+    old, new = small(0), small(1)
+    with page(window, publisher, old) as screen:
+        screen.ask(mode="ortho", z=3, y=5, x=7)
+        screen.contrast("restored", LOW, HIGH)
+        for last in (1, 3):
+            publisher.slab(slab(new, {1: 0, 3: 1}[last], last))
+            screen.until(f"careLive.header().channels[0].n_restored === {last}")
+            whole = np.concatenate([new.mean[:last], old.mean[last:]])
+            field = 16 * 0.5 + 0.02 * 24 * 0.5  # below the xy plane and the gap
+            sides = screen.pane("restored").image((4, 24), (2.0, 0.5), (field, 0))[..., 0]
+            assert np.abs(sides - grey(whole[:, 5, :], LOW, HIGH)).max() <= 1
+
+
+def test_a_slow_link_gets_coarse_slabs_too(window: Any, publisher: Publisher) -> None:
+    with page(window, publisher, small(0)) as screen:
+        screen.ask(z=0, quality="lossy")
+        publisher.slab(slab(small(1), 0, 1))
+        screen.until("careLive.header().channels[0].n_restored === 1")
+        assert screen.js("careLive.header().lossy") is True
+
+
+def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(window: Any, tmp_path: Path) -> None:
+    """The order decides, not the clock: the store has the volume only after its planes were on the screen."""
+    movie(tmp_path / "movie.tif", times=3, shape=(48, 40, 48))
+    fixed = {"mode": "fixed", "low_counts": 100, "high_counts": 900}
+    settings = config(
+        tmp_path,
+        replay(tmp_path / "movie.tif", speed=16.0),
+        restore={"streaming": "on", "normalise": fixed},
+    )
+    run_directory = tmp_path / "runs" / "test"
+    ended: list[object] = []
+    with following(settings.publish.bind_pull, None) as library, serving(library) as (_, address):
+        daemon = threading.Thread(target=lambda: ended.append(run(settings)), name="daemon of a test")
+        daemon.start()
+        try:
+            until(lambda: library.shelf.growing() or not daemon.is_alive(), deadline_s=60)
+            screen = Screen(window, address)
+            screen.ask(z=0)
+            screen.until("careLive.header()?.channels[0].n_restored > 0", deadline_s=60)
+            t, n, of = screen.js("[careLive.restoring.t, careLive.restoring.n, careLive.restoring.of]")
+            assert VolumeKey(t) not in RunReader(run_directory).keys("restored"), "drawn before it was whole"
+            assert 0 < n < of == 48
+            screen.contrast("restored", 100, 900)
+            screen.look(gamma=1)
+            drawn = screen.pane("restored")
+        finally:
+            daemon.join(120)
+        window.get("about:blank")
+    assert ended
+    step = tuple(library.following()[0].voxel_size_um[1:])
+    shown = drawn.image((40, 48), step)[..., 0]
+    stored = RunReader(run_directory).read("restored", VolumeKey(t))
+    assert np.abs(shown - grey(stored[0], 100, 900)).max() <= 1.5
