@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from care_live.cli import logs
-from care_live.errors import ConfigError, SourceError
+from care_live.errors import SourceError
 
 if TYPE_CHECKING:
     from care_live.viewer.recorder import Recording
@@ -48,15 +48,13 @@ def view_command(
     server_key: str | None,
 ) -> None:
     """Watch the daemon at ADDRESS (its bind_pull) in the terminal, or in napari."""
-    keys = read_keys(key, server_key)
+    from care_live.wire.keys import read_client
+
+    keys = read_client(key, server_key)
     if napari:
-        if keys is not None:
-            raise ConfigError(
-                "napari watches daemons of this machine; for others take care-live web, with the same keys"
-            )
         from care_live.viewer.napari import window
 
-        window.watch(address, directory)
+        window.watch(address, directory, keys=keys)
         return
     if once or as_json:
         _view_once(address, keys, as_json=as_json)
@@ -98,12 +96,13 @@ def record_command(
     from care_live.config import StoreConfig
     from care_live.publish import Subscriber
     from care_live.viewer.recorder import Recorder
+    from care_live.wire.keys import read_client
 
     logs.configure(0 if quiet else verbose)
     stopping = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stopping.set())
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    with Subscriber(address, mode="every", keys=read_keys(key, server_key)) as subscriber:
+    with Subscriber(address, mode="every", keys=read_client(key, server_key)) as subscriber:
         recording = Recorder(subscriber, StoreConfig(directory=directory)).record(stopping.is_set)
     _say_recorded(recording)
 
@@ -163,20 +162,3 @@ def revoke_command(who: str, allow_list: Path) -> None:
 
     for guest in keys.revoke(allow_list, who):
         click.echo(f"{allow_list}: {guest.name} ({guest.role}) is not allowed any more")
-
-
-def read_keys(key: Path | None, server_key: str | None) -> ClientKeys | None:
-    """Return what a daemon on another machine wants to see, or None for one on this machine.
-
-    Raises
-    ------
-    ConfigError
-        Only one of the two is given, or one of them is no key.
-    """
-    from care_live.wire.keys import ClientKeys, read_pair, read_public
-
-    if key is None and server_key is None:
-        return None
-    if key is None or server_key is None:
-        raise ConfigError("--key and --server-key belong together: give both, or none for a daemon on this machine")
-    return ClientKeys(read_pair(key), read_public(server_key))

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from care_live.errors import ConfigError
-
-if TYPE_CHECKING:
-    from care_live.wire.keys import ClientKeys
 
 _FILE = click.Path(path_type=Path)
 
 
 @click.command("web")
 @click.option("--connect", metavar="ADDRESS", help="A daemon's bind_pull, such as tcp://127.0.0.1:5792.")
-@click.option("--pull", metavar="ADDRESS", hidden=True, help="Goes before --connect.")
 @click.option("--run", "directory", type=_FILE, help="Run directory, for the whole history.")
 @click.option("--bind", metavar="HOST:PORT", help="Where to serve the page; port 0 takes a free one.")
 @click.option("--token-file", type=_FILE, help="The token that opens the page; needed unless HOST is loopback.")
 @click.option("--key", type=_FILE, help="This viewer's key file, for a daemon on another machine.")
-@click.option("--server-key", metavar="PUBLIC", help="That daemon's public key.")
+@click.option("--server-key", metavar="PUBLIC", help="That daemon's public key, or its .pub file.")
 @click.option("--until-stdin-ends", "leashed", is_flag=True, hidden=True, help="End with whoever started this.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 def web_command(
     connect: str | None,
-    pull: str | None,
     directory: Path | None,
     bind: str | None,
     token_file: Path | None,
@@ -43,17 +37,18 @@ def web_command(
     """
     from care_live.config import PublishConfig, WebConfig
     from care_live.viewer.web import access, server
+    from care_live.wire.keys import read_client
 
-    if directory is not None and not (pull or connect) and not directory.is_dir():
+    if directory is not None and not connect and not directory.is_dir():
         raise ConfigError(f"{directory} is no run directory; runs are listed in the folder that the config names")
-    address = pull or connect or (None if directory else PublishConfig().bind_pull)
+    address = connect or (None if directory else PublishConfig().bind_pull)
     host, port = access.parse_bind(bind or WebConfig().bind)
     token = access.choose_token(host, token_file)
     with server.listen(host, port) as listener:
         page = server.url(listener, token)
         if warning := server.exposed(host):
             click.echo(f"care-live: {warning}", err=True)
-        with server.following(address, directory, keys=_keys(key, server_key)) as library:
+        with server.following(address, directory, keys=read_client(key, server_key)) as library:
             say = partial(_say, page, open_browser)
             server.serve(library, listener, token, directory=directory, started=say, leashed=leashed)
 
@@ -62,14 +57,3 @@ def _say(page: str, open_browser: bool) -> None:
     click.echo(page)
     if open_browser:
         click.launch(page)
-
-
-def _keys(key: Path | None, server_key: str | None) -> ClientKeys | None:
-    """Return what a daemon on another machine wants to see, or None for one on this machine."""
-    from care_live.wire.keys import ClientKeys, check_public, read_pair
-
-    if key is None and server_key is None:
-        return None
-    if key is None or server_key is None:
-        raise ConfigError("--key and --server-key belong together: give both, or none for a daemon on this machine")
-    return ClientKeys(read_pair(key), check_public(server_key))

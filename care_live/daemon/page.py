@@ -28,7 +28,7 @@ class Page:
 
     def __init__(self, web: WebConfig, publish: PublishConfig, run_directory: Path) -> None:
         self._command = [sys.executable, "-m", "care_live", "web", "--until-stdin-ends", "--bind", web.bind]
-        self._command += ["--connect", publish.bind, "--pull", publish.bind_pull, "--run", str(run_directory)]
+        self._command += ["--connect", publish.bind_pull, "--run", str(run_directory)]
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, name="care-live page")

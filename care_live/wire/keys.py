@@ -143,6 +143,29 @@ def read_public(said: str) -> str:
         raise ConfigError(f"cannot read a public key from {path}: {error}") from error
 
 
+def read_client(own: Path | None, server: str | None) -> ClientKeys | None:
+    """Return what a daemon on another machine wants to see, or None for one on this machine.
+
+    Parameters
+    ----------
+    own : this machine's key file
+    server : that daemon's public key, or the ``.pub`` file that holds it
+
+    Raises
+    ------
+    ConfigError
+        Only one of the two is given, or one of them is no key.
+    """
+    if own is None and not server:
+        return None
+    if own is None or not server:
+        raise ConfigError(
+            "a key file and the daemon's public key (--key and --server-key) belong together: give both, or none for "
+            "a daemon on this machine"
+        )
+    return ClientKeys(read_pair(own), read_public(server))
+
+
 def write_pair(path: Path, pair: KeyPair) -> None:
     """Write a key file that only its owner can read, and its public half beside it as ``PATH.pub``.
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import napari
 import numpy as np
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from care_live.config import PublishConfig, StoreConfig
+from care_live.cli.watching import view_command
+from care_live.config import StoreConfig
 from care_live.images import ModelIdentity
 from care_live.publish.publisher import Publisher
 from care_live.store import open_run
 from care_live.viewer.napari.layers import Layers
 from care_live.viewer.napari.widget import Watch
+from care_live.wire import keys
+from care_live.wire.sockets import new_pair
+from tests.publish import given
 from tests.viewer.test_live_and_history import STARTED, restored
 
 
@@ -29,7 +35,18 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-def main(folder: Path) -> None:
+@contextlib.contextmanager
+def docked(viewer: napari.Viewer) -> Iterator[Watch]:
+    """Give the widget in a window; its threads end with the block, also when that fails."""
+    watching = Watch(viewer)
+    viewer.window.add_dock_widget(watching, name="care_live", area="right")
+    try:
+        yield watching
+    finally:
+        watching.stop()
+
+
+def follows_and_scrubs(folder: Path) -> None:
     writer = open_run(StoreConfig(directory=folder, keep_free_mib=0), STARTED)
     for t in range(3):
         writer.write_raw(restored(t).volume)
@@ -46,10 +63,7 @@ def main(folder: Path) -> None:
     Layers.show = noting
     viewer = napari.Viewer(show=True)
     viewer.grid.enabled = True
-    watching = Watch(viewer)
-    viewer.window.add_dock_widget(watching, name="care_live", area="right")
-    config = PublishConfig(bind="tcp://127.0.0.1:*", bind_pull="tcp://127.0.0.1:*")
-    with Publisher(config) as publisher:
+    with Publisher(given.config()) as publisher, docked(viewer) as watching:
         publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
         watching.start(publisher.address_pull, folder / "run-1")
         until(lambda: "raw" in viewer.layers, "history is shown before anything live comes")
@@ -77,13 +91,66 @@ def main(folder: Path) -> None:
         from PIL import Image
 
         Image.fromarray(picture).save(folder / "napari.png")
-        watching.stop()
     assert set(shown_in) == {threading.main_thread()}
     viewer.close()
     left = [thread.name for thread in threading.enumerate() if thread.name in ("napari preparer", "viewer feed")]
     assert not left, left
-    print("all is well")
+
+
+def opens_with_keys(folder: Path) -> None:
+    """A daemon that asks for keys: by the plugin's dialog, and by the command line."""
+    server, allowed = given.write_keys(folder)
+    keys.write_pair(folder / "mine.key", pair := new_pair())
+    with Publisher(given.config(server_key_file=server, authorized_keys_file=allowed)) as publisher:
+        publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
+        publisher.publish(restored(0))
+        by_dialog(publisher.address_pull, folder, lambda: keys.allow(allowed, pair.public, "nia", "viewer"))
+        by_command(publisher.address_pull, folder)
+
+
+def by_dialog(address: str, folder: Path, allow: Callable[[], None]) -> None:
+    viewer = napari.Viewer(show=True)
+    with docked(viewer) as watching:
+        fill_in(watching, address, folder)
+        until(lambda: "no daemon" in watching._status.text(), "who is not allowed sees nothing")
+        assert not len(viewer.layers)
+        watching._button.click()  # stops
+        allow()
+        watching._button.click()
+        until(lambda: "restored" in viewer.layers, "who is allowed sees the newest")
+        assert np.array_equal(viewer.layers["restored"].data, restored(0).mean)
+    viewer.close()
+
+
+def fill_in(watching: Watch, address: str, folder: Path) -> None:
+    """Type address and keys as a person does, and press the button; half of them is refused by name."""
+    watching._address.setText(address)
+    watching._key.setText(str(folder / "mine.key"))
+    watching._button.click()
+    assert "belong together" in watching._status.text() and watching._preparer is None
+    watching._server_key.setText(str(folder / "server.key.pub"))
+    watching._button.click()
+
+
+def by_command(address: str, folder: Path) -> None:
+    """``care-live view --napari``, whose window is closed as soon as it shows the volume."""
+    seen: list[np.ndarray] = []
+
+    def close_when_seen() -> None:
+        viewer = napari.current_viewer()
+        if viewer is not None and viewer.title == "care_live" and "restored" in viewer.layers:
+            seen.append(viewer.layers["restored"].data)
+            QApplication.quit()
+
+    timer = QTimer()
+    timer.timeout.connect(close_when_seen)
+    timer.start(50)
+    arguments = [address, "--napari", "--key", str(folder / "mine.key"), "--server-key", str(folder / "server.key.pub")]
+    view_command.main(arguments, standalone_mode=False)
+    timer.stop()
+    assert np.array_equal(seen[0], restored(0).mean)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    {"follows": follows_and_scrubs, "keys": opens_with_keys}[sys.argv[1]](Path(sys.argv[2]))
+    print("all is well")

@@ -49,7 +49,7 @@ def test_it_watches_a_daemon_and_its_run(tmp_path: Path):
     config = PublishConfig(bind="tcp://127.0.0.1:*", bind_pull="tcp://127.0.0.1:*")
     with Publisher(config) as publisher:
         publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
-        arguments = ["--connect", publisher.address, "--pull", publisher.address_pull, "--run", str(tmp_path / "run-1")]
+        arguments = ["--connect", publisher.address_pull, "--run", str(tmp_path / "run-1")]
         with command(*arguments, "--bind", "127.0.0.1:0", "--token-file", str(token_file)) as (process, address):
             assert address.endswith(f"/?token={TOKEN}")
             with httpx.Client(follow_redirects=True) as client:

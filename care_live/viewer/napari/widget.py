@@ -27,6 +27,7 @@ from care_live.viewer.live import Feed
 from care_live.viewer.napari.layers import Layers
 from care_live.viewer.napari.preparer import Preparer
 from care_live.viewer.shelf import Shelf
+from care_live.wire.keys import ClientKeys, read_client
 
 if TYPE_CHECKING:
     import napari
@@ -63,12 +64,24 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         if application is not None:
             application.aboutToQuit.connect(self._leave)
 
-    def start(self, address: str, directory: Path | None = None) -> None:
-        """Watch a daemon, a run directory, or both; what was watched before is left."""
+    def start(self, address: str, directory: Path | None = None, *, keys: ClientKeys | None = None) -> None:
+        """Watch a daemon, a run directory, or both; what was watched before is left.
+
+        Parameters
+        ----------
+        address : the daemon's ``bind_pull``; empty: history only
+        directory : the run's folder, for the history
+        keys : for a daemon on another machine
+
+        Raises
+        ------
+        ConfigError
+            The address is none.
+        """
         self.stop()
         shelf = Shelf()
         self._library = Library(shelf, History(directory) if directory else None)
-        self._feed = Feed(address, shelf) if address else None
+        self._feed = Feed(address, shelf, keys=keys) if address else None
         self._preparer = Preparer(self._library, self.ready.emit)
         self._address.setText(address)
         self._directory.setText(str(directory or ""))
@@ -103,8 +116,9 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
 
     def _build(self) -> None:
         self._address = QLineEdit(PublishConfig().bind_pull)
-        self._directory = QLineEdit()
-        self._directory.setPlaceholderText("run directory, for the history")
+        self._key = _line("this machine's key file, for a daemon on another one")
+        self._server_key = _line("that daemon's public key, or its .pub file")
+        self._directory = _line("run directory, for the history")
         self._button = QPushButton("Watch")
         self._button.clicked.connect(self._toggle)
         self._live = QCheckBox("follow the newest volume")
@@ -115,12 +129,21 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         self._slider.sliderMoved.connect(self._scrub)
         self._status = QLabel("")
         self._status.setWordWrap(True)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        rows = {
+            "Daemon": self._address,
+            "Key": self._key,
+            "Daemon's key": self._server_key,
+            "Run": self._directory,
+            "Time": self._slider,
+        }
+        form = QFormLayout()
+        for name, field in rows.items():
+            form.addRow(name, field)
         limits = QLabel(LIMITS)
         limits.setStyleSheet("color: #f3cf85")
-        form = QFormLayout()
-        form.addRow("Daemon", self._address)
-        form.addRow("Run", self._directory)
-        form.addRow("Time", self._slider)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         for widget in (self._button, self._live, self._status, limits):
@@ -131,9 +154,9 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         if self._preparer is not None:
             self.stop()
             return
-        directory = self._directory.text().strip()
         try:
-            self.start(self._address.text().strip(), Path(directory) if directory else None)
+            keys = read_client(_path(self._key), self._server_key.text().strip())
+            self.start(self._address.text().strip(), _path(self._directory), keys=keys)
         except CareLiveError as error:
             self._status.setText(str(error))
 
@@ -169,3 +192,15 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
             f"skipped by this viewer {status.missed_messages} · lost by the system {status.lost_planes} planes\n"
             f"not restored {status.skipped_volumes}" + (f"\n{problem}" if problem else "")
         )
+
+
+def _line(hint: str) -> QLineEdit:
+    line = QLineEdit()
+    line.setPlaceholderText(hint)
+    return line
+
+
+def _path(line: QLineEdit) -> Path | None:
+    """Return the path that a person typed, or None."""
+    text = line.text().strip()
+    return Path(text).expanduser() if text else None

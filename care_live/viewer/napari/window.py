@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from care_live.errors import ConfigError
+from care_live.wire.keys import ClientKeys
 
 
-def watch(address: str, directory: Path | None = None) -> None:
+def watch(address: str, directory: Path | None = None, *, keys: ClientKeys | None = None) -> None:
     """Open napari with the layers of a run and stay until it is closed.
 
     Parameters
     ----------
     address : the daemon's ``bind_pull``; empty: history only
     directory : the run's folder, for the history
+    keys : for a daemon on another machine
 
     Raises
     ------
@@ -30,7 +32,7 @@ def watch(address: str, directory: Path | None = None) -> None:
     viewer.grid.enabled = True
     watching = Watch(viewer)
     viewer.window.add_dock_widget(watching, name="care_live", area="right")
-    watching.start(address, directory)
+    watching.start(address, directory, keys=keys)
     try:
         napari.run()
     finally:
