@@ -11,6 +11,8 @@ from typing import Any
 from care_live.imports import need
 from care_live.model import file
 from care_live.model.card import ModelCard
+from care_live.restore.streaming.plan import Refused
+from care_live.restore.streaming.whole import STEP_PLANES, derive
 
 _WORKSPACE = 2.0
 """Convolutions unfold their input and arenas round up: measured peaks stay below twice the counted ones."""
@@ -27,13 +29,33 @@ class Footprint:
     """Elements of the largest tensor."""
 
 
-def measure(path: Path, card: ModelCard) -> Footprint:
-    """Count the tensors of a network at a small shape and follow which are alive at once."""
+def measure(path: Path, card: ModelCard, *, planewise: bool = False) -> Footprint:
+    """Count the tensors of a network at a small shape and follow which are alive at once.
+
+    Parameters
+    ----------
+    planewise : volumes are restored plane by plane where the network allows it, as on a CPU
+    """
     proto = file.load(path)
     space = [8 * divisor for divisor in card.divisor]
+    if planewise and (counted := _planewise(proto, card, space[1:])) is not None:
+        return counted
     sizes = _sizes(proto, [1, len(card.channels_in), *space])
     n_px = math.prod(space)
     return Footprint(_WORKSPACE * _BYTES * _peak(proto.graph, sizes) / n_px, max(sizes.values(), default=n_px) / n_px)
+
+
+def _planewise(proto: Any, card: ModelCard, space: list[int]) -> Footprint | None:
+    """Count what is alive in the second of two steps, or return None where planes cannot be told apart."""
+    if card.axes != "ZYX":
+        return None
+    n_planes = -(-2 * STEP_PLANES // card.divisor[0]) * card.divisor[0]
+    derived = derive(proto, (1, len(card.channels_in), n_planes, *space))
+    if isinstance(derived, Refused):
+        return None
+    n_px = n_planes * math.prod(space)
+    largest = max(math.prod(operation.output.shape) for operation in derived.program.operations)
+    return Footprint(_WORKSPACE * derived.peak_bytes / n_px, largest / n_px)
 
 
 def _sizes(proto: Any, shape: list[int]) -> dict[str, int]:

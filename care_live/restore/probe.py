@@ -59,10 +59,11 @@ def compare(reference: Network, candidate: Network, card: ModelCard, *, toleranc
     shape = [2 * divisor for divisor in card.divisor]
     pixels = _noise([1, len(card.channels_in), *shape], seed=1)
     wanted, got = (_run(network, pixels, card) for network in (reference, candidate))
+    span = max(float(np.ptp(wanted[card.heads.index("mean")])), 1e-6)
     worst = 0.0
     for head, first, second in zip(card.heads, wanted, got, strict=True):
-        span = 1.0 if head == "disagreement" else max(float(np.ptp(first)), 1e-6)  # D is a share of 1
-        worst = max(worst, float(np.abs(first - second).max()) / span)
+        share = 1.0 if head == "disagreement" else span  # D is a share of 1; a Laplace scale has the mean's unit
+        worst = max(worst, float(np.abs(first - second).max()) / share)
     if not worst <= tolerance:
         raise RestoreError(
             f"this way of running differs from the plain one by {worst:.2g} of the range (allowed {tolerance:.2g}): "

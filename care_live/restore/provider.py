@@ -132,7 +132,7 @@ def budget_px(path: Path, card: ModelCard, options: Options) -> int:
 
     On a GPU only the second is known before a run; what does not fit there shrinks the tiles.
     """
-    need = footprint.measure(path, card)
+    need = footprint.measure(path, card, planewise=options.provider == "cpu")
     by_index = int((2**31 - 1) / max(need.values_per_px, 1.0))
     if options.provider in {"cuda", "tensorrt"}:
         return by_index

@@ -12,7 +12,9 @@ import pytest
 
 from care_live.config import RestoreConfig
 from care_live.errors import ConfigError, RestoreError
+from care_live.model.card import METADATA_KEY, ModelCard
 from care_live.model.file import read_card
+from care_live.model.unet_graph import Convolution, UNet, build, seeded_weights
 from care_live.restore import footprint, provider
 from care_live.restore.engine import Engine
 from care_live.restore.network import Network
@@ -52,6 +54,20 @@ def test_a_device_that_computes_something_else_is_refused(tmp_path: Path) -> Non
     assert compare(networks[0], networks[0], card, tolerance=0.0) == 0.0
     with pytest.raises(RestoreError, match="of the range"):
         compare(networks[0], networks[1], card, tolerance=1e-3)
+
+
+def test_a_laplace_scale_that_hardly_varies_is_compared_in_the_unit_of_the_mean(tmp_path: Path) -> None:
+    """Its own range may be nothing but rounding."""
+    networks = []
+    for floor in (1e-3, 1.001e-3):
+        unet = UNet(filters=2, depth=1, scale_floor=floor)
+        *body, (weight, bias) = seeded_weights(unet)
+        card = ModelCard(name="flat", divisor=(2, 2, 2), halo_px=(8, 8, 8), heads=("mean", "laplace_scale"))
+        metadata = {METADATA_KEY: card.model_dump_json()}
+        path = tmp_path / f"{floor}.onnx"
+        onnx.save(build(unet, [*body, Convolution(0 * weight, bias)], metadata=metadata), path)
+        networks.append(Network(path, card, Options(threads=1), open_session=OnnxSession))
+    assert 0 < compare(*networks, card, tolerance=1e-5) < 1e-5
 
 
 def test_auto_goes_on_to_the_next_provider_and_says_so(
@@ -120,6 +136,14 @@ def test_the_footprint_is_counted_from_the_graph(tmp_path: Path) -> None:
     # The widest moment: 8 upsampled and 4 skipped channels, and the two joined, at full size.
     assert need.values_per_px == pytest.approx(8)
     assert 2 * 4 * 16 <= need.bytes_per_px <= 2 * 4 * 32
+
+
+def test_volumes_of_planes_need_less_than_volumes_at_once(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx", filters=8)
+    whole, planes = (footprint.measure(path, read_card(path), planewise=planewise) for planewise in (False, True))
+    assert 0.3 * whole.bytes_per_px < planes.bytes_per_px < 0.9 * whole.bytes_per_px
+    flat = save_network(tmp_path / "flat.onnx", ndim=2)
+    assert footprint.measure(flat, read_card(flat), planewise=True) == footprint.measure(flat, read_card(flat))
 
 
 def test_more_filters_need_more_memory_and_allow_smaller_tiles(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Steps in the middle of a stack do the same work at another place: they share one
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ class Step:
     """Values that no later step needs."""
     products: int
     """Multiplications."""
+    peak: int
+    """Elements of all values alive at the worst moment of the run, inputs and outputs included."""
 
 
 def steps(program: Program, boundaries: Sequence[int], *, hurry: bool) -> tuple[Step, ...]:
@@ -132,4 +135,17 @@ def _step(
         tuple((neutral[name], shapes[name]) for name in left),
     )
     products = sum(operation.products for operation in operations)
-    return Step(after, graph, tuple(taken), tuple(left), gone, products)
+    return Step(after, graph, tuple(taken), tuple(left), gone, products, _peak(operations, taken, left, shapes))
+
+
+def _peak(operations: list[Operation], taken: list[str], left: list[str], shapes: dict[str, Shape]) -> int:
+    """Follow which values are alive when operations run in order and values die after their last use."""
+    last_use = {name: i for i, operation in enumerate(operations) for name in operation.inputs}
+    kept = {*taken, *left}
+    alive = peak = sum(math.prod(shapes[name]) for name in taken)
+    for i, operation in enumerate(operations):
+        alive += math.prod(operation.output.shape)
+        peak = max(peak, alive)
+        ended = {name for name in operation.inputs if last_use[name] == i and name in shapes and name not in kept}
+        alive -= sum(math.prod(shapes[name]) for name in ended)
+    return peak

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,14 +74,22 @@ class StreamPlan:
     @property
     def cache_bytes(self) -> int:
         """Most memory that is carried from one step to the next."""
-        sizes = {name: value.shape for name, value in self.program.inputs.items()}
+        return max(kept for kept, _ in self._memory())
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most memory that is alive at once: caches, and what a step works on."""
+        return max(peak for _, peak in self._memory())
+
+    def _memory(self) -> Iterator[tuple[int, int]]:
+        """Yield for each step the bytes carried on to the next one, and the most while it runs."""
+        sizes = {name: math.prod(value.shape) for name, value in self.program.inputs.items()}
         alive: set[str] = set()
-        most = 0
         for step in self.steps:
-            sizes |= {name: shape for name, (_, shape) in zip(step.outputs, step.graph.outputs, strict=True)}
+            idle = sum(sizes[name] for name in alive.difference(step.inputs))
+            sizes |= {name: math.prod(shape) for name, (_, shape) in zip(step.outputs, step.graph.outputs, strict=True)}
             alive = (alive | set(step.outputs)) - set(step.last_use)
-            most = max(most, sum(4 * int(np.prod(sizes[name])) for name in alive))
-        return most
+            yield 4 * sum(sizes[name] for name in alive), 4 * (idle + step.peak)
 
 
 def refuse(card: ModelCard) -> Refused | None:

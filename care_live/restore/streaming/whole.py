@@ -27,16 +27,16 @@ def open_session(content: bytes, shapes: Mapping[str, Sequence[int]], options: O
     """Open a network at one shape, plane by plane where it can be, else as it is."""
     shape = tuple(shapes.get("raw", ()))
     if len(shape) == 5:
-        derived = _derive(content, shape)
+        derived = derive(onnx.load_model_from_string(content), shape)
         if isinstance(derived, StreamPlan):
             return PlanewiseSession(derived, options)
         logger.info("planewise=no shape=%s reason=%s", shape, derived.reason)
     return OnnxSession(content, shapes, options)
 
 
-def _derive(content: bytes, shape: tuple[int, ...]) -> StreamPlan | Refused:
+def derive(model: onnx.ModelProto, shape: tuple[int, ...]) -> StreamPlan | Refused:
+    """Return how volumes of one shape (n, c, z, y, x) are restored, one after the other."""
     n_planes = shape[2]
-    model = onnx.load_model_from_string(content)
     return plan(model, (1, *shape[1:]), range(n_planes), whole_boundaries(n_planes, STEP_PLANES), hurry=False)
 
 
