@@ -27,7 +27,7 @@ from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
 from care_live.restore.process import RestoreProcess
 from care_live.source import Source
-from care_live.store import RunWriter, open_run
+from care_live.store import RunWriter, import_zarr, open_run
 from care_live.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -138,12 +138,13 @@ class Daemon:
         publisher = Publisher(config.publish, replay_from_store=stored.newest)
         closing.callback(publisher.close)
         health.start()
+        source = open_remaining(config, self.run_id)  # the microscope gets ready, and exposes nothing yet
+        closing.callback(source.close)
+        import_zarr()
         self._restorer.start()
         closing.callback(self._restorer.stop, _STOP_S)
         self._tally.set(model=self._restorer.identity.name, provider=self._restorer.provider, run_id=self.run_id)
         self._phase("waiting")
-        source = open_remaining(config, self.run_id)
-        closing.callback(source.close)
         started = self._first_event(source)
         writer = open_run(config.store, started)
         closing.callback(writer.close)

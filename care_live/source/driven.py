@@ -1,5 +1,7 @@
 """A microscope that we drive: the engine runs in a process of its own and sends frames over the link.
 
+It gets ready at once, but exposes nothing to light before somebody asks for the first event.
+
 pycromanager's engine, a camera driver and the daemon never share a process: a crash or a hang of the first two
 costs the acquisition, not what was already acquired.
 """
@@ -20,6 +22,7 @@ import msgspec
 
 from care_live.config import MicroManagerConfig, PymmcorePlusConfig, RemoteConfig, VirtualConfig
 from care_live.images import RunEnded, SourceEvent
+from care_live.source.engine import GO
 from care_live.source.remote import Remote
 
 logger = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ class Driven:
 
     def next_event(self, timeout_s: float) -> SourceEvent | None:
         deadline = time.monotonic() + timeout_s
+        self._go()
         while not self._ended:
             was_over = self._process.poll() is not None  # looked at first: what it sent before is still there
             left = deadline - time.monotonic()
@@ -76,8 +80,17 @@ class Driven:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait(_EXIT_S)
+        self._go()
         self._remote.close()
         self._log.close()
+
+    def _go(self) -> None:
+        """Let the acquisition begin."""
+        stdin = self._process.stdin
+        if stdin is not None and not stdin.closed:
+            tell(stdin, GO)
+            with contextlib.suppress(OSError):
+                stdin.close()
 
     def _died(self) -> RunEnded:
         return RunEnded("failed", f"the acquisition process ended ({self._exit()}): {self.last_words()}")
@@ -108,7 +121,12 @@ def start_engine(job: dict[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]
         [sys.executable, "-m", "care_live.source.engine"], stdin=subprocess.PIPE, stdout=log, stderr=log, **own_group
     )
     assert process.stdin is not None
-    with contextlib.suppress(OSError):  # it died at once; its last words say why
-        process.stdin.write(msgspec.json.encode(job))
-        process.stdin.close()
+    tell(process.stdin, msgspec.json.encode(job))
     return process
+
+
+def tell(stdin: IO[bytes], line: bytes) -> None:
+    """Write a line to a process; if it died, its last words say why."""
+    with contextlib.suppress(OSError):
+        stdin.write(line + b"\n")
+        stdin.flush()

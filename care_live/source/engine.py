@@ -1,7 +1,8 @@
 """The engine's process: runs one acquisition and feeds its frames into the link. ``python -m care_live.source.engine``
 
-Its job comes as JSON on stdin: where to send, the token, and the source's section of the config. It ends when the
-acquisition ends, when the daemon asks for it or is gone, or when no frame came for too long.
+Its job is a line of JSON on stdin: where to send, the token, and the source's section of the config. It loads the
+devices and waits for a second line before the first exposure. It ends when the acquisition ends, when the daemon asks
+for it or is gone, or when no frame came for too long.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import msgspec
 from pydantic import TypeAdapter
 
 from care_live.config import AcquisitionConfig, MicroManagerConfig, PymmcorePlusConfig, SourceConfig, VirtualConfig
-from care_live.errors import CareLiveError, ConfigError
+from care_live.errors import CareLiveError, ConfigError, SourceError
 from care_live.source.feed import Feed, Reason
 from care_live.source.sender import Endpoint
 from care_live.source.tap import Tap, planned
 
 logger = logging.getLogger(__name__)
+
+GO = b"go"
+"""The second line on stdin: somebody waits for the first frame."""
 
 _STALLED_S = 5.0
 _FIRST_FRAME_S = 15.0
@@ -128,6 +132,7 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: Job) -> Ve
     acquisition = config.acquisition
     micromanager.prepare(core, acquisition)
     events = micromanager.events_of(acquisition)
+    await_go()
     plane_s = 1 / config.plane_rate_hz if isinstance(config, VirtualConfig) and config.plane_rate_hz else 0.0
     supervisor = Supervisor(quiet_s=quiet_limit_s(acquisition, plane_s=plane_s))
     tap = Tap(
@@ -155,6 +160,7 @@ def run_useq(config: PymmcorePlusConfig, job: Job) -> Verdict:
 
     sequence = pymmcore_plus.read_sequence(config.sequence)
     core = pymmcore_plus.start_core(config.hardware_config)
+    await_go()
     supervisor = Supervisor(quiet_s=pymmcore_plus.quiet_limit_s(sequence, at_least_s=_STALLED_S))
     observer = pymmcore_plus.Observer(core, Endpoint(job.address, job.token), on_stop=supervisor.stop, give=True)
     acquiring = pymmcore_plus.Acquiring(core, sequence, observer)
@@ -162,6 +168,18 @@ def run_useq(config: PymmcorePlusConfig, job: Job) -> Verdict:
     verdict = supervisor.watch(acquiring, feed)
     feed.close(*verdict, within_s=_SEND_S)
     return verdict
+
+
+def await_go() -> None:
+    """Wait until the first frame is wanted.
+
+    Raises
+    ------
+    SourceError
+        Nobody will want it.
+    """
+    if sys.stdin.buffer.readline().strip() != GO:
+        raise SourceError("the daemon ended before the acquisition began; no plane was exposed")
 
 
 def _start_core(config: VirtualConfig | MicroManagerConfig) -> Any:
@@ -188,7 +206,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     code = 0
     try:
-        verdict = run(msgspec.json.decode(sys.stdin.buffer.read(), type=Job))
+        verdict = run(msgspec.json.decode(sys.stdin.buffer.readline(), type=Job))
         logger.info("acquisition ended: %s %s", *verdict)
         unload()
     except CareLiveError as error:

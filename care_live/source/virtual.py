@@ -19,6 +19,7 @@ what it has.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,17 @@ def start_virtual_core(config: VirtualConfig, *, buffer_mib: int = 512) -> Virtu
     SourceError
         This process has a core already, or the demo devices do not load.
     """
-    for module in ("pymmcore_plus", "pycromanager", "mm_test_adapters", "psfmodels"):
-        need(module, extra="mm")
-    from care_live.source import virtual_core
+    need("psfmodels", extra="mm")
+    scene = Scene(config)
+    with ThreadPoolExecutor(1, "blur") as pool:
+        blurred = pool.submit(scene.prepare)  # a second of work, and so are these imports
+        for module in ("pymmcore_plus", "pycromanager", "mm_test_adapters"):
+            need(module, extra="mm")
+        from care_live.source import virtual_core
 
-    return virtual_core.start(config, buffer_mib=buffer_mib)
+        core = virtual_core.start(config, scene, buffer_mib=buffer_mib)
+        blurred.result()
+    return core
 
 
 def stop_virtual_core(core: VirtualCore) -> None:

@@ -35,11 +35,9 @@ class Stand(Protocol):
 class VirtualCamera(CameraDevice):  # type: ignore[misc]
     """Takes noisy frames of the scene at the place where the stages stand."""
 
-    def __init__(self, config: VirtualConfig, stand: Stand) -> None:
+    def __init__(self, config: VirtualConfig, scene: Scene, stand: Stand) -> None:
         super().__init__()
-        self._config = config
-        self._scene = Scene(config)
-        self._stand = stand
+        self._config, self._scene, self._stand = config, scene, stand
         self._exposure_ms = config.acquisition.channels[0].exposure_ms
         self._n_exposures = 0
         self._due = 0.0
@@ -53,10 +51,6 @@ class VirtualCamera(CameraDevice):  # type: ignore[misc]
         self.register_property("Exposures", property_type=int, getter=_n_exposures, is_read_only=True)
 
     # -- what Micro-Manager asks ----------------------------------------------------------------------------------
-
-    def initialize(self) -> None:
-        """Blur the specimen's particles, seconds of work, before the first frame is wanted."""
-        self._scene.prepare()
 
     def get_exposure(self) -> float:
         return self._exposure_ms

@@ -15,6 +15,7 @@ from pymmcore_plus.experimental.unicore import UniMMCore
 
 from care_live.config import VirtualConfig
 from care_live.errors import SourceError
+from care_live.simulate.scene import Scene
 from care_live.source.virtual_camera import VirtualCamera
 
 _CAMERA = "Virtual Camera"
@@ -37,9 +38,9 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
 
     TaggedImage = launcher.TaggedImage
 
-    def __init__(self, config: VirtualConfig) -> None:
+    def __init__(self, config: VirtualConfig, scene: Scene) -> None:
         super().__init__()
-        self._config = config
+        self._config, self._scene = config, scene
         self._z_sequence: tuple[float, ...] = ()
         self._z_triggered = False
         self._camera: VirtualCamera | None = None
@@ -55,7 +56,7 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
         adapters = Path(mm_test_adapters.device_adapter_path())
         self.setDeviceAdapterSearchPaths([str(adapters)])
         self.loadSystemConfiguration(str(adapters / "MMConfig_demo.cfg"))
-        self._camera = VirtualCamera(self._config, self)
+        self._camera = VirtualCamera(self._config, self._scene, self)
         self.loadPyDevice(_CAMERA, self._camera)
         self.initializeDevice(_CAMERA)
         self.setCameraDevice(_CAMERA)
@@ -133,7 +134,7 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
         return tagged
 
 
-def start(config: VirtualConfig, *, buffer_mib: int) -> VirtualCore:
+def start(config: VirtualConfig, scene: Scene, *, buffer_mib: int) -> VirtualCore:
     """Start the core and hand it to pycromanager's engine.
 
     Raises
@@ -143,7 +144,7 @@ def start(config: VirtualConfig, *, buffer_mib: int) -> VirtualCore:
     """
     if launcher.is_pymmcore_active() or Engine.get_instance() is not None:
         raise SourceError("this process has a Micro-Manager core already; pycromanager's engine knows only one")
-    core = VirtualCore(config)
+    core = VirtualCore(config, scene)
     try:
         core.open(buffer_mib)
     except RuntimeError as error:

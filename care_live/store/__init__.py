@@ -1,8 +1,20 @@
 """Volumes onto the disk: raw first, lossless and synced; restored, scale and disagreement after. See layout.md."""
 
+from care_live.store.groups import import_zarr
 from care_live.store.reader import RunReader
 from care_live.store.records import PRODUCTS, Product
 from care_live.store.verify import Problem, VerifyReport, verify
 from care_live.store.writer import Disk, RunWriter, open_run
 
-__all__ = ["PRODUCTS", "Disk", "Problem", "Product", "RunReader", "RunWriter", "VerifyReport", "open_run", "verify"]
+__all__ = [
+    "PRODUCTS",
+    "Disk",
+    "Problem",
+    "Product",
+    "RunReader",
+    "RunWriter",
+    "VerifyReport",
+    "import_zarr",
+    "open_run",
+    "verify",
+]

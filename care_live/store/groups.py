@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
-from zarr.errors import BaseZarrError
 
 from care_live.checksum import crc32c
 from care_live.errors import StoreError
@@ -43,15 +42,15 @@ class ImageGroup:
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         self.path = path
-        with _zarr_errors(f"cannot open image {path}", path), zarr.config.set(_EVERY_CHUNK):
-            self._array = zarr.open_array(store=path / "0", mode="r+" if writable else "r")
+        with _zarr_errors(f"cannot open image {path}", path), import_zarr().config.set(_EVERY_CHUNK):
+            self._array = import_zarr().open_array(store=path / "0", mode="r+" if writable else "r")
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
         """Make an image without any volume; `describe` makes it one that viewers open."""
         chunk = chunk_shape(shape)
         with _zarr_errors(f"cannot create image {path}", path):
-            zarr.create_array(
+            import_zarr().create_array(
                 store=path / "0",
                 shape=(0, 0, *shape),
                 dtype=dtype,
@@ -119,7 +118,7 @@ class ImageGroup:
     def holds(self, t: int, c: int, depth: int) -> bool:
         """Tell whether the array, as it was when opened, is large enough for this volume."""
         n_t, n_c, n_z = self._array.shape[:3]
-        return t < n_t and c < n_c and depth <= n_z
+        return bool(t < n_t and c < n_c and depth <= n_z)
 
     def files(self, t: int, c: int, depth: int) -> list[Path]:
         """Return the shard files of a volume: one, unless it is deeper than the first volume was."""
@@ -153,11 +152,17 @@ class ImageGroup:
         sync_up_to(self.path / "0" / "zarr.json", self.path)
 
 
-def _compressor(dtype: str) -> BloscCodec:
+def import_zarr() -> ModuleType:
+    """Import zarr, half a second of work; to be called early, while others start."""
+    return importlib.import_module("zarr")
+
+
+def _compressor(dtype: str) -> Any:
     """Return what is best for noisy counts, and for floats whose last bits are zero (3.7x zstd's speed, smaller)."""
+    blosc = import_zarr().codecs.BloscCodec
     if np.dtype(dtype).kind == "u":
-        return BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
-    return BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle")
+        return blosc(cname="zstd", clevel=1, shuffle="shuffle")
+    return blosc(cname="lz4", clevel=1, shuffle="bitshuffle")
 
 
 def write_group(path: Path, attributes: dict[str, Any]) -> None:
@@ -181,5 +186,5 @@ def _zarr_errors(what: str, path: Path) -> Iterator[None]:
     with translated(what, path):
         try:
             yield
-        except (BaseZarrError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except (ValueError, RuntimeError, KeyError, TypeError) as error:  # zarr's own are ValueErrors
             raise StoreError(f"{what}: {str(error) or type(error).__name__}") from error

@@ -28,6 +28,7 @@ from care_live.images import (
 )
 from care_live.store.collection import Collection
 from care_live.store.durable import free_bytes, translated
+from care_live.store.groups import import_zarr
 from care_live.store.journal import Journal
 from care_live.store.ledger import Ledger
 from care_live.store.lock import RunLock
@@ -74,6 +75,7 @@ def open_run(config: StoreConfig, started: RunStarted) -> RunWriter:
     path = config.directory / started.run_id
     with translated(f"cannot create run folder {path}", path):
         path.mkdir(parents=True, exist_ok=True)
+    import_zarr()  # the first volume must not wait for it
     lock = RunLock(path)
     try:
         return RunWriter(path, config, started, lock)
