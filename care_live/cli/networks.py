@@ -34,7 +34,7 @@ def _pairs(command: click.decorators.FC) -> click.decorators.FC:
 
 @click.command("simulate")
 @click.argument("out", type=_PATH)
-@click.option("--specimen", type=click.Choice(["worm", "beads", "tubules", "granules"]), default="worm")
+@click.option("--specimen", type=click.Choice(["worm", "beads", "tubules", "granules", "forms"]), default="worm")
 @click.option("--n", type=click.IntRange(1), default=4, show_default=True, help="Volumes.")
 @click.option(
     "--power",

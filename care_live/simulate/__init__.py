@@ -4,6 +4,7 @@ Used by the virtual microscope, by training and by tests.
 """
 
 from care_live.simulate.degrade import SharpPair, anisotropic, deconvolution_pair, turned_psf
+from care_live.simulate.forms import draw_forms
 from care_live.simulate.grid import Grid
 from care_live.simulate.microscope import Light, Microscope, Sensor, sensor
 from care_live.simulate.pairs import Pair, pair
@@ -23,6 +24,7 @@ __all__ = [
     "Worm",
     "anisotropic",
     "deconvolution_pair",
+    "draw_forms",
     "pair",
     "sensor",
     "turned_psf",

@@ -14,7 +14,8 @@ from care_live.errors import ConfigError
 from care_live.model.card import Task
 
 LossName = Literal["mae", "mse", "gaussian", "laplace"]
-SpecimenName = Literal["worm", "beads", "tubules", "granules"]
+SpecimenName = Literal["worm", "beads", "tubules", "granules", "forms"]
+"""*forms* are of every kind, for networks that must restore what nobody has described; see `simulate.forms`."""
 Specimens: TypeAlias = dict[SpecimenName, int]
 """How many volumes of each."""
 ThinSpecimens: TypeAlias = dict[Literal["tubules", "granules"], int]

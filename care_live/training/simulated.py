@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.simulate import Grid, Light, Measured, Microscope, Worm, degrade, noise, sensor
+from care_live.simulate import Grid, Light, Measured, Microscope, Worm, degrade, draw_forms, noise, sensor
 from care_live.simulate.psf import SPINNING_DISK, Psf
 from care_live.simulate.specimen import Specimen
 from care_live.simulate.structures import Beads, Box, Granules, Tubules
@@ -17,6 +19,7 @@ from care_live.training.spans import SpanTable
 
 _CAMERA_PX = (1024, 1024)
 _N_CAMERAS = 4
+_PEAK_OF_FORMS = 20.0
 _VALIDATION = 1_000_000
 """Validation specimens have seeds from here on, so that no recipe meets them in training."""
 
@@ -42,7 +45,12 @@ def _volumes(data: SimulatedData, specimens: Specimens, *, first: int, tell: Tel
 def expected_electrons(
     name: SpecimenName, seed: int, *, shape_px: tuple[int, int, int], voxel_size_um: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """Return what a camera would count in the mean at laser power 1: (z, y, x) float32 photo-electrons."""
+    """Return what a camera would count in the mean at laser power 1: (z, y, x) float32 photo-electrons.
+
+    Forms have a sampling and a blur of their own, whatever the voxel size, and a peak of 20 electrons.
+    """
+    if name == "forms":
+        return draw_forms(seed, shape_px) * np.float32(_PEAK_OF_FORMS)
     rng = np.random.default_rng((0x7EA1, seed))
     depth_um = float(rng.uniform(-0.2, 0.2) * shape_px[0] * voxel_size_um[0])
     grid = Grid.centred(shape_px, voxel_size_um, (depth_um, 0.0, 0.0))
@@ -50,7 +58,7 @@ def expected_electrons(
     return microscope.truth(grid, float(rng.uniform(0, 1000)), Light())
 
 
-def make_specimen(name: SpecimenName, seed: int, grid: Grid) -> Specimen:
+def make_specimen(name: Literal["worm", "beads", "tubules", "granules"], seed: int, grid: Grid) -> Specimen:
     """Return a specimen that fills a grid, by name."""
     if name == "worm":
         _, y_um, x_um = grid.extent_um

@@ -1,0 +1,147 @@
+"""Forms of every kind, cut out of random fields: for networks that must restore what nobody has described.
+
+The level sets of a smooth random field look like tissue: above a level lie bodies, along it closed shells,
+where two fields cross it together run threads, and the peaks of a fine field are grains. Size, sharpness,
+texture, brightness, haze, blur and the sampling along z are drawn anew for every volume, each over a wide
+range, so that a network can rely on none of them.
+
+References
+----------
+Achddou, Gousseau, Ladjal, "Synthetic images as a regularity prior for image restoration neural networks",
+SSVM 2021, who learn to denoise photographs from random shapes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.float32]
+
+_MARGIN_PX = 4
+"""Cut off on every side: Fourier space is a torus."""
+_SIGMA_PER_SIZE = 0.39
+_WIDEST_AXIAL_PX = 3.0
+
+
+def draw_forms(seed: int, shape_px: tuple[int, int, int]) -> Pixels:
+    """Return one volume of forms, blurred as by a microscope.
+
+    Parameters
+    ----------
+    seed : the same seed is the same volume
+    shape_px : (z, y, x)
+
+    Returns
+    -------
+    (z, y, x) float32, at least 0, and 1 at its 99.9th percentile
+    """
+    rng = np.random.default_rng((0xF0A5, seed))
+    z, y, x = (size + 2 * _MARGIN_PX for size in shape_px)
+    canvas = Canvas(rng, (z, y, x), flatness=_log_uniform(rng, 0.4, 4.0))
+    layers = [_log_uniform(rng, 0.1, 1.0) * _layer(canvas) for _ in range(int(rng.integers(1, 4)))]
+    seen = _bright_is_one(canvas.blur(np.sum(layers, axis=0)))
+    haze = np.float32(_log_uniform(rng, 0.003, 0.1)) * canvas.uneven(60.0, 0.5)
+    inner = (slice(_MARGIN_PX, -_MARGIN_PX),) * 3
+    return _bright_is_one((seen + haze)[inner])
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What all fields of one volume share."""
+
+    rng: np.random.Generator
+    shape_px: tuple[int, int, int]
+    flatness: float
+    """Distance of planes over pixel size."""
+
+    def field(self, size_px: float) -> Pixels:
+        """Return a random field whose lateral features are so large; mean 0, variance 1."""
+        white = self.rng.standard_normal(self.shape_px, np.float32)
+        lateral = _SIGMA_PER_SIZE * size_px
+        smooth = blurred(white, (lateral / self.flatness, lateral, lateral))
+        return np.asarray((smooth - smooth.mean()) / smooth.std(), np.float32)
+
+    def uneven(self, size_px: float, strength: float) -> Pixels:
+        """Return a positive factor that varies on the scale of ``size_px``, log-normally by ``strength``."""
+        return np.asarray(np.exp(np.float32(strength) * self.field(size_px)), np.float32)
+
+    def blur(self, volume: Pixels) -> Pixels:
+        """Blur as a microscope does, never narrower along z than in the plane."""
+        lateral = _log_uniform(self.rng, 0.4, 1.5)
+        axial = min(lateral * _log_uniform(self.rng, 1.0, 3.0) / self.flatness, _WIDEST_AXIAL_PX)
+        return np.asarray(np.maximum(blurred(volume, (axial, lateral, lateral)), 0))
+
+
+def blurred(volume: Pixels, sigma_px: tuple[float, float, float]) -> Pixels:
+    """Convolve (z, y, x) with a Gaussian, in Fourier space: what leaves on one side comes in on the other."""
+    spectrum = np.fft.rfftn(volume, axes=(0, 1, 2))
+    n_axes = volume.ndim
+    for axis, (size, sigma) in enumerate(zip(volume.shape, sigma_px, strict=True)):
+        waves = np.fft.rfftfreq(size) if axis == n_axes - 1 else np.fft.fftfreq(size)
+        along = [-1 if number == axis else 1 for number in range(n_axes)]
+        spectrum *= np.exp(-2 * (math.pi * sigma * waves) ** 2).reshape(along)
+    return np.asarray(np.fft.irfftn(spectrum, volume.shape, axes=(0, 1, 2)), np.float32)
+
+
+def _layer(canvas: Canvas) -> Pixels:
+    """Draw one kind of form, textured and unevenly bright; 1 at its 99.9th percentile."""
+    rng = canvas.rng
+    kinds = (_bodies, _rimmed_bodies, _shells, _threads, _grains)
+    draw = kinds[int(rng.choice(len(kinds), p=(0.2, 0.25, 0.25, 0.15, 0.15)))]
+    drawn = draw(canvas, _log_uniform(rng, 5.0, 60.0), _log_uniform(rng, 0.5, 3.0))
+    if draw is not _grains and rng.random() < 0.75:
+        drawn = drawn * canvas.uneven(_log_uniform(rng, 1.5, 12.0), rng.uniform(0.2, 1.2))
+    drawn = drawn * canvas.uneven(_log_uniform(rng, 20.0, 80.0), rng.uniform(0.2, 1.0))
+    if draw is not _shells and rng.random() < 0.3:
+        drawn = drawn * _above(canvas.field(40.0), rng.uniform(-0.3, 0.8), 0.25)
+    return _bright_is_one(drawn)
+
+
+def _bodies(canvas: Canvas, size_px: float, edge_px: float) -> Pixels:
+    return _above(canvas.field(size_px), canvas.rng.uniform(-0.2, 1.6), _edge(size_px, edge_px))
+
+
+def _rimmed_bodies(canvas: Canvas, size_px: float, edge_px: float) -> Pixels:
+    """Return bodies with a rim that is up to twice as bright, as nuclei have."""
+    field, level, edge = canvas.field(size_px), canvas.rng.uniform(0.2, 1.4), _edge(size_px, edge_px)
+    rim = np.exp(-(((field - np.float32(level + edge)) / np.float32(edge)) ** 2))
+    return np.asarray(_above(field, level, edge) + np.float32(canvas.rng.uniform()) * rim)
+
+
+def _shells(canvas: Canvas, size_px: float, edge_px: float) -> Pixels:
+    away = canvas.field(size_px) - np.float32(canvas.rng.uniform(-0.5, 1.5))
+    return np.asarray(np.exp(-((away / np.float32(_edge(size_px, edge_px))) ** 2)))
+
+
+def _threads(canvas: Canvas, size_px: float, edge_px: float) -> Pixels:
+    away = [canvas.field(size_px) - np.float32(canvas.rng.uniform(-0.5, 0.5)) for _ in range(2)]
+    return np.asarray(np.exp(-(away[0] ** 2 + away[1] ** 2) / np.float32(_edge(size_px, edge_px)) ** 2))
+
+
+def _grains(canvas: Canvas, size_px: float, edge_px: float) -> Pixels:
+    """Return the peaks of a field that is finer than those of the other forms."""
+    fine = canvas.field(2.0 + size_px / 12)
+    return np.asarray(np.maximum(fine - np.float32(canvas.rng.uniform(1.0, 2.0)), 0))
+
+
+def _edge(size_px: float, edge_px: float) -> float:
+    """Return by how much a field of this size changes over a width in pixels, about."""
+    return 2.5 * edge_px / size_px
+
+
+def _above(field: Pixels, level: float, edge: float) -> Pixels:
+    """Return 1 well above a level and 0 well below it."""
+    steep = np.clip((field - np.float32(level)) / np.float32(edge / 2), -30, 30)
+    return np.asarray(1 / (1 + np.exp(-steep)), np.float32)
+
+
+def _bright_is_one(volume: Pixels) -> Pixels:
+    return np.asarray(volume / max(float(np.percentile(volume, 99.9)), 1e-6), np.float32)
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(math.log(low), math.log(high))))

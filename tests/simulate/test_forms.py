@@ -1,0 +1,46 @@
+"""Forms of every kind: repeatable, bright as promised, and unlike each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from care_live.simulate.forms import blurred, draw_forms
+
+SHAPE = (8, 48, 40)
+
+
+def test_the_same_seed_is_the_same_volume() -> None:
+    one, again, other = (draw_forms(seed, SHAPE) for seed in (3, 3, 4))
+    assert np.array_equal(one, again)
+    assert not np.allclose(one, other)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_volume_is_bright_at_one_and_never_dark(seed: int) -> None:
+    volume = draw_forms(seed, SHAPE)
+    assert volume.shape == SHAPE
+    assert volume.dtype == np.float32
+    assert np.isfinite(volume).all()
+    assert volume.min() >= 0
+    assert np.percentile(volume, 99.9) == pytest.approx(1, rel=1e-4)
+
+
+def test_volumes_cover_sparse_and_dense_smooth_and_rough() -> None:
+    volumes = [draw_forms(seed, SHAPE) for seed in range(24)]
+    filled = [float((volume > 0.25).mean()) for volume in volumes]
+    rough = [float(np.abs(np.diff(volume, axis=2)).mean() / volume.std()) for volume in volumes]
+    assert min(filled) < 0.05
+    assert max(filled) > 0.3
+    assert max(rough) > 3 * min(rough)
+
+
+def test_blur_is_a_gaussian_on_a_torus() -> None:
+    point = np.zeros((16, 32, 32), np.float32)
+    point[0, 16, 16] = 1
+    seen = blurred(point, (1.0, 2.0, 2.0))
+    assert seen.sum() == pytest.approx(1, rel=1e-5)
+    assert seen[1, 16, 16] == pytest.approx(seen[-1, 16, 16], rel=1e-3)
+    along = seen.sum(axis=(0, 1))
+    variance = float((along * (np.arange(32) - 16) ** 2).sum())
+    assert variance == pytest.approx(4, rel=1e-3)
