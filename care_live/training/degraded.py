@@ -7,6 +7,7 @@ stacks of which planes are left out. Both are put back on the fine grid as the r
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,13 @@ Pixels = NDArray[np.float32]
 def gather_degraded(data: IsotropicData | UpsampleData, recipe: Recipe, tell: Tell) -> Data:
     """Read sharp volumes and degrade each of them; see `gather` for what is refused."""
     examples: list[PairedVolume] = []
-    for number, (name, stored) in enumerate(volumes.find(data.volumes, data.pattern, data.axes).items()):
+    found = volumes.find(data.volumes, data.pattern, data.axes)
+    for number, (name, stored) in enumerate(found.items()):
         tell(name)
         sharp = np.asarray(volumes.read(stored, n_channels=recipe.network.n_channels_in)[:], np.float32)
         try:
-            examples += _degraded(name, sharp, data, np.random.default_rng([recipe.seed, number]), file=stored.file)
+            rng = np.random.default_rng([recipe.seed, number])
+            examples += _degraded(name, sharp, data, rng, file=stored.file if len(found) > 1 else "")
         except ConfigError as error:
             raise TrainingError(f"{stored.label}: {error}") from error
     return split(examples, data.validation, turns=isinstance(data, UpsampleData))
@@ -39,10 +42,22 @@ def gather_degraded(data: IsotropicData | UpsampleData, recipe: Recipe, tell: Te
 def _degraded(
     name: str, sharp: Pixels, data: IsotropicData | UpsampleData, rng: np.random.Generator, *, file: str
 ) -> list[PairedVolume]:
-    """Return the examples of one volume (c, [z,] y, x): the stack itself, or each of its slices."""
+    """Return the examples of one volume (c, [z,] y, x): the stack itself, or its slices."""
     if isinstance(data, UpsampleData):
         return [paired(name, [without_planes(sharp, data.factor)], sharp, file=file)]
     slices = sharp if sharp.ndim == 4 else sharp[:, None]
+    turned = np.ascontiguousarray(np.swapaxes(slices, -1, -2))
+    return [*_lying(name, slices, data, rng, file=file), *_lying(name, turned, data, rng, file=file)]
+
+
+def _lying(
+    name: str, slices: Pixels, data: IsotropicData, rng: np.random.Generator, *, file: str
+) -> list[PairedVolume]:
+    """Degrade slices (c, z, y, x) along y; each is an example.
+
+    A slice is degraded along both of its axes, one after the other: the same place must not be learnt from one
+    way and judged the other way, so both share the name by which they are split.
+    """
     seen = degrade.anisotropic(
         slices,
         axial_blur(data),
@@ -51,7 +66,8 @@ def _degraded(
         counts_per_electron=data.counts_per_electron,
         gauss_counts=data.gauss_sigma_counts,
     )
-    return planes_of(paired(name, [seen], slices, file=file))
+    planes = planes_of(paired(name, [seen], slices, file=file))
+    return planes if file else [replace(plane, file=plane.name) for plane in planes]
 
 
 def without_planes(sharp: Pixels, factor: float) -> Pixels:

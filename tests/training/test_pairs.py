@@ -134,6 +134,18 @@ def test_semi_synthetic_data(tmp_path: Path) -> None:
     assert rough[0] < 0.6 * rough[2]  # blurred along y, which plays the part of z
 
 
+def test_a_slice_is_degraded_along_both_axes_and_judged_or_learnt_from_but_not_both(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 1000, (10, 32, 48)).astype(np.uint16)
+    (tmp_path / "planes").mkdir()
+    tifffile.imwrite(tmp_path / "planes" / "one.tif", image)
+    tree = {"kind": "isotropic", "volumes": str(tmp_path / "planes"), "factor": 2.0}
+    network = {"axes": "YX", "pool_px": [2, 2]}
+    data = gather(Recipe.model_validate({"name": "iso", "network": network, "data": tree, "fit": {"patch_px": [8, 8]}}))
+    assert [example.name for example in data.validation] == ["one z=9"] * 2
+    assert sorted(example.shape_px for example in data.training) == [(32, 48)] * 9 + [(48, 32)] * 9
+    assert "one z=9" not in {example.name for example in data.training}
+
+
 def test_upsampling_leaves_planes_out(tmp_path: Path) -> None:
     write_pairs(tmp_path, shape=(7, 32, 32))
     tree = {"kind": "upsample", "volumes": str(tmp_path / "high"), "factor": 3.0}
