@@ -51,6 +51,7 @@ class Restoring:
             else:
                 for restored in results:
                     self._deliver(restored, live=isinstance(job, Live))
+                self._publish_beside(volumes, results)
             if isinstance(job, Live):
                 for volume in job.volumes:
                     self.ledger.release(volume.key, volume.pixels.nbytes)
@@ -68,6 +69,13 @@ class Restoring:
         age_ms = self.tally.restored(restored)
         self.storage.put(restored, _nbytes(restored))
         _log(restored, age_ms)
+
+    def _publish_beside(self, volumes: tuple[Volume, ...], results: tuple[Restored, ...]) -> None:
+        """Publish the raw volumes that no result carries: a network may read more channels than it gives."""
+        carried = {restored.volume.key for restored in results}
+        for volume in volumes:
+            if volume.key not in carried:
+                self.publisher.publish(volume)
 
     def _up_to_date(self, restored: Restored) -> Restored:
         """Give a result the state that its volume has got since it closed."""

@@ -48,7 +48,7 @@ class Stored:
 def _restored(reader: RunReader, key: VolumeKey) -> Restored:
     made = reader.restoration(key)
     return Restored(
-        volume=reader.read_raw(made.sources[0]),
+        volume=reader.read_raw(made.sources[min(key.c, len(made.sources) - 1)]),
         mean=reader.read("restored", key),
         laplace_scale=reader.read("laplace_scale", key) if "laplace_scale" in made.arrays else None,
         disagreement=reader.read("disagreement", key) if "disagreement" in made.arrays else None,

@@ -112,6 +112,9 @@ class Desk:
             entry = self._log.at(seq)
             if entry is None or entry.key is None or not isinstance(entry.record, Restored | Volume):
                 return  # a newer one is on its way
+            if isinstance(entry.record, Volume) and "raw" not in view.products:
+                watcher.seen[entry.key.p, entry.key.c] = seq  # nothing of it is wanted
+                continue
             if not self._send_volume(watcher, entry, entry.record, view):
                 return
             watcher.was_sent((entry.key.p, entry.key.c), seq)

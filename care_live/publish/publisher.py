@@ -54,6 +54,7 @@ class Publisher:
         self._log = Log(config.replay_mib * 1024**2)
         self._run = Run(self.session)
         self._status = Status()
+        self._started: RunStarted | None = None
         self._slabs: deque[RestoredSlab] = deque(maxlen=MAX_SLABS)
         self._closing = threading.Event()
         self._told = threading.Condition()
@@ -92,11 +93,15 @@ class Publisher:
     ) -> None:
         """A run begins: its plan, the network that will restore it, and that network's card (as JSON)."""
         self._run.run, self._run.model, self._run.card = started.run_id, model, dict(card or {})
+        self._started = started
         self._append(started)
 
     def describe_model(self, model: ModelIdentity, card: Mapping[str, Any]) -> None:
-        """Another network restores from now on."""
+        """A network restores from now on; if it is another one, watchers are told of the run anew."""
+        is_other = model != self._run.model
         self._run.model, self._run.card = model, dict(card)
+        if is_other and self._started is not None:
+            self._append(self._started)
 
     def publish(self, restored: Restored | Volume) -> None:
         """Publish a volume; its arrays are shared, not copied, and must never change again."""

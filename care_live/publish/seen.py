@@ -41,7 +41,7 @@ class LiveVolume:
     disagreement: NDArray[np.float32] | None
     """(z, y, x) in [0, 1]."""
     voxel_size_um: tuple[float, float, float]
-    """(z, y, x) of the restored arrays (of the raw one, where there is nothing else)."""
+    """(z, y, x) of the restored arrays (of the raw one, where there is nothing else; 1, where there is nothing)."""
     acquired_us: int
     """When the last plane came, microseconds since the epoch, by the daemon's clock."""
     age_s: float
@@ -114,7 +114,7 @@ def live_slab(said: messages.Slab, codes: tuple[NDArray[Any], ...]) -> LiveSlab:
 def live_volume(said: messages.Volume, codes: tuple[NDArray[Any], ...], age_s: float, n_skipped: int) -> LiveVolume:
     """Turn a decoded message into arrays of camera counts."""
     found = {header.product: arrays.values(header, code) for header, code in zip(said.arrays, codes, strict=True)}
-    shown = next((header for header in said.arrays if header.product != "raw"), said.arrays[0])
+    sizes = [header.voxel_size_um for header in sorted(said.arrays, key=lambda header: header.product == "raw")]
     return LiveVolume(
         run_id=said.run or "",
         seq=said.seq,
@@ -127,7 +127,7 @@ def live_volume(said: messages.Volume, codes: tuple[NDArray[Any], ...], age_s: f
         mean=found.get("mean"),
         laplace_scale=found.get("laplace_scale"),
         disagreement=found.get("disagreement"),
-        voxel_size_um=shown.voxel_size_um,
+        voxel_size_um=sizes[0] if sizes else (1.0, 1.0, 1.0),
         acquired_us=said.acquired_us,
         age_s=age_s,
         n_skipped=n_skipped,

@@ -105,11 +105,8 @@ class Subscriber:
     ) -> None:
         self.address = address
         self._view = view or View()
-        self._following: Following = (
-            NewestOnly(self._view, credit or 1, position, channel)
-            if mode == "newest"
-            else Every(self._view, credit or 4)
-        )
+        newest = NewestOnly(self._view, credit or 1, position, channel)
+        self._following: Following = newest if mode == "newest" else Every(self._view, credit or 4)
         self._in_order = mode == "every"
         self._sockets = Sockets(client=keys)
         try:
@@ -170,14 +167,17 @@ class Subscriber:
         self._say(Fetch(key=(key.t, key.p, key.c), view=view or self._view))
 
     def volumes(self, timeout_s: float | None = None) -> Iterator[LiveVolume]:
-        """Give volumes until the run ends, or until none comes for `timeout_s`."""
-        ended = False
+        """Give volumes until the run ends, or until none comes for `timeout_s`.
+
+        Of the newest, those that were restored: a raw channel that a network only read comes by `next`.
+        """
+        raw_too, ended = self._in_order or "mean" not in self._view.products, False
         while True:
             told = self.next(LAST_S if ended else timeout_s)
             ended = ended or isinstance(told, End)
             if told is None or (ended and self._in_order):
                 return
-            if isinstance(told, LiveVolume):
+            if isinstance(told, LiveVolume) and (raw_too or told.model is not None):
                 yield told
 
     def __iter__(self) -> Iterator[LiveVolume]:

@@ -19,13 +19,16 @@ from care_live.images import ModelIdentity, NotRestored, Plan, RunEnded, RunStar
 from care_live.publish.describe import plan_of
 from care_live.publish.seen import LiveVolume, Told
 from care_live.publish.subscriber import Subscriber
-from care_live.store import RunWriter, open_run
+from care_live.store import RunReader, RunWriter, open_run
+from care_live.viewer.described import read_card
 from care_live.wire.messages import Change, End, Gap, Skipped, Start
 
 logger = logging.getLogger(__name__)
 
 MAX_ASKED = 4
 """Volumes asked for by key at the same time."""
+MAX_WAITING = 8
+"""Restored volumes that wait for other raw channels; the oldest is given up for a ninth."""
 ASK_AGAIN_S = 5.0
 AWAY_S = 4.0
 """Heartbeats come every second; without any for so long the daemon is away."""
@@ -62,9 +65,12 @@ class Recorder:
         self._subscriber, self._config = subscriber, config
         self._writer: RunWriter | None = None
         self._plan = Plan({}, (1, 1))
+        self._n_channels_in = 1
         self._session = ""
         self._raw: set[VolumeKey] = set()
         self._restored: set[VolumeKey] = set()
+        self._waiting: dict[VolumeKey, LiveVolume] = {}
+        """Restored, and not all raw channels are here that the network read."""
         self._wanted: deque[VolumeKey] = deque()
         self._asked: dict[VolumeKey, float] = {}
         self._began_s, self._ended_s = time.monotonic(), 0.0
@@ -124,6 +130,8 @@ class Recorder:
             self._open(start)
         elif start.run != self.recording.run_id:
             raise StoreError(f"the daemon is at run {start.run} now: record it by a new command")
+        card = read_card(start.card)
+        self._n_channels_in = len(card.channels_in) if card else 1
         if self._writer is not None and start.model is not None and start.card:
             self._writer.describe_model(ModelIdentity(start.model.name, start.model.sha256), start.card)
         self.recording.ended = ""
@@ -133,7 +141,7 @@ class Recorder:
         started = RunStarted(start.run or "", self._plan, start.summary)
         self._writer = open_run(self._config, started)
         self._raw = set(self._writer.raw_keys())
-        self._restored = self._raw - set(self._writer.raw_only())
+        self._restored = set(RunReader(self._writer.path).keys("restored"))
         self.recording.run_id, self.recording.path = started.run_id, self._writer.path
         self._count()
         logger.info("recording run=%s to=%s raw=%d", started.run_id, self._writer.path, len(self._raw))
@@ -149,9 +157,11 @@ class Recorder:
         if not self.recording.ended:
             return False
         waiting = [*self._asked, *self._wanted]
-        if waiting and time.monotonic() - self._ended_s < LAST_ASK_S:
+        if (waiting or self._waiting) and time.monotonic() - self._ended_s < LAST_ASK_S:
             return False
         self.recording.gaps += [f"volume {tuple(key)}: asked for, the daemon left before it came" for key in waiting]
+        for key in list(self._waiting):
+            self._give_up(key)
         return True
 
     # -- volumes --------------------------------------------------------------------------------------------
@@ -168,10 +178,31 @@ class Recorder:
             self._writer.write_raw(raw)
             self._raw.add(raw.key)
         if volume.model is not None and volume.key not in self._restored:
-            self._writer.write_restored(volume.restored())
-            self._restored.add(volume.key)
+            self._waiting[volume.key] = volume
+        self._write_restored(self._writer)
         self._asked.pop(volume.key, None)
         self._count()
+
+    def _write_restored(self, writer: RunWriter) -> None:
+        """Write restored volumes as soon as all raw ones are here that the network read together."""
+        for key, volume in list(self._waiting.items()):
+            if self._raw.issuperset(sources := self._sources(key._replace(c=volume.said.c_in))):
+                writer.write_restored(volume.restored(), sources=sources)
+                self._restored.add(key)
+                del self._waiting[key]
+        while len(self._waiting) > MAX_WAITING:
+            self._give_up(next(iter(self._waiting)))
+
+    def _give_up(self, restored: VolumeKey) -> None:
+        del self._waiting[restored]
+        self.recording.gaps.append(
+            f"restored volume {tuple(restored)}: the other channels that it was made of are missing"
+        )
+
+    def _sources(self, raw: VolumeKey) -> tuple[VolumeKey, ...]:
+        """Return the raw volumes that the network read together."""
+        n = self._n_channels_in
+        return tuple(raw._replace(c=c) for c in range(n)) if n > 1 else (raw,)
 
     def _note(self, event: StateChanged | NotRestored | RunEnded) -> None:
         if self._writer is not None:

@@ -29,7 +29,7 @@ FlagName = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}$")]
 """One of `care_live.images.Flag`, or one that a newer daemon knows."""
 Micros = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
 Finite = Annotated[float, msgspec.Meta(gt=-1e300, lt=1e300)]
-Arrays = Annotated[tuple[ArrayHeader, ...], msgspec.Meta(min_length=1, max_length=MAX_ARRAYS)]
+Arrays = Annotated[tuple[ArrayHeader, ...], msgspec.Meta(max_length=MAX_ARRAYS)]
 Planes = Annotated[tuple[Count, ...], msgspec.Meta(max_length=65536)]
 
 
@@ -102,7 +102,7 @@ class Numbered(Sent, frozen=True, kw_only=True):
 
 
 class Start(Numbered, frozen=True, kw_only=True, tag="start", tag_field="type"):
-    """A run begins or is resumed; also the first answer to hello."""
+    """A run begins or is resumed, or another network restores from here on; also the first answer to hello."""
 
     plan: PlanHeader
     summary: dict[str, Any] = {}
@@ -148,7 +148,7 @@ class Slab(Sent, frozen=True, kw_only=True, tag="slab", tag_field="type"):
 
     key: Key
     state: State
-    arrays: Arrays
+    arrays: Annotated[Arrays, msgspec.Meta(min_length=1)]
     published_us: Micros
     z_first: Count
     n_planes: Size

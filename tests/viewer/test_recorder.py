@@ -8,18 +8,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 
 from care_live.cli.watching import record_command
 from care_live.config import StoreConfig
+from care_live.daemon.run import Daemon as LiveDaemon
 from care_live.daemon.stored import Stored
 from care_live.images import NotRestored, StateChanged, VolumeKey
 from care_live.publish import Publisher, Subscriber
 from care_live.store import RunReader, RunWriter, open_run, verify
 from care_live.viewer.recorder import Recorder, Recording
+from tests.daemon import runs
 from tests.publish import given
 from tests.publish.relay import Relay
+from tests.restore.networks import save_network
 
 N_TIMES = 8
 
@@ -132,6 +137,52 @@ def test_a_recording_has_the_same_bytes_as_the_run(daemon: Daemon, tmp_path: Pat
     recording.join(20)
     assert (recording.result.n_raw, recording.result.n_restored, recording.result.gaps) == (8, 7, [])
     assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n_in", "n_out"), [(2, 1), (3, 2), (2, 2), (1, 2)], ids=str)
+def test_a_network_that_mixes_channels_leaves_no_raw_one_out(tmp_path: Path, n_in: int, n_out: int) -> None:
+    """A real daemon; its restored volumes carry one raw channel each, and the network reads more or fewer."""
+    shape = (4, n_in, 6, 32, 40)
+    pixels = np.random.default_rng(5).integers(90, 900, shape).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "movie.tif", pixels)
+    model = save_network(tmp_path / "mixes.onnx", c_in=n_in, c_out=n_out)
+    source = runs.replay(tmp_path / "movie.tif", speed=60.0) | {"axes": "TCZYX"}
+    settings = runs.config(tmp_path, source, restore={"model": str(model), "policy": "latest"})
+    recording: list[Recordings] = []
+    runs.run(settings, meanwhile=lambda _: recording.append(Recordings(settings.publish.bind_pull, tmp_path / "copy")))
+    recording[0].join(30)
+    result = recording[0].result
+    assert (result.n_raw, result.n_restored, result.gaps) == (4 * n_in, 4 * n_out, [])
+    original, copy = tmp_path / "runs" / "test", tmp_path / "copy" / "test"
+    assert_same(copy, original)
+    there, here = RunReader(original), RunReader(copy)
+    for key in there.keys("restored"):
+        assert here.restoration(key).sources == there.restoration(key).sources
+    assert here.raw_only() == there.raw_only() == []
+    for t, c in np.ndindex(4, n_in):
+        assert (here.read("raw", VolumeKey(t, 0, c)) == pixels[t, c]).all()
+
+
+@pytest.mark.slow
+def test_the_cards_of_all_networks_are_recorded(tmp_path: Path) -> None:
+    """Another network takes over in the middle of the run."""
+    runs.movie(tmp_path / "movie.tif", times=30)
+    other = save_network(tmp_path / "other.onnx", seed=2)
+    settings = runs.config(tmp_path, runs.replay(tmp_path / "movie.tif", speed=40.0))
+    recording: list[Recordings] = []
+
+    def meanwhile(daemon: LiveDaemon) -> None:
+        recording.append(Recordings(settings.publish.bind_pull, tmp_path / "copy"))
+        daemon.swap({"model": str(other)})
+
+    runs.run(settings, meanwhile=meanwhile)
+    recording[0].join(30)
+    there, here = RunReader(tmp_path / "runs" / "test"), RunReader(tmp_path / "copy" / "test")
+    assert {noted.name for noted in there.models} == {"tiny", "other"}
+    assert {noted.sha256: noted.card for noted in here.models} == {noted.sha256: noted.card for noted in there.models}
+    assert recording[0].result.gaps == []
+    assert_same(tmp_path / "copy" / "test", tmp_path / "runs" / "test")
 
 
 @pytest.mark.slow

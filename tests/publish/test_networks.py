@@ -1,0 +1,43 @@
+"""What watchers are told of networks: of those that read more channels than they give, and of another one."""
+
+from __future__ import annotations
+
+from care_live.images import ModelIdentity, VolumeKey
+from care_live.publish import LiveVolume, Publisher, Subscriber
+from care_live.wire.messages import Start, View
+from tests.publish import given
+from tests.publish.test_publisher import publisher, until
+
+__all__ = ["publisher"]  # a fixture
+
+WITHOUT_RAW = View(products=("mean",))
+
+
+def seen(subscriber: Subscriber) -> LiveVolume:
+    told = until(subscriber, LiveVolume)
+    assert isinstance(told, LiveVolume)
+    return told
+
+
+def test_a_raw_channel_that_was_only_read_is_news_for_those_who_want_raw(publisher: Publisher) -> None:
+    publisher.publish(given.volume(0, 1))
+    publisher.publish(given.restored(0))
+    with Subscriber(publisher.address_pull) as everything:
+        assert {seen(everything).key for _ in range(2)} == {VolumeKey(0, 0, 0), VolumeKey(0, 0, 1)}
+    with Subscriber(publisher.address_pull, view=WITHOUT_RAW) as newest:
+        assert next(newest.volumes(5)).key == VolumeKey(0, 0, 0)
+    with Subscriber(publisher.address_pull, mode="every", view=WITHOUT_RAW) as every:
+        only_read, restored = seen(every), seen(every)
+    assert (only_read.key.c, only_read.said.arrays, only_read.model) == (1, (), None)
+    assert restored.key.c == 0 and restored.mean is not None
+
+
+def test_another_network_is_told_as_the_run_anew(publisher: Publisher) -> None:
+    publisher.describe_model(given.MODEL, {"name": "worm3d"})
+    publisher.describe_model(ModelIdentity("other", "cd" * 32), {"name": "other"})
+    publisher.publish(given.restored(0))
+    with Subscriber(publisher.address_pull, mode="every") as subscriber:
+        first, again = until(subscriber, Start), until(subscriber, Start)
+        assert isinstance(first, Start) and isinstance(again, Start)
+        assert (first.seq, again.seq, seen(subscriber).seq) == (0, 1, 2)
+    assert again.model is not None and again.model.name == again.card["name"] == "other"
