@@ -62,7 +62,7 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         self._timer.timeout.connect(self._tell)
         application = QApplication.instance()
         if application is not None:
-            application.aboutToQuit.connect(self._leave)
+            application.aboutToQuit.connect(self.leave)
 
     def start(self, address: str, directory: Path | None = None, *, keys: ClientKeys | None = None) -> None:
         """Watch a daemon, a run directory, or both; what was watched before is left.
@@ -91,10 +91,10 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
     def stop(self) -> None:
         """Leave the daemon; the layers stay."""
         self._timer.stop()
-        self._leave()
+        self.leave()
         self._button.setText("Watch")
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """End the threads; touches no Qt object, since it also runs when they are going."""
         preparer, feed, self._preparer, self._feed = self._preparer, self._feed, None, None
         if preparer is not None:

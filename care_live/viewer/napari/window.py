@@ -36,4 +36,4 @@ def watch(address: str, directory: Path | None = None, *, keys: ClientKeys | Non
     try:
         napari.run()
     finally:
-        watching.stop()
+        watching.leave()
