@@ -6,7 +6,7 @@ import { PLANE_FRAGMENT, PLANE_VERTEX, VOLUME_FRAGMENT, VOLUME_VERTEX } from "./
 
 const LAYERS = { intensity: 0, marked: 1, relative: 2, disagreement: 3 };
 const MAX_FOOTPRINT = 6;
-const STEPS = { turning: 64, least: 96, most: 320 }; // along each ray of a volume
+const STEPS = { turning: 64, still: 2048 }; // along each ray of a volume, at most; no texture is deeper
 
 export class Renderer {
   constructor(canvas) {
@@ -124,7 +124,7 @@ export class Renderer {
     gl.uniform2f(uniforms.centre, view.x, view.y);
     gl.uniform3f(uniforms.halfExtent, extent.x / 2, extent.y / 2, extent.z / 2);
     gl.uniformMatrix3fv(uniforms.turn, false, turnMatrix(look.azimuth, look.elevation));
-    gl.uniform1i(uniforms.steps, raySteps(look, image.array.shape));
+    gl.uniform1i(uniforms.steps, look.turning ? STEPS.turning : STEPS.still);
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   }
 
@@ -167,8 +167,5 @@ function layerOf(pane, channel, look) {
   if (pane.name === "restored") return look.overlay ? "marked" : "intensity";
   return look.layer;
 }
-
-const raySteps = (look, shape) =>
-  look.turning ? STEPS.turning : Math.min(STEPS.most, Math.max(STEPS.least, ...shape));
 
 const footprint = (texels) => Math.min(MAX_FOOTPRINT, Math.max(1, Math.round(texels)));

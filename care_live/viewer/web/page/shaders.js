@@ -23,9 +23,9 @@ float brightness(float counts) {
   return pow(clamp((counts - contrast.x) / (contrast.y - contrast.x), 0.0, 1.0), gamma);
 }
 
-// The hue at the brightness g: what was bright stays bright. White has no hue, so the brightest give in a little.
+// The hue at a brightness, as strong as the screen can show it there. White has no hue, so a mark gives in by 3 % at most.
 vec3 inHue(vec3 hue, float brightest) {
-  float g = min(brightest, 0.72);
+  float g = min(brightest, 0.97);
   vec3 colour = hue * (g / luma(hue));
   float most = max(colour.r, max(colour.g, colour.b));
   return most > 1.0 ? mix(vec3(g), colour, (1.0 - g) / (most - g)) : colour;
@@ -55,8 +55,9 @@ vec3 shade(float counts, float scale, float disagreement) {
   float down = step(0.5, fract((gl_FragCoord.x - gl_FragCoord.y) / 8.0));
   float unsure = hasScale ? here * smoothstep(threshold * 0.95, threshold * 1.05, relative) : 0.0;
   float apart = hasDisagreement ? here * step(disagreeAbove, disagreement) : 0.0;
-  colour = mix(colour, inHue(UNCERTAIN, g), unsure * mix(0.35, 1.0, up) * (g > 0.72 ? up : 1.0));
-  return mix(colour, inHue(DISAGREE, g), apart * down);
+  float bright = luma(colour);
+  colour = mix(colour, inHue(UNCERTAIN, bright), unsure * mix(0.35, 1.0, up));
+  return mix(colour, inHue(DISAGREE, bright), apart * down);
 }
 `;
 
@@ -117,7 +118,7 @@ uniform sampler3D image, scaleImage, disagreementImage;
 uniform vec2 imageCode, scaleCode, disagreementCode;
 uniform vec3 halfExtent;   // of the volume, µm
 uniform mat3 turn;         // screen to volume
-uniform int steps;
+uniform int steps;         // along a ray, at most
 
 float counts(vec3 at) { return imageCode.x + imageCode.y * texture(image, at).r * 65535.0; }
 float unlog(sampler3D codes, vec2 code, vec3 at) { return exp2(code.x + code.y * texture(codes, at).r * 255.0); }
@@ -130,10 +131,21 @@ void main() {
   vec3 nearest = min(one, other), farthest = max(one, other);
   float enter = max(nearest.x, max(nearest.y, nearest.z)), leave = min(farthest.x, min(farthest.y, farthest.z));
   if (enter >= leave) { pixel = vec4(0.0); return; }
-  float most = -1e30;
-  vec3 there = vec3(0.5);
+  // One step from plane to plane of the axis that the ray runs along most, through the middle of each: there the
+  // maxima of interpolated voxels lie.
+  vec3 size = vec3(textureSize(image, 0));
+  vec3 pace = along * size / (2.0 * halfExtent);   // voxels per µm
+  vec3 fast = abs(pace);
+  int axis = fast.x >= max(fast.y, fast.z) ? 0 : fast.y >= fast.z ? 1 : 2;
+  float into = ((start[axis] + along[axis] * enter) / (2.0 * halfExtent[axis]) + 0.5) * size[axis];
+  float first = enter + fract(0.5 - sign(pace[axis]) * into) / fast[axis];
+  float apart = ceil(size[axis] / float(steps)) / fast[axis];
+  vec3 there = (start + along * 0.5 * (enter + leave)) / (2.0 * halfExtent) + 0.5;
+  float most = counts(there);                      // of a ray that only grazes a corner
   for (int i = 0; i < steps; i++) {
-    vec3 at = (start + along * mix(enter, leave, (float(i) + 0.5) / float(steps))) / (2.0 * halfExtent) + 0.5;
+    float way = first + float(i) * apart;
+    if (way > leave) break;
+    vec3 at = (start + along * way) / (2.0 * halfExtent) + 0.5;
     float value = counts(at);
     if (value > most) { most = value; there = at; }
   }
