@@ -203,7 +203,9 @@ class StoreConfig(Section):
     restored_mantissa_bits: int = Field(default=10, ge=4, le=23)
     """Restored float32 keeps so many mantissa bits; raw is always lossless."""
     keep_free_mib: int = Field(default=512, ge=0)
-    """Below this, restored volumes are shed first; below half of it the run stops."""
+    """Below this, restored volumes are shed first; below half of it raw volumes wait in memory."""
+    full_wait_s: float = Field(default=60.0, ge=0)
+    """How long they wait for somebody to free a disk that is full or gone, before the run stops."""
 
 
 # -- publish ----------------------------------------------------------------------------------------------------

@@ -22,12 +22,12 @@ from care_live.daemon.pipeline import Pipeline, Rooms
 from care_live.daemon.resume import last_spans, open_remaining
 from care_live.daemon.stored import Stored
 from care_live.daemon.tally import Phase, Status, Tally
-from care_live.errors import ConfigError, SourceError, StageError
+from care_live.errors import ConfigError, SourceError, StageError, StoreError
 from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
 from care_live.restore.process import RestoreProcess
 from care_live.source import Source
-from care_live.store import RunWriter, import_zarr, open_run
+from care_live.store import RunWriter, import_zarr, open_run, refuse_unfit
 from care_live.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -131,6 +131,7 @@ class Daemon:
     def _start(self, closing: contextlib.ExitStack) -> tuple[Rooms, RunStarted]:
         """Open the rooms in the order in which they depend on each other; each is closed whatever happens."""
         config = self._config
+        refuse_unfit(config.store, self.run_id)
         orders = {"/swap": self.swap, "/rollback": self.rollback}
         health = Health(config.daemon.status_bind, self.status, self.ready, orders)
         closing.callback(health.stop)
@@ -147,7 +148,7 @@ class Daemon:
         self._phase("waiting")
         started = self._first_event(source)
         writer = open_run(config.store, started)
-        closing.callback(writer.close)
+        closing.callback(self._close, writer)
         self._make_ready(writer, publisher, started)
         return Rooms(source, writer, self._restorer, publisher), started
 
@@ -159,6 +160,13 @@ class Daemon:
             self._restorer.warm_up((planes, *started.plan.shape_px))
         publisher.start(started, identity, card=card.model_dump(mode="json"))
         logger.info("run started id=%s planes=%d model=%s", self.run_id, started.plan.n_planes, identity.name)
+
+    def _close(self, writer: RunWriter) -> None:
+        """Close the store; that it cannot be is worth telling only where nothing failed before."""
+        try:
+            writer.close()
+        except StoreError as error:
+            self._fail(error)
 
     def _first_event(self, source: Source) -> RunStarted:
         while not self._drain_asked:
@@ -178,8 +186,12 @@ class Daemon:
             self._beat(rooms)
 
     def _beat(self, rooms: Rooms) -> None:
-        disk = rooms.writer.disk()
-        self._tally.set(disk_free_mib=disk.free_bytes / 2**20, disk_seconds_left=disk.seconds_left)
+        try:
+            disk = rooms.writer.disk()
+        except StoreError as gone:
+            self._fail(gone)
+        else:
+            self._tally.set(disk_free_mib=disk.free_bytes / 2**20, disk_seconds_left=disk.seconds_left)
         rooms.publisher.heartbeat(heartbeat_of(self.status()))
 
     def _drain(self, pipeline: Pipeline, rooms: Rooms) -> None:

@@ -28,12 +28,13 @@ class ModelInUse:
     card: ModelCard
 
 
-Record: TypeAlias = Volume | Restored | StateChanged | NotRestored | RunEnded | ModelInUse
+Note: TypeAlias = StateChanged | NotRestored | RunEnded | ModelInUse
+"""What is written beside the volumes."""
+Record: TypeAlias = Volume | Restored | Note
 """What the store keeps."""
 
-_PATIENCE_S = 600.0
-"""How long a raw volume waits for a full disk to be freed before the run stops."""
 _RETRY_S = 0.5
+"""How often a disk that refuses is tried again."""
 
 
 @dataclass(slots=True)
@@ -45,12 +46,14 @@ class Storing:
     worklist: Worklist
     ledger: Ledger
     tally: Tally
+    full_wait_s: float
+    """How long a disk that refuses is waited for."""
     _hurry: threading.Event = field(default_factory=threading.Event)
 
     def work(self) -> None:
         try:
-            while True:
-                self._keep(self.storage.get())
+            while (record := self.storage.get()) is not None:
+                self._keep(record)
         except Closed:
             return
         finally:
@@ -60,35 +63,45 @@ class Storing:
         """Wait no longer for a disk that refuses."""
         self._hurry.set()
 
-    def _keep(self, record: Record | None) -> None:
-        match record:
-            case Volume():
-                self._write_raw(record)
-            case Restored():
-                self._write_restored(record)
-            case StateChanged() | NotRestored() | RunEnded():
-                self.writer.note(record)
-            case ModelInUse(identity, card):
-                self.writer.describe_model(identity, card.model_dump(mode="json"))
-
-    def _write_raw(self, volume: Volume) -> None:
-        """Write a raw volume; while the disk refuses, hold everything up and say so."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while (error := self._tried(volume)) is not None:
-            self.tally.set(detail=f"raw volume {tuple(volume.key)} waits for the disk: {error}")
-            logger.error("raw volume waits for the disk key=%s error=%s", tuple(volume.key), error)
-            if time.monotonic() > deadline or self._hurry.wait(_RETRY_S):
+    def _keep(self, record: Record) -> None:
+        """Write a record; while the disk refuses one that must not be lost, hold everything up and say so."""
+        if isinstance(record, Restored):
+            self._write_restored(record)
+            return
+        until = time.monotonic() + self.full_wait_s
+        waits = False
+        while (error := self._tried(record)) is not None:
+            if not waits:
+                logger.error("the store waits for the disk, at most %.0f s: %s", self.full_wait_s, error)
+                self.tally.set(detail=f"the store waits for the disk: {error}")
+            waits = True
+            if time.monotonic() > until or self._hurry.wait(_RETRY_S):
                 raise error
-        self.tally.add("stored_raw")
-        self.worklist.stored(volume.key)
-        self.ledger.release(volume.key, volume.pixels.nbytes)
+        if waits:
+            logger.warning("the disk takes volumes again")
+            self.tally.set(detail="")
 
-    def _tried(self, volume: Volume) -> StoreError | None:
+    def _tried(self, record: Volume | Note) -> StoreError | None:
         try:
-            self.writer.write_raw(volume)
+            self._write(record)
         except StoreError as error:
             return error
         return None
+
+    def _write(self, record: Volume | Note) -> None:
+        match record:
+            case Volume():
+                self._write_raw(record)
+            case ModelInUse(identity, card):
+                self.writer.describe_model(identity, card.model_dump(mode="json"))
+            case _:
+                self.writer.note(record)
+
+    def _write_raw(self, volume: Volume) -> None:
+        self.writer.write_raw(volume)
+        self.tally.add("stored_raw")
+        self.worklist.stored(volume.key)
+        self.ledger.release(volume.key, volume.pixels.nbytes)
 
     def _write_restored(self, restored: Restored) -> None:
         try:
@@ -97,7 +110,7 @@ class Storing:
         except StoreError as error:
             self.tally.add("shed")
             self.tally.set(detail=f"restored volume {tuple(restored.key)} is not stored: {error}")
-            logger.error("restored volume shed key=%s error=%s", tuple(restored.key), error)
+            logger.warning("restored volume shed key=%s error=%s", tuple(restored.key), error)
 
     def _sources(self, restored: Restored) -> tuple[VolumeKey, ...]:
         """Return the raw volumes that the network read together."""

@@ -1,10 +1,11 @@
 """Volumes onto the disk: raw first, lossless and synced; restored, scale and disagreement after. See layout.md."""
 
+from care_live.store.disk import Disk, refuse_unfit
 from care_live.store.groups import import_zarr
 from care_live.store.reader import RunReader
 from care_live.store.records import PRODUCTS, Product
 from care_live.store.verify import Problem, VerifyReport, verify
-from care_live.store.writer import Disk, RunWriter, open_run
+from care_live.store.writer import RunWriter, open_run
 
 __all__ = [
     "PRODUCTS",
@@ -16,5 +17,6 @@ __all__ = [
     "VerifyReport",
     "import_zarr",
     "open_run",
+    "refuse_unfit",
     "verify",
 ]

@@ -91,7 +91,8 @@ class ImageGroup:
                 for file in files:
                     sync_up_to(file, self.path / "0" / "c")
         except StoreError:
-            self.remove(t, c, pixels.shape[0])
+            with contextlib.suppress(OSError):  # where even that fails, the next start does it
+                self.remove(t, c, pixels.shape[0])
             raise
         depth, height, width = pixels.shape
         return StoredArray(

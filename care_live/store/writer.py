@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from care_live.images import (
     read_only,
 )
 from care_live.store.collection import Collection
+from care_live.store.disk import Disk, room_of, too_little
 from care_live.store.durable import free_bytes, translated
 from care_live.store.groups import import_zarr
 from care_live.store.journal import Journal
@@ -49,19 +49,6 @@ from care_live.store.records import (
 )
 from care_live.store.recovery import check_same_run, sweep
 from care_live.store.rounding import keep_mantissa_bits
-
-Room: TypeAlias = Literal["enough", "raw-only", "none"]
-"""*raw-only*: less than ``keep_free_mib`` is free, so restored volumes are shed · *none*: less than half of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """How long the disk will do."""
-
-    free_bytes: int
-    room: Room
-    seconds_left: float | None
-    """Until restored volumes are shed, at the rate of this session so far; None before the first volume."""
 
 
 def open_run(config: StoreConfig, started: RunStarted) -> RunWriter:
@@ -242,12 +229,11 @@ class RunWriter:
         StoreError
             The run's folder is gone.
         """
-        free, keep = free_bytes(self.path), self._config.keep_free_mib * 2**20
-        room: Room = "enough" if free >= keep else "raw-only" if free >= keep / 2 else "none"
+        free, keep_mib = free_bytes(self.path), self._config.keep_free_mib
         elapsed_s = time.monotonic() - self._began_s
-        if not self._written_bytes or not elapsed_s:
-            return Disk(free, room, None)
-        return Disk(free, room, max(0, free - keep) * elapsed_s / self._written_bytes)
+        bytes_per_s = self._written_bytes / elapsed_s if elapsed_s else 0.0
+        seconds_left = max(0, free - keep_mib * 2**20) / bytes_per_s if bytes_per_s else None
+        return Disk(free, room_of(free, keep_mib), seconds_left)
 
     def close(self) -> None:
         """Let go of the run; another writer may go on."""
@@ -283,8 +269,7 @@ class RunWriter:
         self._ledger.apply(record)
 
     def _too_little(self, what: str, wanted_mib: float) -> str:
-        free_mib = free_bytes(self.path) / 2**20
-        return f"{what} not stored: {free_mib:.0f} MiB free, {wanted_mib:.0f} MiB must stay so (store.keep_free_mib)"
+        return f"{what} not stored: {too_little(free_bytes(self.path), wanted_mib)}"
 
 
 def _products(restored: Restored) -> dict[Product, NDArray[np.float32]]:

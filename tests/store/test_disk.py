@@ -97,7 +97,7 @@ def test_restored_volumes_are_shed_before_raw_ones(tmp_path):
     writer = open_writer(tmp_path, keep_free_mib=int(free_mib * 1.5))
     assert writer.disk().room == "raw-only"
     writer.write_raw(make_volume(VolumeKey(0)))
-    with pytest.raises(StoreError, match=r"restored volume \(0, 0, 0\) not stored: \d+ MiB free, \d+ MiB must stay so"):
+    with pytest.raises(StoreError, match=r"restored volume \(0, 0, 0\) not stored: \S+ MiB free, \S+ MiB must stay so"):
         writer.write_restored(make_restored(make_volume(VolumeKey(0))))
     writer.close()
     writer = open_writer(tmp_path, keep_free_mib=int(free_mib * 3))

@@ -1,0 +1,56 @@
+"""Whether the disk will do: before a run, so that nothing is exposed to light in vain, and while it is written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from care_live.config import StoreConfig
+from care_live.errors import StoreError
+from care_live.store.durable import free_bytes
+
+Room: TypeAlias = Literal["enough", "raw-only", "none"]
+"""*raw-only*: less than ``keep_free_mib`` is free, so restored volumes are shed · *none*: less than half of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """How long the disk will do."""
+
+    free_bytes: int
+    room: Room
+    seconds_left: float | None
+    """Until restored volumes are shed, at the rate of this session so far; None before the first volume."""
+
+
+def room_of(free: int, keep_free_mib: int) -> Room:
+    """Return what may still be written when so many bytes are free."""
+    keep = keep_free_mib * 2**20
+    return "enough" if free >= keep else "raw-only" if free >= keep / 2 else "none"
+
+
+def too_little(free: int, wanted_mib: float) -> str:
+    """Say that a disk is too full, and which setting wants it so."""
+    return f"{free / 2**20:.3g} MiB free, {wanted_mib:.3g} MiB must stay so (store.keep_free_mib)"
+
+
+def refuse_unfit(config: StoreConfig, run_id: str) -> None:
+    """Look whether a run may be written at all; nothing is made.
+
+    Raises
+    ------
+    StoreError
+        The disk is read-only or too full, or there is a file where the run's folder must be.
+    """
+    folder = (config.directory / run_id).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise StoreError(f"{folder} is a file, but runs go into a folder; choose another store.directory")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"{folder} cannot be written; choose another store.directory")
+    free = free_bytes(folder)
+    if room_of(free, config.keep_free_mib) == "none":
+        little = too_little(free, config.keep_free_mib / 2)
+        raise StoreError(f"too little room in {folder}: {little}; free some, or choose another store.directory")
