@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-from onnx import compose, helper, numpy_helper
+from onnx import TensorProto, compose, helper, numpy_helper
 
 from care_live.errors import ModelError
 
-_N_NODES = 10
-"""Quadrature nodes a piece; D is then within 0.004 of the exact value."""
+_N_NODES = 8
+"""Quadrature nodes a piece between two means; D is then within 0.0045 of the exact value."""
+_N_TAIL_NODES = 10
+"""The same outside of all means."""
 _REACH = 14.0
 """Where the tails are cut, in units of the largest scale."""
 _SHARED = ("raw", "low", "high")
@@ -87,6 +89,16 @@ def _assembled(first: onnx.ModelProto, members: Sequence[onnx.ModelProto], tail:
     return model
 
 
+class _Piece(NamedTuple):
+    """A stretch of the line without a mean inside."""
+
+    centre: str
+    length: str
+    n_nodes: int
+    side: int
+    """1: to the right of its centre; −1: to the left."""
+
+
 class _Expressions:
     """Formulas as nodes; every method returns the name of its result."""
 
@@ -117,31 +129,43 @@ class _Expressions:
         Gauss-Legendre quadrature in t, where the distance from the mean is δ·(eᵗ − 1) and δ the smallest scale.
         """
         finest, outside = self("Min", *scales), self("Mul", self("Max", *scales), _REACH)
-        inverse = [self("Reciprocal", scale) for scale in scales]
-        weight = [self("Div", value, 2.0 * len(scales)) for value in inverse]
+        members = [self._member(finest, *member, share=1 / len(means)) for member in zip(means, scales, strict=True)]
         ordered = self._sorted(means)
         gaps = [self("Div", self("Sub", right, left), 2.0) for left, right in itertools.pairwise(ordered)]
-        right = zip(ordered, [*gaps, outside], ["Add"] * len(ordered), strict=True)
-        left = zip(ordered, [outside, *gaps], ["Sub"] * len(ordered), strict=True)
-        members = list(zip(means, inverse, weight, strict=True))
-        return self("Sum", *(self._piece(finest, members, piece) for piece in (*right, *left)))
+        numbers = [_N_NODES] * len(gaps)
+        right = zip(ordered, [*gaps, outside], [*numbers, _N_TAIL_NODES], [1] * len(ordered), strict=True)
+        left = zip(ordered, [outside, *gaps], [_N_TAIL_NODES, *numbers], [-1] * len(ordered), strict=True)
+        return self("Sum", *(self._piece(finest, members, _Piece(*piece)) for piece in (*right, *left)))
 
-    def _piece(self, finest: str, members: Sequence[tuple[str, str, str]], piece: tuple[str, str, str]) -> str:
-        """Integrate −p̄ log p̄ from a centre to one side; nodes lie along an axis in front of all others."""
-        centre, length, side = piece
-        nodes, shares = np.polynomial.legendre.leggauss(_N_NODES)
-        along = self("Log", self("Add", self("Div", length, finest), 1.0))
-        steps, portions = ((values / 2).reshape(-1, 1, 1, 1, 1, 1) for values in (nodes + 1, shares))
-        grown = self("Mul", self("Exp", self("Mul", along, steps)), finest)
-        place = self(side, centre, self("Sub", grown, finest))
-        density = self("Sum", *(self._density(place, *member) for member in members))
-        surprise = self("Neg", self("Mul", density, self("Log", self("Max", density, 1e-37))))
-        weighted = self("Mul", self("Mul", grown, surprise), portions)
-        return self("Mul", along, self("ReduceSum", weighted, np.array([0], np.int64), keepdims=0))
+    def _member(self, finest: str, mean: str, scale: str, *, share: float) -> tuple[str, str, str, str]:
+        """Return a member's mean, 1/b, δ/b and the logarithm of its share of the density at its mean."""
+        inverse = self("Reciprocal", scale)
+        return mean, inverse, self("Mul", finest, inverse), self("Log", self("Mul", inverse, share / 2))
 
-    def _density(self, place: str, mean: str, inverse: str, weight: str) -> str:
-        away = self("Abs", self("Sub", place, mean))
-        return self("Mul", weight, self("Exp", self("Neg", self("Mul", away, inverse))))
+    def _piece(self, finest: str, members: Sequence[tuple[str, str, str, str]], piece: _Piece) -> str:
+        """Integrate −p̄ log p̄ from a centre to one side; nodes lie along an axis in front of all others.
+
+        No mean lies inside a piece, so that the exponent of every member is a straight line there.
+        """
+        nodes, shares = np.polynomial.legendre.leggauss(piece.n_nodes)
+        along = self("Log", self("Add", self("Div", piece.length, finest), 1.0))
+        steps, portions = ((values / 2).reshape(-1, 1, 1, 1, 1, 1) for values in (nodes + 1, -shares))
+        grown = self("Exp", self("Mul", along, steps))
+        away = self("Sub", grown, 1.0)
+        density = self("Sum", *(self._density(away, piece, member) for member in members))
+        surprise = self("Mul", density, self("Log", self("Max", density, 1e-37)))
+        weighted = self("Mul", self("Mul", grown, portions), surprise)
+        total = self("ReduceSum", weighted, np.array([0], np.int64), keepdims=0)
+        return self("Mul", self("Mul", along, finest), total)
+
+    def _density(self, away: str, piece: _Piece, member: tuple[str, str, str, str]) -> str:
+        """Return a member's part of the density at distances from a centre, which are in units of δ."""
+        mean, inverse, rate, height = member
+        distance = self("Mul", self("Abs", self("Sub", piece.centre, mean)), inverse)
+        pair = (piece.centre, mean) if piece.side > 0 else (mean, piece.centre)
+        leaves = self("Cast", self("GreaterOrEqual", *pair), to_type=TensorProto.FLOAT)
+        slope = self("Mul", rate, self("Sub", 1.0, self("Mul", leaves, 2.0)))
+        return self("Exp", self("Add", self("Mul", away, slope), self("Sub", height, distance)))
 
     def _sorted(self, values: Sequence[str]) -> list[str]:
         """Sort voxel by voxel with compare-and-swap of neighbours."""
@@ -152,10 +176,13 @@ class _Expressions:
                 ordered[i : i + 2] = [self("Min", *pair), self("Max", *pair)]
         return ordered
 
-    def __call__(self, op: str, *inputs: str | float | np.ndarray[Any, Any], to: str = "", **attributes: int) -> str:
+    def __call__(
+        self, op: str, *inputs: str | float | np.ndarray[Any, Any], to: str = "", to_type: int = 0, **attributes: int
+    ) -> str:
         output = to or f"mixture{len(self.nodes)}"
         names = [entry if isinstance(entry, str) else self._constant(entry) for entry in inputs]
-        self.nodes.append(helper.make_node(op, names, [output], **attributes))
+        given = attributes | ({"to": to_type} if to_type else {})
+        self.nodes.append(helper.make_node(op, names, [output], **given))
         return output
 
     def _constant(self, value: float | np.ndarray[Any, Any]) -> str:

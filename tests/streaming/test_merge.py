@@ -48,7 +48,7 @@ def test_an_ensemble_streams() -> None:
     model, raw = merge([seeded(seed, filters=4) for seed in range(2)]), counts((1, 10, 8, 8))
     about = card(heads=("mean", "laplace_scale", "disagreement"), members=2)
     ours, theirs = streamed(pipeline(model, about, raw.shape), raw, [4, 5, 1]), whole(model, raw, about)
-    assert np.abs(ours.pop("disagreement") - theirs.pop("disagreement")).max() < 1e-5
+    assert np.abs(ours.pop("disagreement") - theirs.pop("disagreement")).max() < 2e-5
     assert worst(ours, theirs) < 2e-6
 
 
