@@ -47,13 +47,28 @@ class House:
             house.people.append((Viewer("browsers"), browsers))
             for _, process in house.people:
                 process.start()
-            for _ in house.people:
-                hall.seated.acquire(timeout=60)
+            house.wait_until_seated()
             try:
                 yield house
+            except BaseException:
+                house.send_home()
+                raise
             finally:
                 house.stop_timers()
         house.collect(seen)
+
+    def wait_until_seated(self, timeout_s: float = 120.0) -> None:
+        """Wait until everybody has imported what they need.
+
+        Raises
+        ------
+        RuntimeError
+            Somebody is not there in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        for n in range(len(self.people)):
+            if not self.hall.seated.acquire(timeout=max(0.1, deadline - time.monotonic())):
+                raise RuntimeError(f"{n} of {len(self.people)} watchers are seated after {timeout_s:g} s")
 
     def begin(self, asked: argparse.Namespace) -> None:
         """The first volume came: somebody will freeze, somebody will come late."""
@@ -84,6 +99,9 @@ class House:
                 seen.setdefault(one.role, []).append(one)
         except queue.Empty:
             say(f"of {expected} only {sorted(seen)} have reported")
+        self.send_home()
+
+    def send_home(self) -> None:
         for _, process in self.people:
             process.kill()
             process.join(5)

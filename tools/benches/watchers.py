@@ -12,19 +12,18 @@ slow_viewer_age_ratio: p95 of the age (from the last plane) of what the slow vie
 for one.
 memory_volumes_per_viewer: how much more memory the daemon took at most, in volumes a viewer.
 browser_latency_ms_p95: from a volume's publication to its picture in a browser's socket.
+
+A pair takes about four minutes on two cores. No pair is begun that would end after --minutes, a run that does not end
+is stopped, and the figures come in every case: pairs says how many are behind them, null is what was not measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import socket
-import statistics
-import sys
+import subprocess
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +31,10 @@ import numpy as np
 import psutil
 
 from benches._audience import Seen
+from benches._daemon import free_port, sampled, settings, started, wait_for_end
 from benches._house import House, period_s, wait_for_first
 from benches._pairs import say
+from care_live.errors import CareLiveError
 from care_live.store import RunReader
 
 N_VOXEL_BYTES = 2 + 4 + 4
@@ -54,22 +55,43 @@ class Outcome:
     seen: dict[str, list[Seen]]
 
 
-def measure(arguments: list[str]) -> dict[str, float]:
-    asked = parse(arguments)
-    quiet, watched = [], []
+@dataclass(frozen=True)
+class Pair:
+    """The same acquisition twice."""
+
+    alone: Outcome
+    watched: Outcome
+
+
+def measure(arguments: list[str]) -> dict[str, float | None]:
+    asked, pairs, begun_s = parse(arguments), [], time.monotonic()
     with tempfile.TemporaryDirectory(prefix="watchers-", ignore_cleanup_errors=True) as folder:
-        for pair in range(asked.pairs):
-            quiet.append(run(Path(folder) / f"quiet-{pair}", asked, full_house=False))
-            watched.append(run(Path(folder) / f"watched-{pair}", asked, full_house=True))
-            alone_ms, watched_ms = interval_p99_ms(quiet[-1]), interval_p99_ms(watched[-1])
-            say(f"pair {pair + 1}: p99 between planes {alone_ms:.1f} ms alone, {watched_ms:.1f} ms watched")
-    return figures(quiet, watched, asked)
+        for n in range(asked.pairs):
+            if n and (n + 1) / n * (time.monotonic() - begun_s) > 60 * asked.minutes:
+                say(f"no time for pair {n + 1} within {asked.minutes:g} min")
+                break
+            if (one := pair(Path(folder) / str(n), asked, f"pair {n + 1} of {asked.pairs}")) is not None:
+                pairs.append(one)
+    return figures(pairs, asked)
+
+
+def pair(folder: Path, asked: argparse.Namespace, name: str) -> Pair | None:
+    """Return the same acquisition with nobody watching and with a full house, or None: one of them failed."""
+    try:
+        alone = run(folder / "quiet", asked, f"{name}, nobody watches")
+        watched = run(folder / "watched", asked, f"{name}, full house", full_house=True)
+    except (CareLiveError, RuntimeError, OSError, subprocess.SubprocessError, psutil.Error) as error:
+        say(f"{name} failed: {error}")
+        return None
+    say(f"{name}: p99 between planes {interval_p99_ms(alone):.1f} ms alone, {interval_p99_ms(watched):.1f} ms watched")
+    return Pair(alone, watched)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="watchers", description=__doc__)
     parser.add_argument("--pairs", type=int, default=2)
-    parser.add_argument("--volumes", type=int, default=45, help="time points of each run")
+    parser.add_argument("--minutes", type=float, default=8.0, help="no pair is begun that would end later")
+    parser.add_argument("--volumes", type=int, default=42, help="time points of each run; 42 leave one frozen for 60 s")
     parser.add_argument("--planes", type=int, default=32)
     parser.add_argument("--field", type=int, default=128, help="pixels along y and x")
     parser.add_argument("--interval-s", type=float, default=1.6, help="between time points")
@@ -82,82 +104,23 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 # -- one run ----------------------------------------------------------------------------------------------------
 
 
-def run(folder: Path, asked: argparse.Namespace, *, full_house: bool) -> Outcome:
+def run(folder: Path, asked: argparse.Namespace, name: str, *, full_house: bool = False) -> Outcome:
     folder.mkdir(parents=True)
-    address = f"tcp://127.0.0.1:{free_port()}"
-    config = folder / "run.toml"
-    config.write_text(settings(folder, asked, address), encoding="utf-8")
+    pull, status = (free_port() for _ in range(2))
+    address, config = f"tcp://127.0.0.1:{pull}", folder / "run.toml"
+    config.write_text(settings(folder, asked, address, status), encoding="utf-8")
     seen: dict[str, list[Seen]] = {}
     with contextlib.ExitStack() as closing:
+        planned_s = asked.volumes * period_s(asked)
+        say(f"{name}: {'seating everybody, then ' if full_house else ''}{planned_s:.0f} s of volumes")
         house = closing.enter_context(House.filled(folder, asked, address, seen)) if full_house else None
         daemon = closing.enter_context(started(folder, config))
         used = closing.enter_context(sampled(daemon))
+        wait_for_first(address)
         if house is not None:
-            wait_for_first(address)
             house.begin(asked)
-        if code := daemon.wait(timeout=900):
-            raise RuntimeError(f"the daemon ended with {code}: {(folder / 'log').read_text()[-2000:]}")
+        wait_for_end(daemon, status, asked, name)
     return outcome(RunReader(folder / "runs" / "bench"), used, seen)
-
-
-@contextmanager
-def started(folder: Path, config: Path) -> Iterator[psutil.Popen]:
-    with (folder / "log").open("w") as log:
-        daemon = psutil.Popen([sys.executable, "-m", "care_live", "run", str(config)], stdout=log, stderr=log)
-        try:
-            yield daemon
-        finally:
-            if daemon.is_running():
-                daemon.kill()
-            daemon.wait(10)
-
-
-def settings(folder: Path, asked: argparse.Namespace, address: str) -> str:
-    model = f'model = "{asked.model.resolve().as_posix()}"\n' if asked.model else ""
-    return f"""
-run_id = "bench"
-[source]
-kind = "virtual"
-shape_px = [{asked.field}, {asked.field}]
-plane_rate_hz = {asked.rate_hz}
-[source.acquisition]
-time_points = {asked.volumes}
-interval_s = {asked.interval_s}
-z_planes = {asked.planes}
-[restore]
-threads = 1
-{model}[store]
-directory = "{(folder / "runs").as_posix()}"
-[publish]
-bind = "tcp://127.0.0.1:{free_port()}"
-bind_pull = "{address}"
-replay_mib = 32
-[daemon]
-status_bind = "127.0.0.1:{free_port()}"
-"""
-
-
-@contextmanager
-def sampled(process: psutil.Popen) -> Iterator[dict[str, float]]:
-    """Note the memory and CPU time of one process (and not of its children) until the end of the block."""
-    used, over = {"peak_bytes": 0.0, "cpu_s": 0.0}, threading.Event()
-
-    def sample() -> None:
-        while not over.wait(0.1):
-            try:
-                times = process.cpu_times()
-                used["peak_bytes"] = max(used["peak_bytes"], process.memory_info().rss)
-                used["cpu_s"] = times.user + times.system
-            except psutil.Error:
-                return
-
-    thread = threading.Thread(target=sample, name="sampler")
-    thread.start()
-    try:
-        yield used
-    finally:
-        over.set()
-        thread.join()
 
 
 # -- figures ----------------------------------------------------------------------------------------------------
@@ -181,31 +144,43 @@ def interval_p99_ms(one: Outcome) -> float:
     return float(np.quantile(one.longest_gaps_ms, 0.99**one.n_intervals))
 
 
-def figures(quiet: list[Outcome], watched: list[Outcome], asked: argparse.Namespace) -> dict[str, float]:
+def figures(pairs: list[Pair], asked: argparse.Namespace) -> dict[str, float | None]:
     volume_bytes = asked.planes * asked.field**2 * N_VOXEL_BYTES
-    n_viewers = asked.browsers + 8
-    ratios = [interval_p99_ms(full) / interval_p99_ms(alone) for alone, full in zip(quiet, watched, strict=True)]
-    grown = [full.peak_bytes - alone.peak_bytes for alone, full in zip(quiet, watched, strict=True)]
-    cpu = [(full.cpu_s - alone.cpu_s) / max(1, full.n_restored) / 9 for alone, full in zip(quiet, watched, strict=True)]
-    slow = [age for one in watched for seen in one.seen.get("slow", []) for age in ages_while_on(seen, asked.volumes)]
-    latencies = [latency for one in watched for latency in browser_latencies_ms(one.seen)]
-    every = [seen for one in watched for seen in one.seen.get("every", [])]
+    n_viewers, n_full = asked.browsers + 8, 9
+    ratios = [interval_p99_ms(one.watched) / interval_p99_ms(one.alone) for one in pairs]
+    grown = [(one.watched.peak_bytes - one.alone.peak_bytes) / volume_bytes / n_viewers for one in pairs]
+    cpu_ms = [1e3 * (p.watched.cpu_s - p.alone.cpu_s) / max(1, p.watched.n_restored) / n_full for p in pairs]
+    watched = [one.watched for one in pairs]
+    lost = [one.n_planes_planned - one.n_planes_stored for two in pairs for one in (two.alone, two.watched)]
     return {
-        "acquisition_p99_ratio": statistics.median(ratios),
-        "raw_lost": float(sum(one.n_planes_planned - one.n_planes_stored for one in [*quiet, *watched])),
-        "slow_viewer_age_ratio": percentile(slow, 95) / (4 * period_s(asked)),
-        "memory_volumes_per_viewer": max(0.0, statistics.median(grown)) / volume_bytes / n_viewers,
+        "acquisition_p99_ratio": percentile(ratios, 50),
+        "raw_lost": float(sum(lost)) if pairs else None,
+        "memory_volumes_per_viewer": percentile([max(0.0, volumes) for volumes in grown], 50),
+        "cpu_ms_per_volume_per_subscriber": percentile(cpu_ms, 50),
+        **seen_by_watchers(watched, asked),
+        "volumes": float(asked.volumes),
+        "pairs": float(len(pairs)),
+    }
+
+
+def seen_by_watchers(runs: list[Outcome], asked: argparse.Namespace) -> dict[str, float | None]:
+    def role(name: str) -> list[Seen]:
+        return [seen for one in runs for seen in one.seen.get(name, [])]
+
+    slow = [age_s for seen in role("slow") for age_s in ages_while_on(seen, asked.volumes)]
+    latencies = [latency for one in runs for latency in browser_latencies_ms(one.seen)]
+    run_s = len(runs) * asked.volumes * period_s(asked)
+    nbytes = sum(seen.nbytes for one in runs for people in one.seen.values() for seen in people)
+    n_pictures = sum(len(seen.times) for seen in role("browsers"))
+    slow_age_s = percentile(slow, 95)
+    return {
+        "slow_viewer_age_ratio": slow_age_s / (4 * period_s(asked)) if slow_age_s is not None else None,
         "browser_latency_ms_p95": percentile(latencies, 95),
         "browser_latency_ms_p50": percentile(latencies, 50),
-        "cpu_ms_per_volume_per_subscriber": 1e3 * statistics.median(cpu),
-        "mb_per_s": sum(seen.nbytes for one in watched for role in one.seen.values() for seen in role)
-        / 1e6
-        / (len(watched) * asked.volumes * period_s(asked)),
-        "recorder_lost": float(sum(seen.n_lost for seen in every)),
-        "late_joiner_s": percentile([first_s(seen) for one in watched for seen in one.seen.get("late", [])], 50),
-        "pictures_per_browser": sum(len(s.times) for one in watched for s in one.seen.get("browsers", []))
-        / (len(watched) * asked.browsers),
-        "volumes": float(asked.volumes),
+        "mb_per_s": nbytes / 1e6 / run_s if runs else None,
+        "recorder_lost": float(sum(seen.n_lost for seen in role("every"))) if runs else None,
+        "late_joiner_s": percentile([first_s(seen) for seen in role("late") if seen.arrived_us], 50),
+        "pictures_per_browser": n_pictures / (len(runs) * asked.browsers) if runs else None,
     }
 
 
@@ -228,15 +203,9 @@ def ages_while_on(seen: Seen, n_volumes: int) -> list[float]:
 
 
 def first_s(seen: Seen) -> float:
-    """Return how long after its connection the first picture came."""
-    return seen.arrived_us[0] / 1e6 - seen.began_s if seen.arrived_us else float("inf")
+    """Return how long after its connection the first picture came, to somebody to whom one came."""
+    return seen.arrived_us[0] / 1e6 - seen.began_s
 
 
-def percentile(numbers: list[float], q: float) -> float:
-    return float(np.percentile(numbers, q)) if numbers else float("nan")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+def percentile(numbers: list[float], q: float) -> float | None:
+    return float(np.percentile(numbers, q)) if numbers else None
