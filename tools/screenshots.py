@@ -1,13 +1,13 @@
-"""Pictures of both viewers on the demo's worm, for the README.
+"""The README's pictures of both viewers: ``python tools/screenshots.py`` records the demo's worm and saves page.png and
+napari.png.
 
-``python tools/screenshots.py page --out DIR`` starts the demo, opens its page in a headless Chromium and saves
-what it shows; ``--url`` takes a page that is being served already. ``python tools/screenshots.py napari RUN
---out DIR`` shows a recorded run in napari; without a display run it under ``xvfb-run -a`` with
-``LIBGL_ALWAYS_SOFTWARE=1``. Needs selenium, Chromium and its driver, or the [napari] extra.
+Works without a display. Needs Chromium and its driver, selenium, the [napari] extra and, where there is no display,
+xvfb-run (Debian: chromium chromium-driver xvfb xauth).
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,119 +21,87 @@ from typing import Any
 
 import click
 
+PICTURES = Path(__file__).resolve().parents[1] / ".github" / "pictures"
+SIZE = (1440, 860)
+"""Of both windows, width and height."""
+READY_S = 300.0
+"""A viewer that shows nothing after so long will not."""
+LAID_OUT_S = 3.0
+"""napari has laid out and fitted its grid by then."""
+
 _FLAGS = (
     "--headless --no-sandbox --use-angle=swiftshader --enable-unsafe-swiftshader --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync --hide-scrollbars"
 )
 _URL = re.compile(r"https?://\S+")
-_SCENES = {
-    "page-plane": "careLive.ask({ mode: 'slice' })",
-    "page-marked": "careLive.set({ overlay: true, threshold: 0.5 })",
-    "page-relative": "careLive.set({ overlay: false, layer: 'relative' })",
-    "page-ortho": "careLive.set({ layer: 'marked' }); careLive.ask({ mode: 'ortho' })",
-    "page-max": "careLive.ask({ mode: 'max' })",
-    "page-3d": "careLive.follow(false); careLive.ask({ mode: 'volume' })",  # slow without a graphics card
-}
-"""Name of the picture, and what the page is told before it is taken."""
-_READY_S = 180.0
+_DRAWN = "!careLive.stream.asking && careLive.waiting === undefined && !careLive.renderer.busy"
 
 
-@click.group()
-def main() -> None:
-    """Save pictures of the browser page or of napari."""
-
-
-@main.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
-@click.option("--url", help="A page that is served already, token included; default: start the demo.")
-@click.option("--volumes", default=3, show_default=True, help="How many to wait for.")
-@click.option("--size", nargs=2, type=int, default=(1440, 860), show_default=True, help="Window, width and height.")
-def page(out: Path, url: str | None, volumes: int, size: tuple[int, int]) -> None:
-    """Save what the browser page shows."""
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=PICTURES, show_default=True)
+@click.option("--volumes", default=5, show_default=True, help="How many to restore before the pictures are taken.")
+@click.option("--of-run", type=click.Path(path_type=Path), hidden=True, help="Save napari's picture of this run only.")
+def main(out: Path, volumes: int, of_run: Path | None) -> None:
+    """Record the demo's worm, and save what the browser page and napari show of it."""
     out.mkdir(parents=True, exist_ok=True)
-    if url:
-        _photograph(url, out, volumes, size)
+    if of_run is not None:
+        save_napari(of_run, out / "napari.png")
         return
-    with demo() as address:
-        _photograph(address, out, volumes, size)
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
+        with demo(Path(folder)) as address:
+            save_page(address, volumes, out / "page.png")
+        (run,) = Path(folder).iterdir()
+        with_display([sys.executable, __file__, "--out", str(out), "--of-run", str(run)])
 
 
-@main.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the picture.")
-def napari(run: Path, out: Path) -> None:
-    """Save what napari shows of a recorded run."""
-    import napari as desktop
-
-    from care_live.viewer.napari.widget import Watch
-
-    viewer = desktop.Viewer(show=True)
-    viewer.grid.enabled = True
-    viewer.window.resize(1440, 860)
-    watching = Watch(viewer)
-    viewer.window.add_dock_widget(watching, name="care_live", area="right")
-    watching.start("", run)
-    _show_until(lambda: "restored" in viewer.layers, _READY_S)
-    _show_until(lambda: False, 2.0)  # the grid is laid out and fitted
-    out.mkdir(parents=True, exist_ok=True)
-    viewer.screenshot(str(out / "napari.png"), canvas_only=False, flash=False)
-    watching.stop()
-    viewer.close()
-    click.echo(out / "napari.png")
-
-
-def _show_until(condition: Callable[[], bool], deadline_s: float) -> None:
-    """Let napari live until a condition holds or the time is over."""
-    from qtpy.QtWidgets import QApplication
-
-    end = time.monotonic() + deadline_s
-    while not condition() and time.monotonic() < end:
-        QApplication.processEvents()
-        time.sleep(0.05)
+# -- the demo ---------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def demo() -> Iterator[str]:
-    """Run the demo in a folder that goes away; gives the address of its page."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "care_live", "demo", "--directory", folder]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def demo(folder: Path) -> Iterator[str]:
+    """Run the demo; gives the address of its page, and lets the run end with the block."""
+    command = [sys.executable, "-m", "care_live", "demo", "--directory", str(folder)]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert process.stdout is not None
         try:
-            for line in process.stdout:
-                if found := _URL.search(line):
-                    yield found.group()
-                    return
-            raise click.ClickException("the demo ended without serving a page")
+            found = (match.group() for line in process.stdout if (match := _URL.search(line)))
+            if (address := next(found, None)) is None:
+                log.seek(0)
+                raise click.ClickException(f"the demo ended without serving a page: {log.read()[-1000:]}")
+            yield address
         finally:
-            _end(process)
+            end(process)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def end(process: subprocess.Popen[str]) -> None:
     """Ask the demo to drain, then to stop, then end it."""
     for ask in (process.terminate, process.terminate, process.kill):
         ask()
         try:
-            process.wait(20)
+            process.communicate(timeout=60)
             return
         except subprocess.TimeoutExpired:
             continue
 
 
-def _photograph(address: str, out: Path, volumes: int, size: tuple[int, int]) -> None:
-    with browser(size) as window:
+# -- the page ---------------------------------------------------------------------------------------------------
+
+
+def save_page(address: str, volumes: int, file: Path) -> None:
+    """Follow the run until enough volumes are restored, and save what the page shows."""
+    with browser() as window:
         window.get(address)
-        _until(window, f"window.careLive?.firstDrawn && careLive.times.length >= {volumes} && hasRestored()")
-        for name, command in _SCENES.items():
-            window.execute_script(command)
-            _until(window, "careLive.header().revision === careLive.stream.revision && !careLive.stream.asking")
-            _until(window, "!careLive.waiting && !careLive.renderer.busy")
-            window.save_screenshot(str(out / f"{name}.png"))
-            click.echo(out / f"{name}.png")
+        whole = "careLive.header().channels.every((channel) => channel.restored && channel.n_restored === null)"
+        until(window, f"window.careLive?.firstDrawn && careLive.times.length >= {volumes} && {whole}")
+        window.execute_script("careLive.set({ layer: 'relative' })")
+        until(window, f"{whole} && {_DRAWN}")
+        window.save_screenshot(str(file))
+    click.echo(file)
 
 
 @contextmanager
-def browser(size: tuple[int, int]) -> Iterator[Any]:
+def browser() -> Iterator[Any]:
     """Start Chromium with a profile that goes away."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
@@ -144,24 +112,71 @@ def browser(size: tuple[int, int]) -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        for flag in (*_FLAGS.split(), f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"):
+        for flag in (*_FLAGS.split(), f"--user-data-dir={profile}", f"--window-size={SIZE[0]},{SIZE[1]}"):
             options.add_argument(flag)
         window = webdriver.Chrome(options=options, service=Service(driver))
-        window.set_script_timeout(_READY_S)
         try:
             yield window
         finally:
             window.quit()
 
 
-def _until(window: Any, condition: str) -> None:
+def until(window: Any, condition: str) -> None:
     """Wait until the page is as a picture needs it."""
-    restored = "const hasRestored = () => careLive.header().channels.some((channel) => channel.restored);"
-    end = time.monotonic() + _READY_S
-    while not window.execute_script(f"{restored} return Boolean({condition})"):
-        if time.monotonic() > end:
+    deadline = time.monotonic() + READY_S
+    while not window.execute_script(f"return Boolean({condition})"):
+        if time.monotonic() > deadline:
             raise click.ClickException(f"the page never got to: {condition}")
         time.sleep(0.1)
+
+
+# -- napari -----------------------------------------------------------------------------------------------------
+
+
+def with_display(command: list[str]) -> None:
+    """Run a command that opens a window, under a virtual display where there is no other."""
+    environment = dict(os.environ)
+    if sys.platform.startswith("linux") and not environment.get("DISPLAY"):
+        if (virtual := shutil.which("xvfb-run")) is None:
+            raise click.ClickException("there is no display, and no xvfb-run (Debian: xvfb, xauth)")
+        command = [virtual, "-a", "-s", f"-screen 0 {SIZE[0] + 100}x{SIZE[1] + 100}x24", *command]
+        environment |= {"LIBGL_ALWAYS_SOFTWARE": "1", "QT_QPA_PLATFORM": "xcb"}
+    if code := subprocess.run(command, env=environment, timeout=2 * READY_S, check=False).returncode:
+        raise click.ClickException(f"napari's picture was not taken: its process ended with {code}")
+
+
+def save_napari(run: Path, file: Path) -> None:
+    """Save what napari shows of a recorded run."""
+    import napari
+
+    from care_live.viewer.napari.widget import Watch
+
+    viewer = napari.Viewer(show=True)
+    viewer.grid.enabled = True
+    viewer.window.resize(*SIZE)
+    watching = Watch(viewer)
+    viewer.window.add_dock_widget(watching, name="care_live", area="right")
+    watching.start("", run)
+    try:
+        if not live_until(lambda: "restored" in viewer.layers, READY_S):
+            raise click.ClickException(f"napari shows no restored volume of {run}")
+        live_until(lambda: False, LAID_OUT_S)
+        viewer.screenshot(str(file), canvas_only=False, flash=False)
+    finally:
+        watching.stop()
+    viewer.close()
+    click.echo(file)
+
+
+def live_until(condition: Callable[[], bool], patience_s: float) -> bool:
+    """Let napari live until a condition holds; False: it did not in time."""
+    from qtpy.QtWidgets import QApplication
+
+    deadline = time.monotonic() + patience_s
+    while not (there := condition()) and time.monotonic() < deadline:
+        QApplication.processEvents()
+        time.sleep(0.05)
+    return there
 
 
 if __name__ == "__main__":
