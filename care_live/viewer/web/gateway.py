@@ -36,6 +36,13 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_SHARED = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "range",
+    "Access-Control-Expose-Headers": "content-range, content-length, accept-ranges, etag",
+    "Access-Control-Allow-Private-Network": "true",
+}
+"""Of the run's files, which another viewer's page reads by their link: ranges of shards, from this machine too."""
 
 
 @dataclass
@@ -136,17 +143,16 @@ class Gateway:
 
     async def _data(self, request: Request) -> Response:
         """Serve a file of the run to another viewer, which has only this link and no cookie."""
-        allowed = {"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "range"}
         if not access.same(request.path_params["token"], access.data_token(self.token)):
             return _refused(request, "wrong token")
         if request.method == "OPTIONS":
-            return Response(headers=allowed)
+            return Response(headers=_SHARED)
         path = None
         if self.run_directory is not None:
             path = await asyncio.to_thread(access.inside, self.run_directory, request.path_params["path"])
         if path is None:
-            return PlainTextResponse("no such file in this run", status_code=404, headers=allowed)
-        return FileResponse(path, headers=allowed | {"X-Content-Type-Options": "nosniff"})
+            return PlainTextResponse("no such file in this run", status_code=404, headers=_SHARED)
+        return FileResponse(path, headers=_SHARED | {"X-Content-Type-Options": "nosniff"})
 
     async def _live(self, socket: WebSocket) -> None:
         """Serve one browser until it goes."""
