@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 
-def main(folder: Path, threads: int) -> None:
+def main(folder: Path, threads: int, trained: Path) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # TensorFlow and CSBDeep talk a lot
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    model = network(np.load(folder / "weights.npz"))
+    model = load(trained) if trained.is_dir() else network(np.load(folder / "weights.npz"))
     raw = np.load(folder / "raw.npy")
     low, high = np.load(folder / "ends.npy")
     from csbdeep.data import Normalizer
@@ -46,6 +46,13 @@ def main(folder: Path, threads: int) -> None:
         print(json.dumps(spent), file=answers, flush=True)
 
 
+def load(trained: Path):
+    """Open a trained network as CSBDeep does."""
+    from csbdeep.models import CARE
+
+    return CARE(None, trained.name, basedir=str(trained.parent))
+
+
 def network(weights):
     """Build CSBDeep's 3D network and give it the weights, (c_out, c_in, z, y, x), in computing order."""
     from csbdeep.models import CARE, Config
@@ -67,4 +74,4 @@ def network(weights):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,7 +1,9 @@
-"""The same network, weights, volume and threads in CSBDeep, in bare ONNX Runtime, and here.
+"""The same network, weights, volume and threads in CSBDeep, in bare ONNX Runtime, and here; CAREamics beside them.
 
-CSBDeep gets an environment of its own in a temporary folder (or ``--csbdeep PYTHON``, one that has it).
-Weights are those of a trained CSBDeep network where given, else random. Fast mode is OpenVINO in bfloat16.
+Weights are seeded, or those of ``--model FOLDER``, a 3D CSBDeep network of one channel (config.json and
+weights). CAREamics cannot take them: its own network with as many filters runs on the same volume, whole and
+in its tiles. Fast mode is OpenVINO in bfloat16. The peers live in environments of their own, made once and
+kept in the user's cache, or given with ``--csbdeep`` and ``--careamics`` (a Python that has it, or ``no``).
 """
 
 from __future__ import annotations
@@ -9,86 +11,115 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import tempfile
-import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from benches._pairs import Spent, bare_session, compare, counts, say, timed, worst
+from care_live.model.csbdeep import import_csbdeep
 from care_live.model.unet_graph import UNet, build, convolution_shapes, seeded_weights
 from care_live.restore.session import Options
 from care_live.restore.streaming.whole import open_session
 
 LOW, HIGH = 100.0, 3000.0
 ENDS = {"low": np.array([LOW], np.float32), "high": np.array([HIGH], np.float32)}
-_PEER = Path(__file__).with_name("_csbdeep_peer.py")
+_BARE = "ort"
 
 
 def measure(arguments: list[str]) -> dict[str, float]:
     parser = argparse.ArgumentParser(prog="peers", description=__doc__)
     parser.add_argument("--field", type=int, default=256, help="pixels along y and x")
+    parser.add_argument("--planes", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--filters", type=int, default=32)
-    parser.add_argument("--csbdeep", type=Path, help="a Python that has csbdeep and tensorflow")
+    parser.add_argument("--model", type=Path, help="folder of a trained CSBDeep network")
+    parser.add_argument("--csbdeep", help="a Python that has csbdeep and tensorflow, or no")
+    parser.add_argument("--careamics", help="a Python that has careamics, or no")
     asked = parser.parse_args(arguments)
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
-        python = asked.csbdeep or _environment(Path(folder) / "env")
-        for n_planes in (16, 32):
-            figures |= _compared(asked, n_planes, Path(folder), python)
+        model = _network(asked, Path(folder))
+        for n_planes in asked.planes:
+            figures |= _compared(asked, model, n_planes, Path(folder))
     return figures
 
 
-def _compared(asked: argparse.Namespace, n_planes: int, folder: Path, python: Path) -> dict[str, float]:
-    """Return every peer's time over ours, for one volume, and print the differences."""
+def _network(asked: argparse.Namespace, folder: Path) -> onnx.ModelProto:
+    """Return the network as an ONNX model; leave its weights where the peer reads them."""
+    if asked.model:
+        import_csbdeep(asked.model, folder / "network.onnx")
+        return onnx.load(folder / "network.onnx")
     unet = UNet(filters=asked.filters)
     weights = seeded_weights(unet)
-    model = build(unet, weights)
+    arrays = {}
+    for order, ((name, _), convolution) in enumerate(zip(convolution_shapes(unet), weights, strict=True)):
+        arrays |= {f"{name}_weight": convolution.weight, f"{name}_bias": convolution.bias, f"{name}_order": order}
+    np.savez(folder / "weights.npz", **arrays)
+    return build(unet, weights)
+
+
+def _compared(asked: argparse.Namespace, model: onnx.ModelProto, n_planes: int, folder: Path) -> dict[str, float]:
+    """Return every peer's time over ours, for one volume, and print the differences."""
     raw = counts((1, 1, n_planes, asked.field, asked.field))
-    _hand_over(folder, unet, weights, raw[0, 0])
+    np.save(folder / "raw.npy", raw[0, 0])
+    np.save(folder / "ends.npy", np.array([LOW, HIGH], np.float32))
     feeds, shapes = {"raw": raw, **ENDS}, {"raw": raw.shape, "low": (1,), "high": (1,)}
     content = model.SerializeToString()
-    exact = open_session(content, shapes, Options(threads=asked.threads))
-    bare, fast = bare_session(model, asked.threads), _fast(content, shapes, asked.threads)
-    with _csbdeep(python, folder, asked.threads) as ask:
-        works = {
-            "exact": lambda: timed(lambda: exact.run(feeds)),
-            "ort": lambda: timed(lambda: bare.run(None, feeds)),
-            "csbdeep": lambda: ask("untiled"),
-            "csbdeep_tiled": lambda: ask("tiled"),
-        } | ({"fast": lambda: timed(lambda: fast.run(feeds))} if fast else {})
-        for work in works.values():
-            work()
-        spent = {name: [] for name in works}
-        for _ in range(asked.pairs):
-            for name, work in works.items():
-                spent[name].append(work())
-        _say_differences(n_planes, bare.run(["mean"], feeds)[0][0, 0], exact.run(feeds)[0][0, 0], folder)
+    exact, bare = open_session(content, shapes, Options(threads=asked.threads)), bare_session(model, asked.threads)
+    works = {"exact": lambda: timed(lambda: exact.run(feeds)), _BARE: lambda: timed(lambda: bare.run(None, feeds))}
+    if fast := _fast(content, shapes, asked.threads):
+        works["fast"] = lambda: timed(lambda: fast.run(feeds))
+    with ExitStack() as running:
+        for peer in ("csbdeep", "careamics"):
+            if (python := getattr(asked, peer) or _environment(peer)) != "no":
+                works |= _asked(peer, running.enter_context(_peer(peer, python, folder, asked)))
+        spent = _alternated(works, asked.pairs)
+        wanted = bare.run(["mean"], feeds)[0][0, 0]
+        _say_differences(n_planes, wanted, exact.run(feeds)[0][0, 0], folder / "mean.npy")
     return _ratios(spent, n_planes)
 
 
+def _asked(peer: str, ask: Callable[[str], Spent]) -> dict[str, Callable[[], Spent]]:
+    return {peer: lambda: ask("untiled"), f"{peer}_tiled": lambda: ask("tiled")}
+
+
+def _alternated(works: dict[str, Callable[[], Spent]], n_pairs: int) -> dict[str, list[Spent]]:
+    """Run all in turn, after one run each that does not count."""
+    for work in works.values():
+        work()
+    spent: dict[str, list[Spent]] = {name: [] for name in works}
+    for _ in range(n_pairs):
+        for name, work in works.items():
+            spent[name].append(work())
+    return spent
+
+
 def _ratios(spent: dict[str, list[Spent]], n_planes: int) -> dict[str, float]:
-    pairs = [("csbdeep", "exact"), ("ort", "exact"), ("csbdeep_tiled", "exact"), ("csbdeep", "fast")]
     figures = {}
-    for theirs, ours in pairs:
-        if ours in spent:
-            ratio = compare(spent[theirs], spent[ours])
+    ways = [name for name in ("exact", "fast") if name in spent]
+    for ours in ways:
+        for theirs, runs in spent.items():
+            if theirs in ways:
+                continue
+            ratio = compare(runs, spent[ours])
             say(f"{n_planes} planes: {theirs} over {ours} {ratio.wall:.2f} (CPU {ratio.cpu:.2f})")
             figures[f"{theirs}_over_{ours}_{n_planes}"] = ratio.wall
+            figures[f"{theirs}_over_{ours}_{n_planes}_cpu"] = ratio.cpu
+    cheapest = {name: min(run.cpu_s for run in runs) for name, runs in spent.items()}
+    say(f"{n_planes} planes, least CPU seconds: {', '.join(f'{k} {v:.2f}' for k, v in cheapest.items())}")
     return figures
 
 
-def _say_differences(n_planes: int, reference: np.ndarray, exact: np.ndarray, folder: Path) -> None:
-    csbdeep = np.load(folder / "mean.npy")
-    say(
-        f"{n_planes} planes: largest difference to bare ONNX Runtime: exact {worst(exact, reference):.1e}, "
-        f"CSBDeep {worst(csbdeep, reference):.1e} of the largest value"
-    )
+def _say_differences(n_planes: int, reference: np.ndarray, exact: np.ndarray, csbdeep: Path) -> None:
+    told = [f"exact {worst(exact, reference):.1e}"]
+    if csbdeep.exists():
+        told.append(f"CSBDeep {worst(np.load(csbdeep), reference):.1e}")
+    say(f"{n_planes} planes: largest difference to bare ONNX Runtime: {', '.join(told)} of the largest value")
 
 
 def _fast(content: bytes, shapes: dict[str, tuple[int, ...]], threads: int):
@@ -103,29 +134,18 @@ def _fast(content: bytes, shapes: dict[str, tuple[int, ...]], threads: int):
         return None
 
 
-def _hand_over(folder: Path, unet: UNet, weights, raw: np.ndarray) -> None:
-    """Write weights, volume and range where the peer reads them."""
-    arrays = {}
-    for order, ((name, _), convolution) in enumerate(zip(convolution_shapes(unet), weights, strict=True)):
-        arrays |= {f"{name}_weight": convolution.weight, f"{name}_bias": convolution.bias, f"{name}_order": order}
-    np.savez(folder / "weights.npz", **arrays)
-    np.save(folder / "raw.npy", raw)
-    np.save(folder / "ends.npy", np.array([LOW, HIGH], np.float32))
+def _environment(peer: str) -> str:
+    """Return the interpreter of a peer's environment; the first time it takes some minutes to make."""
+    from benches.training import environment
 
-
-def _environment(folder: Path) -> Path:
-    """Make a virtual environment with CSBDeep and the CPU's TensorFlow."""
-    say("installing csbdeep and tensorflow-cpu into a temporary environment: a few minutes")
-    venv.create(folder, with_pip=True)
-    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    subprocess.run([python, "-m", "pip", "install", "-q", "csbdeep>=0.8", "tensorflow-cpu"], check=True, timeout=1200)
-    return python
+    return str(environment(peer))
 
 
 @contextmanager
-def _csbdeep(python: Path, folder: Path, threads: int) -> Iterator[object]:
-    """Keep CSBDeep running beside us; yields a function that asks it for one prediction."""
-    command = [str(python), str(_PEER), str(folder), str(threads)]
+def _peer(name: str, python: str, folder: Path, asked: argparse.Namespace) -> Iterator[Callable[[str], Spent]]:
+    """Keep a peer running beside us; yields a function that asks it for one prediction."""
+    script, what = Path(__file__).with_name(f"_{name}_peer.py"), str(asked.model or asked.filters)
+    command = [python, str(script), str(folder), str(asked.threads), what]
     peer = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -137,7 +157,7 @@ def _csbdeep(python: Path, folder: Path, threads: int) -> Iterator[object]:
 
     try:
         if peer.stdout.readline().strip() != "ready":
-            raise RuntimeError(f"CSBDeep did not start: run {' '.join(command)} to see why")
+            raise RuntimeError(f"{name} did not start: run {' '.join(command)} to see why")
         yield ask
     finally:
         peer.stdin.close()
