@@ -76,10 +76,20 @@ class Supervisor:
         self._why = ""
         self._parent = os.getppid()
 
+    @property
+    def is_orphan(self) -> bool:
+        """Whether the daemon is dead; the next one wants the devices."""
+        return os.getppid() != self._parent
+
     def stop(self, reason: str) -> None:
         """Somebody asks for the end; from any thread."""
         self._why = reason
         self._asked.set()
+
+    @property
+    def patience_s(self) -> float:
+        """How long the daemon may take to fetch what it lacks."""
+        return 0.0 if self.is_orphan else _SEND_S
 
     def watch(self, acquiring: Acquiring, feed: Feed) -> Verdict:
         """Wait for the end of an acquisition, bring it about where need be, and say how it was."""
@@ -98,7 +108,7 @@ class Supervisor:
     def _must_end(self, feed: Feed) -> Verdict | None:
         if self._asked.is_set():
             return Verdict("aborted", self._why)
-        if os.getppid() != self._parent or feed.daemon_silent_s > _ORPHAN_S:
+        if self.is_orphan or feed.daemon_silent_s > _ORPHAN_S:
             return Verdict("aborted", "the daemon is gone")
         limit_s = self._quiet_s if feed.n_came else max(self._quiet_s, _FIRST_FRAME_S)
         return Verdict("stalled", f"no frame for {feed.quiet_s:.1f} s") if feed.quiet_s > limit_s else None
@@ -150,7 +160,7 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: Job) -> Ve
         events = [micromanager.unmerged(event, stage) for event in events]
     acquiring = micromanager.Acquiring(events, core, tap, java_port=java_port)
     verdict = supervisor.watch(acquiring, tap.feed)
-    tap.close(*verdict, within_s=_SEND_S)
+    tap.close(*verdict, within_s=supervisor.patience_s)
     return verdict
 
 
@@ -166,7 +176,7 @@ def run_useq(config: PymmcorePlusConfig, job: Job) -> Verdict:
     acquiring = pymmcore_plus.Acquiring(core, sequence, observer)
     feed = observer.wait_for_run(_FIRST_FRAME_S)
     verdict = supervisor.watch(acquiring, feed)
-    feed.close(*verdict, within_s=_SEND_S)
+    feed.close(*verdict, within_s=supervisor.patience_s)
     return verdict
 
 
