@@ -34,6 +34,8 @@ _ORPHAN_S = 60.0
 """No word from the daemon for so long: it is gone (where the system does not tell)."""
 _TURN_S = 0.1
 _ABORT_S = 10.0
+_ORPHAN_ABORT_S = 1.0
+"""The next daemon waits for the devices."""
 _SEND_S = 30.0
 _UNLOAD_S = 10.0
 
@@ -96,7 +98,7 @@ class Supervisor:
         while not acquiring.wait(_TURN_S):
             if verdict := self._must_end(feed):
                 acquiring.abort()
-                acquiring.wait(_ABORT_S)
+                acquiring.wait(_ORPHAN_ABORT_S if self.is_orphan else _ABORT_S)
                 return verdict
         if acquiring.error is not None:
             return Verdict("failed", acquiring.error)
