@@ -5,8 +5,9 @@
     python tools/gpu_check.py --wheels DIR                     # without network: packages from carried files
 
 First every precision is compared with float32 on the CPU; a GPU that computes something else ends the check
-with exit code 1. Then 32x512x512 and 32x1024x1024 are timed, with one member and five, whole, tiled and
-streamed; each option of the CUDA provider against its opposite; and the same network in torch, where it is.
+with exit code 1. Then 32x512x512 and 32x1024x1024 are timed, with one member and five, whole, two at once
+(copies of one beside the work of the other), tiled and streamed; each option of the CUDA provider against its
+opposite; and the same network in torch, where it is.
 """
 
 from __future__ import annotations

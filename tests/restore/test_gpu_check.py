@@ -23,7 +23,7 @@ def test_it_checks_and_measures_on_the_cpu(tmp_path: Path) -> None:
     assert largest["fp32"] < 1e-5
     assert 1e-6 < largest["fp16"] < 2e-2
     timed = {(row["way"], row["members"]) for row in figures["speed"] if "ms" in row}
-    assert timed == {(way, members) for way in ("whole", "tiled", "streamed") for members in (1, 2)}
+    assert timed == {(way, members) for way in ("whole", "overlapped", "tiled", "streamed") for members in (1, 2)}
     assert {row["tiles"] for row in figures["speed"] if "tiles" in row} == {4}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,10 +81,10 @@ def peak(setup: Setup, side: int) -> Row:
 
 
 def speed(setup: Setup, shape: tuple[int, int, int], members: int) -> Iterator[Row]:
-    """Time a volume whole, in four tiles and streamed, copies to and from the device included."""
+    """Time a volume whole, two at once, in four tiles and streamed, copies to and from the device included."""
     for precision in setup.precisions:
         ways: dict[str, Callable[[Setup, Precision, tuple[int, int, int], int], Row]]
-        ways = {"whole": _whole, "tiled": _tiled, "streamed": _streamed}
+        ways = {"whole": _whole, "overlapped": _overlapped, "tiled": _tiled, "streamed": _streamed}
         for way, measure in ways.items():
             head: Row = {
                 "shape": "x".join(map(str, shape)),
@@ -117,6 +118,22 @@ def _whole(setup: Setup, precision: Precision, shape: tuple[int, int, int], memb
     raw = volume(shape)
     session = _session(setup.unet, raw.shape, precision.options, members=members, half=precision.half)
     took = _median(setup.n_pairs, lambda: session.run(_feeds(raw)))
+    return _row(setup, took, shape, members)
+
+
+def _overlapped(setup: Setup, precision: Precision, shape: tuple[int, int, int], members: int) -> Row:
+    """Let two threads restore volumes with a session each: one copies while the other one computes."""
+    raw = volume(shape)
+    sessions = [
+        _session(setup.unet, raw.shape, precision.options, members=members, half=precision.half) for _ in range(2)
+    ]
+    with ThreadPoolExecutor(len(sessions), thread_name_prefix="overlapped") as threads:
+
+        def work() -> None:
+            for done in [threads.submit(session.run, _feeds(raw)) for session in sessions]:
+                done.result()
+
+        took = _median(setup.n_pairs, work) / len(sessions)
     return _row(setup, took, shape, members)
 
 
