@@ -88,10 +88,13 @@ def test_the_link_on_the_page_names_what_is_there(run: Path, tmp_path: Path) -> 
         chromium(tmp_path / "profile") as window,
     ):
         screen = Screen(window, address)
-        screen.until("careLive.run.ended === 'finished'")
-        assert screen.window.find_element("id", "link").text == "run finished"
+        screen.until("document.getElementById('link').textContent === 'run finished'")
+        screen.until("decodeURIComponent(document.getElementById('finished-link').href).includes('displayDimensions')")
         state = json.loads(unquote(screen.js("document.getElementById('finished-link').href").split("#!")[1]))
+        assert state["displayDimensions"] == ["x", "y", "z"]
         assert [layer["name"] for layer in state["layers"]] == ["raw", "restored", "laplace_scale"]
+        window_of = screen.js("careLive.header().channels[0].windows.restored")
+        assert state["layers"][1]["shaderControls"]["normalized"]["range"] == [window_of["low"], window_of["high"]]
         for layer in state["layers"]:
             root = layer["source"].removesuffix("|zarr3:")
             fetched = "return await (await fetch(arguments[0])).json()"

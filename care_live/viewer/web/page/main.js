@@ -3,6 +3,7 @@
 import { bindControls, showChannels } from "./controls.js";
 import { Histogram } from "./contrast.js";
 import { showFilling } from "./filling.js";
+import { showFinished } from "./finished.js";
 import { voxelAt } from "./geometry.js";
 import { autoContrast, halfWidth, learn, newLook } from "./look.js";
 import { Marks } from "./marks.js";
@@ -75,6 +76,7 @@ class Page {
     if (JSON.stringify(run) === JSON.stringify(this.run)) return;
     this.run = run;
     showRun(run);
+    showFinished(run, this.header());
     this.setLevel(this.look.level);
     showChannels(this, run.channels);
   }
@@ -87,6 +89,7 @@ class Page {
   takeStatus(status) {
     this.times = status.times;
     showStatus(status, this.run.ended);
+    showFinished(this.run, this.header());
     this.showPositions(status.positions);
     this.showTime();
   }

@@ -28,17 +28,6 @@ export function showRun(run) {
   $("calibration").textContent = run.calibration.length
     ? "calibrated on validation volumes"
     : "as the network states it; not calibrated";
-  $("finished").hidden = !run.data;
-  if (run.data) {
-    $("finished-path").textContent = run.directory;
-    $("finished-link").href = neuroglancer(new URL(run.data, location.href).href, run.layers);
-  }
-}
-
-/** A link that opens the run's OME-Zarr groups of its first position; that page runs in the browser and reads from this gateway. */
-function neuroglancer(address, layers) {
-  const state = { layers: layers.map((name) => ({ type: "image", name, source: `${address}${name}/0/|zarr3:` })), layout: "4panel" };
-  return `https://neuroglancer-demo.appspot.com/#!${encodeURIComponent(JSON.stringify(state))}`;
 }
 
 export function showStatus(status, ended) {
