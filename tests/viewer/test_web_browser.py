@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from care_live.viewer.library import Library
 from care_live.viewer.shown import Shown
 
-from .browser import Screen, chromium
-from .scenes import filled, scene, serving
+from .browser import Screen
+from .scenes import scene, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
 
 STEP_UM = (0.5, 0.5)
 LUMA = np.array([0.2126, 0.7152, 0.0722])
-
-
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("profile")) as window:
-        yield window
-
-
-@pytest.fixture
-def library() -> Library:
-    return filled(*(scene(t, ensemble=True) for t in range(3)))
-
-
-@pytest.fixture
-def screen(window: Any, library: Library) -> Iterator[Screen]:
-    with serving(library) as (_, address):
-        screen = Screen(window, address)
-        screen.look(gamma=1)
-        yield screen
-        errors = screen.errors()
-        window.get("about:blank")
-    assert not errors
 
 
 def grey(plane: np.ndarray, low: float, high: float, gamma: float = 1.0) -> np.ndarray:

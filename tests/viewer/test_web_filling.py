@@ -18,7 +18,7 @@ from care_live.viewer.web.server import following
 from tests.daemon.runs import config, movie, replay, run
 from tests.publish import given
 
-from .browser import Screen, chromium
+from .browser import Screen
 from .scenes import serving
 from .test_live_and_history import STARTED, until
 from .test_live_and_history import restored as small
@@ -28,12 +28,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
 
 STEP_UM = (0.5, 0.5)
 LOW, HIGH = 60, 400
-
-
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("profile")) as window:
-        yield window
 
 
 @pytest.fixture

@@ -99,12 +99,19 @@ function bindKeys(page) {
     "?": () => $("help").showModal(),
   };
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || $("help").open || event.target.tagName === "SELECT") return;
+    if (event.ctrlKey || event.metaKey || event.altKey || $("help").open || isForFocus(event)) return;
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
     event.preventDefault();
     act();
   });
+}
+
+/** Whether a key belongs to the control that the keyboard went to: arrows to a slider, the space bar to a button. */
+function isForFocus({ target, key }) {
+  if (target.tagName === "SELECT") return true;
+  if (!target.matches?.(":focus-visible")) return false;
+  return target.type === "range" ? key.startsWith("Arrow") : key === " " && target !== document.body;
 }
 
 /** One entry a channel: seen or not, chosen or not, its colour. Only drawn anew when the channels change. */
