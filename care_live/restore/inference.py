@@ -24,8 +24,8 @@ Answer: TypeAlias = talk.Ready | talk.Done
 
 _LOOK_S = 0.2
 """How often a sign of life is looked for."""
-_STARTING = 5.0
-"""Times as much silence while it starts: imports wait for a disk."""
+_STARTING = 15.0
+"""Times as much silence while it starts: imports may wait for a slow disk."""
 
 
 class LostError(RestoreError):
