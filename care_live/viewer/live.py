@@ -12,8 +12,10 @@ from care_live.publish.subscriber import Subscriber
 from care_live.viewer.described import describe
 from care_live.viewer.shelf import Shelf, SystemStatus
 from care_live.viewer.shown import Shown
+from care_live.wire.address import is_loopback
+from care_live.wire.arrays import codec_here
 from care_live.wire.keys import ClientKeys
-from care_live.wire.messages import Change, End, Heartbeat, Skipped, Start
+from care_live.wire.messages import Change, End, Heartbeat, Skipped, Start, View
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,8 @@ class Feed:
 
     def __init__(self, address: str, shelf: Shelf, *, keys: ClientKeys | None = None, slabs: bool = False) -> None:
         self._address, self._shelf = address, shelf
-        self._subscriber = Subscriber(address, keys=keys, credit=2, slabs=slabs)
+        view = View(codec="none" if is_loopback(address) else codec_here())
+        self._subscriber = Subscriber(address, view=view, keys=keys, credit=2, slabs=slabs)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._main, name="viewer feed")
         self._thread.start()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.checksum import crc32c
-from care_live.errors import ProtocolError
+from care_live.errors import ConfigError, ProtocolError
 from care_live.images import read_only
 from care_live.imports import need
 
@@ -80,6 +80,8 @@ def encode(
 ) -> tuple[ArrayHeader, Buffer]:
     """Describe one product and return the buffer to send; plain arrays are sent as they lie in memory.
 
+    Where blosc2 is not installed, arrays travel unpacked, and the header says so.
+
     Parameters
     ----------
     values : (z, y, x) uint8 or uint16 camera counts, or float32; neither NaN nor, but for a scale, infinity
@@ -90,6 +92,7 @@ def encode(
         The values cannot travel: NaN, a wrong type or a wrong number of axes.
     """
     codes, coding, step, zero = _codes(product, values, quantised)
+    codec = codec if codec == "none" else codec_here()
     buffer = _pack(codes, codec)
     header = ArrayHeader(
         product=product,
@@ -142,6 +145,15 @@ def values(header: ArrayHeader, codes: NDArray[Any]) -> NDArray[Any]:
         table = np.exp2(header.zero + header.step * np.arange(256)).astype(np.float32)
     table[_INFINITE] = np.inf
     return read_only(table[codes])
+
+
+def codec_here() -> Codec:
+    """Return how arrays can be packed here: a wish for blosc2 must not stop a daemon that was installed without."""
+    try:
+        need("blosc2", extra="view")
+    except ConfigError:
+        return "none"
+    return "blosc2"
 
 
 def as_bytes(buffer: Buffer) -> memoryview:
@@ -245,7 +257,10 @@ def _unpack(header: ArrayHeader, data: memoryview) -> Buffer:
     """Return the codes' bytes; what a blosc2 frame says of its size is checked before a byte is unpacked."""
     if header.codec == "none":
         return data
-    blosc2 = need("blosc2", extra="view")
+    try:
+        blosc2 = need("blosc2", extra="view")
+    except ConfigError as error:
+        raise ProtocolError(f"{header.product} came packed: {error}") from error
     packed = bytes(data)
     try:
         stated, packed_bytes, _ = blosc2.get_cbuffer_sizes(packed)

@@ -17,6 +17,7 @@ from care_live.images import NotRestored, Restored, StateChanged, Volume, Volume
 from care_live.publish.publisher import Publisher
 from care_live.publish.subscriber import Subscriber, Told
 from care_live.wire import keys, sockets
+from care_live.wire.arrays import Codec
 from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start, Status, View
 from tests.publish import given
 
@@ -217,17 +218,19 @@ def test_heartbeats_say_how_the_daemon_does(publisher: Publisher) -> None:
         assert publisher.n_watchers == 1
 
 
-def test_levels_regions_and_quantised_products_are_made_on_request(publisher: Publisher) -> None:
+@pytest.mark.parametrize("codec", ["none", "blosc2"])
+def test_levels_regions_and_quantised_products_are_made_on_request(publisher: Publisher, codec: Codec) -> None:
     sent = given.restored(0, shape=(4, 33, 50))
     publisher.publish(sent)
-    view = View(products=("mean", "laplace_scale"), quantised=True, level=1, origin_px=(1, 2, 3), shape_px=(2, 5, 100))
+    region = {"origin_px": (1, 2, 3), "shape_px": (2, 5, 100)}
+    view = View(products=("mean", "laplace_scale"), quantised=True, codec=codec, level=1, **region)
     with Subscriber(publisher.address_pull, view=view) as watching:
         seen = next(watching.volumes(5.0))
     assert seen.mean is not None and seen.raw is None
     blocks = sent.mean[:, :32].reshape(4, 16, 2, 25, 2).mean(axis=(2, 4))
     np.testing.assert_allclose(seen.mean, blocks[1:3, 2:7, 3:25], atol=float(np.ptp(blocks)) / 65535)
     assert seen.voxel_size_um == (2.0, 1.0, 1.0)
-    assert seen.said.arrays[0].origin_px == (1, 2, 3)
+    assert (seen.said.arrays[0].origin_px, seen.said.arrays[0].codec) == ((1, 2, 3), codec)
 
 
 def test_publishing_never_waits_for_a_frozen_viewer_and_keeps_no_more_than_its_credit() -> None:

@@ -371,3 +371,13 @@ def test_a_header_too_long_is_not_sent() -> None:
     with pytest.raises(ProtocolError, match="at most 1048576 travel"):
         cl1.encode(long)
     assert isinstance(message, Volume) and buffers
+
+
+def test_without_blosc2_arrays_travel_unpacked_and_packed_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = arrays.encode("mean", np.ones((2, 3, 4), np.float32), voxel_size_um=given.VOXEL_UM, codec="blosc2")
+    monkeypatch.setitem(sys.modules, "blosc2", None)
+    header, buffer = arrays.encode("mean", np.ones((2, 3, 4), np.float32), voxel_size_um=given.VOXEL_UM, codec="blosc2")
+    assert header.codec == "none"
+    np.testing.assert_array_equal(arrays.decode(header, buffer), np.ones((2, 3, 4)))
+    with pytest.raises(ProtocolError, match="pip install"):
+        arrays.decode(*packed)
