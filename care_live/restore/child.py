@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -74,17 +75,17 @@ class _Desk:
             self._begun.pop(next(iter(self._begun)))
         maps = {head: self._window.array(place) for head, place in begin.results.items()}
         self._begun[begin.key] = (begin, maps)
-        z, y, x = begin.pixels.shape
-        self._engine.streams.begin(begin.key, (z, y, x), begin.span, maps, plane_s=begin.plane_s)
+        z, y, x = begin.pixels[0].shape
+        self._engine.streams.begin(begin.key, (z, y, x), begin.spans, maps, plane_s=begin.plane_s)
 
     def placed(self, placed: talk.Placed) -> None:
         """Take planes in; whatever they make possible is done at once."""
         if placed.key not in self._begun:
             return
         begin, _ = self._begun[placed.key]
-        pixels, taken = self._window.array(begin.pixels), self._window.array(begin.taken)
-        for z in placed.planes:
-            self._engine.streams.place(placed.key, z, pixels[z])
+        pixels, taken = [self._window.array(place) for place in begin.pixels], self._window.array(begin.taken)
+        for channel, z in placed.planes:
+            self._engine.streams.place(placed.key, z, pixels[channel][z], channel=channel)
             taken[0] += 1
             taken[1] = self._engine.streams.n_restored(placed.key)
 
@@ -95,7 +96,8 @@ class _Desk:
         self._engine.memories = dict(work.memories)
         key = work.volumes[0].key
         if work.streamed:
-            self.placed(talk.Placed(key, tuple(range(work.pixels[0].shape[0]))))
+            channels, planes = range(len(work.pixels)), range(work.pixels[0].shape[0])
+            self.placed(talk.Placed(key, tuple(itertools.product(channels, planes))))
         stream = self._engine.streams.take(key)
         if stream is not None and not work.streamed:
             stream.abandon("a plane is missing")

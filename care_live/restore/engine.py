@@ -109,8 +109,7 @@ class Engine:
         blank = np.zeros((n_in, *shape), np.uint16)
         job = tasks.Job(self.card, self._network, (Span(0.0, 1.0),) * n_in, self._config.tile_px)
         tasks.run(job, blank, self.empty(shape))
-        if n_in == 1:
-            self.streams.warm_up(shape)
+        self.streams.warm_up(shape)
 
     def empty(self, shape: Sequence[int]) -> Maps:
         """Return arrays for the result of a raw volume (z, y, x).

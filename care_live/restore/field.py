@@ -31,13 +31,13 @@ class Field:
     flags: frozenset[Flag]
 
 
-def gather(volumes: Sequence[Volume], counts: Histogram | None = None) -> Field:
+def gather(volumes: Sequence[Volume], counts: Sequence[Histogram] | None = None) -> Field:
     """Stack the channels of one time point.
 
     Parameters
     ----------
     volumes : one for each channel
-    counts : histogram of the only channel, where it was counted while the planes came
+    counts : histogram of each channel, where they were counted while the planes came
 
     Raises
     ------
@@ -53,10 +53,11 @@ def gather(volumes: Sequence[Volume], counts: Histogram | None = None) -> Field:
             )
         if not volume.integrity.received:
             raise RestoreError(f"volume {tuple(volume.key)} has no plane: there is nothing to restore")
-    if counts is None or len(volumes) > 1 or first.size != counts.sum() or volumes[0].integrity.missing:
+    missing = any(volume.integrity.missing for volume in volumes)
+    if counts is None or missing or any(first.size != count.sum() for count in counts):
         histograms = tuple(histogram(received(volume.pixels, volume.integrity)) for volume in volumes)
     else:
-        histograms = (counts,)
+        histograms = tuple(counts)
     pixels = [fill_missing(volume.pixels, volume.integrity) for volume in volumes]
     stacked: Counts = pixels[0][np.newaxis] if len(pixels) == 1 else np.stack(pixels)  # type: ignore[assignment]
     return Field(stacked, histograms, _flags(volumes, histograms))

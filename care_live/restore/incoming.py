@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,10 +65,15 @@ class Room:
 @dataclass(slots=True)
 class _Arriving:
     room: Room
+    channels: tuple[int, ...]
+    """c of each input of the network."""
     begun: bool
     """Inference was told."""
-    placed: set[int] = field(default_factory=set)
-    untold: list[int] = field(default_factory=list)
+    opened: set[int] = field(default_factory=set)
+    """Channels of which a plane has come."""
+    placed: set[tuple[int, int]] = field(default_factory=set)
+    """Input and z."""
+    untold: list[tuple[int, int]] = field(default_factory=list)
     n_told: int = 0
     n_shown: int = 0
     """Restored planes that were handed out before the volume was complete."""
@@ -108,28 +113,47 @@ class Incoming:
         self.plane_s = 0.0
         """From one plane to the next, as of late."""
 
-    def begin(self, opened: VolumeOpened, card: ModelCard, span: Span | None) -> talk.Begin | None:
-        """Make room for a volume; return what to tell inference, if its range is known already."""
-        self._give_up(opened.key)
+    def begin(self, opened: VolumeOpened, card: ModelCard, spans: Mapping[int, Span | None]) -> talk.Begin | None:
+        """Make room for a time point at the first plane of its first channel.
+
+        Parameters
+        ----------
+        spans : of each c that the network takes, in its order; None where the range is not known yet
+
+        Returns
+        -------
+        What to tell inference, if all ranges are known.
+        """
+        channels, shape = tuple(spans), (len(opened.planes), *opened.shape_px)
+        key = opened.key._replace(c=channels[0])
+        arriving = self._open.get(key)
+        if arriving is not None and opened.key.c not in arriving.opened:
+            arriving.opened.add(opened.key.c)
+            if arriving.room.pixels[0].shape != shape:
+                self._give_up(key)
+            return None
+        self._give_up(key)
         while len(self._open) >= _N_OPEN:
             self._give_up(next(iter(self._open)))
-        shape = (len(opened.planes), *opened.shape_px)
-        room = make_room(self._pool, card, [shape], np.dtype(opened.dtype))
-        begun = span is not None and self._n_begun < _N_BEGUN
-        self._open[opened.key] = _Arriving(room, begun=begun)
-        if span is None or not begun:
+        room = make_room(self._pool, card, [shape] * len(channels), np.dtype(opened.dtype))
+        known = tuple(span for span in spans.values() if span is not None)
+        begun = len(known) == len(channels) and self._n_begun < _N_BEGUN
+        self._open[key] = _Arriving(room, channels, begun=begun, opened={opened.key.c})
+        self._n_begun += begun
+        if not begun:
             return None
-        self._n_begun += 1
-        return talk.Begin(opened.key, room.places[0], room.taken_place, room.results, span, self.plane_s)
+        return talk.Begin(key, room.places, room.taken_place, room.results, known, self.plane_s)
 
     def place(self, placed: PlanePlaced) -> None:
         """Copy one plane of a volume that has room."""
         self._notice_rate()
-        arriving = self._open.get(placed.key)
-        if arriving is not None:
-            np.copyto(arriving.room.pixels[0][placed.plane], placed.pixels)
-            arriving.placed.add(placed.plane)
-            arriving.untold.append(placed.plane)
+        t, p, c = placed.key
+        for key, arriving in self._open.items():
+            if (key.t, key.p) == (t, p) and c in arriving.opened:
+                plane = (arriving.channels.index(c), placed.plane)
+                np.copyto(arriving.room.pixels[plane[0]][placed.plane], placed.pixels)
+                arriving.placed.add(plane)
+                arriving.untold.append(plane)
 
     def news(self) -> list[talk.Placed]:
         """Return what to tell inference now, as far as it keeps up."""
@@ -141,12 +165,14 @@ class Incoming:
                 arriving.untold = []
         return told
 
-    def take(self, volume: Volume) -> tuple[Room, bool] | None:
-        """Return the room of a volume if all its planes are there, and whether inference was told of it."""
-        arriving = self._open.pop(volume.key, None)
+    def take(self, volumes: Sequence[Volume]) -> tuple[Room, bool] | None:
+        """Return the room of a time point if all its planes are there, and whether inference was told of it."""
+        arriving = self._open.pop(volumes[0].key, None)
         if arriving is None:
             return None
-        if volume.integrity.missing or len(arriving.placed) != len(volume.pixels):
+        missing = any(volume.integrity.missing for volume in volumes)
+        n_planes = sum(len(volume.pixels) for volume in volumes)
+        if missing or len(arriving.placed) != n_planes or [v.key.c for v in volumes] != list(arriving.channels):
             self._given_up.append(arriving.room)
             return None
         return arriving.room, arriving.begun
@@ -168,9 +194,7 @@ class Incoming:
     def restored_planes(self) -> list[RestoredPlanes]:
         """Return what has become final since the last call."""
         return [
-            planes
-            for key, arriving in self._open.items()
-            if arriving.begun and (planes := _fresh_planes(key, arriving)) is not None
+            planes for key, arriving in self._open.items() if arriving.begun for planes in _fresh_planes(key, arriving)
         ]
 
     def answered(self) -> None:
@@ -187,16 +211,21 @@ class Incoming:
             self.plane_s += 0.1 * (since_s - self.plane_s)
 
 
-def _fresh_planes(key: VolumeKey, arriving: _Arriving) -> RestoredPlanes | None:
-    """Return the planes that are final and not shown; none, if one of them is no number."""
+def _fresh_planes(key: VolumeKey, arriving: _Arriving) -> Iterator[RestoredPlanes]:
+    """Yield the planes of each output that are final and not shown; none, if one of them is no number."""
     room = arriving.room
     first, last = arriving.n_shown, int(room.taken[1])
     if last <= first:
-        return None
+        return
     arriving.n_shown = last
-    found = {head: read_only(array[0, first:last]) for head, array in room.maps.items()}
-    if not all(np.isfinite(array).all() for array in found.values()):
-        return None
+    n_out = len(room.maps["mean"])
+    for i, c in enumerate(arriving.channels if n_out == len(arriving.channels) else range(n_out)):
+        found = {head: read_only(array[i, first:last]) for head, array in room.maps.items()}
+        if all(np.isfinite(array).all() for array in found.values()):
+            yield _planes_of(key._replace(c=c), first, found, room)
+
+
+def _planes_of(key: VolumeKey, first: int, found: Mapping[Head, NDArray[np.float32]], room: Room) -> RestoredPlanes:
     return RestoredPlanes(
         key=key,
         first=first,

@@ -33,14 +33,14 @@ class Arriving:
     Parameters
     ----------
     stream : of the whole field
-    span : range that its normalisation was begun with
+    spans : ranges that its normalisation was begun with, of each channel
     into : maps that it fills
     """
 
-    def __init__(self, stream: field.FieldStream, span: Span, into: Maps) -> None:
-        self._stream, self._span, self._into = stream, span, into
-        self._counts: Histogram | None = None
-        self._placed: set[int] = set()
+    def __init__(self, stream: field.FieldStream, spans: Sequence[Span], into: Maps) -> None:
+        self._stream, self._spans, self._into = stream, tuple(spans), into
+        self._counts: dict[int, Histogram] = {}
+        self._placed: set[tuple[int, int]] = set()
         self.failed: str | None = None
         """Why the whole volume must be restored instead."""
 
@@ -49,25 +49,27 @@ class Arriving:
         """Planes from the first on that are final."""
         return self._stream.n_restored
 
-    def place(self, z: int, pixels: Counts) -> None:
+    def place(self, z: int, pixels: Counts, *, channel: int) -> None:
         """Take one plane; whatever goes wrong is remembered, and the volume restored whole."""
-        if self.failed is not None or z in self._placed:
+        if self.failed is not None or (channel, z) in self._placed:
             return
-        self._placed.add(z)
+        self._placed.add((channel, z))
         counts = histogram(pixels)
-        self._counts = counts if self._counts is None else self._counts + counts
+        self._counts[channel] = self._counts[channel] + counts if channel in self._counts else counts
         try:
-            self._stream.place(0, z, pixels)
+            self._stream.place(channel, z, pixels)
         except CareLiveError as error:
             self.abandon(str(error))
 
-    def counts(self, n_planes: int) -> Histogram | None:
-        """Return the histogram of the volume, if all its planes were placed."""
-        return self._counts if len(self._placed) == n_planes else None
+    def counts(self, n_planes: int) -> tuple[Histogram, ...] | None:
+        """Return the histogram of each channel, if all planes were placed."""
+        if len(self._placed) != n_planes * len(self._spans):
+            return None
+        return tuple(self._counts[channel] for channel in range(len(self._spans)))
 
     def finish(self, spans: Sequence[Span], maps: Maps) -> bool:
         """Return whether `maps` hold the restored volume: all planes came, and the range is the one begun with."""
-        if self.failed is None and (maps is not self._into or tuple(spans) != (self._span,)):
+        if self.failed is None and (maps is not self._into or tuple(spans) != self._spans):
             self.abandon("the range has changed since the first plane")
         if self.failed is None:
             try:
@@ -104,11 +106,20 @@ class Streams:
         if self._config.streaming != "off":
             self._pipeline(shape)
 
-    def begin(self, key: VolumeKey, shape: tuple[int, int, int], span: Span, into: Maps, *, plane_s: float) -> None:
-        """Start to restore a volume of which the first plane is about to come, if that pays."""
+    def begin(
+        self, key: VolumeKey, shape: tuple[int, int, int], spans: Sequence[Span], into: Maps, *, plane_s: float
+    ) -> None:
+        """Start to restore a time point of which the first plane is about to come, if that pays.
+
+        Parameters
+        ----------
+        key : of its first channel
+        spans : of each channel
+        plane_s : from one plane, of any channel, to the next
+        """
         try:
             pipeline = self._pipeline(shape)
-            declined = self._decline(pipeline, plane_s)
+            declined = self._decline(pipeline, plane_s * len(spans))
         except CareLiveError as error:
             pipeline, declined = Refused(str(error)), str(error)
         if isinstance(pipeline, Refused) or declined:
@@ -116,13 +127,13 @@ class Streams:
             return
         while len(self._open) >= _N_OPEN:
             self._open.pop(next(iter(self._open))).abandon("too many volumes on their way")
-        stream = pipeline.begin([span], {str(head): array for head, array in into.items()})
-        self._open[key] = Arriving(stream, span, into)
+        stream = pipeline.begin(spans, {str(head): array for head, array in into.items()})
+        self._open[key] = Arriving(stream, spans, into)
 
-    def place(self, key: VolumeKey, z: int, pixels: Counts) -> None:
-        """Take one plane of a volume; of an unknown one nothing happens."""
+    def place(self, key: VolumeKey, z: int, pixels: Counts, *, channel: int) -> None:
+        """Take one plane of a time point; of an unknown one nothing happens."""
         if key in self._open:
-            self._open[key].place(z, pixels)
+            self._open[key].place(z, pixels, channel=channel)
 
     def n_restored(self, key: VolumeKey) -> int:
         """Return how many planes of a volume, from the first on, are final."""

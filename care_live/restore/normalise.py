@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from care_live.config import NormaliseConfig
 from care_live.errors import ConfigError
+from care_live.images import VolumeKey
 from care_live.percentiles import Span
 
 
@@ -70,6 +71,27 @@ def known_before(memory: Memory, config: NormaliseConfig) -> Span | None:
     if config.mode == "locked-after-k" and memory.n_measured >= config.lock_after_volumes:
         return memory.span
     return None
+
+
+def known_spans(
+    memories: Memories, key: VolumeKey, n_channels: int, config: NormaliseConfig | None
+) -> dict[int, Span | None]:
+    """Return, of each c that a network of n channels takes, the range that it will get.
+
+    Parameters
+    ----------
+    memories : by position and channel; they tell which channels of a run the network takes, once it has seen them
+    key : of a volume that has just begun
+    config : None: no range is known before its volume
+
+    Returns
+    -------
+    In the order of the network; empty, while it is not known which channels these are, or this is none of them.
+    """
+    channels = [key.c] if n_channels == 1 else sorted(c for p, c in memories if p == key.p)
+    if len(channels) != n_channels or key.c not in channels:
+        return {}
+    return {c: known_before(memories.get((key.p, c), Memory()), config) if config else None for c in channels}
 
 
 def fixed_span(config: NormaliseConfig) -> Span:

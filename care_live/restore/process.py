@@ -16,7 +16,7 @@ from care_live.percentiles import Span
 from care_live.restore import talk
 from care_live.restore.incoming import NO_PIXELS, Incoming, RestoredPlanes, Room, lay_out
 from care_live.restore.inference import Inference, LostError
-from care_live.restore.normalise import Memory, known_before
+from care_live.restore.normalise import Memory, known_spans
 from care_live.restore.pace import Pace
 from care_live.restore.shared import Pool
 from care_live.restore.swap import Candidate, Comparison
@@ -133,14 +133,15 @@ class RestoreProcess:
         A hint: nothing is lost when it, or a plane, is never told. Does not wait for inference.
         """
         inference, ready = self._inference, self._ready
-        if inference is None or ready is None or len(ready.card.channels_in) != 1:
+        if inference is None or ready is None:
             return
-        memory = self._memories.get((opened.key.p, opened.key.c), Memory())
         streams = self._config.streaming != "off" and ready.card.normalisation == "in-graph"
-        span = known_before(memory, self._config.normalise) if streams else None
+        ranges = self._config.normalise if streams else None
+        if not (spans := known_spans(self._memories, opened.key, len(ready.card.channels_in), ranges)):
+            return
         with self._arriving:
             try:
-                begin = self._incoming.begin(opened, ready.card, span)
+                begin = self._incoming.begin(opened, ready.card, spans)
             except OutOfMemoryError as error:
                 logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
                 return
@@ -275,7 +276,7 @@ class RestoreProcess:
     def _room(self, volumes: Sequence[Volume]) -> tuple[Room, bool]:
         """Return the room that the planes went into, or lay the volumes out now; whether inference has begun."""
         with self._arriving:
-            taken = self._incoming.take(volumes[0]) if len(volumes) == 1 else None
+            taken = self._incoming.take(volumes)
         return taken or (lay_out(self._pool, self.card, volumes), False)
 
     def _advance_swap(self, volumes: Sequence[Volume], restored: tuple[Restored, ...]) -> None:

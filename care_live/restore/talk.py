@@ -43,25 +43,28 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A volume's first plane is about to come; its range is known."""
+    """The first plane of a time point is about to come; the range of every channel is known."""
 
     key: VolumeKey
-    pixels: Place
-    """(z, y, x), filled plane by plane."""
+    """Of its first channel."""
+    pixels: tuple[Place, ...]
+    """(z, y, x) of each channel, filled plane by plane."""
     taken: Place
     """(2,) int64, written by inference: planes taken in (the daemon never runs far ahead), planes restored."""
     results: Mapping[Head, Place]
-    span: Span
+    spans: tuple[Span, ...]
     plane_s: float
     """From one plane to the next, as of late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Planes of a volume are in place."""
+    """Planes of a time point are in place."""
 
     key: VolumeKey
-    planes: tuple[int, ...]
+    """Of its first channel."""
+    planes: tuple[tuple[int, int], ...]
+    """Channel, counted in the order of the network, and z."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,78 @@
+"""Several channels of one time point go through the network while they are recorded."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from care_live.config import NormaliseConfig, RestoreConfig
+from care_live.images import PlanePlaced, Volume, VolumeOpened
+from care_live.restore.engine import Engine
+from care_live.restore.process import RestoreProcess
+from tests.restore.networks import noisy, save_network, volume
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def recorded(stacks: list[Volume], *, interleaved: bool) -> list[PlanePlaced]:
+    """Return the planes of all channels in the order of the acquisition."""
+    planes = [PlanePlaced(stack.key, z, plane) for stack in stacks for z, plane in enumerate(stack.pixels)]
+    return sorted(planes, key=lambda placed: placed.plane) if interleaved else planes
+
+
+def tell(process: RestoreProcess, planes: list[PlanePlaced], n_planes: int) -> None:
+    told = set()
+    for placed in planes:
+        if placed.key not in told:
+            told.add(placed.key)
+            shape = (placed.pixels.shape[0], placed.pixels.shape[1])
+            process.begin(VolumeOpened(placed.key, tuple(range(n_planes)), shape, "uint16"))
+        process.place(placed)
+
+
+@pytest.mark.parametrize("c_out", [2, 1], ids=["two-to-two", "two-to-one"])
+def test_they_stream_once_a_volume_has_told_which_they_are(tmp_path: Path, c_out: int) -> None:
+    network = save_network(tmp_path / "net.onnx", c_in=2, c_out=c_out)
+    fixed = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
+    config = RestoreConfig(model=network, provider="cpu", threads=1, normalise=fixed, streaming="on")
+    engine, process = Engine(network, config), RestoreProcess(config)
+    process.start()
+    try:
+        for t in range(3):
+            stacks = [volume(noisy((9, 22, 30), seed=10 * t + c), t=t, c=c) for c in (2, 5)]
+            tell(process, recorded(stacks, interleaved=t == 1), 9)
+            ours, wanted = process.restore(stacks), engine.restore(stacks)
+            assert (process.streaming == "streamed") == (t > 0), process.streaming
+            for mine, other in zip(ours, wanted, strict=True):
+                assert np.abs(mine.mean - other.mean).max() < 1e-5 * np.ptp(other.mean)
+                assert (mine.c_out, mine.volume.key, mine.flags) == (other.c_out, other.volume.key, other.flags)
+    finally:
+        process.stop()
+
+
+def test_restored_planes_of_each_channel_are_shown_before_the_last_plane(tmp_path: Path) -> None:
+    network = save_network(tmp_path / "net.onnx", c_in=2)
+    fixed = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
+    process = RestoreProcess(RestoreConfig(model=network, provider="cpu", threads=1, normalise=fixed, streaming="on"))
+    process.start()
+    try:
+        process.restore([volume(noisy((4, 22, 30)), c=c) for c in (0, 1)])
+        stacks = [volume(noisy((40, 22, 30), seed=c), t=1, c=c) for c in (0, 1)]
+        planes = recorded(stacks, interleaved=True)
+        tell(process, planes[:-1], 40)
+        shown, deadline = [], time.monotonic() + 20
+        while not shown and time.monotonic() < deadline:
+            shown = process.restored_planes()
+            time.sleep(0.05)
+        process.place(planes[-1])
+        restored = process.restore(stacks)
+        assert [planes.key.c for planes in shown[:2]] == [0, 1]
+        for planes in shown[:2]:
+            result = next(one for one in restored if one.volume.key == planes.key)
+            assert planes.first == 0
+            assert np.array_equal(planes.mean, result.mean[: len(planes.mean)])
+    finally:
+        process.stop()
