@@ -44,12 +44,14 @@ class Library:
         z : None: the middle one
         """
         newest = self.newest(position)
-        whole = self.at(newest.t, newest.p) if newest is not None else ()
+        whole = self._newest_of_each_channel(newest)
         grown = self.growing(position, plane_only=plane_only, z=z)
         if not grown or (newest is not None and grown[0].key.t < newest.t):
             return whole
         there = {shown.key.c for shown in grown}
-        return tuple(sorted((*grown, *self._beside(grown[0].key, there)), key=lambda shown: shown.key.c))
+        beside = self._newest_of_each_channel(self.newest(grown[0].key.p))
+        beside = tuple(shown for shown in beside if shown.key.c not in there)
+        return tuple(sorted((*grown, *beside), key=lambda shown: shown.key.c))
 
     def growing(self, position: int | None = None, *, plane_only: bool = False, z: int | None = None) -> Seen:
         """Return the newest time point that is still being restored, as far as it is to be seen."""
@@ -57,11 +59,13 @@ class Library:
         found = (first_with(one, z) if plane_only else one[-1] for one in records)
         return tuple(shown for shown in found if shown is not None)
 
-    def _beside(self, grown: VolumeKey, channels: set[int]) -> Seen:
-        """Return the newest volumes of the other channels at the position of a growing one."""
-        newest = self.newest(grown.p)
-        beside = self.at(newest.t, grown.p) if newest is not None else ()
-        return tuple(shown for shown in beside if shown.key.c not in channels)
+    def _newest_of_each_channel(self, newest: VolumeKey | None) -> Seen:
+        """Return the newest time point, and beside it the last volumes of channels that are still to come there."""
+        if newest is None:
+            return ()
+        seen = {key.c: self.shelf.get(key) for key in self.shelf.newest_of_each_channel(newest.p)}
+        seen |= {shown.key.c: shown for shown in self.at(newest.t, newest.p)}
+        return tuple(shown for _, shown in sorted(seen.items()) if shown is not None)
 
     def at(self, t: int, position: int) -> Seen:
         """Return the volumes of all channels of one time point, by channel; empty when there are none."""

@@ -122,6 +122,11 @@ class Shelf:
             arrived = {key: order for order, key in enumerate(self._volumes)}
         return max(keys, key=lambda key: (key.t, arrived.get(key, -1)), default=None)
 
+    def newest_of_each_channel(self, position: int) -> tuple[VolumeKey, ...]:
+        """Return the key of the newest volume of every channel of a position."""
+        with self._lock:
+            return tuple(key for (p, _), key in self._newest.items() if p == position)
+
     def get(self, key: VolumeKey) -> Shown | None:
         with self._lock:
             return self._volumes.get(key)

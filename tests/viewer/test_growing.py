@@ -156,6 +156,15 @@ def test_each_channel_grows_over_its_own(library: Library) -> None:
     assert (second.key, second.before.key) == (VolumeKey(1, 0, 1), VolumeKey(0, 0, 1))
 
 
+def test_a_channel_that_is_still_to_come_leaves_no_hole(library: Library) -> None:
+    library.shelf.put(scene(0, c=1, shape=SHAPE))
+    library.shelf.put(scene(1, shape=SHAPE))
+    assert [shown.key for shown in library.following()] == [VolumeKey(1), VolumeKey(0, 0, 1)]
+    assert [shown.key for shown in library.at(1, 0)] == [VolumeKey(1)], "who looks back sees one time point"
+    library.shelf.put(scene(1, c=1, shape=SHAPE))
+    assert [shown.key for shown in library.following()] == [VolumeKey(1), VolumeKey(1, 0, 1)]
+
+
 def test_contrast_is_that_of_the_volume_before(library: Library) -> None:
     windows, old = Windows(), library.at(0, 0)[0]
     bright = scene(1, shape=SHAPE)

@@ -301,6 +301,11 @@ def test_channels_add_in_their_colours(screen, library):
         for one, tint in zip((first, second), tints, strict=True)
     ]
     assert np.abs(colours - np.clip(sum(parts), 0, 255)).max() <= 2
+    library.shelf.put(scene(3))
+    screen.until("careLive.header().t === 3")
+    assert screen.js("careLive.header().channels.map(({ t }) => t)") == [3, 2], "the second one has not come yet"
+    assert screen.window.find_element("css selector", '[data-pane="raw"] .pane-note').text == "channel 1 of t 2"
+    screen.ask(t=2)
     screen.js("careLive.setChannel(1, { visible: false })")
     assert np.abs(screen.pane("restored").image((64, 96), STEP_UM) - parts[0]).max() <= 1
 

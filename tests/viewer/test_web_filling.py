@@ -17,6 +17,7 @@ from care_live.store import RunReader
 from care_live.viewer.web.server import following
 from tests.daemon.runs import config, movie, replay, run
 from tests.publish import given
+from tests.restore.networks import save_network
 
 from .browser import Screen
 from .scenes import serving
@@ -144,14 +145,18 @@ def test_a_slow_link_gets_coarse_slabs_too(window: Any, publisher: Publisher) ->
         assert screen.js("careLive.header().lossy") is True
 
 
-def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(window: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("members", [1, 2], ids=["one", "ensemble"])
+def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(
+    window: Any, tmp_path: Path, members: int
+) -> None:
     """The order decides, not the clock: the store has the volume only after its planes were on the screen."""
     movie(tmp_path / "movie.tif", times=3, shape=(48, 40, 48))
+    model = save_network(tmp_path / "network.onnx", members=members)
     fixed = {"mode": "fixed", "low_counts": 100, "high_counts": 900}
     settings = config(
         tmp_path,
         replay(tmp_path / "movie.tif", speed=16.0),
-        restore={"streaming": "on", "normalise": fixed},
+        restore={"model": str(model), "streaming": "on", "normalise": fixed},
     )
     run_directory = tmp_path / "runs" / "test"
     ended: list[object] = []
@@ -166,6 +171,9 @@ def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(w
             t, n, of = screen.js("[careLive.restoring.t, careLive.restoring.n, careLive.restoring.of]")
             assert VolumeKey(t) not in RunReader(run_directory).keys("restored"), "drawn before it was whole"
             assert 0 < n < of == 48
+            assert screen.js("careLive.picture.arrays.has('0/disagreement/xy')") is (members > 1)
+            screen.look(layer="disagreement" if members > 1 else "marked")
+            uncertain = screen.pane("uncertainty").pixels
             screen.contrast("restored", 100, 900)
             screen.look(gamma=1)
             drawn = screen.pane("restored")
@@ -177,3 +185,4 @@ def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(w
     shown = drawn.image((40, 48), step)[..., 0]
     stored = RunReader(run_directory).read("restored", VolumeKey(t))
     assert np.abs(shown - grey(stored[0], 100, 900)).max() <= 1.5
+    assert uncertain.max() > 20

@@ -154,6 +154,7 @@ def _channel(shown: Shown, windows: Windows) -> dict[str, Any]:
     found = {product: windows.of(shown, product) for product in ("raw", "restored")}
     return {
         "c": shown.key.c,
+        "t": shown.key.t,
         "state": shown.state,
         "flags": sorted(shown.flags),
         "model": shown.model.name if shown.model else "",

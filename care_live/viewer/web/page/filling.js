@@ -24,7 +24,8 @@ function showOlder(header, filling) {
   const growing = header.channels.find((channel) => channel.n_restored !== null);
   const restored = header.channels.some((channel) => channel.restored);
   if (!restored && !filling) noteOf("restored").textContent = "not restored yet";
-  if (!growing) noteOf("raw").textContent = "";
+  const older = header.channels.filter((channel) => channel.t < header.t);
+  if (!growing) noteOf("raw").textContent = older.map((channel) => `channel ${channel.c} of t ${channel.t}`).join(", ");
   else if (growing.before === null) noteOf("raw").textContent = `t ${header.t} is still being recorded`;
   else noteOf("raw").textContent = `of t ${growing.before}; t ${header.t} is still being recorded`;
 }
