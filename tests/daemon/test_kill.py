@@ -35,19 +35,24 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def n_acknowledged(folder: Path) -> int:
+    """Return how many raw volumes the journal has."""
+    try:
+        return len(RunReader(folder / "runs" / "killed").keys("raw"))
+    except StoreError:
+        return 0
+
+
 def acknowledged(folder: Path) -> dict[VolumeKey, bytes]:
     """Return the pixels of every raw volume that the journal has."""
-    try:
-        reader = RunReader(folder / "runs" / "killed")
-    except StoreError:
-        return {}
+    reader = RunReader(folder / "runs" / "killed")
     return {key: reader.read("raw", key).tobytes() for key in reader.keys("raw")}
 
 
 def waits_for_more(folder: Path, than: int, daemon: subprocess.Popen[bytes]) -> Iterator[float]:
     """Yield while the daemon lives and has not stored more raw volumes than before."""
     began = time.monotonic()
-    while daemon.poll() is None and len(acknowledged(folder)) <= than:
+    while daemon.poll() is None and n_acknowledged(folder) <= than:
         yield time.monotonic() - began
         time.sleep(0.05)
 
