@@ -23,11 +23,10 @@ from .browser import Screen
 from .scenes import serving
 from .test_live_and_history import STARTED, until
 from .test_live_and_history import restored as small
-from .test_web_browser import grey
+from .test_web_pixels import STEP_UM, grey
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
 
-STEP_UM = (0.5, 0.5)
 LOW, HIGH = 60, 400
 
 
