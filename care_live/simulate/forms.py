@@ -24,7 +24,6 @@ Pixels = NDArray[np.float32]
 _MARGIN_PX = 4
 """Cut off on every side: Fourier space is a torus."""
 _SIGMA_PER_SIZE = 0.39
-_WIDEST_AXIAL_PX = 3.0
 
 
 def draw_forms(seed: int, shape_px: tuple[int, int, int]) -> Pixels:
@@ -41,7 +40,7 @@ def draw_forms(seed: int, shape_px: tuple[int, int, int]) -> Pixels:
     """
     rng = np.random.default_rng((0xF0A5, seed))
     z, y, x = (size + 2 * _MARGIN_PX for size in shape_px)
-    canvas = Canvas(rng, (z, y, x), flatness=_log_uniform(rng, 0.4, 4.0))
+    canvas = Canvas(rng, (z, y, x), flatness=_log_uniform(rng, 0.8, 4.0))
     layers = [_log_uniform(rng, 0.1, 1.0) * _layer(canvas) for _ in range(int(rng.integers(1, 4)))]
     seen = _bright_is_one(canvas.blur(np.sum(layers, axis=0)))
     haze = np.float32(_log_uniform(rng, 0.003, 0.1)) * canvas.uneven(60.0, 0.5)
@@ -71,8 +70,8 @@ class Canvas:
 
     def blur(self, volume: Pixels) -> Pixels:
         """Blur as a microscope does, never narrower along z than in the plane."""
-        lateral = _log_uniform(self.rng, 0.4, 1.5)
-        axial = min(lateral * _log_uniform(self.rng, 1.0, 3.0) / self.flatness, _WIDEST_AXIAL_PX)
+        lateral = _log_uniform(self.rng, 0.5, 1.6)
+        axial = lateral * _log_uniform(self.rng, 1.0, 3.0) / self.flatness
         return np.asarray(np.maximum(blurred(volume, (axial, lateral, lateral)), 0))
 
 
@@ -90,8 +89,8 @@ def blurred(volume: Pixels, sigma_px: tuple[float, float, float]) -> Pixels:
 def _layer(canvas: Canvas) -> Pixels:
     """Draw one kind of form, textured and unevenly bright; 1 at its 99.9th percentile."""
     rng = canvas.rng
-    kinds = (_bodies, _rimmed_bodies, _shells, _threads, _grains)
-    draw = kinds[int(rng.choice(len(kinds), p=(0.2, 0.25, 0.25, 0.15, 0.15)))]
+    kinds = (_bodies, _shells, _threads, _grains)
+    draw = kinds[int(rng.choice(len(kinds), p=(0.3, 0.3, 0.2, 0.2)))]
     drawn = draw(canvas, _log_uniform(rng, 5.0, 60.0), _log_uniform(rng, 0.5, 3.0))
     if draw is not _grains and rng.random() < 0.75:
         drawn = drawn * canvas.uneven(_log_uniform(rng, 1.5, 12.0), rng.uniform(0.2, 1.2))
@@ -103,13 +102,6 @@ def _layer(canvas: Canvas) -> Pixels:
 
 def _bodies(canvas: Canvas, size_px: float, edge_px: float) -> Pixels:
     return _above(canvas.field(size_px), canvas.rng.uniform(-0.2, 1.6), _edge(size_px, edge_px))
-
-
-def _rimmed_bodies(canvas: Canvas, size_px: float, edge_px: float) -> Pixels:
-    """Return bodies with a rim that is up to twice as bright, as nuclei have."""
-    field, level, edge = canvas.field(size_px), canvas.rng.uniform(0.2, 1.4), _edge(size_px, edge_px)
-    rim = np.exp(-(((field - np.float32(level + edge)) / np.float32(edge)) ** 2))
-    return np.asarray(_above(field, level, edge) + np.float32(canvas.rng.uniform()) * rim)
 
 
 def _shells(canvas: Canvas, size_px: float, edge_px: float) -> Pixels:
