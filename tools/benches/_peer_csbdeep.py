@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 import tempfile
 import time
 
@@ -24,14 +25,17 @@ def main() -> None:
     from tensorflow import keras
 
     class TimeIsUp(keras.callbacks.Callback):
+        n_updates = 0
+
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            self.n_updates += 1
             if time.process_time() - begun > chosen.cpu_seconds:
                 self.model.stop_training = True
                 raise StopIteration
 
     data = np.load(chosen.patches)
     x, y, vx, vy = (np.moveaxis(data[name], 1, -1) for name in ("x", "y", "vx", "vy"))
-    per_epoch = min(50, chosen.updates)
+    per_epoch = next(steps for steps in range(min(50, chosen.updates), 0, -1) if chosen.updates % steps == 0)
     config = Config(
         "ZYXC", 1, 1, unet_n_first=int(data["filters"]), probabilistic=True, train_batch_size=int(data["batch"]),
         train_steps_per_epoch=per_epoch, train_epochs=max(1, chosen.updates // per_epoch), train_tensorboard=False,
@@ -39,10 +43,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = CARE(config, "peer", basedir=folder)
         model.prepare_for_training()
-        model.callbacks.append(TimeIsUp())
+        model.callbacks.append(stop := TimeIsUp())
         begun = time.process_time()
         with contextlib.suppress(StopIteration):
             model.train(x, y, validation_data=(vx, vy))
+        print(f"{stop.n_updates} updates in {time.process_time() - begun:.0f} CPU s", file=sys.stderr)
         np.save(chosen.out, model.predict(data["raw"], "ZYX", normalizer=None))
 
 
