@@ -8,9 +8,12 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
+from care_live.errors import ModelError
 from care_live.imports import need
+from care_live.model import rewrite
 from care_live.restore.session import Options, n_threads, translated
 
 Array = NDArray[Any]
@@ -27,7 +30,7 @@ class OpenVinoSession:
         openvino = _import()
         with translated("loading the network into OpenVINO"):
             runtime = openvino.Core()
-            model = runtime.read_model(content)
+            model = runtime.read_model(_lighter(content))
             model.reshape({name: list(shape) for name, shape in shapes.items()})
             settings = {
                 "PERFORMANCE_HINT": "LATENCY",
@@ -49,6 +52,15 @@ class OpenVinoSession:
         for target, result in zip(into, results, strict=True):
             np.copyto(target, result)
         return tuple(into)
+
+
+def _lighter(content: bytes) -> bytes:
+    """Return the same network with a decoder of transposed convolutions, a fifth less work, where it has one."""
+    try:
+        rewritten: bytes = rewrite.transpose_decoder(onnx.load_model_from_string(content)).SerializeToString()
+    except ModelError:
+        return content
+    return rewritten
 
 
 def _import() -> ModuleType:

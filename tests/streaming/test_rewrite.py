@@ -36,6 +36,16 @@ def test_a_transposed_decoder_computes_the_same(architecture: dict[str, object],
     assert worst(run(rewritten, inputs), run(model, inputs)) < 1e-6
 
 
+def test_a_decoder_that_interpolates_stays_as_it_is() -> None:
+    model = seeded(filters=4)
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            del node.attribute[:]
+            node.attribute.append(helper.make_attribute("mode", "linear"))
+    rewritten = rewrite.transpose_decoder(model)
+    assert [node.op_type for node in rewritten.graph.node] == [node.op_type for node in model.graph.node]
+
+
 def test_spreading_a_kernel_can_be_undone() -> None:
     weight = np.random.default_rng(0).standard_normal((3, 2, 3, 5, 3)).astype(np.float32)
     spread = rewrite.spread_weight(weight, (2, 2, 1))
