@@ -128,10 +128,19 @@ def period_s(asked: argparse.Namespace) -> float:
     return max(asked.interval_s, asked.planes / asked.rate_hz)
 
 
-def wait_for_first(address: str, timeout_s: float = 120.0) -> None:
+def wait_for_first(address: str, daemon: psutil.Popen, timeout_s: float = 120.0) -> None:
+    """Wait for the first volume.
+
+    Raises
+    ------
+    RuntimeError
+        The daemon has ended, or none came in time.
+    """
     with Subscriber(address) as subscriber:
         deadline = time.monotonic() + timeout_s
         while not isinstance(subscriber.next(1.0), LiveVolume):
+            if (code := daemon.poll()) is not None:
+                raise RuntimeError(f"the daemon ended with {code} before its first volume")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"no volume within {timeout_s:g} s")
 

@@ -116,7 +116,7 @@ def run(folder: Path, asked: argparse.Namespace, name: str, *, full_house: bool 
         house = closing.enter_context(House.filled(folder, asked, address, seen)) if full_house else None
         daemon = closing.enter_context(started(folder, config))
         used = closing.enter_context(sampled(daemon))
-        wait_for_first(address)
+        wait_for_first(address, daemon)
         if house is not None:
             house.begin(asked)
         wait_for_end(daemon, status, asked, name)
