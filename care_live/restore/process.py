@@ -164,8 +164,9 @@ class RestoreProcess:
         """Replace a child that is lost while nobody waits for it; to be called every now and then."""
         if self._turn.acquire(blocking=False):
             try:
-                if self._inference is not None and self._inference.ready is not None:
-                    self._replace_lost(self._inference)
+                inference = self._inference
+                if inference is not None and inference.ready is not None and (how := inference.lost()):
+                    self._replace(inference, how)
             finally:
                 self._turn.release()
 
@@ -226,7 +227,8 @@ class RestoreProcess:
         """Return the child, ready; replace one that was lost since the last volume."""
         if self._stopping or self._inference is None:
             raise RestoreError("the inference process is stopped: call start() first")
-        self._replace_lost(self._inference)
+        if how := self._inference.lost():
+            self._replace(self._inference, how)
         inference = self._inference
         try:
             self._ready = inference.await_ready(_START_S)
@@ -258,10 +260,6 @@ class RestoreProcess:
             logger.info("streaming now=%s", answer.streaming)
         self.streaming = answer.streaming
         return answer
-
-    def _replace_lost(self, inference: Inference) -> None:
-        if how := inference.lost():
-            self._replace(inference, how)
 
     def _replace(self, inference: Inference, what: str) -> str:
         """Kill the child, let another one start by itself, and return the reason in words."""
