@@ -108,9 +108,9 @@ def _take(assembler: Assembler, frame: Frame, engine: Engine, publisher: Publish
         match event:
             case VolumeOpened() if streams:
                 shape = (len(event.planes), *event.shape_px)
-                engine.streams.begin(event.key, shape, SPAN, engine.empty(shape), plane_s=1.0)
+                engine.streams.begin(event.key, shape, [SPAN], engine.empty(shape), plane_s=1.0)
             case PlanePlaced() if streams:
-                engine.streams.place(event.key, event.plane, event.pixels)
+                engine.streams.place(event.key, event.plane, event.pixels, channel=0)
             case Volume():
                 stream = engine.streams.take(event.key) if streams else None
                 into = None if stream is None else stream._into
