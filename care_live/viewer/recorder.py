@@ -30,6 +30,8 @@ MAX_ASKED = 4
 MAX_WAITING = 8
 """Restored volumes that wait for other raw channels; the oldest is given up for a ninth."""
 ASK_AGAIN_S = 5.0
+TOO_EARLY_S = 1.0
+"""A volume that is skipped is published at once and stored soon after."""
 AWAY_S = 4.0
 """Heartbeats come every second; without any for so long the daemon is away."""
 LAST_ASK_S = 10.0
@@ -73,6 +75,8 @@ class Recorder:
         """Restored, and not all raw channels are here that the network read."""
         self._wanted: deque[VolumeKey] = deque()
         self._asked: dict[VolumeKey, float] = {}
+        self._too_early: dict[VolumeKey, float] = {}
+        """Asked for before the daemon had stored them, and when it said so; asked for again soon."""
         self._began_s, self._ended_s = time.monotonic(), 0.0
         self._is_away = False
         self.recording = Recording()
@@ -147,7 +151,8 @@ class Recorder:
         logger.info("recording run=%s to=%s raw=%d", started.run_id, self._writer.path, len(self._raw))
 
     def _end(self, end: End) -> None:
-        for key in self._planned(before=max((key.t for key in self._raw), default=-1) + 1):
+        earlier = self._planned(before=max((key.t for key in self._raw), default=-1) + 1)
+        for key in sorted({*earlier, *self._too_early.keys() - self._raw}):
             self._want(key)
         self.recording.ended = end.reason
         self._ended_s = time.monotonic()
@@ -234,6 +239,10 @@ class Recorder:
         now_s = time.monotonic()
         for key in [key for key, asked_s in self._asked.items() if now_s - asked_s > ASK_AGAIN_S]:
             self._fetch(key, now_s)
+        for key in [key for key, told_s in self._too_early.items() if now_s - told_s > TOO_EARLY_S]:
+            del self._too_early[key]
+            if key not in self._raw:
+                self._want(key)
         while self._wanted and len(self._asked) < MAX_ASKED:
             self._fetch(self._wanted.popleft(), now_s)
 
@@ -246,6 +255,9 @@ class Recorder:
         if key is not None:
             self._asked.pop(key, None)
             if key in self._raw:
+                return
+            if gap.reason == "not-stored" and not self.recording.ended:
+                self._too_early[key] = time.monotonic()
                 return
         if gap.reason == "other-session":
             return  # a new daemon: the subscriber asks it from its beginning, and the rest comes by key
