@@ -76,6 +76,7 @@ class Recordings(threading.Thread):
         self._address, self._directory = address, directory
         self.stopping = threading.Event()
         self.came = threading.Condition()
+        self.n_messages = 0
         self.result = Recording()
         self.start()
 
@@ -87,7 +88,12 @@ class Recordings(threading.Thread):
 
     def _told(self, _: Recording) -> None:
         with self.came:
+            self.n_messages += 1
             self.came.notify_all()
+
+    def wait_for_message(self, number: int) -> None:
+        with self.came:
+            assert self.came.wait_for(lambda: self.n_messages >= number, 20), self.result
 
     def wait_for(self, n_raw: int) -> None:
         with self.came:
@@ -136,6 +142,22 @@ def test_a_recording_has_the_same_bytes_as_the_run(daemon: Daemon, tmp_path: Pat
     daemon.end()
     recording.join(20)
     assert (recording.result.n_raw, recording.result.n_restored, recording.result.gaps) == (8, 7, [])
+    assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
+
+
+def test_a_skipped_volume_that_is_stored_only_later_is_no_gap(daemon: Daemon, tmp_path: Path) -> None:
+    """The message that a volume is skipped may overtake the volume's way to the disk."""
+    recording = Recordings(daemon.publisher.address_pull, tmp_path / "copy")
+    daemon.restore(*range(N_TIMES - 1))
+    recording.wait_for(N_TIMES - 1)
+    n_messages = recording.n_messages
+    daemon.publisher.skipped(note := NotRestored(VolumeKey(N_TIMES - 1), "skipped", "restoration lags"))
+    recording.wait_for_message(n_messages + 2)  # that it is skipped, and that the store has none
+    daemon.run.write_raw(given.volume(N_TIMES - 1))
+    daemon.run.note(note)
+    daemon.end()
+    recording.join(20)
+    assert (recording.result.n_raw, recording.result.gaps) == (N_TIMES, [])
     assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
 
 
