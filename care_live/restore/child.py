@@ -32,9 +32,11 @@ _N_BEGUN = 4
 def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budget_px: int | None = None) -> None:
     """Open the network, say so, then restore what comes until told to stop.
 
-    Ctrl-C in a terminal reaches every process of the group; this one goes on, because the daemon drains.
+    Ctrl-C in a terminal, and systemd's SIGTERM, reach every process of the group; this one goes on, because the
+    daemon drains.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     with _ends_with_its_parent():
         try:
             engine = _open(config, budget_px, pulse)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 from typing import Any, NamedTuple, Protocol
@@ -216,6 +217,7 @@ def unload() -> None:
 def main() -> None:
     """Run the job on stdin; leave by os._exit, because a hanging driver must not keep the process."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to all; the daemon asks for the end in order
     code = 0
     try:
         verdict = run(msgspec.json.decode(sys.stdin.buffer.readline(), type=Job))

@@ -110,10 +110,11 @@ def test_an_error_of_the_engine_is_raised_here_and_the_child_stays(process: Rest
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="console events go to the whole group there")
-def test_ctrl_c_does_not_reach_it(process: RestoreProcess) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_what_the_whole_group_is_sent_does_not_end_it(process: RestoreProcess, number: signal.Signals) -> None:
     assert process.process_id is not None
     before = process.process_id
-    os.kill(before, signal.SIGINT)
+    os.kill(before, number)
     assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
     assert process.process_id == before
 
