@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib import metadata
 from types import ModuleType
 
 from care_live.errors import ConfigError
@@ -19,4 +20,22 @@ def need(module: str, *, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{module} is not installed: pip install 'care-live[{extra}]'") from error
+        raise _missing(module, extra) from error
+
+
+def installed(package: str, *, extra: str) -> str:
+    """Return the version of a package of an extra, without importing it.
+
+    Raises
+    ------
+    ConfigError
+        The extra is not installed; says which command installs it.
+    """
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError as error:
+        raise _missing(package, extra) from error
+
+
+def _missing(package: str, extra: str) -> ConfigError:
+    return ConfigError(f"{package} is not installed: pip install 'care-live[{extra}]'")

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import ConfigError
-from care_live.imports import need
+from care_live.imports import installed, need
 from care_live.simulate.grid import linear_weights
+from care_live.simulate.kept import kept
 
 Pixels = NDArray[np.float32]
 
@@ -101,10 +102,17 @@ def _reach(psf: Psf) -> tuple[float, float, float]:
 def _confocal(psf: Objective, axes: list[NDArray[np.float64]], voxel_size_um: tuple[float, float, float]) -> Pixels:
     if not np.isclose(voxel_size_um[1], voxel_size_um[2]):
         raise ConfigError(f"pixels of {voxel_size_um[1:]} um are not square; a computed PSF needs square ones")
+    n_z, n_px = len(axes[0]), len(axes[2])
+    step_um = tuple(map(float, voxel_size_um))
+    what = f"{psf} {n_z}x{n_px} steps {step_um} psfmodels {installed('psfmodels', extra='mm')}"
+    return kept(what, lambda: _drawn(psf, axes[0], n_px, step_um[2]))  # importing it alone takes two seconds
+
+
+def _drawn(psf: Objective, z_um: NDArray[np.float64], n_px: int, pixel_um: float) -> Pixels:
     drawn = need("psfmodels", extra="mm").confocal_psf(
-        z=axes[0],
-        nx=len(axes[2]),
-        dxy=voxel_size_um[2],
+        z=z_um,
+        nx=n_px,
+        dxy=pixel_um,
         NA=psf.numerical_aperture,
         ni=psf.immersion_index,
         ni0=psf.immersion_index,

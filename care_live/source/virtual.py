@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from care_live.config import VirtualConfig
 from care_live.images import VolumeKey
-from care_live.imports import need
+from care_live.imports import installed, need
 from care_live.simulate.scene import Scene
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def start_virtual_core(config: VirtualConfig, *, buffer_mib: int = 512) -> Virtu
     SourceError
         This process has a core already, or the demo devices do not load.
     """
-    need("psfmodels", extra="mm")
+    installed("psfmodels", extra="mm")
     scene = Scene(config)
     with ThreadPoolExecutor(1, "blur") as pool:
         blurred = pool.submit(scene.prepare)  # a second of work, and so are these imports
