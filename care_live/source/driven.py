@@ -34,6 +34,7 @@ _START_S = 90.0
 _EXIT_S = 10.0
 _LOOK_S = 0.25
 _LAST_WORDS_BYTES = 8192
+_ERROR = "ERROR "
 
 
 class Driven:
@@ -106,10 +107,19 @@ class Driven:
         return f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
     def last_words(self) -> str:
-        """Return the last line that the process printed."""
+        """Return what the process said last."""
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
-        lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines()]
-        return next((line for line in reversed(lines) if line), "it said nothing")
+        return last_words(self._log.read().decode(errors="replace"))
+
+
+def last_words(printed: str) -> str:
+    """Return the last error that was logged, else the last line.
+
+    What the engine's threads print while they are ended may come after the error.
+    """
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+    return (errors or lines or ["it said nothing"])[-1]
 
 
 def start_engine(job: dict[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]:

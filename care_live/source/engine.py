@@ -216,7 +216,7 @@ def unload() -> None:
 
 def main() -> None:
     """Run the job on stdin; leave by os._exit, because a hanging driver must not keep the process."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to all; the daemon asks for the end in order
     code = 0
     try:
@@ -229,8 +229,8 @@ def main() -> None:
     except msgspec.MsgspecError as error:
         logger.error("%s", ConfigError(f"stdin holds no job: {error}"))
         code = 2
-    except Exception:
-        logger.exception("the engine failed")
+    except Exception as error:
+        logger.exception("the engine failed: %s: %s", type(error).__name__, error)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
