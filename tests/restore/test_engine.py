@@ -96,6 +96,7 @@ def test_two_channels_become_one(tmp_path: Path) -> None:
     assert restored[0].c_out == 0
 
 
+@pytest.mark.slow
 def test_an_ensemble_tells_its_disagreement(tmp_path: Path) -> None:
     path = save_network(tmp_path / "net.onnx", members=3)
     stack = volume(noisy((8, 40, 40)))

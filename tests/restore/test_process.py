@@ -149,6 +149,7 @@ def test_before_start_it_says_so(network: Path) -> None:
         RestoreProcess(settings(network)).restore([volume(noisy((6, 20, 22)))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [None, 3], ids=["complete", "missing-plane"])
 def test_planes_told_while_they_come_change_no_number(network: Path, gap: int | None) -> None:
     fixed = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
@@ -191,6 +192,7 @@ def test_hints_never_block_while_inference_hangs(process: RestoreProcess) -> Non
     assert len(process.restore([stacks[-1]])) == 1
 
 
+@pytest.mark.slow
 def test_restored_planes_are_shown_while_the_stack_is_recorded(network: Path) -> None:
     fixed = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
     process = RestoreProcess(settings(network).model_copy(update={"normalise": fixed, "streaming": "on"}))
@@ -254,6 +256,7 @@ def test_the_death_of_the_parent_ends_the_child(network: Path) -> None:
     assert not psutil.wait_procs([child], timeout=5)[1]
 
 
+@pytest.mark.slow
 def test_several_channels_and_heads(tmp_path: Path) -> None:
     process = RestoreProcess(settings(save_network(tmp_path / "net.onnx", c_in=2, members=2, filters=2)))
     process.start()

@@ -33,6 +33,7 @@ def tell(process: RestoreProcess, planes: list[PlanePlaced], n_planes: int) -> N
         process.place(placed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c_out", [2, 1], ids=["two-to-two", "two-to-one"])
 def test_they_stream_once_a_volume_has_told_which_they_are(tmp_path: Path, c_out: int) -> None:
     network = save_network(tmp_path / "net.onnx", c_in=2, c_out=c_out)
@@ -53,6 +54,7 @@ def test_they_stream_once_a_volume_has_told_which_they_are(tmp_path: Path, c_out
         process.stop()
 
 
+@pytest.mark.slow
 def test_restored_planes_of_each_channel_are_shown_before_the_last_plane(tmp_path: Path) -> None:
     network = save_network(tmp_path / "net.onnx", c_in=2)
     fixed = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)

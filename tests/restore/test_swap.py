@@ -52,6 +52,7 @@ def restore_until(process: RestoreProcess, phase: str) -> set[str]:
     return names
 
 
+@pytest.mark.slow
 def test_a_new_network_takes_over_between_volumes_and_can_be_taken_back(
     process: RestoreProcess, networks: dict[str, Path]
 ) -> None:

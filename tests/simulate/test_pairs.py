@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from care_live.simulate import GaussianSpot, pair
 
@@ -42,5 +43,6 @@ def test_laser_power_scales_the_light() -> None:
     assert np.allclose(high - dark, 60 * (low - dark), rtol=1e-3, atol=0.05)
 
 
+@pytest.mark.slow
 def test_every_small_view_shows_some_worm() -> None:
     assert all(np.ptp(pair(seed, (8, 48, 48), psf=SPOT).clean) > 10 for seed in range(10))

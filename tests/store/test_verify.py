@@ -34,6 +34,7 @@ def test_a_clean_run_is_clean(run):
     assert report.n_bytes == sum(path.stat().st_size for path in run.glob("*/0/0/c/*/*/*/*/*"))
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_found_or_has_changed_no_pixel(run):
     file = run / "raw/0/0/c/1/0/0/0/0"
     sound = file.read_bytes()

@@ -33,6 +33,7 @@ def test_a_network_learns_one_patch_by_heart(tmp_path: Path) -> None:
     assert history.validation[-1] < 0.35 * history.validation[0] or history.loss[-1] < 0.3 * history.loss[0]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_members_differ(tmp_path: Path, small_data: Data) -> None:
     recipe = small_recipe(tmp_path)
     for name in ("one", "two"):
@@ -53,6 +54,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, small_data: Data
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
 
 
+@pytest.mark.slow
 def test_mixed_precision_goes_where_float32_goes(tmp_path: Path, small_data: Data) -> None:
     fits = {"float32": {"n_updates": 60}, "mixed": {"n_updates": 60, "precision": "mixed"}}
     histories = {

@@ -59,6 +59,7 @@ def test_planes_are_judged_by_a_flat_network_without_a_scale() -> None:
     assert as_trained(judged) == ()
 
 
+@pytest.mark.slow
 def test_the_report_shows_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
     keep = Figure.savefig
