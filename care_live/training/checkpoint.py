@@ -49,10 +49,9 @@ class State:
             self.averaged = self.weights
             return
         share = 1 - min(decay, (1 + update) / (10 + update))  # the first updates count little
-        self.averaged = {
-            name: torch.lerp(self.averaged[name], now, share) if now.is_floating_point() else now
-            for name, now in self.weights.items()
-        }
+        names = [name for name, now in self.weights.items() if now.is_floating_point()]
+        torch._foreach_lerp_([self.averaged[name] for name in names], [self.weights[name] for name in names], share)
+        self.averaged |= {name: now for name, now in self.weights.items() if name not in names}
 
     def note(self, *, loss: float, validation: float, rate: float) -> bool:
         """Append to the history; returns whether this validation is the best so far."""

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 SHOW_EVERY_S = 0.5
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""By number of dimensions, of images as of convolution kernels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,9 @@ class Fitter:
         torch.set_num_threads(recipe.fit.threads or torch.get_num_threads())
         torch.manual_seed(member_seed(recipe, member))
         self.network = build(recipe.network).to(self.device)
-        if self.device.type == "cpu" and recipe.network.axes == "ZYX":
-            self.network = self.network.to(memory_format=torch.channels_last_3d)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.fit.learning_rate)
+        for parameter in self.network.parameters():
+            parameter.data = self._lay_out(parameter.data)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.fit.learning_rate, fused=True)
         self.loss = choose(recipe.fit.loss, beta=recipe.fit.beta)
         self.likelihood = choose(recipe.fit.loss)
         self.state = self._resume() or State.fresh(self.network)
@@ -131,9 +133,10 @@ class Fitter:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), fit.clip_norm)
         self.optimiser.step()
         self.state.follow(self.network, update, decay=fit.average)
-        if not np.isfinite(value.item()):
-            raise TrainingError(f"the loss became {value.item()} at update {update}: lower fit.learning_rate")
-        return float(value.item())
+        loss = float(value.item())
+        if not np.isfinite(loss):
+            raise TrainingError(f"the loss became {loss} at update {update}: lower fit.learning_rate")
+        return loss
 
     def validate(self, held_out: Batch, loss: float) -> None:
         """Measure the validation loss, note it, and write last.pt and, if it is the best, best.pt."""
@@ -165,7 +168,12 @@ class Fitter:
 
     def _place(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         inputs, targets = (torch.from_numpy(image).to(self.device, non_blocking=True) for image in batch)
-        return inputs, targets
+        return self._lay_out(inputs), self._lay_out(targets)
+
+    def _lay_out(self, values: torch.Tensor) -> torch.Tensor:
+        """Store the channels of a voxel side by side where that is faster: a CPU convolves so without reordering."""
+        last = CHANNELS_LAST.get(values.ndim) if self.device.type == "cpu" else None
+        return values if last is None else values.contiguous(memory_format=last)
 
     def _precision(self) -> AbstractContextManager[object]:
         if computes_mixed(self.recipe.fit, self.device):
