@@ -53,6 +53,17 @@ class Span:
         return widths * np.float32(self.width)
 
 
+def flicker(previous: Span, current: Span) -> float:
+    """Return by how much of its range an unchanged region of the picture moves when the range changes.
+
+    A pixel x is shown at (x − low) / (high − low). The largest change over the previous range is at one of
+    its ends. 0 means that what did not change in the specimen does not change in the picture.
+    """
+    at_low = abs(previous.low - current.low) / current.width
+    at_high = abs((previous.high - current.low) / current.width - 1.0)
+    return max(at_low, at_high)
+
+
 def histogram(pixels: Counts) -> Histogram:
     """Count how often each camera count occurs.
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from care_live import percentiles
-from care_live.percentiles import Span, histogram, measure, span_of
+from care_live.percentiles import Span, flicker, histogram, measure, span_of
 
 
 @given(
@@ -49,3 +49,10 @@ def test_nothing_measured_is_an_empty_span() -> None:
 
 def test_docstring_examples() -> None:
     assert doctest.testmod(percentiles, extraglobs={"np": np}).failed == 0
+
+
+def test_flicker_is_the_largest_move_of_an_unchanged_pixel() -> None:
+    old, new = Span(100, 300), Span(90, 340)
+    pixels = np.arange(100, 301, dtype=np.uint16)
+    moved = np.abs(old.apply(pixels) - new.apply(pixels)).max()
+    assert flicker(old, new) == pytest.approx(float(moved), rel=1e-5)

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from care_live.images import NotRestored, Restored, StateChanged, Volume, VolumeKey
+from care_live.percentiles import Span, flicker
 
 Phase: TypeAlias = Literal["starting", "waiting", "running", "draining", "finished", "failed"]
 
@@ -65,6 +66,9 @@ class Status:
     """From the last plane of a volume to its publication, live volumes only."""
     age_ms_p95: float | None = None
     infer_ms_p50: float | None = None
+    flicker: float = 0.0
+    """By how much of its range an unchanged pixel moved between the last two volumes of a place, the largest of
+    all places; 0 with a fixed or locked range."""
     disk_free_mib: float | None = None
     disk_seconds_left: float | None = None
     uptime_s: float = 0.0
@@ -93,6 +97,8 @@ class Tally:
         self._plane_times_ns: deque[int] = deque(maxlen=512)
         self._volume_times_ns: deque[int] = deque(maxlen=32)
         self._suspect: set[VolumeKey] = set()
+        self._spans: dict[tuple[int, int], Span] = {}
+        self._flickers: dict[tuple[int, int], float] = {}
 
     def set(self, **values: Any) -> None:
         """Set fields of the status by name."""
@@ -133,7 +139,13 @@ class Tally:
                 self._counts["restored_late"] = self._counts.get("restored_late", 0) + 1
             else:
                 self._ages_ms.append(age_ms)
+                self._note_range(restored)
         return age_ms
+
+    def _note_range(self, restored: Restored) -> None:
+        place, span = (restored.key.p, restored.key.c), Span(restored.low, restored.high)
+        self._flickers[place] = flicker(self._spans.get(place, span), span)
+        self._spans[place] = span
 
     def not_restored(self, event: NotRestored) -> None:
         self.add(event.reason)
@@ -149,6 +161,7 @@ class Tally:
                 age_ms_p50=_percentile(self._ages_ms, 50),
                 age_ms_p95=_percentile(self._ages_ms, 95),
                 infer_ms_p50=_percentile(self._infer_ms, 50),
+                flicker=max(self._flickers.values(), default=0.0),
                 uptime_s=(self._clock_ns() - self._started_ns) / 1e9,
             )
 

@@ -24,8 +24,6 @@ class Memory:
     """The range that the last volume got; None before the first."""
     n_measured: int = 0
     """Volumes that had signal."""
-    flicker: float = 0.0
-    """Largest `flicker` between two volumes so far, after the range had settled."""
 
 
 Memories = Mapping[tuple[int, int], Memory]
@@ -61,7 +59,7 @@ def choose(memory: Memory, measured: Span, config: NormaliseConfig) -> Choice:
     if empty:
         return Choice(memory.span or _at_least(measured, config.noise_floor_counts), memory, empty)
     span = _follow(memory, measured, config)
-    return Choice(span, _remember(memory, span, config), empty)
+    return Choice(span, Memory(span, memory.n_measured + 1), empty)
 
 
 def known_before(memory: Memory, config: NormaliseConfig) -> Span | None:
@@ -104,17 +102,6 @@ def fixed_span(config: NormaliseConfig) -> Span:
     return Span(config.low_counts, config.high_counts)
 
 
-def flicker(previous: Span, current: Span) -> float:
-    """Return by how much of its range an unchanged region of the picture moves when the range changes.
-
-    A pixel x is shown at (x − low) / (high − low). The largest change over the previous range is at one of
-    its ends. 0 means that what did not change in the specimen does not change in the picture.
-    """
-    at_low = abs(previous.low - current.low) / current.width
-    at_high = abs((previous.high - current.low) / current.width - 1.0)
-    return max(at_low, at_high)
-
-
 def _follow(memory: Memory, measured: Span, config: NormaliseConfig) -> Span:
     """Return the new range; until the lock it is the mean of all so far."""
     if memory.span is None or config.mode == "per-volume":
@@ -124,12 +111,6 @@ def _follow(memory: Memory, measured: Span, config: NormaliseConfig) -> Span:
     if memory.n_measured >= config.lock_after_volumes:
         return memory.span
     return _mix(memory.span, measured, 1.0 / (memory.n_measured + 1))
-
-
-def _remember(memory: Memory, span: Span, config: NormaliseConfig) -> Memory:
-    settling = config.mode == "locked-after-k" and memory.n_measured < config.lock_after_volumes
-    moved = 0.0 if memory.span is None or settling else flicker(memory.span, span)
-    return Memory(span, memory.n_measured + 1, max(memory.flicker, moved))
 
 
 def _mix(old: Span, new: Span, weight: float) -> Span:

@@ -116,6 +116,22 @@ def test_lost_skipped_and_suspect_are_counted_apart():
     assert status.age_ms_p50 == 30.0  # the late one has no age worth showing
 
 
+def test_flicker_is_of_the_last_two_volumes_of_any_place() -> None:
+    tally = Tally()
+    for of, low, high in (
+        (volume(0), 0, 100),
+        (volume(0, p=1), 50, 150),
+        (volume(1), 0, 100),
+        (volume(1, p=1), 50, 150),
+    ):
+        tally.restored(restored(of, low=low, high=high))
+    assert tally.status().flicker == 0.0
+    tally.restored(restored(volume(2, p=1), low=50, high=250))
+    assert tally.status().flicker == pytest.approx(0.5)
+    tally.restored(restored(volume(3, p=1), low=50, high=250))
+    assert tally.status().flicker == 0.0
+
+
 def ask(address: str, path: str) -> tuple[int, bytes]:
     try:
         with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
