@@ -46,7 +46,7 @@ class Measured:
     """A point spread function from a bead stack; its median is taken for the background."""
 
     pixels: Pixels
-    """(z, y, x); the focus is where the maximum is."""
+    """(z, y, x); the focus is the centroid of what rises above half the maximum, mostly between two voxels."""
     voxel_size_um: tuple[float, float, float]
     most_um: tuple[float, float] = (6.0, 3.0)
     """(axial, lateral) half size that is kept at most; blurring takes time in proportion."""
@@ -134,7 +134,8 @@ def _gaussian(psf: GaussianSpot, axes: list[NDArray[np.float64]]) -> Pixels:
 
 def _resampled(psf: Measured, axes: list[NDArray[np.float64]]) -> Pixels:
     pixels = np.clip(psf.pixels - np.median(psf.pixels), 0, None)
-    focus = np.unravel_index(int(pixels.argmax()), pixels.shape)
+    core = np.clip(pixels - pixels.max() / 2, 0, None)
+    focus = [float((core * places).sum() / core.sum()) for places in np.indices(core.shape)]
     for axis, (places, middle, step) in enumerate(zip(axes, focus, psf.voxel_size_um, strict=True)):
         weights = linear_weights(places, np.float64(step) * (np.arange(pixels.shape[axis]) - middle))
         pixels = np.moveaxis(np.tensordot(weights, pixels, (1, axis)), 0, axis)

@@ -90,6 +90,17 @@ def test_psf_measured_with_a_bead() -> None:
     assert in_focus.max() > 5 * out_of_focus.max()
 
 
+@pytest.mark.parametrize("off_px", [(0.0, 0.0), (0.5, -0.3)])
+def test_psf_measured_between_pixels_is_centred(off_px: tuple[float, float]) -> None:
+    """Were it half a pixel off, so would be everything that a network learns to restore with it."""
+    y, x = (np.exp(-((np.arange(-10, 11) - off) ** 2) / 8) for off in off_px)
+    z = np.exp(-(np.arange(-4, 5) ** 2) / 4)
+    spot = kernel(Measured((z[:, None, None] * y[:, None] * x).astype(np.float32), (0.2, 0.1, 0.1)), (0.2, 0.1, 0.1))
+    bright = np.where(spot > 0.1 * spot.max(), spot, 0)
+    middle = [float((bright * places).sum() / bright.sum()) for places in np.indices(spot.shape)]
+    assert middle == pytest.approx([n // 2 for n in spot.shape], abs=0.07)
+
+
 def test_light_dose_and_bleaching() -> None:
     scope = Microscope(Worm(1, (48.0, 48.0)), GaussianSpot(), bleach_dose=100.0)
     plane = Grid.centred((1, 64, 64), (1.0, 0.75, 0.75))
