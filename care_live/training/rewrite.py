@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from care_live.training.unet import Convolution, Join, UNet
+from care_live.training.upsampled import spread_weight
 
 
 def for_export(network: nn.Module) -> nn.Module:
@@ -64,34 +63,3 @@ class TransposedJoin(nn.Module):
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         return functional.relu(self.below(below) + self.skip(skip))
-
-
-def spread_weight(weight: Tensor, pool_px: tuple[int, ...]) -> Tensor:
-    """Return the kernel of the transposed convolution that equals "upsample by pool_px, then convolve".
-
-    Parameters
-    ----------
-    weight : (n_out, n_in, kernel…) of the convolution
-
-    Returns
-    -------
-    (n_in, n_out, kernel + pool − 1…)
-    """
-    spread = weight
-    for axis, step in enumerate(pool_px):
-        matrix = torch.from_numpy(_spread_matrix(weight.shape[2 + axis], step)).to(weight.dtype)
-        spread = torch.tensordot(spread, matrix, dims=([2], [1]))  # the spread axis moves to the end
-    return spread.transpose(0, 1).contiguous()
-
-
-def _spread_matrix(kernel_px: int, step: int) -> NDArray[np.float32]:
-    """Say which taps of the convolution meet which tap of the transposed one, along one axis.
-
-    Output n of the convolution takes tap t from upsampled n + t − r, which is low-resolution
-    i = (n + t − r) // step; the transposed tap between i and n is j = n + r − step·i. So j and t meet where
-    0 ≤ j + t − 2r < step.
-    """
-    reach = kernel_px // 2
-    tap, spread_tap = np.arange(kernel_px), np.arange(kernel_px + step - 1)[:, None]
-    offset = spread_tap + tap - 2 * reach
-    return ((offset >= 0) & (offset < step)).astype(np.float32)

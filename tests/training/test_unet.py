@@ -57,6 +57,30 @@ def test_rewritten_for_export_is_the_same_function(
             assert float((got - wanted).abs().max() / wanted.abs().max()) < 2e-6
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize(
+    ("axes", "pool_px", "kernel_px"), [("ZYX", (2, 2, 2), 3), ("ZYX", (1, 2, 2), 5), ("YX", (3, 2), 5)]
+)
+def test_training_computes_the_network_and_its_gradients(
+    axes: str, pool_px: tuple[int, ...], kernel_px: int, batch_norm: bool
+) -> None:
+    """Training takes a shorter way through joins and heads than inference, to the same values."""
+    recipe = NetworkRecipe(axes=axes, pool_px=pool_px, kernel_px=kernel_px, filters=4, batch_norm=batch_norm)
+    network = UNet(recipe).double()
+    x = torch.rand(2, 1, *(2 * step for step in recipe.divisor), dtype=torch.float64)
+    results = []
+    for is_shorter in (False, True):
+        network.train()
+        for module in (*network.joins, network.mean_head, network.scale_head):
+            module.training = is_shorter  # of this module alone: batch norm goes on as in training
+        network.zero_grad()
+        mean, scale = network(x)
+        (mean.square() + scale).sum().backward()
+        results.append([mean, scale, *(parameter.grad for parameter in network.parameters())])
+    for got, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-10)
+
+
 def test_impossible_networks_are_refused() -> None:
     with pytest.raises(ValidationError, match="odd"):
         NetworkRecipe(kernel_px=4)
