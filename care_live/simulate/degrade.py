@@ -143,6 +143,15 @@ def _interpolate_rows(image: Pixels, n_rows: int) -> Pixels:
     return np.asarray(weights @ image, np.float32)
 
 
+class ThinLayer(NamedTuple):
+    """Thin structures twice, without noise."""
+
+    sharp: Pixels
+    """(y, x) fluorophores, projected along z, as no microscope could see them; at least 0."""
+    seen: Pixels
+    """(y, x) what the microscope makes of them, over an uneven background; about 1 at the brightest pixels."""
+
+
 class SharpPair(NamedTuple):
     """One image twice."""
 
@@ -152,23 +161,21 @@ class SharpPair(NamedTuple):
     """(y, x) camera counts."""
 
 
-def deconvolution_pair(
+def thin_layer(
     seed: int,
     shape_px: tuple[int, int] = (256, 256),
     *,
     specimen: Literal["tubules", "granules"] = "tubules",
     pixel_um: float = 0.1,
     psf: Psf = SPINNING_DISK,
-    peak_electrons: float = 100.0,
-) -> SharpPair:
-    """Generate thin structures in a thin layer and what the camera sees of them.
+) -> ThinLayer:
+    """Generate thin structures in a thin layer and what a microscope makes of them.
 
     Parameters
     ----------
-    seed : the same seed is the same pair
+    seed : the same seed is the same layer
     pixel_um : small against the point spread function
     psf : blurs the structures; the background of low-frequency Perlin noise it would not change
-    peak_electrons : photo-electrons of the brightest pixels
 
     Raises
     ------
@@ -183,9 +190,33 @@ def deconvolution_pair(
     sharp = stamps.make(layer.profiles, None, pixel_um).draw(flat, grid)
     thin = replace(drawn, position_um=drawn.position_um * (_FLATTENED, 1, 1))
     seen = stamps.make(layer.profiles, psf, pixel_um).draw(thin, grid)
-    seen *= np.float32(peak_electrons / max(float(np.quantile(seen, 0.999)), 1e-6))
-    background = layer.haze(grid, t_s) * np.float32(_BACKGROUND * peak_electrons)
-    return SharpPair(sharp, sensor(shape_px, seed).expose(seen + background, noise.generator(0xDEC1, seed)))
+    seen /= np.float32(max(float(np.quantile(seen, 0.999)), 1e-6))
+    return ThinLayer(sharp, seen + layer.haze(grid, t_s) * np.float32(_BACKGROUND))
+
+
+def deconvolution_pair(
+    seed: int,
+    shape_px: tuple[int, int] = (256, 256),
+    *,
+    specimen: Literal["tubules", "granules"] = "tubules",
+    pixel_um: float = 0.1,
+    psf: Psf = SPINNING_DISK,
+    peak_electrons: float = 100.0,
+) -> SharpPair:
+    """Generate a thin layer, see `thin_layer`, and what the camera sees of it.
+
+    Parameters
+    ----------
+    peak_electrons : photo-electrons of the brightest pixels
+
+    Raises
+    ------
+    ConfigError
+        psfmodels is needed and not installed.
+    """
+    layer = thin_layer(seed, shape_px, specimen=specimen, pixel_um=pixel_um, psf=psf)
+    electrons = layer.seen * np.float32(peak_electrons)
+    return SharpPair(layer.sharp, sensor(shape_px, seed).expose(electrons, noise.generator(0xDEC1, seed)))
 
 
 def _layer(seed: int, grid: Grid, specimen: str) -> Granules | Tubules:

@@ -152,7 +152,8 @@ class DeconvolveData(Section):
     """Measured PSF, ZYX TIFF. None: the virtual microscope's objective."""
     psf_voxel_um: tuple[float, float, float] = (0.3, 0.1, 0.1)
     """(z, y, x) of the measured one."""
-    peak_electrons: tuple[float, float] = (50.0, 500.0)
+    peak_electrons: tuple[float, float] = (20.0, 500.0)
+    """Photo-electrons of the brightest pixels, from the least light to the most; every patch is exposed anew."""
 
 
 class UpsampleData(Section):

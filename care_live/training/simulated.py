@@ -13,13 +13,15 @@ from care_live.simulate.specimen import Specimen
 from care_live.simulate.structures import Beads, Box, Granules, Tubules
 from care_live.training import volumes
 from care_live.training.data import Data, Tell
-from care_live.training.examples import ExposedVolume, PairedVolume, find_foreground, paired
+from care_live.training.examples import ExposedVolume, find_foreground
 from care_live.training.recipe import DeconvolveData, Recipe, SimulatedData, SpecimenName, Specimens, ThinSpecimens
 from care_live.training.spans import SpanTable
 
 _CAMERA_PX = (1024, 1024)
 _N_CAMERAS = 4
 _PEAK_OF_FORMS = 20.0
+_BRIGHTEST = 0.998
+"""The quantile of a sharp layer that is laid on the peak of the blurred one."""
 _VALIDATION = 1_000_000
 """Validation specimens have seeds from here on, so that no recipe meets them in training."""
 
@@ -69,14 +71,24 @@ def make_specimen(name: Literal["worm", "beads", "tubules", "granules"], seed: i
     return Granules(seed, box) if name == "granules" else Tubules(seed, box)
 
 
-def exposed(name: str, truth: NDArray[np.float32], *, doses: tuple[float, ...], seed: int) -> ExposedVolume:
-    """Wrap the truth, (1, z, y, x) electrons at laser power 1, so that every patch is exposed anew."""
+def exposed(
+    name: str,
+    truth: NDArray[np.float32],
+    *,
+    doses: tuple[float, ...],
+    seed: int,
+    wanted: NDArray[np.float32] | None = None,
+) -> ExposedVolume:
+    """Wrap the truth, (1, [z,] y, x) electrons at laser power 1, so that every patch is exposed anew.
+
+    What is ``wanted`` of the network, in the same unit, is the truth itself unless given.
+    """
     rng = noise.generator(0xE4B0, seed)
     tables = [SpanTable.measure(expose(truth * np.float32(dose), rng)) for dose in doses]
     return ExposedVolume(
         name=name,
         truth=truth,
-        wanted=truth,
+        wanted=truth if wanted is None else wanted,
         expose=expose,
         to_counts=sensor(_CAMERA_PX, 0).expected_counts,
         doses=doses,
@@ -95,22 +107,24 @@ def expose(electrons: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
 
 
 def gather_blurred(data: DeconvolveData, recipe: Recipe, tell: Tell) -> Data:
-    """Generate tubules and granules, sharp as the target and blurred and noisy as the input; 2D."""
+    """Generate tubules and granules, sharp as the target, and as blurred as the input, exposed anew; 2D."""
     first = recipe.seed * 10_000
     psf = SPINNING_DISK if data.psf is None else Measured(volumes.read_psf(data.psf), data.psf_voxel_um)
     training = _blurred(data, data.specimens, psf, first=first, tell=tell)
     return Data(training, _blurred(data, data.validation, psf, first=_VALIDATION + first, tell=tell))
 
 
-def _blurred(data: DeconvolveData, specimens: ThinSpecimens, psf: Psf, *, first: int, tell: Tell) -> list[PairedVolume]:
+def _blurred(
+    data: DeconvolveData, specimens: ThinSpecimens, psf: Psf, *, first: int, tell: Tell
+) -> list[ExposedVolume]:
+    """Expose each layer at four light levels; sharp ones are made as bright as what is seen of them."""
+    doses = tuple(float(peak) for peak in np.geomspace(*data.peak_electrons, 4))
     examples = []
     for name, n in specimens.items():
         for number in range(n):
             tell(f"{name} {number + 1} of {n}")
-            seed, peaks = first + number, np.log(data.peak_electrons)
-            peak_electrons = float(np.exp(np.random.default_rng(seed).uniform(*peaks)))
-            pair = degrade.deconvolution_pair(
-                seed, data.shape_px, specimen=name, pixel_um=data.pixel_um, psf=psf, peak_electrons=peak_electrons
-            )
-            examples.append(paired(f"{name}-{seed}", [pair.blurred[None]], pair.sharp[None]))
+            seed = first + number
+            layer = degrade.thin_layer(seed, data.shape_px, specimen=name, pixel_um=data.pixel_um, psf=psf)
+            sharp = layer.sharp / np.float32(max(float(np.quantile(layer.sharp, _BRIGHTEST)), 1e-6))
+            examples.append(exposed(f"{name}-{seed}", layer.seen[None], doses=doses, seed=number, wanted=sharp[None]))
     return examples

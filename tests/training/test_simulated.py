@@ -54,6 +54,16 @@ def test_deconvolution_learns_sharp_from_blurred() -> None:
         assert (sharp > 0.5).mean() < 0.9 * (seen > 0.5).mean()  # thin structures look thick
 
 
+def test_deconvolution_draws_new_noise_and_another_light_for_every_patch() -> None:
+    data = {"kind": "deconvolve", "specimens": {"tubules": 1}, "validation": {"tubules": 1}, "shape_px": [64, 64]}
+    layer = gather(recipe(data | {"peak_electrons": [20.0, 500.0]})).training[0]
+    rng = np.random.default_rng(0)
+    cuts = [layer.cut((0, 0), (64, 64), rng) for _ in range(12)]
+    noise = [float(np.abs(np.diff(cut.input[0], axis=0)).mean()) for cut in cuts]
+    assert max(noise) > 1.3 * min(noise)
+    assert all(np.corrcoef(cut.target.ravel(), cuts[0].target.ravel())[0, 1] > 0.999 for cut in cuts)
+
+
 def test_a_broken_psf_names_its_file(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "psf.tif", np.zeros((7, 5, 5), np.float32))
     data = {"kind": "deconvolve", "specimens": {"tubules": 1}, "validation": {"tubules": 1}}
