@@ -1,9 +1,10 @@
 """Forms of every kind, cut out of random fields: for networks that must restore what nobody has described.
 
 The level sets of a smooth random field look like tissue: above a level lie bodies, along it closed shells,
-where two fields cross it together run threads, and the peaks of a fine field are grains. Size, sharpness,
-texture, brightness, haze, blur and the sampling along z are drawn anew for every volume, each over a wide
-range, so that a network can rely on none of them.
+where two fields cross it together run threads, and the peaks of a fine field are grains. Inside they are rough,
+with a power spectrum of any slope: who has only seen smooth bodies smooths them. Size, sharpness, texture,
+brightness, haze, blur and the sampling along z are drawn anew for every volume, each over a wide range, so that
+a network can rely on none of them.
 
 References
 ----------
@@ -40,10 +41,10 @@ def draw_forms(seed: int, shape_px: tuple[int, int, int]) -> Pixels:
     """
     rng = np.random.default_rng((0xF0A5, seed))
     z, y, x = (size + 2 * _MARGIN_PX for size in shape_px)
-    canvas = Canvas(rng, (z, y, x), flatness=_log_uniform(rng, 0.8, 4.0))
+    canvas = Canvas(rng, (z, y, x), flatness=_log_uniform(rng, 0.4, 4.0))
     layers = [_log_uniform(rng, 0.1, 1.0) * _layer(canvas) for _ in range(int(rng.integers(1, 4)))]
     seen = _bright_is_one(canvas.blur(np.sum(layers, axis=0)))
-    haze = np.float32(_log_uniform(rng, 0.003, 0.1)) * canvas.uneven(60.0, 0.5)
+    haze = np.float32(_log_uniform(rng, 0.003, 0.3)) * canvas.uneven(60.0, 0.5)
     inner = (slice(_MARGIN_PX, -_MARGIN_PX),) * 3
     return _bright_is_one((seen + haze)[inner])
 
@@ -55,23 +56,45 @@ class Canvas:
     rng: np.random.Generator
     shape_px: tuple[int, int, int]
     flatness: float
-    """Distance of planes over pixel size."""
+    """Distance of planes over pixel size; below 1 the planes are the denser ones."""
 
     def field(self, size_px: float) -> Pixels:
-        """Return a random field whose lateral features are so large; mean 0, variance 1."""
+        """Return a smooth random field whose lateral features are so large; mean 0, variance 1."""
+        return self._passed(np.exp(-2 * (math.pi * _SIGMA_PER_SIZE * size_px) ** 2 * self._square_waves()))
+
+    def texture(self, size_px: float, slope: float) -> Pixels:
+        """Return a random field as rough as tissue is; mean 0, variance 1.
+
+        Up to features of ``size_px`` all are alike in power; in finer ones it falls with frequency to the ``slope``.
+        """
+        return self._passed((1 + np.float32(size_px**2) * self._square_waves()) ** np.float32(-slope / 4))
+
+    def _square_waves(self) -> Pixels:
+        """Return the square of the spatial frequency, in waves per pixel in the plane."""
+        z, y, x = (np.fft.fftfreq(size).astype(np.float32) for size in self.shape_px)
+        x = x[: self.shape_px[2] // 2 + 1]
+        return np.asarray((z / self.flatness)[:, None, None] ** 2 + y[:, None] ** 2 + x**2, np.float32)
+
+    def _passed(self, transfer: Pixels) -> Pixels:
+        """Send white noise through a filter that is given in Fourier space."""
         white = self.rng.standard_normal(self.shape_px, np.float32)
-        lateral = _SIGMA_PER_SIZE * size_px
-        smooth = blurred(white, (lateral / self.flatness, lateral, lateral))
-        return np.asarray((smooth - smooth.mean()) / smooth.std(), np.float32)
+        spectrum = np.fft.rfftn(white) * transfer.astype(np.float32)
+        passed = np.fft.irfftn(spectrum, self.shape_px, axes=(0, 1, 2))
+        return np.asarray((passed - passed.mean()) / passed.std(), np.float32)
 
     def uneven(self, size_px: float, strength: float) -> Pixels:
         """Return a positive factor that varies on the scale of ``size_px``, log-normally by ``strength``."""
         return np.asarray(np.exp(np.float32(strength) * self.field(size_px)), np.float32)
 
+    def rough(self) -> Pixels:
+        """Return a positive factor like the inside of a cell: of any fineness, faint to clumpy."""
+        texture = self.texture(_log_uniform(self.rng, 3.0, 40.0), self.rng.uniform(1.0, 4.5))
+        return np.asarray(np.exp(np.float32(self.rng.uniform(0.1, 1.2)) * texture), np.float32)
+
     def blur(self, volume: Pixels) -> Pixels:
         """Blur as a microscope does, never narrower along z than in the plane."""
-        lateral = _log_uniform(self.rng, 0.5, 1.6)
-        axial = lateral * _log_uniform(self.rng, 1.0, 3.0) / self.flatness
+        lateral = _log_uniform(self.rng, 0.35, 1.6)
+        axial = lateral * _log_uniform(self.rng, 1.0, 4.0) / self.flatness
         return np.asarray(np.maximum(blurred(volume, (axial, lateral, lateral)), 0))
 
 
@@ -92,8 +115,8 @@ def _layer(canvas: Canvas) -> Pixels:
     kinds = (_bodies, _shells, _threads, _grains)
     draw = kinds[int(rng.choice(len(kinds), p=(0.3, 0.3, 0.2, 0.2)))]
     drawn = draw(canvas, _log_uniform(rng, 5.0, 60.0), _log_uniform(rng, 0.5, 3.0))
-    if draw is not _grains and rng.random() < 0.75:
-        drawn = drawn * canvas.uneven(_log_uniform(rng, 1.5, 12.0), rng.uniform(0.2, 1.2))
+    if draw is not _grains:
+        drawn = drawn * canvas.rough()
     drawn = drawn * canvas.uneven(_log_uniform(rng, 20.0, 80.0), rng.uniform(0.2, 1.0))
     if draw is not _shells and rng.random() < 0.3:
         drawn = drawn * _above(canvas.field(40.0), rng.uniform(-0.3, 0.8), 0.25)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from care_live.simulate.forms import blurred, draw_forms
+from care_live.simulate.forms import Canvas, blurred, draw_forms
 
 SHAPE = (8, 48, 40)
 
@@ -44,3 +44,24 @@ def test_blur_is_a_gaussian_on_a_torus() -> None:
     along = seen.sum(axis=(0, 1))
     variance = float((along * (np.arange(32) - 16) ** 2).sum())
     assert variance == pytest.approx(4, rel=1e-3)
+
+
+@pytest.mark.parametrize("slope", [1.0, 2.5, 4.0])
+def test_the_power_of_a_texture_falls_with_frequency_to_its_slope(slope: float) -> None:
+    canvas = Canvas(np.random.default_rng(5), (32, 64, 64), flatness=1.0)
+    power = np.abs(np.fft.fftn(canvas.texture(40.0, slope))) ** 2
+    waves = [np.fft.fftfreq(size) for size in power.shape]
+    frequency = np.sqrt(sum(np.square(axis) for axis in np.meshgrid(*waves, indexing="ij")))
+    fine = frequency > 0.1  # four waves in 40 pixels
+    falls, _ = np.polyfit(np.log(frequency[fine]), np.log(power[fine]), 1)
+    assert falls == pytest.approx(-slope, abs=0.2)
+
+
+@pytest.mark.parametrize("flatness", [0.4, 1.0, 4.0])
+def test_planes_are_the_more_alike_the_denser_they_are(flatness: float) -> None:
+    canvas = Canvas(np.random.default_rng(6), (32, 64, 64), flatness=flatness)
+    field = canvas.field(5.0)
+    apart = [float(np.square(np.diff(field, axis=axis)).mean()) for axis in (0, 2)]
+    sigma_px = 0.39 * 5.0
+    wanted = [2 - 2 * np.exp(-((step / sigma_px) ** 2) / 4) for step in (flatness, 1.0)]
+    assert apart == pytest.approx(wanted, rel=0.25)
