@@ -1,21 +1,22 @@
 """Isotropic resolution, deconvolution and two channels together, each against what a user has without a network.
 
 Every network is made as a user makes it: files or a simulator, a recipe, training, export, the engine that
-restores live. All are small (2D, 16 filters), minimise the squared error and
-learn for a few hundred updates, some minutes each on one core.
+restores live. All are small (2D, 16 filters), minimise the squared error and learn for some minutes on one core;
+they are kept in the cache, by their recipe and their data, so that a second run only restores.
 
 *isotropic*: the nuclei stack, smoothed by 1 px, is blurred along z (Gaussian of 2.8 px), exposed to 1200
 photo-electrons at its peak, and every fourth, or tenth, plane is kept. The network learns from the lateral slices
 of those planes alone; linear and cubic interpolation are what it is compared with. *deconvolution*: generated
-tubules and granules seen through a measured widefield point spread function; Richardson-Lucy gets that function,
-and as many iterations as suit each image best, judged with the truth. *channels*: two dyes of one simulated worm
-in very low light; one network that sees both against one network for each.
+tubules and granules seen through a measured widefield point spread function, with 30 and with 200 photo-electrons
+at their peaks; one network for all. Richardson-Lucy gets that function, and as many iterations as suit each image
+best, judged with the truth. *channels*: two dyes of one simulated worm in very low light; one network that sees
+both against one network for each, all with as many updates on the same worms.
 
-    python tools/bench.py systems [--systems isotropic,deconvolution,channels] [--updates 800] [--threads 1]
+    python tools/bench.py systems [--systems isotropic,deconvolution,channels] [--updates N] [--threads 1]
 
 Keys, PSNR in dB after the affine fit, mean over the test images: ``isotropic_Nx_<linear|cubic|ours>_db``,
-``<tubules|granules>_<raw|richardson_lucy|ours>_db``, ``channel_K_<raw|alone|together>_db``; and
-``<system>_cpu_seconds``, training included.
+``<tubules|granules>_<30|200>e_<raw|richardson_lucy|ours>_db``, ``channel_K_<raw|alone|together>_db``; and
+``<system>_cpu_seconds``, with the training of what was not in the cache.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,25 +35,23 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from benches._trainer import Trainer
 from care_live.restore.engine import Engine
 from care_live.simulate import Grid, Light, Measured, Microscope, Worm, deconvolution_pair, degrade, noise, sensor
 from care_live.simulate.psf import kernel
 from care_live.training import volumes
-from care_live.training.applied import as_volume, open_engine
-from care_live.training.export import export
-from care_live.training.fit import Progress
-from care_live.training.recipe import Recipe
+from care_live.training.applied import as_volume
 from care_live.training.score import psnr_db
-from care_live.training.train import train
 
 Image = NDArray[Any]
 DATA = Path(os.environ.get("CARE_LIVE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 PSF = DATA / "psf_widefield_na0.85" / "psf_wl520nm_z300nm_x130nm_na0.85_n1.0.tif"
 PSF_VOXEL_UM, PIXEL_UM = (0.3, 0.13, 0.13), 0.1
 AXIAL_SIGMA_PX, LATERAL_SIGMA_PX = 3.0, 1.0
-ITERATIONS = (1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90)
+ITERATIONS = (1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 130, 190, 280, 400, 600)
+LIGHT_LEVELS = (30.0, 200.0)
 FACTORS = (4.0, 10.0)
-DIM = 0.25
+DIM, N_WORMS = 0.25, 20
 PEAK_COUNTS, PEAK_ELECTRONS = 10_000.0, 1200.0
 TUBES_AND_GRAINS: tuple[Literal["tubules", "granules"], ...] = ("tubules", "granules")
 
@@ -60,7 +60,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
     """Return every figure of the chosen systems; see the module for the keys."""
     parser = argparse.ArgumentParser(prog="systems")
     parser.add_argument("--systems", default="isotropic,deconvolution,channels")
-    parser.add_argument("--updates", type=int, default=800)
+    parser.add_argument("--updates", type=int, help="for every network; each has a number of its own")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
     systems: dict[str, Callable[[Trainer], dict[str, float]]] = {
@@ -78,44 +78,6 @@ def measure(arguments: list[str]) -> dict[str, float]:
     return figures
 
 
-class Trainer:
-    """From a recipe's [data] to an engine with the trained network in it."""
-
-    def __init__(self, folder: Path, n_updates: int, threads: int) -> None:
-        self.folder, self.n_updates, self.threads = folder, n_updates, threads
-
-    def engine(self, name: str, data: dict[str, Any], **network: Any) -> Engine:
-        """Train, export and open a small 2D network."""
-        fit = FIT | {"n_updates": self.n_updates, "threads": self.threads, "validate_every": min(100, self.n_updates)}
-        recipe = Recipe.model_validate({"name": name, "network": NETWORK | network, "data": data, "fit": fit})
-        train(recipe, self.folder / name, on_progress=_show)
-        export(self.folder / name, self.folder / f"{name}.onnx", checkpoint="last.pt")
-        return open_engine(self.folder / f"{name}.onnx", threads=self.threads)
-
-
-NETWORK = {
-    "axes": "YX",
-    "pool_px": [2, 2],
-    "filters": 16,
-    "depth": 3,
-    "probabilistic": False,
-    "batch_norm": True,
-    "initialise": "he",
-    "decoder": "transpose",
-}
-FIT = {
-    "batch": 4,
-    "patch_px": [64, 64],
-    "learning_rate": 2e-3,
-    "schedule": "cosine",
-    "warmup_updates": 20,
-    "loss": "mse",
-    "clip_norm": 1.0,
-    "average": 0.98,
-    "device": "cpu",
-}
-
-
 def restored(engine: Engine, channels: Image) -> Image:
     """Restore (c, z, y, x) counts; gives (c_out, z_out, y, x)."""
     results = engine.restore([as_volume(channel, c) for c, channel in enumerate(channels)])
@@ -127,7 +89,8 @@ def restored(engine: Engine, channels: Image) -> Image:
 
 def isotropic(trainer: Trainer) -> dict[str, float]:
     """Compare our planes between the recorded ones with interpolated ones."""
-    truth, figures = nuclei(), {}
+    truth = nuclei()
+    figures: dict[str, float] = {}
     for factor in FACTORS:
         planes = recorded_planes(truth, factor)
         folder = trainer.folder / f"planes-{factor:g}"
@@ -138,7 +101,8 @@ def isotropic(trainer: Trainer) -> dict[str, float]:
             "psf_sigma_px": (AXIAL_SIGMA_PX, LATERAL_SIGMA_PX),
             "counts_per_electron": PEAK_COUNTS / PEAK_ELECTRONS,
         }
-        engine = trainer.engine(f"isotropic-{factor:g}", data)
+        fit = {"n_updates": 1200, "batch": 2, "patch_px": [64, 128]}
+        engine = trainer.engine(f"isotropic-{factor:g}", data, fit=fit, network={"kernel_px": 5})
         ways = {
             "linear": degrade.restack(_upright(planes), len(truth)).swapaxes(0, 1),
             "cubic": cubic(planes, len(truth)),
@@ -193,12 +157,13 @@ def _upright(stack: Image) -> Image:
 def deconvolution(trainer: Trainer) -> dict[str, float]:
     """Compare our deconvolution with Richardson and Lucy's on structures that the network has not seen."""
     data = {"kind": "deconvolve", "psf": str(PSF), "psf_voxel_um": PSF_VOXEL_UM, "pixel_um": PIXEL_UM}
-    engine = trainer.engine("deconvolution", data, depth=2, kernel_px=5)
+    fit = {"n_updates": 5000, "batch": 2}
+    engine = trainer.engine("deconvolution", data, fit=fit, network={"kernel_px": 5})
     psf = Measured(volumes.read_psf(PSF), PSF_VOXEL_UM)
     figures: dict[str, float] = {}
-    for specimen in TUBES_AND_GRAINS:
+    for specimen, peak_electrons in product(TUBES_AND_GRAINS, LIGHT_LEVELS):
         pairs = [
-            deconvolution_pair(seed, specimen=specimen, pixel_um=PIXEL_UM, psf=psf, peak_electrons=200.0)
+            deconvolution_pair(seed, specimen=specimen, pixel_um=PIXEL_UM, psf=psf, peak_electrons=peak_electrons)
             for seed in (90_001, 90_002, 90_003)
         ]
         scores = [
@@ -209,7 +174,7 @@ def deconvolution(trainer: Trainer) -> dict[str, float]:
             )
             for pair in pairs
         ]
-        figures |= _means(specimen, ("raw", "richardson_lucy", "ours"), scores)
+        figures |= _means(f"{specimen}_{peak_electrons:g}e", ("raw", "richardson_lucy", "ours"), scores)
     return figures
 
 
@@ -222,7 +187,7 @@ def focal_plane(psf: Measured) -> Image:
 
 
 def best_richardson_lucy(blurred: Image, sharp: Image, psf: Image) -> float:
-    """Return the PSNR after the best number of iterations, judged with the truth.
+    """Return the PSNR after the best number of iterations, judged with the truth: more until it falls.
 
     References
     ----------
@@ -231,9 +196,13 @@ def best_richardson_lucy(blurred: Image, sharp: Image, psf: Image) -> float:
     from skimage.restoration import richardson_lucy
 
     electrons = np.clip((blurred.astype(np.float64) - 100) / 2.17, 1e-3, None)
-    peak = electrons.max()
-    results = (richardson_lucy(electrons / peak, psf, num_iter=n, clip=False) for n in ITERATIONS)
-    return max(psnr_db(result, sharp) for result in results)
+    peak, best_db = electrons.max(), -np.inf
+    for n in ITERATIONS:
+        reached_db = psnr_db(richardson_lucy(electrons / peak, psf, num_iter=n, clip=False), sharp)
+        if reached_db < best_db:
+            break
+        best_db = reached_db
+    return best_db
 
 
 # -- two channels -----------------------------------------------------------------------------------------------
@@ -241,10 +210,12 @@ def best_richardson_lucy(blurred: Image, sharp: Image, psf: Image) -> float:
 
 def channels(trainer: Trainer) -> dict[str, float]:
     """Compare one network that sees two dyes of a worm with one network for each dye."""
-    for seed in range(6):
-        _write_dyes(trainer.folder / "learn", seed)
-    together = trainer.engine("together", _pairs(trainer.folder / "learn", "both"), n_channels_in=2, n_channels_out=2)
-    alone = [trainer.engine(f"alone-{c}", _pairs(trainer.folder / "learn", f"dye-{c}")) for c in range(2)]
+    learn, fit = trainer.folder / "learn", {"n_updates": 1200}
+    for seed in range(N_WORMS):
+        _write_dyes(learn, seed)
+    both = {"n_channels_in": 2, "n_channels_out": 2}
+    together = trainer.engine("together", _pairs(learn, "both"), fit=fit, network=both)
+    alone = [trainer.engine(f"alone-{c}", _pairs(learn, f"dye-{c}"), fit=fit, network={}) for c in range(2)]
     figures: dict[str, float] = {}
     tested = [two_dyes(seed) for seed in (70, 71, 72)]
     for c in range(2):
@@ -286,11 +257,6 @@ def _pairs(folder: Path, name: str) -> dict[str, Any]:
 
 def _means(prefix: str, names: Sequence[str], scores: Sequence[Sequence[float]]) -> dict[str, float]:
     return {f"{prefix}_{name}_db": float(value) for name, value in zip(names, np.mean(scores, axis=0), strict=True)}
-
-
-def _show(progress: Progress) -> None:
-    if progress.validation_loss is not None:
-        _tell(f"update {progress.update}/{progress.n_updates} loss {progress.loss:.4f} {progress.validation_loss:.4f}")
 
 
 def _tell(line: str) -> None:
