@@ -246,10 +246,10 @@ class _Lowering:
 
     def _shared(self, shared: pairs.Shared, writer: sums.Writer, bias: Sequence[str], name: str) -> tuple[Value, Value]:
         """Compute what two planes have in common; return what each of them adds to."""
-        same = writer.write(shared.same, bias, f"{name}+", wait=False)
+        same = writer.write(shared.same, bias, f"{name}+")
         if not shared.opposed:
             return same, same
-        opposed = writer.write(shared.opposed, (), f"{name}-", wait=False)
+        opposed = writer.write(shared.opposed, (), f"{name}-")
         return self.made.total(same, opposed), self.made.difference(same, opposed).value
 
     def _resize(self, node: Node) -> None:

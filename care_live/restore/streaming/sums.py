@@ -104,19 +104,16 @@ class Writer:
     placing: Mapping[str, Any]
     """Attributes of the convolution in the plane."""
 
-    def write(
-        self, terms: Sequence[Term], bias: Sequence[str], name: str, *, known: Value | None = None, wait: bool = True
-    ) -> Value:
-        """Append the operations that compute one output plane, as their planes come.
+    def write(self, terms: Sequence[Term], bias: Sequence[str], name: str, *, known: Value | None = None) -> Value:
+        """Append the operations that compute one output plane, as soon as the last of its planes is there.
 
         Parameters
         ----------
         known : a part of the sum that is there already
-        wait : compute nothing before the sum is complete
         """
         summands: list[Term | Value] = [*_joined(self.target, self.op, terms, name), *([known] if known else ())]
         summands.sort(key=_ready)
-        due = max(map(_ready, summands)) if wait else 0
+        due = max(map(_ready, summands))
         addends = self._products(summands, bias, name, due=due)
         total = addends[0]
         for i, addend in enumerate(addends[1:], 1):
