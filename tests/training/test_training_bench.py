@@ -57,3 +57,10 @@ def test_the_plan_fills_the_cpu_seconds_and_takes_nothing_back(
     ours: ModuleType, n_done: int, spent_s: float, wanted: int
 ) -> None:
     assert ours.affordable(n_done, spent_s=spent_s, cpu_seconds=60.0) == wanted
+
+
+def test_restored_volumes_are_in_the_units_of_the_targets(ours: ModuleType) -> None:
+    """Targets of 1000 and some: what comes out of a hardly trained network is near them, not near 0."""
+    inputs, targets = numbered(ours.BATCH)
+    trained = ours.train((inputs, targets + 1000), np.ones((4, 8, 8), np.float32), seed=1, n_updates=2)
+    assert abs(float(trained.restored.mean()) - 1000) < 20

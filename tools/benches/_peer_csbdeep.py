@@ -54,7 +54,7 @@ def main() -> None:
     data = np.load(chosen.patches)
     x, y, vx, vy = (np.moveaxis(data[name], 1, -1) for name in ("x", "y", "vx", "vy"))
     config = Config(
-        "ZYXC", 1, 1, unet_n_first=int(data["filters"]), probabilistic=True, train_batch_size=int(data["batch"]),
+        "ZYXC", 1, 1, unet_n_first=int(data["filters"]), probabilistic=False, train_batch_size=int(data["batch"]),
         train_steps_per_epoch=len(x) // int(data["batch"]), train_epochs=100, train_tensorboard=False,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

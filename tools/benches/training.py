@@ -3,7 +3,8 @@
 Every contestant gets the same normalised patches of simulated worms, unaugmented and in batches of 4, 16 filters,
 depth 2, one thread, and restores the same unseen volume, whole; compared by the paper's NRMSE after the same number
 of updates, and after the same CPU seconds of training. Building, the first update and validation are not counted
-for anybody. Everything else (normalisation, loss, learning rate) is each one's own. Contestants vary with their
+for anybody. All learn a mean only, by its absolute error. The rest (normalisation, initial
+weights, learning rate, residual or not) is each one's own. Contestants vary with their
 seed, so each is trained with several, and the median is given.
 
 Each peer lives in an environment of its own in the user's cache folder, which is made the first time (TensorFlow
@@ -11,7 +12,7 @@ alone is some 600 MB); one that does not install is named and left out.
 
     python tools/bench.py training [--updates 60] [--cpu-seconds 60] [--seeds 3] [--peers csbdeep,careamics]
 
-With the defaults it takes some 5 CPU minutes a contestant, and 7 for the ablation.
+With the defaults it takes some 5 CPU minutes a contestant, and 10 for the ablation.
 """
 
 from __future__ import annotations
@@ -52,13 +53,22 @@ INSTALL = {
     ],
 }  # fmt: skip
 ABLATION: dict[str, dict[str, Any]] = {
-    "as_csbdeep": {"batch_norm": False, "learning_rate": 4e-4, "beta": 0.0, "initialise": "glorot"},
+    "as_csbdeep": {
+        "standardise": False,
+        "batch_norm": False,
+        "residual": True,
+        "learning_rate": 4e-4,
+        "initialise": "glorot",
+    },
+    "not_standardised": {"standardise": False},
     "no_batch_norm": {"batch_norm": False},
-    "not_residual": {"residual": False},
+    "residual": {"residual": True},
     "rate_4e-4": {"learning_rate": 4e-4},
     "rate_2e-3": {"learning_rate": 2e-3},
-    "likelihood": {"beta": 0.0},
-    "mse": {"loss": "mse", "probabilistic": False},
+    "averaged": {"average": 0.9},
+    "mse": {"loss": "mse"},
+    "laplace": {"loss": "laplace", "probabilistic": True, "beta": 1.0},
+    "likelihood": {"loss": "laplace", "probabilistic": True},
 }
 """What differs from ours."""
 Figures = dict[str, float]
