@@ -64,6 +64,7 @@ def anisotropic(
     factor: float,
     *,
     rng: np.random.Generator,
+    first: float = 0.0,
     counts_per_electron: float = 0.0,
     gauss_counts: float = 0.0,
 ) -> Pixels:
@@ -75,12 +76,14 @@ def anisotropic(
     psf : (y, x), from `turned_psf`
     factor : planes are so many times further apart than pixels; any number above 1, such as 10.2
     rng : for the noise
+    first : row of the first plane that is left, at least 0 and below ``factor``; the next follow every ``factor``
     counts_per_electron : how many counts of ``sharp`` one photo-electron is, for photon noise; 0: none
     gauss_counts : standard deviation of the read noise, in counts of ``sharp``
 
     Returns
     -------
-    (…, y, x) float32, same shape: row i is interpolated between the planes that are left
+    (…, y, x) float32, same shape: row i is interpolated between the planes that are left; above the first and
+    below the last it is theirs
 
     Raises
     ------
@@ -89,7 +92,7 @@ def anisotropic(
     """
     seen = blur(sharp, psf)
     noisy = photon_noise(seen, rng, counts_per_electron=counts_per_electron, gauss_counts=gauss_counts)
-    return restack(thin_out(noisy, factor), sharp.shape[-2])
+    return _seen_at(noisy, np.arange(first, sharp.shape[-2] - 1 + 1e-6, factor))
 
 
 def blur(image: Pixels, psf: Pixels) -> Pixels:
@@ -130,6 +133,15 @@ def thin_out(image: Pixels, factor: float) -> Pixels:
             f"{n_rows} rows thinned out {factor} times leave {n_kept}; wanted at least 2, use larger slices"
         )
     return _interpolate_rows(image, n_kept)
+
+
+def _seen_at(image: Pixels, places: NDArray[np.float64]) -> Pixels:
+    """Keep the rows at some places, broken or whole, and interpolate all others between them."""
+    rows = np.arange(image.shape[-2], dtype=np.float64)
+    if len(places) < 2:
+        raise ConfigError(f"{len(rows)} rows hold {len(places)} planes; wanted at least 2, use larger slices")
+    back, kept = linear_weights(rows, places), linear_weights(places, rows)
+    return np.asarray(back @ kept @ image, np.float32)
 
 
 def restack(image: Pixels, n_rows: int) -> Pixels:

@@ -48,6 +48,13 @@ class Example(Protocol):
         ...
 
 
+class Filed(Example, Protocol):
+    """An example that comes from a file."""
+
+    @property
+    def file(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PairedVolume:
     """A volume that was recorded, or degraded, under one or more conditions; one target for all."""

@@ -13,7 +13,7 @@ from typing import Any
 from care_live.errors import TrainingError
 from care_live.training import registration, volumes
 from care_live.training.data import Data, Tell
-from care_live.training.examples import PairedVolume, paired, planes_of
+from care_live.training.examples import Filed, PairedVolume, paired, planes_of
 from care_live.training.recipe import PairsData, Recipe
 from care_live.training.volumes import Stored
 
@@ -42,7 +42,7 @@ def gather_pairs(data: PairsData, recipe: Recipe, tell: Tell) -> Data:
     return split(examples, data.validation)
 
 
-def split(examples: Sequence[PairedVolume], validation: Sequence[str], *, turns: bool = True) -> Data:
+def split(examples: Sequence[Filed], validation: Sequence[str], *, turns: bool = True) -> Data:
     """Split by volume, and by file where there are several.
 
     Parameters

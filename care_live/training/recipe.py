@@ -121,7 +121,7 @@ class PairsData(Section):
 
 
 class IsotropicData(Section):
-    """Sharp lateral slices, degraded along y as the microscope degrades z."""
+    """Sharp lateral slices, turned by any angle and degraded along y as the microscope degrades z, for every patch."""
 
     kind: Literal["isotropic"] = "isotropic"
     volumes: Path

@@ -73,13 +73,28 @@ def test_photon_noise_has_the_asked_for_variance() -> None:
     assert np.array_equal(photon_noise(image, noise.generator(1), counts_per_electron=0.0), image)
 
 
-def test_anisotropic_is_the_sum_of_its_steps_and_reproducible() -> None:
+def test_anisotropic_blurs_then_keeps_planes_then_interpolates() -> None:
     psf = turned_psf(SPOT, 0.25)
+    blurred = blur(spots(), psf)
     clean = anisotropic(spots(), psf, 4.0, rng=noise.generator(1))
-    assert np.allclose(clean, restack(thin_out(blur(spots(), psf), 4.0), 61))
+    assert np.allclose(clean[..., ::4, :], blurred[..., ::4, :])
+    assert np.allclose(clean[..., 2:-1:4, :], (blurred[..., :-4:4, :] + blurred[..., 4::4, :]) / 2, atol=1e-4)
     noisy = [anisotropic(spots(), psf, 4.0, rng=noise.generator(5), counts_per_electron=1.0) for _ in range(2)]
     assert noisy[0].dtype == np.float32
     assert np.array_equal(*noisy)
+
+
+def test_planes_may_lie_anywhere_and_at_broken_distances() -> None:
+    ramp = np.repeat(np.arange(40, dtype=np.float32)[:, None], 5, axis=1)
+    seen = anisotropic(ramp, np.ones((1, 1), np.float32), 10.2, rng=noise.generator(1), first=3.5)
+    assert np.allclose(seen[4:34], ramp[4:34], atol=1e-4)  # what rises evenly is interpolated without a trace
+    assert np.allclose(seen[:4], 3.5)
+    assert np.allclose(seen[35:], 3.5 + 3 * 10.2)
+
+
+def test_slices_with_less_than_two_planes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="9 rows hold 1 planes"):
+        anisotropic(np.zeros((9, 9), np.float32), np.ones((1, 1), np.float32), 10.2, rng=noise.generator(1))
 
 
 @pytest.mark.parametrize("specimen", ["tubules", "granules"])

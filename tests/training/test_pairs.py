@@ -12,9 +12,11 @@ import zarr
 
 from care_live.errors import TrainingError
 from care_live.training import patches, registration
+from care_live.training.data import Data
+from care_live.training.degraded import axial_blur
 from care_live.training.gather import gather
 from care_live.training.patches import PatchPlan
-from care_live.training.recipe import Recipe
+from care_live.training.recipe import IsotropicData, Recipe
 from tests.training.conftest import blobs, noisy_pair, small_recipe
 
 
@@ -134,16 +136,47 @@ def test_semi_synthetic_data(tmp_path: Path) -> None:
     assert rough[0] < 0.6 * rough[2]  # blurred along y, which plays the part of z
 
 
-def test_a_slice_is_degraded_along_both_axes_and_judged_or_learnt_from_but_not_both(tmp_path: Path) -> None:
-    image = np.random.default_rng(0).integers(0, 1000, (10, 32, 48)).astype(np.uint16)
+def slices_of(tmp_path: Path, image: np.ndarray) -> Data:
     (tmp_path / "planes").mkdir()
     tifffile.imwrite(tmp_path / "planes" / "one.tif", image)
     tree = {"kind": "isotropic", "volumes": str(tmp_path / "planes"), "factor": 2.0}
     network = {"axes": "YX", "pool_px": [2, 2]}
-    data = gather(Recipe.model_validate({"name": "iso", "network": network, "data": tree, "fit": {"patch_px": [8, 8]}}))
-    assert [example.name for example in data.validation] == ["one z=9"] * 2
-    assert sorted(example.shape_px for example in data.training) == [(32, 48)] * 9 + [(48, 32)] * 9
-    assert "one z=9" not in {example.name for example in data.training}
+    return gather(Recipe.model_validate({"name": "i", "network": network, "data": tree, "fit": {"patch_px": [8, 8]}}))
+
+
+def test_a_slice_is_judged_or_learnt_from_and_one_with_nothing_on_it_neither(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 1000, (10, 32, 48)).astype(np.uint16)
+    image[3] = 5
+    data = slices_of(tmp_path, image)
+    assert [example.name for example in data.validation] == ["one z=9"]
+    assert [example.name for example in data.training] == [f"one z={z}" for z in range(9) if z != 3]
+
+
+def test_a_slice_is_turned_and_degraded_anew_for_every_patch(tmp_path: Path) -> None:
+    x = np.arange(40)[None, None]
+    bars = np.broadcast_to(100 + 50 * ((x // 5) % 2), (5, 40, 40))  # upright: blur along y leaves them alone
+    example = slices_of(tmp_path, bars.astype(np.uint16)).training[0]
+    straight = example.cut((8, 8), (16, 16), None)
+    wanted = np.asarray(bars[0, 8:24, 8:24] > 100, np.float32)
+    assert straight.target[0] == pytest.approx(wanted, abs=0.01)
+    rng = np.random.default_rng(0)
+    lying: list[float] = []
+    standing: list[float] = []
+    for _ in range(20):
+        seen, target = example.cut((8, 8), (16, 16), rng)
+        slope = [np.abs(np.diff(target[0], axis=axis)).mean() for axis in (0, 1)]
+        (lying if slope[0] > 2 * slope[1] else standing).append(np.abs(np.diff(seen[0], axis=0)).mean() / slope[0])
+    assert lying and standing  # bars that lie are blurred into each other
+    assert max(lying) < 0.8
+
+
+def test_a_measured_psf_that_is_off_centre_shifts_nothing(tmp_path: Path) -> None:
+    z, y, x = (np.exp(-((np.arange(21) - middle) ** 2) / 8) for middle in (12.3, 9.0, 10.0))
+    tifffile.imwrite(tmp_path / "psf.tif", (60_000 * z[:, None, None] * y[:, None] * x).astype(np.uint16))
+    blur = axial_blur(IsotropicData(volumes=tmp_path, psf=tmp_path / "psf.tif"))
+    rows = np.arange(len(blur)) - len(blur) // 2
+    assert blur.sum() == pytest.approx(1.0, abs=1e-5)
+    assert (blur.sum(axis=1) * rows).sum() == pytest.approx(0.0, abs=0.1)
 
 
 def test_upsampling_leaves_planes_out(tmp_path: Path) -> None:
