@@ -14,6 +14,7 @@ from torch import nn
 from care_live.errors import ModelError
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
+from care_live.restore import probe
 from care_live.restore.network import Network
 from care_live.restore.session import OnnxSession, Options
 
@@ -55,13 +56,25 @@ def measure_halo(path: Path, card: ModelCard) -> tuple[int, ...]:
     """Measure the reach of a network with impulses: how far a changed pixel changes the output, per axis.
 
     Every pixel of one divisor block is changed in turn, one axis at a time, in an image of noise, and every
-    channel. The result is rounded up to the divisor, because tiles are aligned to it.
+    channel. The result is rounded up to the divisor, because tiles are aligned to it, and widened to what the
+    restorer feels when it opens the file: a plane far away may matter only where much is changed at once.
     """
     network, rng = open_network(path, card), np.random.default_rng(1)
-    return tuple(
+    halo = tuple(
         _reach_along(network, card, axis=axis, rng=rng) if _is_local(card, axis) else 0
         for axis in range(len(card.axes))
     )
+    return widened(network, card, halo)
+
+
+def widened(network: Network, card: ModelCard, halo: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the halo, or the next wider one with which the restorer would open the network."""
+    while True:
+        felt = probe.reach(network, card.model_copy(update={"halo_px": halo}))
+        wide = tuple(max(now, -(-far // step) * step) for now, far, step in zip(halo, felt, card.divisor, strict=True))
+        if wide == halo:
+            return halo
+        halo = wide
 
 
 def _is_local(card: ModelCard, axis: int) -> bool:

@@ -17,7 +17,7 @@ from care_live.restore.session import OnnxSession, Options
 from care_live.training.ensemble import Ensemble
 from care_live.training.export import Deployed, export_members
 from care_live.training.network import build
-from care_live.training.verify import check_against_torch
+from care_live.training.verify import check_against_torch, open_network, widened
 from tests.training.conftest import small_recipe
 
 pytestmark = pytest.mark.slow  # torch takes some seconds to trace a graph
@@ -55,6 +55,12 @@ def test_the_halo_is_the_known_one(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path, network={"depth": 2})
     card = export_members(untrained(recipe), recipe, tmp_path / "net.onnx")
     assert card.halo_px == (10, 24, 24)
+
+
+def test_a_halo_that_is_too_small_is_widened_to_what_the_restorer_feels(tmp_path: Path) -> None:
+    recipe = small_recipe(tmp_path, network={"depth": 2})
+    card = export_members(untrained(recipe), recipe, tmp_path / "net.onnx")
+    assert widened(open_network(tmp_path / "net.onnx", card), card, (4, 8, 8)) == (10, 24, 24)
 
 
 def test_an_ensemble_in_one_file(tmp_path: Path) -> None:
