@@ -136,7 +136,7 @@ def spread_weight(weight: Array, steps: Sequence[int]) -> Array:
     """
     spread = weight
     for axis, step in enumerate(steps):
-        spread = np.tensordot(spread, _spread_matrix(weight.shape[2 + axis], step), axes=([2], [1]))
+        spread = np.tensordot(spread, spread_matrix(weight.shape[2 + axis], step), axes=([2], [1]))
     return np.ascontiguousarray(spread.swapaxes(0, 1)).astype(weight.dtype)
 
 
@@ -147,14 +147,14 @@ def gathered_weight(spread: Array, steps: Sequence[int]) -> Array | None:
         kernel = spread.shape[2 + axis] - step + 1
         if kernel < 1 or kernel % 2 == 0:
             return None
-        inverse = np.linalg.pinv(_spread_matrix(kernel, step).astype(np.float64))
+        inverse = np.linalg.pinv(spread_matrix(kernel, step).astype(np.float64))
         weight = np.tensordot(weight, inverse, axes=([2], [1]))
     gathered = np.ascontiguousarray(weight).astype(spread.dtype)
     error = np.abs(spread_weight(gathered, steps) - spread).max(initial=0)
     return gathered if error <= 1e-6 * np.abs(spread).max(initial=0) else None
 
 
-def _spread_matrix(kernel: int, step: int) -> NDArray[np.float32]:
+def spread_matrix(kernel: int, step: int) -> NDArray[np.float32]:
     """Say which taps t of the convolution meet which tap j of the transposed one, along one axis.
 
     Upsampled plane n + t - r is low plane i = (n + t - r) // step, and j = n + r - step·i: they meet where

@@ -7,11 +7,11 @@ and a pooling by two, 8 products for each value that comes out instead of 27.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from care_live.model.rewrite import spread_matrix
 
 
 def convolve_upsampled(image: Tensor, weight: Tensor, pool_px: tuple[int, ...]) -> Tensor:
@@ -35,6 +35,8 @@ def convolve_upsampled(image: Tensor, weight: Tensor, pool_px: tuple[int, ...]) 
 def spread_weight(weight: Tensor, pool_px: tuple[int, ...]) -> Tensor:
     """Return the kernel of the transposed convolution that equals "upsample by pool_px, then convolve".
 
+    The same as `care_live.model.rewrite.spread_weight`, for gradients to flow through.
+
     Parameters
     ----------
     weight : (n_out, n_in, kernel…) of the convolution
@@ -45,19 +47,6 @@ def spread_weight(weight: Tensor, pool_px: tuple[int, ...]) -> Tensor:
     """
     spread = weight
     for axis, step in enumerate(pool_px):
-        matrix = torch.from_numpy(_spread_matrix(weight.shape[2 + axis], step)).to(spread)
+        matrix = torch.from_numpy(spread_matrix(weight.shape[2 + axis], step)).to(spread)
         spread = torch.tensordot(spread, matrix, dims=([2], [1]))  # the spread axis moves to the end
     return spread.transpose(0, 1).contiguous()
-
-
-def _spread_matrix(kernel_px: int, step: int) -> NDArray[np.float32]:
-    """Say which taps of the convolution meet which tap of the transposed one, along one axis.
-
-    Output n of the convolution takes tap t from upsampled n + t − r, which is low-resolution
-    i = (n + t − r) // step; the transposed tap between i and n is j = n + r − step·i. So j and t meet where
-    0 ≤ j + t − 2r < step.
-    """
-    reach = kernel_px // 2
-    tap, spread_tap = np.arange(kernel_px), np.arange(kernel_px + step - 1)[:, None]
-    offset = spread_tap + tap - 2 * reach
-    return ((offset >= 0) & (offset < step)).astype(np.float32)
