@@ -270,6 +270,7 @@ def test_a_new_daemon_on_the_same_port_is_found_again() -> None:
         assert next(recording.volumes(10.0)).key.t == 41
 
 
+@pytest.mark.slow
 def test_a_cut_link_loses_nothing_for_a_recorder(publisher: Publisher) -> None:
     from tests.publish.relay import Relay
 

@@ -55,6 +55,7 @@ def test_a_tiff_becomes_an_ome_tiff(tmp_path: Path, network: Path, movie: np.nda
     assert sorted(path.name for path in tmp_path.iterdir()) == ["movie.tif", "out.ome.tif"]
 
 
+@pytest.mark.slow
 def test_a_tiff_becomes_an_ome_zarr_run_that_verifies(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
     target = tmp_path / "out.ome.zarr"
     assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network) == 0
@@ -67,6 +68,7 @@ def test_a_tiff_becomes_an_ome_zarr_run_that_verifies(tmp_path: Path, network: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["movie.tif", "out.ome.zarr"]
 
 
+@pytest.mark.slow
 def test_the_raw_image_of_a_run_can_be_restored_again(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
     assert restore(tmp_path / "movie.tif", tmp_path / "one", "--axes", "TZYX", "--model", network) == 0
     assert restore(tmp_path / "one" / "raw" / "0", tmp_path / "two.tif", "--model", network) == 0

@@ -74,11 +74,13 @@ def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) ->
         assert (ours.laplace_scale == wanted.laplace_scale).all()
 
 
+@pytest.mark.slow
 def test_a_child_that_died_while_idle_costs_nothing(process: RestoreProcess) -> None:
     kill(process)
     assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
 
 
+@pytest.mark.slow
 def test_the_locked_range_survives_a_restart(process: RestoreProcess) -> None:
     stacks = [volume(noisy((6, 20, 22), seed=t, offset=100 + 20 * t), t=t, c=1) for t in range(5)]
     locked = [process.restore([stack])[0] for stack in stacks[:4]][-1]

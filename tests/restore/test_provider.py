@@ -101,6 +101,7 @@ def test_fast_mode_needs_something_that_is_fast(tmp_path: Path) -> None:
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs the [openvino] extra")
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_openvino_says_the_same_exactly_and_nearly_so_in_fast_mode(tmp_path: Path) -> None:
     path = save_network(tmp_path / "net.onnx", filters=8)

@@ -10,6 +10,7 @@ from care_live.simulate import GaussianSpot, pair
 SPOT = GaussianSpot()
 
 
+@pytest.mark.slow
 def test_same_seed_same_pair_and_other_seed_another() -> None:
     first, again, other = (pair(seed, (4, 48, 48), psf=SPOT) for seed in (11, 11, 12))
     assert np.array_equal(first.clean, again.clean)

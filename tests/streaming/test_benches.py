@@ -30,6 +30,7 @@ def test_overhead_takes_the_whole_path(bench) -> None:
     assert min(figures.values()) > 1
 
 
+@pytest.mark.slow
 def test_efficiency_is_a_share_of_the_peak(bench) -> None:
     figures = bench("efficiency", "--shape", "4", "32", "32", "--pairs", "1", "--threads", "1")
     assert set(figures) == {"exact_over_peak", "done_over_peak", "ort_over_peak", "peak_gflops"}

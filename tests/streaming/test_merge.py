@@ -23,6 +23,7 @@ def disagreement(means: np.ndarray, scales: np.ndarray) -> np.ndarray:
     return (entropy - (1 + np.log(2 * scales)).mean(0)) / np.log(len(means))
 
 
+@pytest.mark.slow
 def test_the_mixture_of_three_networks() -> None:
     members = [seeded(seed, filters=4) for seed in range(3)]
     inputs = {"raw": counts(SHAPE), **RANGE}

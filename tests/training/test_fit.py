@@ -43,6 +43,7 @@ def test_the_same_seed_gives_the_same_weights_and_members_differ(tmp_path: Path,
     assert not same(weights(tmp_path / "one"), weights(tmp_path / "one", member=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, small_data: Data, average: float) -> None:
     whole = small_recipe(tmp_path, fit={"schedule": "constant", "average": average})

@@ -37,6 +37,7 @@ def test_every_cut_has_fresh_noise_on_the_same_truth() -> None:
     assert again.input.mean() == pytest.approx(again.target.mean(), abs=0.02)  # noise has no bias
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_data_and_validation_is_other_data() -> None:
     data = {"kind": "simulated", "specimens": {"worm": 1, "granules": 1}, "validation": {"worm": 1}}
     chosen = recipe(data | {"shape_px": [6, 64, 64]}, axes="ZYX")

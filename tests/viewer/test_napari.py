@@ -22,6 +22,7 @@ from .scenes import filled, scene
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_the_manifest_names_things_that_exist():
     npe2 = pytest.importorskip("npe2")
     manifest = npe2.PluginManifest.from_file(Path(plugin.__file__).with_name("napari.yaml"))

@@ -131,6 +131,7 @@ def assert_same(recorded: Path, original: Path) -> None:
     assert here.ended is not None and there.ended is not None and here.ended.reason == there.ended.reason
 
 
+@pytest.mark.slow
 def test_a_recording_has_the_same_bytes_as_the_run(daemon: Daemon, tmp_path: Path) -> None:
     recording = Recordings(daemon.publisher.address_pull, tmp_path / "copy")
     daemon.restore(0, 1, 2)
@@ -145,6 +146,7 @@ def test_a_recording_has_the_same_bytes_as_the_run(daemon: Daemon, tmp_path: Pat
     assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
 
 
+@pytest.mark.slow
 def test_a_skipped_volume_that_is_stored_only_later_is_no_gap(daemon: Daemon, tmp_path: Path) -> None:
     """The message that a volume is skipped may overtake the volume's way to the disk."""
     recording = Recordings(daemon.publisher.address_pull, tmp_path / "copy")
@@ -250,6 +252,7 @@ def test_a_link_that_is_gone_for_10_s_twice_loses_nothing(tmp_path: Path, caplog
     assert caplog.text.count("away, waiting") == 2 and caplog.text.count("daemon back") == 2
 
 
+@pytest.mark.slow
 def test_a_recorder_that_comes_late_gets_what_memory_has_forgotten_from_the_store(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "daemon", replay_mib=0)
     daemon.restore(*range(N_TIMES))

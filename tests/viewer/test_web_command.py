@@ -39,6 +39,7 @@ def command(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.stdout.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_it_watches_a_daemon_and_its_run(tmp_path: Path):
     writer = open_run(StoreConfig(directory=tmp_path, keep_free_mib=0), STARTED)

@@ -346,6 +346,7 @@ def survive(n_messages: int, seed: int) -> int:
     return n_refused
 
 
+@pytest.mark.slow
 def test_30_000_mutated_messages_raise_nothing_but_our_own_error() -> None:
     before = memory_peak_mb()
     assert survive(30_000, seed=5) > 20_000
