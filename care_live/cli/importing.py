@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from care_live.model.bioimageio import Description
     from care_live.model.card import ModelCard
 
-_LONGEST_REACH_PX = 1024
 _LARGEST_DEVIATION = 1e-3
 """Of the range: more than this from the model's own test image is another network."""
 
@@ -62,10 +61,11 @@ def bioimageio(model: Path, out: Path) -> None:
     Its own test image is run and compared, where it is there.
     """
     from care_live.model.bioimageio import import_bioimageio, opened, read_description
+    from care_live.restore.probe import measure_halo
 
     _refuse_bad_target(out)
     with opened(model) as folder:
-        card = import_bioimageio(folder, out, measure=measure_reach)
+        card = import_bioimageio(folder, out, measure=measure_halo)
         _tell(out, card)
         _compare_with_test_image(out, card, read_description(folder))
 
@@ -81,36 +81,14 @@ def onnx(network: Path, out: Path, card_file: Path | None) -> None:
     input normalised, what its output is, for which images it was made) and call again.
     """
     from care_live.model.foreign import import_onnx
+    from care_live.restore.probe import measure_halo
 
     _refuse_bad_target(out)
     card_file = card_file or out.with_suffix(".card.toml")
     if not card_file.exists():
         _write_card_to_fill_in(network, card_file)
         raise ConfigError(f"wrote {card_file}: fill it in, then run the same command again")
-    _tell(out, import_onnx(network, out, _read_card(card_file), measure=measure_reach))
-
-
-def measure_reach(path: Path, card: ModelCard) -> tuple[int, ...]:
-    """Run a network on ever larger fields until they show how far it reaches.
-
-    Raises
-    ------
-    ModelError
-        It reaches further than any tile could, as networks that look at the whole image do.
-    """
-    from care_live.restore.network import Network
-    from care_live.restore.probe import reach
-    from care_live.restore.session import OnnxSession, Options
-
-    guess = tuple(2 * size for size in card.divisor)
-    while max(guess) <= _LONGEST_REACH_PX:
-        guessed = card.model_copy(update={"halo_px": guess})
-        network = Network(path, guessed, Options("cpu", 0), open_session=OnnxSession)
-        found = reach(network, guessed)
-        if all(px <= most for px, most in zip(found, guess, strict=True)):
-            return found
-        guess = tuple(2 * px for px in guess)
-    raise ModelError(f"{card.name} reaches further than {_LONGEST_REACH_PX} px: it looks at the whole image")
+    _tell(out, import_onnx(network, out, _read_card(card_file), measure=measure_halo))
 
 
 def _refuse_bad_target(out: Path) -> None:

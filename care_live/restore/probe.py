@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,15 @@ from care_live.errors import ConfigError, ModelError, RestoreError
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.network import Network
+from care_live.restore.session import OnnxSession, Options
 from care_live.tiling import refuse_small_halo
 
 _SPAN = Span(100.0, 1100.0)
 _BACKGROUND = 300
 _NOISE = 200
 _BRIGHT = 60000
+_FAR_PX, _LONGEST_PX = 64, 1024
+"""How far a network is looked for at first, and at last."""
 
 
 def check(network: Network, card: ModelCard) -> None:
@@ -46,6 +50,44 @@ def reach(network: Network, card: ModelCard) -> tuple[int, ...]:
         0 if card.task == "project" and axis == 0 else max(_reach(network, card, axis, side) for side in (0, 1))
         for axis in range(len(card.axes))
     )
+
+
+def measure_halo(path: Path, card: ModelCard) -> tuple[int, ...]:
+    """Return the smallest halo with which a network passes `check`, in whole divisors, because tiles are aligned.
+
+    Parameters
+    ----------
+    path : ONNX file
+    card : all of its card but the halo
+
+    Raises
+    ------
+    ModelError
+        It reaches further than any tile could, as networks that look at the whole image do.
+    """
+    halo = _aligned((_FAR_PX,) * len(card.axes), card)
+    while _exceeds(felt := _reach_beside(path, card, halo), halo):
+        halo = tuple(2 * px for px in halo)
+        if max(halo) > _LONGEST_PX:
+            raise ModelError(f"{card.name} reaches further than {_LONGEST_PX} px: it looks at the whole image")
+    halo = _aligned(felt, card)
+    while _exceeds(felt := _reach_beside(path, card, halo), halo):  # other noise, in a field that fits this halo
+        halo = tuple(map(max, halo, _aligned(felt, card)))
+    return halo
+
+
+def _reach_beside(path: Path, card: ModelCard, halo_px: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the reach as it is measured when the card states this halo."""
+    stated = card.model_copy(update={"halo_px": halo_px})
+    return reach(Network(path, stated, Options("cpu"), open_session=OnnxSession), stated)
+
+
+def _exceeds(reach_px: Sequence[int], halo_px: Sequence[int]) -> bool:
+    return any(far > px for far, px in zip(reach_px, halo_px, strict=True))
+
+
+def _aligned(px: Sequence[int], card: ModelCard) -> tuple[int, ...]:
+    return tuple(-(-one // step) * step for one, step in zip(px, card.divisor, strict=True))
 
 
 def compare(reference: Network, candidate: Network, card: ModelCard, *, tolerance: float) -> float:

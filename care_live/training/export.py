@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from care_live.imports import need
 from care_live.model import checks
 from care_live.model.card import METADATA_KEY, Head, ModelCard, TrainingDomain
+from care_live.restore import probe
 from care_live.training.checkpoint import load_state, read_recipe
 from care_live.training.ensemble import Ensemble
 from care_live.training.network import build
 from care_live.training.recipe import NetworkRecipe, Recipe
 from care_live.training.rewrite import for_export
-from care_live.training.verify import check_against_torch, measure_halo
+from care_live.training.verify import check_against_torch
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def export_members(
     fresh = out.with_name(f".{out.name}.new.onnx")
     try:
         _write(deployed, card, fresh)
-        card = card.model_copy(update={"halo_px": measure_halo(fresh, card)})
+        card = card.model_copy(update={"halo_px": probe.measure_halo(fresh, card)})
         _write_card(fresh, card)
         deviation = check_against_torch(fresh, card, deployed)
         checks.check(fresh)

@@ -15,13 +15,14 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 from care_live.cli import main
-from care_live.cli.importing import import_command, measure_reach
+from care_live.cli.importing import import_command
 from care_live.errors import ConfigError, ModelError
 from care_live.images import VolumeKey
 from care_live.model import file
 from care_live.model.bioimageio import import_bioimageio, read_description
 from care_live.model.card import ModelCard
 from care_live.model.foreign import describe_graph, import_onnx
+from care_live.restore.probe import measure_halo
 from care_live.store import RunReader
 from tests.conftest import need_data
 from tests.model.test_csbdeep import assert_close, counts, restore
@@ -88,7 +89,7 @@ def describe_loose(network: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.Mod
 
 def test_a_zoo_model_gives_its_own_test_output(tmp_path):
     folder = need_data("model_unet2d_nuclei_broad")
-    card = import_bioimageio(folder, tmp_path / "net.onnx", measure=measure_reach)
+    card = import_bioimageio(folder, tmp_path / "net.onnx", measure=measure_halo)
     assert (card.axes, card.divisor, card.normalisation) == ("YX", (8, 8), "zero-mean-unit-variance")
     assert card.licence == "MIT"
     given, wanted = (np.load(folder / f"test_{which}.npy") for which in ("input", "output"))
@@ -110,7 +111,7 @@ def test_a_zoo_model_of_format_0_4_is_the_same(tmp_path):
 def test_the_field_may_have_any_size_and_the_reach_is_measured(tmp_path):
     network = convolution(5)
     card = describe_graph(network, "foreign").model_copy(update={"normalisation": "none"})
-    imported = import_onnx(saved(tmp_path / "in.onnx", network), tmp_path / "net.onnx", card, measure=measure_reach)
+    imported = import_onnx(saved(tmp_path / "in.onnx", network), tmp_path / "net.onnx", card, measure=measure_halo)
     assert (imported.divisor, imported.halo_px) == ((2, 2), (2, 2))
     pixels = counts(1, 1, 40, 64)
     (whole,) = restore(tmp_path / "net.onnx", pixels)
@@ -129,7 +130,7 @@ def test_arithmetic_before_and_after_goes_into_the_graph(tmp_path):
     ]
     after = [{"id": "clip", "kwargs": {"min": -1.0, "max": 0.5}}, {"id": "sigmoid"}]
     folder = describe(tmp_path / "zoo", network, before=before, after=after)
-    card = import_bioimageio(folder, tmp_path / "net.onnx", measure=measure_reach)
+    card = import_bioimageio(folder, tmp_path / "net.onnx", measure=measure_halo)
     assert (card.name, card.author, card.normalisation) == ("Some-Net-v2", "A, B", "percentile")
     assert (card.low_percentile, card.high_percentile) == (5, 95)
     pixels = counts(1, 1, 32, 32)
@@ -143,7 +144,7 @@ def test_fixed_statistics_are_arithmetic_too(tmp_path):
     network = convolution()
     before = [{"id": "fixed_zero_mean_unit_variance", "kwargs": {"mean": 180.0, "std": 50.0}}]
     card = import_bioimageio(
-        describe(tmp_path / "zoo", network, before=before), tmp_path / "net.onnx", measure=measure_reach
+        describe(tmp_path / "zoo", network, before=before), tmp_path / "net.onnx", measure=measure_halo
     )
     assert card.normalisation == "none"
     pixels = counts(1, 1, 32, 32)
@@ -165,7 +166,7 @@ def test_fixed_statistics_are_arithmetic_too(tmp_path):
 def test_what_cannot_be_done_live_is_refused_by_name(tmp_path, tensors, match):
     folder = describe(tmp_path / "zoo", convolution(), **tensors)
     with pytest.raises(ModelError, match=match):
-        import_bioimageio(folder, tmp_path / "net.onnx", measure=measure_reach)
+        import_bioimageio(folder, tmp_path / "net.onnx", measure=measure_halo)
     assert not (tmp_path / "net.onnx").exists()
 
 
@@ -212,7 +213,7 @@ def test_a_card_that_contradicts_its_graph_is_refused(tmp_path):
     network = convolution()
     card = describe_graph(network, "foreign").model_copy(update={"divisor": (4, 4)})
     with pytest.raises(ModelError, match=r"the card says divisor \(4, 4\), the graph says \(2, 2\)"):
-        import_onnx(saved(tmp_path / "in.onnx", network), tmp_path / "net.onnx", card, measure=measure_reach)
+        import_onnx(saved(tmp_path / "in.onnx", network), tmp_path / "net.onnx", card, measure=measure_halo)
 
 
 def run(*arguments: object) -> tuple[int, str]:

@@ -12,12 +12,13 @@ import torch
 from care_live.errors import ModelError
 from care_live.model import checks, file, reliability
 from care_live.percentiles import Span
+from care_live.restore import probe
 from care_live.restore.network import Network
 from care_live.restore.session import OnnxSession, Options
 from care_live.training.ensemble import Ensemble
 from care_live.training.export import Deployed, export_members
 from care_live.training.network import build
-from care_live.training.verify import check_against_torch, open_network, widened
+from care_live.training.verify import check_against_torch, open_network
 from tests.training.conftest import small_recipe
 
 pytestmark = pytest.mark.slow  # torch takes some seconds to trace a graph
@@ -57,10 +58,15 @@ def test_the_halo_is_the_known_one(tmp_path: Path) -> None:
     assert card.halo_px == (10, 24, 24)
 
 
-def test_a_halo_that_is_too_small_is_widened_to_what_the_restorer_feels(tmp_path: Path) -> None:
-    recipe = small_recipe(tmp_path, network={"depth": 2})
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_is_exported_passes_the_check_at_opening(tmp_path: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    recipe = small_recipe(tmp_path, network={"depth": 2, "batch_norm": False})
     card = export_members(untrained(recipe), recipe, tmp_path / "net.onnx")
-    assert widened(open_network(tmp_path / "net.onnx", card), card, (4, 8, 8)) == (10, 24, 24)
+    probe.check(open_network(tmp_path / "net.onnx", card), card)
+    short = card.model_copy(update={"halo_px": (card.halo_px[0] - 1, *card.halo_px[1:])})
+    with pytest.raises(ModelError, match="reaches"):
+        probe.check(open_network(tmp_path / "net.onnx", short), short)
 
 
 def test_an_ensemble_in_one_file(tmp_path: Path) -> None:
