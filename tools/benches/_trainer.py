@@ -1,13 +1,13 @@
-"""Small 2D networks for the benches, trained as a user trains them and kept in the cache."""
+"""Networks for the benches, trained as a user trains them and kept in the cache."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
+from benches._pairs import say
 from care_live.restore.engine import Engine
 from care_live.training.applied import open_engine
 from care_live.training.export import export
@@ -15,7 +15,7 @@ from care_live.training.fit import Progress
 from care_live.training.recipe import Recipe
 from care_live.training.train import train
 
-CACHE = Path(os.environ.get("CARE_LIVE_CACHE", Path.home() / ".cache" / "care_live")) / "systems"
+CACHE = Path(os.environ.get("CARE_LIVE_CACHE", Path.home() / ".cache" / "care_live"))
 NETWORK = {
     "axes": "YX",
     "pool_px": [2, 2],
@@ -51,10 +51,10 @@ class Trainer:
         fitted |= {"threads": self.threads, "validate_every": min(200, fitted["n_updates"])}
         tree = {"name": name, "network": NETWORK | network, "data": data, "fit": fitted}
         recipe = Recipe.model_validate(tree)
-        kept = CACHE / f"{name}-{self._digest(recipe)}.onnx"
+        kept = CACHE / "systems" / f"{name}-{self._digest(recipe)}.onnx"
         if not kept.exists():
-            CACHE.mkdir(parents=True, exist_ok=True)
-            train(recipe, self.folder / name, on_progress=_show)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            train(recipe, self.folder / name, on_progress=show)
             export(self.folder / name, kept, checkpoint="last.pt")
         return open_engine(kept, threads=self.threads)
 
@@ -67,7 +67,7 @@ class Trainer:
         return digest.hexdigest()[:12]
 
 
-def _show(progress: Progress) -> None:
+def show(progress: Progress) -> None:
+    """Print a line at every validation."""
     if progress.validation_loss is not None:
-        line = f"update {progress.update}/{progress.n_updates} loss {progress.loss:.4f} {progress.validation_loss:.4f}"
-        print(line, file=sys.stderr, flush=True)
+        say(f"update {progress.update}/{progress.n_updates} loss {progress.loss:.4f} {progress.validation_loss:.4f}")

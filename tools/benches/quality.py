@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,13 +29,15 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from benches._pairs import say
+from benches._trainer import CACHE, show
 from care_live.model import file
 from care_live.simulate import Grid, Light, Microscope, Worm, draw_forms, noise, sensor
 from care_live.training.applied import apply_to, open_engine
 from care_live.training.data import Data
 from care_live.training.examples import ExposedVolume
 from care_live.training.export import export
-from care_live.training.fit import Progress, fit
+from care_live.training.fit import fit
 from care_live.training.recipe import Recipe, SpecimenName
 from care_live.training.score import best_gaussian, psnr_db
 from care_live.training.simulated import expected_electrons, exposed
@@ -44,7 +45,6 @@ from care_live.training.simulated import expected_electrons, exposed
 Image = NDArray[Any]
 PEAK_ELECTRONS = 20.0
 DATA = Path(os.environ.get("CARE_LIVE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-CACHE = Path(os.environ.get("CARE_LIVE_CACHE", Path.home() / ".cache" / "care_live")) / "quality"
 DOSES = (0.5, 1.0, 2.0)
 _N_UPDATES = {"lysosome": 1200, "unseen": 1400}
 _FORMS = 80
@@ -71,7 +71,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
         model = file.shipped() if stack == "worm" else trained(stack, n_updates=chosen.updates, threads=chosen.threads)
         figures |= compared(stack, model, threads=chosen.threads)
         figures[f"{_key(stack)}_minutes"] = round((time.monotonic() - begun) / 60, 2)
-        _tell(f"{stack}: {figures}")
+        say(f"{stack}: {figures}")
     return figures
 
 
@@ -164,12 +164,12 @@ def trained(stack: str, *, n_updates: int | None, threads: int) -> Path:
     recipe = recipe_for(stack, n_updates=n_updates, threads=threads)
     anywhere = recipe.model_copy(update={"name": "x", "fit": recipe.fit.model_copy(update={"threads": 0})})
     digest = hashlib.sha256(anywhere.model_dump_json().encode()).hexdigest()[:12]
-    path = CACHE / f"{recipe.name}-{digest}.onnx"
+    path = CACHE / "quality" / f"{recipe.name}-{digest}.onnx"
     if path.exists():
         return path
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        fit(recipe, data_for(stack), Path(folder), on_progress=_show)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        fit(recipe, data_for(stack), Path(folder), on_progress=show)
         export(Path(folder), path, checkpoint="last.pt")
     return path
 
@@ -258,12 +258,3 @@ def _exposed(name: str, electrons: Image, seed: int) -> ExposedVolume:
 
 def _key(stack: str) -> str:
     return {"cells3d": "cells3d_nuclei"}.get(stack, stack)
-
-
-def _show(progress: Progress) -> None:
-    if progress.validation_loss is not None:
-        _tell(f"update {progress.update}/{progress.n_updates} loss {progress.loss:.4f} {progress.validation_loss:.4f}")
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +34,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from benches._pairs import say
 from benches._trainer import Trainer
 from care_live.restore.engine import Engine
 from care_live.simulate import Grid, Light, Measured, Microscope, Worm, deconvolution_pair, degrade, noise, sensor
@@ -74,7 +74,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             figures |= systems[name](Trainer(Path(folder), chosen.updates, chosen.threads))
         figures[f"{name}_cpu_seconds"] = round(time.process_time() - begun)
-        _tell(f"{name}: {figures}")
+        say(f"{name}: {figures}")
     return figures
 
 
@@ -257,7 +257,3 @@ def _pairs(folder: Path, name: str) -> dict[str, Any]:
 
 def _means(prefix: str, names: Sequence[str], scores: Sequence[Sequence[float]]) -> dict[str, float]:
     return {f"{prefix}_{name}_db": float(value) for name, value in zip(names, np.mean(scores, axis=0), strict=True)}
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
