@@ -27,7 +27,18 @@ Provider: TypeAlias = Literal["cuda", "tensorrt", "cpu", "openvino"]
 Array: TypeAlias = NDArray[Any]
 
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider"}
-_MEMORY_WORDS = ("out of memory", "failed to allocate memory", "bad allocation", "bad_alloc", "available memory of")
+_MEMORY_WORDS = (
+    "out of memory",  # CUDA failure 2, and what cudaMallocFromPoolAsync says
+    "failed to allocate memory",  # onnxruntime's arena, of a device as of the host
+    "available memory of",  # the same, at the limit that was set for it
+    "free memory block",
+    "alloc_failed",  # CUBLAS_STATUS_, CUDNN_STATUS_
+    "allocation_failed",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_, _HOST_
+    "memory allocation failed",
+    "bad allocation",
+    "bad_alloc",
+)
+"""What a text says, in lower case, that tells of memory that ran out."""
 N_WARM_UP = 3
 """Runs on a GPU before a shape is ready: cuDNN searches in the first, memory settles in the second."""
 
@@ -208,10 +219,15 @@ def translated(what: str) -> Iterator[None]:
     except MemoryError as error:
         raise OutOfMemoryError(f"{what}: host memory ran out") from error
     except Exception as error:
-        line = " ".join(str(error).split())[:300]
-        if any(word in line.lower() for word in _MEMORY_WORDS):
-            raise OutOfMemoryError(f"{what}: {line}") from error
-        raise RestoreError(f"{what} failed: {type(error).__name__}: {line}") from error
+        text = " ".join(str(error).split())
+        if any(word in text.lower() for word in _MEMORY_WORDS):
+            raise OutOfMemoryError(f"{what}: {_shortened(text)}") from error
+        raise RestoreError(f"{what} failed: {type(error).__name__}: {_shortened(text)}") from error
+
+
+def _shortened(text: str) -> str:
+    """Keep both ends: the CUDA provider names the node first, the cause last, signatures of C++ in between."""
+    return text if len(text) <= 400 else f"{text[:120]} ... {text[-270:]}"
 
 
 def create(

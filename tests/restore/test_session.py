@@ -70,14 +70,54 @@ def test_neither_package_names_both_extras(monkeypatch: pytest.MonkeyPatch) -> N
         session.runtime()
 
 
-@pytest.mark.parametrize(
-    "raised",
-    [MemoryError(), RuntimeError("BFCArena: Failed to allocate memory for requested buffer of size 9")],
-    ids=["host", "device"],
+SIGNATURE = (
+    "std::conditional_t<THRW, void, onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*, const "
+    "char*, ERRTYPE, const char*, const char*, int) [with ERRTYPE = cudaError; bool THRW = true; "
+    "std::conditional_t<THRW, void, onnxruntime::common::Status> = void] "
 )
-def test_memory_that_ran_out_has_its_own_error(raised: Exception) -> None:
+AT = "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. Name:'c' "
+CALL = AT + "Status Message: /src/onnxruntime/core/providers/cuda/cuda_call.cc:121 " + 2 * SIGNATURE
+ARENA = (
+    AT + "Status Message: /src/onnxruntime/core/framework/bfc_arena.cc:376 void* onnxruntime::BFCArena::"
+    "AllocateRawInternal(size_t, bool, onnxruntime::Stream*, bool, onnxruntime::WaitNotificationFn) "
+)
+NO_MEMORY = {
+    "cudaMalloc": CALL + "CUDA failure 2: out of memory ; GPU=0 ; hostname=h ; expr=cudaMalloc((void**)&p, size);",
+    "cuBLAS": CALL + "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cublasCreate(&cublas_handle_);",
+    "cuDNN": CALL + "CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cudnnCreate(&cudnn_handle_);",
+    "cuDNN 9": CALL + "CUDNN failure 4004: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0 ; expr=",
+    "arena": ARENA + "Failed to allocate memory for requested buffer of size 9663676416",
+    "limit": ARENA + "Available memory of 1048576 is smaller than requested bytes of 9663676416",
+    "fragments": ARENA + "Failed to find a free memory block despite calling Extend. rounded_bytes=1024",
+    "pool": "CudaMempoolArena::Alloc: cudaMallocFromPoolAsync failed: out of memory",
+    "Windows": AT + "Status Message: bad allocation",
+}
+OTHERS = {
+    "address": CALL + "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; expr=cudaMemcpy(dst);",
+    "cuDNN": CALL + "CUDNN failure 5003: CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER ; GPU=0 ; expr=cudnnExecute;",
+    "shape": "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input: raw",
+}
+
+
+@pytest.mark.parametrize("text", NO_MEMORY.values(), ids=NO_MEMORY)
+def test_memory_that_ran_out_is_known_by_the_words_of_every_library(text: str) -> None:
+    """As users of the CUDA provider report them: the cause stands behind hundreds of characters of signatures."""
+    with pytest.raises(OutOfMemoryError) as caught, translated("inference"):
+        raise RuntimeError(text)
+    assert len(str(caught.value)) < 450
+    assert str(caught.value).endswith(text[-40:])
+
+
+@pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
+def test_other_faults_of_a_device_are_no_lack_of_memory(text: str) -> None:
+    with pytest.raises(RestoreError) as caught, translated("inference"):
+        raise RuntimeError(text)
+    assert not isinstance(caught.value, OutOfMemoryError)
+
+
+def test_memory_of_the_host_that_ran_out_has_the_same_error() -> None:
     with pytest.raises(OutOfMemoryError), translated("inference"):
-        raise raised
+        raise MemoryError
 
 
 def test_exact_mode_forbids_tf32_and_a_caller_may_set_against_a_default() -> None:
