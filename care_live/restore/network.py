@@ -17,6 +17,7 @@ from care_live.imports import need
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
+from care_live.restore.device import run_each
 from care_live.restore.field import margins, pad
 from care_live.restore.session import Options, Session
 from care_live.tiling import Tile, fit_tile, tiles
@@ -169,11 +170,19 @@ class Network:
         if whole and shape == field.shape:
             self.run(field, spans, into)
             return
-        for tile in tiles(field.shape[2:], shape[2:], self._halo(field.shape[2:]), self._card.divisor):
-            place: tuple[Any, ...] = (..., *tile.read)
-            results = self.run(field[place], spans)
-            for out, result in zip(into, results, strict=True):
-                _write(out, result, tile, around)
+        cut = tiles(field.shape[2:], shape[2:], self._halo(field.shape[2:]), self._card.divisor)
+        session = self.session(shape)
+        order = self._order(session)
+
+        def feed(i: int) -> dict[str, Array]:
+            place: tuple[Any, ...] = (..., *cut[i].read)
+            return self._inputs(field[place], spans)
+
+        def take(i: int, results: tuple[Array, ...]) -> None:
+            for out, k in zip(into, order, strict=True):
+                _write(out, _with_axis(results[k], field.ndim), cut[i], around)
+
+        run_each(session, len(cut), feed, take)
 
     def _shrink(self, shape: Sequence[int], tile_px: Sequence[int] | None, error: Exception) -> None:
         """Halve the budget and give back the sessions' memory; tiles are then cut finer."""
@@ -181,7 +190,8 @@ class Network:
         self._sessions.clear()
         self.restrict(math.prod(tile) // tile[1] // 2)
         smaller = self.tile_of(shape, tile_px)
-        logger.warning("out_of_memory tile_px=%s next_tile_px=%s detail=%s", tile[2:], smaller[2:], error)
+        detail = str(error)  # a log that kept the error itself would keep the sessions, too
+        logger.warning("out_of_memory tile_px=%s next_tile_px=%s detail=%s", tile[2:], smaller[2:], detail)
 
 
 def _with_axis(result: Array, ndim: int) -> Array:

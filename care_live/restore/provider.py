@@ -15,6 +15,7 @@ from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError
 from care_live.model.card import ModelCard
 from care_live.restore import footprint, probe
+from care_live.restore.device import DeviceSession
 from care_live.restore.network import Network, OpenSession
 from care_live.restore.session import OnnxSession, Options, Provider, runtime
 from care_live.restore.streaming import whole
@@ -111,7 +112,7 @@ def _opener(provider: Provider) -> OpenSession:
     if provider in {"cuda", "tensorrt"}:
         runtime().preload_dlls()
         refuse_old_cudnn(cudnn_version())
-        return OnnxSession
+        return DeviceSession
     return whole.open_session  # on a CPU planes of 2D convolutions are faster than 3D ones
 
 

@@ -39,8 +39,6 @@ _MEMORY_WORDS = (
     "bad_alloc",
 )
 """What a text says, in lower case, that tells of memory that ran out."""
-N_WARM_UP = 3
-"""Runs on a GPU before a shape is ready: cuDNN searches in the first, memory settles in the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,10 @@ class Options:
     """Options of the CUDA provider that differ from `cuda_options`."""
     device_bytes: int = 0
     """Most device memory to take; 0: no limit."""
+    places: int = 2
+    """On a device, for inputs and outputs: with two, copies for one tile run beside the work on another."""
+    locked: bool = True
+    """Copy to and from a device by way of page-locked memory."""
     running: Callable[[], AbstractContextManager[None]] = nullcontext
     """Entered around every run."""
 
@@ -71,7 +73,7 @@ class Session(Protocol):
 
 
 class OnnxSession:
-    """A network at one shape in onnxruntime, on the CPU or on a CUDA device.
+    """A network at one shape in onnxruntime, fed from the host's memory; for a GPU see `device.DeviceSession`.
 
     Parameters
     ----------
@@ -92,13 +94,8 @@ class OnnxSession:
     def __init__(self, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> None:
         self._runtime, self._running = runtime(), options.running
         self._session = create(self._runtime, content, shapes, options)
-        self._device = "cuda" if options.provider in {"cuda", "tensorrt"} else "cpu"
         self.outputs = tuple(output.name for output in self._session.get_outputs())
-        self._inputs = {node.name: _dtype(node.type) for node in self._session.get_inputs()}
-        self._given = {name: np.zeros(shapes[name], dtype) for name, dtype in self._inputs.items()}
-        self._buffers: list[Any] = []
-        if self._device == "cuda":
-            self._prepare_device()
+        self._inputs = {node.name: dtype_of(node.type) for node in self._session.get_inputs()}
 
     def run(self, inputs: Mapping[str, Array], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
         """Run once.
@@ -118,11 +115,9 @@ class OnnxSession:
         """
         feeds = {name: np.ascontiguousarray(inputs[name], dtype) for name, dtype in self._inputs.items()}
         with translated("inference"), self._running():
-            if self._device == "cuda":
-                return self._run_on_device(feeds, into)
-            return self._run_on_host(feeds, into)
+            return self._run(feeds, into)
 
-    def _run_on_host(self, feeds: dict[str, Array], into: Sequence[Array] | None) -> tuple[Array, ...]:
+    def _run(self, feeds: dict[str, Array], into: Sequence[Array] | None) -> tuple[Array, ...]:
         if into is None:
             return tuple(self._session.run(None, feeds))
         binding = self._session.io_binding()
@@ -131,33 +126,6 @@ class OnnxSession:
         for name, value in zip(self.outputs, into, strict=True):
             binding.bind_output(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
         self._session.run_with_iobinding(binding)
-        return tuple(into)
-
-    def _prepare_device(self) -> None:
-        """Keep every input and output at one address on the device, and let cuDNN make its plans."""
-        with translated("warm-up"):
-            make = self._runtime.OrtValue.ortvalue_from_numpy
-            self._values = {name: make(value, self._device, 0) for name, value in self._given.items()}
-            self._binding = self._session.io_binding()
-            for name, value in self._values.items():
-                self._binding.bind_ortvalue_input(name, value)
-            for name in self.outputs:
-                self._binding.bind_output(name, self._device, 0)
-            for _ in range(N_WARM_UP):
-                self._session.run_with_iobinding(self._binding)
-            self._buffers = list(self._binding.get_outputs())
-            for name, value in zip(self.outputs, self._buffers, strict=True):
-                self._binding.bind_ortvalue_output(name, value)
-
-    def _run_on_device(self, feeds: dict[str, Array], into: Sequence[Array] | None) -> tuple[Array, ...]:
-        for name, value in feeds.items():
-            self._values[name].update_inplace(value)
-        self._session.run_with_iobinding(self._binding)
-        results = tuple(value.numpy() for value in self._buffers)
-        if into is None:
-            return results
-        for target, result in zip(into, results, strict=True):
-            np.copyto(target, result)
         return tuple(into)
 
 
@@ -190,6 +158,11 @@ def n_threads(asked: int) -> int:
     if asked:
         return asked
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device(options: Options) -> str:
+    """Return onnxruntime's name for where a provider keeps its values."""
+    return "cuda" if options.provider in {"cuda", "tensorrt"} else "cpu"
 
 
 def cuda_options(options: Options) -> dict[str, str]:
@@ -296,7 +269,7 @@ def _free_dimensions(content: bytes, shapes: Mapping[str, Sequence[int]]) -> dic
     }
 
 
-def _dtype(onnx_type: str) -> Any:
+def dtype_of(onnx_type: str) -> Any:
     """Return the numpy type of onnxruntime's ``tensor(...)``."""
     name = onnx_type.removeprefix("tensor(").removesuffix(")")
     return np.dtype({"float": "float32", "double": "float64"}.get(name, name))

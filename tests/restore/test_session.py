@@ -36,17 +36,6 @@ def test_equals_a_bare_session_with_and_without_own_buffers(content: bytes) -> N
         assert (wanted == free).all()
 
 
-def test_the_way_over_device_memory_gives_the_same(content: bytes) -> None:
-    """The GPU's path (fixed addresses, bound values), walked with the CPU as the device."""
-    ours = OnnxSession(content, SHAPES, ONE)
-    wanted = [result.copy() for result in ours.run(feeds(3))]
-    ours._prepare_device()
-    ours._run_on_device(feeds(2), None)
-    into = [np.zeros((1, 1, 8, 16, 16), np.float32) for _ in ours.outputs]
-    ours._run_on_device(feeds(3), into)
-    assert all((got == want).all() for got, want in zip(into, wanted, strict=True))
-
-
 def test_a_provider_that_is_not_there_is_refused_and_never_replaced(content: bytes) -> None:
     with pytest.raises(ConfigError, match=r"no cuda provider.*care-live\[gpu\]"):
         OnnxSession(content, SHAPES, Options(provider="cuda"))

@@ -38,7 +38,7 @@ class ChainedSession:
     """
 
     def __init__(self, content: bytes, options: Options) -> None:
-        self._device, self._running = device(options), options.running
+        self._device, self._running = session.device(options), options.running
         shared = {"session.use_env_allocators": "1"} if self._device == "cpu" and _share_memory() else {}
         self._session = session.create(_runtime(), content, {}, options, entries=shared)
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -86,10 +86,5 @@ def _share_memory() -> bool:
 def keep(array: NDArray[Any], options: Options) -> Kept:
     """Put an array where the network runs; on the CPU that is no copy, so the array must not change."""
     with translated("handing over a plane"):
-        kept: Kept = _runtime().OrtValue.ortvalue_from_numpy(array, device(options), 0)
+        kept: Kept = _runtime().OrtValue.ortvalue_from_numpy(array, session.device(options), 0)
     return kept
-
-
-def device(options: Options) -> str:
-    """Return onnxruntime's name for where a provider keeps its values."""
-    return "cuda" if options.provider in {"cuda", "tensorrt"} else "cpu"

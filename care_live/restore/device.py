@@ -1,0 +1,188 @@
+"""A network on a device: inputs and outputs at addresses that stay, copies beside the work.
+
+While one tile is computed, another one's results leave and the next one's pixels arrive. That takes a second place on
+the device (its inputs and outputs, a few percent of what a run needs) and one thread that copies; the runs themselves
+stay in one thread, one after the other: two at once would need twice the memory and a GPU's time all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.restore import cuda, session
+from care_live.restore.session import Options, Session, translated
+
+Array = NDArray[Any]
+Inputs: TypeAlias = Mapping[str, Array]
+Results: TypeAlias = tuple[Array, ...]
+N_WARM_UP = 3
+"""Runs before a shape is ready: cuDNN searches in the first, memory settles in the second."""
+
+
+class Place:
+    """Room on a device for the inputs and outputs of one run, and on the host for both.
+
+    Parameters
+    ----------
+    runs : onnxruntime's session
+    blanks : zeros for every input, by name; on the CPU they are the device's memory themselves
+    device : in onnxruntime's words
+    way : how to copy
+    """
+
+    def __init__(self, runs: Any, blanks: Mapping[str, Array], device: str, way: cuda.Copies) -> None:
+        self._runs, self._way = runs, way
+        make = session.runtime().OrtValue.ortvalue_from_numpy
+        self._given = {name: make(blank, device, 0) for name, blank in blanks.items()}
+        self._fed = {name: cuda.locked(blank.shape, blank.dtype, way) for name, blank in blanks.items()}
+        self._binding = runs.io_binding()
+        for name, value in self._given.items():
+            self._binding.bind_ortvalue_input(name, value)
+        names = [output.name for output in runs.get_outputs()]
+        for name in names:
+            self._binding.bind_output(name, device, 0)
+        for _ in range(N_WARM_UP):
+            self.run()
+        self._left = list(self._binding.get_outputs())
+        for name, value in zip(names, self._left, strict=True):
+            self._binding.bind_ortvalue_output(name, value)
+        self._out = [cuda.locked(value.shape(), session.dtype_of(value.data_type()), way) for value in self._left]
+
+    def load(self, inputs: Mapping[str, Array]) -> None:
+        """Copy the inputs to the device, converted where they differ in type."""
+        for name, value in self._given.items():
+            source, fed = inputs[name], self._fed[name]
+            if source.shape != fed.shape:
+                raise ValueError(f"{name} is {source.shape}, this session takes {fed.shape}")
+            if source.dtype != fed.dtype or not source.flags.c_contiguous:
+                np.copyto(fed, source, casting="unsafe")
+                source = fed
+            self._way.to_device(source, value)
+
+    def run(self) -> None:
+        """Compute; returns when the results are there."""
+        self._runs.run_with_iobinding(self._binding)
+
+    def fetch(self, into: Sequence[Array] | None = None) -> tuple[Array, ...]:
+        """Copy the outputs to the host: to the given arrays, or to memory of its own, valid until its next fetch."""
+        targets = tuple(self._out) if into is None else tuple(into)
+        for value, out, target in zip(self._left, self._out, targets, strict=True):
+            direct = target.dtype == out.dtype and target.size == out.size and target.flags.c_contiguous
+            self._way.to_host(value, target if direct else out)
+            if not direct:
+                np.copyto(target, out)
+        return targets
+
+
+class DeviceSession:
+    """A network at one shape on a CUDA device; see `session.OnnxSession` for the parameters and errors.
+
+    With the CPU provider it does the same in the host's memory, which is how it is tested where there is no GPU.
+    """
+
+    def __init__(self, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> None:
+        self.running, self._device = options.running, session.device(options)
+        self._session = session.create(session.runtime(), content, shapes, options)
+        self._shapes = {node.name: tuple(shapes[node.name]) for node in self._session.get_inputs()}
+        self._types = {node.name: session.dtype_of(node.type) for node in self._session.get_inputs()}
+        self.outputs = tuple(output.name for output in self._session.get_outputs())
+        self._way = _way(options)
+        is_recorded = options.cuda.get("enable_cuda_graph") == "1"  # with its addresses: it knows one place
+        self._most_places = 1 if is_recorded else options.places
+        self._places: list[Place] = []
+        self.places(1)
+
+    def run(self, inputs: Mapping[str, Array], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
+        """Run once; see `session.OnnxSession.run`."""
+        place = self._places[0]
+        with translated("inference"), self.running():
+            place.load(inputs)
+            place.run()
+            return place.fetch(into)
+
+    def places(self, n: int) -> tuple[Place, ...]:
+        """Return at most so many places; made at the first call that asks for them.
+
+        Raises
+        ------
+        OutOfMemoryError
+            They do not fit; smaller tiles may.
+        """
+        while len(self._places) < min(n, self._most_places):
+            blanks = {name: np.zeros(shape, self._types[name]) for name, shape in self._shapes.items()}
+            with translated("warm-up"):
+                self._places.append(Place(self._session, blanks, self._device, self._way))
+        return tuple(self._places[:n])
+
+
+def run_each(session: Session, n: int, feed: Callable[[int], Inputs], take: Callable[[int, Results], None]) -> None:
+    """Run a session n times; on a device the copies of one run go beside the work of another.
+
+    Parameters
+    ----------
+    feed : gives the inputs of a run, by its number
+    take : gets the results of a run, valid until it returns
+
+    Each is called once for every run, in order, perhaps from another thread.
+
+    Raises
+    ------
+    OutOfMemoryError, RestoreError
+        As `Session.run`, and whatever the two functions raise.
+    """
+    if n > 1 and isinstance(session, DeviceSession) and len(places := session.places(2)) == 2:
+        with translated("inference"):
+            _run_in_turns(places, n, feed=feed, take=take, running=session.running)
+        return
+    for i in range(n):
+        take(i, session.run(feed(i)))
+
+
+def _run_in_turns(
+    places: Sequence[Place],
+    n: int,
+    *,
+    feed: Callable[[int], Inputs],
+    take: Callable[[int, Results], None],
+    running: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Run in one place while a thread empties and fills the other one, then the other way round.
+
+    The thread ends with this call. It only copies, and whoever watches this process sees a device that hangs, as
+    every wait counts as part of a run.
+    """
+
+    def change(i: int) -> None:
+        """Make room for run i, in the place that run i - 2 had."""
+        if i >= 2:
+            take(i - 2, places[i % 2].fetch())
+        if i < n:
+            places[i % 2].load(feed(i))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="copies") as copier:
+        for i in range(n + 1):
+            with running():
+                changed = copier.submit(change, i)
+                try:
+                    if i > 0:
+                        places[(i - 1) % 2].run()
+                    changed.result()
+                finally:
+                    del changed  # or an error would hold this frame, and that the places, when memory is short
+    take(n - 1, places[(n - 1) % 2].fetch())
+
+
+def _way(options: Options) -> cuda.Copies:
+    """Return how to copy to and from the provider's device, once it has shown that it copies."""
+    if session.device(options) == "cpu" or not options.locked:
+        return cuda.OnnxCopies()
+    with translated("warm-up"):
+        probe = np.zeros(4096, np.float32)
+        value = session.runtime().OrtValue.ortvalue_from_numpy(probe, "cuda", 0)
+        return cuda.checked(cuda.copies(), value, probe)

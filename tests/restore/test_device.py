@@ -1,0 +1,311 @@
+"""The way over a device, walked with the CPU as the device: the same numbers, in turns, whatever fails."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from care_live.errors import OutOfMemoryError, RestoreError
+from care_live.model.file import read_card
+from care_live.percentiles import Span
+from care_live.restore import cuda
+from care_live.restore.device import DeviceSession, Inputs, Place, Results, run_each
+from care_live.restore.network import Network, OpenSession
+from care_live.restore.session import OnnxSession, Options
+from tests.restore.networks import noisy, save_network
+
+SHAPE = (1, 1, 8, 16, 16)
+SHAPES = {"raw": SHAPE, "low": (1,), "high": (1,)}
+ONE = Options(threads=1)
+N = 7
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> bytes:
+    return save_network(tmp_path / "net.onnx").read_bytes()
+
+
+@pytest.fixture
+def session(content: bytes) -> DeviceSession:
+    return DeviceSession(content, SHAPES, ONE)
+
+
+def feeds(seed: int) -> dict[str, np.ndarray]:
+    return {"raw": noisy(SHAPE[2:], seed)[None, None], "low": np.float32([100]), "high": np.float32([300])}
+
+
+def copied(results: Results) -> list[np.ndarray]:
+    return [result.copy() for result in results]
+
+
+@pytest.fixture
+def wanted(content: bytes) -> list[list[np.ndarray]]:
+    """Of inputs 0 to N - 1, one after the other, on the host."""
+    plain = OnnxSession(content, SHAPES, ONE)
+    return [copied(plain.run(feeds(seed))) for seed in range(N)]
+
+
+def same(got: Sequence[np.ndarray], want: Sequence[np.ndarray]) -> bool:
+    return all((first == second).all() for first, second in zip(got, want, strict=True))
+
+
+def test_it_gives_what_the_host_gives_wherever_the_results_go(
+    session: DeviceSession, wanted: list[list[np.ndarray]]
+) -> None:
+    assert same(session.run(feeds(2)), wanted[2])
+    into = [np.zeros(SHAPE, np.float32) for _ in session.outputs]
+    assert session.run(feeds(3), into)[0] is into[0]
+    assert same(into, wanted[3])
+    wide = [np.zeros((*SHAPE[:-1], 32), np.float64)[..., ::2] for _ in session.outputs]
+    session.run(feeds(4), wide)
+    assert same([array.astype(np.float32) for array in wide], wanted[4])
+
+
+def test_inputs_may_be_cut_from_a_field_and_of_another_type(
+    session: DeviceSession, wanted: list[list[np.ndarray]]
+) -> None:
+    field = np.zeros((1, 1, 8, 16, 40), np.float32)
+    field[..., 5:21] = feeds(5)["raw"]
+    assert same(session.run(feeds(5) | {"raw": field[..., 5:21]}), wanted[5])
+
+
+def test_another_shape_is_refused_and_never_stretched(session: DeviceSession) -> None:
+    with pytest.raises(RestoreError, match=r"raw is \(1, 1, 1, 16, 16\)"):
+        session.run(feeds(0) | {"raw": np.zeros((1, 1, 1, 16, 16), np.uint16)})
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, N])
+def test_runs_in_turns_give_what_runs_one_by_one_give(
+    session: DeviceSession, wanted: list[list[np.ndarray]], n: int
+) -> None:
+    got: list[list[np.ndarray]] = []
+    run_each(session, n, feeds, lambda i, results: got.append(copied(results)))
+    assert len(got) == n
+    assert all(same(first, second) for first, second in zip(got, wanted, strict=False))
+
+
+def test_a_place_is_emptied_before_it_is_filled_by_a_thread_that_ends(session: DeviceSession) -> None:
+    calls: list[tuple[str, int]] = []
+    threads: list[threading.Thread] = []
+
+    def feed(i: int) -> Inputs:
+        calls.append(("feed", i))
+        threads.append(threading.current_thread())
+        return feeds(i)
+
+    run_each(session, 4, feed, lambda i, _: calls.append(("take", i)))
+    expected = ["feed 0", "feed 1", "take 0", "feed 2", "take 1", "feed 3", "take 2", "take 3"]
+    assert [f"{what} {i}" for what, i in calls] == expected
+    assert {thread.name for thread in threads} == {"copies_0"}
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_every_turn_counts_as_a_run_that_is_watched(content: bytes) -> None:
+    watched = threading.Lock()  # as a context: held while something runs
+    session = DeviceSession(content, SHAPES, Options(threads=1, running=lambda: watched))
+    held: list[bool] = []
+    run_each(
+        session, 3, lambda i: held.append(watched.locked()) or feeds(i), lambda i, _: held.append(watched.locked())
+    )
+    assert held == [True] * 5 + [False]  # the last results are taken when nothing runs any more
+
+
+@pytest.mark.parametrize("what", ["feed", "take"])
+@pytest.mark.parametrize("error", [ValueError("torn"), MemoryError()], ids=["fault", "memory"])
+def test_an_error_of_the_copies_ends_it_in_our_words(session: DeviceSession, what: str, error: Exception) -> None:
+    taken: list[int] = []
+
+    def feed(i: int) -> Inputs:
+        if what == "feed" and i == 3:
+            raise error
+        return feeds(i)
+
+    def take(i: int, _: Results) -> None:
+        if what == "take" and i == 2:
+            raise error
+        taken.append(i)
+
+    with pytest.raises(OutOfMemoryError if isinstance(error, MemoryError) else RestoreError):
+        run_each(session, N, feed, take)
+    assert taken == [0, 1]
+    got: list[list[np.ndarray]] = []
+    run_each(session, 2, feeds, lambda i, results: got.append(copied(results)))  # it is as good as new
+    assert len(got) == 2
+
+
+def test_an_error_of_a_run_ends_it_too(session: DeviceSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+    plain = Place.run
+
+    def failing(place: Place) -> None:
+        runs.append(len(runs))
+        if len(runs) == 3:
+            raise RuntimeError("CUDA failure 2: out of memory ; GPU=0")
+        plain(place)
+
+    session.places(2)
+    monkeypatch.setattr(Place, "run", failing)
+    taken: list[int] = []
+    with pytest.raises(OutOfMemoryError):
+        run_each(session, N, feeds, lambda i, _: taken.append(i))
+    assert taken == [0, 1]
+
+
+def predicted(
+    path: Path, pixels: np.ndarray, opener: OpenSession, *, tile_px: tuple[int, ...]
+) -> tuple[list[np.ndarray], Network]:
+    network = Network(path, read_card(path), ONE, open_session=opener)
+    outs = [np.empty(pixels.shape, np.float32) for _ in range(2)]
+    network.predict(pixels, [Span(100, 300)], outs, tile_px=tile_px)
+    return outs, network
+
+
+def test_tiles_in_turns_give_the_same_field(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    pixels = noisy((8, 70, 90))[None, None]
+    plain, _ = predicted(path, pixels, OnnxSession, tile_px=(8, 32, 32))
+    turns, network = predicted(path, pixels, DeviceSession, tile_px=(8, 32, 32))
+    assert same(turns, plain)
+    assert not network.degraded
+
+
+class Cramped:
+    """Makes real sessions whose copies fail for tiles above a size, as memory does."""
+
+    def __init__(self, most_px: int) -> None:
+        self.most_px = most_px
+        self.made: list[weakref.ref[DeviceSession]] = []
+        self.alive: list[int] = []
+
+    def __call__(self, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> DeviceSession:
+        self.alive.append(sum(made() is not None for made in self.made))
+        session = DeviceSession(content, shapes, options)
+        self.made.append(weakref.ref(session))
+        if np.prod(shapes["raw"]) > self.most_px:
+            session.places(2)[1].load = self._fail  # type: ignore[method-assign]
+        return session
+
+    @staticmethod
+    def _fail(inputs: Inputs) -> None:
+        raise RuntimeError("CUDA failure 2: out of memory ; GPU=0 ; expr=cudaMalloc((void**)&p, size);")
+
+
+def test_memory_that_runs_out_beside_a_run_shrinks_the_tiles_and_gives_the_old_ones_back(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    pixels = noisy((8, 70, 90))[None, None]
+    plain, _ = predicted(path, pixels, OnnxSession, tile_px=(8, 64, 64))
+    device = Cramped(8 * 40 * 40)
+    gc.disable()  # what is not given back at once is memory that the smaller tiles lack
+    try:
+        shrunk, network = predicted(path, pixels, device, tile_px=(8, 64, 64))
+    finally:
+        gc.enable()
+    assert network.degraded
+    assert len(device.alive) > 1
+    assert set(device.alive) == {0}
+    assert same(shrunk, plain)
+
+
+def test_a_recorded_graph_knows_one_place(content: bytes) -> None:
+    recorded = Options(threads=1, cuda={"enable_cuda_graph": "1"})
+    assert len(DeviceSession(content, SHAPES, recorded).places(2)) == 1
+    assert len(DeviceSession(content, SHAPES, Options(threads=1, places=1)).places(2)) == 1
+
+
+class HostRuntime:
+    """The CUDA runtime's functions on a device that is the host's own memory."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.locked: dict[int, int] = {}
+        self.n_copies = self.n_forgotten = 0
+
+        def memcpy(target: int, source: int, n_bytes: int, kind: int) -> int:
+            self.n_copies += 1
+            ctypes.memmove(target, source, n_bytes if fault != "short" else n_bytes - 1)
+            return 700 if fault == "address" else 0
+
+        def register(address: int, n_bytes: int, flags: int) -> int:
+            assert address % 4096 == flags == 0
+            self.locked[address] = n_bytes
+            return 801 if fault == "lock" else 0
+
+        def unregister(address: int) -> int:
+            del self.locked[address]
+            return 0
+
+        def forget() -> int:
+            self.n_forgotten += 1
+            return 0
+
+        self.cudaMemcpy, self.cudaHostRegister, self.cudaHostUnregister = memcpy, register, unregister
+        self.cudaStreamSynchronize, self.cudaGetLastError = (lambda stream: 0), forget
+        self.cudaGetErrorString = lambda status: b"said the driver"
+
+
+def ways(runtime: HostRuntime, most_locked_bytes: int = 2**30) -> cuda.RuntimeCopies:
+    return cuda.RuntimeCopies(runtime, most_locked_bytes)  # type: ignore[arg-type]
+
+
+def test_the_runtime_copies_to_values_of_onnxruntime_and_back(
+    session: DeviceSession, wanted: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = HostRuntime()
+    session._way = ways(runtime)
+    session._places.clear()
+    session.places(2)
+    got: list[list[np.ndarray]] = []
+    run_each(session, N, feeds, lambda i, results: got.append(copied(results)))
+    assert all(same(first, second) for first, second in zip(got, wanted, strict=True))
+    assert runtime.n_copies == N * 5  # three inputs, two outputs
+    assert len(runtime.locked) == 2 * 5
+    session._places.clear()
+    assert not runtime.locked
+
+
+def test_locked_memory_is_given_back_when_the_last_look_at_it_is_gone() -> None:
+    runtime = HostRuntime()
+    array = cuda.locked((3, 5), np.uint16, ways(runtime))
+    assert array.shape == (3, 5)
+    assert not array.any()
+    view = array[1:, ::2]
+    del array
+    assert list(runtime.locked.values()) == [30]
+    del view
+    assert not runtime.locked
+
+
+def test_memory_that_cannot_be_locked_is_used_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    refused, full = HostRuntime("lock"), HostRuntime()
+    with caplog.at_level(logging.INFO):
+        arrays = cuda.locked((4,), np.float32, ways(refused)), cuda.locked((4,), np.float32, ways(full, 15))
+    assert all((array == 0).all() for array in arrays)
+    assert "CUDA failure 801: said the driver" in caplog.text
+    assert refused.n_forgotten == 1  # or onnxruntime would find it after its next kernel
+    assert "memory_locked=no bytes=16 locked_bytes=0" in caplog.text
+    assert not full.locked
+
+
+@pytest.mark.parametrize(("fault", "trusted"), [("", True), ("short", False), ("address", False)])
+def test_a_runtime_that_does_not_copy_what_it_should_is_not_trusted(fault: str, trusted: bool) -> None:
+    import onnxruntime
+
+    array = np.zeros(64, np.float32)
+    value = onnxruntime.OrtValue.ortvalue_from_numpy(array.copy(), "cpu", 0)
+    way = ways(HostRuntime(fault))
+    assert isinstance(cuda.checked(way, value, array), cuda.RuntimeCopies if trusted else cuda.OnnxCopies)
+
+
+def test_without_a_cuda_runtime_onnxruntime_copies(caplog: pytest.LogCaptureFixture) -> None:
+    if cuda._loaded() is not None:
+        pytest.skip("this process has a CUDA runtime")
+    cuda.copies.cache_clear()
+    assert isinstance(cuda.copies(), cuda.OnnxCopies)
+    assert "copies=slow" in caplog.text
