@@ -214,6 +214,25 @@ def test_memory_that_runs_out_beside_a_run_shrinks_the_tiles_and_gives_the_old_o
     assert same(shrunk, plain)
 
 
+def test_turns_that_mix_up_their_tiles_are_seen_at_the_start_and_not_used(
+    content: bytes, wanted: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a device whose copies do not wait: what is loaded arrives a run too late."""
+    plain, late = Place.load, dict[Place, Inputs]()
+
+    def lagging(place: Place, inputs: Inputs) -> None:
+        plain(place, late.get(place, inputs) if threading.current_thread().name.startswith("copies") else inputs)
+        late[place] = {name: array.copy() for name, array in inputs.items()}
+
+    monkeypatch.setattr(Place, "load", lagging)
+    session = DeviceSession(content, SHAPES, ONE)
+    assert len(session.places(2)) == 1
+    assert "copies_beside_runs=no" in caplog.text
+    got: list[list[np.ndarray]] = []
+    run_each(session, 3, feeds, lambda i, results: got.append(copied(results)))
+    assert all(same(first, second) for first, second in zip(got, wanted, strict=False))
+
+
 def test_a_recorded_graph_knows_one_place(content: bytes) -> None:
     recorded = Options(threads=1, cuda={"enable_cuda_graph": "1"})
     assert len(DeviceSession(content, SHAPES, recorded).places(2)) == 1
@@ -261,6 +280,7 @@ def test_the_runtime_copies_to_values_of_onnxruntime_and_back(
     session._way = ways(runtime)
     session._places.clear()
     session.places(2)
+    runtime.n_copies = 0
     got: list[list[np.ndarray]] = []
     run_each(session, N, feeds, lambda i, results: got.append(copied(results)))
     assert all(same(first, second) for first, second in zip(got, wanted, strict=True))
