@@ -98,7 +98,7 @@ class DeviceSession:
         self._shapes = {node.name: tuple(shapes[node.name]) for node in self._session.get_inputs()}
         self._types = {node.name: session.dtype_of(node.type) for node in self._session.get_inputs()}
         self.outputs = tuple(output.name for output in self._session.get_outputs())
-        self._way = _way(options)
+        self._way = way_of(options)
         is_recorded = options.cuda.get("enable_cuda_graph") == "1"  # with its addresses: it knows one place
         self._most_places = 1 if is_recorded else options.places
         self._places: list[Place] = []
@@ -214,7 +214,7 @@ def _copied(results: Results) -> Results:
     return tuple(result.copy() for result in results)
 
 
-def _way(options: Options) -> cuda.Copies:
+def way_of(options: Options) -> cuda.Copies:
     """Return how to copy to and from the provider's device, once it has shown that it copies."""
     if session.device(options) == "cpu" or not options.locked:
         return cuda.OnnxCopies()

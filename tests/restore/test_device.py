@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import logging
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -16,7 +14,6 @@ import pytest
 from care_live.errors import OutOfMemoryError, RestoreError
 from care_live.model.file import read_card
 from care_live.percentiles import Span
-from care_live.restore import cuda
 from care_live.restore.device import DeviceSession, Inputs, Place, Results, run_each
 from care_live.restore.network import Network, OpenSession
 from care_live.restore.session import OnnxSession, Options
@@ -237,95 +234,3 @@ def test_a_recorded_graph_knows_one_place(content: bytes) -> None:
     recorded = Options(threads=1, cuda={"enable_cuda_graph": "1"})
     assert len(DeviceSession(content, SHAPES, recorded).places(2)) == 1
     assert len(DeviceSession(content, SHAPES, Options(threads=1, places=1)).places(2)) == 1
-
-
-class HostRuntime:
-    """The CUDA runtime's functions on a device that is the host's own memory."""
-
-    def __init__(self, fault: str = "") -> None:
-        self.locked: dict[int, int] = {}
-        self.n_copies = self.n_forgotten = 0
-
-        def memcpy(target: int, source: int, n_bytes: int, kind: int) -> int:
-            self.n_copies += 1
-            ctypes.memmove(target, source, n_bytes if fault != "short" else n_bytes - 1)
-            return 700 if fault == "address" else 0
-
-        def register(address: int, n_bytes: int, flags: int) -> int:
-            assert address % 4096 == flags == 0
-            self.locked[address] = n_bytes
-            return 801 if fault == "lock" else 0
-
-        def unregister(address: int) -> int:
-            del self.locked[address]
-            return 0
-
-        def forget() -> int:
-            self.n_forgotten += 1
-            return 0
-
-        self.cudaMemcpy, self.cudaHostRegister, self.cudaHostUnregister = memcpy, register, unregister
-        self.cudaStreamSynchronize, self.cudaGetLastError = (lambda stream: 0), forget
-        self.cudaGetErrorString = lambda status: b"said the driver"
-
-
-def ways(runtime: HostRuntime, most_locked_bytes: int = 2**30) -> cuda.RuntimeCopies:
-    return cuda.RuntimeCopies(runtime, most_locked_bytes)  # type: ignore[arg-type]
-
-
-def test_the_runtime_copies_to_values_of_onnxruntime_and_back(
-    session: DeviceSession, wanted: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runtime = HostRuntime()
-    session._way = ways(runtime)
-    session._places.clear()
-    session.places(2)
-    runtime.n_copies = 0
-    got: list[list[np.ndarray]] = []
-    run_each(session, N, feeds, lambda i, results: got.append(copied(results)))
-    assert all(same(first, second) for first, second in zip(got, wanted, strict=True))
-    assert runtime.n_copies == N * 5  # three inputs, two outputs
-    assert len(runtime.locked) == 2 * 5
-    session._places.clear()
-    assert not runtime.locked
-
-
-def test_locked_memory_is_given_back_when_the_last_look_at_it_is_gone() -> None:
-    runtime = HostRuntime()
-    array = cuda.locked((3, 5), np.uint16, ways(runtime))
-    assert array.shape == (3, 5)
-    assert not array.any()
-    view = array[1:, ::2]
-    del array
-    assert list(runtime.locked.values()) == [30]
-    del view
-    assert not runtime.locked
-
-
-def test_memory_that_cannot_be_locked_is_used_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
-    refused, full = HostRuntime("lock"), HostRuntime()
-    with caplog.at_level(logging.INFO):
-        arrays = cuda.locked((4,), np.float32, ways(refused)), cuda.locked((4,), np.float32, ways(full, 15))
-    assert all((array == 0).all() for array in arrays)
-    assert "CUDA failure 801: said the driver" in caplog.text
-    assert refused.n_forgotten == 1  # or onnxruntime would find it after its next kernel
-    assert "memory_locked=no bytes=16 locked_bytes=0" in caplog.text
-    assert not full.locked
-
-
-@pytest.mark.parametrize(("fault", "trusted"), [("", True), ("short", False), ("address", False)])
-def test_a_runtime_that_does_not_copy_what_it_should_is_not_trusted(fault: str, trusted: bool) -> None:
-    import onnxruntime
-
-    array = np.zeros(64, np.float32)
-    value = onnxruntime.OrtValue.ortvalue_from_numpy(array.copy(), "cpu", 0)
-    way = ways(HostRuntime(fault))
-    assert isinstance(cuda.checked(way, value, array), cuda.RuntimeCopies if trusted else cuda.OnnxCopies)
-
-
-def test_without_a_cuda_runtime_onnxruntime_copies(caplog: pytest.LogCaptureFixture) -> None:
-    if cuda._loaded() is not None:
-        pytest.skip("this process has a CUDA runtime")
-    cuda.copies.cache_clear()
-    assert isinstance(cuda.copies(), cuda.OnnxCopies)
-    assert "copies=slow" in caplog.text

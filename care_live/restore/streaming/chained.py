@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
-from care_live.restore import session
+from care_live.restore import cuda, session
+from care_live.restore.device import way_of
 from care_live.restore.session import Options, translated
 
-
-class Kept(Protocol):
-    """An array that stays where the network runs."""
-
-    def numpy(self) -> NDArray[Any]:
-        """Return a copy on the host."""
-        ...
+Kept: TypeAlias = cuda.OnDevice
+"""An array that stays where the network runs."""
 
 
 class ChainedSession:
@@ -43,13 +40,8 @@ class ChainedSession:
         self._session = session.create(_runtime(), content, {}, options, entries=shared)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, inputs: Mapping[str, Kept], *, fetch: Collection[str]) -> dict[str, Kept]:
-        """Run once.
-
-        Parameters
-        ----------
-        inputs : by name
-        fetch : outputs that go to the host; all others stay on the device
+    def run(self, inputs: Mapping[str, Kept]) -> dict[str, Kept]:
+        """Run once; everything stays where the network runs.
 
         Raises
         ------
@@ -63,9 +55,33 @@ class ChainedSession:
             for name, value in inputs.items():
                 binding.bind_ortvalue_input(name, value)
             for name in self._outputs:
-                binding.bind_output(name, "cpu" if name in fetch else self._device)
+                binding.bind_output(name, self._device)
             self._session.run_with_iobinding(binding)
             return dict(zip(self._outputs, binding.get_outputs(), strict=True))
+
+
+class Landing:
+    """Where results come down from a device: page-locked and used again."""
+
+    def __init__(self, options: Options) -> None:
+        self._way, self._on_device = way_of(options), session.device(options) != "cpu"
+        self._arrays: dict[tuple[int, ...], NDArray[np.float32]] = {}
+
+    def fetch(self, value: Kept, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return a result on the host, valid until the next one of its shape.
+
+        Raises
+        ------
+        RestoreError
+            The device has failed.
+        """
+        if not self._on_device:
+            return value.numpy()
+        if shape not in self._arrays:
+            self._arrays[shape] = cuda.locked(shape, np.float32, self._way)
+        with translated("fetching a plane"):
+            self._way.to_host(value, self._arrays[shape])
+        return self._arrays[shape]
 
 
 @cache

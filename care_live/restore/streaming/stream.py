@@ -16,7 +16,7 @@ from care_live.images import read_only
 from care_live.percentiles import Span
 from care_live.restore.session import Options
 from care_live.restore.streaming import graphs
-from care_live.restore.streaming.chained import ChainedSession, Kept, keep
+from care_live.restore.streaming.chained import ChainedSession, Kept, Landing, keep
 from care_live.restore.streaming.cost import Speed
 from care_live.restore.streaming.derive import Step, StepGraph
 from care_live.restore.streaming.plan import StreamPlan
@@ -51,10 +51,13 @@ class Pipeline:
                 raw = {name: element for (name, _), value in pairs if value.startswith("raw@")}
                 content = graphs.write(step.graph, plan.program.constants, opset=plan.opset, raw=raw)
                 self._sessions[step.graph] = ChainedSession(content, options)
+        self.landing = Landing(options)
         self.results = {
-            value.name: (head, z) for head, values in plan.program.results.items() for z, value in enumerate(values)
+            value.name: (head, z, tuple(value.shape))
+            for head, values in plan.program.results.items()
+            for z, value in enumerate(values)
         }
-        """Which plane of which output a value is."""
+        """Which plane of which output a value is, and its shape."""
         self.chained = frozenset(name for step in plan.steps for name in step.inputs)
         """Values that some step takes."""
 
@@ -72,12 +75,10 @@ class Pipeline:
     def run(self, step: Step, values: dict[str, Kept]) -> dict[str, Kept]:
         """Run one step on the values of a stream; return what it leaves."""
         inputs = {name: values[value] for (name, _), value in zip(step.graph.inputs, step.inputs, strict=True)}
-        neutral = {value: name for (name, _), value in zip(step.graph.outputs, step.outputs, strict=True)}
-        fetch = {name for value, name in neutral.items() if value in self.results}
         begun = time.perf_counter()
-        left = self._sessions[step.graph].run(inputs, fetch=fetch)
+        left = self._sessions[step.graph].run(inputs)
         self.speed.note(step.products, time.perf_counter() - begun)
-        return {value: left[name] for value, name in neutral.items()}
+        return {value: left[name] for (name, _), value in zip(step.graph.outputs, step.outputs, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,8 @@ class Stream:
             if name in self._pipeline.chained:
                 self._values[name] = value
             if name in self._pipeline.results:
-                head, z = self._pipeline.results[name]
-                self._into[head][:, z] = value.numpy()[0][:, *self._interior]
+                head, z, shape = self._pipeline.results[name]
+                self._into[head][:, z] = self._pipeline.landing.fetch(value, shape)[0][:, *self._interior]
                 self._done[z] += 1
         complete = self._done == len(self._plan.program.results)
         self.n_restored = len(complete) if complete.all() else int(np.argmin(complete))
