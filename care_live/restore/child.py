@@ -58,10 +58,12 @@ class _Desk:
     """Answers requests with one engine."""
 
     def __init__(self, engine: Engine) -> None:
+        from care_live.restore.cuda import copies
         from care_live.restore.shared import Window
 
         self._engine = engine
-        self._window = Window()
+        on_gpu = engine.provider in {"cuda", "tensorrt"}
+        self._window = Window(copies().lock) if on_gpu else Window()
         self._begun: dict[VolumeKey, tuple[talk.Begin, Maps]] = {}
 
     def warm_up(self, warm_up: talk.WarmUp) -> None:

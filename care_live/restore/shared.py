@@ -14,7 +14,7 @@ import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,16 +124,23 @@ class Pool:
 
 
 class Window:
-    """The other process's look at segments; forgets those that are gone."""
+    """The other process's look at segments; forgets those that are gone.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    prepare : called once with each segment's bytes, which stay in use for many volumes
+    """
+
+    def __init__(self, prepare: Callable[[NDArray[np.uint8]], None] = lambda memory: None) -> None:
         self._seen: dict[int, NDArray[np.uint8]] = {}
+        self._prepare = prepare
 
     def array(self, place: Place) -> NDArray[Any]:
         """Return the array at a place."""
         name = place.segment
         if name.serial not in self._seen:
             self._seen[name.serial] = np.frombuffer(_attach(name), np.uint8)
+            self._prepare(self._seen[name.serial])
         return at(self._seen[name.serial], place)
 
     def keep_only(self, serials: Collection[int]) -> None:
