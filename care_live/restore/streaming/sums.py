@@ -111,8 +111,8 @@ class Writer:
         ----------
         known : a part of the sum that is there already
         """
-        summands: list[Term | Value] = [*_joined(self.target, self.op, terms, name), *([known] if known else ())]
-        summands.sort(key=_ready)
+        summands: list[Term | Value] = [*([known] if known else ()), *_joined(self.target, self.op, terms, name)]
+        summands.sort(key=_ready)  # last comes a product: onnxruntime adds the sum, and ReLU, while it writes that one
         due = max(map(_ready, summands))
         addends = self._products(summands, bias, name, due=due)
         total = addends[0]
