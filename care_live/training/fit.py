@@ -21,18 +21,21 @@ from numpy.typing import NDArray
 from torch.func import functional_call
 
 from care_live.errors import TrainingError
-from care_live.training import patches
+from care_live.training import optimiser, patches
 from care_live.training.checkpoint import History, State, load_state, save_state
 from care_live.training.data import Data
 from care_live.training.loss import choose
 from care_live.training.network import build
 from care_live.training.recipe import FitRecipe, Recipe
 from care_live.training.schedule import learning_rate, n_since_best
+from care_live.training.standardised import Standardised
 
 logger = logging.getLogger(__name__)
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 SHOW_EVERY_S = 0.5
+N_SEEN = 64
+"""Training patches that the spread of the images is measured on, for a network that standardises them."""
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """By number of dimensions, of images as of convolution kernels."""
 
@@ -73,7 +76,10 @@ def fit(
     plan = patches.PatchPlan(recipe.fit.patch_px, recipe.fit.foreground, turns=data.turns)
     patches.check(data.training, plan)
     patches.check(data.validation, plan)
-    fitter = Fitter(recipe, member=member, folder=run / f"member-{member}")
+    seen = (
+        patches.fixed_patches(data.training, plan, n=N_SEEN, seed=recipe.seed) if recipe.network.standardise else None
+    )
+    fitter = Fitter(recipe, member=member, folder=run / f"member-{member}", seen=seen)
     held_out = patches.fixed_patches(data.validation, plan, n=recipe.fit.n_validation_patches, seed=recipe.seed)
     shown, losses = time.monotonic(), []
     for update, batch in _batches(data, plan, recipe, member=member, start=fitter.state.update):
@@ -93,17 +99,26 @@ def fit(
 
 
 class Fitter:
-    """One network, its optimiser and its history."""
+    """One network, its optimiser and its history.
 
-    def __init__(self, recipe: Recipe, *, member: int, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : of the member, for checkpoints
+    seen : training patches that a network which standardises images takes their spread from
+    """
+
+    def __init__(self, recipe: Recipe, *, member: int, folder: Path, seen: Batch | None = None) -> None:
         self.recipe, self.folder, self.member = recipe, folder, member
         self.device = choose_device(recipe.fit)
         torch.set_num_threads(recipe.fit.threads or torch.get_num_threads())
         torch.manual_seed(member_seed(recipe, member))
-        self.network = build(recipe.network).to(self.device)
+        self.network = build(recipe.network)
+        if isinstance(self.network, Standardised) and seen is not None:
+            self.network.measure(*map(torch.from_numpy, seen))
+        self.network.to(self.device)
         for parameter in self.network.parameters():
             parameter.data = self._lay_out(parameter.data)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.fit.learning_rate, fused=True)
+        self.optimiser = optimiser.choose(recipe.fit.optimiser, self.network, learning_rate=recipe.fit.learning_rate)
         self.loss = choose(recipe.fit.loss, beta=recipe.fit.beta)
         self.likelihood = choose(recipe.fit.loss)
         self.state = self._resume() or State.fresh(self.network)

@@ -14,6 +14,7 @@ from care_live.errors import ConfigError
 from care_live.model.card import Task
 
 LossName = Literal["mae", "mse", "gaussian", "laplace"]
+OptimiserName = Literal["adam", "muon"]
 SpecimenName = Literal["worm", "beads", "tubules", "granules", "forms"]
 """*forms* are of every kind, for networks that must restore what nobody has described; see `simulate.forms`."""
 Specimens: TypeAlias = dict[SpecimenName, int]
@@ -43,7 +44,11 @@ class NetworkRecipe(Section):
     batch_norm: bool = False
     """Folded into the convolutions at export, so that it costs nothing at run time."""
     last_activation: Literal["linear", "relu"] = "linear"
-    initialise: Literal["glorot", "he"] = "glorot"
+    initialise: Literal["glorot", "he", "uniform"] = "glorot"
+    """First weights: as CSBDeep; as large as ReLU wants them; or a sixth of their variance, for batch norm, which
+    does not mind and so learns faster."""
+    standardise: bool = False
+    """Learn between images of mean 0 and deviation 1, measured on training patches and kept with the weights."""
     decoder: Literal["nearest", "transpose"] = "nearest"
     """How the decoder is exported: as trained, or as the equal transposed convolution, which is faster."""
     projection: bool = False
@@ -61,6 +66,8 @@ class NetworkRecipe(Section):
             raise ValueError(f"a projection restores in 2D: axes must be YX, got {self.axes}")
         if self.residual and self.n_channels_in != self.n_channels_out:
             raise ValueError(f"residual needs as many channels out as in, got {self.n_channels_in} in")
+        if self.standardise and self.last_activation != "linear":
+            raise ValueError(f"standardise needs last_activation linear, got {self.last_activation}")
         return self
 
     @property
@@ -76,6 +83,7 @@ class NetworkRecipe(Section):
             f"pool {'x'.join(str(step) for step in self.pool_px)}",
             "residual" if self.residual else "not residual",
             "batch norm folded" if self.batch_norm else "no batch norm",
+            *(["standardised"] if self.standardise else []),
             f"{self.decoder} decoder, last activation {self.last_activation}",
         ]
         return ", ".join([*parts, *(["surface projection in front"] if self.projection else [])])
@@ -178,6 +186,8 @@ class FitRecipe(Section):
     n_updates: int = Field(default=40_000, ge=1)
     batch: int = Field(default=16, ge=1)
     patch_px: tuple[int, ...] = (16, 64, 64)
+    optimiser: OptimiserName = "adam"
+    """*muon* learns more from each update, and takes the same rates; see `optimiser`."""
     learning_rate: float = Field(default=4e-4, gt=0)
     schedule: Literal["plateau", "cosine", "constant"] = "plateau"
     """*plateau* halves the rate when validation stands still; *cosine* falls to a hundredth at the end."""

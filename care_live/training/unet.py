@@ -14,6 +14,8 @@ Ronneberger, Fischer, Brox, MICCAI 2015; Weigert et al., Nature Methods 15, 1090
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -134,10 +136,15 @@ class UNet(nn.Module):
 
 
 def initialise(layer: nn.Module, how: str) -> None:
-    """Draw a convolution's weights: *glorot*, as CSBDeep, or *he*, which keeps the variance through ReLU."""
+    """Draw a convolution's weights.
+
+    *glorot*, as CSBDeep; *he*, which keeps the variance through ReLU; *uniform*, up to 1/√(n_in · kernel) either way.
+    """
     weight, bias = layer.weight, layer.bias
     if how == "glorot":
         nn.init.xavier_uniform_(weight)
+    elif how == "uniform":
+        nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
     else:
         nn.init.kaiming_normal_(weight, nonlinearity="relu")
     if bias is not None:
@@ -159,8 +166,7 @@ def _pointwise(head: nn.Module, features: Tensor) -> Tensor:
 
 def _head(n_features: int, recipe: NetworkRecipe) -> nn.Module:
     head = _CONVOLUTION[len(recipe.axes)](n_features, recipe.n_channels_out, 1)
-    nn.init.xavier_uniform_(head.weight)
-    nn.init.zeros_(head.bias)
+    initialise(head, "uniform" if recipe.initialise == "uniform" else "glorot")
     if recipe.residual:
         with torch.no_grad():
             head.weight.mul_(0.1)  # start near "output = input"

@@ -18,6 +18,7 @@ from care_live.restore.session import OnnxSession, Options
 from care_live.training.ensemble import Ensemble
 from care_live.training.export import Deployed, export_members
 from care_live.training.network import build
+from care_live.training.standardised import Standardised
 from care_live.training.verify import check_against_torch, open_network
 from tests.training.conftest import small_recipe
 
@@ -27,13 +28,18 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "3d": ({"decoder": "transpose"}, (4, 8, 8)),
     "3d, nearest, pooled in z": ({"pool_px": [2, 2, 2]}, (8, 8, 8)),
     "2d": ({"axes": "YX", "pool_px": [2, 2], "kernel_px": 5, "decoder": "transpose"}, (16, 16)),
+    "standardised": ({"standardise": True, "initialise": "uniform"}, (4, 8, 8)),
     "two channels": ({"n_channels_in": 2, "n_channels_out": 2}, (4, 8, 8)),
     "2 to 1": ({"n_channels_in": 2, "n_channels_out": 1, "residual": False, "probabilistic": False}, (4, 8, 8)),
 }
 
 
 def untrained(recipe: Any, n: int = 1) -> list[torch.nn.Module]:
-    return [build(recipe.network).eval() for _ in range(n)]
+    networks = [build(recipe.network).eval() for _ in range(n)]
+    for network in networks:
+        if isinstance(network, Standardised):
+            network.measure(0.3 + 0.2 * torch.rand(4, 1, 4, 8, 8), 0.2 + 0.1 * torch.rand(4, 1, 4, 8, 8))
+    return networks
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

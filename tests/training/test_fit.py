@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,10 +45,16 @@ def test_the_same_seed_gives_the_same_weights_and_members_differ(tmp_path: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("average", [0.0, 0.9])
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, small_data: Data, average: float) -> None:
-    whole = small_recipe(tmp_path, fit={"schedule": "constant", "average": average})
-    half = small_recipe(tmp_path, fit={"schedule": "constant", "average": average, "n_updates": 6})
+@pytest.mark.parametrize(
+    ("fitted", "network"),
+    [({}, {}), ({"average": 0.9}, {}), ({"optimiser": "muon", "average": 0.9}, {"standardise": True})],
+    ids=["plain", "averaged", "muon, standardised"],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(
+    tmp_path: Path, small_data: Data, fitted: dict[str, Any], network: dict[str, Any]
+) -> None:
+    whole = small_recipe(tmp_path, network=network, fit={"schedule": "constant", **fitted})
+    half = small_recipe(tmp_path, network=network, fit={"schedule": "constant", **fitted, "n_updates": 6})
     fit(whole, small_data, tmp_path / "whole")
     fit(half, small_data, tmp_path / "halves")
     history = fit(whole, small_data, tmp_path / "halves")
