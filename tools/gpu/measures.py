@@ -1,40 +1,42 @@
-"""What ``tools/gpu_check.py`` measures, each as rows of a table: alternating pairs, medians."""
+"""What ``tools/gpu_check.py`` measures, each as rows of a table: alternating pairs, medians, and differences."""
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from benches._pairs import alternate, compare
+import onnx
+from benches._pairs import Spent, compare, timed
 from benches.efficiency import products
 from numpy.typing import NDArray
 
 from care_live.errors import CareLiveError
 from care_live.model.unet_graph import UNet
 from care_live.percentiles import Span
-from care_live.restore.session import OnnxSession, Options
+from care_live.restore import cuda
+from care_live.restore.device import DeviceSession, way_of
+from care_live.restore.network import Network
+from care_live.restore.provider import cudnn_version
+from care_live.restore.session import OnnxSession, Options, runtime
 from care_live.restore.streaming import field
 from care_live.restore.streaming.plan import Refused
-from care_live.tiling import tile_shape, tiles
+from gpu.carried import load_cuda
 from gpu.networks import ENDS, card, matrix_product, network, volume
 
 Row = dict[str, Any]
+Shape: TypeAlias = tuple[int, int, int]
+Results: TypeAlias = list[NDArray[np.float32]]
+Way: TypeAlias = Literal["whole", "tiled", "streamed"]
+WAYS: tuple[Way, ...] = ("whole", "tiled", "streamed")
 _SPAN = Span(float(ENDS["low"][0]), float(ENDS["high"][0]))
-
-OPPOSITES: dict[str, str] = {
-    "prefer_nhwc": "0",
-    "fuse_conv_bias": "0",
-    "cudnn_conv_algo_search": "EXHAUSTIVE",
-    "cudnn_conv_use_max_workspace": "0",
-    "arena_extend_strategy": "kNextPowerOfTwo",
-    "enable_cuda_graph": "1",
-}
-"""Options of the CUDA provider, each with the value against which our default must defend itself."""
+_LONGEST_S = 8.0
+"""Of one timing: what takes long is repeated less often, but three times."""
 
 
 @dataclass(frozen=True)
@@ -45,153 +47,187 @@ class Precision:
     options: Options
     half: bool
 
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """Ways of restoring that can compute so: the steps of a stream are written in float32."""
+        return WAYS[:2] if self.half else WAYS
+
 
 @dataclass(frozen=True)
-class Setup:
-    """What is measured, and with what."""
+class Case:
+    """What is restored, and how."""
 
     unet: UNet
-    provider: str
-    precisions: tuple[Precision, ...]
-    n_pairs: int
-    small_shape: tuple[int, int, int]
+    shape: Shape
+    way: Way
+    precision: Precision
+    members: int = 1
+
+    def with_options(self, **changed: Any) -> Case:
+        """Return the same, run with other options."""
+        options = replace(self.precision.options, **changed)
+        return replace(self, precision=replace(self.precision, options=options))
 
 
-def correctness(setup: Setup) -> Iterator[Row]:
-    """Compare every precision with float32 on the CPU, in shares of the output's range."""
-    raw = volume(setup.small_shape)
-    wanted = _session(setup.unet, raw.shape, Options("cpu")).run(_feeds(raw))
-    for precision in setup.precisions:
-        got = _session(setup.unet, raw.shape, precision.options, half=precision.half).run(_feeds(raw))
-        off = [(first - second) / np.ptp(first) for first, second in zip(wanted, got, strict=True)]
-        yield {
-            "precision": precision.name,
-            "largest": max(float(np.abs(part).max()) for part in off),
-            "rms": max(float(np.sqrt(np.square(part).mean())) for part in off),
-        }
+def libraries(options: Options) -> Iterator[Row]:
+    """Say which libraries work here, and by which way pixels get to the device."""
+    _ready(options)
+    square = np.eye(64, dtype=np.float32)
+    session = DeviceSession(matrix_product(64).SerializeToString(), {"a": square.shape, "b": square.shape}, options)
+    assert (session.run({"a": square, "b": square})[0] == square).all()
+    yield {
+        "onnxruntime": runtime().__version__,
+        "cudnn": cudnn_version() or "unknown",
+        "page_locked": isinstance(way_of(options), cuda.RuntimeCopies),
+        "copies_beside_runs": len(session.places(2)) == 2,
+    }
 
 
-def peak(setup: Setup, side: int) -> Row:
+def correctness(case: Case) -> Iterator[Row]:
+    """Compare with float32 on the CPU, whole, by onnxruntime alone; in shares of the output's range."""
+    _ready(case.precision.options)
+    raw = volume(case.shape)
+    content = network(case.unet, members=case.members).SerializeToString()
+    plain = OnnxSession(content, {"raw": raw.shape, "low": (1,), "high": (1,)}, Options("cpu"))
+    yield _differences(plain.run({"raw": raw, **ENDS}), opened(case)())
+
+
+def peak(options: Options, side: int, n: int) -> Iterator[Row]:
     """Measure a float32 matrix product: the ceiling that useful work is compared with."""
-    model = matrix_product(side).SerializeToString()
+    _ready(options)
     square = np.random.default_rng(0).standard_normal((side, side)).astype(np.float32)
-    session = OnnxSession(model, {"a": square.shape, "b": square.shape}, setup.precisions[0].options)
-    took = _median(setup.n_pairs, lambda: session.run({"a": square, "b": square}))
-    return {"what": f"matrix product {side}", "ms": 1e3 * took, "gflops": 2 * side**3 / took / 1e9}
+    shapes = {"a": square.shape, "b": square.shape}
+    session = DeviceSession(matrix_product(side).SerializeToString(), shapes, options)
+    place = session.places(1)[0]
+    place.load({"a": square, "b": square})
+    (spent,) = _alternate(n, place.run)
+    took = _median(spent)
+    yield {"ms": 1e3 * took, "gflops": 2 * side**3 / took / 1e9}
 
 
-def speed(setup: Setup, shape: tuple[int, int, int], members: int) -> Iterator[Row]:
-    """Time a volume whole, two at once, in four tiles and streamed, copies to and from the device included."""
-    for precision in setup.precisions:
-        ways: dict[str, Callable[[Setup, Precision, tuple[int, int, int], int], Row]]
-        ways = {"whole": _whole, "overlapped": _overlapped, "tiled": _tiled, "streamed": _streamed}
-        for way, measure in ways.items():
-            head: Row = {
-                "shape": "x".join(map(str, shape)),
-                "members": members,
-                "way": way,
-                "precision": precision.name,
-            }
-            try:
-                row = measure(setup, precision, shape, members)
-            except CareLiveError as error:  # a volume may be too large for one way and not for another
-                row = {"refused": str(error)[:120]}
-            yield head | row
-
-
-def options(setup: Setup, shape: tuple[int, int, int]) -> Iterator[Row]:
-    """Set each option of the CUDA provider against its opposite, our default first."""
-    raw = volume(shape)
-    for name, opposite in OPPOSITES.items() if setup.provider == "cuda" else ():
+def speed(cases: tuple[Case, ...], n: int) -> Iterator[Row]:
+    """Time a volume in each of several precisions, copies to and from the device included."""
+    _ready(cases[0].precision.options)
+    for case in cases:
+        head: Row = {"precision": case.precision.name}
         try:
-            ours, other = (
-                _session(setup.unet, raw.shape, Options("cuda", cuda=changed)) for changed in ({}, {name: opposite})
-            )
-            spent = alternate(setup.n_pairs, lambda s=ours: s.run(_feeds(raw)), lambda s=other: s.run(_feeds(raw)))
-        except CareLiveError as error:
-            yield {"option": name, "against": opposite, "refused": str(error)[:120]}
-            continue
-        yield {"option": name, "against": opposite, "ours_over_other": compare(*spent).wall}
+            yield head | _speed(case, n)
+        except CareLiveError as error:  # what is too large in one precision may fit in the next
+            yield head | {"refused": str(error)[:200]}
 
 
-def _whole(setup: Setup, precision: Precision, shape: tuple[int, int, int], members: int) -> Row:
-    raw = volume(shape)
-    session = _session(setup.unet, raw.shape, precision.options, members=members, half=precision.half)
-    took = _median(setup.n_pairs, lambda: session.run(_feeds(raw)))
-    return _row(setup, took, shape, members)
+def _speed(case: Case, n: int) -> Row:
+    work = opened(case)
+    (spent,) = _alternate(n, work)
+    took = _median(spent)
+    useful = 2 * case.members * products(case.unet, case.shape)
+    last = {"last_ms": 1e3 * work.last_s} if isinstance(work, _Streamed) else {}
+    return {"ms": 1e3 * took, "useful_tflops": useful / took / 1e12} | last
 
 
-def _overlapped(setup: Setup, precision: Precision, shape: tuple[int, int, int], members: int) -> Row:
-    """Let two threads restore volumes with a session each: one copies while the other one computes."""
-    raw = volume(shape)
-    sessions = [
-        _session(setup.unet, raw.shape, precision.options, members=members, half=precision.half) for _ in range(2)
-    ]
-    with ThreadPoolExecutor(len(sessions), thread_name_prefix="overlapped") as threads:
-
-        def work() -> None:
-            for done in [threads.submit(session.run, _feeds(raw)) for session in sessions]:
-                done.result()
-
-        took = _median(setup.n_pairs, work) / len(sessions)
-    return _row(setup, took, shape, members)
+def against(ours: Case, other: Case, n: int) -> Iterator[Row]:
+    """Set a way of running against its opposite: how much faster, and whether it gives the same."""
+    _ready(ours.precision.options)
+    works = opened(ours), opened(other)
+    differs = _differences(*(work() for work in works))["largest"]
+    mine, theirs = _alternate(n, *works)
+    yield {
+        "ms": 1e3 * _median(mine),
+        "other_ms": 1e3 * _median(theirs),
+        "ours_over_other": compare(mine, theirs).wall,
+        "differs": differs,
+    }
 
 
-def _tiled(setup: Setup, precision: Precision, shape: tuple[int, int, int], members: int) -> Row:
-    """Cut y and x once, with the halo of the card."""
-    described = card(setup.unet, members)
-    largest = (shape[0], *((n // 2 + 2 * halo) for n, halo in zip(shape[1:], described.halo_px[1:], strict=True)))
-    size = tile_shape(shape, largest, described.halo_px, described.divisor)
-    cut = tiles(shape, largest, described.halo_px, described.divisor)
-    raw = volume(shape)
-    session = _session(setup.unet, (1, 1, *size), precision.options, members=members, half=precision.half)
-
-    def work() -> None:
-        out = [np.empty(raw.shape, np.float32) for _ in session.outputs]
-        for tile in cut:
-            for target, result in zip(out, session.run(_feeds(raw[(..., *tile.read)])), strict=True):
-                target[(..., *tile.write)] = result[(..., *tile.keep)]
-
-    return _row(setup, _median(setup.n_pairs, work), shape, members) | {"tiles": len(cut)}
+def opened(case: Case) -> Callable[[], Results]:
+    """Return what restores one volume, ready to be called again and again; results are valid until the next call."""
+    return {"whole": _Whole, "tiled": _Tiled, "streamed": _Streamed}[case.way](case)
 
 
-def _streamed(setup: Setup, precision: Precision, shape: tuple[int, int, int], members: int) -> Row:
-    """Push plane after plane; what counts is the time from the last plane to the finished volume."""
-    model = network(setup.unet, members=members, half=precision.half)
-    planned = field.plan(model, card(setup.unet, members), shape)
-    if isinstance(planned, Refused):
-        return {"refused": planned.reason}
-    pipeline = field.FieldPipeline(planned, card(setup.unet, members), precision.options)
-    raw = volume(shape)[0, 0]
-    last, total = [], []
-    for _ in range(setup.n_pairs + 1):
-        into = {head: np.empty((1, *shape), np.float32) for head in card(setup.unet, members).heads}
-        begun = time.perf_counter()
-        stream = pipeline.begin([_SPAN], into)
-        for z, plane in enumerate(raw):
+class _Whole:
+    """At once, into the caller's memory, locked as that of the inference process is."""
+
+    def __init__(self, case: Case) -> None:
+        raw, options = volume(case.shape), case.precision.options
+        shapes = {"raw": raw.shape, "low": (1,), "high": (1,)}
+        self._session = DeviceSession(_model(case).SerializeToString(), shapes, options)
+        way = way_of(options)
+        self._raw = cuda.locked(raw.shape, raw.dtype, way)
+        self._raw[:] = raw
+        self._into = [cuda.locked(raw.shape, np.float32, way) for _ in self._session.outputs]
+
+    def __call__(self) -> Results:
+        return list(self._session.run({"raw": self._raw, **ENDS}, self._into))
+
+
+class _Tiled:
+    """Cut once along y and x, with the halo of the card."""
+
+    def __init__(self, case: Case) -> None:
+        described, options = card(case.unet, case.members), case.precision.options
+        halves = (n // 2 + 2 * halo for n, halo in zip(case.shape[1:], described.halo_px[1:], strict=True))
+        self._tile, self._raw = (case.shape[0], *halves), volume(case.shape)
+        with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
+            path = Path(folder) / "network.onnx"
+            onnx.save(_model(case), path)
+            self._network = Network(path, described, options, open_session=DeviceSession)
+        self._out = [np.empty(self._raw.shape, np.float32) for _ in described.heads]
+
+    def __call__(self) -> Results:
+        self._network.predict(self._raw, [_SPAN], self._out, tile_px=self._tile)
+        return self._out
+
+
+class _Streamed:
+    """Plane after plane, as a camera gives them."""
+
+    last_s = 0.0
+    """Shortest time from the last plane to the finished volume."""
+
+    def __init__(self, case: Case) -> None:
+        described = card(case.unet, case.members)
+        planned = field.plan(_model(case), described, case.shape)
+        if isinstance(planned, Refused):
+            raise ValueError(planned.reason)
+        self._pipeline = field.FieldPipeline(planned, described, case.precision.options)
+        self._raw = volume(case.shape)[0, 0]
+        self._into = {head: np.empty((1, *case.shape), np.float32) for head in described.heads}
+
+    def __call__(self) -> Results:
+        stream = self._pipeline.begin([_SPAN], self._into)
+        for z, plane in enumerate(self._raw):
             before_last = time.perf_counter()
             stream.place(0, z, plane)
         stream.finish()
-        last.append(time.perf_counter() - before_last)
-        total.append(time.perf_counter() - begun)
-    return _row(setup, statistics.median(total[1:]), shape, members) | {"last_ms": 1e3 * statistics.median(last[1:])}
+        took = time.perf_counter() - before_last
+        self.last_s = min(self.last_s or took, took)
+        return [array[np.newaxis] for array in self._into.values()]
 
 
-def _row(setup: Setup, took_s: float, shape: tuple[int, int, int], members: int) -> Row:
-    useful = 2 * members * products(setup.unet, shape)
-    return {"ms": 1e3 * took_s, "useful_tflops": useful / took_s / 1e12}
+def _ready(options: Options) -> None:
+    if options.provider == "cuda":
+        load_cuda()
 
 
-def _session(
-    unet: UNet, shape: tuple[int, ...], options: Options, *, members: int = 1, half: bool = False
-) -> OnnxSession:
-    shapes = {"raw": shape, "low": (1,), "high": (1,)}
-    return OnnxSession(network(unet, members=members, half=half).SerializeToString(), shapes, options)
+def _model(case: Case) -> onnx.ModelProto:
+    return network(case.unet, members=case.members, half=case.precision.half)
 
 
-def _feeds(raw: NDArray[np.uint16]) -> Mapping[str, NDArray[Any]]:
-    return {"raw": raw, **ENDS}
+def _differences(wanted: Any, got: Any) -> Row:
+    off = [(first - second) / np.ptp(first) for first, second in zip(wanted, got, strict=True)]
+    return {
+        "largest": max(float(np.abs(part).max()) for part in off),
+        "rms": max(float(np.sqrt(np.square(part).mean())) for part in off),
+    }
 
 
-def _median(n: int, work: Callable[[], object]) -> float:
-    return statistics.median(spent.wall_s for spent in alternate(n, work)[0])
+def _alternate(n: int, *works: Callable[[], object]) -> list[list[Spent]]:
+    """Run all works in turn, after one run each that does not count; less often where that takes long."""
+    first = sum(timed(work).wall_s for work in works)
+    n = max(min(n, 3), min(n, int(_LONGEST_S / first)))
+    spent = [[timed(work) for work in works] for _ in range(n)]
+    return [list(column) for column in zip(*spent, strict=True)]
+
+
+def _median(spent: list[Spent]) -> float:
+    return statistics.median(one.wall_s for one in spent)
