@@ -130,23 +130,23 @@ class OnnxSession:
 
 
 def runtime() -> ModuleType:
-    """Import onnxruntime, once it is certain that exactly one of its two packages is installed.
+    """Import onnxruntime, once it is certain that its two packages are not installed over each other.
 
     Raises
     ------
     ConfigError
-        Neither is installed, or both; says what to install or remove.
+        Neither is installed, or both in one folder; says what to install or remove.
     """
-    installed = {name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)}
-    refuse_twins(installed)
-    if not installed:
+    folders = {name: folder for name in ("onnxruntime", "onnxruntime-gpu") if (folder := _folder(name))}
+    refuse_twins(folders)
+    if not folders:
         raise ConfigError("onnxruntime is not installed: pip install 'care-live[cpu]', or 'care-live[gpu]' for NVIDIA")
     return need("onnxruntime", extra="cpu")
 
 
-def refuse_twins(installed: set[str]) -> None:
-    """Raise a ConfigError when both onnxruntime packages are there: they overwrite each other's files."""
-    if len(installed) > 1:
+def refuse_twins(folders: Mapping[str, str]) -> None:
+    """Raise a ConfigError when both onnxruntime packages share a folder: they overwrite each other's files."""
+    if len(folders) > len(set(folders.values())):
         raise ConfigError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
             "pip uninstall both, then install one of 'care-live[cpu]' and 'care-live[gpu]'"
@@ -275,9 +275,9 @@ def dtype_of(onnx_type: str) -> Any:
     return np.dtype({"float": "float32", "double": "float64"}.get(name, name))
 
 
-def _is_installed(distribution: str) -> bool:
+def _folder(distribution: str) -> str:
+    """Return where a package is installed; empty if it is not."""
     try:
-        importlib.metadata.version(distribution)
+        return str(importlib.metadata.distribution(distribution).locate_file(""))
     except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+        return ""

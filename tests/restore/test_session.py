@@ -47,14 +47,16 @@ def test_another_shape_than_promised_is_an_error_of_ours(content: bytes) -> None
         ours.run(feeds() | {"raw": np.zeros((1, 1, 9, 16, 16), np.uint16)})
 
 
-def test_both_packages_of_onnxruntime_are_refused() -> None:
-    refuse_twins({"onnxruntime"})
+def test_both_packages_of_onnxruntime_in_one_folder_are_refused() -> None:
+    refuse_twins({"onnxruntime": "/a"})
+    refuse_twins({"onnxruntime": "/a", "onnxruntime-gpu": "/b"})  # the first on the path is whole
     with pytest.raises(ConfigError, match="both installed"):
-        refuse_twins({"onnxruntime", "onnxruntime-gpu"})
+        refuse_twins({"onnxruntime": "/a", "onnxruntime-gpu": "/a"})
 
 
 def test_neither_package_names_both_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_is_installed", lambda _: False)
+    assert session._folder("onnxruntime") or session._folder("onnxruntime-gpu")
+    monkeypatch.setattr(session, "_folder", lambda _: "")
     with pytest.raises(ConfigError, match=r"care-live\[cpu\].*care-live\[gpu\]"):
         session.runtime()
 
