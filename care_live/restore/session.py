@@ -223,18 +223,33 @@ def create(
             f"this onnxruntime has no {options.provider} provider (it has "
             f"{', '.join(module.get_available_providers())}): pip install 'care-live[gpu]', or set provider = 'cpu'"
         )
-    with translated("loading the network"):
+    with refusing_cpu(options.provider), translated("loading the network"):
         settings = _settings(module, content, shapes, options)
         for name, value in entries.items():
             settings.add_session_config_entry(name, value)
         session = module.InferenceSession(content, settings, providers=_provider_list(options))
     if session.get_providers()[0] != wanted:  # onnxruntime would run on the CPU without a word
-        raise ConfigError(
-            f"provider {options.provider} was asked for, but onnxruntime could only start "
-            f"{session.get_providers()[0]}: check the NVIDIA driver and CUDA with 'care-live doctor', or set "
-            "provider = 'cpu'"
-        )
+        raise ConfigError(_cpu_instead(options.provider))
     return session
+
+
+@contextmanager
+def refusing_cpu(provider: Provider) -> Iterator[None]:
+    """Say what it means when onnxruntime finds that nodes are left for the CPU: mostly, libraries are missing."""
+    try:
+        yield
+    except RestoreError as error:
+        if "fallback to CPU EP" not in str(error):
+            raise
+        raise ConfigError(_cpu_instead(provider)) from error
+
+
+def _cpu_instead(provider: Provider) -> str:
+    return (
+        f"provider {provider} was asked for, but onnxruntime would run on the CPU: the NVIDIA driver, CUDA or cuDNN is "
+        "missing (see 'care-live doctor'), or it has no kernel for an operation of this network; or set "
+        "provider = 'cpu'"
+    )
 
 
 def _settings(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> Any:

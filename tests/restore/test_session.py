@@ -10,7 +10,7 @@ import pytest
 
 from care_live.errors import ConfigError, OutOfMemoryError, RestoreError
 from care_live.restore import session
-from care_live.restore.session import OnnxSession, Options, cuda_options, refuse_twins, translated
+from care_live.restore.session import OnnxSession, Options, cuda_options, refuse_twins, refusing_cpu, translated
 from tests.restore.networks import noisy, save_network
 
 SHAPES = {"raw": (1, 1, 8, 16, 16), "low": (1,), "high": (1,)}
@@ -39,6 +39,18 @@ def test_equals_a_bare_session_with_and_without_own_buffers(content: bytes) -> N
 def test_a_provider_that_is_not_there_is_refused_and_never_replaced(content: bytes) -> None:
     with pytest.raises(ConfigError, match=r"no cuda provider.*care-live\[gpu\]"):
         OnnxSession(content, SHAPES, Options(provider="cuda"))
+
+
+def test_a_gpu_without_its_libraries_is_named_and_not_the_node_that_missed_it() -> None:
+    """In the words of onnxruntime-gpu 1.31.1 on a machine without CUDA."""
+    said = (
+        "[ONNXRuntimeError] : 1 : FAIL : This session contains graph nodes that are assigned to the default CPU EP, "
+        "but fallback to CPU EP has been explicitly disabled by the user."
+    )
+    with pytest.raises(ConfigError, match="CUDA or cuDNN is missing"), refusing_cpu("cuda"), translated("loading"):
+        raise RuntimeError(said)
+    with pytest.raises(RestoreError), refusing_cpu("cuda"), translated("loading"):
+        raise RuntimeError("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF")
 
 
 def test_another_shape_than_promised_is_an_error_of_ours(content: bytes) -> None:
