@@ -3,6 +3,10 @@
 While one tile is computed, another one's results leave and the next one's pixels arrive. That takes a second place on
 the device (its inputs and outputs, a few percent of what a run needs) and one thread that copies; the runs themselves
 stay in one thread, one after the other: two at once would need twice the memory and a GPU's time all the same.
+
+What it can gain, by counting: 32x1024x1024 counts come as 64 MiB and leave as 256 MiB. That is 80 ms at the 4 GB/s of
+ordinary memory and 15 ms at the 24 GB/s of locked memory on PCIe 4, beside 100 to 400 ms of computing; cutting and
+joining tiles on the host takes as long again, and goes beside the runs, too.
 """
 
 from __future__ import annotations
@@ -46,7 +50,6 @@ class Place:
         self._runs, self._way = runs, way
         make = session.runtime().OrtValue.ortvalue_from_numpy
         self._given = {name: make(blank, device, 0) for name, blank in blanks.items()}
-        self._fed = {name: cuda.locked(blank.shape, blank.dtype, way) for name, blank in blanks.items()}
         self._binding = runs.io_binding()
         for name, value in self._given.items():
             self._binding.bind_ortvalue_input(name, value)
@@ -55,20 +58,22 @@ class Place:
             self._binding.bind_output(name, device, 0)
         for _ in range(N_WARM_UP):
             self.run()
-        self._left = list(self._binding.get_outputs())
-        for name, value in zip(names, self._left, strict=True):
+        self._left = dict(zip(names, self._binding.get_outputs(), strict=True))
+        for name, value in self._left.items():
             self._binding.bind_ortvalue_output(name, value)
-        self._out = [cuda.locked(value.shape(), session.dtype_of(value.data_type()), way) for value in self._left]
+        self._forms = {name: _form(value) for name, value in (*self._given.items(), *self._left.items())}
+        self._pages: dict[str, Array] = {}
+        """Page-locked memory on the host, of inputs and outputs that need it."""
 
     def load(self, inputs: Mapping[str, Array]) -> None:
         """Copy the inputs to the device, converted where they differ in type."""
         for name, value in self._given.items():
-            source, fed = inputs[name], self._fed[name]
-            if source.shape != fed.shape:
-                raise ValueError(f"{name} is {source.shape}, this session takes {fed.shape}")
-            if source.dtype != fed.dtype or not source.flags.c_contiguous:
-                np.copyto(fed, source, casting="unsafe")
-                source = fed
+            source, (shape, dtype) = inputs[name], self._forms[name]
+            if source.shape != shape:
+                raise ValueError(f"{name} is {source.shape}, this session takes {shape}")
+            if source.dtype != dtype or not source.flags.c_contiguous:
+                np.copyto(self._page(name), source, casting="unsafe")
+                source = self._page(name)
             self._way.to_device(source, value)
 
     def run(self) -> None:
@@ -77,13 +82,24 @@ class Place:
 
     def fetch(self, into: Sequence[Array] | None = None) -> tuple[Array, ...]:
         """Copy the outputs to the host: to the given arrays, or to memory of its own, valid until its next fetch."""
-        targets = tuple(self._out) if into is None else tuple(into)
-        for value, out, target in zip(self._left, self._out, targets, strict=True):
-            direct = target.dtype == out.dtype and target.size == out.size and target.flags.c_contiguous
-            self._way.to_host(value, target if direct else out)
-            if not direct:
-                np.copyto(target, out)
+        targets = tuple(map(self._page, self._left)) if into is None else tuple(into)
+        for (name, value), target in zip(self._left.items(), targets, strict=True):
+            shape, dtype = self._forms[name]
+            if target.dtype == dtype and target.size == np.prod(shape) and target.flags.c_contiguous:
+                self._way.to_host(value, target)
+            else:
+                self._way.to_host(value, self._page(name))
+                np.copyto(target, self._page(name))
         return targets
+
+    def _page(self, name: str) -> Array:
+        if name not in self._pages:
+            self._pages[name] = cuda.locked(*self._forms[name], self._way)
+        return self._pages[name]
+
+
+def _form(value: Any) -> tuple[tuple[int, ...], Any]:
+    return tuple(value.shape()), session.dtype_of(value.data_type())
 
 
 class DeviceSession:
