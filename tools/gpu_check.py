@@ -10,8 +10,8 @@ where it is. Then each of our options against its opposite, and 32x512x512 and 3
 five, whole, tiled and streamed.
 
 Each part runs in a process of its own: one that fails or hangs leaves the others. What --minutes leaves no time for
-is skipped and says so; the file has every row as soon as it is there. The most telling parts come first, so that
-ten minutes suffice to know whether it is right and what each option gains.
+is skipped and says so (--only speed torch makes up for it); the file has every row as soon as it is there. The
+most telling parts come first, so that ten minutes suffice to know whether it is right and what each option gains.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ def check(asked: argparse.Namespace) -> dict[str, Any]:
     print(f"{figures['machine']}, provider {asked.provider}")
     until_s = time.monotonic() + 60 * asked.minutes
     for part in _parts(asked):
+        if asked.only and part.title not in ("libraries", *asked.only):
+            continue
         if part.title not in figures:
             print(f"\n{part.title}")
         rows = figures.setdefault(part.title, [])
@@ -99,7 +101,9 @@ def _parts(asked: argparse.Namespace) -> Iterator[Part]:
             case = measures.Case(unet, compared, way, precision)
             yield Part("correctness", {"precision": precision.name, "way": way}, measures.correctness, (case,))
     side = 256 if asked.small else 8192
-    yield Part("peak", {"what": f"matrix product {side}"}, measures.peak, (exact.options, side, n))
+    for precision in (exact, *fast[:-1]):
+        name = {"what": f"matrix product {side}", "precision": precision.name}
+        yield Part("peak", name, measures.peak, (precision.options, side, n))
     if on_gpu:
         yield Part("torch", {}, torch_speed, (unet, shapes[0], n))
     yield from _own_options(unet, shapes[0], (exact, *fast), n)
@@ -147,6 +151,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="small volumes and network: seconds, to see that it runs")
     parser.add_argument("--pairs", type=int, help="repetitions of each timing")
     parser.add_argument("--minutes", type=float, default=9.0, help="stop after so many (9)")
+    parser.add_argument("--only", nargs="+", metavar="TABLE", help="run these tables alone: speed, torch, ...")
     parser.add_argument("--wheels", type=Path, help="folder of wheels to take packages from, before installed ones")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     return parser.parse_args()
