@@ -60,6 +60,9 @@ class Engine:
         self._config = config
         self._network, options = open_network(model, self.card, config, running=running)
         self.provider = options.provider
+        if config.fast_mode:  # every watcher is told what it costs on this machine
+            measured_here = {"fast_mode_deviation": self._network.fast_mode_deviation}
+            self.card = self.card.model_copy(update=measured_here)
         if budget_px is not None:
             self._network.restrict(budget_px)
         self.streams = Streams(model, self.card, options, config)

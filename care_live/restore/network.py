@@ -57,6 +57,8 @@ class Network:
         """Pixels that one run may read; shrinks when memory runs out."""
         self.degraded = False
         """Memory ran out before, so the tiles are smaller than they were asked to be."""
+        self.fast_mode_deviation: float | None = None
+        """Measured on this machine; see `probe.deviation`."""
 
     def predict(
         self, pixels: Array, spans: Sequence[Span], into: Sequence[Array], *, tile_px: Sequence[int] | None

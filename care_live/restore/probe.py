@@ -19,6 +19,8 @@ _SPAN = Span(100.0, 1100.0)
 _BACKGROUND = 300
 _NOISE = 200
 _BRIGHT = 60000
+_N_DEVIATIONS = 8
+"""Small fields that a mean deviation is taken over."""
 _FAR_PX, _LONGEST_PX = 64, 1024
 """How far a network is looked for at first, and at last."""
 
@@ -112,6 +114,24 @@ def compare(reference: Network, candidate: Network, card: ModelCard, *, toleranc
             "update cuDNN and the driver, or set provider = 'cpu'"
         )
     return worst
+
+
+def deviation(reference: Network, candidate: Network, card: ModelCard) -> float | None:
+    """Return how far reduced precision moves the mean, rms over noise in units of the Laplace scale; None without one.
+
+    Parameters
+    ----------
+    reference : runs exactly
+    """
+    if "laplace_scale" not in card.heads:
+        return None
+    shape = [1, len(card.channels_in), *(2 * divisor for divisor in card.divisor)]
+    squares = []
+    for seed in range(_N_DEVIATIONS):
+        wanted, got = (_run(network, _noise(shape, seed=seed), card) for network in (reference, candidate))
+        mean, scale = card.heads.index("mean"), card.heads.index("laplace_scale")
+        squares.append(np.square((got[mean] - wanted[mean]) / wanted[scale]).mean())
+    return float(np.sqrt(np.mean(squares)))
 
 
 def _check_shapes(network: Network, card: ModelCard) -> None:

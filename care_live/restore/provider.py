@@ -101,6 +101,8 @@ def _open(path: Path, card: ModelCard, config: RestoreConfig, options: Options) 
     worst = probe.compare(reference, network, card, tolerance=_tolerance(options))
     logger.info("self_test provider=%s largest_difference=%.2g of the range", provider, worst)
     network.budget_px = budget_px(path, card, options)
+    if config.fast_mode:
+        network.fast_mode_deviation = probe.deviation(reference, network, card)
     return network
 
 

@@ -18,7 +18,7 @@ from care_live.model.unet_graph import Convolution, UNet, build, seeded_weights
 from care_live.restore import footprint, provider
 from care_live.restore.engine import Engine
 from care_live.restore.network import Network
-from care_live.restore.probe import compare, reach
+from care_live.restore.probe import compare, deviation, reach
 from care_live.restore.session import OnnxSession, Options
 from tests.restore.networks import HALO, noisy, save_network, volume
 
@@ -118,6 +118,29 @@ def test_openvino_says_the_same_exactly_and_nearly_so_in_fast_mode(tmp_path: Pat
     assert "fast_mode" not in results[False].flags
     assert "fast_mode" in results[True].flags
     assert np.abs(results[True].mean - wanted.mean).max() < 0.05 * span
+
+
+@needs_openvino
+def test_what_fast_mode_costs_is_measured_and_told_with_the_card(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    cards = [
+        Engine(path, CPU.model_copy(update={"provider": "openvino", "fast_mode": fast})).card for fast in (False, True)
+    ]
+    assert cards[0].fast_mode_deviation is None
+    assert cards[1].fast_mode_deviation is not None
+    assert 0 <= cards[1].fast_mode_deviation < 0.5
+    assert cards[1].model_copy(update={"fast_mode_deviation": None}) == cards[0]
+
+
+def test_a_deviation_is_that_of_the_mean_in_units_of_the_scale(tmp_path: Path) -> None:
+    right, wrong = save_network(tmp_path / "right.onnx", seed=1), save_network(tmp_path / "wrong.onnx", seed=2)
+    card = read_card(right)
+    networks = [Network(path, card, Options(threads=1), open_session=OnnxSession) for path in (right, wrong)]
+    assert deviation(networks[0], networks[0], card) == 0.0
+    apart = deviation(*networks, card)
+    assert apart is not None
+    assert apart > 0.01
+    assert deviation(*networks, card.model_copy(update={"heads": ("mean",)})) is None
 
 
 @needs_openvino
