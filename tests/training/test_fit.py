@@ -12,7 +12,7 @@ import torch
 from care_live.errors import TrainingError
 from care_live.training.checkpoint import History, load_state
 from care_live.training.data import Data
-from care_live.training.fit import Progress, computes_mixed, fit
+from care_live.training.fit import Fitter, Progress, computes_mixed, fit
 from care_live.training.recipe import FitRecipe
 from care_live.training.schedule import learning_rate, n_plateaus, n_since_best
 from tests.training.conftest import noisy_pair, small_recipe
@@ -81,6 +81,19 @@ def test_mixed_precision_on_a_cpu_must_be_asked_for_by_name() -> None:
     assert computes_mixed(FitRecipe(precision="mixed", device="cpu"), cpu)
     assert computes_mixed(FitRecipe(precision="mixed"), gpu)
     assert not computes_mixed(FitRecipe(), gpu)
+
+
+def test_a_volume_alone_in_its_batch_gives_its_own_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradients(rows_alone: int) -> tuple[float, list[torch.Tensor]]:
+        monkeypatch.setattr("care_live.training.fit.ROWS_ALONE", rows_alone)
+        fitter = Fitter(small_recipe(tmp_path, fit={"batch": 1}), member=0, folder=tmp_path / "run")
+        loss = fitter.step((volume, volume + 0.1), 1)
+        return loss, [parameter.grad for parameter in fitter.network.parameters()]
+
+    volume = np.random.default_rng(1).random((1, 1, 4, 16, 16), np.float32)
+    (loss, ours), (alone_loss, alone) = gradients(20_480), gradients(0)
+    assert loss == pytest.approx(alone_loss, rel=1e-5)
+    assert all(torch.allclose(*pair, rtol=1e-3, atol=1e-5) for pair in zip(ours, alone, strict=True))
 
 
 def test_progress_is_told_and_the_best_is_kept(tmp_path: Path, small_data: Data) -> None:
