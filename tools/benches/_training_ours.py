@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.func import functional_call
 
 from care_live.training.fit import Batch, Fitter
-from care_live.training.recipe import Recipe
+from care_live.training.recipe import NetworkRecipe, Recipe
 
 Image = NDArray[Any]
 PATCH_PX = (16, 64, 64)
@@ -26,7 +26,8 @@ FILTERS, BATCH, THREADS = 16, 4, 1
 PLAN_EVERY = 5
 """Updates between two looks at the clock."""
 OURS = {"standardise": True, "residual": False, "loss": "mae", "probabilistic": False}
-OURS |= {"batch_norm": True, "learning_rate": 5e-3, "warmup_updates": 5, "average": 0.0}
+OURS |= {"batch_norm": True, "initialise": "uniform", "optimiser": "muon"}
+OURS |= {"learning_rate": 5e-3, "schedule": "cosine", "warmup_updates": 5}
 """Chosen by what was restored of another worm than the one that all are judged by."""
 
 
@@ -39,24 +40,6 @@ class Trained:
     n_updates: int
     cpu_seconds: float
     """From the end of the first update on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Mean and standard deviation of some images."""
-
-    mean: float
-    deviation: float
-
-    @classmethod
-    def measure(cls, images: Image) -> Spread:
-        return cls(float(images.mean()), float(images.std()))
-
-    def apply(self, images: Image) -> Image:
-        return (images - np.float32(self.mean)) / np.float32(self.deviation)
-
-    def undo(self, images: Image) -> Image:
-        return images * np.float32(self.deviation) + np.float32(self.mean)
 
 
 def train(
@@ -76,15 +59,12 @@ def train(
     patches : inputs and targets, (n, 1, z, y, x), normalised
     raw : (z, y, x), normalised like the inputs
     n_updates : how many; none: as many as fit into `cpu_seconds`
-    changes : of the recipe's network and fit; *standardise* maps what is learnt from and what is learnt to a mean of
-        0 and a standard deviation of 1, measured on the patches
+    changes : of the recipe's network and fit
     """
     settings = OURS | changes
-    standardise = settings.pop("standardise")
-    spread = [Spread.measure(images) if standardise else Spread(0.0, 1.0) for images in patches]
-    inputs, targets = (of.apply(images) for of, images in zip(spread, patches, strict=True))
-    fitter = Fitter(recipe(n_updates or 4 * PLAN_EVERY, seed=seed, **settings), member=0, folder=Path("unused"))
-    draw = batches((inputs, targets), seed)
+    first = recipe(n_updates or 4 * PLAN_EVERY, seed=seed, **settings)
+    fitter = Fitter(first, member=0, folder=Path("unused"), seen=patches)
+    draw = batches(patches, seed)
     fitter.step(next(draw), 1)
     begun = clock()
     while fitter.state.update < fitter.recipe.fit.n_updates:
@@ -94,7 +74,7 @@ def train(
             planned = affordable(done, spent_s=clock() - begun, cpu_seconds=cpu_seconds)
             fitter.recipe = recipe(planned, seed=seed, **settings)  # the learning rate falls over what there is
     spent_s = clock() - begun
-    return Trained(spread[1].undo(restore(fitter, spread[0].apply(raw))), fitter.state.update, spent_s)
+    return Trained(restore(fitter, raw), fitter.state.update, spent_s)
 
 
 def affordable(n_done: int, *, spent_s: float, cpu_seconds: float) -> int:
@@ -123,9 +103,8 @@ def restore(fitter: Fitter, raw: Image) -> Image:
 
 def recipe(n_updates: int, *, seed: int, **settings: Any) -> Recipe:
     """Return the recipe of a contestant of ours; settings go to its network or its fit."""
-    network = {"filters": FILTERS, "pool_px": [2, 2, 2], "initialise": "he", "batch_norm": settings.pop("batch_norm")}
-    network |= {key: settings.pop(key) for key in ("residual", "probabilistic", "initialise") if key in settings}
-    fitted = {"n_updates": n_updates, "batch": BATCH, "patch_px": PATCH_PX, "schedule": "cosine"}
-    fitted |= {"clip_norm": 1.0, "device": "cpu", "threads": THREADS, **settings}
-    tree = {"name": "ours", "seed": seed, "network": network, "data": {"kind": "simulated"}, "fit": fitted}
+    network = {"filters": FILTERS, "pool_px": [2, 2, 2]}
+    network |= {key: settings.pop(key) for key in NetworkRecipe.model_fields.keys() & settings.keys()}
+    fitted = {"n_updates": n_updates, "batch": BATCH, "patch_px": PATCH_PX, "device": "cpu", "threads": THREADS}
+    tree = {"name": "ours", "seed": seed, "network": network, "data": {"kind": "simulated"}, "fit": fitted | settings}
     return Recipe.model_validate(tree)
