@@ -26,23 +26,31 @@ def torch_speed(unet: UNet, shape: tuple[int, int, int], n: int) -> Iterator[dic
         ("fp16", False, torch.float16),
     ):
         torch.backends.cudnn.allow_tf32 = tf32
-        network = _Network(unet).cuda().to(dtype=dtype, memory_format=torch.channels_last_3d).eval()
-        field = torch.rand((1, 1, *shape), device="cuda", dtype=dtype).to(memory_format=torch.channels_last_3d)
-        took = []
-        with torch.inference_mode():
-            for _ in range(n + 3):
-                torch.cuda.synchronize()
-                begun = time.perf_counter()
-                network(field)
-                torch.cuda.synchronize()
-                took.append(time.perf_counter() - begun)
-        yield {
-            "shape": "x".join(map(str, shape)),
-            "way": "torch channels_last_3d, no copies",
-            "precision": name,
-            "ms": 1e3 * statistics.median(took[3:]),
-            "cudnn": torch.backends.cudnn.version(),
-        }
+        head = {"shape": "x".join(map(str, shape)), "way": "channels_last_3d, no copies", "precision": name}
+        try:
+            took_s = _median_s(unet, shape, dtype, n)
+        except torch.cuda.OutOfMemoryError:
+            yield head | {"refused": "out of memory"}
+            torch.cuda.empty_cache()
+        else:
+            yield head | {"ms": 1e3 * took_s, "cudnn": torch.backends.cudnn.version()}
+
+
+def _median_s(unet: UNet, shape: tuple[int, int, int], dtype: Any, n: int) -> float:
+    """Return the median time of a run on the device, after three that search for the fastest plans."""
+    import torch
+
+    network = _Network(unet).cuda().to(dtype=dtype, memory_format=torch.channels_last_3d).eval()
+    field = torch.rand((1, 1, *shape), device="cuda", dtype=dtype).to(memory_format=torch.channels_last_3d)
+    took = []
+    with torch.inference_mode():
+        for _ in range(n + 3):
+            torch.cuda.synchronize()
+            begun = time.perf_counter()
+            network(field)
+            torch.cuda.synchronize()
+            took.append(time.perf_counter() - begun)
+    return statistics.median(took[3:])
 
 
 def _Network(unet: UNet) -> Any:  # noqa: N802 - a class that exists only where torch does
