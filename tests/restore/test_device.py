@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError, RestoreError
 from care_live.model.file import read_card
 from care_live.percentiles import Span
+from care_live.restore import provider
 from care_live.restore.device import DeviceSession, Inputs, Place, Results, run_each
+from care_live.restore.engine import Engine
 from care_live.restore.network import Network, OpenSession
 from care_live.restore.session import OnnxSession, Options
-from tests.restore.networks import noisy, save_network
+from tests.restore.networks import noisy, save_network, volume
 
 SHAPE = (1, 1, 8, 16, 16)
 SHAPES = {"raw": SHAPE, "low": (1,), "high": (1,)}
@@ -209,6 +212,23 @@ def test_memory_that_runs_out_beside_a_run_shrinks_the_tiles_and_gives_the_old_o
     assert len(device.alive) > 1
     assert set(device.alive) == {0}
     assert same(shrunk, plain)
+
+
+@pytest.mark.parametrize("tile_px", [None, (8, 32, 32)])
+def test_a_whole_engine_restores_the_same_over_a_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile_px: tuple[int, int, int] | None
+) -> None:
+    path, stack = save_network(tmp_path / "net.onnx"), volume(noisy((8, 60, 70)))
+    config = RestoreConfig(provider="cpu", threads=1, tile_px=tile_px, streaming="off")
+    (plain,) = Engine(path, config).restore([stack])
+    monkeypatch.setattr(provider, "_opener", lambda _: DeviceSession)
+    (over,) = Engine(path, config).restore([stack])
+    span = plain.high - plain.low
+    assert np.abs(over.mean - plain.mean).max() < 1e-5 * span
+    assert over.laplace_scale is not None
+    assert plain.laplace_scale is not None
+    assert np.abs(over.laplace_scale - plain.laplace_scale).max() < 1e-5 * span
+    assert over.flags == plain.flags
 
 
 def test_turns_that_mix_up_their_tiles_are_seen_at_the_start_and_not_used(
