@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.errors import OutOfMemoryError
 from care_live.restore import cuda, session
 from care_live.restore.session import Options, Session, translated
 
@@ -44,9 +45,12 @@ class Place:
     blanks : zeros for every input, by name; on the CPU they are the device's memory themselves
     device : in onnxruntime's words
     way : how to copy
+    n_runs : before it is ready
     """
 
-    def __init__(self, runs: Any, blanks: Mapping[str, Array], device: str, way: cuda.Copies) -> None:
+    def __init__(
+        self, runs: Any, blanks: Mapping[str, Array], device: str, way: cuda.Copies, *, n_runs: int = N_WARM_UP
+    ) -> None:
         self._runs, self._way = runs, way
         make = session.runtime().OrtValue.ortvalue_from_numpy
         self._given = {name: make(blank, device, 0) for name, blank in blanks.items()}
@@ -56,7 +60,7 @@ class Place:
         names = [output.name for output in runs.get_outputs()]
         for name in names:
             self._binding.bind_output(name, device, 0)
-        for _ in range(N_WARM_UP):
+        for _ in range(n_runs):
             self.run()
         self._left = dict(zip(names, self._binding.get_outputs(), strict=True))
         for name, value in self._left.items():
@@ -129,22 +133,32 @@ class DeviceSession:
             return place.fetch(into)
 
     def places(self, n: int) -> tuple[Place, ...]:
-        """Return at most so many places; made at the first call that asks for them.
+        """Return at most so many places; made, and looked at, at the first call that asks for them.
 
         Raises
         ------
         OutOfMemoryError
-            They do not fit; smaller tiles may.
+            Not even one fits; smaller tiles may.
         """
         while len(self._places) < min(n, self._most_places):
-            blanks = {name: np.zeros(shape, self._types[name]) for name, shape in self._shapes.items()}
-            with translated("warm-up"):
-                self._places.append(Place(self._session, blanks, self._device, self._way))
-            if len(self._places) == 2 and not self._agrees():
-                logger.warning("copies_beside_runs=no reason=results differ from those of the same runs alone")
+            if reason := self._add_place():
+                logger.warning("copies_beside_runs=no reason=%s", reason)
                 self._most_places = 1
-                self._places.pop()
+                del self._places[1:]
         return tuple(self._places[:n])
+
+    def _add_place(self) -> str:
+        """Make one more; return why it is none to use, if so."""
+        blanks = {name: np.zeros(shape, self._types[name]) for name, shape in self._shapes.items()}
+        n_runs = 1 if self._places else N_WARM_UP
+        try:
+            with translated("warm-up"):
+                self._places.append(Place(self._session, blanks, self._device, self._way, n_runs=n_runs))
+        except OutOfMemoryError as error:
+            if not self._places:
+                raise
+            return str(error)
+        return "" if len(self._places) == 1 or self._agrees() else "results differ from those of the same runs alone"
 
     def _agrees(self) -> bool:
         """Return whether runs in turns give what they give alone; not taken on trust from a driver."""

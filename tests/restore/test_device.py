@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -248,6 +249,25 @@ def test_turns_that_mix_up_their_tiles_are_seen_at_the_start_and_not_used(
     got: list[list[np.ndarray]] = []
     run_each(session, 3, feeds, lambda i, results: got.append(copied(results)))
     assert all(same(first, second) for first, second in zip(got, wanted, strict=False))
+
+
+def test_no_memory_for_a_second_place_is_no_reason_for_smaller_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, plain = save_network(tmp_path / "net.onnx"), Place.__init__
+
+    def cramped(place: Place, *given: Any, n_runs: int) -> None:
+        if n_runs == 1:
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 4096")
+        plain(place, *given, n_runs=n_runs)
+
+    pixels = noisy((8, 70, 90))[None, None]
+    wanted, _ = predicted(path, pixels, OnnxSession, tile_px=(8, 32, 32))
+    monkeypatch.setattr(Place, "__init__", cramped)
+    got, network = predicted(path, pixels, DeviceSession, tile_px=(8, 32, 32))
+    assert same(got, wanted)
+    assert not network.degraded
+    assert "copies_beside_runs=no" in caplog.text
 
 
 def test_a_recorded_graph_knows_one_place(content: bytes) -> None:
