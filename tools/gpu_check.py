@@ -44,6 +44,8 @@ OPPOSITES = {
     "enable_cuda_graph": "1",
 }
 """Options of the CUDA provider, each with the value against which our default must defend itself."""
+_SHORT_BYTES = 2 * 2**30
+"""Of the device's memory: the larger volumes need more, and are cut."""
 _LONGEST_S = 120.0
 """Of one part: cuDNN's exhaustive search takes its time."""
 
@@ -52,7 +54,7 @@ def main() -> None:
     asked = _arguments()
     with carried.within_reach(asked.wheels):
         figures = check(asked)
-    compared = figures.get("correctness", [])
+    compared = [row for title in ("correctness", "memory") for row in figures.get(title, [])]
     if failed := [row for row in (*figures["libraries"], *compared) if "refused" in row]:
         sys.exit("gpu_check: " + ", ".join(map(str, failed[0].values())))
     if wrong := [row for row in compared if not row["largest"] <= ALLOWED[row["precision"]]]:
@@ -100,6 +102,8 @@ def _parts(asked: argparse.Namespace) -> Iterator[Part]:
         for way in precision.ways:
             case = measures.Case(unet, compared, way, precision)
             yield Part("correctness", {"precision": precision.name, "way": way}, measures.correctness, (case,))
+    name = {"precision": exact.name, "way": "short of memory", "limit_gib": _SHORT_BYTES / 2**30}
+    yield Part("memory", name, measures.shortage, (measures.Case(unet, shapes[0], "tiled", exact), _SHORT_BYTES))
     side = 256 if asked.small else 8192
     for precision in (exact, *fast[:-1]):
         name = {"what": f"matrix product {side}", "precision": precision.name}

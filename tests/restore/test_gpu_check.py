@@ -48,6 +48,8 @@ def test_it_checks_and_measures_on_the_cpu(tmp_path: Path) -> None:
     }
     assert all(row["differs"] == 0 for row in figures["copies"])
     assert figures["libraries"][0]["copies_beside_runs"] is True
+    (memory,) = figures["memory"]
+    assert memory["largest"] < 1e-5
 
 
 @pytest.mark.slow

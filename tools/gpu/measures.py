@@ -92,6 +92,14 @@ def correctness(case: Case) -> Iterator[Row]:
     yield _differences(plain.run({"raw": raw, **ENDS}), opened(case)())
 
 
+def shortage(case: Case, device_bytes: int) -> Iterator[Row]:
+    """Restore with too little memory: tiles must shrink, and the result stay what it is with enough."""
+    _ready(case.precision.options)
+    wanted = [result.copy() for result in opened(replace(case, way="whole"))()]
+    cramped = _Tiled(case.with_options(device_bytes=device_bytes), tile_px=case.shape)
+    yield _differences(wanted, cramped()) | {"degraded": cramped.network.degraded}
+
+
 def peak(options: Options, side: int, n: int) -> Iterator[Row]:
     """Measure a float32 matrix product: the ceiling that useful work is compared with."""
     _ready(options)
@@ -161,20 +169,20 @@ class _Whole:
 
 
 class _Tiled:
-    """Cut once along y and x, with the halo of the card."""
+    """Cut once along y and x, with the halo of the card, where it is not said how."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, tile_px: Shape | None = None) -> None:
         described, options = card(case.unet, case.members), case.precision.options
-        halves = (n // 2 + 2 * halo for n, halo in zip(case.shape[1:], described.halo_px[1:], strict=True))
-        self._tile, self._raw = (case.shape[0], *halves), volume(case.shape)
+        y, x = (n // 2 + 2 * halo for n, halo in zip(case.shape[1:], described.halo_px[1:], strict=True))
+        self._tile_px, self._raw = tile_px or (case.shape[0], y, x), volume(case.shape)
         with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
             path = Path(folder) / "network.onnx"
             onnx.save(_model(case), path)
-            self._network = Network(path, described, options, open_session=DeviceSession)
+            self.network = Network(path, described, options, open_session=DeviceSession)
         self._out = [np.empty(self._raw.shape, np.float32) for _ in described.heads]
 
     def __call__(self) -> Results:
-        self._network.predict(self._raw, [_SPAN], self._out, tile_px=self._tile)
+        self.network.predict(self._raw, [_SPAN], self._out, tile_px=self._tile_px)
         return self._out
 
 
