@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, exists=True)
+_SPECIMENS = ("worm", "beads", "tubules", "granules", "nuclei", "forms", "confocal_forms")
 _PAIRS = (
     click.option("--input", "inputs", type=_FOLDER, multiple=True, required=True, help="Dim images; once a condition."),
     click.option("--target", type=_FOLDER, required=True, help="The truth: bright images, files named alike."),
@@ -34,7 +35,7 @@ def _pairs(command: click.decorators.FC) -> click.decorators.FC:
 
 @click.command("simulate")
 @click.argument("out", type=_PATH)
-@click.option("--specimen", type=click.Choice(["worm", "beads", "tubules", "granules", "forms"]), default="worm")
+@click.option("--specimen", type=click.Choice(_SPECIMENS), default="worm", show_default=True)
 @click.option("--n", type=click.IntRange(1), default=4, show_default=True, help="Volumes.")
 @click.option(
     "--power",

@@ -7,6 +7,7 @@ from care_live.simulate.degrade import SharpPair, anisotropic, deconvolution_pai
 from care_live.simulate.forms import draw_forms
 from care_live.simulate.grid import Grid
 from care_live.simulate.microscope import Light, Microscope, Sensor, sensor
+from care_live.simulate.nuclei import draw_nuclei
 from care_live.simulate.pairs import Pair, pair
 from care_live.simulate.psf import GaussianSpot, Measured, Objective
 from care_live.simulate.worm import Worm
@@ -25,6 +26,7 @@ __all__ = [
     "anisotropic",
     "deconvolution_pair",
     "draw_forms",
+    "draw_nuclei",
     "pair",
     "sensor",
     "turned_psf",

@@ -4,7 +4,8 @@ The level sets of a smooth random field look like tissue: above a level lie bodi
 where two fields cross it together run threads, and the peaks of a fine field are grains. Inside they are rough,
 with a power spectrum of any slope: who has only seen smooth bodies smooths them. Size, sharpness, texture,
 brightness, haze, blur and the sampling along z are drawn anew for every volume, each over a wide range, so that
-a network can rely on none of them.
+a network can rely on none of them. Whoever knows the voxel size does better to give it: how much neighbouring planes
+have in common is then known, too.
 
 References
 ----------
@@ -16,37 +17,43 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.float32]
 
-_MARGIN_PX = 4
+MARGIN_PX = 4
 """Cut off on every side: Fourier space is a torus."""
 _SIGMA_PER_SIZE = 0.39
+_PIXEL = 0.29
+"""Standard deviation of a square one pixel wide."""
 
 
-def draw_forms(seed: int, shape_px: tuple[int, int, int]) -> Pixels:
+def draw_forms(
+    seed: int, shape_px: tuple[int, int, int], voxel_size_um: tuple[float, float, float] | None = None
+) -> Pixels:
     """Return one volume of forms, blurred as by a microscope.
 
     Parameters
     ----------
     seed : the same seed is the same volume
     shape_px : (z, y, x)
+    voxel_size_um : (z, y, x), pixels are square; the blur is then that of a confocal microscope. None: any sampling
+        and any blur
 
     Returns
     -------
     (z, y, x) float32, at least 0, and 1 at its 99.9th percentile
     """
     rng = np.random.default_rng((0xF0A5, seed))
-    z, y, x = (size + 2 * _MARGIN_PX for size in shape_px)
-    canvas = Canvas(rng, (z, y, x), flatness=_log_uniform(rng, 0.4, 4.0))
-    layers = [_log_uniform(rng, 0.1, 1.0) * _layer(canvas) for _ in range(int(rng.integers(1, 4)))]
-    seen = _bright_is_one(canvas.blur(np.sum(layers, axis=0)))
-    haze = np.float32(_log_uniform(rng, 0.003, 0.3)) * canvas.uneven(60.0, 0.5)
-    inner = (slice(_MARGIN_PX, -_MARGIN_PX),) * 3
-    return _bright_is_one((seen + haze)[inner])
+    canvas = Canvas.at(rng, shape_px, voxel_size_um)
+    layers = [log_uniform(rng, 0.1, 1.0) * _layer(canvas) for _ in range(int(rng.integers(1, 4)))]
+    seen = bright_is_one(canvas.blur(np.sum(layers, axis=0)))
+    haze = np.float32(log_uniform(rng, 0.003, 0.3)) * canvas.uneven(60.0, 0.5)
+    inner = (slice(MARGIN_PX, -MARGIN_PX),) * 3
+    return bright_is_one((seen + haze)[inner])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,21 @@ class Canvas:
     shape_px: tuple[int, int, int]
     flatness: float
     """Distance of planes over pixel size; below 1 the planes are the denser ones."""
+    pixel_um: float | None = None
+    """None: nobody knows."""
+
+    @classmethod
+    def at(
+        cls,
+        rng: np.random.Generator,
+        shape_px: tuple[int, int, int],
+        voxel_size_um: tuple[float, float, float] | None,
+    ) -> Self:
+        """Return a canvas for a volume and its margin; without a voxel size, at a sampling that is drawn."""
+        z, y, x = (size + 2 * MARGIN_PX for size in shape_px)
+        if voxel_size_um is None:
+            return cls(rng, (z, y, x), flatness=log_uniform(rng, 0.4, 4.0))
+        return cls(rng, (z, y, x), voxel_size_um[0] / voxel_size_um[2], voxel_size_um[2])
 
     def field(self, size_px: float) -> Pixels:
         """Return a smooth random field whose lateral features are so large; mean 0, variance 1."""
@@ -88,14 +110,23 @@ class Canvas:
 
     def rough(self) -> Pixels:
         """Return a positive factor like the inside of a cell: of any fineness, faint to clumpy."""
-        texture = self.texture(_log_uniform(self.rng, 3.0, 40.0), self.rng.uniform(1.0, 4.5))
+        texture = self.texture(log_uniform(self.rng, 3.0, 40.0), self.rng.uniform(1.0, 4.5))
         return np.asarray(np.exp(np.float32(self.rng.uniform(0.1, 1.2)) * texture), np.float32)
 
     def blur(self, volume: Pixels) -> Pixels:
         """Blur as a microscope does, never narrower along z than in the plane."""
-        lateral = _log_uniform(self.rng, 0.35, 1.6)
-        axial = lateral * _log_uniform(self.rng, 1.0, 4.0) / self.flatness
+        lateral, axial = self._any_spot() if self.pixel_um is None else self._confocal_spot(self.pixel_um)
         return np.asarray(np.maximum(blurred(volume, (axial, lateral, lateral)), 0))
+
+    def _any_spot(self) -> tuple[float, float]:
+        """Draw the widths of a point spread function, (in pixels, in planes), standard deviations."""
+        lateral = log_uniform(self.rng, 0.35, 1.6)
+        return lateral, lateral * log_uniform(self.rng, 1.0, 4.0) / self.flatness
+
+    def _confocal_spot(self, pixel_um: float) -> tuple[float, float]:
+        """Draw the widths for an objective of aperture 0.7 to 1.4, and add those of a pixel and of a plane."""
+        lateral, axial = log_uniform(self.rng, 0.08, 0.2) / pixel_um, log_uniform(self.rng, 0.2, 0.6) / pixel_um
+        return math.hypot(lateral, _PIXEL), math.hypot(axial / self.flatness, _PIXEL)
 
 
 def blurred(volume: Pixels, sigma_px: tuple[float, float, float]) -> Pixels:
@@ -114,17 +145,17 @@ def _layer(canvas: Canvas) -> Pixels:
     rng = canvas.rng
     kinds = (_bodies, _shells, _threads, _grains)
     draw = kinds[int(rng.choice(len(kinds), p=(0.3, 0.3, 0.2, 0.2)))]
-    drawn = draw(canvas, _log_uniform(rng, 5.0, 60.0), _log_uniform(rng, 0.5, 3.0))
+    drawn = draw(canvas, log_uniform(rng, 5.0, 60.0), log_uniform(rng, 0.5, 3.0))
     if draw is not _grains:
         drawn = drawn * canvas.rough()
-    drawn = drawn * canvas.uneven(_log_uniform(rng, 20.0, 80.0), rng.uniform(0.2, 1.0))
+    drawn = drawn * canvas.uneven(log_uniform(rng, 20.0, 80.0), rng.uniform(0.2, 1.0))
     if draw is not _shells and rng.random() < 0.3:
-        drawn = drawn * _above(canvas.field(40.0), rng.uniform(-0.3, 0.8), 0.25)
-    return _bright_is_one(drawn)
+        drawn = drawn * above(canvas.field(40.0), rng.uniform(-0.3, 0.8), 0.25)
+    return bright_is_one(drawn)
 
 
 def _bodies(canvas: Canvas, size_px: float, edge_px: float) -> Pixels:
-    return _above(canvas.field(size_px), canvas.rng.uniform(-0.2, 1.6), _edge(size_px, edge_px))
+    return above(canvas.field(size_px), canvas.rng.uniform(-0.2, 1.6), _edge(size_px, edge_px))
 
 
 def _shells(canvas: Canvas, size_px: float, edge_px: float) -> Pixels:
@@ -148,15 +179,15 @@ def _edge(size_px: float, edge_px: float) -> float:
     return 2.5 * edge_px / size_px
 
 
-def _above(field: Pixels, level: float, edge: float) -> Pixels:
+def above(field: Pixels, level: float, edge: float) -> Pixels:
     """Return 1 well above a level and 0 well below it."""
     steep = np.clip((field - np.float32(level)) / np.float32(edge / 2), -30, 30)
     return np.asarray(1 / (1 + np.exp(-steep)), np.float32)
 
 
-def _bright_is_one(volume: Pixels) -> Pixels:
+def bright_is_one(volume: Pixels) -> Pixels:
     return np.asarray(volume / max(float(np.percentile(volume, 99.9)), 1e-6), np.float32)
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(math.log(low), math.log(high))))

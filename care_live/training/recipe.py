@@ -15,8 +15,9 @@ from care_live.model.card import Task
 
 LossName = Literal["mae", "mse", "gaussian", "laplace"]
 OptimiserName = Literal["adam", "muon"]
-SpecimenName = Literal["worm", "beads", "tubules", "granules", "forms"]
-"""*forms* are of every kind, for networks that must restore what nobody has described; see `simulate.forms`."""
+SpecimenName = Literal["worm", "beads", "tubules", "granules", "nuclei", "forms", "confocal_forms"]
+"""*forms* are of every kind, for networks that must restore what nobody has described; see `simulate.forms`.
+*confocal_forms* are the same at the voxel size of the recipe, which is better where that is known."""
 Specimens: TypeAlias = dict[SpecimenName, int]
 """How many volumes of each."""
 ThinSpecimens: TypeAlias = dict[Literal["tubules", "granules"], int]

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.simulate import Grid, Light, Measured, Microscope, Worm, degrade, draw_forms, noise, sensor
+from care_live.simulate import Grid, Light, Measured, Microscope, Worm, degrade, draw_forms, draw_nuclei, noise, sensor
 from care_live.simulate.psf import SPINNING_DISK, Psf
 from care_live.simulate.specimen import Specimen
 from care_live.simulate.structures import Beads, Box, Granules, Tubules
@@ -19,7 +19,7 @@ from care_live.training.spans import SpanTable
 
 _CAMERA_PX = (1024, 1024)
 _N_CAMERAS = 4
-_PEAK_OF_FORMS = 20.0
+_PEAK_OF_DRAWN = 20.0
 _BRIGHTEST = 0.998
 """The quantile of a sharp layer that is laid on the peak of the blurred one."""
 _VALIDATION = 1_000_000
@@ -49,10 +49,16 @@ def expected_electrons(
 ) -> NDArray[np.float32]:
     """Return what a camera would count in the mean at laser power 1: (z, y, x) float32 photo-electrons.
 
-    Forms have a sampling and a blur of their own, whatever the voxel size, and a peak of 20 electrons.
+    Nuclei and forms have a blur of their own and a peak of 20 electrons; plain *forms* have a sampling of their own,
+    too, whatever the voxel size.
     """
-    if name == "forms":
-        return draw_forms(seed, shape_px) * np.float32(_PEAK_OF_FORMS)
+    match name:
+        case "forms":
+            return draw_forms(seed, shape_px) * np.float32(_PEAK_OF_DRAWN)
+        case "confocal_forms":
+            return draw_forms(seed, shape_px, voxel_size_um) * np.float32(_PEAK_OF_DRAWN)
+        case "nuclei":
+            return draw_nuclei(seed, shape_px, voxel_size_um) * np.float32(_PEAK_OF_DRAWN)
     rng = np.random.default_rng((0x7EA1, seed))
     depth_um = float(rng.uniform(-0.2, 0.2) * shape_px[0] * voxel_size_um[0])
     grid = Grid.centred(shape_px, voxel_size_um, (depth_um, 0.0, 0.0))

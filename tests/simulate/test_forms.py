@@ -65,3 +65,11 @@ def test_planes_are_the_more_alike_the_denser_they_are(flatness: float) -> None:
     sigma_px = 0.39 * 5.0
     wanted = [2 - 2 * np.exp(-((step / sigma_px) ** 2) / 4) for step in (flatness, 1.0)]
     assert apart == pytest.approx(wanted, rel=0.25)
+
+
+def test_a_known_voxel_size_fixes_how_alike_planes_are() -> None:
+    def likeness(voxel_size_um: tuple[float, float, float]) -> float:
+        volumes = [draw_forms(seed, SHAPE, voxel_size_um) for seed in range(6)]
+        return float(np.mean([np.corrcoef(v[3].ravel(), v[4].ravel())[0, 1] for v in volumes]))
+
+    assert likeness((0.2, 0.5, 0.5)) > likeness((2.0, 0.5, 0.5)) + 0.1
