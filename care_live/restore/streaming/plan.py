@@ -15,7 +15,7 @@ from care_live.errors import ModelError
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.restore.field import margins
-from care_live.restore.streaming import network
+from care_live.restore.streaming import network, rows
 from care_live.restore.streaming.derive import Step, steps
 from care_live.restore.streaming.lower import lower
 from care_live.restore.streaming.program import Program
@@ -123,6 +123,7 @@ def plan(
     try:
         read = network.read(model, shape)
         program = lower(read, sources, slice(first, first + boundaries[-1]), wait=not hurry)
+        program = program if hurry else rows.apart(program)
     except (network.Unstreamable, ModelError) as verdict:
         return Refused(str(verdict))
     element = next(value for value in model.graph.input if value.name == "raw").type.tensor_type.elem_type
