@@ -54,6 +54,11 @@ class OpenVinoSession:
         return tuple(into)
 
 
+def has_bfloat16() -> bool:
+    """Return whether this processor computes in bfloat16; any other imitates it, slower than float32."""
+    return "BF16" in _import().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def _lighter(content: bytes) -> bytes:
     """Return the same network with a decoder of transposed convolutions, a fifth less work, where it has one."""
     try:

@@ -102,8 +102,17 @@ def _open(path: Path, card: ModelCard, config: RestoreConfig, options: Options) 
     logger.info("self_test provider=%s largest_difference=%.2g of the range", provider, worst)
     network.budget_px = budget_px(path, card, options)
     if config.fast_mode:
+        _warn_if_slow(provider)
         network.fast_mode_deviation = probe.deviation(reference, network, card)
     return network
+
+
+def _warn_if_slow(provider: Provider) -> None:
+    if provider == "openvino":
+        from care_live.restore.openvino import has_bfloat16
+
+        if not has_bfloat16():
+            logger.warning("fast_mode=slow reason=this processor has no bfloat16: without fast_mode it is faster")
 
 
 def _opener(provider: Provider) -> OpenSession:

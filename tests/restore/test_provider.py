@@ -132,6 +132,17 @@ def test_what_fast_mode_costs_is_measured_and_told_with_the_card(tmp_path: Path)
     assert cards[1].model_copy(update={"fast_mode_deviation": None}) == cards[0]
 
 
+@needs_openvino
+def test_fast_mode_warns_on_a_processor_where_it_is_slow(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    processor = Path("/proc/cpuinfo")
+    if not processor.exists():
+        pytest.skip("only Linux tells what a processor can do")
+    computes_in_bfloat16 = bool({"avx512_bf16", "amx_bf16"} & set(processor.read_text().split()))
+    with caplog.at_level(logging.WARNING):
+        Engine(save_network(tmp_path / "net.onnx"), CPU.model_copy(update={"provider": "openvino", "fast_mode": True}))
+    assert ("no bfloat16" in caplog.text) is not computes_in_bfloat16
+
+
 def test_a_deviation_is_that_of_the_mean_in_units_of_the_scale(tmp_path: Path) -> None:
     right, wrong = save_network(tmp_path / "right.onnx", seed=1), save_network(tmp_path / "wrong.onnx", seed=2)
     card = read_card(right)
