@@ -1,4 +1,4 @@
-"""Forms of every kind: repeatable, bright as promised, and unlike each other."""
+"""Forms of every kind: unlike each other, blurred and textured as promised."""
 
 from __future__ import annotations
 
@@ -8,22 +8,6 @@ import pytest
 from care_live.simulate.forms import Canvas, blurred, draw_forms
 
 SHAPE = (8, 48, 40)
-
-
-def test_the_same_seed_is_the_same_volume() -> None:
-    one, again, other = (draw_forms(seed, SHAPE) for seed in (3, 3, 4))
-    assert np.array_equal(one, again)
-    assert not np.allclose(one, other)
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_every_volume_is_bright_at_one_and_never_dark(seed: int) -> None:
-    volume = draw_forms(seed, SHAPE)
-    assert volume.shape == SHAPE
-    assert volume.dtype == np.float32
-    assert np.isfinite(volume).all()
-    assert volume.min() >= 0
-    assert np.percentile(volume, 99.9) == pytest.approx(1, rel=1e-4)
 
 
 def test_volumes_cover_sparse_and_dense_smooth_and_rough() -> None:

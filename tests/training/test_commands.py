@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import get_args
 
+import click
 import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner, Result
 
 from care_live.cli import cli
+from care_live.cli.networks import simulate_command
 from care_live.errors import CareLiveError, ConfigError
 from care_live.model import file
 from care_live.training import recipe
@@ -112,3 +115,9 @@ def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, text: str, message: st
 def test_exporting_what_was_never_trained_says_so(tmp_path: Path) -> None:
     with pytest.raises(CareLiveError, match="train first"):
         run("export", tmp_path, tmp_path / "net.onnx")
+
+
+def test_simulate_offers_every_specimen_that_a_recipe_knows() -> None:
+    (offered,) = (option.type for option in simulate_command.params if option.name == "specimen")
+    assert isinstance(offered, click.Choice)
+    assert set(offered.choices) == set(get_args(recipe.SpecimenName))
