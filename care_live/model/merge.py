@@ -54,7 +54,7 @@ def merge(members: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
         if set(heads) != {"mean", "laplace_scale"}:
             raise ModelError(f"member {i} has outputs {heads}: an ensemble needs mean and laplace_scale of each")
     prefixed = [_renamed(member, f"member{i}/") for i, member in enumerate(members)]
-    tail = _Expressions()
+    tail = _Expressions(len(members[0].graph.input[0].type.tensor_type.shape.dim))
     means, scales = ([f"member{i}/{head}" for i in range(len(members))] for head in ("mean", "laplace_scale"))
     tail.mixture(means, scales)
     return _assembled(members[0], prefixed, tail)
@@ -100,9 +100,15 @@ class _Piece(NamedTuple):
 
 
 class _Expressions:
-    """Formulas as nodes; every method returns the name of its result."""
+    """Formulas as nodes; every method returns the name of its result.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    n_axes : of every mean and scale
+    """
+
+    def __init__(self, n_axes: int) -> None:
+        self._n_axes = n_axes
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
@@ -149,7 +155,7 @@ class _Expressions:
         """
         nodes, shares = np.polynomial.legendre.leggauss(piece.n_nodes)
         along = self("Log", self("Add", self("Div", piece.length, finest), 1.0))
-        steps, portions = ((values / 2).reshape(-1, 1, 1, 1, 1, 1) for values in (nodes + 1, -shares))
+        steps, portions = ((values / 2).reshape(-1, *[1] * self._n_axes) for values in (nodes + 1, -shares))
         grown = self("Exp", self("Mul", along, steps))
         away = self("Sub", grown, 1.0)
         density = self("Sum", *(self._density(away, piece, member) for member in members))

@@ -38,9 +38,12 @@ def test_the_mixture_of_three_networks() -> None:
     assert exact.max() > 0.05
 
 
-def test_equal_members_agree() -> None:
-    merged = run(merge([seeded(filters=4)] * 2), {"raw": counts(SHAPE), **RANGE})
-    alone = run(seeded(filters=4), {"raw": counts(SHAPE), **RANGE})
+@pytest.mark.parametrize("axes", ["ZYX", "YX"])
+def test_equal_members_agree(axes: str) -> None:
+    n = len(axes)
+    member, raw = seeded(axes=axes, kernel=(3,) * n, pool=(2,) * n, filters=4), counts(SHAPE[: 2 + n])
+    merged, alone = (run(model, {"raw": raw, **RANGE}) for model in (merge([member] * 2), member))
+    assert merged["disagreement"].shape == raw.shape
     assert merged["disagreement"].max() < 0.004
     assert worst({head: merged[head] for head in alone}, alone) < 1e-6
 
