@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -234,6 +234,16 @@ def _planes_of(key: VolumeKey, first: int, found: Mapping[Head, NDArray[np.float
         laplace_scale=found.get("laplace_scale"),
         disagreement=found.get("disagreement"),
     )
+
+
+def moved_out(restored: Restored) -> Restored:
+    """Return a result with arrays of its own, so that shared memory is free again."""
+    own = {
+        head: read_only(array.copy())
+        for head in ("mean", "laplace_scale", "disagreement")
+        if (array := getattr(restored, head)) is not None
+    }
+    return replace(restored, **own)
 
 
 def lay_out(pool: Pool, card: ModelCard, volumes: Sequence[Volume]) -> Room:

@@ -14,7 +14,7 @@ from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, Volum
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore import talk
-from care_live.restore.incoming import NO_PIXELS, Incoming, RestoredPlanes, Room, lay_out
+from care_live.restore.incoming import NO_PIXELS, Incoming, RestoredPlanes, Room, lay_out, moved_out
 from care_live.restore.inference import Inference, LostError
 from care_live.restore.normalise import Memory, known_spans
 from care_live.restore.pace import Pace
@@ -115,7 +115,7 @@ class RestoreProcess:
             work = talk.Work(bare, room.places, room.results, self._memories, self._pool.alive(), streamed=begun)
             restored = room.results_of(volumes, self._ask(inference, work).outcomes, self.identity)
             self._advance_swap(volumes, restored)
-            return restored
+            return tuple(map(moved_out, restored)) if self._pool.is_crowded else restored
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Volumes (z, y, x) will come: let inference get ready for them meanwhile. Does not wait."""

@@ -25,6 +25,8 @@ from numpy.typing import DTypeLike, NDArray
 from care_live.errors import OutOfMemoryError
 
 _ALIGNMENT = 64
+_MOST_SEGMENTS = 48
+"""Each costs its owner two open files and the other process one; systems allow 256 to 1024 for everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,11 @@ class Pool:
         """Return a segment of at least so many bytes, and less than twice as many."""
         with self._taking:
             return Lease(self._segment(n_bytes), self._free)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether what is kept for long should move elsewhere, lest the process run out of open files."""
+        return len(self._known) > _MOST_SEGMENTS
 
     def alive(self) -> frozenset[int]:
         """Return the serials that the other process may keep looking at."""

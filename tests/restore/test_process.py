@@ -51,6 +51,11 @@ def kill(process: RestoreProcess) -> None:
     child.wait()
 
 
+def n_open_files() -> int:
+    ours = psutil.Process()
+    return ours.num_handles() if sys.platform == "win32" else ours.num_fds()
+
+
 def planes_of(stack: Volume) -> tuple[VolumeOpened, list[PlanePlaced]]:
     opened = VolumeOpened(stack.key, stack.integrity.expected, stack.pixels.shape[1:], stack.pixels.dtype.name)
     return opened, [PlanePlaced(stack.key, z, plane) for z, plane in enumerate(stack.pixels)]
@@ -72,6 +77,19 @@ def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) ->
         assert (ours.mean == wanted.mean).all()
         assert ours.laplace_scale is not None
         assert (ours.laplace_scale == wanted.laplace_scale).all()
+
+
+def test_results_that_are_kept_cost_no_open_files(process: RestoreProcess) -> None:
+    process.resume({(0, 9): Span(90.0, 500.0)})
+    stacks = [volume(noisy((6, 20, 22), seed=t % 2), t=t, c=9) for t in range(150)]
+    before = n_open_files()
+    kept = [process.restore([stack])[0] for stack in stacks]
+    assert n_open_files() < before + len(kept)  # each would cost two in shared memory
+    for ours, same in zip(kept, kept[2:], strict=False):  # those in shared memory, and those that moved out
+        assert (ours.mean == same.mean).all()
+        assert ours.laplace_scale is not None
+        assert (ours.laplace_scale == same.laplace_scale).all()
+        assert not same.mean.flags.writeable
 
 
 @pytest.mark.slow
