@@ -121,7 +121,10 @@ class Daemon:
             pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, started, on_failure=self._fail)
             pipeline.start()
             self._phase("running")
-            self._watch(pipeline, rooms)
+            try:
+                self._watch(pipeline, rooms)
+            except Exception as error:  # noqa: BLE001 - as with every stage: nothing may go on behind it
+                self._fail(error)
             self._drain(pipeline, rooms)
             self._stop(pipeline, rooms)
         self._raise_failure(pipeline)
