@@ -238,12 +238,16 @@ def _planes_of(key: VolumeKey, first: int, found: Mapping[Head, NDArray[np.float
 
 def moved_out(restored: Restored) -> Restored:
     """Return a result with arrays of its own, so that shared memory is free again."""
-    own = {
-        head: read_only(array.copy())
-        for head in ("mean", "laplace_scale", "disagreement")
-        if (array := getattr(restored, head)) is not None
-    }
-    return replace(restored, **own)
+    return replace(
+        restored,
+        mean=_own(restored.mean),
+        laplace_scale=None if restored.laplace_scale is None else _own(restored.laplace_scale),
+        disagreement=None if restored.disagreement is None else _own(restored.disagreement),
+    )
+
+
+def _own(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    return read_only(array.copy())
 
 
 def lay_out(pool: Pool, card: ModelCard, volumes: Sequence[Volume]) -> Room:
