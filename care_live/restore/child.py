@@ -99,6 +99,7 @@ class _Desk:
 
         self._engine.memories = dict(work.memories)
         key = work.volumes[0].key
+        why_whole = self._engine.streams.reason if key in self._begun else self._engine.why_not_begun(work.volumes)
         if work.streamed:
             channels, planes = range(len(work.pixels)), range(work.pixels[0].shape[0])
             self.placed(talk.Placed(key, tuple(itertools.product(channels, planes))))
@@ -114,7 +115,7 @@ class _Desk:
             for volume, place in zip(work.volumes, work.pixels, strict=True)
         ]
         restored = self._engine.restore(volumes, into=maps, stream=stream)
-        how = self._engine.streams.reason if stream is None else stream.failed or "streamed"
+        how = why_whole if stream is None else stream.failed or "streamed"
         keys = [volume.key for volume in volumes]
         outcomes = tuple(_outcome(result, keys.index(result.volume.key)) for result in restored)
         del restored, maps, volumes, begun, stream

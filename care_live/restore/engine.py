@@ -65,7 +65,7 @@ class Engine:
             self.card = self.card.model_copy(update=measured_here)
         if budget_px is not None:
             self._network.restrict(budget_px)
-        self.streams = Streams(model, self.card, options, config)
+        self.streams = Streams(model, self.card, self._network, options=options, config=config)
         """Volumes that are still being recorded."""
         self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()
 
@@ -122,6 +122,22 @@ class Engine:
         while its planes come out.
         """
         return {head: np.empty(output_shape(self.card, shape), np.float32) for head in self.card.heads}
+
+    def why_not_begun(self, volumes: Sequence[Volume]) -> str:
+        """Return why nothing of a time point went through the network before all its planes were there."""
+        if self._config.streaming == "off":
+            return "streaming is off"
+        if any(volume.integrity.missing for volume in volumes):
+            return "a plane is missing"
+        if self.card.normalisation != "in-graph":
+            return "a foreign network is normalised around its graph"
+        known = normalise.known_spans(self.memories, volumes[0].key, len(volumes), self._config.normalise)
+        if not known:
+            return "which channels the network takes is known from the second time point on"
+        if None in known.values():
+            mode = self._config.normalise.mode
+            return f"its range is known only when all its planes are there (normalise.mode {mode})"
+        return "no plane came before its volume"
 
     def _refuse_other_channels(self, volumes: Sequence[Volume]) -> None:
         if len(volumes) != len(self.card.channels_in):

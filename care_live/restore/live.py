@@ -14,7 +14,10 @@ from care_live.images import Counts, VolumeKey
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Histogram, Span, histogram
+from care_live.restore import flat
 from care_live.restore.combine import Maps
+from care_live.restore.flat import FlatPipeline, FlatStream
+from care_live.restore.network import Network
 from care_live.restore.session import Options
 from care_live.restore.streaming import cost, field
 from care_live.restore.streaming.plan import Refused
@@ -32,12 +35,12 @@ class Arriving:
 
     Parameters
     ----------
-    stream : of the whole field
+    stream : of the whole field; of a 2D network, one that takes each plane alone
     spans : ranges that its normalisation was begun with, of each channel
     into : maps that it fills
     """
 
-    def __init__(self, stream: field.FieldStream, spans: Sequence[Span], into: Maps) -> None:
+    def __init__(self, stream: field.FieldStream | FlatStream, spans: Sequence[Span], into: Maps) -> None:
         self._stream, self._spans, self._into = stream, tuple(spans), into
         self._counts: dict[int, Histogram] = {}
         self._placed: set[tuple[int, int]] = set()
@@ -89,17 +92,21 @@ class Streams:
 
     Parameters
     ----------
-    model, card : the network
+    model, card : the network's file
+    network : the same, ready to restore whole planes
     options : how it is run
     config : streaming on, off or auto; largest tile
     """
 
-    def __init__(self, model: Path, card: ModelCard, options: Options, config: RestoreConfig) -> None:
-        self._model, self._card, self._options, self._config = model, card, options, config
-        self._pipelines: dict[tuple[int, ...], field.FieldPipeline | Refused] = {}
+    def __init__(
+        self, model: Path, card: ModelCard, network: Network, *, options: Options, config: RestoreConfig
+    ) -> None:
+        self._model, self._card, self._network = model, card, network
+        self._options, self._config = options, config
+        self._pipelines: dict[tuple[int, ...], field.FieldPipeline | FlatPipeline | Refused] = {}
         self._open: dict[VolumeKey, Arriving] = {}
-        self.reason = "no plane came before its volume"
-        """Why the last volume was, or was not, streamed."""
+        self.reason = ""
+        """Why the last volume that began was not streamed."""
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Make the sessions for stacks of one shape, if they can be streamed at all."""
@@ -123,12 +130,15 @@ class Streams:
         except CareLiveError as error:
             pipeline, declined = Refused(str(error)), str(error)
         if isinstance(pipeline, Refused) or declined:
-            self.reason = declined or "refused"
+            self.reason = declined or ""
             return
         while len(self._open) >= _N_OPEN:
             self._open.pop(next(iter(self._open))).abandon("too many volumes on their way")
-        stream = pipeline.begin(spans, {str(head): array for head, array in into.items()})
-        self._open[key] = Arriving(stream, spans, into)
+        if isinstance(pipeline, FlatPipeline):
+            self._open[key] = Arriving(pipeline.begin(spans, into), spans, into)
+        else:
+            named = {str(head): array for head, array in into.items()}
+            self._open[key] = Arriving(pipeline.begin(spans, named), spans, into)
 
     def place(self, key: VolumeKey, z: int, pixels: Counts, *, channel: int) -> None:
         """Take one plane of a time point; of an unknown one nothing happens."""
@@ -144,22 +154,26 @@ class Streams:
         """Return a volume's stream, which is then the caller's."""
         return self._open.pop(key, None)
 
-    def _pipeline(self, shape: tuple[int, int, int]) -> field.FieldPipeline | Refused:
+    def _pipeline(self, shape: tuple[int, int, int]) -> field.FieldPipeline | FlatPipeline | Refused:
         if shape not in self._pipelines:
             self._pipelines.clear()  # a run has one shape; sessions are large
-            tile = self._config.tile_px
-            planned = field.plan(
-                file.load(self._model), self._card, shape, tile_px=None if tile is None else (tile[1], tile[2])
-            )
-            self._pipelines[shape] = (
-                planned if isinstance(planned, Refused) else field.FieldPipeline(planned, self._card, self._options)
-            )
+            self._pipelines[shape] = self._make(shape)
         return self._pipelines[shape]
 
-    def _decline(self, pipeline: field.FieldPipeline | Refused, plane_s: float) -> str | None:
+    def _make(self, shape: tuple[int, int, int]) -> field.FieldPipeline | FlatPipeline | Refused:
+        tile = self._config.tile_px
+        if flat.fits(self._card):
+            return FlatPipeline(self._card, self._network, shape, tile_px=tile)
+        lateral = None if tile is None else (tile[1], tile[2])
+        planned = field.plan(file.load(self._model), self._card, shape, tile_px=lateral)
+        return planned if isinstance(planned, Refused) else field.FieldPipeline(planned, self._card, self._options)
+
+    def _decline(self, pipeline: field.FieldPipeline | FlatPipeline | Refused, plane_s: float) -> str | None:
         """Return why not to stream, or None; both are logged when they change."""
         if isinstance(pipeline, Refused):
             return pipeline.reason
+        if isinstance(pipeline, FlatPipeline) or self._config.streaming == "on":
+            return None  # planes that need no others can only gain
         verdict = cost.decide(
             pipeline.plan.tile.steps,
             n_tiles=len(pipeline.plan.tiles),
@@ -168,6 +182,4 @@ class Streams:
             free_bytes=int(_CACHE_SHARE * psutil.virtual_memory().available),
             products_per_s=pipeline.pipeline.speed.estimate(),
         )
-        if self._config.streaming == "on":
-            return None
         return None if verdict.stream else verdict.reason

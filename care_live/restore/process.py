@@ -256,7 +256,7 @@ class RestoreProcess:
         assert isinstance(answer, talk.Done), "inference answers work with what it has done"
         self._pace.learn(work.n_px, inference.cpu_s - cpu_s)
         self._memories = dict(answer.memories)
-        if answer.streaming != self.streaming:
+        if not answer.chose_as(self.streaming):
             logger.info("streaming now=%s", answer.streaming)
         self.streaming = answer.streaming
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from care_live.restore.normalise import Memory
 from care_live.restore.shared import Place
 
 Memories = Mapping[tuple[int, int], Memory]
+_FIGURES = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,10 @@ class Done:
     memories: Memories
     streaming: str
     """Whether it was streamed, and why or why not."""
+
+    def chose_as(self, streaming: str) -> bool:
+        """Return whether another choice was the same, for the same reason, whatever its figures."""
+        return _FIGURES.sub("", streaming) == _FIGURES.sub("", self.streaming)
 
 
 @dataclass(frozen=True, slots=True)

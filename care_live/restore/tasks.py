@@ -57,10 +57,15 @@ def whole(job: Job, pixels: Array, into: Maps) -> None:
 
 def plane_by_plane(job: Job, pixels: Array, into: Maps) -> None:
     """Show every plane to a 2D network."""
-    tile_px = None if job.tile_px is None else job.tile_px[1:]
     for z in range(pixels.shape[1]):
-        outs = [into[head][np.newaxis, :, z] for head in job.card.heads]
-        job.network.predict(pixels[np.newaxis, :, z], job.spans, outs, tile_px=tile_px)
+        one_plane(job, pixels[:, z], {head: array[:, z] for head, array in into.items()})
+
+
+def one_plane(job: Job, pixels: Array, into: Maps) -> None:
+    """Show one plane, (c, y, x), to a 2D network; fills (c_out, y, x)."""
+    tile_px = None if job.tile_px is None else job.tile_px[1:]
+    outs = [into[head][np.newaxis] for head in job.card.heads]
+    job.network.predict(pixels[np.newaxis], job.spans, outs, tile_px=tile_px)
 
 
 def isotropic(job: Job, pixels: Array, into: Maps) -> None:

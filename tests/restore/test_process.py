@@ -20,6 +20,7 @@ from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import ConfigError, ModelError, RestoreError
 from care_live.images import PlanePlaced, Volume, VolumeOpened
 from care_live.percentiles import Span, measure
+from care_live.restore import talk
 from care_live.restore.engine import Engine
 from care_live.restore.process import RestoreProcess
 from tests.restore.networks import noisy, save_network, volume
@@ -77,6 +78,12 @@ def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) ->
         assert (ours.mean == wanted.mean).all()
         assert ours.laplace_scale is not None
         assert (ours.laplace_scale == wanted.laplace_scale).all()
+
+
+def test_a_choice_is_the_same_with_other_figures() -> None:
+    done = talk.Done((), {}, "age 22 ms streamed, 24 ms whole: planes come too fast, or are too few")
+    assert done.chose_as("age 230 ms streamed, 241 ms whole: planes come too fast, or are too few")
+    assert not done.chose_as("streamed")
 
 
 def test_results_that_are_kept_cost_no_open_files(process: RestoreProcess) -> None:
