@@ -92,7 +92,7 @@ class RunReader:
 
     def keys(self, product: Product) -> list[VolumeKey]:
         """Return the volumes that are safe, oldest first."""
-        return sorted(self._ledger.arrays(product))
+        return self._ledger.keys(product)
 
     def state(self, key: VolumeKey, product: Product = "raw") -> State:
         """Return whether a volume is provisional, confirmed or suspect; a restored one is as its worst source."""

@@ -53,7 +53,7 @@ def partial_files(run: Path) -> list[Path]:
 
 def orphans(run: Path, ledger: Ledger) -> list[Path]:
     """Return shards of volumes that were never acknowledged, or have been retracted."""
-    committed = {product: ledger.arrays(product) for product in PRODUCTS}
+    committed = {product: set(ledger.keys(product)) for product in PRODUCTS}
     return [path for product, key, path in shards(run) if key not in committed[product]]
 
 

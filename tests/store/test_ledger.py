@@ -1,0 +1,47 @@
+"""What is real in a run, held in little memory: a run may have tens of thousands of volumes."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+
+from care_live.images import VolumeKey
+from care_live.store.ledger import Ledger
+from care_live.store.records import RawStored, RestoredStored, Retracted, StoredArray
+from tests.store.builders import make_restored, make_volume
+
+
+def records(t: int) -> tuple[RawStored, RestoredStored]:
+    volume = make_volume(VolumeKey(t))
+    array = StoredArray(crc32c=t, shape=volume.pixels.shape, dtype="uint16", file_bytes=10 * t)
+    arrays = {"restored": array, "laplace_scale": array}
+    restored = RestoredStored.of(make_restored(volume), arrays, sources=(volume.key,), mantissa_bits=10)
+    return RawStored.of(volume, array), restored
+
+
+def test_records_come_back_as_they_went_in() -> None:
+    ledger = Ledger()
+    raw, restored = records(3)
+    for record in (raw, restored):
+        ledger.apply(record)
+    assert (ledger.raw[raw.key], ledger.restored[restored.key]) == (raw, restored)
+    assert ledger.keys("raw") == ledger.keys("restored") == ledger.keys("laplace_scale") == [raw.key]
+    assert ledger.keys("disagreement") == []
+    ledger.apply(Retracted(key=restored.key))
+    assert ledger.keys("restored") == []
+    assert ledger.raw_only() == [raw.key]
+
+
+def test_a_volume_takes_two_kilobytes() -> None:
+    ledger, n = Ledger(), 500
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for t in range(n):
+            for record in records(t):
+                ledger.apply(record)
+        gc.collect()
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used / n < 2500  # as objects they would take 6 kB
