@@ -16,6 +16,7 @@ import numpy as np
 from care_live.errors import ModelError
 from care_live.imports import need
 from care_live.model import file
+from care_live.model.card import ModelCard, Task
 
 LARGEST_MIB = 1024
 """Far above any network that restores in real time."""
@@ -32,6 +33,49 @@ Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Resize Round Se
 Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Upsample Where
 """
 ALLOWED_OPS = frozenset(_WORDS.split())
+
+
+LARGEST_HALO_PX, LARGEST_DIVISOR, LARGEST_FACTOR = 1024, 256, 100.0
+"""Beyond these a card is a mistake: no tile could have such a halo, no stack be padded or interpolated so far."""
+_AXES: dict[Task, tuple[str, ...]] = {
+    "denoise": ("YX", "ZYX"),
+    "deconvolve": ("YX", "ZYX"),
+    "isotropic": ("YX",),
+    "upsample": ("ZYX",),
+    "project": ("ZYX",),
+}
+
+
+def check_card(card: ModelCard) -> None:
+    """Refuse a card that contradicts itself, before anything is computed from what it says.
+
+    Raises
+    ------
+    ModelError
+        Says what it has, and what it may have.
+    """
+    if faults := "; ".join(_faults(card)):
+        raise ModelError(f"the model card of {card.name} has {faults}: correct it")
+
+
+def _faults(card: ModelCard) -> Iterator[str]:
+    each = f"wanted {len(card.axes)} numbers, one for each of {card.axes}, from"
+    if card.axes not in _AXES[card.task]:
+        yield f"task {card.task} on axes {card.axes}, wanted {' or '.join(_AXES[card.task])}"
+    for name, px, least, most in (
+        ("divisor", card.divisor, 1, LARGEST_DIVISOR),
+        ("halo_px", card.halo_px, 0, LARGEST_HALO_PX),
+    ):
+        if len(px) != len(card.axes) or not all(least <= one <= most for one in px):
+            yield f"{name} {px}, {each} {least} to {most}"
+    if card.factor > LARGEST_FACTOR:
+        yield f"factor {card.factor:g}, wanted at most {LARGEST_FACTOR:g}"
+    if "mean" not in card.heads or len(set(card.heads)) < len(card.heads):
+        yield f"heads {card.heads}, wanted mean among them, each once"
+    if not (card.channels_in and card.channels_out):
+        yield "no channels, wanted channels_in and channels_out"
+    if card.low_percentile >= card.high_percentile:
+        yield f"low_percentile {card.low_percentile:g} above high_percentile {card.high_percentile:g}"
 
 
 def check(path: Path) -> None:
@@ -87,8 +131,12 @@ def _refuse_weights_that_are_no_numbers(network: Any, path: Path) -> None:
             values = numpy_helper.to_array(tensor)
         except (ValueError, TypeError, KeyError) as error:
             raise ModelError(f"{path} has unreadable weights {tensor.name!r}: {error}") from error
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
+        if values.dtype.kind not in "biuSUO" and not np.isfinite(values.astype(np.float32)).all():
             raise ModelError(f"{path} has weights {tensor.name!r} that are not finite: its training failed")
+    for node in network.graph.node:
+        for attribute in node.attribute:
+            if np.isnan([attribute.f, *attribute.floats]).any():  # an infinite one may be an honest bound
+                raise ModelError(f"{path} has {attribute.name} of {node.op_type} that is not finite: export it again")
 
 
 def _refuse_large_tensors(network: Any, path: Path) -> None:
@@ -97,11 +145,13 @@ def _refuse_large_tensors(network: Any, path: Path) -> None:
         for dimension in value.type.tensor_type.shape.dim:
             if not dimension.dim_value:
                 dimension.dim_value = _SMALL
+    for value in network.graph.output:
+        value.type.tensor_type.ClearField("shape")  # what it says of itself may be wrong
     try:
         inferred = need("onnx.shape_inference", extra="cpu").infer_shapes(network, data_prop=True)
     except Exception as error:
         raise ModelError(f"{path} is inconsistent: {' '.join(str(error).split())[:200]}") from error
-    for value in inferred.graph.value_info:
+    for value in [*inferred.graph.value_info, *inferred.graph.output]:
         n = math.prod(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
         if n > LARGEST_TENSOR:
             raise ModelError(f"{path} makes a tensor {value.name!r} of {n} elements from a small field: too large")
@@ -109,11 +159,15 @@ def _refuse_large_tensors(network: Any, path: Path) -> None:
 
 def _tensors(network: Any) -> Iterator[Any]:
     """Yield every weight: initializers, sparse ones, and those in the attributes of constants."""
+    attributes = [attribute for node in network.graph.node for attribute in node.attribute]
     yield from network.graph.initializer
-    for sparse in network.graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in network.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+    for holder in (network.graph.sparse_initializer, *(attribute.sparse_tensors for attribute in attributes)):
+        for sparse in holder:
+            yield from (sparse.values, sparse.indices)
+    for attribute in attributes:
+        if attribute.HasField("sparse_tensor"):
+            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)

@@ -54,6 +54,7 @@ class Engine:
     ) -> None:
         checks.check(model)
         self.card: ModelCard = file.read_card(model)
+        checks.check_card(self.card)
         self.identity: ModelIdentity = file.identity(model)
         self.memories: dict[tuple[int, int], normalise.Memory] = {}
         """What earlier volumes taught, by position and channel."""

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from care_live.errors import ModelError
 from care_live.model import checks
+from care_live.model.card import ModelCard
 from care_live.model.checks import check
 from tests.restore.networks import save_network
 
@@ -56,6 +57,36 @@ def constant_with_nan() -> onnx.ModelProto:
     return model([helper.make_node("Constant", [], ["w"], value=bad), ADD], [])
 
 
+def attribute_with_nan() -> onnx.ModelProto:
+    return model([helper.make_node("LeakyRelu", ["x"], ["y"], alpha=float("nan"))], [])
+
+
+def numbers_with_nan() -> onnx.ModelProto:
+    return model([helper.make_node("Constant", [], ["w"], value_floats=[np.nan] * 4), ADD], [])
+
+
+def half_weights_with_nan(data_type: int) -> onnx.ModelProto:
+    bad = helper.make_tensor("half", data_type, [4], [np.nan] * 4)
+    return model([helper.make_node("Cast", ["half"], ["w"], to=TensorProto.FLOAT), ADD], [bad])
+
+
+def sparse(values: onnx.TensorProto) -> onnx.ModelProto:
+    places = numpy_helper.from_array(np.array([0, 1]), "places")
+    constant = onnx.SparseTensorProto(values=values, indices=places, dims=[4])
+    return model([helper.make_node("Constant", [], ["w"], sparse_value=constant), ADD], [])
+
+
+def sparse_in_another_file() -> onnx.ModelProto:
+    values = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+    values.external_data.add(key="location", value="weights.bin")
+    return sparse(values)
+
+
+def forty_gigabytes_at_once() -> onnx.ModelProto:
+    size = numpy_helper.from_array(np.array([10**10]), "s")
+    return model([helper.make_node("ConstantOfShape", ["s"], ["y"])], [size])
+
+
 def forty_gigabytes() -> onnx.ModelProto:
     size = numpy_helper.from_array(np.array([10**10]), "s")
     nodes = [
@@ -84,6 +115,13 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "endless-loop": (loop, "Loop"),
     "nan-weights": (lambda: model([ADD], [numpy_helper.from_array(np.full(4, np.nan, np.float32), "w")]), "not finite"),
     "nan-constant": (constant_with_nan, "not finite"),
+    "nan-attribute": (attribute_with_nan, "not finite"),
+    "nan-numbers": (numbers_with_nan, "not finite"),
+    "nan-bfloat16": (lambda: half_weights_with_nan(TensorProto.BFLOAT16), "not finite"),
+    "nan-float8": (lambda: half_weights_with_nan(TensorProto.FLOAT8E4M3FN), "not finite"),
+    "nan-sparse": (lambda: sparse(numpy_helper.from_array(np.full(2, np.nan, np.float32), "w")), "not finite"),
+    "sparse-in-another-file": (sparse_in_another_file, "another file"),
+    "forty-gigabytes-at-once": (forty_gigabytes_at_once, "too large"),
     "forty-gigabytes": (forty_gigabytes, "too large"),
     "wrong-size": (wrong_size, "unreadable"),
 }
@@ -96,6 +134,27 @@ def test_hostile_networks_are_refused(tmp_path: Path, name: str) -> None:
     path.write_bytes(make().SerializeToString())
     with pytest.raises(ModelError, match=reason):
         check(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"halo_px": (10**9, 8, 8)}, "halo_px .* from 0 to 1024"),
+        ({"halo_px": (8, 8)}, "halo_px .* one for each of ZYX"),
+        ({"divisor": (0, 2, 2)}, "divisor .* from 1 to 256"),
+        ({"task": "isotropic"}, "isotropic on axes ZYX, wanted YX"),
+        ({"task": "upsample", "factor": 1e9}, "factor"),
+        ({"heads": ("laplace_scale",)}, "wanted mean"),
+        ({"heads": ("mean", "mean")}, "each once"),
+        ({"channels_in": ()}, "no channels"),
+        ({"low_percentile": 99.9}, "low_percentile 99.9 above high_percentile 99.8"),
+    ],
+)
+def test_a_card_that_contradicts_itself_is_refused(change: dict[str, object], reason: str) -> None:
+    sound = ModelCard(name="net", divisor=(2, 2, 2), halo_px=(8, 8, 8))
+    checks.check_card(sound)
+    with pytest.raises(ModelError, match=reason):
+        checks.check_card(sound.model_copy(update=change))
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
