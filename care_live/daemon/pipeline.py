@@ -145,6 +145,6 @@ class Pipeline:
             waiting_bytes=self._ledger.used_bytes,
             restarts=self._rooms.restorer.n_restarts,
             model=self._rooms.restorer.identity.name,
-            swap=self._rooms.restorer.swap_phase,
+            swap=self._rooms.restorer.swap_phase or str(self._rooms.restorer.comparison or ""),
             streaming=self._rooms.restorer.streaming,
         )

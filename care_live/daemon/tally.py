@@ -29,7 +29,8 @@ class Status:
     model: str = ""
     provider: str = ""
     swap: str = ""
-    """What another network, asked for by ``care-live swap``, is doing: loading, trying, or why it was refused."""
+    """What another network, asked for by ``care-live swap``, is doing: loading, trying, why it was refused, or how
+    much it differed on the same volume from the network before, once it took over."""
     streaming: str = ""
     """Whether the last volume was restored plane by plane, or why not."""
     planned_planes: int = 0

@@ -56,7 +56,7 @@ class RestoreProcess:
         self.n_restarts = 0
         """Children that had to be replaced."""
         self.comparison: Comparison | None = None
-        """Of the last swap: the new network against the old one."""
+        """Of the last swap: the new network against the old one; None after going back."""
 
     @property
     def card(self) -> ModelCard:
@@ -177,7 +177,7 @@ class RestoreProcess:
         is in `comparison`; a network that cannot run, or is of another kind, changes nothing.
         """
         with self._turn:
-            if self._candidate is not None:
+            if self._candidate is not None and self._candidate.phase != "refused":
                 self._candidate.refuse("another network was asked for")
             self._candidate = Candidate(model, self._config)
 
@@ -200,6 +200,7 @@ class RestoreProcess:
             if self._previous is None or self._inference is None:
                 raise RestoreError("there was no swap to roll back")
             previous, self._previous = self._previous, (self._inference, self._memories)
+            self.comparison = None
             self._take_over(*previous)
 
     def stop(self, deadline_s: float = 10.0) -> None:

@@ -37,7 +37,11 @@ class Comparison:
     infer_s: float
     """Of the candidate."""
     infer_s_before: float
-    """Of the running network."""
+    """Of the running network; of a streamed volume, what was left of it after the last plane."""
+
+    def __str__(self) -> str:
+        apart = f"{self.rms:.2%} of its range (rms), {self.largest:.2%} at most"
+        return f"took over; from what the network before made of the same volume, its own differs by {apart}"
 
 
 class Candidate:

@@ -171,6 +171,7 @@ def test_another_network_takes_over_between_two_volumes(tmp_path):
     reader = RunReader(tmp_path / "runs" / "test")
     names = {reader.restoration(key).model.name for key in reader.keys("restored")}
     assert status.model == "other", status.swap
+    assert status.swap.startswith("took over"), status.swap
     assert names == {"tiny", "other"}
     assert {noted.name for noted in reader.models} == names
     assert status.restored == 40

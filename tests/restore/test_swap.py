@@ -66,7 +66,9 @@ def test_a_new_network_takes_over_between_volumes_and_can_be_taken_back(
     assert (new.mean == Engine(networks["new"], settings(networks["new"])).restore([STACK])[0].mean).all()
     assert process.comparison is not None
     assert 0 < process.comparison.rms < process.comparison.largest
+    assert f"{process.comparison.rms:.2%} of its range" in str(process.comparison)
     process.rollback()
+    assert process.comparison is None
     (again,) = process.restore([STACK])
     assert again.model.name == "old"
     assert (again.mean == old.mean).all()
