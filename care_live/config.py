@@ -188,7 +188,8 @@ class RestoreConfig(Section):
     streaming: Literal["auto", "on", "off"] = "auto"
     """Run the network plane by plane while the stack is still being recorded."""
     fast_mode: bool = False
-    """Reduced precision (bfloat16 with OpenVINO, TF32 on a GPU), flagged in every message."""
+    """Reduced precision, flagged in every message: TF32 on a GPU; with OpenVINO bfloat16 where the processor has it,
+    else 8-bit integers."""
     hang_s: float = Field(default=2.0, gt=0)
     """Inference that has work, but does nothing for so long, hangs and is replaced: it uses no processor time
     and ends no run of the network. On a GPU a run may take 5 times as long as the slowest one before."""

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -97,34 +98,42 @@ def _open(path: Path, card: ModelCard, config: RestoreConfig, options: Options) 
         raise ConfigError("fast_mode needs a GPU, or provider = 'openvino' from pip install 'care-live[openvino]'")
     reference = _network(path, card, Options("cpu", config.threads), OnnxSession)
     probe.check(reference, card)
-    network = _network(path, card, options, _opener(provider))
+    network = _network(path, card, options, opener(options))
     worst = probe.compare(reference, network, card, tolerance=_tolerance(options))
     logger.info("self_test provider=%s largest_difference=%.2g of the range", provider, worst)
     network.budget_px = budget_px(path, card, options)
     if config.fast_mode:
-        _warn_if_slow(provider)
         network.fast_mode_deviation = probe.deviation(reference, network, card)
     return network
 
 
-def _warn_if_slow(provider: Provider) -> None:
-    if provider == "openvino":
-        from care_live.restore.openvino import has_bfloat16
+def opener(options: Options) -> OpenSession:
+    """Return what opens sessions of a provider in the precision that was asked for.
 
-        if not has_bfloat16():
-            logger.warning("fast_mode=slow reason=this processor has no bfloat16: without fast_mode it is faster")
-
-
-def _opener(provider: Provider) -> OpenSession:
-    if provider == "openvino":
-        from care_live.restore.openvino import OpenVinoSession
-
-        return OpenVinoSession
-    if provider in {"cuda", "tensorrt"}:
+    Raises
+    ------
+    ConfigError
+        Its libraries are missing or too old.
+    """
+    if options.provider == "openvino":
+        return _openvino_opener(options)
+    if options.provider in {"cuda", "tensorrt"}:
         runtime().preload_dlls()
         refuse_old_cudnn(cudnn_version())
         return DeviceSession
     return whole.open_session  # on a CPU planes of 2D convolutions are faster than 3D ones
+
+
+def _openvino_opener(options: Options) -> OpenSession:
+    from care_live.restore import eight_bits
+    from care_live.restore.openvino import OpenVinoSession, fast_precision
+
+    if not options.fast_mode:
+        return OpenVinoSession
+    precision = fast_precision()
+    if precision == "f32":
+        logger.warning("fast_mode=f32 reason=this processor has neither bfloat16 nor fast bytes")
+    return eight_bits.open_session if precision == "int8" else partial(OpenVinoSession, precision=precision)
 
 
 def _network(path: Path, card: ModelCard, options: Options, opener: OpenSession) -> Network:

@@ -49,7 +49,7 @@ class Options:
     threads: int = 0
     """On the CPU; 0: as many as this process may use."""
     fast_mode: bool = False
-    """Allow TF32 on a GPU, bfloat16 with OpenVINO."""
+    """Allow TF32 on a GPU, bfloat16 or 8 bits with OpenVINO."""
     cuda: Mapping[str, str] = field(default_factory=dict)
     """Options of the CUDA provider that differ from `cuda_options`."""
     device_bytes: int = 0

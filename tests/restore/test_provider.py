@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -104,7 +105,7 @@ needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs
 @pytest.mark.slow
 @needs_openvino
 def test_openvino_says_the_same_exactly_and_nearly_so_in_fast_mode(tmp_path: Path) -> None:
-    path = save_network(tmp_path / "net.onnx", filters=8)
+    path = save_network(tmp_path / "net.onnx", filters=16)
     stack = volume(noisy((8, 40, 44)))
     (wanted,) = Engine(path, CPU).restore([stack])
     results = {}
@@ -122,25 +123,34 @@ def test_openvino_says_the_same_exactly_and_nearly_so_in_fast_mode(tmp_path: Pat
 
 @needs_openvino
 def test_what_fast_mode_costs_is_measured_and_told_with_the_card(tmp_path: Path) -> None:
-    path = save_network(tmp_path / "net.onnx")
+    path = save_network(tmp_path / "net.onnx", filters=16)
     cards = [
         Engine(path, CPU.model_copy(update={"provider": "openvino", "fast_mode": fast})).card for fast in (False, True)
     ]
     assert cards[0].fast_mode_deviation is None
     assert cards[1].fast_mode_deviation is not None
-    assert 0 <= cards[1].fast_mode_deviation < 0.5
+    assert 0 < cards[1].fast_mode_deviation < 0.5
     assert cards[1].model_copy(update={"fast_mode_deviation": None}) == cards[0]
 
 
 @needs_openvino
-def test_fast_mode_warns_on_a_processor_where_it_is_slow(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_fast_mode_is_the_best_that_the_processor_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     processor = Path("/proc/cpuinfo")
-    if not processor.exists():
+    if not processor.exists() or platform.machine() != "x86_64":
         pytest.skip("only Linux tells what a processor can do")
     computes_in_bfloat16 = bool({"avx512_bf16", "amx_bf16"} & set(processor.read_text().split()))
-    with caplog.at_level(logging.WARNING):
-        Engine(save_network(tmp_path / "net.onnx"), CPU.model_copy(update={"provider": "openvino", "fast_mode": True}))
-    assert ("no bfloat16" in caplog.text) is not computes_in_bfloat16
+    with caplog.at_level(logging.INFO):
+        path = save_network(tmp_path / "net.onnx", filters=16)
+        Engine(path, CPU.model_copy(update={"provider": "openvino", "fast_mode": True}))
+    assert ("fast_mode=int8" in caplog.text) is not computes_in_bfloat16
+
+
+@needs_openvino
+def test_a_network_that_gains_nothing_runs_exactly_in_fast_mode(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx", filters=4)
+    engine = Engine(path, CPU.model_copy(update={"provider": "openvino", "fast_mode": True}))
+    assert engine.card.fast_mode_deviation is not None
+    assert engine.card.fast_mode_deviation < 0.1
 
 
 def test_a_deviation_is_that_of_the_mean_in_units_of_the_scale(tmp_path: Path) -> None:

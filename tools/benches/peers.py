@@ -2,8 +2,9 @@
 
 Weights are seeded, or those of ``--model FOLDER``, a 3D CSBDeep network of one channel (config.json and
 weights). CAREamics cannot take them: its own network with as many filters runs on the same volume, whole and
-in its tiles. Fast mode is OpenVINO in bfloat16. The peers live in environments of their own, made once and
-kept in the user's cache, or given with ``--csbdeep`` and ``--careamics`` (a Python that has it, or ``no``).
+in its tiles. Fast mode is OpenVINO in bfloat16, or in 8 bits where the processor has none. The peers live in
+environments of their own, made once and kept in the user's cache, or given with ``--csbdeep`` and ``--careamics``
+(a Python that has it, or ``no``).
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from benches._pairs import Spent, bare_session, compare, counts, say, timed, worst
+from care_live.errors import ConfigError
 from care_live.model.csbdeep import import_csbdeep
 from care_live.model.unet_graph import UNet, build, convolution_shapes, seeded_weights
-from care_live.restore.session import Options
-from care_live.restore.streaming.whole import open_session
+from care_live.restore.provider import opener
+from care_live.restore.session import Options, Session
 
 LOW, HIGH = 100.0, 3000.0
 ENDS = {"low": np.array([LOW], np.float32), "high": np.array([HIGH], np.float32)}
@@ -70,17 +73,17 @@ def _compared(asked: argparse.Namespace, model: onnx.ModelProto, n_planes: int, 
     np.save(folder / "ends.npy", np.array([LOW, HIGH], np.float32))
     feeds, shapes = {"raw": raw, **ENDS}, {"raw": raw.shape, "low": (1,), "high": (1,)}
     content = model.SerializeToString()
-    exact, bare = open_session(content, shapes, Options(threads=asked.threads)), bare_session(model, asked.threads)
-    works = {"exact": lambda: timed(lambda: exact.run(feeds)), _BARE: lambda: timed(lambda: bare.run(None, feeds))}
-    if fast := _fast(content, shapes, asked.threads):
-        works["fast"] = lambda: timed(lambda: fast.run(feeds))
+    bare, sessions = bare_session(model, asked.threads), _ours(content, shapes, asked.threads)
+    works = {name: partial(timed, partial(session.run, feeds)) for name, session in sessions.items()}
+    works[_BARE] = lambda: timed(lambda: bare.run(None, feeds))
     with ExitStack() as running:
         for peer in ("csbdeep", "careamics"):
             if (python := getattr(asked, peer) or _environment(peer)) != "no":
                 works |= _asked(peer, running.enter_context(_peer(peer, python, folder, asked)))
         spent = _alternated(works, asked.pairs)
         wanted = bare.run(["mean"], feeds)[0][0, 0]
-        _say_differences(n_planes, wanted, exact.run(feeds)[0][0, 0], folder / "mean.npy")
+        ours = {name: way.run(feeds)[way.outputs.index("mean")][0, 0] for name, way in sessions.items()}
+        _say_differences(n_planes, wanted, ours, folder / "mean.npy")
     return _ratios(spent, n_planes)
 
 
@@ -115,23 +118,23 @@ def _ratios(spent: dict[str, list[Spent]], n_planes: int) -> dict[str, float]:
     return figures
 
 
-def _say_differences(n_planes: int, reference: np.ndarray, exact: np.ndarray, csbdeep: Path) -> None:
-    told = [f"exact {worst(exact, reference):.1e}"]
+def _say_differences(n_planes: int, reference: np.ndarray, ours: dict[str, np.ndarray], csbdeep: Path) -> None:
+    told = [f"{name} {worst(mean, reference):.1e}" for name, mean in ours.items()]
     if csbdeep.exists():
         told.append(f"CSBDeep {worst(np.load(csbdeep), reference):.1e}")
     say(f"{n_planes} planes: largest difference to bare ONNX Runtime: {', '.join(told)} of the largest value")
 
 
-def _fast(content: bytes, shapes: dict[str, tuple[int, ...]], threads: int):
-    """Return fast mode, or None where OpenVINO is not installed."""
-    from care_live.errors import ConfigError
-    from care_live.restore.openvino import OpenVinoSession
-
-    try:
-        return OpenVinoSession(content, shapes, Options("openvino", threads, fast_mode=True))
-    except ConfigError as error:
-        say(f"no fast mode: {error}")
-        return None
+def _ours(content: bytes, shapes: dict[str, tuple[int, ...]], threads: int) -> dict[str, Session]:
+    """Return exact and fast mode; the second only where there is one."""
+    ways = {"exact": Options(threads=threads), "fast": Options("openvino", threads, fast_mode=True)}
+    sessions = {}
+    for name, options in ways.items():
+        try:
+            sessions[name] = opener(options)(content, shapes, options)
+        except ConfigError as error:
+            say(f"no {name} mode: {error}")
+    return sessions
 
 
 def _environment(peer: str) -> str:
