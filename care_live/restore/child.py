@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from care_live.images import Restored, VolumeKey
     from care_live.restore.combine import Maps
     from care_live.restore.engine import Engine
+    from care_live.restore.live import Arriving
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,16 @@ def _open(config: RestoreConfig, budget_px: int | None, pulse: Pulse) -> Engine:
     return Engine(config.model or file.shipped(), config, budget_px=budget_px, running=pulse.running)
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A time point of which planes are arriving."""
+
+    begin: talk.Begin
+    maps: Maps
+    declined: str
+    """Why it is not streamed; empty if it is."""
+
+
 class _Desk:
     """Answers requests with one engine."""
 
@@ -64,7 +75,7 @@ class _Desk:
         self._engine = engine
         on_gpu = engine.provider in {"cuda", "tensorrt"}
         self._window = Window(copies().lock) if on_gpu else Window()
-        self._begun: dict[VolumeKey, tuple[talk.Begin, Maps]] = {}
+        self._begun: dict[VolumeKey, _Begun] = {}
 
     def warm_up(self, warm_up: talk.WarmUp) -> None:
         """Get ready for volumes of one shape; what fails now fails again, and is told, with the first volume."""
@@ -76,17 +87,19 @@ class _Desk:
     def begin(self, begin: talk.Begin) -> None:
         """Open a stream for a volume that is about to come."""
         while len(self._begun) >= _N_BEGUN:
-            self._begun.pop(next(iter(self._begun)))
+            given_up = next(iter(self._begun))
+            self._begun.pop(given_up)
+            self._engine.streams.take(given_up)
         maps = {head: self._window.array(place) for head, place in begin.results.items()}
-        self._begun[begin.key] = (begin, maps)
         z, y, x = begin.pixels[0].shape
-        self._engine.streams.begin(begin.key, (z, y, x), begin.spans, maps, plane_s=begin.plane_s)
+        declined = self._engine.streams.begin(begin.key, (z, y, x), begin.spans, maps, plane_s=begin.plane_s)
+        self._begun[begin.key] = _Begun(begin, maps, declined)
 
     def placed(self, placed: talk.Placed) -> None:
         """Take planes in; whatever they make possible is done at once."""
         if placed.key not in self._begun:
             return
-        begin, _ = self._begun[placed.key]
+        begin = self._begun[placed.key].begin
         pixels, taken = [self._window.array(place) for place in begin.pixels], self._window.array(begin.taken)
         for channel, z in placed.planes:
             self._engine.streams.place(placed.key, z, pixels[channel][z], channel=channel)
@@ -99,23 +112,23 @@ class _Desk:
 
         self._engine.memories = dict(work.memories)
         key = work.volumes[0].key
-        why_whole = self._engine.streams.reason if key in self._begun else self._engine.why_not_begun(work.volumes)
+        why_whole = self._engine.why_whole(work.volumes)
         if work.streamed:
             channels, planes = range(len(work.pixels)), range(work.pixels[0].shape[0])
             self.placed(talk.Placed(key, tuple(itertools.product(channels, planes))))
         stream = self._engine.streams.take(key)
         if stream is not None and not work.streamed:
-            stream.abandon("a plane is missing")
+            stream.abandon(why_whole)
         begun = self._begun.pop(key, None)
         maps = {head: self._window.array(place) for head, place in work.results.items()}
-        if begun is not None and begun[0].results == work.results:
-            maps = begun[1]
+        if begun is not None and begun.begin.results == work.results:
+            maps = begun.maps
         volumes = [
             replace(volume, pixels=read_only(self._window.array(place)))
             for volume, place in zip(work.volumes, work.pixels, strict=True)
         ]
         restored = self._engine.restore(volumes, into=maps, stream=stream)
-        how = why_whole if stream is None else stream.failed or "streamed"
+        how = _how(stream, begun) or why_whole
         keys = [volume.key for volume in volumes]
         outcomes = tuple(_outcome(result, keys.index(result.volume.key)) for result in restored)
         del restored, maps, volumes, begun, stream
@@ -152,6 +165,13 @@ def _receive(pipe: connection.Connection) -> talk.Request:
     except EOFError:
         return talk.Stop()
     return message
+
+
+def _how(stream: Arriving | None, begun: _Begun | None) -> str:
+    """Return whether a time point was streamed, or why not; empty when nobody had said so before it was complete."""
+    if stream is not None:
+        return stream.failed or "streamed"
+    return "" if begun is None else begun.declined
 
 
 def _outcome(restored: Restored, source: int) -> talk.Outcome:

@@ -124,8 +124,8 @@ class Engine:
         """
         return {head: np.empty(output_shape(self.card, shape), np.float32) for head in self.card.heads}
 
-    def why_not_begun(self, volumes: Sequence[Volume]) -> str:
-        """Return why nothing of a time point went through the network before all its planes were there."""
+    def why_whole(self, volumes: Sequence[Volume]) -> str:
+        """Return why a time point did not go through the network plane by plane, though that had not been declined."""
         if self._config.streaming == "off":
             return "streaming is off"
         if any(volume.integrity.missing for volume in volumes):
@@ -138,7 +138,7 @@ class Engine:
         if None in known.values():
             mode = self._config.normalise.mode
             return f"its range is known only when all its planes are there (normalise.mode {mode})"
-        return "no plane came before its volume"
+        return "inference was busy with earlier volumes, or it came from the store"
 
     def _refuse_other_channels(self, volumes: Sequence[Volume]) -> None:
         if len(volumes) != len(self.card.channels_in):

@@ -105,8 +105,6 @@ class Streams:
         self._options, self._config = options, config
         self._pipelines: dict[tuple[int, ...], field.FieldPipeline | FlatPipeline | Refused] = {}
         self._open: dict[VolumeKey, Arriving] = {}
-        self.reason = ""
-        """Why the last volume that began was not streamed."""
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Make the sessions for stacks of one shape, if they can be streamed at all."""
@@ -115,8 +113,8 @@ class Streams:
 
     def begin(
         self, key: VolumeKey, shape: tuple[int, int, int], spans: Sequence[Span], into: Maps, *, plane_s: float
-    ) -> None:
-        """Start to restore a time point of which the first plane is about to come, if that pays.
+    ) -> str:
+        """Start to restore a time point of which the first plane is about to come, if that pays; else say why not.
 
         Parameters
         ----------
@@ -130,15 +128,16 @@ class Streams:
         except CareLiveError as error:
             pipeline, declined = Refused(str(error)), str(error)
         if isinstance(pipeline, Refused) or declined:
-            self.reason = declined or ""
-            return
-        while len(self._open) >= _N_OPEN:
-            self._open.pop(next(iter(self._open))).abandon("too many volumes on their way")
+            return declined or "refused"
+        at_work = [arriving for arriving in self._open.values() if arriving.failed is None]
+        for oldest in at_work[: len(at_work) + 1 - _N_OPEN]:
+            oldest.abandon("later volumes came before its last plane")
         if isinstance(pipeline, FlatPipeline):
             self._open[key] = Arriving(pipeline.begin(spans, into), spans, into)
         else:
             named = {str(head): array for head, array in into.items()}
             self._open[key] = Arriving(pipeline.begin(spans, named), spans, into)
+        return ""
 
     def place(self, key: VolumeKey, z: int, pixels: Counts, *, channel: int) -> None:
         """Take one plane of a time point; of an unknown one nothing happens."""
