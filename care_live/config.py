@@ -182,6 +182,8 @@ class RestoreConfig(Section):
     tile_px: tuple[int, int, int] | None = None
     """What the network reads at once, (z, y, x), halo included; none: the whole field while memory lasts."""
     provider: Literal["auto", "cuda", "tensorrt", "cpu", "openvino"] = "auto"
+    """*auto*: CUDA if it works, else the CPU; there OpenVINO, if installed, for fast mode, and for whole volumes
+    (streaming = "off") where it is measured to be quicker."""
     threads: int = Field(default=0, ge=0)
     """Inference threads on the CPU; 0: as many as cores."""
     normalise: NormaliseConfig = NormaliseConfig()

@@ -45,7 +45,8 @@ def restore_command(
     from care_live.recorded import open_recording
     from care_live.restore.engine import Engine
 
-    settings = {"provider": provider, "threads": threads, "fast_mode": fast, "normalise": {"mode": normalise}}
+    settings = {"provider": provider, "threads": threads, "fast_mode": fast, "streaming": "off"}
+    settings["normalise"] = {"mode": normalise}
     config = RestoreConfig.model_validate(settings | {"tile_px": tile or None})
     restoring.refuse_existing(target, source)
     recording = open_recording(source, axes=axes)

@@ -95,6 +95,10 @@ class Network:
         self.budget_px = min(self.budget_px, budget_px)
         self.degraded = True
 
+    def forget(self) -> None:
+        """Let go of all sessions and of their memory; what is needed again is made again."""
+        self._sessions.clear()
+
     def run(self, fed: Array, spans: Sequence[Span], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
         """Run once at exactly this shape, (n, c, …space), multiples of the divisor; nothing is padded or tiled."""
         session = self.session(fed.shape)
@@ -189,7 +193,7 @@ class Network:
     def _shrink(self, shape: Sequence[int], tile_px: Sequence[int] | None, error: Exception) -> None:
         """Halve the budget and give back the sessions' memory; tiles are then cut finer."""
         tile = self.tile_of(shape, tile_px)
-        self._sessions.clear()
+        self.forget()
         self.restrict(math.prod(tile) // tile[1] // 2)
         smaller = self.tile_of(shape, tile_px)
         detail = str(error)  # a log that kept the error itself would keep the sessions, too

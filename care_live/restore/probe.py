@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import timeit
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +24,8 @@ _NOISE = 200
 _BRIGHT = 60000
 _DIM_PX = (16, 64, 64)
 """Least (z, y, x) of the specimen that a deviation is measured on."""
+_TIMED_PX = (16, 128, 128)
+"""Least (z, y, x) of the field that is timed: on smaller ones what surrounds a run counts too much."""
 _ELECTRONS, _OFFSET, _GAIN, _READ_NOISE = 20.0, 100.0, 2.2, 4.0
 """Of its brightest places, and of a camera in counts: low light."""
 _FAR_PX, _LONGEST_PX = 64, 1024
@@ -135,6 +139,14 @@ def deviation(reference: Network, candidate: Network, card: ModelCard) -> float 
     wanted, got = (_run(network, pixels, spans) for network in (reference, candidate))
     mean, scale = card.heads.index("mean"), card.heads.index("laplace_scale")
     return float(np.sqrt(np.square((got[mean] - wanted[mean]) / wanted[scale]).mean()))
+
+
+def seconds(network: Network, card: ModelCard) -> float:
+    """Return the processor's time for one warm run, the better of two: other processes hardly disturb it."""
+    space = _aligned(_TIMED_PX[-len(card.axes) :], card)
+    pixels = _noise([1, len(card.channels_in), *space], seed=5)
+    _run(network, pixels, _spans(card))
+    return min(timeit.repeat(lambda: _run(network, pixels, _spans(card)), timer=time.process_time, number=1, repeat=2))
 
 
 def _dim_forms(card: ModelCard) -> tuple[NDArray[np.uint16], list[Span]]:

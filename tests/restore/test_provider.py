@@ -207,3 +207,22 @@ def test_networks_without_free_sizes_are_refused_in_our_words(tmp_path: Path) ->
     onnx.save(proto, path)
     with pytest.raises(Exception, match="net"):
         Engine(path, CPU)
+
+
+@needs_openvino
+@pytest.mark.parametrize("slower", ["cpu", "openvino"])
+def test_whole_volumes_run_where_they_are_measured_to_be_quicker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slower: str
+) -> None:
+    path = save_network(tmp_path / "net.onnx")
+    measured = iter([2.0, 1.0] if slower == "cpu" else [1.0, 2.0])
+    monkeypatch.setattr(provider.probe, "seconds", lambda network, card: next(measured))
+    config = RestoreConfig(threads=1, streaming="off")
+    assert Engine(path, config).provider == ("openvino" if slower == "cpu" else "cpu")
+    assert Engine(path, config.model_copy(update={"streaming": "auto"})).provider == "cpu"  # planes come one by one
+
+
+@needs_openvino
+def test_fast_mode_finds_openvino_by_itself(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "net.onnx", filters=16)
+    assert Engine(path, RestoreConfig(threads=1, fast_mode=True)).provider == "openvino"
