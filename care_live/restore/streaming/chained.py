@@ -57,7 +57,16 @@ class ChainedSession:
             for name in self._outputs:
                 binding.bind_output(name, self._device)
             self._session.run_with_iobinding(binding)
-            return dict(zip(self._outputs, binding.get_outputs(), strict=True))
+            left = binding.get_outputs_as_ortvaluevector()
+            return {name: _alone(left, i) for i, name in enumerate(self._outputs)}
+
+
+def _alone(left: Any, i: int) -> Kept:
+    """Return one result in a vector of its own: in the binding's it would keep all others alive, and all inputs."""
+    vector = type(left)()
+    vector.push_back(left[i])
+    kept: Kept = _runtime().OrtValue(vector[0])
+    return kept
 
 
 class Landing:
