@@ -128,12 +128,12 @@ class _Desk:
             for volume, place in zip(work.volumes, work.pixels, strict=True)
         ]
         restored = self._engine.restore(volumes, into=maps, stream=stream)
-        how = _how(stream, begun) or why_whole
+        how, why = _how(stream, begun) or why_whole, "" if stream is None else stream.why
         keys = [volume.key for volume in volumes]
         outcomes = tuple(_outcome(result, keys.index(result.volume.key)) for result in restored)
         del restored, maps, volumes, begun, stream
         self._window.keep_only(work.alive)
-        return talk.Done(outcomes, self._engine.memories, how)
+        return talk.Done(outcomes, self._engine.memories, how, why)
 
 
 def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from care_live.config import RestoreConfig
-from care_live.errors import CareLiveError, RestoreError
+from care_live.errors import CareLiveError, OutOfMemoryError, RestoreError
 from care_live.images import Counts, VolumeKey
 from care_live.model import file
 from care_live.model.card import ModelCard
@@ -21,6 +21,7 @@ from care_live.restore.network import Network
 from care_live.restore.session import Options
 from care_live.restore.streaming import cost, field
 from care_live.restore.streaming.plan import Refused
+from care_live.tiling import fit_tile, padded
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +39,16 @@ class Arriving:
     stream : of the whole field; of a 2D network, one that takes each plane alone
     spans : ranges that its normalisation was begun with, of each channel
     into : maps that it fills
+    why : it was worth while
     """
 
-    def __init__(self, stream: field.FieldStream | FlatStream, spans: Sequence[Span], into: Maps) -> None:
-        self._stream, self._spans, self._into = stream, tuple(spans), into
+    def __init__(self, stream: field.FieldStream | FlatStream, spans: Sequence[Span], into: Maps, *, why: str) -> None:
+        self._stream, self._spans, self._into, self.why = stream, tuple(spans), into, why
         self._counts: dict[int, Histogram] = {}
         self._placed: set[tuple[int, int]] = set()
         self.failed: str | None = None
         """Why the whole volume must be restored instead."""
+        self.out_of_memory = False
 
     @property
     def n_restored(self) -> int:
@@ -61,7 +64,8 @@ class Arriving:
         self._counts[channel] = self._counts[channel] + counts if channel in self._counts else counts
         try:
             self._stream.place(channel, z, pixels)
-        except CareLiveError as error:
+        except (CareLiveError, MemoryError) as error:
+            self.out_of_memory = isinstance(error, OutOfMemoryError | MemoryError)
             self.abandon(str(error))
 
     def counts(self, n_planes: int) -> tuple[Histogram, ...] | None:
@@ -105,6 +109,8 @@ class Streams:
         self._options, self._config = options, config
         self._pipelines: dict[tuple[int, ...], field.FieldPipeline | FlatPipeline | Refused] = {}
         self._open: dict[VolumeKey, Arriving] = {}
+        self._most_px: int | None = None
+        """Pixels of a plane that one stream may read, after more did not fit into memory."""
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Make the sessions for stacks of one shape, if they can be streamed at all."""
@@ -124,19 +130,19 @@ class Streams:
         """
         try:
             pipeline = self._pipeline(shape)
-            declined = self._decline(pipeline, plane_s * len(spans))
+            streams, why = self._choose(pipeline, plane_s * len(spans))
         except CareLiveError as error:
-            pipeline, declined = Refused(str(error)), str(error)
-        if isinstance(pipeline, Refused) or declined:
-            return declined or "refused"
+            return str(error)
+        if isinstance(pipeline, Refused) or not streams:
+            return why
         at_work = [arriving for arriving in self._open.values() if arriving.failed is None]
         for oldest in at_work[: len(at_work) + 1 - _N_OPEN]:
             oldest.abandon("later volumes came before its last plane")
         if isinstance(pipeline, FlatPipeline):
-            self._open[key] = Arriving(pipeline.begin(spans, into), spans, into)
+            self._open[key] = Arriving(pipeline.begin(spans, into), spans, into, why=why)
         else:
             named = {str(head): array for head, array in into.items()}
-            self._open[key] = Arriving(pipeline.begin(spans, named), spans, into)
+            self._open[key] = Arriving(pipeline.begin(spans, named), spans, into, why=why)
         return ""
 
     def place(self, key: VolumeKey, z: int, pixels: Counts, *, channel: int) -> None:
@@ -150,8 +156,14 @@ class Streams:
         return 0 if arriving is None or arriving.failed is not None else arriving.n_restored
 
     def take(self, key: VolumeKey) -> Arriving | None:
-        """Return a volume's stream, which is then the caller's."""
-        return self._open.pop(key, None)
+        """Return a volume's stream, now the caller's; where its memory ran out, the next ones get smaller tiles."""
+        arriving = self._open.pop(key, None)
+        if arriving is not None and arriving.out_of_memory:
+            for pipeline in self._pipelines.values():
+                if isinstance(pipeline, field.FieldPipeline):
+                    self._shrink(pipeline.plan)
+            self._pipelines.clear()
+        return arriving
 
     def _pipeline(self, shape: tuple[int, int, int]) -> field.FieldPipeline | FlatPipeline | Refused:
         if shape not in self._pipelines:
@@ -163,16 +175,40 @@ class Streams:
         tile = self._config.tile_px
         if flat.fits(self._card):
             return FlatPipeline(self._card, self._network, shape, tile_px=tile)
-        lateral = None if tile is None else (tile[1], tile[2])
-        planned = field.plan(file.load(self._model), self._card, shape, tile_px=lateral)
-        return planned if isinstance(planned, Refused) else field.FieldPipeline(planned, self._card, self._options)
+        planned = field.plan(file.load(self._model), self._card, shape, tile_px=self._lateral(shape))
+        if isinstance(planned, Refused):
+            return planned
+        try:
+            return field.FieldPipeline(planned, self._card, self._options)
+        except OutOfMemoryError:
+            self._shrink(planned)
+            raise
 
-    def _decline(self, pipeline: field.FieldPipeline | FlatPipeline | Refused, plane_s: float) -> str | None:
-        """Return why not to stream, or None; both are logged when they change."""
+    def _lateral(self, shape: tuple[int, int, int]) -> tuple[int, int] | None:
+        """Return the largest tile (y, x) of a stream, halo included; None: the whole field."""
+        asked = None if self._config.tile_px is None else self._config.tile_px[1:]
+        if self._most_px is None:
+            return asked
+        divisor = self._card.divisor[1:]
+        full = padded(shape[1:], divisor)
+        y, x = fit_tile(full, asked or full, self._card.halo_px[1:], divisor, budget_px=self._most_px)
+        return (y, x)
+
+    def _shrink(self, failed: field.FieldPlan) -> None:
+        """Let the next streams read half as much at once."""
+        _, y, x = failed.tile.plane_shape
+        self._most_px = y * x // 2
+        self._network.degraded = True
+        logger.warning("out_of_memory streamed_tile_px=%s", (y, x))
+
+    def _choose(self, pipeline: field.FieldPipeline | FlatPipeline | Refused, plane_s: float) -> tuple[bool, str]:
+        """Return whether to stream, and why or why not; told with the volume, and logged when it changes."""
         if isinstance(pipeline, Refused):
-            return pipeline.reason
-        if isinstance(pipeline, FlatPipeline) or self._config.streaming == "on":
-            return None  # planes that need no others can only gain
+            return False, pipeline.reason
+        if isinstance(pipeline, FlatPipeline):
+            return True, "a 2D network needs no other planes"
+        if self._config.streaming == "on":
+            return True, "restore.streaming is on"
         verdict = cost.decide(
             pipeline.plan.tile.steps,
             n_tiles=len(pipeline.plan.tiles),
@@ -181,4 +217,4 @@ class Streams:
             free_bytes=int(_CACHE_SHARE * psutil.virtual_memory().available),
             products_per_s=pipeline.pipeline.speed.estimate(),
         )
-        return None if verdict.stream else verdict.reason
+        return verdict.stream, verdict.reason

@@ -258,7 +258,7 @@ class RestoreProcess:
         self._pace.learn(work.n_px, inference.cpu_s - cpu_s)
         self._memories = dict(answer.memories)
         if not answer.chose_as(self.streaming):
-            logger.info("streaming now=%s", answer.streaming)
+            logger.info("streaming now=%s why=%s", answer.streaming, answer.why or "-")
         self.streaming = answer.streaming
         return answer
 

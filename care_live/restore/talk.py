@@ -113,7 +113,9 @@ class Done:
     outcomes: tuple[Outcome, ...]
     memories: Memories
     streaming: str
-    """Whether it was streamed, and why or why not."""
+    """*streamed*, or why not."""
+    why: str = ""
+    """Why it was streamed."""
 
     def chose_as(self, streaming: str) -> bool:
         """Return whether another choice was the same, for the same reason, whatever its figures."""
