@@ -74,6 +74,7 @@ def _overhead(model: Path, how: str, asked: argparse.Namespace) -> float:
     """Return the median over volumes, after one that does not count."""
     n_planes, *shape = asked.shape
     config = RestoreConfig(
+        provider="cpu",
         threads=1,
         tile_px=(n_planes, asked.tile, asked.tile) if how == "tiled" else None,
         normalise=NormaliseConfig(mode="fixed", low_counts=SPAN.low, high_counts=SPAN.high),
@@ -117,7 +118,9 @@ def _take(assembler: Assembler, frame: Frame, engine: Engine, publisher: Publish
                 for restored in engine.restore([event], into=into, stream=stream):
                     publisher.publish(restored)
                 if streams and (stream is None or stream.failed):
-                    raise RuntimeError(f"not streamed: {engine.streams.reason if stream is None else stream.failed}")
+                    raise RuntimeError(
+                        f"not streamed: {engine.why_whole([event]) if stream is None else stream.failed}"
+                    )
 
 
 def _frames(t: int, pixels: np.ndarray) -> list[Frame]:
