@@ -175,6 +175,8 @@ class Streams:
         tile = self._config.tile_px
         if flat.fits(self._card):
             return FlatPipeline(self._card, self._network, shape, tile_px=tile)
+        if self._options.provider == "openvino":
+            return Refused("OpenVINO takes whole volumes: provider = 'cpu' restores planes as they come")
         planned = field.plan(file.load(self._model), self._card, shape, tile_px=self._lateral(shape))
         if isinstance(planned, Refused):
             return planned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,15 @@ def test_why_it_is_not_streamed_is_told(tmp_path: Path) -> None:
     assert "planes come too fast" in str(declined)
     path = save_network(tmp_path / "iso.onnx", ndim=2, task="isotropic", factor=2.0)
     assert "isotropic" in opened(path).streams.begin(VolumeKey(0), SHAPE, [Span(0.0, 1.0)], {}, plane_s=1.0)
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="needs the [openvino] extra")
+def test_openvino_warms_up_and_waits_for_whole_volumes(tmp_path: Path) -> None:
+    engine = Engine(save_network(tmp_path / "net.onnx"), RestoreConfig(provider="openvino", threads=1, normalise=FIXED))
+    engine.warm_up(SHAPE)
+    restored, declined = recorded(engine, t=0)
+    assert "OpenVINO takes whole volumes" in str(declined)
+    assert np.isfinite(restored.mean).all()
 
 
 def test_memory_that_runs_out_makes_the_next_streams_smaller_and_changes_nothing(
