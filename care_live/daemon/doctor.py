@@ -44,6 +44,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _model(config)
     yield _inference_packages()
     yield _gpu()
+    yield _openvino()
     yield from _micro_manager(config)
     yield from _disk(config)
     yield from _ports(config)
@@ -95,6 +96,16 @@ def _gpu() -> Finding:
         return Finding("gpu", "bad", answer.stderr.strip() or "nvidia-smi failed", "check the NVIDIA driver")
     advice = "" if _version("onnxruntime-gpu") else "pip uninstall onnxruntime; pip install 'care-live[gpu]'"
     return Finding("gpu", "note" if advice else "good", answer.stdout.strip().replace("\n", "; "), advice)
+
+
+def _openvino() -> Finding:
+    version = _version("openvino")
+    if version is None:
+        advice = "pip install 'care-live[openvino]' for fast mode without a GPU"
+        return Finding("openvino", "note", "not installed", advice)
+    from care_live.restore.openvino import fast_precision
+
+    return Finding("openvino", "good", f"openvino {version}, fast mode computes in {fast_precision()}")
 
 
 def _micro_manager(config: Config) -> Iterator[Finding]:

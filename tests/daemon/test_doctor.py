@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from importlib.util import find_spec
 
 from care_live.config import parse
 from care_live.daemon.doctor import examine
@@ -17,6 +18,8 @@ def test_a_sound_machine_has_no_bad_finding_but_taken_ports(tmp_path):
     for check in ("python", "model", "onnx runtime", "micro-manager", "disk space", "disk speed"):
         assert found[check].verdict != "bad", found[check]
     assert "CPU" in found["onnx runtime"].seen
+    wanted = "fast mode computes in" if find_spec("openvino") else "not installed"
+    assert wanted in found["openvino"].seen
 
 
 def test_a_taken_port_and_a_missing_model_are_named_with_advice(tmp_path):
