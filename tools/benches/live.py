@@ -159,9 +159,11 @@ def _plot(timelines: dict[str, list[Timeline]], path: Path) -> None:
         shown = sorted(found, key=lambda timeline: timeline.age_ms)[len(found) // 2]
         begun, n = shown.planes[0], len(shown.planes)
         row.step([at - begun for at in shown.planes], range(1, n + 1), where="post", label="planes recorded")
-        slabs = [*shown.slabs, (shown.published, n)]
+        slabs = [(begun, 0), *shown.slabs, (shown.published, n)]
         row.step([at - begun for at, _ in slabs], [count for _, count in slabs], where="post", label="planes published")
-        row.axvline(shown.published - begun, color="black", lw=1, label=f"volume published, age {shown.age_ms:.0f} ms")
+        row.axvline(
+            shown.published - begun, color="black", lw=1, ls=":", label=f"volume published, age {shown.age_ms:.0f} ms"
+        )
         row.set(title=how, ylabel="planes")
         row.legend(loc="upper left", frameon=False)
     rows[-1].set_xlabel("seconds since the first plane")
