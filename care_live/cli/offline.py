@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(0), default=0, help="Inference threads on the CPU; 0: all cores.")
 @click.option("--tile", type=click.IntRange(1), nargs=3, help="Largest tile, z y x, halo included.")
 @click.option("--normalise", type=click.Choice(["locked-after-k", "ema", "per-volume"]), default="locked-after-k")
+@click.option("--range", "counts", type=float, nargs=2, help="Camera counts that become 0 and 1: a fixed range.")
 @click.option("--fast", is_flag=True, help="Reduced precision, flagged in the result.")
 def restore_command(
     source: Path,
@@ -31,6 +32,7 @@ def restore_command(
     threads: int,
     tile: tuple[int, int, int] | None,
     normalise: str,
+    counts: tuple[float, float] | None,
     fast: bool,
 ) -> None:
     """Restore the TIFF, OME-TIFF, NDTiff or OME-Zarr data set IN with a network.
@@ -47,6 +49,8 @@ def restore_command(
 
     settings = {"provider": provider, "threads": threads, "fast_mode": fast, "streaming": "off"}
     settings["normalise"] = {"mode": normalise}
+    if counts:
+        settings["normalise"] = {"mode": "fixed", "low_counts": counts[0], "high_counts": counts[1]}
     config = RestoreConfig.model_validate(settings | {"tile_px": tile or None})
     restoring.refuse_existing(target, source)
     recording = open_recording(source, axes=axes)

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from care_live.cli import main
-from care_live.config import RestoreConfig
+from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.restore.engine import Engine
 from care_live.store import RunReader, verify
 from tests.conftest import need_data
@@ -53,6 +53,21 @@ def test_a_tiff_becomes_an_ome_tiff(tmp_path: Path, network: Path, movie: np.nda
         assert (pixels[t, 0] == mean).all()
     assert pixels.shape[1] == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["movie.tif", "out.ome.tif"]
+
+
+def test_a_fixed_range_is_taken_as_it_is(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
+    target = tmp_path / "out.ome.tif"
+    assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network, "--range", 90, 400) == 0
+    fixed = NormaliseConfig(mode="fixed", low_counts=90, high_counts=400)
+    engine = Engine(network, RestoreConfig(provider="cpu", threads=1, normalise=fixed))
+    for t, pixels in enumerate(tifffile.imread(target)):
+        assert (pixels[0] == engine.restore([volume(movie[t], t=t)])[0].mean).all()
+
+
+def test_a_range_upside_down_is_refused(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
+    target = tmp_path / "out.ome.tif"
+    assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network, "--range", 400, 90) == 2
+    assert not target.exists()
 
 
 @pytest.mark.slow

@@ -86,3 +86,4 @@ def test_one_bright_object_moves_the_rest_of_the_picture_only_when_measured_anew
     assert last_flicker(PER_VOLUME, spans) > 0.3
     assert last_flicker(LOCKED, spans) == 0.0
     assert last_flicker(FIXED, spans) == 0.0
+    assert 0.0 < last_flicker(EMA, spans) < 0.6 * last_flicker(PER_VOLUME, spans)
