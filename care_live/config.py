@@ -161,7 +161,7 @@ class AssembleConfig(Section):
 
 class NormaliseConfig(Section):
     mode: Literal["per-volume", "fixed", "locked-after-k", "ema"] = "locked-after-k"
-    """*per-volume* flickers in a time-lapse; *fixed* and, once locked, *locked-after-k* do not; *ema* follows slowly."""
+    """*per-volume* flickers over time; *fixed*, and *locked-after-k* once locked, do not; *ema* follows slowly."""
     low_counts: float | None = None
     """For *fixed*: camera counts that become 0."""
     high_counts: float | None = None
