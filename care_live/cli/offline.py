@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from care_live.images import Restored
     from care_live.store import VerifyReport
 
 
@@ -54,15 +57,24 @@ def restore_command(
     config = RestoreConfig.model_validate(settings | {"tile_px": tile or None})
     restoring.refuse_existing(target, source)
     recording = open_recording(source, axes=axes)
+    flagged: Counter[str] = Counter()
     try:
         engine = Engine(model or file.shipped(), config)
         with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task("restoring", total=restoring.n_time_points(recording))
             run_id = restoring.run_id_of(source)
-            restoring.restore_to(target, recording, engine, run_id=run_id, step=lambda: bar.advance(task))
+
+            def step(restored: Sequence[Restored]) -> None:
+                flagged.update({flag for result in restored for flag in result.flags})
+                bar.advance(task)
+
+            restoring.restore_to(target, recording, engine, run_id=run_id, step=step)
     finally:
         recording.close()
-    click.echo(f"{target}: {restoring.n_time_points(recording)} time points restored with {engine.identity.name}")
+    flags = "".join(f", {n} {flag}" for flag, n in sorted(flagged.items()))
+    click.echo(
+        f"{target}: {restoring.n_time_points(recording)} time points restored with {engine.identity.name}{flags}"
+    )
 
 
 @click.command("verify")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 Pair = tuple[tuple[Volume, ...], tuple[Restored, ...]]
 """All channels of one time point, raw and restored."""
-Step = Callable[[], None]
-"""Called once for each restored time point."""
+Step = Callable[[Sequence[Restored]], None]
+"""Called with each restored time point."""
 _TIFF = (".tif", ".tiff")
 
 
@@ -131,7 +132,7 @@ def _write_zarr(partial: Path, recording: Recording, engine: Engine, *, run_id: 
                 writer.write_raw(volume)
             for result in restored:
                 writer.write_restored(result, sources=[v.key for v in volumes] if len(restored) == 1 else ())
-            step()
+            step(restored)
         writer.note(RunEnded("finished", n_delivered=len(recording.contents.order)))
     finally:
         writer.close()
@@ -158,12 +159,9 @@ def _write_tiff(partial: Path, recording: Recording, engine: Engine, *, run_id: 
             n_times = len({key.t for key in plan.stacks if key.p == p})
             maps = _maps(first[1])
             shape = (n_times, len(maps), *next(iter(maps.values())).shape)
-            writer.write(
-                _planes(first, results, shape, step),
-                shape=shape,
-                dtype=np.float32,
-                metadata=_ome(first[1], plan.positions[p] if p < len(plan.positions) else f"position {p}"),
-            )
+            metadata = _ome(first[1], plan.positions[p] if p < len(plan.positions) else f"position {p}")
+            noted = functools.partial(_note_flags, metadata["MapAnnotation"], step)
+            writer.write(_planes(first, results, shape, noted), shape=shape, dtype=np.float32, metadata=metadata)
 
 
 def _planes(first: Pair, rest: Iterator[Pair], shape: Sequence[int], step: Step) -> Iterator[NDArray[np.float32]]:
@@ -182,7 +180,14 @@ def _planes(first: Pair, rest: Iterator[Pair], shape: Sequence[int], step: Step)
                     f"{shape[1]} of {tuple(shape[2:])}: a TIFF needs them alike, write to an OME-Zarr instead"
                 )
             yield from array
-        step()
+        step(restored)
+
+
+def _note_flags(flagged: dict[str, str], step: Step, restored: Sequence[Restored]) -> None:
+    """Write down at which time points a flag was set; the file takes it in when it is closed."""
+    for flag in sorted({flag for result in restored for flag in result.flags}):
+        flagged[flag] = f"{flagged.get(flag, 'at time points')} {restored[0].key.t}"
+    step(restored)
 
 
 def _maps(restored: Sequence[Restored]) -> dict[str, NDArray[np.float32]]:
@@ -204,6 +209,7 @@ def _ome(restored: Sequence[Restored], name: str) -> dict[str, Any]:
         "Name": name,
         "Description": f"{LIMITS}; network {restored[0].model.name} sha256 {restored[0].model.sha256}",
         "Channel": {"Name": list(_maps(restored))},
+        "MapAnnotation": {},
         "PhysicalSizeX": dx,
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": dy,

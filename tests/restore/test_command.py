@@ -49,10 +49,26 @@ def test_a_tiff_becomes_an_ome_tiff(tmp_path: Path, network: Path, movie: np.nda
         assert written.series[0].axes == "TCZYX"
         pixels = written.asarray()
         assert "not for intensity quantification" in (written.ome_metadata or "")
+        assert "MapAnnotation" not in (written.ome_metadata or "")
     for t, mean in enumerate(wanted(network, movie)):
         assert (pixels[t, 0] == mean).all()
     assert pixels.shape[1] == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["movie.tif", "out.ome.tif"]
+
+
+def test_flags_are_told_and_written_into_a_tiff(
+    tmp_path: Path, network: Path, movie: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    movie[1:, 2, 3, 4] = 65535
+    movie[2] = 100
+    tifffile.imwrite(tmp_path / "movie.tif", movie)
+    target = tmp_path / "out.ome.tif"
+    assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network) == 0
+    assert capsys.readouterr().out.endswith("with net, 1 empty, 1 saturated\n")
+    with tifffile.TiffFile(target) as written:
+        said = written.ome_metadata or ""
+    assert '<M K="saturated">at time points 1</M>' in said
+    assert '<M K="empty">at time points 2</M>' in said
 
 
 def test_a_fixed_range_is_taken_as_it_is(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
