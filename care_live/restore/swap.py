@@ -96,6 +96,8 @@ class Candidate:
         assert self.inference.ready is not None
         room = lay_out(pool, self.inference.ready.card, volumes)
         bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
+        n_planes, height, width = volumes[0].pixels.shape
+        self.inference.tell(talk.WarmUp((n_planes, height, width)))
         self.inference.tell(talk.Work(bare, room.places, room.results, {}, pool.alive()))
         self._trial, self.phase = (room, restored), "trying"
 

@@ -11,7 +11,9 @@ import pytest
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
+from care_live.restore import talk
 from care_live.restore.engine import Engine
+from care_live.restore.inference import Inference
 from care_live.restore.process import RestoreProcess
 from tests.restore.networks import noisy, save_network, volume
 
@@ -73,6 +75,25 @@ def test_a_new_network_takes_over_between_volumes_and_can_be_taken_back(
     assert again.model.name == "old"
     assert (again.mean == old.mean).all()
     assert process.n_restarts == 0
+
+
+@pytest.mark.slow
+def test_a_candidate_is_warm_before_it_is_tried(
+    process: RestoreProcess, networks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Path | None, talk.Request]] = []
+    tell = Inference.tell
+
+    def noted(inference: Inference, message: talk.Request) -> None:
+        told.append((inference.config.model, message))
+        tell(inference, message)
+
+    monkeypatch.setattr(Inference, "tell", noted)
+    process.swap(networks["new"])
+    restore_until(process, "")
+    warm_up, work = [message for model, message in told if model == networks["new"]][:2]
+    assert warm_up == talk.WarmUp((6, 20, 22))
+    assert isinstance(work, talk.Work)
 
 
 @pytest.mark.slow
