@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from care_live.images import PlanePlaced, VolumeKey, VolumeOpened
-from care_live.model.card import ModelCard
+from care_live.model.card import Head, ModelCard
 from care_live.percentiles import Span
 from care_live.restore.incoming import Incoming
 from care_live.restore.shared import Pool
@@ -112,3 +112,18 @@ def test_a_time_point_with_an_incomplete_channel_is_laid_out_anew() -> None:
             incoming.place(PlanePlaced(stack.key, z, stack.pixels[z]))
     assert incoming.take(stacks) is None
     assert len(incoming.let_go()) == 1
+
+
+@pytest.mark.parametrize("head", ["mean", "laplace_scale"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_planes_that_are_no_numbers_are_not_shown(head: Head, value: float) -> None:
+    incoming = Incoming(Pool())
+    incoming.begin(opened(0), CARD, {0: SPAN})
+    (arriving,) = incoming._open.values()
+    for array in arriving.room.maps.values():
+        array[:] = 1.0
+    arriving.room.taken[1] = 1
+    assert [(planes.first, len(planes.mean)) for planes in incoming.restored_planes()] == [(0, 1)]
+    arriving.room.maps[head][0, 1, 2, 3] = value
+    arriving.room.taken[1] = 3
+    assert incoming.restored_planes() == []
