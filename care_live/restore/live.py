@@ -25,8 +25,8 @@ from care_live.tiling import fit_tile, padded
 
 logger = logging.getLogger(__name__)
 
-_CACHE_SHARE = 0.3
-"""Of the memory that is available: what all open streams together may carry."""
+_STREAM_SHARE = 0.3
+"""Of the memory that is available: what each of the open streams may take."""
 _N_OPEN = 2
 """Volumes on their way at once: the next one begins before the last is asked for."""
 
@@ -215,8 +215,8 @@ class Streams:
             pipeline.plan.tile.steps,
             n_tiles=len(pipeline.plan.tiles),
             plane_s=plane_s,
-            cache_bytes=pipeline.plan.cache_bytes,
-            free_bytes=int(_CACHE_SHARE * psutil.virtual_memory().available),
+            need_bytes=pipeline.plan.peak_bytes,
+            free_bytes=int(_STREAM_SHARE * psutil.virtual_memory().available),
             products_per_s=pipeline.pipeline.speed.estimate(),
         )
         return verdict.stream, verdict.reason

@@ -32,12 +32,12 @@ def test_planes_all_at_once_leave_everything(plan: StreamPlan) -> None:
 
 @pytest.mark.parametrize(
     ("plane_s", "free_bytes", "stream", "reason"),
-    [(0.1, 1 << 40, True, "streamed"), (1e-6, 1 << 40, False, "too fast"), (0.1, 1 << 10, False, "do not fit")],
+    [(0.1, 1 << 40, True, "streamed"), (1e-6, 1 << 40, False, "too fast"), (0.1, 1 << 10, False, "does not fit")],
     ids=["pays", "too-fast", "no-memory"],
 )
 def test_the_decision_says_why(plan: StreamPlan, plane_s: float, free_bytes: int, stream: bool, reason: str) -> None:
     verdict = decide(
-        plan.steps, n_tiles=1, plane_s=plane_s, cache_bytes=plan.cache_bytes, free_bytes=free_bytes, products_per_s=1e10
+        plan.steps, n_tiles=1, plane_s=plane_s, need_bytes=plan.peak_bytes, free_bytes=free_bytes, products_per_s=1e10
     )
     assert verdict.stream is stream
     assert reason in verdict.reason

@@ -55,7 +55,7 @@ def decide(
     *,
     n_tiles: int,
     plane_s: float,
-    cache_bytes: int,
+    need_bytes: int,
     free_bytes: int,
     products_per_s: float = _PRODUCTS_PER_S,
 ) -> Verdict:
@@ -64,16 +64,16 @@ def decide(
     Parameters
     ----------
     plane_s : seconds from one plane to the next
-    cache_bytes : what the stream carries from step to step
+    need_bytes : most memory that a volume takes on its way
     free_bytes : what memory has left
     products_per_s : measured speed
     """
     whole_s = n_tiles * sum(step.products for step in steps) / products_per_s
     streamed_s = age_s(steps, n_tiles=n_tiles, plane_s=plane_s, products_per_s=products_per_s)
     ages = f"age {1e3 * streamed_s:.0f} ms streamed, {1e3 * whole_s:.0f} ms whole"
-    if cache_bytes > free_bytes:
-        need, have = cache_bytes >> 20, free_bytes >> 20
-        return Verdict(False, f"caches of {need} MiB do not fit into {have} MiB", streamed_s, whole_s)
+    if need_bytes > free_bytes:
+        need, have = need_bytes >> 20, free_bytes >> 20
+        return Verdict(False, f"a stream of {need} MiB does not fit into {have} MiB", streamed_s, whole_s)
     if streamed_s > _WORTH * whole_s:
         return Verdict(False, f"{ages}: planes come too fast, or are too few", streamed_s, whole_s)
     return Verdict(True, ages, streamed_s, whole_s)

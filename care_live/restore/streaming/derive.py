@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from care_live.restore.streaming import memory
 from care_live.restore.streaming.network import Shape
 from care_live.restore.streaming.program import Operation, Program
 
@@ -135,17 +136,9 @@ def _step(
         tuple((neutral[name], shapes[name]) for name in left),
     )
     products = sum(operation.products for operation in operations)
-    return Step(after, graph, tuple(taken), tuple(left), gone, products, _peak(operations, taken, left, shapes))
-
-
-def _peak(operations: list[Operation], taken: list[str], left: list[str], shapes: dict[str, Shape]) -> int:
-    """Follow which values are alive when operations run in order and values die after their last use."""
-    last_use = {name: i for i, operation in enumerate(operations) for name in operation.inputs}
-    kept = {*taken, *left}
-    alive = peak = sum(math.prod(shapes[name]) for name in taken)
-    for i, operation in enumerate(operations):
-        alive += math.prod(operation.output.shape)
-        peak = max(peak, alive)
-        ended = {name for name in operation.inputs if last_use[name] == i and name in shapes and name not in kept}
-        alive -= sum(math.prod(shapes[name]) for name in ended)
-    return peak
+    peak = memory.peak(
+        [(operation.inputs, (operation.output.name,)) for operation in operations],
+        {name: math.prod(shape) for name, shape in shapes.items()},
+        {*taken, *left},
+    )
+    return Step(after, graph, tuple(taken), tuple(left), gone, products, peak)
