@@ -222,7 +222,7 @@ def test_a_whole_engine_restores_the_same_over_a_device(
     path, stack = save_network(tmp_path / "net.onnx"), volume(noisy((8, 60, 70)))
     config = RestoreConfig(provider="cpu", threads=1, tile_px=tile_px, streaming="off")
     (plain,) = Engine(path, config).restore([stack])
-    monkeypatch.setattr(provider, "_opener", lambda _: DeviceSession)
+    monkeypatch.setattr(provider, "opener", lambda _: DeviceSession)
     (over,) = Engine(path, config).restore([stack])
     span = plain.high - plain.low
     assert np.abs(over.mean - plain.mean).max() < 1e-5 * span
