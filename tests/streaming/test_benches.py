@@ -31,6 +31,15 @@ def test_overhead_takes_the_whole_path(bench) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_counted_bounds_what_memory_grows_by(bench) -> None:
+    figures = bench("memory", "--shape", "16", "96", "96", "--threads", "1")
+    counted = {name: value for name, value in figures.items() if name.startswith("counted")}
+    assert len(counted) == 4
+    assert all(1 < value < 1.7 for value in counted.values()), counted
+    assert figures["merged_over_sessions"] < 1
+
+
+@pytest.mark.slow
 def test_efficiency_is_a_share_of_the_peak(bench) -> None:
     figures = bench("efficiency", "--shape", "4", "32", "32", "--pairs", "1", "--threads", "1")
     assert set(figures) == {"exact_over_peak", "done_over_peak", "ort_over_peak", "peak_gflops"}

@@ -1,29 +1,58 @@
-"""Restore one volume in one way, and say how much memory it took (a process of its own, for `memory`)."""
+"""Restore two volumes in one way, and say how much memory it took (a process of its own, for `memory`)."""
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+import onnx
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benches._pairs import counts
+from benches._pairs import bare_session, counts
+from care_live.model.card import ModelCard
+from care_live.model.merge import merge
+from care_live.model.unet_graph import UNet, build, seeded_weights
+from care_live.percentiles import Span
+from care_live.restore import cuda, footprint
+from care_live.restore.device import DeviceSession
+from care_live.restore.session import Options, runtime
+from care_live.restore.streaming import field
+from care_live.restore.streaming.chained import keep
+from care_live.restore.streaming.whole import open_session
 
+Work: TypeAlias = Callable[[], object]
+"""Restores one volume."""
 ENDS = {"low": np.array([100], np.float32), "high": np.array([3000], np.float32)}
 
 
-def main(how: str, shape: tuple[int, int, int], threads: int) -> None:
-    work = {"bare": _bare, "exact": _exact, "streamed": _streamed, "merged_5": _merged, "sessions_5": _sessions}[how]
-    counts((1, 1, 4, 8, 8))
+def main(how: str, shape: tuple[int, int, int], options: Options) -> None:
+    members = 5 if how.endswith("_5") else 1
+    networks = [build(UNet(), seeded_weights(UNet(), seed)) for seed in range(members)]
+    models = networks if how == "sessions_5" else [merge(networks) if members > 1 else networks[0]]
+    raw, card = counts((1, 1, *shape)), _card(members)
+    counted_bytes = _counted_bytes(how, models[0], card, raw) if options.provider == "cpu" else 0
+    on_device = _device_bytes(options) if options.provider == "cuda" else None
     begun = psutil.Process().memory_info().rss
+    opener = {"bare": _sessions, "sessions_5": _sessions, "streamed": _streamed, "streamed_5": _streamed}
+    work = opener.get(how, _exact)(models, card, raw, options)
+    opened = psutil.Process().memory_info().rss
     with _Peak() as peak:
-        work(counts((1, 1, *shape)), threads)
-    print(json.dumps({"grown_mib": (peak.most - begun) / 2**20}))
+        work()
+        work()  # what a first run has planned, the second one takes
+    figures = {"grown_mib": (peak.most - begun) / 2**20, "opened_mib": (opened - begun) / 2**20}
+    if counted_bytes:
+        figures["counted_over_grown"] = counted_bytes / (peak.most - opened)
+    if on_device is not None:
+        figures["device_mib"] = (_device_bytes(options) - on_device) / 2**20
+    print(json.dumps(figures))
 
 
 class _Peak:
@@ -45,63 +74,73 @@ class _Peak:
             self.most = max(self.most, process.memory_info().rss)
 
 
-def _network(seed: int = 0):
-    from care_live.model.unet_graph import UNet, build, seeded_weights
-
-    return build(UNet(), seeded_weights(UNet(), seed))
-
-
-def _bare(raw: np.ndarray, threads: int) -> None:
-    from benches._pairs import bare_session
-
-    bare_session(_network(), threads).run(None, {"raw": raw, **ENDS})
+def _device_bytes(options: Options) -> int:
+    """Return what of the device's memory is taken, by anybody; the runtime's arena gives nothing back."""
+    runtime().preload_dlls()
+    keep(np.zeros(1, np.float32), options)  # loads the CUDA runtime, whose own memory is not to count
+    taken = cuda.taken_bytes()
+    assert taken is not None, "onnxruntime has loaded no CUDA runtime"
+    return taken
 
 
-def _exact(raw: np.ndarray, threads: int) -> None:
-    _open(_network(), raw, threads).run({"raw": raw, **ENDS})
+def _card(members: int) -> ModelCard:
+    heads = ("mean", "laplace_scale", "disagreement")[: 2 + (members > 1)]
+    return ModelCard(name="default", divisor=(4, 4, 4), halo_px=(24, 24, 24), heads=heads, members=members)
 
 
-def _open(model, raw: np.ndarray, threads: int):
-    from care_live.restore.session import Options
-    from care_live.restore.streaming.whole import open_session
+def _counted_bytes(how: str, model: onnx.ModelProto, card: ModelCard, raw: np.ndarray) -> int:
+    """Return what our own count gives a volume; 0 where others restore it."""
+    if how in ("bare", "sessions_5"):
+        return 0
+    if how.startswith("streamed"):
+        return _planned(model, card, raw).peak_bytes
+    with tempfile.TemporaryDirectory(prefix="memory-") as folder:
+        path = Path(folder) / "network.onnx"
+        onnx.save(model, path)
+        return int(footprint.measure(path, card, planewise=True).bytes_per_px * raw.size)
 
+
+def _exact(models: list[onnx.ModelProto], card: ModelCard, raw: np.ndarray, options: Options) -> Work:
+    """As the engine runs it: by planes on a CPU."""
     shapes = {"raw": raw.shape, "low": (1,), "high": (1,)}
-    return open_session(model.SerializeToString(), shapes, Options(threads=threads))
+    opener = DeviceSession if options.provider == "cuda" else open_session
+    session = opener(models[0].SerializeToString(), shapes, options)
+    into = [np.empty(raw.shape, np.float32) for _ in card.heads]
+    return lambda: session.run({"raw": raw, **ENDS}, into)
 
 
-def _streamed(raw: np.ndarray, threads: int) -> None:
-    from care_live.model.card import ModelCard
-    from care_live.percentiles import Span
-    from care_live.restore.session import Options
-    from care_live.restore.streaming.plan import StreamPlan
-    from care_live.restore.streaming.stream import Pipeline
-
-    heads = ("mean", "laplace_scale")
-    card = ModelCard(name="default", divisor=(4, 4, 4), halo_px=(24, 24, 24), heads=heads)
-    plan = StreamPlan.derive(_network(), card, raw.shape[3:], raw.shape[2])
-    stream = Pipeline(plan, Options(threads=threads)).begin(
-        [Span(100.0, 3000.0)], {head: np.empty(raw.shape[1:], np.float32) for head in heads}
-    )
-    for z in range(raw.shape[2]):
-        stream.push(raw[0, :, z : z + 1].swapaxes(0, 1))
+def _planned(model: onnx.ModelProto, card: ModelCard, raw: np.ndarray) -> field.FieldPlan:
+    plan = field.plan(model, card, raw.shape[2:])
+    assert isinstance(plan, field.FieldPlan), plan
+    return plan
 
 
-def _merged(raw: np.ndarray, threads: int) -> None:
-    from care_live.model.merge import merge
+def _streamed(models: list[onnx.ModelProto], card: ModelCard, raw: np.ndarray, options: Options) -> Work:
+    pipeline = field.FieldPipeline(_planned(models[0], card, raw), card, options)
+    into = {head: np.empty(raw.shape[1:], np.float32) for head in card.heads}
 
-    _open(merge([_network(seed) for seed in range(5)]), raw, threads).run({"raw": raw, **ENDS})
+    def work() -> None:
+        stream = pipeline.begin([Span(100.0, 3000.0)], into)
+        for z, plane in enumerate(raw[0, 0]):
+            stream.place(0, z, plane)
+        stream.finish()
+
+    return work
 
 
-def _sessions(raw: np.ndarray, threads: int) -> None:
-    """Five plain sessions, and the mixture's mean and scale in numpy."""
-    from benches._pairs import bare_session
+def _sessions(models: list[onnx.ModelProto], card: ModelCard, raw: np.ndarray, options: Options) -> Work:
+    """Plain sessions, and of several the mixture's mean and scale in numpy."""
+    sessions = [bare_session(model, options.threads, options.provider) for model in models]
 
-    sessions = [bare_session(_network(seed), threads) for seed in range(5)]
-    results = [session.run(None, {"raw": raw, **ENDS}) for session in sessions]
-    means, scales = (np.stack(part) for part in zip(*results, strict=True))
-    away = np.abs(means - means.mean(0))
-    (away + scales * np.exp(-away / scales)).mean(0)
+    def work() -> None:
+        results = [session.run(None, {"raw": raw, **ENDS}) for session in sessions]
+        if len(results) > 1:
+            means, scales = (np.stack(part) for part in zip(*results, strict=True))
+            away = np.abs(means - means.mean(0))
+            (away + scales * np.exp(-away / scales)).mean(0)
+
+    return work
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], (int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])), int(sys.argv[5]))
+    main(sys.argv[1], (int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])), Options(sys.argv[6], int(sys.argv[5])))

@@ -58,14 +58,15 @@ def alternate(n_pairs: int, *works: Callable[[], object]) -> list[list[Spent]]:
     return spent
 
 
-def bare_session(model: onnx.ModelProto, threads: int):
-    """Open onnxruntime's own session as anybody would: the file, the CPU, so many threads."""
+def bare_session(model: onnx.ModelProto, threads: int, provider: str = "cpu"):
+    """Open onnxruntime's own session as anybody would: the file, the provider, so many threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    providers = [f"{provider.upper()}ExecutionProvider"]
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
 
 
 def counts(shape: tuple[int, ...], seed: int = 0) -> Counts:

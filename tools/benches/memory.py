@@ -1,6 +1,8 @@
-"""Peak resident memory against volume size, whole and streamed; five networks in one file against five sessions.
+"""Peak memory against volume size, whole and streamed, resident and on the device; an ensemble against its members.
 
-Each figure comes from a process of its own, which says how far its memory grew while it restored.
+Each figure comes from a process of its own, which says how far its memory grew from before its sessions were opened
+until it had restored two volumes; ``counted_over_…`` is what our own count gives a volume over how far memory grew
+beyond the open sessions.
 """
 
 from __future__ import annotations
@@ -20,21 +22,30 @@ _SIZES = ((16, 128, 128), (32, 128, 128), (32, 192, 192))
 def measure(arguments: list[str]) -> dict[str, float]:
     parser = argparse.ArgumentParser(prog="memory", description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--provider", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--shape", type=int, nargs=3, metavar=("Z", "Y", "X"), help="of one size instead of three")
     asked = parser.parse_args(arguments)
+    sizes = [tuple(asked.shape)] if asked.shape else _SIZES
     figures: dict[str, float] = {}
-    for shape in _SIZES:
+    for shape in sizes:
         size = "x".join(map(str, shape))
         for how in ("bare", "exact", "streamed"):
-            figures[f"{how}_{size}_mib"] = _grown(how, shape, asked.threads)
-            say(f"{how} {size}: {figures[f'{how}_{size}_mib']:.0f} MiB")
-    for how in ("merged_5", "sessions_5"):
-        figures[f"{how}_mib"] = _grown(how, _SIZES[0], asked.threads)
-    figures["exact_over_bare"] = figures["exact_32x192x192_mib"] / figures["bare_32x192x192_mib"]
+            figures |= _named(f"{how}_{size}", _grown(how, shape, asked))
+    for how in ("sessions_5", "merged_5", "streamed_5"):
+        figures |= _named(how, _grown(how, sizes[0], asked))
+    figures["exact_over_bare"] = figures[f"exact_{size}_mib"] / figures[f"bare_{size}_mib"]
     figures["merged_over_sessions"] = figures["merged_5_mib"] / figures["sessions_5_mib"]
     return figures
 
 
-def _grown(how: str, shape: tuple[int, int, int], threads: int) -> float:
-    command = [sys.executable, str(_ONE), how, *map(str, shape), str(threads)]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
-    return float(json.loads(answer.stdout)["grown_mib"])
+def _named(name: str, grown: dict[str, float]) -> dict[str, float]:
+    say(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in grown.items()))
+    named = {"grown_mib": f"{name}_mib", "opened_mib": f"{name}_opened_mib", "device_mib": f"{name}_device_mib"}
+    return {named.get(key, f"counted_over_{name}"): value for key, value in grown.items()}
+
+
+def _grown(how: str, shape: tuple[int, ...], asked: argparse.Namespace) -> dict[str, float]:
+    command = [sys.executable, str(_ONE), how, *map(str, shape), str(asked.threads), asked.provider]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600)
+    figures: dict[str, float] = json.loads(answer.stdout)
+    return figures
