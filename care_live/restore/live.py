@@ -59,10 +59,10 @@ class Arriving:
         """Take one plane; whatever goes wrong is remembered, and the volume restored whole."""
         if self.failed is not None or (channel, z) in self._placed:
             return
-        self._placed.add((channel, z))
-        counts = histogram(pixels)
-        self._counts[channel] = self._counts[channel] + counts if channel in self._counts else counts
         try:
+            counts = histogram(pixels)
+            self._counts[channel] = self._counts[channel] + counts if channel in self._counts else counts
+            self._placed.add((channel, z))
             self._stream.place(channel, z, pixels)
         except (CareLiveError, MemoryError) as error:
             self.out_of_memory = isinstance(error, OutOfMemoryError | MemoryError)

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from care_live.restore import cuda, session
 from care_live.restore.device import way_of
 from care_live.restore.session import Options, translated
+from care_live.restore.streaming import graphs
+from care_live.restore.streaming.derive import StepGraph
 
 Kept: TypeAlias = cuda.OnDevice
 """An array that stays where the network runs."""
+_SHARED = {"session.use_env_allocators": "1"}
 
 
 class ChainedSession:
@@ -36,7 +39,7 @@ class ChainedSession:
 
     def __init__(self, content: bytes, options: Options) -> None:
         self._device, self._running = session.device(options), options.running
-        shared = {"session.use_env_allocators": "1"} if self._device == "cpu" and _share_memory() else {}
+        shared = _SHARED if self._device == "cpu" and _share_memory() else {}
         self._session = session.create(_runtime(), content, {}, options, entries=shared)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
@@ -105,7 +108,27 @@ def _share_memory() -> bool:
     module = _runtime()
     info = module.OrtMemoryInfo("Cpu", module.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, module.OrtMemType.DEFAULT)
     module.create_and_register_allocator(info, None)
+    _emptier()  # when memory has run out it is too late to make it
     return True
+
+
+def give_back(options: Options) -> None:
+    """Let others have what the arena holds and nobody uses: by itself it keeps its largest moment for ever.
+
+    Where memory has run out, smaller tiles could not run: numpy has an arena of its own.
+    """
+    if session.device(options) == "cpu" and _share_memory():
+        run = _runtime().RunOptions()
+        run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        _emptier().run(None, {"in0": np.zeros(1, np.float32)}, run)
+
+
+@cache
+def _emptier() -> Any:
+    """Return a session that is only there because the arena shrinks after a run, and at no other time."""
+    graph = StepGraph((("Neg", ("in0",), "out0", ()),), (("in0", (1,)),), (("out0", (1,)),))
+    content = graphs.write(graph, {}, opset=20, raw={})
+    return session.create(_runtime(), content, {}, Options(threads=1), entries=_SHARED)
 
 
 def keep(array: NDArray[Any], options: Options) -> Kept:

@@ -16,7 +16,7 @@ from care_live.images import read_only
 from care_live.percentiles import Span
 from care_live.restore.session import Options
 from care_live.restore.streaming import graphs
-from care_live.restore.streaming.chained import ChainedSession, Kept, Landing, keep
+from care_live.restore.streaming.chained import ChainedSession, Kept, Landing, give_back, keep
 from care_live.restore.streaming.cost import Speed
 from care_live.restore.streaming.derive import Step, StepGraph
 from care_live.restore.streaming.plan import StreamPlan
@@ -43,6 +43,7 @@ class Pipeline:
 
     def __init__(self, plan: StreamPlan, options: Options) -> None:
         self.plan, self.options, self.speed = plan, options, Speed()
+        give_back(options)  # what sessions of another shape have left
         element = onnx.helper.np_dtype_to_tensor_dtype(plan.dtype)
         self._sessions: dict[StepGraph, ChainedSession] = {}
         for step in plan.steps:
@@ -154,6 +155,7 @@ class Stream:
         """Forget everything: a plane is missing, the run was aborted, or the plan has changed."""
         self._values.clear()
         self._n_steps = len(self._plan.steps) + 1
+        give_back(self._pipeline.options)
 
     def _advance(self) -> None:
         steps = self._plan.steps

@@ -1,0 +1,67 @@
+"""Too little memory in the host, truly: tiles shrink, it is told, and the result stays what it is with enough."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from care_live.config import NormaliseConfig, RestoreConfig
+from care_live.images import Flag, VolumeKey
+from care_live.percentiles import Span
+from care_live.restore.engine import Engine
+from tests.restore.networks import noisy, save_network, volume
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to so much address space"),
+]
+SHAPE = (12, 260, 280)
+FIXED = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
+Told = tuple[np.ndarray, frozenset[Flag], str]
+"""The mean, the flags, and why it was not streamed to the end; empty if it was."""
+
+
+def restored(path: Path, streaming: str, room_bytes: int) -> Told:
+    """Restore in this process, which may take so many bytes more once its network is open."""
+    import resource
+
+    engine = Engine(path, RestoreConfig(provider="cpu", threads=1, normalise=FIXED, streaming=streaming))  # type: ignore[arg-type]
+    engine.restore([volume(noisy((12, 16, 16)))])
+    stack, maps, key = volume(noisy(SHAPE)), engine.empty(SHAPE), VolumeKey(0)
+    taken_bytes = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (taken_bytes + room_bytes, resource.RLIM_INFINITY))
+    if streaming == "on":
+        engine.streams.begin(key, SHAPE, [Span(100.0, 300.0)], maps, plane_s=1.0)
+        for z, plane in enumerate(stack.pixels):
+            engine.streams.place(key, z, plane, channel=0)
+    arriving = engine.streams.take(key)
+    (result,) = engine.restore([stack], maps, stream=arriving)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))  # for the way home
+    why = "not begun" if arriving is None else arriving.failed or ""
+    return result.mean, result.flags, why
+
+
+def apart(path: Path, streaming: str, room_bytes: int) -> Told:
+    """Do it in a process of its own, which the limit ends with."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(restored, path, streaming, room_bytes).result(timeout=100)
+
+
+@pytest.mark.parametrize("streaming", ["off", "on"])
+@pytest.mark.parametrize(("members", "room_mib"), [(1, 40), (5, 80)], ids=["one", "five"])
+def test_too_little_memory_shrinks_the_tiles_and_changes_nothing(
+    tmp_path: Path, members: int, room_mib: int, streaming: str
+) -> None:
+    path = save_network(tmp_path / "net.onnx", filters=8 if members == 1 else 4, members=members)
+    wanted, flags, _ = restored(path, "off", 2**36)
+    assert "degraded" not in flags
+    got, flags, why = apart(path, streaming, room_mib * 2**20)
+    assert "degraded" in flags
+    assert why
+    assert np.abs(got - wanted).max() <= 1e-5 * np.ptp(wanted)
