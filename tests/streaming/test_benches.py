@@ -31,12 +31,11 @@ def test_overhead_takes_the_whole_path(bench) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_counted_bounds_what_memory_grows_by(bench) -> None:
-    figures = bench("memory", "--shape", "16", "96", "96", "--threads", "1")
-    counted = {name: value for name, value in figures.items() if name.startswith("counted")}
-    assert len(counted) == 4
-    assert all(1 < value < 1.7 for value in counted.values()), counted
-    assert figures["merged_over_sessions"] < 1
+@pytest.mark.parametrize("how", ["exact", "streamed", "merged_2"])
+def test_what_is_counted_bounds_what_memory_grows_by(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.syspath_prepend(str(TOOLS))
+    figures = importlib.import_module("benches.memory").grown(how, (16, 80, 80), threads=1)
+    assert 1 < figures["counted_over_grown"] < 1.7
 
 
 @pytest.mark.slow

@@ -34,14 +34,15 @@ ENDS = {"low": np.array([100], np.float32), "high": np.array([3000], np.float32)
 
 
 def main(how: str, shape: tuple[int, int, int], options: Options) -> None:
-    members = 5 if how.endswith("_5") else 1
+    how, _, number = how.partition("_")
+    members = int(number or 1)
     networks = [build(UNet(), seeded_weights(UNet(), seed)) for seed in range(members)]
-    models = networks if how == "sessions_5" else [merge(networks) if members > 1 else networks[0]]
+    models = [merge(networks)] if members > 1 and how != "sessions" else networks
     raw, card = counts((1, 1, *shape)), _card(members)
     counted_bytes = _counted_bytes(how, models[0], card, raw) if options.provider == "cpu" else 0
     on_device = _device_bytes(options) if options.provider == "cuda" else None
     begun = psutil.Process().memory_info().rss
-    opener = {"bare": _sessions, "sessions_5": _sessions, "streamed": _streamed, "streamed_5": _streamed}
+    opener = {"bare": _sessions, "sessions": _sessions, "streamed": _streamed}
     work = opener.get(how, _exact)(models, card, raw, options)
     opened = psutil.Process().memory_info().rss
     with _Peak() as peak:
@@ -90,9 +91,9 @@ def _card(members: int) -> ModelCard:
 
 def _counted_bytes(how: str, model: onnx.ModelProto, card: ModelCard, raw: np.ndarray) -> int:
     """Return what our own count gives a volume; 0 where others restore it."""
-    if how in ("bare", "sessions_5"):
+    if how in ("bare", "sessions"):
         return 0
-    if how.startswith("streamed"):
+    if how == "streamed":
         return _planned(model, card, raw).peak_bytes
     with tempfile.TemporaryDirectory(prefix="memory-") as folder:
         path = Path(folder) / "network.onnx"

@@ -30,9 +30,9 @@ def measure(arguments: list[str]) -> dict[str, float]:
     for shape in sizes:
         size = "x".join(map(str, shape))
         for how in ("bare", "exact", "streamed"):
-            figures |= _named(f"{how}_{size}", _grown(how, shape, asked))
+            figures |= _named(f"{how}_{size}", grown(how, shape, asked.threads, asked.provider))
     for how in ("sessions_5", "merged_5", "streamed_5"):
-        figures |= _named(how, _grown(how, sizes[0], asked))
+        figures |= _named(how, grown(how, sizes[0], asked.threads, asked.provider))
     figures["exact_over_bare"] = figures[f"exact_{size}_mib"] / figures[f"bare_{size}_mib"]
     figures["merged_over_sessions"] = figures["merged_5_mib"] / figures["sessions_5_mib"]
     return figures
@@ -44,8 +44,9 @@ def _named(name: str, grown: dict[str, float]) -> dict[str, float]:
     return {named.get(key, f"counted_over_{name}"): value for key, value in grown.items()}
 
 
-def _grown(how: str, shape: tuple[int, ...], asked: argparse.Namespace) -> dict[str, float]:
-    command = [sys.executable, str(_ONE), how, *map(str, shape), str(asked.threads), asked.provider]
+def grown(how: str, shape: tuple[int, ...], threads: int, provider: str = "cpu") -> dict[str, float]:
+    """Return what `_memory_of_one.py` says of one way and size."""
+    command = [sys.executable, str(_ONE), how, *map(str, shape), str(threads), provider]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600)
     figures: dict[str, float] = json.loads(answer.stdout)
     return figures
