@@ -1,4 +1,4 @@
-"""The same network in 8-bit integers: a quarter of the time on processors that multiply bytes, and nearly the same.
+"""The same network in 8-bit integers: a third of the time on processors that multiply bytes, and nearly the same.
 
 Every convolution that reads what a ReLU gave, in many channels, gets weights in int8, with a step for each output
 channel, and reads uint8, with one step for the whole tensor. The first layer, which reads the image, stays as it is,
@@ -40,7 +40,7 @@ _EVENNESS = 0.75
 """1: all channels peak alike; 0: all weights do. On trained networks 0.5 to 1 hardly differ; none at all is worse."""
 _CODES = 255
 _FEWEST = 16
-"""Channels that a convolution must read: with fewer, rounding errors do not average out and bytes gain little. On a
+"""Channels that a convolution must read: with fewer, rounding errors do not average out. On a
 network of 8 filters it moves the mean by 0.03 instead of 0.26 of the Laplace scale, and costs half as much again."""
 _SMALLEST = 1e-6
 """Of peaks and weights, so that nothing is divided by zero."""

@@ -127,7 +127,7 @@ def deviation(reference: Network, candidate: Network, card: ModelCard) -> float 
     """Return how far reduced precision moves the mean, rms in units of the Laplace scale; None without one.
 
     It is measured on random forms in low light, as dark and as bright as a specimen: on mere noise all is equally
-    bright, and 8 bits look ten times as good as they are.
+    bright, and 8 bits look at least ten times as good as they are.
 
     Parameters
     ----------

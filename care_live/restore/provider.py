@@ -81,8 +81,13 @@ def _quicker(
     if config.provider != "auto" or opened[1].provider != "cpu" or config.streaming != "off" or not _has_openvino():
         return opened
     options = replace(opened[1], provider="openvino")
-    other = _open(path, card, config, options)
-    cpu_s, openvino_s = probe.seconds(opened[0], card), probe.seconds(other, card)
+    try:
+        other = _open(path, card, config, options)
+        cpu_s, openvino_s = probe.seconds(opened[0], card), probe.seconds(other, card)
+    except CareLiveError as error:  # nobody asked for OpenVINO, so nobody misses it
+        logger.warning("provider_refused provider=openvino reason=%s", error)
+        opened[0].forget()
+        return opened
     chosen = (other, options) if openvino_s < cpu_s else opened
     logger.info("quicker=%s cpu_s=%.3g openvino_s=%.3g", chosen[1].provider, cpu_s, openvino_s)
     chosen[0].forget()

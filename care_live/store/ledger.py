@@ -32,7 +32,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Packed(MutableMapping[VolumeKey, R], Generic[R]):
-    """Records by volume, kept as JSON: a fifth of the memory that objects take, and a long run has many."""
+    """Records by volume, kept as JSON: less than a third of the memory that objects take, and a long run has many."""
 
     def __init__(self) -> None:
         self._texts: dict[VolumeKey, bytes] = {}

@@ -146,11 +146,17 @@ def test_fast_mode_is_the_best_that_the_processor_has(tmp_path: Path, caplog: py
 
 
 @needs_openvino
-def test_a_network_that_gains_nothing_runs_exactly_in_fast_mode(tmp_path: Path) -> None:
+def test_a_network_that_gains_nothing_from_bytes_runs_exactly_in_fast_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from care_live.restore import openvino
+
+    monkeypatch.setattr(openvino, "fast_precision", lambda: "int8")
     path = save_network(tmp_path / "net.onnx", filters=4)
     engine = Engine(path, CPU.model_copy(update={"provider": "openvino", "fast_mode": True}))
     assert engine.card.fast_mode_deviation is not None
-    assert engine.card.fast_mode_deviation < 0.1
+    assert engine.card.fast_mode_deviation < 1e-4
+    assert "fast_mode=f32 reason=no convolution" in caplog.text
 
 
 def test_a_deviation_is_that_of_the_mean_in_units_of_the_scale(tmp_path: Path) -> None:
@@ -220,6 +226,19 @@ def test_whole_volumes_run_where_they_are_measured_to_be_quicker(
     config = RestoreConfig(threads=1, streaming="off")
     assert Engine(path, config).provider == ("openvino" if slower == "cpu" else "cpu")
     assert Engine(path, config.model_copy(update={"streaming": "auto"})).provider == "cpu"  # planes come one by one
+
+
+@needs_openvino
+def test_an_openvino_that_nobody_asked_for_and_that_fails_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RestoreError("loading the network into OpenVINO failed")
+
+    monkeypatch.setattr(provider, "_openvino_opener", lambda options: broken)
+    path = save_network(tmp_path / "net.onnx")
+    assert Engine(path, RestoreConfig(threads=1, streaming="off")).provider == "cpu"
+    assert "provider_refused provider=openvino" in caplog.text
 
 
 @needs_openvino

@@ -34,7 +34,7 @@ def order(nodes: Sequence[Node]) -> list[int]:
     """Return the order in which onnxruntime runs nodes: depth first from the last result back to what it needs.
 
     So a merged ensemble's members advance together, plane by plane, and not one after the other as they are listed:
-    that takes more than twice the memory.
+    that takes far more memory.
     """
     makers = {name: i for i, (_, outputs) in enumerate(nodes) for name in outputs if name}
     used = {name for inputs, _ in nodes for name in inputs}
