@@ -1,1 +1,1 @@
-"""Networks as files: the model card, the checks before one may run, and imports of foreign ones."""
+"""Networks as files: the model card, checks before one may run, rewritings (exact, 8 bits), imports of foreign ones."""
