@@ -69,7 +69,7 @@ class ModelCard(Section):
     """Measured reach of the network for tiles aligned to the divisor, one per axis of `axes`."""
     heads: tuple[Head, ...] = ("mean",)
     members: int = Field(default=1, ge=1)
-    """Networks merged into this graph."""
+    """Networks merged into this graph; two or more with a Laplace scale give their disagreement, one does not."""
     normalisation: Literal["in-graph", "percentile", "zero-mean-unit-variance", "none"] = "in-graph"
     """*in-graph*: the graph takes low and high. The others: done around a foreign graph."""
     low_percentile: float = Field(default=2.0, ge=0, lt=100)

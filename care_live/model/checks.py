@@ -72,6 +72,9 @@ def _faults(card: ModelCard) -> Iterator[str]:
         yield f"factor {card.factor:g}, wanted at most {LARGEST_FACTOR:g}"
     if "mean" not in card.heads or len(set(card.heads)) < len(card.heads):
         yield f"heads {card.heads}, wanted mean among them, each once"
+    disagree = card.members > 1 and "laplace_scale" in card.heads
+    if card.normalisation == "in-graph" and disagree != ("disagreement" in card.heads):  # foreign ones may differ
+        yield f"members {card.members} with heads {card.heads}, wanted disagreement of 2 or more with a Laplace scale"
     if not (card.channels_in and card.channels_out):
         yield "no channels, wanted channels_in and channels_out"
     if card.low_percentile >= card.high_percentile:

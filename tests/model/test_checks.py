@@ -146,6 +146,9 @@ def test_hostile_networks_are_refused(tmp_path: Path, name: str) -> None:
         ({"task": "upsample", "factor": 1e9}, "factor"),
         ({"heads": ("laplace_scale",)}, "wanted mean"),
         ({"heads": ("mean", "mean")}, "each once"),
+        ({"heads": ("mean", "laplace_scale"), "members": 5}, "members 5 with heads .* wanted disagreement"),
+        ({"heads": ("mean", "laplace_scale", "disagreement")}, "members 1 with heads .* 2 or more"),
+        ({"heads": ("mean", "disagreement"), "members": 5}, "2 or more with a Laplace scale"),
         ({"channels_in": ()}, "no channels"),
         ({"low_percentile": 99.9}, "low_percentile 99.9 above high_percentile 99.8"),
     ],
@@ -155,6 +158,19 @@ def test_a_card_that_contradicts_itself_is_refused(change: dict[str, object], re
     checks.check_card(sound)
     with pytest.raises(ModelError, match=reason):
         checks.check_card(sound.model_copy(update=change))
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"heads": ("mean",), "members": 3},
+        {"heads": ("mean", "laplace_scale", "disagreement"), "members": 2},
+        {"heads": ("mean", "laplace_scale", "disagreement"), "normalisation": "percentile"},
+    ],
+    ids=["without a scale", "ensemble", "foreign"],
+)
+def test_the_card_of_an_honest_ensemble_passes(card: dict[str, object]) -> None:
+    checks.check_card(ModelCard(name="net", divisor=(2, 2, 2), halo_px=(8, 8, 8), **card))
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
