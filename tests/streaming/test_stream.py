@@ -109,7 +109,7 @@ def test_planes_come_out_before_the_last_one_is_in() -> None:
     stream = ready.begin([SPAN], into)
     stream.push(raw[:, :39].swapaxes(0, 1))
     assert stream.n_restored >= 40 - 1 - ready.plan.lookahead
-    assert 16 <= ready.plan.lookahead <= 24
+    assert 16 <= ready.plan.lookahead <= 28  # blocks of two planes wait for the second one
 
 
 def test_steps_in_the_middle_share_one_graph() -> None:

@@ -6,7 +6,8 @@ twice, and the sum over all planes is the whole-volume result. 2D convolutions a
 libraries do best: onnxruntime runs them at twice the speed of its 3D ones.
 
 ``timeline`` says which plane reads which (integers only) · ``network`` reads the ONNX file at one size ·
-``lower`` and ``sums`` write it out plane by plane as a ``program`` · ``derive`` cuts that into steps and ``graphs``
-makes each step an ONNX file · ``plan`` is all of this for one size · ``chained`` and ``stream`` run it, ``field``
-on fields of any size, ``whole`` on volumes that are complete · ``cost`` decides whether it pays.
+``lower`` and ``convolve`` write it out plane by plane as a ``program``, where ``pairs`` and ``blocks`` of planes save
+work · ``derive`` cuts that into steps and ``graphs`` makes each step an ONNX file · ``plan`` is all of this for one
+size · ``chained`` and ``stream`` run it, ``field`` on fields of any size, ``whole`` on volumes that are complete ·
+``cost`` decides whether it pays.
 """

@@ -6,16 +6,19 @@ and on whether anybody waits for single planes, never on how they come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.restore.streaming import pairs, sums
+from care_live.restore.streaming import sums
+from care_live.restore.streaming.blocks import Blocks, Seat, n_channels_at_once
+from care_live.restore.streaming.convolve import Convolution, Convolutions, Part
 from care_live.restore.streaming.network import RANK, Network, Node, Shape, Unstreamable, Z
 from care_live.restore.streaming.planes import Planes
 from care_live.restore.streaming.program import Program, Value, without_dead
+from care_live.restore.streaming.staggering import starts
 from care_live.restore.streaming.timeline import Motion, Spread
 
 _POINTWISE_NAMES = """
@@ -28,16 +31,13 @@ _LEADING = ("Slice", "Unsqueeze", "Squeeze", "ReduceSum", "ReduceMean", "ReduceM
 _POINTWISE = frozenset(_POINTWISE_NAMES.split())
 
 
-class Part(NamedTuple):
-    """Channels of a plane: a join of parts need not be made before a convolution."""
-
-    value: Value
-    first: int
-    """Channel of the join at which this part begins."""
-
-
 def lower(
-    network: Network, sources: Sequence[int | None], wanted: slice = slice(None), *, wait: bool = False
+    network: Network,
+    sources: Sequence[int | None],
+    wanted: slice = slice(None),
+    *,
+    wait: bool = False,
+    n_at_once: int | None = None,
 ) -> Program:
     """Write a network out plane by plane.
 
@@ -49,23 +49,28 @@ def lower(
         Planes of the outputs; the others are padding.
     wait
         A plane may wait for the next one where that saves work: nobody looks at it before the volume is whole.
+    n_at_once
+        Channels that a convolution works with at once; None: as this processor does.
 
     Raises
     ------
     Unstreamable
         An operation mixes planes in a way that is not in the table.
     """
-    return _Lowering(network, sources, wait=wait).program(wanted)
+    return _Lowering(network, sources, wait=wait, n_at_once=n_at_once or n_channels_at_once()).program(wanted)
 
 
 class _Lowering:
-    def __init__(self, network: Network, sources: Sequence[int | None], *, wait: bool) -> None:
+    def __init__(self, network: Network, sources: Sequence[int | None], *, wait: bool, n_at_once: int) -> None:
         self.network = network
         self.target = Program()
         self.planes: dict[str, tuple[Value, ...]] = {"raw": self._raw_planes(sources)}
         self.parts: dict[str, tuple[Part, ...]] = {}
         """Of a joined value, by its name."""
-        self.made, self.wait = Planes(self.target), wait
+        self.made, self.blocks = Planes(self.target), Blocks(self.target)
+        self.convolutions = Convolutions(self.target, self.made, self.blocks, self.parts, wait=wait)
+        self.starts = starts(network, n_at_once)
+        """Of the tensors that are kept in blocks."""
         self.spread: dict[str, str] = {}
         """Expanded values, by what they were expanded from."""
         self.still: dict[str, Value] = {
@@ -78,7 +83,9 @@ class _Lowering:
                 self._table(node.op)(self, node)
             else:
                 self._copy_still(node)
-        self.target.results = {name: self.planes[name][wanted] for name in self.network.outputs}
+        self.target.results = {
+            name: tuple(map(self.blocks.alone, self.planes[name][wanted])) for name in self.network.outputs
+        }
         return without_dead(self.target)
 
     def _table(self, op: str) -> Callable[[_Lowering, Node], None]:
@@ -142,17 +149,22 @@ class _Lowering:
             if self.network.n_planes(name) != n_planes:
                 raise Unstreamable(f"{node.op} meets {name} with another number of planes")
         rows = [[self._operand(name, z) for name in node.inputs] for z in range(n_planes)]
-        if node.op in _POINTWISE and np.broadcast_shapes(*map(self._shape, rows[0])) != shape:
+        if node.op in _POINTWISE and np.broadcast_shapes(*map(self.target.shape, rows[0])) != shape:
             raise Unstreamable(f"{node.op} {tensor} gets its size from an expanded value")
-        self.planes[tensor] = tuple(
-            self.target.add(node.op, row, f"{tensor}@{z}", shape, attributes=node.attributes)
-            for z, row in enumerate(rows)
-        )
+        self.planes[tensor] = tuple(self._alike(node, row, f"{tensor}@{z}", shape) for z, row in enumerate(rows))
 
-    def _shape(self, operand: Value | str) -> Shape:
-        if isinstance(operand, Value):
-            return operand.shape
-        return self.target.constants[operand].shape if operand else ()
+    def _alike(self, node: Node, row: Sequence[Value | str], name: str, shape: Shape) -> Value:
+        """Write an operation for one plane, or for its whole block."""
+        held = [value for value in row if isinstance(value, Value) and self.blocks.holds(value)]
+        common = self.blocks.common(held) if {value.shape for value in held} == {shape} else None
+        others = (operand for operand in row if operand not in held)
+        if common is None or node.op not in _POINTWISE or any(np.prod(self.target.shape(o)) != 1 for o in others):
+            return self.target.add(node.op, row, name, shape, attributes=node.attributes)
+        first, wide = common
+        blocks = [self.blocks.seat(operand).block if isinstance(operand, Value) else operand for operand in row]
+        read = "&".join(operand.name for operand in blocks if isinstance(operand, Value))
+        made = self.blocks.once(node.op, blocks, f"{node.outputs[0]}@{read}", wide, attributes=node.attributes)
+        return self.blocks.cut(Seat(made, first), shape[1], name)
 
     def _join(self, node: Node) -> None:
         """Concat over channels; convolutions read its parts, so that it is rarely made at all."""
@@ -214,43 +226,28 @@ class _Lowering:
         factors: Shape = (1, 1),
     ) -> None:
         """Write every output plane of a convolution as a sum of 2D convolutions of input planes."""
-        source, tensor = self.planes[node.inputs[0]], node.outputs[0]
-        shape, bias = self.network.plane_shape(tensor), [self._constant(name) for name in node.inputs[2:]]
-        writer = sums.Writer(self.target, op, shape, placing)
-        whole = op == "ConvTranspose" or placing["group"] != 1
-        rows = []
-        for z in range(self.network.n_planes(tensor)):
-            terms: dict[str, sums.Term] = {}
-            for tap in motion.taps(z, len(source)):
-                value = self.made.upsampled(source[tap.plane], factors)
-                parts = (Part(value, 0),) if whole else self.parts.get(value.name, (Part(value, 0),))
-                for part in parts:
-                    sums.add_term(terms, part.value, kernels[tap.kernel], first=None if whole else part.first)
-            rows.append(terms)
-        self.planes[tensor] = tuple(self._written(rows, writer, bias, name=tensor, paired=not whole))
+        tensor = node.outputs[0]
+        convolution = Convolution(
+            tensor,
+            op,
+            kernels,
+            motion,
+            placing,
+            tuple(self._constant(name) for name in node.inputs[2:]),
+            self.network.plane_shape(tensor),
+            self.network.n_planes(tensor),
+            [self._upsampled(plane, factors) for plane in self.planes[node.inputs[0]]],
+        )
+        if tensor in self.starts and convolution.mixes:
+            self.planes[tensor] = tuple(self.convolutions.in_blocks(convolution, self.starts[tensor]))
+        else:
+            self.planes[tensor] = tuple(self.convolutions.planes(convolution))
 
-    def _written(
-        self, rows: Sequence[pairs.Terms], writer: sums.Writer, bias: Sequence[str], *, name: str, paired: bool
-    ) -> Iterator[Value]:
-        """Write two planes at a time where they share products, else each for itself."""
-        for z in range(0, len(rows), 2):
-            pair, names = rows[z : z + 2], (f"{name}@{z}", f"{name}@{z + 1}")
-            shared = pairs.share(self.made, *pair, wait=self.wait) if paired and len(pair) == 2 else pairs.Shared()
-            if shared.same:
-                plus, minus = self._shared(shared, writer, bias, f"{name}@{z}&{z + 1}")
-                yield writer.write(shared.first, (), names[0], known=plus)
-                yield writer.write(shared.second, (), names[1], known=minus)
-            else:
-                for terms, plane in zip(pair, names, strict=False):
-                    yield writer.write(list(terms.values()), bias, plane)
-
-    def _shared(self, shared: pairs.Shared, writer: sums.Writer, bias: Sequence[str], name: str) -> tuple[Value, Value]:
-        """Compute what two planes have in common; return what each of them adds to."""
-        same = writer.write(shared.same, bias, f"{name}+")
-        if not shared.opposed:
-            return same, same
-        opposed = writer.write(shared.opposed, (), f"{name}-")
-        return self.made.total(same, opposed), self.made.difference(same, opposed).value
+    def _upsampled(self, plane: Value, factors: Shape) -> Value:
+        if set(factors) == {1}:
+            return plane
+        name = f"{plane.name}@x{factors[0]}x{factors[1]}"
+        return self.blocks.through(plane, lambda block: self.made.upsampled(block, factors), name)
 
     def _resize(self, node: Node) -> None:
         source, tensor = self.planes[node.inputs[0]], node.outputs[0]
@@ -267,7 +264,7 @@ class _Lowering:
             raise Unstreamable(f"Resize {tensor} is no upsampling to nearest neighbours by whole numbers")
         motion = Spread(factors[Z], factors[Z])
         self.planes[tensor] = tuple(
-            self.made.upsampled(source[motion.taps(z, len(source))[0].plane], factors[Z + 1 :]) for z in range(after[Z])
+            self._upsampled(source[motion.taps(z, len(source))[0].plane], factors[Z + 1 :]) for z in range(after[Z])
         )
 
     def _pool(self, node: Node) -> None:
@@ -275,10 +272,12 @@ class _Lowering:
         motion, placing, combine = sums.pooling(node)
         tensor, source = node.outputs[0], self.planes[node.inputs[0]]
         n_planes, shape = self.network.n_planes(tensor), self.network.plane_shape(tensor)
-        flat = [
-            self.target.add(node.op, [value], f"{tensor}@flat{z}", shape, attributes=placing)
-            for z, value in enumerate(source)
-        ]
+
+        def pooled(block: Value) -> Value:
+            wide = (shape[0], block.shape[1], *shape[2:])
+            return self.blocks.once(node.op, [block], f"{tensor}@{block.name}", wide, attributes=placing)
+
+        flat = [self.blocks.through(value, pooled, f"{tensor}@flat{z}") for z, value in enumerate(source)]
         windows = ([flat[tap.plane] for tap in motion.taps(z, len(source))] for z in range(n_planes))
         self.planes[tensor] = tuple(
             window[0] if len(window) == 1 else self.target.add(combine, window, f"{tensor}@{z}", shape)

@@ -64,6 +64,12 @@ class Program:
             self.constants[name] = np.ascontiguousarray(value)
         return name
 
+    def shape(self, operand: Value | str) -> Shape:
+        """Return the shape of a value, or of a constant; of an operand that is left out, ()."""
+        if isinstance(operand, Value):
+            return operand.shape
+        return self.constants[operand].shape if operand else ()
+
     def add(
         self,
         op: str,

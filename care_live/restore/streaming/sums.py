@@ -77,20 +77,19 @@ def pooling(node: Node) -> tuple[Motion, dict[str, Any], str]:
     return Window(size[0], strides[0], pads[0]), placing, "Max" if node.op == "MaxPool" else "Mean"
 
 
-def add_term(terms: dict[str, Term], value: Value, kernel: Kernel, *, first: int | None) -> None:
-    """Add one product to a sum; planes that are met twice (upsampled ones) are multiplied once.
+def narrowed(kernel: Kernel, first: int, n_channels: int) -> Kernel:
+    """Return what a kernel does with some of its input's channels."""
+    if n_channels == kernel.weight.shape[1]:
+        return kernel
+    return Kernel(f"{kernel.name}[{first}:{first + n_channels}]", kernel.weight[:, first : first + n_channels])
 
-    Parameters
-    ----------
-    first
-        Channel of the kernel at which this value begins; None: it is the kernel's whole input.
-    """
-    if first is not None:
-        n_channels = value.shape[1]
-        kernel = Kernel(f"{kernel.name}[{first}:{first + n_channels}]", kernel.weight[:, first : first + n_channels])
+
+def add_term(terms: dict[str, Term], term: Term) -> None:
+    """Add one product to a sum; values that are met twice (upsampled ones, blocks) are multiplied once."""
+    value, kernel, part = term
     if (same := terms.get(value.name)) is not None:
         kernel = Kernel(f"{same.kernel.name}+{kernel.name}", same.kernel.weight + kernel.weight)
-    terms[value.name] = Term(value, kernel, first or 0)
+    terms[value.name] = Term(value, kernel, part)
 
 
 @dataclass(frozen=True, slots=True)
