@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING
 
-from care_live.errors import CareLiveError
+import psutil
+
+from care_live.errors import CareLiveError, OutOfMemoryError
 from care_live.restore import talk
 from care_live.restore.life import Pulse
 
@@ -44,6 +46,9 @@ def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budge
         except CareLiveError as error:
             pipe.send(talk.Failed(type(error).__name__, str(error)))
             return
+        except MemoryError:
+            pipe.send(talk.Failed(OutOfMemoryError.__name__, _no_memory()))
+            return
         pipe.send(talk.Ready(engine.card, engine.identity, engine.provider))
         _serve(pipe, engine, pulse)
 
@@ -53,6 +58,15 @@ def _open(config: RestoreConfig, budget_px: int | None, pulse: Pulse) -> Engine:
     from care_live.restore.engine import Engine
 
     return Engine(config.model or file.shipped(), config, budget_px=budget_px, running=pulse.running)
+
+
+def _no_memory() -> str:
+    """Say that memory ran out before the network was open."""
+    n_mib = psutil.virtual_memory().available // 2**20
+    return (
+        f"memory ran out while inference started; the system has {n_mib} MiB available, a limit on this process may "
+        "leave it less: close other programs, make tiles smaller (restore.tile_px) or threads fewer (restore.threads)"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Inference:
 
         Raises
         ------
-        ModelError, ConfigError
+        ModelError, ConfigError, OutOfMemoryError
             Its own reason not to start.
         LostError
             It died, or was not ready in time.

@@ -83,7 +83,7 @@ class RestoreProcess:
 
         Raises
         ------
-        ModelError, ConfigError
+        ModelError, ConfigError, OutOfMemoryError
             The child's own reason.
         RestoreError
             It died, or was not ready in time.
@@ -94,9 +94,9 @@ class RestoreProcess:
             try:
                 self._ready = inference.await_ready(_START_S)
             except CareLiveError as error:
-                inference.end(0.0)
+                code = inference.end(0.0)
                 if isinstance(error, LostError):
-                    raise RestoreError(f"the inference process {error} while it started") from error
+                    raise RestoreError(f"the inference process {error} while it started (exit code {code})") from error
                 raise
             self._inference = inference
 

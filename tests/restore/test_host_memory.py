@@ -12,9 +12,11 @@ import psutil
 import pytest
 
 from care_live.config import NormaliseConfig, RestoreConfig
+from care_live.errors import OutOfMemoryError
 from care_live.images import Flag, VolumeKey
 from care_live.percentiles import Span
 from care_live.restore.engine import Engine
+from care_live.restore.process import RestoreProcess
 from tests.restore.networks import noisy, save_network, volume
 
 pytestmark = [
@@ -65,3 +67,27 @@ def test_too_little_memory_shrinks_the_tiles_and_changes_nothing(
     assert "degraded" in flags
     assert why
     assert np.abs(got - wanted).max() <= 1e-5 * np.ptp(wanted)
+
+
+def started(path: Path, most_bytes: int) -> None:
+    """Start inference where it, as this process, may take so much address space."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, resource.RLIM_INFINITY))
+    process = RestoreProcess(RestoreConfig(model=path, provider="cpu", threads=1))
+    try:
+        process.start()
+    finally:
+        process.stop()
+
+
+def test_too_little_memory_to_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # its threads take address space, many where there are many cores
+    path = tmp_path / "large.onnx"
+    with path.open("wb") as file:
+        file.truncate(1000 * 2**20)  # takes no room on the disk, but in memory
+    with (
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+        pytest.raises(OutOfMemoryError, match=r"memory ran out.*\d+ MiB available.*restore.tile_px.*restore.threads"),
+    ):
+        pool.submit(started, path, 900 * 2**20).result(timeout=100)
