@@ -1,4 +1,4 @@
-"""What every test shares: the data folder, and the law that no thread outlives its test."""
+"""What every test shares: the data folder, a cache of their own, and the law that no thread outlives its test."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ def need_data(name: str) -> Path:
             pytest.fail(f"data set {name} is required but {path} does not exist")
         pytest.skip(f"data set {name} is not on this machine ({path}); set CARE_LIVE_DATA")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what is slow to compute for one session of tests: in no user's folder, and never an older version's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CARE_LIVE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

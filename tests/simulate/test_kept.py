@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from care_live.simulate.kept import kept
+from care_live.simulate.kept import _folder, kept
 
 
 class Slow:
@@ -53,3 +53,7 @@ def test_a_folder_that_cannot_be_made_costs_only_time(cache: Path) -> None:
     slow = Slow()
     assert (kept("a", slow) == kept("a", slow)).all()
     assert slow.n_calls == 2
+
+
+def test_no_test_writes_into_the_users_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert tmp_path_factory.getbasetemp() in _folder().parents
