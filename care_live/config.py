@@ -161,13 +161,16 @@ class AssembleConfig(Section):
 
 class NormaliseConfig(Section):
     mode: Literal["per-volume", "fixed", "locked-after-k", "ema"] = "locked-after-k"
-    """*per-volume* flickers over time; *fixed*, and *locked-after-k* once locked, do not; *ema* follows slowly."""
+    """How the range follows a time-lapse. *fixed* does not flicker, nor does *locked-after-k* once locked; the others
+    do. Measured where the range was 100 counts and 0.44 % of the voxels became 300 counts brighter: all else moved by
+    0.71 of the range at once (*per-volume*), by 0.19, 0.15, 0.12, … from volume to volume (*ema*), by 0 (the others)."""
     low_counts: float | None = None
     """For *fixed*: camera counts that become 0."""
     high_counts: float | None = None
     """For *fixed*: camera counts that become 1."""
     lock_after_volumes: int = Field(default=3, ge=1)
     ema_weight: float = Field(default=0.1, gt=0, le=1)
+    """For *ema*: of the newest volume."""
     noise_floor_counts: float = Field(default=8.0, ge=0)
     """A smaller range than this between the percentiles is an empty volume: the previous range is kept."""
 
@@ -192,6 +195,8 @@ class RestoreConfig(Section):
     fast_mode: bool = False
     """Reduced precision, flagged in every message: TF32 on a GPU; with OpenVINO bfloat16 where the processor has it,
     else 8-bit integers."""
+    quantised: bool = False
+    """Results leave a GPU in 3 bytes a voxel, not 8: mean in 16 bits, scales in 8, within 2.2 %. For slow links."""
     hang_s: float = Field(default=2.0, gt=0)
     """Inference that has work, but does nothing for so long, hangs and is replaced: it uses no processor time
     and ends no run of the network. On a GPU a run may take 5 times as long as the slowest one before."""
@@ -266,13 +271,7 @@ class Config(Section):
 
 
 def load(path: Path) -> Config:
-    """Read and check a TOML file.
-
-    Raises
-    ------
-    ConfigError
-        The file is missing, no TOML, or has an unknown key or a value out of range; says which.
-    """
+    """Read and check a TOML file; a ConfigError says which key or value is wrong, or that it is missing or no TOML."""
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -283,13 +282,7 @@ def load(path: Path) -> Config:
 
 
 def parse(tree: Mapping[str, object], *, origin: str) -> Config:
-    """Check a tree of settings, as TOML or a command line gives it.
-
-    Raises
-    ------
-    ConfigError
-        An unknown key or a value out of range; names ``origin``, the key and what came.
-    """
+    """Check a tree of settings, as TOML or a command line gives it; a ConfigError names origin, key and what came."""
     try:
         return Config.model_validate(tree)
     except ValidationError as error:

@@ -1,6 +1,8 @@
-"""Normalisation over time: causal, locked, guarded against emptiness, without flicker."""
+"""Normalisation over time: causal, locked, guarded against emptiness; how much each mode flickers."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -26,9 +28,8 @@ def run(config: NormaliseConfig, measured: list[Span]) -> list[Choice]:
     return choices
 
 
-def last_flicker(config: NormaliseConfig, measured: list[Span]) -> float:
-    *_, before, last = run(config, measured)
-    return flicker(before.span, last.span)
+def flickers(config: NormaliseConfig, measured: list[Span]) -> list[float]:
+    return [flicker(before.span, after.span) for before, after in pairwise(run(config, measured))]
 
 
 def test_locked_is_the_mean_of_the_first_k_and_then_stays() -> None:
@@ -75,15 +76,22 @@ def test_what_is_known_before_the_pixels() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 1000), st.floats(10, 5000)), min_size=4, max_size=8))
 def test_flicker_is_zero_once_locked_whatever_comes(ranges: list[tuple[float, float]]) -> None:
-    assert last_flicker(LOCKED, [Span(low, low + width) for low, width in ranges]) == 0.0
+    assert flickers(LOCKED, [Span(low, low + width) for low, width in ranges])[-1] == 0.0
 
 
-def test_one_bright_object_moves_the_rest_of_the_picture_only_when_measured_anew() -> None:
+@pytest.mark.parametrize(
+    ("config", "moved"),
+    [
+        (PER_VOLUME, [0.71, 0, 0]),
+        (NormaliseConfig(mode="ema"), [0.19, 0.15, 0.12]),
+        (LOCKED, [0] * 3),
+        (FIXED, [0] * 3),
+    ],
+    ids=lambda value: value.mode if isinstance(value, NormaliseConfig) else "",
+)
+def test_one_bright_object_moves_all_else_as_the_setting_says(config: NormaliseConfig, moved: list[float]) -> None:
     quiet = np.random.default_rng(1).normal(200, 20, (8, 64, 64)).astype(np.uint16)
     bright = quiet.copy()
     bright[0, :12, :12] += 300  # 0.44 % of the voxels, past the 99.8 percentile
-    spans = [measure(stack, 2, 99.8) for stack in (quiet, quiet, quiet, bright)]
-    assert last_flicker(PER_VOLUME, spans) > 0.3
-    assert last_flicker(LOCKED, spans) == 0.0
-    assert last_flicker(FIXED, spans) == 0.0
-    assert 0.0 < last_flicker(EMA, spans) < 0.6 * last_flicker(PER_VOLUME, spans)
+    spans = [measure(stack, 2, 99.8) for stack in (*[quiet] * 3, *[bright] * 3)]
+    assert flickers(config, spans)[-3:] == pytest.approx(moved, abs=0.005)
