@@ -163,7 +163,7 @@ class NormaliseConfig(Section):
     mode: Literal["per-volume", "fixed", "locked-after-k", "ema"] = "locked-after-k"
     """How the range follows a time-lapse. *fixed* does not flicker, nor does *locked-after-k* once locked; the others
     do. Measured where the range was 100 counts and 0.44 % of the voxels became 300 counts brighter: all else moved by
-    0.71 of the range at once (*per-volume*), by 0.19, 0.15, 0.12, … from volume to volume (*ema*), by 0 (the others)."""
+    0.71 of the range at once (*per-volume*) or by 0.19, 0.15, 0.12, … from volume to volume (*ema*)."""
     low_counts: float | None = None
     """For *fixed*: camera counts that become 0."""
     high_counts: float | None = None
