@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--normalise", type=click.Choice(["locked-after-k", "ema", "per-volume"]), default="locked-after-k")
 @click.option("--range", "counts", type=float, nargs=2, help="Camera counts that become 0 and 1: a fixed range.")
 @click.option("--fast", is_flag=True, help="Reduced precision, flagged in the result.")
+@click.option("--quantised", is_flag=True, help="Results leave a GPU as codes of 3 bytes a voxel; for slow links.")
 def restore_command(
     source: Path,
     target: Path,
@@ -37,6 +38,7 @@ def restore_command(
     normalise: str,
     counts: tuple[float, float] | None,
     fast: bool,
+    quantised: bool,
 ) -> None:
     """Restore the TIFF, OME-TIFF, NDTiff or OME-Zarr data set IN with a network.
 
@@ -51,7 +53,7 @@ def restore_command(
     from care_live.restore.engine import Engine
 
     settings = {"provider": provider, "threads": threads, "fast_mode": fast, "streaming": "off"}
-    settings["normalise"] = {"mode": normalise}
+    settings |= {"quantised": quantised, "normalise": {"mode": normalise}}
     if counts:
         settings["normalise"] = {"mode": "fixed", "low_counts": counts[0], "high_counts": counts[1]}
     config = RestoreConfig.model_validate(settings | {"tile_px": tile or None})

@@ -91,6 +91,8 @@ class ModelCard(Section):
     calibration: Calibration | None = None
     fast_mode_deviation: float | None = None
     """Measured rms deviation of reduced precision, in units of the predicted Laplace scale."""
+    quantised: bool = False
+    """Set where it runs: results came from its device as `care_live.model.codes`, scales within 2.2 %."""
     author: str = ""
     licence: str = ""
     limits: str = LIMITS

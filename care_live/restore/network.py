@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import ModelError, OutOfMemoryError
 from care_live.imports import need
-from care_live.model import file
+from care_live.model import codes, file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.device import run_each
@@ -50,8 +50,12 @@ class Network:
         proto = file.load(path)
         self._input, self._channels_in = proto.graph.input[0].name, len(card.channels_in)
         self._dtype = _input_dtype(proto, float_input)
-        self._content = proto.SerializeToString()
         self._card, self._options, self._open = card, options, open_session
+        self.quantised = False
+        """Results come from the device as codes."""
+        if options.quantised:
+            proto = self._coded(proto)
+        self._content = proto.SerializeToString()
         self._sessions: OrderedDict[tuple[int, ...], Session] = OrderedDict()
         self.budget_px = _LARGEST_PX
         """Pixels that one run may read; shrinks when memory runs out."""
@@ -102,7 +106,7 @@ class Network:
     def run(self, fed: Array, spans: Sequence[Span], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
         """Run once at exactly this shape, (n, c, …space), multiples of the divisor; nothing is padded or tiled."""
         session = self.session(fed.shape)
-        order = self._order(session)
+        order = self._order(session.outputs)
         if into is not None and len(order) == len(session.outputs):
             session.run(self._inputs(fed, spans), [into[order.index(i)] for i in range(len(order))])
             return tuple(into)
@@ -137,14 +141,26 @@ class Network:
         halo = self._card.halo_px
         return (space[0], *halo[1:]) if self._card.task == "project" else halo
 
-    def _order(self, session: Session) -> list[int]:
+    def _coded(self, proto: Any) -> Any:
+        """Return the network with codes for results, or, where it cannot have them, as it is."""
+        names = tuple(output.name for output in proto.graph.output)
+        heads = {names[i]: head for i, head in zip(self._order(names), self._card.heads, strict=True)}
+        try:
+            coded = codes.coded(proto, heads)
+        except ModelError as error:
+            logger.info("quantised=no reason=%s", error)
+            return proto
+        self.quantised = True
+        return coded
+
+    def _order(self, outputs: Sequence[str]) -> list[int]:
         """Return which of the graph's outputs is each head: by name, or by position in a foreign graph."""
         heads = self._card.heads
-        if all(head in session.outputs for head in heads):
-            return [session.outputs.index(head) for head in heads]
-        if len(session.outputs) < len(heads):
+        if all(head in outputs for head in heads):
+            return [outputs.index(head) for head in heads]
+        if len(outputs) < len(heads):
             raise ModelError(
-                f"network {self._card.name} has {len(session.outputs)} outputs but its card names {', '.join(heads)}"
+                f"network {self._card.name} has {len(outputs)} outputs but its card names {', '.join(heads)}"
             )
         return list(range(len(heads)))
 
@@ -178,7 +194,7 @@ class Network:
             return
         cut = tiles(field.shape[2:], shape[2:], self._halo(field.shape[2:]), self._card.divisor)
         session = self.session(shape)
-        order = self._order(session)
+        order = self._order(session.outputs)
 
         def feed(i: int) -> dict[str, Array]:
             place: tuple[Any, ...] = (..., *cut[i].read)

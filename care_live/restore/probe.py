@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import ConfigError, ModelError, RestoreError
+from care_live.model import codes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.network import Network
@@ -102,6 +103,8 @@ def _aligned(px: Sequence[int], card: ModelCard) -> tuple[int, ...]:
 def compare(reference: Network, candidate: Network, card: ModelCard, *, tolerance: float) -> float:
     """Return the largest difference between two devices, relative to the range; refuse more than tolerated.
 
+    Where results come as codes, each voxel may be off by half a step of these besides.
+
     Raises
     ------
     RestoreError
@@ -114,7 +117,9 @@ def compare(reference: Network, candidate: Network, card: ModelCard, *, toleranc
     worst = 0.0
     for head, first, second in zip(card.heads, wanted, got, strict=True):
         share = 1.0 if head == "disagreement" else span  # D is a share of 1; a Laplace scale has the mean's unit
-        worst = max(worst, float(np.abs(first - second).max()) / share)
+        off = np.abs(first - second)
+        off = np.maximum(off - codes.slack(head, first), 0) if candidate.quantised else off
+        worst = float(np.maximum(worst, off.max() / share))  # of Python's max, NaN is no part
     if not worst <= tolerance:
         raise RestoreError(
             f"this way of running differs from the plain one by {worst:.2g} of the range (allowed {tolerance:.2g}): "

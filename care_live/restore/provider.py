@@ -55,7 +55,8 @@ def open_network(
     tried = candidates(config)
     for provider in tried:
         try:
-            options = Options(provider, config.threads, config.fast_mode, running=running)
+            quantised = _quantised(config, provider)
+            options = Options(provider, config.threads, config.fast_mode, quantised=quantised, running=running)
             network = _open(path, card, config, options)
             logger.info("network model=%s provider=%s", card.name, provider)
             return _quicker(path, card, config, (network, options))
@@ -92,6 +93,14 @@ def _quicker(
     logger.info("quicker=%s cpu_s=%.3g openvino_s=%.3g", chosen[1].provider, cpu_s, openvino_s)
     chosen[0].forget()
     return chosen
+
+
+def _quantised(config: RestoreConfig, provider: Provider) -> bool:
+    """Return whether results shall come as codes: where they leave no device, that would save nothing."""
+    if config.quantised and provider in {"cpu", "openvino"}:
+        logger.info("quantised=no reason=results of provider %s leave no device", provider)
+        return False
+    return config.quantised
 
 
 def _has_openvino() -> bool:
