@@ -25,8 +25,8 @@ class Speed:
         self._products_per_s = _PRODUCTS_PER_S
 
     def note(self, products: int, seconds: float) -> None:
-        """Learn from one step."""
-        if products and seconds > 0:
+        """Learn from one step; one without multiplications slows down the others."""
+        if seconds > 0:
             self._approach(products / seconds, seconds / (seconds + 1.0))
 
     def estimate(self) -> float:

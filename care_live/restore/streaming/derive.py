@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from care_live.restore.streaming import memory
 from care_live.restore.streaming.network import Shape
 from care_live.restore.streaming.program import Operation, Program
+from care_live.restore.streaming.tails import tails
 
 Line: TypeAlias = tuple[str, tuple[str, ...], str, tuple[tuple[str, Any], ...]]
 """op, inputs, output, attributes."""
@@ -63,8 +64,21 @@ def steps(program: Program, boundaries: Sequence[int], *, hurry: bool) -> tuple[
     for operation in program.operations:
         if not operation.cheap:
             work[_when(operation, boundaries, hurry=hurry)].append(operation)
-    complete = [_with_cheap(operations, makers) for operations in work]
-    return _linked(program, complete, boundaries)
+    apart = tails(program)
+    parts = [
+        (after, _with_cheap(part, makers))
+        for after, operations in zip(boundaries, work, strict=True)
+        for part in _parted(operations, apart)
+    ]
+    return _linked(program, parts)
+
+
+def _parted(operations: list[Operation], tails: Mapping[str, str]) -> Iterable[list[Operation]]:
+    """Return what is done in one graph, then each tail of it."""
+    parts: dict[str, list[Operation]] = {"": []}
+    for operation in operations:
+        parts.setdefault(tails.get(operation.output.name, ""), []).append(operation)
+    return parts.values()
 
 
 def _when(operation: Operation, boundaries: Sequence[int], *, hurry: bool) -> int:
@@ -92,14 +106,14 @@ def _with_cheap(operations: list[Operation], makers: dict[str, Operation]) -> li
     return complete
 
 
-def _linked(program: Program, work: list[list[Operation]], boundaries: Sequence[int]) -> tuple[Step, ...]:
+def _linked(program: Program, parts: Sequence[tuple[int, list[Operation]]]) -> tuple[Step, ...]:
     """Find what each step takes from earlier ones and leaves to later ones."""
     results = {value.name for planes in program.results.values() for value in planes}
     shapes = {name: value.shape for name, value in program.inputs.items()}
     shapes |= {operation.output.name: operation.output.shape for operation in program.operations}
     needed: set[str] = set(results)
     linked: list[Step] = []
-    for after, operations in zip(reversed(boundaries), reversed(work), strict=True):
+    for after, operations in reversed(parts):
         made = {operation.output.name for operation in operations}
         taken = [name for name in _read(operations, program) if name not in made]
         left = [operation.output.name for operation in operations if operation.output.name in needed]
@@ -138,7 +152,7 @@ def _step(
     products = sum(operation.products for operation in operations)
     peak = memory.peak(
         [(operation.inputs, (operation.output.name,)) for operation in operations],
-        {name: math.prod(shape) for name, shape in shapes.items()},
+        {name: math.prod(shapes[name]) for name in (*taken, *(operation.output.name for operation in operations))},
         {*taken, *left},
     )
     return Step(after, graph, tuple(taken), tuple(left), gone, products, peak)

@@ -1,0 +1,63 @@
+"""What follows the last convolutions is one small graph for all planes, and gives what the whole network gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from care_live.model.merge import merge
+from care_live.restore.session import OnnxSession, Options
+from care_live.restore.streaming.blocks import N_PLANES as N_PLANES_OF_A_BLOCK
+from care_live.restore.streaming.plan import StreamPlan
+from care_live.restore.streaming.whole import PlanewiseSession, derive
+from tests.streaming.networks import RANGE, counts, seeded
+from tests.streaming.test_stream import card
+
+N_PLANES = 8
+SHAPE = (1, 1, N_PLANES, 8, 12)
+
+
+@pytest.fixture(scope="module")
+def ensemble() -> onnx.ModelProto:
+    return merge([seeded(seed, filters=4) for seed in range(2)])
+
+
+def planned(model: onnx.ModelProto) -> StreamPlan:
+    plan = derive(model, SHAPE)
+    assert isinstance(plan, StreamPlan), plan
+    return plan
+
+
+def test_the_planes_of_a_mixture_share_a_graph(ensemble: onnx.ModelProto) -> None:
+    first, *tails = planned(ensemble).steps
+    assert len(tails) == N_PLANES
+    shared = {step.graph for step in tails}
+    assert len(shared) <= N_PLANES_OF_A_BLOCK
+    assert not {"Conv", "Resize"}.intersection(op for graph in shared for op, *_ in graph.lines)
+    assert {op for op, *_ in first.graph.lines}.isdisjoint({"Exp", "Log"})
+    assert {name for step in tails for name in step.outputs} == {
+        value.name for planes in planned(ensemble).program.results.values() for value in planes
+    }
+
+
+def test_a_stream_has_them_too(ensemble: onnx.ModelProto) -> None:
+    plan = StreamPlan.derive(ensemble, card(members=2), SHAPE[-2:], N_PLANES)
+    assert isinstance(plan, StreamPlan)
+    tails = [step for step in plan.steps if "Log" in {op for op, *_ in step.graph.lines}]
+    assert len(tails) == N_PLANES
+    assert len({step.graph for step in tails}) <= N_PLANES_OF_A_BLOCK
+
+
+def test_what_is_soon_done_has_no_tail() -> None:
+    assert len(planned(seeded(filters=4)).steps) == 1
+
+
+def test_tails_give_what_the_whole_network_gives(ensemble: onnx.ModelProto) -> None:
+    inputs = {"raw": counts(SHAPE), **RANGE}
+    plain = OnnxSession(
+        ensemble.SerializeToString(), {"raw": SHAPE, "low": (1,), "high": (1,)}, Options(threads=1)
+    ).run(inputs)
+    ours = PlanewiseSession(planned(ensemble), Options(threads=1)).run(inputs)
+    for wanted, got in zip(plain, ours, strict=True):
+        assert np.abs(got - wanted).max() < 2e-5 * max(1.0, np.abs(wanted).max())
