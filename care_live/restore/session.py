@@ -54,12 +54,6 @@ _KEEPS_PLACES = False
 Without, memory grows by what is alive at once: peak MiB with and without, 16x128x128 by planes: 68 and 63, five members
 117 and 78. The time is the same.
 """
-_KEEPS_PLACES = False
-"""On a CPU: let a value take the place of an earlier one of its shape, which is kept in between.
-
-Without, memory grows by what is alive at once: peak MiB with and without, 16x128x128 by planes: 68 and 63, five members
-117 and 78. The time is the same.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +275,6 @@ def _settings(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[
     settings.intra_op_num_threads = n_threads(options.threads)
     settings.inter_op_num_threads = 1
     settings.enable_mem_pattern = options.provider != "cpu" or _PLANS_MEMORY
-    settings.enable_mem_reuse = options.provider != "cpu" or _KEEPS_PLACES
     settings.enable_mem_reuse = options.provider != "cpu" or _KEEPS_PLACES
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores belong to others, too
     if options.provider != "cpu":
