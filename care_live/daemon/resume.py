@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from itertools import count, product
 from pathlib import Path
 
-from care_live.config import AcquisitionConfig, Config, MicroManagerConfig, ReplayConfig, VirtualConfig
+from care_live.config import (
+    AcquisitionConfig,
+    Config,
+    MicroManagerConfig,
+    PymmcorePlusConfig,
+    ReplayConfig,
+    VirtualConfig,
+)
 from care_live.errors import StoreError
 from care_live.images import Plan, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.percentiles import Span
@@ -14,12 +22,15 @@ from care_live.source import Source, open_source
 from care_live.source.replay import Replay
 from care_live.store import RunReader
 
+logger = logging.getLogger(__name__)
+
 
 def open_remaining(config: Config, run_id: str) -> Source:
     """Open the source for what the run still lacks.
 
     A microscope goes on from the first incomplete time point, a replay plays the volumes that are not stored.
-    Other sources begin anew; what the store has is not stored twice.
+    Other sources begin anew; what the store has is not stored twice. So pymmcore-plus exposes the specimen again
+    where it is recorded already, and says so.
 
     Raises
     ------
@@ -34,6 +45,8 @@ def open_remaining(config: Config, run_id: str) -> Source:
     stored = frozenset(reader.keys("raw"))
     if isinstance(source, ReplayConfig):
         return Replay(source, run_id=run_id, stored=stored)
+    if isinstance(source, PymmcorePlusConfig) and stored:
+        logger.warning("sequence begins anew: %d volumes that are stored are exposed again, then dropped", len(stored))
     if not isinstance(source, VirtualConfig | MicroManagerConfig):
         return open_source(source, run_id=run_id)
     first = first_incomplete(source.acquisition, stored)

@@ -7,6 +7,9 @@
 
 The callbacks run in the acquisition's own thread, so they only hand over. (``run_mda(output=…)`` would go through
 a relay thread whose queue has no bound.)
+
+A sequence from a file always runs from its first plane. In a run that is resumed, volumes that the store has are
+exposed and counted again, then dropped; those that it lacks come at their planned time after the second start.
 """
 
 from __future__ import annotations

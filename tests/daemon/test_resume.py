@@ -1,5 +1,7 @@
 """A run that was interrupted goes on where it stopped."""
 
+from pathlib import Path
+
 import pytest
 
 from care_live.config import AcquisitionConfig, Channel
@@ -43,3 +45,23 @@ def test_a_virtual_run_is_not_exposed_twice(tmp_path):
     assert isinstance(source, NothingLeft)
     assert isinstance(source.next_event(1), RunStarted)
     assert isinstance(source.next_event(1), RunEnded)
+
+
+@pytest.mark.mm
+@pytest.mark.slow
+def test_a_sequence_begins_anew_but_what_is_stored_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = tmp_path / "sequence.yaml"
+    text = "channels: [DAPI]\nz_plan: {range: 3.5, step: 0.5}\ntime_plan: {interval: 0, loops: %d}"
+    asked = config(tmp_path, {"kind": "pymmcore-plus", "sequence": str(path)}, restore={"policy": "defer"})
+    path.write_text(text % 1)
+    assert run(asked).received_planes == 8
+    reader = RunReader(tmp_path / "runs" / "test")
+    before = reader.read("raw", VolumeKey(0))
+    assert not [one for one in caplog.messages if "anew" in one]
+    path.write_text(text % 3)
+    again = run(asked)
+    reader.refresh()
+    assert (again.received_planes, again.lost_planes, again.restored) == (24, 0, 2)
+    assert reader.keys("raw") == [VolumeKey(t) for t in range(3)]
+    assert (reader.read("raw", VolumeKey(0)) == before).all()
+    assert [one for one in caplog.messages if "1 volumes that are stored are exposed again" in one]
