@@ -290,8 +290,6 @@ def parse(tree: Mapping[str, object], *, origin: str) -> Config:
 
 
 def describe(error: ValidationError) -> str:
-    """Return all complaints of pydantic as one line: key, what came, what is wrong."""
-    return "; ".join(
-        f"{'.'.join(str(step) for step in complaint['loc'])} = {complaint['input']!r}: {complaint['msg']}"
-        for complaint in error.errors()
-    )
+    """Return all complaints of pydantic as one line: key, what came (unless it is the whole tree), what is wrong."""
+    told = ((".".join(map(str, one["loc"])), one["input"], one["msg"]) for one in error.errors())
+    return "; ".join(f"{key} = {came!r}: {wrong}" if key else wrong for key, came, wrong in told)

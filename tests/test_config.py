@@ -30,9 +30,10 @@ def test_every_shipped_config_loads(path):
         ("[source]\nkind = 'telescope'", "telescope"),
         ("[source]\nkind = 'replay'", r"source\.replay\.path"),
         ("run_id = 'a/b'", "run_id = 'a/b'"),
+        ("[restore]\npolicy = 'wait'", r"config\.toml: Value error, restore\.policy 'wait' would hold up source"),
         ("[restore", "is not TOML"),
     ],
-    ids=["unknown key", "out of range", "unknown source", "missing path", "bad run id", "no TOML"],
+    ids=["unknown key", "out of range", "unknown source", "missing path", "bad run id", "contradiction", "no TOML"],
 )
 def test_a_mistake_is_named(tmp_path, text, complaint):
     file = tmp_path / "config.toml"
