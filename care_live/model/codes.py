@@ -44,12 +44,13 @@ _AT_ONCE = 2**16
 _ENDS, _MEAN_ENDS = "@ends", 3
 
 
-def coded(model: onnx.ModelProto, heads: Mapping[str, Head]) -> onnx.ModelProto:
+def coded(model: onnx.ModelProto, heads: Mapping[str, str]) -> onnx.ModelProto:
     """Return the network with codes in place of numbers.
 
     Parameters
     ----------
-    heads : what each output says, by its name; others, and those that are not float32, stay as they are
+    heads : what each output says, by its name; others, and those that are not float32, stay as they are. All but a mean
+        are scales
 
     Returns
     -------
@@ -158,7 +159,7 @@ class _Tail:
         self._graph, self._prefix = graph, ""
         self._made = 0
 
-    def encode(self, output: onnx.ValueInfoProto, head: Head) -> None:
+    def encode(self, output: onnx.ValueInfoProto, head: str) -> None:
         """Let an output give codes; what was it before is only inside the graph."""
         name, shape = output.name, output.type.tensor_type.shape
         if not output.type.tensor_type.HasField("shape"):

@@ -67,7 +67,7 @@ class Place:
         for name, value in self._left.items():
             self._binding.bind_ortvalue_output(name, value)
         self._heads = codes.outputs_of(tuple(names))
-        self._forms = {name: _form(value) for name, value in (*self._given.items(), *self._left.items())}
+        self._forms = {name: form(value) for name, value in (*self._given.items(), *self._left.items())}
         self._pages: dict[str, Array] = {}
         """Page-locked memory on the host, of inputs and outputs that need it."""
         self._numbers: dict[str, Array] = {}
@@ -121,7 +121,8 @@ class Place:
         return self._pages[name]
 
 
-def _form(value: Any) -> tuple[tuple[int, ...], Any]:
+def form(value: Any) -> tuple[tuple[int, ...], Any]:
+    """Return the shape and the numpy type of one of onnxruntime's values."""
     return tuple(value.shape()), session.dtype_of(value.data_type())
 
 

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.model import codes
 from care_live.restore import cuda, session
-from care_live.restore.device import way_of
+from care_live.restore.device import form, way_of
 from care_live.restore.session import Options, translated
 from care_live.restore.streaming import graphs
 from care_live.restore.streaming.derive import StepGraph
@@ -77,23 +78,38 @@ class Landing:
 
     def __init__(self, options: Options) -> None:
         self._way, self._on_device = way_of(options), session.device(options) != "cpu"
-        self._arrays: dict[tuple[int, ...], NDArray[np.float32]] = {}
+        self._arrays: dict[tuple[tuple[int, ...], Any], NDArray[Any]] = {}
+        self._numbers: dict[tuple[int, ...], NDArray[np.float32]] = {}
 
-    def fetch(self, value: Kept, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    def fetch(self, value: Kept, ends: Kept | None = None) -> NDArray[np.float32]:
         """Return a result on the host, valid until the next one of its shape.
+
+        Parameters
+        ----------
+        ends : what codes are read with; None: it is numbers
 
         Raises
         ------
         RestoreError
             The device has failed.
         """
+        if ends is None:
+            return self._landed(value)
+        found = self._landed(value)
+        if found.shape not in self._numbers:
+            self._numbers[found.shape] = np.empty(found.shape, np.float32)
+        codes.read(found, self._landed(ends), self._numbers[found.shape])
+        return self._numbers[found.shape]
+
+    def _landed(self, value: Kept) -> NDArray[Any]:
         if not self._on_device:
             return value.numpy()
-        if shape not in self._arrays:
-            self._arrays[shape] = cuda.locked(shape, np.float32, self._way)
+        key = form(value)
+        if key not in self._arrays:
+            self._arrays[key] = cuda.locked(*key, self._way)
         with translated("fetching a plane"):
-            self._way.to_host(value, self._arrays[shape])
-        return self._arrays[shape]
+            self._way.to_host(value, self._arrays[key])
+        return self._arrays[key]
 
 
 @cache

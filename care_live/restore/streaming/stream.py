@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import RestoreError
 from care_live.images import read_only
+from care_live.model import codes
 from care_live.percentiles import Span
 from care_live.restore.session import Options
 from care_live.restore.streaming import graphs
@@ -25,6 +26,8 @@ Array = NDArray[Any]
 Interior: TypeAlias = tuple[slice, slice]
 """Rows and columns of a plane."""
 WHOLE: Interior = (slice(None), slice(None))
+Coded: TypeAlias = tuple[tuple[str, str], ...]
+"""Outputs of a graph that are codes, and which head each belongs to."""
 
 
 class Pipeline:
@@ -44,23 +47,20 @@ class Pipeline:
     def __init__(self, plan: StreamPlan, options: Options) -> None:
         self.plan, self.options, self.speed = plan, options, Speed()
         give_back(options)  # what sessions of another shape have left
-        element = onnx.helper.np_dtype_to_tensor_dtype(plan.dtype)
-        self._sessions: dict[StepGraph, ChainedSession] = {}
-        for step in plan.steps:
-            if step.graph.lines and step.graph not in self._sessions:
-                pairs = zip(step.graph.inputs, step.inputs, strict=True)
-                raw = {name: element for (name, _), value in pairs if value.startswith("raw@")}
-                content = graphs.write(step.graph, plan.program.constants, opset=plan.opset, raw=raw)
-                self._sessions[step.graph] = ChainedSession(content, options)
         self.landing = Landing(options)
         self.results = {
-            value.name: (head, z, tuple(value.shape))
-            for head, values in plan.program.results.items()
-            for z, value in enumerate(values)
+            value.name: (head, z) for head, values in plan.program.results.items() for z, value in enumerate(values)
         }
-        """Which plane of which output a value is, and its shape."""
+        """Which plane of which output a value is."""
         self.chained = frozenset(name for step in plan.steps for name in step.inputs)
         """Values that some step takes."""
+        self._leaving = self.results.keys() - self.chained if options.quantised else frozenset()
+        """Values that leave the device as codes."""
+        self._sessions: dict[tuple[StepGraph, Coded], ChainedSession] = {}
+        for step in plan.steps:
+            key = step.graph, self._coded(step)
+            if step.graph.lines and key not in self._sessions:
+                self._sessions[key] = ChainedSession(self._content(step), options)
 
     def begin(self, spans: Sequence[Span], into: Mapping[str, Array], *, interior: Interior = WHOLE) -> Stream:
         """Start a volume.
@@ -77,9 +77,26 @@ class Pipeline:
         """Run one step on the values of a stream; return what it leaves."""
         inputs = {name: values[value] for (name, _), value in zip(step.graph.inputs, step.inputs, strict=True)}
         begun = time.perf_counter()
-        left = self._sessions[step.graph].run(inputs)
+        left = self._sessions[step.graph, coded := self._coded(step)].run(inputs)
         self.speed.note(step.products, time.perf_counter() - begun)
-        return {value: left[name] for (name, _), value in zip(step.graph.outputs, step.outputs, strict=True)}
+        values_of = {name: value for (name, _), value in zip(step.graph.outputs, step.outputs, strict=True)}
+        ends = {codes.ends_of(values_of[name]): left[codes.ends_of(name)] for name, _ in coded}
+        return {value: left[name] for name, value in values_of.items()} | ends
+
+    def _coded(self, step: Step) -> Coded:
+        """Return which outputs of a step are codes, and what they say."""
+        pairs = zip(step.graph.outputs, step.outputs, strict=True)
+        return tuple((name, self.results[value][0]) for (name, _), value in pairs if value in self._leaving)
+
+    def _content(self, step: Step) -> bytes:
+        """Return the ONNX file of a step."""
+        element = onnx.helper.np_dtype_to_tensor_dtype(self.plan.dtype)
+        pairs = zip(step.graph.inputs, step.inputs, strict=True)
+        raw = {name: element for (name, _), value in pairs if value.startswith("raw@")}
+        content = graphs.write(step.graph, self.plan.program.constants, opset=self.plan.opset, raw=raw)
+        if coded := self._coded(step):
+            content = codes.coded(onnx.load_model_from_string(content), dict(coded)).SerializeToString()
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +190,9 @@ class Stream:
             if name in self._pipeline.chained:
                 self._values[name] = value
             if name in self._pipeline.results:
-                head, z, shape = self._pipeline.results[name]
-                self._into[head][:, z] = self._pipeline.landing.fetch(value, shape)[0][:, *self._interior]
+                head, z = self._pipeline.results[name]
+                landed = self._pipeline.landing.fetch(value, left.get(codes.ends_of(name)))
+                self._into[head][:, z] = landed[0][:, *self._interior]
                 self._done[z] += 1
         complete = self._done == len(self._plan.program.results)
         self.n_restored = len(complete) if complete.all() else int(np.argmin(complete))
