@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import connection, parent_process
@@ -90,13 +90,18 @@ class _Desk:
         on_gpu = engine.provider in {"cuda", "tensorrt"}
         self._window = Window(copies().lock) if on_gpu else Window()
         self._begun: dict[VolumeKey, _Begun] = {}
+        self._to_stream: tuple[int, int, int] | None = None
 
     def warm_up(self, warm_up: talk.WarmUp) -> None:
         """Get ready for volumes of one shape; what fails now fails again, and is told, with the first volume."""
-        try:
-            self._engine.warm_up(warm_up.shape)
-        except CareLiveError as error:
-            logger.warning("warm_up failed shape=%s reason=%s", warm_up.shape, error)
+        self._to_stream = warm_up.shape
+        _try_to_warm_up(self._engine.warm_up, warm_up.shape)
+
+    def use_spare_time(self) -> None:
+        """Get ready to stream while nothing else is asked for: a first volume, of unknown range, is not streamed."""
+        if self._to_stream is not None:
+            shape, self._to_stream = self._to_stream, None
+            _try_to_warm_up(self._engine.streams.warm_up, shape)
 
     def begin(self, begin: talk.Begin) -> None:
         """Open a stream for a volume that is about to come."""
@@ -152,7 +157,7 @@ class _Desk:
 
 def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:
     desk = _Desk(engine)
-    while not isinstance(message := _receive(pipe), talk.Stop):
+    while not isinstance(message := _receive(pipe, desk.use_spare_time), talk.Stop):
         match message:
             case talk.WarmUp():
                 desk.warm_up(message)
@@ -172,11 +177,20 @@ def _answer(desk: _Desk, work: talk.Work) -> talk.Done | talk.Failed:
         return talk.Failed(type(error).__name__, str(error))
 
 
-def _receive(pipe: connection.Connection) -> talk.Request:
+def _try_to_warm_up(warm_up: Callable[[tuple[int, int, int]], None], shape: tuple[int, int, int]) -> None:
+    try:
+        warm_up(shape)
+    except CareLiveError as error:
+        logger.warning("warm_up failed shape=%s reason=%s", shape, error)
+
+
+def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) -> talk.Request:
     """Return the next message; a closed pipe is the end, too."""
     try:
+        if not pipe.poll():
+            use_spare_time()
         message: talk.Request = pipe.recv()
-    except EOFError:
+    except (EOFError, BrokenPipeError):
         return talk.Stop()
     return message
 

@@ -21,6 +21,7 @@ from care_live.restore.combine import Maps, mend
 from care_live.restore.field import Field, gather
 from care_live.restore.live import Arriving, Streams
 from care_live.restore.provider import open_network
+from care_live.restore.rehearsal import Rehearsal
 from care_live.restore.shape import output_shape, output_voxel_um
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,9 @@ class Engine:
         return self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
-        """Get ready for raw volumes (z, y, x): make sessions, find tiles that fit, run once; nothing is learnt.
+        """Get ready for whole raw volumes (z, y, x): make sessions; on a device find tiles that fit, and run once.
+
+        Nothing is learnt. Streams get ready for themselves: `streams.warm_up`.
 
         Raises
         ------
@@ -113,9 +116,9 @@ class Engine:
         """
         n_in = len(self.card.channels_in)
         blank = np.zeros((n_in, *shape), np.uint16)
-        job = tasks.Job(self.card, self._network, (Span(0.0, 1.0),) * n_in, self._config.tile_px)
+        network = self._network if self.provider in {"cuda", "tensorrt"} else Rehearsal(self._network)
+        job = tasks.Job(self.card, network, (Span(0.0, 1.0),) * n_in, self._config.tile_px)
         tasks.run(job, blank, self.empty(shape))
-        self.streams.warm_up(shape)
 
     def empty(self, shape: Sequence[int]) -> Maps:
         """Return arrays for the result of a raw volume (z, y, x).

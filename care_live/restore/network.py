@@ -94,6 +94,12 @@ class Network:
             except (OutOfMemoryError, MemoryError) as error:  # the runtime's, or numpy's own
                 self._shrink(field.shape, tile_px, error)
 
+    def open(self, shape: Sequence[int], tile_px: Sequence[int] | None) -> None:
+        """Make the session that `predict` takes for fields (n, c, …space) of this shape."""
+        around = margins(shape[2:], self._card.divisor, self._card.boundary)
+        space = (n + before + after for n, (before, after) in zip(shape[2:], around, strict=True))
+        self.session(self.tile_of((*shape[:2], *space), tile_px))
+
     def restrict(self, budget_px: int) -> None:
         """Read at most so many pixels at once from now on, because memory ran out before."""
         self.budget_px = min(self.budget_px, budget_px)

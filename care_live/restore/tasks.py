@@ -18,6 +18,7 @@ from care_live.percentiles import Span
 from care_live.restore.combine import Maps, geometric_mean, mixture
 from care_live.restore.field import margins, pad
 from care_live.restore.network import Network
+from care_live.restore.rehearsal import Rehearsal
 from care_live.restore.shape import output_spans, upsampled_planes
 from care_live.tiling import tiles
 
@@ -31,7 +32,7 @@ class Job:
     """One volume on its way through a network."""
 
     card: ModelCard
-    network: Network
+    network: Network | Rehearsal
     spans: tuple[Span, ...]
     tile_px: tuple[int, int, int] | None
     """(z, y, x)"""
