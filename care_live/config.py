@@ -241,13 +241,10 @@ class DaemonConfig(Section):
     """HTTP: /livez, /readyz, /status, /metrics."""
     drain_s: float = Field(default=60.0, gt=0)
     """How long the first Ctrl-C waits for volumes on their way."""
-    stalled_after_s: float = Field(default=5.0, gt=0)
-    """No frame for so long (and 5 exposures, and the planned interval) is a stalled camera."""
 
 
 class WebConfig(Section):
     bind: str = "127.0.0.1:5794"
-    open_browser: bool = False
 
 
 class Config(Section):

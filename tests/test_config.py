@@ -1,10 +1,13 @@
 """Settings: every default runs, every shipped config loads, every mistake is one clear line."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from care_live.config import Config, load, parse
+import care_live
+from care_live import config as settings
+from care_live.config import Config, Section, load, parse
 from care_live.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
@@ -15,6 +18,14 @@ def test_the_defaults_run_the_virtual_microscope():
     config = Config()
     assert config.source.kind == "virtual"
     assert config.restore.model is None
+
+
+def test_every_setting_is_read_somewhere():
+    package = Path(care_live.__file__).parent
+    code = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    sections = [one for one in vars(settings).values() if isinstance(one, type) and issubclass(one, Section)]
+    names = {name for section in sections for name in section.model_fields}
+    assert not {name for name in names if not re.search(rf"\.{name}\b", code)}
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
