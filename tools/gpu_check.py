@@ -6,8 +6,8 @@
 
 First every precision, and every way of restoring, is compared with float32 on the CPU; a GPU that computes
 something else ends the check with exit code 1. Then the ceiling: a matrix product, and the same network in torch,
-where it is. Then each of our options against its opposite, and 32x512x512 and 32x1024x1024, with one member and
-five, whole, tiled and streamed.
+where it is. Then each of our options against its opposite, results as codes against plain ones, and 32x512x512 and
+32x1024x1024, with one member and five, whole, tiled and streamed.
 
 Each part runs in a process of its own: one that fails or hangs leaves the others. What --minutes leaves no time for
 is skipped and says so (--only speed torch makes up for it); the file has every row as soon as it is there. The
@@ -57,7 +57,8 @@ def main() -> None:
     compared = [row for title in ("correctness", "memory") for row in figures.get(title, [])]
     if failed := [row for row in (*figures["libraries"], *compared) if "refused" in row]:
         sys.exit("gpu_check: " + ", ".join(map(str, failed[0].values())))
-    if wrong := [row for row in compared if not row["largest"] <= ALLOWED[row["precision"]]]:
+    coded = [row for row in figures.get("quantised", []) if "refused" not in row]
+    if wrong := [row for row in (*compared, *coded) if not row["largest"] <= ALLOWED[row["precision"]]]:
         row = wrong[0]
         sys.exit(
             f"gpu_check: {row['precision']} {row['way']} differs from the CPU by {row['largest']:.2g} of the range"
@@ -132,10 +133,18 @@ def _own_options(unet: Any, shape: tuple[int, int, int], precisions: Sequence[An
 
     for option, other, ways in (("places", 1, ("tiled",)), ("locked", False, measures.WAYS)):
         for way in ways:
-            fastest = [precision for precision in precisions if way in precision.ways][-1]
-            ours = measures.Case(unet, shape, way, fastest)
-            name = {"option": option, "against": other, "way": way, "precision": fastest.name}
+            ours = measures.Case(unet, shape, way, _fastest(precisions, way))
+            name = {"option": option, "against": other, "way": way, "precision": ours.precision.name}
             yield Part("copies", name, measures.against, (ours, ours.with_options(**{option: other}), n))
+    for way in measures.WAYS:
+        plain = measures.Case(unet, shape, way, _fastest(precisions, way))
+        name = {"way": way, "precision": plain.precision.name}
+        yield Part("quantised", name, measures.quantised, (plain.with_options(quantised=True), plain, n))
+
+
+def _fastest(precisions: Sequence[Any], way: str) -> Any:
+    """Return the last of the precisions, slowest first, in which this way of restoring can compute."""
+    return [precision for precision in precisions if way in precision.ways][-1]
 
 
 def _precisions(asked: argparse.Namespace) -> list[Any]:

@@ -47,6 +47,8 @@ def test_it_checks_and_measures_on_the_cpu(tmp_path: Path) -> None:
         ("locked", "streamed"),
     }
     assert all(row["differs"] == 0 for row in figures["copies"])
+    assert {row["way"] for row in figures["quantised"]} == {"whole", "tiled", "streamed"}
+    assert all(row["largest"] < 1e-5 for row in figures["quantised"])
     assert figures["libraries"][0]["copies_beside_runs"] is True
     (memory,) = figures["memory"]
     assert memory["largest"] < 1e-5

@@ -17,6 +17,8 @@ from benches.efficiency import products
 from numpy.typing import NDArray
 
 from care_live.errors import CareLiveError
+from care_live.model import codes
+from care_live.model.card import Head
 from care_live.model.unet_graph import UNet
 from care_live.percentiles import Span
 from care_live.restore import cuda
@@ -138,13 +140,22 @@ def against(ours: Case, other: Case, n: int) -> Iterator[Row]:
     _ready(ours.precision.options)
     works = opened(ours), opened(other)
     differs = _differences(*(work() for work in works))["largest"]
-    mine, theirs = _alternate(n, *works)
-    yield {
-        "ms": 1e3 * _median(mine),
-        "other_ms": 1e3 * _median(theirs),
-        "ours_over_other": compare(mine, theirs).wall,
-        "differs": differs,
-    }
+    yield _raced(*works, n) | {"differs": differs}
+
+
+def quantised(coded: Case, plain: Case, n: int) -> Iterator[Row]:
+    """Set results as codes against plain ones: how much faster, and how far off beyond half a step of these."""
+    _ready(coded.precision.options)
+    works = opened(coded), opened(plain)
+    maps = zip(_heads(coded), *(work() for work in works), strict=True)
+    beyond = [((np.abs(got - wanted) - codes.slack(head, wanted)) / np.ptp(wanted)).max() for head, got, wanted in maps]
+    yield _raced(*works, n) | {"largest": float(np.maximum(np.max(beyond), 0))}  # NaN stays one
+
+
+def _raced(ours: Callable[[], object], other: Callable[[], object], n: int) -> Row:
+    mine, theirs = _alternate(n, ours, other)
+    ratio = compare(mine, theirs).wall
+    return {"ms": 1e3 * _median(mine), "other_ms": 1e3 * _median(theirs), "ours_over_other": ratio}
 
 
 def opened(case: Case) -> Callable[[], Results]:
@@ -158,7 +169,8 @@ class _Whole:
     def __init__(self, case: Case) -> None:
         raw, options = volume(case.shape), case.precision.options
         shapes = {"raw": raw.shape, "low": (1,), "high": (1,)}
-        self._session = DeviceSession(_model(case).SerializeToString(), shapes, options)
+        model = codes.coded(_model(case), {head: head for head in _heads(case)}) if options.quantised else _model(case)
+        self._session = DeviceSession(model.SerializeToString(), shapes, options)
         way = way_of(options)
         self._raw = cuda.locked(raw.shape, raw.dtype, way)
         self._raw[:] = raw
@@ -219,6 +231,10 @@ def _ready(options: Options) -> None:
 
 def _model(case: Case) -> onnx.ModelProto:
     return network(case.unet, members=case.members, half=case.precision.half)
+
+
+def _heads(case: Case) -> tuple[Head, ...]:
+    return card(case.unet, case.members).heads
 
 
 def _differences(wanted: Any, got: Any) -> Row:
