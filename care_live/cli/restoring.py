@@ -160,6 +160,8 @@ def _write_tiff(partial: Path, recording: Recording, engine: Engine, *, run_id: 
             maps = _maps(first[1])
             shape = (n_times, len(maps), *next(iter(maps.values())).shape)
             metadata = _ome(first[1], plan.positions[p] if p < len(plan.positions) else f"position {p}")
+            if engine.card.quantised:
+                metadata["MapAnnotation"]["quantised"] = "mean in 16 bits, laplace_scale and disagreement within 2.2 %"
             noted = functools.partial(_note_flags, metadata["MapAnnotation"], step)
             writer.write(_planes(first, results, shape, noted), shape=shape, dtype=np.float32, metadata=metadata)
 

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import tifffile
+from click.testing import CliRunner
 from onnx import TensorProto, helper
 
+from care_live.cli import cli
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import RestoreError
 from care_live.images import Restored, VolumeKey
@@ -264,6 +267,20 @@ def test_places_agree_where_a_code_is_one_off_and_not_where_it_is_three(
     session = network.session((1, 1, 8, 16, 16))
     assert isinstance(session, DeviceSession)
     assert len(session.places(2)) == n_places
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("asked", [("--quantised",), ()], ids=["asked", "not-asked"])
+def test_a_file_tells_it_too(tmp_path: Path, asked: Sequence[str]) -> None:
+    path, movie = save_network(tmp_path / "net.onnx", filters=2), noisy((5, 24, 30))
+    tifffile.imwrite(tmp_path / "movie.tif", movie)
+    command = ["restore", str(tmp_path / "movie.tif"), str(tmp_path / "out.tif"), "--axes", "ZYX"]
+    done = CliRunner().invoke(cli, [*command, "--model", str(path), "--provider", "cpu", "--threads", "1", *asked])
+    assert done.exit_code == 0, done.output
+    with tifffile.TiffFile(tmp_path / "out.tif") as written:
+        assert ('<M K="quantised">' in (written.ome_metadata or "")) is bool(asked)
+        n_levels = len(np.unique(written.asarray()[..., 1, :, :, :]))
+    assert (n_levels < 255) is bool(asked)
 
 
 Spoil = Callable[[np.ndarray, np.ndarray], None]
