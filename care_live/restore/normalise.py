@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from care_live.config import NormaliseConfig
 from care_live.errors import ConfigError
@@ -26,7 +27,7 @@ class Memory:
     """Volumes that had signal."""
 
 
-Memories = Mapping[tuple[int, int], Memory]
+Memories: TypeAlias = Mapping[tuple[int, int], Memory]
 """By position and channel."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.errors import ConfigError, ModelError, RestoreError
+from care_live.errors import ModelError, RestoreError
 from care_live.model import codes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
@@ -44,9 +44,7 @@ def check(network: Network, card: ModelCard) -> None:
     try:
         _check_shapes(network, card)
         refuse_small_halo(card.halo_px, reach(network, card))
-    except (RestoreError, ConfigError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except RestoreError as error:
         raise ModelError(f"network {card.name} does not run on a small field: {error}") from error
 
 

@@ -16,7 +16,7 @@ from care_live.percentiles import Span
 from care_live.restore import talk
 from care_live.restore.incoming import NO_PIXELS, Incoming, RestoredPlanes, Room, lay_out, moved_out
 from care_live.restore.inference import Inference, LostError
-from care_live.restore.normalise import Memory, known_spans
+from care_live.restore.normalise import Memories, Memory, known_spans
 from care_live.restore.pace import Pace
 from care_live.restore.shared import Pool
 from care_live.restore.swap import Candidate, Comparison
@@ -43,9 +43,9 @@ class RestoreProcess:
         self._inference: Inference | None = None
         self._ready: talk.Ready | None = None
         self._candidate: Candidate | None = None
-        self._previous: tuple[Inference, dict[tuple[int, int], Memory]] | None = None
+        self._previous: tuple[Inference, Memories] | None = None
         self._pool = Pool()
-        self._memories: dict[tuple[int, int], Memory] = {}
+        self._memories: Memories = {}
         self._arriving = threading.Lock()  # guards what is on its way
         self._incoming = Incoming(self._pool)
         self._turn = threading.Lock()  # one volume at a time
@@ -125,7 +125,7 @@ class RestoreProcess:
     def resume(self, spans: Mapping[tuple[int, int], Span]) -> None:
         """Go on with the intensity ranges, by position and channel, of a run that was interrupted."""
         enough = self._config.normalise.lock_after_volumes
-        self._memories |= {place: Memory(span, enough) for place, span in spans.items()}
+        self._memories = dict(self._memories) | {place: Memory(span, enough) for place, span in spans.items()}
 
     def begin(self, opened: VolumeOpened) -> None:
         """A volume's first plane came: give it memory that inference sees, and let it start if it can.
@@ -256,7 +256,7 @@ class RestoreProcess:
                 given_up.clear()
         assert isinstance(answer, talk.Done), "inference answers work with what it has done"
         self._pace.learn(work.n_px, inference.cpu_s - cpu_s)
-        self._memories = dict(answer.memories)
+        self._memories = answer.memories
         if not answer.chose_as(self.streaming):
             logger.info("streaming now=%s why=%s", answer.streaming, answer.why or "-")
         self.streaming = answer.streaming
@@ -291,7 +291,7 @@ class RestoreProcess:
             self._take_over(candidate.inference, candidate.fitting(self._memories, self.card))
             logger.info("swapped model=%s comparison=%s", self.identity.name, self.comparison)
 
-    def _take_over(self, inference: Inference, memories: dict[tuple[int, int], Memory]) -> None:
+    def _take_over(self, inference: Inference, memories: Memories) -> None:
         """Make a child the running one; volumes on their way begin anew with it."""
         with self._arriving:
             self._incoming = Incoming(self._pool, after=self._incoming)

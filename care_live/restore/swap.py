@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -17,14 +17,12 @@ from care_live.model.card import ModelCard
 from care_live.restore import talk
 from care_live.restore.incoming import NO_PIXELS, Room, lay_out
 from care_live.restore.inference import Inference
-from care_live.restore.normalise import Memory
+from care_live.restore.normalise import Memories
 from care_live.restore.shared import Pool
 
 logger = logging.getLogger(__name__)
 
 Phase: TypeAlias = Literal["loading", "trying", "proved", "refused"]
-Place: TypeAlias = tuple[int, int]
-"""Position and channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +76,13 @@ class Candidate:
         except CareLiveError as error:
             self.refuse(str(error))
 
-    def fitting(self, memories: Mapping[Place, Memory], running: ModelCard) -> dict[Place, Memory]:
+    def fitting(self, memories: Memories, running: ModelCard) -> Memories:
         """Return the learnt intensity ranges, if this network measures them at the same percentiles."""
         assert self.inference.ready is not None
         card = self.inference.ready.card
         measures = ("low_percentile", "high_percentile", "normalisation")
         same = all(getattr(card, what) == getattr(running, what) for what in measures)
-        return dict(memories) if same else {}
+        return memories if same else {}
 
     def refuse(self, reason: str) -> None:
         """Give it up."""

@@ -11,10 +11,9 @@ from typing import TypeAlias
 from care_live.images import Flag, ModelIdentity, Volume, VolumeKey
 from care_live.model.card import Head, ModelCard
 from care_live.percentiles import Span
-from care_live.restore.normalise import Memory
+from care_live.restore.normalise import Memories
 from care_live.restore.shared import Place
 
-Memories = Mapping[tuple[int, int], Memory]
 _FIGURES = re.compile(r"\d+")
 
 
