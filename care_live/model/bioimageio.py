@@ -25,6 +25,7 @@ from care_live.errors import ModelError
 from care_live.imports import need
 from care_live.model.card import ModelCard
 from care_live.model.foreign import Measure, describe_graph, load_foreign, write_foreign
+from care_live.model.graph import set_nodes
 
 _LARGEST_BYTES = 2**31
 _NAMES = ("bioimageio.yaml", "rdf.yaml")
@@ -207,9 +208,7 @@ def _prepend(network: onnx.ModelProto, steps: Sequence[Step]) -> None:
     nodes, last = _arithmetic(graph, steps, source, "before")
     for node in graph.node:
         node.input[:] = [last if name == source else name for name in node.input]
-    own = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*nodes, *own])
+    set_nodes(graph, [*nodes, *graph.node])
 
 
 def _append(network: onnx.ModelProto, steps: Sequence[Step]) -> None:

@@ -25,6 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from care_live.errors import ModelError
 from care_live.model.card import Head
+from care_live.model.graph import copied
 
 Array: TypeAlias = NDArray[Any]
 
@@ -65,8 +66,7 @@ def coded(model: onnx.ModelProto, heads: Mapping[str, str]) -> onnx.ModelProto:
         raise ModelError(
             f"the network has operator set {found}, codes need {_OPSET}: import it with 'care-live import'"
         )
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     _declare_older_opset(copy)
     tail = _Tail(copy.graph)
     for output in list(copy.graph.output):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from care_live.errors import ModelError
+from care_live.model.graph import copied, set_nodes, set_weights
 from care_live.model.rewrite import attributes, constants
 from care_live.model.rounding import in_codes
 
@@ -59,8 +60,7 @@ def watched(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = _Graph(model)
     if not graph.readers:
         raise ModelError(f"no convolution of this network reads {_FEWEST} channels that a ReLU gave")
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     for tensor in graph.readers:
         axes = f"{tensor}@axes"
         n_axes = graph.known[graph.readers[tensor][0].input[1]].ndim
@@ -88,16 +88,13 @@ def quantised(model: onnx.ModelProto, peaks: Peaks) -> onnx.ModelProto:
     The network, with `FULLNESS` as a further output.
     """
     writer = _Writer(_Graph(model), peaks)
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     nodes = [written for node in copy.graph.node for written in writer.rewritten(node)]
     nodes += writer.fullness()
-    del copy.graph.node[:]
-    copy.graph.node.extend(nodes)
+    set_nodes(copy.graph, nodes)
     read = {name for node in nodes for name in node.input}
     kept = [weight for weight in copy.graph.initializer if weight.name in read]
-    del copy.graph.initializer[:]
-    copy.graph.initializer.extend([*kept, *writer.constants])
+    set_weights(copy.graph, [*kept, *writer.constants])
     del copy.graph.value_info[:]
     copy.graph.output.append(helper.make_tensor_value_info(FULLNESS, onnx.TensorProto.FLOAT, []))
     return copy

@@ -17,6 +17,7 @@ from onnx.version_converter import convert_version
 from care_live.errors import ModelError
 from care_live.model import checks, file
 from care_live.model.card import Head, ModelCard
+from care_live.model.graph import copied
 from care_live.model.rewrite import shapes_of, with_shapes
 from care_live.model.unet_graph import OPSET
 
@@ -113,8 +114,7 @@ def describe_graph(network: onnx.ModelProto, name: str) -> ModelCard:
 
 def loosened(network: onnx.ModelProto) -> onnx.ModelProto:
     """Return the network for fields of any size; batch and space were often fixed for no reason but the export."""
-    loose = onnx.ModelProto()
-    loose.CopyFrom(network)
+    loose = copied(network)
     del loose.graph.value_info[:]
     weights = {tensor.name for tensor in loose.graph.initializer}
     for value in [*loose.graph.input, *loose.graph.output]:

@@ -7,7 +7,7 @@ runs the network. Sums may be taken in another order, so results agree to float3
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from care_live.errors import ModelError
+from care_live.model.graph import copied, set_nodes, set_weights
 
 Array = NDArray[Any]
 
@@ -38,7 +39,7 @@ def with_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
     ModelError
         The model has no such input, or the sizes contradict its graph.
     """
-    fixed = _copy(model)
+    fixed = copied(model)
     inputs = {value.name: value for value in fixed.graph.input}
     for name, shape in shapes.items():
         if name not in inputs:
@@ -55,7 +56,7 @@ def with_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
 
 def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     """Turn every expression of constants and known shapes into a constant, and drop Identity nodes."""
-    folded = _copy(model)
+    folded = copied(model)
     known, shapes = constants(folded), shapes_of(folded)
     kept: list[onnx.NodeProto] = []
     for node in folded.graph.node:
@@ -65,7 +66,7 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
         else:
             known |= values
             folded.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
-    _set_nodes(folded.graph, _without_identities(kept, {output.name for output in folded.graph.output}))
+    set_nodes(folded.graph, _without_identities(kept, {output.name for output in folded.graph.output}))
     return folded
 
 
@@ -92,7 +93,7 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 def fold_batch_norm(model: onnx.ModelProto) -> onnx.ModelProto:
     """Put every batch normalisation that follows a convolution alone into that convolution."""
-    folded = _copy(model)
+    folded = copied(model)
     known, used = constants(folded), _uses(folded.graph)
     makers = {output: node for node in folded.graph.node for output in node.output}
     kept = []
@@ -102,7 +103,7 @@ def fold_batch_norm(model: onnx.ModelProto) -> onnx.ModelProto:
             kept.append(node)
             continue
         _fold_norm(folded.graph, before, node, known)
-    _set_nodes(folded.graph, kept)
+    set_nodes(folded.graph, kept)
     return folded
 
 
@@ -180,7 +181,7 @@ def transpose_decoder(model: onnx.ModelProto) -> onnx.ModelProto:
         wide = makers.get(parts[0]) if len(parts) == 2 else None
         split = wide is not None and _repeats(wide, known)
         nodes.extend(_split_convolution(rewritten.graph, node, below=wide, skip=parts[1]) if split else [node])
-    _set_nodes(rewritten.graph, nodes)
+    set_nodes(rewritten.graph, nodes)
     return without_dead_nodes(rewritten)
 
 
@@ -227,17 +228,15 @@ def _n_channels(graph: onnx.GraphProto, tensor: str) -> int:
 
 def without_dead_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop every node and constant that no output needs."""
-    pruned = _copy(model)
+    pruned = copied(model)
     wanted = {output.name for output in pruned.graph.output}
     kept: list[onnx.NodeProto] = []
     for node in reversed(pruned.graph.node):
         if wanted.intersection(node.output):
             kept.append(node)
             wanted.update(node.input)
-    _set_nodes(pruned.graph, reversed(kept))
-    used = [tensor for tensor in pruned.graph.initializer if tensor.name in wanted]
-    del pruned.graph.initializer[:]
-    pruned.graph.initializer.extend(used)
+    set_nodes(pruned.graph, reversed(kept))
+    set_weights(pruned.graph, [tensor for tensor in pruned.graph.initializer if tensor.name in wanted])
     return pruned
 
 
@@ -286,15 +285,3 @@ def _forget_shapes(graph: onnx.GraphProto) -> None:
 
 def _uses(graph: onnx.GraphProto) -> Counter[str]:
     return Counter([*(name for node in graph.node for name in node.input), *(output.name for output in graph.output)])
-
-
-def _set_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
-    chosen = list(nodes)
-    del graph.node[:]
-    graph.node.extend(chosen)
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy

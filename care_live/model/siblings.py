@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from care_live.model.graph import copied, set_nodes
 from care_live.model.rewrite import attributes, constants, without_dead_nodes
 
 
@@ -16,8 +17,7 @@ def join_heads(model: onnx.ModelProto) -> onnx.ModelProto:
 
     A head makes one channel of many, so nearly all of its time goes into reading them: once is enough.
     """
-    joined = onnx.ModelProto()
-    joined.CopyFrom(model)
+    joined = copied(model)
     heads = {nodes[0].output[0]: nodes for nodes in _heads(joined) if len(nodes) > 1}
     later = {node.output[0] for nodes in heads.values() for node in nodes[1:]}
     nodes: list[onnx.NodeProto] = []
@@ -26,8 +26,7 @@ def join_heads(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes += _as_one(joined.graph, heads[node.output[0]])
         elif node.output[0] not in later:
             nodes.append(node)
-    del joined.graph.node[:]
-    joined.graph.node.extend(nodes)
+    set_nodes(joined.graph, nodes)
     return without_dead_nodes(joined)
 
 
