@@ -34,7 +34,7 @@ def passed_on(values: np.ndarray, head: Head) -> np.ndarray:
 
 
 def numbers(found: dict[str, np.ndarray], name: str) -> np.ndarray:
-    into = np.empty(found[name].shape, np.float32)
+    into = np.full(found[name].shape, -7, np.float32)
     read(found[name], found[ends_of(name)], into)
     return into
 
