@@ -1,7 +1,7 @@
 """Reliability: what a mean and a Laplace scale promise, how an ensemble disagrees, and whether it holds.
 
-numpy only: used by the restorer, by viewers and by the training room. Scales and means may be in camera
-counts or normalised, as long as they are in the same unit.
+In numpy: the training room calibrates with it, and what graphs say of a mixture is checked against it. Scales and
+means may be in camera counts or normalised, as long as they are in the same unit.
 """
 
 from __future__ import annotations
@@ -26,12 +26,6 @@ REACH = 30.0
 def mixture_mean(means: Array) -> Array:
     """Return the mean of the mixture of M members with equal weight; means is (M, …)."""
     return np.asarray(np.mean(means, axis=0))
-
-
-def mixture_variance(means: Array, scales: Array) -> Array:
-    """Return the variance of a mixture of M Laplace distributions: Σ(2b² + μ²)/M − mean²."""
-    spread = np.mean((means - mixture_mean(means)) ** 2, axis=0)
-    return np.asarray(np.mean(2 * np.square(scales), axis=0) + spread)
 
 
 def mixture_scale(means: Array, scales: Array) -> Array:
@@ -90,14 +84,6 @@ def _surprise(places: Array, means: Array, scales: Array) -> Array:
     return -density * np.log(np.maximum(density, 1e-300))
 
 
-def half_width(laplace_scale: Array, level: float, calibration: Calibration | None = None) -> Array:
-    """Return half the width of the central interval of mass `level`, recalibrated where the card says how.
-
-    The interval is mean ± half_width. Uncalibrated it is −b·log(1 − level).
-    """
-    return np.asarray(laplace_scale * half_width_factor(level, calibration))
-
-
 def half_width_factor(level: float, calibration: Calibration | None = None) -> float:
     """Return half the width of the central interval of mass `level` for Laplace scale 1.
 
@@ -151,12 +137,3 @@ def fit_calibration(errors: Array, laplace_scale: Array, levels: Sequence[float]
     factors = tuple(float(width / -math.log1p(-q)) for width, q in zip(mended, levels, strict=True))
     before = coverage(errors, laplace_scale, levels)
     return Calibration(levels=tuple(levels), factors=factors, observed_before=before)
-
-
-def confidence(laplace_scale: Array, low: float, high: float, calibration: Calibration | None = None) -> Array:
-    """Return a confidence in [0, 1], high is good: 1 where the 90 % interval is narrow against the span.
-
-    Half the interval's width as a share of high − low is taken off 1; never below 0.
-    """
-    share = half_width(laplace_scale, 0.9, calibration) / max(high - low, 1e-6)
-    return np.asarray(np.clip(1 - share, 0.0, 1.0), np.float32)

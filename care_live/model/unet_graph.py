@@ -130,22 +130,6 @@ def seeded_weights(unet: UNet, seed: int = 0) -> tuple[Convolution, ...]:
     )
 
 
-def fold_batch_norm(
-    convolution: Convolution, gain: NDArray[np.float32], offset: NDArray[np.float32], *,
-    mean: NDArray[np.float32], variance: NDArray[np.float32], epsilon: float,
-) -> Convolution:  # fmt: skip
-    """Return one convolution that does what a convolution followed by batch normalisation does.
-
-    Parameters
-    ----------
-    gain, offset, mean, variance : (c_out,) float32
-        Learned γ and β, and the running moments.
-    """
-    factor = gain / np.sqrt(variance + epsilon)
-    weight = convolution.weight * factor.reshape(-1, *(1,) * (convolution.weight.ndim - 1))
-    return Convolution(weight.astype(np.float32), ((convolution.bias - mean) * factor + offset).astype(np.float32))
-
-
 def build(unet: UNet, weights: Weights, *, metadata: dict[str, str] | None = None) -> onnx.ModelProto:
     """Return the network as an ONNX model with inputs raw, low, high and outputs mean[, laplace_scale].
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from care_live.errors import ModelError
-from care_live.model.unet_graph import Convolution, UNet, build, fold_batch_norm, seeded_weights
+from care_live.model.unet_graph import UNet, build, seeded_weights
 from tests.conftest import need_data
 from tests.streaming.networks import RANGE, counts, csbdeep_weights, run, seeded
 
@@ -46,22 +46,6 @@ def test_every_architecture_runs_and_keeps_the_field(architecture: dict[str, obj
     for output in run(seeded(**architecture), {"raw": counts(shape), **ends}).values():
         assert output.shape == (shape[0], 1, *shape[2:])
         assert np.isfinite(output).all()
-
-
-def test_batch_norm_folds_into_the_convolution() -> None:
-    random = np.random.default_rng(0)
-    unet = UNet(axes="YX", kernel=(3, 3), pool=(2, 2), depth=1, filters=2)
-    plain = seeded_weights(unet)[0]
-    gain, offset, mean = (random.standard_normal(2).astype(np.float32) for _ in range(3))
-    variance = random.random(2).astype(np.float32) + 0.1
-    folded = fold_batch_norm(plain, gain, offset, mean=mean, variance=variance, epsilon=1e-3)
-    patch = random.standard_normal(plain.weight.shape[1:]).astype(np.float32)
-
-    def answer(convolution: Convolution) -> np.ndarray:
-        return (convolution.weight * patch).sum((1, 2, 3)) + convolution.bias
-
-    wanted = (answer(plain) - mean) / np.sqrt(variance + 1e-3) * gain + offset
-    assert np.allclose(answer(folded), wanted, rtol=1e-5)
 
 
 def test_a_weight_of_the_wrong_shape_is_named() -> None:
