@@ -60,12 +60,8 @@ def coded(model: onnx.ModelProto, heads: Mapping[str, str]) -> onnx.ModelProto:
     Raises
     ------
     ModelError
-        Its operator set is too old, or an output does not say how many axes it has.
+        Its operator set is too old, or too new; or an output does not say how many axes it has.
     """
-    if (found := _opset(model).version) < _OPSET:
-        raise ModelError(
-            f"the network has operator set {found}, codes need {_OPSET}: import it with 'care-live import'"
-        )
     copy = copied(model)
     _declare_older_opset(copy)
     tail = _Tail(copy.graph)
@@ -225,16 +221,12 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
             names[:] = [new if name == old else name for name in names]
 
 
-def _opset(model: onnx.ModelProto) -> onnx.OperatorSetIdProto:
-    return next(entry for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-
-
 def _declare_older_opset(model: onnx.ModelProto) -> None:
-    """Declare `_REDUCING_OPSET` where all that the network does means the same there."""
-    own = _opset(model)
-    same = all(
-        onnx.defs.has(node.op_type)
-        and onnx.defs.get_schema(node.op_type, own.version, "").since_version <= _REDUCING_OPSET
-        for node in model.graph.node
-    )
-    own.version = min(own.version, _REDUCING_OPSET) if same else own.version
+    """Declare `_REDUCING_OPSET`, in which all that the network does must mean the same."""
+    own = next(entry for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if own.version < _OPSET:
+        raise ModelError(f"the network has operator set {own.version}, codes need {_OPSET}: use 'care-live import'")
+    for node in model.graph.node:
+        if onnx.defs.get_schema(node.op_type, own.version, "").since_version > _REDUCING_OPSET:
+            raise ModelError(f"{node.op_type} of operator set {own.version} is not what it was in {_REDUCING_OPSET}")
+    own.version = min(own.version, _REDUCING_OPSET)

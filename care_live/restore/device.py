@@ -6,7 +6,8 @@ stay in one thread, one after the other: two at once would need twice the memory
 
 What it can gain, by counting: 32x1024x1024 counts come as 64 MiB and leave as 256 MiB. That is 80 ms at the 4 GB/s of
 ordinary memory and 15 ms at the 24 GB/s of locked memory on PCIe 4, beside 100 to 400 ms of computing; cutting and
-joining tiles on the host takes as long again, and goes beside the runs, too.
+joining tiles on the host takes as long again, and goes beside the runs, too. As codes (`restore.quantised`) results
+leave as 96 MiB; to read them takes a host 45 ms more than to copy numbers.
 """
 
 from __future__ import annotations

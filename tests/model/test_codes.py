@@ -87,6 +87,13 @@ def test_an_old_operator_set_is_refused_with_what_to_do() -> None:
         coded(file.load(path), {"output": "mean"})
 
 
+def test_what_is_too_new_is_refused() -> None:
+    model = seeded(filters=2)
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Gelu"
+    with pytest.raises(ModelError, match="Gelu of operator set 20 is not what it was in 19"):
+        coded(model, HEADS)
+
+
 def test_outputs_that_are_not_named_or_not_float32_stay() -> None:
     model = seeded(filters=2)
     names = [output.name for output in coded(model, {"mean": "mean"}).graph.output]

@@ -21,6 +21,7 @@ from care_live.errors import RestoreError
 from care_live.images import Restored, VolumeKey
 from care_live.model import codes, file
 from care_live.model.card import Head, ModelCard
+from care_live.model.csbdeep import import_csbdeep
 from care_live.model.file import read_card
 from care_live.percentiles import Span
 from care_live.restore import provider
@@ -29,6 +30,7 @@ from care_live.restore.engine import Engine
 from care_live.restore.network import Network
 from care_live.restore.probe import compare
 from care_live.restore.session import OnnxSession, Options
+from tests.conftest import need_data
 from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
 
 CODED, PLAIN = Options(threads=1, quantised=True), Options(threads=1)
@@ -103,6 +105,16 @@ def test_the_shipped_network(tile_px: tuple[int, int, int] | None) -> None:
     for head, wanted, got in zip(card.heads, *results, strict=True):
         assert within(got, wanted, head), head
         assert (got != wanted).any()
+
+
+@pytest.mark.usefixtures("device")
+def test_a_projection(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    card = import_csbdeep(need_data("csbdeep_models") / "projection_mae", path)
+    assert card.task == "project"
+    exact, coded = both(path, noisy((6, 40, 48)))
+    assert within(coded.mean, exact.mean, "mean")
+    assert (coded.mean != exact.mean).any()
 
 
 def tearing(path: Path, over_zero: float) -> Path:
