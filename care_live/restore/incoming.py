@@ -15,7 +15,7 @@ from care_live.model.card import Head, ModelCard
 from care_live.percentiles import Span
 from care_live.restore import talk
 from care_live.restore.shape import output_shape
-from care_live.restore.shared import Lease, Place, Pool, room_for
+from care_live.restore.shared import Place, Pool, room_for
 
 NO_PIXELS = np.empty((0, 0, 0), np.uint16)
 """Stands for the pixels of a volume whose real ones lie in shared memory."""
@@ -29,9 +29,8 @@ _AHEAD = 8
 
 @dataclass(slots=True)
 class Room:
-    """Shared memory for one time point: pixels of every channel, and results."""
+    """Shared memory for one time point: pixels of every channel, and results. The arrays hold it."""
 
-    leases: tuple[Lease, ...]
     pixels: list[NDArray[Any]]
     places: tuple[Place, ...]
     maps: dict[Head, NDArray[np.float32]]
@@ -269,7 +268,6 @@ def make_room(pool: Pool, card: ModelCard, shapes: Sequence[tuple[int, ...]], dt
     out = pool.take(len(card.heads) * room_for(shape, np.float32))
     maps = {head: out.array(shape, np.float32) for head in card.heads}
     return Room(
-        (lease, out),
         [pixels for pixels, _ in arrays],
         tuple(place for _, place in arrays),
         {head: array for head, (array, _) in maps.items()},
