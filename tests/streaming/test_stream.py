@@ -44,17 +44,18 @@ def pipeline(model: onnx.ModelProto, about: ModelCard, shape: tuple[int, ...]) -
 
 
 def streamed(ready: Pipeline, raw: np.ndarray, cuts: list[int]) -> dict[str, np.ndarray]:
-    """Push the planes in pieces of the given sizes and put the slabs together."""
+    """Push the planes in pieces of the given sizes and put together what each push said was final."""
     about = ready.plan
     into = {head: np.full((1, *raw.shape[1:]), np.nan, np.float32) for head in about.program.results}
     stream = ready.begin([SPAN] * raw.shape[0], into)
-    slabs, z = [], 0
+    final, z = [], 0
     for n in cuts:
-        slabs += stream.push(raw[:, z : z + n].swapaxes(0, 1))
+        first = stream.n_restored
+        stream.push(raw[:, z : z + n].swapaxes(0, 1))
+        final.append({head: array[:, first : stream.n_restored].copy() for head, array in into.items()})
         z += n
     stream.finish()
-    assert [slab.first for slab in slabs] == list(np.cumsum([0, *(slab.maps["mean"].shape[1] for slab in slabs)])[:-1])
-    return {head: np.concatenate([slab.maps[head] for slab in slabs], axis=1) for head in into}
+    return {head: np.concatenate([planes[head] for planes in final], axis=1) for head in into}
 
 
 def worst(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:

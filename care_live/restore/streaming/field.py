@@ -11,13 +11,12 @@ import onnx
 from numpy.typing import NDArray
 
 from care_live.errors import RestoreError
-from care_live.images import read_only
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.field import margins, pad
 from care_live.restore.session import Options
 from care_live.restore.streaming.plan import Refused, StreamPlan, refuse
-from care_live.restore.streaming.stream import Interior, Pipeline, Slab, Stream
+from care_live.restore.streaming.stream import Interior, Pipeline, Stream
 from care_live.tiling import Shape, Tile, tile_shape, tiles
 
 Array = NDArray[Any]
@@ -41,11 +40,6 @@ class FieldPlan:
     def peak_bytes(self) -> int:
         """Most memory that a volume takes: what all tiles carry from step to step, and what one tile works on."""
         return int(_WORKSPACE * ((len(self.tiles) - 1) * self.tile.cache_bytes + self.tile.peak_bytes))
-
-    @property
-    def products(self) -> int:
-        """Multiplications for a whole stack."""
-        return len(self.tiles) * sum(step.products for step in self.tile.steps)
 
 
 def plan(
@@ -100,7 +94,7 @@ class FieldStream:
         self.n_restored = 0
         """Planes from the first on that are final."""
 
-    def place(self, channel: int, z: int, pixels: Array) -> tuple[Slab, ...]:
+    def place(self, channel: int, z: int, pixels: Array) -> None:
         """Take one plane, and do all that it makes possible.
 
         Parameters
@@ -116,15 +110,10 @@ class FieldStream:
         if pixels.shape != self._plan.shape[1:] or channel in waiting or z < self._next:
             raise RestoreError(f"plane z={z} {pixels.shape} does not fit this stream: restore the whole volume")
         waiting[channel] = pixels
-        first = self.n_restored
         while len(self._waiting.get(self._next, ())) == len(self._spans):
             self._push(self._waiting.pop(self._next))
             self._next += 1
         self.n_restored = min(stream.n_restored for stream in self._streams)
-        if self.n_restored == first:
-            return ()
-        maps = {head: read_only(array[:, first : self.n_restored]) for head, array in self._into.items()}
-        return (Slab(first, maps),)
 
     def finish(self) -> Mapping[str, Array]:
         """Return the complete volume.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +11,6 @@ import onnx
 from numpy.typing import NDArray
 
 from care_live.errors import RestoreError
-from care_live.images import read_only
 from care_live.model import codes
 from care_live.percentiles import Span
 from care_live.restore.session import Options
@@ -99,18 +97,8 @@ class Pipeline:
         return content
 
 
-@dataclass(frozen=True, slots=True)
-class Slab:
-    """Restored planes that have just become final."""
-
-    first: int
-    """z of the first one."""
-    maps: Mapping[str, Array]
-    """(c_out, n, y, x) of each output, read-only views of the volume in the making."""
-
-
 class Stream:
-    """One volume on its way: planes go in in order, restored planes come out."""
+    """One volume on its way: planes go in in order, `n_restored` says how many have come out."""
 
     def __init__(
         self, pipeline: Pipeline, spans: Sequence[Span], into: Mapping[str, Array], *, interior: Interior = WHOLE
@@ -128,7 +116,7 @@ class Stream:
         self.n_restored = 0
         """Planes from the first on that are final."""
 
-    def push(self, planes: Array) -> tuple[Slab, ...]:
+    def push(self, planes: Array) -> None:
         """Take the next planes, and do all that they make possible.
 
         Parameters
@@ -142,16 +130,11 @@ class Stream:
             the whole volume instead.
         """
         self._refuse_wrong(planes)
-        first = self.n_restored
         for plane in planes:
             fed = np.ascontiguousarray(plane[np.newaxis], self._plan.dtype)
             self._values[f"raw@{self._n_pushed}"] = keep(fed, self._pipeline.options)
             self._n_pushed += 1
             self._advance()
-        if self.n_restored == first:
-            return ()
-        maps = {head: read_only(array[:, first : self.n_restored]) for head, array in self._into.items()}
-        return (Slab(first, maps),)
 
     def finish(self) -> Mapping[str, Array]:
         """Return the complete volume.
