@@ -111,6 +111,8 @@ def _linked(program: Program, parts: Sequence[tuple[int, list[Operation]]]) -> t
     results = {value.name for planes in program.results.values() for value in planes}
     shapes = {name: value.shape for name, value in program.inputs.items()}
     shapes |= {operation.output.name: operation.output.shape for operation in program.operations}
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    peaks: dict[StepGraph, int] = {}
     needed: set[str] = set(results)
     linked: list[Step] = []
     for after, operations in reversed(parts):
@@ -118,7 +120,11 @@ def _linked(program: Program, parts: Sequence[tuple[int, list[Operation]]]) -> t
         taken = [name for name in _read(operations, program) if name not in made]
         left = [operation.output.name for operation in operations if operation.output.name in needed]
         gone = tuple(name for name in taken if name not in needed)
-        linked.append(_step(after, operations, taken, left, shapes=shapes, gone=gone))
+        graph = _graph(operations, taken, left, shapes)
+        if graph not in peaks:
+            peaks[graph] = _peak(operations, sizes, {*taken, *left})
+        products = sum([operation.products for operation in operations])
+        linked.append(Step(after, graph, tuple(taken), tuple(left), gone, products, peaks[graph]))
         needed.update(taken)
     return tuple(reversed(linked))
 
@@ -129,30 +135,18 @@ def _read(operations: list[Operation], program: Program) -> list[str]:
     return [name for name in names if name and name not in program.constants]
 
 
-def _step(
-    after: int,
-    operations: list[Operation],
-    taken: list[str],
-    left: list[str],
-    *,
-    shapes: dict[str, Shape],
-    gone: tuple[str, ...],
-) -> Step:
+def _graph(operations: list[Operation], taken: list[str], left: list[str], shapes: Mapping[str, Shape]) -> StepGraph:
     neutral = {name: f"in{i}" for i, name in enumerate(taken)}
     neutral |= {operation.output.name: f"v{i}" for i, operation in enumerate(operations)}
     neutral |= {name: f"out{i}" for i, name in enumerate(left)}
-    graph = StepGraph(
-        tuple(
-            (o.op, tuple(neutral.get(name, name) for name in o.inputs), neutral[o.output.name], o.attributes)
-            for o in operations
-        ),
-        tuple((neutral[name], shapes[name]) for name in taken),
-        tuple((neutral[name], shapes[name]) for name in left),
-    )
-    products = sum(operation.products for operation in operations)
-    peak = memory.peak(
-        [(operation.inputs, (operation.output.name,)) for operation in operations],
-        {name: math.prod(shapes[name]) for name in (*taken, *(operation.output.name for operation in operations))},
-        {*taken, *left},
-    )
-    return Step(after, graph, tuple(taken), tuple(left), gone, products, peak)
+    lines = [
+        (o.op, tuple([neutral.get(name, name) for name in o.inputs]), neutral[o.output.name], o.attributes)
+        for o in operations
+    ]
+    inputs, outputs = (tuple((neutral[name], shapes[name]) for name in names) for names in (taken, left))
+    return StepGraph(tuple(lines), inputs, outputs)
+
+
+def _peak(operations: list[Operation], sizes: Mapping[str, int], kept: set[str]) -> int:
+    """Return the most elements that are alive at once; constants have no size."""
+    return memory.peak([(operation.inputs, (operation.output.name,)) for operation in operations], sizes, kept)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from care_live.restore.streaming.network import Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """One plane of one tensor (or a part of its sum), or what is the same for every plane."""
 
     name: str
@@ -28,8 +27,7 @@ class Value:
     """Recorded planes after which it can be computed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One 2D operation."""
 
     op: str
@@ -83,10 +81,10 @@ class Program:
         products: int = 0,
     ) -> Value:
         """Append an operation; a string among its inputs is a constant."""
-        ready = max((value.ready for value in inputs if isinstance(value, Value)), default=0)
+        ready = max([value.ready for value in inputs if isinstance(value, Value)], default=0)
         value = Value(output, shape, ready)
-        names = tuple(entry if isinstance(entry, str) else entry.name for entry in inputs)
-        frozen = tuple((key, _frozen(entry)) for key, entry in sorted((attributes or {}).items()))
+        names = tuple([entry if isinstance(entry, str) else entry.name for entry in inputs])
+        frozen = tuple((key, _frozen(entry)) for key, entry in sorted(attributes.items())) if attributes else ()
         self.operations.append(Operation(op, names, value, frozen, max(ready, due), cheap, products))
         return value
 
