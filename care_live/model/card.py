@@ -96,3 +96,8 @@ class ModelCard(Section):
     author: str = ""
     licence: str = ""
     limits: str = LIMITS
+
+
+def unnamed_channels(n: int) -> tuple[str, ...]:
+    """Return names for the channels of a network that has none for them; a single one is whatever the run has."""
+    return ("any",) if n == 1 else tuple(f"channel-{c}" for c in range(n))

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from care_live.config import describe
 from care_live.errors import ModelError
 from care_live.model import file, reach
-from care_live.model.card import ModelCard, Task
+from care_live.model.card import ModelCard, Task, unnamed_channels
 from care_live.model.keras import KerasLayer, read_layers, to_convolution
 from care_live.model.projection_graph import Projection, build_projecting
 from care_live.model.unet_graph import UNet, build, convolution_shapes, heads
@@ -220,8 +220,8 @@ def _card(config: CsbdeepConfig, task: Task, factor: float, name: str) -> ModelC
         name=name,
         task=task,
         axes="ZYX" if n_axes == 3 else "YX",
-        channels_in=_channels(config.n_channel_in),
-        channels_out=_channels(config.n_channel_out),
+        channels_in=unnamed_channels(config.n_channel_in),
+        channels_out=unnamed_channels(config.n_channel_out),
         divisor=divisor,
         halo_px=halo_px,
         heads=("mean", "laplace_scale") if config.probabilistic else ("mean",),
@@ -238,10 +238,6 @@ def _card(config: CsbdeepConfig, task: Task, factor: float, name: str) -> ModelC
             f"last activation {config.unet_last_activation}"
         ),
     )
-
-
-def _channels(n: int) -> tuple[str, ...]:
-    return ("any",) if n == 1 else tuple(f"channel-{c}" for c in range(n))
 
 
 def _tiles(config: CsbdeepConfig, n_axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

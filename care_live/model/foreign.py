@@ -16,7 +16,7 @@ from onnx.version_converter import convert_version
 
 from care_live.errors import ModelError
 from care_live.model import checks, file
-from care_live.model.card import Head, ModelCard
+from care_live.model.card import Head, ModelCard, unnamed_channels
 from care_live.model.graph import copied
 from care_live.model.rewrite import shapes_of, with_shapes
 from care_live.model.unet_graph import OPSET
@@ -102,8 +102,8 @@ def describe_graph(network: onnx.ModelProto, name: str) -> ModelCard:
     return ModelCard(
         name=name,
         axes=axes,
-        channels_in=_channels(taken[1]),
-        channels_out=_channels(given[1]),
+        channels_in=unnamed_channels(taken[1]),
+        channels_out=unnamed_channels(given[1]),
         divisor=divisor_of(network, inputs[0].name, len(axes)),
         halo_px=(0,) * len(axes),
         heads=_heads(graph),
@@ -162,7 +162,3 @@ def _heads(graph: onnx.GraphProto) -> tuple[Head, ...]:
 def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:
     """Return a tensor's sizes; 0 where any will do."""
     return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-
-
-def _channels(n: int) -> tuple[str, ...]:
-    return ("any",) if n == 1 else tuple(f"channel-{c}" for c in range(n))
