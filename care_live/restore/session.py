@@ -7,7 +7,6 @@ written into buffers that stay, because allocation costs more than a small netwo
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,8 +19,6 @@ from numpy.typing import NDArray
 
 from care_live.errors import ConfigError, OutOfMemoryError, RestoreError
 from care_live.imports import need
-
-logger = logging.getLogger(__name__)
 
 Provider: TypeAlias = Literal["cuda", "tensorrt", "cpu", "openvino"]
 Array: TypeAlias = NDArray[Any]
