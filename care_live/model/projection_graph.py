@@ -54,7 +54,7 @@ def build_projecting(projection: Projection, weighing: Weights, unet: UNet, weig
     nodes += [helper.make_node("Unsqueeze", [f"plane_{head}", "axis_z"], [head]) for head in heads(unet)]
     constants = [*_constants(projection, weighing), *plane.graph.initializer]
     model = helper.make_model(
-        helper.make_graph(nodes, "projecting_care", _inputs(projection, unet), _outputs(unet), constants),
+        helper.make_graph(nodes, "projecting_care", _inputs(projection), _outputs(unet), constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="care_live",
@@ -149,7 +149,7 @@ def _rewired(node: onnx.NodeProto) -> onnx.NodeProto:
     return copy
 
 
-def _inputs(projection: Projection, unet: UNet) -> list[onnx.ValueInfoProto]:
+def _inputs(projection: Projection) -> list[onnx.ValueInfoProto]:
     n = projection.channels_in
     return [
         helper.make_tensor_value_info("raw", TensorProto.UINT16, ["n", n, "z", "y", "x"]),

@@ -32,10 +32,6 @@ class Comparison:
     rms: float
     """Root mean square difference of the means, relative to the range between low and high."""
     largest: float
-    infer_s: float
-    """Of the candidate."""
-    infer_s_before: float
-    """Of the running network; of a streamed volume, what was left of it after the last plane."""
 
     def __str__(self) -> str:
         apart = f"{self.rms:.2%} of its range (rms), {self.largest:.2%} at most"
@@ -112,8 +108,6 @@ class Candidate:
         self.comparison = Comparison(
             rms=max(float(np.sqrt(np.square(part).mean())) for part in apart),
             largest=max(float(np.abs(part).max()) for part in apart),
-            infer_s=answer.outcomes[0].infer_s,
-            infer_s_before=before[0].infer_s,
         )
         self.phase = "proved"
 
