@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import timeit
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,8 @@ from care_live.errors import ModelError, RestoreError
 from care_live.model import codes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.network import Network
-from care_live.restore.session import OnnxSession, Options
+from care_live.restore.network import Array, Network, OpenSession
+from care_live.restore.session import OnnxSession, Options, Session
 from care_live.simulate import draw_forms
 from care_live.tiling import refuse_small_halo
 
@@ -31,6 +31,18 @@ _ELECTRONS, _OFFSET, _GAIN, _READ_NOISE = 20.0, 100.0, 2.2, 4.0
 """Of its brightest places, and of a camera in counts: low light."""
 _FAR_PX, _LONGEST_PX = 64, 1024
 """How far a network is looked for at first, and at last."""
+
+
+def one_session() -> OpenSession:
+    """Return what opens one session of plain onnxruntime and gives it for every shape: probes have many small ones."""
+    opened: list[Session] = []
+
+    def open_session(content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> Session:
+        if not opened:
+            opened.append(OnnxSession(content, {}, options))
+        return opened[0]
+
+    return open_session
 
 
 def check(network: Network, card: ModelCard) -> None:
@@ -55,8 +67,7 @@ def reach(network: Network, card: ModelCard) -> tuple[int, ...]:
     other side within reach. The field is wider than the stated halo, so that a longer reach shows.
     """
     return tuple(
-        0 if card.task == "project" and axis == 0 else max(_reach(network, card, axis, side) for side in (0, 1))
-        for axis in range(len(card.axes))
+        0 if card.task == "project" and axis == 0 else _reach(network, card, axis) for axis in range(len(card.axes))
     )
 
 
@@ -87,7 +98,7 @@ def measure_halo(path: Path, card: ModelCard) -> tuple[int, ...]:
 def _reach_beside(path: Path, card: ModelCard, halo_px: tuple[int, ...]) -> tuple[int, ...]:
     """Return the reach as it is measured when the card states this halo."""
     stated = card.model_copy(update={"halo_px": halo_px})
-    return reach(Network(path, stated, Options("cpu"), open_session=OnnxSession), stated)
+    return reach(Network(path, stated, Options("cpu"), open_session=one_session()), stated)
 
 
 def _exceeds(reach_px: Sequence[int], halo_px: Sequence[int]) -> bool:
@@ -181,22 +192,33 @@ def _check_shapes(network: Network, card: ModelCard) -> None:
             raise ModelError(f"output laplace_scale of network {card.name} is not positive: the card names it wrongly")
 
 
-def _reach(network: Network, card: ModelCard, axis: int, side: int) -> int:
+def _reach(network: Network, card: ModelCard, axis: int) -> int:
     divisor, halo = card.divisor[axis], card.halo_px[axis]
     outside = 2 * divisor
     n = outside + (halo // divisor + 3) * divisor
     space = [n if i == axis else 2 * d for i, d in enumerate(card.divisor)]
     quiet = _noise([1, len(card.channels_in), *space], seed=2)
-    loud = quiet.copy()
-    changed = np.moveaxis(loud, 2 + axis, 0)[slice(0, outside) if side == 0 else slice(n - outside, n)]
-    changed[:] = np.random.default_rng(3).integers(0, _BRIGHT, changed.shape)
-    pairs = zip(_run(network, quiet, _spans(card)), _run(network, loud, _spans(card)), strict=True)
-    differs = np.zeros(n, bool)
-    for first, second in pairs:
-        others = tuple(i for i in range(first.ndim) if i != 2 + axis)
-        differs |= (first != second).any(axis=others)
-    inside = differs[outside:] if side == 0 else differs[: n - outside][::-1]
-    felt = np.flatnonzero(inside)
+    undisturbed, felt = _run(network, quiet, _spans(card)), 0
+    for side in (slice(0, outside), slice(n - outside, n)):
+        loud = quiet.copy()
+        changed = np.moveaxis(loud, 2 + axis, 0)[side]
+        changed[:] = np.random.default_rng(3).integers(0, _BRIGHT, changed.shape)
+        differs = _places(undisturbed, _run(network, loud, _spans(card)), 2 + axis)
+        felt = max(felt, _last(differs[outside:] if side.start == 0 else differs[: n - outside][::-1]))
+    return felt
+
+
+def _places(first: Sequence[Array], second: Sequence[Array], axis: int) -> NDArray[np.bool_]:
+    """Return where along an axis results differ."""
+    differs = np.zeros(first[0].shape[axis], bool)
+    for one, other in zip(first, second, strict=True):
+        differs |= (one != other).any(axis=tuple(i for i in range(one.ndim) if i != axis))
+    return differs
+
+
+def _last(differs: NDArray[np.bool_]) -> int:
+    """Return up to where results differ, from the boundary inwards."""
+    felt = np.flatnonzero(differs)
     return int(felt[-1]) + 1 if felt.size else 0
 
 

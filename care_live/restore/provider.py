@@ -20,7 +20,7 @@ from care_live.model.card import ModelCard
 from care_live.restore import footprint, probe
 from care_live.restore.device import DeviceSession
 from care_live.restore.network import Network, OpenSession
-from care_live.restore.session import OnnxSession, Options, Provider, runtime
+from care_live.restore.session import Options, Provider, runtime
 from care_live.restore.streaming import whole
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def _open(path: Path, card: ModelCard, config: RestoreConfig, options: Options) 
     provider = options.provider
     if config.fast_mode and provider == "cpu":
         raise ConfigError("fast_mode needs a GPU, or provider = 'openvino' from pip install 'care-live[openvino]'")
-    reference = _network(path, card, Options("cpu", config.threads), OnnxSession)
+    reference = _network(path, card, Options("cpu", config.threads), probe.one_session())
     probe.check(reference, card)
     network = _network(path, card, options, opener(options))
     worst = probe.compare(reference, network, card, tolerance=_tolerance(options))
