@@ -290,6 +290,8 @@ def _provider_list(options: Options) -> list[tuple[str, dict[str, str]]]:
 
 def _free_dimensions(content: bytes, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """Return the size of every named free dimension of the graph's inputs."""
+    if not shapes:
+        return {}
     graph = need("onnx", extra="cpu").load_model_from_string(content).graph
     return {
         dimension.dim_param: size
