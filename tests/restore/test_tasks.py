@@ -199,7 +199,7 @@ def test_memory_for_no_tile_at_all_is_an_error_and_not_a_loop(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"heads": ("mean", "laplace_scale", "disagreement")}, "2 outputs"),
+        ({"heads": ("mean", "laplace_scale", "disagreement"), "members": 2}, "2 outputs"),
         ({"channels_out": ("a", "b")}, "its card says"),
         ({"halo_px": (4, 4, 4)}, "differ from the whole"),
         ({"divisor": (1, 2, 2)}, "small field"),
