@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 @click.option("--provider", type=click.Choice(["auto", "cuda", "tensorrt", "cpu", "openvino"]), default="auto")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Inference threads on the CPU; 0: all cores.")
 @click.option("--tile", type=click.IntRange(1), nargs=3, help="Largest tile, z y x, halo included.")
-@click.option("--normalise", type=click.Choice(["locked-after-k", "ema", "per-volume"]), default="locked-after-k")
+@click.option(
+    "--normalise",
+    type=click.Choice(["locked-after-k", "ema", "per-volume"]),
+    default="locked-after-k",
+    help="How the range follows a time-lapse; locked after three volumes, it no longer flickers.",
+)
 @click.option("--range", "counts", type=float, nargs=2, help="Camera counts that become 0 and 1: a fixed range.")
 @click.option("--fast", is_flag=True, help="Reduced precision, flagged in the result.")
 @click.option("--quantised", is_flag=True, help="Results leave a GPU as codes of 3 bytes a voxel; for slow links.")

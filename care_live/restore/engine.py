@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,8 +22,6 @@ from care_live.restore.live import Arriving, Streams
 from care_live.restore.provider import open_network
 from care_live.restore.rehearsal import Rehearsal
 from care_live.restore.shape import output_shape, output_voxel_um
-
-logger = logging.getLogger(__name__)
 
 
 class Engine:

@@ -9,7 +9,6 @@ costs the acquisition, not what was already acquired.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import subprocess
@@ -24,8 +23,6 @@ from care_live.config import MicroManagerConfig, PymmcorePlusConfig, RemoteConfi
 from care_live.images import RunEnded, SourceEvent
 from care_live.source.engine import GO
 from care_live.source.remote import Remote
-
-logger = logging.getLogger(__name__)
 
 EngineConfig = VirtualConfig | MicroManagerConfig | PymmcorePlusConfig
 

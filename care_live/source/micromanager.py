@@ -5,7 +5,6 @@ The only file that runs pycromanager. It lives in the engine's process (see engi
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from itertools import groupby, product
@@ -19,8 +18,6 @@ from care_live.imports import need
 from care_live.recorded.recording import counts_dtype
 from care_live.source.feed import Outline
 from care_live.source.tap import Tap
-
-logger = logging.getLogger(__name__)
 
 _CAMERA_ERRORS = 50
 """So many errors in a row while one image is fetched: the engine would try for ever."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +11,6 @@ from numpy.typing import NDArray
 from care_live.errors import ProtocolError
 from care_live.images import Plan, RunStarted, SequenceEnded, SourceEvent, VolumeKey
 from care_live.source import letters, link
-
-logger = logging.getLogger(__name__)
 
 _DRIFT = 50e-6
 """Clocks of two machines drift apart by less than this; so the shortest way may grow by it."""

@@ -44,10 +44,7 @@ class Verdict:
 
     stream: bool
     reason: str
-    streamed_age_s: float
-    """From the last plane to the finished volume, streamed."""
-    whole_age_s: float
-    """The same for one run over the whole volume."""
+    """With the time from the last plane to the finished volume, streamed and in one run over the whole."""
 
 
 def decide(
@@ -73,10 +70,10 @@ def decide(
     ages = f"age {1e3 * streamed_s:.0f} ms streamed, {1e3 * whole_s:.0f} ms whole"
     if need_bytes > free_bytes:
         need, have = need_bytes >> 20, free_bytes >> 20
-        return Verdict(False, f"a stream of {need} MiB does not fit into {have} MiB", streamed_s, whole_s)
+        return Verdict(False, f"a stream of {need} MiB does not fit into {have} MiB")
     if streamed_s > _WORTH * whole_s:
-        return Verdict(False, f"{ages}: planes come too fast, or are too few", streamed_s, whole_s)
-    return Verdict(True, ages, streamed_s, whole_s)
+        return Verdict(False, f"{ages}: planes come too fast, or are too few")
+    return Verdict(True, ages)
 
 
 def age_s(steps: Sequence[Step], *, n_tiles: int, plane_s: float, products_per_s: float) -> float:
