@@ -131,9 +131,15 @@ class _Lowering:
             return self._constant_plane(name, plane, z)
         if shape[z] != 1:
             raise Unstreamable(f"{name} of shape {shape} differs from plane to plane")
-        axes = self.target.constant(f"axis_{z}", np.array([z], np.int64))
-        flat = shape[:z] + shape[z + 1 :]
-        return self.target.add("Squeeze", [self.still[name], axes], f"{name}@flat{plane}", flat, cheap=True)
+        return self._flat(name, z)
+
+    def _flat(self, name: str, z: int) -> Value:
+        """Return what is the same for every plane without the axis of the planes; made once."""
+        if (flat := f"{name}@flat") not in self.still:
+            shape, axes = self.network.shapes[name], self.target.constant(f"index_{z}", np.array([z], np.int64))
+            inputs: list[Value | str] = [self.still[name], axes]
+            self.still[flat] = self.target.add("Squeeze", inputs, flat, shape[:z] + shape[z + 1 :], cheap=True)
+        return self.still[flat]
 
     def _constant_plane(self, name: str, plane: int, z: int) -> str:
         whole = self.network.constants[name]
