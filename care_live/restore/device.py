@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from care_live.errors import OutOfMemoryError
 from care_live.model import codes
 from care_live.restore import cuda, session
-from care_live.restore.session import Options, Session, translated
+from care_live.restore.failures import translated
+from care_live.restore.session import Options, Session
 
 logger = logging.getLogger(__name__)
 

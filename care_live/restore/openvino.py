@@ -16,7 +16,8 @@ from care_live.errors import ModelError
 from care_live.imports import need
 from care_live.model import rewrite
 from care_live.model.siblings import join_heads
-from care_live.restore.session import Options, n_threads, translated
+from care_live.restore.failures import translated
+from care_live.restore.session import Options, n_threads
 
 Array = NDArray[Any]
 Precision = Literal["f32", "bf16", "int8"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import MappingProxyType, ModuleType
 from typing import Any, Literal, Protocol, TypeAlias
@@ -17,25 +17,14 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.errors import ConfigError, OutOfMemoryError, RestoreError
+from care_live.errors import ConfigError
 from care_live.imports import need
+from care_live.restore.failures import cpu_instead, refusing_cpu, translated
 
 Provider: TypeAlias = Literal["cuda", "tensorrt", "cpu", "openvino"]
 Array: TypeAlias = NDArray[Any]
 
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider"}
-_MEMORY_WORDS = (
-    "out of memory",  # CUDA failure 2, and what cudaMallocFromPoolAsync says
-    "failed to allocate memory",  # onnxruntime's arena, of a device as of the host
-    "available memory of",  # the same, at the limit that was set for it
-    "free memory block",
-    "alloc_failed",  # CUBLAS_STATUS_, CUDNN_STATUS_
-    "allocation_failed",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_, _HOST_
-    "memory allocation failed",
-    "bad allocation",
-    "bad_alloc",
-)
-"""What a text says, in lower case, that tells of memory that ran out."""
 _PLANS_MEMORY = False
 """On a CPU: let a first run draw up a plan of memory, which every later run takes in one piece beside the first's.
 
@@ -198,25 +187,6 @@ def cuda_options(options: Options) -> dict[str, str]:
     return chosen | dict(options.cuda)
 
 
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn what onnxruntime raises into our errors, on one line."""
-    try:
-        yield
-    except MemoryError as error:
-        raise OutOfMemoryError(f"{what}: host memory ran out") from error
-    except Exception as error:
-        text = " ".join(str(error).split())
-        if any(word in text.lower() for word in _MEMORY_WORDS):
-            raise OutOfMemoryError(f"{what}: {_shortened(text)}") from error
-        raise RestoreError(f"{what} failed: {type(error).__name__}: {_shortened(text)}") from error
-
-
-def _shortened(text: str) -> str:
-    """Keep both ends: the CUDA provider names the node first, the cause last, signatures of C++ in between."""
-    return text if len(text) <= 400 else f"{text[:120]} ... {text[-270:]}"
-
-
 def create(
     module: ModuleType,
     content: bytes,
@@ -243,27 +213,8 @@ def create(
             settings.add_session_config_entry(name, value)
         session = module.InferenceSession(content, settings, providers=_provider_list(options))
     if session.get_providers()[0] != wanted:  # onnxruntime would run on the CPU without a word
-        raise ConfigError(_cpu_instead(options.provider))
+        raise ConfigError(cpu_instead(options.provider))
     return session
-
-
-@contextmanager
-def refusing_cpu(provider: Provider) -> Iterator[None]:
-    """Say what it means when onnxruntime finds that nodes are left for the CPU: mostly, libraries are missing."""
-    try:
-        yield
-    except RestoreError as error:
-        if "fallback to CPU EP" not in str(error):
-            raise
-        raise ConfigError(_cpu_instead(provider)) from error
-
-
-def _cpu_instead(provider: Provider) -> str:
-    return (
-        f"provider {provider} was asked for, but onnxruntime would run on the CPU: the NVIDIA driver, CUDA or cuDNN is "
-        "missing (see 'care-live doctor'), or it has no kernel for an operation of this network; or set "
-        "provider = 'cpu'"
-    )
 
 
 def _settings(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> Any:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from care_live.model import codes
 from care_live.restore import cuda, session
 from care_live.restore.device import form, way_of
-from care_live.restore.session import Options, translated
+from care_live.restore.failures import translated
+from care_live.restore.session import Options
 from care_live.restore.streaming import graphs
 from care_live.restore.streaming.derive import StepGraph
 

@@ -1,0 +1,60 @@
+"""What onnxruntime raises, in our errors: memory that ran out, or whatever else failed, on one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from care_live.errors import ConfigError, OutOfMemoryError, RestoreError
+
+_MEMORY_WORDS = (
+    "out of memory",  # CUDA failure 2, and what cudaMallocFromPoolAsync says
+    "failed to allocate memory",  # onnxruntime's arena, of a device as of the host
+    "available memory of",  # the same, at the limit that was set for it
+    "free memory block",
+    "alloc_failed",  # CUBLAS_STATUS_, CUDNN_STATUS_
+    "allocation_failed",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_, _HOST_
+    "memory allocation failed",
+    "bad allocation",
+    "bad_alloc",
+)
+"""What a text says, in lower case, that tells of memory that ran out."""
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn what onnxruntime raises into our errors, on one line."""
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{what}: host memory ran out") from error
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if any(word in text.lower() for word in _MEMORY_WORDS):
+            raise OutOfMemoryError(f"{what}: {_shortened(text)}") from error
+        raise RestoreError(f"{what} failed: {type(error).__name__}: {_shortened(text)}") from error
+
+
+def _shortened(text: str) -> str:
+    """Keep both ends: the CUDA provider names the node first, the cause last, signatures of C++ in between."""
+    return text if len(text) <= 400 else f"{text[:120]} ... {text[-270:]}"
+
+
+@contextmanager
+def refusing_cpu(provider: str) -> Iterator[None]:
+    """Say what it means when onnxruntime finds that nodes are left for the CPU: mostly, libraries are missing."""
+    try:
+        yield
+    except RestoreError as error:
+        if "fallback to CPU EP" not in str(error):
+            raise
+        raise ConfigError(cpu_instead(provider)) from error
+
+
+def cpu_instead(provider: str) -> str:
+    """Return what to say when a provider that was asked for would not be the one that runs."""
+    return (
+        f"provider {provider} was asked for, but onnxruntime would run on the CPU: the NVIDIA driver, CUDA or cuDNN is "
+        "missing (see 'care-live doctor'), or it has no kernel for an operation of this network; or set "
+        "provider = 'cpu'"
+    )
