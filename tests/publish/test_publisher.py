@@ -15,6 +15,7 @@ import care_live
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import NotRestored, Restored, StateChanged, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
+from care_live.publish.seen import LiveVolume
 from care_live.publish.subscriber import Subscriber, Told
 from care_live.wire import keys, sockets
 from care_live.wire.arrays import Codec
@@ -142,15 +143,15 @@ def test_replay_gives_every_message_in_order(publisher: Publisher) -> None:
     publisher.end(given.ENDED)
     with Subscriber(publisher.address_pull, mode="every") as recorder:
         start = until(recorder, Start)
-        volume = recorder.next(5)
+        volume = until(recorder, LiveVolume)
         change = until(recorder, Change)
         skipped = until(recorder, Skipped)
-        later = recorder.next(5)
+        later = until(recorder, LiveVolume)
         end = until(recorder, End)
-    assert [start.seq, volume.seq, change.seq, skipped.seq, later.seq, end.seq] == [0, 1, 2, 3, 4, 5]  # type: ignore[union-attr]
-    assert (change.key, change.state) == ((0, 0, 0), "suspect")  # type: ignore[union-attr]
-    assert volume.state == "suspect"  # type: ignore[union-attr]  # what is known by now
-    assert (skipped.key, skipped.reason) == ((1, 0, 0), "skipped")  # type: ignore[union-attr]
+    assert [start.seq, volume.seq, change.seq, skipped.seq, later.seq, end.seq] == [0, 1, 2, 3, 4, 5]
+    assert (change.key, change.state) == ((0, 0, 0), "suspect")
+    assert volume.state == "suspect"  # what is known by now
+    assert (skipped.key, skipped.reason) == ((1, 0, 0), "skipped")
 
 
 def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
