@@ -66,7 +66,18 @@ class Convolutions:
         self._target, self._made, self._held = target, made, held
         self._parts, self._wait = parts, wait
 
-    def planes(self, convolution: Convolution) -> Iterator[Value]:
+    def written(self, convolution: Convolution, start: int | None) -> Iterator[Value]:
+        """Write a convolution; give its planes.
+
+        Parameters
+        ----------
+        start : first plane of the first block, 0 or -1; None: its planes stay alone
+        """
+        if start is None or not convolution.mixes:
+            return self._planes(convolution)
+        return self._in_blocks(convolution, start)
+
+    def _planes(self, convolution: Convolution) -> Iterator[Value]:
         """Write two planes at a time where they share products, else each for itself."""
         writer = sums.Writer(self._target, convolution.op, convolution.shape, convolution.placing)
         rows = [self._terms(convolution, (z,)) for z in range(convolution.n_planes)]
@@ -81,13 +92,8 @@ class Convolutions:
                 for terms, plane in zip(pair, names, strict=False):
                     yield writer.write(list(terms.values()), convolution.bias, plane)
 
-    def in_blocks(self, convolution: Convolution, start: int) -> Iterator[Value]:
-        """Write two planes at a time as one value; give each of them.
-
-        Parameters
-        ----------
-        start : first plane of the first block, 0 or -1
-        """
+    def _in_blocks(self, convolution: Convolution, start: int) -> Iterator[Value]:
+        """Write two planes at a time as one value."""
         n, c, y, x = convolution.shape
         writer = sums.Writer(self._target, convolution.op, (n, N_PLANES * c, y, x), convolution.placing)
         bias = [self._repeated(name) for name in convolution.bias]

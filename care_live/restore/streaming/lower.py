@@ -244,10 +244,7 @@ class _Lowering:
             self.network.n_planes(tensor),
             [self._upsampled(plane, factors) for plane in self.planes[node.inputs[0]]],
         )
-        if tensor in self.starts and convolution.mixes:
-            self.planes[tensor] = tuple(self.convolutions.in_blocks(convolution, self.starts[tensor]))
-        else:
-            self.planes[tensor] = tuple(self.convolutions.planes(convolution))
+        self.planes[tensor] = tuple(self.convolutions.written(convolution, self.starts.get(tensor)))
 
     def _upsampled(self, plane: Value, factors: Shape) -> Value:
         if set(factors) == {1}:
