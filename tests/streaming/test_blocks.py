@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from care_live.model import rewrite
 from care_live.restore.session import Options
@@ -57,7 +58,7 @@ def test_blocks_change_nothing_but_the_order_of_sums(
     assert worst(ours.run({"raw": raw, **RANGE}), [wanted[name] for name in ours.outputs]) < 3e-6
 
 
-def test_thin_planes_take_half_the_convolutions() -> None:
+def test_thin_planes_take_fewer_convolutions() -> None:
     model, shape = seeded(filters=8, depth=2, **POOLED_IN_PLANE), (1, 1, 16, 16, 16)
     n_alone, n_in_blocks = (len(list(convolutions(written(model, shape, n)))) for n in (ALONE, IN_BLOCKS))
     assert n_in_blocks < 0.75 * n_alone
@@ -108,6 +109,23 @@ def test_a_block_at_an_end_reads_nothing_where_there_is_no_plane(n_planes: int) 
                 assert not missing.any()
                 n_met += 1
     assert n_met
+
+
+def test_what_is_infinite_where_there_is_no_plane_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel's zeros do not undo it: 0 times infinity is no number."""
+    model = seeded(filters=8, depth=1)
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Reciprocal"
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 1 and "bias" in tensor.name:
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros(tensor.dims, np.float32), tensor.name))
+    raw = counts((1, 1, 8, 16, 16))
+    monkeypatch.setattr(lower, "n_channels_at_once", lambda: IN_BLOCKS)
+    derived = whole.derive(model, raw.shape)
+    assert isinstance(derived, StreamPlan)
+    assert any(operation.op == "Slice" for operation in derived.program.operations)
+    assert all(np.isfinite(array).all() for array in run(model, {"raw": raw, **RANGE}).values())
+    found = whole.PlanewiseSession(derived, Options(threads=1)).run({"raw": raw, **RANGE})
+    assert all(np.isfinite(array).all() for array in found)
 
 
 def test_this_processor_says_how_many_channels_it_takes() -> None:

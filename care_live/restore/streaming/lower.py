@@ -29,6 +29,8 @@ _POINTWISE_NAMES = """
 """Operations that leave every plane where it is."""
 _LEADING = ("Slice", "Unsqueeze", "Squeeze", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin")
 _POINTWISE = frozenset(_POINTWISE_NAMES.split())
+_FINITE = _POINTWISE - {"Div", "Exp", "Log", "Pow", "Reciprocal"}
+"""Those that make no infinity of a number: in a block, where there is no plane, it would not vanish times zero."""
 
 
 def lower(
@@ -164,7 +166,7 @@ class _Lowering:
         held = [value for value in row if isinstance(value, Value) and self.blocks.holds(value)]
         common = self.blocks.common(held) if {value.shape for value in held} == {shape} else None
         others = (operand for operand in row if operand not in held)
-        if common is None or node.op not in _POINTWISE or any(np.prod(self.target.shape(o)) != 1 for o in others):
+        if common is None or node.op not in _FINITE or any(np.prod(self.target.shape(o)) != 1 for o in others):
             return self.target.add(node.op, row, name, shape, attributes=node.attributes)
         first, wide = common
         blocks = [self.blocks.seat(operand).block if isinstance(operand, Value) else operand for operand in row]
@@ -249,8 +251,7 @@ class _Lowering:
     def _upsampled(self, plane: Value, factors: Shape) -> Value:
         if set(factors) == {1}:
             return plane
-        name = f"{plane.name}@x{factors[0]}x{factors[1]}"
-        return self.blocks.through(plane, lambda block: self.made.upsampled(block, factors), name)
+        return self.blocks.through(plane, lambda block: self.made.upsampled(block, factors), f"{plane.name}@{factors}")
 
     def _resize(self, node: Node) -> None:
         source, tensor = self.planes[node.inputs[0]], node.outputs[0]
