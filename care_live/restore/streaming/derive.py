@@ -73,11 +73,11 @@ def steps(program: Program, boundaries: Sequence[int], *, hurry: bool) -> tuple[
     return _linked(program, parts)
 
 
-def _parted(operations: list[Operation], tails: Mapping[str, str]) -> Iterable[list[Operation]]:
+def _parted(operations: list[Operation], apart: Mapping[str, str]) -> Iterable[list[Operation]]:
     """Return what is done in one graph, then each tail of it."""
     parts: dict[str, list[Operation]] = {"": []}
     for operation in operations:
-        parts.setdefault(tails.get(operation.output.name, ""), []).append(operation)
+        parts.setdefault(apart.get(operation.output.name, ""), []).append(operation)
     return parts.values()
 
 
