@@ -100,7 +100,7 @@ class Pipeline:
             stored=Stored(writer.path),
             states=states,
         )
-        self._storing = Storing(writer, storage, worklist, ledger, tally, config.store.full_wait_s)
+        self._storing = Storing(writer, storage, worklist, ledger, tally, config.store.full_wait_s, publisher.settle)
         self.intake = Stage("intake", self._intake.work, on_failure)
         self.restoring = Stage("restore", restoring.work, on_failure)
         self.storing = Stage("store", self._storing.work, on_failure)

@@ -65,7 +65,7 @@ class Restoring:
             self._model = restored.model
             self.storage.put(ModelInUse(restored.model, self.restorer.card))
             self.publisher.describe_model(restored.model, self.restorer.card.model_dump(mode="json"))
-        self.publisher.publish(restored)
+        self.publisher.publish(restored, until_settled=True)
         age_ms = self.tally.restored(restored)
         self.storage.put(restored, _nbytes(restored))
         _log(restored, age_ms)

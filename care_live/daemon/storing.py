@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -48,6 +49,8 @@ class Storing:
     tally: Tally
     full_wait_s: float
     """How long a disk that refuses is waited for."""
+    settle: Callable[[VolumeKey], None]
+    """Called for every restored volume once it is written, or shed: memory may forget it from then on."""
     _hurry: threading.Event = field(default_factory=threading.Event)
 
     def work(self) -> None:
@@ -111,6 +114,8 @@ class Storing:
             self.tally.add("shed")
             self.tally.set(detail=f"restored volume {tuple(restored.key)} is not stored: {error}")
             logger.warning("restored volume shed key=%s error=%s", tuple(restored.key), error)
+        finally:
+            self.settle(restored.key)
 
     def _sources(self, restored: Restored) -> tuple[VolumeKey, ...]:
         """Return the raw volumes that the network read together."""

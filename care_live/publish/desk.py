@@ -136,7 +136,10 @@ class Desk:
         """Send one entry, from memory or from the store; False: not now."""
         if entry.key is None:
             return self._socket.send(self._writer.note(entry), to=watcher.peer)
-        return self._send_answer(watcher, entry, self._recall(entry.key, entry, answers), view)
+        answer = self._recall(entry.key, entry, answers)
+        if entry.restored and isinstance(answer, Volume):
+            answer = Unavailable("not-stored", "of this restored volume the store has only the raw one (yet): fetch it")
+        return self._send_answer(watcher, entry, answer, view)
 
     def _serve_fetches(self, watcher: Watcher, answers: Mapping[VolumeKey, Answer]) -> None:
         while watcher.fetches:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -31,12 +31,15 @@ class Entry:
     """Of its arrays."""
     nth: int | None = None
     """Counts the volumes of its stream that were the newest when they came; None: restored late, or no volume."""
+    restored: bool = False
+    """It was a restored volume, also after its arrays were forgotten."""
 
 
 class Log:
     """Records numbered from 0 within a session.
 
-    The newest volume of every stream is kept whatever the bound says, so that a late joiner gets it at once.
+    The newest volume of every stream is kept whatever the bound says, so that a late joiner gets it at once; and so is
+    one that the store has not settled: until then memory is the only place that has it.
 
     Parameters
     ----------
@@ -56,22 +59,40 @@ class Log:
         """Time point and count of the newest of each stream."""
         self._by_key: dict[VolumeKey, int] = {}
         self._states: dict[VolumeKey, State] = {}
+        self._unsettled: Counter[VolumeKey] = Counter()
+        """Volumes that the store will still write, or refuse."""
 
-    def append(self, record: Record) -> Entry:
-        """Give a record the next number, and forget the oldest arrays that don't fit any more."""
+    def append(self, record: Record, *, until_settled: bool = False) -> Entry:
+        """Give a record the next number, and forget the oldest arrays that don't fit any more.
+
+        Parameters
+        ----------
+        until_settled : keep a volume's arrays at least until `settle` is called for its key
+        """
         with self._lock:
             key = record.key if isinstance(record, Restored | Volume) else None
             seq = self._first + len(self._entries)
-            entry = Entry(seq, record, key, nbytes_of(record), self._follow(seq, key) if key else None)
+            nth = self._follow(seq, key) if key else None
+            entry = Entry(seq, record, key, nbytes_of(record), nth, isinstance(record, Restored))
             self._entries.append(entry)
             if key is not None:
                 self._by_key[key] = entry.seq
+                if until_settled:
+                    self._unsettled[key] += 1
                 self._held.append(entry.seq)
                 self._held_bytes += entry.nbytes
             if isinstance(record, StateChanged):
                 self._states[record.key] = record.state
             self._forget()
             return entry
+
+    def settle(self, key: VolumeKey) -> None:
+        """Note that the store has written a volume, or has refused it for good: memory may forget it."""
+        with self._lock:
+            self._unsettled[key] -= 1
+            if self._unsettled[key] <= 0:
+                del self._unsettled[key]
+            self._forget()
 
     @property
     def end(self) -> int:
@@ -132,7 +153,7 @@ class Log:
             entry = self._get(self._held.popleft())
             if entry is None or entry.key is None:
                 continue
-            if self._newest[entry.key.p, entry.key.c] == entry.seq:
+            if self._newest[entry.key.p, entry.key.c] == entry.seq or entry.key in self._unsettled:
                 kept.append(entry.seq)
                 continue
             self._entries[entry.seq - self._first] = replace(entry, record=None, nbytes=0)

@@ -12,7 +12,7 @@ from typing import Any
 
 from care_live.config import PublishConfig
 from care_live.errors import ConfigError, ProtocolError, StageError
-from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume
+from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
 from care_live.publish.archive import Archive, ReadStored
 from care_live.publish.broadcast import Broadcast
 from care_live.publish.desk import Desk
@@ -103,9 +103,18 @@ class Publisher:
         if is_other and self._started is not None:
             self._append(self._started)
 
-    def publish(self, restored: Restored | Volume) -> None:
-        """Publish a volume; its arrays are shared, not copied, and must never change again."""
-        self._append(restored)
+    def publish(self, restored: Restored | Volume, *, until_settled: bool = False) -> None:
+        """Publish a volume; its arrays are shared, not copied, and must never change again.
+
+        Parameters
+        ----------
+        until_settled : keep it in memory, whatever ``replay_mib`` says, until `settle` is called for its key
+        """
+        self._append(restored, until_settled=until_settled)
+
+    def settle(self, key: VolumeKey) -> None:
+        """The store has written a volume, or has refused it for good; called once for each that waits for it."""
+        self._log.settle(key)
 
     def slab(self, slab: RestoredSlab) -> None:
         """Publish planes of a volume that is still being restored; old ones give way to new ones."""
@@ -161,9 +170,9 @@ class Publisher:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _append(self, record: Record) -> None:
+    def _append(self, record: Record, *, until_settled: bool = False) -> None:
         self._check()
-        self._log.append(record)
+        self._log.append(record, until_settled=until_settled)
         self._sockets.wake()
 
     def _check(self) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from msgspec import UNSET
+
 from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume
 from care_live.publish import describe
 from care_live.publish.log import Entry, Log, Record
@@ -53,7 +55,7 @@ class Writer:
         """Return a volume message; the same parts again for the same view."""
         raw = record if isinstance(record, Volume) else record.volume
         state = self._log.state_of(raw)
-        wanted = (entry.seq, record.key, state, view)
+        wanted = (entry.seq, record.key, type(record), state, view)
         if wanted not in self._cache:
             self._keep(wanted, self._encode_volume(entry, record, view))
         self._cache.move_to_end(wanted)
@@ -105,6 +107,7 @@ class Writer:
             **describe.volume_fields(record, self._log.state_of(raw)),
             seq=entry.seq if entry.seq >= 0 else None,
             nth=entry.nth,
+            was_restored=True if entry.restored and isinstance(record, Volume) else UNSET,
             arrays=headers,
             published_us=wall_us(),
             age_us=(self._clock_ns() - raw.last_plane_ns) // 1000,

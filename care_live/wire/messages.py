@@ -124,6 +124,8 @@ class Volume(Numbered, frozen=True, kw_only=True, tag="volume", tag_field="type"
     nth: Count | None = None
     """Counts the newest volumes of this position and channel, so that a watcher knows what it passed over; null:
     restored late."""
+    was_restored: bool | msgspec.UnsetType = msgspec.UNSET
+    """True: a restored volume was published, and the store has only this raw one (yet); absent: no."""
     flags: Annotated[tuple[FlagName, ...], msgspec.Meta(max_length=32)] = ()
     closed: Closed
     expected: Planes

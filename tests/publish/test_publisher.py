@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import UNSET
 
 import care_live
 from care_live.errors import ConfigError, ProtocolError
@@ -183,6 +184,27 @@ def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
     assert "on fire" in gaps[1].detail
     assert recorder.n_lost == 3
     assert sorted(set(asked)) == [VolumeKey(t) for t in range(5)]
+
+
+def test_a_raw_volume_never_takes_the_place_of_a_restored_one_in_silence() -> None:
+    """A store that shed a restored volume has its raw one: replay says so, and a fetch by key gives it, marked."""
+    stored: dict[VolumeKey, Restored | Volume] = {VolumeKey(0): given.volume(0)}
+    with Publisher(given.config(replay_mib=0), replay_from_store=stored.get) as publisher:
+        publisher.start(given.started(), given.MODEL)
+        for t in range(2):
+            publisher.publish(given.restored(t))
+        with Subscriber(publisher.address_pull, mode="every") as recorder:
+            gap = until(recorder, Gap)
+            assert isinstance(gap, Gap) and (gap.first, gap.last, gap.key) == (1, 1, (0, 0, 0))
+            assert gap.reason == "not-stored" and "raw" in gap.detail
+            assert next(recorder.volumes(5)).key.t == 1
+            recorder.fetch(VolumeKey(0))
+            raw = next(recorder.volumes(5))
+            assert (raw.key.t, raw.model, raw.said.was_restored) == (0, None, True)
+            stored[VolumeKey(0)] = given.restored(0)
+            recorder.fetch(VolumeKey(0))
+            whole = next(recorder.volumes(5))
+            assert (whole.key.t, whole.model, whole.said.was_restored) == (0, given.MODEL, UNSET)
 
 
 def test_without_a_store_what_memory_forgot_is_a_gap() -> None:

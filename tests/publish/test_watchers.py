@@ -121,6 +121,18 @@ def test_the_log_keeps_to_its_memory_and_always_knows_the_newest() -> None:
     assert log.of(VolumeKey(2)) is not None and log.of(VolumeKey(2)).record is None  # type: ignore[union-attr]
 
 
+def test_a_volume_that_the_store_has_not_settled_is_not_forgotten() -> None:
+    log = Log(0)
+    for t in range(4):
+        log.append(given.restored(t), until_settled=t < 2)
+    assert [entry.key for entry in log.since(0) if entry.record] == [VolumeKey(0), VolumeKey(1), VolumeKey(3)]
+    log.settle(VolumeKey(1))
+    assert [entry.key for entry in log.since(0) if entry.record] == [VolumeKey(0), VolumeKey(3)]
+    log.settle(VolumeKey(0))
+    assert [entry.key for entry in log.since(0) if entry.record] == [VolumeKey(3)]
+    assert log.held_bytes == nbytes_of(given.restored(0))
+
+
 def test_without_memory_the_newest_of_every_channel_is_kept() -> None:
     log = Log(0)
     for t in range(4):
