@@ -1,4 +1,4 @@
-"""How old is a volume that another machine has sent?"""
+"""How old is a volume that another machine has sent? No clock here may jump: somebody may set a machine's time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,35 @@ from collections.abc import Callable
 from care_live.wire.messages import Volume
 
 
-class Clock:
-    """The daemon's clock as seen from here: the smallest difference of the last heartbeats."""
+class SessionClock:
+    """The time of day when a session began, run on by the monotonic clock: it does not follow a clock that is set.
 
-    def __init__(self, now_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+    Parameters
+    ----------
+    wall_ns : nanoseconds since the epoch; read once
+    monotonic_ns : never set back
+    """
+
+    def __init__(
+        self, wall_ns: Callable[[], int] = time.time_ns, monotonic_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._monotonic_ns = monotonic_ns
+        self._offset_ns = wall_ns() - monotonic_ns()
+
+    def now_us(self) -> int:
+        """Return microseconds since the epoch."""
+        return (self._monotonic_ns() + self._offset_ns) // 1000
+
+
+class Clock:
+    """The daemon's clock as seen from here: the smallest difference of the last heartbeats.
+
+    Parameters
+    ----------
+    now_us : monotonic, microseconds; only differences count
+    """
+
+    def __init__(self, now_us: Callable[[], int] = lambda: time.monotonic_ns() // 1000) -> None:
         self._now_us = now_us
         self._differences: deque[int] = deque(maxlen=8)
 

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume
 from care_live.publish import describe
+from care_live.publish.clock import SessionClock
 from care_live.publish.log import Entry, Log, Record
 from care_live.publish.slabs import RestoredSlab
 from care_live.wire import arrays, cl1, messages
@@ -44,6 +45,7 @@ class Writer:
 
     def __init__(self, run: Run, log: Log, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._run, self._log, self._clock_ns = run, log, clock_ns
+        self._session_clock = SessionClock()
         self._cache: OrderedDict[tuple[object, ...], Parts] = OrderedDict()
         self._cached_bytes = 0
 
@@ -73,7 +75,7 @@ class Writer:
             key=slab.key,
             state="provisional",
             arrays=headers,
-            published_us=wall_us(),
+            published_us=self._session_clock.now_us(),
             z_first=slab.z_first,
             n_planes=slab.n_planes,
         )
@@ -85,7 +87,7 @@ class Writer:
             messages.Heartbeat(
                 **self._run.said,
                 newest=newest if newest >= 0 else None,
-                now_us=wall_us(),
+                now_us=self._session_clock.now_us(),
                 status=status,
                 n_watchers=n_watchers,
                 broadcast_port=self._run.broadcast_port,
@@ -109,7 +111,7 @@ class Writer:
             nth=entry.nth,
             was_restored=True if entry.restored and isinstance(record, Volume) else UNSET,
             arrays=headers,
-            published_us=wall_us(),
+            published_us=self._session_clock.now_us(),
             age_us=(self._clock_ns() - raw.last_plane_ns) // 1000,
         )
         return cl1.encode(message, buffers)
@@ -141,11 +143,6 @@ class Writer:
         while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
             _, dropped = self._cache.popitem(last=False)
             self._cached_bytes -= _size(dropped)
-
-
-def wall_us() -> int:
-    """Return the time of day in microseconds since the epoch."""
-    return time.time_ns() // 1000
 
 
 def _size(parts: Parts) -> int:
