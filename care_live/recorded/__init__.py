@@ -38,7 +38,8 @@ def open_recording(path: Path, *, axes: str | None = None) -> Recording:
         from care_live.recorded.ome_zarr import OmeZarrRecording  # zarr is slow to import
 
         return OmeZarrRecording(path)
-    from care_live.recorded.ndtiff import INDEX_NAME, NDTiffRecording
+    from care_live.recorded.ndtiff import NDTiffRecording
+    from care_live.recorded.ndtiff_index import INDEX_NAME
 
     if not any((folder / INDEX_NAME).is_file() for folder in (path, path / "Full resolution")):
         raise SourceError(f"{path} is neither an OME-Zarr nor an NDTiff folder; give one of these or a TIFF file")

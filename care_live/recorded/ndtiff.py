@@ -1,148 +1,172 @@
 """NDTiff, the format of Micro-Manager and pycromanager: a growing index beside TIFF files.
 
-An index entry is ``n, axes as JSON, m, file name, 8 uint32``; entries are appended as images come, the Java
-writer pads the file with zeros, and a reader may meet half an entry. So nothing but whole entries counts.
+Of every image the file holds a TIFF header, the pixels, the metadata, in this order and without a gap, written in
+this order; only then the index gets the image's entry. Micro-Manager makes the file 4 GiB long before it writes the
+first image, so its length says nothing: an image is whole when its header and its metadata are there.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from care_live.errors import FrameError, SourceError
 from care_live.images import Counts, Plan, PlaneIndex, read_only
-from care_live.imports import need
+from care_live.recorded.ndtiff_index import INDEX_NAME, ImageEntry, entries, json_object
 from care_live.recorded.recording import Contents, Stamp, counts_dtype, stacks_of
 from care_live.recorded.tags import Places, number_of, stamp_of
+from care_live.recorded.unbuffered import UnbufferedFile
 
-INDEX_NAME = "NDTiff.index"
-_MAX_FIELD_BYTES = 1 << 16
-"""No axes and no file name are longer; more is a broken index."""
-_TAIL_BYTES = 32
 _HEADER_BYTES = 28
-_SUMMARY_MAGIC = struct.pack("<I", 2355492)
-
-
-class Entry(NamedTuple):
-    """One image of the index."""
-
-    axes: dict[str, Any]
-    where: Any
-    """ndstorage's index entry: file, offsets, size, pixel type."""
-
-
-def entry_bytes(data: bytes | memoryview, start: int) -> int | None:
-    """Return the length of the whole entry at *start*; None for padding or an entry that is not all there.
-
-    Raises
-    ------
-    SourceError
-        A length that no entry has: the index is broken.
-    """
-    end = start
-    for _ in range(2):  # axes, then file name
-        if len(data) < end + 4:
-            return None
-        (length,) = struct.unpack_from("<I", data, end)
-        if length == 0:
-            return None
-        if length > _MAX_FIELD_BYTES:
-            raise SourceError(f"{INDEX_NAME} has a field of {length} bytes at byte {end}: it is broken")
-        end += 4 + length
-    end += _TAIL_BYTES
-    return end - start if end <= len(data) else None
-
-
-def entries(data: bytes) -> Iterator[tuple[int, Entry]]:
-    """Yield every whole entry and where it ends.
-
-    Raises
-    ------
-    SourceError
-        The index is broken.
-    """
-    unpack = need("ndstorage.ndtiff_index", extra="mm").NDTiffIndexEntry.unpack_single_index_entry
-    start = 0
-    while (length := entry_bytes(data, start)) is not None:
-        try:
-            end, axes, where = unpack(data[start : start + length], 0)
-        except (ValueError, struct.error) as error:  # JSON and text errors are ValueErrors
-            raise SourceError(f"{INDEX_NAME} has an unreadable entry at byte {start}: {error}") from error
-        start += end
-        yield start, Entry(axes, where)
+_SUMMARY_MAGIC = 2355492
+_RGB = 2
+_DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.uint8), **dict.fromkeys((1, 3, 4, 5, 6), np.dtype("<u2"))}
+"""By the index's pixel type: 8 bits; 16, 10, 12, 14, 11 bits."""
+_N_TAGS = 13
+_TAGS_BYTES = 2 + 12 * _N_TAGS + 4
+_RESOLUTION_BYTES = 16
+"""They lie between the header's tags and the pixels."""
+_NAMED_CHARACTERS = 200
+_WIDTH, _HEIGHT, _PIXELS_AT, _PIXEL_BYTES, _METADATA = 256, 257, 273, 279, 51123
 
 
 class Files:
-    """The TIFF files of one data set, opened when the first image of each is asked for."""
+    """The TIFF files of one data set; the one that was read last is open."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._readers: dict[str, Any] = {}
+        self._name = ""
+        self._file: UnbufferedFile | None = None
         self.summary: dict[str, Any] = {}
 
-    def read_image(self, entry: Entry) -> Counts:
-        """Return one image, (y, x).
+    def read(self, entry: ImageEntry) -> tuple[Counts, dict[str, Any]]:
+        """Return one image, (y, x), and its metadata.
+
+        The header before the pixels and the metadata behind them are read first: they are there only when
+        everything between them is.
 
         Raises
         ------
         SourceError
-            RGB, or the file is shorter than its index says.
+            The image is not whole, or it is in colour.
         """
-        reader = self._reader(str(entry.where.filename))
+        dtype = _dtype(entry)
         try:
-            image: np.ndarray[Any, Any] = reader.read_image(entry.where)
-        except ValueError as error:
-            raise SourceError(f"{reader.tiff_path} ends before the image that its index names: {error}") from error
-        if image.ndim != 2:
-            raise SourceError(f"{reader.tiff_path} holds colour images; wanted one grey channel per image")
-        return read_only(image)
+            file = self._opened(entry.file_name)
+            _check_header(file, entry, entry.width_px * entry.height_px * dtype.itemsize)
+            tags = _tags(file, entry)
+            pixels = file.read(entry.pixels_at, entry.width_px * entry.height_px * dtype.itemsize)
+        except SourceError:
+            self.close()  # the next attempt opens it again: a network file may be kept by this machine as it was
+            raise
+        native = pixels.view(dtype).astype(dtype.newbyteorder("="), copy=False)
+        return read_only(native.reshape(entry.height_px, entry.width_px)), tags
 
-    def read_tags(self, entry: Entry) -> dict[str, Any]:
-        """Return one image's metadata; empty where it cannot be read."""
-        try:
-            tags: dict[str, Any] = self._reader(str(entry.where.filename)).read_metadata(entry.where)
-        except ValueError:
-            return {}
-        return tags
+    def read_tags(self, entry: ImageEntry) -> dict[str, Any]:
+        """Return one image's metadata.
 
-    def _reader(self, name: str) -> Any:
-        if name not in self._readers:
-            self._readers[name] = self._open(self._folder / Path(name).name)
-        return self._readers[name]
+        Raises
+        ------
+        SourceError
+            It cannot be read.
+        """
+        return _tags(self._opened(entry.file_name), entry)
 
-    def _open(self, path: Path) -> Any:
-        open_file = need("ndstorage.ndtiff_file", extra="mm").SingleNDTiffReader
-        try:
-            with path.open("rb") as file:
-                header = file.read(_HEADER_BYTES)
-            if header[20:24] != _SUMMARY_MAGIC:  # NDTiff 2: the index alone says where images are
-                return open_file(str(path), summary_md={})
-            reader = open_file(str(path))
-        except (OSError, ValueError) as error:
-            raise SourceError(f"cannot open {path}: {error}") from error
-        self.summary = self.summary or dict(reader.summary_md)
-        return reader
+    def _opened(self, name: str) -> UnbufferedFile:
+        if self._file is None or name != self._name:
+            self.close()
+            file = UnbufferedFile(self._folder / Path(name).name)
+            try:
+                self.summary = self.summary or _summary(file)
+            except SourceError:
+                file.close()
+                raise
+            self._file, self._name = file, name
+        return self._file
 
     def close(self) -> None:
-        for reader in self._readers.values():
-            reader.close()
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+
+def _dtype(entry: ImageEntry) -> np.dtype[Any]:
+    if entry.pixel_type == _RGB:
+        raise SourceError(f"{entry.file_name} holds colour images; wanted one grey channel per image")
+    if not entry.width_px or not entry.height_px:
+        raise SourceError(f"{INDEX_NAME} has an image of {entry.height_px} x {entry.width_px} px at {entry.index_at}")
+    if entry.pixel_type not in _DTYPES:
+        raise SourceError(f"{INDEX_NAME} has pixel type {entry.pixel_type} at byte {entry.index_at}; wanted 0 to 6")
+    return _DTYPES[entry.pixel_type]
+
+
+def _check_header(file: UnbufferedFile, entry: ImageEntry, n_bytes: int) -> None:
+    """Compare the TIFF header right before the pixels with the index.
+
+    Raises
+    ------
+    SourceError
+        They differ: the header is not written yet, or one of the two is damaged.
+    """
+    start = entry.pixels_at - _RESOLUTION_BYTES - _TAGS_BYTES
+    header = file.read(start, _TAGS_BYTES).tobytes() if start >= 0 else bytes(_TAGS_BYTES)
+    tags = {tag: (count, value) for tag, _, count, value in struct.iter_unpack("<HHII", header[2:-4])}
+    wanted = {
+        _WIDTH: (1, entry.width_px),
+        _HEIGHT: (1, entry.height_px),
+        _PIXELS_AT: (1, entry.pixels_at),
+        _PIXEL_BYTES: (1, n_bytes),
+        _METADATA: (entry.tags_bytes, entry.tags_at),
+    }
+    if any(tags.get(tag) != value for tag, value in wanted.items()):
+        raise SourceError(f"{file.path} has another TIFF header than its index says for {_named(entry)}: not whole")
+    if entry.tags_at < entry.pixels_at + n_bytes:
+        raise SourceError(f"{file.path} has metadata inside the pixels of {_named(entry)}: it is damaged")
+
+
+def _tags(file: UnbufferedFile, entry: ImageEntry) -> dict[str, Any]:
+    data = file.read(entry.tags_at, entry.tags_bytes).tobytes()
+    return json_object(data, f"{file.path}: the metadata of {_named(entry)}")
+
+
+def _named(entry: ImageEntry) -> str:
+    return f"image {json.dumps(entry.axes)[:_NAMED_CHARACTERS]}"
+
+
+def _summary(file: UnbufferedFile) -> dict[str, Any]:
+    """Return what the file says about the whole data set; NDTiff 2 says nothing."""
+    header = file.read(0, _HEADER_BYTES).tobytes()
+    if header[:2] != b"II":
+        raise SourceError(f"{file.path} begins with {header[:2]!r}; wanted a little-endian TIFF file, b'II'")
+    magic, n_bytes = struct.unpack_from("<II", header, 20)
+    if magic != _SUMMARY_MAGIC:
+        return {}
+    return json_object(file.read(_HEADER_BYTES, n_bytes).tobytes(), f"{file.path}: the summary")
 
 
 def places_for(summary: dict[str, Any], *, first_z: int = 0) -> Places:
-    """Return the numbering that a data set's summary asks for: the GUI names its channels only there."""
-    names = summary.get("ChNames")
-    return Places(channels=[str(name) for name in names] if isinstance(names, list) else (), first_z=first_z)
+    """Return the numbering that a data set's summary asks for: the window names channels and positions only there."""
+    stage = summary.get("StagePositions")
+    labels = [one.get("Label") if isinstance(one, dict) else None for one in stage] if isinstance(stage, list) else []
+    return Places(channels=_names(summary.get("ChNames")), positions=_names(labels), first_z=first_z)
+
+
+def _names(given: object) -> list[str]:
+    """Return names that can number an axis; empty where one is missing or comes twice."""
+    names = [str(name) for name in given if name] if isinstance(given, list) else []
+    return names if isinstance(given, list) and len(set(names)) == len(given) else []
 
 
 def voxel_size_um(summary: dict[str, Any], tags: dict[str, Any]) -> tuple[float, float, float]:
     """Return (z, y, x) in micrometres as far as the metadata says, 1 where it does not."""
     pixel = number_of(tags, "PixelSizeUm", "PixelSize_um") or number_of(summary, "PixelSize_um") or 1.0
     step = number_of(summary, "z-step_um", "z_step_um") or 1.0
-    return abs(step), pixel, pixel
+    return abs(step), abs(pixel), abs(pixel)
 
 
 class NDTiffRecording:
@@ -161,35 +185,38 @@ class NDTiffRecording:
             raise SourceError(f"{folder} holds no image yet")
         self._files = Files(folder)
         try:
+            image, tags = self._files.read(found[0])
             self._entries = self._placed(found)
-            self.contents = self._describe(folder, found[0])
+            self.contents = self._describe(folder, image, tags)
         except SourceError:
             self._files.close()
             raise
 
-    def _placed(self, found: list[Entry]) -> dict[PlaneIndex, Entry]:
-        self._files.read_tags(found[0])  # opens the file that has the summary
-        first_z = min(0, *(int(entry.axes.get("z", 0)) for entry in found), 0)
-        self._places = places_for(self._files.summary, first_z=first_z)
+    def _placed(self, found: list[ImageEntry]) -> dict[PlaneIndex, ImageEntry]:
+        heights = [number_of(entry.axes, "z") or 0.0 for entry in found]
+        self._places = places_for(self._files.summary, first_z=min(0, math.floor(min(heights))))
         try:
             return {self._places.index_of(entry.axes): entry for entry in found}
         except FrameError as error:
-            raise SourceError(f"NDTiff index: {error}") from error
+            raise SourceError(f"{INDEX_NAME}: {error}") from error
 
-    def _describe(self, folder: Path, first: Entry) -> Contents:
-        image = self._files.read_image(first)
+    def _describe(self, folder: Path, image: Counts, tags: dict[str, Any]) -> Contents:
         plan = Plan(
             stacks=stacks_of(self._entries),
             shape_px=(image.shape[0], image.shape[1]),
             dtype=counts_dtype(image.dtype, folder),
-            voxel_size_um=voxel_size_um(self._files.summary, self._files.read_tags(first)),
+            voxel_size_um=voxel_size_um(self._files.summary, tags),
             channels=self._places.channels,
             positions=self._places.positions,
         )
         return Contents(plan, tuple(self._entries), {"format": "NDTiff", "path": str(folder), **self._files.summary})
 
     def read_plane(self, index: PlaneIndex) -> Counts:
-        return self._files.read_image(self._entries[index])
+        entry = self._entries[index]
+        y, x = self.contents.plan.shape_px
+        if (entry.height_px, entry.width_px) != (y, x):
+            raise SourceError(f"{entry.height_px} x {entry.width_px} px; wanted {y} x {x} px, as the first image has")
+        return self._files.read(entry)[0]
 
     def stamp(self, index: PlaneIndex) -> Stamp:
         return stamp_of(self._files.read_tags(self._entries[index]))

@@ -6,6 +6,7 @@ times come from ``TimeReceivedByCore`` and numbers are always parsed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,8 @@ from care_live.images import PlaneIndex
 from care_live.recorded.recording import Stamp
 
 _OWN_AXES = ("time", "channel", "z")
+_MAX_COUNT = 1 << 31
+"""Micro-Manager counts in 32 bits with a sign."""
 
 
 class Places:
@@ -56,10 +59,10 @@ class Places:
 def _count(axes: Mapping[str, Any], axis: str, *, first: int = 0) -> int:
     try:
         count = int(axes.get(axis, first)) - first
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise FrameError(f"axis {axis} is {axes[axis]!r}; wanted a count from 0") from error
-    if count < 0:
-        raise FrameError(f"axis {axis} is {axes[axis]!r}; wanted a count from {first}")
+    if not 0 <= count < _MAX_COUNT:
+        raise FrameError(f"axis {axis} is {axes[axis]!r}; wanted a count from {first} to {first + _MAX_COUNT - 1}")
     return count
 
 
@@ -87,12 +90,14 @@ def core_time_us(tags: Mapping[str, Any]) -> int | None:
 
 
 def number_of(tags: Mapping[str, Any], *names: str) -> float | None:
-    """Return the first of some tags that is a number, also where it is written as text."""
+    """Return the first of some tags that is a finite number, also where it is written as text."""
     for name in names:
         try:
-            return float(tags[name])
-        except (KeyError, TypeError, ValueError):
+            number = float(tags[name])
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue
+        if math.isfinite(number):
+            return number
     return None
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
+import os
 import threading
 import time
 from collections import deque
@@ -17,8 +19,9 @@ from typing import Any
 
 from care_live.config import NDTiffConfig
 from care_live.errors import ConfigError, FrameError, SourceError
-from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent
-from care_live.recorded.ndtiff import INDEX_NAME, Entry, Files, entries, places_for, voxel_size_um
+from care_live.images import Counts, Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent, VolumeKey
+from care_live.recorded.ndtiff import Files, places_for, voxel_size_um
+from care_live.recorded.ndtiff_index import INDEX_NAME, ImageEntry, entries
 from care_live.recorded.recording import counts_dtype, every_index, stacks_of
 from care_live.recorded.tags import number_of, stamp_of
 from care_live.source.sequences import SequenceWatch
@@ -36,30 +39,38 @@ class IndexTail:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._position = 0
-        self._was_padded = False
+        self._longest = 0
         self.is_finished = False
         """The writer has cut the padding off, as Micro-Manager does at the end."""
 
-    def read(self) -> list[Entry]:
+    def read(self) -> list[ImageEntry]:
         """Return the entries that are whole now and were not before; an index that is not there yet has none.
 
         Raises
         ------
         SourceError
-            The index is broken.
+            The index is broken, or cannot be read.
         """
         try:
-            with self._path.open("rb") as file:
+            with self._path.open("rb", buffering=0) as file:  # opened anew: nothing that was read before is kept
+                length = os.fstat(file.fileno()).st_size
                 file.seek(self._position)
                 data = file.read(_READ_BYTES)
         except FileNotFoundError:
             return []
-        found = list(entries(data))
-        end = found[-1][0] if found else 0
-        self._position += end
-        self.is_finished = self._was_padded and not data
-        self._was_padded = self._was_padded or data[end : end + 4] == bytes(4)
+        except OSError as error:
+            raise SourceError(f"cannot read {self._path}: {error}") from error
+        if length < self._position:
+            raise SourceError(f"{self._path} has {length} bytes, {self._position} were read: it was written anew")
+        self._longest = max(self._longest, length)
+        self.is_finished = self._position == length < self._longest
+        found = list(entries(data, first_byte=self._position))
+        self._position += found[-1][0] if found else 0
         return [entry for _, entry in found]
+
+    def go_back_to(self, entry: ImageEntry) -> None:
+        """Read an entry and those behind it again: it may have been met while it was being written."""
+        self._position = entry.index_at
 
 
 class Follower:
@@ -83,14 +94,16 @@ class Follower:
         self._old = data_sets(config.directory)
         self._folder = config.directory if (config.directory / INDEX_NAME).is_file() else None
         self._tail = IndexTail(self._folder / INDEX_NAME) if self._folder else None
-        self._waiting: deque[Entry] = deque()
+        self._waiting: deque[ImageEntry] = deque()
         self._files: Files | None = None
         self._plan: Plan | None = None
         self._places = places_for({})
         self._sequences = SequenceWatch()
         self._ready: deque[SourceEvent] = deque()
         self._n_delivered = 0
-        self._last_image = clock()
+        self._n_dropped = 0
+        self._last_entry_at = -1
+        self._last_sign = clock()
         self._stopped = threading.Event()
         self._ended = False
 
@@ -122,32 +135,50 @@ class Follower:
             return self._end("aborted", "following was stopped")
         try:
             if not self._waiting:
-                self._waiting.extend(self._tail.read() if self._tail else self._find())
+                self._look()
             return self._read_one() if self._waiting else self._quiet()
         except SourceError as error:
             return self._end("failed", str(error)) if self._is_idle() else None  # it may be half-written
 
-    def _find(self) -> list[Entry]:
+    def _look(self) -> None:
+        self._waiting.extend(self._tail.read() if self._tail else self._find())
+        if self._waiting and self._waiting[-1].index_at > self._last_entry_at:  # new, not read again
+            self._last_entry_at = self._waiting[-1].index_at
+            self._last_sign = self._clock()
+
+    def _find(self) -> list[ImageEntry]:
         """Look for a data set that was not there before."""
         new = sorted(data_sets(self._config.directory) - self._old)
         if not new:
             return []
         self._folder = new[0]
         self._tail = IndexTail(self._folder / INDEX_NAME)
+        self._last_sign = self._clock()
         logger.info("following data set %s", self._folder)
         return self._tail.read()
 
-    def _read_one(self) -> SourceEvent:
+    def _read_one(self) -> SourceEvent | None:
         entry = self._waiting[0]
-        if self._files is None or self._plan is None:
-            return self._begin(entry)
-        pixels, tags = self._files.read_image(entry), self._files.read_tags(entry)
-        self._waiting.popleft()
-        self._last_image = self._clock()
         try:
-            index = self._places.index_of(entry.axes)
+            if self._files is None or self._plan is None:
+                return self._begin(entry)
+            pixels, tags = self._files.read(entry)
+        except SourceError:
+            assert self._tail is not None
+            self._tail.go_back_to(entry)
+            self._waiting.clear()
+            raise
+        self._waiting.popleft()
+        self._last_sign = self._clock()
+        try:
+            self._deliver(self._places.index_of(entry.axes), pixels, tags)
         except FrameError as error:
-            raise SourceError(f"{self._folder}: {error}") from error
+            self._n_dropped += 1
+            logger.warning("plane dropped folder=%s n=%d: %s", self._folder, self._n_dropped, error)
+            return None
+        return self._ready.popleft()
+
+    def _deliver(self, index: PlaneIndex, pixels: Counts, tags: dict[str, Any]) -> None:
         image_number = number_of(tags, "ImageNumber")
         sequence_id, ended = self._sequences.take(
             index, image_number=None if image_number is None else int(image_number)
@@ -167,27 +198,29 @@ class Follower:
             )
         )
         self._n_delivered += 1
-        return self._ready.popleft()
 
-    def _begin(self, first: Entry) -> RunStarted:
+    def _begin(self, first: ImageEntry) -> RunStarted:
         assert self._folder is not None
         files = Files(self._folder)
         try:
-            pixels, tags = files.read_image(first), files.read_tags(first)
+            pixels, tags = files.read(first)
+            dtype = counts_dtype(pixels.dtype, self._folder)
         except SourceError:
             files.close()
             raise
         self._files = files
         self._places = places_for(files.summary)
         planned = intended(files.summary)
+        n_positions = 1 + max((key.p for key in planned), default=0)
+        names = self._places.positions
         self._plan = Plan(
-            stacks=stacks_of(planned),
+            stacks=planned,
             shape_px=(pixels.shape[0], pixels.shape[1]),
-            dtype=counts_dtype(pixels.dtype, self._folder),
+            dtype=dtype,
             voxel_size_um=voxel_size_um(files.summary, tags),
             channels=self._places.channels,
-            positions=tuple(f"position {p}" for p in range(1 + max((i.p for i in planned), default=0))),
-            interval_s=(number_of(files.summary, "Interval_ms") or 0.0) / 1000,
+            positions=(*names, *(f"position {p}" for p in range(len(names), n_positions)))[:n_positions],
+            interval_s=max(0.0, number_of(files.summary, "Interval_ms") or 0.0) / 1000,
         )
         return RunStarted(self._run_id, self._plan, {"format": "NDTiff", "path": str(self._folder), **files.summary})
 
@@ -198,11 +231,22 @@ class Follower:
         if self._tail is not None and self._tail.is_finished and self._n_delivered:
             return self._end("finished")
         if self._n_delivered and self._is_idle():
-            return self._end("finished", f"no new image for {self._config.idle_s:g} s")
+            return self._end_idle()
         return None
 
+    def _end_idle(self) -> SourceEvent:
+        silence = f"no new image for {self._limit_s():g} s"
+        n_planned = self._plan.n_planes if self._plan else 0
+        if n_planned > self._n_delivered:
+            return self._end("stalled", f"{silence}; {self._n_delivered} of {n_planned} planned planes came")
+        return self._end("finished", silence)
+
+    def _limit_s(self) -> float:
+        """Return how long the writer may be silent: between two time points it is."""
+        return self._config.idle_s + (self._plan.interval_s if self._plan else 0.0)
+
     def _is_idle(self) -> bool:
-        return self._clock() - self._last_image > self._config.idle_s
+        return self._clock() - self._last_sign > self._limit_s()
 
     def _end(self, reason: Any, detail: str = "") -> SourceEvent:
         ended = RunEnded(reason, detail, n_delivered=self._n_delivered)
@@ -216,12 +260,21 @@ def data_sets(folder: Path) -> set[Path]:
     return {index.parent for index in found}
 
 
-def intended(summary: dict[str, Any]) -> tuple[PlaneIndex, ...]:
-    """Return the planes that Micro-Manager's summary announces; empty where it announces none."""
+def intended(summary: dict[str, Any]) -> dict[VolumeKey, tuple[int, ...]]:
+    """Return the stacks that Micro-Manager's summary announces; empty where it announces none, or too many.
+
+    A time-lapse that its user means to stop by hand is announced as some hundred thousand time points.
+    """
     wanted = summary.get("IntendedDimensions")
-    if not isinstance(wanted, dict) or not wanted:
-        return ()
-    return every_index({axis[0].upper(): int(n) for axis, n in wanted.items() if axis in _AXES and int(n) > 0})
+    if not isinstance(wanted, dict):
+        return {}
+    counts = {axis: number_of(wanted, axis) or 0.0 for axis in _AXES}
+    n = {axis[0].upper(): int(count) for axis, count in counts.items() if count >= 1}
+    if not n or math.prod(n.values()) > _MAX_PLANNED:
+        return {}
+    return stacks_of(every_index(n))
 
 
 _AXES = ("time", "position", "channel", "z")
+_MAX_PLANNED = 1 << 20
+"""Planes; a plan of more is not held in memory."""

@@ -14,7 +14,7 @@ from care_live.config import NDTiffConfig
 from care_live.errors import ConfigError
 from care_live.images import Frame, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.recorded import open_recording
-from care_live.recorded.ndtiff import INDEX_NAME, entries
+from care_live.recorded.ndtiff_index import INDEX_NAME, entries
 from care_live.source.ndtiff import Follower
 from tests.conftest import need_data
 
