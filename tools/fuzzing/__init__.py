@@ -1,0 +1,1 @@
+"""Fuzzing: sound inputs are damaged, readers must refuse them in one line of their own; see tools/fuzz.py."""
