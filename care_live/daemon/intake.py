@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from care_live.assemble import Assembler
 from care_live.daemon.inbox import Inbox
 from care_live.daemon.memory import Ledger
-from care_live.daemon.schedule import Skipped
+from care_live.daemon.schedule import Skipped, Unrestorable
 from care_live.daemon.storing import Record
 from care_live.daemon.tally import Tally
 from care_live.daemon.worklist import Worklist
@@ -69,7 +69,9 @@ class Intake:
             logger.info("acquisition ended reason=%s detail=%s", event.reason, event.detail or "-")
         finally:
             self._count()
-            self._skip(self.worklist.intake_over())
+            skipped, unrestorable = self.worklist.intake_over()
+            self.skip(skipped)
+            self._note_unrestorable(unrestorable)
 
     def _take(self, event: SourceEvent | None) -> None:
         for consequence in (self.assembler.take(event) if event else []) + self.assembler.tick():
@@ -131,7 +133,7 @@ class Intake:
         self.ledger.hold(volume.key)  # by the store
         self.ledger.hold(volume.key)  # by the restorer
         self.storage.put(volume, volume.pixels.nbytes)
-        self._skip(self.worklist.offer(volume))
+        self.skip(self.worklist.offer(volume))
 
     def _change(self, change: StateChanged) -> None:
         self.states[change.key] = change
@@ -139,7 +141,8 @@ class Intake:
         self.storage.put(change)
         self.publisher.change(change)
 
-    def _skip(self, skipped: list[Skipped]) -> None:
+    def skip(self, skipped: list[Skipped]) -> None:
+        """Tell that volumes are not restored live, and give their memory back."""
         for one in skipped:
             note = NotRestored(one.volume.key, "skipped", one.why)
             self.tally.not_restored(note)
@@ -147,3 +150,11 @@ class Intake:
             self.storage.put(note)
             self.publisher.skipped(note)
             logger.info("volume skipped key=%s why=%s", tuple(note.key), one.why)
+
+    def _note_unrestorable(self, unrestorable: list[Unrestorable]) -> None:
+        """Tell that volumes in the store stay as they are; each was counted when it was skipped."""
+        for one in unrestorable:
+            note = NotRestored(one.key, "skipped", one.why)
+            self.storage.put(note)
+            self.publisher.skipped(note)
+            logger.warning("volume can't be restored key=%s why=%s", tuple(one.key), one.why)

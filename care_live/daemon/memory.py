@@ -9,10 +9,11 @@ from care_live.images import VolumeKey
 
 
 class Ledger:
-    """Counts a volume's bytes from its first plane until nobody holds it.
+    """Counts a volume's bytes from its first plane until it is neither to be stored nor waits to be restored.
 
-    `admit` is asked at the first plane, before the volume's key is known here; `hold` is called by whoever
-    takes the closed volume (the storer, the restorer) and `release` when it is done with it.
+    `admit` is asked at the first plane, before the volume's key is known here; `hold` is called for each stage that
+    the closed volume waits for, and `release` once the store has it, and once the network begins with it: the one
+    time point that is being restored does not count, so raw volumes never wait for a network.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -42,7 +43,7 @@ class Ledger:
                 self._used_bytes -= nbytes
 
     def give_back(self, nbytes: int) -> None:
-        """Return the memory of a volume that nobody took."""
+        """Return the memory of a volume that no stage takes."""
         with self._lock:
             self._used_bytes -= nbytes
 

@@ -71,10 +71,12 @@ class Pipeline:
         restorer, publisher, writer = rooms.restorer, rooms.publisher, rooms.writer
         limit_bytes = config.assemble.memory_mib * 2**20
         self._ledger = ledger = Ledger(limit_bytes)
-        assembler = Assembler(config.assemble, admit=ledger.admit)
+        assembler = Assembler(config.assemble, admit=self._admit)
         assembler.take(started)
         self._storage = storage = Inbox[Record]("store", limit_bytes)
-        schedule = Schedule(config.restore.policy, config.restore.nth, len(restorer.card.channels_in))
+        schedule = Schedule(
+            config.restore.policy, config.restore.nth, len(restorer.card.channels_in), plan=started.plan
+        )
         self._worklist = worklist = Worklist(schedule)
         states: dict[VolumeKey, StateChanged] = {}
         self._intake = Intake(
@@ -114,6 +116,14 @@ class Pipeline:
     def busy(self) -> bool:
         """Whether frames may still come, or volumes are still to be restored."""
         return self.intake.alive or self.restoring.alive
+
+    def _admit(self, nbytes: int) -> bool:
+        """Find memory for a raw volume: what waits to be restored gives way, since the store has it."""
+        while not self._ledger.admit(nbytes):
+            if not (skipped := self._worklist.make_room()):
+                return False
+            self._intake.skip(skipped)
+        return True
 
     def start(self) -> None:
         """Queue what an earlier session left raw-only, and start the stages."""

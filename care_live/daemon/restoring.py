@@ -43,6 +43,7 @@ class Restoring:
 
     def work(self) -> None:
         while (job := self.worklist.next()) is not None:
+            self._release(job)
             try:
                 volumes = self._volumes(job)
                 results = self.restorer.restore(volumes)
@@ -52,9 +53,12 @@ class Restoring:
                 for restored in results:
                     self._deliver(restored, live=isinstance(job, Live))
                 self._publish_beside(volumes, results)
-            if isinstance(job, Live):
-                for volume in job.volumes:
-                    self.ledger.release(volume.key, volume.pixels.nbytes)
+
+    def _release(self, job: Job) -> None:
+        """Give the memory back before the network begins: raw volumes must not wait for it."""
+        if isinstance(job, Live):
+            for volume in job.volumes:
+                self.ledger.release(volume.key, volume.pixels.nbytes)
 
     def _volumes(self, job: Job) -> tuple[Volume, ...]:
         return job.volumes if isinstance(job, Live) else tuple(self.stored.raw(key) for key in job.keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from care_live.daemon.schedule import Job, Schedule, Skipped
+from care_live.daemon.schedule import Job, Schedule, Skipped, Unrestorable
 from care_live.images import Volume, VolumeKey
 
 
@@ -67,12 +67,19 @@ class Worklist:
                 self._changed.wait()
             return None
 
-    def intake_over(self) -> list[Skipped]:
+    def make_room(self) -> list[Skipped]:
+        """Return the time point that has waited in memory longest and is safe in the store; empty: there is none."""
+        with self._changed:
+            skipped = self._schedule.make_room()
+            self._changed.notify_all()
+            return skipped
+
+    def intake_over(self) -> tuple[list[Skipped], list[Unrestorable]]:
         """No volume will be offered any more; return those whose other channels never came."""
         with self._changed:
             self._intake_over = True
             self._changed.notify_all()
-            return self._schedule.forget_incomplete()
+            return self._schedule.give_up_incomplete()
 
     def drain(self) -> None:
         """Give what waits in memory, leave the rest for the next start."""

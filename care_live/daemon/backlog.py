@@ -1,0 +1,73 @@
+"""Volumes to restore from the store, where they wait without costing memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from care_live.images import VolumeKey
+
+
+class Backlog:
+    """Time points that are restored later, the one that was complete first before the others.
+
+    A time point is ready once every volume that the network reads together is asked for and stored.
+
+    Parameters
+    ----------
+    channels_in : channels that the network reads together, 0 to n - 1 of the run
+    """
+
+    def __init__(self, channels_in: int) -> None:
+        self._channels_in = channels_in
+        self._asked: OrderedDict[VolumeKey, set[VolumeKey]] = OrderedDict()
+        self._ready: OrderedDict[VolumeKey, tuple[VolumeKey, ...]] = OrderedDict()
+        self._stored: set[VolumeKey] = set()
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def ask(self, key: VolumeKey) -> None:
+        """Put a volume on the list, once."""
+        group = self._group(key)
+        if group in self._ready or key in self._asked.get(group, ()):
+            return
+        self._asked.setdefault(group, set()).add(key)
+        self._n += 1
+        self._look_at(group)
+
+    def stored(self, key: VolumeKey) -> None:
+        """A raw volume can be read back from now on."""
+        self._stored.add(key)
+        self._look_at(self._group(key))
+
+    def is_stored(self, key: VolumeKey) -> bool:
+        """Return whether a raw volume can be read back."""
+        return key in self._stored
+
+    def waits_for(self, key: VolumeKey) -> bool:
+        """Return whether other channels of a volume's time point are on the list and wait for more."""
+        return self._group(key) in self._asked
+
+    def next(self) -> tuple[VolumeKey, ...]:
+        """Return the volumes of the next time point and forget them; empty when no time point is ready."""
+        if not self._ready:
+            return ()
+        _, keys = self._ready.popitem(last=False)
+        self._n -= len(keys)
+        return keys
+
+    def give_up_incomplete(self) -> list[VolumeKey]:
+        """Forget the volumes whose other channels nobody asked for, and return them."""
+        given_up = {group for group, keys in self._asked.items() if len(keys) < self._channels_in}
+        keys = [key for group in given_up for key in self._asked.pop(group)]
+        self._n -= len(keys)
+        return sorted(keys)
+
+    def _group(self, key: VolumeKey) -> VolumeKey:
+        return key if self._channels_in == 1 else key._replace(c=0)
+
+    def _look_at(self, group: VolumeKey) -> None:
+        keys = self._asked.get(group, set())
+        if len(keys) == self._channels_in and keys <= self._stored:
+            self._ready[group] = tuple(sorted(self._asked.pop(group)))
