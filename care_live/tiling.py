@@ -11,6 +11,10 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from care_live.errors import ConfigError, ModelError, OutOfMemoryError
 
@@ -36,6 +40,36 @@ class Tile:
 def padded(shape: Sequence[int], divisor: Sequence[int]) -> Shape:
     """Return the smallest multiples of the divisor that hold a field."""
     return tuple(-(-n // d) * d for n, d in zip(shape, divisor, strict=True))
+
+
+def margins(
+    shape: Sequence[int], divisor: Sequence[int], boundary: Literal["zero", "reflect"]
+) -> list[tuple[int, int]]:
+    """Return how many pixels to add before and after each axis to reach multiples of the divisor.
+
+    *reflect* pads both sides alike, as CSBDeep does; *zero* pads behind only, so that plane 0 stays first.
+    """
+    extra = [full - n for n, full in zip(shape, padded(shape, divisor), strict=True)]
+    return [(n // 2, n - n // 2) if boundary == "reflect" else (0, n) for n in extra]
+
+
+def pad(
+    pixels: NDArray[Any], around: Sequence[tuple[int, int]], boundary: Literal["zero", "reflect"], fill: Sequence[float]
+) -> NDArray[Any]:
+    """Pad the last axes of (n, c, …space); *zero* writes each channel's `fill`, which the network takes for 0."""
+    if not any(before or after for before, after in around):
+        return pixels
+    widths = [(0, 0), (0, 0), *around]
+    if boundary == "reflect":
+        return np.pad(pixels, widths, mode="reflect")
+    larger = [n + before + after for n, (before, after) in zip(pixels.shape, widths, strict=True)]
+    levels = np.asarray(fill).reshape(1, -1, *[1] * len(around))
+    if pixels.dtype.kind == "u":
+        levels = np.rint(levels).clip(0, np.iinfo(pixels.dtype).max)
+    out = np.empty(larger, pixels.dtype)
+    out[:] = levels
+    out[tuple(slice(before, before + n) for n, (before, _) in zip(pixels.shape, widths, strict=True))] = pixels
+    return out
 
 
 def tiles(shape: Sequence[int], tile_px: Sequence[int], halo_px: Sequence[int], divisor: Sequence[int]) -> list[Tile]:

@@ -150,7 +150,7 @@ def _fastest(precisions: Sequence[Any], way: str) -> Any:
 def _precisions(asked: argparse.Namespace) -> list[Any]:
     from gpu.measures import Precision
 
-    from care_live.restore.session import Options
+    from care_live.backends.session import Options
 
     threads = 1 if asked.small else 0
     exact, fast = (Options(asked.provider, threads, fast) for fast in (False, True))

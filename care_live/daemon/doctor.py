@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from care_live.backends.session import runtime
 from care_live.config import Config, MicroManagerConfig, VirtualConfig
 from care_live.errors import CareLiveError
 from care_live.model.file import read_card, shipped
-from care_live.restore.session import runtime
 
 Verdict: TypeAlias = Literal["good", "note", "bad"]
 
@@ -103,7 +103,7 @@ def _openvino() -> Finding:
     if version is None:
         advice = "pip install 'care-live[openvino]' for fast mode without a GPU"
         return Finding("openvino", "note", "not installed", advice)
-    from care_live.restore.openvino import fast_precision
+    from care_live.backends.openvino import fast_precision
 
     return Finding("openvino", "good", f"openvino {version}, fast mode computes in {fast_precision()}")
 

@@ -83,7 +83,7 @@ class _Desk:
     """Answers requests with one engine."""
 
     def __init__(self, engine: Engine) -> None:
-        from care_live.restore.cuda import copies
+        from care_live.backends.cuda import copies
         from care_live.restore.shared import Window
 
         self._engine = engine

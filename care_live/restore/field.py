@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from care_live.errors import RestoreError
 from care_live.images import Counts, Flag, Integrity, Volume
 from care_live.percentiles import Histogram, histogram
-from care_live.tiling import padded
 
 _CEILINGS = (4095, 16383, 65535, 255)
 """Largest counts of 12-, 14-, 16- and 8-bit cameras."""
@@ -86,36 +83,6 @@ def is_saturated(counts: Histogram) -> bool:
     """Return whether the brightest pixels sit at a camera's ceiling."""
     brightest = int(np.flatnonzero(counts)[-1]) if counts.any() else 0
     return brightest == len(counts) - 1 or (brightest in _CEILINGS and int(counts[brightest]) >= _FEW)
-
-
-def margins(
-    shape: Sequence[int], divisor: Sequence[int], boundary: Literal["zero", "reflect"]
-) -> list[tuple[int, int]]:
-    """Return how many pixels to add before and after each axis to reach multiples of the divisor.
-
-    *reflect* pads both sides alike, as CSBDeep does; *zero* pads behind only, so that plane 0 stays first.
-    """
-    extra = [full - n for n, full in zip(shape, padded(shape, divisor), strict=True)]
-    return [(n // 2, n - n // 2) if boundary == "reflect" else (0, n) for n in extra]
-
-
-def pad(
-    pixels: NDArray[Any], around: Sequence[tuple[int, int]], boundary: Literal["zero", "reflect"], fill: Sequence[float]
-) -> NDArray[Any]:
-    """Pad the last axes of (n, c, …space); *zero* writes each channel's `fill`, which the network takes for 0."""
-    if not any(before or after for before, after in around):
-        return pixels
-    widths = [(0, 0), (0, 0), *around]
-    if boundary == "reflect":
-        return np.pad(pixels, widths, mode="reflect")
-    larger = [n + before + after for n, (before, after) in zip(pixels.shape, widths, strict=True)]
-    levels = np.asarray(fill).reshape(1, -1, *[1] * len(around))
-    if pixels.dtype.kind == "u":
-        levels = np.rint(levels).clip(0, np.iinfo(pixels.dtype).max)
-    out = np.empty(larger, pixels.dtype)
-    out[:] = levels
-    out[tuple(slice(before, before + n) for n, (before, _) in zip(pixels.shape, widths, strict=True))] = pixels
-    return out
 
 
 def _flags(volumes: Sequence[Volume], histograms: Sequence[Histogram]) -> frozenset[Flag]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from care_live.backends.session import Options
 from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, OutOfMemoryError, RestoreError
 from care_live.images import Counts, VolumeKey
@@ -18,7 +19,6 @@ from care_live.restore import flat
 from care_live.restore.combine import Maps
 from care_live.restore.flat import FlatPipeline, FlatStream
 from care_live.restore.network import Network
-from care_live.restore.session import Options
 from care_live.restore.streaming import cost, field
 from care_live.restore.streaming.plan import Refused
 from care_live.tiling import fit_tile, padded

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.backends.device import run_each
+from care_live.backends.session import Options, Session
 from care_live.errors import ModelError, OutOfMemoryError
 from care_live.imports import need
 from care_live.model import codes, file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.device import run_each
-from care_live.restore.field import margins, pad
-from care_live.restore.session import Options, Session
-from care_live.tiling import Tile, fit_tile, tiles
+from care_live.tiling import Tile, fit_tile, margins, pad, tiles
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.backends.session import OnnxSession, Options, Session
 from care_live.errors import ModelError, RestoreError
 from care_live.model import codes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.network import Array, Network, OpenSession
-from care_live.restore.session import OnnxSession, Options, Session
 from care_live.simulate import draw_forms
 from care_live.tiling import refuse_small_halo
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import psutil
 
+from care_live.backends.device import DeviceSession
+from care_live.backends.session import Options, Provider, runtime
 from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError
 from care_live.model.card import ModelCard
 from care_live.restore import footprint, probe
-from care_live.restore.device import DeviceSession
 from care_live.restore.network import Network, OpenSession
-from care_live.restore.session import Options, Provider, runtime
 from care_live.restore.streaming import whole
 
 logger = logging.getLogger(__name__)
@@ -166,15 +166,15 @@ def opener(options: Options) -> OpenSession:
 
 
 def _openvino_opener(options: Options) -> OpenSession:
-    from care_live.restore import eight_bits
-    from care_live.restore.openvino import OpenVinoSession, fast_precision
+    from care_live.backends import int8
+    from care_live.backends.openvino import OpenVinoSession, fast_precision
 
     if not options.fast_mode:
         return OpenVinoSession
     precision = fast_precision()
     if precision == "f32":
         logger.warning("fast_mode=f32 reason=this processor has neither bfloat16 nor fast bytes")
-    return eight_bits.open_session if precision == "int8" else partial(OpenVinoSession, precision=precision)
+    return int8.open_session if precision == "int8" else partial(OpenVinoSession, precision=precision)
 
 
 def _network(path: Path, card: ModelCard, options: Options, opener: OpenSession) -> Network:

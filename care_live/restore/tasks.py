@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.combine import Maps, geometric_mean, mixture
-from care_live.restore.field import margins, pad
 from care_live.restore.network import Network
 from care_live.restore.rehearsal import Rehearsal
 from care_live.restore.shape import output_spans, upsampled_planes
-from care_live.tiling import tiles
+from care_live.tiling import margins, pad, tiles
 
 Array = NDArray[Any]
 _SLICE_BATCH_PX = 2**20

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+from care_live.backends.session import OnnxSession, Options
 from care_live.config import RestoreConfig
 from care_live.errors import ConfigError, RestoreError
 from care_live.model.card import METADATA_KEY, ModelCard
@@ -20,7 +21,6 @@ from care_live.restore import footprint, provider
 from care_live.restore.engine import Engine
 from care_live.restore.network import Network
 from care_live.restore.probe import compare, deviation, reach
-from care_live.restore.session import OnnxSession, Options
 from tests.restore.networks import HALO, noisy, save_network, volume
 
 CPU = RestoreConfig(provider="cpu", threads=1)
@@ -149,7 +149,7 @@ def test_fast_mode_is_the_best_that_the_processor_has(tmp_path: Path, caplog: py
 def test_a_network_that_gains_nothing_from_bytes_runs_exactly_in_fast_mode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from care_live.restore import openvino
+    from care_live.backends import openvino
 
     monkeypatch.setattr(openvino, "fast_precision", lambda: "int8")
     path = save_network(tmp_path / "net.onnx", filters=4)

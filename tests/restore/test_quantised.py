@@ -15,6 +15,8 @@ import tifffile
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 
+from care_live.backends.device import DeviceSession
+from care_live.backends.session import OnnxSession, Options
 from care_live.cli import cli
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import RestoreError
@@ -25,11 +27,9 @@ from care_live.model.csbdeep import import_csbdeep
 from care_live.model.file import read_card
 from care_live.percentiles import Span
 from care_live.restore import provider
-from care_live.restore.device import DeviceSession
 from care_live.restore.engine import Engine
 from care_live.restore.network import Network
 from care_live.restore.probe import compare
-from care_live.restore.session import OnnxSession, Options
 from tests.conftest import need_data
 from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
 

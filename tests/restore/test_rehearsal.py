@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from care_live.backends.session import OnnxSession, Options, Session
 from care_live.model.file import read_card
 from care_live.percentiles import Span
 from care_live.restore import tasks
 from care_live.restore.network import Network
 from care_live.restore.rehearsal import Rehearsal
-from care_live.restore.session import OnnxSession, Options, Session
 from care_live.restore.shape import output_shape
 from tests.restore.networks import noisy, save_network
 

@@ -10,13 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
+from care_live.backends.session import Options
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import OutOfMemoryError
 from care_live.images import Restored, VolumeKey
 from care_live.percentiles import Span
 from care_live.restore.engine import Engine
 from care_live.restore.live import Arriving
-from care_live.restore.session import Options
 from care_live.restore.streaming import stream
 from care_live.restore.streaming.chained import ChainedSession, Kept
 from tests.restore.networks import noisy, save_network, volume

@@ -13,6 +13,7 @@ import scipy.ndimage
 import scipy.stats
 from onnx import TensorProto
 
+from care_live.backends.session import OnnxSession, Options
 from care_live.config import RestoreConfig
 from care_live.errors import ModelError, OutOfMemoryError
 from care_live.model.card import ModelCard
@@ -22,7 +23,6 @@ from care_live.restore.combine import geometric_mean, mixture
 from care_live.restore.engine import Engine
 from care_live.restore.network import Array, Network
 from care_live.restore.provider import open_network
-from care_live.restore.session import OnnxSession, Options
 from care_live.restore.tasks import upsample_z
 from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
 

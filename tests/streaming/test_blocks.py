@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from care_live.backends.session import Options
 from care_live.model import rewrite
-from care_live.restore.session import Options
 from care_live.restore.streaming import lower, network, whole
 from care_live.restore.streaming.blocks import n_channels_at_once
 from care_live.restore.streaming.plan import StreamPlan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper
 
-from care_live.restore.session import Options
+from care_live.backends.session import Options
 from care_live.restore.streaming.chained import ChainedSession, keep
 
 ONE = Options(threads=1)

@@ -8,9 +8,9 @@ import pytest
 
 from care_live.errors import RestoreError
 from care_live.model.card import ModelCard
-from care_live.restore.field import margins, pad
 from care_live.restore.streaming import field
 from care_live.restore.streaming.plan import Refused
+from care_live.tiling import margins, pad
 from tests.streaming.networks import counts, run, seeded
 from tests.streaming.test_stream import SMALL, SPAN, card, worst
 

@@ -6,14 +6,14 @@ import numpy as np
 import onnx
 import pytest
 
+from care_live.backends.session import Options
 from care_live.errors import RestoreError
 from care_live.model import rewrite
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.field import margins, pad
-from care_live.restore.session import Options
 from care_live.restore.streaming.plan import Refused, StreamPlan
 from care_live.restore.streaming.stream import Pipeline
+from care_live.tiling import margins, pad
 from tests.streaming.networks import counts, run, seeded
 
 SPAN = Span(100.0, 3000.0)

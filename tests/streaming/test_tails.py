@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
+from care_live.backends.session import OnnxSession, Options
 from care_live.model.merge import merge
-from care_live.restore.session import OnnxSession, Options
 from care_live.restore.streaming.blocks import N_PLANES as N_PLANES_OF_A_BLOCK
 from care_live.restore.streaming.plan import StreamPlan
 from care_live.restore.streaming.whole import PlanewiseSession, derive

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from care_live.backends.session import OnnxSession, Options, Session
 from care_live.model import rewrite
-from care_live.restore.session import OnnxSession, Options, Session
 from care_live.restore.streaming.plan import StreamPlan, plan
 from care_live.restore.streaming.timeline import whole_boundaries
 from care_live.restore.streaming.whole import PlanewiseSession, open_session

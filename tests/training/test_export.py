@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from care_live.backends.session import OnnxSession, Options
 from care_live.errors import ModelError
 from care_live.model import checks, file, reliability
 from care_live.percentiles import Span
 from care_live.restore import probe
 from care_live.restore.network import Network
-from care_live.restore.session import OnnxSession, Options
 from care_live.training.ensemble import Ensemble
 from care_live.training.export import Deployed, export_members
 from care_live.training.network import build

@@ -17,13 +17,14 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benches._pairs import bare_session, counts
+from care_live.backends import cuda
+from care_live.backends.device import DeviceSession
+from care_live.backends.session import Options, runtime
 from care_live.model.card import ModelCard
 from care_live.model.merge import merge
 from care_live.model.unet_graph import UNet, build, seeded_weights
 from care_live.percentiles import Span
-from care_live.restore import cuda, footprint
-from care_live.restore.device import DeviceSession
-from care_live.restore.session import Options, runtime
+from care_live.restore import footprint
 from care_live.restore.streaming import field
 from care_live.restore.streaming.chained import keep
 from care_live.restore.streaming.whole import open_session

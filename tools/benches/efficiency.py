@@ -15,8 +15,8 @@ import statistics
 import numpy as np
 
 from benches._pairs import Spent, alternate, bare_session, counts, say
+from care_live.backends.session import Options
 from care_live.model.unet_graph import UNet, build, convolution_shapes, seeded_weights
-from care_live.restore.session import Options
 from care_live.restore.streaming.plan import StreamPlan
 from care_live.restore.streaming.whole import derive, open_session
 

@@ -12,11 +12,11 @@ import argparse
 import numpy as np
 
 from benches._pairs import Spent, bare_session, compare, counts, say, timed, worst
+from care_live.backends.session import Options
 from care_live.model import rewrite
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNet, build, seeded_weights
 from care_live.percentiles import Span
-from care_live.restore.session import Options
 from care_live.restore.streaming.plan import StreamPlan
 from care_live.restore.streaming.stream import Pipeline
 

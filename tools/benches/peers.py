@@ -22,11 +22,11 @@ import numpy as np
 import onnx
 
 from benches._pairs import Spent, bare_session, compare, counts, say, timed, worst
+from care_live.backends.session import Options, Session
 from care_live.errors import ConfigError
 from care_live.model.csbdeep import import_csbdeep
 from care_live.model.unet_graph import UNet, build, convolution_shapes, seeded_weights
 from care_live.restore.provider import opener
-from care_live.restore.session import Options, Session
 
 LOW, HIGH = 100.0, 3000.0
 ENDS = {"low": np.array([LOW], np.float32), "high": np.array([HIGH], np.float32)}

@@ -16,16 +16,16 @@ from benches._pairs import Spent, compare, timed
 from benches.efficiency import products
 from numpy.typing import NDArray
 
+from care_live.backends import cuda
+from care_live.backends.device import DeviceSession, way_of
+from care_live.backends.session import OnnxSession, Options, runtime
 from care_live.errors import CareLiveError
 from care_live.model import codes
 from care_live.model.card import Head
 from care_live.model.unet_graph import UNet
 from care_live.percentiles import Span
-from care_live.restore import cuda
-from care_live.restore.device import DeviceSession, way_of
 from care_live.restore.network import Network
 from care_live.restore.provider import cudnn_version
-from care_live.restore.session import OnnxSession, Options, runtime
 from care_live.restore.streaming import field
 from care_live.restore.streaming.plan import Refused
 from gpu.carried import load_cuda

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.backends import cuda, session
+from care_live.backends.device import form, way_of
+from care_live.backends.failures import translated
+from care_live.backends.session import Options
 from care_live.model import codes
-from care_live.restore import cuda, session
-from care_live.restore.device import form, way_of
-from care_live.restore.failures import translated
-from care_live.restore.session import Options
 from care_live.restore.streaming import graphs
 from care_live.restore.streaming.derive import StepGraph
 

@@ -10,14 +10,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from care_live.backends.session import Options
 from care_live.errors import RestoreError
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.field import margins, pad
-from care_live.restore.session import Options
 from care_live.restore.streaming.plan import Refused, StreamPlan, refuse
 from care_live.restore.streaming.stream import Interior, Pipeline, Stream
-from care_live.tiling import Shape, Tile, tile_shape, tiles
+from care_live.tiling import Shape, Tile, margins, pad, tile_shape, tiles
 
 Array = NDArray[Any]
 _WORKSPACE = 1.35

@@ -14,12 +14,12 @@ import onnx
 from care_live.errors import ModelError
 from care_live.model import file
 from care_live.model.card import ModelCard
-from care_live.restore.field import margins
 from care_live.restore.streaming import network, rows
 from care_live.restore.streaming.derive import Step, steps
 from care_live.restore.streaming.lower import lower
 from care_live.restore.streaming.program import Program
 from care_live.restore.streaming.timeline import live_boundaries, padded_planes
+from care_live.tiling import margins
 
 STEP_PLANES = 4
 """Planes that a step takes at once in the middle of a stack; a multiple of most networks' pooling."""

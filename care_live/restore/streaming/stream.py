@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from care_live.backends.session import Options
 from care_live.errors import RestoreError
 from care_live.model import codes
 from care_live.percentiles import Span
-from care_live.restore.session import Options
 from care_live.restore.streaming import graphs
 from care_live.restore.streaming.chained import ChainedSession, Kept, Landing, give_back, keep
 from care_live.restore.streaming.cost import Speed

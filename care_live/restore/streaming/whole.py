@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from care_live.backends.session import OnnxSession, Options, Session
 from care_live.percentiles import Span
-from care_live.restore.session import OnnxSession, Options, Session
 from care_live.restore.streaming.plan import Refused, StreamPlan, plan
 from care_live.restore.streaming.stream import Pipeline
 from care_live.restore.streaming.timeline import whole_boundaries
@@ -41,7 +41,7 @@ def derive(model: onnx.ModelProto, shape: tuple[int, ...]) -> StreamPlan | Refus
 
 
 class PlanewiseSession:
-    """A `care_live.restore.session.Session` that runs a 3D network as 2D convolutions of planes.
+    """A `care_live.backends.session.Session` that runs a 3D network as 2D convolutions of planes.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class PlanewiseSession:
         self.outputs = tuple(derived.program.results)
 
     def run(self, inputs: Mapping[str, Array], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
-        """Run once; see `care_live.restore.session.OnnxSession.run`."""
+        """Run once; see `care_live.backends.session.OnnxSession.run`."""
         raw = inputs["raw"]
         spans = [Span(float(low), float(high)) for low, high in zip(inputs["low"], inputs["high"], strict=True)]
         outs = tuple(into) if into is not None else tuple(self._empty(name, len(raw)) for name in self.outputs)

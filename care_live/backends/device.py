@@ -21,11 +21,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.backends import cuda, session
+from care_live.backends.failures import translated
+from care_live.backends.session import Options, Session
 from care_live.errors import OutOfMemoryError
 from care_live.model import codes
-from care_live.restore import cuda, session
-from care_live.restore.failures import translated
-from care_live.restore.session import Options, Session
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.backends.openvino import Compiled, OpenVinoSession, handed_over, lighter
+from care_live.backends.session import Options, Session
 from care_live.errors import ModelError
 from care_live.model.eight_bits import FULLNESS, quantised, tensor_of, watched
-from care_live.restore.openvino import Compiled, OpenVinoSession, handed_over, lighter
-from care_live.restore.session import Options, Session
 
 logger = logging.getLogger(__name__)
 

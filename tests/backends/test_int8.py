@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 import pytest
 
-from care_live.restore.session import Options
+from care_live.backends.session import Options
 from tests.streaming.networks import RANGE, counts, seeded
 
 if find_spec("openvino") is None:
     pytest.skip("needs the [openvino] extra", allow_module_level=True)
 
-from care_live.restore.eight_bits import EightBitSession
-from care_live.restore.openvino import OpenVinoSession
+from care_live.backends.int8 import EightBitSession
+from care_live.backends.openvino import OpenVinoSession
 
 SHAPE = (1, 1, 8, 32, 32)
 SHAPES = {"raw": SHAPE, "low": (1,), "high": (1,)}

@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from care_live.backends.failures import translated
+from care_live.backends.session import Options, n_threads
 from care_live.errors import ModelError
 from care_live.imports import need
 from care_live.model import rewrite
 from care_live.model.siblings import join_heads
-from care_live.restore.failures import translated
-from care_live.restore.session import Options, n_threads
 
 Array = NDArray[Any]
 Precision = Literal["f32", "bf16", "int8"]

@@ -17,9 +17,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.backends.failures import cpu_instead, refusing_cpu, translated
 from care_live.errors import ConfigError
 from care_live.imports import need
-from care_live.restore.failures import cpu_instead, refusing_cpu, translated
 
 Provider: TypeAlias = Literal["cuda", "tensorrt", "cpu", "openvino"]
 Array: TypeAlias = NDArray[Any]

@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from care_live.restore import cuda
-from care_live.restore.device import DeviceSession, Results, run_each
-from care_live.restore.session import OnnxSession, Options
+from care_live.backends import cuda
+from care_live.backends.device import DeviceSession, Results, run_each
+from care_live.backends.session import OnnxSession, Options
 from care_live.restore.shared import Pool, Window
 from care_live.restore.streaming.chained import Landing
 from tests.restore.networks import noisy, save_network

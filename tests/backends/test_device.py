@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from care_live.backends.device import DeviceSession, Inputs, Place, Results, run_each
+from care_live.backends.session import OnnxSession, Options
 from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError, RestoreError
 from care_live.model.file import read_card
 from care_live.percentiles import Span
 from care_live.restore import provider
-from care_live.restore.device import DeviceSession, Inputs, Place, Results, run_each
 from care_live.restore.engine import Engine
 from care_live.restore.network import Network, OpenSession
-from care_live.restore.session import OnnxSession, Options
 from tests.restore.networks import noisy, save_network, volume
 
 SHAPE = (1, 1, 8, 16, 16)

@@ -8,10 +8,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from care_live.backends import session
+from care_live.backends.failures import refusing_cpu, translated
+from care_live.backends.session import OnnxSession, Options, cuda_options, refuse_twins
 from care_live.errors import ConfigError, OutOfMemoryError, RestoreError
-from care_live.restore import session
-from care_live.restore.failures import refusing_cpu, translated
-from care_live.restore.session import OnnxSession, Options, cuda_options, refuse_twins
 from tests.restore.networks import noisy, save_network
 
 SHAPES = {"raw": (1, 1, 8, 16, 16), "low": (1,), "high": (1,)}
