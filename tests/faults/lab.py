@@ -1,0 +1,164 @@
+"""A real daemon process on recorded pixels, and a look at it from outside: what every fault's test begins with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from care_live.images import VolumeKey
+from care_live.store import RunReader, verify
+from tests.daemon.runs import movie, replay, settings
+from tests.test_cli import toml
+
+FULL = os.environ.get("CARE_LIVE_FAULTS") == "full"
+"""Set by ``python tools/test.py faults``: every fault in its long form."""
+N_KILLS = 50 if FULL else 3
+PATIENCE = 1 if FULL else 6
+"""Limits in seconds hold on a quiet machine, where the long form runs; the short one shares its processors."""
+RUN = "fault"
+
+
+@dataclass
+class DaemonUnderTest:
+    """A daemon process and the folder in which it writes."""
+
+    process: psutil.Popen
+    folder: Path
+    tree: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def address(self) -> str:
+        """Where watchers connect to."""
+        return str(self.tree["publish"]["bind_pull"])
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "runs" / RUN
+
+    def status(self) -> dict[str, Any]:
+        """Return its own figures; empty while it does not answer."""
+        url = f"http://{self.tree['daemon']['status_bind']}/status"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return dict(json.loads(answer.read()))
+        except (OSError, ValueError, urllib.error.URLError):
+            return {}
+
+    def wait_until(self, holds: Callable[[dict[str, Any]], object], *, within_s: float = 60.0) -> dict[str, Any]:
+        """Wait until its figures are as wanted; return them."""
+        deadline = time.monotonic() + within_s
+        while not holds(status := self.status() or {"phase": "unknown"}):
+            assert self.process.poll() is None, f"the daemon ended first:\n{self.log}"
+            assert time.monotonic() < deadline, f"it never came: {status}\n{self.log}"
+            time.sleep(0.02)
+        return status
+
+    def wait_for_volumes(self, n: int, **options: float) -> dict[str, Any]:
+        """Wait until it has stored so many raw volumes."""
+        return self.wait_until(lambda status: status.get("stored_raw", 0) >= n, **options)
+
+    def end(self, code: int | None = 0, *, within_s: float = 120.0) -> dict[str, Any]:
+        """Wait for its end; return the last figures that it wrote."""
+        ended_with = self.process.wait(within_s)
+        assert code is None or ended_with == code, self.log
+        return dict(json.loads((self.folder / "status.json").read_text())) if ended_with == 0 else {}
+
+    def drain(self) -> None:
+        """Send the first Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log.txt").read_text(errors="replace")
+
+
+@contextmanager
+def daemon(
+    folder: Path, *, disturbance: str = "", source: object = None, **sections: Mapping[str, object]
+) -> Iterator[DaemonUnderTest]:
+    """Start one; it is killed at the end of the block, where it still lives.
+
+    Parameters
+    ----------
+    folder : holds ``movie.tif`` where no other source is given; a second daemon there goes on with the same run
+    disturbance : see `tests.faults.disturbed`
+    sections : of its config, beside the default ones
+    """
+    tree = settings(folder, source or replay(folder / "movie.tif", speed=60.0), **sections)
+    (folder / "config.toml").write_text(toml(tree))
+    program = ["tests.faults.disturbed", disturbance] if disturbance else ["care_live"]
+    command = [sys.executable, "-m", *program, "run", "config.toml", "--run-id", RUN, "--json", "status.json"]
+    root = Path(__file__).resolve().parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
+    with (folder / "log.txt").open("a") as log:
+        process = psutil.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+        )
+        try:
+            yield DaemonUnderTest(process, folder, tree)
+        finally:
+            _kill([*_children(process), process])
+            process.wait(20)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def rss_mib(process: psutil.Process) -> float:
+    """Return how much memory a process has now; 0 once it is over."""
+    try:
+        return float(process.memory_info().rss) / 2**20
+    except psutil.Error:
+        return 0.0
+
+
+def recorded(folder: Path, times: int, shape: tuple[int, int, int] = (8, 48, 56)) -> np.ndarray:
+    """Write the movie that a daemon plays; (t, z, y, x)."""
+    return movie(folder / "movie.tif", times=times, shape=shape)
+
+
+def check_raw(run: Path, pixels: np.ndarray, *, wanted: int | None = None) -> list[VolumeKey]:
+    """Compare every raw volume of a run with what was recorded; return which there are.
+
+    Parameters
+    ----------
+    wanted : how many there must be; none: any number, but at least one
+    """
+    reader = RunReader(run)
+    keys = reader.keys("raw")
+    for key in keys:
+        np.testing.assert_array_equal(reader.read("raw", key), pixels[key.t])
+    assert len(keys) == wanted if wanted is not None else keys
+    return keys
+
+
+def check_whole(run: Path, pixels: np.ndarray) -> None:
+    """Check that a run has every volume of the movie, raw and restored, and every checksum is right."""
+    keys = check_raw(run, pixels, wanted=len(pixels))
+    assert RunReader(run).keys("restored") == keys
+    assert verify(run).clean
