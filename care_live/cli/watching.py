@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from care_live.wire.keys import ClientKeys, Role
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5792"
+_DISK_WAIT_S = 3600.0
+"""How long a full disk is waited for; the daemon keeps what was not recorded meanwhile."""
 _FILE = click.Path(path_type=Path)
 _ALLOW_LIST = click.option("--list", "allow_list", type=_FILE, default=Path("keys/allowed"), show_default=True)
 
@@ -103,7 +105,7 @@ def record_command(
     signal.signal(signal.SIGINT, lambda *_: stopping.set())
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     with Subscriber(address, mode="every", keys=read_client(key, server_key)) as subscriber:
-        recording = Recorder(subscriber, StoreConfig(directory=directory)).record(stopping.is_set)
+        recording = Recorder(subscriber, StoreConfig(directory=directory, full_wait_s=_DISK_WAIT_S)).record(stopping)
     _say_recorded(recording)
 
 

@@ -1,15 +1,16 @@
 """A recorder: everything that a daemon publishes, into a run of its own on another disk, without gaps.
 
 What it writes goes through the same store, so that a finished recording has the same arrays, byte for byte, as the
-daemon's run. What was published before it came, or while the daemon was away, it asks for by key.
+daemon's run. What was published before it came, or while the daemon was away, it asks for by key, again and again
+until it has come. What has not come in the end is a gap, with its reason.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,23 +20,22 @@ from care_live.images import ModelIdentity, NotRestored, Plan, RunEnded, RunStar
 from care_live.publish.describe import plan_of
 from care_live.publish.seen import LiveVolume, Told
 from care_live.publish.subscriber import Subscriber
-from care_live.store import RunReader, RunWriter, open_run
-from care_live.viewer.described import read_card
-from care_live.wire.messages import Change, End, Gap, Skipped, Start
+from care_live.viewer.admission import Admission, merged
+from care_live.viewer.announced import Announced, newest_of
+from care_live.viewer.outstanding import Outstanding
+from care_live.viewer.recorded_run import RecordedRun
+from care_live.wire.messages import Change, End, Gap, Skipped, Start, View
 
 logger = logging.getLogger(__name__)
 
-MAX_ASKED = 4
-"""Volumes asked for by key at the same time."""
-MAX_WAITING = 8
-"""Restored volumes that wait for other raw channels; the oldest is given up for a ninth."""
-ASK_AGAIN_S = 5.0
-TOO_EARLY_S = 1.0
-"""A volume that is skipped is published at once and stored soon after."""
 AWAY_S = 4.0
 """Heartbeats come every second; without any for so long the daemon is away."""
 LAST_ASK_S = 10.0
-"""How long to wait, after the run's end, for volumes that were asked for by key."""
+"""How long to wait, after the run's end and the last volume, for volumes that were asked for by key."""
+ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
+"""Enough to learn whether a volume is restored."""
+_DID_NOT_COME = "it was asked for and did not come"
+_ALONE = "the other channels that it was made of are missing"
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Recording:
     n_raw: int = 0
     n_restored: int = 0
     gaps: list[str] = field(default_factory=list)
-    """What will not come, and why."""
+    """What did not come, or could not be taken, and why."""
     ended: str = ""
     """Why the run ended; empty while it goes on."""
 
@@ -60,49 +60,50 @@ class Recorder:
     subscriber
         In mode *every*, all products, not quantised.
     config
-        Where to write: ``directory/RUN_ID``; resumed when it is there already.
+        Where to write: ``directory/RUN_ID``; resumed when it is there already. ``full_wait_s`` is how long a disk
+        that takes no raw volume is waited for.
     """
 
     def __init__(self, subscriber: Subscriber, config: StoreConfig) -> None:
         self._subscriber, self._config = subscriber, config
-        self._writer: RunWriter | None = None
-        self._plan = Plan({}, (1, 1))
-        self._n_channels_in = 1
+        self._run: RecordedRun | None = None
+        self._admission = Admission.of("", Plan({}, (1, 1)))
+        self._announced = Announced(self._admission.plan, 1, 1)
         self._session = ""
-        self._raw: set[VolumeKey] = set()
-        self._restored: set[VolumeKey] = set()
-        self._waiting: dict[VolumeKey, LiveVolume] = {}
-        """Restored, and not all raw channels are here that the network read."""
-        self._wanted: deque[VolumeKey] = deque()
-        self._asked: dict[VolumeKey, float] = {}
-        self._too_early: dict[VolumeKey, float] = {}
-        """Asked for before the daemon had stored them, and when it said so; asked for again soon."""
-        self._began_s, self._ended_s = time.monotonic(), 0.0
+        self._promised: dict[VolumeKey, str] = {}
+        """Restored volumes that were published and are not here, and why."""
+        self._uncertain: set[VolumeKey] = set()
+        """Raw ones of an earlier session: they may have been restored while this recorder was away."""
+        self._outstanding = Outstanding()
+        self._began_s, self._came_s = time.monotonic(), 0.0
         self._is_away = False
+        self._stopping = threading.Event()
         self.recording = Recording()
 
-    def record(self, stopping: Callable[[], bool], told: Callable[[Recording], None] = lambda _: None) -> Recording:
-        """Record until the run has ended or `stopping` says so; `told` is called after every message.
+    def record(self, stopping: threading.Event, told: Callable[[Recording], None] = lambda _: None) -> Recording:
+        """Record until the run has ended or `stopping` is set; `told` is called after every message.
 
         Raises
         ------
         StoreError
-            The disk is full or broken, or the folder belongs to another run.
+            The disk is broken, or was full for too long, or the folder belongs to another run.
         ProtocolError
             The daemon does not allow it.
         """
+        self._stopping = stopping
         try:
-            while not stopping() and not self._is_over():
+            while not stopping.is_set() and not self._is_over():
                 self._ask()
                 message = self._subscriber.next(0.5)
                 self._say_silence()
                 if message is not None:
                     self._take(message)
                     told(self.recording)
+            self._close_books()
             return self.recording
         finally:
-            if self._writer is not None:
-                self._writer.close()
+            if self._run is not None:
+                self._run.close()
 
     def _say_silence(self) -> None:
         """Tell once when the daemon is away, and once when it is back."""
@@ -112,155 +113,182 @@ class Recorder:
         self._is_away = away
 
     def _take(self, message: Told) -> None:
+        if isinstance(message, Start):
+            self._begin(message)
+        elif self._run is not None:  # else: of a run whose start is still to come; it will be asked for again
+            self._follow(self._run, message)
+
+    def _follow(self, run: RecordedRun, message: Told) -> None:
         match message:
-            case Start():
-                self._begin(message)
             case LiveVolume():
-                self._keep(message)
+                self._receive(run, message)
             case Change():
-                self._note(StateChanged(VolumeKey(*message.key), message.state, message.detail))
+                run.note(StateChanged(VolumeKey(*message.key), message.state, message.detail))
             case Skipped():
-                self._note(NotRestored(VolumeKey(*message.key), message.reason, message.detail))
-                self._want(VolumeKey(*message.key))
+                run.note(NotRestored(key := VolumeKey(*message.key), message.reason, message.detail))
+                self._announced.named.add(key)
+                self._want({key} - run.raw)
             case Gap():
-                self._miss(message)
+                self._miss(run, message)
             case End():
-                self._end(message)
+                self._end(run, message)
 
     # -- the run --------------------------------------------------------------------------------------------
 
     def _begin(self, start: Start) -> None:
-        if self._writer is None:
-            self._open(start)
+        if not start.run:
+            raise StoreError("the daemon announces a run without a name: it cannot be recorded")
+        if self._run is None:
+            self._run = self._open(RunStarted(start.run, plan_of(start.plan), start.summary))
         elif start.run != self.recording.run_id:
             raise StoreError(f"the daemon is at run {start.run} now: record it by a new command")
-        card = read_card(start.card)
-        self._n_channels_in = len(card.channels_in) if card else 1
-        if self._writer is not None and start.model is not None and start.card:
-            self._writer.describe_model(ModelIdentity(start.model.name, start.model.sha256), start.card)
+        self._learn_plan(start.run, merged(self._admission.plan, plan_of(start.plan)))
+        if start.model is not None and start.card:
+            self._run.describe_model(ModelIdentity(start.model.name, start.model.sha256), start.card)
         self.recording.ended = ""
 
-    def _open(self, start: Start) -> None:
-        self._plan = plan_of(start.plan)
-        started = RunStarted(start.run or "", self._plan, start.summary)
-        self._writer = open_run(self._config, started)
-        self._raw = set(self._writer.raw_keys())
-        self._restored = set(RunReader(self._writer.path).keys("restored"))
-        self.recording.run_id, self.recording.path = started.run_id, self._writer.path
-        self._count()
-        logger.info("recording run=%s to=%s raw=%d", started.run_id, self._writer.path, len(self._raw))
+    def _open(self, started: RunStarted) -> RecordedRun:
+        run = RecordedRun(self._config, started, self._stopping)
+        self._learn_plan(started.run_id, run.plan)
+        self.recording.run_id, self.recording.path = started.run_id, run.path
+        self._count(run)
+        logger.info("recording run=%s to=%s raw=%d", started.run_id, run.path, len(run.raw))
+        return run
 
-    def _end(self, end: End) -> None:
-        earlier = self._planned(before=max((key.t for key in self._raw), default=-1) + 1)
-        for key in sorted({*earlier, *self._too_early.keys() - self._raw}):
-            self._want(key)
+    def _learn_plan(self, run_id: str, plan: Plan) -> None:
+        named = self._announced.named
+        self._admission = Admission.of(run_id, plan)
+        self._announced = Announced(plan, self._admission.n_positions, self._admission.n_channels)
+        self._announced.named = named
+
+    def _end(self, run: RecordedRun, end: End) -> None:
+        before = max(newest_of(run.raw).values(), default=-1) + 1
+        self._want(self._announced.earlier(max(before, self._announced.begin), run.raw))
+        self._want(self._announced.following(run.raw))
+        self._outstanding.hurry(self._may_ask)
         self.recording.ended = end.reason
-        self._ended_s = time.monotonic()
-        self._note(RunEnded(end.reason, end.detail, end.n_delivered, end.n_refused))
+        self._came_s = time.monotonic()
+        run.note(RunEnded(end.reason, end.detail, end.n_delivered, end.n_refused))
 
     def _is_over(self) -> bool:
         if not self.recording.ended:
             return False
-        waiting = [*self._asked, *self._wanted]
-        if (waiting or self._waiting) and time.monotonic() - self._ended_s < LAST_ASK_S:
-            return False
-        self.recording.gaps += [f"volume {tuple(key)}: asked for, the daemon left before it came" for key in waiting]
-        for key in list(self._waiting):
-            self._give_up(key)
-        return True
+        return not len(self._outstanding) or time.monotonic() - self._came_s > LAST_ASK_S
+
+    def _close_books(self) -> None:
+        """Name everything that was published, or planned, and is not here."""
+        if self._run is None:
+            return
+        promised = dict.fromkeys(self._run.waiting, _ALONE) | self._promised
+        for key, why in sorted(promised.items()):
+            if key not in self._run.restored:
+                self._gap(f"restored volume {tuple(key)}", why)
+        unanswered = set(self._outstanding) - self._run.raw - self._promised.keys()
+        newest = newest_of(self._run.raw)
+        due = {key for key in unanswered if self._announced.is_due(key, newest)}
+        for key in sorted(due):
+            self._gap(f"volume {tuple(key)}", self._outstanding.why(key) or _DID_NOT_COME)
+        if self.recording.ended and unanswered - due:
+            self._gap(f"{len(unanswered - due)} volumes", "they may be stored, and the daemon did not answer")
 
     # -- volumes --------------------------------------------------------------------------------------------
 
-    def _keep(self, volume: LiveVolume) -> None:
-        if self._writer is None:
-            return  # fetched for a run whose start is still to come: it will be asked for again
-        if volume.said.session != self._session:
-            self._session = volume.said.session
-            for key in self._planned(before=volume.key.t):
-                self._want(key)
-        raw = volume.volume()
-        if raw.key not in self._raw:
-            self._writer.write_raw(raw)
-            self._raw.add(raw.key)
-        if volume.model is not None and volume.key not in self._restored:
-            self._waiting[volume.key] = volume
-        self._write_restored(self._writer)
-        self._asked.pop(volume.key, None)
-        self._count()
+    def _receive(self, run: RecordedRun, volume: LiveVolume) -> None:
+        self._outstanding.heard(time.monotonic())
+        if volume.raw is None and volume.key in self._uncertain:
+            self._learn(volume)
+        elif wrong := self._admission.misfit(volume):
+            self._outstanding.has_come(volume.key)
+            self._gap(f"volume {tuple(volume.key)}", wrong)
+        else:
+            self._enter(run, volume)
+            self._keep(run, volume)
+            self._count(run)
 
-    def _write_restored(self, writer: RunWriter) -> None:
-        """Write restored volumes as soon as all raw ones are here that the network read together."""
-        for key, volume in list(self._waiting.items()):
-            if self._raw.issuperset(sources := self._sources(key._replace(c=volume.said.c_in))):
-                writer.write_restored(volume.restored(), sources=sources)
-                self._restored.add(key)
-                del self._waiting[key]
-        while len(self._waiting) > MAX_WAITING:
-            self._give_up(next(iter(self._waiting)))
+    def _enter(self, run: RecordedRun, volume: LiveVolume) -> None:
+        """In a new session, ask for what an older one published: its log is gone, and the store may have it."""
+        if volume.said.session == self._session:
+            return
+        self._session = volume.said.session
+        self._want(self._announced.earlier(volume.key.t, run.raw))
+        self._look_again(run)
 
-    def _give_up(self, restored: VolumeKey) -> None:
-        del self._waiting[restored]
-        self.recording.gaps.append(
-            f"restored volume {tuple(restored)}: the other channels that it was made of are missing"
-        )
+    def _look_again(self, run: RecordedRun) -> None:
+        """Ask whether raw volumes were restored unseen."""
+        self._uncertain = run.raw - run.restored
+        self._want(self._uncertain)
 
-    def _sources(self, raw: VolumeKey) -> tuple[VolumeKey, ...]:
-        """Return the raw volumes that the network read together."""
-        n = self._n_channels_in
-        return tuple(raw._replace(c=c) for c in range(n)) if n > 1 else (raw,)
+    def _learn(self, volume: LiveVolume) -> None:
+        """Take the answer whether a raw volume has been restored meanwhile."""
+        self._uncertain.discard(volume.key)
+        self._outstanding.has_come(volume.key)
+        if volume.model is not None or volume.said.was_restored is True:
+            self._promised[volume.key] = _DID_NOT_COME
+            self._outstanding.want(volume.key)
 
-    def _note(self, event: StateChanged | NotRestored | RunEnded) -> None:
-        if self._writer is not None:
-            self._writer.note(event)
+    def _keep(self, run: RecordedRun, volume: LiveVolume) -> None:
+        self._outstanding.has_come(key := volume.key)
+        self._promised.pop(key, None)
+        if volume.model is not None:
+            self._promised[key] = _ALONE
+        lacking = run.keep(volume)
+        if volume.said.was_restored is True and key not in run.restored:
+            lacking.restored[key] = "the daemon's store has only its raw one"
+        for one, why in lacking.restored.items():
+            self._promised[one] = why
+            self._postpone(one, why)
+        self._want(lacking.raw)
+        following = self._announced.after(key._replace(c=volume.said.c_in)) if self.recording.ended else None
+        if following is not None and following not in run.raw:
+            self._want({following})
 
-    def _count(self) -> None:
-        self.recording.n_raw, self.recording.n_restored = len(self._raw), len(self._restored)
+    def _count(self, run: RecordedRun) -> None:
+        n_before = self.recording.n_raw + self.recording.n_restored
+        self.recording.n_raw, self.recording.n_restored = len(run.raw), len(run.restored)
+        if self.recording.n_raw + self.recording.n_restored > n_before:
+            self._came_s = time.monotonic()
 
     # -- what is missing ------------------------------------------------------------------------------------
 
-    def _planned(self, *, before: int) -> Iterator[VolumeKey]:
-        """Give the planned volumes of earlier time points that are not here."""
-        times = range(before)
-        for planned in self._plan.stacks:
-            keys = (
-                [planned._replace(t=t) for t in times]
-                if self._plan.endless
-                else [planned]
-                if planned.t < before
-                else []
-            )
-            yield from (key for key in keys if key not in self._raw)
+    def _want(self, keys: Iterable[VolumeKey]) -> None:
+        for key in sorted(set(keys)):
+            self._outstanding.want(key)
 
-    def _want(self, key: VolumeKey) -> None:
-        if key not in self._asked and key not in self._wanted:
-            self._wanted.append(key)
+    def _may_ask(self, key: VolumeKey) -> bool:
+        """Tell whether there is a place for a volume: on a full disk only for raw ones."""
+        return self._run is not None and (key not in self._run.raw or self._run.has_room())
 
     def _ask(self) -> None:
-        now_s = time.monotonic()
-        for key in [key for key, asked_s in self._asked.items() if now_s - asked_s > ASK_AGAIN_S]:
-            self._fetch(key, now_s)
-        for key in [key for key, told_s in self._too_early.items() if now_s - told_s > TOO_EARLY_S]:
-            del self._too_early[key]
-            if key not in self._raw:
-                self._want(key)
-        while self._wanted and len(self._asked) < MAX_ASKED:
-            self._fetch(self._wanted.popleft(), now_s)
+        for key in self._outstanding.due(time.monotonic(), self._may_ask):
+            is_probe = key in self._uncertain and key not in self._promised
+            self._subscriber.fetch(key, ONE_VOXEL if is_probe else None)
 
-    def _fetch(self, key: VolumeKey, now_s: float) -> None:
-        self._asked[key] = now_s
-        self._subscriber.fetch(key)
+    def _postpone(self, key: VolumeKey, why: str) -> None:
+        """Ask again later; once the run has ended, what the daemon has not it will never have."""
+        if self.recording.ended and self._may_ask(key):
+            self._outstanding.has_come(key)
+        else:
+            self._outstanding.postpone(key, why, time.monotonic())
 
-    def _miss(self, gap: Gap) -> None:
-        key = VolumeKey(*gap.key) if gap.key else None
-        if key is not None:
-            self._asked.pop(key, None)
-            if key in self._raw:
-                return
-            if gap.reason == "not-stored" and not self.recording.ended:
-                self._too_early[key] = time.monotonic()
-                return
+    def _miss(self, run: RecordedRun, gap: Gap) -> None:
         if gap.reason == "other-session":
             return  # a new daemon: the subscriber asks it from its beginning, and the rest comes by key
-        numbers = f"numbers {gap.first}-{gap.last}" if gap.first is not None else f"volume {gap.key}"
-        self.recording.gaps.append(f"{numbers}: {gap.reason}, {gap.detail}")
-        logger.warning("recording gap %s reason=%s detail=%s", numbers, gap.reason, gap.detail)
+        why = f"{gap.reason}, {gap.detail}"
+        if gap.key is None:
+            self._gap(f"numbers {gap.first}-{gap.last}", why)
+            self._look_again(run)
+            return
+        key = VolumeKey(*gap.key)
+        if key in run.restored or (key in self._uncertain and key in run.raw and gap.first is None):
+            self._uncertain.discard(key)
+            self._outstanding.has_come(key)
+            return
+        if gap.first is not None or key in self._promised:  # of a number: it was published
+            self._promised[key] = why
+        elif self.recording.ended and key not in run.raw and self._announced.is_due(key, newest_of(run.raw)):
+            self._gap(f"volume {tuple(key)}", why)
+        self._postpone(key, why)
+
+    def _gap(self, what: str, why: str) -> None:
+        self.recording.gaps.append(f"{what}: {why}")
+        logger.warning("recording gap %s why=%s", what, why)

@@ -71,9 +71,9 @@ class Daemon:
 class Recordings(threading.Thread):
     """A recorder at work."""
 
-    def __init__(self, address: str, directory: Path) -> None:
+    def __init__(self, address: str, directory: Path, config: StoreConfig | None = None) -> None:
         super().__init__(name="test-recorder")
-        self._address, self._directory = address, directory
+        self._address, self._config = address, config or StoreConfig(directory=directory)
         self.stopping = threading.Event()
         self.came = threading.Condition()
         self.n_messages = 0
@@ -82,9 +82,9 @@ class Recordings(threading.Thread):
 
     def run(self) -> None:
         with Subscriber(self._address, mode="every") as subscriber:
-            recorder = Recorder(subscriber, StoreConfig(directory=self._directory))
+            recorder = Recorder(subscriber, self._config)
             self.result = recorder.recording
-            recorder.record(self.stopping.is_set, self._told)
+            recorder.record(self.stopping, self._told)
 
     def _told(self, _: Recording) -> None:
         with self.came:
@@ -98,6 +98,10 @@ class Recordings(threading.Thread):
     def wait_for(self, n_raw: int) -> None:
         with self.came:
             assert self.came.wait_for(lambda: self.result.n_raw >= n_raw, 20), self.result
+
+    def wait_for_restored(self, number: int) -> None:
+        with self.came:
+            assert self.came.wait_for(lambda: self.result.n_restored >= number, 40), self.result
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""Whether a volume that a publisher sent can be of the run that is recorded. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from care_live.images import Plan, VolumeKey
+from care_live.publish.seen import LiveVolume
+
+MAX_TIME_POINT = 10_000_000
+"""No acquisition has more; a time point is a number on the wire, and a length on the disk."""
+MAX_CHANNELS_OUT = 64
+MAX_GROWTH = 64
+"""Voxels of a restored volume for each raw one: a network may refine z, y and x fourfold."""
+
+
+def merged(known: Plan, planned: Plan) -> Plan:
+    """Return a plan with the volumes of both: a run that is resumed announces only what it still lacks."""
+    return Plan(
+        stacks={**known.stacks, **planned.stacks},
+        shape_px=planned.shape_px,
+        dtype=planned.dtype,
+        voxel_size_um=planned.voxel_size_um,
+        channels=planned.channels,
+        positions=planned.positions,
+        interval_s=planned.interval_s,
+        endless=known.endless or planned.endless,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What volumes of one run look like."""
+
+    run_id: str
+    plan: Plan
+    n_positions: int
+    n_channels: int
+
+    @classmethod
+    def of(cls, run_id: str, plan: Plan) -> Admission:
+        """Derive it from a run's plan."""
+        n_positions = max([len(plan.positions), 1, *(key.p + 1 for key in plan.stacks)])
+        n_channels = max([len(plan.channels), 1, *(key.c + 1 for key in plan.stacks)])
+        return cls(run_id, plan, n_positions, n_channels)
+
+    def misfit(self, volume: LiveVolume) -> str:
+        """Return why a volume cannot be of this run; empty where it can."""
+        if volume.run_id != self.run_id:
+            return f"it is of run {volume.run_id or '(none)'}, this is {self.run_id}"
+        return self._misplaced(volume) or self._misshaped(volume) or _misrestored(volume)
+
+    def _misplaced(self, volume: LiveVolume) -> str:
+        key, c_in = volume.key, volume.said.c_in
+        n_channels_out = self.n_channels + MAX_CHANNELS_OUT
+        if key.t > MAX_TIME_POINT or key.p >= self.n_positions or c_in >= self.n_channels or key.c >= n_channels_out:
+            return f"the run has {self.n_positions} positions and {self.n_channels} channels"
+        return ""
+
+    def _misshaped(self, volume: LiveVolume) -> str:
+        if volume.raw is None:
+            return "it came without its raw planes"
+        planned = self.plan.stacks.get(VolumeKey(volume.key.t, volume.key.p, volume.said.c_in))
+        n_planes = len(volume.said.expected if planned is None else planned)
+        wanted = (n_planes, *self.plan.shape_px)
+        if volume.raw.shape != wanted or volume.raw.dtype.name != self.plan.dtype:
+            return f"its raw planes are {volume.raw.shape} {volume.raw.dtype.name}, wanted {wanted} {self.plan.dtype}"
+        return ""
+
+
+def _misrestored(volume: LiveVolume) -> str:
+    arrays = [volume.mean, volume.laplace_scale, volume.disagreement]
+    shapes = {array.shape for array in arrays if array is not None}
+    n_raw = volume.raw.size if volume.raw is not None else 0
+    if volume.model is None:
+        return "it has restored planes, and no network" if shapes else ""
+    if volume.mean is None or len(shapes) != 1 or volume.mean.size > MAX_GROWTH * n_raw:
+        return f"its restored arrays are {sorted(shapes)}, of {n_raw} raw voxels"
+    return ""

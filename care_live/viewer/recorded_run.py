@@ -1,0 +1,187 @@
+"""The run that a recorder writes: raw volumes wait for the disk, restored ones are left out while it is full."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from care_live.config import StoreConfig
+from care_live.errors import StoreError
+from care_live.images import (
+    ModelIdentity,
+    NotRestored,
+    Plan,
+    RunEnded,
+    RunStarted,
+    State,
+    StateChanged,
+    Volume,
+    VolumeKey,
+)
+from care_live.publish.seen import LiveVolume
+from care_live.store import RunReader, open_run
+from care_live.viewer.described import read_card
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 8
+"""Restored volumes that wait for other raw channels; for a ninth the oldest is let go."""
+RETRY_S = 0.5
+"""How often a disk that refuses is tried again."""
+_ALONE = "the other channels that it was made of are missing"
+
+
+@dataclass(slots=True)
+class Lacking:
+    """What a run still needs after a volume was written."""
+
+    restored: dict[VolumeKey, str] = field(default_factory=dict)
+    """Restored volumes that could not be kept, and why: to be asked for again later."""
+    raw: set[VolumeKey] = field(default_factory=set)
+    """Raw volumes that restored ones wait for."""
+
+
+class RecordedRun:
+    """One run on the recorder's disk; owned by one thread.
+
+    Parameters
+    ----------
+    config : where to write, and how long a disk that takes no raw volume is waited for (``full_wait_s``)
+    started : as the publisher announced it
+    stopping : ends every wait
+
+    Raises
+    ------
+    StoreError
+        The folder belongs to another run, or another writer is at work in it.
+    """
+
+    def __init__(self, config: StoreConfig, started: RunStarted, stopping: threading.Event) -> None:
+        self._config, self._stopping = config, stopping
+        self._writer = open_run(config, started)
+        reader = RunReader(self._writer.path)
+        self.path: Path = self._writer.path
+        self.plan: Plan = reader.plan
+        """As the first announcement of this run had it."""
+        self.raw: set[VolumeKey] = set(self._writer.raw_keys())
+        self.restored: set[VolumeKey] = set(reader.keys("restored"))
+        self._states: dict[VolumeKey, State] = {key: reader.state(key) for key in self.raw}
+        self.is_full = False
+        """Restored volumes are left out."""
+        self._n_channels_in = 1
+        self._waiting: dict[VolumeKey, LiveVolume] = {}
+
+    def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
+        """Write down the network that restores from here on."""
+        read = read_card(card)
+        self._n_channels_in = len(read.channels_in) if read else 1
+        self._patiently(lambda: self._writer.describe_model(identity, card))
+
+    def note(self, event: StateChanged | NotRestored | RunEnded) -> None:
+        """Write down what became of volumes, or of the run."""
+        self._patiently(lambda: self._writer.note(event))
+        if isinstance(event, StateChanged) and event.key in self.raw:
+            self._states[event.key] = event.state
+
+    def correct(self, volume: LiveVolume) -> None:
+        """Take over the state that the publisher gives a volume: opening a run again doubts what was provisional."""
+        key = volume.key._replace(c=volume.said.c_in)
+        if key in self.raw and self._states.get(key) != volume.state:
+            self.note(StateChanged(key, volume.state, "as the publisher says"))
+
+    def doubtful(self) -> set[VolumeKey]:
+        """Return raw volumes that another session may have restored, or confirmed, unseen."""
+        return (self.raw - self.restored) | {key for key, state in self._states.items() if state != "confirmed"}
+
+    def keep(self, volume: LiveVolume) -> Lacking:
+        """Write a volume: its raw one at once, its restored one when all raw ones are here that it was made of.
+
+        Raises
+        ------
+        StoreError
+            The disk took no raw volume within ``full_wait_s``.
+        """
+        self._keep_raw(volume.volume())
+        self.correct(volume)
+        if volume.model is not None and volume.key not in self.restored:
+            self._waiting[volume.key] = volume
+        return self._write_restored()
+
+    def has_room(self) -> bool:
+        """Tell whether restored volumes can be taken; after `is_full` the disk is looked at again."""
+        if self.is_full and self._writer.disk().room == "enough":
+            logger.warning("the disk has room for restored volumes again: those left out are asked for")
+            self.is_full = False
+        return not self.is_full
+
+    @property
+    def waiting(self) -> tuple[VolumeKey, ...]:
+        """Restored volumes that wait for other raw channels."""
+        return tuple(self._waiting)
+
+    def close(self) -> None:
+        """Let go of the run; another recorder may go on."""
+        self._writer.close()
+
+    def _keep_raw(self, raw: Volume) -> None:
+        if raw.key not in self.raw:
+            self._patiently(lambda: self._writer.write_raw(raw))
+            self.raw.add(raw.key)
+            self._states[raw.key] = raw.state
+
+    def _write_restored(self) -> Lacking:
+        lacking = Lacking()
+        for key, volume in list(self._waiting.items()):
+            sources = self._sources(key._replace(c=volume.said.c_in))
+            if missing := set(sources) - self.raw:
+                lacking.raw |= missing
+                continue
+            del self._waiting[key]
+            if why := self._refusal(volume, sources):
+                lacking.restored[key] = why
+        while len(self._waiting) > MAX_WAITING:
+            lacking.restored[oldest := next(iter(self._waiting))] = _ALONE
+            del self._waiting[oldest]
+        return lacking
+
+    def _refusal(self, volume: LiveVolume, sources: tuple[VolumeKey, ...]) -> str:
+        """Write a restored volume; return why the disk does not take it, or nothing."""
+        try:
+            self._writer.write_restored(volume.restored(), sources=sources)
+        except StoreError as error:
+            if not self.is_full:
+                logger.warning("restored volumes are left out until the disk takes them: %s", error)
+            self.is_full = True
+            return str(error)
+        self.restored.add(volume.key)
+        return ""
+
+    def _sources(self, raw: VolumeKey) -> tuple[VolumeKey, ...]:
+        """Return the raw volumes that the network read together."""
+        n = self._n_channels_in
+        return tuple(raw._replace(c=c) for c in range(n)) if n > 1 else (raw,)
+
+    def _patiently(self, write: Callable[[], None]) -> None:
+        """Write what must not be lost; while the disk refuses, say so once and wait for it."""
+        until, waits = time.monotonic() + self._config.full_wait_s, False
+        while (error := _tried(write)) is not None:
+            if not waits:
+                logger.error("the recording waits for the disk, at most %.0f s: %s", self._config.full_wait_s, error)
+            waits = True
+            if time.monotonic() > until or self._stopping.wait(RETRY_S):
+                raise error
+        if waits:
+            logger.warning("the recording goes on: the disk takes volumes again")
+
+
+def _tried(write: Callable[[], None]) -> StoreError | None:
+    try:
+        write()
+    except StoreError as error:
+        return error
+    return None
