@@ -17,7 +17,7 @@ from care_live.publish.log import Entry
 from care_live.publish.slabs import RestoredSlab
 from care_live.publish.writer import Parts, Writer
 from care_live.wire.messages import View
-from care_live.wire.sockets import BULK_PATIENCE_S, Socket, Sockets
+from care_live.wire.sockets import Socket, Sockets
 
 Topic = Literal["restored", "raw", "slab"]
 
@@ -93,7 +93,7 @@ class Broadcast:
                 self._socket = self._bind(self.address)
 
     def _bind(self, address: str) -> Socket:
-        return self._sockets.bind("xpub", address, hwm=HWM, patience_s=BULK_PATIENCE_S)
+        return self._sockets.bind("xpub", address, hwm=HWM)
 
     def wanted(self, product: Topic) -> Iterator[Channel]:
         """Give the channels of a product that somebody listens to; a short topic means level 0, plain."""

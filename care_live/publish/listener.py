@@ -23,7 +23,7 @@ from care_live.publish.seen import Told, live_slab, live_volume
 from care_live.wire import cl1
 from care_live.wire.keys import ClientKeys
 from care_live.wire.messages import Gap, Heartbeat, Refused, Slab, Volume
-from care_live.wire.sockets import BULK_PATIENCE_S, Received, Sockets
+from care_live.wire.sockets import Received, Sockets
 
 DEFAULT_BROADCAST: str = PublishConfig.model_fields["bind"].default
 HWM = 4
@@ -63,7 +63,7 @@ class Listener:
     ) -> None:
         self._sockets = Sockets(client=keys)
         try:
-            self._link = self._sockets.connect("sub", address, hwm=HWM, patience_s=BULK_PATIENCE_S)
+            self._link = self._sockets.connect("sub", address, hwm=HWM)
         except ConfigError:
             self._sockets.close()
             raise

@@ -8,7 +8,7 @@ from care_live.publish.seen import LiveSlab, live_slab
 from care_live.wire import cl1
 from care_live.wire.address import at_port, is_loopback
 from care_live.wire.messages import Heartbeat, Slab
-from care_live.wire.sockets import BULK_PATIENCE_S, Socket, Sockets
+from care_live.wire.sockets import Socket, Sockets
 
 HWM = 4
 """Slabs that wait here before newer ones pass by."""
@@ -39,7 +39,7 @@ class Preview:
         self._port = heartbeat.broadcast_port
         if self._port is not None:
             address = at_port(self._address, self._port)
-            self._link = self._sockets.connect("sub", address, hwm=HWM, patience_s=BULK_PATIENCE_S)
+            self._link = self._sockets.connect("sub", address, hwm=HWM)
             self._link.subscribe(self._topic)
 
     def leave(self) -> None:

@@ -22,7 +22,7 @@ from care_live.publish.writer import Parts, Run, Writer
 from care_live.wire.address import port_of
 from care_live.wire.keys import AllowList, ServerKeys, read_pair
 from care_live.wire.messages import Status
-from care_live.wire.sockets import BULK_PATIENCE_S, Sockets
+from care_live.wire.sockets import Sockets
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Publisher:
         self._writer = Writer(self._run, self._log)
         try:
             self._broadcast = Broadcast(self._sockets, config.bind, self._writer, raw=config.raw)
-            desk = self._sockets.bind("router", config.bind_pull, hwm=HWM_DESK, patience_s=BULK_PATIENCE_S)
+            desk = self._sockets.bind("router", config.bind_pull, hwm=HWM_DESK)
         except ConfigError:
             self._sockets.close()
             raise

@@ -40,7 +40,7 @@ from care_live.wire.messages import (
     View,
     Volume,
 )
-from care_live.wire.sockets import BULK_PATIENCE_S, Received, Socket, Sockets
+from care_live.wire.sockets import Received, Socket, Sockets
 
 DEFAULT_ADDRESS: str = PublishConfig.model_fields["bind_pull"].default
 ASK_AGAIN_S = 1.5
@@ -211,7 +211,7 @@ class Subscriber:
         self.close()
 
     def _connect(self) -> Socket:
-        return self._sockets.connect("dealer", self.address, hwm=64, patience_s=BULK_PATIENCE_S)
+        return self._sockets.connect("dealer", self.address, hwm=64)
 
     def _say(self, request: Request) -> None:
         self._link.send(cl1.encode_request(request))

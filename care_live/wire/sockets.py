@@ -1,8 +1,8 @@
 """The only file that knows ZeroMQ: the sockets of one thread, bounded and locked.
 
-Every socket has a small high-water mark, no linger, heartbeats, a limit on what the other end may send and a
-deadline for its handshake. Anything but loopback needs CURVE keys. ``Sockets`` belongs to the thread that uses
-it; other threads may only call ``wake``.
+Every socket has a small high-water mark, no linger, a limit on what the other end may send, a deadline for its
+handshake, and TCP keep-alives; the protocols notice a peer that is there and silent. Anything but loopback needs
+CURVE keys. ``Sockets`` belongs to the thread that uses it; other threads may only call ``wake``.
 
 A sent array is shared, not copied, until ZeroMQ has put it on the network: it must never change again.
 """
@@ -34,12 +34,19 @@ BULK_BYTES = 2 * 1024**3
 """The longest array that a client takes."""
 
 _KINDS = {"xpub": zmq.XPUB, "sub": zmq.SUB, "router": zmq.ROUTER, "dealer": zmq.DEALER}
-PATIENCE_S = 1.5
-"""A peer that leaves heartbeats unanswered for so long is cut, unless told otherwise."""
-BULK_PATIENCE_S = 20.0
-"""For links that carry whole volumes: a heartbeat queues behind them, be it in a tunnel or a slow network."""
+LINK_S = 10
+"""TCP gives up a peer whose system answers neither data nor keep-alives for so long."""
 
-_HEARTBEAT_MS, _HANDSHAKE_MS = 500, 2000
+_HANDSHAKE_MS, _CONNECT_MS = 2000, 3000
+_KEEPALIVE = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: LINK_S - 6,
+    zmq.TCP_KEEPALIVE_INTVL: 2,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+    zmq.TCP_MAXRT: LINK_S * 1000,
+}
+"""The system, and not ZMTP, looks whether the other machine is still there: libzmq (4.3.5) aborts the whole process
+when a heartbeat is due on a connection whose peer went away while its messages waited to be read."""
 _BROKEN_PEER = (zmq.EAGAIN, errno.EHOSTUNREACH)
 
 
@@ -126,15 +133,7 @@ class Sockets:
         self._poller.register(self._ear, zmq.POLLIN)
         self._zap = self._open_zap() if server else None
 
-    def bind(
-        self,
-        kind: Kind,
-        address: str,
-        *,
-        hwm: int = 2,
-        max_message_bytes: int = CONTROL_BYTES,
-        patience_s: float = PATIENCE_S,
-    ) -> Socket:
+    def bind(self, kind: Kind, address: str, *, hwm: int = 2, max_message_bytes: int = CONTROL_BYTES) -> Socket:
         """Bind a socket of a server.
 
         Raises
@@ -148,7 +147,6 @@ class Sockets:
                 "(make them with care-live keys), or bind to tcp://127.0.0.1:PORT"
             )
         raw = self._open(kind, address, hwm, max_message_bytes)
-        raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(patience_s * 1000))
         if kind == "router":
             raw.setsockopt(zmq.ROUTER_MANDATORY, 1)  # so that a full queue is told, not dropped in silence
         if kind == "xpub":
@@ -164,7 +162,6 @@ class Sockets:
         *,
         hwm: int = 2,
         max_message_bytes: int = BULK_BYTES,
-        patience_s: float = PATIENCE_S,
     ) -> Socket:
         """Connect a socket of a client; ZeroMQ connects again by itself whenever the link breaks.
 
@@ -175,9 +172,9 @@ class Sockets:
         """
         is_loopback(address)  # is an address at all
         raw = self._open(kind, address, hwm, max_message_bytes)
-        raw.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(patience_s * 1000))
         raw.setsockopt(zmq.RECONNECT_IVL, 100)
         raw.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+        raw.setsockopt(zmq.CONNECT_TIMEOUT, _CONNECT_MS)
         with _translated(raw, address, "connect to"):
             raw.connect(address)
         return self._adopt(kind, raw)
@@ -229,8 +226,9 @@ class Sockets:
         raw.set_hwm(hwm)
         raw.setsockopt(zmq.LINGER, 0)
         raw.setsockopt(zmq.MAXMSGSIZE, limit_bytes)
-        raw.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
         raw.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+        for option, value in _KEEPALIVE.items():
+            raw.setsockopt(option, value)
         raw.setsockopt(zmq.IPV6, int("[" in address))
         if self._server:
             _lock(raw, self._server.own)
