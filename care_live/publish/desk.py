@@ -60,7 +60,7 @@ class Desk:
                     return
                 self._socket.send(beat(), to=watcher.peer)
                 for entry in self._bounds:
-                    self._socket.send(self._writer.note(entry), to=watcher.peer)
+                    self._send_note(watcher, entry)
             case Newest():
                 watcher.asks_newest(request, self._session)
             case Replay() if request.session != self._session:
@@ -135,7 +135,7 @@ class Desk:
     def _replay(self, watcher: Watcher, entry: Entry, view: View, answers: Mapping[VolumeKey, Answer]) -> bool:
         """Send one entry, from memory or from the store; False: not now."""
         if entry.key is None:
-            return self._socket.send(self._writer.note(entry), to=watcher.peer)
+            return self._send_note(watcher, entry)
         answer = self._recall(entry.key, entry, answers)
         if entry.restored and isinstance(answer, Volume):
             answer = Unavailable("not-stored", "of this restored volume the store has only the raw one (yet): fetch it")
@@ -149,6 +149,13 @@ class Desk:
             if not self._send_answer(watcher, entry, self._recall(key, entry, answers), fetch.view):
                 return
             watcher.fetches.popleft()
+
+    def _send_note(self, watcher: Watcher, entry: Entry) -> bool:
+        try:
+            parts = self._writer.note(entry)
+        except ProtocolError as error:
+            return self._gap(watcher, "unreadable", str(error), first=entry.seq, last=entry.seq)
+        return self._socket.send(parts, to=watcher.peer)
 
     def _recall(self, key: VolumeKey, entry: Entry, answers: Mapping[VolumeKey, Answer]) -> Answer | None:
         """Return a volume from memory or from the store; None: it is being read."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from care_live.config import PublishConfig
-from care_live.errors import ConfigError, ProtocolError, StageError
+from care_live.errors import ConfigError, StageError
 from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
 from care_live.publish.archive import Archive, ReadStored
 from care_live.publish.broadcast import Broadcast
@@ -60,7 +61,9 @@ class Publisher:
         self._told = threading.Condition()
         self._sent_all_before = 0
         self.error: BaseException | None = None
-        """Why the thread ended before its time."""
+        """Why the thread ended before its time; the run goes on without watchers."""
+        self.n_unpublished = 0
+        """Records and messages that publishing could not take or send; each is logged."""
         self._keys = read_keys(config)
         self._sockets = Sockets(server=self._keys)
         self._writer = Writer(self._run, self._log)
@@ -96,6 +99,15 @@ class Publisher:
         self._started = started
         self._append(started)
 
+    @property
+    def failure(self) -> str:
+        """What is wrong with publishing, for the daemon's status; empty: all is well."""
+        if self.error is not None:
+            return (
+                f"publishing has failed ({self.error}): watchers see nothing more; {self.n_unpublished} not published"
+            )
+        return f"{self.n_unpublished} messages could not be published: see the log" if self.n_unpublished else ""
+
     def describe_model(self, model: ModelIdentity, card: Mapping[str, Any]) -> None:
         """A network restores from now on; if it is another one, watchers are told of the run anew."""
         is_other = model != self._run.model
@@ -118,7 +130,8 @@ class Publisher:
 
     def slab(self, slab: RestoredSlab) -> None:
         """Publish planes of a volume that is still being restored; old ones give way to new ones."""
-        self._check()
+        if self.error is not None:
+            return
         self._slabs.append(slab)
         self._sockets.wake()
 
@@ -171,19 +184,22 @@ class Publisher:
         self.close()
 
     def _append(self, record: Record, *, until_settled: bool = False) -> None:
-        self._check()
-        self._log.append(record, until_settled=until_settled)
-        self._sockets.wake()
-
-    def _check(self) -> None:
-        if self.error is not None:
-            raise StageError(f"publishing has failed: {self.error}") from self.error
+        """Give a record to the log; a failure is counted and logged, and never reaches the acquisition."""
+        try:
+            if self.error is not None:  # without its thread the log would only grow
+                self.n_unpublished += 1
+                return
+            self._log.append(record, until_settled=until_settled)
+            self._sockets.wake()
+        except Exception as error:  # the boundary to the acquisition: watchers miss something, the run goes on
+            self.n_unpublished += 1
+            logger.exception("not published record=%s error=%s", type(record).__name__, error)
 
     def _main(self) -> None:
         try:
             self._loop()
-        except Exception as error:  # the thread boundary: the daemon hears of it at its next call
-            logger.exception("publishing failed")
+        except Exception as error:  # the thread boundary: the daemon shows it, the acquisition goes on
+            logger.exception("publishing failed: watchers see nothing more, the run and its storage go on")
             with self._told:
                 self.error = error
                 self._told.notify_all()
@@ -227,22 +243,31 @@ class Publisher:
         """Tell all who listen what was appended since; return what is told by now."""
         for entry in self._log.since(told):
             told = entry.seq + 1
-            if entry.key is None:
-                self._desk.note(entry)
-                self._broadcast.note(self._writer.note(entry))
-            elif isinstance(entry.record, Restored | Volume):
-                self._tell_volume(entry, entry.record)
+            with self._contained(f"seq={entry.seq}"):
+                self._tell_one(entry)
         return told
 
-    def _tell_volume(self, entry: Entry, record: Restored | Volume) -> None:
-        try:
-            self._broadcast.volume(entry, record, self._run.run or "")
-        except ProtocolError as error:
-            logger.warning("volume unsendable seq=%d error=%s", entry.seq, error)
+    def _tell_one(self, entry: Entry) -> None:
+        if entry.key is None:
+            self._desk.note(entry)
+            self._broadcast.note(self._writer.note(entry))
+        elif isinstance(entry.record, Restored | Volume):
+            self._broadcast.volume(entry, entry.record, self._run.run or "")
 
     def _tell_slabs(self) -> None:
         while self._slabs:
-            self._broadcast.slab(self._slabs.popleft(), self._run.run or "")
+            slab = self._slabs.popleft()
+            with self._contained(f"slab={tuple(slab.key)}"):
+                self._broadcast.slab(slab, self._run.run or "")
+
+    @contextlib.contextmanager
+    def _contained(self, what: str) -> Iterator[None]:
+        """Count and log what can't be sent, and go on with the next."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - one message is lost, and counted; all others go on
+            self.n_unpublished += 1
+            logger.warning("unsendable %s error=%s: %s", what, type(error).__name__, error)
 
 
 def read_keys(config: PublishConfig) -> ServerKeys | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from msgspec import UNSET
 
-from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume
+from care_live.errors import ProtocolError
+from care_live.images import ModelIdentity, NotRestored, Plan, Restored, RunEnded, RunStarted, StateChanged, Volume
 from care_live.publish import describe
 from care_live.publish.clock import SessionClock
 from care_live.publish.log import Entry, Log, Record
@@ -23,6 +25,17 @@ Parts: TypeAlias = list[Buffer]
 
 CACHE_BYTES = 128 * 1024**2
 MAX_DETAIL = 500
+MAX_NOTED = 64
+"""Notes that are kept encoded, for all who are sent them."""
+LEFT_OUT: tuple[tuple[str, ...], ...] = (
+    (),
+    *((part,) for part in ("summary", "card", "positions", "channels", "stacks")),
+    ("positions", "stacks"),
+    ("summary", "positions", "channels"),
+    ("summary", "card", "positions", "channels"),
+    ("summary", "card", "positions", "channels", "stacks"),
+)
+"""What a start message that is too long leaves out: the first of these that makes it fit."""
 
 
 @dataclass(slots=True)
@@ -48,6 +61,9 @@ class Writer:
         self._session_clock = SessionClock()
         self._cache: OrderedDict[tuple[object, ...], Parts] = OrderedDict()
         self._cached_bytes = 0
+        self._noted: dict[int, tuple[int, Parts]] = {}
+        """Notes by number, with the newest number that they state (-1: none)."""
+        self._plan: tuple[Plan, messages.PlanHeader] | None = None
 
     @property
     def session(self) -> str:
@@ -64,9 +80,20 @@ class Writer:
         return self._cache[wanted]
 
     def note(self, entry: Entry) -> Parts:
-        """Return the message of an entry that is no volume."""
+        """Return the message of an entry that is no volume.
+
+        Raises
+        ------
+        ProtocolError
+            It can't be said: a field is not as the specification says.
+        """
         assert entry.record is not None
-        return cl1.encode(self._noted(entry.seq, entry.record))
+        newest = self._log.end - 1 if isinstance(entry.record, RunStarted) else -1
+        if self._noted.get(entry.seq, (None, None))[0] != newest:
+            self._noted[entry.seq] = newest, self._encode_note(entry.seq, entry.record)
+            while len(self._noted) > MAX_NOTED:
+                del self._noted[next(iter(self._noted))]
+        return self._noted[entry.seq][1]
 
     def slab(self, slab: RestoredSlab, view: View) -> Parts:
         headers, buffers = describe.pictures(slab.products(), view)
@@ -116,13 +143,36 @@ class Writer:
         )
         return cl1.encode(message, buffers)
 
-    def _noted(self, seq: int, record: Record) -> messages.Message:
+    def _encode_note(self, seq: int, record: Record) -> Parts:
+        return self._start(seq, record) if isinstance(record, RunStarted) else cl1.encode(self._note(seq, record))
+
+    def _start(self, seq: int, started: RunStarted) -> Parts:
+        """Return a start message, without what is too long for its header; it says what it leaves out."""
+        too_many = len(started.plan.stacks) > describe.MAX_PLANNED
+        if self._plan is None or self._plan[0] is not started.plan:
+            said = replace(started.plan, stacks={}) if too_many else started.plan
+            self._plan = started.plan, describe.plan_header(said)
+        for left_out in LEFT_OUT[:-1]:
+            with contextlib.suppress(ProtocolError):
+                if "stacks" in left_out or not too_many:
+                    return cl1.encode(self._start_without(left_out, seq, started))
+        return cl1.encode(self._start_without(LEFT_OUT[-1], seq, started))
+
+    def _start_without(self, left_out: tuple[str, ...], seq: int, started: RunStarted) -> messages.Start:
+        assert self._plan is not None
+        return messages.Start(
+            **self._run.said,
+            seq=seq,
+            plan=describe.without(self._plan[1], left_out),
+            summary={} if "summary" in left_out else dict(started.summary),
+            card={} if "card" in left_out else self._run.card,
+            newest=self._log.end - 1,
+            left_out=left_out or UNSET,
+        )
+
+    def _note(self, seq: int, record: Record) -> messages.Message:
         said = self._run.said | {"seq": seq}
         match record:
-            case RunStarted():
-                plan = describe.plan_header(record.plan)
-                summary, newest = dict(record.summary), self._log.end - 1
-                return messages.Start(**said, plan=plan, summary=summary, card=self._run.card, newest=newest)
             case StateChanged():
                 return messages.Change(**said, key=record.key, state=record.state, detail=record.detail[:MAX_DETAIL])
             case NotRestored():

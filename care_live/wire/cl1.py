@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 import msgspec
 from numpy.typing import NDArray
@@ -44,20 +44,40 @@ _PROTOCOL = re.compile(r"^cl(\d{1,9})$")
 def encode(message: Message, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
     """Return the parts of a message; buffers are not copied.
 
+    What is encoded is checked as strictly as what is decoded, so that no receiver refuses it.
+
     Raises
     ------
     ProtocolError
-        The header does not fit.
+        The header does not fit, or a field is not as the specification says.
     """
-    header = _encoder.encode(message)
-    if len(header) > MAX_HEADER_BYTES:
-        raise ProtocolError(f"header of {len(header)} bytes: at most {MAX_HEADER_BYTES} travel")
+    header = _encoded(message, MAX_HEADER_BYTES)
+    _decode_header(header, MAX_HEADER_BYTES, _messages)
+    _check_arrays(message, len(buffers))
     return [header, *buffers]
 
 
+def _encoded(said: Message | Request, limit_bytes: int) -> bytes:
+    try:
+        header = _encoder.encode(said)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ProtocolError(f"{type(said).__name__} has no JSON: {str(error)[:200]}") from error
+    if len(header) > limit_bytes:
+        raise ProtocolError(f"header of {len(header)} bytes: at most {limit_bytes} travel")
+    return header
+
+
 def encode_request(request: Request) -> list[Buffer]:
-    """Return the parts of a request."""
-    return [_encoder.encode(request)]
+    """Return the parts of a request.
+
+    Raises
+    ------
+    ProtocolError
+        A field is not as the specification says, or the request is too long.
+    """
+    header = _encoded(request, MAX_REQUEST_BYTES)
+    _decode_header(header, MAX_REQUEST_BYTES, _requests)
+    return [header]
 
 
 def decode(parts: Sequence[Buffer]) -> tuple[Message, tuple[NDArray[Any], ...]]:
@@ -71,18 +91,24 @@ def decode(parts: Sequence[Buffer]) -> tuple[Message, tuple[NDArray[Any], ...]]:
     if not 1 <= len(parts) <= 1 + MAX_ARRAYS:
         raise ProtocolError(f"message of {len(parts)} parts: wanted a header and at most {MAX_ARRAYS} arrays")
     message = _decode_header(parts[0], MAX_HEADER_BYTES, _messages)
+    described = _check_arrays(message, len(parts) - 1)
+    return message, tuple(map(arrays.decode, described, parts[1:]))
+
+
+def _check_arrays(message: Message, n_buffers: int) -> tuple[arrays.ArrayHeader, ...]:
+    """Return the array headers of a message, once each product comes once and has its buffer."""
     described = message.arrays if isinstance(message, Volume | Slab) else ()
-    if len(described) != len(parts) - 1:
-        raise ProtocolError(f"header describes {len(described)} arrays, {len(parts) - 1} came")
+    if len(described) != n_buffers:
+        raise ProtocolError(f"header describes {len(described)} arrays, the message has {n_buffers} buffers")
     if len({header.product for header in described}) != len(described):
         raise ProtocolError("a product comes twice in one message")
     if isinstance(message, Slab):
         _check_place(message)
-    return message, tuple(map(arrays.decode, described, parts[1:]))
+    return described
 
 
 def _check_place(slab: Slab) -> None:
-    """Refuse planes that lie outside their volume, and volumes that nobody could hold."""
+    """Refuse planes that lie outside their volume, and volumes that are too large to hold."""
     planes, rows, columns = slab.arrays[0].shape
     if any(header.shape != slab.arrays[0].shape for header in slab.arrays):
         raise ProtocolError("the arrays of a slab differ in shape")
@@ -114,9 +140,40 @@ def _decode_header(part: Buffer, limit_bytes: int, decoder: msgspec.json.Decoder
         _check_major(envelope.protocol)
         if envelope.type not in _TYPES:
             raise UnknownTypeError(f"message of type {envelope.type!r} is not known here")
-        return decoder.decode(data)
+        try:
+            return decoder.decode(data)
+        except msgspec.ValidationError:
+            kind = next((kind for kind in get_args(decoder.type) if kind.__struct_config__.tag == envelope.type), None)
+            if kind is None:
+                raise
+            return cast(_Header, _decode_without_nulls(data, kind))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"header is no {PROTOCOL} message: {str(error)[:200]}") from error
+
+
+def _decode_without_nulls(data: memoryview, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    """Decode a header in which optional fields are null: null is the same as absent."""
+    return msgspec.convert(_without_nulls(kind, msgspec.json.decode(data)), kind)
+
+
+def _without_nulls(kind: type[msgspec.Struct], said: Any) -> Any:
+    """Return the JSON of a record without its optional fields that are null, in the records within it too."""
+    if isinstance(said, list):
+        return [_without_nulls(kind, one) for one in said]
+    if not isinstance(said, dict):
+        return said
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    required = {name for name, field in fields.items() if field.required}
+    left = {name: value for name, value in said.items() if value is not None or name in required}
+    inner = {name: found for name, field in fields.items() if (found := _record_in(field.type)) is not None}
+    return left | {name: _without_nulls(found, left[name]) for name, found in inner.items() if name in left}
+
+
+def _record_in(annotation: Any) -> type[msgspec.Struct] | None:
+    """Return the record that a field holds, be it one, several or none."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _record_in(inner)) is not None), None)
 
 
 def _check_major(protocol: str) -> None:

@@ -31,6 +31,8 @@ Micros = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
 Finite = Annotated[float, msgspec.Meta(gt=-1e300, lt=1e300)]
 Arrays = Annotated[tuple[ArrayHeader, ...], msgspec.Meta(max_length=MAX_ARRAYS)]
 Planes = Annotated[tuple[Count, ...], msgspec.Meta(max_length=65536)]
+Ranges = tuple[tuple[Count, Count], ...]
+"""Indices as ranges, first and last included."""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -46,14 +48,25 @@ class Stacks(msgspec.Struct, frozen=True):
     p: Count
     c: Count
     z: Planes
-    t: tuple[tuple[Count, Count], ...]
-    """Time points as ranges, first and last included."""
+    t: Ranges
+    """Time points."""
+
+
+class StackGroup(msgspec.Struct, frozen=True):
+    """Volumes of many positions and channels that are planned alike: every `p` with every `c` and every `t`."""
+
+    p: Ranges
+    c: Ranges
+    z: Ranges
+    t: Ranges
 
 
 class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What the acquisition will deliver."""
 
     stacks: tuple[Stacks, ...]
+    groups: tuple[StackGroup, ...] | msgspec.UnsetType = msgspec.UNSET
+    """A large plan has these in place of `stacks`."""
     shape_px: tuple[Size, Size]
     dtype: Literal["uint8", "uint16"]
     voxel_size_um: tuple[arrays.Length, arrays.Length, arrays.Length]
@@ -110,6 +123,8 @@ class Start(Numbered, frozen=True, kw_only=True, tag="start", tag_field="type"):
     """The network's model card, where the daemon gives it: calibration, training domain."""
     newest: Count = 0
     """Highest sequence number so far."""
+    left_out: tuple[FlagName, ...] | msgspec.UnsetType = msgspec.UNSET
+    """What did not fit into the header, or can't be said in it: summary, card, positions, channels, stacks."""
 
 
 class Volume(Numbered, frozen=True, kw_only=True, tag="volume", tag_field="type"):

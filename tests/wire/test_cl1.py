@@ -21,7 +21,7 @@ from care_live.checksum import crc32c
 from care_live.errors import ProtocolError
 from care_live.wire import arrays, cl1
 from care_live.wire.arrays import Buffer
-from care_live.wire.messages import Volume
+from care_live.wire.messages import Fetch, Volume
 from tests.wire import given
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -65,6 +65,35 @@ def test_requests_are_the_golden_bytes_and_back(name: str) -> None:
     golden = (GOLDEN / f"{name}.cl1").read_bytes()
     assert joined(cl1.encode_request(given.REQUESTS[name])) == golden
     assert cl1.decode_request(parted(golden)) == given.REQUESTS[name]
+
+
+@pytest.mark.parametrize("name", sorted(given.REQUESTS))
+def test_null_is_the_same_as_absent_in_every_optional_field(name: str) -> None:
+    kind = type(given.REQUESTS[name])
+    said = msgspec.json.decode(cl1.encode_request(given.REQUESTS[name])[0])
+    optional = [field for field in msgspec.structs.fields(kind) if not field.required]
+    assert "view" in said or name == "hello"
+    for field in optional:
+        without = msgspec.json.encode({key: value for key, value in said.items() if key != field.encode_name})
+        null = msgspec.json.encode(said | {field.encode_name: None})
+        if field.encode_name == "protocol":
+            with pytest.raises(ProtocolError):
+                cl1.decode_request([null])
+        else:
+            assert cl1.decode_request([null]) == cl1.decode_request([without])
+
+
+def test_null_is_the_same_as_absent_within_records_too_and_is_kept_where_it_means_something() -> None:
+    for view in (b'{"level":null,"products":null,"origin_px":null}', b"null", b'{"shape_px":null}'):
+        fetch = cl1.decode_request([b'{"protocol":"cl1","type":"fetch","key":[1,0,0],"view":%s}' % view])
+        assert fetch == Fetch(key=(1, 0, 0))
+    with pytest.raises(ProtocolError, match="key"):
+        cl1.decode_request([b'{"protocol":"cl1","type":"fetch","key":null}'])
+    said = msgspec.json.decode(cl1.encode(given.NOTES["heartbeat"])[0])
+    said["status"]["planes_lost"] = said["status"]["note"] = said["n_watchers"] = said["run"] = said["model"] = None
+    heartbeat, _ = cl1.decode([msgspec.json.encode(said)])
+    assert (heartbeat.run, heartbeat.model, heartbeat.n_watchers) == (None, None, 0)  # type: ignore[union-attr]
+    assert heartbeat.status.planes_lost == 0  # type: ignore[union-attr]
 
 
 def test_the_specification_names_every_field() -> None:
