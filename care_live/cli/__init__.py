@@ -13,6 +13,7 @@ import click
 
 from care_live import __version__
 from care_live.errors import CareLiveError
+from care_live.wire.printable import printable
 
 _FILES = {
     "live": ("run", "demo", "replay"),
@@ -75,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         cli.main(args=arguments, prog_name="care-live", standalone_mode=False)
     except CareLiveError as error:
-        click.echo(f"care-live: {error}", err=True)
+        click.echo(f"care-live: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)

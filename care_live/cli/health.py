@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from care_live.errors import CareLiveError
+from care_live.wire.printable import printable
 
 
 @click.command("status")
@@ -32,7 +33,7 @@ def status_command(address: str, as_json: bool) -> None:
 
 
 def _line(name: str, value: object) -> str:
-    return f"{name.replace('_', ' '):>20}  {value}"
+    return printable(f"{name.replace('_', ' '):>20}  {value}")
 
 
 @click.command("doctor")
@@ -86,7 +87,7 @@ def _ask(address: str, path: str, order: dict[str, str]) -> str:
             said: str = answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
-            raise CareLiveError(error.read().decode().strip()) from error
+            raise CareLiveError(error.read().decode(errors="replace").strip()) from error
     except (urllib.error.URLError, OSError) as error:
         raise CareLiveError(f"no daemon answers at {address} ({error}); is one running, with this address?") from error
-    return said
+    return printable(said)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from care_live.errors import ConfigError, ModelError
+from care_live.wire.printable import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +102,7 @@ def _tell(out: Path, card: ModelCard) -> None:
         f"{out}: {card.task} over {card.axes}, {len(card.channels_in)} to {len(card.channels_out)} channels, "
         f"{' and '.join(card.heads)}; tiles of multiples of {card.divisor}, halo {card.halo_px} px"
     )
-    click.echo(f"Try it: care-live restore INPUT OUTPUT --model {out}    ({card.limits})")
+    click.echo(f"Try it: care-live restore INPUT OUTPUT --model {out}    ({printable(card.limits)})")
 
 
 def _write_card_to_fill_in(network: Path, card_file: Path) -> None:

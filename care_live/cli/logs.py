@@ -7,16 +7,26 @@ import sys
 
 import click
 
+from care_live.wire.printable import printable
+
 
 def configure(verbose: int) -> None:
     """Send our log lines to stderr: warnings, with -v one line a volume, with -vv everything."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     lines = logging.StreamHandler(sys.stderr)
-    lines.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s %(message)s"))
+    lines.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(name)s %(message)s"))
     ours = logging.getLogger("care_live")
     ours.setLevel(level)
     ours.handlers[:] = [lines]
     ours.propagate = False
+
+
+class _OneLine(logging.Formatter):
+    """Keeps what another machine says from writing lines of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = printable(record.message)
+        return super().formatMessage(record)
 
 
 verbosity = click.option("-v", "--verbose", count=True, default=1, help="more log lines (twice: everything)")

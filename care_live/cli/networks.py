@@ -108,7 +108,11 @@ class _TrainingBar:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._watched = sys.stderr.isatty()
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+        )
         self._bar = Progress(*columns, TimeRemainingColumn(), disable=not self._watched)
         self._task = self._bar.add_task("reading", total=total)
 
@@ -182,11 +186,16 @@ def evaluate_command(
 def _print_scores(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from care_live.wire.printable import printable
 
     table = Table("condition", "image", "NRMSE", "PSNR dB", "SSIM")
     for row in rows:
         for name, one in (("raw", row.raw), ("best Gaussian", row.gaussian), ("restored", row.ours)):
-            table.add_row(row.condition, name, f"{one.nrmse:.4f}", f"{one.psnr_db:.2f}", f"{one.ssim:.3f}")
+            table.add_row(
+                Text(printable(row.condition)), name, f"{one.nrmse:.4f}", f"{one.psnr_db:.2f}", f"{one.ssim:.3f}"
+            )
     Console().print(table)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from care_live.wire.printable import printable
+
 if TYPE_CHECKING:
     from care_live.images import Restored
     from care_live.store import VerifyReport
@@ -113,7 +115,7 @@ def _print_json(report: VerifyReport) -> None:
 
 def _print_table(report: VerifyReport) -> None:
     for problem in report.problems:
-        click.echo(f"{problem.kind:<9} {problem.where:<40} {problem.detail}")
+        click.echo(printable(f"{problem.kind:<9} {problem.where:<40} {problem.detail}"))
     verdict = "clean" if report.clean else f"{len(report.problems)} problems"
     writing = ", still being written" if report.being_written else ""
     click.echo(f"{report.run}: {report.n_volumes} volumes, {report.n_bytes / 1e6:.1f} MB{writing}: {verdict}")

@@ -13,6 +13,7 @@ import click
 
 from care_live.cli import logs
 from care_live.errors import SourceError
+from care_live.wire.printable import printable
 
 if TYPE_CHECKING:
     from care_live.viewer.recorder import Recording
@@ -113,7 +114,7 @@ def _say_recorded(recording: Recording) -> None:
     if recording.path is None:
         raise SourceError("nothing was recorded: no run was on")
     for gap in recording.gaps:
-        click.echo(f"gap: {gap}")
+        click.echo(f"gap: {printable(gap)}")
     click.echo(
         f"{recording.path}: {recording.n_raw} raw, {recording.n_restored} restored volumes, {len(recording.gaps)} gaps"
         + (f", run {recording.ended}" if recording.ended else ", stopped before the run's end")

@@ -12,12 +12,14 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from care_live.images import LIMITS
 from care_live.publish.seen import LiveVolume
 from care_live.publish.subscriber import Subscriber
 from care_live.wire.keys import ClientKeys
 from care_live.wire.messages import View
+from care_live.wire.printable import printable
 
 Fact: TypeAlias = str | int | float | bool | list[str] | dict[str, int] | None
 
@@ -104,15 +106,16 @@ class Watch:
 
 
 def page(facts: dict[str, Fact]) -> RenderableType:
-    """Return the facts as they stand on the screen."""
+    """Return the facts as they stand on the screen; names and notes come from another machine, so none is markup."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", justify="right")
     table.add_column()
     for name, text in _rows(facts):
-        table.add_row(name, text)
+        table.add_row(name, Text(printable(text)))
     title = f"care_live {facts['address']}" + ("" if facts["connected"] else " — no daemon answers")
     style = "green" if facts["connected"] else "red"
-    return Panel(table, title=title, subtitle=f"[yellow]{facts['limits']}[/]", border_style=style)
+    limits = Text(printable(str(facts["limits"])), style="yellow")
+    return Panel(table, title=Text(printable(title)), subtitle=limits, border_style=style)
 
 
 def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import time
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from care_live.cli import logs
 from care_live.cli.watching import view_command
 from care_live.errors import ConfigError, SourceError
 from care_live.publish import Publisher
@@ -54,6 +56,28 @@ def test_the_page_tells_who_left_out_what_and_always_the_limits(publisher: Publi
     assert "1 planes never came" in text
     assert "1 h 30 min left" in text
     assert "t=4 position=0 channel=0" in text
+
+
+HOSTILE = "[/old] [blink]note[/] \x1b[2J\x1b]0;owned\x07\u202e"
+
+
+@pytest.mark.parametrize("once", [["--once"], ["--once", "--json"]], ids=["screen", "json"])
+def test_a_note_with_markup_or_commands_for_the_terminal_is_shown_as_it_is(once: list[str]) -> None:
+    with Publisher(given.config()) as published:
+        published.heartbeat(Status(note=HOSTILE, queue_depths={"[/red]\x1b[31m": 1}))
+        result = CliRunner().invoke(view_command, [published.address_pull, *once], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "[/old] [blink]note[/]" in result.output and "[/red]" in result.output
+    assert "\x1b" not in result.output and "\x07" not in result.output and "\u202e" not in result.output
+
+
+def test_what_a_daemon_says_cannot_write_log_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(1)
+    logging.getLogger("care_live.test").warning("recording gap why=%s", "broken\n2026 ERROR forged\x1b[2J")
+    logging.getLogger("care_live").handlers.clear()
+    logging.getLogger("care_live").propagate = True
+    written = capsys.readouterr().err
+    assert written.count("\n") == 1 and "\x1b" not in written and "forged" in written
 
 
 def test_rates_come_from_the_counts_that_the_daemon_gives(publisher: Publisher) -> None:

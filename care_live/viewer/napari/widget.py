@@ -129,6 +129,7 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         self._slider.sliderMoved.connect(self._scrub)
         self._status = QLabel("")
         self._status.setWordWrap(True)
+        self._status.setTextFormat(Qt.TextFormat.PlainText)  # notes come from another machine
         self._lay_out()
 
     def _lay_out(self) -> None:
