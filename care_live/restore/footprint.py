@@ -10,9 +10,8 @@ from typing import Any
 from care_live.imports import need
 from care_live.model import file
 from care_live.model.card import ModelCard
-from care_live.restore.streaming import memory
-from care_live.restore.streaming.plan import Refused
-from care_live.restore.streaming.whole import STEP_PLANES, derive
+from care_live.planewise import peak
+from care_live.planewise.plan import WHOLE_PLANES, NotPlanewise, plan_whole
 
 _WORKSPACE = 1.6
 """Convolutions want other memory layouts and arenas round up. Measured over counted: 1.03 for the default network,
@@ -20,7 +19,7 @@ _WORKSPACE = 1.6
 _WORKSPACE_OF_STEPS = 1.2
 """The same plane by plane: 1.02 to 1.20, one member and five, 16 to 64 planes. The sessions themselves come on top
 (25 to 70 MiB, 140 to 510 for five): they do not grow with the field, and the budget leaves them room."""
-_N_PLANES = STEP_PLANES // 2
+_N_PLANES = WHOLE_PLANES // 2
 """Per pixel, fewer planes take more: 248 bytes measured at 16, 218 at 32, 215 at 64 (five members 296 and 278)."""
 _BYTES = 4
 
@@ -49,8 +48,8 @@ def measure(path: Path, card: ModelCard, *, planewise: bool = False) -> Footprin
     sizes = _sizes(proto, [1, len(card.channels_in), *space])
     n_px = math.prod(space)
     kept = {value.name for value in [*proto.graph.input, *proto.graph.output]}
-    peak = memory.peak([(node.input, node.output) for node in proto.graph.node], sizes, kept)
-    return Footprint(_WORKSPACE * _BYTES * peak / n_px, max(sizes.values(), default=n_px) / n_px)
+    alive = peak.most_alive([(node.input, node.output) for node in proto.graph.node], sizes, kept)
+    return Footprint(_WORKSPACE * _BYTES * alive / n_px, max(sizes.values(), default=n_px) / n_px)
 
 
 def _planewise(proto: Any, card: ModelCard, space: list[int]) -> Footprint | None:
@@ -58,12 +57,12 @@ def _planewise(proto: Any, card: ModelCard, space: list[int]) -> Footprint | Non
     if card.axes != "ZYX":
         return None
     n_planes = -(-_N_PLANES // card.divisor[0]) * card.divisor[0]
-    derived = derive(proto, (1, len(card.channels_in), n_planes, *space))
-    if isinstance(derived, Refused):
+    planned = plan_whole(proto, (1, len(card.channels_in), n_planes, *space))
+    if isinstance(planned, NotPlanewise):
         return None
     n_px = n_planes * math.prod(space)
-    largest = max(math.prod(operation.output.shape) for operation in derived.program.operations)
-    return Footprint(_WORKSPACE_OF_STEPS * derived.peak_bytes / n_px, largest / n_px)
+    largest = max(math.prod(op.output.shape) for op in planned.program.operations)
+    return Footprint(_WORKSPACE_OF_STEPS * planned.peak_bytes / n_px, largest / n_px)
 
 
 def _sizes(proto: Any, shape: list[int]) -> dict[str, int]:

@@ -15,12 +15,12 @@ from care_live.images import Counts, VolumeKey
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Histogram, Span, histogram
+from care_live.planewise import cost, tiles
+from care_live.planewise.plan import NotPlanewise
 from care_live.restore import flat
 from care_live.restore.combine import Maps
 from care_live.restore.flat import FlatPipeline, FlatStream
 from care_live.restore.network import Network
-from care_live.restore.streaming import cost, field
-from care_live.restore.streaming.plan import Refused
 from care_live.tiling import fit_tile, padded
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Arriving:
     why : it was worth while
     """
 
-    def __init__(self, stream: field.FieldStream | FlatStream, spans: Sequence[Span], into: Maps, *, why: str) -> None:
+    def __init__(self, stream: tiles.FieldStream | FlatStream, spans: Sequence[Span], into: Maps, *, why: str) -> None:
         self._stream, self._spans, self._into, self.why = stream, tuple(spans), into, why
         self._counts: dict[int, Histogram] = {}
         self._placed: set[tuple[int, int]] = set()
@@ -107,7 +107,7 @@ class Streams:
     ) -> None:
         self._model, self._card, self._network = model, card, network
         self._options, self._config = options, config
-        self._pipelines: dict[tuple[int, ...], field.FieldPipeline | FlatPipeline | Refused] = {}
+        self._pipelines: dict[tuple[int, ...], tiles.TileSessions | FlatPipeline | NotPlanewise] = {}
         self._open: dict[VolumeKey, Arriving] = {}
         self._most_px: int | None = None
         """Pixels of a plane that one stream may read, after more did not fit into memory."""
@@ -133,7 +133,7 @@ class Streams:
             streams, why = self._choose(pipeline, plane_s * len(spans))
         except CareLiveError as error:
             return str(error)
-        if isinstance(pipeline, Refused) or not streams:
+        if isinstance(pipeline, NotPlanewise) or not streams:
             return why
         at_work = [arriving for arriving in self._open.values() if arriving.failed is None]
         for oldest in at_work[: len(at_work) + 1 - _N_OPEN]:
@@ -160,28 +160,28 @@ class Streams:
         arriving = self._open.pop(key, None)
         if arriving is not None and arriving.out_of_memory:
             for pipeline in self._pipelines.values():
-                if isinstance(pipeline, field.FieldPipeline):
+                if isinstance(pipeline, tiles.TileSessions):
                     self._shrink(pipeline.plan)
             self._pipelines.clear()
         return arriving
 
-    def _pipeline(self, shape: tuple[int, int, int]) -> field.FieldPipeline | FlatPipeline | Refused:
+    def _pipeline(self, shape: tuple[int, int, int]) -> tiles.TileSessions | FlatPipeline | NotPlanewise:
         if shape not in self._pipelines:
             self._pipelines.clear()  # a run has one shape; sessions are large
             self._pipelines[shape] = self._make(shape)
         return self._pipelines[shape]
 
-    def _make(self, shape: tuple[int, int, int]) -> field.FieldPipeline | FlatPipeline | Refused:
+    def _make(self, shape: tuple[int, int, int]) -> tiles.TileSessions | FlatPipeline | NotPlanewise:
         tile = self._config.tile_px
         if flat.fits(self._card):
             return FlatPipeline(self._card, self._network, shape, tile_px=tile)
         if self._options.provider == "openvino":
-            return Refused("OpenVINO takes whole volumes: provider = 'cpu' restores planes as they come")
-        planned = field.plan(file.load(self._model), self._card, shape, tile_px=self._lateral(shape))
-        if isinstance(planned, Refused):
+            return NotPlanewise("OpenVINO takes whole volumes: provider = 'cpu' restores planes as they come")
+        planned = tiles.plan(file.load(self._model), self._card, shape, tile_px=self._lateral(shape))
+        if isinstance(planned, NotPlanewise):
             return planned
         try:
-            return field.FieldPipeline(planned, self._card, self._options)
+            return tiles.TileSessions(planned, self._card, self._options)
         except OutOfMemoryError:
             self._shrink(planned)
             raise
@@ -196,16 +196,16 @@ class Streams:
         y, x = fit_tile(full, asked or full, self._card.halo_px[1:], divisor, budget_px=self._most_px)
         return (y, x)
 
-    def _shrink(self, failed: field.FieldPlan) -> None:
+    def _shrink(self, failed: tiles.FieldPlan) -> None:
         """Let the next streams read half as much at once."""
         _, y, x = failed.tile.plane_shape
         self._most_px = y * x // 2
         self._network.degraded = True
         logger.warning("out_of_memory streamed_tile_px=%s", (y, x))
 
-    def _choose(self, pipeline: field.FieldPipeline | FlatPipeline | Refused, plane_s: float) -> tuple[bool, str]:
+    def _choose(self, pipeline: tiles.TileSessions | FlatPipeline | NotPlanewise, plane_s: float) -> tuple[bool, str]:
         """Return whether to stream, and why or why not; told with the volume, and logged when it changes."""
-        if isinstance(pipeline, Refused):
+        if isinstance(pipeline, NotPlanewise):
             return False, pipeline.reason
         if isinstance(pipeline, FlatPipeline):
             return True, "a 2D network needs no other planes"
@@ -217,6 +217,6 @@ class Streams:
             plane_s=plane_s,
             need_bytes=pipeline.plan.peak_bytes,
             free_bytes=int(_STREAM_SHARE * psutil.virtual_memory().available),
-            products_per_s=pipeline.pipeline.speed.estimate(),
+            products_per_s=pipeline.sessions.speed.estimate(),
         )
         return verdict.stream, verdict.reason

@@ -13,8 +13,8 @@ import pytest
 from care_live.backends import cuda
 from care_live.backends.device import DeviceSession, Results, run_each
 from care_live.backends.session import OnnxSession, Options
+from care_live.planewise.caches import Landing
 from care_live.restore.shared import Pool, Window
-from care_live.restore.streaming.chained import Landing
 from tests.restore.networks import noisy, save_network
 
 ONE = Options(threads=1)

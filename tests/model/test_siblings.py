@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from care_live.model.siblings import join_heads
-from tests.streaming.networks import RANGE, counts, run, seeded
+from tests.planewise.networks import RANGE, counts, run, seeded
 
 
 def test_two_heads_become_one_convolution() -> None:

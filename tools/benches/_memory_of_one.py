@@ -24,10 +24,10 @@ from care_live.model.card import ModelCard
 from care_live.model.merge import merge
 from care_live.model.unet_graph import UNet, build, seeded_weights
 from care_live.percentiles import Span
+from care_live.planewise import tiles
+from care_live.planewise.caches import keep
+from care_live.planewise.run import open_session
 from care_live.restore import footprint
-from care_live.restore.streaming import field
-from care_live.restore.streaming.chained import keep
-from care_live.restore.streaming.whole import open_session
 
 Work: TypeAlias = Callable[[], object]
 """Restores one volume."""
@@ -111,14 +111,14 @@ def _exact(models: list[onnx.ModelProto], card: ModelCard, raw: np.ndarray, opti
     return lambda: session.run({"raw": raw, **ENDS}, into)
 
 
-def _planned(model: onnx.ModelProto, card: ModelCard, raw: np.ndarray) -> field.FieldPlan:
-    plan = field.plan(model, card, raw.shape[2:])
-    assert isinstance(plan, field.FieldPlan), plan
+def _planned(model: onnx.ModelProto, card: ModelCard, raw: np.ndarray) -> tiles.FieldPlan:
+    plan = tiles.plan(model, card, raw.shape[2:])
+    assert isinstance(plan, tiles.FieldPlan), plan
     return plan
 
 
 def _streamed(models: list[onnx.ModelProto], card: ModelCard, raw: np.ndarray, options: Options) -> Work:
-    pipeline = field.FieldPipeline(_planned(models[0], card, raw), card, options)
+    pipeline = tiles.TileSessions(_planned(models[0], card, raw), card, options)
     into = {head: np.empty(raw.shape[1:], np.float32) for head in card.heads}
 
     def work() -> None:

@@ -17,8 +17,8 @@ import numpy as np
 from benches._pairs import Spent, alternate, bare_session, counts, say
 from care_live.backends.session import Options
 from care_live.model.unet_graph import UNet, build, convolution_shapes, seeded_weights
-from care_live.restore.streaming.plan import StreamPlan
-from care_live.restore.streaming.whole import derive, open_session
+from care_live.planewise.plan import StreamPlan, plan_whole
+from care_live.planewise.run import open_session
 
 ENDS = {"low": np.array([100], np.float32), "high": np.array([3000], np.float32)}
 _SIDES = (256, 512, 1024, 2048)
@@ -40,7 +40,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
     works = [lambda: ours.run(feeds), lambda: bare.run(None, feeds)]
     mine, plain, *squares = alternate(asked.pairs, *works, *(_matrix_product(side, asked.threads) for side in _SIDES))
     peaks = [_peak(times) for times in zip(*squares, strict=True)]
-    plan, useful = derive(model, raw.shape), products(unet, asked.shape)
+    plan, useful = plan_whole(model, raw.shape), products(unet, asked.shape)
     assert isinstance(plan, StreamPlan), plan
     done = sum(step.products for step in plan.steps)
     say(

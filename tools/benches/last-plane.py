@@ -17,8 +17,8 @@ from care_live.model import rewrite
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNet, build, seeded_weights
 from care_live.percentiles import Span
-from care_live.restore.streaming.plan import StreamPlan
-from care_live.restore.streaming.stream import Pipeline
+from care_live.planewise.plan import StreamPlan, plan_live
+from care_live.planewise.run import PlanSessions
 
 SPAN = Span(100.0, 3000.0)
 ENDS = {"low": np.array([SPAN.low], np.float32), "high": np.array([SPAN.high], np.float32)}
@@ -47,16 +47,16 @@ def _measured(asked: argparse.Namespace, n_planes: int) -> tuple[float, float, f
     model = build(UNet(), seeded_weights(UNet()))
     if asked.decoder == "transpose":
         model = rewrite.transpose_decoder(model)
-    plan = StreamPlan.derive(model, CARD, (asked.field, asked.field), n_planes)
+    plan = plan_live(model, CARD, (asked.field, asked.field), n_planes)
     assert isinstance(plan, StreamPlan), plan
-    pipeline, session = Pipeline(plan, Options(threads=asked.threads)), bare_session(model, asked.threads)
+    sessions, session = PlanSessions(plan, Options(threads=asked.threads)), bare_session(model, asked.threads)
     raw = counts((1, 1, n_planes, asked.field, asked.field))
     into = {head: np.empty(raw.shape[1:], np.float32) for head in CARD.heads}
     whole: list[Spent] = []
     streamed: list[tuple[Spent, Spent]] = []
     for _ in range(asked.pairs + 1):
         whole.append(timed(lambda: session.run(None, {"raw": raw, **ENDS})))
-        streamed.append(_stream(pipeline, raw[0], into))
+        streamed.append(_stream(sessions, raw[0], into))
     last = compare([after for _, after in streamed[1:]], whole[1:])
     total = compare([_sum(before, after) for before, after in streamed[1:]], whole[1:])
     results = session.run(list(CARD.heads), {"raw": raw, **ENDS})
@@ -69,9 +69,9 @@ def _measured(asked: argparse.Namespace, n_planes: int) -> tuple[float, float, f
     return last.wall, total.wall, difference
 
 
-def _stream(pipeline: Pipeline, raw: np.ndarray, into: dict[str, np.ndarray]) -> tuple[Spent, Spent]:
+def _stream(sessions: PlanSessions, raw: np.ndarray, into: dict[str, np.ndarray]) -> tuple[Spent, Spent]:
     """Return what all planes but the last took, and the last one."""
-    stream = pipeline.begin([SPAN], into)
+    stream = sessions.begin([SPAN], into)
     planes = raw.swapaxes(0, 1)
     before = timed(lambda: stream.push(planes[:-1]))
     after = timed(lambda: stream.push(planes[-1:]))

@@ -24,10 +24,10 @@ from care_live.model import codes
 from care_live.model.card import Head
 from care_live.model.unet_graph import UNet
 from care_live.percentiles import Span
+from care_live.planewise import tiles
+from care_live.planewise.plan import NotPlanewise
 from care_live.restore.network import Network
 from care_live.restore.provider import cudnn_version
-from care_live.restore.streaming import field
-from care_live.restore.streaming.plan import Refused
 from gpu.carried import load_cuda
 from gpu.networks import ENDS, card, matrix_product, network, volume
 
@@ -206,10 +206,10 @@ class _Streamed:
 
     def __init__(self, case: Case) -> None:
         described = card(case.unet, case.members)
-        planned = field.plan(_model(case), described, case.shape)
-        if isinstance(planned, Refused):
+        planned = tiles.plan(_model(case), described, case.shape)
+        if isinstance(planned, NotPlanewise):
             raise ValueError(planned.reason)
-        self._pipeline = field.FieldPipeline(planned, described, case.precision.options)
+        self._pipeline = tiles.TileSessions(planned, described, case.precision.options)
         self._raw = volume(case.shape)[0, 0]
         self._into = {head: np.empty((1, *case.shape), np.float32) for head in described.heads}
 

@@ -1,0 +1,63 @@
+"""One graph of M networks gives what M sessions and the mixture's formulas give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from care_live.errors import ModelError
+from care_live.model.merge import merge
+from tests.planewise.networks import RANGE, counts, run, seeded
+from tests.planewise.test_run import card, pipeline, streamed, whole, worst
+
+SHAPE = (1, 1, 4, 8, 8)
+
+
+def disagreement(means: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return D of (m, …) members by plain trapezoids on a very fine line."""
+    reach = 40 * scales.max(0)
+    line = np.linspace(means.min(0) - reach, means.max(0) + reach, 200_001, dtype=np.float64)
+    density = sum(np.exp(-np.abs(line - mean) / scale) / (2 * scale) for mean, scale in zip(means, scales, strict=True))
+    density /= len(means)
+    entropy = np.trapezoid(-density * np.log(np.maximum(density, 1e-300)), line, axis=0)
+    return (entropy - (1 + np.log(2 * scales)).mean(0)) / np.log(len(means))
+
+
+@pytest.mark.slow
+def test_the_mixture_of_three_networks() -> None:
+    members = [seeded(seed, filters=4) for seed in range(3)]
+    inputs = {"raw": counts(SHAPE), **RANGE}
+    merged, apart = run(merge(members), inputs), [run(member, inputs) for member in members]
+    means, scales = (np.stack([one[head] for one in apart]).astype(np.float64) for head in ("mean", "laplace_scale"))
+    away = np.abs(means - means.mean(0))
+    wanted = {"mean": means.mean(0), "laplace_scale": (away + scales * np.exp(-away / scales)).mean(0)}
+    assert worst(merged, wanted) < 1e-5
+    place = (..., slice(2), slice(4), slice(4))
+    exact = disagreement(means[place], scales[place])
+    assert np.abs(merged["disagreement"][place] - exact).max() < 0.004
+    assert exact.max() > 0.05
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "YX"])
+def test_equal_members_agree(axes: str) -> None:
+    n = len(axes)
+    member, raw = seeded(axes=axes, kernel=(3,) * n, pool=(2,) * n, filters=4), counts(SHAPE[: 2 + n])
+    merged, alone = (run(model, {"raw": raw, **RANGE}) for model in (merge([member] * 2), member))
+    assert merged["disagreement"].shape == raw.shape
+    assert merged["disagreement"].max() < 0.004
+    assert worst({head: merged[head] for head in alone}, alone) < 1e-6
+
+
+def test_an_ensemble_streams() -> None:
+    model, raw = merge([seeded(seed, filters=4) for seed in range(2)]), counts((1, 10, 8, 8))
+    about = card(heads=("mean", "laplace_scale", "disagreement"), members=2)
+    ours, theirs = streamed(pipeline(model, about, raw.shape), raw, [4, 5, 1]), whole(model, raw, about)
+    assert np.abs(ours.pop("disagreement") - theirs.pop("disagreement")).max() < 2e-5
+    assert worst(ours, theirs) < 2e-6
+
+
+def test_what_is_no_ensemble_is_refused() -> None:
+    with pytest.raises(ModelError, match="at least two"):
+        merge([seeded(filters=4)])
+    with pytest.raises(ModelError, match="member 1"):
+        merge([seeded(filters=4), seeded(filters=4, probabilistic=False)])
