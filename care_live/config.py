@@ -258,7 +258,9 @@ class Config(Section):
     daemon: DaemonConfig = DaemonConfig()
     web: WebConfig = WebConfig()
     run_id: str | None = Field(default=None, pattern=r"^[0-9A-Za-z_-]{1,64}$")
-    """Name of the run; none: made from the date and time. An existing one is resumed."""
+    """Name of the run; none: made from the date and time. One that was interrupted goes on."""
+    resume: bool = False
+    """Go on even with a run that has finished; without this it is refused, so that no volume is dropped unseen."""
 
     @model_validator(mode="after")
     def _only_recorded_data_can_wait(self) -> Self:

@@ -7,6 +7,7 @@ from 0; names of positions and channels live in the `Plan`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -33,6 +34,9 @@ maximum · *nan_fixed*: the network gave NaN or infinity there; published as 0 w
 *late*: restored from the store, not live · *degraded*: tiles had to shrink · *fast_mode*: reduced precision,
 asked for · *empty*: the intensity range was below the noise floor, so the previous one was kept."""
 
+RUN_ID_RULE = "1 to 64 characters of 0-9 A-Z a-z _ -"
+"""What a run may be called: its name is a folder's name, and travels in every message of cl1."""
+
 LIMITS = "not for intensity quantification"
 """Said with every restored volume, on the wire, in the store and on the screen (Weigert et al. 2018)."""
 
@@ -43,6 +47,11 @@ class VolumeKey(NamedTuple):
     t: int
     p: int = 0
     c: int = 0
+
+
+def is_run_id(name: str) -> bool:
+    """Tell whether a run may have this name; see `RUN_ID_RULE`."""
+    return re.fullmatch(r"[0-9A-Za-z_-]{1,64}", name) is not None
 
 
 class PlaneIndex(NamedTuple):

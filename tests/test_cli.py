@@ -11,7 +11,8 @@ import tifffile
 from click.testing import CliRunner
 
 from care_live.cli import _FILES, _SUMMARIES, cli
-from tests.daemon.runs import command, movie, settings
+from care_live.errors import ConfigError
+from tests.daemon.runs import command, movie, replay, settings
 
 
 def toml(tree: dict) -> str:
@@ -107,6 +108,34 @@ def test_a_disk_that_cannot_be_written_is_one_line(tmp_path):
     tree = settings(tmp_path, {"kind": "replay", "path": "movie.tif", "axes": "TZYX"}, store=store)
     (tmp_path / "config.toml").write_text(toml(tree))
     fails(command("run", "config.toml", "-q", cwd=tmp_path), 1, "runs")
+
+
+@pytest.mark.parametrize("name", ["../x", "a.b", "", "x" * 65])
+@pytest.mark.parametrize("source", [["run", "config.toml"], ["replay", "movie.tif"]], ids=["run", "replay"])
+def test_a_run_id_that_no_folder_or_message_may_carry_is_one_line(tmp_path, monkeypatch, source, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.toml").touch()
+    result = CliRunner().invoke(cli, [*source, "--run-id", name, "-q"])
+    assert isinstance(result.exception, ConfigError)
+    assert "is invalid: wanted 1 to 64 characters of 0-9 A-Z a-z _ -" in str(result.exception)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml"]
+
+
+@pytest.mark.slow
+def test_what_an_interrupted_run_left_is_told_at_the_end_and_a_finished_one_is_refused(tmp_path):
+    movie(tmp_path / "movie.tif", times=3)
+    tree = settings(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"})
+    (tmp_path / "config.toml").write_text(toml(tree))
+    again = ("run", "config.toml", "--run-id", "test", "-q")
+    assert command(*again, cwd=tmp_path).returncode == 0
+    fails(command(*again, cwd=tmp_path), 1, "has finished: 3 raw volumes are stored", "use another run_id, or --resume")
+    assert "0 volumes" in command(*again, "--resume", cwd=tmp_path).stdout
+    journal = tmp_path / "runs/test/journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:1]))  # as if an old copy had been put back
+    done = command(*again, cwd=tmp_path)
+    assert "3 raw files of an interrupted run are in its quarantine" in done.stdout, done.stderr
+    assert "3 raw files in quarantine: clean" in command("verify", tmp_path / "runs/test", cwd=tmp_path).stdout
 
 
 @pytest.mark.slow

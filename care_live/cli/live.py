@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--run-id", help="name of the run; an existing one is resumed")
+@click.option("--run-id", help="name of the run; one that was interrupted goes on")
+@click.option("--resume", is_flag=True, help="go on even with a run that has finished")
 @click.option("--web", is_flag=True, help="start the browser page too")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="write the last status to this file")
 @logs.verbosity
 @logs.quiet
-def run_command(config: Path, run_id: str | None, web: bool, json_file: Path | None, verbose: int, quiet: bool) -> None:
+def run_command(
+    config: Path, run_id: str | None, resume: bool, web: bool, json_file: Path | None, verbose: int, quiet: bool
+) -> None:
     """Acquire, restore, publish and store, as CONFIG (TOML) says. Ctrl-C drains; twice stops."""
     from care_live.config import load
 
     logs.configure(0 if quiet else verbose)
-    _finish(_live(load(config), run_id, web=web), json_file)
+    _finish(_live(named(load(config), run_id, resume=resume), web=web), json_file)
 
 
 @click.command("replay")
@@ -38,7 +41,8 @@ def run_command(config: Path, run_id: str | None, web: bool, json_file: Path | N
 @click.option("--loops", default=1, show_default=True, help="how often; 0 is for ever")
 @click.option("--model", type=click.Path(path_type=Path), help="ONNX file; default: the shipped worm network")
 @click.option("--directory", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
-@click.option("--run-id", help="name of the run; an existing one is resumed")
+@click.option("--run-id", help="name of the run; one that was interrupted goes on")
+@click.option("--resume", is_flag=True, help="go on even with a run that has finished")
 @click.option("--web", is_flag=True, help="start the browser page too")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="write the last status to this file")
 @logs.verbosity
@@ -52,6 +56,7 @@ def replay_command(
     model: Path | None,
     directory: Path,
     run_id: str | None,
+    resume: bool,
     web: bool,
     json_file: Path | None,
     verbose: int,
@@ -66,7 +71,7 @@ def replay_command(
     source["voxel_size_um"] = voxel_size_um or None
     restore = {"model": model, "policy": "wait" if speed == "fastest" else "latest"}
     tree = {"source": source, "restore": restore, "store": {"directory": directory}}
-    _finish(_live(parse(tree, origin="command line"), run_id, web=web), json_file)
+    _finish(_live(named(parse(tree, origin="command line"), run_id, resume=resume), web=web), json_file)
 
 
 @click.command("demo")
@@ -94,9 +99,9 @@ def demo_command(
 
     logs.configure(0 if quiet else verbose)
     base = load(config_file) if config_file else None
-    config = demo.config(directory, volumes or (5 if headless else 200), base)
     run_id = new_run_id("demo")
-    status = _live(config, run_id, web=not headless)
+    config = named(demo.config(directory, volumes or (5 if headless else 200), base), run_id, resume=False)
+    status = _live(config, web=not headless)
     figures = demo.figures(config, run_id, status)
     picture = picture or config.store.directory / run_id / "demo.png"
     demo.draw(config, run_id, picture)
@@ -113,12 +118,29 @@ def new_run_id(kind: str) -> str:
     return f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _live(config: Config, run_id: str | None, *, web: bool) -> Status:
+def named(config: Config, run_id: str | None, *, resume: bool) -> Config:
+    """Return the settings with the run's name, from the command line, the file or the clock.
+
+    Raises
+    ------
+    ConfigError
+        The name is invalid: it would lead out of the store, or no message could carry it.
+    """
+    from care_live.errors import ConfigError
+    from care_live.images import RUN_ID_RULE, is_run_id
+
+    if run_id is not None and not is_run_id(run_id):
+        raise ConfigError(f"--run-id {run_id[:80]!r} is invalid: wanted {RUN_ID_RULE}")
+    run_id = run_id or config.run_id or new_run_id("run")
+    return config.model_copy(update={"run_id": run_id, "resume": resume or config.resume})
+
+
+def _live(config: Config, *, web: bool) -> Status:
     """Run the daemon to its end, with or without the browser page."""
     from care_live.daemon.page import Page
     from care_live.daemon.run import Daemon, drained_by_signals
 
-    run_id = run_id or config.run_id or new_run_id("run")
+    run_id = config.run_id or new_run_id("run")
     daemon = Daemon(config, run_id)
     page = Page(config.web, config.publish, config.store.directory / run_id) if web else None
 
@@ -140,6 +162,10 @@ def _finish(status: Status, json_file: Path | None) -> None:
         f"{status.restored} restored, {status.skipped} skipped live, {status.lost_planes} planes lost, "
         f"{status.suspect} volumes suspect"
     )
+    if status.already_stored:
+        click.echo(f"{status.already_stored} volumes came that this run had stored already; they were dropped")
+    if status.set_aside:
+        click.echo(f"{status.set_aside} raw files of an interrupted run are in its quarantine; see care-live verify")
     if json_file:
         _write_json(json_file, status.as_json())
 

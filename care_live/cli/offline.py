@@ -114,8 +114,10 @@ def _print_json(report: VerifyReport) -> None:
 
 
 def _print_table(report: VerifyReport) -> None:
-    for problem in report.problems:
+    for problem in (*report.problems, *report.beside):
         click.echo(printable(f"{problem.kind:<9} {problem.where:<40} {problem.detail}"))
     verdict = "clean" if report.clean else f"{len(report.problems)} problems"
     writing = ", still being written" if report.being_written else ""
+    n_aside = sum(one.kind == "quarantine" for one in report.beside)
+    writing += f", {n_aside} raw files in quarantine" if n_aside else ""
     click.echo(f"{report.run}: {report.n_volumes} volumes, {report.n_bytes / 1e6:.1f} MB{writing}: {verdict}")

@@ -127,7 +127,8 @@ class Intake:
     def _accept(self, volume: Volume) -> None:
         self.tally.volume(volume)
         if volume.key in self.already:
-            logger.info("volume is stored already key=%s", tuple(volume.key))
+            self.tally.add("already_stored")
+            logger.info("volume is stored already, dropped key=%s", tuple(volume.key))
             self.ledger.give_back(volume.pixels.nbytes)
             return
         self.ledger.hold(volume.key)  # by the store

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import count, product
 from pathlib import Path
+from typing import Any
 
 from care_live.config import (
     AcquisitionConfig,
@@ -19,8 +21,10 @@ from care_live.errors import StoreError
 from care_live.images import Plan, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.percentiles import Span
 from care_live.source import Source, open_source
+from care_live.source.micromanager import events_of
 from care_live.source.replay import Replay
-from care_live.store import RunReader
+from care_live.source.tap import planned
+from care_live.store import RunReader, check_same_plan
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +40,8 @@ def open_remaining(config: Config, run_id: str) -> Source:
     ------
     ConfigError, SourceError
         As `care_live.source.open_source`.
+    StoreError
+        A microscope is asked for another plan than the one that the run began with; nothing is exposed.
     """
     source = config.source
     try:
@@ -49,11 +55,27 @@ def open_remaining(config: Config, run_id: str) -> Source:
         logger.warning("sequence begins anew: %d volumes that are stored are exposed again, then dropped", len(stored))
     if not isinstance(source, VirtualConfig | MicroManagerConfig):
         return open_source(source, run_id=run_id)
+    check_same_plan(reader.plan, asked_of(source, reader.plan), reader.path)
     first = first_incomplete(source.acquisition, stored)
     if first >= source.acquisition.time_points:
-        return NothingLeft(run_id, reader.plan)
+        return NothingLeft(run_id, reader.plan, reader.summary)
     acquisition = source.acquisition.model_copy(update={"first_time_point": first})
     return open_source(source.model_copy(update={"acquisition": acquisition}), run_id=run_id)
+
+
+def asked_of(source: VirtualConfig | MicroManagerConfig, before: Plan) -> Plan:
+    """Return the plan that the settings ask a microscope for; what only its camera knows is as before."""
+    acquisition = source.acquisition
+    outline = planned(events_of(acquisition))
+    return replace(
+        before,
+        stacks=outline.stacks,
+        shape_px=source.shape_px if isinstance(source, VirtualConfig) else before.shape_px,
+        channels=outline.places.channels,
+        positions=outline.places.positions,
+        voxel_size_um=(acquisition.z_step_um, acquisition.pixel_size_um, acquisition.pixel_size_um),
+        interval_s=acquisition.interval_s,
+    )
 
 
 def first_incomplete(acquisition: AcquisitionConfig, stored: frozenset[VolumeKey]) -> int:
@@ -75,8 +97,8 @@ def last_spans(run: Path) -> dict[tuple[int, int], Span]:
 class NothingLeft:
     """The source of a run whose every time point is recorded: it begins and ends."""
 
-    def __init__(self, run_id: str, plan: Plan) -> None:
-        self._events = self._give(run_id, plan)
+    def __init__(self, run_id: str, plan: Plan, summary: Mapping[str, Any]) -> None:
+        self._events = self._give(RunStarted(run_id, replace(plan, stacks={}, endless=False), summary))
 
     def next_event(self, timeout_s: float) -> SourceEvent | None:
         return next(self._events, None)
@@ -88,14 +110,6 @@ class NothingLeft:
         """Nothing is open."""
 
     @staticmethod
-    def _give(run_id: str, plan: Plan) -> Iterator[SourceEvent]:
-        rest = Plan(
-            stacks={},
-            shape_px=plan.shape_px,
-            dtype=plan.dtype,
-            voxel_size_um=plan.voxel_size_um,
-            channels=plan.channels,
-            positions=plan.positions,
-        )
-        yield RunStarted(run_id, rest)
+    def _give(started: RunStarted) -> Iterator[SourceEvent]:
+        yield started
         yield RunEnded("finished", "every time point was recorded before")

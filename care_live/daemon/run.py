@@ -27,7 +27,7 @@ from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
 from care_live.restore.process import RestoreProcess
 from care_live.source import Source
-from care_live.store import RunWriter, import_zarr, open_run, refuse_unfit
+from care_live.store import RunWriter, claim_run, import_zarr, open_run, refuse_unfit
 from care_live.wire import messages
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Daemon:
     ----------
     config : Config
     run_id : str
-        Name of the run; an existing directory of that name is resumed.
+        Name of the run; one that was interrupted goes on, one that has finished only where ``resume`` is set.
     """
 
     def __init__(self, config: Config, run_id: str) -> None:
@@ -127,6 +127,8 @@ class Daemon:
                 self._fail(error)
             self._drain(pipeline, rooms)
             self._stop(pipeline, rooms)
+        if dropped := self.status().already_stored:
+            logger.warning("volumes dropped n=%d: an earlier session of run %s had stored them", dropped, self.run_id)
         self._raise_failure(pipeline)
         self._phase("finished")
         return self.status()
@@ -135,6 +137,8 @@ class Daemon:
         """Open the rooms in the order in which they depend on each other; each is closed whatever happens."""
         config = self._config
         refuse_unfit(config.store, self.run_id)
+        claim = claim_run(config.store, self.run_id, resume=config.resume)  # refused before anything is exposed
+        closing.callback(claim.close)
         orders = {"/swap": self.swap, "/rollback": self.rollback}
         health = Health(config.daemon.status_bind, self.status, self.ready, orders)
         closing.callback(health.stop)
@@ -150,7 +154,7 @@ class Daemon:
         self._tally.set(model=self._restorer.identity.name, provider=self._restorer.provider, run_id=self.run_id)
         self._phase("waiting")
         started = self._first_event(source)
-        writer = open_run(config.store, started)
+        writer = open_run(config.store, started, claim=claim)
         closing.callback(self._close, writer)
         self._make_ready(writer, publisher, started)
         return Rooms(source, writer, self._restorer, publisher), started
@@ -158,6 +162,7 @@ class Daemon:
     def _make_ready(self, writer: RunWriter, publisher: Publisher, started: RunStarted) -> None:
         """Tell restorer and watchers what comes."""
         identity, card = self._restorer.identity, self._restorer.card
+        self._tally.set(set_aside=len(writer.set_aside))
         self._restorer.resume(last_spans(writer.path))
         for planes in {len(planes) for planes in started.plan.stacks.values()}:
             self._restorer.warm_up((planes, *started.plan.shape_px))

@@ -42,6 +42,10 @@ class Status:
     refused_planes: int = 0
     """Planes that the tap refused because its memory was full."""
     volumes: int = 0
+    already_stored: int = 0
+    """Volumes that came although an earlier session of this run had stored them: dropped."""
+    set_aside: int = 0
+    """Raw files that an interrupted session left unacknowledged: moved into the run's quarantine at the start."""
     stored_raw: int = 0
     stored_restored: int = 0
     restored: int = 0

@@ -1,20 +1,25 @@
 """Volumes onto the disk: raw first, lossless and synced; restored, scale and disagreement after. See layout.md."""
 
+from care_live.store.claim import Claim, claim_run
 from care_live.store.disk import Disk, refuse_unfit
 from care_live.store.groups import import_zarr
 from care_live.store.reader import RunReader
 from care_live.store.records import PRODUCTS, Product
+from care_live.store.same_run import check_same_plan
 from care_live.store.verify import Problem, VerifyReport, verify
 from care_live.store.writer import RunWriter, open_run
 
 __all__ = [
     "PRODUCTS",
+    "Claim",
     "Disk",
     "Problem",
     "Product",
     "RunReader",
     "RunWriter",
     "VerifyReport",
+    "check_same_plan",
+    "claim_run",
     "import_zarr",
     "open_run",
     "refuse_unfit",

@@ -10,12 +10,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from care_live import __version__
-from care_live.checksum import crc32c
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, VolumeKey
 from care_live.store import ome
 from care_live.store.groups import ImageGroup, write_group
 from care_live.store.records import PRODUCTS, Product, RunBegan, StoredArray
+from care_live.store.shards import positions
 
 
 class Collection:
@@ -35,8 +35,8 @@ class Collection:
         self._attributes: dict[tuple[Product, int], dict[str, Any]] = {}
         self._models: dict[str, dict[str, Any]] = {}
         for product in PRODUCTS:
-            for array in sorted((run / product).glob("*/0/zarr.json")):
-                self._open(product, int(array.parents[1].name))
+            for p in positions(run, product):
+                self._open(product, p)
         write_group(run, {"ome": {"version": "0.5", "bioformats2raw.layout": 3}, "care_live": self._provenance()})
         self._list_series()
 
@@ -74,7 +74,7 @@ class Collection:
         StoreError
             Its shard is missing, unreadable, or not what was stored.
         """
-        return read_checked(self.existing(product, key.p), key, stored)
+        return self.existing(product, key.p).read(key.t, key.c, stored)
 
     def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
         """Write a network's card beside the volumes that it restored and will restore."""
@@ -90,12 +90,14 @@ class Collection:
         image = self._images[product, p] = ImageGroup(self._run / product / str(p), writable=True)
         try:
             attributes = json.loads((image.path / "zarr.json").read_bytes())["attributes"]
-            attributes["ome"]["omero"]["channels"][0]["window"]  # what `_describe` goes on from
-        except (OSError, ValueError, KeyError, IndexError, TypeError):
+            channels, described = attributes["ome"]["omero"]["channels"], attributes["care_live"]
+            whole = isinstance(channels, list) and bool(channels[0]["window"])  # what `_describe` goes on from
+            models = {str(model["sha256"]): dict(model) for model in described.get("models", [])}
+        except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return  # a crash came between the array and its metadata: the next volume writes it anew
-        self._attributes[product, p] = attributes
-        if product != "raw":
-            self._models |= {model["sha256"]: model for model in attributes["care_live"].get("models", [])}
+        if whole:
+            self._attributes[product, p] = attributes
+            self._models |= models
 
     def _n_described(self, place: tuple[Product, int]) -> int:
         attributes = self._attributes.get(place)
@@ -138,17 +140,3 @@ class Collection:
 
     def _position_name(self, p: int) -> str:
         return self._began.positions[p] if p < len(self._began.positions) else f"position {p}"
-
-
-def read_checked(image: ImageGroup, key: VolumeKey, stored: StoredArray) -> NDArray[Any]:
-    """Read a committed volume and compare it with its checksum.
-
-    Raises
-    ------
-    StoreError
-        Its shard is missing, unreadable, or not what was stored.
-    """
-    pixels = image.read(key.t, key.c, stored.shape[0])
-    if pixels.shape != stored.shape or crc32c(pixels) != stored.crc32c:
-        raise StoreError(f"volume {tuple(key)} in {image.path} is not what was stored: its checksum is wrong")
-    return pixels

@@ -21,6 +21,7 @@ PARTIAL_SUFFIX = ".partial"
 _RETRY_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """A reader or a virus scanner on Windows holds a file for so long, usually."""
 
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -42,6 +43,14 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it where they are missing; when this returns their entries are on the disk."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
 
 
 def sync_up_to(path: Path, top: Path) -> None:
@@ -105,6 +114,8 @@ def _reason(error: OSError, path: Path) -> str:
         return f"no space left on the disk of {path} ({error.strerror}); free some, or choose another store.directory"
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         return f"{path} cannot be written ({error.strerror}); choose another store.directory"
+    if error.errno in _NO_LOCKS:
+        return f"the disk of {path} cannot lock files ({error.strerror}); choose another store.directory"
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"{error.filename or path} is gone ({error.strerror}); was the run's folder moved or its disk unplugged?"
     return f"{error.strerror or error} ({error.filename or path})"

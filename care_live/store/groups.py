@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from care_live.checksum import crc32c
 from care_live.errors import StoreError
-from care_live.store.durable import replace_file, sync_folder, sync_up_to, translated, with_retries
+from care_live.store.durable import make_folder, replace_file, sync_up_to, translated, with_retries
 from care_live.store.ome import chunk_shape, shard_shape
 from care_live.store.records import StoredArray
 
@@ -44,6 +44,9 @@ class ImageGroup:
         self.path = path
         with _zarr_errors(f"cannot open image {path}", path), import_zarr().config.set(_EVERY_CHUNK):
             self._array = import_zarr().open_array(store=path / "0", mode="r+" if writable else "r")
+            self._must_be_ours()
+            if writable:
+                sync_up_to(path / "0" / "zarr.json", path.parents[1])  # of the run, where any of them may be new
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
@@ -61,7 +64,6 @@ class ImageGroup:
                 dimension_names=("t", "c", "z", "y", "x"),
                 overwrite=False,  # where only the metadata is lost, the volumes must stay
             )
-            sync_up_to(path / "0" / "zarr.json", path.parent)
         return cls(path, writable=True)
 
     @property
@@ -73,7 +75,9 @@ class ImageGroup:
         write_group(self.path, attributes)
 
     def write(self, t: int, c: int, pixels: NDArray[Any]) -> StoredArray:
-        """Put a (z, y, x) volume on the disk; when this returns it is there, when it raises nothing of it is.
+        """Put a (z, y, x) volume on the disk; when this returns it is there.
+
+        What lies in its place is replaced, or mixed with it where it is deeper: see to it before.
 
         Raises
         ------
@@ -83,38 +87,48 @@ class ImageGroup:
         self._must_fit(pixels)
         pixels = np.ascontiguousarray(pixels)
         files = self.files(t, c, pixels.shape[0])
-        try:
-            with _zarr_errors(f"cannot store volume t={t} c={c} of {self.path}", self.path):
-                self._grow(t, c, pixels.shape[0])
-                self.remove(t, c, pixels.shape[0])  # what a crash left there, or was retracted
-                with_retries(lambda: self._array.__setitem__((t, c, slice(0, pixels.shape[0])), pixels))
-                for file in files:
-                    sync_up_to(file, self.path / "0" / "c")
-        except StoreError:
-            with contextlib.suppress(OSError):  # where even that fails, the next start does it
-                self.remove(t, c, pixels.shape[0])
-            raise
+        with _zarr_errors(f"cannot store volume t={t} c={c} of {self.path}", self.path):
+            self._grow(t, c, pixels.shape[0])
+            with_retries(lambda: self._array.__setitem__((t, c, slice(0, pixels.shape[0])), pixels))
+            for file in files:
+                sync_up_to(file, self.path / "0")
+            n_bytes = sum(file.stat().st_size for file in files)
         depth, height, width = pixels.shape
         return StoredArray(
             crc32c=crc32c(pixels),
             shape=(depth, height, width),
             dtype=pixels.dtype.name,
-            file_bytes=sum(file.stat().st_size for file in files),
+            file_bytes=n_bytes,
         )
 
-    def read(self, t: int, c: int, depth: int) -> NDArray[Any]:
-        """Return a (z, y, x) volume; its checksum is for the caller to compare.
+    def read(self, t: int, c: int, stored: StoredArray) -> NDArray[Any]:
+        """Return a (z, y, x) volume.
 
         Raises
         ------
         StoreError
-            A shard is unreadable.
+            A shard is missing, unreadable, or not what was stored: its checksum is wrong.
         """
-        with _zarr_errors(f"cannot read volume t={t} c={c} of {self.path}", self.path):
-            pixels = np.ascontiguousarray(self._array[t, c, :depth])
-        if pixels.shape[0] != depth:
-            raise StoreError(f"volume t={t} c={c} of {self.path} has {pixels.shape[0]} planes, {depth} were stored")
+        depth, *plane_px = stored.shape
+        if [*self._array.shape[3:], self._array.dtype.name] != [*plane_px, stored.dtype]:
+            raise StoreError(f"image {self.path} has planes of another shape or type than volume t={t} c={c} had")
+        pixels = self._read(t, c, depth)
+        if pixels.shape != stored.shape or crc32c(pixels) != stored.crc32c:
+            raise StoreError(
+                f"volume t={t} c={c} in {self.path} is not what was stored: its checksum is wrong, or its shard is lost"
+            )
         return pixels
+
+    def has(self, t: int, c: int, pixels: NDArray[Any]) -> bool:
+        """Tell whether a volume lies there with just these pixels."""
+        try:
+            return np.array_equal(self._read(t, c, len(pixels)), pixels)
+        except StoreError:
+            return False
+
+    def _read(self, t: int, c: int, depth: int) -> NDArray[Any]:
+        with _zarr_errors(f"cannot read volume t={t} c={c} of {self.path}", self.path):
+            return np.ascontiguousarray(self._array[t, c, :depth])
 
     def holds(self, t: int, c: int, depth: int) -> bool:
         """Tell whether the array, as it was when opened, is large enough for this volume."""
@@ -127,14 +141,27 @@ class ImageGroup:
         return [self.path / "0" / "c" / str(t) / str(c) / str(number) / "0" / "0" for number in range(n_shards)]
 
     def remove(self, t: int, c: int, depth: int) -> None:
-        """Delete the shards of a volume that is not, or no longer, committed."""
-        for file in self.files(t, c, depth):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                with_retries(file.unlink)
+        """Delete the shards of a restored volume that is not, or no longer, committed.
+
+        Raises
+        ------
+        StoreError
+            The disk is gone or read-only.
+        """
+        with translated(f"cannot remove volume t={t} c={c} of {self.path}", self.path):
+            for file in self.files(t, c, depth):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    with_retries(file.unlink)
 
     @property
     def _shard_depth(self) -> int:
         return int((self._array.shards or self._array.chunks)[2])
+
+    def _must_be_ours(self) -> None:
+        """Refuse metadata that was damaged so that reading one volume would take any amount of memory."""
+        shape, shard = self._array.shape, self._array.shards or self._array.chunks
+        if len(shape) != 5 or any(part >= 2 * max(1, whole) for part, whole in zip(shard[2:], shape[2:], strict=True)):
+            raise StoreError(f"image {self.path} is not as it was made: an array {shape} in shards of {shard}")
 
     def _must_fit(self, pixels: NDArray[Any]) -> None:
         wanted = self._array.shape[3:], self._array.dtype
@@ -176,9 +203,8 @@ def write_group(path: Path, attributes: dict[str, Any]) -> None:
     """
     metadata = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     with translated(f"cannot write the metadata of {path}", path):
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         replace_file(path / "zarr.json", json.dumps(metadata, indent=1).encode())
-        sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -187,5 +213,7 @@ def _zarr_errors(what: str, path: Path) -> Iterator[None]:
     with translated(what, path):
         try:
             yield
-        except (ValueError, RuntimeError, KeyError, TypeError) as error:  # zarr's own are ValueErrors
+        except (OSError, StoreError):
+            raise
+        except Exception as error:  # of zarr and its codecs, which met damaged bytes: any kind
             raise StoreError(f"{what}: {str(error) or type(error).__name__}") from error

@@ -6,18 +6,21 @@ something is stored. The checksum is over the record's own bytes, so a line that
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from care_live.checksum import crc32c
 from care_live.errors import StoreError
+from care_live.store import lock
 from care_live.store.durable import sync_folder, translated
 
 JOURNAL_NAME = "journal.jsonl"
 _HEAD = b'{"crc32c":"%08x","record":'
 _HEAD_BYTES = len(_HEAD % 0)
-_TAIL = b"}\n"
+_MOST_UNSYNCED_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,72 +29,86 @@ class Scan:
 
     records: tuple[bytes, ...]
     """JSON of each sound record, in order."""
-    n_sound_bytes: int
-    """Up to the end of the last sound line."""
+    n_whole_bytes: int
+    """Up to the last newline."""
     damaged_lines: tuple[int, ...]
-    """Numbers, from 1, of damaged lines with a sound one after them: not a crash, but a broken disk or an edit."""
+    """Numbers, from 1, of lines that are whole but not as they were written: a broken disk or an edit, no crash."""
     torn_bytes: int
-    """Bytes after the last sound line: a line cut off by a crash, or one that is being written now."""
+    """Behind the last newline: a line cut off by a crash, or one that is being written now."""
 
 
 def encode(record: bytes) -> bytes:
     """Return the line of one record."""
-    return _HEAD % crc32c(record) + record + _TAIL
+    return _HEAD % crc32c(record) + record + b"}\n"
 
 
 def decode(line: bytes) -> bytes | None:
     """Return the record of one line, or None when the line is damaged; ``decode(encode(r)) == r``."""
-    record = line[_HEAD_BYTES : -len(_TAIL)]
+    record = line[_HEAD_BYTES:-2]
     return record if line == encode(record) else None
 
 
 def scan(data: bytes) -> Scan:
-    """Read lines, tell sound from torn from damaged; never raises."""
-    records: list[bytes] = []
-    damaged: list[int] = []
-    suspicious: list[int] = []
-    sound = position = 0
-    for number, line in enumerate(data.splitlines(keepends=True), start=1):
-        position += len(line)
-        record = decode(line)
-        if record is None:
-            suspicious.append(number)
-            continue
-        damaged += suspicious
-        suspicious.clear()
-        records.append(record)
-        sound = position
-    return Scan(tuple(records), sound, tuple(damaged), len(data) - sound)
+    """Read lines, tell sound from torn from damaged; never raises.
+
+    A write that a crash cut short leaves the beginning of a line and no newline, perhaps with zeros behind it (a file
+    system that lengthened the file first). All that ends with a newline was whole once: damage, wherever it is.
+    """
+    *lines, tail = data.split(b"\n")
+    records = [decode(line + b"\n") for line in lines]
+    damaged = [number for number, record in enumerate(records, start=1) if record is None]
+    if _holds_whole_record(tail):
+        damaged.append(len(records) + 1)
+    sound = tuple(record for record in records if record is not None)
+    return Scan(sound, len(data) - len(tail), tuple(damaged), len(tail))
+
+
+def _holds_whole_record(tail: bytes) -> bool:
+    """Tell whether more follows where a newline should: it was overwritten, and the record before it is not torn."""
+    text = tail.decode("latin-1")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return end < len(text)
 
 
 class Journal:
-    """A journal open for appending, owned by the run's writer.
+    """A journal open for appending, locked, owned by the run's writer. Nothing is changed before the first `append`.
 
     Raises
     ------
     StoreError
-        It cannot be opened, or a line before the last sound one is damaged.
+        It cannot be opened, another writer holds it, or a line is damaged.
     """
 
     def __init__(self, run: Path) -> None:
         self.path = run / JOURNAL_NAME
         with translated(f"cannot open the journal {self.path}", run):
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
-            sync_folder(run)
-            found = scan(self.path.read_bytes())
-        if found.damaged_lines:
-            self.close()
-            raise StoreError(
-                f"journal {self.path} is damaged at line {found.damaged_lines[0]}; the run can be read but not "
-                f"continued: see `care-live verify {run}` and start a new run_id"
-            )
+            try:
+                if not lock.take(self._descriptor):
+                    raise StoreError(f"run {run} is being written by another process; {lock.WHAT_TO_DO}")
+                found = scan(_read_all(self._descriptor))
+                self._refuse_damage(found)
+                sync_folder(run)
+            except BaseException:
+                os.close(self._descriptor)
+                raise
         self.records = found.records
-        self.torn_bytes = found.torn_bytes
-        self._n_bytes = found.n_sound_bytes
-        self._drop_torn_tail()
+        self._synced_bytes = found.n_whole_bytes
+        self._unsynced = b""
+        """Whole lines behind `_synced_bytes`, which a failed sync may take."""
+        self.is_torn = found.torn_bytes > 0
+        """Whether bytes lie behind the lines that are kept, which could not be cut off yet."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever written."""
+        return not (self._synced_bytes or self._unsynced or self.is_torn)
 
     def append(self, record: bytes, *, sync: bool = True) -> None:
-        """Add a record; when this returns it is on the disk, when it raises nothing of it is kept.
+        """Add a record; when this returns it is on the disk, when it raises it does not count.
 
         Parameters
         ----------
@@ -102,30 +119,83 @@ class Journal:
         Raises
         ------
         StoreError
-            The disk is full, gone or broken.
+            The disk is full, gone or broken, or another process deleted, replaced or wrote the file.
         """
-        line = encode(record)
+        line, kept = encode(record), self._unsynced
+        self.must_be_ours()
         with translated(f"cannot write the journal {self.path}", self.path.parent):
             try:
-                _write_all(self._descriptor, line)
-                if sync:
-                    os.fsync(self._descriptor)
+                self._cut_torn()
+                self._write(line)
+                self._unsynced += line
+                if sync or len(self._unsynced) > _MOST_UNSYNCED_BYTES:
+                    self._sync()
             except OSError:
-                self._drop_torn_tail()
+                self._unsynced, self.is_torn = kept, True
+                with contextlib.suppress(OSError):  # where even that fails, the next append does it
+                    self._cut_torn()
                 raise
-        self._n_bytes += len(line)
+
+    def must_be_ours(self) -> None:
+        """Look whether the file at the journal's place is the one that this writer holds, as it left it.
+
+        Locks do not hold everywhere (a network disk mounted without them), and a deleted file stays writable.
+
+        Raises
+        ------
+        StoreError
+            It is not.
+        """
+        with translated(f"cannot write the journal {self.path}", self.path.parent):
+            held, found = os.fstat(self._descriptor), self.path.stat()
+        if not os.path.samestat(held, found):
+            raise StoreError(f"journal {self.path} was replaced by another file while this daemon wrote it: stop")
+        if not self.is_torn and held.st_size != self._synced_bytes + len(self._unsynced):
+            raise StoreError(f"journal {self.path} was written by another process; let one daemon write a run")
 
     def close(self) -> None:
         """Sync what was not yet, and let go of the file."""
         try:
             with translated(f"cannot write the journal {self.path}", self.path.parent):
-                os.fsync(self._descriptor)
+                if self._unsynced:
+                    self._cut_torn()
+                    self._sync()
         finally:
             os.close(self._descriptor)
 
-    def _drop_torn_tail(self) -> None:
-        os.ftruncate(self._descriptor, self._n_bytes)
-        os.lseek(self._descriptor, self._n_bytes, os.SEEK_SET)
+    def _sync(self) -> None:
+        os.fsync(self._descriptor)
+        self._synced_bytes += len(self._unsynced)
+        self._unsynced = b""
+
+    def _cut_torn(self) -> None:
+        """Cut off what a crash or a failure left, and write anew what a failed sync may have dropped from memory."""
+        if not self.is_torn:
+            return
+        os.ftruncate(self._descriptor, self._synced_bytes)
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+        _write_all(self._descriptor, self._unsynced)
+        self.is_torn = False
+
+    def _write(self, line: bytes) -> None:
+        os.lseek(self._descriptor, self._synced_bytes + len(self._unsynced), os.SEEK_SET)
+        _write_all(self._descriptor, line)
+
+    def _refuse_damage(self, found: Scan) -> None:
+        if found.damaged_lines:
+            raise StoreError(
+                f"journal {self.path} is damaged at line {found.damaged_lines[0]}; the run can be read but not "
+                f"continued, and nothing in it was changed: see `care-live verify {self.path.parent}` and start a "
+                "new run_id"
+            )
+
+
+def _read_all(descriptor: int) -> bytes:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    parts = []
+    while part := os.read(descriptor, 2**20):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

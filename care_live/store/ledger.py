@@ -119,7 +119,7 @@ class Ledger:
     def state(self, product: Product, key: VolumeKey) -> State:
         """Return the state of a volume; a restored one is as good as its worst source."""
         sources = (key,) if product == "raw" else self.restored[key].sources
-        states = {self.states[source] for source in sources}
+        states = {self.states.get(source, "suspect") for source in sources}  # a damaged line may have taken it
         return next(state for state in ("suspect", "provisional", "confirmed") if state in states)
 
     def keys(self, product: Product) -> list[VolumeKey]:

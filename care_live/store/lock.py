@@ -1,4 +1,8 @@
-"""One writer a run: a lock that the operating system lets go of when its holder dies."""
+"""Locks of files that the operating system lets go of when their holder dies.
+
+A writer holds two: ``writer.lock``, in which its name stands, and the journal itself. Deleting the first one lets no
+second writer in, because it finds the journal locked.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,8 @@ from care_live.errors import StoreError
 from care_live.store.durable import translated
 
 LOCK_NAME = "writer.lock"
-_LOCKED_BYTE = 4096
-"""Behind the text, so that on Windows, too, others can read who holds it."""
+_LOCKED_BYTE = 2**31 - 2
+"""Windows locks bytes against readers, too: one behind all text, and as far as Windows' C library can count."""
 _TRIES = 4
 _PAUSE_S = 0.05
 
@@ -25,62 +29,81 @@ class RunLock:
     Raises
     ------
     StoreError
-        Another process, or another writer in this one, holds it; says which.
+        Another process, or another writer in this one, holds it; says which. Or the file can't be written.
     """
 
     def __init__(self, run: Path) -> None:
         path = run / LOCK_NAME
         with translated(f"cannot lock run {run}", run):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        if not _patiently_lock(self._descriptor):
-            os.close(self._descriptor)
-            holder = path.read_text(errors="replace").strip() or "another process"
-            raise StoreError(f"run {run} is being written by {holder}; stop that one, or use another run_id")
-        os.write(self._descriptor, f"process {os.getpid():<12}\n".encode())
+            try:
+                if not take(self._descriptor):
+                    raise StoreError(f"run {run} is being written by {_holder(path)}; {WHAT_TO_DO}")
+                os.lseek(self._descriptor, 0, os.SEEK_SET)
+                os.write(self._descriptor, f"process {os.getpid():<12}\n".encode())
+            except BaseException:
+                os.close(self._descriptor)
+                raise
 
     def close(self) -> None:
         os.close(self._descriptor)
 
 
-def is_locked(run: Path) -> bool:
-    """Tell whether a writer is at work on this run."""
-    try:
-        descriptor = os.open(run / LOCK_NAME, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        return not _lock(descriptor)
-    finally:
-        os.close(descriptor)
+WHAT_TO_DO = "stop that one, or use another run_id"
 
 
-def _patiently_lock(descriptor: int) -> bool:
-    """Try again for a moment: somebody may only be asking whether the run is locked."""
+def _holder(path: Path) -> str:
+    return path.read_text(errors="replace").strip()[:40] or "another process"
+
+
+def take(descriptor: int) -> bool:
+    """Lock an open file; False when another one holds it.
+
+    It is tried again for a moment, because another process may only ask whether the file is locked.
+    """
     for _ in range(_TRIES):
-        if _lock(descriptor):
+        if _lock(descriptor, exclusive=True):
             return True
         time.sleep(_PAUSE_S)
     return False
 
 
+def is_taken(path: Path) -> bool:
+    """Tell whether a file is locked; one that does not exist is not.
+
+    Raises
+    ------
+    StoreError
+        It can't be opened.
+    """
+    with translated(f"cannot ask whether {path} is locked", path.parent):
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _lock(descriptor, exclusive=False)
+        finally:
+            os.close(descriptor)
+
+
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(descriptor: int) -> bool:
+    def _lock(descriptor: int, *, exclusive: bool) -> bool:
         os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
-        os.lseek(descriptor, 0, os.SEEK_SET)
         return True
 
 else:
     import fcntl
 
-    def _lock(descriptor: int) -> bool:
+    def _lock(descriptor: int, *, exclusive: bool) -> bool:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True

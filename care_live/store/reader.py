@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 from care_live.errors import StoreError
 from care_live.images import NotRestored, Plan, State, Volume, VolumeKey, read_only
-from care_live.store.collection import read_checked
-from care_live.store.durable import translated
 from care_live.store.groups import ImageGroup
-from care_live.store.journal import JOURNAL_NAME, scan
+from care_live.store.journal_tail import JournalTail, News
 from care_live.store.ledger import Ledger
 from care_live.store.pyramid import coarser
 from care_live.store.records import ModelNoted, Product, RestoredStored, RunEndNoted, StoredArray
@@ -33,29 +31,47 @@ class RunReader:
 
     Notes
     -----
-    Call `refresh` to see what has been stored since. Damaged lines of the journal are left out, as `verify` tells.
+    Call `refresh` to see what has been stored since. Damaged lines of the journal are left out, see `damaged_lines`:
+    what the lines before and after them say is still true, and every volume has a checksum of its own.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._ledger = Ledger()
-        self._n_bytes = 0
-        self._images: dict[tuple[Product, int], ImageGroup] = {}
+        self._begin_anew()
         self.refresh()
-        if self._ledger.began is None:
-            raise StoreError(f"{path} is no run of care_live: its journal has no beginning")
-        self._began = self._ledger.began
+
+    def _begin_anew(self) -> None:
+        self._tail = JournalTail(self.path)
+        self._ledger = Ledger()
+        self._images: dict[tuple[Product, int], ImageGroup] = {}
 
     def refresh(self) -> None:
-        """Read what the journal has got since the last time."""
-        journal = self.path / JOURNAL_NAME
-        if not journal.is_file():
-            raise StoreError(f"{self.path} is no run of care_live: it has no {JOURNAL_NAME}")
-        with translated(f"cannot read the journal {journal}", self.path), journal.open("rb") as file:
-            file.seek(self._n_bytes)
-            found = scan(file.read())
-        self._ledger.replay(found.records)
-        self._n_bytes += found.n_sound_bytes
+        """Read what the journal has got since the last time; all of it where it is no longer what it was.
+
+        Raises
+        ------
+        StoreError
+            The journal is gone, has no beginning, or cannot be read.
+        """
+        news = self._tail.look()
+        try:
+            self._take(news)
+        except StoreError:
+            self._begin_anew()  # half of what it says would be wrong
+            raise
+
+    def _take(self, news: News) -> None:
+        if news.from_beginning:
+            self._ledger, self._images = Ledger(), {}
+        self._ledger.replay(news.records)
+        if self._ledger.began is None:
+            raise StoreError(f"{self.path} is no run of care_live: its journal has no beginning")
+        self._began = self._ledger.began
+
+    @property
+    def damaged_lines(self) -> tuple[int, ...]:
+        """Numbers, from 1, of lines of the journal that are not as they were written: volumes may be forgotten."""
+        return self._tail.damaged_lines
 
     # -- what the run is ------------------------------------------------------------------------------------
 
@@ -130,13 +146,22 @@ class RunReader:
             It is not stored, or its pixels do not match their checksum.
         """
         stored = self._must_have(product, key)
-        pixels = read_checked(self._image(product, key, stored.shape[0]), key, stored)
+        try:
+            pixels = self._read(product, key, stored)
+        except StoreError:
+            self.refresh()  # it may have been replaced by another one in between
+            if (now := self._ledger.array(product, key)) in (None, stored):
+                raise
+            pixels = self._read(product, key, now)
         return read_only(coarser(pixels, level))
 
     def read_raw(self, key: VolumeKey) -> Volume:
         """Return a raw volume with its integrity and its state."""
         pixels = self.read("raw", key)
         return self._ledger.raw[key].volume(self._began, pixels, self.state(key))
+
+    def _read(self, product: Product, key: VolumeKey, stored: StoredArray) -> NDArray[Any]:
+        return self._image(product, key, stored.shape[0]).read(key.t, key.c, stored)
 
     def _image(self, product: Product, key: VolumeKey, depth: int) -> ImageGroup:
         image = self._images.get((product, key.p))

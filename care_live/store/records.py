@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from care_live.images import (
@@ -270,6 +271,16 @@ def to_json(record: Record) -> bytes:
 def from_json(text: bytes) -> Record:
     """Read one record; raises pydantic's ValidationError for a kind that this version does not know."""
     return _ADAPTER.validate_json(text)
+
+
+def products_of(restored: Restored) -> dict[Product, NDArray[np.float32]]:
+    """Return the arrays that a restored volume has, by the image that each belongs to."""
+    arrays: dict[Product, NDArray[np.float32] | None] = {
+        "restored": restored.mean,
+        "laplace_scale": restored.laplace_scale,
+        "disagreement": restored.disagreement,
+    }
+    return {product: pixels for product, pixels in arrays.items() if pixels is not None}
 
 
 def _by_depth(stacks: Mapping[VolumeKey, tuple[int, ...]]) -> tuple[tuple[tuple[int, ...], tuple[VolumeKey, ...]], ...]:

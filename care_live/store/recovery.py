@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
-from care_live.errors import StoreError
-from care_live.images import RunStarted, VolumeKey
-from care_live.store.durable import PARTIAL_SUFFIX, translated, with_retries
+from care_live.store.durable import translated, with_retries
 from care_live.store.ledger import Ledger
-from care_live.store.records import PRODUCTS, Product, RunBegan
+from care_live.store.quarantine import how_to_read, set_aside
+from care_live.store.shards import is_raw, orphans, partial_files
 
 logger = logging.getLogger(__name__)
 
 
-def check_same_run(began: RunBegan, started: RunStarted, run: Path) -> None:
-    """Refuse to go on in the folder of another acquisition.
+def sweep(run: Path, ledger: Ledger) -> tuple[Path, ...]:
+    """Tidy what a crash left and the journal does not acknowledge; return the raw files that were set aside.
 
-    Raises
-    ------
-    StoreError
-        Plane shape, type, channels, positions or voxel size differ; says which.
-    """
-    before, now = began.plan(), started.plan
-    for name in ("shape_px", "dtype", "channels", "positions", "voxel_size_um"):
-        was, comes = getattr(before, name), getattr(now, name)
-        if was != comes:
-            raise StoreError(f"run {run} was begun with {name} {was}, now {comes} comes; use another run_id")
-
-
-def sweep(run: Path, ledger: Ledger) -> None:
-    """Delete what a crash left half-written: partial files, and shards that the journal does not acknowledge.
+    Raw files go into the quarantine, whole or half-written. Restored ones and metadata are deleted: they can be made
+    again.
 
     Raises
     ------
@@ -39,27 +25,18 @@ def sweep(run: Path, ledger: Ledger) -> None:
         The disk is gone or read-only.
     """
     with translated(f"cannot tidy run {run}", run):
-        doomed = [*partial_files(run), *orphans(run, ledger)]
+        left = [*partial_files(run), *orphans(run, ledger)]
+        raw = tuple(path for path in left if is_raw(run, path))
+        doomed = [path for path in left if path not in raw]
+        if raw:
+            folder = set_aside(run, raw)
+            logger.warning(
+                "raw set aside run=%s files=%d: no line of the journal acknowledges them; they are kept and can be "
+                "read: %s",
+                *(run.name, len(raw), how_to_read(folder)),
+            )
         for path in doomed:
             with_retries(path.unlink)
     if doomed:
-        logger.warning("run swept run=%s unacknowledged_files=%d", run.name, len(doomed))
-
-
-def partial_files(run: Path) -> list[Path]:
-    """Return files that were being written when their writer died."""
-    return sorted(run.rglob(f"*{PARTIAL_SUFFIX}"))
-
-
-def orphans(run: Path, ledger: Ledger) -> list[Path]:
-    """Return shards of volumes that were never acknowledged, or have been retracted."""
-    committed = {product: set(ledger.keys(product)) for product in PRODUCTS}
-    return [path for product, key, path in shards(run) if key not in committed[product]]
-
-
-def shards(run: Path) -> Iterator[tuple[Product, VolumeKey, Path]]:
-    """Yield every shard file on the disk, and which volume it belongs to."""
-    for product in PRODUCTS:
-        for path in sorted((run / product).glob("*/0/c/*/*/*/0/0")):
-            p, _, _, t, c = path.relative_to(run / product).parts[:5]
-            yield product, VolumeKey(int(t), int(p), int(c)), path
+        logger.warning("run swept run=%s unacknowledged_restored_files=%d", run.name, len(doomed))
+    return raw

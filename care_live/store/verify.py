@@ -10,21 +10,23 @@ from typing import Literal, TypeAlias
 
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
-from care_live.store.collection import read_checked
+from care_live.store.claim import is_claimed
 from care_live.store.durable import translated
 from care_live.store.groups import ImageGroup
-from care_live.store.journal import JOURNAL_NAME, scan
+from care_live.store.journal import JOURNAL_NAME, Scan, scan
 from care_live.store.ledger import Ledger
-from care_live.store.lock import is_locked
+from care_live.store.quarantine import how_to_read, lying_in
 from care_live.store.records import PRODUCTS, Product, StoredArray
-from care_live.store.recovery import orphans, partial_files
+from care_live.store.shards import foreign_folders, is_raw, orphans, partial_files, raw_files
 
-Kind: TypeAlias = Literal["checksum", "missing", "size", "orphan", "partial", "journal", "metadata"]
+Kind: TypeAlias = Literal[
+    "checksum", "missing", "size", "orphan", "partial", "journal", "metadata", "quarantine", "foreign"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is not as the journal says."""
+    """One thing that is not as the journal says, or of which it says nothing."""
 
     kind: Kind
     where: str
@@ -44,6 +46,8 @@ class VerifyReport:
     n_bytes: int
     """Of their shard files."""
     problems: tuple[Problem, ...]
+    beside: tuple[Problem, ...] = ()
+    """What lies in the folder and is no part of the run: raw volumes in quarantine, folders with foreign names."""
 
     @property
     def clean(self) -> bool:
@@ -67,18 +71,13 @@ def verify(path: Path, *, progress: Callable[[int, int], None] = lambda done, to
     """
     journal = path / JOURNAL_NAME
     if not journal.is_file():
-        raise StoreError(f"{path} is no run of care_live: it has no {JOURNAL_NAME}")
-    being_written = is_locked(path)
+        raise StoreError(_no_run(path))
+    being_written = is_claimed(path)
     with translated(f"cannot read the journal {journal}", path):
         found = scan(journal.read_bytes())
     ledger = Ledger()
     ledger.replay(found.records)
-    problems = [
-        Problem("journal", JOURNAL_NAME, f"line {number} is damaged; a volume may be forgotten")
-        for number in found.damaged_lines
-    ]
-    if ledger.began is None:
-        problems.append(Problem("journal", JOURNAL_NAME, "the record that begins the run is missing"))
+    problems = list(_journal(found, ledger))
     committed = [(product, key, stored) for product in PRODUCTS for key, stored in ledger.arrays(product).items()]
     for done, entry in enumerate(committed, start=1):
         problems += _check(path, *entry)
@@ -87,7 +86,20 @@ def verify(path: Path, *, progress: Callable[[int, int], None] = lambda done, to
     if not being_written:
         problems += _leftovers(path, ledger, found.torn_bytes)
     n_bytes = sum(stored.file_bytes for _, _, stored in committed)
-    return VerifyReport(path, being_written, len(committed), n_bytes, tuple(problems))
+    return VerifyReport(path, being_written, len(committed), n_bytes, tuple(problems), tuple(_beside(path)))
+
+
+def _no_run(path: Path) -> str:
+    n_raw = len(raw_files(path))
+    holds = f"; the {n_raw} raw volumes in it can be read: {how_to_read(path)}" if n_raw else ""
+    return f"{path} is no run of care_live: it has no {JOURNAL_NAME}{holds}"
+
+
+def _journal(found: Scan, ledger: Ledger) -> Iterator[Problem]:
+    for number in found.damaged_lines:
+        yield Problem("journal", JOURNAL_NAME, f"line {number} is damaged; a volume may be forgotten")
+    if ledger.began is None:
+        yield Problem("journal", JOURNAL_NAME, "the record that begins the run is missing")
 
 
 def _check(run: Path, product: Product, key: VolumeKey, stored: StoredArray) -> Iterator[Problem]:
@@ -108,7 +120,7 @@ def _check(run: Path, product: Product, key: VolumeKey, stored: StoredArray) -> 
     if n_bytes != stored.file_bytes:
         yield Problem("size", where, f"{n_bytes} bytes on the disk, {stored.file_bytes} were stored")
     try:
-        read_checked(image, key, stored)
+        image.read(key.t, key.c, stored)
     except StoreError as error:
         yield Problem("checksum", where, str(error))
 
@@ -125,8 +137,25 @@ def _unreadable_metadata(run: Path, images: set[tuple[Product, int]]) -> Iterato
 def _leftovers(run: Path, ledger: Ledger, torn_bytes: int) -> Iterator[Problem]:
     """Look for what a crash left; the next start of a daemon on this run tidies it."""
     for file in orphans(run, ledger):
-        yield Problem("orphan", file.relative_to(run).as_posix(), "the journal does not acknowledge it")
+        yield Problem(
+            "orphan", file.relative_to(run).as_posix(), f"the journal does not acknowledge it; {_next(run, file)}"
+        )
     for file in partial_files(run):
-        yield Problem("partial", file.relative_to(run).as_posix(), "half-written when its writer died")
+        yield Problem(
+            "partial", file.relative_to(run).as_posix(), f"half-written when its writer died; {_next(run, file)}"
+        )
     if torn_bytes:
         yield Problem("journal", JOURNAL_NAME, f"its last {torn_bytes} bytes are a line that was cut off")
+
+
+def _next(run: Path, file: Path) -> str:
+    return "the next daemon on this run " + ("sets it aside" if is_raw(run, file) else "deletes it")
+
+
+def _beside(run: Path) -> Iterator[Problem]:
+    for file in lying_in(run):
+        folder = run.joinpath(*file.relative_to(run).parts[:2])
+        how = "half-written raw" if file.suffix else f"raw that no line acknowledged: {how_to_read(folder)}"
+        yield Problem("quarantine", file.relative_to(run).as_posix(), how)
+    for path in foreign_folders(run):
+        yield Problem("foreign", path.relative_to(run).as_posix(), "a name that no run has; it is left alone")

@@ -6,9 +6,8 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from care_live import __version__
@@ -25,13 +24,12 @@ from care_live.images import (
     VolumeKey,
     read_only,
 )
+from care_live.store.claim import Claim, claim_run
 from care_live.store.collection import Collection
 from care_live.store.disk import Disk, room_of, too_little
 from care_live.store.durable import free_bytes, translated
-from care_live.store.groups import import_zarr
-from care_live.store.journal import Journal
-from care_live.store.ledger import Ledger
-from care_live.store.lock import RunLock
+from care_live.store.groups import ImageGroup, import_zarr
+from care_live.store.quarantine import set_aside
 from care_live.store.records import (
     ModelNoted,
     NotRestoredNoted,
@@ -45,29 +43,38 @@ from care_live.store.records import (
     RunResumed,
     StateNoted,
     StoredArray,
+    from_json,
+    products_of,
     to_json,
 )
-from care_live.store.recovery import check_same_run, sweep
+from care_live.store.recovery import sweep
 from care_live.store.rounding import keep_mantissa_bits
+from care_live.store.same_run import check_same_run
 
 
-def open_run(config: StoreConfig, started: RunStarted) -> RunWriter:
+def open_run(
+    config: StoreConfig, started: RunStarted, *, claim: Claim | None = None, resume: bool = False
+) -> RunWriter:
     """Create the run's folder ``directory/RUN_ID``, or go on in it.
+
+    Parameters
+    ----------
+    claim : Claim
+        Of this run, from `claim_run`, where it was taken before; the writer closes it, also when this raises.
+    resume : bool
+        Go on even where the run has finished; a claim has decided that already.
 
     Raises
     ------
     StoreError
-        It cannot be written, another writer is at work in it, its journal is damaged, or it is of another run.
+        As `claim_run`, or the run is of another acquisition.
     """
-    path = config.directory / started.run_id
-    with translated(f"cannot create run folder {path}", path):
-        path.mkdir(parents=True, exist_ok=True)
     import_zarr()  # the first volume must not wait for it
-    lock = RunLock(path)
+    claim = claim or claim_run(config, started.run_id, resume=resume)
     try:
-        return RunWriter(path, config, started, lock)
+        return RunWriter(claim, config, started)
     except BaseException:
-        lock.close()
+        claim.close()
         raise
 
 
@@ -79,30 +86,30 @@ class RunWriter:
     first, so that a crash in between leaves none instead of a wrong one.
     """
 
-    def __init__(self, path: Path, config: StoreConfig, started: RunStarted, lock: RunLock) -> None:
-        self.path = path
+    def __init__(self, claim: Claim, config: StoreConfig, started: RunStarted) -> None:
+        self.path = claim.path
         self._config = config
-        self._lock = lock
-        self._ledger = Ledger()
-        self._journal = Journal(path)
+        self._claim = claim
+        self._ledger = claim.ledger
+        self._journal = claim.journal
         self._began_s = time.monotonic()
         self._written_bytes = 0
-        try:
-            self._ledger.replay(self._journal.records)
-            self._begin(started)
-        except BaseException:
-            self._journal.close()
-            raise
+        self._failed_raw: set[VolumeKey] = set()
+        """Raw volumes that could not be stored; this writer left their shards, perhaps whole, where they are."""
+        self.set_aside: tuple[Path, ...] = ()
+        """Raw files that the journal did not acknowledge when this writer came; now in the quarantine."""
+        self._begin(started)
 
     def _begin(self, started: RunStarted) -> None:
-        now_us = time.time_ns() // 1000
+        now = RunBegan.of(started, care_live=__version__, at_us=time.time_ns() // 1000)
+        now = cast(RunBegan, from_json(to_json(now)))  # as it would be read back, to be compared
         if self._ledger.began is None:
-            self._note(RunBegan.of(started, care_live=__version__, at_us=now_us))
+            self._note(now)
         else:
-            check_same_run(self._ledger.began, started, self.path)
-            self._note(RunResumed(care_live=__version__, at_us=now_us))
+            check_same_run(self._ledger.began, now, self.path)
+            self.set_aside = sweep(self.path, self._ledger)
+            self._note(RunResumed(care_live=__version__, at_us=now.at_us))
         assert self._ledger.began is not None
-        sweep(self.path, self._ledger)
         self._collection = Collection(self.path, self._ledger.began, mantissa_bits=self._config.restored_mantissa_bits)
         self._doubt_provisional()
 
@@ -120,15 +127,22 @@ class RunWriter:
         Raises
         ------
         StoreError
-            The disk is full, gone or broken, or this volume is stored already. Nothing of it is kept; all that
-            was stored before stays readable, and the next volume may be tried.
+            The disk is full, gone or broken, or this volume is stored already. It does not count as stored; all
+            that was stored before stays readable, and it or the next volume may be tried.
         """
-        if volume.key in self._ledger.raw:
-            raise StoreError(f"raw volume {tuple(volume.key)} of {self.path} is stored already; use a new run_id")
+        key = volume.key
+        if key in self._ledger.raw:
+            raise StoreError(f"raw volume {tuple(key)} of {self.path} is stored already; use a new run_id")
         if self.disk().room == "none":
-            raise StoreError(self._too_little(f"raw volume {tuple(volume.key)}", self._config.keep_free_mib / 2))
-        array = self._put("raw", volume.key, volume.pixels, volume.voxel_size_um)
-        self._commit(RawStored.of(volume, array), {"raw": array}, volume.key)
+            raise StoreError(self._too_little(f"raw volume {tuple(key)}", self._config.keep_free_mib / 2))
+        try:
+            array = self._put("raw", key, volume.pixels, volume.voxel_size_um)
+            self._note(RawStored.of(volume, array))
+        except StoreError:
+            self._failed_raw.add(key)
+            raise
+        self._failed_raw.discard(key)
+        self._written_bytes += array.file_bytes
 
     def write_restored(self, restored: Restored, *, sources: Iterable[VolumeKey] = ()) -> None:
         """Store a restored volume with its scale and disagreement, all or none; replaces an older one.
@@ -149,21 +163,19 @@ class RunWriter:
             raise StoreError(self._too_little(f"restored volume {tuple(key)}", self._config.keep_free_mib))
         if key in self._ledger.restored:
             self._note(Retracted(key=key))
-        arrays: dict[Product, StoredArray] = {}
         try:
-            for product, pixels in _products(restored).items():
-                rounded = keep_mantissa_bits(pixels, self._config.restored_mantissa_bits)
-                arrays[product] = self._put(product, key, rounded, restored.voxel_size_um)
+            arrays = self._put_products(restored)
+            record = RestoredStored.of(
+                restored,
+                arrays,
+                sources=tuple(sources) or (restored.volume.key,),
+                mantissa_bits=self._config.restored_mantissa_bits,
+            )
+            self._note(record)
         except StoreError:
-            self._remove(arrays, key)
+            self._take_back(restored)
             raise
-        record = RestoredStored.of(
-            restored,
-            arrays,
-            sources=tuple(sources) or (restored.volume.key,),
-            mantissa_bits=self._config.restored_mantissa_bits,
-        )
-        self._commit(record, arrays, key)
+        self._written_bytes += sum(array.file_bytes for array in arrays.values())
 
     def note(self, event: StateChanged | NotRestored | RunEnded) -> None:
         """Write down what became of volumes, or of the run.
@@ -237,32 +249,47 @@ class RunWriter:
 
     def close(self) -> None:
         """Let go of the run; another writer may go on."""
-        try:
-            self._journal.close()
-        finally:
-            self._lock.close()
+        self._claim.close()
 
     # -- one commit -----------------------------------------------------------------------------------------
 
     def _put(
         self, product: Product, key: VolumeKey, pixels: NDArray[Any], voxel_size_um: tuple[float, float, float]
     ) -> StoredArray:
+        self._journal.must_be_ours()
         group = self._collection.image(product, key, pixels, voxel_size_um)
+        if product == "raw":
+            self._make_way(group, key, pixels)
+        else:
+            group.remove(key.t, key.c, len(pixels))  # what was retracted
         return group.write(key.t, key.c, pixels)
 
-    def _commit(self, record: Record, arrays: Mapping[Product, StoredArray], key: VolumeKey) -> None:
-        try:
-            self._note(record)
-        except StoreError:
-            self._remove(arrays, key)
-            raise
-        self._written_bytes += sum(array.file_bytes for array in arrays.values())
+    def _put_products(self, restored: Restored) -> dict[Product, StoredArray]:
+        bits = self._config.restored_mantissa_bits
+        return {
+            product: self._put(product, restored.key, keep_mantissa_bits(pixels, bits), restored.voxel_size_um)
+            for product, pixels in products_of(restored).items()
+        }
 
-    def _remove(self, arrays: Mapping[Product, StoredArray], key: VolumeKey) -> None:
-        """Take back what the journal will not acknowledge; where even that fails, the next start does it."""
-        for product, array in arrays.items():
-            with contextlib.suppress(OSError, StoreError):
-                self._collection.existing(product, key.p).remove(key.t, key.c, array.shape[0])
+    def _make_way(self, group: ImageGroup, key: VolumeKey, pixels: NDArray[Any]) -> None:
+        """Set aside what lies where a raw volume belongs, unless this writer left the same volume when it failed.
+
+        That one is replaced in one step, so that it is never gone.
+        """
+        with translated(f"cannot make way for raw volume {tuple(key)} of {self.path}", self.path):
+            there = [file for file in group.files(key.t, key.c, len(pixels)) if file.exists()]
+            if there and not (key in self._failed_raw and group.has(key.t, key.c, pixels)):
+                self.set_aside += tuple(there)
+                set_aside(self.path, there)
+
+    def _take_back(self, restored: Restored) -> None:
+        """Delete what the journal will not acknowledge; where even that fails, the next start does it."""
+        if self._journal.is_torn:
+            return  # the line may stand there after all
+        key = restored.key
+        for product, pixels in products_of(restored).items():
+            with contextlib.suppress(StoreError):
+                self._collection.existing(product, key.p).remove(key.t, key.c, len(pixels))
 
     def _note(self, record: Record, *, sync: bool = True) -> None:
         self._journal.append(to_json(record), sync=sync)
@@ -270,12 +297,3 @@ class RunWriter:
 
     def _too_little(self, what: str, wanted_mib: float) -> str:
         return f"{what} not stored: {too_little(free_bytes(self.path), wanted_mib)}"
-
-
-def _products(restored: Restored) -> dict[Product, NDArray[np.float32]]:
-    arrays: dict[Product, NDArray[np.float32] | None] = {
-        "restored": restored.mean,
-        "laplace_scale": restored.laplace_scale,
-        "disagreement": restored.disagreement,
-    }
-    return {product: pixels for product, pixels in arrays.items() if pixels is not None}

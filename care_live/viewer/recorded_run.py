@@ -63,7 +63,7 @@ class RecordedRun:
 
     def __init__(self, config: StoreConfig, started: RunStarted, stopping: threading.Event) -> None:
         self._config, self._stopping = config, stopping
-        self._writer = open_run(config, started)
+        self._writer = open_run(config, started, resume=True)  # what is missing may still be asked for
         reader = RunReader(self._writer.path)
         self.path: Path = self._writer.path
         self.plan: Plan = reader.plan

@@ -4,13 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from care_live.config import AcquisitionConfig, Channel
-from care_live.daemon.resume import NothingLeft, first_incomplete, open_remaining
-from care_live.images import RunEnded, RunStarted, VolumeKey
-from care_live.store import RunReader
+from care_live.config import AcquisitionConfig, Channel, Config, StoreConfig
+from care_live.daemon.resume import NothingLeft, asked_of, first_incomplete, open_remaining
+from care_live.errors import CareLiveError, StoreError
+from care_live.images import Plan, RunEnded, RunStarted, VolumeKey
+from care_live.store import RunReader, claim_run, open_run
 from tests.daemon.runs import config, movie, replay, run
+from tests.store.builders import make_volume
 
 VIRTUAL = {"kind": "virtual", "shape_px": [64, 64], "acquisition": {"time_points": 3, "z_planes": 8}}
+
+
+def resumed(settings: Config) -> Config:
+    """Go on although the run has finished."""
+    return settings.model_copy(update={"resume": True})
 
 
 def test_the_first_time_point_that_lacks_a_volume():
@@ -20,13 +27,70 @@ def test_the_first_time_point_that_lacks_a_volume():
     assert first_incomplete(acquisition, frozenset()) == 0
 
 
+def written(folder: Path, plan: Plan, summary: dict[str, object]) -> Path:
+    """Leave a run of one volume that was interrupted."""
+    started = RunStarted("test", plan, summary)
+    writer = open_run(StoreConfig(directory=folder / "runs", keep_free_mib=0), started)
+    writer.write_raw(make_volume(shape=(8, 64, 64)))
+    writer.close()
+    return folder / "runs" / "test"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shape_px": [64, 32]}, "shape_px"),
+        ({"acquisition": {"time_points": 3, "z_planes": 9}}, r"planes of volume \(0, 0, 0\) 8"),
+        ({"acquisition": {"time_points": 3, "z_planes": 8, "z_step_um": 2.0}}, "voxel_size_um"),
+        ({"acquisition": {"time_points": 3, "z_planes": 8, "interval_s": 3.0}}, "interval_s"),
+        ({"acquisition": {"time_points": 3, "z_planes": 8, "channels": [{"preset": "FITC"}]}}, "channels"),
+        ({"acquisition": {"time_points": 3, "z_planes": 8, "positions": [{"name": "there"}]}}, "positions"),
+    ],
+    ids=["field", "planes", "step", "interval", "channel", "position"],
+)
+def test_a_microscope_that_is_asked_for_another_plan_is_not_even_started(tmp_path, changes, said):
+    plan = Plan({VolumeKey(t): tuple(range(8)) for t in range(3)}, (64, 64), "uint16", (1.0, 0.5, 0.5), ("DAPI",))
+    written(tmp_path, plan, {"engine": "pycromanager", "source": "virtual"})
+    with pytest.raises(StoreError, match=f"was begun with {said}"):
+        open_remaining(config(tmp_path, VIRTUAL | changes), "test")
+    source = config(tmp_path, VIRTUAL).source
+    assert asked_of(source, plan) == plan
+
+
+def test_a_run_that_is_being_written_is_refused_before_its_source_is_opened(tmp_path):
+    asked = config(tmp_path, replay(tmp_path / "there is no such movie.tif"))
+    claim = claim_run(asked.store, "test")
+    with pytest.raises(StoreError, match="is being written by"):
+        run(asked)
+    claim.close()
+    with pytest.raises(CareLiveError, match="no such movie"):
+        run(asked)
+    assert not (tmp_path / "runs/test").exists()
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_refused_and_nothing_of_it_changes(tmp_path):
+    movie(tmp_path / "movie.tif", times=2)
+    asked = config(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"})
+    run(asked)
+    journal = tmp_path / "runs/test/journal.jsonl"
+    before = journal.read_bytes()
+    with pytest.raises(StoreError, match=r"has finished: 2 raw volumes are stored, 0 of them not restored; .*--resume"):
+        run(asked)
+    assert journal.read_bytes() == before
+    other = movie(tmp_path / "other.tif", times=3)
+    with pytest.raises(StoreError, match="begun with source's path"):
+        run(resumed(config(tmp_path, replay(tmp_path / "other.tif"), restore={"policy": "wait"})))
+    assert len(other) == 3 and RunReader(tmp_path / "runs/test").keys("raw") == [VolumeKey(0), VolumeKey(1)]
+
+
 @pytest.mark.slow
 def test_a_replay_goes_on_where_it_was_interrupted(tmp_path):
     pixels = movie(tmp_path / "movie.tif", times=3)
     waits = {"policy": "wait"}
     first = run(config(tmp_path, replay(tmp_path / "movie.tif"), restore=waits))
-    twice = run(config(tmp_path, replay(tmp_path / "movie.tif", loops=2), restore=waits))
-    again = run(config(tmp_path, replay(tmp_path / "movie.tif", loops=2), restore=waits))
+    twice = run(resumed(config(tmp_path, replay(tmp_path / "movie.tif", loops=2), restore=waits)))
+    again = run(resumed(config(tmp_path, replay(tmp_path / "movie.tif", loops=2), restore=waits)))
     assert [status.received_planes for status in (first, twice, again)] == [24, 24, 0]
     assert [status.lost_planes for status in (first, twice, again)] == [0, 0, 0]
     reader = RunReader(tmp_path / "runs" / "test")
@@ -39,7 +103,7 @@ def test_a_virtual_run_is_not_exposed_twice(tmp_path):
     first = run(config(tmp_path, VIRTUAL))
     assert (first.received_planes, first.lost_planes, first.volumes, first.restored) == (24, 0, 3, 3)
     longer = VIRTUAL | {"acquisition": {"time_points": 4, "z_planes": 8}}
-    second = run(config(tmp_path, longer))
+    second = run(resumed(config(tmp_path, longer)))
     assert (second.received_planes, second.volumes, second.restored) == (8, 1, 1)
     source = open_remaining(config(tmp_path, longer), "test")
     assert isinstance(source, NothingLeft)
@@ -59,9 +123,9 @@ def test_a_sequence_begins_anew_but_what_is_stored_stays(tmp_path: Path, caplog:
     before = reader.read("raw", VolumeKey(0))
     assert not [one for one in caplog.messages if "anew" in one]
     path.write_text(text % 3)
-    again = run(asked)
+    again = run(resumed(asked))
     reader.refresh()
-    assert (again.received_planes, again.lost_planes, again.restored) == (24, 0, 2)
+    assert (again.received_planes, again.lost_planes, again.restored, again.already_stored) == (24, 0, 2, 1)
     assert reader.keys("raw") == [VolumeKey(t) for t in range(3)]
     assert (reader.read("raw", VolumeKey(0)) == before).all()
     assert [one for one in caplog.messages if "1 volumes that are stored are exposed again" in one]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -141,3 +142,23 @@ def test_a_folder_that_is_no_run_is_refused_by_readers(tmp_path):
         RunReader(tmp_path)
     with pytest.raises(StoreError, match="is no run of care_live"):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["raw/0 - Copy", "raw/01", "raw/x", "restored/0 (1)", "raw/0/0/c/0 - Copy", "raw/0/0/c/0/0 - Copy"]
+)
+def test_folders_with_foreign_names_are_named_and_left_alone(tmp_path, name):
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume(VolumeKey(0)))
+    writer.write_restored(make_restored(make_volume(VolumeKey(0))))
+    writer.close()
+    run, foreign = tmp_path / "run", tmp_path / "run" / name
+    shutil.copytree(foreign.parent / "0", foreign)
+    before = sorted(foreign.rglob("*"))
+    report = verify(run)
+    assert (report.clean, [(one.kind, one.where) for one in report.beside]) == (True, [("foreign", name)])
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume(VolumeKey(1)))
+    writer.close()
+    assert sorted(foreign.rglob("*")) == before
+    assert RunReader(run).keys("raw") == [VolumeKey(0), VolumeKey(1)]

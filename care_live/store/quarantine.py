@@ -1,0 +1,78 @@
+"""Raw volumes that no journal acknowledges: moved aside inside the run, readable, never deleted or overwritten.
+
+``RUN/quarantine/N/raw/P/0/c/…`` with a copy of the array's metadata, so that any Zarr reader opens it; N counts up.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from care_live.store.durable import make_folder, replace_file, sync_folder, with_retries
+from care_live.store.shards import QUARANTINE, is_number
+
+_ARRAY = Path("0/zarr.json")
+
+
+def set_aside(run: Path, files: Sequence[Path]) -> Path:
+    """Move raw files into a new folder of the quarantine and return it; they keep their places in it.
+
+    Raises
+    ------
+    OSError
+        The disk is full, gone or read-only; what was not moved is where it was.
+    """
+    folder = _new_folder(run)
+    for image in sorted({run.joinpath(*file.relative_to(run).parts[:2]) for file in files}):
+        _copy_metadata(image, folder / image.relative_to(run), [file for file in files if image in file.parents])
+    for file in files:
+        _move(file, folder / file.relative_to(run))
+    return folder
+
+
+def lying_in(run: Path) -> list[Path]:
+    """Return the raw files in the quarantine of a run."""
+    return sorted(path for path in (run / QUARANTINE).glob("*/raw/*/0/c/**/*") if path.is_file())
+
+
+def how_to_read(folder: Path) -> str:
+    """Say how the volumes in one folder of the quarantine are read."""
+    return f"zarr.open_array('{folder.as_posix()}/raw/POSITION/0')[t, c]"
+
+
+def _new_folder(run: Path) -> Path:
+    """Make the first folder whose number is free."""
+    make_folder(run / QUARANTINE)
+    folder = next(one for n in itertools.count(1) if not (one := run / QUARANTINE / str(n)).exists())
+    folder.mkdir()
+    sync_folder(folder.parent)
+    return folder
+
+
+def _move(file: Path, target: Path) -> None:
+    make_folder(target.parent)
+    with_retries(lambda: file.rename(target))
+    sync_folder(target.parent)
+
+
+def _copy_metadata(image: Path, target: Path, files: Sequence[Path]) -> None:
+    """Write the metadata of an image and its array beside the volumes; what cannot be read is left out."""
+    for part in (Path("zarr.json"), _ARRAY):
+        try:
+            metadata = json.loads((image / part).read_bytes())
+            if part == _ARRAY:
+                _make_room(metadata, [file.relative_to(image).parts[2:4] for file in files])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+        make_folder((target / part).parent)
+        replace_file(target / part, json.dumps(metadata, indent=1).encode())
+
+
+def _make_room(metadata: dict[str, Any], places: Sequence[Sequence[str]]) -> None:
+    """Let the array reach to every volume: its own journal may have forgotten how large it was."""
+    for axis in (0, 1):  # t, c
+        indices = [int(place[axis]) + 1 for place in places if is_number(place[axis])]
+        metadata["shape"][axis] = max([metadata["shape"][axis], *indices])

@@ -1,0 +1,101 @@
+"""Whether what comes belongs to the run that lies there: its plan and its source are compared, not its name alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+from care_live.errors import StoreError
+from care_live.images import Plan
+from care_live.store.records import RunBegan
+
+_ALIKE = ("shape_px", "dtype", "channels", "positions", "voxel_size_um", "interval_s")
+_SOURCE: tuple[str, ...] = ("format", "engine", "source")
+"""Keys of a summary that name the kind of source; a recorded data set has a format."""
+
+
+class Difference(NamedTuple):
+    """One thing that is not as it was when the run began."""
+
+    what: str
+    before: object
+    now: object
+
+
+def check_same_run(began: RunBegan, now: RunBegan, run: Path) -> None:
+    """Refuse to go on in the folder of another acquisition.
+
+    Raises
+    ------
+    StoreError
+        Its name, plan or source differs; says what.
+    """
+    _refuse([*_named(began, now, ("run_id",)), *_plans(began.plan(), now.plan())], run)
+    _refuse(_sources(began.summary, now.summary), run)
+
+
+def check_same_plan(began: Plan, now: Plan, run: Path) -> None:
+    """Refuse a plan that does not go on with the one that a run began with.
+
+    More time points of the same are welcome, and so is a plan of the volumes that are left.
+
+    Raises
+    ------
+    StoreError
+        Plane shape, type, channels, positions, voxel size, interval or planes of a volume differ; says which.
+    """
+    _refuse(_plans(began, now), run)
+
+
+def _refuse(found: list[Difference], run: Path) -> None:
+    if found:
+        what, before, now = found[0]
+        raise StoreError(
+            f"run {run} was begun with {what} {str(before)[:80]}, now {str(now)[:80]} comes; use another run_id"
+        )
+
+
+def _named(before: object, now: object, names: tuple[str, ...]) -> list[Difference]:
+    pairs = ((name, getattr(before, name), getattr(now, name)) for name in names)
+    return [Difference(name, was, comes) for name, was, comes in pairs if was != comes]
+
+
+def _plans(before: Plan, now: Plan) -> list[Difference]:
+    return [*_named(before, now, _ALIKE), *_stacks(before, now)]
+
+
+def _stacks(before: Plan, now: Plan) -> Iterator[Difference]:
+    """Compare the planes of each volume; of a time point that was not planned then, with those of its place."""
+    of_place: dict[tuple[int, int], set[tuple[int, ...]]] = {}
+    for key, planes in before.stacks.items():
+        of_place.setdefault((key.p, key.c), set()).add(tuple(planes))
+    for key, planes in now.stacks.items():
+        was = before.stacks.get(key)
+        known = of_place.get((key.p, key.c), set()) if was is None else {tuple(was)}
+        if known and tuple(planes) not in known:
+            yield Difference(f"planes of volume {tuple(key)}", _brief(min(known)), _brief(tuple(planes)))
+
+
+def _brief(planes: tuple[int, ...]) -> str:
+    return f"{len(planes)} (z {planes[0]} to {planes[-1]})" if planes else "0"
+
+
+def _sources(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
+    """Compare what the source said of itself; one that said nothing may be any."""
+    if not any(name in before for name in _SOURCE):
+        return []
+    names: tuple[str, ...] = _SOURCE
+    if "format" in before and before.get("format") == now.get("format"):
+        names = tuple(sorted({*before} & {*now}))  # a data set says the same of itself every time
+    pairs = ((name, before.get(name), now.get(name)) for name in names)
+    return [Difference(f"source's {name}", was, comes) for name, was, comes in pairs if not _alike(name, was, comes)]
+
+
+def _alike(name: str, before: object, now: object) -> bool:
+    """Compare one thing; a data set has the same path although one was written from another folder."""
+    if name != "path":
+        return before == now
+    was, comes = PurePath(str(before)), PurePath(str(now))
+    absolute = was.is_absolute() and comes.is_absolute()
+    return was == comes if absolute else was.name == comes.name

@@ -1,0 +1,87 @@
+"""A run goes on only with the acquisition that it began with."""
+
+from __future__ import annotations
+
+import pytest
+
+from care_live.config import StoreConfig
+from care_live.errors import StoreError
+from care_live.images import Plan, RunStarted, VolumeKey
+from care_live.store import check_same_plan, open_run
+from tests.store.builders import make_plan, make_volume
+
+TIFF = {"format": "TIFF", "path": "/data/worm.tif", "axes": "TZYX"}
+ENGINE = {"engine": "pycromanager", "source": "virtual"}
+
+
+def go_on(folder, plan: Plan, before: dict[str, object], now: dict[str, object]) -> None:
+    for summary, comes in ((before, make_plan(n_t=3)), (now, plan)):
+        writer = open_run(StoreConfig(directory=folder), RunStarted("run", comes, summary))
+        if not writer.raw_keys():
+            writer.write_raw(make_volume())
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"voxel_size_um": (1.0, 0.5, 0.5)}, r"voxel_size_um \(2.0, 0.5, 0.5\), now \(1.0, 0.5, 0.5\)"),
+        ({"interval_s": 20.0}, "interval_s 10.0, now 20.0"),
+        ({"dtype": "uint8"}, "dtype uint16, now uint8"),
+        ({"channels": ("GFP",)}, "channels"),
+        ({"positions": ("here",)}, "positions"),
+        ({"shape": (4, 20, 24)}, r"planes of volume \(0, 0, 0\) 3 \(z 0 to 2\), now 4 \(z 0 to 3\)"),
+        ({"stacks": {VolumeKey(7): (0, 1)}}, r"planes of volume \(7, 0, 0\) 3 .*, now 2"),
+        ({"stacks": {VolumeKey(0): (1, 2, 3)}}, r"z 1 to 3"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+)
+def test_another_plan_is_refused(tmp_path, changes, said):
+    with pytest.raises(StoreError, match=f"was begun with .*{said}.* comes; use another run_id"):
+        go_on(tmp_path, make_plan(**changes), ENGINE, ENGINE)
+
+
+@pytest.mark.parametrize(
+    "stacks",
+    [{}, {VolumeKey(2): (0, 1, 2)}, {VolumeKey(t): (0, 1, 2) for t in range(9)}],
+    ids=["unknown", "the rest", "more time points"],
+)
+def test_what_is_left_of_the_plan_and_more_of_the_same_are_welcome(tmp_path, stacks):
+    go_on(tmp_path, make_plan(stacks=stacks), ENGINE, ENGINE)
+
+
+def test_volumes_of_a_place_that_differ_by_plan_may_go_on():
+    planes = {VolumeKey(0): (0, 1, 2), VolumeKey(1): (1,)}
+    check_same_plan(make_plan(stacks=planes), make_plan(stacks={VolumeKey(1): (1,), VolumeKey(5): (0, 1, 2)}), "run")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (TIFF, TIFF | {"path": "/data/fly.tif"}, "source's path /data/worm.tif, now /data/fly.tif"),
+        (TIFF, TIFF | {"path": "/other/worm.tif"}, "source's path"),
+        (TIFF, TIFF | {"axes": "ZTYX"}, "source's axes TZYX, now ZTYX"),
+        (TIFF, ENGINE, "source's format TIFF, now None"),
+        (ENGINE, {"engine": "pymmcore-plus"}, "source's engine pycromanager, now pymmcore-plus"),
+        (ENGINE, ENGINE | {"source": "micromanager"}, "source's source virtual, now micromanager"),
+        (ENGINE, {}, "source's engine pycromanager, now None"),
+    ],
+)
+def test_another_source_is_refused(tmp_path, before, now, said):
+    with pytest.raises(StoreError, match=said):
+        go_on(tmp_path, make_plan(), before, now)
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (TIFF, TIFF),
+        (TIFF | {"path": "worm.tif"}, TIFF),
+        (ENGINE, ENGINE | {"version": 2}),
+        ({"microscope": "a"}, {"microscope": "b", "started": "today"}),
+        ({"format": "NDTiff", "path": "d", "sizes": (1, 2)}, {"format": "NDTiff", "path": "d", "sizes": [1, 2]}),
+    ],
+    ids=["same", "other folder", "says more", "says nothing of its kind", "as JSON"],
+)
+def test_the_same_source_goes_on(tmp_path, before, now):
+    go_on(tmp_path, make_plan(), before, now)
