@@ -24,7 +24,14 @@ def toml(tree: dict) -> str:
 
 
 def _value(value: object) -> str:
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return f"{{{', '.join(f'{key} = {_value(one)}' for key, one in value.items())}}}"
+        case str():
+            return f"'{value}'"
+    return str(value)
 
 
 def fails(done, code: int, *words: str) -> None:

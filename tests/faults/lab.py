@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,12 @@ class DaemonUnderTest:
 
 @contextmanager
 def daemon(
-    folder: Path, *, disturbance: str = "", source: object = None, **sections: Mapping[str, object]
+    folder: Path,
+    *,
+    disturbance: str = "",
+    source: object = None,
+    arguments: Sequence[str] = (),
+    **sections: Mapping[str, object],
 ) -> Iterator[DaemonUnderTest]:
     """Start one; it is killed at the end of the block, where it still lives.
 
@@ -97,12 +102,14 @@ def daemon(
     ----------
     folder : holds ``movie.tif`` where no other source is given; a second daemon there goes on with the same run
     disturbance : see `tests.faults.disturbed`
+    arguments : more of the command line
     sections : of its config, beside the default ones
     """
     tree = settings(folder, source or replay(folder / "movie.tif", speed=60.0), **sections)
     (folder / "config.toml").write_text(toml(tree))
     program = ["tests.faults.disturbed", disturbance] if disturbance else ["care_live"]
     command = [sys.executable, "-m", *program, "run", "config.toml", "--run-id", RUN, "--json", "status.json"]
+    command += arguments
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
     with (folder / "log.txt").open("a") as log:

@@ -1,0 +1,147 @@
+"""Faults 11, 14, 15 and 24: inference dies or hangs, results are no numbers, pictures are odd."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+
+from care_live.images import VolumeKey
+from care_live.model.card import ModelCard
+from care_live.publish import Subscriber
+from care_live.store import RunReader, verify
+from tests.faults.lab import N_KILLS, PATIENCE, DaemonUnderTest, check_whole, daemon, recorded
+from tests.restore.networks import Graph, save_graph, save_network
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+LIVE = {"policy": "latest"}
+
+
+def inference_process(of: DaemonUnderTest) -> psutil.Process:
+    """Return the daemon's child that has the network: the one that takes the most memory."""
+    return max(of.process.children(recursive=True), key=lambda child: child.memory_info().rss)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
+@pytest.mark.parametrize("sent", ["SIGKILL", "SIGSTOP"], ids=["killed", "hung"])
+def test_11_inference_killed_or_hung(tmp_path, sent):
+    """It is replaced within 5 s each time, and what it missed is restored later."""
+    n_times = N_KILLS if sent == "SIGKILL" else max(1, N_KILLS // 10)
+    pixels = recorded(tmp_path, times=30 + 40 * n_times)
+    with daemon(tmp_path, restore=LIVE) as hurt:
+        for n in range(n_times):
+            before = hurt.wait_until(lambda status: status.get("restored", 0) > 0 and status["phase"] == "running")
+            hurt.wait_until(lambda status, n=before["restored"]: status.get("restored", 0) > n)
+            inference_process(hurt).send_signal(getattr(signal, sent))
+            began_s = time.monotonic()
+            hurt.wait_until(lambda status, n=n: status.get("restarts", 0) > n)
+            ready = hurt.status()["restored"]
+            hurt.wait_until(lambda status, n=ready: status.get("restored", 0) > n)
+            assert time.monotonic() - began_s <= 5 * PATIENCE
+        status = hurt.end()
+    assert (status["restarts"], status["lost_planes"]) == (n_times, 0)
+    check_whole(hurt.run, pixels)
+
+
+def no_numbers(path: Path, brightest: float = -1.0) -> Path:
+    """Write a network that takes the root of something negative where a voxel is brighter than this."""
+    graph = Graph(3, seed=1)
+    x = graph.add("Cast", "raw", to=1)
+    root = graph.add("Sqrt", graph.add("Sub", graph.constant(brightest), x))
+    nothing = graph.add("Mul", root, graph.constant(0.0))
+    graph.add("Add", x, nothing, output="mean")
+    graph.add("Add", nothing, graph.constant(1.0), output="laplace_scale")
+    graph.add("Add", "low", "high")
+    heads = ("mean", "laplace_scale")
+    return save_graph(path, graph, ModelCard(name=path.stem, divisor=(1,) * 3, halo_px=(0,) * 3, heads=heads))
+
+
+def test_14_results_that_are_no_numbers(tmp_path):
+    """They are stored as 0 with infinite scale, and flagged; no NaN reaches the store or a watcher."""
+    pixels = recorded(tmp_path, times=6)
+    pixels[3, 4, 10:20, 10:20] = 60_000
+    tifffile.imwrite(tmp_path / "movie.tif", pixels)
+    model = str(no_numbers(tmp_path / "nothing.onnx", brightest=50_000))
+    with (
+        daemon(tmp_path, restore={"policy": "wait", "model": model}) as broken,
+        Subscriber(broken.address, mode="every") as subscriber,
+    ):
+        published = {volume.key.t: volume for volume in subscriber}
+        broken.end()
+    check_whole(broken.run, pixels)
+    reader = RunReader(broken.run)
+    flagged = [key.t for key in reader.keys("restored") if "nan_fixed" in reader.restoration(key).flags]
+    assert flagged == [3] == [t for t, volume in published.items() if "nan_fixed" in volume.flags]
+    for mean, scale in (
+        (reader.read("restored", VolumeKey(3)), reader.read("laplace_scale", VolumeKey(3))),
+        (published[3].mean, published[3].laplace_scale),
+    ):
+        assert np.isfinite(mean).all()
+        assert (mean[4, 10:20, 10:20] == 0).all() and np.isposinf(scale[4, 10:20, 10:20]).all()
+
+
+def test_15_saturated_black_and_constant_pictures(tmp_path):
+    """Nothing is divided by zero: every voxel is finite, and each odd volume says what it is."""
+    pixels = recorded(tmp_path, times=6)
+    odd = {2: 65535, 3: 0, 4: 500}
+    for t, counts in odd.items():
+        pixels[t] = counts
+    tifffile.imwrite(tmp_path / "movie.tif", pixels)
+    with daemon(tmp_path, restore={"policy": "wait"}) as looking:
+        looking.end()
+    check_whole(looking.run, pixels)
+    reader = RunReader(looking.run)
+    flags = {key.t: set(reader.restoration(key).flags) for key in reader.keys("restored")}
+    for key in reader.keys("restored"):
+        assert np.isfinite(reader.read("restored", key)).all()
+        assert not np.isnan(reader.read("laplace_scale", key)).any()
+    assert "saturated" in flags[2] and "saturated" not in flags[0]
+    assert all("nan_fixed" not in one for one in flags.values())
+
+
+def _first_planes(path: Path) -> Path:
+    """Write what is no network."""
+    path.write_bytes(b"no network")
+    return path
+
+
+BAD_NETWORKS = {
+    "no-network": _first_planes,
+    "two-channels": lambda path: save_network(path, c_in=2, filters=2),
+    "no-numbers": no_numbers,
+}
+
+
+@pytest.mark.parametrize("name", BAD_NETWORKS)
+def test_24_bad_model_on_hot_swap(tmp_path, name):
+    """It is rejected before the switch: every volume is of the network that was running."""
+    bad = BAD_NETWORKS[name](tmp_path / "bad.onnx")
+    recorded(tmp_path, times=400)
+    with daemon(tmp_path, restore=LIVE) as running:
+        running.wait_until(lambda status: status.get("restored", 0) >= 2)
+        order_swap(running, bad)
+        status = running.wait_until(lambda status: "refused" in status.get("swap", ""))
+        running.wait_until(lambda now: now.get("restored", 0) >= status["restored"] + 2)
+        running.drain()
+        assert running.end()["model"] == "tiny"
+    reader = RunReader(running.run)
+    assert {reader.restoration(key).model.name for key in reader.keys("restored")} == {"tiny"}
+    assert verify(running.run).clean
+
+
+def order_swap(running: DaemonUnderTest, model: Path) -> None:
+    """Ask a daemon to go over to another network."""
+    headers = {"Content-Type": "application/json"}
+    url = f"http://{running.tree['daemon']['status_bind']}/swap"
+    body = json.dumps({"model": str(model)}).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
+        assert answer.status == 200
