@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 def test_affine_images_score_perfectly():
     truth = RNG.random((8, 32, 32))
     assert metrics.psnr_db(3.0 * truth + 7.0, truth) > 100
-    assert metrics.ssim(3.0 * truth + 7.0, truth) == pytest.approx(1.0, abs=1e-4)
+    assert metrics.score(3.0 * truth + 7.0, truth).ssim == pytest.approx(1.0, abs=1e-4)
 
 
 def test_psnr_of_known_noise():

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from care_live.training.applied import Applied, TruthUnit
-    from care_live.training.evaluate import Row
+    from care_live.training.evaluate import ScoreRow
+    from care_live.training.inference import Applied, TruthUnit
     from care_live.training.recipe import SpecimenName
 
 _PATH = click.Path(path_type=Path)
@@ -67,7 +67,7 @@ def simulate_command(
     """Write simulated recordings to OUT: one folder a laser power, and the truth."""
     from rich.progress import Progress
 
-    from care_live.training.simulate_files import write_pairs
+    from care_live.training.simulated import write_pairs
 
     with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("simulating", total=n)
@@ -149,7 +149,7 @@ def export_command(run_folder: Path, out: Path, checkpoint: str, bioimageio: Pat
     card = export(run_folder, out, checkpoint=f"{checkpoint}.pt", commit=_commit())
     click.echo(f"{out}: {card.network}; {card.members} member(s), halo {card.halo_px} px, checked against torch")
     if bioimageio is not None:
-        from care_live.training.bioimageio import write_package
+        from care_live.training.bioimageio_package import write_package
 
         write_package(out, bioimageio)
         click.echo(f"{bioimageio}: bioimage.io package")
@@ -171,8 +171,8 @@ def evaluate_command(
 ) -> None:
     """Score MODEL: NRMSE, PSNR and SSIM per condition, beside raw and the best Gaussian filter."""
     from care_live.training import report
-    from care_live.training.applied import apply, open_engine
     from care_live.training.evaluate import evaluate
+    from care_live.training.inference import apply, open_engine
 
     examples: dict[str, Applied] = {}
     applied = apply(open_engine(model, threads=threads), inputs, target, axes=axes, unit=truth_unit, pattern=pattern)
@@ -183,7 +183,7 @@ def evaluate_command(
     click.echo(f"{picture}: drawn")
 
 
-def _print_scores(rows: list[Row]) -> None:
+def _print_scores(rows: list[ScoreRow]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -218,8 +218,8 @@ def calibrate_command(
     """Measure the coverage of MODEL's intervals, mend it, and store that in its card."""
     from care_live.model import file
     from care_live.training import report
-    from care_live.training.applied import apply, open_engine
     from care_live.training.calibrate import calibrate
+    from care_live.training.inference import apply, open_engine
 
     engine = open_engine(model, threads=threads)
     result = calibrate(list(apply(engine, inputs, target, axes=axes, unit=truth_unit, pattern=pattern)))

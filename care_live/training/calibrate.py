@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from care_live.errors import TrainingError
 from care_live.model import reliability
 from care_live.model.card import Calibration
-from care_live.training.applied import Applied
+from care_live.training.inference import Applied
 
 _VOXELS_A_VOLUME = 400_000
 

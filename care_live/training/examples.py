@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
@@ -9,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.training import spans
-from care_live.training.spans import SpanTable
+from care_live.training import percentile_jitter
+from care_live.training.percentile_jitter import SpanTable
 from care_live.training.volumes import thin
 
 FOREGROUND_SHARE = 0.4
@@ -76,13 +77,13 @@ class PairedVolume:
 
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
         condition = 0 if rng is None else int(rng.integers(len(self.inputs)))
-        percentiles = spans.USUAL if rng is None else spans.draw(rng)
+        percentiles = percentile_jitter.USUAL if rng is None else percentile_jitter.draw(rng)
         window = tuple(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True))
         shown = np.asarray(self.inputs[condition][(slice(None), *window)])
         wanted = np.asarray(self.target[(slice(None), *window[len(window) - self.target.ndim + 1 :])])
         return Patch(
-            spans.normalise(shown, self.input_spans[condition].at(*percentiles)),
-            spans.normalise(wanted, self.target_span.at(*percentiles)),
+            percentile_jitter.normalise(shown, self.input_spans[condition].at(*percentiles)),
+            percentile_jitter.normalise(wanted, self.target_span.at(*percentiles)),
         )
 
 
@@ -133,13 +134,16 @@ class ExposedVolume:
 
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
         number = len(self.doses) // 2 if rng is None else int(rng.integers(len(self.doses)))
-        percentiles = spans.USUAL if rng is None else spans.draw(rng)
+        percentiles = percentile_jitter.USUAL if rng is None else percentile_jitter.draw(rng)
         noise = np.random.default_rng(list(corner)) if rng is None else rng
         window = (slice(None), *(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True)))
         span = self.dose_spans[number].at(*percentiles)
         dose = np.float32(self.doses[number])
         counts = self.expose(self.truth[window] * dose, noise)
-        return Patch(spans.normalise(counts, span), spans.normalise(self.to_counts(self.wanted[window] * dose), span))
+        return Patch(
+            percentile_jitter.normalise(counts, span),
+            percentile_jitter.normalise(self.to_counts(self.wanted[window] * dose), span),
+        )
 
 
 def find_foreground(target: Any, *, n_axes: int) -> NDArray[np.int64]:
@@ -152,3 +156,30 @@ def find_foreground(target: Any, *, n_axes: int) -> NDArray[np.int64]:
     found = np.argwhere(bright > FOREGROUND_SHARE * np.percentile(bright, 99.9)) * steps[1:]
     found = found[:: max(1, len(found) // _ENOUGH_POSITIONS)]
     return np.pad(found, ((0, 0), (n_axes - found.shape[1], 0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Volumes of a training run; none is on both sides."""
+
+    training: Sequence[Example]
+    validation: Sequence[Example]
+    turns: bool = True
+    """Whether y and x are alike, so that patches may be turned by a quarter."""
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """One SHA-256 a volume, of its name, shape and a thin sample of its voxels: what the card keeps."""
+        return tuple(_fingerprint(example) for example in (*self.training, *self.validation))
+
+
+Tell = Callable[[str], None]
+"""Called with the name of each volume as it is read or simulated."""
+
+
+def _fingerprint(example: Example) -> str:
+    corner = [size // 2 - min(size, 8) // 2 for size in example.shape_px]
+    patch = example.cut(corner, [min(size, 8) for size in example.shape_px], None)
+    digest = hashlib.sha256(f"{example.name} {example.shape_px}".encode())
+    digest.update(patch.target.tobytes())
+    return digest.hexdigest()

@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 from torch.func import functional_call
 
 from care_live.errors import TrainingError
-from care_live.training import optimiser, patches
+from care_live.training import optim, patches
 from care_live.training.checkpoint import History, State, load_state, save_state
-from care_live.training.data import Data
+from care_live.training.examples import Data
 from care_live.training.loss import choose
-from care_live.training.network import build
+from care_live.training.network import Standardised, build
+from care_live.training.optim import learning_rate, n_since_best
 from care_live.training.recipe import FitRecipe, Recipe
-from care_live.training.schedule import learning_rate, n_since_best
-from care_live.training.standardised import Standardised
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ class Fitter:
         self.network.to(self.device)
         for parameter in self.network.parameters():
             parameter.data = self._lay_out(parameter.data)
-        self.optimiser = optimiser.choose(recipe.fit.optimiser, self.network, learning_rate=recipe.fit.learning_rate)
+        self.optimiser = optim.choose(recipe.fit.optimiser, self.network, learning_rate=recipe.fit.learning_rate)
         self.loss = choose(recipe.fit.loss, beta=recipe.fit.beta)
         self.likelihood = choose(recipe.fit.loss)
         self.state = self._resume() or State.fresh(self.network)

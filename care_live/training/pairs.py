@@ -12,8 +12,7 @@ from typing import Any
 
 from care_live.errors import TrainingError
 from care_live.training import registration, volumes
-from care_live.training.data import Data, Tell
-from care_live.training.examples import Filed, PairedVolume, paired, planes_of
+from care_live.training.examples import Data, Filed, PairedVolume, Tell, paired, planes_of
 from care_live.training.recipe import PairsData, Recipe
 from care_live.training.volumes import Stored
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.model.reliability import LEVELS
-from care_live.training.applied import Applied
 from care_live.training.calibrate import Reliability, as_trained, error_by_disagreement
 from care_live.training.checkpoint import History
-from care_live.training.evaluate import Row, evaluate
+from care_live.training.evaluate import ScoreRow, evaluate
+from care_live.training.inference import Applied
 
 
 def draw_training(histories: Sequence[History], judged: Sequence[Applied], path: Path) -> None:
@@ -36,7 +36,7 @@ def draw_training(histories: Sequence[History], judged: Sequence[Applied], path:
     _save(figure, path)
 
 
-def draw_scores(rows: Sequence[Row], examples: Sequence[Applied], path: Path) -> None:
+def draw_scores(rows: Sequence[ScoreRow], examples: Sequence[Applied], path: Path) -> None:
     """Draw PSNR per condition, the error by decile of D, and one volume of each condition."""
     figure = _figure(size=(13, 3 * (1 + len(examples))))
     axes = figure.subplots(1 + len(examples), 5, squeeze=False)
@@ -73,7 +73,7 @@ def _draw_curves(losses: Any, rates: Any, histories: Sequence[History]) -> None:
     rates.set(xlabel="update", ylabel="learning rate")
 
 
-def _draw_scores(panel: Any, rows: Sequence[Row]) -> None:
+def _draw_scores(panel: Any, rows: Sequence[ScoreRow]) -> None:
     """Draw the PSNR of every condition, its SSIM written on the bars."""
     places = np.arange(len(rows))
     for number, (name, part) in enumerate((("raw", "raw"), ("best Gaussian", "gaussian"), ("restored", "ours"))):

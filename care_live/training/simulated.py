@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
 from care_live.simulate import Grid, Light, Measured, Microscope, Worm, degrade, draw_forms, draw_nuclei, noise, sensor
@@ -12,10 +15,9 @@ from care_live.simulate.psf import SPINNING_DISK, Psf
 from care_live.simulate.specimen import Specimen
 from care_live.simulate.structures import Beads, Box, Granules, Tubules
 from care_live.training import volumes
-from care_live.training.data import Data, Tell
-from care_live.training.examples import ExposedVolume, find_foreground
+from care_live.training.examples import Data, ExposedVolume, Tell, find_foreground
+from care_live.training.percentile_jitter import SpanTable
 from care_live.training.recipe import DeconvolveData, Recipe, SimulatedData, SpecimenName, Specimens, ThinSpecimens
-from care_live.training.spans import SpanTable
 
 _CAMERA_PX = (1024, 1024)
 _N_CAMERAS = 4
@@ -134,3 +136,50 @@ def _blurred(
             sharp = layer.sharp / np.float32(max(float(np.quantile(layer.sharp, _BRIGHTEST)), 1e-6))
             examples.append(exposed(f"{name}-{seed}", layer.seen[None], doses=doses, seed=number, wanted=sharp[None]))
     return examples
+
+
+def write_pairs(
+    out: Path,
+    specimen: SpecimenName,
+    *,
+    n: int,
+    laser_power: Sequence[float],
+    shape_px: tuple[int, int, int],
+    voxel_size_um: tuple[float, float, float],
+    seed: int,
+    tell: Tell = lambda name: None,
+) -> tuple[Path, ...]:
+    """Write ``out/power-P/NAME.tif`` (uint16) for every dose and ``out/truth/NAME.tif`` (float32 counts at power 1).
+
+    Returns
+    -------
+    The folders: every dose, then the truth.
+    """
+    folders = [out / f"power-{power:g}" for power in laser_power] + [out / "truth"]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    for number in range(n):
+        name = f"{specimen}-{seed + number:04d}.tif"
+        tell(name)
+        electrons = expected_electrons(specimen, seed + number, shape_px=shape_px, voxel_size_um=voxel_size_um)
+        camera = sensor(shape_px[1:], seed + number)
+        for dose, (power, folder) in enumerate(zip(laser_power, folders, strict=False)):
+            rng = noise.generator(seed + number, dose)
+            shots = [camera.expose(plane * np.float32(power), rng) for plane in electrons]
+            _write(folder / name, np.stack(shots), voxel_size_um)
+        _write(folders[-1] / name, camera.expected_counts(electrons), voxel_size_um)
+    return tuple(folders)
+
+
+def _write(path: Path, image: np.ndarray, voxel_size_um: tuple[float, float, float]) -> None:
+    z_um, y_um, x_um = voxel_size_um
+    metadata = {"axes": "ZYX", "spacing": z_um, "unit": "um"}
+    tifffile.imwrite(
+        path,
+        image,
+        imagej=True,
+        resolution=(1 / x_um, 1 / y_um),
+        metadata=metadata,
+        photometric="minisblack",
+        compression="zlib",
+    )

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from care_live.training import fit, report
-from care_live.training.applied import Applied
 from care_live.training.checkpoint import History
-from care_live.training.data import Data, Tell
+from care_live.training.examples import Data, Tell
 from care_live.training.export import load_member
 from care_live.training.fit import Progress
-from care_live.training.gather import gather
-from care_live.training.judge import judge
+from care_live.training.inference import Applied
+from care_live.training.loading import gather
+from care_live.training.preview import judge
 from care_live.training.recipe import Recipe
 
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from care_live.training.data import Data
-from care_live.training.examples import PairedVolume, paired
+from care_live.training.examples import Data, PairedVolume, paired
 from care_live.training.recipe import Recipe
 
 

@@ -81,7 +81,7 @@ def test_simulate_train_export_calibrate_evaluate(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_bioimageio_package_passes_its_own_test(tmp_path: Path) -> None:
     pytest.importorskip("bioimageio.core")
-    from care_live.training.bioimageio import write_package
+    from care_live.training.bioimageio_package import write_package
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -17,9 +17,8 @@ from care_live.restore import probe
 from care_live.restore.network import Network
 from care_live.training.ensemble import Ensemble
 from care_live.training.export import Deployed, export_members
-from care_live.training.network import build
-from care_live.training.standardised import Standardised
-from care_live.training.verify import check_against_torch, open_network
+from care_live.training.network import Standardised, build
+from care_live.training.parity import check_against_torch, open_network
 from tests.training.conftest import small_recipe
 
 pytestmark = pytest.mark.slow  # torch takes some seconds to trace a graph

@@ -11,10 +11,10 @@ import torch
 
 from care_live.errors import TrainingError
 from care_live.training.checkpoint import History, load_state
-from care_live.training.data import Data
+from care_live.training.examples import Data
 from care_live.training.fit import Fitter, Progress, computes_mixed, fit
+from care_live.training.optim import learning_rate, n_plateaus, n_since_best
 from care_live.training.recipe import FitRecipe
-from care_live.training.schedule import learning_rate, n_plateaus, n_since_best
 from tests.training.conftest import noisy_pair, small_recipe
 
 

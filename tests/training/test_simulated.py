@@ -11,7 +11,7 @@ import tifffile
 
 from care_live.errors import TrainingError
 from care_live.simulate.microscope import NOMINAL_GAIN, NOMINAL_OFFSET
-from care_live.training.gather import gather
+from care_live.training.loading import gather
 from care_live.training.recipe import Recipe
 from care_live.training.simulated import exposed
 

@@ -7,8 +7,8 @@ import torch
 from pydantic import ValidationError
 
 from care_live.training.recipe import PRESETS, NetworkRecipe
-from care_live.training.rewrite import for_export
 from care_live.training.unet import SMALLEST_SCALE, UNet
+from care_live.training.unet_rewrite import for_export
 
 
 @pytest.mark.parametrize(("filters", "wanted"), [(32, 996_802), (16, 249_570)])

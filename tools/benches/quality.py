@@ -31,15 +31,15 @@ from numpy.typing import NDArray
 
 from benches._pairs import say
 from benches._trainer import CACHE, show
+from care_live.metrics import psnr_db
 from care_live.model import file
 from care_live.simulate import Grid, Light, Microscope, Worm, draw_forms, noise, sensor
-from care_live.training.applied import apply_to, open_engine
-from care_live.training.data import Data
-from care_live.training.examples import ExposedVolume
+from care_live.training.evaluate import best_gaussian
+from care_live.training.examples import Data, ExposedVolume
 from care_live.training.export import export
 from care_live.training.fit import fit
+from care_live.training.inference import apply_to, open_engine
 from care_live.training.recipe import Recipe, SpecimenName
-from care_live.training.score import best_gaussian, psnr_db
 from care_live.training.simulated import expected_electrons, exposed
 
 Image = NDArray[Any]

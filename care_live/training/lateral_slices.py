@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from care_live.simulate import degrade
-from care_live.training import spans
-from care_live.training.examples import Patch, find_foreground
-from care_live.training.spans import SpanTable
+from care_live.errors import ConfigError, TrainingError
+from care_live.simulate import Measured, degrade
+from care_live.training import percentile_jitter, volumes
+from care_live.training.examples import Data, PairedVolume, Patch, Tell, find_foreground, paired
+from care_live.training.pairs import split
+from care_live.training.percentile_jitter import SpanTable
+from care_live.training.recipe import IsotropicData, Recipe, UpsampleData
 from care_live.training.volumes import thin
 
 Pixels = NDArray[np.float32]
@@ -77,7 +80,9 @@ class LateralSlice:
 
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
         """Return the patch around the middle of the one at a corner, turned; without an rng it is not turned."""
-        angle, percentiles = (0.0, spans.USUAL) if rng is None else (rng.uniform(0, 2 * np.pi), spans.draw(rng))
+        angle, percentiles = (
+            (0.0, percentile_jitter.USUAL) if rng is None else (rng.uniform(0, 2 * np.pi), percentile_jitter.draw(rng))
+        )
         margin_px = self.degradation.margin_px
         wide_px = [size + 2 * margin for size, margin in zip(patch_px, margin_px, strict=True)]
         middle = np.asarray(corner) + (np.asarray(patch_px) - 1) / 2
@@ -86,8 +91,8 @@ class LateralSlice:
         seen = self.degradation.apply(sharp, chance, first=chance.uniform(0, self.degradation.spacing_px))
         inner = (slice(None), *(slice(m, m + size) for m, size in zip(margin_px, patch_px, strict=True)))
         return Patch(
-            spans.normalise(seen[inner], self.input_span.at(*percentiles)),
-            spans.normalise(sharp[inner], self.target_span.at(*percentiles)),
+            percentile_jitter.normalise(seen[inner], self.input_span.at(*percentiles)),
+            percentile_jitter.normalise(sharp[inner], self.target_span.at(*percentiles)),
         )
 
     @classmethod
@@ -128,3 +133,56 @@ def _turned(splines: Pixels, middle: NDArray[np.float64], size_px: Sequence[int]
         for channel in splines
     ]
     return np.stack(sampled)
+
+
+def gather_degraded(data: IsotropicData | UpsampleData, recipe: Recipe, tell: Tell) -> Data:
+    """Read sharp volumes and degrade each of them; see `gather` for what is refused."""
+    examples: list[PairedVolume | LateralSlice] = []
+    found = volumes.find(data.volumes, data.pattern, data.axes)
+    for number, (name, stored) in enumerate(found.items()):
+        tell(name)
+        sharp = np.asarray(volumes.read(stored, n_channels=recipe.network.n_channels_in)[:], np.float32)
+        file = stored.file if len(found) > 1 else ""
+        try:
+            if isinstance(data, UpsampleData):
+                examples.append(paired(name, [without_planes(sharp, data.factor)], sharp, file=file))
+            else:
+                rng = np.random.default_rng([recipe.seed, number])
+                examples += _lateral_slices(name, sharp, data, file=file, rng=rng)
+        except ConfigError as error:
+            raise TrainingError(f"{stored.label}: {error}") from error
+    return split(examples, data.validation, turns=isinstance(data, UpsampleData))
+
+
+def _lateral_slices(
+    name: str, sharp: Pixels, data: IsotropicData, *, file: str, rng: np.random.Generator
+) -> list[LateralSlice]:
+    """Return the slices of one volume (c, [z,] y, x), to be degraded as the axis across them is."""
+    stack = sharp if sharp.ndim == 4 else sharp[:, None]
+    spacing_px = plane_spacing_px(stack.shape[1], data.factor)
+    how = Degradation(axial_blur(data), spacing_px, data.counts_per_electron, data.gauss_sigma_counts)
+    return LateralSlice.all_of(name, stack, how, file=file, rng=rng)
+
+
+def plane_spacing_px(n_planes: int, factor: float) -> float:
+    """Return how far apart the planes of a stack lie on the restored grid, whose first and last plane are theirs."""
+    return (round(n_planes * factor) - 1) / (n_planes - 1) if n_planes > 1 else factor
+
+
+def without_planes(sharp: Pixels, factor: float) -> Pixels:
+    """Leave planes out of (c, z, y, x) and interpolate them from their neighbours."""
+    upright = np.swapaxes(sharp, 1, 2)  # (c, y, z, x): planes are the rows now
+    kept = degrade.restack(degrade.thin_out(upright, factor), sharp.shape[1])
+    return np.ascontiguousarray(np.swapaxes(kept, 1, 2))
+
+
+def axial_blur(data: IsotropicData) -> Pixels:
+    """Return the axial point spread function turned into the plane, (y, x), sum 1."""
+    if data.psf is not None:
+        measured = Measured(volumes.read_psf(data.psf), (1.0, 1.0, 1.0), most_um=(np.inf, np.inf))
+        return degrade.turned_psf(measured, 1.0)  # one of its voxels is a pixel
+    axial, lateral = data.psf_sigma_px
+    sigma = math.sqrt(max(axial**2 - lateral**2, 1e-6))
+    reach = math.ceil(3 * sigma)
+    line = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)[:, None]
+    return np.asarray(line / line.sum(), np.float32)

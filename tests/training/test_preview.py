@@ -13,8 +13,8 @@ from care_live.training import report
 from care_live.training.calibrate import as_trained
 from care_live.training.checkpoint import History
 from care_live.training.examples import planes_of
-from care_live.training.judge import MOST_VOLUMES, judge, middle_px
 from care_live.training.network import build
+from care_live.training.preview import MOST_VOLUMES, judge, middle_px
 from care_live.training.recipe import NetworkRecipe
 from tests.training.conftest import noisy_pair
 

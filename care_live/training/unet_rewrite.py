@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from care_live.training.unet import Convolution, Join, UNet
-from care_live.training.upsampled import spread_weight
+from care_live.training.unet import Convolution, Join, UNet, spread_weight
 
 
 def for_export(network: nn.Module) -> nn.Module:

@@ -7,9 +7,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from care_live.training.network import build
+from care_live.training.network import Standardised, build
 from care_live.training.recipe import NetworkRecipe
-from care_live.training.standardised import Standardised
 
 SPREADS = torch.tensor([[0.3, 0.2], [40.0, 7.0]])  # mean and deviation of each channel
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from care_live.training.ensemble import closest_scale
-from care_live.training.entropy import mixture_disagreement
+from care_live.training.ensemble import closest_scale, mixture_disagreement
 
 TABLE = [
     ([0.0] * 5, [1.0] * 5, 0.0),

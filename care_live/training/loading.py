@@ -1,9 +1,9 @@
-"""From a recipe's [data] to volumes: simulated, degraded, or read from pairs of files."""
+"""From a recipe to examples: pairs on disk, sharp planes to be degraded, or simulated specimens."""
 
 from __future__ import annotations
 
-from care_live.training.data import Data, Tell
-from care_live.training.degraded import gather_degraded
+from care_live.training.examples import Data, Tell
+from care_live.training.lateral_slices import gather_degraded
 from care_live.training.pairs import gather_pairs
 from care_live.training.recipe import Recipe
 from care_live.training.simulated import gather_blurred, gather_simulated

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from care_live.training.optimiser import TYPICAL_STEP, Muon, choose, is_kernel, orthogonal
+from care_live.training.optim import TYPICAL_STEP, Muon, choose, is_kernel, orthogonal
 
 RATE = 0.01
 

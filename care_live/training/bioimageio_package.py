@@ -18,7 +18,7 @@ from care_live.imports import need
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.training.verify import open_network
+from care_live.training.parity import open_network
 
 _AXIS_IDS = {"Z": "z", "Y": "y", "X": "x"}
 

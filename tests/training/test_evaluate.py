@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from care_live.errors import TrainingError
-from care_live.training.applied import Applied
+from care_live.metrics import fit_affine, psnr_db, score
 from care_live.training.calibrate import calibrate
-from care_live.training.evaluate import evaluate
-from care_live.training.score import best_gaussian, fit_affine, psnr_db, score
+from care_live.training.evaluate import best_gaussian, evaluate
+from care_live.training.inference import Applied
 from tests.training.conftest import blobs
 
 

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from care_live.training.applied import Applied
 from care_live.training.ensemble import Ensemble
 from care_live.training.examples import Example
+from care_live.training.inference import Applied
 
 MOST_VOLUMES = 6
 MOST_PX = {"Z": 16, "Y": 192, "X": 192}
