@@ -13,6 +13,7 @@ from care_live.images import RunEnded, SourceEvent
 from care_live.source import link
 from care_live.source.receiver import Receiver
 from care_live.wire.keys import AllowList, ServerKeys, read_pair
+from care_live.wire.relay import Budget
 from care_live.wire.sockets import Received, Sockets
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ _OWED_S = 0.002
 _SETTLE_S = 1.0
 _QUEUED_MESSAGES = 8
 _MAX_BAD_IN_A_ROW = 20
+TAPS = Budget(connections=8, per_address=4, bytes_per_s=None)
+"""One tap sends; the others are those that it or its machine left behind."""
 
 
 class Remote:
@@ -47,7 +50,7 @@ class Remote:
         self._sockets = Sockets(server=server_keys(config))
         try:
             self._socket = self._sockets.bind(
-                "router", config.bind, hwm=_QUEUED_MESSAGES, max_message_bytes=link.FRAME_BYTES
+                "router", config.bind, hwm=_QUEUED_MESSAGES, max_message_bytes=link.FRAME_BYTES, budget=TAPS
             )
         except ConfigError:
             self._sockets.close()

@@ -1,9 +1,13 @@
-"""Addresses of links: ``tcp://HOST:PORT``, their ports, and whether other machines can reach them. Pure."""
+"""Addresses of links: ``tcp://HOST:PORT``, their ports, and whether other machines can reach them."""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
+import socket
+
+import psutil
 
 from care_live.errors import ConfigError
 
@@ -45,6 +49,40 @@ def at_port(address: str, port: int) -> str:
         It is not ``tcp://HOST:PORT``.
     """
     return f"tcp://{_parts(address)['host']}:{port}"
+
+
+def listen(address: str) -> socket.socket:
+    """Return a TCP socket that listens at an address; ``*`` stands for every interface, or for a free port.
+
+    Raises
+    ------
+    ConfigError
+        It is not ``tcp://HOST:PORT``, is taken, or is not of this machine.
+    """
+    parts = _parts(address)
+    host, port = _of_interface(parts["host"].strip("[]")), int(parts["port"].replace("*", "0"))
+    try:
+        family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        both = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=socket.AF_INET6 if both else family, dualstack_ipv6=both)
+    except (OSError, OverflowError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise ConfigError(f"{address} is taken by another program: stop that one, or set another port") from error
+        raise ConfigError(f"cannot bind to {address}: {error}") from error
+
+
+def _of_interface(host: str) -> str:
+    """Return the IP address of a network interface that is named instead of a host."""
+    if host == "*":
+        return "0.0.0.0"
+    addresses = psutil.net_if_addrs().get(host, [])
+    return next((one.address for one in addresses if one.family == socket.AF_INET), host)
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return where a socket listens, with the port that the system chose."""
+    host, port = listener.getsockname()[:2]
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
 def _parts(address: str) -> re.Match[str]:

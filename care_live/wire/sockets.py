@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket as bsd
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,10 @@ import zmq.utils.z85
 from numpy.typing import NDArray
 
 from care_live.errors import ConfigError, StageError
-from care_live.wire.address import is_loopback
+from care_live.wire.address import address_of, is_loopback, listen
+from care_live.wire.door import Behind, Door
 from care_live.wire.keys import LOCAL, ClientKeys, Guest, KeyPair, ServerKeys
+from care_live.wire.relay import Budget
 
 Kind = Literal["xpub", "sub", "router", "dealer"]
 Part: TypeAlias = bytes | memoryview | NDArray[Any]
@@ -38,6 +41,8 @@ LINK_S = 10
 """TCP gives up a peer whose system answers neither data nor keep-alives for so long."""
 
 _HANDSHAKE_MS, _CONNECT_MS = 2000, 3000
+_LAST_WORDS_S = 0.5
+"""How long clients may take to receive what a server that closes has said."""
 _KEEPALIVE = {
     zmq.TCP_KEEPALIVE: 1,
     zmq.TCP_KEEPALIVE_IDLE: LINK_S - 6,
@@ -64,9 +69,9 @@ class Received:
 class Socket:
     """One socket; never blocks but in `wait_writable`."""
 
-    def __init__(self, kind: Kind, raw: zmq.Socket[bytes], server: ServerKeys | None) -> None:
+    def __init__(self, kind: Kind, raw: zmq.Socket[bytes], address: str, server: ServerKeys | None) -> None:
         self._kind, self._raw, self._server = kind, raw, server
-        self.address = raw.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.address = address
         """Where it is bound or connected, with the port that the system chose for port 0."""
 
     def send(self, parts: Sequence[Part], *, to: bytes | None = None) -> bool:
@@ -126,6 +131,7 @@ class Sockets:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
         self._sockets: dict[object, Socket] = {}
+        self._doors: dict[object, Door] = {}
         self._bell, self._ear = bsd.socketpair()
         self._bell_lock = threading.Lock()
         for end in (self._bell, self._ear):
@@ -133,27 +139,41 @@ class Sockets:
         self._poller.register(self._ear, zmq.POLLIN)
         self._zap = self._open_zap() if server else None
 
-    def bind(self, kind: Kind, address: str, *, hwm: int = 2, max_message_bytes: int = CONTROL_BYTES) -> Socket:
-        """Bind a socket of a server.
+    def bind(
+        self,
+        kind: Kind,
+        address: str,
+        *,
+        hwm: int = 2,
+        max_message_bytes: int = CONTROL_BYTES,
+        budget: Budget | None = None,
+    ) -> Socket:
+        """Bind a socket of a server, behind a door that keeps clients within a budget.
 
         Raises
         ------
         ConfigError
-            The address is none, is taken, or is reachable from other machines and there are no keys.
+            The address is invalid, is taken, or is reachable from other machines and there are no keys.
         """
         if self._server is None and not is_loopback(address):
             raise ConfigError(
                 f"{address} can be reached from other machines: set server_key_file and authorized_keys_file "
                 "(make them with care-live keys), or bind to tcp://127.0.0.1:PORT"
             )
+        listener, behind = listen(address), Behind()
+        address = address_of(listener)
         raw = self._open(kind, address, hwm, max_message_bytes)
         if kind == "router":
             raw.setsockopt(zmq.ROUTER_MANDATORY, 1)  # so that a full queue is told, not dropped in silence
         if kind == "xpub":
             raw.setsockopt(zmq.XPUB_VERBOSE, 1)
+        if behind.on_linux:
+            raw.setsockopt(zmq.IPC_FILTER_PID, os.getpid())
         with _translated(raw, address, "bind to"):
-            raw.bind(address)
-        return self._adopt(kind, raw)
+            raw.bind(behind.endpoint)
+        behind.endpoint = raw.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._doors[raw] = Door(listener, behind.connect, budget or Budget())
+        return self._adopt(kind, raw, address)
 
     def connect(
         self,
@@ -177,7 +197,7 @@ class Sockets:
         raw.setsockopt(zmq.CONNECT_TIMEOUT, _CONNECT_MS)
         with _translated(raw, address, "connect to"):
             raw.connect(address)
-        return self._adopt(kind, raw)
+        return self._adopt(kind, raw, address)
 
     def poll(self, timeout_s: float | None) -> list[Socket]:
         """Wait for messages, at most so long (None: for ever); return the sockets that have some.
@@ -203,6 +223,8 @@ class Sockets:
         self._sockets.pop(socket._raw, None)
         self._poller.unregister(socket._raw)
         socket.close()
+        if (door := self._doors.pop(socket._raw, None)) is not None:
+            door.close(_LAST_WORDS_S, cut=True)
 
     def close(self, linger_s: float = 0.0) -> None:
         """Close everything; what is not sent within `linger_s` is thrown away."""
@@ -211,6 +233,8 @@ class Sockets:
         if self._zap is not None:
             self._zap.close(linger=0)
         self._context.term()
+        for door in self._doors.values():
+            door.close(_LAST_WORDS_S)
         with self._bell_lock:
             self._bell.close()
             self._ear.close()
@@ -239,8 +263,8 @@ class Sockets:
             raw.curve_serverkey = self._client.server_public.encode()
         return raw
 
-    def _adopt(self, kind: Kind, raw: zmq.Socket[bytes]) -> Socket:
-        socket = Socket(kind, raw, self._server)
+    def _adopt(self, kind: Kind, raw: zmq.Socket[bytes], address: str) -> Socket:
+        socket = Socket(kind, raw, address, self._server)
         self._sockets[raw] = socket
         self._poller.register(raw, zmq.POLLIN)
         return socket

@@ -105,11 +105,12 @@ def flood_with_heartbeats(address: str, seconds: str) -> None:
     ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER\x08Identity" + bytes(4)
     link.sendall(b"\x04" + bytes([len(ready)]) + ready)
     link.settimeout(0.2)
-    request, ping = bytes([0, len(HELLO)]) + HELLO, b"\x04\x07\x04PING\0\0"
+    round_of_it = memoryview((bytes([0, len(HELLO)]) + HELLO + b"\x04\x07\x04PING\0\0") * 200)
+    left = round_of_it
     until = time.monotonic() + float(seconds)
     while time.monotonic() < until:
         try:
-            link.sendall((request + ping) * 200)
+            left = left[link.send(left) :] or round_of_it
         except TimeoutError:
             continue
     link.close()

@@ -35,6 +35,18 @@ def test_clients_that_flood_and_leave_do_not_end_the_server() -> None:
         assert server.poll() is None
 
 
+def test_nor_do_clients_that_send_heartbeats_of_their_own() -> None:
+    """A ping that is read after its connection broke ends libzmq's process, whatever the server's own settings."""
+    with leaving.process("answer") as server:
+        (address,) = leaving.first_line(server)
+        for _ in range(3):
+            with leaving.process("flood_with_heartbeats", address, "1.0") as visitor:
+                visitor.wait(20)
+        time.sleep(2.0)  # until the server has read what they left
+        assert still_answers(address)
+        assert server.poll() is None
+
+
 def test_nor_do_those_with_a_key(tmp_path: Path) -> None:
     own_file, allowed = given.write_keys(tmp_path)
     guest, public = sockets.new_pair(), keys.read_pair(own_file).public
