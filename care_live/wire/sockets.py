@@ -10,26 +10,22 @@ A sent array is shared, not copied, until ZeroMQ has put it on the network: it m
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket as bsd
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterator
 
 import zmq
 import zmq.utils.z85
-from numpy.typing import NDArray
 
-from care_live.errors import ConfigError, StageError
+from care_live.errors import ConfigError
 from care_live.wire.address import address_of, is_loopback, listen
 from care_live.wire.door import Behind, Door
-from care_live.wire.keys import LOCAL, ClientKeys, Guest, KeyPair, ServerKeys
+from care_live.wire.keys import ClientKeys, KeyPair, ServerKeys
 from care_live.wire.relay import Budget
+from care_live.wire.zmq_socket import Kind, Received, Socket
 
-Kind = Literal["xpub", "sub", "router", "dealer"]
-Part: TypeAlias = bytes | memoryview | NDArray[Any]
+__all__ = ["Kind", "Received", "Socket", "Sockets", "new_pair"]
 
 CONTROL_BYTES = 64 * 1024
 """The longest message that a server takes from its clients, unless told otherwise."""
@@ -52,75 +48,6 @@ _KEEPALIVE = {
 }
 """The system, and not ZMTP, looks whether the other machine is still there: libzmq (4.3.5) aborts the whole process
 when a heartbeat is due on a connection whose peer went away while its messages waited to be read."""
-_BROKEN_PEER = (zmq.EAGAIN, errno.EHOSTUNREACH)
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One message: who sent it, and its parts, which stay alive as long as somebody looks at them."""
-
-    parts: list[memoryview]
-    peer: bytes = b""
-    """Routing id of the sender (router only): give it to `Socket.send` as ``to``."""
-    guest: Guest = LOCAL
-    """Who the sender is by the allow-list; everybody who comes by loopback without keys is a local operator."""
-
-
-class Socket:
-    """One socket; never blocks but in `wait_writable`."""
-
-    def __init__(self, kind: Kind, raw: zmq.Socket[bytes], address: str, server: ServerKeys | None) -> None:
-        self._kind, self._raw, self._server = kind, raw, server
-        self.address = address
-        """Where it is bound or connected, with the port that the system chose for port 0."""
-
-    def send(self, parts: Sequence[Part], *, to: bytes | None = None) -> bool:
-        """Send one message; False when the peer's queue is full or the peer is gone, and nothing was sent."""
-        whole: list[Any] = [*([] if to is None else [to]), *parts]
-        try:
-            self._raw.send_multipart(whole, flags=zmq.NOBLOCK, copy=False)
-        except zmq.ZMQError as error:
-            if error.errno in _BROKEN_PEER:
-                return False
-            raise StageError(f"cannot send on {self.address}: {error}") from error
-        return True
-
-    def receive(self) -> Received | None:
-        """Return the next message, or None: nothing is there, or its sender is no longer allowed."""
-        try:
-            frames = self._raw.recv_multipart(flags=zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            return None
-        except zmq.ZMQError as error:
-            raise StageError(f"cannot receive on {self.address}: {error}") from error
-        guest = self._guest(frames[-1])
-        if guest is None:
-            return None
-        parts = [memoryview(frame.buffer) for frame in frames]
-        if self._kind == "router":
-            return Received(parts[1:], bytes(parts[0]), guest)
-        return Received(parts, guest=guest)
-
-    def _guest(self, frame: zmq.Frame) -> Guest | None:
-        if self._server is None:
-            return LOCAL
-        try:
-            return self._server.allowed.guest(str(frame.get("User-Id")))
-        except zmq.ZMQError:  # not said: an unsubscription that libzmq makes up when a peer goes
-            return LOCAL if self._kind == "xpub" else None
-
-    def wait_writable(self, timeout_s: float) -> bool:
-        """Wait until a message can be sent (dealer: until there is room in the queue)."""
-        return bool(self._raw.poll(int(timeout_s * 1000), zmq.POLLOUT))
-
-    def subscribe(self, topic: bytes) -> None:
-        self._raw.setsockopt(zmq.SUBSCRIBE, topic)
-
-    def unsubscribe(self, topic: bytes) -> None:
-        self._raw.setsockopt(zmq.UNSUBSCRIBE, topic)
-
-    def close(self, linger_s: float = 0.0) -> None:
-        self._raw.close(linger=int(linger_s * 1000))
 
 
 class Sockets:
@@ -137,6 +64,8 @@ class Sockets:
         for end in (self._bell, self._ear):
             end.setblocking(False)
         self._poller.register(self._ear, zmq.POLLIN)
+        self._bell_poller = zmq.Poller()
+        self._bell_poller.register(self._ear, zmq.POLLIN)
         self._zap = self._open_zap() if server else None
 
     def bind(
@@ -165,8 +94,7 @@ class Sockets:
         raw = self._open(kind, address, hwm, max_message_bytes)
         if kind == "router":
             raw.setsockopt(zmq.ROUTER_MANDATORY, 1)  # so that a full queue is told, not dropped in silence
-        if kind == "xpub":
-            raw.setsockopt(zmq.XPUB_VERBOSE, 1)
+            raw.copy_threshold = 0  # each part is shared until the network has it, so that `Sending` knows when
         if behind.on_linux:
             raw.setsockopt(zmq.IPC_FILTER_PID, os.getpid())
         with _translated(raw, address, "bind to"):
@@ -212,6 +140,12 @@ class Sockets:
         if self._zap is not None and self._zap in ready:
             self._answer_zap(self._zap)
         return [self._sockets[raw] for raw in ready if raw in self._sockets]
+
+    def rest(self, timeout_s: float) -> None:
+        """Wait for `wake` only: messages, of which too many come, stay where they are."""
+        if self._bell_poller.poll(max(0, int(timeout_s * 1000))):
+            with contextlib.suppress(BlockingIOError):
+                self._ear.recv(4096)
 
     def wake(self) -> None:
         """Make `poll` return at once; from any thread, at any time, also after `close`."""

@@ -31,6 +31,12 @@ def answer(hub: Sockets, timeout_s: float = 5.0) -> Received | None:
     return None
 
 
+def answered(hub: Sockets) -> Received:
+    received = answer(hub)
+    assert received is not None
+    return received
+
+
 class Server(threading.Thread):
     """Says back who asked and what, until stopped."""
 
@@ -224,3 +230,39 @@ def bound_soon(hub: Sockets, address: str) -> Socket:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+def test_a_message_holds_memory_until_its_peer_has_taken_it() -> None:
+    with Sockets() as server, Sockets() as client:
+        desk = server.bind("router", ANYWHERE, hwm=64)
+        link = client.connect("dealer", desk.address, hwm=1)
+        link.send([b"hello"])
+        received = answered(server)
+        big = np.zeros(8 * 1024**2, np.uint8)
+        sent = [desk.send_bulk([b"head", big], to=received.peer) for _ in range(8)]
+        assert all(sending is not None and sending.nbytes == len(big) + 4 for sending in sent)
+        assert not sent[-1].is_done  # type: ignore[union-attr]
+        for _ in range(8):
+            answered(client)
+        deadline = time.monotonic() + 5
+        while not all(sending.is_done for sending in sent) and time.monotonic() < deadline:  # type: ignore[union-attr]
+            server.poll(0.01)
+        assert all(sending.is_done for sending in sent)  # type: ignore[union-attr]
+
+
+def test_one_peer_can_be_cut_off_and_all_others_stay() -> None:
+    with Sockets() as server, Sockets() as one, Sockets() as two:
+        desk = server.bind("router", ANYWHERE, hwm=64)
+        links = [hub.connect("dealer", desk.address) for hub in (one, two)]
+        met = []
+        for link in links:
+            link.send([b"hello"])
+            met.append(answered(server))
+        assert desk.cut(met[0].connection)
+        deadline = time.monotonic() + 5
+        while desk.send([b"x"], to=met[0].peer) and time.monotonic() < deadline:
+            server.poll(0.01)
+        assert not desk.send([b"x"], to=met[0].peer)
+        assert not desk.cut(met[0].connection), "its descriptor may be another file by now"
+        assert desk.send([b"y"], to=met[1].peer)
+        assert bytes(answered(two).parts[0]) == b"y"

@@ -1,0 +1,131 @@
+"""One ZeroMQ socket: sends and receives without ever blocking, and knows who is at the other end."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import zmq
+from numpy.typing import NDArray
+
+from care_live.errors import StageError
+from care_live.wire import connections
+from care_live.wire.arrays import as_bytes
+from care_live.wire.connections import ConnectionId, Sending
+from care_live.wire.keys import LOCAL, Guest, ServerKeys
+
+Kind = Literal["xpub", "sub", "router", "dealer"]
+Part: TypeAlias = bytes | memoryview | NDArray[Any]
+
+_BROKEN_PEER = (zmq.EAGAIN, errno.EHOSTUNREACH)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message: who sent it, and its parts, which stay alive as long as somebody looks at them."""
+
+    parts: list[memoryview]
+    peer: bytes = b""
+    """Routing id of the sender (router only): give it to `Socket.send` as ``to``."""
+    guest: Guest = LOCAL
+    """Who the sender is by the allow-list; everybody who comes by loopback without keys is a local operator."""
+    key: str = ""
+    """Public key of the sender; empty on loopback without keys."""
+    connection: ConnectionId | None = None
+    """The sender's; None: not known."""
+
+
+class Socket:
+    """One socket; never blocks but in `wait_writable`."""
+
+    def __init__(self, kind: Kind, raw: zmq.Socket[bytes], address: str, server: ServerKeys | None) -> None:
+        self._kind, self._raw, self._server = kind, raw, server
+        self.address = address
+        """Where it is bound or connected, with the port that the system chose for port 0."""
+
+    def send(self, parts: Sequence[Part], *, to: bytes | None = None) -> bool:
+        """Send one message; False when the peer's queue is full or the peer is gone, and nothing was sent."""
+        whole: list[Any] = [*([] if to is None else [to]), *parts]
+        try:
+            self._raw.send_multipart(whole, flags=zmq.NOBLOCK, copy=False)
+        except zmq.ZMQError as error:
+            if error.errno in _BROKEN_PEER:
+                return False
+            raise StageError(f"cannot send on {self.address}: {error}") from error
+        return True
+
+    def send_bulk(self, parts: Sequence[Part], *, to: bytes) -> Sending | None:
+        """Send one message with arrays and return what tells when the network has it; None: it can't be sent."""
+        try:
+            whole: list[Any] = [to, *parts]
+            tracker = self._raw.send_multipart(whole, flags=zmq.NOBLOCK, copy=False, track=True)
+        except zmq.ZMQError as error:
+            if error.errno in _BROKEN_PEER:
+                return None
+            raise StageError(f"cannot send on {self.address}: {error}") from error
+        assert tracker is not None
+        return Sending(sum(as_bytes(part).nbytes for part in parts), tracker)
+
+    def is_allowed(self, key: str) -> bool:
+        """Tell whether the owner of a public key is (still) on the allow-list; without keys: yes."""
+        return self._server is None or self._server.allowed.guest(key) is not None
+
+    def cut(self, connection: ConnectionId | None) -> bool:
+        """Break the connection of one peer, with all that waits to be sent to it; tell whether there was one."""
+        return connection is not None and connections.cut(connection, self._raw.getsockopt_string(zmq.LAST_ENDPOINT))
+
+    def limit(self, hwm: int) -> None:
+        """Let at most `hwm` messages wait for one peer from now on."""
+        self._raw.setsockopt(zmq.SNDHWM, hwm)
+
+    def receive(self) -> Received | None:
+        """Return the next message, or None: nothing is there, or its sender is no longer allowed."""
+        try:
+            frames = self._raw.recv_multipart(flags=zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        except zmq.ZMQError as error:
+            raise StageError(f"cannot receive on {self.address}: {error}") from error
+        guest = self._guest(frames[-1])
+        if guest is None:
+            return None
+        parts = [memoryview(frame.buffer) for frame in frames]
+        if self._kind == "router":
+            return Received(parts[1:], bytes(parts[0]), guest, _said(frames[-1], "User-Id"), _connection(frames[-1]))
+        return Received(parts, guest=guest, connection=_connection(frames[-1]))
+
+    def _guest(self, frame: zmq.Frame) -> Guest | None:
+        if self._server is None:
+            return LOCAL
+        try:
+            return self._server.allowed.guest(str(frame.get("User-Id")))
+        except zmq.ZMQError:  # not said: an unsubscription that libzmq makes up when a peer goes
+            return LOCAL if self._kind == "xpub" else None
+
+    def wait_writable(self, timeout_s: float) -> bool:
+        """Wait until a message can be sent (dealer: until there is room in the queue)."""
+        return bool(self._raw.poll(int(timeout_s * 1000), zmq.POLLOUT))
+
+    def subscribe(self, topic: bytes) -> None:
+        self._raw.setsockopt(zmq.SUBSCRIBE, topic)
+
+    def unsubscribe(self, topic: bytes) -> None:
+        self._raw.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+    def close(self, linger_s: float = 0.0) -> None:
+        self._raw.close(linger=int(linger_s * 1000))
+
+
+def _said(frame: zmq.Frame, name: str) -> str:
+    """Return what ZeroMQ knows of the connection that brought a message; empty: nothing."""
+    try:
+        return str(frame.get(name))
+    except zmq.ZMQError:
+        return ""
+
+
+def _connection(frame: zmq.Frame) -> ConnectionId | None:
+    said = _said(frame, "__fd")
+    return connections.identify(int(said)) if said.isdecimal() else None
