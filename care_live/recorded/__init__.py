@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from care_live.errors import ConfigError, SourceError
+from care_live.recorded.guarded import GuardedRecording, only_our_errors
 from care_live.recorded.recording import Contents, Recording, Stamp
 
 __all__ = ["Contents", "Recording", "Stamp", "open_recording"]
@@ -28,12 +29,19 @@ def open_recording(path: Path, *, axes: str | None = None) -> Recording:
     ConfigError
         There is nothing at *path*, or a plain TIFF's axes are not given.
     SourceError
-        It is no image, or not one of camera counts.
+        It is no image, or not one of camera counts, or it was cut or damaged. Reading a plane raises it, too.
     """
     if not path.exists():
         raise ConfigError(f"there is no data set at {path}")
+    with only_our_errors(str(path)):
+        return GuardedRecording(path, _opened(path, axes))
+
+
+def _opened(path: Path, axes: str | None) -> Recording:
     if path.is_file():
-        return _open_tiff(path, axes)
+        from care_live.recorded.tiff import TiffRecording
+
+        return TiffRecording(path, axes=axes)
     if any((path / mark).is_file() for mark in _ZARR_MARKS):
         from care_live.recorded.ome_zarr import OmeZarrRecording  # zarr is slow to import
 
@@ -44,9 +52,3 @@ def open_recording(path: Path, *, axes: str | None = None) -> Recording:
     if not any((folder / INDEX_NAME).is_file() for folder in (path, path / "Full resolution")):
         raise SourceError(f"{path} is neither an OME-Zarr nor an NDTiff folder; give one of these or a TIFF file")
     return NDTiffRecording(path)
-
-
-def _open_tiff(path: Path, axes: str | None) -> Recording:
-    from care_live.recorded.tiff import TiffRecording
-
-    return TiffRecording(path, axes=axes)

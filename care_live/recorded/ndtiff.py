@@ -18,6 +18,7 @@ import numpy as np
 from care_live.errors import FrameError, SourceError
 from care_live.images import Counts, Plan, PlaneIndex, read_only
 from care_live.recorded.ndtiff_index import INDEX_NAME, ImageEntry, entries, json_object
+from care_live.recorded.ndtiff_unindexed import N_TAGS, refuse_unindexed
 from care_live.recorded.recording import Contents, Stamp, counts_dtype, stacks_of
 from care_live.recorded.tags import Places, number_of, stamp_of
 from care_live.recorded.unbuffered import UnbufferedFile
@@ -27,8 +28,7 @@ _SUMMARY_MAGIC = 2355492
 _RGB = 2
 _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.uint8), **dict.fromkeys((1, 3, 4, 5, 6), np.dtype("<u2"))}
 """By the index's pixel type: 8 bits; 16, 10, 12, 14, 11 bits."""
-_N_TAGS = 13
-_TAGS_BYTES = 2 + 12 * _N_TAGS + 4
+_TAGS_BYTES = 2 + 12 * N_TAGS + 4
 _RESOLUTION_BYTES = 16
 """They lie between the header's tags and the pixels."""
 _NAMED_CHARACTERS = 200
@@ -184,8 +184,11 @@ class NDTiffRecording:
         if not found:
             raise SourceError(f"{folder} holds no image yet")
         self._files = Files(folder)
+        self._has_own_axes = not folder.name.startswith("Downsampled")
+        """The smaller copies of a pyramid keep the metadata of one of the images that they are made of."""
         try:
             image, tags = self._files.read(found[0])
+            refuse_unindexed(folder, found)
             self._entries = self._placed(found)
             self.contents = self._describe(folder, image, tags)
         except SourceError:
@@ -213,10 +216,11 @@ class NDTiffRecording:
 
     def read_plane(self, index: PlaneIndex) -> Counts:
         entry = self._entries[index]
-        y, x = self.contents.plan.shape_px
-        if (entry.height_px, entry.width_px) != (y, x):
-            raise SourceError(f"{entry.height_px} x {entry.width_px} px; wanted {y} x {x} px, as the first image has")
-        return self._files.read(entry)[0]
+        pixels, tags = self._files.read(entry)
+        says = tags.get("Axes", entry.axes)
+        if says != entry.axes and self._has_own_axes:
+            raise SourceError(f"its metadata says {json.dumps(says)[:_NAMED_CHARACTERS]}, the index {_named(entry)}")
+        return pixels
 
     def stamp(self, index: PlaneIndex) -> Stamp:
         return stamp_of(self._files.read_tags(self._entries[index]))

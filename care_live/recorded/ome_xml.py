@@ -9,7 +9,7 @@ from typing import Any
 import tifffile
 
 from care_live.images import PlaneIndex
-from care_live.recorded.recording import Stamp
+from care_live.recorded.recording import Stamp, size_um
 from care_live.recorded.tags import number_of
 
 UNITS_UM: Mapping[str, float] = {
@@ -29,6 +29,7 @@ class About:
 
     voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channel_names: tuple[str, ...] = ()
+    position_names: tuple[str, ...] = ()
     interval_s: float | None = None
     stamps: Mapping[PlaneIndex, Stamp] = field(default_factory=dict)
     """Per plane, where the file has them."""
@@ -38,6 +39,12 @@ class About:
         if len(self.channel_names) == n and len(set(self.channel_names)) == n:
             return self.channel_names
         return ("default",) if n == 1 else tuple(f"channel {c}" for c in range(n))
+
+    def positions(self, n: int) -> tuple[str, ...]:
+        """Return one name a stage position, made up where the file has none."""
+        if len(self.position_names) == n and len(set(self.position_names)) == n and all(self.position_names):
+            return self.position_names
+        return ("default",) if n == 1 else tuple(f"position {p}" for p in range(n))
 
     def stamp(self, index: PlaneIndex) -> Stamp:
         if index in self.stamps:
@@ -62,10 +69,11 @@ def _from_imagej(file: tifffile.TiffFile, axes: str) -> About:
         voxel = (1.0, 1.0, 1.0)
     else:
         spacing = number_of(header, "spacing") or 1.0
-        voxel = (spacing * to_um, _pixel(file, "YResolution", to_um), _pixel(file, "XResolution", to_um))
+        sizes = (spacing * to_um, _pixel(file, "YResolution", to_um), _pixel(file, "XResolution", to_um))
+        voxel = (size_um(sizes[0]), size_um(sizes[1]), size_um(sizes[2]))
     interval = number_of(header, "finterval") if "T" in axes else None
     to_s = UNITS_S.get(str(header.get("tunit", "s")), 1.0)
-    return About(voxel_size_um=voxel, interval_s=None if interval is None else interval * to_s)
+    return About(voxel_size_um=voxel, interval_s=None if interval is None else max(0.0, interval * to_s))
 
 
 def _pixel(file: tifffile.TiffFile, tag: str, to_um: float) -> float:
@@ -88,15 +96,21 @@ def _from_ome(tree: dict[str, Any]) -> About:
     return About(
         voxel_size_um=(_size(pixels[0], "Z"), _size(pixels[0], "Y"), _size(pixels[0], "X")),
         channel_names=tuple(str(channel.get("Name", "")) for channel in _listed(pixels[0].get("Channel"))),
-        interval_s=None if interval is None else interval * unit,
+        position_names=tuple(_stage_label(image) for image in images),
+        interval_s=None if interval is None else max(0.0, interval * unit),
         stamps=stamps,
     )
+
+
+def _stage_label(image: dict[str, Any]) -> str:
+    label = image.get("StageLabel")
+    return str(label.get("Name", "")) if isinstance(label, dict) else ""
 
 
 def _size(pixels: dict[str, Any], axis: str) -> float:
     size = number_of(pixels, f"PhysicalSize{axis}")
     unit = UNITS_UM.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")))
-    return 1.0 if not size or unit is None else size * unit
+    return 1.0 if not size or unit is None else size_um(size * unit)
 
 
 def _stamps(pixels: dict[str, Any], p: int) -> list[tuple[PlaneIndex, Stamp]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import zarr
 
 from care_live.errors import SourceError
 from care_live.images import Counts, Plan, PlaneIndex, read_only
+from care_live.recorded.blosc_chunks import check_chunks
 from care_live.recorded.ome_xml import UNITS_S, UNITS_UM
-from care_live.recorded.recording import Contents, Stamp, counts_dtype, every_index, stacks_of
+from care_live.recorded.recording import Contents, Stamp, check_size, counts_dtype, every_index, size_um, stacks_of
+
+_MAX_SLAB_BYTES = 1 << 30
 
 
 class OmeZarrRecording:
@@ -45,6 +49,7 @@ class OmeZarrRecording:
         if len(shapes) != 1:
             raise SourceError(f"{self._path} has images of different shapes {sorted(shapes)}: replay them one by one")
         shape = self._arrays[0].shape
+        check_size(self._path, (len(self._arrays), *shape), self._arrays[0].dtype.itemsize)
         n = {**dict(zip(self._axes.upper(), shape, strict=True)), "P": len(self._arrays)}
         order = every_index(n)
         steps = self._steps()
@@ -52,10 +57,10 @@ class OmeZarrRecording:
             stacks=stacks_of(order),
             shape_px=(shape[-2], shape[-1]),
             dtype=counts_dtype(self._arrays[0].dtype, self._path),
-            voxel_size_um=(steps.get("z", 1.0), steps.get("y", 1.0), steps.get("x", 1.0)),
+            voxel_size_um=(size_um(steps.get("z")), size_um(steps.get("y")), size_um(steps.get("x"))),
             channels=_channels(ome, n.get("C", 1)),
             positions=self._positions,
-            interval_s=steps.get("t", 0.0) if "t" in self._axes else 0.0,
+            interval_s=_interval_s(steps.get("t", 0.0)),
         )
         return Contents(plan, order, {"format": "OME-Zarr", "path": str(self._path), "axes": self._axes.upper()})
 
@@ -76,12 +81,13 @@ class OmeZarrRecording:
         place = {"t": index.t, "c": index.c, "z": index.z}
         steps = tuple(place[axis] for axis in self._axes[:-2])
         if not steps or self._axes[-3] != "z":
-            return read_only(np.asarray(array[steps]))
-        depth = array.chunks[-3]
+            return read_only(_decoded(array, [(step, step + 1) for step in steps]).reshape(array.shape[-2:]))
+        depth = _slab_depth(array)
         first = index.z - index.z % depth
         where = (index.p, *steps[:-1], first)
         if self._slab is None or self._slab[0] != where:  # a chunk is decoded once, not once a plane
-            self._slab = where, np.asarray(array[(*steps[:-1], slice(first, first + depth))])
+            region = [*((step, step + 1) for step in steps[:-1]), (first, min(first + depth, array.shape[-3]))]
+            self._slab = where, _decoded(array, region).reshape(-1, *array.shape[-2:])
         return read_only(self._slab[1][index.z - first])
 
     def stamp(self, index: PlaneIndex) -> Stamp:
@@ -91,6 +97,24 @@ class OmeZarrRecording:
     def close(self) -> None:
         self._slab = None
         self._arrays = []
+
+
+def _decoded(array: Any, region: list[tuple[int, int]]) -> np.ndarray[Any, Any]:
+    """Return whole planes of an array, whose chunks are all sound."""
+    whole = [*region, *((0, n) for n in array.shape[-2:])]
+    check_chunks(array, whole)
+    return np.asarray(array[tuple(slice(*bounds) for bounds in whole)])
+
+
+def _slab_depth(array: Any) -> int:
+    """Return how many planes to decode at once: those of a chunk, one where a chunk is very deep."""
+    depth = int(array.chunks[-3])
+    slab_bytes = min(depth, array.shape[-3]) * array.shape[-2] * array.shape[-1] * array.dtype.itemsize
+    return depth if slab_bytes <= _MAX_SLAB_BYTES else 1
+
+
+def _interval_s(step: float) -> float:
+    return step if step > 0 and math.isfinite(step) else 0.0
 
 
 def _ome(group: zarr.Group) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -11,6 +12,11 @@ from numpy.typing import DTypeLike
 
 from care_live.errors import SourceError
 from care_live.images import Counts, Plan, PlaneIndex, VolumeKey
+
+MAX_PLANES = 1 << 22
+"""No acquisition has more; their list alone takes 600 MB."""
+_MAX_PLANE_BYTES = 1 << 30
+"""No camera has more pixels."""
 
 
 class Stamp(NamedTuple):
@@ -63,6 +69,31 @@ def every_index(n: Mapping[str, int]) -> tuple[PlaneIndex, ...]:
     """Return all planes of a full grid, z fastest, then c, p and t (Micro-Manager's usual order)."""
     grid = np.ndindex(n.get("T", 1), n.get("P", 1), n.get("C", 1), n.get("Z", 1))
     return tuple(PlaneIndex(*place) for place in grid)
+
+
+def check_size(where: object, shape: Sequence[int], n_bytes: int) -> None:
+    """Refuse what a damaged header announces, before memory is taken for it.
+
+    Parameters
+    ----------
+    shape : (..., y, x) of all planes
+    n_bytes : of one pixel
+
+    Raises
+    ------
+    SourceError
+        There is nothing, or more than any acquisition has.
+    """
+    n_planes, plane_bytes = math.prod(shape[:-2]), math.prod(shape[-2:]) * n_bytes
+    if not 0 < n_planes <= MAX_PLANES:
+        raise SourceError(f"{where} announces {n_planes} planes; wanted 1 to {MAX_PLANES}")
+    if not 0 < plane_bytes <= _MAX_PLANE_BYTES:
+        raise SourceError(f"{where} announces planes of {plane_bytes} bytes; wanted 1 to {_MAX_PLANE_BYTES}")
+
+
+def size_um(size: float | None) -> float:
+    """Return the size of a voxel in micrometres, 1 where none is known; ImageJ gives some of them a sign."""
+    return abs(size) if size and math.isfinite(size) else 1.0
 
 
 def counts_dtype(dtype: DTypeLike, where: object) -> str:

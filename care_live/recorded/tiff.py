@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,13 @@ import tifffile
 from care_live.errors import ConfigError, SourceError
 from care_live.images import Counts, Plan, PlaneIndex, read_only
 from care_live.recorded import ome_xml
-from care_live.recorded.recording import Contents, Stamp, counts_dtype, every_index, stacks_of
+from care_live.recorded.recording import Contents, Stamp, check_size, counts_dtype, every_index, stacks_of
+from care_live.recorded.tiff_announced import check_announced, n_images
+from care_live.recorded.tiff_chain import Chain, read_chain, refuse_overlap
+from care_live.recorded.tiff_pages import SeriesPlanes
+from care_live.recorded.unbuffered import UnbufferedFile
+
+logger = logging.getLogger(__name__)
 
 _AXES = frozenset("TPCZYX")
 
@@ -27,73 +36,148 @@ class TiffRecording:
     Raises
     ------
     SourceError
-        No TIFF, colour or float pixels.
+        No TIFF, colour or float pixels, or the file was cut or damaged.
     ConfigError
         The axes are not known, or don't fit the shape.
     """
 
     def __init__(self, path: Path, *, axes: str | None = None) -> None:
         self._path = path
-        try:
-            self._file = tifffile.TiffFile(path)
-            self._series = _positions(self._file, axes)
-        except (tifffile.TiffFileError, IndexError, ValueError) as error:
-            raise SourceError(f"{path} cannot be read as TIFF: {error}") from error
-        try:
-            self._axes = check_axes(path, axes or _known_axes(path, self._series[0]), self._series[0].shape)
-            self._about = ome_xml.describe(self._file, self._axes)
+        with contextlib.ExitStack() as opened:
+            raw = UnbufferedFile(path)
+            opened.callback(raw.close)
+            chain = read_chain(raw)
+            with _quiet():
+                file = opened.enter_context(tifffile.TiffFile(path))
+                check_announced(path, file, chain.n_images)
+                series = _positions(path, file, axes)
+                self._axes = check_axes(path, axes or _known_axes(path, series[0]), series[0].shape)
+                self._about = ome_xml.describe(file, self._axes)
+                self._shape: tuple[int, ...] = series[0].shape
+                self._dtype = counts_dtype(series[0].dtype, path)
+                check_size(path, (len(series), *self._shape), np.dtype(self._dtype).itemsize)
+                self._planes = [SeriesPlanes(raw, one) for one in series]
+                n_apart = _n_apart(file, series[0])
+            _check_whole(path, self._planes[0], chain, n_apart=n_apart)
             self.contents = self._describe()
-        except (SourceError, ConfigError):
-            self._file.close()
-            raise
-        self._maps = [_mapped(path, series) for series in self._series]
+            self._opened = opened.pop_all()
 
     def _describe(self) -> Contents:
-        shape = self._series[0].shape
-        n = {**dict(zip(self._axes, shape, strict=True)), "P": self._n_positions()}
-        order = every_index(n)
+        n = {**dict(zip(self._axes, self._shape, strict=True)), "P": self._n_positions()}
+        every = every_index(n)
+        order = tuple(index for index in every if self._planes[self._series_of(index)].exists(self._number_of(index)))
+        if len(order) < len(every):
+            logger.warning("planes absent path=%s n=%d of=%d", self._path, len(every) - len(order), len(every))
+        recorded = {index.volume for index in order}
         plan = Plan(
-            stacks=stacks_of(order),
-            shape_px=(shape[-2], shape[-1]),
-            dtype=counts_dtype(self._series[0].dtype, self._path),
+            stacks=stacks_of(index for index in every if index.volume in recorded),
+            shape_px=(self._shape[-2], self._shape[-1]),
+            dtype=self._dtype,
             voxel_size_um=self._about.voxel_size_um,
             channels=self._about.channels(n.get("C", 1)),
-            positions=tuple(f"position {p}" for p in range(n["P"])) if n["P"] > 1 else ("default",),
+            positions=self._about.positions(n["P"]),
             interval_s=self._about.interval_s or 0.0,
         )
         return Contents(plan, order, {"format": "TIFF", "path": str(self._path), "axes": self._axes})
 
     def _n_positions(self) -> int:
-        if "P" in self._axes:
-            return int(self._series[0].shape[self._axes.index("P")])
-        return len(self._series)
+        return self._shape[self._axes.index("P")] if "P" in self._axes else len(self._planes)
+
+    def _series_of(self, index: PlaneIndex) -> int:
+        return 0 if "P" in self._axes else index.p
+
+    def _number_of(self, index: PlaneIndex) -> int:
+        """Return which plane of its series it is."""
+        place = {"T": index.t, "P": index.p, "C": index.c, "Z": index.z}
+        steps = [place[letter] for letter in self._axes[:-2]]
+        return int(np.ravel_multi_index(steps, self._shape[:-2])) if steps else 0
 
     def read_plane(self, index: PlaneIndex) -> Counts:
-        place = {"T": index.t, "P": index.p, "C": index.c, "Z": index.z}
-        i_series = 0 if "P" in self._axes else index.p
-        steps = tuple(place[letter] for letter in self._axes[:-2])
-        mapped = self._maps[i_series]
-        plane = mapped[steps] if mapped is not None else _from_page(self._series[i_series], steps)
-        return read_only(np.ascontiguousarray(plane, dtype=plane.dtype.newbyteorder("=")))
+        with _quiet():
+            return read_only(self._planes[self._series_of(index)].read(self._number_of(index)))
 
     def stamp(self, index: PlaneIndex) -> Stamp:
         return self._about.stamp(index)
 
     def close(self) -> None:
-        self._maps = []
-        self._file.close()
+        for planes in self._planes:
+            planes.close()
+        self._opened.close()
 
 
-def _positions(file: tifffile.TiffFile, axes: str | None) -> list[Any]:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tifffile from printing what it makes of damaged bytes: one error of ours says it."""
+    log = logging.getLogger("tifffile")
+    log.addFilter(_refuse)
+    try:
+        yield
+    finally:
+        log.removeFilter(_refuse)
+
+
+def _refuse(_: logging.LogRecord) -> bool:
+    return False
+
+
+def _n_apart(file: tifffile.TiffFile, first: Any) -> int:
+    """Return how many images need not belong to the series: small copies; where the file says itself, all."""
+    if first.kind in ("ome", "mmstack"):
+        return len(file.pages)
+    if len(file.pages) <= len(first.pages):
+        return 0
+    return sum(page.aspage().is_reduced for page in file.pages)
+
+
+def _check_whole(path: Path, planes: SeriesPlanes, chain: Chain, *, n_apart: int) -> None:
+    """Refuse a series that does not end within the file, lies over a header, or leaves out images.
+
+    Parameters
+    ----------
+    n_apart : images that need not belong to it
+
+    Raises
+    ------
+    SourceError
+        The file was cut, or is damaged.
+    """
+    if planes.n_whole < planes.n_planes:
+        raise SourceError(
+            f"{path} was cut: {planes.n_whole} of {planes.n_planes} images are whole. "
+            "Copy the file again from where it was recorded"
+        )
+    if planes.n_planes < chain.n_images - n_apart:
+        raise SourceError(
+            f"{path} has {chain.n_images - n_apart} images, but only {planes.n_planes} belong together: "
+            "it is damaged, or holds images of several kinds"
+        )
+    if planes.extent is not None:
+        refuse_overlap(path, chain.headers, np.array([planes.extent], np.int64))
+
+
+def _positions(path: Path, file: tifffile.TiffFile, axes: str | None) -> list[Any]:
     """Return the series that are stage positions: those of an OME-TIFF that look like the first."""
     series = file.series
-    if not file.is_ome or axes:
-        return [series[0]]
-    return [one for one in series if one.shape == series[0].shape and one.axes == series[0].axes]
+    first = series[0]
+    if first.kind != "ome" or axes:
+        return [first]
+    n_announced = n_images(file.ome_metadata or "")
+    if len(series) != n_announced:
+        raise SourceError(
+            f"{path}: its OME-XML announces {n_announced} series of images, but {len(series)} can be read"
+        )
+    alike = [one for one in series if one.shape == first.shape and one.axes == first.axes]
+    if any(one.dtype != first.dtype for one in alike):
+        raise SourceError(
+            f"{path}: its images have different types of pixels; wanted {first.dtype} in all, as the first has"
+        )
+    return alike
 
 
 def _known_axes(path: Path, series: Any) -> str:
     letters = str(series.axes)
+    if "P" not in letters:
+        letters = letters.replace("R", "P")  # regions: the positions of Micro-Manager's image stack files
     if len(series.shape) == 2:
         return "YX"
     if not set(letters) <= _AXES:
@@ -115,24 +199,3 @@ def check_axes(path: Path, axes: str, shape: tuple[int, ...]) -> str:
     if len(axes) != len(shape):
         raise ConfigError(f"{path} has shape {shape}, {len(shape)} axes; {axes!r} names {len(axes)}")
     return axes
-
-
-def _mapped(path: Path, series: Any) -> np.ndarray[Any, Any] | None:
-    """Return the pixels as a memory map, where they lie in one piece in this very file."""
-    if series.dataoffset is None or Path(series.pages[0].parent.filehandle.path) != path.resolve():
-        return None
-    dtype = np.dtype(series.dtype).newbyteorder(series.pages[0].parent.byteorder)
-    mapped: np.ndarray[Any, Any] = np.memmap(path, dtype, mode="r", offset=series.dataoffset, shape=series.shape)
-    return mapped
-
-
-def _from_page(series: Any, steps: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Decode the page that holds one plane; a page may hold several planes."""
-    n_planes = int(np.prod(series.shape[:-2], dtype=int))
-    plane = int(np.ravel_multi_index(steps, series.shape[:-2])) if steps else 0
-    per_page = max(1, n_planes // len(series.pages))
-    page = series.pages[plane // per_page]
-    if page is None:
-        return np.zeros(series.shape[-2:], series.dtype)
-    decoded: np.ndarray[Any, Any] = page.asarray().reshape(-1, *series.shape[-2:])[plane % per_page]
-    return decoded

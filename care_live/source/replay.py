@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from care_live.config import ReplayConfig
-from care_live.errors import ConfigError
+from care_live.errors import ConfigError, SourceError
 from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.recorded import Contents, Recording, open_recording
 
@@ -59,7 +59,7 @@ class Replay:
         self._plan = without(stored, looped_plan(self._recording.contents, config))
         try:
             due_ns = due_times(self._recording, config)
-        except ConfigError:
+        except (ConfigError, SourceError):
             self._recording.close()
             raise
         self._cues = unplayed(cues(self._recording.contents, due_ns, n_loops=config.loops), stored)
@@ -80,7 +80,10 @@ class Replay:
         early_s = (self._start_ns + self._next.due_ns - self._clock_ns()) / 1e9
         if early_s > 0 and (self._stopped.wait(min(early_s, timeout_s)) or early_s > timeout_s):
             return None
-        return self._play(self._next)
+        try:
+            return self._play(self._next)
+        except SourceError as error:
+            return self._end(str(error))
 
     def _play(self, cue: Cue) -> Frame:
         stamp = self._recording.stamp(cue.recorded)
@@ -97,8 +100,10 @@ class Replay:
         self._n_delivered += 1
         return frame
 
-    def _end(self) -> RunEnded:
+    def _end(self, failure: str = "") -> RunEnded:
         self._ended = True
+        if failure:
+            return RunEnded("failed", failure, n_delivered=self._n_delivered)
         if self._next is None:
             return RunEnded("finished", n_delivered=self._n_delivered)
         return RunEnded("aborted", "replay was stopped", n_delivered=self._n_delivered)

@@ -89,6 +89,28 @@ def direct_ndtiff(folder: Path) -> dict[frozenset, np.ndarray]:
         }
 
 
+def test_positions_and_channels_of_the_window_keep_their_names() -> None:
+    for name in ("nd_tiff", "image_stack_files/mp_1_MMStack_worm-a.ome.tif"):
+        recording = open_recording(need_data("micromanager_window") / name)
+        plan = recording.contents.plan
+        assert (plan.positions, plan.channels) == (("worm-a", "worm-b"), ("DAPI", "FITC"))
+        assert plan.stacks == {VolumeKey(t, p, c): (0, 1, 2, 3, 4) for t in (0, 1) for p in (0, 1) for c in (0, 1)}
+        recording.close()
+
+
+def test_the_windows_image_stack_files_are_read_as_separate_files_are() -> None:
+    folder = need_data("micromanager_window/image_stack_files")
+    recording = open_recording(folder / "mp_1_MMStack_worm-a.ome.tif")
+    for p, name in enumerate(("worm-a", "worm-b")):
+        with tifffile.TiffFile(folder / f"mp_1_MMStack_{name}.ome.tif") as file:
+            pages = [file.pages[i].asarray() for i in range(20)]
+        indices = [index for index in recording.contents.order if index.p == p]
+        in_file = sorted(indices, key=lambda index: (index.t, index.z, index.c))
+        for index, page in zip(in_file, pages, strict=True):
+            np.testing.assert_array_equal(recording.read_plane(index), page)
+    recording.close()
+
+
 def test_colour_ndtiff_is_refused() -> None:
     with pytest.raises(SourceError, match="colour"):
         open_recording(need_data("ndtiff_micromanager/v3/ndtiff3.2_magellan_explore_rgb"))

@@ -134,6 +134,52 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def damage(path: Path, movie: np.ndarray, *, t: int, z: int) -> None:
+    """Write a movie with one plane that cannot be decoded."""
+    tifffile.imwrite(path, movie, photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[5 * t + z].dataoffsets[0]
+    with path.open("r+b") as written:
+        written.seek(start + 4)
+        written.write(bytes(8))
+
+
+def test_a_bad_plane_leaves_the_time_points_before_it_in_a_tiff(
+    tmp_path: Path, network: Path, movie: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(tmp_path / "movie.tif", movie, t=2, z=3)
+    target = tmp_path / "out.ome.tif"
+    assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network) == 1
+    message = capsys.readouterr().err
+    assert "plane t=2 p=0 c=0 z=3" in message
+    assert f"{target} holds the 2 time points before it" in message
+    assert message.count("\n") == 1
+    with tifffile.TiffFile(target) as written:
+        pixels = written.asarray()
+        assert '<M K="not restored">time points from 2 on</M>' in (written.ome_metadata or "")
+    for t, mean in enumerate(wanted(network, movie)[:2]):
+        assert (pixels[t, 0] == mean).all()
+    assert np.isnan(pixels[2]).all()
+
+
+@pytest.mark.slow
+def test_a_bad_plane_leaves_the_time_points_before_it_in_a_run(
+    tmp_path: Path, network: Path, movie: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(tmp_path / "movie.tif", movie, t=2, z=3)
+    target = tmp_path / "out"
+    assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network) == 1
+    assert "plane t=2 p=0 c=0 z=3" in capsys.readouterr().err
+    assert verify(target).clean
+    assert sorted(key.t for key in RunReader(target).keys("restored")) == [0, 1]
+
+
+def test_a_bad_first_plane_leaves_nothing(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
+    damage(tmp_path / "movie.tif", movie, t=0, z=0)
+    assert restore(tmp_path / "movie.tif", tmp_path / "out.tif", "--axes", "TZYX", "--model", network) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["movie.tif"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape"),

@@ -76,6 +76,10 @@ class GrowingDataSet:
 
     def finish(self) -> None:
         """Cut off what is not used, as the writer does at the end."""
+        header_at = self._parts["header"][1]
+        with self._file.open("r+b") as file:
+            file.seek(header_at + 2 + 12 * _N_TAGS)
+            file.write(bytes(4))  # no image comes behind this one
         for path, n_bytes in ((self._index, self._index_end), (self._file, self._end)):
             with path.open("r+b") as file:
                 file.truncate(n_bytes)

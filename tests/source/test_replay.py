@@ -160,3 +160,21 @@ def test_recorded_speed_needs_recorded_times(tmp_path: Path) -> None:
     path, _ = ramp(tmp_path)
     with pytest.raises(ConfigError, match="no recorded times"):
         open_source(ReplayConfig(path=path, axes="TZYX", speed="recorded"), run_id="r")
+
+
+def test_a_plane_that_cannot_be_read_ends_the_run_and_says_which(tmp_path: Path) -> None:
+    path = tmp_path / "ramp.tif"
+    pixels = np.random.default_rng(2).integers(0, 4095, (3, 4, 16, 16), np.uint16)
+    tifffile.imwrite(path, pixels, photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[6].dataoffsets[0]
+    with path.open("r+b") as written:
+        written.seek(start + 4)
+        written.write(bytes(8))
+    source = open_source(ReplayConfig(path=path, axes="TZYX"), run_id="r")
+    _, *frames, ended = play(source)
+    source.close()
+    assert len(frames) == 6
+    assert isinstance(ended, RunEnded)
+    assert (ended.reason, ended.n_delivered) == ("failed", 6)
+    assert "plane t=1 p=0 c=0 z=2" in ended.detail

@@ -1,0 +1,76 @@
+"""What a TIFF's own text announces, compared with the file before memory is taken for it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from pathlib import Path
+
+import tifffile
+
+from care_live.errors import SourceError
+from care_live.recorded.recording import MAX_PLANES
+from care_live.recorded.tiff_chain import read_chain
+from care_live.recorded.unbuffered import UnbufferedFile
+
+_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*")
+_SIZE = re.compile(r'\bSize[TCZ]\s*=\s*"(\d+)"')
+_PLACED = re.compile(r'<(?:\w+:)?TiffData\b([^>]*)>(?:\s*<(?:\w+:)?UUID\b[^>]*?\bFileName\s*=\s*"([^"]+)")?')
+_FIRST, _COUNT = re.compile(r'\bIFD\s*=\s*"(\d+)"'), re.compile(r'\bPlaneCount\s*=\s*"(\d+)"')
+
+
+def check_announced(path: Path, file: tifffile.TiffFile, n_headers: int) -> None:
+    """Compare what a file says of its images with the images that it has.
+
+    Parameters
+    ----------
+    n_headers : how many images the file's chain of headers has
+
+    Raises
+    ------
+    SourceError
+        More planes than any acquisition has, images that are not there, or numbers that contradict each other.
+    """
+    if file.is_ome:
+        _check_ome(path, file.ome_metadata or "", n_headers)
+    if file.is_imagej and (header := file.imagej_metadata):
+        n_planes = math.prod(int(header.get(axis, 1)) for axis in ("frames", "slices", "channels"))
+        if n_planes > 1 and int(header.get("images", n_planes)) != n_planes:
+            raise SourceError(f"{path} announces {header['images']} images, but {n_planes} by its axes: it is damaged")
+
+
+def n_images(xml: str) -> int:
+    """Return how many series of images an OME-XML announces."""
+    return len(_PIXELS.findall(xml))
+
+
+def _check_ome(path: Path, xml: str, n_headers: int) -> None:
+    for pixels in _PIXELS.findall(xml):
+        n_planes = math.prod(int(n) for n in _SIZE.findall(pixels))
+        if n_planes > MAX_PLANES:
+            raise SourceError(f"{path} announces {n_planes} planes; wanted at most {MAX_PLANES}: it is damaged")
+    for name, n_wanted in _placed(xml, path.name).items():
+        other = path.with_name(name)
+        n_there = n_headers if name == path.name else _n_headers(other) if other.is_file() else n_wanted
+        if n_there < n_wanted:
+            raise SourceError(
+                f"{path} says that {name} has {n_wanted} images, but it has {n_there}: it was cut. "
+                "Copy the file again from where it was recorded"
+            )
+
+
+def _placed(xml: str, own_name: str) -> dict[str, int]:
+    """Return how many images each file of an OME-TIFF must have."""
+    wanted = {own_name: 0}
+    for attributes, name in _PLACED.findall(xml):
+        first, count = _FIRST.search(attributes), _COUNT.search(attributes)
+        n_images = (int(first[1]) + (int(count[1]) if count else 1)) if first else 0
+        file = Path(name).name or own_name
+        wanted[file] = max(wanted.get(file, 0), n_images)
+    return wanted
+
+
+def _n_headers(path: Path) -> int:
+    with contextlib.closing(UnbufferedFile(path)) as file:
+        return read_chain(file).n_images
