@@ -91,10 +91,10 @@ def _parts(asked: argparse.Namespace) -> Iterator[Part]:
     from gpu import measures
     from gpu.reference import torch_speed
 
-    from care_live.model.unet_graph import UNet
+    from care_live.model.unet_graph import UNetShape
 
     exact, *fast = _precisions(asked)
-    unet, on_gpu = UNet(filters=4 if asked.small else 32), asked.provider == "cuda"
+    unet, on_gpu = UNetShape(filters=4 if asked.small else 32), asked.provider == "cuda"
     n = asked.pairs or (1 if asked.small else 7)
     shapes = [(4, 104, 104)] if asked.small else [(32, 512, 512), (32, 1024, 1024)]
     compared = (4, 104, 104) if asked.small else (16, 160, 160)

@@ -39,7 +39,7 @@ _NOTICEABLE = 1e-3
 """Of the range: a tile that got another one's pixels differs by far more, rounding by far less."""
 
 
-class Place:
+class DeviceBuffers:
     """Room on a device for the inputs and outputs of one run, and on the host for both.
 
     Parameters
@@ -146,7 +146,7 @@ class DeviceSession:
         self._way = way_of(options)
         is_recorded = options.cuda.get("enable_cuda_graph") == "1"  # with its addresses: it knows one place
         self._most_places = 1 if is_recorded else options.places
-        self._places: list[Place] = []
+        self._places: list[DeviceBuffers] = []
         self.places(1)
 
     def run(self, inputs: Mapping[str, Array], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
@@ -157,7 +157,7 @@ class DeviceSession:
             place.run()
             return place.fetch(into)
 
-    def places(self, n: int) -> tuple[Place, ...]:
+    def places(self, n: int) -> tuple[DeviceBuffers, ...]:
         """Return at most so many places; made, and looked at, at the first call that asks for them.
 
         Raises
@@ -178,7 +178,7 @@ class DeviceSession:
         n_runs = 1 if self._places else N_WARM_UP
         try:
             with translated("warm-up"):
-                self._places.append(Place(self._session, blanks, self._device, self._way, n_runs=n_runs))
+                self._places.append(DeviceBuffers(self._session, blanks, self._device, self._way, n_runs=n_runs))
         except OutOfMemoryError as error:
             if not self._places:
                 raise
@@ -235,7 +235,7 @@ def run_each(session: Session, n: int, feed: Callable[[int], Inputs], take: Call
 
 
 def _run_in_turns(
-    places: Sequence[Place],
+    places: Sequence[DeviceBuffers],
     n: int,
     *,
     feed: Callable[[int], Inputs],

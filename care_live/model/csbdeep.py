@@ -22,8 +22,8 @@ from care_live.errors import ModelError
 from care_live.model import file, reach
 from care_live.model.card import ModelCard, Task, unnamed_channels
 from care_live.model.keras import KerasLayer, read_layers, to_convolution
-from care_live.model.projection_graph import Projection, build_projecting
-from care_live.model.unet_graph import UNet, build, convolution_shapes, heads
+from care_live.model.projection_graph import ProjectionGraph, build_projecting
+from care_live.model.unet_graph import UNetShape, build, convolution_shapes, heads
 
 
 class CsbdeepConfig(BaseModel):
@@ -136,9 +136,9 @@ def _weights_file(folder: Path, config: CsbdeepConfig) -> Path:
     return found[0]
 
 
-def _unet(config: CsbdeepConfig, axes: Literal["YX", "ZYX"], raw_type: Literal["uint16", "float32"]) -> UNet:
+def _unet(config: CsbdeepConfig, axes: Literal["YX", "ZYX"], raw_type: Literal["uint16", "float32"]) -> UNetShape:
     n_axes = len(axes)
-    return UNet(
+    return UNetShape(
         axes=axes,
         depth=config.unet_n_depth,
         filters=config.unet_n_first,
@@ -178,8 +178,8 @@ def _projecting(config: CsbdeepConfig, layers: list[KerasLayer]) -> onnx.ModelPr
     )
 
 
-def _projection(config: CsbdeepConfig) -> Projection:
-    return Projection(
+def _projection(config: CsbdeepConfig) -> ProjectionGraph:
+    return ProjectionGraph(
         depth=config.proj_n_depth,
         filters=config.proj_n_filt,
         convolutions=config.proj_n_conv_per_depth,
@@ -189,7 +189,7 @@ def _projection(config: CsbdeepConfig) -> Projection:
     )
 
 
-def _in_order(unet: UNet, layers: list[KerasLayer]) -> list[KerasLayer]:
+def _in_order(unet: UNetShape, layers: list[KerasLayer]) -> list[KerasLayer]:
     """Sort layers as the graph computes them; the heads have no names of their own, but come last and in order."""
     named = {layer.name.rpartition("/")[2]: layer for layer in layers}
     unnamed = [layer for layer in layers if re.match(r"conv[23]d(_\d+)?$", layer.name.rpartition("/")[2])]

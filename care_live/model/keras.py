@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import ModelError
 from care_live.imports import need
-from care_live.model.unet_graph import Convolution
+from care_live.model.unet_graph import ConvolutionWeights
 
 
 class KerasLayer(NamedTuple):
@@ -44,7 +44,7 @@ def read_layers(path: Path) -> list[KerasLayer]:
         raise ModelError(f"cannot read the weights {path}: {error} (missing, cut off, or no HDF5 file)") from error
 
 
-def to_convolution(layer: KerasLayer, order: tuple[int, ...]) -> Convolution:
+def to_convolution(layer: KerasLayer, order: tuple[int, ...]) -> ConvolutionWeights:
     """Return the layer as ONNX has it.
 
     Parameters
@@ -52,7 +52,7 @@ def to_convolution(layer: KerasLayer, order: tuple[int, ...]) -> Convolution:
     order : for each spatial axis that is wanted, where it is among the layer's own
     """
     n_axes = layer.kernel.ndim - 2
-    return Convolution(np.ascontiguousarray(layer.kernel.transpose(n_axes + 1, n_axes, *order)), layer.bias)
+    return ConvolutionWeights(np.ascontiguousarray(layer.kernel.transpose(n_axes + 1, n_axes, *order)), layer.bias)
 
 
 def _layers(tree: Any, path: Path) -> Iterator[KerasLayer]:

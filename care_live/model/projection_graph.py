@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from care_live.errors import ModelError
-from care_live.model.unet_graph import IR_VERSION, OPSET, Convolution, UNet, Weights, build, heads
+from care_live.model.unet_graph import IR_VERSION, OPSET, ConvolutionWeights, UNetShape, Weights, build, heads
 
 
 @dataclass(frozen=True, slots=True)
-class Projection:
+class ProjectionGraph:
     """What the weighing network looks like, without its weights; axes ZYX."""
 
     depth: int = 4
@@ -39,7 +39,9 @@ class Projection:
         return tuple((c_out, c_in, *self.kernel) for c_in, c_out in itertools.pairwise(channels))
 
 
-def build_projecting(projection: Projection, weighing: Weights, unet: UNet, weights: Weights) -> onnx.ModelProto:
+def build_projecting(
+    projection: ProjectionGraph, weighing: Weights, unet: UNetShape, weights: Weights
+) -> onnx.ModelProto:
     """Return the whole network with inputs raw (n, c, z, y, x), low, high; outputs have one plane.
 
     Raises
@@ -63,13 +65,13 @@ def build_projecting(projection: Projection, weighing: Weights, unet: UNet, weig
     return model
 
 
-def _check_shapes(projection: Projection, weighing: Weights) -> None:
+def _check_shapes(projection: ProjectionGraph, weighing: Weights) -> None:
     found = tuple(convolution.weight.shape for convolution in weighing)
     if found != projection.shapes:
         raise ModelError(f"the projecting convolutions are {found}, the architecture wants {projection.shapes}")
 
 
-def _weigh(projection: Projection) -> Iterator[onnx.NodeProto]:
+def _weigh(projection: ProjectionGraph) -> Iterator[onnx.NodeProto]:
     """Yield the nodes from raw counts to the weighted sum of planes, ``projected``, (n, c, y, x) counts."""
     for bound in ("low", "high"):
         yield helper.make_node("Reshape", [bound, "per_channel"], [f"{bound}_per_channel"])
@@ -94,7 +96,7 @@ class _Step:
     number: int = 0
     """Of a convolution."""
 
-    def nodes(self, source: str, output: str, projection: Projection) -> Iterator[onnx.NodeProto]:
+    def nodes(self, source: str, output: str, projection: ProjectionGraph) -> Iterator[onnx.NodeProto]:
         if self.kind == "pool":
             window = list(projection.pool)
             yield helper.make_node("MaxPool", [source], [output], kernel_shape=window, strides=window)
@@ -111,7 +113,7 @@ class _Step:
                 yield helper.make_node("Relu", [linear], [output])
 
 
-def _steps(projection: Projection) -> Iterator[_Step]:
+def _steps(projection: ProjectionGraph) -> Iterator[_Step]:
     numbers = iter(range(len(projection.shapes)))
 
     def level() -> Iterator[_Step]:
@@ -128,7 +130,7 @@ def _steps(projection: Projection) -> Iterator[_Step]:
     yield _Step("last", next(numbers))
 
 
-def _constants(projection: Projection, weighing: Sequence[Convolution]) -> Iterator[onnx.TensorProto]:
+def _constants(projection: ProjectionGraph, weighing: Sequence[ConvolutionWeights]) -> Iterator[onnx.TensorProto]:
     def constant(name: str, value: NDArray[np.float32] | NDArray[np.int64]) -> onnx.TensorProto:
         return numpy_helper.from_array(value, name)
 
@@ -149,7 +151,7 @@ def _rewired(node: onnx.NodeProto) -> onnx.NodeProto:
     return copy
 
 
-def _inputs(projection: Projection) -> list[onnx.ValueInfoProto]:
+def _inputs(projection: ProjectionGraph) -> list[onnx.ValueInfoProto]:
     n = projection.channels_in
     return [
         helper.make_tensor_value_info("raw", TensorProto.UINT16, ["n", n, "z", "y", "x"]),
@@ -158,6 +160,6 @@ def _inputs(projection: Projection) -> list[onnx.ValueInfoProto]:
     ]
 
 
-def _outputs(unet: UNet) -> list[onnx.ValueInfoProto]:
+def _outputs(unet: UNetShape) -> list[onnx.ValueInfoProto]:
     shape = ["n", unet.channels_out, 1, "y", "x"]
     return [helper.make_tensor_value_info(head, TensorProto.FLOAT, shape) for head in heads(unet)]

@@ -24,7 +24,7 @@ OPSET = 20
 IR_VERSION = 10
 
 
-class Convolution(NamedTuple):
+class ConvolutionWeights(NamedTuple):
     """Weights of one convolution."""
 
     weight: NDArray[np.float32]
@@ -33,12 +33,12 @@ class Convolution(NamedTuple):
     """(c_out,)"""
 
 
-Weights: TypeAlias = Sequence[Convolution]
+Weights: TypeAlias = Sequence[ConvolutionWeights]
 """All convolutions of a network in the order of `convolution_shapes`."""
 
 
 @dataclass(frozen=True, slots=True)
-class UNet:
+class UNetShape:
     """What a CARE network looks like, without its weights."""
 
     axes: Literal["YX", "ZYX"] = "ZYX"
@@ -81,18 +81,18 @@ class ConvolutionShape(NamedTuple):
     """(c_out, c_in, [kz,] ky, kx)"""
 
 
-def convolution_shapes(unet: UNet) -> tuple[ConvolutionShape, ...]:
+def convolution_shapes(unet: UNetShape) -> tuple[ConvolutionShape, ...]:
     """Return every convolution in computing order: levels down, bottom, levels up, mean, laplace_scale.
 
     Examples
     --------
-    >>> [shape.name for shape in convolution_shapes(UNet(depth=1))]
+    >>> [shape.name for shape in convolution_shapes(UNetShape(depth=1))]
     ['down0_0', 'down0_1', 'bottom_0', 'bottom_1', 'up0_0', 'up0_1', 'mean', 'laplace_scale']
     """
     return tuple(_shapes(unet))
 
 
-def _shapes(unet: UNet) -> Iterator[ConvolutionShape]:
+def _shapes(unet: UNetShape) -> Iterator[ConvolutionShape]:
     n_per_level, channels = unet.convolutions_per_level, unet.channels_in
     for level in range(unet.depth):
         for i in range(n_per_level):
@@ -113,16 +113,16 @@ def _shapes(unet: UNet) -> Iterator[ConvolutionShape]:
         yield ConvolutionShape(head, (unet.channels_out, channels, *(1,) * len(unet.axes)))
 
 
-def heads(unet: UNet) -> tuple[str, ...]:
+def heads(unet: UNetShape) -> tuple[str, ...]:
     """Return the names of the graph's outputs."""
     return ("mean", "laplace_scale") if unet.probabilistic else ("mean",)
 
 
-def seeded_weights(unet: UNet, seed: int = 0) -> tuple[Convolution, ...]:
+def seeded_weights(unet: UNetShape, seed: int = 0) -> tuple[ConvolutionWeights, ...]:
     """Return random weights whose activations neither vanish nor grow (He et al. 2015); equal for equal seeds."""
     random = np.random.default_rng(seed)
     return tuple(
-        Convolution(
+        ConvolutionWeights(
             (random.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32),
             (random.standard_normal(shape[0]) * 0.05).astype(np.float32),
         )
@@ -130,7 +130,7 @@ def seeded_weights(unet: UNet, seed: int = 0) -> tuple[Convolution, ...]:
     )
 
 
-def build(unet: UNet, weights: Weights, *, metadata: dict[str, str] | None = None) -> onnx.ModelProto:
+def build(unet: UNetShape, weights: Weights, *, metadata: dict[str, str] | None = None) -> onnx.ModelProto:
     """Return the network as an ONNX model with inputs raw, low, high and outputs mean[, laplace_scale].
 
     Parameters
@@ -159,7 +159,7 @@ def build(unet: UNet, weights: Weights, *, metadata: dict[str, str] | None = Non
     return model
 
 
-def _check_shapes(unet: UNet, weights: Weights) -> None:
+def _check_shapes(unet: UNetShape, weights: Weights) -> None:
     wanted = convolution_shapes(unet)
     if len(weights) != len(wanted):
         raise ModelError(f"{len(weights)} convolutions came, {len(wanted)} make this network: {[n for n, _ in wanted]}")
@@ -173,7 +173,7 @@ def _check_shapes(unet: UNet, weights: Weights) -> None:
 class _Graph:
     """Nodes and constants in the making."""
 
-    def __init__(self, unet: UNet) -> None:
+    def __init__(self, unet: UNetShape) -> None:
         self.unet = unet
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []

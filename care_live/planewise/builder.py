@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from care_live.planewise.ir import (
     Attributes,
     Constant,
-    Layer,
     Op,
     Operand,
     Plane,
+    PlaneLayer,
     PlaneSum,
     Program,
     Shape,
@@ -35,7 +35,7 @@ class ProgramBuilder:
         self._ops: list[Op | PlaneSum] = []
         self._constants: dict[str, NDArray[Any]] = dict(given.constants) if given else {}
         self._inputs: dict[int | str, Plane] = dict(given.inputs) if given else {}
-        self.layers: dict[str, Layer] = dict(given.layers) if given else {}
+        self.layers: dict[str, PlaneLayer] = dict(given.layers) if given else {}
         self._n_numbers = given.n_numbers if given else 0
         self._newest: dict[int, Plane] = {}
         self._made: dict[Hashable, Plane] = {}

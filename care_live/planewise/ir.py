@@ -111,7 +111,7 @@ class PlaneSum(NamedTuple):
     """A part of the sum that is computed already."""
 
 
-class Layer(NamedTuple):
+class PlaneLayer(NamedTuple):
     """What the planes of one tensor have in common, for passes that look along z."""
 
     kind: str
@@ -145,7 +145,7 @@ class Program:
     """Recorded planes by z; ``zeros``, ``low`` and ``high``."""
     results: Mapping[str, tuple[Plane, ...]]
     """Of each output of the network, its planes."""
-    layers: Mapping[str, Layer]
+    layers: Mapping[str, PlaneLayer]
     target: Target
     n_numbers: int
     """Numbers of planes that have been given."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 
-class Tap(NamedTuple):
+class KernelTap(NamedTuple):
     """One plane that an output plane reads, and with which plane of the kernel."""
 
     kernel: int
@@ -27,16 +27,16 @@ class SlidingWindow:
     pad: int = 0
     """Zero planes before the first plane."""
 
-    def taps(self, plane: int, n_planes: int) -> tuple[Tap, ...]:
+    def taps(self, plane: int, n_planes: int) -> tuple[KernelTap, ...]:
         """Return what an output plane reads of an input of `n_planes`.
 
         Examples
         --------
         >>> SlidingWindow(3, pad=1).taps(0, 8)
-        (Tap(kernel=1, plane=0), Tap(kernel=2, plane=1))
+        (KernelTap(kernel=1, plane=0), KernelTap(kernel=2, plane=1))
         """
         first = plane * self.step - self.pad
-        return tuple(Tap(j, first + j) for j in range(self.size) if 0 <= first + j < n_planes)
+        return tuple(KernelTap(j, first + j) for j in range(self.size) if 0 <= first + j < n_planes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,18 @@ class Spread:
     step: int
     pad: int = 0
 
-    def taps(self, plane: int, n_planes: int) -> tuple[Tap, ...]:
+    def taps(self, plane: int, n_planes: int) -> tuple[KernelTap, ...]:
         """Return what an output plane reads of an input of `n_planes`.
 
         Examples
         --------
         >>> Spread(2, 2).taps(5, 8)
-        (Tap(kernel=1, plane=2),)
+        (KernelTap(kernel=1, plane=2),)
         """
         last = (plane + self.pad) // self.step
         first = -(-(plane + self.pad - self.size + 1) // self.step)
         return tuple(
-            Tap(plane + self.pad - self.step * i, i) for i in range(max(0, first), min(n_planes - 1, last) + 1)
+            KernelTap(plane + self.pad - self.step * i, i) for i in range(max(0, first), min(n_planes - 1, last) + 1)
         )
 
 

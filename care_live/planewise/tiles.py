@@ -15,7 +15,7 @@ from care_live.errors import RestoreError
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.planewise.plan import NotPlanewise, StreamPlan, plan_live, refusal
-from care_live.planewise.run import Interior, PlanSessions, Stream
+from care_live.planewise.stream import Interior, PlanSessions, Stream
 from care_live.tiling import Shape, Tile, margins, pad, tile_shape, tiles
 
 Array = NDArray[Any]
@@ -77,7 +77,7 @@ class TileSessions:
         self.sessions = PlanSessions(plan.tile, options)
 
     def begin(self, spans: Sequence[Span], into: Mapping[str, Array]) -> FieldStream:
-        """Start a volume; see `care_live.planewise.run.PlanSessions.begin`."""
+        """Start a volume; see `care_live.planewise.stream.PlanSessions.begin`."""
         return FieldStream(self, spans, into)
 
 

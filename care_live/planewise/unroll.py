@@ -17,9 +17,9 @@ from care_live.planewise.builder import ProgramBuilder
 from care_live.planewise.frontend import RANK, NetworkNode, SizedNetwork, Unstreamable, Z
 from care_live.planewise.ir import (
     Constant,
-    Layer,
     Operand,
     Plane,
+    PlaneLayer,
     PlaneSum,
     Program,
     Shape,
@@ -104,7 +104,7 @@ class _Unrolling:
         weight = self.network.constants.get(node.inputs[1]) if node.op in ("Conv", "ConvTranspose") else None
         reach = 1 if weight is None else weight.shape[2]
         mixes = weight is not None and node.attributes.get("group", 1) == 1
-        self.builder.layers[name] = Layer(
+        self.builder.layers[name] = PlaneLayer(
             node.op, sources, self.network.n_planes(name), self.network.shapes[name][1], reach, mixes
         )
 

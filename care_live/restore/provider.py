@@ -19,7 +19,7 @@ from care_live.backends.session import Options, Provider, runtime
 from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError
 from care_live.model.card import ModelCard
-from care_live.planewise import run
+from care_live.planewise import stream
 from care_live.restore import footprint, probe
 from care_live.restore.network import Network, OpenSession
 
@@ -162,7 +162,7 @@ def opener(options: Options) -> OpenSession:
         runtime().preload_dlls()
         refuse_old_cudnn(cudnn_version())
         return DeviceSession
-    return run.open_session  # on a CPU planes of 2D convolutions are faster than 3D ones
+    return stream.open_session  # on a CPU planes of 2D convolutions are faster than 3D ones
 
 
 def _openvino_opener(options: Options) -> OpenSession:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from care_live.errors import ConfigError
 from care_live.imports import installed, need
+from care_live.simulate.disk_cache import kept
 from care_live.simulate.grid import linear_weights
-from care_live.simulate.kept import kept
 
 Pixels = NDArray[np.float32]
 

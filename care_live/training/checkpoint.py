@@ -17,7 +17,7 @@ Weights = dict[str, Tensor]
 
 
 @dataclass(slots=True)
-class History:
+class TrainingHistory:
     """One entry a validation."""
 
     update: list[int] = field(default_factory=list)
@@ -35,12 +35,12 @@ class State:
     weights: Weights
     averaged: Weights
     """Running average of the weights; the weights themselves where none is wanted."""
-    history: History
+    history: TrainingHistory
 
     @classmethod
     def fresh(cls, network: nn.Module) -> Self:
         weights = _copy(network)
-        return cls(0, weights, weights, History())
+        return cls(0, weights, weights, TrainingHistory())
 
     def follow(self, network: nn.Module, update: int, *, decay: float) -> None:
         """Take over the weights after an update, and move the running average towards them."""
@@ -94,7 +94,7 @@ def load_state(path: Path, recipe: Recipe | None, device: torch.device) -> tuple
     tree = _read(path, device)
     if recipe is not None and _lasting(Recipe.model_validate_json(tree["recipe"])) != _lasting(recipe):
         raise TrainingError(f"{path} was written by another recipe: use that one, or a new run folder")
-    history = History(**tree["history"])
+    history = TrainingHistory(**tree["history"])
     return State(tree["update"], tree["weights"], tree["averaged"], history), tree["moments"]
 
 

@@ -22,9 +22,9 @@ from care_live.imports import need
 from care_live.model import checks
 from care_live.model.card import METADATA_KEY, Head, ModelCard, TrainingDomain
 from care_live.restore import probe
+from care_live.training.architecture import build
 from care_live.training.checkpoint import load_state, read_recipe
 from care_live.training.ensemble import Ensemble
-from care_live.training.network import build
 from care_live.training.parity import check_against_torch
 from care_live.training.recipe import NetworkRecipe, Recipe
 from care_live.training.unet_rewrite import for_export

@@ -22,10 +22,10 @@ from torch.func import functional_call
 
 from care_live.errors import TrainingError
 from care_live.training import optim, patches
-from care_live.training.checkpoint import History, State, load_state, save_state
+from care_live.training.architecture import Standardised, build
+from care_live.training.checkpoint import State, TrainingHistory, load_state, save_state
 from care_live.training.examples import Data
 from care_live.training.loss import choose
-from care_live.training.network import Standardised, build
 from care_live.training.optim import learning_rate, n_since_best
 from care_live.training.recipe import FitRecipe, Recipe
 
@@ -57,7 +57,7 @@ class Progress:
 
 def fit(
     recipe: Recipe, data: Data, run: Path, *, member: int = 0, on_progress: Callable[[Progress], None] | None = None
-) -> History:
+) -> TrainingHistory:
     """Fit one member of a recipe; resumes from ``run/member-K/last.pt`` when that exists.
 
     Parameters
@@ -67,7 +67,7 @@ def fit(
 
     Returns
     -------
-    History
+    TrainingHistory
         Losses and rates; the weights are in ``best.pt`` and ``last.pt``.
 
     Raises

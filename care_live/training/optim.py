@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from care_live.training.checkpoint import History
+from care_live.training.checkpoint import TrainingHistory
 from care_live.training.recipe import FitRecipe, OptimiserName
 
 # torch is not analysed (pyproject), so its classes are Any here.
@@ -116,7 +116,7 @@ LAST_SHARE = 0.01
 """Where the cosine schedule ends, as a share of the first rate."""
 
 
-def learning_rate(fit: FitRecipe, update: int, history: History) -> float:
+def learning_rate(fit: FitRecipe, update: int, history: TrainingHistory) -> float:
     """Return the rate of an update (counted from 1)."""
     warm = min(1.0, update / fit.warmup_updates) if fit.warmup_updates else 1.0
     if fit.schedule == "cosine":
@@ -138,7 +138,7 @@ def n_plateaus(losses: Sequence[float], patience: int) -> int:
     return n
 
 
-def n_since_best(history: History) -> int:
+def n_since_best(history: TrainingHistory) -> int:
     """Count the validations after the best one."""
     if not history.validation:
         return 0

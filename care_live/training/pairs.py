@@ -14,7 +14,7 @@ from care_live.errors import TrainingError
 from care_live.training import registration, volumes
 from care_live.training.examples import Data, Filed, PairedVolume, Tell, paired, planes_of
 from care_live.training.recipe import PairsData, Recipe
-from care_live.training.volumes import Stored
+from care_live.training.volumes import StoredImage
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,9 @@ def _check_partners(found: set[str], wanted: set[str], folder: str, target: str)
         raise TrainingError(f"{target} has no partner for {', '.join(extra[:3])} of {folder}: pairs are named alike")
 
 
-def _match(name: str, inputs: Sequence[Stored], target: Stored, *, data: PairsData, recipe: Recipe) -> PairedVolume:
+def _match(
+    name: str, inputs: Sequence[StoredImage], target: StoredImage, *, data: PairsData, recipe: Recipe
+) -> PairedVolume:
     network = recipe.network
     wanted = volumes.read(target, n_channels=network.n_channels_out)
     shown = [volumes.read(stored, n_channels=network.n_channels_in) for stored in inputs]
@@ -87,14 +89,14 @@ def _match(name: str, inputs: Sequence[Stored], target: Stored, *, data: PairsDa
     return paired(name, shown, wanted, file=target.file)
 
 
-def _check_shape(stored: Stored, image: Any, target: Stored, wanted: Any) -> None:
+def _check_shape(stored: StoredImage, image: Any, target: StoredImage, wanted: Any) -> None:
     if image.shape[1:][-(wanted.ndim - 1) :] != wanted.shape[1:]:
         raise TrainingError(
             f"{stored.label} is {image.shape[1:]} px and {target.label} is {wanted.shape[1:]}: a pair has one shape"
         )
 
 
-def _check_shift(stored: Stored, image: Any, target: Stored, wanted: Any, *, allowed_px: float) -> None:
+def _check_shift(stored: StoredImage, image: Any, target: StoredImage, wanted: Any, *, allowed_px: float) -> None:
     shown, bright = (registration.middle(whole) for whole in (image, wanted))
     shift = registration.measure(shown.max(axis=0) if shown.ndim > bright.ndim else shown, bright)
     logger.info("registered pair=%s shift_px=%s peak=%.3f", stored.label, shift.shift_px, shift.peak)

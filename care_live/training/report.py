@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from care_live.model.reliability import LEVELS
 from care_live.training.calibrate import Reliability, as_trained, error_by_disagreement
-from care_live.training.checkpoint import History
+from care_live.training.checkpoint import TrainingHistory
 from care_live.training.evaluate import ScoreRow, evaluate
 from care_live.training.inference import Applied
 
 
-def draw_training(histories: Sequence[History], judged: Sequence[Applied], path: Path) -> None:
+def draw_training(histories: Sequence[TrainingHistory], judged: Sequence[Applied], path: Path) -> None:
     """Draw a training run: its curves, how the networks do on validation volumes, and those volumes.
 
     Parameters
@@ -63,7 +63,7 @@ def draw_reliability(result: Reliability, path: Path) -> None:
     _save(figure, path)
 
 
-def _draw_curves(losses: Any, rates: Any, histories: Sequence[History]) -> None:
+def _draw_curves(losses: Any, rates: Any, histories: Sequence[TrainingHistory]) -> None:
     for member, history in enumerate(histories):
         losses.plot(history.update, history.loss, color=f"C{member}", alpha=0.4, label=f"member {member}, training")
         losses.plot(history.update, history.validation, color=f"C{member}", label=f"member {member}, validation")

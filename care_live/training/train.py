@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from care_live.training import fit, report
-from care_live.training.checkpoint import History
+from care_live.training.checkpoint import TrainingHistory
 from care_live.training.examples import Data, Tell
 from care_live.training.export import load_member
 from care_live.training.fit import Progress
@@ -27,7 +27,7 @@ def train(
     *,
     on_progress: Callable[[Progress], None] | None = None,
     tell: Tell = lambda name: None,
-) -> tuple[History, ...]:
+) -> tuple[TrainingHistory, ...]:
     """Train a network, or an ensemble, as its recipe says; goes on where an earlier call stopped.
 
     Parameters
@@ -64,7 +64,7 @@ def _judged(recipe: Recipe, gathered: Data, run: Path) -> list[Applied]:
     return judge(members, gathered.validation, divisor=recipe.network.divisor)
 
 
-def _write_history(path: Path, history: History) -> None:
+def _write_history(path: Path, history: TrainingHistory) -> None:
     rows = zip(history.update, history.loss, history.validation, history.learning_rate, strict=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -72,7 +72,7 @@ def _write_history(path: Path, history: History) -> None:
         writer.writerows(rows)
 
 
-def _write_tensorboard(folder: Path, history: History) -> None:
+def _write_tensorboard(folder: Path, history: TrainingHistory) -> None:
     """Write the curves for TensorBoard, which must be installed beside the [train] extra."""
     from care_live.imports import need
 

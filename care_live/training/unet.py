@@ -73,7 +73,7 @@ _CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 _NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
-class Convolution(nn.Module):
+class ConvolutionLayer(nn.Module):
     """'Same' convolution, batch norm where wanted, ReLU."""
 
     def __init__(self, n_in: int, n_out: int, recipe: NetworkRecipe) -> None:
@@ -94,7 +94,7 @@ class Join(nn.Module):
     def __init__(self, n_below: int, n_skip: int, n_out: int, *, recipe: NetworkRecipe) -> None:
         super().__init__()
         self.pool_px, self.n_below = recipe.pool_px, n_below
-        self.convolution = Convolution(n_below + n_skip, n_out, recipe)
+        self.convolution = ConvolutionLayer(n_below + n_skip, n_out, recipe)
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         if self.training and below.device.type == "cpu":
@@ -140,7 +140,7 @@ class UNet(nn.Module):
         self.joins, self.decoder = nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(recipe.depth)):
             self.joins.append(Join(narrow[level + 1], width[level], width[level], recipe=recipe))
-            self.decoder.append(Convolution(width[level], narrow[level], recipe))
+            self.decoder.append(ConvolutionLayer(width[level], narrow[level], recipe))
         self.mean_head = _head(narrow[0], recipe)
         self.scale_head = _head(narrow[0], recipe) if recipe.probabilistic else None
         if self.scale_head is not None:
@@ -192,7 +192,7 @@ def initialise(layer: nn.Module, how: str) -> None:
 
 
 def _pair(n_in: int, n_middle: int, n_out: int, *, recipe: NetworkRecipe) -> nn.Sequential:
-    return nn.Sequential(Convolution(n_in, n_middle, recipe), Convolution(n_middle, n_out, recipe))
+    return nn.Sequential(ConvolutionLayer(n_in, n_middle, recipe), ConvolutionLayer(n_middle, n_out, recipe))
 
 
 def _pointwise(head: nn.Module, features: Tensor) -> Tensor:

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from care_live.training.unet import Convolution, Join, UNet, spread_weight
+from care_live.training.unet import ConvolutionLayer, Join, UNet, spread_weight
 
 
 def for_export(network: nn.Module) -> nn.Module:
     """Return an equal network for inference: batch norm folded, decoder as its recipe says."""
     rewritten = copy.deepcopy(network).cpu().eval().to(memory_format=torch.contiguous_format)
     for module in list(rewritten.modules()):
-        if isinstance(module, Convolution):
+        if isinstance(module, ConvolutionLayer):
             fold_batch_norm(module)
     for unet in rewritten.modules():
         if isinstance(unet, UNet) and unet.recipe.decoder == "transpose":
@@ -32,7 +32,7 @@ def for_export(network: nn.Module) -> nn.Module:
     return rewritten
 
 
-def fold_batch_norm(layer: Convolution) -> None:
+def fold_batch_norm(layer: ConvolutionLayer) -> None:
     """Put the batch norm of a layer in evaluation mode into its convolution."""
     if isinstance(layer.norm, nn.Identity):
         return

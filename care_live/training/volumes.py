@@ -45,7 +45,7 @@ class OnDisk:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredImage:
     """One volume that has been found but not read."""
 
     label: str
@@ -56,7 +56,7 @@ class Stored:
     """(c, [z,] y, x)."""
 
 
-def find(path: Path, pattern: str, axes: str) -> dict[str, Stored]:
+def find(path: Path, pattern: str, axes: str) -> dict[str, StoredImage]:
     """List the volumes of a folder, or of one OME-Zarr array; by name, sorted.
 
     Parameters
@@ -76,13 +76,13 @@ def find(path: Path, pattern: str, axes: str) -> dict[str, Stored]:
     files = [path] if path.is_file() else sorted(path.glob(pattern))
     if not files:
         raise TrainingError(f"{path} has no file that matches {pattern!r}: correct the folder or the pattern in [data]")
-    found: dict[str, Stored] = {}
+    found: dict[str, StoredImage] = {}
     for file in files:
         found |= dict(_timepoints(file.stem, file, open_tiff(file), axes=axes))
     return found
 
 
-def read(stored: Stored, *, n_channels: int) -> OnDisk:
+def read(stored: StoredImage, *, n_channels: int) -> OnDisk:
     """Return a volume after looking at a thin sample of its values.
 
     Raises
@@ -113,14 +113,14 @@ def thin(image: Any) -> tuple[NDArray[Any], tuple[int, ...]]:
     return np.asarray(image[tuple(slice(None, None, every) for every in steps)]), steps
 
 
-def _timepoints(stem: str, path: Path, array: Any, *, axes: str) -> Iterator[tuple[str, Stored]]:
+def _timepoints(stem: str, path: Path, array: Any, *, axes: str) -> Iterator[tuple[str, StoredImage]]:
     if array.ndim != len(axes):
         raise TrainingError(f"{path} has {array.ndim} axes {tuple(array.shape)}, data.axes says {axes}: correct it")
     if "T" not in axes:
-        yield stem, Stored(str(path), stem, OnDisk(array, None, "C" in axes))
+        yield stem, StoredImage(str(path), stem, OnDisk(array, None, "C" in axes))
         return
     for t in range(array.shape[0]):
-        yield f"{stem}-{t}", Stored(f"{path} time point {t}", stem, OnDisk(array, t, "C" in axes))
+        yield f"{stem}-{t}", StoredImage(f"{path} time point {t}", stem, OnDisk(array, t, "C" in axes))
 
 
 def open_tiff(path: Path) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from care_live.backends.device import DeviceSession, Inputs, Place, Results, run_each
+from care_live.backends.device import DeviceBuffers, DeviceSession, Inputs, Results, run_each
 from care_live.backends.session import OnnxSession, Options
 from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError, RestoreError
@@ -144,16 +144,16 @@ def test_an_error_of_the_copies_ends_it_in_our_words(session: DeviceSession, wha
 
 def test_an_error_of_a_run_ends_it_too(session: DeviceSession, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[int] = []
-    plain = Place.run
+    plain = DeviceBuffers.run
 
-    def failing(place: Place) -> None:
+    def failing(place: DeviceBuffers) -> None:
         runs.append(len(runs))
         if len(runs) == 3:
             raise RuntimeError("CUDA failure 2: out of memory ; GPU=0")
         plain(place)
 
     session.places(2)
-    monkeypatch.setattr(Place, "run", failing)
+    monkeypatch.setattr(DeviceBuffers, "run", failing)
     taken: list[int] = []
     with pytest.raises(OutOfMemoryError):
         run_each(session, N, feeds, lambda i, _: taken.append(i))
@@ -236,13 +236,13 @@ def test_turns_that_mix_up_their_tiles_are_seen_at_the_start_and_not_used(
     content: bytes, wanted: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As on a device whose copies do not wait: what is loaded arrives a run too late."""
-    plain, late = Place.load, dict[Place, Inputs]()
+    plain, late = DeviceBuffers.load, dict[DeviceBuffers, Inputs]()
 
-    def lagging(place: Place, inputs: Inputs) -> None:
+    def lagging(place: DeviceBuffers, inputs: Inputs) -> None:
         plain(place, late.get(place, inputs) if threading.current_thread().name.startswith("copies") else inputs)
         late[place] = {name: array.copy() for name, array in inputs.items()}
 
-    monkeypatch.setattr(Place, "load", lagging)
+    monkeypatch.setattr(DeviceBuffers, "load", lagging)
     session = DeviceSession(content, SHAPES, ONE)
     assert len(session.places(2)) == 1
     assert "copies_beside_runs=no" in caplog.text
@@ -254,16 +254,16 @@ def test_turns_that_mix_up_their_tiles_are_seen_at_the_start_and_not_used(
 def test_no_memory_for_a_second_place_is_no_reason_for_smaller_tiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, plain = save_network(tmp_path / "net.onnx"), Place.__init__
+    path, plain = save_network(tmp_path / "net.onnx"), DeviceBuffers.__init__
 
-    def cramped(place: Place, *given: Any, n_runs: int) -> None:
+    def cramped(place: DeviceBuffers, *given: Any, n_runs: int) -> None:
         if n_runs == 1:
             raise RuntimeError("Failed to allocate memory for requested buffer of size 4096")
         plain(place, *given, n_runs=n_runs)
 
     pixels = noisy((8, 70, 90))[None, None]
     wanted, _ = predicted(path, pixels, OnnxSession, tile_px=(8, 32, 32))
-    monkeypatch.setattr(Place, "__init__", cramped)
+    monkeypatch.setattr(DeviceBuffers, "__init__", cramped)
     got, network = predicted(path, pixels, DeviceSession, tile_px=(8, 32, 32))
     assert same(got, wanted)
     assert not network.degraded

@@ -18,7 +18,7 @@ from care_live.images import VolumeKey
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.merge import merge
-from care_live.model.unet_graph import UNet, build, seeded_weights
+from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.publish import LiveVolume
 from care_live.restore.engine import Engine
 from care_live.store import RunReader
@@ -37,7 +37,7 @@ PRODUCTS: dict[str, Product] = {
 
 
 def ensemble(path: Path) -> Path:
-    unet = UNet(depth=1, filters=2)
+    unet = UNetShape(depth=1, filters=2)
     onnx.save(merge([build(unet, seeded_weights(unet, seed)) for seed in range(3)]), path)
     heads = ("mean", "laplace_scale", "disagreement")
     file.write_card(path, ModelCard(name="three", divisor=(2,) * 3, halo_px=(8,) * 3, heads=heads, members=3))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from care_live.errors import ModelError
-from care_live.model.unet_graph import UNet, build, seeded_weights
+from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from tests.conftest import need_data
 from tests.planewise.networks import RANGE, counts, csbdeep_weights, run, seeded
 
@@ -16,7 +16,7 @@ pytest.importorskip("h5py")
 @pytest.mark.slow
 def test_a_trained_network_gives_what_csbdeep_gave() -> None:
     folder = need_data("csbdeep_models/care3d_trained_prob_f16")
-    reference, unet = np.load(folder / "reference.npz"), UNet(filters=16)
+    reference, unet = np.load(folder / "reference.npz"), UNetShape(filters=16)
     model = build(unet, csbdeep_weights(folder / "weights_best.h5", unet))
     raw = reference["x"]
     low, high = np.percentile(raw, (2, 99.8)).astype(np.float32)
@@ -49,7 +49,7 @@ def test_every_architecture_runs_and_keeps_the_field(architecture: dict[str, obj
 
 
 def test_a_weight_of_the_wrong_shape_is_named() -> None:
-    unet = UNet(filters=4)
+    unet = UNetShape(filters=4)
     weights = list(seeded_weights(unet))
     weights[1] = weights[0]
     with pytest.raises(ModelError, match="down0_1"):

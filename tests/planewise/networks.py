@@ -9,7 +9,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from care_live.model.unet_graph import Convolution, UNet, build, convolution_shapes, seeded_weights
+from care_live.model.unet_graph import ConvolutionWeights, UNetShape, build, convolution_shapes, seeded_weights
 
 RANGE = {"low": np.array([100], np.float32), "high": np.array([3000], np.float32)}
 
@@ -28,7 +28,7 @@ def run(model: onnx.ModelProto, inputs: dict[str, NDArray[np.generic]]) -> dict[
 
 
 def seeded(seed: int = 0, **architecture: object) -> onnx.ModelProto:
-    unet = UNet(**architecture)
+    unet = UNetShape(**architecture)
     return build(unet, seeded_weights(unet, seed))
 
 
@@ -36,7 +36,7 @@ def counts(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.uint16]:
     return np.random.default_rng(seed).integers(90, 4000, shape).astype(np.uint16)
 
 
-def csbdeep_weights(path: Path, unet: UNet) -> tuple[Convolution, ...]:
+def csbdeep_weights(path: Path, unet: UNetShape) -> tuple[ConvolutionWeights, ...]:
     """Read a Keras weights file of CSBDeep in the order of `convolution_shapes`."""
     import h5py
 
@@ -55,8 +55,8 @@ def _keras_name(name: str, stem: str) -> str:
     return f"middle_{last}" if place == "bottom" else f"up_level_{place[2:]}_no_{last}"
 
 
-def _read(file: object, name: str) -> Convolution:
+def _read(file: object, name: str) -> ConvolutionWeights:
     group = file[name][name]
     kernel = np.asarray(group["kernel"], np.float32)
     order = (kernel.ndim - 1, kernel.ndim - 2, *range(kernel.ndim - 2))
-    return Convolution(np.ascontiguousarray(kernel.transpose(order)), np.asarray(group["bias"], np.float32))
+    return ConvolutionWeights(np.ascontiguousarray(kernel.transpose(order)), np.asarray(group["bias"], np.float32))

@@ -10,7 +10,7 @@ from care_live.backends.session import OnnxSession, Options
 from care_live.model.merge import merge
 from care_live.planewise.passes.pack_starts import N_PACKED
 from care_live.planewise.plan import StreamPlan, plan_live, plan_whole
-from care_live.planewise.run import PlanewiseSession
+from care_live.planewise.stream import PlanewiseSession
 from tests.planewise.networks import RANGE, counts, seeded
 from tests.planewise.test_run import card
 

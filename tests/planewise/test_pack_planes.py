@@ -16,8 +16,8 @@ from care_live.planewise.ir import Op, Plane, PlaneSum, Program
 from care_live.planewise.passes.pack_planes import n_channels_at_once, pack_planes
 from care_live.planewise.passes.pack_starts import pack_starts
 from care_live.planewise.plan import StreamPlan, compile_plan
-from care_live.planewise.run import PlanewiseSession
 from care_live.planewise.schedule import whole_boundaries
+from care_live.planewise.stream import PlanewiseSession
 from tests.planewise.networks import RANGE, counts, run, seeded
 from tests.planewise.programs import ALONE, PACKED, unrolled
 from tests.planewise.test_whole import worst

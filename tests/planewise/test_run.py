@@ -12,7 +12,7 @@ from care_live.model import rewrite
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.planewise.plan import NotPlanewise, StreamPlan, plan_live
-from care_live.planewise.run import PlanSessions
+from care_live.planewise.stream import PlanSessions
 from care_live.tiling import margins, pad
 from tests.planewise.networks import counts, run, seeded
 

@@ -10,8 +10,8 @@ from onnx import helper, numpy_helper
 from care_live.backends.session import OnnxSession, Options, Session
 from care_live.model import rewrite
 from care_live.planewise.plan import StreamPlan, compile_plan
-from care_live.planewise.run import PlanewiseSession, open_session
 from care_live.planewise.schedule import whole_boundaries
+from care_live.planewise.stream import PlanewiseSession, open_session
 from tests.planewise.networks import RANGE, counts, seeded
 
 

@@ -16,7 +16,7 @@ from care_live.config import RestoreConfig
 from care_live.errors import ConfigError, RestoreError
 from care_live.model.card import METADATA_KEY, ModelCard
 from care_live.model.file import read_card
-from care_live.model.unet_graph import Convolution, UNet, build, seeded_weights
+from care_live.model.unet_graph import ConvolutionWeights, UNetShape, build, seeded_weights
 from care_live.restore import footprint, provider
 from care_live.restore.engine import Engine
 from care_live.restore.network import Network
@@ -61,12 +61,12 @@ def test_a_laplace_scale_that_hardly_varies_is_compared_in_the_unit_of_the_mean(
     """Its own range may be nothing but rounding."""
     networks = []
     for floor in (1e-3, 1.001e-3):
-        unet = UNet(filters=2, depth=1, scale_floor=floor)
+        unet = UNetShape(filters=2, depth=1, scale_floor=floor)
         *body, (weight, bias) = seeded_weights(unet)
         card = ModelCard(name="flat", divisor=(2, 2, 2), halo_px=(8, 8, 8), heads=("mean", "laplace_scale"))
         metadata = {METADATA_KEY: card.model_dump_json()}
         path = tmp_path / f"{floor}.onnx"
-        onnx.save(build(unet, [*body, Convolution(0 * weight, bias)], metadata=metadata), path)
+        onnx.save(build(unet, [*body, ConvolutionWeights(0 * weight, bias)], metadata=metadata), path)
         networks.append(Network(path, card, Options(threads=1), open_session=OnnxSession))
     assert 0 < compare(*networks, card, tolerance=1e-5) < 1e-5
 

@@ -15,7 +15,7 @@ from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import OutOfMemoryError
 from care_live.images import Restored, VolumeKey
 from care_live.percentiles import Span
-from care_live.planewise import run
+from care_live.planewise import stream
 from care_live.planewise.caches import ChainedSession, Kept
 from care_live.restore.engine import Engine
 from care_live.restore.live import Arriving
@@ -84,7 +84,7 @@ def test_openvino_warms_up_and_waits_for_whole_volumes(tmp_path: Path) -> None:
 def test_memory_that_runs_out_makes_the_next_streams_smaller_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "ChainedSession", Cramped)
+    monkeypatch.setattr(stream, "ChainedSession", Cramped)
     path = save_network(tmp_path / "net.onnx")
     ours, roomy = opened(path, streaming="on"), opened(path, streaming="off", tile_px=(16, 32, 32))
     failures = []

@@ -15,9 +15,9 @@ from care_live.model import checks, file, reliability
 from care_live.percentiles import Span
 from care_live.restore import probe
 from care_live.restore.network import Network
+from care_live.training.architecture import Standardised, build
 from care_live.training.ensemble import Ensemble
 from care_live.training.export import Deployed, export_members
-from care_live.training.network import Standardised, build
 from care_live.training.parity import check_against_torch, open_network
 from tests.training.conftest import small_recipe
 

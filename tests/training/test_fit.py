@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from care_live.errors import TrainingError
-from care_live.training.checkpoint import History, load_state
+from care_live.training.checkpoint import TrainingHistory, load_state
 from care_live.training.examples import Data
 from care_live.training.fit import Fitter, Progress, computes_mixed, fit
 from care_live.training.optim import learning_rate, n_plateaus, n_since_best
@@ -126,10 +126,10 @@ def test_a_patch_larger_than_a_volume_names_it(tmp_path: Path, small_data: Data)
 def test_early_stop_and_plateau_follow_from_the_history() -> None:
     losses = [3.0, 2.0, 2.5, 2.4, 1.0, 1.1, 1.2, 1.3, 1.4]
     assert n_plateaus(losses, patience=2) == 3
-    assert n_since_best(History(validation=losses)) == 4
+    assert n_since_best(TrainingHistory(validation=losses)) == 4
     recipe = FitRecipe(learning_rate=1.0, patience=2, warmup_updates=10)
-    assert learning_rate(recipe, 100, History(validation=losses)) == 0.125
-    assert learning_rate(recipe, 5, History()) == 0.5
+    assert learning_rate(recipe, 100, TrainingHistory(validation=losses)) == 0.125
+    assert learning_rate(recipe, 5, TrainingHistory()) == 0.5
 
 
 def test_training_stops_early(tmp_path: Path, small_data: Data) -> None:

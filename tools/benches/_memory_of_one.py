@@ -22,11 +22,11 @@ from care_live.backends.device import DeviceSession
 from care_live.backends.session import Options, runtime
 from care_live.model.card import ModelCard
 from care_live.model.merge import merge
-from care_live.model.unet_graph import UNet, build, seeded_weights
+from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.percentiles import Span
 from care_live.planewise import tiles
 from care_live.planewise.caches import keep
-from care_live.planewise.run import open_session
+from care_live.planewise.stream import open_session
 from care_live.restore import footprint
 
 Work: TypeAlias = Callable[[], object]
@@ -37,7 +37,7 @@ ENDS = {"low": np.array([100], np.float32), "high": np.array([3000], np.float32)
 def main(how: str, shape: tuple[int, int, int], options: Options) -> None:
     how, _, number = how.partition("_")
     members = int(number or 1)
-    networks = [build(UNet(), seeded_weights(UNet(), seed)) for seed in range(members)]
+    networks = [build(UNetShape(), seeded_weights(UNetShape(), seed)) for seed in range(members)]
     models = [merge(networks)] if members > 1 and how != "sessions" else networks
     raw, card = counts((1, 1, *shape)), _card(members)
     counted_bytes = _counted_bytes(how, models[0], card, raw) if options.provider == "cpu" else 0

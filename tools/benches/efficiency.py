@@ -16,9 +16,9 @@ import numpy as np
 
 from benches._pairs import Spent, alternate, bare_session, counts, say
 from care_live.backends.session import Options
-from care_live.model.unet_graph import UNet, build, convolution_shapes, seeded_weights
+from care_live.model.unet_graph import UNetShape, build, convolution_shapes, seeded_weights
 from care_live.planewise.plan import StreamPlan, plan_whole
-from care_live.planewise.run import open_session
+from care_live.planewise.stream import open_session
 
 ENDS = {"low": np.array([100], np.float32), "high": np.array([3000], np.float32)}
 _SIDES = (256, 512, 1024, 2048)
@@ -30,7 +30,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args(arguments)
-    unet = UNet()
+    unet = UNetShape()
     model = build(unet, seeded_weights(unet))
     raw = counts((1, 1, *asked.shape))
     shapes = {"raw": raw.shape, "low": (1,), "high": (1,)}
@@ -64,7 +64,7 @@ def _share(n_products: int, runs: list[Spent], peaks: list[float]) -> float:
     return statistics.median(2 * n_products / run.cpu_s / peak for run, peak in zip(runs, peaks, strict=True))
 
 
-def products(unet: UNet, shape: tuple[int, int, int]) -> int:
+def products(unet: UNetShape, shape: tuple[int, int, int]) -> int:
     """Return the multiplications of the network as published."""
     total = 0
     for name, weight in convolution_shapes(unet):

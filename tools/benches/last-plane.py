@@ -15,10 +15,10 @@ from benches._pairs import Spent, bare_session, compare, counts, say, timed, wor
 from care_live.backends.session import Options
 from care_live.model import rewrite
 from care_live.model.card import ModelCard
-from care_live.model.unet_graph import UNet, build, seeded_weights
+from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.percentiles import Span
 from care_live.planewise.plan import StreamPlan, plan_live
-from care_live.planewise.run import PlanSessions
+from care_live.planewise.stream import PlanSessions
 
 SPAN = Span(100.0, 3000.0)
 ENDS = {"low": np.array([SPAN.low], np.float32), "high": np.array([SPAN.high], np.float32)}
@@ -44,7 +44,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
 
 def _measured(asked: argparse.Namespace, n_planes: int) -> tuple[float, float, float]:
     """Return the time after the last plane and of the whole stream, over one untiled run, and the difference."""
-    model = build(UNet(), seeded_weights(UNet()))
+    model = build(UNetShape(), seeded_weights(UNetShape()))
     if asked.decoder == "transpose":
         model = rewrite.transpose_decoder(model)
     plan = plan_live(model, CARD, (asked.field, asked.field), n_planes)

@@ -33,7 +33,7 @@ from care_live.daemon.run import Daemon
 from care_live.images import PlanePlaced, Restored, VolumeKey
 from care_live.model import file
 from care_live.model.card import ModelCard
-from care_live.model.unet_graph import UNet, build, seeded_weights
+from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.publish.publisher import Publisher
 from care_live.publish.slabs import RestoredSlab
 from care_live.restore.process import RestoreProcess
@@ -78,7 +78,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
 
 
 def _write_model(path: Path, filters: int) -> Path:
-    unet = UNet(filters=filters)
+    unet = UNetShape(filters=filters)
     onnx.save(build(unet, seeded_weights(unet)), path)
     card = ModelCard(name="bench", divisor=(4, 4, 4), halo_px=(24, 24, 24), heads=("mean", "laplace_scale"))
     file.write_card(path, card)

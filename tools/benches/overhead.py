@@ -35,7 +35,7 @@ from care_live.images import (
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.merge import merge
-from care_live.model.unet_graph import UNet, build, seeded_weights
+from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.percentiles import Span
 from care_live.publish.publisher import Publisher
 from care_live.restore.engine import Engine
@@ -61,7 +61,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
 
 
 def _write_model(path: Path, members: int, filters: int) -> Path:
-    unet = UNet(filters=filters)
+    unet = UNetShape(filters=filters)
     networks = [build(unet, seeded_weights(unet, seed)) for seed in range(members)]
     heads = ("mean", "laplace_scale", "disagreement")[: 2 + (members > 1)]
     onnx.save(networks[0] if members == 1 else merge(networks), path)

@@ -25,7 +25,7 @@ from benches._pairs import Spent, bare_session, compare, counts, say, timed, wor
 from care_live.backends.session import Options, Session
 from care_live.errors import ConfigError
 from care_live.model.csbdeep import import_csbdeep
-from care_live.model.unet_graph import UNet, build, convolution_shapes, seeded_weights
+from care_live.model.unet_graph import UNetShape, build, convolution_shapes, seeded_weights
 from care_live.restore.provider import opener
 
 LOW, HIGH = 100.0, 3000.0
@@ -57,7 +57,7 @@ def _network(asked: argparse.Namespace, folder: Path) -> onnx.ModelProto:
     if asked.model:
         import_csbdeep(asked.model, folder / "network.onnx")
         return onnx.load(folder / "network.onnx")
-    unet = UNet(filters=asked.filters)
+    unet = UNetShape(filters=asked.filters)
     weights = seeded_weights(unet)
     arrays = {}
     for order, ((name, _), convolution) in enumerate(zip(convolution_shapes(unet), weights, strict=True)):

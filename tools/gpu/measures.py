@@ -22,7 +22,7 @@ from care_live.backends.session import OnnxSession, Options, runtime
 from care_live.errors import CareLiveError
 from care_live.model import codes
 from care_live.model.card import Head
-from care_live.model.unet_graph import UNet
+from care_live.model.unet_graph import UNetShape
 from care_live.percentiles import Span
 from care_live.planewise import tiles
 from care_live.planewise.plan import NotPlanewise
@@ -59,7 +59,7 @@ class Precision:
 class Case:
     """What is restored, and how."""
 
-    unet: UNet
+    unet: UNetShape
     shape: Shape
     way: Way
     precision: Precision

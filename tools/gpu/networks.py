@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from care_live.model.card import ModelCard
 from care_live.model.merge import merge
-from care_live.model.unet_graph import UNet, build, seeded_weights
+from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from gpu.half import in_half
 
 ENDS = {"low": np.array([100], np.float32), "high": np.array([3000], np.float32)}
@@ -17,14 +17,14 @@ ENDS = {"low": np.array([100], np.float32), "high": np.array([3000], np.float32)
 HALO_PX = 24
 
 
-def network(unet: UNet, *, members: int = 1, half: bool = False) -> onnx.ModelProto:
+def network(unet: UNetShape, *, members: int = 1, half: bool = False) -> onnx.ModelProto:
     """Return an ensemble in one graph; *half*: convolutions in float16, the rest in float32."""
     single = [build(unet, seeded_weights(unet, seed)) for seed in range(members)]
     merged = single[0] if members == 1 else merge(single)
     return in_half(merged) if half else merged
 
 
-def card(unet: UNet, members: int) -> ModelCard:
+def card(unet: UNetShape, members: int) -> ModelCard:
     """Return what care_live must know of such a network."""
     heads = ("mean", "laplace_scale", "disagreement") if members > 1 else ("mean", "laplace_scale")
     divisor = 2**unet.depth

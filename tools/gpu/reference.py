@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from care_live.model.unet_graph import UNet
+from care_live.model.unet_graph import UNetShape
 
 
-def torch_speed(unet: UNet, shape: tuple[int, int, int], n: int) -> Iterator[dict[str, Any]]:
+def torch_speed(unet: UNetShape, shape: tuple[int, int, int], n: int) -> Iterator[dict[str, Any]]:
     """Time torch on the GPU in float32, TF32 and float16; nothing where there is no torch or no GPU."""
     if importlib.util.find_spec("torch") is None:
         return
@@ -36,7 +36,7 @@ def torch_speed(unet: UNet, shape: tuple[int, int, int], n: int) -> Iterator[dic
             yield head | {"ms": 1e3 * took_s, "cudnn": torch.backends.cudnn.version()}
 
 
-def _median_s(unet: UNet, shape: tuple[int, int, int], dtype: Any, n: int) -> float:
+def _median_s(unet: UNetShape, shape: tuple[int, int, int], dtype: Any, n: int) -> float:
     """Return the median time of a run on the device, after three that search for the fastest plans."""
     import torch
 
@@ -53,7 +53,7 @@ def _median_s(unet: UNet, shape: tuple[int, int, int], dtype: Any, n: int) -> fl
     return statistics.median(took[3:])
 
 
-def _Network(unet: UNet) -> Any:  # noqa: N802 - a class that exists only where torch does
+def _Network(unet: UNetShape) -> Any:  # noqa: N802 - a class that exists only where torch does
     """Return the U-Net of `care_live.model.unet_graph` as a torch module with random weights."""
     import torch
     from torch import nn

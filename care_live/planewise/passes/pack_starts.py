@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from care_live.planewise.ir import Layer
+from care_live.planewise.ir import PlaneLayer
 
 N_PACKED = 2
 """Planes of a pack."""
@@ -17,7 +17,7 @@ _EVEN, _ODD = 0, -1
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 
 
-def pack_starts(layers: Mapping[str, Layer], n_at_once: int) -> dict[str, int]:
+def pack_starts(layers: Mapping[str, PlaneLayer], n_at_once: int) -> dict[str, int]:
     """Return the first plane of the first pack, 0 or -1, of each tensor whose planes are thin enough for packs.
 
     Parameters
@@ -33,7 +33,7 @@ def pack_starts(layers: Mapping[str, Layer], n_at_once: int) -> dict[str, int]:
 class _Staggering:
     """Tensors in packs, which of them begin alike, and what would be best for some."""
 
-    def __init__(self, layers: Mapping[str, Layer], n_at_once: int) -> None:
+    def __init__(self, layers: Mapping[str, PlaneLayer], n_at_once: int) -> None:
         self._layers, self._n_at_once = layers, n_at_once
         self._near: dict[str, list[tuple[str, bool]]] = defaultdict(list)
         """Of each tensor, others, and whether they begin where it does not."""
@@ -76,7 +76,7 @@ class _Staggering:
                     near = self._near[name]
                     following += [(other, _EVEN + _ODD - start if flips else start) for other, flips in near]
 
-    def _is_in_packs(self, layer: Layer, held: list[str]) -> bool:
+    def _is_in_packs(self, layer: PlaneLayer, held: list[str]) -> bool:
         if layer.kind not in _CONVOLUTIONS:
             return bool(held)
         thin = N_PACKED * layer.n_channels <= self._n_at_once and layer.mixes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from care_live.simulate.kept import _folder, kept
+from care_live.simulate.disk_cache import _folder, kept
 
 
 class Slow:
