@@ -1,0 +1,119 @@
+"""A real Java Micro-Manager with simulated devices; at most one runs on a machine at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.conftest import need_data
+
+WINDOW_PORT = 4827
+"""Micro-Manager's window listens there and nowhere else."""
+_START_S = 180.0
+Kind = Literal["window", "engine"]
+
+
+def need_java(kind: Kind) -> Path:
+    """Return the folder of the program, or skip the test (fail where CARE_LIVE_REQUIRE_DATA is set)."""
+    wanted = ("java", "Xvfb") if kind == "window" else ("java",)
+    missing = [name for name in wanted if shutil.which(name) is None]
+    if missing:
+        says = f"{' and '.join(missing)} not on the PATH: install openjdk-17-jre and xvfb"
+        if os.environ.get("CARE_LIVE_REQUIRE_DATA"):
+            pytest.fail(says)
+        pytest.skip(says)
+    return need_data("micromanager_java")
+
+
+@contextmanager
+def java_program(kind: Kind, folder: Path) -> Iterator[int]:
+    """Run Micro-Manager's window or its engine alone; yield its port."""
+    program = need_java(kind)
+    import mm_test_adapters
+
+    with ExitStack() as stack:
+        stack.enter_context(_alone_on_this_machine())
+        port = WINDOW_PORT if kind == "window" else _free_port()
+        command = [str(program / "start.sh"), "studio" if kind == "window" else "core"]
+        command += [mm_test_adapters.device_adapter_path(), str(folder / "program")]
+        command += [] if kind == "window" else [str(port)]
+        display = stack.enter_context(_display()) if kind == "window" else os.environ.get("DISPLAY", "")
+        log = folder / "java.log"
+        process = stack.enter_context(_group(command, log, env={**os.environ, "DISPLAY": display}))
+        _wait_for_port(port, process, log)
+        yield port
+
+
+@contextmanager
+def acquiring(kind: Kind, port: int, folder: Path, numbers: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """Ask for one acquisition of *numbers* times, planes and pixels a side."""
+    script = Path(__file__).with_name("java_acquire.py")
+    command = [sys.executable, str(script), kind, str(port), str(folder), *map(str, numbers)]
+    with _group(command, folder.with_suffix(".log"), env=dict(os.environ)) as process:
+        yield process
+
+
+@contextmanager
+def _alone_on_this_machine() -> Iterator[None]:
+    import fcntl  # no Windows: the program is for Linux
+
+    with (Path(tempfile.gettempdir()) / "care-live-java.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _group(command: Sequence[str], log: Path, *, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program and end it with all that it started."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=env, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+
+
+@contextmanager
+def _display() -> Iterator[str]:
+    """Run an X server without a screen; yield the name of its display."""
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, pass_fds=(write,), start_new_session=True)
+    os.close(write)
+    try:
+        with os.fdopen(read) as numbers:
+            yield f":{numbers.readline().strip()}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as knock:
+            if knock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    pytest.fail(f"Micro-Manager did not listen on port {port}: {log.read_text(errors='replace')[-2000:]}")

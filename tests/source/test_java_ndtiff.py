@@ -1,0 +1,65 @@
+"""Every plane that is followed beside a real Java Micro-Manager equals the plane of the finished file.
+
+CARE_LIVE_JAVA_TIMES sets the number of time points, five planes each: 2000 make 10,000 planes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from care_live.config import NDTiffConfig
+from care_live.images import Frame, PlaneIndex, RunEnded
+from care_live.recorded import open_recording
+from care_live.source.ndtiff import Follower
+from tests.source.java_program import Kind, acquiring, java_program
+
+N_TIMES = int(os.environ.get("CARE_LIVE_JAVA_TIMES", "40"))
+N_PLANES = 5
+_END_S = 60.0 + 0.2 * N_TIMES
+
+
+@pytest.mark.java
+@pytest.mark.mm
+@pytest.mark.slow
+@pytest.mark.timeout(300 + 2 * _END_S)
+@pytest.mark.parametrize(("kind", "size_px"), [("engine", 192), ("window", 512)])
+def test_every_plane_equals_the_finished_file(tmp_path: Path, kind: Kind, size_px: int) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with java_program(kind, tmp_path) as port:
+        follower = Follower(NDTiffConfig(directory=folder), run_id="run")
+        with acquiring(kind, port, folder, (N_TIMES, N_PLANES, size_px)) as acquisition:
+            came, ended = follow(follower, acquisition)
+            acquisition.wait(60)
+        follower.close()
+    assert ended == RunEnded("finished", n_delivered=N_TIMES * N_PLANES)
+    (data_set,) = folder.iterdir()
+    finished = checksums(data_set)
+    assert len(set(finished.values())) == N_TIMES * N_PLANES, "the camera repeats itself"
+    assert came == finished
+
+
+def follow(follower: Follower, acquisition: subprocess.Popen[bytes]) -> tuple[dict[PlaneIndex, int], RunEnded]:
+    """Return the checksum of every plane that came, and how the run ended."""
+    came: dict[PlaneIndex, int] = {}
+    deadline = time.monotonic() + _END_S
+    while time.monotonic() < deadline and acquisition.poll() in (None, 0):
+        event = follower.next_event(1.0)
+        if isinstance(event, RunEnded):
+            return came, event
+        if isinstance(event, Frame):
+            came[event.index] = zlib.crc32(event.pixels.tobytes())
+    pytest.fail(f"no end within {_END_S:g} s, {len(came)} planes came; the acquisition says {acquisition.poll()}")
+
+
+def checksums(data_set: Path) -> dict[PlaneIndex, int]:
+    recording = open_recording(data_set)
+    found = {index: zlib.crc32(recording.read_plane(index).tobytes()) for index in recording.contents.order}
+    recording.close()
+    return found
