@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import re
 import subprocess
@@ -15,6 +16,8 @@ from care_live.errors import StageError
 _URL = re.compile(r"https?://\S+")
 _START_S = 30.0
 _STOP_S = 5.0
+_LINES = 200
+"""Of its output that are kept, until its address is found."""
 
 
 class Page:
@@ -30,7 +33,7 @@ class Page:
         self._command = [sys.executable, "-m", "care_live", "web", "--until-stdin-ends", "--bind", web.bind]
         self._command += ["--connect", publish.bind_pull, "--run", str(run_directory)]
         self._process: subprocess.Popen[str] | None = None
-        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._lines: queue.Queue[str | None] = queue.Queue(_LINES)
         self._reader = threading.Thread(target=self._read, name="care-live page")
 
     def start(self) -> str:
@@ -75,5 +78,7 @@ class Page:
         assert self._process.stdout is not None
         with self._process.stdout as output:
             for line in output:
-                self._lines.put(line)
-        self._lines.put(None)
+                with contextlib.suppress(queue.Full):  # its address was found, so no line is taken any more
+                    self._lines.put_nowait(line)
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,13 +22,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from care_live.errors import ProtocolError
 from care_live.viewer.library import Library
 from care_live.viewer.web import access, requests, state
+from care_live.viewer.web.budget import MAX_BROWSERS, MAX_BROWSERS_OF_ADDRESS, Allowance
 from care_live.viewer.web.page import read_page
 from care_live.viewer.web.picture import Pictures
 from care_live.viewer.web.session import Session
+from care_live.wire.printable import printable
 
 logger = logging.getLogger(__name__)
 
-MAX_BROWSERS = 64
+REFUSALS, REFUSALS_PER_S = 50, 20
+"""Refused requests of one address: at once, and each second."""
+MAX_LOGGED = 200
+"""Characters of a path."""
 RESTORING_S = 0.2
 """How often browsers hear how much of a volume is restored."""
 _HEADERS = {
@@ -57,6 +64,10 @@ class Gateway:
     token: str
     run_directory: Path | None = None
     _sessions: set[Session] = field(default_factory=set)
+    _browsers: Counter[str] = field(default_factory=Counter)
+    """WebSockets by address."""
+    _refusals: dict[str, Allowance] = field(default_factory=dict)
+    """By address; those who are not refused any more are forgotten."""
     _pictures: Pictures = field(default_factory=Pictures)
     _executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "care_live web picture"))
     _files: dict[str, tuple[bytes, str]] = field(default_factory=read_page)
@@ -129,13 +140,13 @@ class Gateway:
             answer.set_cookie(self._cookie(request), self.token, httponly=True, samesite="lax", path="/")
             return answer
         if not self._known(request):
-            return _refused(request, "open the address that care-live web printed, with its token")
+            return await self._refuse(request, "open the address that care-live web printed, with its token")
         content, kind = self._files["index.html"]
         return Response(content, media_type=kind, headers=_HEADERS)
 
     async def _file(self, request: Request) -> Response:
         if not self._known(request):
-            return _refused(request, "no token")
+            return await self._refuse(request, "no token")
         found = self._files.get(request.path_params["name"])
         if found is None:
             return PlainTextResponse("no such file", status_code=404, headers=_HEADERS)
@@ -144,7 +155,7 @@ class Gateway:
     async def _data(self, request: Request) -> Response:
         """Serve a file of the run to another viewer, which has only this link and no cookie."""
         if not access.same(request.path_params["token"], access.data_token(self.token)):
-            return _refused(request, "wrong token")
+            return await self._refuse(request, "wrong token")
         if request.method == "OPTIONS":
             return Response(headers=_SHARED)
         path = None
@@ -157,15 +168,23 @@ class Gateway:
     async def _live(self, socket: WebSocket) -> None:
         """Serve one browser until it goes."""
         if not self._known(socket) or not access.same_origin(socket.headers.get("origin"), socket.headers.get("host")):
+            await self._slow_down(socket)
             _log_refusal(socket, "foreign origin or no token")
             await socket.close(code=4403)
             return
-        if len(self._sessions) >= MAX_BROWSERS:
-            _log_refusal(socket, f"{MAX_BROWSERS} browsers are watching already")
+        address = _address(socket)
+        if len(self._sessions) >= MAX_BROWSERS or self._browsers[address] >= MAX_BROWSERS_OF_ADDRESS:
+            _log_refusal(
+                socket, f"{self._browsers[address]} browsers of this address are watching, {self.n_browsers} of all"
+            )
             await socket.close(code=1013)
             return
-        await socket.accept()
-        await self._serve(socket)
+        self._browsers[address] += 1
+        try:
+            await socket.accept()
+            await self._serve(socket)
+        finally:
+            self._browsers[address] -= 1
 
     async def _serve(self, socket: WebSocket) -> None:
         async def send(message: bytes | str) -> None:
@@ -183,6 +202,19 @@ class Gateway:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _refuse(self, request: Request, why: str) -> Response:
+        await self._slow_down(request)
+        _log_refusal(request, why)
+        return PlainTextResponse(f"care_live: {why}\n", status_code=403, headers=_HEADERS)
+
+    async def _slow_down(self, connection: Request | WebSocket) -> None:
+        """Let those wait who are refused again and again: guessing a token takes for ever, and costs others nothing."""
+        now_s = time.monotonic()
+        for address in [address for address, allowance in self._refusals.items() if allowance.is_full(now_s)]:
+            del self._refusals[address]
+        allowance = self._refusals.setdefault(_address(connection), Allowance(REFUSALS, REFUSALS_PER_S))
+        await asyncio.sleep(allowance.spend(now_s))
 
     def _known(self, connection: Request | WebSocket) -> bool:
         return access.same(connection.cookies.get(self._cookie(connection)), self.token)
@@ -214,11 +246,10 @@ async def _listen(socket: WebSocket, session: Session) -> None:
                 return
 
 
-def _refused(request: Request, why: str) -> Response:
-    _log_refusal(request, why)
-    return PlainTextResponse(f"care_live: {why}\n", status_code=403, headers=_HEADERS)
+def _address(connection: Request | WebSocket) -> str:
+    return connection.client.host if connection.client else "unknown"
 
 
 def _log_refusal(connection: Request | WebSocket, why: str) -> None:
-    client = connection.client.host if connection.client else "unknown"
-    logger.warning("web refused client=%s path=%s why=%s", client, connection.url.path, why)
+    path = printable(connection.url.path[:MAX_LOGGED])
+    logger.warning("web refused client=%s path=%s why=%s", _address(connection), path, printable(why))

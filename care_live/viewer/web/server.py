@@ -16,11 +16,11 @@ from care_live.viewer.history import History
 from care_live.viewer.library import Library
 from care_live.viewer.live import Feed
 from care_live.viewer.shelf import Shelf
-from care_live.viewer.web import access
+from care_live.viewer.web import access, budget, log_rate
+from care_live.viewer.web.bounded_http import BoundedHttp, BoundedState, BoundedWebSocket
 from care_live.viewer.web.gateway import Gateway
+from care_live.viewer.web.quota import Quota
 from care_live.wire.keys import ClientKeys
-
-MAX_REQUEST_BYTES = 1 << 16
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -53,14 +53,17 @@ def url(listener: socket.socket, token: str) -> str:
 
 
 class Server(uvicorn.Server):
-    """uvicorn with a hook for the moment from which it answers."""
+    """uvicorn with a budget for its clients (budgets.md), and a hook for the moment from which it answers."""
 
     def __init__(self, gateway: Gateway, *, started: Callable[[], None] = lambda: None) -> None:
         super().__init__(
             uvicorn.Config(
                 gateway.app(),
-                ws="websockets-sansio",
-                ws_max_size=MAX_REQUEST_BYTES,
+                http=BoundedHttp,
+                ws=BoundedWebSocket,
+                backlog=budget.ACCEPTED_AT_ONCE,
+                h11_max_incomplete_event_size=budget.MAX_HEAD_BYTES,
+                ws_max_size=budget.MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,
                 lifespan="on",
                 log_config=None,
@@ -69,7 +72,12 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=2,
             )
         )
+        self.server_state = BoundedState(Quota(max_all=min(budget.MAX_CONNECTIONS, _most_files() // 2)))
         self._on_started = started
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        with log_rate.limited():
+            await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -111,6 +119,16 @@ def _end_with_stdin(server: uvicorn.Server) -> None:
     while sys.stdin.buffer.read(4096):
         pass
     server.should_exit = True
+
+
+def _most_files() -> int:
+    """Return how many files and sockets this process may have open."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def exposed(host: str) -> str | None:

@@ -15,9 +15,12 @@ import msgspec
 from care_live.errors import StoreError
 from care_live.viewer.library import Library, Seen
 from care_live.viewer.web import cuts, picture
+from care_live.viewer.web.budget import Allowance
 from care_live.viewer.web.pace import Fineness, Pace
 from care_live.viewer.web.requests import CREDIT, Credit, Ping, Probe, Request, View
 
+REQUESTS, REQUESTS_PER_S = 200, 100
+"""Of one browser: at once, and each second."""
 Send = Callable[[bytes | str], Awaitable[None]]
 
 _SETTLED_S = 1.5
@@ -47,6 +50,9 @@ class Session:
     _count: int = 0
     _last_sent: float = 0.0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _requests: Allowance = field(default_factory=lambda: Allowance(REQUESTS, REQUESTS_PER_S))
+    _working: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One piece of work at a time, so that no browser takes all threads."""
 
     def note(self, note: dict[str, Any]) -> None:
         """Send a small JSON message soon; a newer one of the same type replaces one that still waits."""
@@ -66,7 +72,8 @@ class Session:
             self._wake.set()
 
     async def take(self, request: Request) -> None:
-        """Do what the browser asks."""
+        """Do what the browser asks; a browser that asks too much waits."""
+        await asyncio.sleep(self._requests.spend(time.monotonic()))
         match request:
             case View():
                 self._look(request)
@@ -166,4 +173,5 @@ class Session:
         return tuple(shown if request.z < (shown.n_restored or 0) else shown.before or shown for shown in grown)
 
     async def _run(self, function: Callable[..., Any], *arguments: object) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)
+        async with self._working:
+            return await asyncio.get_running_loop().run_in_executor(self.executor, function, *arguments)

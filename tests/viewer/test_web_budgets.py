@@ -1,0 +1,354 @@
+"""What one client costs the others: every line of budgets.md, attacked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import websockets
+
+from care_live.store import open_run
+from care_live.viewer.web import bounded_http, budget, picture
+from care_live.viewer.web.budget import LONGEST_WAIT_S, Allowance
+from care_live.viewer.web.log_rate import LogRate
+from care_live.viewer.web.quota import Quota
+
+from .scenes import filled, scene, serving
+from .test_live_and_history import STARTED, restored
+from .test_web_access import connect
+
+HALF = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+# -- bookkeeping --------------------------------------------------------------------------------------------------
+
+
+def test_for_a_newcomer_the_one_that_has_waited_longest_goes() -> None:
+    quota: Quota[int] = Quota(max_all=6, max_of_address=4)
+    assert [quota.enter(n, "a", float(n)) for n in range(4)] == [None] * 4
+    quota.is_answered(0, 4.0)
+    assert quota.enter(4, "a", 5.0) == 1, "0 is being answered"
+    quota.leave(1)
+    quota.waits(2, 6.0)
+    assert quota.enter(5, "a", 7.0) == 3
+    quota.leave(3)
+    assert [quota.enter(n, f"b{n}", 8.0) for n in (10, 11)] == [None, None]
+    assert quota.enter(12, "b12", 9.0) == 4, "of the address that has most"
+    for n in (0, 2, 4, 5, 10, 11, 12):
+        quota.leave(n)
+    assert len(quota) == 0
+
+
+def test_an_allowance_comes_back_with_time_and_no_wait_is_endless() -> None:
+    allowance = Allowance(3, 10.0)
+    assert [allowance.spend(100.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert allowance.spend(100.0) == pytest.approx(0.1)
+    assert not allowance.is_full(100.2) and allowance.is_full(100.4)
+    assert allowance.spend(100.4) == 0.0
+    assert max(allowance.spend(100.4) for _ in range(10_000)) == LONGEST_WAIT_S
+
+
+def test_a_flood_of_log_lines_becomes_a_number() -> None:
+    now = [0.0]
+    limit = LogRate(3, 10.0, clock_s=lambda: now[0])
+    lines = [logging.LogRecord("x", logging.WARNING, "", 0, "refused %d", (n,), None) for n in range(1001)]
+    assert sum(limit.filter(line) for line in lines[:-1]) == 3
+    now[0] = 10.0
+    assert limit.filter(lines[-1])
+    assert lines[-1].getMessage() == "refused 1000 (and 997 lines that were left out)"
+
+
+# -- floods of connections ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def page_process(run: Path, log: Path) -> Iterator[tuple[str, int]]:
+    """Serve a run by the command, with few files to open; gives the page's address and the port."""
+    command = [sys.executable, "-m", "care_live", "web", "--run", str(run), "--bind", "127.0.0.1:0"]
+    limited = ["sh", "-c", 'ulimit -n 512; exec "$@"', "sh", *command]
+    with log.open("w") as errors:
+        process = subprocess.Popen(limited, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://\S+", process.stdout.readline())
+            assert found is not None, log.read_text()
+            yield found.group(), urlsplit(found.group()).port or 0
+            assert process.poll() is None, "the page ended"
+        finally:
+            process.terminate()
+            process.communicate(timeout=20)
+
+
+class Flood(threading.Thread):
+    """Opens connections without end and sends half a request on each; keeps up to 1,000 of them."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(name="flood")
+        self._port, self._over = port, threading.Event()
+        self.n_opened = 0
+        self.many = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        opened: list[socket.socket] = []
+        while not self._over.is_set():
+            with contextlib.suppress(OSError):
+                opened.append(one := socket.create_connection(("127.0.0.1", self._port), timeout=0.2))
+                one.sendall(HALF)
+                self.n_opened += 1
+            if self.n_opened >= 1000:
+                self.many.set()
+            while len(opened) > 1000:
+                opened.pop(0).close()
+        for one in opened:
+            one.close()
+
+    def end(self) -> None:
+        self._over.set()
+        self.join(20)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the files of a process")
+def test_half_requests_without_end_do_not_shut_a_person_out(tmp_path: Path) -> None:
+    from care_live.config import StoreConfig
+
+    with contextlib.closing(open_run(StoreConfig(directory=tmp_path), STARTED)) as writer:
+        writer.write_raw(restored(0).volume)
+    log = tmp_path / "log"
+    with page_process(writer.path, log) as (address, port):
+        flood = Flood(port)
+        try:
+            assert flood.many.wait(60), f"only {flood.n_opened} connections were taken"
+            asyncio.run(look(address))
+        finally:
+            flood.end()
+    assert log.stat().st_size < 50_000, log.read_text()[:2000]
+
+
+async def look(address: str) -> None:
+    """Open the page and get a picture while the flood goes on."""
+    async with asyncio.timeout(20):
+        async with httpx.AsyncClient(follow_redirects=True, transport=httpx.AsyncHTTPTransport(retries=5)) as client:
+            assert (await client.get(address)).status_code == 200
+        async with connect(address, token=address.rsplit("=", maxsplit=1)[1]) as opened:
+            await opened.send('{"op":"credit","n":2}')
+            while not isinstance(message := await opened.recv(), bytes):
+                pass
+            assert picture.unpack(message)[0]["t"] == 0
+
+
+@pytest.mark.slow
+def test_a_request_that_trickles_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http, "REQUEST_S", 0.4)
+    with serving(filled(scene(0))) as (_, address), socket.create_connection(("127.0.0.1", port_of(address))) as slow:
+        slow.settimeout(10)
+        slow.sendall(HALF)
+        assert closed(slow, lambda: slow.sendall(b"X: y\r\n"))
+
+
+@pytest.mark.slow
+def test_a_second_request_that_never_ends_is_not_waited_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http, "REQUEST_S", 0.4)
+    with serving(filled(scene(0))) as (_, address), socket.create_connection(("127.0.0.1", port_of(address))) as slow:
+        slow.settimeout(10)
+        slow.sendall(HALF + b"\r\n")
+        assert slow.recv(4096).startswith(b"HTTP/1.1 403")
+        slow.sendall(HALF)
+        assert closed(slow, lambda: slow.sendall(b"X: y\r\n"))
+
+
+def port_of(address: str) -> int:
+    return urlsplit(address).port or 0
+
+
+def closed(connection: socket.socket, poke: object = None) -> bool:
+    """Tell whether the server closes a connection, though it is poked again and again."""
+    deadline = time.monotonic() + 8
+    connection.settimeout(0.1)
+    while time.monotonic() < deadline:
+        try:
+            if callable(poke):
+                poke()
+            if not connection.recv(1 << 20):
+                return True
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+# -- a browser that takes too much --------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def raw_websocket(address: str) -> AsyncIterator[socket.socket]:
+    """A WebSocket of which the frames are written by hand, and nothing is read."""
+    parts = urlsplit(address)
+    token = parts.query.removeprefix("token=")
+    head = (
+        f"GET /live HTTP/1.1\r\nHost: {parts.netloc}\r\nOrigin: http://{parts.netloc}\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        f"Cookie: care_live_{parts.port}={token}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", parts.port or 0)) as opened:
+        opened.sendall(head.encode())
+        assert opened.recv(16).startswith(b"HTTP/1.1 101")
+        yield opened
+
+
+def frame(first: int, payload: bytes) -> bytes:
+    """A masked frame of up to 125 bytes; the mask is zero."""
+    return bytes([first, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+
+
+def is_cut(opened: socket.socket, data: bytes, timeout_s: float = 15) -> bool:
+    """Send without ever reading; tell whether the server cuts the connection."""
+    deadline = time.monotonic() + timeout_s
+    opened.settimeout(0.5)
+    while time.monotonic() < deadline:
+        try:
+            opened.sendall(data)
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", [frame(0x89, b"x" * 125) * 100, frame(0x00, b"") * 1000], ids=["pings", "fragments"])
+def test_a_browser_that_floods_without_reading_is_cut(data: bytes) -> None:
+    async def main(address: str) -> None:
+        async with raw_websocket(address) as opened:
+            if data[0] == 0:
+                opened.sendall(frame(0x01, b"{"))
+            assert await asyncio.to_thread(is_cut, opened, data)
+
+    with serving(filled(scene(0))) as (_, address):
+        asyncio.run(main(address))
+
+
+@pytest.mark.slow
+def test_a_browser_that_takes_nothing_is_cut_and_one_that_is_only_slow_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http, "STALLED_S", 2.0)
+    library = filled(scene(0, shape=(4, 1500, 1500)))
+    ask = frame(0x81, json.dumps({"op": "credit", "n": 2}).encode())
+
+    def take(opened: socket.socket, n_bytes: int) -> None:
+        while n_bytes > 0:
+            n_bytes -= len(opened.recv(n_bytes))
+
+    async def main(address: str) -> None:
+        async with raw_websocket(address) as frozen, raw_websocket(address) as slow:
+            for opened in (frozen, slow):
+                opened.sendall(ask)
+            for _ in range(100):
+                await asyncio.to_thread(take, slow, 200_000)
+                await asyncio.sleep(0.1)
+                if gateway.n_browsers == 1:
+                    break
+            assert gateway.n_browsers == 1
+            slow.sendall(frame(0x81, b'{"op":"ping","sent_ms":1}'))
+            assert await asyncio.to_thread(closed, frozen)
+
+    with serving(library) as (gateway, address):
+        asyncio.run(main(address))
+
+
+@pytest.mark.slow
+def test_one_address_does_not_take_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = budget.MAX_BROWSERS_OF_ADDRESS
+
+    async def main(address: str) -> None:
+        async with contextlib.AsyncExitStack() as all_of_them:
+            for _ in range(n):
+                await all_of_them.enter_async_context(connect(address))
+            assert gateway.n_browsers == n
+            with pytest.raises(websockets.InvalidStatus, match="403"):
+                await all_of_them.enter_async_context(connect(address))
+
+    with serving(filled(scene(0))) as (gateway, address):
+        asyncio.run(main(address))
+
+
+N_VOLUMES, PERIOD_S = 24, 0.25
+GREEDY = [
+    {"op": "view", "mode": "volume", "quality": "exact"},
+    {"op": "view", "mode": "max", "quality": "lossy"},
+    {"op": "probe", "t": 0, "p": 0, "z": 1, "y": 1, "x": 1},
+    {"op": "ping", "sent_ms": 0.0},
+    {"op": "credit", "n": 2},
+]
+
+
+@pytest.mark.slow
+def test_a_greedy_browser_costs_another_one_at_most_a_tenth_of_its_volumes() -> None:
+    library = filled(scene(0, shape=(16, 256, 256), ensemble=True))
+    volumes = [scene(t, shape=(16, 256, 256), ensemble=True) for t in range(1, N_VOLUMES + 1)]
+
+    async def grab(address: str) -> None:
+        async with connect(address) as opened:
+            revision = 0
+            while True:
+                for request in GREEDY:
+                    revision += 1
+                    more = {"revision": revision, "z": revision % 16} if request["op"] == "view" else {}
+                    await opened.send(json.dumps(request | more))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(opened.recv(), 0.001)
+
+    async def watch(address: str, seen: set[int]) -> None:
+        async with connect(address) as opened:
+            await opened.send('{"op":"credit","n":2}')
+            while True:
+                if isinstance(message := await opened.recv(), bytes):
+                    seen.add(picture.unpack(message)[0]["t"])
+                    await opened.send('{"op":"credit","n":1}')
+
+    async def main(address: str) -> None:
+        seen: set[int] = set()
+        tasks = [asyncio.create_task(watch(address, seen)), asyncio.create_task(grab(address))]
+        await asyncio.sleep(1.0)
+        for volume in volumes:
+            library.shelf.put(volume)
+            await asyncio.sleep(PERIOD_S)
+        await asyncio.sleep(0.5)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        missed = set(range(1, N_VOLUMES + 1)) - seen
+        assert len(missed) <= N_VOLUMES // 10, f"missed {sorted(missed)}"
+
+    with serving(library) as (_, address):
+        asyncio.run(main(address))
+
+
+@pytest.mark.slow
+def test_who_is_refused_again_and_again_is_answered_ever_later(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(address: str) -> None:
+        base = address.split("?", maxsplit=1)[0]
+        async with httpx.AsyncClient() as client:
+            answers = await asyncio.gather(*(client.get(base + f"page/%1b[2J{n}") for n in range(80)))
+        assert {answer.status_code for answer in answers} == {403}
+
+    with serving(filled(scene(0))) as (_, address):
+        began = time.monotonic()
+        asyncio.run(main(address))
+        assert time.monotonic() - began >= 1.0
+    lines = [record.getMessage() for record in caplog.records if "web refused" in record.getMessage()]
+    assert 0 < len(lines) <= 20
+    assert not any("\x1b" in line for line in lines)
