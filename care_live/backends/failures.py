@@ -1,11 +1,13 @@
-"""What onnxruntime raises, in our errors: memory that ran out, or whatever else failed, on one line."""
+"""What onnxruntime, onnx and numpy raise, in our errors: memory that ran out, or whatever else failed, on one line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from care_live.errors import ConfigError, OutOfMemoryError, RestoreError
+import numpy as np
+
+from care_live.errors import CareLiveError, ConfigError, OutOfMemoryError, RestoreError
 
 _MEMORY_WORDS = (
     "out of memory",  # CUDA failure 2, and what cudaMallocFromPoolAsync says
@@ -15,17 +17,26 @@ _MEMORY_WORDS = (
     "alloc_failed",  # CUBLAS_STATUS_, CUDNN_STATUS_
     "allocation_failed",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_, _HOST_
     "memory allocation failed",
+    "cannot allocate memory",  # the system, ENOMEM
     "bad allocation",
     "bad_alloc",
+    "arena alloc failed",  # protobuf, while it parses
+    "failed to serialize proto",  # protobuf, which writes no more than 2 GiB: a file of more was refused before
 )
 """What a text says, in lower case, that tells of memory that ran out."""
 
 
+_PARSED_BYTES = 4 * 2**20
+"""What protobuf takes for a small graph and its copies while it is made ready."""
+
+
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn what onnxruntime raises into our errors, on one line."""
+    """Turn what libraries raise into our errors, on one line; our own pass."""
     try:
         yield
+    except CareLiveError:
+        raise
     except MemoryError as error:
         raise OutOfMemoryError(f"{what}: host memory ran out") from error
     except Exception as error:
@@ -33,6 +44,16 @@ def translated(what: str) -> Iterator[None]:
         if any(word in text.lower() for word in _MEMORY_WORDS):
             raise OutOfMemoryError(f"{what}: {_shortened(text)}") from error
         raise RestoreError(f"{what} failed: {type(error).__name__}: {_shortened(text)}") from error
+
+
+def refuse_scarce_memory(file_bytes: int) -> None:
+    """Raise a MemoryError where protobuf would end the process: it writes to memory that it did not get.
+
+    Parameters
+    ----------
+    file_bytes : of the ONNX file that is about to be parsed, copied and rewritten
+    """
+    np.empty(_PARSED_BYTES + 6 * file_bytes, np.uint8)
 
 
 def _shortened(text: str) -> str:

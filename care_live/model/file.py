@@ -79,7 +79,11 @@ def load(path: Path) -> Any:
     content = _read(path)
     try:
         network = onnx.load_model_from_string(content)
+    except MemoryError:
+        raise
     except Exception as error:
+        if "alloc failed" in str(error):  # protobuf's, though its type says that the file is invalid
+            raise MemoryError(f"no memory to read {path}: {error}") from error
         raise ModelError(f"{path} is no ONNX file: {error}") from error
     if not network.graph.node:
         raise ModelError(f"{path} is no ONNX network: it has no layers")

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from care_live.backends.failures import translated
 from care_live.errors import CareLiveError, OutOfMemoryError
-from care_live.restore import talk
+from care_live.restore import limits, talk
 from care_live.restore.life import Pulse
 
 if TYPE_CHECKING:
@@ -40,14 +41,17 @@ def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budge
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    pulse.entered()
+    limits.end_first()
     with _ends_with_its_parent():
         try:
-            engine = _open(config, budget_px, pulse)
+            with translated("inference starts"):
+                engine = _open(config, budget_px, pulse)
+        except OutOfMemoryError as error:
+            pipe.send(talk.Failed(type(error).__name__, f"{error}: {_no_memory()}"))
+            return
         except CareLiveError as error:
             pipe.send(talk.Failed(type(error).__name__, str(error)))
-            return
-        except MemoryError:
-            pipe.send(talk.Failed(OutOfMemoryError.__name__, _no_memory()))
             return
         pipe.send(talk.Ready(engine.card, engine.identity, engine.provider))
         _serve(pipe, engine, pulse)
@@ -56,7 +60,10 @@ def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budge
 def _open(config: RestoreConfig, budget_px: int | None, pulse: Pulse) -> Engine:
     from care_live.model import file
     from care_live.restore.engine import Engine
+    from care_live.restore.provider import candidates
 
+    if not {"cuda", "tensorrt"}.intersection(candidates(config)):  # a driver's own needs are not known
+        limits.confine()
     return Engine(config.model or file.shipped(), config, budget_px=budget_px, running=pulse.running)
 
 
@@ -161,18 +168,26 @@ def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:
         match message:
             case talk.WarmUp():
                 desk.warm_up(message)
-            case talk.Begin():
-                desk.begin(message)
-            case talk.Placed():
-                desk.placed(message)
+            case talk.Begin() | talk.Placed():
+                _hint(desk, message)
             case talk.Work():
                 pipe.send(_answer(desk, message))
         pulse.handled()
 
 
+def _hint(desk: _Desk, message: talk.Begin | talk.Placed) -> None:
+    """Take what may be restored early; what fails now costs only that: the whole volume comes with its work."""
+    try:
+        with translated("planes while they come"):
+            desk.begin(message) if isinstance(message, talk.Begin) else desk.placed(message)
+    except CareLiveError as error:
+        logger.warning("early=no key=%s reason=%s", tuple(message.key), error)
+
+
 def _answer(desk: _Desk, work: talk.Work) -> talk.Done | talk.Failed:
     try:
-        return desk.work(work)
+        with translated("restoring a volume"):
+            return desk.work(work)
     except CareLiveError as error:
         return talk.Failed(type(error).__name__, str(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from care_live.backends.failures import translated
 from care_live.config import RestoreConfig
-from care_live.errors import RestoreError
+from care_live.errors import OutOfMemoryError, RestoreError
 from care_live.images import Flag, ModelIdentity, Restored, Volume, read_only
 from care_live.model import checks, file
 from care_live.model.card import ModelCard
@@ -22,6 +24,11 @@ from care_live.restore.live import Arriving, Streams
 from care_live.restore.provider import open_network
 from care_live.restore.rehearsal import Rehearsal
 from care_live.restore.shape import output_shape, output_voxel_um
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 4
+"""Of a volume for which memory runs out anywhere: as it is, with all that is kept given back, and twice in halves."""
 
 
 class Engine:
@@ -87,19 +94,53 @@ class Engine:
 
         Raises
         ------
+        OutOfMemoryError
+            Not even the smallest tiles fit; once there is memory again, the next volume does.
         RestoreError
             The channels do not fit the network, or inference failed.
         """
         begun = time.perf_counter()
         self._refuse_other_channels(volumes)
+        before, detail = (self._network.budget_px, self._network.degraded), ""
+        for n_failed in range(_TRIES):
+            if n_failed:
+                self._give_back(volumes, stream, n_failed, detail)
+            try:
+                maps, spans, flags = self._restore(volumes, into, None if n_failed else stream)
+                return self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)
+            except (OutOfMemoryError, MemoryError) as error:  # of whatever library; kept, it would keep its arrays
+                detail = str(error) or "host memory ran out"
+        self._network.budget_px, self._network.degraded = before  # smaller tiles have not helped
+        self._give_back(volumes, stream, 1, detail)
+        key = tuple(volumes[0].key)
+        raise OutOfMemoryError(f"no memory to restore volume {key}: {detail}; its raw planes are safe")
+
+    def _restore(
+        self, volumes: Sequence[Volume], into: Maps | None, stream: Arriving | None
+    ) -> tuple[Maps, tuple[Span, ...], frozenset[Flag]]:
+        """Fill the maps; what the volumes teach is remembered once they are filled."""
         field = gather(volumes, None if stream is None else stream.counts(len(volumes[0].pixels)))
-        spans, empty = self._choose_spans(volumes, field)
+        choices = self._choose_spans(volumes, field)
+        spans = tuple(choice.span for choice in choices.values())
         maps = self.empty(field.pixels.shape[1:]) if into is None else into
         if stream is None or not stream.finish(spans, maps):
             tasks.run(tasks.Job(self.card, self._network, spans, self._config.tile_px), field.pixels, maps)
         undo_around(self.card, spans, maps)
+        empty = any(choice.empty for choice in choices.values())
         flags = field.flags | self._flags(mended=mend(maps), empty=empty)
-        return self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)
+        self.memories |= {place: choice.memory for place, choice in choices.items()}
+        return maps, spans, flags
+
+    def _give_back(self, volumes: Sequence[Volume], stream: Arriving | None, n_failed: int, detail: str) -> None:
+        """Let go of all that is only kept for speed; the second time, read half as much at once, too."""
+        if stream is not None:
+            stream.abandon(detail)
+        self.streams.forget(detail)
+        self._network.forget()
+        if n_failed > 1:
+            n_px = sum(volume.pixels.size for volume in volumes)
+            self._network.restrict(min(self._network.budget_px, n_px) // 2)
+        logger.warning("out_of_memory key=%s tries=%d detail=%s", tuple(volumes[0].key), n_failed, detail)
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Get ready for whole raw volumes (z, y, x): make sessions; on a device find tiles that fit, and run once.
@@ -112,10 +153,10 @@ class Engine:
             Inference failed; so it will for volumes of this shape.
         """
         n_in = len(self.card.channels_in)
-        blank = np.zeros((n_in, *shape), np.uint16)
         network = self._network if self.provider in {"cuda", "tensorrt"} else Rehearsal(self._network)
         job = tasks.Job(self.card, network, (Span(0.0, 1.0),) * n_in, self._config.tile_px)
-        tasks.run(job, blank, self.empty(shape))
+        with translated("warm-up"):
+            tasks.run(job, np.zeros((n_in, *shape), np.uint16), self.empty(shape))
 
     def empty(self, shape: Sequence[int]) -> Maps:
         """Return arrays for the result of a raw volume (z, y, x).
@@ -149,15 +190,14 @@ class Engine:
                 f"({', '.join(self.card.channels_in)}) but got {len(volumes)}"
             )
 
-    def _choose_spans(self, volumes: Sequence[Volume], field: Field) -> tuple[tuple[Span, ...], bool]:
-        """Return the range of each channel and whether one of them was empty; remember what was learnt."""
-        choices = []
+    def _choose_spans(self, volumes: Sequence[Volume], field: Field) -> dict[tuple[int, int], normalise.Choice]:
+        """Return the range of each channel, by position and channel, and what it teaches."""
+        choices = {}
         for volume, counts in zip(volumes, field.histograms, strict=True):
             place = (volume.key.p, volume.key.c)
             before = self.memories.get(place, normalise.Memory())
-            choices.append(normalise.choose(before, measured(self.card, counts), self._config.normalise))
-            self.memories[place] = choices[-1].memory
-        return tuple(choice.span for choice in choices), any(choice.empty for choice in choices)
+            choices[place] = normalise.choose(before, measured(self.card, counts), self._config.normalise)
+        return choices
 
     def _flags(self, *, mended: bool, empty: bool) -> frozenset[Flag]:
         found: set[Flag] = set(self._lasting)
@@ -208,6 +248,7 @@ def undo_around(card: ModelCard, spans: Sequence[Span], maps: Maps) -> None:
     if card.normalisation in {"in-graph", "none"} or card.output != "counts" or len(spans) != len(card.channels_out):
         return
     for c, span in enumerate(spans):
-        maps["mean"][c] = span.undo(maps["mean"][c])
+        maps["mean"][c] *= np.float32(span.width)
+        maps["mean"][c] += np.float32(span.low)
         if "laplace_scale" in maps:
-            maps["laplace_scale"][c] = span.undo_width(maps["laplace_scale"][c])
+            maps["laplace_scale"][c] *= np.float32(span.width)

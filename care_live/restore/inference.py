@@ -16,7 +16,7 @@ import psutil
 from care_live import errors
 from care_live.config import RestoreConfig
 from care_live.errors import ModelError, RestoreError
-from care_live.restore import child, life, talk
+from care_live.restore import child, life, limits, talk
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +118,8 @@ class Inference:
         """Look for a sign of life; return how it was lost: it died, or has work and is silent; empty if it lives."""
         if self.is_dead:
             return "died"
+        if starving := self._starving():
+            return starving
         if self.has_news():
             return ""
         seen = self._pulse.read(self.cpu_s)
@@ -125,6 +127,16 @@ class Inference:
         limit_s = life.limit_s(self.config.hang_s, seen, on_device=self._on_device)
         hangs = silent_s > (limit_s if self.ready else _STARTING * limit_s)
         return f"hung: no sign of life for {silent_s:.1f} s" if hangs else ""
+
+    def _starving(self) -> str:
+        """Return what to say where it has taken nearly all memory of the machine; empty if it has not."""
+        memory = psutil.virtual_memory()
+        with suppress(psutil.Error):
+            taken = psutil.Process(self.process_id).memory_info().rss
+            if limits.starves(taken, memory.available, memory.total):
+                left = memory.available // 2**20
+                return f"took {taken // 2**20} MiB of memory and left {left} MiB: recording must not run out of it"
+        return ""
 
     @property
     def cpu_s(self) -> float:
@@ -141,16 +153,17 @@ class Inference:
         except OSError:  # another thread has just ended it
             return True
 
-    def end(self, deadline_s: float) -> int | None:
-        """End it: kindly within the deadline, then by force; return its exit code."""
+    def end(self, deadline_s: float) -> str:
+        """End it: kindly within the deadline, then by force; return its exit code, and what that means."""
         if deadline_s > 0 and not self.is_dead:
             self.tell(talk.Stop())
             self._process.join(deadline_s)
-        if not self.is_dead:
+        if killed := not self.is_dead:
             self._process.kill()
         self._process.join(5.0)
         self._pipe.close()
-        return self._process.exitcode
+        code = self._process.exitcode
+        return f"exit code {code}" if killed else limits.cause(code, entered=self._pulse.has_entered)
 
     @property
     def _on_device(self) -> bool:

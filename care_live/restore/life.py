@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import NamedTuple
 
-_N_FIGURES = 4
-_HANDLED, _BEGUN, _ENDED, _SLOWEST_NS = range(_N_FIGURES)
+_N_FIGURES = 5
+_HANDLED, _BEGUN, _ENDED, _SLOWEST_NS, _ENTERED = range(_N_FIGURES)
 _PATIENCE = 5.0
 """Times the slowest run of the network so far, on a device."""
 _FIRST_RUN_S = 60.0
@@ -63,6 +63,15 @@ class Pulse:
         finally:
             self._figures[_SLOWEST_NS] = max(self._figures[_SLOWEST_NS], time.monotonic_ns() - begun_ns)
             self._figures[_ENDED] += 1
+
+    def entered(self) -> None:
+        """The process runs: Python and its libraries are loaded."""
+        self._figures[_ENTERED] = 1
+
+    @property
+    def has_entered(self) -> bool:
+        """Whether the process has come so far."""
+        return bool(self._figures[_ENTERED])
 
     def handled(self) -> None:
         """One more message is dealt with."""

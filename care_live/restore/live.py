@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from care_live.backends.failures import refuse_scarce_memory, translated
 from care_live.backends.session import Options
 from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, OutOfMemoryError, RestoreError
@@ -43,7 +44,8 @@ class Arriving:
     """
 
     def __init__(self, stream: tiles.FieldStream | FlatStream, spans: Sequence[Span], into: Maps, *, why: str) -> None:
-        self._stream, self._spans, self._into, self.why = stream, tuple(spans), into, why
+        self._stream: tiles.FieldStream | FlatStream | None = stream
+        self._spans, self._into, self.why = tuple(spans), into, why
         self._counts: dict[int, Histogram] = {}
         self._placed: set[tuple[int, int]] = set()
         self.failed: str | None = None
@@ -53,11 +55,11 @@ class Arriving:
     @property
     def n_restored(self) -> int:
         """Planes from the first on that are final."""
-        return self._stream.n_restored
+        return 0 if self._stream is None else self._stream.n_restored
 
     def place(self, z: int, pixels: Counts, *, channel: int) -> None:
         """Take one plane; whatever goes wrong is remembered, and the volume restored whole."""
-        if self.failed is not None or (channel, z) in self._placed:
+        if self._stream is None or (channel, z) in self._placed:
             return
         try:
             counts = histogram(pixels)
@@ -76,9 +78,9 @@ class Arriving:
 
     def finish(self, spans: Sequence[Span], maps: Maps) -> bool:
         """Return whether `maps` hold the restored volume: all planes came, and the range is the one begun with."""
-        if self.failed is None and (maps is not self._into or tuple(spans) != self._spans):
+        if self._stream is not None and (maps is not self._into or tuple(spans) != self._spans):
             self.abandon("the range has changed since the first plane")
-        if self.failed is None:
+        if self._stream is not None:
             try:
                 self._stream.finish()
             except RestoreError as error:
@@ -86,9 +88,11 @@ class Arriving:
         return self.failed is None
 
     def abandon(self, reason: str) -> None:
-        """Forget the stream; keep why."""
-        self.failed = reason
-        self._stream.abandon()
+        """Forget the stream, whose sessions keep memory; keep why."""
+        self.failed = self.failed or reason
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.abandon()
 
 
 class Streams:
@@ -131,19 +135,25 @@ class Streams:
         try:
             pipeline = self._pipeline(shape)
             streams, why = self._choose(pipeline, plane_s * len(spans))
+            if isinstance(pipeline, NotPlanewise) or not streams:
+                return why
+            self._make_way()
+            with translated("beginning a stream"):
+                self._open[key] = Arriving(_begun(pipeline, spans, into), spans, into, why=why)
         except CareLiveError as error:
             return str(error)
-        if isinstance(pipeline, NotPlanewise) or not streams:
-            return why
+        return ""
+
+    def _make_way(self) -> None:
         at_work = [arriving for arriving in self._open.values() if arriving.failed is None]
         for oldest in at_work[: len(at_work) + 1 - _N_OPEN]:
             oldest.abandon("later volumes came before its last plane")
-        if isinstance(pipeline, FlatPipeline):
-            self._open[key] = Arriving(pipeline.begin(spans, into), spans, into, why=why)
-        else:
-            named = {str(head): array for head, array in into.items()}
-            self._open[key] = Arriving(pipeline.begin(spans, named), spans, into, why=why)
-        return ""
+
+    def forget(self, reason: str) -> None:
+        """Let go of all sessions, and of the volumes that are on their way; what is needed again is made again."""
+        self._pipelines.clear()
+        for arriving in self._open.values():
+            arriving.abandon(reason)
 
     def place(self, key: VolumeKey, z: int, pixels: Counts, *, channel: int) -> None:
         """Take one plane of a time point; of an unknown one nothing happens."""
@@ -177,11 +187,14 @@ class Streams:
             return FlatPipeline(self._card, self._network, shape, tile_px=tile)
         if self._options.provider == "openvino":
             return NotPlanewise("OpenVINO takes whole volumes: provider = 'cpu' restores planes as they come")
-        planned = tiles.plan(file.load(self._model), self._card, shape, tile_px=self._lateral(shape))
+        with translated("preparing to stream"):
+            refuse_scarce_memory(self._model.stat().st_size)
+            planned = tiles.plan(file.load(self._model), self._card, shape, tile_px=self._lateral(shape))
         if isinstance(planned, NotPlanewise):
             return planned
         try:
-            return tiles.TileSessions(planned, self._card, self._options)
+            with translated("preparing to stream"):
+                return tiles.TileSessions(planned, self._card, self._options)
         except OutOfMemoryError:
             self._shrink(planned)
             raise
@@ -220,3 +233,11 @@ class Streams:
             products_per_s=pipeline.sessions.speed.estimate(),
         )
         return verdict.stream, verdict.reason
+
+
+def _begun(
+    pipeline: tiles.TileSessions | FlatPipeline, spans: Sequence[Span], into: Maps
+) -> tiles.FieldStream | FlatStream:
+    if isinstance(pipeline, FlatPipeline):
+        return pipeline.begin(spans, into)
+    return pipeline.begin(spans, {str(head): array for head, array in into.items()})

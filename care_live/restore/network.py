@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.backends.device import run_each
+from care_live.backends.failures import refuse_scarce_memory, translated
 from care_live.backends.session import Options, Session
 from care_live.errors import ModelError, OutOfMemoryError
 from care_live.imports import need
 from care_live.model import codes, file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
+from care_live.planewise.caches import give_back
 from care_live.tiling import Tile, fit_tile, margins, pad, tiles
 
 logger = logging.getLogger(__name__)
@@ -107,6 +109,8 @@ class Network:
     def forget(self) -> None:
         """Let go of all sessions and of their memory; what is needed again is made again."""
         self._sessions.clear()
+        with translated("giving memory back"):
+            give_back(self._options)
 
     def run(self, fed: Array, spans: Sequence[Span], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
         """Run once at exactly this shape, (n, c, …space), multiples of the divisor; nothing is padded or tiled."""
@@ -127,7 +131,9 @@ class Network:
             shapes = {self._input: key}
             if not self._is_foreign:
                 shapes |= {"low": (self._channels_in,), "high": (self._channels_in,)}
-            self._sessions[key] = self._open(self._content, shapes, self._options)
+            with translated("making the network ready"):
+                refuse_scarce_memory(len(self._content))
+                self._sessions[key] = self._open(self._content, shapes, self._options)
         self._sessions.move_to_end(key)
         return self._sessions[key]
 

@@ -94,9 +94,9 @@ class RestoreProcess:
             try:
                 self._ready = inference.await_ready(_START_S)
             except CareLiveError as error:
-                code = inference.end(0.0)
+                cause = inference.end(0.0)
                 if isinstance(error, LostError):
-                    raise RestoreError(f"the inference process {error} while it started (exit code {code})") from error
+                    raise RestoreError(f"the inference process {error} while it started ({cause})") from error
                 raise
             self._inference = inference
 
@@ -264,7 +264,7 @@ class RestoreProcess:
 
     def _replace(self, inference: Inference, what: str) -> str:
         """Kill the child, let another one start by itself, and return the reason in words."""
-        cause = f"the inference process {what} (exit code {inference.end(0.0)})"
+        cause = f"the inference process {what} ({inference.end(0.0)})"
         if self._stopping:
             return f"{cause}; it was being stopped"
         self.n_restarts += 1

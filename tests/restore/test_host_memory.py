@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -25,8 +27,17 @@ pytestmark = [
 ]
 SHAPE = (12, 260, 280)
 FIXED = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
-Told = tuple[np.ndarray, frozenset[Flag], str]
-"""The mean, the flags, and why it was not streamed to the end; empty if it was."""
+
+
+class Told(NamedTuple):
+    """What became of one volume, and of the next one in the same process when there was memory again."""
+
+    mean: np.ndarray | None
+    """None: it was refused for lack of memory."""
+    flags: frozenset[Flag]
+    why: str
+    """Why it was not streamed to the end; empty if it was."""
+    next_mean: np.ndarray
 
 
 def restored(path: Path, streaming: str, room_bytes: int) -> Told:
@@ -43,10 +54,14 @@ def restored(path: Path, streaming: str, room_bytes: int) -> Told:
         for z, plane in enumerate(stack.pixels):
             engine.streams.place(key, z, plane, channel=0)
     arriving = engine.streams.take(key)
-    (result,) = engine.restore([stack], maps, stream=arriving)
+    mean, flags = None, frozenset()
+    with contextlib.suppress(OutOfMemoryError):
+        (result,) = engine.restore([stack], maps, stream=arriving)
+        mean, flags = result.mean, result.flags
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))  # for the way home
     why = "not begun" if arriving is None else arriving.failed or ""
-    return result.mean, result.flags, why
+    (following,) = engine.restore([stack])
+    return Told(mean, flags, why, following.mean)
 
 
 def apart(path: Path, streaming: str, room_bytes: int) -> Told:
@@ -56,17 +71,21 @@ def apart(path: Path, streaming: str, room_bytes: int) -> Told:
 
 
 @pytest.mark.parametrize("streaming", ["off", "on"])
-@pytest.mark.parametrize(("members", "room_mib"), [(1, 40), (5, 80)], ids=["one", "five"])
-def test_too_little_memory_shrinks_the_tiles_and_changes_nothing(
-    tmp_path: Path, members: int, room_mib: int, streaming: str
-) -> None:
+@pytest.mark.parametrize("members", [1, 5], ids=["one", "five"])
+def test_too_little_memory_shrinks_the_tiles_and_changes_nothing(tmp_path: Path, members: int, streaming: str) -> None:
     path = save_network(tmp_path / "net.onnx", filters=8 if members == 1 else 4, members=members)
-    wanted, flags, _ = restored(path, "off", 2**36)
-    assert "degraded" not in flags
-    got, flags, why = apart(path, streaming, room_mib * 2**20)
-    assert "degraded" in flags
-    assert why
-    assert np.abs(got - wanted).max() <= 1e-5 * np.ptp(wanted)
+    wanted = restored(path, "off", 2**36)
+    assert wanted.mean is not None
+    assert "degraded" not in wanted.flags
+    shrunk = []
+    for room_mib in (160, 80, 40, 20, 10):  # how much is too little depends on the processor's kernels
+        told = apart(path, streaming, room_mib * 2**20)
+        for mean in (told.mean, told.next_mean):
+            assert mean is None or np.abs(mean - wanted.mean).max() <= 1e-5 * np.ptp(wanted.mean)
+        if "degraded" in told.flags:
+            assert told.why
+            shrunk.append(room_mib)
+    assert shrunk
 
 
 def started(path: Path, most_bytes: int) -> None:
