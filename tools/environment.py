@@ -45,8 +45,8 @@ def inference_extra() -> str:
 
 
 def _check_python() -> None:
-    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-        raise SystemExit(f"Python {sys.version.split()[0]} came; care_live wants 3.11, 3.12 or 3.13")
+    if not (3, 11) <= sys.version_info[:2] <= (3, 14):
+        raise SystemExit(f"Python {sys.version.split()[0]} came; care_live wants 3.11, 3.12, 3.13 or 3.14")
 
 
 def _fingerprint(extras: tuple[str, ...]) -> str:

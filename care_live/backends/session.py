@@ -25,21 +25,6 @@ Provider: TypeAlias = Literal["cuda", "tensorrt", "cpu", "openvino"]
 Array: TypeAlias = NDArray[Any]
 
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider", "cpu": "CPUExecutionProvider"}
-_PLANS_MEMORY = False
-"""On a CPU: let a first run draw up a plan of memory, which every later run takes in one piece beside the first's.
-
-Measured with the default network, peak MiB with and without: 16x128x128 by planes 164 and 94, five members 737 and
-439; as it is 280 and 141, five members 650 and 330. CPU seconds without over with, alternating pairs, one thread:
-0.996 (16x256x256, 20 pairs), 0.999 (16x128x128, 60), 0.951 (five members, 12); quartiles within 4 % but for the last,
-so no difference is to be seen. What else would save memory, does not: no arena takes 5 % more CPU time, and one that
-shrinks after every run peaks as high.
-"""
-_KEEPS_PLACES = False
-"""On a CPU: let a value take the place of an earlier one of its shape, which is kept in between.
-
-Without, memory grows by what is alive at once: peak MiB with and without, 16x128x128 by planes: 68 and 63, five members
-117 and 78. The time is the same.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +207,8 @@ def _settings(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[
     settings.log_severity_level = 4
     settings.intra_op_num_threads = n_threads(options.threads)
     settings.inter_op_num_threads = 1
-    settings.enable_mem_pattern = options.provider != "cpu" or _PLANS_MEMORY
-    settings.enable_mem_reuse = options.provider != "cpu" or _KEEPS_PLACES
+    settings.enable_mem_pattern = options.provider != "cpu"  # why not on a CPU: why_onnxruntime_live.md
+    settings.enable_mem_reuse = options.provider != "cpu"
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores belong to others, too
     if options.provider != "cpu":
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
