@@ -40,13 +40,18 @@ class Clock:
     def __init__(self, now_us: Callable[[], int] = lambda: time.monotonic_ns() // 1000) -> None:
         self._now_us = now_us
         self._differences: deque[int] = deque(maxlen=8)
+        self._session = ""
 
-    def note(self, daemon_us: int) -> None:
+    def note(self, daemon_us: int, session: str) -> None:
+        """Take a heartbeat; the clocks of two sessions have nothing to do with each other."""
+        if session != self._session:
+            self._session = session
+            self._differences.clear()
         self._differences.append(self._now_us() - daemon_us)
 
     def age_s(self, said: Volume) -> float:
         """Return how old a volume is that came just now: until it was published, and on its way."""
-        if not self._differences:
+        if not self._differences or said.session != self._session:
             return said.age_us / 1e6
         on_its_way_us = self._now_us() - min(self._differences) - said.published_us
         return (said.age_us + max(0, on_its_way_us)) / 1e6

@@ -113,5 +113,5 @@ class Listener:
             case Gap() | Refused():
                 return None
             case Heartbeat():
-                self._clock.note(message.now_us)
+                self._clock.note(message.now_us, message.session)
         return message

@@ -269,7 +269,7 @@ class Subscriber:
             self.run = message
         if isinstance(message, Heartbeat):
             self.heartbeat = message
-            self._clock.note(message.now_us)
+            self._clock.note(message.now_us, message.session)
             if self._preview is not None:
                 self._preview.meet(message)
         self._spent += isinstance(message, self._following.costs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from care_live.errors import ProtocolError, StageError
 from care_live.images import VolumeKey
@@ -128,7 +129,7 @@ def take(told: Told, shelf: Shelf) -> None:
 
 
 def shown(live: LiveVolume) -> Shown:
-    """Return a volume from the wire as every screen shows it."""
+    """Return a volume that came from the wire just now, as every screen shows it."""
     return Shown(
         key=live.key,
         raw=live.raw,
@@ -139,6 +140,7 @@ def shown(live: LiveVolume) -> Shown:
         state=live.state,
         flags=frozenset(live.flags),
         acquired_us=live.acquired_us,
+        last_plane_s=time.monotonic() - live.age_s if live.age_s >= 0 else None,
         model=live.model,
         sequence=-1 if live.seq is None else live.seq,
         source_channel=live.said.c_in,

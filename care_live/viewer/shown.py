@@ -36,7 +36,9 @@ class Shown:
     state: State = "confirmed"
     flags: frozenset[str] = field(default_factory=frozenset)
     acquired_us: int = 0
-    """Wall clock of the last plane, microseconds since the epoch; 0: unknown."""
+    """Wall clock of the last plane, microseconds since the epoch, on the daemon's machine; 0: unknown."""
+    last_plane_s: float | None = None
+    """When the last plane came, by this process's monotonic clock: ages count from here; None: from the store."""
     model: ModelIdentity | None = None
     sequence: int = -1
     """Number of the message that brought it; -1: from the store."""

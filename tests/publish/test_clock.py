@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 
+import msgspec
 import pytest
 
 from care_live.publish import Subscriber
-from care_live.publish.clock import SessionClock
+from care_live.publish.clock import Clock, SessionClock
 from care_live.publish.publisher import Publisher
 from care_live.publish.seen import LiveVolume
+from care_live.wire.messages import Volume
 from tests.publish.given import MODEL, config, restored, started
+from tests.wire.given import messages
 
 _HOUR_NS = 3600 * 10**9
 
@@ -52,3 +55,22 @@ def test_ages_and_numbers_go_on_when_a_clock_is_set_by_an_hour(
     numbers = [volume.seq for volume in seen if volume.seq is not None]
     assert len(numbers) == 4
     assert numbers == sorted(set(numbers))
+
+
+def test_the_clock_of_an_older_session_says_nothing_of_a_newer_one() -> None:
+    """A daemon whose machine's time was set an hour back, and that was started again."""
+    now = [1_000_000]
+    clock = Clock(lambda: now[0])
+    clock.note(500_000_000_000, "a" * 16)
+    clock.note(500_000_000_000 - 3_600_000_000, "b" * 16)
+    assert clock.age_s(said("b" * 16, published_us=500_000_000_000 - 3_600_000_000)) == pytest.approx(0.25)
+    assert clock.age_s(said("a" * 16, published_us=500_000_000_000)) == pytest.approx(0.25)
+    clock.note(600_000_000_000, "c" * 16)
+    now[0] += 2_000_000
+    assert clock.age_s(said("c" * 16, published_us=600_000_000_000)) == pytest.approx(2.25)
+
+
+def said(session: str, published_us: int) -> Volume:
+    message = messages()["volume"][0]
+    assert isinstance(message, Volume)
+    return msgspec.structs.replace(message, session=session, published_us=published_us, age_us=250_000)

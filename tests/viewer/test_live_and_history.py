@@ -96,6 +96,22 @@ def test_what_is_published_lies_on_the_shelf():
             feed.close()
 
 
+def test_ages_count_from_the_last_plane_by_a_clock_of_our_own():
+    """The microscope's machine has a wrong time of day."""
+    shelf, wrong = Shelf(), restored(0)
+    wrong = replace(wrong, volume=replace(wrong.volume, acquired_us=1, last_plane_ns=time.monotonic_ns() - 7 * 10**9))
+    with Publisher(PublishConfig(bind="tcp://127.0.0.1:0", bind_pull="tcp://127.0.0.1:0")) as publisher:
+        publisher.start(STARTED, wrong.model)
+        feed = Feed(publisher.address_pull, shelf)
+        try:
+            publisher.publish(wrong)
+            until(lambda: shelf.get(VolumeKey(0)))
+            seen = shelf.get(VolumeKey(0))
+            assert seen.last_plane_s == pytest.approx(wrong.volume.last_plane_ns / 1e9, abs=2.0)
+        finally:
+            feed.close()
+
+
 def test_a_feed_without_a_daemon_says_so_and_ends():
     shelf = Shelf()
     feed = Feed("tcp://127.0.0.1:9", shelf)

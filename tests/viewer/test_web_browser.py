@@ -11,7 +11,7 @@ import pytest
 from care_live.viewer.shown import Shown
 
 from .browser import Screen
-from .scenes import scene, serving
+from .scenes import filled, scene, serving
 from .test_web_pixels import STEP_UM, grey
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -188,3 +188,19 @@ def test_a_lost_gateway_is_said_and_found_again(window, library):
         screen = Screen(window, address)
     screen.until("document.getElementById('link').textContent.includes('gone')")
     window.get("about:blank")
+
+
+@pytest.mark.parametrize("hour_us", [3_600_000_000, -3_600_000_000], ids=["ahead", "behind"])
+def test_an_age_is_right_whatever_the_clocks_of_microscope_and_browser_say(window, hour_us):
+    """The microscope's machine, and the browser's, are an hour off; the volume came four seconds ago."""
+    volume = scene(0)
+    wrong = replace(volume, acquired_us=int(time.time() * 1e6) + hour_us, last_plane_s=time.monotonic() - 4)
+    with serving(filled(wrong)) as (_, address):
+        screen = Screen(window, address)
+        screen.js(f"(() => {{ const now = Date.now; Date.now = () => now() + {hour_us // 1000}; }})()")
+        screen.until("document.getElementById('age').textContent.endsWith(' s')")
+        assert screen.js("document.getElementById('age-name').textContent") == "age"
+        age_s = float(screen.js("document.getElementById('age').textContent").removesuffix(" s"))
+        assert 4 <= age_s <= 0.1 + time.monotonic() - wrong.last_plane_s
+        assert screen.js("careLive.stream.gatewayMs()") == pytest.approx(time.monotonic() * 1e3, abs=2000)
+        window.get("about:blank")

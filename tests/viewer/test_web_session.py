@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 import websockets
@@ -128,7 +129,8 @@ def test_probe_run_and_status_are_told():
             await socket.send('{"op":"probe","t":9,"p":0,"z":1,"y":2,"x":3}')
             assert (await note(socket, "probe"))["values"] == []
             await socket.send('{"op":"ping","sent_ms":5.0}')
-            assert (await note(socket, "pong"))["sent_ms"] == 5.0
+            pong = await note(socket, "pong")
+            assert pong["sent_ms"] == 5.0 and abs(pong["clock_ms"] - time.monotonic() * 1e3) < 60_000
 
     with serving(library) as (_, address):
         asyncio.run(main(address))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 import threading
-import time
 from collections import OrderedDict
 from dataclasses import asdict
 from typing import Any, TypeAlias
@@ -146,7 +145,7 @@ def _header(
         "voxel_size_um": newest.voxel_size_um,
         "sequence": max(shown.sequence for shown in volumes),
         "acquired_us": newest.acquired_us,
-        "sent_us": time.time_ns() // 1000,
+        "last_plane_ms": None if newest.last_plane_s is None else newest.last_plane_s * 1e3,
     }
 
 

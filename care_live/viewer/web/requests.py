@@ -53,7 +53,7 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 
 class Ping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="ping"):
-    """Comes back with the gateway's clock, so that the page knows the age of what it shows."""
+    """Comes back with the gateway's monotonic clock, so that the page knows the age of what it shows."""
 
     sent_ms: float
 

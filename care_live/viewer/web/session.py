@@ -82,7 +82,7 @@ class Session:
             case Probe():
                 self.note(await self._run(self._probe, request))
             case Ping():
-                self.note({"type": "pong", "sent_ms": request.sent_ms, "clock_ms": time.time() * 1e3})
+                self.note({"type": "pong", "sent_ms": request.sent_ms, "clock_ms": time.monotonic() * 1e3})
         self._wake.set()
 
     async def pump(self) -> None:

@@ -47,7 +47,7 @@ class Page {
     on("restoring", (restoring) => this.takeRestoring(restoring));
     on("problem", showProblem);
     new ResizeObserver(() => this.moved()).observe($("stage"));
-    setInterval(() => showAge(this.header(), this.stream.clockOffset), 200);
+    setInterval(() => showAge(this.header(), this.stream.gatewayMs()), 200);
   }
 
   header() {

@@ -61,14 +61,14 @@ export function showPicture(header) {
   if (header.level) $("lossy").textContent += ` 1/${2 ** header.level}`;
 }
 
-/** Age counts from the last plane to now, on the gateway's clock; of an older volume the time of day is told. */
-export function showAge(header, clockOffset) {
+/** Age counts from the last plane to now, by clocks that cannot be set; of a volume from the store the time of day is shown. */
+export function showAge(header, gatewayMs) {
+  const lives = header?.live && header.last_plane_ms !== null && gatewayMs !== undefined;
   const known = Boolean(header?.acquired_us);
-  $("age-name").textContent = known && !header.live ? "recorded at" : "age";
+  $("age-name").textContent = known && !lives ? "recorded at" : "age";
   if (planesOf(header) !== undefined) $("age").textContent = "being recorded";
-  else if (!known) $("age").textContent = "–";
-  else if (!header.live) $("age").textContent = new Date(header.acquired_us / 1000).toLocaleTimeString();
-  else $("age").textContent = briefly((Date.now() + clockOffset) / 1000 - header.acquired_us / 1e6);
+  else if (lives) $("age").textContent = briefly((gatewayMs - header.last_plane_ms) / 1000);
+  else $("age").textContent = known ? new Date(header.acquired_us / 1000).toLocaleTimeString() : "–";
 }
 
 const briefly = (seconds) => (seconds < 10 ? `${Math.max(0, seconds).toFixed(1)} s` : duration(seconds));

@@ -4,6 +4,7 @@ import { readPicture } from "./picture.js";
 
 const CREDIT = 2;
 const PING_MS = 5000;
+const PINGS = 6; // of which the quickest tells the gateway's clock
 const RETRY_MS = [250, 500, 1000, 2000, 4000];
 
 export class Stream extends EventTarget {
@@ -13,11 +14,11 @@ export class Stream extends EventTarget {
     this.view = {};
     this.revision = 0;
     this.retries = 0;
-    this.clockOffset = 0; // gateway's clock minus ours, ms
+    this.pings = []; // how long each took, and the gateway's monotonic clock minus ours, ms
     this.bytes = 0;
     this.reading = Promise.resolve();
     this.connect();
-    setInterval(() => this.send({ op: "ping", sent_ms: Date.now() }), PING_MS);
+    setInterval(() => this.ping(), PING_MS);
   }
 
   connect() {
@@ -31,7 +32,8 @@ export class Stream extends EventTarget {
   opened() {
     this.retries = 0;
     this.tell("link", { open: true });
-    this.send({ op: "ping", sent_ms: Date.now() });
+    this.pings = [];
+    this.ping();
     this.send({ op: "view", revision: this.revision, ...this.view });
     this.send({ op: "credit", n: CREDIT });
   }
@@ -53,6 +55,16 @@ export class Stream extends EventTarget {
     });
   }
 
+  ping() {
+    this.send({ op: "ping", sent_ms: performance.now() });
+  }
+
+  /** What the gateway's monotonic clock shows now; undefined before its first answer. */
+  gatewayMs() {
+    const quickest = this.pings.reduce((best, ping) => (best && best.trip <= ping.trip ? best : ping), undefined);
+    return quickest && performance.now() + quickest.offset;
+  }
+
   probe(at) {
     this.send({ op: "probe", ...at });
   }
@@ -63,8 +75,8 @@ export class Stream extends EventTarget {
 
   note(message) {
     if (message.type === "pong") {
-      const trip = Date.now() - message.sent_ms;
-      this.clockOffset = message.clock_ms - (message.sent_ms + trip / 2);
+      const trip = performance.now() - message.sent_ms;
+      this.pings = [...this.pings, { trip, offset: message.clock_ms - (message.sent_ms + trip / 2) }].slice(-PINGS);
     } else {
       this.tell(message.type, message);
     }
