@@ -87,18 +87,20 @@ def _surprise(places: Array, means: Array, scales: Array) -> Array:
 def half_width_factor(level: float, calibration: Calibration | None = None) -> float:
     """Return half the width of the central interval of mass `level` for Laplace scale 1.
 
-    With a calibration the factor is interpolated between its levels, and held outside of them; the width
-    never falls as the level rises.
+    The only place that has this formula: what is checked is what is drawn, on the page and in napari too. With a
+    calibration the factor is interpolated between its levels, and held outside of them; the width never falls as the
+    level rises.
     """
     if not 0 < level < 1:
         raise ValueError(f"a level lies between 0 and 1, got {level}")
     width = -math.log1p(-level)
     if calibration is None or not calibration.levels:
         return width
-    knots = [-math.log1p(-q) * f for q, f in zip(calibration.levels, calibration.factors, strict=True)]
-    mended = width * float(np.interp(level, calibration.levels, calibration.factors))
-    below = [knot for q, knot in zip(calibration.levels, knots, strict=True) if q <= level]
-    above = [knot for q, knot in zip(calibration.levels, knots, strict=True) if q >= level]
+    pairs = sorted(zip(calibration.levels, calibration.factors, strict=True))
+    levels, factors = zip(*pairs, strict=True)
+    mended = width * float(np.interp(level, levels, factors))
+    below = [-math.log1p(-q) * factor for q, factor in pairs if q <= level]
+    above = [-math.log1p(-q) * factor for q, factor in pairs if q >= level]
     return min(max([mended, *below]), *above) if above else max([mended, *below])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from care_live.images import LIMITS
-from care_live.model.card import Calibration, ModelCard
+from care_live.model.card import ModelCard
 from care_live.viewer.shown import RunInfo
 
 NO_CARD: Mapping[str, Any] = {}
@@ -39,7 +39,7 @@ def describe(
         model=model or (read.name if read else ""),
         limits=read.limits if read else LIMITS,
         card=card_line(read) if read else "",
-        calibration=calibration_pairs(read.calibration) if read else (),
+        calibration=read.calibration if read else None,
         ended=ended,
     )
 
@@ -57,10 +57,3 @@ def card_line(card: ModelCard) -> str:
     specimen = f"trained on {card.training.specimen}" if card.training.specimen else ""
     parts = (card.task, members, specimen, card.network)
     return " · ".join(part for part in parts if part)
-
-
-def calibration_pairs(calibration: Calibration | None) -> tuple[tuple[float, float], ...]:
-    """Return (level, factor) pairs, rising."""
-    if calibration is None:
-        return ()
-    return tuple(sorted(zip(calibration.levels, calibration.factors, strict=False)))

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.images import Counts, ModelIdentity, State, VolumeKey
+from care_live.model.card import Calibration
+from care_live.model.reliability import half_width_factor
 
 Product: TypeAlias = Literal["raw", "restored", "laplace_scale", "disagreement"]
 """The names that the wire, the store and the screen share."""
@@ -90,20 +92,11 @@ class RunInfo:
     """What the network's results must not be used for."""
     card: str = ""
     """One line about the network: task, architecture, training specimen."""
-    calibration: tuple[tuple[float, float], ...] = ()
-    """(nominal level, factor on the interval's width), rising; empty: not calibrated."""
+    calibration: Calibration | None = None
+    """Of the network's intervals; None: not calibrated."""
     ended: str = ""
     """Why the run ended; empty while it is recorded."""
 
     def half_width_factor(self, level: float) -> float:
-        """Return what to multiply b with for half of the calibrated central interval: −log(1−q) · factor.
-
-        Parameters
-        ----------
-        level : central mass q of the interval, in (0, 1)
-        """
-        factor = 1.0
-        if self.calibration:
-            levels, factors = zip(*self.calibration, strict=True)
-            factor = float(np.interp(level, levels, factors))
-        return float(-np.log1p(-level)) * factor
+        """Return half of the calibrated central interval of mass `level`, in units of the Laplace scale."""
+        return half_width_factor(level, self.calibration)

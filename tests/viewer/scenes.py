@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from care_live.images import ModelIdentity, VolumeKey
+from care_live.model.card import Calibration
 from care_live.viewer.library import Library
 from care_live.viewer.shelf import Shelf
 from care_live.viewer.shown import RunInfo, Shown
@@ -24,7 +25,7 @@ INFO = RunInfo(
     model="worm3d",
     limits="not for intensity quantification",
     card="3D U-Net for flatworm nuclei",
-    calibration=((0.5, 1.2), (0.9, 1.1)),
+    calibration=Calibration(levels=(0.5, 0.9), factors=(1.2, 1.1)),
 )
 
 

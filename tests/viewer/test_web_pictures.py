@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care_live.images import VolumeKey
+from care_live.model.card import Calibration
+from care_live.model.reliability import LEVELS, half_width_factor
 from care_live.viewer.shown import PRODUCTS, RunInfo, Shown
-from care_live.viewer.web import coding, cuts, picture
+from care_live.viewer.web import coding, cuts, picture, state
 from care_live.viewer.web.pace import Fineness, Pace
 from care_live.viewer.web.requests import View
 from care_live.viewer.windows import HIGH_PERCENTILE_RESTORED, measure
@@ -134,7 +136,7 @@ def test_infinite_scale_is_the_largest_code_and_nan_never_travels():
 
 def test_the_probe_reads_exact_numbers_and_the_calibrated_interval():
     shown = scene(ensemble=True)
-    factor = RunInfo(calibration=((0.5, 1.0), (0.9, 2.0))).half_width_factor(0.9)
+    factor = RunInfo(calibration=Calibration(levels=(0.5, 0.9), factors=(1.0, 2.0))).half_width_factor(0.9)
     assert factor == pytest.approx(2 * np.log(10))
     (voxel,) = picture.probe((shown,), (3, 20, 50), factor)
     at = (3, 20, 50)
@@ -183,3 +185,12 @@ def test_one_slow_picture_is_no_slow_link():
     for seconds in (2.0, 0.1, 2.0, 0.1):
         pace.measure(seconds)
     assert pace.fineness("auto") == EXACT
+
+
+def test_the_interval_that_is_drawn_is_the_one_that_was_checked():
+    """A factor that falls faster than the width rises would let a wider interval be drawn narrower."""
+    calibration = Calibration(levels=(0.5, 0.8, 0.9), factors=(3.0, 1.0, 1.0))
+    sent = state.run(RunInfo(calibration=calibration), None, "")["half_widths"]
+    assert list(sent) == [str(level) for level in LEVELS]
+    assert list(sent.values()) == [half_width_factor(level, calibration) for level in LEVELS]
+    assert list(sent.values()) == sorted(sent.values())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from care_live.images import LIMITS, VolumeKey
+from care_live.model.reliability import LEVELS
 from care_live.viewer.library import Library
 from care_live.viewer.shown import PRODUCTS, RunInfo
 
@@ -23,7 +24,8 @@ def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any
         "model": info.model,
         "limits": info.limits or LIMITS,
         "card": info.card,
-        "calibration": info.calibration,
+        "calibrated": info.calibration is not None,
+        "half_widths": {str(level): info.half_width_factor(level) for level in LEVELS},
         "ended": info.ended,
         "directory": str(directory) if directory else "",
         "data": f"/data/{data_token}/" if directory else "",

@@ -11,7 +11,7 @@ export function newLook() {
     layer: "marked",
     overlay: false,
     level: 0.9,
-    halfWidth: Math.log(10),
+    halfWidth: Math.log(10), // half of the interval at this level, in units of the scale; the run says it
     threshold: 0.5,
     disagreeAbove: 0.2,
     camera: { x: 0, y: 0, zoom: 1 },
@@ -60,18 +60,3 @@ function colour(look) {
 }
 
 export const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255);
-
-/** Half of the central interval in units of b: −log(1−q) times the network's calibration factor at q. */
-export function halfWidth(level, calibration) {
-  return -Math.log1p(-level) * interpolate(level, calibration);
-}
-
-function interpolate(level, pairs) {
-  if (!pairs?.length) return 1;
-  if (level <= pairs[0][0]) return pairs[0][1];
-  for (let i = 1; i < pairs.length; i++) {
-    const [[a, low], [b, high]] = [pairs[i - 1], pairs[i]];
-    if (level <= b) return low + ((level - a) / (b - a)) * (high - low);
-  }
-  return pairs.at(-1)[1];
-}

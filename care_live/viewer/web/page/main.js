@@ -5,7 +5,7 @@ import { Histogram } from "./contrast.js";
 import { showFilling } from "./filling.js";
 import { showFinished } from "./finished.js";
 import { voxelAt } from "./geometry.js";
-import { autoContrast, halfWidth, learn, newLook } from "./look.js";
+import { autoContrast, learn, newLook } from "./look.js";
 import { Marks } from "./marks.js";
 import { Pointer } from "./pointer.js";
 import { Probe } from "./probe.js";
@@ -20,7 +20,7 @@ class Page {
   constructor() {
     this.look = newLook();
     this.view = { mode: "slice", t: null, p: null, z: null, y: null, x: null, quality: "auto" };
-    this.run = { run_id: "", channels: [], calibration: [], limits: "", layers: [] };
+    this.run = { run_id: "", channels: [], calibrated: false, half_widths: {}, limits: "", layers: [] };
     this.restoring = {}; // how far the volume is that is still being restored
     this.times = [];
     this.drawn = 0;
@@ -128,7 +128,7 @@ class Page {
   }
 
   setLevel(level) {
-    this.set({ level, halfWidth: halfWidth(level, this.run.calibration) });
+    this.set({ level, halfWidth: this.run.half_widths[level] ?? this.look.halfWidth });
   }
 
   setChannel(c, change) {

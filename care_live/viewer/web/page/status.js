@@ -25,7 +25,7 @@ export function showRun(run) {
   $("model").title = run.card || "network";
   $("limits").textContent = run.limits;
   $("card").textContent = $("card").title = run.card;
-  $("calibration").textContent = run.calibration.length
+  $("calibration").textContent = run.calibrated
     ? "calibrated on validation volumes"
     : "as the network states it; not calibrated";
 }
