@@ -147,7 +147,7 @@ def _environment(peer: str) -> str:
 @contextmanager
 def _peer(name: str, python: str, folder: Path, asked: argparse.Namespace) -> Iterator[Callable[[str], Spent]]:
     """Keep a peer running beside us; yields a function that asks it for one prediction."""
-    script, what = Path(__file__).with_name(f"_{name}_peer.py"), str(asked.model or asked.filters)
+    script, what = Path(__file__).with_name(f"_{name}_inference.py"), str(asked.model or asked.filters)
     command = [python, str(script), str(folder), str(asked.threads), what]
     peer = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -190,7 +190,7 @@ def run_peer(peer: str, python: Path, task: Task, limits: Limits, *, seed: int) 
         given, out = Path(folder) / "given.npz", Path(folder) / "out.npz"
         (x, y), (vx, vy) = task.training, task.validation
         np.savez(given, x=x, y=y, vx=vx, vy=vy, raw=task.raw, filters=FILTERS, batch=BATCH)
-        script = Path(__file__).with_name(f"_peer_{peer}.py")
+        script = Path(__file__).with_name(f"_{peer}_training.py")
         limit = ["--updates", str(limits.n_updates), "--cpu-seconds", str(limits.cpu_seconds), "--seed", str(seed)]
         alone = os.environ | {"OMP_NUM_THREADS": "1"}
         command = [str(python), str(script), str(given), str(out), *limit]

@@ -1,6 +1,6 @@
 """Runs in CAREamics' own environment: train on given patches, restore a given volume as it was trained then.
 
-python _peer_careamics.py PATCHES.npz OUT.npz --updates N --cpu-seconds S --seed K
+python _careamics_training.py PATCHES.npz OUT.npz --updates N --cpu-seconds S --seed K
 
 One training serves both limits: its learning rate does not know them. Only training is counted, on one thread:
 the clock starts at the end of the first update and rests in validation. Patches are not augmented.

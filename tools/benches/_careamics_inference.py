@@ -39,7 +39,7 @@ def main(folder: Path, threads: int, n_filters: int) -> None:
 def network(n_filters: int, work_dir: str):
     """Return a CAREamist that can predict."""
     import lightning  # noqa: F401 - looks for torchvision, which must still be missing then
-    from _peer_careamics import do_without_torchvision
+    from _careamics_training import do_without_torchvision
 
     do_without_torchvision()
     from careamics import CAREamist

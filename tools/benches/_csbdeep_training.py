@@ -1,6 +1,6 @@
 """Runs in CSBDeep's own environment: train on given patches, restore a given volume as it was trained then.
 
-python _peer_csbdeep.py PATCHES.npz OUT.npz --updates N --cpu-seconds S --seed K
+python _csbdeep_training.py PATCHES.npz OUT.npz --updates N --cpu-seconds S --seed K
 
 One training serves both limits: its learning rate does not know them. Only training is counted, on one thread:
 the clock starts at the end of the first update, in which TensorFlow builds its graph, and rests in validation.
