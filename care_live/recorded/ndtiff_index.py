@@ -80,16 +80,21 @@ def entries(data: bytes, *, first_byte: int = 0) -> Iterator[tuple[int, ImageEnt
 def _entry(data: bytes, index_at: int) -> ImageEntry:
     (n_axes,) = struct.unpack_from("<I", data)
     axes = json_object(data[4 : 4 + n_axes], f"the entry at byte {index_at} of {INDEX_NAME}")
-    try:
-        name = data[8 + n_axes : -_TAIL.size].decode()
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{INDEX_NAME} has an unreadable file name at byte {index_at}: it is broken") from error
+    name = _text(data[8 + n_axes : -_TAIL.size])
     pixels_at, width, height, kind, packed, tags_at, tags_bytes, tags_packed = _TAIL.unpack_from(
         data, len(data) - _TAIL.size
     )
     if packed or tags_packed:
         raise SourceError(f"{INDEX_NAME} says at byte {index_at} that an image is compressed; wanted uncompressed ones")
     return ImageEntry(axes, name, pixels_at, width, height, kind, tags_at, tags_bytes, index_at)
+
+
+def _text(data: bytes) -> str:
+    """Decode axes or a file name: Java writes them in the character set of its machine, on Windows no UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
 
 
 def json_object(data: bytes, what: str) -> dict[str, Any]:
@@ -101,7 +106,7 @@ def json_object(data: bytes, what: str) -> dict[str, Any]:
         It is no JSON, or no object.
     """
     try:
-        value = json.loads(data.decode(errors="replace"), parse_constant=lambda _: None)  # NaN is no JSON
+        value = json.loads(_text(data), parse_constant=lambda _: None)  # NaN is no JSON
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair could be stored nowhere
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{what} cannot be read as JSON: {error}") from error

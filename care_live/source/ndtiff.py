@@ -6,71 +6,31 @@ index entry, so whatever is in the index can be read.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from care_live.config import NDTiffConfig
 from care_live.errors import ConfigError, FrameError, SourceError
 from care_live.images import Counts, Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.recorded.ndtiff import Files, places_for, voxel_size_um
-from care_live.recorded.ndtiff_index import INDEX_NAME, ImageEntry, entries
+from care_live.recorded.ndtiff_index import INDEX_NAME, ImageEntry
 from care_live.recorded.recording import counts_dtype, every_index, stacks_of
 from care_live.recorded.tags import number_of, stamp_of
+from care_live.source.index_tail import IndexTail
+from care_live.source.ndtiff_folder import data_sets, folders, other_images
 from care_live.source.sequences import SequenceWatch
 
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
 """How often the index is read; file systems of other machines tell of no change."""
-_READ_BYTES = 1 << 20
-
-
-class IndexTail:
-    """Reads what is appended to an index, entry by entry."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._position = 0
-        self._longest = 0
-        self.is_finished = False
-        """The writer has cut the padding off, as Micro-Manager does at the end."""
-
-    def read(self) -> list[ImageEntry]:
-        """Return the entries that are whole now and were not before; an index that is not there yet has none.
-
-        Raises
-        ------
-        SourceError
-            The index is broken, or cannot be read.
-        """
-        try:
-            with self._path.open("rb", buffering=0) as file:  # opened anew: nothing that was read before is kept
-                length = os.fstat(file.fileno()).st_size
-                file.seek(self._position)
-                data = file.read(_READ_BYTES)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise SourceError(f"cannot read {self._path}: {error}") from error
-        if length < self._position:
-            raise SourceError(f"{self._path} has {length} bytes, {self._position} were read: it was written anew")
-        self._longest = max(self._longest, length)
-        self.is_finished = self._position == length < self._longest
-        found = list(entries(data, first_byte=self._position))
-        self._position += found[-1][0] if found else 0
-        return [entry for _, entry in found]
-
-    def go_back_to(self, entry: ImageEntry) -> None:
-        """Read an entry and those behind it again: it may have been met while it was being written."""
-        self._position = entry.index_at
+_OTHER_FORMAT_S = 5.0
+"""Images are there for so long, and no data set that can be followed."""
 
 
 class Follower:
@@ -92,6 +52,8 @@ class Follower:
         self._clock = clock
         self._look_s = look_s
         self._old = data_sets(config.directory)
+        self._old_folders = folders(config.directory)
+        self._other_since: float | None = None
         self._folder = config.directory if (config.directory / INDEX_NAME).is_file() else None
         self._tail = IndexTail(self._folder / INDEX_NAME) if self._folder else None
         self._waiting: deque[ImageEntry] = deque()
@@ -137,7 +99,7 @@ class Follower:
             if not self._waiting:
                 self._look()
             return self._read_one() if self._waiting else self._quiet()
-        except SourceError as error:
+        except (SourceError, OSError) as error:  # a network disk may be away for a moment
             return self._end("failed", str(error)) if self._is_idle() else None  # it may be half-written
 
     def _look(self) -> None:
@@ -156,6 +118,14 @@ class Follower:
         self._last_sign = self._clock()
         logger.info("following data set %s", self._folder)
         return self._tail.read()
+
+    def _unfollowable(self) -> SourceEvent | None:
+        """End the run when images come that cannot be followed: to wait on would lose all of them."""
+        other = other_images(self._config.directory, self._old_folders)
+        if other is None:
+            return None
+        self._other_since = self._clock() if self._other_since is None else self._other_since
+        return self._end("failed", str(other.error())) if self._clock() - self._other_since > _OTHER_FORMAT_S else None
 
     def _read_one(self) -> SourceEvent | None:
         entry = self._waiting[0]
@@ -226,6 +196,8 @@ class Follower:
 
     def _quiet(self) -> SourceEvent | None:
         """Nothing new: has the run ended?"""
+        if self._tail is None:
+            return self._unfollowable()
         if self._plan is not None and self._plan.n_planes == self._n_delivered > 0:
             return self._end("finished")
         if self._tail is not None and self._tail.is_finished and self._n_delivered:
@@ -249,15 +221,10 @@ class Follower:
         return self._clock() - self._last_sign > self._limit_s()
 
     def _end(self, reason: Any, detail: str = "") -> SourceEvent:
-        ended = RunEnded(reason, detail, n_delivered=self._n_delivered)
+        dropped = f"{self._n_dropped} planes could not be placed" if self._n_dropped else ""
+        ended = RunEnded(reason, "; ".join(filter(None, (detail, dropped))), n_delivered=self._n_delivered)
         self._ready.extend((*self._sequences.close(), ended))
         return self._ready.popleft()
-
-
-def data_sets(folder: Path) -> set[Path]:
-    """Return the NDTiff data sets right in a folder, and in the folders of their pyramids."""
-    found = itertools.chain(folder.glob(f"*/{INDEX_NAME}"), folder.glob(f"*/Full resolution/{INDEX_NAME}"))
-    return {index.parent for index in found}
 
 
 def intended(summary: dict[str, Any]) -> dict[VolumeKey, tuple[int, ...]]:

@@ -16,18 +16,28 @@ JAVA: tuple[Part, ...] = ("header", "first half", "second half", "metadata", "en
 SHAPE_PX = (24, 32)
 _FILE_BYTES = 1 << 20
 _N_TAGS = 13
-_NAME = "run_NDTiffStack.tif"
 
 
 class GrowingDataSet:
     """A data set whose files are as long as they may ever get, and zero, before the first image comes."""
 
     def __init__(
-        self, folder: Path, *, index_bytes: int = 1 << 14, planned: dict[str, int] | None = None, interval_ms: float = 0
+        self,
+        folder: Path,
+        *,
+        index_bytes: int = 1 << 14,
+        characters: str = "utf-8",
+        prefix: str = "run",
+        **summary: object,
     ) -> None:
         folder.mkdir(parents=True)
-        self._index, self._file = folder / INDEX_NAME, folder / _NAME
-        summary = json.dumps({"IntendedDimensions": planned or {}, "Interval_ms": interval_ms}).encode()
+        self._name, self._characters = f"{prefix}_NDTiffStack.tif", characters
+        self._index, self._file = folder / INDEX_NAME, folder / self._name
+        self._write_beginning(json.dumps(summary).encode(), index_bytes)
+        self._index_end = 0
+        self._parts: dict[Part, tuple[Path, int, bytes]] = {}
+
+    def _write_beginning(self, summary: bytes, index_bytes: int) -> None:
         head = struct.pack("<2sHI5I", b"II", 42, 28 + len(summary), 483729, 3, 3, 2355492, len(summary))
         self._file.write_bytes(head + summary)
         self._index.write_bytes(b"")
@@ -35,16 +45,14 @@ class GrowingDataSet:
             with path.open("r+b") as file:
                 file.truncate(n_bytes)
         self._end = len(head) + len(summary)
-        self._index_end = 0
-        self._parts: dict[Part, tuple[Path, int, bytes]] = {}
 
-    def add(self, axes: dict[str, int], pixels: np.ndarray) -> None:
+    def add(self, axes: dict[str, int | str], pixels: np.ndarray) -> None:
         """Write one image as Micro-Manager does."""
         self.begin(axes, pixels)
         for part in JAVA:
             self.write(part)
 
-    def begin(self, axes: dict[str, int], pixels: np.ndarray) -> None:
+    def begin(self, axes: dict[str, int | str], pixels: np.ndarray) -> None:
         """Lay out the next image; nothing of it is written yet."""
         tags = json.dumps({"Exposure": 5.0, "Axes": axes, "filler": "x" * 40}).encode()
         header_at = self._end + self._end % 2
@@ -53,8 +61,9 @@ class GrowingDataSet:
         self._end = tags_at + len(tags)
         data, half = pixels.astype("<u2").tobytes(), pixels.nbytes // 2
         where = (pixels_at, pixels.shape[1], pixels.shape[0], 1, 0, tags_at, len(tags), 0)
-        named = json.dumps(axes).encode()
-        entry = struct.pack("<I", len(named)) + named + struct.pack("<I", len(_NAME)) + _NAME.encode()
+        named = json.dumps(axes, ensure_ascii=False).encode(self._characters)
+        name = self._name.encode(self._characters)
+        entry = struct.pack("<I", len(named)) + named + struct.pack("<I", len(name)) + name
         self._parts = {
             "header": (self._file, header_at, _header(pixels, pixels_at, tags_at, len(tags))),
             "first half": (self._file, pixels_at, data[:half]),

@@ -1,11 +1,12 @@
-"""Asks a running Java Micro-Manager for one acquisition that is saved as NDTiff; run in a process of its own.
+"""Asks a running Java Micro-Manager for one acquisition that is saved; run in a process of its own.
 
 ::
 
-    python java_acquire.py window 4827 FOLDER TIMES PLANES SIZE_PX
+    python java_acquire.py FORMAT 4827 FOLDER TIMES PLANES SIZE_PX
     python java_acquire.py engine PORT FOLDER TIMES PLANES SIZE_PX
 
-``window`` does what a click on *Acquire!* does; ``engine`` runs a hardware sequence over all times and planes.
+A FORMAT of its window does what a click on *Acquire!* there does; ``engine`` runs a hardware sequence over all times
+and planes, and saves it as NDTiff.
 The demo camera's mode *Noise* makes every image distinct.
 """
 
@@ -32,15 +33,15 @@ def prepare_camera(port: int, size_px: int) -> None:
     core.set_exposure(1.0)
 
 
-def run_in_window(port: int, folder: Path, n_times: int, n_planes: int) -> None:
+def run_in_window(port: int, folder: Path, n_times: int, n_planes: int, *, save_mode: str) -> None:
     """Run a multi-dimensional acquisition in the window and wait for its end."""
     from pycromanager import Studio
     from pyjavaz import JavaClass
 
-    mode = JavaClass("org.micromanager.data.Datastore$SaveMode", port=port).value_of("ND_TIFF")
+    mode = JavaClass("org.micromanager.data.Datastore$SaveMode", port=port).value_of(save_mode)
     acquisitions = Studio(port=port).acquisitions()
     settings = acquisitions.get_acquisition_settings().copy_builder()
-    settings.use_frames(True).num_frames(n_times).interval_ms(0.0)
+    settings.use_frames(True).num_frames(n_times).interval_ms(0.0 if save_mode == "ND_TIFF" else 1000.0)
     settings.use_slices(True).slice_z_bottom_um(0.0).slice_z_top_um(float(n_planes - 1)).slice_z_step_um(1.0)
     settings.relative_z_slice(False).use_channels(False).use_position_list(False).use_autofocus(False)
     settings.save(True).root(str(folder)).prefix(PREFIX).save_mode(mode)
@@ -60,4 +61,7 @@ if __name__ == "__main__":
     where, port_text, folder_text, *numbers = sys.argv[1:]
     times, planes, size = map(int, numbers)
     prepare_camera(int(port_text), size)
-    {"window": run_in_window, "engine": run_in_engine}[where](int(port_text), Path(folder_text), times, planes)
+    if where == "engine":
+        run_in_engine(int(port_text), Path(folder_text), times, planes)
+    else:
+        run_in_window(int(port_text), Path(folder_text), times, planes, save_mode=where)

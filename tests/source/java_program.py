@@ -23,6 +23,7 @@ WINDOW_PORT = 4827
 """Micro-Manager's window listens there and nowhere else."""
 _START_S = 180.0
 Kind = Literal["window", "engine"]
+What = Literal["engine", "ND_TIFF", "MULTIPAGE_TIFF", "SINGLEPLANE_TIFF_SERIES"]
 
 
 def need_java(kind: Kind) -> Path:
@@ -57,10 +58,10 @@ def java_program(kind: Kind, folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def acquiring(kind: Kind, port: int, folder: Path, numbers: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
-    """Ask for one acquisition of *numbers* times, planes and pixels a side."""
+def acquiring(what: What, port: int, folder: Path, numbers: Sequence[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """Ask for one acquisition of *numbers* times, planes and pixels a side, by the engine or in a window's format."""
     script = Path(__file__).with_name("java_acquire.py")
-    command = [sys.executable, str(script), kind, str(port), str(folder), *map(str, numbers)]
+    command = [sys.executable, str(script), what, str(port), str(folder), *map(str, numbers)]
     with _group(command, folder.with_suffix(".log"), env=dict(os.environ)) as process:
         yield process
 

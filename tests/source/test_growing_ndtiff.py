@@ -97,7 +97,7 @@ def test_a_writer_that_dies_within_an_image_ends_the_run_with_one_line(tmp_path:
 
 
 def test_a_pause_between_time_points_is_no_end(tmp_path: Path) -> None:
-    data_set, clock = GrowingDataSet(tmp_path / "run_1", planned={"time": 2}, interval_ms=60_000), Clock()
+    data_set, clock = GrowingDataSet(tmp_path / "run_1", IntendedDimensions={"time": 2}, Interval_ms=60_000), Clock()
     follower = follow(tmp_path / "run_1", clock)
     data_set.add({"time": 0}, PIXELS[0])
     assert check(take_all(follower)) == [PlaneIndex(t=0)]
@@ -111,7 +111,7 @@ def test_a_pause_between_time_points_is_no_end(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_its_user_will_stop_by_hand_takes_no_memory(tmp_path: Path) -> None:
-    data_set = GrowingDataSet(tmp_path / "run_1", planned={"time": 999_999_999, "z": 100})
+    data_set = GrowingDataSet(tmp_path / "run_1", IntendedDimensions={"time": 999_999_999, "z": 100})
     follower = follow(tmp_path / "run_1")
     data_set.add({"time": 0}, PIXELS[0])
     started, frame = take_all(follower)
@@ -135,3 +135,72 @@ def test_a_finished_data_set_never_yields_a_plane_that_is_not_whole(tmp_path: Pa
     with pytest.raises(SourceError, match='"time": 1'):
         recording.read_plane(PlaneIndex(t=1))
     recording.close()
+
+
+@pytest.mark.parametrize("characters", ["utf-8", "cp1252"])
+def test_names_in_the_character_set_of_the_microscopes_machine_are_read(tmp_path: Path, characters: str) -> None:
+    """Java 11 writes the index on Windows in the machine's own character set."""
+    data_set = GrowingDataSet(tmp_path / "run_1", characters=characters, prefix="Müller")
+    follower = follow(tmp_path / "run_1")
+    data_set.add({"time": 0, "channel": "Grün"}, PIXELS[0])
+    assert check(take_all(follower)) == [PlaneIndex()]
+    follower.close()
+    data_set.finish()
+    recording = open_recording(tmp_path / "run_1")
+    assert recording.contents.plan.channels == ("Grün",)
+    recording.close()
+
+
+def test_a_plane_that_cannot_be_placed_is_left_out_and_the_rest_comes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data_set = GrowingDataSet(tmp_path / "run_1")
+    follower = follow(tmp_path / "run_1")
+    for axes, pixels in zip(({"time": 0}, {"time": "late"}, {"time": 2}), PIXELS, strict=False):
+        data_set.add(axes, pixels)
+    assert check(take_all(follower) + take_all(follower)) == [PlaneIndex(t=0), PlaneIndex(t=2)]
+    assert "plane dropped" in caplog.text
+    data_set.finish()
+    assert take_all(follower) == [RunEnded("finished", "1 planes could not be placed", n_delivered=2)]
+    follower.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("mda_1/mda_1_MMStack_Pos0.ome.tif", "image stack file"),
+        ("mda_1/mda_1_MMStack.ome.tif", "image stack file"),
+        ("mda_1/Pos0/img_channel000_position000_time000000000_z000.tif", "separate image files"),
+        ("mda_1/Default/img_channel000_position000_time000000000_z000.tif", "separate image files"),
+    ],
+)
+def test_a_format_that_cannot_be_followed_is_named(tmp_path: Path, name: str, says: str) -> None:
+    """The format that Micro-Manager's window starts with is one of them."""
+    old, clock = tmp_path / "old_1" / "old_1_MMStack_Pos0.ome.tif", Clock()
+    old.parent.mkdir()
+    old.write_bytes(b"II")
+    follower = follow(tmp_path, clock)
+    clock.now += 60
+    assert take_all(follower) == [], "it was there before"
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes(b"II")
+    assert take_all(follower) == []
+    clock.now += 9
+    (ended,) = take_all(follower)
+    assert isinstance(ended, RunEnded)
+    assert ended.reason == "failed"
+    assert says in ended.detail
+    assert "NDTiff" in ended.detail
+    follower.close()
+
+
+def test_a_data_set_beside_other_images_is_followed(tmp_path: Path) -> None:
+    clock = Clock()
+    follower = follow(tmp_path, clock)
+    (tmp_path / "a_1").mkdir()
+    (tmp_path / "a_1" / "a_1_MMStack_Pos0.ome.tif").write_bytes(b"II")
+    assert take_all(follower) == []
+    GrowingDataSet(tmp_path / "b_1").add({"time": 0}, PIXELS[0])
+    clock.now += 60
+    assert check(take_all(follower)) == [PlaneIndex()]
+    follower.close()

@@ -17,16 +17,16 @@ from care_live.config import NDTiffConfig
 from care_live.images import Frame, PlaneIndex, RunEnded
 from care_live.recorded import open_recording
 from care_live.source.ndtiff import Follower
-from tests.source.java_program import Kind, acquiring, java_program
+from tests.source.java_program import Kind, What, acquiring, java_program
 
 N_TIMES = int(os.environ.get("CARE_LIVE_JAVA_TIMES", "40"))
 N_PLANES = 5
 _END_S = 60.0 + 0.2 * N_TIMES
 
 
-@pytest.mark.java
-@pytest.mark.mm
-@pytest.mark.slow
+pytestmark = [pytest.mark.java, pytest.mark.mm, pytest.mark.slow]
+
+
 @pytest.mark.timeout(300 + 2 * _END_S)
 @pytest.mark.parametrize(("kind", "size_px"), [("engine", 192), ("window", 512)])
 def test_every_plane_equals_the_finished_file(tmp_path: Path, kind: Kind, size_px: int) -> None:
@@ -34,7 +34,9 @@ def test_every_plane_equals_the_finished_file(tmp_path: Path, kind: Kind, size_p
     folder.mkdir()
     with java_program(kind, tmp_path) as port:
         follower = Follower(NDTiffConfig(directory=folder), run_id="run")
-        with acquiring(kind, port, folder, (N_TIMES, N_PLANES, size_px)) as acquisition:
+        with acquiring(
+            "engine" if kind == "engine" else "ND_TIFF", port, folder, (N_TIMES, N_PLANES, size_px)
+        ) as acquisition:
             came, ended = follow(follower, acquisition)
             acquisition.wait(60)
         follower.close()
@@ -43,6 +45,22 @@ def test_every_plane_equals_the_finished_file(tmp_path: Path, kind: Kind, size_p
     finished = checksums(data_set)
     assert len(set(finished.values())) == N_TIMES * N_PLANES, "the camera repeats itself"
     assert came == finished
+
+
+def test_the_other_formats_of_the_window_are_named_and_not_waited_for(tmp_path: Path) -> None:
+    formats: dict[What, str] = {"MULTIPAGE_TIFF": "image stack file", "SINGLEPLANE_TIFF_SERIES": "separate image files"}
+    with java_program("window", tmp_path) as port:
+        for what, name in formats.items():
+            folder = tmp_path / what
+            folder.mkdir()
+            follower = Follower(NDTiffConfig(directory=folder), run_id="run")
+            with acquiring(what, port, folder, (9, 2, 64)) as acquisition:
+                came, ended = follow(follower, acquisition)
+                acquisition.wait(60)
+            follower.close()
+            assert (came, ended.reason) == ({}, "failed")
+            assert name in ended.detail
+            assert "NDTiff" in ended.detail
 
 
 def follow(follower: Follower, acquisition: subprocess.Popen[bytes]) -> tuple[dict[PlaneIndex, int], RunEnded]:
