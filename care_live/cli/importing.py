@@ -171,7 +171,7 @@ def _predict(path: Path, card: ModelCard, pixels: NDArray[Any]) -> NDArray[np.fl
     import numpy as np
 
     from care_live.config import RestoreConfig
-    from care_live.restore.provider import open_network
+    from care_live.restore.select import open_network
 
     network, _ = open_network(path, card, RestoreConfig(provider="cpu"))
     spans = [_span(card, channel) for channel in np.moveaxis(pixels, 1, 0)]

@@ -23,9 +23,9 @@ from care_live.restore.life import Pulse
 if TYPE_CHECKING:
     from care_live.config import RestoreConfig
     from care_live.images import Restored, VolumeKey
-    from care_live.restore.combine import Maps
     from care_live.restore.engine import Engine
-    from care_live.restore.live import Arriving
+    from care_live.restore.in_flight import Arriving
+    from care_live.restore.repair import Maps
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budge
 def _open(config: RestoreConfig, budget_px: int | None, pulse: Pulse) -> Engine:
     from care_live.model import file
     from care_live.restore.engine import Engine
-    from care_live.restore.provider import candidates
+    from care_live.restore.select import candidates
 
     if not {"cuda", "tensorrt"}.intersection(candidates(config)):  # a driver's own needs are not known
         limits.confine()

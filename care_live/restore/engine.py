@@ -17,13 +17,12 @@ from care_live.images import Flag, ModelIdentity, Restored, Volume, read_only
 from care_live.model import checks, file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Histogram, Span, span_of
-from care_live.restore import normalise, tasks
-from care_live.restore.combine import Maps, mend
-from care_live.restore.field import Field, gather
-from care_live.restore.live import Arriving, Streams
-from care_live.restore.provider import open_network
-from care_live.restore.rehearsal import Rehearsal
-from care_live.restore.shape import output_shape, output_voxel_um
+from care_live.restore import ranges, tasks
+from care_live.restore.dry_run import DryRunNetwork
+from care_live.restore.geometry import Field, gather, output_shape, output_voxel_um
+from care_live.restore.in_flight import Arriving, Streams
+from care_live.restore.repair import Maps, mend
+from care_live.restore.select import open_network
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class Engine:
         self.card: ModelCard = file.read_card(model)
         checks.check_card(self.card)
         self.identity: ModelIdentity = file.identity(model)
-        self.memories: dict[tuple[int, int], normalise.Memory] = {}
+        self.memories: dict[tuple[int, int], ranges.Memory] = {}
         """What earlier volumes taught, by position and channel."""
         self._config = config
         self._network, options = open_network(model, self.card, config, running=running)
@@ -153,7 +152,7 @@ class Engine:
             Inference failed; so it will for volumes of this shape.
         """
         n_in = len(self.card.channels_in)
-        network = self._network if self.provider in {"cuda", "tensorrt"} else Rehearsal(self._network)
+        network = self._network if self.provider in {"cuda", "tensorrt"} else DryRunNetwork(self._network)
         job = tasks.Job(self.card, network, (Span(0.0, 1.0),) * n_in, self._config.tile_px)
         with translated("warm-up"):
             tasks.run(job, np.zeros((n_in, *shape), np.uint16), self.empty(shape))
@@ -175,12 +174,12 @@ class Engine:
             return "a plane is missing"
         if self.card.normalisation != "in-graph":
             return "a foreign network is normalised around its graph"
-        known = normalise.known_spans(self.memories, volumes[0].key, len(volumes), self._config.normalise)
+        known = ranges.known_spans(self.memories, volumes[0].key, len(volumes), self._config.normalise)
         if not known:
             return "which channels the network takes is known from the second time point on"
         if None in known.values():
             mode = self._config.normalise.mode
-            return f"its range is known only when all its planes are there (normalise.mode {mode})"
+            return f"its range is known only when all its planes are there (ranges.mode {mode})"
         return "inference was busy with earlier volumes, or it came from the store"
 
     def _refuse_other_channels(self, volumes: Sequence[Volume]) -> None:
@@ -190,13 +189,13 @@ class Engine:
                 f"({', '.join(self.card.channels_in)}) but got {len(volumes)}"
             )
 
-    def _choose_spans(self, volumes: Sequence[Volume], field: Field) -> dict[tuple[int, int], normalise.Choice]:
+    def _choose_spans(self, volumes: Sequence[Volume], field: Field) -> dict[tuple[int, int], ranges.Choice]:
         """Return the range of each channel, by position and channel, and what it teaches."""
         choices = {}
         for volume, counts in zip(volumes, field.histograms, strict=True):
             place = (volume.key.p, volume.key.c)
-            before = self.memories.get(place, normalise.Memory())
-            choices[place] = normalise.choose(before, measured(self.card, counts), self._config.normalise)
+            before = self.memories.get(place, ranges.Memory())
+            choices[place] = ranges.choose(before, measured(self.card, counts), self._config.normalise)
         return choices
 
     def _flags(self, *, mended: bool, empty: bool) -> frozenset[Flag]:

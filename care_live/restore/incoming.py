@@ -14,7 +14,7 @@ from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, Volum
 from care_live.model.card import Head, ModelCard
 from care_live.percentiles import Span
 from care_live.restore import talk
-from care_live.restore.shape import output_shape
+from care_live.restore.geometry import output_shape
 from care_live.restore.shared import Place, Pool, room_for
 
 NO_PIXELS = np.empty((0, 0, 0), np.uint16)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.combine import Maps, geometric_mean, mixture
+from care_live.restore.dry_run import DryRunNetwork
+from care_live.restore.geometry import output_spans, upsampled_planes
 from care_live.restore.network import Network
-from care_live.restore.rehearsal import Rehearsal
-from care_live.restore.shape import output_spans, upsampled_planes
+from care_live.restore.repair import Maps, geometric_mean, mixture
 from care_live.tiling import margins, pad, tiles
 
 Array = NDArray[Any]
@@ -31,7 +31,7 @@ class Job:
     """One volume on its way through a network."""
 
     card: ModelCard
-    network: Network | Rehearsal
+    network: Network | DryRunNetwork
     spans: tuple[Span, ...]
     tile_px: tuple[int, int, int] | None
     """(z, y, x)"""

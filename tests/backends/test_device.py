@@ -18,7 +18,7 @@ from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError, RestoreError
 from care_live.model.file import read_card
 from care_live.percentiles import Span
-from care_live.restore import provider
+from care_live.restore import select
 from care_live.restore.engine import Engine
 from care_live.restore.network import Network, OpenSession
 from tests.restore.networks import noisy, save_network, volume
@@ -222,7 +222,7 @@ def test_a_whole_engine_restores_the_same_over_a_device(
     path, stack = save_network(tmp_path / "net.onnx"), volume(noisy((8, 60, 70)))
     config = RestoreConfig(provider="cpu", threads=1, tile_px=tile_px, streaming="off")
     (plain,) = Engine(path, config).restore([stack])
-    monkeypatch.setattr(provider, "opener", lambda _: DeviceSession)
+    monkeypatch.setattr(select, "opener", lambda _: DeviceSession)
     (over,) = Engine(path, config).restore([stack])
     span = plain.high - plain.low
     assert np.abs(over.mean - plain.mean).max() < 1e-5 * span

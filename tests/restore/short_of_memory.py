@@ -18,8 +18,8 @@ from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import OutOfMemoryError
 from care_live.images import VolumeKey
 from care_live.percentiles import Span
-from care_live.restore.combine import Maps
 from care_live.restore.engine import Engine
+from care_live.restore.repair import Maps
 from tests.restore.networks import noisy, volume
 
 SHAPE = (4, 192, 200)

@@ -26,7 +26,7 @@ from care_live.model.card import Head, ModelCard
 from care_live.model.csbdeep import import_csbdeep
 from care_live.model.file import read_card
 from care_live.percentiles import Span
-from care_live.restore import provider
+from care_live.restore import select
 from care_live.restore.engine import Engine
 from care_live.restore.network import Network
 from care_live.restore.probe import compare
@@ -42,8 +42,8 @@ ROUNDING = 1e-6
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the CPU be the device that results leave."""
-    monkeypatch.setattr(provider, "opener", lambda _: DeviceSession)
-    monkeypatch.setattr(provider, "_quantised", lambda config, _: config.quantised)
+    monkeypatch.setattr(select, "opener", lambda _: DeviceSession)
+    monkeypatch.setattr(select, "_quantised", lambda config, _: config.quantised)
 
 
 def within(got: np.ndarray, wanted: np.ndarray, head: Head, *, steps: float = 1) -> bool:

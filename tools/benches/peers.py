@@ -26,7 +26,7 @@ from care_live.backends.session import Options, Session
 from care_live.errors import ConfigError
 from care_live.model.csbdeep import import_csbdeep
 from care_live.model.unet_graph import UNetShape, build, convolution_shapes, seeded_weights
-from care_live.restore.provider import opener
+from care_live.restore.select import opener
 
 LOW, HIGH = 100.0, 3000.0
 ENDS = {"low": np.array([LOW], np.float32), "high": np.array([HIGH], np.float32)}

@@ -27,7 +27,7 @@ from care_live.percentiles import Span
 from care_live.planewise import tiles
 from care_live.planewise.plan import NotPlanewise
 from care_live.restore.network import Network
-from care_live.restore.provider import cudnn_version
+from care_live.restore.select import cudnn_version
 from gpu.carried import load_cuda
 from gpu.networks import ENDS, card, matrix_product, network, volume
 

@@ -8,7 +8,7 @@ from care_live.percentiles import Span
 from care_live.restore.network import Array, Network
 
 
-class Rehearsal:
+class DryRunNetwork:
     """Takes a network's place where volumes are to come, and runs nothing.
 
     On a CPU a first run is 5 to 10 % slower than the next ones, so that to run once beforehand would cost ten times

@@ -17,7 +17,7 @@ from care_live.errors import ConfigError, RestoreError
 from care_live.model.card import METADATA_KEY, ModelCard
 from care_live.model.file import read_card
 from care_live.model.unet_graph import ConvolutionWeights, UNetShape, build, seeded_weights
-from care_live.restore import footprint, provider
+from care_live.restore import footprint, select
 from care_live.restore.engine import Engine
 from care_live.restore.network import Network
 from care_live.restore.probe import compare, deviation, reach
@@ -42,7 +42,7 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu(tmp_path: Path) -> None:
 
 def test_cuda_is_never_replaced_by_the_cpu(tmp_path: Path) -> None:
     path = save_network(tmp_path / "net.onnx")
-    if "cuda" in provider.candidates(CPU.model_copy(update={"provider": "auto"})):
+    if "cuda" in select.candidates(CPU.model_copy(update={"provider": "auto"})):
         pytest.skip("this machine has a GPU")
     with pytest.raises(ConfigError, match="cuda"):
         Engine(path, CPU.model_copy(update={"provider": "cuda"}))
@@ -74,11 +74,11 @@ def test_a_laplace_scale_that_hardly_varies_is_compared_in_the_unit_of_the_mean(
 def test_auto_goes_on_to_the_next_provider_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(provider, "candidates", lambda _: ("cuda", "cpu"))
+    monkeypatch.setattr(select, "candidates", lambda _: ("cuda", "cpu"))
     config = CPU.model_copy(update={"provider": "auto"})
     path = save_network(tmp_path / "net.onnx")
     with caplog.at_level(logging.WARNING):
-        _, options = provider.open_network(path, read_card(path), config)
+        _, options = select.open_network(path, read_card(path), config)
     assert options.provider == "cpu"
     assert "provider_refused provider=cuda" in caplog.text
 
@@ -88,10 +88,10 @@ def test_auto_goes_on_to_the_next_provider_and_says_so(
 )
 def test_cudnn_that_computes_wrongly_is_refused(version: tuple[int, int, int] | None, good: bool) -> None:
     if good:
-        provider.refuse_old_cudnn(version)
+        select.refuse_old_cudnn(version)
     else:
         with pytest.raises(ConfigError, match="computes 3D convolutions wrongly"):
-            provider.refuse_old_cudnn(version)
+            select.refuse_old_cudnn(version)
 
 
 def test_fast_mode_needs_something_that_is_fast(tmp_path: Path) -> None:
@@ -199,9 +199,9 @@ def test_volumes_of_planes_need_less_than_volumes_at_once(tmp_path: Path) -> Non
 
 def test_more_filters_need_more_memory_and_allow_smaller_tiles(tmp_path: Path) -> None:
     paths = [save_network(tmp_path / f"net{n}.onnx", filters=n) for n in (2, 16)]
-    budgets = [provider.budget_px(path, read_card(path), Options()) for path in paths]
+    budgets = [select.budget_px(path, read_card(path), Options()) for path in paths]
     assert budgets[0] > 3 * budgets[1]
-    on_gpu = provider.budget_px(paths[1], read_card(paths[1]), Options("cuda"))
+    on_gpu = select.budget_px(paths[1], read_card(paths[1]), Options("cuda"))
     assert on_gpu * footprint.measure(paths[1], read_card(paths[1])).values_per_px < 2**31
 
 
@@ -222,7 +222,7 @@ def test_whole_volumes_run_where_they_are_measured_to_be_quicker(
 ) -> None:
     path = save_network(tmp_path / "net.onnx")
     measured = iter([2.0, 1.0] if slower == "cpu" else [1.0, 2.0])
-    monkeypatch.setattr(provider.probe, "seconds", lambda network, card: next(measured))
+    monkeypatch.setattr(select.probe, "seconds", lambda network, card: next(measured))
     config = RestoreConfig(threads=1, streaming="off")
     assert Engine(path, config).provider == ("openvino" if slower == "cpu" else "cpu")
     assert Engine(path, config.model_copy(update={"streaming": "auto"})).provider == "cpu"  # planes come one by one
@@ -235,7 +235,7 @@ def test_an_openvino_that_nobody_asked_for_and_that_fails_is_not_missed(
     def broken(*_: object) -> None:
         raise RestoreError("loading the network into OpenVINO failed")
 
-    monkeypatch.setattr(provider, "_openvino_opener", lambda options: broken)
+    monkeypatch.setattr(select, "_openvino_opener", lambda options: broken)
     path = save_network(tmp_path / "net.onnx")
     assert Engine(path, RestoreConfig(threads=1, streaming="off")).provider == "cpu"
     assert "provider_refused provider=openvino" in caplog.text

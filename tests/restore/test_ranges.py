@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from care_live.config import NormaliseConfig
 from care_live.errors import ConfigError
 from care_live.percentiles import Span, flicker, measure
-from care_live.restore.normalise import Choice, Memory, choose, known_before
+from care_live.restore.ranges import Choice, Memory, choose, known_before
 
 LOCKED = NormaliseConfig(mode="locked-after-k", lock_after_volumes=3)
 EMA = NormaliseConfig(mode="ema", ema_weight=0.25)

@@ -12,8 +12,8 @@ from care_live.errors import RestoreError
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore import tasks
-from care_live.restore.combine import Maps
 from care_live.restore.network import Network
+from care_live.restore.repair import Maps
 
 Array = NDArray[Any]
 
@@ -78,7 +78,7 @@ class FlatStream:
         self._waiting.clear()
 
 
-class FlatPipeline:
+class PlaneByPlane:
     """Begins a stream for each volume of one shape.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What the network is given: all channels of one time point in one array, gaps filled, edges padded."""
+"""All channels of one time point in one array, gaps filled, and the shape of what comes out of the network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from care_live.errors import RestoreError
 from care_live.images import Counts, Flag, Integrity, Volume
-from care_live.percentiles import Histogram, histogram
+from care_live.model.card import ModelCard
+from care_live.percentiles import Histogram, Span, histogram
 
 _CEILINGS = (4095, 16383, 65535, 255)
 """Largest counts of 12-, 14-, 16- and 8-bit cameras."""
@@ -92,3 +93,37 @@ def _flags(volumes: Sequence[Volume], histograms: Sequence[Histogram]) -> frozen
     if any(is_saturated(counts) for counts in histograms):
         found.add("saturated")
     return frozenset(found)
+
+
+def upsampled_planes(n_planes: int, factor: float) -> int:
+    """Return how many planes `upsample_z` makes."""
+    return max(1, round(n_planes * factor))
+
+
+def output_shape(card: ModelCard, shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """Return (c_out, z, y, x) of the result for a raw volume (z, y, x)."""
+    z, y, x = shape
+    if card.task in {"isotropic", "upsample"}:
+        z = upsampled_planes(z, card.factor)
+    elif card.task == "project":
+        z = 1
+    return (len(card.channels_out), z, y, x)
+
+
+def output_voxel_um(card: ModelCard, shape: Sequence[int], voxel_um: Sequence[float]) -> tuple[float, float, float]:
+    """Return the (z, y, x) voxel size of the result for a raw volume (z, y, x)."""
+    n_out = output_shape(card, shape)[1]
+    dz, dy, dx = voxel_um
+    if card.task == "project":
+        return (dz * shape[0], dy, dx)
+    if n_out > 1 and shape[0] > 1:
+        return (dz * (shape[0] - 1) / (n_out - 1), dy, dx)
+    return (dz, dy, dx)
+
+
+def output_spans(card: ModelCard, spans: Sequence[Span]) -> list[Span]:
+    """Return the range of each output channel; (0, 1) where the network does not give camera counts."""
+    n_out = len(card.channels_out)
+    if card.normalisation == "in-graph" and card.output == "counts" and n_out == len(spans):
+        return list(spans)
+    return [Span(0.0, 1.0)] * n_out

@@ -18,10 +18,10 @@ from care_live.model.card import ModelCard
 from care_live.percentiles import Histogram, Span, histogram
 from care_live.planewise import cost, tiles
 from care_live.planewise.plan import NotPlanewise
-from care_live.restore import flat
-from care_live.restore.combine import Maps
-from care_live.restore.flat import FlatPipeline, FlatStream
+from care_live.restore import two_d
 from care_live.restore.network import Network
+from care_live.restore.repair import Maps
+from care_live.restore.two_d import FlatStream, PlaneByPlane
 from care_live.tiling import fit_tile, padded
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Streams:
     ) -> None:
         self._model, self._card, self._network = model, card, network
         self._options, self._config = options, config
-        self._pipelines: dict[tuple[int, ...], tiles.TileSessions | FlatPipeline | NotPlanewise] = {}
+        self._pipelines: dict[tuple[int, ...], tiles.TileSessions | PlaneByPlane | NotPlanewise] = {}
         self._open: dict[VolumeKey, Arriving] = {}
         self._most_px: int | None = None
         """Pixels of a plane that one stream may read, after more did not fit into memory."""
@@ -175,16 +175,16 @@ class Streams:
             self._pipelines.clear()
         return arriving
 
-    def _pipeline(self, shape: tuple[int, int, int]) -> tiles.TileSessions | FlatPipeline | NotPlanewise:
+    def _pipeline(self, shape: tuple[int, int, int]) -> tiles.TileSessions | PlaneByPlane | NotPlanewise:
         if shape not in self._pipelines:
             self._pipelines.clear()  # a run has one shape; sessions are large
             self._pipelines[shape] = self._make(shape)
         return self._pipelines[shape]
 
-    def _make(self, shape: tuple[int, int, int]) -> tiles.TileSessions | FlatPipeline | NotPlanewise:
+    def _make(self, shape: tuple[int, int, int]) -> tiles.TileSessions | PlaneByPlane | NotPlanewise:
         tile = self._config.tile_px
-        if flat.fits(self._card):
-            return FlatPipeline(self._card, self._network, shape, tile_px=tile)
+        if two_d.fits(self._card):
+            return PlaneByPlane(self._card, self._network, shape, tile_px=tile)
         if self._options.provider == "openvino":
             return NotPlanewise("OpenVINO takes whole volumes: provider = 'cpu' restores planes as they come")
         with translated("preparing to stream"):
@@ -216,11 +216,11 @@ class Streams:
         self._network.degraded = True
         logger.warning("out_of_memory streamed_tile_px=%s", (y, x))
 
-    def _choose(self, pipeline: tiles.TileSessions | FlatPipeline | NotPlanewise, plane_s: float) -> tuple[bool, str]:
+    def _choose(self, pipeline: tiles.TileSessions | PlaneByPlane | NotPlanewise, plane_s: float) -> tuple[bool, str]:
         """Return whether to stream, and why or why not; told with the volume, and logged when it changes."""
         if isinstance(pipeline, NotPlanewise):
             return False, pipeline.reason
-        if isinstance(pipeline, FlatPipeline):
+        if isinstance(pipeline, PlaneByPlane):
             return True, "a 2D network needs no other planes"
         if self._config.streaming == "on":
             return True, "restore.streaming is on"
@@ -236,8 +236,8 @@ class Streams:
 
 
 def _begun(
-    pipeline: tiles.TileSessions | FlatPipeline, spans: Sequence[Span], into: Maps
+    pipeline: tiles.TileSessions | PlaneByPlane, spans: Sequence[Span], into: Maps
 ) -> tiles.FieldStream | FlatStream:
-    if isinstance(pipeline, FlatPipeline):
+    if isinstance(pipeline, PlaneByPlane):
         return pipeline.begin(spans, into)
     return pipeline.begin(spans, {str(head): array for head, array in into.items()})

@@ -15,11 +15,11 @@ from care_live.errors import RestoreError
 from care_live.model.file import read_card
 from care_live.percentiles import Span
 from care_live.publish.seen import LiveSlab
-from care_live.restore import flat
-from care_live.restore.combine import Maps
+from care_live.restore import two_d
 from care_live.restore.engine import Engine
 from care_live.restore.process import RestoreProcess
-from care_live.restore.provider import open_network
+from care_live.restore.repair import Maps
+from care_live.restore.select import open_network
 from care_live.store import RunReader
 from tests.daemon.runs import config, movie, replay, run
 from tests.restore.networks import noisy, save_network, volume
@@ -32,12 +32,12 @@ CPU = RestoreConfig(provider="cpu", threads=1, normalise=FIXED)
 
 def begun(
     path: Path, shape: tuple[int, int, int], tile_px: tuple[int, int, int] | None = None
-) -> tuple[flat.FlatStream, Maps]:
+) -> tuple[two_d.FlatStream, Maps]:
     card = read_card(path)
-    assert flat.fits(card)
+    assert two_d.fits(card)
     network, _ = open_network(path, card, CPU)
     into: Maps = {head: np.full((len(card.channels_out), *shape), np.nan, np.float32) for head in card.heads}
-    pipeline = flat.FlatPipeline(card, network, shape, tile_px=tile_px)
+    pipeline = two_d.PlaneByPlane(card, network, shape, tile_px=tile_px)
     return pipeline.begin([SPAN] * len(card.channels_in), into), into
 
 
@@ -73,7 +73,7 @@ def test_what_does_not_fit_is_refused_and_an_incomplete_stack_is_no_volume(tmp_p
 
 
 def test_other_tasks_of_2d_networks_wait_for_the_stack(tmp_path: Path) -> None:
-    assert not flat.fits(read_card(save_network(tmp_path / "iso.onnx", ndim=2, task="isotropic", factor=2.0)))
+    assert not two_d.fits(read_card(save_network(tmp_path / "iso.onnx", ndim=2, task="isotropic", factor=2.0)))
 
 
 @pytest.mark.slow

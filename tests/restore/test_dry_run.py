@@ -13,9 +13,9 @@ from care_live.backends.session import OnnxSession, Options, Session
 from care_live.model.file import read_card
 from care_live.percentiles import Span
 from care_live.restore import tasks
+from care_live.restore.dry_run import DryRunNetwork
+from care_live.restore.geometry import output_shape
 from care_live.restore.network import Network
-from care_live.restore.rehearsal import Rehearsal
-from care_live.restore.shape import output_shape
 from tests.restore.networks import noisy, save_network
 
 SHAPE = (6, 40, 44)
@@ -46,7 +46,7 @@ def test_a_rehearsal_opens_the_sessions_that_volumes_take(
     network = Network(path, card, Options(threads=1), open_session=open_session, float_input="factor" in kind)
     pixels = noisy(SHAPE)[None]
     into = {head: np.full(output_shape(card, SHAPE), np.nan, np.float32) for head in card.heads}
-    tasks.run(tasks.Job(card, Rehearsal(network), (Span(100.0, 900.0),), tile_px), pixels, into)
+    tasks.run(tasks.Job(card, DryRunNetwork(network), (Span(100.0, 900.0),), tile_px), pixels, into)
     rehearsed = list(opened)
     tasks.run(tasks.Job(card, network, (Span(100.0, 900.0),), tile_px), pixels, into)
     assert opened == rehearsed
