@@ -57,8 +57,9 @@ def _refuse(found: list[Difference], run: Path) -> None:
 
 
 def _named(before: object, now: object, names: tuple[str, ...]) -> list[Difference]:
+    """Compare fields; an empty one is not known, as where a message that was too long left it out."""
     pairs = ((name, getattr(before, name), getattr(now, name)) for name in names)
-    return [Difference(name, was, comes) for name, was, comes in pairs if was != comes]
+    return [Difference(name, was, comes) for name, was, comes in pairs if was != comes and () not in (was, comes)]
 
 
 def _plans(before: Plan, now: Plan) -> list[Difference]:
@@ -82,8 +83,8 @@ def _brief(planes: tuple[int, ...]) -> str:
 
 
 def _sources(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
-    """Compare what the source said of itself; one that said nothing may be any."""
-    if not any(name in before for name in _SOURCE):
+    """Compare what the source said of itself; one that said nothing (a long plan leaves it out) may be any."""
+    if not now or not any(name in before for name in _SOURCE):
         return []
     names: tuple[str, ...] = _SOURCE
     if "format" in before and before.get("format") == now.get("format"):
