@@ -61,7 +61,7 @@ class Claim:
             self._is_new = not path.exists()
             make_folder(path)
             sync_folder(path.parent)
-        with contextlib.ExitStack() as undoing:
+        with translated(f"cannot open run {path}", path), contextlib.ExitStack() as undoing:
             lock = RunLock(path)
             undoing.callback(lock.close)
             self._refuse_lost_journal()

@@ -44,7 +44,7 @@ class ImageGroup:
         self.path = path
         with _zarr_errors(f"cannot open image {path}", path), import_zarr().config.set(_EVERY_CHUNK):
             self._array = import_zarr().open_array(store=path / "0", mode="r+" if writable else "r")
-            self._must_be_ours()
+            self._must_be_as_made()
             if writable:
                 sync_up_to(path / "0" / "zarr.json", path.parents[1])  # of the run, where any of them may be new
 
@@ -59,7 +59,7 @@ class ImageGroup:
                 dtype=dtype,
                 chunks=(1, 1, *chunk),
                 shards=(1, 1, *shard_shape(shape, chunk)),
-                compressors=_compressor(dtype),
+                compressors=_compressors(dtype),
                 fill_value=0,
                 dimension_names=("t", "c", "z", "y", "x"),
                 overwrite=False,  # where only the metadata is lost, the volumes must stay
@@ -92,7 +92,7 @@ class ImageGroup:
             with_retries(lambda: self._array.__setitem__((t, c, slice(0, pixels.shape[0])), pixels))
             for file in files:
                 sync_up_to(file, self.path / "0")
-            n_bytes = sum(file.stat().st_size for file in files)
+            n_bytes = self._n_bytes(t, c, pixels.shape[0])
         depth, height, width = pixels.shape
         return StoredArray(
             crc32c=crc32c(pixels),
@@ -112,12 +112,16 @@ class ImageGroup:
         depth, *plane_px = stored.shape
         if [*self._array.shape[3:], self._array.dtype.name] != [*plane_px, stored.dtype]:
             raise StoreError(f"image {self.path} has planes of another shape or type than volume t={t} c={c} had")
+        if (n_bytes := self._n_bytes(t, c, depth)) != stored.file_bytes:
+            raise StoreError(f"volume t={t} c={c} in {self.path} has {n_bytes} bytes, {stored.file_bytes} were stored")
         pixels = self._read(t, c, depth)
         if pixels.shape != stored.shape or crc32c(pixels) != stored.crc32c:
-            raise StoreError(
-                f"volume t={t} c={c} in {self.path} is not what was stored: its checksum is wrong, or its shard is lost"
-            )
+            raise StoreError(f"volume t={t} c={c} in {self.path} is not what was stored: its checksum is wrong")
         return pixels
+
+    def _n_bytes(self, t: int, c: int, depth: int) -> int:
+        with translated(f"cannot read volume t={t} c={c} of {self.path}", self.path):
+            return sum(file.stat().st_size for file in self.files(t, c, depth))
 
     def has(self, t: int, c: int, pixels: NDArray[Any]) -> bool:
         """Tell whether a volume lies there with just these pixels."""
@@ -157,7 +161,7 @@ class ImageGroup:
     def _shard_depth(self) -> int:
         return int((self._array.shards or self._array.chunks)[2])
 
-    def _must_be_ours(self) -> None:
+    def _must_be_as_made(self) -> None:
         """Refuse metadata that was damaged so that reading one volume would take any amount of memory."""
         shape, shard = self._array.shape, self._array.shards or self._array.chunks
         if len(shape) != 5 or any(part >= 2 * max(1, whole) for part, whole in zip(shard[2:], shape[2:], strict=True)):
@@ -185,12 +189,16 @@ def import_zarr() -> ModuleType:
     return importlib.import_module("zarr")
 
 
-def _compressor(dtype: str) -> Any:
-    """Return what is best for noisy counts, and for floats whose last bits are zero (3.7x zstd's speed, smaller)."""
-    blosc = import_zarr().codecs.BloscCodec
+def _compressors(dtype: str) -> tuple[Any, Any]:
+    """Return what is best for noisy counts, and for floats whose last bits are zero (3.7x zstd's speed, smaller).
+
+    A checksum of each compressed chunk follows: Blosc trusts the sizes that stand in a chunk, and damaged ones end the
+    process that reads it. Every Zarr reader compares this one before it lets Blosc look.
+    """
+    codecs = import_zarr().codecs
     if np.dtype(dtype).kind == "u":
-        return blosc(cname="zstd", clevel=1, shuffle="shuffle")
-    return blosc(cname="lz4", clevel=1, shuffle="bitshuffle")
+        return codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), codecs.Crc32cCodec()
+    return codecs.BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"), codecs.Crc32cCodec()
 
 
 def write_group(path: Path, attributes: dict[str, Any]) -> None:

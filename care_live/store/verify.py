@@ -67,14 +67,18 @@ def verify(path: Path, *, progress: Callable[[int, int], None] = lambda done, to
     Raises
     ------
     StoreError
-        There is no run.
+        There is no run, or the disk cannot be read.
     """
+    with translated(f"cannot read run {path}", path):
+        return _verify(path, progress)
+
+
+def _verify(path: Path, progress: Callable[[int, int], None]) -> VerifyReport:
     journal = path / JOURNAL_NAME
     if not journal.is_file():
         raise StoreError(_no_run(path))
     being_written = is_claimed(path)
-    with translated(f"cannot read the journal {journal}", path):
-        found = scan(journal.read_bytes())
+    found = scan(journal.read_bytes())
     ledger = Ledger()
     ledger.replay(found.records)
     problems = list(_journal(found, ledger))
