@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from care_live.percentiles import Span
-from care_live.restore.network import Array, Network
+from care_live.restore.tiled import Array, Network
 
 
 class DryRunNetwork:

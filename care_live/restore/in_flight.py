@@ -19,8 +19,8 @@ from care_live.percentiles import Histogram, Span, histogram
 from care_live.planewise import cost, tiles
 from care_live.planewise.plan import NotPlanewise
 from care_live.restore import two_d
-from care_live.restore.network import Network
 from care_live.restore.repair import Maps
+from care_live.restore.tiled import Network
 from care_live.restore.two_d import FlatStream, PlaneByPlane
 from care_live.tiling import fit_tile, padded
 

@@ -15,7 +15,7 @@ from care_live.errors import ModelError, RestoreError
 from care_live.model import codes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.network import Array, Network, OpenSession
+from care_live.restore.tiled import Array, Network, OpenSession
 from care_live.simulate import draw_forms
 from care_live.tiling import refuse_small_halo
 

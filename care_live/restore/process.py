@@ -15,11 +15,11 @@ from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore import talk
 from care_live.restore.incoming import NO_PIXELS, Incoming, RestoredPlanes, Room, lay_out, moved_out
+from care_live.restore.inference_process import Inference, LostError
 from care_live.restore.pace import Pace
 from care_live.restore.ranges import Memories, Memory, known_spans
 from care_live.restore.shared import Pool
 from care_live.restore.swap import Candidate, Comparison
-from care_live.restore.tiled import Inference, LostError
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from care_live.errors import CareLiveError, ConfigError
 from care_live.model.card import ModelCard
 from care_live.planewise import stream
 from care_live.restore import footprint, probe
-from care_live.restore.network import Network, OpenSession
+from care_live.restore.tiled import Network, OpenSession
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
 from care_live.restore import talk
 from care_live.restore.incoming import NO_PIXELS, Room, lay_out
+from care_live.restore.inference_process import Inference
 from care_live.restore.ranges import Memories
 from care_live.restore.shared import Pool
-from care_live.restore.tiled import Inference
 
 logger = logging.getLogger(__name__)
 

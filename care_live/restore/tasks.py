@@ -17,8 +17,8 @@ from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.dry_run import DryRunNetwork
 from care_live.restore.geometry import output_spans, upsampled_planes
-from care_live.restore.network import Network
 from care_live.restore.repair import Maps, geometric_mean, mixture
+from care_live.restore.tiled import Network
 from care_live.tiling import margins, pad, tiles
 
 Array = NDArray[Any]

@@ -1,192 +1,257 @@
-"""One life of the inference process, as its parent sees it: start, tell, hear, end."""
+"""A model file run on fields of any size: sessions by shape, normalisation as its card says, exact tiles."""
 
 from __future__ import annotations
 
 import logging
 import math
-import multiprocessing
-import threading
-import time
-from contextlib import suppress
-from multiprocessing import connection
-from typing import TypeAlias
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-import psutil
+import numpy as np
+from numpy.typing import NDArray
 
-from care_live import errors
-from care_live.config import RestoreConfig
-from care_live.errors import ModelError, RestoreError
-from care_live.restore import child, life, limits, talk
+from care_live.backends.device import run_each
+from care_live.backends.failures import refuse_scarce_memory, translated
+from care_live.backends.session import Options, Session
+from care_live.errors import ModelError, OutOfMemoryError
+from care_live.imports import need
+from care_live.model import codes, file
+from care_live.model.card import ModelCard
+from care_live.percentiles import Span
+from care_live.planewise.caches import give_back
+from care_live.tiling import Tile, fit_tile, margins, pad, tiles
 
 logger = logging.getLogger(__name__)
 
-Answer: TypeAlias = talk.Ready | talk.Done
-
-_LOOK_S = 0.2
-"""How often a sign of life is looked for."""
-_STARTING = 15.0
-"""Times as much silence while it starts: imports may wait for a slow disk."""
-
-
-class LostError(RestoreError):
-    """The process died or hangs; this one will not answer any more."""
+Array = NDArray[Any]
+OpenSession = Callable[[bytes, dict[str, tuple[int, ...]], Options], Session]
+_N_SHAPES = 3
+"""Sessions kept: a run has one shape of tiles; another one or two while it changes."""
+_LARGEST_PX = 2**31 - 1
+"""Elements of one tensor: libraries count them in 32 bits."""
 
 
-class Inference:
-    """A process that is starting, ready, or gone. `tell` may be called from any thread, `hear` from one.
+class Network:
+    """A network that takes (n, c, …space) of any size and gives (n, c_out, …space) for every head.
 
     Parameters
     ----------
-    config : its model and how to run it; it starts by itself
-    budget_px : pixels that it may read at once, after an earlier life died of more
+    path : ONNX file
+    card : its model card
+    options : how to run it
+    open_session : makes a session of the chosen library
+    float_input : feed float32 whatever the graph's input says (for interpolated planes)
     """
 
-    def __init__(self, config: RestoreConfig, budget_px: int | None = None) -> None:
-        self.config = config
-        self.ready: talk.Ready | None = None
-        context = multiprocessing.get_context("spawn")
-        self._pulse, self._silence = life.Pulse(context), life.Silence()
-        self._n_told, self._cpu_s = 0, 0.0
-        self._pipe, theirs = context.Pipe()
-        self._speaking = threading.Lock()
-        self._process = context.Process(
-            target=child.main,
-            args=(theirs, self._pulse, config, budget_px),
-            name="care-live-inference",
-            daemon=True,
-        )
-        self._process.start()
-        theirs.close()
+    def __init__(
+        self, path: Path, card: ModelCard, options: Options, *, open_session: OpenSession, float_input: bool = False
+    ) -> None:
+        proto = file.load(path)
+        self._input, self._channels_in = proto.graph.input[0].name, len(card.channels_in)
+        self._dtype = _input_dtype(proto, float_input)
+        self._card, self._options, self._open = card, options, open_session
+        self.quantised = False
+        """Results come from the device as codes."""
+        if options.quantised:
+            proto = self._coded(proto)
+        self._content = proto.SerializeToString()
+        self._sessions: OrderedDict[tuple[int, ...], Session] = OrderedDict()
+        self.budget_px = _LARGEST_PX
+        """Pixels that one run may read; shrinks when memory runs out."""
+        self.degraded = False
+        """Memory ran out before, so the tiles are smaller than they were asked to be."""
+        self.fast_mode_deviation: float | None = None
+        """Measured on this machine; see `probe.deviation`."""
 
-    @property
-    def process_id(self) -> int | None:
-        """Its number in the operating system."""
-        return self._process.pid
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether it has ended, whoever ended it."""
-        return bool(connection.wait([self._process.sentinel], timeout=0))
-
-    def await_ready(self, limit_s: float) -> talk.Ready:
-        """Return what it says of itself once its network is checked and warm.
-
-        Raises
-        ------
-        ModelError, ConfigError, OutOfMemoryError
-            Its own reason not to start.
-        LostError
-            It died, or was not ready in time.
-        """
-        if self.ready is None:
-            self._welcome(self.hear(limit_s=limit_s))
-        assert self.ready is not None
-        return self.ready
-
-    def tell(self, message: talk.Request) -> None:
-        """Send a message; that nobody is there is noticed by `hear`."""
-        with self._speaking, suppress(OSError):
-            self._n_told += 1
-            self._pipe.send(message)
-
-    def hear(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> Answer:
-        """Wait for its next message.
+    def predict(
+        self, pixels: Array, spans: Sequence[Span], into: Sequence[Array], *, tile_px: Sequence[int] | None
+    ) -> None:
+        """Run on a field of any size; the result is that of the whole field, however it is cut.
 
         Parameters
         ----------
-        limit_s : longest time to wait
-        cpu_limit_s : most processor time that it may use meanwhile
+        pixels : (n, c, …space) camera counts
+        spans : of each channel
+        into : (n, c_out, …space) float32 for every head of the card; receives camera counts, or whatever
+            the card says
+        tile_px : largest tile, one per axis; None: as large as memory allows
 
         Raises
         ------
-        LostError
-            It died, gave no sign of life, or went past a limit.
-        CareLiveError
-            The error that it reports.
+        OutOfMemoryError
+            Even the smallest tiles do not fit.
+        RestoreError
+            The runtime failed.
         """
-        until_s, most_cpu_s = time.monotonic() + limit_s, self.cpu_s + cpu_limit_s
-        while not self.has_news(_LOOK_S):
-            if how := self.lost():
-                raise LostError(how)
-            if time.monotonic() > until_s:
-                raise LostError(f"said nothing for {limit_s:.0f} s")
-            if self.cpu_s > most_cpu_s:
-                raise LostError(f"hung: it works for {cpu_limit_s:.0f} s of processor time without an end")
-        return self._next_message()
+        fed = self.prepare(pixels, spans)
+        around = margins(fed.shape[2:], self._card.divisor, self._card.boundary)
+        field = pad(fed, around, self._card.boundary, [0.0 if self._is_foreign else span.low for span in spans])
+        while True:
+            try:
+                self._predict_tiled(field, spans, into, around=around, tile_px=tile_px)
+                return
+            except (OutOfMemoryError, MemoryError) as error:  # the runtime's, or numpy's own
+                self._shrink(field.shape, tile_px, error)
 
-    def lost(self) -> str:
-        """Look for a sign of life; return how it was lost: it died, or has work and is silent; empty if it lives."""
-        if self.is_dead:
-            return "died"
-        if starving := self._starving():
-            return starving
-        if self.has_news():
-            return ""
-        seen = self._pulse.read(self.cpu_s)
-        silent_s = self._silence.look(seen, time.monotonic(), owes=self._owes(seen), on_device=self._on_device)
-        limit_s = life.limit_s(self.config.hang_s, seen, on_device=self._on_device)
-        hangs = silent_s > (limit_s if self.ready else _STARTING * limit_s)
-        return f"hung: no sign of life for {silent_s:.1f} s" if hangs else ""
+    def open(self, shape: Sequence[int], tile_px: Sequence[int] | None) -> None:
+        """Make the session that `predict` takes for fields (n, c, …space) of this shape."""
+        around = margins(shape[2:], self._card.divisor, self._card.boundary)
+        space = (n + before + after for n, (before, after) in zip(shape[2:], around, strict=True))
+        self.session(self.tile_of((*shape[:2], *space), tile_px))
 
-    def _starving(self) -> str:
-        """Return what to say where it has taken nearly all memory of the machine; empty if it has not."""
-        memory = psutil.virtual_memory()
-        with suppress(psutil.Error):
-            taken = psutil.Process(self.process_id).memory_info().rss
-            if limits.starves(taken, memory.available, memory.total):
-                left = memory.available // 2**20
-                return f"took {taken // 2**20} MiB of memory and left {left} MiB: recording must not run out of it"
-        return ""
+    def restrict(self, budget_px: int) -> None:
+        """Read at most so many pixels at once from now on, because memory ran out before."""
+        self.budget_px = min(self.budget_px, budget_px)
+        self.degraded = True
 
-    @property
-    def cpu_s(self) -> float:
-        """Processor time that it has used so far."""
-        with suppress(psutil.Error):
-            times = psutil.Process(self.process_id).cpu_times()
-            self._cpu_s = times.user + times.system
-        return self._cpu_s
+    def forget(self) -> None:
+        """Let go of all sessions and of their memory; what is needed again is made again."""
+        self._sessions.clear()
+        with translated("giving memory back"):
+            give_back(self._options)
 
-    def has_news(self, wait_s: float = 0.0) -> bool:
-        """Return whether `hear` would return, or raise, at once; wait a little for that."""
-        try:
-            return bool(connection.wait([self._pipe, self._process.sentinel], timeout=wait_s))
-        except OSError:  # another thread has just ended it
-            return True
+    def run(self, fed: Array, spans: Sequence[Span], into: Sequence[Array] | None = None) -> tuple[Array, ...]:
+        """Run once at exactly this shape, (n, c, …space), multiples of the divisor; nothing is padded or tiled."""
+        session = self.session(fed.shape)
+        order = self._order(session.outputs)
+        if into is not None and len(order) == len(session.outputs):
+            session.run(self._inputs(fed, spans), [into[order.index(i)] for i in range(len(order))])
+            return tuple(into)
+        results = session.run(self._inputs(fed, spans))
+        return tuple(_with_axis(results[i], fed.ndim) for i in order)
 
-    def end(self, deadline_s: float) -> str:
-        """End it: kindly within the deadline, then by force; return its exit code, and what that means."""
-        if deadline_s > 0 and not self.is_dead:
-            self.tell(talk.Stop())
-            self._process.join(deadline_s)
-        if killed := not self.is_dead:
-            self._process.kill()
-        self._process.join(5.0)
-        self._pipe.close()
-        code = self._process.exitcode
-        return f"exit code {code}" if killed else limits.cause(code, entered=self._pulse.has_entered)
+    def session(self, shape: Sequence[int]) -> Session:
+        """Return the session for inputs of one shape (n, c, …space); made, and warm, at the first call."""
+        key = tuple(shape)
+        if key not in self._sessions:
+            while len(self._sessions) >= _N_SHAPES:
+                self._sessions.popitem(last=False)
+            shapes = {self._input: key}
+            if not self._is_foreign:
+                shapes |= {"low": (self._channels_in,), "high": (self._channels_in,)}
+            with translated("making the network ready"):
+                refuse_scarce_memory(len(self._content))
+                self._sessions[key] = self._open(self._content, shapes, self._options)
+        self._sessions.move_to_end(key)
+        return self._sessions[key]
+
+    def tile_of(self, shape: Sequence[int], tile_px: Sequence[int] | None) -> tuple[int, ...]:
+        """Return the shape of the tiles for a padded field (n, c, …space), the first two axes included."""
+        n, c, *space = shape
+        budget_px = max(1, self.budget_px // n)
+        return (n, c, *fit_tile(space, tile_px or space, self._halo(space), self._card.divisor, budget_px=budget_px))
 
     @property
-    def _on_device(self) -> bool:
-        return self.ready is not None and self.ready.provider in {"cuda", "tensorrt"}
+    def _is_foreign(self) -> bool:
+        return self._card.normalisation != "in-graph"
 
-    def _owes(self, seen: life.Seen) -> bool:
-        """Return whether it has something to do: it starts, or has not dealt with all that it was told."""
-        return self.ready is None or seen.n_handled < self._n_told
+    def _halo(self, space: Sequence[int]) -> tuple[int, ...]:
+        """Return the card's halo; a projection needs all planes at once, as if its reach in z were endless."""
+        halo = self._card.halo_px
+        return (space[0], *halo[1:]) if self._card.task == "project" else halo
 
-    def _next_message(self) -> Answer:
+    def _coded(self, proto: Any) -> Any:
+        """Return the network with codes for results, or, where it cannot have them, as it is."""
+        names = tuple(output.name for output in proto.graph.output)
+        heads = {names[i]: head for i, head in zip(self._order(names), self._card.heads, strict=True)}
         try:
-            message = self._pipe.recv() if self._pipe.poll() else None
-        except (EOFError, OSError):
-            message = None
-        if message is None:
-            raise LostError("died")
-        if isinstance(message, talk.Failed):
-            raise getattr(errors, message.kind)(message.message)
-        answer: Answer = message
-        return answer
+            coded = codes.coded(proto, heads)
+        except ModelError as error:
+            logger.info("quantised=no reason=%s", error)
+            return proto
+        self.quantised = True
+        return coded
 
-    def _welcome(self, message: Answer) -> None:
-        if not isinstance(message, talk.Ready):
-            raise ModelError(f"the inference process said {type(message).__name__} before it was ready")
-        self.ready = message
-        logger.info("inference_ready model=%s provider=%s", message.identity.name, message.provider)
+    def _order(self, outputs: Sequence[str]) -> list[int]:
+        """Return which of the graph's outputs is each head: by name, or by position in a foreign graph."""
+        heads = self._card.heads
+        if all(head in outputs for head in heads):
+            return [outputs.index(head) for head in heads]
+        if len(outputs) < len(heads):
+            raise ModelError(
+                f"network {self._card.name} has {len(outputs)} outputs but its card names {', '.join(heads)}"
+            )
+        return list(range(len(heads)))
+
+    def prepare(self, pixels: Array, spans: Sequence[Span]) -> Array:
+        """Return what the graph's input takes: counts, or normalised intensity for a foreign graph."""
+        if not self._is_foreign or self._card.normalisation == "none":
+            return pixels.astype(self._dtype, copy=False)
+        normalised = [span.apply(pixels[:, c]) for c, span in enumerate(spans)]
+        return np.stack(normalised, axis=1).astype(self._dtype, copy=False)
+
+    def _inputs(self, fed: Array, spans: Sequence[Span]) -> dict[str, Array]:
+        if self._is_foreign:
+            return {self._input: fed}
+        low = np.array([span.low for span in spans], np.float32)
+        width = np.array([span.width for span in spans], np.float32)
+        return {self._input: fed, "low": low, "high": low + width}
+
+    def _predict_tiled(
+        self,
+        field: Array,
+        spans: Sequence[Span],
+        into: Sequence[Array],
+        *,
+        around: Sequence[tuple[int, int]],
+        tile_px: Sequence[int] | None,
+    ) -> None:
+        shape = self.tile_of(field.shape, tile_px)
+        whole = all(out.shape[2:] == shape[2:] and out.flags.c_contiguous for out in into)
+        if whole and shape == field.shape:
+            self.run(field, spans, into)
+            return
+        cut = tiles(field.shape[2:], shape[2:], self._halo(field.shape[2:]), self._card.divisor)
+        session = self.session(shape)
+        order = self._order(session.outputs)
+
+        def feed(i: int) -> dict[str, Array]:
+            place: tuple[Any, ...] = (..., *cut[i].read)
+            return self._inputs(field[place], spans)
+
+        def take(i: int, results: tuple[Array, ...]) -> None:
+            for out, k in zip(into, order, strict=True):
+                _write(out, _with_axis(results[k], field.ndim), cut[i], around)
+
+        run_each(session, len(cut), feed, take)
+
+    def _shrink(self, shape: Sequence[int], tile_px: Sequence[int] | None, error: Exception) -> None:
+        """Halve the budget and give back the sessions' memory; tiles are then cut finer."""
+        tile = self.tile_of(shape, tile_px)
+        self.forget()
+        self.restrict(math.prod(tile) // tile[1] // 2)
+        smaller = self.tile_of(shape, tile_px)
+        detail = str(error)  # a log that kept the error itself would keep the sessions, too
+        logger.warning("out_of_memory tile_px=%s next_tile_px=%s detail=%s", tile[2:], smaller[2:], detail)
+
+
+def _with_axis(result: Array, ndim: int) -> Array:
+    """Give a projection back the axis that its graph may have dropped."""
+    return result if result.ndim == ndim else np.expand_dims(result, 2)
+
+
+def _write(out: Array, result: Array, tile: Tile, around: Sequence[tuple[int, int]]) -> None:
+    """Write a tile's interior, less what lies in the padding, into the unpadded result."""
+    target: list[Any] = [...]
+    source: list[Any] = [...]
+    for axis, (keep, write, (before, _)) in enumerate(zip(tile.keep, tile.write, around, strict=True)):
+        if result.shape[2 + axis] == 1 and out.shape[2 + axis] == 1:  # a projected axis
+            target.append(slice(0, 1))
+            source.append(slice(0, 1))
+            continue
+        first, last = max(write.start - before, 0), min(write.stop - before, out.shape[2 + axis])
+        start = keep.start + first + before - write.start
+        target.append(slice(first, last))
+        source.append(slice(start, start + last - first))
+    out[tuple(target)] = result[tuple(source)]
+
+
+def _input_dtype(proto: Any, float_input: bool) -> Any:
+    """Return the numpy type of the graph's first input, after making it float32 where asked."""
+    helper = need("onnx.helper", extra="cpu")
+    tensor = proto.graph.input[0].type.tensor_type
+    if float_input:
+        tensor.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(np.float32))
+    return helper.tensor_dtype_to_np_dtype(tensor.elem_type)

@@ -12,8 +12,8 @@ from care_live.errors import RestoreError
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore import tasks
-from care_live.restore.network import Network
 from care_live.restore.repair import Maps
+from care_live.restore.tiled import Network
 
 Array = NDArray[Any]
 

@@ -14,7 +14,7 @@ from care_live.backends.session import OnnxSession, Options
 from care_live.errors import ModelError
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.network import Network
+from care_live.restore.tiled import Network
 
 TOLERANCE = 1e-5
 """Largest difference between ONNX Runtime and torch, as a share of the output's range."""

@@ -28,8 +28,8 @@ from care_live.model.file import read_card
 from care_live.percentiles import Span
 from care_live.restore import select
 from care_live.restore.engine import Engine
-from care_live.restore.network import Network
 from care_live.restore.probe import compare
+from care_live.restore.tiled import Network
 from tests.conftest import need_data
 from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
 

@@ -19,8 +19,8 @@ from care_live.model.file import read_card
 from care_live.model.unet_graph import ConvolutionWeights, UNetShape, build, seeded_weights
 from care_live.restore import footprint, select
 from care_live.restore.engine import Engine
-from care_live.restore.network import Network
 from care_live.restore.probe import compare, deviation, reach
+from care_live.restore.tiled import Network
 from tests.restore.networks import HALO, noisy, save_network, volume
 
 CPU = RestoreConfig(provider="cpu", threads=1)

@@ -13,8 +13,8 @@ from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
 from care_live.restore import talk
 from care_live.restore.engine import Engine
+from care_live.restore.inference_process import Inference
 from care_live.restore.process import RestoreProcess
-from care_live.restore.tiled import Inference
 from tests.restore.networks import noisy, save_network, volume
 
 pytestmark = pytest.mark.timeout(120)

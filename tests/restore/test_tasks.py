@@ -20,10 +20,10 @@ from care_live.model.card import ModelCard
 from care_live.model.file import read_card, write_card
 from care_live.percentiles import Span, measure
 from care_live.restore.engine import Engine
-from care_live.restore.network import Array, Network
 from care_live.restore.repair import geometric_mean, mixture
 from care_live.restore.select import open_network
 from care_live.restore.tasks import upsample_z
+from care_live.restore.tiled import Array, Network
 from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
 
 CPU = RestoreConfig(provider="cpu", threads=1)

@@ -14,7 +14,7 @@ from care_live.errors import ModelError
 from care_live.model import checks, file, reliability
 from care_live.percentiles import Span
 from care_live.restore import probe
-from care_live.restore.network import Network
+from care_live.restore.tiled import Network
 from care_live.training.architecture import Standardised, build
 from care_live.training.ensemble import Ensemble
 from care_live.training.export import Deployed, export_members

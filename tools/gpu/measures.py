@@ -26,8 +26,8 @@ from care_live.model.unet_graph import UNetShape
 from care_live.percentiles import Span
 from care_live.planewise import tiles
 from care_live.planewise.plan import NotPlanewise
-from care_live.restore.network import Network
 from care_live.restore.select import cudnn_version
+from care_live.restore.tiled import Network
 from gpu.carried import load_cuda
 from gpu.networks import ENDS, card, matrix_product, network, volume
 

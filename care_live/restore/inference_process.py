@@ -1,0 +1,192 @@
+"""One life of the inference process, as its parent sees it: start, tell, hear, end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import threading
+import time
+from contextlib import suppress
+from multiprocessing import connection
+from typing import TypeAlias
+
+import psutil
+
+from care_live import errors
+from care_live.config import RestoreConfig
+from care_live.errors import ModelError, RestoreError
+from care_live.restore import child, life, limits, talk
+
+logger = logging.getLogger(__name__)
+
+Answer: TypeAlias = talk.Ready | talk.Done
+
+_LOOK_S = 0.2
+"""How often a sign of life is looked for."""
+_STARTING = 15.0
+"""Times as much silence while it starts: imports may wait for a slow disk."""
+
+
+class LostError(RestoreError):
+    """The process died or hangs; this one will not answer any more."""
+
+
+class Inference:
+    """A process that is starting, ready, or gone. `tell` may be called from any thread, `hear` from one.
+
+    Parameters
+    ----------
+    config : its model and how to run it; it starts by itself
+    budget_px : pixels that it may read at once, after an earlier life died of more
+    """
+
+    def __init__(self, config: RestoreConfig, budget_px: int | None = None) -> None:
+        self.config = config
+        self.ready: talk.Ready | None = None
+        context = multiprocessing.get_context("spawn")
+        self._pulse, self._silence = life.Pulse(context), life.Silence()
+        self._n_told, self._cpu_s = 0, 0.0
+        self._pipe, theirs = context.Pipe()
+        self._speaking = threading.Lock()
+        self._process = context.Process(
+            target=child.main,
+            args=(theirs, self._pulse, config, budget_px),
+            name="care-live-inference",
+            daemon=True,
+        )
+        self._process.start()
+        theirs.close()
+
+    @property
+    def process_id(self) -> int | None:
+        """Its number in the operating system."""
+        return self._process.pid
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has ended, whoever ended it."""
+        return bool(connection.wait([self._process.sentinel], timeout=0))
+
+    def await_ready(self, limit_s: float) -> talk.Ready:
+        """Return what it says of itself once its network is checked and warm.
+
+        Raises
+        ------
+        ModelError, ConfigError, OutOfMemoryError
+            Its own reason not to start.
+        LostError
+            It died, or was not ready in time.
+        """
+        if self.ready is None:
+            self._welcome(self.hear(limit_s=limit_s))
+        assert self.ready is not None
+        return self.ready
+
+    def tell(self, message: talk.Request) -> None:
+        """Send a message; that nobody is there is noticed by `hear`."""
+        with self._speaking, suppress(OSError):
+            self._n_told += 1
+            self._pipe.send(message)
+
+    def hear(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> Answer:
+        """Wait for its next message.
+
+        Parameters
+        ----------
+        limit_s : longest time to wait
+        cpu_limit_s : most processor time that it may use meanwhile
+
+        Raises
+        ------
+        LostError
+            It died, gave no sign of life, or went past a limit.
+        CareLiveError
+            The error that it reports.
+        """
+        until_s, most_cpu_s = time.monotonic() + limit_s, self.cpu_s + cpu_limit_s
+        while not self.has_news(_LOOK_S):
+            if how := self.lost():
+                raise LostError(how)
+            if time.monotonic() > until_s:
+                raise LostError(f"said nothing for {limit_s:.0f} s")
+            if self.cpu_s > most_cpu_s:
+                raise LostError(f"hung: it works for {cpu_limit_s:.0f} s of processor time without an end")
+        return self._next_message()
+
+    def lost(self) -> str:
+        """Look for a sign of life; return how it was lost: it died, or has work and is silent; empty if it lives."""
+        if self.is_dead:
+            return "died"
+        if starving := self._starving():
+            return starving
+        if self.has_news():
+            return ""
+        seen = self._pulse.read(self.cpu_s)
+        silent_s = self._silence.look(seen, time.monotonic(), owes=self._owes(seen), on_device=self._on_device)
+        limit_s = life.limit_s(self.config.hang_s, seen, on_device=self._on_device)
+        hangs = silent_s > (limit_s if self.ready else _STARTING * limit_s)
+        return f"hung: no sign of life for {silent_s:.1f} s" if hangs else ""
+
+    def _starving(self) -> str:
+        """Return what to say where it has taken nearly all memory of the machine; empty if it has not."""
+        memory = psutil.virtual_memory()
+        with suppress(psutil.Error):
+            taken = psutil.Process(self.process_id).memory_info().rss
+            if limits.starves(taken, memory.available, memory.total):
+                left = memory.available // 2**20
+                return f"took {taken // 2**20} MiB of memory and left {left} MiB: recording must not run out of it"
+        return ""
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that it has used so far."""
+        with suppress(psutil.Error):
+            times = psutil.Process(self.process_id).cpu_times()
+            self._cpu_s = times.user + times.system
+        return self._cpu_s
+
+    def has_news(self, wait_s: float = 0.0) -> bool:
+        """Return whether `hear` would return, or raise, at once; wait a little for that."""
+        try:
+            return bool(connection.wait([self._pipe, self._process.sentinel], timeout=wait_s))
+        except OSError:  # another thread has just ended it
+            return True
+
+    def end(self, deadline_s: float) -> str:
+        """End it: kindly within the deadline, then by force; return its exit code, and what that means."""
+        if deadline_s > 0 and not self.is_dead:
+            self.tell(talk.Stop())
+            self._process.join(deadline_s)
+        if killed := not self.is_dead:
+            self._process.kill()
+        self._process.join(5.0)
+        self._pipe.close()
+        code = self._process.exitcode
+        return f"exit code {code}" if killed else limits.cause(code, entered=self._pulse.has_entered)
+
+    @property
+    def _on_device(self) -> bool:
+        return self.ready is not None and self.ready.provider in {"cuda", "tensorrt"}
+
+    def _owes(self, seen: life.Seen) -> bool:
+        """Return whether it has something to do: it starts, or has not dealt with all that it was told."""
+        return self.ready is None or seen.n_handled < self._n_told
+
+    def _next_message(self) -> Answer:
+        try:
+            message = self._pipe.recv() if self._pipe.poll() else None
+        except (EOFError, OSError):
+            message = None
+        if message is None:
+            raise LostError("died")
+        if isinstance(message, talk.Failed):
+            raise getattr(errors, message.kind)(message.message)
+        answer: Answer = message
+        return answer
+
+    def _welcome(self, message: Answer) -> None:
+        if not isinstance(message, talk.Ready):
+            raise ModelError(f"the inference process said {type(message).__name__} before it was ready")
+        self.ready = message
+        logger.info("inference_ready model=%s provider=%s", message.identity.name, message.provider)
