@@ -6,7 +6,6 @@ weights, run for ever in a loop, call code of a custom domain, ask for more memo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,11 @@ import numpy as np
 
 from care_live.errors import ModelError
 from care_live.imports import need
-from care_live.model import file
+from care_live.model import file, sizes
 from care_live.model.card import ModelCard, Task
 
 LARGEST_MIB = 1024
 """Far above any network that restores in real time."""
-LARGEST_TENSOR = 2**31 - 1
-"""Elements that one tensor may have on a small field."""
-_SMALL = 64
 
 _WORDS = """
 Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose DepthToSpace
@@ -143,21 +139,16 @@ def _refuse_weights_that_are_no_numbers(network: Any, path: Path) -> None:
 
 
 def _refuse_large_tensors(network: Any, path: Path) -> None:
-    """Follow the shapes for a small field; a few pixels must not become gigabytes."""
-    for value in network.graph.input:
-        for dimension in value.type.tensor_type.shape.dim:
-            if not dimension.dim_value:
-                dimension.dim_value = _SMALL
-    for value in network.graph.output:
-        value.type.tensor_type.ClearField("shape")  # what it says of itself may be wrong
-    try:
-        inferred = need("onnx.shape_inference", extra="cpu").infer_shapes(network, data_prop=True)
-    except Exception as error:
-        raise ModelError(f"{path} is inconsistent: {' '.join(str(error).split())[:200]}") from error
-    for value in [*inferred.graph.value_info, *inferred.graph.output]:
-        n = math.prod(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
-        if n > LARGEST_TENSOR:
-            raise ModelError(f"{path} makes a tensor {value.name!r} of {n} elements from a small field: too large")
+    """Follow the sizes of all tensors for a small field; a few pixels must not become gigabytes."""
+    misfit: ModelError | None = None
+    for shapes in sizes.fields(network):
+        try:
+            sizes.refuse_large(network, shapes, str(path))
+            return
+        except sizes.SizeMismatchError as error:  # another field may be a multiple of its divisor
+            misfit = misfit or error
+    assert misfit is not None, "some field is tried"
+    raise ModelError(str(misfit)) from misfit
 
 
 def _tensors(network: Any) -> Iterator[Any]:

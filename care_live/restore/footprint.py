@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from care_live.imports import need
-from care_live.model import file
+from care_live.model import file, sizes
 from care_live.model.card import ModelCard
 from care_live.planewise import peak
 from care_live.planewise.plan import WHOLE_PLANES, NotPlanewise, plan_whole
@@ -45,11 +44,11 @@ def measure(path: Path, card: ModelCard, *, planewise: bool = False) -> Footprin
     space = [8 * divisor for divisor in card.divisor]
     if planewise and (counted := _planewise(proto, card, space[1:])) is not None:
         return counted
-    sizes = _sizes(proto, [1, len(card.channels_in), *space])
+    elements = _sizes(proto, [1, len(card.channels_in), *space])
     n_px = math.prod(space)
     kept = {value.name for value in [*proto.graph.input, *proto.graph.output]}
-    alive = peak.most_alive([(node.input, node.output) for node in proto.graph.node], sizes, kept)
-    return Footprint(_WORKSPACE * _BYTES * alive / n_px, max(sizes.values(), default=n_px) / n_px)
+    alive = peak.most_alive([(node.input, node.output) for node in proto.graph.node], elements, kept)
+    return Footprint(_WORKSPACE * _BYTES * alive / n_px, max(elements.values(), default=n_px) / n_px)
 
 
 def _planewise(proto: Any, card: ModelCard, space: list[int]) -> Footprint | None:
@@ -66,13 +65,9 @@ def _planewise(proto: Any, card: ModelCard, space: list[int]) -> Footprint | Non
 
 
 def _sizes(proto: Any, shape: list[int]) -> dict[str, int]:
-    """Return the elements of every tensor whose shape can be inferred."""
-    dimensions = proto.graph.input[0].type.tensor_type.shape.dim
-    for dimension, size in zip(dimensions, shape, strict=False):
-        dimension.dim_value = size
-    inferred = need("onnx.shape_inference", extra="cpu").infer_shapes(proto, data_prop=True).graph
-    return {
-        value.name: math.prod(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
-        for value in [*inferred.value_info, *inferred.input, *inferred.output]
-        if all(dimension.HasField("dim_value") for dimension in value.type.tensor_type.shape.dim)
-    }
+    """Return the elements of every tensor but the weights."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    names = [value.name for value in proto.graph.input if value.name not in weights]
+    shapes = dict.fromkeys(names[1:], (shape[1],)) | {names[0]: tuple(shape)}
+    found = sizes.refuse_large(proto, shapes, "the network")
+    return {name: math.prod(size) for name, size in found.items() if name not in weights}

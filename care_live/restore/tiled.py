@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from care_live.backends.device import run_each
 from care_live.backends.failures import refuse_scarce_memory, translated
 from care_live.backends.session import Options, Session
-from care_live.errors import ModelError, OutOfMemoryError
+from care_live.errors import ModelError, OutOfMemoryError, RestoreError
 from care_live.imports import need
-from care_live.model import codes, file
+from care_live.model import codes, file, sizes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.planewise.caches import give_back
@@ -54,9 +54,9 @@ class Network:
         self._card, self._options, self._open = card, options, open_session
         self.quantised = False
         """Results come from the device as codes."""
+        self._content = self._plain = proto.SerializeToString()
         if options.quantised:
-            proto = self._coded(proto)
-        self._content = proto.SerializeToString()
+            self._content = self._coded(proto).SerializeToString()
         self._sessions: OrderedDict[tuple[int, ...], Session] = OrderedDict()
         self.budget_px = _LARGEST_PX
         """Pixels that one run may read; shrinks when memory runs out."""
@@ -133,9 +133,18 @@ class Network:
                 shapes |= {"low": (self._channels_in,), "high": (self._channels_in,)}
             with translated("making the network ready"):
                 refuse_scarce_memory(len(self._content))
+                self._refuse_large(shapes)
                 self._sessions[key] = self._open(self._content, shapes, self._options)
         self._sessions.move_to_end(key)
         return self._sessions[key]
+
+    def _refuse_large(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Look at every tensor once more: at another size than the one that was checked a graph may do anything."""
+        proto = need("onnx", extra="cpu").load_model_from_string(self._plain)
+        try:
+            sizes.refuse_large(proto, shapes, f"network {self._card.name}")
+        except ModelError as error:
+            raise RestoreError(f"{error} (input {shapes[self._input]})") from error
 
     def tile_of(self, shape: Sequence[int], tile_px: Sequence[int] | None) -> tuple[int, ...]:
         """Return the shape of the tiles for a padded field (n, c, …space), the first two axes included."""
