@@ -7,7 +7,9 @@ first image, so its length says nothing: an image is whole when its header and i
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import math
 import struct
 from pathlib import Path
@@ -23,6 +25,10 @@ from care_live.recorded.recording import Contents, Stamp, counts_dtype, stacks_o
 from care_live.recorded.tags import Places, number_of, stamp_of
 from care_live.recorded.unbuffered import UnbufferedFile
 
+logger = logging.getLogger(__name__)
+
+_MAX_BYTES = 1 << 29
+"""No camera has more pixels, no image more metadata."""
 _HEADER_BYTES = 28
 _SUMMARY_MAGIC = 2355492
 _RGB = 2
@@ -100,6 +106,8 @@ def _dtype(entry: ImageEntry) -> np.dtype[Any]:
         raise SourceError(f"{entry.file_name} holds colour images; wanted one grey channel per image")
     if not entry.width_px or not entry.height_px:
         raise SourceError(f"{INDEX_NAME} has an image of {entry.height_px} x {entry.width_px} px at {entry.index_at}")
+    if max(entry.width_px * entry.height_px, entry.tags_bytes) > _MAX_BYTES:
+        raise SourceError(f"{INDEX_NAME} has an image of {entry.height_px} x {entry.width_px} px: it is damaged")
     if entry.pixel_type not in _DTYPES:
         raise SourceError(f"{INDEX_NAME} has pixel type {entry.pixel_type} at byte {entry.index_at}; wanted 0 to 6")
     return _DTYPES[entry.pixel_type]
@@ -146,6 +154,8 @@ def _summary(file: UnbufferedFile) -> dict[str, Any]:
     magic, n_bytes = struct.unpack_from("<II", header, 20)
     if magic != _SUMMARY_MAGIC:
         return {}
+    if n_bytes > _MAX_BYTES:
+        raise SourceError(f"{file.path} has a summary of {n_bytes} bytes: it is damaged")
     return json_object(file.read(_HEADER_BYTES, n_bytes).tobytes(), f"{file.path}: the summary")
 
 
@@ -180,7 +190,7 @@ class NDTiffRecording:
 
     def __init__(self, folder: Path) -> None:
         folder = data_folder(folder)
-        found = [entry for _, entry in entries((folder / INDEX_NAME).read_bytes())]
+        found = [entry for _, entry in entries(_index(folder / INDEX_NAME))]
         if not found:
             raise SourceError(f"{folder} holds no image yet")
         self._files = Files(folder)
@@ -199,9 +209,12 @@ class NDTiffRecording:
         heights = [number_of(entry.axes, "z") or 0.0 for entry in found]
         self._places = places_for(self._files.summary, first_z=min(0, math.floor(min(heights))))
         try:
-            return {self._places.index_of(entry.axes): entry for entry in found}
+            placed = {self._places.index_of(entry.axes): entry for entry in found}
         except FrameError as error:
             raise SourceError(f"{INDEX_NAME}: {error}") from error
+        if len(placed) < len(found):
+            logger.warning("planes written twice n=%d: the later one counts", len(found) - len(placed))
+        return placed
 
     def _describe(self, folder: Path, image: Counts, tags: dict[str, Any]) -> Contents:
         plan = Plan(
@@ -227,6 +240,13 @@ class NDTiffRecording:
 
     def close(self) -> None:
         self._files.close()
+
+
+def _index(path: Path) -> bytes:
+    with contextlib.closing(UnbufferedFile(path)) as file:
+        if file.n_bytes > _MAX_BYTES:
+            raise SourceError(f"{path} has {file.n_bytes} bytes; wanted at most {_MAX_BYTES}: it is damaged")
+        return file.read(0, file.n_bytes).tobytes()
 
 
 def data_folder(folder: Path) -> Path:

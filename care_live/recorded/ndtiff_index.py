@@ -107,7 +107,8 @@ def json_object(data: bytes, what: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(_text(data), parse_constant=lambda _: None)  # NaN is no JSON
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair could be stored nowhere
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair could be stored nowhere
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{what} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):

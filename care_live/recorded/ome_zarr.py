@@ -50,6 +50,9 @@ class OmeZarrRecording:
             raise SourceError(f"{self._path} has images of different shapes {sorted(shapes)}: replay them one by one")
         shape = self._arrays[0].shape
         check_size(self._path, (len(self._arrays), *shape), self._arrays[0].dtype.itemsize)
+        chunk_bytes = max(math.prod(array.chunks) * array.dtype.itemsize for array in self._arrays)
+        if chunk_bytes > _MAX_SLAB_BYTES:  # a chunk is decoded whole
+            raise SourceError(f"{self._path} has chunks of {chunk_bytes} bytes; wanted at most {_MAX_SLAB_BYTES}")
         n = {**dict(zip(self._axes.upper(), shape, strict=True)), "P": len(self._arrays)}
         order = every_index(n)
         steps = self._steps()

@@ -15,7 +15,7 @@ from care_live.errors import ConfigError, SourceError
 from care_live.images import Counts, Plan, PlaneIndex, read_only
 from care_live.recorded import ome_xml
 from care_live.recorded.recording import Contents, Stamp, check_size, counts_dtype, every_index, stacks_of
-from care_live.recorded.tiff_announced import check_announced, n_images
+from care_live.recorded.tiff_announced import check_announced, check_series
 from care_live.recorded.tiff_chain import Chain, read_chain, refuse_overlap
 from care_live.recorded.tiff_pages import SeriesPlanes
 from care_live.recorded.unbuffered import UnbufferedFile
@@ -161,11 +161,7 @@ def _positions(path: Path, file: tifffile.TiffFile, axes: str | None) -> list[An
     first = series[0]
     if first.kind != "ome" or axes:
         return [first]
-    n_announced = n_images(file.ome_metadata or "")
-    if len(series) != n_announced:
-        raise SourceError(
-            f"{path}: its OME-XML announces {n_announced} series of images, but {len(series)} can be read"
-        )
+    check_series(path, file.ome_metadata or "", series)
     alike = [one for one in series if one.shape == first.shape and one.axes == first.axes]
     if any(one.dtype != first.dtype for one in alike):
         raise SourceError(

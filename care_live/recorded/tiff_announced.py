@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import tifffile
 
@@ -40,9 +42,24 @@ def check_announced(path: Path, file: tifffile.TiffFile, n_headers: int) -> None
             raise SourceError(f"{path} announces {header['images']} images, but {n_planes} by its axes: it is damaged")
 
 
-def n_images(xml: str) -> int:
-    """Return how many series of images an OME-XML announces."""
-    return len(_PIXELS.findall(xml))
+def check_series(path: Path, xml: str, series: Sequence[Any]) -> None:
+    """Compare what an OME-XML places with what tifffile found: it passes over images that it can't make sense of.
+
+    Parameters
+    ----------
+    series : tifffile's
+
+    Raises
+    ------
+    SourceError
+        A series or a plane is not found though its file is there.
+    """
+    n_series, n_read = len(_PIXELS.findall(xml)), sum(page is not None for one in series for page in one.pages)
+    here = [placed for placed in _placed(xml, path.name) if path.with_name(placed.file).is_file()]
+    if len(series) != n_series:
+        raise SourceError(f"{path}: its OME-XML announces {n_series} series of images, but {len(series)} can be read")
+    if n_read < sum(placed.n_images for placed in here):
+        raise SourceError(f"{path}: its OME-XML places more than the {n_read} planes that can be read: it is damaged")
 
 
 def _check_ome(path: Path, xml: str, n_headers: int) -> None:
@@ -50,7 +67,10 @@ def _check_ome(path: Path, xml: str, n_headers: int) -> None:
         n_planes = math.prod(int(n) for n in _SIZE.findall(pixels))
         if n_planes > MAX_PLANES:
             raise SourceError(f"{path} announces {n_planes} planes; wanted at most {MAX_PLANES}: it is damaged")
-    for name, n_wanted in _placed(xml, path.name).items():
+    wanted: dict[str, int] = {}
+    for placed in _placed(xml, path.name):
+        wanted[placed.file] = max(wanted.get(placed.file, 0), placed.first + placed.n_images)
+    for name, n_wanted in wanted.items():
         other = path.with_name(name)
         n_there = n_headers if name == path.name else _n_headers(other) if other.is_file() else n_wanted
         if n_there < n_wanted:
@@ -60,15 +80,21 @@ def _check_ome(path: Path, xml: str, n_headers: int) -> None:
             )
 
 
-def _placed(xml: str, own_name: str) -> dict[str, int]:
-    """Return how many images each file of an OME-TIFF must have."""
-    wanted = {own_name: 0}
+class Placed(NamedTuple):
+    """Images of one file that an OME-XML names."""
+
+    file: str
+    first: int
+    n_images: int
+
+
+def _placed(xml: str, own_name: str) -> list[Placed]:
+    found = []
     for attributes, name in _PLACED.findall(xml):
         first, count = _FIRST.search(attributes), _COUNT.search(attributes)
-        n_images = (int(first[1]) + (int(count[1]) if count else 1)) if first else 0
-        file = Path(name).name or own_name
-        wanted[file] = max(wanted.get(file, 0), n_images)
-    return wanted
+        if first:  # without it, the file is said to have all images, in order
+            found.append(Placed(Path(name).name or own_name, int(first[1]), int(count[1]) if count else 1))
+    return found
 
 
 def _n_headers(path: Path) -> int:

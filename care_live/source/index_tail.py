@@ -30,6 +30,8 @@ class IndexTail:
             The index is broken, or cannot be read.
         """
         try:
+            if not self._path.is_file():
+                return []
             with self._path.open("rb", buffering=0) as file:  # opened anew: nothing that was read before is kept
                 length = os.fstat(file.fileno()).st_size
                 file.seek(self._position)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import struct
 from pathlib import Path
@@ -13,6 +15,7 @@ import tifffile
 from care_live.errors import CareLiveError, SourceError
 from care_live.images import Counts, PlaneIndex
 from care_live.recorded import open_recording
+from care_live.recorded.ndtiff_index import entries
 from tests.recorded.damage import (
     EVERY,
     PIXELS,
@@ -20,9 +23,11 @@ from tests.recorded.damage import (
     damaged,
     deflated,
     imagej,
+    ndtiff,
     ndtiff_index,
     ome,
     ome_zarr,
+    ome_zarr_header,
     pages,
     plain,
     real_imagej,
@@ -156,6 +161,34 @@ def test_planes_without_end_are_refused_before_memory_is_taken(tmp_path: Path) -
     start = data.index(b'SizeC="1" SizeZ="4" SizeT="3"')
     patch(data_set.file, start, b'SizeZ="99999999" SizeT="9999"')
     assert "announces 999899990001 planes" in refused(data_set)
+
+
+def test_chunks_without_end_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    data_set = ome_zarr_header(tmp_path)
+    tree = json.loads(data_set.file.read_text())
+    tree["chunk_grid"]["configuration"]["chunk_shape"] = [1, 2, 100_000, 100_000]
+    data_set.file.write_text(json.dumps(tree))
+    assert "chunks of 40000000000 bytes" in refused(data_set)
+
+
+def test_metadata_without_end_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    """The file is long enough for it: Micro-Manager makes it 4 GiB long before the first image comes."""
+    data_set = ndtiff_index(tmp_path)
+    index = data_set.file.read_bytes()
+    end = next(end for end, _ in entries(index))
+    patch(data_set.file, end - 8, struct.pack("<I", 3 << 30))
+    with next(data_set.path.glob("*.tif")).open("r+b") as file:
+        file.truncate(1 << 32)
+    with pytest.raises(SourceError, match="damaged"):
+        read(data_set)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    data_set = ndtiff(tmp_path)
+    data_set.file.unlink()
+    os.mkfifo(data_set.file)
+    assert "is no file" in refused(data_set)
 
 
 def test_a_strip_that_does_not_decode_names_its_plane(tmp_path: Path) -> None:
