@@ -209,7 +209,7 @@ class StoreConfig(Section):
     directory: Path = Path("runs")
     """Runs are written to ``directory/RUN_ID``."""
     restored_mantissa_bits: int = Field(default=10, ge=4, le=23)
-    """Restored float32 keeps so many mantissa bits; raw is always lossless."""
+    """Mantissa bits that restored float32 keeps; raw is always lossless."""
     keep_free_mib: int = Field(default=512, ge=0)
     """Below this, restored volumes are shed first; below half of it raw volumes wait in memory."""
     full_wait_s: float = Field(default=60.0, ge=0)

@@ -84,7 +84,7 @@ class Plan:
     interval_s: float = 0.0
     """Planned time between time points; 0 is as fast as possible."""
     endless: bool = False
-    """Every time point is like time point 0 and nobody knows how many will come (a loop, a GUI's run)."""
+    """Every time point is like time point 0, and their number is unknown (a loop, a GUI's run)."""
 
     def planes_of(self, key: VolumeKey) -> tuple[int, ...] | None:
         """Return the z indices planned for a volume, or None when the plan does not know that volume."""

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("target", nargs="?", choices=TARGETS, help="none: all, sharing the time")
     parser.add_argument("--seconds", type=float, default=60.0, help="of all targets together (default 60)")
-    parser.add_argument("--inputs", type=int, default=sys.maxsize, help="at most so many a target")
+    parser.add_argument("--inputs", type=int, default=sys.maxsize, help="largest number of inputs of a target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / ".fuzz", help="where failures are kept (default .fuzz)")
     parser.add_argument("--replay", type=Path, metavar="FOLDER", help="read a saved failure of TARGET once more")

@@ -163,7 +163,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--provider", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--small", action="store_true", help="small volumes and network: seconds, to see that it runs")
     parser.add_argument("--pairs", type=int, help="repetitions of each timing")
-    parser.add_argument("--minutes", type=float, default=9.0, help="stop after so many (9)")
+    parser.add_argument("--minutes", type=float, default=9.0, help="stop after this number of minutes (9)")
     parser.add_argument("--only", nargs="+", metavar="TABLE", help="run these tables alone: speed, torch, ...")
     parser.add_argument("--wheels", type=Path, help="folder of wheels to take packages from, before installed ones")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
@@ -171,7 +171,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _write(path: Path | None, figures: dict[str, Any]) -> None:
-    """Write all that is known so far; whoever reads meanwhile sees a whole file."""
+    """Write all that is known so far; a reader sees a whole file at any time."""
     if path is not None:
         fresh = path.with_name(path.name + ".part")
         fresh.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -45,7 +45,7 @@ class Sample:
 
 
 def soak(folder: Path, volumes: int, every: int) -> list[Sample]:
-    """Run the daemon on so many volumes; return a sample for each *every* of them."""
+    """Run the daemon on a number of volumes; return a sample for each *every* of them."""
     import numpy as np
     import tifffile
     from benches._daemon import free_port

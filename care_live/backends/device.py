@@ -73,7 +73,7 @@ class DeviceBuffers:
         self._pages: dict[str, Array] = {}
         """Page-locked memory on the host, of inputs and outputs that need it."""
         self._numbers: dict[str, Array] = {}
-        """What the codes of an output mean, where nobody says where it should go."""
+        """What the codes of an output mean, where the caller does not say where it should go."""
 
     def load(self, inputs: Mapping[str, Array]) -> None:
         """Copy the inputs to the device, converted where they differ in type."""
@@ -158,7 +158,7 @@ class DeviceSession:
             return place.fetch(into)
 
     def places(self, n: int) -> tuple[DeviceBuffers, ...]:
-        """Return at most so many places; made, and looked at, at the first call that asks for them.
+        """Return at most `n` places; made, and looked at, at the first call that asks for them.
 
         Raises
         ------
@@ -173,7 +173,7 @@ class DeviceSession:
         return tuple(self._places[:n])
 
     def _add_place(self) -> str:
-        """Make one more; return why it is none to use, if so."""
+        """Make one more; return why it cannot be used, if so."""
         blanks = {name: np.zeros(shape, self._types[name]) for name, shape in self._shapes.items()}
         n_runs = 1 if self._places else N_WARM_UP
         try:
@@ -244,7 +244,7 @@ def _run_in_turns(
 ) -> None:
     """Run in one place while a thread empties and fills the other one, then the other way round.
 
-    The thread ends with this call. It only copies, and whoever watches this process sees a device that hangs, as
+    The thread ends with this call. It only copies, and the supervisor of this process sees a device that hangs, as
     every wait counts as part of a run.
     """
 

@@ -27,7 +27,7 @@ class OpenVinoSession:
     """A network at one shape in OpenVINO; see `session.OnnxSession` for the parameters.
 
     Exact mode computes in float32; fast mode, where the processor can, in bfloat16, which moves results by a few
-    percent of the predicted Laplace scale and is told to every watcher.
+    percent of the predicted Laplace scale and every watcher gets it.
     """
 
     def __init__(

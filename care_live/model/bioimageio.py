@@ -121,7 +121,7 @@ def read_description(folder: Path) -> Description:
     Raises
     ------
     ModelError
-        There is none, it is not readable, or it has no ONNX weights here, or others than it says.
+        The description is missing or not readable, or its ONNX weights are missing or differ from what it says.
     """
     path = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
     if path is None:

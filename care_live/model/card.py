@@ -38,7 +38,7 @@ class Calibration(Section):
 
 
 class TrainingDomain(Section):
-    """For which data the network was made; outside of it nobody knows."""
+    """For which data the network was made; outside of it the results are unknown."""
 
     specimen: str = ""
     exposure_ms: tuple[float, float] | None = None

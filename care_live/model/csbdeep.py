@@ -79,7 +79,7 @@ def import_csbdeep(
     Raises
     ------
     ModelError
-        A file is missing, cut off, or of a network that is none of CSBDeep's; names it.
+        A file is missing, cut off, or of a network that CSBDeep does not have; names it.
     """
     config = read_config(folder / "config.json")
     task = task or ("project" if config.projects else "denoise")

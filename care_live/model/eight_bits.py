@@ -168,7 +168,7 @@ class _Graph:
         return [node for part in parts if part is not None for node in part] if None not in parts else None
 
     def _read_by(self, tensor: str, readers: Iterable[onnx.NodeProto]) -> bool:
-        """Return whether nobody else reads a tensor, pooled or not."""
+        """Return whether a tensor has one reader, pooled or not."""
         allowed = {node.output[0] for node in readers}
         return tensor not in self._outputs and all(
             self._read_by(use.output[0], readers) if use.op_type == "MaxPool" else use.output[0] in allowed

@@ -1,7 +1,7 @@
 """Networks from elsewhere: what their graph says of itself, and the card that a person completes.
 
 A foreign graph takes one image, normalised by us as its card says, and gives one image for each head. Its reach is
-measured by running it; this room cannot run networks, so whoever imports passes in what can.
+measured by running it; this room cannot run networks, so the caller passes in what can.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOOK_AT_ALL = frozenset(
     {"GlobalAveragePool", "GlobalMaxPool", "InstanceNormalization", "GroupNormalization", "LayerNormalization"}
 )
 _TRY_PX = {2: 256, 3: 64}
-"""Size at which a network of so many axes is looked at: many times any sensible divisor."""
+"""Size at which a network is looked at, by its number of axes: many times any sensible divisor."""
 
 Measure: TypeAlias = Callable[[Path, ModelCard], tuple[int, ...]]
 """Runs a network with a card whose halo is a guess, and returns how far it reaches along each axis."""

@@ -130,7 +130,7 @@ def _share_memory() -> bool:
 
 
 def give_back(options: Options) -> None:
-    """Let others have what the arena holds and nobody uses: by itself it keeps its largest moment for ever.
+    """Give back what the arena holds unused: by itself it keeps its largest moment for ever.
 
     Where memory has run out, smaller tiles could not run: numpy has an arena of its own.
     """

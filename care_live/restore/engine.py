@@ -65,7 +65,7 @@ class Engine:
         self._config = config
         self._network, options = open_network(model, self.card, config, running=running)
         self.provider = options.provider
-        if config.fast_mode:  # every watcher is told what it costs on this machine
+        if config.fast_mode:  # every watcher gets what it costs on this machine
             measured_here = {"fast_mode_deviation": self._network.fast_mode_deviation}
             self.card = self.card.model_copy(update=measured_here)
         if self._network.quantised:

@@ -15,7 +15,7 @@ from care_live.percentiles import Histogram, Span, histogram
 _CEILINGS = (4095, 16383, 65535, 255)
 """Largest counts of 12-, 14-, 16- and 8-bit cameras."""
 _FEW = 3
-"""So many pixels at a ceiling are no coincidence."""
+"""At least this number of pixels at a ceiling is no coincidence."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 A range measured anew on each volume flickers: one bright object that appears elsewhere moves the whole
 picture. So a range is fixed, locked after some volumes, or follows slowly; the state is a value that goes
-in and comes out, one for every position and channel, and survives a restart with whoever holds it.
+in and comes out, one for every position and channel, and survives a restart with the process that holds it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def known_spans(
 
     Returns
     -------
-    In the order of the network; empty, while it is not known which channels these are, or this is none of them.
+    In the order of the network; empty while its channels are not known, or where this channel is not among them.
     """
     channels = [key.c] if n_channels == 1 else sorted(c for p, c in memories if p == key.p)
     if len(channels) != n_channels or key.c not in channels:

@@ -89,7 +89,7 @@ def _quicker(
     try:
         other = _open(path, card, config, options)
         cpu_s, openvino_s = probe.seconds(opened[0], card), probe.seconds(other, card)
-    except CareLiveError as error:  # nobody asked for OpenVINO, so nobody misses it
+    except CareLiveError as error:  # OpenVINO was not asked for, so the run goes on without it
         logger.warning("provider_refused provider=openvino reason=%s", error)
         opened[0].forget()
         return opened

@@ -102,7 +102,7 @@ class Network:
         self.session(self.tile_of((*shape[:2], *space), tile_px))
 
     def restrict(self, budget_px: int) -> None:
-        """Read at most so many pixels at once from now on, because memory ran out before."""
+        """Most pixels that are read at once from now on, because memory ran out before."""
         self.budget_px = min(self.budget_px, budget_px)
         self.degraded = True
 

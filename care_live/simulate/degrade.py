@@ -30,7 +30,7 @@ Pixels = NDArray[np.float32]
 
 _RADIUS_UM = 0.1
 _FLATTENED = 0.2
-"""The structures' heights are so many times smaller than in a thick specimen: a thin layer in focus."""
+"""How many times smaller the structures' heights are than in a thick specimen: a thin layer in focus."""
 _BACKGROUND = 2.0
 """Times the structures' `haze`, about 0.03: the background is some 6 % of the peak."""
 _MOST_TABLED = 1e6
@@ -74,7 +74,7 @@ def anisotropic(
     ----------
     sharp : (…, y, x) float32, background near 0
     psf : (y, x), from `turned_psf`
-    factor : planes are so many times further apart than pixels; any number above 1, such as 10.2
+    factor : distance of planes in pixels; any number above 1, such as 10.2
     rng : for the noise
     first : row of the first plane that is left, at least 0 and below ``factor``; the next follow every ``factor``
     counts_per_electron : how many counts of ``sharp`` one photo-electron is, for photon noise; 0: none

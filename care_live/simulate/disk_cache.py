@@ -1,4 +1,4 @@
-"""Arrays that take seconds to compute, kept in the user's cache folder: whoever is started again need not wait."""
+"""Arrays that take seconds to compute, kept in the user's cache folder: a second start does not wait."""
 
 from __future__ import annotations
 

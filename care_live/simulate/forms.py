@@ -1,10 +1,10 @@
-"""Forms of every kind, cut out of random fields: for networks that must restore what nobody has described.
+"""Forms of every kind, cut out of random fields: for networks that must restore specimens without a description.
 
 The level sets of a smooth random field look like tissue: above a level lie bodies, along it closed shells,
 where two fields cross it together run threads, and the peaks of a fine field are grains. Inside they are rough,
 with a power spectrum of any slope: who has only seen smooth bodies smooths them. Size, sharpness, texture,
 brightness, haze, blur and the sampling along z are drawn anew for every volume, each over a wide range, so that
-a network can rely on none of them. Whoever knows the voxel size does better to give it: how much neighbouring planes
+a network can rely on none of them. It is better to give the voxel size where it is known: how much neighbouring planes
 have in common is then known, too.
 
 References
@@ -65,7 +65,7 @@ class Canvas:
     flatness: float
     """Distance of planes over pixel size; below 1 the planes are the denser ones."""
     pixel_um: float | None = None
-    """None: nobody knows."""
+    """None: unknown."""
 
     @classmethod
     def at(

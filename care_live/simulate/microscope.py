@@ -26,7 +26,7 @@ FULL_SCALE = 65535
 NOMINAL_OFFSET = 100.0
 NOMINAL_GAIN = 2.17
 _BLOCK_PX = 1 << 16
-"""Noise is drawn for so many pixels at a time, so that they stay in the processor's cache."""
+"""Pixels that noise is drawn for at a time: they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Microscope:
     psf: Psf | None = SPINNING_DISK
     """None: no blur, the fluorophores themselves."""
     bleach_dose: float = 20_000.0
-    """After so many low-light exposures the fluorescence has fallen to 1/e; infinity: it never bleaches."""
+    """Low-light exposures after which the fluorescence has fallen to 1/e; infinity: it never bleaches."""
 
     def prepare(self, pixel_um: float) -> None:
         """Blur the specimen's particles for one pixel size, which otherwise the first plane has to wait for."""

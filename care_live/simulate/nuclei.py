@@ -1,7 +1,7 @@
 """Cell nuclei as a DNA stain shows them: a layer of clumpy bodies with bright rims and dark nucleoli.
 
 Every volume has its own size, crowding, texture and haze, and some nuclei that divide: small, and several times as
-bright. For networks that will see nuclei which nobody has recorded in good light.
+bright. For networks that will see nuclei without any recording in good light.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from care_live.model.card import Task
 LossName = Literal["mae", "mse", "gaussian", "laplace"]
 OptimiserName = Literal["adam", "muon"]
 SpecimenName = Literal["worm", "beads", "tubules", "granules", "nuclei", "forms", "confocal_forms"]
-"""*forms* are of every kind, for networks that must restore what nobody has described; see `simulate.forms`.
+"""*forms* are of every kind, for specimens without a description; see `simulate.forms`.
 *confocal_forms* are the same at the voxel size of the recipe, which is better where that is known."""
 Specimens: TypeAlias = dict[SpecimenName, int]
 """How many volumes of each."""
@@ -137,7 +137,7 @@ class IsotropicData(Section):
     pattern: str = "*.tif*"
     axes: str = Field(default="ZYX", pattern=r"^T?C?Z?YX$")
     factor: float = Field(default=4.0, gt=1)
-    """Slices are so many times further apart than pixels; need not be an integer."""
+    """Distance of slices in pixels; it may be fractional."""
     psf: Path | None = None
     """Measured PSF, ZYX TIFF with cubic voxels of the pixel size, deconvolved of its lateral part already or
     narrow enough; none: a Gaussian of `psf_sigma_px`."""

@@ -59,7 +59,7 @@ def alternate(n_pairs: int, *works: Callable[[], object]) -> list[list[Spent]]:
 
 
 def bare_session(model: onnx.ModelProto, threads: int, provider: str = "cpu"):
-    """Open onnxruntime's own session as anybody would: the file, the provider, so many threads."""
+    """Open onnxruntime's own session in the usual way: the file, the provider, the number of threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

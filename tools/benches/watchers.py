@@ -1,4 +1,4 @@
-"""Do watchers disturb? The same acquisition with nobody watching, and with a full house, in turn.
+"""Do watchers disturb? The same acquisition without watchers, and with a full house, in turn.
 
 The house: 20 browsers (WebSockets to the gateway), 4 full subscribers (two of the newest, two of every volume), one
 viewer four times too slow, one frozen for most of the run, one that comes late. A real daemon acquires from the
@@ -76,9 +76,9 @@ def measure(arguments: list[str]) -> dict[str, float | None]:
 
 
 def pair(folder: Path, asked: argparse.Namespace, name: str) -> Pair | None:
-    """Return the same acquisition with nobody watching and with a full house, or None: one of them failed."""
+    """Return the same acquisition without watchers and with a full house, or None: one of them failed."""
     try:
-        alone = run(folder / "quiet", asked, f"{name}, nobody watches")
+        alone = run(folder / "quiet", asked, f"{name}, without watchers")
         watched = run(folder / "watched", asked, f"{name}, full house", full_house=True)
     except (CareLiveError, RuntimeError, OSError, subprocess.SubprocessError, psutil.Error) as error:
         say(f"{name} failed: {error}")
@@ -185,7 +185,7 @@ def seen_by_watchers(runs: list[Outcome], asked: argparse.Namespace) -> dict[str
 
 
 def browser_latencies_ms(seen: dict[str, list[Seen]]) -> list[float]:
-    """Compare when a picture came with when its volume was published, as the fastest subscriber was told."""
+    """Compare when a picture came with when its volume was published, as the fastest subscriber got it."""
     published: dict[int, int] = {}
     for one in [*seen.get("newest", []), *seen.get("every", [])]:
         for t, at in zip(one.times, one.published_us, strict=True):
