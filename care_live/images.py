@@ -276,6 +276,8 @@ class Restored:
     """Seconds from the volume's arrival in the inference process to its result."""
     c_out: int = 0
     """Output channel; equals the input channel's index unless the network mixes channels."""
+    mantissa_bits: int = 23
+    """Of float32 that its arrays keep: all as the network gave them, fewer when they were read from the store."""
 
     @property
     def key(self) -> VolumeKey:

@@ -58,5 +58,6 @@ def _restored(reader: RunReader, key: VolumeKey) -> Restored:
         model=made.model,
         flags=frozenset(made.flags),
         infer_s=made.infer_s,
+        mantissa_bits=made.mantissa_bits,
         c_out=key.c,
     )

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from care_live.errors import CareLiveError
 from care_live.images import Restored, Volume, VolumeKey
+from care_live.publish.encoder import Encoded, Encoder
+from care_live.publish.log import Entry
+from care_live.publish.worker_thread import WorkerThread
+from care_live.wire.messages import RequestId, View
 
 logger = logging.getLogger(__name__)
 
 ReadStored: TypeAlias = Callable[[VolumeKey], Restored | Volume | None]
 """Give a volume from the store: restored, or raw only, or None where there is none."""
 
-MAX_WAITING = 256
+Purpose = Literal["newest", "replay", "fetch"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Due:
+    """One volume that a watcher is to be sent."""
+
+    peer: bytes
+    client: Hashable
+    """Whose share of the time it takes."""
+    purpose: Purpose
+    entry: Entry
+    key: VolumeKey
+    view: View
+    id: RequestId
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,72 +44,72 @@ class Unavailable:
     detail: str
 
 
-Answer: TypeAlias = Restored | Volume | Unavailable
+Outcome: TypeAlias = Encoded | Unavailable
 
 
 class Archive:
-    """Reads volumes for watchers that fell far behind, so that nobody else waits for the disk.
+    """Reads and encodes volumes for watchers that fell far behind, so that the others don't wait for the disk.
 
     Parameters
     ----------
     read
-        Called in the archive's thread.
+        Called in the archive's thread; None: there is no store.
+    encoder
+        Makes the messages.
     announce
-        Called there when an answer is ready to be taken.
+        Called there when a volume is ready to be taken.
     """
 
-    def __init__(self, read: ReadStored, announce: Callable[[], None]) -> None:
-        self._read, self._announce = read, announce
-        self._waiting: deque[VolumeKey] = deque()
-        self._answers: dict[VolumeKey, Answer] = {}
-        self._bell = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="publish-archive")
-        self._thread.start()
+    def __init__(self, read: ReadStored | None, encoder: Encoder, announce: Callable[[], None]) -> None:
+        self._read, self._encoder = read, encoder
+        self._worker: WorkerThread[Due, Outcome] = WorkerThread("publish-archive", self._answer, announce)
 
-    def ask(self, key: VolumeKey) -> None:
-        """Have a volume read, unless it waits to be read or to be taken already."""
-        with self._bell:
-            if key not in self._answers and key not in self._waiting and len(self._waiting) < MAX_WAITING:
-                self._waiting.append(key)
-                self._bell.notify()
+    def ask(self, due: Due) -> None:
+        """Have a volume read."""
+        self._worker.put(due.client, due)
 
-    def take(self) -> dict[VolumeKey, Answer]:
+    def take(self) -> list[tuple[Due, Outcome]]:
         """Return what was read since the last time."""
-        with self._bell:
-            answers, self._answers = self._answers, {}
-            return answers
+        return self._worker.take()
+
+    def discard(self, client: Hashable) -> None:
+        """Forget what a client that has gone has asked for."""
+        self._worker.discard(client)
 
     def close(self) -> None:
-        with self._bell:
-            self._closed = True
-            self._bell.notify()
+        self._worker.close()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end of the thread; False when it does not end in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._worker.join(timeout_s)
 
-    def _run(self) -> None:
-        while (key := self._next()) is not None:
-            answer = self._answer(key)
-            with self._bell:
-                self._answers[key] = answer
-                self._waiting.remove(key)
-            self._announce()
-
-    def _next(self) -> VolumeKey | None:
-        with self._bell:
-            self._bell.wait_for(lambda: self._closed or self._waiting)
-            return None if self._closed else self._waiting[0]
-
-    def _answer(self, key: VolumeKey) -> Answer:
+    def _answer(self, due: Due) -> Outcome:
         try:
-            found = self._read(key)
+            return self._found(due)
         except (CareLiveError, OSError) as error:
-            logger.warning("archive unreadable t=%d p=%d c=%d error=%s", *key, error)
+            logger.warning("archive unreadable t=%d p=%d c=%d error=%s", *due.key, error)
             return Unavailable("unreadable", str(error)[:500])
-        except Exception as error:  # the thread boundary: whoever asked is told, the others go on
-            logger.exception("archive failed t=%d p=%d c=%d", *key)
+        except Exception as error:  # the thread boundary: the watcher gets a gap, all others go on
+            logger.exception("archive failed t=%d p=%d c=%d", *due.key)
             return Unavailable("unreadable", str(error)[:500])
-        return Unavailable("not-stored", f"the store has no volume {tuple(key)}") if found is None else found
+
+    def _found(self, due: Due) -> Outcome:
+        if self._read is None:
+            return Unavailable("not-stored", "memory has forgotten it and there is no store to read")
+        found = self._read(due.key)
+        if found is None:
+            return Unavailable("not-stored", f"the store has no volume {tuple(due.key)}")
+        if due.purpose != "fetch" and due.entry.restored and isinstance(found, Volume):
+            return Unavailable("not-stored", "of this restored volume the store has only the raw one (yet): fetch it")
+        return self._encoder.volume(due.entry, found, due.view, keep=False)
+
+
+def encode(encoder: Encoder, due: Due) -> Outcome:
+    """Encode a volume that is in memory."""
+    record = due.entry.record
+    assert isinstance(record, Restored | Volume)
+    try:
+        return encoder.volume(due.entry, record, due.view, keep=due.purpose != "fetch")
+    except Exception as error:  # noqa: BLE001 - the thread boundary: the watcher gets a gap, all others go on
+        logger.warning("volume unsendable seq=%d error=%s", due.entry.seq, error)
+        return Unavailable("unreadable", str(error)[:500])

@@ -1,31 +1,44 @@
 """PUB: what is published to all at once, at most once, and only what somebody has subscribed to.
 
 A topic is ``cl1/PRODUCT/Llevel/CODING/RUN``: PRODUCT is *restored* (mean, scale, disagreement), *raw* or *slab*, CODING
-*plain* or *quantised*. Notes and heartbeats have the topic ``cl1/note``.
+*plain* or *quantised*. Notes and heartbeats have the topic ``cl1/note``. A thread of its own encodes what is
+broadcast, in the order in which it came; where it has no time for all, a topic's newer volumes replace its older ones.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from care_live.errors import ConfigError
-from care_live.images import Restored, Volume
+from care_live.errors import CareLiveError, ConfigError
+from care_live.images import Restored, RunStarted, Volume
+from care_live.publish.encoder import Encoded, Encoder, Parts
 from care_live.publish.log import Entry
 from care_live.publish.slabs import RestoredSlab
-from care_live.publish.writer import Parts, Writer
+from care_live.publish.worker_thread import WorkerThread
+from care_live.publish.writer import Writer
+from care_live.wire.connections import ConnectionId
 from care_live.wire.messages import View
-from care_live.wire.sockets import Socket, Sockets
+from care_live.wire.sockets import Received, Socket, Sockets
+
+logger = logging.getLogger(__name__)
 
 Topic = Literal["restored", "raw", "slab"]
 
 NOTE = b"cl1/note"
 LEVELS = range(5)
-HWM = 2
-"""Messages that wait for one slow subscriber before newer ones pass it by."""
-MAX_TOPICS, MAX_TOPIC_BYTES = 4096, 256
+HELD_BYTES = 32 * 1024**2
+MIN_HWM, MAX_HWM = 2, 64
+"""Messages that wait for one slow subscriber before newer ones pass it by: as many as `HELD_BYTES` has volumes."""
+MAX_SLABS = 16
+"""Slabs of one topic that wait to be encoded."""
+MAX_TOPIC_BYTES = 256
+MAX_TOPICS = 64
+"""Topics of one connection; one that subscribes to more is cut off."""
 _PRODUCTS: dict[Topic, tuple[Literal["raw", "mean", "laplace_scale", "disagreement"], ...]] = {
     "restored": ("mean", "laplace_scale", "disagreement"),
     "raw": ("raw",),
@@ -49,14 +62,34 @@ class Channel:
     def view(self) -> View:
         return View(products=_PRODUCTS[self.product], quantised=self.quantised, level=self.level)
 
+    def is_asked_for(self, topic: bytes) -> bool:
+        """Tell whether a subscription asks for it; a short topic means level 0, plain."""
+        if topic.startswith(self.prefix):
+            return True
+        return self.level == 0 and not self.quantised and self.prefix.startswith(topic)
+
 
 CHANNELS = tuple(
-    Channel(product, level, quantised) for product in _PRODUCTS for level in LEVELS for quantised in (False, True)
+    Channel(product, level, quantised) for quantised in (False, True) for level in LEVELS for product in _PRODUCTS
 )
+"""Those that cost least come first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """One message that is broadcast."""
+
+    topic: bytes
+    count: int
+    channel: Channel | None
+    """None: a note."""
+    make: Callable[[], Encoded | None]
+    entry: Entry | None = None
+    """Of a note."""
 
 
 class Broadcast:
-    """The XPUB socket and what is subscribed on it; used by one thread.
+    """The XPUB socket and what is subscribed on it; used by one thread, and owner of another.
 
     Raises
     ------
@@ -64,27 +97,80 @@ class Broadcast:
         The address is none, is taken, or needs keys.
     """
 
-    def __init__(self, sockets: Sockets, address: str, writer: Writer, *, raw: bool) -> None:
-        self._sockets, self._writer, self._raw = sockets, writer, raw
-        self._subscribed: set[bytes] = set()
+    def __init__(
+        self,
+        sockets: Sockets,
+        address: str,
+        writer: Writer,
+        *,
+        encoder: Encoder,
+        announce: Callable[[], None],
+        raw: bool,
+    ) -> None:
+        self._sockets, self._writer, self._encoder, self._raw = sockets, writer, encoder, raw
+        self._subscribed: Counter[Channel] = Counter()
+        self._topics: Counter[ConnectionId] = Counter()
+        self._hwm = MIN_HWM
         self._socket: Socket | None = self._bind(address)
         self.address = self._socket.address
+        self._counts: Counter[str] = Counter()
+        self._slab_due = 0
+        self._not_made: dict[Channel, list[int]] = defaultdict(list)
+        self._worker: WorkerThread[Item, Encoded | None] = WorkerThread("publish-broadcast", _make, announce)
 
-    def hear(self) -> None:
-        """Take subscriptions and their ends; anything else that a subscriber says is ignored."""
-        while self._socket is not None and (received := self._socket.receive()) is not None:
-            said = bytes(received.parts[0][:MAX_TOPIC_BYTES])
-            if said[:1] == b"\x01" and len(self._subscribed) < MAX_TOPICS:
-                self._subscribed.add(said[1:])
-            elif said[:1] == b"\x00":
-                self._subscribed.discard(said[1:])
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was published has been broadcast."""
+        return self._worker.is_idle
+
+    @property
+    def subscribed(self) -> frozenset[Channel]:
+        """What somebody listens to."""
+        return frozenset(channel for channel, n in self._subscribed.items() if n > 0)
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end of the thread; False when it does not end in time."""
+        return self._worker.join(timeout_s)
+
+    # -- subscriptions ----------------------------------------------------------------------------------------------
+
+    def hear(self, at_most: int) -> int:
+        """Take subscriptions and their ends, and return how many; anything else that a subscriber says is ignored."""
+        for taken in range(at_most):
+            received = self._socket.receive() if self._socket is not None else None
+            if received is None:
+                return taken
+            self._hear_one(received)
+        return at_most
+
+    def _hear_one(self, received: Received) -> None:
+        said = bytes(received.parts[0][: MAX_TOPIC_BYTES + 1])
+        change = {b"\x01": 1, b"\x00": -1}.get(said[:1], 0)
+        for channel in CHANNELS:
+            if change and channel.is_asked_for(said[1:]):
+                self._subscribed[channel] = max(0, self._subscribed[channel] + change)
+        if change > 0 and received.connection is not None:
+            self._bound_topics(received.connection)
+
+    def _bound_topics(self, connection: ConnectionId) -> None:
+        """Cut a connection that subscribes to ever more: each of its topics takes memory here."""
+        self._topics[connection] += 1
+        if self._topics[connection] > MAX_TOPICS and self._socket is not None:
+            self._socket.cut(connection)
+            del self._topics[connection]
+        while len(self._topics) > 1024:
+            del self._topics[next(iter(self._topics))]
 
     def hang_up(self) -> None:
-        """Cut everybody: who is still allowed comes back by himself, who was revoked does not get in."""
+        """Cut all: those who are still allowed come back by themselves, those who were revoked don't get in."""
         if self._socket is not None:
             self._sockets.drop(self._socket)
         self._socket = None
         self._subscribed.clear()
+        self._topics.clear()
 
     def open_again(self) -> None:
         """Bind again after `hang_up`; the system may need a moment to free the port, so call it again."""
@@ -93,37 +179,107 @@ class Broadcast:
                 self._socket = self._bind(self.address)
 
     def _bind(self, address: str) -> Socket:
-        return self._sockets.bind("xpub", address, hwm=HWM)
+        return self._sockets.bind("xpub", address, hwm=self._hwm, max_message_bytes=2 * MAX_TOPIC_BYTES)
 
-    def wanted(self, product: Topic) -> Iterator[Channel]:
-        """Give the channels of a product that somebody listens to; a short topic means level 0, plain."""
-        for channel in CHANNELS:
-            if channel.product == product and any(self._asks_for(topic, channel) for topic in self._subscribed):
-                yield channel
+    # -- what is published --------------------------------------------------------------------------------------------
+
+    def wanted(self, *products: Topic) -> Iterator[Channel]:
+        """Give the channels of some products that somebody listens to."""
+        return (channel for channel in CHANNELS if channel.product in products and self._subscribed[channel] > 0)
 
     def volume(self, entry: Entry, record: Restored | Volume, run: str) -> None:
-        for product in ("restored", "raw") if self._raw else ("restored",):
-            if product == "restored" and isinstance(record, Volume):
-                continue
-            for channel in self.wanted("raw" if product == "raw" else "restored"):
-                self._send(channel, self._writer.volume(entry, record, channel.view), run)
+        """Have a volume encoded for each topic that is subscribed to."""
+        products: list[Topic] = ["restored"] if isinstance(record, Restored) else []
+        products += ["raw"] if self._raw else []
+        counts = {product: self._next(product) for product in products}
+        for channel in self.wanted(*products):
+            make = _Volume(self._encoder, entry, record, channel.view)
+            self._put(Item(channel.prefix + run.encode(), counts[channel.product], channel, make), keep=1)
 
-    def slab(self, slab: RestoredSlab, run: str) -> None:
+    def slab(self, count: int, slab: RestoredSlab, run: str) -> None:
+        """Have a slab encoded for each topic that is subscribed to; `count` says which one it is."""
+        passed, self._slab_due = range(self._slab_due, count), count + 1
         for channel in self.wanted("slab"):
-            self._send(channel, self._writer.slab(slab, channel.view), run)
+            self._not_made[channel] += passed
+            make = _Slab(self._encoder, slab, channel.view)
+            self._put(Item(channel.prefix + run.encode(), count, channel, make), keep=MAX_SLABS)
 
-    def note(self, parts: Parts) -> None:
-        self._put([NOTE, *parts])
+    def note(self, entry: Entry) -> None:
+        """Broadcast a note behind the volumes that came before it."""
+        if isinstance(entry.record, RunStarted):
+            self._fit(entry.record)
+        self._worker.put("all", Item(NOTE, 0, None, lambda: None, entry))
 
-    def _send(self, channel: Channel, parts: Parts, run: str) -> None:
-        self._put([channel.prefix + run.encode(), *parts])
+    def beat(self, make: Callable[[int], Parts]) -> None:
+        """Broadcast a heartbeat, at once; `make` is given its count."""
+        self._send([NOTE, *make(self._next("note"))])
 
-    def _put(self, parts: Parts) -> None:
+    def serve(self) -> None:
+        """Send what was encoded since the last time."""
+        for item, encoded in self._worker.take():
+            if item.entry is not None:
+                self._send_note(item.entry)
+            elif encoded is None and item.channel is not None:
+                self._not_made[item.channel].append(item.count)
+            elif encoded is not None and item.channel is not None:
+                earlier = [count for count in self._not_made.pop(item.channel, []) if count < item.count]
+                self._send([item.topic, *encoded.parts(count=item.count, not_made=len(earlier))])
+
+    def _put(self, item: Item, *, keep: int) -> None:
+        gone = self._worker.put("all", item, slot=item.channel, keep=keep)
+        if gone is not None and gone.channel is not None:
+            self._not_made[gone.channel].append(gone.count)
+
+    def _send_note(self, entry: Entry) -> None:
+        count = self._next("note")
+        try:
+            parts = self._writer.note(entry, count=count)
+        except CareLiveError as error:
+            logger.warning("note not broadcast seq=%d error=%s", entry.seq, error)
+            return
+        self._send([NOTE, *parts])
+
+    def _next(self, product: str) -> int:
+        self._counts[product] += 1
+        return self._counts[product] - 1
+
+    def _send(self, parts: Parts) -> None:
         if self._socket is not None:
             self._socket.send(parts)
 
-    @staticmethod
-    def _asks_for(topic: bytes, channel: Channel) -> bool:
-        if topic.startswith(channel.prefix):
-            return True
-        return channel.level == 0 and not channel.quantised and channel.prefix.startswith(topic)
+    def _fit(self, started: RunStarted) -> None:
+        """Let more messages wait for a subscriber where volumes are small."""
+        planes = max((len(planes) for planes in started.plan.stacks.values()), default=1)
+        nbytes = max(1, planes * started.plan.shape_px[0] * started.plan.shape_px[1] * 12)
+        self._hwm = min(MAX_HWM, max(MIN_HWM, HELD_BYTES // nbytes))
+        if self._socket is not None:
+            self._socket.limit(self._hwm)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Volume:
+    encoder: Encoder
+    entry: Entry
+    record: Restored | Volume
+    view: View
+
+    def __call__(self) -> Encoded:
+        return self.encoder.volume(self.entry, self.record, self.view)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Slab:
+    encoder: Encoder
+    slab: RestoredSlab
+    view: View
+
+    def __call__(self) -> Encoded:
+        return self.encoder.slab(self.slab, self.view)
+
+
+def _make(item: Item) -> Encoded | None:
+    try:
+        return item.make()
+    except Exception as error:  # noqa: BLE001 - the thread boundary: subscribers see one less, and are told
+        logger.warning("not broadcast topic=%s error=%s", item.topic, error)
+        return None

@@ -21,6 +21,8 @@ MAX_PLANNED = 1_000_000
 """Volumes in a plan: a few bytes on the wire must not become gigabytes."""
 MAX_SHORT = 20_000
 """Numbers in a plan that is said stack by stack, as every receiver of major 1 reads it; a longer one is grouped."""
+FLOAT32_BITS = 23
+"""Of its mantissa."""
 MAX_NAME = 128
 """Characters of a name."""
 
@@ -164,19 +166,20 @@ def products_of(record: Restored | Volume) -> dict[Product, tuple[NDArray[Any], 
 def pictures(
     products: Mapping[Product, tuple[NDArray[Any], tuple[float, float, float]]], view: View
 ) -> tuple[tuple[ArrayHeader, ...], list[Buffer]]:
-    """Encode the products that a view wants and that are there."""
-    described = [
-        _picture(product, *products[product], view=view)
-        for product in dict.fromkeys(view.products)
-        if product in products
-    ]
+    """Encode the products that a view wants, that are there, and that reach into its region."""
+    wanted = [product for product in dict.fromkeys(view.products) if product in products]
+    made = [_picture(product, *products[product], view=view) for product in wanted]
+    described = [picture for picture in made if picture is not None]
     return tuple(header for header, _ in described), [buffer for _, buffer in described]
 
 
 def _picture(
     product: Product, volume: NDArray[Any], voxel_size_um: tuple[float, float, float], *, view: View
-) -> tuple[ArrayHeader, Buffer]:
-    seen, origin = look(product, volume, view)
+) -> tuple[ArrayHeader, Buffer] | None:
+    looked = look(product, volume, view)
+    if looked is None:
+        return None
+    seen, origin = looked
     z_um, y_um, x_um = voxel_size_um
     return arrays.encode(
         product,
@@ -214,6 +217,7 @@ def volume_fields(record: Restored | Volume, state: State) -> dict[str, Any]:
             "low": record.low,
             "high": record.high,
             "infer_us": int(record.infer_s * 1e6),
+            "mantissa_bits": record.mantissa_bits if record.mantissa_bits < FLOAT32_BITS else UNSET,
         }
     return fields
 
@@ -263,4 +267,5 @@ def restored_of(message: messages.Volume, volume: Volume, products: Mapping[Prod
         flags=flags_of(message),
         infer_s=message.infer_us / 1e6,
         c_out=message.key[2],
+        mantissa_bits=FLOAT32_BITS if message.mantissa_bits is UNSET else message.mantissa_bits,
     )

@@ -6,6 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TypeAlias
 
 from care_live.images import NotRestored, Restored, RunEnded, RunStarted, State, StateChanged, Volume, VolumeKey
@@ -15,6 +16,8 @@ Stream: TypeAlias = tuple[int, int]
 """Position and channel: a watcher sees each at its own pace."""
 
 MAX_ENTRIES = 200_000
+KEPT_STREAMS = 16
+"""Streams whose newest volume stays in memory whatever the bound says; of a plate with more, the last ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,8 +41,8 @@ class Entry:
 class Log:
     """Records numbered from 0 within a session.
 
-    The newest volume of every stream is kept whatever the bound says, so that a late joiner gets it at once; and so is
-    one that the store has not settled: until then memory is the only place that has it.
+    The newest volume of the streams that were published last is kept whatever the bound says, so that a late joiner
+    gets it at once; and so is one that the store has not settled: until then memory is the only place that has it.
 
     Parameters
     ----------
@@ -124,10 +127,20 @@ class Log:
         with self._lock:
             return self._get(self._by_key.get(key, -1))
 
-    def newest(self) -> dict[Stream, int]:
-        """Return the newest volume of every stream."""
+    def newest(self, after: int = -1) -> dict[Stream, int]:
+        """Return the newest volume of every stream that has one after a number."""
         with self._lock:
-            return dict(self._newest)
+            found = {}
+            for stream, seq in reversed(self._newest.items()):
+                if seq <= after:
+                    break
+                found[stream] = seq
+            return found
+
+    def latest(self, stream: Stream) -> int:
+        """Return the latest time point that was published of a stream; -1: none."""
+        with self._lock:
+            return self._latest.get(stream, (-1, -1))[0]
 
     def state_of(self, volume: Volume) -> State:
         """Return what is known of a volume by now; it may have changed since it was published."""
@@ -143,17 +156,19 @@ class Log:
         t, nth = self._latest.get(stream, (-1, -1))
         if key.t < t:
             return None
+        self._newest.pop(stream, None)  # so that the dictionary stays in the order of the numbers
         self._newest[stream] = seq
         self._latest[stream] = (key.t, nth + 1)
         return nth + 1
 
     def _forget(self) -> None:
         kept: list[int] = []
+        shown = set(islice(reversed(self._newest.values()), KEPT_STREAMS))
         while self._held and self._held_bytes > self._memory_bytes:
             entry = self._get(self._held.popleft())
             if entry is None or entry.key is None:
                 continue
-            if self._newest[entry.key.p, entry.key.c] == entry.seq or entry.key in self._unsettled:
+            if entry.seq in shown or entry.key in self._unsettled:
                 kept.append(entry.seq)
                 continue
             self._entries[entry.seq - self._first] = replace(entry, record=None, nbytes=0)
@@ -168,6 +183,8 @@ class Log:
         self._held_bytes -= gone.nbytes
         if gone.key is not None and self._by_key.get(gone.key) == gone.seq:
             del self._by_key[gone.key]
+        if gone.key is not None and self._newest.get((gone.key.p, gone.key.c)) == gone.seq:
+            del self._newest[gone.key.p, gone.key.c]
 
 
 def nbytes_of(record: Record) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import secrets
 import threading
@@ -14,14 +15,15 @@ from typing import Any
 from care_live.config import PublishConfig
 from care_live.errors import ConfigError, StageError
 from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
-from care_live.publish.archive import Archive, ReadStored
+from care_live.publish.archive import ReadStored
 from care_live.publish.broadcast import Broadcast
 from care_live.publish.desk import Desk
+from care_live.publish.encoder import Encoder, Parts, Run
 from care_live.publish.log import Entry, Log, Record
 from care_live.publish.slabs import RestoredSlab
-from care_live.publish.writer import Parts, Run, Writer
+from care_live.publish.writer import Writer
 from care_live.wire.address import port_of
-from care_live.wire.keys import AllowList, ServerKeys, read_pair
+from care_live.wire.keys import read_server
 from care_live.wire.messages import Status
 from care_live.wire.sockets import Sockets
 
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 MAX_SLABS = 64
+MAX_HEARD, TURN_S, ROOM_S = 32, 0.01, 0.005
+"""Messages that are taken from each socket in one turn, and how long a turn lasts when more of them wait."""
 HWM_DESK = 64
 """Mostly notes: volumes are bounded by each watcher's credit."""
 
@@ -56,27 +60,29 @@ class Publisher:
         self._run = Run(self.session)
         self._status = Status()
         self._started: RunStarted | None = None
-        self._slabs: deque[RestoredSlab] = deque(maxlen=MAX_SLABS)
+        self._slabs: deque[tuple[int, RestoredSlab]] = deque(maxlen=MAX_SLABS)
+        self._slab_counts = itertools.count()
         self._closing = threading.Event()
         self._told = threading.Condition()
-        self._sent_all_before = 0
+        self._sent_all_before, self._hear_at_s = 0, 0.0
         self.error: BaseException | None = None
         """Why the thread ended before its time; the run goes on without watchers."""
         self.n_unpublished = 0
         """Records and messages that publishing could not take or send; each is logged."""
-        self._keys = read_keys(config)
+        self._keys = read_server(config.server_key_file, config.authorized_keys_file)
         self._sockets = Sockets(server=self._keys)
-        self._writer = Writer(self._run, self._log)
+        self._writer, encoder, wake = Writer(self._run, self._log), Encoder(self._run, self._log), self._sockets.wake
         try:
-            self._broadcast = Broadcast(self._sockets, config.bind, self._writer, raw=config.raw)
             desk = self._sockets.bind("router", config.bind_pull, hwm=HWM_DESK)
+            self._broadcast = Broadcast(
+                self._sockets, config.bind, self._writer, encoder=encoder, announce=wake, raw=config.raw
+            )
         except ConfigError:
             self._sockets.close()
             raise
         self.address, self.address_pull = self._broadcast.address, desk.address
         self._run.broadcast_port = port_of(self.address)
-        self._archive = Archive(replay_from_store, self._sockets.wake) if replay_from_store else None
-        self._desk = Desk(desk, self._writer, self._log, self._archive)
+        self._desk = Desk(desk, self._writer, encoder, self._log, read=replay_from_store, announce=wake)
         self._thread = threading.Thread(target=self._main, name="publish")
         self._thread.start()
         logger.info("publishing at=%s pull=%s", self.address, self.address_pull)
@@ -132,7 +138,7 @@ class Publisher:
         """Publish planes of a volume that is still being restored; old ones give way to new ones."""
         if self.error is not None:
             return
-        self._slabs.append(slab)
+        self._slabs.append((next(self._slab_counts), slab))
         self._sockets.wake()
 
     def change(self, changed: StateChanged) -> None:
@@ -169,12 +175,12 @@ class Publisher:
         """
         self.drain(deadline_s / 2)
         self._closing.set()
-        if self._archive is not None:
-            self._archive.close()
         self._sockets.wake()
         self._thread.join(deadline_s)
-        ended = not self._thread.is_alive() and (self._archive is None or self._archive.join(deadline_s))
-        if not ended:
+        self._desk.close()
+        self._broadcast.close()
+        ended = self._desk.join(deadline_s) and self._broadcast.join(deadline_s)
+        if not ended or self._thread.is_alive():
             raise StageError(f"publishing did not end within {deadline_s:g} s: the store may hang; end the process")
 
     def __enter__(self) -> Publisher:
@@ -209,35 +215,56 @@ class Publisher:
     def _loop(self) -> None:
         told, beat_s = 0, time.monotonic()
         while not self._closing.is_set():
-            self._sockets.poll(beat_s - time.monotonic())
+            self._wait(beat_s - time.monotonic())
             now_s = time.monotonic()
-            self._broadcast.hear()
-            self._desk.hear(now_s, self._beat)
-            self._tell_slabs()
-            told = self._tell(told)
-            self._desk.serve()
+            self._obey_allow_list()
+            self._hear(now_s)
+            told = self._turn(told, now_s)
             self._note_progress(told)
             if now_s >= beat_s:
                 beat_s = now_s + HEARTBEAT_S
-                self._obey_allow_list()
                 self._desk.beat(self._beat(), now_s)
-                self._broadcast.note(self._beat())
-        self._tell(told)
-        self._desk.serve()
+                self._broadcast.beat(lambda count: self._beat(count=count))
+        self._turn(told, time.monotonic())
+
+    def _wait(self, timeout_s: float) -> None:
+        """Wait for something to do; messages wait while their senders have used up their turn."""
+        rest_s = self._hear_at_s - time.monotonic()
+        if rest_s > 0:
+            self._sockets.rest(min(rest_s, timeout_s))
+        else:
+            self._sockets.poll(min(ROOM_S, timeout_s) if self._desk.waits_for_room else timeout_s)
+
+    def _hear(self, now_s: float) -> None:
+        """Take what watchers say: so much in one turn that all are heard, and so little that all else goes on."""
+        if now_s < self._hear_at_s:
+            return
+        n_heard = max(self._desk.hear(now_s, self._beat, MAX_HEARD), self._broadcast.hear(MAX_HEARD))
+        if n_heard >= MAX_HEARD:
+            self._hear_at_s = now_s + TURN_S
+
+    def _turn(self, told: int, now_s: float) -> int:
+        """Send what is ready and have made what comes next; return what is told by now."""
+        self._tell_slabs()
+        told = self._tell(told)
+        self._broadcast.serve()
+        self._desk.serve(now_s)
+        return told
 
     def _note_progress(self, told: int) -> None:
         with self._told:
-            self._sent_all_before = told if self._desk.has_sent_all() else 0
+            has_sent = self._desk.has_sent_all() and self._broadcast.is_idle
+            self._sent_all_before = told if has_sent else 0
             self._told.notify_all()
 
     def _obey_allow_list(self) -> None:
-        """The desk looks every guest up at every word; subscribers only listen, so they must knock again."""
+        """Hang up on all subscribers when somebody was taken off the list; the desk asks at every message."""
         if self._keys is not None and self._keys.allowed.has_changed():
             self._broadcast.hang_up()
         self._broadcast.open_again()
 
-    def _beat(self) -> Parts:
-        return self._writer.heartbeat(self._status, self.n_watchers)
+    def _beat(self, **more: int) -> Parts:
+        return self._writer.heartbeat(self._status, self.n_watchers, **more)
 
     def _tell(self, told: int) -> int:
         """Tell all who listen what was appended since; return what is told by now."""
@@ -250,15 +277,16 @@ class Publisher:
     def _tell_one(self, entry: Entry) -> None:
         if entry.key is None:
             self._desk.note(entry)
-            self._broadcast.note(self._writer.note(entry))
+            self._writer.note(entry)
+            self._broadcast.note(entry)
         elif isinstance(entry.record, Restored | Volume):
             self._broadcast.volume(entry, entry.record, self._run.run or "")
 
     def _tell_slabs(self) -> None:
         while self._slabs:
-            slab = self._slabs.popleft()
+            count, slab = self._slabs.popleft()
             with self._contained(f"slab={tuple(slab.key)}"):
-                self._broadcast.slab(slab, self._run.run or "")
+                self._broadcast.slab(count, slab, self._run.run or "")
 
     @contextlib.contextmanager
     def _contained(self, what: str) -> Iterator[None]:
@@ -268,18 +296,3 @@ class Publisher:
         except Exception as error:  # noqa: BLE001 - one message is lost, and counted; all others go on
             self.n_unpublished += 1
             logger.warning("unsendable %s error=%s: %s", what, type(error).__name__, error)
-
-
-def read_keys(config: PublishConfig) -> ServerKeys | None:
-    """Return the keys that a config names, or None: loopback only.
-
-    Raises
-    ------
-    ConfigError
-        One of the two files is not named, is missing, or may be read by others.
-    """
-    if config.server_key_file is None and config.authorized_keys_file is None:
-        return None
-    if config.server_key_file is None or config.authorized_keys_file is None:
-        raise ConfigError("server_key_file and authorized_keys_file belong together: set both, or none for loopback")
-    return ServerKeys(read_pair(config.server_key_file), AllowList(config.authorized_keys_file))

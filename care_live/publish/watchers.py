@@ -1,4 +1,4 @@
-"""Who watches, and what each is due next. Pure bookkeeping: no sockets, the clock is an argument."""
+"""Who watches, what each is due next, and what each may cost. Pure bookkeeping: the clock is an argument."""
 
 from __future__ import annotations
 
@@ -6,23 +6,52 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from care_live.publish.archive import Due, Purpose
 from care_live.publish.log import Stream
+from care_live.wire.connections import ConnectionId, Sending
 from care_live.wire.messages import Fetch, Newest, Replay, View
 
 MAX_WATCHERS = 128
-"""More than this are refused, and told so."""
+"""More than this are refused."""
+MAX_OF_ONE = 32
+"""Connections of one key."""
+MAX_LOCAL = 48
+"""Connections without keys: all programs of this machine share them."""
+GIVE_WAY_S = 10.0
+"""A connection that has taken nothing for this long gives way to a new one when there is no place left."""
 SILENT_S = 15.0
 """A watcher that has not asked for so long has gone; clients ask again every few seconds."""
 MAX_FETCHES = 16
-"""Of one watcher; older ones are forgotten."""
+"""Of one watcher, waiting; more are answered by a gap."""
+MAX_HELD, MAX_HELD_BYTES = 3, 4 * 1024**2
+"""Volumes that ZeroMQ may hold for one watcher, or bytes, whichever is more."""
 
 
-@dataclass(slots=True)
+class Bucket:
+    """A token bucket: at most `per_s` events a second, and `burst` at once."""
+
+    def __init__(self, per_s: float, burst: float) -> None:
+        self._per_s, self._burst, self._left, self._at_s = per_s, burst, burst, float("-inf")
+
+    def take(self, now_s: float) -> bool:
+        """Tell whether one more may happen now, and count it."""
+        self._left = min(self._burst, self._left + max(0.0, now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+@dataclass(slots=True, eq=False)
 class Watcher:
     """One connection."""
 
     peer: bytes
     heard_s: float
+    key: str = ""
+    """Public key; empty on loopback without keys."""
+    connection: ConnectionId | None = None
     newest: Newest | None = None
     seen: dict[Stream, int] = field(default_factory=dict)
     """Sequence number last sent of each stream, on this connection."""
@@ -30,13 +59,30 @@ class Watcher:
     """Newest volumes that were sent and not acknowledged."""
     replay: Replay | None = None
     replay_next: int = 0
-    fetches: deque[Fetch] = field(default_factory=lambda: deque(maxlen=MAX_FETCHES))
+    fetches: deque[Fetch] = field(default_factory=deque)
+    busy: dict[Purpose, Due] = field(default_factory=dict)
+    """Volumes that are being read or encoded for it."""
+    held: deque[Sending] = field(default_factory=deque)
+    """Messages with arrays that the network has not taken yet."""
+    took_s: float = 0.0
+    """When it last took something of what it was sent, or came."""
+    idle_at: int = -1
+    """Up to this number no newest volume is due."""
+    hellos: Bucket = field(default_factory=lambda: Bucket(4, 8))
+    refusals: Bucket = field(default_factory=lambda: Bucket(4, 16))
     _was_told: bool = False
+
+    @property
+    def client(self) -> str | bytes:
+        """Whose share of the work it uses: its key's, or its own."""
+        return self.key or self.peer
 
     def asks_newest(self, request: Newest, session: str) -> None:
         """Take a request for the newest: it replaces the one before, and acknowledges what came."""
         if self.newest is None and request.session == session:
             self.seen = {(-1, -1): request.after}
+        if self.newest is None or (request.p, request.c) != (self.newest.p, self.newest.c):
+            self.idle_at = -1
         if request.last is not None:
             self._has_come(request.last)
         self.newest = request
@@ -46,14 +92,23 @@ class Watcher:
         sent = list(self.on_their_way)
         left = sent[sent.index(last) + 1 :] if last in sent else [seq for seq in sent if seq > last]
         if len(left) < len(sent):
-            self.on_their_way, self._was_told = deque(left), False
+            self.on_their_way, self._was_told, self.took_s = deque(left), False, self.heard_s
 
     def asks_replay(self, request: Replay) -> None:
         """Take a request to replay; what was sent on this connection arrives, so it is never sent twice."""
         if self.replay is None or request.first > self.replay.first:
-            self._was_told = False
+            self._was_told, self.took_s = False, self.heard_s
         self.replay_next = request.first if self.replay is None else max(self.replay_next, request.first)
         self.replay = request
+
+    def asks_fetch(self, request: Fetch) -> bool:
+        """Take a request for one volume; False: too many wait. The same again, while it waits, is one request."""
+        if request in self.fetches:
+            return True
+        if len(self.fetches) >= MAX_FETCHES:
+            return False
+        self.fetches.append(request)
+        return True
 
     @property
     def may_replay(self) -> bool:
@@ -66,17 +121,29 @@ class Watcher:
         told, self._was_told = self._was_told, waits
         return not (waits and told)
 
+    def has_room(self, now_s: float) -> bool:
+        """Tell whether the network has taken enough of what was sent for one more volume."""
+        while self.held and self.held[0].is_done:
+            self.held.popleft()
+            self.took_s = now_s
+        return len(self.held) < MAX_HELD or sum(sending.nbytes for sending in self.held) < MAX_HELD_BYTES
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether something is due as soon as the network takes more."""
+        return bool(self.held) and bool(self.fetches or self.newest or self.may_replay)
+
     def due(self, newest: Mapping[Stream, int]) -> tuple[int, View] | None:
         """Return the number of the volume to send next, the longest waiting stream first, or None."""
         if self.newest is None or len(self.on_their_way) >= self.newest.credit:
             return None
         before = self.seen.get((-1, -1), -1)
         waiting = [
-            (self.seen.get(stream, before), seq, stream)
+            (self.seen.get(stream, before), -seq)
             for stream, seq in newest.items()
             if seq > self.seen.get(stream, before) and self._wants(stream)
         ]
-        return (min(waiting)[1], self.newest.view) if waiting else None
+        return (-min(waiting)[1], self.newest.view) if waiting else None
 
     def was_sent(self, stream: Stream, seq: int) -> None:
         """Note that a newest volume went out."""
@@ -93,23 +160,52 @@ class Watchers:
 
     def __init__(self) -> None:
         self._by_peer: dict[bytes, Watcher] = {}
+        self.displaced: list[Watcher] = []
+        """Those that gave way to others; the desk empties this list and cuts them off."""
 
-    def heard(self, peer: bytes, now_s: float) -> Watcher | None:
+    def heard(
+        self, peer: bytes, now_s: float, *, key: str = "", connection: ConnectionId | None = None
+    ) -> Watcher | None:
         """Return the watcher behind a connection, a new one if need be; None: there are too many."""
         watcher = self._by_peer.get(peer)
         if watcher is None:
-            if len(self._by_peer) >= MAX_WATCHERS:
+            if not self._make_room(key, now_s):
                 return None
-            watcher = self._by_peer[peer] = Watcher(peer, now_s)
+            watcher = self._by_peer[peer] = Watcher(peer, now_s, key, connection, took_s=now_s)
         watcher.heard_s = now_s
         return watcher
 
-    def forget(self, watcher: Watcher) -> None:
-        del self._by_peer[watcher.peer]
+    def of(self, peer: bytes) -> Watcher | None:
+        return self._by_peer.get(peer)
 
-    def forget_silent(self, now_s: float) -> None:
-        for peer in [peer for peer, watcher in self._by_peer.items() if now_s - watcher.heard_s > SILENT_S]:
-            del self._by_peer[peer]
+    def forget(self, watcher: Watcher) -> None:
+        self._by_peer.pop(watcher.peer, None)
+
+    def _make_room(self, key: str, now_s: float) -> bool:
+        """Find a place for a new connection; tell whether there is one.
+
+        Where a key, or this machine, has all the places it may have, the connection gives way that has taken nothing
+        for the longest time. Where all places are taken, one of the key gives way that has most of them.
+        """
+        of_one = [watcher for watcher in self if watcher.key == key]
+        if len(of_one) >= (MAX_OF_ONE if key else MAX_LOCAL):
+            return self._displace(of_one, now_s - GIVE_WAY_S)
+        if len(self) < MAX_WATCHERS:
+            return True
+        counts = {watcher.key: 0 for watcher in self}
+        for watcher in self:
+            counts[watcher.key] += 1
+        greediest = max(counts, key=counts.__getitem__)
+        of_greediest = [watcher for watcher in self if watcher.key == greediest]
+        return self._displace(of_greediest, now_s if len(of_one) + 1 < len(of_greediest) else now_s - GIVE_WAY_S)
+
+    def _displace(self, among: list[Watcher], before_s: float) -> bool:
+        gone = min(among, key=lambda watcher: watcher.took_s)
+        if gone.took_s > before_s:
+            return False
+        self.forget(gone)
+        self.displaced.append(gone)
+        return True
 
     def __iter__(self) -> Iterator[Watcher]:
         return iter(list(self._by_peer.values()))

@@ -166,6 +166,26 @@ def read_client(own: Path | None, server: str | None) -> ClientKeys | None:
     return ClientKeys(read_pair(own), read_public(server))
 
 
+def read_server(own: Path | None, allowed: Path | None) -> ServerKeys | None:
+    """Return the keys of a server that other machines may reach, or None: loopback only.
+
+    Parameters
+    ----------
+    own : this machine's key file
+    allowed : its allow-list
+
+    Raises
+    ------
+    ConfigError
+        One of the two files is not named, is missing, or may be read by others.
+    """
+    if own is None and allowed is None:
+        return None
+    if own is None or allowed is None:
+        raise ConfigError("server_key_file and authorized_keys_file belong together: set both, or none for loopback")
+    return ServerKeys(read_pair(own), AllowList(allowed))
+
+
 def write_pair(path: Path, pair: KeyPair) -> None:
     """Write a key file that only its owner can read, and its public half beside it as ``PATH.pub``.
 

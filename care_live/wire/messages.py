@@ -17,6 +17,7 @@ from care_live.wire.arrays import ArrayHeader, Codec, Product, Size
 PROTOCOL = "cl1"
 MAX_ARRAYS = 4
 MAX_CREDIT = 8
+MAX_VIEW_LEVEL = 4
 
 RunId = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 Session = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")]
@@ -27,6 +28,8 @@ Key = tuple[Count, Count, Count]
 """t, p, c."""
 FlagName = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}$")]
 """One of `care_live.images.Flag`, or one that a newer daemon knows."""
+Reason = Annotated[str, msgspec.Meta(pattern=r"^[a-z-]{1,32}$")]
+RequestId = Count | msgspec.UnsetType
 Micros = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
 Finite = Annotated[float, msgspec.Meta(gt=-1e300, lt=1e300)]
 Arrays = Annotated[tuple[ArrayHeader, ...], msgspec.Meta(max_length=MAX_ARRAYS)]
@@ -105,6 +108,10 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """Drawn anew whenever a daemon starts to publish: sequence numbers count within it."""
     model: Model | None
     limits: Name = LIMITS
+    count: Count | msgspec.UnsetType = msgspec.UNSET
+    """Broadcast only: counts the messages of this product (or the notes) within the session."""
+    not_made: Count | msgspec.UnsetType = msgspec.UNSET
+    """Broadcast only: messages of this topic just before this one that the daemon had no time to make."""
 
 
 class Numbered(Sent, frozen=True, kw_only=True):
@@ -141,6 +148,9 @@ class Volume(Numbered, frozen=True, kw_only=True, tag="volume", tag_field="type"
     restored late."""
     was_restored: bool | msgspec.UnsetType = msgspec.UNSET
     """True: a restored volume was published, and the store has only this raw one (yet); absent: no."""
+    id: RequestId = msgspec.UNSET
+    mantissa_bits: Annotated[int, msgspec.Meta(ge=1, le=23)] | msgspec.UnsetType = msgspec.UNSET
+    """Restored arrays keep this many bits of float32's mantissa: they were read from the store; absent: all 23."""
     flags: Annotated[tuple[FlagName, ...], msgspec.Meta(max_length=32)] = ()
     closed: Closed
     expected: Planes
@@ -215,15 +225,19 @@ class Gap(Sent, frozen=True, kw_only=True, tag="gap", tag_field="type"):
     first: Count | None = None
     last: Count | None = None
     key: Key | None = None
-    reason: Literal["forgotten", "not-stored", "unreadable", "other-session", "future"]
+    reason: Reason
+    """forgotten, not-stored, unreadable, other-session, future, busy, or one that a newer daemon knows."""
     detail: Text = ""
+    id: RequestId = msgspec.UNSET
 
 
 class Refused(Sent, frozen=True, kw_only=True, tag="refused", tag_field="type"):
     """A request was not understood or is not allowed."""
 
-    reason: Literal["protocol", "role", "too-many-watchers"]
+    reason: Reason
+    """protocol, role, too-many-watchers, or one that a newer daemon knows."""
     detail: Text = ""
+    id: RequestId = msgspec.UNSET
 
 
 Message: TypeAlias = Start | Volume | Slab | Change | Skipped | End | Heartbeat | Gap | Refused
@@ -242,7 +256,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     )
     quantised: bool = False
     codec: Codec = "none"
-    level: Annotated[int, msgspec.Meta(ge=0, le=arrays.MAX_LEVEL)] = 0
+    level: Annotated[int, msgspec.Meta(ge=0, le=MAX_VIEW_LEVEL)] = 0
     """Rows and columns are downsampled by 2^level."""
     origin_px: tuple[arrays.Origin, arrays.Origin, arrays.Origin] = (0, 0, 0)
     """(z, y, x) of the region, in voxels of the level."""
@@ -289,6 +303,8 @@ class Fetch(_Request, frozen=True, kw_only=True, tag="fetch", tag_field="type"):
 
     key: Key
     view: View = View()
+    id: RequestId = msgspec.UNSET
+    """Comes back in the answer."""
 
 
 Request: TypeAlias = Hello | Newest | Replay | Fetch

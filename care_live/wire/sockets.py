@@ -29,6 +29,8 @@ __all__ = ["Kind", "Received", "Socket", "Sockets", "new_pair"]
 
 CONTROL_BYTES = 64 * 1024
 """The longest message that a server takes from its clients, unless told otherwise."""
+SUBSCRIPTIONS = 1000
+"""A subscriber may have this many on their way: libzmq drops one that has no place, without an error."""
 BULK_BYTES = 2 * 1024**3
 """The longest array that a client takes."""
 
@@ -182,6 +184,8 @@ class Sockets:
     def _open(self, kind: Kind, address: str, hwm: int, limit_bytes: int) -> zmq.Socket[bytes]:
         raw = self._context.socket(_KINDS[kind])
         raw.set_hwm(hwm)
+        if kind == "sub":
+            raw.setsockopt(zmq.SNDHWM, SUBSCRIPTIONS)
         raw.setsockopt(zmq.LINGER, 0)
         raw.setsockopt(zmq.MAXMSGSIZE, limit_bytes)
         raw.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)

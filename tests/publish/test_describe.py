@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from care_live.errors import ProtocolError
 from care_live.images import Plan, VolumeKey
 from care_live.publish import describe, views
-from care_live.wire import cl1
+from care_live.wire import arrays, cl1
 from care_live.wire.messages import Stacks, Start, View
 from tests.publish import given
 
@@ -54,6 +56,55 @@ def test_levels_shrink_rows_and_columns_and_never_look_surer(level: int, shape: 
 
 def test_a_region_is_clipped_to_the_volume() -> None:
     volume = np.arange(4 * 6 * 8, dtype=np.float32).reshape(4, 6, 8)
-    seen, origin = views.look("mean", volume, View(origin_px=(1, 2, 900), shape_px=(2, 100, 5)))
-    np.testing.assert_array_equal(seen, volume[1:3, 2:, 7:])
-    assert origin == (1, 2, 7)
+    looked = views.look("mean", volume, View(origin_px=(1, 2, 7), shape_px=(2, 100, 5)))
+    assert looked is not None and looked[1] == (1, 2, 7)
+    np.testing.assert_array_equal(looked[0], volume[1:3, 2:, 7:])
+
+
+@pytest.mark.parametrize("origin", [(4, 0, 0), (0, 6, 0), (0, 0, 8), (9, 9, 9)])
+def test_a_region_behind_the_last_voxel_is_left_out(origin: tuple[int, int, int]) -> None:
+    sent = given.restored(0, shape=(4, 6, 8))
+    headers, buffers = describe.pictures(describe.products_of(sent), View(origin_px=origin))
+    assert (headers, buffers) == ((), [])
+    assert views.look("mean", sent.mean, View(origin_px=(0, 3, 0), level=1)) is None
+
+
+@drawn(
+    st.integers(0, 4),
+    st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(0, 40)),
+    st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40)),
+    st.sampled_from(["raw", "mean", "laplace_scale"]),
+)
+def test_a_region_is_the_same_cut_before_or_after_shrinking(
+    level: int, origin: tuple[int, int, int], shape: tuple[int, int, int], product: arrays.Product
+) -> None:
+    counts = np.random.default_rng(1).integers(0, 65535, (3, 37, 70), dtype=np.uint16)
+    volume = counts if product == "raw" else counts.astype(np.float32)
+    whole = views.downsample(product, volume, level)
+    looked = views.look(product, volume, View(origin_px=origin, shape_px=shape, level=level))
+    z, y, x = origin
+    expected = whole[z : z + shape[0], y : y + shape[1], x : x + shape[2]]
+    assert (looked is None) == (expected.size == 0)
+    if looked is not None:
+        np.testing.assert_array_equal(looked[0], expected)
+
+
+@pytest.mark.parametrize("level", range(1, 5))
+def test_a_level_is_the_mean_of_blocks_and_the_largest_of_scales(level: int) -> None:
+    counts = np.random.default_rng(2).integers(0, 65535, (2, 33, 48), dtype=np.uint16)
+    side = 2**level
+    blocks = counts[:, : 33 // side * side].reshape(2, 33 // side, side, 48 // side, side)
+    np.testing.assert_array_equal(
+        views.downsample("raw", counts, level), np.rint(blocks.mean(axis=(2, 4))).astype(np.uint16)
+    )
+    floats = views.downsample("mean", counts.astype(np.float32), level)
+    np.testing.assert_allclose(floats, blocks.mean(axis=(2, 4)), rtol=1e-6)
+    np.testing.assert_array_equal(
+        views.downsample("disagreement", counts.astype(np.float32), level), blocks.max(axis=(2, 4))
+    )
+
+
+def test_values_from_the_store_say_how_many_bits_they_keep() -> None:
+    stored = replace(given.restored(0), mantissa_bits=10)
+    assert describe.volume_fields(stored, "confirmed")["mantissa_bits"] == 10
+    assert describe.volume_fields(given.restored(0), "confirmed")["mantissa_bits"] is msgspec.UNSET

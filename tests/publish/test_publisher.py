@@ -226,9 +226,14 @@ def test_one_volume_can_be_fetched_by_its_key(publisher: Publisher) -> None:
         watching.fetch(VolumeKey(1), View(products=("mean",)))
         fetched = next(watching.volumes(5.0))
         assert fetched.key.t == 1 and fetched.raw is None
+        for key, reason in ((VolumeKey(77), "future"), (VolumeKey(777), "not-stored"), (VolumeKey(0, 3), "not-stored")):
+            watching.fetch(key)
+            gap = until(watching, Gap)
+            assert gap.key == key and gap.reason == reason  # type: ignore[union-attr]
+        publisher.end(given.ENDED)
+        until(watching, End)
         watching.fetch(VolumeKey(77))
-        gap = until(watching, Gap)
-        assert gap.key == (77, 0, 0) and gap.reason == "not-stored"  # type: ignore[union-attr]
+        assert until(watching, Gap).reason == "not-stored"  # type: ignore[union-attr]
 
 
 def test_heartbeats_say_how_the_daemon_does(publisher: Publisher) -> None:

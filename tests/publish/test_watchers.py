@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from care_live.images import StateChanged, VolumeKey
-from care_live.publish.log import Log, nbytes_of
-from care_live.publish.watchers import MAX_WATCHERS, SILENT_S, Watcher, Watchers
-from care_live.wire.messages import Newest, Replay
+from care_live.publish.log import KEPT_STREAMS, MAX_ENTRIES, Log, nbytes_of
+from care_live.publish.watchers import GIVE_WAY_S, MAX_FETCHES, MAX_OF_ONE, MAX_WATCHERS, Watcher, Watchers
+from care_live.wire.messages import Fetch, Newest, Replay
 from tests.publish import given
 
 SESSION = "0" * 16
@@ -97,14 +99,57 @@ def test_replay_goes_on_where_it_was_on_the_same_link() -> None:
     assert watcher.replay_next == 9
 
 
-def test_there_is_room_for_so_many_and_the_silent_are_forgotten() -> None:
+def test_a_key_has_so_many_places_and_the_one_that_takes_nothing_gives_way() -> None:
     watchers = Watchers()
-    for i in range(MAX_WATCHERS):
-        assert watchers.heard(b"%d" % i, float(i)) is not None
-    assert watchers.heard(b"one more", 0.0) is None
-    watchers.forget_silent(SILENT_S + 10.5)
-    assert len(watchers) == MAX_WATCHERS - 11
-    assert watchers.heard(b"one more", 0.0) is not None
+    for i in range(MAX_OF_ONE):
+        assert watchers.heard(b"%d" % i, 0.0, key="mia") is not None
+    assert watchers.heard(b"one more", 1.0, key="mia") is None
+    assert watchers.heard(b"another", 1.0, key="rex") is not None
+    for i in range(MAX_OF_ONE):
+        watcher = watchers.heard(b"%d" % i, GIVE_WAY_S + 1, key="mia")
+        assert watcher is not None
+        if i != 3:
+            watcher.asks_replay(Replay(session=SESSION, first=1))
+    assert watchers.heard(b"one more", GIVE_WAY_S + 2, key="mia") is not None
+    assert [watcher.peer for watcher in watchers.displaced] == [b"3"]
+
+
+def test_when_all_places_are_taken_the_key_that_has_most_gives_way() -> None:
+    watchers = Watchers()
+    for n_key, key in enumerate(("mia", "rex", "eva", "")):
+        for i in range(MAX_OF_ONE):
+            assert watchers.heard(b"%d.%d" % (n_key, i), 0.0, key=key) is not None
+    assert len(watchers) == MAX_WATCHERS
+    assert watchers.heard(b"late", 0.5, key="ida") is not None
+    assert len(watchers) == MAX_WATCHERS and len(watchers.displaced) == 1
+
+
+def test_fetches_beyond_the_limit_are_refused_and_the_same_again_is_one() -> None:
+    watcher = Watcher(b"x", 0.0)
+    for t in range(MAX_FETCHES):
+        assert watcher.asks_fetch(Fetch(key=(t, 0, 0)))
+        assert watcher.asks_fetch(Fetch(key=(t, 0, 0)))
+    assert len(watcher.fetches) == MAX_FETCHES
+    assert not watcher.asks_fetch(Fetch(key=(99, 0, 0)))
+
+
+def test_a_stale_stream_holds_up_no_other_when_its_entry_has_gone() -> None:
+    log = Log(2**20)
+    log.append(given.restored(0, 1))
+    for _ in range(MAX_ENTRIES):
+        log.append(StateChanged(VolumeKey(0), "confirmed"))
+    newest = log.append(given.restored(1, 0))
+    assert log.newest() == {(0, 0): newest.seq}
+    assert log.newest(newest.seq) == {}
+
+
+def test_of_a_plate_only_the_last_streams_stay_whatever_the_memory() -> None:
+    log = Log(0)
+    for p in range(500):
+        shown = given.restored(0)
+        log.append(replace(shown, volume=replace(shown.volume, key=VolumeKey(0, p))))
+    assert log.held_bytes == KEPT_STREAMS * nbytes_of(given.restored(0))
+    assert len(log.newest()) == 500 and len(log.newest(after=489)) == 10
 
 
 def test_the_log_keeps_to_its_memory_and_always_knows_the_newest() -> None:
