@@ -12,7 +12,8 @@
     ├── ProtocolError           bytes on the wire: drop the message, count it, go on
     ├── StoreError              disk: stop, or shed restored volumes first
     ├── TrainingError           training data or a training run: fix the named file
-    └── StageError              a stage of the daemon failed or missed a deadline: drain and stop
+    ├── StageError              a stage of the daemon failed or missed a deadline: drain and stop
+    └── IncompleteError         a run went to its end, but not all that was planned is stored
 """
 
 from __future__ import annotations
@@ -64,3 +65,7 @@ class TrainingError(CareLiveError):
 
 class StageError(CareLiveError):
     """A stage of the daemon failed or missed its deadline."""
+
+
+class IncompleteError(CareLiveError):
+    """A run went to its end, but lacks something that was planned; says what."""

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from care_live.cli import logs
+from care_live.errors import CareLiveError, ConfigError, IncompleteError
 
 if TYPE_CHECKING:
     from care_live.config import Config
+    from care_live.daemon.page import Page
+    from care_live.daemon.run import Daemon
     from care_live.daemon.tally import Status
+
+_PAGE_S = 40.0
+"""How long the browser page may take to start, and to end."""
 
 
 @click.command("run")
@@ -26,11 +37,15 @@ if TYPE_CHECKING:
 def run_command(
     config: Path, run_id: str | None, resume: bool, web: bool, json_file: Path | None, verbose: int, quiet: bool
 ) -> None:
-    """Acquire, restore, publish and store, as CONFIG (TOML) says. Ctrl-C drains; twice stops."""
+    """Acquire, restore, publish and store, as CONFIG (TOML) says. Ctrl-C drains; twice stops.
+
+    Exit code 0: all that was planned is stored, or you stopped the run and what came until then is. 1: the run failed,
+    or lacks something; the last line says what. 2: the config or the command line can't be used.
+    """
     from care_live.config import load
 
     logs.configure(0 if quiet else verbose)
-    _finish(_live(named(load(config), run_id, resume=resume), web=web), json_file)
+    _live(named(load(config), run_id, resume=resume), web=web, finish=_summary, json_file=json_file)
 
 
 @click.command("replay")
@@ -71,7 +86,9 @@ def replay_command(
     source["voxel_size_um"] = voxel_size_um or None
     restore = {"model": model, "policy": "wait" if speed == "fastest" else "latest"}
     tree = {"source": source, "restore": restore, "store": {"directory": directory}}
-    _finish(_live(named(parse(tree, origin="command line"), run_id, resume=resume), web=web), json_file)
+    _live(
+        named(parse(tree, origin="command line"), run_id, resume=resume), web=web, finish=_summary, json_file=json_file
+    )
 
 
 @click.command("demo")
@@ -101,14 +118,17 @@ def demo_command(
     base = load(config_file) if config_file else None
     run_id = new_run_id("demo")
     config = named(demo.config(directory, volumes or (5 if headless else 200), base), run_id, resume=False)
-    status = _live(config, web=not headless)
-    figures = demo.figures(config, run_id, status)
     picture = picture or config.store.directory / run_id / "demo.png"
-    demo.draw(config, run_id, picture)
-    click.echo(json.dumps(figures, indent=2))
-    click.echo(f"picture: {picture}")
-    if json_file:
-        _write_json(json_file, figures)
+
+    def show(status: Status) -> None:
+        figures = demo.figures(config, run_id, status)
+        demo.draw(config, run_id, picture)
+        click.echo(json.dumps(figures, indent=2))
+        click.echo(f"picture: {picture}")
+        if json_file:
+            _write_json(json_file, figures)
+
+    _live(config, web=not headless, finish=show)
 
 
 def new_run_id(kind: str) -> str:
@@ -126,7 +146,6 @@ def named(config: Config, run_id: str | None, *, resume: bool) -> Config:
     ConfigError
         The name is invalid: it would lead out of the store, or no message could carry it.
     """
-    from care_live.errors import ConfigError
     from care_live.images import RUN_ID_RULE, is_run_id
 
     if run_id is not None and not is_run_id(run_id):
@@ -135,28 +154,69 @@ def named(config: Config, run_id: str | None, *, resume: bool) -> Config:
     return config.model_copy(update={"run_id": run_id, "resume": resume or config.resume})
 
 
-def _live(config: Config, *, web: bool) -> Status:
+def _live(config: Config, *, web: bool, finish: Callable[[Status], None], json_file: Path | None = None) -> None:
     """Run the daemon to its end, with or without the browser page."""
     from care_live.daemon.page import Page
-    from care_live.daemon.run import Daemon, drained_by_signals
+    from care_live.daemon.run import Daemon
+    from care_live.daemon.signals import drained_by_signals
 
     run_id = config.run_id or new_run_id("run")
     daemon = Daemon(config, run_id)
     page = Page(config.web, config.publish, config.store.directory / run_id) if web else None
+    with _ended_by_force(daemon), _shown(page) as show_page, drained_by_signals(daemon):
+        try:
+            status = daemon.run(on_start=show_page)
+        except CareLiveError:
+            if json_file and daemon.status().run_id:
+                _write_json(json_file, daemon.status().as_json())
+            raise
+        finish(status)
+        if json_file:
+            _write_json(json_file, status.as_json())
+        if status.shortfalls:
+            raise IncompleteError(f"the run is incomplete: {'; '.join(status.shortfalls)}")
 
-    def open_page(_: object) -> None:
-        if page is not None:
-            click.echo(f"watch at {page.start()}")
 
+@contextlib.contextmanager
+def _ended_by_force(daemon: Daemon) -> Iterator[None]:
+    """End the process after the block even where a driver or a disk hangs in it: Python would wait for its thread."""
+    code = 1
     try:
-        with drained_by_signals(daemon):
-            return daemon.run(on_start=open_page)
+        yield
+    except CareLiveError as error:
+        if not daemon.hung:
+            raise
+        click.echo(f"care-live: {error}", err=True)
+        code = error.exit_code
+    if daemon.hung:
+        click.echo(f"care-live: this hangs, and the process ends without it: {', '.join(daemon.hung)}", err=True)
+        sys.stdout.flush()
+        os._exit(code)
+
+
+@contextlib.contextmanager
+def _shown(page: Page | None) -> Iterator[Callable[[object], None]]:
+    """Start the browser page beside a run that has begun: the run neither waits for the page nor fails with it."""
+
+    def show() -> None:
+        try:
+            if page is not None:
+                click.echo(f"watch at {page.start()}")
+        except (CareLiveError, OSError) as error:
+            click.echo(f"care-live: {error}; the run goes on without it", err=True)
+
+    starting = threading.Thread(target=show, name="care-live page start")
+    try:
+        yield lambda _: starting.start()
     finally:
-        if page is not None:
-            page.stop()
+        for _ in range(2):  # again, where it was only about to start
+            if page is not None:
+                page.stop()
+            if starting.ident is not None:
+                starting.join(_PAGE_S)
 
 
-def _finish(status: Status, json_file: Path | None) -> None:
+def _summary(status: Status) -> None:
     click.echo(
         f"{status.received_planes} of {status.planned_planes} planes, {status.volumes} volumes, "
         f"{status.restored} restored, {status.skipped} skipped live, {status.lost_planes} planes lost, "
@@ -166,13 +226,9 @@ def _finish(status: Status, json_file: Path | None) -> None:
         click.echo(f"{status.already_stored} volumes came that this run had stored already; they were dropped")
     if status.set_aside:
         click.echo(f"{status.set_aside} raw files of an interrupted run are in its quarantine; see care-live verify")
-    if json_file:
-        _write_json(json_file, status.as_json())
 
 
 def _write_json(path: Path, figures: dict[str, Any]) -> None:
-    from care_live.errors import ConfigError
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -181,8 +237,6 @@ def _write_json(path: Path, figures: dict[str, Any]) -> None:
 
 
 def _number(text: str) -> float:
-    from care_live.errors import ConfigError
-
     try:
         return float(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The bounded queue before a stage: full means that the sender waits, closed means that the rest drains."""
+"""The queue before the store, in two lanes: what must be kept never waits for what may be left out."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ class Closed(Exception):  # noqa: N818 - no error: the end of the flow
 
 
 class Inbox(Generic[T]):
-    """A queue bounded in bytes that blocks its sender when full; nothing is ever dropped here.
+    """A queue whose first lane is always emptied first.
 
-    One item may pass the bound when the queue is empty, so that a volume larger than the bound still flows.
+    The first lane takes raw volumes and notes and never holds its sender up: the sender has found memory for a volume
+    before its first plane. The second lane takes restored volumes, is bounded in bytes, and refuses what does not
+    fit in time. One item may pass the bound when that lane is empty, so that a volume larger than the bound flows.
 
     Parameters
     ----------
     name : what the queue is before, for errors and status
-    limit_bytes : how many bytes may wait
+    limit_bytes : how many bytes may wait in the second lane
     """
 
     def __init__(self, name: str, limit_bytes: int) -> None:
         self.name = name
         self._limit_bytes = limit_bytes
-        self._items: deque[tuple[T, int]] = deque()
-        self._bytes = 0
+        self._first: deque[T] = deque()
+        self._second: deque[tuple[T, int]] = deque()
+        self._second_bytes = 0
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, item: T, nbytes: int = 0) -> None:
-        """Append an item; waits while the queue is full. After `close` the item is refused.
+    def put(self, item: T) -> None:
+        """Append an item to the first lane. After `close` it is refused.
 
         Raises
         ------
@@ -41,15 +44,31 @@ class Inbox(Generic[T]):
             The stage behind this queue has ended.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or not self._items or self._bytes + nbytes <= self._limit_bytes)
             if self._closed:
                 raise Closed(self.name)
-            self._items.append((item, nbytes))
-            self._bytes += nbytes
+            self._first.append(item)
             self._changed.notify_all()
 
+    def put_second(self, item: T, nbytes: int, *, wait_s: float) -> bool:
+        """Append an item to the second lane; return whether there was room within the time.
+
+        Raises
+        ------
+        Closed
+            The stage behind this queue has ended.
+        """
+        with self._changed:
+            fits = self._changed.wait_for(lambda: self._closed or self._has_room(nbytes), wait_s)
+            if self._closed:
+                raise Closed(self.name)
+            if fits:
+                self._second.append((item, nbytes))
+                self._second_bytes += nbytes
+                self._changed.notify_all()
+            return fits
+
     def get(self, timeout_s: float | None = None) -> T | None:
-        """Return the oldest item, or None when none came within the time.
+        """Return the oldest item of the first lane, else of the second, or None when none came within the time.
 
         Raises
         ------
@@ -57,10 +76,12 @@ class Inbox(Generic[T]):
             No item is left and none will come.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
-            if self._items:
-                item, nbytes = self._items.popleft()
-                self._bytes -= nbytes
+            self._changed.wait_for(lambda: self._first or self._second or self._closed, timeout_s)
+            if self._first:
+                return self._first.popleft()
+            if self._second:
+                item, nbytes = self._second.popleft()
+                self._second_bytes -= nbytes
                 self._changed.notify_all()
                 return item
             if self._closed:
@@ -73,8 +94,20 @@ class Inbox(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
+    def leave_out_second(self) -> list[T]:
+        """Take what waits in the second lane out, and return it."""
+        with self._changed:
+            left_out = [item for item, _ in self._second]
+            self._second.clear()
+            self._second_bytes = 0
+            self._changed.notify_all()
+            return left_out
+
     @property
     def waiting(self) -> tuple[int, int]:
-        """Items and bytes that wait."""
+        """Items that wait in each lane."""
         with self._changed:
-            return len(self._items), self._bytes
+            return len(self._first), len(self._second)
+
+    def _has_room(self, nbytes: int) -> bool:
+        return not self._second or self._second_bytes + nbytes <= self._limit_bytes

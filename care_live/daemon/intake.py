@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import dataclass, field
 
 from care_live.assemble import Assembler
+from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.inbox import Inbox
+from care_live.daemon.lag import Lag
 from care_live.daemon.memory import Ledger
-from care_live.daemon.schedule import Skipped, Unrestorable
+from care_live.daemon.schedule import Skipped
 from care_live.daemon.storing import Record
 from care_live.daemon.tally import Tally
 from care_live.daemon.worklist import Worklist
@@ -29,6 +32,7 @@ from care_live.images import (
 )
 from care_live.publish.publisher import Publisher
 from care_live.publish.slabs import RestoredSlab
+from care_live.restore.incoming import RestoredPlanes
 from care_live.restore.process import RestoreProcess
 from care_live.source import Source
 
@@ -36,11 +40,17 @@ logger = logging.getLogger(__name__)
 
 _TICK_S = 0.1
 """How often volumes whose deadline has passed are looked for when no frame comes."""
+_CONCLUDE_S = 5.0
+"""How long another thread may be at work with the assembler."""
 
 
 @dataclass(slots=True)
 class Intake:
-    """Runs until the source has ended."""
+    """Runs until the source has ended, or `halt` or `conclude` is called.
+
+    Nothing but the source, the assembler and the store's inbox can fail it: what publishing and restoring raise stays
+    behind their bulkheads.
+    """
 
     source: Source
     assembler: Assembler
@@ -50,6 +60,9 @@ class Intake:
     worklist: Worklist
     ledger: Ledger
     tally: Tally
+    lag: Lag
+    publishing: Bulkhead
+    restoring: Bulkhead
     voxel_size_um: tuple[float, float, float]
     already: frozenset[VolumeKey]
     """Raw volumes that an earlier session stored."""
@@ -58,32 +71,83 @@ class Intake:
     ended: RunEnded = field(default_factory=lambda: RunEnded("failed", "the source said no more"))
     """How the acquisition ended; what stands here first holds when this stage fails."""
     _counted_s: float = 0.0
+    _halted: threading.Event = field(default_factory=threading.Event)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    """Held by the thread that works with the assembler; never while the source is asked for an event."""
+    _over: bool = False
+    _dropped_kinds: set[str] = field(default_factory=set)
 
     def work(self) -> None:
         try:
-            while not isinstance(event := self.source.next_event(_TICK_S), RunEnded):
-                self._take(event)
-            self._take(event)
-            self.storage.put(event)
-            self.ended = event
-            logger.info("acquisition ended reason=%s detail=%s", event.reason, event.detail or "-")
+            while self._take(self.source.next_event(_TICK_S)):
+                pass
+        except BaseException as error:
+            self.conclude(RunEnded("failed", str(error)))
+            raise
+
+    def halt(self) -> None:
+        """Take no more events; what has arrived is closed and stored."""
+        self._halted.set()
+
+    def conclude(self, ended: RunEnded, *, wait_s: float = _CONCLUDE_S) -> bool:
+        """Close every volume and end the run, also in place of a source that hangs; return whether that was possible.
+
+        Only the first call counts. An event that a source gives afterwards is not taken.
+        """
+        if not self._turn.acquire(timeout=wait_s):
+            return False
+        try:
+            self._finish(ended)
+        finally:
+            self._turn.release()
+        return True
+
+    def _take(self, event: SourceEvent | None) -> bool:
+        """Take an event; return whether there may be more."""
+        with self._turn:
+            if self._over:
+                return False
+            if self._halted.is_set() and not isinstance(event, RunEnded):
+                event = RunEnded("aborted", "stopped at once")
+            if isinstance(event, RunEnded):
+                self._finish(event)
+                return False
+            for consequence in (self.assembler.take(event) if event else []) + self.assembler.tick():
+                self._pass_on(consequence)
+            if event is None or isinstance(event, Frame):
+                self._publish_slabs()
+            if time.monotonic() - self._counted_s > _TICK_S:
+                self._count()
+                self.lag.look(self.storage.waiting[0])
+            return True
+
+    def _finish(self, ended: RunEnded) -> None:
+        """Close what is open; whatever fails on the way, the stages behind learn that no more comes."""
+        if self._over:
+            return
+        self._over, self.ended = True, ended
+        try:
+            for consequence in self.assembler.take(ended):
+                self._pass_on(consequence)
+            self.storage.put(ended)
         finally:
             self._count()
-            skipped, unrestorable = self.worklist.intake_over()
-            self.skip(skipped)
-            self._note_unrestorable(unrestorable)
+            self._tell_intake_over()
+        logger.info("acquisition ended reason=%s detail=%s", ended.reason, ended.detail or "-")
 
-    def _take(self, event: SourceEvent | None) -> None:
-        for consequence in (self.assembler.take(event) if event else []) + self.assembler.tick():
-            self._pass_on(consequence)
-        if event is None or isinstance(event, Frame):
-            self._publish_slabs()
-        if time.monotonic() - self._counted_s > _TICK_S:
-            self._count()
+    def _tell_intake_over(self) -> None:
+        skipped, unrestorable = self.worklist.intake_over()
+        self.skip(skipped)
+        for one in unrestorable:  # each was counted when it was skipped
+            self._note(NotRestored(one.key, "skipped", one.why))
+            logger.warning("volume can't be restored key=%s why=%s", tuple(one.key), one.why)
 
     def _publish_slabs(self) -> None:
         """Show planes that are restored while their stack is still being recorded."""
-        for planes in self.restorer.restored_planes():
+        found: list[RestoredPlanes] = []
+        with self.restoring:
+            found = self.restorer.restored_planes()
+        for planes in found:
             slab = RestoredSlab(
                 key=planes.key,
                 z_first=planes.first,
@@ -93,10 +157,11 @@ class Intake:
                 disagreement=planes.disagreement,
                 voxel_size_um=self.voxel_size_um,
             )
-            self.publisher.slab(slab)
+            with self.publishing:
+                self.publisher.slab(slab)
 
     def _count(self) -> None:
-        """Tell how many planes came; the assembler belongs to this thread, so nobody else can ask it."""
+        """Note how many planes came: only who has the turn may ask the assembler."""
         self._counted_s = time.monotonic()
         counts = self.assembler.counts
         self.tally.set(
@@ -115,14 +180,24 @@ class Intake:
             case StateChanged():
                 self._change(event)
             case VolumeOpened():
-                self.restorer.begin(event)
+                with self.restoring:
+                    self.restorer.begin(event)
             case PlanePlaced():
                 self.tally.plane()
-                self.restorer.place(event)
-            case FrameDropped(index, reason, detail):
-                logger.debug("plane dropped index=%s reason=%s detail=%s", tuple(index), reason, detail)
+                with self.restoring:
+                    self.restorer.place(event)
+            case FrameDropped():
+                self._tell_dropped(event)
             case VolumeRefused(key, reason):
+                self.lag.refused()
                 logger.warning("volume refused key=%s reason=%s", tuple(key), reason)
+
+    def _tell_dropped(self, event: FrameDropped) -> None:
+        """Warn of the first plane of each kind that has no place; the others are counted."""
+        is_first = not self._dropped_kinds.issuperset({event.reason})
+        self._dropped_kinds.add(event.reason)
+        level = logging.WARNING if is_first else logging.DEBUG
+        logger.log(level, "plane dropped index=%s reason=%s detail=%s", tuple(event.index), event.reason, event.detail)
 
     def _accept(self, volume: Volume) -> None:
         self.tally.volume(volume)
@@ -133,14 +208,15 @@ class Intake:
             return
         self.ledger.hold(volume.key)  # by the store
         self.ledger.hold(volume.key)  # by the restorer
-        self.storage.put(volume, volume.pixels.nbytes)
+        self.storage.put(volume)
         self.skip(self.worklist.offer(volume))
 
     def _change(self, change: StateChanged) -> None:
         self.states[change.key] = change
         self.tally.state(change)
         self.storage.put(change)
-        self.publisher.change(change)
+        with self.publishing:
+            self.publisher.change(change)
 
     def skip(self, skipped: list[Skipped]) -> None:
         """Tell that volumes are not restored live, and give their memory back."""
@@ -148,14 +224,10 @@ class Intake:
             note = NotRestored(one.volume.key, "skipped", one.why)
             self.tally.not_restored(note)
             self.ledger.release(note.key, one.volume.pixels.nbytes)
-            self.storage.put(note)
-            self.publisher.skipped(note)
+            self._note(note)
             logger.info("volume skipped key=%s why=%s", tuple(note.key), one.why)
 
-    def _note_unrestorable(self, unrestorable: list[Unrestorable]) -> None:
-        """Tell that volumes in the store stay as they are; each was counted when it was skipped."""
-        for one in unrestorable:
-            note = NotRestored(one.key, "skipped", one.why)
-            self.storage.put(note)
+    def _note(self, note: NotRestored) -> None:
+        self.storage.put(note)
+        with self.publishing:
             self.publisher.skipped(note)
-            logger.warning("volume can't be restored key=%s why=%s", tuple(one.key), one.why)

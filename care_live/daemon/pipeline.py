@@ -12,13 +12,16 @@ stops the stages; each ends by itself when its input has.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from care_live.assemble import Assembler
 from care_live.config import Config
-from care_live.daemon.inbox import Inbox
+from care_live.daemon.bulkhead import Bulkhead
+from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.intake import Intake
+from care_live.daemon.lag import Lag
 from care_live.daemon.memory import Ledger
 from care_live.daemon.restoring import Restoring
 from care_live.daemon.schedule import Schedule
@@ -31,7 +34,7 @@ from care_live.images import RunEnded, RunStarted, StateChanged, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.restore.process import RestoreProcess
 from care_live.source import Source
-from care_live.store import RunWriter
+from care_live.store import RunWriter, Syncs
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,10 @@ class Rooms:
     writer: RunWriter
     restorer: RestoreProcess
     publisher: Publisher
+    publishing: Bulkhead
+    """Around every call into the publisher."""
+    restoring: Bulkhead
+    """Around every call into the restorer."""
 
 
 class Pipeline:
@@ -55,7 +62,8 @@ class Pipeline:
     started : RunStarted
         The run's first event; the source gives the rest.
     on_failure : callable
-        Told of the error that ended a stage, in that stage's thread.
+        Called with the error that ended intake or storing, in that stage's thread. Restoring may end without it: raw
+        volumes go on.
     """
 
     def __init__(
@@ -67,45 +75,68 @@ class Pipeline:
         *,
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        self._rooms, self._tally = rooms, tally
-        restorer, publisher, writer = rooms.restorer, rooms.publisher, rooms.writer
+        self._config, self._rooms, self._tally = config, rooms, tally
         limit_bytes = config.assemble.memory_mib * 2**20
-        self._ledger = ledger = Ledger(limit_bytes)
-        assembler = Assembler(config.assemble, admit=self._admit)
-        assembler.take(started)
-        self._storage = storage = Inbox[Record]("store", limit_bytes)
-        schedule = Schedule(
-            config.restore.policy, config.restore.nth, len(restorer.card.channels_in), plan=started.plan
-        )
-        self._worklist = worklist = Worklist(schedule)
+        self._ledger = Ledger(limit_bytes)
+        self._storage = Inbox[Record]("store", limit_bytes)
+        n_in = len(rooms.restorer.card.channels_in)
+        self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, n_in, plan=started.plan))
         states: dict[VolumeKey, StateChanged] = {}
-        self._intake = Intake(
+        self._intake = self._make_intake(started, states)
+        self._storing = Storing(
+            writer=rooms.writer,
+            storage=self._storage,
+            worklist=self._worklist,
+            ledger=self._ledger,
+            tally=tally,
+            full_wait_s=config.store.full_wait_s,
+            alarm=on_failure,
+            settle=self._settle,
+        )
+        restoring = self._make_restoring(states)
+        self.intake = Stage("intake", self._intake.work, on_failure)
+        self.restoring = Stage("restore", restoring.work, self._go_on_raw)
+        self.storing = Stage("store", self._storing.work, on_failure)
+
+    def _make_intake(self, started: RunStarted, states: dict[VolumeKey, StateChanged]) -> Intake:
+        rooms = self._rooms
+        assembler = Assembler(self._config.assemble, admit=self._admit)
+        assembler.take(started)
+        return Intake(
             source=rooms.source,
             assembler=assembler,
-            restorer=restorer,
-            publisher=publisher,
-            storage=storage,
-            worklist=worklist,
-            ledger=ledger,
-            tally=tally,
+            restorer=rooms.restorer,
+            publisher=rooms.publisher,
+            storage=self._storage,
+            worklist=self._worklist,
+            ledger=self._ledger,
+            tally=self._tally,
+            lag=Lag(self._config.store.full_wait_s),
+            publishing=rooms.publishing,
+            restoring=rooms.restoring,
             voxel_size_um=started.plan.voxel_size_um,
-            already=frozenset(writer.raw_keys()),
+            already=frozenset(rooms.writer.raw_keys()),
             states=states,
         )
-        restoring = Restoring(
-            restorer=restorer,
-            publisher=publisher,
-            storage=storage,
-            worklist=worklist,
-            ledger=ledger,
-            tally=tally,
-            stored=Stored(writer.path),
+
+    def _make_restoring(self, states: dict[VolumeKey, StateChanged]) -> Restoring:
+        rooms = self._rooms
+        return Restoring(
+            restorer=rooms.restorer,
+            publisher=rooms.publisher,
+            storage=self._storage,
+            worklist=self._worklist,
+            ledger=self._ledger,
+            tally=self._tally,
+            stored=Stored(rooms.writer.path),
+            publishing=rooms.publishing,
+            full_wait_s=self._config.store.full_wait_s,
             states=states,
         )
-        self._storing = Storing(writer, storage, worklist, ledger, tally, config.store.full_wait_s, publisher.settle)
-        self.intake = Stage("intake", self._intake.work, on_failure)
-        self.restoring = Stage("restore", restoring.work, on_failure)
-        self.storing = Stage("store", self._storing.work, on_failure)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.intake, self.restoring, self.storing
 
     @property
     def ended(self) -> RunEnded:
@@ -138,13 +169,42 @@ class Pipeline:
         self._worklist.drain()
 
     def stop(self) -> None:
-        """Restore nothing more; raw volumes that wait are still written."""
+        """Restore nothing more and take nothing more; raw volumes that have arrived are still written."""
         self._worklist.stop()
+        self._intake.halt()
+
+    def conclude(self, why: str) -> bool:
+        """Close and store the volumes of a source that hangs; return whether that was possible."""
+        return self._intake.conclude(RunEnded("stalled", why))
 
     def close_storage(self) -> None:
         """No record will come any more; the storing stage ends when it has written what waits."""
         self._storage.close()
         self._storing.hurry()
+
+    def leave_out_restored(self) -> None:
+        """Write only what must be kept: the next start restores the others again."""
+        self._tally.add("shed", len(self._storage.leave_out_second()))
+
+    @property
+    def store_progress(self) -> tuple[int, int]:
+        """Records that the store has dealt with, and syncs that came back: a slow disk changes it, a hung one not."""
+        return self._storing.n_kept, Syncs.n_done
+
+    @property
+    def n_unkept(self) -> int:
+        """Records that still wait for the store."""
+        return sum(self._storage.waiting) + self.storing.alive
+
+    def _settle(self, key: VolumeKey) -> None:
+        with self._rooms.publishing:
+            self._rooms.publisher.settle(key)
+
+    def _go_on_raw(self, error: BaseException) -> None:
+        """Restoring is over before its time: what waits for it is left to the next start, and raw volumes go on."""
+        self._rooms.restoring.note(error)
+        with contextlib.suppress(Closed):
+            self._intake.skip(self._worklist.give_up(f"restoring has failed ({error}); restored at the next start"))
 
     def refresh(self) -> None:
         """Copy the queues' figures into the tally."""

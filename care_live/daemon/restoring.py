@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.inbox import Inbox
 from care_live.daemon.memory import Ledger
 from care_live.daemon.schedule import Job, Live
@@ -14,7 +15,7 @@ from care_live.daemon.stored import Stored
 from care_live.daemon.storing import ModelInUse, Record
 from care_live.daemon.tally import Tally
 from care_live.daemon.worklist import Worklist
-from care_live.errors import RestoreError, StoreError
+from care_live.errors import CareLiveError, StageError
 from care_live.images import ModelIdentity, NotRestored, Restored, StateChanged, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.restore.process import RestoreProcess
@@ -23,6 +24,17 @@ logger = logging.getLogger(__name__)
 
 _TRIES = 3
 """How often a volume that failed is tried again, from the store."""
+_QUICK_LOSSES = 3
+"""Inference that was lost more often in a row rests before the next try, twice as long each time."""
+_LONGEST_REST_S = 30.0
+_MOST_LOSSES = 8
+"""More in a row, once the acquisition has ended: inference is given up."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Done:
+    volumes: tuple[Volume, ...]
+    results: tuple[Restored, ...]
 
 
 @dataclass(slots=True)
@@ -36,6 +48,9 @@ class Restoring:
     ledger: Ledger
     tally: Tally
     stored: Stored
+    publishing: Bulkhead
+    full_wait_s: float
+    """How long a restored volume may wait for a slow disk."""
     states: Mapping[VolumeKey, StateChanged]
     """What became of volumes after they closed; written by the intake."""
     _failures: Counter[VolumeKey] = field(default_factory=Counter)
@@ -44,15 +59,38 @@ class Restoring:
     def work(self) -> None:
         while (job := self.worklist.next()) is not None:
             self._release(job)
-            try:
-                volumes = self._volumes(job)
-                results = self.restorer.restore(volumes)
-            except (RestoreError, StoreError) as error:
-                self._fail(job, error)
-            else:
-                for restored in results:
+            done = self._restored(job)
+            if isinstance(done, _Done):
+                for restored in done.results:
                     self._deliver(restored, live=isinstance(job, Live))
-                self._publish_beside(volumes, results)
+                self._publish_beside(done)
+            else:
+                self._fail(job, done)
+            self._rest()
+
+    def _restored(self, job: Job) -> _Done | Exception:
+        """Run the network; whatever goes wrong there is the volume's failure, not the stage's."""
+        try:
+            volumes = self._volumes(job)
+            return _Done(volumes, self.restorer.restore(volumes))
+        except Exception as error:
+            if not isinstance(error, CareLiveError):
+                logger.exception("restoration failed unexpectedly")
+            return error
+
+    def _rest(self) -> None:
+        """Leave the machine to the acquisition while inference dies again and again.
+
+        Raises
+        ------
+        StageError
+            The acquisition has ended, and still it dies.
+        """
+        n = self.restorer.n_losses_in_a_row
+        if n > _MOST_LOSSES and self.worklist.is_intake_over:
+            raise StageError(f"inference was lost {n} times in a row; what is raw is restored at the next start")
+        if n > _QUICK_LOSSES:
+            self.worklist.pause(min(_LONGEST_REST_S, 2.0 ** (n - _QUICK_LOSSES - 1)))
 
     def _release(self, job: Job) -> None:
         """Give the memory back before the network begins: raw volumes must not wait for it."""
@@ -68,18 +106,29 @@ class Restoring:
         if restored.model != self._model:
             self._model = restored.model
             self.storage.put(ModelInUse(restored.model, self.restorer.card))
-            self.publisher.describe_model(restored.model, self.restorer.card.model_dump(mode="json"))
-        self.publisher.publish(restored, until_settled=True)
+            with self.publishing:
+                self.publisher.describe_model(restored.model, self.restorer.card.model_dump(mode="json"))
+        with self.publishing:
+            self.publisher.publish(restored, until_settled=True)
         age_ms = self.tally.restored(restored)
-        self.storage.put(restored, _nbytes(restored))
         _log(restored, age_ms)
+        if not self.storage.put_second(restored, _nbytes(restored), wait_s=self.full_wait_s):
+            self._shed(restored.key)
 
-    def _publish_beside(self, volumes: tuple[Volume, ...], results: tuple[Restored, ...]) -> None:
+    def _shed(self, key: VolumeKey) -> None:
+        """Leave a restored volume out: the disk is too slow; the next start restores it again."""
+        self.tally.add("shed")
+        logger.warning("restored volume shed key=%s: the disk is too slow for it", tuple(key))
+        with self.publishing:
+            self.publisher.settle(key)
+
+    def _publish_beside(self, done: _Done) -> None:
         """Publish the raw volumes that no result carries: a network may read more channels than it gives."""
-        carried = {restored.volume.key for restored in results}
-        for volume in volumes:
+        carried = {restored.volume.key for restored in done.results}
+        for volume in done.volumes:
             if volume.key not in carried:
-                self.publisher.publish(volume)
+                with self.publishing:
+                    self.publisher.publish(volume)
 
     def _up_to_date(self, restored: Restored) -> Restored:
         """Give a result the state that its volume has got since it closed."""
@@ -96,10 +145,13 @@ class Restoring:
             note = NotRestored(key, "failed", str(error))
             self.tally.not_restored(note)
             self.storage.put(note)
-            self.publisher.skipped(note)
+            with self.publishing:
+                self.publisher.skipped(note)
             logger.warning("restoration failed key=%s try=%d error=%s", tuple(key), self._failures[key], error)
             if self._failures[key] < _TRIES:
                 self.worklist.later(key)
+            else:
+                self.tally.add("unrestored")
 
 
 def _nbytes(restored: Restored) -> int:

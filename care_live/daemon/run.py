@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from care_live.config import Config
+from care_live.daemon.bulkhead import Bulkhead
+from care_live.daemon.deadline import Deadlines
+from care_live.daemon.ending import end_stages
 from care_live.daemon.health import Health
+from care_live.daemon.heartbeat import heartbeat_of
 from care_live.daemon.pipeline import Pipeline, Rooms
 from care_live.daemon.resume import last_spans, open_remaining
+from care_live.daemon.shortfall import shortfalls
 from care_live.daemon.stored import Stored
 from care_live.daemon.tally import Phase, Status, Tally
 from care_live.errors import ConfigError, SourceError, StageError, StoreError
@@ -27,12 +31,15 @@ from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
 from care_live.restore.process import RestoreProcess
 from care_live.source import Source
-from care_live.store import RunWriter, claim_run, import_zarr, open_run, refuse_unfit
-from care_live.wire import messages
+from care_live.store import Claim, RunWriter, claim_run, import_zarr, open_run, refuse_unfit
 
 logger = logging.getLogger(__name__)
 
+_OPEN_S = 120.0
+"""How long a slow disk may take to open a run."""
 _STOP_S = 10.0
+"""How long a room may take to do what ends it."""
+CLOSE_S = 30.0
 """How long each room may take to close once nothing more is to be done."""
 _HEARTBEAT_S = 0.5
 
@@ -53,10 +60,14 @@ class Daemon:
         self._tally = Tally()
         self._asked = threading.Event()  # something happened that the main thread must look at
         self._drain_asked = False
-        self._stop_asked = False
+        self._drain_asked_s = 0.0
+        self._stop_asked = self._stopped = False
         self._failure: BaseException | None = None
         self._pipeline: Pipeline | None = None
+        self._deadlines = Deadlines()
         self._restorer = RestoreProcess(config.restore)
+        self._publishing = Bulkhead("publishing", "the run goes on unpublished", self._tally)
+        self._restoring = Bulkhead("restoring", "the run goes on with raw volumes", self._tally)
 
     # -- what others may call, from any thread -----------------------------------------------------------------
 
@@ -95,9 +106,8 @@ class Daemon:
 
     def drain(self) -> None:
         """Abort the acquisition, finish what is on its way; called again: stop at once."""
-        self._stop_asked = self._drain_asked
-        self._drain_asked = True
-        self._asked.set()
+        self._stopped, self._stop_asked = True, self._drain_asked
+        self._ask_to_drain()
 
     # -- the run -----------------------------------------------------------------------------------------------
 
@@ -123,14 +133,14 @@ class Daemon:
             self._phase("running")
             try:
                 self._watch(pipeline, rooms)
+                self._drain(pipeline, rooms)
             except Exception as error:  # noqa: BLE001 - as with every stage: nothing may go on behind it
                 self._fail(error)
-            self._drain(pipeline, rooms)
             self._stop(pipeline, rooms)
         if dropped := self.status().already_stored:
             logger.warning("volumes dropped n=%d: an earlier session of run %s had stored them", dropped, self.run_id)
         self._raise_failure(pipeline)
-        self._phase("finished")
+        self._tally.set(phase="finished", shortfalls=shortfalls(self.status(), stopped=self._stopped))
         return self.status()
 
     def _start(self, closing: contextlib.ExitStack) -> tuple[Rooms, RunStarted]:
@@ -138,76 +148,101 @@ class Daemon:
         config = self._config
         refuse_unfit(config.store, self.run_id)
         claim = claim_run(config.store, self.run_id, resume=config.resume)  # refused before anything is exposed
-        closing.callback(claim.close)
+        closing.callback(self._close, claim)
         orders = {"/swap": self.swap, "/rollback": self.rollback}
         health = Health(config.daemon.status_bind, self.status, self.ready, orders)
-        closing.callback(health.stop)
+        self._closes(closing, "the status address", health.stop)
         stored = Stored(config.store.directory / self.run_id)
         publisher = Publisher(config.publish, replay_from_store=stored.newest)
-        closing.callback(publisher.close)
+        self._closes(closing, "publishing", publisher.close)
         health.start()
         source = open_remaining(config, self.run_id)  # the microscope gets ready, and exposes nothing yet
-        closing.callback(source.close)
+        self._closes(closing, "the source", source.close)
         import_zarr()
         self._restorer.start()
-        closing.callback(self._restorer.stop, _STOP_S)
+        self._closes(closing, "inference", lambda: self._restorer.stop(_STOP_S))
         self._tally.set(model=self._restorer.identity.name, provider=self._restorer.provider, run_id=self.run_id)
         self._phase("waiting")
         started = self._first_event(source)
-        writer = open_run(config.store, started, claim=claim)
+        writer = self._deadlines.within(
+            "opening the run", lambda: open_run(config.store, started, claim=claim), _OPEN_S
+        )
         closing.callback(self._close, writer)
-        self._make_ready(writer, publisher, started)
-        return Rooms(source, writer, self._restorer, publisher), started
-
-    def _make_ready(self, writer: RunWriter, publisher: Publisher, started: RunStarted) -> None:
-        """Tell restorer and watchers what comes."""
-        identity, card = self._restorer.identity, self._restorer.card
         self._tally.set(set_aside=len(writer.set_aside))
+        with self._publishing:
+            publisher.start(started, self._restorer.identity, card=self._restorer.card.model_dump(mode="json"))
+        with self._restoring:
+            self._make_ready(writer, started)
+        logger.info("run started id=%s planes=%d", self.run_id, started.plan.n_planes)
+        return Rooms(source, writer, self._restorer, publisher, self._publishing, self._restoring), started
+
+    def _make_ready(self, writer: RunWriter, started: RunStarted) -> None:
+        """Tell the restorer what comes."""
         self._restorer.resume(last_spans(writer.path))
         for planes in {len(planes) for planes in started.plan.stacks.values()}:
             self._restorer.warm_up((planes, *started.plan.shape_px))
-        publisher.start(started, identity, card=card.model_dump(mode="json"))
-        logger.info("run started id=%s planes=%d model=%s", self.run_id, started.plan.n_planes, identity.name)
 
-    def _close(self, writer: RunWriter) -> None:
-        """Close the store; that it cannot be is worth telling only where nothing failed before."""
+    def _closes(self, closing: contextlib.ExitStack, name: str, close: Callable[[], None]) -> None:
+        """Let a room be closed at the end, and let nothing wait for it that hangs."""
+
+        def closed() -> None:
+            if name == "the source" and self._pipeline is not None and self._pipeline.intake.alive:
+                return  # it hangs in the hands of the intake: the end of the process ends it
+            with Bulkhead(f"closing {name}", "the process ends without it", self._tally):
+                self._deadlines.within(f"closing {name}", close, CLOSE_S)
+
+        closing.callback(closed)
+
+    def _close(self, store: RunWriter | Claim) -> None:
+        """Close the store, unless it is being written."""
+        if self._pipeline is not None and self._pipeline.storing.alive:
+            return  # it hangs: the end of the process lets go of the run
         try:
-            writer.close()
-        except StoreError as error:
+            self._deadlines.within("closing the store", store.close, CLOSE_S)
+        except (StoreError, StageError) as error:
             self._fail(error)
 
     def _first_event(self, source: Source) -> RunStarted:
+        """Wait for the acquisition to begin, however long that takes."""
+        found = self._deadlines.within("the source", lambda: self._began(source), math.inf, self._is_overdue)
+        if found is None:
+            raise SourceError("stopped before an acquisition began")
+        return found
+
+    def _began(self, source: Source) -> RunStarted | None:
         while not self._drain_asked:
             match source.next_event(0.2):
                 case RunStarted() as started:
                     return started
                 case RunEnded(reason, detail):
                     raise SourceError(f"the acquisition ended before it began ({reason}): {detail}")
-        raise SourceError("stopped before an acquisition began")
+        return None
+
+    def _is_overdue(self) -> bool:
+        """Whether the end was asked for some seconds ago, or twice."""
+        return self._stop_asked or (self._drain_asked and time.monotonic() - self._drain_asked_s > _STOP_S)
 
     def _watch(self, pipeline: Pipeline, rooms: Rooms) -> None:
         """Tell the watchers how it goes, until the run has ended by itself or somebody asks for the end."""
         while not self._drain_asked and pipeline.busy:
             self._asked.wait(_HEARTBEAT_S)
             self._asked.clear()
-            self._restorer.watch()
+            with self._restoring:
+                self._restorer.watch()
             self._beat(rooms)
 
     def _beat(self, rooms: Rooms) -> None:
-        try:
-            disk = rooms.writer.disk()
-        except StoreError as gone:
-            self._fail(gone)
-        else:
-            self._tally.set(disk_free_mib=disk.free_bytes / 2**20, disk_seconds_left=disk.seconds_left)
-        rooms.publisher.heartbeat(heartbeat_of(self.status()))
+        with self._publishing:
+            self._tally.set(publishing=rooms.publisher.failure)
+            rooms.publisher.heartbeat(heartbeat_of(self.status()))
 
     def _drain(self, pipeline: Pipeline, rooms: Rooms) -> None:
         """End the acquisition and let every stage finish what it has."""
         if pipeline.busy:
             self._phase("draining")
             logger.info("draining: the acquisition is ended, volumes on their way are finished")
-        rooms.source.stop()
+        with Bulkhead("stopping the source", "the run ends without it", self._tally):
+            self._deadlines.within("stopping the source", rooms.source.stop, _STOP_S, lambda: self._stop_asked)
         pipeline.drain()
         deadline = time.monotonic() + self._config.daemon.drain_s
         while pipeline.busy and not self._stop_asked:
@@ -218,16 +253,17 @@ class Daemon:
             self._asked.clear()
 
     def _stop(self, pipeline: Pipeline, rooms: Rooms) -> None:
-        """End the stages; raw volumes that wait are still written."""
-        pipeline.stop()
-        if pipeline.restoring.alive:
-            self._restorer.stop(_STOP_S)  # a volume in the network is given up; its raw one is stored
-        for stage in (pipeline.intake, pipeline.restoring):
-            stage.join(_STOP_S)
-        pipeline.close_storage()
-        pipeline.storing.join(self._config.daemon.drain_s)
+        """End the stages; raw volumes that have arrived are written in any case."""
+        end_stages(pipeline, rooms, self._deadlines, fail=self._fail, at_once=self._stop_asked)
         self._beat(rooms)
-        rooms.publisher.end(pipeline.ended)
+        with self._publishing:
+            rooms.publisher.end(pipeline.ended)
+
+    @property
+    def hung(self) -> tuple[str, ...]:
+        """What did not end in time; only the end of the process ends it."""
+        stages = () if self._pipeline is None else self._pipeline.stages
+        return self._deadlines.hung + tuple(stage.name for stage in stages if stage.alive)
 
     def _raise_failure(self, pipeline: Pipeline) -> None:
         if self._failure is not None:
@@ -239,40 +275,11 @@ class Daemon:
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
-        self._drain_asked = True
+        self._ask_to_drain()
+
+    def _ask_to_drain(self) -> None:
+        self._drain_asked, self._drain_asked_s = True, time.monotonic()
         self._asked.set()
 
     def _phase(self, phase: Phase) -> None:
         self._tally.set(phase=phase)
-
-
-def heartbeat_of(status: Status) -> messages.Status:
-    """Return what watchers are told of a status."""
-    return messages.Status(
-        planes_per_s=status.planes_per_s,
-        volumes_per_s=status.volumes_per_s,
-        queue_depths={"live": status.waiting_volumes, "later": status.waiting_later},
-        planes_lost=status.lost_planes,
-        planes_dropped=sum(status.dropped_planes.values()),
-        volumes_skipped=status.skipped,
-        volumes_refused=status.refused_volumes,
-        volumes_restored=status.restored,
-        disk_s_left=status.disk_seconds_left,
-        note=status.detail,
-    )
-
-
-@contextlib.contextmanager
-def drained_by_signals(daemon: Daemon) -> Iterator[None]:
-    """While inside, Ctrl-C and SIGTERM drain the daemon, and stop it the second time."""
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        logger.warning("signal %s: %s", signal.Signals(signum).name, "draining; again to stop at once")
-        daemon.drain()
-
-    kept = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

@@ -40,11 +40,14 @@ class Stage:
         StageError
             It still runs after the deadline.
         """
-        if self._thread.ident is None:
-            return
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
+        if not self.ended_within(timeout_s):
             raise StageError(f"stage {self.name} did not end within {timeout_s:g} s")
+
+    def ended_within(self, timeout_s: float) -> bool:
+        """Wait for the end of the stage; return whether it came. A stage that was never started has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     @property
     def alive(self) -> bool:

@@ -36,6 +36,8 @@ Record: TypeAlias = Volume | Restored | Note
 
 _RETRY_S = 0.5
 """How often a disk that refuses is tried again."""
+_LOOK_S = 1.0
+"""How often it is looked how much is free."""
 
 
 @dataclass(slots=True)
@@ -49,14 +51,22 @@ class Storing:
     tally: Tally
     full_wait_s: float
     """How long a disk that refuses is waited for."""
+    alarm: Callable[[BaseException], None]
+    """Called when the run's folder is gone; what waits is tried nevertheless."""
     settle: Callable[[VolumeKey], None]
     """Called for every restored volume once it is written, or shed: memory may forget it from then on."""
+    n_kept: int = 0
+    """Records that are dealt with."""
     _hurry: threading.Event = field(default_factory=threading.Event)
+    _looked_s: float = 0.0
 
     def work(self) -> None:
         try:
-            while (record := self.storage.get()) is not None:
-                self._keep(record)
+            while True:
+                if (record := self.storage.get(_LOOK_S)) is not None:
+                    self._keep(record)
+                    self.n_kept += 1
+                self._look_at_disk()
         except Closed:
             return
         finally:
@@ -65,6 +75,17 @@ class Storing:
     def hurry(self) -> None:
         """Wait no longer for a disk that refuses."""
         self._hurry.set()
+
+    def _look_at_disk(self) -> None:
+        """Note how much is free, now and then; here, since a disk that hangs must hold no other thread up."""
+        if time.monotonic() - self._looked_s > _LOOK_S:
+            self._looked_s = time.monotonic()
+            try:
+                disk = self.writer.disk()
+            except StoreError as gone:
+                self.alarm(gone)
+                return
+            self.tally.set(disk_free_mib=disk.free_bytes / 2**20, disk_seconds_left=disk.seconds_left)
 
     def _keep(self, record: Record) -> None:
         """Write a record; while the disk refuses one that must not be lost, hold everything up and say so."""

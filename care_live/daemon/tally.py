@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -56,8 +56,10 @@ class Status:
     refused_volumes: int = 0
     failed: int = 0
     """Inference failed; raw is safe."""
+    unrestored: int = 0
+    """Given up after several failures, until the next start."""
     shed: int = 0
-    """Restored but not stored, since the disk was nearly full."""
+    """Restored but not stored, since the disk was nearly full or too slow."""
     suspect: int = 0
     incomplete: int = 0
     restarts: int = 0
@@ -78,6 +80,14 @@ class Status:
     disk_seconds_left: float | None = None
     uptime_s: float = 0.0
     detail: str = ""
+    publishing: str = ""
+    """What is wrong with publishing; empty: all is well."""
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """Failures of what the acquisition goes on without, by room: publishing, restoring, …"""
+    warnings: tuple[str, ...] = ()
+    """The first failure of each of these rooms, in words."""
+    shortfalls: tuple[str, ...] = ()
+    """What a run that has ended lacks; empty: all that was planned is stored."""
 
     def as_json(self) -> dict[str, Any]:
         """Return plain types for JSON."""
@@ -102,6 +112,8 @@ class Tally:
         self._plane_times_ns: deque[int] = deque(maxlen=512)
         self._volume_times_ns: deque[int] = deque(maxlen=32)
         self._suspect: set[VolumeKey] = set()
+        self._faults: Counter[str] = Counter()
+        self._warnings: list[str] = []
         self._spans: dict[tuple[int, int], Span] = {}
         self._flickers: dict[tuple[int, int], float] = {}
 
@@ -114,6 +126,14 @@ class Tally:
         """Count up a field of the status."""
         with self._lock:
             self._counts[name] = self._counts.get(name, 0) + n
+
+    def fault(self, room: str, warning: str) -> bool:
+        """Count a failure of a room that the acquisition goes on without; return whether it is that room's first."""
+        with self._lock:
+            self._faults[room] += 1
+            is_first = self._faults[room] == 1
+            self._warnings += [warning] if is_first else []
+            return is_first
 
     def plane(self) -> None:
         with self._lock:
@@ -168,6 +188,8 @@ class Tally:
                 infer_ms_p50=_percentile(self._infer_ms, 50),
                 flicker=max(self._flickers.values(), default=0.0),
                 uptime_s=(self._clock_ns() - self._started_ns) / 1e9,
+                faults=dict(self._faults),
+                warnings=tuple(self._warnings),
             )
 
 

@@ -21,6 +21,7 @@ class Worklist:
         self._schedule = schedule
         self._changed = threading.Condition()
         self._intake_over = self._draining = self._stopping = False
+        self._given_up = ""
 
     @property
     def channels_in(self) -> int:
@@ -38,6 +39,8 @@ class Worklist:
         with self._changed:
             if self._schedule.policy == "wait":
                 self._changed.wait_for(lambda: not self._schedule.n_waiting or self._draining or self._stopping)
+            if self._given_up:
+                return [Skipped(volume, self._given_up)]
             skipped = self._schedule.offer(volume)
             self._changed.notify_all()
             return skipped
@@ -80,6 +83,24 @@ class Worklist:
             self._intake_over = True
             self._changed.notify_all()
             return self._schedule.give_up_incomplete()
+
+    @property
+    def is_intake_over(self) -> bool:
+        """Whether no volume will be offered any more."""
+        with self._changed:
+            return self._intake_over
+
+    def pause(self, pause_s: float) -> None:
+        """Wait before the next job is asked for, unless the end comes first."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._draining or self._stopping, pause_s)
+
+    def give_up(self, why: str) -> list[Skipped]:
+        """Give nothing more, and take nothing: restoring is over. Return what waited in memory."""
+        with self._changed:
+            self._given_up, self._stopping = why, True
+            self._changed.notify_all()
+            return self._schedule.give_up_all(why)
 
     def drain(self) -> None:
         """Give what waits in memory, leave the rest for the next start."""

@@ -55,6 +55,8 @@ class RestoreProcess:
         """Whether the last volume was streamed, or why not."""
         self.n_restarts = 0
         """Children that had to be replaced."""
+        self.n_losses_in_a_row = 0
+        """Children that were lost, or refused to start, since the last volume was restored."""
         self.comparison: Comparison | None = None
         """Of the last swap: the new network against the old one; None after going back."""
 
@@ -236,6 +238,7 @@ class RestoreProcess:
         except LostError as lost:
             raise RestoreError(self._replace(inference, f"{lost} while it started")) from lost
         except (ModelError, ConfigError) as error:
+            self.n_losses_in_a_row += 1
             raise RestoreError(f"the replaced inference process refuses to start: {error}") from error
         return inference
 
@@ -255,6 +258,7 @@ class RestoreProcess:
                 self._incoming.answered()
                 given_up.clear()
         assert isinstance(answer, talk.Done), "inference answers work with what it has done"
+        self.n_losses_in_a_row = 0
         self._pace.learn(work.n_px, inference.cpu_s - cpu_s)
         self._memories = answer.memories
         if not answer.chose_as(self.streaming):
@@ -268,6 +272,7 @@ class RestoreProcess:
         if self._stopping:
             return f"{cause}; it was being stopped"
         self.n_restarts += 1
+        self.n_losses_in_a_row += 1
         self._inference = Inference(inference.config, self._pace.budget_px)
         logger.warning("inference_replaced reason=%s restarts=%d", what, self.n_restarts)
         return f"{cause}; another one is starting, raw is safe"

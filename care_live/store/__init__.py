@@ -2,6 +2,7 @@
 
 from care_live.store.claim import Claim, claim_run
 from care_live.store.disk import Disk, refuse_unfit
+from care_live.store.durable import Syncs
 from care_live.store.groups import import_zarr
 from care_live.store.reader import RunReader
 from care_live.store.records import PRODUCTS, Product
@@ -17,6 +18,7 @@ __all__ = [
     "Product",
     "RunReader",
     "RunWriter",
+    "Syncs",
     "VerifyReport",
     "check_same_plan",
     "claim_run",

@@ -25,11 +25,23 @@ _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+class Syncs:
+    """Counts the syncs that came back, of the whole process: while the number grows, a slow disk does not hang."""
+
+    n_done = 0
+
+
+def sync(descriptor: int) -> None:
+    """Return once what was written to an open file is on the disk."""
+    os.fsync(descriptor)
+    Syncs.n_done += 1
+
+
 def sync_file(path: Path) -> None:
     """Return once the file's bytes are on the disk."""
     descriptor = os.open(path, os.O_RDWR)  # Windows syncs only what may be written
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -40,7 +52,7 @@ def sync_folder(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -76,7 +76,8 @@ class DaemonUnderTest:
         """Wait for its end; return the last figures that it wrote."""
         ended_with = self.process.wait(within_s)
         assert code is None or ended_with == code, self.log
-        return dict(json.loads((self.folder / "status.json").read_text())) if ended_with == 0 else {}
+        written = self.folder / "status.json"
+        return dict(json.loads(written.read_text())) if written.exists() else {}
 
     def drain(self) -> None:
         """Send the first Ctrl-C."""

@@ -69,7 +69,7 @@ def test_12_a_plane_comes_twice_or_late(tmp_path, misbehave):
 def test_13_wrong_shape_mid_run(tmp_path):
     """Each such plane is refused, with what was expected and what came, and counted; volumes say what they lack."""
     with daemon(tmp_path, source=microscope("resize"), assemble={"deadline_s": 2.0}, arguments=("-vv",)) as resized:
-        status = resized.end()
+        status = resized.end(1)
     stored = planes_stored(resized)
     n_refused = N_T * N_Z - sum(map(len, stored.values()))
     assert stored[0] == (0, 1, 2, 3, 4) and n_refused == N_T * N_Z - AT

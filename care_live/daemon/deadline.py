@@ -1,0 +1,57 @@
+"""Calls into drivers and disks that may never come back: each is waited for in vain no longer than its deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from care_live.daemon.stage import Stage
+from care_live.errors import StageError
+
+Result = TypeVar("Result")
+
+_LOOK_S = 0.1
+
+
+class Deadlines:
+    """Makes calls in threads of their own, so that the caller, and Ctrl-C, can go on without them."""
+
+    def __init__(self) -> None:
+        self._overdue: list[Stage] = []
+
+    @property
+    def hung(self) -> tuple[str, ...]:
+        """Names of the calls that still have not come back: only the end of the process ends their threads."""
+        return tuple(call.name for call in self._overdue if call.alive)
+
+    def within(
+        self, name: str, action: Callable[[], Result], deadline_s: float, given_up: Callable[[], bool] = lambda: False
+    ) -> Result:
+        """Return what a call returns.
+
+        Parameters
+        ----------
+        name : of the call, in errors
+        action : the call
+        deadline_s : how long it may take
+        given_up : asked about ten times a second whether to wait no longer
+
+        Raises
+        ------
+        StageError
+            It did not come back in time.
+        Exception
+            Its own error.
+        """
+        result: list[Result] = []
+        call = Stage(name, lambda: result.append(action()), on_failure=lambda error: None)
+        until_s = time.monotonic() + deadline_s
+        call.start()
+        while not call.ended_within(max(0.0, min(_LOOK_S, until_s - time.monotonic()))):
+            if given_up() or time.monotonic() >= until_s:
+                self._overdue.append(call)
+                raise StageError(f"{name} did not come back within {deadline_s:g} s: it hangs")
+        if call.error is not None:
+            raise call.error
+        return result[0]

@@ -1,0 +1,64 @@
+"""How the stages of a run end, whatever hangs: what has arrived is written, and every wait has a deadline."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from care_live.daemon.deadline import Deadlines
+from care_live.daemon.pipeline import Pipeline, Rooms
+from care_live.errors import StageError, StoreError
+
+logger = logging.getLogger(__name__)
+
+_HALT_S = 3.0
+"""How long a stage may take to notice that it is to end at once."""
+_STOP_S = 10.0
+"""How long inference may take to stop."""
+STORE_S = 300.0
+"""How long the disk may take for one sync before it is taken for hung: what waits for it can't be taken again."""
+REPORT_S = 5.0
+"""How often it is said that the disk is waited for."""
+
+
+def end_stages(
+    pipeline: Pipeline,
+    rooms: Rooms,
+    deadlines: Deadlines,
+    *,
+    fail: Callable[[BaseException], None],
+    at_once: bool,
+) -> None:
+    """End intake and restoring, in place of a source that hangs, then wait for the disk as long as it writes.
+
+    Parameters
+    ----------
+    fail : called with what did not end
+    at_once : restored volumes that wait for the disk are left out
+    """
+    pipeline.stop()
+    if not pipeline.intake.ended_within(_HALT_S) and not pipeline.conclude("the source hangs: it gives no event"):
+        fail(StageError("the intake hangs: planes of open volumes are not written"))
+    if pipeline.restoring.alive:  # a volume in the network is given up; its raw one is stored
+        with rooms.restoring:
+            deadlines.within("stopping inference", lambda: rooms.restorer.stop(_STOP_S / 2), _STOP_S)
+    pipeline.restoring.ended_within(_HALT_S)
+    pipeline.close_storage()
+    if at_once:
+        pipeline.leave_out_restored()
+    pipeline.restoring.ended_within(_HALT_S)
+    _await_store(pipeline, fail)
+
+
+def _await_store(pipeline: Pipeline, fail: Callable[[BaseException], None]) -> None:
+    """Wait for a disk, however slow, until it has not done anything for too long."""
+    progress, changed_s = pipeline.store_progress, time.monotonic()
+    while not pipeline.storing.ended_within(REPORT_S):
+        n_left, now_s = pipeline.n_unkept, time.monotonic()
+        if pipeline.store_progress != progress:
+            progress, changed_s = pipeline.store_progress, now_s
+        elif now_s - changed_s > STORE_S:
+            fail(StoreError(f"the disk hangs for {STORE_S:g} s: {n_left} records that arrived are not written"))
+            return
+        logger.warning("the disk is slow: %d records that arrived still wait to be written", n_left)

@@ -1,0 +1,45 @@
+"""What a run that went to its end lacks: the rule for its exit code."""
+
+from __future__ import annotations
+
+from care_live.daemon.tally import Status
+
+_NO_PLACE = ("unplanned", "late", "wrong-shape", "wrong-dtype", "wrong-run")
+"""Planes that came and are stored nowhere; of a plane that came twice, the first one is."""
+
+
+def shortfalls(status: Status, *, stopped: bool) -> tuple[str, ...]:
+    """Return what is missing, in words; empty when all that was planned is stored and everything worked.
+
+    Parameters
+    ----------
+    status : at the end
+    stopped : a person ended the run before its time, so planes that did not come are no loss
+    """
+    return tuple(
+        _missing_planes(status, stopped=stopped) + _unfinished(status, stopped=stopped) + list(status.warnings)
+    )
+
+
+def _missing_planes(status: Status, *, stopped: bool) -> list[str]:
+    found = []
+    if status.lost_planes and not stopped:
+        found.append(f"{status.lost_planes} of {status.planned_planes} planned planes never came")
+    if status.refused_planes:
+        found.append(f"{status.refused_planes} planes found no memory: the disk, or the link, was too slow")
+    homeless = {reason: n for reason, n in status.dropped_planes.items() if reason in _NO_PLACE}
+    if homeless:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(homeless.items()))
+        found.append(f"{sum(homeless.values())} planes came and have no place ({reasons})")
+    return found
+
+
+def _unfinished(status: Status, *, stopped: bool) -> list[str]:
+    found = []
+    if status.shed and not stopped:
+        found.append(f"{status.shed} restored volumes are not stored")
+    if status.publishing:
+        found.append(status.publishing)
+    if status.unrestored:
+        found.append(f"{status.unrestored} volumes could not be restored")
+    return found

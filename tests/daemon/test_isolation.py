@@ -1,0 +1,141 @@
+"""No failure of publishing, viewing or restoring reaches the acquisition: real parts, made to fail."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from care_live.daemon.schedule import Schedule
+from care_live.images import VolumeKey
+from care_live.publish.broadcast import Broadcast
+from care_live.publish.desk import Desk
+from care_live.publish.publisher import Publisher
+from care_live.restore import child
+from care_live.restore.process import RestoreProcess
+from care_live.store import RunReader, verify
+from tests.daemon.runs import command, config, movie, replay, run, settings
+from tests.test_cli import toml
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+N_TIMES = 10
+
+
+def fail(*_: object, **__: object) -> None:
+    raise OSError("Too many open files")
+
+
+def die(*_: object) -> None:
+    """Stand for an inference process that has lost its driver."""
+    os._exit(3)
+
+
+def check_raw(folder: Path, pixels: object) -> RunReader:
+    """Check that every raw volume is stored as it was recorded."""
+    reader = RunReader(folder / "runs" / "test")
+    assert reader.keys("raw") == [VolumeKey(t) for t in range(N_TIMES)]
+    assert all((reader.read("raw", key) == pixels[key.t]).all() for key in reader.keys("raw"))
+    assert verify(folder / "runs" / "test").clean
+    return reader
+
+
+@pytest.mark.parametrize("call", ["start", "publish", "skipped", "heartbeat", "end", "describe_model", "settle"])
+def test_a_publisher_that_raises_costs_no_volume(tmp_path, monkeypatch, call):
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+    monkeypatch.setattr(Publisher, call, fail)
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    reader = check_raw(tmp_path, pixels)
+    assert reader.keys("restored") == reader.keys("raw")
+    if call != "skipped":  # not called where the machine keeps up
+        assert status.faults["publishing"] > 0
+        assert "Too many open files" in status.shortfalls[0]
+
+
+def test_messages_that_cannot_be_sent_cost_no_volume(tmp_path, monkeypatch):
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+    monkeypatch.setattr(Broadcast, "volume", fail)
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    reader = check_raw(tmp_path, pixels)
+    assert reader.keys("restored") == reader.keys("raw")
+    assert any("could not be published" in line for line in status.shortfalls)
+
+
+def test_a_publishing_thread_that_dies_costs_no_volume(tmp_path, monkeypatch):
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+    monkeypatch.setattr(Desk, "serve", fail)
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    reader = check_raw(tmp_path, pixels)
+    assert reader.keys("restored") == reader.keys("raw")
+    assert any("publishing has failed (Too many open files)" in line for line in status.shortfalls)
+
+
+@pytest.mark.parametrize("call", ["begin", "place", "restored_planes", "watch", "warm_up", "resume"])
+def test_a_restorer_that_cannot_be_told_costs_no_volume(tmp_path, monkeypatch, call):
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+    monkeypatch.setattr(RestoreProcess, call, fail)
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    reader = check_raw(tmp_path, pixels)
+    assert reader.keys("restored") == reader.keys("raw")
+    assert status.faults["restoring"] > 0
+
+
+def test_inference_that_raises_anything_costs_no_raw_volume(tmp_path, monkeypatch):
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+    monkeypatch.setattr(RestoreProcess, "restore", fail)
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    reader = check_raw(tmp_path, pixels)
+    assert (reader.keys("restored"), status.unrestored) == ([], N_TIMES)
+    assert "10 volumes could not be restored" in status.shortfalls
+
+
+def test_a_restoring_stage_that_dies_leaves_the_run_with_raw_volumes(tmp_path, monkeypatch):
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+    monkeypatch.setattr(Schedule, "next", fail)
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    check_raw(tmp_path, pixels)
+    assert status.phase == "finished"
+    assert status.shortfalls == ("restoring failed: OSError: Too many open files; the run goes on with raw volumes",)
+    assert status.skipped >= N_TIMES - 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_inference_that_never_starts_again_leaves_the_run_with_raw_volumes(tmp_path, monkeypatch):
+    """It is killed for good: every child that comes after the first one dies at once."""
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+
+    def kill(daemon):
+        def act() -> None:
+            while not daemon.status().restored and not over.wait(0.02):
+                pass
+            first = daemon.inference_process_id
+            monkeypatch.setattr(child, "main", die)
+            os.kill(first, signal.SIGKILL)
+
+        threading.Thread(target=act).start()
+
+    over = threading.Event()
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0)), meanwhile=kill)
+    over.set()
+    check_raw(tmp_path, pixels)
+    assert status.phase == "finished"
+    assert any("restoring failed: inference was lost" in line for line in status.shortfalls), status.shortfalls
+    monkeypatch.undo()
+    resumed = config(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"})
+    again = run(resumed.model_copy(update={"resume": True}))
+    assert again.shortfalls == ()
+    reader = check_raw(tmp_path, pixels)
+    assert reader.keys("restored") == reader.keys("raw")
+
+
+def test_a_page_that_cannot_start_costs_no_volume(tmp_path):
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+    tree = settings(tmp_path, replay(tmp_path / "movie.tif", speed=40.0), web={"bind": "256.0.0.1:5"})
+    (tmp_path / "config.toml").write_text(toml(tree))
+    done = command("run", "config.toml", "--run-id", "test", "-q", "--web", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "the browser page did not start" in done.stderr
+    check_raw(tmp_path, pixels)
