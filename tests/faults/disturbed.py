@@ -1,9 +1,9 @@
-"""A daemon on a disturbed machine: ``python -m tests.faults.disturbed KIND:NUMBER[:NUMBER] run config.toml …``
+"""A daemon on a disturbed machine: ``python -m tests.faults.disturbed KIND:SECONDS run config.toml …``
 
-=====================  ================================================================================
-``slow-disk:S``        every sync of a file or folder takes S seconds longer
-``clock:JUMP:AFTER``   the wall clock jumps by JUMP seconds, AFTER seconds from the start, and back after as many more
-=====================  ================================================================================
+================  =====================================================================================
+``slow-disk:S``   every sync of a file or folder takes S seconds longer
+``clock:S``       the wall clock is ahead by S seconds while there is a file ``jump`` in the current folder
+================  =====================================================================================
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 
 def slow_disk(extra_s: float) -> None:
@@ -24,24 +25,23 @@ def slow_disk(extra_s: float) -> None:
     os.fsync = slowly
 
 
-def clock(jump_s: float, after_s: float) -> None:
+def clock(ahead_s: float) -> None:
     """Set the clock as a person or a time server does; the monotonic one goes on."""
-    began_s, now_ns = time.monotonic(), time.time_ns
+    now_ns, jump = time.time_ns, Path("jump").absolute()
 
     def set_clock_ns() -> int:
-        jumped = after_s <= time.monotonic() - began_s < 2 * after_s
-        return now_ns() + (int(jump_s * 1e9) if jumped else 0)
+        return now_ns() + (int(ahead_s * 1e9) if jump.exists() else 0)
 
     time.time_ns = set_clock_ns
     time.time = lambda: set_clock_ns() / 1e9
 
 
-KINDS: dict[str, Callable[..., None]] = {"slow-disk": slow_disk, "clock": clock}
+KINDS: dict[str, Callable[[float], None]] = {"slow-disk": slow_disk, "clock": clock}
 
 
 def main() -> None:
-    kind, *numbers = sys.argv.pop(1).split(":")
-    KINDS[kind](*map(float, numbers))
+    kind, _, seconds = sys.argv.pop(1).partition(":")
+    KINDS[kind](float(seconds))
     from care_live.cli import main as care_live
 
     care_live()

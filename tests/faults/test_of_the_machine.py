@@ -2,17 +2,108 @@
 
 from __future__ import annotations
 
+import os
+import random
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from care_live.errors import StoreError
+from care_live.images import VolumeKey
 from care_live.publish import Subscriber
-from care_live.store import verify
-from tests.faults.lab import check_raw, check_whole, daemon, recorded, rss_mib
+from care_live.store import RunReader, verify
+from tests.faults.lab import FULL, N_KILLS, PATIENCE, DaemonUnderTest, check_raw, check_whole, daemon, recorded, rss_mib
+from tests.faults.shards import kill_again_and_again
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + 40 * N_KILLS)]
 
 MIB = 2**20
+HALF_WRITTEN = {"orphan", "partial", "journal"}
+"""Problems of what was never acknowledged; the next start sets them right."""
+
+
+def test_01_daemon_killed(tmp_path):
+    """Nothing acknowledged is lost, it is back within 5 s, and what was not restored is restored."""
+    chance = random.Random(7)
+    pixels = recorded(tmp_path, times=12 * N_KILLS)
+    kept: dict[VolumeKey, bytes] = {}
+    for _ in range(N_KILLS):
+        began_s = time.monotonic()
+        with daemon(tmp_path, restore={"policy": "latest"}) as killed:
+            _wait_for_more(killed, than=len(kept))
+            if kept:
+                assert time.monotonic() - began_s <= 5 * PATIENCE
+            time.sleep(chance.uniform(0.0, 0.6))
+        now = _acknowledged(killed.run)
+        assert all(now.get(key) == before for key, before in kept.items())
+        assert {problem.kind for problem in verify(killed.run).problems} <= HALF_WRITTEN
+        kept = now
+    with daemon(tmp_path, restore={"policy": "latest"}) as last:
+        last.end()
+    check_whole(last.run, pixels)
+
+
+def _wait_for_more(killed: DaemonUnderTest, *, than: int) -> None:
+    """Wait until the run has more raw volumes than before, or is over."""
+    deadline = time.monotonic() + 60
+    while killed.process.poll() is None and len(_acknowledged(killed.run)) <= than:
+        assert time.monotonic() < deadline, killed.log
+        time.sleep(0.05)
+
+
+def _acknowledged(run: Path) -> dict[VolumeKey, bytes]:
+    """Return the pixels of every raw volume that the journal has."""
+    try:
+        reader = RunReader(run)
+    except StoreError:
+        return {}
+    return {key: reader.read("raw", key).tobytes() for key in reader.keys("raw")}
+
+
+def test_02_killed_while_shards_are_replaced(tmp_path):
+    """No shard is unreadable, for a reader meanwhile or after; what a kill left half-written is removed on start."""
+    kill_again_and_again(tmp_path, n_kills=50 if FULL else 6, seed=2)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MiB in memory; needs the right to mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(disk)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield disk
+    while os.path.ismount(disk):
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_03_disk_full_mid_run(tmp_path, small_disk):
+    """Restored volumes are shed first, then raw ones wait and it says so within 1 s; all goes on when it is freed."""
+    pixels = recorded(tmp_path, times=60, shape=(8, 64, 64))
+    store = {"directory": str(small_disk / "runs"), "keep_free_mib": 16}
+    ballast = small_disk / "ballast"
+    (tmp_path / "runs").symlink_to(small_disk / "runs")
+    with daemon(tmp_path, restore={"policy": "latest"}, store=store) as filling:
+        filling.wait_until(lambda status: status.get("stored_restored", 0) >= 1)
+        ballast.write_bytes(bytes(34 * MIB))  # less than 16 MiB are free
+        shed = filling.wait_until(lambda status: status.get("shed", 0) >= 2)
+        filling.wait_until(lambda status: status.get("stored_raw", 0) > shed["stored_raw"])
+        with ballast.open("ab") as file:
+            file.write(bytes(7 * MIB))  # less than 8 MiB
+        began_s = time.monotonic()
+        filling.wait_until(lambda status: "waits for the disk" in status.get("detail", ""))
+        assert time.monotonic() - began_s <= 1 * PATIENCE
+        _acknowledged(filling.run)
+        ballast.unlink()
+        status = filling.end()
+    assert (status["lost_planes"], status["refused_volumes"]) == (0, 0)
+    check_raw(filling.run, pixels, wanted=len(pixels))
+    assert verify(filling.run).clean
 
 
 def test_04_disk_ten_times_slower(tmp_path):
@@ -43,10 +134,16 @@ def test_16_clock_jump(tmp_path, jump_s):
     """Durations come from the monotonic clock: no age nears an hour, and numbers rise, whatever the clock says."""
     pixels = recorded(tmp_path, times=40)
     with (
-        daemon(tmp_path, disturbance=f"clock:{jump_s}:4") as jumping,
+        daemon(tmp_path, disturbance=f"clock:{jump_s}") as jumping,
         Subscriber(jumping.address, mode="every") as subscriber,
     ):
-        volumes = list(subscriber)
+        volumes = []
+        for volume in subscriber:
+            volumes.append(volume)
+            if len(volumes) == 10:
+                (tmp_path / "jump").touch()
+            if len(volumes) == 20:
+                (tmp_path / "jump").unlink()
         status = jumping.end()
     assert [volume.key.t for volume in volumes] == list(range(len(pixels)))
     said_us = [volume.said.acquired_us for volume in volumes]
@@ -58,3 +155,15 @@ def test_16_clock_jump(tmp_path, jump_s):
     assert 0 < status["age_ms_p95"] < 60_000 and 0 < status["uptime_s"] < 300
     assert (status["lost_planes"], status["incomplete"]) == (0, 0)
     check_whole(jumping.run, pixels)
+
+
+def test_26_two_daemons_on_one_run(tmp_path):
+    """The second one refuses, with one line, and the first goes on."""
+    pixels = recorded(tmp_path, times=60)
+    with daemon(tmp_path) as first:
+        first.wait_for_volumes(2)
+        with daemon(tmp_path) as second:
+            second.end(1, within_s=60)
+        assert "care-live: " in first.log and "is being written" in first.log
+        first.end()
+    check_whole(first.run, pixels)

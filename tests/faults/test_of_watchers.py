@@ -1,10 +1,13 @@
-"""Faults 5 to 9: watchers that freeze, are slow, many, away or late; none of them may disturb the run."""
+"""Faults 5 to 9: watchers that freeze or die, are slow, many, away or late; none of them may disturb the run."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -12,10 +15,13 @@ import pytest
 import websockets.exceptions
 from websockets.sync.client import connect
 
+from care_live.errors import StoreError
+from care_live.images import VolumeKey
 from care_live.publish import Subscriber
 from care_live.store import RunReader
 from tests.faults.audience import page, viewer, viewers
-from tests.faults.lab import FULL, check_raw, daemon, recorded, rss_mib
+from tests.faults.lab import FULL, N_KILLS, check_raw, check_whole, daemon, recorded, rss_mib
+from tests.publish.relay import Relay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -76,6 +82,18 @@ def _peak_mib(watched, n_periods: int) -> float:
     return peak
 
 
+def test_05_viewers_killed(tmp_path):
+    """Watchers that are killed at any moment cost the run nothing."""
+    pixels = recorded(tmp_path, times=20 + 10 * N_KILLS)
+    with daemon(tmp_path) as watched:
+        watched.wait_until(lambda status: status.get("phase") == "running")
+        for _ in range(N_KILLS):
+            with viewers(tmp_path, ["newest", "every"], watched.address) as both:
+                both[0].wait_for(1)
+        watched.end()
+    check_whole(watched.run, pixels)
+
+
 def test_06_viewer_four_times_slower(tmp_path):
     """What it shows is never older than one and a half of its own frame times."""
     work_s = 4 * PERIOD_S
@@ -130,6 +148,54 @@ def _open_browsers(url: str, browsers: ExitStack) -> tuple[int, int]:
         if n < N_BROWSERS:
             link.send('{"op":"credit","n":2}')
     return 200, 0
+
+
+def test_08_recorder_away(tmp_path):
+    """After 10 s without a link it gets all that it missed, by replay from the store, since memory keeps none."""
+    pixels = recorded(tmp_path, times=400)
+    slow = {**source(tmp_path), "speed": 16.0}
+    with (
+        daemon(tmp_path, source=slow, publish={"replay_mib": 0}) as watched,
+        Relay(watched.address) as relay,
+        recorder(tmp_path, relay.address) as recording,
+    ):
+        copy = tmp_path / "copy" / watched.run.name
+        wait_until(lambda: len(restored_in(copy)) >= 2)
+        relay.cut()
+        time.sleep(10.0 if FULL else 2.0)
+        missed = len(restored_in(watched.run))
+        relay.mend()
+        wait_until(lambda: len(restored_in(copy)) >= missed)
+        watched.drain()
+        watched.end()
+        assert recording.wait(60) == 0
+    assert restored_in(copy) == restored_in(watched.run)
+    check_raw(copy, pixels, wanted=len(check_raw(watched.run, pixels)))
+
+
+@contextmanager
+def recorder(folder: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Record a daemon as a user does, into ``folder/copy``."""
+    process = subprocess.Popen([sys.executable, "-m", "care_live", "record", address, "copy", "-q"], cwd=folder)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+def restored_in(run: Path) -> list[VolumeKey]:
+    try:
+        return RunReader(run).keys("restored")
+    except StoreError:
+        return []
+
+
+def wait_until(holds: Callable[[], bool], within_s: float = 60.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_09_late_joiner(tmp_path):

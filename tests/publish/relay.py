@@ -62,7 +62,11 @@ class Relay:
         if not self._open.is_set():
             near.close()
             return
-        far = socket.create_connection(self._target)
+        try:
+            far = socket.create_connection(self._target)
+        except OSError:  # the server is away
+            near.close()
+            return
         pairs[near], pairs[far] = far, near
 
     def _pass_on(self, end: socket.socket, pairs: dict[socket.socket, socket.socket]) -> None:

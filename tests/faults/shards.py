@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from care_live.errors import StoreError
 from care_live.store import RunReader, verify
@@ -102,9 +101,3 @@ def kill_again_and_again(folder: Path, n_kills: int, seed: int) -> None:
         watcher.stop()
     assert watcher.bad == []
     assert watcher.n_reads > 0 and raw
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_killed_at_random_moments(tmp_path):
-    kill_again_and_again(tmp_path, n_kills=20, seed=2)
