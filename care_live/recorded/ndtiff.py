@@ -197,8 +197,8 @@ class NDTiffRecording:
         self._has_own_axes = not folder.name.startswith("Downsampled")
         """The smaller copies of a pyramid keep the metadata of one of the images that they are made of."""
         try:
-            image, tags = self._files.read(found[0])
             refuse_unindexed(folder, found)
+            image, tags = self._files.read(found[0])
             self._entries = self._placed(found)
             self.contents = self._describe(folder, image, tags)
         except SourceError:

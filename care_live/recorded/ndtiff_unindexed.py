@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from care_live.errors import SourceError
@@ -21,7 +21,7 @@ _FIRST_AT = 4
 """Byte of a file that says where the first image's header is."""
 
 
-def refuse_unindexed(folder: Path, found: Iterable[ImageEntry]) -> None:
+def refuse_unindexed(folder: Path, found: Sequence[ImageEntry]) -> None:
     """Look behind the last image of each file that the index names, and into the files that it does not name.
 
     A writer that died leaves its file open: there what the index names is all that is to be had, and a warning says
@@ -30,8 +30,9 @@ def refuse_unindexed(folder: Path, found: Iterable[ImageEntry]) -> None:
     Raises
     ------
     SourceError
-        A file that was closed holds more images than the index names.
+        A file that was closed holds more images than the index names, or one does not hold all of them.
     """
+    _refuse_cut(folder, found)
     last: dict[str, ImageEntry] = {}
     for entry in found:
         if entry.file_name not in last or entry.pixels_at > last[entry.file_name].pixels_at:
@@ -46,6 +47,16 @@ def refuse_unindexed(folder: Path, found: Iterable[ImageEntry]) -> None:
             )
         if n_images:
             logger.warning("images without an index entry path=%s n=%d: their writer died", path, n_images)
+
+
+def _refuse_cut(folder: Path, found: Sequence[ImageEntry]) -> None:
+    n_bytes = {path.name: path.stat().st_size for path in folder.glob("*.tif")}
+    whole = [one for one in found if one.tags_at + one.tags_bytes <= n_bytes.get(Path(one.file_name).name, 0)]
+    if len(whole) < len(found):
+        raise SourceError(
+            f"{folder} was cut: {len(whole)} of {len(found)} images are whole. "
+            "Copy the data set again from where it was recorded"
+        )
 
 
 def _link_behind(entry: ImageEntry | None) -> int:

@@ -79,21 +79,22 @@ def read_chain(file: UnbufferedFile) -> Chain:
     headers = [(0, _HEADER_BYTES // 2)]
     strips: list[NDArray[np.int64]] = []
     seen: set[int] = set()
-    announced = Announced()
+    announced, outside = Announced(), ""
     while start:
         try:
             if start in seen or len(seen) >= MAX_PLANES:
                 raise SourceError(f"{file.path} has a header at byte {start} that leads in circles: it is damaged")
             tags, end, next_start = _header(file, kind, start)
+            outside = outside or _outside(file, tags)
             announced = announced if seen else _imagej(file, kind, tags)
             strips.append(_strips(file, kind, tags))
         except SourceError as error:
-            raise SourceError(f"{error}; {announced.said(len(strips))}") from error
+            raise SourceError(f"{outside or error}; {announced.said(len(strips))}") from error
         seen.add(start)
         headers += [(start, end), *(_extent(tag) for tag in tags.values() if _is_apart(tag, kind))]
         start = next_start
-    if announced.n_images > max(announced.n_whole, len(seen)):
-        raise SourceError(f"{file.path} was cut: {announced.said(len(seen))}")
+    if outside or announced.n_images > max(announced.n_whole, len(seen)):
+        raise SourceError(f"{outside or f'{file.path} was cut'}; {announced.said(len(seen))}")
     if not strips:
         raise SourceError(f"{file.path} holds no image")
     chain = Chain(len(seen), np.array(headers, np.int64), np.concatenate(strips))
@@ -115,9 +116,11 @@ class Announced(NamedTuple):
 
 def _imagej(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> Announced:
     described, offsets, counts = (tags.get(tag) for tag in (_DESCRIPTION, _OFFSETS[0], _COUNTS[0]))
-    if described is None or offsets is None or counts is None:
+    if described is None or offsets is None or counts is None or described.item != _TEXT:
         return Announced()
-    text = file.read(described.at, described.n_items).tobytes() if described.item == _TEXT else b""
+    if _extent(described)[1] > file.n_bytes:
+        return Announced()
+    text = file.read(described.at, described.n_items).tobytes()
     found = re.search(rb"^images=(\d{1,12})\s*$", text, re.MULTILINE) if text.startswith(b"ImageJ=") else None
     image_bytes = int(_numbers(file, kind, counts).sum())
     if found is None or not image_bytes:
@@ -160,17 +163,18 @@ def _header(file: UnbufferedFile, kind: Kind, start: int) -> tuple[dict[int, Tag
             raise SourceError(f"{file.path} has tag {number} of unknown type {item} at byte {start}: it is damaged")
         fits = n_items * _ITEM_BYTES.get(item, 0) <= kind.value_bytes
         tags[number] = Tag(item, n_items, first + value_at if fits else _number(kind, data[value_at:]))
-    _refuse_outside(file, tags)
     return tags, end, _number(kind, data[-kind.value_bytes :])
 
 
-def _refuse_outside(file: UnbufferedFile, tags: dict[int, Tag]) -> None:
+def _outside(file: UnbufferedFile, tags: dict[int, Tag]) -> str:
+    """Return what is wrong with a header whose values lie behind the file's end; empty where nothing is."""
     for number, tag in tags.items():
         if _extent(tag)[1] > file.n_bytes:
-            raise SourceError(
+            return (
                 f"{file.path} has tag {number} up to byte {_extent(tag)[1]}, but it ends after {file.n_bytes} bytes: "
                 "it was cut or is damaged"
             )
+    return ""
 
 
 def _extent(tag: Tag) -> tuple[int, int]:

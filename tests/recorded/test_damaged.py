@@ -16,6 +16,7 @@ from care_live.errors import CareLiveError, SourceError
 from care_live.images import Counts, PlaneIndex
 from care_live.recorded import open_recording
 from care_live.recorded.ndtiff_index import entries
+from tests.conftest import need_data
 from tests.recorded.damage import (
     EVERY,
     PIXELS,
@@ -188,7 +189,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None
     data_set = ndtiff(tmp_path)
     data_set.file.unlink()
     os.mkfifo(data_set.file)
-    assert "is no file" in refused(data_set)
+    assert "0 of 4 images are whole" in refused(data_set)
 
 
 def test_a_strip_that_does_not_decode_names_its_plane(tmp_path: Path) -> None:
@@ -254,3 +255,21 @@ def test_a_second_series_does_not_take_the_place_of_the_first(tmp_path: Path) ->
             writer.write(stack, photometric="minisblack", metadata={"axes": "ZYX"})
     set_tag(path, "BitsPerSample", 8)
     refused(DataSet(path, None, path))
+
+
+def test_an_ndtiff_that_was_cut_says_how_much_is_whole(tmp_path: Path) -> None:
+    data_set = ndtiff(tmp_path)
+    cut(data_set, data_set.file.stat().st_size - 100)
+    assert "3 of 4 images are whole. Copy the data set again" in refused(data_set)
+
+
+def test_an_image_stack_file_that_was_cut_says_how_much_is_whole(tmp_path: Path) -> None:
+    """Its OME-XML lies behind the last image, and the first header names it."""
+    source = need_data("micromanager_window/image_stack_files/mp_1_MMStack_worm-a.ome.tif")
+    path = tmp_path / source.name
+    path.write_bytes(source.read_bytes()[:3_800_000])
+    with tifffile.TiffFile(source) as file:
+        ends = [page.dataoffsets[0] + page.nbytes for page in file.pages]
+    n_whole = sum(end <= 3_800_000 for end in ends)
+    assert 0 < n_whole < 20
+    assert f"; {n_whole} images are whole" in refused(DataSet(path, None, path))
