@@ -1,34 +1,18 @@
-"""HTTP for operators: /livez, /readyz, /status (JSON), /metrics (Prometheus), and orders by POST.
-
-Loopback by default. Orders are taken from this machine alone, and only as JSON: a web page of another origin
-cannot send that without asking first, and is never answered.
-"""
+"""What operators see of a run: /livez, /readyz, /status (JSON), /metrics (Prometheus); orders go by POST."""
 
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
-from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from care_live.daemon.status_server import ConnectionLimits, Look, Order, Routes, StatusServer
 from care_live.daemon.tally import Status
-from care_live.errors import CareLiveError, ConfigError
-
-Answer: TypeAlias = tuple[int, str, bytes]
-"""Status code, content type, body."""
-Look: TypeAlias = Callable[[], Answer]
-Order: TypeAlias = Callable[[Mapping[str, Any]], str]
-"""Takes the order's JSON, says what happens; its errors are answered."""
-
-_MAX_ORDER_BYTES = 64 * 1024
+from care_live.errors import ConfigError
 
 
 class _StatusCollector:
@@ -43,14 +27,19 @@ class _StatusCollector:
             value = getattr(status, field.name)
             if isinstance(value, int | float):
                 yield GaugeMetricFamily(f"care_live_{field.name}", field.name.replace("_", " "), value=value)
-        dropped = GaugeMetricFamily("care_live_dropped_planes", "planes that came but have no place", labels=["reason"])
-        for reason, n in status.dropped_planes.items():
-            dropped.add_metric([reason], n)
-        yield dropped
+        yield _labelled("dropped_planes", "planes that came but have no place", "reason", status.dropped_planes)
+        yield _labelled("faults", "failures that the acquisition goes on without", "room", status.faults)
+
+
+def _labelled(name: str, about: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(f"care_live_{name}", about, labels=[label])
+    for which, n in values.items():
+        family.add_metric([which], n)
+    return family
 
 
 class Health:
-    """Serves the status from a thread of its own.
+    """Serves the status from threads of its own.
 
     Parameters
     ----------
@@ -58,6 +47,7 @@ class Health:
     status : gives the newest status
     ready : whether volumes can be restored now
     orders : what may be asked by POST, by path
+    limits : what clients may hold
     """
 
     def __init__(
@@ -66,6 +56,8 @@ class Health:
         status: Callable[[], Status],
         ready: Callable[[], bool],
         orders: Mapping[str, Order] | None = None,
+        *,
+        limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 - frozen
     ) -> None:
         registry = CollectorRegistry()
         registry.register(_StatusCollector(status))
@@ -75,7 +67,7 @@ class Health:
             "/status": lambda: (200, "application/json", json.dumps(status().as_json()).encode()),
             "/metrics": lambda: (200, "text/plain; version=0.0.4", generate_latest(registry)),
         }
-        self._server = _bound(bind, partial(_Handler, looks, orders or {}))
+        self._server = _bound(bind, Routes(looks, orders or {}), limits)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="care-live health")
 
     @property
@@ -87,61 +79,17 @@ class Health:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving; returns within a second."""
+        """Stop serving, whatever clients hold; returns within seconds."""
         if self._thread.ident is not None:
             self._server.shutdown()
             self._thread.join(5.0)
         self._server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def __init__(self, looks: Mapping[str, Look], orders: Mapping[str, Order], *connection: Any) -> None:
-        self._looks, self._orders = looks, orders
-        super().__init__(*connection)
-
-    def do_GET(self) -> None:
-        look = self._looks.get(self.path.partition("?")[0])
-        self._answer(*(look() if look else (404, "text/plain", "\n".join(self._looks).encode())))
-
-    def do_POST(self) -> None:
-        order = self._orders.get(self.path)
-        if order is None or not ip_address(self.client_address[0]).is_loopback:
-            self._answer(403, "text/plain", b"not allowed\n")
-        elif self.headers.get_content_type() != "application/json":
-            self._answer(415, "text/plain", b"wanted application/json\n")
-        else:
-            self._answer(*self._obey(order))
-
-    def _obey(self, order: Order) -> Answer:
-        try:
-            length = min(int(self.headers.get("Content-Length", "0")), _MAX_ORDER_BYTES)
-            wanted = json.loads(self.rfile.read(length) or b"{}")
-            if not isinstance(wanted, dict):
-                raise ConfigError("wanted a JSON object")
-            return 200, "text/plain", order(wanted).encode()
-        except (CareLiveError, ValueError, RecursionError) as error:
-            return 400, "text/plain", str(error).encode()
-
-    def _answer(self, code: int, kind: str, body: bytes) -> None:
-        self.send_response(code)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Keep quiet: a probe a second would drown one line a volume."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False
-    allow_reuse_address = os.name == "posix"  # a restart must not wait for old connections; elsewhere it would share
-
-
-def _bound(bind: str, handler: Callable[..., BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+def _bound(bind: str, routes: Routes, limits: ConnectionLimits) -> StatusServer:
     host, _, port = bind.rpartition(":")
     try:
-        return _Server((host, int(port)), handler)
+        return StatusServer((host, int(port)), routes, limits)
     except (OSError, ValueError, OverflowError) as error:
         raise ConfigError(
             f"status address {bind} cannot be used ({error}); set daemon.status_bind to a free host:port"

@@ -1,22 +1,18 @@
 """Inbox, stage, ledger, tally and health: the daemon's small parts."""
 
-import json
 import threading
-import urllib.error
-import urllib.request
 
 import pytest
 
 from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.deadline import Deadlines
-from care_live.daemon.health import Health
 from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.lag import Lag
 from care_live.daemon.memory import Ledger
 from care_live.daemon.shortfall import shortfalls
 from care_live.daemon.stage import Stage
 from care_live.daemon.tally import Status, Tally
-from care_live.errors import ConfigError, StageError, StoreError
+from care_live.errors import StageError, StoreError
 from care_live.images import NotRestored, StateChanged, VolumeKey
 from tests.daemon.volumes import restored, volume
 
@@ -184,72 +180,6 @@ def test_flicker_is_of_the_last_two_volumes_of_any_place() -> None:
     assert tally.status().flicker == pytest.approx(0.5)
     tally.restored(restored(volume(3, p=1), low=50, high=250))
     assert tally.status().flicker == 0.0
-
-
-def ask(address: str, path: str) -> tuple[int, bytes]:
-    try:
-        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
-
-
-def test_health_answers_probes_status_and_metrics():
-    ready = threading.Event()
-    status = Status(volumes=7, dropped_planes={"late": 2})
-    health = Health("127.0.0.1:0", lambda: status, ready.is_set)
-    health.start()
-    try:
-        assert ask(health.address, "/livez")[0] == 200
-        assert ask(health.address, "/readyz")[0] == 503
-        ready.set()
-        assert ask(health.address, "/readyz")[0] == 200
-        assert json.loads(ask(health.address, "/status")[1])["volumes"] == 7
-        metrics = ask(health.address, "/metrics")[1].decode()
-        assert "care_live_volumes 7.0" in metrics
-        assert 'care_live_dropped_planes{reason="late"} 2.0' in metrics
-        assert ask(health.address, "/nowhere")[0] == 404
-    finally:
-        health.stop()
-
-
-def order(address: str, path: str, body: bytes, kind: str = "application/json") -> tuple[int, bytes]:
-    request = urllib.request.Request(f"http://{address}{path}", body, {"Content-Type": kind})
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
-
-
-def test_health_takes_orders_as_json_only():
-    def swap(wanted):
-        if "model" not in wanted:
-            raise ConfigError("name a model")
-        return f"loading {wanted['model']}"
-
-    health = Health("127.0.0.1:0", Status, lambda: True, {"/swap": swap})
-    health.start()
-    try:
-        assert order(health.address, "/swap", b'{"model": "a.onnx"}') == (200, b"loading a.onnx")
-        assert order(health.address, "/swap", b"{}") == (400, b"name a model")
-        assert order(health.address, "/swap", b"no json")[0] == 400
-        assert order(health.address, "/swap", b"[1]")[0] == 400
-        assert order(health.address, "/swap", b'{"model": "a"}', "text/plain")[0] == 415
-        assert order(health.address, "/stop", b"{}")[0] == 403
-    finally:
-        health.stop()
-
-
-def test_a_taken_status_port_is_one_clear_line():
-    first = Health("127.0.0.1:0", Status, lambda: True)
-    try:
-        with pytest.raises(ConfigError, match=r"daemon\.status_bind"):
-            Health(first.address, Status, lambda: True)
-    finally:
-        first.stop()
 
 
 @pytest.mark.parametrize(
