@@ -16,7 +16,7 @@ from care_live.errors import ModelError, RestoreError
 from care_live.model import checks, sizes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.provider import open_network
+from care_live.restore.select import open_network
 
 NODE = helper.make_node
 
