@@ -183,13 +183,9 @@ class Desk:
         """Whether a watcher is due something as soon as the network takes more; that is not announced."""
         return any(watcher.waits_for_room for watcher in self.watchers)
 
-    def has_sent_all(self) -> bool:
+    def has_sent_all(self, now_s: float) -> bool:
         """Tell whether every recorder that is there has had all it asked for."""
-        return all(
-            not (watcher.fetches or "fetch" in watcher.busy)
-            and (watcher.replay is None or watcher.replay_next >= self._log.end)
-            for watcher in self.watchers
-        )
+        return all(watcher.has_all(self._log.end, now_s) for watcher in self.watchers)
 
     def _begin(self, watcher: Watcher) -> None:
         """Have the next volume made for each thing that a watcher has asked for."""

@@ -18,6 +18,7 @@ from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, Run
 from care_live.publish.archive import ReadStored
 from care_live.publish.broadcast import Broadcast
 from care_live.publish.desk import Desk
+from care_live.publish.drain import LOOK_S, Drain
 from care_live.publish.encoder import Encoder, Parts, Run
 from care_live.publish.log import Entry, Log, Record
 from care_live.publish.slabs import RestoredSlab
@@ -63,8 +64,8 @@ class Publisher:
         self._slabs: deque[tuple[int, RestoredSlab]] = deque(maxlen=MAX_SLABS)
         self._slab_counts = itertools.count()
         self._closing = threading.Event()
-        self._told = threading.Condition()
-        self._sent_all_before, self._hear_at_s = 0, 0.0
+        self._drain = Drain()
+        self._n_heard, self._hear_at_s = 0, 0.0
         self.error: BaseException | None = None
         """Why the thread ended before its time; the run goes on without watchers."""
         self.n_unpublished = 0
@@ -158,15 +159,12 @@ class Publisher:
         self._append(ended)
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until every recorder that is there has been sent all it asked for; False: not in time."""
+        """Wait until every recorder has what it asked for, as long as they get on; False: none asked in so long."""
         self._sockets.wake()
-        with self._told:
-            return self._told.wait_for(
-                lambda: self.error is not None or self._sent_all_before >= self._log.end, timeout_s
-            )
+        return self._drain.wait(lambda: self._log.end, timeout_s)
 
     def close(self, deadline_s: float = 5.0) -> None:
-        """Let recorders catch up for half of the deadline, then end the threads and free the ports.
+        """Let recorders catch up, as long as they get on; then end the threads and free the ports.
 
         Raises
         ------
@@ -206,9 +204,8 @@ class Publisher:
             self._loop()
         except Exception as error:  # the thread boundary: the daemon shows it, the acquisition goes on
             logger.exception("publishing failed: watchers see nothing more, the run and its storage go on")
-            with self._told:
-                self.error = error
-                self._told.notify_all()
+            self.error = error
+            self._drain.give_up()
         finally:
             self._sockets.close(linger_s=0.5)
 
@@ -220,7 +217,7 @@ class Publisher:
             self._obey_allow_list()
             self._hear(now_s)
             told = self._turn(told, now_s)
-            self._note_progress(told)
+            self._note_progress(told, now_s)
             if now_s >= beat_s:
                 beat_s = now_s + HEARTBEAT_S
                 self._desk.beat(self._beat(), now_s)
@@ -229,6 +226,8 @@ class Publisher:
 
     def _wait(self, timeout_s: float) -> None:
         """Wait for something to do; messages wait while their senders have used up their turn."""
+        if self._drain.is_on:
+            timeout_s = min(timeout_s, LOOK_S)
         rest_s = self._hear_at_s - time.monotonic()
         if rest_s > 0:
             self._sockets.rest(min(rest_s, timeout_s))
@@ -239,8 +238,8 @@ class Publisher:
         """Take what watchers say: so much in one turn that all are heard, and so little that all else goes on."""
         if now_s < self._hear_at_s:
             return
-        n_heard = max(self._desk.hear(now_s, self._beat, MAX_HEARD), self._broadcast.hear(MAX_HEARD))
-        if n_heard >= MAX_HEARD:
+        self._n_heard = self._desk.hear(now_s, self._beat, MAX_HEARD)
+        if max(self._n_heard, self._broadcast.hear(MAX_HEARD)) >= MAX_HEARD:
             self._hear_at_s = now_s + TURN_S
 
     def _turn(self, told: int, now_s: float) -> int:
@@ -251,11 +250,10 @@ class Publisher:
         self._desk.serve(now_s)
         return told
 
-    def _note_progress(self, told: int) -> None:
-        with self._told:
-            has_sent = self._desk.has_sent_all() and self._broadcast.is_idle
-            self._sent_all_before = told if has_sent else 0
-            self._told.notify_all()
+    def _note_progress(self, told: int, now_s: float) -> None:
+        has_sent = self._desk.has_sent_all(now_s) and self._broadcast.is_idle
+        self._drain.note(told if has_sent else 0, self._n_heard)
+        self._n_heard = 0
 
     def _obey_allow_list(self) -> None:
         """Hang up on all subscribers when somebody was taken off the list; the desk asks at every message."""

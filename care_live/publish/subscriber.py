@@ -43,8 +43,8 @@ from care_live.wire.messages import (
 from care_live.wire.sockets import Received, Socket, Sockets
 
 DEFAULT_ADDRESS: str = PublishConfig.model_fields["bind_pull"].default
-ASK_AGAIN_S = 1.5
-"""Silence after which a request is sent again: daemons speak every second, so the link may be a new one."""
+ASK_AGAIN_S, LEAVE_S = 1.5, 0.2
+"""Silence after which a request is sent again (daemons speak every second); time for the last one to leave."""
 LAST_S = 1.0
 """How long a last volume may follow the end of a run."""
 
@@ -105,9 +105,8 @@ class Subscriber:
     ) -> None:
         self.address = address
         self._view = view or View()
-        newest = NewestOnly(self._view, credit or 1, position, channel)
-        self._following: Following = newest if mode == "newest" else Every(self._view, credit or 4)
-        self._in_order = mode == "every"
+        self._in_order, newest = mode == "every", NewestOnly(self._view, credit or 1, position, channel)
+        self._following: Following = Every(self._view, credit or 4) if self._in_order else newest
         self._sockets = Sockets(client=keys)
         try:
             self._link = self._connect()
@@ -120,8 +119,7 @@ class Subscriber:
         self._passed = PassedOver()
         self._spent, self._asked_s, self._heard_s = 0, float("-inf"), float("-inf")
         self._fetching: set[tuple[int, ...]] = set()
-        self._woken = threading.Event()
-        self._clock = Clock()
+        self._woken, self._clock = threading.Event(), Clock()
         self.run: Start | None = None
         """The run that is on, once its start has come."""
         self.heartbeat: Heartbeat | None = None
@@ -140,7 +138,7 @@ class Subscriber:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since anything was heard; infinite before the first word."""
+        """Seconds since anything came; infinite before."""
         return time.monotonic() - self._heard_s
 
     def next(self, timeout_s: float | None = None) -> Told | None:
@@ -201,8 +199,10 @@ class Subscriber:
         self._sockets.wake()
 
     def close(self) -> None:
-        """Leave; the daemon forgets this watcher by itself."""
-        self._sockets.close()
+        """Leave; say what came, so that a daemon that ends does not wait for this watcher."""
+        if self._in_order and (request := self._following.request(self._session)) is not None:
+            self._say(request)
+        self._sockets.close(linger_s=LEAVE_S)
 
     def __enter__(self) -> Subscriber:
         return self

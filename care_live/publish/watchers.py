@@ -11,6 +11,8 @@ from care_live.publish.log import Stream
 from care_live.wire.connections import ConnectionId, Sending
 from care_live.wire.messages import Fetch, Newest, Replay, View
 
+QUIET_S = 4.0
+"""A recorder that was sent all, and has not said for so long what came, is not waited for."""
 MAX_WATCHERS = 128
 """More than this are refused."""
 MAX_OF_ONE = 32
@@ -109,6 +111,15 @@ class Watcher:
             return False
         self.fetches.append(request)
         return True
+
+    def has_all(self, end: int, now_s: float) -> bool:
+        """Tell whether all that was asked for came, or was sent to one that has fallen silent since."""
+        if self.fetches or "fetch" in self.busy:
+            return False
+        if self.replay is None:
+            return True
+        has_come = self.replay.first >= end or now_s - self.heard_s > QUIET_S
+        return self.replay_next >= end and has_come
 
     @property
     def may_replay(self) -> bool:

@@ -25,6 +25,7 @@ from care_live.store.journal import JOURNAL_NAME
 from care_live.viewer.recorder import Recorder
 from tests.daemon import runs
 from tests.publish import given
+from tests.publish.relay import Relay
 from tests.viewer.test_recorder import Daemon, Recordings, assert_same
 
 pytestmark = pytest.mark.slow
@@ -68,6 +69,23 @@ def test_a_restored_volume_that_the_daemon_shed_is_a_gap(tmp_path: Path) -> None
         "restored volume (1, 0, 0)",
         "restored volume (2, 0, 0)",
     ]
+
+
+def test_a_daemon_that_ends_waits_for_a_recorder_that_gets_on(tmp_path: Path) -> None:
+    """The link is slow: at the end of the run the recorder is many seconds behind."""
+    volumes = [given.restored(t, shape=(4, 128, 128)) for t in range(12)]
+    plan = replace(given.started(12).plan, shape_px=(128, 128))
+    publisher = Publisher(given.config())
+    with Relay(publisher.address_pull, bytes_per_s=1.5e6) as relay:
+        recording = Recordings(relay.address, tmp_path)
+        publisher.start(RunStarted("run-1", plan), given.MODEL)
+        for restored in volumes:
+            publisher.publish(restored)
+        publisher.end(given.ENDED)
+        recording.wait_for(1)
+        publisher.close()
+        recording.join(30)
+    assert (recording.result.n_raw, recording.result.n_restored, recording.result.gaps) == (12, 12, [])
 
 
 def test_a_restored_volume_that_is_stored_late_is_asked_for_again(tmp_path: Path) -> None:

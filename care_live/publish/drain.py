@@ -1,0 +1,50 @@
+"""The end of a run waits for recorders that get on: between the publisher's thread and the one that closes it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+LONGEST_S = 20.0
+"""How long recorders are waited for, though they get on."""
+LOOK_S = 0.1
+"""How often the publisher looks meanwhile whether they have all."""
+
+
+class Drain:
+    """What the publisher's thread has sent, and who waits for it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._all_before, self._n_heard = 0, 0
+        self._is_over = False
+        self.is_on = False
+        """Somebody waits."""
+
+    def note(self, all_before: int, n_heard: int) -> None:
+        """Note up to which number every recorder has all, and that so many more requests came."""
+        with self._changed:
+            self._all_before = all_before
+            self._n_heard += n_heard
+            self._changed.notify_all()
+
+    def give_up(self) -> None:
+        """Nothing more will be sent."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    def wait(self, end: Callable[[], int], timeout_s: float) -> bool:
+        """Wait until all before `end` is sent, as long as requests come; False: none came in so long."""
+        until_s = time.monotonic() + LONGEST_S
+        with self._changed:
+            self.is_on = True
+            while not (self._is_over or self._all_before >= end()):
+                n_before, left_s = self._n_heard, until_s - time.monotonic()
+                if not self._changed.wait_for(lambda n=n_before: self._gets_on(end, n), min(timeout_s, left_s)):  # type: ignore[misc]
+                    return False
+        return True
+
+    def _gets_on(self, end: Callable[[], int], n_before: int) -> bool:
+        return self._is_over or self._all_before >= end() or self._n_heard > n_before
