@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from care_live import __version__
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, VolumeKey
 from care_live.store import ome
+from care_live.store.durable import translated
 from care_live.store.groups import ImageGroup, write_group
 from care_live.store.records import PRODUCTS, Product, RunBegan, StoredArray
 from care_live.store.shards import positions
@@ -34,11 +35,12 @@ class Collection:
         self._images: dict[tuple[Product, int], ImageGroup] = {}
         self._attributes: dict[tuple[Product, int], dict[str, Any]] = {}
         self._models: dict[str, dict[str, Any]] = {}
-        for product in PRODUCTS:
-            for p in positions(run, product):
-                self._open(product, p)
+        with translated(f"cannot look for the images of {run}", run):
+            places = [(product, p) for product in PRODUCTS for p in positions(run, product)]
+        for product, p in places:
+            self._open(product, p)
         write_group(run, {"ome": {"version": "0.5", "bioformats2raw.layout": 3}, "care_live": self._provenance()})
-        self._list_series()
+        self._list_series(self._attributes)
 
     def existing(self, product: Product, p: int) -> ImageGroup:
         """Return an image that some volume has been written to.
@@ -119,13 +121,14 @@ class Collection:
         described = self._provenance() | ome.meaning(product)
         if product != "raw":
             described |= {"models": list(self._models.values()), "mantissa_bits": self._mantissa_bits}
-        self._attributes[place] = {"ome": image, "care_live": described}
+        attributes = {"ome": image, "care_live": described}
         write_group(self._run / product, {"care_live": self._provenance() | ome.meaning(product)})
-        self._images[place].describe(self._attributes[place])
-        self._list_series()
+        self._images[place].describe(attributes)
+        self._list_series({*self._attributes, place})
+        self._attributes[place] = attributes  # at last: where a disk refused, the next volume tries again
 
-    def _list_series(self) -> None:
-        order = sorted(self._attributes, key=lambda place: (PRODUCTS.index(place[0]), place[1]))
+    def _list_series(self, places: Iterable[tuple[Product, int]]) -> None:
+        order = sorted(places, key=lambda place: (PRODUCTS.index(place[0]), place[1]))
         series = [f"{product}/{p}" for product, p in order]
         write_group(self._run / "OME", {"ome": {"version": "0.5", "series": series}})
 
