@@ -161,7 +161,7 @@ def _positions(path: Path, file: tifffile.TiffFile, axes: str | None) -> list[An
     first = series[0]
     if first.kind != "ome" or axes:
         return [first]
-    check_series(path, file.ome_metadata or "", series)
+    check_series(path, file.ome_metadata or "", series, len(file.pages))
     alike = [one for one in series if one.shape == first.shape and one.axes == first.axes]
     if any(one.dtype != first.dtype for one in alike):
         raise SourceError(

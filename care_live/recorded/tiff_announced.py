@@ -42,24 +42,29 @@ def check_announced(path: Path, file: tifffile.TiffFile, n_headers: int) -> None
             raise SourceError(f"{path} announces {header['images']} images, but {n_planes} by its axes: it is damaged")
 
 
-def check_series(path: Path, xml: str, series: Sequence[Any]) -> None:
+def check_series(path: Path, xml: str, series: Sequence[Any], n_headers: int) -> None:
     """Compare what an OME-XML places with what tifffile found: it passes over images that it can't make sense of.
 
     Parameters
     ----------
     series : tifffile's
+    n_headers : how many images the file's chain of headers has
 
     Raises
     ------
     SourceError
-        A series or a plane is not found though its file is there.
+        A series or a plane is not found though its file is there, or planes are missing while images are left over.
     """
-    n_series, n_read = len(_PIXELS.findall(xml)), sum(page is not None for one in series for page in one.pages)
+    pages = [page for one in series for page in one.pages]
+    n_series, n_read = len(_PIXELS.findall(xml)), sum(page is not None for page in pages)
     here = [placed for placed in _placed(xml, path.name) if path.with_name(placed.file).is_file()]
     if len(series) != n_series:
         raise SourceError(f"{path}: its OME-XML announces {n_series} series of images, but {len(series)} can be read")
     if n_read < sum(placed.n_images for placed in here):
         raise SourceError(f"{path}: its OME-XML places more than the {n_read} planes that can be read: it is damaged")
+    n_own = sum(placed.n_images for placed in here if placed.file == path.name)
+    if n_read < len(pages) and 0 < n_own < n_headers:
+        raise SourceError(f"{path}: its OME-XML places {n_own} of its {n_headers} images: it is damaged")
 
 
 def _check_ome(path: Path, xml: str, n_headers: int) -> None:

@@ -248,6 +248,12 @@ def test_planes_that_were_never_recorded_are_absent_and_not_zero(tmp_path: Path,
     np.testing.assert_array_equal(list(planes.values()), PIXELS.reshape(12, 24, 32))
 
 
+def test_images_that_no_plane_is_made_of_betray_a_damaged_text(tmp_path: Path) -> None:
+    data_set = ome(tmp_path)
+    patch(data_set.file, data_set.file.read_bytes().index(b'PlaneCount="12"'), b'PlaneC_unt="12"')
+    assert "places 1 of its 12 images" in refused(data_set)
+
+
 def test_a_second_series_does_not_take_the_place_of_the_first(tmp_path: Path) -> None:
     path = tmp_path / "two.ome.tif"
     with tifffile.TiffWriter(path, ome=True) as writer:
