@@ -181,15 +181,13 @@ class Follower:
         self._files = files
         self._places = places_for(files.summary)
         planned = intended(files.summary)
-        n_positions = 1 + max((key.p for key in planned), default=0)
-        names = self._places.positions
         self._plan = Plan(
             stacks=planned,
             shape_px=(pixels.shape[0], pixels.shape[1]),
             dtype=dtype,
             voxel_size_um=voxel_size_um(files.summary, tags),
-            channels=self._places.channels,
-            positions=(*names, *(f"position {p}" for p in range(len(names), n_positions)))[:n_positions],
+            channels=named(self._places.channels, 1 + max((key.c for key in planned), default=0), "channel"),
+            positions=named(self._places.positions, 1 + max((key.p for key in planned), default=0), "position"),
             interval_s=max(0.0, number_of(files.summary, "Interval_ms") or 0.0) / 1000,
         )
         return RunStarted(self._run_id, self._plan, {"format": "NDTiff", "path": str(self._folder), **files.summary})
@@ -225,6 +223,11 @@ class Follower:
         ended = RunEnded(reason, "; ".join(filter(None, (detail, dropped))), n_delivered=self._n_delivered)
         self._ready.extend((*self._sequences.close(), ended))
         return self._ready.popleft()
+
+
+def named(known: tuple[str, ...], n: int, kind: str) -> tuple[str, ...]:
+    """Return a name for each of *n* planned channels or positions: those that the summary gives, or made up."""
+    return known if len(known) >= n else tuple(f"{kind} {number}" for number in range(n))
 
 
 def intended(summary: dict[str, Any]) -> dict[VolumeKey, tuple[int, ...]]:

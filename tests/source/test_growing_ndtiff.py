@@ -137,6 +137,35 @@ def test_a_finished_data_set_never_yields_a_plane_that_is_not_whole(tmp_path: Pa
     recording.close()
 
 
+@pytest.mark.parametrize(
+    ("summary", "channels", "positions"),
+    [
+        ({"ChNames": ["DAPI", "FITC"], "StagePositions": [{"Label": "worm-a"}, {"Label": "worm-b"}]},
+         ("DAPI", "FITC"), ("worm-a", "worm-b")),
+        ({"ChNames": ["DAPI", "DAPI"], "StagePositions": [{"Label": "a"}]},
+         ("channel 0", "channel 1"), ("position 0", "position 1")),
+        ({}, ("channel 0", "channel 1"), ("position 0", "position 1")),
+    ],
+    ids=["named", "badly-named", "unnamed"],
+)  # fmt: skip
+def test_channels_and_positions_have_the_names_of_the_window(
+    tmp_path: Path, summary: dict[str, object], channels: tuple[str, ...], positions: tuple[str, ...]
+) -> None:
+    data_set = GrowingDataSet(tmp_path / "run_1", IntendedDimensions={"channel": 2, "position": 2}, **summary)
+    follower = follow(tmp_path / "run_1")
+    got: list[SourceEvent] = []
+    for number, (p, c) in enumerate(itertools.product(range(2), range(2))):
+        data_set.add({"channel": c, "position": p, "time": 0}, PIXELS[number])
+        got += take_all(follower)
+    started, *frames = got[:5]
+    assert isinstance(started, RunStarted)
+    assert (started.plan.channels, started.plan.positions) == (channels, positions)
+    assert [frame.index for frame in frames if isinstance(frame, Frame)] == [
+        PlaneIndex(p=p, c=c) for p, c in itertools.product(range(2), range(2))
+    ]
+    follower.close()
+
+
 @pytest.mark.parametrize("characters", ["utf-8", "cp1252"])
 def test_names_in_the_character_set_of_the_microscopes_machine_are_read(tmp_path: Path, characters: str) -> None:
     """Java 11 writes the index on Windows in the machine's own character set."""

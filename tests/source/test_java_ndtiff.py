@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from care_live.config import NDTiffConfig
-from care_live.images import Frame, PlaneIndex, RunEnded
+from care_live.images import Frame, PlaneIndex, RunEnded, SourceEvent
 from care_live.recorded import open_recording
 from care_live.source.ndtiff import Follower
 from tests.source.java_program import Kind, What, acquiring, java_program
@@ -47,6 +47,34 @@ def test_every_plane_equals_the_finished_file(tmp_path: Path, kind: Kind, size_p
     assert came == finished
 
 
+def test_a_micro_manager_that_dies_leaves_what_it_wrote_and_nothing_else(tmp_path: Path) -> None:
+    """Its file stays 4 GiB long, its index padded: neither says where the last whole image is."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    follower = Follower(NDTiffConfig(directory=folder, idle_s=3), run_id="run")
+    came: dict[PlaneIndex, int] = {}
+    with (
+        java_program("engine", tmp_path) as port,
+        acquiring("engine", port, folder, (2000, N_PLANES, 192)) as acquisition,
+    ):
+        while len(came) < 100:
+            assert acquisition.poll() in (None, 0)
+            take(follower.next_event(1.0), came)
+    while not isinstance(event := follower.next_event(1.0), RunEnded):  # the program has been killed
+        take(event, came)
+    follower.close()
+    assert event == RunEnded("finished", "no new image for 3 s", n_delivered=len(came))
+    assert 100 <= len(came) < 2000 * N_PLANES
+    (data_set,) = folder.iterdir()
+    assert checksums(data_set) == came
+    assert len(set(came.values())) == len(came)
+
+
+def take(event: SourceEvent | None, came: dict[PlaneIndex, int]) -> None:
+    if isinstance(event, Frame):
+        came[event.index] = zlib.crc32(event.pixels.tobytes())
+
+
 def test_the_other_formats_of_the_window_are_named_and_not_waited_for(tmp_path: Path) -> None:
     formats: dict[What, str] = {"MULTIPAGE_TIFF": "image stack file", "SINGLEPLANE_TIFF_SERIES": "separate image files"}
     with java_program("window", tmp_path) as port:
@@ -71,8 +99,7 @@ def follow(follower: Follower, acquisition: subprocess.Popen[bytes]) -> tuple[di
         event = follower.next_event(1.0)
         if isinstance(event, RunEnded):
             return came, event
-        if isinstance(event, Frame):
-            came[event.index] = zlib.crc32(event.pixels.tobytes())
+        take(event, came)
     pytest.fail(f"no end within {_END_S:g} s, {len(came)} planes came; the acquisition says {acquisition.poll()}")
 
 
