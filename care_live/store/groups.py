@@ -132,6 +132,9 @@ class ImageGroup:
 
     def _read(self, t: int, c: int, depth: int) -> NDArray[Any]:
         with _zarr_errors(f"cannot read volume t={t} c={c} of {self.path}", self.path):
+            if not self._has_checksums():
+                for file in self.files(t, c, depth):
+                    _refuse_wild_chunks(file.read_bytes(), self._n_chunks)
             return np.ascontiguousarray(self._array[t, c, :depth])
 
     def holds(self, t: int, c: int, depth: int) -> bool:
@@ -156,6 +159,16 @@ class ImageGroup:
             for file in self.files(t, c, depth):
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     with_retries(file.unlink)
+
+    def _has_checksums(self) -> bool:
+        """Tell whether a CRC32C follows each chunk; runs that were begun earlier have none."""
+        return any(isinstance(codec, import_zarr().codecs.Crc32cCodec) for codec in self._array.compressors)
+
+    @property
+    def _n_chunks(self) -> int:
+        """How many chunks one shard has."""
+        shard = self._array.shards or self._array.chunks
+        return math.prod(whole // part for whole, part in zip(shard, self._array.chunks, strict=True))
 
     @property
     def _shard_depth(self) -> int:
@@ -199,6 +212,17 @@ def _compressors(dtype: str) -> tuple[Any, Any]:
     if np.dtype(dtype).kind == "u":
         return codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), codecs.Crc32cCodec()
     return codecs.BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"), codecs.Crc32cCodec()
+
+
+def _refuse_wild_chunks(shard: bytes, n_chunks: int) -> None:
+    """Raise a ValueError where a chunk says that it is longer than it is: Blosc would read as far, and crash.
+
+    A shard ends with an offset and a length of each chunk (two little-endian uint64) and a CRC32C of these.
+    """
+    index = np.frombuffer(shard[-16 * n_chunks - 4 : -4], "<u8").reshape(n_chunks, 2)
+    for offset, n_bytes in index.tolist():
+        if int.from_bytes(shard[offset + 12 : offset + 16], "little") > n_bytes:
+            raise ValueError(f"the chunk at byte {offset} of a shard is damaged")
 
 
 def write_group(path: Path, attributes: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ class History:
 
     def _look(self) -> None:
         if self._reader is None:
-            if not (self.directory / JOURNAL_NAME).is_file():
+            if not _has_begun(self.directory / JOURNAL_NAME):
                 return
             self._reader = RunReader(self.directory)
         else:
@@ -101,6 +101,14 @@ class History:
     def _forget_oldest(self) -> None:
         while len(self._cache) > 1 and sum(shown.nbytes for shown in self._cache.values()) > self.memory_bytes:
             self._cache.popitem(last=False)
+
+
+def _has_begun(journal: Path) -> bool:
+    """Tell whether a journal has anything in it; a daemon that waits for its first frame holds an empty one."""
+    try:
+        return journal.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _products_of(shown: Shown) -> frozenset[Product]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
@@ -157,6 +158,31 @@ def test_a_chunk_whose_sizes_are_damaged_ends_no_process(run, field):
     damaged = bytearray((run / SHARD).read_bytes())
     damaged[field : field + 4] = (0x7FFFFFF0).to_bytes(4, "little")
     (run / SHARD).write_bytes(damaged)
+    reads_in_a_process(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", [4, 8, 12], ids=["bytes", "block", "compressed"])
+def test_a_run_without_checksums_behind_its_chunks_goes_on_and_ends_no_process(tmp_path, field):
+    """As all runs were before."""
+    open_writer(tmp_path, PLAN).close()
+    codec = zarr.codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
+    shape = {"shape": (1, 1, *SHAPE), "chunks": (1, 1, *SHAPE), "shards": (1, 1, *SHAPE), "dtype": "uint16"}
+    zarr.create_array(tmp_path / "run/raw/0/0", **shape, compressors=codec, dimension_names=list("tczyx"))
+    writer = open_writer(tmp_path, PLAN)
+    for t in range(2):
+        writer.write_raw(make_volume(VolumeKey(t), SHAPE))
+    writer.close()
+    run = tmp_path / "run"
+    assert verify(run).clean
+    damaged = bytearray((run / SHARD).read_bytes())
+    damaged[field : field + 4] = (0x7FFFFFF0).to_bytes(4, "little")
+    (run / SHARD).write_bytes(damaged)
+    reads_in_a_process(run)
+
+
+def reads_in_a_process(run: Path) -> None:
+    """Read the damaged volume in a process of its own, and see that it is refused."""
     command = [sys.executable, "-c", READ, str(run)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout[:7]) == (0, "refused"), done.stderr

@@ -146,6 +146,9 @@ def test_a_run_that_cannot_be_read_says_why(tmp_path):
     folder.mkdir()
     history = History(folder)
     assert not history.known() and not history.problem, "no journal: not there yet"
+    (folder / "journal.jsonl").touch()
+    waiting = History(folder)
+    assert not waiting.known() and not waiting.problem, "a daemon waits for its first frame"
     (folder / "journal.jsonl").write_text("rubbish\n")
     until(lambda: not history.known() and "run-1" in history.problem)
 
