@@ -2,7 +2,7 @@
 
 A topic is ``cl1/PRODUCT/Llevel/CODING/RUN``: PRODUCT is *restored* (mean, scale, disagreement), *raw* or *slab*, CODING
 *plain* or *quantised*. Notes and heartbeats have the topic ``cl1/note``. A thread of its own encodes what is
-broadcast, in the order in which it came; where it has no time for all, a topic's newer volumes replace its older ones.
+broadcast, in the order in which it came; where it has no time for all, newer volumes replace those that wait longest.
 """
 
 from __future__ import annotations
@@ -139,12 +139,13 @@ class Broadcast:
 
     def hear(self, at_most: int) -> int:
         """Take subscriptions and their ends, and return how many; anything else that a subscriber says is ignored."""
-        for taken in range(at_most):
-            received = self._socket.receive() if self._socket is not None else None
-            if received is None:
-                return taken
+        taken = 0
+        while taken < at_most and self._socket is not None and (received := self._socket.receive()) is not None:
             self._hear_one(received)
-        return at_most
+            taken += 1
+        if taken and self._socket is not None:
+            self._socket.limit(self._hwm)  # ZeroMQ gives a new connection the limit of the time of binding
+        return taken
 
     def _hear_one(self, received: Received) -> None:
         said = bytes(received.parts[0][: MAX_TOPIC_BYTES + 1])
@@ -194,7 +195,7 @@ class Broadcast:
         counts = {product: self._next(product) for product in products}
         for channel in self.wanted(*products):
             make = _Volume(self._encoder, entry, record, channel.view)
-            self._put(Item(channel.prefix + run.encode(), counts[channel.product], channel, make), keep=1)
+            self._put(Item(channel.prefix + run.encode(), counts[channel.product], channel, make), keep=self._hwm)
 
     def slab(self, count: int, slab: RestoredSlab, run: str) -> None:
         """Have a slab encoded for each topic that is subscribed to; `count` says which one it is."""

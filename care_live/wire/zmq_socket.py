@@ -77,7 +77,7 @@ class Socket:
         return connection is not None and connections.cut(connection, self._raw.getsockopt_string(zmq.LAST_ENDPOINT))
 
     def limit(self, hwm: int) -> None:
-        """Let at most `hwm` messages wait for one peer from now on."""
+        """Let at most `hwm` messages wait for each peer that is connected now."""
         self._raw.setsockopt(zmq.SNDHWM, hwm)
 
     def receive(self) -> Received | None:

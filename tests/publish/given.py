@@ -38,6 +38,14 @@ def started(n_times: int = 100, *, n_channels: int = 1, run_id: str = "run-1") -
     )
 
 
+def plate(n_positions: int, n_channels: int = 4) -> RunStarted:
+    """A plan that is too long to be said stack by stack."""
+    planes = tuple(range(50))
+    stacks = {VolumeKey(0, p, c): planes for p in range(n_positions) for c in range(n_channels)}
+    names = tuple(f"well {p:04d}" for p in range(n_positions))
+    return RunStarted("run-1", Plan(stacks, SHAPE[1:], positions=names, voxel_size_um=(2.0, 0.5, 0.5)))
+
+
 def volume(t: int, c: int = 0, *, shape: tuple[int, int, int] = SHAPE) -> Volume:
     planes = tuple(range(shape[0]))
     return Volume(
