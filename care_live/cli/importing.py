@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _LARGEST_DEVIATION = 1e-3
 """Of the range: more than this from the model's own test image is another network."""
 
+IMPORT_S, IMPORT_MIB = 600.0, 8192
+"""A network that takes longer to be run once on a small field, or more, cannot restore while a microscope records."""
+
 
 @click.group("import")
 def import_command() -> None:
@@ -65,6 +68,8 @@ def bioimageio(model: Path, out: Path) -> None:
     from care_live.restore.probe import measure_halo
 
     _refuse_bad_target(out)
+    if _was_confined(model, out, []):
+        return
     with opened(model) as folder:
         card = import_bioimageio(folder, out, measure=measure_halo)
         _tell(out, card)
@@ -85,11 +90,36 @@ def onnx(network: Path, out: Path, card_file: Path | None) -> None:
     from care_live.restore.probe import measure_halo
 
     _refuse_bad_target(out)
+    if _was_confined(network, out, ["--card", str(card_file.resolve())] if card_file else []):
+        return
     card_file = card_file or out.with_suffix(".card.toml")
     if not card_file.exists():
         _write_card_to_fill_in(network, card_file)
         raise ConfigError(f"wrote {card_file}: fill it in, then run the same command again")
     _tell(out, import_onnx(network, out, _read_card(card_file), measure=measure_halo))
+
+
+def _was_confined(source: Path, out: Path, options: list[str]) -> bool:
+    """Run the command once more in a process with a deadline and limited memory; False: this is that process.
+
+    Converters and networks from strangers run here: they may hang, crash or ask for all memory.
+    """
+    from care_live.model import confined
+
+    if confined.is_confined():
+        confined.confine()
+        return False
+    command = [click.get_current_context().info_name or "", str(source.resolve()), str(out.resolve()), *options]
+    before = out.exists()
+    try:
+        said = confined.run("care_live", ["import", *command], str(source), limit_s=IMPORT_S, limit_mib=IMPORT_MIB)
+        confined.raise_again(said, "care-live: ")
+    except ModelError:
+        if not before:
+            out.unlink(missing_ok=True)
+        raise
+    click.echo(said.output.decode(errors="replace"), nl=False)
+    return True
 
 
 def _refuse_bad_target(out: Path) -> None:
@@ -154,10 +184,15 @@ def _read_card(path: Path) -> ModelCard:
 def _compare_with_test_image(out: Path, card: ModelCard, description: Description) -> None:
     import numpy as np
 
+    from care_live.model.confined import blamed_on
+
     if description.test_input is None or description.test_output is None:
         click.echo("It came without a test image, so nothing was compared.")
         return
-    given, wanted = np.load(description.test_input), np.load(description.test_output)
+    with blamed_on(f"{description.folder} has a test image that cannot be read"):
+        given, wanted = np.load(description.test_input), np.load(description.test_output)
+        if given.ndim != 2 + len(card.axes) or given.shape[1] != len(card.channels_in) or wanted.ndim != given.ndim:
+            raise ValueError(f"{given.shape} and {wanted.shape}, wanted channels of {card.axes}")
     deviation = float(np.abs(_predict(out, card, given) - wanted).max() / max(float(np.ptp(wanted)), 1e-6))
     if not deviation <= _LARGEST_DEVIATION:
         raise ModelError(

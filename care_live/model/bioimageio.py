@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
@@ -24,10 +24,13 @@ from onnx import helper, numpy_helper
 from care_live.errors import ModelError
 from care_live.imports import need
 from care_live.model.card import ModelCard
+from care_live.model.confined import blamed_on
 from care_live.model.foreign import Measure, describe_graph, load_foreign, write_foreign
 from care_live.model.graph import set_nodes
 
 _LARGEST_BYTES = 2**31
+_LARGEST_DESCRIPTION_BYTES = 2**20
+_MOST_FILES = 1000
 _NAMES = ("bioimageio.yaml", "rdf.yaml")
 
 
@@ -76,15 +79,20 @@ def opened(source: Path) -> Iterator[Path]:
         yield source
         return
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            with zipfile.ZipFile(source) as packed:
-                n_bytes = sum(entry.file_size for entry in packed.infolist())
-                if n_bytes > _LARGEST_BYTES:
-                    raise ModelError(f"{source} unpacks to {n_bytes / 2**20:.0f} MiB: that is no restoration network")
-                packed.extractall(folder)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise ModelError(f"{source} is neither a folder nor a zip that can be read: {error}") from error
+        with blamed_on(f"{source} is neither a folder nor a zip that can be read"), zipfile.ZipFile(source) as packed:
+            _refuse_bomb(packed, source)
+            packed.extractall(folder)
         yield Path(folder)
+
+
+def _refuse_bomb(packed: zipfile.ZipFile, source: Path) -> None:
+    """Refuse what would fill the disk; no more is unpacked of an entry than it says of itself."""
+    entries = packed.infolist()
+    n_bytes = sum(entry.file_size for entry in entries)
+    if n_bytes > _LARGEST_BYTES or len(entries) > _MOST_FILES:
+        raise ModelError(
+            f"{source} unpacks to {len(entries)} files of {n_bytes / 2**20:.0f} MiB: that is no restoration network"
+        )
 
 
 def import_bioimageio(folder: Path, out: Path, *, measure: Measure) -> ModelCard:
@@ -97,9 +105,10 @@ def import_bioimageio(folder: Path, out: Path, *, measure: Measure) -> ModelCard
     """
     description = read_description(folder)
     network = load_foreign(description.weights)
-    normalisation, arithmetic = _split(description)
-    _prepend(network, arithmetic)
-    _append(network, [step for step in description.after if step.name != "ensure_dtype"])
+    with blamed_on(f"{folder} describes steps that cannot be read"):
+        normalisation, arithmetic = _split(description)
+        _prepend(network, arithmetic)
+        _append(network, [step for step in description.after if step.name != "ensure_dtype"])
     name = re.sub(r"[^0-9A-Za-z_.-]+", "-", description.name)[:64]
     card = describe_graph(network, name).model_copy(
         update={
@@ -126,14 +135,13 @@ def read_description(folder: Path) -> Description:
     path = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
     if path is None:
         raise ModelError(f"{folder} has no {' or '.join(_NAMES)}: it is no bioimage.io model")
+    if path.stat().st_size > _LARGEST_DESCRIPTION_BYTES:
+        raise ModelError(f"{path} has {path.stat().st_size} bytes: a description has at most a million")
     yaml = need("yaml", extra="import")
-    try:
+    with blamed_on(f"{path} is not YAML"):
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    with blamed_on(f"{path} describes no model in format 0.4 or 0.5"):
         return _described(tree, folder)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from error
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ModelError(f"{path} describes no model in format 0.4 or 0.5: {type(error).__name__} {error}") from error
 
 
 def _described(tree: Mapping[str, Any], folder: Path) -> Description:
@@ -142,9 +150,9 @@ def _described(tree: Mapping[str, Any], folder: Path) -> Description:
     taken, given = tree["inputs"][0], tree["outputs"][0]
     return Description(
         folder=folder,
-        name=str(tree["name"]),
-        author=", ".join(str(author["name"]) for author in tree.get("authors", [])),
-        licence=str(tree.get("license", "")),
+        name=_text(tree["name"]),
+        author=", ".join(_text(author["name"]) for author in tree.get("authors", [])),
+        licence=_text(tree.get("license") or ""),
         weights=_weights(tree, folder),
         before=_steps(taken.get("preprocessing", [])),
         after=_steps(given.get("postprocessing", [])),
@@ -157,7 +165,7 @@ def _weights(tree: Mapping[str, Any], folder: Path) -> Path:
     entry = tree["weights"].get("onnx")
     if entry is None:
         raise ModelError(f"{folder} has weights for {', '.join(tree['weights'])} but not for onnx: convert them first")
-    path = folder / str(entry["source"])
+    path = _inside(folder, entry["source"])
     if not path.is_file():
         raise ModelError(f"{folder} lacks its weights {entry['source']}: download the whole model")
     wanted = entry.get("sha256")
@@ -168,13 +176,30 @@ def _weights(tree: Mapping[str, Any], folder: Path) -> Path:
 
 def _steps(entries: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
     """Format 0.5 calls a step's name its id."""
-    return tuple(Step(str(entry.get("id", entry.get("name"))), dict(entry.get("kwargs") or {})) for entry in entries)
+    return tuple(Step(_text(entry.get("id", entry.get("name"))), dict(entry.get("kwargs") or {})) for entry in entries)
 
 
 def _test_file(tree: Mapping[str, Any], tensor: Mapping[str, Any], key: str, folder: Path) -> Path | None:
     found = tensor["test_tensor"]["source"] if "test_tensor" in tensor else (tree.get(key) or [None])[0]
-    path = folder / str(found)
-    return path if found and path.is_file() else None
+    if not found:
+        return None
+    path = _inside(folder, found)
+    return path if path.is_file() else None
+
+
+def _inside(folder: Path, name: object) -> Path:
+    """Return a file of the model's own folder; a description may name no other."""
+    text = _text(name)
+    if PurePosixPath(text).is_absolute() or Path(text).is_absolute() or ".." in Path(text).parts:
+        raise ModelError(f"{folder} names the file {text}, which lies outside of it")
+    return folder / text
+
+
+def _text(value: object) -> str:
+    """Return a text of a description; a list of lists, which a few lines of YAML make endless, is never printed."""
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"wanted a text, found {type(value).__name__}")
+    return str(value)[:1000]
 
 
 def _split(description: Description) -> tuple[Normalisation, list[Step]]:

@@ -19,11 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from care_live.config import describe
 from care_live.errors import ModelError
-from care_live.model import file, reach
+from care_live.model import checks, file, reach
 from care_live.model.card import ModelCard, Task, unnamed_channels
+from care_live.model.confined import blamed_on
 from care_live.model.keras import KerasLayer, read_layers, to_convolution
 from care_live.model.projection_graph import ProjectionGraph, build_projecting
 from care_live.model.unet_graph import UNetShape, build, convolution_shapes, heads
+
+_LARGEST_CONFIG_BYTES = 2**20
 
 
 class CsbdeepConfig(BaseModel):
@@ -81,13 +84,15 @@ def import_csbdeep(
     ModelError
         A file is missing, cut off, or of a network that CSBDeep does not have; names it.
     """
-    config = read_config(folder / "config.json")
-    task = task or ("project" if config.projects else "denoise")
-    _refuse_unfit(config, task, folder, factor)
-    layers = read_layers(_weights_file(folder, config))
-    network = _projecting(config, layers) if config.projects else _restoring(config, layers, task)
+    with blamed_on(f"{folder} holds no sound CSBDeep model"):
+        config = read_config(folder / "config.json")
+        task = task or ("project" if config.projects else "denoise")
+        _refuse_unfit(config, task, folder, factor)
+        layers = read_layers(_weights_file(folder, config))
+        network = _projecting(config, layers) if config.projects else _restoring(config, layers, task)
+        card = _card(config, task, factor, name or re.sub(r"[^0-9A-Za-z_.-]", "-", folder.resolve().name)[:64])
+    checks.check_card(card)
     onnx.save_model(network, out)
-    card = _card(config, task, factor, name or re.sub(r"[^0-9A-Za-z_.-]", "-", folder.resolve().name)[:64])
     file.write_card(out, card)
     return card
 
@@ -101,6 +106,8 @@ def read_config(path: Path) -> CsbdeepConfig:
         It is missing, no JSON, or lacks what shapes the network.
     """
     try:
+        if path.stat().st_size > _LARGEST_CONFIG_BYTES:
+            raise ModelError(f"{path} has {path.stat().st_size} bytes: a CSBDeep config.json has less than a thousand")
         return CsbdeepConfig.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}; a CSBDeep model has a config.json") from error

@@ -14,6 +14,7 @@ from care_live.errors import ModelError
 from care_live.images import ModelIdentity
 from care_live.imports import need
 from care_live.model.card import METADATA_KEY, ModelCard
+from care_live.model.confined import blamed_on
 
 LARGEST_BYTES = 2**31 - 1
 """An ONNX file is one protobuf message, which cannot be larger."""
@@ -47,11 +48,14 @@ def read_card(path: Path) -> ModelCard:
         No readable ONNX file, no card, or a card that breaks its schema.
     """
     beside = path.with_suffix(".card.json")
-    properties = {entry.key: entry.value for entry in load(path).metadata_props}
+    network = load(path)
+    with blamed_on(f"{path} carries a model card that cannot be read"):
+        properties = {entry.key: entry.value for entry in network.metadata_props}
     if METADATA_KEY in properties:
         return _parse(properties[METADATA_KEY], path)
     if beside.is_file():
-        return _parse(beside.read_text(encoding="utf-8"), beside)
+        with blamed_on(f"the model card {beside} cannot be read"):
+            return _parse(beside.read_text(encoding="utf-8"), beside)
     raise ModelError(f"{path} carries no model card: run 'care-live import' on it, or put one beside it as {beside}")
 
 
@@ -84,7 +88,7 @@ def load(path: Path) -> Any:
     except Exception as error:
         if "alloc failed" in str(error):  # protobuf's, though its type says that the file is invalid
             raise MemoryError(f"no memory to read {path}: {error}") from error
-        raise ModelError(f"{path} is no ONNX file: {error}") from error
+        raise ModelError(f"{path} is no ONNX file: {' '.join(str(error).split())[:200]}") from error
     if not network.graph.node:
         raise ModelError(f"{path} is no ONNX network: it has no layers")
     return network

@@ -56,7 +56,9 @@ def load_foreign(path: Path) -> onnx.ModelProto:
         return network if network.opset_import[0].version >= OPSET else convert_version(network, OPSET)
     except Exception as error:
         found = network.opset_import[0].version
-        raise ModelError(f"{path} has operator set {found}, which cannot be brought to {OPSET}: {error}") from error
+        raise ModelError(
+            f"{path} has operator set {found}, which cannot be brought to {OPSET}: {_one_line(error)}"
+        ) from error
 
 
 def write_foreign(network: onnx.ModelProto, out: Path, card: ModelCard, *, measure: Measure) -> ModelCard:
@@ -162,3 +164,7 @@ def _heads(graph: onnx.GraphProto) -> tuple[Head, ...]:
 def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:
     """Return a tensor's sizes; 0 where any will do."""
     return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -53,17 +53,21 @@ def geometric_mean(first: Mapping[Head, Array], second: Mapping[Head, Array], sp
 
 
 def mend(maps: Maps) -> bool:
-    """Replace, in place, what is no number: mean 0 with infinite scale and full disagreement.
+    """Replace, in place, what is no number, or no width: mean 0 with infinite scale and full disagreement.
 
     Returns
     -------
     bool : whether there was anything to mend
     """
-    if all(np.isfinite(array.sum(dtype=np.float64)) for array in maps.values()):  # one quick look is the rule
+    if all(np.isfinite(array.sum(dtype=np.float64)) for array in maps.values()) and all(
+        array.min() >= 0 for head, array in maps.items() if head != "mean"
+    ):  # quick looks are the rule
         return False
     broken = np.zeros(maps["mean"].shape, bool)
-    for array in maps.values():
+    for head, array in maps.items():
         broken |= ~np.isfinite(array)
+        if head != "mean":
+            broken |= array < 0
     mended: dict[Head, float] = {"mean": 0.0, "laplace_scale": np.inf, "disagreement": 1.0}
     for head, array in maps.items():
         array[broken] = mended[head]

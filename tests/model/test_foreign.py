@@ -298,3 +298,11 @@ def test_the_command_refuses_a_bad_target(tmp_path):
     assert code == 2 and "name a .onnx file" in said
     code, said = run("csbdeep", tmp_path, tmp_path / "net.onnx")
     assert code == 1 and "config.json" in said
+
+
+def test_an_import_that_takes_for_ever_is_ended_and_leaves_nothing(tmp_path, monkeypatch):
+    network, out = saved(tmp_path / "in.onnx", convolution()), tmp_path / "net.onnx"
+    monkeypatch.setattr("care_live.cli.importing.IMPORT_S", 0.01)
+    code, said = run("onnx", network, out)
+    assert code == 1 and "keeps its reader busy" in said
+    assert not out.exists()

@@ -67,7 +67,7 @@ def _other_weight(graph: onnx.GraphProto, chance: random.Random) -> None:
     elif values.dtype.kind == "i" and values.size:
         values.flat[chance.randrange(values.size)] = chance.choice(_SIZES)
     else:
-        values = values[..., : chance.randrange(3)]
+        values = np.atleast_1d(values)[..., : chance.randrange(3)]
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
