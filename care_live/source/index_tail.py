@@ -8,6 +8,8 @@ from pathlib import Path
 from care_live.errors import SourceError
 from care_live.recorded.ndtiff_index import ImageEntry, entries
 
+_LENGTH_BYTES = 4
+"""An entry begins with a length, padding with zeros."""
 _READ_BYTES = 1 << 20
 
 
@@ -35,7 +37,8 @@ class IndexTail:
             with self._path.open("rb", buffering=0) as file:  # opened anew: nothing that was read before is kept
                 length = os.fstat(file.fileno()).st_size
                 file.seek(self._position)
-                data = file.read(_READ_BYTES)
+                data = file.read(_LENGTH_BYTES)
+                data += file.read(_READ_BYTES) if any(data) else b""  # padding comes in megabytes, 20 times a second
         except FileNotFoundError:
             return []
         except OSError as error:
