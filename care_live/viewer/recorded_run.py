@@ -25,6 +25,7 @@ from care_live.images import (
 )
 from care_live.publish.seen import LiveVolume
 from care_live.store import RunReader, open_run
+from care_live.store.records import RestoredStored
 from care_live.viewer.described import read_card
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,32 @@ MAX_WAITING = 8
 """Restored volumes that wait for other raw channels; for a ninth the oldest is let go."""
 RETRY_S = 0.5
 """How often a disk that refuses is tried again."""
-_ALONE = "the other channels that it was made of are missing"
+LAST_MADE = 64
+"""Restored volumes that a daemon may have published and, being killed, not stored."""
+ALONE = "the other channels that it was made of are missing"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What tells two restorations of one volume apart."""
+
+    sha256: str
+    low: float
+    high: float
+    infer_us: int
+
+    def is_alike(self, other: _Made) -> bool:
+        same_network = (self.sha256, self.low, self.high) == (other.sha256, other.low, other.high)
+        return same_network and abs(self.infer_us - other.infer_us) <= 1  # seconds in a file, microseconds on the wire
+
+
+def _made(volume: LiveVolume) -> _Made:
+    said = volume.said
+    return _Made(volume.model.sha256 if volume.model else "", said.low or 0.0, said.high or 0.0, said.infer_us)
+
+
+def _made_before(stored: RestoredStored) -> _Made:
+    return _Made(stored.model.sha256, stored.low, stored.high, int(stored.infer_s * 1e6))
 
 
 @dataclass(slots=True)
@@ -70,6 +96,7 @@ class RecordedRun:
         """As the first announcement of this run had it."""
         self.raw: set[VolumeKey] = set(self._writer.raw_keys())
         self.restored: set[VolumeKey] = set(reader.keys("restored"))
+        self._made = {key: _made_before(reader.restoration(key)) for key in self.restored}
         self._states: dict[VolumeKey, State] = {key: reader.state(key) for key in self.raw}
         self.is_full = False
         """Restored volumes are left out."""
@@ -95,8 +122,14 @@ class RecordedRun:
             self.note(StateChanged(key, volume.state, "as the publisher says"))
 
     def doubtful(self) -> set[VolumeKey]:
-        """Return raw volumes that another session may have restored, or confirmed, unseen."""
-        return (self.raw - self.restored) | {key for key, state in self._states.items() if state != "confirmed"}
+        """Return volumes that another session may have restored, restored anew, or confirmed, unseen."""
+        unsettled = {key for key, state in self._states.items() if state != "confirmed"}
+        return (self.raw - self.restored) | unsettled | set(list(self._made)[-LAST_MADE:])
+
+    def is_outdated(self, volume: LiveVolume) -> bool:
+        """Tell whether a volume was restored anew: a daemon that is killed may not have stored what it published."""
+        made = self._made.get(volume.key)
+        return made is not None and volume.model is not None and not made.is_alike(_made(volume))
 
     def keep(self, volume: LiveVolume) -> Lacking:
         """Write a volume: its raw one at once, its restored one when all raw ones are here that it was made of.
@@ -108,7 +141,7 @@ class RecordedRun:
         """
         self._keep_raw(volume.volume())
         self.correct(volume)
-        if volume.model is not None and volume.key not in self.restored:
+        if volume.model is not None and (volume.key not in self.restored or self.is_outdated(volume)):
             self._waiting[volume.key] = volume
         return self._write_restored()
 
@@ -145,7 +178,7 @@ class RecordedRun:
             if why := self._refusal(volume, sources):
                 lacking.restored[key] = why
         while len(self._waiting) > MAX_WAITING:
-            lacking.restored[oldest := next(iter(self._waiting))] = _ALONE
+            lacking.restored[oldest := next(iter(self._waiting))] = ALONE
             del self._waiting[oldest]
         return lacking
 
@@ -159,6 +192,8 @@ class RecordedRun:
             self.is_full = True
             return str(error)
         self.restored.add(volume.key)
+        self._made.pop(volume.key, None)
+        self._made[volume.key] = _made(volume)
         return ""
 
     def _sources(self, raw: VolumeKey) -> tuple[VolumeKey, ...]:

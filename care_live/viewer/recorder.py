@@ -23,7 +23,7 @@ from care_live.publish.subscriber import Subscriber
 from care_live.viewer.admission import Admission, merged
 from care_live.viewer.announced import Announced, newest_of
 from care_live.viewer.outstanding import Outstanding
-from care_live.viewer.recorded_run import RecordedRun
+from care_live.viewer.recorded_run import ALONE, RecordedRun
 from care_live.wire.messages import Change, End, Gap, Skipped, Start, View
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ LAST_ASK_S = 10.0
 ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
 """Enough to learn whether a volume is restored."""
 _DID_NOT_COME = "it was asked for and did not come"
-_ALONE = "the other channels that it was made of are missing"
 
 
 @dataclass(slots=True)
@@ -73,11 +72,10 @@ class Recorder:
         self._promised: dict[VolumeKey, str] = {}
         """Restored volumes that were published and are not here, and why."""
         self._uncertain: set[VolumeKey] = set()
-        """Raw ones of an earlier session: they may have been restored while this recorder was away."""
+        """Volumes of an earlier session: they may have been restored, restored anew or confirmed unseen."""
         self._outstanding = Outstanding()
         self._began_s, self._came_s = time.monotonic(), 0.0
-        self._is_away = False
-        self._stopping = threading.Event()
+        self._is_away, self._stopping = False, threading.Event()
         self.recording = Recording()
 
     def record(self, stopping: threading.Event, told: Callable[[Recording], None] = lambda _: None) -> Recording:
@@ -179,24 +177,28 @@ class Recorder:
         """Name everything that was published, or planned, and is not here."""
         if self._run is None:
             return
-        promised = dict.fromkeys(self._run.waiting, _ALONE) | self._promised
+        promised = dict.fromkeys(self._run.waiting, ALONE) | self._promised
         for key, why in sorted(promised.items()):
             if key not in self._run.restored:
                 self._gap(f"restored volume {tuple(key)}", why)
-        unanswered = set(self._outstanding) - self._run.raw - self._promised.keys()
+        unanswered = set(self._outstanding) - self._promised.keys()
         newest = newest_of(self._run.raw)
-        due = {key for key in unanswered if self._announced.is_due(key, newest)}
+        due = {key for key in unanswered - self._run.raw if self._announced.is_due(key, newest)}
         for key in sorted(due):
             self._gap(f"volume {tuple(key)}", self._outstanding.why(key) or _DID_NOT_COME)
         if self.recording.ended and unanswered - due:
-            self._gap(f"{len(unanswered - due)} volumes", "they may be stored, and the daemon did not answer")
+            self._gap(
+                f"{len(unanswered - due)} volumes", "they may be stored, or restored, and the daemon did not answer"
+            )
 
     # -- volumes --------------------------------------------------------------------------------------------
 
     def _receive(self, run: RecordedRun, volume: LiveVolume) -> None:
         self._outstanding.heard(time.monotonic())
-        if volume.raw is None and volume.key in self._uncertain:
-            self._learn(volume)
+        if not volume.run_id:  # a new daemon, which has not begun its run
+            self._outstanding.postpone(volume.key, _DID_NOT_COME, time.monotonic())
+        elif volume.raw is None and volume.key in self._uncertain:
+            self._learn(run, volume)
         elif wrong := self._admission.misfit(volume):
             self._outstanding.has_come(volume.key)
             self._gap(f"volume {tuple(volume.key)}", wrong)
@@ -214,15 +216,19 @@ class Recorder:
         self._look_again(run)
 
     def _look_again(self, run: RecordedRun) -> None:
-        """Ask whether raw volumes were restored unseen."""
-        self._uncertain = run.raw - run.restored
+        """Ask what became of volumes unseen."""
+        self._uncertain = run.doubtful()
         self._want(self._uncertain)
 
-    def _learn(self, volume: LiveVolume) -> None:
-        """Take the answer whether a raw volume has been restored meanwhile."""
+    def _learn(self, run: RecordedRun, volume: LiveVolume) -> None:
+        """Take the answer what has become of a volume meanwhile."""
+        run.correct(volume)
+        self._came_s = time.monotonic()
         self._uncertain.discard(volume.key)
         self._outstanding.has_come(volume.key)
-        if volume.model is not None or volume.said.was_restored is True:
+        if run.is_outdated(volume):
+            run.restored.discard(volume.key)
+        if volume.key not in run.restored and (volume.model is not None or volume.said.was_restored is True):
             self._promised[volume.key] = _DID_NOT_COME
             self._outstanding.want(volume.key)
 
@@ -230,7 +236,7 @@ class Recorder:
         self._outstanding.has_come(key := volume.key)
         self._promised.pop(key, None)
         if volume.model is not None:
-            self._promised[key] = _ALONE
+            self._promised[key] = ALONE
         lacking = run.keep(volume)
         if volume.said.was_restored is True and key not in run.restored:
             lacking.restored[key] = "the daemon's store has only its raw one"
