@@ -206,10 +206,15 @@ def _start_core(config: VirtualConfig | MicroManagerConfig) -> Any:
 
 
 def unload() -> None:
-    """Let the devices go (a real shutter closes); not longer than some seconds, whatever a driver does."""
+    """Let the devices go (a real shutter closes); not longer than some seconds, whatever a driver does.
+
+    The tap is closed by then: every frame is sent, and no thread of ours holds one.
+    """
     if "pycromanager" not in sys.modules:
         return
-    thread = threading.Thread(target=sys.modules["pycromanager"].stop_headless, name="unload")
+    from care_live.source import micromanager
+
+    thread = threading.Thread(target=micromanager.release, name="unload")
     thread.start()
     thread.join(_UNLOAD_S)
 

@@ -5,6 +5,7 @@ The only file that runs pycromanager. It lives in the engine's process (see engi
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from itertools import groupby, product
@@ -18,6 +19,8 @@ from care_live.imports import need
 from care_live.recorded.recording import counts_dtype
 from care_live.source.feed import Outline
 from care_live.source.tap import Tap
+
+logger = logging.getLogger(__name__)
 
 _CAMERA_ERRORS = 50
 """So many errors in a row while one image is fetched: the engine would try for ever."""
@@ -112,6 +115,22 @@ def start_core(config: MicroManagerConfig) -> Any:
     except Exception as error:
         raise SourceError(f"Micro-Manager's core does not start with {file}: {one_line(error)}") from error
     return pycromanager.Core()
+
+
+def release() -> None:
+    """Unload this process's core: first no camera fills its buffer any more, then its devices go.
+
+    The core itself stays until the process ends, because pycromanager's engine still points to it.
+    """
+    pycromanager, launcher = need("pycromanager", extra="mm"), need("mmpycorex.launcher", extra="mm")
+    if launcher.is_pymmcore_active():
+        core = pycromanager.Core()
+        try:
+            if core.is_sequence_running():
+                core.stop_sequence_acquisition()
+        except Exception as error:  # noqa: BLE001 - a driver that fails here must not keep the shutter open
+            logger.warning("sequence=not-stopped reason=%s", one_line(error))
+    pycromanager.stop_headless()
 
 
 def _connect(pycromanager: Any, port: int) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -167,6 +169,26 @@ def test_a_small_run_with_the_demo_devices(merge: bool) -> None:
             SequenceEnded(i, 4, 4) for i in range(8)
         ]
         assert all(frame.core_time_us is not None for frame in frames(got))
+
+
+UNLOADING = """
+import mm_test_adapters, pycromanager
+from care_live.source import engine
+pycromanager.start_headless(mm_test_adapters.device_adapter_path(), "MMConfig_demo.cfg", python_backend=True)
+core, order = pycromanager.Core(), []
+stop, unload = core.stop_sequence_acquisition, core.unloadAllDevices
+core.stop_sequence_acquisition = lambda: (order.append("stop"), stop())
+core.unloadAllDevices = lambda: (order.append("unload"), unload())
+core.start_continuous_sequence_acquisition(0.1)
+engine.unload()
+print(*order, len(core.get_loaded_devices()))
+"""
+
+
+@pytest.mark.mm
+def test_the_camera_is_stopped_before_its_devices_are_unloaded() -> None:
+    done = subprocess.run([sys.executable, "-c", UNLOADING], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["stop", "unload", "1"]  # the core counts as a device
 
 
 def engines() -> list[psutil.Process]:
