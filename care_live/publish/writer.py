@@ -10,10 +10,9 @@ from msgspec import UNSET
 
 from care_live.errors import ProtocolError
 from care_live.images import NotRestored, Plan, RunEnded, RunStarted, StateChanged
-from care_live.publish import describe
 from care_live.publish.encoder import Parts, Run
 from care_live.publish.log import Entry, Log, Record
-from care_live.wire import cl1, messages
+from care_live.wire import cl1, messages, plans
 
 MAX_DETAIL = 500
 MAX_NOTED = 64
@@ -91,10 +90,10 @@ class Writer:
 
     def _start(self, seq: int, started: RunStarted) -> messages.Start:
         """Return a start message, without what is too long for its header; it says what it leaves out."""
-        too_many = len(started.plan.stacks) > describe.MAX_PLANNED
+        too_many = len(started.plan.stacks) > plans.MAX_PLANNED
         if self._plan is None or self._plan[0] is not started.plan:
             said = replace(started.plan, stacks={}) if too_many else started.plan
-            self._plan = started.plan, describe.plan_header(said)
+            self._plan = started.plan, plans.plan_header(said)
         for left_out in LEFT_OUT[:-1]:
             start = self._start_without(left_out, seq, started)
             if _fits(start) and ("stacks" in left_out or not too_many):
@@ -106,7 +105,7 @@ class Writer:
         return messages.Start(
             **self._run.said,
             seq=seq,
-            plan=describe.without(self._plan[1], left_out),
+            plan=plans.without(self._plan[1], left_out),
             summary={} if "summary" in left_out else dict(started.summary),
             card={} if "card" in left_out else self._run.card,
             newest=self._log.end - 1,

@@ -22,6 +22,7 @@ from care_live.errors import CareLiveError, ConfigError, SourceError
 from care_live.source.feed import Feed, Reason
 from care_live.source.sender import Endpoint
 from care_live.source.tap import Tap, planned
+from care_live.wire import plans
 
 logger = logging.getLogger(__name__)
 
@@ -145,18 +146,21 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: Job) -> Ve
     acquisition = config.acquisition
     micromanager.prepare(core, acquisition)
     events = micromanager.events_of(acquisition)
+    outline = planned(events)
+    plan = micromanager.plan_of(acquisition, outline, core)
+    plans.check(plan)
     await_go()
     plane_s = 1 / config.plane_rate_hz if isinstance(config, VirtualConfig) and config.plane_rate_hz else 0.0
     supervisor = Supervisor(quiet_s=quiet_limit_s(acquisition, plane_s=plane_s))
     tap = Tap(
         Endpoint(job.address, job.token),
-        outline=planned(events),
+        outline=outline,
         summary={"engine": "pycromanager", "source": config.kind},
         on_stop=supervisor.stop,
         pass_on=False,
         ends_with_producer=False,
     )
-    tap.open(micromanager.plan_of(acquisition, tap.feed.outline, core))
+    tap.open(plan)
     java_port = config.port if isinstance(config, MicroManagerConfig) and config.backend == "java" else None
     if not acquisition.hardware_sequence:
         stage = core.get_focus_device()

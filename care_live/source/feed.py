@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.errors import FrameError
+from care_live.errors import FrameError, ProtocolError
 from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, VolumeKey, read_only
 from care_live.recorded.recording import stacks_of
 from care_live.recorded.tags import Places, number_of, stamp_of
+from care_live.source.link import FRAME_BYTES, MAX_SIDE_PX
 from care_live.source.sender import Endpoint, Sender
 from care_live.source.sequences import SequenceWatch
 
@@ -24,8 +25,10 @@ Image: TypeAlias = NDArray[Any]
 Tags: TypeAlias = dict[str, Any]
 Reason: TypeAlias = Literal["finished", "aborted", "failed", "stalled"]
 
-CLOSE_S = 10.0
-"""How long a run's end waits for the daemon to take the last frames."""
+CLOSE_S = 60.0
+"""How long a run's end waits for a daemon to take the last frames: a slow disk may hold it up."""
+ABSENT_S = 10.0
+"""How long it waits for a daemon that has never answered."""
 _CAMERA_COUNTERS = ("CameraFrameCount", "FrameCount", "PVCAM-FrameNr", "Frame-Number", "FrameNumber")
 """Tags in which cameras count for themselves; the core's own ``ImageNumber`` is renumbered and proves nothing."""
 
@@ -148,8 +151,7 @@ class Feed:
     def _take(self, image: Image, tags: Tags, index: PlaneIndex | None, *, give: bool) -> None:
         now_ns = time.monotonic_ns()
         self._last_frame = now_ns / 1e9
-        if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
-            raise FrameError(f"image is {image.dtype} of shape {image.shape}; wanted uint8 or uint16, (y, x)")
+        _check(image)
         index = index or self.outline.places.index_of(tags["Axes"])
         if not self._begun:
             self._begin(self._plan_of(image, tags))
@@ -189,7 +191,12 @@ class Feed:
 
     def _begin(self, plan: Plan) -> None:
         self._begun = True
-        self._sender.start(RunStarted("tap", plan, self._summary))
+        try:
+            self._sender.start(RunStarted("tap", plan, self._summary))
+        except ProtocolError as error:
+            logger.error("the plan cannot be sent, so the daemon closes volumes late: %s", error)
+            unknown = replace(plan, stacks={}, channels=plan.channels[:1], positions=plan.positions[:1])
+            self._sender.start(RunStarted("tap", unknown, self._summary))
 
     def _note(self, ended: Iterable[SequenceEnded]) -> None:
         for sequence in ended:
@@ -208,14 +215,18 @@ class Feed:
             return "aborted", f"the acquisition ended after {self.n_came} of {self.n_planned} planes"
         return "finished", f"{self._n_bad} frames could not be used" if self._n_bad else ""
 
-    def end(self, reason: Reason, detail: str = "", *, within_s: float = CLOSE_S) -> None:
+    @property
+    def _close_s(self) -> float:
+        return CLOSE_S if self._sender.has_answered else ABSENT_S
+
+    def end(self, reason: Reason, detail: str = "", *, within_s: float | None = None) -> None:
         """Say that no more frames come; only the first time counts."""
         if not self._begun:
-            self._begin(Plan(stacks={}, shape_px=(0, 0)))
+            self._begin(Plan(stacks={}, shape_px=(1, 1)))
         self._note(self._sequences.close(detail if reason == "failed" else None))
-        self._sender.finish(RunEnded(reason, detail), within_s=within_s)
+        self._sender.finish(RunEnded(reason, detail), within_s=self._close_s if within_s is None else within_s)
 
-    def close(self, reason: Reason | None = None, detail: str = "", *, within_s: float = CLOSE_S) -> bool:
+    def close(self, reason: Reason | None = None, detail: str = "", *, within_s: float | None = None) -> bool:
         """End the run and wait until the daemon has everything.
 
         Returns
@@ -225,12 +236,20 @@ class Feed:
         """
         if reason is None:
             reason, detail = self.verdict()
+        within_s = self._close_s if within_s is None else within_s
         self.end(reason, detail, within_s=within_s)
         return self._sender.join(within_s + 1.0)
 
     def is_over(self) -> bool:
         """Tell whether the sending thread has ended."""
         return self._sender.join(0.0)
+
+
+def _check(image: Image) -> None:
+    if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
+        raise FrameError(f"image is {image.dtype} of shape {image.shape}; wanted uint8 or uint16, (y, x)")
+    if image.size == 0 or max(image.shape) > MAX_SIDE_PX or image.nbytes > FRAME_BYTES:
+        raise FrameError(f"image of shape {image.shape} cannot be sent; wanted 1 to {FRAME_BYTES} bytes")
 
 
 def _whole(number: float | None) -> int | None:

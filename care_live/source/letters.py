@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.errors import ProtocolError
-from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
-from care_live.source.link import MAX_SIDE_PX, End, FrameHead, FromTap, Ping, SequenceHead, Start
+from care_live.errors import ConfigError, ProtocolError
+from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent
+from care_live.source.link import MAX_TEXT, SUMMARY_BYTES, End, FrameHead, FromTap, Ping, SequenceHead, Start
+from care_live.wire import plans
+
+_Number = TypeVar("_Number", int, float)
+
+
+SUMMARY_DEPTH = 32
+"""Lists and objects within one another, in what a source says of itself."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -23,7 +31,13 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def event_message(event: SourceEvent, envelope: Envelope, *, token: str, checksum: int = 0) -> FromTap:
-    """Return the header for one event."""
+    """Return the header for one event.
+
+    Raises
+    ------
+    ProtocolError
+        A plan has more volumes than can be planned.
+    """
     common: dict[str, Any] = msgspec.structs.asdict(envelope)
     if isinstance(event, RunStarted):
         return _start(event, common, token)
@@ -34,32 +48,41 @@ def event_message(event: SourceEvent, envelope: Envelope, *, token: str, checksu
             sequence_id=event.sequence_id,
             n_expected=event.n_expected,
             n_received=event.n_received,
-            problem=event.problem,
+            problem=None if event.problem is None else _text(event.problem),
             **common,
         )
     return End(
-        reason=event.reason, detail=event.detail, n_delivered=event.n_delivered, n_refused=event.n_refused, **common
+        reason=event.reason,
+        detail=_text(event.detail),
+        n_delivered=event.n_delivered,
+        n_refused=event.n_refused,
+        **common,
     )
+
+
+def _text(said: str) -> str:
+    """Return a text as it can travel."""
+    return said[:MAX_TEXT].encode("utf-8", "replace").decode()
 
 
 def _start(event: RunStarted, common: dict[str, Any], token: str) -> Start:
-    plan = event.plan
-    stacks: list[tuple[int, int, int, int | list[int]]] = [
-        (*key, len(z) if z == tuple(range(len(z))) else list(z)) for key, z in plan.stacks.items()
-    ]
-    return Start(
-        token=token,
-        stacks=stacks,
-        shape_px=plan.shape_px,
-        dtype="uint8" if plan.dtype == "uint8" else "uint16",
-        voxel_size_um=plan.voxel_size_um,
-        channels=list(plan.channels),
-        positions=list(plan.positions),
-        interval_s=plan.interval_s,
-        endless=plan.endless,
-        summary=dict(event.summary),
-        **common,
-    )
+    try:
+        plans.check(event.plan)
+    except ConfigError as error:
+        raise ProtocolError(str(error)) from error
+    return Start(token=token, plan=plans.plan_header(event.plan), summary=_summary(event.summary), **common)
+
+
+def _summary(summary: Mapping[str, Any]) -> msgspec.Raw:
+    """Return what a source says of itself, or that it is too long or no JSON: no run ends for that."""
+    try:
+        said = msgspec.json.encode(dict(summary))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return msgspec.Raw(msgspec.json.encode({"left_out": f"no JSON: {str(error)[:200]}"}))
+    if len(said) > SUMMARY_BYTES or _is_deeper(msgspec.json.decode(said), SUMMARY_DEPTH):
+        most = f"{SUMMARY_BYTES} bytes and {SUMMARY_DEPTH} levels travel"
+        return msgspec.Raw(msgspec.json.encode({"left_out": f"{len(said)} bytes of JSON: at most {most}"}))
+    return msgspec.Raw(said)
 
 
 def _frame(event: Frame, common: dict[str, Any], checksum: int) -> FrameHead:
@@ -69,12 +92,17 @@ def _frame(event: Frame, common: dict[str, Any], checksum: int) -> FrameHead:
         dtype="uint8" if event.pixels.dtype == np.uint8 else "uint16",
         crc32c=checksum,
         host_time_ns=event.host_time_ns,
-        core_time_us=event.core_time_us,
-        exposure_ms=event.exposure_ms,
+        core_time_us=_if_within(event.core_time_us, 2**53 - 1),
+        exposure_ms=_if_within(event.exposure_ms, 1e9),
         sequence_id=event.sequence_id,
-        camera_count=event.camera_count,
+        camera_count=_if_within(event.camera_count, 2**53 - 1),
         **common,
     )
+
+
+def _if_within(number: _Number | None, highest: float) -> _Number | None:
+    """Return a number that a driver gave, or None where it is impossible: the frame is worth more than its tags."""
+    return number if number is not None and 0 <= number <= highest else None
 
 
 def ping(envelope: Envelope) -> Ping:
@@ -88,28 +116,36 @@ def plan_of(start: Start) -> Plan:
     Raises
     ------
     ProtocolError
-        Negative or doubled indices, a shape out of range, no names.
+        It is impossible, or larger than any acquisition.
     """
-    stacks = {}
-    for t, p, c, z in start.stacks:
-        planes = tuple(range(z)) if isinstance(z, int) else tuple(z)
-        if min(t, p, c, *planes, 0) < 0 or list(planes) != sorted(set(planes)) or not planes:
-            raise ProtocolError(f"plan has an impossible stack at t={t} p={p} c={c}")
-        stacks[VolumeKey(t, p, c)] = planes
-    if not all(0 <= side <= MAX_SIDE_PX for side in start.shape_px) or min(start.voxel_size_um) <= 0:
-        raise ProtocolError(f"plan has shape {start.shape_px} and voxels of {start.voxel_size_um} µm")
-    if not start.channels or not start.positions:
-        raise ProtocolError("plan names no channel or no position")
-    return Plan(
-        stacks=stacks,
-        shape_px=start.shape_px,
-        dtype=start.dtype,
-        voxel_size_um=start.voxel_size_um,
-        channels=tuple(start.channels),
-        positions=tuple(start.positions),
-        interval_s=start.interval_s,
-        endless=start.endless,
-    )
+    return plans.plan_of(start.plan)
+
+
+def summary_of(start: Start) -> dict[str, Any]:
+    """Return what the source says of itself.
+
+    Raises
+    ------
+    ProtocolError
+        It is too long, or no JSON object.
+    """
+    said = bytes(start.summary)
+    if len(said) > SUMMARY_BYTES:
+        raise ProtocolError(f"the summary has {len(said)} bytes: at most {SUMMARY_BYTES} are taken")
+    try:
+        summary = msgspec.json.decode(said, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"the summary is no JSON object: {str(error)[:200]}") from error
+    if _is_deeper(summary, SUMMARY_DEPTH):
+        raise ProtocolError(f"the summary is nested more than {SUMMARY_DEPTH} deep")
+    return summary
+
+
+def _is_deeper(said: Any, depth: int) -> bool:
+    if not isinstance(said, dict | list):
+        return False
+    inner = said.values() if isinstance(said, dict) else said
+    return depth == 0 or any(_is_deeper(one, depth - 1) for one in inner)
 
 
 def frame_of(head: FrameHead, pixels: NDArray[Any], *, run_id: str, arrival: int, clock_offset_ns: int) -> Frame:

@@ -1,13 +1,13 @@
 """The link between a tap and the daemon, as pure functions: messages to bytes and back. See link.md.
 
-Every message is one JSON header; a frame's header is followed by its raw pixels. Never pickle. Whatever comes
-in is checked; what is wrong raises `ProtocolError` and nothing else.
+Every message is one JSON header; a frame's header is followed by its raw pixels. Never pickle. What comes in is
+checked, and so is what goes out, by the same rules; what is wrong raises `ProtocolError` and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -15,15 +15,27 @@ from numpy.typing import NDArray
 
 from care_live.checksum import crc32c
 from care_live.errors import ProtocolError
+from care_live.wire.arrays import Size
+from care_live.wire.messages import Count, Micros, PlanHeader, Text
 
-LINK = 1
+LINK = 2
 """Version of the link; both ends must speak the same."""
-HEADER_BYTES = 16 * 1024**2
+HEADER_BYTES = 4 * 1024**2
 """The longest header: the plan of a long run."""
-FRAME_BYTES = 512 * 1024**2
+SUMMARY_BYTES = 256 * 1024
+"""The longest JSON that a source may say of itself."""
+FRAME_BYTES = 256 * 1024**2
 """The longest frame."""
-MAX_SIDE_PX = 65_535
-_MAX_COUNT = 2**53
+ANSWER_BYTES = 16 * 1024
+"""The longest message to a tap."""
+MAX_SIDE_PX = 65_536
+MAX_TEXT = 1000
+
+TapName = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
+Token = Annotated[str, msgspec.Meta(max_length=128)]
+Nanos = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+Index = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+ExposureMs = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 _DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "uint16": np.dtype("<u2")}
 
 Part: TypeAlias = bytes | memoryview | NDArray[Any]
@@ -34,64 +46,58 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class _FromTap(_Head, frozen=True, kw_only=True):
-    tap: str
+    tap: TapName
     """Random name of this tap, 32 hexadecimal digits."""
-    number: int
+    number: Count
     """Counts a tap's messages from 0; a ping has the number of the next one."""
-    epoch: int
+    epoch: Count
     """How often the tap went back to send again."""
-    sent_ns: int
+    sent_ns: Nanos
     """The tap's monotonic clock when this was sent."""
 
 
 class Start(_FromTap, frozen=True, kw_only=True, tag="start"):
     """Message 0: what will come."""
 
-    token: str
-    stacks: list[tuple[int, int, int, int | list[int]]]
-    """t, p, c and the z indices, or their count where they are 0, 1, 2…; empty: the tap can't tell."""
-    shape_px: tuple[int, int]
-    dtype: Literal["uint8", "uint16"]
-    voxel_size_um: tuple[float, float, float]
-    channels: list[str]
-    positions: list[str]
-    interval_s: float
-    endless: bool
-    summary: dict[str, Any]
+    token: Token
+    plan: PlanHeader
+    """As in cl1's start; without stacks: the tap can't tell."""
+    summary: msgspec.Raw
+    """A JSON object, decoded only when its length is known to be sensible."""
 
 
 class FrameHead(_FromTap, frozen=True, kw_only=True, tag="frame"):
     """One frame; its pixels, little-endian (y, x), are the second part."""
 
-    index: tuple[int, int, int, int]
+    index: tuple[Index, Index, Index, Index]
     """t, p, c, z."""
-    shape_px: tuple[int, int]
+    shape_px: tuple[Size, Size]
     dtype: Literal["uint8", "uint16"]
-    crc32c: int
-    host_time_ns: int
+    crc32c: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    host_time_ns: Nanos
     """The tap's monotonic clock when the camera's frame reached it."""
-    core_time_us: int | None = None
-    exposure_ms: float | None = None
-    sequence_id: int | None = None
-    camera_count: int | None = None
+    core_time_us: Micros | None = None
+    exposure_ms: ExposureMs | None = None
+    sequence_id: Index | None = None
+    camera_count: Count | None = None
 
 
 class SequenceHead(_FromTap, frozen=True, kw_only=True, tag="sequence"):
     """A hardware sequence is over."""
 
-    sequence_id: int
-    n_expected: int
-    n_received: int
-    problem: str | None = None
+    sequence_id: Index
+    n_expected: Count
+    n_received: Count
+    problem: Text | None = None
 
 
 class End(_FromTap, frozen=True, kw_only=True, tag="end"):
     """The last message."""
 
     reason: Literal["finished", "aborted", "failed", "stalled"]
-    detail: str
-    n_delivered: int
-    n_refused: int
+    detail: Text
+    n_delivered: Count
+    n_refused: Count
 
 
 class Ping(_FromTap, frozen=True, kw_only=True, tag="ping"):
@@ -101,8 +107,8 @@ class Ping(_FromTap, frozen=True, kw_only=True, tag="ping"):
 class Ack(_Head, frozen=True, kw_only=True, tag="ack"):
     """The daemon has every message before `next_number`."""
 
-    next_number: int
-    epoch: int
+    next_number: Count
+    epoch: Count
     """Of the message that is answered."""
     behind: bool = False
     """That message came too early, or was a ping for more: something before it got lost; send again."""
@@ -115,7 +121,7 @@ class Stop(_Head, frozen=True, kw_only=True, tag="stop"):
 class Refuse(_Head, frozen=True, kw_only=True, tag="refuse"):
     """This tap is not wanted."""
 
-    reason: str
+    reason: Text
 
 
 FromTap: TypeAlias = Start | FrameHead | SequenceHead | End | Ping
@@ -133,8 +139,18 @@ _to_tap = msgspec.json.Decoder(Ack | Stop | Refuse)
 
 
 def encode(message: FromTap | ToTap, pixels: NDArray[Any] | None = None) -> list[Part]:
-    """Return the parts of one message."""
-    header = _encoder.encode(message)
+    """Return the parts of one message; pixels are not copied.
+
+    Raises
+    ------
+    ProtocolError
+        The other end would refuse it.
+    """
+    try:
+        header = _encoder.encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ProtocolError(f"{type(message).__name__.lower()} has no JSON: {str(error)[:200]}") from error
+    _decode(_to_tap if isinstance(message, Ack | Stop | Refuse) else _from_tap, [header])
     return [header] if pixels is None else [header, pixels]
 
 
@@ -148,14 +164,9 @@ def decode_from_tap(parts: Sequence[memoryview]) -> tuple[FromTap, NDArray[Any] 
     Raises
     ------
     ProtocolError
-        It is none; says why.
+        A tap does not say this; the text says why.
     """
-    message = _decode(_from_tap, parts)
-    if (
-        min(message.number, message.epoch) < 0
-        or max(message.number, message.epoch, message.sent_ns) > _MAX_COUNT * 1024
-    ):
-        raise ProtocolError("a message number or time is out of range")
+    message: FromTap = _decode(_from_tap, parts)
     if isinstance(message, FrameHead):
         return message, _pixels(message, parts)
     if len(parts) != 1:
@@ -169,7 +180,7 @@ def decode_to_tap(parts: Sequence[memoryview]) -> ToTap:
     Raises
     ------
     ProtocolError
-        It is none; says why.
+        A daemon does not say this; the text says why.
     """
     if len(parts) != 1:
         raise ProtocolError(f"message to a tap has {len(parts)} parts; wanted 1")
@@ -177,25 +188,21 @@ def decode_to_tap(parts: Sequence[memoryview]) -> ToTap:
     return message
 
 
-def _decode(decoder: Any, parts: Sequence[memoryview]) -> Any:
+def _decode(decoder: Any, parts: Sequence[bytes | memoryview]) -> Any:
     if not parts or len(parts[0]) > HEADER_BYTES:
-        raise ProtocolError("message without a header, or with one that is too long")
+        raise ProtocolError(f"message without a header, or with one of more than {HEADER_BYTES} bytes")
     try:
         link = _version.decode(parts[0]).link
         if link != LINK:
             raise ProtocolError(f"the other end speaks link {link}, this one {LINK}: install the same care_live")
         return decoder.decode(parts[0])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise ProtocolError(f"header is not of the link: {error}") from error
+        raise ProtocolError(f"header is not of the link: {str(error)[:200]}") from error
 
 
 def _pixels(head: FrameHead, parts: Sequence[memoryview]) -> NDArray[Any]:
     if len(parts) != 2:
         raise ProtocolError(f"frame has {len(parts)} parts; wanted header and pixels")
-    if min(head.index) < 0 or max(head.index) >= 2**31:
-        raise ProtocolError(f"frame index {head.index} is out of range")
-    if not all(0 < side <= MAX_SIDE_PX for side in head.shape_px):
-        raise ProtocolError(f"frame shape {head.shape_px} is out of range")
     dtype = _DTYPES[head.dtype]
     wanted = head.shape_px[0] * head.shape_px[1] * dtype.itemsize
     if len(parts[1]) != wanted or wanted > FRAME_BYTES:

@@ -25,7 +25,7 @@ from care_live.errors import ConfigError, SourceError
 from care_live.images import Plan
 from care_live.imports import need
 from care_live.recorded.recording import counts_dtype
-from care_live.source.feed import CLOSE_S, Feed, Image, Outline, Tags, outline_of
+from care_live.source.feed import Feed, Image, Outline, Tags, outline_of
 from care_live.source.sender import MEMORY_BYTES, Endpoint
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Observer:
         if self._feed is not None and self._on_stop is None:  # otherwise whoever runs it says how it ended
             self._feed.end(*self._feed.verdict())
 
-    def close(self, *, within_s: float = CLOSE_S) -> bool:
+    def close(self, *, within_s: float | None = None) -> bool:
         """Stop observing; an unfinished run ends as aborted. False: the daemon did not take everything."""
         for signal, callback in self._callbacks.items():
             getattr(self._core.mda.events, signal).disconnect(callback)

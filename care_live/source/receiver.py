@@ -59,12 +59,15 @@ class Receiver:
         """
         if refused := self._refusal(message):
             return Taken(None, link.Refuse(reason=refused))
-        self._clock.learn(message.sent_ns, now_ns)
         event = None
+        if message.tap == self._tap:
+            self._clock.learn(message.sent_ns, now_ns)
         if not isinstance(message, link.Ping) and self._is_due(message):
             event = self._event(message, pixels)
             self._next_number = message.number + 1
-            self._tap = message.tap
+            if self._tap is None:
+                self._tap = message.tap
+                self._clock.learn(message.sent_ns, now_ns)
         behind = message.number > self._next_number - (not isinstance(message, link.Ping))
         return Taken(event, link.Ack(next_number=self._next_number, epoch=message.epoch, behind=behind))
 
@@ -83,7 +86,9 @@ class Receiver:
 
     def _event(self, message: link.FromTap, pixels: NDArray[Any] | None) -> SourceEvent:
         if isinstance(message, link.Start):
-            return RunStarted(self._run_id, self._plan(message), message.summary)
+            if self.has_begun:
+                raise ProtocolError("the run began before: a tap starts one run")
+            return RunStarted(self._run_id, self._plan(message), letters.summary_of(message))
         if isinstance(message, link.FrameHead) and pixels is not None:
             arrival = self._n_frames
             self._n_frames += 1

@@ -68,12 +68,15 @@ class Sender:
         self._window = Window()
         self._started: RunStarted | None = None
         self._admission: Admission | None = None
-        self._n_delivered = 0
+        self._n_delivered = self._n_bad = 0
+        self._has_answered = False
         self._closing = math.inf
         self._ended = self._stopped = self._asleep = False
         self._last_answer = self._last_ping = time.monotonic()
         self._sockets = Sockets(client=endpoint.keys)
-        self._socket = self._sockets.connect("dealer", endpoint.address, hwm=_QUEUED_MESSAGES)
+        self._socket = self._sockets.connect(
+            "dealer", endpoint.address, hwm=_QUEUED_MESSAGES, max_message_bytes=link.ANSWER_BYTES
+        )
         self._thread = threading.Thread(target=self._run, name=f"tap {endpoint.address}")
 
     @property
@@ -85,6 +88,11 @@ class Sender:
         return self._admission.n_refused if self._admission else 0
 
     @property
+    def has_answered(self) -> bool:
+        """Whether a daemon has ever said anything."""
+        return self._has_answered
+
+    @property
     def silent_s(self) -> float:
         """Seconds since the daemon last said anything."""
         return time.monotonic() - self._last_answer
@@ -94,7 +102,15 @@ class Sender:
         self._thread.start()
 
     def start(self, started: RunStarted) -> None:
-        """Say what will come; once, before anything else."""
+        """Say what will come; once, before anything else.
+
+        Raises
+        ------
+        ProtocolError
+            It is more than the link takes; nothing was said.
+        """
+        envelope = letters.Envelope(self._name, 0, 0, time.monotonic_ns())
+        link.encode(letters.event_message(started, envelope, token=self._endpoint.token))
         with self._lock:
             self._started = started
             known = started.plan if started.plan.stacks else None
@@ -197,11 +213,13 @@ class Sender:
 
     def _read(self, socket: Socket) -> None:
         while (received := socket.receive()) is not None:
-            self._last_answer = time.monotonic()
+            self._last_answer, self._has_answered = time.monotonic(), True
             try:
                 self._take(received)
             except ProtocolError as error:
-                logger.warning("tap ignores a message: %s", error)
+                self._n_bad += 1
+                if self._n_bad == 1:
+                    logger.warning("tap ignores a message, and says so only once: %s", error)
 
     def _take(self, received: Received) -> None:
         message = link.decode_to_tap(received.parts)
@@ -223,6 +241,9 @@ class Sender:
 
     def _acknowledged(self, ack: link.Ack) -> None:
         with self._lock:
+            if ack.next_number > self._window.sent_before:
+                said, sent = ack.next_number, self._window.sent_before
+                raise ProtocolError(f"the daemon says that it has {said} messages, and {sent} were sent")
             freed = self._window.acknowledge(ack.next_number)
             if self._admission is not None:
                 self._admission.release(freed)

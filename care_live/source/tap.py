@@ -18,7 +18,7 @@ from typing import Any
 
 from care_live.errors import ConfigError
 from care_live.images import Plan
-from care_live.source.feed import CLOSE_S, Feed, Image, Outline, Reason, Tags, outline_of
+from care_live.source.feed import Feed, Image, Outline, Reason, Tags, outline_of
 from care_live.source.sender import MEMORY_BYTES, Endpoint
 from care_live.wire.keys import ClientKeys, check_public, read_pair
 
@@ -122,7 +122,7 @@ class Tap:
         if not (producer or threading.main_thread()).is_alive():
             self.feed.end(*self.feed.verdict())
 
-    def close(self, reason: Reason | None = None, detail: str = "", *, within_s: float = CLOSE_S) -> bool:
+    def close(self, reason: Reason | None = None, detail: str = "", *, within_s: float | None = None) -> bool:
         """End the run and wait until the daemon has everything; False: it did not take it in time."""
         return self.feed.close(reason, detail, within_s=within_s)
 

@@ -77,6 +77,8 @@ class Window:
         self._events: deque[SourceEvent] = deque()
         self.epoch = 0
         """How often it was rewound."""
+        self.sent_before = 0
+        """Every number below was sent, in this epoch or an earlier one."""
 
     def __len__(self) -> int:
         return len(self._events)
@@ -95,6 +97,7 @@ class Window:
 
     def mark_sent(self) -> None:
         self._n_sent += 1
+        self.sent_before = max(self.sent_before, self.next_number)
 
     def acknowledge(self, next_number: int) -> int:
         """Forget everything before *next_number*; return the bytes of pixels that this frees."""

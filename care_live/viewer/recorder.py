@@ -17,7 +17,6 @@ from pathlib import Path
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NotRestored, Plan, RunEnded, RunStarted, StateChanged, VolumeKey
-from care_live.publish.describe import plan_of
 from care_live.publish.seen import LiveVolume, Told
 from care_live.publish.subscriber import Subscriber
 from care_live.viewer.admission import Admission, merged
@@ -25,6 +24,7 @@ from care_live.viewer.announced import Announced, newest_of
 from care_live.viewer.outstanding import Outstanding
 from care_live.viewer.recorded_run import ALONE, RecordedRun
 from care_live.wire.messages import Change, End, Gap, Skipped, Start, View
+from care_live.wire.plans import plan_of
 
 logger = logging.getLogger(__name__)
 

@@ -168,6 +168,8 @@ def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publishe
         deadline = time.monotonic() + 5
         while len(publisher._broadcast.subscribed) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
+        while not isinstance(listener.next(5.0), Heartbeat):  # subscribed last, so the other topics are in force
+            assert time.monotonic() < deadline + 5
         whole = given.restored(3)
         slab = RestoredSlab(VolumeKey(3), 0, 4, read_only(whole.mean[:2]), None, None, (2.0, 0.5, 0.5))
         publisher.slab(slab)

@@ -10,37 +10,10 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from care_live.errors import ProtocolError
-from care_live.images import Plan, VolumeKey
 from care_live.publish import describe, views
-from care_live.wire import arrays, cl1
-from care_live.wire.messages import Stacks, Start, View
+from care_live.wire import arrays
+from care_live.wire.messages import View
 from tests.publish import given
-
-KEYS = st.builds(VolumeKey, st.integers(0, 40), st.integers(0, 2), st.integers(0, 2))
-PLANES = st.sampled_from([(0,), (0, 1, 2), (3, 5)])
-
-
-@drawn(st.dictionaries(KEYS, PLANES, max_size=60), st.booleans())
-def test_a_plan_comes_back_as_it_was(stacks: dict[VolumeKey, tuple[int, ...]], endless: bool) -> None:
-    plan = Plan(stacks, (16, 24), "uint8", (2.0, 0.5, 0.5), ("a", "b", "c"), ("p", "q", "r"), 1.5, endless)
-    assert describe.plan_of(describe.plan_header(plan)) == plan
-
-
-def test_a_plan_of_10_000_volumes_is_said_in_few_words() -> None:
-    header = describe.plan_header(given.started(10_000, n_channels=2).plan)
-    assert len(header.stacks) == 2 and len(msgspec.json.encode(header)) < 1000
-
-
-@pytest.mark.parametrize("t", [((0, 2**52),), ((5, 3),), ((0, 999_999), (0, 5))])
-def test_a_few_bytes_do_not_become_a_plan_of_gigabytes(t: tuple[tuple[int, int], ...]) -> None:
-    header = msgspec.structs.replace(
-        describe.plan_header(given.started(1).plan), stacks=(Stacks(p=0, c=0, z=(0,), t=t),)
-    )
-    said = Start(run="r", session="0" * 16, model=None, seq=0, plan=header)
-    decoded, _ = cl1.decode(cl1.encode(said))
-    with pytest.raises(ProtocolError, match="at most 1000000 are taken"):
-        describe.plan_of(decoded.plan)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("level", range(5))

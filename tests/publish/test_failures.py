@@ -9,8 +9,8 @@ import pytest
 
 from care_live.errors import ProtocolError
 from care_live.images import Plan, RunStarted, StateChanged, VolumeKey
-from care_live.publish import LiveVolume, Publisher, Subscriber, describe
-from care_live.wire import cl1
+from care_live.publish import LiveVolume, Publisher, Subscriber
+from care_live.wire import cl1, plans
 from care_live.wire.messages import Change, End, Gap, Start
 from tests.publish import given
 from tests.publish.test_publisher import until
@@ -44,7 +44,7 @@ def test_the_plan_of_a_plate_arrives_as_it_was(publisher: Publisher, n_positions
     with Subscriber(publisher.address_pull) as watching:
         said = started(watching)
     assert said.left_out is msgspec.UNSET and not said.plan.stacks
-    assert describe.plan_of(said.plan) == plan
+    assert plans.plan_of(said.plan) == plan
     assert publisher.failure == ""
 
 
@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_left_out_and_named(
     assert set(left_out) <= set(named) and bool(named) == bool(left_out)
     assert all(len(name) <= 128 for name in said.plan.positions)
     if "stacks" not in named:
-        assert describe.plan_of(said.plan).stacks == plan.stacks
+        assert plans.plan_of(said.plan).stacks == plan.stacks
 
 
 def test_what_can_not_be_said_is_a_gap_and_a_count_and_the_rest_goes_on(publisher: Publisher) -> None:

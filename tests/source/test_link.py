@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +64,7 @@ def test_a_plan_comes_back_as_it_was(stacks: dict[VolumeKey, tuple[int, ...]], e
     started = RunStarted("r", plan, {"objective": "60x", "nested": {"a": [1, 2]}})
     start, _ = link.decode_from_tap(as_received(letters.event_message(started, ENVELOPE, token="x")))
     assert isinstance(start, link.Start)
-    assert (letters.plan_of(start), start.summary, start.token) == (plan, dict(started.summary), "x")
+    assert (letters.plan_of(start), letters.summary_of(start), start.token) == (plan, dict(started.summary), "x")
 
 
 def test_ends_come_back_as_they_were() -> None:
@@ -83,21 +85,32 @@ def test_unknown_fields_are_ignored_and_other_versions_refused_by_name() -> None
     header = json.loads(bytes(encoded_frame(frame())[0]))
     pixels = encoded_frame(frame())[1]
     link.decode_from_tap([memoryview(json.dumps({**header, "new": 1}).encode()), pixels])
-    with pytest.raises(ProtocolError, match="speaks link 2"):
-        link.decode_from_tap([memoryview(json.dumps({**header, "link": 2}).encode()), pixels])
+    with pytest.raises(ProtocolError, match="speaks link 1"):
+        link.decode_from_tap([memoryview(json.dumps({**header, "link": 1}).encode()), pixels])
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"shape_px": [6, 8]}, "wanted 96"),
-        ({"shape_px": [-6, -7]}, "out of range"),
-        ({"shape_px": [65536, 7]}, "out of range"),
+        ({"shape_px": [-6, -7]}, "header"),
+        ({"shape_px": [65537, 7]}, "header"),
+        ({"shape_px": [65536, 65536]}, "wanted 8589934592"),
         ({"dtype": "float32"}, "header"),
         ({"dtype": "|V2"}, "header"),
-        ({"index": [0, 0, 0, -1]}, "out of range"),
+        ({"index": [0, 0, 0, -1]}, "header"),
+        ({"index": [2**31, 0, 0, 0]}, "header"),
+        ({"host_time_ns": -1}, "header"),
+        ({"host_time_ns": 2**63}, "header"),
+        ({"core_time_us": 2**60}, "header"),
+        ({"exposure_ms": -1.0}, "header"),
+        ({"exposure_ms": 1e300}, "header"),
+        ({"sequence_id": 2**40}, "header"),
+        ({"camera_count": -5}, "header"),
+        ({"tap": "x" * 32}, "header"),
         ({"index": [0, 0, 0]}, "header"),
-        ({"number": -1}, "out of range"),
+        ({"number": -1}, "header"),
+        ({"number": 2**53}, "header"),
         ({"crc32c": 1}, "checksum"),
         ({"type": "evil"}, "header"),
     ],
@@ -123,7 +136,7 @@ def test_mutated_messages_raise_only_our_own_error() -> None:
         try:
             message, _ = link.decode_from_tap([memoryview(bytes(part)) for part in parts])
             if isinstance(message, link.Start):
-                letters.plan_of(message)
+                letters.plan_of(message), letters.summary_of(message)
         except ProtocolError:
             pass
 
@@ -135,6 +148,90 @@ def test_a_bit_flip_in_the_pixels_is_always_caught() -> None:
         broken[bit // 8] ^= 1 << bit % 8
         with pytest.raises(ProtocolError, match="checksum"):
             link.decode_from_tap([header, memoryview(bytes(broken))])
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"stacks": [], "groups": [{"p": [[0, 0]], "c": [[0, 0]], "z": [[0, 10_000_000]], "t": [[0, 0]]}]},
+        {"stacks": [], "groups": [{"p": [[0, 0]], "c": [[0, 0]], "z": [[0, 2**52]], "t": [[0, 0]]}]},
+        {"stacks": [], "groups": [{"p": [[0, 99_999]], "c": [[0, 99]], "z": [[0, 9]], "t": [[0, 2**40]]}]},
+        {"stacks": [], "groups": [{"p": [[0, 0]], "c": [[0, 0]], "z": [[0, 65_535]], "t": [[0, 0]]}] * 1000},
+        {"stacks": [{"p": 0, "c": 0, "z": [0], "t": [[0, 2**52]]}]},
+        {"stacks": [{"p": 0, "c": 0, "z": [0], "t": [[5, 3]]}]},
+        {"stacks": [{"p": -1, "c": 0, "z": [0], "t": [[0, 0]]}]},
+        {"stacks": [[0, 0, 0, 10**9]]},
+        {"positions": ["x"] * 70_000},
+        {"channels": ["x"] * 2000},
+        {"channels": ["x" * 129]},
+        {"voxel_size_um": [0, 1, 1]},
+        {"interval_s": -1},
+        {"shape_px": [0, 0]},
+    ],
+    ids=lambda plan: str(plan)[:60],
+)
+def test_a_start_of_a_few_bytes_does_not_become_gigabytes(plan: dict[str, Any]) -> None:
+    header = json.loads(bytes(as_received(started_message())[0]))
+    hostile = memoryview(json.dumps({**header, "plan": {**header["plan"], **plan}}).encode())
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError):
+            message, _ = link.decode_from_tap([hostile])
+            Receiver(run_id="r").take(message, None, now_ns=0)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def nested(depth: int) -> str:
+    return '{"a":' + "[" * depth + "]" * depth + "}"
+
+
+@pytest.mark.parametrize("summary", ["[" + "[]," * 500_000 + "[]]", "[]", "3", *map(nested, (40, 500, 2000))])
+def test_a_hostile_summary_is_refused_before_it_is_decoded(summary: str) -> None:
+    header = bytes(as_received(started_message())[0]).replace(b'"summary":{}', b'"summary":' + summary.encode())
+    with pytest.raises(ProtocolError, match=r"summary|recursion"):
+        message, _ = link.decode_from_tap([memoryview(header)])
+        Receiver(run_id="r").take(message, None, now_ns=0)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan({VolumeKey(0): (0, 1)}, (6, 7), channels=("c" * 400, "\ud800"), positions=("p" * 129,)),
+        Plan({VolumeKey(0): (0, 1)}, (6, 7), voxel_size_um=(0.0, -1.0, float("nan")), interval_s=-3.0),
+        Plan({}, (1, 1)),
+    ],
+    ids=["names", "sizes", "empty"],
+)
+def test_what_a_tap_sends_is_what_the_daemon_takes(plan: Plan) -> None:
+    """A name that is too long, a size that is none: the run is worth more than its labels."""
+    for summary in ({"x": object()}, {"x": "y" * 10**6}, {"ok": 1}):
+        message = letters.event_message(RunStarted("r", plan, summary), ENVELOPE, token="")
+        start, _ = link.decode_from_tap(as_received(message))
+        taken = Receiver(run_id="r").take(start, None, now_ns=0).event
+        assert isinstance(taken, RunStarted) and taken.plan.stacks == plan.stacks
+        assert ("left_out" in taken.summary) != (taken.summary == {"ok": 1})
+
+
+def test_a_plan_that_no_daemon_takes_is_refused_where_it_is_made() -> None:
+    stacks = {VolumeKey(t): (0,) for t in range(1_000_001)}
+    with pytest.raises(ProtocolError, match="at most 1000000"):
+        letters.event_message(RunStarted("r", Plan(stacks, (6, 7))), ENVELOPE, token="")
+
+
+@pytest.mark.parametrize("wrong", [{"core_time_us": -5}, {"exposure_ms": float("inf")}, {"camera_count": -1}])
+def test_a_frame_with_impossible_tags_travels_without_them(wrong: dict[str, Any]) -> None:
+    sent = replace(frame(), **wrong)
+    head, pixels = link.decode_from_tap(encoded_frame(sent))
+    assert isinstance(head, link.FrameHead) and pixels is not None
+    assert getattr(head, next(iter(wrong))) is None
+
+
+def test_what_the_other_end_would_refuse_is_not_encoded() -> None:
+    for wrong in (link.Refuse(reason="x" * 1001), link.Ack(next_number=-1, epoch=0)):
+        with pytest.raises(ProtocolError):
+            link.encode(wrong)
 
 
 def test_deep_and_huge_headers_are_refused() -> None:
@@ -204,6 +301,24 @@ def test_a_tap_without_a_plan_gets_the_configs_planes() -> None:
     unknown = Receiver(run_id="r").take(start, None, now_ns=0).event
     assert isinstance(unknown, RunStarted)
     assert unknown.plan.stacks == {}
+
+
+def test_a_second_start_in_a_run_is_refused() -> None:
+    receiver = Receiver(run_id="r")
+    receiver.take(started_message(), None, now_ns=0)
+    with pytest.raises(ProtocolError, match="began before"):
+        receiver.take(started_message(number=1), None, now_ns=0)
+
+
+def test_a_strangers_clock_changes_no_time() -> None:
+    receiver = Receiver(run_id="r")
+    far = letters.Envelope("ee" * 16, 5, 0, 10**18)
+    receiver.take(letters.ping(far), None, now_ns=100)
+    receiver.take(started_message(), None, now_ns=100)
+    receiver.take(letters.ping(far), None, now_ns=200)
+    taken = receiver.take(*numbered(1), now_ns=300).event
+    assert isinstance(taken, Frame)
+    assert taken.host_time_ns == frame(1).host_time_ns + 100
 
 
 def test_another_machines_clock_is_read_by_its_fastest_message() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from care_live.errors import ProtocolError
-from care_live.publish import describe, seen
-from care_live.wire import cl1, messages
+from care_live.publish import seen
+from care_live.wire import cl1, messages, plans
 from fuzzing.damage import Case, Files
 from fuzzing.datasets import ROOT
 from fuzzing.messages import damaged_message, enumerate_parts, parts_of
@@ -44,7 +44,7 @@ def _take_message(parts: list[bytes]) -> None:
         raise WrongError(f"{type(message).__name__} changes when it is sent on")
     match message:
         case messages.Start():
-            describe.plan_of(message.plan)
+            plans.plan_of(message.plan)
         case messages.Volume():
             seen.live_volume(message, codes, 0.0, 0)
         case messages.Slab():
