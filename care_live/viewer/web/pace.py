@@ -16,6 +16,26 @@ class Fineness(NamedTuple):
     """y and x are halved so often."""
 
 
+@dataclass(slots=True)
+class FrameTime:
+    """How long a browser takes for a picture, so that the next one does not wait behind it for a whole frame.
+
+    With two pictures on their way, one is drawn while the other waits; sent half a frame later, it is one and a half
+    frames old when it is seen, not two, and the browser never waits for it. The clock is an argument.
+    """
+
+    _frame_s: float = 0.0
+    _taken_s: float = 0.0
+
+    def taken(self, sent_s: float, now_s: float) -> None:
+        """Note that the browser has drawn a picture."""
+        self._frame_s, self._taken_s = now_s - max(sent_s, self._taken_s), now_s
+
+    def hold_s(self, sent_s: float, now_s: float) -> float:
+        """Return how long to wait before another picture is sent behind one that is on its way."""
+        return max(sent_s, self._taken_s) + self._frame_s / 2 - now_s
+
+
 @dataclass
 class Pace:
     """Steps between exact and coarse, by how long the last pictures were on their way.

@@ -16,7 +16,7 @@ from care_live.errors import StoreError
 from care_live.viewer.library import Library, Seen
 from care_live.viewer.web import cuts, picture
 from care_live.viewer.web.budget import Allowance
-from care_live.viewer.web.pace import Fineness, Pace
+from care_live.viewer.web.pace import Fineness, FrameTime, Pace
 from care_live.viewer.web.requests import CREDIT, Credit, Ping, Probe, Request, View
 
 REQUESTS, REQUESTS_PER_S = 200, 100
@@ -40,6 +40,7 @@ class Session:
     send: Send
     view: View = field(default_factory=View)
     pace: Pace = field(default_factory=Pace)
+    _frame_time: FrameTime = field(default_factory=FrameTime)
     skipped: int = 0
     """Volumes that came while following and were never sent: skipped by this viewer alone."""
     _credit: int = 0
@@ -95,7 +96,7 @@ class Session:
             await self._send_picture()
 
     async def _send_picture(self) -> None:
-        if self._credit == 0:
+        if self._credit == 0 or self._holds():
             return
         try:
             message = await self._run(self._picture)
@@ -110,6 +111,13 @@ class Session:
         await self.send(message)
         self._wake.set()
 
+    def _holds(self) -> bool:
+        """Tell whether it is too early for a second picture behind the one on its way; look again when it is time."""
+        hold_s = self._frame_time.hold_s(self._sent_at[-1], time.monotonic()) if self._sent_at else 0.0
+        if hold_s > 0:
+            asyncio.get_running_loop().call_later(hold_s, self.wake)
+        return hold_s > 0
+
     def _look(self, view: View) -> None:
         if view.t is None and self.view.t is not None:
             self._count = self.library.shelf.count  # what came while scrubbing was not skipped
@@ -119,6 +127,7 @@ class Session:
         self._credit = min(CREDIT, self._credit + n)
         while self._sent_at and len(self._sent_at) > CREDIT - self._credit:
             sent_at = self._sent_at.popleft()
+            self._frame_time.taken(sent_at, time.monotonic())
             if not self._settled:
                 self.pace.measure(time.monotonic() - sent_at)
 
