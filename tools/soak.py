@@ -1,159 +1,187 @@
-"""A long run: does anything grow? ``python tools/soak.py [--volumes 10000]``
+"""A long run with troubles: ``python tools/soak.py [--hours 2 | --volumes 10000] [--seed 0]``
 
-Plays a small recorded time-lapse in a loop through the whole daemon (store, inference process, publisher), plane by
-plane, with one watcher in a process of its own, and samples memory, open files and threads of each of the three.
-Prints a table; exit code 1 when a process's memory grew by more than a tenth between the second and the last quarter,
-or files or threads grew at all.
+A tap sends volumes to a daemon in real time, through a relay; a viewer, a recorder and a listener watch. At random a
+viewer freezes, inference is killed or hangs, the disk is slow, a link is cut, the clock jumps by an hour. In the end
+every plane that was taken must be stored as it was, every volume restored, in the daemon's run and in the recorder's,
+and, in runs of more than a quarter of an hour, no process may have grown by more than a tenth between the second and
+the last quarter. Prints a table; exit code 1 when something is not so. ``--calm`` leaves the troubles out.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from environment import ensure, inference_extra
+from environment import ROOT, ensure, inference_extra
 
-GROWTH = {"daemon_mib": 1.1, "inference_mib": 1.1, "watcher_mib": 1.1, "files": 1.0, "threads": 1.0}
-"""What a late sample may be of an early one."""
-COLUMNS = "volumes   daemon MiB   inference MiB   watcher MiB   files   threads"
+if TYPE_CHECKING:
+    from soaking.samples import Sample
+
+    from tests.faults.lab import DaemonUnderTest
+
+RATE_HZ = 3.0
+"""Volumes a second."""
+JUDGED_VOLUMES = 3000
+"""Growth is judged in longer runs only: a shorter one still fills the publisher's cache of 128 MiB."""
+_CATCH_UP_S = 600.0
+"""How long what was skipped may still be restored when the acquisition is over."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One look at the daemon, its inference process and a watcher."""
+@dataclass
+class Outcome:
+    """What a soak has come to."""
 
-    volumes: int
-    daemon_mib: float
-    inference_mib: float
-    watcher_mib: float
-    files: int
-    """Of all three, as are the threads; on Windows handles."""
-    threads: int
+    samples: list[Sample] = field(default_factory=list)
+    troubles: dict[str, int] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
 
-    def __str__(self) -> str:
-        return (
-            f"{self.volumes:7d}   {self.daemon_mib:10.1f}   {self.inference_mib:13.1f}   {self.watcher_mib:11.1f}   "
-            f"{self.files:5d}   {self.threads:7d}"
+
+def soak(folder: Path, volumes: int, every: int, *, seed: int = 0, pause_s: float | None = None) -> Outcome:
+    """Run the daemon on so many volumes and check all of them; sample each *every* of them.
+
+    Parameters
+    ----------
+    pause_s : mean time between two troubles; none: no trouble
+    """
+    from soaking.troubles import happening, troubles
+
+    from tests.daemon.runs import free_ports
+    from tests.faults.audience import viewer, viewers
+    from tests.faults.lab import daemon
+    from tests.publish.relay import Relay
+
+    outcome, source = Outcome(), f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    limits = {"restore": {"policy": "latest"}, "publish": {"replay_mib": 8}}
+    with ExitStack() as opened:
+        running = opened.enter_context(
+            daemon(folder, source={"kind": "remote", "bind": source}, disturbed=True, **limits)
         )
+        running.wait_until(lambda status: status.get("phase") == "waiting")
+        camera_link = opened.enter_context(Relay(source))
+        recorder_link = opened.enter_context(Relay(running.address))
+        watching = opened.enter_context(viewers(folder, ["newest", "every"], running.address))
+        watching.append(opened.enter_context(viewer(folder, "broadcast", str(running.tree["publish"]["bind"]))))
+        recording = opened.enter_context(_recorder(folder, recorder_link.address))
+        camera = opened.enter_context(_camera(camera_link.address, volumes))
+        if pause_s is None:
+            outcome.samples = _sample(running, watching[0].process, every, camera)
+        else:
+            choice = troubles(running, watching, camera_link, recorder_link)
+            with happening(choice, seed, pause_s) as happened:
+                outcome.samples = _sample(running, watching[0].process, every, camera)
+            outcome.troubles = dict(happened.counts)
+        outcome.complaints = _finish(running, camera, recording, volumes)
+    return outcome
 
 
-def soak(folder: Path, volumes: int, every: int) -> list[Sample]:
-    """Run the daemon on a number of volumes; return a sample for each *every* of them."""
-    import numpy as np
-    import tifffile
-    from benches._daemon import free_port
+def _sample(running: DaemonUnderTest, watcher, every: int, camera: subprocess.Popen) -> list[Sample]:
+    """Sample until the camera has given its last volume."""
+    from soaking.samples import look_at
 
-    from care_live.config import parse
-    from care_live.daemon.run import Daemon
-
-    pixels = np.random.default_rng(1).poisson(120, (10, 8, 64, 64)).astype(np.uint16)
-    tifffile.imwrite(folder / "movie.tif", pixels)
-    address = f"tcp://127.0.0.1:{free_port()}"
-    daemon = Daemon(parse(settings(folder, -(-volumes // len(pixels)), address), origin="soak"), "soak")
-    with watched(address) as watcher, sampled(daemon, watcher, every) as samples:
-        daemon.run()
-    print(f"streaming: {daemon.status().streaming}")
+    samples: list[Sample] = []
+    while camera.poll() is None and running.process.poll() is None:
+        time.sleep(0.2)
+        restored = running.status().get("restored", 0)
+        if restored >= every * (len(samples) + 1) and (sample := look_at(restored, running.process, watcher)):
+            print(sample, flush=True)
+            samples.append(sample)
     return samples
 
 
-def settings(folder: Path, loops: int, address: str) -> Mapping[str, object]:
-    """Return the config: the shipped network on one thread, every volume restored while its planes come."""
-    return {
-        "source": {"kind": "replay", "path": folder / "movie.tif", "axes": "TZYX", "loops": loops},
-        "restore": {"policy": "wait", "threads": 1, "streaming": "on", "normalise": {"lock_after_volumes": 1}},
-        "store": {"directory": folder / "runs"},
-        "publish": {"bind": "tcp://127.0.0.1:0", "bind_pull": address, "replay_mib": 16},
-        "daemon": {"status_bind": "127.0.0.1:0"},
+def _finish(running: DaemonUnderTest, camera: subprocess.Popen, recording: subprocess.Popen, volumes: int) -> list[str]:
+    """Wait for the ends of all, and compare the two runs with what the camera saw."""
+    ends = {
+        "camera": camera.wait(_CATCH_UP_S),
+        "daemon": running.process.wait(_CATCH_UP_S),
+        "recorder": recording.wait(_CATCH_UP_S),
     }
+    complaints = [f"the {name} ended with exit code {code}" for name, code in ends.items() if code]
+    for run in (running.run, running.folder / "copy" / running.run.name):
+        complaints += [f"{run.parent.name}: {complaint}" for complaint in complaints_about(run, volumes)]
+    return complaints + ([running.log[-2000:]] if ends["daemon"] else [])
+
+
+def complaints_about(run: Path, volumes: int) -> Iterator[str]:
+    import numpy as np
+    from soaking import camera
+
+    from care_live.store import RunReader, verify
+
+    reader = RunReader(run)
+    raw, restored = reader.keys("raw"), reader.keys("restored")
+    if len(raw) != volumes:
+        yield f"{volumes - len(raw)} of {volumes} raw volumes are lost"
+    if restored != raw:
+        yield f"{len(set(raw) - set(restored))} volumes were never restored"
+    wrong = [key for key in raw if not np.array_equal(reader.read("raw", key), camera.volume(key.t))]
+    if wrong:
+        yield f"{len(wrong)} raw volumes are not what the camera saw, the first {tuple(wrong[0])}"
+    if problems := verify(run).problems:
+        yield f"{len(problems)} problems, the first: {problems[0]}"
 
 
 @contextmanager
-def watched(address: str) -> Iterator[int]:
-    """Let a process of its own watch until the run ends; give its number."""
-    watcher = multiprocessing.get_context("spawn").Process(target=watch, args=(address,), name="watcher")
-    watcher.start()
-    try:
-        assert watcher.pid is not None
-        yield watcher.pid
-        watcher.join(30)
-    finally:
-        watcher.kill()
-        watcher.join()
-
-
-def watch(address: str) -> None:
-    """Take the newest volumes, and planes of those that are still being recorded, until the run ends."""
-    import care_live
-
-    with care_live.subscribe(address, slabs=True) as subscriber:
-        n_seen = sum(1 for _ in subscriber)
-    print(f"the watcher saw {n_seen} volumes", flush=True)
+def _camera(address: str, volumes: int) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, "-m", "soaking.camera", address, str(volumes), str(RATE_HZ)]
+    with _process(command, cwd=ROOT / "tools") as process:
+        yield process
 
 
 @contextmanager
-def sampled(daemon, watcher: int, every: int) -> Iterator[list[Sample]]:
-    """Sample in a thread until the end of the block."""
-    samples: list[Sample] = []
-    over = threading.Event()
-    sampler = threading.Thread(target=lambda: samples.extend(_samples(daemon, watcher, every, over)), name="sampler")
-    sampler.start()
+def _recorder(folder: Path, address: str) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, "-m", "care_live", "record", address, "copy", "-q"]
+    with _process(command, cwd=folder) as process:
+        yield process
+
+
+@contextmanager
+def _process(command: list[str], cwd: Path) -> Iterator[subprocess.Popen]:
+    process = subprocess.Popen(command, cwd=cwd)
     try:
-        yield samples
+        yield process
     finally:
-        over.set()
-        sampler.join()
-
-
-def _samples(daemon, watcher: int, every: int, over: threading.Event) -> Iterator[Sample]:
-    import psutil
-
-    following = every
-    while not over.wait(0.2):
-        restored = daemon.status().restored
-        if restored >= following and daemon.inference_process_id is not None:
-            following += every
-            three = [psutil.Process(pid) for pid in (None, daemon.inference_process_id, watcher)]
-            sample = Sample(
-                restored,
-                *(process.memory_info().rss / 2**20 for process in three),
-                sum(process.num_fds() if hasattr(process, "num_fds") else process.num_handles() for process in three),
-                sum(process.num_threads() for process in three),
-            )
-            print(sample, flush=True)
-            yield sample
-
-
-def verdict(samples: list[Sample]) -> str | None:
-    """Say what grew, or None; the first quarter is warm-up."""
-    if len(samples) < 8:
-        return f"only {len(samples)} samples; wanted at least 8"
-    quarter = len(samples) // 4
-    early, late = samples[quarter : 2 * quarter], samples[-quarter:]
-    for name, allowed in GROWTH.items():
-        before = max(getattr(sample, name) for sample in early)
-        after = max(getattr(sample, name) for sample in late)
-        if after > before * allowed + (2 if allowed == 1.0 else 0):
-            return f"{name} grew from {before:g} to {after:g}"
-    return None
+        process.kill()
+        process.wait()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--volumes", type=int, default=10_000)
-    arguments = parser.parse_args()
+    """Soak, print what happened and what grew; return 1 when something is wrong."""
+    options = _options()
+    sys.path.append(str(ROOT))  # the daemon under test is that of the tests
+    from soaking.samples import COLUMNS, growth
+
+    volumes = options.volumes or round(options.hours * 3600 * RATE_HZ)
     print(COLUMNS)
-    with tempfile.TemporaryDirectory() as folder:
-        samples = soak(Path(folder), arguments.volumes, max(1, arguments.volumes // 40))
-    grew = verdict(samples)
-    print(f"BAD: {grew}" if grew else "nothing grew")
-    return 1 if grew else 0
+    with tempfile.TemporaryDirectory(prefix="soak-", dir=options.folder) as folder:
+        pause_s = None if options.calm else options.pause_s
+        outcome = soak(Path(folder), volumes, max(1, volumes // 40), seed=options.seed, pause_s=pause_s)
+    print("\n".join(f"{n:5d} x {name}" for name, n in sorted(outcome.troubles.items())))
+    grown = growth(outcome.samples) if volumes >= JUDGED_VOLUMES else None
+    complaints = outcome.complaints + ([grown] if grown else [])
+    print(
+        "\n".join(f"BAD: {complaint}" for complaint in complaints) or f"all {volumes} volumes are there; nothing grew"
+    )
+    return 1 if complaints else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--hours", type=float, default=2.0)
+    length.add_argument("--volumes", type=int, help=f"instead of hours; {RATE_HZ:g} a second")
+    parser.add_argument("--seed", type=int, default=0, help="of the troubles")
+    parser.add_argument("--pause-s", type=float, default=15.0, help="mean time between two troubles")
+    parser.add_argument("--calm", action="store_true", help="no troubles")
+    parser.add_argument("--folder", type=Path, help="where the runs are written, about 150 KiB a volume")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

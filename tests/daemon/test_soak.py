@@ -1,31 +1,49 @@
-"""tools/soak.py: what it samples is there, and growth is told."""
+"""tools/soak.py: what it samples is there, what is lost is told, and growth too."""
 
 from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from care_live.images import VolumeKey, read_only
+from tests.store.builders import make_plan, make_restored, make_volume, open_writer
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture
-def soak(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(TOOLS))
-    return importlib.import_module("soak")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_short_one_samples_and_checks_every_volume(tools: None, tmp_path: Path) -> None:
+    soak = importlib.import_module("soak")
+    outcome = soak.soak(tmp_path, volumes=45, every=10, seed=3, pause_s=1.0)
+    assert outcome.complaints == []
+    assert outcome.troubles
+    assert [sample.volumes // 10 for sample in outcome.samples][:2] == [1, 2]
+    for sample in outcome.samples:
+        assert min(sample.daemon_mib, sample.inference_mib, sample.watcher_mib) > 20
+        assert sample.threads >= 3
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_a_short_one_samples_daemon_inference_and_watcher(soak: ModuleType, tmp_path: Path) -> None:
-    samples = soak.soak(tmp_path, volumes=40, every=10)
-    assert [sample.volumes // 10 for sample in samples][:3] == [1, 2, 3]
-    for sample in samples:
-        assert min(sample.daemon_mib, sample.inference_mib, sample.watcher_mib) > 20
-        assert sample.threads >= 3
-    assert sum(1 for _ in (tmp_path / "runs" / "soak").glob("restored/0/0/c/*")) == 40
+def test_what_is_lost_or_wrong_is_told(tools: None, tmp_path: Path) -> None:
+    soak, camera = importlib.import_module("soak"), importlib.import_module("soaking.camera")
+    writer = open_writer(tmp_path, make_plan(n_t=4, shape=camera.SHAPE, endless=True))
+    for t, pixels in enumerate((camera.volume(0), camera.volume(7))):
+        writer.write_raw(make_volume(VolumeKey(t), camera.SHAPE, pixels=read_only(pixels)))
+    writer.write_restored(make_restored(writer.read_raw(VolumeKey(0))))
+    writer.close()
+    told = "\n".join(soak.complaints_about(tmp_path / "run", 4))
+    assert "2 of 4 raw volumes are lost" in told
+    assert "1 volumes were never restored" in told
+    assert "1 raw volumes are not what the camera saw, the first (1, 0, 0)" in told
 
 
 @pytest.mark.parametrize(
@@ -34,20 +52,21 @@ def test_a_short_one_samples_daemon_inference_and_watcher(soak: ModuleType, tmp_
         ({}, None),
         ({"daemon_mib": 1.0}, "daemon_mib grew"),
         ({"watcher_mib": 1.0}, "watcher_mib grew"),
-        ({"files": 1}, "files grew"),
-        ({"threads": 1}, "threads grew"),
+        ({"files": 2}, "files grew"),
+        ({"threads": 2}, "threads grew"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_growth_is_told(soak: ModuleType, grows: dict[str, float], said: str | None) -> None:
+def test_growth_is_told(tools: None, grows: dict[str, float], said: str | None) -> None:
+    samples_ = importlib.import_module("soaking.samples")
     still = {"daemon_mib": 50.0, "inference_mib": 80.0, "watcher_mib": 40.0, "files": 60, "threads": 20}
     samples = [
-        soak.Sample(volumes=10 * i, **{name: value + i * grows.get(name, 0) for name, value in still.items()})
+        samples_.Sample(volumes=10 * i, **{name: value + i * grows.get(name, 0) for name, value in still.items()})
         for i in range(16)
     ]
-    verdict = soak.verdict(samples)
+    verdict = samples_.growth(samples)
     assert verdict is None if said is None else said in verdict
 
 
-def test_too_few_samples_say_nothing(soak: ModuleType) -> None:
-    assert "only 0 samples" in soak.verdict([])
+def test_too_few_samples_say_nothing(tools: None) -> None:
+    assert "only 0 samples" in importlib.import_module("soaking.samples").growth([])

@@ -92,7 +92,7 @@ class DaemonUnderTest:
 def daemon(
     folder: Path,
     *,
-    disturbance: str = "",
+    disturbed: bool = False,
     source: object = None,
     arguments: Sequence[str] = (),
     **sections: Mapping[str, object],
@@ -102,14 +102,14 @@ def daemon(
     Parameters
     ----------
     folder : holds ``movie.tif`` where no other source is given; a second daemon there goes on with the same run
-    disturbance : see `tests.faults.disturbed`
+    disturbed : files in its folder may slow its disk down or set its clock, see `tests.faults.disturbed`
     arguments : more of the command line
     sections : of its config, beside the default ones
     """
     tree = settings(folder, source or replay(folder / "movie.tif", speed=60.0), **sections)
     (folder / "config.toml").write_text(toml(tree))
-    program = ["tests.faults.disturbed", disturbance] if disturbance else ["care_live"]
-    command = [sys.executable, "-m", *program, "run", "config.toml", "--run-id", RUN, "--json", "status.json"]
+    program = "tests.faults.disturbed" if disturbed else "care_live"
+    command = [sys.executable, "-m", program, "run", "config.toml", "--run-id", RUN, "--json", "status.json"]
     command += arguments
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}

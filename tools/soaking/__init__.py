@@ -1,0 +1,1 @@
+"""A long run with troubles: a camera, what goes wrong meanwhile, what is sampled; see tools/soak.py."""
