@@ -44,6 +44,8 @@ class Growing:
         if begin != self.n_restored or arrays.keys() != self._whole.keys():
             return
         end = begin + len(arrays["restored"])
+        if any(array.shape != self._whole[name][begin:end].shape for name, array in arrays.items()):
+            return  # of another volume, or beyond its end
         for name, array in arrays.items():
             self._whole[name][begin:end] = array
         self.records.append(self._record(slab, end))
@@ -63,6 +65,11 @@ class Growing:
 
     def _read(self, name: Product) -> NDArray[np.float32] | None:
         return read_only(self._whole[name]) if name in self._whole else None
+
+
+def whole_nbytes(slab: LiveSlab) -> int:
+    """Return what the volume of a slab will take: a few bytes on the wire can announce more than there is memory."""
+    return sum(array[0].nbytes * slab.n_planes for array in _arrays(slab).values() if len(array))
 
 
 def first_with(records: Sequence[Shown], z: int | None) -> Shown | None:

@@ -82,7 +82,13 @@ class Feed:
         if told is None or isinstance(told, Heartbeat):
             self._shelf.report(self._status())
         if told is not None:
+            self._take(told)
+
+    def _take(self, told: Told) -> None:
+        try:
             take(told, self._shelf)
+        except Exception as error:  # the thread boundary: one message is lost, and the feed goes on
+            logger.exception("feed message lost address=%s error=%s", self._address, error)
 
     def _status(self) -> SystemStatus:
         heartbeat, silent_s = self._subscriber.heartbeat, self._subscriber.silent_s

@@ -7,11 +7,17 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from care_live.images import State, VolumeKey
 from care_live.publish.seen import LiveSlab
-from care_live.viewer.growing import Growing
+from care_live.viewer.growing import Growing, whole_nbytes
 from care_live.viewer.shown import RunInfo, Shown
+
+MAX_GROWING = 8
+"""Times the memory: what is still being restored may take so much, else only the whole volume is shown."""
+KEPT_STREAMS = 16
+"""Positions and channels of which the newest volume stays whatever the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +42,9 @@ class SystemStatus:
 class Shelf:
     """Volumes of the running acquisition, newest last, bounded in bytes.
 
-    The newest volume of every position and channel always stays, and so does what is still being restored after it.
-    All methods may be called from any thread; `Shown` records are never changed in place.
+    The newest volumes of the positions and channels that came last always stay, and so does what is still being
+    restored after them: of a plate with thousands of positions a viewer must not keep one volume each. All methods
+    may be called from any thread; `Shown` records are never changed in place.
     """
 
     memory_bytes: int = 256 << 20
@@ -57,8 +64,10 @@ class Shelf:
             self._volumes.pop(shown.key, None)
             self._volumes[shown.key] = shown
             place = (shown.key.p, shown.key.c)
-            if place not in self._newest or self._newest[place].t <= shown.key.t:
-                self._newest[place] = shown.key
+            newest = self._newest.pop(
+                place, shown.key
+            )  # put back at the end: the dictionary is in the order of arrival
+            self._newest[place] = max(newest, shown.key)
             self._arrivals.append(time.monotonic())
             self._count += 1
             self._end_growth(place, shown.key.t)
@@ -74,8 +83,12 @@ class Shelf:
                 return
             if growing is not None and growing.key == slab.key:
                 growing.add(slab)
-            elif slab.z_first == 0 and slab.mean is not None:
-                self._growing[place] = Growing(slab, self._volumes[newest] if newest is not None else None)
+            elif slab.z_first == 0 and slab.mean is not None and whole_nbytes(slab) <= MAX_GROWING * self.memory_bytes:
+                before = self._volumes.get(newest) if newest is not None else None
+                self._growing.pop(place, None)
+                self._growing[place] = Growing(slab, before)
+                while len(self._growing) > KEPT_STREAMS:
+                    del self._growing[next(iter(self._growing))]
         self._tell()
 
     def abandon(self, source: VolumeKey) -> None:
@@ -199,7 +212,7 @@ class Shelf:
 
     def _forget_oldest(self) -> None:
         held = sum(shown.nbytes for shown in self._volumes.values())
-        kept = set(self._newest.values())
+        kept = set(islice(reversed(self._newest.values()), KEPT_STREAMS))
         for key in [key for key in self._volumes if key not in kept]:
             if held <= self.memory_bytes:
                 return

@@ -55,6 +55,21 @@ def library() -> Library:
     return Library(shelf)
 
 
+def test_a_slab_that_announces_more_than_there_is_memory_is_left_out(library: Library) -> None:
+    library.shelf.grow(replace(slab(scene(1, shape=SHAPE), 0, 2), n_planes=2_000_000))
+    assert library.growing() == ()
+
+
+def test_planes_of_another_shape_or_beyond_the_end_are_left_out(library: Library) -> None:
+    new, other = scene(1, shape=SHAPE), scene(1, shape=(6, 16, 32))
+    library.shelf.grow(slab(new, 0, 2))
+    library.shelf.grow(slab(other, 2, 4))
+    library.shelf.grow(replace(slab(scene(1, shape=(16, 16, 24)), 2, 16), n_planes=6))
+    assert library.growing()[0].n_restored == 2
+    library.shelf.grow(slab(new, 2, 4))
+    assert library.growing()[0].n_restored == 4
+
+
 def test_planes_come_from_the_first_on_and_the_rest_is_the_volume_before(library: Library) -> None:
     old, new = library.at(0, 0)[0], scene(1, shape=SHAPE)
     library.shelf.grow(slab(new, 0, 2))

@@ -27,7 +27,7 @@ from care_live.store import open_run
 from care_live.viewer.history import History
 from care_live.viewer.library import Library
 from care_live.viewer.live import Feed
-from care_live.viewer.shelf import Shelf
+from care_live.viewer.shelf import KEPT_STREAMS, Shelf
 from care_live.wire.messages import Status
 
 from .scenes import INFO, scene
@@ -178,6 +178,18 @@ def test_the_shelf_forgets_old_volumes_but_never_the_newest_of_a_channel():
     assert VolumeKey(7) in shelf.known() and VolumeKey(0) not in shelf.known()
     assert len(shelf.known()) == 3
     assert shelf.newest() == VolumeKey(7) and shelf.count == 9
+
+
+def test_a_plate_of_many_positions_does_not_fill_a_viewers_memory():
+    one = scene(0, shape=SHAPE).nbytes
+    shelf = Shelf(memory_bytes=3 * one)
+    for t in range(2):
+        for p in range(200):
+            shelf.put(replace(scene(t, shape=SHAPE), key=VolumeKey(t, p, 0)))
+            assert sum(shelf.get(key).nbytes for key in shelf.known()) <= KEPT_STREAMS * one
+    assert shelf.known() == tuple(VolumeKey(1, p, 0) for p in range(200 - KEPT_STREAMS, 200))
+    assert shelf.newest() == VolumeKey(1, 199, 0) and shelf.newest(3) == VolumeKey(1, 3, 0)
+    assert Library(shelf).following()[0].key == VolumeKey(1, 199, 0)
 
 
 def test_another_run_clears_the_shelf():
