@@ -137,6 +137,7 @@ class Daemon:
             except Exception as error:  # noqa: BLE001 - as with every stage: nothing may go on behind it
                 self._fail(error)
             self._stop(pipeline, rooms)
+            self._complete(pipeline, rooms.writer)
         if dropped := self.status().already_stored:
             logger.warning("volumes dropped n=%d: an earlier session of run %s had stored them", dropped, self.run_id)
         self._raise_failure(pipeline)
@@ -258,6 +259,15 @@ class Daemon:
         self._beat(rooms)
         with self._publishing:
             rooms.publisher.end(pipeline.ended)
+
+    def _complete(self, pipeline: Pipeline, writer: RunWriter) -> None:
+        """Note that nothing is left to do; a run that was killed or stopped, or shed volumes, goes on by its name."""
+        if self._drain_asked or pipeline.storing.alive or self.status().shed:
+            return
+        try:
+            self._deadlines.within("noting the end", writer.complete, CLOSE_S)
+        except (StoreError, StageError) as error:
+            self._fail(error)
 
     @property
     def hung(self) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ class Claim:
     def refuse_finished(self) -> None:
         """Raise a StoreError where the run came to its planned end."""
         ended = self.ledger.ended
-        if ended is None or ended.reason != "finished":
+        if ended is None or not ended.is_complete:
             return
         n_raw, n_left = len(self.ledger.raw), len(self.ledger.raw_only())
         raise StoreError(

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from care_live import __version__
 from care_live.errors import StoreError
-from care_live.images import ModelIdentity, VolumeKey
+from care_live.images import ModelIdentity, Restored, VolumeKey
 from care_live.store import ome
 from care_live.store.durable import translated
 from care_live.store.groups import ImageGroup, write_group
@@ -143,3 +144,13 @@ class Collection:
 
     def _position_name(self, p: int) -> str:
         return self._began.positions[p] if p < len(self._began.positions) else f"position {p}"
+
+
+def products_of(restored: Restored) -> dict[Product, NDArray[np.float32]]:
+    """Return the arrays that a restored volume has, by the image that each belongs to."""
+    arrays: dict[Product, NDArray[np.float32] | None] = {
+        "restored": restored.mean,
+        "laplace_scale": restored.laplace_scale,
+        "disagreement": restored.disagreement,
+    }
+    return {product: pixels for product, pixels in arrays.items() if pixels is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from care_live.config import StoreConfig
@@ -28,6 +29,19 @@ def room_of(free: int, keep_free_mib: int) -> Room:
     """Return what may still be written when so many bytes are free."""
     keep = keep_free_mib * 2**20
     return "enough" if free >= keep else "raw-only" if free >= keep / 2 else "none"
+
+
+def look(path: Path, keep_free_mib: int, *, bytes_per_s: float) -> Disk:
+    """Ask how much is free, and for how long that will do at a rate.
+
+    Raises
+    ------
+    StoreError
+        The folder is gone.
+    """
+    free = free_bytes(path)
+    seconds_left = max(0, free - keep_free_mib * 2**20) / bytes_per_s if bytes_per_s else None
+    return Disk(free, room_of(free, keep_free_mib), seconds_left)
 
 
 def too_little(free: int, wanted_mib: float) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from care_live.images import (
@@ -234,10 +233,23 @@ class RunEndNoted(_Record):
     detail: str
     n_delivered: int
     n_refused: int
+    restoring: bool = False
+    """Volumes still waited to be restored; noted once more, without this, when the writer has done what it could."""
 
     @classmethod
-    def of(cls, ended: RunEnded) -> RunEndNoted:
-        return cls(reason=ended.reason, detail=ended.detail, n_delivered=ended.n_delivered, n_refused=ended.n_refused)
+    def of(cls, ended: RunEnded, *, restoring: bool) -> RunEndNoted:
+        return cls(
+            reason=ended.reason,
+            detail=ended.detail,
+            n_delivered=ended.n_delivered,
+            n_refused=ended.n_refused,
+            restoring=restoring,
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the source came to its planned end, and nothing was left to do."""
+        return self.reason == "finished" and not self.restoring
 
 
 class ModelNoted(_Record):
@@ -271,16 +283,6 @@ def to_json(record: Record) -> bytes:
 def from_json(text: bytes) -> Record:
     """Read one record; raises pydantic's ValidationError for a kind that this version does not know."""
     return _ADAPTER.validate_json(text)
-
-
-def products_of(restored: Restored) -> dict[Product, NDArray[np.float32]]:
-    """Return the arrays that a restored volume has, by the image that each belongs to."""
-    arrays: dict[Product, NDArray[np.float32] | None] = {
-        "restored": restored.mean,
-        "laplace_scale": restored.laplace_scale,
-        "disagreement": restored.disagreement,
-    }
-    return {product: pixels for product, pixels in arrays.items() if pixels is not None}
 
 
 def _by_depth(stacks: Mapping[VolumeKey, tuple[int, ...]]) -> tuple[tuple[tuple[int, ...], tuple[VolumeKey, ...]], ...]:

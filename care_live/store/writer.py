@@ -25,8 +25,8 @@ from care_live.images import (
     read_only,
 )
 from care_live.store.claim import Claim, claim_run
-from care_live.store.collection import Collection
-from care_live.store.disk import Disk, room_of, too_little
+from care_live.store.collection import Collection, products_of
+from care_live.store.disk import Disk, look, too_little
 from care_live.store.durable import free_bytes, translated
 from care_live.store.groups import ImageGroup, import_zarr
 from care_live.store.quarantine import set_aside
@@ -44,7 +44,6 @@ from care_live.store.records import (
     StateNoted,
     StoredArray,
     from_json,
-    products_of,
     to_json,
 )
 from care_live.store.recovery import sweep
@@ -59,10 +58,8 @@ def open_run(
 
     Parameters
     ----------
-    claim : Claim
-        Of this run, from `claim_run`, where it was taken before; the writer closes it, also when this raises.
-    resume : bool
-        Go on even where the run has finished; a claim has decided that already.
+    claim : what `claim_run` gave, where the run was taken before; the writer closes it, also when this raises
+    resume : go on even where the run has finished; a claim has decided that already
 
     Raises
     ------
@@ -118,8 +115,6 @@ class RunWriter:
         detail = "the daemon stopped before the volume's hardware sequence ended"
         for key in [key for key, state in self._ledger.states.items() if state == "provisional"]:
             self._note(StateNoted(key=key, state="suspect", detail=detail), sync=False)
-
-    # -- writing --------------------------------------------------------------------------------------------
 
     def write_raw(self, volume: Volume) -> None:
         """Store a raw volume; when this returns, no crash can take it.
@@ -195,15 +190,25 @@ class RunWriter:
             case NotRestored():
                 self._note(NotRestoredNoted.of(event), sync=False)
             case RunEnded():
-                self._note(RunEndNoted.of(event))
+                self._note(RunEndNoted.of(event, restoring=bool(self._ledger.raw_only())))
+
+    def complete(self) -> None:
+        """Note that nothing is left to do in a run that has ended; from now on only `resume` goes on with it.
+
+        Raises
+        ------
+        StoreError
+            The journal cannot be written.
+        """
+        ended = self._ledger.ended
+        if ended is not None and ended.restoring:
+            self._note(ended.model_copy(update={"restoring": False}))
 
     def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
         """Write a network's card into the journal and beside every volume that it will restore."""
         if identity.sha256 not in self._ledger.models:
             self._note(ModelNoted(name=identity.name, sha256=identity.sha256, card=dict(card)))
         self._collection.describe_model(identity, card)
-
-    # -- reading back ---------------------------------------------------------------------------------------
 
     def raw_keys(self) -> list[VolumeKey]:
         """Return the raw volumes that are safe, oldest first."""
@@ -231,8 +236,6 @@ class RunWriter:
         pixels = read_only(self._collection.read("raw", key, record.array))
         return record.volume(self._ledger.began, pixels, self._ledger.state("raw", key))
 
-    # -- the disk -------------------------------------------------------------------------------------------
-
     def disk(self) -> Disk:
         """Ask how much is free, and for how long that will do.
 
@@ -241,17 +244,13 @@ class RunWriter:
         StoreError
             The run's folder is gone.
         """
-        free, keep_mib = free_bytes(self.path), self._config.keep_free_mib
         elapsed_s = time.monotonic() - self._began_s
-        bytes_per_s = self._written_bytes / elapsed_s if elapsed_s else 0.0
-        seconds_left = max(0, free - keep_mib * 2**20) / bytes_per_s if bytes_per_s else None
-        return Disk(free, room_of(free, keep_mib), seconds_left)
+        rate = self._written_bytes / elapsed_s if elapsed_s else 0.0
+        return look(self.path, self._config.keep_free_mib, bytes_per_s=rate)
 
     def close(self) -> None:
         """Let go of the run; another writer may go on."""
         self._claim.close()
-
-    # -- one commit -----------------------------------------------------------------------------------------
 
     def _put(
         self, product: Product, key: VolumeKey, pixels: NDArray[Any], voxel_size_um: tuple[float, float, float]

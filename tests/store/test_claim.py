@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -13,7 +14,8 @@ from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import RunEnded, RunStarted, VolumeKey
 from care_live.store import RunReader, claim_run, open_run, verify
-from tests.store.builders import make_plan, make_volume, open_writer
+from care_live.store.journal import encode
+from tests.store.builders import make_plan, make_restored, make_volume, open_writer
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not delete a file that is open")
 
@@ -33,13 +35,50 @@ def recorded(folder: Path, reason: str | None = None) -> Path:
 
 
 def test_a_run_that_has_finished_is_refused_unless_asked_for(tmp_path):
-    run = recorded(tmp_path, "finished")
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume())
+    writer.write_restored(make_restored(make_volume()))
+    writer.note(RunEnded("finished"))
+    writer.close()
+    run = tmp_path / "run"
     before = (run / "journal.jsonl").read_bytes()
-    with pytest.raises(StoreError, match=r"has finished: 1 raw volumes are stored, 1 of them not restored; .*--resume"):
+    with pytest.raises(StoreError, match=r"has finished: 1 raw volumes are stored, 0 of them not restored; .*--resume"):
         open_writer(tmp_path)
     assert (run / "journal.jsonl").read_bytes() == before
     claim(tmp_path, resume=True).close()
     open_run(StoreConfig(directory=tmp_path), RunStarted("run", make_plan(), {}), resume=True).close()
+
+
+def test_a_run_whose_daemon_was_killed_while_it_restored_the_rest_goes_on(tmp_path):
+    recorded(tmp_path, "finished")  # a raw volume waits
+    writer = open_writer(tmp_path)
+    writer.write_restored(make_restored(make_volume()))
+    writer.note(RunEnded("finished"))
+    writer.close()
+    with pytest.raises(StoreError, match="0 of them not restored"):
+        open_writer(tmp_path)
+
+
+def test_a_run_from_which_volumes_were_left_out_is_complete_when_its_writer_says_so(tmp_path):
+    recorded(tmp_path, "finished")
+    writer = open_writer(tmp_path)
+    writer.note(RunEnded("finished", n_delivered=3))
+    writer.complete()
+    writer.close()
+    ended = RunReader(tmp_path / "run").ended
+    assert (ended.is_complete, ended.n_delivered) == (True, 3)
+    with pytest.raises(StoreError, match="1 of them not restored"):
+        open_writer(tmp_path)
+
+
+def test_the_end_of_an_older_run_says_nothing_of_restoring_and_is_its_end(tmp_path):
+    run = recorded(tmp_path, "finished")
+    lines = (run / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    old = json.loads(lines[-1])["record"]
+    assert old.pop("restoring") is True
+    (run / "journal.jsonl").write_bytes(b"".join(lines[:-1]) + encode(json.dumps(old).encode()))
+    with pytest.raises(StoreError, match="has finished"):
+        open_writer(tmp_path)
 
 
 @pytest.mark.parametrize("reason", [None, "aborted", "failed", "stalled"])
