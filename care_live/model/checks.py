@@ -6,6 +6,8 @@ weights, run for ever in a loop, call code of a custom domain, ask for more memo
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import numpy as np
 from care_live.errors import ModelError
 from care_live.imports import need
 from care_live.model import file, sizes
-from care_live.model.card import ModelCard, Task
+from care_live.model.card import Calibration, ModelCard, Task
 
 LARGEST_MIB = 1024
 """Far above any network that restores in real time."""
@@ -33,6 +35,8 @@ ALLOWED_OPS = frozenset(_WORDS.split())
 
 LARGEST_HALO_PX, LARGEST_DIVISOR, LARGEST_FACTOR = 1024, 256, 100.0
 """Beyond these a card is a mistake: no tile could have such a halo, no stack be padded or interpolated so far."""
+MOST_CHANNELS, LONGEST_NAME = 64, 128
+"""Of a network; protocol cl1 carries no longer name."""
 _AXES: dict[Task, tuple[str, ...]] = {
     "denoise": ("YX", "ZYX"),
     "deconvolve": ("YX", "ZYX"),
@@ -73,8 +77,21 @@ def _faults(card: ModelCard) -> Iterator[str]:
         yield f"members {card.members} with heads {card.heads}, wanted disagreement of 2 or more with a Laplace scale"
     if not (card.channels_in and card.channels_out):
         yield "no channels, wanted channels_in and channels_out"
+    for channels in (card.channels_in, card.channels_out):
+        if len(channels) > MOST_CHANNELS or not all(1 <= len(name) <= LONGEST_NAME for name in channels):
+            yield f"channels that cannot be named, wanted at most {MOST_CHANNELS} of 1 to {LONGEST_NAME} characters"
+    if card.voxel_size_um is not None and not all(0 < size < math.inf for size in card.voxel_size_um):
+        yield f"voxel_size_um {card.voxel_size_um}, wanted sizes above 0"
+    if card.calibration is not None and not _is_calibration(card.calibration):
+        yield "a calibration that is none, wanted as many factors above 0 as levels, which rise from above 0 to below 1"
     if card.low_percentile >= card.high_percentile:
         yield f"low_percentile {card.low_percentile:g} above high_percentile {card.high_percentile:g}"
+
+
+def _is_calibration(calibration: Calibration) -> bool:
+    levels, factors = calibration.levels, calibration.factors
+    rise = all(0 < low < high < 1 for low, high in itertools.pairwise(levels)) and all(0 < one < 1 for one in levels)
+    return len(levels) == len(factors) and rise and all(0 < factor < math.inf for factor in factors)
 
 
 def check(path: Path) -> None:

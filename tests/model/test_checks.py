@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from care_live.errors import ModelError
 from care_live.model import checks
-from care_live.model.card import ModelCard
+from care_live.model.card import Calibration, ModelCard
 from care_live.model.checks import check
 from tests.restore.networks import save_network
 
@@ -150,6 +150,14 @@ def test_hostile_networks_are_refused(tmp_path: Path, name: str) -> None:
         ({"heads": ("mean", "laplace_scale", "disagreement")}, "members 1 with heads .* 2 or more"),
         ({"heads": ("mean", "disagreement"), "members": 5}, "2 or more with a Laplace scale"),
         ({"channels_in": ()}, "no channels"),
+        ({"channels_out": ("x" * 129,)}, "1 to 128 characters"),
+        ({"channels_in": ("",)}, "1 to 128 characters"),
+        ({"channels_in": ("x",) * 65}, "at most 64"),
+        ({"voxel_size_um": (1.0, 0.0, 1.0)}, "voxel_size_um .* above 0"),
+        ({"voxel_size_um": (1.0, float("nan"), 1.0)}, "voxel_size_um .* above 0"),
+        ({"calibration": Calibration(levels=(0.5, 0.9), factors=(1.0,))}, "calibration"),
+        ({"calibration": Calibration(levels=(0.9, 0.5), factors=(1.0, 1.0))}, "calibration"),
+        ({"calibration": Calibration(levels=(0.5,), factors=(float("nan"),))}, "calibration"),
         ({"low_percentile": 99.9}, "low_percentile 99.9 above high_percentile 99.8"),
     ],
 )
@@ -166,8 +174,9 @@ def test_a_card_that_contradicts_itself_is_refused(change: dict[str, object], re
         {"heads": ("mean",), "members": 3},
         {"heads": ("mean", "laplace_scale", "disagreement"), "members": 2},
         {"heads": ("mean", "laplace_scale", "disagreement"), "normalisation": "percentile"},
+        {"calibration": Calibration(levels=(0.5, 0.9, 0.95), factors=(1.1, 1.2, 0.9))},
     ],
-    ids=["without a scale", "ensemble", "foreign"],
+    ids=["without a scale", "ensemble", "foreign", "calibrated"],
 )
 def test_the_card_of_an_honest_ensemble_passes(card: dict[str, object]) -> None:
     checks.check_card(ModelCard(name="net", divisor=(2, 2, 2), halo_px=(8, 8, 8), **card))
