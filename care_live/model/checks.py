@@ -126,12 +126,12 @@ def _refuse_strange_layers(network: Any, path: Path) -> None:
     for node in network.graph.node:
         if node.domain not in {"", "ai.onnx"}:
             raise ModelError(
-                f"{path} uses {node.op_type} of the custom domain {node.domain!r}: only plain ONNX may run"
+                f"{path} uses {node.op_type!r} of the custom domain {node.domain!r}: only plain ONNX may run"
             )
         if node.op_type not in ALLOWED_OPS:
-            raise ModelError(f"{path} uses the operator {node.op_type}, which restoration networks do not need")
+            raise ModelError(f"{path} uses the operator {node.op_type!r}, which restoration networks do not need")
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-            raise ModelError(f"{path} has a graph inside its operator {node.op_type}: control flow may not run")
+            raise ModelError(f"{path} has a graph inside its operator {node.op_type!r}: control flow may not run")
 
 
 def _refuse_other_files(network: Any, path: Path) -> None:
@@ -152,7 +152,9 @@ def _refuse_weights_that_are_no_numbers(network: Any, path: Path) -> None:
     for node in network.graph.node:
         for attribute in node.attribute:
             if np.isnan([attribute.f, *attribute.floats]).any():  # an infinite one may be an honest bound
-                raise ModelError(f"{path} has {attribute.name} of {node.op_type} that is not finite: export it again")
+                raise ModelError(
+                    f"{path} has {attribute.name!r} of {node.op_type!r} that is not finite: export it again"
+                )
 
 
 def _refuse_large_tensors(network: Any, path: Path) -> None:

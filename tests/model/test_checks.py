@@ -112,6 +112,7 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         "domain",
     ),
     "unknown-operator": (lambda: model([helper.make_node("Nope", ["x"], ["y"])], []), "Nope"),
+    "operator-of-two-lines": (lambda: model([helper.make_node("Two\nlines", ["x"], ["y"])], []), r"'Two\\\\nlines'"),
     "endless-loop": (loop, "Loop"),
     "nan-weights": (lambda: model([ADD], [numpy_helper.from_array(np.full(4, np.nan, np.float32), "w")]), "not finite"),
     "nan-constant": (constant_with_nan, "not finite"),
@@ -132,8 +133,9 @@ def test_hostile_networks_are_refused(tmp_path: Path, name: str) -> None:
     make, reason = HOSTILE[name]
     path = tmp_path / "evil.onnx"
     path.write_bytes(make().SerializeToString())
-    with pytest.raises(ModelError, match=reason):
+    with pytest.raises(ModelError, match=reason) as refused:
         check(path)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
