@@ -112,7 +112,7 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         "domain",
     ),
     "unknown-operator": (lambda: model([helper.make_node("Nope", ["x"], ["y"])], []), "Nope"),
-    "operator-of-two-lines": (lambda: model([helper.make_node("Two\nlines", ["x"], ["y"])], []), r"'Two\\\\nlines'"),
+    "operator-of-two-lines": (lambda: model([helper.make_node("Two\nlines", ["x"], ["y"])], []), r"'Two\\nlines'"),
     "endless-loop": (loop, "Loop"),
     "nan-weights": (lambda: model([ADD], [numpy_helper.from_array(np.full(4, np.nan, np.float32), "w")]), "not finite"),
     "nan-constant": (constant_with_nan, "not finite"),
