@@ -110,7 +110,7 @@ class Broadcast:
         self._sockets, self._writer, self._encoder, self._raw = sockets, writer, encoder, raw
         self._subscribed: Counter[Channel] = Counter()
         self._topics: Counter[ConnectionId] = Counter()
-        self._hwm = MIN_HWM
+        self._hwm = MAX_HWM
         self._socket: Socket | None = self._bind(address)
         self.address = self._socket.address
         self._counts: Counter[str] = Counter()
@@ -143,8 +143,6 @@ class Broadcast:
         while taken < at_most and self._socket is not None and (received := self._socket.receive()) is not None:
             self._hear_one(received)
             taken += 1
-        if taken and self._socket is not None:
-            self._socket.limit(self._hwm)  # ZeroMQ gives a new connection the limit of the time of binding
         return taken
 
     def _hear_one(self, received: Received) -> None:
@@ -249,12 +247,18 @@ class Broadcast:
             self._socket.send(parts)
 
     def _fit(self, started: RunStarted) -> None:
-        """Let more messages wait for a subscriber where volumes are small."""
+        """Let fewer messages wait for a subscriber where volumes are large.
+
+        The socket is bound again for it: libzmq (4.3.5) gives a connection the limit of the time of binding, and
+        crashes when the limit is changed while connections end.
+        """
         planes = max((len(planes) for planes in started.plan.stacks.values()), default=1)
         nbytes = max(1, planes * started.plan.shape_px[0] * started.plan.shape_px[1] * 12)
-        self._hwm = min(MAX_HWM, max(MIN_HWM, HELD_BYTES // nbytes))
-        if self._socket is not None:
-            self._socket.limit(self._hwm)
+        hwm = min(MAX_HWM, max(MIN_HWM, HELD_BYTES // nbytes))
+        if hwm != self._hwm:
+            self._hwm = hwm
+            self.hang_up()
+            self.open_again()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

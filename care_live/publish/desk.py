@@ -18,7 +18,7 @@ from care_live.publish.archive import Archive, Due, Outcome, Purpose, ReadStored
 from care_live.publish.encoder import Encoder, Parts
 from care_live.publish.log import Entry, Log
 from care_live.publish.sender import Sender
-from care_live.publish.watchers import MAX_FETCHES, SILENT_S, Watcher, Watchers
+from care_live.publish.watchers import MAX_FETCHES, NEW_AT_ONCE, NEW_PER_S, SILENT_S, Bucket, Watcher, Watchers
 from care_live.publish.worker_thread import WorkerThread
 from care_live.publish.writer import Writer
 from care_live.wire import cl1
@@ -66,6 +66,7 @@ class Desk:
         self._bounds: list[Entry] = []
         """Start of the run and, once it is over, its end: for those who come later."""
         self.watchers = Watchers()
+        self._new, self._now_s, self._waits_for_turn = Bucket(NEW_PER_S, NEW_AT_ONCE), 0.0, False
 
     def close(self) -> None:
         self._archive.close()
@@ -74,8 +75,6 @@ class Desk:
     def join(self, timeout_s: float) -> bool:
         """Wait for the end of both threads; False when one does not end in time."""
         return self._archive.join(timeout_s) and self._views.join(timeout_s)
-
-    # -- requests ---------------------------------------------------------------------------------------------------
 
     def hear(self, now_s: float, beat: Callable[[], Parts], at_most: int) -> int:
         """Take requests that have come, and return how many; `beat` makes a heartbeat, the answer to hello."""
@@ -131,8 +130,6 @@ class Desk:
         for entry in self._bounds:
             self._sender.note(watcher, entry)
 
-    # -- what is sent unasked -----------------------------------------------------------------------------------------
-
     def note(self, entry: Entry) -> None:
         """Tell those who watch the newest what is no volume; those who replay get it in its place."""
         if isinstance(entry.record, RunStarted):
@@ -153,18 +150,17 @@ class Desk:
             elif watcher.may_be_told() and not self._socket.send(parts, to=watcher.peer):
                 self._leave(watcher)
 
-    # -- volumes ------------------------------------------------------------------------------------------------------
-
     def serve(self, now_s: float) -> None:
         """Send what is ready, and have made what is due next."""
         while self.watchers.displaced:
             self._cut(self.watchers.displaced.pop())
+        self._now_s, self._waits_for_turn = now_s, False
         for due, outcome in [*self._archive.take(), *self._views.take()]:
             watcher = self.watchers.of(due.peer)
             if watcher is not None and watcher.busy.get(due.purpose) is due:
                 with self._contained(watcher):
                     self._finish(watcher, due, outcome)
-        for watcher in self.watchers:
+        for watcher in self.watchers:  # those that came first come first
             if watcher.has_room(now_s):
                 with self._contained(watcher):
                     self._begin(watcher)
@@ -180,8 +176,8 @@ class Desk:
 
     @property
     def waits_for_room(self) -> bool:
-        """Whether a watcher is due something as soon as the network takes more; that is not announced."""
-        return any(watcher.waits_for_room for watcher in self.watchers)
+        """Whether a watcher is due something as soon as the network takes more, or it is its turn: not announced."""
+        return self._waits_for_turn or any(watcher.waits_for_room for watcher in self.watchers)
 
     def has_sent_all(self, now_s: float) -> bool:
         """Tell whether every recorder that is there has had all it asked for."""
@@ -194,10 +190,11 @@ class Desk:
         if "replay" not in watcher.busy:
             self._begin_replay(watcher)
         if "fetch" not in watcher.busy and watcher.fetches:
-            fetch = watcher.fetches.popleft()
+            fetch = watcher.fetches[0]
             key = VolumeKey(*fetch.key)
             entry = self._log.of(key) or Entry(-1, None, key)
-            self._order(watcher, "fetch", entry, view=fetch.view, request_id=fetch.id)
+            if self._order(watcher, "fetch", entry, view=fetch.view, request_id=fetch.id):
+                watcher.fetches.popleft()
 
     def _begin_newest(self, watcher: Watcher) -> None:
         for entry, view in self._due(watcher):
@@ -237,13 +234,18 @@ class Desk:
 
     def _order(
         self, watcher: Watcher, purpose: Purpose, entry: Entry, *, view: View, request_id: RequestId = UNSET
-    ) -> None:
+    ) -> bool:
+        """Have a volume made; False: too many connections are new, this one waits for its turn."""
         assert entry.key is not None
+        if watcher.is_new(self._now_s) and not self._new.take(self._now_s):
+            self._waits_for_turn = True
+            return False
         due = watcher.busy[purpose] = Due(watcher.peer, watcher.client, purpose, entry, entry.key, view, request_id)
         if isinstance(entry.record, Restored | Volume):
             self._views.put(due.client, due)
         else:
             self._archive.ask(due)
+        return True
 
     def _finish(self, watcher: Watcher, due: Due, outcome: Outcome) -> None:
         """Send a volume that was made, if its watcher is still allowed."""

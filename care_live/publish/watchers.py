@@ -23,6 +23,9 @@ GIVE_WAY_S = 10.0
 """A connection that has taken nothing for this long gives way to a new one when there is no place left."""
 SILENT_S = 15.0
 """A watcher that has not asked for so long has gone; clients ask again every few seconds."""
+NEW_S = 5.0
+NEW_PER_S, NEW_AT_ONCE = 16, 32
+"""Volumes that connections are sent in their first seconds, all together, before they acknowledge one."""
 MAX_FETCHES = 16
 """Of one watcher, waiting; more are answered by a gap."""
 MAX_HELD, MAX_HELD_BYTES = 3, 4 * 1024**2
@@ -68,6 +71,8 @@ class Watcher:
     """Messages with arrays that the network has not taken yet."""
     took_s: float = 0.0
     """When it last took something of what it was sent, or came."""
+    came_s: float = 0.0
+    has_acknowledged: bool = False
     idle_at: int = -1
     """Up to this number no newest volume is due."""
     hellos: Bucket = field(default_factory=lambda: Bucket(4, 8))
@@ -95,11 +100,13 @@ class Watcher:
         left = sent[sent.index(last) + 1 :] if last in sent else [seq for seq in sent if seq > last]
         if len(left) < len(sent):
             self.on_their_way, self._was_told, self.took_s = deque(left), False, self.heard_s
+            self.has_acknowledged = True
 
     def asks_replay(self, request: Replay) -> None:
         """Take a request to replay; what was sent on this connection arrives, so it is never sent twice."""
         if self.replay is None or request.first > self.replay.first:
             self._was_told, self.took_s = False, self.heard_s
+            self.has_acknowledged = self.replay is not None
         self.replay_next = request.first if self.replay is None else max(self.replay_next, request.first)
         self.replay = request
 
@@ -121,6 +128,10 @@ class Watcher:
         has_come = self.replay.first >= end or now_s - self.heard_s > QUIET_S
         return self.replay_next >= end and has_come
 
+    def is_new(self, now_s: float) -> bool:
+        """Tell whether it has shown neither by an acknowledgement nor by staying that it takes what it asks for."""
+        return not self.has_acknowledged and now_s - self.came_s < NEW_S
+
     @property
     def may_replay(self) -> bool:
         """Tell whether there is credit for one more message of the log."""
@@ -137,12 +148,16 @@ class Watcher:
         while self.held and self.held[0].is_done:
             self.held.popleft()
             self.took_s = now_s
-        return len(self.held) < MAX_HELD or sum(sending.nbytes for sending in self.held) < MAX_HELD_BYTES
+        return not self._is_full
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.held) >= MAX_HELD and sum(sending.nbytes for sending in self.held) >= MAX_HELD_BYTES
 
     @property
     def waits_for_room(self) -> bool:
         """Whether something is due as soon as the network takes more."""
-        return bool(self.held) and bool(self.fetches or self.newest or self.may_replay)
+        return self._is_full and bool(self.fetches or self.newest or self.may_replay)
 
     def due(self, newest: Mapping[Stream, int]) -> tuple[int, View] | None:
         """Return the number of the volume to send next, the longest waiting stream first, or None."""
@@ -182,7 +197,7 @@ class Watchers:
         if watcher is None:
             if not self._make_room(key, now_s):
                 return None
-            watcher = self._by_peer[peer] = Watcher(peer, now_s, key, connection, took_s=now_s)
+            watcher = self._by_peer[peer] = Watcher(peer, now_s, key, connection, took_s=now_s, came_s=now_s)
         watcher.heard_s = now_s
         return watcher
 

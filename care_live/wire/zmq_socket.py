@@ -76,10 +76,6 @@ class Socket:
         """Break the connection of one peer, with all that waits to be sent to it; tell whether there was one."""
         return connection is not None and connections.cut(connection, self._raw.getsockopt_string(zmq.LAST_ENDPOINT))
 
-    def limit(self, hwm: int) -> None:
-        """Let at most `hwm` messages wait for each peer that is connected now."""
-        self._raw.setsockopt(zmq.SNDHWM, hwm)
-
     def receive(self) -> Received | None:
         """Return the next message, or None: nothing is there, or its sender is no longer allowed."""
         try:

@@ -91,3 +91,10 @@ def write_keys(folder: Path) -> tuple[Path, Path]:
     keys.write_pair(folder / "server.key", sockets.new_pair())
     (folder / "allowed").write_text("", encoding="ascii")
     return folder / "server.key", folder / "allowed"
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
