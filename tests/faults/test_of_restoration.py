@@ -1,4 +1,4 @@
-"""Faults 11, 14, 15 and 24: inference dies or hangs, results are no numbers, pictures are odd."""
+"""Faults 10, 11, 14, 15 and 24: memory runs out, inference dies or hangs, results are no numbers, pictures are odd."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from care_live.images import VolumeKey
 from care_live.model.card import ModelCard
 from care_live.publish import Subscriber
 from care_live.store import RunReader, verify
-from tests.faults.lab import N_KILLS, PATIENCE, DaemonUnderTest, check_whole, daemon, recorded
+from tests.faults.lab import FULL, N_KILLS, PATIENCE, DaemonUnderTest, check_whole, daemon, recorded
+from tests.restore import test_host_memory as host_memory
 from tests.restore.networks import Graph, save_graph, save_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -29,6 +30,27 @@ LIVE = {"policy": "latest"}
 def inference_process(of: DaemonUnderTest) -> psutil.Process:
     """Return the daemon's child that has the network: the one that takes the most memory."""
     return max(of.process.children(recursive=True), key=lambda child: child.memory_info().rss)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to so much address space")
+def test_10_inference_out_of_memory(tmp_path):
+    """Tiles shrink until they fit: the result is the same to rounding, it is flagged, and the next one is whole.
+
+    How much is too little depends on the processor's kernels, so less and less is given. tests/restore lets every
+    single allocation fail.
+    """
+    path = save_network(tmp_path / "net.onnx", filters=8)
+    wanted = host_memory.restored(path, "off", 2**36).mean
+    assert wanted is not None
+    degraded = []
+    for room_mib in (160, 80, 40, 20, 10) if FULL else (40, 20, 10):
+        told = host_memory.apart(path, "off", room_mib * 2**20)
+        for mean in (told.mean, told.next_mean):
+            assert mean is None or np.abs(mean - wanted).max() <= 1e-5 * np.ptp(wanted)
+        degraded.append("degraded" in told.flags)
+        if degraded[-1] and not FULL:
+            return
+    assert any(degraded)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
