@@ -11,7 +11,7 @@ from care_live.errors import CareLiveError, ConfigError, OutOfMemoryError, Resto
 
 _MEMORY_WORDS = (
     "out of memory",  # CUDA failure 2, and what cudaMallocFromPoolAsync says
-    "failed to allocate memory",  # onnxruntime's arena, of a device as of the host
+    "failed to allocate",  # onnxruntime's arena, of a device as of the host; OpenVINO, with the number of bytes
     "available memory of",  # the same, at the limit that was set for it
     "free memory block",
     "alloc_failed",  # CUBLAS_STATUS_, CUDNN_STATUS_
