@@ -19,8 +19,8 @@ from fuzzing.outcome import Kind, Outcome
 
 READY_S = 120.0
 """A child loads its reader and makes its sound inputs within this."""
-DEADLINE_S = 20.0
-"""An input that takes longer hangs; most take milliseconds."""
+DEADLINE_S = 60.0
+"""An input that takes longer hangs. Most take milliseconds; what care_live gives up by itself takes 30 s at most."""
 _LAST_WORDS_S = 1.0
 
 
