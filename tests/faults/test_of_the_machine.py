@@ -43,7 +43,7 @@ def test_01_daemon_killed(tmp_path):
         assert all(now.get(key) == before for key, before in kept.items())
         assert {problem.kind for problem in verify(killed.run).problems} <= HALF_WRITTEN
         kept = now
-    with daemon(tmp_path, restore={"policy": "latest"}) as last:
+    with daemon(tmp_path, restore={"policy": "latest"}, arguments=["--resume"]) as last:  # it may have finished before
         last.end()
     check_whole(last.run, pixels)
 
