@@ -83,7 +83,7 @@ class Child:
 
     def save(self, number: int, place: Path) -> None:
         self._connection.send((number, place))
-        self._answer(self._deadline_s)
+        self._answer(READY_S)
 
     def close(self) -> None:
         """Let the process end by itself where it still can."""
@@ -129,11 +129,13 @@ class Campaign:
     deadline_s: float = DEADLINE_S
 
     def run(self) -> Tally:
-        """Read case after case; a child that was lost is replaced."""
-        tally, end, number = Tally(self.target), time.monotonic() + self.seconds, 0
-        while time.monotonic() < end and number < self.n_inputs:
+        """Read case after case; a child that was lost is replaced, and what its start takes is not counted."""
+        tally, left_s, number = Tally(self.target), self.seconds, 0
+        while left_s > 0 and number < self.n_inputs:
             with self._child() as reader:
-                number = self._until_lost(reader, tally, number, end)
+                began_s = time.monotonic()
+                number = self._until_lost(reader, tally, number, began_s + left_s)
+                left_s -= time.monotonic() - began_s
         return tally
 
     def _until_lost(self, reader: Child, tally: Tally, number: int, end: float) -> int:
