@@ -24,6 +24,7 @@ from care_live.publish.clock import Clock
 from care_live.publish.follow import Every, Following, NewestOnly, PassedOver
 from care_live.publish.preview import Preview
 from care_live.publish.seen import LiveVolume, Told, live_volume
+from care_live.publish.watcher_link import WatcherLink
 from care_live.wire import cl1
 from care_live.wire.keys import ClientKeys
 from care_live.wire.messages import (
@@ -33,6 +34,7 @@ from care_live.wire.messages import (
     Heartbeat,
     Hello,
     Message,
+    Numbered,
     Refused,
     Request,
     Slab,
@@ -40,7 +42,7 @@ from care_live.wire.messages import (
     View,
     Volume,
 )
-from care_live.wire.sockets import Received, Socket, Sockets
+from care_live.wire.sockets import Received, Sockets
 
 DEFAULT_ADDRESS: str = PublishConfig.model_fields["bind_pull"].default
 ASK_AGAIN_S, LEAVE_S = 1.5, 0.2
@@ -109,13 +111,12 @@ class Subscriber:
         self._following: Following = Every(self._view, credit or 4) if self._in_order else newest
         self._sockets = Sockets(client=keys)
         try:
-            self._link = self._connect()
+            self._link = WatcherLink(self._sockets, address)
             self._preview = Preview(self._sockets, address) if slabs else None
         except ConfigError:
             self._sockets.close()
             raise
         self._session: str | None = None
-        self._is_new_link = True
         self._passed = PassedOver()
         self._spent, self._asked_s, self._heard_s = 0, float("-inf"), float("-inf")
         self._fetching: set[tuple[int, ...]] = set()
@@ -128,13 +129,16 @@ class Subscriber:
         """Volumes that came."""
         self.n_skipped = 0
         """Volumes that this watcher passed over because it was busy."""
-        self.n_damaged = 0
-        """Messages that broke the protocol; the link was made anew."""
 
     @property
     def n_lost(self) -> int:
         """Numbers that were asked for and answered with a gap: they will not come."""
         return self._following.n_lost
+
+    @property
+    def n_damaged(self) -> int:
+        """Messages that broke the protocol; after each the link was made anew."""
+        return self._link.n_damaged
 
     @property
     def silent_s(self) -> float:
@@ -156,7 +160,7 @@ class Subscriber:
             if left <= 0 or self._woken.is_set():
                 self._woken.clear()
                 return None
-            self._sockets.poll(min(left, ASK_AGAIN_S))
+            self._sockets.poll(min(left, ASK_AGAIN_S, self._link.wait_s))
         return told
 
     def fetch(self, key: VolumeKey, view: View | None = None) -> None:
@@ -210,9 +214,6 @@ class Subscriber:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _connect(self) -> Socket:
-        return self._sockets.connect("dealer", self.address, hwm=64)
-
     def _say(self, request: Request) -> None:
         self._link.send(cl1.encode_request(request))
 
@@ -224,9 +225,9 @@ class Subscriber:
             self._say(Hello(name="care_live"))
             self._asked_s = now_s
         request = self._following.request(self._session)
-        if request is not None and (overdue or self._is_new_link or self._spent >= self._following.ask_after):
+        if request is not None and (overdue or self._link.is_new or self._spent >= self._following.ask_after):
             self._say(request)
-            self._asked_s, self._spent, self._is_new_link = now_s, 0, False
+            self._asked_s, self._spent, self._link.is_new = now_s, 0, False
 
     def _take(self) -> Told | None:
         while (received := self._link.receive()) is not None:
@@ -239,10 +240,10 @@ class Subscriber:
             message, codes = cl1.decode(received.parts)
         except cl1.UnknownTypeError:
             return None
-        except ProtocolError:
+        except ProtocolError as error:
+            self._link.break_off(error)
             if self._session is None:
                 raise
-            self._begin_anew()
             return None
         self._note(message)
         if isinstance(message, Refused):
@@ -252,21 +253,16 @@ class Subscriber:
             return None
         return self._see(message, codes) if isinstance(message, Volume) else message
 
-    def _begin_anew(self) -> None:
-        """After a damaged message: a new link, on which the daemon sends again what has not come."""
-        self.n_damaged += 1
-        self._sockets.drop(self._link)
-        self._link = self._connect()
-        self._is_new_link = True
-
     def _note(self, message: Message) -> None:
         self._heard_s = time.monotonic()
         if message.session != self._session:
-            self._is_new_link = self._is_new_link or self._session is not None
+            self._link.is_new = self._link.is_new or self._session is not None
             self._session = message.session
             self._passed = PassedOver()
         if isinstance(message, Start):
             self.run = message
+        elif isinstance(message, Numbered):
+            self._link.get_on()
         if isinstance(message, Heartbeat):
             self.heartbeat = message
             self._clock.note(message.now_us, message.session)
