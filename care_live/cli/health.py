@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -64,18 +65,19 @@ def doctor_command(config: Path | None, as_json: bool) -> None:
 @click.command("swap")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option("--rollback", is_flag=True, help="go back to the network before the last swap")
+@click.option("--even-if-slow", is_flag=True, help="take it even if it can't keep up with the acquisition")
 @click.option("--address", default="127.0.0.1:5793", show_default=True, help="the daemon's status_bind")
-def swap_command(model: Path | None, rollback: bool, address: str) -> None:
+def swap_command(model: Path | None, rollback: bool, even_if_slow: bool, address: str) -> None:
     """Let a running daemon go over to MODEL between two volumes; it is tried and compared first."""
     from care_live.errors import ConfigError
 
     if (model is None) == (not rollback):
         raise ConfigError("name one model, or --rollback")
-    wanted = {} if model is None else {"model": str(model.resolve())}
+    wanted: dict[str, object] = {} if model is None else {"model": str(model.resolve()), "even_if_slow": even_if_slow}
     click.echo(_ask(address, "/rollback" if rollback else "/swap", wanted))
 
 
-def _ask(address: str, path: str, order: dict[str, str]) -> str:
+def _ask(address: str, path: str, order: Mapping[str, object]) -> str:
     """Post an order to a daemon; return its answer."""
     import urllib.error
     import urllib.request

@@ -76,6 +76,7 @@ class Pipeline:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._config, self._rooms, self._tally = config, rooms, tally
+        self._plan = started.plan
         limit_bytes = config.assemble.memory_mib * 2**20
         self._ledger = Ledger(limit_bytes)
         self._storage = Inbox[Record]("store", limit_bytes)
@@ -137,6 +138,15 @@ class Pipeline:
     @property
     def stages(self) -> tuple[Stage, ...]:
         return self.intake, self.restoring, self.storing
+
+    @property
+    def interval_s(self) -> float | None:
+        """From one time point that the network restores to the next; None before that is known."""
+        if self._plan.interval_s > 0:
+            places = {(key.p, key.c) for key in self._plan.stacks}
+            return self._plan.interval_s * self._worklist.channels_in / max(1, len(places))
+        volumes_per_s = self._tally.status().volumes_per_s
+        return self._worklist.channels_in / volumes_per_s if volumes_per_s else None
 
     @property
     def ended(self) -> RunEnded:
@@ -215,6 +225,6 @@ class Pipeline:
             waiting_bytes=self._ledger.used_bytes,
             restarts=self._rooms.restorer.n_restarts,
             model=self._rooms.restorer.identity.name,
-            swap=self._rooms.restorer.swap_phase or str(self._rooms.restorer.comparison or ""),
+            swap=self._rooms.restorer.swap_says,
             streaming=self._rooms.restorer.streaming,
         )

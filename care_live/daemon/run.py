@@ -96,8 +96,13 @@ class Daemon:
         model = Path(str(order.get("model", "")))
         if not model.is_file():
             raise ConfigError(f"there is no model file {model} on the daemon's machine")
-        self._restorer.swap(model)
-        return f"loading {model}; it takes over once it has restored a volume as well as the running one"
+        slow = bool(order.get("even_if_slow", False))
+        self._restorer.swap(model, interval_s=self._interval_s, even_if_slow=slow)
+        return f"loading {model}; it takes over once both networks have restored the same volume; see care-live status"
+
+    def _interval_s(self) -> float | None:
+        """Return the time from one time point to the next, of any position: planned, or as seen of late."""
+        return None if self._pipeline is None else self._pipeline.interval_s
 
     def rollback(self, order: Mapping[str, Any]) -> str:
         """Go back to the network before the last swap; say so."""

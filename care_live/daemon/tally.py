@@ -29,8 +29,8 @@ class Status:
     model: str = ""
     provider: str = ""
     swap: str = ""
-    """What another network, asked for by ``care-live swap``, is doing: loading, trying, why it was refused, or how
-    much it differed on the same volume from the network before, once it took over."""
+    """What another network, ordered by ``care-live swap``, is doing: loading, trying, why it was refused, how it did on
+    the same volume as the network before once it took over, or why that one is back."""
     streaming: str = ""
     """Whether the last volume was restored plane by plane, or why not."""
     planned_planes: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
+import queue
 import threading
 import time
 from contextlib import suppress
@@ -48,7 +49,10 @@ class Inference:
         self._pulse, self._silence = life.Pulse(context), life.Silence()
         self._n_told, self._cpu_s = 0, 0.0
         self._pipe, theirs = context.Pipe()
-        self._speaking = threading.Lock()
+        self._unsent: queue.SimpleQueue[talk.Request | None] = queue.SimpleQueue()
+        self._telling, self._ending = threading.Lock(), threading.Lock()
+        self._killed = False
+        self._sending = threading.Thread(target=self._send, name="to inference")
         self._process = context.Process(
             target=child.main,
             args=(theirs, self._pulse, config, budget_px),
@@ -57,6 +61,7 @@ class Inference:
         )
         self._process.start()
         theirs.close()
+        self._sending.start()
 
     @property
     def process_id(self) -> int | None:
@@ -84,10 +89,16 @@ class Inference:
         return self.ready
 
     def tell(self, message: talk.Request) -> None:
-        """Send a message; that nobody is there is noticed by `hear`."""
-        with self._speaking, suppress(OSError):
+        """Send a message, never waiting for a process that does not read; `hear` notices that it is lost."""
+        with self._telling:
             self._n_told += 1
-            self._pipe.send(message)
+            self._unsent.put(message)
+
+    def _send(self) -> None:
+        """Send what was told, in a thread of its own: the pipe of a process that hangs may be full."""
+        while (message := self._unsent.get()) is not None:
+            with suppress(OSError):
+                self._pipe.send(message)
 
     def hear(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> Answer:
         """Wait for its next message.
@@ -148,22 +159,26 @@ class Inference:
 
     def has_news(self, wait_s: float = 0.0) -> bool:
         """Return whether `hear` would return, or raise, at once; wait a little for that."""
-        try:
-            return bool(connection.wait([self._pipe, self._process.sentinel], timeout=wait_s))
-        except OSError:  # another thread has just ended it
-            return True
+        return bool(connection.wait([self._pipe, self._process.sentinel], timeout=wait_s))
 
     def end(self, deadline_s: float) -> str:
-        """End it: kindly within the deadline, then by force; return its exit code, and what that means."""
-        if deadline_s > 0 and not self.is_dead:
-            self.tell(talk.Stop())
-            self._process.join(deadline_s)
-        if killed := not self.is_dead:
-            self._process.kill()
-        self._process.join(5.0)
-        self._pipe.close()
-        code = self._process.exitcode
-        return f"exit code {code}" if killed else limits.cause(code, entered=self._pulse.has_entered)
+        """End it: kindly within the deadline, then by force; return its exit code, and what that means.
+
+        Any thread may do so, also while another one hears: the pipe is closed with the last reference to this object,
+        since its number would at once be another file's.
+        """
+        with self._ending:
+            if deadline_s > 0 and not self.is_dead:
+                self.tell(talk.Stop())
+                self._process.join(deadline_s)
+            if not self.is_dead:
+                self._process.kill()
+                self._killed = True
+            self._process.join(5.0)
+            self._unsent.put(None)
+            self._sending.join(5.0)
+            code = self._process.exitcode
+        return f"exit code {code}" if self._killed else limits.cause(code, entered=self._pulse.has_entered)
 
     @property
     def _on_device(self) -> bool:

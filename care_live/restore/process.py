@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from care_live.config import RestoreConfig
-from care_live.errors import CareLiveError, ConfigError, ModelError, OutOfMemoryError, RestoreError
+from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError
 from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, VolumeOpened
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore import talk
-from care_live.restore.incoming import NO_PIXELS, Incoming, RestoredPlanes, Room, lay_out, moved_out
+from care_live.restore.arrivals import Arrivals
+from care_live.restore.hot_swap import HotSwap, RunningNetwork
+from care_live.restore.incoming import NO_PIXELS, RestoredPlanes, moved_out
 from care_live.restore.inference_process import Inference, LostError
 from care_live.restore.pace import Pace
-from care_live.restore.ranges import Memories, Memory, known_spans
+from care_live.restore.ranges import Memories, Memory
 from care_live.restore.shared import Pool
-from care_live.restore.swap import Candidate, Comparison
+from care_live.restore.swap import Trial
 
 logger = logging.getLogger(__name__)
 
 _START_S = 120.0  # until a child must be ready
+_BUSY_S = 5.0  # how long an order waits for the volume that is being restored
 
 
 class RestoreProcess:
@@ -42,12 +45,10 @@ class RestoreProcess:
         self._config = config
         self._inference: Inference | None = None
         self._ready: talk.Ready | None = None
-        self._candidate: Candidate | None = None
-        self._previous: tuple[Inference, Memories] | None = None
+        self._swap = HotSwap(config)
         self._pool = Pool()
         self._memories: Memories = {}
-        self._arriving = threading.Lock()  # guards what is on its way
-        self._incoming = Incoming(self._pool)
+        self._arrivals = Arrivals(self._pool, config)
         self._turn = threading.Lock()  # one volume at a time
         self._stopping = False
         self._pace = Pace()
@@ -57,8 +58,6 @@ class RestoreProcess:
         """Children that had to be replaced."""
         self.n_losses_in_a_row = 0
         """Children that were lost, or refused to start, since the last volume was restored."""
-        self.comparison: Comparison | None = None
-        """Of the last swap: the new network against the old one; None after going back."""
 
     @property
     def card(self) -> ModelCard:
@@ -100,7 +99,7 @@ class RestoreProcess:
                 if isinstance(error, LostError):
                     raise RestoreError(f"the inference process {error} while it started ({cause})") from error
                 raise
-            self._inference = inference
+            self._go_on_with(inference)
 
     def restore(self, volumes: Sequence[Volume]) -> tuple[Restored, ...]:
         """Restore one time point: one volume per input channel in, one result per output channel out.
@@ -112,7 +111,7 @@ class RestoreProcess:
         """
         with self._turn:
             inference = self._living()
-            room, begun = self._room(volumes)
+            room, begun = self._arrivals.room(volumes, self.card)
             bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
             work = talk.Work(bare, room.places, room.results, self._memories, self._pool.alive(), streamed=begun)
             restored = room.results_of(volumes, self._ask(inference, work).outcomes, self.identity)
@@ -134,36 +133,20 @@ class RestoreProcess:
 
         A hint: nothing is lost when it, or a plane, is never told. Does not wait for inference.
         """
-        inference, ready = self._inference, self._ready
-        if inference is None or ready is None:
-            return
-        streams = self._config.streaming != "off" and ready.card.normalisation == "in-graph"
-        ranges = self._config.normalise if streams else None
-        if not (spans := known_spans(self._memories, opened.key, len(ready.card.channels_in), ranges)):
-            return
-        with self._arriving:
-            try:
-                begin = self._incoming.begin(opened, ready.card, spans)
-            except OutOfMemoryError as error:
-                logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
-                return
-            if begin is not None:
-                inference.tell(begin)
+        if self._inference is not None and self._ready is not None:
+            self._arrivals.begin(opened, self._ready.card, self._memories)
 
     def place(self, placed: PlanePlaced) -> None:
         """A plane is in place: copy it to where inference sees it, and tell. Does not wait for inference."""
-        with self._arriving:
-            self._incoming.place(placed)
-            self._tell_news()
+        self._arrivals.place(placed)
 
     def restored_planes(self) -> list[RestoredPlanes]:
         """Return planes that became final since the last call, of volumes that are still being recorded."""
-        with self._arriving:
-            self._tell_news()
-            return self._incoming.restored_planes()
+        return self._arrivals.restored_planes()
 
     def watch(self) -> None:
-        """Replace a child that is lost while nobody waits for it; to be called every now and then."""
+        """Replace a child that is lost while nothing waits for it; to be called every now and then."""
+        self._swap.look()
         if self._turn.acquire(blocking=False):
             try:
                 inference = self._inference
@@ -172,23 +155,25 @@ class RestoreProcess:
             finally:
                 self._turn.release()
 
-    def swap(self, model: Path) -> None:
+    def swap(
+        self, model: Path, *, interval_s: Callable[[], float | None] = lambda: None, even_if_slow: bool = False
+    ) -> None:
         """Load another network in the background; it takes over between two volumes once it has proved itself.
 
-        It is tried on a volume that the running network has just restored, and compared. What it says then
-        is in `comparison`; a network that cannot run, or is of another kind, changes nothing.
+        It is tried on a volume that the running network has just restored, and compared. A network that cannot run,
+        hangs, is of another kind or too slow changes nothing; `swap_says` says so.
+
+        Parameters
+        ----------
+        interval_s : asked for the time from one time point to the next, seconds; None: not known
+        even_if_slow : take it though it can't keep up
         """
-        with self._turn:
-            if self._candidate is not None and self._candidate.phase != "refused":
-                self._candidate.refuse("another network was asked for")
-            self._candidate = Candidate(model, self._config)
+        self._swap.order(model, interval_s, even_if_slow=even_if_slow)
 
     @property
-    def swap_phase(self) -> str:
-        """loading, trying, or why the last candidate was refused; empty when there is none."""
-        if (candidate := self._candidate) is None:
-            return ""
-        return f"refused: {candidate.reason}" if candidate.phase == "refused" else candidate.phase
+    def swap_says(self) -> str:
+        """What the last swap is doing, or what came of it; empty when there was none."""
+        return self._swap.says
 
     def rollback(self) -> None:
         """Go back, at once, to the network before the last swap.
@@ -196,30 +181,23 @@ class RestoreProcess:
         Raises
         ------
         RestoreError
-            There was no swap.
+            There was no swap, or the running network is at work for longer than one can wait.
         """
-        with self._turn:
-            if self._previous is None or self._inference is None:
-                raise RestoreError("there was no swap to roll back")
-            previous, self._previous = self._previous, (self._inference, self._memories)
-            self.comparison = None
-            self._take_over(*previous)
+        if not self._turn.acquire(timeout=_BUSY_S):
+            raise RestoreError(f"inference has been busy with one volume for {_BUSY_S:.0f} s; try again")
+        try:
+            if (running := self._running()) is not None:
+                self._take_over(self._swap.go_back(running))
+        finally:
+            self._turn.release()
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """End the child: kindly, then by force; a `restore` in another thread then raises."""
         self._stopping = True
-        inference, self._inference = self._inference, None
-        previous, self._previous = self._previous, None
-        candidate, self._candidate = self._candidate, None
-        for one in (inference, previous[0] if previous else None, candidate.inference if candidate else None):
-            if one is not None:
-                one.end(deadline_s if one is inference else 0.0)
-
-    def _tell_news(self) -> None:
-        """Tell inference of planes that it can take; the caller holds the lock."""
         if (inference := self._inference) is not None:
-            for message in self._incoming.news():
-                inference.tell(message)
+            self._go_on_with(None)
+            inference.end(deadline_s)
+        self._swap.stop()
 
     def _started(self) -> talk.Ready:
         if self._ready is None:
@@ -239,24 +217,19 @@ class RestoreProcess:
             raise RestoreError(self._replace(inference, f"{lost} while it started")) from lost
         except (ModelError, ConfigError) as error:
             self.n_losses_in_a_row += 1
-            raise RestoreError(f"the replaced inference process refuses to start: {error}") from error
+            why = f"the replaced inference process refuses to start: {error}"
+            raise RestoreError(why + self._taken_back(why)) from error
         return inference
 
     def _ask(self, inference: Inference, work: talk.Work) -> talk.Done:
         """Let the child do it; learn what it has learnt, and what that usually costs."""
         cpu_s = inference.cpu_s
-        with self._arriving:
-            given_up = self._incoming.let_go()
-            inference.tell(work)
         try:
-            answer = inference.hear(cpu_limit_s=self._pace.limit_s(work.n_px, self.card))
+            with self._arrivals.asked(inference, work):
+                answer = inference.hear(cpu_limit_s=self._pace.limit_s(work.n_px, self.card))
         except LostError as lost:
             self._pace.died(work.n_px)
             raise RestoreError(self._replace(inference, str(lost))) from lost
-        finally:
-            with self._arriving:
-                self._incoming.answered()
-                given_up.clear()
         assert isinstance(answer, talk.Done), "inference answers work with what it has done"
         self.n_losses_in_a_row = 0
         self._pace.learn(work.n_px, inference.cpu_s - cpu_s)
@@ -273,32 +246,44 @@ class RestoreProcess:
             return f"{cause}; it was being stopped"
         self.n_restarts += 1
         self.n_losses_in_a_row += 1
-        self._inference = Inference(inference.config, self._pace.budget_px)
+        if back := self._taken_back(what):
+            return cause + back
+        self._go_on_with(Inference(inference.config, self._pace.budget_px))
         logger.warning("inference_replaced reason=%s restarts=%d", what, self.n_restarts)
         return f"{cause}; another one is starting, raw is safe"
 
-    def _room(self, volumes: Sequence[Volume]) -> tuple[Room, bool]:
-        """Return the room that the planes went into, or lay the volumes out now; whether inference has begun."""
-        with self._arriving:
-            taken = self._incoming.take(volumes)
-        return taken or (lay_out(self._pool, self.card, volumes), False)
-
     def _advance_swap(self, volumes: Sequence[Volume], restored: tuple[Restored, ...]) -> None:
         """Let a candidate take its next step; it takes over when it has proved itself."""
-        if (candidate := self._candidate) is None or candidate.phase == "refused":
+        if self._swap.on_probation and any("nan_fixed" in result.flags for result in restored):
+            self._taken_back("gave no numbers")
+        if (running := self._running()) is None:
             return
-        candidate.advance(self.card, volumes, restored, self._pool)
-        if candidate.phase == "proved" and self._inference is not None:
-            if self._previous is not None:
-                self._previous[0].end(0.0)
-            self._previous = (self._inference, self._memories)
-            self.comparison, self._candidate = candidate.comparison, None
-            self._take_over(candidate.inference, candidate.fitting(self._memories, self.card))
-            logger.info("swapped model=%s comparison=%s", self.identity.name, self.comparison)
+        usual_s = None if self.streaming == "streamed" else max(result.infer_s for result in restored)
+        done = Trial(self.card, tuple(volumes), restored, usual_s)
+        if (proved := self._swap.advance(done, self._pool, running)) is not None:
+            self._take_over(proved)
+            logger.info("swapped model=%s %s", self.identity.name, self._swap.says)
 
-    def _take_over(self, inference: Inference, memories: Memories) -> None:
-        """Make a child the running one; volumes on their way begin anew with it."""
-        with self._arriving:
-            self._incoming = Incoming(self._pool, after=self._incoming)
-            self._inference, self._memories = inference, memories
-            self._ready = inference.ready
+    def _taken_back(self, why: str) -> str:
+        """Go back to the network before the last swap where the new one fails; say so, or nothing."""
+        before = self._swap.take_back(why, self.n_losses_in_a_row)
+        if before is None:
+            return ""
+        failed = self._inference
+        self._take_over(before)
+        if failed is not None:
+            failed.end(0.0)
+        return f"; {self.identity.name}, the network before it, goes on"
+
+    def _go_on_with(self, inference: Inference | None) -> None:
+        self._inference = inference
+        self._arrivals.go_to(inference)
+
+    def _running(self) -> RunningNetwork | None:
+        return None if self._inference is None else RunningNetwork(self._inference, self._memories, self._pace)
+
+    def _take_over(self, network: RunningNetwork) -> None:
+        """Make a network the running one; volumes on their way begin anew with it."""
+        self._arrivals.begin_anew(network.inference)
+        self._inference, self._memories, self._pace = network.inference, network.memories, network.pace
+        self._ready = network.inference.ready

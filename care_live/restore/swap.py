@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,13 +16,53 @@ from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
 from care_live.restore import talk
 from care_live.restore.incoming import NO_PIXELS, Room, lay_out
-from care_live.restore.inference_process import Inference
+from care_live.restore.inference_process import Inference, LostError
 from care_live.restore.ranges import Memories
 from care_live.restore.shared import Pool
 
 logger = logging.getLogger(__name__)
 
 Phase: TypeAlias = Literal["loading", "trying", "proved", "refused"]
+
+LOAD_S = 120.0
+"""How long a network may take to load."""
+TRIAL_S = 60.0
+"""How long it may take for its first volume, or ten times as long as the running network takes."""
+_TRIAL_TIMES = 10.0
+_TRIALS = 3
+"""Volumes on which a slow network is tried before it is refused."""
+_MUCH_SLOWER = 1.5
+"""Both networks may run at once during the trial, and halve each other's speed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tempo:
+    """How long a volume takes, and how long it may take."""
+
+    took_s: float
+    """The network on trial, for one time point; measured while the running network may be at work, too."""
+    usual_s: float | None
+    """The running network, for the same one; None where it was restored plane by plane while it was recorded."""
+    interval_s: float | None
+    """From one time point to the next, planned or seen of late; None: not known."""
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether it is much slower than the running network, or might be."""
+        return self.usual_s is None or self.took_s > _MUCH_SLOWER * self.usual_s
+
+    @property
+    def falls_behind(self) -> bool:
+        """Whether it could not keep up with the acquisition even if it had the machine to itself."""
+        return self.interval_s is not None and self.is_slower and self.took_s > 2 * self.interval_s
+
+    def __str__(self) -> str:
+        says = f"it takes {self.took_s:.2g} s a volume"
+        if self.usual_s is not None:
+            says += f", {self.took_s / max(self.usual_s, 1e-6):.1f} times as long as the network before"
+        if self.interval_s is not None:
+            says += f"; one comes every {self.interval_s:.2g} s"
+        return says
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +72,33 @@ class Comparison:
     rms: float
     """Root mean square difference of the means, relative to the range between low and high."""
     largest: float
+    tempo: Tempo
 
     def __str__(self) -> str:
         apart = f"{self.rms:.2%} of its range (rms), {self.largest:.2%} at most"
-        return f"took over; from what the network before made of the same volume, its own differs by {apart}"
+        return (
+            f"took over; on the same volume its mean differs from that of the network before by {apart}; {self.tempo}"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """What the running network has just done, for a candidate to do again."""
+
+    card: ModelCard
+    """Of the running network."""
+    volumes: tuple[Volume, ...]
+    restored: tuple[Restored, ...]
+    usual_s: float | None
+    """How long the running network took; None where it began while the volumes were recorded."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _OnTrial:
+    """Where the candidate writes, and what the running network made of the same volumes."""
+
+    room: Room
+    running: Trial
 
 
 class Candidate:
@@ -45,32 +108,67 @@ class Candidate:
     ----------
     model : its file
     config : of the running network; all but the model stays
+    even_if_slow : take it though it can't keep up with the acquisition
     """
 
-    def __init__(self, model: Path, config: RestoreConfig) -> None:
+    def __init__(self, model: Path, config: RestoreConfig, *, even_if_slow: bool = False) -> None:
         self.inference = Inference(config.model_copy(update={"model": model}))
         self.phase: Phase = "loading"
         self.reason = ""
         """Why it was refused."""
         self.comparison: Comparison | None = None
-        self._trial: tuple[Room, tuple[Restored, ...]] | None = None
+        self._even_if_slow = even_if_slow
+        self._trial: _OnTrial | None = None
+        self._took_s: list[float] = []
+        self._tempo: Tempo | None = None
+        self._until_s = time.monotonic() + LOAD_S
 
-    def advance(self, card: ModelCard, volumes: Sequence[Volume], restored: tuple[Restored, ...], pool: Pool) -> None:
+    def advance(self, running: Trial, pool: Pool, interval_s: float | None) -> None:
         """Take one step: is it loaded? then let it try this volume; has it tried? then compare.
 
         Parameters
         ----------
-        card : of the running network
-        volumes, restored : what the running network has just done
+        running : what the running network has just done
+        pool : memory to share
+        interval_s : from one time point to the next; None: not known
         """
         try:
             if self.phase == "loading" and self.inference.has_news():
-                refuse_other_kind(self.inference.await_ready(0.0).card, card)
-                self._try(volumes, restored, pool)
+                refuse_other_kind(self.inference.await_ready(0.0).card, running.card)
+                self._try(running, pool)
             elif self.phase == "trying" and self.inference.has_news():
-                self._compare(self.inference.hear(limit_s=0.0))
+                answer = self.inference.hear(limit_s=0.0)
+                if self._time(answer, interval_s):
+                    self._compare()
+                else:
+                    self._try(running, pool)
         except CareLiveError as error:
             self.refuse(str(error))
+        except Exception as error:  # noqa: BLE001 - the running network's volume must not suffer
+            self.refuse(f"{type(error).__name__}: {error}")
+
+    def look(self) -> None:
+        """Give it up if it died, hangs or takes too long; to be called every now and then."""
+        if self.phase not in ("loading", "trying"):
+            return
+        if self.inference.is_dead:
+            self.refuse(self._last_words())
+        elif self.inference.has_news():
+            return  # it waits for the next volume
+        elif how := self.inference.lost():
+            self.refuse(f"its process {how}")
+        elif time.monotonic() > self._until_s:
+            self.refuse(f"it was not done with {self.phase} in time")
+
+    def _last_words(self) -> str:
+        """Return why its process ended."""
+        try:
+            self.inference.hear(limit_s=0.0)
+        except LostError as lost:
+            return f"its process {lost}"
+        except CareLiveError as reason:
+            return str(reason)
+        return "its process died"
 
     def fitting(self, memories: Memories, running: ModelCard) -> Memories:
         """Return the learnt intensity ranges, if this network measures them at the same percentiles."""
@@ -84,23 +182,44 @@ class Candidate:
         """Give it up."""
         self.phase, self.reason = "refused", reason
         self.inference.end(0.0)
+        self._trial = None
         logger.warning("swap_refused reason=%s", reason)
 
-    def _try(self, volumes: Sequence[Volume], restored: tuple[Restored, ...], pool: Pool) -> None:
+    def _try(self, running: Trial, pool: Pool) -> None:
         assert self.inference.ready is not None
+        volumes = running.volumes
         room = lay_out(pool, self.inference.ready.card, volumes)
         bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape
         self.inference.tell(talk.WarmUp((n_planes, height, width)))
         self.inference.tell(talk.Work(bare, room.places, room.results, {}, pool.alive()))
-        self._trial, self.phase = (room, restored), "trying"
+        self._until_s = time.monotonic() + max(TRIAL_S, _TRIAL_TIMES * (running.usual_s or 0.0))
+        self._trial, self.phase = _OnTrial(room, running), "trying"
 
-    def _compare(self, answer: talk.Ready | talk.Done) -> None:
+    def _time(self, answer: talk.Ready | talk.Done, interval_s: float | None) -> bool:
+        """Return whether it is quick enough; one trial that took long may have had bad luck, so it gets some.
+
+        Raises
+        ------
+        ModelError
+            It is too slow, or gave no numbers.
+        """
         assert isinstance(answer, talk.Done)
         assert self._trial is not None
-        (room, before), self._trial = self._trial, None
         if any("nan_fixed" in outcome.flags for outcome in answer.outcomes):
             raise ModelError("the network gives no numbers on the last volume")
+        self._took_s.append(max(outcome.infer_s for outcome in answer.outcomes))
+        self._tempo = Tempo(min(self._took_s), self._trial.running.usual_s, interval_s)
+        if not self._tempo.falls_behind or self._even_if_slow:
+            return True
+        if len(self._took_s) < _TRIALS:
+            return False
+        raise ModelError(f"the network is too slow: {self._tempo}; swap with --even-if-slow to take it all the same")
+
+    def _compare(self) -> None:
+        assert self._trial is not None
+        assert self._tempo is not None
+        room, before, self._trial = self._trial.room, self._trial.running.restored, None
         apart = [
             (room.maps["mean"][c] - result.mean) / max(result.high - result.low, 1e-6)
             for c, result in enumerate(before)
@@ -108,6 +227,7 @@ class Candidate:
         self.comparison = Comparison(
             rms=max(float(np.sqrt(np.square(part).mean())) for part in apart),
             largest=max(float(np.abs(part).max()) for part in apart),
+            tempo=self._tempo,
         )
         self.phase = "proved"
 

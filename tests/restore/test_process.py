@@ -33,7 +33,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def process(network: Path) -> Iterator[RestoreProcess]:
     ours = RestoreProcess(settings(network))
     ours.start()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +16,13 @@ import pytest
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
-from care_live.restore import talk
+from care_live.model.card import ModelCard
+from care_live.restore import swap, talk
 from care_live.restore.engine import Engine
 from care_live.restore.inference_process import Inference
 from care_live.restore.process import RestoreProcess
-from tests.restore.networks import noisy, save_network, volume
+from care_live.restore.swap import Tempo
+from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
 
 pytestmark = pytest.mark.timeout(120)
 STACK = volume(noisy((6, 20, 22)))
@@ -46,10 +53,10 @@ def process(networks: dict[str, Path]) -> Iterator[RestoreProcess]:
 def restore_until(process: RestoreProcess, phase: str) -> set[str]:
     """Restore volume after volume until the swap is there; return the names of the networks that did it."""
     names, deadline = set(), time.monotonic() + 60
-    while not process.swap_phase.startswith(phase) or (phase == "" and process.swap_phase):
+    while not process.swap_says.startswith(phase):
         (restored,) = process.restore([STACK])
         names.add(restored.model.name)
-        assert time.monotonic() < deadline, process.swap_phase
+        assert time.monotonic() < deadline, process.swap_says
         time.sleep(0.02)
     return names
 
@@ -60,17 +67,17 @@ def test_a_new_network_takes_over_between_volumes_and_can_be_taken_back(
 ) -> None:
     (old,) = process.restore([STACK])
     process.swap(networks["new"])
-    assert restore_until(process, "") == {"old"}
+    assert restore_until(process, "took over") == {"old"}
     assert process.identity.name == "new"
     (new,) = process.restore([STACK])
     assert new.model.name == "new"
     assert (new.low, new.high) == (old.low, old.high)
     assert (new.mean == Engine(networks["new"], settings(networks["new"])).restore([STACK])[0].mean).all()
-    assert process.comparison is not None
-    assert 0 < process.comparison.rms < process.comparison.largest
-    assert f"{process.comparison.rms:.2%} of its range" in str(process.comparison)
+    rms, largest = map(float, re.findall(r"([\d.]+)%", process.swap_says))
+    assert 0 < rms < largest
+    assert "times as long as the network before" in process.swap_says
     process.rollback()
-    assert process.comparison is None
+    assert process.swap_says == "rolled back"
     (again,) = process.restore([STACK])
     assert again.model.name == "old"
     assert (again.mean == old.mean).all()
@@ -90,7 +97,7 @@ def test_a_candidate_is_warm_before_it_is_tried(
 
     monkeypatch.setattr(Inference, "tell", noted)
     process.swap(networks["new"])
-    restore_until(process, "")
+    restore_until(process, "took over")
     warm_up, work = [message for model, message in told if model == networks["new"]][:2]
     assert warm_up == talk.WarmUp((6, 20, 22))
     assert isinstance(work, talk.Work)
@@ -101,7 +108,7 @@ def test_a_broken_network_changes_nothing(process: RestoreProcess, tmp_path: Pat
     (tmp_path / "broken.onnx").write_bytes(b"no network")
     process.swap(tmp_path / "broken.onnx")
     assert restore_until(process, "refused") == {"old"}
-    assert "no ONNX" in process.swap_phase
+    assert "no ONNX" in process.swap_says
     assert process.restore([STACK])[0].model.name == "old"
 
 
@@ -109,7 +116,7 @@ def test_a_broken_network_changes_nothing(process: RestoreProcess, tmp_path: Pat
 def test_a_network_of_another_kind_is_refused(process: RestoreProcess, networks: dict[str, Path]) -> None:
     process.swap(networks["flat"])
     restore_until(process, "refused")
-    assert "task upsample" in process.swap_phase
+    assert "task upsample" in process.swap_says
 
 
 @pytest.mark.slow
@@ -126,3 +133,168 @@ def test_a_candidate_that_dies_changes_nothing(process: RestoreProcess, networks
 def test_nothing_to_roll_back(process: RestoreProcess) -> None:
     with pytest.raises(RestoreError, match="no swap"):
         process.rollback()
+
+
+def settled(process: RestoreProcess) -> str:
+    """Look after a swap while no volume comes, as the daemon does; return what came of it."""
+    deadline = time.monotonic() + 60
+    while process.swap_says in ("loading", "trying"):
+        process.watch()
+        assert time.monotonic() < deadline, process.swap_says
+        time.sleep(0.05)
+    return process.swap_says
+
+
+def candidate_of(process: RestoreProcess, model: Path, **how: object) -> psutil.Process:
+    """Order a swap; return the new network's process."""
+    children = set(psutil.Process().children())
+    process.swap(model, **how)
+    (candidate,) = set(psutil.Process().children()) - children
+    return candidate
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
+def test_a_candidate_that_hangs_is_given_up_while_no_volume_comes(networks: dict[str, Path]) -> None:
+    process = RestoreProcess(settings(networks["old"]).model_copy(update={"hang_s": 0.1}))
+    process.start()
+    try:
+        candidate_of(process, networks["new"]).suspend()
+        assert "refused: its process hung" in settled(process)
+        assert process.restore([STACK])[0].model.name == "old"
+    finally:
+        process.stop()
+
+
+@pytest.mark.slow
+def test_a_candidate_that_is_not_done_in_time_is_given_up(
+    process: RestoreProcess, networks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "LOAD_S", 0.0)
+    candidate_of(process, networks["new"])
+    assert settled(process) == "refused: it was not done with loading in time"
+
+
+@pytest.mark.parametrize(
+    ("tempo", "falls_behind"),
+    [
+        (Tempo(4.0, 1.0, 1.5), True),
+        (Tempo(4.0, 1.0, 30.0), False),  # slower, but there is time
+        (Tempo(4.0, 3.0, 1.5), False),  # no worse than what runs
+        (Tempo(4.0, None, 1.5), True),
+        (Tempo(4.0, None, 3.0), False),  # both networks were at work
+        (Tempo(4.0, 1.0, None), False),  # nothing says when it must be done
+        (Tempo(4.0, None, None), False),
+    ],
+)
+def test_what_is_too_slow(tempo: Tempo, falls_behind: bool) -> None:
+    assert tempo.falls_behind == falls_behind
+    assert f"{tempo.took_s:.2g} s a volume" in str(tempo)
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that takes more than four times as long as the old one."""
+    return save_network(tmp_path_factory.mktemp("slow") / "slow.onnx", filters=32, depth=2, seed=3)
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_keep_up_is_refused_with_its_figures(process: RestoreProcess, slow: Path) -> None:
+    process.swap(slow, interval_s=lambda: 1e-3)
+    assert restore_until(process, "refused") == {"old"}
+    assert re.search(
+        r"too slow: it takes .* s a volume, [\d.]+ times as long .* one comes every 0.001 s", process.swap_says
+    )
+    process.swap(slow, interval_s=lambda: 1e-3, even_if_slow=True)
+    restore_until(process, "took over")
+    assert process.identity.name == "slow"
+
+
+@pytest.mark.slow
+def test_a_slow_network_that_keeps_up_takes_over_and_says_how_slow_it_is(process: RestoreProcess, slow: Path) -> None:
+    process.swap(slow, interval_s=lambda: 60.0)
+    restore_until(process, "took over")
+    assert re.search(r"it takes .* s a volume, [\d.]+ times as long .* one comes every 60 s", process.swap_says)
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_in_a_trial_costs_no_volume(
+    process: RestoreProcess, networks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no room for the trial")
+
+    monkeypatch.setattr(swap, "lay_out", fail)
+    process.swap(networks["new"])
+    assert restore_until(process, "refused") == {"old"}
+    assert "no room for the trial" in process.swap_says
+
+
+@pytest.mark.slow
+def test_a_new_network_that_dies_over_its_first_volumes_is_taken_back(
+    process: RestoreProcess, networks: dict[str, Path]
+) -> None:
+    new = candidate_of(process, networks["new"])
+    restore_until(process, "took over")
+    new.kill()
+    with pytest.raises(RestoreError, match="old, the network before it, goes on"):
+        while True:
+            process.restore([STACK])
+            assert process.identity.name == "new"
+    assert process.swap_says.startswith("rolled back: the new network")
+    assert process.restore([STACK])[0].model.name == "old"
+    with pytest.raises(RestoreError, match="no swap"):
+        process.rollback()
+
+
+def bright_voxels_are_no_numbers(path: Path) -> Path:
+    graph = Graph(3, seed=1)
+    x = graph.add("Cast", "raw", to=1)
+    nothing = graph.add("Mul", graph.add("Sqrt", graph.add("Sub", graph.constant(50_000.0), x)), graph.constant(0.0))
+    graph.add("Add", x, nothing, output="mean")
+    graph.add("Add", nothing, graph.constant(1.0), output="laplace_scale")
+    graph.add("Add", "low", "high")
+    card = ModelCard(name=path.stem, divisor=(1,) * 3, halo_px=(0,) * 3, heads=("mean", "laplace_scale"))
+    return save_graph(path, graph, card)
+
+
+@pytest.mark.slow
+def test_a_new_network_that_gives_no_numbers_later_is_taken_back(process: RestoreProcess, tmp_path: Path) -> None:
+    process.swap(bright_voxels_are_no_numbers(tmp_path / "bright.onnx"))
+    restore_until(process, "took over")
+    bright = noisy((6, 20, 22))
+    bright[3] = 60_000
+    (flagged,) = process.restore([volume(bright)])
+    assert "nan_fixed" in flagged.flags
+    assert process.swap_says == "rolled back: the new network gave no numbers"
+    assert process.restore([STACK])[0].model.name == "old"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
+def test_orders_and_planes_never_wait_for_inference_that_hangs(networks: dict[str, Path]) -> None:
+    process = RestoreProcess(settings(networks["old"]).model_copy(update={"hang_s": 60.0}))
+    process.start()
+    pid = process.process_id
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    failed: list[RestoreError] = []
+
+    def restore() -> None:
+        try:
+            process.restore([STACK])
+        except RestoreError as error:
+            failed.append(error)
+
+    stuck = threading.Thread(target=restore)
+    stuck.start()
+    began = time.monotonic()
+    for _ in range(20_000):  # far more than a pipe holds
+        process.warm_up((6, 20, 22))
+    process.swap(networks["new"])
+    process.restored_planes()
+    assert process.swap_says == "loading"
+    process.stop(1.0)
+    stuck.join(20)
+    assert len(failed) == 1
+    assert time.monotonic() - began < 60  # it hung for ever

@@ -1,0 +1,150 @@
+"""Which network runs, which one is on trial and which one ran before: a swap, and the way back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from care_live.config import RestoreConfig
+from care_live.errors import RestoreError
+from care_live.restore.inference_process import Inference
+from care_live.restore.pace import Pace
+from care_live.restore.ranges import Memories
+from care_live.restore.shared import Pool
+from care_live.restore.swap import Candidate, Trial
+
+logger = logging.getLogger(__name__)
+
+PROBATION = 3
+"""Volumes that a network restores before a loss of its process no longer takes it back at once."""
+_LOSSES = 2
+"""Losses in a row that take it back later."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunningNetwork:
+    """A child, what earlier volumes taught it about intensity, and how long volumes take."""
+
+    inference: Inference
+    memories: Memories
+    pace: Pace
+
+
+class HotSwap:
+    """The candidate and the network before; safe to use from every thread.
+
+    Parameters
+    ----------
+    config : of the running network; all but the model stays
+    """
+
+    def __init__(self, config: RestoreConfig) -> None:
+        self._config = config
+        self._guard = threading.Lock()  # held for moments: never while a network is waited for
+        self._candidate: Candidate | None = None
+        self._before: RunningNetwork | None = None
+        self._is_new = False
+        """Whether the running network came by a swap, and was not gone back to."""
+        self._n_restored = 0
+        self._said = ""
+        self._interval_s: Callable[[], float | None] = lambda: None
+
+    @property
+    def says(self) -> str:
+        """What the last swap is doing, or what came of it; empty when there was none."""
+        candidate = self._candidate
+        if candidate is None or candidate.phase == "proved":
+            return self._said
+        return f"refused: {candidate.reason}" if candidate.phase == "refused" else candidate.phase
+
+    def order(self, model: Path, interval_s: Callable[[], float | None], *, even_if_slow: bool) -> None:
+        """Load another network in the background."""
+        with self._guard:
+            if self._candidate is not None and self._candidate.phase != "refused":
+                self._candidate.refuse("another network was asked for")
+            self._interval_s = interval_s
+            self._candidate = Candidate(model, self._config, even_if_slow=even_if_slow)
+
+    def look(self) -> None:
+        """Give up a candidate that hangs, also while no volume comes."""
+        with self._guard:
+            if self._candidate is not None:
+                self._candidate.look()
+
+    def advance(self, done: Trial, pool: Pool, running: RunningNetwork) -> RunningNetwork | None:
+        """Let the candidate take its next step; return it once it has proved itself and takes over.
+
+        Parameters
+        ----------
+        done : by the running network
+        running : stays ready, for the way back
+        """
+        with self._guard:
+            self._n_restored += 1
+            candidate = self._candidate
+            if candidate is None or candidate.phase == "refused":
+                return None
+            candidate.look()
+            candidate.advance(done, pool, self._interval_s())
+            if candidate.phase != "proved":
+                return None
+            self._end_before()
+            self._before, self._candidate = running, None
+            self._is_new, self._n_restored = True, 0
+            self._said = str(candidate.comparison)
+            memories = candidate.fitting(running.memories, done.card)
+            return RunningNetwork(candidate.inference, memories, Pace())
+
+    def go_back(self, running: RunningNetwork) -> RunningNetwork:
+        """Return the network before the last swap; the running one takes its place.
+
+        Raises
+        ------
+        RestoreError
+            There was no swap.
+        """
+        with self._guard:
+            if self._before is None:
+                raise RestoreError("there was no swap to roll back")
+            before, self._before = self._before, running
+            self._is_new, self._said = False, "rolled back"
+            return before
+
+    def take_back(self, why: str, n_losses: int = 0) -> RunningNetwork | None:
+        """Return the network before where the new one fails: at once on probation, later after some losses in a row.
+
+        Parameters
+        ----------
+        why : what happened to the new network, whose process is over
+        n_losses : of its process, in a row
+        """
+        with self._guard:
+            if self._before is None or not self._is_new or (self._n_restored >= PROBATION and n_losses < _LOSSES):
+                return None
+            if self._before.inference.is_dead:
+                return None
+            before, self._before = self._before, None
+            self._is_new, self._said = False, f"rolled back: the new network {why}"
+            logger.warning("swap_rolled_back reason=%s", why)
+            return before
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether the running network has just taken over."""
+        return self._is_new and self._n_restored < PROBATION
+
+    def stop(self) -> None:
+        """End the candidate and the network before."""
+        with self._guard:
+            candidate, self._candidate = self._candidate, None
+            if candidate is not None and candidate.phase != "refused":
+                candidate.inference.end(0.0)
+            self._end_before()
+
+    def _end_before(self) -> None:
+        before, self._before = self._before, None
+        if before is not None:
+            before.inference.end(0.0)
