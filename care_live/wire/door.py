@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from care_live.wire.address import address_of
 from care_live.wire.relay import CHUNK_BYTES, READ, Allowance, Budget, Relayed
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Door:
 
     def __init__(self, listener: socket.socket, connect: Callable[[], socket.socket], budget: Budget) -> None:
         self._listener, self._connect, self._budget = listener, connect, budget
+        self.address = address_of(listener)
         self._selector = selectors.DefaultSelector()
         self._watched: dict[socket.socket, int] = {}
         self._relayed: dict[socket.socket, Relayed] = {}
@@ -52,12 +54,14 @@ class Door:
         self._cut = False
         self._accept_s = 0.0
         self._said_s = -_SAY_AGAIN_S
+        self.error: Exception | None = None
+        """Why no more clients are served."""
         self.n_turned_away = 0
         """Connections over the budget."""
         for end in (listener, self._ear):
             end.setblocking(False)
             self._selector.register(end, READ)
-        self._thread = threading.Thread(target=self._run, name=f"door {listener.getsockname()[:2]}")
+        self._thread = threading.Thread(target=self._run, name=f"door {self.address}")
         self._thread.start()
 
     def close(self, within_s: float, *, cut: bool = False) -> None:
@@ -66,7 +70,8 @@ class Door:
         Until then clients still receive what the server has sent; with `cut` they receive no more.
         """
         self._cut, self._close_by_s = cut, time.monotonic() + within_s
-        self._bell.send(b"!")
+        with contextlib.suppress(OSError):  # the thread has ended by itself
+            self._bell.send(b"!")
         self._thread.join(within_s + 5.0)
         self._bell.close()
 
@@ -78,6 +83,9 @@ class Door:
                 for key, events in ready:
                     self._serve(key, events, now_s)
                 self._look(now_s)
+        except Exception as error:  # the thread boundary: the server hears of it when it polls
+            logger.exception("port closed")
+            self.error = error
         finally:
             for relayed in self._relayed.values():
                 relayed.close()
@@ -102,6 +110,8 @@ class Door:
             self._stop_accepting()
         else:
             relayed: Relayed = key.data
+            if relayed.server not in self._relayed:  # its other end was ready too, and ended it
+                return
             if key.fileobj is relayed.client:
                 relayed.serve_client(events, now_s, self._scratch)
             else:

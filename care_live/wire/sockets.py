@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import zmq
 import zmq.utils.z85
 
-from care_live.errors import ConfigError
+from care_live.errors import ConfigError, StageError
 from care_live.wire.address import address_of, is_loopback, listen
 from care_live.wire.door import Behind, Door
 from care_live.wire.keys import ClientKeys, KeyPair, ServerKeys
@@ -134,7 +134,15 @@ class Sockets:
 
         An empty list means that the time is over or that `wake` was called. Knocks at the door (ZAP) are
         answered here, so a server must come back at least every second.
+
+        Raises
+        ------
+        StageError
+            A port serves no more clients.
         """
+        for door in self._doors.values():
+            if door.error is not None:
+                raise StageError(f"{door.address} serves no more clients: {door.error}") from door.error
         ready = dict(self._poller.poll(None if timeout_s is None else max(0, int(timeout_s * 1000))))
         if self._ear.fileno() in ready or self._ear in ready:
             with contextlib.suppress(BlockingIOError):

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from care_live.errors import StageError
 from care_live.wire.address import listen
 from care_live.wire.door import Behind, Door
-from care_live.wire.relay import Allowance, Budget
+from care_live.wire.relay import Allowance, Budget, Relayed
+from care_live.wire.sockets import Sockets
 
 
 class Server:
@@ -173,8 +175,6 @@ def test_an_allowance_grows_with_time_up_to_its_burst() -> None:
 def test_the_private_end_serves_this_process_only() -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux tells who connects")
-    from care_live.wire.sockets import Sockets
-
     with Sockets() as hub:
         hub.bind("router", "tcp://127.0.0.1:0")
         names = [
@@ -193,6 +193,53 @@ def test_behind_gives_every_server_an_end_of_its_own() -> None:
     if sys.platform != "linux":
         pytest.skip("elsewhere the system chooses a port")
     assert Behind().endpoint != Behind().endpoint
+
+
+def test_both_ends_of_a_connection_may_go_in_the_same_moment() -> None:
+    """The door is held up by one client's connection while both ends of the others close."""
+    listener, held = listen("tcp://127.0.0.1:0"), threading.Event()
+    behind: list[socket.socket] = []
+    waits = threading.Event()
+
+    def connect() -> socket.socket:
+        near, far = socket.socketpair()
+        behind.append(far)
+        if held.is_set():
+            waits.set()
+            released.wait(10)
+        return near
+
+    released, where = threading.Event(), listener.getsockname()
+    door = Door(listener, connect, Budget())
+    clients = [socket.create_connection(where, timeout=5) for _ in range(20)]
+    assert eventually(lambda: len(behind) == 20)
+    held.set()
+    with socket.create_connection(where, timeout=5) as last:
+        assert waits.wait(5)
+        for end in (*behind[:20], *clients):  # the server's ends come first
+            end.close()
+        released.set()
+        last.sendall(b"x")
+        behind[20].settimeout(5)
+        assert behind[20].recv(1) == b"x", "the door serves on"
+    door.close(0.0)
+    behind[20].close()
+    assert door.error is None
+
+
+def test_a_port_that_fails_is_told_to_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Relayed, "serve_client", fail)
+    with Sockets() as hub:
+        router = hub.bind("router", "tcp://127.0.0.1:0")
+        host, port = router.address.removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as client:
+            client.sendall(b"x")
+            with pytest.raises(StageError, match="serves no more clients: a bug"):
+                while True:
+                    hub.poll(0.05)
 
 
 @pytest.mark.slow
