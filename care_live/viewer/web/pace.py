@@ -16,6 +16,9 @@ class Fineness(NamedTuple):
     """y and x are halved so often."""
 
 
+LONGEST_FRAME_S = 4.0
+
+
 @dataclass(slots=True)
 class FrameTime:
     """How long a browser takes for a picture, so that the next one does not wait behind it for a whole frame.
@@ -29,7 +32,8 @@ class FrameTime:
 
     def taken(self, sent_s: float, now_s: float) -> None:
         """Note that the browser has drawn a picture."""
-        self._frame_s, self._taken_s = now_s - max(sent_s, self._taken_s), now_s
+        self._frame_s = min(now_s - max(sent_s, self._taken_s), LONGEST_FRAME_S)  # longer: a hidden page
+        self._taken_s = now_s
 
     def hold_s(self, sent_s: float, now_s: float) -> float:
         """Return how long to wait before another picture is sent behind one that is on its way."""
