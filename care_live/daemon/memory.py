@@ -20,7 +20,7 @@ class Ledger:
         self._limit_bytes = limit_bytes
         self._used_bytes = 0
         self._holders: Counter[VolumeKey] = Counter()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     def admit(self, nbytes: int) -> bool:
         """Reserve memory for a volume, or say that there is none; one volume is always admitted."""
@@ -41,11 +41,19 @@ class Ledger:
             if self._holders[key] == 0:
                 del self._holders[key]
                 self._used_bytes -= nbytes
+                self._lock.notify_all()
 
     def give_back(self, nbytes: int) -> None:
         """Return the memory of a volume that no stage takes."""
         with self._lock:
             self._used_bytes -= nbytes
+            self._lock.notify_all()
+
+    def wait_for_less(self, timeout_s: float) -> bool:
+        """Wait until memory is given back; return whether some was in time."""
+        with self._lock:
+            used_bytes = self._used_bytes
+            return self._lock.wait_for(lambda: self._used_bytes < used_bytes, timeout_s)
 
     @property
     def used_bytes(self) -> int:

@@ -13,6 +13,8 @@ stops the stages; each ends by itself when its input has.
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,6 +37,8 @@ from care_live.publish.publisher import Publisher
 from care_live.restore.process import RestoreProcess
 from care_live.source import Source
 from care_live.store import RunWriter, Syncs
+
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Pipeline:
     ) -> None:
         self._config, self._rooms, self._tally = config, rooms, tally
         self._plan = started.plan
+        self._stopping = threading.Event()
         limit_bytes = config.assemble.memory_mib * 2**20
         self._ledger = Ledger(limit_bytes)
         self._storage = Inbox[Record]("store", limit_bytes)
@@ -161,10 +166,20 @@ class Pipeline:
     def _admit(self, nbytes: int) -> bool:
         """Find memory for a raw volume: what waits to be restored gives way, since the store has it."""
         while not self._ledger.admit(nbytes):
-            if not (skipped := self._worklist.make_room()):
+            if skipped := self._worklist.make_room():
+                self._intake.skip(skipped)
+            elif not self._waits_for_room():
                 return False
-            self._intake.skip(skipped)
         return True
+
+    def _waits_for_room(self) -> bool:
+        """Wait for the disk where the source can wait, too; return whether it has given memory back."""
+        patience_s = self._config.store.full_wait_s if self._config.restore.policy == "wait" else 0.0
+        until_s = time.monotonic() + patience_s
+        while self.storing.alive and not self._stopping.is_set() and time.monotonic() < until_s:
+            if self._ledger.wait_for_less(_LOOK_S):
+                return True
+        return False
 
     def start(self) -> None:
         """Queue what an earlier session left raw-only, and start the stages."""
@@ -180,6 +195,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """Restore nothing more and take nothing more; raw volumes that have arrived are still written."""
+        self._stopping.set()
         self._worklist.stop()
         self._intake.halt()
 

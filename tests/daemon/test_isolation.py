@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -138,4 +139,17 @@ def test_a_page_that_cannot_start_costs_no_volume(tmp_path):
     done = command("run", "config.toml", "--run-id", "test", "-q", "--web", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "the browser page did not start" in done.stderr
+    check_raw(tmp_path, pixels)
+
+
+def test_recorded_data_waits_for_a_slow_disk(tmp_path, monkeypatch):
+    """Nothing is refused: the replay of recorded data can wait, which a camera cannot."""
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES, shape=(8, 128, 128))
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (time.sleep(0.05), sync(descriptor)))
+    settings_ = config(
+        tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"}, assemble={"memory_mib": 1}
+    )  # fmt: skip
+    status = run(settings_)
+    assert (status.refused_volumes, status.shortfalls) == (0, ())
     check_raw(tmp_path, pixels)
