@@ -25,6 +25,8 @@ Answer: TypeAlias = talk.Ready | talk.Done
 
 _LOOK_S = 0.2
 """How often a sign of life is looked for."""
+_DYING_S = 2.0
+"""Between the end of its pipe and its own."""
 _STARTING = 15.0
 """Times as much silence while it starts: imports may wait for a slow disk."""
 
@@ -48,6 +50,7 @@ class Inference:
         context = multiprocessing.get_context("spawn")
         self._pulse, self._silence = life.Pulse(context), life.Silence()
         self._n_told, self._cpu_s = 0, 0.0
+        self._is_cut_off = False
         self._pipe, theirs = context.Pipe()
         self._unsent: queue.SimpleQueue[talk.Request | None] = queue.SimpleQueue()
         self._telling, self._ending = threading.Lock(), threading.Lock()
@@ -171,6 +174,8 @@ class Inference:
             if deadline_s > 0 and not self.is_dead:
                 self.tell(talk.Stop())
                 self._process.join(deadline_s)
+            if self._is_cut_off:  # it is ending by itself: its own exit code says why
+                self._process.join(_DYING_S)
             if not self.is_dead:
                 self._process.kill()
                 self._killed = True
@@ -194,6 +199,7 @@ class Inference:
         except (EOFError, OSError):
             message = None
         if message is None:
+            self._is_cut_off = True
             raise LostError("died")
         if isinstance(message, talk.Failed):
             raise getattr(errors, message.kind)(message.message)

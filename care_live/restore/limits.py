@@ -65,6 +65,8 @@ def cause(exit_code: int | None, *, entered: bool = True) -> str:
         why = f"ended by force, as the system does when memory runs out; {n_mib} MiB are available"
     elif exit_code in {-4, -6, -7, -8, -11}:
         why = f"a library crashed, as some do when memory runs out; {n_mib} MiB are available"
+    elif exit_code == 1:
+        why = f"an error that it could not report, as when memory runs out; {n_mib} MiB are available"
     else:
         return f"exit code {exit_code}"
     return f"exit code {exit_code}: {why}"

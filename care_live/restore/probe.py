@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.backends.session import OnnxSession, Options, Session
-from care_live.errors import ModelError, RestoreError
+from care_live.errors import ModelError, OutOfMemoryError, RestoreError
 from care_live.model import codes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
@@ -56,6 +56,8 @@ def check(network: Network, card: ModelCard) -> None:
     try:
         _check_shapes(network, card)
         refuse_small_halo(card.halo_px, reach(network, card))
+    except OutOfMemoryError:
+        raise
     except RestoreError as error:
         raise ModelError(f"network {card.name} does not run on a small field: {error}") from error
 

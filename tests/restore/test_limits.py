@@ -35,6 +35,7 @@ def test_a_process_that_leaves_others_no_memory_is_recognised(taken: float, avai
         (1, False, r"exit code 1: before its libraries were loaded.*memory runs out; \d+ MiB are available"),
         (-9, True, r"exit code -9: ended by force.*memory runs out"),
         (-11, True, r"exit code -11: a library crashed"),
+        (1, True, r"exit code 1: an error that it could not report, as when memory runs out"),
         (3, True, r"^exit code 3$"),
     ],
 )
