@@ -222,6 +222,8 @@ def _summary(status: Status) -> None:
         f"{status.restored} restored, {status.skipped} skipped live, {status.lost_planes} planes lost, "
         f"{status.suspect} volumes suspect"
     )
+    if status.shed:
+        click.echo(f"{status.shed} restored volumes are not stored, for want of disk; --resume restores them again")
     if status.already_stored:
         click.echo(f"{status.already_stored} volumes came that this run had stored already; they were dropped")
     if status.set_aside:

@@ -16,9 +16,7 @@ def shortfalls(status: Status, *, stopped: bool) -> tuple[str, ...]:
     status : at the end
     stopped : a person ended the run before its time, so planes that did not come are no loss
     """
-    return tuple(
-        _missing_planes(status, stopped=stopped) + _unfinished(status, stopped=stopped) + list(status.warnings)
-    )
+    return tuple(_missing_planes(status, stopped=stopped) + _failures(status))
 
 
 def _missing_planes(status: Status, *, stopped: bool) -> list[str]:
@@ -34,12 +32,9 @@ def _missing_planes(status: Status, *, stopped: bool) -> list[str]:
     return found
 
 
-def _unfinished(status: Status, *, stopped: bool) -> list[str]:
-    found = []
-    if status.shed and not stopped:
-        found.append(f"{status.shed} restored volumes are not stored")
-    if status.publishing:
-        found.append(status.publishing)
+def _failures(status: Status) -> list[str]:
+    """Return what failed; restored volumes that a full disk shed are no failure: the next start restores them."""
+    found = [status.publishing] if status.publishing else []
     if status.unrestored:
         found.append(f"{status.unrestored} volumes could not be restored")
-    return found
+    return found + list(status.warnings)

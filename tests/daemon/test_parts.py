@@ -191,7 +191,7 @@ def test_flicker_is_of_the_last_two_volumes_of_any_place() -> None:
         ({"dropped_planes": {"duplicate": 2}}, False, ""),
         ({"dropped_planes": {"wrong-shape": 2}}, True, "2 wrong-shape"),
         ({"refused_planes": 4}, True, "4 planes found no memory"),
-        ({"shed": 1}, False, "1 restored volumes are not stored"),
+        ({"shed": 1}, False, ""),
         ({"unrestored": 1}, False, "1 volumes could not be restored"),
         ({"warnings": ("publishing failed: gone",)}, True, "publishing failed"),
     ],
