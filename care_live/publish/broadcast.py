@@ -116,6 +116,8 @@ class Broadcast:
         self._counts: Counter[str] = Counter()
         self._slab_due = 0
         self._not_made: dict[Channel, list[int]] = defaultdict(list)
+        """Counts of messages that there was no time for, since the last one that was sent."""
+        self._n_not_made: Counter[Channel] = Counter()
         self._worker: WorkerThread[Item, Encoded | None] = WorkerThread("publish-broadcast", _make, announce)
 
     @property
@@ -221,8 +223,11 @@ class Broadcast:
             elif encoded is None and item.channel is not None:
                 self._not_made[item.channel].append(item.count)
             elif encoded is not None and item.channel is not None:
-                earlier = [count for count in self._not_made.pop(item.channel, []) if count < item.count]
-                self._send([item.topic, *encoded.parts(count=item.count, not_made=len(earlier))])
+                waiting = self._not_made.pop(item.channel, [])
+                self._n_not_made[item.channel] += sum(count < item.count for count in waiting)
+                self._not_made[item.channel] = [count for count in waiting if count > item.count]
+                parts = encoded.parts(count=item.count, not_made=self._n_not_made[item.channel])
+                self._send([item.topic, *parts])
 
     def _put(self, item: Item, *, keep: int) -> None:
         gone = self._worker.put("all", item, slot=item.channel, keep=keep)

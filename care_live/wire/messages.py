@@ -111,7 +111,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     count: Count | msgspec.UnsetType = msgspec.UNSET
     """Broadcast only: counts the messages of this product (or the notes) within the session."""
     not_made: Count | msgspec.UnsetType = msgspec.UNSET
-    """Broadcast only: messages of this topic just before this one that the daemon had no time to make."""
+    """Broadcast only: messages of this topic before this one, in the session, that there was no time to make."""
 
 
 class Numbered(Sent, frozen=True, kw_only=True):

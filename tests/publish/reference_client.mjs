@@ -156,12 +156,12 @@ async function listen() {
     const said = decode(parts);
     const product = topic.toString().split("/")[1];
     tally[product] ??= { received: 0, not_made: 0, too_slow: 0 };
-    const notMade = said.not_made ?? 0;
-    const lost = said.count - (due[product] ?? said.count - notMade);
+    const before = due[topic] ?? { count: said.count - 1, notMade: said.not_made ?? 0 };
+    const notMade = (said.not_made ?? 0) - before.notMade;
     tally[product].received++;
     tally[product].not_made += notMade;
-    tally[product].too_slow += lost - notMade;
-    due[product] = said.count + 1;
+    tally[product].too_slow += said.count - before.count - 1 - notMade;
+    due[topic] = { count: said.count, notMade: said.not_made ?? 0 };
     if (!ready && said.type === "heartbeat") print("listening", {});
     ready ||= said.type === "heartbeat";
     over = said.type === "end";

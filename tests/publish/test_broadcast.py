@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from care_live.images import VolumeKey, read_only
 from care_live.publish import Listener, LiveSlab, LiveVolume, Publisher, RestoredSlab, views
 from care_live.publish.broadcast import CHANNELS
 from care_live.wire import arrays, cl1, keys
-from care_live.wire.messages import End, Heartbeat, Message, Slab, Volume
+from care_live.wire.messages import End, Heartbeat, Message, Slab, Status, Volume
 from care_live.wire.sockets import Socket, Sockets, new_pair
 from tests.publish import given
 
@@ -119,6 +121,7 @@ def test_slabs_come_while_the_volume_is_being_restored(publisher: Publisher, hub
         "provisional",
     )
     assert message[1].limits == "not for intensity quantification"
+    assert message[1].arrays[0].origin_px == (4, 0, 0)
     np.testing.assert_array_equal(message[2][0], planes)
 
 
@@ -132,6 +135,54 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up(publisher: Publisher, h
             message = heard(other, link, Volume)
             assert message is not None and message[1].key[0] == t
     assert frozen.receive() is not None
+
+
+def test_each_product_is_counted_and_what_there_was_no_time_for_is_said(
+    publisher: Publisher, hub: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that is busy encoding: later volumes replace those that wait, and the next one says how many."""
+    link = listen(hub, publisher, b"cl1/raw/L1/plain/", b"cl1/raw/L0/plain/")
+    busy, go_on = threading.Event(), threading.Event()
+    original = views.downsample
+
+    def slow(product: arrays.Product, volume: Any, level: int) -> Any:
+        busy.set()
+        assert go_on.wait(20)
+        return original(product, volume, level)
+
+    monkeypatch.setattr(views, "downsample", slow)
+    publisher.publish(given.restored(0))
+    assert busy.wait(10)
+    for t in range(1, 80):
+        publisher.publish(given.restored(t))
+    publisher.heartbeat(Status(note="all are published"))
+    while (note := heard(hub, link, Heartbeat)) is None or note[1].status.note == "":
+        pass
+    go_on.set()
+    seen: dict[bytes, list[Volume]] = {}
+    while sum(len(one) for one in seen.values()) < 2 or max(v.key[0] for one in seen.values() for v in one) < 79:
+        message = heard(hub, link, Volume)
+        assert message is not None
+        seen.setdefault(message[0], []).append(message[1])
+    for came in seen.values():
+        assert [one.count for one in came] == sorted({one.count for one in came})
+        for before, after in itertools.pairwise(came):
+            missing, not_made = after.count - before.count - 1, after.not_made - before.not_made
+            assert 0 <= not_made <= missing, "what was made and is missing, this subscriber was too slow for"
+    assert any(came[-1].not_made >= 79 - 64 for came in seen.values())
+
+
+def test_a_connection_with_ever_more_topics_is_cut_and_the_others_stay(publisher: Publisher, hub: Sockets) -> None:
+    link = listen(hub, publisher, b"cl1/restored/L0/plain/")
+    with Sockets() as other:
+        junk = other.connect("sub", publisher.address)
+        for i in range(4200):
+            junk.subscribe(b"cl1/raw/L0/plain/%d" % i)
+        late = listen(hub, publisher, b"cl1/restored/L3/plain/")
+        publisher.publish(given.restored(0))
+        for one in (link, late):
+            message = heard(hub, one, Volume)
+            assert message is not None and message[1].key[0] == 0
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from care_live.publish import describe, views
@@ -42,6 +43,7 @@ def test_a_region_behind_the_last_voxel_is_left_out(origin: tuple[int, int, int]
     assert views.look("mean", sent.mean, View(origin_px=(0, 3, 0), level=1)) is None
 
 
+@settings(deadline=None)
 @drawn(
     st.integers(0, 4),
     st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(0, 40)),

@@ -1,0 +1,121 @@
+"""Single requests and their answers, over real sockets: ids, levels, places of slabs, revocation, the store's bits."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from care_live.images import Restored, VolumeKey
+from care_live.publish import Publisher
+from care_live.wire import cl1, keys
+from care_live.wire.messages import Fetch, Gap, Message, Newest, Refused, View, Volume
+from care_live.wire.sockets import Socket, Sockets, new_pair
+from tests.publish import given
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    with Publisher(given.config()) as published:
+        published.start(given.started(), given.MODEL)
+        yield published
+
+
+def answer(hub: Sockets, link: Socket, *kinds: type[Message], timeout_s: float = 10.0) -> Message | None:
+    for _ in range(int(timeout_s / 0.05)):
+        hub.poll(0.05)
+        while (received := link.receive()) is not None:
+            message, _ = cl1.decode(received.parts)
+            if isinstance(message, kinds):
+                return message
+    return None
+
+
+def test_an_id_comes_back_with_each_answer_and_tells_two_views_apart(publisher: Publisher) -> None:
+    publisher.publish(given.restored(0))
+    with Sockets() as hub:
+        link = hub.connect("dealer", publisher.address_pull, hwm=64)
+        for number, level in ((7, 2), (9, 0)):
+            link.send(cl1.encode_request(Fetch(key=(0, 0, 0), view=View(level=level), id=number)))
+        link.send(cl1.encode_request(Fetch(key=(5, 1, 0), id=11)))
+        came = [answer(hub, link, Volume, Gap) for _ in range(3)]
+    assert [one.id for one in came] == [7, 9, 11]  # type: ignore[union-attr]
+    assert [one.arrays[0].level for one in came[:2]] == [2, 0]  # type: ignore[union-attr]
+    assert isinstance(came[2], Gap)
+
+
+@pytest.mark.parametrize(("request_id", "reason"), [(msgspec.UNSET, "forgotten"), (1000, "busy")])
+def test_no_fetch_is_left_without_an_answer(request_id: Any, reason: str) -> None:
+    held, asked = threading.Event(), 30
+
+    def slow(key: VolumeKey) -> Restored | None:
+        held.wait(20)
+        return given.restored(key.t)
+
+    with Publisher(given.config(), replay_from_store=slow) as publisher, Sockets() as hub:
+        publisher.start(given.started(), given.MODEL)
+        link = hub.connect("dealer", publisher.address_pull, hwm=64)
+        for t in range(asked):
+            number = request_id if request_id is msgspec.UNSET else request_id + t
+            link.send(cl1.encode_request(Fetch(key=(t, 0, 0), id=number)))
+        refused = [answer(hub, link, Gap)]
+        held.set()
+        rest = [answer(hub, link, Volume, Gap) for _ in range(asked - 1)]
+    assert None not in refused + rest
+    gaps = [one for one in refused + rest if isinstance(one, Gap)]
+    assert {gap.reason for gap in gaps} == {reason} and len(gaps) >= asked - 17
+    assert {one.key[0] for one in refused + rest} == set(range(asked))  # type: ignore[union-attr,index]
+
+
+@pytest.mark.parametrize("level", [5, 8])
+def test_a_level_above_the_last_one_is_refused(publisher: Publisher, level: int) -> None:
+    with Sockets() as hub:
+        link = hub.connect("dealer", publisher.address_pull)
+        said = {"protocol": "cl1", "type": "fetch", "key": [0, 0, 0], "view": {"level": level}}
+        link.send([json.dumps(said).encode()])
+        refused = answer(hub, link, Refused)
+    assert isinstance(refused, Refused) and refused.reason == "protocol" and "level" in refused.detail
+
+
+def test_what_comes_from_the_store_says_how_many_bits_it_keeps() -> None:
+    kept = replace(given.restored(0), mantissa_bits=10)
+    with Publisher(given.config(), replay_from_store=lambda _: kept) as publisher, Sockets() as hub:
+        publisher.start(given.started(), given.MODEL)
+        publisher.publish(given.restored(1))
+        link = hub.connect("dealer", publisher.address_pull)
+        for t in (0, 1):
+            link.send(cl1.encode_request(Fetch(key=(t, 0, 0))))
+        stored, live = (answer(hub, link, Volume) for _ in range(2))
+    by_key = {one.key[0]: one.mantissa_bits for one in (stored, live)}  # type: ignore[union-attr]
+    assert by_key == {0: 10, 1: msgspec.UNSET}
+
+
+def test_who_is_taken_off_the_list_gets_nothing_from_the_next_message_on(tmp_path: Path) -> None:
+    server, allowed = given.write_keys(tmp_path)
+    pairs = {name: new_pair() for name in ("mia", "rex")}
+    for name, pair in pairs.items():
+        keys.allow(allowed, pair.public, name, "viewer")
+    own = keys.read_pair(server).public
+    with (
+        Publisher(given.config(server_key_file=server, authorized_keys_file=allowed)) as publisher,
+        Sockets(client=keys.ClientKeys(pairs["mia"], own)) as mia,
+        Sockets(client=keys.ClientKeys(pairs["rex"], own)) as rex,
+    ):
+        publisher.start(given.started(), given.MODEL)
+        publisher.publish(given.restored(0))
+        links = {hub: hub.connect("dealer", publisher.address_pull, hwm=64) for hub in (mia, rex)}
+        for hub, link in links.items():
+            link.send(cl1.encode_request(Newest(credit=8)))
+            assert answer(hub, link, Volume) is not None
+        keys.revoke(allowed, "rex")
+        for t in range(1, 6):
+            publisher.publish(given.restored(t))
+            came = answer(mia, links[mia], Volume)
+            assert isinstance(came, Volume) and came.key[0] == t
+        assert answer(rex, links[rex], Volume, timeout_s=1.0) is None
