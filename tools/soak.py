@@ -166,9 +166,8 @@ def main() -> int:
     print("\n".join(f"{n:5d} x {name}" for name, n in sorted(outcome.troubles.items())))
     grown = growth(outcome.samples) if volumes >= JUDGED_VOLUMES else None
     complaints = outcome.complaints + ([grown] if grown else [])
-    print(
-        "\n".join(f"BAD: {complaint}" for complaint in complaints) or f"all {volumes} volumes are there; nothing grew"
-    )
+    judged = "; nothing grew" if volumes >= JUDGED_VOLUMES else ""
+    print("\n".join(f"BAD: {complaint}" for complaint in complaints) or f"all {volumes} volumes are there{judged}")
     return 1 if complaints else 0
 
 
