@@ -58,7 +58,7 @@ class Backlog:
         return keys
 
     def give_up_incomplete(self) -> list[VolumeKey]:
-        """Forget the volumes whose other channels nobody asked for, and return them."""
+        """Forget the volumes whose other channels are not on the list, and return them."""
         given_up = {group for group, keys in self._asked.items() if len(keys) < self._channels_in}
         keys = [key for group in given_up for key in self._asked.pop(group)]
         self._n -= len(keys)
