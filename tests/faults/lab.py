@@ -63,8 +63,8 @@ class DaemonUnderTest:
         """Wait until its figures are as wanted; return them."""
         deadline = time.monotonic() + within_s
         while not holds(status := self.status() or {"phase": "unknown"}):
-            assert self.process.poll() is None, f"the daemon ended first:\n{self.log}"
-            assert time.monotonic() < deadline, f"it never came: {status}\n{self.log}"
+            assert self.process.poll() is None, f"the daemon ended first:\n{self.last_lines}"
+            assert time.monotonic() < deadline, f"it never came: {status}\n{self.last_lines}"
             time.sleep(0.02)
         return status
 
@@ -82,6 +82,11 @@ class DaemonUnderTest:
     def drain(self) -> None:
         """Send the first Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
+
+    @property
+    def last_lines(self) -> str:
+        """Return the end of its log."""
+        return "\n".join(self.log.splitlines()[-12:])
 
     @property
     def log(self) -> str:

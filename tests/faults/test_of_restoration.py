@@ -130,14 +130,14 @@ def test_15_saturated_black_and_constant_pictures(tmp_path):
     assert all("nan_fixed" not in one for one in flags.values())
 
 
-def _first_planes(path: Path) -> Path:
+def _no_network(path: Path) -> Path:
     """Write what is no network."""
     path.write_bytes(b"no network")
     return path
 
 
 BAD_NETWORKS = {
-    "no-network": _first_planes,
+    "no-network": _no_network,
     "two-channels": lambda path: save_network(path, c_in=2, filters=2),
     "no-numbers": no_numbers,
 }
@@ -145,7 +145,10 @@ BAD_NETWORKS = {
 
 @pytest.mark.parametrize("name", BAD_NETWORKS)
 def test_24_bad_model_on_hot_swap(tmp_path, name):
-    """It is rejected before the switch: every volume is of the network that was running."""
+    """It is rejected before the switch: every volume is of the network that was running.
+
+    Networks that are too slow, hang or die are tried in tests/restore/test_swap.py.
+    """
     bad = BAD_NETWORKS[name](tmp_path / "bad.onnx")
     recorded(tmp_path, times=400)
     with daemon(tmp_path, restore=LIVE) as running:
