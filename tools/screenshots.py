@@ -149,12 +149,12 @@ def save_napari(run: Path, file: Path) -> None:
     """Save what napari shows of a recorded run."""
     import napari
 
-    from care_live.viewer.napari.widget import Watch
+    from care_live.viewer.napari.widget import WatchWidget
 
     viewer = napari.Viewer(show=True)
     viewer.grid.enabled = True
     viewer.window.resize(*SIZE)
-    watching = Watch(viewer)
+    watching = WatchWidget(viewer)
     viewer.window.add_dock_widget(watching, name="care_live", area="right")
     watching.start("", run)
     try:

@@ -25,7 +25,7 @@ from care_live.backends import cuda, session
 from care_live.backends.failures import translated
 from care_live.backends.session import Options, Session
 from care_live.errors import OutOfMemoryError
-from care_live.model import codes
+from care_live.model import quantised_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class DeviceBuffers:
         self._left = dict(zip(names, self._binding.get_outputs(), strict=True))
         for name, value in self._left.items():
             self._binding.bind_ortvalue_output(name, value)
-        self._heads = codes.outputs_of(tuple(names))
+        self._heads = quantised_outputs.outputs_of(tuple(names))
         self._forms = {name: form(value) for name, value in (*self._given.items(), *self._left.items())}
         self._pages: dict[str, Array] = {}
         """Page-locked memory on the host, of inputs and outputs that need it."""
@@ -95,9 +95,9 @@ class DeviceBuffers:
         targets = tuple(map(self._own, self._heads)) if into is None else tuple(into)
         for name, target in zip(self._heads, targets, strict=True):
             shape, dtype = self._forms[name]
-            if codes.ends_of(name) in self._left:
-                found, ends = self._landed(name), self._landed(codes.ends_of(name))
-                codes.read(found.reshape(target.shape), ends, target)
+            if quantised_outputs.ends_of(name) in self._left:
+                found, ends = self._landed(name), self._landed(quantised_outputs.ends_of(name))
+                quantised_outputs.read(found.reshape(target.shape), ends, target)
             elif target.dtype == dtype and target.size == np.prod(shape) and target.flags.c_contiguous:
                 self._way.to_host(self._left[name], target)
             else:
@@ -111,7 +111,7 @@ class DeviceBuffers:
 
     def _own(self, name: str) -> Array:
         """Return memory of this place for the numbers of an output."""
-        if codes.ends_of(name) not in self._left:
+        if quantised_outputs.ends_of(name) not in self._left:
             return self._page(name)
         if name not in self._numbers:
             self._numbers[name] = np.empty(self._forms[name][0], np.float32)
@@ -140,8 +140,8 @@ class DeviceSession:
         self._shapes = {node.name: tuple(shapes[node.name]) for node in self._session.get_inputs()}
         self._types = {node.name: session.dtype_of(node.type) for node in self._session.get_inputs()}
         given = {output.name: session.dtype_of(output.type) for output in self._session.get_outputs()}
-        self.outputs = codes.outputs_of(tuple(given))
-        self._flips = [codes.OCTAVE_STEP if given[name] == np.uint8 else 0.0 for name in self.outputs]
+        self.outputs = quantised_outputs.outputs_of(tuple(given))
+        self._flips = [quantised_outputs.OCTAVE_STEP if given[name] == np.uint8 else 0.0 for name in self.outputs]
         """What one code more or less changes: an error of rounding may cost so much, as a share of the number."""
         self._way = way_of(options)
         is_recorded = options.cuda.get("enable_cuda_graph") == "1"  # with its addresses: it knows one place

@@ -17,7 +17,7 @@ from care_live.backends.session import Options, n_threads
 from care_live.errors import ModelError
 from care_live.imports import need
 from care_live.model import rewrite
-from care_live.model.siblings import join_heads
+from care_live.model.merge_heads import join_heads
 
 Array = NDArray[Any]
 Precision = Literal["f32", "bf16", "int8"]

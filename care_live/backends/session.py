@@ -37,7 +37,7 @@ class Options:
     fast_mode: bool = False
     """Allow TF32 on a GPU, bfloat16 or 8 bits with OpenVINO."""
     quantised: bool = False
-    """Let results leave a device as `care_live.model.codes`; those who run networks on one read them."""
+    """Let results leave a device as `care_live.model.quantised_outputs`; those who run networks on one read them."""
     cuda: Mapping[str, str] = field(default_factory=dict)
     """Options of the CUDA provider that differ from `cuda_options`."""
     device_bytes: int = 0

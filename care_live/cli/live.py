@@ -18,9 +18,9 @@ from care_live.errors import CareLiveError, ConfigError, IncompleteError
 
 if TYPE_CHECKING:
     from care_live.config import Config
-    from care_live.daemon.page import Page
     from care_live.daemon.run import Daemon
-    from care_live.daemon.tally import Status
+    from care_live.daemon.run_metrics import DaemonStatus
+    from care_live.daemon.web_process import Page
 
 _PAGE_S = 40.0
 """How long the browser page may take to start, and to end."""
@@ -120,7 +120,7 @@ def demo_command(
     config = named(demo.config(directory, volumes or (5 if headless else 200), base), run_id, resume=False)
     picture = picture or config.store.directory / run_id / "demo.png"
 
-    def show(status: Status) -> None:
+    def show(status: DaemonStatus) -> None:
         figures = demo.figures(config, run_id, status)
         demo.draw(config, run_id, picture)
         click.echo(json.dumps(figures, indent=2))
@@ -154,11 +154,11 @@ def named(config: Config, run_id: str | None, *, resume: bool) -> Config:
     return config.model_copy(update={"run_id": run_id, "resume": resume or config.resume})
 
 
-def _live(config: Config, *, web: bool, finish: Callable[[Status], None], json_file: Path | None = None) -> None:
+def _live(config: Config, *, web: bool, finish: Callable[[DaemonStatus], None], json_file: Path | None = None) -> None:
     """Run the daemon to its end, with or without the browser page."""
-    from care_live.daemon.page import Page
     from care_live.daemon.run import Daemon
     from care_live.daemon.signals import drained_by_signals
+    from care_live.daemon.web_process import Page
 
     run_id = config.run_id or new_run_id("run")
     daemon = Daemon(config, run_id)
@@ -216,7 +216,7 @@ def _shown(page: Page | None) -> Iterator[Callable[[object], None]]:
                 starting.join(_PAGE_S)
 
 
-def _summary(status: Status) -> None:
+def _summary(status: DaemonStatus) -> None:
     click.echo(
         f"{status.received_planes} of {status.planned_planes} planes, {status.volumes} volumes, "
         f"{status.restored} restored, {status.skipped} skipped live, {status.lost_planes} planes lost, "

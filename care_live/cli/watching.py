@@ -16,7 +16,7 @@ from care_live.errors import SourceError
 from care_live.wire.printable import printable
 
 if TYPE_CHECKING:
-    from care_live.viewer.recorder import Recording
+    from care_live.viewer.recorder import RecordingReport
     from care_live.wire.keys import ClientKeys, Role
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5792"
@@ -55,9 +55,9 @@ def view_command(
 
     keys = read_client(key, server_key)
     if napari:
-        from care_live.viewer.napari import window
+        from care_live.viewer.napari import main_window
 
-        window.watch(address, directory, keys=keys)
+        main_window.watch(address, directory, keys=keys)
         return
     if once or as_json:
         _view_once(address, keys, as_json=as_json)
@@ -110,7 +110,7 @@ def record_command(
     _say_recorded(recording)
 
 
-def _say_recorded(recording: Recording) -> None:
+def _say_recorded(recording: RecordingReport) -> None:
     if recording.path is None:
         raise SourceError("nothing was recorded: no run was on")
     for gap in recording.gaps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from types import TracebackType
 
-from care_live.daemon.tally import Tally
+from care_live.daemon.run_metrics import Tally
 from care_live.errors import CareLiveError
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from care_live import metrics
 from care_live.config import AcquisitionConfig, Config, StoreConfig, VirtualConfig
-from care_live.daemon.picture import picture_of
-from care_live.daemon.tally import Status
+from care_live.daemon.demo_figure import picture_of
+from care_live.daemon.run_metrics import DaemonStatus
 from care_live.errors import ConfigError
 from care_live.images import VolumeKey
 from care_live.source.virtual import truth
@@ -51,7 +51,7 @@ def config(directory: Path, volumes: int, base: Config | None = None) -> Config:
     return base.model_copy(update={"source": source, "store": StoreConfig(directory=directory)})
 
 
-def figures(config: Config, run_id: str, status: Status) -> dict[str, Any]:
+def figures(config: Config, run_id: str, status: DaemonStatus) -> dict[str, Any]:
     """Return what the run did, and the scores of raw and restored volumes against the truth (means)."""
     counted = {key: value for key, value in status.as_json().items() if key in _KEYS}
     raw, restored = [], []

@@ -10,20 +10,20 @@ from dataclasses import fields
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from care_live.daemon.run_metrics import DaemonStatus
 from care_live.daemon.status_server import ConnectionLimits, Look, Order, Routes, StatusServer
-from care_live.daemon.tally import Status
 from care_live.errors import ConfigError
 
 
 class _StatusCollector:
     """Every number of the status as a gauge, so that the metrics can't tell another story."""
 
-    def __init__(self, status: Callable[[], Status]) -> None:
+    def __init__(self, status: Callable[[], DaemonStatus]) -> None:
         self._status = status
 
     def collect(self) -> Iterator[Metric]:
         status = self._status()
-        for field in fields(Status):
+        for field in fields(DaemonStatus):
             value = getattr(status, field.name)
             if isinstance(value, int | float):
                 yield GaugeMetricFamily(f"care_live_{field.name}", field.name.replace("_", " "), value=value)
@@ -53,7 +53,7 @@ class Health:
     def __init__(
         self,
         bind: str,
-        status: Callable[[], Status],
+        status: Callable[[], DaemonStatus],
         ready: Callable[[], bool],
         orders: Mapping[str, Order] | None = None,
         *,

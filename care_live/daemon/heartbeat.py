@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from care_live.daemon.tally import Status
+from care_live.daemon.run_metrics import DaemonStatus
 from care_live.wire import messages
 
 _NOTE_CHARACTERS = 1000
 """As many as a message may carry."""
 
 
-def heartbeat_of(status: Status) -> messages.Status:
+def heartbeat_of(status: DaemonStatus) -> messages.Status:
     """Return the part of a status that goes to every watcher."""
     return messages.Status(
         planes_per_s=status.planes_per_s,

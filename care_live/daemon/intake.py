@@ -11,10 +11,10 @@ from care_live.assemble import Assembler
 from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.inbox import Inbox
 from care_live.daemon.lag import Lag
-from care_live.daemon.memory import Ledger
-from care_live.daemon.schedule import Skipped
+from care_live.daemon.memory_budget import MemoryBudget
+from care_live.daemon.policy import SkippedVolume
+from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import Record
-from care_live.daemon.tally import Tally
 from care_live.daemon.worklist import Worklist
 from care_live.images import (
     AssemblyEvent,
@@ -58,7 +58,7 @@ class Intake:
     publisher: Publisher
     storage: Inbox[Record]
     worklist: Worklist
-    ledger: Ledger
+    ledger: MemoryBudget
     tally: Tally
     lag: Lag
     publishing: Bulkhead
@@ -218,7 +218,7 @@ class Intake:
         with self.publishing:
             self.publisher.change(change)
 
-    def skip(self, skipped: list[Skipped]) -> None:
+    def skip(self, skipped: list[SkippedVolume]) -> None:
         """Tell that volumes are not restored live, and give their memory back."""
         for one in skipped:
             note = NotRestored(one.volume.key, "skipped", one.why)

@@ -24,13 +24,13 @@ from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.intake import Intake
 from care_live.daemon.lag import Lag
-from care_live.daemon.memory import Ledger
+from care_live.daemon.memory_budget import MemoryBudget
+from care_live.daemon.policy import Schedule
+from care_live.daemon.readback import Stored
 from care_live.daemon.restoring import Restoring
-from care_live.daemon.schedule import Schedule
+from care_live.daemon.run_metrics import Tally
 from care_live.daemon.stage import Stage
-from care_live.daemon.stored import Stored
 from care_live.daemon.storing import Record, Storing
-from care_live.daemon.tally import Tally
 from care_live.daemon.worklist import Worklist
 from care_live.images import RunEnded, RunStarted, StateChanged, VolumeKey
 from care_live.publish.publisher import Publisher
@@ -83,7 +83,7 @@ class Pipeline:
         self._plan = started.plan
         self._stopping = threading.Event()
         limit_bytes = config.assemble.memory_mib * 2**20
-        self._ledger = Ledger(limit_bytes)
+        self._ledger = MemoryBudget(limit_bytes)
         self._storage = Inbox[Record]("store", limit_bytes)
         n_in = len(rooms.restorer.card.channels_in)
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, n_in, plan=started.plan))

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.inbox import Inbox
-from care_live.daemon.memory import Ledger
-from care_live.daemon.schedule import Job, Live
-from care_live.daemon.stored import Stored
+from care_live.daemon.memory_budget import MemoryBudget
+from care_live.daemon.policy import Job, Live
+from care_live.daemon.readback import Stored
+from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import ModelInUse, Record
-from care_live.daemon.tally import Tally
 from care_live.daemon.worklist import Worklist
 from care_live.errors import CareLiveError, StageError
 from care_live.images import ModelIdentity, NotRestored, Restored, StateChanged, Volume, VolumeKey
@@ -45,7 +45,7 @@ class Restoring:
     publisher: Publisher
     storage: Inbox[Record]
     worklist: Worklist
-    ledger: Ledger
+    ledger: MemoryBudget
     tally: Tally
     stored: Stored
     publishing: Bulkhead

@@ -22,7 +22,7 @@ from care_live.images import Plan, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.percentiles import Span
 from care_live.source import Source, open_source
 from care_live.source.micromanager import events_of
-from care_live.source.replay import Replay
+from care_live.source.replay import ReplaySource
 from care_live.source.tap import planned
 from care_live.store import RunReader, check_same_plan
 
@@ -50,7 +50,7 @@ def open_remaining(config: Config, run_id: str) -> Source:
         return open_source(source, run_id=run_id)  # nothing to resume
     stored = frozenset(reader.keys("raw"))
     if isinstance(source, ReplayConfig):
-        return Replay(source, run_id=run_id, stored=stored)
+        return ReplaySource(source, run_id=run_id, stored=stored)
     if isinstance(source, PymmcorePlusConfig) and stored:
         logger.warning("sequence begins anew: %d volumes that are stored are exposed again, then dropped", len(stored))
     if not isinstance(source, VirtualConfig | MicroManagerConfig):

@@ -22,10 +22,10 @@ from care_live.daemon.ending import end_stages
 from care_live.daemon.health import Health
 from care_live.daemon.heartbeat import heartbeat_of
 from care_live.daemon.pipeline import Pipeline, Rooms
+from care_live.daemon.readback import Stored
 from care_live.daemon.resume import last_spans, open_remaining
+from care_live.daemon.run_metrics import DaemonStatus, Phase, Tally
 from care_live.daemon.shortfall import shortfalls
-from care_live.daemon.stored import Stored
-from care_live.daemon.tally import Phase, Status, Tally
 from care_live.errors import ConfigError, SourceError, StageError, StoreError
 from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
@@ -71,7 +71,7 @@ class Daemon:
 
     # -- what others may call, from any thread -----------------------------------------------------------------
 
-    def status(self) -> Status:
+    def status(self) -> DaemonStatus:
         """Return the newest figures."""
         if self._pipeline is not None:
             self._pipeline.refresh()
@@ -116,7 +116,7 @@ class Daemon:
 
     # -- the run -----------------------------------------------------------------------------------------------
 
-    def run(self, on_start: Callable[[RunStarted], None] | None = None) -> Status:
+    def run(self, on_start: Callable[[RunStarted], None] | None = None) -> DaemonStatus:
         """Run to the end and return the last status.
 
         Parameters

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from care_live.daemon.tally import Status
+from care_live.daemon.run_metrics import DaemonStatus
 
 _NO_PLACE = ("unplanned", "late", "wrong-shape", "wrong-dtype", "wrong-run")
 """Planes that came and are stored nowhere; of a plane that came twice, the first one is."""
 
 
-def shortfalls(status: Status, *, stopped: bool) -> tuple[str, ...]:
+def shortfalls(status: DaemonStatus, *, stopped: bool) -> tuple[str, ...]:
     """Return what is missing, in words; empty when all that was planned is stored and everything worked.
 
     Parameters
@@ -19,7 +19,7 @@ def shortfalls(status: Status, *, stopped: bool) -> tuple[str, ...]:
     return tuple(_missing_planes(status, stopped=stopped) + _failures(status))
 
 
-def _missing_planes(status: Status, *, stopped: bool) -> list[str]:
+def _missing_planes(status: DaemonStatus, *, stopped: bool) -> list[str]:
     found = []
     if status.lost_planes and not stopped:
         found.append(f"{status.lost_planes} of {status.planned_planes} planned planes never came")
@@ -32,7 +32,7 @@ def _missing_planes(status: Status, *, stopped: bool) -> list[str]:
     return found
 
 
-def _failures(status: Status) -> list[str]:
+def _failures(status: DaemonStatus) -> list[str]:
     """Return what failed; restored volumes that a full disk shed are no failure: the next start restores them."""
     found = [status.publishing] if status.publishing else []
     if status.unrestored:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from care_live.daemon.inbox import Closed, Inbox
-from care_live.daemon.memory import Ledger
-from care_live.daemon.tally import Tally
+from care_live.daemon.memory_budget import MemoryBudget
+from care_live.daemon.run_metrics import Tally
 from care_live.daemon.worklist import Worklist
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, StateChanged, Volume, VolumeKey
@@ -47,7 +47,7 @@ class Storing:
     writer: RunWriter
     storage: Inbox[Record]
     worklist: Worklist
-    ledger: Ledger
+    ledger: MemoryBudget
     tally: Tally
     full_wait_s: float
     """How long a disk that refuses is waited for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from care_live.daemon.schedule import Job, Schedule, Skipped, Unrestorable
+from care_live.daemon.policy import Job, Schedule, SkippedVolume, Unrestorable
 from care_live.images import Volume, VolumeKey
 
 
@@ -34,13 +34,13 @@ class Worklist:
         with self._changed:
             return self._schedule.n_waiting, self._schedule.n_later
 
-    def offer(self, volume: Volume) -> list[Skipped]:
+    def offer(self, volume: Volume) -> list[SkippedVolume]:
         """Take a closed volume; return those that are skipped because of it. Policy *wait* waits for room."""
         with self._changed:
             if self._schedule.policy == "wait":
                 self._changed.wait_for(lambda: not self._schedule.n_waiting or self._draining or self._stopping)
             if self._given_up:
-                return [Skipped(volume, self._given_up)]
+                return [SkippedVolume(volume, self._given_up)]
             skipped = self._schedule.offer(volume)
             self._changed.notify_all()
             return skipped
@@ -70,14 +70,14 @@ class Worklist:
                 self._changed.wait()
             return None
 
-    def make_room(self) -> list[Skipped]:
+    def make_room(self) -> list[SkippedVolume]:
         """Return the time point that has waited in memory longest and is safe in the store; empty: there is none."""
         with self._changed:
             skipped = self._schedule.make_room()
             self._changed.notify_all()
             return skipped
 
-    def intake_over(self) -> tuple[list[Skipped], list[Unrestorable]]:
+    def intake_over(self) -> tuple[list[SkippedVolume], list[Unrestorable]]:
         """No volume will be offered any more; return those whose other channels never came."""
         with self._changed:
             self._intake_over = True
@@ -95,7 +95,7 @@ class Worklist:
         with self._changed:
             self._changed.wait_for(lambda: self._draining or self._stopping, pause_s)
 
-    def give_up(self, why: str) -> list[Skipped]:
+    def give_up(self, why: str) -> list[SkippedVolume]:
         """Give nothing more, and take nothing: restoring is over. Return what waited in memory."""
         with self._changed:
             self._given_up, self._stopping = why, True

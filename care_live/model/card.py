@@ -92,7 +92,7 @@ class ModelCard(Section):
     fast_mode_deviation: float | None = None
     """Measured rms deviation of reduced precision, in units of the predicted Laplace scale."""
     quantised: bool = False
-    """Set where it runs: results came from its device as `care_live.model.codes`, scales within 2.2 %."""
+    """Set where it runs: results came from its device as `care_live.model.quantised_outputs`, scales within 2.2 %."""
     author: str = ""
     licence: str = ""
     limits: str = LIMITS

@@ -64,12 +64,11 @@ def is_confined() -> bool:
 
 def confine() -> None:
     """Take the limits that this process was started with; Linux only, elsewhere the deadline alone holds."""
-    if sys.platform != "linux" or not is_confined():
-        return
-    import resource
+    if sys.platform == "linux" and is_confined():
+        import resource
 
-    resource.setrlimit(resource.RLIMIT_DATA, (int(os.environ[_MIB]) * 2**20,) * 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_DATA, (int(os.environ[_MIB]) * 2**20,) * 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 @contextmanager

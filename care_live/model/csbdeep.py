@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from care_live.config import describe
 from care_live.errors import ModelError
-from care_live.model import checks, file, reach
+from care_live.model import checks, file, receptive_field
 from care_live.model.card import ModelCard, Task, unnamed_channels
 from care_live.model.confined import blamed_on
 from care_live.model.keras import KerasLayer, read_layers, to_convolution
@@ -249,9 +249,9 @@ def _card(config: CsbdeepConfig, task: Task, factor: float, name: str) -> ModelC
 
 def _tiles(config: CsbdeepConfig, n_axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     divisor = 2**config.unet_n_depth
-    wanted = reach.Stretch(0, divisor - 1)
-    read = reach.unet_reads(wanted, depth=config.unet_n_depth, kernel=config.unet_kern_size, pool=2)
-    return (divisor,) * n_axes, (reach.halo(read, wanted),) * n_axes
+    wanted = receptive_field.Stretch(0, divisor - 1)
+    read = receptive_field.unet_reads(wanted, depth=config.unet_n_depth, kernel=config.unet_kern_size, pool=2)
+    return (divisor,) * n_axes, (receptive_field.halo(read, wanted),) * n_axes
 
 
 def _projected_tiles(config: CsbdeepConfig) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -260,12 +260,12 @@ def _projected_tiles(config: CsbdeepConfig) -> tuple[tuple[int, ...], tuple[int,
     for axis in (1, 2):
         pool = projection.pool[axis]
         divisor = int(np.lcm(pool**projection.depth, 2**config.unet_n_depth))
-        wanted = reach.Stretch(0, divisor - 1)
-        plane = reach.unet_reads(wanted, depth=config.unet_n_depth, kernel=config.unet_kern_size, pool=2)
+        wanted = receptive_field.Stretch(0, divisor - 1)
+        plane = receptive_field.unet_reads(wanted, depth=config.unet_n_depth, kernel=config.unet_kern_size, pool=2)
         kernel = projection.kernel[axis]
-        read = reach.projection_reads(
+        read = receptive_field.projection_reads(
             plane, depth=projection.depth, kernel=kernel, pool=pool, convolutions=projection.convolutions
         )
         divisors.append(divisor)
-        halos.append(reach.halo(read, wanted))
+        halos.append(receptive_field.halo(read, wanted))
     return tuple(divisors), tuple(halos)

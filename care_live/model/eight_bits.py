@@ -26,8 +26,8 @@ from onnx import helper, numpy_helper
 
 from care_live.errors import ModelError
 from care_live.model.graph import copied, set_nodes, set_weights
+from care_live.model.onnx_rounding import in_codes
 from care_live.model.rewrite import attributes, constants
-from care_live.model.rounding import in_codes
 
 Array = NDArray[Any]
 Peaks = Mapping[str, NDArray[np.float32]]
@@ -57,7 +57,7 @@ def watched(model: onnx.ModelProto) -> onnx.ModelProto:
     ModelError
         No convolution can be quantised.
     """
-    graph = _Graph(model)
+    graph = _QuantisedGraph(model)
     if not graph.readers:
         raise ModelError(f"no convolution of this network reads {_FEWEST} channels that a ReLU gave")
     copy = copied(model)
@@ -87,7 +87,7 @@ def quantised(model: onnx.ModelProto, peaks: Peaks) -> onnx.ModelProto:
     -------
     The network, with `FULLNESS` as a further output.
     """
-    writer = _Writer(_Graph(model), peaks)
+    writer = _Writer(_QuantisedGraph(model), peaks)
     copy = copied(model)
     nodes = [written for node in copy.graph.node for written in writer.rewritten(node)]
     nodes += writer.fullness()
@@ -100,7 +100,7 @@ def quantised(model: onnx.ModelProto, peaks: Peaks) -> onnx.ModelProto:
     return copy
 
 
-class _Graph:
+class _QuantisedGraph:
     """Who makes and who reads the tensors that will be quantised.
 
     Attributes
@@ -179,7 +179,7 @@ class _Graph:
 class _Writer:
     """Writes the nodes of the quantised graph, and collects their constants."""
 
-    def __init__(self, graph: _Graph, peaks: Peaks) -> None:
+    def __init__(self, graph: _QuantisedGraph, peaks: Peaks) -> None:
         self.constants: list[onnx.TensorProto] = []
         self._graph = graph
         self._factors = {tensor: graph.factors(tensor, peaks[tensor]) for tensor in graph.readers}

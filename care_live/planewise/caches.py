@@ -14,7 +14,7 @@ from care_live.backends import cuda, session
 from care_live.backends.device import form, way_of
 from care_live.backends.failures import translated
 from care_live.backends.session import Options
-from care_live.model import codes
+from care_live.model import quantised_outputs
 from care_live.planewise import emit
 from care_live.planewise.schedule import StepGraph
 
@@ -99,7 +99,7 @@ class Landing:
         found = self._landed(value)
         if found.shape not in self._numbers:
             self._numbers[found.shape] = np.empty(found.shape, np.float32)
-        codes.read(found, self._landed(ends), self._numbers[found.shape])
+        quantised_outputs.read(found, self._landed(ends), self._numbers[found.shape])
         return self._numbers[found.shape]
 
     def _landed(self, value: Kept) -> NDArray[Any]:

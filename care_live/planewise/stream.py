@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from care_live.backends.session import OnnxSession, Options, Session
 from care_live.errors import RestoreError
-from care_live.model import codes
+from care_live.model import quantised_outputs
 from care_live.percentiles import Span
 from care_live.planewise import emit
 from care_live.planewise.caches import ChainedSession, Kept, Landing, give_back, keep
@@ -94,7 +94,7 @@ class PlanSessions:
         left = self._sessions[step.graph, coded := self._coded(step)].run(inputs)
         self.speed.note(step.products, time.perf_counter() - begun)
         numbers = {name: number for (name, _), number in zip(step.graph.outputs, step.outputs, strict=True)}
-        ends = {numbers[name]: left[codes.ends_of(name)] for name, _ in coded}
+        ends = {numbers[name]: left[quantised_outputs.ends_of(name)] for name, _ in coded}
         return Left({number: left[name] for name, number in numbers.items()}, ends)
 
     def _coded(self, step: ScheduledStep) -> Coded:
@@ -109,7 +109,7 @@ class PlanSessions:
         raw = {name: element for (name, _), number in pairs if number in self._recorded}
         content = emit.write(step.graph, self.plan.program.constants, opset=self.plan.opset, raw=raw)
         if coded := self._coded(step):
-            content = codes.coded(onnx.load_model_from_string(content), dict(coded)).SerializeToString()
+            content = quantised_outputs.coded(onnx.load_model_from_string(content), dict(coded)).SerializeToString()
         return content
 
 

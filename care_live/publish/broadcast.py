@@ -18,9 +18,9 @@ from care_live.errors import CareLiveError, ConfigError
 from care_live.images import Restored, RunStarted, Volume
 from care_live.publish.encoder import Encoded, Encoder, Parts
 from care_live.publish.log import Entry
+from care_live.publish.message_writer import Writer
 from care_live.publish.slabs import RestoredSlab
 from care_live.publish.worker_thread import WorkerThread
-from care_live.publish.writer import Writer
 from care_live.wire.connections import ConnectionId
 from care_live.wire.messages import View
 from care_live.wire.sockets import Received, Socket, Sockets
@@ -47,7 +47,7 @@ _PRODUCTS: dict[Topic, tuple[Literal["raw", "mean", "laplace_scale", "disagreeme
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
+class BroadcastChannel:
     """One of the things that can be subscribed to."""
 
     product: Topic
@@ -70,7 +70,10 @@ class Channel:
 
 
 CHANNELS = tuple(
-    Channel(product, level, quantised) for quantised in (False, True) for level in LEVELS for product in _PRODUCTS
+    BroadcastChannel(product, level, quantised)
+    for quantised in (False, True)
+    for level in LEVELS
+    for product in _PRODUCTS
 )
 """Those that cost least come first."""
 
@@ -81,7 +84,7 @@ class Item:
 
     topic: bytes
     count: int
-    channel: Channel | None
+    channel: BroadcastChannel | None
     """None: a note."""
     make: Callable[[], Encoded | None]
     entry: Entry | None = None
@@ -108,16 +111,16 @@ class Broadcast:
         raw: bool,
     ) -> None:
         self._sockets, self._writer, self._encoder, self._raw = sockets, writer, encoder, raw
-        self._subscribed: Counter[Channel] = Counter()
+        self._subscribed: Counter[BroadcastChannel] = Counter()
         self._topics: Counter[ConnectionId] = Counter()
         self._hwm = MAX_HWM
         self._socket: Socket | None = self._bind(address)
         self.address = self._socket.address
         self._counts: Counter[str] = Counter()
         self._slab_due = 0
-        self._not_made: dict[Channel, list[int]] = defaultdict(list)
+        self._not_made: dict[BroadcastChannel, list[int]] = defaultdict(list)
         """Counts of messages that there was no time for, since the last one that was sent."""
-        self._n_not_made: Counter[Channel] = Counter()
+        self._n_not_made: Counter[BroadcastChannel] = Counter()
         self._worker: WorkerThread[Item, Encoded | None] = WorkerThread("publish-broadcast", _make, announce)
 
     @property
@@ -126,7 +129,7 @@ class Broadcast:
         return self._worker.is_idle
 
     @property
-    def subscribed(self) -> frozenset[Channel]:
+    def subscribed(self) -> frozenset[BroadcastChannel]:
         """What somebody listens to."""
         return frozenset(channel for channel, n in self._subscribed.items() if n > 0)
 
@@ -184,7 +187,7 @@ class Broadcast:
 
     # -- what is published --------------------------------------------------------------------------------------------
 
-    def wanted(self, *products: Topic) -> Iterator[Channel]:
+    def wanted(self, *products: Topic) -> Iterator[BroadcastChannel]:
         """Give the channels of some products that somebody listens to."""
         return (channel for channel in CHANNELS if channel.product in products and self._subscribed[channel] > 0)
 

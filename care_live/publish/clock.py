@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from care_live.wire.messages import Volume
+from care_live.wire.messages import VolumeMessage
 
 
 class SessionClock:
@@ -49,7 +49,7 @@ class Clock:
             self._differences.clear()
         self._differences.append(self._now_us() - daemon_us)
 
-    def age_s(self, said: Volume) -> float:
+    def age_s(self, said: VolumeMessage) -> float:
         """Return how old a volume is that came just now: until it was published, and on its way."""
         if not self._differences or said.session != self._session:
             return said.age_us / 1e6

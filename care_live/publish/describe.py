@@ -9,7 +9,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from care_live.images import Flag, Integrity, ModelIdentity, Restored, State, Volume, VolumeKey
-from care_live.publish.views import look
+from care_live.publish.downsample import look
 from care_live.wire import arrays, messages
 from care_live.wire.arrays import ArrayHeader, Buffer, Product
 from care_live.wire.messages import View
@@ -96,7 +96,7 @@ def volume_fields(record: Restored | Volume, state: State) -> dict[str, Any]:
     return fields
 
 
-def volume_of(message: messages.Volume, raw: NDArray[Any], voxel_size_um: tuple[float, float, float]) -> Volume:
+def volume_of(message: messages.VolumeMessage, raw: NDArray[Any], voxel_size_um: tuple[float, float, float]) -> Volume:
     """Return the raw volume of a message."""
     return Volume(
         run_id=message.run or "",
@@ -120,12 +120,12 @@ def volume_of(message: messages.Volume, raw: NDArray[Any], voxel_size_um: tuple[
     )
 
 
-def flags_of(message: messages.Volume) -> frozenset[Flag]:
+def flags_of(message: messages.VolumeMessage) -> frozenset[Flag]:
     """Return a message's flags; one that only a newer daemon knows is kept as it is."""
     return frozenset(cast(Flag, flag) for flag in message.flags)
 
 
-def restored_of(message: messages.Volume, volume: Volume, products: Mapping[Product, NDArray[Any]]) -> Restored:
+def restored_of(message: messages.VolumeMessage, volume: Volume, products: Mapping[Product, NDArray[Any]]) -> Restored:
     """Return the restored volume of a message that has a model and a mean."""
     assert message.model is not None
     sizes = {header.product: header.voxel_size_um for header in message.arrays}

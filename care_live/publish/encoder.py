@@ -46,7 +46,7 @@ class Run:
 class Encoded:
     """A message with arrays, before it is said for whom it is."""
 
-    message: messages.Volume | messages.Slab
+    message: messages.VolumeMessage | messages.Slab
     buffers: list[Buffer]
 
     def parts(self, **more: object) -> Parts:
@@ -120,7 +120,7 @@ class Encoder:
         raw = record if isinstance(record, Volume) else record.volume
         headers, buffers = describe.pictures(describe.products_of(record), view)
         said = self._run.said | {"model": describe.model_header(record.model if isinstance(record, Restored) else None)}
-        message = messages.Volume(
+        message = messages.VolumeMessage(
             **said,
             **describe.volume_fields(record, self._log.state_of(raw)),
             seq=entry.seq if entry.seq >= 0 else None,

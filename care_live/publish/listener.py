@@ -17,12 +17,12 @@ from collections.abc import Sequence
 
 from care_live.config import PublishConfig
 from care_live.errors import ConfigError, ProtocolError
-from care_live.publish.broadcast import NOTE, Channel, Topic
+from care_live.publish.broadcast import NOTE, BroadcastChannel, Topic
 from care_live.publish.clock import Clock
 from care_live.publish.seen import Told, live_slab, live_volume
 from care_live.wire import cl1
 from care_live.wire.keys import ClientKeys
-from care_live.wire.messages import Gap, Heartbeat, Refused, Slab, Volume
+from care_live.wire.messages import Gap, Heartbeat, Refused, Slab, VolumeMessage
 from care_live.wire.sockets import Received, Sockets
 
 DEFAULT_BROADCAST: str = PublishConfig.model_fields["bind"].default
@@ -68,7 +68,7 @@ class Listener:
             self._sockets.close()
             raise
         for product in products:
-            self._link.subscribe(Channel(product, level, quantised).prefix)
+            self._link.subscribe(BroadcastChannel(product, level, quantised).prefix)
         self._link.subscribe(NOTE)
         self._clock = Clock()
         self.n_damaged = 0
@@ -106,7 +106,7 @@ class Listener:
             self.n_damaged += 1
             return None
         match message:
-            case Volume():
+            case VolumeMessage():
                 return live_volume(message, codes, self._clock.age_s(message), n_skipped=0)
             case Slab():
                 return live_slab(message, codes)

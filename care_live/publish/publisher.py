@@ -15,14 +15,14 @@ from typing import Any
 from care_live.config import PublishConfig
 from care_live.errors import ConfigError, StageError
 from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
-from care_live.publish.archive import ReadStored
+from care_live.publish.backlog_reader import ReadStored
 from care_live.publish.broadcast import Broadcast
-from care_live.publish.desk import Desk
 from care_live.publish.drain import LOOK_S, Drain
 from care_live.publish.encoder import Encoder, Parts, Run
 from care_live.publish.log import Entry, Log, Record
+from care_live.publish.message_writer import Writer
+from care_live.publish.router import Desk
 from care_live.publish.slabs import RestoredSlab
-from care_live.publish.writer import Writer
 from care_live.wire.address import port_of
 from care_live.wire.keys import read_server
 from care_live.wire.messages import Status

@@ -48,7 +48,7 @@ class LiveVolume:
     """From the last plane to its arrival here."""
     n_skipped: int
     """Volumes of this position and channel that this watcher passed over just before."""
-    said: messages.Volume
+    said: messages.VolumeMessage
     """The whole header: integrity, level, origin, times."""
 
     def volume(self) -> Volume:
@@ -111,7 +111,9 @@ def live_slab(said: messages.Slab, codes: tuple[NDArray[Any], ...]) -> LiveSlab:
     )
 
 
-def live_volume(said: messages.Volume, codes: tuple[NDArray[Any], ...], age_s: float, n_skipped: int) -> LiveVolume:
+def live_volume(
+    said: messages.VolumeMessage, codes: tuple[NDArray[Any], ...], age_s: float, n_skipped: int
+) -> LiveVolume:
     """Turn a decoded message into arrays of camera counts."""
     found = {header.product: arrays.values(header, code) for header, code in zip(said.arrays, codes, strict=True)}
     sizes = [header.voxel_size_um for header in sorted(said.arrays, key=lambda header: header.product == "raw")]

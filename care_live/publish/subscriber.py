@@ -21,9 +21,9 @@ from care_live.config import PublishConfig
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import VolumeKey
 from care_live.publish.clock import Clock
-from care_live.publish.follow import Every, Following, NewestOnly, PassedOver
-from care_live.publish.preview import Preview
+from care_live.publish.cursor import Every, Following, NewestOnly, PassedOver
 from care_live.publish.seen import LiveVolume, Told, live_volume
+from care_live.publish.slab_subscription import Preview
 from care_live.publish.watcher_link import WatcherLink
 from care_live.wire import cl1
 from care_live.wire.keys import ClientKeys
@@ -40,7 +40,7 @@ from care_live.wire.messages import (
     Slab,
     Start,
     View,
-    Volume,
+    VolumeMessage,
 )
 from care_live.wire.sockets import Received, Sockets
 
@@ -53,7 +53,7 @@ LAST_S = 1.0
 Mode = Literal["newest", "every"]
 
 
-class Options(TypedDict, total=False):
+class SubscriberOptions(TypedDict, total=False):
     """Of `Subscriber`."""
 
     mode: Mode
@@ -251,7 +251,7 @@ class Subscriber:
         fetched = self._was_fetched(message)
         if isinstance(message, Slab) or not (self._following.is_news(message) or fetched):
             return None
-        return self._see(message, codes) if isinstance(message, Volume) else message
+        return self._see(message, codes) if isinstance(message, VolumeMessage) else message
 
     def _note(self, message: Message) -> None:
         self._heard_s = time.monotonic()
@@ -271,19 +271,19 @@ class Subscriber:
         self._spent += isinstance(message, self._following.costs)
 
     def _was_fetched(self, message: Message) -> bool:
-        if isinstance(message, Volume | Gap) and message.key in self._fetching:
+        if isinstance(message, VolumeMessage | Gap) and message.key in self._fetching:
             self._fetching.discard(message.key)
             return True
         return False
 
-    def _see(self, said: Volume, codes: tuple[NDArray[Any], ...]) -> LiveVolume:
+    def _see(self, said: VolumeMessage, codes: tuple[NDArray[Any], ...]) -> LiveVolume:
         n_skipped = 0 if self._in_order else self._passed.before(said)
         self.n_received += 1
         self.n_skipped += n_skipped
         return live_volume(said, codes, self._clock.age_s(said), n_skipped)
 
 
-def subscribe(address: str = DEFAULT_ADDRESS, **options: Unpack[Options]) -> Subscriber:
+def subscribe(address: str = DEFAULT_ADDRESS, **options: Unpack[SubscriberOptions]) -> Subscriber:
     """Watch a daemon: iterate over what this returns, with ``for`` or ``async for``.
 
     Parameters

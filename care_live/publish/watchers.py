@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from care_live.publish.archive import Due, Purpose
+from care_live.publish.backlog_reader import Due, Purpose
 from care_live.publish.log import Stream
 from care_live.wire.connections import ConnectionId, Sending
 from care_live.wire.messages import Fetch, Newest, Replay, View

@@ -85,7 +85,7 @@ def _check_ome(path: Path, xml: str, n_headers: int) -> None:
             )
 
 
-class Placed(NamedTuple):
+class OmeImages(NamedTuple):
     """Images of one file that an OME-XML names."""
 
     file: str
@@ -93,12 +93,12 @@ class Placed(NamedTuple):
     n_images: int
 
 
-def _placed(xml: str, own_name: str) -> list[Placed]:
+def _placed(xml: str, own_name: str) -> list[OmeImages]:
     found = []
     for attributes, name in _PLACED.findall(xml):
         first, count = _FIRST.search(attributes), _COUNT.search(attributes)
         if first:  # without it, the file is said to have all images, in order
-            found.append(Placed(Path(name).name or own_name, int(first[1]), int(count[1]) if count else 1))
+            found.append(OmeImages(Path(name).name or own_name, int(first[1]), int(count[1]) if count else 1))
     return found
 
 

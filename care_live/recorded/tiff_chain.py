@@ -79,7 +79,7 @@ def read_chain(file: UnbufferedFile) -> Chain:
     headers = [(0, _HEADER_BYTES // 2)]
     strips: list[NDArray[np.int64]] = []
     seen: set[int] = set()
-    announced, outside = Announced(), ""
+    announced, outside = ImageJHeader(), ""
     while start:
         try:
             if start in seen or len(seen) >= MAX_PLANES:
@@ -102,7 +102,7 @@ def read_chain(file: UnbufferedFile) -> Chain:
     return chain
 
 
-class Announced(NamedTuple):
+class ImageJHeader(NamedTuple):
     """What ImageJ says in the first header: all its images lie one behind the other, often with no header each."""
 
     n_images: int = 0
@@ -114,20 +114,20 @@ class Announced(NamedTuple):
         return f"{max(self.n_whole, n_read)}{of_all} images are whole. Copy the file again from where it was recorded"
 
 
-def _imagej(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> Announced:
+def _imagej(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> ImageJHeader:
     described, offsets, counts = (tags.get(tag) for tag in (_DESCRIPTION, _OFFSETS[0], _COUNTS[0]))
     if described is None or offsets is None or counts is None or described.item != _TEXT:
-        return Announced()
+        return ImageJHeader()
     if _extent(described)[1] > file.n_bytes:
-        return Announced()
+        return ImageJHeader()
     text = file.read(described.at, described.n_items).tobytes()
     found = re.search(rb"^images=(\d{1,12})\s*$", text, re.MULTILINE) if text.startswith(b"ImageJ=") else None
     image_bytes = int(_numbers(file, kind, counts).sum())
     if found is None or not image_bytes:
-        return Announced()
+        return ImageJHeader()
     first = int(_numbers(file, kind, offsets).min())
     n_images = int(found[1])
-    return Announced(n_images, min(n_images, max(0, file.n_bytes - first) // image_bytes))
+    return ImageJHeader(n_images, min(n_images, max(0, file.n_bytes - first) // image_bytes))
 
 
 def _begin(file: UnbufferedFile) -> tuple[Kind, int]:

@@ -7,6 +7,7 @@ these are zeros, and the next read would return them although the file has pixel
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ class UnbufferedFile:
             self._file = path.open("rb", buffering=0)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             raise SourceError(f"cannot open {path}: {error}") from error
-        if hasattr(os, "posix_fadvise"):  # the system reads ahead, too, and a network's client keeps what it read
+        if sys.platform == "linux":  # the system reads ahead, too, and a network's client keeps what it read
             os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
 
     @property

@@ -91,11 +91,11 @@ class _Desk:
 
     def __init__(self, engine: Engine) -> None:
         from care_live.backends.cuda import copies
-        from care_live.restore.shared import Window
+        from care_live.restore.shared import SegmentView
 
         self._engine = engine
         on_gpu = engine.provider in {"cuda", "tensorrt"}
-        self._window = Window(copies().lock) if on_gpu else Window()
+        self._window = SegmentView(copies().lock) if on_gpu else SegmentView()
         self._begun: dict[VolumeKey, _Begun] = {}
         self._to_stream: tuple[int, int, int] | None = None
 
@@ -121,7 +121,7 @@ class _Desk:
         declined = self._engine.streams.begin(begin.key, (z, y, x), begin.spans, maps, plane_s=begin.plane_s)
         self._begun[begin.key] = _Begun(begin, maps, declined)
 
-    def placed(self, placed: talk.Placed) -> None:
+    def placed(self, placed: talk.PlanesPlaced) -> None:
         """Take planes in; whatever they make possible is done at once."""
         if placed.key not in self._begun:
             return
@@ -141,7 +141,7 @@ class _Desk:
         why_whole = self._engine.why_whole(work.volumes)
         if work.streamed:
             channels, planes = range(len(work.pixels)), range(work.pixels[0].shape[0])
-            self.placed(talk.Placed(key, tuple(itertools.product(channels, planes))))
+            self.placed(talk.PlanesPlaced(key, tuple(itertools.product(channels, planes))))
         stream = self._engine.streams.take(key)
         if stream is not None and not work.streamed:
             stream.abandon(why_whole)
@@ -164,18 +164,18 @@ class _Desk:
 
 def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:
     desk = _Desk(engine)
-    while not isinstance(message := _receive(pipe, desk.use_spare_time), talk.Stop):
+    while not isinstance(message := _receive(pipe, desk.use_spare_time), talk.StopInference):
         match message:
             case talk.WarmUp():
                 desk.warm_up(message)
-            case talk.Begin() | talk.Placed():
+            case talk.Begin() | talk.PlanesPlaced():
                 _hint(desk, message)
             case talk.Work():
                 pipe.send(_answer(desk, message))
         pulse.handled()
 
 
-def _hint(desk: _Desk, message: talk.Begin | talk.Placed) -> None:
+def _hint(desk: _Desk, message: talk.Begin | talk.PlanesPlaced) -> None:
     """Take what may be restored early; what fails now costs only that: the whole volume comes with its work."""
     try:
         with translated("planes while they come"):
@@ -206,7 +206,7 @@ def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) ->
             use_spare_time()
         message: talk.Request = pipe.recv()
     except (EOFError, BrokenPipeError):
-        return talk.Stop()
+        return talk.StopInference()
     return message
 
 

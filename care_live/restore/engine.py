@@ -123,7 +123,7 @@ class Engine:
         spans = tuple(choice.span for choice in choices.values())
         maps = self.empty(field.pixels.shape[1:]) if into is None else into
         if stream is None or not stream.finish(spans, maps):
-            tasks.run(tasks.Job(self.card, self._network, spans, self._config.tile_px), field.pixels, maps)
+            tasks.run(tasks.RestoreJob(self.card, self._network, spans, self._config.tile_px), field.pixels, maps)
         undo_around(self.card, spans, maps)
         empty = any(choice.empty for choice in choices.values())
         flags = field.flags | self._flags(mended=mend(maps), empty=empty)
@@ -153,7 +153,7 @@ class Engine:
         """
         n_in = len(self.card.channels_in)
         network = self._network if self.provider in {"cuda", "tensorrt"} else DryRunNetwork(self._network)
-        job = tasks.Job(self.card, network, (Span(0.0, 1.0),) * n_in, self._config.tile_px)
+        job = tasks.RestoreJob(self.card, network, (Span(0.0, 1.0),) * n_in, self._config.tile_px)
         with translated("warm-up"):
             tasks.run(job, np.zeros((n_in, *shape), np.uint16), self.empty(shape))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
 from care_live.restore.inference_process import Inference
-from care_live.restore.pace import Pace
+from care_live.restore.pace import ProcessorPace
 from care_live.restore.ranges import Memories
 from care_live.restore.shared import Pool
 from care_live.restore.swap import Candidate, Trial
@@ -30,7 +30,7 @@ class RunningNetwork:
 
     inference: Inference
     memories: Memories
-    pace: Pace
+    pace: ProcessorPace
 
 
 class HotSwap:
@@ -96,7 +96,7 @@ class HotSwap:
             self._is_new, self._n_restored = True, 0
             self._said = str(candidate.comparison)
             memories = candidate.fitting(running.memories, done.card)
-            return RunningNetwork(candidate.inference, memories, Pace())
+            return RunningNetwork(candidate.inference, memories, ProcessorPace())
 
     def go_back(self, running: RunningNetwork) -> RunningNetwork:
         """Return the network before the last swap; the running one takes its place.

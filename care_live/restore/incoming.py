@@ -154,12 +154,12 @@ class Incoming:
                 arriving.placed.add(plane)
                 arriving.untold.append(plane)
 
-    def news(self) -> list[talk.Placed]:
+    def news(self) -> list[talk.PlanesPlaced]:
         """Return what to tell inference now, as far as it keeps up."""
         told = []
         for key, arriving in self._open.items():
             if arriving.begun and arriving.untold and arriving.n_told - int(arriving.room.taken[0]) < _AHEAD:
-                told.append(talk.Placed(key, tuple(arriving.untold)))
+                told.append(talk.PlanesPlaced(key, tuple(arriving.untold)))
                 arriving.n_told += len(arriving.untold)
                 arriving.untold = []
         return told

@@ -172,7 +172,7 @@ class Inference:
         """
         with self._ending:
             if deadline_s > 0 and not self.is_dead:
-                self.tell(talk.Stop())
+                self.tell(talk.StopInference())
                 self._process.join(deadline_s)
             if self._is_cut_off:  # it is ending by itself: its own exit code says why
                 self._process.join(_DYING_S)

@@ -28,15 +28,14 @@ def confine(share: float = _SHARE) -> None:
     Linux only. What it counts are writable private pages: shared volumes are not among them, nor what a graphics
     driver reserves without using it.
     """
-    if sys.platform != "linux":
-        return
-    import resource
+    if sys.platform == "linux":
+        import resource
 
-    taken_bytes = psutil.Process().memory_full_info().data
-    most_bytes = taken_bytes + int(share * psutil.virtual_memory().available)
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    known = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(most_bytes, *known) if known else most_bytes, hard))
+        taken_bytes = psutil.Process().memory_full_info().data
+        most_bytes = taken_bytes + int(share * psutil.virtual_memory().available)
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        known = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_DATA, (min(most_bytes, *known) if known else most_bytes, hard))
 
 
 def end_first() -> None:

@@ -10,7 +10,7 @@ _SLOW_S_PER_PX = 1e-5
 """Of the default network on one old core."""
 
 
-class Pace:
+class ProcessorPace:
     """Learns how much processor time a voxel takes: it hardly changes when others use the machine too.
 
     A process that works for ever is hung, as much as one that is silent.

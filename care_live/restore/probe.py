@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from care_live.backends.session import OnnxSession, Options, Session
 from care_live.errors import ModelError, OutOfMemoryError, RestoreError
-from care_live.model import codes
+from care_live.model import quantised_outputs
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.tiled import Array, Network, OpenSession
@@ -129,7 +129,7 @@ def compare(reference: Network, candidate: Network, card: ModelCard, *, toleranc
     for head, first, second in zip(card.heads, wanted, got, strict=True):
         share = 1.0 if head == "disagreement" else span  # D is a share of 1; a Laplace scale has the mean's unit
         off = np.abs(first - second)
-        off = np.maximum(off - codes.slack(head, first), 0) if candidate.quantised else off
+        off = np.maximum(off - quantised_outputs.slack(head, first), 0) if candidate.quantised else off
         worst = float(np.maximum(worst, off.max() / share))  # of Python's max, NaN is no part
     if not worst <= tolerance:
         raise RestoreError(

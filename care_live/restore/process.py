@@ -18,7 +18,7 @@ from care_live.restore.arrivals import Arrivals
 from care_live.restore.hot_swap import HotSwap, RunningNetwork
 from care_live.restore.incoming import NO_PIXELS, RestoredPlanes, moved_out
 from care_live.restore.inference_process import Inference, LostError
-from care_live.restore.pace import Pace
+from care_live.restore.pace import ProcessorPace
 from care_live.restore.ranges import Memories, Memory
 from care_live.restore.shared import Pool
 from care_live.restore.swap import Trial
@@ -51,7 +51,7 @@ class RestoreProcess:
         self._arrivals = Arrivals(self._pool, config)
         self._turn = threading.Lock()  # one volume at a time
         self._stopping = False
-        self._pace = Pace()
+        self._pace = ProcessorPace()
         self.streaming = ""
         """Whether the last volume was streamed, or why not."""
         self.n_restarts = 0

@@ -130,7 +130,7 @@ class Pool:
         return segment
 
 
-class Window:
+class SegmentView:
     """The other process's look at segments; forgets those that are gone.
 
     Parameters
@@ -171,19 +171,25 @@ def _create(n_bytes: int, serial: int) -> tuple[mmap.mmap, str]:
     if sys.platform == "win32":
         tag = f"care-live-{os.getpid()}-{serial}"
         return mmap.mmap(-1, n_bytes, tagname=tag), tag
+    else:  # or a type checker for Windows would find it unreachable
+        handle, path = _open_new()
+        try:
+            _reserve(handle, n_bytes)
+            memory = mmap.mmap(handle, n_bytes)
+        except OSError:
+            _discard(handle, path)
+            raise
+        weakref.finalize(memory, _discard, handle, path)
+        return memory, path
+
+
+def _open_new() -> tuple[int, str]:
+    """Return a new file and its path, on systems where a segment is a file."""
     if sys.platform == "linux":
         handle = os.memfd_create("care-live")
-        path = f"/proc/{os.getpid()}/fd/{handle}"
+        return handle, f"/proc/{os.getpid()}/fd/{handle}"
     else:
-        handle, path = tempfile.mkstemp(prefix="care-live-")
-    try:
-        _reserve(handle, n_bytes)
-        memory = mmap.mmap(handle, n_bytes)
-    except OSError:
-        _discard(handle, path)
-        raise
-    weakref.finalize(memory, _discard, handle, path)
-    return memory, path
+        return tempfile.mkstemp(prefix="care-live-")
 
 
 def _reserve(handle: int, n_bytes: int) -> None:
@@ -202,8 +208,9 @@ def _discard(handle: int, path: str) -> None:
 def _attach(name: Name) -> mmap.mmap:
     if sys.platform == "win32":
         return mmap.mmap(-1, name.n_bytes, tagname=name.path)
-    handle = os.open(name.path, os.O_RDWR)
-    try:
-        return mmap.mmap(handle, name.n_bytes)
-    finally:
-        os.close(handle)
+    else:
+        handle = os.open(name.path, os.O_RDWR)
+        try:
+            return mmap.mmap(handle, name.n_bytes)
+        finally:
+            os.close(handle)

@@ -59,7 +59,7 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlanesPlaced:
     """Planes of a time point are in place."""
 
     key: VolumeKey
@@ -122,9 +122,9 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopInference:
     """End."""
 
 
-Request: TypeAlias = WarmUp | Begin | Placed | Work | Stop
+Request: TypeAlias = WarmUp | Begin | PlanesPlaced | Work | StopInference
 """What the child is asked."""

@@ -27,7 +27,7 @@ _SLICE_BATCH_PX = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RestoreJob:
     """One volume on its way through a network."""
 
     card: ModelCard
@@ -37,7 +37,7 @@ class Job:
     """(z, y, x)"""
 
 
-def run(job: Job, pixels: Array, into: Maps) -> None:
+def run(job: RestoreJob, pixels: Array, into: Maps) -> None:
     """Restore one time point as the card's task and axes demand."""
     if job.card.task == "isotropic":
         isotropic(job, pixels, into)
@@ -49,26 +49,26 @@ def run(job: Job, pixels: Array, into: Maps) -> None:
         plane_by_plane(job, pixels, into)
 
 
-def whole(job: Job, pixels: Array, into: Maps) -> None:
+def whole(job: RestoreJob, pixels: Array, into: Maps) -> None:
     """Show the whole volume to a 3D network."""
     outs = [into[head][np.newaxis] for head in job.card.heads]
     job.network.predict(pixels[np.newaxis], job.spans, outs, tile_px=job.tile_px)
 
 
-def plane_by_plane(job: Job, pixels: Array, into: Maps) -> None:
+def plane_by_plane(job: RestoreJob, pixels: Array, into: Maps) -> None:
     """Show every plane to a 2D network."""
     for z in range(pixels.shape[1]):
         one_plane(job, pixels[:, z], {head: array[:, z] for head, array in into.items()})
 
 
-def one_plane(job: Job, pixels: Array, into: Maps) -> None:
+def one_plane(job: RestoreJob, pixels: Array, into: Maps) -> None:
     """Show one plane, (c, y, x), to a 2D network; fills (c_out, y, x)."""
     tile_px = None if job.tile_px is None else job.tile_px[1:]
     outs = [into[head][np.newaxis] for head in job.card.heads]
     job.network.predict(pixels[np.newaxis], job.spans, outs, tile_px=tile_px)
 
 
-def isotropic(job: Job, pixels: Array, into: Maps) -> None:
+def isotropic(job: RestoreJob, pixels: Array, into: Maps) -> None:
     """Show the xz and the yz slices of the upsampled volume to a 2D network and combine the two views."""
     upsampled = upsample_z(pixels, job.card.factor)
     tile_px = job.tile_px
@@ -102,7 +102,7 @@ def upsample_z(pixels: Array, factor: float) -> NDArray[np.float32]:
     return out
 
 
-def _view(job: Job, upsampled: Array, *, axis: int, tile_px: tuple[int, int] | None) -> Maps:
+def _view(job: RestoreJob, upsampled: Array, *, axis: int, tile_px: tuple[int, int] | None) -> Maps:
     """Restore all slices across one lateral axis, in batches of one size."""
     shape = (len(job.card.channels_out), *upsampled.shape[1:])
     maps: Maps = {head: np.empty(shape, np.float32) for head in job.card.heads}
@@ -115,7 +115,7 @@ def _view(job: Job, upsampled: Array, *, axis: int, tile_px: tuple[int, int] | N
     return maps
 
 
-def _mirrored_view(job: Job, upsampled: Array, *, axis: int, tile_px: tuple[int, int] | None) -> Maps:
+def _mirrored_view(job: RestoreJob, upsampled: Array, *, axis: int, tile_px: tuple[int, int] | None) -> Maps:
     """Restore all slices upside down and turn the result back; z is padded before it is turned."""
     n_z, boundary = upsampled.shape[1], job.card.boundary
     ((before, after),) = margins((n_z,), job.card.divisor[:1], boundary)

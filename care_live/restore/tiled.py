@@ -17,7 +17,7 @@ from care_live.backends.failures import refuse_scarce_memory, translated
 from care_live.backends.session import Options, Session
 from care_live.errors import ModelError, OutOfMemoryError, RestoreError
 from care_live.imports import need
-from care_live.model import codes, file, sizes
+from care_live.model import file, quantised_outputs, sizes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.planewise.caches import give_back
@@ -166,7 +166,7 @@ class Network:
         names = tuple(output.name for output in proto.graph.output)
         heads = {names[i]: head for i, head in zip(self._order(names), self._card.heads, strict=True)}
         try:
-            coded = codes.coded(proto, heads)
+            coded = quantised_outputs.coded(proto, heads)
         except ModelError as error:
             logger.info("quantised=no reason=%s", error)
             return proto

@@ -28,7 +28,7 @@ class FlatStream:
     into : maps (c_out, z, y, x) that it fills
     """
 
-    def __init__(self, job: tasks.Job, shape: Sequence[int], into: Maps) -> None:
+    def __init__(self, job: tasks.RestoreJob, shape: Sequence[int], into: Maps) -> None:
         self._job, self._shape, self._into = job, tuple(shape), into
         self._waiting: dict[int, dict[int, Array]] = {}
         """Planes of which another channel has not come, by z and channel."""
@@ -95,7 +95,7 @@ class PlaneByPlane:
 
     def begin(self, spans: Sequence[Span], into: Maps) -> FlatStream:
         """Start a volume with the ranges of its channels."""
-        return FlatStream(tasks.Job(self._card, self._network, tuple(spans), self._tile_px), self._shape, into)
+        return FlatStream(tasks.RestoreJob(self._card, self._network, tuple(spans), self._tile_px), self._shape, into)
 
 
 def fits(card: ModelCard) -> bool:

@@ -47,17 +47,17 @@ def open_source(config: SourceConfig, *, run_id: str) -> Source:
         The microscope, the link or the data set cannot be opened.
     """
     if isinstance(config, ReplayConfig):
-        from care_live.source.replay import Replay
+        from care_live.source.replay import ReplaySource
 
-        return Replay(config, run_id=run_id)
+        return ReplaySource(config, run_id=run_id)
     if isinstance(config, NDTiffConfig):
-        from care_live.source.ndtiff import Follower
+        from care_live.source.ndtiff_follower import Follower
 
         return Follower(config, run_id=run_id)
     if isinstance(config, RemoteConfig):
         from care_live.source.remote import Remote
 
         return Remote(config, run_id=run_id)
-    from care_live.source.driven import Driven
+    from care_live.source.engine_process import Driven
 
     return Driven(config, run_id=run_id)

@@ -17,7 +17,7 @@ from care_live.errors import ConfigError, SourceError
 from care_live.images import Plan
 from care_live.imports import need
 from care_live.recorded.recording import counts_dtype
-from care_live.source.feed import Outline
+from care_live.source.frame_recorder import Outline
 from care_live.source.tap import Tap
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def _names(vector: Any) -> list[str]:
     return [str(name) for name in vector]
 
 
-class Acquiring:
+class MicroManagerAcquisition:
     """One acquisition under way; its end is waited for in a thread of its own."""
 
     def __init__(self, events: list[dict[str, Any]], core: Any, tap: Tap, *, java_port: int | None = None) -> None:

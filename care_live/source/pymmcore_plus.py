@@ -25,8 +25,8 @@ from care_live.errors import ConfigError, SourceError
 from care_live.images import Plan
 from care_live.imports import need
 from care_live.recorded.recording import counts_dtype
-from care_live.source.feed import Feed, Image, Outline, Tags, outline_of
-from care_live.source.sender import MEMORY_BYTES, Endpoint
+from care_live.source.frame_recorder import FrameRecorder, Image, Outline, Tags, outline_of
+from care_live.source.tap_sender import MEMORY_BYTES, Endpoint
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def observe(core: Core, address: str, *, memory_bytes: int = MEMORY_BYTES) -> Ob
 
 
 class Observer:
-    """Connected to a core's acquisition events until `close`; one `Feed` a sequence.
+    """Connected to a core's acquisition events until `close`; one `FrameRecorder` a sequence.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class Observer:
         self._endpoint = endpoint
         self._on_stop = on_stop
         self._give = give
-        self._feed: Feed | None = None
-        self._begun: queue.SimpleQueue[Feed] = queue.SimpleQueue()
+        self._feed: FrameRecorder | None = None
+        self._begun: queue.SimpleQueue[FrameRecorder] = queue.SimpleQueue()
         self._callbacks = {
             "sequenceStarted": self._started,
             "eventStarted": self._event,
@@ -72,7 +72,7 @@ class Observer:
         for signal, callback in self._callbacks.items():
             getattr(core.mda.events, signal).connect(callback)
 
-    def wait_for_run(self, timeout_s: float) -> Feed:
+    def wait_for_run(self, timeout_s: float) -> FrameRecorder:
         """Return the feed of the next sequence.
 
         Raises
@@ -93,7 +93,9 @@ class Observer:
     def _started(self, sequence: Sequence, meta: Tags) -> None:
         try:
             outline = outline_of(map(axes_and_height, planned(sequence)))
-            feed = Feed(self._endpoint, outline=outline, summary={"engine": "pymmcore-plus"}, on_stop=self._on_stop)
+            feed = FrameRecorder(
+                self._endpoint, outline=outline, summary={"engine": "pymmcore-plus"}, on_stop=self._on_stop
+            )
             feed.open(plan_of(outline, meta))
         except Exception as error:  # noqa: BLE001 - an acquisition must never end because it is watched
             logger.error("cannot send this sequence: %s", error)
@@ -222,7 +224,7 @@ def quiet_limit_s(sequence: Sequence, *, at_least_s: float) -> float:
     return max(at_least_s, 5 * exposure_s + interval_s)
 
 
-class Acquiring:
+class SequenceAcquisition:
     """A sequence under way, in a thread of pymmcore-plus, whose frames an observer takes."""
 
     def __init__(self, core: Core, sequence: Iterable[Event], observer: Observer) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
 from care_live.images import Plan, RunStarted, SequenceEnded, SourceEvent, VolumeKey
-from care_live.source import letters, link
+from care_live.source import tap_codec, tap_protocol
 
 _DRIFT = 50e-6
 """Clocks of two machines drift apart by less than this; so the shortest way may grow by it."""
@@ -21,7 +21,7 @@ class Taken:
     """What one message led to."""
 
     event: SourceEvent | None
-    answer: link.ToTap
+    answer: tap_protocol.ToTap
 
 
 class Receiver:
@@ -49,7 +49,7 @@ class Receiver:
     def has_begun(self) -> bool:
         return self._tap is not None
 
-    def take(self, message: link.FromTap, pixels: NDArray[Any] | None, *, now_ns: int) -> Taken:
+    def take(self, message: tap_protocol.FromTap, pixels: NDArray[Any] | None, *, now_ns: int) -> Taken:
         """Take one message.
 
         Raises
@@ -58,50 +58,50 @@ class Receiver:
             Its content is impossible; it counts as not received.
         """
         if refused := self._refusal(message):
-            return Taken(None, link.Refuse(reason=refused))
+            return Taken(None, tap_protocol.Refuse(reason=refused))
         event = None
         if message.tap == self._tap:
             self._clock.learn(message.sent_ns, now_ns)
-        if not isinstance(message, link.Ping) and self._is_due(message):
+        if not isinstance(message, tap_protocol.TapPing) and self._is_due(message):
             event = self._event(message, pixels)
             self._next_number = message.number + 1
             if self._tap is None:
                 self._tap = message.tap
                 self._clock.learn(message.sent_ns, now_ns)
-        behind = message.number > self._next_number - (not isinstance(message, link.Ping))
-        return Taken(event, link.Ack(next_number=self._next_number, epoch=message.epoch, behind=behind))
+        behind = message.number > self._next_number - (not isinstance(message, tap_protocol.TapPing))
+        return Taken(event, tap_protocol.Ack(next_number=self._next_number, epoch=message.epoch, behind=behind))
 
-    def _refusal(self, message: link.FromTap) -> str | None:
-        if isinstance(message, link.Start) and message.token != self._token:
+    def _refusal(self, message: tap_protocol.FromTap) -> str | None:
+        if isinstance(message, tap_protocol.TapStart) and message.token != self._token:
             return "the token is wrong: this daemon started an acquisition of its own"
         if self._tap not in (None, message.tap):
             return "another tap is sending already; one acquisition at a time"
         return None
 
-    def _is_due(self, message: link.FromTap) -> bool:
+    def _is_due(self, message: tap_protocol.FromTap) -> bool:
         """A tap that this daemon has not met begins with its start, whatever that one's number is."""
         if self._tap is None:
-            return isinstance(message, link.Start)
+            return isinstance(message, tap_protocol.TapStart)
         return message.number == self._next_number
 
-    def _event(self, message: link.FromTap, pixels: NDArray[Any] | None) -> SourceEvent:
-        if isinstance(message, link.Start):
+    def _event(self, message: tap_protocol.FromTap, pixels: NDArray[Any] | None) -> SourceEvent:
+        if isinstance(message, tap_protocol.TapStart):
             if self.has_begun:
                 raise ProtocolError("the run began before: a tap starts one run")
-            return RunStarted(self._run_id, self._plan(message), letters.summary_of(message))
-        if isinstance(message, link.FrameHead) and pixels is not None:
+            return RunStarted(self._run_id, self._plan(message), tap_codec.summary_of(message))
+        if isinstance(message, tap_protocol.FrameHead) and pixels is not None:
             arrival = self._n_frames
             self._n_frames += 1
             offset_ns = self._clock.offset_ns
-            return letters.frame_of(message, pixels, run_id=self._run_id, arrival=arrival, clock_offset_ns=offset_ns)
-        if isinstance(message, link.SequenceHead):
+            return tap_codec.frame_of(message, pixels, run_id=self._run_id, arrival=arrival, clock_offset_ns=offset_ns)
+        if isinstance(message, tap_protocol.SequenceHead):
             return SequenceEnded(message.sequence_id, message.n_expected, message.n_received, message.problem)
-        if isinstance(message, link.End):
-            return letters.end_of(message)
+        if isinstance(message, tap_protocol.TapEnd):
+            return tap_codec.end_of(message)
         raise ProtocolError(f"{type(message).__name__} carries no event")
 
-    def _plan(self, start: link.Start) -> Plan:
-        plan = letters.plan_of(start)
+    def _plan(self, start: tap_protocol.TapStart) -> Plan:
+        plan = tap_codec.plan_of(start)
         if plan.stacks or self._z_planes is None:
             return plan
         return replace(plan, stacks=EveryStack(self._z_planes), endless=True)

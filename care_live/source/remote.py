@@ -10,7 +10,7 @@ from pathlib import Path
 from care_live.config import RemoteConfig
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import RunEnded, SourceEvent
-from care_live.source import link
+from care_live.source import tap_protocol
 from care_live.source.receiver import Receiver
 from care_live.wire.keys import AllowList, ServerKeys, read_pair
 from care_live.wire.relay import Budget
@@ -61,7 +61,7 @@ class Remote:
         self._sockets = Sockets(server=server_keys(config))
         try:
             self._socket = self._sockets.bind(
-                "router", config.bind, hwm=_QUEUED_MESSAGES, max_message_bytes=link.FRAME_BYTES, budget=TAPS
+                "router", config.bind, hwm=_QUEUED_MESSAGES, max_message_bytes=tap_protocol.FRAME_BYTES, budget=TAPS
             )
         except ConfigError:
             self._sockets.close()
@@ -75,7 +75,7 @@ class Remote:
         self._peer: bytes | None = None
         self._bad_in_a_row = 0
         self._broken = ""
-        self._owed: tuple[bytes, link.ToTap] | None = None
+        self._owed: tuple[bytes, tap_protocol.ToTap] | None = None
         self._ended = self._closed = False
 
     @property
@@ -127,12 +127,12 @@ class Remote:
         try:
             if not received.guest.may("operator"):
                 raise ProtocolError(f"{received.guest.name} is a {received.guest.role}; only an operator sends frames")
-            message, pixels = link.decode_from_tap(received.parts)
+            message, pixels = tap_protocol.decode_from_tap(received.parts)
             taken = self._receiver.take(message, pixels, now_ns=time.monotonic_ns())
         except ProtocolError as error:
             self._bad(error, received)
             return None
-        if isinstance(taken.answer, link.Ack):
+        if isinstance(taken.answer, tap_protocol.Ack):
             self._heard, self._peer = time.monotonic(), received.peer
         if taken.event is not None:
             self._bad_in_a_row = 0
@@ -149,18 +149,18 @@ class Remote:
         if is_the_tap and self._bad_in_a_row < _MAX_BAD_IN_A_ROW:
             return
         self._broken = str(error) if is_the_tap else self._broken
-        self._answer(received.peer, link.Refuse(reason=str(error)[: link.MAX_TEXT]))
+        self._answer(received.peer, tap_protocol.Refuse(reason=str(error)[: tap_protocol.MAX_TEXT]))
 
-    def _answer(self, peer: bytes, answer: link.ToTap) -> None:
+    def _answer(self, peer: bytes, answer: tap_protocol.ToTap) -> None:
         """Answer now, or the tap that sends as soon as there is room: the newest answer includes the older ones."""
         if peer == self._peer:
             self._owed = peer, answer
             self._pay()
         else:
-            self._socket.send(link.encode(answer), to=peer)
+            self._socket.send(tap_protocol.encode(answer), to=peer)
 
     def _pay(self) -> None:
-        if self._owed is not None and self._socket.send(link.encode(self._owed[1]), to=self._owed[0]):
+        if self._owed is not None and self._socket.send(tap_protocol.encode(self._owed[1]), to=self._owed[0]):
             self._owed = None
 
     def _settle(self) -> None:
@@ -183,7 +183,7 @@ class Remote:
             self._stop_until = now + self._stop_s
         if self._stop_sent is None or now - self._stop_sent > 1.0:
             self._stop_sent = now
-            self._answer(self._peer, link.Stop())
+            self._answer(self._peer, tap_protocol.TapStop())
 
     def _stopped(self) -> RunEnded | None:
         """End the run of a tap that does not obey, also while its frames go on coming."""

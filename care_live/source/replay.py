@@ -29,7 +29,7 @@ class Cue(NamedTuple):
     """Since the start of the run; 0 is at once."""
 
 
-class Replay:
+class ReplaySource:
     """Plays a recording at its recorded speed, at given planes per second, or as fast as it is asked.
 
     Parameters

@@ -18,8 +18,8 @@ from typing import Any
 
 from care_live.errors import ConfigError
 from care_live.images import Plan
-from care_live.source.feed import Feed, Image, Outline, Reason, Tags, outline_of
-from care_live.source.sender import MEMORY_BYTES, Endpoint
+from care_live.source.frame_recorder import FrameRecorder, Image, Outline, Reason, Tags, outline_of
+from care_live.source.tap_sender import MEMORY_BYTES, Endpoint
 from care_live.wire.keys import ClientKeys, check_public, read_pair
 
 Event = Mapping[str, Any]
@@ -80,7 +80,7 @@ class Tap:
 
     Parameters
     ----------
-    endpoint, outline, summary, on_stop : see `Feed`
+    endpoint, outline, summary, on_stop : see `FrameRecorder`
     pass_on : return the images to the engine
     ends_with_producer : the run is over when the thread that brought the frames is
     """
@@ -98,7 +98,7 @@ class Tap:
         self._pass_on = pass_on
         self._ends_with_producer = ends_with_producer
         self._producer: threading.Thread | None = None
-        self.feed = Feed(endpoint, outline=outline, summary=summary, on_stop=on_stop, look=self._look)
+        self.feed = FrameRecorder(endpoint, outline=outline, summary=summary, on_stop=on_stop, look=self._look)
 
     def open(self, plan: Plan | None = None) -> None:
         """Start to send; without a plan the first frame tells shape and type."""

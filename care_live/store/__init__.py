@@ -2,13 +2,13 @@
 
 from care_live.store.claim import Claim, claim_run
 from care_live.store.disk import Disk, refuse_unfit
-from care_live.store.durable import Syncs
-from care_live.store.groups import import_zarr
+from care_live.store.fsync import Syncs
 from care_live.store.reader import RunReader
 from care_live.store.records import PRODUCTS, Product
 from care_live.store.same_run import check_same_plan
 from care_live.store.verify import Problem, VerifyReport, verify
 from care_live.store.writer import RunWriter, open_run
+from care_live.store.zarr_images import import_zarr
 
 __all__ = [
     "PRODUCTS",

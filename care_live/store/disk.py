@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
-from care_live.store.durable import free_bytes
+from care_live.store.fsync import free_bytes
 
 Room: TypeAlias = Literal["enough", "raw-only", "none"]
 """*raw-only*: less than ``keep_free_mib`` is free, so restored volumes are shed · *none*: less than half of it."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from care_live.checksum import crc32c
 from care_live.errors import StoreError
 from care_live.store import lock
-from care_live.store.durable import sync, sync_folder, translated
+from care_live.store.fsync import sync, sync_folder, translated
 
 JOURNAL_NAME = "journal.jsonl"
 _HEAD = b'{"crc32c":"%08x","record":'

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from care_live.errors import StoreError
-from care_live.store.durable import translated
+from care_live.store.fsync import translated
 from care_live.store.journal import JOURNAL_NAME, Scan, scan
 
 

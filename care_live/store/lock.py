@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from care_live.errors import StoreError
-from care_live.store.durable import translated
+from care_live.store.fsync import translated
 
 LOCK_NAME = "writer.lock"
 _LOCKED_BYTE = 2**31 - 2

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from care_live.store.durable import make_folder, replace_file, sync_folder, with_retries
+from care_live.store.fsync import make_folder, replace_file, sync_folder, with_retries
 from care_live.store.shards import QUARANTINE, is_number
 
 _ARRAY = Path("0/zarr.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from care_live.store.durable import translated, with_retries
+from care_live.store.fsync import translated, with_retries
 from care_live.store.ledger import Ledger
 from care_live.store.quarantine import how_to_read, set_aside
 from care_live.store.shards import is_raw, orphans, partial_files

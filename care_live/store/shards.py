@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from care_live.images import VolumeKey
-from care_live.store.durable import PARTIAL_SUFFIX
+from care_live.store.fsync import PARTIAL_SUFFIX
 from care_live.store.ledger import Ledger
 from care_live.store.records import PRODUCTS, Product
 

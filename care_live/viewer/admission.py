@@ -29,7 +29,7 @@ def merged(known: Plan, planned: Plan) -> Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class ExpectedShapes:
     """What volumes of one run look like."""
 
     run_id: str
@@ -38,7 +38,7 @@ class Admission:
     n_channels: int
 
     @classmethod
-    def of(cls, run_id: str, plan: Plan) -> Admission:
+    def of(cls, run_id: str, plan: Plan) -> ExpectedShapes:
         """Derive it from a run's plan."""
         n_positions = max([len(plan.positions), 1, *(key.p + 1 for key in plan.stacks)])
         n_channels = max([len(plan.channels), 1, *(key.c + 1 for key in plan.stacks)])

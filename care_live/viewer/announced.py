@@ -14,7 +14,7 @@ MAX_UNPLANNED = 100_000
 """Volumes to ask for though no plan names them: a run that is resumed announces only what it still lacks."""
 
 
-class Announced:
+class AnnouncedVolumes:
     """What there should be of one run.
 
     Parameters

@@ -12,7 +12,7 @@ from care_live.errors import StoreError
 from care_live.images import State, VolumeKey
 from care_live.store import PRODUCTS, Product, RunReader
 from care_live.store.journal import JOURNAL_NAME
-from care_live.viewer.described import NO_CARD, describe
+from care_live.viewer.run_info import NO_CARD, describe
 from care_live.viewer.shown import RunInfo, Shown
 
 logger = logging.getLogger(__name__)

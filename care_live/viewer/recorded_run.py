@@ -26,7 +26,7 @@ from care_live.images import (
 from care_live.publish.seen import LiveVolume
 from care_live.store import RunReader, open_run
 from care_live.store.records import RestoredStored
-from care_live.viewer.described import read_card
+from care_live.viewer.run_info import read_card
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NotRestored, Plan, RunEnded, RunStarted, StateChanged, VolumeKey
 from care_live.publish.seen import LiveVolume, Told
 from care_live.publish.subscriber import Subscriber
-from care_live.viewer.admission import Admission, merged
-from care_live.viewer.announced import Announced, newest_of
+from care_live.viewer.admission import ExpectedShapes, merged
+from care_live.viewer.announced import AnnouncedVolumes, newest_of
 from care_live.viewer.outstanding import Outstanding
 from care_live.viewer.recorded_run import ALONE, RecordedRun
 from care_live.wire.messages import Change, End, Gap, Skipped, Start, View
@@ -38,7 +38,7 @@ _DID_NOT_COME = "it was asked for and did not come"
 
 
 @dataclass(slots=True)
-class Recording:
+class RecordingReport:
     """What was recorded so far."""
 
     run_id: str = ""
@@ -66,8 +66,8 @@ class Recorder:
     def __init__(self, subscriber: Subscriber, config: StoreConfig) -> None:
         self._subscriber, self._config = subscriber, config
         self._run: RecordedRun | None = None
-        self._admission = Admission.of("", Plan({}, (1, 1)))
-        self._announced = Announced(self._admission.plan, 1, 1)
+        self._admission = ExpectedShapes.of("", Plan({}, (1, 1)))
+        self._announced = AnnouncedVolumes(self._admission.plan, 1, 1)
         self._session = ""
         self._promised: dict[VolumeKey, str] = {}
         """Restored volumes that were published and are not here, and why."""
@@ -76,9 +76,11 @@ class Recorder:
         self._outstanding = Outstanding()
         self._began_s, self._came_s = time.monotonic(), 0.0
         self._is_away, self._stopping = False, threading.Event()
-        self.recording = Recording()
+        self.recording = RecordingReport()
 
-    def record(self, stopping: threading.Event, told: Callable[[Recording], None] = lambda _: None) -> Recording:
+    def record(
+        self, stopping: threading.Event, told: Callable[[RecordingReport], None] = lambda _: None
+    ) -> RecordingReport:
         """Record until the run has ended or `stopping` is set; `told` is called after every message.
 
         Raises
@@ -155,8 +157,8 @@ class Recorder:
 
     def _learn_plan(self, run_id: str, plan: Plan) -> None:
         named = self._announced.named
-        self._admission = Admission.of(run_id, plan)
-        self._announced = Announced(plan, self._admission.n_positions, self._admission.n_channels)
+        self._admission = ExpectedShapes.of(run_id, plan)
+        self._announced = AnnouncedVolumes(plan, self._admission.n_positions, self._admission.n_channels)
         self._announced.named = named
 
     def _end(self, run: RecordedRun, end: End) -> None:

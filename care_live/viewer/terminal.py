@@ -30,7 +30,7 @@ ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
 
 
 @dataclass(slots=True)
-class Watch:
+class TerminalView:
     """What is known of a daemon from here."""
 
     subscriber: Subscriber
@@ -151,7 +151,7 @@ def watch(address: str, *, keys: ClientKeys | None = None, console: Console | No
         The daemon speaks another protocol, or does not let us in.
     """
     with Subscriber(address, view=ONE_VOXEL, keys=keys) as subscriber:
-        watching = Watch(subscriber)
+        watching = TerminalView(subscriber)
         with Live(page(watching.facts(time.monotonic())), console=console, auto_refresh=False) as screen:
             while True:
                 watching.take(0.5)
@@ -162,7 +162,7 @@ def look_once(address: str, *, keys: ClientKeys | None = None, timeout_s: float 
     """Return the facts once: as soon as a heartbeat and a volume came, or when the time is over."""
     deadline = time.monotonic() + timeout_s
     with Subscriber(address, view=ONE_VOXEL, keys=keys) as subscriber:
-        watching = Watch(subscriber)
+        watching = TerminalView(subscriber)
         while (left := deadline - time.monotonic()) > 0:
             watching.take(left)
             if subscriber.heartbeat is not None and (watching.newest or subscriber.heartbeat.newest is None):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.viewer.windows import Window
+from care_live.viewer.auto_contrast import ContrastWindow
 
 FLOOR = 0.05
 """Of the contrast window: less signal than this above background counts as this much."""
 
 
 def relative(
-    mean: NDArray[np.float32], laplace_scale: NDArray[np.float32], window: Window, half_width: float
+    mean: NDArray[np.float32], laplace_scale: NDArray[np.float32], window: ContrastWindow, half_width: float
 ) -> NDArray[np.float32]:
     """Return half of the interval over the signal above background; 0 in the background.
 

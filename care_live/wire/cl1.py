@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from care_live.errors import ProtocolError
 from care_live.wire import arrays
 from care_live.wire.arrays import Buffer
-from care_live.wire.messages import MAX_ARRAYS, PROTOCOL, Message, Request, Slab, Volume
+from care_live.wire.messages import MAX_ARRAYS, PROTOCOL, Message, Request, Slab, VolumeMessage
 
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_REQUEST_BYTES = 16 * 1024
@@ -97,7 +97,7 @@ def decode(parts: Sequence[Buffer]) -> tuple[Message, tuple[NDArray[Any], ...]]:
 
 def _check_arrays(message: Message, n_buffers: int) -> tuple[arrays.ArrayHeader, ...]:
     """Return the array headers of a message, once each product comes once and has its buffer."""
-    described = message.arrays if isinstance(message, Volume | Slab) else ()
+    described = message.arrays if isinstance(message, VolumeMessage | Slab) else ()
     if len(described) != n_buffers:
         raise ProtocolError(f"header describes {len(described)} arrays, the message has {n_buffers} buffers")
     if len({header.product for header in described}) != len(described):

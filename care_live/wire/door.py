@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from care_live.wire.address import address_of
-from care_live.wire.relay import CHUNK_BYTES, READ, Allowance, Budget, Relayed
+from care_live.wire.relay import CHUNK_BYTES, READ, Budget, ByteAllowance, Relayed
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Door:
             client.close()
             return
         server.setblocking(False)
-        relayed = Relayed(client, server, address, Allowance(self._budget, now_s), now_s)
+        relayed = Relayed(client, server, address, ByteAllowance(self._budget, now_s), now_s)
         self._relayed[server] = relayed
         self._by_address[address] += 1
         self._settle(relayed)
@@ -234,18 +234,24 @@ class Behind:
         self.endpoint = f"ipc://@care-live-{secrets.token_hex(16)}" if self.on_linux else "tcp://127.0.0.1:*"
 
     def connect(self) -> socket.socket:
-        if not self.on_linux:
+        if sys.platform == "linux":
+            return self._connect_by_name()
+        else:
             host, port = self.endpoint.removeprefix("tcp://").rsplit(":", 1)
             return socket.create_connection((host, int(port)), timeout=_CONNECT_S)
-        server = socket.socket(socket.AF_UNIX)
-        try:
-            server.settimeout(_CONNECT_S)
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK_BYTES)
-            server.connect(self.endpoint.replace("ipc://@", "\0"))
-        except OSError:
-            server.close()
-            raise
-        return server
+
+    if sys.platform == "linux":
+
+        def _connect_by_name(self) -> socket.socket:
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.settimeout(_CONNECT_S)
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * CHUNK_BYTES)
+                server.connect(self.endpoint.replace("ipc://@", "\0"))
+            except OSError:
+                server.close()
+                raise
+            return server
 
 
 def tune(client: socket.socket, lost_s: float) -> None:

@@ -134,7 +134,7 @@ class Start(Numbered, frozen=True, kw_only=True, tag="start", tag_field="type"):
     """What did not fit into the header, or can't be said in it: summary, card, positions, channels, stacks."""
 
 
-class Volume(Numbered, frozen=True, kw_only=True, tag="volume", tag_field="type"):
+class VolumeMessage(Numbered, frozen=True, kw_only=True, tag="volume", tag_field="type"):
     """One volume: restored, with or without its raw one; or raw only, when its model is null."""
 
     key: Key
@@ -240,8 +240,8 @@ class Refused(Sent, frozen=True, kw_only=True, tag="refused", tag_field="type"):
     id: RequestId = msgspec.UNSET
 
 
-Message: TypeAlias = Start | Volume | Slab | Change | Skipped | End | Heartbeat | Gap | Refused
-Log: TypeAlias = Start | Volume | Change | Skipped | End
+Message: TypeAlias = Start | VolumeMessage | Slab | Change | Skipped | End | Heartbeat | Gap | Refused
+Log: TypeAlias = Start | VolumeMessage | Change | Skipped | End
 """Numbered messages: together they are all that is to be known of a run."""
 
 

@@ -33,7 +33,7 @@ class Budget:
     """A client that takes nothing for so long although something waits for it is cut."""
 
 
-class Allowance:
+class ByteAllowance:
     """A token bucket: how many bytes a client may send by now."""
 
     def __init__(self, budget: Budget, now_s: float) -> None:
@@ -58,7 +58,7 @@ class Relayed:
     client: socket.socket
     server: socket.socket
     address: str
-    allowance: Allowance
+    allowance: ByteAllowance
     moved_s: float
     """When the client last took something."""
     to_server: memoryview = field(default_factory=lambda: memoryview(b""))

@@ -14,7 +14,7 @@ from care_live.backends import cuda
 from care_live.backends.device import DeviceSession, Results, run_each
 from care_live.backends.session import OnnxSession, Options
 from care_live.planewise.caches import Landing
-from care_live.restore.shared import Pool, Window
+from care_live.restore.shared import Pool, SegmentView
 from tests.restore.networks import noisy, save_network
 
 ONE = Options(threads=1)
@@ -108,7 +108,7 @@ def test_a_window_locks_each_segment_once_and_gives_it_back() -> None:
     runtime, pool = HostRuntime(), Pool()
     lease = pool.take(8192)
     places = [lease.array((1024,), np.float32)[1] for _ in range(2)]
-    window = Window(ways(runtime).lock)
+    window = SegmentView(ways(runtime).lock)
     looks = [window.array(place) for place in places]
     assert len(runtime.locked) == 1
     assert sum(runtime.locked.values()) >= 8192

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from care_live.config import Config, parse
 from care_live.daemon.run import Daemon
-from care_live.daemon.tally import Status
+from care_live.daemon.run_metrics import DaemonStatus
 from tests.restore.networks import save_network
 
 
@@ -64,7 +64,7 @@ def replay(path: Path, speed: object = "fastest", **more: object) -> dict[str, o
     return {"kind": "replay", "path": str(path), "axes": "TZYX", "speed": speed, **more}
 
 
-def run(settings: Config, run_id: str = "test", meanwhile: Callable[[Daemon], None] | None = None) -> Status:
+def run(settings: Config, run_id: str = "test", meanwhile: Callable[[Daemon], None] | None = None) -> DaemonStatus:
     daemon = Daemon(settings, run_id)
     return daemon.run(on_start=lambda _: meanwhile(daemon) if meanwhile else None)
 

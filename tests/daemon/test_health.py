@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from care_live.daemon.health import Health
+from care_live.daemon.run_metrics import DaemonStatus
 from care_live.daemon.status_server import MAX_REQUEST_BYTES, ConnectionLimits
-from care_live.daemon.tally import Status
 from care_live.errors import ConfigError
 
 LIMITS = ConnectionLimits(connections=4, life_s=2.0, silence_s=1.0)
@@ -31,7 +31,7 @@ def ask(address: str, path: str) -> tuple[int, bytes]:
 
 def test_health_answers_probes_status_and_metrics():
     ready = threading.Event()
-    status = Status(volumes=7, dropped_planes={"late": 2})
+    status = DaemonStatus(volumes=7, dropped_planes={"late": 2})
     health = Health("127.0.0.1:0", lambda: status, ready.is_set)
     health.start()
     try:
@@ -64,7 +64,7 @@ def test_health_takes_orders_as_json_only():
             raise ConfigError("name a model")
         return f"loading {wanted['model']}"
 
-    health = Health("127.0.0.1:0", Status, lambda: True, {"/swap": swap})
+    health = Health("127.0.0.1:0", DaemonStatus, lambda: True, {"/swap": swap})
     health.start()
     try:
         assert order(health.address, "/swap", b'{"model": "a.onnx"}') == (200, b"loading a.onnx")
@@ -78,10 +78,10 @@ def test_health_takes_orders_as_json_only():
 
 
 def test_a_taken_status_port_is_one_clear_line():
-    first = Health("127.0.0.1:0", Status, lambda: True)
+    first = Health("127.0.0.1:0", DaemonStatus, lambda: True)
     try:
         with pytest.raises(ConfigError, match=r"daemon\.status_bind"):
-            Health(first.address, Status, lambda: True)
+            Health(first.address, DaemonStatus, lambda: True)
     finally:
         first.stop()
 
@@ -98,7 +98,7 @@ def health(orders: list[object]) -> Iterator[Health]:
         orders.append(wanted)
         return "swapping"
 
-    served = Health("127.0.0.1:0", Status, lambda: True, {"/swap": swap}, limits=LIMITS)
+    served = Health("127.0.0.1:0", DaemonStatus, lambda: True, {"/swap": swap}, limits=LIMITS)
     served.start()
     yield served
     served.stop()
@@ -125,7 +125,7 @@ def post(
 
 
 def test_connections_that_say_nothing_keep_neither_the_daemon_nor_another_client(orders: list[object]) -> None:
-    health = Health("127.0.0.1:0", Status, lambda: True, limits=ConnectionLimits(life_s=3600, silence_s=3600))
+    health = Health("127.0.0.1:0", DaemonStatus, lambda: True, limits=ConnectionLimits(life_s=3600, silence_s=3600))
     health.start()
     idle = [connect(health) for _ in range(40)]
     idle[0].sendall(b"GET /status HTTP/1.1\r\nHost:")

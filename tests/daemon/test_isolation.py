@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from care_live.daemon.schedule import Schedule
+from care_live.daemon.policy import Schedule
 from care_live.images import VolumeKey
 from care_live.publish.broadcast import Broadcast
-from care_live.publish.desk import Desk
 from care_live.publish.publisher import Publisher
+from care_live.publish.router import Desk
 from care_live.restore import child
 from care_live.restore.process import RestoreProcess
 from care_live.store import RunReader, verify

@@ -8,10 +8,10 @@ from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.deadline import Deadlines
 from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.lag import Lag
-from care_live.daemon.memory import Ledger
+from care_live.daemon.memory_budget import MemoryBudget
+from care_live.daemon.run_metrics import DaemonStatus, Tally
 from care_live.daemon.shortfall import shortfalls
 from care_live.daemon.stage import Stage
-from care_live.daemon.tally import Status, Tally
 from care_live.errors import StageError, StoreError
 from care_live.images import NotRestored, StateChanged, VolumeKey
 from tests.daemon.volumes import restored, volume
@@ -139,7 +139,7 @@ def test_a_stage_that_misses_its_deadline_is_an_error():
 
 
 def test_memory_comes_back_when_the_last_holder_lets_go():
-    ledger = Ledger(100)
+    ledger = MemoryBudget(100)
     key = VolumeKey(0)
     assert ledger.admit(80)
     assert not ledger.admit(80)
@@ -197,6 +197,6 @@ def test_flicker_is_of_the_last_two_volumes_of_any_place() -> None:
     ],
 )
 def test_what_a_run_lacks(what: dict, stopped: bool, words: str):
-    status = Status(planned_planes=8, **what)
+    status = DaemonStatus(planned_planes=8, **what)
     assert words in "; ".join(shortfalls(status, stopped=stopped))
     assert bool(words) == bool(shortfalls(status, stopped=stopped))

@@ -81,7 +81,7 @@ def test_13_wrong_shape_mid_run(tmp_path):
 
 def engine_process(of: DaemonUnderTest) -> psutil.Process:
     """Return the daemon's child that has the microscope."""
-    (engine,) = [child for child in of.process.children() if "care_live.source.engine" in " ".join(child.cmdline())]
+    (engine,) = [child for child in of.process.children() if "care_live.source.engine_run" in " ".join(child.cmdline())]
     return engine
 
 

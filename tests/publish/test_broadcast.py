@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from care_live.images import VolumeKey, read_only
-from care_live.publish import Listener, LiveSlab, LiveVolume, Publisher, RestoredSlab, views
+from care_live.publish import Listener, LiveSlab, LiveVolume, Publisher, RestoredSlab, downsample
 from care_live.publish.broadcast import CHANNELS
 from care_live.wire import arrays, cl1, keys
-from care_live.wire.messages import End, Heartbeat, Message, Slab, Status, Volume
+from care_live.wire.messages import End, Heartbeat, Message, Slab, Status, VolumeMessage
 from care_live.wire.sockets import Socket, Sockets, new_pair
 from tests.publish import given
 
@@ -68,7 +68,7 @@ def test_topics_say_product_level_coding_and_run(publisher: Publisher, hub: Sock
     publisher.publish(sent)
     got = {}
     for _ in range(2):
-        message = heard(hub, link, Volume)
+        message = heard(hub, link, VolumeMessage)
         assert message is not None
         got[message[0]] = message[1:]
     small, raw = got[b"cl1/restored/L1/quantised/run-1"], got[b"cl1/raw/L0/plain/run-1"]
@@ -82,7 +82,7 @@ def test_the_shortest_topic_is_the_plain_volume_and_the_notes(publisher: Publish
     link = listen(hub, publisher, b"cl1/")
     publisher.publish(given.restored(0))
     topics = []
-    while (message := heard(hub, link, Volume, 0.5)) is not None:
+    while (message := heard(hub, link, VolumeMessage, 0.5)) is not None:
         topics.append(message[0])
     assert topics == [b"cl1/restored/L0/plain/run-1", b"cl1/raw/L0/plain/run-1"]
     assert heard(hub, link, Heartbeat) is not None
@@ -92,19 +92,19 @@ def test_what_nobody_listens_to_is_not_computed(
     publisher: Publisher, hub: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    original = views.downsample
+    original = downsample.downsample
 
     def counted(product: arrays.Product, volume: Any, level: int) -> Any:
         made.append(level)
         return original(product, volume, level)
 
-    monkeypatch.setattr(views, "downsample", counted)
+    monkeypatch.setattr(downsample, "downsample", counted)
     publisher.publish(given.restored(0))
     assert publisher.drain(5)
     link = listen(hub, publisher, b"cl1/restored/L2/plain/")
     assert made == []
     publisher.publish(given.restored(1))
-    assert heard(hub, link, Volume) is not None
+    assert heard(hub, link, VolumeMessage) is not None
     assert made == [2, 2, 2]
 
 
@@ -132,7 +132,7 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up(publisher: Publisher, h
         big = (8, 256, 256)
         for t in range(12):
             publisher.publish(given.restored(t, shape=big))
-            message = heard(other, link, Volume)
+            message = heard(other, link, VolumeMessage)
             assert message is not None and message[1].key[0] == t
     assert frozen.receive() is not None
 
@@ -143,14 +143,14 @@ def test_each_product_is_counted_and_what_there_was_no_time_for_is_said(
     """A daemon that is busy encoding: later volumes replace those that wait, and the next one says how many."""
     link = listen(hub, publisher, b"cl1/raw/L1/plain/", b"cl1/raw/L0/plain/")
     busy, go_on = threading.Event(), threading.Event()
-    original = views.downsample
+    original = downsample.downsample
 
     def slow(product: arrays.Product, volume: Any, level: int) -> Any:
         busy.set()
         assert go_on.wait(20)
         return original(product, volume, level)
 
-    monkeypatch.setattr(views, "downsample", slow)
+    monkeypatch.setattr(downsample, "downsample", slow)
     publisher.publish(given.restored(0))
     assert busy.wait(10)
     for t in range(1, 80):
@@ -159,9 +159,9 @@ def test_each_product_is_counted_and_what_there_was_no_time_for_is_said(
     while (note := heard(hub, link, Heartbeat)) is None or note[1].status.note == "":
         pass
     go_on.set()
-    seen: dict[bytes, list[Volume]] = {}
+    seen: dict[bytes, list[VolumeMessage]] = {}
     while sum(len(one) for one in seen.values()) < 2 or max(v.key[0] for one in seen.values() for v in one) < 79:
-        message = heard(hub, link, Volume)
+        message = heard(hub, link, VolumeMessage)
         assert message is not None
         seen.setdefault(message[0], []).append(message[1])
     for came in seen.values():
@@ -181,7 +181,7 @@ def test_a_connection_with_ever_more_topics_is_cut_and_the_others_stay(publisher
         late = listen(hub, publisher, b"cl1/restored/L3/plain/")
         publisher.publish(given.restored(0))
         for one in (link, late):
-            message = heard(hub, one, Volume)
+            message = heard(hub, one, VolumeMessage)
             assert message is not None and message[1].key[0] == 0
 
 
@@ -201,7 +201,7 @@ def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path)
         there = listen(mia, publisher, b"cl1/restored/L0/plain/")
         gone = listen(rex, publisher, b"cl1/restored/L0/", b"cl1/note")
         publisher.publish(given.restored(0))
-        assert heard(mia, there, Volume) is not None and heard(rex, gone, Volume) is not None
+        assert heard(mia, there, VolumeMessage) is not None and heard(rex, gone, VolumeMessage) is not None
         keys.revoke(allowed, "rex")
         deadline = time.monotonic() + 10
         while heard(rex, gone, Heartbeat, 1.5) is not None:  # until the publisher has looked at its list
@@ -209,9 +209,9 @@ def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path)
         came, t = None, 1
         while came is None and time.monotonic() < deadline:
             publisher.publish(given.restored(t))
-            came, t = heard(mia, there, Volume, 0.3), t + 1
+            came, t = heard(mia, there, VolumeMessage, 0.3), t + 1
         assert came is not None, "those who are still allowed come back by themselves"
-        assert heard(rex, gone, Volume, 0.3) is None
+        assert heard(rex, gone, VolumeMessage, 0.3) is None
 
 
 def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publisher) -> None:

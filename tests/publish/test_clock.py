@@ -12,7 +12,7 @@ from care_live.publish import Subscriber
 from care_live.publish.clock import Clock, SessionClock
 from care_live.publish.publisher import Publisher
 from care_live.publish.seen import LiveVolume
-from care_live.wire.messages import Volume
+from care_live.wire.messages import VolumeMessage
 from tests.publish.given import MODEL, config, restored, started
 from tests.wire.given import messages
 
@@ -70,7 +70,7 @@ def test_the_clock_of_an_older_session_says_nothing_of_a_newer_one() -> None:
     assert clock.age_s(said("c" * 16, published_us=600_000_000_000)) == pytest.approx(2.25)
 
 
-def said(session: str, published_us: int) -> Volume:
+def said(session: str, published_us: int) -> VolumeMessage:
     message = messages()["volume"][0]
-    assert isinstance(message, Volume)
+    assert isinstance(message, VolumeMessage)
     return msgspec.structs.replace(message, session=session, published_us=published_us, age_us=250_000)

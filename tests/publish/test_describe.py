@@ -11,7 +11,7 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from care_live.publish import describe, views
+from care_live.publish import describe, downsample
 from care_live.wire import arrays
 from care_live.wire.messages import View
 from tests.publish import given
@@ -21,16 +21,16 @@ from tests.publish import given
 @pytest.mark.parametrize("shape", [(3, 64, 48), (2, 17, 33), (1, 1, 1), (2, 3, 5)])
 def test_levels_shrink_rows_and_columns_and_never_look_surer(level: int, shape: tuple[int, int, int]) -> None:
     scale = np.random.default_rng(0).random(shape, np.float32)
-    shrunk = views.downsample("laplace_scale", scale, level)
+    shrunk = downsample.downsample("laplace_scale", scale, level)
     assert shrunk.shape == (shape[0], max(1, shape[1] >> level), max(1, shape[2] >> level))
     assert shrunk.max() <= scale.max() and shrunk.min() >= scale.min()
-    flat = views.downsample("raw", np.full(shape, 777, np.uint16), level)
+    flat = downsample.downsample("raw", np.full(shape, 777, np.uint16), level)
     assert flat.dtype == np.uint16 and (flat == 777).all()
 
 
 def test_a_region_is_clipped_to_the_volume() -> None:
     volume = np.arange(4 * 6 * 8, dtype=np.float32).reshape(4, 6, 8)
-    looked = views.look("mean", volume, View(origin_px=(1, 2, 7), shape_px=(2, 100, 5)))
+    looked = downsample.look("mean", volume, View(origin_px=(1, 2, 7), shape_px=(2, 100, 5)))
     assert looked is not None and looked[1] == (1, 2, 7)
     np.testing.assert_array_equal(looked[0], volume[1:3, 2:, 7:])
 
@@ -40,7 +40,7 @@ def test_a_region_behind_the_last_voxel_is_left_out(origin: tuple[int, int, int]
     sent = given.restored(0, shape=(4, 6, 8))
     headers, buffers = describe.pictures(describe.products_of(sent), View(origin_px=origin))
     assert (headers, buffers) == ((), [])
-    assert views.look("mean", sent.mean, View(origin_px=(0, 3, 0), level=1)) is None
+    assert downsample.look("mean", sent.mean, View(origin_px=(0, 3, 0), level=1)) is None
 
 
 @settings(deadline=None)
@@ -55,8 +55,8 @@ def test_a_region_is_the_same_cut_before_or_after_shrinking(
 ) -> None:
     counts = np.random.default_rng(1).integers(0, 65535, (3, 37, 70), dtype=np.uint16)
     volume = counts if product == "raw" else counts.astype(np.float32)
-    whole = views.downsample(product, volume, level)
-    looked = views.look(product, volume, View(origin_px=origin, shape_px=shape, level=level))
+    whole = downsample.downsample(product, volume, level)
+    looked = downsample.look(product, volume, View(origin_px=origin, shape_px=shape, level=level))
     z, y, x = origin
     expected = whole[z : z + shape[0], y : y + shape[1], x : x + shape[2]]
     assert (looked is None) == (expected.size == 0)
@@ -70,12 +70,12 @@ def test_a_level_is_the_mean_of_blocks_and_the_largest_of_scales(level: int) -> 
     side = 2**level
     blocks = counts[:, : 33 // side * side].reshape(2, 33 // side, side, 48 // side, side)
     np.testing.assert_array_equal(
-        views.downsample("raw", counts, level), np.rint(blocks.mean(axis=(2, 4))).astype(np.uint16)
+        downsample.downsample("raw", counts, level), np.rint(blocks.mean(axis=(2, 4))).astype(np.uint16)
     )
-    floats = views.downsample("mean", counts.astype(np.float32), level)
+    floats = downsample.downsample("mean", counts.astype(np.float32), level)
     np.testing.assert_allclose(floats, blocks.mean(axis=(2, 4)), rtol=1e-6)
     np.testing.assert_array_equal(
-        views.downsample("disagreement", counts.astype(np.float32), level), blocks.max(axis=(2, 4))
+        downsample.downsample("disagreement", counts.astype(np.float32), level), blocks.max(axis=(2, 4))
     )
 
 

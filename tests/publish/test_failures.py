@@ -109,7 +109,7 @@ def test_a_publisher_whose_thread_died_never_raises_into_the_acquisition(
         raise MemoryError("no memory")
 
     publisher.start(given.started(), given.MODEL)
-    monkeypatch.setattr("care_live.publish.desk.Desk.serve", broken)
+    monkeypatch.setattr("care_live.publish.router.Desk.serve", broken)
     publisher.publish(given.restored(0))
     assert publisher.drain(10) and publisher.error is not None
     publisher.publish(given.restored(1))

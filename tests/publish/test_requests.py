@@ -15,7 +15,7 @@ import pytest
 from care_live.images import Restored, VolumeKey
 from care_live.publish import Publisher
 from care_live.wire import cl1, keys
-from care_live.wire.messages import Fetch, Gap, Message, Newest, Refused, View, Volume
+from care_live.wire.messages import Fetch, Gap, Message, Newest, Refused, View, VolumeMessage
 from care_live.wire.sockets import Socket, Sockets, new_pair
 from tests.publish import given
 
@@ -44,7 +44,7 @@ def test_an_id_comes_back_with_each_answer_and_tells_two_views_apart(publisher: 
         for number, level in ((7, 2), (9, 0)):
             link.send(cl1.encode_request(Fetch(key=(0, 0, 0), view=View(level=level), id=number)))
         link.send(cl1.encode_request(Fetch(key=(5, 1, 0), id=11)))
-        came = [answer(hub, link, Volume, Gap) for _ in range(3)]
+        came = [answer(hub, link, VolumeMessage, Gap) for _ in range(3)]
     assert [one.id for one in came] == [7, 9, 11]  # type: ignore[union-attr]
     assert [one.arrays[0].level for one in came[:2]] == [2, 0]  # type: ignore[union-attr]
     assert isinstance(came[2], Gap)
@@ -66,7 +66,7 @@ def test_no_fetch_is_left_without_an_answer(request_id: Any, reason: str) -> Non
             link.send(cl1.encode_request(Fetch(key=(t, 0, 0), id=number)))
         refused = [answer(hub, link, Gap)]
         held.set()
-        rest = [answer(hub, link, Volume, Gap) for _ in range(asked - 1)]
+        rest = [answer(hub, link, VolumeMessage, Gap) for _ in range(asked - 1)]
     assert None not in refused + rest
     gaps = [one for one in refused + rest if isinstance(one, Gap)]
     assert {gap.reason for gap in gaps} == {reason} and len(gaps) >= asked - 17
@@ -91,7 +91,7 @@ def test_what_comes_from_the_store_says_how_many_bits_it_keeps() -> None:
         link = hub.connect("dealer", publisher.address_pull)
         for t in (0, 1):
             link.send(cl1.encode_request(Fetch(key=(t, 0, 0))))
-        stored, live = (answer(hub, link, Volume) for _ in range(2))
+        stored, live = (answer(hub, link, VolumeMessage) for _ in range(2))
     by_key = {one.key[0]: one.mantissa_bits for one in (stored, live)}  # type: ignore[union-attr]
     assert by_key == {0: 10, 1: msgspec.UNSET}
 
@@ -112,10 +112,10 @@ def test_who_is_taken_off_the_list_gets_nothing_from_the_next_message_on(tmp_pat
         links = {hub: hub.connect("dealer", publisher.address_pull, hwm=64) for hub in (mia, rex)}
         for hub, link in links.items():
             link.send(cl1.encode_request(Newest(credit=8)))
-            assert answer(hub, link, Volume) is not None
+            assert answer(hub, link, VolumeMessage) is not None
         keys.revoke(allowed, "rex")
         for t in range(1, 6):
             publisher.publish(given.restored(t))
-            came = answer(mia, links[mia], Volume)
-            assert isinstance(came, Volume) and came.key[0] == t
-        assert answer(rex, links[rex], Volume, timeout_s=1.0) is None
+            came = answer(mia, links[mia], VolumeMessage)
+            assert isinstance(came, VolumeMessage) and came.key[0] == t
+        assert answer(rex, links[rex], VolumeMessage, timeout_s=1.0) is None

@@ -46,9 +46,9 @@ def test_a_rehearsal_opens_the_sessions_that_volumes_take(
     network = Network(path, card, Options(threads=1), open_session=open_session, float_input="factor" in kind)
     pixels = noisy(SHAPE)[None]
     into = {head: np.full(output_shape(card, SHAPE), np.nan, np.float32) for head in card.heads}
-    tasks.run(tasks.Job(card, DryRunNetwork(network), (Span(100.0, 900.0),), tile_px), pixels, into)
+    tasks.run(tasks.RestoreJob(card, DryRunNetwork(network), (Span(100.0, 900.0),), tile_px), pixels, into)
     rehearsed = list(opened)
-    tasks.run(tasks.Job(card, network, (Span(100.0, 900.0),), tile_px), pixels, into)
+    tasks.run(tasks.RestoreJob(card, network, (Span(100.0, 900.0),), tile_px), pixels, into)
     assert opened == rehearsed
     assert rehearsed
     assert np.isfinite(into["mean"]).all()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from care_live.model.card import ModelCard
-from care_live.restore.pace import Pace
+from care_live.restore.pace import ProcessorPace
 
 CARD = ModelCard(name="net", divisor=(4, 4, 4), halo_px=(24, 24, 24))
 LARGE = 32 * 1024 * 1024
 
 
 def test_a_large_first_volume_on_a_slow_machine_is_no_hang() -> None:
-    assert Pace().limit_s(LARGE, CARD) > 600
-    assert Pace().limit_s(32 * 64 * 64, CARD) == 60.0
+    assert ProcessorPace().limit_s(LARGE, CARD) > 600
+    assert ProcessorPace().limit_s(32 * 64 * 64, CARD) == 60.0
 
 
 def test_only_a_second_death_in_a_row_makes_it_careful() -> None:
-    pace = Pace()
+    pace = ProcessorPace()
     pace.died(4000)
     assert pace.budget_px is None
     pace.learn(4000, 1.0)
@@ -30,7 +30,7 @@ def test_only_a_second_death_in_a_row_makes_it_careful() -> None:
 
 
 def test_the_limit_follows_what_is_usual_and_the_size() -> None:
-    pace = Pace()
+    pace = ProcessorPace()
     pace.learn(1000, 20.0)
     assert pace.limit_s(1000, CARD) == 100.0
     assert pace.limit_s(3000, CARD) == 300.0

@@ -21,7 +21,7 @@ from care_live.cli import cli
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import RestoreError
 from care_live.images import Restored, VolumeKey
-from care_live.model import codes, file
+from care_live.model import file, quantised_outputs
 from care_live.model.card import Head, ModelCard
 from care_live.model.csbdeep import import_csbdeep
 from care_live.model.file import read_card
@@ -47,7 +47,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def within(got: np.ndarray, wanted: np.ndarray, head: Head, *, steps: float = 1) -> bool:
-    allowed = steps * codes.slack(head, wanted) + ROUNDING * np.abs(wanted).max()
+    allowed = steps * quantised_outputs.slack(head, wanted) + ROUNDING * np.abs(wanted).max()
     return bool((np.abs(got - wanted) <= allowed).all())
 
 
@@ -267,13 +267,13 @@ def test_places_agree_where_a_code_is_one_off_and_not_where_it_is_three(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, n_places: int
 ) -> None:
     """An error of rounding may move a number to the next code, which is far more than that error."""
-    plain = codes.read
+    plain = quantised_outputs.read
 
     def shifted(found: np.ndarray, ends: np.ndarray, into: np.ndarray) -> None:
         beside = threading.current_thread().name.startswith("copies") and found.dtype == np.uint8
         plain(found - np.uint8(steps) if beside else found, ends, into)
 
-    monkeypatch.setattr(codes, "read", shifted)
+    monkeypatch.setattr(quantised_outputs, "read", shifted)
     path = save_network(tmp_path / "net.onnx")
     network = Network(path, read_card(path), CODED, open_session=DeviceSession)
     session = network.session((1, 1, 8, 16, 16))
@@ -328,7 +328,7 @@ def test_the_self_test_allows_codes_half_a_step_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, spoil: Spoil, good: bool
 ) -> None:
     path = save_network(tmp_path / "net.onnx")
-    card, plain = read_card(path), codes.read
+    card, plain = read_card(path), quantised_outputs.read
 
     def spoilt(found: np.ndarray, ends: np.ndarray, into: np.ndarray) -> None:
         found, ends = found.copy(), ends.copy()
@@ -336,7 +336,7 @@ def test_the_self_test_allows_codes_half_a_step_and_no_more(
             spoil(found, ends)
         plain(found, ends, into)
 
-    monkeypatch.setattr(codes, "read", spoilt)
+    monkeypatch.setattr(quantised_outputs, "read", spoilt)
     reference = Network(path, card, PLAIN, open_session=OnnxSession)
     coded = Network(path, card, CODED, open_session=DeviceSession)
     if good:

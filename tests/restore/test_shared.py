@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from care_live.errors import OutOfMemoryError
-from care_live.restore.shared import Pool, Window, room_for
+from care_live.restore.shared import Pool, SegmentView, room_for
 
 
 def test_another_look_sees_the_same_memory() -> None:
     lease = Pool().take(room_for((3, 4), np.uint16) + room_for((2,), np.float32))
     first, place = lease.array((3, 4), np.uint16)
     second, other = lease.array((2,), np.float32)
-    window = Window()
+    window = SegmentView()
     first[:] = 7
     window.array(other)[:] = 0.5
     assert (window.array(place) == 7).all()
@@ -52,7 +52,7 @@ def test_use_and_drop_opens_no_more_files() -> None:
 
 
 def test_the_other_side_forgets_what_is_gone() -> None:
-    window = Window()
+    window = SegmentView()
     lease = Pool().take(64)
     _, place = lease.array((4,), np.float32)
     window.array(place)

@@ -12,9 +12,9 @@ from care_live.config import NDTiffConfig
 from care_live.errors import SourceError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SourceEvent
 from care_live.recorded import open_recording
-from care_live.source.ndtiff import Follower
+from care_live.source.ndtiff_follower import Follower
 from tests.source.growing import JAVA, SHAPE_PX, GrowingDataSet, Part
-from tests.source.test_ndtiff import Clock, take_all
+from tests.source.test_ndtiff_follower import Clock, take_all
 
 PIXELS = np.random.default_rng(5).integers(1, 65535, (6, *SHAPE_PX), np.uint16)
 """Without a zero: what was not written yet would show."""

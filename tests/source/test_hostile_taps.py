@@ -17,7 +17,7 @@ import pytest
 from care_live.checksum import crc32c
 from care_live.config import RemoteConfig
 from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent, VolumeKey, read_only
-from care_live.source import letters, link, tap
+from care_live.source import tap, tap_codec, tap_protocol
 from care_live.source.remote import Remote
 from care_live.wire.sockets import Socket, Sockets
 
@@ -33,15 +33,17 @@ def remote() -> Iterator[Remote]:
 
 
 def start(number: int = 0, name: str = NAME) -> list[Any]:
-    envelope = letters.Envelope(name, number, 0, time.monotonic_ns())
-    return link.encode(letters.event_message(RunStarted("r", PLAN), envelope, token=""))
+    envelope = tap_codec.Envelope(name, number, 0, time.monotonic_ns())
+    return tap_protocol.encode(tap_codec.event_message(RunStarted("r", PLAN), envelope, token=""))
 
 
 def plane(number: int, name: str = NAME) -> list[Any]:
     pixels = read_only(np.full((6, 7), number, np.uint16))
     frame = Frame("r", 0, PlaneIndex(number - 1, 0, 0, 0), pixels, time.monotonic_ns())
-    envelope = letters.Envelope(name, number, 0, time.monotonic_ns())
-    return link.encode(letters.event_message(frame, envelope, token="", checksum=crc32c(pixels)), frame.pixels)
+    envelope = tap_codec.Envelope(name, number, 0, time.monotonic_ns())
+    return tap_protocol.encode(
+        tap_codec.event_message(frame, envelope, token="", checksum=crc32c(pixels)), frame.pixels
+    )
 
 
 def until(remote: Remote, condition: Callable[[SourceEvent], bool], within_s: float = 20.0) -> list[SourceEvent]:
@@ -92,7 +94,7 @@ GARBAGE: list[list[Any]] = [[b"{"], [b"", b"x"], [b"\xff" * 99], [b'{"link":2,"t
 
 
 def ping(name: str = "ee" * 16) -> list[Any]:
-    return link.encode(letters.ping(letters.Envelope(name, 3, 0, time.monotonic_ns())))
+    return tap_protocol.encode(tap_codec.ping(tap_codec.Envelope(name, 3, 0, time.monotonic_ns())))
 
 
 @pytest.mark.parametrize("flood", [GARBAGE, [ping()], [start(name="dd" * 16)], [[b"y" * 100_000]]])
@@ -239,6 +241,6 @@ def test_a_daemon_that_says_it_has_what_was_not_sent_loses_nothing(caplog: pytes
         hub.poll(5.0)
         received = router.receive()
         assert received is not None
-        router.send(link.encode(link.Ack(next_number=10**6, epoch=0)), to=received.peer)
+        router.send(tap_protocol.encode(tap_protocol.Ack(next_number=10**6, epoch=0)), to=received.peer)
         tapped.close(within_s=0.5)
     assert "the daemon did not take 3 messages" in caplog.text

@@ -17,7 +17,7 @@ import pytest
 from care_live.config import NDTiffConfig
 from care_live.images import Frame, PlaneIndex, RunEnded, SourceEvent
 from care_live.recorded import open_recording
-from care_live.source.ndtiff import Follower
+from care_live.source.ndtiff_follower import Follower
 from tests.source.java_program import Kind, What, acquiring, java_program
 
 N_TIMES = int(os.environ.get("CARE_LIVE_JAVA_TIMES", "40"))

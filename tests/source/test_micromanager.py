@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, Position, SourceConfig, VirtualConfig
 from care_live.errors import SourceError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
-from care_live.source.driven import Driven
+from care_live.source.engine_process import Driven
 from care_live.source.micromanager import CameraGuard, by_time_point, events_of
 from care_live.source.tap import planned
 
@@ -173,14 +173,14 @@ def test_a_small_run_with_the_demo_devices(merge: bool) -> None:
 
 UNLOADING = """
 import mm_test_adapters, pycromanager
-from care_live.source import engine
+from care_live.source import engine_run
 pycromanager.start_headless(mm_test_adapters.device_adapter_path(), "MMConfig_demo.cfg", python_backend=True)
 core, order = pycromanager.Core(), []
 stop, unload = core.stop_sequence_acquisition, core.unloadAllDevices
 core.stop_sequence_acquisition = lambda: (order.append("stop"), stop())
 core.unloadAllDevices = lambda: (order.append("unload"), unload())
 core.start_continuous_sequence_acquisition(0.1)
-engine.unload()
+engine_run.unload()
 print(*order, len(core.get_loaded_devices()))
 """
 
@@ -193,7 +193,7 @@ def test_the_camera_is_stopped_before_its_devices_are_unloaded() -> None:
 
 def engines() -> list[psutil.Process]:
     """Return the acquisition processes that we started and that still live."""
-    return [child for child in psutil.Process().children() if "care_live.source.engine" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "care_live.source.engine_run" in child.cmdline()]
 
 
 N_SNAPPED = int(os.environ.get("CARE_LIVE_SNAPPED", "2000"))

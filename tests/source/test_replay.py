@@ -1,4 +1,4 @@
-"""Replay: the planes of the file, at the pace that was asked for, under a plan that tells the truth."""
+"""ReplaySource: the planes of the file, at the pace that was asked for, under a plan that tells the truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from care_live.config import ReplayConfig
 from care_live.errors import ConfigError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.source import Source, open_source
-from care_live.source.replay import Replay
+from care_live.source.replay import ReplaySource
 from tests.conftest import need_data
 
 
@@ -92,7 +92,7 @@ class Clock:
 def test_planes_come_at_the_given_rate(tmp_path: Path) -> None:
     path, _ = ramp(tmp_path)
     clock = Clock()
-    source = Replay(ReplayConfig(path=path, axes="TZYX", speed=100.0), run_id="r", clock_ns=clock)
+    source = ReplaySource(ReplayConfig(path=path, axes="TZYX", speed=100.0), run_id="r", clock_ns=clock)
     assert isinstance(source.next_event(0), RunStarted)
     for number in range(12):
         clock.now_ns = number * 10_000_000 - 1
@@ -108,7 +108,7 @@ def test_what_is_stored_is_passed_over_and_takes_no_time(tmp_path: Path) -> None
     path, _ = ramp(tmp_path)
     clock = Clock()
     config = ReplayConfig(path=path, axes="TZYX", speed=100.0, loops=2)
-    source = Replay(config, run_id="r", stored={VolumeKey(0), VolumeKey(1), VolumeKey(3)}, clock_ns=clock)
+    source = ReplaySource(config, run_id="r", stored={VolumeKey(0), VolumeKey(1), VolumeKey(3)}, clock_ns=clock)
     started = source.next_event(0)
     assert isinstance(started, RunStarted)
     assert list(started.plan.stacks) == [VolumeKey(2), VolumeKey(4), VolumeKey(5)]
@@ -125,7 +125,9 @@ def test_what_is_stored_is_passed_over_and_takes_no_time(tmp_path: Path) -> None
 
 def test_an_endless_loop_goes_on_where_the_store_ends(tmp_path: Path) -> None:
     path, _ = ramp(tmp_path)
-    source = Replay(ReplayConfig(path=path, axes="TZYX", loops=0), run_id="r", stored={VolumeKey(t) for t in range(7)})
+    source = ReplaySource(
+        ReplayConfig(path=path, axes="TZYX", loops=0), run_id="r", stored={VolumeKey(t) for t in range(7)}
+    )
     started, frame = source.next_event(0), source.next_event(0)
     assert isinstance(started, RunStarted)
     assert started.plan.endless
@@ -136,7 +138,7 @@ def test_an_endless_loop_goes_on_where_the_store_ends(tmp_path: Path) -> None:
 
 def test_a_recording_that_is_stored_begins_and_ends(tmp_path: Path) -> None:
     path, _ = ramp(tmp_path, n_t=1)
-    source = Replay(ReplayConfig(path=path, axes="TZYX"), run_id="r", stored={VolumeKey(0)})
+    source = ReplaySource(ReplayConfig(path=path, axes="TZYX"), run_id="r", stored={VolumeKey(0)})
     started, ended = play(source)
     assert isinstance(started, RunStarted)
     assert ended == RunEnded("finished", n_delivered=0)
@@ -146,7 +148,7 @@ def test_a_recording_that_is_stored_begins_and_ends(tmp_path: Path) -> None:
 def test_recorded_speed_follows_the_recorded_times() -> None:
     path = need_data("telomeres_lowlight_stream/timelapse_telomeres_2d.tif")
     clock = Clock()
-    source = Replay(ReplayConfig(path=path, speed="recorded"), run_id="r", clock_ns=clock)
+    source = ReplaySource(ReplayConfig(path=path, speed="recorded"), run_id="r", clock_ns=clock)
     assert isinstance(source.next_event(0), RunStarted)
     assert isinstance(source.next_event(0), Frame)
     clock.now_ns = 49_999_999

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from care_live.viewer.library import Library
+from care_live.viewer.volume_index import Library
 
 from .browser import Screen, chromium
 from .scenes import filled, scene, serving

@@ -20,7 +20,7 @@ from care_live.images import ModelIdentity
 from care_live.publish.publisher import Publisher
 from care_live.store import open_run
 from care_live.viewer.napari.layers import Layers
-from care_live.viewer.napari.widget import Watch
+from care_live.viewer.napari.widget import WatchWidget
 from care_live.wire import keys
 from care_live.wire.sockets import new_pair
 from tests.publish import given
@@ -36,9 +36,9 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 @contextlib.contextmanager
-def docked(viewer: napari.Viewer) -> Iterator[Watch]:
+def docked(viewer: napari.Viewer) -> Iterator[WatchWidget]:
     """Give the widget in a window; its threads end with the block, also when that fails."""
-    watching = Watch(viewer)
+    watching = WatchWidget(viewer)
     viewer.window.add_dock_widget(watching, name="care_live", area="right")
     try:
         yield watching
@@ -122,7 +122,7 @@ def by_dialog(address: str, folder: Path, allow: Callable[[], None]) -> None:
     viewer.close()
 
 
-def fill_in(watching: Watch, address: str, folder: Path) -> None:
+def fill_in(watching: WatchWidget, address: str, folder: Path) -> None:
     """Type address and keys as a person does, and press the button; half of them is refused by name."""
     watching._address.setText(address)
     watching._key.setText(str(folder / "mine.key"))

@@ -11,9 +11,9 @@ import numpy as np
 
 from care_live.images import ModelIdentity, VolumeKey
 from care_live.model.card import Calibration
-from care_live.viewer.library import Library
-from care_live.viewer.shelf import Shelf
+from care_live.viewer.live_cache import Shelf
 from care_live.viewer.shown import RunInfo, Shown
+from care_live.viewer.volume_index import Library
 from care_live.viewer.web.gateway import Gateway
 from care_live.viewer.web.server import Server, listen, url
 

@@ -9,11 +9,11 @@ import pytest
 
 from care_live.images import ModelIdentity, VolumeKey, read_only
 from care_live.publish.seen import LiveSlab
-from care_live.viewer.library import Library
-from care_live.viewer.shelf import Shelf, SystemStatus
+from care_live.viewer.auto_contrast import Windows
+from care_live.viewer.live_cache import Shelf, SystemStatus
 from care_live.viewer.shown import Shown
+from care_live.viewer.volume_index import Library
 from care_live.viewer.web import cuts
-from care_live.viewer.windows import Windows
 from care_live.wire import messages
 
 from .scenes import scene

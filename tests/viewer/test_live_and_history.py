@@ -25,9 +25,9 @@ from care_live.images import (
 from care_live.publish.publisher import Publisher
 from care_live.store import open_run
 from care_live.viewer.history import History
-from care_live.viewer.library import Library
-from care_live.viewer.live import Feed
-from care_live.viewer.shelf import KEPT_STREAMS, Shelf
+from care_live.viewer.live_cache import KEPT_STREAMS, Shelf
+from care_live.viewer.live_feed import LiveFeed
+from care_live.viewer.volume_index import Library
 from care_live.wire.messages import Status
 
 from .scenes import INFO, scene
@@ -78,7 +78,7 @@ def test_what_is_published_lies_on_the_shelf():
     with Publisher(config) as publisher:
         publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
         publisher.heartbeat(Status(planes_lost=3, planes_dropped=1, volumes_skipped=2, disk_s_left=60.0))
-        feed = Feed(publisher.address_pull, shelf)
+        feed = LiveFeed(publisher.address_pull, shelf)
         try:
             publisher.publish(restored(0))
             until(lambda: shelf.get(VolumeKey(0)))
@@ -102,7 +102,7 @@ def test_ages_count_from_the_last_plane_by_a_clock_of_our_own():
     wrong = replace(wrong, volume=replace(wrong.volume, acquired_us=1, last_plane_ns=time.monotonic_ns() - 7 * 10**9))
     with Publisher(PublishConfig(bind="tcp://127.0.0.1:0", bind_pull="tcp://127.0.0.1:0")) as publisher:
         publisher.start(STARTED, wrong.model)
-        feed = Feed(publisher.address_pull, shelf)
+        feed = LiveFeed(publisher.address_pull, shelf)
         try:
             publisher.publish(wrong)
             until(lambda: shelf.get(VolumeKey(0)))
@@ -114,7 +114,7 @@ def test_ages_count_from_the_last_plane_by_a_clock_of_our_own():
 
 def test_a_feed_without_a_daemon_says_so_and_ends():
     shelf = Shelf()
-    feed = Feed("tcp://127.0.0.1:9", shelf)
+    feed = LiveFeed("tcp://127.0.0.1:9", shelf)
     until(lambda: "no daemon" in shelf.status.detail)
     feed.close()
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import care_live.viewer.napari as plugin
+from care_live.viewer.auto_contrast import measure
 from care_live.viewer.napari.preparer import Preparer
 from care_live.viewer.uncertainty import relative
-from care_live.viewer.windows import measure
 
 from .scenes import filled, scene
 

@@ -15,12 +15,12 @@ from click.testing import CliRunner
 
 from care_live.cli.watching import record_command
 from care_live.config import StoreConfig
+from care_live.daemon.readback import Stored
 from care_live.daemon.run import Daemon as LiveDaemon
-from care_live.daemon.stored import Stored
 from care_live.images import NotRestored, StateChanged, VolumeKey
 from care_live.publish import Publisher, Subscriber
 from care_live.store import RunReader, RunWriter, open_run, verify
-from care_live.viewer.recorder import Recorder, Recording
+from care_live.viewer.recorder import Recorder, RecordingReport
 from tests.daemon import runs
 from tests.publish import given
 from tests.publish.relay import Relay
@@ -77,7 +77,7 @@ class Recordings(threading.Thread):
         self.stopping = threading.Event()
         self.came = threading.Condition()
         self.n_messages = 0
-        self.result = Recording()
+        self.result = RecordingReport()
         self.start()
 
     def run(self) -> None:
@@ -86,7 +86,7 @@ class Recordings(threading.Thread):
             self.result = recorder.recording
             recorder.record(self.stopping, self._told)
 
-    def _told(self, _: Recording) -> None:
+    def _told(self, _: RecordingReport) -> None:
         with self.came:
             self.n_messages += 1
             self.came.notify_all()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from care_live.config import StoreConfig
-from care_live.daemon.stored import Stored
+from care_live.daemon.readback import Stored
 from care_live.errors import StoreError
 from care_live.images import Plan, RunStarted, VolumeKey, read_only
 from care_live.publish import Publisher, Subscriber

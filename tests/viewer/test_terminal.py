@@ -83,7 +83,7 @@ def test_what_a_daemon_says_cannot_write_log_lines_of_its_own(capsys: pytest.Cap
 def test_rates_come_from_the_counts_that_the_daemon_gives(publisher: Publisher) -> None:
     """A viewer that sees every second volume still knows how many there are."""
     with terminal.Subscriber(publisher.address_pull, view=terminal.ONE_VOXEL) as subscriber:
-        watching = terminal.Watch(subscriber)
+        watching = terminal.TerminalView(subscriber)
         clock = iter(range(100))
         for t in (0, 1, 2, 3):
             publisher.publish(given.restored(t))

@@ -17,8 +17,8 @@ from care_live.config import StoreConfig
 from care_live.images import RunEnded, VolumeKey
 from care_live.store import RunReader, open_run
 from care_live.viewer.history import History
-from care_live.viewer.library import Library
-from care_live.viewer.shelf import Shelf
+from care_live.viewer.live_cache import Shelf
+from care_live.viewer.volume_index import Library
 from care_live.viewer.web import access
 
 from .browser import Screen, chromium

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from care_live.images import VolumeKey
 from care_live.model.card import Calibration
 from care_live.model.reliability import LEVELS, half_width_factor
+from care_live.viewer.auto_contrast import HIGH_PERCENTILE_RESTORED, measure
 from care_live.viewer.shown import PRODUCTS, RunInfo, Shown
 from care_live.viewer.web import coding, cuts, picture, state
-from care_live.viewer.web.pace import Fineness, Pace
-from care_live.viewer.web.requests import View
-from care_live.viewer.windows import HIGH_PERCENTILE_RESTORED, measure
+from care_live.viewer.web.fineness import Fineness, Pace
+from care_live.viewer.web.requests import PageView
 
 from .scenes import scene
 
@@ -31,7 +31,7 @@ def values(array: dict, data: bytes) -> np.ndarray:
     return linear if array["coding"] == "affine" else np.where(codes == 0, 0, np.exp2(linear))
 
 
-def sent(shown: Shown, view: View, fineness: Fineness = EXACT) -> dict:
+def sent(shown: Shown, view: PageView, fineness: Fineness = EXACT) -> dict:
     header, buffers = picture.unpack(picture.Pictures().encode((shown,), view, fineness))
     arrays = {(one["product"], one["plane"]): (one, data) for one, data in zip(header["arrays"], buffers, strict=True)}
     return {"header": header, "arrays": arrays}
@@ -39,7 +39,7 @@ def sent(shown: Shown, view: View, fineness: Fineness = EXACT) -> dict:
 
 def test_a_plane_arrives_exactly():
     shown = scene()
-    got = sent(shown, View(z=3))
+    got = sent(shown, PageView(z=3))
     assert (values(*got["arrays"]["raw", "xy"]) == shown.raw[3]).all()
     step = got["arrays"]["restored", "xy"][0]["step"]
     assert np.abs(values(*got["arrays"]["restored", "xy"]) - shown.restored[3]).max() <= 0.51 * step
@@ -49,7 +49,7 @@ def test_a_plane_arrives_exactly():
 
 def test_ortho_planes_meet_in_the_asked_voxel():
     shown = scene()
-    got = sent(shown, View(mode="ortho", z=3, y=20, x=50))
+    got = sent(shown, PageView(mode="ortho", z=3, y=20, x=50))
     assert (values(*got["arrays"]["raw", "xz"]) == shown.raw[:, 20, :]).all()
     assert (values(*got["arrays"]["raw", "yz"]) == shown.raw[:, :, 50].T).all()
     assert got["header"]["at"] == [3, 20, 50]
@@ -57,7 +57,7 @@ def test_ortho_planes_meet_in_the_asked_voxel():
 
 def test_maximum_shows_the_uncertainty_of_the_voxel_that_is_seen():
     shown = scene(ensemble=True)
-    got = sent(shown, View(mode="max"))
+    got = sent(shown, PageView(mode="max"))
     assert (values(*got["arrays"]["raw", "xy"]) == shown.raw.max(0)).all()
     there = shown.restored.argmax(0)[None]
     expected = np.take_along_axis(shown.laplace_scale, there, 0)[0]
@@ -66,7 +66,7 @@ def test_maximum_shows_the_uncertainty_of_the_voxel_that_is_seen():
 
 def test_a_turned_volume_keeps_its_maxima():
     raw = np.random.default_rng(3).integers(0, 60000, (16, 301, 500), np.uint16)
-    got = sent(Shown(VolumeKey(0), raw=raw), View(mode="volume"))
+    got = sent(Shown(VolumeKey(0), raw=raw), PageView(mode="volume"))
     array, data = got["arrays"]["raw", "xyz"]
     assert np.prod(array["shape"]) <= cuts.MAX_VOXELS and array["level"] == 1
     assert values(array, data).max() == raw.max()
@@ -77,7 +77,7 @@ def test_a_turned_volume_keeps_its_maxima():
 def test_a_lossy_plane_is_small_labelled_and_near():
     Image = pytest.importorskip("PIL.Image")
     shown = scene(shape=(4, 256, 256))
-    exact, lossy = sent(shown, View()), sent(shown, View(), LOSSY)
+    exact, lossy = sent(shown, PageView()), sent(shown, PageView(), LOSSY)
     assert lossy["header"]["lossy"] and not exact["header"]["lossy"]
     array, data = lossy["arrays"]["restored", "xy"]
     assert len(data) < 0.1 * len(exact["arrays"]["restored", "xy"][1])
@@ -99,7 +99,7 @@ def test_planes_of_a_finer_restored_volume_lie_where_raw_planes_lie():
 
 def test_a_raw_only_volume_can_be_shown():
     shown = scene()
-    got = sent(Shown(shown.key, raw=shown.raw), View())
+    got = sent(Shown(shown.key, raw=shown.raw), PageView())
     assert set(got["arrays"]) == {("raw", "xy")}
     assert got["header"]["channels"][0]["restored"] is False
 
@@ -154,12 +154,12 @@ def test_what_two_browsers_see_alike_is_coded_once_and_goes_with_the_volume(monk
     pictures, shown, cut = picture.Pictures(), scene(), []
     real = cuts.cut
     monkeypatch.setattr(cuts, "cut", lambda *what: (cut.append(1), real(*what))[1])
-    first = picture.unpack(pictures.encode((shown,), View(revision=1, z=3), EXACT))
-    second = picture.unpack(pictures.encode((shown,), View(revision=7, z=3), EXACT))
+    first = picture.unpack(pictures.encode((shown,), PageView(revision=1, z=3), EXACT))
+    second = picture.unpack(pictures.encode((shown,), PageView(revision=7, z=3), EXACT))
     assert len(cut) == 1 and first[1] == second[1]
     assert (first[0]["revision"], second[0]["revision"]) == (1, 7)
     for z in range(12):
-        pictures.encode((shown,), View(z=z), EXACT)
+        pictures.encode((shown,), PageView(z=z), EXACT)
     assert len(pictures._coded[shown]) == 4
     del shown
     gc.collect()

@@ -13,10 +13,10 @@ from care_live.config import StoreConfig
 from care_live.images import VolumeKey
 from care_live.store import open_run
 from care_live.viewer.history import History
-from care_live.viewer.library import Library
-from care_live.viewer.shelf import Shelf
+from care_live.viewer.live_cache import Shelf
+from care_live.viewer.volume_index import Library
 from care_live.viewer.web import picture
-from care_live.viewer.web.pace import FrameTime
+from care_live.viewer.web.fineness import FrameTime
 from care_live.viewer.web.requests import CREDIT
 
 from .scenes import filled, scene, serving

@@ -29,7 +29,7 @@ from care_live.wire.messages import (
     Start,
     Status,
     View,
-    Volume,
+    VolumeMessage,
 )
 
 SAID: dict[str, Any] = {"run": "worm-7", "session": "0123456789abcdef", "model": Model("worm3d", "5e" * 32)}
@@ -52,9 +52,9 @@ def encoded(
     return tuple(header for header, _ in pairs), [buffer for _, buffer in pairs]
 
 
-def volume(*, quantised: bool = False, codec: arrays.Codec = "none") -> tuple[Volume, list[Buffer]]:
+def volume(*, quantised: bool = False, codec: arrays.Codec = "none") -> tuple[VolumeMessage, list[Buffer]]:
     headers, buffers = encoded(quantised=quantised, codec=codec)
-    message = Volume(
+    message = VolumeMessage(
         **SAID,
         seq=12,
         key=(3, 0, 1),

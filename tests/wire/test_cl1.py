@@ -21,7 +21,7 @@ from care_live.checksum import crc32c
 from care_live.errors import ProtocolError
 from care_live.wire import arrays, cl1
 from care_live.wire.arrays import Buffer
-from care_live.wire.messages import Fetch, Volume
+from care_live.wire.messages import Fetch, VolumeMessage
 from tests.wire import given
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -191,7 +191,7 @@ def test_a_flag_that_only_a_newer_daemon_knows_is_kept() -> None:
     parts = raw_parts(*given.volume())
     tree = msgspec.json.decode(parts[0]) | {"flags": ["saturated", "drifted"]}
     decoded, _ = cl1.decode([msgspec.json.encode(tree), *parts[1:]])
-    assert isinstance(decoded, Volume) and decoded.flags == ("saturated", "drifted")
+    assert isinstance(decoded, VolumeMessage) and decoded.flags == ("saturated", "drifted")
 
 
 def test_a_type_that_only_a_newer_daemon_knows_is_an_error_of_its_own() -> None:
@@ -400,7 +400,7 @@ def test_a_header_too_long_is_not_sent() -> None:
     long = msgspec.structs.replace(given.NOTES["start"], summary={"x": "y" * 2_000_000})
     with pytest.raises(ProtocolError, match="at most 1048576 travel"):
         cl1.encode(long)
-    assert isinstance(message, Volume) and buffers
+    assert isinstance(message, VolumeMessage) and buffers
 
 
 def test_without_blosc2_arrays_travel_unpacked_and_packed_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

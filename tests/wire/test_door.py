@@ -16,7 +16,7 @@ import pytest
 from care_live.errors import StageError
 from care_live.wire.address import listen
 from care_live.wire.door import Behind, Door
-from care_live.wire.relay import Allowance, Budget, Relayed
+from care_live.wire.relay import Budget, ByteAllowance, Relayed
 from care_live.wire.sockets import Sockets
 
 
@@ -164,7 +164,7 @@ def test_one_that_sends_too_fast_waits_and_the_others_do_not(served: Server) -> 
 
 
 def test_an_allowance_grows_with_time_up_to_its_burst() -> None:
-    allowance = Allowance(Budget(bytes_per_s=10_000, burst_bytes=50_000), 0.0)
+    allowance = ByteAllowance(Budget(bytes_per_s=10_000, burst_bytes=50_000), 0.0)
     assert allowance.at(0.0) == 50_000
     allowance.spend(50_000)
     assert allowance.at(0.1) == 0, "too little to be worth a turn"

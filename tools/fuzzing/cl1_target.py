@@ -45,7 +45,7 @@ def _take_message(parts: list[bytes]) -> None:
     match message:
         case messages.Start():
             plans.plan_of(message.plan)
-        case messages.Volume():
+        case messages.VolumeMessage():
             seen.live_volume(message, codes, 0.0, 0)
         case messages.Slab():
             seen.live_slab(message, codes)

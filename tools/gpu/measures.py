@@ -20,7 +20,7 @@ from care_live.backends import cuda
 from care_live.backends.device import DeviceSession, way_of
 from care_live.backends.session import OnnxSession, Options, runtime
 from care_live.errors import CareLiveError
-from care_live.model import codes
+from care_live.model import quantised_outputs
 from care_live.model.card import Head
 from care_live.model.unet_graph import UNetShape
 from care_live.percentiles import Span
@@ -148,7 +148,10 @@ def quantised(coded: Case, plain: Case, n: int) -> Iterator[Row]:
     _ready(coded.precision.options)
     works = opened(coded), opened(plain)
     maps = zip(_heads(coded), *(work() for work in works), strict=True)
-    beyond = [((np.abs(got - wanted) - codes.slack(head, wanted)) / np.ptp(wanted)).max() for head, got, wanted in maps]
+    beyond = [
+        ((np.abs(got - wanted) - quantised_outputs.slack(head, wanted)) / np.ptp(wanted)).max()
+        for head, got, wanted in maps
+    ]
     yield _raced(*works, n) | {"largest": float(np.maximum(np.max(beyond), 0))}  # NaN stays one
 
 
@@ -169,7 +172,11 @@ class _Whole:
     def __init__(self, case: Case) -> None:
         raw, options = volume(case.shape), case.precision.options
         shapes = {"raw": raw.shape, "low": (1,), "high": (1,)}
-        model = codes.coded(_model(case), {head: head for head in _heads(case)}) if options.quantised else _model(case)
+        model = (
+            quantised_outputs.coded(_model(case), {head: head for head in _heads(case)})
+            if options.quantised
+            else _model(case)
+        )
         self._session = DeviceSession(model.SerializeToString(), shapes, options)
         way = way_of(options)
         self._raw = cuda.locked(raw.shape, raw.dtype, way)

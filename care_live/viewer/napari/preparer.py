@@ -11,10 +11,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from care_live.errors import StageError, StoreError
-from care_live.viewer.library import Library
+from care_live.viewer.auto_contrast import Windows
 from care_live.viewer.shown import Product, Shown
 from care_live.viewer.uncertainty import relative
-from care_live.viewer.windows import Windows
+from care_live.viewer.volume_index import Library
 
 logger = logging.getLogger(__name__)
 

@@ -22,11 +22,11 @@ from care_live.config import PublishConfig
 from care_live.errors import CareLiveError
 from care_live.images import LIMITS
 from care_live.viewer.history import History
-from care_live.viewer.library import Library
-from care_live.viewer.live import Feed
+from care_live.viewer.live_cache import Shelf
+from care_live.viewer.live_feed import LiveFeed
 from care_live.viewer.napari.layers import Layers
 from care_live.viewer.napari.preparer import Preparer
-from care_live.viewer.shelf import Shelf
+from care_live.viewer.volume_index import Library
 from care_live.wire.keys import ClientKeys, read_client
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _LAID_OUT_MS = 200
 """napari has sized the grid's cells by then, and what it fits before is wrong."""
 
 
-class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
+class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
     """Shows a running daemon, a recorded run, or both.
 
     Parameters
@@ -53,7 +53,7 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         self._layers = Layers(napari_viewer)
         self._fit = napari_viewer.reset_view
         self._library: Library | None = None
-        self._feed: Feed | None = None
+        self._feed: LiveFeed | None = None
         self._preparer: Preparer | None = None
         self._times: list[int] = []
         self._build()
@@ -65,7 +65,7 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
             application.aboutToQuit.connect(self.leave)
 
     def start(self, address: str, directory: Path | None = None, *, keys: ClientKeys | None = None) -> None:
-        """Watch a daemon, a run directory, or both; what was watched before is left.
+        """WatchWidget a daemon, a run directory, or both; what was watched before is left.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         self.stop()
         shelf = Shelf()
         self._library = Library(shelf, History(directory) if directory else None)
-        self._feed = Feed(address, shelf, keys=keys) if address else None
+        self._feed = LiveFeed(address, shelf, keys=keys) if address else None
         self._preparer = Preparer(self._library, self.ready.emit)
         self._address.setText(address)
         self._directory.setText(str(directory or ""))
@@ -92,7 +92,7 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         """Leave the daemon; the layers stay."""
         self._timer.stop()
         self.leave()
-        self._button.setText("Watch")
+        self._button.setText("WatchWidget")
 
     def leave(self) -> None:
         """End the threads; touches no Qt object, since it also runs when they are going."""
@@ -119,7 +119,7 @@ class Watch(QWidget):  # type: ignore[misc]  # Qt has no types here
         self._key = _line("this machine's key file, for a daemon on another one")
         self._server_key = _line("that daemon's public key, or its .pub file")
         self._directory = _line("run directory, for the history")
-        self._button = QPushButton("Watch")
+        self._button = QPushButton("WatchWidget")
         self._button.clicked.connect(self._toggle)
         self._live = QCheckBox("follow the newest volume")
         self._live.setChecked(True)

@@ -19,7 +19,7 @@ MAX_FRAGMENTS, MAX_UNREAD_PONGS = 64, 500
 
 
 @dataclass(slots=True)
-class Allowance:
+class RequestAllowance:
     """So many at once, and so many a second; the clock is an argument. A wait is `LONGEST_WAIT_S` at most.
 
     Parameters

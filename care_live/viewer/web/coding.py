@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.viewer.windows import Window
+from care_live.viewer.auto_contrast import ContrastWindow
 
 OCTAVE = 16
 """Codes per factor of two: an error of at most 2.2 %."""
@@ -60,7 +60,7 @@ def logarithmic(image: NDArray[np.float32]) -> Coded:
     return Coded(np.clip(codes, 0, 255).astype(np.uint8).tobytes(), image.shape, "uint8", "log2", offset, 1 / OCTAVE)
 
 
-def lossy(image: NDArray[Any], window: Window) -> Coded:
+def lossy(image: NDArray[Any], window: ContrastWindow) -> Coded:
     """Code a plane in 256 steps around its window, as WebP."""
     step = (window.last - window.first) / 255
     codes = np.clip(np.rint((image.astype(np.float32) - window.first) / step), 0, 255)

@@ -20,12 +20,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from care_live.errors import ProtocolError
-from care_live.viewer.library import Library
+from care_live.viewer.volume_index import Library
 from care_live.viewer.web import access, requests, state
-from care_live.viewer.web.budget import MAX_BROWSERS, MAX_BROWSERS_OF_ADDRESS, Allowance
+from care_live.viewer.web.budget import MAX_BROWSERS, MAX_BROWSERS_OF_ADDRESS, RequestAllowance
 from care_live.viewer.web.page import read_page
 from care_live.viewer.web.picture import Pictures
-from care_live.viewer.web.session import Session
+from care_live.viewer.web.viewer_session import ViewerSession
 from care_live.wire.printable import printable
 
 logger = logging.getLogger(__name__)
@@ -63,10 +63,10 @@ class Gateway:
     library: Library
     token: str
     run_directory: Path | None = None
-    _sessions: set[Session] = field(default_factory=set)
+    _sessions: set[ViewerSession] = field(default_factory=set)
     _browsers: Counter[str] = field(default_factory=Counter)
     """WebSockets by address."""
-    _refusals: dict[str, Allowance] = field(default_factory=dict)
+    _refusals: dict[str, RequestAllowance] = field(default_factory=dict)
     """By address; those who are not refused any more are forgotten."""
     _pictures: Pictures = field(default_factory=Pictures)
     _executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "care_live web picture"))
@@ -125,7 +125,7 @@ class Gateway:
                 for session in self._sessions:
                     session.note(note)
 
-    async def _tell(self, sessions: tuple[Session, ...]) -> None:
+    async def _tell(self, sessions: tuple[ViewerSession, ...]) -> None:
         keys = await asyncio.to_thread(self.library.known)
         for session in sessions:
             session.settle()
@@ -190,7 +190,7 @@ class Gateway:
         async def send(message: bytes | str) -> None:
             await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_text(message))
 
-        session = Session(self.library, self._pictures, self._executor, send)
+        session = ViewerSession(self.library, self._pictures, self._executor, send)
         self._sessions.add(session)
         await self._tell((session,))
         tasks = {asyncio.create_task(session.pump()), asyncio.create_task(_listen(socket, session))}
@@ -213,7 +213,7 @@ class Gateway:
         now_s = time.monotonic()
         for address in [address for address, allowance in self._refusals.items() if allowance.is_full(now_s)]:
             del self._refusals[address]
-        allowance = self._refusals.setdefault(_address(connection), Allowance(REFUSALS, REFUSALS_PER_S))
+        allowance = self._refusals.setdefault(_address(connection), RequestAllowance(REFUSALS, REFUSALS_PER_S))
         await asyncio.sleep(allowance.spend(now_s))
 
     def _known(self, connection: Request | WebSocket) -> bool:
@@ -233,7 +233,7 @@ async def _close_after_failure(socket: WebSocket, done: set[asyncio.Task[None]])
                 await socket.close(code=1011)
 
 
-async def _listen(socket: WebSocket, session: Session) -> None:
+async def _listen(socket: WebSocket, session: ViewerSession) -> None:
     """Take the browser's requests until it goes or breaks the rules."""
     with contextlib.suppress(WebSocketDisconnect):
         while True:

@@ -17,11 +17,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.viewer.auto_contrast import ContrastWindow, Windows
 from care_live.viewer.shown import Product, Shown
 from care_live.viewer.web import coding, cuts
-from care_live.viewer.web.pace import Fineness
-from care_live.viewer.web.requests import Mode, View
-from care_live.viewer.windows import Window, Windows
+from care_live.viewer.web.fineness import Fineness
+from care_live.viewer.web.requests import Mode, PageView
 
 _ALIGN = 8
 _SIGHTS_KEPT = 4
@@ -43,7 +43,7 @@ class Pictures:
         self._coded: WeakKeyDictionary[Shown, OrderedDict[_Sight, Parts]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def encode(self, volumes: tuple[Shown, ...], view: View, fineness: Fineness) -> bytes:
+    def encode(self, volumes: tuple[Shown, ...], view: PageView, fineness: Fineness) -> bytes:
         """Draw up the picture of all channels of one time point and position.
 
         Parameters
@@ -101,7 +101,9 @@ def unpack(message: bytes) -> tuple[dict[str, Any], list[bytes]]:
     return header, buffers
 
 
-def _code(image: NDArray[Any], product: Product, fineness: Fineness, window: Window | None) -> tuple[coding.Coded, int]:
+def _code(
+    image: NDArray[Any], product: Product, fineness: Fineness, window: ContrastWindow | None
+) -> tuple[coding.Coded, int]:
     """Reduce and code one array; return it with the level that it has."""
     if image.ndim == 3:
         level = cuts.volume_level((image.shape[0], image.shape[1], image.shape[2])) + fineness.level
@@ -130,7 +132,7 @@ def _describe(coded: coding.Coded, **place: object) -> dict[str, Any]:
 
 
 def _header(
-    volumes: tuple[Shown, ...], view: View, shape: tuple[int, int, int], at: tuple[int, int, int]
+    volumes: tuple[Shown, ...], view: PageView, shape: tuple[int, int, int], at: tuple[int, int, int]
 ) -> dict[str, Any]:
     newest = max(volumes, key=lambda shown: (shown.key.t, shown.acquired_us))
     return {

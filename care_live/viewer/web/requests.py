@@ -17,7 +17,7 @@ CREDIT = 2
 """Pictures that may be on their way to one browser: more would only be older."""
 
 
-class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="view"):
+class PageView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="view"):
     """Which pictures to send from now on."""
 
     revision: _Index = 0
@@ -52,13 +52,13 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """Central mass of the interval."""
 
 
-class Ping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="ping"):
+class PagePing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="ping"):
     """Comes back with the gateway's monotonic clock, so that the page knows the age of what it shows."""
 
     sent_ms: float
 
 
-Request: TypeAlias = View | Credit | Probe | Ping
+Request: TypeAlias = PageView | Credit | Probe | PagePing
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 

@@ -13,9 +13,9 @@ import uvicorn
 
 from care_live.errors import ConfigError
 from care_live.viewer.history import History
-from care_live.viewer.library import Library
-from care_live.viewer.live import Feed
-from care_live.viewer.shelf import Shelf
+from care_live.viewer.live_cache import Shelf
+from care_live.viewer.live_feed import LiveFeed
+from care_live.viewer.volume_index import Library
 from care_live.viewer.web import access, budget, log_rate
 from care_live.viewer.web.bounded_http import BoundedHttp, BoundedState, BoundedWebSocket
 from care_live.viewer.web.gateway import Gateway
@@ -88,7 +88,7 @@ class Server(uvicorn.Server):
 def following(address: str | None, directory: Path | None, *, keys: ClientKeys | None = None) -> Iterator[Library]:
     """Give a library that is fed by a daemon, by a run directory, or by both."""
     shelf = Shelf()
-    feed = Feed(address, shelf, keys=keys, slabs=True) if address else None
+    feed = LiveFeed(address, shelf, keys=keys, slabs=True) if address else None
     try:
         yield Library(shelf, History(directory) if directory else None)
     finally:
@@ -123,12 +123,13 @@ def _end_with_stdin(server: uvicorn.Server) -> None:
 
 def _most_files() -> int:
     """Return how many files and sockets this process may have open."""
-    if sys.platform == "win32":
-        return sys.maxsize
-    import resource
+    if sys.platform != "win32":
+        import resource
 
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+    else:
+        return sys.maxsize
 
 
 def exposed(host: str) -> str | None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from care_live.images import LIMITS, VolumeKey
 from care_live.model.reliability import LEVELS
-from care_live.viewer.library import Library
 from care_live.viewer.shown import PRODUCTS, RunInfo
+from care_live.viewer.volume_index import Library
 
 if TYPE_CHECKING:
-    from care_live.viewer.web.session import Session
+    from care_live.viewer.web.viewer_session import ViewerSession
 
 
 def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any
     }
 
 
-def status(library: Library, keys: tuple[VolumeKey, ...], session: Session) -> dict[str, Any]:
+def status(library: Library, keys: tuple[VolumeKey, ...], session: ViewerSession) -> dict[str, Any]:
     """Return the message that says how the run, the link and this viewer do."""
     shelf, system = library.shelf, library.shelf.status
     return {

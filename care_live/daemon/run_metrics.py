@@ -1,0 +1,204 @@
+"""What a run has seen so far: counted in one place, read as a frozen `DaemonStatus`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from care_live.images import NotRestored, Restored, StateChanged, Volume, VolumeKey
+from care_live.percentiles import Span, flicker
+
+Phase: TypeAlias = Literal["starting", "waiting", "running", "draining", "finished", "failed"]
+
+_RECENT = 4096
+"""Ages kept for the percentiles; more than an hour at one volume a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """One look at a run. *Lost* is what never came; *skipped* and *refused* is what we chose not to do."""
+
+    phase: Phase = "starting"
+    run_id: str = ""
+    model: str = ""
+    provider: str = ""
+    swap: str = ""
+    """What another network, ordered by ``care-live swap``, is doing: loading, trying, why it was refused, how it did on
+    the same volume as the network before once it took over, or why that one is back."""
+    streaming: str = ""
+    """Whether the last volume was restored plane by plane, or why not."""
+    planned_planes: int = 0
+    received_planes: int = 0
+    lost_planes: int = 0
+    """Planned planes that did not come, of volumes that are closed."""
+    dropped_planes: Mapping[str, int] = field(default_factory=dict)
+    """Planes that came but have no place, by reason."""
+    refused_planes: int = 0
+    """Planes that the tap refused because its memory was full."""
+    volumes: int = 0
+    already_stored: int = 0
+    """Volumes that came although an earlier session of this run had stored them: dropped."""
+    set_aside: int = 0
+    """Raw files that an interrupted session left unacknowledged: moved into the run's quarantine at the start."""
+    stored_raw: int = 0
+    stored_restored: int = 0
+    restored: int = 0
+    restored_late: int = 0
+    """Of these, from the store after the live moment had passed."""
+    skipped: int = 0
+    """Skipped live, by policy; restored later where the policy says so."""
+    refused_volumes: int = 0
+    failed: int = 0
+    """Inference failed; raw is safe."""
+    unrestored: int = 0
+    """Given up after several failures, until the next start."""
+    shed: int = 0
+    """Restored but not stored, since the disk was nearly full or too slow."""
+    suspect: int = 0
+    incomplete: int = 0
+    restarts: int = 0
+    """Of the inference process."""
+    waiting_volumes: int = 0
+    waiting_later: int = 0
+    waiting_bytes: int = 0
+    planes_per_s: float = 0.0
+    volumes_per_s: float = 0.0
+    age_ms_p50: float | None = None
+    """From the last plane of a volume to its publication, live volumes only."""
+    age_ms_p95: float | None = None
+    infer_ms_p50: float | None = None
+    flicker: float = 0.0
+    """By how much of its range an unchanged pixel moved between the last two volumes of a place, the largest of
+    all places; 0 with a fixed or locked range."""
+    disk_free_mib: float | None = None
+    disk_seconds_left: float | None = None
+    uptime_s: float = 0.0
+    detail: str = ""
+    publishing: str = ""
+    """What is wrong with publishing; empty: all is well."""
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """Failures of what the acquisition goes on without, by room: publishing, restoring, …"""
+    warnings: tuple[str, ...] = ()
+    """The first failure of each of these rooms, in words."""
+    shortfalls: tuple[str, ...] = ()
+    """What a run that has ended lacks; empty: all that was planned is stored."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain types for JSON."""
+        return asdict(self)
+
+
+class Tally:
+    """Counts events of a run; safe to use from every stage.
+
+    Parameters
+    ----------
+    clock_ns : monotonic clock, nanoseconds
+    """
+
+    def __init__(self, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._clock_ns = clock_ns
+        self._lock = threading.Lock()
+        self._started_ns = clock_ns()
+        self._counts: dict[str, Any] = {}
+        self._ages_ms: deque[float] = deque(maxlen=_RECENT)
+        self._infer_ms: deque[float] = deque(maxlen=_RECENT)
+        self._plane_times_ns: deque[int] = deque(maxlen=512)
+        self._volume_times_ns: deque[int] = deque(maxlen=32)
+        self._suspect: set[VolumeKey] = set()
+        self._faults: Counter[str] = Counter()
+        self._warnings: list[str] = []
+        self._spans: dict[tuple[int, int], Span] = {}
+        self._flickers: dict[tuple[int, int], float] = {}
+
+    def set(self, **values: Any) -> None:
+        """Set fields of the status by name."""
+        with self._lock:
+            self._counts.update(values)
+
+    def add(self, name: str, n: int = 1) -> None:
+        """Count up a field of the status."""
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + n
+
+    def fault(self, room: str, warning: str) -> bool:
+        """Count a failure of a room that the acquisition goes on without; return whether it is that room's first."""
+        with self._lock:
+            self._faults[room] += 1
+            is_first = self._faults[room] == 1
+            self._warnings += [warning] if is_first else []
+            return is_first
+
+    def plane(self) -> None:
+        with self._lock:
+            self._plane_times_ns.append(self._clock_ns())
+
+    def volume(self, volume: Volume) -> None:
+        """Count a closed volume."""
+        with self._lock:
+            self._counts["volumes"] = self._counts.get("volumes", 0) + 1
+            self._counts["incomplete"] = self._counts.get("incomplete", 0) + bool(volume.integrity.missing)
+            self._volume_times_ns.append(self._clock_ns())
+            if volume.state == "suspect":
+                self._suspect.add(volume.key)
+
+    def state(self, change: StateChanged) -> None:
+        """Count a volume that turned suspect (once)."""
+        if change.state == "suspect":
+            with self._lock:
+                self._suspect.add(change.key)
+
+    def restored(self, restored: Restored) -> float:
+        """Count a restored volume; return its age in milliseconds."""
+        age_ms = (self._clock_ns() - restored.volume.last_plane_ns) / 1e6
+        with self._lock:
+            self._counts["restored"] = self._counts.get("restored", 0) + 1
+            self._infer_ms.append(restored.infer_s * 1e3)
+            if "late" in restored.flags:
+                self._counts["restored_late"] = self._counts.get("restored_late", 0) + 1
+            else:
+                self._ages_ms.append(age_ms)
+                self._note_range(restored)
+        return age_ms
+
+    def _note_range(self, restored: Restored) -> None:
+        place, span = (restored.key.p, restored.key.c), Span(restored.low, restored.high)
+        self._flickers[place] = flicker(self._spans.get(place, span), span)
+        self._spans[place] = span
+
+    def not_restored(self, event: NotRestored) -> None:
+        self.add(event.reason)
+
+    def status(self) -> DaemonStatus:
+        """Return everything as one frozen record."""
+        with self._lock:
+            return DaemonStatus(
+                **self._counts,
+                suspect=len(self._suspect),
+                planes_per_s=_rate(self._plane_times_ns, self._clock_ns()),
+                volumes_per_s=_rate(self._volume_times_ns, self._clock_ns()),
+                age_ms_p50=_percentile(self._ages_ms, 50),
+                age_ms_p95=_percentile(self._ages_ms, 95),
+                infer_ms_p50=_percentile(self._infer_ms, 50),
+                flicker=max(self._flickers.values(), default=0.0),
+                uptime_s=(self._clock_ns() - self._started_ns) / 1e9,
+                faults=dict(self._faults),
+                warnings=tuple(self._warnings),
+            )
+
+
+def _rate(times_ns: deque[int], now_ns: int) -> float:
+    """Events per second over the remembered ones, falling towards 0 when none comes."""
+    if len(times_ns) < 2:
+        return 0.0
+    return (len(times_ns) - 1) / max((now_ns - times_ns[0]) / 1e9, 1e-9)
+
+
+def _percentile(values: deque[float], percent: float) -> float | None:
+    return float(np.percentile(values, percent)) if values else None

@@ -1,0 +1,143 @@
+"""A microscope that we drive: the engine runs in a process of its own and sends frames over the link.
+
+It gets ready at once, but exposes nothing to light before somebody asks for the first event.
+
+pycromanager's engine, a camera driver and the daemon never share a process: a crash or a hang of the first two
+costs the acquisition, not what was already acquired.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from typing import IO, Any
+
+import msgspec
+
+from care_live.config import MicroManagerConfig, PymmcorePlusConfig, RemoteConfig, VirtualConfig
+from care_live.images import RunEnded, SourceEvent
+from care_live.source.engine_run import GO
+from care_live.source.remote import Remote
+
+EngineConfig = VirtualConfig | MicroManagerConfig | PymmcorePlusConfig
+
+_START_S = 90.0
+"""A core with many devices takes long to load."""
+_EXIT_S = 10.0
+_LOOK_S = 0.25
+_LAST_WORDS_BYTES = 8192
+_ERROR = "ERROR "
+
+
+class Driven:
+    """A `Remote` source and the process that feeds it."""
+
+    def __init__(self, config: EngineConfig, *, run_id: str, start_s: float = _START_S) -> None:
+        token = secrets.token_hex(16)
+        self._remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id=run_id, token=token)
+        job = {"address": self._remote.address, "token": token, "source": config.model_dump(mode="json")}
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._process = start_engine(job, self._log)
+        self._start_s = start_s
+        self._start_until = time.monotonic() + start_s
+        self._ended = False
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    def next_event(self, timeout_s: float) -> SourceEvent | None:
+        deadline = time.monotonic() + timeout_s
+        self._go()
+        while not self._ended:
+            was_over = self._process.poll() is not None  # looked at first: what it sent before is still there
+            left = deadline - time.monotonic()
+            event = self._remote.next_event(max(0.0, min(left, _LOOK_S)))
+            if event is None:
+                event = self._died() if was_over else self._too_late()
+            if event is not None:
+                self._ended = isinstance(event, RunEnded)
+                return event
+            if left <= 0:
+                return None
+        return None
+
+    def stop(self) -> None:
+        self._remote.stop()
+
+    def close(self) -> None:
+        """End the process: it gets some seconds when its run is over, none otherwise."""
+        until = time.monotonic() + (_EXIT_S if self._ended else 0.0)
+        while self._process.poll() is None and time.monotonic() < until:
+            self._remote.next_event(_LOOK_S)  # it may still ask whether its last message came
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(_EXIT_S)
+        self._go()
+        self._remote.close()
+        self._log.close()
+
+    def _go(self) -> None:
+        """Let the acquisition begin."""
+        stdin = self._process.stdin
+        if stdin is not None and not stdin.closed:
+            tell(stdin, GO)
+            with contextlib.suppress(OSError):
+                stdin.close()
+
+    def _died(self) -> RunEnded:
+        return RunEnded("failed", f"the acquisition process ended ({self._exit()}): {self.last_words()}")
+
+    def _too_late(self) -> RunEnded | None:
+        if self._remote.has_begun or time.monotonic() < self._start_until:
+            return None
+        self._process.kill()
+        return RunEnded("failed", f"the acquisition did not begin within {self._start_s:.0f} s: {self.last_words()}")
+
+    def _exit(self) -> str:
+        code = self._process.returncode
+        return f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+    def last_words(self) -> str:
+        """Return what the process said last."""
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
+        return last_words(self._log.read().decode(errors="replace"))
+
+
+def last_words(printed: str) -> str:
+    """Return the last error that was logged, else the last line.
+
+    What the engine's threads print while they are ended may come after the error.
+    """
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+    return (errors or lines or ["it said nothing"])[-1]
+
+
+def start_engine(job: dict[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start the engine's process, out of reach of the terminal's Ctrl-C; its job comes by stdin."""
+    own_group: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "care_live.source.engine_run"],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        **own_group,
+    )
+    assert process.stdin is not None
+    tell(process.stdin, msgspec.json.encode(job))
+    return process
+
+
+def tell(stdin: IO[bytes], line: bytes) -> None:
+    """Write a line to a process; if it died, its last words say why."""
+    with contextlib.suppress(OSError):
+        stdin.write(line + b"\n")
+        stdin.flush()

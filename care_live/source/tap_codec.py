@@ -1,0 +1,176 @@
+"""Records to messages of the link, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.errors import ConfigError, ProtocolError
+from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent
+from care_live.source.tap_protocol import (
+    MAX_TEXT,
+    SUMMARY_BYTES,
+    FrameHead,
+    FromTap,
+    SequenceHead,
+    TapEnd,
+    TapPing,
+    TapStart,
+)
+from care_live.wire import plans
+
+_Number = TypeVar("_Number", int, float)
+
+
+SUMMARY_DEPTH = 32
+"""Lists and objects within one another, in what a source says of itself."""
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What every message of a tap carries beside its content."""
+
+    tap: str
+    number: int
+    epoch: int
+    sent_ns: int
+
+
+def event_message(event: SourceEvent, envelope: Envelope, *, token: str, checksum: int = 0) -> FromTap:
+    """Return the header for one event.
+
+    Raises
+    ------
+    ProtocolError
+        A plan has more volumes than can be planned.
+    """
+    common: dict[str, Any] = msgspec.structs.asdict(envelope)
+    if isinstance(event, RunStarted):
+        return _start(event, common, token)
+    if isinstance(event, Frame):
+        return _frame(event, common, checksum)
+    if isinstance(event, SequenceEnded):
+        return SequenceHead(
+            sequence_id=event.sequence_id,
+            n_expected=event.n_expected,
+            n_received=event.n_received,
+            problem=None if event.problem is None else _text(event.problem),
+            **common,
+        )
+    return TapEnd(
+        reason=event.reason,
+        detail=_text(event.detail),
+        n_delivered=event.n_delivered,
+        n_refused=event.n_refused,
+        **common,
+    )
+
+
+def _text(said: str) -> str:
+    """Return a text as it can travel."""
+    return said[:MAX_TEXT].encode("utf-8", "replace").decode()
+
+
+def _start(event: RunStarted, common: dict[str, Any], token: str) -> TapStart:
+    try:
+        plans.check(event.plan)
+    except ConfigError as error:
+        raise ProtocolError(str(error)) from error
+    return TapStart(token=token, plan=plans.plan_header(event.plan), summary=_summary(event.summary), **common)
+
+
+def _summary(summary: Mapping[str, Any]) -> msgspec.Raw:
+    """Return what a source says of itself, or that it is too long or no JSON: no run ends for that."""
+    try:
+        said = msgspec.json.encode(dict(summary))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return msgspec.Raw(msgspec.json.encode({"left_out": f"no JSON: {str(error)[:200]}"}))
+    if len(said) > SUMMARY_BYTES or _is_deeper(msgspec.json.decode(said), SUMMARY_DEPTH):
+        most = f"{SUMMARY_BYTES} bytes and {SUMMARY_DEPTH} levels travel"
+        return msgspec.Raw(msgspec.json.encode({"left_out": f"{len(said)} bytes of JSON: at most {most}"}))
+    return msgspec.Raw(said)
+
+
+def _frame(event: Frame, common: dict[str, Any], checksum: int) -> FrameHead:
+    return FrameHead(
+        index=(event.index.t, event.index.p, event.index.c, event.index.z),
+        shape_px=(event.pixels.shape[0], event.pixels.shape[1]),
+        dtype="uint8" if event.pixels.dtype == np.uint8 else "uint16",
+        crc32c=checksum,
+        host_time_ns=event.host_time_ns,
+        core_time_us=_if_within(event.core_time_us, 2**53 - 1),
+        exposure_ms=_if_within(event.exposure_ms, 1e9),
+        sequence_id=event.sequence_id,
+        camera_count=_if_within(event.camera_count, 2**53 - 1),
+        **common,
+    )
+
+
+def _if_within(number: _Number | None, highest: float) -> _Number | None:
+    """Return a number that a driver gave, or None where it is impossible: the frame is worth more than its tags."""
+    return number if number is not None and 0 <= number <= highest else None
+
+
+def ping(envelope: Envelope) -> TapPing:
+    """Return a question for what the daemon has."""
+    return TapPing(**msgspec.structs.asdict(envelope))
+
+
+def plan_of(start: TapStart) -> Plan:
+    """Return the plan that a start message states.
+
+    Raises
+    ------
+    ProtocolError
+        It is impossible, or larger than any acquisition.
+    """
+    return plans.plan_of(start.plan)
+
+
+def summary_of(start: TapStart) -> dict[str, Any]:
+    """Return what the source says of itself.
+
+    Raises
+    ------
+    ProtocolError
+        It is too long, or no JSON object.
+    """
+    said = bytes(start.summary)
+    if len(said) > SUMMARY_BYTES:
+        raise ProtocolError(f"the summary has {len(said)} bytes: at most {SUMMARY_BYTES} are taken")
+    try:
+        summary = msgspec.json.decode(said, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"the summary is no JSON object: {str(error)[:200]}") from error
+    if _is_deeper(summary, SUMMARY_DEPTH):
+        raise ProtocolError(f"the summary is nested more than {SUMMARY_DEPTH} deep")
+    return summary
+
+
+def _is_deeper(said: Any, depth: int) -> bool:
+    if not isinstance(said, dict | list):
+        return False
+    inner = said.values() if isinstance(said, dict) else said
+    return depth == 0 or any(_is_deeper(one, depth - 1) for one in inner)
+
+
+def frame_of(head: FrameHead, pixels: NDArray[Any], *, run_id: str, arrival: int, clock_offset_ns: int) -> Frame:
+    """Return the frame of a message, its time on this machine's clock."""
+    return Frame(
+        run_id=run_id,
+        arrival=arrival,
+        index=PlaneIndex(*head.index),
+        pixels=pixels,
+        host_time_ns=head.host_time_ns + clock_offset_ns,
+        core_time_us=head.core_time_us,
+        exposure_ms=head.exposure_ms,
+        sequence_id=head.sequence_id,
+        camera_count=head.camera_count,
+    )
+
+
+def end_of(end: TapEnd) -> RunEnded:
+    return RunEnded(end.reason, end.detail, end.n_delivered, end.n_refused)

@@ -1,0 +1,214 @@
+"""The link between a tap and the daemon, as pure functions: messages to bytes and back. See tap_protocol.md.
+
+Every message is one JSON header; a frame's header is followed by its raw pixels. Never pickle. What comes in is
+checked, and so is what goes out, by the same rules; what is wrong raises `ProtocolError` and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.checksum import crc32c
+from care_live.errors import ProtocolError
+from care_live.wire.arrays import Size
+from care_live.wire.messages import Count, Micros, PlanHeader, Text
+
+LINK = 2
+"""Version of the link; both ends must speak the same."""
+HEADER_BYTES = 4 * 1024**2
+"""The longest header: the plan of a long run."""
+SUMMARY_BYTES = 256 * 1024
+"""The longest JSON that a source may say of itself."""
+FRAME_BYTES = 256 * 1024**2
+"""The longest frame."""
+ANSWER_BYTES = 16 * 1024
+"""The longest message to a tap."""
+MAX_SIDE_PX = 65_536
+MAX_TEXT = 1000
+
+TapName = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
+Token = Annotated[str, msgspec.Meta(max_length=128)]
+Nanos = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+Index = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+ExposureMs = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+_DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "uint16": np.dtype("<u2")}
+
+Part: TypeAlias = bytes | memoryview | NDArray[Any]
+
+
+class _Head(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    link: int = LINK
+
+
+class _FromTap(_Head, frozen=True, kw_only=True):
+    tap: TapName
+    """Random name of this tap, 32 hexadecimal digits."""
+    number: Count
+    """Counts a tap's messages from 0; a ping has the number of the next one."""
+    epoch: Count
+    """How often the tap went back to send again."""
+    sent_ns: Nanos
+    """The tap's monotonic clock when this was sent."""
+
+
+class TapStart(_FromTap, frozen=True, kw_only=True, tag="start"):
+    """Message 0: what will come."""
+
+    token: Token
+    plan: PlanHeader
+    """As in cl1's start; without stacks: the tap can't tell."""
+    summary: msgspec.Raw
+    """A JSON object, decoded only when its length is known to be sensible."""
+
+
+class FrameHead(_FromTap, frozen=True, kw_only=True, tag="frame"):
+    """One frame; its pixels, little-endian (y, x), are the second part."""
+
+    index: tuple[Index, Index, Index, Index]
+    """t, p, c, z."""
+    shape_px: tuple[Size, Size]
+    dtype: Literal["uint8", "uint16"]
+    crc32c: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    host_time_ns: Nanos
+    """The tap's monotonic clock when the camera's frame reached it."""
+    core_time_us: Micros | None = None
+    exposure_ms: ExposureMs | None = None
+    sequence_id: Index | None = None
+    camera_count: Count | None = None
+
+
+class SequenceHead(_FromTap, frozen=True, kw_only=True, tag="sequence"):
+    """A hardware sequence is over."""
+
+    sequence_id: Index
+    n_expected: Count
+    n_received: Count
+    problem: Text | None = None
+
+
+class TapEnd(_FromTap, frozen=True, kw_only=True, tag="end"):
+    """The last message."""
+
+    reason: Literal["finished", "aborted", "failed", "stalled"]
+    detail: Text
+    n_delivered: Count
+    n_refused: Count
+
+
+class TapPing(_FromTap, frozen=True, kw_only=True, tag="ping"):
+    """I am here; what did you get?"""
+
+
+class Ack(_Head, frozen=True, kw_only=True, tag="ack"):
+    """The daemon has every message before `next_number`."""
+
+    next_number: Count
+    epoch: Count
+    """Of the message that is answered."""
+    behind: bool = False
+    """That message came too early, or was a ping for more: something before it got lost; send again."""
+
+
+class TapStop(_Head, frozen=True, kw_only=True, tag="stop"):
+    """Abort the acquisition and send the end."""
+
+
+class Refuse(_Head, frozen=True, kw_only=True, tag="refuse"):
+    """This tap is not wanted."""
+
+    reason: Text
+
+
+FromTap: TypeAlias = TapStart | FrameHead | SequenceHead | TapEnd | TapPing
+ToTap: TypeAlias = Ack | TapStop | Refuse
+
+
+class _Version(msgspec.Struct):
+    link: int
+
+
+_encoder = msgspec.json.Encoder()
+_version = msgspec.json.Decoder(_Version)
+_from_tap = msgspec.json.Decoder(TapStart | FrameHead | SequenceHead | TapEnd | TapPing)
+_to_tap = msgspec.json.Decoder(Ack | TapStop | Refuse)
+
+
+def encode(message: FromTap | ToTap, pixels: NDArray[Any] | None = None) -> list[Part]:
+    """Return the parts of one message; pixels are not copied.
+
+    Raises
+    ------
+    ProtocolError
+        The other end would refuse it.
+    """
+    try:
+        header = _encoder.encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ProtocolError(f"{type(message).__name__.lower()} has no JSON: {str(error)[:200]}") from error
+    _decode(_to_tap if isinstance(message, Ack | TapStop | Refuse) else _from_tap, [header])
+    return [header] if pixels is None else [header, pixels]
+
+
+def decode_from_tap(parts: Sequence[memoryview]) -> tuple[FromTap, NDArray[Any] | None]:
+    """Check and decode a message of a tap.
+
+    Returns
+    -------
+    header, and for a frame its pixels: (y, x), read-only, in the memory of the message
+
+    Raises
+    ------
+    ProtocolError
+        A tap does not say this; the text says why.
+    """
+    message: FromTap = _decode(_from_tap, parts)
+    if isinstance(message, FrameHead):
+        return message, _pixels(message, parts)
+    if len(parts) != 1:
+        raise ProtocolError(f"{type(message).__name__.lower()} message has {len(parts)} parts; wanted 1")
+    return message, None
+
+
+def decode_to_tap(parts: Sequence[memoryview]) -> ToTap:
+    """Check and decode a message of the daemon.
+
+    Raises
+    ------
+    ProtocolError
+        A daemon does not say this; the text says why.
+    """
+    if len(parts) != 1:
+        raise ProtocolError(f"message to a tap has {len(parts)} parts; wanted 1")
+    message: ToTap = _decode(_to_tap, parts)
+    return message
+
+
+def _decode(decoder: Any, parts: Sequence[bytes | memoryview]) -> Any:
+    if not parts or len(parts[0]) > HEADER_BYTES:
+        raise ProtocolError(f"message without a header, or with one of more than {HEADER_BYTES} bytes")
+    try:
+        link = _version.decode(parts[0]).link
+        if link != LINK:
+            raise ProtocolError(f"the other end speaks link {link}, this one {LINK}: install the same care_live")
+        return decoder.decode(parts[0])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"header is not of the link: {str(error)[:200]}") from error
+
+
+def _pixels(head: FrameHead, parts: Sequence[memoryview]) -> NDArray[Any]:
+    if len(parts) != 2:
+        raise ProtocolError(f"frame has {len(parts)} parts; wanted header and pixels")
+    dtype = _DTYPES[head.dtype]
+    wanted = head.shape_px[0] * head.shape_px[1] * dtype.itemsize
+    if len(parts[1]) != wanted or wanted > FRAME_BYTES:
+        raise ProtocolError(f"frame of {head.shape_px} {head.dtype} came with {len(parts[1])} bytes; wanted {wanted}")
+    if crc32c(parts[1]) != head.crc32c:
+        raise ProtocolError(f"frame {head.index} has a wrong checksum")
+    pixels: NDArray[Any] = np.frombuffer(parts[1], dtype).reshape(head.shape_px)
+    pixels.flags.writeable = False
+    return pixels

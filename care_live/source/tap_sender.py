@@ -1,0 +1,263 @@
+"""The thread that sends a tap's events to the daemon; whoever hands over never waits for it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from care_live.checksum import crc32c
+from care_live.errors import CareLiveError, ProtocolError
+from care_live.images import Frame, RunEnded, RunStarted, SequenceEnded, SourceEvent
+from care_live.source import tap_codec, tap_protocol
+from care_live.source.send_buffer import SendBuffer, VolumeAdmission
+from care_live.wire.keys import ClientKeys
+from care_live.wire.sockets import Received, Socket, Sockets
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 0.2
+"""How often the thread looks whether frames can still come."""
+_PING_S = 1.0
+"""How often the daemon is asked what it has, while it owes an answer or nothing else is said."""
+_QUEUED_MESSAGES = 4
+
+
+MEMORY_BYTES = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a tap sends to, and how much may wait."""
+
+    address: str
+    """``tcp://HOST:PORT`` of the daemon."""
+    token: str = ""
+    """What a daemon wants to hear that started this engine itself."""
+    keys: ClientKeys | None = None
+    memory_bytes: int = MEMORY_BYTES
+    """Frames that may wait for the daemon."""
+
+
+class TapSender:
+    """Owns the link's thread and socket on the tap's side.
+
+    Parameters
+    ----------
+    endpoint : the daemon
+    on_stop : called once, from the thread, when the daemon asks for the end or refuses this tap
+    look : called about five times a second from the thread
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        on_stop: Callable[[str], None] = lambda _: None,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._on_stop = on_stop
+        self._look = look
+        self._name = secrets.token_hex(16)
+        self._lock = threading.Lock()
+        self._window = SendBuffer()
+        self._started: RunStarted | None = None
+        self._admission: VolumeAdmission | None = None
+        self._n_delivered = self._n_bad = 0
+        self._has_answered = False
+        self._closing = math.inf
+        self._ended = self._stopped = self._asleep = False
+        self._last_answer = self._last_ping = time.monotonic()
+        self._sockets = Sockets(client=endpoint.keys)
+        self._socket = self._sockets.connect(
+            "dealer", endpoint.address, hwm=_QUEUED_MESSAGES, max_message_bytes=tap_protocol.ANSWER_BYTES
+        )
+        self._thread = threading.Thread(target=self._run, name=f"tap {endpoint.address}")
+
+    @property
+    def n_delivered(self) -> int:
+        return self._n_delivered
+
+    @property
+    def n_refused(self) -> int:
+        return self._admission.n_refused if self._admission else 0
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether a daemon has ever said anything."""
+        return self._has_answered
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the daemon last said anything."""
+        return time.monotonic() - self._last_answer
+
+    def open(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def start(self, started: RunStarted) -> None:
+        """Say what will come; once, before anything else.
+
+        Raises
+        ------
+        ProtocolError
+            It is more than the link takes; nothing was said.
+        """
+        envelope = tap_codec.Envelope(self._name, 0, 0, time.monotonic_ns())
+        tap_protocol.encode(tap_codec.event_message(started, envelope, token=self._endpoint.token))
+        with self._lock:
+            self._started = started
+            known = started.plan if started.plan.stacks else None
+            self._admission = VolumeAdmission(self._endpoint.memory_bytes, known)
+            self._window.append(started)
+        self._ring()
+
+    def offer(self, frame: Frame) -> bool:
+        """Hand over a frame; False: its volume does not fit and is refused. Never blocks."""
+        with self._lock:
+            if self._ended or self._admission is None or not self._admission.admit(frame.index, frame.pixels.nbytes):
+                return False
+            self._window.append(replace(frame, arrival=self._n_delivered))
+            self._n_delivered += 1
+        self._ring()
+        return True
+
+    def note(self, ended: SequenceEnded) -> None:
+        """Hand over the end of a hardware sequence."""
+        with self._lock:
+            if not self._ended:
+                self._window.append(ended)
+        self._ring()
+
+    def finish(self, ended: RunEnded, *, within_s: float) -> None:
+        """Say that the run is over; the thread ends when the daemon has everything, or after *within_s*."""
+        with self._lock:
+            self._closing = min(self._closing, time.monotonic() + within_s)
+            if not self._ended:
+                self._ended = True
+                self._window.append(replace(ended, n_delivered=self._n_delivered, n_refused=self.n_refused))
+        self._ring()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; False when it is not over by then."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _ring(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            self._sockets.wake()
+
+    # -- the thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._is_done():
+                full = self._send_waiting()
+                self._wait(full)
+                self._ping_if_due()
+                self._look()
+        except CareLiveError as error:
+            logger.error("tap stops sending: %s", error)
+        finally:
+            with self._lock:
+                self._ended = True
+            self._sockets.close()
+
+    def _is_done(self) -> bool:
+        with self._lock:
+            if not self._ended:
+                return False
+            over = time.monotonic() > self._closing
+            if over and len(self._window):
+                logger.warning("tap ends although the daemon did not take %d messages", len(self._window))
+            return over or not len(self._window)
+
+    def _send_waiting(self) -> bool:
+        """Send what the socket takes; return whether it is full."""
+        while True:
+            with self._lock:
+                event = self._window.to_send()
+                if event is None:
+                    return False
+                envelope = self._envelope()
+            if not self._send(event, envelope):
+                return True
+            with self._lock:
+                self._window.mark_sent()
+
+    def _send(self, event: SourceEvent, envelope: tap_codec.Envelope) -> bool:
+        pixels = event.pixels if isinstance(event, Frame) else None
+        checksum = 0 if pixels is None else crc32c(pixels)
+        message = tap_codec.event_message(event, envelope, token=self._endpoint.token, checksum=checksum)
+        return self._socket.send(tap_protocol.encode(message, pixels))
+
+    def _envelope(self) -> tap_codec.Envelope:
+        return tap_codec.Envelope(self._name, self._window.next_number, self._window.epoch, time.monotonic_ns())
+
+    def _wait(self, full: bool) -> None:
+        if full:
+            self._socket.wait_writable(_LOOK_S / 10)
+        with self._lock:
+            self._asleep = nothing_to_do = self._window.to_send() is None
+        for socket in self._sockets.poll(_LOOK_S if nothing_to_do else 0):
+            self._read(socket)
+        self._asleep = False
+
+    def _read(self, socket: Socket) -> None:
+        while (received := socket.receive()) is not None:
+            self._last_answer, self._has_answered = time.monotonic(), True
+            try:
+                self._take(received)
+            except ProtocolError as error:
+                self._n_bad += 1
+                if self._n_bad == 1:
+                    logger.warning("tap ignores a message, and says so only once: %s", error)
+
+    def _take(self, received: Received) -> None:
+        message = tap_protocol.decode_to_tap(received.parts)
+        if isinstance(message, tap_protocol.Ack):
+            self._acknowledged(message)
+        elif isinstance(message, tap_protocol.Refuse):
+            self._give_up(message.reason)
+        elif not self._stopped:
+            self._stopped = True
+            self._on_stop("the daemon asked for the end")
+
+    def _give_up(self, reason: str) -> None:
+        """The daemon wants nothing of ours: forget it all, so that the thread ends."""
+        logger.warning("the daemon refuses this tap: %s", reason)
+        with self._lock:
+            self._ended = True
+            self._window = SendBuffer()
+        self._on_stop(reason)
+
+    def _acknowledged(self, ack: tap_protocol.Ack) -> None:
+        with self._lock:
+            if ack.next_number > self._window.sent_before:
+                said, sent = ack.next_number, self._window.sent_before
+                raise ProtocolError(f"the daemon says that it has {said} messages, and {sent} were sent")
+            freed = self._window.acknowledge(ack.next_number)
+            if self._admission is not None:
+                self._admission.release(freed)
+            if not ack.behind or ack.epoch != self._window.epoch:  # an older epoch's gap is being filled already
+                return
+            if ack.next_number < self._window.first_number and self._started is not None:
+                self._window.put_first(self._started)  # this daemon has not met us: it was started anew
+            self._window.rewind()
+
+    def _ping_if_due(self) -> None:
+        now = time.monotonic()
+        if now - max(self._last_ping, self._last_answer) < _PING_S:
+            return
+        self._last_ping = now
+        with self._lock:
+            envelope = self._envelope()
+        self._socket.send(tap_protocol.encode(tap_codec.ping(envelope)))

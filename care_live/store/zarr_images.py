@@ -1,0 +1,251 @@
+"""An OME-Zarr image that grows: one product of one stage position. All that zarr does is done here."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.checksum import crc32c
+from care_live.errors import StoreError
+from care_live.store.fsync import make_folder, replace_file, sync_up_to, translated, with_retries
+from care_live.store.ome import chunk_shape, shard_shape
+from care_live.store.records import StoredArray
+
+_EVERY_CHUNK = {"array.write_empty_chunks": True}
+"""Looking for empty chunks costs more than writing them, and a volume without a file looks lost."""
+
+
+class ImageGroup:
+    """An image group with one array ``0``, axes TCZYX, one shard a volume.
+
+    Parameters
+    ----------
+    path : Path
+        Of the group; its array must exist (see `create`).
+    writable : bool
+        False: for readers, while a writer may be at work.
+
+    Raises
+    ------
+    StoreError
+        The array is missing or damaged.
+    """
+
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
+        self.path = path
+        with _zarr_errors(f"cannot open image {path}", path), import_zarr().config.set(_EVERY_CHUNK):
+            self._array = import_zarr().open_array(store=path / "0", mode="r+" if writable else "r")
+            self._must_be_as_made()
+            if writable:
+                sync_up_to(path / "0" / "zarr.json", path.parents[1])  # of the run, where any of them may be new
+
+    @classmethod
+    def create(cls, path: Path, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
+        """Make an image without any volume; `describe` makes it one that viewers open."""
+        chunk = chunk_shape(shape)
+        with _zarr_errors(f"cannot create image {path}", path):
+            import_zarr().create_array(
+                store=path / "0",
+                shape=(0, 0, *shape),
+                dtype=dtype,
+                chunks=(1, 1, *chunk),
+                shards=(1, 1, *shard_shape(shape, chunk)),
+                compressors=_compressors(dtype),
+                fill_value=0,
+                dimension_names=("t", "c", "z", "y", "x"),
+                overwrite=False,  # where only the metadata is lost, the volumes must stay
+            )
+        return cls(path, writable=True)
+
+    @property
+    def n_channels(self) -> int:
+        return int(self._array.shape[1])
+
+    def describe(self, attributes: dict[str, Any]) -> None:
+        """Write the group's metadata, whole."""
+        write_group(self.path, attributes)
+
+    def write(self, t: int, c: int, pixels: NDArray[Any]) -> StoredArray:
+        """Put a (z, y, x) volume on the disk; when this returns it is there.
+
+        What lies in its place is replaced, or mixed with it where it is deeper: see to it before.
+
+        Raises
+        ------
+        StoreError
+            The disk is full, gone or broken, or the volume's planes have another shape or type.
+        """
+        self._must_fit(pixels)
+        pixels = np.ascontiguousarray(pixels)
+        files = self.files(t, c, pixels.shape[0])
+        with _zarr_errors(f"cannot store volume t={t} c={c} of {self.path}", self.path):
+            self._grow(t, c, pixels.shape[0])
+            with_retries(lambda: self._array.__setitem__((t, c, slice(0, pixels.shape[0])), pixels))
+            for file in files:
+                sync_up_to(file, self.path / "0")
+            n_bytes = self._n_bytes(t, c, pixels.shape[0])
+        depth, height, width = pixels.shape
+        return StoredArray(
+            crc32c=crc32c(pixels),
+            shape=(depth, height, width),
+            dtype=pixels.dtype.name,
+            file_bytes=n_bytes,
+        )
+
+    def read(self, t: int, c: int, stored: StoredArray) -> NDArray[Any]:
+        """Return a (z, y, x) volume.
+
+        Raises
+        ------
+        StoreError
+            A shard is missing, unreadable, or not what was stored: its checksum is wrong.
+        """
+        depth, *plane_px = stored.shape
+        if [*self._array.shape[3:], self._array.dtype.name] != [*plane_px, stored.dtype]:
+            raise StoreError(f"image {self.path} has planes of another shape or type than volume t={t} c={c} had")
+        if (n_bytes := self._n_bytes(t, c, depth)) != stored.file_bytes:
+            raise StoreError(f"volume t={t} c={c} in {self.path} has {n_bytes} bytes, {stored.file_bytes} were stored")
+        pixels = self._read(t, c, depth)
+        if pixels.shape != stored.shape or crc32c(pixels) != stored.crc32c:
+            raise StoreError(f"volume t={t} c={c} in {self.path} is not what was stored: its checksum is wrong")
+        return pixels
+
+    def _n_bytes(self, t: int, c: int, depth: int) -> int:
+        with translated(f"cannot read volume t={t} c={c} of {self.path}", self.path):
+            return sum(file.stat().st_size for file in self.files(t, c, depth))
+
+    def has(self, t: int, c: int, pixels: NDArray[Any]) -> bool:
+        """Tell whether a volume lies there with just these pixels."""
+        try:
+            return np.array_equal(self._read(t, c, len(pixels)), pixels)
+        except StoreError:
+            return False
+
+    def _read(self, t: int, c: int, depth: int) -> NDArray[Any]:
+        with _zarr_errors(f"cannot read volume t={t} c={c} of {self.path}", self.path):
+            if not self._has_checksums():
+                for file in self.files(t, c, depth):
+                    _refuse_wild_chunks(file.read_bytes(), self._n_chunks)
+            return np.ascontiguousarray(self._array[t, c, :depth])
+
+    def holds(self, t: int, c: int, depth: int) -> bool:
+        """Tell whether the array, as it was when opened, is large enough for this volume."""
+        n_t, n_c, n_z = self._array.shape[:3]
+        return bool(t < n_t and c < n_c and depth <= n_z)
+
+    def files(self, t: int, c: int, depth: int) -> list[Path]:
+        """Return the shard files of a volume: one, unless it is deeper than the first volume was."""
+        n_shards = math.ceil(depth / self._shard_depth)
+        return [self.path / "0" / "c" / str(t) / str(c) / str(number) / "0" / "0" for number in range(n_shards)]
+
+    def remove(self, t: int, c: int, depth: int) -> None:
+        """Delete the shards of a restored volume that is not, or no longer, committed.
+
+        Raises
+        ------
+        StoreError
+            The disk is gone or read-only.
+        """
+        with translated(f"cannot remove volume t={t} c={c} of {self.path}", self.path):
+            for file in self.files(t, c, depth):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    with_retries(file.unlink)
+
+    def _has_checksums(self) -> bool:
+        """Tell whether a CRC32C follows each chunk; runs that were begun earlier have none."""
+        return any(isinstance(codec, import_zarr().codecs.Crc32cCodec) for codec in self._array.compressors)
+
+    @property
+    def _n_chunks(self) -> int:
+        """How many chunks one shard has."""
+        shard = self._array.shards or self._array.chunks
+        return math.prod(whole // part for whole, part in zip(shard, self._array.chunks, strict=True))
+
+    @property
+    def _shard_depth(self) -> int:
+        return int((self._array.shards or self._array.chunks)[2])
+
+    def _must_be_as_made(self) -> None:
+        """Refuse metadata that was damaged so that reading one volume would take any amount of memory."""
+        shape, shard = self._array.shape, self._array.shards or self._array.chunks
+        if len(shape) != 5 or any(part >= 2 * max(1, whole) for part, whole in zip(shard[2:], shape[2:], strict=True)):
+            raise StoreError(f"image {self.path} is not as it was made: an array {shape} in shards of {shard}")
+
+    def _must_fit(self, pixels: NDArray[Any]) -> None:
+        wanted = self._array.shape[3:], self._array.dtype
+        if (pixels.shape[1:], pixels.dtype) != wanted:
+            raise StoreError(
+                f"cannot store a volume of {pixels.shape[1:]} px {pixels.dtype} in {self.path}: "
+                f"its first one was {wanted[0]} px {wanted[1]}; use another run_id"
+            )
+
+    def _grow(self, t: int, c: int, depth: int) -> None:
+        if self.holds(t, c, depth):
+            return
+        n_t, n_c, n_z, *plane_px = self._array.shape
+        shape = (max(n_t, t + 1), max(n_c, c + 1), max(n_z, depth), *plane_px)
+        with_retries(lambda: self._array.resize(shape))
+        sync_up_to(self.path / "0" / "zarr.json", self.path)
+
+
+def import_zarr() -> ModuleType:
+    """Import zarr, half a second of work; to be called early, while others start."""
+    return importlib.import_module("zarr")
+
+
+def _compressors(dtype: str) -> tuple[Any, Any]:
+    """Return what is best for noisy counts, and for floats whose last bits are zero (3.7x zstd's speed, smaller).
+
+    A checksum of each compressed chunk follows: Blosc trusts the sizes that stand in a chunk, and damaged ones end the
+    process that reads it. Every Zarr reader compares this one before it lets Blosc look.
+    """
+    codecs = import_zarr().codecs
+    if np.dtype(dtype).kind == "u":
+        return codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), codecs.Crc32cCodec()
+    return codecs.BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"), codecs.Crc32cCodec()
+
+
+def _refuse_wild_chunks(shard: bytes, n_chunks: int) -> None:
+    """Raise a ValueError where a chunk says that it is longer than it is: Blosc would read as far, and crash.
+
+    A shard ends with an offset and a length of each chunk (two little-endian uint64) and a CRC32C of these.
+    """
+    index = np.frombuffer(shard[-16 * n_chunks - 4 : -4], "<u8").reshape(n_chunks, 2)
+    for offset, n_bytes in index.tolist():
+        if int.from_bytes(shard[offset + 12 : offset + 16], "little") > n_bytes:
+            raise ValueError(f"the chunk at byte {offset} of a shard is damaged")
+
+
+def write_group(path: Path, attributes: dict[str, Any]) -> None:
+    """Write a Zarr group's metadata, whole; the folder is made where it is missing.
+
+    Raises
+    ------
+    StoreError
+        The disk is full, gone or read-only.
+    """
+    metadata = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    with translated(f"cannot write the metadata of {path}", path):
+        make_folder(path)
+        replace_file(path / "zarr.json", json.dumps(metadata, indent=1).encode())
+
+
+@contextlib.contextmanager
+def _zarr_errors(what: str, path: Path) -> Iterator[None]:
+    """Turn zarr's, its codecs' and the disk's errors into ours."""
+    with translated(what, path):
+        try:
+            yield
+        except (OSError, StoreError):
+            raise
+        except Exception as error:  # of zarr and its codecs, which met damaged bytes: any kind
+            raise StoreError(f"{what}: {str(error) or type(error).__name__}") from error

@@ -1,0 +1,219 @@
+"""The newest volumes in memory: filled by one feed, read by any number of watchers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from care_live.images import State, VolumeKey
+from care_live.publish.seen import LiveSlab
+from care_live.viewer.partial import Growing, whole_nbytes
+from care_live.viewer.shown import RunInfo, Shown
+
+MAX_GROWING = 8
+"""Times the memory: what is still being restored may take so much, else only the whole volume is shown."""
+KEPT_STREAMS = 16
+"""Positions and channels of which the newest volume stays whatever the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStatus:
+    """What the daemon last said of itself, and what this watcher sees of its link."""
+
+    connected: bool = False
+    volumes_per_s: float | None = None
+    lost_planes: int = 0
+    """Planes that never came or had no place: lost by the system, not by this viewer."""
+    lost_volumes: int = 0
+    """Volumes that were refused whole for want of memory: lost by the system as well."""
+    skipped_volumes: int = 0
+    """Volumes that were recorded and not restored, by policy or by failure."""
+    missed_messages: int = 0
+    """Volumes that were published and did not reach this watcher's process."""
+    disk_seconds_left: float | None = None
+    detail: str = ""
+
+
+@dataclass
+class Shelf:
+    """Volumes of the running acquisition, newest last, bounded in bytes.
+
+    The newest volumes of the positions and channels that came last always stay, and so does what is still being
+    restored after them: of a plate with thousands of positions a viewer must not keep one volume each. All methods
+    may be called from any thread; `Shown` records are never changed in place.
+    """
+
+    memory_bytes: int = 256 << 20
+    _volumes: OrderedDict[VolumeKey, Shown] = field(default_factory=OrderedDict)
+    _newest: dict[tuple[int, int], VolumeKey] = field(default_factory=dict)
+    _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=64))
+    _growing: dict[tuple[int, int], Growing] = field(default_factory=dict)
+    _listeners: list[Callable[[], None]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _info: RunInfo = field(default_factory=RunInfo)
+    _status: SystemStatus = field(default_factory=SystemStatus)
+    _count: int = 0
+
+    def put(self, shown: Shown) -> None:
+        """Take one volume in; another one with the same key is replaced."""
+        with self._lock:
+            self._volumes.pop(shown.key, None)
+            self._volumes[shown.key] = shown
+            place = (shown.key.p, shown.key.c)
+            newest = self._newest.pop(
+                place, shown.key
+            )  # put back at the end: the dictionary is in the order of arrival
+            self._newest[place] = max(newest, shown.key)
+            self._arrivals.append(time.monotonic())
+            self._count += 1
+            self._end_growth(place, shown.key.t)
+            self._forget_oldest()
+        self._tell()
+
+    def grow(self, slab: LiveSlab) -> None:
+        """Take in planes of a volume that is still being restored; the whole volume takes their place."""
+        place = (slab.key.p, slab.key.c)
+        with self._lock:
+            newest, growing = self._newest.get(place), self._growing.get(place)
+            if newest is not None and newest.t >= slab.key.t:
+                return
+            if growing is not None and growing.key == slab.key:
+                growing.add(slab)
+            elif slab.z_first == 0 and slab.mean is not None and whole_nbytes(slab) <= MAX_GROWING * self.memory_bytes:
+                before = self._volumes.get(newest) if newest is not None else None
+                self._growing.pop(place, None)
+                self._growing[place] = Growing(slab, before)
+                while len(self._growing) > KEPT_STREAMS:
+                    del self._growing[next(iter(self._growing))]
+        self._tell()
+
+    def abandon(self, source: VolumeKey) -> None:
+        """A volume will not be restored: show nothing more of what there was of it."""
+        with self._lock:
+            self._end_growth((source.p, source.c), source.t)
+        self._tell()
+
+    def begin(self, info: RunInfo) -> None:
+        """Say which run this is; the volumes of another run are forgotten."""
+        with self._lock:
+            if info.run_id != self._info.run_id:
+                self._volumes.clear()
+                self._newest.clear()
+                self._growing.clear()
+            self._info = info
+        self._tell()
+
+    def change(self, source: VolumeKey, state: State) -> None:
+        """Note that a raw volume, and what was restored from it, turned confirmed or suspect."""
+        with self._lock:
+            for key, shown in self._volumes.items():
+                if (key.t, key.p) == (source.t, source.p) and shown.source_channel in (-1, source.c):
+                    self._volumes[key] = replace(shown, state=state)
+        self._tell()
+
+    def report(self, status: SystemStatus) -> None:
+        with self._lock:
+            self._status = status
+            if not status.connected:
+                self._growing.clear()
+        self._tell()
+
+    def end(self, reason: str) -> None:
+        with self._lock:
+            self._info = replace(self._info, ended=reason)
+            self._growing.clear()
+        self._tell()
+
+    def newest(self, position: int | None = None) -> VolumeKey | None:
+        """Return the key of the newest time point, of one position or of any."""
+        with self._lock:
+            keys = [key for (p, _), key in self._newest.items() if position in (None, p)]
+            arrived = {key: order for order, key in enumerate(self._volumes)}
+        return max(keys, key=lambda key: (key.t, arrived.get(key, -1)), default=None)
+
+    def newest_of_each_channel(self, position: int) -> tuple[VolumeKey, ...]:
+        """Return the key of the newest volume of every channel of a position."""
+        with self._lock:
+            return tuple(key for (p, _), key in self._newest.items() if p == position)
+
+    def get(self, key: VolumeKey) -> Shown | None:
+        with self._lock:
+            return self._volumes.get(key)
+
+    def growing(self, position: int | None = None) -> tuple[tuple[Shown, ...], ...]:
+        """Return the newest time point that is still being restored, of one position or of any.
+
+        Returns
+        -------
+        for each of its channels the records so far, with more and more planes
+        """
+        with self._lock:
+            there = [growing for (p, _), growing in self._growing.items() if position in (None, p)]
+            newest = max(there, key=lambda growing: growing.key.t, default=None)
+            if newest is None:
+                return ()
+            together = [one for one in there if one.key[:2] == newest.key[:2] and one.records]
+            return tuple(tuple(one.records) for one in together)
+
+    def known(self) -> tuple[VolumeKey, ...]:
+        with self._lock:
+            return tuple(self._volumes)
+
+    @property
+    def info(self) -> RunInfo:
+        with self._lock:
+            return self._info
+
+    @property
+    def status(self) -> SystemStatus:
+        with self._lock:
+            return self._status
+
+    @property
+    def count(self) -> int:
+        """Volumes that ever came."""
+        with self._lock:
+            return self._count
+
+    def volumes_per_s(self, now: float | None = None) -> float:
+        """Return the rate of the last volumes; it sinks towards 0 when they stay away."""
+        with self._lock:
+            arrivals = tuple(self._arrivals)
+        if len(arrivals) < 2:
+            return 0.0
+        elapsed = (time.monotonic() if now is None else now) - arrivals[0]
+        return (len(arrivals) - 1) / max(elapsed, arrivals[-1] - arrivals[0], 1e-6)
+
+    def watch(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after every change, in the feed's thread; return what ends it."""
+        with self._lock:
+            self._listeners.append(listener)
+
+        def unwatch() -> None:
+            with self._lock:
+                self._listeners.remove(listener)
+
+        return unwatch
+
+    def _tell(self) -> None:
+        with self._lock:
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener()
+
+    def _end_growth(self, place: tuple[int, int], t: int) -> None:
+        growing = self._growing.get(place)
+        if growing is not None and growing.key.t <= t:
+            del self._growing[place]
+
+    def _forget_oldest(self) -> None:
+        held = sum(shown.nbytes for shown in self._volumes.values())
+        kept = set(islice(reversed(self._newest.values()), KEPT_STREAMS))
+        for key in [key for key in self._volumes if key not in kept]:
+            if held <= self.memory_bytes:
+                return
+            held -= self._volumes.pop(key).nbytes

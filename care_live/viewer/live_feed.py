@@ -1,0 +1,153 @@
+"""The feed: a thread that takes what a daemon publishes and puts it on the shelf."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from care_live.errors import ProtocolError, StageError
+from care_live.images import VolumeKey
+from care_live.publish.seen import LiveSlab, LiveVolume, Told
+from care_live.publish.subscriber import Subscriber
+from care_live.viewer.live_cache import Shelf, SystemStatus
+from care_live.viewer.run_info import describe
+from care_live.viewer.shown import Shown
+from care_live.wire.address import is_loopback
+from care_live.wire.arrays import codec_here
+from care_live.wire.keys import ClientKeys
+from care_live.wire.messages import Change, End, Heartbeat, Skipped, Start, View
+
+logger = logging.getLogger(__name__)
+
+_SILENT_S = 4.0
+"""Heartbeats come every second; without any for so long the daemon is away."""
+_WAIT_S = 1.0
+_RETRY_S = 3.0
+
+
+class LiveFeed:
+    """Fills a shelf from one daemon until it is closed; a daemon that comes back is followed again.
+
+    Parameters
+    ----------
+    address
+        The daemon's ``bind_pull``, tcp://HOST:PORT.
+    slabs
+        Take planes of volumes that are still being restored too.
+
+    Raises
+    ------
+    ConfigError
+        The address cannot be connected to, or needs keys.
+    """
+
+    def __init__(self, address: str, shelf: Shelf, *, keys: ClientKeys | None = None, slabs: bool = False) -> None:
+        self._address, self._shelf = address, shelf
+        view = View(codec="none" if is_loopback(address) else codec_here())
+        self._subscriber = Subscriber(address, view=view, keys=keys, credit=2, slabs=slabs)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="viewer feed")
+        self._thread.start()
+
+    def close(self, deadline_s: float = 5.0) -> None:
+        """End the thread and the link.
+
+        Raises
+        ------
+        StageError
+            The thread did not end in time.
+        """
+        self._closing.set()
+        self._subscriber.wake()
+        self._thread.join(deadline_s)
+        if self._thread.is_alive():
+            raise StageError(f"the viewer's feed did not end within {deadline_s:g} s; end the process")
+
+    def _main(self) -> None:
+        try:
+            while not self._closing.is_set():
+                self._listen_once()
+        finally:
+            self._subscriber.close()
+
+    def _listen_once(self) -> None:
+        try:
+            told = self._subscriber.next(_WAIT_S)
+        except ProtocolError as error:
+            logger.warning("feed refused address=%s error=%s", self._address, error)
+            self._shelf.report(SystemStatus(detail=str(error)))
+            self._closing.wait(_RETRY_S)
+            return
+        if told is None or isinstance(told, Heartbeat):
+            self._shelf.report(self._status())
+        if told is not None:
+            self._take(told)
+
+    def _take(self, told: Told) -> None:
+        try:
+            take(told, self._shelf)
+        except Exception as error:  # the thread boundary: one message is lost, and the feed goes on
+            logger.exception("feed message lost address=%s error=%s", self._address, error)
+
+    def _status(self) -> SystemStatus:
+        heartbeat, silent_s = self._subscriber.heartbeat, self._subscriber.silent_s
+        connected = silent_s < _SILENT_S
+        if heartbeat is None or not connected:
+            return SystemStatus(connected=connected, detail="" if connected else f"no daemon at {self._address}")
+        said = heartbeat.status
+        return SystemStatus(
+            connected=True,
+            volumes_per_s=said.volumes_per_s,
+            lost_planes=said.planes_lost + said.planes_dropped,
+            lost_volumes=said.volumes_refused,
+            skipped_volumes=said.volumes_skipped,
+            missed_messages=self._subscriber.n_skipped,
+            disk_seconds_left=said.disk_s_left,
+            detail=said.note,
+        )
+
+
+def take(told: Told, shelf: Shelf) -> None:
+    """Put one message where it belongs."""
+    match told:
+        case LiveVolume():
+            shelf.put(shown(told))
+        case LiveSlab():
+            shelf.grow(told)
+        case Start(run=str(run), plan=plan, model=model, card=card):
+            shelf.begin(
+                describe(
+                    run,
+                    channels=plan.channels,
+                    positions=plan.positions,
+                    interval_s=plan.interval_s,
+                    model=model.name if model else "",
+                    card=card,
+                )
+            )
+        case Change(key=(t, p, c), state=state):
+            shelf.change(VolumeKey(t, p, c), state)
+        case Skipped(key=(t, p, c)):
+            shelf.abandon(VolumeKey(t, p, c))
+        case End(reason=reason):
+            shelf.end(reason)
+
+
+def shown(live: LiveVolume) -> Shown:
+    """Return a volume that came from the wire just now, as every screen shows it."""
+    return Shown(
+        key=live.key,
+        raw=live.raw,
+        restored=live.mean,
+        laplace_scale=live.laplace_scale,
+        disagreement=live.disagreement,
+        voxel_size_um=live.voxel_size_um,
+        state=live.state,
+        flags=frozenset(live.flags),
+        acquired_us=live.acquired_us,
+        last_plane_s=time.monotonic() - live.age_s if live.age_s >= 0 else None,
+        model=live.model,
+        sequence=-1 if live.seq is None else live.seq,
+        source_channel=live.said.c_in,
+    )

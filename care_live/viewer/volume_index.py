@@ -1,0 +1,93 @@
+"""All volumes that a watcher can show: the newest from memory, the older ones from the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from care_live.images import VolumeKey
+from care_live.viewer.history import History
+from care_live.viewer.live_cache import Shelf
+from care_live.viewer.partial import first_with
+from care_live.viewer.shown import RunInfo, Shown
+
+Seen: TypeAlias = tuple[Shown, ...]
+"""All channels of one picture, by channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A shelf of live volumes, and the history of the run where its directory can be read."""
+
+    shelf: Shelf
+    history: History | None = None
+
+    def known(self) -> tuple[VolumeKey, ...]:
+        """Return all volumes known by now, sorted."""
+        stored = self.history.known() if self.history else ()
+        return tuple(sorted({*stored, *self.shelf.known()}))
+
+    def newest(self, position: int | None = None) -> VolumeKey | None:
+        """Return the newest volume: live where there is one, else the last of the store."""
+        live = self.shelf.newest(position)
+        if live is not None or self.history is None:
+            return live
+        return max((key for key in self.history.known() if position in (None, key.p)), default=None)
+
+    def following(self, position: int | None = None, *, plane_only: bool = False, z: int | None = None) -> Seen:
+        """Return what a watcher sees who follows: the newest volumes and, over them, what is still being restored.
+
+        Parameters
+        ----------
+        position : None: the newest
+        plane_only : only plane `z` is looked at, so nothing changes before that one is restored
+        z : None: the middle one
+        """
+        newest = self.newest(position)
+        whole = self._newest_of_each_channel(newest)
+        grown = self.growing(position, plane_only=plane_only, z=z)
+        if not grown or (newest is not None and grown[0].key.t < newest.t):
+            return whole
+        there = {shown.key.c for shown in grown}
+        beside = self._newest_of_each_channel(self.newest(grown[0].key.p))
+        beside = tuple(shown for shown in beside if shown.key.c not in there)
+        return tuple(sorted((*grown, *beside), key=lambda shown: shown.key.c))
+
+    def growing(self, position: int | None = None, *, plane_only: bool = False, z: int | None = None) -> Seen:
+        """Return the newest time point that is still being restored, as far as it is to be seen."""
+        records = self.shelf.growing(position)
+        found = (first_with(one, z) if plane_only else one[-1] for one in records)
+        return tuple(shown for shown in found if shown is not None)
+
+    def _newest_of_each_channel(self, newest: VolumeKey | None) -> Seen:
+        """Return the newest time point, and beside it the last volumes of channels that are still to come there."""
+        if newest is None:
+            return ()
+        seen = {key.c: self.shelf.get(key) for key in self.shelf.newest_of_each_channel(newest.p)}
+        seen |= {shown.key.c: shown for shown in self.at(newest.t, newest.p)}
+        return tuple(shown for _, shown in sorted(seen.items()) if shown is not None)
+
+    def at(self, t: int, position: int) -> Seen:
+        """Return the volumes of all channels of one time point, by channel; empty when there are none."""
+        keys = {key for key in self.shelf.known() if (key.t, key.p) == (t, position)}
+        if not keys and self.history:
+            keys = {key for key in self.history.known() if (key.t, key.p) == (t, position)}
+        found = (self._get(key) for key in sorted(keys))
+        return tuple(shown for shown in found if shown is not None)
+
+    @property
+    def info(self) -> RunInfo:
+        """What is known of the run: the wire tells its start, the store also the network's card."""
+        live = self.shelf.info
+        stored = self.history.info() if self.history else RunInfo()
+        if not live.run_id:
+            return stored
+        if live.run_id != stored.run_id or not stored.card:
+            return live
+        return replace(stored, ended=live.ended)
+
+    def _get(self, key: VolumeKey) -> Shown | None:
+        live = self.shelf.get(key)
+        if live is not None or self.history is None:
+            return live
+        return self.history.get(key)

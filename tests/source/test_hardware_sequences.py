@@ -1,0 +1,85 @@
+"""Hardware sequences: whole, short, doubled, jumped; announced by a hook or told by the core's tags."""
+
+from __future__ import annotations
+
+import pytest
+
+from care_live.errors import FrameError
+from care_live.images import PlaneIndex, SequenceEnded
+from care_live.source.hardware_sequences import SequenceWatch
+
+STACK = [PlaneIndex(t=0, z=z) for z in range(4)]
+NEXT = [PlaneIndex(t=1, z=z) for z in range(4)]
+
+
+def test_a_whole_announced_sequence_ends_with_its_last_frame() -> None:
+    watch = SequenceWatch()
+    watch.announce(STACK)
+    watch.announce(NEXT)  # the engine is ahead of the frames
+    for index in STACK:
+        assert watch.complete() == []
+        assert watch.take(index) == (0, [])
+    assert watch.complete() == [SequenceEnded(0, 4, 4)]
+    assert watch.take(NEXT[0]) == (1, [])
+
+
+def test_a_short_sequence_ends_when_the_next_begins() -> None:
+    watch = SequenceWatch()
+    watch.announce(STACK)
+    watch.announce(NEXT)
+    for index in STACK[:3]:
+        watch.take(index)
+    assert watch.take(NEXT[0]) == (1, [SequenceEnded(0, 4, 3, "3 of 4 frames came")])
+
+
+def test_the_end_of_the_run_ends_what_is_open_with_the_engines_complaint() -> None:
+    watch = SequenceWatch()
+    watch.announce(STACK)
+    watch.take(STACK[0])
+    (ended,) = watch.close("Expected images did not arrive in circular buffer")
+    assert (ended.n_expected, ended.n_received) == (4, 1)
+    assert ended.problem == "Expected images did not arrive in circular buffer; 1 of 4 frames came"
+    assert watch.close() == []
+
+
+def test_the_cameras_own_counter_betrays_lost_and_doubled_frames() -> None:
+    for counts, says in {
+        (7, 8, 10, 11): "jumped from 8 to 10 at frame 2",
+        (7, 8, 8, 9): "sent the same frame again at frame 2",
+        (7, 8, 9, 10): None,
+    }.items():
+        watch = SequenceWatch()
+        watch.announce(STACK)
+        for index, count in zip(STACK, counts, strict=True):
+            watch.take(index, camera_count=count)
+        (ended,) = watch.complete()
+        assert (ended.problem is None) if says is None else (says in str(ended.problem))
+
+
+def test_snapped_frames_belong_to_no_sequence() -> None:
+    watch = SequenceWatch(STACK)
+    assert watch.take(STACK[0]) == (None, [])
+    assert watch.close() == []
+
+
+def test_a_snapped_frame_that_is_the_one_before_is_of_no_use() -> None:
+    watch = SequenceWatch(STACK)
+    watch.take(STACK[0], camera_count=5)
+    with pytest.raises(FrameError, match="no new frame"):
+        watch.take(STACK[1], camera_count=5)
+    assert watch.take(STACK[2], camera_count=7) == (None, [])
+
+
+def test_without_a_hook_the_cores_image_numbers_tell() -> None:
+    watch = SequenceWatch(STACK + NEXT)
+    assert [watch.take(index, image_number=z)[0] for z, index in enumerate(STACK)] == [0, 0, 0, 0]
+    assert watch.take(NEXT[0], image_number=0) == (1, [SequenceEnded(0, 4, 4)])
+    watch.take(NEXT[1], image_number=1)
+    assert watch.close() == [SequenceEnded(1, 4, 2, "2 of 4 frames came")]
+
+
+def test_without_a_hook_a_shortfall_shows_against_the_plan() -> None:
+    watch = SequenceWatch(STACK + NEXT)
+    for z in range(3):
+        watch.take(STACK[z], image_number=z)
+    assert watch.take(NEXT[0], image_number=0)[1] == [SequenceEnded(0, 4, 3, "3 of 4 frames came")]

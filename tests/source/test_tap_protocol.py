@@ -1,0 +1,330 @@
+"""The link's messages: what goes in comes out, and nothing hostile raises anything but ProtocolError."""
+
+from __future__ import annotations
+
+import json
+import random
+import tracemalloc
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from care_live.checksum import crc32c
+from care_live.errors import ProtocolError
+from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, VolumeKey, read_only
+from care_live.source import tap_codec, tap_protocol
+from care_live.source.receiver import ClockOffset, Receiver
+
+ENVELOPE = tap_codec.Envelope(tap="ab" * 16, number=5, epoch=1, sent_ns=123)
+
+
+def as_received(message: Any, pixels: np.ndarray | None = None) -> list[memoryview]:
+    return [memoryview(bytes(part)) for part in tap_protocol.encode(message, pixels)]
+
+
+def frame(seed: int = 0, dtype: str = "uint16") -> Frame:
+    pixels = np.random.default_rng(seed).integers(0, 255, (6, 7)).astype(dtype)
+    return Frame("r", 0, PlaneIndex(1, 2, 3, 4), read_only(pixels), 99, 1_700_000_000_000_000, 12.5, 7, 42)
+
+
+def encoded_frame(one: Frame) -> list[memoryview]:
+    message = tap_codec.event_message(one, ENVELOPE, token="", checksum=crc32c(one.pixels))
+    return as_received(message, one.pixels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_frame_comes_back_as_it_was(dtype: str) -> None:
+    sent = frame(dtype=dtype)
+    head, pixels = tap_protocol.decode_from_tap(encoded_frame(sent))
+    assert isinstance(head, tap_protocol.FrameHead)
+    assert pixels is not None
+    back = tap_codec.frame_of(head, pixels, run_id="r", arrival=0, clock_offset_ns=1000)
+    np.testing.assert_array_equal(back.pixels, sent.pixels)
+    assert (back.pixels.dtype, back.pixels.flags.writeable) == (sent.pixels.dtype, False)
+    assert back.host_time_ns == sent.host_time_ns + 1000
+    for name in ("index", "core_time_us", "exposure_ms", "sequence_id", "camera_count"):
+        assert getattr(back, name) == getattr(sent, name)
+
+
+@given(
+    stacks=st.dictionaries(
+        st.builds(VolumeKey, st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)),
+        st.sets(st.integers(0, 50), min_size=1).map(lambda z: tuple(sorted(z))),
+        max_size=20,
+    ),
+    endless=st.booleans(),
+)
+@settings(deadline=None)
+def test_a_plan_comes_back_as_it_was(stacks: dict[VolumeKey, tuple[int, ...]], endless: bool) -> None:
+    plan = Plan(stacks, (480, 640), "uint8", (1.5, 0.2, 0.2), ("DAPI", "µ"), ("A1", "B2"), 2.5, endless)
+    started = RunStarted("r", plan, {"objective": "60x", "nested": {"a": [1, 2]}})
+    start, _ = tap_protocol.decode_from_tap(as_received(tap_codec.event_message(started, ENVELOPE, token="x")))
+    assert isinstance(start, tap_protocol.TapStart)
+    assert (tap_codec.plan_of(start), tap_codec.summary_of(start), start.token) == (plan, dict(started.summary), "x")
+
+
+def test_ends_come_back_as_they_were() -> None:
+    for event in (SequenceEnded(3, 10, 9, "lost"), RunEnded("stalled", "no frame", 5, 2)):
+        head, _ = tap_protocol.decode_from_tap(as_received(tap_codec.event_message(event, ENVELOPE, token="")))
+        taken = Receiver(run_id="r").take(started_message(), None, now_ns=0)
+        assert isinstance(taken.event, RunStarted)
+        if isinstance(head, tap_protocol.TapEnd):
+            assert tap_codec.end_of(head) == event
+
+
+def started_message(number: int = 0, tap: str = "ab" * 16, token: str = "") -> tap_protocol.FromTap:
+    plan = Plan({VolumeKey(0): (0, 1)}, (6, 7))
+    return tap_codec.event_message(RunStarted("r", plan), tap_codec.Envelope(tap, number, 0, 0), token=token)
+
+
+def test_unknown_fields_are_ignored_and_other_versions_refused_by_name() -> None:
+    header = json.loads(bytes(encoded_frame(frame())[0]))
+    pixels = encoded_frame(frame())[1]
+    tap_protocol.decode_from_tap([memoryview(json.dumps({**header, "new": 1}).encode()), pixels])
+    with pytest.raises(ProtocolError, match="speaks link 1"):
+        tap_protocol.decode_from_tap([memoryview(json.dumps({**header, "link": 1}).encode()), pixels])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"shape_px": [6, 8]}, "wanted 96"),
+        ({"shape_px": [-6, -7]}, "header"),
+        ({"shape_px": [65537, 7]}, "header"),
+        ({"shape_px": [65536, 65536]}, "wanted 8589934592"),
+        ({"dtype": "float32"}, "header"),
+        ({"dtype": "|V2"}, "header"),
+        ({"index": [0, 0, 0, -1]}, "header"),
+        ({"index": [2**31, 0, 0, 0]}, "header"),
+        ({"host_time_ns": -1}, "header"),
+        ({"host_time_ns": 2**63}, "header"),
+        ({"core_time_us": 2**60}, "header"),
+        ({"exposure_ms": -1.0}, "header"),
+        ({"exposure_ms": 1e300}, "header"),
+        ({"sequence_id": 2**40}, "header"),
+        ({"camera_count": -5}, "header"),
+        ({"tap": "x" * 32}, "header"),
+        ({"index": [0, 0, 0]}, "header"),
+        ({"number": -1}, "header"),
+        ({"number": 2**53}, "header"),
+        ({"crc32c": 1}, "checksum"),
+        ({"type": "evil"}, "header"),
+    ],
+)
+def test_impossible_frames_are_refused(change: dict[str, Any], says: str) -> None:
+    header, pixels = encoded_frame(frame())
+    changed = memoryview(json.dumps({**json.loads(bytes(header)), **change}).encode())
+    with pytest.raises(ProtocolError, match=says):
+        tap_protocol.decode_from_tap([changed, pixels])
+
+
+def test_mutated_messages_raise_only_our_own_error() -> None:
+    dice = random.Random(1)
+    whole = [bytes(part) for part in encoded_frame(frame())]
+    start = [bytes(part) for part in as_received(started_message())]
+    for _ in range(5000):
+        parts = [bytearray(part) for part in dice.choice((whole, start))]
+        for _ in range(dice.randint(1, 4)):
+            part = dice.choice(parts)
+            if part:
+                part[dice.randrange(len(part))] = dice.randrange(256)
+        parts = parts[: dice.randint(0, 3)] + [bytearray(b"x")] * (dice.random() < 0.1)
+        try:
+            message, _ = tap_protocol.decode_from_tap([memoryview(bytes(part)) for part in parts])
+            if isinstance(message, tap_protocol.TapStart):
+                tap_codec.plan_of(message), tap_codec.summary_of(message)
+        except ProtocolError:
+            pass
+
+
+def test_a_bit_flip_in_the_pixels_is_always_caught() -> None:
+    header, pixels = encoded_frame(frame())
+    for bit in range(0, len(pixels) * 8, 7):
+        broken = bytearray(pixels)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ProtocolError, match="checksum"):
+            tap_protocol.decode_from_tap([header, memoryview(bytes(broken))])
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"stacks": [], "groups": [{"p": [[0, 0]], "c": [[0, 0]], "z": [[0, 10_000_000]], "t": [[0, 0]]}]},
+        {"stacks": [], "groups": [{"p": [[0, 0]], "c": [[0, 0]], "z": [[0, 2**52]], "t": [[0, 0]]}]},
+        {"stacks": [], "groups": [{"p": [[0, 99_999]], "c": [[0, 99]], "z": [[0, 9]], "t": [[0, 2**40]]}]},
+        {"stacks": [], "groups": [{"p": [[0, 0]], "c": [[0, 0]], "z": [[0, 65_535]], "t": [[0, 0]]}] * 1000},
+        {"stacks": [{"p": 0, "c": 0, "z": [0], "t": [[0, 2**52]]}]},
+        {"stacks": [{"p": 0, "c": 0, "z": [0], "t": [[5, 3]]}]},
+        {"stacks": [{"p": -1, "c": 0, "z": [0], "t": [[0, 0]]}]},
+        {"stacks": [[0, 0, 0, 10**9]]},
+        {"positions": ["x"] * 70_000},
+        {"channels": ["x"] * 2000},
+        {"channels": ["x" * 129]},
+        {"voxel_size_um": [0, 1, 1]},
+        {"interval_s": -1},
+        {"shape_px": [0, 0]},
+    ],
+    ids=lambda plan: str(plan)[:60],
+)
+def test_a_start_of_a_few_bytes_does_not_become_gigabytes(plan: dict[str, Any]) -> None:
+    header = json.loads(bytes(as_received(started_message())[0]))
+    hostile = memoryview(json.dumps({**header, "plan": {**header["plan"], **plan}}).encode())
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError):
+            message, _ = tap_protocol.decode_from_tap([hostile])
+            Receiver(run_id="r").take(message, None, now_ns=0)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def nested(depth: int) -> str:
+    return '{"a":' + "[" * depth + "]" * depth + "}"
+
+
+@pytest.mark.parametrize("summary", ["[" + "[]," * 500_000 + "[]]", "[]", "3", *map(nested, (40, 500, 2000))])
+def test_a_hostile_summary_is_refused_before_it_is_decoded(summary: str) -> None:
+    header = bytes(as_received(started_message())[0]).replace(b'"summary":{}', b'"summary":' + summary.encode())
+    with pytest.raises(ProtocolError, match=r"summary|recursion"):
+        message, _ = tap_protocol.decode_from_tap([memoryview(header)])
+        Receiver(run_id="r").take(message, None, now_ns=0)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan({VolumeKey(0): (0, 1)}, (6, 7), channels=("c" * 400, "\ud800"), positions=("p" * 129,)),
+        Plan({VolumeKey(0): (0, 1)}, (6, 7), voxel_size_um=(0.0, -1.0, float("nan")), interval_s=-3.0),
+        Plan({}, (1, 1)),
+    ],
+    ids=["names", "sizes", "empty"],
+)
+def test_what_a_tap_sends_is_what_the_daemon_takes(plan: Plan) -> None:
+    """A name that is too long, a size that is none: the run is worth more than its labels."""
+    for summary in ({"x": object()}, {"x": "y" * 10**6}, {"ok": 1}):
+        message = tap_codec.event_message(RunStarted("r", plan, summary), ENVELOPE, token="")
+        start, _ = tap_protocol.decode_from_tap(as_received(message))
+        taken = Receiver(run_id="r").take(start, None, now_ns=0).event
+        assert isinstance(taken, RunStarted) and taken.plan.stacks == plan.stacks
+        assert ("left_out" in taken.summary) != (taken.summary == {"ok": 1})
+
+
+def test_a_plan_that_no_daemon_takes_is_refused_where_it_is_made() -> None:
+    stacks = {VolumeKey(t): (0,) for t in range(1_000_001)}
+    with pytest.raises(ProtocolError, match="at most 1000000"):
+        tap_codec.event_message(RunStarted("r", Plan(stacks, (6, 7))), ENVELOPE, token="")
+
+
+@pytest.mark.parametrize("wrong", [{"core_time_us": -5}, {"exposure_ms": float("inf")}, {"camera_count": -1}])
+def test_a_frame_with_impossible_tags_travels_without_them(wrong: dict[str, Any]) -> None:
+    sent = replace(frame(), **wrong)
+    head, pixels = tap_protocol.decode_from_tap(encoded_frame(sent))
+    assert isinstance(head, tap_protocol.FrameHead) and pixels is not None
+    assert getattr(head, next(iter(wrong))) is None
+
+
+def test_what_the_other_end_would_refuse_is_not_encoded() -> None:
+    for wrong in (tap_protocol.Refuse(reason="x" * 1001), tap_protocol.Ack(next_number=-1, epoch=0)):
+        with pytest.raises(ProtocolError):
+            tap_protocol.encode(wrong)
+
+
+def test_deep_and_huge_headers_are_refused() -> None:
+    for header in (
+        b'{"link":1,"a":' + b"[" * 100_000,
+        b"[" * 100_000,
+        b" " * (tap_protocol.HEADER_BYTES + 1),
+        b"",
+        b"\xff" * 9,
+    ):
+        with pytest.raises(ProtocolError):
+            tap_protocol.decode_from_tap([memoryview(header)])
+        with pytest.raises(ProtocolError):
+            tap_protocol.decode_to_tap([memoryview(header)])
+
+
+# -- the receiver -----------------------------------------------------------------------------------------------
+
+
+def numbered(number: int, tap: str = "ab" * 16, epoch: int = 0) -> tuple[tap_protocol.FromTap, np.ndarray]:
+    one = frame(number)
+    return tap_codec.event_message(one, tap_codec.Envelope(tap, number, epoch, 0), token="", checksum=1), np.asarray(
+        one.pixels
+    )
+
+
+def test_lost_and_doubled_messages_are_asked_for_and_skipped() -> None:
+    receiver = Receiver(run_id="r")
+    assert receiver.take(started_message(), None, now_ns=0).answer == tap_protocol.Ack(next_number=1, epoch=0)
+    assert receiver.take(*numbered(1), now_ns=0).event is not None
+    early = receiver.take(*numbered(3), now_ns=0)
+    assert (early.event, early.answer) == (None, tap_protocol.Ack(next_number=2, epoch=0, behind=True))
+    again = receiver.take(*numbered(1), now_ns=0)
+    assert (again.event, again.answer) == (None, tap_protocol.Ack(next_number=2, epoch=0))
+    assert receiver.take(*numbered(2, epoch=1), now_ns=0).event is not None
+
+
+def test_a_ping_tells_what_is_missing() -> None:
+    receiver = Receiver(run_id="r")
+    receiver.take(started_message(), None, now_ns=0)
+    for number, behind in ((1, False), (2, True)):
+        answer = receiver.take(tap_codec.ping(tap_codec.Envelope("ab" * 16, number, 0, 0)), None, now_ns=0).answer
+        assert answer == tap_protocol.Ack(next_number=1, epoch=0, behind=behind)
+
+
+def test_a_new_daemon_takes_over_in_the_middle_of_a_run() -> None:
+    receiver = Receiver(run_id="r")
+    unknown = receiver.take(*numbered(57), now_ns=0)
+    assert unknown.answer == tap_protocol.Ack(next_number=0, epoch=0, behind=True)
+    assert isinstance(receiver.take(started_message(number=56), None, now_ns=0).event, RunStarted)
+    assert isinstance(receiver.take(*numbered(57, epoch=1), now_ns=0).event, Frame)
+
+
+def test_another_tap_and_a_wrong_token_are_refused() -> None:
+    receiver = Receiver(run_id="r", token="secret")
+    assert isinstance(receiver.take(started_message(), None, now_ns=0).answer, tap_protocol.Refuse)
+    assert isinstance(receiver.take(started_message(token="secret"), None, now_ns=0).answer, tap_protocol.Ack)
+    assert isinstance(receiver.take(*numbered(1, tap="cd" * 16), now_ns=0).answer, tap_protocol.Refuse)
+
+
+def test_a_tap_without_a_plan_gets_the_configs_planes() -> None:
+    start = tap_codec.event_message(RunStarted("r", Plan({}, (6, 7))), tap_codec.Envelope("ab" * 16, 0, 0, 0), token="")
+    event = Receiver(run_id="r", z_planes=3).take(start, None, now_ns=0).event
+    assert isinstance(event, RunStarted)
+    assert event.plan.endless
+    assert event.plan.planes_of(VolumeKey(9, 1, 2)) == (0, 1, 2)
+    unknown = Receiver(run_id="r").take(start, None, now_ns=0).event
+    assert isinstance(unknown, RunStarted)
+    assert unknown.plan.stacks == {}
+
+
+def test_a_second_start_in_a_run_is_refused() -> None:
+    receiver = Receiver(run_id="r")
+    receiver.take(started_message(), None, now_ns=0)
+    with pytest.raises(ProtocolError, match="began before"):
+        receiver.take(started_message(number=1), None, now_ns=0)
+
+
+def test_a_strangers_clock_changes_no_time() -> None:
+    receiver = Receiver(run_id="r")
+    far = tap_codec.Envelope("ee" * 16, 5, 0, 10**18)
+    receiver.take(tap_codec.ping(far), None, now_ns=100)
+    receiver.take(started_message(), None, now_ns=100)
+    receiver.take(tap_codec.ping(far), None, now_ns=200)
+    taken = receiver.take(*numbered(1), now_ns=300).event
+    assert isinstance(taken, Frame)
+    assert taken.host_time_ns == frame(1).host_time_ns + 100
+
+
+def test_another_machines_clock_is_read_by_its_fastest_message() -> None:
+    clock, true_offset, now = ClockOffset(), -5_000_000_000, 10**12
+    dice = random.Random(0)
+    for _ in range(500):
+        now += 10_000_000
+        clock.learn(now - true_offset, now + dice.randint(200_000, 30_000_000))
+    assert 0 <= clock.offset_ns - true_offset < 2_000_000
