@@ -142,7 +142,7 @@ def _open_browsers(url: str, browsers: ExitStack) -> tuple[int, int]:
     for n in range(200):
         try:
             live = home.replace("http://", "ws://") + "/live"
-            link = browsers.enter_context(connect(live, origin=home, additional_headers=cookie))
+            link = browsers.enter_context(connect(live, origin=home, additional_headers=cookie, close_timeout=0.1))
         except websockets.exceptions.InvalidStatus as refused:
             return n, refused.response.status_code
         if n < N_BROWSERS:
