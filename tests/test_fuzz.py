@@ -12,6 +12,9 @@ from types import ModuleType
 import pytest
 
 TOOLS = Path(__file__).parents[1] / "tools"
+TARGETS = [
+    "card", "cl1", "csbdeep", "link", "ndtiff", "ome-tiff", "ome-zarr", "onnx", "run", "syscalls", "tiff",
+]  # fmt: skip
 BROKEN = '''
 """A reader with one fault of each kind: which one, the first byte says."""
 import os, time
@@ -102,8 +105,12 @@ def test_every_kind_of_failure_is_seen_kept_and_shown_again(tools: Path, capsys:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("target", ["cl1", "link", "ndtiff", "ome-tiff", "ome-zarr", "run", "syscalls", "tiff"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_sound_inputs_are_accepted(tools: Path, target: str) -> None:
     campaign, tool = importlib.import_module("fuzzing.campaign"), fuzz()
     tally = campaign.Campaign(target, tool.module(target), 1, 120.0, tools / "out", n_inputs=1).run()
     assert tally.kinds == {"accepted": 1}, tally.failures
+
+
+def test_every_target_is_tested(tools: Path) -> None:
+    assert sorted(fuzz().TARGETS) == sorted(TARGETS)
