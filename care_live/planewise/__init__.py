@@ -16,7 +16,7 @@ at twice the speed of its 3D ones.
     emit       step → ONNX file
     plan       all of this for one size
     caches     sessions that hand values to each other
-    run        one volume through a plan, while it comes or at once
+    stream     one volume through a plan, while it comes or at once
     tiles      fields of any size: one stream a tile
     cost       whether streaming pays
 """

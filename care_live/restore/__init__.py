@@ -1,5 +1,5 @@
 """Restore volumes: normalise → tile or stream → infer → combine → undo.
 
 `engine.Engine` does it in this process, `process.RestoreProcess` in a child process, so that a driver fault,
-an out-of-memory or a hang costs a restart and not the run. `session` is the only file with onnxruntime.
+an out-of-memory or a hang costs a restart and not the run.
 """

@@ -1,6 +1,6 @@
 """pycromanager drives Micro-Manager: events from the config, hooks, and what can go wrong on the way.
 
-The only file that runs pycromanager. It lives in the engine's process (see engine.py), never in the daemon's.
+The only file that runs pycromanager. It lives in the engine's process (see engine_run.py), never in the daemon's.
 """
 
 from __future__ import annotations

@@ -1,0 +1,114 @@
+"""ARCHITECTURE.md says what is there: its rooms, the functions that it names, and what it counts."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "care_live"
+PAGE = (PACKAGE / "ARCHITECTURE.md").read_text(encoding="utf-8")
+
+NAMED = sorted(set(re.findall(r"`([\w/]+\.(?:py|js)):([\w.]+)`", PAGE)))
+HOP = re.compile(r"^(\d+)\. `([\w/]+\.(?:py|js)):[\w.]+` - (.+?) · (\w+): ([\w -]+?)((?: ◆ `\w+`)*)$", re.MULTILINE)
+HOPS = HOP.findall(PAGE)
+MOST_WORDS = 12
+
+
+@cache
+def defined(path: Path) -> frozenset[str]:
+    """Return the functions, classes, methods and constants of a module, methods as ``Class.method``."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".js":
+        functions = re.findall(r"^(?:export )?(?:async )?(?:function|class|const) (\w+)", text, re.MULTILINE)
+        methods = re.findall(r"^  (?:async |get )?(\w+)\([^()]*(?:\([^()]*\)[^()]*)*\) \{$", text, re.MULTILINE)
+        return frozenset(functions + methods)
+    return frozenset(_names(ast.parse(text).body))
+
+
+def _names(body: list[ast.stmt], within: str = "") -> list[str]:
+    found = []
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            found += [node.name, *_names(node.body, within=f"{node.name}.")]
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.append(within + node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found += [within + target.id for target in targets if isinstance(target, ast.Name)]
+    return found
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED, ids=[f"{file}:{name}" for file, name in NAMED])
+def test_what_is_named_is_defined(file: str, name: str) -> None:
+    path = PACKAGE / file
+    assert path.is_file(), f"care_live/{file} does not exist"
+    assert name in defined(path), f"care_live/{file} defines no {name}"
+
+
+def test_files_and_tests_that_are_named_exist() -> None:
+    paths = re.findall(r"`((?:tests/)?[\w/]+\.(?:py|md|js))`", PAGE) + re.findall(r"\]\(([\w/.]+)\)", PAGE)
+    named = [path for path in paths if "NAME" not in path]
+    missing = [path for path in named if not (ROOT if path.startswith("tests/") else PACKAGE).joinpath(path).is_file()]
+    assert named
+    assert not missing
+
+
+def test_every_room_is_listed_and_no_other() -> None:
+    rooms = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("__init__.py")} - {"."}
+    listed = set(re.findall(r"^\| *\d* *\| `([\w/]+)` \|", PAGE, re.MULTILINE))
+    files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert listed - files == rooms
+
+
+def test_the_floors_are_those_of_the_import_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    floors: dict[int, list[str]] = {}
+    for floor, rooms in re.findall(r"^\| (\d+) \| ([^|]+) \|", PAGE, re.MULTILINE):
+        floors.setdefault(int(floor), []).extend(re.findall(r"`(\w+)`", rooms))
+    assert [floors[floor] for floor in sorted(floors)] == [layer.split(" | ") for layer in layers]
+
+
+def test_every_module_of_restore_is_the_method_or_the_inference_process() -> None:
+    said = PAGE[PAGE.index("- The method") : PAGE.index("A volume that is being recorded")]
+    named = re.findall(r"`([a-z_]+)`", said)
+    assert sorted(named) == sorted(path.stem for path in (PACKAGE / "restore").glob("*.py") if path.stem != "__init__")
+
+
+def test_every_decision_is_linked() -> None:
+    decisions = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("why_*.md")}
+    assert decisions
+    assert decisions <= set(re.findall(r"\]\(([\w/.]+)\)", PAGE))
+
+
+def test_hops_are_numbered_short_and_say_where_they_run() -> None:
+    lines = re.findall(r"^\d+\. .*$", PAGE, re.MULTILINE)
+    assert len(HOPS) == len(lines), [line for line in lines if not HOP.match(line)]
+    assert [int(hop[0]) for hop in HOPS] == list(range(1, len(HOPS) + 1))
+    assert not [hop[2] for hop in HOPS if len(hop[2].split()) > MOST_WORDS]
+    threads = dict(re.findall(r"^\| (script|daemon|inference|page|browser) \| (.+) \|$", PAGE, re.MULTILINE))
+    unknown = [hop for hop in HOPS if f"*{hop[4]}*" not in threads.get(hop[3], "")]
+    assert not unknown
+
+
+def test_what_the_page_counts_is_what_it_lists() -> None:
+    said = re.findall(r"\(1 to (\d+)\): (\d+) hops, (\d+) files, (\d+) descriptions", PAGE.replace("\n", " "))
+    assert len(said) == 2
+    for last, *figures in said:
+        hops = [hop for hop in HOPS if int(hop[0]) <= int(last)]
+        n_descriptions = sum(hop[5].count("◆") for hop in hops)
+        assert [int(figure) for figure in figures] == [len(hops), len({hop[1] for hop in hops}), n_descriptions], last
+    assert int(said[-1][0]) == len(HOPS)
+
+
+@pytest.mark.parametrize("page", ["README.md", ".github/CONTRIBUTING.md"])
+def test_newcomers_find_it(page: str) -> None:
+    assert "care_live/ARCHITECTURE.md)" in (ROOT / page).read_text(encoding="utf-8")
