@@ -77,10 +77,10 @@ def test_the_floors_are_those_of_the_import_contract() -> None:
     assert [floors[floor] for floor in sorted(floors)] == [layer.split(" | ") for layer in layers]
 
 
-def test_every_module_of_restore_is_the_method_or_the_inference_process() -> None:
-    said = PAGE[PAGE.index("- The method") : PAGE.index("A volume that is being recorded")]
+def test_every_module_of_the_inference_process_is_on_one_end_or_both() -> None:
+    said = PAGE[PAGE.index("- The daemon's end") : PAGE.index("A volume that is being recorded")]
     named = re.findall(r"`([a-z_]+)`", said)
-    assert sorted(named) == sorted(path.stem for path in (PACKAGE / "restore").glob("*.py") if path.stem != "__init__")
+    assert sorted(named) == sorted(path.stem for path in (PACKAGE / "worker").glob("*.py") if path.stem != "__init__")
 
 
 def test_every_decision_is_linked() -> None:

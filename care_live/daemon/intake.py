@@ -32,9 +32,9 @@ from care_live.images import (
 )
 from care_live.publish.publisher import Publisher
 from care_live.publish.slabs import RestoredSlab
-from care_live.restore.incoming import RestoredPlanes
-from care_live.restore.process import RestoreProcess
 from care_live.source import Source
+from care_live.worker.buffers import RestoredPlanes
+from care_live.worker.client import RestoreProcess
 
 logger = logging.getLogger(__name__)
 

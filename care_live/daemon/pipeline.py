@@ -34,9 +34,9 @@ from care_live.daemon.storing import Record, Storing
 from care_live.daemon.worklist import Worklist
 from care_live.images import RunEnded, RunStarted, StateChanged, VolumeKey
 from care_live.publish.publisher import Publisher
-from care_live.restore.process import RestoreProcess
 from care_live.source import Source
 from care_live.store import RunWriter, Syncs
+from care_live.worker.client import RestoreProcess
 
 _LOOK_S = 0.5
 

@@ -18,7 +18,7 @@ from care_live.daemon.worklist import Worklist
 from care_live.errors import CareLiveError, StageError
 from care_live.images import ModelIdentity, NotRestored, Restored, StateChanged, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
-from care_live.restore.process import RestoreProcess
+from care_live.worker.client import RestoreProcess
 
 logger = logging.getLogger(__name__)
 

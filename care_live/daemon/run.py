@@ -29,9 +29,9 @@ from care_live.daemon.shortfall import shortfalls
 from care_live.errors import ConfigError, SourceError, StageError, StoreError
 from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
-from care_live.restore.process import RestoreProcess
 from care_live.source import Source
 from care_live.store import Claim, RunWriter, claim_run, import_zarr, open_run, refuse_unfit
+from care_live.worker.client import RestoreProcess
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from care_live.images import VolumeKey
 from care_live.publish.broadcast import Broadcast
 from care_live.publish.publisher import Publisher
 from care_live.publish.router import Desk
-from care_live.restore import child
-from care_live.restore.process import RestoreProcess
 from care_live.store import RunReader, verify
+from care_live.worker import inference_server
+from care_live.worker.client import RestoreProcess
 from tests.daemon.runs import command, config, movie, replay, run, settings
 from tests.test_cli import toml
 
@@ -113,7 +113,7 @@ def test_inference_that_never_starts_again_leaves_the_run_with_raw_volumes(tmp_p
             while not daemon.status().restored and not over.wait(0.02):
                 pass
             first = daemon.inference_process_id
-            monkeypatch.setattr(child, "main", die)
+            monkeypatch.setattr(inference_server, "main", die)
             os.kill(first, signal.SIGKILL)
 
         threading.Thread(target=act).start()

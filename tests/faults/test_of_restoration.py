@@ -147,7 +147,7 @@ BAD_NETWORKS = {
 def test_24_bad_model_on_hot_swap(tmp_path, name):
     """It is rejected before the switch: every volume is of the network that was running.
 
-    Networks that are too slow, hang or die are tried in tests/restore/test_swap.py.
+    Networks that are too slow, hang or die are tried in tests/worker/test_hot_swap.py.
     """
     bad = BAD_NETWORKS[name](tmp_path / "bad.onnx")
     recorded(tmp_path, times=400)

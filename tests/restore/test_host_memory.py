@@ -18,7 +18,7 @@ from care_live.errors import OutOfMemoryError
 from care_live.images import Flag, VolumeKey
 from care_live.percentiles import Span
 from care_live.restore.engine import Engine
-from care_live.restore.process import RestoreProcess
+from care_live.worker.client import RestoreProcess
 from tests.restore.networks import noisy, save_network, volume
 
 pytestmark = [

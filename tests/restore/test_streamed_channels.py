@@ -11,7 +11,7 @@ import pytest
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.images import PlanePlaced, Volume, VolumeOpened
 from care_live.restore.engine import Engine
-from care_live.restore.process import RestoreProcess
+from care_live.worker.client import RestoreProcess
 from tests.restore.networks import noisy, save_network, volume
 
 pytestmark = pytest.mark.timeout(120)

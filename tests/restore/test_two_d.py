@@ -17,13 +17,13 @@ from care_live.percentiles import Span
 from care_live.publish.seen import LiveSlab
 from care_live.restore import two_d
 from care_live.restore.engine import Engine
-from care_live.restore.process import RestoreProcess
 from care_live.restore.repair import Maps
 from care_live.restore.select import open_network
 from care_live.store import RunReader
+from care_live.worker.client import RestoreProcess
 from tests.daemon.runs import config, movie, replay, run
 from tests.restore.networks import noisy, save_network, volume
-from tests.restore.test_process import planes_of
+from tests.worker.test_client import planes_of
 
 SPAN = Span(100.0, 300.0)
 FIXED = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)

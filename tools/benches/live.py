@@ -36,7 +36,7 @@ from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.publish.publisher import Publisher
 from care_live.publish.slabs import RestoredSlab
-from care_live.restore.process import RestoreProcess
+from care_live.worker.client import RestoreProcess
 
 
 @dataclass

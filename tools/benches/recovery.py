@@ -28,9 +28,9 @@ from benches._pairs import say
 from care_live.config import AcquisitionConfig, RestoreConfig, VirtualConfig
 from care_live.errors import RestoreError, StoreError
 from care_live.images import Integrity, RunStarted, Volume, VolumeKey, read_only
-from care_live.restore.process import RestoreProcess
 from care_live.source import open_source
 from care_live.store import RunReader
+from care_live.worker.client import RestoreProcess
 
 _LOOK_S = 0.02
 SOURCES = {

@@ -17,8 +17,8 @@ import psutil
 
 from care_live.backends.failures import translated
 from care_live.errors import CareLiveError, OutOfMemoryError
-from care_live.restore import limits, talk
-from care_live.restore.life import Pulse
+from care_live.worker import limits, protocol
+from care_live.worker.liveness import Pulse
 
 if TYPE_CHECKING:
     from care_live.config import RestoreConfig
@@ -48,12 +48,12 @@ def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budge
             with translated("inference starts"):
                 engine = _open(config, budget_px, pulse)
         except OutOfMemoryError as error:
-            pipe.send(talk.Failed(type(error).__name__, f"{error}: {_no_memory()}"))
+            pipe.send(protocol.Failed(type(error).__name__, f"{error}: {_no_memory()}"))
             return
         except CareLiveError as error:
-            pipe.send(talk.Failed(type(error).__name__, str(error)))
+            pipe.send(protocol.Failed(type(error).__name__, str(error)))
             return
-        pipe.send(talk.Ready(engine.card, engine.identity, engine.provider))
+        pipe.send(protocol.Ready(engine.card, engine.identity, engine.provider))
         _serve(pipe, engine, pulse)
 
 
@@ -80,7 +80,7 @@ def _no_memory() -> str:
 class _Begun:
     """A time point of which planes are arriving."""
 
-    begin: talk.Begin
+    begin: protocol.Begin
     maps: Maps
     declined: str
     """Why it is not streamed; empty if it is."""
@@ -91,7 +91,7 @@ class _Desk:
 
     def __init__(self, engine: Engine) -> None:
         from care_live.backends.cuda import copies
-        from care_live.restore.shared import SegmentView
+        from care_live.worker.shared_memory import SegmentView
 
         self._engine = engine
         on_gpu = engine.provider in {"cuda", "tensorrt"}
@@ -99,7 +99,7 @@ class _Desk:
         self._begun: dict[VolumeKey, _Begun] = {}
         self._to_stream: tuple[int, int, int] | None = None
 
-    def warm_up(self, warm_up: talk.WarmUp) -> None:
+    def warm_up(self, warm_up: protocol.WarmUp) -> None:
         """Get ready for volumes of one shape; what fails now fails again, and is told, with the first volume."""
         self._to_stream = warm_up.shape
         _try_to_warm_up(self._engine.warm_up, warm_up.shape)
@@ -110,7 +110,7 @@ class _Desk:
             shape, self._to_stream = self._to_stream, None
             _try_to_warm_up(self._engine.streams.warm_up, shape)
 
-    def begin(self, begin: talk.Begin) -> None:
+    def begin(self, begin: protocol.Begin) -> None:
         """Open a stream for a volume that is about to come."""
         while len(self._begun) >= _N_BEGUN:
             given_up = next(iter(self._begun))
@@ -121,7 +121,7 @@ class _Desk:
         declined = self._engine.streams.begin(begin.key, (z, y, x), begin.spans, maps, plane_s=begin.plane_s)
         self._begun[begin.key] = _Begun(begin, maps, declined)
 
-    def placed(self, placed: talk.PlanesPlaced) -> None:
+    def placed(self, placed: protocol.PlanesPlaced) -> None:
         """Take planes in; whatever they make possible is done at once."""
         if placed.key not in self._begun:
             return
@@ -132,7 +132,7 @@ class _Desk:
             taken[0] += 1
             taken[1] = self._engine.streams.n_restored(placed.key)
 
-    def work(self, work: talk.Work) -> talk.Done:
+    def work(self, work: protocol.Work) -> protocol.Done:
         """Restore one time point; most of it is done already where it was streamed."""
         from care_live.images import read_only
 
@@ -141,7 +141,7 @@ class _Desk:
         why_whole = self._engine.why_whole(work.volumes)
         if work.streamed:
             channels, planes = range(len(work.pixels)), range(work.pixels[0].shape[0])
-            self.placed(talk.PlanesPlaced(key, tuple(itertools.product(channels, planes))))
+            self.placed(protocol.PlanesPlaced(key, tuple(itertools.product(channels, planes))))
         stream = self._engine.streams.take(key)
         if stream is not None and not work.streamed:
             stream.abandon(why_whole)
@@ -159,37 +159,37 @@ class _Desk:
         outcomes = tuple(_outcome(result, keys.index(result.volume.key)) for result in restored)
         del restored, maps, volumes, begun, stream
         self._window.keep_only(work.alive)
-        return talk.Done(outcomes, self._engine.memories, how, why)
+        return protocol.Done(outcomes, self._engine.memories, how, why)
 
 
 def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:
     desk = _Desk(engine)
-    while not isinstance(message := _receive(pipe, desk.use_spare_time), talk.StopInference):
+    while not isinstance(message := _receive(pipe, desk.use_spare_time), protocol.StopInference):
         match message:
-            case talk.WarmUp():
+            case protocol.WarmUp():
                 desk.warm_up(message)
-            case talk.Begin() | talk.PlanesPlaced():
+            case protocol.Begin() | protocol.PlanesPlaced():
                 _hint(desk, message)
-            case talk.Work():
+            case protocol.Work():
                 pipe.send(_answer(desk, message))
         pulse.handled()
 
 
-def _hint(desk: _Desk, message: talk.Begin | talk.PlanesPlaced) -> None:
+def _hint(desk: _Desk, message: protocol.Begin | protocol.PlanesPlaced) -> None:
     """Take what may be restored early; what fails now costs only that: the whole volume comes with its work."""
     try:
         with translated("planes while they come"):
-            desk.begin(message) if isinstance(message, talk.Begin) else desk.placed(message)
+            desk.begin(message) if isinstance(message, protocol.Begin) else desk.placed(message)
     except CareLiveError as error:
         logger.warning("early=no key=%s reason=%s", tuple(message.key), error)
 
 
-def _answer(desk: _Desk, work: talk.Work) -> talk.Done | talk.Failed:
+def _answer(desk: _Desk, work: protocol.Work) -> protocol.Done | protocol.Failed:
     try:
         with translated("restoring a volume"):
             return desk.work(work)
     except CareLiveError as error:
-        return talk.Failed(type(error).__name__, str(error))
+        return protocol.Failed(type(error).__name__, str(error))
 
 
 def _try_to_warm_up(warm_up: Callable[[tuple[int, int, int]], None], shape: tuple[int, int, int]) -> None:
@@ -199,14 +199,14 @@ def _try_to_warm_up(warm_up: Callable[[tuple[int, int, int]], None], shape: tupl
         logger.warning("warm_up failed shape=%s reason=%s", shape, error)
 
 
-def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) -> talk.Request:
+def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) -> protocol.Request:
     """Return the next message; a closed pipe is the end, too."""
     try:
         if not pipe.poll():
             use_spare_time()
-        message: talk.Request = pipe.recv()
+        message: protocol.Request = pipe.recv()
     except (EOFError, BrokenPipeError):
-        return talk.StopInference()
+        return protocol.StopInference()
     return message
 
 
@@ -217,8 +217,8 @@ def _how(stream: Arriving | None, begun: _Begun | None) -> str:
     return "" if begun is None else begun.declined
 
 
-def _outcome(restored: Restored, source: int) -> talk.Outcome:
-    return talk.Outcome(
+def _outcome(restored: Restored, source: int) -> protocol.Outcome:
+    return protocol.Outcome(
         restored.voxel_size_um,
         restored.low,
         restored.high,

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from care_live.config import RestoreConfig
-from care_live.restore import limits
-from care_live.restore.process import RestoreProcess
+from care_live.worker import limits
+from care_live.worker.client import RestoreProcess
 from tests.restore.networks import save_network
 
 GIB = 2**30

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from care_live.errors import OutOfMemoryError
-from care_live.restore.shared import Pool, SegmentView, room_for
+from care_live.worker.shared_memory import Pool, SegmentView, room_for
 
 
 def test_another_look_sees_the_same_memory() -> None:

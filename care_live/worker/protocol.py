@@ -12,7 +12,7 @@ from care_live.images import Flag, ModelIdentity, Volume, VolumeKey
 from care_live.model.card import Head, ModelCard
 from care_live.percentiles import Span
 from care_live.restore.ranges import Memories
-from care_live.restore.shared import Place
+from care_live.worker.shared_memory import Place
 
 _FIGURES = re.compile(r"\d+")
 

@@ -20,9 +20,9 @@ from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import ConfigError, ModelError, RestoreError
 from care_live.images import PlanePlaced, Volume, VolumeOpened
 from care_live.percentiles import Span, measure
-from care_live.restore import talk
 from care_live.restore.engine import Engine
-from care_live.restore.process import RestoreProcess
+from care_live.worker import protocol
+from care_live.worker.client import RestoreProcess
 from tests.restore.networks import noisy, save_network, volume
 
 pytestmark = pytest.mark.timeout(120)
@@ -81,7 +81,7 @@ def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) ->
 
 
 def test_a_choice_is_the_same_with_other_figures() -> None:
-    done = talk.Done((), {}, "age 22 ms streamed, 24 ms whole: planes come too fast, or are too few")
+    done = protocol.Done((), {}, "age 22 ms streamed, 24 ms whole: planes come too fast, or are too few")
     assert done.chose_as("age 230 ms streamed, 241 ms whole: planes come too fast, or are too few")
     assert not done.chose_as("streamed")
 
@@ -267,7 +267,7 @@ def test_the_death_of_the_parent_ends_the_child(network: Path) -> None:
         import time
         from pathlib import Path
         from care_live.config import NormaliseConfig, RestoreConfig
-        from care_live.restore.process import RestoreProcess
+        from care_live.worker.client import RestoreProcess
         if __name__ == "__main__":
             process = RestoreProcess(RestoreConfig(model=Path({str(network)!r}), provider="cpu", threads=1))
             process.start()

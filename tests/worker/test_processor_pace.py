@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from care_live.model.card import ModelCard
-from care_live.restore.pace import ProcessorPace
+from care_live.worker.processor_pace import ProcessorPace
 
 CARD = ModelCard(name="net", divisor=(4, 4, 4), halo_px=(24, 24, 24))
 LARGE = 32 * 1024 * 1024

@@ -14,11 +14,11 @@ from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ModelError
 from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
-from care_live.restore import talk
-from care_live.restore.incoming import NO_PIXELS, Room, lay_out
-from care_live.restore.inference_process import Inference, LostError
 from care_live.restore.ranges import Memories
-from care_live.restore.shared import Pool
+from care_live.worker import protocol
+from care_live.worker.buffers import NO_PIXELS, Room, lay_out
+from care_live.worker.inference_process import Inference, LostError
+from care_live.worker.shared_memory import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -191,12 +191,12 @@ class Candidate:
         room = lay_out(pool, self.inference.ready.card, volumes)
         bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape
-        self.inference.tell(talk.WarmUp((n_planes, height, width)))
-        self.inference.tell(talk.Work(bare, room.places, room.results, {}, pool.alive()))
+        self.inference.tell(protocol.WarmUp((n_planes, height, width)))
+        self.inference.tell(protocol.Work(bare, room.places, room.results, {}, pool.alive()))
         self._until_s = time.monotonic() + max(TRIAL_S, _TRIAL_TIMES * (running.usual_s or 0.0))
         self._trial, self.phase = _OnTrial(room, running), "trying"
 
-    def _time(self, answer: talk.Ready | talk.Done, interval_s: float | None) -> bool:
+    def _time(self, answer: protocol.Ready | protocol.Done, interval_s: float | None) -> bool:
         """Return whether it is quick enough; one trial that took long may have had bad luck, so it gets some.
 
         Raises
@@ -204,7 +204,7 @@ class Candidate:
         ModelError
             It is too slow, or gave no numbers.
         """
-        assert isinstance(answer, talk.Done)
+        assert isinstance(answer, protocol.Done)
         assert self._trial is not None
         if any("nan_fixed" in outcome.flags for outcome in answer.outcomes):
             raise ModelError("the network gives no numbers on the last volume")

@@ -11,11 +11,11 @@ from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError
 from care_live.images import PlanePlaced, Volume, VolumeOpened
 from care_live.model.card import ModelCard
-from care_live.restore import talk
-from care_live.restore.incoming import Incoming, RestoredPlanes, Room, lay_out
-from care_live.restore.inference_process import Inference
 from care_live.restore.ranges import Memories, known_spans
-from care_live.restore.shared import Pool
+from care_live.worker import protocol
+from care_live.worker.buffers import Incoming, RestoredPlanes, Room, lay_out
+from care_live.worker.inference_process import Inference
+from care_live.worker.shared_memory import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Arrivals:
         return taken or (lay_out(self._pool, card, volumes), False)
 
     @contextlib.contextmanager
-    def asked(self, inference: Inference, work: talk.Work) -> Iterator[None]:
+    def asked(self, inference: Inference, work: protocol.Work) -> Iterator[None]:
         """Send work; inside, inference may still be writing to the rooms of volumes that were given up."""
         with self._guard:
             given_up = self._incoming.let_go()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
-from care_live.restore.inference_process import Inference
-from care_live.restore.pace import ProcessorPace
 from care_live.restore.ranges import Memories
-from care_live.restore.shared import Pool
-from care_live.restore.swap import Candidate, Trial
+from care_live.worker.inference_process import Inference
+from care_live.worker.processor_pace import ProcessorPace
+from care_live.worker.shared_memory import Pool
+from care_live.worker.trial import Candidate, Trial
 
 logger = logging.getLogger(__name__)
 

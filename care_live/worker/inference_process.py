@@ -17,11 +17,11 @@ import psutil
 from care_live import errors
 from care_live.config import RestoreConfig
 from care_live.errors import ModelError, RestoreError
-from care_live.restore import child, life, limits, talk
+from care_live.worker import inference_server, limits, liveness, protocol
 
 logger = logging.getLogger(__name__)
 
-Answer: TypeAlias = talk.Ready | talk.Done
+Answer: TypeAlias = protocol.Ready | protocol.Done
 
 _LOOK_S = 0.2
 """How often a sign of life is looked for."""
@@ -46,18 +46,18 @@ class Inference:
 
     def __init__(self, config: RestoreConfig, budget_px: int | None = None) -> None:
         self.config = config
-        self.ready: talk.Ready | None = None
+        self.ready: protocol.Ready | None = None
         context = multiprocessing.get_context("spawn")
-        self._pulse, self._silence = life.Pulse(context), life.Silence()
+        self._pulse, self._silence = liveness.Pulse(context), liveness.Silence()
         self._n_told, self._cpu_s = 0, 0.0
         self._is_cut_off = False
         self._pipe, theirs = context.Pipe()
-        self._unsent: queue.SimpleQueue[talk.Request | None] = queue.SimpleQueue()
+        self._unsent: queue.SimpleQueue[protocol.Request | None] = queue.SimpleQueue()
         self._telling, self._ending = threading.Lock(), threading.Lock()
         self._killed = False
         self._sending = threading.Thread(target=self._send, name="to inference")
         self._process = context.Process(
-            target=child.main,
+            target=inference_server.main,
             args=(theirs, self._pulse, config, budget_px),
             name="care-live-inference",
             daemon=True,
@@ -76,7 +76,7 @@ class Inference:
         """Whether it has ended, whoever ended it."""
         return bool(connection.wait([self._process.sentinel], timeout=0))
 
-    def await_ready(self, limit_s: float) -> talk.Ready:
+    def await_ready(self, limit_s: float) -> protocol.Ready:
         """Return what it says of itself once its network is checked and warm.
 
         Raises
@@ -91,7 +91,7 @@ class Inference:
         assert self.ready is not None
         return self.ready
 
-    def tell(self, message: talk.Request) -> None:
+    def tell(self, message: protocol.Request) -> None:
         """Send a message, never waiting for a process that does not read; `hear` notices that it is lost."""
         with self._telling:
             self._n_told += 1
@@ -138,7 +138,7 @@ class Inference:
             return ""
         seen = self._pulse.read(self.cpu_s)
         silent_s = self._silence.look(seen, time.monotonic(), owes=self._owes(seen), on_device=self._on_device)
-        limit_s = life.limit_s(self.config.hang_s, seen, on_device=self._on_device)
+        limit_s = liveness.limit_s(self.config.hang_s, seen, on_device=self._on_device)
         hangs = silent_s > (limit_s if self.ready else _STARTING * limit_s)
         return f"hung: no sign of life for {silent_s:.1f} s" if hangs else ""
 
@@ -172,7 +172,7 @@ class Inference:
         """
         with self._ending:
             if deadline_s > 0 and not self.is_dead:
-                self.tell(talk.StopInference())
+                self.tell(protocol.StopInference())
                 self._process.join(deadline_s)
             if self._is_cut_off:  # it is ending by itself: its own exit code says why
                 self._process.join(_DYING_S)
@@ -189,7 +189,7 @@ class Inference:
     def _on_device(self) -> bool:
         return self.ready is not None and self.ready.provider in {"cuda", "tensorrt"}
 
-    def _owes(self, seen: life.Seen) -> bool:
+    def _owes(self, seen: liveness.Seen) -> bool:
         """Return whether it has something to do: it starts, or has not dealt with all that it was told."""
         return self.ready is None or seen.n_handled < self._n_told
 
@@ -201,13 +201,13 @@ class Inference:
         if message is None:
             self._is_cut_off = True
             raise LostError("died")
-        if isinstance(message, talk.Failed):
+        if isinstance(message, protocol.Failed):
             raise getattr(errors, message.kind)(message.message)
         answer: Answer = message
         return answer
 
     def _welcome(self, message: Answer) -> None:
-        if not isinstance(message, talk.Ready):
+        if not isinstance(message, protocol.Ready):
             raise ModelError(f"the inference process said {type(message).__name__} before it was ready")
         self.ready = message
         logger.info("inference_ready model=%s provider=%s", message.identity.name, message.provider)

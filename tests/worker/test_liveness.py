@@ -6,7 +6,7 @@ import multiprocessing
 
 import pytest
 
-from care_live.restore.life import Pulse, Seen, Silence, limit_s
+from care_live.worker.liveness import Pulse, Seen, Silence, limit_s
 
 IDLE = Seen(n_handled=3, n_begun=5, n_ended=5, slowest_s=0.5, cpu_s=10.0)
 RUNS = IDLE._replace(n_begun=6)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, VolumeKey, VolumeOpened, read_only
 from care_live.model.card import Head, ModelCard
 from care_live.percentiles import Span
-from care_live.restore import talk
 from care_live.restore.geometry import output_shape
-from care_live.restore.shared import Place, Pool, room_for
+from care_live.worker import protocol
+from care_live.worker.shared_memory import Place, Pool, room_for
 
 NO_PIXELS = np.empty((0, 0, 0), np.uint16)
 """Stands for the pixels of a volume whose real ones lie in shared memory."""
@@ -40,7 +40,7 @@ class Room:
     taken_place: Place
 
     def results_of(
-        self, volumes: Sequence[Volume], outcomes: Sequence[talk.Outcome], identity: ModelIdentity
+        self, volumes: Sequence[Volume], outcomes: Sequence[protocol.Outcome], identity: ModelIdentity
     ) -> tuple[Restored, ...]:
         """Return what inference has written here, one for each output channel; the memory stays theirs."""
         return tuple(
@@ -112,7 +112,7 @@ class Incoming:
         self.plane_s = 0.0
         """From one plane to the next, as of late."""
 
-    def begin(self, opened: VolumeOpened, card: ModelCard, spans: Mapping[int, Span | None]) -> talk.Begin | None:
+    def begin(self, opened: VolumeOpened, card: ModelCard, spans: Mapping[int, Span | None]) -> protocol.Begin | None:
         """Make room for a time point at the first plane of its first channel.
 
         Parameters
@@ -141,7 +141,7 @@ class Incoming:
         self._n_begun += begun
         if not begun:
             return None
-        return talk.Begin(key, room.places, room.taken_place, room.results, known, self.plane_s)
+        return protocol.Begin(key, room.places, room.taken_place, room.results, known, self.plane_s)
 
     def place(self, placed: PlanePlaced) -> None:
         """Copy one plane of a volume that has room."""
@@ -154,12 +154,12 @@ class Incoming:
                 arriving.placed.add(plane)
                 arriving.untold.append(plane)
 
-    def news(self) -> list[talk.PlanesPlaced]:
+    def news(self) -> list[protocol.PlanesPlaced]:
         """Return what to tell inference now, as far as it keeps up."""
         told = []
         for key, arriving in self._open.items():
             if arriving.begun and arriving.untold and arriving.n_told - int(arriving.room.taken[0]) < _AHEAD:
-                told.append(talk.PlanesPlaced(key, tuple(arriving.untold)))
+                told.append(protocol.PlanesPlaced(key, tuple(arriving.untold)))
                 arriving.n_told += len(arriving.untold)
                 arriving.untold = []
         return told

@@ -16,9 +16,9 @@ import pytest
 
 from care_live.errors import RestoreError
 from care_live.percentiles import Span
-from care_live.restore.process import RestoreProcess
+from care_live.worker.client import RestoreProcess
 from tests.restore.networks import noisy, save_network, volume
-from tests.restore.test_process import planes_of, settings
+from tests.worker.test_client import planes_of, settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 needs_sigstop = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
@@ -29,7 +29,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def process(network: Path) -> Iterator[RestoreProcess]:
     ours = RestoreProcess(settings(network))
     ours.start()

@@ -17,11 +17,11 @@ import pytest
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
 from care_live.model.card import ModelCard
-from care_live.restore import swap, talk
 from care_live.restore.engine import Engine
-from care_live.restore.inference_process import Inference
-from care_live.restore.process import RestoreProcess
-from care_live.restore.swap import Tempo
+from care_live.worker import protocol, trial
+from care_live.worker.client import RestoreProcess
+from care_live.worker.inference_process import Inference
+from care_live.worker.trial import Tempo
 from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
 
 pytestmark = pytest.mark.timeout(120)
@@ -88,10 +88,10 @@ def test_a_new_network_takes_over_between_volumes_and_can_be_taken_back(
 def test_a_candidate_is_warm_before_it_is_tried(
     process: RestoreProcess, networks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[Path | None, talk.Request]] = []
+    told: list[tuple[Path | None, protocol.Request]] = []
     tell = Inference.tell
 
-    def noted(inference: Inference, message: talk.Request) -> None:
+    def noted(inference: Inference, message: protocol.Request) -> None:
         told.append((inference.config.model, message))
         tell(inference, message)
 
@@ -99,8 +99,8 @@ def test_a_candidate_is_warm_before_it_is_tried(
     process.swap(networks["new"])
     restore_until(process, "took over")
     warm_up, work = [message for model, message in told if model == networks["new"]][:2]
-    assert warm_up == talk.WarmUp((6, 20, 22))
-    assert isinstance(work, talk.Work)
+    assert warm_up == protocol.WarmUp((6, 20, 22))
+    assert isinstance(work, protocol.Work)
 
 
 @pytest.mark.slow
@@ -170,7 +170,7 @@ def test_a_candidate_that_hangs_is_given_up_while_no_volume_comes(networks: dict
 def test_a_candidate_that_is_not_done_in_time_is_given_up(
     process: RestoreProcess, networks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(swap, "LOAD_S", 0.0)
+    monkeypatch.setattr(trial, "LOAD_S", 0.0)
     candidate_of(process, networks["new"])
     assert settled(process) == "refused: it was not done with loading in time"
 
@@ -224,7 +224,7 @@ def test_what_goes_wrong_in_a_trial_costs_no_volume(
     def fail(*_: object) -> None:
         raise MemoryError("no room for the trial")
 
-    monkeypatch.setattr(swap, "lay_out", fail)
+    monkeypatch.setattr(trial, "lay_out", fail)
     process.swap(networks["new"])
     assert restore_until(process, "refused") == {"old"}
     assert "no room for the trial" in process.swap_says

@@ -13,15 +13,15 @@ from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreErro
 from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, VolumeOpened
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore import talk
-from care_live.restore.arrivals import Arrivals
-from care_live.restore.hot_swap import HotSwap, RunningNetwork
-from care_live.restore.incoming import NO_PIXELS, RestoredPlanes, moved_out
-from care_live.restore.inference_process import Inference, LostError
-from care_live.restore.pace import ProcessorPace
 from care_live.restore.ranges import Memories, Memory
-from care_live.restore.shared import Pool
-from care_live.restore.swap import Trial
+from care_live.worker import protocol
+from care_live.worker.arrivals import Arrivals
+from care_live.worker.buffers import NO_PIXELS, RestoredPlanes, moved_out
+from care_live.worker.hot_swap import HotSwap, RunningNetwork
+from care_live.worker.inference_process import Inference, LostError
+from care_live.worker.processor_pace import ProcessorPace
+from care_live.worker.shared_memory import Pool
+from care_live.worker.trial import Trial
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class RestoreProcess:
     def __init__(self, config: RestoreConfig) -> None:
         self._config = config
         self._inference: Inference | None = None
-        self._ready: talk.Ready | None = None
+        self._ready: protocol.Ready | None = None
         self._swap = HotSwap(config)
         self._pool = Pool()
         self._memories: Memories = {}
@@ -113,7 +113,7 @@ class RestoreProcess:
             inference = self._living()
             room, begun = self._arrivals.room(volumes, self.card)
             bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
-            work = talk.Work(bare, room.places, room.results, self._memories, self._pool.alive(), streamed=begun)
+            work = protocol.Work(bare, room.places, room.results, self._memories, self._pool.alive(), streamed=begun)
             restored = room.results_of(volumes, self._ask(inference, work).outcomes, self.identity)
             self._advance_swap(volumes, restored)
             return tuple(map(moved_out, restored)) if self._pool.is_crowded else restored
@@ -121,7 +121,7 @@ class RestoreProcess:
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Volumes (z, y, x) will come: let inference get ready for them meanwhile. Does not wait."""
         if self._inference is not None:
-            self._inference.tell(talk.WarmUp(shape))
+            self._inference.tell(protocol.WarmUp(shape))
 
     def resume(self, spans: Mapping[tuple[int, int], Span]) -> None:
         """Go on with the intensity ranges, by position and channel, of a run that was interrupted."""
@@ -199,7 +199,7 @@ class RestoreProcess:
             inference.end(deadline_s)
         self._swap.stop()
 
-    def _started(self) -> talk.Ready:
+    def _started(self) -> protocol.Ready:
         if self._ready is None:
             raise RestoreError("the inference process was not started: call start() first")
         return self._ready
@@ -221,7 +221,7 @@ class RestoreProcess:
             raise RestoreError(why + self._taken_back(why)) from error
         return inference
 
-    def _ask(self, inference: Inference, work: talk.Work) -> talk.Done:
+    def _ask(self, inference: Inference, work: protocol.Work) -> protocol.Done:
         """Let the child do it; learn what it has learnt, and what that usually costs."""
         cpu_s = inference.cpu_s
         try:
@@ -230,7 +230,7 @@ class RestoreProcess:
         except LostError as lost:
             self._pace.died(work.n_px)
             raise RestoreError(self._replace(inference, str(lost))) from lost
-        assert isinstance(answer, talk.Done), "inference answers work with what it has done"
+        assert isinstance(answer, protocol.Done), "inference answers work with what it has done"
         self.n_losses_in_a_row = 0
         self._pace.learn(work.n_px, inference.cpu_s - cpu_s)
         self._memories = answer.memories
