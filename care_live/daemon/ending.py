@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from care_live.daemon.deadline import Deadlines
+from care_live.daemon.inbox import Closed
 from care_live.daemon.pipeline import Pipeline, Rooms
 from care_live.errors import StageError, StoreError
 
@@ -28,33 +29,47 @@ def end_stages(
     deadlines: Deadlines,
     *,
     fail: Callable[[BaseException], None],
-    at_once: bool,
+    at_once: Callable[[], bool],
 ) -> None:
     """End intake and restoring, in place of a source that hangs, then wait for the disk as long as it writes.
 
     Parameters
     ----------
     fail : called with what did not end
-    at_once : restored volumes that wait for the disk are left out
+    at_once : asked whether to leave out restored volumes that wait for the disk, and to wait for no disk that refuses
     """
     pipeline.stop()
-    if not pipeline.intake.ended_within(_HALT_S) and not pipeline.conclude("the source hangs: it gives no event"):
-        fail(StageError("the intake hangs: planes of open volumes are not written"))
+    _end_intake(pipeline, fail)
     if pipeline.restoring.alive:  # a volume in the network is given up; its raw one is stored
         with rooms.restoring:
             deadlines.within("stopping inference", lambda: rooms.restorer.stop(_STOP_S / 2), _STOP_S)
     pipeline.restoring.ended_within(_HALT_S)
     pipeline.close_storage()
-    if at_once:
-        pipeline.leave_out_restored()
+    if at_once():
+        pipeline.hurry()
     pipeline.restoring.ended_within(_HALT_S)
-    _await_store(pipeline, fail)
+    _await_store(pipeline, fail, at_once)
 
 
-def _await_store(pipeline: Pipeline, fail: Callable[[BaseException], None]) -> None:
+def _end_intake(pipeline: Pipeline, fail: Callable[[BaseException], None]) -> None:
+    """Close what the intake holds open; where that fails, the stages behind it still end."""
+    if pipeline.intake.ended_within(_HALT_S):
+        return
+    try:
+        if not pipeline.conclude("the source hangs: it gives no event"):
+            fail(StageError("the intake hangs: planes of open volumes are not written"))
+    except Closed:
+        logger.warning("planes of open volumes are not written: the store has failed")
+    except Exception as error:  # noqa: BLE001 - as with every stage: the disk is still waited for
+        fail(error)
+
+
+def _await_store(pipeline: Pipeline, fail: Callable[[BaseException], None], at_once: Callable[[], bool]) -> None:
     """Wait for a disk, however slow, until it has not done anything for too long."""
     progress, changed_s = pipeline.store_progress, time.monotonic()
     while not pipeline.storing.ended_within(REPORT_S):
+        if at_once():
+            pipeline.hurry()
         n_left, now_s = pipeline.n_unkept, time.monotonic()
         if pipeline.store_progress != progress:
             progress, changed_s = pipeline.store_progress, now_s

@@ -206,10 +206,10 @@ class Pipeline:
     def close_storage(self) -> None:
         """No record will come any more; the storing stage ends when it has written what waits."""
         self._storage.close()
-        self._storing.hurry()
 
-    def leave_out_restored(self) -> None:
-        """Write only what must be kept: the next start restores the others again."""
+    def hurry(self) -> None:
+        """Write only what must be kept, and wait for no disk that refuses; the next start restores the others again."""
+        self._storing.hurry()
         self._tally.add("shed", len(self._storage.leave_out_second()))
 
     @property

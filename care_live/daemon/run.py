@@ -35,6 +35,7 @@ from care_live.worker.client import RestoreProcess
 
 logger = logging.getLogger(__name__)
 
+_OPENING = "opening the run"
 _OPEN_S = 120.0
 """How long a slow disk may take to open a run."""
 _STOP_S = 10.0
@@ -170,9 +171,7 @@ class Daemon:
         self._tally.set(model=self._restorer.identity.name, provider=self._restorer.provider, run_id=self.run_id)
         self._phase("waiting")
         started = self._first_event(source)
-        writer = self._deadlines.within(
-            "opening the run", lambda: open_run(config.store, started, claim=claim), _OPEN_S
-        )
+        writer = self._deadlines.within(_OPENING, lambda: open_run(config.store, started, claim=claim), _OPEN_S)
         closing.callback(self._close, writer)
         self._tally.set(set_aside=len(writer.set_aside))
         with self._publishing:
@@ -200,8 +199,8 @@ class Daemon:
         closing.callback(closed)
 
     def _close(self, store: RunWriter | Claim) -> None:
-        """Close the store, unless it is being written."""
-        if self._pipeline is not None and self._pipeline.storing.alive:
+        """Close the store, unless it is being opened or written."""
+        if _OPENING in self._deadlines.hung or (self._pipeline is not None and self._pipeline.storing.alive):
             return  # it hangs: the end of the process lets go of the run
         try:
             self._deadlines.within("closing the store", store.close, CLOSE_S)
@@ -260,7 +259,7 @@ class Daemon:
 
     def _stop(self, pipeline: Pipeline, rooms: Rooms) -> None:
         """End the stages; raw volumes that have arrived are written in any case."""
-        end_stages(pipeline, rooms, self._deadlines, fail=self._fail, at_once=self._stop_asked)
+        end_stages(pipeline, rooms, self._deadlines, fail=self._fail, at_once=lambda: self._stop_asked)
         self._beat(rooms)
         with self._publishing:
             rooms.publisher.end(pipeline.ended)

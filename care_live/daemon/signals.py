@@ -35,8 +35,8 @@ def drained_by_signals(daemon: Daemon) -> Iterator[None]:
             daemon.drain()
 
     obeying = threading.Thread(target=obey, name="care-live signals")
-    obeying.start()
     kept = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    obeying.start()  # once nothing before it can fail: its end is below
     try:
         yield
     finally:

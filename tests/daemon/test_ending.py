@@ -1,0 +1,102 @@
+"""How a run ends where the disk refuses, or the source hangs and the store has failed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from care_live.daemon import ending
+from care_live.daemon.signals import drained_by_signals
+from care_live.errors import StoreError
+from care_live.images import VolumeKey
+from care_live.store import RunReader, disk
+from tests.daemon.scripted import Script, Scripted, frames, plan, scripted_daemon, started
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+KEYS = [VolumeKey(t) for t in range(3)]
+
+
+class Said(logging.Handler):
+    """Sets an event once a line has some words."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words, self.came = words, threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.words in record.getMessage():
+            self.came.set()
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, refuses: Callable[[], bool]) -> None:
+    """Let the disk look full for as long as `refuses` says so."""
+    monkeypatch.setattr(disk, "free_bytes", lambda path: 0 if refuses() else 2**40)
+
+
+def test_a_full_disk_is_waited_for_also_after_the_last_plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full, waited = threading.Event(), Said("still wait to be written")
+    refuse(monkeypatch, lambda: full.is_set() and not waited.came.is_set())
+    monkeypatch.setattr(ending, "REPORT_S", 0.1)
+
+    def script() -> Script:
+        yield started(plan(KEYS))
+        yield full.set
+        for n, key in enumerate(KEYS, 1):
+            yield from frames(key)
+            while daemon.status().restored < n:  # live: nothing is left to be restored from the store
+                yield None
+
+    daemon, _ = scripted_daemon(tmp_path, Scripted(script()), monkeypatch, store={"full_wait_s": 60.0})
+    logger = logging.getLogger(ending.__name__)
+    logger.addHandler(waited)
+    try:
+        status = daemon.run()
+    finally:
+        logger.removeHandler(waited)
+    assert waited.came.is_set()
+    assert status.stored_raw == len(KEYS)
+    assert RunReader(tmp_path / "runs" / "test").keys("raw") == KEYS
+
+
+def test_a_source_that_hangs_and_a_store_that_failed_end_with_the_store_s_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, released = threading.Event(), threading.Event()
+    refuse(monkeypatch, full.is_set)
+
+    def script() -> Script:
+        yield started(plan(KEYS))
+        yield full.set
+        yield from frames(KEYS[0])
+        yield from frames(KEYS[1], 2)
+        yield released.wait
+
+    daemon, _ = scripted_daemon(
+        tmp_path, Scripted(script(), obedient=False), monkeypatch, store={"full_wait_s": 0.0}, daemon={"drain_s": 1.0}
+    )
+    try:
+        with pytest.raises(StoreError, match="not stored"):
+            daemon.run()
+    finally:
+        released.set()
+
+
+def test_signals_that_cannot_be_taken_leave_no_thread() -> None:
+    failed: list[Exception] = []
+
+    def elsewhere() -> None:
+        try:
+            with drained_by_signals(None):  # type: ignore[arg-type]
+                pass
+        except ValueError as error:  # only the main thread may take signals
+            failed.append(error)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert failed
+    assert "care-live signals" not in {one.name for one in threading.enumerate()}
