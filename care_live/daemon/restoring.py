@@ -140,18 +140,17 @@ class Restoring:
     def _fail(self, job: Job, error: Exception) -> None:
         """Count a failure; the volume is tried again, later, from the store."""
         keys = tuple(volume.key for volume in job.volumes) if isinstance(job, Live) else job.keys
+        self._failures.update(keys)
         for key in keys:
-            self._failures[key] += 1
             note = NotRestored(key, "failed", str(error))
             self.tally.not_restored(note)
             self.storage.put(note)
             with self.publishing:
                 self.publisher.skipped(note)
             logger.warning("restoration failed key=%s try=%d error=%s", tuple(key), self._failures[key], error)
-            if self._failures[key] < _TRIES:
-                self.worklist.later(key)
-            else:
-                self.tally.add("unrestored")
+        again = tuple(key for key in keys if self._failures[key] < _TRIES)
+        self.worklist.later(*again)
+        self.tally.add("unrestored", len(keys) - len(again))
 
 
 def _nbytes(restored: Restored) -> int:

@@ -45,10 +45,15 @@ class Worklist:
             self._changed.notify_all()
             return skipped
 
-    def later(self, key: VolumeKey) -> None:
-        """Restore a volume from the store, when nothing live waits and it is stored."""
+    def later(self, *keys: VolumeKey) -> None:
+        """Restore volumes from the store, when nothing live waits and they are stored.
+
+        Channels that the network reads together must come in one call: of a time point that is asked for by halves
+        the end of the acquisition would give up one half, and the other would wait for ever.
+        """
         with self._changed:
-            self._schedule.later(key)
+            for key in keys:
+                self._schedule.later(key)
             self._changed.notify_all()
 
     def stored(self, key: VolumeKey) -> None:

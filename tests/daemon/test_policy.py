@@ -1,6 +1,7 @@
 """Which volumes are restored next, and what is said of those that are not."""
 
 from care_live.daemon.policy import Later, Live, Schedule
+from care_live.daemon.worklist import Worklist
 from care_live.images import Plan, VolumeKey
 from tests.daemon.volumes import volume
 
@@ -148,3 +149,14 @@ def test_every_nth_skips_for_good_and_defer_restores_all_later():
     schedule.stored(VolumeKey(0))
     assert schedule.next(live_only=True) is None
     assert schedule.next() == Later((VolumeKey(0),))
+
+
+def test_volumes_that_are_tried_again_together_are_given_up_or_restored_together():
+    worklist = Worklist(Schedule(channels_in=2))
+    keys = (VolumeKey(3, 0, 0), VolumeKey(3, 0, 1))
+    for key in keys:
+        worklist.stored(key)
+    worklist.later(*keys)
+    assert worklist.intake_over() == ([], [])
+    assert worklist.next() == Later(keys)
+    assert worklist.next() is None
