@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,6 +189,10 @@ def _ended_by_force(daemon: Daemon) -> Iterator[None]:
             raise
         click.echo(f"care-live: {error}", err=True)
         code = error.exit_code
+    except Exception:
+        if not daemon.hung:
+            raise
+        traceback.print_exc()
     if daemon.hung:
         click.echo(f"care-live: this hangs, and the process ends without it: {', '.join(daemon.hung)}", err=True)
         sys.stdout.flush()

@@ -99,6 +99,15 @@ def test_a_driver_that_never_closes_does_not_keep_the_process(tmp_path):
     check_arrived(tmp_path)
 
 
+def test_an_error_that_is_not_ours_does_not_keep_the_process_where_a_driver_hangs(tmp_path):
+    with troubled(tmp_path, "broken") as daemon:
+        _, said = daemon.communicate(timeout=END_S)
+    assert daemon.returncode == 1, said
+    assert "ZeroDivisionError" in said
+    assert "closing the source" in said.splitlines()[-1]
+    check_arrived(tmp_path)
+
+
 def test_a_disk_that_hangs_for_good_is_said_and_ends_the_process(tmp_path):
     with troubled(tmp_path, "dead-disk") as daemon:
         interrupt_twice(daemon)

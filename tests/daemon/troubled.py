@@ -7,6 +7,7 @@ The source gives two volumes and a half, then
 ``hung``        the call for the next event never comes back
 ``deaf``        as *silent*, and the call that stops it never comes back
 ``stuck``       it ends well, and the call that closes it never comes back
+``broken``      as *stuck*, and the daemon raises what is no error of ours
 ``slow-disk``   as *silent*, and every sync takes half a second
 ``dead-disk``   as *silent*, and every sync hangs from the second volume on
 ``homeless``    it ends well; none of its planes is in the plan
@@ -57,7 +58,7 @@ class Troubled(Scripted):
             forever()
 
     def close(self) -> None:
-        if self._kind == "stuck":
+        if self._kind in ("stuck", "broken"):
             forever()
 
 
@@ -82,6 +83,8 @@ def main() -> None:
     ending.STORE_S = ending.REPORT_S = 4.0  # a test has not five minutes
     daemon_run.CLOSE_S = 4.0
     daemon_run.open_remaining = lambda *_: Troubled(kind)
+    if kind == "broken":
+        daemon_run.shortfalls = lambda *_, **__: 1 / 0
     from care_live.cli import main as care_live
 
     care_live()
