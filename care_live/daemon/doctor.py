@@ -18,8 +18,9 @@ from typing import Literal, TypeAlias
 
 from care_live.backends.session import runtime
 from care_live.config import Config, MicroManagerConfig, VirtualConfig
-from care_live.errors import CareLiveError
+from care_live.errors import CareLiveError, StoreError
 from care_live.model.file import read_card, shipped
+from care_live.store import nearest_folder
 
 Verdict: TypeAlias = Literal["good", "note", "bad"]
 
@@ -139,7 +140,11 @@ def _java_server(port: int) -> Finding:
 
 
 def _disk(config: Config) -> Iterator[Finding]:
-    directory = _existing(config.store.directory)
+    try:
+        directory = nearest_folder(config.store.directory)
+    except StoreError as error:
+        yield Finding("disk space", "bad", str(error), "set store.directory to a folder on a disk that is there")
+        return
     free_mib = shutil.disk_usage(directory).free / 2**20
     low = free_mib < config.store.keep_free_mib
     advice = "free some, or set store.directory to another disk" if low else ""
@@ -151,14 +156,6 @@ def _disk(config: Config) -> Iterator[Finding]:
         return
     advice = "" if rate > 100 else "slower than most cameras: use a local SSD"
     yield Finding("disk speed", "good" if rate > 100 else "note", f"{rate:.0f} MB/s written and flushed", advice)
-
-
-def _existing(directory: Path) -> Path:
-    """Return the directory, or the nearest parent that exists."""
-    directory = directory.resolve()
-    while not directory.exists():
-        directory = directory.parent
-    return directory
 
 
 def _disk_rate(directory: Path) -> float:

@@ -6,6 +6,7 @@ these are zeros, and the next read would return them although the file has pixel
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -34,7 +35,8 @@ class UnbufferedFile:
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             raise SourceError(f"cannot open {path}: {error}") from error
         if sys.platform == "linux":  # the system reads ahead, too, and a network's client keeps what it read
-            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            with contextlib.suppress(OSError):  # it is advice: a file system may not take it
+                os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
 
     @property
     def n_bytes(self) -> int:

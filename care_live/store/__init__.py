@@ -2,7 +2,7 @@
 
 from care_live.store.claim import Claim, claim_run
 from care_live.store.disk import Disk, refuse_unfit
-from care_live.store.fsync import Syncs
+from care_live.store.fsync import Syncs, nearest_folder
 from care_live.store.reader import RunReader
 from care_live.store.records import PRODUCTS, Product
 from care_live.store.same_run import check_same_plan
@@ -23,6 +23,7 @@ __all__ = [
     "check_same_plan",
     "claim_run",
     "import_zarr",
+    "nearest_folder",
     "open_run",
     "refuse_unfit",
     "verify",

@@ -87,6 +87,7 @@ class Claim:
         unused = self._is_new and self.journal.is_empty
         if unused and os.name != "nt":
             self._remove_unused()
+        self._is_new = False  # closed again, it must not take the folder of a later writer
         self._held.close()
         if unused and os.name == "nt":  # which does not delete what is open
             self._remove_unused()

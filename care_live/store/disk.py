@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
-from care_live.store.fsync import free_bytes
+from care_live.store.fsync import free_bytes, nearest_folder
 
 Room: TypeAlias = Literal["enough", "raw-only", "none"]
 """*raw-only*: less than ``keep_free_mib`` is free, so restored volumes are shed · *none*: less than half of it."""
@@ -55,11 +55,9 @@ def refuse_unfit(config: StoreConfig, run_id: str) -> None:
     Raises
     ------
     StoreError
-        The disk is read-only or too full, or there is a file where the run's folder must be.
+        The disk is missing, read-only or too full, or there is a file where the run's folder must be.
     """
-    folder = (config.directory / run_id).absolute()
-    while not folder.exists():
-        folder = folder.parent
+    folder = nearest_folder(config.directory / run_id)
     if not folder.is_dir():
         raise StoreError(f"{folder} is a file, but runs go into a folder; choose another store.directory")
     if not os.access(folder, os.W_OK | os.X_OK):

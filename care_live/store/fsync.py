@@ -60,9 +60,25 @@ def sync_folder(path: Path) -> None:
 def make_folder(path: Path) -> None:
     """Make a folder and those above it where they are missing; when this returns their entries are on the disk."""
     if not path.is_dir():
-        make_folder(path.parent)
+        if path.parent != path:  # Windows: a drive that is not there has no parent, and can't be made
+            make_folder(path.parent)
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return what exists of a path: itself, or the nearest of the folders above it.
+
+    Raises
+    ------
+    StoreError
+        Nothing of it does, as on a drive that is not there.
+    """
+    path = path.absolute()
+    found = next((one for one in (path, *path.parents) if one.exists()), None)
+    if found is None:
+        raise StoreError(f"{path.anchor} is not there; connect that disk, or choose another store.directory")
+    return found
 
 
 def sync_up_to(path: Path, top: Path) -> None:

@@ -185,3 +185,13 @@ def test_the_journal_of_another_run_is_refused(tmp_path):
     with pytest.raises(StoreError, match="begun with run_id run, now other comes"):
         open_run(StoreConfig(directory=tmp_path), RunStarted("other", make_plan(), {}))
     assert verify(tmp_path / "other").clean
+
+
+def test_a_claim_that_is_closed_twice_leaves_a_later_writer_alone(tmp_path):
+    first = claim(tmp_path)
+    first.close()
+    second = claim(tmp_path)
+    first.close()
+    assert (tmp_path / "run" / "journal.jsonl").exists()
+    second.close()
+    assert not (tmp_path / "run").exists()

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from care_live.config import StoreConfig
+from care_live.errors import StoreError
 from care_live.images import VolumeKey
+from care_live.store import nearest_folder, refuse_unfit
+from care_live.store.fsync import make_folder
 from tests.store.builders import make_plan, make_restored, make_volume, open_writer
 
 
@@ -71,3 +75,22 @@ def test_what_an_earlier_writer_made_and_did_not_sync_is_synced_too(tmp_path, mo
     for file in ("raw/0/0/c/1/0/0/0/0", "raw/0/0/zarr.json", "journal.jsonl"):
         assert synced.lacks(tmp_path / "run" / file, tmp_path) == []
     writer.close()
+
+
+def test_a_drive_that_is_not_there_is_an_error_and_not_for_ever(tmp_path, monkeypatch):
+    """On Windows a drive's folder may be missing, and has no other one above it."""
+    monkeypatch.setattr(Path, "exists", lambda path, **_: False)
+    with pytest.raises(StoreError, match="is not there; connect that disk"):
+        nearest_folder(tmp_path)
+    with pytest.raises(StoreError, match="is not there; connect that disk"):
+        refuse_unfit(StoreConfig(directory=tmp_path), "run")
+
+
+def test_a_folder_on_a_drive_that_is_not_there_cannot_be_made(tmp_path, monkeypatch):
+    def refuse(path, **_):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "is_dir", lambda path, **_: False)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(FileNotFoundError):
+        make_folder(tmp_path / "run")
