@@ -115,7 +115,8 @@ class Pool:
 
     def alive(self) -> frozenset[int]:
         """Return the serials that the other process may keep looking at."""
-        return frozenset(segment.name.serial for segment in self._known)
+        with self._taking:  # the intake takes new ones while the restoring stage asks
+            return frozenset(segment.name.serial for segment in self._known)
 
     def _segment(self, n_bytes: int) -> Segment:
         fitting = [segment for segment in list(self._free) if n_bytes <= segment.name.n_bytes < 2 * n_bytes]

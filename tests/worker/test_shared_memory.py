@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +65,28 @@ def test_the_other_side_forgets_what_is_gone() -> None:
 def test_more_than_there_is_is_out_of_memory() -> None:
     with pytest.raises(OutOfMemoryError, match="to share with inference"):
         Pool().take(2**62)
+
+
+def test_one_thread_may_take_memory_while_another_asks_what_is_alive() -> None:
+    pool, n_asked, failed = Pool(keep=0), 10_000, threading.Event()
+
+    def ask() -> None:
+        try:
+            for _ in range(n_asked):
+                pool.alive()
+        except RuntimeError:  # a set that changed under the hands of its reader
+            failed.set()
+
+    asking, kept = threading.Thread(target=ask), []
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        asking.start()
+        while asking.is_alive():
+            kept.append(pool.take(4096 * (1 + len(kept))))
+            if len(kept) > 40:
+                kept.clear()
+    finally:
+        sys.setswitchinterval(usual_s)
+        asking.join()
+    assert not failed.is_set()
