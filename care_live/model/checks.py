@@ -83,7 +83,7 @@ def _faults(card: ModelCard) -> Iterator[str]:
     if card.voxel_size_um is not None and not all(0 < size < math.inf for size in card.voxel_size_um):
         yield f"voxel_size_um {card.voxel_size_um}, wanted sizes above 0"
     if card.calibration is not None and not _is_calibration(card.calibration):
-        yield "a calibration that is none, wanted as many factors above 0 as levels, which rise from above 0 to below 1"
+        yield "an unusable calibration, wanted as many factors above 0 as levels, which rise from above 0 to below 1"
     if card.low_percentile >= card.high_percentile:
         yield f"low_percentile {card.low_percentile:g} above high_percentile {card.high_percentile:g}"
 

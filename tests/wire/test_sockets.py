@@ -105,8 +105,8 @@ def test_wake_ends_a_poll_from_another_thread(server: Server) -> None:
         ringing = threading.Timer(0.05, hub.wake)
         ringing.start()
         began = time.monotonic()
-        assert hub.poll(5.0) == []
-        assert time.monotonic() - began < 2.0
+        assert hub.poll(30.0) == []
+        assert time.monotonic() - began < 15.0
         ringing.join()
     hub.wake()  # after close: nothing happens
 

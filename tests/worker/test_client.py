@@ -214,7 +214,7 @@ def test_hints_never_block_while_inference_hangs(process: RestoreProcess) -> Non
         process.begin(opened)
         for placed in planes:
             process.place(placed)
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 20.0  # a hint that waited would wait for as long as the process is stopped
     os.kill(process.process_id, signal.SIGCONT)
     assert len(process.restore([stacks[-1]])) == 1
 
