@@ -46,12 +46,14 @@ class Deadlines:
         """
         result: list[Result] = []
         call = Stage(name, lambda: result.append(action()), on_failure=lambda error: None)
-        until_s = time.monotonic() + deadline_s
+        began_s = time.monotonic()
+        until_s = began_s + deadline_s
         call.start()
         while not call.ended_within(max(0.0, min(_LOOK_S, until_s - time.monotonic()))):
             if given_up() or time.monotonic() >= until_s:
                 self._overdue.append(call)
-                raise StageError(f"{name} did not come back within {deadline_s:g} s: it hangs")
+                waited_s = time.monotonic() - began_s  # the deadline may be none
+                raise StageError(f"{name} did not come back within {waited_s:.1f} s: it hangs")
         if call.error is not None:
             raise call.error
         return result[0]

@@ -230,7 +230,7 @@ class Pipeline:
         """Restoring is over before its time: what waits for it is left to the next start, and raw volumes go on."""
         self._rooms.restoring.note(error)
         with contextlib.suppress(Closed):
-            self._intake.skip(self._worklist.give_up(f"restoring has failed ({error}); restored at the next start"))
+            self._intake.skip(self._worklist.give_up(f"restoring has failed ({error}); --resume restores it later"))
 
     def refresh(self) -> None:
         """Copy the queues' figures into the tally."""

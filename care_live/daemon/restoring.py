@@ -88,7 +88,7 @@ class Restoring:
         """
         n = self.restorer.n_losses_in_a_row
         if n > _MOST_LOSSES and self.worklist.is_intake_over:
-            raise StageError(f"inference was lost {n} times in a row; what is raw is restored at the next start")
+            raise StageError(f"inference was lost {n} times in a row; a start with --resume restores what is raw")
         if n > _QUICK_LOSSES:
             self.worklist.pause(min(_LONGEST_REST_S, 2.0 ** (n - _QUICK_LOSSES - 1)))
 

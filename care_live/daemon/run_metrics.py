@@ -57,7 +57,7 @@ class DaemonStatus:
     failed: int = 0
     """Inference failed; raw is safe."""
     unrestored: int = 0
-    """Given up after several failures, until the next start."""
+    """Given up after several failures, until a start with ``resume``."""
     shed: int = 0
     """Restored but not stored, since the disk was nearly full or too slow."""
     suspect: int = 0
