@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -69,8 +70,24 @@ class Storing:
                 self._look_at_disk()
         except Closed:
             return
+        except StoreError:
+            self._try_the_rest()
+            raise
         finally:
             self.storage.close()  # a dead store must not keep its senders waiting
+
+    def _try_the_rest(self) -> None:
+        """Try once to write each record that still waits: what refused one of them may take another."""
+        self.storage.close()
+        for restored in self.storage.leave_out_second():
+            if isinstance(restored, Restored):
+                self.tally.add("shed")
+                self.settle(restored.key)
+        with contextlib.suppress(Closed):
+            while (record := self.storage.get(0.0)) is not None:
+                if not isinstance(record, Restored) and (error := self._tried(record)) is not None:
+                    logger.error("not written %s: %s", type(record).__name__, error)
+                self.n_kept += 1
 
     def hurry(self) -> None:
         """Wait no longer for a disk that refuses."""

@@ -12,8 +12,8 @@ import pytest
 from care_live.daemon import ending
 from care_live.daemon.signals import drained_by_signals
 from care_live.errors import StoreError
-from care_live.images import VolumeKey
-from care_live.store import RunReader, disk
+from care_live.images import Volume, VolumeKey
+from care_live.store import RunReader, RunWriter, disk
 from tests.daemon.scripted import Script, Scripted, frames, plan, scripted_daemon, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -83,6 +83,30 @@ def test_a_source_that_hangs_and_a_store_that_failed_end_with_the_store_s_error(
             daemon.run()
     finally:
         released.set()
+
+
+def test_a_volume_that_the_store_refuses_costs_none_of_those_that_wait_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_came, write = threading.Event(), RunWriter.write_raw
+
+    def refuse_one(writer: RunWriter, volume: Volume) -> None:
+        if volume.key == KEYS[1]:
+            all_came.wait(60)
+            raise StoreError("this one is refused")
+        write(writer, volume)
+
+    def script() -> Script:
+        yield started(plan(KEYS))
+        for key in KEYS:
+            yield from frames(key)
+        yield all_came.set
+
+    monkeypatch.setattr(RunWriter, "write_raw", refuse_one)
+    daemon, _ = scripted_daemon(tmp_path, Scripted(script()), monkeypatch, store={"full_wait_s": 0.0})
+    with pytest.raises(StoreError, match="this one is refused"):
+        daemon.run()
+    assert RunReader(tmp_path / "runs" / "test").keys("raw") == [KEYS[0], KEYS[2]]
 
 
 def test_signals_that_cannot_be_taken_leave_no_thread() -> None:
