@@ -44,7 +44,8 @@ class Broken:
             case b"die":
                 os.abort()
             case b"eat":
-                bytearray(os.urandom(1)) * (700 * 2**20)
+                held = bytearray(os.urandom(1)) * (700 * 2**20)
+                time.sleep(2)  # long enough to be seen
 
 target = Broken
 '''

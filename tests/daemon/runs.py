@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -20,13 +22,14 @@ from tests.restore.networks import save_network
 
 
 def free_ports(n: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(n)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Return ports that are free now, below those that systems give to outgoing connections."""
+    free: list[int] = []
+    while len(free) < n:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            free += [port] if port not in free else []
+    return free
 
 
 def movie(path: Path, times: int = 6, shape: tuple[int, int, int] = (8, 48, 56)) -> NDArray[np.uint16]:

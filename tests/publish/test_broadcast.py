@@ -68,7 +68,7 @@ def test_topics_say_product_level_coding_and_run(publisher: Publisher, hub: Sock
     publisher.publish(sent)
     got = {}
     for _ in range(2):
-        message = heard(hub, link, VolumeMessage)
+        message = heard(hub, link, VolumeMessage, 20.0)
         assert message is not None
         got[message[0]] = message[1:]
     small, raw = got[b"cl1/restored/L1/quantised/run-1"], got[b"cl1/raw/L0/plain/run-1"]
@@ -161,7 +161,7 @@ def test_each_product_is_counted_and_what_there_was_no_time_for_is_said(
     go_on.set()
     seen: dict[bytes, list[VolumeMessage]] = {}
     while sum(len(one) for one in seen.values()) < 2 or max(v.key[0] for one in seen.values() for v in one) < 79:
-        message = heard(hub, link, VolumeMessage)
+        message = heard(hub, link, VolumeMessage, 20.0)
         assert message is not None
         seen.setdefault(message[0], []).append(message[1])
     for came in seen.values():

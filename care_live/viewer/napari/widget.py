@@ -65,7 +65,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             application.aboutToQuit.connect(self.leave)
 
     def start(self, address: str, directory: Path | None = None, *, keys: ClientKeys | None = None) -> None:
-        """WatchWidget a daemon, a run directory, or both; what was watched before is left.
+        """Watch a daemon, a run directory, or both; what was watched before is left.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         """Leave the daemon; the layers stay."""
         self._timer.stop()
         self.leave()
-        self._button.setText("WatchWidget")
+        self._button.setText("Watch")
 
     def leave(self) -> None:
         """End the threads; touches no Qt object, since it also runs when they are going."""
@@ -119,7 +119,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         self._key = _line("this machine's key file, for a daemon on another one")
         self._server_key = _line("that daemon's public key, or its .pub file")
         self._directory = _line("run directory, for the history")
-        self._button = QPushButton("WatchWidget")
+        self._button = QPushButton("Watch")
         self._button.clicked.connect(self._toggle)
         self._live = QCheckBox("follow the newest volume")
         self._live.setChecked(True)
