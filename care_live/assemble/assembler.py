@@ -227,7 +227,7 @@ class Assembler:
         return [stack.close(self._run.run_id, self._run.plan, closed=closed, state=state)]
 
     def _refusal(self, nbytes: int) -> str | None:
-        """Say why there is no memory for so many bytes more, or None when there is."""
+        """Say why there is no memory for `nbytes` more, or None when there is."""
         if self._open_bytes() + nbytes > self._budget_bytes:
             taken = f"{self._open_bytes() / 2**20:.0f} of {self._budget_bytes / 2**20:.0f} MiB"
             return f"{nbytes / 2**20:.1f} MiB asked, {taken} taken by open volumes; raise assemble.memory_mib"

@@ -41,7 +41,7 @@ class PlannedPlanes:
 
 
 class UnplannedPlanes:
-    """Planes of a volume of unknown depth: nobody can say which row is whose until it closes."""
+    """Planes of a volume of unknown depth: which row is whose is known only when it closes."""
 
     def __init__(self) -> None:
         self._planes: dict[int, Counts] = {}

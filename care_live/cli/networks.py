@@ -82,7 +82,7 @@ def simulate_command(
 @click.argument("config", type=_PATH)
 @click.option("--run", "run_folder", type=_PATH, help="Folder of the run; none: runs/train/NAME. Resumed if it exists.")
 @click.option("--updates", type=click.IntRange(1), help="Instead of fit.n_updates.")
-@click.option("--members", type=click.IntRange(1, 16), help="Instead of members: an ensemble of so many.")
+@click.option("--members", type=click.IntRange(1, 16), help="Number of networks of an ensemble, instead of members.")
 def train_command(config: Path, run_folder: Path | None, updates: int | None, members: int | None) -> None:
     """Train a network, or an ensemble, as CONFIG says; export it next."""
     from care_live.training import recipe
@@ -102,7 +102,7 @@ def train_command(config: Path, run_folder: Path | None, updates: int | None, me
 
 
 class _TrainingBar:
-    """A progress bar with loss and time left; a line a validation where nobody watches."""
+    """A progress bar with loss and time left; a line a validation where there is no terminal."""
 
     def __init__(self, total: int) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -19,7 +19,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--token-file", type=_FILE, help="The token that opens the page; needed unless HOST is loopback.")
 @click.option("--key", type=_FILE, help="This viewer's key file, for a daemon on another machine.")
 @click.option("--server-key", metavar="PUBLIC", help="That daemon's public key, or its .pub file.")
-@click.option("--until-stdin-ends", "leashed", is_flag=True, hidden=True, help="End with whoever started this.")
+@click.option(
+    "--until-stdin-ends", "leashed", is_flag=True, hidden=True, help="End with the program that started this."
+)
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 def web_command(
     connect: str | None,

@@ -35,7 +35,7 @@ _MOST_SCORED = 20
 
 
 def config(directory: Path, volumes: int, base: Config | None = None) -> Config:
-    """Return the demo's config: so many volumes of 32x256x256 in low light, one every three seconds.
+    """Return the demo's config: volumes of 32x256x256 in low light, one every three seconds.
 
     Raises
     ------

@@ -14,7 +14,7 @@ class Worklist:
     Parameters
     ----------
     schedule : Schedule
-        Used by nobody else from now on.
+        It belongs to the work list from now on.
     """
 
     def __init__(self, schedule: Schedule) -> None:

@@ -1,6 +1,6 @@
-"""Files from strangers are read in a process of its own: it may hang, crash or ask for all memory, and harms nobody.
+"""Files from strangers are read in a process of its own: it may hang or crash there, harmlessly.
 
-Libraries in C that parse a damaged file can do all three (HDF5 walks in circles, converters crash), and none can be
+Libraries in C that parse a damaged file can do both (HDF5 walks in circles, converters crash), and none can be
 stopped in the process that calls it.
 """
 

@@ -1,4 +1,4 @@
-"""Protocol cl1 at both ends: `Publisher` for the daemon, `Subscriber` and `Listener` for whoever watches."""
+"""Protocol cl1 at both ends: `Publisher` for the daemon, `Subscriber` and `Listener` for watchers."""
 
 from care_live.publish.listener import Listener
 from care_live.publish.publisher import Publisher

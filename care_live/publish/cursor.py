@@ -16,7 +16,7 @@ class Following(Protocol):
     costs: tuple[type, ...]
     """Messages that use up credit."""
     ask_after: int
-    """So many of them later it is time to ask again."""
+    """Number of messages after which it is time to ask again."""
 
     def request(self, session: str | None) -> Request | None:
         """Return what to ask so that more comes, or None: enough was asked, or the session is not known yet."""

@@ -23,7 +23,7 @@ class Drain:
         """Somebody waits."""
 
     def note(self, all_before: int, n_heard: int) -> None:
-        """Note up to which number every recorder has all, and that so many more requests came."""
+        """Note up to which number every recorder has all, and how many more requests came."""
         with self._changed:
             self._all_before = all_before
             self._n_heard += n_heard

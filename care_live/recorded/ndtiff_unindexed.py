@@ -15,7 +15,7 @@ from care_live.recorded.unbuffered import UnbufferedFile
 logger = logging.getLogger(__name__)
 
 N_TAGS = 13
-"""Every image has so many."""
+"""Number that every image has."""
 _TAG_BYTES = 12
 _FIRST_AT = 4
 """Byte of a file that says where the first image's header is."""

@@ -193,7 +193,7 @@ def await_go() -> None:
     Raises
     ------
     SourceError
-        Nobody will want it.
+        The daemon does not want it any more.
     """
     if sys.stdin.buffer.readline().strip() != GO:
         raise SourceError("the daemon ended before the acquisition began; no plane was exposed")

@@ -40,7 +40,7 @@ class Outline:
     places: Places
     """Numbers of the positions and channels, as they are planned."""
     order: tuple[PlaneIndex, ...] = ()
-    """Planned planes; empty: nobody told."""
+    """Planned planes; empty: not known."""
     stacks: Mapping[VolumeKey, tuple[int, ...]] = field(default_factory=dict)
     """The same planes by volume."""
     z_step_um: float | None = None
@@ -128,7 +128,7 @@ class FrameRecorder:
         image : (y, x) uint8 or uint16
         tags : Micro-Manager's metadata
         index : where it belongs; None: the tags' ``Axes`` say it
-        give : nobody else has the image, so that it need not be copied
+        give : the caller gives the image away, so that it need not be copied
         """
         try:
             self._take(image, tags, index, give=give)
@@ -210,7 +210,7 @@ class FrameRecorder:
         self.end("aborted", reason)
 
     def verdict(self) -> tuple[Reason, str]:
-        """Return how a run ended that nobody complained about: by its planes."""
+        """Return how a run without an error ended: by its planes."""
         if self.n_came < self.n_planned:
             return "aborted", f"the acquisition ended after {self.n_came} of {self.n_planned} planes"
         return "finished", f"{self._n_bad} frames could not be used" if self._n_bad else ""

@@ -2,7 +2,7 @@
 
 Engines give frames of a hardware sequence their axes by counting, so one lost or doubled frame shifts all the
 later ones in silence. The evidence: the count at the sequence's end, a jump of the camera's own counter, and
-what the engine complains about. A sequence is announced by the engine's hardware hook; where nobody hooked it,
+what the engine complains about. A sequence is announced by the engine's hardware hook; where the hook is missing,
 the core's ``ImageNumber`` tells, because only sequenced frames have one and it begins anew with each sequence.
 """
 
@@ -21,7 +21,7 @@ from care_live.images import PlaneIndex, SequenceEnded
 class _Open:
     sequence_id: int
     planes: frozenset[PlaneIndex]
-    """Empty: not announced, so nobody knows."""
+    """Empty: not announced, so not known."""
     n_expected: int
     n_received: int = 0
     last_camera_count: int | None = None

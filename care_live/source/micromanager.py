@@ -23,7 +23,7 @@ from care_live.source.tap import Tap
 logger = logging.getLogger(__name__)
 
 _CAMERA_ERRORS = 50
-"""So many errors in a row while one image is fetched: the engine would try for ever."""
+"""Errors in a row while one image is fetched, after which it is given up: the engine would try for ever."""
 
 
 def events_of(acquisition: AcquisitionConfig) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def by_time_point(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
     """Yield the events of one time point after the other.
 
     pycromanager merges what it gets at once into hardware sequences, if the devices can; a whole time-lapse would
-    be one sequence, and nobody would know before its end whether its planes are right.
+    be one sequence, and before its end it would not be known whether its planes are right.
     """
     for _, together in groupby(events, key=lambda event: event["axes"]["time"]):
         yield list(together)
@@ -190,7 +190,7 @@ class MicroManagerAcquisition:
             with self._acquisition as acquisition:
                 for together in by_time_point(events):
                     acquisition.acquire(together)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             self._error = error
         finally:
             self._over.set()

@@ -42,7 +42,7 @@ _MAX_EVENTS = 2_000_000
 
 
 def observe(core: Core, address: str, *, memory_bytes: int = MEMORY_BYTES) -> Observer:
-    """Send the frames of every sequence that this core runs, whoever starts it, to a daemon."""
+    """Send the frames of every sequence that this core runs, also those that another program starts, to a daemon."""
     return Observer(core, Endpoint(address, memory_bytes=memory_bytes))
 
 
@@ -51,7 +51,7 @@ class Observer:
 
     Parameters
     ----------
-    give : nobody else uses the images, so that they need not be copied
+    give : the images are used nowhere else, so that they need not be copied
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Observer:
         self._feed.frame(image, tags, give=self._give)
 
     def _finished(self, sequence: Sequence) -> None:
-        if self._feed is not None and self._on_stop is None:  # otherwise whoever runs it says how it ended
+        if self._feed is not None and self._on_stop is None:  # otherwise the one who runs it says how it ended
             self._feed.end(*self._feed.verdict())
 
     def close(self, *, within_s: float | None = None) -> bool:

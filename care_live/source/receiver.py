@@ -108,7 +108,7 @@ class Receiver:
 
 
 class EveryStack(Mapping[VolumeKey, tuple[int, ...]]):
-    """Stacks of a tap that can't tell its plan: every position and channel has so many planes."""
+    """Stacks of a tap that can't tell its plan: every position and channel has the same number of planes."""
 
     def __init__(self, z_planes: int) -> None:
         self._planes = tuple(range(z_planes))

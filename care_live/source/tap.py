@@ -117,7 +117,7 @@ class Tap:
         return event
 
     def _look(self) -> None:
-        """End the run when nobody can bring frames any more; in the sending thread, so at most 0.2 s late."""
+        """End the run when no thread can bring frames any more; in the sending thread, so at most 0.2 s late."""
         producer = self._producer if self._ends_with_producer else None
         if not (producer or threading.main_thread()).is_alive():
             self.feed.end(*self.feed.verdict())

@@ -1,4 +1,4 @@
-"""The thread that sends a tap's events to the daemon; whoever hands over never waits for it."""
+"""The thread that sends a tap's events to the daemon; the caller that hands over never waits for it."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def start_virtual_core(config: VirtualConfig, *, buffer_mib: int = 512) -> Virtu
 
 
 def stop_virtual_core(core: VirtualCore) -> None:
-    """Release whoever waits for the camera and unload all devices."""
+    """Release the threads that wait for the camera and unload all devices."""
     core.unloadAllDevices()
 
 

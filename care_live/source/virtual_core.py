@@ -64,7 +64,7 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
         self.setProperty("Z", "UseSequences", "Yes" if self._config.acquisition.hardware_sequence else "No")
 
     def unloadAllDevices(self) -> None:  # noqa: N802
-        """Let go of whoever waits for the camera, then unload all devices."""
+        """Release the threads that wait for the camera, then unload all devices."""
         if self._camera is not None:
             self._camera.release()
         super().unloadAllDevices()

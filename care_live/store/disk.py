@@ -26,7 +26,7 @@ class Disk:
 
 
 def room_of(free: int, keep_free_mib: int) -> Room:
-    """Return what may still be written when so many bytes are free."""
+    """Return what may still be written with the bytes that are free."""
     keep = keep_free_mib * 2**20
     return "enough" if free >= keep else "raw-only" if free >= keep / 2 else "none"
 

@@ -101,7 +101,7 @@ class RunBegan(_Record):
 
 
 class RunResumed(_Record):
-    """A writer opened the run again; what was provisional then is confirmed by nobody."""
+    """A writer opened the run again; what was provisional then is never confirmed."""
 
     kind: Literal["run-resumed"] = "run-resumed"
     care_live: str

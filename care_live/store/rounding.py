@@ -9,7 +9,7 @@ _MANTISSA_BITS = 23
 
 
 def keep_mantissa_bits(pixels: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """Round float32 to so many mantissa bits, ties to even; the relative error is at most 2**-(bits+1).
+    """Round float32 to `bits` mantissa bits, ties to even; the relative error is at most 2**-(bits+1).
 
     Parameters
     ----------

@@ -111,7 +111,7 @@ class RunWriter:
         self._doubt_provisional()
 
     def _doubt_provisional(self) -> None:
-        """Nobody will confirm what was provisional when the last writer stopped."""
+        """What was provisional when the last writer stopped is never confirmed."""
         detail = "the daemon stopped before the volume's hardware sequence ended"
         for key in [key for key, state in self._ledger.states.items() if state == "provisional"]:
             self._note(StateNoted(key=key, state="suspect", detail=detail), sync=False)

@@ -48,7 +48,7 @@ class Guest:
 
 
 LOCAL = Guest("local", "operator")
-"""Whoever reaches a loopback address without keys is a user of this machine."""
+"""A client that reaches a loopback address without keys is a user of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class AllowList:
             return changed
 
     def _refresh(self) -> None:
-        """Read the file again if it is another one; a list that broke lets nobody in."""
+        """Read the file again if it is another one; a damaged list lets no client in."""
         try:
             if (stamp := self._look()) == self._stamp:
                 return
@@ -200,7 +200,7 @@ def write_pair(path: Path, pair: KeyPair) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise ConfigError(f"{path} exists; give another name, or remove it if nobody needs that key") from error
+        raise ConfigError(f"{path} exists; give another name, or remove it if that key is not needed") from error
     except OSError as error:
         raise ConfigError(f"cannot write key {path}: {error.strerror or error}") from error
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -271,12 +271,12 @@ def revoke(path: Path, who: str) -> list[Guest]:
     Raises
     ------
     ConfigError
-        Nobody there has that name or key.
+        No entry has that name or key.
     """
     guests = read_allowed(path) if path.exists() else {}
     gone = [guest for public, guest in guests.items() if who in (public, guest.name)]
     if not gone:
-        raise ConfigError(f"nobody in {path} is called {who!r} or has that key")
+        raise ConfigError(f"no entry of {path} has the name or key {who!r}")
     _write_allowed(path, {public: guest for public, guest in guests.items() if guest not in gone})
     return gone
 

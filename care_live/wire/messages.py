@@ -1,7 +1,7 @@
 """The messages of protocol cl1 as frozen records; cl1.md describes every field.
 
 What a daemon says is `Message`, what a watcher asks is `Request`. Numbered messages together are the log of a
-run: whoever has all of them has all that is to be known.
+run: a client that has all of them knows all of the run.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ class Incoming:
     def let_go(self) -> list[Room]:
         """Return the rooms of volumes given up so far.
 
-        Inference may still be writing to them: whoever asks keeps them until it has answered what it is told
+        Inference may still be writing to them: the caller keeps them until it has answered what it was sent
         next, lest their memory be used again too early.
         """
         rooms, self._given_up = self._given_up, []

@@ -73,7 +73,7 @@ class Inference:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it has ended, whoever ended it."""
+        """Whether it has ended, by itself or by force."""
         return bool(connection.wait([self._process.sentinel], timeout=0))
 
     def await_ready(self, limit_s: float) -> protocol.Ready:

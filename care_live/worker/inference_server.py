@@ -211,7 +211,7 @@ def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) ->
 
 
 def _how(stream: Arriving | None, begun: _Begun | None) -> str:
-    """Return whether a time point was streamed, or why not; empty when nobody had said so before it was complete."""
+    """Return whether a time point was streamed, or why not; empty when that was not decided before it was complete."""
     if stream is not None:
         return stream.failed or "streamed"
     return "" if begun is None else begun.declined

@@ -26,7 +26,7 @@ class ProcessorPace:
         """
 
     def limit_s(self, n_px: int, card: ModelCard) -> float:
-        """Return five times what so many raw voxels usually take; what a slow machine needs, before the first."""
+        """Return five times what these raw voxels usually take; what a slow machine needs, before the first."""
         per_px = self._usual_s_per_px or _SLOW_S_PER_PX * card.members * max(1.0, card.factor)
         return max(_AT_LEAST_S, _PATIENCE * per_px * n_px)
 
@@ -37,7 +37,7 @@ class ProcessorPace:
         self._usual_s_per_px += 0.2 * (per_px - self._usual_s_per_px) if self._usual_s_per_px else per_px
 
     def died(self, n_px: int) -> None:
-        """Note that inference died over a volume of so many raw voxels."""
+        """Note that inference died over a volume of this number of raw voxels."""
         self._n_deaths += 1
         if self._n_deaths > 1:
             self.budget_px = max(1, n_px >> (self._n_deaths - 1))

@@ -94,7 +94,7 @@ class Pool:
 
     Parameters
     ----------
-    keep : segments kept for later when nobody uses them
+    keep : unused segments that are kept for later
     """
 
     def __init__(self, keep: int = 4) -> None:
@@ -104,7 +104,7 @@ class Pool:
         self._taking = threading.Lock()
 
     def take(self, n_bytes: int) -> Lease:
-        """Return a segment of at least so many bytes, and less than twice as many."""
+        """Return a segment of at least `n_bytes`, and less than twice as many."""
         with self._taking:
             return Lease(self._segment(n_bytes), self._free)
 

@@ -20,7 +20,7 @@ MAX_FRAGMENTS, MAX_UNREAD_PONGS = 64, 500
 
 @dataclass(slots=True)
 class RequestAllowance:
-    """So many at once, and so many a second; the clock is an argument. A wait is `LONGEST_WAIT_S` at most.
+    """Requests at once, and requests a second; the clock is an argument. A wait is `LONGEST_WAIT_S` at most.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Log lines that a client causes, so many in a while: a flood of requests must not fill a disk."""
+"""Log lines that a client causes, limited in number and time: a flood of requests must not fill a disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOGGERS = ("asyncio", "uvicorn.error", "care_live.viewer.web.gateway")
 
 
 class LogRate(logging.Filter):
-    """Lets through so many lines in so many seconds, and says in the next one how many it left out."""
+    """Lets through a number of lines in a number of seconds, and says in the next one how many it left out."""
 
     def __init__(
         self, n_lines: int = MAX_LINES, window_s: float = WINDOW_S, clock_s: Callable[[], float] = time.monotonic

@@ -31,7 +31,7 @@ _SETTLED_S = 1.5
 class ViewerSession:
     """Answers one browser, at its own pace: it always gets the newest, never a backlog.
 
-    Lives in the event loop; pictures are drawn up in `executor`, so that a large one holds nobody up.
+    Lives in the event loop; pictures are drawn up in `executor`, so that a large one does not hold up the others.
     """
 
     library: Library
@@ -65,7 +65,7 @@ class ViewerSession:
         self._wake.set()
 
     def settle(self, now: float | None = None) -> None:
-        """Let a picture that nobody moves become exact, however slow the link is."""
+        """Let a picture that does not move become exact, however slow the link is."""
         if self._drawn is None or self._credit < CREDIT or not self._drawn[1].lossy:
             return
         if (time.monotonic() if now is None else now) - self._last_sent > _SETTLED_S:
