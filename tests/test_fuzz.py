@@ -44,8 +44,7 @@ class Broken:
             case b"die":
                 os.abort()
             case b"eat":
-                held = bytearray(os.urandom(1)) * (700 * 2**20)
-                time.sleep(2)  # long enough to be seen
+                bytearray(os.urandom(1)) * (700 * 2**20)
 
 target = Broken
 '''

@@ -110,7 +110,7 @@ def test_a_large_volume_on_a_busy_machine_is_no_hang() -> None:
     spin = [sys.executable, "-c", "while True: pass"]
     crowd = [subprocess.Popen(spin) for _ in range(2 * (os.cpu_count() or 1))]
     try:
-        (restored,) = process.restore([volume(noisy((16, 256, 256)))])
+        (restored,) = process.restore([volume(noisy((32, 256, 256)))])
         assert restored.infer_s > 1.0, "the volume was too small to look hung"
         assert process.n_restarts == 0
     finally:
