@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # laws are not timed
+settings.load_profile("any machine")
 
 _ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("CARE_LIVE_DATA", _ROOT.parent / "shared" / "data"))
