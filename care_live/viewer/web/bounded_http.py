@@ -52,12 +52,27 @@ class _Stall:
             self._look_later()
 
 
-class BoundedHttp(H11Protocol):
+class _WatchesStalls(asyncio.Protocol):
+    """The part of a connection that ends it when its client takes nothing for too long."""
+
+    _stall: _Stall | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stall is not None:
+            self._stall.begin()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stall is not None:
+            self._stall.end()
+
+
+class BoundedHttp(_WatchesStalls, H11Protocol):
     """One HTTP connection."""
 
     server_state: BoundedState
     _deadline: asyncio.TimerHandle | None = None
-    _stall: _Stall | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -90,16 +105,6 @@ class BoundedHttp(H11Protocol):
         self._leave()
         super().handle_websocket_upgrade(event)
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        if self._stall is not None:
-            self._stall.begin()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._stall is not None:
-            self._stall.end()
-
     def _expect_request(self) -> None:
         """A whole request must come in time, however many bytes of it trickle in."""
         self._end_deadline()
@@ -115,10 +120,9 @@ class BoundedHttp(H11Protocol):
         self.server_state.quota.leave(self)
 
 
-class BoundedWebSocket(WebSocketsSansIOProtocol):
+class BoundedWebSocket(_WatchesStalls, WebSocketsSansIOProtocol):
     """One browser's WebSocket."""
 
-    _stall: _Stall | None = None
     _n_unread_pongs: int = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -129,16 +133,6 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if self._stall is not None:
             self._stall.end()
         super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        if self._stall is not None:
-            self._stall.begin()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._stall is not None:
-            self._stall.end()
 
     def handle_ping(self) -> None:
         """Answer, unless the client takes no answers: they are not held back by anything else."""
