@@ -160,10 +160,13 @@ def test_each_product_is_counted_and_what_there_was_no_time_for_is_said(
         pass
     go_on.set()
     seen: dict[bytes, list[VolumeMessage]] = {}
+    later = iter(range(80, 120))
     while sum(len(one) for one in seen.values()) < 2 or max(v.key[0] for one in seen.values() for v in one) < 79:
-        message = heard(hub, link, VolumeMessage, 20.0)
-        assert message is not None
-        seen.setdefault(message[0], []).append(message[1])
+        message = heard(hub, link, VolumeMessage, 1.0)
+        if message is None:  # the burst was too much for this subscriber: only a later volume says what it missed
+            publisher.publish(given.restored(next(later)))
+        else:
+            seen.setdefault(message[0], []).append(message[1])
     for came in seen.values():
         assert [one.count for one in came] == sorted({one.count for one in came})
         for before, after in itertools.pairwise(came):
