@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5):
+        with urllib.request.urlopen(url, timeout=20):
             return True
     except urllib.error.HTTPError as error:
         error.close()

@@ -54,7 +54,7 @@ class DaemonUnderTest:
         """Return its own figures; empty while it does not answer."""
         url = f"http://{self.tree['daemon']['status_bind']}/status"
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=20) as answer:
                 return dict(json.loads(answer.read()))
         except (OSError, ValueError, urllib.error.URLError):
             return {}

@@ -40,7 +40,7 @@ def listen(hub: Sockets, publisher: Publisher, *topics: bytes) -> Socket:
     for topic in (*topics, b"cl1/note"):
         link.subscribe(topic)
     assert heard(hub, link, Heartbeat, 20.0) is not None, "subscriptions are taken in their order"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not all(_is_known(publisher, topic) for topic in topics) and time.monotonic() < deadline:
         time.sleep(0.01)
     return link
@@ -51,7 +51,7 @@ def _is_known(publisher: Publisher, topic: bytes) -> bool:
     return asked <= publisher._broadcast.subscribed
 
 
-def heard(hub: Sockets, link: Socket, kind: type[Message], timeout_s: float = 3.0) -> tuple[bytes, Any, Any] | None:
+def heard(hub: Sockets, link: Socket, kind: type[Message], timeout_s: float = 20.0) -> tuple[bytes, Any, Any] | None:
     deadline = time.monotonic() + timeout_s
     while (left := deadline - time.monotonic()) > 0:
         hub.poll(left)
@@ -152,7 +152,7 @@ def test_each_product_is_counted_and_what_there_was_no_time_for_is_said(
 
     monkeypatch.setattr(downsample, "downsample", slow)
     publisher.publish(given.restored(0))
-    assert busy.wait(10)
+    assert busy.wait(30)
     for t in range(1, 80):
         publisher.publish(given.restored(t))
     publisher.heartbeat(Status(note="all are published"))
@@ -206,7 +206,7 @@ def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path)
         publisher.publish(given.restored(0))
         assert heard(mia, there, VolumeMessage) is not None and heard(rex, gone, VolumeMessage) is not None
         keys.revoke(allowed, "rex")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while heard(rex, gone, Heartbeat, 1.5) is not None:  # until the publisher has looked at its list
             assert time.monotonic() < deadline
         came, t = None, 1
@@ -219,7 +219,7 @@ def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path)
 
 def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publisher) -> None:
     with Listener(publisher.address, ("slab", "restored"), quantised=True) as listener:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while len(publisher._broadcast.subscribed) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         while not isinstance(listener.next(5.0), Heartbeat):  # subscribed last, so the other topics are in force

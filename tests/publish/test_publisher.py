@@ -31,7 +31,7 @@ def publisher() -> Iterator[Publisher]:
         yield published
 
 
-def until(subscriber: Subscriber, kind: type[Told], timeout_s: float = 5.0) -> Told:
+def until(subscriber: Subscriber, kind: type[Told], timeout_s: float = 20.0) -> Told:
     """Return the next message of a kind."""
     deadline = time.monotonic() + timeout_s
     while (left := deadline - time.monotonic()) > 0:

@@ -27,7 +27,7 @@ def publisher() -> Iterator[Publisher]:
         yield published
 
 
-def answer(hub: Sockets, link: Socket, *kinds: type[Message], timeout_s: float = 10.0) -> Message | None:
+def answer(hub: Sockets, link: Socket, *kinds: type[Message], timeout_s: float = 20.0) -> Message | None:
     for _ in range(int(timeout_s / 0.05)):
         hub.poll(0.05)
         while (received := link.receive()) is not None:

@@ -39,7 +39,7 @@ def test_only_the_newest_is_kept_and_one_call_is_pending():
     preparer = Preparer(library, lambda: (calls.append(1), ready.set()))
     try:
         library.shelf.put(scene(0))
-        assert ready.wait(10)
+        assert ready.wait(30)
         for t in range(1, 6):
             library.shelf.put(scene(t))
         for _ in range(1000):

@@ -73,7 +73,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 def is_served(where: tuple[str, int]) -> bool:
-    with socket.create_connection(where, timeout=5) as client:
+    with socket.create_connection(where, timeout=20) as client:
         try:
             client.sendall(b"x")
             return client.recv(1) == b"x"
@@ -92,7 +92,7 @@ def eventually(condition: object, within_s: float = 5.0) -> bool:
 
 def test_bytes_arrive_both_ways_as_they_were_sent(served: Server) -> None:
     sent = bytes(range(256)) * 2000
-    with socket.create_connection(served.where, timeout=5) as client:
+    with socket.create_connection(served.where, timeout=20) as client:
         sender = threading.Thread(target=client.sendall, args=(sent,))
         sender.start()
         came = b""
@@ -108,7 +108,7 @@ def test_an_address_gets_its_places_and_no_more_and_gets_them_back(
     served: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        clients = [socket.create_connection(served.where, timeout=5) for _ in range(3)]
+        clients = [socket.create_connection(served.where, timeout=20) for _ in range(3)]
         for client in clients:
             client.sendall(b"x")
             assert client.recv(1) == b"x"
@@ -124,7 +124,7 @@ def test_an_address_gets_its_places_and_no_more_and_gets_them_back(
 def test_what_a_client_sent_before_it_reset_its_link_reaches_a_server_that_reads_late(served: Server) -> None:
     """The server must not see a broken link before the last byte: libzmq ends its process then."""
     served.reads.clear()
-    client = socket.create_connection(served.where, timeout=5)
+    client = socket.create_connection(served.where, timeout=20)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.sendall(b"y" * 1000)
     assert is_connected_behind(served)
@@ -151,7 +151,7 @@ def test_a_client_that_takes_nothing_is_cut(served: Server) -> None:
 
 @pytest.mark.parametrize("served", [Budget(bytes_per_s=50_000, burst_bytes=20_000)], indirect=True)
 def test_one_that_sends_too_fast_waits_and_the_others_do_not(served: Server) -> None:
-    with socket.create_connection(served.where, timeout=5) as fast:
+    with socket.create_connection(served.where, timeout=20) as fast:
         fast.settimeout(0.2)
         try:
             for _ in range(1000):
@@ -206,16 +206,16 @@ def test_both_ends_of_a_connection_may_go_in_the_same_moment() -> None:
         behind.append(far)
         if held.is_set():
             waits.set()
-            released.wait(10)
+            released.wait(30)
         return near
 
     released, where = threading.Event(), listener.getsockname()
     door = Door(listener, connect, Budget())
-    clients = [socket.create_connection(where, timeout=5) for _ in range(20)]
+    clients = [socket.create_connection(where, timeout=20) for _ in range(20)]
     assert eventually(lambda: len(behind) == 20)
     held.set()
-    with socket.create_connection(where, timeout=5) as last:
-        assert waits.wait(5)
+    with socket.create_connection(where, timeout=20) as last:
+        assert waits.wait(20)
         for end in (*behind[:20], *clients):  # the server's ends come first
             end.close()
         released.set()
@@ -235,7 +235,7 @@ def test_a_port_that_fails_is_told_to_its_server(monkeypatch: pytest.MonkeyPatch
     with Sockets() as hub:
         router = hub.bind("router", "tcp://127.0.0.1:0")
         host, port = router.address.removeprefix("tcp://").split(":")
-        with socket.create_connection((host, int(port)), timeout=5) as client:
+        with socket.create_connection((host, int(port)), timeout=20) as client:
             client.sendall(b"x")
             with pytest.raises(StageError, match="serves no more clients: a bug"):
                 while True:
@@ -245,7 +245,7 @@ def test_a_port_that_fails_is_told_to_its_server(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 def test_thousands_of_short_visits_leave_nothing_behind(served: Server) -> None:
     for n in range(3000):
-        with socket.create_connection(served.where, timeout=5) as client:
+        with socket.create_connection(served.where, timeout=20) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([n % 2, 0, 0, 0, 0, 0, 0, 0]))
             if n % 3:
                 client.sendall(b"x" * (n % 100))

@@ -280,7 +280,7 @@ def test_the_death_of_the_parent_ends_the_child(network: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert not psutil.wait_procs([child], timeout=5)[1]
+    assert not psutil.wait_procs([child], timeout=30)[1]
 
 
 @pytest.mark.slow
