@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import defaultdict
 
+import click
 import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
 
-from care_live.cli import _FILES, _SUMMARIES, cli
+from care_live.cli import FILES, SUMMARIES, cli
 from care_live.errors import ConfigError
 from tests.daemon.runs import command, movie, replay, settings
 
@@ -45,14 +47,54 @@ def fails(done, code: int, *words: str) -> None:
 
 
 def test_every_command_has_a_file_and_a_summary():
-    assert {name for names in _FILES.values() for name in names} == set(_SUMMARIES)
+    assert {name for names in FILES.values() for name in names} == set(SUMMARIES)
 
 
-@pytest.mark.parametrize("name", list(_SUMMARIES))
+@pytest.mark.parametrize("name", list(SUMMARIES))
 def test_every_command_explains_itself(name):
     result = CliRunner().invoke(cli, [name, "--help"])
     assert result.exit_code == 0, result.output
     assert "Usage" in result.output
+
+
+def commands() -> dict[str, click.Command]:
+    """Return every command by its full name, such as ``keys new``."""
+    found = {}
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        found[name] = command
+        if isinstance(command, click.Group):
+            found |= {f"{name} {child}": one for child, one in command.commands.items()}
+    return found
+
+
+def options() -> list[tuple[str, click.Option]]:
+    """Return every option that a command shows, with the command's name."""
+    return [
+        (name, option)
+        for name, command in commands().items()
+        for option in command.params
+        if isinstance(option, click.Option) and not option.hidden
+    ]
+
+
+def test_every_text_of_the_help_is_a_sentence():
+    texts = {f"{name} {option.opts[-1]}": option.help for name, option in options()}
+    texts |= {name: command.help for name, command in commands().items()} | SUMMARIES
+    assert not [
+        (name, text) for name, text in texts.items() if not (text and text[0].isupper() and text.strip()[-1] == ".")
+    ]
+
+
+def test_an_option_says_the_same_in_every_command():
+    own = {("train", "--run"), ("evaluate", "--axes"), ("calibrate", "--axes")}  # they mean something else there
+    texts = defaultdict(set)
+    for name, option in options():
+        if (name, option.opts[-1]) not in own:
+            texts[option.opts[-1], option.is_flag].add(option.help)
+    assert len(texts) > 30
+    assert not {option: said for option, said in texts.items() if len(said) > 1}
 
 
 def test_help_loads_nothing_heavy(tmp_path):

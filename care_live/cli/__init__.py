@@ -15,7 +15,7 @@ from care_live import __version__
 from care_live.errors import CareLiveError
 from care_live.wire.printable import printable
 
-_FILES = {
+FILES = {
     "live": ("run", "demo", "replay"),
     "offline": ("restore", "verify"),
     "health": ("status", "swap", "doctor"),
@@ -24,25 +24,25 @@ _FILES = {
     "watching": ("view", "record", "keys"),
     "web": ("web",),
 }
-_SUMMARIES = {
+SUMMARIES = {
     "run": "Acquire, restore, publish and store, as a config file says.",
-    "demo": "The whole of care_live on a virtual microscope.",
+    "demo": "Show all of care_live on a virtual microscope.",
     "replay": "Restore a recorded data set as if it were being acquired.",
     "restore": "Restore a file or a data set, offline, with the same code.",
     "verify": "Check every checksum of a run against its journal.",
-    "status": "What a running daemon is doing.",
-    "swap": "Let a running daemon go over to another network.",
+    "status": "Show what a running daemon is doing.",
+    "swap": "Give a running daemon another network.",
     "doctor": "Check this machine and a config; say what to do.",
     "simulate": "Write simulated training data.",
     "train": "Train a network, or an ensemble, from a config.",
     "evaluate": "Score a network: NRMSE, PSNR, SSIM per condition.",
-    "calibrate": "Measure and mend the coverage of a network's intervals.",
+    "calibrate": "Measure and correct the coverage of a network's intervals.",
     "export": "Turn a training run into one ONNX file with its model card.",
-    "import": "Bring in a CSBDeep, bioimage.io or plain ONNX network.",
+    "import": "Import a CSBDeep, bioimage.io or plain ONNX network.",
     "view": "Watch a running daemon in the terminal, or in napari.",
     "web": "Watch a running daemon in the browser.",
     "record": "Record what a daemon publishes, without gaps.",
-    "keys": "Make, allow and revoke keys for other machines.",
+    "keys": "Make, allow and revoke keys for links between machines.",
 }
 
 
@@ -50,10 +50,10 @@ class _Commands(click.Group):
     """A group that loads a command's file only when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_SUMMARIES)
+        return list(SUMMARIES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        for file, names in _FILES.items():
+        for file, names in FILES.items():
             if cmd_name in names:
                 module = importlib.import_module(f"care_live.cli.{file}")
                 command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
@@ -62,7 +62,7 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(_SUMMARIES.items()))
+            formatter.write_dl(list(SUMMARIES.items()))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,4 +1,4 @@
-"""``care-live status`` and ``care-live doctor``."""
+"""``care-live status``, ``swap`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
+from care_live.cli import options
 from care_live.errors import CareLiveError
 from care_live.wire.printable import printable
 
 
 @click.command("status")
-@click.option("--address", default="127.0.0.1:5793", show_default=True, help="the daemon's status_bind")
-@click.option("--json", "as_json", is_flag=True, help="everything, for scripts")
+@options.status_address
+@options.as_json
 def status_command(address: str, as_json: bool) -> None:
     """Show what a running daemon is doing."""
     import urllib.error
@@ -24,7 +25,7 @@ def status_command(address: str, as_json: bool) -> None:
         with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
             status = json.load(answer)
     except (urllib.error.URLError, OSError, ValueError) as error:
-        raise CareLiveError(f"no daemon answers at {address} ({error}); is one running, with this address?") from error
+        raise CareLiveError(_no_answer(address, error)) from error
     if as_json:
         click.echo(json.dumps(status))
         return
@@ -33,15 +34,19 @@ def status_command(address: str, as_json: bool) -> None:
             click.echo(f"{name.replace('_', ' '):>20}  {value:.1f}" if isinstance(value, float) else _line(name, value))
 
 
+def _no_answer(address: str, error: Exception) -> str:
+    return f"no daemon answers at {address} ({error}): is one running, and is this its status_bind?"
+
+
 def _line(name: str, value: object) -> str:
     return printable(f"{name.replace('_', ' '):>20}  {value}")
 
 
 @click.command("doctor")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="for scripts")
+@options.as_json
 def doctor_command(config: Path | None, as_json: bool) -> None:
-    """Check this machine, and CONFIG if given, and say what to do."""
+    """Check this machine, and CONFIG if given; say what to do."""
     from care_live.config import Config, load
     from care_live.daemon.doctor import examine
 
@@ -64,15 +69,15 @@ def doctor_command(config: Path | None, as_json: bool) -> None:
 
 @click.command("swap")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("--rollback", is_flag=True, help="go back to the network before the last swap")
-@click.option("--even-if-slow", is_flag=True, help="take it even if it can't keep up with the acquisition")
-@click.option("--address", default="127.0.0.1:5793", show_default=True, help="the daemon's status_bind")
+@click.option("--rollback", is_flag=True, help="Go back to the network before the last swap.")
+@click.option("--even-if-slow", is_flag=True, help="Take a network that is too slow for the acquisition, too.")
+@options.status_address
 def swap_command(model: Path | None, rollback: bool, even_if_slow: bool, address: str) -> None:
-    """Let a running daemon go over to MODEL between two volumes; it is tried and compared first."""
+    """Give a running daemon the network MODEL, between two volumes; it is tried and compared first."""
     from care_live.errors import ConfigError
 
     if (model is None) == (not rollback):
-        raise ConfigError("name one model, or --rollback")
+        raise ConfigError("swap wants either a MODEL or --rollback")
     wanted: dict[str, object] = {} if model is None else {"model": str(model.resolve()), "even_if_slow": even_if_slow}
     click.echo(_ask(address, "/rollback" if rollback else "/swap", wanted))
 
@@ -86,10 +91,10 @@ def _ask(address: str, path: str, order: Mapping[str, object]) -> str:
     request = urllib.request.Request(f"http://{address}{path}", json.dumps(order).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
-            said: str = answer.read().decode()
+            text: str = answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             raise CareLiveError(error.read().decode(errors="replace").strip()) from error
     except (urllib.error.URLError, OSError) as error:
-        raise CareLiveError(f"no daemon answers at {address} ({error}); is one running, with this address?") from error
-    return printable(said)
+        raise CareLiveError(_no_answer(address, error)) from error
+    return printable(text)

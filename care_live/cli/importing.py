@@ -19,25 +19,27 @@ if TYPE_CHECKING:
     from care_live.model.card import ModelCard
 
 _LARGEST_DEVIATION = 1e-3
-"""Of the range: more than this from the model's own test image is another network."""
+"""As a fraction of the range: a larger difference from the model's test image means another network."""
 
 IMPORT_S, IMPORT_MIB = 600.0, 8192
-"""A network that takes longer to be run once on a small field, or more, cannot restore while a microscope records."""
+"""A network that needs more time or memory for one small field cannot restore while a microscope records."""
 
 
 @click.group("import")
 def import_command() -> None:
-    """Bring in a network that was made elsewhere; torch and TensorFlow are not needed."""
+    """Import a network that was made elsewhere; torch and TensorFlow are not needed."""
 
 
 @import_command.command("csbdeep")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
-    "--task", type=click.Choice(["denoise", "isotropic", "upsample", "project"]), help="Class of the model; see below."
+    "--task",
+    type=click.Choice(["denoise", "isotropic", "upsample", "project"]),
+    help="What the network was made for; default: what the folder says.",
 )
-@click.option("--factor", type=float, default=1.0, help="Restored planes per raw plane (isotropic, upsample).")
-@click.option("--name", help="Name of the network; none: the folder's.")
+@click.option("--factor", type=float, default=1.0, help="Restored planes per raw plane, for isotropic and upsample.")
+@click.option("--name", help="Name of the network; default: the folder's.")
 def csbdeep(
     folder: Path,
     out: Path,
@@ -47,8 +49,8 @@ def csbdeep(
 ) -> None:
     """Import a CSBDeep model FOLDER (config.json and .h5 weights) as OUT.
 
-    The folder does not say whether the network was made by IsotropicCARE or UpsamplingCARE: for these give
-    --task and the --factor by which z was subsampled.
+    The folder does not say whether the network is an IsotropicCARE or UpsamplingCARE: for these give --task, and as
+    --factor the factor by which z was subsampled.
     """
     from care_live.model.csbdeep import import_csbdeep
 
@@ -62,7 +64,7 @@ def csbdeep(
 def bioimageio(model: Path, out: Path) -> None:
     """Import a bioimage.io MODEL (folder or .zip with bioimageio.yaml or rdf.yaml and ONNX weights) as OUT.
 
-    Its own test image is run and compared, where it is there.
+    Where the model has a test image, the result is compared with it.
     """
     from care_live.model.bioimageio import import_bioimageio, opened, read_description
     from care_live.restore.probe import measure_halo
@@ -79,12 +81,17 @@ def bioimageio(model: Path, out: Path) -> None:
 @import_command.command("onnx")
 @click.argument("network", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--card", "card_file", type=click.Path(path_type=Path), help="TOML; written, to be filled in, if absent.")
+@click.option(
+    "--card",
+    "card_file",
+    type=click.Path(path_type=Path),
+    help="Card (TOML) of the network, written to be filled in if absent; default: beside OUT.",
+)
 def onnx(network: Path, out: Path, card_file: Path | None) -> None:
     """Import any ONNX NETWORK that takes and gives images as OUT.
 
-    The first call writes OUT.card.toml with what the graph says of itself: fill in the rest (how it wants its
-    input normalised, what its output is, for which images it was made) and call again.
+    The first call writes OUT.card.toml with what the graph contains. Fill in the rest (how the input is normalised,
+    what the output is, for which images the network was made) and call again.
     """
     from care_live.model.foreign import import_onnx
     from care_live.restore.probe import measure_halo
@@ -100,9 +107,9 @@ def onnx(network: Path, out: Path, card_file: Path | None) -> None:
 
 
 def _was_confined(source: Path, out: Path, options: list[str]) -> bool:
-    """Run the command once more in a process with a deadline and limited memory; False: this is that process.
+    """Run the command again in a process with a deadline and limited memory; False: this is that process.
 
-    Converters and networks from strangers run here: they may hang, crash or ask for all memory.
+    Foreign converters and networks run there: they may hang, crash or ask for all memory.
     """
     from care_live.model import confined
 
@@ -140,17 +147,17 @@ def _write_card_to_fill_in(network: Path, card_file: Path) -> None:
 
     card = describe_graph(load_foreign(network), network.stem)
     lines = [
-        "# What the graph says of itself:",
+        "# From the graph:",
         *(f"{key} = {_toml(getattr(card, key))}" for key in ("name", "axes", "divisor", "channels_in", "channels_out")),
         f"heads = {_toml(card.heads)}",
         "",
-        "# Fill in. How its input is normalised: percentile, zero-mean-unit-variance or none.",
+        "# Fill in. How the input is normalised: percentile, zero-mean-unit-variance or none.",
         'normalisation = "percentile"',
         "low_percentile = 2.0",
         "high_percentile = 99.8",
-        "# What it gives: counts (normalisation undone by us) or normalised (anything else, such as probabilities).",
+        "# What the output is: counts (care_live undoes the normalisation) or normalised (such as probabilities).",
         'output = "normalised"',
-        "# How a field that is no multiple of the divisor is padded: zero or reflect.",
+        "# How a field is padded to a multiple of the divisor: zero or reflect.",
         'boundary = "reflect"',
         'author = ""',
         'licence = ""',
@@ -187,7 +194,7 @@ def _compare_with_test_image(out: Path, card: ModelCard, description: Descriptio
     from care_live.model.confined import blamed_on
 
     if description.test_input is None or description.test_output is None:
-        click.echo("It came without a test image, so nothing was compared.")
+        click.echo("The model has no test image, so its results were not compared.")
         return
     with blamed_on(f"{description.folder} has a test image that cannot be read"):
         given, wanted = np.load(description.test_input), np.load(description.test_output)
@@ -195,10 +202,8 @@ def _compare_with_test_image(out: Path, card: ModelCard, description: Descriptio
             raise ValueError(f"{given.shape} and {wanted.shape}, wanted channels of {card.axes}")
     deviation = float(np.abs(_predict(out, card, given) - wanted).max() / max(float(np.ptp(wanted)), 1e-6))
     if not deviation <= _LARGEST_DEVIATION:
-        raise ModelError(
-            f"{out} differs from the model's own test image by {deviation:.1e} of the range: do not use it"
-        )
-    click.echo(f"Its own test image: largest difference {deviation:.1e} of the range.")
+        raise ModelError(f"{out} differs from the model's test image by {deviation:.1e} of the range: do not use it")
+    click.echo(f"The model's test image: largest difference {deviation:.1e} of the range.")
 
 
 def _predict(path: Path, card: ModelCard, pixels: NDArray[Any]) -> NDArray[np.float32]:

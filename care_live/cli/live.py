@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from care_live.cli import logs
+from care_live.cli import logs, options
 from care_live.errors import CareLiveError, ConfigError, IncompleteError
 
 if TYPE_CHECKING:
@@ -28,20 +28,22 @@ _PAGE_S = 40.0
 
 
 @click.command("run")
-@click.argument("config", type=click.Path(path_type=Path))
-@click.option("--run-id", help="name of the run; one that was interrupted goes on")
-@click.option("--resume", is_flag=True, help="go on even with a run that has finished")
-@click.option("--web", is_flag=True, help="start the browser page too")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="write the last status to this file")
+@click.argument("config", type=options.FILE)
+@options.run_id
+@options.resume
+@options.page
+@options.json_file
 @logs.verbosity
 @logs.quiet
 def run_command(
     config: Path, run_id: str | None, resume: bool, web: bool, json_file: Path | None, verbose: int, quiet: bool
 ) -> None:
-    """Acquire, restore, publish and store, as CONFIG (TOML) says. Ctrl-C drains; twice stops.
+    """Acquire, restore, publish and store, as CONFIG (TOML) says.
 
-    Exit code 0: all that was planned is stored, or you stopped the run and what came until then is. 1: the run failed,
-    or lacks something; the last line says what. 2: the config or the command line can't be used.
+    Ctrl-C ends the acquisition and finishes what has come; a second Ctrl-C stops at once.
+
+    Exit code 0: all that was planned is stored, or you stopped the run and all that came until then is stored.
+    1: the run failed or is incomplete; the last line says why. 2: the config or the command line is invalid.
     """
     from care_live.config import load
 
@@ -50,17 +52,19 @@ def run_command(
 
 
 @click.command("replay")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--axes", help="of a plain TIFF stack: a subset of TPCZYX in that order")
-@click.option("--voxel-size-um", type=float, nargs=3, help="z y x, where the file does not say")
-@click.option("--speed", default="fastest", show_default=True, help="recorded, fastest, or planes per second")
-@click.option("--loops", default=1, show_default=True, help="how often; 0 is for ever")
-@click.option("--model", type=click.Path(path_type=Path), help="ONNX file; default: the shipped worm network")
-@click.option("--directory", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
-@click.option("--run-id", help="name of the run; one that was interrupted goes on")
-@click.option("--resume", is_flag=True, help="go on even with a run that has finished")
-@click.option("--web", is_flag=True, help="start the browser page too")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="write the last status to this file")
+@click.argument("path", type=options.FILE)
+@options.axes
+@click.option("--voxel-size-um", type=float, nargs=3, help="Voxel size z y x, where the file gives none.")
+@click.option(
+    "--speed", default="fastest", show_default=True, help="Speed: recorded, fastest, or a number of planes per second."
+)
+@click.option("--loops", default=1, show_default=True, help="How often the data set is played; 0: without end.")
+@options.model
+@options.directory
+@options.run_id
+@options.resume
+@options.page
+@options.json_file
 @logs.verbosity
 @logs.quiet
 def replay_command(
@@ -78,7 +82,7 @@ def replay_command(
     verbose: int,
     quiet: bool,
 ) -> None:
-    """Restore PATH (NDTiff, OME-TIFF, OME-Zarr, TIFF) as if it were being acquired."""
+    """Restore the data set PATH (NDTiff, OME-TIFF, OME-Zarr, TIFF) as if it were being acquired."""
     from care_live.config import parse
 
     logs.configure(0 if quiet else verbose)
@@ -93,12 +97,12 @@ def replay_command(
 
 
 @click.command("demo")
-@click.option("--volumes", type=click.IntRange(1), help="how many; default: 5 headless, else 200")
-@click.option("--headless", is_flag=True, help="no viewer; end after the last volume")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="write the figures to this file")
-@click.option("--picture", type=click.Path(path_type=Path), help="raw | restored | uncertainty | truth as PNG")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="another virtual microscope")
-@click.option("--directory", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--volumes", type=click.IntRange(1), help="Number of volumes; default: 5 headless, else 200.")
+@click.option("--headless", is_flag=True, help="Start no viewer; end after the last volume.")
+@options.json_file
+@click.option("--picture", type=options.FILE, help="Draw raw | restored | uncertainty | truth to this PNG.")
+@click.option("--config", "config_file", type=options.FILE, help="Config of another virtual microscope.")
+@options.directory
 @logs.verbosity
 @logs.quiet
 def demo_command(
@@ -194,7 +198,7 @@ def _ended_by_force(daemon: Daemon) -> Iterator[None]:
             raise
         traceback.print_exc()
     if daemon.hung:
-        click.echo(f"care-live: this hangs, and the process ends without it: {', '.join(daemon.hung)}", err=True)
+        click.echo(f"care-live: the process ends although these parts hang: {', '.join(daemon.hung)}", err=True)
         sys.stdout.flush()
         os._exit(code)
 
@@ -228,9 +232,9 @@ def _summary(status: DaemonStatus) -> None:
         f"{status.suspect} volumes suspect"
     )
     if status.shed:
-        click.echo(f"{status.shed} restored volumes are not stored, for want of disk; --resume restores them again")
+        click.echo(f"{status.shed} restored volumes are not stored, as the disk was full; --resume restores them again")
     if status.already_stored:
-        click.echo(f"{status.already_stored} volumes came that this run had stored already; they were dropped")
+        click.echo(f"{status.already_stored} volumes were dropped, as this run had stored them before")
     if status.set_aside:
         click.echo(f"{status.set_aside} raw files of an interrupted run are in its quarantine; see care-live verify")
 

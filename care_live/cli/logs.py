@@ -22,12 +22,12 @@ def configure(verbose: int) -> None:
 
 
 class _OneLine(logging.Formatter):
-    """Keeps what another machine says from writing lines of its own."""
+    """Escapes line ends in a message, so that text from another machine cannot forge a log line."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         record.message = printable(record.message)
         return super().formatMessage(record)
 
 
-verbosity = click.option("-v", "--verbose", count=True, default=1, help="more log lines (twice: everything)")
-quiet = click.option("-q", "--quiet", is_flag=True, help="warnings only")
+verbosity = click.option("-v", "--verbose", count=True, default=1, help="Write more log lines (twice: everything).")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Write only warnings.")

@@ -8,23 +8,26 @@ from typing import TYPE_CHECKING
 
 import click
 
+from care_live.cli import options
+
 if TYPE_CHECKING:
     from care_live.training.evaluate import ScoreRow
     from care_live.training.inference import Applied, TruthUnit
     from care_live.training.recipe import SpecimenName
 
-_PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, exists=True)
 _SPECIMENS = ("worm", "beads", "tubules", "granules", "nuclei", "forms", "confocal_forms")
 _PAIRS = (
-    click.option("--input", "inputs", type=_FOLDER, multiple=True, required=True, help="Dim images; once a condition."),
-    click.option("--target", type=_FOLDER, required=True, help="The truth: bright images, files named alike."),
-    click.option("--axes", default="ZYX", show_default=True, help="Of every file, a subset of TCZYX."),
-    click.option("--pattern", default="*.tif*", show_default=True, help="Which files of a folder."),
+    click.option("--input", "inputs", type=_FOLDER, multiple=True, required=True,
+                 help="Dim images; repeat it for each condition."),
+    click.option("--target", type=_FOLDER, required=True, help="The truth: bright images in files of the same names."),
+    click.option("--axes", default="ZYX", show_default=True, help="Axes of each file, in the order TCZYX."),
+    click.option("--pattern", default="*.tif*", show_default=True, help="Names of the files to take."),
     click.option("--truth-unit", type=click.Choice(["percentiles", "counts"]), default="percentiles", show_default=True,
-                 help="counts: the truth is in the input's camera counts (simulated at the same dose)."),
-    click.option("--threads", type=click.IntRange(0), default=0, help="Inference threads; 0: all cores."),
+                 help="Unit of the truth; counts: those of the input (simulated at the same dose)."),
+    options.threads,
 )  # fmt: skip
+_plot = click.option("--plot", type=options.FILE, help="Draw the result to this PNG; default: beside MODEL.")
 
 
 def _pairs(command: click.decorators.FC) -> click.decorators.FC:
@@ -34,27 +37,29 @@ def _pairs(command: click.decorators.FC) -> click.decorators.FC:
 
 
 @click.command("simulate")
-@click.argument("out", type=_PATH)
-@click.option("--specimen", type=click.Choice(_SPECIMENS), default="worm", show_default=True)
-@click.option("--n", type=click.IntRange(1), default=4, show_default=True, help="Volumes.")
+@click.argument("out", type=options.FILE)
+@click.option("--specimen", type=click.Choice(_SPECIMENS), default="worm", show_default=True, help="What is imaged.")
+@click.option("--n", type=click.IntRange(1), default=4, show_default=True, help="Number of volumes.")
 @click.option(
     "--power",
     type=click.FloatRange(0, min_open=True),
     multiple=True,
     default=(1.0,),
     show_default=True,
-    help="Laser power, 1 is low light; once a condition.",
+    help="Laser power, 1 is low light; repeat it for each condition.",
 )
-@click.option("--shape", type=click.IntRange(1), nargs=3, default=(32, 256, 256), show_default=True, help="z y x, px.")
+@click.option(
+    "--shape", type=click.IntRange(1), nargs=3, default=(32, 256, 256), show_default=True, help="Shape z y x in pixels."
+)
 @click.option(
     "--voxel",
     type=click.FloatRange(0, min_open=True),
     nargs=3,
     default=(1.0, 0.5, 0.5),
     show_default=True,
-    help="z y x, um.",
+    help="Voxel size z y x in micrometres.",
 )
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the random numbers.")
 def simulate_command(
     out: Path,
     specimen: SpecimenName,
@@ -64,7 +69,7 @@ def simulate_command(
     voxel: tuple[float, float, float],
     seed: int,
 ) -> None:
-    """Write simulated recordings to OUT: one folder a laser power, and the truth."""
+    """Write simulated recordings to OUT: one folder for each laser power, and one for the truth."""
     from rich.progress import Progress
 
     from care_live.training.simulated import write_pairs
@@ -79,12 +84,17 @@ def simulate_command(
 
 
 @click.command("train")
-@click.argument("config", type=_PATH)
-@click.option("--run", "run_folder", type=_PATH, help="Folder of the run; none: runs/train/NAME. Resumed if it exists.")
-@click.option("--updates", type=click.IntRange(1), help="Instead of fit.n_updates.")
-@click.option("--members", type=click.IntRange(1, 16), help="Number of networks of an ensemble, instead of members.")
+@click.argument("config", type=options.FILE)
+@click.option(
+    "--run",
+    "run_folder",
+    type=options.FILE,
+    help="Folder of the training run, which goes on if it exists; default: runs/train/NAME.",
+)
+@click.option("--updates", type=click.IntRange(1), help="Number of updates, instead of the config's fit.n_updates.")
+@click.option("--members", type=click.IntRange(1, 16), help="Number of networks, instead of the config's members.")
 def train_command(config: Path, run_folder: Path | None, updates: int | None, members: int | None) -> None:
-    """Train a network, or an ensemble, as CONFIG says; export it next."""
+    """Train a network, or an ensemble, as CONFIG (TOML) says. The next step is care-live export."""
     from care_live.training import recipe
     from care_live.training.train import train
 
@@ -138,10 +148,16 @@ class _TrainingBar:
 
 
 @click.command("export")
-@click.argument("run_folder", metavar="RUN", type=_PATH)
-@click.argument("out", type=_PATH)
-@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
-@click.option("--bioimageio", type=_PATH, help="Also write a bioimage.io package to this .zip.")
+@click.argument("run_folder", metavar="RUN", type=options.FILE)
+@click.argument("out", type=options.FILE)
+@click.option(
+    "--checkpoint",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Which weights to take.",
+)
+@click.option("--bioimageio", type=options.FILE, help="Write a bioimage.io package to this .zip, too.")
 def export_command(run_folder: Path, out: Path, checkpoint: str, bioimageio: Path | None) -> None:
     """Turn the training run RUN into the ONNX file OUT, its members merged, its model card inside."""
     from care_live.training.export import export
@@ -158,7 +174,7 @@ def export_command(run_folder: Path, out: Path, checkpoint: str, bioimageio: Pat
 @click.command("evaluate")
 @click.argument("model", type=_FOLDER)
 @_pairs
-@click.option("--plot", type=_PATH, help="Picture of the scores and an example of each condition.")
+@_plot
 def evaluate_command(
     model: Path,
     inputs: tuple[Path, ...],
@@ -202,8 +218,8 @@ def _print_scores(rows: list[ScoreRow]) -> None:
 @click.command("calibrate")
 @click.argument("model", type=_FOLDER)
 @_pairs
-@click.option("--plot", type=_PATH, help="Reliability diagram.")
-@click.option("--dry-run", is_flag=True, help="Measure only; leave the model as it is.")
+@_plot
+@click.option("--dry-run", is_flag=True, help="Measure only; do not change MODEL.")
 def calibrate_command(
     model: Path,
     inputs: tuple[Path, ...],
@@ -215,7 +231,7 @@ def calibrate_command(
     plot: Path | None,
     dry_run: bool,
 ) -> None:
-    """Measure the coverage of MODEL's intervals, mend it, and store that in its card."""
+    """Measure the coverage of MODEL's intervals, and store the correction in its model card."""
     from care_live.model import file
     from care_live.training import report
     from care_live.training.calibrate import calibrate

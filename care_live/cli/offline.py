@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from care_live.cli import options
 from care_live.wire.printable import printable
 
 if TYPE_CHECKING:
@@ -18,22 +19,31 @@ if TYPE_CHECKING:
 
 
 @click.command("restore")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--model", type=click.Path(path_type=Path), help="ONNX network; none: the shipped worm network.")
-@click.option("--axes", help="Axes of a plain TIFF stack, letters of TPCZYX, such as TZYX.")
-@click.option("--provider", type=click.Choice(["auto", "cuda", "tensorrt", "cpu", "openvino"]), default="auto")
-@click.option("--threads", type=click.IntRange(0), default=0, help="Inference threads on the CPU; 0: all cores.")
-@click.option("--tile", type=click.IntRange(1), nargs=3, help="Largest tile, z y x, halo included.")
+@click.argument("source", metavar="IN", type=options.FILE)
+@click.argument("target", metavar="OUT", type=options.FILE)
+@options.model
+@options.axes
+@click.option(
+    "--provider",
+    type=click.Choice(["auto", "cuda", "tensorrt", "cpu", "openvino"]),
+    default="auto",
+    show_default=True,
+    help="What runs the network.",
+)
+@options.threads
+@click.option("--tile", type=click.IntRange(1), nargs=3, help="Largest tile z y x in pixels, with its halo.")
 @click.option(
     "--normalise",
     type=click.Choice(["locked-after-k", "ema", "per-volume"]),
     default="locked-after-k",
+    show_default=True,
     help="How the range follows a time-lapse; locked after three volumes, it no longer flickers.",
 )
-@click.option("--range", "counts", type=float, nargs=2, help="Camera counts that become 0 and 1: a fixed range.")
-@click.option("--fast", is_flag=True, help="Reduced precision, flagged in the result.")
-@click.option("--quantised", is_flag=True, help="Results leave a GPU as codes of 3 bytes a voxel; for slow links.")
+@click.option("--range", "counts", type=float, nargs=2, help="Fixed range: the camera counts that become 0 and 1.")
+@click.option("--fast", is_flag=True, help="Compute with reduced precision, flagged in the result.")
+@click.option(
+    "--quantised", is_flag=True, help="Fetch results from a GPU as codes of 3 bytes per voxel, for slow links."
+)
 def restore_command(
     source: Path,
     target: Path,
@@ -88,9 +98,9 @@ def restore_command(
 
 @click.command("verify")
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@options.as_json
 def verify_command(run: Path, as_json: bool) -> None:
-    """Check every checksum of RUN against its journal; exit 1 where something is wrong."""
+    """Check every checksum of RUN against its journal; exit with 1 where something is wrong."""
     from rich.progress import Progress
 
     from care_live.store import verify

@@ -7,11 +7,11 @@ import json
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from care_live.cli import logs
+from care_live.cli import logs, options
 from care_live.errors import SourceError
 from care_live.wire.printable import printable
 
@@ -22,25 +22,16 @@ if TYPE_CHECKING:
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5792"
 _DISK_WAIT_S = 3600.0
 """How long a full disk is waited for; the daemon keeps what was not recorded meanwhile."""
-_FILE = click.Path(path_type=Path)
-_ALLOW_LIST = click.option("--list", "allow_list", type=_FILE, default=Path("keys/allowed"), show_default=True)
-
-
-def _with_keys(command: Any) -> Any:
-    """Add the options that a daemon on another machine needs."""
-    command = click.option(
-        "--server-key", metavar="PUBLIC", help="public key (or .pub file) of a daemon on another machine"
-    )(command)
-    return click.option("--key", type=_FILE, help="this machine's key file, for such a daemon")(command)
 
 
 @click.command("view")
 @click.argument("address", default=DEFAULT_ADDRESS)
-@click.option("--once", is_flag=True, help="show what is now, and end")
-@click.option("--json", "as_json", is_flag=True, help="with --once: for scripts")
-@click.option("--napari", is_flag=True, help="in napari, with pictures")
-@click.option("--run", "directory", type=_FILE, help="with --napari: run directory, for the whole history")
-@_with_keys
+@click.option("--once", is_flag=True, help="Show the present state, and end.")
+@options.as_json
+@click.option("--napari", is_flag=True, help="Watch in napari, with images.")
+@options.recorded_run
+@options.key
+@options.server_key
 def view_command(
     address: str,
     once: bool,
@@ -84,8 +75,9 @@ def _view_once(address: str, keys: ClientKeys | None, *, as_json: bool) -> None:
 
 @click.command("record")
 @click.argument("address")
-@click.argument("directory", type=_FILE)
-@_with_keys
+@click.argument("directory", type=options.FILE)
+@options.key
+@options.server_key
 @logs.verbosity
 @logs.quiet
 def record_command(
@@ -93,8 +85,8 @@ def record_command(
 ) -> None:
     """Record what the daemon at ADDRESS (its bind_pull) publishes, into DIRECTORY/RUN_ID.
 
-    Nothing is left out: after a lost link, or when it is started late, it asks for what it lacks. Started again on
-    the same directory, it goes on. Ends with the run; Ctrl-C ends it before.
+    No volume is left out: after a lost link, or a late start, the command asks the daemon for what is missing. On a
+    directory with a recording of the same run it goes on. It ends with the run, or before with Ctrl-C.
     """
     from care_live.config import StoreConfig
     from care_live.publish import Subscriber
@@ -112,7 +104,7 @@ def record_command(
 
 def _say_recorded(recording: RecordingReport) -> None:
     if recording.path is None:
-        raise SourceError("nothing was recorded: no run was on")
+        raise SourceError("nothing was recorded: the daemon had no run while this command waited")
     for gap in recording.gaps:
         click.echo(f"gap: {printable(gap)}")
     click.echo(
@@ -125,11 +117,11 @@ def _say_recorded(recording: RecordingReport) -> None:
 
 @click.group("keys")
 def keys_command() -> None:
-    """Make, allow and revoke keys, for links between machines."""
+    """Make, allow and revoke keys for links between machines."""
 
 
 @keys_command.command("new")
-@click.argument("path", type=_FILE)
+@click.argument("path", type=options.FILE)
 def new_command(path: Path) -> None:
     """Write a new key to PATH, readable by you alone, and its public half to PATH.pub.
 
@@ -140,14 +132,22 @@ def new_command(path: Path) -> None:
 
     pair = sockets.new_pair()
     keys.write_pair(path, pair)
-    click.echo(f"{path}: keep it here and to yourself\n{keys.public_file(path)}: {pair.public}")
+    click.echo(
+        f"{path}: the secret key, which stays on this machine\n{keys.public_file(path)}: the public key {pair.public}"
+    )
 
 
 @keys_command.command("allow")
 @click.argument("public")
 @click.argument("name")
-@click.option("--role", type=click.Choice(["viewer", "recorder", "operator"]), default="viewer", show_default=True)
-@_ALLOW_LIST
+@click.option(
+    "--role",
+    type=click.Choice(["viewer", "recorder", "operator"]),
+    default="viewer",
+    show_default=True,
+    help="What the owner may do; operators may change the network.",
+)
+@options.allow_list
 def allow_command(public: str, name: str, role: Role, allow_list: Path) -> None:
     """Let the owner of PUBLIC (a key, or a .pub file) connect, under NAME; a running daemon notices."""
     from care_live.wire import keys
@@ -158,7 +158,7 @@ def allow_command(public: str, name: str, role: Role, allow_list: Path) -> None:
 
 @keys_command.command("revoke")
 @click.argument("who")
-@_ALLOW_LIST
+@options.allow_list
 def revoke_command(who: str, allow_list: Path) -> None:
     """Take WHO (a name or a public key) off the allow-list; a running daemon notices."""
     from care_live.wire import keys

@@ -1,4 +1,4 @@
-"""The command that serves the browser page."""
+"""``care-live web``: the command that serves the browser page."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from pathlib import Path
 
 import click
 
+from care_live.cli import options
 from care_live.errors import ConfigError
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.command("web")
-@click.option("--connect", metavar="ADDRESS", help="A daemon's bind_pull, such as tcp://127.0.0.1:5792.")
-@click.option("--run", "directory", type=_FILE, help="Run directory, for the whole history.")
-@click.option("--bind", metavar="HOST:PORT", help="Where to serve the page; port 0 takes a free one.")
-@click.option("--token-file", type=_FILE, help="The token that opens the page; needed unless HOST is loopback.")
-@click.option("--key", type=_FILE, help="This viewer's key file, for a daemon on another machine.")
-@click.option("--server-key", metavar="PUBLIC", help="That daemon's public key, or its .pub file.")
+@click.option("--connect", metavar="ADDRESS", help="The daemon's bind_pull, such as tcp://127.0.0.1:5792.")
+@options.recorded_run
+@click.option("--bind", metavar="HOST:PORT", help="Where the page is served; port 0 takes a free one.")
+@click.option(
+    "--token-file", type=options.FILE, help="File with the token that opens the page; required unless HOST is loopback."
+)
+@options.key
+@options.server_key
 @click.option(
     "--until-stdin-ends", "leashed", is_flag=True, hidden=True, help="End with the program that started this."
 )
@@ -35,14 +36,14 @@ def web_command(
 ) -> None:
     """Watch a running daemon, a recorded run, or both, in the browser.
 
-    Without options it watches the daemon of this machine. Prints the page's address on one line.
+    Without options it watches the daemon of this machine. It prints the address of the page on one line.
     """
     from care_live.config import PublishConfig, WebConfig
     from care_live.viewer.web import access, server
     from care_live.wire.keys import read_client
 
     if directory is not None and not connect and not directory.is_dir():
-        raise ConfigError(f"{directory} is no run directory; runs are listed in the folder that the config names")
+        raise ConfigError(f"{directory} is not the directory of a run: name one below store.directory of the config")
     address = connect or (None if directory else PublishConfig().bind_pull)
     host, port = access.parse_bind(bind or WebConfig().bind)
     token = access.choose_token(host, token_file)

@@ -249,7 +249,7 @@ def test_the_command_compares_with_the_models_own_test_image(tmp_path, packed):
         model = Path(shutil.make_archive(str(tmp_path / "model"), "zip", model))
     code, said = run("bioimageio", model, tmp_path / "net.onnx")
     assert code == 0, said
-    assert "Its own test image: largest difference" in said
+    assert "The model's test image: largest difference" in said
 
 
 def test_an_imported_network_restores_a_file_as_csbdeep_did(tmp_path):

@@ -68,7 +68,7 @@ def test_it_watches_a_daemon_and_its_run(tmp_path: Path):
     [
         (["--bind", "nonsense"], "HOST:PORT"),
         (["--bind", "0.0.0.0:0"], "--token-file"),
-        (["--run", "/no/such/run"], "no run directory"),
+        (["--run", "/no/such/run"], "not the directory of a run"),
         (["--bind", "127.0.0.1:0", "--key", "k"], "belong together"),
         (["--bind", "203.0.113.7:5794", "--token-file", "TOKEN"], "another --bind"),
     ],
