@@ -43,6 +43,12 @@ def _opened(path: Path, axes: str | None) -> Recording:
 
         return TiffRecording(path, axes=axes)
     if any((path / mark).is_file() for mark in _ZARR_MARKS):
+        from care_live.recorded.run_journal import run_of
+
+        if (run := run_of(path)) is not None:
+            from care_live.recorded.stored_run import StoredRunRecording
+
+            return StoredRunRecording(run, position=int(path.name) if path.parent.name == "raw" else None)
         from care_live.recorded.ome_zarr import OmeZarrRecording  # zarr is slow to import
 
         return OmeZarrRecording(path)

@@ -50,9 +50,8 @@ class OmeZarrRecording:
             raise SourceError(f"{self._path} has images of different shapes {sorted(shapes)}: replay them one by one")
         shape = self._arrays[0].shape
         check_size(self._path, (len(self._arrays), *shape), self._arrays[0].dtype.itemsize)
-        chunk_bytes = max(math.prod(array.chunks) * array.dtype.itemsize for array in self._arrays)
-        if chunk_bytes > _MAX_SLAB_BYTES:  # a chunk is decoded whole
-            raise SourceError(f"{self._path} has chunks of {chunk_bytes} bytes; wanted at most {_MAX_SLAB_BYTES}")
+        for array in self._arrays:
+            check_chunk_size(self._path, array)
         n = {**dict(zip(self._axes.upper(), shape, strict=True)), "P": len(self._arrays)}
         order = every_index(n)
         steps = self._steps()
@@ -84,13 +83,13 @@ class OmeZarrRecording:
         place = {"t": index.t, "c": index.c, "z": index.z}
         steps = tuple(place[axis] for axis in self._axes[:-2])
         if not steps or self._axes[-3] != "z":
-            return read_only(_decoded(array, [(step, step + 1) for step in steps]).reshape(array.shape[-2:]))
+            return read_only(decoded(array, [(step, step + 1) for step in steps]).reshape(array.shape[-2:]))
         depth = _slab_depth(array)
         first = index.z - index.z % depth
         where = (index.p, *steps[:-1], first)
         if self._slab is None or self._slab[0] != where:  # a chunk is decoded once, not once a plane
             region = [*((step, step + 1) for step in steps[:-1]), (first, min(first + depth, array.shape[-3]))]
-            self._slab = where, _decoded(array, region).reshape(-1, *array.shape[-2:])
+            self._slab = where, decoded(array, region).reshape(-1, *array.shape[-2:])
         return read_only(self._slab[1][index.z - first])
 
     def stamp(self, index: PlaneIndex) -> Stamp:
@@ -102,7 +101,14 @@ class OmeZarrRecording:
         self._arrays = []
 
 
-def _decoded(array: Any, region: list[tuple[int, int]]) -> np.ndarray[Any, Any]:
+def check_chunk_size(where: object, array: Any) -> None:
+    """Raise a SourceError for chunks that are too large: each is decoded whole."""
+    chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
+    if chunk_bytes > _MAX_SLAB_BYTES:
+        raise SourceError(f"{where} has chunks of {chunk_bytes} bytes; wanted at most {_MAX_SLAB_BYTES}")
+
+
+def decoded(array: Any, region: list[tuple[int, int]]) -> np.ndarray[Any, Any]:
     """Return whole planes of an array, whose chunks are all sound."""
     whole = [*region, *((0, n) for n in array.shape[-2:])]
     check_chunks(array, whole)
