@@ -231,23 +231,31 @@ def calibrate_command(
     plot: Path | None,
     dry_run: bool,
 ) -> None:
-    """Measure the coverage of MODEL's intervals, and store the correction in its model card."""
+    """Measure the coverage of MODEL's intervals and store better factors in its card.
+
+    Each volume is judged with factors that the other volumes fixed. Where these hold no better than the card's own,
+    nothing is stored and the exit code is 1.
+    """
+    from care_live.errors import TrainingError
     from care_live.model import file
     from care_live.training import report
     from care_live.training.calibrate import calibrate
     from care_live.training.inference import apply, open_engine
 
     engine = open_engine(model, threads=threads)
-    result = calibrate(list(apply(engine, inputs, target, axes=axes, unit=truth_unit, pattern=pattern)))
-    mended = result.calibration
-    for level, before, after in zip(mended.levels, mended.observed_before, mended.observed_after, strict=True):
-        click.echo(f"{level:6.0%}  before {before:6.1%}  after {after:6.1%}")
-    click.echo(f"ECE before {result.before_ece:.4f} after {result.after_ece:.4f}, NLL {result.nll:.4f}")
+    applied = list(apply(engine, inputs, target, axes=axes, unit=truth_unit, pattern=pattern))
+    result = calibrate(applied, engine.card.calibration)
     picture = plot or model.with_name(f"{model.stem}-reliability.png")
     report.draw_reliability(result, picture)
-    if not dry_run:
-        file.write_card(model, engine.card.model_copy(update={"calibration": mended}))
-    click.echo(f"{picture}: drawn" + ("" if dry_run else f"; calibration stored in {model}"))
+    for line in report.reliability_lines(result):
+        click.echo(line)
+    click.echo(f"{picture}: drawn")
+    if not result.is_better:
+        if not dry_run:
+            raise TrainingError(f"nothing is stored in {model}: {report.why_not_better(result)}")
+    elif not dry_run:
+        file.write_card(model, engine.card.model_copy(update={"calibration": result.calibration}))
+        click.echo(f"calibration stored in {model}")
 
 
 def _commit() -> str:

@@ -1,4 +1,4 @@
-"""Pictures of a training run and of a network: curves, examples, scores, reliability."""
+"""Pictures and words on a training run and on a network: curves, examples, scores, reliability."""
 
 from __future__ import annotations
 
@@ -61,6 +61,39 @@ def draw_reliability(result: Reliability, path: Path) -> None:
     left.set_title("volumes that fixed nothing")
     _draw_disagreement(right, result.error_by_disagreement)
     _save(figure, path)
+
+
+def reliability_lines(result: Reliability) -> list[str]:
+    """Return what a calibration found, a line a level and a line on the bias."""
+    mended = result.calibration
+    rows = zip(mended.levels, mended.observed_before, mended.observed_after, strict=True)
+    lines = [f"{level:6.0%}  before {before:6.1%}  after {after:6.1%}" for level, before, after in rows]
+    lines.append(f"ECE before {result.before_ece:.4f} after {result.after_ece:.4f}, NLL {result.nll:.4f}")
+    return [*lines, bias_line(result)] if result.is_biased else lines
+
+
+def bias_line(result: Reliability) -> str:
+    """Return in words how far the means are off, and what to do."""
+    bias = result.bias
+    return (
+        f"The means are off more than the widths: truth = {bias.gain:.2f} x restored {bias.offset:+.3f} of the range; "
+        f"around means that are put right ECE is {bias.ece_without:.3f} instead of {result.before_ece:.3f}. Wider "
+        "intervals would hide it. Train on volumes of this brightness; for a truth of the same exposure give "
+        "--truth-unit counts."
+    )
+
+
+def why_not_better(result: Reliability) -> str:
+    """Return in words why factors that these volumes fix must not be used."""
+    level = LEVELS.index(0.9)
+    ranked = sorted(result.judged, key=lambda one: one.before[level])
+    worse = [one for one in result.judged if one.after_ece >= one.before_ece]
+    return (
+        f"on volumes that did not fix them the new factors hold no better: ECE {result.before_ece:.3f} before, "
+        f"{result.after_ece:.3f} after, {len(worse)} of {len(result.judged)} judged worse. Today's intervals at 90 % "
+        f"hold {ranked[0].before[level]:.0%} ({ranked[0].names[0]}) to {ranked[-1].before[level]:.0%} "
+        f"({ranked[-1].names[0]}). Calibrate on more volumes, and on volumes as bright as those you will restore"
+    )
 
 
 def _draw_curves(losses: Any, rates: Any, histories: Sequence[TrainingHistory]) -> None:

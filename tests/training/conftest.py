@@ -11,6 +11,7 @@ import torch
 from scipy import ndimage
 
 from care_live.training.examples import Data, PairedVolume, paired
+from care_live.training.inference import Applied
 from care_live.training.recipe import Recipe
 
 
@@ -60,3 +61,12 @@ def small_recipe(tmp_path: Path, **changes: Any) -> Recipe:
     for name, value in changes.items():
         tree[name] = {**tree.get(name, {}), **value} if isinstance(value, dict) else value
     return Recipe.model_validate(tree)
+
+
+def applied(seed: int, *, width: float = 1.0, ensemble: bool = True) -> Applied:
+    """A network whose errors are `width` times larger than it says."""
+    rng = np.random.default_rng(seed)
+    truth = blobs(seed, (2, 64, 64))[None] / 1000
+    scale = rng.uniform(0.02, 0.2, truth.shape).astype(np.float32)
+    mean = truth + width * rng.laplace(0, scale).astype(np.float32)
+    return Applied("low", f"v{seed}", truth, mean, scale, scale / scale.max() if ensemble else None, truth)
