@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from care_live.cli import FILES, SUMMARIES, cli
 from care_live.errors import ConfigError
-from tests.daemon.runs import command, movie, replay, settings
+from tests.make.runs import command, movie, replay, settings
 
 
 def toml(tree: dict) -> str:

@@ -53,9 +53,9 @@ def soak(folder: Path, volumes: int, every: int, *, seed: int = 0, pause_s: floa
     """
     from soaking.troubles import happening, troubles
 
-    from tests.daemon.runs import free_ports
     from tests.faults.audience import viewer, viewers
     from tests.faults.lab import daemon
+    from tests.make.runs import free_ports
     from tests.publish.relay import Relay
 
     outcome, source = Outcome(), f"tcp://127.0.0.1:{free_ports(1)[0]}"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care_live.images import Plan, PlaneIndex, Volume, VolumeKey, VolumeOpened, VolumeRefused
-from tests.assemble.builders import SHAPE, Rig, indices, make_plan, volumes
+from tests.make.stamped_frames import SHAPE, Rig, indices, make_plan, volumes
 
 PLANE_BYTES = SHAPE[0] * SHAPE[1] * 2
 

@@ -18,7 +18,7 @@ from care_live.images import (
     VolumeKey,
     VolumeOpened,
 )
-from tests.assemble.builders import SHAPE, Rig, assert_in_place, indices, make_plan, stamped, volumes
+from tests.make.stamped_frames import SHAPE, Rig, assert_in_place, indices, make_plan, stamped, volumes
 
 
 @st.composite

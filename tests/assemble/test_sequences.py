@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from care_live.images import PlaneIndex, SequenceEnded, StateChanged, VolumeKey
-from tests.assemble.builders import Rig, make_plan, volumes
+from tests.make.stamped_frames import Rig, make_plan, volumes
 
 
 def stack(t: int, n_z: int = 3) -> list[PlaneIndex]:

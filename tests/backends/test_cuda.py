@@ -15,7 +15,7 @@ from care_live.backends.device import DeviceSession, Results, run_each
 from care_live.backends.session import OnnxSession, Options
 from care_live.planewise.caches import Landing
 from care_live.worker.shared_memory import Pool, SegmentView
-from tests.restore.networks import noisy, save_network
+from tests.make.networks import noisy, save_network
 
 ONE = Options(threads=1)
 

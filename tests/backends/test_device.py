@@ -21,7 +21,7 @@ from care_live.percentiles import Span
 from care_live.restore import select
 from care_live.restore.engine import Engine
 from care_live.restore.tiled import Network, OpenSession
-from tests.restore.networks import noisy, save_network, volume
+from tests.make.networks import noisy, save_network, volume
 
 SHAPE = (1, 1, 8, 16, 16)
 SHAPES = {"raw": SHAPE, "low": (1,), "high": (1,)}

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from care_live.backends.session import Options
-from tests.planewise.networks import RANGE, counts, seeded
+from tests.make.seeded_unets import RANGE, counts, seeded
 
 if find_spec("openvino") is None:
     pytest.skip("needs the [openvino] extra", allow_module_level=True)

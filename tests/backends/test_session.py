@@ -12,7 +12,7 @@ from care_live.backends import session
 from care_live.backends.failures import refusing_cpu, translated
 from care_live.backends.session import OnnxSession, Options, cuda_options, refuse_twins
 from care_live.errors import ConfigError, OutOfMemoryError, RestoreError
-from tests.restore.networks import noisy, save_network
+from tests.make.networks import noisy, save_network
 
 SHAPES = {"raw": (1, 1, 8, 16, 16), "low": (1,), "high": (1,)}
 ONE = Options(threads=1)

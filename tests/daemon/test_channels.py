@@ -8,8 +8,8 @@ import pytest
 
 from care_live.images import VolumeKey
 from care_live.store import RunReader
-from tests.daemon.scripted import Script, Scripted, frames, pixels_of, plan, scripted_daemon, started
-from tests.restore.networks import save_network
+from tests.make.networks import save_network
+from tests.make.scripted import Script, Scripted, frames, pixels_of, plan, scripted_daemon, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 N_TIMES = 22

@@ -15,7 +15,7 @@ import pytest
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
-from tests.daemon.runs import command, config, movie, replay, run, settings
+from tests.make.runs import command, config, movie, replay, run, settings
 from tests.test_cli import fails, toml
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="mounts disks of its own")]

@@ -14,7 +14,7 @@ from care_live.daemon.signals import drained_by_signals
 from care_live.errors import StoreError
 from care_live.images import Volume, VolumeKey
 from care_live.store import RunReader, RunWriter, disk
-from tests.daemon.scripted import Script, Scripted, frames, plan, scripted_daemon, started
+from tests.make.scripted import Script, Scripted, frames, plan, scripted_daemon, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 KEYS = [VolumeKey(t) for t in range(3)]

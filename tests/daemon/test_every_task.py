@@ -23,8 +23,8 @@ from care_live.publish import LiveVolume
 from care_live.restore.engine import Engine
 from care_live.store import RunReader
 from care_live.store.records import Product
-from tests.daemon.runs import config, replay, run
-from tests.restore.networks import Graph, noisy, save_graph, save_network
+from tests.make.networks import Graph, noisy, save_graph, save_network
+from tests.make.runs import config, replay, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 FIXED = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from care_live.store import RunReader, verify
-from tests.daemon.runs import settings
-from tests.daemon.scripted import pixels_of
 from tests.daemon.troubled import KEYS, N_LAST
+from tests.make.runs import settings
+from tests.make.scripted import pixels_of
 from tests.test_cli import toml
 
 pytestmark = [

@@ -19,7 +19,7 @@ from care_live.publish.router import Desk
 from care_live.store import RunReader, verify
 from care_live.worker import inference_server
 from care_live.worker.client import RestoreProcess
-from tests.daemon.runs import command, config, movie, replay, run, settings
+from tests.make.runs import command, config, movie, replay, run, settings
 from tests.test_cli import toml
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -11,7 +11,7 @@ import tifffile
 
 from care_live.daemon.run import Daemon
 from care_live.store import RunReader
-from tests.daemon import runs
+from tests.make import runs
 from tests.store.kept import FINISHED, INTERRUPTED, MOVIE, NETWORK
 
 

@@ -17,8 +17,8 @@ from care_live.errors import CareLiveError, ConfigError, ModelError, StoreError
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
 from tests.conftest import need_data
-from tests.daemon.runs import config, movie, replay, run, settings
-from tests.restore.networks import save_network
+from tests.make.networks import save_network
+from tests.make.runs import config, movie, replay, run, settings
 from tests.test_cli import toml
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,8 @@ from care_live.daemon.shortfall import shortfalls
 from care_live.daemon.stage import Stage
 from care_live.errors import StageError, StoreError
 from care_live.images import NotRestored, StateChanged, VolumeKey
-from tests.daemon.volumes import restored, volume
+from tests.make.records import restored
+from tests.make.scripted import volume
 
 
 def test_what_must_be_kept_never_waits_and_always_goes_first():

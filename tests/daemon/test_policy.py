@@ -3,7 +3,7 @@
 from care_live.daemon.policy import Later, Live, Schedule
 from care_live.daemon.worklist import Worklist
 from care_live.images import Plan, VolumeKey
-from tests.daemon.volumes import volume
+from tests.make.scripted import volume
 
 
 def later(schedule, *keys):

@@ -15,8 +15,8 @@ from care_live.daemon.run import Daemon
 from care_live.errors import CareLiveError
 from care_live.images import RunEnded, VolumeKey
 from care_live.store import claim_run, open_run
-from tests.daemon.runs import config
-from tests.daemon.scripted import Script, Scripted, plan, started
+from tests.make.runs import config
+from tests.make.scripted import Script, Scripted, plan, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 PLAN = plan([VolumeKey(0)])

@@ -9,8 +9,8 @@ from care_live.daemon.resume import NothingLeft, asked_of, first_incomplete, ope
 from care_live.errors import CareLiveError, StoreError
 from care_live.images import Plan, RunEnded, RunStarted, VolumeKey
 from care_live.store import RunReader, claim_run, open_run
-from tests.daemon.runs import config, movie, replay, run
-from tests.store.builders import make_volume
+from tests.make.runs import config, movie, replay, run
+from tests.make.stored import make_volume
 
 VIRTUAL = {"kind": "virtual", "shape_px": [64, 64], "acquisition": {"time_points": 3, "z_planes": 8}}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from care_live.images import VolumeKey, read_only
-from tests.store.builders import make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 
 TOOLS = Path(__file__).parents[2] / "tools"
 

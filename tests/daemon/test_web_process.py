@@ -14,7 +14,7 @@ import pytest
 from care_live.config import PublishConfig, WebConfig
 from care_live.daemon.web_process import Page
 from care_live.errors import StageError
-from tests.daemon.runs import free_ports
+from tests.make.runs import free_ports
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,7 @@ import time
 from care_live.daemon import ending
 from care_live.daemon import run as daemon_run
 from care_live.images import RunEnded, VolumeKey
-from tests.daemon.scripted import Script, Scripted, frames, plan, started
+from tests.make.scripted import Script, Scripted, frames, plan, started
 
 KEYS = [VolumeKey(t) for t in range(3)]
 N_LAST = 2

@@ -22,7 +22,7 @@ import psutil
 
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
-from tests.daemon.runs import movie, replay, settings
+from tests.make.runs import movie, replay, settings
 from tests.test_cli import toml
 
 FULL = os.environ.get("CARE_LIVE_FAULTS") == "full"

@@ -12,7 +12,7 @@ import numpy as np
 
 from care_live.errors import StoreError
 from care_live.store import RunReader, verify
-from tests.store.builders import make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_pixels, make_plan, make_restored, make_volume, open_writer
 from tests.store.child_writer import SHAPE
 
 ROOT = Path(__file__).resolve().parents[2]

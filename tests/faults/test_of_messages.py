@@ -23,9 +23,9 @@ from care_live.publish import LiveVolume, Subscriber
 from care_live.wire import cl1, keys
 from care_live.wire.messages import Hello, Refused
 from care_live.wire.sockets import Sockets, new_pair
-from tests.daemon.runs import free_ports
 from tests.faults.audience import page
 from tests.faults.lab import FULL, PATIENCE, DaemonUnderTest, daemon, recorded, rss_mib
+from tests.make.runs import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

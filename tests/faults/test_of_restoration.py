@@ -19,8 +19,8 @@ from care_live.model.card import ModelCard
 from care_live.publish import Subscriber
 from care_live.store import RunReader, verify
 from tests.faults.lab import FULL, N_KILLS, PATIENCE, DaemonUnderTest, check_whole, daemon, recorded
+from tests.make.networks import Graph, save_graph, save_network
 from tests.restore import test_host_memory as host_memory
-from tests.restore.networks import Graph, save_graph, save_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

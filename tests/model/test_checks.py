@@ -14,7 +14,7 @@ from care_live.errors import ModelError
 from care_live.model import checks
 from care_live.model.card import Calibration, ModelCard
 from care_live.model.checks import check
-from tests.restore.networks import save_network
+from tests.make.networks import save_network
 
 FLOATS = numpy_helper.from_array(np.zeros(4, np.float32), "w")
 ADD = helper.make_node("Add", ["x", "w"], ["y"])

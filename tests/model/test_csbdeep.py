@@ -13,12 +13,13 @@ from scipy.ndimage import zoom
 
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import ModelError
-from care_live.images import Integrity, Restored, Volume, VolumeKey
+from care_live.images import Restored, Volume, VolumeKey
 from care_live.model import file
 from care_live.model.csbdeep import import_csbdeep
 from care_live.restore.engine import Engine
 from tests.conftest import need_data
-from tests.model.keras_files import compute, config_of, project, save_model, seeded_layers, weighing_layers
+from tests.make.keras_files import compute, config_of, project, save_model, seeded_layers, weighing_layers
+from tests.make.records import volume
 
 CONFIG = RestoreConfig(provider="cpu", threads=1, normalise=NormaliseConfig(mode="per-volume", noise_floor_counts=0))
 TASKS = {"iso2d_prob": ("isotropic", 3.4)}
@@ -34,22 +35,7 @@ NAMES = [
 
 def volumes_of(pixels: np.ndarray) -> list[Volume]:
     """One volume for each channel of (c, z, y, x) counts."""
-    planes = tuple(range(pixels.shape[1]))
-    return [
-        Volume(
-            run_id="run",
-            key=VolumeKey(0, 0, c),
-            pixels=channel,
-            voxel_size_um=(1.0, 1.0, 1.0),
-            integrity=Integrity(planes, planes),
-            closed="complete",
-            state="confirmed",
-            first_plane_ns=0,
-            last_plane_ns=0,
-            acquired_us=0,
-        )
-        for c, channel in enumerate(pixels)
-    ]
+    return [volume(channel, VolumeKey(0, 0, c)) for c, channel in enumerate(pixels)]
 
 
 def restore(model: Path, pixels: np.ndarray, **config: object) -> tuple[Restored, ...]:

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from care_live.errors import ModelError
 from care_live.model import rewrite
 from care_live.model.eight_bits import FULLNESS, quantised, tensor_of, watched
-from tests.planewise.networks import RANGE, counts, run, seeded
+from tests.make.seeded_unets import RANGE, counts, run, seeded
 
 SHAPE = (1, 1, 8, 16, 16)
 

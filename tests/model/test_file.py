@@ -10,7 +10,7 @@ import pytest
 
 from care_live.errors import ModelError
 from care_live.model.file import identity, read_card, write_card
-from tests.restore.networks import save_network
+from tests.make.networks import save_network
 
 
 def test_card_round_trip_keeps_other_metadata(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from care_live.errors import ModelError
 from care_live.model.merge import merge
-from tests.planewise.networks import RANGE, counts, run, seeded
+from tests.make.seeded_unets import RANGE, counts, run, seeded
 from tests.planewise.test_run import card, pipeline, streamed, whole, worst
 
 SHAPE = (1, 1, 4, 8, 8)

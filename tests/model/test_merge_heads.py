@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from care_live.model.merge_heads import join_heads
-from tests.planewise.networks import RANGE, counts, run, seeded
+from tests.make.seeded_unets import RANGE, counts, run, seeded
 
 
 def test_two_heads_become_one_convolution() -> None:

@@ -16,7 +16,7 @@ from care_live.model.foreign import load_foreign, loosened
 from care_live.model.merge import merge
 from care_live.model.quantised_outputs import coded, ends_of, outputs_of, read, slack
 from tests.conftest import need_data
-from tests.planewise.networks import RANGE, counts, run, seeded
+from tests.make.seeded_unets import RANGE, counts, run, seeded
 
 HEADS: dict[str, Head] = {"mean": "mean", "laplace_scale": "laplace_scale", "disagreement": "disagreement"}
 LARGEST = float(np.finfo(np.float32).max)

@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 from care_live.errors import ModelError
 from care_live.model import rewrite
-from tests.planewise.networks import RANGE, counts, run, seeded
+from tests.make.seeded_unets import RANGE, counts, run, seeded
 
 SHAPE = (1, 1, 8, 16, 16)
 

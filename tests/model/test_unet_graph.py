@@ -8,7 +8,7 @@ import pytest
 from care_live.errors import ModelError
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from tests.conftest import need_data
-from tests.planewise.networks import RANGE, counts, csbdeep_weights, run, seeded
+from tests.make.seeded_unets import RANGE, counts, csbdeep_weights, run, seeded
 
 pytest.importorskip("h5py")
 

@@ -14,7 +14,7 @@ from care_live.planewise.ir import PlaneSum, Program, Target
 from care_live.planewise.passes.expand import expand
 from care_live.planewise.schedule import steps
 from care_live.planewise.unroll import unroll
-from tests.planewise.networks import options
+from tests.make.seeded_unets import options
 
 ALONE, PACKED = 1, 16
 """Channels that a convolution works with at once: planes stay alone, thin planes are packed."""

@@ -6,7 +6,7 @@ import pytest
 
 from care_live.planewise.cost import Speed, age_s, decide
 from care_live.planewise.plan import StreamPlan, plan_live
-from tests.planewise.networks import seeded
+from tests.make.seeded_unets import seeded
 from tests.planewise.test_run import card
 
 

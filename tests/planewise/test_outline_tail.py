@@ -11,7 +11,7 @@ from care_live.model.merge import merge
 from care_live.planewise.passes.pack_starts import N_PACKED
 from care_live.planewise.plan import StreamPlan, plan_live, plan_whole
 from care_live.planewise.stream import PlanewiseSession
-from tests.planewise.networks import RANGE, counts, seeded
+from tests.make.seeded_unets import RANGE, counts, seeded
 from tests.planewise.test_run import card
 
 N_PLANES = 8

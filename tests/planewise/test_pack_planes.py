@@ -18,7 +18,7 @@ from care_live.planewise.passes.pack_starts import pack_starts
 from care_live.planewise.plan import StreamPlan, compile_plan
 from care_live.planewise.schedule import whole_boundaries
 from care_live.planewise.stream import PlanewiseSession
-from tests.planewise.networks import RANGE, counts, run, seeded
+from tests.make.seeded_unets import RANGE, counts, run, seeded
 from tests.planewise.programs import ALONE, PACKED, unrolled
 from tests.planewise.test_whole import worst
 

@@ -14,7 +14,7 @@ from care_live.percentiles import Span
 from care_live.planewise.plan import NotPlanewise, StreamPlan, plan_live
 from care_live.planewise.stream import PlanSessions
 from care_live.tiling import margins, pad
-from tests.planewise.networks import counts, run, seeded
+from tests.make.seeded_unets import counts, run, seeded
 
 SPAN = Span(100.0, 3000.0)
 SMALL = Options(threads=1)

@@ -11,7 +11,7 @@ from care_live.planewise.builder import ProgramBuilder
 from care_live.planewise.ir import Program, Target
 from care_live.planewise.passes import PASSES
 from care_live.planewise.passes.split_rows import split_rows
-from tests.planewise.networks import RANGE, counts, seeded
+from tests.make.seeded_unets import RANGE, counts, seeded
 from tests.planewise.programs import ALONE, unrolled
 from tests.planewise.test_whole import opened, worst
 

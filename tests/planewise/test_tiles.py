@@ -11,7 +11,7 @@ from care_live.model.card import ModelCard
 from care_live.planewise import tiles
 from care_live.planewise.plan import NotPlanewise
 from care_live.tiling import margins, pad
-from tests.planewise.networks import counts, run, seeded
+from tests.make.seeded_unets import counts, run, seeded
 from tests.planewise.test_run import SMALL, SPAN, card, worst
 
 

@@ -12,7 +12,7 @@ from care_live.model import rewrite
 from care_live.planewise.plan import StreamPlan, compile_plan
 from care_live.planewise.schedule import whole_boundaries
 from care_live.planewise.stream import PlanewiseSession, open_session
-from tests.planewise.networks import RANGE, counts, seeded
+from tests.make.seeded_unets import RANGE, counts, seeded
 
 
 def opened(model: onnx.ModelProto, shape: tuple[int, ...]) -> tuple[Session, OnnxSession]:

@@ -9,19 +9,19 @@ from __future__ import annotations
 import sys
 
 from care_live.publish import Publisher, Subscriber
-from tests.publish import given
+from tests.make import samples
 
 SHAPE = (8, 128, 128)
 
 
 def main() -> None:
-    with Publisher(given.config()) as publisher:
-        publisher.start(given.started(), given.MODEL)
+    with Publisher(samples.config()) as publisher:
+        publisher.start(samples.started(), samples.MODEL)
         with Subscriber(publisher.address_pull) as viewer:
             volumes, t = viewer.volumes(), 0
             for _ in sys.stdin:
                 for _ in range(3):
-                    publisher.publish(given.restored(t, shape=SHAPE))
+                    publisher.publish(samples.restored(t, shape=SHAPE))
                     while next(volumes).key.t != t:
                         pass
                     t += 1

@@ -16,7 +16,7 @@ from care_live.errors import ProtocolError
 from care_live.images import Restored, VolumeKey
 from care_live.publish import Listener, LiveVolume, Publisher, Subscriber
 from care_live.wire.messages import End
-from tests.publish import given
+from tests.make import samples
 from tests.publish.pace import SHAPE
 
 N = 20
@@ -80,9 +80,9 @@ class Watching(threading.Thread):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ATTACKS)
 def test_an_attacker_costs_the_others_next_to_nothing(kind: str) -> None:
-    records = [given.restored(t, shape=SHAPE) for t in range(N + 4)]
-    with Publisher(given.config()) as publisher:
-        publisher.start(given.started(), given.MODEL)
+    records = [samples.restored(t, shape=SHAPE) for t in range(N + 4)]
+    with Publisher(samples.config()) as publisher:
+        publisher.start(samples.started(), samples.MODEL)
         for record in records[:4]:
             publisher.publish(record)
         watching = {
@@ -114,34 +114,34 @@ def publish(publisher: Publisher, records: list[Restored]) -> None:
             assert pace.stdout.readline() == "three volumes\n"
             time.sleep(max(0.0, due_s - time.monotonic()))
         pace.stdin.close()
-    publisher.end(given.ENDED)
+    publisher.end(samples.ENDED)
 
 
 @pytest.mark.slow
 def test_a_client_that_never_reads_holds_three_volumes() -> None:
     """16 fetches, newest and replay of volumes above what the network takes by itself."""
-    big = [given.restored(t, shape=(16, 512, 512)) for t in range(3)]
-    with Publisher(given.config()) as publisher:
-        publisher.start(given.started(), given.MODEL)
+    big = [samples.restored(t, shape=(16, 512, 512)) for t in range(3)]
+    with Publisher(samples.config()) as publisher:
+        publisher.start(samples.started(), samples.MODEL)
         for record in big:
             publisher.publish(record)
         with attacked(publisher, "never-reads"), Subscriber(publisher.address_pull) as watching:
-            before = given.resident_bytes()
+            before = samples.resident_bytes()
             volumes = watching.volumes(20.0)
             assert next(volumes).key == VolumeKey(2)
             for t in range(3, 9):
-                publisher.publish(given.restored(t, shape=(16, 512, 512)))
+                publisher.publish(samples.restored(t, shape=(16, 512, 512)))
                 assert next(volumes).key.t == t
-            grown = given.resident_bytes() - before
+            grown = samples.resident_bytes() - before
         one = 14 * big[0].volume.pixels.size
         assert grown < 4 * 3 * one + 512 * 1024**2, "four links with three volumes each, and the log"
 
 
 @pytest.mark.slow
 def test_a_new_watcher_finds_a_place_among_connections_that_take_nothing() -> None:
-    with Publisher(given.config()) as publisher:
-        publisher.start(given.started(), given.MODEL)
-        publisher.publish(given.restored(0))
+    with Publisher(samples.config()) as publisher:
+        publisher.start(samples.started(), samples.MODEL)
+        publisher.publish(samples.restored(0))
         with attacked(publisher, "many-connections"):
             deadline = time.monotonic() + 40
             while publisher.n_watchers < 48 and time.monotonic() < deadline:

@@ -18,13 +18,13 @@ from care_live.publish.broadcast import CHANNELS
 from care_live.wire import arrays, cl1, keys
 from care_live.wire.messages import End, Heartbeat, Message, Slab, Status, VolumeMessage
 from care_live.wire.sockets import Socket, Sockets, new_pair
-from tests.publish import given
+from tests.make import samples
 
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    with Publisher(given.config()) as published:
-        published.start(given.started(), given.MODEL)
+    with Publisher(samples.config()) as published:
+        published.start(samples.started(), samples.MODEL)
         yield published
 
 
@@ -64,7 +64,7 @@ def heard(hub: Sockets, link: Socket, kind: type[Message], timeout_s: float = 20
 
 def test_topics_say_product_level_coding_and_run(publisher: Publisher, hub: Sockets) -> None:
     link = listen(hub, publisher, b"cl1/restored/L1/quantised/", b"cl1/raw/L0/plain/")
-    sent = given.restored(0)
+    sent = samples.restored(0)
     publisher.publish(sent)
     got = {}
     for _ in range(2):
@@ -80,7 +80,7 @@ def test_topics_say_product_level_coding_and_run(publisher: Publisher, hub: Sock
 
 def test_the_shortest_topic_is_the_plain_volume_and_the_notes(publisher: Publisher, hub: Sockets) -> None:
     link = listen(hub, publisher, b"cl1/")
-    publisher.publish(given.restored(0))
+    publisher.publish(samples.restored(0))
     topics = []
     while (message := heard(hub, link, VolumeMessage, 0.5)) is not None:
         topics.append(message[0])
@@ -99,11 +99,11 @@ def test_what_nobody_listens_to_is_not_computed(
         return original(product, volume, level)
 
     monkeypatch.setattr(downsample, "downsample", counted)
-    publisher.publish(given.restored(0))
+    publisher.publish(samples.restored(0))
     assert publisher.drain(5)
     link = listen(hub, publisher, b"cl1/restored/L2/plain/")
     assert made == []
-    publisher.publish(given.restored(1))
+    publisher.publish(samples.restored(1))
     assert heard(hub, link, VolumeMessage) is not None
     assert made == [2, 2, 2]
 
@@ -131,7 +131,7 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up(publisher: Publisher, h
         link = listen(other, publisher, b"cl1/restored/L0/plain/")
         big = (8, 256, 256)
         for t in range(12):
-            publisher.publish(given.restored(t, shape=big))
+            publisher.publish(samples.restored(t, shape=big))
             message = heard(other, link, VolumeMessage)
             assert message is not None and message[1].key[0] == t
     assert frozen.receive() is not None
@@ -151,10 +151,10 @@ def test_each_product_is_counted_and_what_there_was_no_time_for_is_said(
         return original(product, volume, level)
 
     monkeypatch.setattr(downsample, "downsample", slow)
-    publisher.publish(given.restored(0))
+    publisher.publish(samples.restored(0))
     assert busy.wait(30)
     for t in range(1, 80):
-        publisher.publish(given.restored(t))
+        publisher.publish(samples.restored(t))
     publisher.heartbeat(Status(note="all are published"))
     while (note := heard(hub, link, Heartbeat)) is None or note[1].status.note == "":
         pass
@@ -164,7 +164,7 @@ def test_each_product_is_counted_and_what_there_was_no_time_for_is_said(
     while sum(len(one) for one in seen.values()) < 2 or max(v.key[0] for one in seen.values() for v in one) < 79:
         message = heard(hub, link, VolumeMessage, 1.0)
         if message is None:  # the burst was too much for this subscriber: only a later volume says what it missed
-            publisher.publish(given.restored(next(later)))
+            publisher.publish(samples.restored(next(later)))
         else:
             seen.setdefault(message[0], []).append(message[1])
     for came in seen.values():
@@ -182,7 +182,7 @@ def test_a_connection_with_ever_more_topics_is_cut_and_the_others_stay(publisher
         for i in range(4200):
             junk.subscribe(b"cl1/raw/L0/plain/%d" % i)
         late = listen(hub, publisher, b"cl1/restored/L3/plain/")
-        publisher.publish(given.restored(0))
+        publisher.publish(samples.restored(0))
         for one in (link, late):
             message = heard(hub, one, VolumeMessage)
             assert message is not None and message[1].key[0] == 0
@@ -190,20 +190,20 @@ def test_a_connection_with_ever_more_topics_is_cut_and_the_others_stay(publisher
 
 @pytest.mark.slow
 def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path) -> None:
-    server, allowed = given.write_keys(tmp_path)
+    server, allowed = samples.write_keys(tmp_path)
     own = keys.read_pair(server)
     pairs = {name: new_pair() for name in ("mia", "rex")}
     for name, pair in pairs.items():
         keys.allow(allowed, pair.public, name, "viewer")
     with (
-        Publisher(given.config(server_key_file=server, authorized_keys_file=allowed)) as publisher,
+        Publisher(samples.config(server_key_file=server, authorized_keys_file=allowed)) as publisher,
         Sockets(client=keys.ClientKeys(pairs["mia"], own.public)) as mia,
         Sockets(client=keys.ClientKeys(pairs["rex"], own.public)) as rex,
     ):
-        publisher.start(given.started(), given.MODEL)
+        publisher.start(samples.started(), samples.MODEL)
         there = listen(mia, publisher, b"cl1/restored/L0/plain/")
         gone = listen(rex, publisher, b"cl1/restored/L0/", b"cl1/note")
-        publisher.publish(given.restored(0))
+        publisher.publish(samples.restored(0))
         assert heard(mia, there, VolumeMessage) is not None and heard(rex, gone, VolumeMessage) is not None
         keys.revoke(allowed, "rex")
         deadline = time.monotonic() + 30
@@ -211,7 +211,7 @@ def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path)
             assert time.monotonic() < deadline
         came, t = None, 1
         while came is None and time.monotonic() < deadline:
-            publisher.publish(given.restored(t))
+            publisher.publish(samples.restored(t))
             came, t = heard(mia, there, VolumeMessage, 0.3), t + 1
         assert came is not None, "those who are still allowed come back by themselves"
         assert heard(rex, gone, VolumeMessage, 0.3) is None
@@ -224,11 +224,11 @@ def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publishe
             time.sleep(0.01)
         while not isinstance(listener.next(5.0), Heartbeat):  # subscribed last, so the other topics are in force
             assert time.monotonic() < deadline + 5
-        whole = given.restored(3)
+        whole = samples.restored(3)
         slab = RestoredSlab(VolumeKey(3), 0, 4, read_only(whole.mean[:2]), None, None, (2.0, 0.5, 0.5))
         publisher.slab(slab)
         publisher.publish(whole)
-        publisher.end(given.ENDED)
+        publisher.end(samples.ENDED)
         heard_in_turn = []
         while not isinstance(one := listener.next(5.0), End):
             assert one is not None

@@ -13,8 +13,8 @@ from care_live.publish.clock import Clock, SessionClock
 from care_live.publish.publisher import Publisher
 from care_live.publish.seen import LiveVolume
 from care_live.wire.messages import VolumeMessage
-from tests.publish.given import MODEL, config, restored, started
-from tests.wire.given import messages
+from tests.make.messages import messages
+from tests.make.samples import MODEL, config, restored, started
 
 _HOUR_NS = 3600 * 10**9
 

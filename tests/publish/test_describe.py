@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from care_live.publish import describe, downsample
 from care_live.wire import arrays
 from care_live.wire.messages import View
-from tests.publish import given
+from tests.make import samples
 
 
 @pytest.mark.parametrize("level", range(5))
@@ -37,7 +37,7 @@ def test_a_region_is_clipped_to_the_volume() -> None:
 
 @pytest.mark.parametrize("origin", [(4, 0, 0), (0, 6, 0), (0, 0, 8), (9, 9, 9)])
 def test_a_region_behind_the_last_voxel_is_left_out(origin: tuple[int, int, int]) -> None:
-    sent = given.restored(0, shape=(4, 6, 8))
+    sent = samples.restored(0, shape=(4, 6, 8))
     headers, buffers = describe.pictures(describe.products_of(sent), View(origin_px=origin))
     assert (headers, buffers) == ((), [])
     assert downsample.look("mean", sent.mean, View(origin_px=(0, 3, 0), level=1)) is None
@@ -80,6 +80,6 @@ def test_a_level_is_the_mean_of_blocks_and_the_largest_of_scales(level: int) -> 
 
 
 def test_values_from_the_store_say_how_many_bits_they_keep() -> None:
-    stored = replace(given.restored(0), mantissa_bits=10)
+    stored = replace(samples.restored(0), mantissa_bits=10)
     assert describe.volume_fields(stored, "confirmed")["mantissa_bits"] == 10
-    assert describe.volume_fields(given.restored(0), "confirmed")["mantissa_bits"] is msgspec.UNSET
+    assert describe.volume_fields(samples.restored(0), "confirmed")["mantissa_bits"] is msgspec.UNSET

@@ -15,7 +15,7 @@ from care_live.publish import LiveVolume, Publisher, Subscriber
 from care_live.publish.router import Desk
 from care_live.wire import cl1, plans
 from care_live.wire.messages import Change, End, Gap, Start
-from tests.publish import given
+from tests.make import samples
 from tests.publish.test_publisher import until
 
 Z = tuple(range(50))
@@ -30,7 +30,7 @@ def plate(n_positions: int, n_channels: int = 4, n_times: int = 1, name: str = "
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    with Publisher(given.config()) as published:
+    with Publisher(samples.config()) as published:
         yield published
 
 
@@ -43,7 +43,7 @@ def started(subscriber: Subscriber) -> Start:
 @pytest.mark.parametrize(("n_positions", "n_times"), [(384 * 9, 1), (384 * 9, 60), (20_000, 1)])
 def test_the_plan_of_a_plate_arrives_as_it_was(publisher: Publisher, n_positions: int, n_times: int) -> None:
     plan = plate(n_positions, n_times=n_times)
-    publisher.start(RunStarted("run-1", plan), given.MODEL)
+    publisher.start(RunStarted("run-1", plan), samples.MODEL)
     with Subscriber(publisher.address_pull) as watching:
         said = started(watching)
     assert said.left_out is msgspec.UNSET and not said.plan.stacks
@@ -52,7 +52,7 @@ def test_the_plan_of_a_plate_arrives_as_it_was(publisher: Publisher, n_positions
 
 
 def test_a_plan_that_fits_is_said_as_every_receiver_of_major_1_reads_it(publisher: Publisher) -> None:
-    publisher.start(given.started(1000, n_channels=4), given.MODEL)
+    publisher.start(samples.started(1000, n_channels=4), samples.MODEL)
     with Subscriber(publisher.address_pull) as watching:
         said = started(watching)
     assert len(said.plan.stacks) == 4 and said.plan.groups is msgspec.UNSET
@@ -80,8 +80,8 @@ def test_a_plan_that_fits_is_said_as_every_receiver_of_major_1_reads_it(publishe
 def test_what_does_not_fit_is_left_out_and_named(
     publisher: Publisher, plan: Plan, summary: dict[str, object], left_out: tuple[str, ...]
 ) -> None:
-    publisher.start(RunStarted("run-1", plan, summary), given.MODEL)
-    publisher.publish(given.restored(0))
+    publisher.start(RunStarted("run-1", plan, summary), samples.MODEL)
+    publisher.publish(samples.restored(0))
     with Subscriber(publisher.address_pull) as watching:
         said = started(watching)
         assert until(watching, LiveVolume).key == VolumeKey(0)
@@ -93,10 +93,10 @@ def test_what_does_not_fit_is_left_out_and_named(
 
 
 def test_what_can_not_be_said_is_a_gap_and_a_count_and_the_rest_goes_on(publisher: Publisher) -> None:
-    publisher.start(given.started(), given.MODEL)
+    publisher.start(samples.started(), samples.MODEL)
     publisher.change(StateChanged(VolumeKey(-1), "confirmed"))
     publisher.change(StateChanged(VolumeKey(0), "confirmed"))
-    publisher.end(given.ENDED)
+    publisher.end(samples.ENDED)
     with Subscriber(publisher.address_pull, mode="every") as recorder:
         gap = until(recorder, Gap)
         end = until(recorder, End)
@@ -116,18 +116,18 @@ def test_a_publisher_whose_thread_died_never_raises_into_the_acquisition(
             raise MemoryError("no memory")
         serve(desk, now_s)
 
-    publisher.start(given.started(), given.MODEL)
+    publisher.start(samples.started(), samples.MODEL)
     monkeypatch.setattr(Desk, "serve", broken)
-    publisher.publish(given.restored(0))
+    publisher.publish(samples.restored(0))
     published.set()
     deadline = time.monotonic() + 20
     while publisher.error is None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert publisher.error is not None
-    publisher.publish(given.restored(1))
+    publisher.publish(samples.restored(1))
     publisher.change(StateChanged(VolumeKey(0), "confirmed"))
-    publisher.describe_model(given.MODEL, {})
-    publisher.end(given.ENDED)
+    publisher.describe_model(samples.MODEL, {})
+    publisher.end(samples.ENDED)
     assert "publishing has failed" in publisher.failure and "3 not published" in publisher.failure
 
 

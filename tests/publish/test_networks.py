@@ -5,7 +5,7 @@ from __future__ import annotations
 from care_live.images import ModelIdentity, VolumeKey
 from care_live.publish import LiveVolume, Publisher, Subscriber
 from care_live.wire.messages import Start, View
-from tests.publish import given
+from tests.make import samples
 from tests.publish.test_publisher import publisher, until
 
 __all__ = ["publisher"]  # a fixture
@@ -20,8 +20,8 @@ def seen(subscriber: Subscriber) -> LiveVolume:
 
 
 def test_a_raw_channel_that_was_only_read_is_news_for_those_who_want_raw(publisher: Publisher) -> None:
-    publisher.publish(given.volume(0, 1))
-    publisher.publish(given.restored(0))
+    publisher.publish(samples.volume(0, 1))
+    publisher.publish(samples.restored(0))
     with Subscriber(publisher.address_pull) as everything:
         assert {seen(everything).key for _ in range(2)} == {VolumeKey(0, 0, 0), VolumeKey(0, 0, 1)}
     with Subscriber(publisher.address_pull, view=WITHOUT_RAW) as newest:
@@ -33,9 +33,9 @@ def test_a_raw_channel_that_was_only_read_is_news_for_those_who_want_raw(publish
 
 
 def test_another_network_is_told_as_the_run_anew(publisher: Publisher) -> None:
-    publisher.describe_model(given.MODEL, {"name": "worm3d"})
+    publisher.describe_model(samples.MODEL, {"name": "worm3d"})
     publisher.describe_model(ModelIdentity("other", "cd" * 32), {"name": "other"})
-    publisher.publish(given.restored(0))
+    publisher.publish(samples.restored(0))
     with Subscriber(publisher.address_pull, mode="every") as subscriber:
         first, again = until(subscriber, Start), until(subscriber, Start)
         assert isinstance(first, Start) and isinstance(again, Start)

@@ -21,13 +21,13 @@ from care_live.publish.subscriber import Subscriber, Told
 from care_live.wire import keys, sockets
 from care_live.wire.arrays import Codec
 from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start, Status, View
-from tests.publish import given
+from tests.make import samples
 
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    with Publisher(given.config()) as published:
-        published.start(given.started(), given.MODEL)
+    with Publisher(samples.config()) as published:
+        published.start(samples.started(), samples.MODEL)
         yield published
 
 
@@ -42,9 +42,9 @@ def until(subscriber: Subscriber, kind: type[Told], timeout_s: float = 20.0) -> 
 
 @pytest.mark.slow
 def test_three_lines_give_volumes_with_their_metadata(publisher: Publisher) -> None:
-    sent = given.restored(0)
+    sent = samples.restored(0)
     publisher.publish(sent)
-    publisher.end(given.ENDED)
+    publisher.end(samples.ENDED)
     with care_live.subscribe(publisher.address_pull) as watching:
         seen = list(watching)
     assert [volume.key for volume in seen] == [VolumeKey(0)]
@@ -53,7 +53,7 @@ def test_three_lines_give_volumes_with_their_metadata(publisher: Publisher) -> N
     np.testing.assert_array_equal(volume.laplace_scale, sent.laplace_scale)
     np.testing.assert_array_equal(volume.disagreement, sent.disagreement)
     np.testing.assert_array_equal(volume.raw, sent.volume.pixels)
-    assert volume.model == given.MODEL
+    assert volume.model == samples.MODEL
     assert volume.limits == "not for intensity quantification"
     assert volume.flags == {"saturated"}
     assert volume.state == "provisional"
@@ -62,7 +62,7 @@ def test_three_lines_give_volumes_with_their_metadata(publisher: Publisher) -> N
 
 
 def test_what_came_is_the_record_that_was_published(publisher: Publisher) -> None:
-    sent = given.restored(3)
+    sent = samples.restored(3)
     publisher.publish(sent)
     with Subscriber(publisher.address_pull) as watching:
         came = next(iter(watching)).restored()
@@ -78,18 +78,18 @@ def test_async_iteration_gives_the_same(publisher: Publisher) -> None:
             return [volume.key.t async for volume in watching]
 
     for t in range(3):
-        publisher.publish(given.restored(t))
-    publisher.end(given.ENDED)
+        publisher.publish(samples.restored(t))
+    publisher.end(samples.ENDED)
     assert asyncio.run(watch()) == [0, 1, 2]
 
 
 def test_a_late_joiner_gets_the_newest_at_once_and_then_what_follows(publisher: Publisher) -> None:
     for t in range(10):
-        publisher.publish(given.restored(t))
+        publisher.publish(samples.restored(t))
     with Subscriber(publisher.address_pull) as late:
         volumes = late.volumes(20.0)
         assert next(volumes).key.t == 9
-        publisher.publish(given.restored(10))
+        publisher.publish(samples.restored(10))
         assert next(volumes).key.t == 10
         assert late.run is not None and late.run.summary == {"scope": "test"}
 
@@ -97,10 +97,10 @@ def test_a_late_joiner_gets_the_newest_at_once_and_then_what_follows(publisher: 
 def test_a_slow_viewer_gets_the_newest_and_counts_what_it_passed_over(publisher: Publisher) -> None:
     with Subscriber(publisher.address_pull) as slow:
         volumes = slow.volumes(5.0)
-        publisher.publish(given.restored(0))
+        publisher.publish(samples.restored(0))
         assert next(volumes).key.t == 0
         for t in range(1, 9):
-            publisher.publish(given.restored(t))
+            publisher.publish(samples.restored(t))
         assert next(volumes).key.t == 8
         assert slow.n_skipped == 7 and slow.n_lost == 0
 
@@ -112,22 +112,22 @@ def test_every_channel_keeps_its_turn(publisher: Publisher) -> None:
         volumes = slow.volumes(5.0)
         for t in range(12):
             for c in (0, 1):
-                publisher.publish(given.restored(t, c))
+                publisher.publish(samples.restored(t, c))
             seen.append(next(volumes).key.c)
     assert seen.count(0) >= 4 and seen.count(1) >= 4
 
 
 def test_one_channel_can_be_asked_for(publisher: Publisher) -> None:
     for c in (0, 1):
-        publisher.publish(given.restored(0, c))
+        publisher.publish(samples.restored(0, c))
     with Subscriber(publisher.address_pull, channel=1) as watching:
         assert next(watching.volumes(5.0)).key.c == 1
         assert next(watching.volumes(0.3), None) is None
 
 
 def test_a_volume_restored_late_does_not_turn_a_live_viewer_back(publisher: Publisher) -> None:
-    publisher.publish(given.restored(5))
-    publisher.publish(given.restored(2))
+    publisher.publish(samples.restored(5))
+    publisher.publish(samples.restored(2))
     with Subscriber(publisher.address_pull) as live, Subscriber(publisher.address_pull, mode="every") as all_of_it:
         assert next(live.volumes(5.0)).key.t == 5
         volumes = all_of_it.volumes(5.0)
@@ -135,11 +135,11 @@ def test_a_volume_restored_late_does_not_turn_a_live_viewer_back(publisher: Publ
 
 
 def test_replay_gives_every_message_in_order(publisher: Publisher) -> None:
-    publisher.publish(given.restored(0))
+    publisher.publish(samples.restored(0))
     publisher.change(StateChanged(VolumeKey(0), "suspect", "a frame was lost"))
     publisher.skipped(NotRestored(VolumeKey(1), "skipped", "restoration lags"))
-    publisher.publish(given.restored(2))
-    publisher.end(given.ENDED)
+    publisher.publish(samples.restored(2))
+    publisher.end(samples.ENDED)
     with Subscriber(publisher.address_pull, mode="every") as recorder:
         start = until(recorder, Start)
         volume = until(recorder, LiveVolume)
@@ -154,7 +154,7 @@ def test_replay_gives_every_message_in_order(publisher: Publisher) -> None:
 
 
 def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
-    stored = {VolumeKey(t): given.restored(t) for t in range(6)}
+    stored = {VolumeKey(t): samples.restored(t) for t in range(6)}
     asked: list[VolumeKey] = []
 
     def read(key: VolumeKey) -> Restored | Volume | None:
@@ -165,12 +165,12 @@ def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
             raise ZeroDivisionError("a bug in the store")
         return None if key.t == 2 else stored[key]
 
-    with Publisher(given.config(replay_mib=0), replay_from_store=read) as publisher:
-        publisher.start(given.started(), given.MODEL)
+    with Publisher(samples.config(replay_mib=0), replay_from_store=read) as publisher:
+        publisher.start(samples.started(), samples.MODEL)
         for t in range(6):
             publisher.publish(stored[VolumeKey(t)])
-        publisher.end(given.ENDED)
-        assert publisher.held_bytes < 3 * given.restored(0).mean.nbytes * 4
+        publisher.end(samples.ENDED)
+        assert publisher.held_bytes < 3 * samples.restored(0).mean.nbytes * 4
         with Subscriber(publisher.address_pull, mode="every") as recorder:
             told = []
             while not isinstance(message := recorder.next(5), End):
@@ -186,11 +186,11 @@ def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
 
 def test_a_raw_volume_never_takes_the_place_of_a_restored_one_in_silence() -> None:
     """A store that shed a restored volume has its raw one: replay says so, and a fetch by key gives it, marked."""
-    stored: dict[VolumeKey, Restored | Volume] = {VolumeKey(0): given.volume(0)}
-    with Publisher(given.config(replay_mib=0), replay_from_store=stored.get) as publisher:
-        publisher.start(given.started(), given.MODEL)
+    stored: dict[VolumeKey, Restored | Volume] = {VolumeKey(0): samples.volume(0)}
+    with Publisher(samples.config(replay_mib=0), replay_from_store=stored.get) as publisher:
+        publisher.start(samples.started(), samples.MODEL)
         for t in range(2):
-            publisher.publish(given.restored(t))
+            publisher.publish(samples.restored(t))
         with Subscriber(publisher.address_pull, mode="every") as recorder:
             gap = until(recorder, Gap)
             assert isinstance(gap, Gap) and (gap.first, gap.last, gap.key) == (1, 1, (0, 0, 0))
@@ -199,18 +199,18 @@ def test_a_raw_volume_never_takes_the_place_of_a_restored_one_in_silence() -> No
             recorder.fetch(VolumeKey(0))
             raw = next(recorder.volumes(5))
             assert (raw.key.t, raw.model, raw.said.was_restored) == (0, None, True)
-            stored[VolumeKey(0)] = given.restored(0)
+            stored[VolumeKey(0)] = samples.restored(0)
             recorder.fetch(VolumeKey(0))
             whole = next(recorder.volumes(5))
-            assert (whole.key.t, whole.model, whole.said.was_restored) == (0, given.MODEL, UNSET)
+            assert (whole.key.t, whole.model, whole.said.was_restored) == (0, samples.MODEL, UNSET)
 
 
 def test_without_a_store_what_memory_forgot_is_a_gap() -> None:
-    with Publisher(given.config(replay_mib=0)) as publisher:
-        publisher.start(given.started(), given.MODEL)
+    with Publisher(samples.config(replay_mib=0)) as publisher:
+        publisher.start(samples.started(), samples.MODEL)
         for t in range(3):
-            publisher.publish(given.restored(t))
-        publisher.end(given.ENDED)
+            publisher.publish(samples.restored(t))
+        publisher.end(samples.ENDED)
         with Subscriber(publisher.address_pull, mode="every") as recorder:
             assert [volume.key.t for volume in recorder.volumes(5)] == [2]
             assert recorder.n_lost == 2
@@ -218,7 +218,7 @@ def test_without_a_store_what_memory_forgot_is_a_gap() -> None:
 
 def test_one_volume_can_be_fetched_by_its_key(publisher: Publisher) -> None:
     for t in range(4):
-        publisher.publish(given.restored(t))
+        publisher.publish(samples.restored(t))
     with Subscriber(publisher.address_pull) as watching:
         assert next(watching.volumes(5.0)).key.t == 3
         watching.fetch(VolumeKey(1), View(products=("mean",)))
@@ -228,7 +228,7 @@ def test_one_volume_can_be_fetched_by_its_key(publisher: Publisher) -> None:
             watching.fetch(key)
             gap = until(watching, Gap)
             assert gap.key == key and gap.reason == reason  # type: ignore[union-attr]
-        publisher.end(given.ENDED)
+        publisher.end(samples.ENDED)
         until(watching, End)
         watching.fetch(VolumeKey(77))
         assert until(watching, Gap).reason == "not-stored"  # type: ignore[union-attr]
@@ -246,7 +246,7 @@ def test_heartbeats_say_how_the_daemon_does(publisher: Publisher) -> None:
 
 @pytest.mark.parametrize("codec", ["none", "blosc2"])
 def test_levels_regions_and_quantised_products_are_made_on_request(publisher: Publisher, codec: Codec) -> None:
-    sent = given.restored(0, shape=(4, 33, 50))
+    sent = samples.restored(0, shape=(4, 33, 50))
     publisher.publish(sent)
     region = {"origin_px": (1, 2, 3), "shape_px": (2, 5, 100)}
     view = View(products=("mean", "laplace_scale"), quantised=True, codec=codec, level=1, **region)
@@ -262,13 +262,13 @@ def test_levels_regions_and_quantised_products_are_made_on_request(publisher: Pu
 def test_publishing_never_waits_for_a_frozen_viewer_and_keeps_no_more_than_its_credit() -> None:
     """A peer that asks and then never reads: the bound of the log holds, and each call returns at once."""
     big = (8, 256, 256)
-    with Publisher(given.config(replay_mib=4)) as publisher, sockets.Sockets() as frozen:
-        publisher.start(given.started(), given.MODEL)
+    with Publisher(samples.config(replay_mib=4)) as publisher, sockets.Sockets() as frozen:
+        publisher.start(samples.started(), samples.MODEL)
         with Subscriber(publisher.address_pull) as alive:
             link = frozen.connect("dealer", publisher.address_pull)
             link.send([b'{"protocol":"cl1","type":"newest","credit":2}'])
             volumes, longest_s = alive.volumes(5.0), 0.0
-            records = [given.restored(t, shape=big) for t in range(20)]
+            records = [samples.restored(t, shape=big) for t in range(20)]
             for record in records:
                 began = time.monotonic()
                 publisher.publish(record)
@@ -280,18 +280,18 @@ def test_publishing_never_waits_for_a_frozen_viewer_and_keeps_no_more_than_its_c
 
 @pytest.mark.slow
 def test_a_new_daemon_on_the_same_port_is_found_again() -> None:
-    settings = given.config()
+    settings = samples.config()
     with Publisher(settings) as first:
         address = first.address_pull
-        first.start(given.started(), given.MODEL)
-        first.publish(given.restored(40))
+        first.start(samples.started(), samples.MODEL)
+        first.publish(samples.restored(40))
         watching = Subscriber(address)
         recording = Subscriber(address, mode="every")
         assert next(watching.volumes(5.0)).key.t == 40
         assert next(recording.volumes(5.0)).key.t == 40
-    with Publisher(given.config(bind_pull=address)) as second, watching, recording:
-        second.start(given.started(), given.MODEL)
-        second.publish(given.restored(41))
+    with Publisher(samples.config(bind_pull=address)) as second, watching, recording:
+        second.start(samples.started(), samples.MODEL)
+        second.publish(samples.restored(41))
         assert next(watching.volumes(10.0)).key.t == 41
         assert next(recording.volumes(10.0)).key.t == 41
 
@@ -303,13 +303,13 @@ def test_a_cut_link_loses_nothing_for_a_recorder(publisher: Publisher) -> None:
     with Relay(publisher.address_pull) as relay, Subscriber(relay.address, mode="every") as recorder:
         volumes = recorder.volumes(20.0)
         for t in range(3):
-            publisher.publish(given.restored(t))
+            publisher.publish(samples.restored(t))
         seen = [next(volumes).key.t for _ in range(2)]
         relay.cut()
         for t in range(3, 8):
-            publisher.publish(given.restored(t))
+            publisher.publish(samples.restored(t))
         relay.mend()
-        publisher.end(given.ENDED)
+        publisher.end(samples.ENDED)
         seen += [volume.key.t for volume in volumes]
     assert seen == list(range(8))
     assert recorder.n_lost == 0
@@ -320,7 +320,7 @@ def test_a_link_that_takes_many_seconds_for_an_array_is_not_taken_for_dead(publi
     """A tunnel to another city: heartbeats queue behind the pixels."""
     from tests.publish.relay import Relay
 
-    publisher.publish(given.restored(0, shape=(32, 192, 192)))
+    publisher.publish(samples.restored(0, shape=(32, 192, 192)))
     with Relay(publisher.address_pull, bytes_per_s=1e6) as tunnel, Subscriber(tunnel.address) as far:
         began = time.monotonic()
         volume = next(far.volumes(60.0))
@@ -330,7 +330,7 @@ def test_a_link_that_takes_many_seconds_for_an_array_is_not_taken_for_dead(publi
 
 
 def test_nonsense_is_answered_and_does_no_harm(publisher: Publisher) -> None:
-    publisher.publish(given.restored(0))
+    publisher.publish(samples.restored(0))
     with sockets.Sockets() as rude:
         link = rude.connect("dealer", publisher.address_pull)
         for nonsense in (b"", b"[" * 60_000, b'{"protocol":"cl9","type":"hello"}', b"\xff" * 99, b'{"type":"replay"}'):
@@ -351,14 +351,14 @@ def test_a_refusal_is_told_to_who_asked(publisher: Publisher) -> None:
 
 
 def test_roles_hold(tmp_path: Path) -> None:
-    server, allowed = given.write_keys(tmp_path)
+    server, allowed = samples.write_keys(tmp_path)
     own = keys.read_pair(server)
     viewer, recorder = sockets.new_pair(), sockets.new_pair()
     keys.allow(allowed, viewer.public, "vera", "viewer")
     keys.allow(allowed, recorder.public, "rex", "recorder")
-    with Publisher(given.config(server_key_file=server, authorized_keys_file=allowed)) as publisher:
-        publisher.start(given.started(), given.MODEL)
-        publisher.publish(given.restored(0))
+    with Publisher(samples.config(server_key_file=server, authorized_keys_file=allowed)) as publisher:
+        publisher.start(samples.started(), samples.MODEL)
+        publisher.publish(samples.restored(0))
         with Subscriber(publisher.address_pull, keys=keys.ClientKeys(viewer, own.public)) as watching:
             assert next(watching.volumes(5.0)).key.t == 0
         with Subscriber(publisher.address_pull, keys=keys.ClientKeys(recorder, own.public), mode="every") as recording:
@@ -373,22 +373,22 @@ def test_roles_hold(tmp_path: Path) -> None:
 
 
 def test_a_key_that_others_can_read_refuses_to_start(tmp_path: Path) -> None:
-    server, allowed = given.write_keys(tmp_path)
+    server, allowed = samples.write_keys(tmp_path)
     server.chmod(0o644)
     with pytest.raises(ConfigError, match="others can read it"):
-        Publisher(given.config(server_key_file=server, authorized_keys_file=allowed))
+        Publisher(samples.config(server_key_file=server, authorized_keys_file=allowed))
 
 
 def test_a_taken_port_and_an_open_one_without_keys_refuse_to_start(publisher: Publisher) -> None:
     with pytest.raises(ConfigError, match="is taken by another program"):
-        Publisher(given.config(bind_pull=publisher.address_pull))
+        Publisher(samples.config(bind_pull=publisher.address_pull))
     with pytest.raises(ConfigError, match="can be reached from other machines"):
-        Publisher(given.config(bind="tcp://0.0.0.0:0"))
+        Publisher(samples.config(bind="tcp://0.0.0.0:0"))
 
 
 def test_many_threads_may_publish_at_once(publisher: Publisher) -> None:
     """Numbers are given once each, whoever publishes."""
-    records = [given.restored(t) for t in range(24)]
+    records = [samples.restored(t) for t in range(24)]
     threads = [
         threading.Thread(target=lambda part=part: [publisher.publish(r) for r in part])
         for part in (records[::2], records[1::2])

@@ -18,7 +18,7 @@ import pytest
 
 from care_live.images import NotRestored, StateChanged, VolumeKey
 from care_live.publish import Publisher, downsample
-from tests.publish import given
+from tests.make import samples
 
 CLIENT = Path(__file__).with_name("reference_client.mjs")
 PACKAGE = "zeromq@6.8.0"
@@ -63,7 +63,7 @@ def unpacked(said: dict[str, Any]) -> np.ndarray:
 
 
 def check_array(said: dict[str, Any]) -> None:
-    sent = given.restored(said["key"][0])
+    sent = samples.restored(said["key"][0])
     whole = {"raw": sent.volume.pixels, "mean": sent.mean, "laplace_scale": sent.laplace_scale}
     product = said["product"]
     expected = downsample.downsample(product, whole.get(product, sent.disagreement), said["level"])
@@ -79,7 +79,7 @@ def check_array(said: dict[str, Any]) -> None:
 def run_client(node_folder: Path, publisher: Publisher) -> dict[str, list[dict[str, Any]]]:
     """Publish a run for the client: some of it before it comes, the rest once it listens to the broadcast."""
     for t in range(N):
-        publisher.publish(given.restored(t))
+        publisher.publish(samples.restored(t))
     command = ["node", str(CLIENT), publisher.address_pull, publisher.address, *(f"{t},0,0" for t in range(N))]
     seen: dict[str, list[dict[str, Any]]] = {}
     environment = os.environ | {"NODE_FOLDER": str(node_folder)}
@@ -100,10 +100,10 @@ def run_client(node_folder: Path, publisher: Publisher) -> dict[str, list[dict[s
 
 def finish(publisher: Publisher) -> None:
     for t in range(N, 2 * N):
-        publisher.publish(given.restored(t))
+        publisher.publish(samples.restored(t))
         publisher.change(StateChanged(VolumeKey(t), "confirmed"))
     publisher.skipped(NotRestored(VolumeKey(2 * N), "skipped", "restoration lags"))
-    publisher.end(given.ENDED)
+    publisher.end(samples.ENDED)
 
 
 @pytest.mark.slow
@@ -111,8 +111,8 @@ def finish(publisher: Publisher) -> None:
 def test_a_client_in_another_language_gets_every_volume_and_counts_its_losses(
     node_folder: Path, n_positions: int
 ) -> None:
-    with Publisher(given.config()) as publisher:
-        publisher.start(given.started() if n_positions == 1 else given.plate(n_positions), given.MODEL)
+    with Publisher(samples.config()) as publisher:
+        publisher.start(samples.started() if n_positions == 1 else samples.plate(n_positions), samples.MODEL)
         seen = run_client(node_folder, publisher)
     (hello,), (newest,), (fetched,), (broadcast,), (replay,) = (
         seen[what] for what in ("hello", "newest", "fetched", "broadcast", "replay")

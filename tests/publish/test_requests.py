@@ -17,13 +17,13 @@ from care_live.publish import Publisher
 from care_live.wire import cl1, keys
 from care_live.wire.messages import Fetch, Gap, Message, Newest, Refused, View, VolumeMessage
 from care_live.wire.sockets import Socket, Sockets, new_pair
-from tests.publish import given
+from tests.make import samples
 
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    with Publisher(given.config()) as published:
-        published.start(given.started(), given.MODEL)
+    with Publisher(samples.config()) as published:
+        published.start(samples.started(), samples.MODEL)
         yield published
 
 
@@ -38,7 +38,7 @@ def answer(hub: Sockets, link: Socket, *kinds: type[Message], timeout_s: float =
 
 
 def test_an_id_comes_back_with_each_answer_and_tells_two_views_apart(publisher: Publisher) -> None:
-    publisher.publish(given.restored(0))
+    publisher.publish(samples.restored(0))
     with Sockets() as hub:
         link = hub.connect("dealer", publisher.address_pull, hwm=64)
         for number, level in ((7, 2), (9, 0)):
@@ -56,10 +56,10 @@ def test_no_fetch_is_left_without_an_answer(request_id: Any, reason: str) -> Non
 
     def slow(key: VolumeKey) -> Restored | None:
         held.wait(20)
-        return given.restored(key.t)
+        return samples.restored(key.t)
 
-    with Publisher(given.config(), replay_from_store=slow) as publisher, Sockets() as hub:
-        publisher.start(given.started(), given.MODEL)
+    with Publisher(samples.config(), replay_from_store=slow) as publisher, Sockets() as hub:
+        publisher.start(samples.started(), samples.MODEL)
         link = hub.connect("dealer", publisher.address_pull, hwm=64)
         for t in range(asked):
             number = request_id if request_id is msgspec.UNSET else request_id + t
@@ -84,10 +84,10 @@ def test_a_level_above_the_last_one_is_refused(publisher: Publisher, level: int)
 
 
 def test_what_comes_from_the_store_says_how_many_bits_it_keeps() -> None:
-    kept = replace(given.restored(0), mantissa_bits=10)
-    with Publisher(given.config(), replay_from_store=lambda _: kept) as publisher, Sockets() as hub:
-        publisher.start(given.started(), given.MODEL)
-        publisher.publish(given.restored(1))
+    kept = replace(samples.restored(0), mantissa_bits=10)
+    with Publisher(samples.config(), replay_from_store=lambda _: kept) as publisher, Sockets() as hub:
+        publisher.start(samples.started(), samples.MODEL)
+        publisher.publish(samples.restored(1))
         link = hub.connect("dealer", publisher.address_pull)
         for t in (0, 1):
             link.send(cl1.encode_request(Fetch(key=(t, 0, 0))))
@@ -97,25 +97,25 @@ def test_what_comes_from_the_store_says_how_many_bits_it_keeps() -> None:
 
 
 def test_who_is_taken_off_the_list_gets_nothing_from_the_next_message_on(tmp_path: Path) -> None:
-    server, allowed = given.write_keys(tmp_path)
+    server, allowed = samples.write_keys(tmp_path)
     pairs = {name: new_pair() for name in ("mia", "rex")}
     for name, pair in pairs.items():
         keys.allow(allowed, pair.public, name, "viewer")
     own = keys.read_pair(server).public
     with (
-        Publisher(given.config(server_key_file=server, authorized_keys_file=allowed)) as publisher,
+        Publisher(samples.config(server_key_file=server, authorized_keys_file=allowed)) as publisher,
         Sockets(client=keys.ClientKeys(pairs["mia"], own)) as mia,
         Sockets(client=keys.ClientKeys(pairs["rex"], own)) as rex,
     ):
-        publisher.start(given.started(), given.MODEL)
-        publisher.publish(given.restored(0))
+        publisher.start(samples.started(), samples.MODEL)
+        publisher.publish(samples.restored(0))
         links = {hub: hub.connect("dealer", publisher.address_pull, hwm=64) for hub in (mia, rex)}
         for hub, link in links.items():
             link.send(cl1.encode_request(Newest(credit=8)))
             assert answer(hub, link, VolumeMessage) is not None
         keys.revoke(allowed, "rex")
         for t in range(1, 6):
-            publisher.publish(given.restored(t))
+            publisher.publish(samples.restored(t))
             came = answer(mia, links[mia], VolumeMessage)
             assert isinstance(came, VolumeMessage) and came.key[0] == t
         assert answer(rex, links[rex], VolumeMessage, timeout_s=1.0) is None

@@ -13,7 +13,7 @@ from care_live.publish import LiveVolume, Subscriber
 from care_live.publish.watcher_link import FIRST_S, MOST_S, Backoff
 from care_live.wire import cl1
 from care_live.wire.sockets import Sockets
-from tests.wire import given
+from tests.make import messages
 
 
 def test_pauses_double_up_to_the_longest_and_begin_anew_after_success() -> None:
@@ -44,17 +44,17 @@ class NewerDaemon:
         self._thread.start()
 
     def _run(self) -> None:
-        start = bytes(cl1.encode(given.NOTES["start"])[0])  # type: ignore[arg-type]
+        start = bytes(cl1.encode(messages.NOTES["start"])[0])  # type: ignore[arg-type]
         unreadable = start.replace(b'"interval_s":2.5', b'"interval_s":-5')
         assert unreadable != start
         while not self._over.is_set():
             self._hub.poll(0.1)
             while (received := self._router.receive()) is not None:
                 self.peers.add(received.peer)
-                self._router.send(cl1.encode(given.NOTES["heartbeat"]), to=received.peer)
+                self._router.send(cl1.encode(messages.NOTES["heartbeat"]), to=received.peer)
                 self._router.send([start if self.is_readable else unreadable], to=received.peer)
                 if self.is_readable:
-                    message, buffers = given.volume()
+                    message, buffers = messages.volume()
                     self._router.send(cl1.encode(message, buffers), to=received.peer)
 
     def close(self) -> None:

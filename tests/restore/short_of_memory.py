@@ -20,7 +20,7 @@ from care_live.images import VolumeKey
 from care_live.percentiles import Span
 from care_live.restore.engine import Engine
 from care_live.restore.repair import Maps
-from tests.restore.networks import noisy, volume
+from tests.make.networks import noisy, volume
 
 SHAPE = (4, 192, 200)
 LEAST_BYTES = 64 * 1024

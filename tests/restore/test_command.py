@@ -13,7 +13,7 @@ from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.restore.engine import Engine
 from care_live.store import RunReader, verify
 from tests.conftest import need_data
-from tests.restore.networks import noisy, save_network, volume
+from tests.make.networks import noisy, save_network, volume
 
 
 @pytest.fixture(scope="module")

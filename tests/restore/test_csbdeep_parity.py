@@ -11,7 +11,7 @@ from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.model.csbdeep import import_csbdeep
 from care_live.restore.engine import Engine
 from tests.conftest import need_data
-from tests.restore.networks import volume
+from tests.make.networks import volume
 
 CONFIG = RestoreConfig(provider="cpu", threads=1, normalise=NormaliseConfig(mode="per-volume"))
 

@@ -16,7 +16,7 @@ from care_live.restore import tasks
 from care_live.restore.dry_run import DryRunNetwork
 from care_live.restore.geometry import output_shape
 from care_live.restore.tiled import Network
-from tests.restore.networks import noisy, save_network
+from tests.make.networks import noisy, save_network
 
 SHAPE = (6, 40, 44)
 

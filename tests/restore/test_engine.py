@@ -15,7 +15,7 @@ from care_live.images import Restored
 from care_live.model.card import ModelCard
 from care_live.percentiles import measure
 from care_live.restore.engine import Engine
-from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
+from tests.make.networks import Graph, noisy, save_graph, save_network, volume
 
 
 def engine(path: Path, **config: Any) -> Engine:

@@ -19,7 +19,7 @@ from care_live.images import Flag, VolumeKey
 from care_live.percentiles import Span
 from care_live.restore.engine import Engine
 from care_live.worker.client import RestoreProcess
-from tests.restore.networks import noisy, save_network, volume
+from tests.make.networks import noisy, save_network, volume
 
 pytestmark = [
     pytest.mark.slow,

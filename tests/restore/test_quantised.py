@@ -31,7 +31,7 @@ from care_live.restore.engine import Engine
 from care_live.restore.probe import compare
 from care_live.restore.tiled import Network
 from tests.conftest import need_data
-from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
+from tests.make.networks import Graph, noisy, save_graph, save_network, volume
 
 CODED, PLAIN = Options(threads=1, quantised=True), Options(threads=1)
 CONFIG = RestoreConfig(provider="cpu", threads=1, streaming="off", quantised=True)

@@ -21,7 +21,7 @@ from care_live.restore import footprint, select
 from care_live.restore.engine import Engine
 from care_live.restore.probe import compare, deviation, reach
 from care_live.restore.tiled import Network
-from tests.restore.networks import HALO, noisy, save_network, volume
+from tests.make.networks import HALO, noisy, save_network, volume
 
 CPU = RestoreConfig(provider="cpu", threads=1)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.restore.networks import save_network
+from tests.make.networks import save_network
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [

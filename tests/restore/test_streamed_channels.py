@@ -12,7 +12,7 @@ from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.images import PlanePlaced, Volume, VolumeOpened
 from care_live.restore.engine import Engine
 from care_live.worker.client import RestoreProcess
-from tests.restore.networks import noisy, save_network, volume
+from tests.make.networks import noisy, save_network, volume
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -19,7 +19,7 @@ from care_live.planewise import stream
 from care_live.planewise.caches import ChainedSession, Kept
 from care_live.restore.engine import Engine
 from care_live.restore.in_flight import Arriving
-from tests.restore.networks import noisy, save_network, volume
+from tests.make.networks import noisy, save_network, volume
 
 FIXED = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
 SHAPE = (9, 61, 70)

@@ -24,7 +24,7 @@ from care_live.restore.repair import geometric_mean, mixture
 from care_live.restore.select import open_network
 from care_live.restore.tasks import upsample_z
 from care_live.restore.tiled import Array, Network
-from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
+from tests.make.networks import Graph, noisy, save_graph, save_network, volume
 
 CPU = RestoreConfig(provider="cpu", threads=1)
 

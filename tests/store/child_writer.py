@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from care_live.images import VolumeKey
-from tests.store.builders import make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 
 SHAPE = (4, 64, 64)
 

@@ -15,7 +15,7 @@ import zarr
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
-from tests.store.builders import make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_pixels, make_plan, make_restored, make_volume, open_writer
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (2, 6, 6)

@@ -15,7 +15,7 @@ import pytest
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
-from tests.store.builders import make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 
 NOISE = (4, 128, 128)
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="asks the operating system for a limit")

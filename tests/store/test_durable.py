@@ -13,7 +13,7 @@ from care_live.errors import StoreError
 from care_live.images import VolumeKey
 from care_live.store import nearest_folder, refuse_unfit
 from care_live.store.fsync import make_folder
-from tests.store.builders import make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 
 
 class Synced:

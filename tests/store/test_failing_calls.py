@@ -15,7 +15,7 @@ import pytest
 from care_live.errors import StoreError
 from care_live.images import RunEnded, VolumeKey
 from care_live.store import RunReader, verify
-from tests.store.builders import make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_pixels, make_plan, make_restored, make_volume, open_writer
 
 SHAPE = (1, 6, 6)
 PLAN = make_plan(n_t=2, shape=SHAPE)

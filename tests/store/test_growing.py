@@ -12,7 +12,7 @@ from care_live.images import VolumeKey
 from care_live.store import RunReader
 from care_live.store.journal import JOURNAL_NAME
 from care_live.store.journal_tail import JournalTail
-from tests.store.builders import SHAPE, make_pixels, make_restored, make_volume, open_writer
+from tests.make.stored import SHAPE, make_pixels, make_restored, make_volume, open_writer
 
 
 def refuse(*_: object) -> int:

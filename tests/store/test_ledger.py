@@ -8,7 +8,7 @@ import tracemalloc
 from care_live.images import VolumeKey
 from care_live.store.ledger import Ledger
 from care_live.store.records import RawStored, RestoredStored, Retracted, StoredArray
-from tests.store.builders import make_restored, make_volume
+from tests.make.stored import make_restored, make_volume
 
 
 def records(t: int) -> tuple[RawStored, RestoredStored]:

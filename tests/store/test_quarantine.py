@@ -14,7 +14,7 @@ from care_live.cli import main
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
-from tests.store.builders import SHAPE, make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import SHAPE, make_pixels, make_plan, make_restored, make_volume, open_writer
 
 N_VOLUMES = 3
 

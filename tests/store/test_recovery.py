@@ -12,7 +12,7 @@ import pytest
 from care_live.errors import StoreError
 from care_live.images import NotRestored, RunEnded, VolumeKey
 from care_live.store import RunReader, verify
-from tests.store.builders import make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 
 
 def test_a_restart_goes_on_and_knows_what_is_raw_only(tmp_path):

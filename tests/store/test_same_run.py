@@ -8,7 +8,7 @@ from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import Plan, RunStarted, VolumeKey
 from care_live.store import check_same_plan, open_run
-from tests.store.builders import make_plan, make_volume
+from tests.make.stored import make_plan, make_volume
 
 TIFF = {"format": "TIFF", "path": "/data/worm.tif", "axes": "TZYX"}
 ENGINE = {"engine": "pycromanager", "source": "virtual"}

@@ -11,7 +11,7 @@ from care_live.cli import main
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
-from tests.store.builders import make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_pixels, make_plan, make_restored, make_volume, open_writer
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from care_live.images import LIMITS, ModelIdentity, NotRestored, RunEnded, State
 from care_live.store import PRODUCTS, RunReader, verify
 from care_live.store.pyramid import coarser
 from care_live.store.rounding import keep_mantissa_bits
-from tests.store.builders import MODEL, SHAPE, make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import MODEL, SHAPE, make_pixels, make_plan, make_restored, make_volume, open_writer
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from care_live.viewer.volume_index import Library
+from tests.make.scenes import filled, scene, serving
 
 from .browser import Screen, chromium
-from .scenes import filled, scene, serving
 
 
 @pytest.fixture(scope="module")

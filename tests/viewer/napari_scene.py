@@ -23,8 +23,8 @@ from care_live.viewer.napari.layers import Layers
 from care_live.viewer.napari.widget import WatchWidget
 from care_live.wire import keys
 from care_live.wire.sockets import new_pair
-from tests.publish import given
-from tests.viewer.test_live_and_history import STARTED, restored
+from tests.make import samples
+from tests.make.scenes import STARTED, restored
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -63,7 +63,7 @@ def follows_and_scrubs(folder: Path) -> None:
     Layers.show = noting
     viewer = napari.Viewer(show=True)
     viewer.grid.enabled = True
-    with Publisher(given.config()) as publisher, docked(viewer) as watching:
+    with Publisher(samples.config()) as publisher, docked(viewer) as watching:
         publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
         watching.start(publisher.address_pull, folder / "run-1")
         until(lambda: "raw" in viewer.layers, "history is shown before anything live comes")
@@ -99,9 +99,9 @@ def follows_and_scrubs(folder: Path) -> None:
 
 def opens_with_keys(folder: Path) -> None:
     """A daemon that asks for keys: by the plugin's dialog, and by the command line."""
-    server, allowed = given.write_keys(folder)
+    server, allowed = samples.write_keys(folder)
     keys.write_pair(folder / "mine.key", pair := new_pair())
-    with Publisher(given.config(server_key_file=server, authorized_keys_file=allowed)) as publisher:
+    with Publisher(samples.config(server_key_file=server, authorized_keys_file=allowed)) as publisher:
         publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
         publisher.publish(restored(0))
         by_dialog(publisher.address_pull, folder, lambda: keys.allow(allowed, pair.public, "nia", "viewer"))

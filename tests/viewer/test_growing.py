@@ -15,8 +15,7 @@ from care_live.viewer.shown import Shown
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web import cuts
 from care_live.wire import messages
-
-from .scenes import scene
+from tests.make.scenes import scene
 
 SHAPE = (6, 16, 24)
 

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from care_live.config import PublishConfig, StoreConfig
-from care_live.images import (
-    Integrity,
-    ModelIdentity,
-    Plan,
-    Restored,
-    RunEnded,
-    RunStarted,
-    StateChanged,
-    Volume,
-    VolumeKey,
-    read_only,
-)
+from care_live.images import ModelIdentity, RunEnded, StateChanged, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.store import open_run
 from care_live.viewer.history import History
@@ -29,47 +17,8 @@ from care_live.viewer.live_cache import KEPT_STREAMS, Shelf
 from care_live.viewer.live_feed import LiveFeed
 from care_live.viewer.volume_index import Library
 from care_live.wire.messages import Status
-
-from .scenes import INFO, scene
-
-SHAPE = (4, 16, 24)
-STARTED = RunStarted("run-1", Plan({}, (16, 24), channels=("DAPI",), endless=True, voxel_size_um=(2.0, 0.5, 0.5)))
-
-
-def restored(t: int, *, c: int = 0) -> Restored:
-    shown = scene(t, c=c, shape=SHAPE)
-    assert shown.raw is not None and shown.restored is not None and shown.laplace_scale is not None
-    volume = Volume(
-        "run-1",
-        VolumeKey(t, 0, c),
-        read_only(shown.raw),
-        voxel_size_um=(2.0, 0.5, 0.5),
-        integrity=Integrity(tuple(range(4)), tuple(range(4))),
-        closed="complete",
-        state="provisional",
-        first_plane_ns=1,
-        last_plane_ns=time.monotonic_ns(),
-        acquired_us=1_700_000_000_000_000 + t,
-    )
-    return Restored(
-        volume,
-        read_only(shown.restored),
-        read_only(shown.laplace_scale),
-        None,
-        voxel_size_um=(2.0, 0.5, 0.5),
-        low=100.0,
-        high=300.0,
-        model=ModelIdentity("worm3d", "0" * 64),
-        flags=frozenset({"saturated"}),
-        c_out=c,
-    )
-
-
-def until(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)
+from tests.make.scenes import INFO, SMALL, STARTED, restored, scene
+from tests.make.waiting import until
 
 
 def test_what_is_published_lies_on_the_shelf():
@@ -161,7 +110,7 @@ def test_the_library_has_old_volumes_from_the_store_and_new_ones_from_the_wire(t
     shelf = Shelf()
     library = Library(shelf, History(tmp_path / "run-1"))
     assert library.newest() == VolumeKey(2)
-    shelf.put(scene(3, shape=SHAPE))
+    shelf.put(scene(3, shape=SMALL))
     assert library.newest() == VolumeKey(3)
     assert library.known() == tuple(VolumeKey(t) for t in range(4))
     assert [len(library.at(t, 0)) for t in (1, 3, 9)] == [1, 1, 0]
@@ -169,11 +118,11 @@ def test_the_library_has_old_volumes_from_the_store_and_new_ones_from_the_wire(t
 
 
 def test_the_shelf_forgets_old_volumes_but_never_the_newest_of_a_channel():
-    one = scene(0, shape=SHAPE).nbytes
+    one = scene(0, shape=SMALL).nbytes
     shelf = Shelf(memory_bytes=3 * one)
-    shelf.put(scene(0, c=1, shape=SHAPE))
+    shelf.put(scene(0, c=1, shape=SMALL))
     for t in range(8):
-        shelf.put(scene(t, shape=SHAPE))
+        shelf.put(scene(t, shape=SMALL))
     assert shelf.get(VolumeKey(0, 0, 1)) is not None
     assert VolumeKey(7) in shelf.known() and VolumeKey(0) not in shelf.known()
     assert len(shelf.known()) == 3
@@ -181,11 +130,11 @@ def test_the_shelf_forgets_old_volumes_but_never_the_newest_of_a_channel():
 
 
 def test_a_plate_of_many_positions_does_not_fill_a_viewers_memory():
-    one = scene(0, shape=SHAPE).nbytes
+    one = scene(0, shape=SMALL).nbytes
     shelf = Shelf(memory_bytes=3 * one)
     for t in range(2):
         for p in range(200):
-            shelf.put(replace(scene(t, shape=SHAPE), key=VolumeKey(t, p, 0)))
+            shelf.put(replace(scene(t, shape=SMALL), key=VolumeKey(t, p, 0)))
             assert sum(shelf.get(key).nbytes for key in shelf.known()) <= KEPT_STREAMS * one
     assert shelf.known() == tuple(VolumeKey(1, p, 0) for p in range(200 - KEPT_STREAMS, 200))
     assert shelf.newest() == VolumeKey(1, 199, 0) and shelf.newest(3) == VolumeKey(1, 3, 0)
@@ -195,7 +144,7 @@ def test_a_plate_of_many_positions_does_not_fill_a_viewers_memory():
 def test_another_run_clears_the_shelf():
     shelf = Shelf()
     shelf.begin(INFO)
-    shelf.put(scene(5, shape=SHAPE))
+    shelf.put(scene(5, shape=SMALL))
     shelf.begin(replace(INFO, run_id="another"))
     assert shelf.newest() is None and not shelf.known()
 

@@ -16,8 +16,7 @@ import care_live.viewer.napari as plugin
 from care_live.viewer.auto_contrast import measure
 from care_live.viewer.napari.preparer import Preparer
 from care_live.viewer.uncertainty import relative
-
-from .scenes import filled, scene
+from tests.make.scenes import filled, scene
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -21,10 +21,9 @@ from care_live.images import NotRestored, StateChanged, VolumeKey
 from care_live.publish import Publisher, Subscriber
 from care_live.store import RunReader, RunWriter, open_run, verify
 from care_live.viewer.recorder import Recorder, RecordingReport
-from tests.daemon import runs
-from tests.publish import given
+from tests.make import runs, samples
+from tests.make.networks import save_network
 from tests.publish.relay import Relay
-from tests.restore.networks import save_network
 
 N_TIMES = 8
 
@@ -33,24 +32,24 @@ class Daemon:
     """Stores and publishes volumes as a daemon does: raw first, then restored."""
 
     def __init__(self, directory: Path, *, address: str = "tcp://127.0.0.1:0", replay_mib: int = 64) -> None:
-        self.run: RunWriter = open_run(StoreConfig(directory=directory), given.started(N_TIMES))
+        self.run: RunWriter = open_run(StoreConfig(directory=directory), samples.started(N_TIMES))
         stored = Stored(self.run.path)
         self.publisher = Publisher(
-            given.config(bind_pull=address, replay_mib=replay_mib), replay_from_store=stored.newest
+            samples.config(bind_pull=address, replay_mib=replay_mib), replay_from_store=stored.newest
         )
-        self.publisher.start(given.started(N_TIMES), given.MODEL, card={"name": "worm3d", "limits": "few"})
-        self.run.describe_model(given.MODEL, {"name": "worm3d", "limits": "few"})
+        self.publisher.start(samples.started(N_TIMES), samples.MODEL, card={"name": "worm3d", "limits": "few"})
+        self.run.describe_model(samples.MODEL, {"name": "worm3d", "limits": "few"})
 
     def restore(self, *times: int) -> None:
         for t in times:
-            restored = given.restored(t)
+            restored = samples.restored(t)
             self.run.write_raw(restored.volume)
             self.publisher.publish(restored)
             self.run.write_restored(restored)
 
     def skip(self, t: int) -> None:
         note = NotRestored(VolumeKey(t), "skipped", "restoration lags")
-        self.run.write_raw(given.volume(t))
+        self.run.write_raw(samples.volume(t))
         self.run.note(note)
         self.publisher.skipped(note)
 
@@ -60,8 +59,8 @@ class Daemon:
         self.publisher.change(change)
 
     def end(self) -> None:
-        self.run.note(given.ENDED)
-        self.publisher.end(given.ENDED)
+        self.run.note(samples.ENDED)
+        self.publisher.end(samples.ENDED)
 
     def close(self) -> None:
         self.publisher.close()
@@ -166,7 +165,7 @@ def test_a_skipped_volume_that_is_stored_only_later_is_no_gap(daemon: Daemon, tm
     n_messages = recording.n_messages
     daemon.publisher.skipped(note := NotRestored(VolumeKey(N_TIMES - 1), "skipped", "restoration lags"))
     recording.wait_for_message(n_messages + 2)  # that it is skipped, and that the store has none
-    daemon.run.write_raw(given.volume(N_TIMES - 1))
+    daemon.run.write_raw(samples.volume(N_TIMES - 1))
     daemon.run.note(note)
     daemon.end()
     recording.join(20)
@@ -303,11 +302,11 @@ def test_a_recording_goes_on_with_a_new_daemon_and_asks_for_what_it_missed(tmp_p
 
 
 def test_what_cannot_be_had_is_named_and_the_exit_code_is_1(tmp_path: Path) -> None:
-    with Publisher(given.config(replay_mib=0)) as publisher:
-        publisher.start(given.started(3), given.MODEL)
+    with Publisher(samples.config(replay_mib=0)) as publisher:
+        publisher.start(samples.started(3), samples.MODEL)
         for t in range(3):
-            publisher.publish(given.restored(t))
-        publisher.end(given.ENDED)
+            publisher.publish(samples.restored(t))
+        publisher.end(samples.ENDED)
         result = CliRunner().invoke(record_command, [publisher.address_pull, str(tmp_path), "-q"])
     assert result.exit_code == 1
     assert "not-stored" in result.output and "1 raw, 1 restored volumes" in result.output

@@ -23,8 +23,7 @@ from care_live.publish import Publisher, Subscriber
 from care_live.store import RunReader, RunWriter, open_run, verify
 from care_live.store.journal import JOURNAL_NAME
 from care_live.viewer.recorder import Recorder
-from tests.daemon import runs
-from tests.publish import given
+from tests.make import runs, samples
 from tests.publish.relay import Relay
 from tests.viewer.test_recorder import Daemon, Recordings, assert_same
 
@@ -50,7 +49,7 @@ class Shedding(Daemon):
 
     def shed(self, *times: int) -> None:
         for t in times:
-            restored = given.restored(t)
+            restored = samples.restored(t)
             self.run.write_raw(restored.volume)
             self.publisher.publish(restored)
 
@@ -73,15 +72,15 @@ def test_a_restored_volume_that_the_daemon_shed_is_a_gap(tmp_path: Path) -> None
 
 def test_a_daemon_that_ends_waits_for_a_recorder_that_gets_on(tmp_path: Path) -> None:
     """The link is slow: at the end of the run the recorder is many seconds behind."""
-    volumes = [given.restored(t, shape=(4, 128, 128)) for t in range(12)]
-    plan = replace(given.started(12).plan, shape_px=(128, 128))
-    publisher = Publisher(given.config())
+    volumes = [samples.restored(t, shape=(4, 128, 128)) for t in range(12)]
+    plan = replace(samples.started(12).plan, shape_px=(128, 128))
+    publisher = Publisher(samples.config())
     with Relay(publisher.address_pull, bytes_per_s=1.5e6) as relay:
         recording = Recordings(relay.address, tmp_path)
-        publisher.start(RunStarted("run-1", plan), given.MODEL)
+        publisher.start(RunStarted("run-1", plan), samples.MODEL)
         for restored in volumes:
             publisher.publish(restored)
-        publisher.end(given.ENDED)
+        publisher.end(samples.ENDED)
         recording.wait_for(1)
         publisher.close()
         recording.join(30)
@@ -94,7 +93,7 @@ def test_a_restored_volume_that_is_stored_late_is_asked_for_again(tmp_path: Path
     daemon.restore(1)
     recording = Recordings(daemon.publisher.address_pull, tmp_path / "copy")
     recording.wait_for(2)
-    daemon.run.write_restored(given.restored(0))
+    daemon.run.write_restored(samples.restored(0))
     recording.wait_for_restored(2)
     daemon.end()
     recording.join(30)
@@ -107,8 +106,8 @@ class Resumed(Daemon):
 
     def __init__(self, directory: Path, address: str, left: Plan) -> None:
         self.run: RunWriter = open_run(StoreConfig(directory=directory), RunStarted("run-1", left))
-        self.publisher = Publisher(given.config(bind_pull=address), replay_from_store=Stored(self.run.path).newest)
-        self.publisher.start(RunStarted("run-1", left), given.MODEL)
+        self.publisher = Publisher(samples.config(bind_pull=address), replay_from_store=Stored(self.run.path).newest)
+        self.publisher.start(RunStarted("run-1", left), samples.MODEL)
 
 
 @pytest.mark.parametrize("came_before", [True, False], ids=["was-there", "comes-late"])
@@ -123,12 +122,12 @@ def test_what_an_earlier_session_stored_unseen_is_asked_for(tmp_path: Path, came
         early.wait_for(2)
         early.stopping.set()
         early.join(20)
-        first.run.write_restored(given.restored(0))
+        first.run.write_restored(samples.restored(0))
         first.restore(*range(2, 8))
     else:
         first.restore(*range(8))
     first.close()
-    left = Plan({}, given.SHAPE[1:], channels=("channel-0",), voxel_size_um=(2.0, 0.5, 0.5))
+    left = Plan({}, samples.SHAPE[1:], channels=("channel-0",), voxel_size_um=(2.0, 0.5, 0.5))
     second = Resumed(tmp_path / "daemon", address, left)
     late = Recordings(address, tmp_path / "copy")
     second.end()
@@ -203,23 +202,23 @@ def test_a_disk_that_stays_full_ends_the_recording_with_an_error_and_all_that_wa
             recorder.record(threading.Event(), fill)
     daemon.close()
     reader = RunReader(small_disk / "run-1")
-    assert (reader.read("raw", VolumeKey(0)) == given.volume(0).pixels).all()
+    assert (reader.read("raw", VolumeKey(0)) == samples.volume(0).pixels).all()
 
 
 def test_a_publisher_that_sends_what_is_not_of_the_run_is_refused_volume_by_volume(tmp_path: Path) -> None:
-    fine, wide = given.restored(0), given.restored(1, shape=(4, 16, 32))
-    deep, other = given.restored(2, shape=(9, 16, 24)), replace(given.volume(3), run_id="other")
-    eight = replace(given.volume(4), pixels=read_only(given.volume(4).pixels.astype(np.uint8)))
-    far, channel = replace(given.volume(0), key=VolumeKey(2**40)), replace(given.volume(5), key=VolumeKey(5, 3, 7))
-    odd = replace(given.restored(6), laplace_scale=read_only(np.ones((1, 2, 3), np.float32)))
-    with Publisher(given.config()) as publisher:
+    fine, wide = samples.restored(0), samples.restored(1, shape=(4, 16, 32))
+    deep, other = samples.restored(2, shape=(9, 16, 24)), replace(samples.volume(3), run_id="other")
+    eight = replace(samples.volume(4), pixels=read_only(samples.volume(4).pixels.astype(np.uint8)))
+    far, channel = replace(samples.volume(0), key=VolumeKey(2**40)), replace(samples.volume(5), key=VolumeKey(5, 3, 7))
+    odd = replace(samples.restored(6), laplace_scale=read_only(np.ones((1, 2, 3), np.float32)))
+    with Publisher(samples.config()) as publisher:
         recording = Recordings(publisher.address_pull, tmp_path)
-        publisher.start(given.started(8), given.MODEL)
+        publisher.start(samples.started(8), samples.MODEL)
         for sent in (fine, wide, deep, eight, far, channel, odd):
             publisher.publish(sent)
         publisher.publish(other)
-        publisher.publish(given.restored(7))
-        publisher.end(given.ENDED)
+        publisher.publish(samples.restored(7))
+        publisher.end(samples.ENDED)
         recording.join(30)
     refused = "\n".join(recording.result.gaps)
     for said in ("(4, 16, 32) uint16", "(9, 16, 24) uint16", "uint8", "1099511627776", "1 positions and 1 channels"):

@@ -18,13 +18,13 @@ from care_live.errors import ConfigError, SourceError
 from care_live.publish import Publisher
 from care_live.viewer import terminal
 from care_live.wire.messages import Status
-from tests.publish import given
+from tests.make import samples
 
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    with Publisher(given.config()) as published:
-        published.start(given.started(), given.MODEL)
+    with Publisher(samples.config()) as published:
+        published.start(samples.started(), samples.MODEL)
         published.heartbeat(
             Status(planes_per_s=97.5, queue_depths={"restore": 2}, planes_lost=1, volumes_skipped=3, disk_s_left=5400.0)
         )
@@ -33,7 +33,7 @@ def publisher() -> Iterator[Publisher]:
 
 def test_one_look_as_json_says_all_that_a_script_needs(publisher: Publisher) -> None:
     for t in range(3):
-        publisher.publish(given.restored(t))
+        publisher.publish(samples.restored(t))
     result = CliRunner().invoke(view_command, [publisher.address_pull, "--once", "--json"], catch_exceptions=False)
     facts = json.loads(result.output)
     assert result.exit_code == 0
@@ -46,7 +46,7 @@ def test_one_look_as_json_says_all_that_a_script_needs(publisher: Publisher) -> 
 
 
 def test_the_page_tells_who_left_out_what_and_always_the_limits(publisher: Publisher) -> None:
-    publisher.publish(given.restored(4))
+    publisher.publish(samples.restored(4))
     console = Console(width=110, file=io.StringIO())
     with console.capture() as captured:
         console.print(terminal.page(terminal.look_once(publisher.address_pull)))
@@ -63,7 +63,7 @@ HOSTILE = "[/old] [blink]note[/] \x1b[2J\x1b]0;owned\x07\u202e"
 
 @pytest.mark.parametrize("once", [["--once"], ["--once", "--json"]], ids=["screen", "json"])
 def test_a_note_with_markup_or_commands_for_the_terminal_is_shown_as_it_is(once: list[str]) -> None:
-    with Publisher(given.config()) as published:
+    with Publisher(samples.config()) as published:
         published.heartbeat(Status(note=HOSTILE, queue_depths={"[/red]\x1b[31m": 1}))
         result = CliRunner().invoke(view_command, [published.address_pull, *once], catch_exceptions=False)
     assert result.exit_code == 0
@@ -86,7 +86,7 @@ def test_rates_come_from_the_counts_that_the_daemon_gives(publisher: Publisher) 
         watching = terminal.TerminalView(subscriber)
         clock = iter(range(100))
         for t in (0, 1, 2, 3):
-            publisher.publish(given.restored(t))
+            publisher.publish(samples.restored(t))
             if t % 2 == 0:
                 while watching.newest is None or watching.newest.key.t != t:
                     watching.take(5, clock_s=lambda: float(next(clock)))
@@ -95,7 +95,7 @@ def test_rates_come_from_the_counts_that_the_daemon_gives(publisher: Publisher) 
 
 
 def test_before_the_first_run_there_is_nothing_to_wait_for() -> None:
-    with Publisher(given.config()) as idle:
+    with Publisher(samples.config()) as idle:
         began = time.monotonic()
         facts = terminal.look_once(idle.address_pull, timeout_s=30.0)
         assert time.monotonic() - began < 15.0

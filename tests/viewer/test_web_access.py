@@ -11,8 +11,7 @@ import websockets
 
 from care_live.errors import ConfigError, ProtocolError
 from care_live.viewer.web import access, requests
-
-from .scenes import TOKEN, filled, scene, serving
+from tests.make.scenes import TOKEN, filled, scene, serving
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from care_live.viewer.shown import Shown
+from tests.make.scenes import filled, scene, serving
 
 from .browser import Screen
-from .scenes import filled, scene, serving
 from .test_web_pixels import STEP_UM, grey
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]

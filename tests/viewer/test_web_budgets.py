@@ -25,9 +25,8 @@ from care_live.viewer.web import bounded_http, budget, picture
 from care_live.viewer.web.budget import LONGEST_WAIT_S, RequestAllowance
 from care_live.viewer.web.log_rate import LogRate
 from care_live.viewer.web.quota import Quota
+from tests.make.scenes import STARTED, filled, restored, scene, serving
 
-from .scenes import filled, scene, serving
-from .test_live_and_history import STARTED, restored
 from .test_web_access import connect
 
 HALF = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -19,9 +19,7 @@ from care_live.errors import ConfigError
 from care_live.images import ModelIdentity
 from care_live.publish.publisher import Publisher
 from care_live.store import open_run
-
-from .scenes import TOKEN
-from .test_live_and_history import STARTED, restored
+from tests.make.scenes import STARTED, TOKEN, restored
 
 _MAIN = "from care_live.cli.web import web_command; web_command()"
 

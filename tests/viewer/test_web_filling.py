@@ -15,14 +15,14 @@ from care_live.images import Restored, VolumeKey, read_only
 from care_live.publish import Publisher, RestoredSlab
 from care_live.store import RunReader
 from care_live.viewer.web.server import following
-from tests.daemon.runs import config, movie, replay, run
-from tests.publish import given
-from tests.restore.networks import save_network
+from tests.make import samples
+from tests.make.networks import save_network
+from tests.make.runs import config, movie, replay, run
+from tests.make.scenes import STARTED, serving
+from tests.make.scenes import restored as small
+from tests.make.waiting import until
 
 from .browser import Screen
-from .scenes import serving
-from .test_live_and_history import STARTED, until
-from .test_live_and_history import restored as small
 from .test_web_pixels import STEP_UM, grey
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -32,8 +32,8 @@ LOW, HIGH = 60, 400
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    with Publisher(given.config()) as served:
-        served.start(STARTED, given.MODEL)
+    with Publisher(samples.config()) as served:
+        served.start(STARTED, samples.MODEL)
         yield served
 
 

@@ -20,10 +20,9 @@ from care_live.viewer.history import History
 from care_live.viewer.live_cache import Shelf
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web import access
+from tests.make.scenes import STARTED, TOKEN, restored, serving
 
 from .browser import Screen, chromium
-from .scenes import TOKEN, serving
-from .test_live_and_history import STARTED, restored
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -17,8 +17,7 @@ from care_live.viewer.shown import PRODUCTS, RunInfo, Shown
 from care_live.viewer.web import coding, cuts, picture, state
 from care_live.viewer.web.fineness import Fineness, Pace
 from care_live.viewer.web.requests import PageView
-
-from .scenes import scene
+from tests.make.scenes import scene
 
 EXACT = Fineness(lossy=False, level=0)
 LOSSY = Fineness(lossy=True, level=0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .scenes import scene
+from tests.make.scenes import scene
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
 

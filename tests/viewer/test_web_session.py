@@ -18,9 +18,8 @@ from care_live.viewer.volume_index import Library
 from care_live.viewer.web import picture
 from care_live.viewer.web.fineness import FrameTime
 from care_live.viewer.web.requests import CREDIT
+from tests.make.scenes import STARTED, filled, restored, scene, serving
 
-from .scenes import filled, scene, serving
-from .test_live_and_history import STARTED, restored
 from .test_web_access import connect
 
 pytestmark = pytest.mark.slow

@@ -24,7 +24,7 @@ from care_live.source.remote import Remote
 from care_live.source.tap import tap as open_tap
 from care_live.wire import keys
 from care_live.wire.sockets import Sockets
-from tests.publish import given
+from tests.make import samples
 
 HELLO = b'{"protocol":"cl1","type":"hello"}'
 
@@ -72,11 +72,11 @@ def answer(folder: str = "") -> None:
 
 def publish() -> None:
     """A daemon's publishing."""
-    with Publisher(given.config()) as publisher:
-        publisher.start(given.started(), given.MODEL)
+    with Publisher(samples.config()) as publisher:
+        publisher.start(samples.started(), samples.MODEL)
         say(publisher.address, publisher.address_pull)
         for t in itertools.count():
-            publisher.publish(given.restored(t, shape=(8, 128, 128)))
+            publisher.publish(samples.restored(t, shape=(8, 128, 128)))
             time.sleep(0.02)
 
 

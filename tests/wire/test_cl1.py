@@ -22,7 +22,7 @@ from care_live.errors import ProtocolError
 from care_live.wire import arrays, cl1
 from care_live.wire.arrays import Buffer
 from care_live.wire.messages import Fetch, VolumeMessage
-from tests.wire import given
+from tests.make import messages
 
 GOLDEN = Path(__file__).parent / "golden"
 """Each message as ``NAME.cl1``: for each part its length in ASCII, a line feed, and its bytes."""
@@ -49,9 +49,9 @@ def raw_parts(message: Any, buffers: list[Buffer]) -> list[bytes]:
 # -- golden bytes -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(given.messages()))
+@pytest.mark.parametrize("name", sorted(messages.messages()))
 def test_messages_are_the_golden_bytes_and_back(name: str) -> None:
-    message, buffers = given.messages()[name]
+    message, buffers = messages.messages()[name]
     golden = (GOLDEN / f"{name}.cl1").read_bytes()
     assert joined(cl1.encode(message, buffers)) == golden
     decoded, codes = cl1.decode(parted(golden))
@@ -60,17 +60,17 @@ def test_messages_are_the_golden_bytes_and_back(name: str) -> None:
         np.testing.assert_array_equal(code, buffer)
 
 
-@pytest.mark.parametrize("name", sorted(given.REQUESTS))
+@pytest.mark.parametrize("name", sorted(messages.REQUESTS))
 def test_requests_are_the_golden_bytes_and_back(name: str) -> None:
     golden = (GOLDEN / f"{name}.cl1").read_bytes()
-    assert joined(cl1.encode_request(given.REQUESTS[name])) == golden
-    assert cl1.decode_request(parted(golden)) == given.REQUESTS[name]
+    assert joined(cl1.encode_request(messages.REQUESTS[name])) == golden
+    assert cl1.decode_request(parted(golden)) == messages.REQUESTS[name]
 
 
-@pytest.mark.parametrize("name", sorted(given.REQUESTS))
+@pytest.mark.parametrize("name", sorted(messages.REQUESTS))
 def test_null_is_the_same_as_absent_in_every_optional_field(name: str) -> None:
-    kind = type(given.REQUESTS[name])
-    said = msgspec.json.decode(cl1.encode_request(given.REQUESTS[name])[0])
+    kind = type(messages.REQUESTS[name])
+    said = msgspec.json.decode(cl1.encode_request(messages.REQUESTS[name])[0])
     optional = [field for field in msgspec.structs.fields(kind) if not field.required]
     assert "view" in said or name == "hello"
     for field in optional:
@@ -89,7 +89,7 @@ def test_null_is_the_same_as_absent_within_records_too_and_is_kept_where_it_mean
         assert fetch == Fetch(key=(1, 0, 0))
     with pytest.raises(ProtocolError, match="key"):
         cl1.decode_request([b'{"protocol":"cl1","type":"fetch","key":null}'])
-    said = msgspec.json.decode(cl1.encode(given.NOTES["heartbeat"])[0])
+    said = msgspec.json.decode(cl1.encode(messages.NOTES["heartbeat"])[0])
     said["status"]["planes_lost"] = said["status"]["note"] = said["n_watchers"] = said["run"] = said["model"] = None
     heartbeat, _ = cl1.decode([msgspec.json.encode(said)])
     assert (heartbeat.run, heartbeat.model, heartbeat.n_watchers) == (None, None, 0)  # type: ignore[union-attr]
@@ -98,10 +98,10 @@ def test_null_is_the_same_as_absent_within_records_too_and_is_kept_where_it_mean
 
 def test_the_specification_names_every_field() -> None:
     text = (Path(cl1.__file__).parent / "cl1.md").read_text(encoding="utf-8")
-    for message, _ in given.messages().values():
+    for message, _ in messages.messages().values():
         for field in msgspec.structs.fields(message):
             assert f"`{field.encode_name}`" in text, f"{type(message).__name__}.{field.name} is not in cl1.md"
-    for request in given.REQUESTS.values():
+    for request in messages.REQUESTS.values():
         for field in msgspec.structs.fields(request):
             assert f"`{field.encode_name}`" in text, f"{type(request).__name__}.{field.name} is not in cl1.md"
 
@@ -115,19 +115,19 @@ FLOATS = hnp.arrays(np.float32, SHAPES, elements=st.floats(0, 65504, width=32))
 
 @drawn(COUNTS, st.sampled_from(["none", "blosc2"]))
 def test_counts_arrive_as_they_were(sent: np.ndarray, codec: arrays.Codec) -> None:
-    header, buffer = arrays.encode("raw", sent, voxel_size_um=given.VOXEL_UM, codec=codec)
+    header, buffer = arrays.encode("raw", sent, voxel_size_um=messages.VOXEL_UM, codec=codec)
     np.testing.assert_array_equal(arrays.values(header, arrays.decode(header, buffer)), sent)
 
 
 @drawn(FLOATS, st.sampled_from(["mean", "laplace_scale", "disagreement"]), st.sampled_from(["none", "blosc2"]))
 def test_plain_floats_arrive_bit_for_bit(sent: np.ndarray, product: arrays.Product, codec: arrays.Codec) -> None:
-    header, buffer = arrays.encode(product, sent, voxel_size_um=given.VOXEL_UM, codec=codec)
+    header, buffer = arrays.encode(product, sent, voxel_size_um=messages.VOXEL_UM, codec=codec)
     np.testing.assert_array_equal(arrays.values(header, arrays.decode(header, buffer)), sent)
 
 
 @drawn(FLOATS)
 def test_a_quantised_mean_is_within_a_step(sent: np.ndarray) -> None:
-    header, buffer = arrays.encode("mean", sent, voxel_size_um=given.VOXEL_UM, quantised=True)
+    header, buffer = arrays.encode("mean", sent, voxel_size_um=messages.VOXEL_UM, quantised=True)
     assert header.nbytes == 2 * sent.size
     got = arrays.values(header, arrays.decode(header, buffer))
     assert np.abs(got - sent).max() <= header.step + 1e-6 * float(sent.max())
@@ -135,7 +135,7 @@ def test_a_quantised_mean_is_within_a_step(sent: np.ndarray) -> None:
 
 @drawn(hnp.arrays(np.float32, SHAPES, elements=st.floats(np.float32(0.01), 600, width=32)))
 def test_a_quantised_scale_is_within_2_point_6_percent(sent: np.ndarray) -> None:
-    header, buffer = arrays.encode("laplace_scale", sent, voxel_size_um=given.VOXEL_UM, quantised=True)
+    header, buffer = arrays.encode("laplace_scale", sent, voxel_size_um=messages.VOXEL_UM, quantised=True)
     assert header.nbytes == sent.size
     got = arrays.values(header, arrays.decode(header, buffer))
     assert np.abs(got / sent - 1).max() <= 0.026
@@ -143,9 +143,9 @@ def test_a_quantised_scale_is_within_2_point_6_percent(sent: np.ndarray) -> None
 
 @pytest.mark.parametrize("quantised", [False, True])
 def test_an_infinite_scale_stays_infinite_and_no_infinity_travels(quantised: bool) -> None:
-    sent = given.SCALE.copy()
+    sent = messages.SCALE.copy()
     sent[1, 2, 3] = np.inf
-    header, buffer = arrays.encode("laplace_scale", sent, voxel_size_um=given.VOXEL_UM, quantised=quantised)
+    header, buffer = arrays.encode("laplace_scale", sent, voxel_size_um=messages.VOXEL_UM, quantised=quantised)
     codes = arrays.decode(header, buffer)
     assert np.isfinite(codes).all()
     np.testing.assert_array_equal(np.isinf(arrays.values(header, codes)), np.isinf(sent))
@@ -153,15 +153,15 @@ def test_an_infinite_scale_stays_infinite_and_no_infinity_travels(quantised: boo
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_are_not_sent(bad: float) -> None:
-    sent = given.MEAN.copy()
+    sent = messages.MEAN.copy()
     sent[0, 1, 2] = bad
     with pytest.raises(ProtocolError, match="never travel"):
-        arrays.encode("mean", sent, voxel_size_um=given.VOXEL_UM)
+        arrays.encode("mean", sent, voxel_size_um=messages.VOXEL_UM)
 
 
 def test_nan_from_another_sender_is_refused() -> None:
-    message, buffers = given.volume()
-    sent = given.MEAN.copy()
+    message, buffers = messages.volume()
+    sent = messages.MEAN.copy()
     sent[0, 0, 0] = np.nan
     headers = list(message.arrays)
     headers[1] = msgspec.structs.replace(headers[1], crc32c=crc32c(sent))
@@ -171,7 +171,7 @@ def test_nan_from_another_sender_is_refused() -> None:
 
 
 def test_what_arrives_cannot_be_written_to() -> None:
-    _, codes = cl1.decode(raw_parts(*given.volume()))
+    _, codes = cl1.decode(raw_parts(*messages.volume()))
     for code in codes:
         with pytest.raises(ValueError, match="read-only"):
             code[0, 0, 0] = 1
@@ -181,14 +181,14 @@ def test_what_arrives_cannot_be_written_to() -> None:
 
 
 def test_an_unknown_field_is_ignored() -> None:
-    for name, (message, buffers) in given.messages().items():
+    for name, (message, buffers) in messages.messages().items():
         parts = raw_parts(message, buffers)
         tree = msgspec.json.decode(parts[0]) | {"since_1_1": {"deep": [1, 2]}}
         assert cl1.decode([msgspec.json.encode(tree), *parts[1:]])[0] == message, name
 
 
 def test_a_flag_that_only_a_newer_daemon_knows_is_kept() -> None:
-    parts = raw_parts(*given.volume())
+    parts = raw_parts(*messages.volume())
     tree = msgspec.json.decode(parts[0]) | {"flags": ["saturated", "drifted"]}
     decoded, _ = cl1.decode([msgspec.json.encode(tree), *parts[1:]])
     assert isinstance(decoded, VolumeMessage) and decoded.flags == ("saturated", "drifted")
@@ -201,7 +201,7 @@ def test_a_type_that_only_a_newer_daemon_knows_is_an_error_of_its_own() -> None:
 
 @pytest.mark.parametrize("protocol", ["cl2", "cl10", "cl0"])
 def test_another_major_version_is_refused_by_name(protocol: str) -> None:
-    header = raw_parts(given.NOTES["heartbeat"], [])[0].replace(b'"cl1"', f'"{protocol}"'.encode())
+    header = raw_parts(messages.NOTES["heartbeat"], [])[0].replace(b'"cl1"', f'"{protocol}"'.encode())
     with pytest.raises(ProtocolError, match=f"protocol {protocol} is not spoken here, cl1 is"):
         cl1.decode([header])
     with pytest.raises(ProtocolError, match=f"protocol {protocol} is not spoken"):
@@ -213,7 +213,7 @@ def test_another_major_version_is_refused_by_name(protocol: str) -> None:
 
 def with_array(**changes: Any) -> list[bytes]:
     """A good volume whose mean is described wrongly."""
-    parts = raw_parts(*given.volume())
+    parts = raw_parts(*messages.volume())
     tree = msgspec.json.decode(parts[0])
     tree["arrays"][1] |= changes
     return [msgspec.json.encode(tree), *parts[1:]]
@@ -280,7 +280,7 @@ def test_nonsense_is_refused(parts: list[bytes]) -> None:
 
 
 def test_every_bit_flip_in_an_array_is_caught() -> None:
-    parts = raw_parts(*given.volume())
+    parts = raw_parts(*messages.volume())
     for part in range(1, len(parts)):
         for bit in range(0, 8 * len(parts[part]), 7):
             flipped = bytearray(parts[part])
@@ -362,8 +362,8 @@ def scribbled(part: bytes, chance: random.Random) -> bytes:
 
 def survive(n_messages: int, seed: int) -> int:
     chance = random.Random(seed)
-    good = [raw_parts(*whole) for whole in given.messages().values()] + [raw_parts(*given.volume(codec="blosc2"))]
-    asked = [[bytes(part) for part in map(arrays.as_bytes, cl1.encode_request(r))] for r in given.REQUESTS.values()]
+    good = [raw_parts(*whole) for whole in messages.messages().values()] + [raw_parts(*messages.volume(codec="blosc2"))]
+    asked = [[bytes(part) for part in map(arrays.as_bytes, cl1.encode_request(r))] for r in messages.REQUESTS.values()]
     n_refused = 0
     for _ in range(n_messages):
         is_request = chance.random() < 0.3
@@ -396,17 +396,19 @@ def test_any_bytes_at_all_raise_nothing_but_our_own_error(parts: list[bytes]) ->
 
 
 def test_a_header_too_long_is_not_sent() -> None:
-    message, buffers = given.volume()
-    long = msgspec.structs.replace(given.NOTES["start"], summary={"x": "y" * 2_000_000})
+    message, buffers = messages.volume()
+    long = msgspec.structs.replace(messages.NOTES["start"], summary={"x": "y" * 2_000_000})
     with pytest.raises(ProtocolError, match="at most 1048576 travel"):
         cl1.encode(long)
     assert isinstance(message, VolumeMessage) and buffers
 
 
 def test_without_blosc2_arrays_travel_unpacked_and_packed_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = arrays.encode("mean", np.ones((2, 3, 4), np.float32), voxel_size_um=given.VOXEL_UM, codec="blosc2")
+    packed = arrays.encode("mean", np.ones((2, 3, 4), np.float32), voxel_size_um=messages.VOXEL_UM, codec="blosc2")
     monkeypatch.setitem(sys.modules, "blosc2", None)
-    header, buffer = arrays.encode("mean", np.ones((2, 3, 4), np.float32), voxel_size_um=given.VOXEL_UM, codec="blosc2")
+    header, buffer = arrays.encode(
+        "mean", np.ones((2, 3, 4), np.float32), voxel_size_um=messages.VOXEL_UM, codec="blosc2"
+    )
     assert header.codec == "none"
     np.testing.assert_array_equal(arrays.decode(header, buffer), np.ones((2, 3, 4)))
     with pytest.raises(ProtocolError, match="pip install"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from care_live.wire import keys, sockets
-from tests.publish import given
+from tests.make import samples
 from tests.wire import leaving
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def test_nor_do_clients_that_send_heartbeats_of_their_own() -> None:
 
 
 def test_nor_do_those_with_a_key(tmp_path: Path) -> None:
-    own_file, allowed = given.write_keys(tmp_path)
+    own_file, allowed = samples.write_keys(tmp_path)
     guest, public = sockets.new_pair(), keys.read_pair(own_file).public
     keys.allow(allowed, guest.public, "vera", "viewer")
     with leaving.process("answer", str(tmp_path)) as server:

@@ -11,7 +11,7 @@ from care_live.errors import ConfigError, ProtocolError
 from care_live.images import Plan, VolumeKey
 from care_live.wire import cl1, plans
 from care_live.wire.messages import StackGroup, Stacks, Start
-from tests.publish import given
+from tests.make import samples
 
 KEYS = st.builds(VolumeKey, st.integers(0, 40), st.integers(0, 2), st.integers(0, 2))
 PLANES = st.sampled_from([(0,), (0, 1, 2), (3, 5)])
@@ -24,13 +24,15 @@ def test_a_plan_comes_back_as_it_was(stacks: dict[VolumeKey, tuple[int, ...]], e
 
 
 def test_a_plan_of_10_000_volumes_is_said_in_few_words() -> None:
-    header = plans.plan_header(given.started(10_000, n_channels=2).plan)
+    header = plans.plan_header(samples.started(10_000, n_channels=2).plan)
     assert len(header.stacks) == 2 and len(msgspec.json.encode(header)) < 1000
 
 
 @pytest.mark.parametrize("t", [((0, 2**52),), ((5, 3),), ((0, 999_999), (0, 5))])
 def test_a_few_bytes_do_not_become_a_plan_of_gigabytes(t: tuple[tuple[int, int], ...]) -> None:
-    header = msgspec.structs.replace(plans.plan_header(given.started(1).plan), stacks=(Stacks(p=0, c=0, z=(0,), t=t),))
+    header = msgspec.structs.replace(
+        plans.plan_header(samples.started(1).plan), stacks=(Stacks(p=0, c=0, z=(0,), t=t),)
+    )
     said = Start(run="r", session="0" * 16, model=None, seq=0, plan=header)
     decoded, _ = cl1.decode(cl1.encode(said))
     with pytest.raises(ProtocolError, match="at most 1000000 are taken"):
@@ -57,6 +59,6 @@ def test_a_plan_that_no_message_takes_is_refused_before_the_first_exposure(plan:
 @pytest.mark.parametrize("z", [[(0, 65_536)], [(0, 2**52)]])
 def test_planes_of_a_group_are_counted_before_they_are_made(z: list[tuple[int, int]]) -> None:
     group = StackGroup(p=((0, 0),), c=((0, 0),), z=tuple(z), t=((0, 0),))
-    header = msgspec.structs.replace(plans.plan_header(given.started(1).plan), stacks=(), groups=(group,))
+    header = msgspec.structs.replace(plans.plan_header(samples.started(1).plan), stacks=(), groups=(group,))
     with pytest.raises(ProtocolError, match="at most 65536 are taken"):
         plans.plan_of(header)

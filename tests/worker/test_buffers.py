@@ -12,7 +12,7 @@ from care_live.model.card import Head, ModelCard
 from care_live.percentiles import Span
 from care_live.worker.buffers import Incoming
 from care_live.worker.shared_memory import Pool
-from tests.restore.networks import noisy, volume
+from tests.make.networks import noisy, volume
 
 CARD = ModelCard(name="net", divisor=(2, 2, 2), halo_px=(8, 8, 8), heads=("mean", "laplace_scale"))
 SPAN = Span(100.0, 300.0)

@@ -23,7 +23,7 @@ from care_live.percentiles import Span, measure
 from care_live.restore.engine import Engine
 from care_live.worker import protocol
 from care_live.worker.client import RestoreProcess
-from tests.restore.networks import noisy, save_network, volume
+from tests.make.networks import noisy, save_network, volume
 
 pytestmark = pytest.mark.timeout(120)
 

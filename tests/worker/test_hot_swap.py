@@ -22,7 +22,7 @@ from care_live.worker import protocol, trial
 from care_live.worker.client import RestoreProcess
 from care_live.worker.inference_process import Inference
 from care_live.worker.trial import Tempo
-from tests.restore.networks import Graph, noisy, save_graph, save_network, volume
+from tests.make.networks import Graph, noisy, save_graph, save_network, volume
 
 pytestmark = pytest.mark.timeout(120)
 STACK = volume(noisy((6, 20, 22)))

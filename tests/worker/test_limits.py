@@ -15,7 +15,7 @@ import pytest
 from care_live.config import RestoreConfig
 from care_live.worker import limits
 from care_live.worker.client import RestoreProcess
-from tests.restore.networks import save_network
+from tests.make.networks import save_network
 
 GIB = 2**30
 

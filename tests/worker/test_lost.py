@@ -17,7 +17,7 @@ import pytest
 from care_live.errors import RestoreError
 from care_live.percentiles import Span
 from care_live.worker.client import RestoreProcess
-from tests.restore.networks import noisy, save_network, volume
+from tests.make.networks import noisy, save_network, volume
 from tests.worker.test_client import planes_of, settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]

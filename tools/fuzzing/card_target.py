@@ -12,7 +12,7 @@ from care_live.model.card import METADATA_KEY
 from fuzzing.damage import Case, Files, damage_json
 from fuzzing.networks import restore_with
 from fuzzing.target import Target, write_files
-from tests.restore.networks import save_network
+from tests.make.networks import save_network
 
 _INSIDE, _BESIDE = "network.onnx", "network.card.json"
 

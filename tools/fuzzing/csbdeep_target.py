@@ -40,7 +40,7 @@ class CsbdeepFolders:
 
 def _written(folder: Path) -> list[Path]:
     """Write one where no real model is on this machine."""
-    from tests.model.keras_files import config_of, save_model, seeded_layers
+    from tests.make.keras_files import config_of, save_model, seeded_layers
 
     config = config_of()
     return [save_model(folder / "model", config, seeded_layers(config))]

@@ -10,7 +10,7 @@ from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.model.file import read_card
 from care_live.restore.engine import Engine
 from fuzzing.target import WrongError
-from tests.restore.networks import noisy, volume
+from tests.make.networks import noisy, volume
 
 SHAPE = (4, 24, 24)
 _CONFIG = RestoreConfig(provider="cpu", threads=1, normalise=NormaliseConfig(mode="per-volume"))

@@ -14,7 +14,7 @@ from care_live.model.checks import ALLOWED_OPS
 from fuzzing.damage import Case, Files, damage_bytes
 from fuzzing.networks import restore_with
 from fuzzing.target import Target, write_files
-from tests.restore.networks import save_network
+from tests.make.networks import save_network
 
 _NAME = "network.onnx"
 _OPERATORS = sorted(ALLOWED_OPS)

@@ -13,7 +13,7 @@ from care_live.images import Plan, VolumeKey
 from care_live.store import RunReader, verify
 from fuzzing.damage import Case, Files, also, damage_bytes, damage_json, remove
 from fuzzing.target import Target, WrongError, read_files, write_files
-from tests.store.builders import make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_pixels, make_plan, make_restored, make_volume, open_writer
 
 _JOURNAL = "run/journal.jsonl"
 _PLACES = (_JOURNAL, "/raw/", "/c/", "zarr.json", "")

@@ -19,7 +19,7 @@ from fuzzing import syscalls
 from fuzzing.damage import Case, Files
 from fuzzing.syscalls import Fault
 from fuzzing.target import Target, WrongError
-from tests.store.builders import make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_pixels, make_plan, make_restored, make_volume, open_writer
 
 _PLAN = make_plan(n_t=3)
 _KEYS = [VolumeKey(t) for t in range(3)]

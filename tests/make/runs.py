@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from care_live.config import Config, parse
 from care_live.daemon.run import Daemon
 from care_live.daemon.run_metrics import DaemonStatus
-from tests.restore.networks import save_network
+from tests.make.networks import save_network
 
 
 def free_ports(n: int) -> list[int]:

@@ -8,17 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from care_live.config import PublishConfig
-from care_live.images import (
-    Integrity,
-    ModelIdentity,
-    Plan,
-    Restored,
-    RunEnded,
-    RunStarted,
-    Volume,
-    VolumeKey,
-    read_only,
-)
+from care_live.images import ModelIdentity, Plan, Restored, RunEnded, RunStarted, Volume, VolumeKey
+from tests.make import records
 
 MODEL = ModelIdentity("worm3d", "ab" * 32)
 SHAPE = (4, 16, 24)
@@ -47,14 +38,11 @@ def plate(n_positions: int, n_channels: int = 4) -> RunStarted:
 
 
 def volume(t: int, c: int = 0, *, shape: tuple[int, int, int] = SHAPE) -> Volume:
-    planes = tuple(range(shape[0]))
-    return Volume(
+    return records.volume(
+        np.random.default_rng(t * 10 + c).integers(100, 4000, shape, dtype=np.uint16),
+        VolumeKey(t, 0, c),
         run_id="run-1",
-        key=VolumeKey(t, 0, c),
-        pixels=read_only(np.random.default_rng(t * 10 + c).integers(100, 4000, shape, dtype=np.uint16)),
         voxel_size_um=(2.0, 0.5, 0.5),
-        integrity=Integrity(planes, planes),
-        closed="complete",
         state="provisional",
         first_plane_ns=time.monotonic_ns() - 50_000_000,
         last_plane_ns=time.monotonic_ns(),
@@ -66,18 +54,16 @@ def volume(t: int, c: int = 0, *, shape: tuple[int, int, int] = SHAPE) -> Volume
 def restored(t: int, c: int = 0, *, shape: tuple[int, int, int] = SHAPE) -> Restored:
     raw = volume(t, c, shape=shape)
     mean = raw.pixels.astype(np.float32) + np.float32(t)
-    return Restored(
-        volume=raw,
-        mean=read_only(mean),
-        laplace_scale=read_only(np.sqrt(mean)),
-        disagreement=read_only((mean / 8000).astype(np.float32)),
-        voxel_size_um=(2.0, 0.5, 0.5),
+    return records.restored(
+        raw,
+        mean,
+        np.sqrt(mean),
+        mean / 8000,
         low=100.0,
         high=4000.0,
         model=MODEL,
         flags=frozenset({"saturated"}),
         infer_s=0.01,
-        c_out=c,
     )
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from care_live.images import Integrity, Volume, VolumeKey, read_only
+from care_live.images import Volume, VolumeKey
 from care_live.model.card import METADATA_KEY, Head, ModelCard, Task
+from tests.make import records
 
 HALO = {1: 8, 2: 22}
 """What a U-Net with kernel 3 reaches, by depth, for tiles aligned to 2 to the depth."""
@@ -161,16 +162,4 @@ def noisy(shape: Sequence[int], seed: int = 0, offset: int = 100) -> np.ndarray:
 
 def volume(pixels: np.ndarray, *, t: int = 0, c: int = 0, missing: Sequence[int] = ()) -> Volume:
     """Wrap counts as a closed volume."""
-    planes = tuple(range(len(pixels)))
-    return Volume(
-        run_id="test",
-        key=VolumeKey(t, 0, c),
-        pixels=read_only(pixels),
-        voxel_size_um=(1.0, 0.5, 0.5),
-        integrity=Integrity(planes, tuple(z for z in planes if z not in missing)),
-        closed="complete",
-        state="confirmed",
-        first_plane_ns=0,
-        last_plane_ns=0,
-        acquired_us=0,
-    )
+    return records.volume(pixels, VolumeKey(t, 0, c), missing=missing)

@@ -12,8 +12,9 @@ import pytest
 from care_live.config import Config
 from care_live.daemon import run as daemon_run
 from care_live.daemon.run import Daemon
-from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent, VolumeKey, read_only
-from tests.daemon.runs import config
+from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent, Volume, VolumeKey, read_only
+from tests.make import records
+from tests.make.runs import config
 
 SHAPE = (4, 128, 128)
 """An eighth of a MiB."""
@@ -37,6 +38,11 @@ def frames(key: VolumeKey, planes: int | None = None, *, run_id: str = "test") -
     """Yield the planes of a volume, or the first of them."""
     for z, pixels in enumerate(pixels_of(key)[:planes]):
         yield Frame(run_id, 0, PlaneIndex(*key, z), read_only(pixels), host_time_ns=0)
+
+
+def volume(t: int = 0, p: int = 0, c: int = 0, **fields: object) -> Volume:
+    """Return a small volume of a time point."""
+    return records.volume(np.full((4, 8, 8), 100 + t, np.uint16), VolumeKey(t, p, c), **fields)
 
 
 class Scripted:

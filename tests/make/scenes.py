@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from care_live.images import ModelIdentity, VolumeKey
+from care_live.images import ModelIdentity, Plan, Restored, RunStarted, VolumeKey
 from care_live.model.card import Calibration
 from care_live.viewer.live_cache import Shelf
 from care_live.viewer.shown import RunInfo, Shown
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web.gateway import Gateway
 from care_live.viewer.web.server import Server, listen, url
+from tests.make import records
 
 TOKEN = "a-token-only-for-tests-0123456789"
 INFO = RunInfo(
@@ -27,6 +29,8 @@ INFO = RunInfo(
     card="3D U-Net for flatworm nuclei",
     calibration=Calibration(levels=(0.5, 0.9), factors=(1.2, 1.1)),
 )
+SMALL = (4, 16, 24)
+STARTED = RunStarted("run-1", Plan({}, SMALL[1:], channels=("DAPI",), endless=True, voxel_size_um=(2.0, 0.5, 0.5)))
 
 
 def scene(t: int = 0, *, c: int = 0, shape: tuple[int, int, int] = (12, 64, 96), ensemble: bool = False) -> Shown:
@@ -52,6 +56,31 @@ def scene(t: int = 0, *, c: int = 0, shape: tuple[int, int, int] = (12, 64, 96),
         acquired_us=1_700_000_000_000_000 + t,
         model=ModelIdentity("worm3d", "0" * 64),
         sequence=t,
+    )
+
+
+def restored(t: int, *, c: int = 0) -> Restored:
+    """Return a scene as the daemon publishes it."""
+    shown = scene(t, c=c, shape=SMALL)
+    assert shown.raw is not None
+    raw = records.volume(
+        shown.raw,
+        VolumeKey(t, 0, c),
+        run_id="run-1",
+        voxel_size_um=(2.0, 0.5, 0.5),
+        state="provisional",
+        first_plane_ns=1,
+        last_plane_ns=time.monotonic_ns(),
+        acquired_us=1_700_000_000_000_000 + t,
+    )
+    return records.restored(
+        raw,
+        shown.restored,
+        shown.laplace_scale,
+        low=100.0,
+        high=300.0,
+        model=ModelIdentity("worm3d", "0" * 64),
+        flags=frozenset({"saturated"}),
     )
 
 

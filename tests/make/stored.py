@@ -8,17 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from care_live.config import StoreConfig
-from care_live.images import (
-    Integrity,
-    ModelIdentity,
-    Plan,
-    Restored,
-    RunStarted,
-    Volume,
-    VolumeKey,
-    read_only,
-)
+from care_live.images import Integrity, ModelIdentity, Plan, Restored, RunStarted, Volume, VolumeKey, read_only
 from care_live.store import RunWriter, open_run
+from tests.make import records
+from tests.make.records import FIRST
 
 SHAPE = (3, 20, 24)
 MODEL = ModelIdentity("worm3d", "a" * 64)
@@ -44,46 +37,35 @@ def make_pixels(key: VolumeKey, shape: tuple[int, int, int] = SHAPE, dtype: str 
     return read_only(pixels)
 
 
-FIRST = VolumeKey(0)
-
-
 def make_volume(key: VolumeKey = FIRST, shape=SHAPE, dtype="uint16", **changes) -> Volume:
     planes = tuple(range(shape[0]))
     fields = {
-        "run_id": "run",
-        "key": key,
         "pixels": make_pixels(key, shape, dtype),
         "voxel_size_um": (2.0, 0.5, 0.5),
         "integrity": Integrity(planes, planes[1:], n_duplicates=1, worst_gap_ms=2.5, sequence_ids=(7,)),
         "closed": "deadline",
-        "state": "confirmed",
         "first_plane_ns": 11,
         "last_plane_ns": 22,
         "acquired_us": 33,
         "exposure_ms": 5.0,
-        **changes,
     }
-    return Volume(**fields)
+    return records.volume(key=key, **(fields | changes))
 
 
 def make_restored(volume: Volume, *, depth: int | None = None, model: ModelIdentity = MODEL, **changes) -> Restored:
     shape = (depth or volume.pixels.shape[0], *volume.pixels.shape[1:])
     rng = np.random.default_rng([*volume.key, 1])
     fields = {
-        "volume": volume,
-        "mean": read_only(rng.normal(100, 20, shape).astype(np.float32)),
-        "laplace_scale": read_only(rng.uniform(1, 9, shape).astype(np.float32)),
-        "disagreement": read_only(rng.uniform(0, 1, shape).astype(np.float32)),
+        "mean": rng.normal(100, 20, shape),
+        "laplace_scale": rng.uniform(1, 9, shape),
+        "disagreement": rng.uniform(0, 1, shape),
         "voxel_size_um": (2.0 * volume.pixels.shape[0] / shape[0], 0.5, 0.5),
         "low": 3.0,
         "high": 180.0,
-        "model": model,
         "flags": frozenset({"late"}),
         "infer_s": 0.25,
-        "c_out": volume.key.c,
-        **changes,
     }
-    return Restored(**fields)
+    return records.restored(volume, model=model, **(fields | changes))
 
 
 def open_writer(folder: Path, plan: Plan | None = None, **config) -> RunWriter:

@@ -1,0 +1,51 @@
+"""Volumes as the assembler closes them, and restored ones; a test names only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.images import Counts, Integrity, ModelIdentity, Restored, Volume, VolumeKey, read_only
+
+FIRST = VolumeKey(0)
+
+
+def volume(pixels: Counts, key: VolumeKey = FIRST, *, missing: Iterable[int] = (), **fields: object) -> Volume:
+    """Return a closed volume of (z, y, x) counts, complete but for the planes that are *missing*."""
+    planes = tuple(range(len(pixels)))
+    lost = set(missing)
+    values: dict[str, object] = {
+        "run_id": "run",
+        "voxel_size_um": (1.0, 0.5, 0.5),
+        "integrity": Integrity(planes, tuple(z for z in planes if z not in lost)),
+        "closed": "complete",
+        "state": "confirmed",
+        "first_plane_ns": 0,
+        "last_plane_ns": 0,
+        "acquired_us": 0,
+    }
+    return Volume(key=key, pixels=read_only(pixels), **(values | fields))
+
+
+def restored(
+    of: Volume,
+    mean: NDArray[np.floating] | None = None,
+    laplace_scale: NDArray[np.floating] | None = None,
+    disagreement: NDArray[np.floating] | None = None,
+    **fields: object,
+) -> Restored:
+    """Return a restored volume; without a *mean*, its own counts."""
+    values: dict[str, object] = {
+        "voxel_size_um": of.voxel_size_um,
+        "low": 0.0,
+        "high": 1.0,
+        "model": ModelIdentity("tiny", "0" * 64),
+        "c_out": of.key.c,
+    }
+    mean, laplace_scale, disagreement = (
+        None if map_ is None else read_only(map_.astype(np.float32))
+        for map_ in (of.pixels if mean is None else mean, laplace_scale, disagreement)
+    )
+    return Restored(volume=of, mean=mean, laplace_scale=laplace_scale, disagreement=disagreement, **(values | fields))
