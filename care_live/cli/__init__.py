@@ -17,7 +17,7 @@ from care_live.wire.printable import printable
 
 FILES = {
     "live": ("run", "demo", "replay"),
-    "offline": ("restore", "verify"),
+    "offline": ("restore", "verify", "report"),
     "health": ("status", "swap", "doctor"),
     "networks": ("simulate", "train", "evaluate", "calibrate", "export"),
     "importing": ("import",),
@@ -30,6 +30,7 @@ SUMMARIES = {
     "replay": "Restore a recorded data set as if it were being acquired.",
     "restore": "Restore a file or a data set, offline, with the same code.",
     "verify": "Check every checksum of a run against its journal.",
+    "report": "Write one page on a run: losses, ages, where to look twice.",
     "status": "Show what a running daemon is doing.",
     "swap": "Give a running daemon another network.",
     "doctor": "Check this machine and a config; say what to do.",

@@ -116,6 +116,17 @@ def verify_command(run: Path, as_json: bool) -> None:
         sys.exit(1)
 
 
+@click.command("report")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=options.FILE, help="The page; RUN-report.html beside the run's folder otherwise.")
+def report_command(run: Path, out: Path | None) -> None:
+    """Write one HTML page on RUN, which opens without a network: volumes, planes, ages, where to look twice."""
+    from care_live.viewer import run_report
+
+    target = out or run.with_name(f"{run.name}-report.html")
+    click.echo(f"{run_report.write(run, target)}: written")
+
+
 def _print_json(report: VerifyReport) -> None:
     import dataclasses
     import json

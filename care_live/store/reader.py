@@ -12,7 +12,7 @@ from care_live.images import NotRestored, Plan, State, Volume, VolumeKey, read_o
 from care_live.store.journal_tail import JournalTail, News
 from care_live.store.ledger import Ledger
 from care_live.store.pyramid import coarser
-from care_live.store.records import ModelNoted, Product, RestoredStored, RunEndNoted, StoredArray
+from care_live.store.records import ModelNoted, Product, RawStored, RestoredStored, RunEndNoted, StoredArray
 from care_live.store.zarr_images import ImageGroup
 
 
@@ -85,6 +85,11 @@ class RunReader:
         return self._began.plan()
 
     @property
+    def began_us(self) -> int:
+        """Wall clock of the run's beginning, microseconds since the epoch."""
+        return self._began.at_us
+
+    @property
     def voxel_size_um(self) -> tuple[float, float, float]:
         """(z, y, x) of the raw volumes."""
         return self._began.voxel_size_um
@@ -122,6 +127,11 @@ class RunReader:
     def raw_only(self) -> list[VolumeKey]:
         """Return the raw volumes of which nothing was restored, oldest first."""
         return self._ledger.raw_only()
+
+    def acquisition(self, key: VolumeKey) -> RawStored:
+        """Return how a raw volume came: its planes, its times, how it was closed."""
+        self._must_have("raw", key)
+        return self._ledger.raw[key]
 
     def restoration(self, key: VolumeKey) -> RestoredStored:
         """Return how a restored volume was made: sources, range, network, flags."""

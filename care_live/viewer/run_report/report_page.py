@@ -1,0 +1,168 @@
+"""The report as HTML: no script, no link, nothing to load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from html import escape
+
+from care_live.images import LIMITS, VolumeKey
+from care_live.viewer.run_report.run_facts import RunCounts, RunFacts, TimeLine, Trouble
+from care_live.viewer.run_report.worst_places import DoubtfulPlane
+
+_MAX_TROUBLES = 200
+_WIDTH, _HEIGHT, _LEFT, _BELOW = 640, 120, 70, 18
+_MAX_POINTS = 2000
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere } h2 { font-size: 1.15rem; margin-top: 2rem }
+table { border-collapse: collapse } td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top }
+td.number { text-align: right; font-variant-numeric: tabular-nums } .bad { color: #a01313; font-weight: 600 }
+.limits { border-left: .3rem solid #b36b00; padding: .3rem .8rem; background: #fff7e8 }
+figure { margin: 1rem 0 } figure div { display: flex; gap: .6rem; flex-wrap: wrap }
+figure img { max-width: 20rem; background: #000 } figcaption { color: #555 }
+svg { display: block; max-width: 100% } svg text { font: 11px system-ui, sans-serif; fill: #555 }
+"""
+
+
+def page(facts: RunFacts, places: Sequence[DoubtfulPlane]) -> str:
+    """Return the whole page."""
+    title = f"Run {escape(facts.run_id)}"
+    sections = (
+        _about(facts),
+        _counts(facts.tally, is_over=facts.is_over),
+        _networks(facts),
+        _lines(facts.lines),
+        _places(places),
+        _troubles(facts.troubles, is_over=facts.is_over),
+    )
+    body = "\n".join(section for section in sections if section)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n{body}\n</body></html>\n"
+    )
+
+
+def _about(facts: RunFacts) -> str:
+    began = datetime.fromtimestamp(facts.began_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    z, y, x = facts.voxel_size_um
+    rows = [
+        ("Folder", escape(str(facts.path))),
+        ("Began", began),
+        ("Ended", _bad(escape(facts.end), facts.end != "finished")),
+        ("Planes", f"{facts.shape_px[0]} x {facts.shape_px[1]} px, voxels {z:g} x {y:g} x {x:g} um (z, y, x)"),
+        ("Channels", escape(", ".join(facts.channels)) or "one"),
+        ("Positions", escape(", ".join(facts.positions)) or "one"),
+    ]
+    if facts.damaged_lines:
+        damaged = ", ".join(map(str, facts.damaged_lines[:20]))
+        rows.append(
+            ("Journal", _bad(f"{len(facts.damaged_lines)} damaged lines ({damaged}): volumes may be missing here"))
+        )
+    return _table(rows)
+
+
+def _counts(tally: RunCounts, *, is_over: bool) -> str:
+    rows = (
+        ("Volumes planned", tally.planned, False),
+        ("stored raw", tally.stored, False),
+        ("never delivered" if is_over else "not delivered yet", tally.never_came, is_over),
+        ("stored with planes missing", tally.incomplete, True),
+        ("suspect: planes may lie at wrong heights", tally.suspect, True),
+        ("restored", tally.restored, False),
+        ("skipped: restoration was too slow", tally.skipped, True),
+        ("restoration failed", tally.failed, True),
+        ("waiting to be restored", tally.waiting, is_over),
+        ("Planes of stored volumes", tally.planes_expected, False),
+        ("lost", tally.planes_lost, True),
+        ("received twice, kept once", tally.duplicates, False),
+    )
+    cells = "".join(
+        f'<tr><td>{name}</td><td class="number">{_bad(str(number), is_bad and number > 0)}</td></tr>'
+        for name, number, is_bad in rows
+    )
+    return f"<h2>Volumes and planes</h2><table>{cells}</table>"
+
+
+def _networks(facts: RunFacts) -> str:
+    if not facts.models:
+        return f'<h2>Network</h2><p>The journal names no network.</p><p class="limits">{LIMITS}</p>'
+    rows = []
+    for model in facts.models:
+        card = model.card
+        coverage = _coverage(card.get("calibration"))
+        limits = escape(str(card.get("limits") or LIMITS))
+        network = escape(str(card.get("network") or ""))
+        rows.append(
+            f"<p><b>{escape(model.name)}</b> ({escape(str(card.get('task', '')))}; {network}), sha256 "
+            f'<code>{escape(model.sha256[:16])}</code>{coverage}</p><p class="limits">{limits}</p>'
+        )
+    flags = "; ".join(f"{escape(name)}: {number}" for name, number in facts.flags)
+    return "<h2>Network</h2>" + "".join(rows) + (f"<p>Flags of restored volumes: {flags}.</p>" if flags else "")
+
+
+def _coverage(calibration: object) -> str:
+    """Return what the card's intervals held on volumes that did not fix them, in words."""
+    if not isinstance(calibration, dict) or not calibration.get("observed_after"):
+        return "; its intervals were not calibrated"
+    held = ", ".join(
+        f"{level:.0%}: {observed:.1%}"
+        for level, observed in zip(calibration["levels"], calibration["observed_after"], strict=False)
+    )
+    return f"; coverage of its intervals when it was calibrated: {escape(held)}"
+
+
+def _lines(lines: Iterable[TimeLine]) -> str:
+    drawn = "".join(
+        f"<figure>{_chart(line)}<figcaption>{line.name} ({line.unit})</figcaption></figure>" for line in lines
+    )
+    return f"<h2>Over time</h2>{drawn}" if drawn else ""
+
+
+def _chart(line: TimeLine) -> str:
+    """Draw one number over time points; a long run is thinned, its highest values are kept."""
+    step = -(-len(line.points) // _MAX_POINTS)
+    points = [max(line.points[n : n + step], key=lambda point: point[1]) for n in range(0, len(line.points), step)]
+    times, values = zip(*points, strict=True)
+    (first, last), (low, high) = (min(times), max(times)), (min(0.0, *values), max(values))
+    across, up = (_WIDTH - _LEFT) / max(last - first, 1), (_HEIGHT - _BELOW - 8) / ((high - low) or 1.0)
+    drawn = " ".join(
+        f"{_LEFT + (t - first) * across:.1f},{_HEIGHT - _BELOW - (value - low) * up:.1f}" for t, value in points
+    )
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" role="img">'
+        f'<polyline points="{drawn}" fill="none" stroke="#1f5fa8"/>'
+        f'<text x="0" y="14">{high:.4g}</text><text x="0" y="{_HEIGHT - _BELOW}">{low:.4g}</text>'
+        f'<text x="{_LEFT}" y="{_HEIGHT - 4}">time point {first}</text>'
+        f'<text x="{_WIDTH}" y="{_HEIGHT - 4}" text-anchor="end">{last}</text></svg>'
+    )
+
+
+def _places(places: Iterable[DoubtfulPlane]) -> str:
+    figures = []
+    for place in places:
+        pictures = "".join(f'<span><img alt="{name}" src="{uri}"><br>{name}</span>' for name, uri in place.pictures)
+        caption = f"{_where(place.key)}, plane {place.z}: {escape(place.caption)}"
+        figures.append(f"<figure><div>{pictures}</div><figcaption>{caption}</figcaption></figure>")
+    return "<h2>Where to look twice</h2>" + "".join(figures) if figures else ""
+
+
+def _troubles(troubles: Sequence[Trouble], *, is_over: bool) -> str:
+    if not troubles:
+        which = "planned volume" if is_over else "volume that was delivered so far"
+        return f"<h2>Troubles</h2><p>None: every {which} is stored, whole and in its place.</p>"
+    rows = [(_where(trouble.key), escape(trouble.reason)) for trouble in troubles[:_MAX_TROUBLES]]
+    more = f"<p>and {len(troubles) - _MAX_TROUBLES} more.</p>" if len(troubles) > _MAX_TROUBLES else ""
+    return f"<h2>Troubles</h2>{_table(rows)}{more}"
+
+
+def _where(key: VolumeKey) -> str:
+    return f"time point {key.t}, position {key.p}, channel {key.c}"
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    return "<table>" + "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows) + "</table>"
+
+
+def _bad(text: str, is_bad: bool = True) -> str:
+    return f'<span class="bad">{text}</span>' if is_bad else text

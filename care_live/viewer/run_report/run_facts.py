@@ -1,0 +1,173 @@
+"""What a run's journal says, added up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from care_live.images import NotRestored, VolumeKey
+from care_live.store import RunReader
+from care_live.store.records import ModelNoted
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """Numbers of volumes and planes."""
+
+    planned: int
+    stored: int
+    incomplete: int
+    """Stored, with planes missing."""
+    suspect: int
+    restored: int
+    skipped: int
+    failed: int
+    planes_expected: int
+    planes_received: int
+    duplicates: int
+
+    @property
+    def never_came(self) -> int:
+        """Return the volumes that were planned and of which nothing was stored."""
+        return max(self.planned - self.stored, 0)
+
+    @property
+    def waiting(self) -> int:
+        """Return the stored volumes that are neither restored nor given up."""
+        return max(self.stored - self.restored - self.skipped - self.failed, 0)
+
+    @property
+    def planes_lost(self) -> int:
+        """Return the planes that are missing in stored volumes."""
+        return self.planes_expected - self.planes_received
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLine:
+    """One number a volume, by time point."""
+
+    name: str
+    unit: str
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One volume that needs a second look, and why."""
+
+    key: VolumeKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """All that the page says of a run, but for pictures."""
+
+    run_id: str
+    path: Path
+    end: str
+    is_over: bool
+    began_us: int
+    voxel_size_um: tuple[float, float, float]
+    channels: tuple[str, ...]
+    positions: tuple[str, ...]
+    shape_px: tuple[int, int]
+    models: tuple[ModelNoted, ...]
+    tally: RunCounts
+    lines: tuple[TimeLine, ...]
+    troubles: tuple[Trouble, ...]
+    flags: tuple[tuple[str, int], ...]
+    damaged_lines: tuple[int, ...]
+
+
+def gather(reader: RunReader) -> RunFacts:
+    """Add up what the journal of a run says."""
+    plan = reader.plan
+    return RunFacts(
+        run_id=reader.run_id,
+        path=reader.path,
+        end=_end(reader),
+        is_over=reader.ended is not None,
+        began_us=reader.began_us,
+        voxel_size_um=reader.voxel_size_um,
+        channels=plan.channels,
+        positions=plan.positions,
+        shape_px=plan.shape_px,
+        models=reader.models,
+        tally=_tally(reader),
+        lines=_lines(reader),
+        troubles=_troubles(reader),
+        flags=_flags(reader),
+        damaged_lines=reader.damaged_lines,
+    )
+
+
+def _end(reader: RunReader) -> str:
+    ended = reader.ended
+    if ended is None:
+        return "not ended: the run goes on, or its daemon was killed"
+    waiting = "; volumes wait to be restored" if ended.restoring else ""
+    return f"{ended.reason}{': ' if ended.detail else ''}{ended.detail}{waiting}"
+
+
+def _tally(reader: RunReader) -> RunCounts:
+    raw = [reader.acquisition(key).integrity for key in reader.keys("raw")]
+    given_up = Counter(one.reason for one in reader.not_restored().values())
+    return RunCounts(
+        planned=len(reader.plan.stacks),
+        stored=len(raw),
+        incomplete=sum(bool(one.missing) for one in raw),
+        suspect=sum(reader.state(key) == "suspect" for key in reader.keys("raw")),
+        restored=len({source for key in reader.keys("restored") for source in reader.restoration(key).sources}),
+        skipped=given_up["skipped"],
+        failed=given_up["failed"],
+        planes_expected=sum(len(one.expected) for one in raw),
+        planes_received=sum(len(set(one.expected) & set(one.received)) for one in raw),
+        duplicates=sum(one.n_duplicates for one in raw),
+    )
+
+
+def _lines(reader: RunReader) -> tuple[TimeLine, ...]:
+    """Return the time lines that have any points."""
+    restored = {key: reader.restoration(key) for key in reader.keys("restored")}
+    gaps = {key: reader.acquisition(key).integrity.worst_gap_ms for key in reader.keys("raw")}
+    lines = (
+        TimeLine("inference", "s", tuple((key.t, one.infer_s) for key, one in restored.items())),
+        TimeLine("low of the intensity range", "counts", tuple((key.t, one.low) for key, one in restored.items())),
+        TimeLine("high of the intensity range", "counts", tuple((key.t, one.high) for key, one in restored.items())),
+        TimeLine("longest gap between two planes", "ms", tuple((key.t, gap) for key, gap in gaps.items())),
+    )
+    return tuple(line for line in lines if line.points)
+
+
+def _troubles(reader: RunReader) -> tuple[Trouble, ...]:
+    found = [*_missing(reader), *(_given_up(one) for one in reader.not_restored().values())]
+    return tuple(sorted(found, key=lambda trouble: trouble.key))
+
+
+def _missing(reader: RunReader) -> list[Trouble]:
+    found = []
+    stored = set(reader.keys("raw"))
+    for key in sorted(stored):
+        missing, state = reader.acquisition(key).integrity.missing, reader.state(key)
+        if missing:
+            found.append(Trouble(key, f"{len(missing)} planes are missing: z {_short(missing)}"))
+        if state == "suspect":
+            found.append(Trouble(key, "its planes may lie at wrong heights: the camera lost or doubled a frame"))
+    if reader.ended is not None and not reader.plan.endless:
+        found += [Trouble(key, "the microscope never delivered it") for key in reader.plan.stacks if key not in stored]
+    return found
+
+
+def _given_up(event: NotRestored) -> Trouble:
+    return Trouble(event.key, f"restoration {event.reason}: {event.detail}")
+
+
+def _short(planes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, planes[:8])) + (" and more" if len(planes) > 8 else "")
+
+
+def _flags(reader: RunReader) -> tuple[tuple[str, int], ...]:
+    counted = Counter(flag for key in reader.keys("restored") for flag in reader.restoration(key).flags)
+    return tuple(counted.most_common())

@@ -1,0 +1,77 @@
+"""One page on a run: its numbers are the journal's, its pictures are inside, and no text of a run becomes markup."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from care_live.cli import cli
+from care_live.errors import StoreError
+from care_live.images import Integrity, NotRestored, RunEnded, VolumeKey
+from care_live.store import RunReader
+from care_live.viewer import run_report
+from care_live.viewer.run_report.run_facts import gather
+from tests.store.builders import make_plan, make_restored, make_volume, open_writer
+from tests.store.kept import FINISHED
+
+PLANES = (0, 1, 2)
+CAME = (PLANES, (1,), PLANES)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Four volumes are planned: one is whole, one lost two planes, one was skipped, one never came."""
+    with contextlib.closing(open_writer(tmp_path, make_plan(n_t=4))) as writer:
+        volumes = [make_volume(VolumeKey(t), integrity=Integrity(PLANES, came)) for t, came in enumerate(CAME)]
+        for volume in volumes:
+            writer.write_raw(volume)
+        writer.write_restored(make_restored(volumes[0]))
+        writer.note(NotRestored(VolumeKey(2), "skipped", "slow <b>network</b>"))
+        writer.note(RunEnded("aborted", "somebody pressed <script>stop</script>", 3, 0))
+    return tmp_path / "run"
+
+
+def test_the_numbers_are_those_of_the_journal(run: Path) -> None:
+    tally = gather(RunReader(run)).tally
+    assert (tally.planned, tally.stored, tally.never_came) == (4, 3, 1)
+    assert (tally.planes_expected, tally.planes_lost, tally.incomplete) == (9, 2, 1)
+    assert (tally.restored, tally.skipped, tally.failed, tally.waiting) == (1, 1, 0, 1)
+
+
+def test_every_volume_in_trouble_is_named_with_its_reason(run: Path) -> None:
+    troubles = {trouble.key.t: trouble.reason for trouble in gather(RunReader(run)).troubles}
+    assert troubles[1] == "2 planes are missing: z 0, 2"
+    assert "skipped" in troubles[2]
+    assert troubles[3] == "the microscope never delivered it"
+    assert 0 not in troubles
+
+
+def test_the_page_is_whole_and_texts_of_the_run_stay_texts(run: Path, tmp_path: Path) -> None:
+    text = run_report.write(run, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;" in text and "<script" not in text and "<b>network" not in text
+    assert text.count("data:image/png;base64,") >= 2
+    assert not re.search(r"(?:src|href)=\"(?!data:)", text), "the page must open without a network"
+    assert "not for intensity quantification" in text
+
+
+def test_a_damaged_volume_costs_its_picture_and_not_the_page(run: Path, tmp_path: Path) -> None:
+    for shard in (run / "raw").rglob("c/*/*/*/*/*"):
+        if shard.is_file():
+            shard.write_bytes(b"\0" * shard.stat().st_size)
+    assert run_report.write(run, tmp_path / "page.html").stat().st_size > 2000
+
+
+def test_the_command_reports_a_run_of_an_earlier_version(tmp_path: Path) -> None:
+    out = tmp_path / "kept.html"
+    done = CliRunner().invoke(cli, ["report", str(FINISHED), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "finished" in out.read_text(encoding="utf-8")
+
+
+def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        run_report.write(tmp_path, tmp_path / "page.html")
