@@ -8,9 +8,10 @@ from care_live.errors import ProtocolError
 from care_live.publish.encoder import Parts
 from care_live.publish.log import Entry
 from care_live.publish.message_writer import Writer
-from care_live.publish.watchers import MAX_WATCHERS, Bucket, Watcher
+from care_live.publish.watchers import MAX_WATCHERS, Watcher
 from care_live.wire.arrays import as_bytes
 from care_live.wire.sockets import Socket
+from care_live.wire.token_bucket import TokenBucket
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class MessageSender:
 
     def __init__(self, socket: Socket, writer: Writer) -> None:
         self._socket, self._writer = socket, writer
-        self._strangers = Bucket(10, 20)
+        self._strangers = TokenBucket(10, 20)
         """Refusals to those who have no place."""
 
     def note(self, watcher: Watcher, entry: Entry) -> bool:

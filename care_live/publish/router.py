@@ -19,12 +19,13 @@ from care_live.publish.encoder import Encoder, Parts
 from care_live.publish.log import Entry, Log
 from care_live.publish.message_sender import MessageSender
 from care_live.publish.message_writer import Writer
-from care_live.publish.watchers import MAX_FETCHES, NEW_AT_ONCE, NEW_PER_S, SILENT_S, Bucket, Watcher, Watchers
+from care_live.publish.watchers import MAX_FETCHES, NEW_AT_ONCE, NEW_PER_S, SILENT_S, Watcher, Watchers
 from care_live.publish.worker_thread import WorkerThread
 from care_live.wire import cl1
 from care_live.wire.keys import Role
 from care_live.wire.messages import Fetch, Hello, Newest, Replay, Request, RequestId, View
 from care_live.wire.sockets import Received, Socket
+from care_live.wire.token_bucket import TokenBucket
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Desk:
         self._bounds: list[Entry] = []
         """Start of the run and, once it is over, its end: for those who come later."""
         self.watchers = Watchers()
-        self._new, self._now_s, self._waits_for_turn = Bucket(NEW_PER_S, NEW_AT_ONCE), 0.0, False
+        self._new, self._now_s, self._waits_for_turn = TokenBucket(NEW_PER_S, NEW_AT_ONCE), 0.0, False
 
     def close(self) -> None:
         self._archive.close()

@@ -10,6 +10,7 @@ from care_live.publish.backlog_reader import Due, Purpose
 from care_live.publish.log import Stream
 from care_live.wire.connections import ConnectionId, Sending
 from care_live.wire.messages import Fetch, Newest, Replay, View
+from care_live.wire.token_bucket import TokenBucket
 
 QUIET_S = 4.0
 """A recorder that was sent all, and has not said for so long what came, is not waited for."""
@@ -30,22 +31,6 @@ MAX_FETCHES = 16
 """Of one watcher, waiting; more are answered by a gap."""
 MAX_HELD, MAX_HELD_BYTES = 3, 4 * 1024**2
 """Volumes that ZeroMQ may hold for one watcher, or bytes, whichever is more."""
-
-
-class Bucket:
-    """A token bucket: at most `per_s` events a second, and `burst` at once."""
-
-    def __init__(self, per_s: float, burst: float) -> None:
-        self._per_s, self._burst, self._left, self._at_s = per_s, burst, burst, float("-inf")
-
-    def take(self, now_s: float) -> bool:
-        """Tell whether one more may happen now, and count it."""
-        self._left = min(self._burst, self._left + max(0.0, now_s - self._at_s) * self._per_s)
-        self._at_s = now_s
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 @dataclass(slots=True, eq=False)
@@ -75,8 +60,8 @@ class Watcher:
     has_acknowledged: bool = False
     idle_at: int = -1
     """Up to this number no newest volume is due."""
-    hellos: Bucket = field(default_factory=lambda: Bucket(4, 8))
-    refusals: Bucket = field(default_factory=lambda: Bucket(4, 16))
+    hellos: TokenBucket = field(default_factory=lambda: TokenBucket(4, 8))
+    refusals: TokenBucket = field(default_factory=lambda: TokenBucket(4, 16))
     _was_told: bool = False
 
     @property

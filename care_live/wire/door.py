@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from care_live.wire.address import address_of
-from care_live.wire.relay import CHUNK_BYTES, READ, Budget, ByteAllowance, Relayed
+from care_live.wire.relay import CHUNK_BYTES, READ, Budget, Relayed
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Door:
             client.close()
             return
         server.setblocking(False)
-        relayed = Relayed(client, server, address, ByteAllowance(self._budget, now_s), now_s)
+        relayed = Relayed(client, server, address, self._budget.allowance(), now_s)
         self._relayed[server] = relayed
         self._by_address[address] += 1
         self._settle(relayed)
@@ -199,7 +199,7 @@ class Door:
         for relayed in list(self._relayed.values()):
             if relayed.to_client and now_s - relayed.moved_s > self._budget.stuck_s:
                 relayed.lose_client()
-            elif relayed.throttled and relayed.allowance.at(now_s):
+            elif relayed.throttled and relayed.may_read(now_s):
                 relayed.throttled = False
             else:
                 continue

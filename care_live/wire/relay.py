@@ -12,6 +12,8 @@ import selectors
 import socket
 from dataclasses import dataclass, field
 
+from care_live.wire.token_bucket import TokenBucket
+
 CHUNK_BYTES = 512 * 1024
 _TICK_BYTES = 4096
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -32,23 +34,9 @@ class Budget:
     stuck_s: float = 20.0
     """A client that takes nothing for so long although something waits for it is cut."""
 
-
-class ByteAllowance:
-    """A token bucket: how many bytes a client may send by now."""
-
-    def __init__(self, budget: Budget, now_s: float) -> None:
-        self._rate, self._burst = budget.bytes_per_s, budget.burst_bytes
-        self._left, self._looked_s = float(budget.burst_bytes), now_s
-
-    def at(self, now_s: float) -> int:
-        if self._rate is None:
-            return CHUNK_BYTES
-        self._left = min(self._burst, self._left + (now_s - self._looked_s) * self._rate)
-        self._looked_s = now_s
-        return int(self._left) if self._left >= _TICK_BYTES else 0
-
-    def spend(self, n_bytes: int) -> None:
-        self._left -= n_bytes
+    def allowance(self) -> TokenBucket | None:
+        """Return the bytes that one client may send; None: as many as the server reads."""
+        return None if self.bytes_per_s is None else TokenBucket(self.bytes_per_s, self.burst_bytes)
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +46,7 @@ class Relayed:
     client: socket.socket
     server: socket.socket
     address: str
-    allowance: ByteAllowance
+    allowance: TokenBucket | None
     moved_s: float
     """When the client last took something."""
     to_server: memoryview = field(default_factory=lambda: memoryview(b""))
@@ -71,6 +59,11 @@ class Relayed:
     def is_over(self) -> bool:
         """Both ends are gone, and the client has had what was for it."""
         return self.server_is_gone and (self.client_is_gone or not self.to_client)
+
+    def may_read(self, now_s: float) -> int:
+        """Return how many bytes the client may send now; 0: too few to be worth a turn."""
+        left = CHUNK_BYTES if self.allowance is None else int(self.allowance.left(now_s))
+        return left if left >= _TICK_BYTES else 0
 
     def client_events(self) -> int:
         """Return what to wait for at the client's end."""
@@ -100,7 +93,7 @@ class Relayed:
             self._read_server(now_s, scratch)
 
     def _read_client(self, now_s: float, scratch: memoryview) -> None:
-        may = self.allowance.at(now_s)
+        may = self.may_read(now_s)
         self.throttled = may == 0
         if self.throttled:
             return
@@ -110,7 +103,8 @@ class Relayed:
         if n_bytes == 0:
             self.lose_client()
             return
-        self.allowance.spend(n_bytes)
+        if self.allowance is not None:
+            self.allowance.spend(n_bytes)
         self.to_server = scratch[:n_bytes]
         self._write_server()
         self.to_server = memoryview(bytes(self.to_server))  # the scratch is used again

@@ -22,7 +22,6 @@ import websockets
 
 from care_live.store import open_run
 from care_live.viewer.web import bounded_http, budget, picture
-from care_live.viewer.web.budget import LONGEST_WAIT_S, RequestAllowance
 from care_live.viewer.web.log_rate import LogRate
 from care_live.viewer.web.quota import Quota
 from tests.make.scenes import STARTED, filled, restored, scene, serving
@@ -48,15 +47,6 @@ def test_for_a_newcomer_the_one_that_has_waited_longest_goes() -> None:
     for n in (0, 2, 4, 5, 10, 11, 12):
         quota.leave(n)
     assert len(quota) == 0
-
-
-def test_an_allowance_comes_back_with_time_and_no_wait_is_endless() -> None:
-    allowance = RequestAllowance(3, 10.0)
-    assert [allowance.spend(100.0) for _ in range(3)] == [0.0, 0.0, 0.0]
-    assert allowance.spend(100.0) == pytest.approx(0.1)
-    assert not allowance.is_full(100.2) and allowance.is_full(100.4)
-    assert allowance.spend(100.4) == 0.0
-    assert max(allowance.spend(100.4) for _ in range(10_000)) == LONGEST_WAIT_S
 
 
 def test_a_flood_of_log_lines_becomes_a_number() -> None:

@@ -16,7 +16,7 @@ import pytest
 from care_live.errors import StageError
 from care_live.wire.address import listen
 from care_live.wire.door import Behind, Door
-from care_live.wire.relay import Budget, ByteAllowance, Relayed
+from care_live.wire.relay import Budget, Relayed
 from care_live.wire.sockets import Sockets
 
 
@@ -161,15 +161,6 @@ def test_one_that_sends_too_fast_waits_and_the_others_do_not(served: Server) -> 
         assert is_served(served.where)
     assert eventually(lambda: len(served.ended) == 2)
     assert max(map(len, served.ended)) < 1_000_000, "a rate for which 64 MB were sent"
-
-
-def test_an_allowance_grows_with_time_up_to_its_burst() -> None:
-    allowance = ByteAllowance(Budget(bytes_per_s=10_000, burst_bytes=50_000), 0.0)
-    assert allowance.at(0.0) == 50_000
-    allowance.spend(50_000)
-    assert allowance.at(0.1) == 0, "too little to be worth a turn"
-    assert allowance.at(1.0) == 10_000
-    assert allowance.at(1000.0) == 50_000
 
 
 def test_the_private_end_serves_this_process_only() -> None:

@@ -22,11 +22,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from care_live.errors import ProtocolError
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web import access, requests, state
-from care_live.viewer.web.budget import MAX_BROWSERS, MAX_BROWSERS_OF_ADDRESS, RequestAllowance
+from care_live.viewer.web.budget import LONGEST_WAIT_S, MAX_BROWSERS, MAX_BROWSERS_OF_ADDRESS
 from care_live.viewer.web.page import read_page
 from care_live.viewer.web.picture import Pictures
 from care_live.viewer.web.viewer_session import ViewerSession
 from care_live.wire.printable import printable
+from care_live.wire.token_bucket import TokenBucket
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Gateway:
     _sessions: set[ViewerSession] = field(default_factory=set)
     _browsers: Counter[str] = field(default_factory=Counter)
     """WebSockets by address."""
-    _refusals: dict[str, RequestAllowance] = field(default_factory=dict)
+    _refusals: dict[str, TokenBucket] = field(default_factory=dict)
     """By address; those who are not refused any more are forgotten."""
     _pictures: Pictures = field(default_factory=Pictures)
     _executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "care_live web picture"))
@@ -211,10 +212,10 @@ class Gateway:
     async def _slow_down(self, connection: Request | WebSocket) -> None:
         """Let those wait who are refused again and again: guessing a token takes for ever, and costs others nothing."""
         now_s = time.monotonic()
-        for address in [address for address, allowance in self._refusals.items() if allowance.is_full(now_s)]:
+        for address in [address for address, bucket in self._refusals.items() if bucket.left(now_s) == REFUSALS]:
             del self._refusals[address]
-        allowance = self._refusals.setdefault(_address(connection), RequestAllowance(REFUSALS, REFUSALS_PER_S))
-        await asyncio.sleep(allowance.spend(now_s))
+        bucket = self._refusals.setdefault(_address(connection), TokenBucket(REFUSALS_PER_S, REFUSALS))
+        await asyncio.sleep(bucket.owe(now_s, LONGEST_WAIT_S))
 
     def _known(self, connection: Request | WebSocket) -> bool:
         return access.same(connection.cookies.get(self._cookie(connection)), self.token)

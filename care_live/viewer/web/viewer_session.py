@@ -15,9 +15,10 @@ import msgspec
 from care_live.errors import StoreError
 from care_live.viewer.volume_index import Library, Seen
 from care_live.viewer.web import cuts, picture
-from care_live.viewer.web.budget import RequestAllowance
+from care_live.viewer.web.budget import LONGEST_WAIT_S
 from care_live.viewer.web.fineness import Fineness, FrameTime, Pace
 from care_live.viewer.web.requests import CREDIT, Credit, PagePing, PageView, Probe, Request
+from care_live.wire.token_bucket import TokenBucket
 
 REQUESTS, REQUESTS_PER_S = 200, 100
 """Of one browser: at once, and each second."""
@@ -51,7 +52,7 @@ class ViewerSession:
     _count: int = 0
     _last_sent: float = 0.0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _requests: RequestAllowance = field(default_factory=lambda: RequestAllowance(REQUESTS, REQUESTS_PER_S))
+    _requests: TokenBucket = field(default_factory=lambda: TokenBucket(REQUESTS_PER_S, REQUESTS))
     _working: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One piece of work at a time, so that no browser takes all threads."""
 
@@ -74,7 +75,7 @@ class ViewerSession:
 
     async def take(self, request: Request) -> None:
         """Do what the browser asks; a browser that asks too much waits."""
-        await asyncio.sleep(self._requests.spend(time.monotonic()))
+        await asyncio.sleep(self._requests.owe(time.monotonic(), LONGEST_WAIT_S))
         match request:
             case PageView():
                 self._look(request)
