@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from care_live import default_ports
 from care_live.errors import ConfigError
 
 
@@ -132,7 +133,7 @@ class RemoteConfig(Section):
     """A tap on this or another machine sends the frames."""
 
     kind: Literal["remote"] = "remote"
-    bind: str = "tcp://127.0.0.1:5790"
+    bind: str = default_ports.TAPS
     z_planes: int | None = Field(default=None, ge=1)
     """Planes of each stack when the tap can't tell its plan."""
     server_key_file: Path | None = None
@@ -220,9 +221,9 @@ class StoreConfig(Section):
 
 
 class PublishConfig(Section):
-    bind: str = "tcp://127.0.0.1:5791"
+    bind: str = default_ports.BROADCAST
     """PUB: every restored volume, at most once."""
-    bind_pull: str = "tcp://127.0.0.1:5792"
+    bind_pull: str = default_ports.WATCHERS
     """ROUTER: newest after N for viewers, replay by sequence for recorders; the one address that watchers need."""
     raw: bool = True
     """Broadcast the raw volumes too; a watcher that asks for them gets them anyway."""
@@ -237,14 +238,14 @@ class PublishConfig(Section):
 
 
 class DaemonConfig(Section):
-    status_bind: str = "127.0.0.1:5793"
+    status_bind: str = default_ports.STATUS
     """HTTP: /livez, /readyz, /status, /metrics."""
     drain_s: float = Field(default=60.0, gt=0)
     """How long the first Ctrl-C waits for volumes on their way."""
 
 
 class WebConfig(Section):
-    bind: str = "127.0.0.1:5794"
+    bind: str = default_ports.PAGE
 
 
 class Config(Section):

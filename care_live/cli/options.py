@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from care_live.default_ports import STATUS
+
 FILE = click.Path(path_type=Path)
 
 model = click.option("--model", type=FILE, help="ONNX network; default: the shipped worm network.")
@@ -22,7 +24,7 @@ page = click.option("--web", is_flag=True, help="Start the browser page, too.")
 json_file = click.option("--json", "json_file", type=FILE, help="Write the figures of the run to this JSON file.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 status_address = click.option(
-    "--address", metavar="HOST:PORT", default="127.0.0.1:5793", show_default=True, help="The daemon's status_bind."
+    "--address", metavar="HOST:PORT", default=STATUS, show_default=True, help="The daemon's status_bind."
 )
 key = click.option("--key", type=FILE, help="Key file of this machine, for a daemon on another machine.")
 server_key = click.option(

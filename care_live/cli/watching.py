@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from care_live.cli import logs, options
+from care_live.default_ports import WATCHERS
 from care_live.errors import SourceError
 from care_live.wire.printable import printable
 
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
     from care_live.viewer.recorder import RecordingReport
     from care_live.wire.keys import ClientKeys, Role
 
-DEFAULT_ADDRESS = "tcp://127.0.0.1:5792"
 _DISK_WAIT_S = 3600.0
 """How long a full disk is waited for; the daemon keeps what was not recorded meanwhile."""
 
 
 @click.command("view")
-@click.argument("address", default=DEFAULT_ADDRESS)
+@click.argument("address", default=WATCHERS)
 @click.option("--once", is_flag=True, help="Show the present state, and end.")
 @options.as_json
 @click.option("--napari", is_flag=True, help="Watch in napari, with images.")

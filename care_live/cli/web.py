@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from care_live.cli import options
+from care_live.default_ports import PAGE, WATCHERS
 from care_live.errors import ConfigError
 
 
 @click.command("web")
-@click.option("--connect", metavar="ADDRESS", help="The daemon's bind_pull, such as tcp://127.0.0.1:5792.")
+@click.option("--connect", metavar="ADDRESS", help=f"The daemon's bind_pull, such as {WATCHERS}.")
 @options.recorded_run
 @click.option("--bind", metavar="HOST:PORT", help="Where the page is served; port 0 takes a free one.")
 @click.option(
@@ -38,14 +39,13 @@ def web_command(
 
     Without options it watches the daemon of this machine. It prints the address of the page on one line.
     """
-    from care_live.config import PublishConfig, WebConfig
     from care_live.viewer.web import access, server
     from care_live.wire.keys import read_client
 
     if directory is not None and not connect and not directory.is_dir():
         raise ConfigError(f"{directory} is not the directory of a run: name one below store.directory of the config")
-    address = connect or (None if directory else PublishConfig().bind_pull)
-    host, port = access.parse_bind(bind or WebConfig().bind)
+    address = connect or (None if directory else WATCHERS)
+    host, port = access.parse_bind(bind or PAGE)
     token = access.choose_token(host, token_file)
     with server.listen(host, port) as listener:
         page = server.url(listener, token)

@@ -31,6 +31,7 @@ from ipaddress import ip_address
 from typing import Any, TypeAlias
 
 from care_live.errors import CareLiveError, ConfigError
+from care_live.wire.address import is_loopback_host
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         order = self.server.routes.orders.get(self.path)
         if refused := foreign(self.headers, self._own_name):
             self._answer(403, "text/plain", refused.encode())
-        elif order is None or not ip_address(self.client_address[0]).is_loopback:
+        elif order is None or not is_loopback_host(self.client_address[0]):
             self._answer(403, "text/plain", b"not allowed\n")
         elif self.headers.get_content_type() != "application/json":
             self._answer(415, "text/plain", b"wanted application/json\n")

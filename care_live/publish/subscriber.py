@@ -17,7 +17,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from numpy.typing import NDArray
 
-from care_live.config import PublishConfig
+from care_live.default_ports import WATCHERS
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import VolumeKey
 from care_live.publish.clock import Clock
@@ -44,9 +44,10 @@ from care_live.wire.messages import (
 )
 from care_live.wire.sockets import Received, Sockets
 
-DEFAULT_ADDRESS: str = PublishConfig.model_fields["bind_pull"].default
 ASK_AGAIN_S, LEAVE_S = 1.5, 0.2
 """Silence after which a request is sent again (daemons speak every second); time for the last one to leave."""
+AWAY_S = 4.0
+"""Heartbeats come every second; after this silence the daemon is away."""
 LAST_S = 1.0
 """How long a last volume may follow the end of a run."""
 
@@ -95,7 +96,7 @@ class Subscriber:
 
     def __init__(
         self,
-        address: str = DEFAULT_ADDRESS,
+        address: str = WATCHERS,
         *,
         mode: Mode = "newest",
         view: View | None = None,
@@ -283,7 +284,7 @@ class Subscriber:
         return live_volume(said, codes, self._clock.age_s(said), n_skipped)
 
 
-def subscribe(address: str = DEFAULT_ADDRESS, **options: Unpack[SubscriberOptions]) -> Subscriber:
+def subscribe(address: str = WATCHERS, **options: Unpack[SubscriberOptions]) -> Subscriber:
     """Watch a daemon: iterate over what this returns, with ``for`` or ``async for``.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import Any
 import tifffile
 
 from care_live.images import PlaneIndex
-from care_live.recorded.recording import Stamp, size_um
+from care_live.recorded.recording import Stamp, names_of, size_um
 from care_live.recorded.tags import number_of
 
 UNITS_UM: Mapping[str, float] = {
@@ -36,15 +36,11 @@ class About:
 
     def channels(self, n: int) -> tuple[str, ...]:
         """Return one name a channel, made up where the file has none."""
-        if len(self.channel_names) == n and len(set(self.channel_names)) == n:
-            return self.channel_names
-        return ("default",) if n == 1 else tuple(f"channel {c}" for c in range(n))
+        return names_of("channel", self.channel_names, n)
 
     def positions(self, n: int) -> tuple[str, ...]:
         """Return one name a stage position, made up where the file has none."""
-        if len(self.position_names) == n and len(set(self.position_names)) == n and all(self.position_names):
-            return self.position_names
-        return ("default",) if n == 1 else tuple(f"position {p}" for p in range(n))
+        return names_of("position", self.position_names, n)
 
     def stamp(self, index: PlaneIndex) -> Stamp:
         if index in self.stamps:

@@ -14,7 +14,16 @@ from care_live.errors import SourceError
 from care_live.images import Counts, Plan, PlaneIndex, read_only
 from care_live.recorded.blosc_chunks import check_chunks
 from care_live.recorded.ome_xml import UNITS_S, UNITS_UM
-from care_live.recorded.recording import Contents, Stamp, check_size, counts_dtype, every_index, size_um, stacks_of
+from care_live.recorded.recording import (
+    Contents,
+    Stamp,
+    check_size,
+    counts_dtype,
+    every_index,
+    names_of,
+    size_um,
+    stacks_of,
+)
 
 _MAX_SLAB_BYTES = 1 << 30
 
@@ -185,7 +194,5 @@ def _scales(header: dict[str, Any], n: int) -> list[float]:
 
 
 def _channels(ome: dict[str, Any], n: int) -> tuple[str, ...]:
-    named = tuple(str(channel.get("label", "")) for channel in ome.get("omero", {}).get("channels", ()))
-    if len(named) == n and len(set(named)) == n and all(named):
-        return named
-    return ("default",) if n == 1 else tuple(f"channel {c}" for c in range(n))
+    given = [str(channel.get("label", "")) for channel in ome.get("omero", {}).get("channels", ())]
+    return names_of("channel", given, n)

@@ -65,6 +65,13 @@ def stacks_of(indices: Iterable[PlaneIndex]) -> dict[VolumeKey, tuple[int, ...]]
     return {key: tuple(sorted(z)) for key, z in planes.items()}
 
 
+def names_of(kind: str, given: Sequence[str], n: int) -> tuple[str, ...]:
+    """Return the names of `n` channels or positions: as given where each has one of its own, else made up."""
+    if len(given) == n and len(set(given)) == n and all(given):
+        return tuple(given)
+    return ("default",) if n == 1 else tuple(f"{kind} {number}" for number in range(n))
+
+
 def every_index(n: Mapping[str, int]) -> tuple[PlaneIndex, ...]:
     """Return all planes of a full grid, z fastest, then c, p and t (Micro-Manager's usual order)."""
     grid = np.ndindex(n.get("T", 1), n.get("P", 1), n.get("C", 1), n.get("Z", 1))

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from care_live.config import NDTiffConfig
@@ -19,7 +19,7 @@ from care_live.errors import ConfigError, FrameError, SourceError
 from care_live.images import Counts, Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.recorded.ndtiff import Files, places_for, voxel_size_um
 from care_live.recorded.ndtiff_index import INDEX_NAME, ImageEntry
-from care_live.recorded.recording import counts_dtype, every_index, stacks_of
+from care_live.recorded.recording import counts_dtype, every_index, names_of, stacks_of
 from care_live.recorded.tags import number_of, stamp_of
 from care_live.source.hardware_sequences import SequenceWatch
 from care_live.source.index_tail import IndexTail
@@ -186,8 +186,8 @@ class Follower:
             shape_px=(pixels.shape[0], pixels.shape[1]),
             dtype=dtype,
             voxel_size_um=voxel_size_um(files.summary, tags),
-            channels=named(self._places.channels, 1 + max((key.c for key in planned), default=0), "channel"),
-            positions=named(self._places.positions, 1 + max((key.p for key in planned), default=0), "position"),
+            channels=_names("channel", self._places.channels, (key.c for key in planned)),
+            positions=_names("position", self._places.positions, (key.p for key in planned)),
             interval_s=max(0.0, number_of(files.summary, "Interval_ms") or 0.0) / 1000,
         )
         return RunStarted(self._run_id, self._plan, {"format": "NDTiff", "path": str(self._folder), **files.summary})
@@ -225,9 +225,9 @@ class Follower:
         return self._ready.popleft()
 
 
-def named(known: tuple[str, ...], n: int, kind: str) -> tuple[str, ...]:
-    """Return a name for each of *n* planned channels or positions: those that the summary gives, or made up."""
-    return known if len(known) >= n else tuple(f"{kind} {number}" for number in range(n))
+def _names(kind: str, known: tuple[str, ...], planned: Iterable[int]) -> tuple[str, ...]:
+    """Return a name for each channel or position that is known or planned."""
+    return names_of(kind, known, max(len(known), 1 + max(planned, default=0)))
 
 
 def intended(summary: dict[str, Any]) -> dict[VolumeKey, tuple[int, ...]]:

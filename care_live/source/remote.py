@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from pathlib import Path
 
 from care_live.config import RemoteConfig
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import RunEnded, SourceEvent
 from care_live.source import tap_protocol
 from care_live.source.receiver import Receiver
-from care_live.wire.keys import AllowList, ServerKeys, read_pair
+from care_live.wire.keys import read_server
 from care_live.wire.relay import Budget
 from care_live.wire.sockets import Received, Sockets
 
@@ -58,7 +57,7 @@ class Remote:
     ) -> None:
         self._receiver = Receiver(run_id=run_id, token=token, z_planes=config.z_planes)
         self._silent_s, self._stop_s = silent_s, stop_s
-        self._sockets = Sockets(server=server_keys(config))
+        self._sockets = Sockets(server=read_server(config.server_key_file, config.authorized_keys_file))
         try:
             self._socket = self._sockets.bind(
                 "router", config.bind, hwm=_QUEUED_MESSAGES, max_message_bytes=tap_protocol.FRAME_BYTES, budget=TAPS
@@ -200,23 +199,3 @@ class Remote:
         if self.has_begun and time.monotonic() - self._heard > self._silent_s:
             return RunEnded("failed", f"the tap was not heard for {self._silent_s:.0f} s: it or its link is gone")
         return None
-
-
-def server_keys(config: RemoteConfig) -> ServerKeys | None:
-    """Read the keys that a config names; None where it names none.
-
-    Raises
-    ------
-    ConfigError
-        Only one of the two files is named, or one cannot be read.
-    """
-    if config.server_key_file is None and config.authorized_keys_file is None:
-        return None
-    own, allowed = _both(config.server_key_file, config.authorized_keys_file)
-    return ServerKeys(read_pair(own), AllowList(allowed))
-
-
-def _both(key: Path | None, allowed: Path | None) -> tuple[Path, Path]:
-    if key is None or allowed is None:
-        raise ConfigError("CURVE needs both server_key_file and authorized_keys_file; only one of them is set")
-    return key, allowed

@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from care_live.errors import ConfigError
 from care_live.images import Plan
 from care_live.source.frame_recorder import FrameRecorder, Image, Outline, Reason, Tags, outline_of
 from care_live.source.tap_sender import MEMORY_BYTES, Endpoint
-from care_live.wire.keys import ClientKeys, check_public, read_pair
+from care_live.wire.keys import read_client
 
 Event = Mapping[str, Any]
 """One acquisition event of pycromanager."""
@@ -43,25 +42,17 @@ def tap(
     events : the events of the acquisition, so that the daemon knows from the start what will come
     pass_on : return the images, so that pycromanager still saves them; False: care_live is the only consumer
     memory_bytes : frames that may wait for the daemon; when they fill it, whole volumes are refused
-    key_file, daemon_key : own CURVE key file and the daemon's public key, when it is not on this machine
+    key_file, daemon_key : own CURVE key file, and the daemon's public key or ``.pub`` file; None: it is on this machine
 
     Raises
     ------
     ConfigError
-        The address or a key is none.
+        The address or a key is invalid, or one of the two keys is missing.
     """
-    endpoint = Endpoint(address, keys=_keys(key_file, daemon_key), memory_bytes=memory_bytes)
+    endpoint = Endpoint(address, keys=read_client(key_file, daemon_key), memory_bytes=memory_bytes)
     opened = Tap(endpoint, outline=planned(events) if events is not None else None, pass_on=pass_on)
     opened.open()
     return opened
-
-
-def _keys(key_file: Path | None, daemon_key: str | None) -> ClientKeys | None:
-    if key_file is None and daemon_key is None:
-        return None
-    if key_file is None or daemon_key is None:
-        raise ConfigError("CURVE needs both key_file (your own) and daemon_key (the daemon's public key)")
-    return ClientKeys(read_pair(key_file), check_public(daemon_key))
 
 
 def planned(events: Iterable[Event]) -> Outline:

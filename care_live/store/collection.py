@@ -15,7 +15,7 @@ from care_live.errors import StoreError
 from care_live.images import ModelIdentity, Restored, VolumeKey
 from care_live.store import ome
 from care_live.store.fsync import translated
-from care_live.store.records import PRODUCTS, Product, RunBegan, StoredArray
+from care_live.store.records import PRODUCTS, Product, RunBegan
 from care_live.store.shards import positions
 from care_live.store.zarr_images import ImageGroup, write_group
 
@@ -68,16 +68,6 @@ class Collection:
         if key.c >= self._n_described(place):
             self._describe(product, key, pixels, voxel_size_um)
         return self._images[place]
-
-    def read(self, product: Product, key: VolumeKey, stored: StoredArray) -> NDArray[Any]:
-        """Return a volume whose checksum is right.
-
-        Raises
-        ------
-        StoreError
-            Its shard is missing, unreadable, or not what was stored.
-        """
-        return self.existing(product, key.p).read(key.t, key.c, stored)
 
     def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
         """Write a network's card beside the volumes that it restored and will restore."""

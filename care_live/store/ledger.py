@@ -69,7 +69,6 @@ class Ledger:
     models: dict[str, ModelNoted] = field(default_factory=dict)
     """By sha256."""
     ended: RunEndNoted | None = None
-    n_resumed: int = 0
     _products: dict[VolumeKey, tuple[Product, ...]] = field(default_factory=dict)
     """Of each restored volume."""
     _made_from: Counter[VolumeKey] = field(default_factory=Counter)
@@ -80,7 +79,6 @@ class Ledger:
             case RunBegan():
                 self.began = record
             case RunResumed():
-                self.n_resumed += 1
                 self.ended = None
             case RawStored():
                 self.raw[record.key] = record

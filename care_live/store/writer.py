@@ -22,7 +22,6 @@ from care_live.images import (
     StateChanged,
     Volume,
     VolumeKey,
-    read_only,
 )
 from care_live.store.claim import Claim, claim_run
 from care_live.store.collection import Collection, products_of
@@ -221,20 +220,6 @@ class RunWriter:
     def not_restored(self) -> dict[VolumeKey, NotRestored]:
         """Return why volumes were skipped, or failed, so far."""
         return dict(self._ledger.not_restored)
-
-    def read_raw(self, key: VolumeKey) -> Volume:
-        """Return a stored raw volume.
-
-        Raises
-        ------
-        StoreError
-            It is not stored, or its pixels do not match their checksum.
-        """
-        record = self._ledger.raw.get(key)
-        if record is None or self._ledger.began is None:
-            raise StoreError(f"run {self.path} has no raw volume {tuple(key)}")
-        pixels = read_only(self._collection.read("raw", key, record.array))
-        return record.volume(self._ledger.began, pixels, self._ledger.state("raw", key))
 
     def disk(self) -> Disk:
         """Ask how much is free, and for how long that will do.

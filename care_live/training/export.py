@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from care_live.imports import need
 from care_live.model import checks
-from care_live.model.card import METADATA_KEY, Head, ModelCard, TrainingDomain
+from care_live.model.card import METADATA_KEY, Head, ModelCard, TrainingDomain, unnamed_channels
 from care_live.restore import probe
 from care_live.training.architecture import build
 from care_live.training.checkpoint import load_state, read_recipe
@@ -170,7 +170,7 @@ def _card(recipe: Recipe, *, members: int, undo: tuple[int, ...] | None) -> Mode
 
 
 def _names(given: tuple[str, ...], n: int) -> tuple[str, ...]:
-    return given if len(given) == n else tuple(f"channel-{number}" for number in range(n))
+    return given if len(given) == n else unnamed_channels(n)
 
 
 def _domain(recipe: Recipe, *, n_updates: int, commit: str, fingerprints: tuple[str, ...]) -> TrainingDomain:

@@ -9,7 +9,7 @@ import time
 from care_live.errors import ProtocolError, StageError
 from care_live.images import VolumeKey
 from care_live.publish.seen import LiveSlab, LiveVolume, Told
-from care_live.publish.subscriber import Subscriber
+from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.live_cache import Shelf, SystemStatus
 from care_live.viewer.run_info import describe
 from care_live.viewer.shown import Shown
@@ -20,8 +20,6 @@ from care_live.wire.messages import Change, End, Heartbeat, Skipped, Start, View
 
 logger = logging.getLogger(__name__)
 
-_SILENT_S = 4.0
-"""Heartbeats come every second; without any for so long the daemon is away."""
 _WAIT_S = 1.0
 _RETRY_S = 3.0
 
@@ -91,8 +89,7 @@ class LiveFeed:
             logger.exception("feed message lost address=%s error=%s", self._address, error)
 
     def _status(self) -> SystemStatus:
-        heartbeat, silent_s = self._subscriber.heartbeat, self._subscriber.silent_s
-        connected = silent_s < _SILENT_S
+        heartbeat, connected = self._subscriber.heartbeat, self._subscriber.silent_s < AWAY_S
         if heartbeat is None or not connected:
             return SystemStatus(connected=connected, detail="" if connected else f"no daemon at {self._address}")
         said = heartbeat.status

@@ -18,7 +18,7 @@ from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NotRestored, Plan, RunEnded, RunStarted, StateChanged, VolumeKey
 from care_live.publish.seen import LiveVolume, Told
-from care_live.publish.subscriber import Subscriber
+from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.admission import ExpectedShapes, merged
 from care_live.viewer.announced import AnnouncedVolumes, newest_of
 from care_live.viewer.outstanding import Outstanding
@@ -28,8 +28,6 @@ from care_live.wire.plans import plan_of
 
 logger = logging.getLogger(__name__)
 
-AWAY_S = 4.0
-"""Heartbeats come every second; without any for so long the daemon is away."""
 LAST_ASK_S = 10.0
 """How long to wait, after the run's end and the last volume, for volumes that were asked for by key."""
 ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))

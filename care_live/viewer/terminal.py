@@ -16,15 +16,13 @@ from rich.text import Text
 
 from care_live.images import LIMITS
 from care_live.publish.seen import LiveVolume
-from care_live.publish.subscriber import Subscriber
+from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.wire.keys import ClientKeys
 from care_live.wire.messages import View
 from care_live.wire.printable import printable
 
 Fact: TypeAlias = str | int | float | bool | list[str] | dict[str, int] | None
 
-AWAY_S = 4.0
-"""Heartbeats come every second; without any for so long the daemon is away."""
 ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
 """A terminal shows no pixels: headers are enough."""
 

@@ -9,6 +9,7 @@ import socket
 
 import psutil
 
+from care_live import default_ports
 from care_live.errors import ConfigError
 
 _ADDRESS = re.compile(r"^tcp://(?P<host>[^/\s]+):(?P<port>\d{1,5}|\*)$")
@@ -22,7 +23,11 @@ def is_loopback(address: str) -> bool:
     ConfigError
         It is not ``tcp://HOST:PORT``.
     """
-    host = _parts(address)["host"].strip("[]")
+    return is_loopback_host(_parts(address)["host"].strip("[]"))
+
+
+def is_loopback_host(host: str) -> bool:
+    """Tell whether only this machine can reach a host, named or given by its IP address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -88,5 +93,5 @@ def address_of(listener: socket.socket) -> str:
 def _parts(address: str) -> re.Match[str]:
     match = _ADDRESS.match(address)
     if match is None:
-        raise ConfigError(f"{address!r} is no address: wanted tcp://HOST:PORT, such as tcp://127.0.0.1:5791")
+        raise ConfigError(f"{address!r} is no address: wanted tcp://HOST:PORT, such as {default_ports.BROADCAST}")
     return match

@@ -160,8 +160,8 @@ def read_client(own: Path | None, server: str | None) -> ClientKeys | None:
         return None
     if own is None or not server:
         raise ConfigError(
-            "a key file and the daemon's public key (--key and --server-key) belong together: give both, or none for "
-            "a daemon on this machine"
+            "an own key file and the daemon's public key belong together: give both, or neither for a daemon on this "
+            "machine"
         )
     return ClientKeys(read_pair(own), read_public(server))
 
@@ -182,7 +182,7 @@ def read_server(own: Path | None, allowed: Path | None) -> ServerKeys | None:
     if own is None and allowed is None:
         return None
     if own is None or allowed is None:
-        raise ConfigError("server_key_file and authorized_keys_file belong together: set both, or none for loopback")
+        raise ConfigError("server_key_file and authorized_keys_file belong together: set both, or neither for loopback")
     return ServerKeys(read_pair(own), AllowList(allowed))
 
 

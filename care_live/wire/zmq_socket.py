@@ -107,9 +107,6 @@ class Socket:
     def subscribe(self, topic: bytes) -> None:
         self._raw.setsockopt(zmq.SUBSCRIBE, topic)
 
-    def unsubscribe(self, topic: bytes) -> None:
-        self._raw.setsockopt(zmq.UNSUBSCRIBE, topic)
-
     def close(self, linger_s: float = 0.0) -> None:
         self._raw.close(linger=int(linger_s * 1000))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from care_live.images import VolumeKey, read_only
+from care_live.store import RunReader
 from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -38,7 +39,7 @@ def test_what_is_lost_or_wrong_is_told(tools: None, tmp_path: Path) -> None:
     writer = open_writer(tmp_path, make_plan(n_t=4, shape=camera.SHAPE, endless=True))
     for t, pixels in enumerate((camera.volume(0), camera.volume(7))):
         writer.write_raw(make_volume(VolumeKey(t), camera.SHAPE, pixels=read_only(pixels)))
-    writer.write_restored(make_restored(writer.read_raw(VolumeKey(0))))
+    writer.write_restored(make_restored(RunReader(writer.path).read_raw(VolumeKey(0))))
     writer.close()
     told = "\n".join(soak.complaints_about(tmp_path / "run", 4))
     assert "2 of 4 raw volumes are lost" in told

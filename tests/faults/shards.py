@@ -90,7 +90,7 @@ def kill_again_and_again(folder: Path, n_kills: int, seed: int) -> None:
             check_acknowledged(folder / "run", raw, restored)
             writer = open_writer(folder, make_plan(shape=SHAPE, endless=True))
             for key in writer.raw_only():  # what a daemon does on start
-                writer.write_restored(make_restored(writer.read_raw(key)))
+                writer.write_restored(make_restored(RunReader(writer.path).read_raw(key)))
             assert writer.raw_only() == []
             writer.close()
             if n % 5 == 0 or n == n_kills:

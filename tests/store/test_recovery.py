@@ -28,7 +28,7 @@ def test_a_restart_goes_on_and_knows_what_is_raw_only(tmp_path):
     assert second.raw_only() == [VolumeKey(1)]
     assert second.not_restored()[VolumeKey(1)].reason == "failed"
     second.write_raw(make_volume(VolumeKey(2)))
-    second.write_restored(make_restored(second.read_raw(VolumeKey(1))))
+    second.write_restored(make_restored(RunReader(second.path).read_raw(VolumeKey(1))))
     assert second.raw_only() == [VolumeKey(2)]
     assert second.not_restored() == {}
     second.close()
@@ -44,8 +44,8 @@ def test_what_was_provisional_when_the_daemon_stopped_is_suspect(tmp_path):
     first.write_raw(make_volume(VolumeKey(1), state="confirmed"))
     first.close()
     second = open_writer(tmp_path)
-    assert second.read_raw(VolumeKey(0)).state == "suspect"
-    assert second.read_raw(VolumeKey(1)).state == "confirmed"
+    assert RunReader(second.path).read_raw(VolumeKey(0)).state == "suspect"
+    assert RunReader(second.path).read_raw(VolumeKey(1)).state == "confirmed"
     second.close()
 
 

@@ -111,14 +111,14 @@ def test_whoever_finds_a_restored_image_is_told_its_limits_and_its_network(full_
 def test_eight_bit_raw_stays_eight_bit(tmp_path):
     writer = open_writer(tmp_path, make_plan(dtype="uint8"))
     writer.write_raw(make_volume(dtype="uint8"))
-    assert writer.read_raw(VolumeKey(0)).pixels.dtype == np.uint8
+    assert RunReader(writer.path).read_raw(VolumeKey(0)).pixels.dtype == np.uint8
     writer.close()
 
 
 def test_a_volume_of_zeros_is_stored_too(tmp_path):
     writer = open_writer(tmp_path)
     writer.write_raw(make_volume(pixels=np.zeros(SHAPE, np.uint16)))
-    assert not writer.read_raw(VolumeKey(0)).pixels.any()
+    assert not RunReader(writer.path).read_raw(VolumeKey(0)).pixels.any()
     writer.close()
     assert verify(tmp_path / "run").clean
 
@@ -154,7 +154,7 @@ def test_any_volume_shape_is_cut_into_chunks_and_put_together(tmp_path, shape):
     writer = open_writer(tmp_path, make_plan(shape=shape))
     volume = make_volume(shape=shape, pixels=np.arange(np.prod(shape), dtype=np.uint16).reshape(shape))
     writer.write_raw(volume)
-    np.testing.assert_array_equal(writer.read_raw(VolumeKey(0)).pixels, volume.pixels)
+    np.testing.assert_array_equal(RunReader(writer.path).read_raw(VolumeKey(0)).pixels, volume.pixels)
     writer.close()
 
 

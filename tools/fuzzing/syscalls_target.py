@@ -130,7 +130,7 @@ def _check_going_on(runs: Path, keys: list[VolumeKey]) -> None:
             if key not in writer.raw_keys():
                 writer.write_raw(make_volume(key))
         for key in writer.raw_only():
-            writer.write_restored(make_restored(writer.read_raw(key)))
+            writer.write_restored(make_restored(RunReader(writer.path).read_raw(key)))
     finally:
         writer.close()
     if problems := verify(runs / "run").problems:

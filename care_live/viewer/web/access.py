@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from care_live.default_ports import PAGE
 from care_live.errors import ConfigError
+from care_live.wire.address import is_loopback_host
 
 TOKEN = re.compile(r"[0-9A-Za-z_-]{16,128}")
 _BIND = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):(?P<port>\d{1,5})")
@@ -26,18 +27,8 @@ def parse_bind(bind: str) -> tuple[str, int]:
     """
     match = _BIND.fullmatch(bind)
     if match is None or int(match["port"]) > 65535:
-        raise ConfigError(f"cannot bind the page to {bind!r}: wanted HOST:PORT, such as 127.0.0.1:5794")
+        raise ConfigError(f"cannot bind the page to {bind!r}: wanted HOST:PORT, such as {PAGE}")
     return match["host"].strip("[]"), int(match["port"])
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def choose_token(host: str, token_file: Path | None) -> str:
@@ -50,7 +41,7 @@ def choose_token(host: str, token_file: Path | None) -> str:
     """
     if token_file is not None:
         return read_token(token_file)
-    if not is_loopback(host):
+    if not is_loopback_host(host):
         raise ConfigError(
             f"the page would be open to other machines at {host}: give --token-file with a token of your own "
             "(16-128 letters and digits), and mind that plain HTTP can be read on the way"

@@ -16,10 +16,11 @@ from care_live.viewer.history import History
 from care_live.viewer.live_cache import Shelf
 from care_live.viewer.live_feed import LiveFeed
 from care_live.viewer.volume_index import Library
-from care_live.viewer.web import access, budget, log_rate
+from care_live.viewer.web import budget, log_rate
 from care_live.viewer.web.bounded_http import BoundedHttp, BoundedState, BoundedWebSocket
 from care_live.viewer.web.gateway import Gateway
 from care_live.viewer.web.quota import Quota
+from care_live.wire.address import is_loopback_host
 from care_live.wire.keys import ClientKeys
 
 
@@ -134,6 +135,6 @@ def _most_files() -> int:
 
 def exposed(host: str) -> str | None:
     """Return what to say of an address that other machines can reach, or None for loopback."""
-    if access.is_loopback(host):
+    if is_loopback_host(host):
         return None
     return f"the page is open to other machines at {host} (with the token); plain HTTP can be read on the way"
