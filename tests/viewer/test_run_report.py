@@ -15,7 +15,7 @@ from care_live.images import Integrity, NotRestored, RunEnded, VolumeKey
 from care_live.store import RunReader
 from care_live.viewer import run_report
 from care_live.viewer.run_report.run_facts import gather
-from tests.store.builders import make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 from tests.store.kept import FINISHED
 
 PLANES = (0, 1, 2)
