@@ -146,7 +146,7 @@ class Intake:
         """Show planes that are restored while their stack is still being recorded."""
         found: list[RestoredPlanes] = []
         with self.restoring:
-            found = self.restorer.restored_planes()
+            found = self.restorer.arrivals.restored_planes()
         for planes in found:
             slab = RestoredSlab(
                 key=planes.key,
@@ -181,11 +181,11 @@ class Intake:
                 self._change(event)
             case VolumeOpened():
                 with self.restoring:
-                    self.restorer.begin(event)
+                    self.restorer.arrivals.begin(event)
             case PlanePlaced():
                 self.tally.plane()
                 with self.restoring:
-                    self.restorer.place(event)
+                    self.restorer.arrivals.place(event)
             case FrameDropped():
                 self._tell_dropped(event)
             case VolumeRefused(key, reason):

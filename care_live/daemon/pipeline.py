@@ -85,7 +85,7 @@ class Pipeline:
         limit_bytes = config.assemble.memory_mib * 2**20
         self._ledger = MemoryBudget(limit_bytes)
         self._storage = Inbox[Record]("store", limit_bytes)
-        n_in = len(rooms.restorer.card.channels_in)
+        n_in = len(rooms.restorer.network.card.channels_in)
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, n_in, plan=started.plan))
         states: dict[VolumeKey, StateChanged] = {}
         self._intake = self._make_intake(started, states)
@@ -239,8 +239,8 @@ class Pipeline:
             waiting_volumes=waiting,
             waiting_later=later,
             waiting_bytes=self._ledger.used_bytes,
-            restarts=self._rooms.restorer.n_restarts,
-            model=self._rooms.restorer.identity.name,
-            swap=self._rooms.restorer.swap_says,
+            restarts=self._rooms.restorer.supervisor.n_restarts,
+            model=self._rooms.restorer.network.identity.name,
+            swap=self._rooms.restorer.hot_swap.says,
             streaming=self._rooms.restorer.streaming,
         )

@@ -86,7 +86,7 @@ class Restoring:
         StageError
             The acquisition has ended, and still it dies.
         """
-        n = self.restorer.n_losses_in_a_row
+        n = self.restorer.supervisor.n_losses_in_a_row
         if n > _MOST_LOSSES and self.worklist.is_intake_over:
             raise StageError(f"inference was lost {n} times in a row; a start with --resume restores what is raw")
         if n > _QUICK_LOSSES:
@@ -105,9 +105,9 @@ class Restoring:
         restored = self._up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))
         if restored.model != self._model:
             self._model = restored.model
-            self.storage.put(ModelInUse(restored.model, self.restorer.card))
+            self.storage.put(ModelInUse(restored.model, self.restorer.network.card))
             with self.publishing:
-                self.publisher.describe_model(restored.model, self.restorer.card.model_dump(mode="json"))
+                self.publisher.describe_model(restored.model, self.restorer.network.card.model_dump(mode="json"))
         with self.publishing:
             self.publisher.publish(restored, until_settled=True)
         age_ms = self.tally.restored(restored)

@@ -80,11 +80,11 @@ class Daemon:
 
     def ready(self) -> bool:
         """Whether a volume that arrives now would be restored."""
-        return self._restorer.process_id is not None
+        return self._restorer.supervisor.process_id is not None
 
     @property
     def inference_process_id(self) -> int | None:
-        return self._restorer.process_id
+        return self._restorer.supervisor.process_id
 
     def swap(self, order: Mapping[str, Any]) -> str:
         """Try another network on the next volume and go over to it between two volumes; say what happens.
@@ -98,7 +98,7 @@ class Daemon:
         if not model.is_file():
             raise ConfigError(f"there is no model file {model} on the daemon's machine")
         slow = bool(order.get("even_if_slow", False))
-        self._restorer.swap(model, interval_s=self._interval_s, even_if_slow=slow)
+        self._restorer.hot_swap.order(model, interval_s=self._interval_s, even_if_slow=slow)
         return f"loading {model}; it takes over once both networks have restored the same volume; see care-live status"
 
     def _interval_s(self) -> float | None:
@@ -108,7 +108,7 @@ class Daemon:
     def rollback(self, order: Mapping[str, Any]) -> str:
         """Go back to the network before the last swap; say so."""
         self._restorer.rollback()
-        return f"back to {self._restorer.identity.name}"
+        return f"back to {self._restorer.network.identity.name}"
 
     def drain(self) -> None:
         """Abort the acquisition, finish what is on its way; called again: stop at once."""
@@ -168,14 +168,15 @@ class Daemon:
         import_zarr()
         self._restorer.start()
         self._closes(closing, "inference", lambda: self._restorer.stop(_STOP_S))
-        self._tally.set(model=self._restorer.identity.name, provider=self._restorer.provider, run_id=self.run_id)
+        network = self._restorer.network
+        self._tally.set(model=network.identity.name, provider=network.provider, run_id=self.run_id)
         self._phase("waiting")
         started = self._first_event(source)
         writer = self._deadlines.within(_OPENING, lambda: open_run(config.store, started, claim=claim), _OPEN_S)
         closing.callback(self._close, writer)
         self._tally.set(set_aside=len(writer.set_aside))
         with self._publishing:
-            publisher.start(started, self._restorer.identity, card=self._restorer.card.model_dump(mode="json"))
+            publisher.start(started, network.identity, card=network.card.model_dump(mode="json"))
         with self._restoring:
             self._make_ready(writer, started)
         logger.info("run started id=%s planes=%d", self.run_id, started.plan.n_planes)

@@ -11,10 +11,10 @@ from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError
 from care_live.images import PlanePlaced, Volume, VolumeOpened
 from care_live.model.card import ModelCard
-from care_live.restore.ranges import Memories, known_spans
+from care_live.restore.ranges import known_spans
 from care_live.worker import protocol
 from care_live.worker.buffers import Incoming, RestoredPlanes, Room, lay_out
-from care_live.worker.inference_process import Inference
+from care_live.worker.inference_process import Inference, RunningNetwork
 from care_live.worker.shared_memory import Pool
 
 logger = logging.getLogger(__name__)
@@ -33,42 +33,49 @@ class Arrivals:
         self._pool, self._config = pool, config
         self._guard = threading.Lock()
         self._incoming = Incoming(pool)
-        self._inference: Inference | None = None
+        self._running: RunningNetwork | None = None
 
-    def go_to(self, inference: Inference | None) -> None:
-        """Tell this child from now on: the one before is dead, or there was none."""
+    def go_to(self, running: RunningNetwork | None) -> None:
+        """Send planes to this network's process from now on; the one before is dead, or there was none."""
         with self._guard:
-            self._inference = inference
+            self._running = running
 
-    def begin_anew(self, inference: Inference) -> None:
-        """Tell this child from now on; the one before lives, and may still write to what it was told of."""
+    def begin_anew(self) -> None:
+        """Forget what the process was sent: another one takes over, and the old one may still write to its memory."""
         with self._guard:
             self._incoming = Incoming(self._pool, after=self._incoming)
-            self._inference = inference
+            self._running = None
 
-    def begin(self, opened: VolumeOpened, card: ModelCard, memories: Memories) -> None:
-        """Give a volume memory that inference sees, and let inference start if it can."""
-        streams = self._config.streaming != "off" and card.normalisation == "in-graph"
-        ranges = self._config.normalise if streams else None
-        if not (spans := known_spans(memories, opened.key, len(card.channels_in), ranges)):
-            return
+    def begin(self, opened: VolumeOpened) -> None:
+        """Give a volume, at its first plane, memory that inference sees, and let inference start if it can.
+
+        A hint: without it, or without some of the planes, the volume is restored once it is complete. Does not wait
+        for inference.
+        """
         with self._guard:
+            if (running := self._running) is None:
+                return
+            card = running.ready.card
+            streams = self._config.streaming != "off" and card.normalisation == "in-graph"
+            ranges = self._config.normalise if streams else None
+            if not (spans := known_spans(running.memories, opened.key, len(card.channels_in), ranges)):
+                return
             try:
                 begin = self._incoming.begin(opened, card, spans)
             except OutOfMemoryError as error:
                 logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
                 return
-            if begin is not None and self._inference is not None:
-                self._inference.tell(begin)
+            if begin is not None:
+                running.inference.tell(begin)
 
     def place(self, placed: PlanePlaced) -> None:
-        """Copy a plane to where inference sees it, and tell."""
+        """Copy a plane that is in place to where inference sees it, and send word. Does not wait for inference."""
         with self._guard:
             self._incoming.place(placed)
             self._tell_news()
 
     def restored_planes(self) -> list[RestoredPlanes]:
-        """Return planes that became final since the last call."""
+        """Return planes that became final since the last call, of volumes that are still being recorded."""
         with self._guard:
             self._tell_news()
             return self._incoming.restored_planes()
@@ -93,6 +100,6 @@ class Arrivals:
                 given_up.clear()
 
     def _tell_news(self) -> None:
-        if self._inference is not None:
+        if self._running is not None:
             for message in self._incoming.news():
-                self._inference.tell(message)
+                self._running.inference.tell(message)

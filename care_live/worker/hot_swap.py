@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
-from care_live.restore.ranges import Memories
-from care_live.worker.inference_process import Inference
+from care_live.worker.inference_process import RunningNetwork
 from care_live.worker.processor_pace import ProcessorPace
 from care_live.worker.shared_memory import Pool
 from care_live.worker.trial import Candidate, Trial
@@ -22,15 +20,6 @@ PROBATION = 3
 """Volumes that a network restores before a loss of its process no longer takes it back at once."""
 _LOSSES = 2
 """Losses in a row that take it back later."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RunningNetwork:
-    """A child, what earlier volumes taught it about intensity, and how long volumes take."""
-
-    inference: Inference
-    memories: Memories
-    pace: ProcessorPace
 
 
 class HotSwap:
@@ -60,8 +49,19 @@ class HotSwap:
             return self._said
         return f"refused: {candidate.reason}" if candidate.phase == "refused" else candidate.phase
 
-    def order(self, model: Path, interval_s: Callable[[], float | None], *, even_if_slow: bool) -> None:
-        """Load another network in the background."""
+    def order(
+        self, model: Path, *, interval_s: Callable[[], float | None] = lambda: None, even_if_slow: bool = False
+    ) -> None:
+        """Load another network in the background; it takes over between two volumes once it has proved itself.
+
+        It is tried on a volume that the running network has just restored, and compared. A network that cannot run,
+        hangs, is of another kind or too slow changes nothing; `says` gives the reason.
+
+        Parameters
+        ----------
+        interval_s : asked for the time from one time point to the next, seconds; None: not known
+        even_if_slow : take it though it can't keep up
+        """
         with self._guard:
             if self._candidate is not None and self._candidate.phase != "refused":
                 self._candidate.refuse("another network was asked for")
@@ -95,8 +95,8 @@ class HotSwap:
             self._before, self._candidate = running, None
             self._is_new, self._n_restored = True, 0
             self._said = str(candidate.comparison)
-            memories = candidate.fitting(running.memories, done.card)
-            return RunningNetwork(candidate.inference, memories, ProcessorPace())
+            ready = candidate.ready
+            return RunningNetwork(candidate.inference, ready, candidate.fitting(running), ProcessorPace())
 
     def go_back(self, running: RunningNetwork) -> RunningNetwork:
         """Return the network before the last swap; the running one takes its place.

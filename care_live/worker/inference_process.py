@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import connection
 from typing import TypeAlias
 
@@ -17,7 +18,9 @@ import psutil
 from care_live import errors
 from care_live.config import RestoreConfig
 from care_live.errors import ModelError, RestoreError
+from care_live.restore.ranges import Memories
 from care_live.worker import inference_server, limits, liveness, protocol
+from care_live.worker.processor_pace import ProcessorPace
 
 logger = logging.getLogger(__name__)
 
@@ -211,3 +214,15 @@ class Inference:
             raise ModelError(f"the inference process said {type(message).__name__} before it was ready")
         self.ready = message
         logger.info("inference_ready model=%s provider=%s", message.identity.name, message.provider)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunningNetwork:
+    """A process, what runs in it, and what earlier volumes taught; the record outlives a process that is lost."""
+
+    inference: Inference
+    ready: protocol.Ready
+    """Of this process, or of the one that it replaces, while it starts."""
+    memories: Memories
+    """What earlier volumes taught about intensity: kept here, so that a restart does not show."""
+    pace: ProcessorPace

@@ -17,7 +17,7 @@ from care_live.model.card import ModelCard
 from care_live.restore.ranges import Memories
 from care_live.worker import protocol
 from care_live.worker.buffers import NO_PIXELS, Room, lay_out
-from care_live.worker.inference_process import Inference, LostError
+from care_live.worker.inference_process import Inference, LostError, RunningNetwork
 from care_live.worker.shared_memory import Pool
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ TRIAL_S = 60.0
 _TRIAL_TIMES = 10.0
 _TRIALS = 3
 """Volumes on which a slow network is tried before it is refused."""
-_MUCH_SLOWER = 1.5
+MUCH_SLOWER = 1.5
 """Both networks may run at once during the trial, and halve each other's speed."""
 
 
@@ -49,7 +49,7 @@ class Tempo:
     @property
     def is_slower(self) -> bool:
         """Whether it is much slower than the running network, or might be."""
-        return self.usual_s is None or self.took_s > _MUCH_SLOWER * self.usual_s
+        return self.usual_s is None or self.took_s > MUCH_SLOWER * self.usual_s
 
     @property
     def falls_behind(self) -> bool:
@@ -170,13 +170,17 @@ class Candidate:
             return str(reason)
         return "its process died"
 
-    def fitting(self, memories: Memories, running: ModelCard) -> Memories:
+    @property
+    def ready(self) -> protocol.Ready:
+        """What its process says of itself, once it is loaded."""
+        assert self.inference.ready is not None, "a candidate is asked what it is once it is loaded"
+        return self.inference.ready
+
+    def fitting(self, running: RunningNetwork) -> Memories:
         """Return the learnt intensity ranges, if this network measures them at the same percentiles."""
-        assert self.inference.ready is not None
-        card = self.inference.ready.card
         measures = ("low_percentile", "high_percentile", "normalisation")
-        same = all(getattr(card, what) == getattr(running, what) for what in measures)
-        return memories if same else {}
+        same = all(getattr(self.ready.card, what) == getattr(running.ready.card, what) for what in measures)
+        return running.memories if same else {}
 
     def refuse(self, reason: str) -> None:
         """Give it up."""
@@ -186,9 +190,8 @@ class Candidate:
         logger.warning("swap_refused reason=%s", reason)
 
     def _try(self, running: Trial, pool: Pool) -> None:
-        assert self.inference.ready is not None
         volumes = running.volumes
-        room = lay_out(pool, self.inference.ready.card, volumes)
+        room = lay_out(pool, self.ready.card, volumes)
         bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape
         self.inference.tell(protocol.WarmUp((n_planes, height, width)))

@@ -18,6 +18,7 @@ from care_live.publish.publisher import Publisher
 from care_live.publish.router import Desk
 from care_live.store import RunReader, verify
 from care_live.worker import inference_server
+from care_live.worker.arrivals import Arrivals
 from care_live.worker.client import RestoreProcess
 from tests.make.runs import command, config, movie, replay, run, settings
 from tests.test_cli import toml
@@ -74,10 +75,21 @@ def test_a_publishing_thread_that_dies_costs_no_volume(tmp_path, monkeypatch):
     assert any("publishing has failed (Too many open files)" in line for line in status.shortfalls)
 
 
-@pytest.mark.parametrize("call", ["begin", "place", "restored_planes", "watch", "warm_up", "resume"])
-def test_a_restorer_that_cannot_be_told_costs_no_volume(tmp_path, monkeypatch, call):
+@pytest.mark.parametrize(
+    ("part", "call"),
+    [
+        (Arrivals, "begin"),
+        (Arrivals, "place"),
+        (Arrivals, "restored_planes"),
+        (RestoreProcess, "watch"),
+        (RestoreProcess, "warm_up"),
+        (RestoreProcess, "resume"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_a_restorer_that_raises_costs_no_volume(tmp_path, monkeypatch, part, call):
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
-    monkeypatch.setattr(RestoreProcess, call, fail)
+    monkeypatch.setattr(part, call, fail)
     status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
     reader = check_raw(tmp_path, pixels)
     assert reader.keys("restored") == reader.keys("raw")

@@ -29,8 +29,8 @@ def tell(process: RestoreProcess, planes: list[PlanePlaced], n_planes: int) -> N
         if placed.key not in told:
             told.add(placed.key)
             shape = (placed.pixels.shape[0], placed.pixels.shape[1])
-            process.begin(VolumeOpened(placed.key, tuple(range(n_planes)), shape, "uint16"))
-        process.place(placed)
+            process.arrivals.begin(VolumeOpened(placed.key, tuple(range(n_planes)), shape, "uint16"))
+        process.arrivals.place(placed)
 
 
 @pytest.mark.slow
@@ -67,9 +67,9 @@ def test_restored_planes_of_each_channel_are_shown_before_the_last_plane(tmp_pat
         tell(process, planes[:-1], 40)
         shown, deadline = [], time.monotonic() + 20
         while not shown and time.monotonic() < deadline:
-            shown = process.restored_planes()
+            shown = process.arrivals.restored_planes()
             time.sleep(0.05)
-        process.place(planes[-1])
+        process.arrivals.place(planes[-1])
         restored = process.restore(stacks)
         assert [planes.key.c for planes in shown[:2]] == [0, 1]
         for planes in shown[:2]:

@@ -85,15 +85,15 @@ def test_each_plane_is_shown_before_the_next_one_comes(tmp_path: Path) -> None:
     try:
         stack = volume(noisy((3, 22, 30)))
         opened, planes = planes_of(stack)
-        process.begin(opened)
+        process.arrivals.begin(opened)
         for z, placed in enumerate(planes[:-1]):
-            process.place(placed)
+            process.arrivals.place(placed)
             deadline, shown = time.monotonic() + 20, []
             while not shown and time.monotonic() < deadline:
-                shown = process.restored_planes()
+                shown = process.arrivals.restored_planes()
                 time.sleep(0.01)
             assert [(one.first, len(one.mean), one.n_planes) for one in shown] == [(z, 1, 3)]
-        process.place(planes[-1])
+        process.arrivals.place(planes[-1])
         (restored,) = process.restore([stack])
         assert process.streaming == "streamed"
         (wanted,) = Engine(settings.model, settings).restore([stack])  # type: ignore[arg-type]

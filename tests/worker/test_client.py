@@ -46,8 +46,8 @@ def settings(network: Path | None, **more: float) -> RestoreConfig:
 
 
 def kill(process: RestoreProcess) -> None:
-    assert process.process_id is not None
-    child = psutil.Process(process.process_id)
+    assert process.supervisor.process_id is not None
+    child = psutil.Process(process.supervisor.process_id)
     child.kill()
     child.wait()
 
@@ -64,8 +64,8 @@ def planes_of(stack: Volume) -> tuple[VolumeOpened, list[PlanePlaced]]:
 
 def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) -> None:
     engine = Engine(network, settings(network))
-    assert process.n_restarts == 0
-    assert (process.card, process.identity, process.provider) == (engine.card, engine.identity, "cpu")
+    assert process.supervisor.n_restarts == 0
+    assert process.network == protocol.Ready(engine.card, engine.identity, "cpu")
     kept = []
     for t in range(6):
         stack = volume(noisy((6, 20, 22), seed=t), t=t)
@@ -129,21 +129,21 @@ def test_warm_up_teaches_nothing_and_changes_nothing(process: RestoreProcess) ->
 
 
 def test_an_error_of_the_engine_is_raised_here_and_the_child_stays(process: RestoreProcess) -> None:
-    before = process.process_id
+    before = process.supervisor.process_id
     with pytest.raises(RestoreError, match="takes 1 channels"):
         process.restore([volume(noisy((6, 20, 22)), c=c) for c in (0, 1)])
     assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
-    assert process.process_id == before
+    assert process.supervisor.process_id == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="console events go to the whole group there")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_what_the_whole_group_is_sent_does_not_end_it(process: RestoreProcess, number: signal.Signals) -> None:
-    assert process.process_id is not None
-    before = process.process_id
+    assert process.supervisor.process_id is not None
+    before = process.supervisor.process_id
     os.kill(before, number)
     assert len(process.restore([volume(noisy((6, 20, 22)))])) == 1
-    assert process.process_id == before
+    assert process.supervisor.process_id == before
 
 
 def test_start_tells_the_reason_of_the_child(tmp_path: Path) -> None:
@@ -167,8 +167,8 @@ def test_stop_from_another_thread_ends_a_volume_at_work(network: Path) -> None:
     with pytest.raises(RestoreError, match="stopped"):
         process.restore([volume(noisy((24, 600, 600)))])
     stopper.join()
-    assert process.process_id is None
-    assert process.n_restarts == 0
+    assert process.supervisor.process_id is None
+    assert process.supervisor.n_restarts == 0
 
 
 def test_before_start_it_says_so(network: Path) -> None:
@@ -191,10 +191,10 @@ def test_planes_told_while_they_come_change_no_number(network: Path, gap: int | 
                 pixels[gap] = 0
             stack = volume(pixels, t=t, missing=[gap] if t == 2 and gap is not None else [])
             opened, planes = planes_of(stack)
-            process.begin(opened)
+            process.arrivals.begin(opened)
             for placed in planes:
                 if placed.plane in stack.integrity.received:
-                    process.place(placed)
+                    process.arrivals.place(placed)
             (ours,), (wanted,) = process.restore([stack]), engine.restore([stack])
             assert np.allclose(ours.mean, wanted.mean, rtol=0, atol=1e-4)
             assert ours.flags == wanted.flags
@@ -206,16 +206,16 @@ def test_planes_told_while_they_come_change_no_number(network: Path, gap: int | 
 def test_hints_never_block_while_inference_hangs(process: RestoreProcess) -> None:
     stacks = [volume(noisy((40, 16, 16), seed=t), t=t) for t in range(30)]
     process.restore([volume(noisy((6, 20, 22)))])
-    assert process.process_id is not None
-    os.kill(process.process_id, signal.SIGSTOP)
+    assert process.supervisor.process_id is not None
+    os.kill(process.supervisor.process_id, signal.SIGSTOP)
     begun = time.monotonic()
     for stack in stacks:
         opened, planes = planes_of(stack)
-        process.begin(opened)
+        process.arrivals.begin(opened)
         for placed in planes:
-            process.place(placed)
+            process.arrivals.place(placed)
     assert time.monotonic() - begun < 20.0  # a hint that waited would wait for as long as the process is stopped
-    os.kill(process.process_id, signal.SIGCONT)
+    os.kill(process.supervisor.process_id, signal.SIGCONT)
     assert len(process.restore([stacks[-1]])) == 1
 
 
@@ -227,15 +227,15 @@ def test_restored_planes_are_shown_while_the_stack_is_recorded(network: Path) ->
     try:
         stack = volume(noisy((60, 22, 30)))
         opened, planes = planes_of(stack)
-        process.begin(opened)
+        process.arrivals.begin(opened)
         shown = []
         for placed in planes[:-1]:
-            process.place(placed)
+            process.arrivals.place(placed)
         deadline = time.monotonic() + 20
         while not shown and time.monotonic() < deadline:
-            shown = process.restored_planes()
+            shown = process.arrivals.restored_planes()
             time.sleep(0.05)
-        process.place(planes[-1])
+        process.arrivals.place(planes[-1])
         (restored,) = process.restore([stack])
         assert shown[0].first == 0
         assert 0 < len(shown[0].mean) < shown[0].n_planes == 60
@@ -250,8 +250,8 @@ def test_hundreds_of_volumes_leave_memory_and_handles_as_they_were(process: Rest
     stack = volume(noisy((6, 64, 64)))
     for _ in range(50):
         process.restore([stack])
-    assert process.process_id is not None
-    both = [psutil.Process(), psutil.Process(process.process_id)]
+    assert process.supervisor.process_id is not None
+    both = [psutil.Process(), psutil.Process(process.supervisor.process_id)]
     before = [(one.memory_info().rss, one.num_fds() if hasattr(one, "num_fds") else 0) for one in both]
     for _ in range(400):
         process.restore([stack])
@@ -271,7 +271,7 @@ def test_the_death_of_the_parent_ends_the_child(network: Path) -> None:
         if __name__ == "__main__":
             process = RestoreProcess(RestoreConfig(model=Path({str(network)!r}), provider="cpu", threads=1))
             process.start()
-            print(process.process_id, flush=True)
+            print(process.supervisor.process_id, flush=True)
             time.sleep(60)
     """)
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -24,7 +24,7 @@ from care_live.worker.inference_process import Inference
 from care_live.worker.trial import Tempo
 from tests.make.networks import Graph, noisy, save_graph, save_network, volume
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 STACK = volume(noisy((6, 20, 22)))
 
 
@@ -52,11 +52,11 @@ def process(networks: dict[str, Path]) -> Iterator[RestoreProcess]:
 
 def restore_until(process: RestoreProcess, phase: str) -> set[str]:
     """Restore volume after volume until the swap is there; return the names of the networks that did it."""
-    names, deadline = set(), time.monotonic() + 60
-    while not process.swap_says.startswith(phase):
+    names, deadline = set(), time.monotonic() + 120
+    while not process.hot_swap.says.startswith(phase):
         (restored,) = process.restore([STACK])
         names.add(restored.model.name)
-        assert time.monotonic() < deadline, process.swap_says
+        assert time.monotonic() < deadline, process.hot_swap.says
         time.sleep(0.02)
     return names
 
@@ -66,22 +66,22 @@ def test_a_new_network_takes_over_between_volumes_and_can_be_taken_back(
     process: RestoreProcess, networks: dict[str, Path]
 ) -> None:
     (old,) = process.restore([STACK])
-    process.swap(networks["new"])
+    process.hot_swap.order(networks["new"])
     assert restore_until(process, "took over") == {"old"}
-    assert process.identity.name == "new"
+    assert process.network.identity.name == "new"
     (new,) = process.restore([STACK])
     assert new.model.name == "new"
     assert (new.low, new.high) == (old.low, old.high)
     assert (new.mean == Engine(networks["new"], settings(networks["new"])).restore([STACK])[0].mean).all()
-    rms, largest = map(float, re.findall(r"([\d.]+)%", process.swap_says))
+    rms, largest = map(float, re.findall(r"([\d.]+)%", process.hot_swap.says))
     assert 0 < rms < largest
-    assert "times as long as the network before" in process.swap_says
+    assert "times as long as the network before" in process.hot_swap.says
     process.rollback()
-    assert process.swap_says == "rolled back"
+    assert process.hot_swap.says == "rolled back"
     (again,) = process.restore([STACK])
     assert again.model.name == "old"
     assert (again.mean == old.mean).all()
-    assert process.n_restarts == 0
+    assert process.supervisor.n_restarts == 0
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_a_candidate_is_warm_before_it_is_tried(
         tell(inference, message)
 
     monkeypatch.setattr(Inference, "tell", noted)
-    process.swap(networks["new"])
+    process.hot_swap.order(networks["new"])
     restore_until(process, "took over")
     warm_up, work = [message for model, message in told if model == networks["new"]][:2]
     assert warm_up == protocol.WarmUp((6, 20, 22))
@@ -106,23 +106,23 @@ def test_a_candidate_is_warm_before_it_is_tried(
 @pytest.mark.slow
 def test_a_broken_network_changes_nothing(process: RestoreProcess, tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no network")
-    process.swap(tmp_path / "broken.onnx")
+    process.hot_swap.order(tmp_path / "broken.onnx")
     assert restore_until(process, "refused") == {"old"}
-    assert "no ONNX" in process.swap_says
+    assert "no ONNX" in process.hot_swap.says
     assert process.restore([STACK])[0].model.name == "old"
 
 
 @pytest.mark.slow
 def test_a_network_of_another_kind_is_refused(process: RestoreProcess, networks: dict[str, Path]) -> None:
-    process.swap(networks["flat"])
+    process.hot_swap.order(networks["flat"])
     restore_until(process, "refused")
-    assert "task upsample" in process.swap_says
+    assert "task upsample" in process.hot_swap.says
 
 
 @pytest.mark.slow
 def test_a_candidate_that_dies_changes_nothing(process: RestoreProcess, networks: dict[str, Path]) -> None:
     children = set(psutil.Process().children())
-    process.swap(networks["new"])
+    process.hot_swap.order(networks["new"])
     (candidate,) = set(psutil.Process().children()) - children
     candidate.kill()
     restore_until(process, "refused")
@@ -137,18 +137,18 @@ def test_nothing_to_roll_back(process: RestoreProcess) -> None:
 
 def settled(process: RestoreProcess) -> str:
     """Look after a swap while no volume comes, as the daemon does; return what came of it."""
-    deadline = time.monotonic() + 60
-    while process.swap_says in ("loading", "trying"):
+    deadline = time.monotonic() + 120
+    while process.hot_swap.says in ("loading", "trying"):
         process.watch()
-        assert time.monotonic() < deadline, process.swap_says
+        assert time.monotonic() < deadline, process.hot_swap.says
         time.sleep(0.05)
-    return process.swap_says
+    return process.hot_swap.says
 
 
 def candidate_of(process: RestoreProcess, model: Path, **how: object) -> psutil.Process:
     """Order a swap; return the new network's process."""
     children = set(psutil.Process().children())
-    process.swap(model, **how)
+    process.hot_swap.order(model, **how)
     (candidate,) = set(psutil.Process().children()) - children
     return candidate
 
@@ -199,22 +199,25 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_network_that_cannot_keep_up_is_refused_with_its_figures(process: RestoreProcess, slow: Path) -> None:
-    process.swap(slow, interval_s=lambda: 1e-3)
+def test_a_network_that_cannot_keep_up_is_refused_with_its_figures(
+    process: RestoreProcess, slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "MUCH_SLOWER", 0.0)  # a busy machine may slow down the running network as much
+    process.hot_swap.order(slow, interval_s=lambda: 1e-3)
     assert restore_until(process, "refused") == {"old"}
     assert re.search(
-        r"too slow: it takes .* s a volume, [\d.]+ times as long .* one comes every 0.001 s", process.swap_says
+        r"too slow: it takes .* s a volume, [\d.]+ times as long .* one comes every 0.001 s", process.hot_swap.says
     )
-    process.swap(slow, interval_s=lambda: 1e-3, even_if_slow=True)
+    process.hot_swap.order(slow, interval_s=lambda: 1e-3, even_if_slow=True)
     restore_until(process, "took over")
-    assert process.identity.name == "slow"
+    assert process.network.identity.name == "slow"
 
 
 @pytest.mark.slow
 def test_a_slow_network_that_keeps_up_takes_over_and_says_how_slow_it_is(process: RestoreProcess, slow: Path) -> None:
-    process.swap(slow, interval_s=lambda: 60.0)
+    process.hot_swap.order(slow, interval_s=lambda: 60.0)
     restore_until(process, "took over")
-    assert re.search(r"it takes .* s a volume, [\d.]+ times as long .* one comes every 60 s", process.swap_says)
+    assert re.search(r"it takes .* s a volume, [\d.]+ times as long .* one comes every 60 s", process.hot_swap.says)
 
 
 @pytest.mark.slow
@@ -225,9 +228,9 @@ def test_what_goes_wrong_in_a_trial_costs_no_volume(
         raise MemoryError("no room for the trial")
 
     monkeypatch.setattr(trial, "lay_out", fail)
-    process.swap(networks["new"])
+    process.hot_swap.order(networks["new"])
     assert restore_until(process, "refused") == {"old"}
-    assert "no room for the trial" in process.swap_says
+    assert "no room for the trial" in process.hot_swap.says
 
 
 @pytest.mark.slow
@@ -240,8 +243,8 @@ def test_a_new_network_that_dies_over_its_first_volumes_is_taken_back(
     with pytest.raises(RestoreError, match="old, the network before it, goes on"):
         while True:
             process.restore([STACK])
-            assert process.identity.name == "new"
-    assert process.swap_says.startswith("rolled back: the new network")
+            assert process.network.identity.name == "new"
+    assert process.hot_swap.says.startswith("rolled back: the new network")
     assert process.restore([STACK])[0].model.name == "old"
     with pytest.raises(RestoreError, match="no swap"):
         process.rollback()
@@ -260,13 +263,13 @@ def bright_voxels_are_no_numbers(path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_new_network_that_gives_no_numbers_later_is_taken_back(process: RestoreProcess, tmp_path: Path) -> None:
-    process.swap(bright_voxels_are_no_numbers(tmp_path / "bright.onnx"))
+    process.hot_swap.order(bright_voxels_are_no_numbers(tmp_path / "bright.onnx"))
     restore_until(process, "took over")
     bright = noisy((6, 20, 22))
     bright[3] = 60_000
     (flagged,) = process.restore([volume(bright)])
     assert "nan_fixed" in flagged.flags
-    assert process.swap_says == "rolled back: the new network gave no numbers"
+    assert process.hot_swap.says == "rolled back: the new network gave no numbers"
     assert process.restore([STACK])[0].model.name == "old"
 
 
@@ -275,7 +278,7 @@ def test_a_new_network_that_gives_no_numbers_later_is_taken_back(process: Restor
 def test_orders_and_planes_never_wait_for_inference_that_hangs(networks: dict[str, Path]) -> None:
     process = RestoreProcess(settings(networks["old"]).model_copy(update={"hang_s": 60.0}))
     process.start()
-    pid = process.process_id
+    pid = process.supervisor.process_id
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     failed: list[RestoreError] = []
@@ -291,9 +294,9 @@ def test_orders_and_planes_never_wait_for_inference_that_hangs(networks: dict[st
     began = time.monotonic()
     for _ in range(20_000):  # far more than a pipe holds
         process.warm_up((6, 20, 22))
-    process.swap(networks["new"])
-    process.restored_planes()
-    assert process.swap_says == "loading"
+    process.hot_swap.order(networks["new"])
+    process.arrivals.restored_planes()
+    assert process.hot_swap.says == "loading"
     process.stop(1.0)
     stuck.join(20)
     assert len(failed) == 1

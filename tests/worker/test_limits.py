@@ -70,12 +70,13 @@ def test_the_system_ends_inference_before_the_daemon(tmp_path: Path) -> None:
     process = RestoreProcess(RestoreConfig(model=save_network(tmp_path / "net.onnx"), provider="cpu", threads=1))
     process.start()
     try:
+        proc = Path("/proc")
         child, daemon = (
-            Path(f"/proc/{one}/oom_score_adj").read_text(encoding="ascii") for one in (process.process_id, "self")
+            (proc / str(one) / "oom_score_adj").read_text(encoding="ascii")
+            for one in (process.supervisor.process_id, "self")
         )
         assert int(child) > int(daemon)
-        assert "Max data size             unlimited" not in Path(f"/proc/{process.process_id}/limits").read_text(
-            encoding="ascii"
-        )
+        limits = (proc / str(process.supervisor.process_id) / "limits").read_text(encoding="ascii")
+        assert "Max data size             unlimited" not in limits
     finally:
         process.stop()

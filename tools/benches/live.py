@@ -30,13 +30,13 @@ from care_live.config import (
     VirtualConfig,
 )
 from care_live.daemon.run import Daemon
-from care_live.images import PlanePlaced, Restored, VolumeKey
+from care_live.images import PlanePlaced, Restored, Volume, VolumeKey
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.publish.publisher import Publisher
 from care_live.publish.slabs import RestoredSlab
-from care_live.worker.client import RestoreProcess
+from care_live.worker.arrivals import Arrivals
 
 
 @dataclass
@@ -111,14 +111,14 @@ def _run(asked: argparse.Namespace, model: Path, how: str, folder: Path) -> list
 def _noted() -> Iterator[dict[VolumeKey, Timeline]]:
     """Note when planes come and what is published, at the doors of the rooms."""
     timelines: dict[VolumeKey, Timeline] = {}
-    place, publish, slab = RestoreProcess.place, Publisher.publish, Publisher.slab
+    place, publish, slab = Arrivals.place, Publisher.publish, Publisher.slab
 
-    def placed(self: RestoreProcess, event: PlanePlaced) -> None:
+    def placed(self: Arrivals, event: PlanePlaced) -> None:
         timelines.setdefault(event.key, Timeline()).planes.append(time.monotonic())
         place(self, event)
 
-    def published(self: Publisher, record: object) -> None:
-        publish(self, record)
+    def published(self: Publisher, record: Restored | Volume, **how: bool) -> None:
+        publish(self, record, **how)
         if isinstance(record, Restored) and "late" not in record.flags:
             timeline = timelines.setdefault(record.volume.key, Timeline())
             timeline.published = time.monotonic()
@@ -129,11 +129,11 @@ def _noted() -> Iterator[dict[VolumeKey, Timeline]]:
         timeline.slabs.append((time.monotonic(), planes.z_first + len(planes.mean)))
         slab(self, planes)
 
-    RestoreProcess.place, Publisher.publish, Publisher.slab = placed, published, told
+    Arrivals.place, Publisher.publish, Publisher.slab = placed, published, told
     try:
         yield timelines
     finally:
-        RestoreProcess.place, Publisher.publish, Publisher.slab = place, publish, slab
+        Arrivals.place, Publisher.publish, Publisher.slab = place, publish, slab
 
 
 def _figures(how: str, timelines: list[Timeline], asked: argparse.Namespace) -> dict[str, float]:

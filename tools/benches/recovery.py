@@ -78,9 +78,9 @@ def lose_inference(number: int) -> tuple[float, float]:
     lost_s: list[float] = []
 
     def lose() -> None:
-        assert process.process_id is not None
+        assert process.supervisor.process_id is not None
         lost_s.append(time.monotonic())
-        os.kill(process.process_id, number)
+        os.kill(process.supervisor.process_id, number)
 
     loser = threading.Timer(1.0, lose)
     try:

@@ -1,0 +1,171 @@
+"""One inference process at a time: started, asked, replaced when it is lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from care_live.config import RestoreConfig
+from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError
+from care_live.percentiles import Span
+from care_live.restore.ranges import Memories, Memory
+from care_live.worker import protocol
+from care_live.worker.arrivals import Arrivals
+from care_live.worker.hot_swap import HotSwap
+from care_live.worker.inference_process import Inference, LostError, RunningNetwork
+from care_live.worker.processor_pace import ProcessorPace
+
+logger = logging.getLogger(__name__)
+
+_START_S = 120.0  # until a process must be ready
+
+
+class InferenceSupervisor:
+    """Keeps the network running. Used by one thread at a time; `stop` by any.
+
+    Parameters
+    ----------
+    config : model, provider, hang limit
+    arrivals : follow the process to which planes go
+    hot_swap : has the network before, where there was a swap
+    """
+
+    def __init__(self, config: RestoreConfig, arrivals: Arrivals, hot_swap: HotSwap) -> None:
+        self._config, self._arrivals, self._hot_swap = config, arrivals, hot_swap
+        self._stopping = False
+        self._memories: Memories = {}
+        self.ready: protocol.Ready | None = None
+        """What runs, also while it is replaced and after it was stopped; None before the start."""
+        self.running: RunningNetwork | None = None
+        self.n_restarts = 0
+        """Processes that had to be replaced."""
+        self.n_losses_in_a_row = 0
+        """Processes that were lost, or refused to start, since the last volume was restored."""
+
+    @property
+    def process_id(self) -> int | None:
+        """The process's number in the operating system."""
+        running = self.running
+        return running.inference.process_id if running else None
+
+    def start(self) -> None:
+        """Start a process and wait until its network is checked and warm; see `RestoreProcess.start`."""
+        self._stopping = False
+        inference = Inference(self._config)
+        try:
+            ready = inference.await_ready(_START_S)
+        except CareLiveError as error:
+            cause = inference.end(0.0)
+            if isinstance(error, LostError):
+                raise RestoreError(f"the inference process {error} while it started ({cause})") from error
+            raise
+        self._go_on_with(RunningNetwork(inference, ready, self._memories, ProcessorPace()))
+
+    def resume(self, spans: Mapping[tuple[int, int], Span], n_volumes: int) -> None:
+        """Go on with intensity ranges, by position and channel, as if this number of volumes had taught them."""
+        memories = self._memories if self.running is None else self.running.memories
+        self._memories = dict(memories) | {place: Memory(span, n_volumes) for place, span in spans.items()}
+        if self.running is not None:
+            self._go_on_with(replace(self.running, memories=self._memories))
+
+    def living(self) -> RunningNetwork:
+        """Return the network, its process ready; replace one that was lost since the last volume.
+
+        Raises
+        ------
+        RestoreError
+            It is stopped, or the process that replaces a lost one does not start.
+        """
+        running = self.running
+        if running is not None and (how := running.inference.lost()):
+            self.replace(running, how)
+            running = self.running
+        if self._stopping or running is None:
+            raise RestoreError("the inference process is stopped: call start() first")
+        try:
+            ready = running.inference.await_ready(_START_S)
+        except LostError as lost:
+            raise RestoreError(self.replace(running, f"{lost} while it started")) from lost
+        except (ModelError, ConfigError) as error:
+            self.n_losses_in_a_row += 1
+            why = f"the replaced inference process refuses to start: {error}"
+            raise RestoreError(why + self.take_back(why)) from error
+        if ready is not running.ready:
+            running = replace(running, ready=ready)
+            self._go_on_with(running)
+        return running
+
+    def ask(self, running: RunningNetwork, work: protocol.Work) -> protocol.Done:
+        """Let the process restore a time point; learn what it has learnt, and what that usually costs.
+
+        Raises
+        ------
+        RestoreError
+            The network refused, or the process was lost and is being replaced.
+        """
+        inference, pace = running.inference, running.pace
+        cpu_s = inference.cpu_s
+        try:
+            with self._arrivals.asked(inference, work):
+                answer = inference.hear(cpu_limit_s=pace.limit_s(work.n_px, running.ready.card))
+        except LostError as lost:
+            pace.died(work.n_px)
+            raise RestoreError(self.replace(running, str(lost))) from lost
+        assert isinstance(answer, protocol.Done), "inference answers work with what it has done"
+        self.n_losses_in_a_row = 0
+        pace.learn(work.n_px, inference.cpu_s - cpu_s)
+        if self.running is running:  # else it was stopped meanwhile
+            self._go_on_with(replace(running, memories=answer.memories))
+        return answer
+
+    def look(self) -> None:
+        """Replace a process that is lost while no volume waits for it."""
+        running = self.running
+        if running is not None and running.inference.ready is not None and (how := running.inference.lost()):
+            self.replace(running, how)
+
+    def replace(self, lost: RunningNetwork, what: str) -> str:
+        """End a process, let another one start by itself, and return the reason in words."""
+        cause = f"the inference process {what} ({lost.inference.end(0.0)})"
+        if self._stopping:
+            return f"{cause}; it was being stopped"
+        self.n_restarts += 1
+        self.n_losses_in_a_row += 1
+        if back := self.take_back(what):
+            return cause + back
+        self._go_on_with(replace(lost, inference=Inference(lost.inference.config, lost.pace.budget_px)))
+        logger.warning("inference_replaced reason=%s restarts=%d", what, self.n_restarts)
+        return f"{cause}; another one is starting, raw is safe"
+
+    def take_back(self, why: str) -> str:
+        """Go back to the network before the last swap where the new one fails; return that in words, or nothing."""
+        before = self._hot_swap.take_back(why, self.n_losses_in_a_row)
+        if before is None:
+            return ""
+        failed = self.running
+        self.take_over(before)
+        if failed is not None:
+            failed.inference.end(0.0)
+        return f"; {before.ready.identity.name}, the network before it, goes on"
+
+    def take_over(self, network: RunningNetwork) -> None:
+        """Make a network the running one; volumes on their way begin anew with it."""
+        self._arrivals.begin_anew()
+        self._go_on_with(network)
+
+    def stop(self, deadline_s: float) -> None:
+        """End the process: kindly, then by force."""
+        self._stopping = True
+        if (running := self.running) is not None:
+            self._memories, self.running = running.memories, None
+            self._arrivals.go_to(None)
+            running.inference.end(deadline_s)
+
+    def _go_on_with(self, network: RunningNetwork) -> None:
+        self.running, self.ready = network, network.ready
+        self._arrivals.go_to(network)
+        if self._stopping:  # `stop` came between, and has ended another process
+            self.running = None
+            self._arrivals.go_to(None)
+            network.inference.end(0.0)
