@@ -11,7 +11,7 @@ import pytest
 from care_live.errors import SourceError
 from care_live.images import Integrity, PlaneIndex, RunEnded, VolumeKey
 from care_live.recorded import open_recording
-from tests.store.builders import make_pixels, make_plan, make_volume, open_writer
+from tests.make.stored import make_pixels, make_plan, make_volume, open_writer
 
 KEYS = [VolumeKey(t, p) for t in range(4) for p in range(2)]
 LOST = VolumeKey(1, 1)
