@@ -154,7 +154,7 @@ class RuntimeCopies:
 @cache
 def copies() -> Copies:
     """Return the fastest way to this process' device; ask once onnxruntime has loaded its provider."""
-    library = _loaded()
+    library = loaded()
     if library is None:
         logger.warning("copies=slow reason=no CUDA runtime is loaded")
         return OnnxCopies()
@@ -194,13 +194,13 @@ def locked(shape: Sequence[int], dtype: DTypeLike, way: Copies) -> Array:
 
 def taken_bytes() -> int | None:
     """Return how much of the device's memory is taken, by whomever; None where no CUDA runtime tells."""
-    library, free, total = _loaded(), ctypes.c_size_t(), ctypes.c_size_t()
+    library, free, total = loaded(), ctypes.c_size_t(), ctypes.c_size_t()
     if library is None or library.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total)):
         return None
     return total.value - free.value
 
 
-def _loaded() -> ctypes.CDLL | None:
+def loaded() -> ctypes.CDLL | None:
     """Return the CUDA runtime that this process has loaded already; a second one would be one too many."""
     form = "cudart64_{}.dll" if sys.platform == "win32" else "libcudart.so.{}"
     for version in _VERSIONS:

@@ -132,9 +132,17 @@ class DeviceSession:
     """A network at one shape on a CUDA device; see `session.OnnxSession` for the parameters and errors.
 
     With the CPU provider it does the same in the host's memory, which is how it is tested where there is no GPU.
+    *way* is how arrays are copied; None: the fastest that works here.
     """
 
-    def __init__(self, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        shapes: Mapping[str, Sequence[int]],
+        options: Options,
+        *,
+        way: cuda.Copies | None = None,
+    ) -> None:
         self.running, self._device = options.running, session.device(options)
         self._session = session.create(session.runtime(), content, shapes, options)
         self._shapes = {node.name: tuple(shapes[node.name]) for node in self._session.get_inputs()}
@@ -143,7 +151,7 @@ class DeviceSession:
         self.outputs = quantised_outputs.outputs_of(tuple(given))
         self._flips = [quantised_outputs.OCTAVE_STEP if given[name] == np.uint8 else 0.0 for name in self.outputs]
         """What one code more or less changes: an error of rounding may cost so much, as a share of the number."""
-        self._way = way_of(options)
+        self._way = way or way_of(options)
         is_recorded = options.cuda.get("enable_cuda_graph") == "1"  # with its addresses: it knows one place
         self._most_places = 1 if is_recorded else options.places
         self._places: list[DeviceBuffers] = []

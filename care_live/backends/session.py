@@ -125,7 +125,7 @@ def runtime() -> ModuleType:
     ConfigError
         Neither is installed, or both in one folder; says what to install or remove.
     """
-    folders = {name: folder for name in ("onnxruntime", "onnxruntime-gpu") if (folder := _folder(name))}
+    folders = {name: folder for name in ("onnxruntime", "onnxruntime-gpu") if (folder := installed_in(name))}
     refuse_twins(folders)
     if not folders:
         raise ConfigError("onnxruntime is not installed: pip install 'care-live[cpu]', or 'care-live[gpu]' for NVIDIA")
@@ -244,7 +244,7 @@ def dtype_of(onnx_type: str) -> Any:
     return np.dtype({"float": "float32", "double": "float64"}.get(name, name))
 
 
-def _folder(distribution: str) -> str:
+def installed_in(distribution: str) -> str:
     """Return where a package is installed; empty if it is not."""
     try:
         return str(importlib.metadata.distribution(distribution).locate_file(""))

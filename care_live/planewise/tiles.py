@@ -86,6 +86,7 @@ class FieldStream:
 
     def __init__(self, sessions: TileSessions, spans: Sequence[Span], into: Mapping[str, Array]) -> None:
         self._plan, self._card, self._spans, self._into = sessions.plan, sessions.card, spans, into
+        self.n_tiles = len(self._plan.tiles)
         self._streams = [self._begin(sessions, tile) for tile in self._plan.tiles]
         self._waiting: dict[int, dict[int, Array]] = {}
         """Planes whose turn has not come, by z and channel."""

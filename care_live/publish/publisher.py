@@ -16,7 +16,7 @@ from care_live.config import PublishConfig
 from care_live.errors import ConfigError, StageError
 from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
 from care_live.publish.backlog_reader import ReadStored
-from care_live.publish.broadcast import Broadcast
+from care_live.publish.broadcast import Broadcast, BroadcastChannel
 from care_live.publish.drain import LOOK_S, Drain
 from care_live.publish.encoder import Encoder, Parts, Run
 from care_live.publish.log import Entry, Log, Record
@@ -98,6 +98,11 @@ class Publisher:
         """Bytes of arrays kept for those who ask again."""
         return self._log.held_bytes
 
+    @property
+    def subscribed(self) -> frozenset[BroadcastChannel]:
+        """What the clients of the PUB port have subscribed to."""
+        return self._broadcast.subscribed
+
     def start(
         self, started: RunStarted, model: ModelIdentity | None = None, *, card: Mapping[str, Any] | None = None
     ) -> None:
@@ -111,7 +116,7 @@ class Publisher:
         """What is wrong with publishing, for the daemon's status; empty: all is well."""
         if self.error is not None:
             return (
-                f"publishing has failed ({self.error}): watchers see nothing more; {self.n_unpublished} not published"
+                f"publishing has failed ({self.error}): viewers get no more volumes; {self.n_unpublished} were not sent"
             )
         return f"{self.n_unpublished} messages could not be published: see the log" if self.n_unpublished else ""
 

@@ -22,7 +22,7 @@ def kept(what: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     what : all that the array depends on, in words; the same words mean the same array
     compute : called where the cache has none that can be read; a cache that cannot be written is done without
     """
-    path = _folder() / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.npy"
+    path = folder() / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.npy"
     with suppress(OSError, ValueError, EOFError):
         return np.asarray(np.load(path, allow_pickle=False))
     array = compute()
@@ -31,7 +31,7 @@ def kept(what: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     return array
 
 
-def _folder() -> Path:
+def folder() -> Path:
     """Return ``$CARE_LIVE_CACHE`` or ``~/.cache/care_live``, and in it what is simulated."""
     return Path(os.environ.get("CARE_LIVE_CACHE") or Path.home() / ".cache" / "care_live") / "simulate"
 

@@ -41,7 +41,7 @@ def draw_nuclei(seed: int, shape_px: tuple[int, int, int], voxel_size_um: tuple[
     canvas = Canvas.at(rng, shape_px, voxel_size_um)
     layer = Layer.draw(canvas, voxel_size_um)
     drawn = np.zeros(canvas.shape_px, np.float32)
-    for nucleus in _scattered(rng, layer.extent_um):
+    for nucleus in scatter(rng, layer.extent_um):
         place = layer.around(nucleus)
         np.maximum(drawn[place], layer.stained(nucleus, place, rng), out=drawn[place])
     seen = canvas.blur(drawn)
@@ -133,14 +133,14 @@ def _nucleolus(own: tuple[Array, Array, Array], nucleus: Nucleus, rng: np.random
     return np.asarray(np.float32(rng.uniform(0.3, 0.75)) * above(inside_um, 0.0, _NUCLEOLUS_EDGE_UM), np.float32)
 
 
-def _scattered(rng: np.random.Generator, extent_um: tuple[float, float, float]) -> list[Nucleus]:
+def scatter(rng: np.random.Generator, extent_um: tuple[float, float, float]) -> list[Nucleus]:
     """Lay nuclei beside each other, as many as find room."""
     scale, middle_um = rng.uniform(0.75, 1.25), rng.uniform(0.1, 0.9) * extent_um[0]
     n_tries = int(rng.uniform(20, 160) * extent_um[1] * extent_um[2] / 70**2)
     laid: list[Nucleus] = []
     for _ in range(n_tries):
         nucleus = _drawn(rng, scale, middle_um, extent_um)
-        if all(_apart_um(nucleus, other) > 0.9 * (nucleus.radius_um + other.radius_um) for other in laid):
+        if all(apart_um(nucleus, other) > 0.9 * (nucleus.radius_um + other.radius_um) for other in laid):
             laid.append(nucleus)
     return laid
 
@@ -157,5 +157,5 @@ def _drawn(rng: np.random.Generator, scale: float, middle_um: float, extent_um: 
     return Nucleus((z_um, y_um, x_um), (along_z, long, short), float(rng.uniform(0, math.pi)), float(brightness))
 
 
-def _apart_um(one: Nucleus, other: Nucleus) -> float:
+def apart_um(one: Nucleus, other: Nucleus) -> float:
     return math.hypot(one.centre_um[1] - other.centre_um[1], one.centre_um[2] - other.centre_um[2])

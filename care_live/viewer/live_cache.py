@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -179,14 +179,11 @@ class Shelf:
         with self._lock:
             return self._count
 
-    def volumes_per_s(self, now: float | None = None) -> float:
+    def volumes_per_s(self) -> float:
         """Return the rate of the last volumes; it sinks towards 0 when they stay away."""
         with self._lock:
             arrivals = tuple(self._arrivals)
-        if len(arrivals) < 2:
-            return 0.0
-        elapsed = (time.monotonic() if now is None else now) - arrivals[0]
-        return (len(arrivals) - 1) / max(elapsed, arrivals[-1] - arrivals[0], 1e-6)
+        return rate(arrivals, now_s=time.monotonic())
 
     def watch(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after every change, in the feed's thread; return what ends it."""
@@ -217,3 +214,10 @@ class Shelf:
             if held <= self.memory_bytes:
                 return
             held -= self._volumes.pop(key).nbytes
+
+
+def rate(arrivals_s: Sequence[float], *, now_s: float) -> float:
+    """Return how many volumes come in a second: fewer than two arrivals tell nothing, and silence counts."""
+    if len(arrivals_s) < 2:
+        return 0.0
+    return (len(arrivals_s) - 1) / max(now_s - arrivals_s[0], arrivals_s[-1] - arrivals_s[0], 1e-6)

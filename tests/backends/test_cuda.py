@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 from pathlib import Path
 
@@ -62,9 +63,7 @@ def test_the_runtime_copies_to_values_of_onnxruntime_and_back(tmp_path: Path) ->
         for seed in range(5)
     ]
     plain, runtime = OnnxSession(content, shapes, ONE), HostRuntime()
-    session = DeviceSession(content, shapes, ONE)
-    session._way = ways(runtime)
-    session._places.clear()
+    session = DeviceSession(content, shapes, ONE, way=ways(runtime))
     session.places(2)
     runtime.n_copies = 0
     same: list[bool] = []
@@ -77,14 +76,15 @@ def test_the_runtime_copies_to_values_of_onnxruntime_and_back(tmp_path: Path) ->
     assert all(same)
     assert runtime.n_copies == 5 * len(fed)  # three inputs, two outputs
     assert len(runtime.locked) == 2 * 2  # inputs go as they are; each place keeps what comes back
-    session._places.clear()
+    del session
+    gc.collect()
     assert not runtime.locked
 
 
 @pytest.mark.parametrize("on_device", [True, False])
 def test_restored_planes_come_down_by_the_same_way(on_device: bool) -> None:
-    runtime, landing = HostRuntime(), Landing(ONE)
-    landing._way, landing._on_device = ways(runtime), on_device
+    runtime = HostRuntime()
+    landing = Landing(ONE, way=ways(runtime) if on_device else None)
     planes = [np.random.default_rng(seed).random((1, 2, 4, 5), np.float32) for seed in range(2)]
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(plane, "cpu", 0) for plane in planes]
     for value, plane in zip(values, planes, strict=True):
@@ -138,7 +138,7 @@ def test_a_runtime_that_does_not_copy_what_it_should_is_not_trusted(fault: str, 
 
 
 def test_without_a_cuda_runtime_onnxruntime_copies(caplog: pytest.LogCaptureFixture) -> None:
-    if cuda._loaded() is not None:
+    if cuda.loaded() is not None:
         pytest.skip("this process has a CUDA runtime")
     cuda.copies.cache_clear()
     assert isinstance(cuda.copies(), cuda.OnnxCopies)

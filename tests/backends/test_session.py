@@ -74,8 +74,8 @@ def test_both_packages_of_onnxruntime_in_one_folder_are_refused() -> None:
 
 
 def test_neither_package_names_both_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert session._folder("onnxruntime") or session._folder("onnxruntime-gpu")
-    monkeypatch.setattr(session, "_folder", lambda _: "")
+    assert session.installed_in("onnxruntime") or session.installed_in("onnxruntime-gpu")
+    monkeypatch.setattr(session, "installed_in", lambda _: "")
     with pytest.raises(ConfigError, match=r"care-live\[cpu\].*care-live\[gpu\]"):
         session.runtime()
 

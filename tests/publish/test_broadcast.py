@@ -48,7 +48,7 @@ def listen(hub: Sockets, publisher: Publisher, *topics: bytes) -> Socket:
 
 def _is_known(publisher: Publisher, topic: bytes) -> bool:
     asked = {channel for channel in CHANNELS if channel.is_asked_for(topic)}
-    return asked <= publisher._broadcast.subscribed
+    return asked <= publisher.subscribed
 
 
 def heard(hub: Sockets, link: Socket, kind: type[Message], timeout_s: float = 20.0) -> tuple[bytes, Any, Any] | None:
@@ -220,7 +220,7 @@ def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path)
 def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publisher) -> None:
     with Listener(publisher.address, ("slab", "restored"), quantised=True) as listener:
         deadline = time.monotonic() + 30
-        while len(publisher._broadcast.subscribed) < 2 and time.monotonic() < deadline:
+        while len(publisher.subscribed) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         while not isinstance(listener.next(5.0), Heartbeat):  # subscribed last, so the other topics are in force
             assert time.monotonic() < deadline + 5

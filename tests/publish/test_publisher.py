@@ -343,13 +343,6 @@ def test_nonsense_is_answered_and_does_no_harm(publisher: Publisher) -> None:
         assert next(watching.volumes(5.0)).key.t == 0
 
 
-def test_a_refusal_is_told_to_who_asked(publisher: Publisher) -> None:
-    with Subscriber(publisher.address_pull) as watching:
-        watching._link.send([b"{}"])
-        with pytest.raises(ProtocolError, match="refused"):
-            until(watching, End, 3.0)
-
-
 def test_roles_hold(tmp_path: Path) -> None:
     server, allowed = samples.write_keys(tmp_path)
     own = keys.read_pair(server)

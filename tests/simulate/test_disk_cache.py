@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from care_live.simulate.disk_cache import _folder, kept
+from care_live.simulate.disk_cache import folder, kept
 
 
 class Slow:
@@ -56,4 +56,4 @@ def test_a_folder_that_cannot_be_made_costs_only_time(cache: Path) -> None:
 
 
 def test_no_test_writes_into_the_users_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    assert tmp_path_factory.getbasetemp() in _folder().parents
+    assert tmp_path_factory.getbasetemp() in folder().parents

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from care_live.simulate.nuclei import Nucleus, _apart_um, _scattered, draw_nuclei
+from care_live.simulate.nuclei import Nucleus, apart_um, draw_nuclei, scatter
 
 
 def test_bodies_are_as_large_as_nuclei_whatever_the_pixels_are() -> None:
@@ -22,10 +22,10 @@ def test_bodies_are_as_large_as_nuclei_whatever_the_pixels_are() -> None:
 
 
 def test_nuclei_keep_apart_and_differ_in_brightness() -> None:
-    laid = _scattered(np.random.default_rng(5), (10.0, 120.0, 120.0))
+    laid = scatter(np.random.default_rng(5), (10.0, 120.0, 120.0))
     pairs = [(one, other) for i, one in enumerate(laid) for other in laid[:i]]
     assert len(laid) > 20
-    assert all(_apart_um(one, other) > 0.9 * (one.radius_um + other.radius_um) for one, other in pairs)
+    assert all(apart_um(one, other) > 0.9 * (one.radius_um + other.radius_um) for one, other in pairs)
     brightness = [nucleus.brightness for nucleus in laid]
     assert max(brightness) > 1.5 * min(brightness)
 

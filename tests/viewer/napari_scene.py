@@ -75,14 +75,14 @@ def follows_and_scrubs(folder: Path) -> None:
         assert "not for intensity quantification" in viewer.text_overlay.text
         assert viewer.layers["relative uncertainty"].data.max() > 0
 
-        until(lambda: watching._slider.maximum() == 3, "the slider reaches the newest")
-        watching._slider.sliderMoved.emit(1)
+        until(lambda: watching.slider.maximum() == 3, "the slider reaches the newest")
+        watching.slider.sliderMoved.emit(1)
         until(lambda: np.array_equal(viewer.layers["raw"].data, restored(1).volume.pixels), "scrubs")
         publisher.publish(restored(4))
-        until(lambda: watching._slider.maximum() == 4, "the slider knows the newer one")
+        until(lambda: watching.slider.maximum() == 4, "the slider knows the newer one")
         assert np.array_equal(viewer.layers["raw"].data, restored(1).volume.pixels), "following stole the slider"
         viewer.layers["raw"].contrast_limits = (50, 500)
-        watching._live.setChecked(True)
+        watching.live.setChecked(True)
         until(lambda: np.array_equal(viewer.layers["raw"].data, restored(4).volume.pixels), "follows again")
         assert tuple(viewer.layers["raw"].contrast_limits) == (50, 500), "a person's contrast stays"
 
@@ -112,11 +112,11 @@ def by_dialog(address: str, folder: Path, allow: Callable[[], None]) -> None:
     viewer = napari.Viewer(show=True)
     with docked(viewer) as watching:
         fill_in(watching, address, folder)
-        until(lambda: "no daemon" in watching._status.text(), "who is not allowed sees nothing")
+        until(lambda: "no daemon" in watching.status.text(), "who is not allowed sees nothing")
         assert not len(viewer.layers)
-        watching._button.click()  # stops
+        watching.button.click()  # stops
         allow()
-        watching._button.click()
+        watching.button.click()
         until(lambda: "restored" in viewer.layers, "who is allowed sees the newest")
         assert np.array_equal(viewer.layers["restored"].data, restored(0).mean)
     viewer.close()
@@ -124,12 +124,12 @@ def by_dialog(address: str, folder: Path, allow: Callable[[], None]) -> None:
 
 def fill_in(watching: WatchWidget, address: str, folder: Path) -> None:
     """Type address and keys as a person does, and press the button; half of them is refused by name."""
-    watching._address.setText(address)
-    watching._key.setText(str(folder / "mine.key"))
-    watching._button.click()
-    assert "belong together" in watching._status.text() and watching._preparer is None
-    watching._server_key.setText(str(folder / "server.key.pub"))
-    watching._button.click()
+    watching.address.setText(address)
+    watching.key.setText(str(folder / "mine.key"))
+    watching.button.click()
+    assert "belong together" in watching.status.text() and not watching.is_watching
+    watching.server_key.setText(str(folder / "server.key.pub"))
+    watching.button.click()
 
 
 def by_command(address: str, folder: Path) -> None:

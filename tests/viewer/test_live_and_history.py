@@ -13,7 +13,7 @@ from care_live.images import ModelIdentity, RunEnded, StateChanged, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.store import open_run
 from care_live.viewer.history import History
-from care_live.viewer.live_cache import KEPT_STREAMS, Shelf
+from care_live.viewer.live_cache import KEPT_STREAMS, Shelf, rate
 from care_live.viewer.live_feed import LiveFeed
 from care_live.viewer.volume_index import Library
 from care_live.wire.messages import Status
@@ -151,7 +151,5 @@ def test_another_run_clears_the_shelf():
 
 @pytest.mark.parametrize("times", [[0.0], [0.0, 1.0, 2.0]])
 def test_the_rate_sinks_when_volumes_stay_away(times):
-    shelf = Shelf()
-    shelf._arrivals.extend(times)
-    assert shelf.volumes_per_s(now=2.0) == (1.0 if len(times) == 3 else 0.0)
-    assert shelf.volumes_per_s(now=20.0) == (0.1 if len(times) == 3 else 0.0)
+    assert rate(times, now_s=2.0) == (1.0 if len(times) == 3 else 0.0)
+    assert rate(times, now_s=20.0) == (0.1 if len(times) == 3 else 0.0)

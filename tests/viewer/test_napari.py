@@ -17,6 +17,7 @@ from care_live.viewer.auto_contrast import measure
 from care_live.viewer.napari.preparer import Preparer
 from care_live.viewer.uncertainty import relative
 from tests.make.scenes import filled, scene
+from tests.make.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,20 +42,14 @@ def test_only_the_newest_is_kept_and_one_call_is_pending():
         assert ready.wait(30)
         for t in range(1, 6):
             library.shelf.put(scene(t))
-        for _ in range(1000):
-            if preparer._last and preparer._last[0].key.t == 5 and preparer._prepared.volumes[0].key.t == 5:
-                break
-            threading.Event().wait(0.01)
+        until(lambda: preparer.waiting.volumes[0].key.t == 5)
         prepared = preparer.take()
         assert len(calls) == 1 and prepared.volumes[0].key.t == 5
         assert [drawing.what for drawing in prepared.drawings] == ["raw", "restored", "laplace_scale"]
         assert preparer.take() is None
         preparer.want(2)
-        for _ in range(1000):
-            if (prepared := preparer.take()) is not None:
-                break
-            threading.Event().wait(0.01)
-        assert prepared.volumes[0].key.t == 2
+        until(lambda: preparer.waiting is not None)
+        assert preparer.take().volumes[0].key.t == 2
     finally:
         preparer.close()
 

@@ -42,11 +42,7 @@ def page(window: Any, publisher: Publisher, first: Restored) -> Iterator[Screen]
     """Open the page of a gateway that knows nothing but the daemon's one address."""
     publisher.publish(first)
     with following(publisher.address_pull, None) as library, serving(library) as (_, address):
-        until(
-            lambda: (
-                library.shelf.known() and any(channel.product == "slab" for channel in publisher._broadcast.subscribed)
-            )
-        )
+        until(lambda: library.shelf.known() and any(channel.product == "slab" for channel in publisher.subscribed))
         screen = Screen(window, address)
         screen.look(gamma=1)
         yield screen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -159,10 +160,16 @@ def test_what_two_browsers_see_alike_is_coded_once_and_goes_with_the_volume(monk
     assert (first[0]["revision"], second[0]["revision"]) == (1, 7)
     for z in range(12):
         pictures.encode((shown,), PageView(z=z), EXACT)
-    assert len(pictures._coded[shown]) == 4
+    cut.clear()
+    for z in (8, 9, 10, 11):
+        pictures.encode((shown,), PageView(z=z), EXACT)
+    assert not cut, "the last four are kept"
+    pictures.encode((shown,), PageView(z=0), EXACT)
+    assert cut, "an older one is not"
+    gone = weakref.ref(shown)
     del shown
     gc.collect()
-    assert not pictures._coded
+    assert gone() is None, "what is kept does not keep the volume"
 
 
 def test_pace_goes_coarse_on_a_slow_link_and_fine_again_without_swinging():

@@ -145,7 +145,7 @@ def test_a_coarse_picture_that_stands_becomes_exact():
             await socket.send('{"op":"view","revision":1}')
             await socket.send('{"op":"credit","n":2}')
             assert not (await pictures(socket))[0]["lossy"]
-            (session,) = gateway._sessions
+            (session,) = gateway.sessions
             session.pace.step = 1
             await socket.send('{"op":"credit","n":2}')
             library.shelf.put(scene(1, shape=SMALL))

@@ -69,6 +69,12 @@ class Preparer:
         self._time = time
         self._wake.set()
 
+    @property
+    def waiting(self) -> Prepared | None:
+        """What `take` would return now."""
+        with self._lock:
+            return self._prepared
+
     def take(self) -> Prepared | None:
         """Return the newest that is ready, once."""
         with self._lock:

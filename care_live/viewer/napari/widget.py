@@ -76,23 +76,27 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         Raises
         ------
         ConfigError
-            The address is none.
+            The address is invalid.
         """
         self.stop()
         shelf = Shelf()
         self._library = Library(shelf, History(directory) if directory else None)
         self._feed = LiveFeed(address, shelf, keys=keys) if address else None
         self._preparer = Preparer(self._library, self.ready.emit)
-        self._address.setText(address)
-        self._directory.setText(str(directory or ""))
-        self._button.setText("Stop")
+        self.address.setText(address)
+        self.directory.setText(str(directory or ""))
+        self.button.setText("Stop")
         self._timer.start(_STATUS_MS)
+
+    @property
+    def is_watching(self) -> bool:
+        return self._preparer is not None
 
     def stop(self) -> None:
         """Leave the daemon; the layers stay."""
         self._timer.stop()
         self.leave()
-        self._button.setText("Watch")
+        self.button.setText("Watch")
 
     def leave(self) -> None:
         """End the threads; touches no Qt object, since it also runs when they are going."""
@@ -109,36 +113,36 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
     def follow(self, live: bool) -> None:
         """Follow the newest volume, or stay at the time point that the slider shows."""
         if self._preparer is not None:
-            time = self._times[self._slider.value()] if self._times else None
+            time = self._times[self.slider.value()] if self._times else None
             self._preparer.want(None if live else time)
 
     # -- in the GUI thread --------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self._address = QLineEdit(PublishConfig().bind_pull)
-        self._key = _line("this machine's key file, for a daemon on another one")
-        self._server_key = _line("that daemon's public key, or its .pub file")
-        self._directory = _line("run directory, for the history")
-        self._button = QPushButton("Watch")
-        self._button.clicked.connect(self._toggle)
-        self._live = QCheckBox("follow the newest volume")
-        self._live.setChecked(True)
-        self._live.toggled.connect(self.follow)
-        self._slider = QSlider(Qt.Orientation.Horizontal)
-        self._slider.setRange(0, 0)
-        self._slider.sliderMoved.connect(self._scrub)
-        self._status = QLabel("")
-        self._status.setWordWrap(True)
-        self._status.setTextFormat(Qt.TextFormat.PlainText)  # notes come from another machine
+        self.address = QLineEdit(PublishConfig().bind_pull)
+        self.key = _line("this machine's key file, for a daemon on another one")
+        self.server_key = _line("that daemon's public key, or its .pub file")
+        self.directory = _line("run directory, for the history")
+        self.button = QPushButton("Watch")
+        self.button.clicked.connect(self._toggle)
+        self.live = QCheckBox("follow the newest volume")
+        self.live.setChecked(True)
+        self.live.toggled.connect(self.follow)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, 0)
+        self.slider.sliderMoved.connect(self._scrub)
+        self.status = QLabel("")
+        self.status.setWordWrap(True)
+        self.status.setTextFormat(Qt.TextFormat.PlainText)  # notes come from another machine
         self._lay_out()
 
     def _lay_out(self) -> None:
         rows = {
-            "Daemon": self._address,
-            "Key": self._key,
-            "Daemon's key": self._server_key,
-            "Run": self._directory,
-            "Time": self._slider,
+            "Daemon": self.address,
+            "Key": self.key,
+            "Daemon's key": self.server_key,
+            "Run": self.directory,
+            "Time": self.slider,
         }
         form = QFormLayout()
         for name, field in rows.items():
@@ -147,7 +151,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         limits.setStyleSheet("color: #f3cf85")
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        for widget in (self._button, self._live, self._status, limits):
+        for widget in (self.button, self.live, self.status, limits):
             layout.addWidget(widget)
         layout.addStretch()
 
@@ -156,14 +160,14 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             self.stop()
             return
         try:
-            keys = read_client(_path(self._key), self._server_key.text().strip())
-            self.start(self._address.text().strip(), _path(self._directory), keys=keys)
+            keys = read_client(_path(self.key), self.server_key.text().strip())
+            self.start(self.address.text().strip(), _path(self.directory), keys=keys)
         except CareLiveError as error:
-            self._status.setText(str(error))
+            self.status.setText(str(error))
 
     def _scrub(self, index: int) -> None:
         """A hand on the slider ends following."""
-        self._live.setChecked(False)
+        self.live.setChecked(False)
         if self._preparer is not None and index < len(self._times):
             self._preparer.want(self._times[index])
 
@@ -175,20 +179,20 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             return
         if self._layers.show(prepared, self._library.info):
             QTimer.singleShot(_LAID_OUT_MS, self._fit)
-        if self._live.isChecked():
+        if self.live.isChecked():
             self._tell()
-            self._slider.setValue(self._slider.maximum())
+            self.slider.setValue(self.slider.maximum())
 
     def _tell(self) -> None:
         """Say how things go, and let the slider reach the new time points without moving its hand."""
         if self._library is None:
             return
         self._times = sorted({key.t for key in self._library.known()})
-        self._slider.setMaximum(max(0, len(self._times) - 1))
+        self.slider.setMaximum(max(0, len(self._times) - 1))
         status, shelf = self._library.shelf.status, self._library.shelf
         problem = self._library.history.problem if self._library.history else ""
         rate = shelf.volumes_per_s() if status.volumes_per_s is None else status.volumes_per_s
-        self._status.setText(
+        self.status.setText(
             f"{'recording' if status.connected else status.detail or 'history only'} · {rate:.2f} volumes/s\n"
             f"skipped by this viewer {status.missed_messages} · lost by the system {status.lost_planes} planes\n"
             f"not restored {status.skipped_volumes}" + (f"\n{problem}" if problem else "")

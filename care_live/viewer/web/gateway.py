@@ -64,7 +64,8 @@ class Gateway:
     library: Library
     token: str
     run_directory: Path | None = None
-    _sessions: set[ViewerSession] = field(default_factory=set)
+    sessions: set[ViewerSession] = field(default_factory=set, init=False)
+    """Of the browsers that are connected."""
     _browsers: Counter[str] = field(default_factory=Counter)
     """WebSockets by address."""
     _refusals: dict[str, TokenBucket] = field(default_factory=dict)
@@ -87,7 +88,7 @@ class Gateway:
 
     @property
     def n_browsers(self) -> int:
-        return len(self._sessions)
+        return len(self.sessions)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -107,14 +108,14 @@ class Gateway:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _wake(self) -> None:
-        for session in self._sessions:
+        for session in self.sessions:
             session.wake()
 
     async def _report(self) -> None:
         """Tell every browser once a second how the run goes."""
         while True:
             await asyncio.sleep(1.0)
-            await self._tell(tuple(self._sessions))
+            await self._tell(tuple(self.sessions))
 
     async def _report_restoring(self) -> None:
         """Tell every browser how far the volume is that is still being restored, but not for every slab."""
@@ -123,7 +124,7 @@ class Gateway:
             await asyncio.sleep(RESTORING_S)
             if (note := state.restoring(self.library)) != said:
                 said = note
-                for session in self._sessions:
+                for session in self.sessions:
                     session.note(note)
 
     async def _tell(self, sessions: tuple[ViewerSession, ...]) -> None:
@@ -174,7 +175,7 @@ class Gateway:
             await socket.close(code=4403)
             return
         address = _address(socket)
-        if len(self._sessions) >= MAX_BROWSERS or self._browsers[address] >= MAX_BROWSERS_OF_ADDRESS:
+        if len(self.sessions) >= MAX_BROWSERS or self._browsers[address] >= MAX_BROWSERS_OF_ADDRESS:
             _log_refusal(
                 socket, f"{self._browsers[address]} browsers of this address are watching, {self.n_browsers} of all"
             )
@@ -192,14 +193,14 @@ class Gateway:
             await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_text(message))
 
         session = ViewerSession(self.library, self._pictures, self._executor, send)
-        self._sessions.add(session)
+        self.sessions.add(session)
         await self._tell((session,))
         tasks = {asyncio.create_task(session.pump()), asyncio.create_task(_listen(socket, session))}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await _close_after_failure(socket, done)
         finally:
-            self._sessions.discard(session)
+            self.sessions.discard(session)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
