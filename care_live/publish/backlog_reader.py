@@ -12,7 +12,8 @@ from care_live.images import Restored, Volume, VolumeKey
 from care_live.publish.encoder import Encoded, Encoder
 from care_live.publish.log import Entry
 from care_live.publish.worker_thread import WorkerThread
-from care_live.wire.messages import RequestId, View
+from care_live.wire.fields import RequestId
+from care_live.wire.messages import View
 
 logger = logging.getLogger(__name__)
 

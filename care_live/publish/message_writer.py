@@ -13,6 +13,7 @@ from care_live.images import NotRestored, Plan, RunEnded, RunStarted, StateChang
 from care_live.publish.encoder import Parts, Run
 from care_live.publish.log import Entry, Log, Record
 from care_live.wire import cl1, messages, plans
+from care_live.wire.codec import record_of
 
 MAX_DETAIL = 500
 MAX_NOTED = 64
@@ -35,7 +36,7 @@ class Writer:
         self._run, self._log = run, log
         self._noted: dict[int, tuple[int, messages.Message]] = {}
         """Notes by number, with the newest number that they state (-1: none)."""
-        self._plan: tuple[Plan, messages.PlanHeader] | None = None
+        self._plan: tuple[Plan, plans.PlanHeader] | None = None
 
     @property
     def session(self) -> str:
@@ -113,20 +114,14 @@ class Writer:
         )
 
     def _note(self, seq: int, record: Record) -> messages.Message:
-        said = self._run.said | {"seq": seq}
+        said = self._run.said | {"seq": seq, "detail": getattr(record, "detail", "")[:MAX_DETAIL]}
         match record:
             case StateChanged():
-                return messages.Change(**said, key=record.key, state=record.state, detail=record.detail[:MAX_DETAIL])
+                return record_of(messages.Change, record, **said)
             case NotRestored():
-                return messages.Skipped(**said, key=record.key, reason=record.reason, detail=record.detail[:MAX_DETAIL])
+                return record_of(messages.Skipped, record, **said)
             case RunEnded():
-                return messages.End(
-                    **said,
-                    reason=record.reason,
-                    detail=record.detail[:MAX_DETAIL],
-                    n_delivered=record.n_delivered,
-                    n_refused=record.n_refused,
-                )
+                return record_of(messages.End, record, **said)
         raise AssertionError(f"{type(record).__name__} is no note")
 
 

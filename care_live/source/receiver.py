@@ -9,8 +9,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
-from care_live.images import Plan, RunStarted, SequenceEnded, SourceEvent, VolumeKey
+from care_live.images import Plan, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
 from care_live.source import tap_codec, tap_protocol
+from care_live.wire import plans
+from care_live.wire.codec import record_of
 
 _DRIFT = 50e-6
 """Clocks of two machines drift apart by less than this; so the shortest way may grow by it."""
@@ -95,13 +97,13 @@ class Receiver:
             offset_ns = self._clock.offset_ns
             return tap_codec.frame_of(message, pixels, run_id=self._run_id, arrival=arrival, clock_offset_ns=offset_ns)
         if isinstance(message, tap_protocol.SequenceHead):
-            return SequenceEnded(message.sequence_id, message.n_expected, message.n_received, message.problem)
+            return record_of(SequenceEnded, message)
         if isinstance(message, tap_protocol.TapEnd):
-            return tap_codec.end_of(message)
+            return record_of(RunEnded, message)
         raise ProtocolError(f"{type(message).__name__} carries no event")
 
     def _plan(self, start: tap_protocol.TapStart) -> Plan:
-        plan = tap_codec.plan_of(start)
+        plan = plans.plan_of(start.plan)
         if plan.stacks or self._z_planes is None:
             return plan
         return replace(plan, stacks=EveryStack(self._z_planes), endless=True)

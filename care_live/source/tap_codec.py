@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import ConfigError, ProtocolError
-from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent
+from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent
 from care_live.source.tap_protocol import (
     MAX_TEXT,
     SUMMARY_BYTES,
@@ -22,6 +21,7 @@ from care_live.source.tap_protocol import (
     TapStart,
 )
 from care_live.wire import plans
+from care_live.wire.codec import record_of
 
 _Number = TypeVar("_Number", int, float)
 
@@ -48,25 +48,15 @@ def event_message(event: SourceEvent, envelope: Envelope, *, token: str, checksu
         A plan has more volumes than can be planned.
     """
     common: dict[str, Any] = msgspec.structs.asdict(envelope)
-    if isinstance(event, RunStarted):
-        return _start(event, common, token)
-    if isinstance(event, Frame):
-        return _frame(event, common, checksum)
-    if isinstance(event, SequenceEnded):
-        return SequenceHead(
-            sequence_id=event.sequence_id,
-            n_expected=event.n_expected,
-            n_received=event.n_received,
-            problem=None if event.problem is None else _text(event.problem),
-            **common,
-        )
-    return TapEnd(
-        reason=event.reason,
-        detail=_text(event.detail),
-        n_delivered=event.n_delivered,
-        n_refused=event.n_refused,
-        **common,
-    )
+    match event:
+        case RunStarted():
+            return _start(event, common, token)
+        case Frame():
+            return _frame(event, common, checksum)
+        case SequenceEnded(problem=problem):
+            return record_of(SequenceHead, event, problem=None if problem is None else _text(problem), **common)
+        case RunEnded():
+            return record_of(TapEnd, event, detail=_text(event.detail), **common)
 
 
 def _text(said: str) -> str:
@@ -95,15 +85,14 @@ def _summary(summary: Mapping[str, Any]) -> msgspec.Raw:
 
 
 def _frame(event: Frame, common: dict[str, Any], checksum: int) -> FrameHead:
-    return FrameHead(
-        index=(event.index.t, event.index.p, event.index.c, event.index.z),
-        shape_px=(event.pixels.shape[0], event.pixels.shape[1]),
-        dtype="uint8" if event.pixels.dtype == np.uint8 else "uint16",
+    return record_of(
+        FrameHead,
+        event,
+        shape_px=event.pixels.shape,
+        dtype=event.pixels.dtype.name,
         crc32c=checksum,
-        host_time_ns=event.host_time_ns,
         core_time_us=_if_within(event.core_time_us, 2**53 - 1),
         exposure_ms=_if_within(event.exposure_ms, 1e9),
-        sequence_id=event.sequence_id,
         camera_count=_if_within(event.camera_count, 2**53 - 1),
         **common,
     )
@@ -117,17 +106,6 @@ def _if_within(number: _Number | None, highest: float) -> _Number | None:
 def ping(envelope: Envelope) -> TapPing:
     """Return a question for what the daemon has."""
     return TapPing(**msgspec.structs.asdict(envelope))
-
-
-def plan_of(start: TapStart) -> Plan:
-    """Return the plan that a start message states.
-
-    Raises
-    ------
-    ProtocolError
-        It is impossible, or larger than any acquisition.
-    """
-    return plans.plan_of(start.plan)
 
 
 def summary_of(start: TapStart) -> dict[str, Any]:
@@ -159,18 +137,5 @@ def _is_deeper(said: Any, depth: int) -> bool:
 
 def frame_of(head: FrameHead, pixels: NDArray[Any], *, run_id: str, arrival: int, clock_offset_ns: int) -> Frame:
     """Return the frame of a message, its time on this machine's clock."""
-    return Frame(
-        run_id=run_id,
-        arrival=arrival,
-        index=PlaneIndex(*head.index),
-        pixels=pixels,
-        host_time_ns=head.host_time_ns + clock_offset_ns,
-        core_time_us=head.core_time_us,
-        exposure_ms=head.exposure_ms,
-        sequence_id=head.sequence_id,
-        camera_count=head.camera_count,
-    )
-
-
-def end_of(end: TapEnd) -> RunEnded:
-    return RunEnded(end.reason, end.detail, end.n_delivered, end.n_refused)
+    index, host_time_ns = PlaneIndex(*head.index), head.host_time_ns + clock_offset_ns
+    return record_of(Frame, head, run_id=run_id, arrival=arrival, index=index, pixels=pixels, host_time_ns=host_time_ns)

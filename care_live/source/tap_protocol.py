@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from care_live.checksum import crc32c
 from care_live.errors import ProtocolError
 from care_live.wire.arrays import Size
-from care_live.wire.messages import Count, Micros, PlanHeader, Text
+from care_live.wire.codec import Codec
+from care_live.wire.fields import Count, Micros, Text
+from care_live.wire.plans import PlanHeader
 
 LINK = 2
 """Version of the link; both ends must speak the same."""
@@ -132,10 +134,16 @@ class _Version(msgspec.Struct):
     link: int
 
 
-_encoder = msgspec.json.Encoder()
 _version = msgspec.json.Decoder(_Version)
-_from_tap = msgspec.json.Decoder(TapStart | FrameHead | SequenceHead | TapEnd | TapPing)
-_to_tap = msgspec.json.Decoder(Ack | TapStop | Refuse)
+
+
+def _look(text: memoryview) -> None:
+    if (link := _version.decode(text).link) != LINK:
+        raise ProtocolError(f"the other end speaks link {link}, this one {LINK}: install the same care_live")
+
+
+_from_tap: Codec[FromTap] = Codec(FromTap, "header", limit_bytes=HEADER_BYTES, look=_look)
+_to_tap: Codec[ToTap] = Codec(ToTap, "header", limit_bytes=ANSWER_BYTES, look=_look)
 
 
 def encode(message: FromTap | ToTap, pixels: NDArray[Any] | None = None) -> list[Part]:
@@ -146,11 +154,7 @@ def encode(message: FromTap | ToTap, pixels: NDArray[Any] | None = None) -> list
     ProtocolError
         The other end would refuse it.
     """
-    try:
-        header = _encoder.encode(message)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ProtocolError(f"{type(message).__name__.lower()} has no JSON: {str(error)[:200]}") from error
-    _decode(_to_tap if isinstance(message, Ack | TapStop | Refuse) else _from_tap, [header])
+    header = _to_tap.encode(message) if isinstance(message, Ack | TapStop | Refuse) else _from_tap.encode(message)
     return [header] if pixels is None else [header, pixels]
 
 
@@ -166,7 +170,9 @@ def decode_from_tap(parts: Sequence[memoryview]) -> tuple[FromTap, NDArray[Any] 
     ProtocolError
         A tap does not say this; the text says why.
     """
-    message: FromTap = _decode(_from_tap, parts)
+    if not parts:
+        raise ProtocolError("message without a header")
+    message = _from_tap.decode(parts[0])
     if isinstance(message, FrameHead):
         return message, _pixels(message, parts)
     if len(parts) != 1:
@@ -184,20 +190,7 @@ def decode_to_tap(parts: Sequence[memoryview]) -> ToTap:
     """
     if len(parts) != 1:
         raise ProtocolError(f"message to a tap has {len(parts)} parts; wanted 1")
-    message: ToTap = _decode(_to_tap, parts)
-    return message
-
-
-def _decode(decoder: Any, parts: Sequence[bytes | memoryview]) -> Any:
-    if not parts or len(parts[0]) > HEADER_BYTES:
-        raise ProtocolError(f"message without a header, or with one of more than {HEADER_BYTES} bytes")
-    try:
-        link = _version.decode(parts[0]).link
-        if link != LINK:
-            raise ProtocolError(f"the other end speaks link {link}, this one {LINK}: install the same care_live")
-        return decoder.decode(parts[0])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise ProtocolError(f"header is not of the link: {str(error)[:200]}") from error
+    return _to_tap.decode(parts[0])
 
 
 def _pixels(head: FrameHead, parts: Sequence[memoryview]) -> NDArray[Any]:

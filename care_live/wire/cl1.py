@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from care_live.errors import ProtocolError
 from care_live.wire import arrays
 from care_live.wire.arrays import Buffer
+from care_live.wire.codec import Codec
 from care_live.wire.messages import MAX_ARRAYS, PROTOCOL, Message, Request, Slab, VolumeMessage
 
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_REQUEST_BYTES = 16 * 1024
+Header = TypeVar("Header")
 
 
 class UnknownTypeError(ProtocolError):
@@ -31,14 +33,39 @@ class _Envelope(msgspec.Struct):
     type: Annotated[str, msgspec.Meta(max_length=32)]
 
 
-_Header = TypeVar("_Header", Message, Request)
-
-_encoder = msgspec.json.Encoder()
 _envelopes = msgspec.json.Decoder(_Envelope)
-_messages: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
-_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
-_TYPES = {kind.__struct_config__.tag for kind in (*get_args(Message), *get_args(Request))}
+_TYPES = {kind.__struct_config__.tag: kind for kind in (*get_args(Message), *get_args(Request))}
 _PROTOCOL = re.compile(r"^cl(\d{1,9})$")
+
+
+def _look(text: memoryview) -> None:
+    """Refuse another protocol, and types that only a newer one has."""
+    envelope = _envelopes.decode(text)
+    match = _PROTOCOL.match(envelope.protocol)
+    if match is None:
+        raise ProtocolError(f"protocol {envelope.protocol!r} is not known: this side speaks {PROTOCOL}")
+    if match[1] != PROTOCOL.removeprefix("cl"):
+        raise ProtocolError(f"protocol {envelope.protocol} is not spoken here, {PROTOCOL} is: update the older side")
+    if envelope.type not in _TYPES:
+        raise UnknownTypeError(f"message of type {envelope.type!r} is not known here")
+
+
+class _HeaderCodec(Codec[Header]):
+    """In a header null is the same as absent, for every optional field."""
+
+    def _decode(self, text: bytes | memoryview) -> Header:
+        try:
+            return super()._decode(text)
+        except msgspec.ValidationError:
+            said = msgspec.json.decode(text)
+            kind = _TYPES[said["type"]]
+            if kind not in get_args(self.kinds):
+                raise
+            return cast(Header, msgspec.convert(_without_nulls(kind, said), kind))
+
+
+_messages: _HeaderCodec[Message] = _HeaderCodec(Message, "header", limit_bytes=MAX_HEADER_BYTES, look=_look)
+_requests: _HeaderCodec[Request] = _HeaderCodec(Request, "request", limit_bytes=MAX_REQUEST_BYTES, look=_look)
 
 
 def encode(message: Message, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
@@ -51,20 +78,9 @@ def encode(message: Message, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
     ProtocolError
         The header does not fit, or a field is not as the specification says.
     """
-    header = _encoded(message, MAX_HEADER_BYTES)
-    _decode_header(header, MAX_HEADER_BYTES, _messages)
+    header = _messages.encode(message)
     _check_arrays(message, len(buffers))
     return [header, *buffers]
-
-
-def _encoded(said: Message | Request, limit_bytes: int) -> bytes:
-    try:
-        header = _encoder.encode(said)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ProtocolError(f"{type(said).__name__} has no JSON: {str(error)[:200]}") from error
-    if len(header) > limit_bytes:
-        raise ProtocolError(f"header of {len(header)} bytes: at most {limit_bytes} travel")
-    return header
 
 
 def encode_request(request: Request) -> list[Buffer]:
@@ -75,9 +91,7 @@ def encode_request(request: Request) -> list[Buffer]:
     ProtocolError
         A field is not as the specification says, or the request is too long.
     """
-    header = _encoded(request, MAX_REQUEST_BYTES)
-    _decode_header(header, MAX_REQUEST_BYTES, _requests)
-    return [header]
+    return [_requests.encode(request)]
 
 
 def decode(parts: Sequence[Buffer]) -> tuple[Message, tuple[NDArray[Any], ...]]:
@@ -90,7 +104,7 @@ def decode(parts: Sequence[Buffer]) -> tuple[Message, tuple[NDArray[Any], ...]]:
     """
     if not 1 <= len(parts) <= 1 + MAX_ARRAYS:
         raise ProtocolError(f"message of {len(parts)} parts: wanted a header and at most {MAX_ARRAYS} arrays")
-    message = _decode_header(parts[0], MAX_HEADER_BYTES, _messages)
+    message = _messages.decode(arrays.as_bytes(parts[0]))
     described = _check_arrays(message, len(parts) - 1)
     return message, tuple(map(arrays.decode, described, parts[1:]))
 
@@ -128,32 +142,7 @@ def decode_request(parts: Sequence[Buffer]) -> Request:
     """
     if len(parts) != 1:
         raise ProtocolError(f"request of {len(parts)} parts: wanted one")
-    return _decode_header(parts[0], MAX_REQUEST_BYTES, _requests)
-
-
-def _decode_header(part: Buffer, limit_bytes: int, decoder: msgspec.json.Decoder[_Header]) -> _Header:
-    data = arrays.as_bytes(part)
-    if data.nbytes > limit_bytes:
-        raise ProtocolError(f"header of {data.nbytes} bytes: at most {limit_bytes} are taken")
-    try:
-        envelope = _envelopes.decode(data)
-        _check_major(envelope.protocol)
-        if envelope.type not in _TYPES:
-            raise UnknownTypeError(f"message of type {envelope.type!r} is not known here")
-        try:
-            return decoder.decode(data)
-        except msgspec.ValidationError:
-            kind = next((kind for kind in get_args(decoder.type) if kind.__struct_config__.tag == envelope.type), None)
-            if kind is None:
-                raise
-            return cast(_Header, _decode_without_nulls(data, kind))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"header is no {PROTOCOL} message: {str(error)[:200]}") from error
-
-
-def _decode_without_nulls(data: memoryview, kind: type[msgspec.Struct]) -> msgspec.Struct:
-    """Decode a header in which optional fields are null: null is the same as absent."""
-    return msgspec.convert(_without_nulls(kind, msgspec.json.decode(data)), kind)
+    return _requests.decode(arrays.as_bytes(parts[0]))
 
 
 def _without_nulls(kind: type[msgspec.Struct], said: Any) -> Any:
@@ -174,11 +163,3 @@ def _record_in(annotation: Any) -> type[msgspec.Struct] | None:
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return annotation
     return next((found for inner in get_args(annotation) if (found := _record_in(inner)) is not None), None)
-
-
-def _check_major(protocol: str) -> None:
-    match = _PROTOCOL.match(protocol)
-    if match is None:
-        raise ProtocolError(f"protocol {protocol!r} is not known: this side speaks {PROTOCOL}")
-    if match[1] != PROTOCOL.removeprefix("cl"):
-        raise ProtocolError(f"protocol {protocol} is not spoken here, {PROTOCOL} is: update the older side")

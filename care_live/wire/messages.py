@@ -13,29 +13,28 @@ import msgspec
 from care_live.images import LIMITS, Closed, State
 from care_live.wire import arrays
 from care_live.wire.arrays import ArrayHeader, Codec, Product, Size
+from care_live.wire.fields import (
+    Count,
+    Finite,
+    FlagName,
+    Key,
+    Micros,
+    Name,
+    Planes,
+    Reason,
+    RequestId,
+    RunId,
+    Session,
+    Text,
+)
+from care_live.wire.plans import PlanHeader
 
 PROTOCOL = "cl1"
 MAX_ARRAYS = 4
 MAX_CREDIT = 8
 MAX_VIEW_LEVEL = 4
 
-RunId = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
-Session = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")]
-Text = Annotated[str, msgspec.Meta(max_length=1000)]
-Name = Annotated[str, msgspec.Meta(max_length=128)]
-Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-Key = tuple[Count, Count, Count]
-"""t, p, c."""
-FlagName = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}$")]
-"""One of `care_live.images.Flag`, or one that a newer daemon knows."""
-Reason = Annotated[str, msgspec.Meta(pattern=r"^[a-z-]{1,32}$")]
-RequestId = Count | msgspec.UnsetType
-Micros = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
-Finite = Annotated[float, msgspec.Meta(gt=-1e300, lt=1e300)]
 Arrays = Annotated[tuple[ArrayHeader, ...], msgspec.Meta(max_length=MAX_ARRAYS)]
-Planes = Annotated[tuple[Count, ...], msgspec.Meta(max_length=65536)]
-Ranges = tuple[tuple[Count, Count], ...]
-"""Indices as ranges, first and last included."""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -43,40 +42,6 @@ class Model(msgspec.Struct, frozen=True):
 
     name: Annotated[str, msgspec.Meta(max_length=64)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{0,64}$")]
-
-
-class Stacks(msgspec.Struct, frozen=True):
-    """Volumes of one position and channel that are planned with the same planes."""
-
-    p: Count
-    c: Count
-    z: Planes
-    t: Ranges
-    """Time points."""
-
-
-class StackGroup(msgspec.Struct, frozen=True):
-    """Volumes of many positions and channels that are planned alike: every `p` with every `c` and every `t`."""
-
-    p: Ranges
-    c: Ranges
-    z: Ranges
-    t: Ranges
-
-
-class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What the acquisition will deliver."""
-
-    stacks: tuple[Stacks, ...]
-    groups: tuple[StackGroup, ...] | msgspec.UnsetType = msgspec.UNSET
-    """A large plan has these in place of `stacks`."""
-    shape_px: tuple[Size, Size]
-    dtype: Literal["uint8", "uint16"]
-    voxel_size_um: tuple[arrays.Length, arrays.Length, arrays.Length]
-    channels: tuple[Name, ...]
-    positions: tuple[Name, ...]
-    interval_s: Annotated[float, msgspec.Meta(ge=0, lt=1e12)] = 0.0
-    endless: bool = False
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

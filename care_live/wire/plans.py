@@ -1,16 +1,26 @@
-"""A plan in a message and back: volumes that are planned alike go together. Pure; for cl1 and for the tap link."""
+"""A plan in few words and back: volumes that are planned alike go together, their indices as ranges. Pure.
+
+The one form for cl1, for the tap's link and for the journal of a run, which has the groups only.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import Plan, VolumeKey
-from care_live.wire import messages
+from care_live.wire.arrays import Length, Size
+from care_live.wire.codec import record_of
+from care_live.wire.fields import Count, Name, Planes, Ranges
+
+K = TypeVar("K", bound=Hashable)
+Planned = Mapping[VolumeKey, tuple[int, ...]]
+"""The z indices of each volume."""
 
 MAX_PLANNED = 1_000_000
 """Volumes in a plan: a few bytes on the wire must not become gigabytes."""
@@ -21,6 +31,40 @@ MAX_NAME = 128
 MAX_DEPTH = 65_536
 """Planes of one volume, as in a volume message."""
 MAX_POSITIONS, MAX_CHANNELS = 65_536, 1024
+
+
+class Stacks(msgspec.Struct, frozen=True):
+    """Volumes of one position and channel that are planned with the same planes."""
+
+    p: Count
+    c: Count
+    z: Planes
+    t: Ranges
+    """Time points."""
+
+
+class StackGroup(msgspec.Struct, frozen=True):
+    """Volumes of many positions and channels that are planned alike: every `p` with every `c` and every `t`."""
+
+    p: Ranges
+    c: Ranges
+    z: Ranges
+    t: Ranges
+
+
+class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What the acquisition will deliver."""
+
+    stacks: tuple[Stacks, ...]
+    groups: tuple[StackGroup, ...] | msgspec.UnsetType = msgspec.UNSET
+    """A large plan has these in place of `stacks`."""
+    shape_px: tuple[Size, Size]
+    dtype: Literal["uint8", "uint16"]
+    voxel_size_um: tuple[Length, Length, Length]
+    channels: tuple[Name, ...]
+    positions: tuple[Name, ...]
+    interval_s: Annotated[float, msgspec.Meta(ge=0, lt=1e12)] = 0.0
+    endless: bool = False
 
 
 def check(plan: Plan) -> None:
@@ -42,13 +86,13 @@ def check(plan: Plan) -> None:
             raise ConfigError(f"the acquisition has {n} {what}: at most {most} are taken; plan a shorter one")
 
 
-def plan_header(plan: Plan) -> messages.PlanHeader:
-    """Say a plan in few words: volumes with the same planes go together, their indices as ranges."""
-    stacks = _stacks(plan)
+def plan_header(plan: Plan) -> PlanHeader:
+    """Return a plan as messages have it."""
+    stacks = tuple(Stacks(p=p, c=c, z=z, t=t) for (p, c, z), t in _times(plan.stacks).items())
     is_short = sum(2 + len(one.z) + 2 * len(one.t) for one in stacks) <= MAX_SHORT
-    return messages.PlanHeader(
+    return PlanHeader(
         stacks=stacks if is_short else (),
-        groups=UNSET if is_short else _groups(stacks),
+        groups=UNSET if is_short else groups_of(plan.stacks),
         shape_px=plan.shape_px,
         dtype="uint8" if plan.dtype == "uint8" else "uint16",
         voxel_size_um=_lengths(plan.voxel_size_um),
@@ -59,7 +103,26 @@ def plan_header(plan: Plan) -> messages.PlanHeader:
     )
 
 
-def without(header: messages.PlanHeader, left_out: Collection[str]) -> messages.PlanHeader:
+def plan_of(header: PlanHeader) -> Plan:
+    """Return the plan that `plan_header` said.
+
+    Raises
+    ------
+    ProtocolError
+        The ranges are reversed, or mean more volumes, planes, positions or channels than any acquisition has.
+    """
+    groups = [
+        *(StackGroup(p=((one.p, one.p),), c=((one.c, one.c),), z=_ranges(one.z), t=one.t) for one in header.stacks),
+        *(header.groups or ()),
+    ]
+    _check_groups(groups)
+    if len(header.positions) > MAX_POSITIONS or len(header.channels) > MAX_CHANNELS:
+        named = f"{len(header.positions)} positions and {len(header.channels)} channels"
+        raise ProtocolError(f"a plan of {named}: at most {MAX_POSITIONS} and {MAX_CHANNELS} are taken")
+    return record_of(Plan, header, stacks=stacks_of(groups))
+
+
+def without(header: PlanHeader, left_out: Collection[str]) -> PlanHeader:
     """Return a plan without the parts that don't fit: positions, channels, stacks."""
     return msgspec.structs.replace(
         header,
@@ -70,58 +133,36 @@ def without(header: messages.PlanHeader, left_out: Collection[str]) -> messages.
     )
 
 
-def _stacks(plan: Plan) -> tuple[messages.Stacks, ...]:
-    alike: dict[tuple[int, int, tuple[int, ...]], list[int]] = defaultdict(list)
-    for key, planes in plan.stacks.items():
-        alike[key.p, key.c, tuple(planes)].append(key.t)
-    return tuple(messages.Stacks(p=p, c=c, z=z, t=_ranges(times)) for (p, c, z), times in alike.items())
+def groups_of(planned: Planned) -> tuple[StackGroup, ...]:
+    """Put together first the times, then the positions, then the channels that are planned alike."""
+    positions = _gathered(((c, z, t), p) for (p, c, z), t in _times(planned).items())
+    channels = _gathered(((p, z, t), c) for (c, z, t), p in positions.items())
+    return tuple(StackGroup(p=p, c=c, z=_ranges(z), t=t) for (p, z, t), c in channels.items())
 
 
-def _groups(stacks: Iterable[messages.Stacks]) -> tuple[messages.StackGroup, ...]:
-    """Put together first the positions, then the channels, that are planned alike."""
-    positions: dict[tuple[int, tuple[int, ...], messages.Ranges], list[int]] = defaultdict(list)
-    for one in stacks:
-        positions[one.c, one.z, one.t].append(one.p)
-    channels: dict[tuple[messages.Ranges, tuple[int, ...], messages.Ranges], list[int]] = defaultdict(list)
-    for (c, z, t), where in positions.items():
-        channels[_ranges(where), z, t].append(c)
-    return tuple(messages.StackGroup(p=p, c=_ranges(c), z=_ranges(z), t=t) for (p, z, t), c in channels.items())
-
-
-def plan_of(header: messages.PlanHeader) -> Plan:
-    """Return the plan that `plan_header` said.
-
-    Raises
-    ------
-    ProtocolError
-        The ranges are reversed, or mean more volumes, planes, positions or channels than any acquisition has.
-    """
-    singles = [messages.StackGroup(p=((one.p, one.p),), c=((one.c, one.c),), z=(), t=one.t) for one in header.stacks]
-    groups = header.groups or ()
-    _check_plan([*singles, *groups])
-    if len(header.positions) > MAX_POSITIONS or len(header.channels) > MAX_CHANNELS:
-        named = f"{len(header.positions)} positions and {len(header.channels)} channels"
-        raise ProtocolError(f"a plan of {named}: at most {MAX_POSITIONS} and {MAX_CHANNELS} are taken")
+def stacks_of(groups: Iterable[StackGroup]) -> dict[VolumeKey, tuple[int, ...]]:
+    """Return what `groups_of` put together."""
     stacks: dict[VolumeKey, tuple[int, ...]] = {}
-    for one in header.stacks:
-        stacks.update({VolumeKey(t, one.p, one.c): one.z for t in _numbers(one.t)})
     for group in groups:
-        planes = tuple(_numbers(group.z))
-        times, positions, channels = (tuple(_numbers(ranges)) for ranges in (group.t, group.p, group.c))
+        times, positions, channels, planes = map(_numbers, (group.t, group.p, group.c, group.z))
         stacks.update({VolumeKey(t, p, c): planes for t in times for p in positions for c in channels})
-    return Plan(
-        stacks=stacks,
-        shape_px=header.shape_px,
-        dtype=header.dtype,
-        voxel_size_um=header.voxel_size_um,
-        channels=header.channels,
-        positions=header.positions,
-        interval_s=header.interval_s,
-        endless=header.endless,
-    )
+    return stacks
 
 
-def _check_plan(groups: Iterable[messages.StackGroup]) -> None:
+def _times(planned: Planned) -> dict[tuple[int, int, tuple[int, ...]], Ranges]:
+    """Return the time points at which a position and channel are planned with the same planes."""
+    return _gathered(((key.p, key.c, tuple(planes)), key.t) for key, planes in planned.items())
+
+
+def _gathered(found: Iterable[tuple[K, int]]) -> dict[K, Ranges]:
+    """Return the numbers of each key as ranges."""
+    numbers: dict[K, list[int]] = defaultdict(list)
+    for key, number in found:
+        numbers[key].append(number)
+    return {key: _ranges(those) for key, those in numbers.items()}
+
+
+def _check_groups(groups: Iterable[StackGroup]) -> None:
     """Refuse what would become gigabytes, before a single volume of it is made."""
     n_volumes = n_planes = 0
     for group in groups:
@@ -133,14 +174,24 @@ def _check_plan(groups: Iterable[messages.StackGroup]) -> None:
         raise ProtocolError(f"a plan of {n_volumes} volumes and {n_planes} planes: at most {MAX_PLANNED} are taken")
 
 
-def _count(ranges: messages.Ranges) -> int:
+def _count(ranges: Ranges) -> int:
     if any(last < first for first, last in ranges):
         raise ProtocolError(f"a plan has a reversed range; at most {MAX_PLANNED} are taken, each from low to high")
     return sum(last - first + 1 for first, last in ranges)
 
 
-def _numbers(ranges: messages.Ranges) -> Iterator[int]:
-    return (number for first, last in ranges for number in range(first, last + 1))
+def _numbers(ranges: Ranges) -> tuple[int, ...]:
+    return tuple(number for first, last in ranges for number in range(first, last + 1))
+
+
+def _ranges(numbers: Iterable[int]) -> Ranges:
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return tuple(ranges)
 
 
 def _name(said: str) -> str:
@@ -152,13 +203,3 @@ def _lengths(voxel_size_um: tuple[float, float, float]) -> tuple[float, float, f
     """Return sizes as they can travel: 1 µm, which is what an unknown one is taken for, where it is no length."""
     z, y, x = (um if 0 < um <= 1e9 else 1.0 for um in voxel_size_um)
     return z, y, x
-
-
-def _ranges(numbers: Iterable[int]) -> messages.Ranges:
-    ranges: list[tuple[int, int]] = []
-    for number in sorted(numbers):
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1] = (ranges[-1][0], number)
-        else:
-            ranges.append((number, number))
-    return tuple(ranges)

@@ -19,18 +19,17 @@ from care_live.wire.messages import (
     Message,
     Model,
     Newest,
-    PlanHeader,
     Refused,
     Replay,
     Request,
     Skipped,
     Slab,
-    Stacks,
     Start,
     Status,
     View,
     VolumeMessage,
 )
+from care_live.wire.plans import PlanHeader, Stacks
 
 SAID: dict[str, Any] = {"run": "worm-7", "session": "0123456789abcdef", "model": Model("worm3d", "5e" * 32)}
 VOXEL_UM = (2.0, 0.5, 0.25)

@@ -18,6 +18,8 @@ from care_live.errors import ProtocolError
 from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, VolumeKey, read_only
 from care_live.source import tap_codec, tap_protocol
 from care_live.source.receiver import ClockOffset, Receiver
+from care_live.wire import plans
+from care_live.wire.codec import record_of
 
 ENVELOPE = tap_codec.Envelope(tap="ab" * 16, number=5, epoch=1, sent_ns=123)
 
@@ -64,7 +66,7 @@ def test_a_plan_comes_back_as_it_was(stacks: dict[VolumeKey, tuple[int, ...]], e
     started = RunStarted("r", plan, {"objective": "60x", "nested": {"a": [1, 2]}})
     start, _ = tap_protocol.decode_from_tap(as_received(tap_codec.event_message(started, ENVELOPE, token="x")))
     assert isinstance(start, tap_protocol.TapStart)
-    assert (tap_codec.plan_of(start), tap_codec.summary_of(start), start.token) == (plan, dict(started.summary), "x")
+    assert (plans.plan_of(start.plan), tap_codec.summary_of(start), start.token) == (plan, dict(started.summary), "x")
 
 
 def test_ends_come_back_as_they_were() -> None:
@@ -73,7 +75,7 @@ def test_ends_come_back_as_they_were() -> None:
         taken = Receiver(run_id="r").take(started_message(), None, now_ns=0)
         assert isinstance(taken.event, RunStarted)
         if isinstance(head, tap_protocol.TapEnd):
-            assert tap_codec.end_of(head) == event
+            assert record_of(RunEnded, head) == event
 
 
 def started_message(number: int = 0, tap: str = "ab" * 16, token: str = "") -> tap_protocol.FromTap:
@@ -136,7 +138,7 @@ def test_mutated_messages_raise_only_our_own_error() -> None:
         try:
             message, _ = tap_protocol.decode_from_tap([memoryview(bytes(part)) for part in parts])
             if isinstance(message, tap_protocol.TapStart):
-                tap_codec.plan_of(message), tap_codec.summary_of(message)
+                plans.plan_of(message.plan), tap_codec.summary_of(message)
         except ProtocolError:
             pass
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import Plan, VolumeKey
 from care_live.wire import cl1, plans
-from care_live.wire.messages import StackGroup, Stacks, Start
+from care_live.wire.messages import Start
+from care_live.wire.plans import StackGroup, Stacks
 from tests.make import samples
 
 KEYS = st.builds(VolumeKey, st.integers(0, 40), st.integers(0, 2), st.integers(0, 2))

@@ -1,0 +1,105 @@
+"""Records as JSON and back: the one codec of cl1's headers, of the tap's link and of the journal. Pure.
+
+What is encoded is decoded once before it leaves, so that no receiver and no reader refuses it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+
+from care_live.errors import CareLiveError, ProtocolError
+
+R = TypeVar("R")
+
+
+class Codec(Generic[R]):
+    """One union of records that have a tag.
+
+    Parameters
+    ----------
+    kinds : the union
+    what : is encoded, in the words of an error
+    limit_bytes : the longest text
+    look : looks at a text before it is decoded; raises what makes it unreadable
+    refusal : the error that is raised
+    """
+
+    def __init__(
+        self,
+        kinds: Any,
+        what: str,
+        *,
+        limit_bytes: int = 2**62,
+        look: Callable[[memoryview], None] | None = None,
+        refusal: type[CareLiveError] = ProtocolError,
+    ) -> None:
+        self._what, self._limit_bytes, self._look, self._refusal = what, limit_bytes, look, refusal
+        self.kinds = kinds
+        self._decoder: msgspec.json.Decoder[R] = msgspec.json.Decoder(kinds)
+
+    def encode(self, record: R) -> bytes:
+        """Return the JSON of a record.
+
+        Raises
+        ------
+        ProtocolError, or `refusal`
+            A field is not as its type says, or the text is too long.
+        """
+        try:
+            text = _encoder.encode(record)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise self._refusal(f"{type(record).__name__} has no JSON: {str(error)[:200]}") from error
+        self.decode(text)
+        return text
+
+    def decode(self, text: bytes | memoryview) -> R:
+        """Return the record of a text.
+
+        Raises
+        ------
+        ProtocolError, or `refusal`
+            The text is too long, or is not the JSON of one of these records. Nothing else is ever raised.
+        """
+        if len(text) > self._limit_bytes:
+            raise self._refusal(f"{self._what} of {len(text)} bytes: at most {self._limit_bytes} travel")
+        try:
+            if self._look is not None:
+                self._look(memoryview(text))
+            return self._decode(text)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise self._refusal(f"{self._what} is invalid: {str(error)[:200]}") from error
+
+    def _decode(self, text: bytes | memoryview) -> R:
+        return self._decoder.decode(text)
+
+
+def record_of(kind: Callable[..., R], source: object, **others: Any) -> R:
+    """Return a record with the fields that another one has under the same names, and with `others`.
+
+    >>> from care_live.images import RunEnded
+    >>> record_of(RunEnded, RunEnded("failed", "no camera"), detail="")
+    RunEnded(reason='failed', detail='', n_delivered=0, n_refused=0)
+    """
+    shared = {name: getattr(source, name) for name in _names(kind) if name not in others and hasattr(source, name)}
+    return kind(**shared, **others)
+
+
+@cache
+def _names(kind: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(kind).parameters)
+
+
+def _plain(number: Any) -> Any:
+    """Return numpy's number as JSON has it."""
+    if isinstance(number, np.generic):
+        return number.item()
+    raise TypeError(f"{type(number).__name__} is no JSON")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
