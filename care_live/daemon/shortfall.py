@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from care_live.daemon.run_metrics import DaemonStatus
 
-_NO_PLACE = ("unplanned", "late", "wrong-shape", "wrong-dtype", "wrong-run")
-"""Planes that came and are stored nowhere; of a plane that came twice, the first one is."""
+_NO_PLACE = ("duplicate", "unplanned", "late", "wrong-shape", "wrong-dtype", "wrong-run")
+"""Planes that came and are stored nowhere. Of a plane that came twice the first one is stored; the second may have been
+another plane with a wrong label."""
 
 
 def shortfalls(status: DaemonStatus, *, stopped: bool) -> tuple[str, ...]:

@@ -15,7 +15,9 @@ from care_live.errors import FrameError
 from care_live.images import PlaneIndex
 from care_live.recorded.recording import Stamp
 
-_OWN_AXES = ("time", "channel", "z")
+_OWN_AXES = ("time", "channel", "camera", "z")
+_PHYSICAL_CAMERA = "-CameraChannelName"
+"""Ends the name of the tag in which a Multi Camera says whose frame it hands on."""
 _MAX_COUNT = 1 << 31
 """Micro-Manager counts in 32 bits with a sign."""
 
@@ -23,8 +25,8 @@ _MAX_COUNT = 1 << 31
 class Places:
     """Turns Micro-Manager's axes into plane indices; names are numbered as planned, then as they come.
 
-    Every axis that is neither time, channel nor z (position, the row and column of a tile, a user's own)
-    is part of the stage position's name.
+    Each camera has its own channels. Every axis that is neither time, channel, camera nor z (position, the row and
+    column of a tile, a user's own) is part of the stage position's name.
     """
 
     def __init__(self, *, channels: Iterable[str] = (), positions: Iterable[str] = (), first_z: int = 0) -> None:
@@ -51,7 +53,7 @@ class Places:
         return PlaneIndex(
             t=_count(axes, "time"),
             p=_number(self._positions, _position_name(axes)),
-            c=_number(self._channels, axes.get("channel")),
+            c=_number(self._channels, _channel_name(axes)),
             z=_count(axes, "z", first=self._first_z),
         )
 
@@ -64,6 +66,21 @@ def _count(axes: Mapping[str, Any], axis: str, *, first: int = 0) -> int:
     if not 0 <= count < _MAX_COUNT:
         raise FrameError(f"axis {axis} is {axes[axis]!r}; wanted a count from {first} to {first + _MAX_COUNT - 1}")
     return count
+
+
+def _channel_name(axes: Mapping[str, Any]) -> str | int | None:
+    """Return the channel; where several cameras look at once, with the label of the one that took the frame."""
+    channel, camera = axes.get("channel"), axes.get("camera")
+    if camera is None:
+        return channel
+    return str(camera) if channel is None else f"{channel} {camera}"
+
+
+def camera_of(axes: Mapping[str, Any], tags: Mapping[str, Any]) -> str:
+    """Return the label of the camera that took a frame, where several look at once; else an empty text."""
+    if "camera" in axes:
+        return str(axes["camera"])
+    return next((str(value) for name, value in tags.items() if name.endswith(_PHYSICAL_CAMERA)), "")
 
 
 def _position_name(axes: Mapping[str, Any]) -> str | int | None:

@@ -146,7 +146,7 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: EngineJob)
     acquisition = config.acquisition
     micromanager.prepare(core, acquisition)
     events = micromanager.events_of(acquisition)
-    outline = planned(events)
+    outline = planned(events, cameras=micromanager.cameras_of(core, config))
     plan = micromanager.plan_of(acquisition, outline, core)
     plans.check(plan)
     await_go()
@@ -177,6 +177,7 @@ def run_useq(config: PymmcorePlusConfig, job: EngineJob) -> Verdict:
 
     sequence = pymmcore_plus.read_sequence(config.sequence)
     core = pymmcore_plus.start_core(config.hardware_config)
+    pymmcore_plus.refuse_unfit(core, sequence)
     await_go()
     supervisor = Supervisor(quiet_s=pymmcore_plus.quiet_limit_s(sequence, at_least_s=_STALLED_S))
     observer = pymmcore_plus.Observer(core, Endpoint(job.address, job.token), on_stop=supervisor.stop, give=True)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import FrameError, ProtocolError
-from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, VolumeKey, read_only
-from care_live.recorded.recording import stacks_of
-from care_live.recorded.tags import Places, number_of, stamp_of
+from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, read_only
+from care_live.recorded.tags import Places, camera_of, number_of, stamp_of
+from care_live.source.cameras import labels_in
 from care_live.source.hardware_sequences import SequenceWatch
+from care_live.source.outline import Axes, Outline
 from care_live.source.tap_protocol import FRAME_BYTES, MAX_SIDE_PX
 from care_live.source.tap_sender import Endpoint, TapSender
 
@@ -31,36 +33,6 @@ ABSENT_S = 10.0
 """How long it waits for a daemon that has never answered."""
 _CAMERA_COUNTERS = ("CameraFrameCount", "FrameCount", "PVCAM-FrameNr", "Frame-Number", "FrameNumber")
 """Tags in which cameras count for themselves; the core's own ``ImageNumber`` is renumbered and proves nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outline:
-    """What the events of an acquisition say about the planes to come."""
-
-    places: Places
-    """Numbers of the positions and channels, as they are planned."""
-    order: tuple[PlaneIndex, ...] = ()
-    """Planned planes; empty: not known."""
-    stacks: Mapping[VolumeKey, tuple[int, ...]] = field(default_factory=dict)
-    """The same planes by volume."""
-    z_step_um: float | None = None
-
-
-def outline_of(axes_and_heights: Iterable[tuple[Mapping[str, Any], float | None]]) -> Outline:
-    """Read what an acquisition will run: Micro-Manager's axes of every event, and its height in µm.
-
-    Raises
-    ------
-    FrameError
-        An event's axes name no plane.
-    """
-    places = Places()
-    planned = [(places.index_of(axes), height) for axes, height in axes_and_heights]
-    first = planned[0][0].volume if planned else None
-    heights = sorted({height for index, height in planned if height is not None and index.volume == first})
-    step = float(np.median(np.diff(heights))) if len(heights) > 1 else None
-    order = tuple(index for index, _ in planned)
-    return Outline(places, order, stacks_of(order), step)
 
 
 class FrameRecorder:
@@ -87,10 +59,12 @@ class FrameRecorder:
         self.outline = outline or Outline(Places())
         self._summary = dict(summary or {})
         self._on_stop = on_stop or self._end_at_once
-        self._sequences = SequenceWatch(self.outline.order)
+        self._announced: deque[list[Axes]] = deque()
+        self._sequences = self._watch()
         self._sender = TapSender(endpoint, on_stop=self._stop, look=look)
         self._begun = False
-        self._n_bad = 0
+        self._n_bad = self._n_stale = 0
+        self._first_bad = ""
         self._last_frame = time.monotonic()
 
     def open(self, plan: Plan | None = None) -> None:
@@ -106,7 +80,7 @@ class FrameRecorder:
     @property
     def n_came(self) -> int:
         """Frames that the engine brought, taken, refused or of no use."""
-        return self._sender.n_delivered + self._sender.n_refused + self._n_bad
+        return self._sender.n_delivered + self._sender.n_refused + self._n_bad + self._n_stale
 
     @property
     def quiet_s(self) -> float:
@@ -120,61 +94,100 @@ class FrameRecorder:
 
     # -- from the engine's threads: nothing here may raise or wait ------------------------------------------------
 
-    def frame(self, image: Image, tags: Tags, index: PlaneIndex | None = None, *, give: bool) -> None:
+    def frame(self, image: Image, tags: Tags, *, give: bool) -> None:
         """Take one frame.
 
         Parameters
         ----------
         image : (y, x) uint8 or uint16
-        tags : Micro-Manager's metadata
-        index : where it belongs; None: the tags' ``Axes`` say it
+        tags : Micro-Manager's metadata; their ``Axes`` say where it belongs
         give : the caller gives the image away, so that it need not be copied
         """
         try:
-            self._take(image, tags, index, give=give)
+            self._take(image, tags, give=give)
         except Exception as error:  # noqa: BLE001 - an acquisition must never end because it is watched
             self.bad(error)
 
-    def announce(self, planes: Callable[[], Iterable[PlaneIndex]]) -> None:
-        """Learn that some planes are about to come as one hardware sequence."""
+    def announce(self, axes: Callable[[], Iterable[Axes]]) -> None:
+        """Learn that the events with these axes are about to come as one hardware sequence."""
         try:
-            self._sequences.announce(planes())
+            self._announced.append(list(axes()))
         except Exception as error:  # noqa: BLE001 - as above
             self.bad(error)
 
     def bad(self, error: Exception) -> None:
-        """Count what could not be used."""
+        """Count what could not be used: the run will end as failed."""
         self._n_bad += 1
         if self._n_bad == 1:
+            self._first_bad = str(error) or type(error).__name__
             logger.warning("tap cannot use a frame, and says so only once: %s", error)
 
-    def _take(self, image: Image, tags: Tags, index: PlaneIndex | None, *, give: bool) -> None:
+    def _take(self, image: Image, tags: Tags, *, give: bool) -> None:
         now_ns = time.monotonic_ns()
         self._last_frame = now_ns / 1e9
         _check(image)
-        index = index or self.outline.places.index_of(tags["Axes"])
+        axes: Axes = tags["Axes"]
+        _check_camera(axes, tags)
+        if not self._begun:
+            self._meet_cameras(axes, tags)
+        index = self.outline.places.index_of(axes)
         if not self._begun:
             self._begin(self._plan_of(image, tags))
+        self._learn_sequences()
         camera_count = _whole(number_of(tags, *_CAMERA_COUNTERS))
-        image_number = _whole(number_of(tags, "ImageNumber"))
-        sequence_id, ended = self._sequences.take(index, image_number=image_number, camera_count=camera_count)
-        self._note(ended)
+        counted = self._sequences.take(
+            index,
+            camera=camera_of(axes, {}),
+            image_number=_whole(number_of(tags, "ImageNumber")),
+            camera_count=camera_count,
+        )
+        self._note(counted.ended)
+        if counted.is_stale:
+            self._stale(index, camera_count)
+            return
         stamp = stamp_of(tags)
         given = give and image.flags.owndata and image.flags.c_contiguous
         self._sender.offer(
             Frame(
                 run_id="tap",
                 arrival=0,
-                index=index,
+                index=counted.plane,
                 pixels=read_only(image if given else image.copy()),  # what is being sent must never change
                 host_time_ns=now_ns,
                 core_time_us=stamp.core_time_us,
                 exposure_ms=stamp.exposure_ms,
-                sequence_id=sequence_id,
+                sequence_id=counted.sequence_id,
                 camera_count=camera_count,
             )
         )
         self._note(self._sequences.complete())
+
+    def _stale(self, index: PlaneIndex, camera_count: int | None) -> None:
+        """Count a plane for which the camera gave no new frame: it is lost."""
+        self._n_stale += 1
+        if self._n_stale == 1:
+            logger.warning("the camera gave no new frame for %s: number %s came once more", index, camera_count)
+
+    def _watch(self) -> SequenceWatch:
+        return SequenceWatch(self.outline.order, n_cameras=max(1, len(self.outline.cameras)))
+
+    def _meet_cameras(self, axes: Axes, tags: Tags) -> None:
+        """Plan for all cameras of a Multi Camera, where the first frame is the first to say that there is one."""
+        if "camera" not in axes or self.outline.cameras:
+            return
+        cameras = labels_in(tags)
+        if not cameras:
+            logger.warning("the cameras are not known, so the plan is not: axes %s", dict(axes))
+        self.outline = self.outline.seen_by(cameras) if cameras else Outline(Places())
+        self._sequences = self._watch()
+
+    def _learn_sequences(self) -> None:
+        """Tell the watch of sequences in the thread that brings frames: only its first frame tells the cameras."""
+        while self._announced:
+            try:
+                self._sequences.announce(self.outline.planes_of(self._announced.popleft()))
+            except Exception as error:  # noqa: BLE001 - the frames come all the same
+                self.bad(error)
 
     # -- begin and end --------------------------------------------------------------------------------------------
 
@@ -211,9 +224,11 @@ class FrameRecorder:
 
     def verdict(self) -> tuple[Reason, str]:
         """Return how a run without an error ended: by its planes."""
+        if self._n_bad:
+            return "failed", f"{self._n_bad} frames could not be used, the first because: {self._first_bad}"
         if self.n_came < self.n_planned:
             return "aborted", f"the acquisition ended after {self.n_came} of {self.n_planned} planes"
-        return "finished", f"{self._n_bad} frames could not be used" if self._n_bad else ""
+        return "finished", f"the camera gave no new frame for {self._n_stale} planes" if self._n_stale else ""
 
     @property
     def _close_s(self) -> float:
@@ -223,6 +238,7 @@ class FrameRecorder:
         """Say that no more frames come; only the first time counts."""
         if not self._begun:
             self._begin(Plan(stacks={}, shape_px=(1, 1)))
+        self._learn_sequences()
         self._note(self._sequences.close(detail if reason == "failed" else None))
         self._sender.finish(RunEnded(reason, detail), within_s=self._close_s if within_s is None else within_s)
 
@@ -250,6 +266,21 @@ def _check(image: Image) -> None:
         raise FrameError(f"image is {image.dtype} of shape {image.shape}; wanted uint8 or uint16, (y, x)")
     if image.size == 0 or max(image.shape) > MAX_SIDE_PX or image.nbytes > FRAME_BYTES:
         raise FrameError(f"image of shape {image.shape} cannot be sent; wanted 1 to {FRAME_BYTES} bytes")
+
+
+def _check_camera(axes: Axes, tags: Tags) -> None:
+    """Refuse a second camera's frame that does not say so.
+
+    Raises
+    ------
+    FrameError
+        pycromanager's Python engine gives the first camera's pixels for every camera of a Multi Camera.
+    """
+    if "camera" not in axes and (number := number_of(tags, "CameraChannelIndex")):
+        raise FrameError(
+            f"the engine gives the first camera's pixels also for camera {number:g}: with several cameras, "
+            "acquire with pymmcore-plus or with the Java Micro-Manager"
+        )
 
 
 def _whole(number: float | None) -> int | None:

@@ -12,12 +12,13 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
-from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, Position
+from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, Position, VirtualConfig
 from care_live.errors import ConfigError, SourceError
 from care_live.images import Plan
 from care_live.imports import need
 from care_live.recorded.recording import counts_dtype
-from care_live.source.frame_recorder import Outline
+from care_live.source.cameras import camera_labels, formats_of, refuse_different
+from care_live.source.outline import Outline
 from care_live.source.tap import Tap
 
 logger = logging.getLogger(__name__)
@@ -165,6 +166,24 @@ def prepare(core: Any, acquisition: AcquisitionConfig) -> None:
         raise ConfigError("this Micro-Manager has no focus stage: name one as Core-Focus in its configuration")
     if acquisition.hardware_sequence and core.has_property(stage, "UseSequences"):
         core.set_property(stage, "UseSequences", "Yes")  # simulated stages; real ones can or cannot
+
+
+def cameras_of(core: Any, config: MicroManagerConfig | VirtualConfig) -> tuple[str, ...]:
+    """Return the labels of the cameras that look at once; empty where there is only one.
+
+    Raises
+    ------
+    SourceError
+        They differ in size, or the engine cannot read them.
+    """
+    labels = camera_labels(core)
+    if labels and not (isinstance(config, MicroManagerConfig) and config.backend == "java"):
+        raise SourceError(
+            f"pycromanager's Python engine gives the first camera's pixels for all of {', '.join(labels)}: "
+            'use source.kind = "pymmcore-plus", or backend = "java"'
+        )
+    refuse_different(formats_of(core, labels) if labels else [])
+    return labels
 
 
 def _names(vector: Any) -> list[str]:

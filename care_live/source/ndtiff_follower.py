@@ -20,7 +20,7 @@ from care_live.images import Counts, Frame, Plan, PlaneIndex, RunEnded, RunStart
 from care_live.recorded.ndtiff import Files, places_for, voxel_size_um
 from care_live.recorded.ndtiff_index import INDEX_NAME, ImageEntry
 from care_live.recorded.recording import counts_dtype, every_index, names_of, stacks_of
-from care_live.recorded.tags import number_of, stamp_of
+from care_live.recorded.tags import camera_of, number_of, stamp_of
 from care_live.source.hardware_sequences import SequenceWatch
 from care_live.source.index_tail import IndexTail
 from care_live.source.ndtiff_folder import data_sets, folders, other_images
@@ -141,20 +141,21 @@ class Follower:
         self._waiting.popleft()
         self._last_sign = self._clock()
         try:
-            self._deliver(self._places.index_of(entry.axes), pixels, tags)
+            camera = camera_of(entry.axes, tags)
+            self._deliver(self._places.index_of(entry.axes), pixels, tags, camera=camera)
         except FrameError as error:
             self._n_dropped += 1
             logger.warning("plane dropped folder=%s n=%d: %s", self._folder, self._n_dropped, error)
             return None
         return self._ready.popleft()
 
-    def _deliver(self, index: PlaneIndex, pixels: Counts, tags: dict[str, Any]) -> None:
+    def _deliver(self, index: PlaneIndex, pixels: Counts, tags: dict[str, Any], *, camera: str) -> None:
         image_number = number_of(tags, "ImageNumber")
-        sequence_id, ended = self._sequences.take(
-            index, image_number=None if image_number is None else int(image_number)
+        counted = self._sequences.take(
+            index, camera=camera, image_number=None if image_number is None else int(image_number)
         )
         stamp = stamp_of(tags)
-        self._ready.extend(ended)
+        self._ready.extend(counted.ended)
         self._ready.append(
             Frame(
                 run_id=self._run_id,
@@ -164,7 +165,7 @@ class Follower:
                 host_time_ns=time.monotonic_ns(),
                 core_time_us=stamp.core_time_us,
                 exposure_ms=stamp.exposure_ms,
-                sequence_id=sequence_id,
+                sequence_id=counted.sequence_id,
             )
         )
         self._n_delivered += 1
@@ -219,6 +220,8 @@ class Follower:
         return self._clock() - self._last_sign > self._limit_s()
 
     def _end(self, reason: Any, detail: str = "") -> SourceEvent:
+        if self._n_dropped and reason == "finished":
+            reason = "failed"
         dropped = f"{self._n_dropped} planes could not be placed" if self._n_dropped else ""
         ended = RunEnded(reason, "; ".join(filter(None, (detail, dropped))), n_delivered=self._n_delivered)
         self._ready.extend((*self._sequences.close(), ended))

@@ -25,7 +25,9 @@ from care_live.errors import ConfigError, SourceError
 from care_live.images import Plan
 from care_live.imports import need
 from care_live.recorded.recording import counts_dtype
-from care_live.source.frame_recorder import FrameRecorder, Image, Outline, Tags, outline_of
+from care_live.source.cameras import CameraFormat, refuse_different
+from care_live.source.frame_recorder import FrameRecorder, Image, Tags
+from care_live.source.outline import Outline, outline_of
 from care_live.source.tap_sender import MEMORY_BYTES, Endpoint
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ Sequence = Any
 Event = Any
 """useq.MDAEvent."""
 
+_KNOWN_AXES = frozenset("tpgcz") | {"cam"}
+"""useq's, and that of pymmcore-plus; any other one, a user's own, is part of the position's name."""
 _MAX_EVENTS = 2_000_000
 """A sequence with more has no end: its plan is not known."""
 
@@ -62,6 +66,7 @@ class Observer:
         self._on_stop = on_stop
         self._give = give
         self._feed: FrameRecorder | None = None
+        self._cameras: tuple[str, ...] = ()
         self._begun: queue.SimpleQueue[FrameRecorder] = queue.SimpleQueue()
         self._callbacks = {
             "sequenceStarted": self._started,
@@ -92,13 +97,15 @@ class Observer:
 
     def _started(self, sequence: Sequence, meta: Tags) -> None:
         try:
-            outline = outline_of(map(axes_and_height, planned(sequence)))
+            self._cameras = camera_labels(self._core)
+            outline = outline_of(map(axes_and_height, planned(sequence)), cameras=self._cameras)
             feed = FrameRecorder(
                 self._endpoint, outline=outline, summary={"engine": "pymmcore-plus"}, on_stop=self._on_stop
             )
             feed.open(plan_of(outline, meta))
         except Exception as error:  # noqa: BLE001 - an acquisition must never end because it is watched
             logger.error("cannot send this sequence: %s", error)
+            self._feed = None  # that of the sequence before takes none of this one's frames
             return
         self._feed = feed
         self._begun.put(feed)
@@ -107,13 +114,14 @@ class Observer:
         """A hardware sequence is one event that has many."""
         together = getattr(event, "events", ())
         if self._feed is not None and len(together) > 1:
-            places = self._feed.outline.places
-            self._feed.announce(lambda: [places.index_of(axes_and_height(one)[0]) for one in together])
+            self._feed.announce(lambda: [axes_and_height(one)[0] for one in together])
 
     def _frame(self, image: Image, event: Event, meta: Tags) -> None:
         if self._feed is None:
             return
         axes, _ = axes_and_height(event)
+        if "cam" in event.index:
+            axes["camera"] = self._label_of(event.index["cam"])
         tags = {
             "Axes": axes,
             "Exposure": meta.get("exposure_ms"),
@@ -121,6 +129,9 @@ class Observer:
             **meta.get("camera_metadata", {}),
         }
         self._feed.frame(image, tags, give=self._give)
+
+    def _label_of(self, number: int) -> str:
+        return self._cameras[number] if number < len(self._cameras) else f"camera {number}"
 
     def _finished(self, sequence: Sequence) -> None:
         if self._feed is not None and self._on_stop is None:  # otherwise the one who runs it says how it ended
@@ -153,7 +164,14 @@ def axes_and_height(event: Event) -> tuple[dict[str, Any], float | None]:
         axes["position"] = f"{event.index['p']} {event.pos_name or ''}".strip()  # names may be doubled
     if "g" in event.index:
         axes["grid"] = event.index["g"]
+    axes |= {str(name): number for name, number in event.index.items() if name not in _KNOWN_AXES}
     return axes, event.z_pos
+
+
+def camera_labels(core: Core) -> tuple[str, ...]:
+    """Return the labels of the cameras that look at once; empty where there is only one."""
+    n_cameras = core.getNumberOfCameraChannels()
+    return tuple(core.getPhysicalCameraDevice(number) for number in range(n_cameras)) if n_cameras > 1 else ()
 
 
 def plan_of(outline: Outline, meta: Tags) -> Plan:
@@ -162,9 +180,10 @@ def plan_of(outline: Outline, meta: Tags) -> Plan:
     Raises
     ------
     SourceError
-        The camera does not give grey 8 or 16 bit images.
+        The camera does not give grey 8 or 16 bit images, or cameras that look at once differ.
     """
-    camera = meta["image_infos"][0]
+    camera, *others = meta["image_infos"]
+    refuse_different([_format_of(one) for one in others if one["camera_label"] in outline.cameras])
     height_px, width_px = camera["plane_shape"][:2]
     pixel_um = float(camera.get("pixel_size_um") or 1.0)
     return Plan(
@@ -175,6 +194,11 @@ def plan_of(outline: Outline, meta: Tags) -> Plan:
         channels=outline.places.channels,
         positions=outline.places.positions,
     )
+
+
+def _format_of(camera: Tags) -> CameraFormat:
+    height_px, width_px = camera["plane_shape"][:2]
+    return CameraFormat(camera["camera_label"], int(height_px), int(width_px), str(camera["pixel_format"]))
 
 
 # -- running one ------------------------------------------------------------------------------------------------
@@ -213,6 +237,21 @@ def start_core(hardware_config: str) -> Core:
             f"Micro-Manager's core does not load {hardware_config}: {str(error).splitlines()[0]}"
         ) from error
     return core
+
+
+def refuse_unfit(core: Core, sequence: Sequence) -> None:
+    """Look for what could not be sent before anything is exposed.
+
+    Raises
+    ------
+    SourceError
+        The camera does not give grey 8 or 16 bit images, or cameras that look at once differ.
+    FrameError
+        An event's index names no plane.
+    """
+    outline = outline_of(map(axes_and_height, planned(sequence)), cameras=camera_labels(core))
+    functions = need("pymmcore_plus.metadata.functions", extra="mm")
+    plan_of(outline, {"image_infos": functions.image_infos(core)})
 
 
 def quiet_limit_s(sequence: Sequence, *, at_least_s: float) -> float:

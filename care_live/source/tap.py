@@ -12,12 +12,13 @@ brings the frames ends (pycromanager's does at the end of every acquisition), wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from care_live.images import Plan
-from care_live.source.frame_recorder import FrameRecorder, Image, Outline, Reason, Tags, outline_of
+from care_live.source.frame_recorder import FrameRecorder, Image, Reason, Tags
+from care_live.source.outline import Outline, outline_of
 from care_live.source.tap_sender import MEMORY_BYTES, Endpoint
 from care_live.wire.keys import read_client
 
@@ -55,15 +56,20 @@ def tap(
     return opened
 
 
-def planned(events: Iterable[Event]) -> Outline:
+def planned(events: Iterable[Event], *, cameras: Sequence[str] = ()) -> Outline:
     """Read the events that pycromanager will run.
+
+    Parameters
+    ----------
+    cameras : labels of those that each give a frame for every event; empty: there is one
 
     Raises
     ------
     FrameError
         An event's axes name no plane.
     """
-    return outline_of((event["axes"], None if event.get("z") is None else float(event["z"])) for event in events)
+    each = ((event["axes"], None if event.get("z") is None else float(event["z"])) for event in events)
+    return outline_of(each, cameras=cameras)
 
 
 class Tap:
@@ -103,8 +109,7 @@ class Tap:
     def hardware(self, event: Any) -> Any:
         """Learn of hardware sequences: the engine gives them as lists of events. Returned as it came."""
         if isinstance(event, list) and len(event) > 1:
-            places = self.feed.outline.places
-            self.feed.announce(lambda: [places.index_of(one["axes"]) for one in event])
+            self.feed.announce(lambda: [one["axes"] for one in event])
         return event
 
     def _look(self) -> None:

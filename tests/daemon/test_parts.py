@@ -190,7 +190,7 @@ def test_flicker_is_of_the_last_two_volumes_of_any_place() -> None:
         ({}, False, ""),
         ({"lost_planes": 8, "dropped_planes": {"unplanned": 8}}, False, "8 of 8 planned planes never came; 8 planes"),
         ({"lost_planes": 3}, True, ""),
-        ({"dropped_planes": {"duplicate": 2}}, False, ""),
+        ({"dropped_planes": {"duplicate": 2}}, False, "2 planes came and have no place (2 duplicate)"),
         ({"dropped_planes": {"wrong-shape": 2}}, True, "2 wrong-shape"),
         ({"refused_planes": 4}, True, "4 planes found no memory"),
         ({"shed": 1}, False, ""),

@@ -141,6 +141,7 @@ class JavaPeer:
         return JavaObject(
             "mmcorej.CMMCore",
             {
+                "getNumberOfCameraChannels": ([], "long", lambda: 1),
                 "getBytesPerPixel": ([], "long", lambda: 2),
                 "getImageHeight": ([], "long", lambda: SHAPE[0]),
                 "getImageWidth": ([], "long", lambda: SHAPE[1]),

@@ -294,7 +294,7 @@ def virtual(misbehave: str, *, merge: bool) -> VirtualConfig:
 @pytest.mark.parametrize(
     ("misbehave", "merge", "reason", "n_frames", "says"),
     [
-        ("drop", False, "finished", 23, "1 frames could not be used"),
+        ("drop", False, "finished", 23, "no new frame for 1 planes"),
         ("drop", True, "failed", 15, "Expected images did not arrive"),
         ("duplicate", True, "finished", 24, ""),
         ("raise", False, "failed", 10, "driver fault at exposure 10"),

@@ -1,0 +1,77 @@
+"""What the events of an acquisition say about the planes to come, before the first one is exposed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from care_live.images import PlaneIndex, VolumeKey
+from care_live.recorded.recording import stacks_of
+from care_live.recorded.tags import Places
+
+Axes: TypeAlias = Mapping[str, Any]
+"""Micro-Manager's axes of an event or a frame."""
+Event: TypeAlias = tuple[Axes, float | None]
+"""Its axes, and its height in µm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Every plane to come; empty where the events are not known."""
+
+    places: Places
+    """Numbers of the positions and channels, as they are planned."""
+    order: tuple[PlaneIndex, ...] = ()
+    """Planned planes; empty: not known."""
+    stacks: Mapping[VolumeKey, tuple[int, ...]] = field(default_factory=dict)
+    """The same planes by volume."""
+    z_step_um: float | None = None
+    cameras: tuple[str, ...] = ()
+    """Labels of the cameras that each give a frame for every event; empty: there is one."""
+    events: tuple[Event, ...] = ()
+
+    def seen_by(self, cameras: Sequence[str]) -> Outline:
+        """Return the outline of the same events when several cameras look."""
+        return outline_of(self.events, cameras=cameras)
+
+    def planes_of(self, axes_of_events: Iterable[Axes]) -> dict[str, list[PlaneIndex]]:
+        """Return the planes of each camera in the order of the events; with one camera, its label is empty.
+
+        Raises
+        ------
+        FrameError
+            An event's axes name no plane.
+        """
+        together = list(axes_of_events)
+        if not self.cameras:
+            return {"": [self.places.index_of(axes) for axes in together]}
+        return {label: [self.places.index_of({**axes, "camera": label}) for axes in together] for label in self.cameras}
+
+
+def outline_of(events: Iterable[Event], *, cameras: Sequence[str] = ()) -> Outline:
+    """Read what an acquisition will run: Micro-Manager's axes of every event, and its height in µm.
+
+    Parameters
+    ----------
+    cameras : labels of those that each give a frame for every event; empty: there is one
+
+    Raises
+    ------
+    FrameError
+        An event's axes name no plane.
+    """
+    places, events = Places(), tuple(events)
+    seen = ((one, height) for axes, height in events for one in _by_camera(axes, cameras))
+    planned = [(places.index_of(axes), height) for axes, height in seen]
+    first = planned[0][0].volume if planned else None
+    heights = sorted({height for index, height in planned if height is not None and index.volume == first})
+    step = float(np.median(np.diff(heights))) if len(heights) > 1 else None
+    order = tuple(index for index, _ in planned)
+    return Outline(places, order, stacks_of(order), step, tuple(cameras), events)
+
+
+def _by_camera(axes: Axes, cameras: Sequence[str]) -> list[Axes]:
+    return [{**axes, "camera": label} for label in cameras] if cameras else [axes]
