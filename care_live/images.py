@@ -15,6 +15,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.maps import Head
+
 Counts: TypeAlias = NDArray[np.uint16] | NDArray[np.uint8]
 """Camera counts as they were recorded."""
 
@@ -258,14 +260,11 @@ class Restored:
     """What the network says about one volume, in camera counts."""
 
     volume: Volume
-    mean: NDArray[np.float32]
-    """(z, y, x), read-only; z may differ from the raw volume's (isotropic, projection)."""
-    laplace_scale: NDArray[np.float32] | None
-    """Laplace scale b > 0 per voxel, camera counts; None when the network gives none."""
-    disagreement: NDArray[np.float32] | None
-    """Ensemble disagreement D in [0, 1] per voxel; None for a single network."""
+    maps: Mapping[Head, NDArray[np.float32]]
+    """What the network gives, of `care_live.maps.MAPS`: (z, y, x) each, read-only, all of one shape; *mean* always. z
+    may differ from the raw volume's (isotropic, projection)."""
     voxel_size_um: tuple[float, float, float]
-    """Of the restored arrays, (z, y, x)."""
+    """Of the maps, (z, y, x)."""
     low: float
     """Camera counts that became 0 before the network."""
     high: float
@@ -277,11 +276,21 @@ class Restored:
     c_out: int = 0
     """Output channel; equals the input channel's index unless the network mixes channels."""
     mantissa_bits: int = 23
-    """Of float32 that its arrays keep: all as the network gave them, fewer when they were read from the store."""
+    """Of float32 that its maps keep: all as the network gave them, fewer when they were read from the store."""
 
     @property
     def key(self) -> VolumeKey:
         return VolumeKey(self.volume.key.t, self.volume.key.p, self.c_out)
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """(z, y, x): the restored image itself."""
+        return self.maps["mean"]
+
+    @property
+    def nbytes(self) -> int:
+        """Of its maps."""
+        return sum(array.nbytes for array in self.maps.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import numpy as np
 
 from care_live.errors import ConfigError, RestoreError, SourceError
 from care_live.images import LIMITS, Frame, PlaneIndex, Restored, RunEnded, RunStarted, Volume
+from care_live.maps import folder_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -262,11 +263,7 @@ def _maps(restored: Sequence[Restored]) -> dict[str, NDArray[np.float32]]:
     """Return all arrays of one time point by the name of the channel that they become."""
     maps: dict[str, NDArray[np.float32]] = {}
     for result in restored:
-        maps[f"restored {result.c_out}"] = result.mean
-        if result.laplace_scale is not None:
-            maps[f"laplace_scale {result.c_out}"] = result.laplace_scale
-        if result.disagreement is not None:
-            maps[f"disagreement {result.c_out}"] = result.disagreement
+        maps |= {f"{folder_of(head)} {result.c_out}": array for head, array in result.maps.items()}
     return maps
 
 

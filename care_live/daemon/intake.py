@@ -152,9 +152,7 @@ class Intake:
                 key=planes.key,
                 z_first=planes.first,
                 n_planes=planes.n_planes,
-                mean=planes.mean,
-                laplace_scale=planes.laplace_scale,
-                disagreement=planes.disagreement,
+                maps=planes.maps,
                 voxel_size_um=self.voxel_size_um,
             )
             with self.publishing:

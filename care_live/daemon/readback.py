@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from care_live.images import Restored, Volume, VolumeKey
+from care_live.maps import HEADS, folder_of
 from care_live.store import RunReader
 
 
@@ -49,9 +50,7 @@ def _restored(reader: RunReader, key: VolumeKey) -> Restored:
     made = reader.restoration(key)
     return Restored(
         volume=reader.read_raw(made.sources[min(key.c, len(made.sources) - 1)]),
-        mean=reader.read("restored", key),
-        laplace_scale=reader.read("laplace_scale", key) if "laplace_scale" in made.arrays else None,
-        disagreement=reader.read("disagreement", key) if "disagreement" in made.arrays else None,
+        maps={head: reader.read(folder, key) for head in HEADS if (folder := folder_of(head)) in made.arrays},
         voxel_size_um=made.voxel_size_um,
         low=made.low,
         high=made.high,

@@ -112,7 +112,7 @@ class Restoring:
             self.publisher.publish(restored, until_settled=True)
         age_ms = self.tally.restored(restored)
         _log(restored, age_ms)
-        if not self.storage.put_second(restored, _nbytes(restored), wait_s=self.full_wait_s):
+        if not self.storage.put_second(restored, restored.nbytes, wait_s=self.full_wait_s):
             self._shed(restored.key)
 
     def _shed(self, key: VolumeKey) -> None:
@@ -151,11 +151,6 @@ class Restoring:
         again = tuple(key for key in keys if self._failures[key] < _TRIES)
         self.worklist.later(*again)
         self.tally.add("unrestored", len(keys) - len(again))
-
-
-def _nbytes(restored: Restored) -> int:
-    arrays = (restored.mean, restored.laplace_scale, restored.disagreement)
-    return sum(array.nbytes for array in arrays if array is not None)
 
 
 def _log(restored: Restored, age_ms: float) -> None:

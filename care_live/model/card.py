@@ -15,12 +15,12 @@ from pydantic import Field
 
 from care_live.config import Section
 from care_live.images import LIMITS
+from care_live.maps import Head
 
 METADATA_KEY = "care_live_card"
 """Where the card lies, as JSON, in the ONNX file's metadata."""
 
 Task = Literal["denoise", "isotropic", "deconvolve", "upsample", "project"]
-Head = Literal["mean", "laplace_scale", "disagreement"]
 
 
 class Calibration(Section):

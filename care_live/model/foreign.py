@@ -15,8 +15,9 @@ import onnx
 from onnx.version_converter import convert_version
 
 from care_live.errors import ModelError
+from care_live.maps import HEADS, Head
 from care_live.model import checks, file
-from care_live.model.card import Head, ModelCard, unnamed_channels
+from care_live.model.card import ModelCard, unnamed_channels
 from care_live.model.graph import copied
 from care_live.model.rewrite import shapes_of, with_shapes
 from care_live.model.unet_graph import OPSET
@@ -157,8 +158,7 @@ def _made(network: onnx.ModelProto) -> frozenset[str]:
 def _heads(graph: onnx.GraphProto) -> tuple[Head, ...]:
     """Believe names that are ours; of any other network only the first output is known, to be an image."""
     names = {output.name for output in graph.output}
-    ours: tuple[Head, ...] = ("mean", "laplace_scale", "disagreement")
-    return tuple(head for head in ours if head in names) if "mean" in names else ("mean",)
+    return tuple(head for head in HEADS if head in names) if "mean" in names else ("mean",)
 
 
 def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from care_live.errors import ModelError
-from care_live.model.card import Head
+from care_live.maps import Head
 from care_live.model.graph import copied
 
 Array: TypeAlias = NDArray[Any]

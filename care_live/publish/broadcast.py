@@ -21,6 +21,7 @@ from care_live.publish.log import Entry
 from care_live.publish.message_writer import Writer
 from care_live.publish.slabs import RestoredSlab
 from care_live.publish.worker_thread import WorkerThread
+from care_live.wire.arrays import Product
 from care_live.wire.connections import ConnectionId
 from care_live.wire.messages import View
 from care_live.wire.sockets import Received, Socket, Sockets
@@ -39,7 +40,7 @@ MAX_SLABS = 16
 MAX_TOPIC_BYTES = 256
 MAX_TOPICS = 64
 """Topics of one connection; one that subscribes to more is cut off."""
-_PRODUCTS: dict[Topic, tuple[Literal["raw", "mean", "laplace_scale", "disagreement"], ...]] = {
+_PRODUCTS: dict[Topic, tuple[Product, ...]] = {
     "restored": ("mean", "laplace_scale", "disagreement"),
     "raw": ("raw",),
     "slab": ("mean", "laplace_scale", "disagreement"),

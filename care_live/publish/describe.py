@@ -9,6 +9,7 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from care_live.images import Flag, Integrity, ModelIdentity, Restored, State, Volume, VolumeKey
+from care_live.maps import Array, Head
 from care_live.publish.downsample import look
 from care_live.wire import arrays, messages
 from care_live.wire.arrays import ArrayHeader, Buffer, Product
@@ -26,15 +27,8 @@ def products_of(record: Restored | Volume) -> dict[Product, tuple[NDArray[Any], 
     """Return every product that a record has, with its voxel size, (z, y, x) µm."""
     if isinstance(record, Volume):
         return {"raw": (record.pixels, record.voxel_size_um)}
-    found: dict[Product, tuple[NDArray[Any], tuple[float, float, float]]] = {
-        "raw": (record.volume.pixels, record.volume.voxel_size_um),
-        "mean": (record.mean, record.voxel_size_um),
-    }
-    if record.laplace_scale is not None:
-        found["laplace_scale"] = (record.laplace_scale, record.voxel_size_um)
-    if record.disagreement is not None:
-        found["disagreement"] = (record.disagreement, record.voxel_size_um)
-    return found
+    found: dict[Product, tuple[NDArray[Any], tuple[float, float, float]]] = products_of(record.volume)
+    return found | {head: (array, record.voxel_size_um) for head, array in record.maps.items()}
 
 
 def pictures(
@@ -125,15 +119,13 @@ def flags_of(message: messages.VolumeMessage) -> frozenset[Flag]:
     return frozenset(cast(Flag, flag) for flag in message.flags)
 
 
-def restored_of(message: messages.VolumeMessage, volume: Volume, products: Mapping[Product, NDArray[Any]]) -> Restored:
+def restored_of(message: messages.VolumeMessage, volume: Volume, maps: Mapping[Head, Array]) -> Restored:
     """Return the restored volume of a message that has a model and a mean."""
     assert message.model is not None
     sizes = {header.product: header.voxel_size_um for header in message.arrays}
     return Restored(
         volume=volume,
-        mean=products["mean"],
-        laplace_scale=products.get("laplace_scale"),
-        disagreement=products.get("disagreement"),
+        maps=maps,
         voxel_size_um=sizes["mean"],
         low=message.low if message.low is not None else 0.0,
         high=message.high if message.high is not None else 0.0,

@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.maps import MAPS
 from care_live.wire.arrays import Product
 from care_live.wire.messages import View
-
-_LARGEST: tuple[Product, ...] = ("laplace_scale", "disagreement")
-"""Of these a level takes the largest: it never looks surer than the volume that it was made of."""
 
 
 def look(product: Product, volume: NDArray[Any], view: View) -> tuple[NDArray[Any], tuple[int, int, int]] | None:
@@ -40,7 +38,7 @@ def look(product: Product, volume: NDArray[Any], view: View) -> tuple[NDArray[An
 
 
 def downsample(product: Product, volume: NDArray[Any], level: int) -> NDArray[Any]:
-    """Shrink rows and columns by 2^level: the average of raw and mean, the largest of scale and disagreement.
+    """Shrink rows and columns by 2^level: the average of raw and mean; of other maps what `MapKind.coding` says.
 
     Planes stay: z steps are coarse already. Rows and columns that fill no whole block are left out, but for a
     volume smaller than a block.
@@ -50,11 +48,18 @@ def downsample(product: Product, volume: NDArray[Any], level: int) -> NDArray[An
     rows, columns = volume.shape[1:]
     block_y, block_x = (min(2**level, size) for size in (rows, columns))
     whole = volume[:, : rows // block_y * block_y, : columns // block_x * block_x]
-    if product in _LARGEST:
-        return _combined(np.maximum, whole, (block_y, block_x))
+    coding = "affine" if product == "raw" else MAPS[product].coding
+    if coding != "affine":
+        largest = _combined(np.maximum, whole, (block_y, block_x))
+        return largest if coding == "log2" else _farthest(largest, _combined(np.minimum, whole, (block_y, block_x)))
     summed = _combined(np.add, whole.astype(np.uint32) if volume.dtype.kind == "u" else whole, (block_y, block_x))
     mean: NDArray[Any] = summed / summed.dtype.type(block_y * block_x)
     return np.rint(mean).astype(volume.dtype) if volume.dtype.kind == "u" else mean
+
+
+def _farthest(largest: NDArray[Any], smallest: NDArray[Any]) -> NDArray[Any]:
+    """Return which of both is farther from 0."""
+    return np.where(largest >= -smallest, largest, smallest)
 
 
 def _combined(combine: np.ufunc, volume: NDArray[Any], blocks: tuple[int, int]) -> NDArray[Any]:

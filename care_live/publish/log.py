@@ -191,7 +191,4 @@ def nbytes_of(record: Record) -> int:
     """Return the bytes of a record's arrays."""
     if isinstance(record, Volume):
         return record.pixels.nbytes
-    if not isinstance(record, Restored):
-        return 0
-    extra = [array.nbytes for array in (record.laplace_scale, record.disagreement) if array is not None]
-    return record.volume.pixels.nbytes + record.mean.nbytes + sum(extra)
+    return record.volume.pixels.nbytes + record.nbytes if isinstance(record, Restored) else 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
 from care_live.images import Counts, Flag, ModelIdentity, Restored, State, Volume, VolumeKey
+from care_live.maps import HEADS, Array, Head
 from care_live.publish import describe
 from care_live.wire import arrays, messages
 from care_live.wire.arrays import Product
@@ -34,14 +35,11 @@ class LiveVolume:
     limits: str
     raw: Counts | None
     """(z, y, x) camera counts, read-only; None where it was not asked for."""
-    mean: NDArray[np.float32] | None
-    """(z, y, x) restored, camera counts, read-only."""
-    laplace_scale: NDArray[np.float32] | None
-    """(z, y, x), camera counts: the confidence interval is mean ± (−b·log(1−q))."""
-    disagreement: NDArray[np.float32] | None
-    """(z, y, x) in [0, 1]."""
+    maps: Mapping[Head, Array]
+    """What came of `care_live.maps.MAPS`, (z, y, x) each, read-only: the confidence interval is mean ± (−b·log(1−q)),
+    b the Laplace scale."""
     voxel_size_um: tuple[float, float, float]
-    """(z, y, x) of the restored arrays (of the raw one, where there is nothing else; 1, where there is nothing)."""
+    """(z, y, x) of the maps (of the raw one, where there is nothing else; 1, where there is nothing)."""
     acquired_us: int
     """When the last plane came, microseconds since the epoch, by the daemon's clock."""
     age_s: float
@@ -51,6 +49,11 @@ class LiveVolume:
     said: messages.VolumeMessage
     """The whole header: integrity, level, origin, times."""
 
+    @property
+    def mean(self) -> Array | None:
+        """(z, y, x): the restored image itself; None where it was not asked for."""
+        return self.maps.get("mean")
+
     def volume(self) -> Volume:
         """Return the raw volume as it was recorded; needs ``raw``, in full."""
         if self.raw is None:
@@ -59,13 +62,9 @@ class LiveVolume:
 
     def restored(self) -> Restored:
         """Return the record that the daemon published; needs ``raw`` and ``mean``, in full."""
-        products = {name: array for name, array in self._products().items() if array is not None}
-        if self.model is None or "mean" not in products:
+        if self.model is None or "mean" not in self.maps:
             raise ProtocolError(f"volume {tuple(self.key)} came without a restored one")
-        return describe.restored_of(self.said, self.volume(), products)
-
-    def _products(self) -> dict[Product, NDArray[Any] | None]:
-        return {"mean": self.mean, "laplace_scale": self.laplace_scale, "disagreement": self.disagreement}
+        return describe.restored_of(self.said, self.volume(), self.maps)
 
     def _voxel_size(self, product: Product) -> tuple[float, float, float]:
         return next(header.voxel_size_um for header in self.said.arrays if header.product == product)
@@ -81,13 +80,16 @@ class LiveSlab:
     """Where it begins along the restored volume's first axis."""
     n_planes: int
     """Of the whole restored volume."""
-    mean: NDArray[np.float32] | None
-    """(z, y, x) restored, camera counts, read-only."""
-    laplace_scale: NDArray[np.float32] | None
-    disagreement: NDArray[np.float32] | None
+    maps: Mapping[Head, Array]
+    """What came of `care_live.maps.MAPS`, (z, y, x) each, read-only."""
     voxel_size_um: tuple[float, float, float]
     model: ModelIdentity | None
     said: messages.Slab
+
+    @property
+    def mean(self) -> Array | None:
+        """(z, y, x): the restored planes themselves."""
+        return self.maps.get("mean")
 
 
 Told: TypeAlias = LiveVolume | LiveSlab | Start | Change | Skipped | End | Heartbeat | Gap
@@ -102,9 +104,7 @@ def live_slab(said: messages.Slab, codes: tuple[NDArray[Any], ...]) -> LiveSlab:
         key=VolumeKey(*said.key),
         z_first=said.z_first,
         n_planes=said.n_planes,
-        mean=found.get("mean"),
-        laplace_scale=found.get("laplace_scale"),
-        disagreement=found.get("disagreement"),
+        maps=maps_of(found),
         voxel_size_um=said.arrays[0].voxel_size_um,
         model=_identity(said.model),
         said=said,
@@ -126,15 +126,18 @@ def live_volume(
         model=_identity(said.model),
         limits=said.limits,
         raw=found.get("raw"),
-        mean=found.get("mean"),
-        laplace_scale=found.get("laplace_scale"),
-        disagreement=found.get("disagreement"),
+        maps=maps_of(found),
         voxel_size_um=sizes[0] if sizes else (1.0, 1.0, 1.0),
         acquired_us=said.acquired_us,
         age_s=age_s,
         n_skipped=n_skipped,
         said=said,
     )
+
+
+def maps_of(found: Mapping[Product, NDArray[Any]]) -> dict[Head, Array]:
+    """Return the maps among what came."""
+    return {head: found[head] for head in HEADS if head in found}
 
 
 def _identity(model: messages.Model | None) -> ModelIdentity | None:

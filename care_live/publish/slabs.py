@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.images import VolumeKey
+from care_live.maps import Head
 from care_live.wire.arrays import Product
 
 
@@ -22,17 +24,10 @@ class RestoredSlab:
     """Where it belongs along the restored volume's first axis."""
     n_planes: int
     """Of the whole restored volume."""
-    mean: NDArray[np.float32]
-    """(z, y, x), read-only."""
-    laplace_scale: NDArray[np.float32] | None
-    disagreement: NDArray[np.float32] | None
+    maps: Mapping[Head, NDArray[np.float32]]
+    """(z, y, x) each, read-only."""
     voxel_size_um: tuple[float, float, float]
 
     def products(self) -> dict[Product, tuple[NDArray[Any], tuple[float, float, float]]]:
         """Return every product that the network gives, with its voxel size, (z, y, x) µm."""
-        arrays: dict[Product, NDArray[np.float32] | None] = {
-            "mean": self.mean,
-            "laplace_scale": self.laplace_scale,
-            "disagreement": self.disagreement,
-        }
-        return {name: (array, self.voxel_size_um) for name, array in arrays.items() if array is not None}
+        return {head: (array, self.voxel_size_um) for head, array in self.maps.items()}

@@ -216,9 +216,7 @@ class Engine:
             results.append(
                 Restored(
                     volume=volume,
-                    mean=read_only(maps["mean"][c]),
-                    laplace_scale=read_only(maps["laplace_scale"][c]) if "laplace_scale" in maps else None,
-                    disagreement=read_only(maps["disagreement"][c]) if "disagreement" in maps else None,
+                    maps={head: read_only(array[c]) for head, array in maps.items()},
                     voxel_size_um=output_voxel_um(self.card, volume.pixels.shape, volume.voxel_size_um),
                     low=span.low,
                     high=span.high,

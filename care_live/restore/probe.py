@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from care_live.backends.session import OnnxSession, Options, Session
 from care_live.errors import ModelError, OutOfMemoryError, RestoreError
+from care_live.maps import MAPS
 from care_live.model import quantised_outputs
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
@@ -127,7 +128,7 @@ def compare(reference: Network, candidate: Network, card: ModelCard, *, toleranc
     span = max(float(np.ptp(wanted[card.heads.index("mean")])), 1e-6)
     worst = 0.0
     for head, first, second in zip(card.heads, wanted, got, strict=True):
-        share = 1.0 if head == "disagreement" else span  # D is a share of 1; a Laplace scale has the mean's unit
+        share = span if MAPS[head].unit == "counts" else MAPS[head].limit or 1.0  # D is a share of 1
         off = np.abs(first - second)
         off = np.maximum(off - quantised_outputs.slack(head, first), 0) if candidate.quantised else off
         worst = float(np.maximum(worst, off.max() / share))  # of Python's max, NaN is no part

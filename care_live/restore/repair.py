@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from care_live.model.card import Head
+from care_live.maps import MAPS, Array, Head
 from care_live.percentiles import Span
 
-Array: TypeAlias = NDArray[np.float32]
 Maps: TypeAlias = dict[Head, Array]
 """What a network says, (c, z, y, x) for every head."""
 
@@ -60,17 +58,16 @@ def mend(maps: Maps) -> bool:
     bool : whether there was anything to mend
     """
     if all(np.isfinite(array.sum(dtype=np.float64)) for array in maps.values()) and all(
-        array.min() >= 0 for head, array in maps.items() if head != "mean"
+        array.min() >= 0 for head, array in maps.items() if not MAPS[head].may_be_negative
     ):  # quick looks are the rule
         return False
     broken = np.zeros(maps["mean"].shape, bool)
     for head, array in maps.items():
         broken |= ~np.isfinite(array)
-        if head != "mean":
+        if not MAPS[head].may_be_negative:
             broken |= array < 0
-    mended: dict[Head, float] = {"mean": 0.0, "laplace_scale": np.inf, "disagreement": 1.0}
     for head, array in maps.items():
-        array[broken] = mended[head]
+        array[broken] = MAPS[head].mended
     return True
 
 

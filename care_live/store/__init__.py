@@ -1,4 +1,4 @@
-"""Volumes onto the disk: raw first, lossless and synced; restored, scale and disagreement after. See layout.md."""
+"""Volumes onto the disk: raw first, lossless and synced; restored maps after. See layout.md."""
 
 from care_live.store.claim import Claim, claim_run
 from care_live.store.disk import Disk, refuse_unfit

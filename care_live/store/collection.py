@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from care_live import __version__
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, Restored, VolumeKey
+from care_live.maps import folder_of
 from care_live.store import ome
 from care_live.store.fsync import translated
 from care_live.store.records import PRODUCTS, Product, RunBegan
@@ -137,10 +138,5 @@ class Collection:
 
 
 def products_of(restored: Restored) -> dict[Product, NDArray[np.float32]]:
-    """Return the arrays that a restored volume has, by the image that each belongs to."""
-    arrays: dict[Product, NDArray[np.float32] | None] = {
-        "restored": restored.mean,
-        "laplace_scale": restored.laplace_scale,
-        "disagreement": restored.disagreement,
-    }
-    return {product: pixels for product, pixels in arrays.items() if pixels is not None}
+    """Return the maps of a restored volume by the image that each belongs to."""
+    return {folder_of(head): pixels for head, pixels in restored.maps.items()}

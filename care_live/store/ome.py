@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.images import LIMITS
+from care_live.maps import MAPS, folder_of
 from care_live.store.records import Product
 
 Window: TypeAlias = tuple[float, float]
@@ -24,11 +25,10 @@ AXES = (
 )
 _CHUNK_PX = (8, 512, 512)
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF4040")
+_KINDS = {folder_of(head): kind for head, kind in MAPS.items()}
 _MEANINGS: Mapping[Product, str] = {
     "raw": "camera counts as recorded, lossless",
-    "restored": f"the network's estimate of the mean, camera counts; {LIMITS}",
-    "laplace_scale": f"the network's Laplace scale b per voxel, camera counts; {LIMITS}",
-    "disagreement": f"disagreement D of the ensemble per voxel, 0 (agree) to 1; {LIMITS}",
+    **{folder: f"{kind.meaning}; {LIMITS}" for folder, kind in _KINDS.items()},
 }
 
 
@@ -68,11 +68,12 @@ def meaning(product: Product) -> dict[str, Any]:
 
 def window(product: Product, pixels: NDArray[Any]) -> Window:
     """Return a contrast that neither a dead pixel nor an empty corner spoils, from every few pixels."""
-    if product == "disagreement":
-        return 0.0, 1.0
+    kind = _KINDS.get(product)
+    if kind is not None and kind.limits is not None:
+        return kind.limits
     step = max(1, math.isqrt(pixels[0].size // 2**14))
     low, high = np.percentile(pixels[:, ::step, ::step], (1.0, 99.8))
-    return (0.0 if product == "laplace_scale" else float(low)), max(float(high), float(low) + 1e-3)
+    return (0.0 if kind is not None and not kind.may_be_negative else float(low)), max(float(high), float(low) + 1e-3)
 
 
 def limits(dtype: str, window: Window) -> Window:

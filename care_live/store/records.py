@@ -24,12 +24,13 @@ from care_live.images import (
     Volume,
     VolumeKey,
 )
+from care_live.maps import HEADS, folder_of
 
-Product: TypeAlias = Literal["raw", "restored", "laplace_scale", "disagreement"]
-"""An image group of a run."""
+Product: TypeAlias = str
+"""An image group of a run, by the name of its folder."""
 
 
-PRODUCTS: tuple[Product, ...] = ("raw", "restored", "laplace_scale", "disagreement")
+PRODUCTS: tuple[Product, ...] = ("raw", *map(folder_of, HEADS))
 
 
 class _Record(BaseModel):
@@ -154,7 +155,7 @@ class RawStored(_Record):
 
 
 class RestoredStored(_Record):
-    """A restored volume, with its scale and disagreement where the network gives them, is safe."""
+    """A restored volume with all its maps is safe."""
 
     kind: Literal["restored"] = "restored"
     key: VolumeKey

@@ -139,7 +139,7 @@ class RunWriter:
         self._written_bytes += array.file_bytes
 
     def write_restored(self, restored: Restored, *, sources: Iterable[VolumeKey] = ()) -> None:
-        """Store a restored volume with its scale and disagreement, all or none; replaces an older one.
+        """Store all maps of a restored volume, or none; replaces an older one.
 
         Parameters
         ----------

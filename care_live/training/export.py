@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from care_live.imports import need
+from care_live.maps import Head
 from care_live.model import checks
-from care_live.model.card import METADATA_KEY, Head, ModelCard, TrainingDomain, unnamed_channels
+from care_live.model.card import METADATA_KEY, ModelCard, TrainingDomain, unnamed_channels
 from care_live.restore import probe
 from care_live.training.architecture import build
 from care_live.training.checkpoint import load_state, read_recipe

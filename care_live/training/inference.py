@@ -85,7 +85,7 @@ def apply_to(
         raw=stack.astype(np.float32),
         mean=np.stack([_normalised(result, engine.card) for result in restored]),
         laplace_scale=_stacked([_scale(result, engine.card) for result in restored]),
-        disagreement=_stacked([result.disagreement for result in restored]),
+        disagreement=_stacked([result.maps.get("disagreement") for result in restored]),
         truth=np.stack([_truth(channel, restored[c], engine.card, unit) for c, channel in enumerate(wanted)]),
     )
 
@@ -118,7 +118,8 @@ def _normalised(result: Restored, card: ModelCard) -> NDArray[np.float32]:
 
 
 def _scale(result: Restored, card: ModelCard) -> NDArray[np.float32] | None:
-    return None if result.laplace_scale is None else np.asarray(result.laplace_scale / _width(result, card)[1])
+    scale = result.maps.get("laplace_scale")
+    return None if scale is None else np.asarray(scale / _width(result, card)[1])
 
 
 def _truth(channel: NDArray[Any], result: Restored, card: ModelCard, unit: TruthUnit) -> NDArray[np.float32]:

@@ -69,11 +69,10 @@ class ExpectedShapes:
 
 
 def _misrestored(volume: LiveVolume) -> str:
-    arrays = [volume.mean, volume.laplace_scale, volume.disagreement]
-    shapes = {array.shape for array in arrays if array is not None}
+    shapes = {array.shape for array in volume.maps.values()}
     n_raw = volume.raw.size if volume.raw is not None else 0
     if volume.model is None:
         return "it has restored planes, and no network" if shapes else ""
-    if volume.mean is None or len(shapes) != 1 or volume.mean.size > MAX_GROWTH * n_raw:
+    if "mean" not in volume.maps or len(shapes) != 1 or volume.maps["mean"].size > MAX_GROWTH * n_raw:
         return f"its restored arrays are {sorted(shapes)}, of {n_raw} raw voxels"
     return ""

@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.viewer.shown import Image, Product, Shown
+from care_live.viewer.shown import Image, Shown
+from care_live.wire.arrays import Product
 
 LOW_PERCENTILE = 1.0
 HIGH_PERCENTILE = 99.9

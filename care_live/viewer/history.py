@@ -10,6 +10,7 @@ from pathlib import Path
 
 from care_live.errors import StoreError
 from care_live.images import State, VolumeKey
+from care_live.maps import HEADS, folder_of
 from care_live.store import PRODUCTS, Product, RunReader
 from care_live.store.journal import JOURNAL_NAME
 from care_live.viewer.run_info import NO_CARD, describe
@@ -112,19 +113,17 @@ def _has_begun(journal: Path) -> bool:
 
 
 def _products_of(shown: Shown) -> frozenset[Product]:
-    return frozenset(product for product in PRODUCTS if shown.product(product) is not None)
+    """Return the folders that a volume was read from."""
+    return frozenset(map(folder_of, shown.maps)) | ({"raw"} if shown.raw is not None else set())
 
 
 def _read(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> Shown:
-    arrays = {product: reader.read(product, key) for product in products if product != "raw"}
     made = reader.restoration(key) if "restored" in products else None
     volume = reader.read_raw(key) if "raw" in products else None
     return Shown(
         key=key,
         raw=volume.pixels if volume else None,
-        restored=arrays.get("restored"),
-        laplace_scale=arrays.get("laplace_scale"),
-        disagreement=arrays.get("disagreement"),
+        maps={head: reader.read(folder, key) for head in HEADS if (folder := folder_of(head)) in products},
         voxel_size_um=made.voxel_size_um if made else reader.voxel_size_um,
         state=_state(reader, key, products),
         flags=frozenset(made.flags) if made else frozenset(),

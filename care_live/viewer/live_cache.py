@@ -83,7 +83,7 @@ class Shelf:
                 return
             if growing is not None and growing.key == slab.key:
                 growing.add(slab)
-            elif slab.z_first == 0 and slab.mean is not None and whole_nbytes(slab) <= MAX_GROWING * self.memory_bytes:
+            elif slab.z_first == 0 and "mean" in slab.maps and whole_nbytes(slab) <= MAX_GROWING * self.memory_bytes:
                 before = self._volumes.get(newest) if newest is not None else None
                 self._growing.pop(place, None)
                 self._growing[place] = Growing(slab, before)

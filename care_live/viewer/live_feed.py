@@ -136,9 +136,7 @@ def shown(live: LiveVolume) -> Shown:
     return Shown(
         key=live.key,
         raw=live.raw,
-        restored=live.mean,
-        laplace_scale=live.laplace_scale,
-        disagreement=live.disagreement,
+        maps=live.maps,
         voxel_size_um=live.voxel_size_um,
         state=live.state,
         flags=frozenset(live.flags),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from care_live.images import VolumeKey, read_only
+from care_live.maps import Array
 from care_live.publish.seen import LiveSlab
-from care_live.viewer.shown import Product, Shown
+from care_live.viewer.shown import Shown
 
 
 class Growing:
@@ -28,9 +28,10 @@ class Growing:
         self.key: VolumeKey = first.key
         self.records: list[Shown] = []
         """One for each slab, with more and more planes."""
-        arrays = _arrays(first)
-        self._whole = {name: np.zeros((first.n_planes, *array.shape[1:]), np.float32) for name, array in arrays.items()}
-        self._before = before if _fits(before, self._whole["restored"]) else None
+        self._whole = {
+            head: np.zeros((first.n_planes, *array.shape[1:]), np.float32) for head, array in first.maps.items()
+        }
+        self._before = before if _fits(before, self._whole["mean"]) else None
         self.add(first)
 
     @property
@@ -40,22 +41,20 @@ class Growing:
 
     def add(self, slab: LiveSlab) -> None:
         """Take one more slab, if it is the next one."""
-        arrays, begin = _arrays(slab), slab.z_first
-        if begin != self.n_restored or arrays.keys() != self._whole.keys():
+        begin = slab.z_first
+        if begin != self.n_restored or slab.maps.keys() != self._whole.keys():
             return
-        end = begin + len(arrays["restored"])
-        if any(array.shape != self._whole[name][begin:end].shape for name, array in arrays.items()):
+        end = begin + len(slab.maps["mean"])
+        if any(array.shape != self._whole[head][begin:end].shape for head, array in slab.maps.items()):
             return  # of another volume, or beyond its end
-        for name, array in arrays.items():
-            self._whole[name][begin:end] = array
+        for head, array in slab.maps.items():
+            self._whole[head][begin:end] = array
         self.records.append(self._record(slab, end))
 
     def _record(self, slab: LiveSlab, n_restored: int) -> Shown:
         return Shown(
             key=self.key,
-            restored=read_only(self._whole["restored"]),
-            laplace_scale=self._read("laplace_scale"),
-            disagreement=self._read("disagreement"),
+            maps={head: read_only(array) for head, array in self._whole.items()},
             voxel_size_um=slab.voxel_size_um,
             state="provisional",
             model=slab.model,
@@ -63,13 +62,10 @@ class Growing:
             before=self._before,
         )
 
-    def _read(self, name: Product) -> NDArray[np.float32] | None:
-        return read_only(self._whole[name]) if name in self._whole else None
-
 
 def whole_nbytes(slab: LiveSlab) -> int:
     """Return what the volume of a slab will take: a few bytes on the wire can announce more than there is memory."""
-    return sum(array[0].nbytes * slab.n_planes for array in _arrays(slab).values() if len(array))
+    return sum(array[0].nbytes * slab.n_planes for array in slab.maps.values() if len(array))
 
 
 def first_with(records: Sequence[Shown], z: int | None) -> Shown | None:
@@ -85,14 +81,5 @@ def first_with(records: Sequence[Shown], z: int | None) -> Shown | None:
     return next((shown for shown in records if shown.n_restored is None or shown.n_restored > plane), None)
 
 
-def _arrays(slab: LiveSlab) -> dict[Product, NDArray[np.float32]]:
-    given: dict[Product, NDArray[np.float32] | None] = {
-        "restored": slab.mean,
-        "laplace_scale": slab.laplace_scale,
-        "disagreement": slab.disagreement,
-    }
-    return {name: array for name, array in given.items() if array is not None}
-
-
-def _fits(before: Shown | None, restored: NDArray[np.float32]) -> bool:
-    return before is not None and before.restored is not None and before.restored.shape == restored.shape
+def _fits(before: Shown | None, mean: Array) -> bool:
+    return before is not None and "mean" in before.maps and before.maps["mean"].shape == mean.shape

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TypeAlias
 
 from care_live.images import Counts, ModelIdentity, State, VolumeKey
+from care_live.maps import HEADS, Array, Head
 from care_live.model.card import Calibration
 from care_live.model.reliability import half_width_factor
+from care_live.wire.arrays import Product
 
-Product: TypeAlias = Literal["raw", "restored", "laplace_scale", "disagreement"]
-"""The names that the wire, the store and the screen share."""
-PRODUCTS: tuple[Product, ...] = ("raw", "restored", "laplace_scale", "disagreement")
+PRODUCTS: tuple[Product, ...] = ("raw", *HEADS)
+"""All that can be seen of a volume."""
 
-Image: TypeAlias = Counts | NDArray[np.float32]
+Image: TypeAlias = Counts | Array
 """A raw or a restored volume, (z, y, x)."""
 
 
@@ -27,14 +26,11 @@ class Shown:
     key: VolumeKey
     raw: Counts | None = None
     """Camera counts, (z, y, x); None: not sent to watchers."""
-    restored: NDArray[np.float32] | None = None
-    """Mean in camera counts, (z, y, x); z may differ from raw's. None: not restored, or not yet."""
-    laplace_scale: NDArray[np.float32] | None = None
-    """Laplace scale b, camera counts, shaped as `restored`."""
-    disagreement: NDArray[np.float32] | None = None
-    """Ensemble disagreement in [0, 1], shaped as `restored`."""
+    maps: Mapping[Head, Array] = field(default_factory=dict)
+    """What the network says, of `care_live.maps.MAPS`: (z, y, x) each, all of one shape; z may differ from raw's.
+    Empty: not restored, or not yet."""
     voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Of the restored arrays, or of raw where nothing is restored; (z, y, x)."""
+    """Of the maps, or of raw where nothing is restored; (z, y, x)."""
     state: State = "confirmed"
     flags: frozenset[str] = field(default_factory=frozenset)
     acquired_us: int = 0
@@ -53,8 +49,7 @@ class Shown:
 
     def product(self, name: Product) -> Image | None:
         """Return one of the arrays by its name."""
-        image: Image | None = getattr(self, name)
-        return image
+        return self.raw if name == "raw" else self.maps.get(name)
 
     def parts(self, name: Product) -> tuple[Image, ...]:
         """Return what is seen of a product as arrays that follow each other along z: one, but while it is restored."""

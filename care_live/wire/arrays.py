@@ -18,8 +18,9 @@ from care_live.checksum import crc32c
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import read_only
 from care_live.imports import need
+from care_live.maps import MAPS, Head
 
-Product = Literal["raw", "mean", "laplace_scale", "disagreement"]
+Product: TypeAlias = Literal["raw"] | Head
 Coding = Literal["plain", "affine", "log2"]
 Codec = Literal["none", "blosc2"]
 Buffer: TypeAlias = bytes | memoryview | NDArray[Any]
@@ -34,15 +35,12 @@ Length = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 
 _OCTAVE_STEPS = 16
 _INFINITE = 255
-_DTYPES: dict[tuple[Product, Coding], tuple[str, ...]] = {
-    ("raw", "plain"): ("|u1", "<u2"),
-    ("mean", "plain"): ("<f4",),
-    ("mean", "affine"): ("<u2",),
-    ("laplace_scale", "plain"): ("<f4",),
-    ("laplace_scale", "log2"): ("|u1",),
-    ("disagreement", "plain"): ("<f4",),
-    ("disagreement", "log2"): ("|u1",),
+_QUANTISED: dict[str, tuple[Coding, str]] = {
+    "affine": ("affine", "<u2"),
+    "log2": ("log2", "|u1"),
+    "signed": ("affine", "|u1"),
 }
+"""How each `care_live.maps.MapKind.coding` travels."""
 
 
 class ArrayHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +99,7 @@ def encode(
         coding=coding,
         step=step,
         zero=zero,
-        unit="1" if product == "disagreement" else "counts",
+        unit="counts" if product == "raw" else MAPS[product].unit,
         codec=codec,
         nbytes=as_bytes(buffer).nbytes,
         crc32c=crc32c(buffer),
@@ -136,7 +134,7 @@ def decode(header: ArrayHeader, buffer: Buffer) -> NDArray[Any]:
 def values(header: ArrayHeader, codes: NDArray[Any]) -> NDArray[Any]:
     """Return what the codes mean: camera counts as they were, or float32; read-only."""
     if header.coding == "plain":
-        if header.product == "laplace_scale" and (endless := codes == _LARGEST).any():
+        if _may_be_infinite(header.product) and (endless := codes == _LARGEST).any():
             return read_only(np.where(endless, np.float32(np.inf), codes))
         return codes
     if header.coding == "affine":
@@ -173,13 +171,14 @@ def _codes(product: Product, given: NDArray[Any], quantised: bool) -> tuple[NDAr
     if given.dtype != np.float32:
         raise ProtocolError(f"{product} is {given.dtype}: wanted float32")
     low, high = float(given.min()), float(given.max())
-    if np.isnan(low) or low == -np.inf or (product != "laplace_scale" and high == np.inf):
+    if np.isnan(low) or low == -np.inf or (high == np.inf and not _may_be_infinite(product)):
         raise ProtocolError(f"{product} contains NaN or infinity, which never travel: mend and flag it first")
     if not quantised:
         return np.ascontiguousarray(given if high < np.inf else np.minimum(given, _LARGEST)), "plain", 1.0, 0.0
-    if product == "mean":
-        return _affine(given, low, high)
-    return _log2(given)
+    kind = MAPS[product]
+    if kind.coding == "signed":
+        return _signed(given, kind.limit or max(high, -low))
+    return _affine(given, low, high) if kind.coding == "affine" else _log2(given)
 
 
 def _affine(given: NDArray[np.float32], low: float, high: float) -> tuple[NDArray[np.uint16], Coding, float, float]:
@@ -187,6 +186,13 @@ def _affine(given: NDArray[np.float32], low: float, high: float) -> tuple[NDArra
     scaled = np.subtract(given, np.float32(low))
     scaled *= np.float32(1 / step)
     return np.clip(np.rint(scaled, out=scaled), 0, 65535).astype(np.uint16), "affine", step, low
+
+
+def _signed(given: NDArray[np.float32], limit: float) -> tuple[NDArray[np.uint8], Coding, float, float]:
+    """Codes on both sides of 128, which is exactly 0; what is beyond the limit becomes the limit."""
+    step = max(limit / 127, 1e-30)
+    scaled = np.rint(given * np.float32(1 / step))
+    return (np.clip(scaled, -127, 127, out=scaled) + np.float32(128)).astype(np.uint8), "affine", step, -128 * step
 
 
 def _log2(given: NDArray[np.float32]) -> tuple[NDArray[np.uint8], Coding, float, float]:
@@ -218,7 +224,7 @@ def _logarithms() -> NDArray[np.float64]:
 
 
 def _check(header: ArrayHeader) -> None:
-    allowed = _DTYPES.get((header.product, header.coding), ())
+    allowed = _dtypes(header.product, header.coding)
     if header.dtype not in allowed:
         raise ProtocolError(f"{header.product} as {header.coding} {header.dtype}: wanted one of {allowed or 'none'}")
     if header.unpacked_bytes > MAX_BYTES:
@@ -229,6 +235,21 @@ def _check(header: ArrayHeader) -> None:
         np.isfinite(header.step) and np.isfinite(header.zero) and 0 < header.step < 1e30 and abs(header.zero) < 1e30
     ):
         raise ProtocolError(f"{header.product} has step {header.step} and zero {header.zero}: no codes mean that")
+
+
+def _dtypes(product: Product, coding: Coding) -> tuple[str, ...]:
+    """Return the types of the codes that a product may have in a coding."""
+    if product == "raw":
+        return ("|u1", "<u2") if coding == "plain" else ()
+    if coding == "plain":
+        return ("<f4",)
+    quantised, dtype = _QUANTISED[MAPS[product].coding]
+    return (dtype,) if coding == quantised else ()
+
+
+def _may_be_infinite(product: Product) -> bool:
+    """Tell whether infinity stands where the network gave no number."""
+    return product != "raw" and MAPS[product].mended == np.inf
 
 
 def _is_finite(array: NDArray[Any]) -> bool:

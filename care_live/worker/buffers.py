@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.images import ModelIdentity, PlanePlaced, Restored, Volume, VolumeKey, VolumeOpened, read_only
-from care_live.model.card import Head, ModelCard
+from care_live.maps import Head
+from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.geometry import output_shape
 from care_live.worker import protocol
@@ -46,9 +47,7 @@ class Room:
         return tuple(
             Restored(
                 volume=volumes[outcome.source],
-                mean=read_only(self.maps["mean"][c]),
-                laplace_scale=read_only(self.maps["laplace_scale"][c]) if "laplace_scale" in self.maps else None,
-                disagreement=read_only(self.maps["disagreement"][c]) if "disagreement" in self.maps else None,
+                maps={head: read_only(array[c]) for head, array in self.maps.items()},
                 voxel_size_um=outcome.voxel_size_um,
                 low=outcome.low,
                 high=outcome.high,
@@ -87,10 +86,8 @@ class RestoredPlanes:
     """z of the first one."""
     n_planes: int
     """Of the whole restored volume."""
-    mean: NDArray[np.float32]
-    """(n, y, x) camera counts, read-only."""
-    laplace_scale: NDArray[np.float32] | None
-    disagreement: NDArray[np.float32] | None
+    maps: Mapping[Head, NDArray[np.float32]]
+    """(n, y, x) each, read-only."""
 
 
 class Incoming:
@@ -221,32 +218,12 @@ def _fresh_planes(key: VolumeKey, arriving: _Arriving) -> Iterator[RestoredPlane
     for i, c in enumerate(arriving.channels if n_out == len(arriving.channels) else range(n_out)):
         found = {head: read_only(array[i, first:last]) for head, array in room.maps.items()}
         if all(np.isfinite(array).all() for array in found.values()):
-            yield _planes_of(key._replace(c=c), first, found, room)
-
-
-def _planes_of(key: VolumeKey, first: int, found: Mapping[Head, NDArray[np.float32]], room: Room) -> RestoredPlanes:
-    return RestoredPlanes(
-        key=key,
-        first=first,
-        n_planes=room.maps["mean"].shape[1],
-        mean=found["mean"],
-        laplace_scale=found.get("laplace_scale"),
-        disagreement=found.get("disagreement"),
-    )
+            yield RestoredPlanes(key._replace(c=c), first, room.maps["mean"].shape[1], found)
 
 
 def moved_out(restored: Restored) -> Restored:
     """Return a result with arrays of its own, so that shared memory is free again."""
-    return replace(
-        restored,
-        mean=_own(restored.mean),
-        laplace_scale=None if restored.laplace_scale is None else _own(restored.laplace_scale),
-        disagreement=None if restored.disagreement is None else _own(restored.disagreement),
-    )
-
-
-def _own(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    return read_only(array.copy())
+    return replace(restored, maps={head: read_only(array.copy()) for head, array in restored.maps.items()})
 
 
 def lay_out(pool: Pool, card: ModelCard, volumes: Sequence[Volume]) -> Room:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from care_live.images import Flag, ModelIdentity, Volume, VolumeKey
-from care_live.model.card import Head, ModelCard
+from care_live.maps import Head
+from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.ranges import Memories
 from care_live.worker.shared_memory import Place

@@ -105,7 +105,7 @@ def test_14_results_that_are_no_numbers(tmp_path):
     assert flagged == [3] == [t for t, volume in published.items() if "nan_fixed" in volume.flags]
     for mean, scale in (
         (reader.read("restored", VolumeKey(3)), reader.read("laplace_scale", VolumeKey(3))),
-        (published[3].mean, published[3].laplace_scale),
+        (published[3].maps["mean"], published[3].maps["laplace_scale"]),
     ):
         assert np.isfinite(mean).all()
         assert (mean[4, 10:20, 10:20] == 0).all() and np.isposinf(scale[4, 10:20, 10:20]).all()

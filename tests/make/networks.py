@@ -11,7 +11,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from care_live.images import Volume, VolumeKey
-from care_live.model.card import METADATA_KEY, Head, ModelCard, Task
+from care_live.maps import Head
+from care_live.model.card import METADATA_KEY, ModelCard, Task
 from tests.make import records
 
 HALO = {1: 8, 2: 22}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from care_live.images import Counts, Integrity, ModelIdentity, Restored, Volume, VolumeKey, read_only
+from care_live.maps import Head
 
 FIRST = VolumeKey(0)
 
@@ -29,14 +30,8 @@ def volume(pixels: Counts, key: VolumeKey = FIRST, *, missing: Iterable[int] = (
     return Volume(key=key, pixels=read_only(pixels), **(values | fields))
 
 
-def restored(
-    of: Volume,
-    mean: NDArray[np.floating] | None = None,
-    laplace_scale: NDArray[np.floating] | None = None,
-    disagreement: NDArray[np.floating] | None = None,
-    **fields: object,
-) -> Restored:
-    """Return a restored volume; without a *mean*, its own counts."""
+def restored(of: Volume, maps: Mapping[Head, NDArray[np.floating]] | None = None, **fields: object) -> Restored:
+    """Return a restored volume; without *maps*, its mean is its own counts."""
     values: dict[str, object] = {
         "voxel_size_um": of.voxel_size_um,
         "low": 0.0,
@@ -44,8 +39,6 @@ def restored(
         "model": ModelIdentity("tiny", "0" * 64),
         "c_out": of.key.c,
     }
-    mean, laplace_scale, disagreement = (
-        None if map_ is None else read_only(map_.astype(np.float32))
-        for map_ in (of.pixels if mean is None else mean, laplace_scale, disagreement)
-    )
-    return Restored(volume=of, mean=mean, laplace_scale=laplace_scale, disagreement=disagreement, **(values | fields))
+    given = {"mean": of.pixels} if maps is None else maps
+    own = {head: read_only(array.astype(np.float32)) for head, array in given.items()}
+    return Restored(volume=of, maps=own, **(values | fields))

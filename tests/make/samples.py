@@ -56,9 +56,7 @@ def restored(t: int, c: int = 0, *, shape: tuple[int, int, int] = SHAPE) -> Rest
     mean = raw.pixels.astype(np.float32) + np.float32(t)
     return records.restored(
         raw,
-        mean,
-        np.sqrt(mean),
-        mean / 8000,
+        {"mean": mean, "laplace_scale": np.sqrt(mean), "disagreement": mean / 8000},
         low=100.0,
         high=4000.0,
         model=MODEL,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from care_live.images import ModelIdentity, Plan, Restored, RunStarted, VolumeKey
+from care_live.maps import Array, Head
 from care_live.model.card import Calibration
 from care_live.viewer.live_cache import Shelf
 from care_live.viewer.shown import RunInfo, Shown
@@ -45,12 +46,13 @@ def scene(t: int = 0, *, c: int = 0, shape: tuple[int, int, int] = (12, 64, 96),
     raw = np.clip(raw, 0, 65535).astype(np.uint16)
     raw[:, 5, 7] = 65535
     scale = (3 + 0.12 * (mean - 100) + 60 * (x > shape[2] * 0.66) * (mean > 150)).astype(np.float32)
+    maps: dict[Head, Array] = {"mean": mean, "laplace_scale": scale}
+    if ensemble:
+        maps["disagreement"] = np.clip((mean - 100) / 400 * (y > shape[1] / 2), 0, 1).astype(np.float32)
     return Shown(
         key=VolumeKey(t, 0, c),
         raw=raw,
-        restored=mean,
-        laplace_scale=scale,
-        disagreement=np.clip((mean - 100) / 400 * (y > shape[1] / 2), 0, 1).astype(np.float32) if ensemble else None,
+        maps=maps,
         voxel_size_um=(2.0, 0.5, 0.5),
         state="provisional",
         acquired_us=1_700_000_000_000_000 + t,
@@ -75,8 +77,7 @@ def restored(t: int, *, c: int = 0) -> Restored:
     )
     return records.restored(
         raw,
-        shown.restored,
-        shown.laplace_scale,
+        shown.maps,
         low=100.0,
         high=300.0,
         model=ModelIdentity("worm3d", "0" * 64),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,11 @@ def make_restored(volume: Volume, *, depth: int | None = None, model: ModelIdent
     shape = (depth or volume.pixels.shape[0], *volume.pixels.shape[1:])
     rng = np.random.default_rng([*volume.key, 1])
     fields = {
-        "mean": rng.normal(100, 20, shape),
-        "laplace_scale": rng.uniform(1, 9, shape),
-        "disagreement": rng.uniform(0, 1, shape),
+        "maps": {
+            "mean": rng.normal(100, 20, shape),
+            "laplace_scale": rng.uniform(1, 9, shape),
+            "disagreement": rng.uniform(0, 1, shape),
+        },
         "voxel_size_um": (2.0 * volume.pixels.shape[0] / shape[0], 0.5, 0.5),
         "low": 3.0,
         "high": 180.0,
@@ -66,6 +69,11 @@ def make_restored(volume: Volume, *, depth: int | None = None, model: ModelIdent
         "infer_s": 0.25,
     }
     return records.restored(volume, model=model, **(fields | changes))
+
+
+def only_mean(restored: Restored) -> Restored:
+    """Return a result of a network that gives nothing else."""
+    return replace(restored, maps={"mean": restored.mean})
 
 
 def open_writer(folder: Path, plan: Plan | None = None, **config) -> RunWriter:

@@ -75,9 +75,9 @@ def test_an_imported_network_gives_csbdeeps_own_output(tmp_path, name):
     (restored,) = restore(tmp_path / "net.onnx", as_czyx(reference["x"], str(reference["axes"])))
     assert_close(restored.mean, reference["mean"])
     if "scale" in reference:
-        assert_close(restored.laplace_scale, reference["scale"])
+        assert_close(restored.maps["laplace_scale"], reference["scale"])
     else:
-        assert restored.laplace_scale is None
+        assert "laplace_scale" not in restored.maps
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_any_projection_network_gives_what_its_layers_compute(tmp_path):
     for c, restored in enumerate(restore(tmp_path / "net.onnx", pixels)):
         width, offset = (high - low)[c, 0, 0, 0], low[c, 0, 0, 0]
         assert_close(restored.mean, mean[..., c] * width + offset)
-        assert_close(restored.laplace_scale, scale[..., c] * width)
+        assert_close(restored.maps["laplace_scale"], scale[..., c] * width)
 
 
 @pytest.mark.parametrize("n_z", [5, 7])
@@ -166,7 +166,7 @@ def test_both_views_of_an_isotropic_network_are_turned_as_csbdeep_turns_them(tmp
     wanted = np.sqrt(np.maximum(views[0], 0) * np.maximum(views[1], 0))[inside] * (high - low) + low
     (restored,) = restore(tmp_path / "net.onnx", pixels)
     assert_close(restored.mean, wanted)
-    assert_close(restored.laplace_scale, np.maximum(*scales)[inside] * (high - low))
+    assert_close(restored.maps["laplace_scale"], np.maximum(*scales)[inside] * (high - low))
 
 
 def test_an_upsampling_network_is_shown_interpolated_planes(tmp_path):

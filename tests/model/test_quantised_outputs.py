@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from care_live.errors import ModelError
+from care_live.maps import Head
 from care_live.model import file
-from care_live.model.card import Head
 from care_live.model.foreign import load_foreign, loosened
 from care_live.model.merge import merge
 from care_live.model.quantised_outputs import coded, ends_of, outputs_of, read, slack

@@ -111,7 +111,7 @@ def test_what_nobody_listens_to_is_not_computed(
 def test_slabs_come_while_the_volume_is_being_restored(publisher: Publisher, hub: Sockets) -> None:
     link = listen(hub, publisher, b"cl1/slab/")
     planes = read_only(np.full((2, 16, 24), 7, np.float32))
-    publisher.slab(RestoredSlab(VolumeKey(3), 4, 32, planes, None, None, (2.0, 0.5, 0.5)))
+    publisher.slab(RestoredSlab(VolumeKey(3), 4, 32, {"mean": planes}, (2.0, 0.5, 0.5)))
     message = heard(hub, link, Slab)
     assert message is not None
     assert (message[1].key, message[1].z_first, message[1].n_planes, message[1].state) == (
@@ -225,7 +225,7 @@ def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publishe
         while not isinstance(listener.next(5.0), Heartbeat):  # subscribed last, so the other topics are in force
             assert time.monotonic() < deadline + 5
         whole = samples.restored(3)
-        slab = RestoredSlab(VolumeKey(3), 0, 4, read_only(whole.mean[:2]), None, None, (2.0, 0.5, 0.5))
+        slab = RestoredSlab(VolumeKey(3), 0, 4, {"mean": read_only(whole.mean[:2])}, (2.0, 0.5, 0.5))
         publisher.slab(slab)
         publisher.publish(whole)
         publisher.end(samples.ENDED)
@@ -238,5 +238,5 @@ def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publishe
     assert isinstance(first, LiveSlab) and (first.z_first, first.n_planes) == (0, 4)
     assert isinstance(second, LiveVolume) and second.key.t == 3 and second.raw is None
     step = float(np.ptp(whole.mean)) / 65535
-    np.testing.assert_allclose(first.mean, whole.mean[:2], atol=step)
-    np.testing.assert_allclose(second.mean, whole.mean, atol=step)
+    np.testing.assert_allclose(first.maps["mean"], whole.mean[:2], atol=step)
+    np.testing.assert_allclose(second.maps["mean"], whole.mean, atol=step)

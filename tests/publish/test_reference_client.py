@@ -64,9 +64,9 @@ def unpacked(said: dict[str, Any]) -> np.ndarray:
 
 def check_array(said: dict[str, Any]) -> None:
     sent = samples.restored(said["key"][0])
-    whole = {"raw": sent.volume.pixels, "mean": sent.mean, "laplace_scale": sent.laplace_scale}
+    whole = {"raw": sent.volume.pixels, "mean": sent.mean, "laplace_scale": sent.maps["laplace_scale"]}
     product = said["product"]
-    expected = downsample.downsample(product, whole.get(product, sent.disagreement), said["level"])
+    expected = downsample.downsample(product, whole.get(product, sent.maps["disagreement"]), said["level"])
     came = unpacked(said)
     if said["coding"] == "plain":
         np.testing.assert_array_equal(came.astype(expected.dtype), expected)

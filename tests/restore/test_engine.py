@@ -32,8 +32,8 @@ def bare(path: Path, pixels: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def same(restored: Restored, other: Restored) -> None:
     assert (restored.mean == other.mean).all()
-    assert restored.laplace_scale is not None
-    assert (restored.laplace_scale == other.laplace_scale).all()
+    assert "laplace_scale" in restored.maps
+    assert (restored.maps["laplace_scale"] == other.maps["laplace_scale"]).all()
 
 
 def test_the_untiled_volume_is_what_the_network_says(tmp_path: Path) -> None:
@@ -43,11 +43,11 @@ def test_the_untiled_volume_is_what_the_network_says(tmp_path: Path) -> None:
     span = measure(pixels, 2, 99.8)
     mean, width = bare(path, pixels[None, None], span.low, span.high)[:, 0, 0]
     assert np.allclose(restored.mean, mean, rtol=0, atol=1e-6 * span.width)
-    assert restored.laplace_scale is not None
-    assert np.allclose(restored.laplace_scale, width, rtol=0, atol=1e-6 * span.width)
+    assert "laplace_scale" in restored.maps
+    assert np.allclose(restored.maps["laplace_scale"], width, rtol=0, atol=1e-6 * span.width)
     assert (restored.low, restored.high) == (span.low, span.high)
     assert restored.flags == frozenset()
-    assert restored.disagreement is None
+    assert "disagreement" not in restored.maps
     assert not restored.mean.flags.writeable
 
 
@@ -69,7 +69,7 @@ def test_tiled_in_z_too(tmp_path: Path, n_planes: int) -> None:
     if n_planes == 44:
         same(tiled, whole)
     for head in ("mean", "laplace_scale"):
-        assert np.abs(getattr(tiled, head) - getattr(whole, head)).max() < 1e-6 * (whole.high - whole.low)
+        assert np.abs(tiled.maps[head] - whole.maps[head]).max() < 1e-6 * (whole.high - whole.low)
 
 
 def test_two_dimensional_networks_go_plane_by_plane(tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_an_ensemble_tells_its_disagreement(tmp_path: Path) -> None:
     path = save_network(tmp_path / "net.onnx", members=3)
     stack = volume(noisy((8, 40, 40)))
     (restored,) = engine(path, tile_px=(8, 24, 24)).restore([stack])
-    assert restored.disagreement is not None
-    assert 0 < restored.disagreement.max() <= 1
-    assert (restored.disagreement == engine(path).restore([stack])[0].disagreement).all()
+    assert "disagreement" in restored.maps
+    assert 0 < restored.maps["disagreement"].max() <= 1
+    assert (restored.maps["disagreement"] == engine(path).restore([stack])[0].maps["disagreement"]).all()
 
 
 def test_missing_planes_are_filled_and_do_not_move_the_range(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_what_is_no_number_is_mended_and_flagged(tmp_path: Path) -> None:
     pixels[2, 3, 4] = 0
     (restored,) = engine(path).restore([volume(pixels)])
     assert "nan_fixed" in restored.flags
-    assert restored.laplace_scale is not None
+    assert "laplace_scale" in restored.maps
     assert restored.mean[2, 3, 4] == 0.0
-    assert np.isinf(restored.laplace_scale[2, 3, 4])
+    assert np.isinf(restored.maps["laplace_scale"][2, 3, 4])
     assert np.isfinite(restored.mean).all()
 
 

@@ -58,7 +58,7 @@ def test_planes_in_any_order_give_the_volume_bit_by_bit(
     whole = Engine(path, CPU).restore([volume(raw[c], c=c) for c in range(c_in)])
     for c, wanted in enumerate(whole):
         assert (into["mean"][c] == wanted.mean).all()
-        assert (into["laplace_scale"][c] == wanted.laplace_scale).all()
+        assert (into["laplace_scale"][c] == wanted.maps["laplace_scale"]).all()
 
 
 def test_what_does_not_fit_is_refused_and_an_incomplete_stack_is_no_volume(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from care_live.errors import StoreError
 from care_live.images import RunEnded, VolumeKey
 from care_live.store import RunReader, verify
-from tests.make.stored import make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_pixels, make_plan, make_restored, make_volume, only_mean, open_writer
 
 SHAPE = (1, 6, 6)
 PLAN = make_plan(n_t=2, shape=SHAPE)
@@ -67,7 +67,7 @@ def write(runs: Path) -> tuple[list[VolumeKey], list[StoreError]]:
         volume = make_volume(VolumeKey(t), SHAPE)
         if any(tried(lambda volume=volume: writer.write_raw(volume)) for _ in range(2)):  # the daemon tries again
             acknowledged.append(volume.key)
-            only = make_restored(volume, laplace_scale=None, disagreement=None)
+            only = only_mean(make_restored(volume))
             tried(lambda only=only: writer.write_restored(only))
     tried(lambda: writer.note(RunEnded("aborted")))
     tried(writer.close)

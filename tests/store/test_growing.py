@@ -99,7 +99,7 @@ def test_a_volume_that_is_replaced_after_the_journal_was_read_is_read_anew(tmp_p
     writer.write_raw(make_volume())
     writer.write_restored(make_restored(make_volume()))
     reader = RunReader(tmp_path / "run")
-    writer.write_restored(make_restored(make_volume(), mean=np.full(SHAPE, 2.0, np.float32)))
+    writer.write_restored(make_restored(make_volume(), maps={"mean": np.full(SHAPE, 2.0, np.float32)}))
     assert (reader.read("restored", VolumeKey(0)) == 2.0).all()
     writer.close()
 

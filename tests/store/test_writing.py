@@ -17,7 +17,7 @@ from care_live.images import LIMITS, ModelIdentity, NotRestored, RunEnded, State
 from care_live.store import PRODUCTS, RunReader, verify
 from care_live.store.pyramid import coarser
 from care_live.store.rounding import keep_mantissa_bits
-from tests.make.stored import MODEL, SHAPE, make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import MODEL, SHAPE, make_pixels, make_plan, make_restored, make_volume, only_mean, open_writer
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def test_restored_comes_back_rounded_to_the_bits_that_were_asked_for(full_run):
         wanted = make_restored(make_volume(key))
         for product, pixels in [
             ("restored", wanted.mean),
-            ("laplace_scale", wanted.laplace_scale),
-            ("disagreement", wanted.disagreement),
+            ("laplace_scale", wanted.maps["laplace_scale"]),
+            ("disagreement", wanted.maps["disagreement"]),
         ]:
             found = reader.read(product, key)
             assert found.dtype == np.float32
@@ -128,7 +128,7 @@ def test_restored_volumes_may_be_deeper_or_flatter_than_raw(tmp_path):
     for t, depth in [(0, 12), (1, 12)]:
         volume = make_volume(VolumeKey(t))
         writer.write_raw(volume)
-        writer.write_restored(make_restored(volume, depth=depth, disagreement=None, laplace_scale=None))
+        writer.write_restored(only_mean(make_restored(volume, depth=depth)))
     writer.close()
     reader = RunReader(tmp_path / "run")
     assert reader.read("restored", VolumeKey(1)).shape == (12, *SHAPE[1:])
@@ -179,7 +179,8 @@ def test_a_restored_volume_is_replaced_and_a_raw_one_never(tmp_path):
     writer.write_raw(volume)
     writer.write_restored(make_restored(volume))
     other = ModelIdentity("other", "b" * 64)
-    writer.write_restored(make_restored(volume, model=other, mean=np.full(SHAPE, 2.0, np.float32)))
+    maps = make_restored(volume).maps | {"mean": np.full(SHAPE, 2.0, np.float32)}
+    writer.write_restored(make_restored(volume, model=other, maps=maps))
     with pytest.raises(StoreError, match="stored already"):
         writer.write_raw(volume)
     writer.close()

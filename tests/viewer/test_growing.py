@@ -22,15 +22,12 @@ SHAPE = (6, 16, 24)
 
 def slab(shown: Shown, first: int, last: int) -> LiveSlab:
     """Return some planes of a volume as they come from the wire."""
-    assert shown.restored is not None and shown.laplace_scale is not None
     return LiveSlab(
         run_id="scene",
         key=shown.key,
         z_first=first,
-        n_planes=len(shown.restored),
-        mean=read_only(shown.restored[first:last]),
-        laplace_scale=read_only(shown.laplace_scale[first:last]),
-        disagreement=None,
+        n_planes=len(shown.maps["mean"]),
+        maps={head: read_only(array[first:last]) for head, array in shown.maps.items()},
         voxel_size_um=shown.voxel_size_um,
         model=ModelIdentity("worm3d", "0" * 64),
         said=messages.Slab(
@@ -42,7 +39,7 @@ def slab(shown: Shown, first: int, last: int) -> LiveSlab:
             arrays=(),  # not looked at here
             published_us=0,
             z_first=first,
-            n_planes=len(shown.restored),
+            n_planes=len(shown.maps["mean"]),
         ),
     )
 
@@ -75,15 +72,15 @@ def test_planes_come_from_the_first_on_and_the_rest_is_the_volume_before(library
     library.shelf.grow(slab(new, 2, 3))
     (seen,) = library.following()
     assert (seen.key, seen.n_restored, seen.before, seen.state) == (new.key, 3, old, "provisional")
-    composed = np.concatenate([new.restored[:3], old.restored[3:]])
+    composed = np.concatenate([new.maps["mean"][:3], old.maps["mean"][3:]])
     for product, plane, array in cuts.cut(seen, "ortho", (3, 5, 7)):
-        if product == "restored":
+        if product == "mean":
             expected = {"xy": composed[3], "xz": composed[:, 5, :], "yz": composed[:, :, 7].T}[plane]
             np.testing.assert_array_equal(array, expected)
     found = {product: array for product, _, array in cuts.cut(seen, "max", (3, 5, 7))}
-    np.testing.assert_array_equal(found["restored"], composed.max(0))
+    np.testing.assert_array_equal(found["mean"], composed.max(0))
     np.testing.assert_array_equal(found["raw"], old.raw.max(0))
-    (whole,) = (array for product, _, array in cuts.cut(seen, "volume", (3, 5, 7)) if product == "restored")
+    (whole,) = (array for product, _, array in cuts.cut(seen, "volume", (3, 5, 7)) if product == "mean")
     np.testing.assert_array_equal(whole, composed)
 
 
@@ -104,9 +101,9 @@ def test_what_was_seen_never_changes(library: Library) -> None:
     new = scene(1, shape=SHAPE)
     library.shelf.grow(slab(new, 0, 2))
     (early,) = library.following()
-    before = [array.copy() for array in early.parts("restored")]
+    before = [array.copy() for array in early.parts("mean")]
     library.shelf.grow(slab(new, 2, 6))
-    for array, copy in zip(early.parts("restored"), before, strict=True):
+    for array, copy in zip(early.parts("mean"), before, strict=True):
         np.testing.assert_array_equal(array, copy)
 
 
@@ -152,8 +149,8 @@ def test_the_first_volume_of_a_run_grows_over_nothing() -> None:
     library.shelf.grow(slab(new, 0, 2))
     assert library.following(plane_only=True, z=4) == (), "that plane is still to come"
     (seen,) = library.following()
-    assert [product for product, _, _ in cuts.cut(seen, "slice", (1, 0, 0))] == ["restored", "laplace_scale"]
-    np.testing.assert_array_equal(cuts.cut(seen, "slice", (1, 0, 0))[0][2], new.restored[1])
+    assert [product for product, _, _ in cuts.cut(seen, "slice", (1, 0, 0))] == ["mean", "laplace_scale"]
+    np.testing.assert_array_equal(cuts.cut(seen, "slice", (1, 0, 0))[0][2], new.maps["mean"][1])
     assert not cuts.cut(seen, "slice", (4, 0, 0))[0][2].any()
 
 
@@ -182,6 +179,6 @@ def test_a_channel_that_is_still_to_come_leaves_no_hole(library: Library) -> Non
 def test_contrast_is_that_of_the_volume_before(library: Library) -> None:
     windows, old = Windows(), library.at(0, 0)[0]
     bright = scene(1, shape=SHAPE)
-    library.shelf.grow(slab(replace(bright, restored=bright.restored * 9), 0, 3))
+    library.shelf.grow(slab(replace(bright, maps=bright.maps | {"mean": bright.maps["mean"] * 9}), 0, 3))
     (seen,) = library.following()
-    assert windows.of(seen, "restored") == windows.of(old, "restored")
+    assert windows.of(seen, "mean") == windows.of(old, "mean")

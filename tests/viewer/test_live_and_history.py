@@ -32,8 +32,10 @@ def test_what_is_published_lies_on_the_shelf():
             publisher.publish(restored(0))
             until(lambda: shelf.get(VolumeKey(0)))
             shown = shelf.get(VolumeKey(0))
-            assert (shown.raw == restored(0).volume.pixels).all() and (shown.restored == restored(0).mean).all()
-            assert (shown.laplace_scale == restored(0).laplace_scale).all() and shown.flags == {"saturated"}
+            assert (shown.raw == restored(0).volume.pixels).all() and (shown.maps["mean"] == restored(0).mean).all()
+            assert (shown.maps["laplace_scale"] == restored(0).maps["laplace_scale"]).all() and shown.flags == {
+                "saturated"
+            }
             assert shelf.info.run_id == "run-1" and shelf.info.channels == ("DAPI",)
             publisher.change(StateChanged(VolumeKey(0), "suspect"))
             until(lambda: shelf.get(VolumeKey(0)).state == "suspect")
@@ -76,12 +78,12 @@ def test_a_run_is_read_while_it_is_written(tmp_path):
     try:
         writer.write_raw(restored(0).volume)
         until(lambda: history.known() == {VolumeKey(0)})
-        assert history.get(VolumeKey(0)).restored is None
+        assert history.get(VolumeKey(0)).maps == {}
         writer.write_restored(restored(0))
-        until(lambda: history.get(VolumeKey(0)).restored is not None)
+        until(lambda: "mean" in history.get(VolumeKey(0)).maps)
         shown = history.get(VolumeKey(0))
         assert (shown.raw == restored(0).volume.pixels).all() and shown.model.name == "worm3d"
-        assert np.abs(shown.restored / restored(0).mean - 1).max() < 2**-10
+        assert np.abs(shown.maps["mean"] / restored(0).mean - 1).max() < 2**-10
         assert history.get(VolumeKey(0)) is shown, "read once"
         writer.note(StateChanged(VolumeKey(0), "confirmed"))
         until(lambda: history.get(VolumeKey(0)).state == "confirmed")

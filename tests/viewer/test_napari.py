@@ -45,7 +45,7 @@ def test_only_the_newest_is_kept_and_one_call_is_pending():
         until(lambda: preparer.waiting.volumes[0].key.t == 5)
         prepared = preparer.take()
         assert len(calls) == 1 and prepared.volumes[0].key.t == 5
-        assert [drawing.what for drawing in prepared.drawings] == ["raw", "restored", "laplace_scale"]
+        assert [drawing.what for drawing in prepared.drawings] == ["raw", "mean", "laplace_scale"]
         assert preparer.take() is None
         preparer.want(2)
         until(lambda: preparer.waiting is not None)

@@ -210,7 +210,8 @@ def test_a_publisher_that_sends_what_is_not_of_the_run_is_refused_volume_by_volu
     deep, other = samples.restored(2, shape=(9, 16, 24)), replace(samples.volume(3), run_id="other")
     eight = replace(samples.volume(4), pixels=read_only(samples.volume(4).pixels.astype(np.uint8)))
     far, channel = replace(samples.volume(0), key=VolumeKey(2**40)), replace(samples.volume(5), key=VolumeKey(5, 3, 7))
-    odd = replace(samples.restored(6), laplace_scale=read_only(np.ones((1, 2, 3), np.float32)))
+    odd = samples.restored(6)
+    odd = replace(odd, maps=odd.maps | {"laplace_scale": read_only(np.ones((1, 2, 3), np.float32))})
     with Publisher(samples.config()) as publisher:
         recording = Recordings(publisher.address_pull, tmp_path)
         publisher.start(samples.started(8), samples.MODEL)

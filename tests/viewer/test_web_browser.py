@@ -103,9 +103,9 @@ def test_pointing_reads_the_voxel(screen, library):
     assert (z, y, x) == (4, int((view["y"] - 17 / view["scale"]) / 0.5), int((view["x"] + 31 / view["scale"]) / 0.5))
     (value,) = last["values"]
     assert value["raw"] == shown.raw[z, y, x]
-    half = 1.1 * np.log(10) * shown.laplace_scale[z, y, x]
+    half = 1.1 * np.log(10) * shown.maps["laplace_scale"][z, y, x]
     assert value["interval"] == pytest.approx(
-        [shown.restored[z, y, x] - half, shown.restored[z, y, x] + half], rel=1e-4
+        [shown.maps["mean"][z, y, x] - half, shown.maps["mean"][z, y, x] + half], rel=1e-4
     )
     assert str(shown.raw[z, y, x]) in screen.window.find_element("id", "probe").text
 
@@ -115,7 +115,7 @@ def test_one_drag_and_one_wheel_move_all_panes(screen, library):
     from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 
     screen.ask(z=4)
-    screen.contrast("restored", 60, 400)
+    screen.contrast("mean", 60, 400)
     pane = screen.window.find_element("css selector", '.pane[data-pane="raw"]')
     ActionChains(screen.window).move_to_element(pane).click_and_hold().move_by_offset(60, 30).release().perform()
     ActionChains(screen.window).scroll_from_origin(ScrollOrigin.from_element(pane), 0, -200).perform()
@@ -124,7 +124,7 @@ def test_one_drag_and_one_wheel_move_all_panes(screen, library):
     seen = screen.pane("restored")
     place = (screen.pane("raw").view["y"], screen.pane("raw").view["x"])
     y, x = (int(um / 0.5) for um in place)
-    expected = grey(library.at(2, 0)[0].restored[4], 60, 400)
+    expected = grey(library.at(2, 0)[0].maps["mean"][4], 60, 400)
     assert seen.at_um((y + 0.5) / 2, (x + 0.5) / 2)[0] == pytest.approx(expected[y, x], abs=1)
     screen.press("r")
     assert screen.js("careLive.look.camera") == {"x": 0, "y": 0, "zoom": 1}

@@ -52,9 +52,8 @@ def page(window: Any, publisher: Publisher, first: Restored) -> Iterator[Screen]
 
 
 def slab(volume: Restored, first: int, last: int) -> RestoredSlab:
-    assert volume.laplace_scale is not None
-    mean, scale = (read_only(array[first:last]) for array in (volume.mean, volume.laplace_scale))
-    return RestoredSlab(volume.key, first, len(volume.mean), mean, scale, None, volume.voxel_size_um)
+    maps = {head: read_only(array[first:last]) for head, array in volume.maps.items()}
+    return RestoredSlab(volume.key, first, len(volume.mean), maps, volume.voxel_size_um)
 
 
 def colours(screen: Screen, pane: str = "restored") -> np.ndarray:
@@ -69,7 +68,7 @@ def test_a_plane_is_drawn_before_its_volume_is_whole(window: Any, publisher: Pub
     old, new = small(0), small(1)
     with page(window, publisher, old) as screen:
         screen.ask(z=1)
-        screen.contrast("restored", LOW, HIGH)
+        screen.contrast("mean", LOW, HIGH)
         publisher.slab(slab(new, 0, 1))
         screen.until("careLive.restoring.n === 1")
         assert screen.js("careLive.header().t") == 0, "that plane is still to come"
@@ -104,7 +103,7 @@ def test_no_picture_in_between_is_empty_and_a_plane_is_sent_once(window: Any, pu
                 screen.until(f"careLive.restoring.t === {t} && careLive.restoring.n === {z + 1}")
             publisher.publish(new)
             screen.until(f"careLive.header().t === {t} && careLive.header().channels[0].n_restored === null")
-        everything = "0/laplace_scale/xy 0/raw/xy 0/restored/xy"
+        everything = "0/laplace_scale/xy 0/mean/xy 0/raw/xy"
         assert screen.js("seen") == [
             [1, 3, everything], [1, None, everything], [2, 3, everything], [2, None, everything]
         ]  # fmt: skip
@@ -126,7 +125,7 @@ def test_side_views_fill_up_and_say_how_far(window: Any, publisher: Publisher) -
     old, new = small(0), small(1)
     with page(window, publisher, old) as screen:
         screen.ask(mode="ortho", z=3, y=5, x=7)
-        screen.contrast("restored", LOW, HIGH)
+        screen.contrast("mean", LOW, HIGH)
         for last in (1, 3):
             publisher.slab(slab(new, {1: 0, 3: 1}[last], last))
             screen.until(f"careLive.header().channels[0].n_restored === {last}")
@@ -173,7 +172,7 @@ def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(
             assert screen.js("careLive.picture.arrays.has('0/disagreement/xy')") is (members > 1)
             screen.look(layer="disagreement" if members > 1 else "marked")
             uncertain = screen.pane("uncertainty").pixels
-            screen.contrast("restored", 100, 900)
+            screen.contrast("mean", 100, 900)
             screen.look(gamma=1)
             drawn = screen.pane("restored")
         finally:

@@ -92,7 +92,7 @@ def test_the_link_on_the_page_names_what_is_there(run: Path, tmp_path: Path) -> 
         state = json.loads(unquote(screen.js("document.getElementById('finished-link').href").split("#!")[1]))
         assert state["displayDimensions"] == ["x", "y", "z"]
         assert [layer["name"] for layer in state["layers"]] == ["raw", "restored", "laplace_scale"]
-        window_of = screen.js("careLive.header().channels[0].windows.restored")
+        window_of = screen.js("careLive.header().channels[0].windows.mean")
         assert state["layers"][1]["shaderControls"]["normalized"]["range"] == [window_of["low"], window_of["high"]]
         for layer in state["layers"]:
             root = layer["source"].removesuffix("|zarr3:")

@@ -41,9 +41,9 @@ def test_a_plane_arrives_exactly():
     shown = scene()
     got = sent(shown, PageView(z=3))
     assert (values(*got["arrays"]["raw", "xy"]) == shown.raw[3]).all()
-    step = got["arrays"]["restored", "xy"][0]["step"]
-    assert np.abs(values(*got["arrays"]["restored", "xy"]) - shown.restored[3]).max() <= 0.51 * step
-    relative = values(*got["arrays"]["laplace_scale", "xy"]) / shown.laplace_scale[3]
+    step = got["arrays"]["mean", "xy"][0]["step"]
+    assert np.abs(values(*got["arrays"]["mean", "xy"]) - shown.maps["mean"][3]).max() <= 0.51 * step
+    relative = values(*got["arrays"]["laplace_scale", "xy"]) / shown.maps["laplace_scale"][3]
     assert np.abs(relative - 1).max() < 0.023  # 1/32 octave
 
 
@@ -59,8 +59,8 @@ def test_maximum_shows_the_uncertainty_of_the_voxel_that_is_seen():
     shown = scene(ensemble=True)
     got = sent(shown, PageView(mode="max"))
     assert (values(*got["arrays"]["raw", "xy"]) == shown.raw.max(0)).all()
-    there = shown.restored.argmax(0)[None]
-    expected = np.take_along_axis(shown.laplace_scale, there, 0)[0]
+    there = shown.maps["mean"].argmax(0)[None]
+    expected = np.take_along_axis(shown.maps["laplace_scale"], there, 0)[0]
     assert np.abs(values(*got["arrays"]["laplace_scale", "xy"]) / expected - 1).max() < 0.023
 
 
@@ -79,19 +79,19 @@ def test_a_lossy_plane_is_small_labelled_and_near():
     shown = scene(shape=(4, 256, 256))
     exact, lossy = sent(shown, PageView()), sent(shown, PageView(), LOSSY)
     assert lossy["header"]["lossy"] and not exact["header"]["lossy"]
-    array, data = lossy["arrays"]["restored", "xy"]
-    assert len(data) < 0.1 * len(exact["arrays"]["restored", "xy"][1])
+    array, data = lossy["arrays"]["mean", "xy"]
+    assert len(data) < 0.1 * len(exact["arrays"]["mean", "xy"][1])
     import io
 
     codes = np.asarray(Image.open(io.BytesIO(data)))[..., 0]
-    window = measure(shown.restored, HIGH_PERCENTILE_RESTORED)
-    seen = np.clip(shown.restored[2], window.first, window.last)
+    window = measure(shown.maps["mean"], HIGH_PERCENTILE_RESTORED)
+    seen = np.clip(shown.maps["mean"][2], window.first, window.last)
     error = array["offset"] + array["step"] * codes - seen
     assert np.sqrt(np.mean(error**2)) < 0.02 * (window.high - window.low)
 
 
 def test_planes_of_a_finer_restored_volume_lie_where_raw_planes_lie():
-    shown = Shown(scene().key, raw=np.zeros((4, 8, 8), np.uint16), restored=np.zeros((12, 8, 8), np.float32))
+    shown = Shown(scene().key, raw=np.zeros((4, 8, 8), np.uint16), maps={"mean": np.zeros((12, 8, 8), np.float32)})
     assert shown.shape == (12, 8, 8)
     assert [cuts.matching_plane(z, 12, 4) for z in (0, 2, 3, 11)] == [0, 0, 1, 3]
     assert [cuts.matching_plane(z, 4, 1) for z in (0, 3)] == [0, 0]  # a projection
@@ -140,10 +140,10 @@ def test_the_probe_reads_exact_numbers_and_the_calibrated_interval():
     assert factor == pytest.approx(2 * np.log(10))
     (voxel,) = picture.probe((shown,), (3, 20, 50), factor)
     at = (3, 20, 50)
-    assert voxel["raw"] == shown.raw[at] and voxel["restored"] == shown.restored[at]
-    half = factor * shown.laplace_scale[at]
-    assert voxel["interval"] == pytest.approx([shown.restored[at] - half, shown.restored[at] + half])
-    assert voxel["disagreement"] == pytest.approx(shown.disagreement[at])
+    assert voxel["raw"] == shown.raw[at] and voxel["mean"] == shown.maps["mean"][at]
+    half = factor * shown.maps["laplace_scale"][at]
+    assert voxel["interval"] == pytest.approx([shown.maps["mean"][at] - half, shown.maps["mean"][at] + half])
+    assert voxel["disagreement"] == pytest.approx(shown.maps["disagreement"][at])
 
 
 def test_every_product_has_a_name_that_can_be_read():

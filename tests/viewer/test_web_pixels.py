@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from care_live.viewer.shown import Shown
 from tests.make.scenes import scene
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -24,7 +25,7 @@ def grey(plane: np.ndarray, low: float, high: float, gamma: float = 1.0) -> np.n
 def test_pixels_equal_the_array(screen, library):
     shown = library.at(2, 0)[0]
     screen.ask(z=4)
-    for product, pane in (("raw", "raw"), ("restored", "restored")):
+    for product, pane in (("raw", "raw"), ("mean", "restored")):
         screen.contrast(product, 60, 400)
         colours = screen.pane(pane).image((64, 96), STEP_UM)
         assert (colours.max(-1) == colours.min(-1)).all(), "one channel is grey"
@@ -34,28 +35,32 @@ def test_pixels_equal_the_array(screen, library):
 
 def test_gamma_brightens_the_middle_and_keeps_the_ends(screen, library):
     screen.ask(z=4)
-    screen.contrast("restored", 60, 400)
+    screen.contrast("mean", 60, 400)
     screen.look(gamma=0.5)
     colours = screen.pane("restored").image((64, 96), STEP_UM)[..., 0]
-    assert np.abs(colours - grey(library.at(2, 0)[0].restored[4], 60, 400, 0.5)).max() <= 1.0
+    assert np.abs(colours - grey(library.at(2, 0)[0].maps["mean"][4], 60, 400, 0.5)).max() <= 1.0
+
+
+def without_disagreement(shown: Shown) -> Shown:
+    return replace(shown, maps={head: array for head, array in shown.maps.items() if head != "disagreement"})
 
 
 def test_low_confidence_is_marked_by_hue_where_there_is_signal_and_brightness_stays(screen, library):
-    shown = replace(library.at(2, 0)[0], disagreement=None)
+    shown = without_disagreement(library.at(2, 0)[0])
     library.shelf.put(shown)
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
-    screen.contrast("restored", 100, 600)
-    window = screen.js("careLive.header().channels[0].windows.restored")
+    screen.contrast("mean", 100, 600)
+    window = screen.js("careLive.header().channels[0].windows.mean")
     screen.look(threshold=0.5, layer="marked", overlay=False)
     colours = screen.pane("uncertainty").image((64, 96), STEP_UM)
     floor = 0.05 * (window["high"] - window["low"])
-    signal = np.abs(shown.restored[4] - window["low"]) + floor
-    half = 1.1 * np.log(10) * shown.laplace_scale[4]  # calibrated at 90 %
-    marked = (half / signal > 0.56) & (shown.restored[4] > window["low"] + 2.1 * floor)
-    sure = (half / signal < 0.44) | (shown.restored[4] < window["low"] + 0.9 * floor)
+    signal = np.abs(shown.maps["mean"][4] - window["low"]) + floor
+    half = 1.1 * np.log(10) * shown.maps["laplace_scale"][4]  # calibrated at 90 %
+    marked = (half / signal > 0.56) & (shown.maps["mean"][4] > window["low"] + 2.1 * floor)
+    sure = (half / signal < 0.44) | (shown.maps["mean"][4] < window["low"] + 0.9 * floor)
     spread = colours.max(-1) - colours.min(-1)
-    expected = grey(shown.restored[4], 100, 600)
+    expected = grey(shown.maps["mean"][4], 100, 600)
     assert (marked & (expected > 30)).sum() > 20
     assert (spread[marked & (expected > 30)] > 5).all()
     assert (spread[sure] <= 2).all()
@@ -67,14 +72,14 @@ def test_low_confidence_is_marked_by_hue_where_there_is_signal_and_brightness_st
 
 def test_marks_keep_the_brightness_of_the_brightest_pixels_too(screen, library):
     """Up to 97 % of white exactly; white itself has no hue, and gives in by 3 %."""
-    shown = replace(library.at(2, 0)[0], disagreement=None)
-    library.shelf.put(replace(shown, laplace_scale=np.full_like(shown.restored, 1e6)))
+    shown = without_disagreement(library.at(2, 0)[0])
+    library.shelf.put(replace(shown, maps=shown.maps | {"laplace_scale": np.full_like(shown.maps["mean"], 1e6)}))
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
-    screen.contrast("restored", 100, 300)
+    screen.contrast("mean", 100, 300)
     screen.look(threshold=0.05, layer="marked")
     colours = screen.pane("uncertainty").image((64, 96), STEP_UM)
-    expected = grey(shown.restored[4], 100, 300)
+    expected = grey(shown.maps["mean"][4], 100, 300)
     foreground = expected > 60
     assert (expected > 0.72 * 255).sum() > 100 and (expected == 255).any()
     spread = (colours.max(-1) - colours.min(-1))[foreground]
@@ -84,11 +89,11 @@ def test_marks_keep_the_brightness_of_the_brightest_pixels_too(screen, library):
 
 
 def test_marks_keep_the_brightness_of_a_channel_in_colour(screen, library):
-    shown = replace(library.at(2, 0)[0], disagreement=None)
+    shown = without_disagreement(library.at(2, 0)[0])
     library.shelf.put(shown)
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
-    screen.contrast("restored", 100, 600)
+    screen.contrast("mean", 100, 600)
     screen.js("careLive.setChannel(0, { tint: [0.2, 0.8, 0.6] })")
     screen.look(threshold=0.5, layer="marked", overlay=False)
     colours, plain = (screen.pane(pane).image((64, 96), STEP_UM) for pane in ("uncertainty", "restored"))
@@ -133,9 +138,9 @@ def places(pane: Any, size_um: tuple[float, float], step_um: tuple[float, float]
 
 def test_the_maximum_projection_is_one_and_turns(screen, library):
     """Every screen pixel is compared with the maximum along its own ray, interpolated as the graphics card does."""
-    restored = library.at(2, 0)[0].restored
+    restored = library.at(2, 0)[0].maps["mean"]
     screen.ask(mode="volume")
-    screen.contrast("restored", 60, 400)
+    screen.contrast("mean", 60, 400)
     screen.look(azimuth=0, elevation=0)
     front = screen.pane("restored")
     rows, columns, y, x = places(front, (32, 48), STEP_UM)
@@ -163,11 +168,11 @@ def test_channels_add_in_their_colours(screen, library):
     screen.ask(z=4)
     for c in (0, 1):
         screen.js(f"careLive.chooseChannel({c})")
-        screen.contrast("restored", 60, 900)
+        screen.contrast("mean", 60, 900)
     tints = [screen.js(f"careLive.look.channels.get({c}).tint") for c in (0, 1)]
     colours = screen.pane("restored").image((64, 96), STEP_UM)
     parts = [
-        np.rint(grey(one.restored[4], 60, 900)[..., None] * tint)
+        np.rint(grey(one.maps["mean"][4], 60, 900)[..., None] * tint)
         for one, tint in zip((first, second), tints, strict=True)
     ]
     assert np.abs(colours - np.clip(sum(parts), 0, 255)).max() <= 2

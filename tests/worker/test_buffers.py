@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from care_live.images import PlanePlaced, VolumeKey, VolumeOpened
-from care_live.model.card import Head, ModelCard
+from care_live.maps import Head
+from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.worker.buffers import Incoming
 from care_live.worker.shared_memory import Pool
@@ -123,7 +124,7 @@ def test_planes_that_are_no_numbers_are_not_shown(head: Head, value: float) -> N
     for array in arriving.room.maps.values():
         array[:] = 1.0
     arriving.room.taken[1] = 1
-    assert [(planes.first, len(planes.mean)) for planes in incoming.restored_planes()] == [(0, 1)]
+    assert [(planes.first, len(planes.maps["mean"])) for planes in incoming.restored_planes()] == [(0, 1)]
     arriving.room.maps[head][0, 1, 2, 3] = value
     arriving.room.taken[1] = 3
     assert incoming.restored_planes() == []

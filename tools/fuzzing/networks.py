@@ -31,5 +31,5 @@ def restore_with(model: Path) -> None:
     for restored in engine.restore(channels):
         if not np.isfinite(restored.mean).all():
             raise WrongError("NaN or infinity came out as a restored volume")
-        if restored.laplace_scale is not None and not (restored.laplace_scale >= 0).all():
+        if "laplace_scale" in restored.maps and not (restored.maps["laplace_scale"] >= 0).all():
             raise WrongError("a Laplace scale below 0, or NaN, came out")

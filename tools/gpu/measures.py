@@ -20,8 +20,8 @@ from care_live.backends import cuda
 from care_live.backends.device import DeviceSession, way_of
 from care_live.backends.session import OnnxSession, Options, runtime
 from care_live.errors import CareLiveError
+from care_live.maps import Head
 from care_live.model import quantised_outputs
-from care_live.model.card import Head
 from care_live.model.unet_graph import UNetShape
 from care_live.percentiles import Span
 from care_live.planewise import tiles

@@ -5,19 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from care_live.images import LIMITS
+from care_live.maps import MAPS
 from care_live.viewer.napari.preparer import Drawing, Prepared
-from care_live.viewer.shown import Product, RunInfo
+from care_live.viewer.shown import RunInfo
+from care_live.wire.arrays import Product
 
 if TYPE_CHECKING:
     import napari
 
-_NAMES: dict[Product, str] = {
-    "raw": "raw",
-    "restored": "restored",
-    "laplace_scale": "relative uncertainty",
-    "disagreement": "disagreement",
-}
-_MAPS: dict[Product, str] = {"laplace_scale": "inferno", "disagreement": "magma"}
 _CHANNEL_MAPS = ("green", "magenta", "cyan", "yellow")
 """Distinct for the colour-blind, also when added."""
 
@@ -63,8 +58,8 @@ class Layers:
         channel = info.channels[drawing.channel] if drawing.channel < len(info.channels) else str(drawing.channel)
         layer = self._viewer.add_image(
             drawing.pixels,
-            name=_NAMES[drawing.what] + (f" · {channel}" if several else ""),
-            colormap=_MAPS.get(drawing.what, colours),
+            name=("raw" if drawing.what == "raw" else MAPS[drawing.what].label) + (f" · {channel}" if several else ""),
+            colormap=_colormap(drawing.what) or colours,
             contrast_limits=drawing.window,
             scale=drawing.voxel_size_um,
             units=("um", "um", "um"),
@@ -89,6 +84,15 @@ class Layers:
         for place, layer in self._layers.items():
             if place not in there and layer in self._viewer.layers:
                 layer.visible = False
+
+
+def _colormap(product: Product) -> str:
+    """Return the colours of a map that is no image of the specimen; empty: it is one."""
+    if product == "raw" or product == "mean":  # noqa: PLR1714 - mypy narrows this one
+        return ""
+    if MAPS[product].may_be_negative:
+        return "PiYG"
+    return "inferno" if MAPS[product].unit == "counts" else "magma"
 
 
 def caption(prepared: Prepared, info: RunInfo) -> str:

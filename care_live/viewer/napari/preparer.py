@@ -11,10 +11,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from care_live.errors import StageError, StoreError
+from care_live.maps import MAPS
 from care_live.viewer.auto_contrast import Windows
-from care_live.viewer.shown import Product, Shown
+from care_live.viewer.shown import PRODUCTS, Shown
 from care_live.viewer.uncertainty import relative
 from care_live.viewer.volume_index import Library
+from care_live.wire.arrays import Product
 
 logger = logging.getLogger(__name__)
 
@@ -125,21 +127,23 @@ class Preparer:
         return self._library.at(newest.t if self._time is None else self._time, newest.p)
 
     def _draw(self, shown: Shown) -> list[Drawing]:
-        """Return the layers of one channel: raw, restored, relative uncertainty, disagreement."""
-        drawings = []
-        for product in ("raw", "restored"):
-            window = self._windows.of(shown, product)
-            image = shown.product(product)
-            if image is not None and window is not None:
-                drawings.append(_drawing(shown, product, image, (window.low, window.high)))
-        window = self._windows.of(shown, "restored")
-        if shown.restored is not None and shown.laplace_scale is not None and window is not None:
+        """Return the layers of one channel: raw, and each map."""
+        return [drawing for product in PRODUCTS if (drawing := self._layer(shown, product)) is not None]
+
+    def _layer(self, shown: Shown, product: Product) -> Drawing | None:
+        image = shown.product(product)
+        if image is None:
+            return None
+        if product != "raw" and (limits := MAPS[product].limits) is not None:
+            return _drawing(shown, product, image, limits)
+        window = self._windows.of(shown, "mean" if product == "laplace_scale" else product)
+        if window is None:
+            return None
+        if product == "laplace_scale":  # it follows brightness: shown as it is, it would be the image again
             half_width = self._library.info.half_width_factor(LEVEL)
-            share = relative(shown.restored, shown.laplace_scale, window, half_width)
-            drawings.append(_drawing(shown, "laplace_scale", share, (0.0, 1.0)))
-        if shown.disagreement is not None:
-            drawings.append(_drawing(shown, "disagreement", shown.disagreement, (0.0, 1.0)))
-        return drawings
+            share = relative(shown.maps["mean"], shown.maps["laplace_scale"], window, half_width)
+            return _drawing(shown, product, share, (0.0, 1.0))
+        return _drawing(shown, product, image, (window.low, window.high))
 
 
 def _drawing(shown: Shown, product: Product, pixels: NDArray[Any], window: tuple[float, float]) -> Drawing:

@@ -60,6 +60,15 @@ def logarithmic(image: NDArray[np.float32]) -> Coded:
     return Coded(np.clip(codes, 0, 255).astype(np.uint8).tobytes(), image.shape, "uint8", "log2", offset, 1 / OCTAVE)
 
 
+def signed(image: NDArray[np.float32], limit: float | None) -> Coded:
+    """Code a quantity on both sides of 0 in 255 steps up to a limit, its own where none is given; 128 is 0."""
+    finite = image[np.isfinite(image)]
+    largest = limit if limit is not None else float(np.abs(finite).max(initial=0.0))
+    step = max(largest / 127, 1e-30)
+    codes = np.clip(np.rint(np.nan_to_num(image) / np.float32(step)), -127, 127) + 128
+    return Coded(codes.astype(np.uint8).tobytes(), image.shape, "uint8", "affine", -128 * step, step)
+
+
 def lossy(image: NDArray[Any], window: ContrastWindow) -> Coded:
     """Code a plane in 256 steps around its window, as WebP."""
     step = (window.last - window.first) / 255

@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.viewer.shown import PRODUCTS, Image, Product, Shown
+from care_live.viewer.shown import PRODUCTS, Image, Shown
 from care_live.viewer.web.requests import Mode
+from care_live.wire.arrays import Product
 
 Plane: TypeAlias = Literal["xy", "xz", "yz", "xyz"]
 Cut: TypeAlias = tuple[Product, Plane, NDArray[Any]]
@@ -82,8 +83,8 @@ def _maxima(shown: Shown) -> list[Cut]:
     cuts: list[Cut] = []
     if (raw := whole.pop("raw", None)) is not None:
         cuts.append(("raw", "xy", raw.max(axis=0)))
-    if "restored" in whole:
-        brightest = whole["restored"].argmax(axis=0)[None]
+    if "mean" in whole:
+        brightest = whole["mean"].argmax(axis=0)[None]
         cuts += [(product, "xy", np.take_along_axis(image, brightest, axis=0)[0]) for product, image in whole.items()]
     return cuts
 

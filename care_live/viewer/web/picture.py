@@ -17,11 +17,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.maps import MAPS
 from care_live.viewer.auto_contrast import ContrastWindow, Windows
-from care_live.viewer.shown import Product, Shown
+from care_live.viewer.shown import PRODUCTS, Shown
 from care_live.viewer.web import coding, cuts
 from care_live.viewer.web.fineness import Fineness
 from care_live.viewer.web.requests import Mode, PageView
+from care_live.wire.arrays import Product
 
 _ALIGN = 8
 _SIGHTS_KEPT = 4
@@ -108,15 +110,21 @@ def _code(
     if image.ndim == 3:
         level = cuts.volume_level((image.shape[0], image.shape[1], image.shape[2])) + fineness.level
         image = cuts.reduce_volume(image, level)
-        coded = coding.logarithmic(image) if product in ("laplace_scale", "disagreement") else coding.exact(image)
-        return coded, level
+        return _code_map(image, product) or coding.exact(image), level
     image = cuts.reduce_plane(image, fineness.level)
-    if product in ("laplace_scale", "disagreement"):
-        coded = coding.logarithmic(image)
+    if (coded := _code_map(image, product)) is not None:
         return (coding.shrunk(coded) if fineness.lossy else coded), fineness.level
     if fineness.lossy and window is not None:
         return coding.lossy(image, window), fineness.level
     return coding.exact(image), fineness.level
+
+
+def _code_map(image: NDArray[Any], product: Product) -> coding.Coded | None:
+    """Code a map that is no image of the specimen in 8 bits; None: it is one."""
+    if product == "raw" or product == "mean":  # noqa: PLR1714 - mypy narrows this one
+        return None
+    kind = MAPS[product]
+    return coding.signed(image, kind.limit) if kind.may_be_negative else coding.logarithmic(image)
 
 
 def _describe(coded: coding.Coded, **place: object) -> dict[str, Any]:
@@ -152,14 +160,14 @@ def _header(
 
 
 def _channel(shown: Shown, windows: Windows) -> dict[str, Any]:
-    found = {product: windows.of(shown, product) for product in ("raw", "restored")}
+    found = {product: windows.of(shown, product) for product in ("raw", "mean")}
     return {
         "c": shown.key.c,
         "t": shown.key.t,
         "state": shown.state,
         "flags": sorted(shown.flags),
         "model": shown.model.name if shown.model else "",
-        "restored": shown.restored is not None,
+        "restored": "mean" in shown.maps,
         "n_restored": shown.n_restored,
         "before": shown.before.key.t if shown.before else None,
         "windows": {product: asdict(window) for product, window in found.items() if window is not None},
@@ -178,8 +186,8 @@ def probe(volumes: tuple[Shown, ...], at: tuple[int, int, int], half_width: floa
 
 
 def _voxel(shown: Shown, at: tuple[int, int, int], half_width: float) -> dict[str, Any]:
-    values = {name: _value(shown, name, at) for name in ("raw", "restored", "laplace_scale", "disagreement")}
-    mean, scale = values["restored"], values["laplace_scale"]
+    values: dict[str, float | None] = {name: _value(shown, name, at) for name in PRODUCTS}
+    mean, scale = values["mean"], values["laplace_scale"]
     interval = None
     if mean is not None and scale is not None:
         interval = [mean - half_width * scale, mean + half_width * scale]

@@ -6,12 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from care_live.images import LIMITS, VolumeKey
+from care_live.maps import MAPS, folder_of
 from care_live.model.reliability import LEVELS
-from care_live.viewer.shown import PRODUCTS, RunInfo
+from care_live.viewer.shown import RunInfo
 from care_live.viewer.volume_index import Library
 
 if TYPE_CHECKING:
     from care_live.viewer.web.viewer_session import ViewerSession
+
+
+_LAYERS: list[dict[str, Any]] = [
+    {"folder": "raw", "product": "raw", "limits": None},
+    *({"folder": folder_of(head), "product": head, "limits": kind.limits} for head, kind in MAPS.items()),
+]
+"""What a run's folder may have, for viewers that read it themselves."""
 
 
 def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any]:
@@ -29,7 +37,7 @@ def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any
         "ended": info.ended,
         "directory": str(directory) if directory else "",
         "data": f"/data/{data_token}/" if directory else "",
-        "layers": [name for name in PRODUCTS if directory and (directory / name).is_dir()],
+        "layers": [layer for layer in _LAYERS if directory and (directory / layer["folder"]).is_dir()],
     }
 
 

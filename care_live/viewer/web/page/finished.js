@@ -13,14 +13,14 @@ export function showFinished(run, header) {
   $("finished-link").href = NEUROGLANCER + encodeURIComponent(JSON.stringify(state));
 }
 
-function layersOf(address, names, windows) {
-  const first = names.includes("restored") ? "restored" : "raw";
-  const layers = names.map((name) => ({
+function layersOf(address, stored, windows) {
+  const first = stored.some(({ product }) => product === "mean") ? "mean" : "raw";
+  const layers = stored.map(({ folder, product, limits }) => ({
     type: "image",
-    name,
-    source: `${address}${name}/0/|zarr3:`,
-    visible: name === first,
-    shaderControls: { normalized: { range: rangeOf(name, windows) } },
+    name: folder,
+    source: `${address}${folder}/0/|zarr3:`,
+    visible: product === first,
+    shaderControls: { normalized: { range: limits ?? rangeOf(product, windows) } },
   }));
   return { layers, layout: "4panel" };
 }
@@ -35,8 +35,7 @@ function spaceOf(header) {
 }
 
 /** Shown black and white: the width of the interval in counts has about a quarter of the signal's range. */
-function rangeOf(name, windows) {
-  if (name === "disagreement") return [0, 1];
-  const { low, high } = windows[name] ?? windows.restored ?? windows.raw ?? { low: 0, high: 65535 };
-  return name === "laplace_scale" ? [0, (high - low) / 4] : [low, high];
+function rangeOf(product, windows) {
+  const { low, high } = windows[product] ?? windows.mean ?? windows.raw ?? { low: 0, high: 65535 };
+  return product === "laplace_scale" ? [0, (high - low) / 4] : [low, high];
 }

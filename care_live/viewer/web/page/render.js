@@ -75,7 +75,7 @@ export class Renderer {
     gl.scissor(pane.x, bottom, pane.width, pane.height);
     gl.clearColor(0, 0, 0, 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    const product = pane.name === "raw" ? "raw" : "restored";
+    const product = pane.name === "raw" ? "raw" : "mean";
     const mapped = pane.name === "uncertainty" && look.layer !== "marked";
     for (const channel of this.picture.header.channels) {
       const setting = look.channels.get(channel.c);
@@ -132,7 +132,7 @@ export class Renderer {
   bind(uniforms, channel, plane, image, product) {
     const { gl } = this;
     const none = this.textures.get(plane === "xyz" ? "none/3" : "none/2");
-    const found = (name) => (product === "restored" ? this.textures.get(`${channel.c}/${name}/${plane}`) : undefined);
+    const found = (name) => (product === "mean" ? this.textures.get(`${channel.c}/${name}/${plane}`) : undefined);
     const bound = [["image", image], ["scale", found("laplace_scale")], ["disagreement", found("disagreement")]];
     bound.forEach(([name, entry], unit) => {
       gl.activeTexture(gl.TEXTURE0 + unit);

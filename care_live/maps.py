@@ -1,0 +1,71 @@
+"""The maps of a restored volume: one number a voxel, one name for each everywhere, and one table that describes them.
+
+A new map is a name in `Head` and a row in `MAPS`. The table says how it travels (`care_live.wire.arrays`), where it is
+stored (`care_live.store.records`), how a coarser level of it is made, and how a viewer draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float32]
+Head: TypeAlias = Literal["mean", "laplace_scale", "disagreement"]
+"""What a network, or a check of it, says of each voxel."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapKind:
+    """What everything between the network and the screen must know of one map."""
+
+    label: str
+    """On a screen."""
+    meaning: str
+    """For a person who finds it in the store."""
+    unit: Literal["counts", "1"]
+    """*counts*: camera counts."""
+    coding: Literal["affine", "log2", "signed"]
+    """Quantised: 16 bits between its smallest and largest value · 8 bits, sixteenths of an octave, for widths and
+    shares, never negative · 8 bits on both sides of 0, up to `limit`. A coarser level has the average · the
+    largest · the value farthest from 0: it never looks surer than the volume that it was made of."""
+    mended: float
+    """Stands where the network gave no number."""
+    limit: float | None = None
+    """Drawn at full strength; None: as the volume demands."""
+    folder: str = ""
+    """In the store; empty: the map's name."""
+
+    @property
+    def may_be_negative(self) -> bool:
+        return self.coding != "log2"
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Drawn at no and at full strength; None: as the volume demands."""
+        if self.limit is None:
+            return None
+        return (-self.limit if self.may_be_negative else 0.0), self.limit
+
+
+MAPS: Mapping[Head, MapKind] = {
+    "mean": MapKind(
+        "restored", "the network's estimate of the mean, camera counts", "counts", "affine", 0.0, folder="restored"
+    ),
+    "laplace_scale": MapKind(
+        "relative uncertainty", "the network's Laplace scale b per voxel, camera counts", "counts", "log2", np.inf
+    ),
+    "disagreement": MapKind(
+        "disagreement", "disagreement D of the ensemble per voxel, 0 (agree) to 1", "1", "log2", 1.0, limit=1.0
+    ),
+}
+"""In the order in which they are listed everywhere."""
+HEADS: tuple[Head, ...] = tuple(MAPS)
+
+
+def folder_of(head: Head) -> str:
+    """Return the name of a map's images in the store."""
+    return MAPS[head].folder or head
