@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
 
 from care_live.errors import ModelError
 from care_live.imports import need
@@ -27,6 +26,7 @@ from care_live.model.card import ModelCard
 from care_live.model.confined import blamed_on
 from care_live.model.foreign import Measure, describe_graph, load_foreign, write_foreign
 from care_live.model.graph import set_nodes
+from care_live.model.onnx_builder import OnnxBuilder
 
 _LARGEST_BYTES = 2**31
 _LARGEST_DESCRIPTION_BYTES = 2**20
@@ -230,10 +230,11 @@ def _prepend(network: onnx.ModelProto, steps: Sequence[Step]) -> None:
     graph = network.graph
     weights = {tensor.name for tensor in graph.initializer}
     source = next(value.name for value in graph.input if value.name not in weights)
-    nodes, last = _arithmetic(graph, steps, source, "before")
+    before, last = _arithmetic(graph, steps, source, "before")
     for node in graph.node:
         node.input[:] = [last if name == source else name for name in node.input]
-    set_nodes(graph, [*nodes, *graph.node])
+    set_nodes(graph, [*before.nodes, *graph.node])
+    graph.initializer.extend(before.constants)
 
 
 def _append(network: onnx.ModelProto, steps: Sequence[Step]) -> None:
@@ -245,26 +246,22 @@ def _append(network: onnx.ModelProto, steps: Sequence[Step]) -> None:
     for node in graph.node:
         node.input[:] = [inner if name == result else name for name in node.input]
         node.output[:] = [inner if name == result else name for name in node.output]
-    nodes, last = _arithmetic(graph, steps, inner, "after")
-    graph.node.extend([*nodes, helper.make_node("Identity", [last], [result])])
+    after, last = _arithmetic(graph, steps, inner, "after")
+    after.add("Identity", last, output=result)
+    after.append_to(graph)
 
 
-def _arithmetic(
-    graph: onnx.GraphProto, steps: Sequence[Step], source: str, prefix: str
-) -> tuple[list[onnx.NodeProto], str]:
-    nodes: list[onnx.NodeProto] = []
+def _arithmetic(graph: onnx.GraphProto, steps: Sequence[Step], source: str, prefix: str) -> tuple[OnnxBuilder, str]:
+    """Return the operations and the name of their result."""
+    written = OnnxBuilder(f"{prefix}_")
 
     def add(op: str, *numbers: object) -> None:
         nonlocal source
-        names = [f"{prefix}_{len(nodes)}_{i}" for i in range(len(numbers))]
-        for name, number in zip(names, numbers, strict=True):
-            graph.initializer.append(numpy_helper.from_array(_per_channel(number, graph), name))
-        nodes.append(helper.make_node(op, [source, *names], [f"{prefix}_{len(nodes)}"]))
-        source = nodes[-1].output[0]
+        source = written.add(op, source, *(_per_channel(number, graph) for number in numbers))
 
     for step in steps:
         _add_step(step, add)
-    return nodes, source
+    return written, source
 
 
 def _add_step(step: Step, add: Any) -> None:

@@ -16,16 +16,17 @@ Xiao et al., SmoothQuant, ICML 2023 (the exponent between activations and weight
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from care_live.errors import ModelError
 from care_live.model.graph import copied, set_nodes, set_weights
+from care_live.model.onnx_builder import OnnxBuilder
 from care_live.model.onnx_rounding import in_codes
 from care_live.model.rewrite import attributes, constants
 
@@ -61,12 +62,13 @@ def watched(model: onnx.ModelProto) -> onnx.ModelProto:
     if not graph.readers:
         raise ModelError(f"no convolution of this network reads {_FEWEST} channels that a ReLU gave")
     copy = copied(model)
+    tail = OnnxBuilder("peaks@")
     for tensor in graph.readers:
-        axes = f"{tensor}@axes"
         n_axes = graph.known[graph.readers[tensor][0].input[1]].ndim
-        copy.graph.initializer.append(numpy_helper.from_array(np.array([0, *range(2, n_axes)], np.int64), axes))
-        copy.graph.node.append(helper.make_node("ReduceMax", [tensor, axes], [f"{tensor}{_PEAKS}"], keepdims=0))
+        axes = np.array([0, *range(2, n_axes)], np.int64)
+        tail.add("ReduceMax", tensor, axes, output=f"{tensor}{_PEAKS}", keepdims=0)
         copy.graph.output.append(helper.make_tensor_value_info(f"{tensor}{_PEAKS}", onnx.TensorProto.FLOAT, None))
+    tail.append_to(copy.graph)
     return copy
 
 
@@ -89,10 +91,11 @@ def quantised(model: onnx.ModelProto, peaks: Peaks) -> onnx.ModelProto:
     """
     writer = _Writer(_QuantisedGraph(model), peaks)
     copy = copied(model)
-    nodes = [written for node in copy.graph.node for written in writer.rewritten(node)]
-    nodes += writer.fullness()
-    set_nodes(copy.graph, nodes)
-    read = {name for node in nodes for name in node.input}
+    for node in copy.graph.node:
+        writer.rewrite(node)
+    writer.add_fullness()
+    set_nodes(copy.graph, writer.nodes)
+    read = {name for node in writer.nodes for name in node.input}
     kept = [weight for weight in copy.graph.initializer if weight.name in read]
     set_weights(copy.graph, [*kept, *writer.constants])
     del copy.graph.value_info[:]
@@ -176,36 +179,36 @@ class _QuantisedGraph:
         )
 
 
-class _Writer:
+class _Writer(OnnxBuilder):
     """Writes the nodes of the quantised graph, and collects their constants."""
 
     def __init__(self, graph: _QuantisedGraph, peaks: Peaks) -> None:
-        self.constants: list[onnx.TensorProto] = []
+        super().__init__()
         self._graph = graph
         self._factors = {tensor: graph.factors(tensor, peaks[tensor]) for tensor in graph.readers}
         self._tops = {tensor: _HEADROOM * _top(peaks[tensor] / factors) for tensor, factors in self._factors.items()}
         self._made = {node.output[0]: tensor for tensor in graph.readers for node in graph.makers(tensor)}
         self._read = {node.output[0]: tensor for tensor, nodes in graph.readers.items() for node in nodes}
 
-    def rewritten(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        """Yield what stands in the quantised graph in place of a node."""
+    def rewrite(self, node: onnx.NodeProto) -> None:
+        """Write what stands in the quantised graph in place of a node."""
         name = node.output[0]
         if name in self._made or name in self._read:
-            yield from self._convolution(node)
-        else:
-            if node.op_type == "MaxPool" and node.input[0] in self._factors:
-                node.input[0] = _decoded(node.input[0])
-            yield node
+            self._add_convolution(node)
+        elif node.op_type == "MaxPool" and node.input[0] in self._factors:
+            node.input[0] = _decoded(node.input[0])
+        self.nodes.append(node)
         if name in self._factors:
-            yield from self._coded(name)
+            self._add_codes(name)
 
-    def fullness(self) -> Iterator[onnx.NodeProto]:
-        """Yield what makes the output `FULLNESS`."""
+    def add_fullness(self) -> None:
+        """Write what makes the output `FULLNESS`."""
+        shares = []
         for tensor, top in self._tops.items():
-            yield helper.make_node("ReduceMax", [self._cheapest(tensor)], [f"{tensor}@largest"], keepdims=0)
-            share = self._constant(f"{tensor}@share", np.array(1 / top, np.float32))
-            yield helper.make_node("Mul", [f"{tensor}@largest", share], [f"{tensor}@fullness"])
-        yield helper.make_node("Max", [f"{tensor}@fullness" for tensor in self._tops], [FULLNESS])
+            largest = self.add("ReduceMax", self._cheapest(tensor), output=f"{tensor}@largest", keepdims=0)
+            share = self.constant(1 / top, f"{tensor}@share")
+            shares.append(self.add("Mul", largest, share, output=f"{tensor}@fullness"))
+        self.add("Max", *shares, output=FULLNESS)
 
     def _cheapest(self, tensor: str) -> str:
         """Return where to look for a tensor's largest value.
@@ -218,46 +221,41 @@ class _Writer:
         in_bytes = any(node.output[0] in self._read for node in self._graph.makers(tensor))
         return _decoded(tensor) if in_bytes else tensor
 
-    def _convolution(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    def _add_convolution(self, node: onnx.NodeProto) -> None:
+        """Write the weights of a convolution, which then reads them."""
         name, weight = node.output[0], self._graph.known[node.input[1]]
         if (made := self._made.get(name)) is not None:
             weight = weight / _along(self._factors[made], weight.ndim, _axis_out(node))
             if len(node.input) > 2:
                 bias = self._graph.known[node.input[2]] / self._factors[made]
-                node.input[2] = self._constant(f"{name}@bias", bias.astype(np.float32))
+                node.input[2] = self.constant(bias.astype(np.float32), f"{name}@bias")
         if (read := self._read.get(name)) is None:
-            node.input[1] = self._constant(f"{name}@weight", weight.astype(np.float32))
+            node.input[1] = self.constant(weight.astype(np.float32), f"{name}@weight")
         else:
             weight = weight * _along(self._factors[read], weight.ndim, _axis_in(node))
             node.input[0] = _decoded(read) if node.input[0] == read else node.input[0]
-            yield self._coded_weight(node, weight)
-        yield node
+            node.input[1] = self._coded_weight(node, weight)
 
-    def _coded_weight(self, node: onnx.NodeProto, weight: Array) -> onnx.NodeProto:
-        """Give a convolution int8 weights, with a step for each output channel."""
+    def _coded_weight(self, node: onnx.NodeProto, weight: Array) -> str:
+        """Write int8 weights of a convolution, with a step for each output channel; return their name."""
         name, axis = f"{node.output[0]}@weight", _axis_out(node)
         strides = attributes(node).get("strides") if axis else None
         codes, steps = in_codes(np.moveaxis(weight, axis, 0), strides or (1,) * (weight.ndim - 2))
-        node.input[1] = name
-        inputs = [
-            self._constant(f"{name}@codes", np.ascontiguousarray(np.moveaxis(codes, 0, axis))),
-            self._constant(f"{name}@steps", steps),
-            self._constant(f"{name}@zeros", np.zeros(len(steps), np.int8)),
-        ]
-        return helper.make_node("DequantizeLinear", inputs, [name], axis=axis)
+        inputs = (
+            self.constant(np.ascontiguousarray(np.moveaxis(codes, 0, axis)), f"{name}@codes"),
+            self.constant(steps, f"{name}@steps"),
+            self.constant(np.zeros(len(steps), np.int8), f"{name}@zeros"),
+        )
+        return self.add("DequantizeLinear", *inputs, output=name, axis=axis)
 
-    def _coded(self, tensor: str) -> Iterator[onnx.NodeProto]:
-        """Yield the nodes that turn a tensor into codes and back."""
-        scale = [
-            self._constant(f"{tensor}@step", np.array(self._tops[tensor] / _CODES, np.float32)),
-            self._constant(f"{tensor}@zero", np.array(0, np.uint8)),
-        ]
-        yield helper.make_node("QuantizeLinear", [tensor, *scale], [f"{tensor}@codes"])
-        yield helper.make_node("DequantizeLinear", [f"{tensor}@codes", *scale], [_decoded(tensor)])
-
-    def _constant(self, name: str, value: Array) -> str:
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
+    def _add_codes(self, tensor: str) -> None:
+        """Write what turns a tensor into codes and back."""
+        scale = (
+            self.constant(self._tops[tensor] / _CODES, f"{tensor}@step"),
+            self.constant(np.array(0, np.uint8), f"{tensor}@zero"),
+        )
+        codes = self.add("QuantizeLinear", tensor, *scale, output=f"{tensor}@codes")
+        self.add("DequantizeLinear", codes, *scale, output=_decoded(tensor))
 
 
 def _decoded(tensor: str) -> str:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, compose, helper, numpy_helper
+from onnx import TensorProto, compose, helper
 
 from care_live.errors import ModelError
+from care_live.model.onnx_builder import OnnxBuilder
 from care_live.model.unet_graph import IR_VERSION, OPSET, ConvolutionWeights, UNetShape, Weights, build, heads
 
 
@@ -51,12 +51,15 @@ def build_projecting(
     """
     _check_shapes(projection, weighing)
     plane = compose.add_prefix(build(unet, weights), "plane_", rename_inputs=True, rename_outputs=True)
-    nodes = list(_weigh(projection))
-    nodes += [_rewired(node) for node in plane.graph.node]
-    nodes += [helper.make_node("Unsqueeze", [f"plane_{head}", "axis_z"], [head]) for head in heads(unet)]
-    constants = [*_constants(projection, weighing), *plane.graph.initializer]
+    graph = OnnxBuilder()
+    _keep_constants(graph, projection, weighing)
+    _weigh(graph, projection)
+    graph.nodes += [_rewired(node) for node in plane.graph.node]
+    graph.constants += plane.graph.initializer
+    for head in heads(unet):
+        graph.add("Unsqueeze", f"plane_{head}", "axis_z", output=head)
     model = helper.make_model(
-        helper.make_graph(nodes, "projecting_care", _inputs(projection), _outputs(unet), constants),
+        graph.graph("projecting_care", _inputs(projection), _outputs(unet)),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="care_live",
@@ -71,21 +74,17 @@ def _check_shapes(projection: ProjectionGraph, weighing: Weights) -> None:
         raise ModelError(f"the projecting convolutions are {found}, the architecture wants {projection.shapes}")
 
 
-def _weigh(projection: ProjectionGraph) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes from raw counts to the weighted sum of planes, ``projected``, (n, c, y, x) counts."""
-    for bound in ("low", "high"):
-        yield helper.make_node("Reshape", [bound, "per_channel"], [f"{bound}_per_channel"])
-    yield helper.make_node("Cast", ["raw"], ["counts"], to=TensorProto.FLOAT)
-    yield helper.make_node("Sub", ["high_per_channel", "low_per_channel"], ["range_counts"])
-    yield helper.make_node("Sub", ["counts", "low_per_channel"], ["above_low"])
-    yield helper.make_node("Div", ["above_low", "range_counts"], ["normalised"])
-    source = "normalised"
+def _weigh(graph: OnnxBuilder, projection: ProjectionGraph) -> None:
+    """Write what turns raw counts into the weighted sum of planes, ``projected``, (n, c, y, x) counts."""
+    low, high = (graph.add("Reshape", bound, "per_channel", output=f"{bound}_per_channel") for bound in ("low", "high"))
+    counts = graph.add("Cast", "raw", output="counts", to=TensorProto.FLOAT)
+    range_counts = graph.add("Sub", high, low, output="range_counts")
+    source = graph.add("Div", graph.add("Sub", counts, low, output="above_low"), range_counts, output="normalised")
     for i, step in enumerate(_steps(projection)):
-        yield from step.nodes(source, f"weigh_{i}", projection)
-        source = f"weigh_{i}"
-    yield helper.make_node("Softmax", [source], ["plane_weights"], axis=2)
-    yield helper.make_node("Mul", ["counts", "plane_weights"], ["weighted"])
-    yield helper.make_node("ReduceSum", ["weighted", "axis_z"], ["projected"], keepdims=0)
+        source = step.write(graph, source, f"weigh_{i}", projection)
+    weights = graph.add("Softmax", source, output="plane_weights", axis=2)
+    weighted = graph.add("Mul", counts, weights, output="weighted")
+    graph.add("ReduceSum", weighted, "axis_z", output="projected", keepdims=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +95,18 @@ class _Step:
     number: int = 0
     """Of a convolution."""
 
-    def nodes(self, source: str, output: str, projection: ProjectionGraph) -> Iterator[onnx.NodeProto]:
+    def write(self, graph: OnnxBuilder, source: str, output: str, projection: ProjectionGraph) -> str:
         if self.kind == "pool":
             window = list(projection.pool)
-            yield helper.make_node("MaxPool", [source], [output], kernel_shape=window, strides=window)
-        elif self.kind == "upsample":
+            return graph.add("MaxPool", source, output=output, kernel_shape=window, strides=window)
+        if self.kind == "upsample":
             nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-            yield helper.make_node("Resize", [source, "", "pool_factors"], [output], **nearest)
-        else:
-            rectify = self.kind == "convolve"
-            linear = f"{output}_linear" if rectify else output
-            inputs = [source, f"weigh_weight_{self.number}", f"weigh_bias_{self.number}"]
-            pads = [size // 2 for size in projection.kernel] * 2
-            yield helper.make_node("Conv", inputs, [linear], kernel_shape=list(projection.kernel), pads=pads)
-            if rectify:
-                yield helper.make_node("Relu", [linear], [output])
+            return graph.add("Resize", source, "", "pool_factors", output=output, **nearest)
+        is_last = self.kind == "last"
+        inputs = (source, f"weigh_weight_{self.number}", f"weigh_bias_{self.number}")
+        settings = {"kernel_shape": list(projection.kernel), "pads": [size // 2 for size in projection.kernel] * 2}
+        linear = graph.add("Conv", *inputs, output=output if is_last else f"{output}_linear", **settings)
+        return linear if is_last else graph.add("Relu", linear, output=output)
 
 
 def _steps(projection: ProjectionGraph) -> Iterator[_Step]:
@@ -130,16 +126,13 @@ def _steps(projection: ProjectionGraph) -> Iterator[_Step]:
     yield _Step("last", next(numbers))
 
 
-def _constants(projection: ProjectionGraph, weighing: Sequence[ConvolutionWeights]) -> Iterator[onnx.TensorProto]:
-    def constant(name: str, value: NDArray[np.float32] | NDArray[np.int64]) -> onnx.TensorProto:
-        return numpy_helper.from_array(value, name)
-
-    yield constant("per_channel", np.array([1, -1, 1, 1, 1], np.int64))
-    yield constant("axis_z", np.array([2], np.int64))
-    yield constant("pool_factors", np.array([1, 1, *projection.pool], np.float32))
+def _keep_constants(graph: OnnxBuilder, projection: ProjectionGraph, weighing: Sequence[ConvolutionWeights]) -> None:
+    graph.constant(np.array([1, -1, 1, 1, 1], np.int64), "per_channel")
+    graph.constant(np.array([2], np.int64), "axis_z")
+    graph.constant(np.array([1, 1, *projection.pool], np.float32), "pool_factors")
     for i, convolution in enumerate(weighing):
-        yield constant(f"weigh_weight_{i}", convolution.weight)
-        yield constant(f"weigh_bias_{i}", convolution.bias)
+        graph.constant(convolution.weight, f"weigh_weight_{i}")
+        graph.constant(convolution.bias, f"weigh_bias_{i}")
 
 
 def _rewired(node: onnx.NodeProto) -> onnx.NodeProto:

@@ -21,11 +21,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from care_live.errors import ModelError
 from care_live.maps import Head
 from care_live.model.graph import copied
+from care_live.model.onnx_builder import OnnxBuilder
 
 Array: TypeAlias = NDArray[Any]
 
@@ -64,10 +65,9 @@ def coded(model: onnx.ModelProto, heads: Mapping[str, str]) -> onnx.ModelProto:
     """
     copy = copied(model)
     _declare_older_opset(copy)
-    tail = _Tail(copy.graph)
     for output in list(copy.graph.output):
         if output.name in heads and output.type.tensor_type.elem_type == TensorProto.FLOAT:
-            tail.encode(output, heads[output.name])
+            _encode(copy.graph, output, heads[output.name])
     return copy
 
 
@@ -144,71 +144,51 @@ def _strips(codes: Array, into: Array) -> Iterator[tuple[Array, Array]]:
             yield codes[first : first + n], into[first : first + n]
 
 
-class _Tail:
-    """What is written behind a network.
+def _encode(graph: onnx.GraphProto, output: onnx.ValueInfoProto, head: str) -> None:
+    """Let an output give codes; what it gave before is then only inside the graph.
 
     Only operators are used for which CUDA has kernels in float32: a session on a device refuses all others. So no
     IsNaN and IsInf, and Where comes before Cast.
     """
+    name, shape = output.name, output.type.tensor_type.shape
+    if not output.type.tensor_type.HasField("shape"):
+        raise ModelError(f"output {name} of the network does not say how many axes it has: export it again")
+    number = f"{name}@number"
+    _rename(graph, name, number)
+    axes = np.array([axis for axis in range(len(shape.dim)) if axis != 1], np.int64)
+    write, n_ends = (_write_mean, _MEAN_ENDS) if head == "mean" else (_write_scale, 1)
+    tail = OnnxBuilder(f"{name}@code")
+    write(tail, number, name, axes)
+    tail.append_to(graph)
+    output.type.tensor_type.elem_type = TensorProto.UINT16 if head == "mean" else TensorProto.UINT8
+    sizes = [n_ends, None, *[1] * (len(shape.dim) - 2)]
+    graph.output.append(helper.make_tensor_value_info(ends_of(name), TensorProto.FLOAT, sizes))
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self._graph, self._prefix = graph, ""
-        self._made = 0
 
-    def encode(self, output: onnx.ValueInfoProto, head: str) -> None:
-        """Let an output give codes; what was it before is only inside the graph."""
-        name, shape = output.name, output.type.tensor_type.shape
-        if not output.type.tensor_type.HasField("shape"):
-            raise ModelError(f"output {name} of the network does not say how many axes it has: export it again")
-        self._prefix, self._made = f"{name}@code", 0
-        number = f"{name}@number"
-        _rename(self._graph, name, number)
-        axes = np.array([axis for axis in range(len(shape.dim)) if axis != 1], np.int64)
-        write, n_ends = (self._mean, _MEAN_ENDS) if head == "mean" else (self._scale, 1)
-        write(number, name, axes)
-        output.type.tensor_type.elem_type = TensorProto.UINT16 if head == "mean" else TensorProto.UINT8
-        sizes = [n_ends, None, *[1] * (len(shape.dim) - 2)]
-        self._graph.output.append(helper.make_tensor_value_info(ends_of(name), TensorProto.FLOAT, sizes))
+def _write_mean(tail: OnnxBuilder, number: str, name: str, axes: Array) -> None:
+    """Write even steps between the ends; halves of numbers, whose differences are never infinite."""
+    add = tail.add
+    finite = add("Less", add("Abs", number), np.inf)  # false for NaN, too
+    low = add("ReduceMin", add("Where", finite, number, _LARGEST), axes, keepdims=1)
+    high = add("ReduceMax", add("Where", finite, number, -_LARGEST), axes, keepdims=1)
+    halves = [add("Mul", value, 0.5) for value in (number, low, high)]
+    range_ = add("Max", add("Sub", halves[2], halves[1]), _SMALLEST)
+    share = add("Div", add("Sub", halves[0], halves[1]), range_)
+    code = add("Where", finite, add("Round", add("Mul", share, float(_STEPS))), float(_NO_MEAN))
+    add("Cast", code, to=TensorProto.UINT16, output=name)
+    add("Concat", low, high, add("ReduceMax", code, axes, keepdims=1), axis=0, output=ends_of(name))
 
-    def _mean(self, number: str, name: str, axes: Array) -> None:
-        """Write even steps between the ends; halves of numbers, whose differences are never infinite."""
-        finite = self("Less", self("Abs", number), np.inf)  # false for NaN, too
-        low = self("ReduceMin", self("Where", finite, number, _LARGEST), axes, keepdims=1)
-        high = self("ReduceMax", self("Where", finite, number, -_LARGEST), axes, keepdims=1)
-        halves = [self("Mul", value, 0.5) for value in (number, low, high)]
-        range_ = self("Max", self("Sub", halves[2], halves[1]), _SMALLEST)
-        share = self("Div", self("Sub", halves[0], halves[1]), range_)
-        code = self("Where", finite, self("Round", self("Mul", share, float(_STEPS))), float(_NO_MEAN))
-        self("Cast", code, to_type=TensorProto.UINT16, to=name)
-        self("Concat", low, high, self("ReduceMax", code, axes, keepdims=1), axis=0, to=ends_of(name))
 
-    def _scale(self, number: str, name: str, axes: Array) -> None:
-        """Write steps of a logarithm; what is not positive counts as the smallest."""
-        finite = self("Less", self("Abs", number), np.inf)
-        top = self("ReduceMax", self("Where", finite, number, 0.0), axes, keepdims=1)
-        top = self("Max", top, _SMALLEST, to=ends_of(name))
-        share = self("Clip", self("Div", self("Where", finite, number, 0.0), top), _BOTTOM, 1.0)
-        octaves = self("Mul", self("Log", share), _OCTAVE_STEPS / np.log(2))
-        code = self("Where", finite, self("Round", self("Add", octaves, float(_TOP))), float(_NO_SCALE))
-        self("Cast", code, to_type=TensorProto.UINT8, to=name)
-
-    def __call__(self, op: str, *inputs: str | float | Array, to: str = "", to_type: int = 0, **attributes: int) -> str:
-        """Write an operation and return the name of what it gives."""
-        names = [entry if isinstance(entry, str) else self._constant(entry) for entry in inputs]
-        result = to or self._name()
-        given = attributes | ({"to": to_type} if to_type else {})
-        self._graph.node.append(helper.make_node(op, names, [result], **given))
-        return result
-
-    def _constant(self, value: float | Array) -> str:
-        array = value if isinstance(value, np.ndarray) else np.array(value, np.float32)
-        name = self._name()
-        self._graph.initializer.append(numpy_helper.from_array(array, name))
-        return name
-
-    def _name(self) -> str:
-        self._made += 1
-        return f"{self._prefix}{self._made}"
+def _write_scale(tail: OnnxBuilder, number: str, name: str, axes: Array) -> None:
+    """Write steps of a logarithm; what is not positive counts as the smallest."""
+    add = tail.add
+    finite = add("Less", add("Abs", number), np.inf)
+    top = add("ReduceMax", add("Where", finite, number, 0.0), axes, keepdims=1)
+    top = add("Max", top, _SMALLEST, output=ends_of(name))
+    share = add("Clip", add("Div", add("Where", finite, number, 0.0), top), _BOTTOM, 1.0)
+    octaves = add("Mul", add("Log", share), _OCTAVE_STEPS / np.log(2))
+    code = add("Where", finite, add("Round", add("Add", octaves, float(_TOP))), float(_NO_SCALE))
+    add("Cast", code, to=TensorProto.UINT8, output=name)
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:

@@ -1,7 +1,6 @@
-"""Reliability: what a mean and a Laplace scale promise, how an ensemble disagrees, and whether it holds.
+"""Reliability: what a mean and a Laplace scale promise, and whether it holds.
 
-In numpy: the training room calibrates with it, and what graphs say of a mixture is checked against it. Scales and
-means may be in camera counts or normalised, as long as they are in the same unit.
+Scales and means may be in camera counts or normalised, as long as they are in the same unit.
 """
 
 from __future__ import annotations
@@ -19,69 +18,6 @@ Array = NDArray[Any]
 
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
 """Masses of the central intervals that are checked and mended."""
-N_NODES = 24
-REACH = 30.0
-
-
-def mixture_mean(means: Array) -> Array:
-    """Return the mean of the mixture of M members with equal weight; means is (M, …)."""
-    return np.asarray(np.mean(means, axis=0))
-
-
-def mixture_scale(means: Array, scales: Array) -> Array:
-    """Return the scale of the single Laplace distribution that is closest to a mixture.
-
-    Around the mixture's mean, KL(mixture ‖ Laplace) is smallest where the scale is the mixture's mean
-    absolute deviation, and that has a closed form: Σ (|d| + b·exp(−|d|/b)) / M with d = μ − mean.
-    """
-    away = np.abs(means - mixture_mean(means))
-    return np.asarray(np.mean(away + scales * np.exp(-away / scales), axis=0))
-
-
-def disagreement(means: Array, scales: Array) -> Array:
-    """Return how much the members contradict each other, in [0, 1].
-
-    Parameters
-    ----------
-    means, scales : (M, …) of at least two members
-
-    Notes
-    -----
-    D = (H(p̄) − (1/M) Σ H(p_m)) / log M. The mixture's entropy is integrated between break points at every
-    mean and halfway between neighbours, with nodes that crowd near the means.
-
-    References
-    ----------
-    Weigert et al., Nature Methods 15, 1090 (2018).
-    """
-    n_members = len(means)
-    own = np.mean(1 + np.log(2 * scales), axis=0)
-    return np.asarray(np.clip((mixture_entropy(means, scales) - own) / math.log(n_members), 0.0, 1.0))
-
-
-def mixture_entropy(means: Array, scales: Array) -> Array:
-    """Return the entropy of a mixture of Laplace distributions, nats; arguments are (M, …)."""
-    means, scales = np.asarray(means, np.float64), np.asarray(scales, np.float64)
-    ordered, finest = np.sort(means, axis=0), scales.min(axis=0)
-    outside = REACH * scales.max(axis=0)[None]
-    gaps = np.diff(ordered, axis=0) / 2
-    nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
-    entropy = np.zeros(means.shape[1:])
-    for side, lengths in ((1, np.concatenate([gaps, outside])), (-1, np.concatenate([outside, gaps]))):
-        stretch = np.log1p(lengths / finest)
-        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-            grown = finest * np.exp(node * stretch)
-            surprise = _surprise(ordered + side * (grown - finest), means, scales)
-            entropy += weight * np.sum(stretch * grown * surprise, axis=0)
-    return entropy
-
-
-def _surprise(places: Array, means: Array, scales: Array) -> Array:
-    """Return −p̄ log p̄ at (pieces, …) places."""
-    density = np.zeros_like(places)
-    for mean, scale in zip(means, scales, strict=True):
-        density += np.exp(-np.abs(places - mean) / scale) / (2 * scale * len(means))
-    return -density * np.log(np.maximum(density, 1e-300))
 
 
 def half_width_factor(level: float, calibration: Calibration | None = None) -> float:

@@ -18,6 +18,7 @@ from onnx.reference import ReferenceEvaluator
 
 from care_live.errors import ModelError
 from care_live.model.graph import copied, set_nodes, set_weights
+from care_live.model.onnx_builder import OnnxBuilder
 
 Array = NDArray[Any]
 
@@ -209,14 +210,15 @@ def _split_convolution(
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     weight, steps = known[whole.input[1]], [int(factor) for factor in known[below.input[2]][2:]]
     n_below, name = weight.shape[1] - _n_channels(graph, skip), whole.output[0]
-    parts = {f"{name}_below": spread_weight(weight[:, :n_below], steps), f"{name}_skip": weight[:, n_below:]}
-    graph.initializer.extend(numpy_helper.from_array(np.ascontiguousarray(value), key) for key, value in parts.items())
     pads = [size // 2 for size in weight.shape[2:]] * 2
-    lifted = helper.make_node(
-        "ConvTranspose", [below.input[0], f"{name}_below"], [f"{name}_lifted"], strides=steps, pads=pads
-    )
-    plain = helper.make_node("Conv", [skip, f"{name}_skip", *whole.input[2:]], [f"{name}_plain"], pads=pads)
-    return [lifted, plain, helper.make_node("Add", [f"{name}_lifted", f"{name}_plain"], [name])]
+    parts = OnnxBuilder()
+    below_weight = parts.constant(spread_weight(weight[:, :n_below], steps), f"{name}_below")
+    skip_weight = parts.constant(np.ascontiguousarray(weight[:, n_below:]), f"{name}_skip")
+    lifted = parts.add("ConvTranspose", below.input[0], below_weight, output=f"{name}_lifted", strides=steps, pads=pads)
+    plain = parts.add("Conv", skip, skip_weight, *whole.input[2:], output=f"{name}_plain", pads=pads)
+    parts.add("Add", lifted, plain, output=name)
+    graph.initializer.extend(parts.constants)
+    return parts.nodes
 
 
 def _n_channels(graph: onnx.GraphProto, tensor: str) -> int:

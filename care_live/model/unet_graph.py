@@ -16,9 +16,10 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from care_live.errors import ModelError
+from care_live.model.onnx_builder import OnnxBuilder
 
 OPSET = 20
 IR_VERSION = 10
@@ -148,8 +149,8 @@ def build(unet: UNetShape, weights: Weights, *, metadata: dict[str, str] | None 
     _check_shapes(unet, weights)
     graph = _Graph(unet)
     for (name, _), convolution in zip(convolution_shapes(unet), weights, strict=True):
-        graph.constant(f"{name}_weight", convolution.weight)
-        graph.constant(f"{name}_bias", convolution.bias)
+        graph.constant(convolution.weight, f"{name}_weight")
+        graph.constant(convolution.bias, f"{name}_bias")
     _write_heads(graph, _write_body(graph, _write_normalisation(graph)))
     model = helper.make_model(
         graph.close(), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="care_live"
@@ -170,32 +171,23 @@ def _check_shapes(unet: UNetShape, weights: Weights) -> None:
             )
 
 
-class _Graph:
-    """Nodes and constants in the making."""
+class _Graph(OnnxBuilder):
+    """Nodes and constants of a U-Net."""
 
     def __init__(self, unet: UNetShape) -> None:
+        super().__init__(named=True)
         self.unet = unet
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def constant(self, name: str, value: NDArray[np.float32] | NDArray[np.int64]) -> str:
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
-
-    def node(self, op: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
-        self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
-        return output
 
     def convolve(self, name: str, source: str) -> str:
         """Add the convolution `name` with zero padding to the same size, before its activation."""
         kernel = next(shape for found, shape in convolution_shapes(self.unet) if found == name)[2:]
         pads = [size // 2 for size in kernel] * 2
-        inputs = [source, f"{name}_weight", f"{name}_bias"]
-        return self.node("Conv", inputs, f"{name}_linear", kernel_shape=kernel, pads=pads)
+        inputs = (source, f"{name}_weight", f"{name}_bias")
+        return self.add("Conv", *inputs, output=f"{name}_linear", kernel_shape=kernel, pads=pads)
 
     def level(self, stem: str, source: str) -> str:
         for i in range(self.unet.convolutions_per_level):
-            source = self.node("Relu", [self.convolve(f"{stem}_{i}", source)], f"{stem}_{i}")
+            source = self.add("Relu", self.convolve(f"{stem}_{i}", source), output=f"{stem}_{i}")
         return source
 
     def close(self) -> onnx.GraphProto:
@@ -210,54 +202,55 @@ class _Graph:
             helper.make_tensor_value_info(head, TensorProto.FLOAT, ["n", unet.channels_out, *space])
             for head in heads(unet)
         ]
-        return helper.make_graph(self.nodes, "care", inputs, outputs, self.constants)
+        return self.graph("care", inputs, outputs)
 
 
 def _write_normalisation(graph: _Graph) -> str:
     """``(raw - low) / (high - low)``, each channel with its own range."""
-    per_channel = graph.constant("per_channel", np.array([1, -1, *(1,) * len(graph.unet.axes)], np.int64))
-    low = graph.node("Reshape", ["low", per_channel], "low_per_channel")
-    high = graph.node("Reshape", ["high", per_channel], "high_per_channel")
-    graph.node("Sub", [high, low], "range_counts")
-    counts = graph.node("Cast", ["raw"], "counts", to=TensorProto.FLOAT)
-    return graph.node("Div", [graph.node("Sub", [counts, low], "above_low"), "range_counts"], "normalised")
+    per_channel = graph.constant(np.array([1, -1, *(1,) * len(graph.unet.axes)], np.int64), "per_channel")
+    low = graph.add("Reshape", "low", per_channel, output="low_per_channel")
+    high = graph.add("Reshape", "high", per_channel, output="high_per_channel")
+    range_counts = graph.add("Sub", high, low, output="range_counts")
+    counts = graph.add("Cast", "raw", output="counts", to=TensorProto.FLOAT)
+    return graph.add("Div", graph.add("Sub", counts, low, output="above_low"), range_counts, output="normalised")
 
 
 def _write_body(graph: _Graph, source: str) -> str:
     unet, skips = graph.unet, []
     for level in range(unet.depth):
         skips.append(graph.level(f"down{level}", source))
-        source = graph.node("MaxPool", skips[-1:], f"pooled{level}", kernel_shape=unet.pool, strides=unet.pool)
+        source = graph.add("MaxPool", skips[-1], output=f"pooled{level}", kernel_shape=unet.pool, strides=unet.pool)
     source = graph.level("bottom", source)
-    factors = graph.constant("upsampling", np.array([1, 1, *unet.pool], np.float32))
+    factors = graph.constant(np.array([1, 1, *unet.pool], np.float32), "upsampling")
     nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     for level in reversed(range(unet.depth)):
-        wide = graph.node("Resize", [source, "", factors], f"upsampled{level}", **nearest)
-        source = graph.level(f"up{level}", graph.node("Concat", [wide, skips[level]], f"joined{level}", axis=1))
+        wide = graph.add("Resize", source, "", factors, output=f"upsampled{level}", **nearest)
+        source = graph.level(f"up{level}", graph.add("Concat", wide, skips[level], output=f"joined{level}", axis=1))
     return source
 
 
 def _write_heads(graph: _Graph, features: str) -> None:
     mean = graph.convolve("mean", features)
     if graph.unet.residual:
-        mean = graph.node("Add", [mean, "normalised"], "normalised_mean")
+        mean = graph.add("Add", mean, "normalised", output="normalised_mean")
     if graph.unet.last_activation == "relu":
-        mean = graph.node("Relu", [mean], "rectified_mean")
+        mean = graph.add("Relu", mean, output="rectified_mean")
     width = None
     if graph.unet.probabilistic:
-        softplus = graph.node("Softplus", [graph.convolve("laplace_scale", features)], "softplus")
-        floor = graph.constant("scale_floor", np.array(graph.unet.scale_floor, np.float32))
-        width = graph.node("Add", [softplus, floor], "normalised_scale")
+        softplus = graph.add("Softplus", graph.convolve("laplace_scale", features), output="softplus")
+        floor = graph.constant(graph.unet.scale_floor, "scale_floor")
+        width = graph.add("Add", softplus, floor, output="normalised_scale")
     _write_outputs(graph, mean, width)
 
 
 def _write_outputs(graph: _Graph, mean: str, width: str | None) -> None:
     """Undo the normalisation, where the outputs are camera counts."""
     if graph.unet.output == "counts":
-        graph.node("Add", [graph.node("Mul", [mean, "range_counts"], "mean_above_low"), "low_per_channel"], "mean")
+        above_low = graph.add("Mul", mean, "range_counts", output="mean_above_low")
+        graph.add("Add", above_low, "low_per_channel", output="mean")
     else:
-        graph.node("Identity", [mean], "mean")
+        graph.add("Identity", mean, output="mean")
     if width is not None and graph.unet.output == "counts":
-        graph.node("Mul", [width, "range_counts"], "laplace_scale")
+        graph.add("Mul", width, "range_counts", output="laplace_scale")
     elif width is not None:
-        graph.node("Identity", [width], "laplace_scale")
+        graph.add("Identity", width, output="laplace_scale")

@@ -13,9 +13,9 @@ from care_live.errors import ModelError
 from care_live.maps import Head
 from care_live.model import file
 from care_live.model.foreign import load_foreign, loosened
-from care_live.model.merge import merge
 from care_live.model.quantised_outputs import coded, ends_of, outputs_of, read, slack
 from tests.conftest import need_data
+from tests.make.merged import merge
 from tests.make.seeded_unets import RANGE, counts, run, seeded
 
 HEADS: dict[str, Head] = {"mean": "mean", "laplace_scale": "laplace_scale", "disagreement": "disagreement"}

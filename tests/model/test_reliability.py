@@ -1,4 +1,4 @@
-"""Intervals, mixtures and calibration against closed forms and drawn numbers."""
+"""Intervals and calibration against closed forms and drawn numbers."""
 
 from __future__ import annotations
 
@@ -11,40 +11,6 @@ from hypothesis import strategies as st
 
 from care_live.model import reliability
 from care_live.model.card import Calibration
-
-
-def test_mixture_moments_of_drawn_numbers() -> None:
-    rng = np.random.default_rng(0)
-    means, scales = np.array([0.0, 1.0, 3.0]), np.array([0.5, 0.1, 1.0])
-    member = rng.integers(3, size=2_000_000)
-    drawn = rng.laplace(means[member], scales[member])
-    assert reliability.mixture_mean(means) == pytest.approx(drawn.mean(), abs=5e-3)
-    assert reliability.mixture_scale(means, scales) == pytest.approx(np.abs(drawn - drawn.mean()).mean(), rel=5e-3)
-
-
-@pytest.mark.parametrize(
-    ("means", "scales", "wanted"),
-    [
-        ([0.0] * 5, [1.0] * 5, 0.0),
-        ([0.0, 0.0], [1.0, 0.3], 0.2005),
-        ([0.0, 0.0], [1.0, 0.1], 0.4971),
-        ([0.0, 0.0], [1.0, 0.05], 0.6524),
-        ([0.0, 0.0], [1.0, 0.02], 0.7998),
-        ([0.0, 0.2, 0.3, 0.5, 1.0], [0.05, 0.06, 0.05, 0.4, 0.05], 0.6307),
-        ([0.0, 100.0], [1.0, 1.0], 1.0),
-    ],
-)
-def test_disagreement(means: list[float], scales: list[float], wanted: float) -> None:
-    assert reliability.disagreement(np.array(means), np.array(scales)) == pytest.approx(wanted, abs=2e-4)
-
-
-def test_disagreement_is_one_value_a_voxel() -> None:
-    rng = np.random.default_rng(1)
-    means, scales = rng.normal(size=(3, 4, 5)), rng.uniform(0.1, 1, (3, 4, 5))
-    whole = reliability.disagreement(means, scales)
-    assert whole.shape == (4, 5)
-    assert whole[2, 3] == pytest.approx(reliability.disagreement(means[:, 2, 3], scales[:, 2, 3]))
-    assert reliability.disagreement(10 * means - 4, 10 * scales) == pytest.approx(whole, abs=1e-9)
 
 
 def test_an_honest_scale_covers_what_it_promises() -> None:

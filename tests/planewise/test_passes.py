@@ -7,9 +7,9 @@ import onnx
 import pytest
 
 from care_live.model import rewrite
-from care_live.model.merge import merge
 from care_live.planewise.ir import PlaneSum, Program
 from care_live.planewise.passes import PASSES
+from tests.make.merged import merge
 from tests.make.seeded_unets import counts, seeded
 from tests.planewise.programs import ALONE, PACKED, evaluate, feeds_of, unrolled, worst
 

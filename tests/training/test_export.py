@@ -11,7 +11,7 @@ import torch
 
 from care_live.backends.session import OnnxSession, Options
 from care_live.errors import ModelError
-from care_live.model import checks, file, reliability
+from care_live.model import checks, file
 from care_live.percentiles import Span
 from care_live.restore import probe
 from care_live.restore.tiled import Network
@@ -19,6 +19,7 @@ from care_live.training.architecture import Standardised, build
 from care_live.training.ensemble import Ensemble
 from care_live.training.export import Deployed, export_members
 from care_live.training.parity import check_against_torch, open_network
+from tests.make import mixture
 from tests.training.conftest import small_recipe
 
 pytestmark = pytest.mark.slow  # torch takes some seconds to trace a graph
@@ -87,8 +88,8 @@ def test_an_ensemble_in_one_file(tmp_path: Path) -> None:
         predictions = [member(normalised) for member in members]
     means, scales = (np.stack([prediction[part].numpy() for prediction in predictions]) for part in (0, 1))
     assert np.allclose(mean, 700 * means.mean(axis=0) + 100, atol=0.02)
-    assert np.allclose(scale, 700 * reliability.mixture_scale(means, scales), atol=0.02)
-    assert np.allclose(disagreement, reliability.disagreement(means, scales), atol=0.005)
+    assert np.allclose(scale, 700 * mixture.scale_of(means, scales), atol=0.02)
+    assert np.allclose(disagreement, mixture.disagreement(means, scales), atol=0.005)
 
 
 def test_a_projection_keeps_no_plane(tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ from care_live.backends import cuda
 from care_live.backends.device import DeviceSession
 from care_live.backends.session import Options, runtime
 from care_live.model.card import ModelCard
-from care_live.model.merge import merge
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.percentiles import Span
 from care_live.planewise import tiles
 from care_live.planewise.caches import keep
 from care_live.planewise.stream import open_session
 from care_live.restore import footprint
+from tests.make.merged import merge
 
 Work: TypeAlias = Callable[[], object]
 """Restores one volume."""

@@ -34,11 +34,11 @@ from care_live.images import (
 )
 from care_live.model import file
 from care_live.model.card import ModelCard
-from care_live.model.merge import merge
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.percentiles import Span
 from care_live.publish.publisher import Publisher
 from care_live.restore.engine import Engine
+from tests.make.merged import merge
 
 SPAN = Span(100.0, 3000.0)
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from care_live.model.card import ModelCard
-from care_live.model.merge import merge
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from gpu.half import in_half
+from tests.make.merged import merge
 
 ENDS = {"low": np.array([100], np.float32), "high": np.array([3000], np.float32)}
 """Of every run."""

@@ -6,35 +6,23 @@ import numpy as np
 import pytest
 
 from care_live.errors import ModelError
-from care_live.model.merge import merge
+from tests.make import mixture
+from tests.make.merged import merge
 from tests.make.seeded_unets import RANGE, counts, run, seeded
 from tests.planewise.test_run import card, pipeline, streamed, whole, worst
 
 SHAPE = (1, 1, 4, 8, 8)
 
 
-def disagreement(means: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Return D of (m, …) members by plain trapezoids on a very fine line."""
-    reach = 40 * scales.max(0)
-    line = np.linspace(means.min(0) - reach, means.max(0) + reach, 200_001, dtype=np.float64)
-    density = sum(np.exp(-np.abs(line - mean) / scale) / (2 * scale) for mean, scale in zip(means, scales, strict=True))
-    density /= len(means)
-    entropy = np.trapezoid(-density * np.log(np.maximum(density, 1e-300)), line, axis=0)
-    return (entropy - (1 + np.log(2 * scales)).mean(0)) / np.log(len(means))
-
-
-@pytest.mark.slow
 def test_the_mixture_of_three_networks() -> None:
     members = [seeded(seed, filters=4) for seed in range(3)]
     inputs = {"raw": counts(SHAPE), **RANGE}
     merged, apart = run(merge(members), inputs), [run(member, inputs) for member in members]
     means, scales = (np.stack([one[head] for one in apart]).astype(np.float64) for head in ("mean", "laplace_scale"))
-    away = np.abs(means - means.mean(0))
-    wanted = {"mean": means.mean(0), "laplace_scale": (away + scales * np.exp(-away / scales)).mean(0)}
+    wanted = {"mean": mixture.mean_of(means), "laplace_scale": mixture.scale_of(means, scales)}
     assert worst(merged, wanted) < 1e-5
-    place = (..., slice(2), slice(4), slice(4))
-    exact = disagreement(means[place], scales[place])
-    assert np.abs(merged["disagreement"][place] - exact).max() < 0.004
+    exact = mixture.disagreement(means, scales)
+    assert np.abs(merged["disagreement"] - exact).max() < 0.0045
     assert exact.max() > 0.05
 
 

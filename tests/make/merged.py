@@ -1,7 +1,7 @@
-"""Several networks in one graph: the mixture's mean, the one Laplace scale closest to it, and disagreement.
+"""An ensemble made without training: seeded networks in one graph with mean, laplace_scale and disagreement.
 
-One file is as fast as M sessions, needs half the memory, and what leaves the device is one volume instead
-of M. The members' means and scales are camera counts (or normalised alike); disagreement has no unit.
+An export writes `care_live.training.ensemble`, in torch, and needs a training run. Means and scales of the members are
+camera counts, or normalised alike; disagreement has no unit.
 
 References
 ----------
@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnx
-from onnx import TensorProto, compose, helper, numpy_helper
+from onnx import TensorProto, compose, helper
 
 from care_live.errors import ModelError
+from care_live.model.onnx_builder import OnnxBuilder
 
 _N_NODES = 8
 """Quadrature nodes a piece between two means; D is then within 0.0045 of the exact value."""
@@ -99,7 +100,7 @@ class _Piece(NamedTuple):
     """1: to the right of its centre; −1: to the left."""
 
 
-class _Expressions:
+class _Expressions(OnnxBuilder):
     """Formulas as nodes; every method returns the name of its result.
 
     Parameters
@@ -108,25 +109,28 @@ class _Expressions:
     """
 
     def __init__(self, n_axes: int) -> None:
+        super().__init__("mixture")
         self._n_axes = n_axes
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
 
     def mixture(self, means: Sequence[str], scales: Sequence[str]) -> None:
         """Write mean, laplace_scale and disagreement of the mixture of Laplace distributions."""
-        mean = self("Mean", *means, to="mean")
-        self(
-            "Mean", *(self._deviation(*member, mean) for member in zip(means, scales, strict=True)), to="laplace_scale"
+        mean = self.add("Mean", *means, output="mean")
+        self.add(
+            "Mean",
+            *(self._deviation(*member, mean) for member in zip(means, scales, strict=True)),
+            output="laplace_scale",
         )
-        own = self("Mean", *(self("Log", scale) for scale in scales))
-        known = self("Add", own, 1 + np.log(2))
-        gap = self("Sub", self._entropy(means, scales), known)
-        self("Clip", self("Div", gap, np.log(len(means))), 0.0, 1.0, to="disagreement")
+        own = self.add("Mean", *(self.add("Log", scale) for scale in scales))
+        known = self.add("Add", own, 1 + np.log(2))
+        gap = self.add("Sub", self._entropy(means, scales), known)
+        self.add("Clip", self.add("Div", gap, np.log(len(means))), 0.0, 1.0, output="disagreement")
 
     def _deviation(self, mean: str, scale: str, centre: str) -> str:
         """Return one member's mean absolute deviation from a centre: |d| + b·exp(−|d|/b)."""
-        away = self("Abs", self("Sub", mean, centre))
-        return self("Add", away, self("Mul", scale, self("Exp", self("Neg", self("Div", away, scale)))))
+        away = self.add("Abs", self.add("Sub", mean, centre))
+        return self.add(
+            "Add", away, self.add("Mul", scale, self.add("Exp", self.add("Neg", self.add("Div", away, scale))))
+        )
 
     def _entropy(self, means: Sequence[str], scales: Sequence[str]) -> str:
         """Return the mixture's entropy in nats.
@@ -134,19 +138,19 @@ class _Expressions:
         The line is cut at every mean and halfway between neighbours. Each piece is integrated by
         Gauss-Legendre quadrature in t, where the distance from the mean is δ·(eᵗ − 1) and δ the smallest scale.
         """
-        finest, outside = self("Min", *scales), self("Mul", self("Max", *scales), _REACH)
+        finest, outside = self.add("Min", *scales), self.add("Mul", self.add("Max", *scales), _REACH)
         members = [self._member(finest, *member, share=1 / len(means)) for member in zip(means, scales, strict=True)]
         ordered = self._sorted(means)
-        gaps = [self("Div", self("Sub", right, left), 2.0) for left, right in itertools.pairwise(ordered)]
+        gaps = [self.add("Div", self.add("Sub", right, left), 2.0) for left, right in itertools.pairwise(ordered)]
         numbers = [_N_NODES] * len(gaps)
         right = zip(ordered, [*gaps, outside], [*numbers, _N_TAIL_NODES], [1] * len(ordered), strict=True)
         left = zip(ordered, [outside, *gaps], [_N_TAIL_NODES, *numbers], [-1] * len(ordered), strict=True)
-        return self("Sum", *(self._piece(finest, members, _Piece(*piece)) for piece in (*right, *left)))
+        return self.add("Sum", *(self._piece(finest, members, _Piece(*piece)) for piece in (*right, *left)))
 
     def _member(self, finest: str, mean: str, scale: str, *, share: float) -> tuple[str, str, str, str]:
         """Return a member's mean, 1/b, δ/b and the logarithm of its share of the density at its mean."""
-        inverse = self("Reciprocal", scale)
-        return mean, inverse, self("Mul", finest, inverse), self("Log", self("Mul", inverse, share / 2))
+        inverse = self.add("Reciprocal", scale)
+        return mean, inverse, self.add("Mul", finest, inverse), self.add("Log", self.add("Mul", inverse, share / 2))
 
     def _piece(self, finest: str, members: Sequence[tuple[str, str, str, str]], piece: _Piece) -> str:
         """Integrate −p̄ log p̄ from a centre to one side; nodes lie along an axis in front of all others.
@@ -154,24 +158,24 @@ class _Expressions:
         No mean lies inside a piece, so that the exponent of every member is a straight line there.
         """
         nodes, shares = np.polynomial.legendre.leggauss(piece.n_nodes)
-        along = self("Log", self("Add", self("Div", piece.length, finest), 1.0))
+        along = self.add("Log", self.add("Add", self.add("Div", piece.length, finest), 1.0))
         steps, portions = ((values / 2).reshape(-1, *[1] * self._n_axes) for values in (nodes + 1, -shares))
-        grown = self("Exp", self("Mul", along, steps))
-        away = self("Sub", grown, 1.0)
-        density = self("Sum", *(self._density(away, piece, member) for member in members))
-        surprise = self("Mul", density, self("Log", self("Max", density, 1e-37)))
-        weighted = self("Mul", self("Mul", grown, portions), surprise)
-        total = self("ReduceSum", weighted, np.array([0], np.int64), keepdims=0)
-        return self("Mul", self("Mul", along, finest), total)
+        grown = self.add("Exp", self.add("Mul", along, steps))
+        away = self.add("Sub", grown, 1.0)
+        density = self.add("Sum", *(self._density(away, piece, member) for member in members))
+        surprise = self.add("Mul", density, self.add("Log", self.add("Max", density, 1e-37)))
+        weighted = self.add("Mul", self.add("Mul", grown, portions), surprise)
+        total = self.add("ReduceSum", weighted, np.array([0], np.int64), keepdims=0)
+        return self.add("Mul", self.add("Mul", along, finest), total)
 
     def _density(self, away: str, piece: _Piece, member: tuple[str, str, str, str]) -> str:
         """Return a member's part of the density at distances from a centre, which are in units of δ."""
         mean, inverse, rate, height = member
-        distance = self("Mul", self("Abs", self("Sub", piece.centre, mean)), inverse)
+        distance = self.add("Mul", self.add("Abs", self.add("Sub", piece.centre, mean)), inverse)
         pair = (piece.centre, mean) if piece.side > 0 else (mean, piece.centre)
-        leaves = self("Cast", self("GreaterOrEqual", *pair), to_type=TensorProto.FLOAT)
-        slope = self("Mul", rate, self("Sub", 1.0, self("Mul", leaves, 2.0)))
-        return self("Exp", self("Add", self("Mul", away, slope), self("Sub", height, distance)))
+        leaves = self.add("Cast", self.add("GreaterOrEqual", *pair), to=TensorProto.FLOAT)
+        slope = self.add("Mul", rate, self.add("Sub", 1.0, self.add("Mul", leaves, 2.0)))
+        return self.add("Exp", self.add("Add", self.add("Mul", away, slope), self.add("Sub", height, distance)))
 
     def _sorted(self, values: Sequence[str]) -> list[str]:
         """Sort voxel by voxel with compare-and-swap of neighbours."""
@@ -179,21 +183,5 @@ class _Expressions:
         for turn in range(len(ordered)):
             for i in range(turn % 2, len(ordered) - 1, 2):
                 pair = ordered[i : i + 2]
-                ordered[i : i + 2] = [self("Min", *pair), self("Max", *pair)]
+                ordered[i : i + 2] = [self.add("Min", *pair), self.add("Max", *pair)]
         return ordered
-
-    def __call__(
-        self, op: str, *inputs: str | float | np.ndarray[Any, Any], to: str = "", to_type: int = 0, **attributes: int
-    ) -> str:
-        output = to or f"mixture{len(self.nodes)}"
-        names = [entry if isinstance(entry, str) else self._constant(entry) for entry in inputs]
-        given = attributes | ({"to": to_type} if to_type else {})
-        self.nodes.append(helper.make_node(op, names, [output], **given))
-        return output
-
-    def _constant(self, value: float | np.ndarray[Any, Any]) -> str:
-        name = f"mixture_constant{len(self.constants)}"
-        array = np.asarray(value)
-        kept = array if array.dtype == np.int64 else array.astype(np.float32)
-        self.constants.append(numpy_helper.from_array(kept, name))
-        return name
