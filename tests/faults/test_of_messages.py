@@ -27,7 +27,7 @@ from tests.faults.audience import page
 from tests.faults.lab import FULL, PATIENCE, DaemonUnderTest, daemon, recorded, rss_mib
 from tests.make.runs import free_ports
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if FULL else 300)]
 
 TOOLS = Path(__file__).parents[2] / "tools"
 N_MUTATED = 300_000 if FULL else 30_000
@@ -69,7 +69,9 @@ def test_17_mutated_messages(running, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(TOOLS))
     fuzz = importlib.import_module("fuzz")
     campaign = importlib.import_module("fuzzing.campaign")
-    tally = campaign.Campaign("cl1", fuzz.module("cl1"), 17, 250.0, tmp_path, n_inputs=N_MUTATED).run()
+    tally = campaign.Campaign(
+        "cl1", fuzz.module("cl1"), 17, 1000.0 if FULL else 250.0, tmp_path, n_inputs=N_MUTATED
+    ).run()
     assert tally.kinds.total() == N_MUTATED
     assert not tally.failures
     with Sockets() as hub:

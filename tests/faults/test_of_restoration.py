@@ -22,7 +22,7 @@ from tests.faults.lab import FULL, N_KILLS, PATIENCE, DaemonUnderTest, check_who
 from tests.make.networks import Graph, save_graph, save_network
 from tests.restore import test_host_memory as host_memory
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + 20 * N_KILLS)]
 
 LIVE = {"policy": "latest"}
 
@@ -69,7 +69,7 @@ def test_11_inference_killed_or_hung(tmp_path, sent):
             ready = hurt.status()["restored"]
             hurt.wait_until(lambda status, n=ready: status.get("restored", 0) > n)
             assert time.monotonic() - began_s <= 5 * PATIENCE
-        status = hurt.end()
+        status = hurt.end(within_s=120 + 10 * N_KILLS)
     assert (status["restarts"], status["lost_planes"]) == (n_times, 0)
     check_whole(hurt.run, pixels)
 

@@ -17,6 +17,7 @@ _HOSTILE: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 255, 65536, 10_000_000, 2**31, 2**53, 2**63, -(2**63), 1e-320, 1e308, -0.5,
     float("nan"), float("inf"), "", "0", "../../x", "x" * 5000, "\x00", "[/old]", [], {}, [[]], [0] * 1000, {"a": 1},
 )  # fmt: skip
+_MAX_REPEATED_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +150,19 @@ def _change_somewhere(tree: Any, chance: random.Random) -> Any:
         case 1:
             holder[key] = _wrapped(holder[key], chance)
         case 2 if isinstance(holder, list):
-            holder.extend([holder[key]] * chance.choice((1, 3, 1000)))
+            times = _at_most(chance.choice((1, 3, 1000)), holder[key])
+            holder.extend(deepcopy(holder[key]) for _ in range(times))
         case 3:
             other, other_key = chance.choice(places)
             holder[key] = deepcopy(other[other_key])
         case _:
             holder[key] = _near(holder[key], chance)
     return tree
+
+
+def _at_most(times: int, value: Any) -> int:
+    """Return how often a value may be repeated: what the damage itself makes must not be what takes the memory."""
+    return max(1, min(times, _MAX_REPEATED_BYTES // (len(json.dumps(value)) + 1)))
 
 
 def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
