@@ -32,7 +32,7 @@ class Collection:
 
     def __init__(self, run: Path, began: RunBegan, *, mantissa_bits: int) -> None:
         self._run = run
-        self._began = began
+        self._began, self._planned = began, began.plan().stacks
         self._mantissa_bits = mantissa_bits
         self._images: dict[tuple[Product, int], ImageGroup] = {}
         self._attributes: dict[tuple[Product, int], dict[str, Any]] = {}
@@ -128,7 +128,7 @@ class Collection:
         return {"run_id": self._began.run_id, "care_live": __version__, "began_us": self._began.at_us}
 
     def _planned_depth(self, p: int) -> int:
-        return max((len(planes) for planes, keys in self._began.stacks if any(key.p == p for key in keys)), default=0)
+        return max((len(planes) for key, planes in self._planned.items() if key.p == p), default=0)
 
     def _channel_name(self, c: int) -> str:
         return self._began.channels[c] if c < len(self._began.channels) else f"channel {c}"

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
-from pydantic import ValidationError
-
 from care_live.errors import StoreError
 from care_live.images import NotRestored, State, VolumeKey
 from care_live.store.records import (
@@ -107,7 +105,7 @@ class Ledger:
         for text in texts:
             try:
                 self.apply(from_json(text))
-            except ValidationError as error:
+            except StoreError as error:
                 raise StoreError(f"the journal holds a record that this version cannot read: {text[:80]!r}") from error
 
     def raw_only(self) -> list[VolumeKey]:

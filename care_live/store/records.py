@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+import msgspec
 
+from care_live.errors import StoreError
 from care_live.images import (
     Closed,
     Counts,
@@ -25,6 +25,8 @@ from care_live.images import (
     VolumeKey,
 )
 from care_live.maps import HEADS, folder_of
+from care_live.wire import plans
+from care_live.wire.codec import Codec, record_of
 
 Product: TypeAlias = str
 """An image group of a run, by the name of its folder."""
@@ -33,13 +35,11 @@ Product: TypeAlias = str
 PRODUCTS: tuple[Product, ...] = ("raw", *map(folder_of, HEADS))
 
 
-class _Record(BaseModel):
+class _Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """Base: a reader ignores fields that a later version adds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
-
-class StoredArray(_Record):
+class StoredArray(msgspec.Struct, frozen=True, kw_only=True):
     """One committed volume of one product."""
 
     crc32c: int
@@ -51,16 +51,17 @@ class StoredArray(_Record):
     """Of its shard files together."""
 
 
-class RunBegan(_Record):
+class RunBegan(_Record, frozen=True, kw_only=True, tag="run-began"):
     """The run's plan. The first record."""
 
-    kind: Literal["run-began"] = "run-began"
     format: Literal["care-live-run-1"] = "care-live-run-1"
     care_live: str
     run_id: str
     at_us: int
-    stacks: tuple[tuple[tuple[int, ...], tuple[VolumeKey, ...]], ...]
-    """(z indices, volumes that have them)."""
+    groups: tuple[plans.StackGroup, ...] = ()
+    """Planned volumes and their z indices; volumes that are planned alike go together."""
+    stacks: tuple[tuple[tuple[int, ...], tuple[VolumeKey, ...]], ...] = ()
+    """(z indices, volumes that have them): what older runs have in place of `groups`."""
     shape_px: tuple[int, int]
     dtype: str
     voxel_size_um: tuple[float, float, float]
@@ -72,47 +73,33 @@ class RunBegan(_Record):
 
     @classmethod
     def of(cls, started: RunStarted, *, care_live: str, at_us: int) -> RunBegan:
-        plan = started.plan
-        return cls(
+        groups, summary = plans.groups_of(started.plan.stacks), dict(started.summary)
+        return record_of(
+            cls,
+            started.plan,
             care_live=care_live,
             run_id=started.run_id,
             at_us=at_us,
-            stacks=_by_depth(plan.stacks),
-            shape_px=plan.shape_px,
-            dtype=plan.dtype,
-            voxel_size_um=plan.voxel_size_um,
-            channels=plan.channels,
-            positions=plan.positions,
-            interval_s=plan.interval_s,
-            endless=plan.endless,
-            summary=dict(started.summary),
+            groups=groups,
+            stacks=(),
+            summary=summary,
         )
 
     def plan(self) -> Plan:
-        return Plan(
-            stacks={key: planes for planes, keys in self.stacks for key in keys},
-            shape_px=self.shape_px,
-            dtype=self.dtype,
-            voxel_size_um=self.voxel_size_um,
-            channels=self.channels,
-            positions=self.positions,
-            interval_s=self.interval_s,
-            endless=self.endless,
-        )
+        older = {key: planes for planes, keys in self.stacks for key in keys}
+        return record_of(Plan, self, stacks=older | plans.stacks_of(self.groups))
 
 
-class RunResumed(_Record):
+class RunResumed(_Record, frozen=True, kw_only=True, tag="run-resumed"):
     """A writer opened the run again; what was provisional then is never confirmed."""
 
-    kind: Literal["run-resumed"] = "run-resumed"
     care_live: str
     at_us: int
 
 
-class RawStored(_Record):
+class RawStored(_Record, frozen=True, kw_only=True, tag="raw"):
     """A raw volume is safe."""
 
-    kind: Literal["raw"] = "raw"
     key: VolumeKey
     array: StoredArray
     integrity: Integrity
@@ -125,39 +112,17 @@ class RawStored(_Record):
 
     @classmethod
     def of(cls, volume: Volume, array: StoredArray) -> RawStored:
-        return cls(
-            key=volume.key,
-            array=array,
-            integrity=volume.integrity,
-            closed=volume.closed,
-            state=volume.state,
-            first_plane_ns=volume.first_plane_ns,
-            last_plane_ns=volume.last_plane_ns,
-            acquired_us=volume.acquired_us,
-            exposure_ms=volume.exposure_ms,
-        )
+        return record_of(cls, volume, array=array)
 
     def volume(self, began: RunBegan, pixels: Counts, state: State) -> Volume:
         """Return the volume as it was when it was stored, with the state that it has now."""
-        return Volume(
-            run_id=began.run_id,
-            key=self.key,
-            pixels=pixels,
-            voxel_size_um=began.voxel_size_um,
-            integrity=self.integrity,
-            closed=self.closed,
-            state=state,
-            first_plane_ns=self.first_plane_ns,
-            last_plane_ns=self.last_plane_ns,
-            acquired_us=self.acquired_us,
-            exposure_ms=self.exposure_ms,
-        )
+        about = {"run_id": began.run_id, "voxel_size_um": began.voxel_size_um}
+        return record_of(Volume, self, pixels=pixels, state=state, **about)
 
 
-class RestoredStored(_Record):
+class RestoredStored(_Record, frozen=True, kw_only=True, tag="restored"):
     """A restored volume with all its maps is safe."""
 
-    kind: Literal["restored"] = "restored"
     key: VolumeKey
     sources: tuple[VolumeKey, ...]
     """The raw volumes it was made from: several where the network mixes channels."""
@@ -179,57 +144,45 @@ class RestoredStored(_Record):
         sources: Iterable[VolumeKey],
         mantissa_bits: int,
     ) -> RestoredStored:
-        return cls(
-            key=restored.key,
-            sources=tuple(sources),
-            arrays=dict(arrays),
-            voxel_size_um=restored.voxel_size_um,
-            low=restored.low,
-            high=restored.high,
-            model=restored.model,
-            flags=tuple(sorted(restored.flags)),
-            infer_s=restored.infer_s,
-            mantissa_bits=mantissa_bits,
+        flags = tuple(sorted(restored.flags))
+        return record_of(
+            cls, restored, sources=tuple(sources), arrays=dict(arrays), flags=flags, mantissa_bits=mantissa_bits
         )
 
 
-class Retracted(_Record):
+class Retracted(_Record, frozen=True, kw_only=True, tag="retracted"):
     """A restored volume is about to be replaced: until the new one is safe there is none."""
 
-    kind: Literal["retracted"] = "retracted"
     key: VolumeKey
 
 
-class StateNoted(_Record):
+class StateNoted(_Record, frozen=True, kw_only=True, tag="state"):
     """A raw volume, and what was restored from it, is confirmed or suspect from now on."""
 
-    kind: Literal["state"] = "state"
     key: VolumeKey
     state: State
     detail: str
 
     @classmethod
     def of(cls, changed: StateChanged) -> StateNoted:
-        return cls(key=changed.key, state=changed.state, detail=changed.detail)
+        return record_of(cls, changed)
 
 
-class NotRestoredNoted(_Record):
+class NotRestoredNoted(_Record, frozen=True, kw_only=True, tag="not-restored"):
     """A raw volume was skipped, or its inference failed."""
 
-    kind: Literal["not-restored"] = "not-restored"
     key: VolumeKey
     reason: Literal["skipped", "failed"]
     detail: str
 
     @classmethod
     def of(cls, event: NotRestored) -> NotRestoredNoted:
-        return cls(key=event.key, reason=event.reason, detail=event.detail)
+        return record_of(cls, event)
 
 
-class RunEndNoted(_Record):
+class RunEndNoted(_Record, frozen=True, kw_only=True, tag="run-ended"):
     """The source ended the run."""
 
-    kind: Literal["run-ended"] = "run-ended"
     reason: Literal["finished", "aborted", "failed", "stalled"]
     detail: str
     n_delivered: int
@@ -239,13 +192,7 @@ class RunEndNoted(_Record):
 
     @classmethod
     def of(cls, ended: RunEnded, *, restoring: bool) -> RunEndNoted:
-        return cls(
-            reason=ended.reason,
-            detail=ended.detail,
-            n_delivered=ended.n_delivered,
-            n_refused=ended.n_refused,
-            restoring=restoring,
-        )
+        return record_of(cls, ended, restoring=restoring)
 
     @property
     def is_complete(self) -> bool:
@@ -253,10 +200,9 @@ class RunEndNoted(_Record):
         return self.reason == "finished" and not self.restoring
 
 
-class ModelNoted(_Record):
+class ModelNoted(_Record, frozen=True, kw_only=True, tag="model"):
     """The card of a network that restores in this run."""
 
-    kind: Literal["model"] = "model"
     name: str
     sha256: str
     card: dict[str, Any]
@@ -274,21 +220,5 @@ Record: TypeAlias = (
     | ModelNoted
 )
 
-_ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
-
-
-def to_json(record: Record) -> bytes:
-    return record.model_dump_json().encode()
-
-
-def from_json(text: bytes) -> Record:
-    """Read one record; raises pydantic's ValidationError for a kind that this version does not know."""
-    return _ADAPTER.validate_json(text)
-
-
-def _by_depth(stacks: Mapping[VolumeKey, tuple[int, ...]]) -> tuple[tuple[tuple[int, ...], tuple[VolumeKey, ...]], ...]:
-    """Turn the plan round: most volumes have the same planes, and a long run has many volumes."""
-    keys_of: dict[tuple[int, ...], list[VolumeKey]] = {}
-    for key, planes in stacks.items():
-        keys_of.setdefault(tuple(int(z) for z in np.asarray(planes)), []).append(key)
-    return tuple((planes, tuple(keys)) for planes, keys in keys_of.items())
+_codec: Codec[Record] = Codec(Record, "record of the journal", refusal=StoreError)
+to_json, from_json = _codec.encode, _codec.decode

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 from numpy.typing import NDArray
 
 from care_live import __version__
@@ -201,7 +202,7 @@ class RunWriter:
         """
         ended = self._ledger.ended
         if ended is not None and ended.restoring:
-            self._note(ended.model_copy(update={"restoring": False}))
+            self._note(msgspec.structs.replace(ended, restoring=False))
 
     def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
         """Write a network's card into the journal and beside every volume that it will restore."""

@@ -128,7 +128,7 @@ def test_a_publisher_whose_thread_died_never_raises_into_the_acquisition(
     publisher.change(StateChanged(VolumeKey(0), "confirmed"))
     publisher.describe_model(samples.MODEL, {})
     publisher.end(samples.ENDED)
-    assert "publishing has failed" in publisher.failure and "3 not published" in publisher.failure
+    assert "publishing has failed" in publisher.failure and "3 were not sent" in publisher.failure
 
 
 def test_what_is_encoded_is_checked_as_what_is_decoded() -> None:
