@@ -78,9 +78,16 @@ def histogram(pixels: Counts) -> Histogram:
     return total
 
 
-def measure(pixels: Counts, low_percentile: float, high_percentile: float) -> Span:
-    """Return the counts at two percentiles of an image, exactly as ``numpy.percentile`` has them."""
+def measure(pixels: NDArray[Any], low_percentile: float, high_percentile: float) -> Span:
+    """Return the values at two percentiles of an image, exactly as ``numpy.percentile`` has them."""
+    if not is_counts(pixels):
+        return Span(*map(float, np.percentile(pixels, (low_percentile, high_percentile))))
     return span_of(histogram(pixels), low_percentile, high_percentile)
+
+
+def is_counts(pixels: NDArray[Any]) -> bool:
+    """Tell whether an image has a histogram: uint8 and uint16 have, other numbers are too many to count."""
+    return pixels.dtype.name in ("uint8", "uint16")
 
 
 def span_of(counts: Histogram, low_percentile: float, high_percentile: float) -> Span:

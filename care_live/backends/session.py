@@ -48,6 +48,8 @@ class Options:
     """Copy to and from a device by way of page-locked memory."""
     running: Callable[[], AbstractContextManager[None]] = nullcontext
     """Entered around every run."""
+    float_input: bool = False
+    """Feed float32 whatever the graph's input says: its pixels are no camera counts."""
 
 
 class Session(Protocol):

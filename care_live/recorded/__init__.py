@@ -9,20 +9,21 @@ from pathlib import Path
 
 from care_live.errors import ConfigError, SourceError
 from care_live.recorded.guarded import GuardedRecording, only_our_errors
-from care_live.recorded.recording import Contents, Recording, Stamp
+from care_live.recorded.recording import Contents, Recording, Stamp, counts_dtype
 
 __all__ = ["Contents", "Recording", "Stamp", "open_recording"]
 
 _ZARR_MARKS = ("zarr.json", ".zgroup")
 
 
-def open_recording(path: Path, *, axes: str | None = None) -> Recording:
+def open_recording(path: Path, *, axes: str | None = None, any_numbers: bool = False) -> Recording:
     """Open a data set of any known kind.
 
     Parameters
     ----------
     path : a TIFF file, an NDTiff folder or an OME-Zarr folder
     axes : letters of TPCZYX, YX last; needed for plain TIFF stacks only
+    any_numbers : take int16, uint32 and float32 pixels, too, which no camera gives and no run can acquire
 
     Raises
     ------
@@ -34,7 +35,14 @@ def open_recording(path: Path, *, axes: str | None = None) -> Recording:
     if not path.exists():
         raise ConfigError(f"there is no data set at {path}")
     with only_our_errors(str(path)):
-        return GuardedRecording(path, _opened(path, axes))
+        recording = _opened(path, axes)
+        try:
+            if not any_numbers:
+                counts_dtype(recording.contents.plan.dtype, path)
+        except SourceError:
+            recording.close()
+            raise
+        return GuardedRecording(path, recording)
 
 
 def _opened(path: Path, axes: str | None) -> Recording:

@@ -21,7 +21,7 @@ from care_live.errors import FrameError, SourceError
 from care_live.images import Counts, Plan, PlaneIndex, read_only
 from care_live.recorded.ndtiff_index import INDEX_NAME, ImageEntry, entries, json_object
 from care_live.recorded.ndtiff_unindexed import N_TAGS, refuse_unindexed
-from care_live.recorded.recording import Contents, Stamp, counts_dtype, stacks_of
+from care_live.recorded.recording import Contents, Stamp, number_dtype, stacks_of
 from care_live.recorded.tags import Places, number_of, stamp_of
 from care_live.recorded.unbuffered import UnbufferedFile
 
@@ -220,7 +220,7 @@ class NDTiffRecording:
         plan = Plan(
             stacks=stacks_of(self._entries),
             shape_px=(image.shape[0], image.shape[1]),
-            dtype=counts_dtype(image.dtype, folder),
+            dtype=number_dtype(image.dtype, folder),
             voxel_size_um=voxel_size_um(self._files.summary, tags),
             channels=self._places.channels,
             positions=self._places.positions,

@@ -103,6 +103,22 @@ def size_um(size: float | None) -> float:
     return abs(size) if size and math.isfinite(size) else 1.0
 
 
+def number_dtype(dtype: DTypeLike, where: object) -> str:
+    """Return the numpy name of a type of pixels that can be read; which may be acquired, `counts_dtype` says.
+
+    Raises
+    ------
+    SourceError
+        They are of another type.
+    """
+    name = np.dtype(dtype).name
+    if name not in ("uint8", "uint16", "int16", "uint32", "float32"):
+        raise SourceError(
+            f"{where} holds {name} pixels; wanted uint8, uint16, int16, uint32 or float32: convert it first"
+        )
+    return name
+
+
 def counts_dtype(dtype: DTypeLike, where: object) -> str:
     """Return the numpy name of camera counts' type.
 

@@ -16,7 +16,7 @@ from care_live.checksum import crc32c
 from care_live.errors import SourceError
 from care_live.images import Counts, PlaneIndex, VolumeKey, read_only
 from care_live.recorded.ome_zarr import check_chunk_size, decoded
-from care_live.recorded.recording import Contents, Stamp, check_size, counts_dtype
+from care_live.recorded.recording import Contents, Stamp, check_size, number_dtype
 from care_live.recorded.run_journal import StoredVolume, read_run
 
 
@@ -46,7 +46,7 @@ class StoredRunRecording:
             for key in sorted(stored, key=lambda key: (stored[key].acquired_us, key))
             for z in stored[key].integrity.received
         )
-        counts_dtype(plan.dtype, run)
+        number_dtype(plan.dtype, run)
         check_size(run, (len(order), *plan.shape_px), np.dtype(plan.dtype).itemsize)
         stacks = {key: planes for key, planes in plan.stacks.items() if position in {None, key.p}}
         self._stored = stored

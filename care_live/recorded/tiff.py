@@ -14,7 +14,7 @@ import tifffile
 from care_live.errors import ConfigError, SourceError
 from care_live.images import Counts, Plan, PlaneIndex, read_only
 from care_live.recorded import ome_xml
-from care_live.recorded.recording import Contents, Stamp, check_size, counts_dtype, every_index, stacks_of
+from care_live.recorded.recording import Contents, Stamp, check_size, every_index, number_dtype, stacks_of
 from care_live.recorded.tiff_announced import check_announced, check_series
 from care_live.recorded.tiff_chain import Chain, read_chain, refuse_overlap
 from care_live.recorded.tiff_pages import SeriesPlanes
@@ -54,7 +54,7 @@ class TiffRecording:
                 self._axes = check_axes(path, axes or _known_axes(path, series[0]), series[0].shape)
                 self._about = ome_xml.describe(file, self._axes)
                 self._shape: tuple[int, ...] = series[0].shape
-                self._dtype = counts_dtype(series[0].dtype, path)
+                self._dtype = number_dtype(series[0].dtype, path)
                 check_size(path, (len(series), *self._shape), np.dtype(self._dtype).itemsize)
                 self._planes = [SeriesPlanes(raw, one) for one in series]
                 n_apart = _n_apart(file, series[0])

@@ -11,21 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from care_live.backends.failures import translated
-from care_live.config import RestoreConfig
+from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import OutOfMemoryError, RestoreError
-from care_live.images import Flag, ModelIdentity, Restored, Volume, read_only
+from care_live.images import Counts, Flag, ModelIdentity, Restored, Volume, read_only
 from care_live.model import checks, file
 from care_live.model.card import ModelCard
-from care_live.percentiles import Histogram, Span, span_of
+from care_live.percentiles import Histogram, Span, measure, span_of
 from care_live.restore import ranges, tasks
 from care_live.restore.dry_run import DryRunNetwork
-from care_live.restore.geometry import Field, gather, output_shape, output_voxel_um
+from care_live.restore.geometry import Field, gather, output_shape, output_voxel_um, received
 from care_live.restore.in_flight import Arriving, Streams
 from care_live.restore.repair import Maps, mend
 from care_live.restore.select import open_network
 
 logger = logging.getLogger(__name__)
 
+_SMALLEST = float(np.finfo(np.float32).tiny)
 _TRIES = 4
 """Of a volume for which memory runs out anywhere: as it is, with all that is kept given back, and twice in halves."""
 
@@ -39,6 +40,7 @@ class Engine:
     config : provider, threads, tiles, normalisation
     budget_px : pixels that one run may read, where more than that has failed before; None: as memory allows
     running : entered around every run of the network
+    numbers : take pixels of any type, as floating-point numbers; False: camera counts, uint8 or uint16
 
     Raises
     ------
@@ -55,6 +57,7 @@ class Engine:
         *,
         budget_px: int | None = None,
         running: Callable[[], AbstractContextManager[None]] = nullcontext,
+        numbers: bool = False,
     ) -> None:
         checks.check(model)
         self.card: ModelCard = file.read_card(model)
@@ -63,7 +66,7 @@ class Engine:
         self.memories: dict[tuple[int, int], ranges.Memory] = {}
         """What earlier volumes taught, by position and channel."""
         self._config = config
-        self._network, options = open_network(model, self.card, config, running=running)
+        self._network, options = open_network(model, self.card, config, running=running, float_input=numbers)
         self.provider = options.provider
         if config.fast_mode:  # every watcher gets what it costs on this machine
             measured_here = {"fast_mode_deviation": self._network.fast_mode_deviation}
@@ -195,8 +198,18 @@ class Engine:
         for volume, counts in zip(volumes, field.histograms, strict=True):
             place = (volume.key.p, volume.key.c)
             before = self.memories.get(place, ranges.Memory())
-            choices[place] = ranges.choose(before, measured(self.card, counts), self._config.normalise)
+            if counts is None:
+                span = measured_numbers(self.card, received(volume.pixels, volume.integrity))
+            else:
+                span = measured(self.card, counts)
+            choices[place] = ranges.choose(before, span, self._normalise(volume.pixels))
         return choices
+
+    def _normalise(self, pixels: Counts) -> NormaliseConfig:
+        """Return how ranges are chosen: a floor in camera counts means nothing for floating-point pixels."""
+        if pixels.dtype.kind != "f":
+            return self._config.normalise
+        return self._config.normalise.model_copy(update={"noise_floor_counts": _SMALLEST})
 
     def _flags(self, *, mended: bool, empty: bool) -> frozenset[Flag]:
         found: set[Flag] = set(self._lasting)
@@ -227,6 +240,16 @@ class Engine:
                 )
             )
         return tuple(results)
+
+
+def measured_numbers(card: ModelCard, pixels: Counts) -> Span:
+    """Return the range that the card's kind of normalisation takes from pixels that have no histogram."""
+    if card.normalisation == "none":
+        return Span(0.0, 1.0)
+    if card.normalisation == "zero-mean-unit-variance":
+        mean = float(pixels.mean(dtype=np.float64))
+        return Span(mean, mean + float(pixels.std(dtype=np.float64)))
+    return measure(pixels, card.low_percentile, card.high_percentile)
 
 
 def measured(card: ModelCard, counts: Histogram) -> Span:

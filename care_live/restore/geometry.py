@@ -10,7 +10,7 @@ import numpy as np
 from care_live.errors import RestoreError
 from care_live.images import Counts, Flag, Integrity, Volume
 from care_live.model.card import ModelCard
-from care_live.percentiles import Histogram, Span, histogram
+from care_live.percentiles import Histogram, Span, histogram, is_counts
 
 _CEILINGS = (4095, 16383, 65535, 255)
 """Largest counts of 12-, 14-, 16- and 8-bit cameras."""
@@ -24,8 +24,8 @@ class Field:
 
     pixels: Counts
     """(c, z, y, x) camera counts, missing planes filled with the nearest one."""
-    histograms: tuple[Histogram, ...]
-    """Of each channel, of the planes that came."""
+    histograms: tuple[Histogram | None, ...]
+    """Of each channel, of the planes that came; None where the pixels are no camera counts (int16, uint32, float32)."""
     flags: frozenset[Flag]
 
 
@@ -40,7 +40,7 @@ def gather(volumes: Sequence[Volume], counts: Sequence[Histogram] | None = None)
     Raises
     ------
     RestoreError
-        The channels differ in shape or type, or a volume has no plane at all.
+        The channels differ in shape or type, a volume has no plane at all, or a pixel is not finite.
     """
     first = volumes[0].pixels
     for volume in volumes:
@@ -51,14 +51,27 @@ def gather(volumes: Sequence[Volume], counts: Sequence[Histogram] | None = None)
             )
         if not volume.integrity.received:
             raise RestoreError(f"volume {tuple(volume.key)} has no plane: there is nothing to restore")
+        _refuse_infinite(volume)
+    histograms: tuple[Histogram | None, ...]
     missing = any(volume.integrity.missing for volume in volumes)
     if counts is None or missing or any(first.size != count.sum() for count in counts):
-        histograms = tuple(histogram(received(volume.pixels, volume.integrity)) for volume in volumes)
+        histograms = tuple(_counted(received(volume.pixels, volume.integrity)) for volume in volumes)
     else:
         histograms = tuple(counts)
     pixels = [fill_missing(volume.pixels, volume.integrity) for volume in volumes]
     stacked: Counts = pixels[0][np.newaxis] if len(pixels) == 1 else np.stack(pixels)  # type: ignore[assignment]
     return Field(stacked, histograms, _flags(volumes, histograms))
+
+
+def _counted(pixels: Counts) -> Histogram | None:
+    return histogram(pixels) if is_counts(pixels) else None
+
+
+def _refuse_infinite(volume: Volume) -> None:
+    if volume.pixels.dtype.kind == "f" and (n := volume.pixels.size - int(np.isfinite(volume.pixels).sum())):
+        raise RestoreError(
+            f"volume {tuple(volume.key)} has {n} pixels that are infinite or not a number: mend it first"
+        )
 
 
 def received(pixels: Counts, integrity: Integrity) -> Counts:
@@ -86,11 +99,19 @@ def is_saturated(counts: Histogram) -> bool:
     return brightest == len(counts) - 1 or (brightest in _CEILINGS and int(counts[brightest]) >= _FEW)
 
 
-def _flags(volumes: Sequence[Volume], histograms: Sequence[Histogram]) -> frozenset[Flag]:
+def _at_limit(pixels: Counts) -> bool:
+    """Return whether a pixel has the largest value of its type; floating-point numbers have no such limit."""
+    return pixels.dtype.kind in "iu" and int(pixels.max()) == np.iinfo(pixels.dtype).max
+
+
+def _flags(volumes: Sequence[Volume], histograms: Sequence[Histogram | None]) -> frozenset[Flag]:
     found: set[Flag] = set()
     if any(volume.integrity.missing for volume in volumes):
         found.add("missing_plane")
-    if any(is_saturated(counts) for counts in histograms):
+    if any(
+        _at_limit(volume.pixels) if counts is None else is_saturated(counts)
+        for volume, counts in zip(volumes, histograms, strict=True)
+    ):
         found.add("saturated")
     return frozenset(found)
 

@@ -38,12 +38,14 @@ def open_network(
     config: RestoreConfig,
     *,
     running: Callable[[], AbstractContextManager[None]] = nullcontext,
+    float_input: bool = False,
 ) -> tuple[Network, Options]:
     """Open a network on the best provider that is allowed.
 
     Parameters
     ----------
     running : entered around every run of the network
+    float_input : feed float32 whatever the graph's input says
 
     Raises
     ------
@@ -57,6 +59,7 @@ def open_network(
         try:
             quantised = _quantised(config, provider)
             options = Options(provider, config.threads, config.fast_mode, quantised=quantised, running=running)
+            options = replace(options, float_input=float_input)
             network = _open(path, card, config, options)
             logger.info("network model=%s provider=%s", card.name, provider)
             return _quicker(path, card, config, (network, options))
@@ -137,7 +140,8 @@ def _open(path: Path, card: ModelCard, config: RestoreConfig, options: Options) 
     provider = options.provider
     if config.fast_mode and provider == "cpu":
         raise ConfigError("fast_mode needs a GPU, or provider = 'openvino' from pip install 'care-live[openvino]'")
-    reference = _network(path, card, Options("cpu", config.threads), probe.one_session())
+    plain = Options("cpu", config.threads, float_input=options.float_input)
+    reference = _network(path, card, plain, probe.one_session())
     probe.check(reference, card)
     network = _network(path, card, options, opener(options))
     worst = probe.compare(reference, network, card, tolerance=_tolerance(options))
@@ -179,7 +183,7 @@ def _openvino_opener(options: Options) -> OpenSession:
 
 def _network(path: Path, card: ModelCard, options: Options, opener: OpenSession) -> Network:
     interpolated = card.task in {"isotropic", "upsample"}
-    return Network(path, card, options, open_session=opener, float_input=interpolated)
+    return Network(path, card, options, open_session=opener, float_input=interpolated or options.float_input)
 
 
 def _tolerance(options: Options) -> float:

@@ -195,3 +195,35 @@ def test_why_a_volume_was_not_streamed(tmp_path: Path, config: dict[str, Any], m
 def test_which_channels_a_network_takes_is_not_known_at_first(tmp_path: Path) -> None:
     ours = engine(save_network(tmp_path / "net.onnx", c_in=2, filters=2))
     assert "second time point" in ours.why_whole([volume(noisy((6, 20, 22)), c=c) for c in (1, 3)])
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint32", "float32"])
+def test_other_numbers_than_camera_counts_give_what_the_same_counts_give(tmp_path: Path, dtype: str) -> None:
+    path = save_network(tmp_path / "net.onnx", filters=2)
+    config = RestoreConfig(provider="cpu", threads=1)
+    counts = noisy((5, 24, 30), seed=1)
+    wanted = Engine(path, config).restore([volume(counts)])[0]
+    found = Engine(path, config, numbers=True).restore([volume(counts.astype(dtype))])[0]
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+    np.testing.assert_allclose(found.mean, wanted.mean, rtol=1e-5)
+    assert found.flags == wanted.flags
+
+
+def test_a_dim_stack_of_fractions_is_no_empty_volume(tmp_path: Path) -> None:
+    """What lies between 0 and 1 has a range below the noise floor of a camera."""
+    path = save_network(tmp_path / "net.onnx", filters=2)
+    engine = Engine(path, RestoreConfig(provider="cpu", threads=1), numbers=True)
+    counts = noisy((5, 24, 30), seed=1).astype(np.float32)
+    bright = engine.restore([volume(counts)])[0]
+    engine.memories = {}
+    dim = engine.restore([volume(counts / 65536)])[0]
+    assert not dim.flags
+    np.testing.assert_allclose(dim.mean * 65536, bright.mean, rtol=1e-3)
+
+
+def test_a_pixel_that_is_not_a_number_is_refused(tmp_path: Path) -> None:
+    engine = Engine(save_network(tmp_path / "net.onnx", filters=2), RestoreConfig(provider="cpu"), numbers=True)
+    pixels = noisy((5, 24, 30), seed=1).astype(np.float32)
+    pixels[2, 3, 4:6] = np.nan, np.inf
+    with pytest.raises(RestoreError, match="has 2 pixels that are infinite or not a number"):
+        engine.restore([volume(pixels)])
