@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,12 +12,12 @@ from care_live.cli import options
 from care_live.wire.printable import printable
 
 if TYPE_CHECKING:
-    from care_live.images import Restored
+    from care_live.offline import NetworkSettings
     from care_live.store import VerifyReport
 
 
 @click.command("restore")
-@click.argument("source", metavar="IN", type=options.FILE)
+@click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.argument("target", metavar="OUT", type=options.FILE)
 @options.model
 @options.axes
@@ -39,61 +37,65 @@ if TYPE_CHECKING:
     show_default=True,
     help="How the range follows a time-lapse; locked after three volumes, it no longer flickers.",
 )
-@click.option("--range", "counts", type=float, nargs=2, help="Fixed range: the camera counts that become 0 and 1.")
+@click.option("--range", "counts", type=float, nargs=2, help="Fixed range: the pixel values that become 0 and 1.")
 @click.option("--fast", is_flag=True, help="Compute with reduced precision, flagged in the result.")
 @click.option(
     "--quantised", is_flag=True, help="Fetch results from a GPU as codes of 3 bytes per voxel, for slow links."
 )
+@click.option(
+    "--raw/--no-raw", "keep_raw", default=True, help="Store the raw volumes beside the restored ones, or not."
+)
+@click.option("--tiff", "as_tiff", is_flag=True, help="Write several results as OME-TIFFs.")
+@click.option("--dry-run", is_flag=True, help="Say what would be restored, how long it takes and how much disk.")
 def restore_command(
-    source: Path,
+    inputs: tuple[str, ...],
     target: Path,
     model: Path | None,
     axes: str | None,
-    provider: str,
+    keep_raw: bool,
+    as_tiff: bool,
+    dry_run: bool,
+    **chosen: Any,
+) -> None:
+    """Restore data sets with a network: TIFF, OME-TIFF, NDTiff, OME-Zarr, a run; folders of them, or patterns.
+
+    Of one data set OUT becomes an OME-TIFF when its name ends with .tif, else an OME-Zarr with raw and restored
+    volumes. Of several, OUT is the folder of their results. Interrupted or killed, the same command goes on.
+    """
+    from care_live import offline
+
+    network = offline.open_network(model, **_settings(**chosen))
+    plan = offline.plan_archive(inputs, target, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
+    if dry_run:
+        for line in offline.estimate(plan, network).lines():
+            click.echo(printable(line))
+        return
+    report = offline.restore_archive(plan, network)
+    click.echo(printable(report.summary()))
+    for problem in report.problems:
+        click.echo(f"care-live: {printable(problem)}", err=True)
+    if report.problems:
+        sys.exit(1)
+
+
+def _settings(
+    provider: Any,
     threads: int,
     tile: tuple[int, int, int] | None,
-    normalise: str,
+    normalise: Any,
     counts: tuple[float, float] | None,
     fast: bool,
     quantised: bool,
-) -> None:
-    """Restore the TIFF, OME-TIFF, NDTiff or OME-Zarr data set IN with a network.
-
-    OUT becomes an OME-TIFF when its name ends with .tif, else an OME-Zarr with raw and restored volumes.
-    """
-    from rich.progress import Progress
-
-    from care_live.cli import restoring
-    from care_live.config import RestoreConfig
-    from care_live.model import file
-    from care_live.recorded import open_recording
-    from care_live.restore.engine import Engine
-
-    settings = {"provider": provider, "threads": threads, "fast_mode": fast, "streaming": "off"}
-    settings |= {"quantised": quantised, "normalise": {"mode": normalise}}
-    if counts:
-        settings["normalise"] = {"mode": "fixed", "low_counts": counts[0], "high_counts": counts[1]}
-    config = RestoreConfig.model_validate(settings | {"tile_px": tile or None})
-    restoring.refuse_existing(target, source)
-    recording = open_recording(source, axes=axes)
-    flagged: Counter[str] = Counter()
-    try:
-        engine = Engine(model or file.shipped(), config)
-        with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("restoring", total=restoring.n_time_points(recording))
-            run_id = restoring.run_id_of(source)
-
-            def step(restored: Sequence[Restored]) -> None:
-                flagged.update({flag for result in restored for flag in result.flags})
-                bar.advance(task)
-
-            restoring.restore_to(target, recording, engine, run_id=run_id, step=step)
-    finally:
-        recording.close()
-    flags = "".join(f", {n} {flag}" for flag, n in sorted(flagged.items()))
-    click.echo(
-        f"{target}: {restoring.n_time_points(recording)} time points restored with {engine.identity.name}{flags}"
-    )
+) -> NetworkSettings:
+    return {
+        "provider": provider,
+        "threads": threads,
+        "tile_px": tile or None,
+        "normalise": normalise,
+        "counts": counts or None,
+        "fast_mode": fast,
+        "quantised": quantised,
+    }
 
 
 @click.command("verify")

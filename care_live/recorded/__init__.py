@@ -11,7 +11,7 @@ from care_live.errors import ConfigError, SourceError
 from care_live.recorded.guarded import GuardedRecording, only_our_errors
 from care_live.recorded.recording import Contents, Recording, Stamp, counts_dtype
 
-__all__ = ["Contents", "Recording", "Stamp", "open_recording"]
+__all__ = ["Contents", "Recording", "Stamp", "is_data_set", "open_recording"]
 
 _ZARR_MARKS = ("zarr.json", ".zgroup")
 
@@ -43,6 +43,16 @@ def open_recording(path: Path, *, axes: str | None = None, any_numbers: bool = F
             recording.close()
             raise
         return GuardedRecording(path, recording)
+
+
+def is_data_set(path: Path) -> bool:
+    """Tell by its name and marks whether a path may be a data set; a folder of data sets is none."""
+    if path.is_file():
+        return path.suffix.lower() in (".tif", ".tiff")
+    from care_live.recorded.ndtiff_index import INDEX_NAME
+
+    marks = (*_ZARR_MARKS, INDEX_NAME, f"Full resolution/{INDEX_NAME}")
+    return any((path / mark).is_file() for mark in marks)
 
 
 def _opened(path: Path, axes: str | None) -> Recording:

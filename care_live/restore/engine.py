@@ -13,13 +13,13 @@ import numpy as np
 from care_live.backends.failures import translated
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import OutOfMemoryError, RestoreError
-from care_live.images import Counts, Flag, ModelIdentity, Restored, Volume, read_only
+from care_live.images import Counts, Flag, ModelIdentity, Restored, Volume, VolumeKey, read_only
 from care_live.model import checks, file
 from care_live.model.card import ModelCard
-from care_live.percentiles import Histogram, Span, measure, span_of
+from care_live.percentiles import Span
 from care_live.restore import ranges, tasks
 from care_live.restore.dry_run import DryRunNetwork
-from care_live.restore.geometry import Field, gather, output_shape, output_voxel_um, received
+from care_live.restore.geometry import Field, gather, output_shape, output_voxel_um
 from care_live.restore.in_flight import Arriving, Streams
 from care_live.restore.repair import Maps, mend
 from care_live.restore.select import open_network
@@ -133,6 +133,36 @@ class Engine:
         self.memories |= {place: choice.memory for place, choice in choices.items()}
         return maps, spans, flags
 
+    def learn(self, volumes: Sequence[Volume]) -> None:
+        """Remember what a time point teaches of the range, as `restore` would, and restore nothing.
+
+        Raises
+        ------
+        RestoreError
+            The channels do not fit the network.
+        """
+        self._refuse_other_channels(volumes)
+        choices = self._choose_spans(volumes, gather(volumes))
+        self.memories |= {place: choice.memory for place, choice in choices.items()}
+
+    def knows_range(self, keys: Sequence[VolumeKey]) -> bool:
+        """Tell whether these volumes have a range that no further volume changes."""
+        memories = (self.memories.get((key.p, key.c), ranges.Memory()) for key in keys)
+        return all(ranges.known_before(memory, self._config.normalise) is not None for memory in memories)
+
+    @property
+    def forgets_older_volumes(self) -> bool:
+        """Whether a range depends on the last volume with signal alone."""
+        return self._config.normalise.mode == "per-volume"
+
+    def has_measured(self, keys: Sequence[VolumeKey]) -> bool:
+        """Tell whether volumes of these places, with signal, came before."""
+        return all(self.memories.get((key.p, key.c), ranges.Memory()).n_measured > 0 for key in keys)
+
+    def forget_ranges(self, p: int) -> None:
+        """Forget what the volumes of a stage position taught."""
+        self.memories = {place: memory for place, memory in self.memories.items() if place[0] != p}
+
     def _give_back(self, volumes: Sequence[Volume], stream: Arriving | None, n_failed: int, detail: str) -> None:
         """Let go of all that is only kept for speed; the second time, read half as much at once, too."""
         if stream is not None:
@@ -198,10 +228,7 @@ class Engine:
         for volume, counts in zip(volumes, field.histograms, strict=True):
             place = (volume.key.p, volume.key.c)
             before = self.memories.get(place, ranges.Memory())
-            if counts is None:
-                span = measured_numbers(self.card, received(volume.pixels, volume.integrity))
-            else:
-                span = measured(self.card, counts)
+            span = ranges.measured(self.card, volume, counts)
             choices[place] = ranges.choose(before, span, self._normalise(volume.pixels))
         return choices
 
@@ -240,27 +267,6 @@ class Engine:
                 )
             )
         return tuple(results)
-
-
-def measured_numbers(card: ModelCard, pixels: Counts) -> Span:
-    """Return the range that the card's kind of normalisation takes from pixels that have no histogram."""
-    if card.normalisation == "none":
-        return Span(0.0, 1.0)
-    if card.normalisation == "zero-mean-unit-variance":
-        mean = float(pixels.mean(dtype=np.float64))
-        return Span(mean, mean + float(pixels.std(dtype=np.float64)))
-    return measure(pixels, card.low_percentile, card.high_percentile)
-
-
-def measured(card: ModelCard, counts: Histogram) -> Span:
-    """Return the range that the card's kind of normalisation takes from a histogram."""
-    if card.normalisation == "none":
-        return Span(0.0, 1.0)
-    if card.normalisation == "zero-mean-unit-variance":
-        levels = np.arange(len(counts))
-        mean = float(np.average(levels, weights=counts))
-        return Span(mean, mean + float(np.sqrt(np.average((levels - mean) ** 2, weights=counts))))
-    return span_of(counts, card.low_percentile, card.high_percentile)
 
 
 def undo_around(card: ModelCard, spans: Sequence[Span], maps: Maps) -> None:

@@ -11,10 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from care_live.config import NormaliseConfig
 from care_live.errors import ConfigError
-from care_live.images import VolumeKey
-from care_live.percentiles import Span
+from care_live.images import Counts, Volume, VolumeKey
+from care_live.model.card import ModelCard
+from care_live.percentiles import Histogram, Span, measure, span_of
+from care_live.restore.geometry import received
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,31 @@ def choose(memory: Memory, measured: Span, config: NormaliseConfig) -> Choice:
         return Choice(memory.span or _at_least(measured, config.noise_floor_counts), memory, empty)
     span = _follow(memory, measured, config)
     return Choice(span, Memory(span, memory.n_measured + 1), empty)
+
+
+def measured(card: ModelCard, volume: Volume, counts: Histogram | None) -> Span:
+    """Return the range that the card's kind of normalisation takes from a volume.
+
+    Parameters
+    ----------
+    counts : histogram of the planes that came; None: the pixels are no camera counts
+    """
+    if card.normalisation == "none":
+        return Span(0.0, 1.0)
+    if counts is None:
+        return _of_numbers(card, received(volume.pixels, volume.integrity))
+    if card.normalisation == "zero-mean-unit-variance":
+        levels = np.arange(len(counts))
+        mean = float(np.average(levels, weights=counts))
+        return Span(mean, mean + float(np.sqrt(np.average((levels - mean) ** 2, weights=counts))))
+    return span_of(counts, card.low_percentile, card.high_percentile)
+
+
+def _of_numbers(card: ModelCard, pixels: Counts) -> Span:
+    if card.normalisation == "zero-mean-unit-variance":
+        mean = float(pixels.mean(dtype=np.float64))
+        return Span(mean, mean + float(pixels.std(dtype=np.float64)))
+    return measure(pixels, card.low_percentile, card.high_percentile)
 
 
 def known_before(memory: Memory, config: NormaliseConfig) -> Span | None:

@@ -125,7 +125,8 @@ class Collection:
         write_group(self._run / "OME", {"ome": {"version": "0.5", "series": series}})
 
     def _provenance(self) -> dict[str, Any]:
-        return {"run_id": self._began.run_id, "care_live": __version__, "began_us": self._began.at_us}
+        made = {key: self._began.summary[key] for key in ("restored_with", "versions") if key in self._began.summary}
+        return {"run_id": self._began.run_id, "care_live": __version__, "began_us": self._began.at_us} | made
 
     def _planned_depth(self, p: int) -> int:
         return max((len(planes) for key, planes in self._planned.items() if key.p == p), default=0)

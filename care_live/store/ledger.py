@@ -112,10 +112,15 @@ class Ledger:
         """Return the raw volumes of which nothing was restored, oldest first."""
         return sorted(self.raw.keys() - self._made_from)
 
+    def made_from(self) -> frozenset[VolumeKey]:
+        """Return the raw volumes of which something was restored."""
+        return frozenset(self._made_from)
+
     def state(self, product: Product, key: VolumeKey) -> State:
         """Return the state of a volume; a restored one is as good as its worst source."""
         sources = (key,) if product == "raw" else self.restored[key].sources
-        states = {self.states.get(source, "suspect") for source in sources}  # a damaged line may have taken it
+        unknown: State = "suspect" if self._keeps_raw else "confirmed"  # a damaged line may have taken it
+        states = {self.states.get(source, unknown) for source in sources}
         return next(state for state in ("suspect", "provisional", "confirmed") if state in states)
 
     def keys(self, product: Product) -> list[VolumeKey]:
@@ -137,6 +142,12 @@ class Ledger:
             return None if raw is None else raw.array
         restored = self.restored.get(key)
         return None if restored is None else restored.arrays.get(product)
+
+    @property
+    def _keeps_raw(self) -> bool:
+        """Whether raw volumes are stored, too; offline a person may want them once only, where they were recorded."""
+        made = {} if self.began is None else self.began.summary.get("restored_with", {})
+        return bool(made.get("settings", {}).get("keep_raw", True))
 
     def _add_restored(self, record: RestoredStored) -> None:
         self.restored[record.key] = record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from care_live.images import NotRestored, Plan, State, Volume, VolumeKey, read_o
 from care_live.store.journal_tail import JournalTail, News
 from care_live.store.ledger import Ledger
 from care_live.store.pyramid import coarser
-from care_live.store.records import ModelNoted, Product, RawStored, RestoredStored, RunEndNoted, StoredArray
+from care_live.store.records import PRODUCTS, ModelNoted, Product, RawStored, RestoredStored, RunEndNoted, StoredArray
 from care_live.store.zarr_images import ImageGroup
 
 
@@ -108,6 +109,19 @@ class RunReader:
     def ended(self) -> RunEndNoted | None:
         """How the run ended; None while it goes on, or when its daemon was killed."""
         return self._ledger.ended
+
+    def _repr_html_(self) -> str:
+        """Return what the run is as a table, for a notebook."""
+        counts = {product: len(self.keys(product)) for product in PRODUCTS}
+        rows = {
+            "run": self.run_id,
+            "volumes": ", ".join(f"{n} {product}" for product, n in counts.items() if n),
+            "voxel (z, y, x)": " × ".join(f"{um:.4g}" for um in self.voxel_size_um) + " µm",
+            "networks": ", ".join(model.name for model in self.models),
+            "ended": self.ended.reason if self.ended else "not yet",
+        }
+        cells = (f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows.items())
+        return f"<table>{''.join(cells)}</table>"
 
     # -- what is in it --------------------------------------------------------------------------------------
 

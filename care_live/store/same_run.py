@@ -11,6 +11,8 @@ from care_live.images import Plan
 from care_live.store.records import RunBegan
 
 _ALIKE = ("shape_px", "dtype", "channels", "positions", "voxel_size_um", "interval_s")
+_MAY_CHANGE = {"versions"}
+"""Of what computed a result, offline."""
 _SOURCE: tuple[str, ...] = ("format", "engine", "source")
 """Keys of a summary that name the kind of source; a recorded data set has a format."""
 
@@ -88,7 +90,7 @@ def _sources(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Differen
         return []
     names: tuple[str, ...] = _SOURCE
     if "format" in before and before.get("format") == now.get("format"):
-        names = tuple(sorted({*before} & {*now}))  # a data set says the same of itself every time
+        names = tuple(sorted(({*before} & {*now}) - _MAY_CHANGE))  # a data set says the same of itself every time
     pairs = ((name, before.get(name), now.get(name)) for name in names)
     return [Difference(f"source's {name}", was, comes) for name, was, comes in pairs if not _alike(name, was, comes)]
 

@@ -144,39 +144,41 @@ def damage(path: Path, movie: np.ndarray, *, t: int, z: int) -> None:
         written.write(bytes(8))
 
 
-def test_a_bad_plane_leaves_the_time_points_before_it_in_a_tiff(
+def test_a_bad_plane_costs_its_own_time_point_in_a_tiff(
     tmp_path: Path, network: Path, movie: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    damage(tmp_path / "movie.tif", movie, t=2, z=3)
+    damage(tmp_path / "movie.tif", movie, t=1, z=3)
     target = tmp_path / "out.ome.tif"
-    assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network) == 1
-    message = capsys.readouterr().err
-    assert "plane t=2 p=0 c=0 z=3" in message
-    assert f"{target} holds the 2 time points before it" in message
-    assert message.count("\n") == 1
+    for _ in range(2):  # what lacks a time point is not complete, however often it is asked for
+        assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network) == 1
+        message = capsys.readouterr().err
+        assert "1 of 3 time points were not restored" in message
+        assert message.count("\n") == 1
     with tifffile.TiffFile(target) as written:
         pixels = written.asarray()
-        assert '<M K="not restored">time points from 2 on</M>' in (written.ome_metadata or "")
-    for t, mean in enumerate(wanted(network, movie)[:2]):
-        assert (pixels[t, 0] == mean).all()
-    assert np.isnan(pixels[2]).all()
+        assert '<M K="not restored">time points 1</M>' in (written.ome_metadata or "")
+    engine = Engine(network, RestoreConfig(provider="cpu", threads=1))
+    for t in (0, 2):
+        assert (pixels[t, 0] == engine.restore([volume(movie[t], t=t)])[0].mean).all()
+    assert np.isnan(pixels[1]).all()
 
 
 @pytest.mark.slow
-def test_a_bad_plane_leaves_the_time_points_before_it_in_a_run(
+def test_a_bad_plane_costs_its_own_time_point_in_a_run(
     tmp_path: Path, network: Path, movie: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    damage(tmp_path / "movie.tif", movie, t=2, z=3)
+    damage(tmp_path / "movie.tif", movie, t=1, z=3)
     target = tmp_path / "out"
     assert restore(tmp_path / "movie.tif", target, "--axes", "TZYX", "--model", network) == 1
-    assert "plane t=2 p=0 c=0 z=3" in capsys.readouterr().err
+    assert "plane t=1 p=0 c=0 z=3" in capsys.readouterr().err
     assert verify(target).clean
-    assert sorted(key.t for key in RunReader(target).keys("restored")) == [0, 1]
+    assert sorted(key.t for key in RunReader(target).keys("restored")) == [0, 2]
 
 
-def test_a_bad_first_plane_leaves_nothing(tmp_path: Path, network: Path, movie: np.ndarray) -> None:
-    damage(tmp_path / "movie.tif", movie, t=0, z=0)
-    assert restore(tmp_path / "movie.tif", tmp_path / "out.tif", "--axes", "TZYX", "--model", network) == 1
+@pytest.mark.parametrize("out", ["out.tif", "out"])
+def test_of_what_is_bad_throughout_nothing_is_left(tmp_path: Path, network: Path, movie: np.ndarray, out: str) -> None:
+    damage(tmp_path / "movie.tif", movie[:1], t=0, z=0)
+    assert restore(tmp_path / "movie.tif", tmp_path / out, "--axes", "TZYX", "--model", network) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["movie.tif"]
 
 

@@ -1,0 +1,257 @@
+"""Many data sets restored with one network: planned, gone through one after the other, reported."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from care_live.config import StoreConfig
+from care_live.errors import ConfigError, RestoreError, SourceError, StoreError
+from care_live.offline import provenance
+from care_live.offline.data_sets import DataSet, find, is_one
+from care_live.offline.opened_network import OpenedNetwork, as_table
+from care_live.offline.progress import ProgressBar
+from care_live.offline.run_output import DataSetOutcome, RunJob, Step, restore_to_run
+from care_live.offline.tiff_output import SUFFIXES, restore_to_tiff
+from care_live.recorded import open_recording
+from care_live.store import RunLock
+from care_live.store.disk import room_of
+from care_live.store.fsync import free_bytes, make_folder, replace_file
+
+_MANIFEST = "archive.json"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDataSet:
+    """One data set and where its result goes."""
+
+    data_set: DataSet
+    target: Path
+    n_time_points: int = 0
+    n_channels: int = 1
+    n_planes: int = 1
+    """Of one volume."""
+    n_voxels: int = 0
+    """Of one time point, all channels."""
+    pixel_bytes: int = 2
+    error: str = ""
+    """Why it cannot be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePlan:
+    """What is to be restored where."""
+
+    entries: tuple[PlannedDataSet, ...]
+    output: Path
+    axes: str | None
+    keep_raw: bool
+    is_one: bool
+    """The only data set's result is the output itself."""
+
+    @property
+    def n_time_points(self) -> int:
+        return sum(entry.n_time_points for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What became of each data set."""
+
+    output: Path
+    network: str
+    outcomes: dict[Path, DataSetOutcome] = field(default_factory=dict)
+    """By path of the data set."""
+    errors: dict[Path, str] = field(default_factory=dict)
+    """Of data sets that could not be restored at all."""
+
+    @property
+    def n_restored(self) -> int:
+        """Time points restored now."""
+        return sum(outcome.n_restored for outcome in self.outcomes.values())
+
+    @property
+    def n_before(self) -> int:
+        """Time points that were restored already."""
+        return sum(outcome.n_before for outcome in self.outcomes.values())
+
+    @property
+    def flags(self) -> Counter[str]:
+        return sum((outcome.flags for outcome in self.outcomes.values()), Counter())
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each data set of which something was not restored, and why."""
+        lines = [f"{path}: {error}" for path, error in self.errors.items()]
+        for path, outcome in self.outcomes.items():
+            if outcome.failed:
+                n_all, first = outcome.n_done + len(outcome.failed), next(iter(outcome.failed.values()))
+                lines.append(
+                    f"{path}: {len(outcome.failed)} of {n_all} time points were not restored; the first: {first}"
+                )
+        return lines
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.problems
+
+    def summary(self) -> str:
+        """Return what was done in one line."""
+        flags = "".join(f", {n} {flag}" for flag, n in sorted(self.flags.items()))
+        before = f", {self.n_before} were restored before" if self.n_before else ""
+        return f"{self.output}: {self.n_restored} time points restored with {self.network}{flags}{before}"
+
+    def _repr_html_(self) -> str:
+        rows = {"output": str(self.output), "network": self.network, "restored now": f"{self.n_restored} time points"}
+        rows |= {"restored before": f"{self.n_before} time points", "flags": str(dict(self.flags) or "no flag")}
+        return as_table(rows | {f"problem {i + 1}": line for i, line in enumerate(self.problems)})
+
+
+def plan_archive(
+    inputs: Sequence[str | Path], output: Path, *, axes: str | None, keep_raw: bool, as_tiff: bool
+) -> ArchivePlan:
+    """Look for the data sets, open each, and say where its result goes; nothing is written.
+
+    Raises
+    ------
+    ConfigError
+        An input names nothing, the output lies within an input, or the only input cannot be opened.
+    SourceError
+        The only input is damaged.
+    """
+    single = is_one(inputs)
+    data_sets = find(inputs)
+    for given in inputs:
+        if Path(given).is_dir() and Path(given).resolve() in output.resolve().parents:
+            raise ConfigError(f"{output} lies inside the input {given}: write somewhere else")
+    entries = []
+    for one in data_sets:
+        target = output if single else _target(output / one.name, as_tiff=as_tiff)
+        try:
+            entries.append(_entry(one, target, axes))
+        except (ConfigError, SourceError) as error:
+            if single:
+                raise
+            entries.append(PlannedDataSet(one, target, error=str(error)))
+    return ArchivePlan(tuple(entries), output, axes, keep_raw, single)
+
+
+def restore_archive(plan: ArchivePlan, network: OpenedNetwork, *, progress: bool = True) -> RestoreReport:
+    """Restore what the results lack; a data set that fails does not stop the others.
+
+    Raises
+    ------
+    ConfigError
+        Results of another network or other settings lie there, or something else.
+    StoreError
+        Another process writes there.
+    ModelError
+        The network must not run.
+    """
+    report = RestoreReport(plan.output, network.identity.name)
+    with _locked(plan, network), ProgressBar(plan.n_time_points, shown=progress) as bar:
+        for entry in plan.entries:
+            path = entry.data_set.path
+            try:
+                if entry.error:
+                    raise SourceError(entry.error)
+                with _job(entry, plan, network) as job:
+                    report.outcomes[path] = _restore(job, network, bar.step)
+            except (SourceError, RestoreError, StoreError) as error:
+                if plan.is_one:
+                    raise
+                report.errors[path] = str(error)
+                if isinstance(error, StoreError) and _is_full(plan.output):
+                    break
+    return report
+
+
+def _restore(job: RunJob, network: OpenedNetwork, step: Step) -> DataSetOutcome:
+    if job.target.suffix.lower() in SUFFIXES:
+        return restore_to_tiff(job, network, step=step)
+    return restore_to_run(job, network, step=step)
+
+
+@contextlib.contextmanager
+def _job(entry: PlannedDataSet, plan: ArchivePlan, network: OpenedNetwork) -> Iterator[RunJob]:
+    """Open a data set for as long as it is restored."""
+    if not plan.is_one:
+        make_folder(entry.target.parent)
+    with contextlib.closing(open_recording(entry.data_set.path, axes=plan.axes, any_numbers=True)) as recording:
+        tiff = entry.target.suffix.lower() in SUFFIXES
+        yield RunJob(
+            recording=recording,
+            target=entry.target,
+            run_id=run_id_of(entry.data_set.path),
+            provenance=_provenance(plan, network, keep_raw=plan.keep_raw and not tiff),
+            source_crc32c=provenance.fingerprint(entry.data_set.path),
+        )
+
+
+@contextlib.contextmanager
+def _locked(plan: ArchivePlan, network: OpenedNetwork) -> Iterator[None]:
+    """Hold an archive's folder, which has results of one network and one set of settings."""
+    if plan.is_one:  # its own run is locked
+        yield
+        return
+    if plan.output.exists() and not plan.output.is_dir():
+        raise ConfigError(f"{plan.output} is a file, but several results go into a folder: choose another name")
+    make_folder(plan.output)
+    lock = RunLock(plan.output)
+    try:
+        wanted = _provenance(plan, network, keep_raw=plan.keep_raw)
+        manifest = plan.output / _MANIFEST
+        if manifest.exists():
+            provenance.refuse_other(_read(manifest), wanted, plan.output)
+        else:
+            replace_file(manifest, msgspec.json.format(msgspec.json.encode(provenance.described(wanted)), indent=1))
+        yield
+    finally:
+        lock.close()
+
+
+def _read(manifest: Path) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode(manifest.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _provenance(plan: ArchivePlan, network: OpenedNetwork, *, keep_raw: bool) -> dict[str, Any]:
+    return provenance.of(network.identity, network.config, axes=plan.axes, keep_raw=keep_raw)
+
+
+def _entry(data_set: DataSet, target: Path, axes: str | None) -> PlannedDataSet:
+    with contextlib.closing(open_recording(data_set.path, axes=axes, any_numbers=True)) as recording:
+        order, plan = recording.contents.order, recording.contents.plan
+        first = [index for index in order if (index.t, index.p) == (order[0].t, order[0].p)]
+        return PlannedDataSet(
+            data_set,
+            target,
+            n_time_points=len({(index.t, index.p) for index in order}),
+            n_channels=len({index.c for index in first}),
+            n_planes=len({index.z for index in first}),
+            n_voxels=len(first) * plan.shape_px[0] * plan.shape_px[1],
+            pixel_bytes=np.dtype(plan.dtype).itemsize,
+        )
+
+
+def _target(path: Path, *, as_tiff: bool) -> Path:
+    return path.with_name(f"{path.name}.ome.tif") if as_tiff else path
+
+
+def _is_full(folder: Path) -> bool:
+    return room_of(free_bytes(folder), StoreConfig().keep_free_mib) != "enough"
+
+
+def run_id_of(source: Path) -> str:
+    """Return a run id made of a file's name."""
+    return re.sub(r"[^0-9A-Za-z_-]+", "-", source.name.split(".")[0]).strip("-")[:64] or "restored"

@@ -1,0 +1,96 @@
+"""What an archive will take: units, time and disk, before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from care_live.offline.archive import ArchivePlan, PlannedDataSet
+from care_live.offline.opened_network import OpenedNetwork
+from care_live.offline.tiff_output import SUFFIXES
+from care_live.offline.time_points import TimePoints, inputs
+from care_live.recorded import open_recording
+from care_live.restore.geometry import output_shape
+from care_live.store import nearest_folder
+from care_live.store.fsync import free_bytes
+
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What restoring will take, as far as one time point tells."""
+
+    n_data_sets: int
+    n_time_points: int
+    seconds: float
+    """On this machine, for all time points; measured on the first one, none of which is kept."""
+    n_bytes: int
+    """Most that the results take; compressed, they take less."""
+    free_bytes: int
+    single_planes: int
+    """Time points of one plane, which a network for stacks was not trained on."""
+    errors: dict[Path, str]
+    """Of data sets that cannot be opened."""
+
+    def lines(self) -> list[str]:
+        """Return it as lines for a person."""
+        lines = [
+            f"{self.n_data_sets} data sets, {self.n_time_points} time points",
+            f"about {_duration(self.seconds)} on this machine, at the speed of the first time point",
+            f"at most {self.n_bytes / 2**20:.1f} MiB of disk; {self.free_bytes / 2**20:.0f} MiB are free",
+        ]
+        if self.single_planes:
+            lines.append(f"{self.single_planes} time points are single planes; this network was trained on stacks")
+        return [*lines, *(f"cannot be opened: {path}: {why}" for path, why in self.errors.items())]
+
+
+def estimate(plan: ArchivePlan, network: OpenedNetwork) -> Estimate:
+    """Restore one time point in memory, and say what all of them will take.
+
+    Raises
+    ------
+    SourceError, RestoreError
+        The first time point cannot be read or restored.
+    """
+    sound = [entry for entry in plan.entries if not entry.error]
+    n_voxels = sum(entry.n_time_points * entry.n_voxels for entry in sound)
+    return Estimate(
+        n_data_sets=len(plan.entries),
+        n_time_points=plan.n_time_points,
+        seconds=n_voxels * _seconds_per_voxel(sound[0], plan, network) if sound else 0.0,
+        n_bytes=sum(_bytes_of(entry, plan, network) for entry in sound),
+        free_bytes=free_bytes(nearest_folder(plan.output)),
+        single_planes=sum(e.n_time_points for e in sound if e.n_planes == 1) if network.card.axes == "ZYX" else 0,
+        errors={entry.data_set.path: entry.error for entry in plan.entries if entry.error},
+    )
+
+
+def _seconds_per_voxel(entry: PlannedDataSet, plan: ArchivePlan, network: OpenedNetwork) -> float:
+    with contextlib.closing(open_recording(entry.data_set.path, axes=plan.axes, any_numbers=True)) as recording:
+        engine = network.engine(recording.contents.plan.dtype)
+        time_points = TimePoints(recording, run_id="estimate")
+        volumes = time_points.read(time_points.all[0])
+        engine.warm_up(volumes[0].pixels.shape)
+        begun = time.perf_counter()
+        for group in inputs(volumes, engine):
+            engine.restore(group)
+        return (time.perf_counter() - begun) / entry.n_voxels
+
+
+def _bytes_of(entry: PlannedDataSet, plan: ArchivePlan, network: OpenedNetwork) -> int:
+    """Return what the maps take, and the raw volumes where they are stored, too."""
+    card, per_channel = network.card, entry.n_voxels // entry.n_channels
+    n_out = entry.n_channels if len(card.channels_in) == 1 else len(card.channels_out)
+    z_out = output_shape(card, (entry.n_planes, 1, 1))[1]
+    maps = n_out * len(card.heads) * _FLOAT_BYTES * per_channel * z_out // entry.n_planes
+    raw = entry.n_voxels * entry.pixel_bytes if plan.keep_raw and entry.target.suffix.lower() not in SUFFIXES else 0
+    return entry.n_time_points * (maps + raw)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,226 @@
+"""A network that is open for arrays and for files: what `care_live.open_network` returns."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.config import RestoreConfig
+from care_live.images import LIMITS, Flag, ModelIdentity, Restored
+from care_live.maps import Array, Head
+from care_live.model import file
+from care_live.model.card import ModelCard
+from care_live.offline.progress import ProgressBar
+from care_live.offline.settings import NetworkSettings, restore_config
+from care_live.offline.time_points import TimePoints, inputs
+from care_live.recorded.array import ArrayRecording
+from care_live.restore.engine import Engine
+
+_FULL = "TCZYX"
+
+
+def open_network(model: str | Path | None = None, **settings: Unpack[NetworkSettings]) -> OpenedNetwork:
+    """Open a network, to restore arrays with it.
+
+    Parameters
+    ----------
+    model : ONNX file with a model card; None: the shipped network, trained on simulated worms
+    **settings : see `NetworkSettings`
+
+    Raises
+    ------
+    ModelError
+        The file is no network, or its card must not be trusted.
+    ConfigError
+        A setting has a value that it can't have.
+
+    Examples
+    --------
+    >>> network = care_live.open_network("my_worm.onnx", threads=4)
+    >>> result = network.restore(stack, axes="ZYX")
+    >>> result.mean.shape == stack.shape
+    True
+    """
+    return OpenedNetwork(Path(model) if model is not None else file.shipped(), restore_config(settings))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestoredArray:
+    """What a network made of one array, in the units of that array."""
+
+    maps: Mapping[Head, Array]
+    """The network's maps by name, each with the axes `axes`."""
+    axes: str
+    """Of every map: those of the array, and C where the network gives several channels of one."""
+    voxel_size_um: tuple[float, float, float]
+    """(z, y, x), micrometres; z differs from the array's where the network adds planes."""
+    ranges: Mapping[tuple[int, int], tuple[float, float]]
+    """Pixel values that became 0 and 1, by time point and channel."""
+    flags: Mapping[int, frozenset[Flag]]
+    """What to know before trusting it, by time point; see `care_live.images.Flag`."""
+    model: ModelIdentity
+    card: ModelCard
+    limits: str = LIMITS
+
+    @property
+    def mean(self) -> Array:
+        """The restored array."""
+        return self.maps["mean"]
+
+    @property
+    def laplace_scale(self) -> Array | None:
+        """Laplace scale b > 0 per voxel, in the units of the array; None where the network gives none."""
+        return self.maps.get("laplace_scale")
+
+    @property
+    def disagreement(self) -> Array | None:
+        """Disagreement of an ensemble in [0, 1] per voxel; None for a single network."""
+        return self.maps.get("disagreement")
+
+    def __repr__(self) -> str:
+        return f"RestoredArray({', '.join(self.maps)}; {_size(self.mean, self.axes)}; network {self.model.name})"
+
+    def _repr_html_(self) -> str:
+        flags = sorted({flag for found in self.flags.values() for flag in found})
+        rows = {
+            "size": _size(self.mean, self.axes),
+            "voxel (z, y, x)": " × ".join(f"{um:.4g}" for um in self.voxel_size_um) + " µm",
+            "maps": ", ".join(self.maps),
+            "network": f"{self.model.name} ({self.model.sha256[:12]})",
+            "flags": ", ".join(flags) or "no flag",
+            "limits": self.limits,
+        }
+        return as_table(rows)
+
+
+class OpenedNetwork:
+    """A network, checked and ready. Owned by one thread; it keeps its memory until it is deleted.
+
+    Parameters
+    ----------
+    model : ONNX file
+    config : how to run it
+
+    Raises
+    ------
+    ModelError
+        The file is no network, or its card must not be trusted.
+    """
+
+    def __init__(self, model: Path, config: RestoreConfig) -> None:
+        self.path = model
+        self.config = config
+        self.card: ModelCard = file.read_card(model)
+        self.identity: ModelIdentity = file.identity(model)
+        self._engines: dict[bool, Engine] = {}
+
+    def restore(
+        self,
+        array: NDArray[Any],
+        axes: str | None = None,
+        *,
+        voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        progress: bool = True,
+    ) -> RestoredArray:
+        """Restore an array.
+
+        Parameters
+        ----------
+        array : uint8, uint16, int16, uint32, float32 or float64
+        axes : letters of TCZYX in the order of the array, such as ``"TZYX"`` or ``"CYXZ"``; for two and three axes
+            ``"YX"`` and ``"ZYX"`` are meant where they are left out
+        voxel_size_um : (z, y, x), micrometres
+        progress : show a bar on a terminal and in a notebook
+
+        Returns
+        -------
+        Maps with the axes of the array. A range is measured anew for each call.
+
+        Raises
+        ------
+        ConfigError
+            The axes don't fit the array.
+        SourceError
+            Its type of pixels cannot be restored.
+        RestoreError
+            It has another number of channels than the network, pixels that are no numbers, or inference failed.
+        """
+        recording = ArrayRecording(array, axes, voxel_size_um=voxel_size_um)
+        engine = self.engine(recording.contents.plan.dtype)
+        engine.memories = {}
+        time_points = TimePoints(recording, run_id="array")
+        results: list[tuple[Restored, ...]] = []
+        with ProgressBar(len(time_points.all), shown=progress) as bar:
+            for time_point in time_points.all:
+                groups = inputs(time_points.read(time_point), engine)
+                results.append(tuple(result for group in groups for result in engine.restore(group)))
+                bar.step()
+        return self._gathered(results, recording.axes)
+
+    def engine(self, dtype: str) -> Engine:
+        """Return what restores pixels of a type; made when it is first asked for."""
+        numbers = dtype not in ("uint8", "uint16")
+        if numbers not in self._engines:
+            self._engines[numbers] = Engine(self.path, self.config, numbers=numbers)
+        return self._engines[numbers]
+
+    def _gathered(self, results: list[tuple[Restored, ...]], axes: str) -> RestoredArray:
+        first = results[0][0]
+        heads = first.maps
+        maps = {
+            head: _with_axes(np.stack([np.stack([one.maps[head] for one in row]) for row in results]), axes)
+            for head in heads
+        }
+        return RestoredArray(
+            maps={head: array for head, (array, _) in maps.items()},
+            axes=maps["mean"][1],
+            voxel_size_um=first.voxel_size_um,
+            ranges={(t, one.c_out): (one.low, one.high) for t, row in enumerate(results) for one in row},
+            flags={t: frozenset().union(*(one.flags for one in row)) for t, row in enumerate(results)},
+            model=self.identity,
+            card=self.card,
+        )
+
+    def __repr__(self) -> str:
+        return f"OpenedNetwork({self.card.name!r}, {self.card.task}, axes {self.card.axes}, maps {self.card.heads})"
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "network": f"{self.card.name} ({self.identity.sha256[:12]})",
+            "task": f"{self.card.task}, axes {self.card.axes}",
+            "channels": f"{', '.join(self.card.channels_in)} → {', '.join(self.card.channels_out)}",
+            "maps": ", ".join(self.card.heads),
+            "trained on": self.card.training.specimen or "not stated",
+            "limits": self.card.limits,
+        }
+        return as_table(rows)
+
+
+def as_table(rows: Mapping[str, str]) -> str:
+    """Return rows of text as HTML, for a notebook; nothing in them is taken for HTML."""
+    lines = (f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in rows.items())
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _with_axes(array: Array, axes: str) -> tuple[Array, str]:
+    """Return (t, c, z, y, x) with the axes that were given, in their order, and these.
+
+    Axes that were not given have one step and go, except C where the network gives several channels of one, and Z where
+    it adds planes to a single one: they come first.
+    """
+    missing = [axis for axis in _FULL if axis not in axes]
+    kept = [axis for axis in _FULL if axis in axes or array.shape[_FULL.index(axis)] > 1]
+    array = array.squeeze(tuple(_FULL.index(axis) for axis in missing if axis not in kept))
+    added = [axis for axis in missing if axis in kept]
+    order = "".join(added) + axes
+    return np.ascontiguousarray(array.transpose([kept.index(axis) for axis in order])), order
+
+
+def _size(array: Array, axes: str) -> str:
+    return ", ".join(f"{axis} {n}" for axis, n in zip(axes, array.shape, strict=True))

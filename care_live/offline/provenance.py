@@ -1,0 +1,85 @@
+"""What made a result: network, settings, versions and input; and whether more may be added to it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from care_live import __version__
+from care_live.checksum import crc32c
+from care_live.config import RestoreConfig
+from care_live.errors import ConfigError
+from care_live.images import LIMITS, ModelIdentity
+from care_live.offline.settings import what_shapes_the_result
+
+KEY = "restored_with"
+"""Where it stands: in what a run says of its source, and so in its journal; in the description of a TIFF."""
+_ENDS_BYTES = 1 << 20
+
+
+def of(identity: ModelIdentity, config: RestoreConfig, *, axes: str | None, keep_raw: bool) -> dict[str, Any]:
+    """Return what must be the same for all volumes of one result, JSON-able."""
+    return {
+        "network": {"name": identity.name, "sha256": identity.sha256},
+        "settings": what_shapes_the_result(config) | {"axes": axes, "keep_raw": keep_raw},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return what computed: may differ between two sessions, and is noted."""
+    packages = {name: _version(name) for name in ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "zarr")}
+    return {"care_live": __version__, "python": platform.python_version()} | {k: v for k, v in packages.items() if v}
+
+
+def described(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that a file of results should say of how it was made."""
+    return {**provenance, "versions": versions(), "limits": LIMITS}
+
+
+def refuse_other(found: Mapping[str, Any] | None, wanted: Mapping[str, Any], target: Path) -> None:
+    """Raise a ConfigError where a result lies that was made with something else, and say with what."""
+    if found is None:
+        raise ConfigError(f"{target} exists already, and care-live restore did not make it: choose another name")
+    for name, before, now in _differences(found, wanted):
+        raise ConfigError(
+            f"{target} was begun with {name} {before}, now {now} is asked for: results are not mixed. Ask for "
+            "the same, choose another name, or remove it first"
+        )
+
+
+def fingerprint(source: Path) -> int | None:
+    """Return a checksum of a file's size and both its ends; None for a folder, which has its own metadata."""
+    if not source.is_file():
+        return None
+    n_bytes = source.stat().st_size
+    with source.open("rb") as file:
+        head = file.read(_ENDS_BYTES)
+        file.seek(max(0, n_bytes - _ENDS_BYTES))
+        return crc32c(head + file.read() + str(n_bytes).encode())
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    differ = []
+    for part in ("network", "settings"):
+        before, now = found.get(part), wanted[part]
+        before = before if isinstance(before, dict) else {}
+        differ += [
+            (f"{part}.{key}", _short(before.get(key)), _short(now[key])) for key in now if before.get(key) != now[key]
+        ]
+    return differ
+
+
+def _short(value: object) -> str:
+    return msgspec.json.encode(value).decode()[:60]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,25 @@
+"""Results on the disk, as bytes that may be compared: without times, which differ from run to run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+_OWN = {"journal.jsonl", "writer.lock"}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return every file of a result but its journal and its lock; metadata without the time at which it began."""
+    return {
+        path.relative_to(folder).as_posix(): _content(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in _OWN
+    }
+
+
+def _content(path: Path) -> bytes:
+    if path.name != "zarr.json":
+        return path.read_bytes()
+    tree = json.loads(path.read_bytes())
+    tree.get("attributes", {}).get("care_live", {}).pop("began_us", None)
+    return json.dumps(tree, sort_keys=True).encode()
