@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from care_live.checksum import crc32c
 from care_live.errors import SourceError
 from care_live.images import Plan, VolumeKey
+from care_live.wire import plans
+from care_live.wire.codec import record_of
 
 JOURNAL_NAME = "journal.jsonl"
 _HEAD = b'{"crc32c":"%08x","record":'
@@ -42,7 +43,6 @@ class StoredVolume(msgspec.Struct):
 
 
 class _Began(msgspec.Struct):
-    stacks: tuple[tuple[tuple[int, ...], tuple[VolumeKey, ...]], ...]
     shape_px: tuple[int, int]
     dtype: str
     voxel_size_um: tuple[float, float, float]
@@ -50,6 +50,9 @@ class _Began(msgspec.Struct):
     positions: tuple[str, ...]
     interval_s: float
     endless: bool
+    groups: tuple[plans.StackGroup, ...] = ()
+    stacks: tuple[tuple[tuple[int, ...], tuple[VolumeKey, ...]], ...] = ()
+    """(z indices, volumes that have them): what older runs have in place of `groups`."""
 
 
 class _Kind(msgspec.Struct):
@@ -111,12 +114,11 @@ def _records(journal: bytes) -> Iterator[bytes]:
 
 
 def _plan(began: _Began, stored: Mapping[VolumeKey, StoredVolume], *, finished: bool) -> Plan:
-    fields: dict[str, Any] = {name: getattr(began, name) for name in began.__struct_fields__}
-    planned = {key: planes for planes, keys in began.stacks for key in keys}
+    planned = {key: planes for planes, keys in began.stacks for key in keys} | plans.stacks_of(began.groups)
     if began.endless or not planned:
         planned = {}
     elif not finished:
         last = max((key.t for key in stored), default=-1)
         planned = {key: planes for key, planes in planned.items() if key.t <= last}
     planned |= {key: volume.integrity.expected for key, volume in stored.items()}
-    return Plan(**{**fields, "stacks": planned, "endless": False})
+    return record_of(Plan, began, stacks=planned, endless=False)
