@@ -196,6 +196,10 @@ class RestoreConfig(Section):
     fast_mode: bool = False
     """Reduced precision, flagged in every message: TF32 on a GPU; with OpenVINO bfloat16 where the processor has it,
     else 8-bit integers."""
+    evidence: bool = True
+    """Compare every result with the photons that were counted, and the run with what the network was trained on."""
+    camera: Path | None = None
+    """Camera file of ``care-live camera``; none: gain, offset and read noise are estimated from the first volumes."""
     quantised: bool = False
     """Results leave a GPU in 3 bytes a voxel, not 8: mean in 16 bits, scales in 8, within 2.2 %. For slow links."""
     hang_s: float = Field(default=2.0, gt=0)

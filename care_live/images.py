@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.maps import Head
+from care_live.verdict import Trust
 
 Counts: TypeAlias = NDArray[np.uint16] | NDArray[np.uint8]
 """Camera counts as they were recorded."""
@@ -28,13 +29,16 @@ planes may be shifted."""
 Closed: TypeAlias = Literal["complete", "deadline", "run-end"]
 """Why no more planes are taken for a volume."""
 
-Flag: TypeAlias = Literal["missing_plane", "saturated", "nan_fixed", "late", "degraded", "fast_mode", "empty"]
+Flag: TypeAlias = Literal[
+    "missing_plane", "saturated", "nan_fixed", "late", "degraded", "fast_mode", "empty", "out_of_domain"
+]
 """What a watcher must know before trusting a volume.
 
 *missing_plane*: planes were filled with the nearest one · *saturated*: some raw pixels are at the camera's
 maximum · *nan_fixed*: the network gave NaN or infinity there; published as 0 with infinite scale ·
 *late*: restored from the store, not live · *degraded*: tiles had to shrink · *fast_mode*: reduced precision,
-asked for · *empty*: the intensity range was below the noise floor, so the previous one was kept."""
+asked for · *empty*: the intensity range was below the noise floor, so the previous one was kept ·
+*out_of_domain*: the network was trained on other data; `Trust` says why."""
 
 RUN_ID_RULE = "1 to 64 characters of 0-9 A-Z a-z _ -"
 """What a run may be called: its name is a folder's name, and travels in every message of cl1."""
@@ -277,6 +281,8 @@ class Restored:
     """Output channel; equals the input channel's index unless the network mixes channels."""
     mantissa_bits: int = 23
     """Of float32 that its maps keep: all as the network gave them, fewer when they were read from the store."""
+    trust: Trust | None = None
+    """Whether it agrees with the photons that were counted; None: it was not examined."""
 
     @property
     def key(self) -> VolumeKey:

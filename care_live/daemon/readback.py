@@ -59,4 +59,5 @@ def _restored(reader: RunReader, key: VolumeKey) -> Restored:
         infer_s=made.infer_s,
         mantissa_bits=made.mantissa_bits,
         c_out=key.c,
+        trust=made.trust,
     )

@@ -156,7 +156,7 @@ class Restoring:
 def _log(restored: Restored, age_ms: float) -> None:
     integrity = restored.volume.integrity
     logger.info(
-        "volume restored t=%d p=%d c=%d planes=%d/%d state=%s age=%.0f ms inference=%.0f ms flags=%s",
+        "volume restored t=%d p=%d c=%d planes=%d/%d state=%s age=%.0f ms inference=%.0f ms flags=%s trust=%s",
         *restored.key,
         len(integrity.received),
         len(integrity.expected),
@@ -164,4 +164,5 @@ def _log(restored: Restored, age_ms: float) -> None:
         age_ms,
         restored.infer_s * 1e3,
         ",".join(sorted(restored.flags)) or "-",
+        restored.trust or "-",
     )

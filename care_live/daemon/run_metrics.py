@@ -13,6 +13,7 @@ import numpy as np
 
 from care_live.images import NotRestored, Restored, StateChanged, Volume, VolumeKey
 from care_live.percentiles import Span, flicker
+from care_live.verdict import Trust
 
 Phase: TypeAlias = Literal["starting", "waiting", "running", "draining", "finished", "failed"]
 
@@ -60,6 +61,18 @@ class DaemonStatus:
     """Given up after several failures, until a start with ``resume``."""
     shed: int = 0
     """Restored but not stored, since the disk was nearly full or too slow."""
+    trust_green: int = 0
+    """Restored volumes that agree with the photons that were counted."""
+    trust_amber: int = 0
+    """Volumes to look at before anyone relies on them, or that could not be examined."""
+    trust_red: int = 0
+    """Volumes that show something that was not counted, or lack something that was."""
+    trust: str = ""
+    """The verdict on the newest volume, with its reasons."""
+    residual_sd: float | None = None
+    """Of the newest volume: standard deviation of its standardised residual at the middle scale; 1 is camera noise."""
+    camera: str = ""
+    """Gain, offset and read noise that volumes are compared with, and where they come from."""
     suspect: int = 0
     incomplete: int = 0
     restarts: int = 0
@@ -160,12 +173,21 @@ class Tally:
         with self._lock:
             self._counts["restored"] = self._counts.get("restored", 0) + 1
             self._infer_ms.append(restored.infer_s * 1e3)
+            self._note_trust(restored.trust)
             if "late" in restored.flags:
                 self._counts["restored_late"] = self._counts.get("restored_late", 0) + 1
             else:
                 self._ages_ms.append(age_ms)
                 self._note_range(restored)
         return age_ms
+
+    def _note_trust(self, trust: Trust | None) -> None:
+        if trust is None:
+            return
+        name = f"trust_{trust.colour}"
+        middle = trust.sd[len(trust.sd) // 2] if trust.sd else None
+        self._counts[name] = self._counts.get(name, 0) + 1
+        self._counts |= {"trust": str(trust), "camera": trust.camera, "residual_sd": middle}
 
     def _note_range(self, restored: Restored) -> None:
         place, span = (restored.key.p, restored.key.c), Span(restored.low, restored.high)

@@ -37,6 +37,36 @@ class Calibration(Section):
     """On volumes that were not used to fit the factors."""
 
 
+class EvidenceLimits(Section):
+    """What the evidence test may find in a good restoration; measured on validation volumes, or these defaults.
+
+    One number for each smoothing scale of `care_live.trust.evidence`, finest first. Beyond the thresholds a
+    standardised residual is an alarm: at most one in 100 good volumes.
+    """
+
+    invented: tuple[float, float, float] = (5.5, 5.5, 5.5)
+    """Thresholds where the restoration is brighter than what was counted."""
+    missing: tuple[float, float, float] = (7.5, 8.0, 7.5)
+    """Thresholds where it is darker: networks smooth the finest bright spots away."""
+    sd: tuple[float, float, float] = (1.3, 1.4, 1.8)
+    """Largest standard deviation of the standardised residual: above it there is a slow bias."""
+    allowance: float = 0.03
+    """Error of intensity, as a share of the signal, that is not held against a restoration."""
+    n_volumes: int = 0
+    """Validation volumes that they were measured on; 0: defaults."""
+
+
+class DomainFeatures(Section):
+    """What restored volumes of the kind that the network was trained on are like, see `care_live.trust.features`."""
+
+    mean: tuple[float, ...]
+    inverse_covariance: tuple[float, ...]
+    """(k, k), row by row."""
+    limit: float
+    """Largest distance that is still of that kind."""
+    n_volumes: int = 0
+
+
 class TrainingDomain(Section):
     """For which data the network was made; outside of it the results are unknown."""
 
@@ -46,6 +76,7 @@ class TrainingDomain(Section):
     """Range of the normalisation's low and high seen in training."""
     signal_electrons: tuple[float, float] | None = None
     """Peak photo-electrons of the inputs."""
+    features: DomainFeatures | None = None
     data_sha256: tuple[str, ...] = ()
     n_updates: int = 0
     commit: str = ""
@@ -89,6 +120,7 @@ class ModelCard(Section):
     """Architecture in words: depth, filters, kernel, pooling, decoder, batch norm folded or none."""
     training: TrainingDomain = TrainingDomain()
     calibration: Calibration | None = None
+    evidence: EvidenceLimits = EvidenceLimits()
     fast_mode_deviation: float | None = None
     """Measured rms deviation of reduced precision, in units of the predicted Laplace scale."""
     quantised: bool = False

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from care_live.images import Flag, Integrity, ModelIdentity, Restored, State, Volume, VolumeKey
 from care_live.maps import Array, Head
 from care_live.publish.downsample import look
-from care_live.wire import arrays, messages
+from care_live.wire import arrays, messages, trust_header
 from care_live.wire.arrays import ArrayHeader, Buffer, Product
 from care_live.wire.messages import View
 
@@ -85,6 +85,7 @@ def volume_fields(record: Restored | Volume, state: State) -> dict[str, Any]:
             "low": record.low,
             "high": record.high,
             "infer_us": int(record.infer_s * 1e6),
+            "trust": trust_header.header_of(record.trust),
             "mantissa_bits": record.mantissa_bits if record.mantissa_bits < FLOAT32_BITS else UNSET,
         }
     return fields
@@ -133,5 +134,6 @@ def restored_of(message: messages.VolumeMessage, volume: Volume, maps: Mapping[H
         flags=flags_of(message),
         infer_s=message.infer_us / 1e6,
         c_out=message.key[2],
+        trust=trust_header.trust_of(message.trust),
         mantissa_bits=FLOAT32_BITS if message.mantissa_bits is UNSET else message.mantissa_bits,
     )

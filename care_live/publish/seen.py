@@ -12,9 +12,11 @@ from care_live.errors import ProtocolError
 from care_live.images import Counts, Flag, ModelIdentity, Restored, State, Volume, VolumeKey
 from care_live.maps import HEADS, Array, Head
 from care_live.publish import describe
+from care_live.verdict import Trust
 from care_live.wire import arrays, messages
 from care_live.wire.arrays import Product
 from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start
+from care_live.wire.trust_header import trust_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +32,8 @@ class LiveVolume:
     """When it was sent; a later `Change` may confirm it, or call it suspect."""
     flags: frozenset[Flag]
     """As they came: a newer daemon may know more of them."""
+    trust: Trust | None
+    """Whether it agrees with the photons that were counted; None: it was not examined."""
     model: ModelIdentity | None
     """None: raw only, it was not restored."""
     limits: str
@@ -123,6 +127,7 @@ def live_volume(
         key=VolumeKey(*said.key),
         state=said.state,
         flags=describe.flags_of(said),
+        trust=trust_of(said.trust),
         model=_identity(said.model),
         limits=said.limits,
         raw=found.get("raw"),

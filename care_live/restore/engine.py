@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ from care_live.restore.geometry import Field, gather, output_shape, output_voxel
 from care_live.restore.in_flight import Arriving, Streams
 from care_live.restore.repair import Maps, mend
 from care_live.restore.select import open_network
+from care_live.trust import camera_file
+from care_live.trust.examiner import Examiner
+from care_live.verdict import Trust
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +81,8 @@ class Engine:
             self._network.restrict(budget_px)
         self.streams = Streams(model, self.card, self._network, options=options, config=config)
         """Volumes that are still being recorded."""
+        camera = None if config.camera is None else camera_file.read(config.camera)
+        self._examiner = Examiner(self.card, camera) if config.evidence else None
         self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()
 
     def restore(
@@ -109,7 +115,8 @@ class Engine:
                 self._give_back(volumes, stream, n_failed, detail)
             try:
                 maps, spans, flags = self._restore(volumes, into, None if n_failed else stream)
-                return self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)
+                packed = self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)
+                return tuple(map(self._examined, packed))
             except (OutOfMemoryError, MemoryError) as error:  # of whatever library; kept, it would keep its arrays
                 detail = str(error) or "host memory ran out"
         self._network.budget_px, self._network.degraded = before  # smaller tiles have not helped
@@ -162,6 +169,18 @@ class Engine:
     def forget_ranges(self, p: int) -> None:
         """Forget what the volumes of a stage position taught."""
         self.memories = {place: memory for place, memory in self.memories.items() if place[0] != p}
+
+    def _examined(self, restored: Restored) -> Restored:
+        """Say whether a result agrees with the photons; what can't be examined is restored all the same."""
+        if self._examiner is None:
+            return restored
+        try:
+            trust = self._examiner.examine(restored)
+        except (ArithmeticError, LookupError, MemoryError, ValueError) as error:  # whatever a strange volume does to it
+            logger.warning("not_examined key=%s reason=%s", tuple(restored.key), error)
+            return replace(restored, trust=Trust("amber", (f"not compared with the photons: {error}"[:200],)))
+        strange: frozenset[Flag] = frozenset({"out_of_domain"}) if trust.is_out_of_domain else frozenset()
+        return replace(restored, trust=trust, flags=restored.flags | strange)
 
     def _give_back(self, volumes: Sequence[Volume], stream: Arriving | None, n_failed: int, detail: str) -> None:
         """Let go of all that is only kept for speed; the second time, read half as much at once, too."""

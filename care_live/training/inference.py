@@ -40,7 +40,7 @@ class Applied:
 
 def open_engine(model: Path, *, threads: int = 0) -> Engine:
     """Open a network with a span of its own for every volume."""
-    return Engine(model, RestoreConfig(threads=threads, normalise=NormaliseConfig(mode="per-volume")))
+    return Engine(model, RestoreConfig(threads=threads, evidence=False, normalise=NormaliseConfig(mode="per-volume")))
 
 
 def apply(

@@ -11,8 +11,8 @@ from pathlib import Path
 from care_live.errors import StoreError
 from care_live.images import State, VolumeKey
 from care_live.maps import HEADS, folder_of
-from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.store import PRODUCTS, Product, RunReader
+from care_live.store.journal import JOURNAL_NAME
 from care_live.viewer.run_info import NO_CARD, describe
 from care_live.viewer.shown import RunInfo, Shown
 
@@ -127,6 +127,7 @@ def _read(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> Sh
         voxel_size_um=made.voxel_size_um if made else reader.voxel_size_um,
         state=_state(reader, key, products),
         flags=frozenset(made.flags) if made else frozenset(),
+        trust=made.trust if made else None,
         acquired_us=volume.acquired_us if volume else 0,
         model=made.model if made else None,
     )

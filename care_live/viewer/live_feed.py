@@ -140,6 +140,7 @@ def shown(live: LiveVolume) -> Shown:
         voxel_size_um=live.voxel_size_um,
         state=live.state,
         flags=frozenset(live.flags),
+        trust=live.trust,
         acquired_us=live.acquired_us,
         last_plane_s=time.monotonic() - live.age_s if live.age_s >= 0 else None,
         model=live.model,

@@ -10,6 +10,7 @@ from care_live.images import Counts, ModelIdentity, State, VolumeKey
 from care_live.maps import HEADS, Array, Head
 from care_live.model.card import Calibration
 from care_live.model.reliability import half_width_factor
+from care_live.verdict import Trust
 from care_live.wire.arrays import Product
 
 PRODUCTS: tuple[Product, ...] = ("raw", *HEADS)
@@ -33,6 +34,8 @@ class Shown:
     """Of the maps, or of raw where nothing is restored; (z, y, x)."""
     state: State = "confirmed"
     flags: frozenset[str] = field(default_factory=frozenset)
+    trust: Trust | None = None
+    """Whether it agrees with the photons that were counted; None: it was not examined."""
     acquired_us: int = 0
     """Wall clock of the last plane, microseconds since the epoch, on the daemon's machine; 0: unknown."""
     last_plane_s: float | None = None

@@ -81,6 +81,8 @@ class TerminalView:
             "infer_s": _rounded(newest.said.infer_us / 1e6) if newest else None,
             "state": newest.state if newest else None,
             "flags": sorted(newest.flags) if newest else None,
+            "trust": newest.trust.colour if newest and newest.trust else None,
+            "trust_reasons": list(newest.trust.reasons) if newest and newest.trust else None,
             "planes": f"{len(newest.said.received)}/{len(newest.said.expected)}" if newest else None,
         }
 
@@ -118,12 +120,13 @@ def page(facts: dict[str, Fact]) -> RenderableType:
 
 def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:
     flags = facts["flags"]
-    queues = facts["queue_depths"]
+    queues, reasons = facts["queue_depths"], facts["trust_reasons"]
     return [
         ("run", _said(facts["run"])),
         ("model", f"{_said(facts['model'])}  {str(facts['model_sha256'] or '')[:12]}"),
         ("newest", f"t={_said(facts['t'])} position={_said(facts['position'])} channel={_said(facts['channel'])}"),
         ("state", f"{_said(facts['state'])}  {', '.join(flags) if isinstance(flags, list) else ''}"),
+        ("trust", "  ".join([_said(facts["trust"]), *(reasons if isinstance(reasons, list) else [])])),
         ("planes", _said(facts["planes"])),
         ("age", f"{_said(facts['age_s'], 's')} (came {_said(facts['latency_s'], 's')} after its last plane)"),
         ("rates", f"{_said(facts['planes_per_s'], 'planes/s')}  {_said(facts['volumes_per_s'], 'volumes/s')}"),

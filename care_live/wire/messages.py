@@ -28,6 +28,7 @@ from care_live.wire.fields import (
     Text,
 )
 from care_live.wire.plans import PlanHeader
+from care_live.wire.trust_header import TrustHeader
 
 PROTOCOL = "cl1"
 MAX_ARRAYS = 4
@@ -117,6 +118,8 @@ class VolumeMessage(Numbered, frozen=True, kw_only=True, tag="volume", tag_field
     mantissa_bits: Annotated[int, msgspec.Meta(ge=1, le=23)] | msgspec.UnsetType = msgspec.UNSET
     """Restored arrays keep this many bits of float32's mantissa: they were read from the store; absent: all 23."""
     flags: Annotated[tuple[FlagName, ...], msgspec.Meta(max_length=32)] = ()
+    trust: TrustHeader | msgspec.UnsetType | None = msgspec.UNSET
+    """Absent: the volume was not examined."""
     closed: Closed
     expected: Planes
     received: Planes

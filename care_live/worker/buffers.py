@@ -55,6 +55,7 @@ class Room:
                 flags=outcome.flags,
                 infer_s=outcome.infer_s,
                 c_out=outcome.c_out,
+                trust=outcome.trust,
             )
             for c, outcome in enumerate(outcomes)
         )

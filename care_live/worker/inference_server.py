@@ -226,6 +226,7 @@ def _outcome(restored: Restored, source: int) -> protocol.Outcome:
         restored.infer_s,
         restored.c_out,
         source,
+        restored.trust,
     )
 
 

@@ -13,6 +13,7 @@ from care_live.maps import Head
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.ranges import Memories
+from care_live.verdict import Trust
 from care_live.worker.shared_memory import Place
 
 _FIGURES = re.compile(r"\d+")
@@ -104,6 +105,7 @@ class Outcome:
     c_out: int
     source: int
     """Index of the input volume that it belongs to."""
+    trust: Trust | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,7 @@ def _channel(shown: Shown, windows: Windows) -> dict[str, Any]:
         "t": shown.key.t,
         "state": shown.state,
         "flags": sorted(shown.flags),
+        "trust": None if shown.trust is None else asdict(shown.trust),
         "model": shown.model.name if shown.model else "",
         "restored": "mean" in shown.maps,
         "n_restored": shown.n_restored,

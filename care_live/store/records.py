@@ -25,6 +25,7 @@ from care_live.images import (
     VolumeKey,
 )
 from care_live.maps import HEADS, folder_of
+from care_live.verdict import Trust
 from care_live.wire import plans
 from care_live.wire.codec import Codec, record_of
 
@@ -134,6 +135,8 @@ class RestoredStored(_Record, frozen=True, kw_only=True, tag="restored"):
     flags: tuple[Flag, ...]
     infer_s: float
     mantissa_bits: int
+    trust: Trust | None = None
+    """None: not examined, or by a version that could not."""
 
     @classmethod
     def of(

@@ -1,0 +1,51 @@
+"""A camera in a file: NumPy's .npz of its figures and the offset of every pixel, nothing executable."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from care_live.errors import ConfigError
+from care_live.trust.camera import CameraModel
+
+_FORMAT = "care-live-camera-1"
+
+
+def write(path: Path, camera: CameraModel) -> None:
+    """Write a camera; an OSError of the file system becomes a ConfigError."""
+    pattern = np.empty((0, 0), np.float32) if camera.pattern is None else camera.pattern
+    figures = np.array([camera.gain, camera.offset, camera.read_noise, camera.pattern_sd])
+    try:
+        with path.open("wb") as file:
+            np.savez_compressed(file, format=_FORMAT, figures=figures, pattern=pattern, origin=camera.origin)
+    except OSError as error:
+        raise ConfigError(f"cannot write the camera file {path}: {error.strerror or error}") from error
+
+
+def read(path: Path) -> CameraModel:
+    """Read a camera.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, is no camera file, or its figures can't be those of a camera.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            if str(stored["format"]) != _FORMAT:
+                raise ConfigError(f"{path} is a camera file of another version: measure the camera again")
+            gain, offset, read_noise, pattern_sd = (float(figure) for figure in stored["figures"])
+            pattern, origin = np.asarray(stored["pattern"], np.float32), str(stored["origin"])
+    except OSError as error:
+        raise ConfigError(f"cannot read the camera file {path}: {error.strerror or error}") from error
+    except (KeyError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        raise ConfigError(f"{path} is no camera file: make one with 'care-live camera'") from error
+    if not (np.isfinite([gain, offset, read_noise, pattern_sd]).all() and gain > 0 and read_noise >= 0):
+        raise ConfigError(f"{path} says gain {gain:g} and read noise {read_noise:g}: no camera has these")
+    if not np.isfinite(pattern).all() or pattern.ndim != 2:
+        raise ConfigError(f"{path} has a broken offset of its pixels: measure the camera again")
+    return CameraModel(
+        gain, offset, read_noise, f"camera file {path.name}, {origin}", pattern if pattern.size else None, pattern_sd
+    )

@@ -1,0 +1,119 @@
+"""The domain check: is this run of the kind that the network was trained for, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from care_live.model.card import DomainFeatures, ModelCard
+
+_SIZE_RATIO = 1.4
+"""Voxels this much larger or smaller than in training: structures look like others."""
+_PHOTON_RATIO = 2.0
+_EXPOSURE_RATIO = 2.0
+_MOST_SATURATED = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeTraits:
+    """What one volume is like."""
+
+    voxel_size_um: tuple[float, float, float]
+    """(z, y, x); all 1: not known."""
+    low: float
+    """Counts that became 0 before the network."""
+    high: float
+    """Counts that became 1."""
+    signal_electrons: float | None = None
+    """Photo-electrons at `high`; None: the camera is not known."""
+    exposure_ms: float | None = None
+    saturated: float = 0.0
+    """Share of the voxels at the camera's maximum."""
+    features: tuple[float, ...] = ()
+    """`care_live.trust.features` of the restored volume."""
+
+
+def reasons(seen: VolumeTraits, card: ModelCard) -> tuple[str, ...]:
+    """Return in what a volume lies outside of training; what the card does not say of it is not checked."""
+    found = [
+        *_voxel_sizes(seen.voxel_size_um, card.voxel_size_um),
+        _range(seen.signal_electrons, card.training.signal_electrons, _PHOTON_RATIO, _PHOTONS),
+        _range(seen.exposure_ms, card.training.exposure_ms, _EXPOSURE_RATIO, _EXPOSURES),
+        _intensities(seen, card.training.intensity_counts),
+        _saturation(seen.saturated),
+        _unlike(seen.features, card.training.features),
+    ]
+    return tuple(reason for reason in found if reason)
+
+
+def unlike_channels(channels: Sequence[str], card: ModelCard) -> tuple[str, ...]:
+    """Return which channels of a run the network was not trained on; one that takes any channel has none."""
+    if all(name == "any" or name.startswith("channel-") for name in card.channels_in):
+        return ()
+    strange = [name for name in channels if name not in card.channels_in and name != "default"]
+    trained = ", ".join(card.channels_in)
+    return tuple(f"channel {name} is not one that the network was trained on ({trained})" for name in strange)
+
+
+def distance(features: Sequence[float], trained: DomainFeatures) -> float:
+    """Return the Mahalanobis distance of features from those of training, per square root of their number."""
+    away = np.subtract(features, trained.mean)
+    n = len(away)
+    inverse = np.asarray(trained.inverse_covariance).reshape(n, n)
+    return float(math.sqrt(max(away @ inverse @ away, 0.0) / n))
+
+
+_PHOTONS = (
+    "the brightest voxels count about {seen:.3g} photo-electrons, the network was trained with {low:g} to {high:g}"
+)
+_EXPOSURES = "the exposure is {seen:g} ms, the network was trained with {low:g} to {high:g} ms"
+
+
+def _voxel_sizes(seen: Sequence[float], trained: Sequence[float] | None) -> list[str]:
+    if trained is None or all(size == 1.0 for size in seen):
+        return []
+    pairs = [(axis, a, b) for axis, a, b in zip("zyx", seen, trained, strict=True) if _apart(a, b) > _SIZE_RATIO]
+    if len(pairs) == 2 and pairs[0][1:] == pairs[1][1:]:  # y and x alike
+        pairs = [("", *pairs[0][1:])]
+    return [
+        f"voxels are {a:.3g} um{f' along {axis}' if axis else ''}, the network was trained at {b:.3g} um"
+        for axis, a, b in pairs
+    ]
+
+
+def _apart(a: float, b: float) -> float:
+    return max(a / b, b / a) if a > 0 and b > 0 else math.inf
+
+
+def _range(seen: float | None, trained: tuple[float, float] | None, ratio: float, says: str) -> str:
+    if seen is None or trained is None or trained[0] / ratio <= seen <= trained[1] * ratio:
+        return ""
+    return says.format(seen=seen, low=trained[0], high=trained[1])
+
+
+def _intensities(seen: VolumeTraits, trained: tuple[float, float] | None) -> str:
+    if trained is None:
+        return ""
+    width = max(trained[1] - trained[0], 1.0)
+    if trained[0] - width <= seen.low and seen.high <= trained[1] + width:
+        return ""
+    return (
+        f"intensities reach from {seen.low:.4g} to {seen.high:.4g} counts, "
+        f"in training from {trained[0]:.4g} to {trained[1]:.4g}"
+    )
+
+
+def _saturation(share: float) -> str:
+    return f"{share:.1%} of the voxels are saturated: their counts are too low" if share > _MOST_SATURATED else ""
+
+
+def _unlike(features: Sequence[float], trained: DomainFeatures | None) -> str:
+    if trained is None or len(features) != len(trained.mean):
+        return ""
+    away = distance(features, trained)
+    if away <= trained.limit:
+        return ""
+    return f"its structures are unlike those of training (distance {away:.1f}, in training at most {trained.limit:.1f})"

@@ -1,0 +1,65 @@
+"""The trust light: everything that is known against a restored volume, as one colour with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from care_live.images import Flag
+from care_live.model.card import EvidenceLimits
+from care_live.trust.evidence import SCALES_PX
+from care_live.verdict import Doubt, Trust, TrustColour
+
+_SAID_OF_FLAGS: dict[str, str] = {
+    "missing_plane": "planes are missing: the nearest ones stand in for them",
+    "saturated": "some raw pixels are saturated",
+    "nan_fixed": "the network gave no number at some voxels: they show 0",
+    "empty": "the volume is nearly empty: there is little to compare",
+}
+
+
+def verdict(
+    flags: Collection[Flag], *, doubts: Sequence[Doubt] = (), cautions: Sequence[str] = (), strange: Sequence[str] = ()
+) -> Trust:
+    """Return the colour and its reasons.
+
+    Parameters
+    ----------
+    flags : of the restored volume
+    doubts : places that contradict the photons, the worst first: red
+    cautions : what else is known against it, in words: amber
+    strange : in what it lies outside of what the network was trained on, in words: amber
+    """
+    said = [_SAID_OF_FLAGS[flag] for flag in sorted(flags) if flag in _SAID_OF_FLAGS]
+    reasons = (*_of_doubts(doubts), *cautions, *strange, *said)
+    colour: TrustColour = "red" if doubts or "nan_fixed" in flags else "amber" if reasons else "green"
+    return Trust(colour, reasons, tuple(doubts), is_out_of_domain=bool(strange))
+
+
+def biases(sd: Sequence[float], limits: EvidenceLimits) -> tuple[str, ...]:
+    """Return at which sizes the residual is more than the camera's noise, in words."""
+    pairs = zip(sd, limits.sd, SCALES_PX, strict=True)
+    wide = [(value, scale) for value, most, scale in pairs if value > most]
+    if not wide:
+        return ()
+    value, scale = max(wide)
+    return (
+        f"intensities are off at sizes of about {2 * scale[-1]:g} pixels: the residual is {value:.1f} times the "
+        "camera's noise; do not measure brightness",
+    )
+
+
+def _of_doubts(doubts: Sequence[Doubt]) -> list[str]:
+    said = []
+    for kind, what in (
+        ("invented", "shows something that the camera did not count"),
+        ("missing", "lacks something that the camera counted"),
+    ):
+        found = [doubt for doubt in doubts if doubt.kind == kind]
+        if found:
+            z, y, x = found[0].place_px
+            places = "1 place" if len(found) == 1 else f"{len(found)} places"
+            said.append(
+                f"the restoration {what} at {places}, the worst at z={z} y={y} x={x} ({found[0].sigmas:.1f} times the "
+                "noise): look at the raw volume there"
+            )
+    return said

@@ -1,0 +1,50 @@
+"""Whether a restored volume can be trusted: one verdict, its reasons, and the places that contradict the photons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+TrustColour: TypeAlias = Literal["green", "amber", "red"]
+"""*green*: restoration and photons agree · *amber*: look at the reasons before you rely on it, or it could not be
+examined · *red*: the restoration shows something that was not counted, or lacks something that was."""
+
+Contradiction: TypeAlias = Literal["invented", "missing"]
+"""*invented*: the restoration is brighter than what was counted; *missing*: it is darker."""
+
+MAX_DOUBTS = 16
+"""Places that a volume lists at most; the worst come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """One place where a restoration contradicts the photons."""
+
+    kind: Contradiction
+    place_px: tuple[int, int, int]
+    """(z, y, x), voxels of the restored volume."""
+    sigmas: float
+    """How far apart they are, in standard deviations of the camera's noise; positive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The verdict on one restored volume. It never stops a run."""
+
+    colour: TrustColour
+    reasons: tuple[str, ...] = ()
+    """In words, the gravest first; empty for green."""
+    doubts: tuple[Doubt, ...] = ()
+    """The worst places, at most `MAX_DOUBTS`."""
+    sd: tuple[float, ...] = ()
+    """Standard deviation of the standardised residual at each smoothing scale, finest first: 1 is camera noise alone.
+    Empty: the evidence was not examined."""
+    share: float = 0.0
+    """Share of the voxels whose residual is above the threshold at any scale."""
+    camera: str = ""
+    """Gain, offset and read noise that it was compared with, and where they come from."""
+    is_out_of_domain: bool = False
+    """The network was trained on other data; the reasons say why."""
+
+    def __str__(self) -> str:
+        return f"{self.colour}: {'; '.join(self.reasons)}" if self.reasons else self.colour

@@ -1,0 +1,65 @@
+"""The verdict on a restored volume, as messages carry it."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import msgspec
+
+from care_live.verdict import MAX_DOUBTS, Contradiction, Doubt, Trust, TrustColour
+from care_live.wire.fields import Count, Finite, Reason, Text
+
+
+class DoubtHeader(msgspec.Struct, frozen=True):
+    """One place where a restoration contradicts the photons."""
+
+    kind: Reason
+    """invented, missing, or one that a newer daemon knows."""
+    place_px: tuple[Count, Count, Count]
+    """(z, y, x), voxels of the restored volume at level 0."""
+    sigmas: Finite
+
+
+class TrustHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a restored volume can be trusted."""
+
+    colour: Reason
+    """green, amber, red, or one that a newer daemon knows."""
+    reasons: Annotated[tuple[Text, ...], msgspec.Meta(max_length=32)] = ()
+    doubts: Annotated[tuple[DoubtHeader, ...], msgspec.Meta(max_length=MAX_DOUBTS)] = ()
+    sd: Annotated[tuple[Finite, ...], msgspec.Meta(max_length=8)] = ()
+    """Of the standardised residual at each smoothing scale, finest first; 1 is camera noise alone."""
+    share: Finite = 0.0
+    """Of the voxels whose residual is above the threshold."""
+    camera: Text = ""
+    is_out_of_domain: bool = False
+
+
+def header_of(trust: Trust | None) -> TrustHeader | msgspec.UnsetType:
+    """Return a verdict as it is sent."""
+    if trust is None:
+        return msgspec.UNSET
+    return TrustHeader(
+        colour=trust.colour,
+        reasons=trust.reasons,
+        doubts=tuple(DoubtHeader(doubt.kind, doubt.place_px, doubt.sigmas) for doubt in trust.doubts),
+        sd=trust.sd,
+        share=trust.share,
+        camera=trust.camera,
+        is_out_of_domain=trust.is_out_of_domain,
+    )
+
+
+def trust_of(header: TrustHeader | msgspec.UnsetType | None) -> Trust | None:
+    """Return the verdict of a message; a colour or kind that only a newer daemon knows is kept as it is."""
+    if header is None or header is msgspec.UNSET:
+        return None
+    return Trust(
+        colour=cast(TrustColour, header.colour),
+        reasons=header.reasons,
+        doubts=tuple(Doubt(cast(Contradiction, one.kind), one.place_px, one.sigmas) for one in header.doubts),
+        sd=header.sd,
+        share=header.share,
+        camera=header.camera,
+        is_out_of_domain=header.is_out_of_domain,
+    )

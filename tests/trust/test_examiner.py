@@ -1,0 +1,123 @@
+"""The verdict on volumes as they come: green for what is right, red where something is false, amber with reasons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from care_live.images import Integrity
+from care_live.model.card import TrainingDomain
+from care_live.simulate import noise
+from care_live.trust.examiner import Examiner
+from tests.trust.photons import CARD, SHAPE, measured_camera, noise_of, nucleus, restored_of, worm
+
+PLACE = (8.0, 40.0, 90.0)
+
+
+def again(n: int) -> np.ndarray:
+    """Expose the same worm with the same sensor once more."""
+    scene = worm(11)
+    electrons = ((scene.truth - 100) / 2.17 - scene.sensor.dark_electrons).astype(np.float32).clip(0)
+    return np.stack([scene.sensor.expose(plane, noise.generator(77, n, z)) for z, plane in enumerate(electrons)])
+
+
+def test_a_right_restoration_is_green_with_a_camera_that_it_estimates() -> None:
+    examiner = Examiner(CARD)
+    trusts = [examiner.examine(restored_of(again(n), worm(11).truth)) for n in range(4)]
+    assert [trust.colour for trust in trusts] == ["green"] * 4, trusts[-1]
+    assert "estimated from 4 volumes" in trusts[-1].camera
+    assert trusts[-1].sd == pytest.approx((1, 1, 1), abs=0.25)
+
+
+def test_the_pattern_learnt_from_a_run_sharpens_the_test() -> None:
+    examiner, scene = Examiner(CARD), worm(11)
+    for n in range(6):
+        examiner.examine(restored_of(again(n), scene.truth))
+    wrong = restored_of(again(6), scene.truth + nucleus(PLACE, 3))
+    with_pattern, without = examiner.examine(wrong), Examiner(CARD).examine(wrong)
+    assert with_pattern.doubts
+    assert not without.doubts or with_pattern.doubts[0].sigmas > without.doubts[0].sigmas
+
+
+@pytest.mark.parametrize(("electrons", "says"), [(5, "did not count"), (-5, "lacks something")])
+def test_a_false_and_a_missing_nucleus_turn_the_light_red(electrons: float, says: str) -> None:
+    scene = worm(11)
+    trust = Examiner(CARD, measured_camera(scene)).examine(
+        restored_of(scene.raw, scene.truth + nucleus(PLACE, electrons))
+    )
+    assert trust.colour == "red"
+    assert says in trust.reasons[0]
+    assert np.abs(np.subtract(trust.doubts[0].place_px, PLACE)).max() <= 4
+    assert "a test" in trust.camera
+
+
+def test_a_volume_that_cannot_be_compared_is_amber_and_says_why() -> None:
+    grey = np.full((4, 64, 64), 500, np.uint16)
+    trust = Examiner(CARD).examine(restored_of(grey, grey))
+    assert (trust.colour, trust.sd) == ("amber", ())
+    assert "can't be measured" in trust.reasons[0]
+    normalised = CARD.model_copy(update={"output": "normalised"})
+    assert "camera counts" in Examiner(normalised).examine(restored_of(worm(11).raw, worm(11).truth)).reasons[0]
+
+
+def test_a_foreign_specimen_is_flagged_with_its_reason() -> None:
+    scene = worm(11)
+    trust = Examiner(CARD).examine(restored_of(scene.raw, scene.truth, raw_voxel_um=(1.0, 0.13, 0.13)))
+    assert trust.is_out_of_domain
+    assert trust.colour == "amber"
+    assert trust.reasons == ("voxels are 0.13 um, the network was trained at 0.5 um",)
+
+
+def test_too_little_light_is_said_in_photons() -> None:
+    scene = worm(11)
+    card = CARD.model_copy(update={"training": TrainingDomain(signal_electrons=(100, 200))})
+    trust = Examiner(card, measured_camera(scene)).examine(restored_of(scene.raw, scene.truth))
+    assert trust.is_out_of_domain
+    assert "photo-electrons" in trust.reasons[0]
+
+
+def test_missing_planes_are_amber_not_red() -> None:
+    scene, planes = worm(11), tuple(range(SHAPE[0]))
+    raw = scene.raw.copy()
+    raw[5] = 0
+    trust = Examiner(CARD, measured_camera(scene)).examine(
+        restored_of(raw, scene.truth, integrity=Integrity(planes, tuple(z for z in planes if z != 5)),
+                    flags=frozenset({"missing_plane"}))
+    )  # fmt: skip
+    assert (trust.colour, len(trust.reasons)) == ("amber", 1)
+
+
+def test_upsampled_planes_are_compared_at_the_places_of_raw_ones() -> None:
+    scene = worm(11)
+    card = CARD.model_copy(update={"task": "upsample", "factor": 2.0})
+    raw, camera = noise_of(scene.truth[::2]), measured_camera(scene, pattern=None)
+    fine = scene.truth[: 2 * len(raw) - 1]
+    assert Examiner(card, camera).examine(restored_of(raw, fine)).colour == "green"
+    wrong = fine + nucleus((8.0, 40.0, 90.0), 6, fine.shape)
+    (doubt,) = Examiner(card, camera).examine(restored_of(raw, wrong)).doubts
+    assert abs(doubt.place_px[0] - 8) <= 2
+
+
+def test_a_deblurred_volume_is_blurred_again_before_it_is_compared() -> None:
+    from care_live.trust.smooth import smooth
+
+    sharp = np.full(SHAPE, 100, np.float32)
+    rng = np.random.default_rng(3)
+    for place in rng.uniform((3, 10, 10), (13, 118, 118), (25, 3)):
+        sharp += nucleus(tuple(place), 40)
+    card = CARD.model_copy(update={"task": "deconvolve"})
+    raw, camera = noise_of(smooth(sharp, (0.0, 2.0, 2.0))), measured_camera(worm(11), pattern=None)
+    assert Examiner(card, camera).examine(restored_of(raw, sharp * 2 - 100)).colour == "green"
+    assert Examiner(CARD, camera).examine(restored_of(raw, sharp)).colour == "red", "without its forward model"
+    assert Examiner(card, camera).examine(restored_of(raw, sharp * 2 - 100 + nucleus(PLACE, 60))).colour == "red"
+
+
+def test_a_projection_is_judged_by_the_nearest_plane() -> None:
+    card = CARD.model_copy(update={"task": "project"})
+    surface = np.full(SHAPE[1:], 100, np.float32) + nucleus((0.0, 60.0, 60.0), 20, (1, *SHAPE[1:]))[0]
+    stack = np.full(SHAPE, 103, np.float32)
+    stack[6] = surface
+    raw, camera = noise_of(stack), measured_camera(worm(11), pattern=None)
+    assert Examiner(card, camera).examine(restored_of(raw, surface[None])).colour == "green"
+    invented = surface[None] + nucleus((0.0, 20.0, 20.0), 20, (1, *SHAPE[1:]))
+    assert Examiner(card, camera).examine(restored_of(raw, invented)).doubts[0].kind == "invented"
