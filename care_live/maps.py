@@ -1,7 +1,7 @@
 """The maps of a restored volume: one number a voxel, one name for each everywhere, and one table that describes them.
 
 A new map is a name in `Head` and a row in `MAPS`. The table says how it travels (`care_live.wire.arrays`), where it is
-stored (`care_live.store.records`), how a coarser level of it is made, and how a viewer draws it.
+stored (`care_live.recorded.run_records`), how a coarser level of it is made, and how a viewer draws it.
 """
 
 from __future__ import annotations

@@ -6,55 +6,13 @@ The store's own reader stands above this room and knows more; see ``care_live/st
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from care_live.checksum import crc32c
-from care_live.errors import SourceError
+from care_live.errors import SourceError, StoreError
 from care_live.images import Plan, VolumeKey
-
-JOURNAL_NAME = "journal.jsonl"
-_HEAD = b'{"crc32c":"%08x","record":'
-
-
-class _Integrity(msgspec.Struct):
-    expected: tuple[int, ...]
-    received: tuple[int, ...]
-
-
-class _Checksum(msgspec.Struct):
-    crc32c: int
-
-
-class StoredVolume(msgspec.Struct):
-    """One raw volume that the journal acknowledges."""
-
-    key: VolumeKey
-    array: _Checksum
-    """Of the volume's pixels, C order, little endian."""
-    integrity: _Integrity
-    acquired_us: int
-    """Wall clock of the last plane, microseconds since the epoch."""
-    exposure_ms: float | None = None
-
-
-class _Began(msgspec.Struct):
-    stacks: tuple[tuple[tuple[int, ...], tuple[VolumeKey, ...]], ...]
-    shape_px: tuple[int, int]
-    dtype: str
-    voxel_size_um: tuple[float, float, float]
-    channels: tuple[str, ...]
-    positions: tuple[str, ...]
-    interval_s: float
-    endless: bool
-
-
-class _Kind(msgspec.Struct):
-    kind: str
-    reason: str = ""
+from care_live.recorded.journal_lines import JOURNAL_NAME, scan
+from care_live.recorded.run_records import RawStored, Record, RunBegan, RunEndNoted, RunResumed, from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +21,7 @@ class RunContents:
 
     plan: Plan
     """Of a run that did not finish: up to the last time point that is stored."""
-    stored: Mapping[VolumeKey, StoredVolume]
+    stored: Mapping[VolumeKey, RawStored]
 
 
 def run_of(path: Path) -> Path | None:
@@ -84,39 +42,40 @@ def read_run(run: Path) -> RunContents:
     Raises
     ------
     SourceError
-        It does not say how the run began.
+        It does not say how the run began, or says something that this version does not know.
     """
-    began: _Began | None = None
-    stored: dict[VolumeKey, StoredVolume] = {}
+    began: RunBegan | None = None
+    stored: dict[VolumeKey, RawStored] = {}
     finished = False
-    for record in _records((run / JOURNAL_NAME).read_bytes()):
-        head = msgspec.json.decode(record, type=_Kind)
-        if head.kind == "run-began":
-            began = msgspec.json.decode(record, type=_Began)
-        elif head.kind == "raw":
-            volume = msgspec.json.decode(record, type=StoredVolume)
-            stored[volume.key] = volume
-        elif head.kind in ("run-ended", "run-resumed"):
-            finished = head.reason == "finished"
+    for record in _records(run):
+        match record:
+            case RunBegan():
+                began = record
+            case RawStored():
+                stored[record.key] = record
+            case RunEndNoted(reason=reason):
+                finished = reason == "finished"
+            case RunResumed():
+                finished = False
     if began is None:
         raise SourceError(f"the journal of {run} does not say how the run began: run `care-live verify {run}`")
     return RunContents(_plan(began, stored, finished=finished), stored)
 
 
-def _records(journal: bytes) -> Iterator[bytes]:
-    for line in journal.split(b"\n")[:-1]:
-        record = line[len(_HEAD % 0) : -1]
-        if line == _HEAD % crc32c(record) + record + b"}":
-            yield record
+def _records(run: Path) -> Iterator[Record]:
+    try:
+        yield from map(from_json, scan((run / JOURNAL_NAME).read_bytes()).records)
+    except StoreError as error:
+        raise SourceError(f"the journal of {run} holds what this version cannot read: {error}") from error
 
 
-def _plan(began: _Began, stored: Mapping[VolumeKey, StoredVolume], *, finished: bool) -> Plan:
-    fields: dict[str, Any] = {name: getattr(began, name) for name in began.__struct_fields__}
-    planned = {key: planes for planes, keys in began.stacks for key in keys}
-    if began.endless or not planned:
+def _plan(began: RunBegan, stored: Mapping[VolumeKey, RawStored], *, finished: bool) -> Plan:
+    plan = began.plan()
+    planned = dict(plan.stacks)
+    if plan.endless:
         planned = {}
     elif not finished:
         last = max((key.t for key in stored), default=-1)
         planned = {key: planes for key, planes in planned.items() if key.t <= last}
     planned |= {key: volume.integrity.expected for key, volume in stored.items()}
-    return Plan(**{**fields, "stacks": planned, "endless": False})
+    return replace(plan, stacks=planned, endless=False)

@@ -17,7 +17,8 @@ from care_live.errors import SourceError
 from care_live.images import Counts, PlaneIndex, VolumeKey, read_only
 from care_live.recorded.ome_zarr import check_chunk_size, decoded
 from care_live.recorded.recording import Contents, Stamp, check_size, number_dtype
-from care_live.recorded.run_journal import StoredVolume, read_run
+from care_live.recorded.run_journal import read_run
+from care_live.recorded.run_records import RawStored
 
 
 class StoredRunRecording:
@@ -69,13 +70,13 @@ class StoredRunRecording:
         self._last = None
         self._arrays = {}
 
-    def _volume(self, index: PlaneIndex) -> StoredVolume:
+    def _volume(self, index: PlaneIndex) -> RawStored:
         volume = self._stored.get(index.volume)
         if volume is None or index.z not in volume.integrity.received:
             raise SourceError("the run's journal does not acknowledge it")
         return volume
 
-    def _read(self, volume: StoredVolume) -> np.ndarray[Any, Any]:
+    def _read(self, volume: RawStored) -> np.ndarray[Any, Any]:
         """Return a whole volume, (z, y, x), whose checksum is right; Zarr reads a lost file as zeros."""
         t, p, c = volume.key
         region = [(t, t + 1), (c, c + 1), (0, len(volume.integrity.expected))]

@@ -9,8 +9,9 @@ from pathlib import Path
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import RUN_ID_RULE, is_run_id
+from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.store.fsync import make_folder, sync_folder, translated
-from care_live.store.journal import JOURNAL_NAME, Journal
+from care_live.store.journal import Journal
 from care_live.store.ledger import Ledger
 from care_live.store.lock import LOCK_NAME, RunLock, is_taken
 from care_live.store.shards import raw_files

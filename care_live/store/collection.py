@@ -14,9 +14,9 @@ from care_live import __version__
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, Restored, VolumeKey
 from care_live.maps import folder_of
+from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
 from care_live.store import ome
 from care_live.store.fsync import translated
-from care_live.store.records import PRODUCTS, Product, RunBegan
 from care_live.store.shards import positions
 from care_live.store.zarr_images import ImageGroup, write_group
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from care_live.errors import StoreError
+from care_live.recorded.journal_lines import JOURNAL_NAME, Scan, scan
 from care_live.store.fsync import translated
-from care_live.store.journal import JOURNAL_NAME, Scan, scan
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar, cast
 
 from care_live.errors import StoreError
 from care_live.images import NotRestored, State, VolumeKey
-from care_live.store.records import (
+from care_live.recorded.run_records import (
     ModelNoted,
     NotRestoredNoted,
     Product,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from care_live.images import LIMITS
 from care_live.maps import MAPS, folder_of
-from care_live.store.records import Product
+from care_live.recorded.run_records import Product
 
 Window: TypeAlias = tuple[float, float]
 """Intensities that a viewer shows as black and as white."""

@@ -10,10 +10,18 @@ from numpy.typing import NDArray
 
 from care_live.errors import StoreError
 from care_live.images import NotRestored, Plan, State, Volume, VolumeKey, read_only
+from care_live.recorded.run_records import (
+    PRODUCTS,
+    ModelNoted,
+    Product,
+    RawStored,
+    RestoredStored,
+    RunEndNoted,
+    StoredArray,
+)
 from care_live.store.journal_tail import JournalTail, News
 from care_live.store.ledger import Ledger
 from care_live.store.pyramid import coarser
-from care_live.store.records import PRODUCTS, ModelNoted, Product, RawStored, RestoredStored, RunEndNoted, StoredArray
 from care_live.store.zarr_images import ImageGroup
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from care_live.errors import StoreError
 from care_live.images import Plan
-from care_live.store.records import RunBegan
+from care_live.recorded.run_records import RunBegan
 
 _ALIKE = ("shape_px", "dtype", "channels", "positions", "voxel_size_um", "interval_s")
 _MAY_CHANGE = {"versions"}

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from care_live.images import VolumeKey
+from care_live.recorded.run_records import PRODUCTS, Product
 from care_live.store.fsync import PARTIAL_SUFFIX
 from care_live.store.ledger import Ledger
-from care_live.store.records import PRODUCTS, Product
 
 QUARANTINE = "quarantine"
 """Folder of a run for raw volumes that its journal does not acknowledge."""

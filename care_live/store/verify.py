@@ -10,12 +10,12 @@ from typing import Literal, TypeAlias
 
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
+from care_live.recorded.journal_lines import JOURNAL_NAME, Scan, scan
+from care_live.recorded.run_records import PRODUCTS, Product, StoredArray
 from care_live.store.claim import is_claimed
 from care_live.store.fsync import translated
-from care_live.store.journal import JOURNAL_NAME, Scan, scan
 from care_live.store.ledger import Ledger
 from care_live.store.quarantine import how_to_read, lying_in
-from care_live.store.records import PRODUCTS, Product, StoredArray
 from care_live.store.shards import foreign_folders, is_raw, orphans, partial_files, raw_files
 from care_live.store.zarr_images import ImageGroup
 

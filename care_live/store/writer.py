@@ -24,12 +24,7 @@ from care_live.images import (
     Volume,
     VolumeKey,
 )
-from care_live.store.claim import Claim, claim_run
-from care_live.store.collection import Collection, products_of
-from care_live.store.disk import Disk, look, too_little
-from care_live.store.fsync import free_bytes, translated
-from care_live.store.quarantine import set_aside
-from care_live.store.records import (
+from care_live.recorded.run_records import (
     ModelNoted,
     NotRestoredNoted,
     Product,
@@ -45,6 +40,11 @@ from care_live.store.records import (
     from_json,
     to_json,
 )
+from care_live.store.claim import Claim, claim_run
+from care_live.store.collection import Collection, products_of
+from care_live.store.disk import Disk, look, too_little
+from care_live.store.fsync import free_bytes, translated
+from care_live.store.quarantine import set_aside
 from care_live.store.recovery import sweep
 from care_live.store.rounding import keep_mantissa_bits
 from care_live.store.same_run import check_same_run

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from care_live.checksum import crc32c
 from care_live.errors import StoreError
+from care_live.recorded.run_records import StoredArray
 from care_live.store.fsync import make_folder, replace_file, sync_up_to, translated, with_retries
 from care_live.store.ome import chunk_shape, shard_shape
-from care_live.store.records import StoredArray
 
 _EVERY_CHUNK = {"array.write_empty_chunks": True}
 """Looking for empty chunks costs more than writing them, and a volume without a file looks lost."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from care_live.errors import StoreError
 from care_live.images import State, VolumeKey
 from care_live.maps import HEADS, folder_of
+from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.store import PRODUCTS, Product, RunReader
-from care_live.store.journal import JOURNAL_NAME
 from care_live.viewer.run_info import NO_CARD, describe
 from care_live.viewer.shown import RunInfo, Shown
 

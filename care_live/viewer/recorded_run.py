@@ -24,8 +24,8 @@ from care_live.images import (
     VolumeKey,
 )
 from care_live.publish.seen import LiveVolume
+from care_live.recorded.run_records import RestoredStored
 from care_live.store import RunReader, open_run
-from care_live.store.records import RestoredStored
 from care_live.viewer.run_info import read_card
 
 logger = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.publish import LiveVolume
+from care_live.recorded.run_records import Product
 from care_live.restore.engine import Engine
 from care_live.store import RunReader
-from care_live.store.records import Product
 from tests.make.merged import merge
 from tests.make.networks import Graph, noisy, save_graph, save_network
 from tests.make.runs import config, replay, run

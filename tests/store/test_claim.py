@@ -13,8 +13,8 @@ import pytest
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import RunEnded, RunStarted, VolumeKey
+from care_live.recorded.journal_lines import encode
 from care_live.store import RunReader, claim_run, open_run, verify
-from care_live.store.journal import encode
 from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not delete a file that is open")

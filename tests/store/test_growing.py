@@ -9,8 +9,8 @@ import pytest
 
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
+from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.store import RunReader
-from care_live.store.journal import JOURNAL_NAME
 from care_live.store.journal_tail import JournalTail
 from tests.make.stored import SHAPE, make_pixels, make_restored, make_volume, open_writer
 

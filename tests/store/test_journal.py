@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care_live.errors import StoreError
-from care_live.store.journal import Journal, decode, encode, scan
+from care_live.recorded.journal_lines import decode, encode, scan
+from care_live.store.journal import Journal
 
 records = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), max_size=30).map(str.encode), max_size=6

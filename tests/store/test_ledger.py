@@ -6,8 +6,8 @@ import gc
 import tracemalloc
 
 from care_live.images import VolumeKey
+from care_live.recorded.run_records import RawStored, RestoredStored, Retracted, StoredArray
 from care_live.store.ledger import Ledger
-from care_live.store.records import RawStored, RestoredStored, Retracted, StoredArray
 from tests.make.stored import make_restored, make_volume
 
 

@@ -20,8 +20,8 @@ from care_live.daemon.readback import Stored
 from care_live.errors import StoreError
 from care_live.images import Plan, RunStarted, VolumeKey, read_only
 from care_live.publish import Publisher, Subscriber
+from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.store import RunReader, RunWriter, open_run, verify
-from care_live.store.journal import JOURNAL_NAME
 from care_live.viewer.recorder import Recorder
 from tests.make import runs, samples
 from tests.publish.relay import Relay

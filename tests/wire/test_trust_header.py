@@ -9,8 +9,8 @@ import pytest
 
 from care_live.images import VolumeKey
 from care_live.publish import describe
-from care_live.store import records
-from care_live.store.records import RestoredStored
+from care_live.recorded import run_records as records
+from care_live.recorded.run_records import RestoredStored
 from care_live.verdict import Doubt, Trust
 from care_live.wire import trust_header
 from tests.make.records import restored, volume

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from care_live.images import NotRestored, VolumeKey
+from care_live.recorded.run_records import ModelNoted
 from care_live.store import RunReader
-from care_live.store.records import ModelNoted
 
 
 @dataclass(frozen=True, slots=True)

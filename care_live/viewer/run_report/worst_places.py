@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
 from care_live.imports import need
+from care_live.recorded.run_records import Product
 from care_live.store import RunReader
-from care_live.store.records import Product
 from care_live.viewer.run_report.run_facts import RunFacts
 
 _N_SHOWN = 6

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from care_live.errors import StoreError
 from care_live.images import Plan, RunStarted, VolumeKey
-from care_live.store.records import RunBegan, StateNoted, from_json, to_json
+from care_live.recorded.run_records import RunBegan, StateNoted, from_json, to_json
 from tests.make.stored import make_plan
 
 KEYS = st.builds(VolumeKey, st.integers(0, 40), st.integers(0, 2), st.integers(0, 2))
