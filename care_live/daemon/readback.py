@@ -7,6 +7,7 @@ from pathlib import Path
 from care_live.images import Restored, Volume, VolumeKey
 from care_live.maps import HEADS, folder_of
 from care_live.store import RunReader
+from care_live.wire.codec import record_of
 
 
 class Stored:
@@ -48,16 +49,12 @@ class Stored:
 
 def _restored(reader: RunReader, key: VolumeKey) -> Restored:
     made = reader.restoration(key)
-    return Restored(
+    return record_of(
+        Restored,
+        made,
         volume=reader.read_raw(made.sources[min(key.c, len(made.sources) - 1)]),
         maps={head: reader.read(folder, key) for head in HEADS if (folder := folder_of(head)) in made.arrays},
-        voxel_size_um=made.voxel_size_um,
-        low=made.low,
-        high=made.high,
-        model=made.model,
         flags=frozenset(made.flags),
-        infer_s=made.infer_s,
-        mantissa_bits=made.mantissa_bits,
         c_out=key.c,
         trust=made.trust,
     )

@@ -13,6 +13,7 @@ from care_live.maps import Array, Head
 from care_live.publish.downsample import look
 from care_live.wire import arrays, messages, trust_header
 from care_live.wire.arrays import ArrayHeader, Buffer, Product
+from care_live.wire.codec import fields_of, record_of
 from care_live.wire.messages import View
 
 FLOAT32_BITS = 23
@@ -63,21 +64,12 @@ def _picture(
 def volume_fields(record: Restored | Volume, state: State) -> dict[str, Any]:
     """Return what a volume message says besides its arrays, its place in the log and the time of sending."""
     raw = record if isinstance(record, Volume) else record.volume
-    fields: dict[str, Any] = {
+    fields = fields_of(messages.VolumeMessage, raw, raw.integrity) | {
         "key": tuple(record.key),
         "c_in": raw.key.c,
         "state": state,
-        "closed": raw.closed,
-        "expected": raw.integrity.expected,
-        "received": raw.integrity.received,
-        "n_duplicates": raw.integrity.n_duplicates,
-        "n_out_of_order": raw.integrity.n_out_of_order,
-        "worst_gap_ms": raw.integrity.worst_gap_ms,
-        "sequence_ids": raw.integrity.sequence_ids,
         "first_plane_us": raw.first_plane_ns // 1000,
         "last_plane_us": raw.last_plane_ns // 1000,
-        "acquired_us": raw.acquired_us,
-        "exposure_ms": raw.exposure_ms,
     }
     if isinstance(record, Restored):
         fields |= {
@@ -93,25 +85,16 @@ def volume_fields(record: Restored | Volume, state: State) -> dict[str, Any]:
 
 def volume_of(message: messages.VolumeMessage, raw: NDArray[Any], voxel_size_um: tuple[float, float, float]) -> Volume:
     """Return the raw volume of a message."""
-    return Volume(
+    return record_of(
+        Volume,
+        message,
         run_id=message.run or "",
         key=VolumeKey(message.key[0], message.key[1], message.c_in),
         pixels=raw,
         voxel_size_um=voxel_size_um,
-        integrity=Integrity(
-            message.expected,
-            message.received,
-            n_duplicates=message.n_duplicates,
-            n_out_of_order=message.n_out_of_order,
-            worst_gap_ms=message.worst_gap_ms,
-            sequence_ids=message.sequence_ids,
-        ),
-        closed=message.closed,
-        state=message.state,
+        integrity=record_of(Integrity, message),
         first_plane_ns=message.first_plane_us * 1000,
         last_plane_ns=message.last_plane_us * 1000,
-        acquired_us=message.acquired_us,
-        exposure_ms=message.exposure_ms,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from care_live.images import Plan, VolumeKey
 from care_live.publish.seen import LiveVolume
@@ -16,16 +16,8 @@ MAX_GROWTH = 64
 
 def merged(known: Plan, planned: Plan) -> Plan:
     """Return a plan with the volumes of both: a run that is resumed announces only what it still lacks."""
-    return Plan(
-        stacks={**known.stacks, **planned.stacks},
-        shape_px=planned.shape_px,
-        dtype=planned.dtype,
-        voxel_size_um=planned.voxel_size_um,
-        channels=planned.channels,
-        positions=planned.positions,
-        interval_s=planned.interval_s,
-        endless=known.endless or planned.endless,
-    )
+    stacks = {**known.stacks, **planned.stacks}
+    return replace(planned, stacks=stacks, endless=known.endless or planned.endless)
 
 
 @dataclass(frozen=True, slots=True)

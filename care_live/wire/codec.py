@@ -86,8 +86,12 @@ def record_of(kind: Callable[..., R], source: object, **others: Any) -> R:
     >>> record_of(RunEnded, RunEnded("failed", "no camera"), detail="")
     RunEnded(reason='failed', detail='', n_delivered=0, n_refused=0)
     """
-    shared = {name: getattr(source, name) for name in _names(kind) if name not in others and hasattr(source, name)}
-    return kind(**shared, **others)
+    return kind(**{**fields_of(kind, source), **others})
+
+
+def fields_of(kind: Callable[..., Any], *sources: object) -> dict[str, Any]:
+    """Return the fields of a kind of record that others have under the same names."""
+    return {name: getattr(source, name) for source in sources for name in _names(kind) if hasattr(source, name)}
 
 
 @cache
