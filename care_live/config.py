@@ -104,10 +104,11 @@ class PymmcorePlusConfig(Section):
     hardware_config: str = "MMConfig_demo.cfg"
 
 
-class NDTiffConfig(Section):
-    """Follow the NDTiff data set that Micro-Manager is writing."""
+class FolderConfig(Section):
+    """Follow the data set that Micro-Manager is writing, in any of its window's three formats."""
 
-    kind: Literal["ndtiff"] = "ndtiff"
+    kind: Literal["folder", "ndtiff"] = "folder"
+    """*ndtiff* is the name that it had when it could follow that format only."""
     directory: Path
     """The data set, or the folder in which the next one will appear."""
     idle_s: float = Field(default=30.0, gt=0)
@@ -142,7 +143,7 @@ class RemoteConfig(Section):
 
 
 SourceConfig: TypeAlias = Annotated[
-    VirtualConfig | MicroManagerConfig | PymmcorePlusConfig | NDTiffConfig | ReplayConfig | RemoteConfig,
+    VirtualConfig | MicroManagerConfig | PymmcorePlusConfig | FolderConfig | ReplayConfig | RemoteConfig,
     Field(discriminator="kind"),
 ]
 

@@ -82,7 +82,7 @@ def replay_command(
     verbose: int,
     quiet: bool,
 ) -> None:
-    """Restore the data set PATH (NDTiff, OME-TIFF, OME-Zarr, TIFF) as if it were being acquired."""
+    """Restore the data set PATH (Micro-Manager, OME-TIFF, OME-Zarr, TIFF) as if it were being acquired."""
     from care_live.config import parse
 
     logs.configure(0 if quiet else verbose)

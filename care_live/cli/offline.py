@@ -57,7 +57,7 @@ def restore_command(
     dry_run: bool,
     **chosen: Any,
 ) -> None:
-    """Restore data sets with a network: TIFF, OME-TIFF, NDTiff, OME-Zarr, a run; folders of them, or patterns.
+    """Restore data sets with a network: TIFF, OME-TIFF, Micro-Manager, OME-Zarr, a run; folders of them, or patterns.
 
     Of one data set OUT becomes an OME-TIFF when its name ends with .tif, else an OME-Zarr with raw and restored
     volumes. Of several, OUT is the folder of their results. Interrupted or killed, the same command goes on.

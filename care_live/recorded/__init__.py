@@ -1,4 +1,4 @@
-"""Recorded data sets, read plane by plane: NDTiff, OME-TIFF, plain TIFF, OME-Zarr.
+"""Recorded data sets, read plane by plane: Micro-Manager's three formats, OME-TIFF, plain TIFF, OME-Zarr.
 
 Replay and offline restoration read through this one room; it knows files, not acquisitions.
 """
@@ -21,7 +21,7 @@ def open_recording(path: Path, *, axes: str | None = None, any_numbers: bool = F
 
     Parameters
     ----------
-    path : a TIFF file, an NDTiff folder or an OME-Zarr folder
+    path : a TIFF file, a folder that Micro-Manager saved to, or an OME-Zarr folder
     axes : letters of TPCZYX, YX last; needed for plain TIFF stacks only
     any_numbers : take int16, uint32 and float32 pixels, too, which no camera gives and no run can acquire
 
@@ -50,9 +50,10 @@ def is_data_set(path: Path) -> bool:
     if path.is_file():
         return path.suffix.lower() in (".tif", ".tiff")
     from care_live.recorded.ndtiff_index import INDEX_NAME
+    from care_live.recorded.window_folder import format_of
 
-    marks = (*_ZARR_MARKS, INDEX_NAME, f"Full resolution/{INDEX_NAME}")
-    return any((path / mark).is_file() for mark in marks)
+    marks = (*_ZARR_MARKS, f"Full resolution/{INDEX_NAME}")
+    return any((path / mark).is_file() for mark in marks) or format_of(path) is not None
 
 
 def _opened(path: Path, axes: str | None) -> Recording:
@@ -73,6 +74,14 @@ def _opened(path: Path, axes: str | None) -> Recording:
     from care_live.recorded.ndtiff import NDTiffRecording
     from care_live.recorded.ndtiff_index import INDEX_NAME
 
-    if not any((folder / INDEX_NAME).is_file() for folder in (path, path / "Full resolution")):
-        raise SourceError(f"{path} is neither an OME-Zarr nor an NDTiff folder; give one of these or a TIFF file")
-    return NDTiffRecording(path)
+    if any((folder / INDEX_NAME).is_file() for folder in (path, path / "Full resolution")):
+        return NDTiffRecording(path)
+    from care_live.recorded.window_folder import format_of
+    from care_live.recorded.window_recording import WindowRecording
+
+    if (format_name := format_of(path)) is None:
+        raise SourceError(
+            f"{path} is neither an OME-Zarr folder nor a data set of Micro-Manager (NDTiff, image stack file, separate "
+            "image files); give one of these or a TIFF file"
+        )
+    return WindowRecording(path, format_name)

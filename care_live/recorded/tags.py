@@ -99,11 +99,17 @@ def _number(names: dict[str, int], label: str | int | None) -> int:
 
 
 def core_time_us(tags: Mapping[str, Any]) -> int | None:
-    """Return ``TimeReceivedByCore`` as microseconds since the epoch, or None; it is local time."""
-    try:
-        return round(datetime.fromisoformat(str(tags["TimeReceivedByCore"]).strip()).timestamp() * 1e6)
-    except (KeyError, ValueError, OverflowError, OSError):
-        return None
+    """Return when a frame was received, microseconds since the epoch, or None.
+
+    ``TimeReceivedByCore`` is local time. Where the window saves, ``ReceivedTime`` names its zone, after a space.
+    """
+    for name in ("TimeReceivedByCore", "ReceivedTime"):
+        try:
+            text = str(tags[name]).strip().replace(" +", "+").replace(" -", "-")
+            return round(datetime.fromisoformat(text).timestamp() * 1e6)
+        except (KeyError, ValueError, OverflowError, OSError):
+            continue
+    return None
 
 
 def number_of(tags: Mapping[str, Any], *names: str) -> float | None:

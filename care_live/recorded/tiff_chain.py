@@ -75,7 +75,7 @@ def read_chain(file: UnbufferedFile) -> Chain:
     SourceError
         The file is no TIFF, or its chain of headers leads out of it, in circles, or overlaps with pixels.
     """
-    kind, start = _begin(file)
+    kind, start = begin(file)
     headers = [(0, _HEADER_BYTES // 2)]
     strips: list[NDArray[np.int64]] = []
     seen: set[int] = set()
@@ -84,7 +84,7 @@ def read_chain(file: UnbufferedFile) -> Chain:
         try:
             if start in seen or len(seen) >= MAX_PLANES:
                 raise SourceError(f"{file.path} has a header at byte {start} that leads in circles: it is damaged")
-            tags, end, next_start = _header(file, kind, start)
+            tags, end, next_start = read_header(file, kind, start)
             outside = outside or _outside(file, tags)
             announced = announced if seen else _imagej(file, kind, tags)
             strips.append(_strips(file, kind, tags))
@@ -122,16 +122,22 @@ def _imagej(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> ImageJHea
         return ImageJHeader()
     text = file.read(described.at, described.n_items).tobytes()
     found = re.search(rb"^images=(\d{1,12})\s*$", text, re.MULTILINE) if text.startswith(b"ImageJ=") else None
-    image_bytes = int(_numbers(file, kind, counts).sum())
+    image_bytes = int(numbers(file, kind, counts).sum())
     if found is None or not image_bytes:
         return ImageJHeader()
-    first = int(_numbers(file, kind, offsets).min())
+    first = int(numbers(file, kind, offsets).min())
     n_images = int(found[1])
     return ImageJHeader(n_images, min(n_images, max(0, file.n_bytes - first) // image_bytes))
 
 
-def _begin(file: UnbufferedFile) -> tuple[Kind, int]:
-    """Return how numbers are written, and where the first header is."""
+def begin(file: UnbufferedFile) -> tuple[Kind, int]:
+    """Return how numbers are written, and where the first header is.
+
+    Raises
+    ------
+    SourceError
+        It does not begin as a TIFF file does.
+    """
     head = file.read(0, min(_HEADER_BYTES, file.n_bytes)).tobytes().ljust(_HEADER_BYTES, b"\0")
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     version = struct.unpack_from(f"{order}H", head, 2)[0] if order else 0
@@ -146,8 +152,14 @@ def _number(kind: Kind, data: bytes) -> int:
     return int.from_bytes(data[: kind.value_bytes], "little" if kind.order == "<" else "big")
 
 
-def _header(file: UnbufferedFile, kind: Kind, start: int) -> tuple[dict[int, Tag], int, int]:
-    """Return one header's tags, where it ends, and where the next one begins (0: there is no more)."""
+def read_header(file: UnbufferedFile, kind: Kind, start: int) -> tuple[dict[int, Tag], int, int]:
+    """Return one header's tags, where it ends, and where the next one begins (0: there is no more).
+
+    Raises
+    ------
+    SourceError
+        The file ends before the header does, or it is damaged.
+    """
     n_bytes = struct.calcsize(kind.n_tags)
     (n_tags,) = struct.unpack(kind.order + kind.n_tags, file.read(start, n_bytes).tobytes())
     if not 0 < n_tags <= _MAX_TAGS:
@@ -187,8 +199,8 @@ def _is_apart(tag: Tag, kind: Kind) -> bool:
 
 def _strips(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> NDArray[np.int64]:
     """Return (n, 2), the extents of an image's strips or tiles; those that touch are joined."""
-    offsets = next((_numbers(file, kind, tags[tag]) for tag in _OFFSETS if tag in tags), None)
-    counts = next((_numbers(file, kind, tags[tag]) for tag in _COUNTS if tag in tags), None)
+    offsets = next((numbers(file, kind, tags[tag]) for tag in _OFFSETS if tag in tags), None)
+    counts = next((numbers(file, kind, tags[tag]) for tag in _COUNTS if tag in tags), None)
     if offsets is None or counts is None or offsets.shape != counts.shape:
         return np.zeros((0, 2), np.int64)  # the image cannot be read; whether it is asked for is not known here
     offsets, counts = offsets[counts > 0], counts[counts > 0]
@@ -203,14 +215,21 @@ def _strips(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> NDArray[n
     return np.stack([starts[is_first], ends[np.append(is_first[1:], True)[: len(ends)]]], axis=1)
 
 
-def _numbers(file: UnbufferedFile, kind: Kind, tag: Tag) -> NDArray[np.int64]:
+def numbers(file: UnbufferedFile, kind: Kind, tag: Tag) -> NDArray[np.int64]:
+    """Return the items of a tag of whole numbers.
+
+    Raises
+    ------
+    SourceError
+        They are of another type, or not all there.
+    """
     if tag.item not in _UNSIGNED:
         raise SourceError(f"{file.path} has offsets of TIFF type {tag.item}; wanted 3, 4 or 16: it is damaged")
     data = file.read(tag.at, tag.n_items * _ITEM_BYTES[tag.item])
-    numbers: NDArray[np.int64] = (
+    found: NDArray[np.int64] = (
         data.view(kind.order + _UNSIGNED[tag.item]).astype(np.uint64).clip(max=_FAR).astype(np.int64)
     )
-    return numbers
+    return found
 
 
 def _united(extents: NDArray[np.int64]) -> NDArray[np.int64]:

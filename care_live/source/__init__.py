@@ -3,7 +3,7 @@
 ::
 
     replay          a recorded data set, at its own or any speed
-    ndtiff          follows the data set that Micro-Manager is writing
+    folder          follows the data set that Micro-Manager is writing
     remote          a tap, on this or another machine, sends frames over the link
     virtual, micromanager, pymmcore-plus
                     remote, and a process of its own that runs the engine with the tap
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from care_live.config import NDTiffConfig, RemoteConfig, ReplayConfig, SourceConfig
+from care_live.config import FolderConfig, RemoteConfig, ReplayConfig, SourceConfig
 from care_live.images import SourceEvent
 from care_live.source.tap import tap
 
@@ -50,8 +50,8 @@ def open_source(config: SourceConfig, *, run_id: str) -> Source:
         from care_live.source.replay import ReplaySource
 
         return ReplaySource(config, run_id=run_id)
-    if isinstance(config, NDTiffConfig):
-        from care_live.source.ndtiff_follower import Follower
+    if isinstance(config, FolderConfig):
+        from care_live.source.follower import Follower
 
         return Follower(config, run_id=run_id)
     if isinstance(config, RemoteConfig):

@@ -83,6 +83,21 @@ def window_ndtiff(folder: Path) -> DataSet:
     return DataSet(folder / "window", None, next((folder / "window").glob("*.tif")))
 
 
+def window_stack_files(folder: Path) -> DataSet:
+    return _window(folder, "image_stack_files")
+
+
+def window_separate_files(folder: Path) -> DataSet:
+    return _window(folder, "separate_image_files")
+
+
+def _window(folder: Path, name: str) -> DataSet:
+    shutil.copytree(need_data("micromanager_window") / name, folder / name, copy_function=shutil.copyfile)
+    for path in (folder / name, *(folder / name).rglob("*")):
+        path.chmod(0o755)
+    return DataSet(folder / name, None, sorted((folder / name).rglob("*.tif"))[0])
+
+
 def ome_zarr(folder: Path) -> DataSet:
     """Return an image whose chunks Blosc has compressed, as nearly every OME-Zarr's are."""
     path = folder / "image.zarr"
@@ -104,8 +119,8 @@ def ome_zarr_header(folder: Path) -> DataSet:
 
 EVERY: dict[str, Callable[[Path], DataSet]] = {
     one.__name__: one
-    for one in (plain, imagej, ome, deflated, pages, real_imagej, ndtiff, ndtiff_index, window_ndtiff, ome_zarr,
-                ome_zarr_header)
+    for one in (plain, imagej, ome, deflated, pages, real_imagej, ndtiff, ndtiff_index, window_ndtiff,
+                window_stack_files, window_separate_files, ome_zarr, ome_zarr_header)
 }  # fmt: skip
 
 

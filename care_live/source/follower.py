@@ -1,7 +1,7 @@
-"""Follows the NDTiff data set that Micro-Manager is writing, without touching the acquisition.
+"""Follows the data set that Micro-Manager is writing, in any of its window's formats, without touching the acquisition.
 
-Micro-Manager's own window cannot be tapped from Python, but it writes each image before it appends the image's
-index entry, so whatever is in the index can be read.
+Micro-Manager's own window cannot be tapped from Python, but it writes files. Of what it has written only whole images
+are read, each by its position in the file.
 """
 
 from __future__ import annotations
@@ -11,24 +11,34 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from care_live.config import NDTiffConfig
+from care_live.config import FolderConfig
 from care_live.errors import ConfigError, FrameError, SourceError
 from care_live.images import Counts, Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent, VolumeKey
-from care_live.recorded.ndtiff import Files, places_for, voxel_size_um
-from care_live.recorded.ndtiff_index import INDEX_NAME, ImageEntry
+from care_live.recorded.ndtiff import voxel_size_um
 from care_live.recorded.recording import counts_dtype, every_index, names_of, stacks_of
-from care_live.recorded.tags import camera_of, number_of, stamp_of
+from care_live.recorded.tags import Places, camera_of, number_of, stamp_of
+from care_live.source.growing_folder import (
+    GrowingData,
+    ImageRef,
+    all_new,
+    cannot_follow,
+    no_whole_image,
+    not_understood,
+    open_growing,
+    with_images,
+)
 from care_live.source.hardware_sequences import SequenceWatch
-from care_live.source.index_tail import IndexTail
-from care_live.source.ndtiff_folder import data_sets, folders, other_images
 
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
-"""How often the index is read; file systems of other machines tell of no change."""
+"""How often the files are looked at; file systems of other machines tell of no change."""
+_UNDERSTOOD_S = 8.0
+"""Files are there for so long, and no image of them can be read."""
 _OTHER_FORMAT_S = 5.0
 """Images are there for so long, and no data set that can be followed."""
 
@@ -43,7 +53,7 @@ class Follower:
     """
 
     def __init__(
-        self, config: NDTiffConfig, *, run_id: str, clock: Callable[[], float] = time.monotonic, look_s: float = _LOOK_S
+        self, config: FolderConfig, *, run_id: str, clock: Callable[[], float] = time.monotonic, look_s: float = _LOOK_S
     ) -> None:
         if not config.directory.is_dir():
             raise ConfigError(f"there is no folder {config.directory} to follow")
@@ -51,15 +61,18 @@ class Follower:
         self._run_id = run_id
         self._clock = clock
         self._look_s = look_s
-        self._old = data_sets(config.directory)
-        self._old_folders = folders(config.directory)
+        self._data: GrowingData | None = open_growing(config.directory)
+        self._old = set() if self._data else with_images(config.directory)
+        if loose := sorted(path for path in self._old if path.is_file()):
+            logger.warning(
+                "waiting for a new data set: %s has images that cannot be followed: %s", *loose[0].parts[-2:]
+            )
+        self._candidates: dict[Path, GrowingData] = {}
+        """Data sets that have appeared and gave no image yet."""
         self._other_since: float | None = None
-        self._folder = config.directory if (config.directory / INDEX_NAME).is_file() else None
-        self._tail = IndexTail(self._folder / INDEX_NAME) if self._folder else None
-        self._waiting: deque[ImageEntry] = deque()
-        self._files: Files | None = None
+        self._waiting: deque[ImageRef] = deque()
         self._plan: Plan | None = None
-        self._places = places_for({})
+        self._places = Places()
         self._sequences = SequenceWatch()
         self._ready: deque[SourceEvent] = deque()
         self._n_delivered = 0
@@ -87,8 +100,9 @@ class Follower:
 
     def close(self) -> None:
         self.stop()
-        if self._files is not None:
-            self._files.close()
+        for data in (self._data, *self._candidates.values()):
+            if data is not None:
+                data.close()
 
     def _step(self) -> SourceEvent | None:
         if self._ready:
@@ -100,52 +114,62 @@ class Follower:
                 self._look()
             return self._read_one() if self._waiting else self._quiet()
         except (SourceError, OSError) as error:  # a network disk may be away for a moment
-            return self._end("failed", str(error)) if self._is_idle() else None  # it may be half-written
+            return self._end("failed", str(error)) if self._is_hopeless() else None  # it may be half-written
 
     def _look(self) -> None:
-        self._waiting.extend(self._tail.read() if self._tail else self._find())
+        self._waiting.extend(self._data.look() if self._data else self._find())
         if self._waiting and self._waiting[-1].index_at > self._last_entry_at:  # new, not read again
             self._last_entry_at = self._waiting[-1].index_at
             self._last_sign = self._clock()
 
-    def _find(self) -> list[ImageEntry]:
-        """Look for a data set that was not there before."""
-        new = sorted(data_sets(self._config.directory) - self._old)
-        if not new:
-            return []
-        self._folder = new[0]
-        self._tail = IndexTail(self._folder / INDEX_NAME)
-        self._last_sign = self._clock()
-        logger.info("following data set %s", self._folder)
-        return self._tail.read()
+    def _find(self) -> Sequence[ImageRef]:
+        """Return the first images of the first data set that gives any: other files may lie beside it."""
+        for new in all_new(self._config.directory, self._old):
+            if not self._candidates:
+                self._last_sign = self._clock()
+            self._candidates.setdefault(new.folder, new)
+        problem: SourceError | None = None
+        for data in self._candidates.values():
+            try:
+                images = data.look()
+            except SourceError as error:
+                problem = problem or error
+                continue
+            if images:
+                self._data = data
+                logger.info("following data set %s format=%s", data.folder, data.format_name)
+                return images
+        if problem is not None:
+            raise problem
+        return ()
 
     def _unfollowable(self) -> SourceEvent | None:
         """End the run when images come that cannot be followed: to wait on would lose all of them."""
-        other = other_images(self._config.directory, self._old_folders)
-        if other is None:
+        path = not_understood(self._config.directory, self._old)
+        if path is None:
             return None
         self._other_since = self._clock() if self._other_since is None else self._other_since
-        return self._end("failed", str(other.error())) if self._clock() - self._other_since > _OTHER_FORMAT_S else None
+        is_due = self._clock() - self._other_since > _OTHER_FORMAT_S
+        return self._end("failed", str(cannot_follow(path))) if is_due else None
 
     def _read_one(self) -> SourceEvent | None:
-        entry = self._waiting[0]
+        image = self._waiting[0]
+        assert self._data is not None
         try:
-            if self._files is None or self._plan is None:
-                return self._begin(entry)
-            pixels, tags = self._files.read(entry)
+            if self._plan is None:
+                return self._begin(self._data, image)
+            pixels, tags = self._data.read(image)
         except SourceError:
-            assert self._tail is not None
-            self._tail.go_back_to(entry)
-            self._waiting.clear()
+            self._again()
             raise
         self._waiting.popleft()
         self._last_sign = self._clock()
         try:
-            camera = camera_of(entry.axes, tags)
-            self._deliver(self._places.index_of(entry.axes), pixels, tags, camera=camera)
+            camera = camera_of(image.axes, tags)
+            self._deliver(self._places.index_of(image.axes), pixels, tags, camera=camera)
         except FrameError as error:
             self._n_dropped += 1
-            logger.warning("plane dropped folder=%s n=%d: %s", self._folder, self._n_dropped, error)
+            logger.warning("plane dropped folder=%s n=%d: %s", self._data.folder, self._n_dropped, error)
             return None
         return self._ready.popleft()
 
@@ -170,40 +194,45 @@ class Follower:
         )
         self._n_delivered += 1
 
-    def _begin(self, first: ImageEntry) -> RunStarted:
-        assert self._folder is not None
-        files = Files(self._folder)
-        try:
-            pixels, tags = files.read(first)
-            dtype = counts_dtype(pixels.dtype, self._folder)
-        except SourceError:
-            files.close()
-            raise
-        self._files = files
-        self._places = places_for(files.summary)
-        planned = intended(files.summary)
+    def _again(self) -> None:
+        """Read an image of NDTiff's index again, once it is found again; others stay where they are."""
+        if self._data is not None and self._data.format_name == "NDTiff":
+            self._waiting.clear()
+
+    def _begin(self, data: GrowingData, first: ImageRef) -> RunStarted:
+        pixels, tags = data.read(first)
+        dtype = counts_dtype(pixels.dtype, data.folder)
+        self._places, planned = data.places, intended(data.summary)
         self._plan = Plan(
             stacks=planned,
             shape_px=(pixels.shape[0], pixels.shape[1]),
             dtype=dtype,
-            voxel_size_um=voxel_size_um(files.summary, tags),
+            voxel_size_um=voxel_size_um(data.summary, tags),
             channels=_names("channel", self._places.channels, (key.c for key in planned)),
             positions=_names("position", self._places.positions, (key.p for key in planned)),
-            interval_s=max(0.0, number_of(files.summary, "Interval_ms") or 0.0) / 1000,
+            interval_s=max(0.0, number_of(data.summary, "Interval_ms") or 0.0) / 1000,
         )
-        return RunStarted(self._run_id, self._plan, {"format": "NDTiff", "path": str(self._folder), **files.summary})
+        return RunStarted(
+            self._run_id, self._plan, {"format": data.format_name, "path": str(data.folder), **data.summary}
+        )
 
     def _quiet(self) -> SourceEvent | None:
         """Nothing new: has the run ended?"""
-        if self._tail is None:
-            return self._unfollowable()
+        if self._data is None:
+            return self._without_image() if self._candidates else self._unfollowable()
         if self._plan is not None and self._plan.n_planes == self._n_delivered > 0:
             return self._end("finished")
-        if self._tail is not None and self._tail.is_finished and self._n_delivered:
-            return self._end("finished")
+        if self._n_delivered and self._data.is_finished:
+            self._look()  # once more: what was written between the look before and the end
+            return None if self._waiting else self._end("finished")
         if self._n_delivered and self._is_idle():
             return self._end_idle()
         return None
+
+    def _without_image(self) -> SourceEvent | None:
+        """End the run where files have the right names, but no image; NDTiff has its index before the first image."""
+        data = next((one for one in self._candidates.values() if one.format_name != "NDTiff"), None)
+        return self._end("failed", str(no_whole_image(data))) if data is not None and self._is_hopeless() else None
 
     def _end_idle(self) -> SourceEvent:
         silence = f"no new image for {self._limit_s():g} s"
@@ -218,6 +247,11 @@ class Follower:
 
     def _is_idle(self) -> bool:
         return self._clock() - self._last_sign > self._limit_s()
+
+    def _is_hopeless(self) -> bool:
+        """Tell whether what cannot be read has had its time to become whole: less, where nothing ever was."""
+        limit_s = self._limit_s() if self._n_delivered else min(_UNDERSTOOD_S, self._limit_s())
+        return self._clock() - self._last_sign > limit_s
 
     def _end(self, reason: Any, detail: str = "") -> SourceEvent:
         if self._n_dropped and reason == "finished":

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from care_live.config import NDTiffConfig
+from care_live.config import FolderConfig
 from care_live.errors import ConfigError
 from care_live.images import Frame, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.recorded import open_recording
 from care_live.recorded.ndtiff_index import INDEX_NAME, entries
-from care_live.source.ndtiff_follower import Follower
+from care_live.source.follower import Follower
 from tests.conftest import need_data
 
 PADDING = 1 << 16
@@ -69,7 +69,7 @@ def take_all(follower: Follower) -> list[SourceEvent]:
 
 
 def follow(folder: Path, clock: Callable[[], float]) -> Follower:
-    return Follower(NDTiffConfig(directory=folder, idle_s=10), run_id="run", clock=clock)
+    return Follower(FolderConfig(directory=folder, idle_s=10), run_id="run", clock=clock)
 
 
 def test_every_image_comes_as_soon_as_its_entry_is_whole(original: Path, tmp_path: Path) -> None:
@@ -209,4 +209,4 @@ def test_what_python_writes_in_several_files_is_followed_while_it_is_written(tmp
 
 def test_a_folder_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no folder"):
-        Follower(NDTiffConfig(directory=tmp_path / "absent"), run_id="run")
+        Follower(FolderConfig(directory=tmp_path / "absent"), run_id="run")
