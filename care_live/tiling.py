@@ -134,7 +134,7 @@ def refuse_small_halo(halo_px: Sequence[int], reach_px: Sequence[int]) -> None:
 def _fit(n: int, tile: int, halo: int, divisor: int) -> tuple[int, int]:
     """Return the size and the number of tiles along one axis: the fewest, and then the smallest."""
     if n % divisor:
-        raise ConfigError(f"a field of {n} px is no multiple of the network's divisor {divisor}: pad it first")
+        raise ConfigError(f"a field of {n} px is not a multiple of the network's divisor {divisor}: pad it first")
     if tile >= n:
         return n, 1
     step = (tile // divisor * divisor - 2 * halo) // divisor * divisor

@@ -1,4 +1,4 @@
-"""Planes into volumes: every plane at its place or named missing, and how far the places can be trusted."""
+"""Planes become volumes: every plane is at its place or reported missing, and doubtful places are marked."""
 
 from care_live.assemble.assembler import Assembler
 from care_live.assemble.counts import AssemblyCounts

@@ -42,12 +42,12 @@ class Assembler:
     ----------
     config : AssembleConfig
     admit : callable, bytes -> bool
-        Asked once for each volume (for each plane, where the plan does not say how many come) whether the
-        stages downstream can take it. After True these bytes are theirs to count; they are not given back here.
+        Called once for each volume (for each plane, where the plan has no number of planes); returns whether the
+        stages downstream can take it. After True they count these bytes, and give them back.
     clock_ns : callable
         Monotonic nanoseconds, for the deadline.
     wall_clock_ns : callable
-        Nanoseconds since the epoch, for frames that do not say when the core received them.
+        Nanoseconds since the epoch, for frames without the time at which the core received them.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Assembler:
             stacks = self._run.plan.stacks
             never_began = sum(len(planes) for key, planes in stacks.items() if key not in self._closed)
         self._tally["lost" if ended.reason == "finished" else "unacquired"] += never_began
-        refused = min(ended.n_refused, self._tally["lost"])  # the tap skipped these; they came to it
+        refused = min(ended.n_refused, self._tally["lost"])  # they reached the tap, which skipped them
         self._tally["lost"] -= refused
         self._tally["skipped"] += refused
         return events
@@ -156,7 +156,7 @@ class Assembler:
         return events
 
     def _misplaced(self, frame: Frame) -> tuple[_DropReason, str] | None:
-        """Say why the frame's index has no place."""
+        """Return why the frame's index has no place."""
         key, z = frame.index.volume, frame.index.z
         planned = self._planned(key)
         if (planned is not None and z not in planned) or (planned is None and self._plan_says()):
@@ -204,7 +204,7 @@ class Assembler:
         return [] if placed is None else [PlanePlaced(stack.key, *placed)]
 
     def _no_room(self, stack: Stack, frame: Frame) -> str | None:
-        """Say why an open volume cannot take one more plane; only one of unknown depth has to ask again."""
+        """Return why an open volume cannot take one more plane; only one of unknown depth needs memory for it."""
         if stack.planes is None:
             return f"volume {tuple(stack.key)} was refused at its first plane"
         if stack.planned is None and stack.received:
@@ -227,7 +227,7 @@ class Assembler:
         return [stack.close(self._run.run_id, self._run.plan, closed=closed, state=state)]
 
     def _refusal(self, nbytes: int) -> str | None:
-        """Say why there is no memory for `nbytes` more, or None when there is."""
+        """Return why there is no memory for `nbytes` more, or None when there is."""
         if self._open_bytes() + nbytes > self._budget_bytes:
             taken = f"{self._open_bytes() / 2**20:.0f} of {self._budget_bytes / 2**20:.0f} MiB"
             return f"{nbytes / 2**20:.1f} MiB asked, {taken} taken by open volumes; raise assemble.memory_mib"
@@ -255,7 +255,7 @@ class Assembler:
 
 
 def _misfit(frame: Frame, plan: Plan) -> tuple[_DropReason, str] | None:
-    """Say how the frame's pixels differ from what the plan says."""
+    """Return how the frame's pixels differ from the plan."""
     if frame.pixels.shape != plan.shape_px:
         return "wrong-shape", f"the frame is {frame.pixels.shape} px, the plan says {plan.shape_px}"
     if frame.pixels.dtype.name != plan.dtype:

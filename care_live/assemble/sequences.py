@@ -1,7 +1,7 @@
-"""How far the indices of hardware-sequenced frames can be trusted, which is known only afterwards.
+"""Whether the indices of hardware-sequenced frames are right, which is known only afterwards.
 
 Engines label the frames of a hardware sequence by counting. One lost or doubled frame shifts every later
-label, and nothing says so until the sequence ends, unless the camera counts its frames itself.
+label, and the engine cannot know it before the sequence ends, unless the camera counts its frames itself.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Sequences:
         return self._confirm(event.sequence_id, sequence)
 
     def cut_short(self) -> list[StateChanged]:
-        """The run is over: a sequence that never said how it ended cannot be trusted."""
+        """The run is over: a sequence whose end was not reported is suspect."""
         changes = []
         for number, sequence in self._sequences.items():
             if not sequence.ended:
@@ -85,7 +85,7 @@ class Sequences:
         return [StateChanged(key, "suspect", sequence.problem) for key in known]
 
     def _confirm(self, number: int, sequence: _Sequence) -> list[StateChanged]:
-        if sequence.problem is not None:  # the camera's counter said otherwise
+        if sequence.problem is not None:  # the camera's counter showed a jump
             return []
         del self._sequences[number]
         self._clean.add(number)
@@ -98,7 +98,7 @@ class Sequences:
 
 
 def _jump(last: tuple[int, PlaneIndex] | None, now: tuple[int, PlaneIndex] | None) -> str | None:
-    """Say how the camera's counter disagrees with the labels, or None when it does not."""
+    """Return how the camera's counter disagrees with the labels, or None when it does not."""
     if last is None or now is None:
         return None
     step = now[0] - last[0]

@@ -61,7 +61,7 @@ class Stack:
 
     key: VolumeKey
     planned: tuple[int, ...] | None
-    """None: the plan does not say."""
+    """None: the plan has no number of planes."""
     planes: Planes | None
     """None: the volume was refused, and only counts what it skips."""
     touched_ns: int
@@ -90,7 +90,7 @@ class Stack:
         return 0 if self.planes is None else self.planes.nbytes
 
     def note(self, frame: Frame, acquired_us: int) -> None:
-        """Write down when and how a plane came; its pixels are `Planes.put`'s."""
+        """Note when and how a plane came; `Planes.put` takes its pixels."""
         self.n_out_of_order += frame.index.z < self.highest_z
         self.highest_z = max(self.highest_z, frame.index.z)
         self.received.add(frame.index.z)
@@ -157,5 +157,5 @@ class ClosedVolumes:
         return key.t < self._below.get(place, 0) or key.t in self._above.get(place, ())
 
     def lacked(self, key: VolumeKey, z: int) -> bool:
-        """Tell whether a closed volume still missed this plane when it closed."""
+        """Return whether a volume lacked this plane when it closed."""
         return z in self._missing.get(key, ())

@@ -1,8 +1,8 @@
 """The only door to the CUDA runtime: page-locked memory, and copies between it and a device.
 
 A copy from ordinary memory goes through a buffer of the driver, at a third of the speed, and onnxruntime's Python
-has no page-locked memory that every version since 1.23 offers. So this asks the library that onnxruntime itself has
-loaded. Where that is not found, or does not copy what it should, onnxruntime copies, slower.
+has no page-locked memory that every version since 1.23 offers. So this module calls the library that onnxruntime itself
+has loaded. Where that is not found, or copies wrong bytes, onnxruntime copies, more slowly.
 
 onnxruntime computes on streams that do not wait for the default one (cudaStreamNonBlocking), so these copies, on the
 default stream, run beside a computation; and ctypes lets Python's other threads run meanwhile.
@@ -35,7 +35,7 @@ _VERSIONS = (13, 12)
 _TO_DEVICE, _TO_HOST = 1, 2
 """Kinds of `cudaMemcpy`."""
 _LOCKED_SHARE = 0.25
-"""Most of the machine's memory to lock: what is locked cannot be given to anyone else."""
+"""Largest share of the machine's memory to lock: other processes cannot get locked memory."""
 
 
 class OnDevice(Protocol):
@@ -55,7 +55,7 @@ class OnDevice(Protocol):
 
 
 class Copies(Protocol):
-    """A way between the host and a device; every copy is complete on return."""
+    """How arrays are copied between the host and a device; every copy is complete on return."""
 
     def lock(self, array: Array) -> None:
         """Lock an array's memory, which ends with it, so that copies are fast; it stays slow where that fails."""
@@ -74,7 +74,7 @@ class OnnxCopies:
     """onnxruntime's own copies, from and to ordinary memory; for its CPU provider, too."""
 
     def lock(self, array: Array) -> None:
-        """Do nothing: it would not know."""
+        """Leave the memory as it is: onnxruntime copies locked memory like any other."""
 
     def to_device(self, array: Array, value: OnDevice) -> None:
         """See `Copies.to_device`."""
@@ -140,7 +140,7 @@ class RuntimeCopies:
         self._count(-n_bytes)
 
     def _failure(self, status: int) -> str:
-        """Return what went wrong, empty if nothing; forget it, or onnxruntime takes it for a fault of its own."""
+        """Return what went wrong, empty if nothing; clear it, or onnxruntime takes it for an error of its own."""
         if not status:
             return ""
         self._library.cudaGetLastError()
@@ -153,7 +153,7 @@ class RuntimeCopies:
 
 @cache
 def copies() -> Copies:
-    """Return the fastest way to this process' device; ask once onnxruntime has loaded its provider."""
+    """Return the fastest way to copy to this process' device; to be called once onnxruntime has its provider."""
     library = loaded()
     if library is None:
         logger.warning("copies=slow reason=no CUDA runtime is loaded")
@@ -193,7 +193,7 @@ def locked(shape: Sequence[int], dtype: DTypeLike, way: Copies) -> Array:
 
 
 def taken_bytes() -> int | None:
-    """Return how much of the device's memory is taken, by whomever; None where no CUDA runtime tells."""
+    """Return how much of the device's memory all processes have taken; None without a CUDA runtime."""
     library, free, total = loaded(), ctypes.c_size_t(), ctypes.c_size_t()
     if library is None or library.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total)):
         return None
@@ -201,7 +201,7 @@ def taken_bytes() -> int | None:
 
 
 def loaded() -> ctypes.CDLL | None:
-    """Return the CUDA runtime that this process has loaded already; a second one would be one too many."""
+    """Return the CUDA runtime that this process has loaded already; a second copy would have a state of its own."""
     form = "cudart64_{}.dll" if sys.platform == "win32" else "libcudart.so.{}"
     for version in _VERSIONS:
         try:

@@ -150,7 +150,7 @@ class DeviceSession:
         given = {output.name: session.dtype_of(output.type) for output in self._session.get_outputs()}
         self.outputs = quantised_outputs.outputs_of(tuple(given))
         self._flips = [quantised_outputs.OCTAVE_STEP if given[name] == np.uint8 else 0.0 for name in self.outputs]
-        """What one code more or less changes: an error of rounding may cost so much, as a share of the number."""
+        """Relative change of a number from one code to the next: an error of rounding may be as large."""
         self._way = way or way_of(options)
         is_recorded = options.cuda.get("enable_cuda_graph") == "1"  # with its addresses: it knows one place
         self._most_places = 1 if is_recorded else options.places
@@ -194,7 +194,7 @@ class DeviceSession:
         return "" if len(self._places) == 1 or self._agrees() else "results differ from those of the same runs alone"
 
     def _agrees(self) -> bool:
-        """Return whether runs in turns give what they give alone; not taken on trust from a driver."""
+        """Return whether runs in turns give the same results as runs alone: a driver may be wrong here."""
         fed = [{name: self._noise(name, seed) for name in self._shapes} for seed in range(3)]
         alone = [_copied(self.run(inputs)) for inputs in fed]
         turns: list[Results] = []

@@ -1,4 +1,4 @@
-"""What onnxruntime, onnx and numpy raise, in our errors: memory that ran out, or whatever else failed, on one line."""
+"""Errors of onnxruntime, onnx and numpy become errors of care_live, on one line: memory ran out, or another failure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MEMORY_WORDS = (
     "arena alloc failed",  # protobuf, while it parses
     "failed to serialize proto",  # protobuf, which writes no more than 2 GiB: a file of more was refused before
 )
-"""What a text says, in lower case, that tells of memory that ran out."""
+"""Parts of messages, in lower case, that mean that memory ran out."""
 
 
 _PARSED_BYTES = 4 * 2**20
@@ -32,7 +32,7 @@ _PARSED_BYTES = 4 * 2**20
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn what libraries raise into our errors, on one line; our own pass."""
+    """Turn errors of libraries into those of care_live, on one line; errors of care_live pass unchanged."""
     try:
         yield
     except CareLiveError:
@@ -63,7 +63,7 @@ def _shortened(text: str) -> str:
 
 @contextmanager
 def refusing_cpu(provider: str) -> Iterator[None]:
-    """Say what it means when onnxruntime finds that nodes are left for the CPU: mostly, libraries are missing."""
+    """Explain the error of onnxruntime that nodes are left for the CPU: mostly, libraries are missing."""
     try:
         yield
     except RestoreError as error:

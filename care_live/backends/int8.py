@@ -33,7 +33,7 @@ class EightBitSession:
     """A network at one shape in 8 bits; see `session.OnnxSession` for the parameters.
 
     Every tensor has a range, and what lies beyond would be cut off. Ranges come from the first volume, which
-    is run in float32 for them. Every run says how full the ranges were: where one was full, that same volume widens
+    is run in float32 for them. Every run reports how full the ranges were: where one was full, that same volume widens
     them and is run again, so that nothing that comes out has been cut off, however bright the specimen becomes.
 
     Raises
@@ -64,8 +64,8 @@ class EightBitSession:
     def _widened(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
         """Learn ranges from one more input and run it again.
 
-        The float32 results are returned where the new ranges do not help: a network that gives no numbers must not
-        teach any, and rounding in 8 bits may overshoot the peaks of float32 by more than the headroom.
+        The float32 results are returned where the new ranges do not help: ranges from NaN would be wrong, and rounding
+        in 8 bits may overshoot the peaks of float32 by more than the headroom.
         """
         exact, peaks = self._watch(inputs)
         if not all(np.isfinite(values).all() for values in peaks.values()):

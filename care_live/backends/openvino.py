@@ -27,7 +27,7 @@ class OpenVinoSession:
     """A network at one shape in OpenVINO; see `session.OnnxSession` for the parameters.
 
     Exact mode computes in float32; fast mode, where the processor can, in bfloat16, which moves results by a few
-    percent of the predicted Laplace scale and every watcher gets it.
+    percent of the predicted Laplace scale, for all viewers and the store.
     """
 
     def __init__(
@@ -115,6 +115,6 @@ def lighter(content: bytes) -> onnx.ModelProto:
 
 
 def _import() -> ModuleType:
-    """Import OpenVINO without its telemetry, which would report the import to a server: it does without, too."""
+    """Import OpenVINO without its telemetry, which would report the import to a server."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return need("openvino", extra="openvino")

@@ -74,7 +74,7 @@ class OnnxSession:
     Raises
     ------
     ConfigError
-        The provider that was asked for cannot run here.
+        The provider cannot run here.
     OutOfMemoryError
         The weights do not fit.
     RestoreError
@@ -125,7 +125,7 @@ def runtime() -> ModuleType:
     Raises
     ------
     ConfigError
-        Neither is installed, or both in one folder; says what to install or remove.
+        Neither is installed, or both in one folder; the message says what to install or remove.
     """
     folders = {name: folder for name in ("onnxruntime", "onnxruntime-gpu") if (folder := installed_in(name))}
     refuse_twins(folders)
@@ -144,7 +144,7 @@ def refuse_twins(folders: Mapping[str, str]) -> None:
 
 
 def n_threads(asked: int) -> int:
-    """Return the number of inference threads: as asked, or every core that this process may use."""
+    """Return the number of inference threads: as set, or one for each core that this process may use."""
     if asked:
         return asked
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -158,7 +158,7 @@ def device(options: Options) -> str:
 def cuda_options(options: Options) -> dict[str, str]:
     """Return the options of the CUDA provider: defaults of ours, then what the caller sets against them.
 
-    Exact mode forbids TF32: its ten mantissa bits are a reduced precision, which must be asked for.
+    Exact mode forbids TF32, which has ten mantissa bits: reduced precision must be chosen by the user.
     """
     chosen = {
         "device_id": "0",
@@ -182,7 +182,7 @@ def create(
     *,
     entries: Mapping[str, str] = MappingProxyType({}),
 ) -> Any:
-    """Return onnxruntime's own session, on the provider that was asked for and no other.
+    """Return onnxruntime's own session, on the chosen provider and no other.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def create(
         for name, value in entries.items():
             settings.add_session_config_entry(name, value)
         session = module.InferenceSession(content, settings, providers=_provider_list(options))
-    if session.get_providers()[0] != wanted:  # onnxruntime would run on the CPU without a word
+    if session.get_providers()[0] != wanted:  # onnxruntime would run on the CPU without a warning
         raise ConfigError(cpu_instead(options.provider))
     return session
 
@@ -211,7 +211,7 @@ def _settings(module: ModuleType, content: bytes, shapes: Mapping[str, Sequence[
     settings.inter_op_num_threads = 1
     settings.enable_mem_pattern = options.provider != "cpu"  # why not on a CPU: why_onnxruntime_live.md
     settings.enable_mem_reuse = options.provider != "cpu"
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores belong to others, too
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other threads need the cores, too
     if options.provider != "cpu":
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     for name, size in _free_dimensions(content, shapes).items():

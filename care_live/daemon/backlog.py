@@ -10,7 +10,7 @@ from care_live.images import VolumeKey
 class Backlog:
     """Time points that are restored later, the one that was complete first before the others.
 
-    A time point is ready once every volume that the network reads together is asked for and stored.
+    A time point is ready once all volumes that the network reads together are on the list and stored.
 
     Parameters
     ----------

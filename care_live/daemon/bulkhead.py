@@ -1,4 +1,4 @@
-"""What may fail without reaching the acquisition: a ship with bulkheads takes water in one room."""
+"""Bulkheads: an error of one room (publishing, restoring) ends there and does not reach the acquisition."""
 
 from __future__ import annotations
 

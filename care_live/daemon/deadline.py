@@ -1,4 +1,4 @@
-"""Calls into drivers and disks that may never come back: each is waited for in vain no longer than its deadline."""
+"""Calls into drivers and disks that may never return: the caller waits for each of them until a deadline."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _LOOK_S = 0.1
 
 
 class Deadlines:
-    """Makes calls in threads of their own, so that the caller, and Ctrl-C, can go on without them."""
+    """Makes each call in a thread of its own, so that the caller, and Ctrl-C, can go on without it."""
 
     def __init__(self) -> None:
         self._overdue: list[Stage] = []
 
     @property
     def hung(self) -> tuple[str, ...]:
-        """Names of the calls that still have not come back: only the end of the process ends their threads."""
+        """Names of the calls that have not returned yet: only the end of the process ends their threads."""
         return tuple(call.name for call in self._overdue if call.alive)
 
     def within(
@@ -35,14 +35,14 @@ class Deadlines:
         name : of the call, in errors
         action : the call
         deadline_s : how long it may take
-        given_up : asked about ten times a second whether to wait no longer
+        given_up : called about ten times a second; true ends the wait
 
         Raises
         ------
         StageError
-            It did not come back in time.
+            The call did not return in time.
         Exception
-            Its own error.
+            The error of the call.
         """
         result: list[Result] = []
         call = Stage(name, lambda: result.append(action()), on_failure=lambda error: None)
@@ -53,7 +53,7 @@ class Deadlines:
             if given_up() or time.monotonic() >= until_s:
                 self._overdue.append(call)
                 waited_s = time.monotonic() - began_s  # the deadline may be none
-                raise StageError(f"{name} did not come back within {waited_s:.1f} s: it hangs")
+                raise StageError(f"{name} did not return within {waited_s:.1f} s: it hangs")
         if call.error is not None:
             raise call.error
         return result[0]

@@ -40,12 +40,12 @@ def config(directory: Path, volumes: int, base: Config | None = None) -> Config:
     Raises
     ------
     ConfigError
-        The given config is not of the virtual microscope: nothing else knows the truth.
+        The config is not one of the virtual microscope, the only source with a known truth.
     """
     base = base or Config(source=VirtualConfig(acquisition=AcquisitionConfig(interval_s=3.0)))
     source = base.source
     if not isinstance(source, VirtualConfig):
-        raise ConfigError(f"the demo wants source.kind = 'virtual', the config says {source.kind!r}; use care-live run")
+        raise ConfigError(f"the demo wants source.kind = 'virtual', the config has {source.kind!r}; use care-live run")
     acquisition = source.acquisition.model_copy(update={"time_points": volumes})
     source = source.model_copy(update={"acquisition": acquisition})
     return base.model_copy(update={"source": source, "store": StoreConfig(directory=directory)})

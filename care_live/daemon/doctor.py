@@ -1,4 +1,4 @@
-"""Looks at this machine and a config before a run, and says what to do about what it finds."""
+"""Checks of this machine and of a config before a run, each with advice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MM_PACKAGES = ("pycromanager", "mmpycorex", "pyjavaz", "ndstorage", "pymmcore",
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check saw."""
+    """What one check found."""
 
     check: str
     verdict: Verdict
@@ -53,8 +53,8 @@ def examine(config: Config) -> Iterator[Finding]:
 
 def _python() -> Finding:
     seen = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return Finding("python", "good" if fits else "bad", seen, "" if fits else "use Python 3.11, 3.12 or 3.13")
+    fits = (3, 11) <= sys.version_info[:2] <= (3, 14)
+    return Finding("python", "good" if fits else "bad", seen, "" if fits else "use Python 3.11 to 3.14")
 
 
 def _model(config: Config) -> Finding:
@@ -143,16 +143,18 @@ def _disk(config: Config) -> Iterator[Finding]:
     try:
         directory = nearest_folder(config.store.directory)
     except StoreError as error:
-        yield Finding("disk space", "bad", str(error), "set store.directory to a folder on a disk that is there")
+        yield Finding("disk space", "bad", str(error), "set store.directory to a folder on a disk that exists")
         return
     free_mib = shutil.disk_usage(directory).free / 2**20
     low = free_mib < config.store.keep_free_mib
-    advice = "free some, or set store.directory to another disk" if low else ""
+    advice = "free some space, or set store.directory to another disk" if low else ""
     yield Finding("disk space", "bad" if low else "good", f"{free_mib / 1024:.1f} GiB free at {directory}", advice)
     try:
         rate = _disk_rate(directory)
     except OSError as error:
-        yield Finding("disk speed", "bad", f"{directory}: {error}", "set store.directory to a folder you may write to")
+        yield Finding(
+            "disk speed", "bad", f"{directory}: {error}", "set store.directory to a folder that you may write to"
+        )
         return
     advice = "" if rate > 100 else "slower than most cameras: use a local SSD"
     yield Finding("disk speed", "good" if rate > 100 else "note", f"{rate:.0f} MB/s written and flushed", advice)

@@ -1,4 +1,4 @@
-"""How the stages of a run end, whatever hangs: what has arrived is written, and every wait has a deadline."""
+"""How the stages of a run end when something hangs: all that has arrived is written, and every wait has a deadline."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _HALT_S = 3.0
 _STOP_S = 10.0
 """How long inference may take to stop."""
 STORE_S = 300.0
-"""How long the disk may take for one sync before it is taken for hung: what waits for it can't be taken again."""
+"""A disk that takes longer for one sync counts as hung; long, since what waits for it can't be recorded again."""
 REPORT_S = 5.0
-"""How often it is said that the disk is waited for."""
+"""How often a log line says that the run waits for the disk."""
 
 
 def end_stages(
@@ -36,7 +36,7 @@ def end_stages(
     Parameters
     ----------
     fail : called with what did not end
-    at_once : asked whether to leave out restored volumes that wait for the disk, and to wait for no disk that refuses
+    at_once : true leaves out restored volumes that wait for the disk, and waits for no disk that refuses
     """
     pipeline.stop()
     _end_intake(pipeline, fail)
@@ -56,7 +56,7 @@ def _end_intake(pipeline: Pipeline, fail: Callable[[BaseException], None]) -> No
     if pipeline.intake.ended_within(_HALT_S):
         return
     try:
-        if not pipeline.conclude("the source hangs: it gives no event"):
+        if not pipeline.conclude("the source hangs: it delivers no event"):
             fail(StageError("the intake hangs: planes of open volumes are not written"))
     except Closed:
         logger.warning("planes of open volumes are not written: the store has failed")
@@ -65,7 +65,7 @@ def _end_intake(pipeline: Pipeline, fail: Callable[[BaseException], None]) -> No
 
 
 def _await_store(pipeline: Pipeline, fail: Callable[[BaseException], None], at_once: Callable[[], bool]) -> None:
-    """Wait for a disk, however slow, until it has not done anything for too long."""
+    """Wait for a disk that makes progress, however slowly; give up when it makes none for too long."""
     progress, changed_s = pipeline.store_progress, time.monotonic()
     while not pipeline.storing.ended_within(REPORT_S):
         if at_once():

@@ -16,7 +16,7 @@ from care_live.errors import ConfigError
 
 
 class _StatusCollector:
-    """Every number of the status as a gauge, so that the metrics can't tell another story."""
+    """Every number of the status as a gauge, so that metrics and status can't differ."""
 
     def __init__(self, status: Callable[[], DaemonStatus]) -> None:
         self._status = status
@@ -46,7 +46,7 @@ class Health:
     bind : ``host:port``; port 0 takes a free one
     status : gives the newest status
     ready : whether volumes can be restored now
-    orders : what may be asked by POST, by path
+    orders : what a client may order by POST, by path
     limits : what clients may hold
     """
 
@@ -79,7 +79,7 @@ class Health:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving, whatever clients hold; returns within seconds."""
+        """Stop serving, within seconds, also while clients hold connections."""
         if self._thread.ident is not None:
             self._server.shutdown()
             self._thread.join(5.0)

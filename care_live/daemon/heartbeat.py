@@ -1,4 +1,4 @@
-"""What watchers learn of a run every second."""
+"""What viewers receive about a run every second."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Inbox(Generic[T]):
             return None
 
     def close(self) -> None:
-        """Let nothing more in; what waits can still be taken."""
+        """Accept no more items; those that wait can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -68,12 +68,12 @@ class Intake:
     """Raw volumes that an earlier session stored."""
     states: dict[VolumeKey, StateChanged]
     """What became of volumes after they closed; also read by the restoring stage."""
-    ended: RunEnded = field(default_factory=lambda: RunEnded("failed", "the source said no more"))
-    """How the acquisition ended; what stands here first holds when this stage fails."""
+    ended: RunEnded = field(default_factory=lambda: RunEnded("failed", "the source ended without an event"))
+    """How the acquisition ended; the first value holds when this stage fails."""
     _counted_s: float = 0.0
     _halted: threading.Event = field(default_factory=threading.Event)
     _turn: threading.Lock = field(default_factory=threading.Lock)
-    """Held by the thread that works with the assembler; never while the source is asked for an event."""
+    """Held by the thread that works with the assembler; never while it waits for an event of the source."""
     _over: bool = False
     _dropped_kinds: set[str] = field(default_factory=set)
 
@@ -122,7 +122,7 @@ class Intake:
             return True
 
     def _finish(self, ended: RunEnded) -> None:
-        """Close what is open; whatever fails on the way, the stages behind learn that no more comes."""
+        """Close what is open; even where that fails, the stages downstream learn that no more comes."""
         if self._over:
             return
         self._over, self.ended = True, ended
@@ -159,7 +159,7 @@ class Intake:
                 self.publisher.slab(slab)
 
     def _count(self) -> None:
-        """Note how many planes came: only who has the turn may ask the assembler."""
+        """Note how many planes came; only the thread that works with the assembler may read that."""
         self._counted_s = time.monotonic()
         counts = self.assembler.counts
         self.tally.set(
@@ -217,7 +217,7 @@ class Intake:
             self.publisher.change(change)
 
     def skip(self, skipped: list[SkippedVolume]) -> None:
-        """Tell that volumes are not restored live, and give their memory back."""
+        """Report volumes that are not restored live, and give their memory back."""
         for one in skipped:
             note = NotRestored(one.volume.key, "skipped", one.why)
             self.tally.not_restored(note)

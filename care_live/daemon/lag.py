@@ -1,4 +1,4 @@
-"""A disk that is too slow for the raw volumes: noticed, counted, and the end of the run if it stays so."""
+"""A disk that is too slow for the raw volumes: their loss is counted, and ends the run if it lasts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Lag:
             self._since_s = self._clock_s()
 
     def look(self, n_behind: int) -> None:
-        """Look how many records wait for the disk; when none does, it has caught up.
+        """Note how many records wait for the disk; when none does, it has caught up.
 
         Raises
         ------

@@ -11,7 +11,7 @@ from care_live.images import VolumeKey
 class MemoryBudget:
     """Counts a volume's bytes from its first plane until it is neither to be stored nor waits to be restored.
 
-    `admit` is asked at the first plane, before the volume's key is known here; `hold` is called for each stage that
+    `admit` is called at the first plane, before the volume's key is known here; `hold` is called for each stage that
     the closed volume waits for, and `release` once the store has it, and once the network begins with it: the one
     time point that is being restored does not count, so raw volumes never wait for a network.
     """
@@ -23,7 +23,7 @@ class MemoryBudget:
         self._lock = threading.Condition()
 
     def admit(self, nbytes: int) -> bool:
-        """Reserve memory for a volume, or say that there is none; one volume is always admitted."""
+        """Reserve memory for a volume; return whether there was enough. One volume is always admitted."""
         with self._lock:
             if self._used_bytes and self._used_bytes + nbytes > self._limit_bytes:
                 return False
@@ -35,7 +35,7 @@ class MemoryBudget:
             self._holders[key] += 1
 
     def release(self, key: VolumeKey, nbytes: int) -> None:
-        """Let go of a volume; the last holder gives its memory back."""
+        """Release a volume; the last stage that held it gives its memory back."""
         with self._lock:
             self._holders[key] -= 1
             if self._holders[key] == 0:

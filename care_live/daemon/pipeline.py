@@ -164,7 +164,7 @@ class Pipeline:
         return self.intake.alive or self.restoring.alive
 
     def _admit(self, nbytes: int) -> bool:
-        """Find memory for a raw volume: what waits to be restored gives way, since the store has it."""
+        """Find memory for a raw volume; where it lacks, volumes leave that wait for restoration: the store has them."""
         while not self._ledger.admit(nbytes):
             if skipped := self._worklist.make_room():
                 self._intake.skip(skipped)
@@ -182,7 +182,7 @@ class Pipeline:
         return False
 
     def start(self) -> None:
-        """Queue what an earlier session left raw-only, and start the stages."""
+        """Queue the volumes that an earlier session did not restore, and start the stages."""
         for key in self._rooms.writer.raw_only():
             self._worklist.later(key)
             self._worklist.stored(key)
@@ -190,7 +190,7 @@ class Pipeline:
             stage.start()
 
     def drain(self) -> None:
-        """Finish what is on its way, leave the rest for the next start."""
+        """Finish the volumes in restoration; leave the others to the next start."""
         self._worklist.drain()
 
     def stop(self) -> None:
@@ -214,7 +214,7 @@ class Pipeline:
 
     @property
     def store_progress(self) -> tuple[int, int]:
-        """Records that the store has dealt with, and syncs that came back: a slow disk changes it, a hung one not."""
+        """Records that the store has dealt with, plus syncs that returned: this grows unless the disk hangs."""
         return self._storing.n_kept, Syncs.n_done
 
     @property
@@ -227,7 +227,7 @@ class Pipeline:
             self._rooms.publisher.settle(key)
 
     def _go_on_raw(self, error: BaseException) -> None:
-        """Restoring is over before its time: what waits for it is left to the next start, and raw volumes go on."""
+        """Restoration has ended too early: waiting volumes are left to the next start, and raw volumes go on."""
         self._rooms.restoring.note(error)
         with contextlib.suppress(Closed):
             self._intake.skip(self._worklist.give_up(f"restoring has failed ({error}); --resume restores it later"))

@@ -2,7 +2,7 @@
 
 Live volumes wait at most one per stage position and channel group; a newer one takes the place of the older,
 which is *skipped* live and goes to the end of the list of those restored later from the store. So
-restoration may lag behind acquisition without memory growing, and every skip is said and counted.
+restoration may lag behind acquisition without memory growing, and every skip is reported and counted.
 
 A network of several channels reads a time point when all of them are there. Until its position goes on to a later
 time point, those that came wait in memory; then they are skipped live, too, and restored from the store if the
@@ -65,7 +65,7 @@ class Schedule:
     channels_in: int = 1
     """Channels that the network reads together: 0 to n - 1 of the run."""
     plan: Plan | None = None
-    """Says which of them will never come; None: it is not known."""
+    """From it follows which volumes will never come; None: the plan is not known."""
     _gathering: dict[Group, dict[int, Volume]] = field(default_factory=dict)
     _live: OrderedDict[tuple[int, int], Live] = field(default_factory=OrderedDict)
     _backlog: Backlog = field(init=False)
@@ -141,7 +141,7 @@ class Schedule:
         return len(self._backlog)
 
     def _why_never(self, key: VolumeKey) -> str:
-        """Say why a volume can never be restored, as far as the plan tells; empty where it can."""
+        """Return why a volume can never be restored, as far as the plan shows; empty where it can."""
         if self.channels_in == 1:
             return ""
         if key.c >= self.channels_in:

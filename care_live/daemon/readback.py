@@ -1,4 +1,4 @@
-"""Volumes of the run that is being written, read back: for those who ask late, and for late restoration."""
+"""Volumes of the run that is being written, read back: for late requests of viewers, and for late restoration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from care_live.wire.codec import record_of
 
 
 class Stored:
-    """Reads one run for one thread; opens it when it is first asked.
+    """Reads one run for one thread; opens it at the first volume.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Stored:
         Raises
         ------
         StoreError
-            It is not stored, or its pixels do not match their checksum.
+            The volume is not stored, or its pixels do not match their checksum.
         """
         return self._fresh().read_raw(key)
 

@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 _TRIES = 3
 """How often a volume that failed is tried again, from the store."""
 _QUICK_LOSSES = 3
-"""Inference that was lost more often in a row rests before the next try, twice as long each time."""
+"""After more losses in a row the stage pauses before the next try, twice as long each time."""
 _LONGEST_REST_S = 30.0
 _MOST_LOSSES = 8
-"""More in a row, once the acquisition has ended: inference is given up."""
+"""After more losses in a row, once the acquisition has ended, restoration ends."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class Restoring:
             self._rest()
 
     def _restored(self, job: Job) -> _Done | Exception:
-        """Run the network; whatever goes wrong there is the volume's failure, not the stage's."""
+        """Run the network; an error there is a failure of the volume, not of the stage."""
         try:
             volumes = self._volumes(job)
             return _Done(volumes, self.restorer.restore(volumes))
@@ -79,12 +79,12 @@ class Restoring:
             return error
 
     def _rest(self) -> None:
-        """Leave the machine to the acquisition while inference dies again and again.
+        """Pause, and leave the processor to the acquisition, while inference dies again and again.
 
         Raises
         ------
         StageError
-            The acquisition has ended, and still it dies.
+            The acquisition has ended, and inference still dies.
         """
         n = self.restorer.supervisor.n_losses_in_a_row
         if n > _MOST_LOSSES and self.worklist.is_intake_over:

@@ -1,4 +1,4 @@
-"""Going on with a run that was interrupted: what is recorded is not exposed to light again."""
+"""Resuming a run that was interrupted: what is recorded already is not exposed to light again."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def open_remaining(config: Config, run_id: str) -> Source:
     """Open the source for what the run still lacks.
 
     A microscope goes on from the first incomplete time point, a replay plays the volumes that are not stored.
-    Other sources begin anew; what the store has is not stored twice. So pymmcore-plus exposes the specimen again
-    where it is recorded already, and says so.
+    Other sources begin anew; what the store has is not stored twice. So pymmcore-plus exposes again what is recorded
+    already, and a log line warns of it.
 
     Raises
     ------
     ConfigError, SourceError
         As `care_live.source.open_source`.
     StoreError
-        A microscope is asked for another plan than the one that the run began with; nothing is exposed.
+        The settings order another plan of the microscope than the one that the run began with; nothing is exposed.
     """
     source = config.source
     try:

@@ -87,7 +87,7 @@ class Daemon:
         return self._restorer.supervisor.process_id
 
     def swap(self, order: Mapping[str, Any]) -> str:
-        """Try another network on the next volume and go over to it between two volumes; say what happens.
+        """Try another network on the next volume and change to it between two volumes; return what happens next.
 
         Raises
         ------
@@ -99,19 +99,19 @@ class Daemon:
             raise ConfigError(f"there is no model file {model} on the daemon's machine")
         slow = bool(order.get("even_if_slow", False))
         self._restorer.hot_swap.order(model, interval_s=self._interval_s, even_if_slow=slow)
-        return f"loading {model}; it takes over once both networks have restored the same volume; see care-live status"
+        return f"loading {model}; it replaces the present one after both have restored one volume: see care-live status"
 
     def _interval_s(self) -> float | None:
         """Return the time from one time point to the next, of any position: planned, or as seen of late."""
         return None if self._pipeline is None else self._pipeline.interval_s
 
     def rollback(self, order: Mapping[str, Any]) -> str:
-        """Go back to the network before the last swap; say so."""
+        """Go back to the network before the last swap; return its name in a sentence."""
         self._restorer.rollback()
         return f"back to {self._restorer.network.identity.name}"
 
     def drain(self) -> None:
-        """Abort the acquisition, finish what is on its way; called again: stop at once."""
+        """Abort the acquisition and finish the volumes that have come; a second call stops at once."""
         self._stopped, self._stop_asked = True, self._drain_asked
         self._ask_to_drain()
 
@@ -123,12 +123,12 @@ class Daemon:
         Parameters
         ----------
         on_start : callable
-            Told when the acquisition begins.
+            Called with the first event, when the acquisition begins.
 
         Raises
         ------
         CareLiveError
-            What ended the run before its time; everything that could be saved is saved.
+            The reason why the run ended too early; all that could be stored is stored.
         """
         with contextlib.ExitStack() as closing:
             rooms, started = self._start(closing)
@@ -183,17 +183,17 @@ class Daemon:
         return Rooms(source, writer, self._restorer, publisher, self._publishing, self._restoring), started
 
     def _make_ready(self, writer: RunWriter, started: RunStarted) -> None:
-        """Tell the restorer what comes."""
+        """Give the restorer the plan."""
         self._restorer.resume(last_spans(writer.path))
         for planes in {len(planes) for planes in started.plan.stacks.values()}:
             self._restorer.warm_up((planes, *started.plan.shape_px))
 
     def _closes(self, closing: contextlib.ExitStack, name: str, close: Callable[[], None]) -> None:
-        """Let a room be closed at the end, and let nothing wait for it that hangs."""
+        """Register a room to be closed at the end; a room that hangs delays nothing else."""
 
         def closed() -> None:
             if name == "the source" and self._pipeline is not None and self._pipeline.intake.alive:
-                return  # it hangs in the hands of the intake: the end of the process ends it
+                return  # it hangs in the intake's call: only the end of the process ends it
             with Bulkhead(f"closing {name}", "the process ends without it", self._tally):
                 self._deadlines.within(f"closing {name}", close, CLOSE_S)
 
@@ -202,7 +202,7 @@ class Daemon:
     def _close(self, store: RunWriter | Claim) -> None:
         """Close the store, unless it is being opened or written."""
         if _OPENING in self._deadlines.hung or (self._pipeline is not None and self._pipeline.storing.alive):
-            return  # it hangs: the end of the process lets go of the run
+            return  # it hangs: the end of the process releases the run
         try:
             self._deadlines.within("closing the store", store.close, CLOSE_S)
         except (StoreError, StageError) as error:
@@ -225,11 +225,11 @@ class Daemon:
         return None
 
     def _is_overdue(self) -> bool:
-        """Whether the end was asked for some seconds ago, or twice."""
+        """Whether somebody ordered the end some seconds ago, or twice."""
         return self._stop_asked or (self._drain_asked and time.monotonic() - self._drain_asked_s > _STOP_S)
 
     def _watch(self, pipeline: Pipeline, rooms: Rooms) -> None:
-        """Tell the watchers how it goes, until the run has ended by itself or somebody asks for the end."""
+        """Send viewers the status every second, until the run has ended or somebody orders its end."""
         while not self._drain_asked and pipeline.busy:
             self._asked.wait(_HEARTBEAT_S)
             self._asked.clear()

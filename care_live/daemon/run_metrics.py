@@ -30,10 +30,10 @@ class DaemonStatus:
     model: str = ""
     provider: str = ""
     swap: str = ""
-    """What another network, ordered by ``care-live swap``, is doing: loading, trying, why it was refused, how it did on
-    the same volume as the network before once it took over, or why that one is back."""
+    """State of the last ``care-live swap``: the new network loads or is tried; why it was refused; by how much it
+    differs from the network before, on one volume; or why the network before is back."""
     streaming: str = ""
-    """Whether the last volume was restored plane by plane, or why not."""
+    """How the last volume was restored: plane by plane, or whole and why."""
     planned_planes: int = 0
     received_planes: int = 0
     lost_planes: int = 0

@@ -36,7 +36,7 @@ def drained_by_signals(daemon: Daemon) -> Iterator[None]:
 
     obeying = threading.Thread(target=obey, name="care-live signals")
     kept = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    obeying.start()  # once nothing before it can fail: its end is below
+    obeying.start()  # started last: nothing may fail between its start and the block that ends it
     try:
         yield
     finally:

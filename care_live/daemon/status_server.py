@@ -1,4 +1,4 @@
-"""HTTP for operators whose clients have a budget: none of them keeps another, or the daemon, waiting.
+"""HTTP for operators. Each client has a budget, so that none keeps another, or the daemon, waiting.
 
 ======================  ============================  ==========================================
 what                    at most                       beyond it
@@ -39,7 +39,7 @@ Answer: TypeAlias = tuple[int, str, bytes]
 """Status code, content type, body."""
 Look: TypeAlias = Callable[[], Answer]
 Order: TypeAlias = Callable[[Mapping[str, Any]], str]
-"""Takes the order's JSON, says what happens; its errors are answered."""
+"""Takes the JSON of an order and returns the answer; its errors are answered, too."""
 
 MAX_REQUEST_BYTES = 128 * 1024
 MAX_ORDER_BYTES = 64 * 1024
@@ -90,7 +90,7 @@ class StatusServer(ThreadingHTTPServer):
         try:
             return super().get_request()
         except OSError:
-            time.sleep(_PAUSE_S)  # out of open files: this thread must not use up a processor
+            time.sleep(_PAUSE_S)  # the process has no file handle left: this thread must not use up a processor
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -119,7 +119,7 @@ class StatusServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say that a client left or was hung up on, and nothing longer than that."""
+        """Log one line about a client that left or was disconnected."""
         logger.debug("status request failed from=%s", client_address, exc_info=True)
 
     def server_close(self) -> None:
@@ -203,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Keep quiet: a probe a second would drown one line a volume."""
+        """Log nothing: a probe every second would hide the one line of each volume."""
 
 
 class _Bounded(io.RawIOBase):
@@ -257,8 +257,8 @@ def _is_address(name: str) -> bool:
 
 
 def _hang_up(request: socket.socket) -> None:
-    """End a connection under the hands of its thread, which then notices."""
+    """End a connection while its thread uses it; the thread then notices."""
     try:
         request.shutdown(socket.SHUT_RDWR)
     except OSError:
-        logger.debug("status connection was gone already")
+        logger.debug("status connection was closed already")

@@ -38,7 +38,7 @@ Record: TypeAlias = Volume | Restored | Note
 _RETRY_S = 0.5
 """How often a disk that refuses is tried again."""
 _LOOK_S = 1.0
-"""How often it is looked how much is free."""
+"""How often the free space is measured."""
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Storing:
     full_wait_s: float
     """How long a disk that refuses is waited for."""
     alarm: Callable[[BaseException], None]
-    """Called when the run's folder is gone; what waits is tried nevertheless."""
+    """Called when the run's folder has vanished; the stage still tries to write what waits."""
     settle: Callable[[VolumeKey], None]
     """Called for every restored volume once it is written, or shed: memory may forget it from then on."""
     n_kept: int = 0
@@ -77,7 +77,7 @@ class Storing:
             self.storage.close()  # a dead store must not keep its senders waiting
 
     def _try_the_rest(self) -> None:
-        """Try once to write each record that still waits: what refused one of them may take another."""
+        """Try once to write each record that still waits: a disk that refused one may take another."""
         self.storage.close()
         for restored in self.storage.leave_out_second():
             if isinstance(restored, Restored):
@@ -94,7 +94,7 @@ class Storing:
         self._hurry.set()
 
     def _look_at_disk(self) -> None:
-        """Note how much is free, now and then; here, since a disk that hangs must hold no other thread up."""
+        """Measure the free space now and then; in this thread, since a disk that hangs must not block another one."""
         if time.monotonic() - self._looked_s > _LOOK_S:
             self._looked_s = time.monotonic()
             try:
@@ -105,7 +105,7 @@ class Storing:
             self.tally.set(disk_free_mib=disk.free_bytes / 2**20, disk_seconds_left=disk.seconds_left)
 
     def _keep(self, record: Record) -> None:
-        """Write a record; while the disk refuses one that must not be lost, hold everything up and say so."""
+        """Write a record; while the disk refuses one that must not be lost, wait, and log that."""
         if isinstance(record, Restored):
             self._write_restored(record)
             return

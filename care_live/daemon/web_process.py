@@ -1,4 +1,4 @@
-"""The browser page as a process of its own, started beside a run and ended with it."""
+"""The browser page in a process of its own, which starts beside a run and ends with it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Page:
         Raises
         ------
         StageError
-            The page did not come up; says what it printed last.
+            The page did not start; the message has its last line.
         """
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -64,7 +64,7 @@ class Page:
         if self._process is None:
             return
         if self._process.stdin is not None:
-            self._process.stdin.close()  # which asks it to end
+            self._process.stdin.close()  # that orders its end
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
@@ -73,7 +73,7 @@ class Page:
         self._reader.join(_STOP_S)
 
     def _read(self) -> None:
-        """Keep the pipe empty, so that the page never waits for us."""
+        """Keep the pipe empty, so that the page never blocks when it prints."""
         assert self._process is not None
         assert self._process.stdout is not None
         with self._process.stdout as output:

@@ -48,8 +48,8 @@ class Worklist:
     def later(self, *keys: VolumeKey) -> None:
         """Restore volumes from the store, when nothing live waits and they are stored.
 
-        Channels that the network reads together must come in one call: of a time point that is asked for by halves
-        the end of the acquisition would give up one half, and the other would wait for ever.
+        Channels that the network reads together must come in one call. Otherwise the end of the acquisition would give
+        up the first half of a time point, and the second half would wait for ever.
         """
         with self._changed:
             for key in keys:
@@ -57,7 +57,7 @@ class Worklist:
             self._changed.notify_all()
 
     def stored(self, key: VolumeKey) -> None:
-        """A raw volume is safe."""
+        """A raw volume is stored."""
         with self._changed:
             self._schedule.stored(key)
             self._changed.notify_all()
@@ -96,25 +96,25 @@ class Worklist:
             return self._intake_over
 
     def pause(self, pause_s: float) -> None:
-        """Wait before the next job is asked for, unless the end comes first."""
+        """Wait before the next job, unless the end comes first."""
         with self._changed:
             self._changed.wait_for(lambda: self._draining or self._stopping, pause_s)
 
     def give_up(self, why: str) -> list[SkippedVolume]:
-        """Give nothing more, and take nothing: restoring is over. Return what waited in memory."""
+        """Neither give nor take jobs any more; return the volumes that waited in memory."""
         with self._changed:
             self._given_up, self._stopping = why, True
             self._changed.notify_all()
             return self._schedule.give_up_all(why)
 
     def drain(self) -> None:
-        """Give what waits in memory, leave the rest for the next start."""
+        """Give only what waits in memory; leave the others to the next start."""
         with self._changed:
             self._draining = True
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Give nothing more."""
+        """Give no more jobs."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()

@@ -36,7 +36,7 @@ _NAMES = ("bioimageio.yaml", "rdf.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that a description wants done to an image."""
+    """One step that a description wants done to an image."""
 
     name: str
     settings: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """What a model card says of it."""
+    """What its model card states."""
 
     kind: Literal["percentile", "zero-mean-unit-variance", "none"] = "none"
     low_percentile: float = 2.0
@@ -73,7 +73,7 @@ def opened(source: Path) -> Iterator[Path]:
     Raises
     ------
     ModelError
-        It is no zip, or would fill the disk.
+        The file is not a zip, or would fill the disk.
     """
     if source.is_dir():
         yield source
@@ -86,12 +86,12 @@ def opened(source: Path) -> Iterator[Path]:
 
 
 def _refuse_bomb(packed: zipfile.ZipFile, source: Path) -> None:
-    """Refuse what would fill the disk; no more is unpacked of an entry than it says of itself."""
+    """Refuse a zip that would fill the disk; of each entry no more is unpacked than it announces."""
     entries = packed.infolist()
     n_bytes = sum(entry.file_size for entry in entries)
     if n_bytes > _LARGEST_BYTES or len(entries) > _MOST_FILES:
         raise ModelError(
-            f"{source} unpacks to {len(entries)} files of {n_bytes / 2**20:.0f} MiB: that is no restoration network"
+            f"{source} unpacks to {len(entries)} files of {n_bytes / 2**20:.0f} MiB: a restoration network is smaller"
         )
 
 
@@ -101,7 +101,7 @@ def import_bioimageio(folder: Path, out: Path, *, measure: Measure) -> ModelCard
     Raises
     ------
     ModelError
-        A file is missing or not the one described, or the description wants what cannot be done live; names it.
+        A file is missing or not the one described, or the description wants what cannot be done live.
     """
     description = read_description(folder)
     network = load_foreign(description.weights)
@@ -130,11 +130,11 @@ def read_description(folder: Path) -> Description:
     Raises
     ------
     ModelError
-        The description is missing or not readable, or its ONNX weights are missing or differ from what it says.
+        The description is missing or unreadable, or its ONNX weights are missing or not the ones described.
     """
     path = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
     if path is None:
-        raise ModelError(f"{folder} has no {' or '.join(_NAMES)}: it is no bioimage.io model")
+        raise ModelError(f"{folder} has no {' or '.join(_NAMES)}: it is not a bioimage.io model")
     if path.stat().st_size > _LARGEST_DESCRIPTION_BYTES:
         raise ModelError(f"{path} has {path.stat().st_size} bytes: a description has at most a million")
     yaml = need("yaml", extra="import")

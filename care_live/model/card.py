@@ -3,8 +3,8 @@
 The graph's contract: input ``raw`` (n, c, [z,] y, x), uint16 or float32 camera counts; inputs ``low`` and
 ``high`` (c,) float32, the counts that become 0 and 1; outputs ``mean`` and, as `heads` says,
 ``laplace_scale`` and ``disagreement``, each (n, c_out, [z,] y, x) float32. Normalisation and its undoing
-are inside: mean and laplace_scale are camera counts, unless `output` says otherwise. Spatial axes are
-dynamic. A foreign network has no such inputs; `normalisation` then says what to do around it.
+are inside: mean and laplace_scale are camera counts, unless `output` is *normalised*. Spatial axes are
+dynamic. A foreign network has no such inputs; then `normalisation` names what is done around it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Task = Literal["denoise", "isotropic", "deconvolve", "upsample", "project"]
 
 
 class Calibration(Section):
-    """Observed coverage of the network's central intervals, and how to mend it.
+    """Observed coverage of the network's central intervals, and the factors that correct it.
 
     At nominal level ``levels[i]`` the interval ``mean ± (−b·log(1−q))`` must be widened by ``factors[i]`` for
     the observed fraction to match; between levels the factor is interpolated, and widths stay monotone in q.

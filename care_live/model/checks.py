@@ -1,7 +1,7 @@
-"""A network from somewhere must be harmless before anything loads it: small, whole, plain and finite.
+"""A network must be harmless before anything loads it: small, complete, of known operators, with finite weights.
 
-Only what restoration networks are made of is allowed. What a file could do otherwise: read other files as
-weights, run for ever in a loop, call code of a custom domain, ask for more memory than there is.
+Only operators of restoration networks are allowed. Another file could read other files as weights, run for ever in a
+loop, call code of a custom domain, or take more memory than there is.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _AXES: dict[Task, tuple[str, ...]] = {
 
 
 def check_card(card: ModelCard) -> None:
-    """Refuse a card that contradicts itself, before anything is computed from what it says.
+    """Refuse a card that contradicts itself, before anything is computed from it.
 
     Raises
     ------
     ModelError
-        Says what it has, and what it may have.
+        The message has the value and the values that are allowed.
     """
     if faults := "; ".join(_faults(card)):
         raise ModelError(f"the model card of {card.name} has {faults}: correct it")
@@ -100,7 +100,7 @@ def check(path: Path) -> None:
     Raises
     ------
     ModelError
-        Says which rule it breaks, and where.
+        The message names the rule that the network breaks, and where.
     """
     _refuse_large_file(path)
     network = file.load(path)
@@ -151,7 +151,7 @@ def _refuse_weights_that_are_no_numbers(network: Any, path: Path) -> None:
             raise ModelError(f"{path} has weights {tensor.name!r} that are not finite: its training failed")
     for node in network.graph.node:
         for attribute in node.attribute:
-            if np.isnan([attribute.f, *attribute.floats]).any():  # an infinite one may be an honest bound
+            if np.isnan([attribute.f, *attribute.floats]).any():  # infinity may be a bound
                 raise ModelError(
                     f"{path} has {attribute.name!r} of {node.op_type!r} that is not finite: export it again"
                 )

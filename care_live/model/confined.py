@@ -1,4 +1,4 @@
-"""Files from strangers are read in a process of its own: it may hang or crash there, harmlessly.
+"""Foreign files are read in a process of their own, where a hang or a crash does no harm.
 
 Libraries in C that parse a damaged file can do both (HDF5 walks in circles, converters crash), and none can be
 stopped in the process that calls it.
@@ -34,12 +34,12 @@ def run(module: str, arguments: Sequence[str], what: str, *, limit_s: float, lim
 
     Parameters
     ----------
-    what : the file that is read, for what is said
+    what : the file that is read, for error messages
 
     Raises
     ------
     ModelError
-        It did not end in time, or crashed.
+        The process did not end in time, or crashed.
     """
     package = Path(__file__).parents[2]
     paths = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", ""))))
@@ -50,9 +50,9 @@ def run(module: str, arguments: Sequence[str], what: str, *, limit_s: float, lim
             command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, env=environment
         )
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{what} keeps its reader busy for more than {limit_s:.0f} s: it is damaged") from error
+        raise ModelError(f"{what} was not read within {limit_s:.0f} s: it is damaged") from error
     if done.returncode not in range(128):
-        raise ModelError(f"{what} crashes its reader (exit code {done.returncode}): it is damaged")
+        raise ModelError(f"{what} crashed its reader (exit code {done.returncode}): it is damaged")
     lines = done.stderr.decode(errors="replace").strip().splitlines()
     return Said(done.stdout, done.returncode, lines[-1] if lines else "")
 
@@ -73,7 +73,7 @@ def confine() -> None:
 
 @contextmanager
 def blamed_on(what: str, kind: type[CareLiveError] = ModelError) -> Iterator[None]:
-    """Turn whatever a library raises while it reads a file into one line of ours; our own errors pass.
+    """Turn an exception of a library that reads a file into a ModelError on one line; errors of care_live pass.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def blamed_on(what: str, kind: type[CareLiveError] = ModelError) -> Iterator[Non
 
 
 def raise_again(said: Said, prefix: str = "") -> None:
-    """Raise what a confined process complained about as it would have been raised here."""
+    """Raise the error of a confined process as if it had happened here."""
     if said.exit_code:
         kind = ConfigError if said.exit_code == ConfigError.exit_code else ModelError
         raise kind(said.complaint.removeprefix(prefix) or f"its reader ended with exit code {said.exit_code}")

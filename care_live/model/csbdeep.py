@@ -1,10 +1,11 @@
 """Networks that were trained with CSBDeep, as ONNX files that give what CSBDeep gives; no TensorFlow.
 
 A CSBDeep model is a folder with ``config.json`` and weights. Its class (CARE, UpsamplingCARE, IsotropicCARE) is not
-in there, so the task must be said; ProjectionCARE shows by its parameters. What CSBDeep does around the network
+in there, so the user names the task; ProjectionCARE has parameters of its own. What CSBDeep does around the network
 (2 and 99.8 percentiles of the volume, reflecting pads on both sides, the geometric mean of two turned views) goes
 into the model card. Its intervals are as wide as CSBDeep's, uncalibrated. One thing differs on purpose: where
-UpsamplingCARE rounds the interpolated planes to whole counts, and takes its percentiles from them, we do neither.
+UpsamplingCARE rounds the interpolated planes to whole counts, and takes its percentiles from them, care_live does
+neither.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def import_csbdeep(
     out : Path
         The ONNX file.
     task : Task, optional
-        *isotropic* or *upsample* for a network of IsotropicCARE or UpsamplingCARE; else it is seen.
+        *isotropic* or *upsample* for a network of IsotropicCARE or UpsamplingCARE; others are recognised.
     factor : float
         Restored planes per raw plane, for these two.
     name : str, optional
@@ -82,7 +83,7 @@ def import_csbdeep(
     Raises
     ------
     ModelError
-        A file is missing, cut off, or of a network that CSBDeep does not have; names it.
+        A file is missing, cut off, or of a network that CSBDeep does not have.
     """
     with blamed_on(f"{folder} holds no sound CSBDeep model"):
         config = read_config(folder / "config.json")
@@ -210,7 +211,7 @@ def _in_order(unet: UNetShape, layers: list[KerasLayer]) -> list[KerasLayer]:
 
 
 def _keras_name(ours: str) -> str:
-    """CSBDeep counts the last convolution of the bottom and of each level up by one too many: 0, 2."""
+    """In CSBDeep's names the last convolution of the bottom and of each level up has number 2, after 0."""
     stage, _, number = ours.rpartition("_")
     late = "2" if number == "1" else number
     if stage == "bottom":

@@ -73,7 +73,7 @@ def watched(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def tensor_of(output: str) -> str:
-    """Return the name of the tensor whose peaks an output of a watched network tells."""
+    """Return the name of the tensor whose peaks are an output of a watched network."""
     return output.removesuffix(_PEAKS)
 
 
@@ -83,7 +83,7 @@ def quantised(model: onnx.ModelProto, peaks: Peaks) -> onnx.ModelProto:
     Parameters
     ----------
     model : float32
-    peaks : what a watched network said; tensors may go a tenth beyond
+    peaks : outputs of a watched network; tensors may go a tenth beyond
 
     Returns
     -------
@@ -104,7 +104,7 @@ def quantised(model: onnx.ModelProto, peaks: Peaks) -> onnx.ModelProto:
 
 
 class _QuantisedGraph:
-    """Who makes and who reads the tensors that will be quantised.
+    """Which operators make and read the tensors that will be quantised.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class _QuantisedGraph:
         return next((use.output[0] for use in self._uses[tensor] if use.op_type == "MaxPool"), None)
 
     def factors(self, tensor: str, peaks: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return by what each channel is divided where it is made; ones where somebody else reads it, too."""
+        """Return by what each channel is divided where it is made; ones where other operators read it, too."""
         readers = self.readers[tensor]
         if not self.makers(tensor) or not self._read_by(tensor, readers):
             return np.ones_like(peaks)

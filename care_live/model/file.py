@@ -86,11 +86,11 @@ def load(path: Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        if "alloc failed" in str(error):  # protobuf's, though its type says that the file is invalid
+        if "alloc failed" in str(error):  # raised by protobuf, with the type that means an invalid file
             raise MemoryError(f"no memory to read {path}: {error}") from error
-        raise ModelError(f"{path} is no ONNX file: {' '.join(str(error).split())[:200]}") from error
+        raise ModelError(f"{path} is not an ONNX file: {' '.join(str(error).split())[:200]}") from error
     if not network.graph.node:
-        raise ModelError(f"{path} is no ONNX network: it has no layers")
+        raise ModelError(f"{path} is not an ONNX network: it has no layers")
     return network
 
 

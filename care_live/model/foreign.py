@@ -1,7 +1,7 @@
-"""Networks from elsewhere: what their graph says of itself, and the card that a person completes.
+"""Foreign networks: what their graph shows, and the card that a person completes.
 
-A foreign graph takes one image, normalised by us as its card says, and gives one image for each head. Its reach is
-measured by running it; this room cannot run networks, so the caller passes in what can.
+A foreign graph takes one image, normalised as its card says, and gives one image for each head. Its reach is measured
+by running it; this room cannot run networks, so the caller passes a function that can.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def load_foreign(path: Path) -> onnx.ModelProto:
     Raises
     ------
     ModelError
-        It is not certainly harmless, or too old or too new to be brought there.
+        The network is not certainly harmless, or its operator set cannot be converted.
     """
     checks.check(path)
     network: onnx.ModelProto = file.load(path)
@@ -81,17 +81,17 @@ def write_foreign(network: onnx.ModelProto, out: Path, card: ModelCard, *, measu
 
 
 def describe_graph(network: onnx.ModelProto, name: str) -> ModelCard:
-    """Return what a graph says of itself as the beginning of a card: axes, channels, heads, divisor.
+    """Return what a graph shows as the beginning of a card: axes, channels, heads, divisor.
 
     Raises
     ------
     ModelError
-        It takes or gives something that is no image, or looks at the whole of it at once.
+        The network takes or gives something other than images, or one of its operators reads the whole image.
     """
     graph = network.graph
     if whole := sorted({node.op_type for node in graph.node} & _LOOK_AT_ALL):
         raise ModelError(
-            f"the network's {', '.join(whole)} looks at the whole image: what it gives would depend on how the field "
+            f"the network's {', '.join(whole)} reads the whole image: the result would depend on how the field "
             "is cut, so it cannot run on tiles"
         )
     weights = {tensor.name for tensor in graph.initializer}
@@ -156,7 +156,7 @@ def _made(network: onnx.ModelProto) -> frozenset[str]:
 
 
 def _heads(graph: onnx.GraphProto) -> tuple[Head, ...]:
-    """Believe names that are ours; of any other network only the first output is known, to be an image."""
+    """Take names of care_live's heads as heads; of other networks take the first output, as an image."""
     names = {output.name for output in graph.output}
     return tuple(head for head in HEADS if head in names) if "mean" in names else ("mean",)
 

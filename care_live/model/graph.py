@@ -1,4 +1,4 @@
-"""An ONNX graph as a file holds it: copied, its nodes and its weights put in place of what was there."""
+"""Changes to a copy of an ONNX graph: other nodes, other weights."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def copied(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def set_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
-    """Let a graph have these nodes, old and new ones."""
+    """Replace the nodes of a graph."""
     chosen = list(nodes)
     del graph.node[:]
     graph.node.extend(chosen)
 
 
 def set_weights(graph: onnx.GraphProto, weights: Iterable[onnx.TensorProto]) -> None:
-    """Let a graph have these constants, old and new ones."""
+    """Replace the constants of a graph."""
     chosen = list(weights)
     del graph.initializer[:]
     graph.initializer.extend(chosen)

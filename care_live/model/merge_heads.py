@@ -15,7 +15,7 @@ from care_live.model.rewrite import attributes, constants, without_dead_nodes
 def join_heads(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the same network with one convolution, and a Split, in place of several heads.
 
-    A head makes one channel of many, so nearly all of its time goes into reading them: once is enough.
+    A head makes one channel of many, so nearly all of its time goes into reading them.
     """
     joined = copied(model)
     heads = {nodes[0].output[0]: nodes for nodes in _heads(joined) if len(nodes) > 1}

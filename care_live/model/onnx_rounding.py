@@ -58,7 +58,7 @@ def _flipped(codes: Array, exact: Array, surplus: Array) -> Array:
 
 
 def _chosen(errors: Array, surplus: Array) -> Array:
-    """Return ±1 where errors are largest in the direction of the surplus, for as many of the last axis as it says."""
+    """Return ±1 where errors are largest in the direction of the surplus, that many along the last axis."""
     direction = np.sign(surplus)[..., None]
     order = np.argsort(np.argsort(-errors * direction, axis=-1, kind="stable"), axis=-1)
     return direction * (order < np.abs(surplus)[..., None])

@@ -2,14 +2,14 @@
 
 *mean* becomes uint16 in even steps between the smallest and the largest value of its channel in this run, so that
 nothing is cut off. *laplace_scale* and *disagreement* become uint8 in sixteenths of an octave below their largest
-value, as on the wire; what is less than 2⁻¹⁵·⁹ of it counts as so much. The largest code says that there is no number:
-NaN and infinity arrive as NaN, voxel for voxel.
+value, as on the wire; smaller values become 2⁻¹⁵·⁹ of it. The largest code stands for NaN and infinity, which arrive as
+NaN, voxel for voxel.
 
 The mean is then off by half a step at most, 1/131068 of its range; a scale by 2.2 %.
 
-It spares the link and costs the host: reading takes 1.4 (mean) and 2.3 (scale) times the processor's time of the
-float32 copy whose place it takes (32x1024x1024, one thread, 9 alternating pairs, quartiles within 1 %), 1.4 ns a voxel
-for both together. So it pays where the link brings less than 3.6 GB/s, or where the host waits anyhow.
+The link carries less and the host works more: reading codes takes 1.4 (mean) and 2.3 (scale) times the processor's time
+of copying float32 (32x1024x1024, one thread, 9 alternating pairs, quartiles within 1 %), 1.4 ns a voxel for both
+together. So codes pay where the link carries less than 3.6 GB/s, or where the host waits anyhow.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def coded(model: onnx.ModelProto, heads: Mapping[str, str]) -> onnx.ModelProto:
 
     Parameters
     ----------
-    heads : what each output says, by its name; others, and those that are not float32, stay as they are. All but a mean
-        are scales
+    heads : the head of each output, by its name; others, and those that are not float32, stay as they are. All but a
+        mean are scales
 
     Returns
     -------
@@ -61,7 +61,7 @@ def coded(model: onnx.ModelProto, heads: Mapping[str, str]) -> onnx.ModelProto:
     Raises
     ------
     ModelError
-        Its operator set is too old, or too new; or an output does not say how many axes it has.
+        Its operator set is too old, or too new; or an output has no number of axes.
     """
     copy = copied(model)
     _declare_older_opset(copy)
@@ -72,7 +72,7 @@ def coded(model: onnx.ModelProto, heads: Mapping[str, str]) -> onnx.ModelProto:
 
 
 def ends_of(output: str) -> str:
-    """Return the name of the output that tells how the codes of another one are read.
+    """Return the name of the output with which the codes of another one are read.
 
     (3, c, …) float32 for a mean: the smallest value of every channel, the largest, and the largest code; (1, c, …) for
     a scale: the largest value.
@@ -152,7 +152,7 @@ def _encode(graph: onnx.GraphProto, output: onnx.ValueInfoProto, head: str) -> N
     """
     name, shape = output.name, output.type.tensor_type.shape
     if not output.type.tensor_type.HasField("shape"):
-        raise ModelError(f"output {name} of the network does not say how many axes it has: export it again")
+        raise ModelError(f"output {name} of the network has no number of axes: export it again")
     number = f"{name}@number"
     _rename(graph, name, number)
     axes = np.array([axis for axis in range(len(shape.dim)) if axis != 1], np.int64)
@@ -192,7 +192,7 @@ def _write_scale(tail: OnnxBuilder, number: str, name: str, axes: Array) -> None
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Give a tensor another name, wherever it is made and read; what is said of its type goes."""
+    """Give a tensor another name, wherever it is made and read; its type information is dropped."""
     kept = [value for value in graph.value_info if value.name != old]
     del graph.value_info[:]
     graph.value_info.extend(kept)

@@ -1,4 +1,4 @@
-"""Reliability: what a mean and a Laplace scale promise, and whether it holds.
+"""Reliability: the intervals that a mean and a Laplace scale predict, and how often the truth lies in them.
 
 Scales and means may be in camera counts or normalised, as long as they are in the same unit.
 """
@@ -17,7 +17,7 @@ from care_live.model.card import Calibration
 Array = NDArray[Any]
 
 LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
-"""Masses of the central intervals that are checked and mended."""
+"""Masses of the central intervals that are checked and corrected."""
 
 
 def half_width_factor(level: float, calibration: Calibration | None = None) -> float:
@@ -68,7 +68,7 @@ def fit_calibration(errors: Array, laplace_scale: Array, levels: Sequence[float]
     """Return the factors that make the observed coverage of these voxels the nominal one.
 
     The half width of level q becomes the q-quantile of |error|/b, which rises with q by itself: the map
-    from nominal to mended widths is monotone.
+    from nominal to corrected widths is monotone.
     """
     ratios = np.abs(errors).ravel() / laplace_scale.ravel()
     mended = np.quantile(ratios, levels)

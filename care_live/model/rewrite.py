@@ -157,7 +157,7 @@ def gathered_weight(spread: Array, steps: Sequence[int]) -> Array | None:
 
 
 def spread_matrix(kernel: int, step: int) -> NDArray[np.float32]:
-    """Say which taps t of the convolution meet which tap j of the transposed one, along one axis.
+    """Return which taps t of the convolution meet which tap j of the transposed one, along one axis.
 
     Upsampled plane n + t - r is low plane i = (n + t - r) // step, and j = n + r - step·i: they meet where
     0 ≤ j + t - 2r < step.
@@ -225,7 +225,7 @@ def _n_channels(graph: onnx.GraphProto, tensor: str) -> int:
     for value in (*graph.value_info, *graph.input):
         if value.name == tensor:
             return int(value.type.tensor_type.shape.dim[1].dim_value)
-    raise ModelError(f"the network's graph does not tell how many channels {tensor} has")
+    raise ModelError(f"the network's graph has no number of channels for {tensor}: export it again")
 
 
 def without_dead_nodes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,8 +1,8 @@
 """The size of every tensor of a network, for one size of its inputs, before anything runs it.
 
 A graph may compute sizes: of a shape, by arithmetic. That arithmetic is done here, exactly as onnxruntime does it, with
-a few operators on small whole numbers. A size that comes out of anything else, such as the images, is refused: nobody
-could say what a run would ask for.
+a few operators on small whole numbers. A size that comes out of anything else, such as the images, is refused: the
+memory of a run would be unknown.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ def refuse_large(network: Any, shapes: Mapping[str, Sequence[int]], name: str) -
     ----------
     network : an ONNX model
     shapes : of every input
-    name : of the network, for what is said
+    name : of the network, for error messages
 
     Raises
     ------
     SizeMismatchError
         The inputs do not fit the graph.
     ModelError
-        Says which tensor is too large, or by which operator its size is computed.
+        A tensor is too large, or an operator that is not allowed computes its size; the message names them.
     """
     if len(network.graph.node) > MOST_NODES:
         raise ModelError(f"{name} has {len(network.graph.node)} layers: a restoration network has at most {MOST_NODES}")
@@ -151,7 +151,7 @@ class _Walk:
         if not tensor.HasField("shape") or min(dims, default=0) < 0:
             raise ModelError(
                 f"{self._name} computes the size of {output!r} in {node.op_type} from something else than the sizes of "
-                "its input, or by more than plain arithmetic: what it would ask for cannot be known before it runs"
+                "its input, or by more than plain arithmetic: its memory cannot be known before it runs"
             )
         return tuple(dims)
 
@@ -176,7 +176,7 @@ class _Walk:
                 self._remember(name, np.asarray(value))
 
     def _refuse_other_quotients(self, node: Any, values: Mapping[str, NDArray[Any]]) -> None:
-        """Refuse what libraries round differently, or crash of."""
+        """Refuse divisions that libraries round differently, or that crash them."""
         if node.op_type in _WITHOUT_SIGN and (
             any((value < 0).any() for value in values.values()) or not values[node.input[1]].all()
         ):

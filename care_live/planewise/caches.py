@@ -1,4 +1,4 @@
-"""Sessions that hand values to each other: what one leaves, the next one takes, without a copy."""
+"""Sessions that pass values on to each other without a copy."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _alone(left: Any, i: int) -> Kept:
 
 
 class Landing:
-    """Where results come down from a device: page-locked and used again.
+    """Host memory for results of a device: page-locked and used again.
 
     Parameters
     ----------
@@ -121,13 +121,13 @@ class Landing:
 
 @cache
 def _runtime() -> ModuleType:
-    """Return onnxruntime; asking which packages are installed takes milliseconds, so it is asked once."""
+    """Return onnxruntime; to look which packages are installed takes milliseconds, so that is done once."""
     return session.runtime()
 
 
 @cache
 def _share_memory() -> bool:
-    """Let all steps of a process use one arena: each with its own would keep its own largest moment."""
+    """Let all steps of a process use one arena: with one each, every arena would keep the peak of its step."""
     module = _runtime()
     info = module.OrtMemoryInfo("Cpu", module.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, module.OrtMemType.DEFAULT)
     module.create_and_register_allocator(info, None)
@@ -136,7 +136,7 @@ def _share_memory() -> bool:
 
 
 def give_back(options: Options) -> None:
-    """Give back what the arena holds unused: by itself it keeps its largest moment for ever.
+    """Give back the arena's unused memory: by itself it stays as large as at its peak.
 
     Where memory has run out, smaller tiles could not run: numpy has an arena of its own.
     """

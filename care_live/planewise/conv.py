@@ -44,7 +44,7 @@ def convolution(node: NetworkNode, weight: NDArray[np.float32]) -> PlaneKernels:
 
 
 def transposed_convolution(node: NetworkNode, weight: NDArray[np.float32]) -> PlaneKernels:
-    """Take a transposed convolution apart; one that is an upsampled convolution becomes that: a CPU is faster at it."""
+    """Take a transposed convolution apart; where it equals an upsampled convolution, use that: a CPU does it faster."""
     strides, pads = _placing(node, weight.shape[2:])
     if any(node.attributes.get("output_padding", ())) or "output_shape" in node.attributes:
         raise Unstreamable(f"the transposed convolution {node.outputs[0]} pads its output")
@@ -58,7 +58,7 @@ def pooling(node: NetworkNode) -> tuple[Motion, dict[str, Any], str]:
     size = tuple(node.attributes["kernel_shape"])
     strides, pads = _placing(node, size)
     if node.attributes.get("ceil_mode", 0) or len(node.outputs) > 1 or (node.op == "AveragePool" and any(pads)):
-        raise Unstreamable(f"{node.op} {node.outputs[0]} is no plain pooling")
+        raise Unstreamable(f"{node.op} {node.outputs[0]} is not a plain pooling")
     placing = {"kernel_shape": size[1:], "strides": strides[1:], "pads": _without_z(pads)}
     return SlidingWindow(size[0], strides[0], pads[0]), placing, "Max" if node.op == "MaxPool" else "Mean"
 

@@ -1,4 +1,4 @@
-"""Does streaming pay? Counted in products, planes and bytes, before anything is run."""
+"""Whether streaming pays, from the numbers of products, planes and bytes, before anything is run."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _WORTH = 0.9
 class Speed:
     """How fast steps run here, as of late: a second of work weighs as much as all before it.
 
-    Each look at it forgets a little, so that a machine that was too busy for a stream is tried again.
+    Each reading lowers the weight of the past, so that a machine that was too busy for a stream is tried again.
     """
 
     def __init__(self) -> None:
         self._products_per_s = _PRODUCTS_PER_S
 
     def note(self, products: int, seconds: float) -> None:
-        """Learn from one step; one without multiplications slows down the others."""
+        """Count one step; a step without multiplications lowers the speed."""
         if seconds > 0:
             self._approach(products / seconds, seconds / (seconds + 1.0))
 

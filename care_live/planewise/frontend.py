@@ -18,7 +18,7 @@ RANK = 5
 
 
 class Unstreamable(Exception):  # noqa: N818 - a verdict with its reason, caught where the plan is made
-    """This network cannot be run plane by plane; says why. The caller then restores whole volumes."""
+    """This network cannot run plane by plane; the message gives the reason. The caller then restores whole volumes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,6 @@ def _moving(nodes: tuple[NetworkNode, ...], shapes: Mapping[str, Shape]) -> froz
         for output in node.outputs:
             shape = shapes.get(output)
             if shape is None or len(shape) < RANK or shape[-RANK] != 1:
-                raise Unstreamable(f"{node.op} gives {output} of shape {shape}, which is no row of planes")
+                raise Unstreamable(f"{node.op} gives {output} of shape {shape}, which is not a row of planes")
             moving.add(output)
     return frozenset(moving)

@@ -181,7 +181,7 @@ class _Unrolling:
         if given is None and len(node.inputs) > place and node.inputs[place] in self.network.constants:
             given = self.network.constants[node.inputs[place]].tolist()
         if not given or min(given) < 0:
-            raise Unstreamable(f"{node.op} {node.outputs[0]} does not say which axes it means, counted from the first")
+            raise Unstreamable(f"{node.op} {node.outputs[0]} does not count its axes from the first")
         longer = node.outputs[0] if node.op == "Unsqueeze" else node.inputs[0]
         self._refuse_planes(node, given, len(self.network.shapes[longer]))
         self._pointwise(node)
@@ -201,7 +201,7 @@ class _Unrolling:
     def _weight(self, node: NetworkNode) -> NDArray[np.float32]:
         weight = self.network.constants.get(node.inputs[1])
         if weight is None or weight.ndim != RANK:
-            raise Unstreamable(f"the weights of {node.op} {node.outputs[0]} are no constant 3D kernels")
+            raise Unstreamable(f"the weights of {node.op} {node.outputs[0]} are not constant 3D kernels")
         return weight
 
     def _sum(self, node: NetworkNode, apart: conv.PlaneKernels) -> None:
@@ -253,7 +253,7 @@ class _Unrolling:
         known = ways == (b"asymmetric", b"floor") or (ways[0] == b"half_pixel" and ways[1].startswith(b"round_prefer"))
         exact = all(narrow * factor == wide for narrow, factor, wide in zip(before, factors, after, strict=True))
         if not (nearest and known and exact and set(factors[:Z]) == {1}):
-            raise Unstreamable(f"Resize {tensor} is no upsampling to nearest neighbours by whole numbers")
+            raise Unstreamable(f"Resize {tensor} is not a nearest-neighbour upsampling by whole numbers")
         motion = Spread(factors[Z], factors[Z])
         self.planes[tensor] = tuple(
             self._upsampled(source[motion.taps(z, len(source))[0].plane], factors[Z + 1 :]) for z in range(after[Z])

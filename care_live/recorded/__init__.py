@@ -1,6 +1,6 @@
 """Recorded data sets, read plane by plane: Micro-Manager's three formats, OME-TIFF, plain TIFF, OME-Zarr.
 
-Replay and offline restoration read through this one room; it knows files, not acquisitions.
+Replay and offline restoration read through this room, which deals with files and not with acquisitions.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def open_recording(path: Path, *, axes: str | None = None, any_numbers: bool = F
     Raises
     ------
     ConfigError
-        There is nothing at *path*, or a plain TIFF's axes are not given.
+        Nothing lies at *path*, or the axes of a plain TIFF are not given.
     SourceError
-        It is no image, or not one of camera counts, or it was cut or damaged. Reading a plane raises it, too.
+        The file is not an image, or not one of camera counts, or it was cut or damaged. Reading a plane raises it, too.
     """
     if not path.exists():
         raise ConfigError(f"there is no data set at {path}")

@@ -1,6 +1,6 @@
 """Looks at Blosc's own header in each chunk of a Zarr array before it is decoded.
 
-Blosc's decoder trusts that header: of a chunk that was cut it returns pixels that never were, without an error.
+Blosc's decoder does not check that header: from a chunk that was cut it returns wrong pixels, without an error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The door of the readers: what their libraries raise on damaged bytes leaves as one error of ours."""
+"""Errors of the readers' libraries on damaged bytes become a SourceError on one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def only_our_errors(what: str) -> Iterator[None]:
 
 
 class GuardedRecording:
-    """A recording whose every error is one of ours, and names the plane."""
+    """A recording whose errors are SourceErrors that name the plane."""
 
     def __init__(self, path: Path, recording: Recording) -> None:
         self._path = path
@@ -48,7 +48,7 @@ class GuardedRecording:
         Raises
         ------
         SourceError
-            It is not whole; says which plane.
+            The plane is not whole; the message names it.
         """
         where = f"plane t={index.t} p={index.p} c={index.c} z={index.z} of {self._path}"
         try:

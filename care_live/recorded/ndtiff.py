@@ -2,7 +2,7 @@
 
 Of every image the file holds a TIFF header, the pixels, the metadata, in this order and without a gap, written in
 this order; only then the index gets the image's entry. Micro-Manager makes the file 4 GiB long before it writes the
-first image, so its length says nothing: an image is whole when its header and its metadata are there.
+first image, so its length proves nothing: an image is whole when its header and its metadata are there.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _named(entry: ImageEntry) -> str:
 
 
 def _summary(file: UnbufferedFile) -> dict[str, Any]:
-    """Return what the file says about the whole data set; NDTiff 2 says nothing."""
+    """Return the file's summary of the data set; NDTiff 2 has none."""
     header = file.read(0, _HEADER_BYTES).tobytes()
     if header[:2] != b"II":
         raise SourceError(f"{file.path} begins with {header[:2]!r}; wanted a little-endian TIFF file, b'II'")
@@ -160,7 +160,7 @@ def _summary(file: UnbufferedFile) -> dict[str, Any]:
 
 
 def places_for(summary: dict[str, Any], *, first_z: int = 0) -> Places:
-    """Return the numbering that a data set's summary asks for: the window names channels and positions only there."""
+    """Return the numbering that a data set's summary defines: the GUI writes names of channels and positions there."""
     stage = summary.get("StagePositions")
     labels = [one.get("Label") if isinstance(one, dict) else None for one in stage] if isinstance(stage, list) else []
     return Places(channels=_names(summary.get("ChNames")), positions=_names(labels), first_z=first_z)
@@ -173,7 +173,7 @@ def _names(given: object) -> list[str]:
 
 
 def voxel_size_um(summary: dict[str, Any], tags: dict[str, Any]) -> tuple[float, float, float]:
-    """Return (z, y, x) in micrometres as far as the metadata says, 1 where it does not."""
+    """Return (z, y, x) in micrometres from the metadata, 1 where it has none."""
     pixel = number_of(tags, "PixelSizeUm", "PixelSize_um") or number_of(summary, "PixelSize_um") or 1.0
     step = number_of(summary, "z-step_um", "z_step_um") or 1.0
     return abs(step), abs(pixel), abs(pixel)

@@ -24,8 +24,8 @@ _FIRST_AT = 4
 def refuse_unindexed(folder: Path, found: Sequence[ImageEntry]) -> None:
     """Look behind the last image of each file that the index names, and into the files that it does not name.
 
-    A writer that died leaves its file open: there what the index names is all that is to be had, and a warning says
-    how many images it does not name.
+    A writer that died leaves its file open: of such a file only the images that the index names are read, and a warning
+    gives the number of the others.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What OME-XML and ImageJ headers say about voxels, channels and times."""
+"""Voxel sizes, channels and times in OME-XML and ImageJ headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal of a run of ours, as far as a reader of its raw volumes needs it: what was planned, and what is stored.
+"""The journal of a run of care_live, as far as a reader of raw volumes needs it: the plan, and what is stored.
 
 The store's own reader stands above this room and knows more; see ``care_live/store/layout.md`` for the format.
 """
@@ -42,7 +42,7 @@ def read_run(run: Path) -> RunContents:
     Raises
     ------
     SourceError
-        It does not say how the run began, or says something that this version does not know.
+        The journal has no beginning of the run, or a record that this version does not know.
     """
     began: RunBegan | None = None
     stored: dict[VolumeKey, RawStored] = {}

@@ -1,6 +1,7 @@
-"""A run of ours as a recording: the raw volumes that its journal acknowledges, and no others.
+"""A run of care_live as a recording: the raw volumes that its journal acknowledges, and no others.
 
-Its arrays are as large as its plan: what never came is zero in them, so only the journal tells it from a dark plane.
+Its arrays are as large as its plan. A plane that never came is zero in them, like a dark plane: only the journal tells
+which it is.
 """
 
 from __future__ import annotations

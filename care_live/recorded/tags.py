@@ -17,7 +17,7 @@ from care_live.recorded.recording import Stamp
 
 _OWN_AXES = ("time", "channel", "camera", "z")
 _PHYSICAL_CAMERA = "-CameraChannelName"
-"""Ends the name of the tag in which a Multi Camera says whose frame it hands on."""
+"""End of the name of the tag with which a Multi Camera names the camera of a frame."""
 _MAX_COUNT = 1 << 31
 """Micro-Manager counts in 32 bits with a sign."""
 

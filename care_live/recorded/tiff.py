@@ -1,4 +1,4 @@
-"""TIFF files: OME-TIFF and ImageJ say their axes themselves, plain stacks need them given."""
+"""TIFF files: OME-TIFF and ImageJ files contain their axes; for plain stacks the user gives them."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TiffRecording:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep tifffile from printing what it makes of damaged bytes: one error of ours says it."""
+    """Keep tifffile from logging about damaged bytes: a SourceError reports them."""
     log = logging.getLogger("tifffile")
     log.addFilter(_refuse)
     try:
@@ -121,7 +121,7 @@ def _refuse(_: logging.LogRecord) -> bool:
 
 
 def _n_apart(file: tifffile.TiffFile, first: Any) -> int:
-    """Return how many images need not belong to the series: small copies; where the file says itself, all."""
+    """Return how many images need not belong to the series: small copies; all, where the file lists its images."""
     if first.kind in ("ome", "mmstack"):
         return len(file.pages)
     if len(file.pages) <= len(first.pages):
@@ -178,7 +178,7 @@ def _known_axes(path: Path, series: Any) -> str:
         return "YX"
     if not set(letters) <= _AXES:
         shape = "x".join(map(str, series.shape))
-        raise ConfigError(f"{path} does not say what its {shape} axes are: give axes, such as TZYX")
+        raise ConfigError(f"the axes of {path}, {shape}, are unknown: give axes, such as TZYX")
     return letters
 
 

@@ -1,7 +1,7 @@
 """The chain of headers in a TIFF file, checked before anything follows it.
 
-Each header says where the next one is, and where its pixels are. In a file that is cut or damaged these numbers lead
-out of the file, in circles, or to bytes that belong to something else.
+Each header has the place of the next one and of its pixels. In a file that is cut or damaged these numbers lead out of
+the file, in circles, or to bytes that belong to something else.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def read_chain(file: UnbufferedFile) -> Chain:
 
 
 class ImageJHeader(NamedTuple):
-    """What ImageJ says in the first header: all its images lie one behind the other, often with no header each."""
+    """ImageJ's entry in the first header: all images lie one behind the other, often without headers of their own."""
 
     n_images: int = 0
     n_whole: int = 0
@@ -202,7 +202,7 @@ def _strips(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> NDArray[n
     offsets = next((numbers(file, kind, tags[tag]) for tag in _OFFSETS if tag in tags), None)
     counts = next((numbers(file, kind, tags[tag]) for tag in _COUNTS if tag in tags), None)
     if offsets is None or counts is None or offsets.shape != counts.shape:
-        return np.zeros((0, 2), np.int64)  # the image cannot be read; whether it is asked for is not known here
+        return np.zeros((0, 2), np.int64)  # the image cannot be read; whether somebody reads it is not known here
     offsets, counts = offsets[counts > 0], counts[counts > 0]
     if (counts > file.n_bytes).any() or (offsets + counts > file.n_bytes).any():
         last = int((offsets + counts).max())

@@ -47,7 +47,7 @@ class SeriesPlanes:
         return None if self._start is None else (self._start, self._start + self.n_planes * self._plane_bytes)
 
     def exists(self, plane: int) -> bool:
-        """Tell whether any file has that plane: an OME-TIFF may announce planes that were never recorded."""
+        """Return whether any file has that plane: an OME-TIFF may announce planes that were never recorded."""
         return self._start is not None or self._page_of(plane)[0] is not None
 
     def read(self, plane: int) -> NDArray[Any]:
@@ -56,7 +56,7 @@ class SeriesPlanes:
         Raises
         ------
         SourceError
-            It is not there, or not all of it.
+            The plane is missing, or a part of it.
         """
         if self._start is not None:
             return self._shaped(self._file.read(self._start + plane * self._plane_bytes, self._plane_bytes))

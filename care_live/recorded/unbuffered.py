@@ -30,7 +30,7 @@ class UnbufferedFile:
         self.path = path
         try:
             if path.exists() and not path.is_file():  # to open a pipe would wait for its writer, for ever
-                raise SourceError(f"{path} is no file")
+                raise SourceError(f"{path} is not a file")
             self._file = path.open("rb", buffering=0)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             raise SourceError(f"cannot open {path}: {error}") from error

@@ -49,7 +49,7 @@ class JournalTail:
         """
         journal = self._run / JOURNAL_NAME
         if not journal.is_file():
-            raise StoreError(f"{self._run} is no run of care_live: it has no {JOURNAL_NAME}")
+            raise StoreError(f"{self._run} is not a run of care_live: it has no {JOURNAL_NAME}")
         with translated(f"cannot read the journal {journal}", self._run), journal.open("rb") as file:
             state = os.fstat(file.fileno())
             if self.damaged_lines and self._seen == (state.st_size, state.st_mtime_ns):

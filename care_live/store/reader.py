@@ -74,7 +74,7 @@ class RunReader:
             self._ledger, self._images = Ledger(), {}
         self._ledger.replay(news.records)
         if self._ledger.began is None:
-            raise StoreError(f"{self.path} is no run of care_live: its journal has no beginning")
+            raise StoreError(f"{self.path} is not a run of care_live: its journal has no beginning")
         self._began = self._ledger.began
 
     @property

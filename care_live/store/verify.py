@@ -96,7 +96,7 @@ def _verify(path: Path, progress: Callable[[int, int], None]) -> VerifyReport:
 def _no_run(path: Path) -> str:
     n_raw = len(raw_files(path))
     holds = f"; the {n_raw} raw volumes in it can be read: {how_to_read(path)}" if n_raw else ""
-    return f"{path} is no run of care_live: it has no {JOURNAL_NAME}{holds}"
+    return f"{path} is not a run of care_live: it has no {JOURNAL_NAME}{holds}"
 
 
 def _journal(found: Scan, ledger: Ledger) -> Iterator[Problem]:

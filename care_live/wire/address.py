@@ -93,5 +93,5 @@ def address_of(listener: socket.socket) -> str:
 def _parts(address: str) -> re.Match[str]:
     match = _ADDRESS.match(address)
     if match is None:
-        raise ConfigError(f"{address!r} is no address: wanted tcp://HOST:PORT, such as {default_ports.BROADCAST}")
+        raise ConfigError(f"{address!r} is not an address: wanted tcp://HOST:PORT, such as {default_ports.BROADCAST}")
     return match

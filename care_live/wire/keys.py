@@ -124,7 +124,7 @@ def check_public(public: str) -> str:
         It is not 40 characters of Z85.
     """
     if not _Z85.match(public):
-        raise ConfigError(f"{public!r} is no public key: wanted the 40 characters that care-live keys new prints")
+        raise ConfigError(f"{public!r} is not a public key: wanted the 40 characters that care-live keys new prints")
     return public
 
 
@@ -227,7 +227,7 @@ def read_pair(path: Path) -> KeyPair:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read key {path}: {error}; make one with care-live keys new") from error
     if len(words) != 3 or words[0] != _TAG or not all(_Z85.match(word) for word in words[1:]):
-        raise ConfigError(f"{path} is no key file; make one with care-live keys new")
+        raise ConfigError(f"{path} is not a key file: make one with care-live keys new")
     return KeyPair(words[1], words[2])
 
 
@@ -259,7 +259,7 @@ def read_allowed(path: Path) -> dict[str, Guest]:
 def allow(path: Path, public: str, name: str, role: Role) -> None:
     """Add a guest to an allow-list, or change its name and role."""
     if not _NAME.match(name):
-        raise ConfigError(f"{name!r} is no name: wanted 1-64 letters, digits or _.@-")
+        raise ConfigError(f"{name!r} is not a name: wanted 1-64 letters, digits or _.@-")
     guests = read_allowed(path) if path.exists() else {}
     guests[check_public(public)] = Guest(name, role)
     _write_allowed(path, guests)

@@ -107,9 +107,9 @@ def test_a_call_that_hangs_is_waited_for_no_longer_than_its_deadline():
     assert deadlines.within("quick", lambda: 7, 5.0) == 7
     with pytest.raises(ZeroDivisionError):
         deadlines.within("broken", lambda: 1 // 0, 5.0)
-    with pytest.raises(StageError, match="driver did not come back"):
+    with pytest.raises(StageError, match="driver did not return"):
         deadlines.within("driver", free.wait, 0.05)
-    with pytest.raises(StageError, match=r"stage did not come back within \d+\.\d s: it hangs"):
+    with pytest.raises(StageError, match=r"stage did not return within \d+\.\d s: it hangs"):
         deadlines.within("stage", free.wait, math.inf, given_up=lambda: True)
     assert deadlines.hung == ("driver", "stage")
     free.set()

@@ -138,9 +138,9 @@ def test_a_lock_file_without_a_holder_is_taken_over(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused_by_readers(tmp_path):
-    with pytest.raises(StoreError, match="is no run of care_live"):
+    with pytest.raises(StoreError, match="is not a run of care_live"):
         RunReader(tmp_path)
-    with pytest.raises(StoreError, match="is no run of care_live"):
+    with pytest.raises(StoreError, match="is not a run of care_live"):
         verify(tmp_path)
 
 

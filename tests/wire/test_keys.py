@@ -66,7 +66,7 @@ def test_a_list_with_a_broken_line_lets_nobody_in(tmp_path: Path, line: str) -> 
 
 @pytest.mark.parametrize("public", ["", "abc", "'" * 40, "a" * 41])
 def test_what_is_no_key_is_refused(tmp_path: Path, public: str) -> None:
-    with pytest.raises(ConfigError, match="is no public key"):
+    with pytest.raises(ConfigError, match="is not a public key"):
         keys.allow(tmp_path / "allowed", public, "mia", "viewer")
 
 

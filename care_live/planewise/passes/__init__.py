@@ -1,6 +1,6 @@
 """The passes of the compiler: each is a function from a program to a program that computes the same.
 
-A pass changes which operations are done and in which order sums are taken, never what comes out but for rounding:
+A pass changes which operations are done and in which order sums are taken, but never the result, except for rounding:
 ``run(pass(p)) ≈ run(p)``. They run in the order of `PASSES`; ``print(program)`` shows a program between two of them.
 """
 
