@@ -103,10 +103,6 @@ class Worm:
     def profiles(self) -> tuple[Profile, ...]:
         return PROFILES
 
-    @property
-    def n_nuclei(self) -> int:
-        return len(self._nuclei.uvw)
-
     def _bend(self, t_s: float) -> Midline:
         """Return where the midline is: it turns slowly, waves pass along it, and its middle wanders."""
         a, b, c, d, e, f = self._phase
