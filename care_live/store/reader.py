@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import StoreError
 from care_live.images import NotRestored, Plan, State, Volume, VolumeKey, read_only
+from care_live.pyramid import coarser, combine_of
 from care_live.recorded.run_records import (
     PRODUCTS,
     ModelNoted,
@@ -21,7 +22,6 @@ from care_live.recorded.run_records import (
 )
 from care_live.store.journal_tail import JournalTail, News
 from care_live.store.ledger import Ledger
-from care_live.store.pyramid import coarser
 from care_live.store.zarr_images import ImageGroup
 
 
@@ -170,7 +170,8 @@ class RunReader:
         product, key
             As in `keys`.
         level : int
-            0 is what was stored; each level more halves y and x, by averaging.
+            0 is what was stored; each level more halves y and x: the average of raw and restored pixels, the largest of
+            scale and disagreement.
 
         Raises
         ------
@@ -185,7 +186,7 @@ class RunReader:
             if (now := self._ledger.array(product, key)) in (None, stored):
                 raise
             pixels = self._read(product, key, now)
-        return read_only(coarser(pixels, level))
+        return read_only(coarser(pixels, level, combine_of(product)))
 
     def read_raw(self, key: VolumeKey) -> Volume:
         """Return a raw volume with its integrity and its state."""

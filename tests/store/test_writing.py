@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from care_live.errors import StoreError
 from care_live.images import LIMITS, ModelIdentity, NotRestored, RunEnded, StateChanged, VolumeKey
 from care_live.store import PRODUCTS, RunReader, verify
-from care_live.store.pyramid import coarser
 from care_live.store.rounding import keep_mantissa_bits
 from tests.make.stored import MODEL, SHAPE, make_pixels, make_plan, make_restored, make_volume, only_mean, open_writer
 
@@ -228,11 +227,3 @@ def test_rounding_leaves_nan_and_infinity_what_they_are():
     all_ones = np.array(0x7FFFFFFF, np.uint32).view(np.float32)
     odd = np.array([[[np.nan, all_ones, np.inf, -np.inf, 0.0]]], np.float32)
     np.testing.assert_array_equal(keep_mantissa_bits(odd, 10), odd)
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_a_coarser_level_averages_four_pixels(dtype):
-    pixels = np.array([[[0, 2, 10], [2, 4, 20], [8, 8, 30]]], dtype)
-    np.testing.assert_array_equal(coarser(pixels, 1), np.array([[[2, 15], [8, 30]]], dtype))
-    assert coarser(pixels, 2).shape == (1, 1, 1)
-    assert coarser(pixels, 0) is pixels
