@@ -90,6 +90,8 @@ def test_every_text_of_the_help_is_a_sentence():
 def test_an_option_says_the_same_in_every_command():
     own = {
         ("train", "--run"),
+        ("train", "--axes"),
+        ("train", "--name"),
         ("evaluate", "--axes"),
         ("calibrate", "--axes"),
         ("calibrate", "--dry-run"),

@@ -12,6 +12,7 @@ from care_live.cli import options
 from care_live.wire.printable import printable
 
 if TYPE_CHECKING:
+    from care_live.model.card import NetworkVerdict
     from care_live.offline import NetworkSettings
     from care_live.store import VerifyReport
 
@@ -65,6 +66,7 @@ def restore_command(
     from care_live import offline
 
     network = offline.open_network(model, **_settings(**chosen))
+    _warn(network.card.verdict, network.card.name)
     plan = offline.plan_archive(inputs, target, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
     if dry_run:
         for line in offline.estimate(plan, network).lines():
@@ -96,6 +98,12 @@ def _settings(
         "fast_mode": fast,
         "quantised": quantised,
     }
+
+
+def _warn(verdict: NetworkVerdict | None, name: str) -> None:
+    """Say it where a network was found worse than a filter."""
+    if verdict is not None and verdict.is_worse:
+        click.echo(printable(f"{name} is {verdict.sentence()}"), err=True)
 
 
 @click.command("verify")

@@ -84,6 +84,42 @@ class TrainingDomain(Section):
     """Name of the config that reproduces it."""
 
 
+class ImageScores(Section):
+    """How near images are to their ground truth, by `care_live.metrics`; means."""
+
+    psnr_db: float
+    ssim: float
+
+
+class NetworkVerdict(Section):
+    """Whether the network is better than a filter, on volumes that it has not learnt from."""
+
+    n_images: int
+    raw: ImageScores
+    gaussian: ImageScores
+    """The best Gaussian filter, tuned with the truth of these very volumes."""
+    classical: ImageScores
+    """Total variation, tuned likewise."""
+    network: ImageScores
+    measured_with: Literal["target", "second exposure"] = "target"
+    """*second exposure*: there was no clean image; PSNR is estimated from two noisy ones."""
+    advice: str = ""
+    """What may help a network that is worse than a filter."""
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether a filter, tuned with the truth, has the higher PSNR."""
+        return self.network.psnr_db < max(self.gaussian.psnr_db, self.classical.psnr_db)
+
+    def sentence(self) -> str:
+        """Return the verdict in words."""
+        psnr_db, name = max((self.gaussian.psnr_db, "Gaussian"), (self.classical.psnr_db, "total variation"))
+        figures = f"{self.network.psnr_db:.1f} dB, raw {self.raw.psnr_db:.1f} dB, {name} filter {psnr_db:.1f} dB"
+        if self.is_worse:
+            return f"worse than a filter ({figures}): {self.advice or 'use the filter'}"
+        return f"better than a filter by {self.network.psnr_db - psnr_db:.1f} dB ({figures})"
+
+
 class ModelCard(Section):
     """What a restorer, a store and a watcher must know of a network."""
 
@@ -121,6 +157,8 @@ class ModelCard(Section):
     training: TrainingDomain = TrainingDomain()
     calibration: Calibration | None = None
     evidence: EvidenceLimits = EvidenceLimits()
+    verdict: NetworkVerdict | None = None
+    """None: the network was not compared with filters."""
     fast_mode_deviation: float | None = None
     """Measured rms deviation of reduced precision, in units of the predicted Laplace scale."""
     quantised: bool = False

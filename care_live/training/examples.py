@@ -110,6 +110,18 @@ def planes_of(volume: PairedVolume) -> list[PairedVolume]:
     return planes
 
 
+def rows_of(volume: PairedVolume, rows: slice, name: str) -> PairedVolume:
+    """Return a part of a volume, rows of y, as a volume of its own; the spans stay those of the whole."""
+    *inputs, target = (
+        np.asarray(image[(*[slice(None)] * (image.ndim - 2), rows)]) for image in (*volume.inputs, volume.target)
+    )
+    y = volume.foreground[:, -2]
+    here = volume.foreground[(y >= rows.start) & (y < rows.stop)]
+    shift = np.zeros(here.shape[1], here.dtype)
+    shift[-2] = rows.start
+    return replace(volume, name=name, inputs=inputs, target=target, foreground=here - shift)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ExposedVolume:
     """What a specimen truly sends out; every patch of it is exposed anew, with fresh noise and dose."""

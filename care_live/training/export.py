@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from care_live.imports import need
 from care_live.maps import Head
 from care_live.model import checks
-from care_live.model.card import METADATA_KEY, ModelCard, TrainingDomain, unnamed_channels
+from care_live.model.card import METADATA_KEY, ModelCard, NetworkVerdict, TrainingDomain, unnamed_channels
 from care_live.restore import probe
 from care_live.training.architecture import build
 from care_live.training.checkpoint import load_state, read_recipe
@@ -29,6 +29,7 @@ from care_live.training.ensemble import Ensemble
 from care_live.training.parity import check_against_torch
 from care_live.training.recipe import NetworkRecipe, Recipe
 from care_live.training.unet_rewrite import for_export
+from care_live.training.verdict import load as load_verdict
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,15 @@ def export(run: Path, out: Path, *, checkpoint: str = "best.pt", commit: str = "
     recipe = read_recipe(paths[0])
     members = [load_member(path, recipe) for path in paths]
     n_updates = load_state(paths[0], None, torch.device("cpu"))[0].update
-    return export_members(members, recipe, out, n_updates=n_updates, commit=commit, fingerprints=_fingerprints(run))
+    return export_members(
+        members,
+        recipe,
+        out,
+        n_updates=n_updates,
+        commit=commit,
+        fingerprints=_fingerprints(run),
+        verdict=load_verdict(run),
+    )
 
 
 def load_member(path: Path, recipe: Recipe) -> nn.Module:
@@ -104,13 +113,14 @@ def export_members(
     n_updates: int = 0,
     commit: str = "",
     fingerprints: tuple[str, ...] = (),
+    verdict: NetworkVerdict | None = None,
 ) -> ModelCard:
     """Write networks as one ONNX file; see `export`."""
     undo = undoing_channels(recipe)
     deployed = Deployed(Ensemble([for_export(member) for member in members]), recipe.network, undo=undo).eval()
     card = _card(recipe, members=len(members), undo=undo)
     domain = _domain(recipe, n_updates=n_updates, commit=commit, fingerprints=fingerprints)
-    card = card.model_copy(update={"training": domain})
+    card = card.model_copy(update={"training": domain, "verdict": verdict})
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = out.with_name(f".{out.name}.new.onnx")
     try:

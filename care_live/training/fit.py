@@ -24,7 +24,7 @@ from care_live.errors import TrainingError
 from care_live.training import optim, patches
 from care_live.training.architecture import Standardised, build
 from care_live.training.checkpoint import State, TrainingHistory, load_state, save_state
-from care_live.training.examples import Data
+from care_live.training.examples import Data, Patch
 from care_live.training.loss import choose
 from care_live.training.optim import learning_rate, n_since_best
 from care_live.training.recipe import FitRecipe, Recipe
@@ -53,6 +53,12 @@ class Progress:
     """Mean over the updates since the last report."""
     validation_loss: float | None
     learning_rate: float
+    left_s: float
+    """Seconds that this member still takes, at its pace so far."""
+    shown: Patch | None = None
+    """Of a fresh validation: one patch, as input, and its target."""
+    restored: NDArray[np.float32] | None = None
+    """What the network makes of that patch, (c_out, [z,] y, x)."""
 
 
 def fit(
@@ -75,24 +81,23 @@ def fit(
     TrainingError
         A volume is smaller than a patch, the loss is no longer finite, or the checkpoint is of another recipe.
     """
-    plan = patches.PatchPlan(recipe.fit.patch_px, recipe.fit.foreground, turns=data.turns)
-    patches.check(data.training, plan)
-    patches.check(data.validation, plan)
-    seen = (
-        patches.fixed_patches(data.training, plan, n=N_SEEN, seed=recipe.seed) if recipe.network.standardise else None
-    )
+    plan = patches.plan_for(recipe, data.training, turns=data.turns)
+    judging = patches.plan_for(recipe, data.validation)
+    seen = measured_patches(recipe, data, n=N_SEEN)
     fitter = Fitter(recipe, member=member, folder=run / f"member-{member}", seen=seen)
-    held_out = patches.fixed_patches(data.validation, plan, n=recipe.fit.n_validation_patches, seed=recipe.seed)
-    shown, losses = time.monotonic(), []
+    held_out = patches.fixed_patches(data.validation, judging, n=recipe.fit.n_validation_patches, seed=recipe.seed)
+    begun = shown = time.monotonic()
+    first, losses = fitter.state.update, list[float]()
     for update, batch in _batches(data, plan, recipe, member=member, start=fitter.state.update):
         losses.append(fitter.step(batch, update))
         is_last = update == recipe.fit.n_updates
-        due = is_last or update % recipe.fit.validate_every == 0
+        due = is_last or update % recipe.fit.validation_interval == 0
         if due:
             fitter.validate(held_out, float(np.mean(losses)))
         if on_progress and (due or time.monotonic() - shown > SHOW_EVERY_S):
-            on_progress(fitter.progress(float(np.mean(losses)), fresh=due))
             shown = time.monotonic()
+            pace_s = (shown - begun) / (update - first)
+            on_progress(fitter.progress(float(np.mean(losses)), held_out if due else None, pace_s=pace_s))
         if due:
             losses.clear()
             if recipe.fit.stop_after and n_since_best(fitter.state.history) >= recipe.fit.stop_after:
@@ -100,16 +105,23 @@ def fit(
     return fitter.state.history
 
 
+def measured_patches(recipe: Recipe, data: Data, *, n: int) -> Batch | None:
+    """Return the training patches that a network which standardises images takes their spread from; else None."""
+    if not recipe.network.standardise:
+        return None
+    return patches.fixed_patches(data.training, patches.plan_for(recipe, data.training), n=n, seed=recipe.seed)
+
+
 class Fitter:
     """One network, its optimiser and its history.
 
     Parameters
     ----------
-    folder : of the member, for checkpoints
+    folder : of the member, for checkpoints; None: it keeps none
     seen : training patches that a network which standardises images takes their spread from
     """
 
-    def __init__(self, recipe: Recipe, *, member: int, folder: Path, seen: Batch | None = None) -> None:
+    def __init__(self, recipe: Recipe, *, member: int, folder: Path | None = None, seen: Batch | None = None) -> None:
         self.recipe, self.folder, self.member = recipe, folder, member
         self.device = choose_device(recipe.fit)
         torch.set_num_threads(recipe.fit.threads or torch.get_num_threads())
@@ -126,8 +138,8 @@ class Fitter:
         self.state = self._resume() or State.fresh(self.network)
 
     def _resume(self) -> State | None:
-        last = self.folder / "last.pt"
-        if not last.exists():
+        last = None if self.folder is None else self.folder / "last.pt"
+        if last is None or not last.exists():
             return None
         state, moments = load_state(last, self.recipe, self.device)
         self.network.load_state_dict(state.weights)
@@ -160,14 +172,34 @@ class Fitter:
         validation = self._validation_loss(held_out)
         rate = self.optimiser.param_groups[0]["lr"]
         is_best = self.state.note(loss=loss, validation=validation, rate=rate)
+        assert self.folder is not None
         for name in ("best.pt", "last.pt") if is_best else ("last.pt",):
             save_state(self.folder / name, self.state, self.optimiser.state_dict(), self.recipe)
         logger.info("validated member=%d update=%d loss=%.5f validation=%.5f", *self._report(loss, validation))
 
-    def progress(self, loss: float, *, fresh: bool) -> Progress:
-        validation = self.state.history.validation[-1] if fresh else None
-        rate = self.optimiser.param_groups[0]["lr"]
-        return Progress(self.member, self.state.update, self.recipe.fit.n_updates, loss, validation, rate)
+    def progress(self, loss: float, held_out: Batch | None, *, pace_s: float) -> Progress:
+        """Return how far it is; after a validation on ``held_out``, with its loss and its first patch."""
+        n_updates = self.recipe.fit.n_updates
+        common = {
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "left_s": (n_updates - self.state.update) * pace_s,
+        }
+        if held_out is None:
+            return Progress(self.member, self.state.update, n_updates, loss, None, **common)
+        first = (held_out[0][:1], held_out[1][:1])
+        restored = self.restore(first).cpu().numpy()[0]
+        validation = self.state.history.validation[-1]
+        patch = Patch(first[0][0], first[1][0])
+        return Progress(
+            self.member, self.state.update, n_updates, loss, validation, **common, shown=patch, restored=restored
+        )
+
+    def restore(self, batch: Batch) -> torch.Tensor:
+        """Return what the averaged network makes of the inputs of a batch, (n, c_out, [z,] y, x)."""
+        self.network.eval()
+        with torch.no_grad():
+            mean, _ = functional_call(self.network, self.state.averaged, self._place(batch)[0])
+        return mean
 
     def _report(self, loss: float, validation: float) -> tuple[int, int, float, float]:
         return self.member, self.state.update, loss, validation

@@ -18,10 +18,11 @@ from scipy import ndimage
 from care_live.errors import ConfigError, TrainingError
 from care_live.simulate import Measured, degrade
 from care_live.training import percentile_jitter, volumes
+from care_live.training.data_recipe import IsotropicData, UpsampleData
 from care_live.training.examples import Data, PairedVolume, Patch, Tell, find_foreground, paired
 from care_live.training.pairs import split
 from care_live.training.percentile_jitter import SpanTable
-from care_live.training.recipe import IsotropicData, Recipe, UpsampleData
+from care_live.training.recipe import Recipe
 from care_live.training.volumes import thin
 
 Pixels = NDArray[np.float32]

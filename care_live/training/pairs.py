@@ -12,11 +12,15 @@ from typing import Any
 
 from care_live.errors import TrainingError
 from care_live.training import registration, volumes
-from care_live.training.examples import Data, Filed, PairedVolume, Tell, paired, planes_of
-from care_live.training.recipe import PairsData, Recipe
+from care_live.training.data_recipe import PairsData
+from care_live.training.examples import Data, Filed, PairedVolume, Tell, paired, planes_of, rows_of
+from care_live.training.recipe import Recipe
 from care_live.training.volumes import StoredImage
 
 logger = logging.getLogger(__name__)
+
+FEWEST_ROWS = 32
+"""For validation, of a volume that is alone."""
 
 
 def gather_pairs(data: PairsData, recipe: Recipe, tell: Tell) -> Data:
@@ -38,7 +42,17 @@ def gather_pairs(data: PairsData, recipe: Recipe, tell: Tell) -> Data:
         volume = _match(name, [found[name] for found in inputs], target, data=data, recipe=recipe)
         flat = recipe.network.axes == "YX" and not recipe.network.projection
         examples += planes_of(volume) if flat and len(volume.shape_px) == 3 else [volume]
+    if len(examples) == 1 and not data.validation:
+        return split_rows(examples[0])
     return split(examples, data.validation)
+
+
+def split_rows(volume: PairedVolume) -> Data:
+    """Split a volume that is alone: the last rows of y, a quarter of them or more, are for validation."""
+    n_rows = volume.shape_px[-2]
+    first = n_rows - max(n_rows // 4, min(FEWEST_ROWS, n_rows // 2))
+    training = rows_of(volume, slice(0, first), f"{volume.name} y<{first}")
+    return Data([training], [rows_of(volume, slice(first, n_rows), f"{volume.name} y>={first}")])
 
 
 def split(examples: Sequence[Filed], validation: Sequence[str], *, turns: bool = True) -> Data:

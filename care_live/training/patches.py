@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import TrainingError
 from care_live.training.examples import Example, Patch
+from care_live.training.recipe import PATCH_PX, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,28 @@ class PatchPlan:
     """Share of the patches drawn around a foreground voxel."""
     turns: bool = True
     """Rotate by quarter turns in the plane; not where y and x differ, as for isotropic networks."""
+
+
+def plan_for(recipe: Recipe, examples: Sequence[Example], *, turns: bool = True) -> PatchPlan:
+    """Return how patches of a recipe are drawn from examples, which are checked; one without a size shrinks to them.
+
+    Raises
+    ------
+    TrainingError
+        There is no example, or one is smaller than a patch; names it.
+    """
+    patch_px = recipe.fit.patch_px or fitting_px(recipe, examples)
+    plan = PatchPlan(patch_px, recipe.fit.foreground, turns=turns)
+    check(examples, plan)
+    return plan
+
+
+def fitting_px(recipe: Recipe, examples: Sequence[Example]) -> tuple[int, ...]:
+    """Return the usual size of a patch, or less along an axis where an example is smaller."""
+    usual = PATCH_PX[len(recipe.axes_seen)]
+    steps = (*[1] * (len(usual) - len(recipe.network.divisor)), *recipe.network.divisor)
+    least = [min(sizes) for sizes in zip(usual, *(example.shape_px for example in examples), strict=True)]
+    return tuple(max(step, size // step * step) for size, step in zip(least, steps, strict=True))
 
 
 def check(examples: Sequence[Example], plan: PatchPlan) -> None:

@@ -13,7 +13,7 @@ from care_live.training.ensemble import Ensemble
 from care_live.training.examples import Example
 from care_live.training.inference import Applied
 
-MOST_VOLUMES = 6
+MOST_VOLUMES = 4
 MOST_PX = {"Z": 16, "Y": 192, "X": 192}
 """Of a volume, its middle is judged; every patch is at least as large as one for training."""
 

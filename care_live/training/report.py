@@ -12,26 +12,31 @@ from numpy.typing import NDArray
 from care_live.model.reliability import LEVELS
 from care_live.training.calibrate import Reliability, as_trained, error_by_disagreement
 from care_live.training.checkpoint import TrainingHistory
-from care_live.training.evaluate import ScoreRow, evaluate
+from care_live.training.evaluate import ScoreRow
 from care_live.training.inference import Applied
 
 
-def draw_training(histories: Sequence[TrainingHistory], judged: Sequence[Applied], path: Path) -> None:
+def draw_training(
+    histories: Sequence[TrainingHistory], judged: Sequence[Applied], path: Path, *, rows: Sequence[ScoreRow], title: str
+) -> None:
     """Draw a training run: its curves, how the networks do on validation volumes, and those volumes.
 
     Parameters
     ----------
     histories : one a member
     judged : validation volumes, restored by all members together
+    rows : their scores
+    title : the verdict
     """
     figure = _figure(size=(13, 3.2 + 2.4 * len(judged)))
-    heads, rows = figure.subfigures(2, 1, height_ratios=(3.2, 2.4 * len(judged)))
+    figure.suptitle(title, fontsize=9)
+    heads, below = figure.subfigures(2, 1, height_ratios=(3.2, 2.4 * len(judged)))
     losses, rates, bars, reliable, doubtful = heads.subplots(1, 5)
     _draw_curves(losses, rates, histories)
-    _draw_scores(bars, evaluate(judged))
+    _draw_scores(bars, rows)
     _draw_coverage(reliable, {"as trained": as_trained(judged)})
     _draw_disagreement(doubtful, error_by_disagreement(judged))
-    for panels, example in zip(rows.subplots(len(judged), 5, squeeze=False), judged, strict=True):
+    for panels, example in zip(below.subplots(len(judged), 5, squeeze=False), judged, strict=True):
         _draw_example(panels, example)
     _save(figure, path)
 
@@ -109,9 +114,12 @@ def _draw_curves(losses: Any, rates: Any, histories: Sequence[TrainingHistory]) 
 def _draw_scores(panel: Any, rows: Sequence[ScoreRow]) -> None:
     """Draw the PSNR of every condition, its SSIM written on the bars."""
     places = np.arange(len(rows))
-    for number, (name, part) in enumerate((("raw", "raw"), ("best Gaussian", "gaussian"), ("restored", "ours"))):
+    parts = {"raw": "raw", "best Gaussian": "gaussian", "best total variation": "classical", "restored": "ours"}
+    shown = {name: part for name, part in parts.items() if all(getattr(row, part) for row in rows)}
+    step = 0.8 / len(shown)
+    for number, (name, part) in enumerate(shown.items()):
         scores = [getattr(row, part) for row in rows]
-        bars = panel.bar(places + 0.27 * number, [one.psnr_db for one in scores], 0.25, label=name)
+        bars = panel.bar(places + step * number, [one.psnr_db for one in scores], 0.9 * step, label=name)
         panel.bar_label(bars, [f"{one.psnr_db:.1f}\n{one.ssim:.2f}" for one in scores], fontsize=6)
     panel.set(xticks=places + 0.27, xticklabels=[row.condition for row in rows], ylabel="PSNR (dB), SSIM below")
     panel.margins(y=0.2)

@@ -1,17 +1,22 @@
 """A whole training run: gather, fit every member, leave everything that is needed to export in one folder.
 
 The folder: ``recipe.json``, ``data.sha256`` (fingerprints of the volumes), ``member-K/best.pt`` and
-``last.pt``, ``member-K/history.csv``, and ``report.png``: curves, scores, reliability and examples.
+``last.pt``, ``member-K/history.csv``, ``member-K/preview.png``: a validation patch as it is restored by now,
+``report.png``: curves, scores, reliability and examples, and ``verdict.json``: whether the network beats a filter.
 """
 
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from care_live.model.card import NetworkVerdict
 from care_live.training import fit, report
 from care_live.training.checkpoint import TrainingHistory
+from care_live.training.evaluate import evaluate
 from care_live.training.examples import Data, Tell
 from care_live.training.export import load_member
 from care_live.training.fit import Progress
@@ -19,25 +24,43 @@ from care_live.training.inference import Applied
 from care_live.training.loading import gather
 from care_live.training.preview import judge
 from care_live.training.recipe import Recipe
+from care_live.training.time_budget import TrainingPlan, settle
+from care_live.training.verdict import save as save_verdict
+from care_live.training.verdict import verdict_of
+from care_live.training.watched import Watched
+
+RECIPE_FILE = "recipe.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run gave."""
+
+    recipe: Recipe
+    """Its updates and filters settled."""
+    histories: tuple[TrainingHistory, ...]
+    """One a member."""
+    verdict: NetworkVerdict | None
+    """None: its images cannot be compared with filtered ones."""
 
 
 def train(
     recipe: Recipe,
     run: Path,
     *,
+    on_plan: Callable[[TrainingPlan], None] = lambda plan: None,
     on_progress: Callable[[Progress], None] | None = None,
     tell: Tell = lambda name: None,
-) -> tuple[TrainingHistory, ...]:
+    clock: Callable[[], float] = time.perf_counter,
+) -> Trained:
     """Train a network, or an ensemble, as its recipe says; goes on where an earlier call stopped.
 
     Parameters
     ----------
     run : folder to write to; made when absent
+    on_plan : called with what the run will do, before it begins
     tell : called with the name of each volume as it is read or simulated
-
-    Returns
-    -------
-    One history a member.
+    clock : seconds, by which a budget is spent
 
     Raises
     ------
@@ -45,17 +68,38 @@ def train(
         The data cannot be used, a checkpoint is of another recipe, or the loss is no longer finite.
     """
     gathered = gather(recipe, tell)
+    plan = settle(_as_begun(recipe, run), gathered, clock=clock)
+    recipe = plan.recipe
+    on_plan(plan)
     run.mkdir(parents=True, exist_ok=True)
-    (run / "recipe.json").write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
+    (run / RECIPE_FILE).write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
     (run / "data.sha256").write_text("\n".join(gathered.fingerprints) + "\n", encoding="utf-8")
     histories = []
     for member in range(recipe.members):
-        histories.append(fit.fit(recipe, gathered, run, member=member, on_progress=on_progress))
+        with Watched(run / f"member-{member}", on_progress, tensorboard=recipe.fit.tensorboard) as watched:
+            histories.append(fit.fit(recipe, gathered, run, member=member, on_progress=watched.show))
         _write_history(run / f"member-{member}" / "history.csv", histories[-1])
-        if recipe.fit.tensorboard:
-            _write_tensorboard(run / f"member-{member}", histories[-1])
-    report.draw_training(histories, _judged(recipe, gathered, run), run / "report.png")
-    return tuple(histories)
+    judged = _judged(recipe, gathered, run)
+    rows = evaluate(judged, classical=True)
+    verdict = verdict_of(rows[0], histories, n_training=len(gathered.training))
+    if verdict is not None:
+        save_verdict(run, verdict)
+    title = "" if verdict is None else verdict.sentence()
+    report.draw_training(histories, judged, run / "report.png", rows=rows, title=title)
+    return Trained(recipe, tuple(histories), verdict)
+
+
+def _as_begun(recipe: Recipe, run: Path) -> Recipe:
+    """Return what an interrupted run with a budget had settled; its checkpoints are of that network."""
+    path = run / RECIPE_FILE
+    if not (recipe.fit.minutes and path.exists()):
+        return recipe
+    begun = Recipe.model_validate_json(path.read_text(encoding="utf-8"))
+    fit = recipe.fit.model_copy(update={"minutes": 0.0, "n_updates": begun.fit.n_updates})
+    network = recipe.network
+    if "filters" not in network.model_fields_set:
+        network = network.model_copy(update={"filters": begun.network.filters})
+    return recipe.model_copy(update={"fit": fit, "network": network})
 
 
 def _judged(recipe: Recipe, gathered: Data, run: Path) -> list[Applied]:
@@ -70,17 +114,3 @@ def _write_history(path: Path, history: TrainingHistory) -> None:
         writer = csv.writer(file)
         writer.writerow(("update", "loss", "validation_loss", "learning_rate"))
         writer.writerows(rows)
-
-
-def _write_tensorboard(folder: Path, history: TrainingHistory) -> None:
-    """Write the curves for TensorBoard, which must be installed beside the [train] extra."""
-    from care_live.imports import need
-
-    need("tensorboard", extra="train")
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
-        for number, update in enumerate(history.update):
-            writer.add_scalar("loss", history.loss[number], update)
-            writer.add_scalar("validation_loss", history.validation[number], update)
-            writer.add_scalar("learning_rate", history.learning_rate[number], update)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from care_live.errors import TrainingError
 
 _ENOUGH_VOXELS = 4_000_000
+_ORDER = "TCZYX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +70,70 @@ def find(path: Path, pattern: str, axes: str) -> dict[str, StoredImage]:
     TrainingError
         The path does not exist, nothing matches, or a file is no image of these axes.
     """
+    if _is_zarr(path):
+        return dict(_timepoints("t", path, _open_zarr(path), axes=_ORDER))
+    found: dict[str, StoredImage] = {}
+    for file in _files(path, pattern):
+        found |= dict(_timepoints(file.stem, file, open_tiff(file), axes=axes))
+    return found
+
+
+def _is_zarr(path: Path) -> bool:
     if not path.exists():
         raise TrainingError(f"{path} does not exist: correct the path in [data]")
-    if path.suffix == ".zarr" or (path / "zarr.json").exists() or (path / ".zgroup").exists():
-        return dict(_timepoints("t", path, _open_zarr(path), axes="TCZYX"))
+    return path.suffix == ".zarr" or (path / "zarr.json").exists() or (path / ".zgroup").exists()
+
+
+def _files(path: Path, pattern: str) -> list[Path]:
     files = [path] if path.is_file() else sorted(path.glob(pattern))
     if not files:
         raise TrainingError(f"{path} has no file that matches {pattern!r}: correct the folder or the pattern in [data]")
-    found: dict[str, StoredImage] = {}
-    for file in files:
-        found |= dict(_timepoints(file.stem, file, open_tiff(file), axes=axes))
-    return found
+    return files
+
+
+def look(path: Path, pattern: str, axes: str | None) -> tuple[str, dict[str, int]]:
+    """Return the axes and sizes of the first file of a folder, or of an OME-Zarr array, without reading pixels.
+
+    Parameters
+    ----------
+    axes : where they are known; None: what the file says, or ZYX and YX by their number
+
+    Raises
+    ------
+    TrainingError
+        There is no such file, or its axes are in another order than TCZYX.
+    """
+    if _is_zarr(path):
+        shape = _open_zarr(path).shape
+        return _ORDER, dict(zip(_ORDER, shape, strict=True))
+    file = _files(path, pattern)[0]
+    said, shape = _described(file)
+    axes = axes or _ordered(said, file)
+    if len(axes) != len(shape):
+        raise TrainingError(f"{file} has {len(shape)} axes {shape}, {axes} were named: correct --axes")
+    return axes, dict(zip(axes, shape, strict=True))
+
+
+def _described(file: Path) -> tuple[str, tuple[int, ...]]:
+    """Return the axes of a TIFF file by its metadata, such as ZYX, or QYX where they say nothing, and its shape."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(file) as opened:
+            return opened.series[0].axes, opened.series[0].shape
+    except (OSError, ValueError, KeyError, IndexError, struct.error, tifffile.TiffFileError) as error:
+        raise TrainingError(f"{file} is no readable TIFF image: {error}") from error
+
+
+def _ordered(said: str, file: Path) -> str:
+    """Return what a file says of its axes; two or three without names are YX and ZYX."""
+    if set(said) <= set(_ORDER) and list(said) == sorted(said, key=_ORDER.index):
+        return said
+    if len(said) <= 3 and not set(said) & set("CST"):
+        return "ZYX"[-len(said) :]
+    raise TrainingError(
+        f"{file} has axes {said}, wanted a subset of {_ORDER} in that order: name them with --axes, or save it so"
+    )
 
 
 def read(stored: StoredImage, *, n_channels: int) -> OnDisk:

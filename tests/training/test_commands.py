@@ -16,7 +16,7 @@ from care_live.cli import cli
 from care_live.cli.networks import simulate_command
 from care_live.errors import CareLiveError, ConfigError
 from care_live.model import file
-from care_live.training import recipe
+from care_live.training import data_recipe, recipe
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -120,4 +120,4 @@ def test_exporting_what_was_never_trained_says_so(tmp_path: Path) -> None:
 def test_simulate_offers_every_specimen_that_a_recipe_knows() -> None:
     (offered,) = (option.type for option in simulate_command.params if option.name == "specimen")
     assert isinstance(offered, click.Choice)
-    assert set(offered.choices) == set(get_args(recipe.SpecimenName))
+    assert set(offered.choices) == set(get_args(data_recipe.SpecimenName))

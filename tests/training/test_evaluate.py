@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from care_live.metrics import fit_affine, psnr_db, score
-from care_live.training.evaluate import best_gaussian, evaluate
+from care_live.training.classical import best_gaussian
+from care_live.training.evaluate import evaluate
 from tests.training.conftest import applied, blobs
 
 

@@ -64,7 +64,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(
 
 @pytest.mark.slow
 def test_mixed_precision_goes_where_float32_goes(tmp_path: Path, small_data: Data) -> None:
-    fits = {"float32": {"n_updates": 60}, "mixed": {"n_updates": 60, "precision": "mixed"}}
+    plain = {"n_updates": 60, "optimiser": "adam", "average": 0.0, "schedule": "constant"}
+    fits = {"float32": plain, "mixed": {**plain, "precision": "mixed"}}
     histories = {
         name: fit(small_recipe(tmp_path, fit=changes), small_data, tmp_path / name) for name, changes in fits.items()
     }
@@ -127,7 +128,7 @@ def test_early_stop_and_plateau_follow_from_the_history() -> None:
     losses = [3.0, 2.0, 2.5, 2.4, 1.0, 1.1, 1.2, 1.3, 1.4]
     assert n_plateaus(losses, patience=2) == 3
     assert n_since_best(TrainingHistory(validation=losses)) == 4
-    recipe = FitRecipe(learning_rate=1.0, patience=2, warmup_updates=10)
+    recipe = FitRecipe(learning_rate=1.0, schedule="plateau", patience=2, warmup_updates=10)
     assert learning_rate(recipe, 100, TrainingHistory(validation=losses)) == 0.125
     assert learning_rate(recipe, 5, TrainingHistory()) == 0.5
 

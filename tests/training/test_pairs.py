@@ -12,11 +12,12 @@ import zarr
 
 from care_live.errors import TrainingError
 from care_live.training import patches, registration
+from care_live.training.data_recipe import IsotropicData
 from care_live.training.examples import Data
 from care_live.training.lateral_slices import axial_blur
 from care_live.training.loading import gather
 from care_live.training.patches import PatchPlan
-from care_live.training.recipe import IsotropicData, Recipe
+from care_live.training.recipe import Recipe
 from tests.training.conftest import blobs, noisy_pair, small_recipe
 
 

@@ -13,6 +13,7 @@ from care_live.training import report
 from care_live.training.architecture import build
 from care_live.training.calibrate import as_trained
 from care_live.training.checkpoint import TrainingHistory
+from care_live.training.evaluate import evaluate
 from care_live.training.examples import planes_of
 from care_live.training.preview import MOST_VOLUMES, judge, middle_px
 from care_live.training.recipe import NetworkRecipe
@@ -69,7 +70,8 @@ def test_the_report_shows_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyP
     networks, recipe = members(2, pool_px=(1, 2, 2))
     judged = judge(networks, [noisy_pair(1), noisy_pair(2)], divisor=recipe.divisor)
     history = TrainingHistory(update=[1, 2], loss=[2.0, 1.0], validation=[2.0, 1.5], learning_rate=[1e-3, 1e-3])
-    report.draw_training([history, history], judged, tmp_path / "report.png")
+    rows = evaluate(judged)
+    report.draw_training([history, history], judged, tmp_path / "report.png", rows=rows, title="better than a filter")
     heads, rows = drawn[0].subfigs
     labels = [panel.get_ylabel() for panel in heads.axes]
     assert labels[2:] == ["PSNR (dB), SSIM below", "observed coverage", "mean absolute error (normalised)"]

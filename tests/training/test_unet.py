@@ -85,6 +85,6 @@ def test_impossible_networks_are_refused() -> None:
     with pytest.raises(ValidationError, match="odd"):
         NetworkRecipe(kernel_px=4)
     with pytest.raises(ValidationError, match="residual"):
-        NetworkRecipe(n_channels_in=2)
+        NetworkRecipe(n_channels_in=2, residual=True)
     with pytest.raises(ValidationError, match="pool_px"):
-        NetworkRecipe(axes="YX")
+        NetworkRecipe(axes="YX", pool_px=(1, 2, 2))

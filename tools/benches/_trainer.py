@@ -24,11 +24,14 @@ NETWORK = {
     "probabilistic": False,
     "batch_norm": True,
     "initialise": "he",
+    "residual": True,
+    "standardise": False,
     "decoder": "transpose",
 }
 FIT = {
     "batch": 4,
     "patch_px": [64, 64],
+    "optimiser": "adam",
     "learning_rate": 2e-3,
     "schedule": "cosine",
     "warmup_updates": 20,

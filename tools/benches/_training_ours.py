@@ -27,7 +27,7 @@ PLAN_EVERY = 5
 """Updates between two looks at the clock."""
 OURS = {"standardise": True, "residual": False, "loss": "mae", "probabilistic": False}
 OURS |= {"batch_norm": True, "initialise": "uniform", "optimiser": "muon"}
-OURS |= {"learning_rate": 5e-3, "schedule": "cosine", "warmup_updates": 5}
+OURS |= {"learning_rate": 5e-3, "schedule": "cosine", "warmup_updates": 5, "average": 0.0, "clip_norm": 0.0}
 """Chosen by what was restored of another worm than the one that all are judged by."""
 
 

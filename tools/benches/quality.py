@@ -34,12 +34,13 @@ from benches._trainer import CACHE, show
 from care_live.metrics import psnr_db
 from care_live.model import file
 from care_live.simulate import Grid, Light, Microscope, Worm, draw_forms, noise, sensor
-from care_live.training.evaluate import best_gaussian
+from care_live.training.classical import best_gaussian
+from care_live.training.data_recipe import SpecimenName
 from care_live.training.examples import Data, ExposedVolume
 from care_live.training.export import export
 from care_live.training.fit import fit
 from care_live.training.inference import apply_to, open_engine
-from care_live.training.recipe import Recipe, SpecimenName
+from care_live.training.recipe import Recipe
 from care_live.training.simulated import expected_electrons, exposed
 
 Image = NDArray[Any]
@@ -181,7 +182,7 @@ def recipe_for(stack: str, *, n_updates: int | None, threads: int) -> Recipe:
     network, fitted = {"lysosome": _FLAT, "nuclei": _NUCLEI, "unseen": _DEEP}[kind]
     tree = {
         "name": f"bench-{kind}",
-        "network": {"initialise": "he", "decoder": "transpose", **network},
+        "network": {"initialise": "he", "residual": True, "standardise": False, **network},
         "data": {"kind": "simulated"},
         "fit": {**_FITTED, **fitted, "n_updates": n_updates or _N_UPDATES[kind], "threads": threads},
     }
@@ -189,6 +190,7 @@ def recipe_for(stack: str, *, n_updates: int | None, threads: int) -> Recipe:
 
 
 _FITTED: Final = {
+    "optimiser": "adam",
     "schedule": "cosine",
     "warmup_updates": 50,
     "clip_norm": 1.0,

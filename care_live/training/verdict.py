@@ -1,0 +1,66 @@
+"""The verdict on a network: is it better than a filter on its validation volumes, and if not, what may help?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from care_live.metrics import Scores
+from care_live.model.card import ImageScores, NetworkVerdict
+from care_live.training.checkpoint import TrainingHistory
+from care_live.training.evaluate import ScoreRow
+
+FILE = "verdict.json"
+_FEW_IMAGES = 4
+_STILL_FALLING = 0.75
+"""A best validation after this share of a run: it was not over."""
+
+
+def verdict_of(row: ScoreRow, histories: Sequence[TrainingHistory], *, n_training: int) -> NetworkVerdict | None:
+    """Return the verdict on a network by its scores; None where raw and truth differ in shape, or nothing was scored.
+
+    Parameters
+    ----------
+    row : of all validation volumes
+    n_training : images that the network has learnt from
+    """
+    scores = (row.raw, row.gaussian, row.classical, row.ours)
+    if any(one is None or not math.isfinite(one.psnr_db + one.ssim) for one in scores):
+        return None
+    raw, gaussian, classical, network = (_as_stored(one) for one in scores if one is not None)
+    verdict = NetworkVerdict(n_images=row.n_volumes, raw=raw, gaussian=gaussian, classical=classical, network=network)
+    if not verdict.is_worse:
+        return verdict
+    return verdict.model_copy(update={"advice": advice(histories, n_training=n_training)})
+
+
+def advice(histories: Sequence[TrainingHistory], *, n_training: int) -> str:
+    """Return what may help a network that is worse than a filter."""
+    late = any(_place_of_best(history) > _STILL_FALLING for history in histories)
+    parts = ["more time"] if late else []
+    if n_training < _FEW_IMAGES or not late:
+        parts.append("more volumes")
+    return "use " + " and ".join(parts)
+
+
+def _place_of_best(history: TrainingHistory) -> float:
+    """Return after which share of the validations the best one came."""
+    if not history.validation:
+        return 1.0
+    return (history.validation.index(min(history.validation)) + 1) / len(history.validation)
+
+
+def _as_stored(scores: Scores) -> ImageScores:
+    return ImageScores(psnr_db=round(scores.psnr_db, 2), ssim=round(scores.ssim, 3))
+
+
+def save(run: Path, verdict: NetworkVerdict) -> None:
+    """Keep the verdict in the folder of a run, for its export."""
+    (run / FILE).write_text(verdict.model_dump_json(indent=2), encoding="utf-8")
+
+
+def load(run: Path) -> NetworkVerdict | None:
+    """Return the verdict of a run, if it has one."""
+    path = run / FILE
+    return NetworkVerdict.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,0 +1,168 @@
+"""From two folders and minutes to a network that says whether it is better than a filter."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+
+from care_live.cli import cli
+from care_live.errors import TrainingError
+from care_live.metrics import Scores, psnr_db
+from care_live.model import file
+from care_live.model.card import ImageScores, ModelCard, NetworkVerdict
+from care_live.training.checkpoint import TrainingHistory
+from care_live.training.classical import best_total_variation
+from care_live.training.evaluate import ScoreRow
+from care_live.training.examples import Data
+from care_live.training.loading import gather
+from care_live.training.own_recipe import own_recipe
+from care_live.training.patches import plan_for
+from care_live.training.recipe import NetworkRecipe, Recipe
+from care_live.training.time_budget import settle
+from care_live.training.verdict import verdict_of
+from tests.training.conftest import blobs, small_recipe
+
+
+def write_pair(folder: Path, shape: tuple[int, ...], n: int = 1) -> None:
+    for number in range(n):
+        clean = blobs(number, shape)
+        noise = np.random.default_rng(number).normal(0, 60, shape)
+        for name, image in (("low", 100 + clean + noise), ("high", 100 + 20 * clean)):
+            (folder / name).mkdir(exist_ok=True)
+            tifffile.imwrite(
+                folder / name / f"v{number}.tif", np.clip(image, 0, 65535).astype(np.uint16), photometric="minisblack"
+            )
+
+
+def own(folder: Path, minutes: float = 1.0, axes: str | None = None) -> Recipe:
+    return own_recipe([folder / "low"], folder / "high", minutes=minutes, axes=axes)
+
+
+@pytest.mark.slow
+def test_two_folders_and_minutes_are_all_that_is_needed(tmp_path: Path) -> None:
+    write_pair(tmp_path, (4, 96, 64))
+    command = ["train", "--input", tmp_path / "low", "--target", tmp_path / "high", "--minutes", 0.03]
+    done = CliRunner().invoke(
+        cli, [str(word) for word in (*command, "--run", tmp_path / "run")], catch_exceptions=False
+    )
+    assert done.exit_code == 0
+    assert "updates of 2 patches of 4 x 64 x 64 px on the" in done.output  # before it begins
+    assert "s left" in done.output  # while it runs
+    assert "verdict: " in done.output
+    assert (tmp_path / "run" / "member-0" / "preview.png").stat().st_size > 100
+    stored = file.read_card(tmp_path / "run" / "own.onnx").verdict
+    assert stored is not None
+    assert stored.is_worse  # seconds of training are no match for a filter, and it says so
+    assert "use more time" in stored.sentence()
+    restored = CliRunner().invoke(
+        cli,
+        ["restore", str(tmp_path / "low" / "v0.tif"), str(tmp_path / "out.tif"), "--axes", "ZYX", "--model",
+         str(tmp_path / "run" / "own.onnx")],
+        catch_exceptions=False,
+    )  # fmt: skip
+    assert "own is worse than a filter" in restored.output
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "network"), [((6, 48, 48), None, "ZYX"), ((48, 48), None, "YX"), ((6, 48, 48), "TYX", "YX")]
+)
+def test_the_files_say_which_network_they_need(
+    tmp_path: Path, shape: tuple[int, ...], axes: str | None, network: str
+) -> None:
+    write_pair(tmp_path, shape)
+    recipe = own(tmp_path, axes=axes)
+    assert (recipe.network.axes, recipe.fit.minutes) == (network, 1.0)
+    data = gather(recipe)
+    assert plan_for(recipe, data.training).patch_px[-2:] == ((24, 48) if axes is None else (48, 48))
+
+
+def test_axes_that_are_not_known_are_asked_for(tmp_path: Path) -> None:
+    for name in ("low", "high"):
+        (tmp_path / name).mkdir()
+        image = np.zeros((2, 3, 2, 8, 8), np.uint16)
+        tifffile.imwrite(tmp_path / name / "a.tif", image, imagej=True, metadata={"axes": "TZCYX"})
+    with pytest.raises(TrainingError, match="axes TZCYX, wanted a subset of TCZYX"):
+        own(tmp_path)
+
+
+def test_one_volume_alone_is_split_by_rows(tmp_path: Path) -> None:
+    write_pair(tmp_path, (4, 200, 40))
+    data = gather(own(tmp_path))
+    assert [example.shape_px for example in (*data.training, *data.validation)] == [(4, 150, 40), (4, 50, 40)]
+    z, y, x = data.validation[0].foreground.T
+    bright = tifffile.imread(tmp_path / "high" / "v0.tif")[z, 150 + y, x]
+    assert bright.min() > 0.3 * bright.max()  # foreground moves with its rows
+
+
+def test_the_budget_decides_on_filters_and_updates(small_data: Data, tmp_path: Path) -> None:
+    free = small_recipe(tmp_path).model_dump(exclude_unset=True)
+    del free["network"]["filters"], free["fit"]["n_updates"]
+
+    def settled(minutes: float, step_s: float) -> tuple[int, int]:
+        tree = free | {"fit": free["fit"] | {"minutes": minutes}}
+        ticks = itertools.count(0.0, step_s)
+        recipe = settle(Recipe.model_validate(tree), small_data, clock=lambda: next(ticks)).recipe
+        return recipe.network.filters, recipe.fit.n_updates
+
+    assert settled(1.0, 0.5) == (8, 102)
+    assert settled(20.0, 0.5) == (16, 2040)
+    assert settled(60.0, 0.25)[0] == 32
+
+
+def test_a_recipe_with_updates_is_left_as_it_is(small_data: Data, tmp_path: Path) -> None:
+    plan = settle(small_recipe(tmp_path), small_data)
+    assert plan.recipe.fit.n_updates == 12
+    assert plan.duration_s is None
+
+
+def test_total_variation_is_a_bar_worth_clearing() -> None:
+    truth = blobs(2, (6, 32, 32))
+    raw = np.random.default_rng(2).poisson(20 * truth / truth.max() + 1).astype(np.float32)
+    smooth, value = best_total_variation(raw, truth)
+    assert value == pytest.approx(psnr_db(smooth, truth))
+    assert value > psnr_db(raw, truth) + 2
+
+
+def scores(psnr: float) -> Scores:
+    return Scores(0.1, psnr, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("network_db", "losses", "n_training", "wanted"),
+    [
+        (31.0, [3.0, 2.0], 1, "better than a filter by 1.0 dB"),
+        (29.0, [3.0, 2.0], 9, "worse than a filter .*: use more time$"),
+        (29.0, [3.0, 2.0, 2.5, 2.5, 2.5], 9, "worse than a filter .*: use more volumes$"),
+        (29.0, [3.0, 2.0], 1, "worse than a filter .*: use more time and more volumes$"),
+    ],
+)
+def test_the_verdict_says_what_may_help(network_db: float, losses: list[float], n_training: int, wanted: str) -> None:
+    row = ScoreRow("v", 2, scores(20.0), scores(28.0), scores(network_db), scores(30.0))
+    verdict = verdict_of(row, [TrainingHistory(validation=losses)], n_training=n_training)
+    assert verdict is not None
+    assert re.search(wanted, verdict.sentence())
+
+
+def test_images_of_another_shape_have_no_verdict() -> None:
+    nothing = Scores(float("nan"), float("nan"), float("nan"))
+    assert verdict_of(ScoreRow("v", 2, nothing, nothing, scores(30.0), nothing), [], n_training=9) is None
+
+
+def test_a_card_without_a_verdict_opens() -> None:
+    card = ModelCard(name="old", divisor=(1, 4, 4), halo_px=(0, 0, 0))
+    old = card.model_dump_json(exclude={"verdict"})
+    assert ModelCard.model_validate_json(old).verdict is None
+    one = ImageScores(psnr_db=30.0, ssim=0.9)
+    verdict = NetworkVerdict(n_images=1, raw=one, gaussian=one, classical=one, network=one)
+    assert ModelCard.model_validate_json(card.model_copy(update={"verdict": verdict}).model_dump_json()) is not None
+
+
+def test_an_old_network_section_still_means_a_network() -> None:
+    assert NetworkRecipe.model_validate({"last_activation": "relu"}).standardise is False
+    assert NetworkRecipe.model_validate({"axes": "YX"}).pool_px == (2, 2)
