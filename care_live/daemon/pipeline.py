@@ -34,6 +34,7 @@ from care_live.daemon.storing import Record, Storing
 from care_live.daemon.worklist import Worklist
 from care_live.images import RunEnded, RunStarted, StateChanged, VolumeKey
 from care_live.publish.publisher import Publisher
+from care_live.reasons import how
 from care_live.source import Source
 from care_live.store import RunWriter, Syncs
 from care_live.worker.client import RestoreProcess
@@ -242,5 +243,5 @@ class Pipeline:
             restarts=self._rooms.restorer.supervisor.n_restarts,
             model=self._rooms.restorer.network.identity.name,
             swap=self._rooms.restorer.hot_swap.says,
-            streaming=self._rooms.restorer.streaming,
+            streaming=how(self._rooms.restorer.choice),
         )

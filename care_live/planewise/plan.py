@@ -21,6 +21,7 @@ from care_live.planewise.passes import optimise
 from care_live.planewise.passes.pack_planes import n_channels_at_once
 from care_live.planewise.schedule import ScheduledStep, live_boundaries, steps, whole_boundaries
 from care_live.planewise.unroll import unroll
+from care_live.reasons import Reason, whole
 from care_live.tiling import margins
 
 _LIVE_PLANES = 4
@@ -35,7 +36,13 @@ and back."""
 class NotPlanewise:
     """Why a network cannot run plane by plane; whole volumes are restored instead."""
 
-    reason: str
+    reason: Reason
+    detail: str = ""
+    """What the compiler says."""
+
+    def __str__(self) -> str:
+        """Return the reason in words."""
+        return str(whole(self.reason, self.detail))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,9 +115,9 @@ def plan_whole(model: onnx.ModelProto, shape: tuple[int, ...]) -> StreamPlan | N
 def refusal(card: ModelCard) -> NotPlanewise | None:
     """Return why a network of this kind is never streamed, or None."""
     if card.axes != "ZYX" or card.task not in {"denoise", "deconvolve"}:
-        return NotPlanewise(f"a network for {card.task} on {card.axes} has no recorded planes to follow")
+        return NotPlanewise("task", f"it is for {card.task} on {card.axes}")
     if card.normalisation != "in-graph":
-        return NotPlanewise("a foreign network is normalised around its graph")
+        return NotPlanewise("foreign")
     return None
 
 
@@ -140,7 +147,7 @@ def compile_plan(
         network = frontend.read(model, shape)
         program = optimise(unroll(network, sources, slice(first, first + boundaries[-1]), target=target))
     except (frontend.Unstreamable, ModelError) as verdict:
-        return NotPlanewise(str(verdict))
+        return NotPlanewise("operator", str(verdict))
     element = next(value for value in model.graph.input if value.name == "raw").type.tensor_type.elem_type
     return StreamPlan(
         boundaries[-1],

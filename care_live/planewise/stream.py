@@ -254,5 +254,5 @@ def open_session(content: bytes, shapes: Mapping[str, Sequence[int]], options: O
         planned = plan_whole(onnx.load_model_from_string(content), shape)
         if not isinstance(planned, NotPlanewise):
             return PlanewiseSession(planned, options)
-        logger.info("planewise=no shape=%s reason=%s", shape, planned.reason)
+        logger.info("planewise=no shape=%s reason=%s", shape, planned)
     return OnnxSession(content, shapes, options)

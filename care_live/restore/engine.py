@@ -18,12 +18,14 @@ from care_live.images import Counts, Flag, ModelIdentity, Restored, Volume, Volu
 from care_live.model import checks, file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
+from care_live.reasons import whole
 from care_live.restore import ranges, tasks
 from care_live.restore.dry_run import DryRunNetwork
 from care_live.restore.geometry import Field, gather, output_shape, output_voxel_um
-from care_live.restore.in_flight import Arriving, Streams
 from care_live.restore.repair import Maps, mend
 from care_live.restore.select import open_network
+from care_live.restore.stream_sessions import StreamSessions
+from care_live.restore.volume_stream import VolumeStream
 from care_live.trust import camera_file
 from care_live.trust.examiner import Examiner
 from care_live.verdict import Trust
@@ -79,14 +81,14 @@ class Engine:
             self.card = self.card.model_copy(update={"quantised": True})
         if budget_px is not None:
             self._network.restrict(budget_px)
-        self.streams = Streams(model, self.card, self._network, options=options, config=config)
+        self.streams = StreamSessions(model, self.card, self._network, options=options, config=config)
         """Volumes that are still being recorded."""
         camera = None if config.camera is None else camera_file.read(config.camera)
         self._examiner = Examiner(self.card, camera) if config.evidence else None
         self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()
 
     def restore(
-        self, volumes: Sequence[Volume], into: Maps | None = None, *, stream: Arriving | None = None
+        self, volumes: Sequence[Volume], into: Maps | None = None, *, stream: VolumeStream | None = None
     ) -> tuple[Restored, ...]:
         """Restore one time point of one position.
 
@@ -125,7 +127,7 @@ class Engine:
         raise OutOfMemoryError(f"no memory to restore volume {key}: {detail}; its raw planes are safe")
 
     def _restore(
-        self, volumes: Sequence[Volume], into: Maps | None, stream: Arriving | None
+        self, volumes: Sequence[Volume], into: Maps | None, stream: VolumeStream | None
     ) -> tuple[Maps, tuple[Span, ...], frozenset[Flag]]:
         """Fill the maps; what the volumes teach is remembered once they are filled."""
         field = gather(volumes, None if stream is None else stream.counts(len(volumes[0].pixels)))
@@ -182,11 +184,12 @@ class Engine:
         strange: frozenset[Flag] = frozenset({"out_of_domain"}) if trust.is_out_of_domain else frozenset()
         return replace(restored, trust=trust, flags=restored.flags | strange)
 
-    def _give_back(self, volumes: Sequence[Volume], stream: Arriving | None, n_failed: int, detail: str) -> None:
+    def _give_back(self, volumes: Sequence[Volume], stream: VolumeStream | None, n_failed: int, detail: str) -> None:
         """Let go of all that is only kept for speed; the second time, read half as much at once, too."""
+        choice = whole("failed", detail)
         if stream is not None:
-            stream.abandon(detail)
-        self.streams.forget(detail)
+            stream.abandon(choice)
+        self.streams.forget(choice)
         self._network.forget()
         if n_failed > 1:
             n_px = sum(volume.pixels.size for volume in volumes)
@@ -218,22 +221,6 @@ class Engine:
         """
         return {head: np.empty(output_shape(self.card, shape), np.float32) for head in self.card.heads}
 
-    def why_whole(self, volumes: Sequence[Volume]) -> str:
-        """Return why a time point did not go through the network plane by plane, though that had not been declined."""
-        if self._config.streaming == "off":
-            return "streaming is off"
-        if any(volume.integrity.missing for volume in volumes):
-            return "a plane is missing"
-        if self.card.normalisation != "in-graph":
-            return "a foreign network is normalised around its graph"
-        known = ranges.known_spans(self.memories, volumes[0].key, len(volumes), self._config.normalise)
-        if not known:
-            return "which channels the network takes is known from the second time point on"
-        if None in known.values():
-            mode = self._config.normalise.mode
-            return f"its range is known only when all its planes are there (ranges.mode {mode})"
-        return "inference was busy with earlier volumes, or it came from the store"
-
     def _refuse_other_channels(self, volumes: Sequence[Volume]) -> None:
         if len(volumes) != len(self.card.channels_in):
             raise RestoreError(
@@ -241,7 +228,7 @@ class Engine:
                 f"({', '.join(self.card.channels_in)}) but got {len(volumes)}"
             )
 
-    def _choose_spans(self, volumes: Sequence[Volume], field: Field) -> dict[tuple[int, int], ranges.Choice]:
+    def _choose_spans(self, volumes: Sequence[Volume], field: Field) -> dict[tuple[int, int], ranges.RangeChoice]:
         """Return the range of each channel, by position and channel, and what it teaches."""
         choices = {}
         for volume, counts in zip(volumes, field.histograms, strict=True):

@@ -36,7 +36,7 @@ Memories: TypeAlias = Mapping[tuple[int, int], Memory]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RangeChoice:
     """The range of one volume, and what to remember."""
 
     span: Span
@@ -45,7 +45,7 @@ class Choice:
     """The measured range was below the noise floor, so the previous one is used."""
 
 
-def choose(memory: Memory, measured: Span, config: NormaliseConfig) -> Choice:
+def choose(memory: Memory, measured: Span, config: NormaliseConfig) -> RangeChoice:
     """Choose the range of the next volume.
 
     Parameters
@@ -60,11 +60,11 @@ def choose(memory: Memory, measured: Span, config: NormaliseConfig) -> Choice:
     """
     empty = measured.high - measured.low < config.noise_floor_counts
     if config.mode == "fixed":
-        return Choice(fixed_span(config), memory, empty)
+        return RangeChoice(fixed_span(config), memory, empty)
     if empty:
-        return Choice(memory.span or _at_least(measured, config.noise_floor_counts), memory, empty)
+        return RangeChoice(memory.span or _at_least(measured, config.noise_floor_counts), memory, empty)
     span = _follow(memory, measured, config)
-    return Choice(span, Memory(span, memory.n_measured + 1), empty)
+    return RangeChoice(span, Memory(span, memory.n_measured + 1), empty)
 
 
 def measured(card: ModelCard, volume: Volume, counts: Histogram | None) -> Span:

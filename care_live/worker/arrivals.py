@@ -5,23 +5,55 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError
-from care_live.images import PlanePlaced, Volume, VolumeOpened
+from care_live.images import PlanePlaced, Volume, VolumeKey, VolumeOpened
 from care_live.model.card import ModelCard
+from care_live.percentiles import Span
+from care_live.reasons import Choice, whole
+from care_live.restore import choice
+from care_live.restore.in_flight import N_OPEN, InFlight, VolumeInFlight
 from care_live.restore.ranges import known_spans
 from care_live.worker import protocol
-from care_live.worker.buffers import Incoming, RestoredPlanes, Room, lay_out
+from care_live.worker.buffers import RestoredPlanes, Room, lay_out, make_room, planes_of
 from care_live.worker.inference_process import Inference, RunningNetwork
 from care_live.worker.shared_memory import Pool
 
 logger = logging.getLogger(__name__)
 
+_AHEAD = 8
+"""Planes that inference is sent before it has taken in the first of them: the pipe must never fill up."""
+
+
+@dataclass(slots=True)
+class _Arriving:
+    """What the daemon holds of a time point that is being recorded."""
+
+    room: Room
+    channels: tuple[int, ...]
+    """c of each input of the network."""
+    opened: set[int]
+    """Channels of which a plane has come."""
+    begun: bool
+    """Inference was asked to stream it."""
+    placed: set[tuple[int, int]] = field(default_factory=set)
+    """Input and z."""
+    unsent: list[tuple[int, int]] = field(default_factory=list)
+    n_sent: int = 0
+    n_shown: int = 0
+    """Restored planes that were handed out before the volume was complete."""
+
 
 class Arrivals:
-    """`Incoming` behind a lock that is held for moments only: intake and the restoring stage share it.
+    """The daemon's table of volumes in flight, behind a lock that is held for moments only.
+
+    Intake and the restoring stage share it.
 
     Parameters
     ----------
@@ -32,8 +64,17 @@ class Arrivals:
     def __init__(self, pool: Pool, config: RestoreConfig) -> None:
         self._pool, self._config = pool, config
         self._guard = threading.Lock()
-        self._incoming = Incoming(pool)
         self._running: RunningNetwork | None = None
+        self._in_flight: InFlight[_Arriving] = InFlight(n_open=N_OPEN)
+        self._given_up: list[Room] = []
+        """Inference may still write to them until it has answered what it was sent next."""
+        self._of_another: list[Room] = []
+        """The network before may still write to them."""
+        self._n_unanswered = 0
+        """Volumes that inference was asked to stream since its last answer."""
+        self._last_ns = 0
+        self._plane_s = 0.0
+        """From one plane to the next, as of late."""
 
     def go_to(self, running: RunningNetwork | None) -> None:
         """Send planes to this network's process from now on; the one before is dead, or there was none."""
@@ -43,8 +84,9 @@ class Arrivals:
     def begin_anew(self) -> None:
         """Forget what the process was sent: another one takes over, and the old one may still write to its memory."""
         with self._guard:
-            self._incoming = Incoming(self._pool, after=self._incoming)
-            self._running = None
+            gone = [self._in_flight.abandon(volume.key, whole("swapped")) for volume in self._in_flight]
+            self._of_another = self._given_up + [volume.held.room for volume in gone if volume is not None]
+            self._given_up, self._running, self._n_unanswered = [], None, 0
 
     def begin(self, opened: VolumeOpened) -> None:
         """Give a volume, at its first plane, memory that inference sees, and let inference start if it can.
@@ -56,50 +98,149 @@ class Arrivals:
             if (running := self._running) is None:
                 return
             card = running.ready.card
-            streams = self._config.streaming != "off" and card.normalisation == "in-graph"
-            ranges = self._config.normalise if streams else None
-            if not (spans := known_spans(running.memories, opened.key, len(card.channels_in), ranges)):
-                return
-            try:
-                begin = self._incoming.begin(opened, card, spans)
-            except OutOfMemoryError as error:
-                logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
-                return
-            if begin is not None:
-                running.inference.tell(begin)
+            ranges = self._config.normalise if choice.may_stream(self._config, card) else None
+            spans = known_spans(running.memories, opened.key, len(card.channels_in), ranges)
+            why_whole = choice.at_first_plane(self._config, card, spans, n_unanswered=self._n_unanswered)
+            if not spans:
+                self._abandon(opened.key, why_whole or whole("channels-unknown"))
+            elif not self._joins(opened, tuple(spans)):
+                self._open(opened, card, spans, why_whole)
 
     def place(self, placed: PlanePlaced) -> None:
         """Copy a plane that is in place to where inference sees it, and send word. Does not wait for inference."""
         with self._guard:
-            self._incoming.place(placed)
-            self._tell_news()
+            self._notice_rate()
+            t, p, c = placed.key
+            for volume in self._in_flight:
+                arriving = volume.held
+                if (volume.key.t, volume.key.p) == (t, p) and c in arriving.opened:
+                    plane = (arriving.channels.index(c), placed.plane)
+                    np.copyto(arriving.room.pixels[plane[0]][placed.plane], placed.pixels)
+                    arriving.placed.add(plane)
+                    arriving.unsent.append(plane)
+            self._send_news()
 
     def restored_planes(self) -> list[RestoredPlanes]:
         """Return planes that became final since the last call, of volumes that are still being recorded."""
         with self._guard:
-            self._tell_news()
-            return self._incoming.restored_planes()
+            self._send_news()
+            found: list[RestoredPlanes] = []
+            for volume in self._in_flight:
+                arriving = volume.held
+                first, last = arriving.n_shown, arriving.room.progress.n_restored
+                if volume.state == "streaming" and last > first:
+                    arriving.n_shown = last
+                    found += planes_of(volume.key, arriving.channels, arriving.room, slice(first, last))
+            return found
 
-    def room(self, volumes: Sequence[Volume], card: ModelCard) -> tuple[Room, bool]:
-        """Return the room that the planes went into, or lay the volumes out now; whether inference has begun."""
+    def room(self, volumes: Sequence[Volume], card: ModelCard) -> tuple[Room, Choice | None]:
+        """Return the room that the planes went into, or lay the volumes out now.
+
+        Returns
+        -------
+        Also why they are restored as a whole; None: inference was asked to stream them, and has got all planes.
+        """
         with self._guard:
-            taken = self._incoming.take(volumes)
-        return taken or (lay_out(self._pool, card, volumes), False)
+            volume = self._in_flight.complete(volumes[0].key)
+            if volume is not None and _is_complete(volume.held, volumes):
+                return volume.held.room, volume.choice
+            if volume is None:
+                why_whole = self._in_flight.why_not(volumes[0].key) or whole("stored")
+            else:
+                self._given_up.append(volume.held.room)
+                why_whole = volume.choice or whole("plane-missing")
+        return lay_out(self._pool, card, volumes), why_whole
 
     @contextlib.contextmanager
     def asked(self, inference: Inference, work: protocol.Work) -> Iterator[None]:
         """Send work; inside, inference may still be writing to the rooms of volumes that were given up."""
         with self._guard:
-            given_up = self._incoming.let_go()
+            given_up, self._given_up = self._given_up, []
             inference.tell(work)
         try:
             yield
         finally:
             with self._guard:
-                self._incoming.answered()
+                self._n_unanswered = 0
                 given_up.clear()
 
-    def _tell_news(self) -> None:
+    def _joins(self, opened: VolumeOpened, channels: tuple[int, ...]) -> bool:
+        """Return whether this channel belongs to a time point that is open already."""
+        volume = self._in_flight.get(opened.key._replace(c=channels[0]))
+        if volume is None or opened.key.c in volume.held.opened:
+            return False
+        volume.held.opened.add(opened.key.c)
+        if volume.held.room.pixels[0].shape != _shape_of(opened):
+            self._abandon(volume.key, whole("failed", "its channels have different shapes"))
+        return True
+
+    def _open(
+        self, opened: VolumeOpened, card: ModelCard, spans: Mapping[int, Span | None], why_whole: Choice | None
+    ) -> None:
+        """Make room for a time point at the first plane of its first channel; ask inference to stream it."""
+        channels = tuple(spans)
+        key = opened.key._replace(c=channels[0])
+        if self._in_flight.get(key) is not None:
+            self._abandon(key, whole("overtaken"))
+        for gone in self._in_flight.make_room():
+            self._forget(gone)
+        try:
+            room = make_room(self._pool, card, [_shape_of(opened)] * len(channels), np.dtype(opened.dtype))
+        except OutOfMemoryError as error:
+            logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
+            self._abandon(key, choice.broken(error))
+            return
+        volume = self._in_flight.open(
+            key, _Arriving(room, channels, {opened.key.c}, begun=why_whole is None), why_whole
+        )
+        if why_whole is None:
+            self._in_flight.stream(volume)
+            self._n_unanswered += 1
+            known = tuple(span for span in spans.values() if span is not None)
+            self._tell(protocol.Begin(key, room.places, room.progress_place, room.results, known, self._plane_s))
+
+    def _abandon(self, key: VolumeKey, why: Choice) -> None:
+        gone = self._in_flight.abandon(key, why)
+        if gone is not None:
+            self._forget(gone)
+
+    def _forget(self, gone: VolumeInFlight[_Arriving]) -> None:
+        """Keep the memory of a volume that was abandoned until inference can't write to it any more."""
+        self._given_up.append(gone.held.room)
+        if gone.held.begun and gone.choice is not None:
+            self._tell(protocol.Abandon(gone.key, gone.choice))
+
+    def _send_news(self) -> None:
+        """Send which planes are in place, as far as inference keeps up."""
+        for volume in self._in_flight:
+            arriving = volume.held
+            n_ahead = arriving.n_sent - arriving.room.progress.n_taken
+            if volume.state == "streaming" and arriving.unsent and n_ahead < _AHEAD:
+                self._tell(protocol.PlanesPlaced(volume.key, tuple(arriving.unsent)))
+                arriving.n_sent += len(arriving.unsent)
+                arriving.unsent = []
+
+    def _tell(self, message: protocol.Request) -> None:
         if self._running is not None:
-            for message in self._incoming.news():
-                self._running.inference.tell(message)
+            self._running.inference.tell(message)
+
+    def _notice_rate(self) -> None:
+        """Follow the time between planes; a pause between stacks does not count."""
+        now = time.monotonic_ns()
+        since_s, self._last_ns = (now - self._last_ns) / 1e9, now
+        if self._plane_s == 0.0:
+            self._plane_s = min(since_s, 1.0)
+        elif since_s < 4 * self._plane_s + 0.1:
+            self._plane_s += 0.1 * (since_s - self._plane_s)
+
+
+def _shape_of(opened: VolumeOpened) -> tuple[int, int, int]:
+    return (len(opened.planes), *opened.shape_px)
+
+
+def _is_complete(arriving: _Arriving, volumes: Sequence[Volume]) -> bool:
+    """Return whether all planes of a time point are where inference sees them."""
+    missing = any(volume.integrity.missing for volume in volumes)
+    n_planes = sum(len(volume.pixels) for volume in volumes)
+    in_order = [volume.key.c for volume in volumes] == list(arriving.channels)
+    return not missing and in_order and len(arriving.placed) == n_planes

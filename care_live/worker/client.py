@@ -11,6 +11,7 @@ from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
 from care_live.images import Restored, Volume
 from care_live.percentiles import Span
+from care_live.reasons import Choice
 from care_live.worker import protocol
 from care_live.worker.arrivals import Arrivals
 from care_live.worker.buffers import NO_PIXELS, moved_out
@@ -46,8 +47,8 @@ class RestoreProcess:
         """Another network: ordered, tried, taken over."""
         self.supervisor = InferenceSupervisor(config, self.arrivals, self.hot_swap)
         """The child, and how often it was lost."""
-        self.streaming = ""
-        """Whether the last volume was streamed, or why not."""
+        self.choice: Choice | None = None
+        """Whether the last volume was streamed, and why; None before the first."""
 
     @property
     def network(self) -> protocol.Ready:
@@ -79,10 +80,10 @@ class RestoreProcess:
         """
         with self._turn:
             running = self.supervisor.living()
-            room, begun = self.arrivals.room(volumes, running.ready.card)
+            room, why_whole = self.arrivals.room(volumes, running.ready.card)
             bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
             alive = self._pool.alive()
-            work = protocol.Work(bare, room.places, room.results, running.memories, alive, streamed=begun)
+            work = protocol.Work(bare, room.places, room.results, running.memories, alive, why_whole)
             done = self.supervisor.ask(running, work)
             self._note_choice(done)
             restored = room.results_of(volumes, done.outcomes, running.ready.identity)
@@ -130,9 +131,9 @@ class RestoreProcess:
         self.hot_swap.stop()
 
     def _note_choice(self, done: protocol.Done) -> None:
-        if not done.chose_as(self.streaming):
-            logger.info("streaming now=%s why=%s", done.streaming, done.why or "-")
-        self.streaming = done.streaming
+        if not done.choice.same_as(self.choice):
+            logger.info("streaming kind=%s reason=%s: %s", done.choice.kind, done.choice.reason, done.choice)
+        self.choice = done.choice
 
     def _advance_swap(self, volumes: Sequence[Volume], restored: tuple[Restored, ...]) -> None:
         """Let a candidate take its next step; it takes over when it has proved itself."""
@@ -140,7 +141,8 @@ class RestoreProcess:
             self.supervisor.take_back("gave no numbers")
         if (running := self.supervisor.running) is None:
             return
-        usual_s = None if self.streaming == "streamed" else max(result.infer_s for result in restored)
+        streamed = self.choice is not None and self.choice.kind == "stream"
+        usual_s = None if streamed else max(result.infer_s for result in restored)
         done = Trial(running.ready.card, tuple(volumes), restored, usual_s)
         if (proved := self.hot_swap.advance(done, self._pool, running)) is not None:
             self.supervisor.take_over(proved)

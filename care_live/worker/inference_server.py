@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING
 
@@ -17,20 +17,20 @@ import psutil
 
 from care_live.backends.failures import translated
 from care_live.errors import CareLiveError, OutOfMemoryError
+from care_live.images import read_only
+from care_live.reasons import Choice
+from care_live.restore.choice import given_up
+from care_live.restore.in_flight import PlaneProgress
 from care_live.worker import limits, protocol
 from care_live.worker.liveness import Pulse
 
 if TYPE_CHECKING:
     from care_live.config import RestoreConfig
-    from care_live.images import Restored, VolumeKey
+    from care_live.images import Restored
     from care_live.restore.engine import Engine
-    from care_live.restore.in_flight import Arriving
-    from care_live.restore.repair import Maps
+    from care_live.restore.volume_stream import VolumeStream
 
 logger = logging.getLogger(__name__)
-
-_N_BEGUN = 4
-"""Volumes whose planes are arriving; an older one was given up."""
 
 
 def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budget_px: int | None = None) -> None:
@@ -76,16 +76,6 @@ def _no_memory() -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """A time point of which planes are arriving."""
-
-    begin: protocol.Begin
-    maps: Maps
-    declined: str
-    """Why it is not streamed; empty if it is."""
-
-
 class _Desk:
     """Answers requests with one engine."""
 
@@ -96,7 +86,6 @@ class _Desk:
         self._engine = engine
         on_gpu = engine.provider in {"cuda", "tensorrt"}
         self._window = SegmentView(copies().lock) if on_gpu else SegmentView()
-        self._begun: dict[VolumeKey, _Begun] = {}
         self._to_stream: tuple[int, int, int] | None = None
 
     def warm_up(self, warm_up: protocol.WarmUp) -> None:
@@ -111,55 +100,67 @@ class _Desk:
             _try_to_warm_up(self._engine.streams.warm_up, shape)
 
     def begin(self, begin: protocol.Begin) -> None:
-        """Open a stream for a volume that is about to come."""
-        while len(self._begun) >= _N_BEGUN:
-            given_up = next(iter(self._begun))
-            self._begun.pop(given_up)
-            self._engine.streams.take(given_up)
+        """Decide whether to stream a volume that is about to come; begin if so."""
+        recorded = [self._window.array(place) for place in begin.pixels]
         maps = {head: self._window.array(place) for head, place in begin.results.items()}
-        z, y, x = begin.pixels[0].shape
-        declined = self._engine.streams.begin(begin.key, (z, y, x), begin.spans, maps, plane_s=begin.plane_s)
-        self._begun[begin.key] = _Begun(begin, maps, declined)
+        progress = PlaneProgress(self._window.array(begin.progress))
+        self._engine.streams.begin(begin.key, recorded, begin.spans, maps, plane_s=begin.plane_s, progress=progress)
 
     def placed(self, placed: protocol.PlanesPlaced) -> None:
         """Take planes in; whatever they make possible is done at once."""
-        if placed.key not in self._begun:
+        volume = self._engine.streams.in_flight.get(placed.key)
+        if volume is None or (stream := volume.held) is None:
             return
-        begin = self._begun[placed.key].begin
-        pixels, taken = [self._window.array(place) for place in begin.pixels], self._window.array(begin.taken)
         for channel, z in placed.planes:
-            self._engine.streams.place(placed.key, z, pixels[channel][z], channel=channel)
-            taken[0] += 1
-            taken[1] = self._engine.streams.n_restored(placed.key)
+            stream.place(channel, z)
+        if stream.choice.kind == "whole":
+            self._engine.streams.in_flight.stop(volume, stream.choice)
+
+    def abandon(self, abandon: protocol.Abandon) -> None:
+        """Forget a volume that the daemon has given up."""
+        volume = self._engine.streams.in_flight.abandon(abandon.key, abandon.choice)
+        if volume is not None:
+            _abandon(volume.held, abandon.choice)
 
     def work(self, work: protocol.Work) -> protocol.Done:
         """Restore one time point; most of it is done already where it was streamed."""
-        from care_live.images import read_only
-
         self._engine.memories = dict(work.memories)
         key = work.volumes[0].key
-        why_whole = self._engine.why_whole(work.volumes)
-        if work.streamed:
+        if work.choice is None:
             channels, planes = range(len(work.pixels)), range(work.pixels[0].shape[0])
             self.placed(protocol.PlanesPlaced(key, tuple(itertools.product(channels, planes))))
-        stream = self._engine.streams.take(key)
-        if stream is not None and not work.streamed:
-            stream.abandon(why_whole)
-        begun = self._begun.pop(key, None)
-        maps = {head: self._window.array(place) for head, place in work.results.items()}
-        if begun is not None and begun.begin.results == work.results:
-            maps = begun.maps
+        volume = self._engine.streams.in_flight.complete(key)
+        stream = None if volume is None else volume.held
+        choice = given_up(None if volume is None else volume.choice, work.choice)
+        if work.choice is not None:
+            _abandon(stream, work.choice)
+        outcomes = self._restored(work, stream)
+        if stream is not None:
+            choice = stream.choice
+            if stream.out_of_memory:
+                self._engine.streams.make_smaller()
+        del volume, stream
+        self._window.keep_only(work.alive)
+        return protocol.Done(outcomes, self._engine.memories, choice)
+
+    def _restored(self, work: protocol.Work, stream: VolumeStream | None) -> tuple[protocol.Outcome, ...]:
+        """Let the engine do what is left to do; the results lie in shared memory."""
+        if stream is not None and work.choice is None:
+            maps = stream.into
+        else:
+            maps = {head: self._window.array(place) for head, place in work.results.items()}
         volumes = [
             replace(volume, pixels=read_only(self._window.array(place)))
             for volume, place in zip(work.volumes, work.pixels, strict=True)
         ]
         restored = self._engine.restore(volumes, into=maps, stream=stream)
-        how, why = _how(stream, begun) or why_whole, "" if stream is None else stream.why
         keys = [volume.key for volume in volumes]
-        outcomes = tuple(_outcome(result, keys.index(result.volume.key)) for result in restored)
-        del restored, maps, volumes, begun, stream
-        self._window.keep_only(work.alive)
-        return protocol.Done(outcomes, self._engine.memories, how, why)
+        return tuple(_outcome(result, keys.index(result.volume.key)) for result in restored)
+
+
+def _abandon(stream: VolumeStream | None, choice: Choice) -> None:
+    if stream is not None:
+        stream.abandon(choice)
 
 
 def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:
@@ -168,18 +169,24 @@ def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:
         match message:
             case protocol.WarmUp():
                 desk.warm_up(message)
-            case protocol.Begin() | protocol.PlanesPlaced():
+            case protocol.Begin() | protocol.PlanesPlaced() | protocol.Abandon():
                 _hint(desk, message)
             case protocol.Work():
                 pipe.send(_answer(desk, message))
         pulse.handled()
 
 
-def _hint(desk: _Desk, message: protocol.Begin | protocol.PlanesPlaced) -> None:
+def _hint(desk: _Desk, message: protocol.Begin | protocol.PlanesPlaced | protocol.Abandon) -> None:
     """Take what may be restored early; what fails now costs only that: the whole volume comes with its work."""
     try:
         with translated("planes while they come"):
-            desk.begin(message) if isinstance(message, protocol.Begin) else desk.placed(message)
+            match message:
+                case protocol.Begin():
+                    desk.begin(message)
+                case protocol.PlanesPlaced():
+                    desk.placed(message)
+                case protocol.Abandon():
+                    desk.abandon(message)
     except CareLiveError as error:
         logger.warning("early=no key=%s reason=%s", tuple(message.key), error)
 
@@ -208,13 +215,6 @@ def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) ->
     except (EOFError, BrokenPipeError):
         return protocol.StopInference()
     return message
-
-
-def _how(stream: Arriving | None, begun: _Begun | None) -> str:
-    """Return whether a time point was streamed, or why not; empty when that was not decided before it was complete."""
-    if stream is not None:
-        return stream.failed or "streamed"
-    return "" if begun is None else begun.declined
 
 
 def _outcome(restored: Restored, source: int) -> protocol.Outcome:

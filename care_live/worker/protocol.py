@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,11 +11,10 @@ from care_live.images import Flag, ModelIdentity, Volume, VolumeKey
 from care_live.maps import Head
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
+from care_live.reasons import Choice
 from care_live.restore.ranges import Memories
 from care_live.verdict import Trust
 from care_live.worker.shared_memory import Place
-
-_FIGURES = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +50,8 @@ class Begin:
     """Of its first channel."""
     pixels: tuple[Place, ...]
     """(z, y, x) of each channel, filled plane by plane."""
-    taken: Place
-    """(2,) int64, written by inference: planes taken in (the daemon never runs far ahead), planes restored."""
+    progress: Place
+    """(2,) int64; see `care_live.restore.volume_stream.PlaneProgress`."""
     results: Mapping[Head, Place]
     spans: tuple[Span, ...]
     plane_s: float
@@ -71,6 +69,16 @@ class PlanesPlaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandon:
+    """A volume left the daemon's table before its last plane: forget it."""
+
+    key: VolumeKey
+    """Of its first channel."""
+    choice: Choice
+    """Why it left."""
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """Restore one time point."""
 
@@ -84,8 +92,8 @@ class Work:
     """What earlier volumes taught: the daemon keeps it, since this process may be killed."""
     alive: frozenset[int]
     """Shared segments that still exist."""
-    streamed: bool = False
-    """It was begun plane by plane, and all its planes came."""
+    choice: Choice | None = None
+    """Why it is not streamed; None: it was begun plane by plane, all its planes came, and inference decides."""
 
     @property
     def n_px(self) -> int:
@@ -114,14 +122,8 @@ class Done:
 
     outcomes: tuple[Outcome, ...]
     memories: Memories
-    streaming: str
-    """*streamed*, or why not."""
-    why: str = ""
-    """Why it was streamed."""
-
-    def chose_as(self, streaming: str) -> bool:
-        """Return whether another choice was the same, for the same reason, whatever its figures."""
-        return _FIGURES.sub("", streaming) == _FIGURES.sub("", self.streaming)
+    choice: Choice
+    """Whether it was streamed, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +131,5 @@ class StopInference:
     """End."""
 
 
-Request: TypeAlias = WarmUp | Begin | PlanesPlaced | Work | StopInference
+Request: TypeAlias = WarmUp | Begin | PlanesPlaced | Abandon | Work | StopInference
 """What the child is asked."""

@@ -162,12 +162,12 @@ def test_a_network_that_cannot_stream_says_why() -> None:
     flat = seeded(axes="YX", kernel=(3, 3), pool=(2, 2), filters=4)
     verdict = plan_live(flat, card(axes="YX", divisor=(4, 4), halo_px=(24, 24)), (8, 8), 4)
     assert isinstance(verdict, NotPlanewise)
-    assert "YX" in verdict.reason
+    assert verdict.reason == "task" and "YX" in verdict.detail
     model = seeded(filters=4)
     next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Softmax"
     verdict = plan_live(model, card(), (8, 8), 8)
     assert isinstance(verdict, NotPlanewise)
-    assert "Softmax" in verdict.reason
+    assert verdict.reason == "operator" and "Softmax" in verdict.detail
 
 
 def test_quadrature_over_members_streams_along_its_own_axis() -> None:

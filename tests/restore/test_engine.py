@@ -175,28 +175,6 @@ def test_eight_bit_cameras(tmp_path: Path) -> None:
     assert np.allclose(restored.mean, wanted, rtol=0, atol=1e-6 * span.width)
 
 
-@pytest.mark.parametrize(
-    ("config", "missing", "reason"),
-    [
-        ({"streaming": "off"}, [], "streaming is off"),
-        ({}, [2], "a plane is missing"),
-        ({"normalise": NormaliseConfig(mode="per-volume")}, [], "only when all its planes are there"),
-        ({"normalise": NormaliseConfig(mode="ema")}, [], "only when all its planes are there"),
-        ({"normalise": NormaliseConfig(lock_after_volumes=1)}, [], "inference was busy"),
-    ],
-    ids=["off", "missing-plane", "per-volume", "ema", "locked"],
-)
-def test_why_a_volume_was_not_streamed(tmp_path: Path, config: dict[str, Any], missing: list[int], reason: str) -> None:
-    ours = engine(save_network(tmp_path / "net.onnx", filters=2), **config)
-    ours.restore([volume(noisy((6, 20, 22)))])
-    assert reason in ours.why_whole([volume(noisy((6, 20, 22)), t=1, missing=missing)])
-
-
-def test_which_channels_a_network_takes_is_not_known_at_first(tmp_path: Path) -> None:
-    ours = engine(save_network(tmp_path / "net.onnx", c_in=2, filters=2))
-    assert "second time point" in ours.why_whole([volume(noisy((6, 20, 22)), c=c) for c in (1, 3)])
-
-
 @pytest.mark.parametrize("dtype", ["int16", "uint32", "float32"])
 def test_other_numbers_than_camera_counts_give_what_the_same_counts_give(tmp_path: Path, dtype: str) -> None:
     path = save_network(tmp_path / "net.onnx", filters=2)

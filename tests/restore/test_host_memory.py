@@ -15,11 +15,11 @@ import pytest
 
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import OutOfMemoryError
-from care_live.images import Flag, VolumeKey
-from care_live.percentiles import Span
+from care_live.images import Flag
 from care_live.restore.engine import Engine
 from care_live.worker.client import RestoreProcess
 from tests.make.networks import noisy, save_network, volume
+from tests.make.streams import begun
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,20 +46,16 @@ def restored(path: Path, streaming: str, room_bytes: int) -> Told:
 
     engine = Engine(path, RestoreConfig(provider="cpu", threads=1, normalise=FIXED, streaming=streaming))  # type: ignore[arg-type]
     engine.restore([volume(noisy((12, 16, 16)))])
-    stack, maps, key = volume(noisy(SHAPE)), engine.empty(SHAPE), VolumeKey(0)
+    stack, maps = volume(noisy(SHAPE)), engine.empty(SHAPE)
     taken_bytes = psutil.Process().memory_info().vms
     resource.setrlimit(resource.RLIMIT_AS, (taken_bytes + room_bytes, resource.RLIM_INFINITY))
-    if streaming == "on":
-        engine.streams.begin(key, SHAPE, [Span(100.0, 300.0)], maps, plane_s=1.0)
-        for z, plane in enumerate(stack.pixels):
-            engine.streams.place(key, z, plane, channel=0)
-    arriving = engine.streams.take(key)
+    stream = begun(engine, stack.pixels, maps, plane_s=1.0)[0] if streaming == "on" else None
     mean, flags = None, frozenset()
     with contextlib.suppress(OutOfMemoryError):
-        (result,) = engine.restore([stack], maps, stream=arriving)
+        (result,) = engine.restore([stack], maps, stream=stream)
         mean, flags = result.mean, result.flags
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))  # for the way home
-    why = "not begun" if arriving is None else arriving.failed or ""
+    why = "not begun" if stream is None else "" if stream.choice.kind == "stream" else str(stream.choice)
     (following,) = engine.restore([stack])
     return Told(mean, flags, why, following.mean)
 

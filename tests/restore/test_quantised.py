@@ -20,7 +20,7 @@ from care_live.backends.session import OnnxSession, Options
 from care_live.cli import cli
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import RestoreError
-from care_live.images import Restored, VolumeKey
+from care_live.images import Restored
 from care_live.maps import Head
 from care_live.model import file, quantised_outputs
 from care_live.model.card import ModelCard
@@ -33,6 +33,7 @@ from care_live.restore.probe import compare
 from care_live.restore.tiled import Network
 from tests.conftest import need_data
 from tests.make.networks import Graph, noisy, save_graph, save_network, volume
+from tests.make.streams import recorded
 
 CODED, PLAIN = Options(threads=1, quantised=True), Options(threads=1)
 CONFIG = RestoreConfig(provider="cpu", threads=1, streaming="off", quantised=True)
@@ -156,14 +157,8 @@ def streamed(path: Path, pixels: np.ndarray, **changed: Any) -> Restored:
     """Restore a volume whose planes came one by one."""
     fixed = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
     engine = Engine(path, CONFIG.model_copy(update={"streaming": "on", "normalise": fixed} | changed))
-    key, into = VolumeKey(0), engine.empty(pixels.shape)
-    assert engine.streams.begin(key, pixels.shape, [Span(100.0, 300.0)], into, plane_s=10.0) == ""
-    for z, plane in enumerate(pixels):
-        engine.streams.place(key, z, plane, channel=0)
-    arriving = engine.streams.take(key)
-    assert arriving is not None
-    (restored,) = engine.restore([volume(pixels)], into, stream=arriving)
-    assert arriving.failed is None
+    restored, choice = recorded(engine, pixels)
+    assert choice.kind == "stream"
     return restored
 
 

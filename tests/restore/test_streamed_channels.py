@@ -46,7 +46,7 @@ def test_they_stream_once_a_volume_has_told_which_they_are(tmp_path: Path, c_out
             stacks = [volume(noisy((9, 22, 30), seed=10 * t + c), t=t, c=c) for c in (2, 5)]
             tell(process, recorded(stacks, interleaved=t == 1), 9)
             ours, wanted = process.restore(stacks), engine.restore(stacks)
-            assert (process.streaming == "streamed") == (t > 0), process.streaming
+            assert (process.choice.kind == "stream") == (t > 0), str(process.choice)
             for mine, other in zip(ours, wanted, strict=True):
                 assert np.abs(mine.mean - other.mean).max() < 1e-5 * np.ptp(other.mean)
                 assert (mine.c_out, mine.volume.key, mine.flags) == (other.c_out, other.volume.key, other.flags)

@@ -95,7 +95,7 @@ def test_each_plane_is_shown_before_the_next_one_comes(tmp_path: Path) -> None:
             assert [(one.first, len(one.mean), one.n_planes) for one in shown] == [(z, 1, 3)]
         process.arrivals.place(planes[-1])
         (restored,) = process.restore([stack])
-        assert process.streaming == "streamed"
+        assert process.choice.kind == "stream"
         (wanted,) = Engine(settings.model, settings).restore([stack])  # type: ignore[arg-type]
         assert (restored.mean == wanted.mean).all()
     finally:

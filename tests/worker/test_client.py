@@ -80,12 +80,6 @@ def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) ->
         assert (ours.maps["laplace_scale"] == wanted.maps["laplace_scale"]).all()
 
 
-def test_a_choice_is_the_same_with_other_figures() -> None:
-    done = protocol.Done((), {}, "age 22 ms streamed, 24 ms whole: planes come too fast, or are too few")
-    assert done.chose_as("age 230 ms streamed, 241 ms whole: planes come too fast, or are too few")
-    assert not done.chose_as("streamed")
-
-
 def test_results_that_are_kept_cost_no_open_files(process: RestoreProcess) -> None:
     process.resume({(0, 9): Span(90.0, 500.0)})
     stacks = [volume(noisy((6, 20, 22), seed=t % 2), t=t, c=9) for t in range(150)]
@@ -198,7 +192,7 @@ def test_planes_told_while_they_come_change_no_number(network: Path, gap: int | 
             (ours,), (wanted,) = process.restore([stack]), engine.restore([stack])
             assert np.allclose(ours.mean, wanted.mean, rtol=0, atol=1e-4)
             assert ours.flags == wanted.flags
-            assert (process.streaming == "streamed") == (not stack.integrity.missing), process.streaming
+            assert (process.choice.kind == "stream") == (not stack.integrity.missing), str(process.choice)
     finally:
         process.stop()
 

@@ -29,7 +29,6 @@ from care_live.images import (
     RunStarted,
     Volume,
     VolumeKey,
-    VolumeOpened,
     read_only,
 )
 from care_live.model import file
@@ -38,6 +37,8 @@ from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.percentiles import Span
 from care_live.publish.publisher import Publisher
 from care_live.restore.engine import Engine
+from care_live.restore.in_flight import PlaneProgress, VolumeInFlight
+from care_live.restore.volume_stream import VolumeStream
 from tests.make.merged import merge
 
 SPAN = Span(100.0, 3000.0)
@@ -107,20 +108,25 @@ def _take(assembler: Assembler, frame: Frame, engine: Engine, publisher: Publish
     """Do with one frame what the daemon does, in one thread."""
     for event in assembler.take(frame):
         match event:
-            case VolumeOpened() if streams:
-                shape = (len(event.planes), *event.shape_px)
-                engine.streams.begin(event.key, shape, [SPAN], engine.empty(shape), plane_s=1.0)
             case PlanePlaced() if streams:
-                engine.streams.place(event.key, event.plane, event.pixels, channel=0)
+                volume = engine.streams.in_flight.get(event.key) or _begin(engine, event)
+                if volume.held is not None:
+                    volume.held.place(0, event.plane)
             case Volume():
-                stream = engine.streams.take(event.key) if streams else None
-                into = None if stream is None else stream._into
+                begun = engine.streams.in_flight.complete(event.key)
+                stream = None if begun is None else begun.held
+                into = None if stream is None else stream.into
                 for restored in engine.restore([event], into=into, stream=stream):
                     publisher.publish(restored)
-                if streams and (stream is None or stream.failed):
-                    raise RuntimeError(
-                        f"not streamed: {engine.why_whole([event]) if stream is None else stream.failed}"
-                    )
+                if streams and (stream is None or stream.choice.kind == "whole"):
+                    raise RuntimeError(f"not streamed: {begun and begun.choice if stream is None else stream.choice}")
+
+
+def _begin(engine: Engine, placed: PlanePlaced) -> VolumeInFlight[VolumeStream | None]:
+    """Begin a volume at its first plane, which is a view of it."""
+    recorded = placed.pixels.base
+    into = engine.empty(recorded.shape)
+    return engine.streams.begin(placed.key, [recorded], [SPAN], into, plane_s=1.0, progress=PlaneProgress())
 
 
 def _frames(t: int, pixels: np.ndarray) -> list[Frame]:

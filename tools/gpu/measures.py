@@ -215,7 +215,7 @@ class _Streamed:
         described = card(case.unet, case.members)
         planned = tiles.plan(_model(case), described, case.shape)
         if isinstance(planned, NotPlanewise):
-            raise ValueError(planned.reason)
+            raise ValueError(str(planned))
         self._pipeline = tiles.TileSessions(planned, described, case.precision.options)
         self._raw = volume(case.shape)[0, 0]
         self._into = {head: np.empty((1, *case.shape), np.float32) for head in described.heads}
