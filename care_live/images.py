@@ -7,7 +7,6 @@ from 0; names of positions and channels live in the `Plan`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.maps import Head
+from care_live.reasons import Choice
 from care_live.verdict import Trust
 
 Counts: TypeAlias = NDArray[np.uint16] | NDArray[np.uint8]
@@ -40,9 +40,6 @@ maximum · *nan_fixed*: the network gave NaN or infinity there; published as 0 w
 asked for · *empty*: the intensity range was below the noise floor, so the previous one was kept ·
 *out_of_domain*: the network was trained on other data; `Trust` says why."""
 
-RUN_ID_RULE = "1 to 64 characters of 0-9 A-Z a-z _ -"
-"""What a run may be called: its name is a folder's name, and travels in every message of cl1."""
-
 LIMITS = "not for intensity quantification"
 """Said with every restored volume, on the wire, in the store and on the screen (Weigert et al. 2018)."""
 
@@ -53,11 +50,6 @@ class VolumeKey(NamedTuple):
     t: int
     p: int = 0
     c: int = 0
-
-
-def is_run_id(name: str) -> bool:
-    """Tell whether a run may have this name; see `RUN_ID_RULE`."""
-    return re.fullmatch(r"[0-9A-Za-z_-]{1,64}", name) is not None
 
 
 class PlaneIndex(NamedTuple):
@@ -283,6 +275,8 @@ class Restored:
     """Of float32 that its maps keep: all as the network gave them, fewer when they were read from the store."""
     trust: Trust | None = None
     """Whether it agrees with the photons that were counted; None: it was not examined."""
+    choice: Choice | None = None
+    """Whether it went through the network while it was recorded, and why; None: offline, or by an older version."""
 
     @property
     def key(self) -> VolumeKey:

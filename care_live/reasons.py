@@ -65,8 +65,8 @@ class Choice:
     """How a volume was restored, and why so."""
 
     kind: Kind
-    reason: Reason
-    """A watcher may meet one that only a newer daemon knows."""
+    reason: Reason | str
+    """One of `Reason`, or in a message or journal one that only a newer version knows."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """By name; the unit is the end of the name."""
     detail: str = ""
@@ -104,3 +104,10 @@ def how(choice: Choice | None) -> str:
     if choice is None:
         return ""
     return "streamed" if choice.kind == "stream" else str(choice)
+
+
+def described(choice: Choice | None) -> str:
+    """Return for a watcher how one volume was restored, and why so; empty where that is not known."""
+    if choice is None:
+        return ""
+    return f"{'streamed' if choice.kind == 'stream' else 'restored whole'}: {choice}"

@@ -151,7 +151,7 @@ def named(config: Config, run_id: str | None, *, resume: bool) -> Config:
     ConfigError
         The name is invalid: it would lead out of the store, or no message could carry it.
     """
-    from care_live.images import RUN_ID_RULE, is_run_id
+    from care_live.store.claim import RUN_ID_RULE, is_run_id
 
     if run_id is not None and not is_run_id(run_id):
         raise ConfigError(f"--run-id {run_id[:80]!r} is invalid: wanted {RUN_ID_RULE}")

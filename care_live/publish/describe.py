@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from care_live.images import Flag, Integrity, ModelIdentity, Restored, State, Volume, VolumeKey
 from care_live.maps import Array, Head
 from care_live.publish.downsample import look
+from care_live.reasons import Choice
 from care_live.wire import arrays, messages, trust_header
 from care_live.wire.arrays import ArrayHeader, Buffer, Product
 from care_live.wire.codec import fields_of, record_of
@@ -78,9 +79,20 @@ def volume_fields(record: Restored | Volume, state: State) -> dict[str, Any]:
             "high": record.high,
             "infer_us": int(record.infer_s * 1e6),
             "trust": trust_header.header_of(record.trust),
+            "choice": UNSET if record.choice is None else _choice_header(record.choice),
             "mantissa_bits": record.mantissa_bits if record.mantissa_bits < FLOAT32_BITS else UNSET,
         }
     return fields
+
+
+def _choice_header(choice: Choice) -> messages.StreamChoice:
+    return messages.StreamChoice(choice.kind, choice.reason, dict(choice.figures), choice.detail[:1000])
+
+
+def choice_of(message: messages.VolumeMessage) -> Choice | None:
+    """Return how a volume was restored, and why so; None: not known."""
+    sent = message.choice
+    return None if sent is UNSET else Choice(sent.kind, sent.reason, sent.figures, sent.detail)
 
 
 def volume_of(message: messages.VolumeMessage, raw: NDArray[Any], voxel_size_um: tuple[float, float, float]) -> Volume:
@@ -119,4 +131,5 @@ def restored_of(message: messages.VolumeMessage, volume: Volume, maps: Mapping[H
         c_out=message.key[2],
         trust=trust_header.trust_of(message.trust),
         mantissa_bits=FLOAT32_BITS if message.mantissa_bits is UNSET else message.mantissa_bits,
+        choice=choice_of(message),
     )

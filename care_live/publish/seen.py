@@ -12,6 +12,7 @@ from care_live.errors import ProtocolError
 from care_live.images import Counts, Flag, ModelIdentity, Restored, State, Volume, VolumeKey
 from care_live.maps import HEADS, Array, Head
 from care_live.publish import describe
+from care_live.reasons import Choice
 from care_live.verdict import Trust
 from care_live.wire import arrays, messages
 from care_live.wire.arrays import Product
@@ -34,6 +35,8 @@ class LiveVolume:
     """As they came: a newer daemon may know more of them."""
     trust: Trust | None
     """Whether it agrees with the photons that were counted; None: it was not examined."""
+    choice: Choice | None
+    """Whether it went through the network while it was recorded, and why; None: not known."""
     model: ModelIdentity | None
     """None: raw only, it was not restored."""
     limits: str
@@ -128,6 +131,7 @@ def live_volume(
         state=said.state,
         flags=describe.flags_of(said),
         trust=trust_of(said.trust),
+        choice=describe.choice_of(said),
         model=_identity(said.model),
         limits=said.limits,
         raw=found.get("raw"),

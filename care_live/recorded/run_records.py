@@ -25,6 +25,7 @@ from care_live.images import (
     VolumeKey,
 )
 from care_live.maps import HEADS, folder_of
+from care_live.reasons import Choice
 from care_live.verdict import Trust
 from care_live.wire import plans
 from care_live.wire.codec import Codec, record_of
@@ -137,6 +138,8 @@ class RestoredStored(_Record, frozen=True, kw_only=True, tag="restored"):
     mantissa_bits: int
     trust: Trust | None = None
     """None: not examined, or by a version that could not."""
+    choice: Choice | None = None
+    """Whether it went through the network while it was recorded, and why; older versions did not note it."""
 
     @classmethod
     def of(

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
-from care_live.images import RUN_ID_RULE, is_run_id
 from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.store.fsync import make_folder, sync_folder, translated
 from care_live.store.journal import Journal
 from care_live.store.ledger import Ledger
 from care_live.store.lock import LOCK_NAME, RunLock, is_taken
 from care_live.store.shards import raw_files
+
+RUN_ID_RULE = "1 to 64 characters of 0-9 A-Z a-z _ -"
+"""What a run may be called: its name is a folder's name, and travels in every message of cl1."""
+
+
+def is_run_id(name: str) -> bool:
+    """Tell whether a run may have this name; see `RUN_ID_RULE`."""
+    return re.fullmatch(r"[0-9A-Za-z_-]{1,64}", name) is not None
 
 
 def claim_run(config: StoreConfig, run_id: str, *, resume: bool = False) -> Claim:

@@ -128,6 +128,7 @@ def _read(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> Sh
         state=_state(reader, key, products),
         flags=frozenset(made.flags) if made else frozenset(),
         trust=made.trust if made else None,
+        choice=made.choice if made else None,
         acquired_us=volume.acquired_us if volume else 0,
         model=made.model if made else None,
     )

@@ -141,6 +141,7 @@ def shown(live: LiveVolume) -> Shown:
         state=live.state,
         flags=frozenset(live.flags),
         trust=live.trust,
+        choice=live.choice,
         acquired_us=live.acquired_us,
         last_plane_s=time.monotonic() - live.age_s if live.age_s >= 0 else None,
         model=live.model,

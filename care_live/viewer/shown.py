@@ -10,6 +10,7 @@ from care_live.images import Counts, ModelIdentity, State, VolumeKey
 from care_live.maps import HEADS, Array, Head
 from care_live.model.card import Calibration
 from care_live.model.reliability import half_width_factor
+from care_live.reasons import Choice
 from care_live.verdict import Trust
 from care_live.wire.arrays import Product
 
@@ -36,6 +37,8 @@ class Shown:
     flags: frozenset[str] = field(default_factory=frozenset)
     trust: Trust | None = None
     """Whether it agrees with the photons that were counted; None: it was not examined."""
+    choice: Choice | None = None
+    """Whether it went through the network while it was recorded, and why; None: not known."""
     acquired_us: int = 0
     """Wall clock of the last plane, microseconds since the epoch, on the daemon's machine; 0: unknown."""
     last_plane_s: float | None = None

@@ -17,6 +17,7 @@ from rich.text import Text
 from care_live.images import LIMITS
 from care_live.publish.seen import LiveVolume
 from care_live.publish.subscriber import AWAY_S, Subscriber
+from care_live.reasons import described
 from care_live.wire.keys import ClientKeys
 from care_live.wire.messages import View
 from care_live.wire.printable import printable
@@ -83,6 +84,7 @@ class TerminalView:
             "flags": sorted(newest.flags) if newest else None,
             "trust": newest.trust.colour if newest and newest.trust else None,
             "trust_reasons": list(newest.trust.reasons) if newest and newest.trust else None,
+            "streaming": described(newest.choice) if newest else None,
             "planes": f"{len(newest.said.received)}/{len(newest.said.expected)}" if newest else None,
         }
 
@@ -127,7 +129,7 @@ def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:
         ("newest", f"t={_said(facts['t'])} position={_said(facts['position'])} channel={_said(facts['channel'])}"),
         ("state", f"{_said(facts['state'])}  {', '.join(flags) if isinstance(flags, list) else ''}"),
         ("trust", "  ".join([_said(facts["trust"]), *(reasons if isinstance(reasons, list) else [])])),
-        ("planes", _said(facts["planes"])),
+        ("planes", f"{_said(facts['planes'])}  {facts['streaming'] or ''}"),
         ("age", f"{_said(facts['age_s'], 's')} (came {_said(facts['latency_s'], 's')} after its last plane)"),
         ("rates", f"{_said(facts['planes_per_s'], 'planes/s')}  {_said(facts['volumes_per_s'], 'volumes/s')}"),
         (

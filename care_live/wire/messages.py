@@ -100,6 +100,15 @@ class Start(Numbered, frozen=True, kw_only=True, tag="start", tag_field="type"):
     """What did not fit into the header, or can't be said in it: summary, card, positions, channels, stacks."""
 
 
+class StreamChoice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a volume was restored, and why so; `care_live.reasons` has the words."""
+
+    kind: Literal["stream", "whole"]
+    reason: Reason
+    figures: Annotated[dict[Name, Finite], msgspec.Meta(max_length=8)] = {}
+    detail: Text = ""
+
+
 class VolumeMessage(Numbered, frozen=True, kw_only=True, tag="volume", tag_field="type"):
     """One volume: restored, with or without its raw one; or raw only, when its model is null."""
 
@@ -117,6 +126,8 @@ class VolumeMessage(Numbered, frozen=True, kw_only=True, tag="volume", tag_field
     id: RequestId = msgspec.UNSET
     mantissa_bits: Annotated[int, msgspec.Meta(ge=1, le=23)] | msgspec.UnsetType = msgspec.UNSET
     """Restored arrays keep this many bits of float32's mantissa: they were read from the store; absent: all 23."""
+    choice: StreamChoice | msgspec.UnsetType = msgspec.UNSET
+    """Absent: raw only, or not known."""
     flags: Annotated[tuple[FlagName, ...], msgspec.Meta(max_length=32)] = ()
     trust: TrustHeader | msgspec.UnsetType | None = msgspec.UNSET
     """Absent: the volume was not examined."""

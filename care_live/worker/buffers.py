@@ -33,7 +33,7 @@ class Room:
     progress_place: Place
 
     def results_of(
-        self, volumes: Sequence[Volume], outcomes: Sequence[protocol.Outcome], identity: ModelIdentity
+        self, volumes: Sequence[Volume], done: protocol.Done, identity: ModelIdentity
     ) -> tuple[Restored, ...]:
         """Return what inference has written here, one for each output channel; the memory stays theirs."""
         return tuple(
@@ -48,8 +48,9 @@ class Room:
                 infer_s=outcome.infer_s,
                 c_out=outcome.c_out,
                 trust=outcome.trust,
+                choice=done.choice,
             )
-            for c, outcome in enumerate(outcomes)
+            for c, outcome in enumerate(done.outcomes)
         )
 
 

@@ -86,7 +86,7 @@ class RestoreProcess:
             work = protocol.Work(bare, room.places, room.results, running.memories, alive, why_whole)
             done = self.supervisor.ask(running, work)
             self._note_choice(done)
-            restored = room.results_of(volumes, done.outcomes, running.ready.identity)
+            restored = room.results_of(volumes, done, running.ready.identity)
             self._advance_swap(volumes, restored)
             return tuple(map(moved_out, restored)) if self._pool.is_crowded else restored
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +27,7 @@ from care_live.wire.messages import (
     Slab,
     Start,
     Status,
+    StreamChoice,
     View,
     VolumeMessage,
 )
@@ -138,6 +140,9 @@ def messages() -> dict[str, tuple[Message, list[Buffer]]]:
     """Every message, with its buffers."""
     whole: dict[str, tuple[Message, list[Buffer]]] = {name: (message, []) for name, message in NOTES.items()}
     whole["volume"] = volume()
+    message, buffers = volume()
+    choice = StreamChoice("whole", "not-sooner", {"streamed_ms": 22.5, "whole_ms": 24.0}, "")
+    whole["volume-choice"] = msgspec.structs.replace(message, choice=choice), buffers
     whole["volume-quantised"] = volume(quantised=True)
     whole["slab"] = slab()
     return whole

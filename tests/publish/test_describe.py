@@ -12,9 +12,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from care_live.publish import describe, downsample
-from care_live.wire import arrays
+from care_live.publish.seen import live_volume
+from care_live.reasons import Choice, streamed, whole
+from care_live.wire import arrays, cl1
 from care_live.wire.messages import View
-from tests.make import samples
+from tests.make import messages, samples
 
 
 @pytest.mark.parametrize("level", range(5))
@@ -83,3 +85,24 @@ def test_values_from_the_store_say_how_many_bits_they_keep() -> None:
     stored = replace(samples.restored(0), mantissa_bits=10)
     assert describe.volume_fields(stored, "confirmed")["mantissa_bits"] == 10
     assert describe.volume_fields(samples.restored(0), "confirmed")["mantissa_bits"] is msgspec.UNSET
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [None, streamed("sooner", streamed_ms=22.5, whole_ms=24.0), whole("operator", "Softmax")],
+    ids=["not-known", "streamed", "whole"],
+)
+def test_why_a_volume_was_streamed_reaches_every_watcher(choice: Choice | None) -> None:
+    made = replace(samples.restored(0), choice=choice)
+    fields = describe.volume_fields(made, "confirmed")
+    message, buffers = messages.volume()
+    sent = msgspec.structs.replace(message, choice=fields["choice"])
+    live = live_volume(*cl1.decode(cl1.encode(sent, buffers)), age_s=0.1, n_skipped=0)
+    assert live.choice == choice
+    assert live.restored().choice == choice
+
+
+def test_a_long_detail_is_cut_and_a_newer_reason_is_kept() -> None:
+    made = replace(samples.restored(0), choice=Choice("whole", "moon-phase", {}, "x" * 5000))
+    sent = describe.volume_fields(made, "confirmed")["choice"]
+    assert (sent.reason, len(sent.detail)) == ("moon-phase", 1000)

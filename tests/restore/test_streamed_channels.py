@@ -75,6 +75,6 @@ def test_restored_planes_of_each_channel_are_shown_before_the_last_plane(tmp_pat
         for planes in shown[:2]:
             result = next(one for one in restored if one.volume.key == planes.key)
             assert planes.first == 0
-            assert np.array_equal(planes.mean, result.mean[: len(planes.mean)])
+            assert np.array_equal(planes.maps["mean"], result.mean[: len(planes.maps["mean"])])
     finally:
         process.stop()

@@ -15,6 +15,7 @@ from care_live.errors import RestoreError
 from care_live.model.file import read_card
 from care_live.percentiles import Span
 from care_live.publish.seen import LiveSlab
+from care_live.reasons import streamed
 from care_live.restore import two_d
 from care_live.restore.engine import Engine
 from care_live.restore.repair import Maps
@@ -92,7 +93,7 @@ def test_each_plane_is_shown_before_the_next_one_comes(tmp_path: Path) -> None:
             while not shown and time.monotonic() < deadline:
                 shown = process.arrivals.restored_planes()
                 time.sleep(0.01)
-            assert [(one.first, len(one.mean), one.n_planes) for one in shown] == [(z, 1, 3)]
+            assert [(one.first, len(one.maps["mean"]), one.n_planes) for one in shown] == [(z, 1, 3)]
         process.arrivals.place(planes[-1])
         (restored,) = process.restore([stack])
         assert process.choice.kind == "stream"
@@ -122,5 +123,7 @@ def test_a_watcher_sees_planes_of_a_2d_network_while_the_daemon_records(tmp_path
     assert status.streaming == "streamed"
     (slab,) = slabs
     assert len(slab.mean) < 8
-    stored = RunReader(tmp_path / "runs" / "test").read("restored", slab.key)
+    reader = RunReader(tmp_path / "runs" / "test")
+    assert reader.restoration(slab.key).choice == streamed("no-other-planes")
+    stored = reader.read("restored", slab.key)
     np.testing.assert_allclose(slab.mean, stored[slab.z_first : slab.z_first + len(slab.mean)], rtol=2**-10)

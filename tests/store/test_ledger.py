@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import json
 import tracemalloc
 
+import msgspec
+
 from care_live.images import VolumeKey
-from care_live.recorded.run_records import RawStored, RestoredStored, Retracted, StoredArray
+from care_live.reasons import Choice
+from care_live.recorded.run_records import RawStored, RestoredStored, Retracted, StoredArray, from_json, to_json
 from care_live.store.ledger import Ledger
 from tests.make.stored import make_restored, make_volume
 
@@ -45,3 +49,13 @@ def test_a_volume_takes_two_kilobytes() -> None:
     finally:
         tracemalloc.stop()
     assert used / n < 2500  # as objects they would take 6 kB
+
+
+def test_why_a_volume_was_streamed_is_in_the_journal_and_older_lines_open() -> None:
+    _, plain = records(3)
+    choice = Choice("whole", "a-reason-of-tomorrow", {"need_mib": 9.5}, "words")
+    noted = msgspec.structs.replace(plain, choice=choice)
+    assert from_json(to_json(noted)) == noted
+    older = json.loads(to_json(plain))
+    assert older.pop("choice") is None
+    assert from_json(json.dumps(older).encode()) == plain

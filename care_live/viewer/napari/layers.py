@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from care_live.images import LIMITS
 from care_live.maps import MAPS
+from care_live.reasons import described
 from care_live.viewer.napari.preparer import Drawing, Prepared
 from care_live.viewer.shown import RunInfo
 from care_live.wire.arrays import Product
@@ -100,5 +101,6 @@ def caption(prepared: Prepared, info: RunInfo) -> str:
     first = prepared.volumes[0]
     states = sorted({shown.state for shown in prepared.volumes})
     flags = sorted({flag for shown in prepared.volumes for flag in shown.flags})
-    parts = [info.run_id, f"t {first.key.t}", *states, *flags, first.model.name if first.model else "not restored"]
+    network = first.model.name if first.model else "not restored"
+    parts = [info.run_id, f"t {first.key.t}", *states, *flags, described(first.choice), network]
     return " · ".join(part for part in parts if part) + f"\n{info.limits or LIMITS}"

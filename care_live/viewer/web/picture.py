@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.maps import MAPS
+from care_live.reasons import described
 from care_live.viewer.auto_contrast import ContrastWindow, Windows
 from care_live.viewer.shown import PRODUCTS, Shown
 from care_live.viewer.web import coding, cuts
@@ -167,6 +168,7 @@ def _channel(shown: Shown, windows: Windows) -> dict[str, Any]:
         "state": shown.state,
         "flags": sorted(shown.flags),
         "trust": None if shown.trust is None else asdict(shown.trust),
+        "streaming": described(shown.choice),
         "model": shown.model.name if shown.model else "",
         "restored": "mean" in shown.maps,
         "n_restored": shown.n_restored,

@@ -54,6 +54,7 @@ export function showPicture(header) {
   const worst = ["suspect", "provisional", "confirmed"].find((state) => states.includes(state));
   if (planesOf(header) === undefined) chip($("state"), TONES[worst], worst);
   else chip($("state"), "warn", "restoring…");
+  $("state").title = header.channels.map((channel) => channel.streaming).filter(Boolean).join("; ");
   const flags = new Set(header.channels.flatMap((channel) => channel.flags));
   $("flags").replaceChildren(...[...flags].map((flag) => flagChip(FLAGS[flag] ?? flag)));
   $("lossy").hidden = !header.lossy && header.level === 0;
