@@ -19,14 +19,14 @@ from care_live.training.checkpoint import TrainingHistory
 from care_live.training.evaluate import evaluate
 from care_live.training.examples import Data, Tell
 from care_live.training.export import load_member
+from care_live.training.filter_verdict import save as save_verdict
+from care_live.training.filter_verdict import verdict_of
 from care_live.training.fit import Progress
 from care_live.training.inference import Applied
 from care_live.training.loading import gather
 from care_live.training.preview import judge
 from care_live.training.recipe import Recipe
 from care_live.training.time_budget import TrainingPlan, settle
-from care_live.training.verdict import save as save_verdict
-from care_live.training.verdict import verdict_of
 from care_live.training.watched import Watched
 
 RECIPE_FILE = "recipe.json"

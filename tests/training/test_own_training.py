@@ -20,12 +20,12 @@ from care_live.training.checkpoint import TrainingHistory
 from care_live.training.classical import best_total_variation
 from care_live.training.evaluate import ScoreRow
 from care_live.training.examples import Data
+from care_live.training.filter_verdict import verdict_of
 from care_live.training.loading import gather
 from care_live.training.own_recipe import own_recipe
 from care_live.training.patches import plan_for
 from care_live.training.recipe import NetworkRecipe, Recipe
 from care_live.training.time_budget import settle
-from care_live.training.verdict import verdict_of
 from tests.training.conftest import blobs, small_recipe
 
 
