@@ -1,1 +1,1 @@
-"""Watchers: terminal, browser page, napari; they know only publish's subscriber and store's reader."""
+"""Viewers: terminal, browser page, napari; they use only publish's subscriber and store's reader."""

@@ -1,4 +1,4 @@
-"""Whether a volume that a publisher sent can be of the run that is recorded. Pure."""
+"""Whether a volume that a publisher sent can belong to the run that is recorded. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which volumes a run should have by its plan, and by what its publisher said of them. Pure."""
+"""Which volumes a run should have by its plan and by its publisher's messages. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from care_live.images import Plan, VolumeKey
 from care_live.publish.log import Stream
 
 MAX_UNPLANNED = 100_000
-"""Volumes to ask for though no plan names them: a run that is resumed announces only what it still lacks."""
+"""Volumes to request though no plan names them: a run that is resumed announces only what it still lacks."""
 
 
 class AnnouncedVolumes:
@@ -29,7 +29,7 @@ class AnnouncedVolumes:
         """Raw volumes that a message named."""
 
     def earlier(self, before: int, have: Set[VolumeKey]) -> Iterator[VolumeKey]:
-        """Give the volumes before a time point that are not here, be they planned or only possible."""
+        """Yield the volumes before a time point that are not here, planned or possible."""
         if self._plan.endless:
             keys: Iterable[VolumeKey] = (key._replace(t=t) for key in self._plan.stacks for t in range(before))
         else:
@@ -39,7 +39,7 @@ class AnnouncedVolumes:
         return (key for key in keys if key not in have)
 
     def following(self, have: Set[VolumeKey]) -> Iterator[VolumeKey]:
-        """Give of every position and channel the planned volume after the newest: it may be stored, and not named."""
+        """Yield for each position and channel the planned volume after the newest: it may be stored, unannounced."""
         newest = newest_of(have)
         found = (self.after(VolumeKey(newest.get(stream, -1), *stream)) for stream in self._streams)
         return (key for key in found if key is not None)
@@ -53,7 +53,7 @@ class AnnouncedVolumes:
         return key._replace(t=times[at]) if at < len(times) else None
 
     def is_due(self, key: VolumeKey, newest: Mapping[Stream, int]) -> bool:
-        """Tell whether a raw volume must exist: it was named, or a later one of its position and channel is here."""
+        """Return whether a raw volume must exist: it was named, or a later one of its position and channel is here."""
         planned = key._replace(t=0) in self._plan.stacks if self._plan.endless else key in self._plan.stacks
         return key in self.named or (planned and newest.get((key.p, key.c), -1) > key.t)
 

@@ -22,9 +22,9 @@ _REFRESH_S = 0.3
 
 
 class History:
-    """Volumes of one run directory, the last ones read kept in memory; any thread may ask.
+    """Volumes of one run directory; the last ones that were read stay in memory. Any thread may call it.
 
-    A run that is not there yet, or cannot be read, has no volumes; it is looked for again and again.
+    A run that does not exist yet, or cannot be read, has no volumes; each call tries again.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class History:
             return shown
 
     def _refresh(self) -> RunReader | None:
-        """Look into the journal again, but not for every picture."""
+        """Read the journal again, but not for every picture."""
         now = time.monotonic()
         if now - self._refreshed < _REFRESH_S:
             return self._reader
@@ -105,7 +105,7 @@ class History:
 
 
 def _has_begun(journal: Path) -> bool:
-    """Tell whether a journal has anything in it; a daemon that waits for its first frame holds an empty one."""
+    """Return whether a journal has a record; that of a daemon that waits for its first frame is empty."""
     try:
         return journal.stat().st_size > 0
     except OSError:

@@ -15,14 +15,14 @@ from care_live.viewer.partial import Growing, whole_nbytes
 from care_live.viewer.shown import RunInfo, Shown
 
 MAX_GROWING = 8
-"""Times the memory: what is still being restored may take so much, else only the whole volume is shown."""
+"""Times the memory: a volume that takes more is shown only when it is complete, not while it is restored."""
 KEPT_STREAMS = 16
 """Positions and channels of which the newest volume stays whatever the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemStatus:
-    """What the daemon last said of itself, and what this watcher sees of its link."""
+    """The last status of the daemon, and this viewer's view of the link to it."""
 
     connected: bool = False
     volumes_per_s: float | None = None
@@ -92,13 +92,13 @@ class Shelf:
         self._tell()
 
     def abandon(self, source: VolumeKey) -> None:
-        """A volume will not be restored: show nothing more of what there was of it."""
+        """Show no planes any more of a volume that will not be restored."""
         with self._lock:
             self._end_growth((source.p, source.c), source.t)
         self._tell()
 
     def begin(self, info: RunInfo) -> None:
-        """Say which run this is; the volumes of another run are forgotten."""
+        """Begin a run; volumes of another run are dropped."""
         with self._lock:
             if info.run_id != self._info.run_id:
                 self._volumes.clear()
@@ -217,7 +217,7 @@ class Shelf:
 
 
 def rate(arrivals_s: Sequence[float], *, now_s: float) -> float:
-    """Return how many volumes come in a second: fewer than two arrivals tell nothing, and silence counts."""
+    """Return the volumes per second up to now; 0 with fewer than two arrivals."""
     if len(arrivals_s) < 2:
         return 0.0
     return (len(arrivals_s) - 1) / max(now_s - arrivals_s[0], arrivals_s[-1] - arrivals_s[0], 1e-6)

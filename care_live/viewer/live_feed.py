@@ -1,4 +1,4 @@
-"""The feed: a thread that takes what a daemon publishes and puts it on the shelf."""
+"""The feed: a thread that receives what a daemon publishes and puts it into the live cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RETRY_S = 3.0
 
 
 class LiveFeed:
-    """Fills a shelf from one daemon until it is closed; a daemon that comes back is followed again.
+    """Fills a live cache from one daemon until it is closed; after a lost link it connects again.
 
     Parameters
     ----------

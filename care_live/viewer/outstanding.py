@@ -1,4 +1,4 @@
-"""Volumes that a recorder lacks: which to ask for next, and why each has not come. Pure: the clock is an argument."""
+"""Volumes that a recorder lacks: which to request next, and why each has not come. Pure: the clock is an argument."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from care_live.images import VolumeKey
 
 MAX_ASKED = 4
-"""Volumes asked for by key at the same time."""
+"""Volumes requested by key at the same time."""
 ASK_AGAIN_S = 5.0
-"""Silence after which a volume is asked for again: the link may be a new one."""
+"""Silence after which a volume is requested again: the link may be a new one."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
-"""A volume that is not there yet is asked for again so much later; each time twice as long."""
+"""Wait before a volume that does not exist yet is requested again; it doubles each time."""
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class _Postponed:
 
 @dataclass(slots=True)
 class Outstanding:
-    """What was asked for by key, what is to be asked for, and what is to be asked for again later.
+    """Volumes that were requested by key, that are to be requested, and that are to be requested again later.
 
     A volume that is wanted stays here until `has_come`.
     """
@@ -36,7 +36,7 @@ class Outstanding:
     _heard_s: float = float("-inf")
 
     def want(self, key: VolumeKey) -> None:
-        """Ask for a volume soon, unless it is asked for already."""
+        """Request a volume soon, unless it is requested already."""
         if key not in self._asked and key not in self._wanted:
             self._postponed.pop(key, None)
             self._wanted.append(key)
@@ -49,32 +49,32 @@ class Outstanding:
             self._wanted.remove(key)
 
     def heard(self, now_s: float) -> None:
-        """Note that volumes come: what was asked for is on its way behind them."""
+        """Note that volumes arrive: the requested ones follow behind them."""
         self._heard_s = now_s
 
     def postpone(self, key: VolumeKey, why: str, now_s: float) -> None:
-        """Note why a volume did not come, and ask for it again later."""
+        """Note why a volume did not come, and request it again later."""
         wait_s = self._wait_s.get(key, FIRST_WAIT_S)
         self._asked.pop(key, None)
         self._wait_s[key] = min(2 * wait_s, LONGEST_WAIT_S)
         self._postponed[key] = _Postponed(now_s + wait_s, why)
 
     def hurry(self, may_ask: Callable[[VolumeKey], bool]) -> None:
-        """Ask once more for all that was postponed, now."""
+        """Request all that was postponed once more, now."""
         for key in list(self._postponed):
             if may_ask(key):
                 self.want(key)
 
     def why(self, key: VolumeKey) -> str:
-        """Return why a volume did not come when it was asked for; empty: no answer."""
+        """Return why a requested volume did not come; empty: no answer."""
         return self._postponed[key].why if key in self._postponed else ""
 
     def due(self, now_s: float, may_ask: Callable[[VolumeKey], bool] = lambda _: True) -> list[VolumeKey]:
-        """Return the volumes to ask for now; they count as asked for from now on.
+        """Return the volumes to request now; they count as requested from now on.
 
         Parameters
         ----------
-        may_ask : tells which of the postponed ones make sense now
+        may_ask : whether it makes sense to request a postponed one now
         """
         for key in [key for key, one in self._postponed.items() if one.due_s <= now_s and may_ask(key)]:
             self.want(key)

@@ -16,7 +16,7 @@ class Growing:
     """Restored planes from the first on; every slab gives one more record, and the pixels are shared.
 
     A plane is written once, before the first record that counts it. A slab that did not come ends the growth: the
-    whole volume follows anyway. Owned by the shelf, and locked there.
+    whole volume follows anyway. The live cache owns it and holds its lock.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ from care_live.viewer.run_info import read_card
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 8
-"""Restored volumes that wait for other raw channels; for a ninth the oldest is let go."""
+"""Restored volumes that wait for other raw channels; a ninth one drops the oldest."""
 RETRY_S = 0.5
 """How often a disk that refuses is tried again."""
 LAST_MADE = 64
@@ -41,7 +41,7 @@ ALONE = "the other channels that it was made of are missing"
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What tells two restorations of one volume apart."""
+    """What differs between two restorations of one volume."""
 
     sha256: str
     low: float
@@ -67,7 +67,7 @@ class Lacking:
     """What a run still needs after a volume was written."""
 
     restored: dict[VolumeKey, str] = field(default_factory=dict)
-    """Restored volumes that could not be kept, and why: to be asked for again later."""
+    """Restored volumes that could not be kept, and why; they are requested again later."""
     raw: set[VolumeKey] = field(default_factory=set)
     """Raw volumes that restored ones wait for."""
 
@@ -89,7 +89,7 @@ class RecordedRun:
 
     def __init__(self, config: StoreConfig, started: RunStarted, stopping: threading.Event) -> None:
         self._config, self._stopping = config, stopping
-        self._writer = open_run(config, started, resume=True)  # what is missing may still be asked for
+        self._writer = open_run(config, started, resume=True)  # missing volumes can still be requested
         reader = RunReader(self._writer.path)
         self.path: Path = self._writer.path
         self.plan: Plan = reader.plan
@@ -116,10 +116,10 @@ class RecordedRun:
             self._states[event.key] = event.state
 
     def correct(self, volume: LiveVolume) -> None:
-        """Take over the state that the publisher gives a volume: opening a run again doubts what was provisional."""
+        """Take over the publisher's state of a volume: to open a run again makes provisional volumes suspect."""
         key = volume.key._replace(c=volume.said.c_in)
         if key in self.raw and self._states.get(key) != volume.state:
-            self.note(StateChanged(key, volume.state, "as the publisher says"))
+            self.note(StateChanged(key, volume.state, "as the publisher reports"))
 
     def doubtful(self) -> set[VolumeKey]:
         """Return volumes that another session may have restored, restored anew, or confirmed, unseen."""
@@ -127,7 +127,7 @@ class RecordedRun:
         return (self.raw - self.restored) | unsettled | set(list(self._made)[-LAST_MADE:])
 
     def is_outdated(self, volume: LiveVolume) -> bool:
-        """Tell whether a volume was restored anew: a daemon that is killed may not have stored what it published."""
+        """Return whether a volume was restored anew: a daemon that is killed may not have stored what it published."""
         made = self._made.get(volume.key)
         return made is not None and volume.model is not None and not made.is_alike(_made(volume))
 
@@ -146,9 +146,9 @@ class RecordedRun:
         return self._write_restored()
 
     def has_room(self) -> bool:
-        """Tell whether restored volumes can be taken; after `is_full` the disk is looked at again."""
+        """Return whether restored volumes can be taken; after `is_full` the free space is measured again."""
         if self.is_full and self._writer.disk().room == "enough":
-            logger.warning("the disk has room for restored volumes again: those left out are asked for")
+            logger.warning("the disk has room for restored volumes again: those left out are requested")
             self.is_full = False
         return not self.is_full
 
@@ -158,7 +158,7 @@ class RecordedRun:
         return tuple(self._waiting)
 
     def close(self) -> None:
-        """Let go of the run; another recorder may go on."""
+        """Release the run; another recorder may go on."""
         self._writer.close()
 
     def _keep_raw(self, raw: Volume) -> None:
@@ -202,7 +202,7 @@ class RecordedRun:
         return tuple(raw._replace(c=c) for c in range(n)) if n > 1 else (raw,)
 
     def _patiently(self, write: Callable[[], None]) -> None:
-        """Write what must not be lost; while the disk refuses, say so once and wait for it."""
+        """Write what must not be lost; while the disk refuses, log that once and wait."""
         until, waits = time.monotonic() + self._config.full_wait_s, False
         while (error := _tried(write)) is not None:
             if not waits:

@@ -1,8 +1,8 @@
 """A recorder: everything that a daemon publishes, into a run of its own on another disk, without gaps.
 
 What it writes goes through the same store, so that a finished recording has the same arrays, byte for byte, as the
-daemon's run. What was published before it came, or while the daemon was away, it asks for by key, again and again
-until it has come. What has not come in the end is a gap, with its reason.
+daemon's run. Volumes that were published before it started, or while the link was lost, it requests by key until they
+have come. A volume that has not come in the end is a gap, with its reason.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from care_live.wire.plans import plan_of
 logger = logging.getLogger(__name__)
 
 LAST_ASK_S = 10.0
-"""How long to wait, after the run's end and the last volume, for volumes that were asked for by key."""
+"""How long to wait, after the run's end and the last volume, for volumes that were requested by key."""
 ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
 """Enough to learn whether a volume is restored."""
-_DID_NOT_COME = "it was asked for and did not come"
+_DID_NOT_COME = "it was requested and did not come"
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class Recorder:
                 self._run.close()
 
     def _say_silence(self) -> None:
-        """Tell once when the daemon is away, and once when it is back."""
+        """Log once when the link is lost, and once when it is back."""
         away = self._subscriber.silent_s > AWAY_S and time.monotonic() - self._began_s > AWAY_S
         if away != self._is_away:
             logger.warning("daemon %s address=%s", "away, waiting" if away else "back", self._subscriber.address)
@@ -113,7 +113,7 @@ class Recorder:
     def _take(self, message: Told) -> None:
         if isinstance(message, Start):
             self._begin(message)
-        elif self._run is not None:  # else: of a run whose start is still to come; it will be asked for again
+        elif self._run is not None:  # else: of a run whose start is still to come; it will be requested again
             self._follow(self._run, message)
 
     def _follow(self, run: RecordedRun, message: Told) -> None:
@@ -139,7 +139,7 @@ class Recorder:
         if self._run is None:
             self._run = self._open(RunStarted(start.run, plan_of(start.plan), start.summary))
         elif start.run != self.recording.run_id:
-            raise StoreError(f"the daemon is at run {start.run} now: record it by a new command")
+            raise StoreError(f"the daemon has begun run {start.run}: start a new command to record it")
         self._learn_plan(start.run, merged(self._admission.plan, plan_of(start.plan)))
         if start.model is not None and start.card:
             self._run.describe_model(ModelIdentity(start.model.name, start.model.sha256), start.card)
@@ -187,9 +187,7 @@ class Recorder:
         for key in sorted(due):
             self._gap(f"volume {tuple(key)}", self._outstanding.why(key) or _DID_NOT_COME)
         if self.recording.ended and unanswered - due:
-            self._gap(
-                f"{len(unanswered - due)} volumes", "they may be stored, or restored, and the daemon did not answer"
-            )
+            self._gap(f"{len(unanswered - due)} volumes", "the daemon may have them, but did not answer")
 
     # -- volumes --------------------------------------------------------------------------------------------
 
@@ -208,7 +206,7 @@ class Recorder:
             self._count(run)
 
     def _enter(self, run: RecordedRun, volume: LiveVolume) -> None:
-        """In a new session, ask for what an older one published: its log is gone, and the store may have it."""
+        """In a new session, request what an older one published: its log is lost, the store may have the volumes."""
         if volume.said.session == self._session:
             return
         self._session = volume.said.session
@@ -216,12 +214,12 @@ class Recorder:
         self._look_again(run)
 
     def _look_again(self, run: RecordedRun) -> None:
-        """Ask what became of volumes unseen."""
+        """Request volumes whose later fate this recorder has missed."""
         self._uncertain = run.doubtful()
         self._want(self._uncertain)
 
     def _learn(self, run: RecordedRun, volume: LiveVolume) -> None:
-        """Take the answer what has become of a volume meanwhile."""
+        """Take an answer to such a request."""
         run.correct(volume)
         self._came_s = time.monotonic()
         self._uncertain.discard(volume.key)
@@ -261,7 +259,7 @@ class Recorder:
             self._outstanding.want(key)
 
     def _may_ask(self, key: VolumeKey) -> bool:
-        """Tell whether there is a place for a volume: on a full disk only for raw ones."""
+        """Return whether the disk takes a volume: a full one takes only raw ones."""
         return self._run is not None and (key not in self._run.raw or self._run.has_room())
 
     def _ask(self) -> None:
@@ -270,7 +268,7 @@ class Recorder:
             self._subscriber.fetch(key, ONE_VOXEL if is_probe else None)
 
     def _postpone(self, key: VolumeKey, why: str) -> None:
-        """Ask again later; once the run has ended, what the daemon has not it will never have."""
+        """Request again later, unless the run has ended: then the daemon will never have it."""
         if self.recording.ended and self._may_ask(key):
             self._outstanding.has_come(key)
         else:
@@ -278,7 +276,7 @@ class Recorder:
 
     def _miss(self, run: RecordedRun, gap: Gap) -> None:
         if gap.reason == "other-session":
-            return  # a new daemon: the subscriber asks it from its beginning, and the rest comes by key
+            return  # a new daemon: the subscriber starts at its beginning, and the rest comes by key
         why = f"{gap.reason}, {gap.detail}"
         if gap.key is None:
             self._gap(f"numbers {gap.first}-{gap.last}", why)

@@ -1,4 +1,4 @@
-"""What a screen says of a run and its network, from the plan and the model card."""
+"""Facts of a run and its network for a screen, from the plan and the model card."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def describe(
 
     Parameters
     ----------
-    card : the model card as JSON says it; empty: unknown
+    card : the model card as decoded JSON; empty: unknown
     """
     read = read_card(card)
     return RunInfo(
@@ -52,7 +52,7 @@ def read_card(card: Mapping[str, Any]) -> ModelCard | None:
 
 
 def card_line(card: ModelCard) -> str:
-    """Say in one line what the network does and for which specimen it was made."""
+    """Describe in one line what the network does and for which specimen it was made."""
     members = f"{card.members} networks" if card.members > 1 else ""
     specimen = f"trained on {card.training.specimen}" if card.training.specimen else ""
     parts = (card.task, members, specimen, card.network)

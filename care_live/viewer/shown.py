@@ -1,4 +1,4 @@
-"""What a watcher shows of one volume, wherever it came from: the wire or the store."""
+"""What a viewer shows of one volume, from the wire or from the store."""
 
 from __future__ import annotations
 

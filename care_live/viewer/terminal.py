@@ -1,4 +1,4 @@
-"""The view for a terminal: what the daemon does, what came here, and what was left out by whom."""
+"""The view for a terminal: what the daemon does, what came, and what the system and this viewer skipped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
 
 @dataclass(slots=True)
 class TerminalView:
-    """What is known of a daemon from here."""
+    """What this viewer knows about a daemon."""
 
     subscriber: Subscriber
     newest: LiveVolume | None = None
@@ -137,7 +137,10 @@ def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:
             f"{_said(facts['skipped_by_system'])} by the system  {_said(facts['skipped_here'])} by this viewer",
         ),
         ("refused", f"{_said(facts['refused_by_system'])} volumes for want of memory"),
-        ("lost", f"{_said(facts['planes_lost'])} planes never came  {_said(facts['planes_dropped'])} had no place"),
+        (
+            "lost",
+            f"{_said(facts['planes_lost'])} planes never came  {_said(facts['planes_dropped'])} planes had no place",
+        ),
         ("queues", "  ".join(f"{k} {v}" for k, v in queues.items()) if isinstance(queues, dict) else "-"),
         ("disk", _time_left(facts["disk_s_left"])),
         ("watchers", _said(facts["watchers"])),
@@ -151,7 +154,7 @@ def watch(address: str, *, keys: ClientKeys | None = None, console: Console | No
     Raises
     ------
     ProtocolError
-        The daemon speaks another protocol, or does not let us in.
+        The daemon has another protocol, or refuses this viewer.
     """
     with Subscriber(address, view=ONE_VOXEL, keys=keys) as subscriber:
         watching = TerminalView(subscriber)

@@ -1,4 +1,4 @@
-"""How uncertain a restored pixel is relative to its signal: what marks are made of. Calculations only."""
+"""How uncertain a restored pixel is relative to its signal. Calculations only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from care_live.viewer.auto_contrast import ContrastWindow
 
 FLOOR = 0.05
-"""Of the contrast window: less signal than this above background counts as this much."""
+"""Share of the contrast window: a weaker signal above the background counts as this one."""
 
 
 def relative(

@@ -17,7 +17,7 @@ Seen: TypeAlias = tuple[Shown, ...]
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A shelf of live volumes, and the history of the run where its directory can be read."""
+    """The live cache, and the history of the run where its directory can be read."""
 
     shelf: Shelf
     history: History | None = None
@@ -40,7 +40,7 @@ class Library:
         Parameters
         ----------
         position : None: the newest
-        plane_only : only plane `z` is looked at, so nothing changes before that one is restored
+        plane_only : only plane `z` is shown, so nothing changes before that one is restored
         z : None: the middle one
         """
         newest = self.newest(position)
@@ -77,7 +77,7 @@ class Library:
 
     @property
     def info(self) -> RunInfo:
-        """What is known of the run: the wire tells its start, the store also the network's card."""
+        """Facts of the run: its start from the wire, and from the store also the network's card."""
         live = self.shelf.info
         stored = self.history.info() if self.history else RunInfo()
         if not live.run_id:

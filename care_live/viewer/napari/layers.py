@@ -19,7 +19,7 @@ _CHANNEL_MAPS = ("green", "magenta", "cyan", "yellow")
 
 
 class Layers:
-    """The layers that show a run, and the line that says what they must not be used for."""
+    """The layers of a run, and the line with the limits of their use."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = viewer
@@ -32,7 +32,7 @@ class Layers:
         viewer.text_overlay.color = "#f3cf85"
 
     def show(self, prepared: Prepared, info: RunInfo) -> bool:
-        """Give every layer its new pixels; say whether there are more or fewer layers than before."""
+        """Give every layer its new pixels; return whether the number of layers has changed."""
         several = len({drawing.channel for drawing in prepared.drawings}) > 1
         for drawing in prepared.drawings:
             self._show_one(drawing, info, several=several)

@@ -1,4 +1,4 @@
-"""A thread that gets volumes ready for the screen and keeps only the newest."""
+"""A thread that prepares volumes for the screen and keeps only the newest."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Preparer:
         Raises
         ------
         StageError
-            It did not end in time.
+            The thread did not end in time.
         """
         self._unwatch()
         self._closing.set()
@@ -139,7 +139,7 @@ class Preparer:
         window = self._windows.of(shown, "mean" if product == "laplace_scale" else product)
         if window is None:
             return None
-        if product == "laplace_scale":  # it follows brightness: shown as it is, it would be the image again
+        if product == "laplace_scale":  # the scale follows brightness: shown as it is, it would look like the image
             half_width = self._library.info.half_width_factor(LEVEL)
             share = relative(shown.maps["mean"], shown.maps["laplace_scale"], window, half_width)
             return _drawing(shown, product, share, (0.0, 1.0))

@@ -1,4 +1,4 @@
-"""The dock widget: which daemon, which run, follow or scrub, and how things go."""
+"""The dock widget: daemon, run, following or scrubbing, and status."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             application.aboutToQuit.connect(self.leave)
 
     def start(self, address: str, directory: Path | None = None, *, keys: ClientKeys | None = None) -> None:
-        """Watch a daemon, a run directory, or both; what was watched before is left.
+        """Watch a daemon, a run directory, or both, in place of those before.
 
         Parameters
         ----------
@@ -93,13 +93,13 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         return self._preparer is not None
 
     def stop(self) -> None:
-        """Leave the daemon; the layers stay."""
+        """Disconnect from the daemon; the layers stay."""
         self._timer.stop()
         self.leave()
         self.button.setText("Watch")
 
     def leave(self) -> None:
-        """End the threads; touches no Qt object, since it also runs when they are going."""
+        """End the threads; this touches no Qt object, since it also runs while Qt deletes them."""
         preparer, feed, self._preparer, self._feed = self._preparer, self._feed, None, None
         if preparer is not None:
             preparer.close()
@@ -120,8 +120,8 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
 
     def _build(self) -> None:
         self.address = QLineEdit(PublishConfig().bind_pull)
-        self.key = _line("this machine's key file, for a daemon on another one")
-        self.server_key = _line("that daemon's public key, or its .pub file")
+        self.key = _line("key file of this machine, for a daemon on another one")
+        self.server_key = _line("public key of that daemon, or its .pub file")
         self.directory = _line("run directory, for the history")
         self.button = QPushButton("Watch")
         self.button.clicked.connect(self._toggle)
@@ -166,7 +166,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             self.status.setText(str(error))
 
     def _scrub(self, index: int) -> None:
-        """A hand on the slider ends following."""
+        """Stop following when a person moves the slider."""
         self.live.setChecked(False)
         if self._preparer is not None and index < len(self._times):
             self._preparer.want(self._times[index])
@@ -184,7 +184,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             self.slider.setValue(self.slider.maximum())
 
     def _tell(self) -> None:
-        """Say how things go, and let the slider reach the new time points without moving its hand."""
+        """Show the status, and extend the slider to new time points without moving its handle."""
         if self._library is None:
             return
         self._times = sorted({key.t for key in self._library.known()})

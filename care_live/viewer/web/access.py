@@ -23,7 +23,7 @@ def parse_bind(bind: str) -> tuple[str, int]:
     Raises
     ------
     ConfigError
-        It is no address.
+        The text is not an address.
     """
     match = _BIND.fullmatch(bind)
     if match is None or int(match["port"]) > 65535:
@@ -44,7 +44,7 @@ def choose_token(host: str, token_file: Path | None) -> str:
     if not is_loopback_host(host):
         raise ConfigError(
             f"the page would be open to other machines at {host}: give --token-file with a token of your own "
-            "(16-128 letters and digits), and mind that plain HTTP can be read on the way"
+            "(16-128 letters and digits); plain HTTP can be read by others on the network"
         )
     return secrets.token_urlsafe(24)
 
@@ -55,7 +55,7 @@ def read_token(path: Path) -> str:
     Raises
     ------
     ConfigError
-        The file cannot be read or its content is no token.
+        The file cannot be read or contains no token.
     """
     try:
         text = path.read_text(encoding="ascii").strip()
@@ -77,7 +77,7 @@ def same(given: str | None, token: str) -> bool:
 
 
 def same_origin(origin: str | None, host: str | None) -> bool:
-    """Say whether a WebSocket was opened by our own page; browsers always send both headers."""
+    """Return whether a WebSocket was opened by the page itself; browsers always send both headers."""
     if not origin or not host:
         return False
     parts = urlsplit(origin)

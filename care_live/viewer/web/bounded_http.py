@@ -35,7 +35,7 @@ class _Stall:
             self._look_later()
 
     def end(self) -> None:
-        """There is room again, or the connection is gone."""
+        """There is room again, or the connection is closed."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -135,7 +135,7 @@ class BoundedWebSocket(_WatchesStalls, WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def handle_ping(self) -> None:
-        """Answer, unless the client takes no answers: they are not held back by anything else."""
+        """Answer a ping, unless the client takes no answers: nothing else limits them."""
         super().handle_ping()
         self._n_unread_pongs = 0 if self.writable.is_set() else self._n_unread_pongs + 1
         if self._n_unread_pongs > MAX_UNREAD_PONGS:

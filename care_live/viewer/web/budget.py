@@ -1,4 +1,4 @@
-"""What one client may cost the page's server, as numbers; budgets.md says what happens past each."""
+"""What one client may cost the page's server, as numbers; budgets.md lists what happens past each."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ STALLED_S = 30.0
 """Time in which a client takes nothing of what is sent to it."""
 MAX_HEAD_BYTES, MAX_MESSAGE_BYTES = 1 << 14, 1 << 16
 LONGEST_WAIT_S = 5.0
-"""Of a client that asks too often."""
+"""For a client with too many requests."""
 MAX_FRAGMENTS, MAX_UNREAD_PONGS = 64, 500

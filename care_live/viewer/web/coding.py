@@ -1,7 +1,7 @@
 """How pixels travel to a browser: 16-bit exact, 8-bit logarithmic, or 8-bit WebP for a slow link.
 
-Every coded array says how to get its value back: ``affine``: offset + step · code; ``log2``: code 0 is 0,
-else 2^(offset + step · code).
+Every coded array has its formula: ``affine``: offset + step · code; ``log2``: code 0 is 0, else
+2^(offset + step · code).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ MAX_VOXELS = 1 << 21
 
 
 def centre(shape: tuple[int, int, int], z: int | None, y: int | None, x: int | None) -> tuple[int, int, int]:
-    """Return the voxel to cut through: as asked, within the volume, its middle where nothing is asked."""
+    """Return the voxel to cut through: the requested one, moved into the volume, or the middle."""
     asked = tuple(n // 2 if index is None else min(index, n - 1) for index, n in zip((z, y, x), shape, strict=True))
     return asked[0], asked[1], asked[2]
 

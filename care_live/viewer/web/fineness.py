@@ -23,8 +23,8 @@ LONGEST_FRAME_S = 4.0
 class FrameTime:
     """How long a browser takes for a picture, so that the next one does not wait behind it for a whole frame.
 
-    With two pictures on their way, one is drawn while the other waits; sent half a frame later, it is one and a half
-    frames old when it is seen, not two, and the browser never waits for it. The clock is an argument.
+    With two pictures in flight, one is drawn while the other waits. Sent half a frame later, the second is one and a
+    half frames old on the screen, not two, and the browser never waits for it. The clock is an argument.
     """
 
     _frame_s: float = 0.0
@@ -36,21 +36,21 @@ class FrameTime:
         self._taken_s = now_s
 
     def hold_s(self, sent_s: float, now_s: float) -> float:
-        """Return how long to wait before another picture is sent behind one that is on its way."""
+        """Return how long to wait before another picture is sent behind one in flight."""
         return max(sent_s, self._taken_s) + self._frame_s / 2 - now_s
 
 
 @dataclass
 class Pace:
-    """Steps between exact and coarse, by how long the last pictures were on their way.
+    """Steps between exact and coarse, by how long the last pictures travelled.
 
-    A step changes the size of a picture by about a factor of four to eight. One slow picture may be the
-    browser's own hesitation: it takes two in a row to go coarser, and several quick ones to go finer again,
-    so that it does not swing.
+    A step changes the size of a picture by about a factor of four to eight. One slow picture may be a pause of the
+    browser: two in a row make pictures coarser, and several quick ones make them finer again, so that they do not
+    alternate.
     """
 
     allowed_s: float = 0.4
-    """A picture should not be longer on its way than this."""
+    """A picture should not travel longer than this."""
     step: int = 0
     _slow: int = 0
     _quick: int = 0
@@ -65,7 +65,7 @@ class Pace:
     QUICK: ClassVar[int] = 4
 
     def measure(self, seconds: float) -> None:
-        """Note how long a picture was on its way, from its sending until the page had taken it."""
+        """Note how long a picture travelled, from its sending until the page had taken it."""
         self._slow = self._slow + 1 if seconds > self.allowed_s else 0
         self._quick = self._quick + 1 if seconds < self.allowed_s / 5 else 0
         if self._slow == self.SLOW:

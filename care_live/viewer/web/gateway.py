@@ -36,7 +36,7 @@ REFUSALS, REFUSALS_PER_S = 50, 20
 MAX_LOGGED = 200
 """Characters of a path."""
 RESTORING_S = 0.2
-"""How often browsers hear how much of a volume is restored."""
+"""How often browsers receive how much of a volume is restored."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -69,7 +69,7 @@ class Gateway:
     _browsers: Counter[str] = field(default_factory=Counter)
     """WebSockets by address."""
     _refusals: dict[str, TokenBucket] = field(default_factory=dict)
-    """By address; those who are not refused any more are forgotten."""
+    """By address; an address that is not refused any more is dropped."""
     _pictures: Pictures = field(default_factory=Pictures)
     _executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "care_live web picture"))
     _files: dict[str, tuple[bytes, str]] = field(default_factory=read_page)
@@ -112,13 +112,13 @@ class Gateway:
             session.wake()
 
     async def _report(self) -> None:
-        """Tell every browser once a second how the run goes."""
+        """Send every browser the status of the run once a second."""
         while True:
             await asyncio.sleep(1.0)
             await self._tell(tuple(self.sessions))
 
     async def _report_restoring(self) -> None:
-        """Tell every browser how far the volume is that is still being restored, but not for every slab."""
+        """Send every browser how much of a volume is restored, but not for every slab."""
         said: dict[str, Any] = {}
         while True:
             await asyncio.sleep(RESTORING_S)
@@ -136,7 +136,7 @@ class Gateway:
             session.note(state.run(self.library.info, self.run_directory, access.data_token(self.token)))
 
     async def _index(self, request: Request) -> Response:
-        """Give the page to who has the cookie; who comes with the token gets the cookie first."""
+        """Send the page to a browser with the cookie; a browser with the token gets the cookie first."""
         if access.same(request.query_params.get("token"), self.token):
             answer: Response = RedirectResponse("/", status_code=303)
             answer.set_cookie(self._cookie(request), self.token, httponly=True, samesite="lax", path="/")
@@ -168,7 +168,7 @@ class Gateway:
         return FileResponse(path, headers=_SHARED | {"X-Content-Type-Options": "nosniff"})
 
     async def _live(self, socket: WebSocket) -> None:
-        """Serve one browser until it goes."""
+        """Serve one browser until it disconnects."""
         if not self._known(socket) or not access.same_origin(socket.headers.get("origin"), socket.headers.get("host")):
             await self._slow_down(socket)
             _log_refusal(socket, "foreign origin or no token")
@@ -211,7 +211,7 @@ class Gateway:
         return PlainTextResponse(f"care_live: {why}\n", status_code=403, headers=_HEADERS)
 
     async def _slow_down(self, connection: Request | WebSocket) -> None:
-        """Let those wait who are refused again and again: guessing a token takes for ever, and costs others nothing."""
+        """Delay clients that are refused again and again: to guess a token takes for ever, and costs others nothing."""
         now_s = time.monotonic()
         for address in [address for address, bucket in self._refusals.items() if bucket.left(now_s) == REFUSALS]:
             del self._refusals[address]
@@ -222,12 +222,12 @@ class Gateway:
         return access.same(connection.cookies.get(self._cookie(connection)), self.token)
 
     def _cookie(self, connection: Request | WebSocket) -> str:
-        """Name the cookie after the port: cookies do not know ports, and two runs may be watched at once."""
+        """Name the cookie after the port: cookies hold for all ports of a host, and two runs may be watched at once."""
         return f"care_live_{connection.url.port or 80}"
 
 
 async def _close_after_failure(socket: WebSocket, done: set[asyncio.Task[None]]) -> None:
-    """Let no failure be silent: the browser that is cut off connects again, and the log says why."""
+    """Log a failure of a session; the browser then connects again."""
     for error in (task.exception() for task in done):
         if error is not None and not isinstance(error, WebSocketDisconnect):
             logger.error("web session failed error=%r", error)
@@ -236,7 +236,7 @@ async def _close_after_failure(socket: WebSocket, done: set[asyncio.Task[None]])
 
 
 async def _listen(socket: WebSocket, session: ViewerSession) -> None:
-    """Take the browser's requests until it goes or breaks the rules."""
+    """Take the browser's requests until it disconnects or breaks the rules."""
     with contextlib.suppress(WebSocketDisconnect):
         while True:
             try:

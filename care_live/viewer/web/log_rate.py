@@ -12,7 +12,7 @@ _LOGGERS = ("asyncio", "uvicorn.error", "care_live.viewer.web.gateway")
 
 
 class LogRate(logging.Filter):
-    """Lets through a number of lines in a number of seconds, and says in the next one how many it left out."""
+    """Passes a number of lines in a number of seconds; the next line has the number of those left out."""
 
     def __init__(
         self, n_lines: int = MAX_LINES, window_s: float = WINDOW_S, clock_s: Callable[[], float] = time.monotonic

@@ -36,9 +36,9 @@ _Sight: TypeAlias = tuple[Mode, tuple[int, int, int], Fineness]
 
 
 class Pictures:
-    """Draws up pictures; what two browsers see alike is cut and coded once.
+    """Makes pictures; a view that two browsers share is cut and coded once.
 
-    Any thread may ask. What is kept of a volume goes with the volume.
+    Any thread may call it. The coded arrays of a volume live as long as the volume.
     """
 
     def __init__(self) -> None:

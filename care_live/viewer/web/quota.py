@@ -20,9 +20,9 @@ class _Place:
 
 @dataclass(slots=True)
 class Quota(Generic[Connection]):
-    """Connections by address: a newcomer is always let in, and the one that has waited longest goes for it.
+    """Connections by address: a new one is always accepted, and closes the one that has waited longest.
 
-    An attacker and a person may have the same address, so that refusing newcomers would shut the person out.
+    An attacker and a person may have the same address: to refuse new connections would lock the person out.
     """
 
     max_all: int = MAX_CONNECTIONS
@@ -31,7 +31,7 @@ class Quota(Generic[Connection]):
     _of_address: Counter[str] = field(default_factory=Counter)
 
     def enter(self, connection: Connection, address: str, now_s: float) -> Connection | None:
-        """Let a connection in; return the one that must be closed for it, if there are too many."""
+        """Accept a connection; return the one that must be closed for it, if there are too many."""
         self._places[connection] = _Place(address, now_s)
         self._of_address[address] += 1
         if self._of_address[address] > self.max_of_address:
@@ -61,7 +61,7 @@ class Quota(Generic[Connection]):
         return len(self._places)
 
     def _longest_waiting(self, address: str) -> Connection:
-        """Return whom to close: of those who have not asked the oldest, else the oldest of all."""
+        """Return the connection to close: the oldest without a request, else the oldest of all."""
         own = [
             (place.is_answered, place.since_s, one) for one, place in self._places.items() if place.address == address
         ]

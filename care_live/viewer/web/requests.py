@@ -1,4 +1,4 @@
-"""What a browser may ask, as strict records: anything else closes its connection."""
+"""The requests that a browser may send, as strict records: anything else closes its connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 
 MAX_REQUEST_BYTES = 4096
 CREDIT = 2
-"""Pictures that may be on their way to one browser: more would only be older."""
+"""Pictures that may be in flight to one browser: more would only be older."""
 
 
 class PageView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="view"):
@@ -41,7 +41,7 @@ class Credit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 
 class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="probe"):
-    """What exactly is at one voxel of the volume on the screen?"""
+    """A request for the exact numbers at one voxel of the volume on the screen."""
 
     t: _Index
     p: _Index
@@ -68,7 +68,7 @@ def parse(text: str) -> Request:
     Raises
     ------
     ProtocolError
-        It is too long, no JSON, or not a request.
+        The text is too long, not JSON, or not a request.
     """
     if len(text) > MAX_REQUEST_BYTES:
         raise ProtocolError(f"request of {len(text)} characters, at most {MAX_REQUEST_BYTES} are read")

@@ -1,4 +1,4 @@
-"""Run the gateway in this process until it is told to end."""
+"""Run the gateway in this process until Ctrl-C, SIGTERM, or the end of the program that started it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Server(uvicorn.Server):
 
 @contextlib.contextmanager
 def following(address: str | None, directory: Path | None, *, keys: ClientKeys | None = None) -> Iterator[Library]:
-    """Give a library that is fed by a daemon, by a run directory, or by both."""
+    """Yield a library that a daemon, a run directory, or both fill."""
     shelf = Shelf()
     feed = LiveFeed(address, shelf, keys=keys, slabs=True) if address else None
     try:
@@ -134,7 +134,7 @@ def _most_files() -> int:
 
 
 def exposed(host: str) -> str | None:
-    """Return what to say of an address that other machines can reach, or None for loopback."""
+    """Return a warning for an address that other machines can reach, or None for loopback."""
     if is_loopback_host(host):
         return None
-    return f"the page is open to other machines at {host} (with the token); plain HTTP can be read on the way"
+    return f"the page is open to other machines at {host} (with the token); others on the network can read plain HTTP"

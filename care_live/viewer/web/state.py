@@ -1,4 +1,4 @@
-"""What the page is told beside pictures: the run and its network, and how things go."""
+"""What the page receives beside pictures: the run, its network, and the status."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any
 
 
 def status(library: Library, keys: tuple[VolumeKey, ...], session: ViewerSession) -> dict[str, Any]:
-    """Return the message that says how the run, the link and this viewer do."""
+    """Return the message with the status of the run, the link and this viewer."""
     shelf, system = library.shelf, library.shelf.status
     return {
         "type": "status",
@@ -61,7 +61,7 @@ def status(library: Library, keys: tuple[VolumeKey, ...], session: ViewerSession
 
 
 def restoring(library: Library) -> dict[str, Any]:
-    """Return the message that says which volume is still being restored, and how far; nothing but its type: none."""
+    """Return the message about the volume that is being restored, and how far it is; without one, only its type."""
     records = library.shelf.growing()
     if not records:
         return {"type": "restoring"}

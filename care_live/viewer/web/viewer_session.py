@@ -1,4 +1,4 @@
-"""One browser: what it wants to see, how many pictures it may take, what it has skipped."""
+"""One browser: its view, how many pictures it may receive, what it has skipped."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ REQUESTS, REQUESTS_PER_S = 200, 100
 Send = Callable[[bytes | str], Awaitable[None]]
 
 _SETTLED_S = 1.5
-"""A coarse picture that has stood for so long is sent again with exact pixels."""
+"""A coarse picture that is on the screen for this long is sent again with exact pixels."""
 
 
 @dataclass(eq=False)
 class ViewerSession:
     """Answers one browser, at its own pace: it always gets the newest, never a backlog.
 
-    Lives in the event loop; pictures are drawn up in `executor`, so that a large one does not hold up the others.
+    Runs in the event loop; pictures are made in `executor`, so that a large one does not delay the others.
     """
 
     library: Library
@@ -62,7 +62,7 @@ class ViewerSession:
         self._wake.set()
 
     def wake(self) -> None:
-        """Look again whether there is something new to show."""
+        """Check again whether there is something new to show."""
         self._wake.set()
 
     def settle(self, now: float | None = None) -> None:
@@ -74,7 +74,7 @@ class ViewerSession:
             self._wake.set()
 
     async def take(self, request: Request) -> None:
-        """Do what the browser asks; a browser that asks too much waits."""
+        """Carry out a browser's request; a browser with too many requests waits."""
         await asyncio.sleep(self._requests.owe(time.monotonic(), LONGEST_WAIT_S))
         match request:
             case PageView():
@@ -113,7 +113,7 @@ class ViewerSession:
         self._wake.set()
 
     def _holds(self) -> bool:
-        """Tell whether it is too early for a second picture behind the one on its way; look again when it is time."""
+        """Return whether it is too early for a second picture behind the one in flight; check again in time."""
         hold_s = self._frame_time.hold_s(self._sent_at[-1], time.monotonic()) if self._sent_at else 0.0
         if hold_s > 0:
             asyncio.get_running_loop().call_later(hold_s, self.wake)
@@ -144,7 +144,7 @@ class ViewerSession:
         return self.pictures.encode(volumes, view, fineness)
 
     def _is_new(self, view: PageView, volumes: Seen) -> bool:
-        """Say whether a picture would differ from the last one: in what it shows, or by being exact now."""
+        """Return whether a picture would differ from the last one: in its content, or by being exact now."""
         if self._drawn is None or (view, volumes) != (self._drawn[0], self._drawn[2]):
             self._settled = False
             return True
