@@ -53,7 +53,7 @@ def is_data_set(path: Path) -> bool:
     from care_live.recorded.window_folder import format_of
 
     marks = (*_ZARR_MARKS, f"Full resolution/{INDEX_NAME}")
-    return any((path / mark).is_file() for mark in marks) or format_of(path) is not None
+    return path.is_dir() and (any((path / mark).is_file() for mark in marks) or format_of(path) is not None)
 
 
 def _opened(path: Path, axes: str | None) -> Recording:

@@ -46,6 +46,7 @@ class OmeZarrRecording:
         images = list(_images(root))
         if not images:
             raise SourceError(f"{path} has no multiscales metadata: not an OME-Zarr image, plate or collection")
+        self._plate = _plate(root)
         self._positions = tuple(name for name, _ in images)
         self._headers = [_multiscales(group)[0] for _, group in images]
         self._arrays = [_full_resolution(group) for _, group in images]
@@ -73,7 +74,8 @@ class OmeZarrRecording:
             positions=self._positions,
             interval_s=_interval_s(steps.get("t", 0.0)),
         )
-        return Contents(plan, order, {"format": "OME-Zarr", "path": str(self._path), "axes": self._axes.upper()})
+        summary: dict[str, Any] = {"format": "OME-Zarr", "path": str(self._path), "axes": self._axes.upper()}
+        return Contents(plan, order, summary | ({"plate": self._plate} if self._plate else {}))
 
     def _steps(self) -> dict[str, float]:
         """Return each axis' step: micrometres in space, seconds in time where a unit is named."""
@@ -163,6 +165,21 @@ def _images(root: zarr.Group) -> Iterator[tuple[str, zarr.Group]]:
         yield from _images(_group(root, "raw"))
         return
     yield from ((name, _group(root, name)) for name in names if _multiscales(_group(root, name)))
+
+
+def _plate(root: zarr.Group) -> dict[str, Any]:
+    """Return what a plate says of itself, and of which acquisition each of its fields is; empty: it is no plate."""
+    plate = _ome(root).get("plate")
+    if _multiscales(root) or not plate:
+        return {}
+    said = {key: plate[key] for key in ("name", "rows", "columns", "acquisitions") if key in plate}
+    acquisitions = {
+        f"{well['path']}/{field['path']}": field["acquisition"]
+        for well in plate["wells"]
+        for field in _ome(_group(root, well["path"]))["well"]["images"]
+        if isinstance(field.get("acquisition"), int)
+    }
+    return said | {"acquisition_of": acquisitions}
 
 
 def _group(root: zarr.Group, path: str) -> zarr.Group:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from care_live.errors import SourceError, StoreError
 from care_live.images import Plan, VolumeKey
@@ -22,6 +23,8 @@ class RunContents:
     plan: Plan
     """Of a run that did not finish: up to the last time point that is stored."""
     stored: Mapping[VolumeKey, RawStored]
+    plate: Mapping[str, Any] | None = None
+    """What the source said of its plate; None: the images lie in one folder a position."""
 
 
 def run_of(path: Path) -> Path | None:
@@ -59,7 +62,7 @@ def read_run(run: Path) -> RunContents:
                 finished = False
     if began is None:
         raise SourceError(f"the journal of {run} does not say how the run began: run `care-live verify {run}`")
-    return RunContents(_plan(began, stored, finished=finished), stored)
+    return RunContents(_plan(began, stored, finished=finished), stored, began.summary.get("plate"))
 
 
 def _records(run: Path) -> Iterator[Record]:

@@ -54,7 +54,9 @@ class StoredRunRecording:
         self._stored = stored
         self._arrays: dict[int, Any] = {}
         self._last: tuple[VolumeKey, np.ndarray[Any, Any]] | None = None
-        summary = {"format": "care_live run", "path": str(run), "axes": "TCZYX"}
+        self._is_plate = found.plate is not None
+        summary: dict[str, Any] = {"format": "care_live run", "path": str(run), "axes": "TCZYX"}
+        summary |= {"plate": found.plate} if self._is_plate else {}
         self.contents = Contents(replace(plan, stacks=stacks), order, summary)
 
     def read_plane(self, index: PlaneIndex) -> Counts:
@@ -88,7 +90,9 @@ class StoredRunRecording:
 
     def _array(self, p: int) -> Any:
         if p not in self._arrays:
-            array = zarr.open_array(self._run / "raw" / str(p) / "0", mode="r")
+            names = self.contents.plan.positions
+            of_plate = self._run / "raw" / (names[p] if self._is_plate and p < len(names) else str(p)) / "0"
+            array = zarr.open_array(of_plate, mode="r")
             check_chunk_size(self._run, array)
             self._arrays[p] = array
         return self._arrays[p]

@@ -17,6 +17,7 @@ from care_live.maps import folder_of
 from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
 from care_live.store import ome
 from care_live.store.fsync import translated
+from care_live.store.plates import PlateGroups, folder_of_position
 from care_live.store.shards import positions
 from care_live.store.zarr_images import ImageGroup, write_group
 
@@ -38,7 +39,7 @@ class Collection:
         self._attributes: dict[tuple[Product, int], dict[str, Any]] = {}
         self._models: dict[str, dict[str, Any]] = {}
         with translated(f"cannot look for the images of {run}", run):
-            places = [(product, p) for product in PRODUCTS for p in positions(run, product)]
+            places = [(product, p) for product in PRODUCTS for p in positions(run, product, began)]
         for product, p in places:
             self._open(product, p)
         write_group(run, {"ome": {"version": "0.5", "bioformats2raw.layout": 3}, "care_live": self._provenance()})
@@ -65,7 +66,7 @@ class Collection:
         if place not in self._images:
             depth = max(pixels.shape[0], self._planned_depth(key.p) if product == "raw" else 0)
             shape = (depth, pixels.shape[1], pixels.shape[2])
-            self._images[place] = ImageGroup.create(self._run / product / str(key.p), shape, pixels.dtype.name)
+            self._images[place] = ImageGroup.create(self._folder(product, key.p), shape, pixels.dtype.name)
         if key.c >= self._n_described(place):
             self._describe(product, key, pixels, voxel_size_um)
         return self._images[place]
@@ -81,7 +82,7 @@ class Collection:
     # -- metadata -------------------------------------------------------------------------------------------
 
     def _open(self, product: Product, p: int) -> None:
-        image = self._images[product, p] = ImageGroup(self._run / product / str(p), writable=True)
+        image = self._images[product, p] = ImageGroup(self._folder(product, p), writable=True)
         try:
             attributes = json.loads((image.path / "zarr.json").read_bytes())["attributes"]
             channels, described = attributes["ome"]["omero"]["channels"], attributes["care_live"]
@@ -114,14 +115,23 @@ class Collection:
         if product != "raw":
             described |= {"models": list(self._models.values()), "mantissa_bits": self._mantissa_bits}
         attributes = {"ome": image, "care_live": described}
-        write_group(self._run / product, {"care_live": self._provenance() | ome.meaning(product)})
+        self._describe_product(product, key.p, {key.p, *(p for other, p in self._attributes if other == product)})
         self._images[place].describe(attributes)
         self._list_series({*self._attributes, place})
         self._attributes[place] = attributes  # at last: where a disk refused, the next volume tries again
 
+    def _describe_product(self, product: Product, p: int, positions: set[int]) -> None:
+        plate = PlateGroups(self._run, self._began)
+        described = {"care_live": self._provenance() | ome.meaning(product)}
+        write_group(self._run / product, plate.attributes(product, positions) | described)
+        plate.write_well(product, p, positions)
+
+    def _folder(self, product: Product, p: int) -> Path:
+        return self._run / product / folder_of_position(self._began, p)
+
     def _list_series(self, places: Iterable[tuple[Product, int]]) -> None:
         order = sorted(places, key=lambda place: (PRODUCTS.index(place[0]), place[1]))
-        series = [f"{product}/{p}" for product, p in order]
+        series = [self._folder(*place).relative_to(self._run).as_posix() for place in order]
         write_group(self._run / "OME", {"ome": {"version": "0.5", "series": series}})
 
     def _provenance(self) -> dict[str, Any]:

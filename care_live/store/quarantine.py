@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from care_live.store.fsync import make_folder, replace_file, sync_folder, with_retries
+from care_live.store.plates import image_of
 from care_live.store.shards import QUARANTINE, is_number
 
 _ARRAY = Path("0/zarr.json")
@@ -26,7 +27,7 @@ def set_aside(run: Path, files: Sequence[Path]) -> Path:
         The disk is full, gone or read-only; what was not moved is where it was.
     """
     folder = _new_folder(run)
-    for image in sorted({run.joinpath(*file.relative_to(run).parts[:2]) for file in files}):
+    for image in sorted({image_of(run, file) for file in files}):
         _copy_metadata(image, folder / image.relative_to(run), [file for file in files if image in file.parents])
     for file in files:
         _move(file, folder / file.relative_to(run))
@@ -35,7 +36,8 @@ def set_aside(run: Path, files: Sequence[Path]) -> Path:
 
 def lying_in(run: Path) -> list[Path]:
     """Return the raw files in the quarantine of a run."""
-    return sorted(path for path in (run / QUARANTINE).glob("*/raw/*/0/c/**/*") if path.is_file())
+    found = (path for images in ("*", "*/*/*") for path in (run / QUARANTINE).glob(f"*/raw/{images}/0/c/**/*"))
+    return sorted(path for path in found if path.is_file())
 
 
 def how_to_read(folder: Path) -> str:

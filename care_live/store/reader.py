@@ -22,6 +22,7 @@ from care_live.recorded.run_records import (
 )
 from care_live.store.journal_tail import JournalTail, News
 from care_live.store.ledger import Ledger
+from care_live.store.plates import folder_of_position
 from care_live.store.zarr_images import ImageGroup
 
 
@@ -199,7 +200,9 @@ class RunReader:
     def _image(self, product: Product, key: VolumeKey, depth: int) -> ImageGroup:
         image = self._images.get((product, key.p))
         if image is None or not image.holds(key.t, key.c, depth):  # the array has grown since
-            image = self._images[product, key.p] = ImageGroup(self.path / product / str(key.p))
+            image = self._images[product, key.p] = ImageGroup(
+                self.path / product / folder_of_position(self._began, key.p)
+            )
         return image
 
     def _must_have(self, product: Product, key: VolumeKey) -> StoredArray:

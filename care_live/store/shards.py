@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from care_live.images import VolumeKey
-from care_live.recorded.run_records import PRODUCTS, Product
+from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
 from care_live.store.fsync import PARTIAL_SUFFIX
 from care_live.store.ledger import Ledger
+from care_live.store.plates import fields, image_of, is_plate
 
 QUARANTINE = "quarantine"
 """Folder of a run for raw volumes that its journal does not acknowledge."""
@@ -21,25 +22,33 @@ def is_number(name: str) -> bool:
     return _NUMBER.fullmatch(name) is not None
 
 
-def positions(run: Path, product: Product) -> list[int]:
+def positions(run: Path, product: Product, began: RunBegan) -> list[int]:
     """Return the stage positions that have an array of a product."""
     found = (path.parents[1].name for path in (run / product).glob("*/0/zarr.json"))
-    return sorted(int(name) for name in found if is_number(name))
+    of_plate = (p for folder, p in fields(began).items() if (run / product / folder / "0/zarr.json").is_file())
+    return sorted({*(int(name) for name in found if is_number(name)), *of_plate})
 
 
-def shards(run: Path, *products: Product) -> Iterator[tuple[Product, VolumeKey, Path]]:
+def shards(run: Path, began: RunBegan | None) -> Iterator[tuple[Product, VolumeKey, Path]]:
     """Yield every shard file on the disk, and which volume it belongs to."""
-    for product in products or PRODUCTS:
-        for path in sorted((run / product).glob("*/0/c/*/*/*/0/0")):
-            p, _, _, t, c, z = path.relative_to(run / product).parts[:6]
-            if all(map(is_number, (p, t, c, z))):
-                yield product, VolumeKey(int(t), int(p), int(c)), path
+    of_plate = fields(began)
+    for product in PRODUCTS:
+        for path in _shard_files(run / product):
+            *_, t, c, z, _, _ = path.parts
+            folder = image_of(run, path).relative_to(run / product).as_posix()
+            p = int(folder) if is_number(folder) else of_plate.get(folder)
+            if p is not None and all(map(is_number, (t, c, z))):
+                yield product, VolumeKey(int(t), p, int(c)), path
+
+
+def _shard_files(folder: Path) -> list[Path]:
+    return sorted(path for images in ("*", "*/*/*") for path in folder.glob(f"{images}/0/c/*/*/*/0/0"))
 
 
 def orphans(run: Path, ledger: Ledger) -> list[Path]:
     """Return shards of volumes that were never acknowledged, or have been retracted."""
     committed = {product: set(ledger.keys(product)) for product in PRODUCTS}
-    return [path for product, key, path in shards(run) if key not in committed[product]]
+    return [path for product, key, path in shards(run, ledger.began) if key not in committed[product]]
 
 
 def partial_files(run: Path) -> list[Path]:
@@ -50,17 +59,19 @@ def partial_files(run: Path) -> list[Path]:
 
 def raw_files(run: Path) -> list[Path]:
     """Return everything that may be raw pixels, whole or half-written."""
-    return sorted({path for *_, path in shards(run, "raw")} | {one for one in partial_files(run) if is_raw(run, one)})
+    return sorted({*_shard_files(run / "raw"), *(one for one in partial_files(run) if is_raw(run, one))})
 
 
 def is_raw(run: Path, path: Path) -> bool:
     """Tell whether a file lies among the shards of raw volumes."""
     parts = path.relative_to(run).parts
-    return parts[0] == "raw" and parts[2:4] == ("0", "c")
+    return parts[0] == "raw" and path.relative_to(image_of(run, path)).parts[:2] == ("0", "c")
 
 
-def foreign_folders(run: Path) -> list[Path]:
+def foreign_folders(run: Path, began: RunBegan | None) -> list[Path]:
     """Return folders among the images and volumes whose names are not ours; they are left alone."""
+    if is_plate(began):
+        return []  # rows and columns may have any name
     patterns = ("*", "*/0/c/*", "*/0/c/*/*")
     found = (path for product in PRODUCTS for pattern in patterns for path in sorted((run / product).glob(pattern)))
     return [path for path in found if path.is_dir() and not is_number(path.name)]

@@ -15,6 +15,7 @@ from care_live.recorded.run_records import PRODUCTS, Product, StoredArray
 from care_live.store.claim import is_claimed
 from care_live.store.fsync import translated
 from care_live.store.ledger import Ledger
+from care_live.store.plates import folder_of_position
 from care_live.store.quarantine import how_to_read, lying_in
 from care_live.store.shards import foreign_folders, is_raw, orphans, partial_files, raw_files
 from care_live.store.zarr_images import ImageGroup
@@ -83,14 +84,14 @@ def _verify(path: Path, progress: Callable[[int, int], None]) -> VerifyReport:
     ledger.replay(found.records)
     problems = list(_journal(found, ledger))
     committed = [(product, key, stored) for product in PRODUCTS for key, stored in ledger.arrays(product).items()]
-    for done, entry in enumerate(committed, start=1):
-        problems += _check(path, *entry)
+    for done, (product, key, stored) in enumerate(committed, start=1):
+        problems += _check(path, _image(ledger, product, key), key, stored)
         progress(done, len(committed))
-    problems += _unreadable_metadata(path, {(product, key.p) for product, key, _ in committed})
+    problems += _unreadable_metadata(path, {_image(ledger, product, key) for product, key, _ in committed})
     if not being_written:
         problems += _leftovers(path, ledger, found.torn_bytes)
     n_bytes = sum(stored.file_bytes for _, _, stored in committed)
-    return VerifyReport(path, being_written, len(committed), n_bytes, tuple(problems), tuple(_beside(path)))
+    return VerifyReport(path, being_written, len(committed), n_bytes, tuple(problems), tuple(_beside(path, ledger)))
 
 
 def _no_run(path: Path) -> str:
@@ -106,15 +107,19 @@ def _journal(found: Scan, ledger: Ledger) -> Iterator[Problem]:
         yield Problem("journal", JOURNAL_NAME, "the record that begins the run is missing")
 
 
-def _check(run: Path, product: Product, key: VolumeKey, stored: StoredArray) -> Iterator[Problem]:
+def _image(ledger: Ledger, product: Product, key: VolumeKey) -> str:
+    return f"{product}/{key.p if ledger.began is None else folder_of_position(ledger.began, key.p)}"
+
+
+def _check(run: Path, image: str, key: VolumeKey, stored: StoredArray) -> Iterator[Problem]:
     """Compare one volume: its files, their size, its pixels."""
-    where = f"{product}/{key.p}/0/c/{key.t}/{key.c}"
+    where = f"{image}/0/c/{key.t}/{key.c}"
     try:
-        image = ImageGroup(run / product / str(key.p))
+        group = ImageGroup(run / image)
     except StoreError as error:
         yield Problem("missing", where, str(error))
         return
-    files = image.files(key.t, key.c, stored.shape[0])
+    files = group.files(key.t, key.c, stored.shape[0])
     if lost := [file for file in files if not file.is_file()]:
         yield from (
             Problem("missing", file.relative_to(run).as_posix(), "the journal acknowledges it") for file in lost
@@ -124,14 +129,14 @@ def _check(run: Path, product: Product, key: VolumeKey, stored: StoredArray) -> 
     if n_bytes != stored.file_bytes:
         yield Problem("size", where, f"{n_bytes} bytes on the disk, {stored.file_bytes} were stored")
     try:
-        image.read(key.t, key.c, stored)
+        group.read(key.t, key.c, stored)
     except StoreError as error:
         yield Problem("checksum", where, str(error))
 
 
-def _unreadable_metadata(run: Path, images: set[tuple[Product, int]]) -> Iterator[Problem]:
+def _unreadable_metadata(run: Path, images: set[str]) -> Iterator[Problem]:
     """Look for groups that a viewer could not open, though their volumes may be sound."""
-    for where in ("zarr.json", "OME/zarr.json", *(f"{product}/{p}/zarr.json" for product, p in sorted(images))):
+    for where in ("zarr.json", "OME/zarr.json", *(f"{image}/zarr.json" for image in sorted(images))):
         try:
             _ = json.loads((run / where).read_bytes())["attributes"]["ome"]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -156,10 +161,10 @@ def _next(run: Path, file: Path) -> str:
     return "the next daemon on this run " + ("sets it aside" if is_raw(run, file) else "deletes it")
 
 
-def _beside(run: Path) -> Iterator[Problem]:
+def _beside(run: Path, ledger: Ledger) -> Iterator[Problem]:
     for file in lying_in(run):
         folder = run.joinpath(*file.relative_to(run).parts[:2])
         how = "half-written raw" if file.suffix else f"raw that no line acknowledged: {how_to_read(folder)}"
         yield Problem("quarantine", file.relative_to(run).as_posix(), how)
-    for path in foreign_folders(run):
+    for path in foreign_folders(run, ledger.began):
         yield Problem("foreign", path.relative_to(run).as_posix(), "a name that no run has; it is left alone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,12 +16,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import yaozarrs
 
 import care_live
 from care_live.errors import ConfigError, StoreError
 from care_live.offline import archive
+from care_live.recorded import open_recording
 from care_live.store import RunReader, RunWriter, verify
 from care_live.store.fsync import free_bytes
+from tests.conftest import need_data
 from tests.make.networks import noisy, save_network
 from tests.offline.results import files
 
@@ -300,3 +304,22 @@ def test_a_dry_run_says_units_time_and_disk_and_writes_nothing(
     assert "MiB are free" in said
     assert f"cannot be opened: {copied / 'flat.tif'}" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_real_plate_stays_a_plate(model: Path, tmp_path: Path) -> None:
+    source = need_data("ome_zarr_hcs_plate/single-plane-hcs.zarr")
+    flat = save_network(tmp_path / "flat.onnx", ndim=2, filters=2)
+    report = care_live.restore(source, tmp_path / "out", model=flat, **SETTINGS)
+    assert report.problems == []
+    for product in ("raw", "restored", "laplace_scale"):
+        yaozarrs.validate_zarr_store(str(tmp_path / "out" / product))
+        plate = json.loads((tmp_path / "out" / product / "zarr.json").read_bytes())["attributes"]["ome"]["plate"]
+        assert [well["path"] for well in plate["wells"]] == ["E/07", "E/08"]
+    image = json.loads((tmp_path / "out/restored/E/07/0/zarr.json").read_bytes())["attributes"]["ome"]
+    assert [channel["label"] for channel in image["omero"]["channels"]] == list(
+        open_recording(source).contents.plan.channels
+    )
+    assert verify(tmp_path / "out").clean
+    again = care_live.restore(tmp_path / "out", tmp_path / "again", model=flat, **SETTINGS)
+    assert (again.n_restored, again.problems) == (report.n_restored, [])
+    assert (tmp_path / "again/restored/E/08/0/zarr.json").is_file()

@@ -1,0 +1,106 @@
+"""Where the images of a run lie: one folder a stage position, or, of a recorded plate, row, column and field.
+
+A run is a plate where its source said so (``summary["plate"]``) and its positions are named as fields are. Its images
+then lie as OME-NGFF has it: ``PRODUCT/ROW/COLUMN/FIELD``, each product a plate that viewers open as one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from care_live.recorded.run_records import Product, RunBegan
+from care_live.store.zarr_images import write_group
+
+_FIELD = re.compile(r"[0-9A-Za-z]{1,32}/[0-9A-Za-z]{1,32}/[0-9]{1,9}", re.ASCII)
+_KEPT = ("name", "rows", "columns", "acquisitions")
+"""Of what a source says of its plate."""
+
+
+def is_field(name: str) -> bool:
+    """Tell whether a position is named as a field of a plate: row, column and number of the field."""
+    return _FIELD.fullmatch(name) is not None
+
+
+def is_plate(began: RunBegan | None) -> bool:
+    """Tell whether the images of a run lie as those of a plate."""
+    if began is None or not isinstance(began.summary.get("plate"), dict):
+        return False
+    folded = {name.casefold() for name in began.positions}  # some disks don't tell a from A
+    return all(map(is_field, began.positions)) and len(folded) == len(began.positions)
+
+
+def folder_of_position(began: RunBegan, p: int) -> str:
+    """Return where the image of a stage position lies, below its product."""
+    return began.positions[p] if is_plate(began) and p < len(began.positions) else str(p)
+
+
+def fields(began: RunBegan | None) -> dict[str, int]:
+    """Return the stage position of each field's folder; no field where the run is no plate."""
+    if began is None or not is_plate(began):
+        return {}
+    return {name: p for p, name in enumerate(began.positions)}
+
+
+def image_of(run: Path, file: Path) -> Path:
+    """Return the image group that a file of an array lies in."""
+    parts = file.relative_to(run).parts
+    depth = 4 if len(parts) > 4 and is_field("/".join(parts[1:4])) and parts[4] == "0" else 2
+    return run.joinpath(*parts[:depth])
+
+
+class PlateGroups:
+    """Writes the groups above the images of a plate; of a run that is none, nothing."""
+
+    def __init__(self, run: Path, began: RunBegan) -> None:
+        self._run, self._began = run, began
+
+    def attributes(self, product: Product, positions: Iterable[int]) -> dict[str, Any]:
+        """Return what a product's own group says of the plate, of those wells that have an image."""
+        if not is_plate(self._began):
+            return {}
+        wells = sorted({_well(self._began.positions[p]) for p in positions})
+        said = {key: self._began.summary["plate"][key] for key in _KEPT if key in self._began.summary["plate"]}
+        rows, columns = (_names(said.get(axis), [well.split("/")[i] for well in wells]) for i, axis in _AXES)
+        plate = said | {
+            "rows": [{"name": name} for name in rows],
+            "columns": [{"name": name} for name in columns],
+            "wells": [{"path": well, **_place(well, rows, columns)} for well in wells],
+            "field_count": max(sum(_well(name) == well for name in self._began.positions) for well in wells),
+        }
+        return {"ome": {"version": "0.5", "plate": plate}}
+
+    def write_well(self, product: Product, p: int, positions: Iterable[int]) -> None:
+        """Write the groups of the row and the well that a stage position lies in; these positions have an image."""
+        if not is_plate(self._began):
+            return
+        well = _well(self._began.positions[p])
+        write_group(self._run / product / well.split("/")[0], {})
+        images = [self._image(one) for one in sorted(positions) if _well(self._began.positions[one]) == well]
+        write_group(self._run / product / well, {"ome": {"version": "0.5", "well": {"images": images}}})
+
+    def _image(self, p: int) -> dict[str, Any]:
+        name = self._began.positions[p]
+        acquisition = self._began.summary["plate"].get("acquisition_of", {}).get(name)
+        image: dict[str, Any] = {"path": name.split("/")[2]}
+        return image if acquisition is None else image | {"acquisition": acquisition}
+
+
+_AXES = ((0, "rows"), (1, "columns"))
+
+
+def _well(field: str) -> str:
+    return field.rpartition("/")[0]
+
+
+def _names(said: Any, used: list[str]) -> list[str]:
+    """Return the names of a plate's rows or columns: as the source listed them, and those that it left out."""
+    listed = [str(one.get("name")) for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+    return [*listed, *sorted(set(used) - set(listed))]
+
+
+def _place(well: str, rows: list[str], columns: list[str]) -> dict[str, int]:
+    row, column = well.split("/")
+    return {"rowIndex": rows.index(row), "columnIndex": columns.index(column)}
