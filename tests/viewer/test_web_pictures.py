@@ -44,7 +44,7 @@ def test_a_plane_arrives_exactly():
     step = got["arrays"]["mean", "xy"][0]["step"]
     assert np.abs(values(*got["arrays"]["mean", "xy"]) - shown.maps["mean"][3]).max() <= 0.51 * step
     relative = values(*got["arrays"]["laplace_scale", "xy"]) / shown.maps["laplace_scale"][3]
-    assert np.abs(relative - 1).max() < 0.023  # 1/32 octave
+    assert np.abs(relative - 1).max() < 0.026  # half a step, and the logarithm of half a float32
 
 
 def test_ortho_planes_meet_in_the_asked_voxel():
@@ -61,7 +61,7 @@ def test_maximum_shows_the_uncertainty_of_the_voxel_that_is_seen():
     assert (values(*got["arrays"]["raw", "xy"]) == shown.raw.max(0)).all()
     there = shown.maps["mean"].argmax(0)[None]
     expected = np.take_along_axis(shown.maps["laplace_scale"], there, 0)[0]
-    assert np.abs(values(*got["arrays"]["laplace_scale", "xy"]) / expected - 1).max() < 0.023
+    assert np.abs(values(*got["arrays"]["laplace_scale", "xy"]) / expected - 1).max() < 0.026
 
 
 def test_a_turned_volume_keeps_its_maxima():
@@ -125,12 +125,12 @@ def test_logarithmic_codes_keep_any_scale_within_its_error(seed, size):
     coded = coding.logarithmic(image)
     codes = np.frombuffer(coded.data, np.uint8).reshape(coded.shape)
     back = np.exp2(coded.offset + coded.step * codes.astype(np.float64))
-    assert np.abs(back / image - 1).max() < 0.023
+    assert np.abs(back / image - 1).max() < 0.026
 
 
 def test_infinite_scale_is_the_largest_code_and_nan_never_travels():
     image = np.array([[np.inf, 1.0, np.nan, 0.0]], np.float32)
-    assert list(coding.logarithmic(image).data) == [255, 255, 255, 0]
+    assert list(coding.logarithmic(image).data) == [255, 254, 255, 0]
     assert np.isfinite(coding.exact(image).offset)
 
 

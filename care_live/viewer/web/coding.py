@@ -1,7 +1,7 @@
 """How pixels travel to a browser: 16-bit exact, 8-bit logarithmic, or 8-bit WebP for a slow link.
 
-Every coded array has its formula: ``affine``: offset + step · code; ``log2``: code 0 is 0, else
-2^(offset + step · code).
+Every coded array has its formula, as in `care_live.wire.number_codes`: ``affine``: offset + step · code; ``log2``:
+2^(offset + step · code), where the page draws code 0 as 0.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.viewer.auto_contrast import ContrastWindow
+from care_live.wire import number_codes
+from care_live.wire.number_codes import Codes, Coding
 
-OCTAVE = 16
-"""Codes per factor of two: an error of at most 2.2 %."""
 _WEBP_QUALITY = 80
 
 
@@ -27,7 +27,7 @@ class Coded:
     data: bytes
     shape: tuple[int, ...]
     dtype: Literal["uint16", "uint8"]
-    coding: Literal["affine", "log2"]
+    coding: Coding
     offset: float
     step: float
     codec: Literal["none", "webp"] = "none"
@@ -44,29 +44,26 @@ def exact(image: NDArray[Any]) -> Coded:
         return Coded(image.astype("<u2").tobytes(), image.shape, "uint16", "affine", 0.0, 1.0)
     finite = image[np.isfinite(image)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    step = (high - low) / 65535 or 1.0
-    codes = np.clip(np.rint((np.nan_to_num(image, nan=low, posinf=low, neginf=low) - low) / step), 0, 65535)
-    return Coded(codes.astype("<u2").tobytes(), image.shape, "uint16", "affine", low, step)
+    return _sent(number_codes.affine(np.nan_to_num(image, nan=low, posinf=low, neginf=low), low, high))
 
 
 def logarithmic(image: NDArray[np.float32]) -> Coded:
-    """Code a positive quantity in 1/16 octaves below its largest value; infinity becomes the largest code."""
-    finite = image[np.isfinite(image)]
-    largest = float(finite.max()) if finite.size else 1.0
-    offset = float(np.ceil(np.log2(max(largest, 1e-30)))) - 255 / OCTAVE
-    with np.errstate(divide="ignore", invalid="ignore"):
-        codes = np.rint((np.log2(image) - offset) * OCTAVE)
-    codes = np.nan_to_num(codes, nan=255, posinf=255, neginf=0)
-    return Coded(np.clip(codes, 0, 255).astype(np.uint8).tobytes(), image.shape, "uint8", "log2", offset, 1 / OCTAVE)
+    """Code a positive quantity in sixteenths of an octave below its largest value."""
+    return _sent(number_codes.log2(image))
 
 
 def signed(image: NDArray[np.float32], limit: float | None) -> Coded:
     """Code a quantity on both sides of 0 in 255 steps up to a limit, its own where none is given; 128 is 0."""
     finite = image[np.isfinite(image)]
     largest = limit if limit is not None else float(np.abs(finite).max(initial=0.0))
-    step = max(largest / 127, 1e-30)
-    codes = np.clip(np.rint(np.nan_to_num(image) / np.float32(step)), -127, 127) + 128
-    return Coded(codes.astype(np.uint8).tobytes(), image.shape, "uint8", "affine", -128 * step, step)
+    return _sent(number_codes.signed(np.nan_to_num(image), largest))
+
+
+def _sent(coded: Codes) -> Coded:
+    """Return codes as the page takes them."""
+    dtype: Literal["uint8", "uint16"] = "uint8" if coded.codes.dtype == np.uint8 else "uint16"
+    data = coded.codes.astype(coded.codes.dtype.newbyteorder("<")).tobytes()
+    return Coded(data, coded.codes.shape, dtype, coded.coding, coded.zero, coded.step)
 
 
 def lossy(image: NDArray[Any], window: ContrastWindow) -> Coded:
