@@ -112,7 +112,7 @@ class FolderConfig(Section):
     directory: Path
     """The data set, or the folder in which the next one will appear."""
     idle_s: float = Field(default=30.0, gt=0)
-    """No new image for so long: the run has ended."""
+    """After this time without a new image the run has ended."""
 
 
 class ReplayConfig(Section):
@@ -123,11 +123,11 @@ class ReplayConfig(Section):
     axes: str | None = None
     """Needed for plain TIFF stacks: letters of TPCZYX as the file has them, YX last, such as ``TZYX``."""
     voxel_size_um: tuple[float, float, float] | None = None
-    """(z, y, x); taken from the file where it says."""
+    """(z, y, x); empty: as in the file."""
     speed: Literal["recorded", "fastest"] | Annotated[float, Field(gt=0)] = "fastest"
     """Planes per second, or the recorded times, or as fast as possible."""
     loops: int = Field(default=1, ge=0)
-    """How often; 0 is for ever."""
+    """How often it is played; 0: without end."""
 
 
 class RemoteConfig(Section):
@@ -136,7 +136,7 @@ class RemoteConfig(Section):
     kind: Literal["remote"] = "remote"
     bind: str = default_ports.TAPS
     z_planes: int | None = Field(default=None, ge=1)
-    """Planes of each stack when the tap can't tell its plan."""
+    """Planes of each stack, for a tap that cannot send its plan."""
     server_key_file: Path | None = None
     """CURVE secret key; required unless the address is loopback."""
     authorized_keys_file: Path | None = None
@@ -153,7 +153,7 @@ SourceConfig: TypeAlias = Annotated[
 
 class AssembleConfig(Section):
     deadline_s: float = Field(default=30.0, gt=0)
-    """A volume closes with what it has when no plane of it came for so long."""
+    """A volume closes incomplete after this time without a plane of it."""
     memory_mib: int = Field(default=2048, ge=1)
     """For open volumes and those that are not yet stored; a volume that does not fit is refused whole."""
 
@@ -179,7 +179,7 @@ class NormaliseConfig(Section):
 
 class RestoreConfig(Section):
     model: Path | None = None
-    """ONNX file; none is the shipped worm model."""
+    """ONNX file; none: the shipped worm model."""
     policy: Literal["latest", "every-nth", "defer", "wait"] = "latest"
     """When restoration lags: newest volume first and the older ones later, every n-th, or all later.
     *wait* holds the source up instead: for recorded data, which can wait; a camera can't."""
@@ -204,7 +204,7 @@ class RestoreConfig(Section):
     quantised: bool = False
     """Results leave a GPU in 3 bytes a voxel, not 8: mean in 16 bits, scales in 8, within 2.2 %. For slow links."""
     hang_s: float = Field(default=2.0, gt=0)
-    """Inference that has work, but does nothing for so long, hangs and is replaced: it uses no processor time
+    """Inference hangs, and is replaced, when it has work and makes no progress for this long: it uses no processor time
     and ends no run of the network. On a GPU a run may take 5 times as long as the slowest one before."""
 
 
@@ -219,7 +219,7 @@ class StoreConfig(Section):
     keep_free_mib: int = Field(default=512, ge=0)
     """Below this, restored volumes are shed first; below half of it raw volumes wait in memory."""
     full_wait_s: float = Field(default=60.0, ge=0)
-    """How long they wait for somebody to free a disk that is full or gone, before the run stops."""
+    """How long raw volumes wait for a disk that is full or missing, before the run stops."""
 
 
 # -- publish ----------------------------------------------------------------------------------------------------
@@ -231,9 +231,9 @@ class PublishConfig(Section):
     bind_pull: str = default_ports.WATCHERS
     """ROUTER: newest after N for viewers, replay by sequence for recorders; the one address that watchers need."""
     raw: bool = True
-    """Broadcast the raw volumes too; a watcher that asks for them gets them anyway."""
+    """Broadcast the raw volumes, too; a viewer that requests them gets them in any case."""
     replay_mib: int = Field(default=512, ge=0)
-    """Memory for volumes that a recorder may still ask for; older ones come from the store."""
+    """Memory for volumes that a recorder may still request; older ones come from the store."""
     server_key_file: Path | None = None
     """CURVE secret key; required unless the addresses are loopback."""
     authorized_keys_file: Path | None = None
@@ -246,7 +246,7 @@ class DaemonConfig(Section):
     status_bind: str = default_ports.STATUS
     """HTTP: /livez, /readyz, /status, /metrics."""
     drain_s: float = Field(default=60.0, gt=0)
-    """How long the first Ctrl-C waits for volumes on their way."""
+    """How long the first Ctrl-C waits for the volumes that have come."""
 
 
 class WebConfig(Section):
@@ -276,7 +276,7 @@ class Config(Section):
 
 
 def load(path: Path) -> Config:
-    """Read and check a TOML file; a ConfigError says which key or value is wrong, or that it is missing or no TOML."""
+    """Read and check a TOML file; a ConfigError names a wrong key or value, or a file that is missing or not TOML."""
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -296,5 +296,5 @@ def parse(tree: Mapping[str, object], *, origin: str) -> Config:
 
 def describe(error: ValidationError) -> str:
     """Return all complaints of pydantic as one line: key, what came (unless it is the whole tree), what is wrong."""
-    told = ((".".join(map(str, one["loc"])), one["input"], one["msg"]) for one in error.errors())
-    return "; ".join(f"{key} = {came!r}: {wrong}" if key else wrong for key, came, wrong in told)
+    faults = ((".".join(map(str, one["loc"])), one["input"], one["msg"]) for one in error.errors())
+    return "; ".join(f"{key} = {came!r}: {wrong}" if key else wrong for key, came, wrong in faults)

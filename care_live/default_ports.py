@@ -1,9 +1,9 @@
-"""Where the programs of one machine find each other, unless a config says otherwise."""
+"""Addresses of the programs on one machine, unless a config sets others."""
 
 TAPS = "tcp://127.0.0.1:5790"
 """Taps send frames to this address."""
 BROADCAST = "tcp://127.0.0.1:5791"
 WATCHERS = "tcp://127.0.0.1:5792"
-"""Viewers and recorders ask at this address."""
+"""Viewers and recorders connect to this address."""
 STATUS = "127.0.0.1:5793"
 PAGE = "127.0.0.1:5794"

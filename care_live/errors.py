@@ -32,7 +32,7 @@ class ConfigError(CareLiveError):
 
 
 class SourceError(CareLiveError):
-    """Frames cannot be had: no microscope, a lost link, an unreadable data set."""
+    """No frames can come: no microscope, a lost link, an unreadable data set."""
 
 
 class FrameError(CareLiveError):
@@ -56,11 +56,11 @@ class ProtocolError(CareLiveError):
 
 
 class StoreError(CareLiveError):
-    """The run directory cannot be written, read or trusted."""
+    """The run directory cannot be written or read, or its contents contradict each other."""
 
 
 class TrainingError(CareLiveError):
-    """Training data or a training run that cannot be used; names the file."""
+    """Training data or a training run that cannot be used; the message names the file."""
 
 
 class StageError(CareLiveError):
@@ -68,4 +68,4 @@ class StageError(CareLiveError):
 
 
 class IncompleteError(CareLiveError):
-    """A run went to its end, but lacks something that was planned; says what."""
+    """A run went to its end, but lacks something that was planned; the message names it."""

@@ -41,7 +41,7 @@ asked for · *empty*: the intensity range was below the noise floor, so the prev
 *out_of_domain*: the network was trained on other data; `Trust` says why."""
 
 LIMITS = "not for intensity quantification"
-"""Said with every restored volume, on the wire, in the store and on the screen (Weigert et al. 2018)."""
+"""Stands beside every restored volume, on the wire, in the store and on the screen (Weigert et al. 2018)."""
 
 
 class VolumeKey(NamedTuple):
@@ -85,7 +85,7 @@ class Plan:
     """Every time point is like time point 0, and their number is unknown (a loop, a GUI's run)."""
 
     def planes_of(self, key: VolumeKey) -> tuple[int, ...] | None:
-        """Return the z indices planned for a volume, or None when the plan does not know that volume."""
+        """Return the z indices planned for a volume, or None for a volume outside the plan."""
         return self.stacks.get(VolumeKey(0, key.p, key.c) if self.endless else key)
 
     @property
@@ -123,7 +123,7 @@ class Frame:
     sequence_id: int | None = None
     """Number of the hardware sequence that delivered it; None: snapped, so its index is certain."""
     camera_count: int | None = None
-    """The camera's own frame counter, where it has one: a jump inside a sequence betrays a lost frame."""
+    """The camera's own frame counter, where it has one: a jump inside a sequence means a lost frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class SequenceEnded:
     n_expected: int
     n_received: int
     problem: str | None = None
-    """What the engine or the camera's counter said, or None when all is well."""
+    """What the engine reported or the camera's counter showed, or None when all is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class RunEnded:
     n_delivered: int = 0
     """Frames that the source handed over."""
     n_refused: int = 0
-    """Frames that the tap refused because its memory was full: skipped by us, not lost by the camera."""
+    """Frames that the tap refused because its memory was full: skipped by care_live, not lost by the camera."""
 
 
 SourceEvent: TypeAlias = RunStarted | Frame | SequenceEnded | RunEnded
@@ -216,7 +216,7 @@ class PlanePlaced:
 
 @dataclass(frozen=True, slots=True)
 class VolumeRefused:
-    """No memory for a volume at its first plane: all its planes are skipped, by us, and counted."""
+    """A volume for which there was no memory at its first plane: all its planes are skipped and counted."""
 
     key: VolumeKey
     reason: str
@@ -253,7 +253,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Restored:
-    """What the network says about one volume, in camera counts."""
+    """What the network predicts for one volume, in camera counts."""
 
     volume: Volume
     maps: Mapping[Head, NDArray[np.float32]]

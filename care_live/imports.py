@@ -15,7 +15,7 @@ def need(module: str, *, extra: str) -> ModuleType:
     Raises
     ------
     ConfigError
-        The extra is not installed; says which command installs it.
+        The extra is not installed; the message has the command that installs it.
     """
     try:
         return importlib.import_module(module)
@@ -29,7 +29,7 @@ def installed(package: str, *, extra: str) -> str:
     Raises
     ------
     ConfigError
-        The extra is not installed; says which command installs it.
+        The extra is not installed; the message has the command that installs it.
     """
     try:
         return metadata.version(package)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float32]
 Head: TypeAlias = Literal["mean", "laplace_scale", "disagreement"]
-"""What a network, or a check of it, says of each voxel."""
+"""What a network, or a check of it, gives for each voxel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def measure(pixels: NDArray[Any], low_percentile: float, high_percentile: float)
 
 
 def is_counts(pixels: NDArray[Any]) -> bool:
-    """Tell whether an image has a histogram: uint8 and uint16 have, other numbers are too many to count."""
+    """Return whether an image has a histogram: uint8 and uint16 have one, other types have too many values."""
     return pixels.dtype.name in ("uint8", "uint16")
 
 

@@ -1,4 +1,4 @@
-"""Coarser levels of an image, made when a watcher or a reader asks for them: the disk has level 0 only."""
+"""Coarser levels of an image, made when a viewer or a reader requests them: the disk has level 0 only."""
 
 from __future__ import annotations
 

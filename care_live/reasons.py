@@ -70,7 +70,7 @@ class Choice:
     figures: Mapping[str, float] = field(default_factory=dict)
     """By name; the unit is the end of the name."""
     detail: str = ""
-    """What a library or the configuration says, for people."""
+    """A text of a library or of the configuration."""
 
     def __str__(self) -> str:
         """Return the reason in words."""

@@ -1,8 +1,8 @@
-"""Cut a volume into tiles so that what the network says is exactly what it says of the whole.
+"""Cut a volume into tiles such that the network gives exactly what it gives for the whole volume.
 
 A tile is read with a halo, the reach of the network, and only its interior is kept. All tiles have one
 shape, because an inference session is fastest at one shape: tiles at the far edge are shifted inward.
-Tiles start at multiples of the divisor, because a pooling layer sees a shifted grid otherwise.
+Tiles start at multiples of the divisor, because a pooling layer would work on a shifted grid otherwise.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Outcome:
 
 
 def soak(folder: Path, volumes: int, every: int, *, seed: int = 0, pause_s: float | None = None) -> Outcome:
-    """Run the daemon on so many volumes and check all of them; sample each *every* of them.
+    """Run the daemon on a number of volumes and check all of them; sample each *every* of them.
 
     Parameters
     ----------

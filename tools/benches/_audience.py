@@ -24,7 +24,7 @@ POLITE = 10
 
 
 SILENT_S = 60.0
-"""A daemon that says nothing for so long has gone."""
+"""A daemon that sends nothing for this long has ended."""
 
 
 @dataclass

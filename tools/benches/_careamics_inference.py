@@ -20,7 +20,7 @@ TILE_PX, OVERLAP_PX = (16, 128, 128), (8, 48, 48)
 
 def main(folder: Path, threads: int, n_filters: int) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Lightning talks a lot
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Lightning logs a lot
     import torch
 
     torch.set_num_threads(threads)

@@ -15,7 +15,7 @@ import numpy as np
 
 def main(folder: Path, threads: int, trained: Path) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # TensorFlow and CSBDeep talk a lot
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # TensorFlow and CSBDeep log a lot
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -1,4 +1,4 @@
-"""The house of the watchers bench: who sits there, when somebody freezes, who comes late."""
+"""The audience of the watchers bench: which clients it has, when one freezes, which one comes late."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class House:
                 raise RuntimeError(f"{n} of {len(self.people)} watchers are seated after {timeout_s:g} s")
 
     def begin(self, asked: argparse.Namespace) -> None:
-        """The first volume came: somebody will freeze, somebody will come late."""
+        """The first volume came: from now on one client freezes, and another one comes late."""
         self.timers = [
             threading.Timer(FREEZE_AFTER_S, self.freeze),
             threading.Timer(asked.volumes * period_s(asked) / 2, self.hall.late.set),

@@ -1,4 +1,4 @@
-"""Restore two volumes in one way, and say how much memory it took (a process of its own, for `memory`)."""
+"""Restore two volumes in one way, and print how much memory that took (a process of its own, for `memory`)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class _Peak:
 
 
 def _device_bytes(options: Options) -> int:
-    """Return what of the device's memory is taken, by anybody; the runtime's arena gives nothing back."""
+    """Return how much of the device's memory all processes have taken; the runtime's arena gives nothing back."""
     runtime().preload_dlls()
     keep(np.zeros(1, np.float32), options)  # loads the CUDA runtime, whose own memory is not to count
     taken = cuda.taken_bytes()

@@ -45,7 +45,7 @@ def _named(name: str, grown: dict[str, float]) -> dict[str, float]:
 
 
 def grown(how: str, shape: tuple[int, ...], threads: int, provider: str = "cpu") -> dict[str, float]:
-    """Return what `_memory_of_one.py` says of one way and size."""
+    """Return what `_memory_of_one.py` measures for one way and size."""
     command = [sys.executable, str(_ONE), how, *map(str, shape), str(threads), provider]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600)
     figures: dict[str, float] = json.loads(answer.stdout)

@@ -72,7 +72,7 @@ def summary(name: str, seconds: tuple[float, ...] | list[float]) -> dict[str, fl
 
 
 def lose_inference(number: int) -> tuple[float, float]:
-    """Send a signal to the inference process within a volume; return when that was noticed, and mended."""
+    """Send a signal to the inference process within a volume; return when it was noticed, and when repaired."""
     process = RestoreProcess(RestoreConfig())
     process.start()
     lost_s: list[float] = []

@@ -44,7 +44,7 @@ FLAT = {"flat_512": Pace(512, 16, 32, 0.1), "flat_2048": Pace(2048, 4, 16, 0.1)}
 
 
 def receive(connection: Any, n_runs: int) -> None:
-    """The daemon's side, in a process of its own: store every raw plane; tell how many came and were stored."""
+    """The daemon's side, in a process of its own: store every raw plane; report how many came and were stored."""
     remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="run-0")
     address = remote.address
     connection.send(address)

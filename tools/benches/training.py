@@ -163,7 +163,7 @@ def ablated(name: str, task: Task, limits: Limits, *, seed: int) -> Figures:
 
 
 def against(peer: str, task: Task, limits: Limits, seeds: Sequence[int]) -> Figures:
-    """Return a peer's figures, or none when it does not install or run; says why."""
+    """Return a peer's figures, or nothing when it does not install or run; the reason is printed."""
     try:
         python = environment(peer)
         return median_of(functools.partial(run_peer, peer, python, task, limits), seeds)

@@ -40,7 +40,7 @@ class Tally:
         return sum(self.counts.values())
 
     def add(self, outcome: Outcome) -> bool:
-        """Count an outcome; tell whether it is a failure of a new kind."""
+        """Count an outcome; return whether it is a failure of a new kind."""
         self.kinds[outcome.kind] += 1
         if outcome.passed:
             return False
@@ -49,7 +49,7 @@ class Tally:
 
 
 class LostError(Exception):
-    """The child is gone or hangs; carries the outcome."""
+    """The child has ended or hangs; carries the outcome."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -154,7 +154,7 @@ class Campaign:
         return number
 
     def _keep(self, reader: Child | None, number: int, outcome: Outcome) -> None:
-        """Save the first case of a failure, by a new child where the reader is lost; say how to see it again."""
+        """Save the first case of a failure, by a new child where the old one is lost; print how to repeat it."""
         place = self.out / f"{self.target}-{outcome.digest}"
         with nullcontext(reader) if reader else self._child() as saver:
             saver.save(number, place)

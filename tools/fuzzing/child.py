@@ -21,9 +21,9 @@ from fuzzing.outcome import Outcome, of_error
 from fuzzing.target import Target, read_files, write_files
 
 MEMORY_BYTES = 512 * 2**20
-"""By so much no input of a few hundred KiB may make a reader grow."""
+"""A reader of an input of a few hundred KiB may grow by less than this."""
 _ADDRESS_BYTES = 8 * MEMORY_BYTES
-"""So much more address space the process may ask for: protects the machine, and shows who asked."""
+"""Address space that the process may take in addition: this protects the machine, and shows who took it."""
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -76,7 +76,7 @@ class Shelf:
 
 
 def attempt(target: Target, case: Case, folder: Path) -> Outcome:
-    """Read one case and say how that ended."""
+    """Read one case and return how that ended."""
     try:
         target.read(case, folder)
     except Exception as error:  # noqa: BLE001 - which exceptions come is the question

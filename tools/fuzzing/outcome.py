@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def headline(self) -> str:
-        """One line that says what happened."""
+        """One line about what happened."""
         lines = [line for line in self.detail.strip().splitlines() if line.strip()]
         return f"{self.kind}: {lines[-1][:160] if lines else ''}"
 

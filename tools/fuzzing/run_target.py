@@ -159,7 +159,7 @@ def _with_strange_folder(sound: Files, chance: random.Random) -> Case:
 
 
 def _can_be_laid_out(files: Files) -> bool:
-    """Tell whether no file lies where another one needs a folder."""
+    """Return whether no file lies where another one needs a folder."""
     return not any(other.startswith(f"{name}/") for name in files for other in files)
 
 

@@ -78,7 +78,7 @@ class _Trace:
 
 
 def is_possible() -> bool:
-    """Tell whether this machine's calls can be made to fail."""
+    """Return whether this machine's calls can be made to fail."""
     return sys.platform == "linux" and platform.machine() == "x86_64"
 
 

@@ -82,7 +82,7 @@ def _write(runs: Path, report: Path) -> None:
 
 
 def _did(step, file) -> bool:
-    """Take one step; report an error, and tell whether there was none."""
+    """Take one step; report an error, and return whether there was none."""
     try:
         step()
     except Exception as error:  # noqa: BLE001 - which exceptions come is the question

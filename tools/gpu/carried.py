@@ -23,7 +23,7 @@ NEEDED = {
 
 @contextmanager
 def within_reach(wheels: Path | None) -> Iterator[None]:
-    """Put wheels, whole or cut into pieces by ``split -d``, before all that is installed; say what still lacks."""
+    """Put wheels, whole or cut into pieces by ``split -d``, before all that is installed; return what still lacks."""
     with tempfile.TemporaryDirectory(prefix="care-live-wheels-") as folder:
         if wheels is not None:
             unpack(wheels, Path(folder))

@@ -72,7 +72,7 @@ class Case:
 
 
 def libraries(options: Options) -> Iterator[Row]:
-    """Say which libraries work here, and by which way pixels get to the device."""
+    """Return which libraries work here, and by which way pixels get to the device."""
     _ready(options)
     square = np.eye(64, dtype=np.float32)
     session = DeviceSession(matrix_product(64).SerializeToString(), {"a": square.shape, "b": square.shape}, options)
@@ -188,7 +188,7 @@ class _Whole:
 
 
 class _Tiled:
-    """Cut once along y and x, with the halo of the card, where it is not said how."""
+    """Cut once along y and x, with the halo of the card, unless a tile is given."""
 
     def __init__(self, case: Case, tile_px: Shape | None = None) -> None:
         described, options = card(case.unet, case.members), case.precision.options

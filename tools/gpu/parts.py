@@ -27,7 +27,7 @@ class Part:
 
 
 def run(part: Part, limit_s: float) -> Iterator[Row]:
-    """Yield its rows as they come; where it ends before its time, one that says how."""
+    """Yield its rows as they come; where it ends too early, the last row has the reason."""
     context = _context()
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, part), name=f"gpu-check-{part.title}")

@@ -49,7 +49,7 @@ def look_at(volumes: int, daemon: psutil.Process, watcher: psutil.Process) -> Sa
 
 
 def growth(samples: Sequence[Sample]) -> str | None:
-    """Say what grew between the second and the last quarter, or None; the first quarter is warm-up."""
+    """Return what grew between the second and the last quarter, or None; the first quarter is warm-up."""
     if len(samples) < 8:
         return f"only {len(samples)} samples; wanted at least 8"
     quarter = len(samples) // 4
