@@ -66,6 +66,11 @@ MAPS: Mapping[Head, MapKind] = {
 HEADS: tuple[Head, ...] = tuple(MAPS)
 
 
+def kind_of(name: str) -> MapKind | None:
+    """Return what is known of a map; None: no map has this name, as the raw planes have none."""
+    return next((kind for head, kind in MAPS.items() if head == name), None)
+
+
 def folder_of(head: Head) -> str:
     """Return the name of a map's images in the store."""
     return MAPS[head].folder or head

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from care_live.errors import ModelError
-from care_live.maps import Head
+from care_live.maps import MAPS, Head
 from care_live.model.graph import copied
 from care_live.model.onnx_builder import OnnxBuilder
 
@@ -87,6 +87,8 @@ def outputs_of(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def slack(head: Head, values: Array) -> Array:
     """Return how far codes may move a map, rounding of float32 aside: for every voxel, or the same for all."""
+    if MAPS[head].coding == "signed":  # those travel as they are
+        return np.zeros((), np.float32)
     if head == "mean":
         return np.asarray(np.ptp(values) / _STEPS / 2)
     half_step = 2.0 ** (0.5 / _OCTAVE_STEPS) - 1

@@ -1,8 +1,9 @@
 """PUB: what is published to all at once, at most once, and only what somebody has subscribed to.
 
-A topic is ``cl1/PRODUCT/Llevel/CODING/RUN``: PRODUCT is *restored* (mean, scale, disagreement), *raw* or *slab*, CODING
-*plain* or *quantised*. Notes and heartbeats have the topic ``cl1/note``. A thread of its own encodes what is
-broadcast, in the order in which it came; where it has no time for all, newer volumes replace those that wait longest.
+A topic is ``cl1/PRODUCT/Llevel/CODING/RUN``: PRODUCT is *restored* (mean, scale, disagreement), *raw*, *slab* or
+another map by its name, CODING *plain* or *quantised*. Notes and heartbeats have the topic ``cl1/note``. A thread of
+its own encodes what is broadcast, in the order in which it came; where it has no time for all, newer volumes replace
+those that wait longest.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Literal
 
 from care_live.errors import CareLiveError, ConfigError
 from care_live.images import Restored, RunStarted, Volume
+from care_live.maps import Head
 from care_live.publish.encoder import Encoded, Encoder, Parts
 from care_live.publish.log import Entry
 from care_live.publish.message_writer import Writer
@@ -23,12 +25,12 @@ from care_live.publish.slabs import RestoredSlab
 from care_live.publish.worker_thread import WorkerThread
 from care_live.wire.arrays import Product
 from care_live.wire.connections import ConnectionId
-from care_live.wire.messages import View
+from care_live.wire.messages import FIRST_PRODUCTS, LATER_HEADS, View
 from care_live.wire.sockets import Received, Socket, Sockets
 
 logger = logging.getLogger(__name__)
 
-Topic = Literal["restored", "raw", "slab"]
+Topic = Literal["restored", "raw", "slab"] | Head
 
 NOTE = b"cl1/note"
 LEVELS = range(5)
@@ -40,11 +42,12 @@ MAX_SLABS = 16
 MAX_TOPIC_BYTES = 256
 MAX_TOPICS = 64
 """Topics of one connection; one that subscribes to more is cut off."""
-_PRODUCTS: dict[Topic, tuple[Product, ...]] = {
-    "restored": ("mean", "laplace_scale", "disagreement"),
+_FIRST: dict[Topic, tuple[Product, ...]] = {
+    "restored": FIRST_PRODUCTS[1:],
     "raw": ("raw",),
-    "slab": ("mean", "laplace_scale", "disagreement"),
+    "slab": FIRST_PRODUCTS[1:],
 }
+_PRODUCTS: dict[Topic, tuple[Product, ...]] = {**_FIRST, **{head: (head,) for head in LATER_HEADS}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,11 @@ class BroadcastChannel:
         return View(products=_PRODUCTS[self.product], quantised=self.quantised, level=self.level)
 
     def is_asked_for(self, topic: bytes) -> bool:
-        """Tell whether a subscription asks for it; a short topic means level 0, plain."""
+        """Tell whether a subscription asks for it; a short topic means level 0, plain, of the first products."""
         if topic.startswith(self.prefix):
             return True
+        if self.product not in _FIRST and not topic.startswith(b"cl1/" + self.product.encode()):
+            return False  # an older subscriber would not know it
         return self.level == 0 and not self.quantised and self.prefix.startswith(topic)
 
 
@@ -194,7 +199,9 @@ class Broadcast:
 
     def volume(self, entry: Entry, record: Restored | Volume, run: str) -> None:
         """Have a volume encoded for each topic that is subscribed to."""
-        products: list[Topic] = ["restored"] if isinstance(record, Restored) else []
+        products: list[Topic] = []
+        if isinstance(record, Restored):
+            products += ["restored", *(head for head in LATER_HEADS if head in record.maps)]
         products += ["raw"] if self._raw else []
         counts = {product: self._next(product) for product in products}
         for channel in self.wanted(*products):

@@ -37,7 +37,7 @@ def pictures(
     products: Mapping[Product, tuple[NDArray[Any], tuple[float, float, float]]], view: View
 ) -> tuple[tuple[ArrayHeader, ...], list[Buffer]]:
     """Encode the products that a view wants, that are there, and that reach into its region."""
-    wanted = [product for product in dict.fromkeys(view.products) if product in products]
+    wanted = [product for product in products if product in view.wanted]
     made = [_picture(product, *products[product], view=view) for product in wanted]
     described = [picture for picture in made if picture is not None]
     return tuple(header for header, _ in described), [buffer for _, buffer in described]

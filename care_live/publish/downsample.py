@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.maps import MAPS
+from care_live.maps import kind_of
 from care_live.wire.arrays import Product
 from care_live.wire.messages import View
 
@@ -48,16 +48,16 @@ def downsample(product: Product, volume: NDArray[Any], level: int) -> NDArray[An
     rows, columns = volume.shape[1:]
     block_y, block_x = (min(2**level, size) for size in (rows, columns))
     whole = volume[:, : rows // block_y * block_y, : columns // block_x * block_x]
-    coding = "affine" if product == "raw" else MAPS[product].coding
-    if coding != "affine":
+    kind = kind_of(product)
+    if kind is not None and kind.coding != "affine":
         largest = _combined(np.maximum, whole, (block_y, block_x))
-        return largest if coding == "log2" else _farthest(largest, _combined(np.minimum, whole, (block_y, block_x)))
+        return largest if kind.coding == "log2" else farthest(largest, _combined(np.minimum, whole, (block_y, block_x)))
     summed = _combined(np.add, whole.astype(np.uint32) if volume.dtype.kind == "u" else whole, (block_y, block_x))
     mean: NDArray[Any] = summed / summed.dtype.type(block_y * block_x)
     return np.rint(mean).astype(volume.dtype) if volume.dtype.kind == "u" else mean
 
 
-def _farthest(largest: NDArray[Any], smallest: NDArray[Any]) -> NDArray[Any]:
+def farthest(largest: NDArray[Any], smallest: NDArray[Any]) -> NDArray[Any]:
     """Return which of both is farther from 0."""
     return np.where(largest >= -smallest, largest, smallest)
 

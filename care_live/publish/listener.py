@@ -38,7 +38,8 @@ class Listener:
     address
         The daemon's ``bind``, tcp://HOST:PORT.
     products
-        *restored*, *raw*, *slab*: each comes in messages of its own.
+        *restored* (mean, scale, disagreement), *raw*, *slab*, any other map by its name: each comes in messages of its
+        own.
     level
         Rows and columns are shrunk by 2^level, 0-4.
     quantised

@@ -144,7 +144,7 @@ def live_volume(
     )
 
 
-def maps_of(found: Mapping[Product, NDArray[Any]]) -> dict[Head, Array]:
+def maps_of(found: Mapping[str, NDArray[Any]]) -> dict[Head, Array]:
     """Return the maps among what came."""
     return {head: found[head] for head in HEADS if head in found}
 

@@ -28,6 +28,7 @@ from care_live.publish.watcher_link import WatcherLink
 from care_live.wire import cl1
 from care_live.wire.keys import ClientKeys
 from care_live.wire.messages import (
+    EVERYTHING,
     End,
     Fetch,
     Gap,
@@ -107,7 +108,7 @@ class Subscriber:
         slabs: bool = False,
     ) -> None:
         self.address = address
-        self._view = view or View()
+        self._view = view or EVERYTHING
         self._in_order, newest = mode == "every", NewestOnly(self._view, credit or 1, position, channel)
         self._following: Following = Every(self._view, credit or 4) if self._in_order else newest
         self._sockets = Sockets(client=keys)

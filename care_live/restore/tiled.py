@@ -17,6 +17,7 @@ from care_live.backends.failures import refuse_scarce_memory, translated
 from care_live.backends.session import Options, Session
 from care_live.errors import ModelError, OutOfMemoryError, RestoreError
 from care_live.imports import need
+from care_live.maps import MAPS
 from care_live.model import file, quantised_outputs, sizes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
@@ -164,7 +165,8 @@ class Network:
     def _coded(self, proto: Any) -> Any:
         """Return the network with codes for results, or, where it cannot have them, as it is."""
         names = tuple(output.name for output in proto.graph.output)
-        heads = {names[i]: head for i, head in zip(self._order(names), self._card.heads, strict=True)}
+        named = zip(self._order(names), self._card.heads, strict=True)
+        heads = {names[i]: head for i, head in named if MAPS[head].coding != "signed"}  # no code there for two sides
         try:
             coded = quantised_outputs.coded(proto, heads)
         except ModelError as error:

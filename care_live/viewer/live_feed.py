@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 
+import msgspec
+
 from care_live.errors import ProtocolError, StageError
 from care_live.images import VolumeKey
 from care_live.publish.seen import LiveSlab, LiveVolume, Told
@@ -16,7 +18,7 @@ from care_live.viewer.shown import Shown
 from care_live.wire.address import is_loopback
 from care_live.wire.arrays import codec_here
 from care_live.wire.keys import ClientKeys
-from care_live.wire.messages import Change, End, Heartbeat, Skipped, Start, View
+from care_live.wire.messages import EVERYTHING, Change, End, Heartbeat, Skipped, Start
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class LiveFeed:
 
     def __init__(self, address: str, shelf: Shelf, *, keys: ClientKeys | None = None, slabs: bool = False) -> None:
         self._address, self._shelf = address, shelf
-        view = View(codec="none" if is_loopback(address) else codec_here())
+        view = msgspec.structs.replace(EVERYTHING, codec="none" if is_loopback(address) else codec_here())
         self._subscriber = Subscriber(address, view=view, keys=keys, credit=2, slabs=slabs)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._main, name="viewer feed")

@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from care_live.images import Counts, ModelIdentity, State, VolumeKey
-from care_live.maps import HEADS, Array, Head
+from care_live.maps import Array, Head
 from care_live.model.card import Calibration
 from care_live.model.reliability import half_width_factor
 from care_live.reasons import Choice
 from care_live.verdict import Trust
-from care_live.wire.arrays import Product
-
-PRODUCTS: tuple[Product, ...] = ("raw", *HEADS)
-"""All that can be seen of a volume."""
+from care_live.wire.arrays import PRODUCTS, Product
 
 Image: TypeAlias = Counts | Array
 """A raw or a restored volume, (z, y, x)."""

@@ -17,11 +17,14 @@ from care_live.checksum import crc32c
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import read_only
 from care_live.imports import need
-from care_live.maps import MAPS, Head
+from care_live.maps import HEADS, MAPS, Head, kind_of
 from care_live.wire import number_codes
 from care_live.wire.number_codes import Codes, Coding
 
 Product: TypeAlias = Literal["raw"] | Head
+PRODUCTS: tuple[Product, ...] = ("raw", *HEADS)
+ProductName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}$")]
+"""One of `Product`, or one that a newer daemon knows."""
 Codec = Literal["none", "blosc2"]
 Buffer: TypeAlias = bytes | memoryview | NDArray[Any]
 
@@ -44,7 +47,7 @@ _QUANTISED: dict[str, tuple[Coding, str]] = {
 class ArrayHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Of one buffer; the fields are described in cl1.md."""
 
-    product: Product
+    product: ProductName
     dtype: Literal["|u1", "<u2", "<f4"]
     shape: tuple[Size, Size, Size]
     axes: Literal["zyx"] = "zyx"
@@ -97,7 +100,7 @@ def encode(
         coding=coded.coding,
         step=coded.step,
         zero=coded.zero,
-        unit="counts" if product == "raw" else MAPS[product].unit,
+        unit="counts" if (kind := kind_of(product)) is None else kind.unit,
         codec=codec,
         nbytes=as_bytes(buffer).nbytes,
         crc32c=crc32c(buffer),
@@ -188,19 +191,19 @@ def _check(header: ArrayHeader) -> None:
         raise ProtocolError(f"{header.product} has step {header.step} and zero {header.zero}: no codes mean that")
 
 
-def _dtypes(product: Product, coding: Coding) -> tuple[str, ...]:
+def _dtypes(product: str, coding: Coding) -> tuple[str, ...]:
     """Return the types of the codes that a product may have in a coding."""
-    if product == "raw":
+    kind = kind_of(product)
+    if kind is None:
         return ("|u1", "<u2") if coding == "plain" else ()
-    if coding == "plain":
-        return ("<f4",)
-    quantised, dtype = _QUANTISED[MAPS[product].coding]
-    return (dtype,) if coding == quantised else ()
+    quantised, dtype = _QUANTISED[kind.coding]
+    return {"plain": ("<f4",), quantised: (dtype,)}.get(coding, ())
 
 
-def _may_be_infinite(product: Product) -> bool:
+def _may_be_infinite(product: str) -> bool:
     """Tell whether infinity stands where the network gave no number."""
-    return product != "raw" and MAPS[product].mended == np.inf
+    kind = kind_of(product)
+    return kind is not None and kind.mended == np.inf
 
 
 def _is_finite(array: NDArray[Any]) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
 from care_live.wire import arrays
-from care_live.wire.arrays import Buffer
+from care_live.wire.arrays import PRODUCTS, Buffer
 from care_live.wire.codec import Codec
 from care_live.wire.messages import MAX_ARRAYS, PROTOCOL, Message, Request, Slab, VolumeMessage
 
@@ -97,6 +97,8 @@ def encode_request(request: Request) -> list[Buffer]:
 def decode(parts: Sequence[Buffer]) -> tuple[Message, tuple[NDArray[Any], ...]]:
     """Return a message and its arrays as codes (`arrays.values` says what they mean).
 
+    Arrays of a product that only a newer side knows are left out.
+
     Raises
     ------
     ProtocolError
@@ -106,7 +108,10 @@ def decode(parts: Sequence[Buffer]) -> tuple[Message, tuple[NDArray[Any], ...]]:
         raise ProtocolError(f"message of {len(parts)} parts: wanted a header and at most {MAX_ARRAYS} arrays")
     message = _messages.decode(arrays.as_bytes(parts[0]))
     described = _check_arrays(message, len(parts) - 1)
-    return message, tuple(map(arrays.decode, described, parts[1:]))
+    known = [(header, part) for header, part in zip(described, parts[1:], strict=True) if header.product in PRODUCTS]
+    if isinstance(message, VolumeMessage | Slab) and len(known) < len(described):
+        message = msgspec.structs.replace(message, arrays=tuple(header for header, _ in known))
+    return message, tuple(arrays.decode(header, part) for header, part in known)
 
 
 def _check_arrays(message: Message, n_buffers: int) -> tuple[arrays.ArrayHeader, ...]:

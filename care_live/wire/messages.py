@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from care_live.images import LIMITS, Closed, State
+from care_live.maps import HEADS, Head
 from care_live.wire import arrays
-from care_live.wire.arrays import ArrayHeader, Codec, Product, Size
+from care_live.wire.arrays import ArrayHeader, Codec, Product, ProductName, Size
 from care_live.wire.fields import (
     Count,
     Finite,
@@ -31,7 +32,10 @@ from care_live.wire.plans import PlanHeader
 from care_live.wire.trust_header import TrustHeader
 
 PROTOCOL = "cl1"
-MAX_ARRAYS = 4
+FIRST_PRODUCTS: tuple[Product, ...] = ("raw", "mean", "laplace_scale", "disagreement")
+"""Every side of cl1 knows these."""
+LATER_HEADS: tuple[Head, ...] = tuple(head for head in HEADS if head not in FIRST_PRODUCTS)
+MAX_ARRAYS = 8
 MAX_CREDIT = 8
 MAX_VIEW_LEVEL = 4
 
@@ -227,12 +231,9 @@ Log: TypeAlias = Start | VolumeMessage | Change | Skipped | End
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """What a watcher wants of each volume."""
 
-    products: Annotated[tuple[Product, ...], msgspec.Meta(min_length=1, max_length=4)] = (
-        "raw",
-        "mean",
-        "laplace_scale",
-        "disagreement",
-    )
+    products: Annotated[tuple[Product, ...], msgspec.Meta(min_length=1, max_length=4)] = FIRST_PRODUCTS
+    also: Annotated[tuple[ProductName, ...], msgspec.Meta(max_length=8)] | msgspec.UnsetType = msgspec.UNSET
+    """Maps beside `FIRST_PRODUCTS`: a daemon leaves out those that it does not know."""
     quantised: bool = False
     codec: Codec = "none"
     level: Annotated[int, msgspec.Meta(ge=0, le=MAX_VIEW_LEVEL)] = 0
@@ -241,6 +242,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """(z, y, x) of the region, in voxels of the level."""
     shape_px: tuple[Size, Size, Size] | None = None
     """(z, y, x) of the region, clipped to the volume; null: all the rest."""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Every product that is asked for."""
+        return self.products if self.also is msgspec.UNSET else (*self.products, *self.also)
+
+
+EVERYTHING = View(also=LATER_HEADS or msgspec.UNSET)
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):

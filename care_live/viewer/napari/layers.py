@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from care_live.images import LIMITS
-from care_live.maps import MAPS
+from care_live.maps import kind_of
 from care_live.reasons import described
 from care_live.viewer.napari.preparer import Drawing, Prepared
 from care_live.viewer.shown import RunInfo
@@ -59,7 +59,7 @@ class Layers:
         channel = info.channels[drawing.channel] if drawing.channel < len(info.channels) else str(drawing.channel)
         layer = self._viewer.add_image(
             drawing.pixels,
-            name=("raw" if drawing.what == "raw" else MAPS[drawing.what].label) + (f" · {channel}" if several else ""),
+            name=_label(drawing.what) + (f" · {channel}" if several else ""),
             colormap=_colormap(drawing.what) or colours,
             contrast_limits=drawing.window,
             scale=drawing.voxel_size_um,
@@ -87,13 +87,19 @@ class Layers:
                 layer.visible = False
 
 
+def _label(product: Product) -> str:
+    kind = kind_of(product)
+    return product if kind is None else kind.label
+
+
 def _colormap(product: Product) -> str:
     """Return the colours of a map that is no image of the specimen; empty: it is one."""
-    if product == "raw" or product == "mean":  # noqa: PLR1714 - mypy narrows this one
+    kind = kind_of(product)
+    if kind is None or kind.coding == "affine":
         return ""
-    if MAPS[product].may_be_negative:
+    if kind.may_be_negative:
         return "PiYG"
-    return "inferno" if MAPS[product].unit == "counts" else "magma"
+    return "inferno" if kind.unit == "counts" else "magma"
 
 
 def caption(prepared: Prepared, info: RunInfo) -> str:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from care_live.errors import StageError, StoreError
 from care_live.maps import MAPS
 from care_live.viewer.auto_contrast import Windows
-from care_live.viewer.shown import PRODUCTS, Shown
+from care_live.viewer.shown import Shown
 from care_live.viewer.uncertainty import relative
 from care_live.viewer.volume_index import Library
-from care_live.wire.arrays import Product
+from care_live.wire.arrays import PRODUCTS, Product
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.viewer.shown import PRODUCTS, Image, Shown
+from care_live.publish.downsample import farthest
+from care_live.viewer.shown import Image, Shown
 from care_live.viewer.web.requests import Mode
-from care_live.wire.arrays import Product
+from care_live.wire.arrays import PRODUCTS, Product
 
 Plane: TypeAlias = Literal["xy", "xz", "yz", "xyz"]
 Cut: TypeAlias = tuple[Product, Plane, NDArray[Any]]
@@ -97,8 +98,13 @@ def reduce_plane(plane: NDArray[Any], level: int) -> NDArray[Any]:
     return plane
 
 
-def reduce_volume(volume: NDArray[Any], level: int) -> NDArray[Any]:
-    """Take the maximum of 2^level x 2^level pixels in each plane, so that a maximum projection stays true."""
+def reduce_volume(volume: NDArray[Any], level: int, *, signed: bool = False) -> NDArray[Any]:
+    """Take the maximum of 2^level x 2^level pixels in each plane, so that a maximum projection stays true.
+
+    Of a map on both sides of 0 take the value farthest from 0.
+    """
+    if signed and level:
+        return farthest(reduce_volume(volume, level), -reduce_volume(-volume, level))
     for _ in range(level):
         volume = np.pad(volume, [(0, 0), (0, volume.shape[1] % 2), (0, volume.shape[2] % 2)], mode="edge")
         volume = np.maximum(volume[:, ::2], volume[:, 1::2])

@@ -17,14 +17,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.maps import MAPS
+from care_live.maps import MAPS, kind_of
 from care_live.reasons import described
 from care_live.viewer.auto_contrast import ContrastWindow, Windows
-from care_live.viewer.shown import PRODUCTS, Shown
+from care_live.viewer.shown import Shown
 from care_live.viewer.web import coding, cuts
 from care_live.viewer.web.fineness import Fineness
 from care_live.viewer.web.requests import Mode, PageView
-from care_live.wire.arrays import Product
+from care_live.wire.arrays import PRODUCTS, Product
+from care_live.wire.messages import LATER_HEADS
 
 _ALIGN = 8
 _SIGHTS_KEPT = 4
@@ -78,7 +79,7 @@ class Pictures:
         parts = []
         for product, plane, image in cuts.cut(shown, mode, at):
             coded, level = _code(image, product, fineness, self.windows.of(shown, product))
-            place = {"product": product, "plane": plane, "channel": shown.key.c, "level": level}
+            place = {"product": product, "plane": plane, "channel": shown.key.c, "level": level, **_drawn(product)}
             parts.append((_describe(coded, **place), coded.data))
         return parts
 
@@ -110,7 +111,7 @@ def _code(
     """Reduce and code one array; return it with the level that it has."""
     if image.ndim == 3:
         level = cuts.volume_level((image.shape[0], image.shape[1], image.shape[2])) + fineness.level
-        image = cuts.reduce_volume(image, level)
+        image = cuts.reduce_volume(image, level, signed=_is_signed(product))
         return _code_map(image, product) or coding.exact(image), level
     image = cuts.reduce_plane(image, fineness.level)
     if (coded := _code_map(image, product)) is not None:
@@ -120,11 +121,22 @@ def _code(
     return coding.exact(image), fineness.level
 
 
+def _drawn(product: Product) -> dict[str, Any]:
+    """Return what the page must know to draw a map that it has no drawing of its own for."""
+    kind = kind_of(product)
+    return {} if kind is None else {"label": kind.label, "limits": kind.limits}
+
+
+def _is_signed(product: Product) -> bool:
+    kind = kind_of(product)
+    return kind is not None and kind.coding == "signed"
+
+
 def _code_map(image: NDArray[Any], product: Product) -> coding.Coded | None:
     """Code a map that is no image of the specimen in 8 bits; None: it is one."""
-    if product == "raw" or product == "mean":  # noqa: PLR1714 - mypy narrows this one
+    kind = kind_of(product)
+    if kind is None or kind.coding == "affine":
         return None
-    kind = MAPS[product]
     return coding.signed(image, kind.limit) if kind.may_be_negative else coding.logarithmic(image)
 
 
@@ -194,7 +206,8 @@ def _voxel(shown: Shown, at: tuple[int, int, int], half_width: float) -> dict[st
     interval = None
     if mean is not None and scale is not None:
         interval = [mean - half_width * scale, mean + half_width * scale]
-    return {"c": shown.key.c, "interval": interval, **values}
+    others = {MAPS[head].label: values[head] for head in LATER_HEADS if values[head] is not None}
+    return {"c": shown.key.c, "interval": interval, "others": others, **values}
 
 
 def _value(shown: Shown, product: Product, at: tuple[int, int, int]) -> float | None:

@@ -7,14 +7,33 @@ const $ = (id) => document.getElementById(id);
 /** A row of buttons of which one is chosen. */
 export class Segments {
   constructor(element, chosen) {
-    this.buttons = [...element.querySelectorAll("button")];
-    for (const button of this.buttons) {
-      button.setAttribute("role", "radio");
-      button.addEventListener("click", () => chosen(button.dataset.value));
+    this.element = element;
+    this.chosen = chosen;
+    this.buttons = [];
+    for (const button of element.querySelectorAll("button")) this.take(button);
+  }
+
+  take(button) {
+    button.setAttribute("role", "radio");
+    button.addEventListener("click", () => this.chosen(button.dataset.value));
+    this.buttons.push(button);
+  }
+
+  /** Show buttons for these values, by value and label; new ones are made, and others of this kind are hidden. */
+  offer(labels) {
+    for (const [value, textContent] of labels) {
+      if (this.buttons.some((button) => button.dataset.value === value)) continue;
+      const button = Object.assign(document.createElement("button"), { textContent, title: `${textContent} (U)` });
+      Object.assign(button.dataset, { value, offered: "yes" });
+      this.element.append(button);
+      this.take(button);
+      this.show(this.value);
     }
+    for (const button of this.buttons) if (button.dataset.offered) button.hidden = !labels.has(button.dataset.value);
   }
 
   show(value) {
+    this.value = value;
     for (const button of this.buttons) button.setAttribute("aria-checked", String(button.dataset.value === value));
   }
 

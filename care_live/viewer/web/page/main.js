@@ -16,6 +16,8 @@ import { Stream } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 
+const DRAWN = new Set(["raw", "mean", "laplace_scale", "disagreement"]); // each in a way of its own
+
 class Page {
   constructor() {
     this.look = newLook();
@@ -66,10 +68,17 @@ class Page {
     showFilling(this.restoring, picture.header);
     this.showPlaces(picture.header);
     if (this.look.channels.size !== known) showChannels(this, this.run.channels);
-    const apart = [...picture.arrays.values()].some((array) => array.product === "disagreement");
+    this.showLayers([...picture.arrays.values()]);
+    this.moved();
+  }
+
+  /** Offer what the uncertainty pane can show: disagreement, and any map that has no drawing of its own. */
+  showLayers(arrays) {
+    const apart = arrays.some((array) => array.product === "disagreement");
     document.querySelector('#layer [data-value="disagreement"]').hidden = !apart;
     $("disagreement-row").hidden = !apart;
-    this.moved();
+    const others = arrays.filter((array) => !DRAWN.has(array.product));
+    this.layers.offer(new Map(others.map((array) => [array.product, array.label])));
   }
 
   takeRun(run) {

@@ -35,12 +35,13 @@ export class Probe {
     this.last = { at: [z, y, x], t, values };
   }
 
-  describe({ c, raw, mean, interval, disagreement }, several, level) {
+  describe({ c, raw, mean, interval, disagreement, others }, several, level) {
     const rows = several ? [[`channel ${c}`, ""]] : [];
     rows.push(["raw counts", number(raw)]);
     rows.push(["restored", number(mean)]);
     if (interval) rows.push([`${Math.round(level * 100)} % interval`, `${round(interval[0])} … ${round(interval[1])}`]);
     if (disagreement !== null) rows.push(["disagreement", disagreement.toFixed(2)]);
+    for (const [label, value] of Object.entries(others)) rows.push([label, number(value)]);
     return rows;
   }
 }

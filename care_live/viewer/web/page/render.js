@@ -5,6 +5,7 @@ import { extentOf, rectangles, transform, turnMatrix } from "./geometry.js";
 import { PLANE_FRAGMENT, PLANE_VERTEX, VOLUME_FRAGMENT, VOLUME_VERTEX } from "./shaders.js";
 
 const LAYERS = { intensity: 0, marked: 1, relative: 2, disagreement: 3 };
+const ANOTHER_MAP = 4;
 const MAX_FOOTPRINT = 6;
 const STEPS = { turning: 64, still: 2048 }; // along each ray of a volume, at most; no texture is deeper
 
@@ -98,7 +99,7 @@ export class Renderer {
     const image = this.textures.get(`${channel.c}/${product}/${rectangle.plane}`);
     if (!image) return;
     gl.useProgram(program);
-    this.bind(uniforms, channel, rectangle.plane, image, product);
+    this.bind(uniforms, channel, rectangle.plane, image, product, layerOf(pane, channel, look));
     this.setLook(uniforms, pane, product, channel, look);
     const view = transform(this.picture.header, look.camera, pane);
     const [height, width] = image.array.shape;
@@ -116,7 +117,7 @@ export class Renderer {
     const image = this.textures.get(`${channel.c}/${product}/xyz`);
     if (!image) return;
     gl.useProgram(program);
-    this.bind(uniforms, channel, "xyz", image, product);
+    this.bind(uniforms, channel, "xyz", image, product, layerOf(pane, channel, look));
     this.setLook(uniforms, pane, product, channel, look);
     const extent = extentOf(this.picture.header);
     const view = transform(this.picture.header, look.camera, pane);
@@ -128,12 +129,13 @@ export class Renderer {
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   }
 
-  /** Bind the image, and beside a restored one its scale and disagreement. */
-  bind(uniforms, channel, plane, image, product) {
+  /** Bind the image, and beside a restored one its scale, its disagreement and the map of the layer, if that is another. */
+  bind(uniforms, channel, plane, image, product, layer) {
     const { gl } = this;
     const none = this.textures.get(plane === "xyz" ? "none/3" : "none/2");
     const found = (name) => (product === "mean" ? this.textures.get(`${channel.c}/${name}/${plane}`) : undefined);
-    const bound = [["image", image], ["scale", found("laplace_scale")], ["disagreement", found("disagreement")]];
+    const another = layer in LAYERS ? undefined : found(layer);
+    const bound = [["image", image], ["scale", found("laplace_scale")], ["disagreement", found("disagreement")], ["map", another]];
     bound.forEach(([name, entry], unit) => {
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.bindTexture((entry ?? none).target, (entry ?? none).texture);
@@ -143,6 +145,9 @@ export class Renderer {
     });
     gl.uniform1i(uniforms.hasScale, bound[1][1] ? 1 : 0);
     gl.uniform1i(uniforms.hasDisagreement, bound[2][1] ? 1 : 0);
+    gl.uniform1i(uniforms.hasMap, another ? 1 : 0);
+    gl.uniform1i(uniforms.mapIsLog, another?.array.coding === "log2" ? 1 : 0);
+    gl.uniform2f(uniforms.mapLimits, ...(another ? limitsOf(another.array) : [0, 1]));
   }
 
   setLook(uniforms, pane, product, channel, look) {
@@ -153,7 +158,7 @@ export class Renderer {
     gl.uniform2f(uniforms.contrast, low, high);
     gl.uniform1f(uniforms.gamma, look.gamma);
     gl.uniform3f(uniforms.tint, ...setting.tint);
-    gl.uniform1i(uniforms.layer, LAYERS[layerOf(pane, channel, look)]);
+    gl.uniform1i(uniforms.layer, LAYERS[layerOf(pane, channel, look)] ?? ANOTHER_MAP);
     gl.uniform2f(uniforms.background, background, 0.05 * (bright - background));
     gl.uniform1f(uniforms.halfWidth, look.halfWidth);
     gl.uniform1f(uniforms.threshold, look.threshold);
@@ -166,6 +171,12 @@ function layerOf(pane, channel, look) {
   if (pane.name === "raw" || channel.c !== look.channel) return "intensity";
   if (pane.name === "restored") return look.overlay ? "marked" : "intensity";
   return look.layer;
+}
+
+/** Values drawn at no and at full strength: of its kind, else of this array. */
+function limitsOf({ limits, coding, offset, step }) {
+  if (limits) return limits;
+  return coding === "log2" ? [0, 2 ** (offset + 254 * step)] : [offset, offset + 255 * step];
 }
 
 const footprint = (texels) => Math.min(MAX_FOOTPRINT, Math.max(1, Math.round(texels)));

@@ -7,13 +7,16 @@ precision highp int;
 uniform vec2 contrast;      // shown black, shown white
 uniform float gamma;
 uniform vec3 tint;
-uniform int layer;          // 0 intensity, 1 with marks, 2 relative uncertainty, 3 disagreement
+uniform int layer;          // 0 intensity, 1 with marks, 2 relative uncertainty, 3 disagreement, 4 another map
 uniform vec2 background;    // counts of the background, and a floor that keeps 1/signal finite
 uniform float halfWidth;    // half of the interval in units of b
 uniform float threshold;    // mark where the half interval exceeds this share of the signal
 uniform float disagreeAbove;
-uniform bool hasScale, hasDisagreement;
+uniform bool hasScale, hasDisagreement, hasMap;
+uniform vec2 mapLimits;     // of another map: drawn at no and at full strength; from below 0, where it has two sides
 
+const vec3 ABOVE = vec3(0.902, 0.380, 0.0);
+const vec3 BELOW = vec3(0.337, 0.706, 0.914);
 const vec3 UNCERTAIN = vec3(0.902, 0.624, 0.0);
 const vec3 DISAGREE = vec3(0.8, 0.475, 0.655);
 
@@ -43,12 +46,20 @@ vec3 ramp(float value) {
 float signal(float mean) { return abs(mean - background.x) + background.y; }
 float foreground(float mean) { return smoothstep(1.0, 2.0, (mean - background.x) / background.y); }
 
-vec3 shade(float counts, float scale, float disagreement) {
+// Another map: two colours on both sides of 0, over the image, dimmed; a ramp where it has one side.
+vec3 shadeMap(float value, float g) {
+  if (mapLimits.x >= 0.0) return ramp((value - mapLimits.x) / (mapLimits.y - mapLimits.x));
+  float share = clamp(value / mapLimits.y, -1.0, 1.0);
+  return mix(vec3(0.35 * g), share < 0.0 ? BELOW : ABOVE, abs(share));
+}
+
+vec3 shade(float counts, float scale, float disagreement, float another) {
   float g = brightness(counts);
   float relative = halfWidth * scale / signal(counts);
   float here = foreground(counts);
   if (layer == 2) return hasScale ? mix(vec3(0.03), ramp(relative * 0.5 / threshold), here) : vec3(0.03);
   if (layer == 3) return hasDisagreement ? mix(vec3(0.03), ramp(disagreement), here) : vec3(0.03);
+  if (layer == 4) return hasMap ? shadeMap(another, g) : vec3(0.03);
   vec3 colour = tint * g;
   if (layer == 0) return colour;
   float up = step(0.5, fract((gl_FragCoord.x + gl_FragCoord.y) / 8.0));
@@ -77,8 +88,9 @@ export const PLANE_FRAGMENT = `${COMMON}
 precision highp usampler2D;
 in vec2 place;
 out vec4 pixel;
-uniform usampler2D image, scaleImage, disagreementImage;
-uniform vec2 imageCode, scaleCode, disagreementCode;   // offset, step
+uniform usampler2D image, scaleImage, disagreementImage, mapImage;
+uniform vec2 imageCode, scaleCode, disagreementCode, mapCode;   // offset, step
+uniform bool mapIsLog;
 uniform ivec2 footprint;                               // texels that fall into one screen pixel
 
 float average(usampler2D codes, vec2 code, bool logarithmic) {
@@ -97,7 +109,8 @@ void main() {
   float counts = average(image, imageCode, false);
   float scale = hasScale ? average(scaleImage, scaleCode, true) : 0.0;
   float disagreement = hasDisagreement ? average(disagreementImage, disagreementCode, true) : 0.0;
-  pixel = vec4(shade(counts, scale, disagreement), 1.0);
+  float another = hasMap ? average(mapImage, mapCode, mapIsLog) : 0.0;
+  pixel = vec4(shade(counts, scale, disagreement, another), 1.0);
 }`;
 
 export const VOLUME_VERTEX = `#version 300 es
@@ -114,14 +127,16 @@ export const VOLUME_FRAGMENT = `${COMMON}
 precision highp sampler3D;
 in vec2 screen;
 out vec4 pixel;
-uniform sampler3D image, scaleImage, disagreementImage;
-uniform vec2 imageCode, scaleCode, disagreementCode;
+uniform sampler3D image, scaleImage, disagreementImage, mapImage;
+uniform vec2 imageCode, scaleCode, disagreementCode, mapCode;
+uniform bool mapIsLog;
 uniform vec3 halfExtent;   // of the volume, µm
 uniform mat3 turn;         // screen to volume
 uniform int steps;         // along a ray, at most
 
 float counts(vec3 at) { return imageCode.x + imageCode.y * texture(image, at).r * 65535.0; }
-float unlog(sampler3D codes, vec2 code, vec3 at) { return exp2(code.x + code.y * texture(codes, at).r * 255.0); }
+float value8(sampler3D codes, vec2 code, vec3 at) { return code.x + code.y * texture(codes, at).r * 255.0; }
+float unlog(sampler3D codes, vec2 code, vec3 at) { return exp2(value8(codes, code, at)); }
 
 void main() {
   vec3 start = turn * vec3(screen, -length(halfExtent));
@@ -151,5 +166,7 @@ void main() {
   }
   float scale = hasScale ? unlog(scaleImage, scaleCode, there) : 0.0;
   float disagreement = hasDisagreement ? unlog(disagreementImage, disagreementCode, there) : 0.0;
-  pixel = vec4(shade(most, scale, disagreement), 1.0);
+  float another = hasMap ? value8(mapImage, mapCode, there) : 0.0;
+  if (mapIsLog) another = exp2(another);
+  pixel = vec4(shade(most, scale, disagreement, another), 1.0);
 }`;
