@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float32]
-Head: TypeAlias = Literal["mean", "laplace_scale", "disagreement"]
+Head: TypeAlias = Literal["mean", "laplace_scale", "disagreement", "evidence"]
 """What a network, or a check of it, gives for each voxel."""
 
 
@@ -51,6 +51,8 @@ class MapKind:
         return (-self.limit if self.may_be_negative else 0.0), self.limit
 
 
+_SIDES = "above 0 what the camera counted is missing, below 0 it is invented"
+
 MAPS: Mapping[Head, MapKind] = {
     "mean": MapKind(
         "restored", "the network's estimate of the mean, camera counts", "counts", "affine", 0.0, folder="restored"
@@ -60,6 +62,9 @@ MAPS: Mapping[Head, MapKind] = {
     ),
     "disagreement": MapKind(
         "disagreement", "disagreement D of the ensemble per voxel, 0 (agree) to 1", "1", "log2", 1.0, limit=1.0
+    ),
+    "evidence": MapKind(
+        "evidence", f"raw minus restored, in units of the camera's noise: {_SIDES}", "1", "signed", 0.0, limit=12.7
     ),
 }
 """In the order in which they are listed everywhere."""

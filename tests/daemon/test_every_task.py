@@ -15,11 +15,11 @@ from onnx import TensorProto
 import care_live
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.images import VolumeKey
+from care_live.maps import HEADS, MAPS, folder_of
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.publish import LiveVolume
-from care_live.recorded.run_records import Product
 from care_live.restore.engine import Engine
 from care_live.store import RunReader
 from tests.make.merged import merge
@@ -29,11 +29,6 @@ from tests.make.runs import config, replay, run
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 FIXED = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
 SHAPE = (7, 37, 42)
-PRODUCTS: dict[str, Product] = {
-    "mean": "restored",
-    "laplace_scale": "laplace_scale",
-    "disagreement": "disagreement",
-}
 
 
 def ensemble(path: Path) -> Path:
@@ -95,11 +90,11 @@ def test_a_task_gives_the_same_live_stored_and_offline(tmp_path: Path, task: str
     for t in range(2):
         for wanted in engine.restore([reader.read_raw(VolumeKey(t, 0, c)) for c in range(n_channels)]):
             assert wanted.mean.shape == shape
-            for head, product in PRODUCTS.items():
-                offline = getattr(wanted, head)
+            for head in HEADS:
+                product, offline = folder_of(head), wanted.maps.get(head)
                 assert (offline is None) == (wanted.key not in reader.keys(product))
                 if offline is not None:
                     stored = reader.read(product, wanted.key)
-                    unit = 1.0 if head == "disagreement" else np.ptp(offline)
+                    unit = 1.0 if MAPS[head].unit == "1" else np.ptp(offline)
                     assert np.abs(stored - offline).max() <= 1e-5 * unit
-                    assert (getattr(seen[wanted.key], head) == stored).all()
+                    assert (seen[wanted.key].maps[head] == stored).all()

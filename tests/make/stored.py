@@ -61,6 +61,7 @@ def make_restored(volume: Volume, *, depth: int | None = None, model: ModelIdent
             "mean": rng.normal(100, 20, shape),
             "laplace_scale": rng.uniform(1, 9, shape),
             "disagreement": rng.uniform(0, 1, shape),
+            "evidence": rng.normal(0, 1, shape),
         },
         "voxel_size_um": (2.0 * volume.pixels.shape[0] / shape[0], 0.5, 0.5),
         "low": 3.0,

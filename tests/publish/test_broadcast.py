@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,21 @@ def test_topics_say_product_level_coding_and_run(publisher: Publisher, hub: Sock
     assert small[0].arrays[0].shape == (4, 8, 12) and small[0].arrays[0].coding == "affine"
     np.testing.assert_array_equal(raw[1][0], sent.volume.pixels)
     assert small[0].seq == raw[0].seq == 1
+
+
+def test_a_later_map_has_a_topic_of_its_own_that_must_be_spelt(publisher: Publisher, hub: Sockets) -> None:
+    link = listen(hub, publisher, b"cl1/evidence/", b"cl1/restored/")
+    sent = samples.restored(0)
+    residual = read_only(np.linspace(-9, 9, sent.mean.size, dtype=np.float32).reshape(sent.mean.shape))
+    publisher.publish(replace(sent, maps={**sent.maps, "evidence": residual}))
+    got = {}
+    for _ in range(2):
+        message = heard(hub, link, VolumeMessage, 20.0)
+        assert message is not None
+        got[message[0]] = message[1:]
+    assert len(got[b"cl1/restored/L0/plain/run-1"][0].arrays) == 3
+    np.testing.assert_array_equal(got[b"cl1/evidence/L0/plain/run-1"][1][0], residual)
+    assert not any(channel.is_asked_for(b"cl1/") for channel in CHANNELS if channel.product == "evidence")
 
 
 def test_the_shortest_topic_is_the_plain_volume_and_the_notes(publisher: Publisher, hub: Sockets) -> None:

@@ -106,3 +106,9 @@ def test_a_long_detail_is_cut_and_a_newer_reason_is_kept() -> None:
     made = replace(samples.restored(0), choice=Choice("whole", "moon-phase", {}, "x" * 5000))
     sent = describe.volume_fields(made, "confirmed")["choice"]
     assert (sent.reason, len(sent.detail)) == ("moon-phase", 1000)
+
+
+def test_a_coarser_level_of_a_signed_map_keeps_what_is_farthest_from_0() -> None:
+    volume = np.zeros((1, 4, 4), np.float32)
+    volume[0, 0, 0], volume[0, 1, 1], volume[0, 2, 3], volume[0, 3, 3] = 3, -5, 4, -2
+    np.testing.assert_array_equal(downsample.downsample("evidence", volume, 1), [[[-5, 0], [0, 4]]])

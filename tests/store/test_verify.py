@@ -29,8 +29,8 @@ def test_a_clean_run_is_clean(run):
     calls = []
     report = verify(run, progress=lambda done, total: calls.append((done, total)))
     assert report.clean
-    assert report.n_volumes == 8
-    assert calls == [(n, 8) for n in range(1, 9)]
+    assert report.n_volumes == 10
+    assert calls == [(n, 10) for n in range(1, 11)]
     assert report.n_bytes == sum(path.stat().st_size for path in run.glob("*/0/0/c/*/*/*/*/*"))
 
 
@@ -79,7 +79,7 @@ def test_metadata_that_no_viewer_can_read_is_named(run):
 
 def test_the_command_prints_a_verdict_and_exits_by_it(run, capsys):
     main(["verify", str(run)])
-    assert "8 volumes" in capsys.readouterr().out
+    assert "10 volumes" in capsys.readouterr().out
     (run / "raw/0/0/c/0/0/0/0/0").unlink()
     with pytest.raises(SystemExit) as stop:
         main(["verify", str(run)])
@@ -92,7 +92,7 @@ def test_the_command_prints_a_verdict_and_exits_by_it(run, capsys):
 def test_the_command_speaks_json(run, capsys):
     main(["verify", "--json", str(run)])
     report = json.loads(capsys.readouterr().out)
-    assert (report["clean"], report["n_volumes"], report["problems"]) == (True, 8, [])
+    assert (report["clean"], report["n_volumes"], report["problems"]) == (True, 10, [])
 
 
 @pytest.mark.parametrize(("name", "code"), [("no-such-run", 2), (".", 1)])

@@ -14,10 +14,11 @@ from care_live.images import VolumeKey
 from care_live.model.card import Calibration
 from care_live.model.reliability import LEVELS, half_width_factor
 from care_live.viewer.auto_contrast import HIGH_PERCENTILE_RESTORED, measure
-from care_live.viewer.shown import PRODUCTS, RunInfo, Shown
+from care_live.viewer.shown import RunInfo, Shown
 from care_live.viewer.web import coding, cuts, picture, state
 from care_live.viewer.web.fineness import Fineness, Pace
 from care_live.viewer.web.requests import PageView
+from care_live.wire.messages import FIRST_PRODUCTS
 from tests.make.scenes import scene
 
 EXACT = Fineness(lossy=False, level=0)
@@ -147,7 +148,7 @@ def test_the_probe_reads_exact_numbers_and_the_calibrated_interval():
 
 
 def test_every_product_has_a_name_that_can_be_read():
-    assert all(scene(ensemble=True).product(name) is not None for name in PRODUCTS)
+    assert all(scene(ensemble=True).product(name) is not None for name in FIRST_PRODUCTS)
 
 
 def test_what_two_browsers_see_alike_is_coded_once_and_goes_with_the_volume(monkeypatch):
@@ -200,3 +201,9 @@ def test_the_interval_that_is_drawn_is_the_one_that_was_checked():
     assert list(sent) == [str(level) for level in LEVELS]
     assert list(sent.values()) == [half_width_factor(level, calibration) for level in LEVELS]
     assert list(sent.values()) == sorted(sent.values())
+
+
+def test_a_reduced_volume_of_a_signed_map_keeps_what_is_farthest_from_0():
+    volume = np.zeros((1, 4, 4), np.float32)
+    volume[0, 0, 0], volume[0, 1, 1], volume[0, 2, 3], volume[0, 3, 3] = 3, -5, 4, -2
+    assert (cuts.reduce_volume(volume, 1, signed=True) == [[[-5, 0], [0, 4]]]).all()

@@ -123,6 +123,27 @@ def projected(volume: np.ndarray, axis: int, rows: np.ndarray, columns: np.ndarr
     return (upper * (1 - fy) + lower * fy).max(0)
 
 
+def test_a_map_on_both_sides_of_0_has_two_colours_over_the_dimmed_image(screen, library):
+    shown = library.at(2, 0)[0]
+    sides = np.zeros_like(shown.maps["mean"])
+    sides[:, 16:32], sides[:, 48:] = 30, -30
+    library.shelf.put(replace(shown, maps={**shown.maps, "evidence": sides}))
+    screen.ask(z=4)
+    screen.until("careLive.picture.arrays.size === 5")
+    screen.contrast("mean", 60, 400)
+    screen.look(layer="evidence")
+    button = screen.window.find_element("css selector", '#layer [data-value="evidence"]')
+    assert (button.text, button.get_attribute("aria-checked")) == ("evidence", "true")
+    colours = screen.pane("uncertainty").image((64, 96), STEP_UM)
+    dimmed = 0.35 * grey(shown.maps["mean"][4], 60, 400)
+    assert np.abs(colours[:16] - dimmed[:16, :, None]).max() <= 1.5
+    assert np.abs(colours[16:32] - (230, 97, 0)).max() <= 1 and np.abs(colours[48:] - (86, 180, 233)).max() <= 1
+    screen.look(layer="marked")
+    library.shelf.put(shown)
+    screen.until("careLive.picture.arrays.size === 4")
+    assert button.get_attribute("hidden") is not None
+
+
 def places(pane: Any, size_um: tuple[float, float], step_um: tuple[float, float]) -> tuple[Any, Any, Any, Any]:
     """Return the screen pixels inside a centred rectangle as slices, and their centres in its voxels."""
     found = []

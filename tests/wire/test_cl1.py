@@ -106,6 +106,17 @@ def test_the_specification_names_every_field() -> None:
             assert f"`{field.encode_name}`" in text, f"{type(request).__name__}.{field.name} is not in cl1.md"
 
 
+def test_an_array_that_only_a_newer_side_knows_is_left_out() -> None:
+    known, counts = arrays.encode("raw", np.full((1, 2, 3), 7, np.uint16), voxel_size_um=messages.VOXEL_UM)
+    later = msgspec.structs.replace(known, product="sharpness", unit="1")
+    message, _ = messages.messages()["volume"]
+    assert isinstance(message, VolumeMessage)
+    parts = cl1.encode(msgspec.structs.replace(message, arrays=(later, known)), [counts, counts])
+    came, codes = cl1.decode(parts)
+    assert came.arrays == (known,)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(codes[0], counts)
+
+
 # -- laws -------------------------------------------------------------------------------------------------------
 
 SHAPES = hnp.array_shapes(min_dims=3, max_dims=3, max_side=6)
