@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -42,8 +42,12 @@ class Position(Section):
     y_um: float = 0.0
 
 
+MDASequence: TypeAlias = Path | dict[str, Any]
+"""A useq.MDASequence: a file, YAML or JSON, or its keys right here."""
+
+
 class AcquisitionConfig(Section):
-    """What to acquire: time points, positions, channels, z."""
+    """What to acquire, in short: time points, positions, channels, z. A ``sequence`` can say more."""
 
     time_points: int = Field(default=5, ge=1)
     first_time_point: int = Field(default=0, ge=0)
@@ -61,11 +65,24 @@ class AcquisitionConfig(Section):
     """Let the camera and the stage run a stack without the computer in between, where they can."""
 
 
+def _check_one_plan(acquisition: AcquisitionConfig, sequence: MDASequence | None) -> None:
+    """Refuse settings of ``acquisition`` that a sequence makes void."""
+    void = acquisition.model_fields_set - _BESIDE_A_SEQUENCE
+    if sequence is not None and void:
+        raise ValueError(f"source.sequence is the plan: take {sorted(void)} out of source.acquisition")
+
+
+_BESIDE_A_SEQUENCE = frozenset({"pixel_size_um", "hardware_sequence"})
+"""What a useq sequence does not say."""
+
+
 class VirtualConfig(Section):
     """A real Micro-Manager core whose camera looks at a simulated specimen."""
 
     kind: Literal["virtual"] = "virtual"
     acquisition: AcquisitionConfig = AcquisitionConfig()
+    sequence: MDASequence | None = None
+    """The plan, in place of ``acquisition``."""
     specimen: Literal["worm", "beads", "tubules", "granules"] = "worm"
     shape_px: tuple[int, int] = (256, 256)
     seed: int = 1
@@ -79,6 +96,11 @@ class VirtualConfig(Section):
     misbehave_at_plane: int = Field(default=40, ge=0)
     """Which exposure of the run goes wrong."""
 
+    @model_validator(mode="after")
+    def _one_plan(self) -> Self:
+        _check_one_plan(self.acquisition, self.sequence)
+        return self
+
 
 class MicroManagerConfig(Section):
     """pycromanager drives Micro-Manager."""
@@ -87,6 +109,8 @@ class MicroManagerConfig(Section):
     backend: Literal["python", "java"] = "python"
     """*python*: pycromanager starts a core itself. *java*: Micro-Manager runs already, server on ``port``."""
     acquisition: AcquisitionConfig = AcquisitionConfig()
+    sequence: MDASequence | None = None
+    """The plan, in place of ``acquisition``; of it, ``pixel_size_um`` and ``hardware_sequence`` still hold."""
     app_path: str = ""
     """Folder of the device adapters (python); empty: the simulated devices of mm-test-adapters."""
     hardware_config: str = "MMConfig_demo.cfg"
@@ -94,13 +118,17 @@ class MicroManagerConfig(Section):
     port: int = Field(default=4827, ge=1, le=65535)
     circular_buffer_mib: int = Field(default=1024, ge=16)
 
+    @model_validator(mode="after")
+    def _one_plan(self) -> Self:
+        _check_one_plan(self.acquisition, self.sequence)
+        return self
+
 
 class PymmcorePlusConfig(Section):
     """Run a useq sequence with pymmcore-plus."""
 
     kind: Literal["pymmcore-plus"] = "pymmcore-plus"
-    sequence: Path
-    """useq MDASequence as YAML or JSON."""
+    sequence: MDASequence
     hardware_config: str = "MMConfig_demo.cfg"
 
 

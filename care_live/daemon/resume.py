@@ -5,24 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import count, product
 from pathlib import Path
 from typing import Any
 
-from care_live.config import (
-    AcquisitionConfig,
-    Config,
-    MicroManagerConfig,
-    PymmcorePlusConfig,
-    ReplayConfig,
-    VirtualConfig,
-)
+from care_live.config import Config, MicroManagerConfig, PymmcorePlusConfig, SourceConfig, VirtualConfig
 from care_live.errors import StoreError
-from care_live.images import Plan, RunEnded, RunStarted, SourceEvent, VolumeKey
+from care_live.images import Plan, RunEnded, RunStarted, SourceEvent
 from care_live.percentiles import Span
 from care_live.source import Source, open_source
-from care_live.source.micromanager import events_of
-from care_live.source.replay import ReplaySource
+from care_live.source.cameras import labels_among
+from care_live.source.mda_sequence import outline_of_sequence, read_sequence
+from care_live.source.micromanager import planned_events, steps_of
+from care_live.source.outline import Outline
 from care_live.source.tap import planned
 from care_live.store import RunReader, check_same_plan
 
@@ -32,9 +26,8 @@ logger = logging.getLogger(__name__)
 def open_remaining(config: Config, run_id: str) -> Source:
     """Open the source for what the run still lacks.
 
-    A microscope goes on from the first incomplete time point, a replay plays the volumes that are not stored.
-    Other sources begin anew; what the store has is not stored twice. So pymmcore-plus exposes again what is recorded
-    already, and a log line warns of it.
+    A useq sequence and a replay go on with the volumes that are not stored, the short form of an acquisition from the
+    first incomplete time point. Other sources begin anew; what the store has is not stored twice.
 
     Raises
     ------
@@ -44,44 +37,65 @@ def open_remaining(config: Config, run_id: str) -> Source:
         The settings order another plan of the microscope than the one that the run began with; nothing is exposed.
     """
     source = config.source
+    _hint(source)
     try:
         reader = RunReader(config.store.directory / run_id)
     except StoreError:
         return open_source(source, run_id=run_id)  # nothing to resume
     stored = frozenset(reader.keys("raw"))
-    if isinstance(source, ReplayConfig):
-        return ReplaySource(source, run_id=run_id, stored=stored)
-    if isinstance(source, PymmcorePlusConfig) and stored:
-        logger.warning("sequence begins anew: %d volumes that are stored are exposed again, then dropped", len(stored))
-    if not isinstance(source, VirtualConfig | MicroManagerConfig):
+    if not isinstance(source, Microscope):
+        return open_source(source, run_id=run_id, stored=stored)
+    asked = asked_of(source, reader.plan)
+    if not asked.stacks:  # a sequence without an end
         return open_source(source, run_id=run_id)
-    check_same_plan(reader.plan, asked_of(source, reader.plan), reader.path)
-    first = first_incomplete(source.acquisition, stored)
-    if first >= source.acquisition.time_points:
+    check_same_plan(reader.plan, asked, reader.path)
+    if all(key in stored for key in asked.stacks):
         return NothingLeft(run_id, reader.plan, reader.summary)
+    if isinstance(source, PymmcorePlusConfig) or source.sequence is not None:
+        return open_source(source, run_id=run_id, stored=stored)
+    first = min(key.t for key in asked.stacks if key not in stored)
     acquisition = source.acquisition.model_copy(update={"first_time_point": first})
     return open_source(source.model_copy(update={"acquisition": acquisition}), run_id=run_id)
 
 
-def asked_of(source: VirtualConfig | MicroManagerConfig, before: Plan) -> Plan:
-    """Return the plan that the settings ask a microscope for; what only its camera knows is as before."""
-    acquisition = source.acquisition
-    outline = planned(events_of(acquisition))
-    return replace(
+Microscope = VirtualConfig | MicroManagerConfig | PymmcorePlusConfig
+"""Sources of which the settings are the plan."""
+
+
+def _hint(source: SourceConfig) -> None:
+    short = isinstance(source, VirtualConfig | MicroManagerConfig) and source.sequence is None
+    if short and "acquisition" in source.model_fields_set:
+        logger.info("plan=source.acquisition hint: source.sequence takes a whole useq.MDASequence, a file or its keys")
+
+
+def asked_of(source: Microscope, before: Plan) -> Plan:
+    """Return the plan that the settings ask a microscope for; what only its cameras know is as before.
+
+    Raises
+    ------
+    ConfigError
+        Its sequence cannot be read, or pycromanager cannot run it.
+    """
+    outline = _outline_of(source)
+    if cameras := labels_among(before.channels, outline.places.channels):
+        outline = outline.seen_by(cameras)
+    asked = replace(
         before,
         stacks=outline.stacks,
-        shape_px=source.shape_px if isinstance(source, VirtualConfig) else before.shape_px,
         channels=outline.places.channels,
         positions=outline.places.positions,
-        voxel_size_um=(acquisition.z_step_um, acquisition.pixel_size_um, acquisition.pixel_size_um),
-        interval_s=acquisition.interval_s,
     )
+    if isinstance(source, PymmcorePlusConfig):
+        _, *pixel_um = before.voxel_size_um
+        return replace(asked, voxel_size_um=(outline.z_step_um or 1.0, pixel_um[0], pixel_um[1]))
+    shape_px = source.shape_px if isinstance(source, VirtualConfig) else before.shape_px
+    return replace(asked, shape_px=shape_px, **steps_of(source, outline))
 
 
-def first_incomplete(acquisition: AcquisitionConfig, stored: frozenset[VolumeKey]) -> int:
-    """Return the first time point of which a volume is not stored."""
-    places = list(product(range(len(acquisition.positions) or 1), range(len(acquisition.channels))))
-    return next(t for t in count() if any(VolumeKey(t, p, c) not in stored for p, c in places))
+def _outline_of(source: Microscope) -> Outline:
+    if isinstance(source, PymmcorePlusConfig):
+        return outline_of_sequence(read_sequence(source.sequence))
+    return planned(planned_events(source))
 
 
 def last_spans(run: Path) -> dict[tuple[int, int], Span]:

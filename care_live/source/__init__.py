@@ -11,10 +11,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from care_live.config import FolderConfig, RemoteConfig, ReplayConfig, SourceConfig
-from care_live.images import SourceEvent
+from care_live.images import SourceEvent, VolumeKey
 from care_live.source.tap import tap
 
 __all__ = ["Source", "open_source", "tap"]
@@ -36,8 +37,12 @@ class Source(Protocol):
         """End every thread and process of this source."""
 
 
-def open_source(config: SourceConfig, *, run_id: str) -> Source:
+def open_source(config: SourceConfig, *, run_id: str, stored: Collection[VolumeKey] = frozenset()) -> Source:
     """Open the source that a config section describes.
+
+    Parameters
+    ----------
+    stored : volumes that an earlier session of the run has: a replay and a useq sequence pass them over
 
     Raises
     ------
@@ -49,7 +54,7 @@ def open_source(config: SourceConfig, *, run_id: str) -> Source:
     if isinstance(config, ReplayConfig):
         from care_live.source.replay import ReplaySource
 
-        return ReplaySource(config, run_id=run_id)
+        return ReplaySource(config, run_id=run_id, stored=stored)
     if isinstance(config, FolderConfig):
         from care_live.source.follower import Follower
 
@@ -60,4 +65,4 @@ def open_source(config: SourceConfig, *, run_id: str) -> Source:
         return Remote(config, run_id=run_id)
     from care_live.source.engine_process import Driven
 
-    return Driven(config, run_id=run_id)
+    return Driven(config, run_id=run_id, stored=stored)

@@ -79,3 +79,11 @@ def labels_in(tags: Mapping[str, Any]) -> tuple[str, ...]:
     multi = str(tags.get("Core-Camera", ""))
     named = sorted((name, str(label)) for name, label in tags.items() if name.startswith(f"{multi}{_PHYSICAL}"))
     return tuple(label for _, label in named if label not in _UNUSED) if multi else ()
+
+
+def labels_among(names: Sequence[str], channels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of the cameras with which these channels get these names; empty where one camera would do."""
+    first = f"{channels[0]} "
+    labels = tuple(name.removeprefix(first) for name in names if name.startswith(first))
+    every = [f"{channel} {label}" for channel in channels for label in labels]
+    return labels if labels and every == list(names) else ()

@@ -15,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from typing import IO, Any
 
 import msgspec
 
 from care_live.config import MicroManagerConfig, PymmcorePlusConfig, RemoteConfig, VirtualConfig
-from care_live.images import RunEnded, SourceEvent
+from care_live.images import RunEnded, SourceEvent, VolumeKey
 from care_live.source.engine_run import GO
 from care_live.source.remote import Remote
 
@@ -35,12 +36,25 @@ _ERROR = "ERROR "
 
 
 class Driven:
-    """A `Remote` source and the process that feeds it."""
+    """A `Remote` source and the process that feeds it.
 
-    def __init__(self, config: EngineConfig, *, run_id: str, start_s: float = _START_S) -> None:
+    Parameters
+    ----------
+    stored : volumes of a useq sequence that an earlier session has: they are not exposed again
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        run_id: str,
+        stored: Collection[VolumeKey] = frozenset(),
+        start_s: float = _START_S,
+    ) -> None:
         token = secrets.token_hex(16)
         self._remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id=run_id, token=token)
-        job = {"address": self._remote.address, "token": token, "source": config.model_dump(mode="json")}
+        settings = config.model_dump(mode="json", exclude_unset=True) | {"kind": config.kind}
+        job = {"address": self._remote.address, "token": token, "source": settings, "stored": sorted(stored)}
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = start_engine(job, self._log)
         self._start_s = start_s

@@ -7,19 +7,22 @@ for it or is gone, or when no frame came for too long.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
 import sys
 import threading
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import msgspec
 from pydantic import TypeAdapter
 
-from care_live.config import AcquisitionConfig, MicroManagerConfig, PymmcorePlusConfig, SourceConfig, VirtualConfig
+from care_live.config import MicroManagerConfig, PymmcorePlusConfig, SourceConfig, VirtualConfig
 from care_live.errors import CareLiveError, ConfigError, SourceError
-from care_live.source.frame_recorder import FrameRecorder, Reason
+from care_live.images import VolumeKey
+from care_live.source.engine_supervisor import FIRST_FRAME_S, Supervisor, Verdict
+from care_live.source.outline import Outline
 from care_live.source.tap import Tap, planned
 from care_live.source.tap_sender import Endpoint
 from care_live.wire import plans
@@ -30,15 +33,6 @@ GO = b"go"
 """The second line on stdin: somebody waits for the first frame."""
 
 _STALLED_S = 5.0
-_FIRST_FRAME_S = 15.0
-"""Stages move to their places before the first frame."""
-_ORPHAN_S = 60.0
-"""No word from the daemon for so long: it is gone (where the system does not tell)."""
-_TURN_S = 0.1
-_ABORT_S = 10.0
-_ORPHAN_ABORT_S = 1.0
-"""The next daemon waits for the devices."""
-_SEND_S = 30.0
 _UNLOAD_S = 10.0
 
 
@@ -48,80 +42,42 @@ class EngineJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: str
     token: str
     source: dict[str, Any]
+    stored: tuple[tuple[int, int, int], ...] = ()
+    """Volumes (t, p, c) of a useq sequence that an earlier session has stored."""
 
 
-class Acquiring(Protocol):
-    """An acquisition under way."""
-
-    @property
-    def error(self) -> str | None:
-        """What the engine complained about, once it is over."""
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for its end; False: not yet."""
-
-    def abort(self) -> None:
-        """Ask for its end, without waiting."""
+def quiet_limit_s(events: list[dict[str, Any]], *, plane_s: float = 0.0) -> float:
+    """Return how long no frame may come: 5 s, or 5 exposures and the longest planned wait."""
+    longest_s = max((float(event.get("exposure") or 0.0) for event in events), default=0.0) / 1000
+    starts = sorted({float(event.get("min_start_time") or 0.0) for event in events})
+    wait_s = max((later - earlier for earlier, later in itertools.pairwise(starts)), default=0.0)
+    return max(_STALLED_S, 5 * max(longest_s, plane_s) + wait_s)
 
 
-class Verdict(NamedTuple):
-    """How a run ended."""
-
-    reason: Reason
-    detail: str = ""
+def plane_s(config: VirtualConfig | MicroManagerConfig) -> float:
+    """Return the time that a plane takes where the settings say it, seconds."""
+    return 1 / config.plane_rate_hz if isinstance(config, VirtualConfig) and config.plane_rate_hz else 0.0
 
 
-class Supervisor:
-    """Watches an acquisition from outside of the engine's threads."""
+def left_of(every: Outline, events: list[dict[str, Any]], job: EngineJob) -> tuple[Outline, list[dict[str, Any]]]:
+    """Return what is left of an acquisition, the first event at once and the others as long after it as planned.
 
-    def __init__(self, *, quiet_s: float) -> None:
-        self._quiet_s = quiet_s
-        self._asked = threading.Event()
-        self._why = ""
-        self._parent = os.getppid()
-
-    @property
-    def is_orphan(self) -> bool:
-        """Whether the daemon is dead; the next one wants the devices."""
-        return os.getppid() != self._parent
-
-    def stop(self, reason: str) -> None:
-        """Somebody asks for the end; from any thread."""
-        self._why = reason
-        self._asked.set()
-
-    @property
-    def patience_s(self) -> float:
-        """How long the daemon may take to fetch what it lacks."""
-        return 0.0 if self.is_orphan else _SEND_S
-
-    def watch(self, acquiring: Acquiring, feed: FrameRecorder) -> Verdict:
-        """Wait for the end of an acquisition, bring it about where need be, and say how it was."""
-        while not acquiring.wait(_TURN_S):
-            if verdict := self._must_end(feed):
-                acquiring.abort()
-                acquiring.wait(_ORPHAN_ABORT_S if self.is_orphan else _ABORT_S)
-                return verdict
-        if acquiring.error is not None:
-            return Verdict("failed", acquiring.error)
-        if feed.n_came < feed.n_planned:
-            came = f"{feed.n_came} of {feed.n_planned}"
-            return Verdict("failed", f"the engine stopped after {came} planes and did not say why")
-        return Verdict(*feed.verdict())
-
-    def _must_end(self, feed: FrameRecorder) -> Verdict | None:
-        if self._asked.is_set():
-            return Verdict("aborted", self._why)
-        if self.is_orphan or feed.daemon_silent_s > _ORPHAN_S:
-            return Verdict("aborted", "the daemon is gone")
-        limit_s = self._quiet_s if feed.n_came else max(self._quiet_s, _FIRST_FRAME_S)
-        return Verdict("stalled", f"no frame for {feed.quiet_s:.1f} s") if feed.quiet_s > limit_s else None
-
-
-def quiet_limit_s(acquisition: AcquisitionConfig, *, plane_s: float = 0.0) -> float:
-    """Return how long no frame may come: 5 s, or 5 exposures and the planned interval."""
-    longest_s = max(channel.exposure_ms for channel in acquisition.channels) / 1000
-    return max(_STALLED_S, 5 * max(longest_s, plane_s) + acquisition.interval_s)
+    Raises
+    ------
+    ConfigError
+        Two events are the same plane.
+    """
+    if len(set(every.order)) < len(every.order):
+        raise ConfigError("two events of the acquisition are the same plane; the second would overwrite the first")
+    if not job.stored:
+        return every, events
+    stored = frozenset(VolumeKey(*key) for key in job.stored)
+    left = [event for event, is_left in zip(events, every.events_left(stored), strict=True) if is_left]
+    early_s = float(left[0].get("min_start_time") or 0.0) if left else 0.0
+    on_time = [
+        {**one, "min_start_time": one["min_start_time"] - early_s} if "min_start_time" in one else one for one in left
+    ]
+    return every.without(stored), on_time
 
 
 def run(job: EngineJob) -> Verdict:
@@ -142,16 +98,18 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: EngineJob)
     """Run pycromanager's engine on a virtual or a real microscope."""
     from care_live.source import micromanager
 
+    events = micromanager.planned_events(config)
     core = _start_core(config)
-    acquisition = config.acquisition
-    micromanager.prepare(core, acquisition)
-    events = micromanager.events_of(acquisition)
-    outline = planned(events, cameras=micromanager.cameras_of(core, config))
-    plan = micromanager.plan_of(acquisition, outline, core)
+    if config.sequence is None:
+        micromanager.prepare(core, config.acquisition)
+    else:
+        micromanager.prepare_for(core, events, hardware_sequence=config.acquisition.hardware_sequence)
+    every = planned(events, cameras=micromanager.cameras_of(core, config))
+    outline, events = left_of(every, events, job)
+    plan = micromanager.plan_of(config, outline, core)
     plans.check(plan)
     await_go()
-    plane_s = 1 / config.plane_rate_hz if isinstance(config, VirtualConfig) and config.plane_rate_hz else 0.0
-    supervisor = Supervisor(quiet_s=quiet_limit_s(acquisition, plane_s=plane_s))
+    supervisor = Supervisor(quiet_s=quiet_limit_s(events, plane_s=plane_s(config)))
     tap = Tap(
         Endpoint(job.address, job.token),
         outline=outline,
@@ -162,7 +120,7 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: EngineJob)
     )
     tap.open(plan)
     java_port = config.port if isinstance(config, MicroManagerConfig) and config.backend == "java" else None
-    if not acquisition.hardware_sequence:
+    if not config.acquisition.hardware_sequence:
         stage = core.get_focus_device()
         events = [micromanager.unmerged(event, stage) for event in events]
     acquiring = micromanager.MicroManagerAcquisition(events, core, tap, java_port=java_port)
@@ -173,16 +131,20 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: EngineJob)
 
 def run_useq(config: PymmcorePlusConfig, job: EngineJob) -> Verdict:
     """Run a useq sequence with pymmcore-plus."""
-    from care_live.source import pymmcore_plus
+    from care_live.source import mda_sequence, pymmcore_plus
 
-    sequence = pymmcore_plus.read_sequence(config.sequence)
+    sequence = mda_sequence.read_sequence(config.sequence)
     core = pymmcore_plus.start_core(config.hardware_config)
-    pymmcore_plus.refuse_unfit(core, sequence)
+    every = pymmcore_plus.outline_for(core, sequence)
+    stored = frozenset(VolumeKey(*key) for key in job.stored)
     await_go()
-    supervisor = Supervisor(quiet_s=pymmcore_plus.quiet_limit_s(sequence, at_least_s=_STALLED_S))
-    observer = pymmcore_plus.Observer(core, Endpoint(job.address, job.token), on_stop=supervisor.stop, give=True)
-    acquiring = pymmcore_plus.SequenceAcquisition(core, sequence, observer)
-    feed = observer.wait_for_run(_FIRST_FRAME_S)
+    supervisor = Supervisor(quiet_s=mda_sequence.quiet_limit_s(sequence, at_least_s=_STALLED_S))
+    observer = pymmcore_plus.Observer(
+        core, Endpoint(job.address, job.token), on_stop=supervisor.stop, give=True, outline=every.without(stored)
+    )
+    left = mda_sequence.remaining(sequence, every, stored) if stored else sequence
+    acquiring = pymmcore_plus.SequenceAcquisition(core, left, observer)
+    feed = observer.wait_for_run(FIRST_FRAME_S)
     verdict = supervisor.watch(acquiring, feed)
     feed.close(*verdict, within_s=supervisor.patience_s)
     return verdict
@@ -202,9 +164,10 @@ def await_go() -> None:
 
 def _start_core(config: VirtualConfig | MicroManagerConfig) -> Any:
     if isinstance(config, VirtualConfig):
+        from care_live.source.mda_sequence import short_form
         from care_live.source.virtual import start_virtual_core
 
-        return start_virtual_core(config)
+        return start_virtual_core(short_form(config))
     from care_live.source.micromanager import start_core
 
     return start_core(config)

@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, Position, VirtualConfig
 from care_live.errors import ConfigError, SourceError
 from care_live.images import Plan
 from care_live.imports import need
 from care_live.recorded.recording import counts_dtype
+from care_live.source.camera_guard import CameraGuard, one_line
 from care_live.source.cameras import camera_labels, formats_of, refuse_different
+from care_live.source.mda_sequence import interval_s, pycromanager_events, read_sequence
 from care_live.source.outline import Outline
 from care_live.source.tap import Tap
 
 logger = logging.getLogger(__name__)
-
-_CAMERA_ERRORS = 50
-"""Errors in a row while one image is fetched, after which it is given up: the engine would try for ever."""
 
 
 def events_of(acquisition: AcquisitionConfig) -> list[dict[str, Any]]:
@@ -56,6 +55,19 @@ def _event(
     return event
 
 
+def planned_events(config: VirtualConfig | MicroManagerConfig) -> list[dict[str, Any]]:
+    """Return all events that the settings ask for.
+
+    Raises
+    ------
+    ConfigError
+        The sequence cannot be read, or pycromanager cannot run it.
+    """
+    if config.sequence is None:
+        return events_of(config.acquisition)
+    return pycromanager_events(read_sequence(config.sequence))
+
+
 def by_time_point(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """Yield the events of one time point after the other.
 
@@ -68,15 +80,19 @@ def by_time_point(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
 
 def unmerged(event: dict[str, Any], stage: str) -> dict[str, Any]:
     """Return the event in the form that pycromanager never merges: the height as one stage's own position."""
+    if "z" not in event:
+        return event
     apart = {key: value for key, value in event.items() if key != "z"}
     return {**apart, "stage_positions": [[stage, event["z"]]]}
 
 
-def plan_of(acquisition: AcquisitionConfig, outline: Outline, core: Any) -> Plan:
+def plan_of(config: MicroManagerConfig | VirtualConfig, outline: Outline, core: Any) -> Plan:
     """Return what an acquisition will deliver, by its events and the camera's present size.
 
     Raises
     ------
+    ConfigError
+        The sequence of the config cannot be read.
     SourceError
         The camera does not give grey 8 or 16 bit images.
     """
@@ -85,11 +101,33 @@ def plan_of(acquisition: AcquisitionConfig, outline: Outline, core: Any) -> Plan
         stacks=outline.stacks,
         shape_px=(int(core.get_image_height()), int(core.get_image_width())),
         dtype=counts_dtype({1: "uint8", 2: "uint16", 4: "uint32"}.get(n_bytes, "uint64"), "the camera"),
-        voxel_size_um=(acquisition.z_step_um, acquisition.pixel_size_um, acquisition.pixel_size_um),
         channels=outline.places.channels,
         positions=outline.places.positions,
-        interval_s=acquisition.interval_s,
+        **steps_of(config, outline),
     )
+
+
+class Steps(TypedDict):
+    """What of a plan the settings say, and not the camera."""
+
+    voxel_size_um: tuple[float, float, float]
+    interval_s: float
+
+
+def steps_of(config: MicroManagerConfig | VirtualConfig, outline: Outline) -> Steps:
+    """Return the voxel size and the time from one time point to the next, as the settings ask for them.
+
+    Raises
+    ------
+    ConfigError
+        The sequence of the config cannot be read.
+    """
+    pixel_um = config.acquisition.pixel_size_um
+    if config.sequence is None:
+        step_um, wait_s = config.acquisition.z_step_um, config.acquisition.interval_s
+    else:
+        step_um, wait_s = round(outline.z_step_um or 1.0, 6), interval_s(read_sequence(config.sequence))
+    return {"voxel_size_um": (step_um, pixel_um, pixel_um), "interval_s": wait_s}
 
 
 def start_core(config: MicroManagerConfig) -> Any:
@@ -154,17 +192,29 @@ def prepare(core: Any, acquisition: AcquisitionConfig) -> None:
     positions, presets = [p.name for p in acquisition.positions], [c.preset for c in acquisition.channels]
     if len(set(positions)) < len(positions) or len(set(presets)) < len(presets):
         raise ConfigError(f"positions {positions} or channels {presets} are named twice; planes would be overwritten")
-    groups = _names(core.get_available_config_groups())
-    if acquisition.channel_group not in groups:
-        raise ConfigError(f"channel_group is {acquisition.channel_group!r}; this Micro-Manager has {groups}")
-    known = _names(core.get_available_configs(acquisition.channel_group))
-    for preset in presets:
+    prepare_for(core, events_of(acquisition), hardware_sequence=acquisition.hardware_sequence)
+
+
+def prepare_for(core: Any, events: list[dict[str, Any]], *, hardware_sequence: bool) -> None:
+    """Check that the devices can run these events.
+
+    Raises
+    ------
+    ConfigError
+        A channel has no preset, or there is no stage; says what there is.
+    """
+    asked = dict.fromkeys(tuple(event["config_group"]) for event in events if "config_group" in event)
+    groups = _names(core.get_available_config_groups()) if asked else []
+    for group, preset in asked:
+        if group not in groups:
+            raise ConfigError(f"channel_group is {group!r}; this Micro-Manager has {groups}")
+        known = _names(core.get_available_configs(group))
         if preset not in known:
-            raise ConfigError(f"group {acquisition.channel_group} has no preset {preset!r}; it has {known}")
+            raise ConfigError(f"group {group} has no preset {preset!r}; it has {known}")
     stage = core.get_focus_device()
-    if not stage:
+    if not stage and any("z" in event for event in events):
         raise ConfigError("this Micro-Manager has no focus stage: name one as Core-Focus in its configuration")
-    if acquisition.hardware_sequence and core.has_property(stage, "UseSequences"):
+    if stage and hardware_sequence and core.has_property(stage, "UseSequences"):
         core.set_property(stage, "UseSequences", "Yes")  # simulated stages; real ones can or cannot
 
 
@@ -236,47 +286,3 @@ def _open_acquisition(tap: Tap, java_port: int | None) -> Any:
     if java_port is None:
         return pycromanager.Acquisition(None, "care_live", **hooks)
     return pycromanager.JavaBackendAcquisition(None, "care_live", show_display=False, port=java_port, **hooks)
-
-
-class CameraGuard:
-    """Sees every snap: pycromanager swallows some of their errors, and tries others again for ever.
-
-    Parameters
-    ----------
-    core : a core of this process; two of its methods are replaced
-    give_up : called when one image cannot be fetched, so often that it never will
-    """
-
-    def __init__(self, core: Any, give_up: Callable[[Exception], None]) -> None:
-        self._snap, self._fetch = core.snap_image, core.get_tagged_image
-        self._give_up = give_up
-        self._n_errors = 0
-        self.last_error: str | None = None
-        core.snap_image, core.get_tagged_image = self.snap, self.fetch
-
-    def snap(self) -> None:
-        """Snap an image, and remember why that failed."""
-        try:
-            self._snap()
-        except Exception as error:
-            self.last_error = one_line(error)
-            raise
-
-    def fetch(self, *arguments: Any, **options: Any) -> Any:
-        """Fetch the snapped image, and give up after many errors."""
-        try:
-            image = self._fetch(*arguments, **options)
-        except Exception as error:
-            self._n_errors += 1
-            self.last_error = one_line(error)
-            if self._n_errors == _CAMERA_ERRORS:
-                self._give_up(SourceError(f"the camera gives no image: {self.last_error}"))
-            raise
-        self._n_errors = 0
-        return image
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's first line that says something."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__)

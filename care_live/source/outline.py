@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,6 +36,17 @@ class Outline:
     def seen_by(self, cameras: Sequence[str]) -> Outline:
         """Return the outline of the same events when several cameras look."""
         return outline_of(self.events, cameras=cameras)
+
+    def events_left(self, stored: Collection[VolumeKey]) -> list[bool]:
+        """Tell of each event whether it has a plane of a volume that is not stored."""
+        together = max(1, len(self.cameras))
+        events = (self.order[first : first + together] for first in range(0, len(self.order), together))
+        return [any(index.volume not in stored for index in planes) for planes in events]
+
+    def without(self, stored: Collection[VolumeKey]) -> Outline:
+        """Return what is left; positions and channels keep their numbers."""
+        order = tuple(index for index in self.order if index.volume not in stored)
+        return replace(self, order=order, stacks=stacks_of(order))
 
     def planes_of(self, axes_of_events: Iterable[Axes]) -> dict[str, list[PlaneIndex]]:
         """Return the planes of each camera in the order of the events; with one camera, its label is empty.

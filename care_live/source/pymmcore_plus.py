@@ -8,25 +8,23 @@
 The callbacks run in the acquisition's own thread, so they only hand over. (``run_mda(output=…)`` would go through
 a relay thread whose queue has no bound.)
 
-A sequence from a file always runs from its first plane. In a run that is resumed, volumes that the store has are
-exposed and counted again, then dropped; those that it lacks come at their planned time after the second start.
+A sequence that is resumed goes on with the first volume that the store lacks, and exposes none that it has.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import queue
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
-from care_live.errors import ConfigError, SourceError
+from care_live.errors import SourceError
 from care_live.images import Plan
 from care_live.imports import need
 from care_live.recorded.recording import counts_dtype
 from care_live.source.cameras import CameraFormat, refuse_different
 from care_live.source.frame_recorder import FrameRecorder, Image, Tags
+from care_live.source.mda_sequence import Event, Sequence, axes_and_height, outline_of_sequence, planned
 from care_live.source.outline import Outline, outline_of
 from care_live.source.tap_sender import MEMORY_BYTES, Endpoint
 
@@ -34,15 +32,6 @@ logger = logging.getLogger(__name__)
 
 Core = Any
 """CMMCorePlus."""
-Sequence = Any
-"""useq.MDASequence."""
-Event = Any
-"""useq.MDAEvent."""
-
-_KNOWN_AXES = frozenset("tpgcz") | {"cam"}
-"""useq's, and that of pymmcore-plus; any other one, a user's own, is part of the position's name."""
-_MAX_EVENTS = 2_000_000
-"""A sequence with more has no end: its plan is not known."""
 
 
 def observe(core: Core, address: str, *, memory_bytes: int = MEMORY_BYTES) -> Observer:
@@ -56,15 +45,23 @@ class Observer:
     Parameters
     ----------
     give : the images are used nowhere else, so that they need not be copied
+    outline : what will come, where the sequence that is run does not say
     """
 
     def __init__(
-        self, core: Core, endpoint: Endpoint, *, on_stop: Callable[[str], None] | None = None, give: bool = False
+        self,
+        core: Core,
+        endpoint: Endpoint,
+        *,
+        on_stop: Callable[[str], None] | None = None,
+        give: bool = False,
+        outline: Outline | None = None,
     ) -> None:
         self._core = core
         self._endpoint = endpoint
         self._on_stop = on_stop
         self._give = give
+        self._outline = outline
         self._feed: FrameRecorder | None = None
         self._cameras: tuple[str, ...] = ()
         self._begun: queue.SimpleQueue[FrameRecorder] = queue.SimpleQueue()
@@ -98,7 +95,7 @@ class Observer:
     def _started(self, sequence: Sequence, meta: Tags) -> None:
         try:
             self._cameras = camera_labels(self._core)
-            outline = outline_of(map(axes_and_height, planned(sequence)), cameras=self._cameras)
+            outline = self._outline or outline_of(map(axes_and_height, planned(sequence)), cameras=self._cameras)
             feed = FrameRecorder(
                 self._endpoint, outline=outline, summary={"engine": "pymmcore-plus"}, on_stop=self._on_stop
             )
@@ -144,30 +141,6 @@ class Observer:
         return self._feed is None or self._feed.close(within_s=within_s)
 
 
-def planned(sequence: Sequence) -> list[Event]:
-    """Return the events that acquire an image; none when there is no end to them."""
-    events: list[Event] = []
-    for event in sequence:
-        if len(events) == _MAX_EVENTS:
-            return []
-        if event.action.type == "acquire_image":
-            events.append(event)
-    return events
-
-
-def axes_and_height(event: Event) -> tuple[dict[str, Any], float | None]:
-    """Return a useq event's place in Micro-Manager's words, and its height in µm."""
-    axes: dict[str, Any] = {"time": event.index.get("t", 0), "z": event.index.get("z", 0)}
-    if event.channel is not None:
-        axes["channel"] = event.channel.config
-    if "p" in event.index:
-        axes["position"] = f"{event.index['p']} {event.pos_name or ''}".strip()  # names may be doubled
-    if "g" in event.index:
-        axes["grid"] = event.index["g"]
-    axes |= {str(name): number for name, number in event.index.items() if name not in _KNOWN_AXES}
-    return axes, event.z_pos
-
-
 def camera_labels(core: Core) -> tuple[str, ...]:
     """Return the labels of the cameras that look at once; empty where there is only one."""
     n_cameras = core.getNumberOfCameraChannels()
@@ -204,23 +177,6 @@ def _format_of(camera: Tags) -> CameraFormat:
 # -- running one ------------------------------------------------------------------------------------------------
 
 
-def read_sequence(path: Path) -> Sequence:
-    """Read a useq sequence from YAML or JSON.
-
-    Raises
-    ------
-    ConfigError
-        There is none, or useq does not understand it.
-    """
-    useq = need("useq", extra="mm")
-    try:
-        return useq.MDASequence.from_file(path)
-    except OSError as error:
-        raise ConfigError(f"cannot read sequence {path}: {error.strerror or error}") from error
-    except Exception as error:
-        raise ConfigError(f"{path} is no useq sequence: {str(error).splitlines()[0]}") from error
-
-
 def start_core(hardware_config: str) -> Core:
     """Start a core in this process.
 
@@ -239,28 +195,20 @@ def start_core(hardware_config: str) -> Core:
     return core
 
 
-def refuse_unfit(core: Core, sequence: Sequence) -> None:
-    """Look for what could not be sent before anything is exposed.
+def outline_for(core: Core, sequence: Iterable[Event]) -> Outline:
+    """Return what a sequence will deliver; look for what could not be sent before anything is exposed.
 
     Raises
     ------
+    ConfigError
+        Two of its events are the same plane.
     SourceError
         The camera does not give grey 8 or 16 bit images, or cameras that look at once differ.
-    FrameError
-        An event's index names no plane.
     """
-    outline = outline_of(map(axes_and_height, planned(sequence)), cameras=camera_labels(core))
+    outline = outline_of_sequence(sequence, cameras=camera_labels(core))
     functions = need("pymmcore_plus.metadata.functions", extra="mm")
     plan_of(outline, {"image_infos": functions.image_infos(core)})
-
-
-def quiet_limit_s(sequence: Sequence, *, at_least_s: float) -> float:
-    """Return how long no frame may come: 5 exposures and the longest planned wait."""
-    events = planned(sequence)
-    starts = sorted({event.min_start_time or 0.0 for event in events})
-    interval_s = max((later - earlier for earlier, later in itertools.pairwise(starts)), default=0.0)
-    exposure_s = max((event.exposure or 0.0 for event in events), default=0.0) / 1000
-    return max(at_least_s, 5 * exposure_s + interval_s)
+    return outline
 
 
 class SequenceAcquisition:

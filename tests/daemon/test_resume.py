@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from care_live.config import AcquisitionConfig, Channel, Config, StoreConfig
-from care_live.daemon.resume import NothingLeft, asked_of, first_incomplete, open_remaining
+from care_live.config import Config, StoreConfig
+from care_live.daemon.resume import NothingLeft, asked_of, open_remaining
 from care_live.errors import CareLiveError, StoreError
 from care_live.images import Plan, RunEnded, RunStarted, VolumeKey
 from care_live.store import RunReader, claim_run, open_run
@@ -18,13 +18,6 @@ VIRTUAL = {"kind": "virtual", "shape_px": [64, 64], "acquisition": {"time_points
 def resumed(settings: Config) -> Config:
     """Go on although the run has finished."""
     return settings.model_copy(update={"resume": True})
-
-
-def test_the_first_time_point_that_lacks_a_volume():
-    acquisition = AcquisitionConfig(channels=(Channel(preset="DAPI"), Channel(preset="FITC")))
-    stored = frozenset({VolumeKey(0, 0, 0), VolumeKey(0, 0, 1), VolumeKey(1, 0, 0)})
-    assert first_incomplete(acquisition, stored) == 1
-    assert first_incomplete(acquisition, frozenset()) == 0
 
 
 def written(folder: Path, plan: Plan, summary: dict[str, object]) -> Path:
@@ -113,19 +106,30 @@ def test_a_virtual_run_is_not_exposed_twice(tmp_path):
 
 @pytest.mark.mm
 @pytest.mark.slow
-def test_a_sequence_begins_anew_but_what_is_stored_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+@pytest.mark.parametrize("kind", ["pymmcore-plus", "micromanager", "virtual"])
+def test_a_sequence_goes_on_with_the_first_volume_that_is_not_stored(tmp_path: Path, kind: str):
     path = tmp_path / "sequence.yaml"
-    text = "channels: [DAPI]\nz_plan: {range: 3.5, step: 0.5}\ntime_plan: {interval: 0, loops: %d}"
-    asked = config(tmp_path, {"kind": "pymmcore-plus", "sequence": str(path)}, restore={"policy": "defer"})
+    text = """axis_order: ptcz
+stage_positions: [{x: 0, y: 0, z: 0}, {x: 300, y: 0, z: 0}]
+channels: [DAPI]
+z_plan: {range: 3.5, step: 0.5}
+time_plan: {interval: 0.1, loops: %d}
+"""
+    source = {"kind": kind, "sequence": str(path)} | ({"shape_px": [64, 64]} if kind == "virtual" else {})
+    if kind != "pymmcore-plus":
+        text = text.replace("ptcz", "tpcz")  # pycromanager has one clock for all positions
+    asked = config(tmp_path, source, restore={"policy": "defer"})
     path.write_text(text % 1)
-    assert run(asked).received_planes == 8
+    assert run(asked).received_planes == 16
     reader = RunReader(tmp_path / "runs" / "test")
-    before = reader.read("raw", VolumeKey(0))
-    assert not [one for one in caplog.messages if "anew" in one]
-    path.write_text(text % 3)
+    before = {key: reader.read("raw", key).tobytes() for key in reader.keys("raw")}
+    path.write_text(text % 2)
     again = run(resumed(asked))
     reader.refresh()
-    assert (again.received_planes, again.lost_planes, again.restored, again.already_stored) == (24, 0, 2, 1)
-    assert reader.keys("raw") == [VolumeKey(t) for t in range(3)]
-    assert (reader.read("raw", VolumeKey(0)) == before).all()
-    assert [one for one in caplog.messages if "1 volumes that are stored are exposed again" in one]
+    assert (again.received_planes, again.lost_planes, again.already_stored) == (16, 0, 0)
+    assert reader.keys("raw") == [VolumeKey(t, p) for t in range(2) for p in range(2)]
+    assert {key: reader.read("raw", key).tobytes() for key in before} == before
+    assert isinstance(open_remaining(asked, "test"), NothingLeft)
+    path.write_text(text.replace("0.5}", "0.7}") % 2)
+    with pytest.raises(StoreError, match="was begun with"):
+        open_remaining(asked, "test")

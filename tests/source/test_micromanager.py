@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, Position, SourceConfig, VirtualConfig
 from care_live.errors import SourceError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
+from care_live.source.camera_guard import CameraGuard
 from care_live.source.engine_process import Driven
-from care_live.source.micromanager import CameraGuard, by_time_point, events_of
+from care_live.source.micromanager import by_time_point, events_of
 from care_live.source.tap import planned
 
 DAPI = (Channel(preset="DAPI", exposure_ms=1.0),)

@@ -1,0 +1,214 @@
+"""A ``useq.MDASequence`` as the plan: the acquisition that pymmcore-plus, napari-micromanager and others describe.
+
+Read from a file or out of the config; its events in Micro-Manager's words, for pycromanager; and what is left of them
+when a run goes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from care_live.config import Channel, Position, VirtualConfig
+from care_live.errors import ConfigError
+from care_live.images import VolumeKey
+from care_live.imports import need
+from care_live.source.outline import Outline, outline_of
+
+Sequence: TypeAlias = Any
+"""useq.MDASequence."""
+Event: TypeAlias = Any
+"""useq.MDAEvent."""
+
+_KNOWN_AXES = frozenset("tpgcz") | {"cam"}
+"""useq's, and that of pymmcore-plus; any other one, a user's own, is part of the position's name."""
+_MAX_EVENTS = 2_000_000
+"""A sequence with more has no end: its plan is not known."""
+
+
+def read_sequence(given: Path | Mapping[str, Any]) -> Sequence:
+    """Return a useq sequence: from YAML or JSON, or as the config has it.
+
+    Raises
+    ------
+    ConfigError
+        There is none, useq does not understand it, or it has a key that useq would ignore.
+    """
+    useq = need("useq", extra="mm")
+    what = f"sequence {given}" if isinstance(given, Path) else "source.sequence"
+    try:
+        sequence = useq.MDASequence.from_file(given) if isinstance(given, Path) else useq.MDASequence(**given)
+    except OSError as error:
+        raise ConfigError(f"cannot read {what}: {error.strerror or error}") from error
+    except Exception as error:
+        raise ConfigError(f"{what} is no useq sequence: {' '.join(str(error).split())[:300]}") from error
+    unknown = set(given) - set(useq.MDASequence.model_fields) - {"uid"} if isinstance(given, Mapping) else set()
+    if unknown:
+        raise ConfigError(
+            f"{what} has unknown keys {sorted(unknown)}; useq has {sorted(useq.MDASequence.model_fields)}"
+        )
+    return sequence
+
+
+def planned(sequence: Iterable[Event]) -> list[Event]:
+    """Return the events that acquire an image; none when there is no end to them."""
+    events: list[Event] = []
+    for event in sequence:
+        if len(events) == _MAX_EVENTS:
+            return []
+        if event.action.type == "acquire_image":
+            events.append(event)
+    return events
+
+
+def axes_and_height(event: Event) -> tuple[dict[str, Any], float | None]:
+    """Return a useq event's place in Micro-Manager's words, and its height in µm."""
+    axes: dict[str, Any] = {"time": event.index.get("t", 0), "z": event.index.get("z", 0)}
+    if event.channel is not None:
+        axes["channel"] = event.channel.config
+    if "p" in event.index:
+        axes["position"] = f"{event.index['p']} {event.pos_name or ''}".strip()  # names may be doubled
+    if "g" in event.index:
+        axes["grid"] = event.index["g"]
+    axes |= {str(name): number for name, number in event.index.items() if name not in _KNOWN_AXES}
+    return axes, event.z_pos
+
+
+def outline_of_sequence(sequence: Iterable[Event], *, cameras: Collection[str] = ()) -> Outline:
+    """Read what a sequence will deliver.
+
+    Raises
+    ------
+    ConfigError
+        Two of its events are the same plane.
+    """
+    outline = outline_of(map(axes_and_height, planned(sequence)), cameras=tuple(cameras))
+    if len(set(outline.order)) < len(outline.order):
+        raise ConfigError("the sequence acquires planes twice at the same index: do two channels have the same name?")
+    return outline
+
+
+def interval_s(sequence: Sequence) -> float:
+    """Return the planned time between two time points, seconds; the longest, where a sequence has several."""
+    plan = sequence.time_plan
+    phases = getattr(plan, "phases", None) or ([plan] if plan is not None else [])
+    return max((phase.interval.total_seconds() for phase in phases if hasattr(phase, "interval")), default=0.0)
+
+
+def quiet_limit_s(sequence: Iterable[Event], *, at_least_s: float) -> float:
+    """Return how long no frame may come: 5 exposures and the longest planned wait."""
+    events = planned(sequence)
+    starts = sorted({event.min_start_time or 0.0 for event in events})
+    wait_s = max((later - earlier for earlier, later in itertools.pairwise(starts)), default=0.0)
+    exposure_s = max((event.exposure or 0.0 for event in events), default=0.0) / 1000
+    return max(at_least_s, 5 * exposure_s + wait_s)
+
+
+# -- what is left -------------------------------------------------------------------------------------------------
+
+
+def remaining(sequence: Iterable[Event], outline: Outline, stored: Collection[VolumeKey]) -> Iterator[Event]:
+    """Yield the events of the volumes that are not stored.
+
+    The first one comes at once, the others as long after it as planned.
+    What is done for an image before it (autofocus) is done for those that are left.
+
+    Parameters
+    ----------
+    outline : of the whole sequence
+    """
+    return _shifted(_wanted(sequence, outline, frozenset(stored)))
+
+
+def _wanted(sequence: Iterable[Event], outline: Outline, stored: Collection[VolumeKey]) -> Iterator[Event]:
+    is_left, others = iter(outline.events_left(stored)), []
+    for event in sequence:
+        if event.action.type != "acquire_image":
+            others.append(event)
+            continue
+        if next(is_left):
+            yield from (*others, event)
+        others = []
+
+
+def _shifted(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield events so that the first one starts the clock; one that starts it anew is on time by itself."""
+    early_s: float | None = None
+    for event in events:
+        start_s = event.min_start_time
+        if event.reset_event_timer and early_s is not None:
+            early_s = 0.0
+        changes: dict[str, Any] = {}
+        if early_s is None:
+            early_s = start_s or 0.0
+            changes["reset_event_timer"] = True
+        if start_s is not None:
+            changes["min_start_time"] = max(0.0, start_s - early_s)
+        yield event.replace(**changes)
+
+
+# -- for the virtual microscope -----------------------------------------------------------------------------------
+
+
+def short_form(config: VirtualConfig) -> VirtualConfig:
+    """Return the config with the acquisition that the specimens are laid out for, where a sequence is the plan.
+
+    Raises
+    ------
+    ConfigError
+        The sequence cannot be read.
+    """
+    if config.sequence is None:
+        return config
+    events = planned(read_sequence(config.sequence))
+    places = dict.fromkeys((event.x_pos or 0.0, event.y_pos or 0.0) for event in events)
+    channels = {event.channel.config: event for event in events if event.channel is not None}
+    heights = sorted({event.z_pos or 0.0 for event in events})
+    acquisition = config.acquisition.model_copy(
+        update={
+            "time_points": max(1, len({event.index.get("t", 0) for event in events})),
+            "positions": tuple(Position(name=f"{n}", x_um=x, y_um=y) for n, (x, y) in enumerate(places)),
+            "channel_group": next((event.channel.group for event in channels.values()), "Channel"),
+            "channels": tuple(Channel(preset=name, exposure_ms=one.exposure or 10.0) for name, one in channels.items())
+            or (Channel(),),
+            "z_planes": max(1, len(heights)),
+            "z_start_um": heights[0] if heights else 0.0,
+            "z_step_um": (heights[-1] - heights[0]) / (len(heights) - 1) if len(heights) > 1 else 1.0,
+        }
+    )
+    return config.model_copy(update={"acquisition": acquisition})
+
+
+# -- for pycromanager ---------------------------------------------------------------------------------------------
+
+
+def pycromanager_events(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """Return useq events as pycromanager runs them, with names for positions and channels.
+
+    Raises
+    ------
+    ConfigError
+        One does what pycromanager can't: autofocus, a clock that starts anew at each position, a pattern of light.
+    """
+    to_pycromanager = need("useq.pycromanager", extra="mm").to_pycromanager
+    found: list[dict[str, Any]] = []
+    for event in events:
+        _refuse(event, is_first=not found)
+        found.append({**to_pycromanager(event), "axes": axes_and_height(event)[0]})
+    return found
+
+
+def _refuse(event: Event, *, is_first: bool) -> None:
+    problem = (
+        f"has events of type {event.action.type!r}"
+        if event.action.type != "acquire_image"
+        else "starts its clock anew at each position"
+        if event.reset_event_timer and not is_first
+        else "shows patterns of light"
+        if event.slm_image is not None
+        else None
+    )
+    if problem is not None:
+        raise ConfigError(f'the sequence {problem}, which pycromanager cannot do: use source.kind = "pymmcore-plus"')
