@@ -151,6 +151,9 @@ class ModelCard(Section):
     """Isotropic networks: the yz slices are shown upside down; CSBDeep turns its two views that way."""
     factor: float = Field(default=1.0, gt=0)
     """Isotropic and upsample: how many restored planes a raw plane becomes."""
+    upsampled: Literal["raw-range", "own-range", "csbdeep"] = "raw-range"
+    """Upsample: *own-range*: the range is measured after interpolation, as it was in training; *csbdeep*: likewise, and
+    interpolated counts are rounded; *raw-range*: it is measured on the raw planes, as for older networks."""
     voxel_size_um: tuple[float, float, float] | None = None
     network: str = ""
     """Architecture in words: depth, filters, kernel, pooling, decoder, batch norm folded or none."""

@@ -3,9 +3,9 @@
 A CSBDeep model is a folder with ``config.json`` and weights. Its class (CARE, UpsamplingCARE, IsotropicCARE) is not
 in there, so the user names the task; ProjectionCARE has parameters of its own. What CSBDeep does around the network
 (2 and 99.8 percentiles of the volume, reflecting pads on both sides, the geometric mean of two turned views) goes
-into the model card. Its intervals are as wide as CSBDeep's, uncalibrated. One thing differs on purpose: where
-UpsamplingCARE rounds the interpolated planes to whole counts, and takes its percentiles from them, care_live does
-neither.
+into the model card. Its intervals are as wide as CSBDeep's, uncalibrated. UpsamplingCARE rounds interpolated planes to
+whole counts, and takes its percentiles from them; so do we. One thing differs on purpose: at some numbers of planes
+(16 with a factor of 10, 28 with 3.4) scipy's zoom leaves CSBDeep's last plane black, and not ours.
 """
 
 from __future__ import annotations
@@ -240,6 +240,7 @@ def _card(config: CsbdeepConfig, task: Task, factor: float, name: str) -> ModelC
         combine="geometric-mean",
         mirror_yz=task == "isotropic",
         factor=factor,
+        upsampled="csbdeep" if task == "upsample" else "raw-range",
         network=(
             f"CSBDeep U-Net over {config.space}: depth {config.unet_n_depth}, {config.unet_n_first} filters, kernel "
             f"{config.unet_kern_size}, {'residual' if config.unet_residual else 'not residual'}, "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from care_live.errors import RestoreError
 from care_live.images import Counts, Flag, Integrity, Volume
@@ -119,6 +121,33 @@ def _flags(volumes: Sequence[Volume], histograms: Sequence[Histogram | None]) ->
 def upsampled_planes(n_planes: int, factor: float) -> int:
     """Return how many planes `upsample_z` makes."""
     return max(1, round(n_planes * factor))
+
+
+def rounds(card: ModelCard, pixels: NDArray[Any]) -> bool:
+    """Return whether the network takes interpolated planes of these pixels as whole counts."""
+    return card.upsampled == "csbdeep" and is_counts(pixels)
+
+
+def upsample_z(pixels: NDArray[Any], factor: float, *, whole_counts: bool = False) -> NDArray[np.float32]:
+    """Interpolate planes linearly: the first and last stay, as many in between as the factor says.
+
+    Parameters
+    ----------
+    pixels : (c, z, y, x)
+    factor : restored planes per raw plane, any number
+    whole_counts : round, half up, as ``scipy.ndimage.zoom`` does for images of whole numbers
+    """
+    n_raw, n_out = pixels.shape[1], upsampled_planes(pixels.shape[1], factor)
+    out = np.empty((pixels.shape[0], n_out, *pixels.shape[2:]), np.float32)
+    number = np.float64 if whole_counts else np.float32  # in float32 too many halves would fall to the wrong side
+    for i in range(n_out):
+        place = i * (n_raw - 1) / (n_out - 1) if n_out > 1 else 0.0
+        below = min(int(place), max(n_raw - 2, 0))
+        above = min(below + 1, n_raw - 1)
+        weight = number(place - below)
+        plane = pixels[:, below] * (number(1) - weight) + pixels[:, above] * weight
+        out[:, i] = np.floor(plane + 0.5) if whole_counts else plane
+    return out
 
 
 def output_shape(card: ModelCard, shape: Sequence[int]) -> tuple[int, int, int, int]:

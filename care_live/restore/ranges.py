@@ -17,8 +17,8 @@ from care_live.config import NormaliseConfig
 from care_live.errors import ConfigError
 from care_live.images import Counts, Volume, VolumeKey
 from care_live.model.card import ModelCard
-from care_live.percentiles import Histogram, Span, measure, span_of
-from care_live.restore.geometry import received
+from care_live.percentiles import Histogram, Span, is_counts, measure, span_of
+from care_live.restore.geometry import fill_missing, received, upsample_z
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,8 @@ def measured(card: ModelCard, volume: Volume, counts: Histogram | None) -> Span:
     """
     if card.normalisation == "none":
         return Span(0.0, 1.0)
+    if card.upsampled != "raw-range":
+        return _of_upsampled(card, fill_missing(volume.pixels, volume.integrity))
     if counts is None:
         return _of_numbers(card, received(volume.pixels, volume.integrity))
     if card.normalisation == "zero-mean-unit-variance":
@@ -90,6 +92,13 @@ def _of_numbers(card: ModelCard, pixels: Counts) -> Span:
         mean = float(pixels.mean(dtype=np.float64))
         return Span(mean, mean + float(pixels.std(dtype=np.float64)))
     return measure(pixels, card.low_percentile, card.high_percentile)
+
+
+def _of_upsampled(card: ModelCard, pixels: Counts) -> Span:
+    """Return the range of what the network sees; of counts to half a count, by their histogram."""
+    upsampled = upsample_z(pixels[np.newaxis], card.factor, whole_counts=is_counts(pixels))
+    seen = upsampled.astype(pixels.dtype) if is_counts(pixels) else upsampled
+    return measure(seen[0], card.low_percentile, card.high_percentile)
 
 
 def known_before(memory: Memory, config: NormaliseConfig) -> Span | None:

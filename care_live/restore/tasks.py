@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore.dry_run import DryRunNetwork
-from care_live.restore.geometry import output_spans, upsampled_planes
+from care_live.restore.geometry import output_spans, rounds, upsample_z
 from care_live.restore.repair import Maps, geometric_mean, mixture
 from care_live.restore.tiled import Network
 from care_live.tiling import margins, pad, tiles
@@ -42,7 +42,7 @@ def run(job: RestoreJob, pixels: Array, into: Maps) -> None:
     if job.card.task == "isotropic":
         isotropic(job, pixels, into)
     elif job.card.task == "upsample":
-        whole(job, upsample_z(pixels, job.card.factor), into)
+        whole(job, upsample_z(pixels, job.card.factor, whole_counts=rounds(job.card, pixels)), into)
     elif job.card.axes == "ZYX":
         whole(job, pixels, into)
     else:
@@ -81,25 +81,6 @@ def isotropic(job: RestoreJob, pixels: Array, into: Maps) -> None:
         combined = geometric_mean(xz, yz, output_spans(job.card, job.spans))
     for head, array in combined.items():
         np.copyto(into[head], array)
-
-
-def upsample_z(pixels: Array, factor: float) -> NDArray[np.float32]:
-    """Interpolate planes linearly: the first and last stay, as many in between as the factor says.
-
-    Parameters
-    ----------
-    pixels : (c, z, y, x)
-    factor : restored planes per raw plane, any number
-    """
-    n_raw, n_out = pixels.shape[1], upsampled_planes(pixels.shape[1], factor)
-    out = np.empty((pixels.shape[0], n_out, *pixels.shape[2:]), np.float32)
-    for i in range(n_out):
-        place = i * (n_raw - 1) / (n_out - 1) if n_out > 1 else 0.0
-        below = min(int(place), max(n_raw - 2, 0))
-        above = min(below + 1, n_raw - 1)
-        weight = np.float32(place - below)
-        out[:, i] = pixels[:, below] * (np.float32(1) - weight) + pixels[:, above] * weight
-    return out
 
 
 def _view(job: RestoreJob, upsampled: Array, *, axis: int, tile_px: tuple[int, int] | None) -> Maps:

@@ -173,6 +173,7 @@ def _card(recipe: Recipe, *, members: int, undo: tuple[int, ...] | None) -> Mode
         members=members,
         output="counts" if undo is not None else "normalised",
         factor=getattr(data, "factor", 1.0),
+        upsampled="own-range" if recipe.task == "upsample" else "raw-range",
         voxel_size_um=voxel_sizes[0] if voxel_sizes else None,
         network=network.describe(),
         author=recipe.card.author,

@@ -175,8 +175,9 @@ def test_an_upsampling_network_is_shown_interpolated_planes(tmp_path):
     import_csbdeep(save_model(tmp_path / "model", config, layers), tmp_path / "net.onnx", task="upsample", factor=2)
     pixels = counts(1, 4, 12, 16)
     (restored,) = restore(tmp_path / "net.onnx", pixels)
-    low, high = restored.low, restored.high
-    tall = zoom(pixels[0].astype("f4"), (2, 1, 1), order=1)
+    tall = zoom(pixels[0], (2, 1, 1), order=1)
+    low, high = np.percentile(tall, (2, 99.8))
+    assert (restored.low, restored.high) == pytest.approx((low, high))
     mean, _ = compute(config, layers, ((tall - low) / (high - low))[np.newaxis, ..., np.newaxis])
     assert_close(restored.mean, mean[0, ..., 0] * (high - low) + low)
 

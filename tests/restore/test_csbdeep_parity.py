@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.model.csbdeep import import_csbdeep
@@ -35,6 +36,21 @@ def test_the_engine_gives_what_csbdeep_gave(tmp_path: Path, name: str) -> None:
 def test_a_trained_network_gives_what_csbdeep_gave(tmp_path: Path, tile_px: tuple[int, int, int] | None) -> None:
     folder = need_data("csbdeep_models") / "care3d_trained_prob_f16"
     restore_and_compare(tmp_path / "net.onnx", folder, CONFIG.model_copy(update={"tile_px": tile_px}))
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.4, 5.5])
+@pytest.mark.parametrize("n_planes", [3, 9])
+def test_upsampling_care_is_care_on_what_scipy_zooms(tmp_path: Path, factor: float, n_planes: int) -> None:
+    folder = need_data("csbdeep_models") / "care3d_prob_d2k3f8"
+    pixels = np.random.default_rng(0).poisson(30, (n_planes, 32, 36)).astype(np.uint16) + 100
+    pixels[:, 8:20, 8:20] += np.arange(n_planes, dtype=np.uint16)[:, None, None] * 40
+    zoomed = ndimage.zoom(pixels, (factor, 1, 1), order=1)
+    import_csbdeep(folder, tmp_path / "care.onnx")
+    import_csbdeep(folder, tmp_path / "up.onnx", task="upsample", factor=factor)
+    (wanted,) = Engine(tmp_path / "care.onnx", CONFIG).restore([volume(zoomed)])
+    (ours,) = Engine(tmp_path / "up.onnx", CONFIG).restore([volume(pixels)])
+    assert (ours.low, ours.high) == (wanted.low, wanted.high)
+    assert np.abs(ours.mean - wanted.mean).max() < 2e-6 * np.ptp(wanted.mean)
 
 
 def restore_and_compare(path: Path, folder: Path, config: RestoreConfig) -> None:

@@ -20,9 +20,9 @@ from care_live.model.card import ModelCard
 from care_live.model.file import read_card, write_card
 from care_live.percentiles import Span, measure
 from care_live.restore.engine import Engine
+from care_live.restore.geometry import upsample_z
 from care_live.restore.repair import geometric_mean, mixture
 from care_live.restore.select import open_network
-from care_live.restore.tasks import upsample_z
 from care_live.restore.tiled import Array, Network
 from tests.make.networks import Graph, noisy, save_graph, save_network, volume
 
@@ -34,6 +34,14 @@ def test_upsampling_is_linear_between_the_same_first_and_last_plane(factor: floa
     pixels = noisy((5, 6, 7))[None]
     wanted = scipy.ndimage.zoom(pixels[0].astype(np.float32), (factor, 1, 1), order=1)
     assert np.allclose(upsample_z(pixels, factor)[0], wanted, rtol=1e-5, atol=1e-2)
+
+
+@pytest.mark.parametrize("factor", [2.0, 2.5, 3.4, 10.2])
+@pytest.mark.parametrize("n_planes", [1, 2, 5, 20])
+def test_upsampled_counts_are_rounded_as_scipy_rounds_them(n_planes: int, factor: float) -> None:
+    pixels = noisy((n_planes, 6, 7))
+    wanted = scipy.ndimage.zoom(pixels, (factor, 1, 1), order=1)
+    assert (upsample_z(pixels[None], factor, whole_counts=True)[0] == wanted).all()
 
 
 def isotropic_reference(path: Path, pixels: np.ndarray, span: Span, factor: float) -> tuple[dict[str, np.ndarray], ...]:
