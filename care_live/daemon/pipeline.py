@@ -242,6 +242,6 @@ class Pipeline:
             waiting_bytes=self._ledger.used_bytes,
             restarts=self._rooms.restorer.supervisor.n_restarts,
             model=self._rooms.restorer.network.identity.name,
-            swap=self._rooms.restorer.hot_swap.says,
+            swap=self._rooms.restorer.hot_swap.state,
             streaming=how(self._rooms.restorer.choice),
         )

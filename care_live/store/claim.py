@@ -1,4 +1,4 @@
-"""A run taken for writing: looked at, locked and judged before anything is exposed to light."""
+"""A run claimed for writing: read, locked and checked before anything is exposed to light."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RUN_ID_RULE = "1 to 64 characters of 0-9 A-Z a-z _ -"
 
 
 def is_run_id(name: str) -> bool:
-    """Tell whether a run may have this name; see `RUN_ID_RULE`."""
+    """Return whether a run may have this name; see `RUN_ID_RULE`."""
     return re.fullmatch(r"[0-9A-Za-z_-]{1,64}", name) is not None
 
 
@@ -92,7 +92,7 @@ class Claim:
         )
 
     def close(self) -> None:
-        """Let go of the run; where nothing was written, its folder goes, too."""
+        """Release the run; where nothing was written, its folder is deleted, too."""
         unused = self._is_new and self.journal.is_empty
         if unused and os.name != "nt":
             self._remove_unused()
@@ -115,12 +115,12 @@ class Claim:
     def _refuse_no_beginning(self) -> None:
         if self.ledger.began is not None:
             return
-        self._refuse_raw_without("does not say how the run began")
+        self._refuse_raw_without("has no beginning of the run")
         if self.journal.records:
-            raise StoreError(f"journal {self.journal.path} does not say how its run began; use another run_id")
+            raise StoreError(f"journal {self.journal.path} has no beginning of its run; use another run_id")
 
     def _refuse_raw_without(self, why: str) -> None:
-        """Raise a StoreError where raw volumes lie, since nothing says which of them are whole."""
+        """Raise a StoreError where raw volumes lie, since without a journal any of them may be torn."""
         if n_raw := len(raw_files(self.path)):
             raise StoreError(
                 f"{self.path} holds {n_raw} raw volumes, but its journal {why}; nothing was changed. Put "
@@ -130,5 +130,5 @@ class Claim:
 
 
 def is_claimed(run: Path) -> bool:
-    """Tell whether a writer is at work on this run."""
+    """Return whether a writer is at work on this run."""
     return any(is_taken(run / name) for name in (LOCK_NAME, JOURNAL_NAME))

@@ -28,7 +28,7 @@ class Collection:
     Raises
     ------
     StoreError
-        A group exists and cannot be opened, or the disk is full, gone or read-only.
+        A group exists and cannot be opened, or the disk is full, missing or read-only.
     """
 
     def __init__(self, run: Path, began: RunBegan, *, mantissa_bits: int) -> None:
@@ -118,7 +118,7 @@ class Collection:
         self._describe_product(product, key.p, {key.p, *(p for other, p in self._attributes if other == product)})
         self._images[place].describe(attributes)
         self._list_series({*self._attributes, place})
-        self._attributes[place] = attributes  # at last: where a disk refused, the next volume tries again
+        self._attributes[place] = attributes  # only now: where a disk refused, the next volume tries again
 
     def _describe_product(self, product: Product, p: int, positions: set[int]) -> None:
         plate = PlateGroups(self._run, self._began)

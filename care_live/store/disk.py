@@ -1,4 +1,4 @@
-"""Whether the disk will do: before a run, so that nothing is exposed to light in vain, and while it is written."""
+"""Whether the disk suffices: before a run, so that nothing is exposed to light in vain, and during it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Room: TypeAlias = Literal["enough", "raw-only", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """How long the disk will do."""
+    """How long the free space lasts."""
 
     free_bytes: int
     room: Room
@@ -32,12 +32,12 @@ def room_of(free: int, keep_free_mib: int) -> Room:
 
 
 def look(path: Path, keep_free_mib: int, *, bytes_per_s: float) -> Disk:
-    """Ask how much is free, and for how long that will do at a rate.
+    """Return how much is free, and how long that lasts at a rate.
 
     Raises
     ------
     StoreError
-        The folder is gone.
+        The folder does not exist any more.
     """
     free = free_bytes(path)
     seconds_left = max(0, free - keep_free_mib * 2**20) / bytes_per_s if bytes_per_s else None
@@ -45,12 +45,12 @@ def look(path: Path, keep_free_mib: int, *, bytes_per_s: float) -> Disk:
 
 
 def too_little(free: int, wanted_mib: float) -> str:
-    """Say that a disk is too full, and which setting wants it so."""
+    """Return a message: a disk is too full, by which setting."""
     return f"{free / 2**20:.3g} MiB free, {wanted_mib:.3g} MiB must stay so (store.keep_free_mib)"
 
 
 def refuse_unfit(config: StoreConfig, run_id: str) -> None:
-    """Look whether a run may be written at all; nothing is made.
+    """Check whether a run can be written at all; this creates nothing.
 
     Raises
     ------
@@ -65,4 +65,4 @@ def refuse_unfit(config: StoreConfig, run_id: str) -> None:
     free = free_bytes(folder)
     if room_of(free, config.keep_free_mib) == "none":
         little = too_little(free, config.keep_free_mib / 2)
-        raise StoreError(f"too little room in {folder}: {little}; free some, or choose another store.directory")
+        raise StoreError(f"too little space in {folder}: {little}; free some, or choose another store.directory")

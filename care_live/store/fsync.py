@@ -1,4 +1,4 @@
-"""What the operating system must be asked for so that written means written, on Linux, Windows and macOS."""
+"""Calls of the operating system after which written data survive a crash, on Linux, Windows and macOS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARTIAL_SUFFIX = ".partial"
 """Ours and zarr's: a file that a crash left half-written."""
 
 _RETRY_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-"""A reader or a virus scanner on Windows holds a file for so long, usually."""
+"""Longer than readers and virus scanners on Windows usually hold a file."""
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -77,7 +77,7 @@ def nearest_folder(path: Path) -> Path:
     path = path.absolute()
     found = next((one for one in (path, *path.parents) if one.exists()), None)
     if found is None:
-        raise StoreError(f"{path.anchor} is not there; connect that disk, or choose another store.directory")
+        raise StoreError(f"{path.anchor} does not exist; connect that disk, or choose another store.directory")
     return found
 
 
@@ -124,13 +124,13 @@ def free_bytes(path: Path) -> int:
     StoreError
         The folder is gone.
     """
-    with translated(f"cannot ask how much is free on the disk of {path}", path):
+    with translated(f"cannot find out how much is free on the disk of {path}", path):
         return shutil.disk_usage(path).free
 
 
 @contextlib.contextmanager
 def translated(what: str, path: Path) -> Iterator[None]:
-    """Turn the operating system's errors into one line: what failed, why, what to do."""
+    """Turn the operating system's errors into a StoreError of one line: what failed, why, what to do."""
     try:
         yield
     except OSError as error:
@@ -145,5 +145,5 @@ def _reason(error: OSError, path: Path) -> str:
     if error.errno in _NO_LOCKS:
         return f"the disk of {path} cannot lock files ({error.strerror}); choose another store.directory"
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return f"{error.filename or path} is gone ({error.strerror}); was the run's folder moved or its disk unplugged?"
+        return f"{error.filename or path} vanished ({error.strerror}); was the run's folder moved or its disk removed?"
     return f"{error.strerror or error} ({error.filename or path})"

@@ -1,4 +1,4 @@
-"""The journal, open for appending: what it says is real, and nothing else is."""
+"""The journal, open for appending: what it acknowledges is stored, and nothing else counts."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ class Journal:
                 raise
 
     def must_be_ours(self) -> None:
-        """Look whether the file at the journal's place is the one that this writer holds, as it left it.
+        """Check that the file at the journal's place is the one that this writer holds, as it left it.
 
         Locks do not hold everywhere (a network disk mounted without them), and a deleted file stays writable.
 
         Raises
         ------
         StoreError
-            It is not.
+            It is another file, or was changed.
         """
         with translated(f"cannot write the journal {self.path}", self.path.parent):
             held, found = os.fstat(self._descriptor), self.path.stat()
@@ -95,7 +95,7 @@ class Journal:
             raise StoreError(f"journal {self.path} was written by another process; let one daemon write a run")
 
     def close(self) -> None:
-        """Sync what was not yet, and let go of the file."""
+        """Sync the rest, and close the file."""
         try:
             with translated(f"cannot write the journal {self.path}", self.path.parent):
                 if self._unsynced:
@@ -110,7 +110,7 @@ class Journal:
         self._unsynced = b""
 
     def _cut_torn(self) -> None:
-        """Cut off what a crash or a failure left, and write anew what a failed sync may have dropped from memory."""
+        """Cut off what a crash or a failure left, and write again what a failed sync may have dropped from memory."""
         if not self.is_torn:
             return
         os.ftruncate(self._descriptor, self._synced_bytes)

@@ -1,4 +1,4 @@
-"""A journal read while its writer goes on: what it has got since the last look."""
+"""A journal read while its writer goes on: the records since the last reading."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from care_live.store.fsync import translated
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a look into a journal gave."""
+    """What one reading of a journal gave."""
 
     records: tuple[bytes, ...]
     """JSON of each sound record."""
     from_beginning: bool
-    """These are all records: what was read before is no longer what stands there."""
+    """These are all records: the lines that were read before have changed."""
 
 
 class JournalTail:
     """Owned by one thread.
 
     A writer takes back a line that it could not sync, a person may put another journal in the place, and a network
-    disk may show zeros where a line is about to be: so the last line is compared at every look, and a journal with
+    disk may show zeros in place of a coming line: so the last line is compared at every reading, and a journal with
     damaged lines is read whole again when it has changed.
     """
 
@@ -62,7 +62,7 @@ class JournalTail:
         return News(found.records, from_beginning=not goes_on)
 
     def _read(self, file: BinaryIO) -> tuple[Scan, bytes, bool]:
-        """Read what follows the known lines, or everything where they, or what follows, are not as written."""
+        """Read what follows the known lines; where those or the new ones are damaged, read everything."""
         file.seek(self._n_bytes - len(self._last))
         if not self.damaged_lines and file.read(len(self._last)) == self._last:
             data = file.read()

@@ -1,4 +1,4 @@
-"""What is real in a run: the journal's records, applied one after the other."""
+"""What is stored in a run: the journal's records, applied one after the other."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Ledger:
         Raises
         ------
         StoreError
-            A sound line says something that this version does not know.
+            A sound line has a record that this version does not know.
         """
         for text in texts:
             try:

@@ -1,7 +1,7 @@
-"""Locks of files that the operating system lets go of when their holder dies.
+"""Locks of files that the operating system releases when their holder dies.
 
-A writer holds two: ``writer.lock``, in which its name stands, and the journal itself. Deleting the first one lets no
-second writer in, because it finds the journal locked.
+A writer holds two: ``writer.lock``, with its name, and the journal itself. To delete the first one admits no second
+writer, because that one finds the journal locked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RunLock:
     Raises
     ------
     StoreError
-        Another process, or another writer in this one, holds it; says which. Or the file can't be written.
+        Another process, or another writer in this one, holds it; the message names it. Or the file can't be written.
     """
 
     def __init__(self, run: Path) -> None:
@@ -59,7 +59,7 @@ def _holder(path: Path) -> str:
 def take(descriptor: int) -> bool:
     """Lock an open file; False when another one holds it.
 
-    It is tried again for a moment, because another process may only ask whether the file is locked.
+    It is tried again for a moment, because another process may only test whether the file is locked.
     """
     for _ in range(_TRIES):
         if _lock(descriptor, exclusive=True):
@@ -69,14 +69,14 @@ def take(descriptor: int) -> bool:
 
 
 def is_taken(path: Path) -> bool:
-    """Tell whether a file is locked; one that does not exist is not.
+    """Return whether a file is locked; one that does not exist is not.
 
     Raises
     ------
     StoreError
         It can't be opened.
     """
-    with translated(f"cannot ask whether {path} is locked", path.parent):
+    with translated(f"cannot find out whether {path} is locked", path.parent):
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:

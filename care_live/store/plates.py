@@ -20,15 +20,15 @@ _KEPT = ("name", "rows", "columns", "acquisitions")
 
 
 def is_field(name: str) -> bool:
-    """Tell whether a position is named as a field of a plate: row, column and number of the field."""
+    """Return whether a position is named as a field of a plate: row, column and number of the field."""
     return _FIELD.fullmatch(name) is not None
 
 
 def is_plate(began: RunBegan | None) -> bool:
-    """Tell whether the images of a run lie as those of a plate."""
+    """Return whether the images of a run lie as those of a plate."""
     if began is None or not isinstance(began.summary.get("plate"), dict):
         return False
-    folded = {name.casefold() for name in began.positions}  # some disks don't tell a from A
+    folded = {name.casefold() for name in began.positions}  # some file systems don't distinguish a from A
     return all(map(is_field, began.positions)) and len(folded) == len(began.positions)
 
 

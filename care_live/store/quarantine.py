@@ -24,7 +24,7 @@ def set_aside(run: Path, files: Sequence[Path]) -> Path:
     Raises
     ------
     OSError
-        The disk is full, gone or read-only; what was not moved is where it was.
+        The disk is full, missing or read-only; what was not moved is where it was.
     """
     folder = _new_folder(run)
     for image in sorted({image_of(run, file) for file in files}):
@@ -41,7 +41,7 @@ def lying_in(run: Path) -> list[Path]:
 
 
 def how_to_read(folder: Path) -> str:
-    """Say how the volumes in one folder of the quarantine are read."""
+    """Return how the volumes in one folder of the quarantine are read."""
     return f"zarr.open_array('{folder.as_posix()}/raw/POSITION/0')[t, c]"
 
 
@@ -74,7 +74,7 @@ def _copy_metadata(image: Path, target: Path, files: Sequence[Path]) -> None:
 
 
 def _make_room(metadata: dict[str, Any], places: Sequence[Sequence[str]]) -> None:
-    """Let the array reach to every volume: its own journal may have forgotten how large it was."""
+    """Let the array reach to every volume: its metadata may be older than its last volumes."""
     for axis in (0, 1):  # t, c
         indices = [int(place[axis]) + 1 for place in places if is_number(place[axis])]
         metadata["shape"][axis] = max([metadata["shape"][axis], *indices])

@@ -42,7 +42,7 @@ class RunReader:
     Notes
     -----
     Call `refresh` to see what has been stored since. Damaged lines of the journal are left out, see `damaged_lines`:
-    what the lines before and after them say is still true, and every volume has a checksum of its own.
+    the lines before and after them still hold, and every volume has a checksum of its own.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,13 +61,13 @@ class RunReader:
         Raises
         ------
         StoreError
-            The journal is gone, has no beginning, or cannot be read.
+            The journal is missing, has no beginning, or cannot be read.
         """
         news = self._tail.look()
         try:
             self._take(news)
         except StoreError:
-            self._begin_anew()  # half of what it says would be wrong
+            self._begin_anew()  # half of its records would be wrong
             raise
 
     def _take(self, news: News) -> None:
@@ -80,7 +80,7 @@ class RunReader:
 
     @property
     def damaged_lines(self) -> tuple[int, ...]:
-        """Numbers, from 1, of lines of the journal that are not as they were written: volumes may be forgotten."""
+        """Numbers, from 1, of damaged lines of the journal: volumes may be missing from it."""
         return self._tail.damaged_lines
 
     # -- what the run is ------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class RunReader:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the source said about the microscope."""
+        """The source's description of the microscope."""
         return self._began.summary
 
     @property
@@ -177,7 +177,7 @@ class RunReader:
         Raises
         ------
         StoreError
-            It is not stored, or its pixels do not match their checksum.
+            The volume is not stored, or its pixels do not match their checksum.
         """
         stored = self._must_have(product, key)
         try:

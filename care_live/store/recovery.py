@@ -1,4 +1,4 @@
-"""What a writer does before it goes on in a run that another one may have left in a crash."""
+"""What a writer does before it continues a run that another one may have left in a crash."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sweep(run: Path, ledger: Ledger) -> tuple[Path, ...]:
     Raises
     ------
     StoreError
-        The disk is gone or read-only.
+        The disk is missing or read-only.
     """
     with translated(f"cannot tidy run {run}", run):
         left = [*partial_files(run), *orphans(run, ledger)]

@@ -1,4 +1,4 @@
-"""Whether what comes belongs to the run that lies there: its plan and its source are compared, not its name alone."""
+"""Whether an acquisition belongs to a run on the disk: plan and source are compared, not the name alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_same_run(began: RunBegan, now: RunBegan, run: Path) -> None:
     Raises
     ------
     StoreError
-        Its name, plan or source differs; says what.
+        Name, plan or source differs; the message has both.
     """
     _refuse([*_named(began, now, ("run_id",)), *_plans(began.plan(), now.plan())], run)
     _refuse(_sources(began.summary, now.summary), run)
@@ -40,12 +40,12 @@ def check_same_run(began: RunBegan, now: RunBegan, run: Path) -> None:
 def check_same_plan(began: Plan, now: Plan, run: Path) -> None:
     """Refuse a plan that does not go on with the one that a run began with.
 
-    More time points of the same are welcome, and so is a plan of the volumes that are left.
+    More time points of the same are allowed, and so is a plan of the volumes that are left.
 
     Raises
     ------
     StoreError
-        Plane shape, type, channels, positions, voxel size, interval or planes of a volume differ; says which.
+        Plane shape, type, channels, positions, voxel size, interval or planes of a volume differ; the message has both.
     """
     _refuse(_plans(began, now), run)
 
@@ -59,7 +59,7 @@ def _refuse(found: list[Difference], run: Path) -> None:
 
 
 def _named(before: object, now: object, names: tuple[str, ...]) -> list[Difference]:
-    """Compare fields; an empty one is not known, as where a message that was too long left it out."""
+    """Compare fields; an empty one is unknown, as in a message that was too long for it."""
     pairs = ((name, getattr(before, name), getattr(now, name)) for name in names)
     return [Difference(name, was, comes) for name, was, comes in pairs if was != comes and () not in (was, comes)]
 
@@ -85,12 +85,12 @@ def _brief(planes: tuple[int, ...]) -> str:
 
 
 def _sources(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
-    """Compare what the source said of itself; one that said nothing (a long plan leaves it out) may be any."""
+    """Compare the source's summaries; an empty one (a long plan leaves it out) fits any."""
     if not now or not any(name in before for name in _SOURCE):
         return []
     names: tuple[str, ...] = _SOURCE
     if "format" in before and before.get("format") == now.get("format"):
-        names = tuple(sorted(({*before} & {*now}) - _MAY_CHANGE))  # a data set says the same of itself every time
+        names = tuple(sorted(({*before} & {*now}) - _MAY_CHANGE))  # a data set has the same summary every time
     pairs = ((name, before.get(name), now.get(name)) for name in names)
     return [Difference(f"source's {name}", was, comes) for name, was, comes in pairs if not _alike(name, was, comes)]
 

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 
 
 def is_number(name: str) -> bool:
-    """Tell whether a folder's name is an index as we write it; *0 - Copy*, *01* and *x* are not."""
+    """Return whether a folder's name is an index as care_live writes it; *0 - Copy*, *01* and *x* are not."""
     return _NUMBER.fullmatch(name) is not None
 
 
@@ -63,7 +63,7 @@ def raw_files(run: Path) -> list[Path]:
 
 
 def is_raw(run: Path, path: Path) -> bool:
-    """Tell whether a file lies among the shards of raw volumes."""
+    """Return whether a file lies among the shards of raw volumes."""
     parts = path.relative_to(run).parts
     return parts[0] == "raw" and path.relative_to(image_of(run, path)).parts[:2] == ("0", "c")
 

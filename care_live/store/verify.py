@@ -27,7 +27,7 @@ Kind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is not as the journal says, or of which it says nothing."""
+    """One difference between the files and the journal."""
 
     kind: Kind
     where: str
@@ -102,7 +102,7 @@ def _no_run(path: Path) -> str:
 
 def _journal(found: Scan, ledger: Ledger) -> Iterator[Problem]:
     for number in found.damaged_lines:
-        yield Problem("journal", JOURNAL_NAME, f"line {number} is damaged; a volume may be forgotten")
+        yield Problem("journal", JOURNAL_NAME, f"line {number} is damaged; a volume may be missing from the journal")
     if ledger.began is None:
         yield Problem("journal", JOURNAL_NAME, "the record that begins the run is missing")
 
@@ -140,7 +140,7 @@ def _unreadable_metadata(run: Path, images: set[str]) -> Iterator[Problem]:
         try:
             _ = json.loads((run / where).read_bytes())["attributes"]["ome"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            yield Problem("metadata", where, f"{type(error).__name__}: the next volume stored in this run mends it")
+            yield Problem("metadata", where, f"{type(error).__name__}: the next volume stored in this run repairs it")
 
 
 def _leftovers(run: Path, ledger: Ledger, torn_bytes: int) -> Iterator[Problem]:

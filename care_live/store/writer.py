@@ -122,7 +122,7 @@ class RunWriter:
         Raises
         ------
         StoreError
-            The disk is full, gone or broken, or this volume is stored already. It does not count as stored; all
+            The disk is full, missing or broken, or this volume is stored already. It does not count as stored; all
             that was stored before stays readable, and it or the next volume may be tried.
         """
         key = volume.key
@@ -151,7 +151,7 @@ class RunWriter:
         Raises
         ------
         StoreError
-            The disk is full, gone or broken, or less than ``keep_free_mib`` is free: shed it, raw goes on.
+            The disk is full, missing or broken, or less than ``keep_free_mib`` is free: shed it, raw goes on.
         """
         key = restored.key
         if self.disk().room != "enough":
@@ -176,7 +176,7 @@ class RunWriter:
         """Write down what became of volumes, or of the run.
 
         States are not synced one by one: one hardware sequence may confirm a thousand volumes at once, and what a
-        power cut takes of it is doubted again at the next start.
+        power cut takes of it is suspect again at the next start.
 
         Raises
         ------
@@ -223,19 +223,19 @@ class RunWriter:
         return dict(self._ledger.not_restored)
 
     def disk(self) -> Disk:
-        """Ask how much is free, and for how long that will do.
+        """Return how much is free, and how long that lasts.
 
         Raises
         ------
         StoreError
-            The run's folder is gone.
+            The run's folder does not exist any more.
         """
         elapsed_s = time.monotonic() - self._began_s
         rate = self._written_bytes / elapsed_s if elapsed_s else 0.0
         return look(self.path, self._config.keep_free_mib, bytes_per_s=rate)
 
     def close(self) -> None:
-        """Let go of the run; another writer may go on."""
+        """Release the run; another writer may go on."""
         self._claim.close()
 
     def _put(
@@ -259,7 +259,7 @@ class RunWriter:
     def _make_way(self, group: ImageGroup, key: VolumeKey, pixels: NDArray[Any]) -> None:
         """Set aside what lies where a raw volume belongs, unless this writer left the same volume when it failed.
 
-        That one is replaced in one step, so that it is never gone.
+        That one is replaced in one step, so that it always exists.
         """
         with translated(f"cannot make way for raw volume {tuple(key)} of {self.path}", self.path):
             there = [file for file in group.files(key.t, key.c, len(pixels)) if file.exists()]

@@ -75,7 +75,7 @@ class ImageGroup:
         write_group(self.path, attributes)
 
     def write(self, t: int, c: int, pixels: NDArray[Any]) -> StoredArray:
-        """Put a (z, y, x) volume on the disk; when this returns it is there.
+        """Write a (z, y, x) volume; when this returns it is on the disk.
 
         What lies in its place is replaced, or mixed with it where it is deeper: see to it before.
 
@@ -124,7 +124,7 @@ class ImageGroup:
             return sum(file.stat().st_size for file in self.files(t, c, depth))
 
     def has(self, t: int, c: int, pixels: NDArray[Any]) -> bool:
-        """Tell whether a volume lies there with just these pixels."""
+        """Return whether a volume with just these pixels lies there."""
         try:
             return np.array_equal(self._read(t, c, len(pixels)), pixels)
         except StoreError:
@@ -138,7 +138,7 @@ class ImageGroup:
             return np.ascontiguousarray(self._array[t, c, :depth])
 
     def holds(self, t: int, c: int, depth: int) -> bool:
-        """Tell whether the array, as it was when opened, is large enough for this volume."""
+        """Return whether the array, as it was when opened, is large enough for this volume."""
         n_t, n_c, n_z = self._array.shape[:3]
         return bool(t < n_t and c < n_c and depth <= n_z)
 
@@ -161,7 +161,7 @@ class ImageGroup:
                     with_retries(file.unlink)
 
     def _has_checksums(self) -> bool:
-        """Tell whether a CRC32C follows each chunk; runs that were begun earlier have none."""
+        """Return whether a CRC32C follows each chunk; older runs have none."""
         return any(isinstance(codec, import_zarr().codecs.Crc32cCodec) for codec in self._array.compressors)
 
     @property
@@ -205,8 +205,8 @@ def import_zarr() -> ModuleType:
 def _compressors(dtype: str) -> tuple[Any, Any]:
     """Return what is best for noisy counts, and for floats whose last bits are zero (3.7x zstd's speed, smaller).
 
-    A checksum of each compressed chunk follows: Blosc trusts the sizes that stand in a chunk, and damaged ones end the
-    process that reads it. Every Zarr reader compares this one before it lets Blosc look.
+    A checksum of each compressed chunk follows: Blosc does not check the sizes in a chunk, and damaged ones end the
+    process that reads it. Every Zarr reader compares the checksum before it calls Blosc.
     """
     codecs = import_zarr().codecs
     if np.dtype(dtype).kind == "u":
@@ -215,7 +215,7 @@ def _compressors(dtype: str) -> tuple[Any, Any]:
 
 
 def _refuse_wild_chunks(shard: bytes, n_chunks: int) -> None:
-    """Raise a ValueError where a chunk says that it is longer than it is: Blosc would read as far, and crash.
+    """Raise a ValueError where a chunk has a wrong length in its header: Blosc would read as far, and crash.
 
     A shard ends with an offset and a length of each chunk (two little-endian uint64) and a CRC32C of these.
     """
@@ -241,7 +241,7 @@ def write_group(path: Path, attributes: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _zarr_errors(what: str, path: Path) -> Iterator[None]:
-    """Turn zarr's, its codecs' and the disk's errors into ours."""
+    """Turn errors of zarr, its codecs and the disk into StoreErrors."""
     with translated(what, path):
         try:
             yield

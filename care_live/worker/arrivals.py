@@ -39,15 +39,15 @@ class _Arriving:
     channels: tuple[int, ...]
     """c of each input of the network."""
     opened: set[int]
-    """Channels of which a plane has come."""
+    """Channels with at least one plane so far."""
     begun: bool
-    """Inference was asked to stream it."""
+    """Inference has the order to stream it."""
     placed: set[tuple[int, int]] = field(default_factory=set)
     """Input and z."""
     unsent: list[tuple[int, int]] = field(default_factory=list)
     n_sent: int = 0
     n_shown: int = 0
-    """Restored planes that were handed out before the volume was complete."""
+    """Restored planes that were returned before the volume was complete."""
 
 
 class Arrivals:
@@ -67,14 +67,14 @@ class Arrivals:
         self._running: RunningNetwork | None = None
         self._in_flight: InFlight[_Arriving] = InFlight(n_open=N_OPEN)
         self._given_up: list[Room] = []
-        """Inference may still write to them until it has answered what it was sent next."""
+        """Inference may still write to them until it has answered the next request."""
         self._of_another: list[Room] = []
         """The network before may still write to them."""
         self._n_unanswered = 0
-        """Volumes that inference was asked to stream since its last answer."""
+        """Orders to stream a volume since the last answer of inference."""
         self._last_ns = 0
         self._plane_s = 0.0
-        """From one plane to the next, as of late."""
+        """Recent time from one plane to the next."""
 
     def go_to(self, running: RunningNetwork | None) -> None:
         """Send planes to this network's process from now on; the one before is dead, or there was none."""
@@ -82,7 +82,7 @@ class Arrivals:
             self._running = running
 
     def begin_anew(self) -> None:
-        """Forget what the process was sent: another one takes over, and the old one may still write to its memory."""
+        """Drop what the process was sent: another one takes over, and the old one may still write to its memory."""
         with self._guard:
             gone = [self._in_flight.abandon(volume.key, whole("swapped")) for volume in self._in_flight]
             self._of_another = self._given_up + [volume.held.room for volume in gone if volume is not None]
@@ -107,7 +107,7 @@ class Arrivals:
                 self._open(opened, card, spans, why_whole)
 
     def place(self, placed: PlanePlaced) -> None:
-        """Copy a plane that is in place to where inference sees it, and send word. Does not wait for inference."""
+        """Copy a plane that is in place to shared memory, and notify inference. Does not wait for inference."""
         with self._guard:
             self._notice_rate()
             t, p, c = placed.key
@@ -153,10 +153,10 @@ class Arrivals:
 
     @contextlib.contextmanager
     def asked(self, inference: Inference, work: protocol.Work) -> Iterator[None]:
-        """Send work; inside, inference may still be writing to the rooms of volumes that were given up."""
+        """Send work; inside, inference may still be writing to the memory of volumes that were given up."""
         with self._guard:
             given_up, self._given_up = self._given_up, []
-            inference.tell(work)
+            inference.send(work)
         try:
             yield
         finally:
@@ -177,7 +177,7 @@ class Arrivals:
     def _open(
         self, opened: VolumeOpened, card: ModelCard, spans: Mapping[int, Span | None], why_whole: Choice | None
     ) -> None:
-        """Make room for a time point at the first plane of its first channel; ask inference to stream it."""
+        """Take memory for a time point at the first plane of its first channel; order inference to stream it."""
         channels = tuple(spans)
         key = opened.key._replace(c=channels[0])
         if self._in_flight.get(key) is not None:
@@ -197,7 +197,7 @@ class Arrivals:
             self._in_flight.stream(volume)
             self._n_unanswered += 1
             known = tuple(span for span in spans.values() if span is not None)
-            self._tell(protocol.Begin(key, room.places, room.progress_place, room.results, known, self._plane_s))
+            self._send(protocol.Begin(key, room.places, room.progress_place, room.results, known, self._plane_s))
 
     def _abandon(self, key: VolumeKey, why: Choice) -> None:
         gone = self._in_flight.abandon(key, why)
@@ -208,21 +208,21 @@ class Arrivals:
         """Keep the memory of a volume that was abandoned until inference can't write to it any more."""
         self._given_up.append(gone.held.room)
         if gone.held.begun and gone.choice is not None:
-            self._tell(protocol.Abandon(gone.key, gone.choice))
+            self._send(protocol.Abandon(gone.key, gone.choice))
 
     def _send_news(self) -> None:
-        """Send which planes are in place, as far as inference keeps up."""
+        """Send which planes are in place, while inference keeps up."""
         for volume in self._in_flight:
             arriving = volume.held
             n_ahead = arriving.n_sent - arriving.room.progress.n_taken
             if volume.state == "streaming" and arriving.unsent and n_ahead < _AHEAD:
-                self._tell(protocol.PlanesPlaced(volume.key, tuple(arriving.unsent)))
+                self._send(protocol.PlanesPlaced(volume.key, tuple(arriving.unsent)))
                 arriving.n_sent += len(arriving.unsent)
                 arriving.unsent = []
 
-    def _tell(self, message: protocol.Request) -> None:
+    def _send(self, message: protocol.Request) -> None:
         if self._running is not None:
-            self._running.inference.tell(message)
+            self._running.inference.send(message)
 
     def _notice_rate(self) -> None:
         """Follow the time between planes; a pause between stacks does not count."""

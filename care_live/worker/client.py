@@ -28,9 +28,9 @@ _BUSY_S = 5.0  # how long an order waits for the volume that is being restored
 class RestoreProcess:
     """The engine in a child process: `start`, `restore` volumes in order, `stop`.
 
-    A child that dies or is silent is replaced at once, while the daemon goes on; the volume it was at raises a
-    RestoreError and is restored later from the store. What earlier volumes taught about intensity lives
-    here, so that a restart does not show.
+    A child that dies or hangs is replaced at once, while the daemon goes on; its volume raises a RestoreError and is
+    restored later from the store. The intensity ranges of earlier volumes are kept here, so that a restart does not
+    show.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ class RestoreProcess:
         Raises
         ------
         ModelError, ConfigError, OutOfMemoryError
-            The child's own reason.
+            The error that the child reports.
         RestoreError
-            It died, or was not ready in time.
+            The child died, or was not ready in time.
         """
         with self._turn:
             self.supervisor.start()
@@ -76,7 +76,7 @@ class RestoreProcess:
         Raises
         ------
         RestoreError
-            The network refused, the child died or hung; raw is safe, and the child is being replaced.
+            The network failed, or the child died or hung; raw is safe, and the child is being replaced.
         """
         with self._turn:
             running = self.supervisor.living()
@@ -93,7 +93,7 @@ class RestoreProcess:
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Let inference get ready for volumes (z, y, x) that will come. Does not wait."""
         if (running := self.supervisor.running) is not None:
-            running.inference.tell(protocol.WarmUp(shape))
+            running.inference.send(protocol.WarmUp(shape))
 
     def resume(self, spans: Mapping[tuple[int, int], Span]) -> None:
         """Go on with the intensity ranges, by position and channel, of a run that was interrupted."""
@@ -115,7 +115,7 @@ class RestoreProcess:
         Raises
         ------
         RestoreError
-            There was no swap, or the running network is at work for longer than one can wait.
+            There was no swap, or the running network works on one volume for too long.
         """
         if not self._turn.acquire(timeout=_BUSY_S):
             raise RestoreError(f"inference has been busy with one volume for {_BUSY_S:.0f} s; try again")
@@ -126,7 +126,7 @@ class RestoreProcess:
             self._turn.release()
 
     def stop(self, deadline_s: float = 10.0) -> None:
-        """End the child: kindly, then by force; a `restore` in another thread then raises."""
+        """End the child: by a message, then by force; a `restore` in another thread then raises."""
         self.supervisor.stop(deadline_s)
         self.hot_swap.stop()
 
@@ -136,7 +136,7 @@ class RestoreProcess:
         self.choice = done.choice
 
     def _advance_swap(self, volumes: Sequence[Volume], restored: tuple[Restored, ...]) -> None:
-        """Let a candidate take its next step; it takes over when it has proved itself."""
+        """Let a candidate take its next step; it takes over when it has passed its trial."""
         if self.hot_swap.on_probation and any("nan_fixed" in result.flags for result in restored):
             self.supervisor.take_back("gave no numbers")
         if (running := self.supervisor.running) is None:
@@ -146,4 +146,4 @@ class RestoreProcess:
         done = Trial(running.ready.card, tuple(volumes), restored, usual_s)
         if (proved := self.hot_swap.advance(done, self._pool, running)) is not None:
             self.supervisor.take_over(proved)
-            logger.info("swapped model=%s %s", proved.ready.identity.name, self.hot_swap.says)
+            logger.info("swapped model=%s %s", proved.ready.identity.name, self.hot_swap.state)

@@ -32,39 +32,39 @@ class HotSwap:
 
     def __init__(self, config: RestoreConfig) -> None:
         self._config = config
-        self._guard = threading.Lock()  # held for moments: never while a network is waited for
+        self._guard = threading.Lock()  # held for moments, never during a wait for a network
         self._candidate: Candidate | None = None
         self._before: RunningNetwork | None = None
         self._is_new = False
-        """Whether the running network came by a swap, and was not gone back to."""
+        """Whether the running network came by a swap, and not by a rollback."""
         self._n_restored = 0
-        self._said = ""
+        self._state = ""
         self._interval_s: Callable[[], float | None] = lambda: None
 
     @property
-    def says(self) -> str:
-        """What the last swap is doing, or what came of it; empty when there was none."""
+    def state(self) -> str:
+        """State or result of the last swap; empty when there was none."""
         candidate = self._candidate
         if candidate is None or candidate.phase == "proved":
-            return self._said
+            return self._state
         return f"refused: {candidate.reason}" if candidate.phase == "refused" else candidate.phase
 
     def order(
         self, model: Path, *, interval_s: Callable[[], float | None] = lambda: None, even_if_slow: bool = False
     ) -> None:
-        """Load another network in the background; it takes over between two volumes once it has proved itself.
+        """Load another network in the background; it takes over between two volumes once it has passed its trial.
 
         It is tried on a volume that the running network has just restored, and compared. A network that cannot run,
-        hangs, is of another kind or too slow changes nothing; `says` gives the reason.
+        hangs, is of another kind or too slow changes nothing; `state` has the reason.
 
         Parameters
         ----------
-        interval_s : asked for the time from one time point to the next, seconds; None: not known
+        interval_s : returns the time from one time point to the next, seconds; None: not known
         even_if_slow : take it though it can't keep up
         """
         with self._guard:
             if self._candidate is not None and self._candidate.phase != "refused":
-                self._candidate.refuse("another network was asked for")
+                self._candidate.refuse("another network was ordered")
             self._interval_s = interval_s
             self._candidate = Candidate(model, self._config, even_if_slow=even_if_slow)
 
@@ -75,7 +75,7 @@ class HotSwap:
                 self._candidate.look()
 
     def advance(self, done: Trial, pool: Pool, running: RunningNetwork) -> RunningNetwork | None:
-        """Let the candidate take its next step; return it once it has proved itself and takes over.
+        """Let the candidate take its next step; return it once it has passed its trial and takes over.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class HotSwap:
             self._end_before()
             self._before, self._candidate = running, None
             self._is_new, self._n_restored = True, 0
-            self._said = str(candidate.comparison)
+            self._state = str(candidate.comparison)
             ready = candidate.ready
             return RunningNetwork(candidate.inference, ready, candidate.fitting(running), ProcessorPace())
 
@@ -110,7 +110,7 @@ class HotSwap:
             if self._before is None:
                 raise RestoreError("there was no swap to roll back")
             before, self._before = self._before, running
-            self._is_new, self._said = False, "rolled back"
+            self._is_new, self._state = False, "rolled back"
             return before
 
     def take_back(self, why: str, n_losses: int = 0) -> RunningNetwork | None:
@@ -127,7 +127,7 @@ class HotSwap:
             if self._before.inference.is_dead:
                 return None
             before, self._before = self._before, None
-            self._is_new, self._said = False, f"rolled back: the new network {why}"
+            self._is_new, self._state = False, f"rolled back: the new network {why}"
             logger.warning("swap_rolled_back reason=%s", why)
             return before
 

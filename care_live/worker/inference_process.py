@@ -1,4 +1,4 @@
-"""One life of the inference process, as its parent sees it: start, tell, hear, end."""
+"""One inference process, for its parent: start, send, receive, end."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _STARTING = 15.0
 
 
 class LostError(RestoreError):
-    """The process died or hangs; this one will not answer any more."""
+    """The process died or hangs; it will not answer any more."""
 
 
 class Inference:
-    """A process that is starting, ready, or gone. `tell` may be called from any thread, `hear` from one.
+    """A process that is starting, ready, or ended. `send` may be called from any thread, `receive` from one.
 
     Parameters
     ----------
     config : its model and how to run it; it starts by itself
-    budget_px : pixels that it may read at once, after an earlier life died of more
+    budget_px : pixels that it may read at once, after an earlier process died of more
     """
 
     def __init__(self, config: RestoreConfig, budget_px: int | None = None) -> None:
@@ -52,13 +52,13 @@ class Inference:
         self.ready: protocol.Ready | None = None
         context = multiprocessing.get_context("spawn")
         self._pulse, self._silence = liveness.Pulse(context), liveness.Silence()
-        self._n_told, self._cpu_s = 0, 0.0
+        self._n_sent, self._cpu_s = 0, 0.0
         self._is_cut_off = False
         self._pipe, theirs = context.Pipe()
         self._unsent: queue.SimpleQueue[protocol.Request | None] = queue.SimpleQueue()
-        self._telling, self._ending = threading.Lock(), threading.Lock()
+        self._sending_lock, self._ending = threading.Lock(), threading.Lock()
         self._killed = False
-        self._sending = threading.Thread(target=self._send, name="to inference")
+        self._sending = threading.Thread(target=self._write, name="to inference")
         self._process = context.Process(
             target=inference_server.main,
             args=(theirs, self._pulse, config, budget_px),
@@ -85,28 +85,28 @@ class Inference:
         Raises
         ------
         ModelError, ConfigError, OutOfMemoryError
-            Its own reason not to start.
+            The error that the process reports.
         LostError
-            It died, or was not ready in time.
+            The process died, or was not ready in time.
         """
         if self.ready is None:
-            self._welcome(self.hear(limit_s=limit_s))
+            self._welcome(self.receive(limit_s=limit_s))
         assert self.ready is not None
         return self.ready
 
-    def tell(self, message: protocol.Request) -> None:
-        """Send a message, never waiting for a process that does not read; `hear` notices that it is lost."""
-        with self._telling:
-            self._n_told += 1
+    def send(self, message: protocol.Request) -> None:
+        """Send a message, never waiting for a process that does not read; `receive` notices that it is lost."""
+        with self._sending_lock:
+            self._n_sent += 1
             self._unsent.put(message)
 
-    def _send(self) -> None:
-        """Send what was told, in a thread of its own: the pipe of a process that hangs may be full."""
+    def _write(self) -> None:
+        """Write messages into the pipe, in a thread of its own: the pipe of a process that hangs may be full."""
         while (message := self._unsent.get()) is not None:
             with suppress(OSError):
                 self._pipe.send(message)
 
-    def hear(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> Answer:
+    def receive(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> Answer:
         """Wait for its next message.
 
         Parameters
@@ -117,22 +117,22 @@ class Inference:
         Raises
         ------
         LostError
-            It died, gave no sign of life, or went past a limit.
+            The process died, gave no sign of life, or went past a limit.
         CareLiveError
-            The error that it reports.
+            The error that the process reports.
         """
         until_s, most_cpu_s = time.monotonic() + limit_s, self.cpu_s + cpu_limit_s
         while not self.has_news(_LOOK_S):
             if how := self.lost():
                 raise LostError(how)
             if time.monotonic() > until_s:
-                raise LostError(f"said nothing for {limit_s:.0f} s")
+                raise LostError(f"sent no answer for {limit_s:.0f} s")
             if self.cpu_s > most_cpu_s:
-                raise LostError(f"hung: it works for {cpu_limit_s:.0f} s of processor time without an end")
+                raise LostError(f"hung: it used {cpu_limit_s:.0f} s of processor time without a result")
         return self._next_message()
 
     def lost(self) -> str:
-        """Look for a sign of life; return how it was lost: it died, or has work and is silent; empty if it lives."""
+        """Look for a sign of life; return how it was lost: it died, or makes no progress; empty if it is running."""
         if self.is_dead:
             return "died"
         if starving := self._starving():
@@ -164,7 +164,7 @@ class Inference:
         return self._cpu_s
 
     def has_news(self, wait_s: float = 0.0) -> bool:
-        """Return whether `hear` would return, or raise, at once; wait a little for that."""
+        """Return whether `receive` would return, or raise, at once; wait a little for that."""
         return bool(connection.wait([self._pipe, self._process.sentinel], timeout=wait_s))
 
     def end(self, deadline_s: float) -> str:
@@ -175,9 +175,9 @@ class Inference:
         """
         with self._ending:
             if deadline_s > 0 and not self.is_dead:
-                self.tell(protocol.StopInference())
+                self.send(protocol.StopInference())
                 self._process.join(deadline_s)
-            if self._is_cut_off:  # it is ending by itself: its own exit code says why
+            if self._is_cut_off:  # it is ending by itself: its exit code has the reason
                 self._process.join(_DYING_S)
             if not self.is_dead:
                 self._process.kill()
@@ -194,7 +194,7 @@ class Inference:
 
     def _owes(self, seen: liveness.Seen) -> bool:
         """Return whether it has something to do: it starts, or has not dealt with all that it was told."""
-        return self.ready is None or seen.n_handled < self._n_told
+        return self.ready is None or seen.n_handled < self._n_sent
 
     def _next_message(self) -> Answer:
         try:
@@ -211,7 +211,7 @@ class Inference:
 
     def _welcome(self, message: Answer) -> None:
         if not isinstance(message, protocol.Ready):
-            raise ModelError(f"the inference process said {type(message).__name__} before it was ready")
+            raise ModelError(f"the inference process sent {type(message).__name__} before it was ready")
         self.ready = message
         logger.info("inference_ready model=%s provider=%s", message.identity.name, message.provider)
 

@@ -1,4 +1,4 @@
-"""The inference process: one engine, one request at a time, over when its parent is."""
+"""The inference process: one engine, one request at a time; it ends with its parent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budget_px: int | None = None) -> None:
-    """Open the network, say so, then restore what comes until told to stop.
+    """Open the network, report that, then restore what comes until the message to stop.
 
     Ctrl-C in a terminal, and systemd's SIGTERM, reach every process of the group; this one goes on, because the
     daemon drains.
@@ -68,7 +68,7 @@ def _open(config: RestoreConfig, budget_px: int | None, pulse: Pulse) -> Engine:
 
 
 def _no_memory() -> str:
-    """Say that memory ran out before the network was open."""
+    """Return a message: memory ran out before the network was open."""
     n_mib = psutil.virtual_memory().available // 2**20
     return (
         f"memory ran out while inference started; the system has {n_mib} MiB available, a limit on this process may "
@@ -89,12 +89,12 @@ class _Desk:
         self._to_stream: tuple[int, int, int] | None = None
 
     def warm_up(self, warm_up: protocol.WarmUp) -> None:
-        """Get ready for volumes of one shape; what fails now fails again, and is told, with the first volume."""
+        """Prepare for volumes of one shape; what fails now fails again, and is reported, with the first volume."""
         self._to_stream = warm_up.shape
         _try_to_warm_up(self._engine.warm_up, warm_up.shape)
 
     def use_spare_time(self) -> None:
-        """Get ready to stream while nothing else is asked for: a first volume, of unknown range, is not streamed."""
+        """Prepare for streaming while there is no other work: a first volume, of unknown range, is not streamed."""
         if self._to_stream is not None:
             shape, self._to_stream = self._to_stream, None
             _try_to_warm_up(self._engine.streams.warm_up, shape)
@@ -107,7 +107,7 @@ class _Desk:
         self._engine.streams.begin(begin.key, recorded, begin.spans, maps, plane_s=begin.plane_s, progress=progress)
 
     def placed(self, placed: protocol.PlanesPlaced) -> None:
-        """Take planes in; whatever they make possible is done at once."""
+        """Take planes in; all steps that they make possible run at once."""
         volume = self._engine.streams.in_flight.get(placed.key)
         if volume is None or (stream := volume.held) is None:
             return
@@ -117,7 +117,7 @@ class _Desk:
             self._engine.streams.in_flight.stop(volume, stream.choice)
 
     def abandon(self, abandon: protocol.Abandon) -> None:
-        """Forget a volume that the daemon has given up."""
+        """Drop a volume that the daemon has given up."""
         volume = self._engine.streams.in_flight.abandon(abandon.key, abandon.choice)
         if volume is not None:
             _abandon(volume.held, abandon.choice)

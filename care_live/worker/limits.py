@@ -1,7 +1,7 @@
-"""How much of the machine inference may take: when memory runs out, it must be restoration that fails, never recording.
+"""How much of the machine inference may take: when memory runs out, restoration must fail, never recording.
 
-Three lines, each for what the one before lets through: a limit on the memory that the process can ask for, a look at
-what it leaves the machine, and the order in which the system ends processes.
+Three limits, each for what the one before lets through: the memory that the process can take, the memory that it leaves
+the machine, and the order in which the system ends processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FIRST_TO_END = 800
 
 
 def confine(share: float = _SHARE) -> None:
-    """Let this process ask for no more than a share of what is available now; beyond, its libraries get an error.
+    """Let this process take no more than a share of what is available now; beyond, its libraries get an error.
 
     Linux only. What it counts are writable private pages: shared volumes are not among them, nor what a graphics
     driver reserves without using it.

@@ -1,8 +1,8 @@
-"""Signs of life of the inference process: silence tells a hang from a slow machine, the clock does not.
+"""Signs of life of the inference process: they distinguish a hang from a slow machine, which a clock cannot.
 
-A volume may take minutes, so the time that it takes says nothing. What counts is a message dealt with, a run of
-the network begun or ended, and processor time used: work on a CPU costs it, a deadlock does not. A process that
-waits for a device may burn processor time for ever, so there only the end of the run counts.
+A volume may take minutes, so its duration proves nothing. What counts is a message dealt with, a run of the network
+begun or ended, and processor time used: work on a CPU costs it, a deadlock does not. A process that waits for a device
+may use processor time for ever, so there only the end of the run counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST_LOOK_S = 1.0
 
 
 class Seen(NamedTuple):
-    """What can be seen of a process from outside."""
+    """What another process can measure."""
 
     n_handled: int = 0
     """Messages that it has dealt with."""
@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 
     @property
     def runs(self) -> bool:
-        """Whether a run of the network is on its way."""
+        """Whether a run of the network has begun and not ended."""
         return self.n_begun > self.n_ended
 
 
@@ -100,7 +100,7 @@ class Silence:
 
         Parameters
         ----------
-        owes : it has been told something that it has not dealt with
+        owes : it has been sent something that it has not dealt with
         on_device : the network does not run on the CPU
         """
         works = seen.cpu_s > self._last.cpu_s and not (on_device and seen.runs)

@@ -13,7 +13,7 @@ _SLOW_S_PER_PX = 1e-5
 class ProcessorPace:
     """Learns how much processor time a voxel takes: it hardly changes when others use the machine too.
 
-    A process that works for ever is hung, as much as one that is silent.
+    A process that works for ever hangs, just like one that gives no sign of life.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class ProcessorPace:
         self.budget_px: int | None = None
         """Pixels that inference may read at once, after it died twice over one volume; None: as memory allows.
 
-        A system that runs out of memory ends a process without a word. The first death may have any cause.
+        A system that runs out of memory ends a process without a message. The first death may have any cause.
         """
 
     def limit_s(self, n_px: int, card: ModelCard) -> float:

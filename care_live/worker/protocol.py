@@ -1,4 +1,4 @@
-"""What the daemon and its inference process say to each other over a private pipe; arrays lie in shared memory."""
+"""The messages between the daemon and its inference process, over a private pipe; arrays lie in shared memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An error of ours, by the name of its type, so that the daemon can raise it again."""
+    """An error of care_live, by the name of its type, so that the daemon can raise it again."""
 
     kind: str
     message: str
@@ -55,7 +55,7 @@ class Begin:
     results: Mapping[Head, Place]
     spans: tuple[Span, ...]
     plane_s: float
-    """From one plane to the next, as of late."""
+    """Recent time from one plane to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class PlanesPlaced:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """A volume left the daemon's table before its last plane: forget it."""
+    """A volume left the daemon's table before its last plane: drop it."""
 
     key: VolumeKey
     """Of its first channel."""
@@ -89,7 +89,7 @@ class Work:
     results: Mapping[Head, Place]
     """Where (c_out, z, y, x) of each head goes."""
     memories: Memories
-    """What earlier volumes taught: the daemon keeps it, since this process may be killed."""
+    """Ranges of earlier volumes: the daemon keeps them, since this process may be killed."""
     alive: frozenset[int]
     """Shared segments that still exist."""
     choice: Choice | None = None
@@ -132,4 +132,4 @@ class StopInference:
 
 
 Request: TypeAlias = WarmUp | Begin | PlanesPlaced | Abandon | Work | StopInference
-"""What the child is asked."""
+"""What the child may receive."""

@@ -1,7 +1,8 @@
-"""Memory that two processes share, and that comes back when the last array that looks at it is gone.
+"""Memory that two processes share; it is free again when the last array in it is deleted.
 
-A segment is anonymous where the system allows it (Linux, Windows), so that nothing stays behind whoever is
-killed. It is reserved at once: memory that is only promised ends a process later, with no error to catch.
+A segment is anonymous where the system allows it (Linux, Windows), so that nothing stays behind when a process is
+killed. It is reserved at once: where the system has promised too much memory, it ends a process later, with no error to
+catch.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _MOST_SEGMENTS = 48
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What another process needs to look at a segment."""
+    """What another process needs to open a segment."""
 
     serial: int
     """Unique for the life of the owner."""
@@ -41,7 +42,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An array inside a segment, as it is told to another process."""
+    """An array inside a segment, described for another process."""
 
     segment: Name
     offset: int
@@ -50,12 +51,12 @@ class Place:
 
 
 class Segment:
-    """Shared memory of this process; freed when the object and all arrays over it are gone.
+    """Shared memory of this process; freed when the object and all arrays over it are deleted.
 
     Raises
     ------
     OutOfMemoryError
-        The system has not so much memory to share.
+        The system has less memory to share.
     """
 
     _serials = itertools.count()
@@ -63,7 +64,7 @@ class Segment:
     def __init__(self, n_bytes: int) -> None:
         serial = next(self._serials)
         available = psutil.virtual_memory().available
-        if n_bytes > available:  # Linux would rather end a process than say no
+        if n_bytes > available:  # Linux would end a process rather than refuse
             raise OutOfMemoryError(f"no {n_bytes} bytes of memory to share with inference: {available} are available")
         try:
             self.memory, path = _create(n_bytes, serial)
@@ -73,7 +74,7 @@ class Segment:
 
 
 class Lease:
-    """A segment in use: it returns to its pool when the lease and all its arrays are gone."""
+    """A segment in use: it returns to its pool when the lease and all its arrays are deleted."""
 
     def __init__(self, segment: Segment, free: deque[Segment]) -> None:
         self.name = segment.name
@@ -132,7 +133,7 @@ class Pool:
 
 
 class SegmentView:
-    """The other process's look at segments; forgets those that are gone.
+    """The other process's view of segments; drops those that are deleted.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ class SegmentView:
         return at(self._seen[name.serial], place)
 
     def keep_only(self, serials: Collection[int]) -> None:
-        """Let go of all other segments."""
+        """Close all other segments."""
         self._seen = {serial: seen for serial, seen in self._seen.items() if serial in serials}
 
 

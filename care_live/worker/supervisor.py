@@ -1,4 +1,4 @@
-"""One inference process at a time: started, asked, replaced when it is lost."""
+"""One inference process at a time: started, given work, replaced when it is lost."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class InferenceSupervisor:
         self._go_on_with(RunningNetwork(inference, ready, self._memories, ProcessorPace()))
 
     def resume(self, spans: Mapping[tuple[int, int], Span], n_volumes: int) -> None:
-        """Go on with intensity ranges, by position and channel, as if this number of volumes had taught them."""
+        """Go on with intensity ranges, by position and channel, as if they came from this number of volumes."""
         memories = self._memories if self.running is None else self.running.memories
         self._memories = dict(memories) | {place: Memory(span, n_volumes) for place, span in spans.items()}
         if self.running is not None:
@@ -97,18 +97,18 @@ class InferenceSupervisor:
         return running
 
     def ask(self, running: RunningNetwork, work: protocol.Work) -> protocol.Done:
-        """Let the process restore a time point; learn what it has learnt, and what that usually costs.
+        """Let the process restore a time point; take over its ranges, and note the processor time.
 
         Raises
         ------
         RestoreError
-            The network refused, or the process was lost and is being replaced.
+            The network failed, or the process was lost and is being replaced.
         """
         inference, pace = running.inference, running.pace
         cpu_s = inference.cpu_s
         try:
             with self._arrivals.asked(inference, work):
-                answer = inference.hear(cpu_limit_s=pace.limit_s(work.n_px, running.ready.card))
+                answer = inference.receive(cpu_limit_s=pace.limit_s(work.n_px, running.ready.card))
         except LostError as lost:
             pace.died(work.n_px)
             raise RestoreError(self.replace(running, str(lost))) from lost
@@ -126,7 +126,7 @@ class InferenceSupervisor:
             self.replace(running, how)
 
     def replace(self, lost: RunningNetwork, what: str) -> str:
-        """End a process, let another one start by itself, and return the reason in words."""
+        """End a process, start another one in the background, and return the reason in words."""
         cause = f"the inference process {what} ({lost.inference.end(0.0)})"
         if self._stopping:
             return f"{cause}; it was being stopped"
@@ -150,12 +150,12 @@ class InferenceSupervisor:
         return f"; {before.ready.identity.name}, the network before it, goes on"
 
     def take_over(self, network: RunningNetwork) -> None:
-        """Make a network the running one; volumes on their way begin anew with it."""
+        """Make a network the running one; volumes in flight begin anew with it."""
         self._arrivals.begin_anew()
         self._go_on_with(network)
 
     def stop(self, deadline_s: float) -> None:
-        """End the process: kindly, then by force."""
+        """End the process: by a message, then by force."""
         self._stopping = True
         if (running := self.running) is not None:
             self._memories, self.running = running.memories, None

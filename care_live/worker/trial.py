@@ -1,4 +1,4 @@
-"""Another network beside the running one: loaded and tried in the background, taken over between two volumes."""
+"""Another network beside the running one: loaded and tried in the background; it takes over between two volumes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Tempo:
     usual_s: float | None
     """The running network, for the same one; None where it was restored plane by plane while it was recorded."""
     interval_s: float | None
-    """From one time point to the next, planned or seen of late; None: not known."""
+    """From one time point to the next, planned or measured; None: not known."""
 
     @property
     def is_slower(self) -> bool:
@@ -53,16 +53,16 @@ class Tempo:
 
     @property
     def falls_behind(self) -> bool:
-        """Whether it could not keep up with the acquisition even if it had the machine to itself."""
+        """Whether it could not keep up with the acquisition even alone on the machine."""
         return self.interval_s is not None and self.is_slower and self.took_s > 2 * self.interval_s
 
     def __str__(self) -> str:
-        says = f"it takes {self.took_s:.2g} s a volume"
+        text = f"it takes {self.took_s:.2g} s a volume"
         if self.usual_s is not None:
-            says += f", {self.took_s / max(self.usual_s, 1e-6):.1f} times as long as the network before"
+            text += f", {self.took_s / max(self.usual_s, 1e-6):.1f} times as long as the network before"
         if self.interval_s is not None:
-            says += f"; one comes every {self.interval_s:.2g} s"
-        return says
+            text += f"; one comes every {self.interval_s:.2g} s"
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """What the running network has just done, for a candidate to do again."""
+    """A volume that the running network has restored, for a candidate to restore again."""
 
     card: ModelCard
     """Of the running network."""
@@ -124,7 +124,7 @@ class Candidate:
         self._until_s = time.monotonic() + LOAD_S
 
     def advance(self, running: Trial, pool: Pool, interval_s: float | None) -> None:
-        """Take one step: is it loaded? then let it try this volume; has it tried? then compare.
+        """Take one step: once it is loaded, let it restore this volume; once it has restored, compare.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ class Candidate:
                 refuse_other_kind(self.inference.await_ready(0.0).card, running.card)
                 self._try(running, pool)
             elif self.phase == "trying" and self.inference.has_news():
-                answer = self.inference.hear(limit_s=0.0)
+                answer = self.inference.receive(limit_s=0.0)
                 if self._time(answer, interval_s):
                     self._compare()
                 else:
@@ -163,7 +163,7 @@ class Candidate:
     def _last_words(self) -> str:
         """Return why its process ended."""
         try:
-            self.inference.hear(limit_s=0.0)
+            self.inference.receive(limit_s=0.0)
         except LostError as lost:
             return f"its process {lost}"
         except CareLiveError as reason:
@@ -172,8 +172,8 @@ class Candidate:
 
     @property
     def ready(self) -> protocol.Ready:
-        """What its process says of itself, once it is loaded."""
-        assert self.inference.ready is not None, "a candidate is asked what it is once it is loaded"
+        """What its process reports once the network is loaded."""
+        assert self.inference.ready is not None, "a candidate has an identity once it is loaded"
         return self.inference.ready
 
     def fitting(self, running: RunningNetwork) -> Memories:
@@ -194,8 +194,8 @@ class Candidate:
         room = lay_out(pool, self.ready.card, volumes)
         bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape
-        self.inference.tell(protocol.WarmUp((n_planes, height, width)))
-        self.inference.tell(protocol.Work(bare, room.places, room.results, {}, pool.alive()))
+        self.inference.send(protocol.WarmUp((n_planes, height, width)))
+        self.inference.send(protocol.Work(bare, room.places, room.results, {}, pool.alive()))
         self._until_s = time.monotonic() + max(TRIAL_S, _TRIAL_TIMES * (running.usual_s or 0.0))
         self._trial, self.phase = _OnTrial(room, running), "trying"
 
@@ -205,7 +205,7 @@ class Candidate:
         Raises
         ------
         ModelError
-            It is too slow, or gave no numbers.
+            The network is too slow, or gives no numbers.
         """
         assert isinstance(answer, protocol.Done)
         assert self._trial is not None
@@ -217,7 +217,7 @@ class Candidate:
             return True
         if len(self._took_s) < _TRIALS:
             return False
-        raise ModelError(f"the network is too slow: {self._tempo}; swap with --even-if-slow to take it all the same")
+        raise ModelError(f"the network is too slow: {self._tempo}; --even-if-slow takes it nevertheless")
 
     def _compare(self) -> None:
         assert self._trial is not None
@@ -236,7 +236,7 @@ class Candidate:
 
 
 def refuse_other_kind(card: ModelCard, running: ModelCard) -> None:
-    """Raise a ModelError where watchers would suddenly get something of another kind."""
+    """Raise a ModelError where viewers would suddenly get results of another kind."""
     for what in ("task", "channels_in", "channels_out", "factor", "heads", "output"):
         ours, theirs = getattr(card, what), getattr(running, what)
         if ours != theirs:

@@ -131,7 +131,7 @@ def test_a_writer_whose_journal_is_deleted_acknowledges_nothing_more(tmp_path):
     writer = open_writer(tmp_path)
     writer.write_raw(make_volume(VolumeKey(0)))
     (tmp_path / "run/journal.jsonl").unlink()
-    with pytest.raises(StoreError, match=r"journal.jsonl is gone"):
+    with pytest.raises(StoreError, match=r"journal.jsonl vanished"):
         writer.write_raw(make_volume(VolumeKey(1)))
     assert writer.raw_keys() == [VolumeKey(0)]
     writer.close()

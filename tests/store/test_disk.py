@@ -122,7 +122,7 @@ def test_a_run_folder_that_vanishes(tmp_path):
     writer = open_writer(tmp_path)
     writer.write_raw(make_volume(VolumeKey(0)))
     (tmp_path / "run").rename(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match=r"is gone .* was the run's folder moved"):
+    with pytest.raises(StoreError, match=r"vanished .* was the run's folder moved"):
         writer.write_raw(make_volume(VolumeKey(1)))
     assert not (tmp_path / "run").exists()
     writer.close()

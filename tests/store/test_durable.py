@@ -80,9 +80,9 @@ def test_what_an_earlier_writer_made_and_did_not_sync_is_synced_too(tmp_path, mo
 def test_a_drive_that_is_not_there_is_an_error_and_not_for_ever(tmp_path, monkeypatch):
     """On Windows a drive's folder may be missing, and has no other one above it."""
     monkeypatch.setattr(Path, "exists", lambda path, **_: False)
-    with pytest.raises(StoreError, match="is not there; connect that disk"):
+    with pytest.raises(StoreError, match="does not exist; connect that disk"):
         nearest_folder(tmp_path)
-    with pytest.raises(StoreError, match="is not there; connect that disk"):
+    with pytest.raises(StoreError, match="does not exist; connect that disk"):
         refuse_unfit(StoreConfig(directory=tmp_path), "run")
 
 

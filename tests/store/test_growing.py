@@ -109,5 +109,5 @@ def test_a_shard_that_is_lost_is_never_read_as_zeros(tmp_path):
     writer.write_raw(make_volume())
     writer.close()
     (tmp_path / "run/raw/0/0/c/0/0/0/0/0").unlink()
-    with pytest.raises(StoreError, match="is gone"):
+    with pytest.raises(StoreError, match="vanished"):
         RunReader(tmp_path / "run").read("raw", VolumeKey(0))

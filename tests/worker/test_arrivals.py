@@ -38,7 +38,7 @@ class Pipe:
         self.sent: list[protocol.Request] = []
         self.card = card
         self.arrivals = Arrivals(Pool(), config)
-        inference = SimpleNamespace(tell=self.sent.append)
+        inference = SimpleNamespace(send=self.sent.append)
         ready = protocol.Ready(card, ModelIdentity("net", ""), "cpu")
         memories = {(0, c): KNOWN for c in known}
         self.running = RunningNetwork(inference, ready, memories, ProcessorPace())  # type: ignore[arg-type]

@@ -142,7 +142,7 @@ def test_what_the_whole_group_is_sent_does_not_end_it(process: RestoreProcess, n
 
 def test_start_tells_the_reason_of_the_child(tmp_path: Path) -> None:
     (tmp_path / "no.onnx").write_bytes(b"no network")
-    with pytest.raises(ModelError, match="no ONNX"):
+    with pytest.raises(ModelError, match="not an ONNX file"):
         RestoreProcess(settings(tmp_path / "no.onnx")).start()
 
 

@@ -53,10 +53,10 @@ def process(networks: dict[str, Path]) -> Iterator[RestoreProcess]:
 def restore_until(process: RestoreProcess, phase: str) -> set[str]:
     """Restore volume after volume until the swap is there; return the names of the networks that did it."""
     names, deadline = set(), time.monotonic() + 120
-    while not process.hot_swap.says.startswith(phase):
+    while not process.hot_swap.state.startswith(phase):
         (restored,) = process.restore([STACK])
         names.add(restored.model.name)
-        assert time.monotonic() < deadline, process.hot_swap.says
+        assert time.monotonic() < deadline, process.hot_swap.state
         time.sleep(0.02)
     return names
 
@@ -73,11 +73,11 @@ def test_a_new_network_takes_over_between_volumes_and_can_be_taken_back(
     assert new.model.name == "new"
     assert (new.low, new.high) == (old.low, old.high)
     assert (new.mean == Engine(networks["new"], settings(networks["new"])).restore([STACK])[0].mean).all()
-    rms, largest = map(float, re.findall(r"([\d.]+)%", process.hot_swap.says))
+    rms, largest = map(float, re.findall(r"([\d.]+)%", process.hot_swap.state))
     assert 0 < rms < largest
-    assert "times as long as the network before" in process.hot_swap.says
+    assert "times as long as the network before" in process.hot_swap.state
     process.rollback()
-    assert process.hot_swap.says == "rolled back"
+    assert process.hot_swap.state == "rolled back"
     (again,) = process.restore([STACK])
     assert again.model.name == "old"
     assert (again.mean == old.mean).all()
@@ -88,17 +88,17 @@ def test_a_new_network_takes_over_between_volumes_and_can_be_taken_back(
 def test_a_candidate_is_warm_before_it_is_tried(
     process: RestoreProcess, networks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[Path | None, protocol.Request]] = []
-    tell = Inference.tell
+    sent: list[tuple[Path | None, protocol.Request]] = []
+    send = Inference.send
 
     def noted(inference: Inference, message: protocol.Request) -> None:
-        told.append((inference.config.model, message))
-        tell(inference, message)
+        sent.append((inference.config.model, message))
+        send(inference, message)
 
-    monkeypatch.setattr(Inference, "tell", noted)
+    monkeypatch.setattr(Inference, "send", noted)
     process.hot_swap.order(networks["new"])
     restore_until(process, "took over")
-    warm_up, work = [message for model, message in told if model == networks["new"]][:2]
+    warm_up, work = [message for model, message in sent if model == networks["new"]][:2]
     assert warm_up == protocol.WarmUp((6, 20, 22))
     assert isinstance(work, protocol.Work)
 
@@ -108,7 +108,7 @@ def test_a_broken_network_changes_nothing(process: RestoreProcess, tmp_path: Pat
     (tmp_path / "broken.onnx").write_bytes(b"no network")
     process.hot_swap.order(tmp_path / "broken.onnx")
     assert restore_until(process, "refused") == {"old"}
-    assert "no ONNX" in process.hot_swap.says
+    assert "not an ONNX file" in process.hot_swap.state
     assert process.restore([STACK])[0].model.name == "old"
 
 
@@ -116,7 +116,7 @@ def test_a_broken_network_changes_nothing(process: RestoreProcess, tmp_path: Pat
 def test_a_network_of_another_kind_is_refused(process: RestoreProcess, networks: dict[str, Path]) -> None:
     process.hot_swap.order(networks["flat"])
     restore_until(process, "refused")
-    assert "task upsample" in process.hot_swap.says
+    assert "task upsample" in process.hot_swap.state
 
 
 @pytest.mark.slow
@@ -138,11 +138,11 @@ def test_nothing_to_roll_back(process: RestoreProcess) -> None:
 def settled(process: RestoreProcess) -> str:
     """Look after a swap while no volume comes, as the daemon does; return what came of it."""
     deadline = time.monotonic() + 120
-    while process.hot_swap.says in ("loading", "trying"):
+    while process.hot_swap.state in ("loading", "trying"):
         process.watch()
-        assert time.monotonic() < deadline, process.hot_swap.says
+        assert time.monotonic() < deadline, process.hot_swap.state
         time.sleep(0.05)
-    return process.hot_swap.says
+    return process.hot_swap.state
 
 
 def candidate_of(process: RestoreProcess, model: Path, **how: object) -> psutil.Process:
@@ -206,7 +206,7 @@ def test_a_network_that_cannot_keep_up_is_refused_with_its_figures(
     process.hot_swap.order(slow, interval_s=lambda: 1e-3)
     assert restore_until(process, "refused") == {"old"}
     assert re.search(
-        r"too slow: it takes .* s a volume, [\d.]+ times as long .* one comes every 0.001 s", process.hot_swap.says
+        r"too slow: it takes .* s a volume, [\d.]+ times as long .* one comes every 0.001 s", process.hot_swap.state
     )
     process.hot_swap.order(slow, interval_s=lambda: 1e-3, even_if_slow=True)
     restore_until(process, "took over")
@@ -217,7 +217,7 @@ def test_a_network_that_cannot_keep_up_is_refused_with_its_figures(
 def test_a_slow_network_that_keeps_up_takes_over_and_says_how_slow_it_is(process: RestoreProcess, slow: Path) -> None:
     process.hot_swap.order(slow, interval_s=lambda: 60.0)
     restore_until(process, "took over")
-    assert re.search(r"it takes .* s a volume, [\d.]+ times as long .* one comes every 60 s", process.hot_swap.says)
+    assert re.search(r"it takes .* s a volume, [\d.]+ times as long .* one comes every 60 s", process.hot_swap.state)
 
 
 @pytest.mark.slow
@@ -230,7 +230,7 @@ def test_what_goes_wrong_in_a_trial_costs_no_volume(
     monkeypatch.setattr(trial, "lay_out", fail)
     process.hot_swap.order(networks["new"])
     assert restore_until(process, "refused") == {"old"}
-    assert "no room for the trial" in process.hot_swap.says
+    assert "no room for the trial" in process.hot_swap.state
 
 
 @pytest.mark.slow
@@ -244,7 +244,7 @@ def test_a_new_network_that_dies_over_its_first_volumes_is_taken_back(
         while True:
             process.restore([STACK])
             assert process.network.identity.name == "new"
-    assert process.hot_swap.says.startswith("rolled back: the new network")
+    assert process.hot_swap.state.startswith("rolled back: the new network")
     assert process.restore([STACK])[0].model.name == "old"
     with pytest.raises(RestoreError, match="no swap"):
         process.rollback()
@@ -269,7 +269,7 @@ def test_a_new_network_that_gives_no_numbers_later_is_taken_back(process: Restor
     bright[3] = 60_000
     (flagged,) = process.restore([volume(bright)])
     assert "nan_fixed" in flagged.flags
-    assert process.hot_swap.says == "rolled back: the new network gave no numbers"
+    assert process.hot_swap.state == "rolled back: the new network gave no numbers"
     assert process.restore([STACK])[0].model.name == "old"
 
 
@@ -296,7 +296,7 @@ def test_orders_and_planes_never_wait_for_inference_that_hangs(networks: dict[st
         process.warm_up((6, 20, 22))
     process.hot_swap.order(networks["new"])
     process.arrivals.restored_planes()
-    assert process.hot_swap.says == "loading"
+    assert process.hot_swap.state == "loading"
     process.stop(1.0)
     stuck.join(20)
     assert len(failed) == 1
