@@ -118,7 +118,7 @@ class RestoreReport:
 def plan_archive(
     inputs: Sequence[str | Path], output: Path, *, axes: str | None, keep_raw: bool, as_tiff: bool
 ) -> ArchivePlan:
-    """Look for the data sets, open each, and say where its result goes; nothing is written.
+    """Look for the data sets, open each, and return where its result goes; nothing is written.
 
     Raises
     ------

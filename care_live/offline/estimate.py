@@ -21,7 +21,7 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What restoring will take, as far as one time point tells."""
+    """What restoring will take, estimated from one time point."""
 
     n_data_sets: int
     n_time_points: int
@@ -48,7 +48,7 @@ class Estimate:
 
 
 def estimate(plan: ArchivePlan, network: OpenedNetwork) -> Estimate:
-    """Restore one time point in memory, and say what all of them will take.
+    """Restore one time point in memory, and estimate what all of them will take.
 
     Raises
     ------

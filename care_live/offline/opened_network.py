@@ -36,7 +36,7 @@ def open_network(model: str | Path | None = None, **settings: Unpack[NetworkSett
     Raises
     ------
     ModelError
-        The file is no network, or its card must not be trusted.
+        The file is not a network, or its card is wrong.
     ConfigError
         A setting has a value that it can't have.
 
@@ -110,7 +110,7 @@ class OpenedNetwork:
     Raises
     ------
     ModelError
-        The file is no network, or its card must not be trusted.
+        The file is not a network, or its card is wrong.
     """
 
     def __init__(self, model: Path, config: RestoreConfig) -> None:
@@ -164,7 +164,7 @@ class OpenedNetwork:
         return self._gathered(results, recording.axes)
 
     def engine(self, dtype: str) -> Engine:
-        """Return what restores pixels of a type; made when it is first asked for."""
+        """Return what restores pixels of a type; made at the first call."""
         numbers = dtype not in ("uint8", "uint16")
         if numbers not in self._engines:
             self._engines[numbers] = Engine(self.path, self.config, numbers=numbers)

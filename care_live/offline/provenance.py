@@ -18,7 +18,7 @@ from care_live.images import LIMITS, ModelIdentity
 from care_live.offline.settings import what_shapes_the_result
 
 KEY = "restored_with"
-"""Where it stands: in what a run says of its source, and so in its journal; in the description of a TIFF."""
+"""Where it is written: in a run's summary of its source, and so in its journal; in the description of a TIFF."""
 _ENDS_BYTES = 1 << 20
 
 
@@ -37,12 +37,12 @@ def versions() -> dict[str, str]:
 
 
 def described(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all that a file of results should say of how it was made."""
+    """Return all that a file of results should contain about how it was made."""
     return {**provenance, "versions": versions(), "limits": LIMITS}
 
 
 def refuse_other(found: Mapping[str, Any] | None, wanted: Mapping[str, Any], target: Path) -> None:
-    """Raise a ConfigError where a result lies that was made with something else, and say with what."""
+    """Raise a ConfigError that names the difference, where a result lies that was made in another way."""
     if found is None:
         raise ConfigError(f"{target} exists already, and care-live restore did not make it: choose another name")
     for name, before, now in _differences(found, wanted):

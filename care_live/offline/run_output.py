@@ -79,7 +79,7 @@ def restore_to_run(job: RunJob, network: OpenedNetwork, *, step: Step) -> DataSe
     ConfigError
         Something else lies at the target, or a result of another network, other settings or another input.
     StoreError
-        Another process writes this run, or the disk is full or gone.
+        Another process writes this run, or the disk is full or missing.
     """
     with _claimed(job) as claim:
         time_points = TimePoints(job.recording, run_id=job.run_id)

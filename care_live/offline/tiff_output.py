@@ -46,7 +46,7 @@ def restore_to_tiff(job: RunJob, network: OpenedNetwork, *, step: Step) -> DataS
     RestoreError
         Its time points differ in their planes, which a TIFF can't hold.
     StoreError
-        Another process writes this result, or the disk is full or gone.
+        Another process writes this result, or the disk is full or missing.
     """
     if job.target.exists():
         return _found(job, step)
@@ -75,7 +75,7 @@ def _found(job: RunJob, step: Step) -> DataSetOutcome:
 
 
 def _read_provenance(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """Return what a TIFF says of how it was made, None where it says nothing, and what it lacks."""
+    """Return how a TIFF was made, None where it does not contain that, and what it lacks."""
     try:
         with tifffile.TiffFile(path) as file:
             root = ElementTree.fromstring(file.ome_metadata or "<OME/>")

@@ -51,7 +51,7 @@ class TimePoints:
         Raises
         ------
         SourceError
-            A plane cannot be read; says which.
+            A plane cannot be read; the message names it.
         """
         order, plan = self._planes[time_point], self._recording.contents.plan
         stacks = {key: plan.stacks[key] for key in self.keys(time_point)}

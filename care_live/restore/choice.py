@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # the daemon asks `at_first_plane`, and loads no compiler for
     from care_live.planewise.tiles import FieldPlan
 
 _WORTH = 0.9
-"""A stream must show a volume at least so much earlier than one run over the whole of it."""
+"""A stream must show a volume earlier than one run over the whole of it, at least by this."""
 N_UNANSWERED = 2
-"""Volumes that inference is asked to stream between two answers: it may be busy, or hang."""
+"""Orders to stream a volume between two answers of inference: it may be busy, or hang."""
 
 
 def may_stream(config: RestoreConfig, card: ModelCard) -> bool:
@@ -40,7 +40,7 @@ def at_first_plane(
     ----------
     spans : of each channel that the network takes; None where the range is not known yet; empty: which channels those
         are is not known yet
-    n_unanswered : volumes that inference was asked to stream since its last answer
+    n_unanswered : orders to stream a volume since the last answer of inference
     """
     if config.streaming == "off":
         return whole("off")
@@ -100,7 +100,7 @@ def given_up(entry: Choice | None, begun: Choice | None) -> Choice:
 
     Parameters
     ----------
-    entry : what inference decided at the first plane, if it was asked
+    entry : what inference decided at the first plane; None: it did not decide
     begun : what the daemon decided then
     """
     return entry or begun or whole("restarted")

@@ -1,4 +1,4 @@
-"""A network that is only opened: what it is shown tells which sessions the real volumes will need."""
+"""A network that is opened but not run: its inputs show which sessions the real volumes will need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Restore volumes in this process: measure the range, run the network, say what came out and what to trust."""
+"""Restore volumes in this process: measure the range, run the network, return the maps and their flags."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Engine:
     Raises
     ------
     ModelError
-        The network or its card must not run; says why.
+        The network or its card must not run; the message has the reason.
     ConfigError
-        The provider that was asked for is not there.
+        The provider cannot run here.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Engine:
     def _restore(
         self, volumes: Sequence[Volume], into: Maps | None, stream: VolumeStream | None
     ) -> tuple[Maps, tuple[Span, ...], frozenset[Flag]]:
-        """Fill the maps; what the volumes teach is remembered once they are filled."""
+        """Fill the maps; the ranges of these volumes are kept once the maps are filled."""
         field = gather(volumes, None if stream is None else stream.counts(len(volumes[0].pixels)))
         choices = self._choose_spans(volumes, field)
         spans = tuple(choice.span for choice in choices.values())
@@ -276,7 +276,7 @@ class Engine:
 
 
 def undo_around(card: ModelCard, spans: Sequence[Span], maps: Maps) -> None:
-    """Map a foreign network's normalised output back to camera counts, in place, where its card promises counts."""
+    """Map a foreign network's normalised output back to camera counts, in place, where its card says counts."""
     if card.normalisation in {"in-graph", "none"} or card.output != "counts" or len(spans) != len(card.channels_out):
         return
     for c, span in enumerate(spans):

@@ -52,7 +52,7 @@ def measure(path: Path, card: ModelCard, *, planewise: bool = False) -> Footprin
 
 
 def _planewise(proto: Any, card: ModelCard, space: list[int]) -> Footprint | None:
-    """Count what is alive in a step of few planes, or return None where planes cannot be told apart."""
+    """Count what is alive in a step of few planes, or return None where planes cannot be distinguished."""
     if card.axes != "ZYX":
         return None
     n_planes = -(-_N_PLANES // card.divisor[0]) * card.divisor[0]

@@ -72,7 +72,7 @@ def _counted(pixels: Counts) -> Histogram | None:
 def _refuse_infinite(volume: Volume) -> None:
     if volume.pixels.dtype.kind == "f" and (n := volume.pixels.size - int(np.isfinite(volume.pixels).sum())):
         raise RestoreError(
-            f"volume {tuple(volume.key)} has {n} pixels that are infinite or not a number: mend it first"
+            f"volume {tuple(volume.key)} has {n} pixels that are infinite or not a number: repair it first"
         )
 
 

@@ -22,7 +22,7 @@ State: TypeAlias = Literal["opened", "streaming", "complete", "abandoned"]
 N_OPEN = 4
 """Volumes whose planes are being put into shared memory; for a fifth the oldest one is abandoned."""
 N_STREAMING = 2
-"""Volumes that keep caches of the network: the next one begins before the last is asked for."""
+"""Volumes that keep caches of the network: the next one begins before the last one is restored."""
 _N_REASONS = 64
 """Reasons that are kept of volumes that have left: as many as may wait to be restored."""
 
@@ -94,7 +94,7 @@ class InFlight(Generic[T]):
         volume.state, volume.choice = "opened", choice
 
     def abandon(self, key: VolumeKey, choice: Choice) -> VolumeInFlight[T] | None:
-        """Take a volume out before its last plane, and keep the reason until it is asked for."""
+        """Take a volume out before its last plane, and keep the reason until `reason` takes it."""
         volume = self._volumes.pop(key, None)
         if volume is not None:
             volume.state, volume.choice = "abandoned", choice

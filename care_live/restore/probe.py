@@ -47,7 +47,7 @@ def one_session() -> OpenSession:
 
 
 def check(network: Network, card: ModelCard) -> None:
-    """Run the network on small fields and compare what it does with what its card says.
+    """Run the network on small fields and compare the results with its card.
 
     Raises
     ------

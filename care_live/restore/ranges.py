@@ -37,7 +37,7 @@ Memories: TypeAlias = Mapping[tuple[int, int], Memory]
 
 @dataclass(frozen=True, slots=True)
 class RangeChoice:
-    """The range of one volume, and what to remember."""
+    """The range of one volume, and what later ones need of it."""
 
     span: Span
     memory: Memory
@@ -117,7 +117,7 @@ def known_spans(
 
     Parameters
     ----------
-    memories : by position and channel; they tell which channels of a run the network takes, once it has seen them
+    memories : by position and channel; after the first volumes their channels are those that the network takes
     key : of a volume that has just begun
     config : None: no range is known before its volume
 

@@ -1,4 +1,4 @@
-"""Two views of one voxel become one distribution, and numbers that are none are caught."""
+"""Two views of one voxel become one distribution, and NaN and infinity are replaced."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from care_live.maps import MAPS, Array, Head
 from care_live.percentiles import Span
 
 Maps: TypeAlias = dict[Head, Array]
-"""What a network says, (c, z, y, x) for every head."""
+"""What a network gives, (c, z, y, x) for every head."""
 
 
 def mixture(first: Mapping[Head, Array], second: Mapping[Head, Array]) -> Maps:
@@ -55,7 +55,7 @@ def mend(maps: Maps) -> bool:
 
     Returns
     -------
-    bool : whether there was anything to mend
+    bool : whether anything was replaced
     """
     if all(np.isfinite(array.sum(dtype=np.float64)) for array in maps.values()) and all(
         array.min() >= 0 for head, array in maps.items() if not MAPS[head].may_be_negative

@@ -26,7 +26,7 @@ from care_live.restore.tiled import Network, OpenSession
 logger = logging.getLogger(__name__)
 
 CUDNN_NEEDED = (9, 16, 0)
-"""Before it, cuDNN computes some half-precision and TF32 3D convolutions wrongly and says nothing
+"""Before it, cuDNN computes some half-precision and TF32 3D convolutions wrongly, without an error
 (pytorch issues 163539, 166480, 167024)."""
 _HOST_SHARE = 0.6
 """Of the memory that is available now."""
@@ -45,12 +45,12 @@ def open_network(
     Parameters
     ----------
     running : entered around every run of the network
-    float_input : feed float32 whatever the graph's input says
+    float_input : feed float32, whatever the type of the graph's input
 
     Raises
     ------
     ConfigError
-        The provider that was asked for cannot run, or fast mode where there is none.
+        The provider cannot run here, or it has no fast mode.
     RestoreError
         It runs, but computes something else than the CPU.
     """
@@ -92,7 +92,7 @@ def _quicker(
     try:
         other = _open(path, card, config, options)
         cpu_s, openvino_s = probe.seconds(opened[0], card), probe.seconds(other, card)
-    except CareLiveError as error:  # OpenVINO was not asked for, so the run goes on without it
+    except CareLiveError as error:  # the user did not choose OpenVINO, so the run goes on without it
         logger.warning("provider_refused provider=openvino reason=%s", error)
         opened[0].forget()
         return opened
@@ -153,7 +153,7 @@ def _open(path: Path, card: ModelCard, config: RestoreConfig, options: Options) 
 
 
 def opener(options: Options) -> OpenSession:
-    """Return what opens sessions of a provider in the precision that was asked for.
+    """Return what opens sessions of a provider in the chosen precision.
 
     Raises
     ------

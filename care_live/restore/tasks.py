@@ -28,7 +28,7 @@ _SLICE_BATCH_PX = 2**20
 
 @dataclass(frozen=True, slots=True)
 class RestoreJob:
-    """One volume on its way through a network."""
+    """One volume in a network."""
 
     card: ModelCard
     network: Network | DryRunNetwork

@@ -43,7 +43,7 @@ class Network:
     card : its model card
     options : how to run it
     open_session : makes a session of the chosen library
-    float_input : feed float32 whatever the graph's input says (for interpolated planes)
+    float_input : feed float32, whatever the type of the graph's input (for interpolated planes)
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Network:
         self.budget_px = _LARGEST_PX
         """Pixels that one run may read; shrinks when memory runs out."""
         self.degraded = False
-        """Memory ran out before, so the tiles are smaller than they were asked to be."""
+        """Memory ran out before, so the tiles are smaller than the setting."""
         self.fast_mode_deviation: float | None = None
         """Measured on this machine; see `probe.deviation`."""
 
@@ -260,7 +260,7 @@ def _write(out: Array, result: Array, tile: Tile, around: Sequence[tuple[int, in
 
 
 def _input_dtype(proto: Any, float_input: bool) -> Any:
-    """Return the numpy type of the graph's first input, after making it float32 where asked."""
+    """Return the numpy type of the graph's first input, after making it float32 for `float_input`."""
     helper = need("onnx.helper", extra="cpu")
     tensor = proto.graph.input[0].type.tensor_type
     if float_input:

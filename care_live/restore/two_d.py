@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 class FlatStream:
-    """One volume on its way through a 2D network: planes of all its channels go in, in any order.
+    """One volume in a 2D network: planes of all its channels go in, in any order.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ SMALLEST_DEVIATION = 1e-6
 
 
 class Standardised(nn.Module):
-    """A network between images as they come and images as it likes them.
+    """A network between recorded images and normalised ones of a size that it can pool.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ class Bias:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """What intervals promise and what they hold, on volumes that did not fix the factors."""
+    """Nominal and observed coverage of the intervals, on volumes that did not fix the factors."""
 
     calibration: Calibration
     """Fixed on all volumes; its observed coverages are those of volumes that fixed nothing."""

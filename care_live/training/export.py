@@ -246,7 +246,7 @@ def _example(card: ModelCard) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _dynamic(card: ModelCard) -> tuple[dict[int, object], ...]:
-    """Say which sizes are free: batch, and every axis in multiples of the divisor."""
+    """Return which sizes are free: batch, and every axis in multiples of the divisor."""
     from torch.export import Dim
 
     axes: dict[int, object] = {0: Dim("n", min=1)}
@@ -268,7 +268,7 @@ def _name_axes(proto: Any, card: ModelCard) -> None:
 
 
 def _forget_traces(proto: Any) -> None:
-    """Take out where in which file on which machine each operation was written; a model says what, not where."""
+    """Remove from each operation the source file and line that made it: they name folders of this machine."""
     graph = proto.graph
     del graph.metadata_props[:]
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):

@@ -240,7 +240,7 @@ class Fitter:
 
 
 def computes_mixed(fit: FitRecipe, device: torch.device) -> bool:
-    """Return whether convolutions are computed in bfloat16; a CPU, mostly slower so, must be asked for by name."""
+    """Return whether convolutions are computed in bfloat16; on a CPU, mostly slower so, only if the recipe names it."""
     return fit.precision == "mixed" and (device.type == "cuda" or fit.device == "cpu")
 
 
@@ -250,7 +250,7 @@ def choose_device(fit: FitRecipe) -> torch.device:
     Raises
     ------
     TrainingError
-        CUDA is asked for and absent, or mixed precision on a cuDNN that convolves wrongly in 3D.
+        The recipe wants CUDA and there is none, or mixed precision on a cuDNN that convolves wrongly in 3D.
     """
     if fit.device == "cuda" and not torch.cuda.is_available():
         raise TrainingError("fit.device is cuda, but torch sees no CUDA device: use auto or cpu")

@@ -1,4 +1,4 @@
-"""Losses: how far the prediction is from the target, and how honest its scale is.
+"""Losses: how far the prediction is from the target, and how well its scale fits that.
 
 The Laplace loss is the exact negative log likelihood of a target under one Laplace distribution per voxel,
 natural logarithm, constant kept, so that its value can be compared between networks.

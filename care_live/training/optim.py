@@ -1,8 +1,8 @@
 """Optimisers: Adam, and Muon, which learns more from each of a few updates.
 
 Adam moves every weight on its own. Muon moves a layer's kernels together: of the gradients' running average it
-keeps the directions and makes all of them equally long, so that what is seldom asked for is learnt as fast as what
-every patch asks for.
+keeps the directions and makes all of them equally long, so that rare directions are learnt as fast as those of every
+patch.
 
 References
 ----------

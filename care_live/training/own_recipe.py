@@ -27,7 +27,7 @@ def own_recipe(
     ----------
     inputs, target : folders with one file a volume, named alike; or OME-Zarr
     minutes : budget of the training on this machine
-    axes : of every file, a subset of TCZYX in that order; None: as the first file of the target says
+    axes : of every file, a subset of TCZYX in that order; None: as in the first file of the target
 
     Raises
     ------

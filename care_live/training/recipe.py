@@ -1,4 +1,4 @@
-"""A training run as a TOML file: which data, which network, how it is fitted, what its card will say."""
+"""A training run as a TOML file: which data, which network, how it is fitted, what its card will contain."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ PRESETS = {
 
 
 N_VALIDATIONS = 40
-"""Of a run that does not say how often."""
+"""Of a run without a number of its own."""
 
 
 class FitRecipe(Section):
@@ -236,7 +236,7 @@ def load(path: Path) -> Recipe:
     Raises
     ------
     ConfigError
-        The file is missing, no TOML, or has an unknown key or a value out of range; says which.
+        The file is missing, not TOML, or has an unknown key or a value out of range; the message names it.
     """
     try:
         return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))

@@ -23,7 +23,7 @@ _SURE = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What a comparison says."""
+    """The result of a comparison."""
 
     shift_px: tuple[float, ...]
     """By which the second image must be moved to lie on the first, one per axis."""

@@ -96,7 +96,7 @@ def look(path: Path, pattern: str, axes: str | None) -> tuple[str, dict[str, int
 
     Parameters
     ----------
-    axes : where they are known; None: what the file says, or ZYX and YX by their number
+    axes : where they are known; None: those in the file, or ZYX and YX by their number
 
     Raises
     ------
@@ -115,7 +115,7 @@ def look(path: Path, pattern: str, axes: str | None) -> tuple[str, dict[str, int
 
 
 def _described(file: Path) -> tuple[str, tuple[int, ...]]:
-    """Return the axes of a TIFF file by its metadata, such as ZYX, or QYX where they say nothing, and its shape."""
+    """Return the axes of a TIFF file by its metadata, such as ZYX, or QYX where it has none, and its shape."""
     import tifffile
 
     try:
@@ -126,7 +126,7 @@ def _described(file: Path) -> tuple[str, tuple[int, ...]]:
 
 
 def _ordered(said: str, file: Path) -> str:
-    """Return what a file says of its axes; two or three without names are YX and ZYX."""
+    """Return a file's axes; two or three without names are YX and ZYX."""
     if set(said) <= set(_ORDER) and list(said) == sorted(said, key=_ORDER.index):
         return said
     if len(said) <= 3 and not set(said) & set("CST"):
@@ -152,7 +152,7 @@ def read(stored: StoredImage, *, n_channels: int) -> OnDisk:
         )
     sample, _ = thin(image)
     if not np.isfinite(sample).all():
-        raise TrainingError(f"{stored.label} has values that are not finite (NaN or infinity): mend or remove it")
+        raise TrainingError(f"{stored.label} has values that are not finite (NaN or infinity): repair or remove it")
     if sample.min() == sample.max():
         raise TrainingError(f"{stored.label} is {sample.flat[0]} everywhere: nothing can be learnt from it, remove it")
     return image
@@ -169,7 +169,7 @@ def thin(image: Any) -> tuple[NDArray[Any], tuple[int, ...]]:
 
 def _timepoints(stem: str, path: Path, array: Any, *, axes: str) -> Iterator[tuple[str, StoredImage]]:
     if array.ndim != len(axes):
-        raise TrainingError(f"{path} has {array.ndim} axes {tuple(array.shape)}, data.axes says {axes}: correct it")
+        raise TrainingError(f"{path} has {array.ndim} axes {tuple(array.shape)}, data.axes is {axes}: correct it")
     if "T" not in axes:
         yield stem, StoredImage(str(path), stem, OnDisk(array, None, "C" in axes))
         return
