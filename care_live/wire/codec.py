@@ -1,4 +1,4 @@
-"""Records as JSON and back: the one codec of cl1's headers, of the tap's link and of the journal. Pure.
+"""Records as bytes and back: the one codec of cl1's headers, the tap's link, the journal and inference's pipe. Pure.
 
 What is encoded is decoded once before it leaves, so that no receiver and no reader refuses it.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 import numpy as np
+from pydantic import BaseModel
 
 from care_live.errors import CareLiveError, ProtocolError
 
@@ -28,6 +29,7 @@ class Codec(Generic[R]):
     limit_bytes : the longest text
     look : looks at a text before it is decoded; raises what makes it unreadable
     refusal : the error that is raised
+    form : MessagePack also has numbers that are infinite, and keys that are tuples
     """
 
     def __init__(
@@ -38,13 +40,16 @@ class Codec(Generic[R]):
         limit_bytes: int = 2**62,
         look: Callable[[memoryview], None] | None = None,
         refusal: type[CareLiveError] = ProtocolError,
+        form: Literal["json", "msgpack"] = "json",
     ) -> None:
         self._what, self._limit_bytes, self._look, self._refusal = what, limit_bytes, look, refusal
         self.kinds = kinds
-        self._decoder: msgspec.json.Decoder[R] = msgspec.json.Decoder(kinds)
+        door = msgspec.json if form == "json" else msgspec.msgpack
+        self._encoder = door.Encoder(enc_hook=_plain)
+        self._decoder: msgspec.json.Decoder[R] | msgspec.msgpack.Decoder[R] = door.Decoder(kinds, dec_hook=_made)
 
     def encode(self, record: R) -> bytes:
-        """Return the JSON of a record.
+        """Return the text of a record.
 
         Raises
         ------
@@ -52,9 +57,9 @@ class Codec(Generic[R]):
             A field is not as its type says, or the text is too long.
         """
         try:
-            text = _encoder.encode(record)
+            text: bytes = self._encoder.encode(record)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise self._refusal(f"{type(record).__name__} has no JSON: {str(error)[:200]}") from error
+            raise self._refusal(f"{type(record).__name__} cannot be written: {str(error)[:200]}") from error
         self.decode(text)
         return text
 
@@ -64,7 +69,7 @@ class Codec(Generic[R]):
         Raises
         ------
         ProtocolError, or `refusal`
-            The text is too long, or is not the JSON of one of these records. Nothing else is ever raised.
+            The text is too long, or is none of these records. Nothing else is ever raised.
         """
         if len(text) > self._limit_bytes:
             raise self._refusal(f"{self._what} of {len(text)} bytes: at most {self._limit_bytes} travel")
@@ -79,7 +84,7 @@ class Codec(Generic[R]):
         return self._decoder.decode(text)
 
 
-def record_of(kind: Callable[..., R], source: object, **others: Any) -> R:
+def record_of(kind: Callable[..., R], source: object, /, **others: Any) -> R:
     """Return a record with the fields that another one has under the same names, and with `others`.
 
     >>> from care_live.images import RunEnded
@@ -99,11 +104,16 @@ def _names(kind: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(kind).parameters)
 
 
-def _plain(number: Any) -> Any:
-    """Return numpy's number as JSON has it."""
-    if isinstance(number, np.generic):
-        return number.item()
-    raise TypeError(f"{type(number).__name__} is no JSON")
+def _plain(value: Any) -> Any:
+    """Return a number of numpy, or a record of pydantic, as it is written."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"a {type(value).__name__} is neither number, text nor record")
 
 
-_encoder = msgspec.json.Encoder(enc_hook=_plain)
+def _made(kind: type, said: Any) -> Any:
+    if issubclass(kind, BaseModel):
+        return kind.model_validate(said)
+    raise TypeError(f"{kind.__name__} is not read")

@@ -14,11 +14,9 @@ from care_live.maps import Head
 from care_live.model.card import ModelCard
 from care_live.restore.geometry import output_shape
 from care_live.restore.in_flight import PlaneProgress
+from care_live.wire.codec import record_of
 from care_live.worker import protocol
 from care_live.worker.shared_memory import Place, Pool, room_for
-
-NO_PIXELS = np.empty((0, 0, 0), np.uint16)
-"""Stands for the pixels of a volume whose real ones lie in shared memory."""
 
 
 @dataclass(slots=True)
@@ -37,17 +35,12 @@ class Room:
     ) -> tuple[Restored, ...]:
         """Return what inference has written here, one for each output channel; the memory stays theirs."""
         return tuple(
-            Restored(
+            record_of(
+                Restored,
+                outcome,
                 volume=volumes[outcome.source],
                 maps={head: read_only(array[c]) for head, array in self.maps.items()},
-                voxel_size_um=outcome.voxel_size_um,
-                low=outcome.low,
-                high=outcome.high,
                 model=identity,
-                flags=outcome.flags,
-                infer_s=outcome.infer_s,
-                c_out=outcome.c_out,
-                trust=outcome.trust,
                 choice=done.choice,
             )
             for c, outcome in enumerate(done.outcomes)

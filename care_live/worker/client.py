@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
 from care_live.images import Restored, Volume
 from care_live.percentiles import Span
 from care_live.reasons import Choice
+from care_live.wire.codec import record_of
 from care_live.worker import protocol
 from care_live.worker.arrivals import Arrivals
-from care_live.worker.buffers import NO_PIXELS, moved_out
+from care_live.worker.buffers import moved_out
 from care_live.worker.hot_swap import HotSwap
 from care_live.worker.shared_memory import Pool
 from care_live.worker.supervisor import InferenceSupervisor
@@ -81,9 +81,9 @@ class RestoreProcess:
         with self._turn:
             running = self.supervisor.living()
             room, why_whole = self.arrivals.room(volumes, running.ready.card)
-            bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
+            heads = tuple(record_of(protocol.VolumeHead, volume) for volume in volumes)
             alive = self._pool.alive()
-            work = protocol.Work(bare, room.places, room.results, running.memories, alive, why_whole)
+            work = protocol.Work(heads, room.places, room.results, running.memories, alive, why_whole)
             done = self.supervisor.ask(running, work)
             self._note_choice(done)
             restored = room.results_of(volumes, done, running.ready.identity)

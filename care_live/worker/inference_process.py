@@ -17,7 +17,7 @@ import psutil
 
 from care_live import errors
 from care_live.config import RestoreConfig
-from care_live.errors import ModelError, RestoreError
+from care_live.errors import ModelError, ProtocolError, RestoreError
 from care_live.restore.ranges import Memories
 from care_live.worker import inference_server, limits, liveness, protocol
 from care_live.worker.processor_pace import ProcessorPace
@@ -55,7 +55,7 @@ class Inference:
         self._n_sent, self._cpu_s = 0, 0.0
         self._is_cut_off = False
         self._pipe, theirs = context.Pipe()
-        self._unsent: queue.SimpleQueue[protocol.Request | None] = queue.SimpleQueue()
+        self._unsent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._sending_lock, self._ending = threading.Lock(), threading.Lock()
         self._killed = False
         self._sending = threading.Thread(target=self._write, name="to inference")
@@ -96,15 +96,16 @@ class Inference:
 
     def send(self, message: protocol.Request) -> None:
         """Send a message, never waiting for a process that does not read; `receive` notices that it is lost."""
+        text = protocol.requests.encode(message)
         with self._sending_lock:
             self._n_sent += 1
-            self._unsent.put(message)
+            self._unsent.put(text)
 
     def _write(self) -> None:
         """Write messages into the pipe, in a thread of its own: the pipe of a process that hangs may be full."""
-        while (message := self._unsent.get()) is not None:
+        while (text := self._unsent.get()) is not None:
             with suppress(OSError):
-                self._pipe.send(message)
+                self._pipe.send_bytes(text)
 
     def receive(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> Answer:
         """Wait for its next message.
@@ -198,15 +199,18 @@ class Inference:
 
     def _next_message(self) -> Answer:
         try:
-            message = self._pipe.recv() if self._pipe.poll() else None
+            text = self._pipe.recv_bytes() if self._pipe.poll() else None
         except (EOFError, OSError):
-            message = None
-        if message is None:
+            text = None
+        if text is None:
             self._is_cut_off = True
             raise LostError("died")
-        if isinstance(message, protocol.Failed):
-            raise getattr(errors, message.kind)(message.message)
-        answer: Answer = message
+        try:
+            answer = protocol.answers.decode(text)
+        except ProtocolError as error:
+            raise LostError(f"sent an invalid message: {error}") from error
+        if isinstance(answer, protocol.Failed):
+            raise getattr(errors, answer.kind, RestoreError)(answer.message)
         return answer
 
     def _welcome(self, message: Answer) -> None:

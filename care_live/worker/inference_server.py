@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,11 @@ import psutil
 
 from care_live.backends.failures import translated
 from care_live.errors import CareLiveError, OutOfMemoryError
-from care_live.images import read_only
+from care_live.images import Volume, read_only
 from care_live.reasons import Choice
 from care_live.restore.choice import given_up
 from care_live.restore.in_flight import PlaneProgress
+from care_live.wire.codec import record_of
 from care_live.worker import limits, protocol
 from care_live.worker.liveness import Pulse
 
@@ -48,12 +48,12 @@ def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budge
             with translated("inference starts"):
                 engine = _open(config, budget_px, pulse)
         except OutOfMemoryError as error:
-            pipe.send(protocol.Failed(type(error).__name__, f"{error}: {_no_memory()}"))
+            _send(pipe, protocol.Failed(type(error).__name__, f"{error}: {_no_memory()}"))
             return
         except CareLiveError as error:
-            pipe.send(protocol.Failed(type(error).__name__, str(error)))
+            _send(pipe, protocol.Failed(type(error).__name__, str(error)))
             return
-        pipe.send(protocol.Ready(engine.card, engine.identity, engine.provider))
+        _send(pipe, protocol.Ready(engine.card, engine.identity, engine.provider))
         _serve(pipe, engine, pulse)
 
 
@@ -150,8 +150,8 @@ class _Desk:
         else:
             maps = {head: self._window.array(place) for head, place in work.results.items()}
         volumes = [
-            replace(volume, pixels=read_only(self._window.array(place)))
-            for volume, place in zip(work.volumes, work.pixels, strict=True)
+            record_of(Volume, head, pixels=read_only(self._window.array(place)))
+            for head, place in zip(work.volumes, work.pixels, strict=True)
         ]
         restored = self._engine.restore(volumes, into=maps, stream=stream)
         keys = [volume.key for volume in volumes]
@@ -172,7 +172,7 @@ def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:
             case protocol.Begin() | protocol.PlanesPlaced() | protocol.Abandon():
                 _hint(desk, message)
             case protocol.Work():
-                pipe.send(_answer(desk, message))
+                _send(pipe, _answer(desk, message))
         pulse.handled()
 
 
@@ -211,23 +211,17 @@ def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) ->
     try:
         if not pipe.poll():
             use_spare_time()
-        message: protocol.Request = pipe.recv()
+        return protocol.requests.decode(pipe.recv_bytes())
     except (EOFError, BrokenPipeError):
         return protocol.StopInference()
-    return message
+
+
+def _send(pipe: connection.Connection, answer: protocol.Answer) -> None:
+    pipe.send_bytes(protocol.answers.encode(answer))
 
 
 def _outcome(restored: Restored, source: int) -> protocol.Outcome:
-    return protocol.Outcome(
-        restored.voxel_size_um,
-        restored.low,
-        restored.high,
-        restored.flags,
-        restored.infer_s,
-        restored.c_out,
-        source,
-        restored.trust,
-    )
+    return record_of(protocol.Outcome, restored, source=source)
 
 
 @contextmanager

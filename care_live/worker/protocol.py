@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from care_live.images import Flag, ModelIdentity, Volume, VolumeKey
+import msgspec
+
+from care_live.images import Closed, Flag, Integrity, ModelIdentity, State, VolumeKey
 from care_live.maps import Head
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.reasons import Choice
 from care_live.restore.ranges import Memories
 from care_live.verdict import Trust
+from care_live.wire.codec import Codec
 from care_live.worker.shared_memory import Place
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True, tag=True):
     """The network is checked and warm."""
 
     card: ModelCard
@@ -26,24 +27,21 @@ class Ready:
     provider: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True, tag=True):
     """An error of care_live, by the name of its type, so that the daemon can raise it again."""
 
     kind: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class WarmUp:
+class WarmUp(msgspec.Struct, frozen=True, tag=True):
     """Volumes of this shape will come: make sessions, find tiles that fit, run once."""
 
     shape: tuple[int, int, int]
     """(z, y, x)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(msgspec.Struct, frozen=True, tag=True):
     """The first plane of a time point is about to come; the range of every channel is known."""
 
     key: VolumeKey
@@ -58,8 +56,7 @@ class Begin:
     """Recent time from one plane to the next."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanesPlaced:
+class PlanesPlaced(msgspec.Struct, frozen=True, tag=True):
     """Planes of a time point are in place."""
 
     key: VolumeKey
@@ -68,8 +65,7 @@ class PlanesPlaced:
     """Channel, counted in the order of the network, and z."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(msgspec.Struct, frozen=True, tag=True):
     """A volume left the daemon's table before its last plane: drop it."""
 
     key: VolumeKey
@@ -78,12 +74,25 @@ class Abandon:
     """Why it left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class VolumeHead(msgspec.Struct, frozen=True):
+    """A volume without its pixels; see `care_live.images.Volume`."""
+
+    run_id: str
+    key: VolumeKey
+    voxel_size_um: tuple[float, float, float]
+    integrity: Integrity
+    closed: Closed
+    state: State
+    first_plane_ns: int
+    last_plane_ns: int
+    acquired_us: int
+    exposure_ms: float | None
+
+
+class Work(msgspec.Struct, frozen=True, tag=True):
     """Restore one time point."""
 
-    volumes: tuple[Volume, ...]
-    """Without their pixels."""
+    volumes: tuple[VolumeHead, ...]
     pixels: tuple[Place, ...]
     """Of each volume."""
     results: Mapping[Head, Place]
@@ -101,8 +110,7 @@ class Work:
         return sum(math.prod(place.shape) for place in self.pixels)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What was found out about one output channel."""
 
     voxel_size_um: tuple[float, float, float]
@@ -116,8 +124,7 @@ class Outcome:
     trust: Trust | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True, tag=True):
     """One time point is restored."""
 
     outcomes: tuple[Outcome, ...]
@@ -126,10 +133,14 @@ class Done:
     """Whether it was streamed, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class StopInference:
+class StopInference(msgspec.Struct, frozen=True, tag=True):
     """End."""
 
 
 Request: TypeAlias = WarmUp | Begin | PlanesPlaced | Abandon | Work | StopInference
 """What the child may receive."""
+Answer: TypeAlias = Ready | Done | Failed
+"""What the daemon may receive. The child runs networks of others, so the daemon unpickles nothing of it."""
+
+requests: Codec[Request] = Codec(Request, "request to inference", form="msgpack")
+answers: Codec[Answer] = Codec(Answer, "answer of inference", form="msgpack")

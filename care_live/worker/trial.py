@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,8 +15,9 @@ from care_live.errors import CareLiveError, ModelError
 from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
 from care_live.restore.ranges import Memories
+from care_live.wire.codec import record_of
 from care_live.worker import protocol
-from care_live.worker.buffers import NO_PIXELS, Room, lay_out
+from care_live.worker.buffers import Room, lay_out
 from care_live.worker.inference_process import Inference, LostError, RunningNetwork
 from care_live.worker.shared_memory import Pool
 
@@ -192,10 +193,10 @@ class Candidate:
     def _try(self, running: Trial, pool: Pool) -> None:
         volumes = running.volumes
         room = lay_out(pool, self.ready.card, volumes)
-        bare = tuple(replace(volume, pixels=NO_PIXELS) for volume in volumes)
+        heads = tuple(record_of(protocol.VolumeHead, volume) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape
         self.inference.send(protocol.WarmUp((n_planes, height, width)))
-        self.inference.send(protocol.Work(bare, room.places, room.results, {}, pool.alive()))
+        self.inference.send(protocol.Work(heads, room.places, room.results, {}, pool.alive()))
         self._until_s = time.monotonic() + max(TRIAL_S, _TRIAL_TIMES * (running.usual_s or 0.0))
         self._trial, self.phase = _OnTrial(room, running), "trying"
 
