@@ -15,6 +15,7 @@ from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import SkippedVolume
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import Record
+from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worklist import Worklist
 from care_live.images import (
     AssemblyEvent,
@@ -66,8 +67,7 @@ class Intake:
     voxel_size_um: tuple[float, float, float]
     already: frozenset[VolumeKey]
     """Raw volumes that an earlier session stored."""
-    states: dict[VolumeKey, StateChanged]
-    """What became of volumes after they closed; also read by the restoring stage."""
+    states: VolumeStates
     ended: RunEnded = field(default_factory=lambda: RunEnded("failed", "the source ended without an event"))
     """How the acquisition ended; the first value holds when this stage fails."""
     _counted_s: float = 0.0
@@ -210,7 +210,7 @@ class Intake:
         self.skip(self.worklist.offer(volume))
 
     def _change(self, change: StateChanged) -> None:
-        self.states[change.key] = change
+        self.states.note(change)
         self.tally.state(change)
         self.storage.put(change)
         with self.publishing:

@@ -31,8 +31,9 @@ from care_live.daemon.restoring import Restoring
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.stage import Stage
 from care_live.daemon.storing import Record, Storing
+from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worklist import Worklist
-from care_live.images import RunEnded, RunStarted, StateChanged, VolumeKey
+from care_live.images import RunEnded, RunStarted, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.reasons import how
 from care_live.source import Source
@@ -88,7 +89,7 @@ class Pipeline:
         self._storage = Inbox[Record]("store", limit_bytes)
         n_in = len(rooms.restorer.network.card.channels_in)
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, n_in, plan=started.plan))
-        states: dict[VolumeKey, StateChanged] = {}
+        states = VolumeStates()
         self._intake = self._make_intake(started, states)
         self._storing = Storing(
             writer=rooms.writer,
@@ -105,7 +106,7 @@ class Pipeline:
         self.restoring = Stage("restore", restoring.work, self._go_on_raw)
         self.storing = Stage("store", self._storing.work, on_failure)
 
-    def _make_intake(self, started: RunStarted, states: dict[VolumeKey, StateChanged]) -> Intake:
+    def _make_intake(self, started: RunStarted, states: VolumeStates) -> Intake:
         rooms = self._rooms
         assembler = Assembler(self._config.assemble, admit=self._admit)
         assembler.take(started)
@@ -126,7 +127,7 @@ class Pipeline:
             states=states,
         )
 
-    def _make_restoring(self, states: dict[VolumeKey, StateChanged]) -> Restoring:
+    def _make_restoring(self, states: VolumeStates) -> Restoring:
         rooms = self._rooms
         return Restoring(
             restorer=rooms.restorer,

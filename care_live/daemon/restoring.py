@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from care_live.daemon.bulkhead import Bulkhead
@@ -14,9 +13,10 @@ from care_live.daemon.policy import Job, Live
 from care_live.daemon.readback import Stored
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import ModelInUse, Record
+from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worklist import Worklist
 from care_live.errors import CareLiveError, StageError
-from care_live.images import ModelIdentity, NotRestored, Restored, StateChanged, Volume, VolumeKey
+from care_live.images import ModelIdentity, NotRestored, Restored, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.worker.client import RestoreProcess
 
@@ -51,8 +51,7 @@ class Restoring:
     publishing: Bulkhead
     full_wait_s: float
     """How long a restored volume may wait for a slow disk."""
-    states: Mapping[VolumeKey, StateChanged]
-    """What became of volumes after they closed; written by the intake."""
+    states: VolumeStates
     _failures: Counter[VolumeKey] = field(default_factory=Counter)
     _model: ModelIdentity | None = None
 
@@ -102,7 +101,7 @@ class Restoring:
         return job.volumes if isinstance(job, Live) else tuple(self.stored.raw(key) for key in job.keys)
 
     def _deliver(self, restored: Restored, *, live: bool) -> None:
-        restored = self._up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))
+        restored = self.states.up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))
         if restored.model != self._model:
             self._model = restored.model
             self.storage.put(ModelInUse(restored.model, self.restorer.network.card))
@@ -129,13 +128,6 @@ class Restoring:
             if volume.key not in carried:
                 with self.publishing:
                     self.publisher.publish(volume)
-
-    def _up_to_date(self, restored: Restored) -> Restored:
-        """Give a result the state that its volume has got since it closed."""
-        change = self.states.get(restored.volume.key)
-        if change is None or change.state == restored.volume.state:
-            return restored
-        return replace(restored, volume=replace(restored.volume, state=change.state))
 
     def _fail(self, job: Job, error: Exception) -> None:
         """Count a failure; the volume is tried again, later, from the store."""

@@ -1,0 +1,29 @@
+"""What became of volumes after they closed: intake notes it, the restoring stage asks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from care_live.images import Restored, State, StateChanged, VolumeKey
+
+
+class VolumeStates:
+    """The newest state of each volume that changed after it closed.
+
+    Intake writes and the restoring stage reads without a lock: a state is stored by one assignment, and a result that
+    misses it by a moment is corrected for every watcher by the `StateChanged` that intake publishes and stores itself.
+    """
+
+    def __init__(self) -> None:
+        self._states: dict[VolumeKey, State] = {}
+
+    def note(self, change: StateChanged) -> None:
+        """Note a change; the last one holds."""
+        self._states[change.key] = change.state
+
+    def up_to_date(self, restored: Restored) -> Restored:
+        """Return a result with the state that its volume has now."""
+        state = self._states.get(restored.volume.key, restored.volume.state)
+        if state == restored.volume.state:
+            return restored
+        return replace(restored, volume=replace(restored.volume, state=state))
