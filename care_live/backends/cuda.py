@@ -22,9 +22,9 @@ from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
-import psutil
 from numpy.typing import DTypeLike, NDArray
 
+from care_live.backends.host_memory import total_bytes
 from care_live.errors import RestoreError
 
 logger = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ def copies() -> Copies:
     if library is None:
         logger.warning("copies=slow reason=no CUDA runtime is loaded")
         return OnnxCopies()
-    return RuntimeCopies(library, int(_LOCKED_SHARE * psutil.virtual_memory().total))
+    return RuntimeCopies(library, int(_LOCKED_SHARE * total_bytes()))
 
 
 def checked(way: Copies, value: OnDevice, array: Array) -> Copies:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from care_live.daemon.deadline import Deadlines
 from care_live.daemon.inbox import Closed
-from care_live.daemon.pipeline import Pipeline, Rooms
 from care_live.errors import StageError, StoreError
+
+if TYPE_CHECKING:  # what it ends was made elsewhere
+    from care_live.daemon.pipeline import Pipeline, Rooms
 
 logger = logging.getLogger(__name__)
 

@@ -8,16 +8,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.run_metrics import Tally
-from care_live.daemon.worklist import Worklist
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, StateChanged, Volume, VolumeKey
 from care_live.model.card import ModelCard
 from care_live.store import RunWriter
+
+if TYPE_CHECKING:  # the pipeline gives it here
+    from care_live.daemon.worklist import Worklist
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from care_live.config import describe
@@ -92,6 +93,26 @@ def load(path: Path) -> Any:
     if not network.graph.node:
         raise ModelError(f"{path} is not an ONNX network: it has no layers")
     return network
+
+
+def parsed(content: bytes) -> Any:
+    """Return the network of an ONNX file's content, which was checked when it was loaded."""
+    return need("onnx", extra="cpu").load_model_from_string(content)
+
+
+def input_dtype(network: Any, *, float_input: bool = False) -> np.dtype[Any]:
+    """Return the numpy type of a network's first input.
+
+    Parameters
+    ----------
+    float_input : make that input float32 first
+    """
+    helper = need("onnx.helper", extra="cpu")
+    tensor = network.graph.input[0].type.tensor_type
+    if float_input:
+        tensor.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(np.float32))
+    dtype: np.dtype[Any] = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    return dtype
 
 
 def _read(path: Path) -> bytes:

@@ -16,7 +16,8 @@ at twice the speed of its 3D ones.
     emit       step → ONNX file
     plan       all of this for one size
     caches     sessions that hand values to each other
-    stream     one volume through a plan, while it comes or at once
+    stream     one volume through a plan, while it comes
+    whole_volume  a complete volume as a stream
     tiles      fields of any size: one stream a tile
     cost       whether streaming pays
 """

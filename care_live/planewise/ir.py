@@ -9,7 +9,7 @@ it belongs to is complete. Between the two it may be done at any time, and `care
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -19,6 +19,13 @@ from numpy.typing import NDArray
 Shape: TypeAlias = tuple[int, ...]
 Attributes: TypeAlias = tuple[tuple[str, Any], ...]
 """Of an operation, sorted by name."""
+_POINTWISE_NAMES = """
+    Abs Add And Cast Ceil Clip Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish
+    Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mul Neg Not Or PRelu Pow Reciprocal
+    Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu Where
+"""
+POINTWISE = frozenset(_POINTWISE_NAMES.split())
+"""Operators that leave every plane where it is."""
 
 
 class Plane(NamedTuple):
@@ -192,3 +199,20 @@ def _size(plane: Plane) -> str:
 
 def _listed(planes: Sequence[Plane]) -> str:
     return " ".join(f"%{plane.number}" for plane in planes)
+
+
+def narrowed(kernel: Kernel, first: int, n_channels: int) -> Kernel:
+    """Return what a kernel does with some of its input's channels."""
+    if n_channels == kernel.weight.shape[1]:
+        return kernel
+    return Kernel(f"{kernel.name}[{first}:{first + n_channels}]", kernel.weight[:, first : first + n_channels])
+
+
+def merged(terms: Iterable[Term]) -> tuple[Term, ...]:
+    """Return terms of which each reads another plane: ``x·a + x·b = x·(a + b)``."""
+    found: dict[int, Term] = {}
+    for plane, kernel, part in terms:
+        if (same := found.get(plane.number)) is not None:
+            kernel = Kernel(f"{same.kernel.name}+{kernel.name}", same.kernel.weight + kernel.weight)  # noqa: PLW2901
+        found[plane.number] = Term(plane, kernel, part)
+    return tuple(found.values())

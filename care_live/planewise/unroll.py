@@ -16,6 +16,7 @@ from care_live.planewise import conv
 from care_live.planewise.builder import ProgramBuilder
 from care_live.planewise.frontend import RANK, NetworkNode, SizedNetwork, Unstreamable, Z
 from care_live.planewise.ir import (
+    POINTWISE,
     Constant,
     Operand,
     Plane,
@@ -25,16 +26,11 @@ from care_live.planewise.ir import (
     Shape,
     Target,
     Term,
+    merged,
+    narrowed,
 )
 from care_live.planewise.motion import Spread
 
-_POINTWISE_NAMES = """
-    Abs Add And Cast Ceil Clip Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish
-    Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mul Neg Not Or PRelu Pow Reciprocal
-    Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu Where
-"""
-POINTWISE = frozenset(_POINTWISE_NAMES.split())
-"""Operators that leave every plane where it is."""
 _LEADING = ("Slice", "Unsqueeze", "Squeeze", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin")
 _NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
@@ -211,7 +207,7 @@ class _Unrolling:
         bias = self._constant(node.inputs[2]) if len(node.inputs) > 2 else None
         planes = []
         for z in range(self.network.n_planes(tensor)):
-            terms = conv.merged(
+            terms = merged(
                 term
                 for tap in apart.motion.taps(z, len(source))
                 for term in self._terms(source[tap.plane], apart, tap.kernel)
@@ -228,7 +224,7 @@ class _Unrolling:
         if not apart.placing.mixes:
             return [Term(plane, kernel)]
         return [
-            Term(part, conv.narrowed(kernel, first, part.shape[1]), first)
+            Term(part, narrowed(kernel, first, part.shape[1]), first)
             for part, first in self.parts.get(plane.number, ((plane, 0),))
         ]
 

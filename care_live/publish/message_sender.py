@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from care_live.errors import ProtocolError
-from care_live.publish.encoder import Parts
 from care_live.publish.log import Entry
-from care_live.publish.message_writer import Writer
 from care_live.publish.watchers import MAX_WATCHERS, Watcher
 from care_live.wire.arrays import as_bytes
 from care_live.wire.sockets import Socket
 from care_live.wire.token_bucket import TokenBucket
+
+if TYPE_CHECKING:  # the router gives it what to send
+    from care_live.publish.encoder import Parts
+    from care_live.publish.message_writer import Writer
 
 logger = logging.getLogger(__name__)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
 
 from care_live.errors import ProtocolError
 from care_live.images import NotRestored, Plan, RunEnded, RunStarted, StateChanged
-from care_live.publish.encoder import Parts, Run
 from care_live.publish.log import Entry, Log, Record
 from care_live.wire import cl1, messages, plans
 from care_live.wire.codec import record_of
+
+if TYPE_CHECKING:  # who calls it has encoded the arrays
+    from care_live.publish.encoder import Parts, Run
 
 MAX_DETAIL = 500
 MAX_NOTED = 64

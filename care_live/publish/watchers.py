@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from care_live.publish.backlog_reader import Due, Purpose
 from care_live.publish.log import Stream
 from care_live.wire.connections import ConnectionId, Sending
 from care_live.wire.messages import Fetch, Newest, Replay, View
 from care_live.wire.token_bucket import TokenBucket
+
+if TYPE_CHECKING:  # pure bookkeeping: what is due is read elsewhere
+    from care_live.publish.backlog_reader import Due, Purpose
 
 QUIET_S = 4.0
 """A recorder that was sent all, and has not said for so long what came, is not waited for."""

@@ -12,14 +12,13 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-import psutil
-
 from care_live.backends.device import DeviceSession
+from care_live.backends.host_memory import available_bytes
 from care_live.backends.session import Options, Provider, runtime
 from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError
 from care_live.model.card import ModelCard
-from care_live.planewise import stream
+from care_live.planewise import whole_volume
 from care_live.restore import footprint, probe
 from care_live.restore.tiled import Network, OpenSession
 
@@ -166,7 +165,7 @@ def opener(options: Options) -> OpenSession:
         runtime().preload_dlls()
         refuse_old_cudnn(cudnn_version())
         return DeviceSession
-    return stream.open_session  # on a CPU planes of 2D convolutions are faster than 3D ones
+    return whole_volume.open_session  # on a CPU planes of 2D convolutions are faster than 3D ones
 
 
 def _openvino_opener(options: Options) -> OpenSession:
@@ -202,4 +201,4 @@ def budget_px(path: Path, card: ModelCard, options: Options) -> int:
     by_index = int((2**31 - 1) / max(need.values_per_px, 1.0))
     if options.provider in {"cuda", "tensorrt"}:
         return by_index
-    return min(by_index, int(_HOST_SHARE * psutil.virtual_memory().available / max(need.bytes_per_px, 1.0)))
+    return min(by_index, int(_HOST_SHARE * available_bytes() / max(need.bytes_per_px, 1.0)))

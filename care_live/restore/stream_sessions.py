@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import psutil
-
 from care_live.backends.failures import refuse_scarce_memory, translated
+from care_live.backends.host_memory import available_bytes
 from care_live.backends.session import Options
 from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, OutOfMemoryError
@@ -78,7 +77,7 @@ class StreamSessions:
             _plan_of(prepared),
             self._config,
             plane_s=plane_s,
-            free_bytes=int(_STREAM_SHARE * psutil.virtual_memory().available),
+            free_bytes=int(_STREAM_SHARE * available_bytes()),
             speed=prepared.sessions.speed if isinstance(prepared, tiles.TileSessions) else None,
         )
 

@@ -7,18 +7,17 @@ Every function takes all channels of one time point, (c, z, y, x), and fills map
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.dry_run import DryRunNetwork
 from care_live.restore.geometry import output_spans, rounds, upsample_z
 from care_live.restore.repair import Maps, geometric_mean, mixture
-from care_live.restore.tiled import Network
 from care_live.tiling import margins, pad, tiles
 
 Array = NDArray[Any]
@@ -26,12 +25,21 @@ _SLICE_BATCH_PX = 2**20
 """Pixels of slices shown at once: enough to keep every core busy, little to keep in memory."""
 
 
+class Predictor(Protocol):
+    """A network, or what is shown the same fields without running one."""
+
+    def predict(
+        self, pixels: Array, spans: Sequence[Span], into: Sequence[Array], *, tile_px: Sequence[int] | None
+    ) -> None:
+        """Fill `into`; see `care_live.restore.tiled.Network.predict`."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoreJob:
     """One volume in a network."""
 
     card: ModelCard
-    network: Network | DryRunNetwork
+    network: Predictor
     spans: tuple[Span, ...]
     tile_px: tuple[int, int, int] | None
     """(z, y, x)"""

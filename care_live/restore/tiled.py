@@ -16,7 +16,6 @@ from care_live.backends.device import run_each
 from care_live.backends.failures import refuse_scarce_memory, translated
 from care_live.backends.session import Options, Session
 from care_live.errors import ModelError, OutOfMemoryError, RestoreError
-from care_live.imports import need
 from care_live.maps import MAPS
 from care_live.model import file, quantised_outputs, sizes
 from care_live.model.card import ModelCard
@@ -51,7 +50,7 @@ class Network:
     ) -> None:
         proto = file.load(path)
         self._input, self._channels_in = proto.graph.input[0].name, len(card.channels_in)
-        self._dtype = _input_dtype(proto, float_input)
+        self._dtype = file.input_dtype(proto, float_input=float_input)
         self._card, self._options, self._open = card, options, open_session
         self.quantised = False
         """Results come from the device as codes."""
@@ -141,7 +140,7 @@ class Network:
 
     def _refuse_large(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """Look at every tensor once more: at another size than the one that was checked a graph may do anything."""
-        proto = need("onnx", extra="cpu").load_model_from_string(self._plain)
+        proto = file.parsed(self._plain)
         try:
             sizes.refuse_large(proto, shapes, f"network {self._card.name}")
         except ModelError as error:
@@ -257,12 +256,3 @@ def _write(out: Array, result: Array, tile: Tile, around: Sequence[tuple[int, in
         target.append(slice(first, last))
         source.append(slice(start, start + last - first))
     out[tuple(target)] = result[tuple(source)]
-
-
-def _input_dtype(proto: Any, float_input: bool) -> Any:
-    """Return the numpy type of the graph's first input, after making it float32 for `float_input`."""
-    helper = need("onnx.helper", extra="cpu")
-    tensor = proto.graph.input[0].type.tensor_type
-    if float_input:
-        tensor.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(np.float32))
-    return helper.tensor_dtype_to_np_dtype(tensor.elem_type)

@@ -13,7 +13,6 @@ from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.restore import tasks
 from care_live.restore.repair import Maps
-from care_live.restore.tiled import Network
 
 Array = NDArray[Any]
 
@@ -89,7 +88,7 @@ class PlaneByPlane:
     """
 
     def __init__(
-        self, card: ModelCard, network: Network, shape: Sequence[int], *, tile_px: tuple[int, int, int] | None
+        self, card: ModelCard, network: tasks.Predictor, shape: Sequence[int], *, tile_px: tuple[int, int, int] | None
     ) -> None:
         self._card, self._network, self._shape, self._tile_px = card, network, shape, tile_px
 

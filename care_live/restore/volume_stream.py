@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from care_live.errors import CareLiveError, OutOfMemoryError, RestoreError
 from care_live.images import Counts
 from care_live.percentiles import Histogram, Span, histogram
-from care_live.planewise.tiles import FieldStream
 from care_live.reasons import Choice, whole
 from care_live.restore.choice import broken
 from care_live.restore.in_flight import PlaneProgress
 from care_live.restore.repair import Maps
-from care_live.restore.two_d import FlatStream
+
+if TYPE_CHECKING:  # it runs a stream that was begun elsewhere
+    from care_live.planewise.tiles import FieldStream
+    from care_live.restore.two_d import FlatStream
 
 
 class VolumeStream:

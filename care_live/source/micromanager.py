@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, Position, VirtualConfig
 from care_live.errors import ConfigError, SourceError
@@ -21,7 +21,9 @@ from care_live.source.camera_guard import CameraGuard, one_line
 from care_live.source.cameras import camera_labels, formats_of, refuse_different
 from care_live.source.mda_sequence import interval_s, pycromanager_events, read_sequence
 from care_live.source.outline import Outline
-from care_live.source.tap import Tap
+
+if TYPE_CHECKING:  # the tap is made elsewhere
+    from care_live.source.tap import Tap
 
 logger = logging.getLogger(__name__)
 

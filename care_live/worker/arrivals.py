@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,8 +23,10 @@ from care_live.restore.in_flight import N_OPEN, InFlight, VolumeInFlight
 from care_live.restore.ranges import known_spans
 from care_live.worker import protocol
 from care_live.worker.buffers import RestoredPlanes, Room, lay_out, make_room, planes_of
-from care_live.worker.inference_process import Inference, RunningNetwork
 from care_live.worker.shared_memory import Pool
+
+if TYPE_CHECKING:  # all that is sent to a process goes through its `send`
+    from care_live.worker.inference_process import Inference, RunningNetwork
 
 logger = logging.getLogger(__name__)
 

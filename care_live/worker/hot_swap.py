@@ -9,7 +9,7 @@ from pathlib import Path
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
-from care_live.worker.inference_process import RunningNetwork
+from care_live.worker.inference_process import Inference, RunningNetwork
 from care_live.worker.processor_pace import ProcessorPace
 from care_live.worker.shared_memory import Pool
 from care_live.worker.trial import Candidate, Trial
@@ -66,7 +66,8 @@ class HotSwap:
             if self._candidate is not None and self._candidate.phase != "refused":
                 self._candidate.refuse("another network was ordered")
             self._interval_s = interval_s
-            self._candidate = Candidate(model, self._config, even_if_slow=even_if_slow)
+            inference = Inference(self._config.model_copy(update={"model": model}))
+            self._candidate = Candidate(inference, even_if_slow=even_if_slow)
 
     def look(self) -> None:
         """Give up a candidate that hangs, also while no volume comes."""

@@ -20,6 +20,7 @@ from care_live.config import RestoreConfig
 from care_live.errors import ModelError, ProtocolError, RestoreError
 from care_live.restore.ranges import Memories
 from care_live.worker import inference_server, limits, liveness, protocol
+from care_live.worker.liveness import LostError
 from care_live.worker.processor_pace import ProcessorPace
 
 logger = logging.getLogger(__name__)
@@ -32,10 +33,6 @@ _DYING_S = 2.0
 """Between the end of its pipe and its own."""
 _STARTING = 15.0
 """Times as much silence while it starts: imports may wait for a slow disk."""
-
-
-class LostError(RestoreError):
-    """The process died or hangs; it will not answer any more."""
 
 
 class Inference:

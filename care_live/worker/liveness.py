@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import NamedTuple
 
+from care_live.errors import RestoreError
+
 _N_FIGURES = 5
 _HANDLED, _BEGUN, _ENDED, _SLOWEST_NS, _ENTERED = range(_N_FIGURES)
 _PATIENCE = 5.0
@@ -21,6 +23,10 @@ _FIRST_RUN_S = 60.0
 """The first run on a device loads its libraries."""
 _LONGEST_LOOK_S = 1.0
 """More than this between two looks: this process was held up itself, perhaps with the whole machine."""
+
+
+class LostError(RestoreError):
+    """The process died or hangs; this one will not answer any more."""
 
 
 class Seen(NamedTuple):

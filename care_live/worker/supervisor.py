@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError
 from care_live.percentiles import Span
 from care_live.restore.ranges import Memories, Memory
 from care_live.worker import protocol
-from care_live.worker.arrivals import Arrivals
-from care_live.worker.hot_swap import HotSwap
-from care_live.worker.inference_process import Inference, LostError, RunningNetwork
+from care_live.worker.inference_process import Inference, RunningNetwork
+from care_live.worker.liveness import LostError
 from care_live.worker.processor_pace import ProcessorPace
+
+if TYPE_CHECKING:  # the client makes them, and gives them here
+    from care_live.worker.arrivals import Arrivals
+    from care_live.worker.hot_swap import HotSwap
 
 logger = logging.getLogger(__name__)
 

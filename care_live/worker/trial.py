@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ModelError
 from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
@@ -18,8 +16,11 @@ from care_live.restore.ranges import Memories
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
 from care_live.worker.buffers import Room, lay_out
-from care_live.worker.inference_process import Inference, LostError, RunningNetwork
+from care_live.worker.liveness import LostError
 from care_live.worker.shared_memory import Pool
+
+if TYPE_CHECKING:  # its process was started elsewhere
+    from care_live.worker.inference_process import Inference, RunningNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -107,13 +108,12 @@ class Candidate:
 
     Parameters
     ----------
-    model : its file
-    config : of the running network; all but the model stays
+    inference : its process, which was just started
     even_if_slow : take it though it can't keep up with the acquisition
     """
 
-    def __init__(self, model: Path, config: RestoreConfig, *, even_if_slow: bool = False) -> None:
-        self.inference = Inference(config.model_copy(update={"model": model}))
+    def __init__(self, inference: Inference, *, even_if_slow: bool = False) -> None:
+        self.inference = inference
         self.phase: Phase = "loading"
         self.reason = ""
         """Why it was refused."""

@@ -9,7 +9,7 @@ import pytest
 from care_live.backends.session import OnnxSession, Options
 from care_live.planewise.passes.pack_starts import N_PACKED
 from care_live.planewise.plan import StreamPlan, plan_live, plan_whole
-from care_live.planewise.stream import PlanewiseSession
+from care_live.planewise.whole_volume import PlanewiseSession
 from tests.make.merged import merge
 from tests.make.seeded_unets import RANGE, counts, seeded
 from tests.planewise.test_run import card

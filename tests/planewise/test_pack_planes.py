@@ -17,10 +17,10 @@ from care_live.planewise.passes.pack_planes import n_channels_at_once, pack_plan
 from care_live.planewise.passes.pack_starts import pack_starts
 from care_live.planewise.plan import StreamPlan, compile_plan
 from care_live.planewise.schedule import whole_boundaries
-from care_live.planewise.stream import PlanewiseSession
+from care_live.planewise.whole_volume import PlanewiseSession
 from tests.make.seeded_unets import RANGE, counts, run, seeded
 from tests.planewise.programs import ALONE, PACKED, unrolled
-from tests.planewise.test_whole import worst
+from tests.planewise.test_whole_volume import worst
 
 HALVES = (slice(0, 8), slice(8, 16))
 POOLED_IN_PLANE = {"pool": (1, 2, 2)}

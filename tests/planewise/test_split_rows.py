@@ -13,7 +13,7 @@ from care_live.planewise.passes import PASSES
 from care_live.planewise.passes.split_rows import split_rows
 from tests.make.seeded_unets import RANGE, counts, seeded
 from tests.planewise.programs import ALONE, unrolled
-from tests.planewise.test_whole import opened, worst
+from tests.planewise.test_whole_volume import opened, worst
 
 FACTORS = np.array([1, 1, 2, 2], np.float32)
 SAME = {"strides": (1, 1), "pads": (1, 1, 1, 1), "group": 1}

@@ -25,7 +25,7 @@ from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.percentiles import Span
 from care_live.planewise import tiles
 from care_live.planewise.caches import keep
-from care_live.planewise.stream import open_session
+from care_live.planewise.whole_volume import open_session
 from care_live.restore import footprint
 from tests.make.merged import merge
 

@@ -18,7 +18,7 @@ from benches._pairs import Spent, alternate, bare_session, counts, say
 from care_live.backends.session import Options
 from care_live.model.unet_graph import UNetShape, build, convolution_shapes, seeded_weights
 from care_live.planewise.plan import StreamPlan, plan_whole
-from care_live.planewise.stream import open_session
+from care_live.planewise.whole_volume import open_session
 
 ENDS = {"low": np.array([100], np.float32), "high": np.array([3000], np.float32)}
 _SIDES = (256, 512, 1024, 2048)

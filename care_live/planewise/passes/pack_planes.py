@@ -19,11 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from care_live.planewise import conv
 from care_live.planewise.builder import ProgramBuilder
-from care_live.planewise.ir import Constant, Kernel, Op, Operand, Plane, PlaneSum, Program, Term
+from care_live.planewise.ir import POINTWISE, Constant, Kernel, Op, Operand, Plane, PlaneSum, Program, Term, merged
 from care_live.planewise.passes.pack_starts import N_PACKED, pack_starts
-from care_live.planewise.unroll import POINTWISE
 
 _FINITE = POINTWISE - {"Div", "Exp", "Log", "Pow", "Reciprocal"}
 """Operators that make no infinity of a number: in a pack, where there is no plane, it would not vanish times zero."""
@@ -77,7 +75,7 @@ class _Packing:
         elif op.layer in self._starts:
             self._packed(op, self._starts[op.layer])
         else:
-            terms = conv.merged(self._terms(op, 0, 1))
+            terms = merged(self._terms(op, 0, 1))
             self._builder.sum(op._replace(terms=terms), output=op.output)
 
     def _packed(self, op: PlaneSum, start: int) -> None:
@@ -91,7 +89,7 @@ class _Packing:
 
     def _pack(self, op: PlaneSum, members: Sequence[PlaneSum | None]) -> Plane:
         n, c, y, x = op.output.shape
-        terms = conv.merged(
+        terms = merged(
             term for side, member in enumerate(members) if member for term in self._terms(member, side, N_PACKED)
         )
         bias = None if op.bias is None else self._repeated(op.bias)

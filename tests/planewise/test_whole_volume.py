@@ -11,7 +11,7 @@ from care_live.backends.session import OnnxSession, Options, Session
 from care_live.model import rewrite
 from care_live.planewise.plan import StreamPlan, compile_plan
 from care_live.planewise.schedule import whole_boundaries
-from care_live.planewise.stream import PlanewiseSession, open_session
+from care_live.planewise.whole_volume import PlanewiseSession, open_session
 from tests.make.seeded_unets import RANGE, counts, seeded
 
 
