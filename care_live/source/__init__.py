@@ -24,14 +24,14 @@ __all__ = ["Source", "open_source", "tap"]
 class Source(Protocol):
     """Gives one run's events: first RunStarted, last RunEnded, in between frames and ended sequences.
 
-    A run that could not even begin is a RunEnded alone.
+    A run that could not begin has only a RunEnded.
     """
 
     def next_event(self, timeout_s: float) -> SourceEvent | None:
         """Return the next event, or None when none came within *timeout_s*; None for ever after RunEnded."""
 
     def stop(self) -> None:
-        """Ask for the end, from any thread: the acquisition is aborted and the events drain to RunEnded."""
+        """Order the end, from any thread: the acquisition is aborted and the events drain to RunEnded."""
 
     def close(self) -> None:
         """End every thread and process of this source."""

@@ -1,4 +1,4 @@
-"""What pycromanager does when a camera fails: it swallows some errors, and tries others again for ever."""
+"""Camera errors under pycromanager, which hides some of them and repeats the failing call for ever at others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CAMERA_ERRORS = 50
 
 
 class CameraGuard:
-    """Sees every snap: pycromanager swallows some of their errors, and tries others again for ever.
+    """Wraps two methods of a core: pycromanager hides some of their errors, and repeats others for ever.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class CameraGuard:
         core.snap_image, core.get_tagged_image = self.snap, self.fetch
 
     def snap(self) -> None:
-        """Snap an image, and remember why that failed."""
+        """Snap an image, and keep the error if that fails."""
         try:
             self._snap()
         except Exception as error:

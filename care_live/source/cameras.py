@@ -29,16 +29,16 @@ class CameraFormat(NamedTuple):
 
 
 def refuse_different(formats: Sequence[CameraFormat]) -> None:
-    """Compare cameras that are to look at once.
+    """Compare cameras that are to expose at the same time.
 
     Raises
     ------
     SourceError
-        They differ in size or type: Micro-Manager loses frames of them, and a run has one size.
+        The cameras differ in size or type: Micro-Manager loses frames of them, and a run has one size.
     """
     if len({one[1:] for one in formats}) > 1:
         raise SourceError(
-            f"cameras that look at once differ: {', '.join(map(str, formats))}; "
+            f"cameras that expose at the same time differ: {', '.join(map(str, formats))}; "
             "set the same size, region, binning and pixel type in all of them"
         )
 
@@ -55,7 +55,7 @@ def camera_labels(core: Any) -> tuple[str, ...]:
 
 
 def formats_of(core: Any, labels: Iterable[str]) -> list[CameraFormat]:
-    """Ask each camera for its format; the core's own camera is put back.
+    """Return each camera's format; the core's own camera is put back.
 
     Parameters
     ----------

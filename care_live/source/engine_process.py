@@ -1,6 +1,6 @@
-"""A microscope that we drive: the engine runs in a process of its own and sends frames over the link.
+"""A microscope that care_live drives: the engine runs in a process of its own and sends frames over the link.
 
-It gets ready at once, but exposes nothing to light before somebody asks for the first event.
+The process prepares at once, but exposes nothing to light before the daemon waits for the first event.
 
 pycromanager's engine, a camera driver and the daemon never share a process: a crash or a hang of the first two
 costs the acquisition, not what was already acquired.
@@ -85,10 +85,10 @@ class Driven:
         self._remote.stop()
 
     def close(self) -> None:
-        """End the process: it gets some seconds when its run is over, none otherwise."""
+        """End the process; after the end of its run it gets some seconds to end by itself."""
         until = time.monotonic() + (_EXIT_S if self._ended else 0.0)
         while self._process.poll() is None and time.monotonic() < until:
-            self._remote.next_event(_LOOK_S)  # it may still ask whether its last message came
+            self._remote.next_event(_LOOK_S)  # it may still wait for the answer to its last message
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait(_EXIT_S)
@@ -151,7 +151,7 @@ def start_engine(job: dict[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]
 
 
 def tell(stdin: IO[bytes], line: bytes) -> None:
-    """Write a line to a process; if it died, its last words say why."""
+    """Write a line to a process; if it died, the error has the last lines that it printed."""
     with contextlib.suppress(OSError):
         stdin.write(line + b"\n")
         stdin.flush()

@@ -1,8 +1,8 @@
 """The engine's process (``python -m care_live.source.engine_run``): one acquisition, its frames fed into the link.
 
 Its job is a line of JSON on stdin: where to send, the token, and the source's section of the config. It loads the
-devices and waits for a second line before the first exposure. It ends when the acquisition ends, when the daemon asks
-for it or is gone, or when no frame came for too long.
+devices and waits for a second line before the first exposure. It ends when the acquisition ends, when the daemon orders
+it or has died, or when no frame came for too long.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from care_live.wire import plans
 logger = logging.getLogger(__name__)
 
 GO = b"go"
-"""The second line on stdin: somebody waits for the first frame."""
+"""The second line on stdin: the daemon waits for the first frame."""
 
 _STALLED_S = 5.0
 _UNLOAD_S = 10.0
 
 
 class EngineJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the daemon asks this process to do."""
+    """The daemon's order to this process."""
 
     address: str
     token: str
@@ -156,7 +156,7 @@ def await_go() -> None:
     Raises
     ------
     SourceError
-        The daemon does not want it any more.
+        The daemon has ended.
     """
     if sys.stdin.buffer.readline().strip() != GO:
         raise SourceError("the daemon ended before the acquisition began; no plane was exposed")
@@ -174,9 +174,9 @@ def _start_core(config: VirtualConfig | MicroManagerConfig) -> Any:
 
 
 def unload() -> None:
-    """Let the devices go (a real shutter closes); not longer than some seconds, whatever a driver does.
+    """Unload the devices (a real shutter closes) within some seconds, even if a driver hangs.
 
-    The tap is closed by then: every frame is sent, and no thread of ours holds one.
+    The tap is closed by then: every frame is sent, and no thread of care_live holds one.
     """
     if "pycromanager" not in sys.modules:
         return
@@ -190,7 +190,7 @@ def unload() -> None:
 def main() -> None:
     """Run the job on stdin; leave by os._exit, because a hanging driver must not keep the process."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to all; the daemon asks for the end in order
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to all; the daemon orders the end itself
     code = 0
     try:
         verdict = run(msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineJob))

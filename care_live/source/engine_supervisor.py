@@ -11,7 +11,7 @@ from care_live.source.frame_recorder import FrameRecorder, Reason
 FIRST_FRAME_S = 15.0
 """Stages move to their places before the first frame."""
 _ORPHAN_S = 60.0
-"""No word from the daemon for so long: it is gone (where the system does not tell)."""
+"""After this silence the daemon counts as dead (where the system does not report that)."""
 _TURN_S = 0.1
 _ABORT_S = 10.0
 _ORPHAN_ABORT_S = 1.0
@@ -24,13 +24,13 @@ class Acquiring(Protocol):
 
     @property
     def error(self) -> str | None:
-        """What the engine complained about, once it is over."""
+        """The errors of the engine, once it is over."""
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for its end; False: not yet."""
 
     def abort(self) -> None:
-        """Ask for its end, without waiting."""
+        """Order its end, without waiting."""
 
 
 class Verdict(NamedTuple):
@@ -55,7 +55,7 @@ class Supervisor:
         return os.getppid() != self._parent
 
     def stop(self, reason: str) -> None:
-        """Somebody asks for the end; from any thread."""
+        """Order the end; from any thread."""
         self._why = reason
         self._asked.set()
 
@@ -65,7 +65,7 @@ class Supervisor:
         return 0.0 if self.is_orphan else _SEND_S
 
     def watch(self, acquiring: Acquiring, feed: FrameRecorder) -> Verdict:
-        """Wait for the end of an acquisition, bring it about where need be, and say how it was."""
+        """Wait for the end of an acquisition, cause it where necessary, and return how it ended."""
         while not acquiring.wait(_TURN_S):
             if verdict := self._must_end(feed):
                 acquiring.abort()
@@ -75,13 +75,13 @@ class Supervisor:
             return Verdict("failed", acquiring.error)
         if feed.n_came < feed.n_planned:
             came = f"{feed.n_came} of {feed.n_planned}"
-            return Verdict("failed", f"the engine stopped after {came} planes and did not say why")
+            return Verdict("failed", f"the engine stopped after {came} planes without an error")
         return Verdict(*feed.verdict())
 
     def _must_end(self, feed: FrameRecorder) -> Verdict | None:
         if self._asked.is_set():
             return Verdict("aborted", self._why)
         if self.is_orphan or feed.daemon_silent_s > _ORPHAN_S:
-            return Verdict("aborted", "the daemon is gone")
+            return Verdict("aborted", "the daemon has ended")
         limit_s = self._quiet_s if feed.n_came else max(self._quiet_s, FIRST_FRAME_S)
         return Verdict("stalled", f"no frame for {feed.quiet_s:.1f} s") if feed.quiet_s > limit_s else None

@@ -36,11 +36,11 @@ from care_live.source.hardware_sequences import SequenceWatch
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
-"""How often the files are looked at; file systems of other machines tell of no change."""
+"""How often the files are read; network file systems report no changes."""
 _UNDERSTOOD_S = 8.0
-"""Files are there for so long, and no image of them can be read."""
+"""Files that have existed for this long without a readable image end the run."""
 _OTHER_FORMAT_S = 5.0
-"""Images are there for so long, and no data set that can be followed."""
+"""Images that have existed for this long without a data set that can be followed end the run."""
 
 
 class Follower:
@@ -113,7 +113,7 @@ class Follower:
             if not self._waiting:
                 self._look()
             return self._read_one() if self._waiting else self._quiet()
-        except (SourceError, OSError) as error:  # a network disk may be away for a moment
+        except (SourceError, OSError) as error:  # a network disk may be unreachable for a moment
             return self._end("failed", str(error)) if self._is_hopeless() else None  # it may be half-written
 
     def _look(self) -> None:
@@ -249,7 +249,7 @@ class Follower:
         return self._clock() - self._last_sign > self._limit_s()
 
     def _is_hopeless(self) -> bool:
-        """Tell whether what cannot be read has had its time to become whole: less, where nothing ever was."""
+        """Return whether an unreadable image has had enough time to become whole: less, where none ever was."""
         limit_s = self._limit_s() if self._n_delivered else min(_UNDERSTOOD_S, self._limit_s())
         return self._clock() - self._last_sign > limit_s
 

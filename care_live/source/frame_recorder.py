@@ -1,4 +1,4 @@
-"""What a tap of any engine shares: frames in, by whatever thread brings them; nothing is raised, nothing waits."""
+"""The part that taps of all engines share: it takes frames from any thread, and neither raises nor waits."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ CLOSE_S = 60.0
 ABSENT_S = 10.0
 """How long it waits for a daemon that has never answered."""
 _CAMERA_COUNTERS = ("CameraFrameCount", "FrameCount", "PVCAM-FrameNr", "Frame-Number", "FrameNumber")
-"""Tags in which cameras count for themselves; the core's own ``ImageNumber`` is renumbered and proves nothing."""
+"""Tags with the camera's own count; the core's ``ImageNumber`` is renumbered and proves nothing."""
 
 
 class FrameRecorder:
-    """One run on its way to the daemon.
+    """One run that is sent to the daemon.
 
     Parameters
     ----------
     endpoint : the daemon
     outline : what will come
     summary : JSON-able description of the source
-    on_stop : called once from the sending thread when the daemon asks for the end
+    on_stop : called once from the sending thread when the daemon orders the end
     look : called about five times a second from the sending thread
     """
 
@@ -89,7 +89,7 @@ class FrameRecorder:
 
     @property
     def daemon_silent_s(self) -> float:
-        """Seconds since the daemon said anything."""
+        """Seconds since the last message of the daemon."""
         return self._sender.silent_s
 
     # -- from the engine's threads: nothing here may raise or wait ------------------------------------------------
@@ -100,7 +100,7 @@ class FrameRecorder:
         Parameters
         ----------
         image : (y, x) uint8 or uint16
-        tags : Micro-Manager's metadata; their ``Axes`` say where it belongs
+        tags : Micro-Manager's metadata; their ``Axes`` are the frame's index
         give : the caller gives the image away, so that it need not be copied
         """
         try:
@@ -109,7 +109,7 @@ class FrameRecorder:
             self.bad(error)
 
     def announce(self, axes: Callable[[], Iterable[Axes]]) -> None:
-        """Learn that the events with these axes are about to come as one hardware sequence."""
+        """Note that the events with these axes are about to come as one hardware sequence."""
         try:
             self._announced.append(list(axes()))
         except Exception as error:  # noqa: BLE001 - as above
@@ -120,7 +120,7 @@ class FrameRecorder:
         self._n_bad += 1
         if self._n_bad == 1:
             self._first_bad = str(error) or type(error).__name__
-            logger.warning("tap cannot use a frame, and says so only once: %s", error)
+            logger.warning("tap cannot use a frame (this is logged once): %s", error)
 
     def _take(self, image: Image, tags: Tags, *, give: bool) -> None:
         now_ns = time.monotonic_ns()
@@ -172,7 +172,7 @@ class FrameRecorder:
         return SequenceWatch(self.outline.order, n_cameras=max(1, len(self.outline.cameras)))
 
     def _meet_cameras(self, axes: Axes, tags: Tags) -> None:
-        """Plan for all cameras of a Multi Camera, where the first frame is the first to say that there is one."""
+        """Plan for all cameras of a Multi Camera, where only the first frame shows that there is one."""
         if "camera" not in axes or self.outline.cameras:
             return
         cameras = labels_in(tags)
@@ -182,7 +182,7 @@ class FrameRecorder:
         self._sequences = self._watch()
 
     def _learn_sequences(self) -> None:
-        """Tell the watch of sequences in the thread that brings frames: only its first frame tells the cameras."""
+        """Start the watch of sequences in the thread that brings frames: only the first frame names the cameras."""
         while self._announced:
             try:
                 self._sequences.announce(self.outline.planes_of(self._announced.popleft()))
@@ -235,7 +235,7 @@ class FrameRecorder:
         return CLOSE_S if self._sender.has_answered else ABSENT_S
 
     def end(self, reason: Reason, detail: str = "", *, within_s: float | None = None) -> None:
-        """Say that no more frames come; only the first time counts."""
+        """Note that no more frames come; only the first call counts."""
         if not self._begun:
             self._begin(Plan(stacks={}, shape_px=(1, 1)))
         self._learn_sequences()
@@ -257,7 +257,7 @@ class FrameRecorder:
         return self._sender.join(within_s + 1.0)
 
     def is_over(self) -> bool:
-        """Tell whether the sending thread has ended."""
+        """Return whether the sending thread has ended."""
         return self._sender.join(0.0)
 
 
@@ -269,7 +269,7 @@ def _check(image: Image) -> None:
 
 
 def _check_camera(axes: Axes, tags: Tags) -> None:
-    """Refuse a second camera's frame that does not say so.
+    """Refuse a second camera's frame that carries the first camera's pixels.
 
     Raises
     ------

@@ -23,7 +23,7 @@ _FULL_RESOLUTION = "Full resolution"
 
 
 class ImageRef(Protocol):
-    """An image that is whole, as its data set finds it."""
+    """An image that is whole, and its place in the data set."""
 
     @property
     def axes(self) -> dict[str, Any]:
@@ -42,11 +42,11 @@ class GrowingData(Protocol):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What Micro-Manager says of the whole data set; known once an image was read."""
+        """Micro-Manager's summary of the data set; known once an image was read."""
 
     @property
     def places(self) -> Places:
-        """The numbering that the summary asks for."""
+        """The numbering that the summary defines."""
 
     @property
     def is_finished(self) -> bool:

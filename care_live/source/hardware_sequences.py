@@ -1,13 +1,13 @@
 """Which hardware sequence delivered a frame, and whether that sequence was whole.
 
 Engines give frames of a hardware sequence their axes by counting, so one lost or doubled frame shifts all the
-later ones in silence. The evidence: the count at the sequence's end, a jump of the camera's own counter, and
-what the engine complains about. A sequence is announced by the engine's hardware hook; where the hook is missing,
-the core's ``ImageNumber`` tells, because only sequenced frames have one and it begins anew with each sequence.
+later ones without an error. The evidence: the count at the sequence's end, a jump of the camera's own counter, and
+errors of the engine. The engine's hardware hook announces a sequence; where the hook is missing, the core's
+``ImageNumber`` shows it, because only sequenced frames have one and it begins anew with each sequence.
 
 Micro-Manager's Java engine counts the frames of several cameras together, so that one camera that is ahead of the
 other gets the other's heights. Each camera delivers its own frames in order: in an announced sequence its own count
-says which plane a frame is.
+is the number of the plane.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Counted(NamedTuple):
     ended: list[SequenceEnded]
     """Sequences that ended before it."""
     is_stale: bool = False
-    """It is the snapped frame before once more: the camera gave no new one."""
+    """It repeats the snapped frame before: the camera gave no new one."""
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class _Open:
     def _by_own_count(self, camera: Camera, n_before: int, image_number: int | None) -> PlaneIndex:
         planes = self.planes.get(camera, ())
         if image_number is not None and image_number != n_before:
-            self.problems.append(f"camera {camera!r} says frame {image_number} where {n_before} came before")
+            self.problems.append(f"camera {camera!r} counts frame {image_number} where {n_before} came before")
         if n_before >= len(planes):
             self.problems.append(f"camera {camera!r} gave more than its {len(planes)} frames")
             raise FrameError(f"camera {camera!r} gave more than the {len(planes)} frames of its hardware sequence")
@@ -137,7 +137,7 @@ class SequenceWatch:
             return Counted(index, sequence.sequence_id, ended)
 
     def _is_stale(self, camera: Camera, camera_count: int | None) -> bool:
-        """A core whose camera failed to deliver hands out the image before, with its old count."""
+        """Recognise the image before, which a core returns with its old count when the camera delivered none."""
         last = self._last_snapped.get(camera)
         self._last_snapped[camera] = camera_count
         return camera_count is not None and camera_count == last
@@ -150,7 +150,7 @@ class SequenceWatch:
             return []
 
     def close(self, problem: str | None = None) -> list[SequenceEnded]:
-        """The acquisition is over; what is still open ends now, with what the engine complained about."""
+        """The acquisition is over; open sequences end now, with the engine's error."""
         with self._lock:
             if self._open and problem:
                 self._open[0].problems.append(problem)

@@ -34,7 +34,7 @@ def read_sequence(given: Path | Mapping[str, Any]) -> Sequence:
     Raises
     ------
     ConfigError
-        There is none, useq does not understand it, or it has a key that useq would ignore.
+        The sequence is missing, useq cannot read it, or it has a key that useq would ignore.
     """
     useq = need("useq", extra="mm")
     what = f"sequence {given}" if isinstance(given, Path) else "source.sequence"
@@ -43,7 +43,7 @@ def read_sequence(given: Path | Mapping[str, Any]) -> Sequence:
     except OSError as error:
         raise ConfigError(f"cannot read {what}: {error.strerror or error}") from error
     except Exception as error:
-        raise ConfigError(f"{what} is no useq sequence: {' '.join(str(error).split())[:300]}") from error
+        raise ConfigError(f"{what} is not a useq sequence: {' '.join(str(error).split())[:300]}") from error
     unknown = set(given) - set(useq.MDASequence.model_fields) - {"uid"} if isinstance(given, Mapping) else set()
     if unknown:
         raise ConfigError(
@@ -190,7 +190,7 @@ def pycromanager_events(events: Iterable[Event]) -> list[dict[str, Any]]:
     Raises
     ------
     ConfigError
-        One does what pycromanager can't: autofocus, a clock that starts anew at each position, a pattern of light.
+        An event needs what pycromanager can't do: autofocus, a clock that starts at each position, a pattern of light.
     """
     to_pycromanager = need("useq.pycromanager", extra="mm").to_pycromanager
     found: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""pycromanager drives Micro-Manager: events from the config, hooks, and what can go wrong on the way.
+"""pycromanager drives Micro-Manager: events from the config, hooks, and errors.
 
 The only file that runs pycromanager. It lives in the engine's process (see engine_run.py), never in the daemon's.
 """
@@ -110,7 +110,7 @@ def plan_of(config: MicroManagerConfig | VirtualConfig, outline: Outline, core: 
 
 
 class Steps(TypedDict):
-    """What of a plan the settings say, and not the camera."""
+    """The part of a plan that comes from the settings, not from the camera."""
 
     voxel_size_um: tuple[float, float, float]
     interval_s: float
@@ -159,7 +159,7 @@ def start_core(config: MicroManagerConfig) -> Any:
 
 
 def release() -> None:
-    """Unload this process's core: first no camera fills its buffer any more, then its devices go.
+    """Unload this process's core: first end the camera's sequence, then unload the devices.
 
     The core itself stays until the process ends, because pycromanager's engine still points to it.
     """
@@ -184,12 +184,12 @@ def _connect(pycromanager: Any, port: int) -> Any:
 
 
 def prepare(core: Any, acquisition: AcquisitionConfig) -> None:
-    """Check that the devices can do what the config asks.
+    """Check that the devices can do what the config orders.
 
     Raises
     ------
     ConfigError
-        A name comes twice, a channel has no preset, or there is no stage; says what there is.
+        A name comes twice, a channel has no preset, or there is no stage; the message lists what exists.
     """
     positions, presets = [p.name for p in acquisition.positions], [c.preset for c in acquisition.channels]
     if len(set(positions)) < len(positions) or len(set(presets)) < len(presets):
@@ -203,7 +203,7 @@ def prepare_for(core: Any, events: list[dict[str, Any]], *, hardware_sequence: b
     Raises
     ------
     ConfigError
-        A channel has no preset, or there is no stage; says what there is.
+        A channel has no preset, or there is no stage; the message lists what exists.
     """
     asked = dict.fromkeys(tuple(event["config_group"]) for event in events if "config_group" in event)
     groups = _names(core.get_available_config_groups()) if asked else []
@@ -226,7 +226,7 @@ def cameras_of(core: Any, config: MicroManagerConfig | VirtualConfig) -> tuple[s
     Raises
     ------
     SourceError
-        They differ in size, or the engine cannot read them.
+        The cameras differ in size, or the engine cannot read them.
     """
     labels = camera_labels(core)
     if labels and not (isinstance(config, MicroManagerConfig) and config.backend == "java"):
@@ -272,13 +272,13 @@ class MicroManagerAcquisition:
 
     @property
     def error(self) -> str | None:
-        """What the engine or the camera complained about."""
+        """The error of the engine or of the camera."""
         if self._error is not None:
             return one_line(self._error)
         return self._guard.last_error if self._guard else None
 
     def abort(self) -> None:
-        """Ask the engine to stop; a camera that hangs may never hear it."""
+        """Order the engine to stop; with a camera that hangs it may not react."""
         threading.Thread(target=self._acquisition.abort, name="abort").start()
 
 

@@ -1,4 +1,4 @@
-"""What the events of an acquisition say about the planes to come, before the first one is exposed."""
+"""The planes to come, from the events of an acquisition, before the first one is exposed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Outline:
         return outline_of(self.events, cameras=cameras)
 
     def events_left(self, stored: Collection[VolumeKey]) -> list[bool]:
-        """Tell of each event whether it has a plane of a volume that is not stored."""
+        """Return for each event whether it has a plane of a volume that is not stored."""
         together = max(1, len(self.cameras))
         events = (self.order[first : first + together] for first in range(0, len(self.order), together))
         return [any(index.volume not in stored for index in planes) for planes in events]

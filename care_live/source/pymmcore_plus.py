@@ -45,7 +45,7 @@ class Observer:
     Parameters
     ----------
     give : the images are used nowhere else, so that they need not be copied
-    outline : what will come, where the sequence that is run does not say
+    outline : what will come, where the sequence itself does not have it
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Observer:
         Raises
         ------
         SourceError
-            None began in time.
+            No sequence began in time.
         """
         try:
             return self._begun.get(timeout=timeout_s)
@@ -131,11 +131,11 @@ class Observer:
         return self._cameras[number] if number < len(self._cameras) else f"camera {number}"
 
     def _finished(self, sequence: Sequence) -> None:
-        if self._feed is not None and self._on_stop is None:  # otherwise the one who runs it says how it ended
+        if self._feed is not None and self._on_stop is None:  # otherwise the caller that runs it notes how it ended
             self._feed.end(*self._feed.verdict())
 
     def close(self, *, within_s: float | None = None) -> bool:
-        """Stop observing; an unfinished run ends as aborted. False: the daemon did not take everything."""
+        """Stop observing; an unfinished run ends as aborted. Return False if the daemon did not take everything."""
         for signal, callback in self._callbacks.items():
             getattr(self._core.mda.events, signal).disconnect(callback)
         return self._feed is None or self._feed.close(within_s=within_s)
@@ -153,7 +153,7 @@ def plan_of(outline: Outline, meta: Tags) -> Plan:
     Raises
     ------
     SourceError
-        The camera does not give grey 8 or 16 bit images, or cameras that look at once differ.
+        The camera does not give grey 8 or 16 bit images, or cameras that expose at the same time differ.
     """
     camera, *others = meta["image_infos"]
     refuse_different([_format_of(one) for one in others if one["camera_label"] in outline.cameras])
@@ -203,7 +203,7 @@ def outline_for(core: Core, sequence: Iterable[Event]) -> Outline:
     ConfigError
         Two of its events are the same plane.
     SourceError
-        The camera does not give grey 8 or 16 bit images, or cameras that look at once differ.
+        The camera does not give grey 8 or 16 bit images, or cameras that expose at the same time differ.
     """
     outline = outline_of_sequence(sequence, cameras=camera_labels(core))
     functions = need("pymmcore_plus.metadata.functions", extra="mm")
@@ -223,7 +223,7 @@ class SequenceAcquisition:
 
     @property
     def error(self) -> str | None:
-        """What pymmcore-plus last warned of, when planes are missing: it raises for no lost frame."""
+        """The last warning of pymmcore-plus when planes are missing: it raises no error for a lost frame."""
         return None if self._observer.has_all_planes else self._complaints.last
 
     def wait(self, timeout_s: float) -> bool:
@@ -232,7 +232,7 @@ class SequenceAcquisition:
         return not self._thread.is_alive()
 
     def abort(self) -> None:
-        """Ask for its end."""
+        """Order its end."""
         self._core.mda.cancel()
 
 

@@ -1,4 +1,4 @@
-"""What the daemon makes of a tap's messages: events in order, and what to answer. Knows no sockets."""
+"""Messages of a tap become events in order, and answers. This module has no sockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DRIFT = 50e-6
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What one message led to."""
+    """The result of one message."""
 
     event: SourceEvent | None
     answer: tap_protocol.ToTap
@@ -32,8 +32,8 @@ class Receiver:
     Parameters
     ----------
     run_id : of the events
-    token : what the tap must know; empty: any tap may come
-    z_planes : planes of each stack, when the tap can't tell its plan
+    token : the secret that the tap must send; empty: any tap may connect
+    z_planes : planes of each stack, when the tap can't send its plan
     """
 
     def __init__(self, *, run_id: str, token: str = "", z_planes: int | None = None) -> None:
@@ -57,7 +57,7 @@ class Receiver:
         Raises
         ------
         ProtocolError
-            Its content is impossible; it counts as not received.
+            The message is impossible; it counts as not received.
         """
         if refused := self._refusal(message):
             return Taken(None, tap_protocol.Refuse(reason=refused))
@@ -81,7 +81,7 @@ class Receiver:
         return None
 
     def _is_due(self, message: tap_protocol.FromTap) -> bool:
-        """A tap that this daemon has not met begins with its start, whatever that one's number is."""
+        """A tap that is new to this daemon begins with its start, whatever its number is."""
         if self._tap is None:
             return isinstance(message, tap_protocol.TapStart)
         return message.number == self._next_number
@@ -110,7 +110,7 @@ class Receiver:
 
 
 class EveryStack(Mapping[VolumeKey, tuple[int, ...]]):
-    """Stacks of a tap that can't tell its plan: every position and channel has the same number of planes."""
+    """Stacks of a tap that can't send its plan: every position and channel has the same number of planes."""
 
     def __init__(self, z_planes: int) -> None:
         self._planes = tuple(range(z_planes))
@@ -126,7 +126,7 @@ class EveryStack(Mapping[VolumeKey, tuple[int, ...]]):
 
 
 class ClockOffset:
-    """What to add to another machine's monotonic clock: its fastest message tells best.
+    """What to add to another machine's monotonic clock, from its fastest message.
 
     The way of a message takes time, so *received - sent* is at least the offset; the smallest one seen is the
     nearest to it. Two clocks of one machine give 0 up to the transport's own microseconds.

@@ -18,11 +18,11 @@ from care_live.wire.sockets import Received, Sockets
 logger = logging.getLogger(__name__)
 
 _SILENT_S = 30.0
-"""A tap pings every second; one that was not heard for so long is gone."""
+"""A tap pings every second; after this silence it counts as lost."""
 _STOP_S = 20.0
 """How long a tap may take to abort its acquisition."""
 _TURN_S = 0.5
-"""How often the door is looked after while nothing comes."""
+"""How often the door is checked while nothing comes."""
 _OWED_S = 0.002
 _SETTLE_S = 1.0
 _QUEUED_MESSAGES = 4
@@ -37,8 +37,8 @@ TAPS = Budget(connections=24, per_address=12, bytes_per_s=None)
 class Remote:
     """Waits for one tap, and gives its run's events.
 
-    It has no thread: what arrives waits in the socket until it is asked for, so a slow daemon slows the link
-    and not the acquisition, and the tap's memory is the only queue.
+    It has no thread: messages wait in the socket until `next_event` reads them, so a slow daemon slows the link and not
+    the acquisition, and the tap's memory is the only queue.
 
     Raises
     ------
@@ -139,7 +139,7 @@ class Remote:
         return taken.event
 
     def _bad(self, error: ProtocolError, received: Received) -> None:
-        """Count what is not of the link; refuse a stranger at once, and the tap that sends when it goes on so."""
+        """Count invalid messages; refuse other clients at once, and the tap that sends after some in a row."""
         n_bad = self._receiver.n_bad = self._receiver.n_bad + 1
         if n_bad & (n_bad - 1) == 0:  # the 1st, 2nd, 4th…: a flood must not fill the log
             logger.warning("message dropped: %s (%d so far)", error, n_bad)
@@ -163,7 +163,7 @@ class Remote:
             self._owed = None
 
     def _settle(self) -> None:
-        """Answer the last message before anybody stops asking: the tap waits for it."""
+        """Answer the last message before the source ends: the tap waits for it."""
         until = time.monotonic() + _SETTLE_S
         self._pay()
         while self._owed is not None and time.monotonic() < until:
@@ -174,7 +174,7 @@ class Remote:
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _pass_on_stop(self) -> None:
-        """Tell the tap to stop, and again every second until its end comes."""
+        """Order the tap to stop, again every second until its end comes."""
         now = time.monotonic()
         if not self._stopping.is_set() or self._peer is None:
             return
@@ -185,17 +185,19 @@ class Remote:
             self._answer(self._peer, tap_protocol.TapStop())
 
     def _stopped(self) -> RunEnded | None:
-        """End the run of a tap that does not obey, also while its frames go on coming."""
+        """End the run of a tap that does not stop, also while its frames go on coming."""
         if self._stop_sent is not None and time.monotonic() > self._stop_until:
-            return RunEnded("aborted", f"the tap did not end within {self._stop_s:.0f} s of being asked to")
+            return RunEnded("aborted", f"the tap did not end within {self._stop_s:.0f} s of the order to stop")
         return None
 
     def _given_up(self) -> RunEnded | None:
-        """End the run of a tap that is broken or gone, once nothing of it waits to be read."""
+        """End the run of a tap that is broken or lost, once none of its messages waits."""
         if self._broken:
             return RunEnded("failed", f"the tap sent {_MAX_BAD_IN_A_ROW} broken messages in a row: {self._broken}")
         if self._stopping.is_set() and self._peer is None:
             return RunEnded("aborted", "stopped before a tap came")
         if self.has_begun and time.monotonic() - self._heard > self._silent_s:
-            return RunEnded("failed", f"the tap was not heard for {self._silent_s:.0f} s: it or its link is gone")
+            return RunEnded(
+                "failed", f"nothing was received from the tap for {self._silent_s:.0f} s: the tap or its link is lost"
+            )
         return None

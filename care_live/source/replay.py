@@ -30,7 +30,7 @@ class Cue(NamedTuple):
 
 
 class ReplaySource:
-    """Plays a recording at its recorded speed, at given planes per second, or as fast as it is asked.
+    """Plays a recording at its recorded speed, at given planes per second, or as fast as it is read.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class ReplaySource:
     Raises
     ------
     ConfigError
-        No data set there, its axes are not known, or recorded speed is wanted and no times were recorded.
+        There is no data set, its axes are unknown, or the speed is *recorded* and the file has no times.
     SourceError
         The data set cannot be read.
     """

@@ -8,7 +8,7 @@ from care_live.images import Frame, Plan, PlaneIndex, SourceEvent, VolumeKey
 
 
 class VolumeAdmission:
-    """Decides at a volume's first plane whether all of it will fit, and keeps that promise.
+    """Decides at a volume's first plane whether all of it will fit, and reserves the memory.
 
     A volume that is refused is refused to its last plane. Where the plan is unknown a volume may be refused
     half-way, and then to its end.
@@ -24,7 +24,7 @@ class VolumeAdmission:
         self.n_refused = 0
 
     def admit(self, index: PlaneIndex, n_bytes: int) -> bool:
-        """Tell whether a plane may be kept, and count it."""
+        """Return whether a plane may be kept, and count it."""
         key = index.volume
         if key not in self._refused and not self._has_room(key, n_bytes):
             self._refused.add(key)
@@ -43,7 +43,7 @@ class VolumeAdmission:
         self.held_bytes -= n_bytes
 
     def _has_room(self, key: VolumeKey, n_bytes: int) -> bool:
-        if self.held_bytes == 0:  # so what is promised is for planes that never came
+        if self.held_bytes == 0:  # so the reserved memory is for planes that never came
             self._take_promises_back(keep=key)
         if key in self._promised:
             return self._promised[key] >= n_bytes or self._fits(n_bytes)
@@ -100,7 +100,7 @@ class SendBuffer:
         self.sent_before = max(self.sent_before, self.next_number)
 
     def acknowledge(self, next_number: int) -> int:
-        """Forget everything before *next_number*; return the bytes of pixels that this frees."""
+        """Drop everything before *next_number*; return the bytes of pixels that this frees."""
         freed = 0
         while self._events and self._first_number < next_number:
             event = self._events.popleft()

@@ -1,4 +1,4 @@
-"""The tap on pycromanager's image stream: hands every frame over and returns, whatever happens behind it.
+"""The tap on pycromanager's image stream: it hands every frame over and returns at once.
 
 ::
 
@@ -98,7 +98,7 @@ class Tap:
         self.feed = FrameRecorder(endpoint, outline=outline, summary=summary, on_stop=on_stop, look=self._look)
 
     def open(self, plan: Plan | None = None) -> None:
-        """Start to send; without a plan the first frame tells shape and type."""
+        """Start to send; without a plan, shape and type come from the first frame."""
         self.feed.open(plan)
 
     def __call__(self, image: Image, metadata: Tags) -> tuple[Image, Tags] | None:
@@ -107,7 +107,7 @@ class Tap:
         return (image, metadata) if self._pass_on else None
 
     def hardware(self, event: Any) -> Any:
-        """Learn of hardware sequences: the engine gives them as lists of events. Returned as it came."""
+        """Note hardware sequences: the engine gives them as lists of events. Returned unchanged."""
         if isinstance(event, list) and len(event) > 1:
             self.feed.announce(lambda: [one["axes"] for one in event])
         return event

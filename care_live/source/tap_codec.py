@@ -27,7 +27,7 @@ _Number = TypeVar("_Number", int, float)
 
 
 SUMMARY_DEPTH = 32
-"""Lists and objects within one another, in what a source says of itself."""
+"""Levels of lists and objects in a source's summary."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def _start(event: RunStarted, common: dict[str, Any], token: str) -> TapStart:
 
 
 def _summary(summary: Mapping[str, Any]) -> msgspec.Raw:
-    """Return what a source says of itself, or that it is too long or no JSON: no run ends for that."""
+    """Return a source's summary, or a note that it is too long or not JSON: no run ends for that."""
     try:
         said = msgspec.json.encode(dict(summary))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -109,12 +109,12 @@ def ping(envelope: Envelope) -> TapPing:
 
 
 def summary_of(start: TapStart) -> dict[str, Any]:
-    """Return what the source says of itself.
+    """Return the source's summary.
 
     Raises
     ------
     ProtocolError
-        It is too long, or no JSON object.
+        The summary is too long, or not a JSON object.
     """
     said = bytes(start.summary)
     if len(said) > SUMMARY_BYTES:
@@ -122,7 +122,7 @@ def summary_of(start: TapStart) -> dict[str, Any]:
     try:
         summary = msgspec.json.decode(said, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"the summary is no JSON object: {str(error)[:200]}") from error
+        raise ProtocolError(f"the summary is not a JSON object: {str(error)[:200]}") from error
     if _is_deeper(summary, SUMMARY_DEPTH):
         raise ProtocolError(f"the summary is nested more than {SUMMARY_DEPTH} deep")
     return summary

@@ -21,11 +21,11 @@ from care_live.wire.fields import Count, Micros, Text
 from care_live.wire.plans import PlanHeader
 
 LINK = 2
-"""Version of the link; both ends must speak the same."""
+"""Version of the link; both ends must have the same."""
 HEADER_BYTES = 4 * 1024**2
 """The longest header: the plan of a long run."""
 SUMMARY_BYTES = 256 * 1024
-"""The longest JSON that a source may say of itself."""
+"""The longest JSON of a source's summary."""
 FRAME_BYTES = 256 * 1024**2
 """The longest frame."""
 ANSWER_BYTES = 16 * 1024
@@ -63,7 +63,7 @@ class TapStart(_FromTap, frozen=True, kw_only=True, tag="start"):
 
     token: Token
     plan: PlanHeader
-    """As in cl1's start; without stacks: the tap can't tell."""
+    """As in cl1's start; without stacks: the tap does not know them."""
     summary: msgspec.Raw
     """A JSON object, decoded only when its length is known to be sensible."""
 
@@ -103,7 +103,7 @@ class TapEnd(_FromTap, frozen=True, kw_only=True, tag="end"):
 
 
 class TapPing(_FromTap, frozen=True, kw_only=True, tag="ping"):
-    """I am here; what did you get?"""
+    """A sign of life, which the daemon answers with what it has."""
 
 
 class Ack(_Head, frozen=True, kw_only=True, tag="ack"):
@@ -121,7 +121,7 @@ class TapStop(_Head, frozen=True, kw_only=True, tag="stop"):
 
 
 class Refuse(_Head, frozen=True, kw_only=True, tag="refuse"):
-    """This tap is not wanted."""
+    """The daemon refuses this tap."""
 
     reason: Text
 
@@ -139,7 +139,7 @@ _version = msgspec.json.Decoder(_Version)
 
 def _look(text: memoryview) -> None:
     if (link := _version.decode(text).link) != LINK:
-        raise ProtocolError(f"the other end speaks link {link}, this one {LINK}: install the same care_live")
+        raise ProtocolError(f"the other end has link version {link}, this one {LINK}: install the same care_live")
 
 
 _from_tap: Codec[FromTap] = Codec(FromTap, "header", limit_bytes=HEADER_BYTES, look=_look)
@@ -168,7 +168,7 @@ def decode_from_tap(parts: Sequence[memoryview]) -> tuple[FromTap, NDArray[Any] 
     Raises
     ------
     ProtocolError
-        A tap does not say this; the text says why.
+        This is not a valid message of a tap; the text has the reason.
     """
     if not parts:
         raise ProtocolError("message without a header")
@@ -186,7 +186,7 @@ def decode_to_tap(parts: Sequence[memoryview]) -> ToTap:
     Raises
     ------
     ProtocolError
-        A daemon does not say this; the text says why.
+        This is not a valid message of a daemon; the text has the reason.
     """
     if len(parts) != 1:
         raise ProtocolError(f"message to a tap has {len(parts)} parts; wanted 1")

@@ -21,9 +21,9 @@ from care_live.wire.sockets import Received, Socket, Sockets
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
-"""How often the thread looks whether frames can still come."""
+"""How often the thread checks whether frames can still come."""
 _PING_S = 1.0
-"""How often the daemon is asked what it has, while it owes an answer or nothing else is said."""
+"""How often a ping is sent, while an answer is missing or nothing else is sent."""
 _QUEUED_MESSAGES = 4
 
 
@@ -37,7 +37,7 @@ class Endpoint:
     address: str
     """``tcp://HOST:PORT`` of the daemon."""
     token: str = ""
-    """What a daemon wants to hear that started this engine itself."""
+    """The secret of a daemon that started this engine itself."""
     keys: ClientKeys | None = None
     memory_bytes: int = MEMORY_BYTES
     """Frames that may wait for the daemon."""
@@ -49,7 +49,7 @@ class TapSender:
     Parameters
     ----------
     endpoint : the daemon
-    on_stop : called once, from the thread, when the daemon asks for the end or refuses this tap
+    on_stop : called once, from the thread, when the daemon orders the end or refuses this tap
     look : called about five times a second from the thread
     """
 
@@ -89,12 +89,12 @@ class TapSender:
 
     @property
     def has_answered(self) -> bool:
-        """Whether a daemon has ever said anything."""
+        """Whether a daemon has ever answered."""
         return self._has_answered
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the daemon last said anything."""
+        """Seconds since the last message of the daemon."""
         return time.monotonic() - self._last_answer
 
     def open(self) -> None:
@@ -102,12 +102,12 @@ class TapSender:
         self._thread.start()
 
     def start(self, started: RunStarted) -> None:
-        """Say what will come; once, before anything else.
+        """Send the plan; once, before anything else.
 
         Raises
         ------
         ProtocolError
-            It is more than the link takes; nothing was said.
+            The plan is longer than the link takes; nothing was sent.
         """
         envelope = tap_codec.Envelope(self._name, 0, 0, time.monotonic_ns())
         tap_protocol.encode(tap_codec.event_message(started, envelope, token=self._endpoint.token))
@@ -136,7 +136,7 @@ class TapSender:
         self._ring()
 
     def finish(self, ended: RunEnded, *, within_s: float) -> None:
-        """Say that the run is over; the thread ends when the daemon has everything, or after *within_s*."""
+        """Send that the run is over; the thread ends when the daemon has everything, or after *within_s*."""
         with self._lock:
             self._closing = min(self._closing, time.monotonic() + within_s)
             if not self._ended:
@@ -219,7 +219,7 @@ class TapSender:
             except ProtocolError as error:
                 self._n_bad += 1
                 if self._n_bad == 1:
-                    logger.warning("tap ignores a message, and says so only once: %s", error)
+                    logger.warning("tap ignores a message (this is logged once): %s", error)
 
     def _take(self, received: Received) -> None:
         message = tap_protocol.decode_to_tap(received.parts)
@@ -229,10 +229,10 @@ class TapSender:
             self._give_up(message.reason)
         elif not self._stopped:
             self._stopped = True
-            self._on_stop("the daemon asked for the end")
+            self._on_stop("the daemon ordered the end")
 
     def _give_up(self, reason: str) -> None:
-        """The daemon wants nothing of ours: forget it all, so that the thread ends."""
+        """The daemon refuses this tap: drop everything, so that the thread ends."""
         logger.warning("the daemon refuses this tap: %s", reason)
         with self._lock:
             self._ended = True
@@ -243,14 +243,14 @@ class TapSender:
         with self._lock:
             if ack.next_number > self._window.sent_before:
                 said, sent = ack.next_number, self._window.sent_before
-                raise ProtocolError(f"the daemon says that it has {said} messages, and {sent} were sent")
+                raise ProtocolError(f"the daemon acknowledges {said} messages, but {sent} were sent")
             freed = self._window.acknowledge(ack.next_number)
             if self._admission is not None:
                 self._admission.release(freed)
             if not ack.behind or ack.epoch != self._window.epoch:  # an older epoch's gap is being filled already
                 return
             if ack.next_number < self._window.first_number and self._started is not None:
-                self._window.put_first(self._started)  # this daemon has not met us: it was started anew
+                self._window.put_first(self._started)  # this daemon does not know this tap: it was started anew
             self._window.rewind()
 
     def _ping_if_due(self) -> None:

@@ -1,7 +1,7 @@
 """The virtual microscope: a real Micro-Manager core whose camera looks at a simulated specimen.
 
 Stages, wheels and shutters are Micro-Manager's own demo devices; the camera is written in Python. Any engine
-that drives a core (pycromanager's, pymmcore-plus's) drives this one and cannot tell the difference::
+that drives a core (pycromanager's, pymmcore-plus's) drives this one in the same way::
 
     core = start_virtual_core(VirtualConfig(specimen="worm"))
     with Acquisition(None, "run", image_process_fn=...) as acquisition:

@@ -23,7 +23,7 @@ _MISBEHAVIOURS = get_args(VirtualConfig.model_fields["misbehave"].annotation)
 
 
 class Stand(Protocol):
-    """Where the stages stand and which channel is set."""
+    """The position of the stages and the channel."""
 
     def place_um(self, n_in_sequence: int) -> tuple[float, float, float]:
         """Return (z, y, x) for the n-th exposure since the camera was started."""
@@ -72,7 +72,7 @@ class VirtualCamera(CameraDevice):  # type: ignore[misc]
         Raises
         ------
         RuntimeError
-            The driver fails, or the camera was switched off while somebody waited for it.
+            The driver fails, or the camera was switched off during a call.
         """
         self._stop.clear()
         self._due = time.perf_counter()
@@ -88,7 +88,7 @@ class VirtualCamera(CameraDevice):  # type: ignore[misc]
                 get_buffer(frame.shape, np.uint16)[:] = frame
                 self.last_tags = tags
                 yield tags
-                self._delivered.set()  # asked for the next one, so the core has this one
+                self._delivered.set()  # the core wants the next one, so it has this one
 
     # -- the exposure ---------------------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class VirtualCamera(CameraDevice):  # type: ignore[misc]
             self._delivered.wait(timeout_s)
 
     def release(self) -> None:
-        """End what the camera is waiting for; the frame on its way is not delivered."""
+        """End the camera's waits; the present frame is not delivered."""
         self._stop.set()
         self._released.set()
 
@@ -156,7 +156,7 @@ def _n_exposures(camera: VirtualCamera) -> int:
 
 
 def _tags(exposure: Exposure, scene: Scene) -> dict[str, str]:
-    """Return what the camera says about a frame, as text, like every tag of the core."""
+    """Return the camera's tags of a frame, as text, like every tag of the core."""
     return {
         "CameraFrameCount": str(exposure.number),
         "Virtual-Z-um": f"{exposure.z_um:.4f}",

@@ -1,4 +1,4 @@
-"""A Micro-Manager core with the virtual camera, in the two dialects that engines speak."""
+"""A Micro-Manager core with the virtual camera, with the method names of both engines."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
         self._z_triggered = self._z_triggered and stageLabel != self.getFocusDevice()
 
     def stopSequenceAcquisition(self, *cameraLabel: str) -> None:  # noqa: N802
-        """Stop the camera; a frame on its way is still taken."""
+        """Stop the camera; the present frame is still taken."""
         if self._camera is not None:
             self._camera.stop()
         super().stopSequenceAcquisition(*cameraLabel)
@@ -143,7 +143,7 @@ def start(config: VirtualConfig, scene: Scene, *, buffer_mib: int) -> VirtualCor
         This process has a core already, or the demo devices do not load.
     """
     if launcher.is_pymmcore_active() or Engine.get_instance() is not None:
-        raise SourceError("this process has a Micro-Manager core already; pycromanager's engine knows only one")
+        raise SourceError("this process has a Micro-Manager core already; pycromanager's engine can drive only one")
     core = VirtualCore(config, scene)
     try:
         core.open(buffer_mib)

@@ -116,7 +116,7 @@ def test_a_frame_that_one_of_two_cameras_lost_makes_the_sequence_suspect() -> No
     for camera, n, label in dealt_out("ABABAB"):
         watch.take(label, camera=camera, image_number=n + (camera == "B" and n > 0))
     (ended,) = watch.close()
-    assert "camera 'B' says frame 2 where 1 came before" in str(ended.problem)
+    assert "camera 'B' counts frame 2 where 1 came before" in str(ended.problem)
     assert "6 of 8 frames came" in str(ended.problem)
 
 

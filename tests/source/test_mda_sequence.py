@@ -49,7 +49,7 @@ def test_a_file_and_the_same_keys_in_the_config_are_the_same_plan(tmp_path: Path
     ("given", "says"),
     [
         ({"zplan": {"range": 1, "step": 0.5}}, r"unknown keys \['zplan'\]"),
-        ({"z_plan": {"range": -1, "step": "none"}}, "source.sequence is no useq sequence"),
+        ({"z_plan": {"range": -1, "step": "none"}}, "source.sequence is not a useq sequence"),
         (Path("absent.yaml"), "cannot read sequence absent.yaml"),
     ],
 )

@@ -126,7 +126,7 @@ def test_a_file_that_is_no_sequence_is_one_clear_line(tmp_path: Path) -> None:
     source.close()
     assert isinstance(ended, RunEnded)
     assert ended.reason == "failed"
-    assert "is no useq sequence" in ended.detail
+    assert "is not a useq sequence" in ended.detail
 
 
 def test_an_ome_tiff_that_pymmcore_plus_wrote_is_replayed_plane_for_plane(tmp_path: Path) -> None:

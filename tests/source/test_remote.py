@@ -296,7 +296,7 @@ def test_stop_reaches_the_tap(remote: Remote) -> None:
     remote.stop()
     ended = drain(remote)[-1]
     assert isinstance(ended, RunEnded)
-    assert (ended.reason, ended.detail) == ("aborted", "the daemon asked for the end")
+    assert (ended.reason, ended.detail) == ("aborted", "the daemon ordered the end")
     bringer.join()
     assert over(tapped)
 
@@ -327,7 +327,7 @@ def test_a_tap_that_vanishes_ends_the_run() -> None:
     cable.cut()
     ended = drain(remote)[-1]
     assert isinstance(ended, RunEnded)
-    assert (ended.reason, "was not heard" in ended.detail) == ("failed", True)
+    assert (ended.reason, "nothing was received" in ended.detail) == ("failed", True)
     tapped.close(within_s=0.1)
     remote.close()
     cable.close()
