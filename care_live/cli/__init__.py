@@ -23,6 +23,7 @@ FILES = {
     "importing": ("import",),
     "watching": ("view", "record", "keys"),
     "web": ("web",),
+    "service": ("service",),
 }
 SUMMARIES = {
     "run": "Acquire, restore, publish and store, as a config file says.",
@@ -43,6 +44,7 @@ SUMMARIES = {
     "view": "Watch a running daemon in the terminal, or in napari.",
     "web": "Watch a running daemon in the browser.",
     "record": "Record what a daemon publishes, without gaps.",
+    "service": "Let systemd start the daemon with this machine.",
     "keys": "Make, allow and revoke keys for links between machines.",
 }
 

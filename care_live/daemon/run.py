@@ -25,6 +25,7 @@ from care_live.daemon.pipeline import Pipeline, Rooms
 from care_live.daemon.readback import Stored
 from care_live.daemon.resume import last_spans, open_remaining
 from care_live.daemon.run_metrics import DaemonStatus, Phase, Tally
+from care_live.daemon.service_notice import tell_service
 from care_live.daemon.shortfall import shortfalls
 from care_live.errors import ConfigError, SourceError, StageError, StoreError
 from care_live.images import RunEnded, RunStarted
@@ -298,3 +299,4 @@ class Daemon:
 
     def _phase(self, phase: Phase) -> None:
         self._tally.set(phase=phase)
+        tell_service(phase)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from care_live.errors import ConfigError
+from care_live.wire import windows_acl
 
 Role = Literal["viewer", "recorder", "operator"]
 """*viewer*: newest volumes. *recorder*: also every volume by replay. *operator*: also frames into the daemon."""
@@ -204,6 +205,8 @@ def write_pair(path: Path, pair: KeyPair) -> None:
     except OSError as error:
         raise ConfigError(f"cannot write key {path}: {error.strerror or error}") from error
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        if os.name == "nt":  # there the mode above says nothing of other accounts
+            windows_acl.restrict(path)
         file.write(f"{_TAG} {pair.public} {pair.secret}\n")
     public_file(path).write_text(f"{pair.public}\n", encoding="ascii")
 
@@ -232,8 +235,9 @@ def read_pair(path: Path) -> KeyPair:
 
 
 def _refuse_readable_by_others(path: Path) -> None:
-    """POSIX only: on Windows the user's own folder is what protects the file."""
-    if os.name == "posix" and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+    if os.name == "nt":
+        windows_acl.refuse_readable_by_others(path)
+    elif (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
         raise ConfigError(f"key {path} has mode {mode:04o}, so others can read it: chmod 600 {path}, or make a new one")
 
 

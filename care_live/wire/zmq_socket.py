@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -19,7 +20,14 @@ from care_live.wire.keys import LOCAL, Guest, ServerKeys
 Kind = Literal["xpub", "sub", "router", "dealer"]
 Part: TypeAlias = bytes | memoryview | NDArray[Any]
 
-_BROKEN_PEER = (zmq.EAGAIN, errno.EHOSTUNREACH)
+_WINDOWS_UNREACHABLE = (110, 10065)
+"""EHOSTUNREACH of Microsoft's C library, with which libzmq is built there, and of its sockets, which Python has."""
+
+
+def peer_is_gone(number: int | None, *, system: str = os.name) -> bool:
+    """Tell whether an error's number says that a peer's queue is full, or that it has left."""
+    unreachable = (errno.EHOSTUNREACH, zmq.EHOSTUNREACH, *(_WINDOWS_UNREACHABLE if system == "nt" else ()))
+    return number == zmq.EAGAIN or number in unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Socket:
         try:
             self._raw.send_multipart(whole, flags=zmq.NOBLOCK, copy=False)
         except zmq.ZMQError as error:
-            if error.errno in _BROKEN_PEER:
+            if peer_is_gone(error.errno):
                 return False
             raise StageError(f"cannot send on {self.address}: {error}") from error
         return True
@@ -62,7 +70,7 @@ class Socket:
             whole: list[Any] = [to, *parts]
             tracker = self._raw.send_multipart(whole, flags=zmq.NOBLOCK, copy=False, track=True)
         except zmq.ZMQError as error:
-            if error.errno in _BROKEN_PEER:
+            if peer_is_gone(error.errno):
                 return None
             raise StageError(f"cannot send on {self.address}: {error}") from error
         assert tracker is not None
