@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from care_live.maps import kind_of
+from care_live.pyramid import coarser, combine_of
 from care_live.wire.arrays import Product
 from care_live.wire.messages import View
 
@@ -43,33 +42,4 @@ def downsample(product: Product, volume: NDArray[Any], level: int) -> NDArray[An
     Planes stay: z steps are coarse already. Rows and columns that fill no whole block are left out, but for a
     volume smaller than a block.
     """
-    if level == 0:
-        return volume
-    rows, columns = volume.shape[1:]
-    block_y, block_x = (min(2**level, size) for size in (rows, columns))
-    whole = volume[:, : rows // block_y * block_y, : columns // block_x * block_x]
-    kind = kind_of(product)
-    if kind is not None and kind.coding != "affine":
-        largest = _combined(np.maximum, whole, (block_y, block_x))
-        return largest if kind.coding == "log2" else farthest(largest, _combined(np.minimum, whole, (block_y, block_x)))
-    summed = _combined(np.add, whole.astype(np.uint32) if volume.dtype.kind == "u" else whole, (block_y, block_x))
-    mean: NDArray[Any] = summed / summed.dtype.type(block_y * block_x)
-    return np.rint(mean).astype(volume.dtype) if volume.dtype.kind == "u" else mean
-
-
-def farthest(largest: NDArray[Any], smallest: NDArray[Any]) -> NDArray[Any]:
-    """Return which of both is farther from 0."""
-    return np.where(largest >= -smallest, largest, smallest)
-
-
-def _combined(combine: np.ufunc, volume: NDArray[Any], blocks: tuple[int, int]) -> NDArray[Any]:
-    """Reduce blocks of rows and columns, halving as long as it goes: twice as fast as one reduction over blocks."""
-    block_y, block_x = blocks
-    while block_y % 2 == 0 and block_x % 2 == 0:
-        halved = combine(volume[:, 0::2], volume[:, 1::2])
-        volume = combine(halved[..., 0::2], halved[..., 1::2])
-        block_y, block_x = block_y // 2, block_x // 2
-    planes, rows, columns = volume.shape
-    parted = volume.reshape(planes, rows // block_y, block_y, columns // block_x, block_x)
-    reduced: NDArray[Any] = combine.reduce(parted, axis=(2, 4))
-    return reduced
+    return coarser(volume, level, combine_of(product), whole=True)

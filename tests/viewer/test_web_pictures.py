@@ -201,9 +201,3 @@ def test_the_interval_that_is_drawn_is_the_one_that_was_checked():
     assert list(sent) == [str(level) for level in LEVELS]
     assert list(sent.values()) == [half_width_factor(level, calibration) for level in LEVELS]
     assert list(sent.values()) == sorted(sent.values())
-
-
-def test_a_reduced_volume_of_a_signed_map_keeps_what_is_farthest_from_0():
-    volume = np.zeros((1, 4, 4), np.float32)
-    volume[0, 0, 0], volume[0, 1, 1], volume[0, 2, 3], volume[0, 3, 3] = 3, -5, 4, -2
-    assert (cuts.reduce_volume(volume, 1, signed=True) == [[[-5, 0], [0, 4]]]).all()

@@ -8,7 +8,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.publish.downsample import farthest
 from care_live.viewer.shown import Image, Shown
 from care_live.viewer.web.requests import Mode
 from care_live.wire.arrays import PRODUCTS, Product
@@ -88,28 +87,6 @@ def _maxima(shown: Shown) -> list[Cut]:
         brightest = whole["mean"].argmax(axis=0)[None]
         cuts += [(product, "xy", np.take_along_axis(image, brightest, axis=0)[0]) for product, image in whole.items()]
     return cuts
-
-
-def reduce_plane(plane: NDArray[Any], level: int) -> NDArray[Any]:
-    """Average 2^level x 2^level pixels; an odd edge is repeated."""
-    for _ in range(level):
-        plane = np.pad(plane, [(0, n % 2) for n in plane.shape], mode="edge").astype(np.float32)
-        plane = (plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2]) / 4
-    return plane
-
-
-def reduce_volume(volume: NDArray[Any], level: int, *, signed: bool = False) -> NDArray[Any]:
-    """Take the maximum of 2^level x 2^level pixels in each plane, so that a maximum projection stays true.
-
-    Of a map on both sides of 0 take the value farthest from 0.
-    """
-    if signed and level:
-        return farthest(reduce_volume(volume, level), -reduce_volume(-volume, level))
-    for _ in range(level):
-        volume = np.pad(volume, [(0, 0), (0, volume.shape[1] % 2), (0, volume.shape[2] % 2)], mode="edge")
-        volume = np.maximum(volume[:, ::2], volume[:, 1::2])
-        volume = np.maximum(volume[:, :, ::2], volume[:, :, 1::2])
-    return volume
 
 
 def volume_level(shape: tuple[int, int, int], max_voxels: int = MAX_VOXELS) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.maps import MAPS, kind_of
+from care_live.pyramid import coarser, combine_of
 from care_live.reasons import described
 from care_live.viewer.auto_contrast import ContrastWindow, Windows
 from care_live.viewer.shown import Shown
@@ -109,11 +110,12 @@ def _code(
     image: NDArray[Any], product: Product, fineness: Fineness, window: ContrastWindow | None
 ) -> tuple[coding.Coded, int]:
     """Reduce and code one array; return it with the level that it has."""
+    combine = combine_of(product)
     if image.ndim == 3:
         level = cuts.volume_level((image.shape[0], image.shape[1], image.shape[2])) + fineness.level
-        image = cuts.reduce_volume(image, level, signed=_is_signed(product))
+        image = coarser(image, level, "largest" if combine == "average" else combine)  # a maximum projection stays true
         return _code_map(image, product) or coding.exact(image), level
-    image = cuts.reduce_plane(image, fineness.level)
+    image = coarser(image, fineness.level, combine)
     if (coded := _code_map(image, product)) is not None:
         return (coding.shrunk(coded) if fineness.lossy else coded), fineness.level
     if fineness.lossy and window is not None:
@@ -125,11 +127,6 @@ def _drawn(product: Product) -> dict[str, Any]:
     """Return what the page must know to draw a map that it has no drawing of its own for."""
     kind = kind_of(product)
     return {} if kind is None else {"label": kind.label, "limits": kind.limits}
-
-
-def _is_signed(product: Product) -> bool:
-    kind = kind_of(product)
-    return kind is not None and kind.coding == "signed"
 
 
 def _code_map(image: NDArray[Any], product: Product) -> coding.Coded | None:

@@ -15,6 +15,7 @@ uniform float disagreeAbove;
 uniform bool hasScale, hasDisagreement, hasMap;
 uniform vec2 mapLimits;     // of another map: drawn at no and at full strength; from below 0, where it has two sides
 
+const float NO_NUMBER = 1e30;   // code 255 of a logarithm: infinite, so the place is as unsure as can be
 const vec3 ABOVE = vec3(0.902, 0.380, 0.0);
 const vec3 BELOW = vec3(0.337, 0.706, 0.914);
 const vec3 UNCERTAIN = vec3(0.902, 0.624, 0.0);
@@ -100,7 +101,7 @@ float average(usampler2D codes, vec2 code, bool logarithmic) {
   for (int j = 0; j < footprint.y; j++) for (int i = 0; i < footprint.x; i++) {
     uint raw = texelFetch(codes, clamp(ivec2(floor(at)) + ivec2(i, j), ivec2(0), size - 1), 0).r;
     float value = code.x + code.y * float(raw);
-    sum += logarithmic ? (raw == 0u ? 0.0 : exp2(value)) : value;
+    sum += logarithmic ? (raw == 0u ? 0.0 : raw == 255u ? NO_NUMBER : exp2(value)) : value;
   }
   return sum / float(footprint.x * footprint.y);
 }
@@ -136,7 +137,9 @@ uniform int steps;         // along a ray, at most
 
 float counts(vec3 at) { return imageCode.x + imageCode.y * texture(image, at).r * 65535.0; }
 float value8(sampler3D codes, vec2 code, vec3 at) { return code.x + code.y * texture(codes, at).r * 255.0; }
-float unlog(sampler3D codes, vec2 code, vec3 at) { return exp2(value8(codes, code, at)); }
+float unlog(sampler3D codes, vec2 code, vec3 at) {
+  return texture(codes, at).r > 254.5 / 255.0 ? NO_NUMBER : exp2(value8(codes, code, at));
+}
 
 void main() {
   vec3 start = turn * vec3(screen, -length(halfExtent));
