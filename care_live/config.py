@@ -23,6 +23,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+MAX_REFERENCE_DOSE = 1.0
+"""More than doubling the light is a mistake in the settings."""
+
+
 # -- source -----------------------------------------------------------------------------------------------------
 
 
@@ -46,6 +50,21 @@ MDASequence: TypeAlias = Path | dict[str, Any]
 """A useq.MDASequence: a file, YAML or JSON, or its keys right here."""
 
 
+class ReferenceConfig(Section):
+    """Planes that are exposed a second time at full light, next to their low-light twins.
+
+    From them the error and the coverage of the run are measured while it goes on. The dose that they cost is
+    ``planes · light / (every · z_planes)``: with these defaults and 32 planes 3.75 %.
+    """
+
+    every: int = Field(default=25, ge=1)
+    """Time points from one reference to the next; the first is at time point 0."""
+    planes: int = Field(default=1, ge=1)
+    """Of a stack; their heights change from reference to reference."""
+    light: float = Field(default=30.0, gt=1)
+    """How many times longer they are exposed."""
+
+
 class AcquisitionConfig(Section):
     """What to acquire, in short: time points, positions, channels, z. A ``sequence`` can say more."""
 
@@ -63,6 +82,26 @@ class AcquisitionConfig(Section):
     pixel_size_um: float = Field(default=0.5, gt=0)
     hardware_sequence: bool = False
     """Let the camera and the stage run a stack without the computer in between, where they can."""
+    reference: ReferenceConfig | None = None
+    """In a config file it may stand as a section of its own, ``[reference]``."""
+
+    @model_validator(mode="after")
+    def _references_fit(self) -> Self:
+        if self.reference and self.reference.planes > self.z_planes:
+            raise ValueError(f"reference.planes is {self.reference.planes}: a stack has {self.z_planes} planes")
+        if self.reference and self.dose_of_references > MAX_REFERENCE_DOSE:
+            raise ValueError(
+                f"the reference planes would cost {self.dose_of_references:.0%} more light: take a larger "
+                "reference.every, or less reference.light"
+            )
+        return self
+
+    @property
+    def dose_of_references(self) -> float:
+        """Exposure time of all reference planes over that of all others."""
+        if self.reference is None:
+            return 0.0
+        return self.reference.planes * self.reference.light / (self.reference.every * self.z_planes)
 
 
 def _check_one_plan(acquisition: AcquisitionConfig, sequence: MDASequence | None) -> None:
@@ -295,6 +334,16 @@ class Config(Section):
     """Name of the run; none: made from the date and time. One that was interrupted goes on."""
     resume: bool = False
     """Go on even with a run that has finished; without this it is refused, so that no volume is dropped unseen."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reference_belongs_to_the_acquisition(cls, tree: Any) -> Any:
+        """Take ``[reference]`` as what it is: a part of what is acquired."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("reference"), dict):
+            return tree
+        source = dict(tree.get("source") or {})
+        source["acquisition"] = {**dict(source.get("acquisition") or {}), "reference": tree["reference"]}
+        return {**{key: value for key, value in tree.items() if key != "reference"}, "source": source}
 
     @model_validator(mode="after")
     def _only_recorded_data_can_wait(self) -> Self:

@@ -40,6 +40,9 @@ maximum · *nan_fixed*: the network gave NaN or infinity there; published as 0 w
 asked for · *empty*: the intensity range was below the noise floor, so the previous one was kept ·
 *out_of_domain*: the network was trained on other data; `Trust` says why."""
 
+REFERENCE = " (reference)"
+"""Ends the name of a channel whose planes show another channel a second time, at full light."""
+
 LIMITS = "not for intensity quantification"
 """Stands beside every restored volume, on the wire, in the store and on the screen (Weigert et al. 2018)."""
 
@@ -87,6 +90,12 @@ class Plan:
     def planes_of(self, key: VolumeKey) -> tuple[int, ...] | None:
         """Return the z indices planned for a volume, or None for a volume outside the plan."""
         return self.stacks.get(VolumeKey(0, key.p, key.c) if self.endless else key)
+
+    def twin_of(self, c: int) -> int | None:
+        """Return the channel that a reference channel shows once more; None for every other channel."""
+        name = self.channels[c] if c < len(self.channels) else ""
+        twin = name.replace(REFERENCE, "", 1)  # a camera's label may follow
+        return self.channels.index(twin) if twin != name and twin in self.channels else None
 
     @property
     def n_planes(self) -> int:

@@ -28,6 +28,22 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredError:
+    """The error that the newest reference planes of a position and channel showed."""
+
+    t: int
+    """Time point of the reference."""
+    psnr_db: float
+    """Less the reference's own noise."""
+    coverage: float | None
+    """Share of its voxels in the 90 % interval as it was drawn then; None: the network gives no scale."""
+    widening: float
+    """By which scales are multiplied from then on, so that intervals hold what they say."""
+    dose: float
+    """Exposure time of all reference planes so far over that of all other planes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trust:
     """The verdict on one restored volume. It never stops a run."""
 
@@ -45,6 +61,8 @@ class Trust:
     """Gain, offset and read noise that it was compared with, and where they come from."""
     is_out_of_domain: bool = False
     """The network was trained on other data; the reasons say why."""
+    measured: MeasuredError | None = None
+    """None: no reference plane came yet."""
 
     def __str__(self) -> str:
         return f"{self.colour}: {'; '.join(self.reasons)}" if self.reasons else self.colour

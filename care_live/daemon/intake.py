@@ -13,6 +13,7 @@ from care_live.daemon.inbox import Inbox
 from care_live.daemon.lag import Lag
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import SkippedVolume
+from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import Record
 from care_live.daemon.volume_states import VolumeStates
@@ -65,6 +66,7 @@ class Intake:
     publishing: Bulkhead
     restoring: Bulkhead
     voxel_size_um: tuple[float, float, float]
+    references: References
     already: frozenset[VolumeKey]
     """Raw volumes that an earlier session stored."""
     states: VolumeStates
@@ -177,7 +179,7 @@ class Intake:
                 self._accept(event)
             case StateChanged():
                 self._change(event)
-            case VolumeOpened():
+            case VolumeOpened() if not self.references.is_reference(event.key):
                 with self.restoring:
                     self.restorer.arrivals.begin(event)
             case PlanePlaced():
@@ -204,7 +206,11 @@ class Intake:
             logger.info("volume is stored already, dropped key=%s", tuple(volume.key))
             self.ledger.give_back(volume.pixels.nbytes)
             return
+        self.references.take(volume)
         self.ledger.hold(volume.key)  # by the store
+        if self.references.is_reference(volume.key):
+            self.storage.put(volume)
+            return
         self.ledger.hold(volume.key)  # by the restorer
         self.storage.put(volume)
         self.skip(self.worklist.offer(volume))

@@ -27,6 +27,7 @@ from care_live.daemon.lag import Lag
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import Schedule
 from care_live.daemon.readback import Stored
+from care_live.daemon.references import References
 from care_live.daemon.restoring import Restoring
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.stage import Stage
@@ -90,6 +91,7 @@ class Pipeline:
         n_in = len(rooms.restorer.network.card.channels_in)
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, n_in, plan=started.plan))
         states = VolumeStates()
+        self._references = References(started.plan)
         self._intake = self._make_intake(started, states)
         self._storing = Storing(
             writer=rooms.writer,
@@ -123,6 +125,7 @@ class Pipeline:
             publishing=rooms.publishing,
             restoring=rooms.restoring,
             voxel_size_um=started.plan.voxel_size_um,
+            references=self._references,
             already=frozenset(rooms.writer.raw_keys()),
             states=states,
         )
@@ -139,6 +142,7 @@ class Pipeline:
             stored=Stored(rooms.writer.path),
             publishing=rooms.publishing,
             full_wait_s=self._config.store.full_wait_s,
+            references=self._references,
             states=states,
         )
 
@@ -186,6 +190,8 @@ class Pipeline:
     def start(self) -> None:
         """Queue the volumes that an earlier session did not restore, and start the stages."""
         for key in self._rooms.writer.raw_only():
+            if self._references.is_reference(key):
+                continue
             self._worklist.later(key)
             self._worklist.stored(key)
         for stage in (self.storing, self.restoring, self.intake):

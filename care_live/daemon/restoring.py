@@ -11,6 +11,7 @@ from care_live.daemon.inbox import Inbox
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import Job, Live
 from care_live.daemon.readback import Stored
+from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import ModelInUse, Record
 from care_live.daemon.volume_states import VolumeStates
@@ -51,6 +52,7 @@ class Restoring:
     publishing: Bulkhead
     full_wait_s: float
     """How long a restored volume may wait for a slow disk."""
+    references: References
     states: VolumeStates
     _failures: Counter[VolumeKey] = field(default_factory=Counter)
     _model: ModelIdentity | None = None
@@ -102,6 +104,7 @@ class Restoring:
 
     def _deliver(self, restored: Restored, *, live: bool) -> None:
         restored = self.states.up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))
+        restored = self.references.judged(restored, self.restorer.network.card.calibration)
         if restored.model != self._model:
             self._model = restored.model
             self.storage.put(ModelInUse(restored.model, self.restorer.network.card))

@@ -73,6 +73,14 @@ class DaemonStatus:
     """Of the newest volume: standard deviation of its standardised residual at the middle scale; 1 is camera noise."""
     camera: str = ""
     """Gain, offset and read noise that volumes are compared with, and where they come from."""
+    measured_psnr_db: float | None = None
+    """Of the newest reference planes, less their own noise; None: none came yet."""
+    measured_coverage: float | None = None
+    """Share of the newest reference planes in the 90 % interval as it was drawn."""
+    widening: float | None = None
+    """By which scales are multiplied, as the newest reference planes ask for."""
+    reference_dose: float | None = None
+    """Exposure time of all reference planes over that of all others."""
     suspect: int = 0
     incomplete: int = 0
     restarts: int = 0
@@ -188,6 +196,9 @@ class Tally:
         middle = trust.sd[len(trust.sd) // 2] if trust.sd else None
         self._counts[name] = self._counts.get(name, 0) + 1
         self._counts |= {"trust": str(trust), "camera": trust.camera, "residual_sd": middle}
+        if (measured := trust.measured) is not None:
+            self._counts |= {"measured_psnr_db": measured.psnr_db, "measured_coverage": measured.coverage}
+            self._counts |= {"widening": measured.widening, "reference_dose": measured.dose}
 
     def _note_range(self, restored: Restored) -> None:
         place, span = (restored.key.p, restored.key.c), Span(restored.low, restored.high)

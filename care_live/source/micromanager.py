@@ -21,6 +21,7 @@ from care_live.source.camera_guard import CameraGuard, one_line
 from care_live.source.cameras import camera_labels, formats_of, refuse_different
 from care_live.source.mda_sequence import interval_s, pycromanager_events, read_sequence
 from care_live.source.outline import Outline
+from care_live.source.reference_planes import with_references
 
 if TYPE_CHECKING:  # the tap is made elsewhere
     from care_live.source.tap import Tap
@@ -37,7 +38,8 @@ def events_of(acquisition: AcquisitionConfig) -> list[dict[str, Any]]:
     z_indices = range(acquisition.z_planes)
     times = range(acquisition.first_time_point, acquisition.time_points)
     grid = product(times, positions, acquisition.channels, z_indices)
-    return [_event(acquisition, position, channel, t=t, z=z) for t, position, channel, z in grid]
+    events = (_event(acquisition, position, channel, t=t, z=z) for t, position, channel, z in grid)
+    return list(with_references(events, acquisition))
 
 
 def _event(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from care_live.images import PlaneIndex, VolumeKey
+from care_live.images import REFERENCE, PlaneIndex, VolumeKey
 from care_live.recorded.recording import stacks_of
 from care_live.recorded.tags import Places
 
@@ -75,13 +75,20 @@ def outline_of(events: Iterable[Event], *, cameras: Sequence[str] = ()) -> Outli
         An event's axes name no plane.
     """
     places, events = Places(), tuple(events)
-    seen = ((one, height) for axes, height in events for one in _by_camera(axes, cameras))
+    seen = [(one, height) for axes, height in events for one in _by_camera(axes, cameras)]
+    for axes, _ in seen:
+        if not _is_reference(axes):  # references get the last numbers: a network of n channels reads the first n
+            places.index_of(axes)
     planned = [(places.index_of(axes), height) for axes, height in seen]
     first = planned[0][0].volume if planned else None
     heights = sorted({height for index, height in planned if height is not None and index.volume == first})
     step = float(np.median(np.diff(heights))) if len(heights) > 1 else None
     order = tuple(index for index, _ in planned)
     return Outline(places, order, stacks_of(order), step, tuple(cameras), events)
+
+
+def _is_reference(axes: Axes) -> bool:
+    return str(axes.get("channel", "")).endswith(REFERENCE)
 
 
 def _by_camera(axes: Axes, cameras: Sequence[str]) -> list[Axes]:

@@ -18,6 +18,7 @@ from care_live.images import LIMITS
 from care_live.publish.seen import LiveVolume
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.reasons import described
+from care_live.verdict import Trust
 from care_live.wire.keys import ClientKeys
 from care_live.wire.messages import View
 from care_live.wire.printable import printable
@@ -85,6 +86,7 @@ class TerminalView:
             "trust": newest.trust.colour if newest and newest.trust else None,
             "trust_reasons": list(newest.trust.reasons) if newest and newest.trust else None,
             "streaming": described(newest.choice) if newest else None,
+            "measured": _measured(newest.trust) if newest else None,
             "planes": f"{len(newest.said.received)}/{len(newest.said.expected)}" if newest else None,
         }
 
@@ -120,6 +122,15 @@ def page(facts: dict[str, Fact]) -> RenderableType:
     return Panel(table, title=Text(printable(title)), subtitle=limits, border_style=style)
 
 
+def _measured(trust: Trust | None) -> str | None:
+    """Return the error that reference planes showed, in words."""
+    if trust is None or trust.measured is None:
+        return None
+    measured = trust.measured
+    held = "" if measured.coverage is None else f", 90 % intervals held {measured.coverage:.0%}"
+    return f"PSNR {measured.psnr_db:.1f} dB at t={measured.t}{held}; references cost {measured.dose:.1%} more light"
+
+
 def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:
     flags = facts["flags"]
     queues, reasons = facts["queue_depths"], facts["trust_reasons"]
@@ -129,6 +140,7 @@ def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:
         ("newest", f"t={_said(facts['t'])} position={_said(facts['position'])} channel={_said(facts['channel'])}"),
         ("state", f"{_said(facts['state'])}  {', '.join(flags) if isinstance(flags, list) else ''}"),
         ("trust", "  ".join([_said(facts["trust"]), *(reasons if isinstance(reasons, list) else [])])),
+        ("measured", _said(facts["measured"])),
         ("planes", f"{_said(facts['planes'])}  {facts['streaming'] or ''}"),
         ("age", f"{_said(facts['age_s'], 's')} (came {_said(facts['latency_s'], 's')} after its last plane)"),
         ("rates", f"{_said(facts['planes_per_s'], 'planes/s')}  {_said(facts['volumes_per_s'], 'volumes/s')}"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, cast
 
 import msgspec
 
-from care_live.verdict import MAX_DOUBTS, Contradiction, Doubt, Trust, TrustColour
+from care_live.verdict import MAX_DOUBTS, Contradiction, Doubt, MeasuredError, Trust, TrustColour
 from care_live.wire.fields import Count, Finite, Reason, Text
 
 
@@ -18,6 +19,16 @@ class DoubtHeader(msgspec.Struct, frozen=True):
     place_px: tuple[Count, Count, Count]
     """(z, y, x), voxels of the restored volume at level 0."""
     sigmas: Finite
+
+
+class MeasuredHeader(msgspec.Struct, frozen=True):
+    """The error that the newest reference planes showed."""
+
+    t: Count
+    psnr_db: Finite
+    coverage: Finite | None
+    widening: Finite
+    dose: Finite
 
 
 class TrustHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +44,7 @@ class TrustHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Of the voxels whose residual is above the threshold."""
     camera: Text = ""
     is_out_of_domain: bool = False
+    measured: MeasuredHeader | None = None
 
 
 def header_of(trust: Trust | None) -> TrustHeader | msgspec.UnsetType:
@@ -47,6 +59,7 @@ def header_of(trust: Trust | None) -> TrustHeader | msgspec.UnsetType:
         share=trust.share,
         camera=trust.camera,
         is_out_of_domain=trust.is_out_of_domain,
+        measured=None if trust.measured is None else MeasuredHeader(*dataclasses.astuple(trust.measured)),
     )
 
 
@@ -62,4 +75,5 @@ def trust_of(header: TrustHeader | msgspec.UnsetType | None) -> Trust | None:
         share=header.share,
         camera=header.camera,
         is_out_of_domain=header.is_out_of_domain,
+        measured=None if header.measured is None else MeasuredError(*msgspec.structs.astuple(header.measured)),
     )

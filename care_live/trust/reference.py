@@ -1,0 +1,149 @@
+"""Reference planes: some planes are exposed a second time at full light, and so the error of a run is measured.
+
+The reference is put on the scale of its low-light twin by a straight line, as both count the same photons and only the
+light differs. Its own noise is taken off the measured error, and off each error of which the coverage is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.trust.photon_transfer import camera_of, transfer_points
+
+Plane: TypeAlias = NDArray[np.float64]
+
+LEVEL = 0.9
+"""Nominal mass of the interval whose coverage is measured."""
+_N_GROUPS = 10
+"""Of voxels of nearly one brightness: the reference's noise differs between them."""
+_MOST_WIDENING = 20.0
+_STEP = 0.7
+"""How far the widening goes to what one time point shows: a single plane is a sample."""
+_NOISE_KERNEL_VARIANCE = 36.0
+"""Sum of squares of the second differences along y and x, (1, −2, 1)²."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Twins:
+    """One plane, exposed twice, and what the network made of the dim one; all (y, x)."""
+
+    raw: NDArray[Any]
+    reference: NDArray[Any]
+    mean: NDArray[Any]
+    half_width: NDArray[Any] | None
+    """Of the interval at `LEVEL`, in counts, as the network and its card say; None: it gives no scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFigures:
+    """The error of a restoration at its reference planes, less the noise of these."""
+
+    nrmse: float
+    """Of the range between the reference's 0.1 and 99.9 percentiles, after the affine fit of `care_live.metrics`."""
+    psnr_db: float
+    ratios: NDArray[np.float64] | None
+    """Sorted |error| / half width of every voxel; None without a scale."""
+
+    def coverage(self, widening: float) -> float | None:
+        """Return which share of the voxels lies in the interval, widened by a factor."""
+        if self.ratios is None:
+            return None
+        return float(np.searchsorted(self.ratios, widening, side="right") / len(self.ratios))
+
+    def wanted_widening(self) -> float | None:
+        """Return the factor by which the interval would hold just `LEVEL` of these voxels."""
+        if self.ratios is None:
+            return None
+        return float(np.clip(np.quantile(self.ratios, LEVEL), 1 / _MOST_WIDENING, _MOST_WIDENING))
+
+
+def measure(planes: Sequence[Twins]) -> ErrorFigures:
+    """Measure the error of one restored volume at its reference planes.
+
+    Parameters
+    ----------
+    planes : at least one; planes of a constant reference say nothing
+
+    Raises
+    ------
+    ValueError
+        The references are constant: there is nothing to measure against.
+    """
+    found = [_compared(one) for one in planes]
+    truth, noise, mean = (np.concatenate(parts) for parts in zip(*(one[:3] for one in found), strict=True))
+    nrmse = _nrmse(mean, truth, noise)
+    ratios = [one[3] for one in found if one[3] is not None]
+    joined = np.sort(np.concatenate(ratios)) if len(ratios) == len(found) else None
+    return ErrorFigures(nrmse, -20.0 * float(np.log10(max(nrmse, 1e-12))), joined)
+
+
+def followed(widening: float | None, wanted: float) -> float:
+    """Return the widening from now on: it goes most of the way, on a logarithmic scale, to what was just measured.
+
+    References
+    ----------
+    Gibbs & Candès, Adaptive conformal inference under distribution shift, NeurIPS 34 (2021): the interval follows the
+    measured coverage, here by the quantile that one reference shows instead of one hit or miss a step.
+    """
+    if widening is None:
+        return wanted
+    return float(np.exp((1 - _STEP) * np.log(widening) + _STEP * np.log(wanted)))
+
+
+def _compared(one: Twins) -> tuple[Plane, Plane, Plane, Plane | None]:
+    """Return reference, its noise variance, mean and error over half width, each flat, in counts of the dim plane."""
+    reference = one.reference.astype(np.float64)
+    gain, offset = _line(reference, one.raw.astype(np.float64))
+    truth, noise = gain * reference + offset, gain**2 * _noise_variance(one.reference)
+    mean = one.mean.astype(np.float64)
+    if one.half_width is None:
+        return truth.ravel(), noise.ravel(), mean.ravel(), None
+    errors = _less_noise(mean.ravel() - truth.ravel(), noise.ravel(), by=mean.ravel())
+    return truth.ravel(), noise.ravel(), mean.ravel(), np.abs(errors) / np.maximum(one.half_width.ravel(), 1e-12)
+
+
+def _line(reference: Plane, raw: Plane) -> tuple[float, float]:
+    """Return (gain, offset) of the least squares line from the reference to its dim twin."""
+    centred = reference - reference.mean()
+    spread = float(np.mean(centred**2))
+    if spread <= 0:
+        raise ValueError("the reference plane is constant")
+    gain = float(np.mean(centred * raw)) / spread
+    return gain, float(raw.mean() - gain * reference.mean())
+
+
+def _noise_variance(reference: NDArray[Any]) -> Plane:
+    """Return the noise variance of every pixel of a reference, counts²: by photon transfer, else one for all."""
+    camera = camera_of(transfer_points(reference[None]), "a reference plane")
+    if camera is not None:
+        return camera.variance(reference.astype(np.float32)).astype(np.float64)
+    plane = reference.astype(np.float64)
+    along_y = plane[:-2] - 2 * plane[1:-1] + plane[2:]
+    noise = along_y[:, :-2] - 2 * along_y[:, 1:-1] + along_y[:, 2:]
+    return np.full(plane.shape, float(np.mean(noise**2)) / _NOISE_KERNEL_VARIANCE)
+
+
+def _less_noise(errors: Plane, noise: Plane, *, by: Plane) -> Plane:
+    """Shrink errors so that in each group of one brightness they keep the variance that is not the reference's."""
+    shrunk = np.empty_like(errors)
+    for group in np.array_split(np.argsort(by, kind="stable"), _N_GROUPS):
+        observed = float(np.mean(errors[group] ** 2))
+        own = max(observed - float(np.mean(noise[group])), 0.0)
+        shrunk[group] = errors[group] * np.sqrt(own / observed) if observed > 0 else 0.0
+    return shrunk
+
+
+def _nrmse(mean: Plane, truth: Plane, noise: Plane) -> float:
+    low, high = np.percentile(truth, (0.1, 99.9))
+    if high <= low:
+        raise ValueError("the reference planes are constant")
+    centred, variance = mean - mean.mean(), float(mean.var())
+    slope = float(np.mean(centred * (truth - truth.mean()))) / variance if variance > 0 else 0.0
+    left = truth - truth.mean() - slope * centred
+    own = max(float(np.mean(left**2) - np.mean(noise)), 0.0)
+    return float(np.sqrt(own)) / float(high - low)

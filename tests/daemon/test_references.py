@@ -1,0 +1,144 @@
+"""Reference planes: never restored, compared with their twins, and what they show holds for the volumes behind them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from care_live.config import AcquisitionConfig, ReferenceConfig, parse
+from care_live.daemon.references import References
+from care_live.errors import ConfigError
+from care_live.images import REFERENCE, Integrity, Plan, Restored, Volume, VolumeKey, read_only
+from care_live.source.micromanager import events_of
+from care_live.source.reference_planes import heights
+from care_live.source.tap import planned
+from care_live.store import RunReader
+from tests.make import runs
+from tests.trust import photons
+from tests.trust.photons import restored_of, worm
+
+PLAN = Plan(stacks={}, shape_px=(128, 128), channels=("GFP", f"GFP{REFERENCE}"))
+Z = 8
+
+
+def dim(t: int, *, width: float, bias: float = 0.0) -> Restored:
+    """A volume whose network errs by a Laplace scale of 4 counts, and says so times *width*."""
+    scene, rng = worm(3), np.random.default_rng(t)
+    mean = scene.truth + bias + rng.laplace(0, 4.0, scene.truth.shape)
+    one = restored_of(scene.raw, mean)
+    maps = {**one.maps, "laplace_scale": read_only(np.full(mean.shape, 4.0 * width, np.float32))}
+    return replace(one, maps=maps, volume=replace(one.volume, key=VolumeKey(t), exposure_ms=10.0))
+
+
+def bright(t: int, light: float = 30.0) -> Volume:
+    """Its plane `Z`, exposed longer."""
+    plane = photons.noise_of(100 + light * (worm(3).truth[Z : Z + 1] - 100), seed=t)
+    twin = dim(t, width=1.0).volume
+    return replace(
+        twin, key=VolumeKey(t, 0, 1), pixels=read_only(plane), integrity=Integrity((Z,), (Z,)), exposure_ms=10.0 * light
+    )
+
+
+def followed(*volumes: Volume) -> References:
+    references = References(PLAN)
+    for volume in volumes:
+        references.take(volume)
+    return references
+
+
+def test_a_reference_is_known_by_the_name_of_its_channel() -> None:
+    references = followed()
+    assert references.is_reference(VolumeKey(0, 0, 1)) and not references.is_reference(VolumeKey(0, 0, 0))
+
+
+def test_the_measured_error_stays_with_the_volumes_behind_it() -> None:
+    references = followed(dim(0, width=1.0).volume, bright(0))
+    first, second = (references.judged(dim(t, width=1.0), None) for t in (0, 1))
+    assert first.trust is not None and second.trust is not None and first.trust.measured is not None
+    assert first.trust.measured.coverage == pytest.approx(0.9, abs=0.03)
+    assert first.trust.measured.dose == pytest.approx(30 / 16)
+    assert second.trust.measured == first.trust.measured
+
+
+def test_intervals_that_are_too_narrow_are_widened_and_the_verdict_says_so() -> None:
+    references = followed(bright(0))
+    judged = references.judged(dim(0, width=0.4), None)
+    assert judged.trust is not None and judged.trust.measured is not None
+    assert judged.trust.colour == "amber" and "held" in judged.trust.reasons[0]
+    assert judged.maps["laplace_scale"].mean() == pytest.approx(4.0, rel=0.2)
+    references.take(bright(1))
+    again = references.judged(dim(1, width=0.4), None)
+    assert again.trust is not None and again.trust.measured is not None
+    assert again.trust.measured.coverage == pytest.approx(0.9, abs=0.03)
+    assert again.trust.colour == "green"
+
+
+def test_what_was_restored_late_says_nothing_of_newer_volumes() -> None:
+    references = followed(bright(5), bright(0))
+    newest = references.judged(dim(5, width=1.0), None)
+    references.judged(dim(0, width=0.2), None)
+    after = references.judged(dim(6, width=1.0), None)
+    assert newest.trust is not None and after.trust is not None
+    assert after.trust.measured == newest.trust.measured
+
+
+def test_a_reference_whose_twin_is_lost_or_constant_changes_nothing() -> None:
+    lost = dim(0, width=1.0)
+    planes = lost.volume.integrity.expected
+    lost = replace(lost, volume=replace(lost.volume, integrity=Integrity(planes, planes[:Z] + planes[Z + 1 :])))
+    assert followed(bright(0)).judged(lost, None) is lost
+    constant = replace(bright(1), pixels=read_only(np.full((1, 128, 128), 9, np.uint16)))
+    other = dim(1, width=1.0)
+    assert followed(constant).judged(other, None) is other
+
+
+def test_references_follow_their_twins_and_get_the_last_channel_numbers() -> None:
+    acquisition = AcquisitionConfig.model_validate(
+        {"time_points": 4, "z_planes": 6, "channels": [{"preset": "DAPI"}, {"preset": "FITC"}], "interval_s": 1.0}
+        | {"reference": {"every": 3, "planes": 2, "light": 5.0}}
+    )
+    events = events_of(acquisition)
+    twins = [(before, after) for before, after in itertools.pairwise(events) if REFERENCE in str(after)]
+    assert len(twins) == 2 * 2 * 2
+    for low, high in twins:
+        assert high["exposure"] == 5.0 * low["exposure"]
+        assert {**high["axes"], "channel": ""} == {**low["axes"], "channel": ""}
+    outline = planned(events)
+    assert outline.places.channels == ("DAPI", "FITC", f"DAPI{REFERENCE}", f"FITC{REFERENCE}")
+    assert outline.stacks[VolumeKey(3, 0, 2)] == heights(acquisition, 3)
+    assert heights(acquisition, 1) == ()
+
+
+def test_every_height_gets_its_references() -> None:
+    acquisition = AcquisitionConfig(z_planes=10, time_points=400, reference=ReferenceConfig(every=10))
+    assert {z for t in range(400) for z in heights(acquisition, t)} == set(range(10))
+
+
+def test_the_section_stands_alone_or_in_the_acquisition_and_light_has_a_limit() -> None:
+    config = parse({"source": {"kind": "virtual"}, "reference": {"every": 50}}, origin="test")
+    assert config.source.acquisition.reference == ReferenceConfig(every=50)  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="more light"):
+        parse({"source": {"kind": "virtual"}, "reference": {"every": 1, "light": 100.0}}, origin="test")
+    with pytest.raises(ConfigError, match="planes"):
+        parse({"source": {"kind": "virtual"}, "reference": {"planes": 99}}, origin="test")
+
+
+@pytest.mark.slow
+@pytest.mark.mm
+def test_a_run_measures_itself(tmp_path: Path) -> None:
+    source = {"kind": "virtual", "shape_px": [64, 64], "acquisition": {"time_points": 3, "z_planes": 8}}
+    settings = runs.config(tmp_path, source, reference={"every": 2, "light": 12.0}, restore={"policy": "latest"})
+    status = runs.run(settings)
+    assert (status.lost_planes, status.unrestored, status.restored) == (0, 0, 3)
+    assert status.measured_psnr_db is not None and status.measured_psnr_db > 15
+    assert status.reference_dose == pytest.approx(2 * 12 / 24)
+    reader = RunReader(tmp_path / "runs" / "test")
+    assert reader.plan.channels[1].endswith(REFERENCE)
+    assert [key.t for key in reader.keys("raw") if key.c == 1] == [0, 2]
+    assert {key.c for key in reader.keys("restored")} == {0}
+    trust = reader.restoration(VolumeKey(1)).trust
+    assert trust is not None and trust.measured is not None and trust.measured.t in (0, 2)
