@@ -262,12 +262,15 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Restored:
-    """What the network predicts for one volume, in camera counts."""
+    """What the network predicts for one volume, or for some planes of one that is still being recorded."""
 
-    volume: Volume
+    key: VolumeKey
+    """Time point, position and output channel; the input's channel unless the network mixes channels."""
+    sources: tuple[VolumeKey, ...]
+    """The raw volumes that the network read together."""
     maps: Mapping[Head, NDArray[np.float32]]
-    """What the network gives, of `care_live.maps.MAPS`: (z, y, x) each, read-only, all of one shape; *mean* always. z
-    may differ from the raw volume's (isotropic, projection)."""
+    """What the network gives, of `care_live.maps.MAPS`: (z, y, x) each, read-only, all of one shape; *mean* always,
+    unless a watcher asked for less. z may differ from the raw volume's (isotropic, projection)."""
     voxel_size_um: tuple[float, float, float]
     """Of the maps, (z, y, x)."""
     low: float
@@ -275,11 +278,15 @@ class Restored:
     high: float
     """Camera counts that became 1."""
     model: ModelIdentity
+    raw: Volume | None
+    """The source that it belongs to; None: still being recorded."""
+    z: slice | None = None
+    """Which planes of the restored volume the maps are; None: all."""
+    n_planes: int = 0
+    """Of the whole restored volume, where the maps are some of its planes."""
     flags: frozenset[Flag] = frozenset()
     infer_s: float = 0.0
     """Seconds from the volume's arrival in the inference process to its result."""
-    c_out: int = 0
-    """Output channel; equals the input channel's index unless the network mixes channels."""
     mantissa_bits: int = 23
     """Of float32 that its maps keep: all as the network gave them, fewer when they were read from the store."""
     trust: Trust | None = None
@@ -288,8 +295,10 @@ class Restored:
     """Whether it went through the network while it was recorded, and why; None: offline, or by an older version."""
 
     @property
-    def key(self) -> VolumeKey:
-        return VolumeKey(self.volume.key.t, self.volume.key.p, self.c_out)
+    def volume(self) -> Volume:
+        """The raw volume of one that is recorded to its end."""
+        assert self.raw is not None, f"volume {tuple(self.key)} is still being recorded"
+        return self.raw
 
     @property
     def mean(self) -> NDArray[np.float32]:

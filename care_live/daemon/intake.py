@@ -24,6 +24,7 @@ from care_live.images import (
     FrameDropped,
     NotRestored,
     PlanePlaced,
+    Restored,
     RunEnded,
     SourceEvent,
     StateChanged,
@@ -33,9 +34,7 @@ from care_live.images import (
     VolumeRefused,
 )
 from care_live.publish.publisher import Publisher
-from care_live.publish.slabs import RestoredSlab
 from care_live.source import Source
-from care_live.worker.buffers import RestoredPlanes
 from care_live.worker.client import RestoreProcess
 
 logger = logging.getLogger(__name__)
@@ -146,19 +145,12 @@ class Intake:
 
     def _publish_slabs(self) -> None:
         """Show planes that are restored while their stack is still being recorded."""
-        found: list[RestoredPlanes] = []
+        found: list[Restored] = []
         with self.restoring:
-            found = self.restorer.arrivals.restored_planes()
+            found = self.restorer.arrivals.restored_planes(self.voxel_size_um)
         for planes in found:
-            slab = RestoredSlab(
-                key=planes.key,
-                z_first=planes.first,
-                n_planes=planes.n_planes,
-                maps=planes.maps,
-                voxel_size_um=self.voxel_size_um,
-            )
             with self.publishing:
-                self.publisher.slab(slab)
+                self.publisher.slab(planes)
 
     def _count(self) -> None:
         """Note how many planes came; only the thread that works with the assembler may read that."""

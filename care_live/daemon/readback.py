@@ -52,9 +52,10 @@ def _restored(reader: RunReader, key: VolumeKey) -> Restored:
     return record_of(
         Restored,
         made,
-        volume=reader.read_raw(made.sources[min(key.c, len(made.sources) - 1)]),
+        key=key,
+        sources=made.sources,
+        raw=reader.read_raw(made.sources[min(key.c, len(made.sources) - 1)]),
         maps={head: reader.read(folder, key) for head in HEADS if (folder := folder_of(head)) in made.arrays},
         flags=frozenset(made.flags),
-        c_out=key.c,
         trust=made.trust,
     )

@@ -148,7 +148,7 @@ class Storing:
 
     def _write_restored(self, restored: Restored) -> None:
         try:
-            self.writer.write_restored(restored, sources=self._sources(restored))
+            self.writer.write_restored(restored)
             self.tally.add("stored_restored")
         except StoreError as error:
             self.tally.add("shed")
@@ -156,8 +156,3 @@ class Storing:
             logger.warning("restored volume shed key=%s error=%s", tuple(restored.key), error)
         finally:
             self.settle(restored.key)
-
-    def _sources(self, restored: Restored) -> tuple[VolumeKey, ...]:
-        """Return the raw volumes that the network read together."""
-        key, n = restored.volume.key, self.worklist.channels_in
-        return tuple(VolumeKey(key.t, key.p, c) for c in range(n)) if n > 1 else (key,)

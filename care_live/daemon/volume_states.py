@@ -26,4 +26,4 @@ class VolumeStates:
         state = self._states.get(restored.volume.key, restored.volume.state)
         if state == restored.volume.state:
             return restored
-        return replace(restored, volume=replace(restored.volume, state=state))
+        return replace(restored, raw=replace(restored.volume, state=state))

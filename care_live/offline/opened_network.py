@@ -181,7 +181,7 @@ class OpenedNetwork:
             maps={head: array for head, (array, _) in maps.items()},
             axes=maps["mean"][1],
             voxel_size_um=first.voxel_size_um,
-            ranges={(t, one.c_out): (one.low, one.high) for t, row in enumerate(results) for one in row},
+            ranges={(t, one.key.c): (one.low, one.high) for t, row in enumerate(results) for one in row},
             flags={t: frozenset().union(*(one.flags for one in row)) for t, row in enumerate(results)},
             model=self.identity,
             card=self.card,

@@ -171,9 +171,9 @@ class _Restoring:
             for volume in volumes:
                 if self._job.keep_raw and volume.key not in stored:
                     writer.write_raw(volume)
-        for volumes, restored in results:
+        for _, restored in results:
             for one in restored:
-                writer.write_restored(one, sources=[volume.key for volume in volumes])
+                writer.write_restored(one)
         self._outcome.n_restored += 1
         self._outcome.flags.update({flag for _, restored in results for one in restored for flag in one.flags})
 

@@ -3,7 +3,6 @@
 from care_live.publish.listener import Listener
 from care_live.publish.publisher import Publisher
 from care_live.publish.seen import LiveSlab, LiveVolume
-from care_live.publish.slabs import RestoredSlab
 from care_live.publish.subscriber import Subscriber, subscribe
 
-__all__ = ["Listener", "LiveSlab", "LiveVolume", "Publisher", "RestoredSlab", "Subscriber", "subscribe"]
+__all__ = ["Listener", "LiveSlab", "LiveVolume", "Publisher", "Subscriber", "subscribe"]

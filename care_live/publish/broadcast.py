@@ -21,7 +21,6 @@ from care_live.maps import Head
 from care_live.publish.encoder import Encoded, Encoder, Parts
 from care_live.publish.log import Entry
 from care_live.publish.message_writer import Writer
-from care_live.publish.slabs import RestoredSlab
 from care_live.publish.worker_thread import WorkerThread
 from care_live.wire.arrays import Product
 from care_live.wire.connections import ConnectionId
@@ -208,7 +207,7 @@ class Broadcast:
             make = _Volume(self._encoder, entry, record, channel.view)
             self._put(Item(channel.prefix + run.encode(), counts[channel.product], channel, make), keep=self._hwm)
 
-    def slab(self, count: int, slab: RestoredSlab, run: str) -> None:
+    def slab(self, count: int, slab: Restored, run: str) -> None:
         """Have a slab encoded for each topic that is subscribed to; `count` says which one it is."""
         passed, self._slab_due = range(self._slab_due, count), count + 1
         for channel in self.wanted("slab"):
@@ -291,7 +290,7 @@ class _Volume:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Slab:
     encoder: Encoder
-    slab: RestoredSlab
+    slab: Restored
     view: View
 
     def __call__(self) -> Encoded:

@@ -29,7 +29,7 @@ def products_of(record: Restored | Volume) -> dict[Product, tuple[NDArray[Any], 
     """Return every product that a record has, with its voxel size, (z, y, x) µm."""
     if isinstance(record, Volume):
         return {"raw": (record.pixels, record.voxel_size_um)}
-    found: dict[Product, tuple[NDArray[Any], tuple[float, float, float]]] = products_of(record.volume)
+    found = {} if record.raw is None else products_of(record.raw)
     return found | {head: (array, record.voxel_size_um) for head, array in record.maps.items()}
 
 
@@ -74,6 +74,7 @@ def volume_fields(record: Restored | Volume, state: State) -> dict[str, Any]:
     }
     if isinstance(record, Restored):
         fields |= {
+            "sources": UNSET if record.sources == (raw.key,) else record.sources,
             "flags": tuple(sorted(record.flags)),
             "low": record.low,
             "high": record.high,
@@ -120,7 +121,9 @@ def restored_of(message: messages.VolumeMessage, volume: Volume, maps: Mapping[H
     assert message.model is not None
     sizes = {header.product: header.voxel_size_um for header in message.arrays}
     return Restored(
-        volume=volume,
+        key=VolumeKey(*message.key),
+        sources=(volume.key,) if message.sources is UNSET else tuple(VolumeKey(*key) for key in message.sources),
+        raw=volume,
         maps=maps,
         voxel_size_um=sizes["mean"],
         low=message.low if message.low is not None else 0.0,
@@ -128,7 +131,6 @@ def restored_of(message: messages.VolumeMessage, volume: Volume, maps: Mapping[H
         model=ModelIdentity(message.model.name, message.model.sha256),
         flags=flags_of(message),
         infer_s=message.infer_us / 1e6,
-        c_out=message.key[2],
         trust=trust_header.trust_of(message.trust),
         mantissa_bits=FLOAT32_BITS if message.mantissa_bits is UNSET else message.mantissa_bits,
         choice=choice_of(message),

@@ -16,7 +16,6 @@ from care_live.images import ModelIdentity, Restored, Volume
 from care_live.publish import describe
 from care_live.publish.clock import SessionClock
 from care_live.publish.log import Entry, Log
-from care_live.publish.slabs import RestoredSlab
 from care_live.wire import arrays, cl1, messages
 from care_live.wire.arrays import Buffer
 from care_live.wire.messages import View
@@ -95,7 +94,7 @@ class Encoder:
             self._keep(wanted, encoded)
         return encoded
 
-    def slab(self, slab: RestoredSlab, view: View) -> Encoded:
+    def slab(self, slab: Restored, view: View) -> Encoded:
         """Return a slab message.
 
         Raises
@@ -103,15 +102,16 @@ class Encoder:
         ProtocolError
             It can't travel.
         """
-        headers, buffers = describe.pictures(slab.products(), view)
-        placed = tuple(msgspec.structs.replace(header, origin_px=(slab.z_first, 0, 0)) for header in headers)
+        z_first = slab.z.start if slab.z is not None else 0
+        headers, buffers = describe.pictures(describe.products_of(slab), view)
+        placed = tuple(msgspec.structs.replace(header, origin_px=(z_first, 0, 0)) for header in headers)
         message = messages.Slab(
             **self._run.said,
             key=slab.key,
             state="provisional",
             arrays=placed,
             published_us=self._run.clock.now_us(),
-            z_first=slab.z_first,
+            z_first=z_first,
             n_planes=slab.n_planes,
         )
         return Encoded(message, buffers)

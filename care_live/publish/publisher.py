@@ -22,7 +22,6 @@ from care_live.publish.encoder import Encoder, Parts, Run
 from care_live.publish.log import Entry, Log, Record
 from care_live.publish.message_writer import Writer
 from care_live.publish.router import Desk
-from care_live.publish.slabs import RestoredSlab
 from care_live.wire.address import port_of
 from care_live.wire.keys import read_server
 from care_live.wire.messages import Status
@@ -61,7 +60,7 @@ class Publisher:
         self._run = Run(self.session)
         self._status = Status()
         self._started: RunStarted | None = None
-        self._slabs: deque[tuple[int, RestoredSlab]] = deque(maxlen=MAX_SLABS)
+        self._slabs: deque[tuple[int, Restored]] = deque(maxlen=MAX_SLABS)
         self._slab_counts = itertools.count()
         self._closing = threading.Event()
         self._drain = Drain()
@@ -140,7 +139,7 @@ class Publisher:
         """The store has written a volume, or has refused it for good; called once for each that waits for it."""
         self._log.settle(key)
 
-    def slab(self, slab: RestoredSlab) -> None:
+    def slab(self, slab: Restored) -> None:
         """Publish planes of a volume that is still being restored; old ones give way to new ones."""
         if self.error is not None:
             return

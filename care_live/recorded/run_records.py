@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -147,13 +147,10 @@ class RestoredStored(_Record, frozen=True, kw_only=True, tag="restored"):
         restored: Restored,
         arrays: Mapping[Product, StoredArray],
         *,
-        sources: Iterable[VolumeKey],
         mantissa_bits: int,
     ) -> RestoredStored:
         flags = tuple(sorted(restored.flags))
-        return record_of(
-            cls, restored, sources=tuple(sources), arrays=dict(arrays), flags=flags, mantissa_bits=mantissa_bits
-        )
+        return record_of(cls, restored, arrays=dict(arrays), flags=flags, mantissa_bits=mantissa_bits)
 
 
 class Retracted(_Record, frozen=True, kw_only=True, tag="retracted"):

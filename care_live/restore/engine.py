@@ -261,15 +261,16 @@ class Engine:
             span = spans[min(c, len(volumes) - 1)]
             results.append(
                 Restored(
-                    volume=volume,
+                    key=volume.key._replace(c=c) if mixes else volume.key,
+                    sources=tuple(source.key for source in volumes),
                     maps={head: read_only(array[c]) for head, array in maps.items()},
                     voxel_size_um=output_voxel_um(self.card, volume.pixels.shape, volume.voxel_size_um),
                     low=span.low,
                     high=span.high,
                     model=self.identity,
+                    raw=volume,
                     flags=flags,
                     infer_s=infer_s,
-                    c_out=c if mixes else volume.key.c,
                 )
             )
         return tuple(results)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -139,14 +139,8 @@ class RunWriter:
         self._failed_raw.discard(key)
         self._written_bytes += array.file_bytes
 
-    def write_restored(self, restored: Restored, *, sources: Iterable[VolumeKey] = ()) -> None:
+    def write_restored(self, restored: Restored) -> None:
         """Store all maps of a restored volume, or none; replaces an older one.
-
-        Parameters
-        ----------
-        restored : Restored
-        sources : keys of the raw volumes it was made from
-            Empty: of ``restored.volume`` alone. A network that mixes channels has several.
 
         Raises
         ------
@@ -160,13 +154,7 @@ class RunWriter:
             self._note(Retracted(key=key))
         try:
             arrays = self._put_products(restored)
-            record = RestoredStored.of(
-                restored,
-                arrays,
-                sources=tuple(sources) or (restored.volume.key,),
-                mantissa_bits=self._config.restored_mantissa_bits,
-            )
-            self._note(record)
+            self._note(RestoredStored.of(restored, arrays, mantissa_bits=self._config.restored_mantissa_bits))
         except StoreError:
             self._take_back(restored)
             raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from msgspec import UNSET
+
 from care_live.images import Plan, VolumeKey
 from care_live.publish.seen import LiveVolume
 
@@ -47,6 +49,9 @@ class ExpectedShapes:
         n_channels_out = self.n_channels + MAX_CHANNELS_OUT
         if key.t > MAX_TIME_POINT or key.p >= self.n_positions or c_in >= self.n_channels or key.c >= n_channels_out:
             return f"the run has {self.n_positions} positions and {self.n_channels} channels"
+        sources = () if volume.said.sources is UNSET else volume.said.sources
+        if any(source[:2] != key[:2] or source[2] >= self.n_channels for source in sources):
+            return "it was made of volumes of other time points, positions or channels"
         return ""
 
     def _misshaped(self, volume: LiveVolume) -> str:

@@ -6,9 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import UNSET
 
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
@@ -170,7 +172,7 @@ class RecordedRun:
     def _write_restored(self) -> Lacking:
         lacking = Lacking()
         for key, volume in list(self._waiting.items()):
-            sources = self._sources(key._replace(c=volume.said.c_in))
+            sources = self._sources(volume)
             if missing := set(sources) - self.raw:
                 lacking.raw |= missing
                 continue
@@ -185,7 +187,7 @@ class RecordedRun:
     def _refusal(self, volume: LiveVolume, sources: tuple[VolumeKey, ...]) -> str:
         """Write a restored volume; return why the disk does not take it, or nothing."""
         try:
-            self._writer.write_restored(volume.restored(), sources=sources)
+            self._writer.write_restored(replace(volume.restored(), sources=sources))
         except StoreError as error:
             if not self.is_full:
                 logger.warning("restored volumes are left out until the disk takes them: %s", error)
@@ -196,9 +198,11 @@ class RecordedRun:
         self._made[volume.key] = _made(volume)
         return ""
 
-    def _sources(self, raw: VolumeKey) -> tuple[VolumeKey, ...]:
-        """Return the raw volumes that the network read together."""
-        n = self._n_channels_in
+    def _sources(self, volume: LiveVolume) -> tuple[VolumeKey, ...]:
+        """Return the raw volumes that the network read together; older daemons leave that to the card."""
+        if volume.said.sources is not UNSET:
+            return tuple(VolumeKey(*key) for key in volume.said.sources)
+        raw, n = volume.key._replace(c=volume.said.c_in), self._n_channels_in
         return tuple(raw._replace(c=c) for c in range(n)) if n > 1 else (raw,)
 
     def _patiently(self, write: Callable[[], None]) -> None:

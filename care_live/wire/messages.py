@@ -125,6 +125,8 @@ class VolumeMessage(Numbered, frozen=True, kw_only=True, tag="volume", tag_field
     nth: Count | None = None
     """Counts the newest volumes of this position and channel, so that a watcher knows what it passed over; null:
     restored late."""
+    sources: Annotated[tuple[Key, ...], msgspec.Meta(max_length=64)] | msgspec.UnsetType = msgspec.UNSET
+    """Raw volumes that the network read together; absent: that of channel `c_in`."""
     was_restored: bool | msgspec.UnsetType = msgspec.UNSET
     """True: a restored volume was published, and the store has only this raw one (yet); absent: no."""
     id: RequestId = msgspec.UNSET

@@ -14,7 +14,7 @@ import numpy as np
 
 from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError
-from care_live.images import PlanePlaced, Volume, VolumeKey, VolumeOpened
+from care_live.images import PlanePlaced, Restored, Volume, VolumeKey, VolumeOpened
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
@@ -22,7 +22,7 @@ from care_live.restore import choice
 from care_live.restore.in_flight import N_OPEN, InFlight, VolumeInFlight
 from care_live.restore.ranges import known_spans
 from care_live.worker import protocol
-from care_live.worker.buffers import RestoredPlanes, Room, lay_out, make_room, planes_of
+from care_live.worker.buffers import Room, lay_out, make_room, planes_of
 from care_live.worker.shared_memory import Pool
 
 if TYPE_CHECKING:  # all that is sent to a process goes through its `send`
@@ -39,8 +39,8 @@ class _Arriving:
     """What the daemon holds of a time point that is being recorded."""
 
     room: Room
-    channels: tuple[int, ...]
-    """c of each input of the network."""
+    spans: Mapping[int, Span | None]
+    """Of each c that the network reads, in its order; None: not known before its last plane."""
     opened: set[int]
     """Channels with at least one plane so far."""
     begun: bool
@@ -51,6 +51,15 @@ class _Arriving:
     n_sent: int = 0
     n_shown: int = 0
     """Restored planes that were returned before the volume was complete."""
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """c of each input of the network."""
+        return tuple(self.spans)
+
+    @property
+    def known_spans(self) -> dict[int, Span]:
+        return {c: span for c, span in self.spans.items() if span is not None}
 
 
 class Arrivals:
@@ -123,17 +132,33 @@ class Arrivals:
                     arriving.unsent.append(plane)
             self._send_news()
 
-    def restored_planes(self) -> list[RestoredPlanes]:
-        """Return planes that became final since the last call, of volumes that are still being recorded."""
+    def restored_planes(self, voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> list[Restored]:
+        """Return planes that became final since the last call, of volumes that are still being recorded.
+
+        Parameters
+        ----------
+        voxel_size_um : of restored volumes
+        """
         with self._guard:
             self._send_news()
-            found: list[RestoredPlanes] = []
+            found: list[Restored] = []
             for volume in self._in_flight:
                 arriving = volume.held
                 first, last = arriving.n_shown, arriving.room.progress.n_restored
-                if volume.state == "streaming" and last > first:
+                if volume.state == "streaming" and last > first and self._running is not None:
                     arriving.n_shown = last
-                    found += planes_of(volume.key, arriving.channels, arriving.room, slice(first, last))
+                    begun = Restored(
+                        key=volume.key,
+                        sources=(),
+                        maps={},
+                        voxel_size_um=voxel_size_um,
+                        low=0.0,
+                        high=0.0,
+                        model=self._running.ready.identity,
+                        raw=None,
+                        z=slice(first, last),
+                    )
+                    found += planes_of(begun, arriving.known_spans, arriving.room)
             return found
 
     def room(self, volumes: Sequence[Volume], card: ModelCard) -> tuple[Room, Choice | None]:
@@ -181,25 +206,22 @@ class Arrivals:
         self, opened: VolumeOpened, card: ModelCard, spans: Mapping[int, Span | None], why_whole: Choice | None
     ) -> None:
         """Take memory for a time point at the first plane of its first channel; order inference to stream it."""
-        channels = tuple(spans)
-        key = opened.key._replace(c=channels[0])
+        key = opened.key._replace(c=next(iter(spans)))
         if self._in_flight.get(key) is not None:
             self._abandon(key, whole("overtaken"))
         for gone in self._in_flight.make_room():
             self._forget(gone)
         try:
-            room = make_room(self._pool, card, [_shape_of(opened)] * len(channels), np.dtype(opened.dtype))
+            room = make_room(self._pool, card, [_shape_of(opened)] * len(spans), np.dtype(opened.dtype))
         except OutOfMemoryError as error:
             logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
             self._abandon(key, choice.broken(error))
             return
-        volume = self._in_flight.open(
-            key, _Arriving(room, channels, {opened.key.c}, begun=why_whole is None), why_whole
-        )
+        volume = self._in_flight.open(key, _Arriving(room, spans, {opened.key.c}, begun=why_whole is None), why_whole)
         if why_whole is None:
             self._in_flight.stream(volume)
             self._n_unanswered += 1
-            known = tuple(span for span in spans.values() if span is not None)
+            known = tuple(volume.held.known_spans.values())
             self._send(protocol.Begin(key, room.places, room.progress_place, room.results, known, self._plane_s))
 
     def _abandon(self, key: VolumeKey, why: Choice) -> None:

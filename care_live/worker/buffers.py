@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.images import ModelIdentity, Restored, Volume, VolumeKey, read_only
+from care_live.images import ModelIdentity, Restored, Volume, read_only
 from care_live.maps import Head
 from care_live.model.card import ModelCard
+from care_live.percentiles import Span
 from care_live.restore.geometry import output_shape
 from care_live.restore.in_flight import PlaneProgress
 from care_live.wire.codec import record_of
@@ -38,7 +39,7 @@ class Room:
             record_of(
                 Restored,
                 outcome,
-                volume=volumes[outcome.source],
+                raw=volumes[outcome.source],
                 maps={head: read_only(array[c]) for head, array in self.maps.items()},
                 model=identity,
                 choice=done.choice,
@@ -47,32 +48,23 @@ class Room:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RestoredPlanes:
-    """Planes that are final while their volume is still being recorded."""
-
-    key: VolumeKey
-    first: int
-    """z of the first one."""
-    n_planes: int
-    """Of the whole restored volume."""
-    maps: Mapping[Head, NDArray[np.float32]]
-    """(n, y, x) each, read-only."""
-
-
-def planes_of(key: VolumeKey, channels: Sequence[int], room: Room, z: slice) -> Iterator[RestoredPlanes]:
+def planes_of(begun: Restored, spans: Mapping[int, Span], room: Room) -> Iterator[Restored]:
     """Yield restored planes of each output; of one with NaN or infinity, nothing.
 
     Parameters
     ----------
-    key : of the time point's first channel
-    channels : c of each input of the network
+    begun : what is the same for every output, with the key of the time point's first channel; ``z`` are the planes
+    spans : of each channel that the network reads
     """
-    n_out = len(room.maps["mean"])
+    channels, z = tuple(spans), begun.z or slice(None)
+    sources = tuple(begun.key._replace(c=channel) for channel in channels)
+    n_out, n_planes = room.maps["mean"].shape[:2]
     for i, c in enumerate(channels if n_out == len(channels) else range(n_out)):
-        found = {head: read_only(array[i, z]) for head, array in room.maps.items()}
-        if all(np.isfinite(array).all() for array in found.values()):
-            yield RestoredPlanes(key._replace(c=c), z.start, room.maps["mean"].shape[1], found)
+        maps = {head: read_only(array[i, z]) for head, array in room.maps.items()}
+        span = spans[channels[min(i, len(channels) - 1)]]
+        about = {"key": begun.key._replace(c=c), "low": span.low, "high": span.high, "n_planes": n_planes}
+        if all(np.isfinite(array).all() for array in maps.values()):
+            yield replace(begun, sources=sources, maps=maps, **about)
 
 
 def moved_out(restored: Restored) -> Restored:

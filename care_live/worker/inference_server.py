@@ -26,7 +26,6 @@ from care_live.worker.liveness import Pulse
 
 if TYPE_CHECKING:
     from care_live.config import RestoreConfig
-    from care_live.images import Restored
     from care_live.restore.engine import Engine
     from care_live.restore.volume_stream import VolumeStream
 
@@ -155,7 +154,7 @@ class _Desk:
         ]
         restored = self._engine.restore(volumes, into=maps, stream=stream)
         keys = [volume.key for volume in volumes]
-        return tuple(_outcome(result, keys.index(result.volume.key)) for result in restored)
+        return tuple(record_of(protocol.Outcome, one, source=keys.index(one.volume.key)) for one in restored)
 
 
 def _abandon(stream: VolumeStream | None, choice: Choice) -> None:
@@ -218,10 +217,6 @@ def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) ->
 
 def _send(pipe: connection.Connection, answer: protocol.Answer) -> None:
     pipe.send_bytes(protocol.answers.encode(answer))
-
-
-def _outcome(restored: Restored, source: int) -> protocol.Outcome:
-    return record_of(protocol.Outcome, restored, source=source)
 
 
 @contextmanager

@@ -118,7 +118,8 @@ class Outcome(msgspec.Struct, frozen=True):
     high: float
     flags: frozenset[Flag]
     infer_s: float
-    c_out: int
+    key: VolumeKey
+    sources: tuple[VolumeKey, ...]
     source: int
     """Index of the input volume that it belongs to."""
     trust: Trust | None = None

@@ -30,6 +30,22 @@ def volume(pixels: Counts, key: VolumeKey = FIRST, *, missing: Iterable[int] = (
     return Volume(key=key, pixels=read_only(pixels), **(values | fields))
 
 
+def planes(of: VolumeKey, maps: Mapping[Head, NDArray[np.float32]], z: slice, n_planes: int) -> Restored:
+    """Return restored planes of a volume that is still being recorded."""
+    return Restored(
+        key=of,
+        sources=(of,),
+        maps=maps,
+        voxel_size_um=(2.0, 0.5, 0.5),
+        low=0.0,
+        high=1.0,
+        model=ModelIdentity("tiny", "0" * 64),
+        raw=None,
+        z=z,
+        n_planes=n_planes,
+    )
+
+
 def restored(of: Volume, maps: Mapping[Head, NDArray[np.floating]] | None = None, **fields: object) -> Restored:
     """Return a restored volume; without *maps*, its mean is its own counts."""
     values: dict[str, object] = {
@@ -37,8 +53,9 @@ def restored(of: Volume, maps: Mapping[Head, NDArray[np.floating]] | None = None
         "low": 0.0,
         "high": 1.0,
         "model": ModelIdentity("tiny", "0" * 64),
-        "c_out": of.key.c,
+        "key": of.key,
+        "sources": (of.key,),
     }
     given = {"mean": of.pixels} if maps is None else maps
     own = {head: read_only(array.astype(np.float32)) for head, array in given.items()}
-    return Restored(volume=of, maps=own, **(values | fields))
+    return Restored(raw=of, maps=own, **(values | fields))

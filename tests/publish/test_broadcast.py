@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from care_live.images import VolumeKey, read_only
-from care_live.publish import Listener, LiveSlab, LiveVolume, Publisher, RestoredSlab, downsample
+from care_live.publish import Listener, LiveSlab, LiveVolume, Publisher, downsample
 from care_live.publish.broadcast import CHANNELS
 from care_live.wire import arrays, cl1, keys
 from care_live.wire.messages import End, Heartbeat, Message, Slab, Status, VolumeMessage
 from care_live.wire.sockets import Socket, Sockets, new_pair
-from tests.make import samples
+from tests.make import records, samples
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_what_nobody_listens_to_is_not_computed(
 def test_slabs_come_while_the_volume_is_being_restored(publisher: Publisher, hub: Sockets) -> None:
     link = listen(hub, publisher, b"cl1/slab/")
     planes = read_only(np.full((2, 16, 24), 7, np.float32))
-    publisher.slab(RestoredSlab(VolumeKey(3), 4, 32, {"mean": planes}, (2.0, 0.5, 0.5)))
+    publisher.slab(records.planes(VolumeKey(3), {"mean": planes}, slice(4, 6), 32))
     message = heard(hub, link, Slab)
     assert message is not None
     assert (message[1].key, message[1].z_first, message[1].n_planes, message[1].state) == (
@@ -241,7 +241,7 @@ def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publishe
         while not isinstance(listener.next(5.0), Heartbeat):  # subscribed last, so the other topics are in force
             assert time.monotonic() < deadline + 5
         whole = samples.restored(3)
-        slab = RestoredSlab(VolumeKey(3), 0, 4, {"mean": read_only(whole.mean[:2])}, (2.0, 0.5, 0.5))
+        slab = records.planes(VolumeKey(3), {"mean": read_only(whole.mean[:2])}, slice(0, 2), 4)
         publisher.slab(slab)
         publisher.publish(whole)
         publisher.end(samples.ENDED)

@@ -99,7 +99,7 @@ def test_two_channels_become_one(tmp_path: Path) -> None:
     path = save_network(tmp_path / "net.onnx", c_in=2, c_out=1)
     restored = engine(path).restore([volume(noisy((8, 24, 24), s), c=s) for s in (0, 1)])
     assert len(restored) == 1
-    assert restored[0].c_out == 0
+    assert restored[0].key.c == 0
 
 
 @pytest.mark.slow

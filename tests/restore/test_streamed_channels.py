@@ -49,7 +49,7 @@ def test_they_stream_once_a_volume_has_told_which_they_are(tmp_path: Path, c_out
             assert (process.choice.kind == "stream") == (t > 0), str(process.choice)
             for mine, other in zip(ours, wanted, strict=True):
                 assert np.abs(mine.mean - other.mean).max() < 1e-5 * np.ptp(other.mean)
-                assert (mine.c_out, mine.volume.key, mine.flags) == (other.c_out, other.volume.key, other.flags)
+                assert (mine.key, mine.sources, mine.flags) == (other.key, other.sources, other.flags)
     finally:
         process.stop()
 
@@ -74,7 +74,7 @@ def test_restored_planes_of_each_channel_are_shown_before_the_last_plane(tmp_pat
         assert [planes.key.c for planes in shown[:2]] == [0, 1]
         for planes in shown[:2]:
             result = next(one for one in restored if one.volume.key == planes.key)
-            assert planes.first == 0
+            assert planes.z.start == 0
             assert np.array_equal(planes.maps["mean"], result.mean[: len(planes.maps["mean"])])
     finally:
         process.stop()

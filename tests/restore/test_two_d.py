@@ -93,7 +93,7 @@ def test_each_plane_is_shown_before_the_next_one_comes(tmp_path: Path) -> None:
             while not shown and time.monotonic() < deadline:
                 shown = process.arrivals.restored_planes()
                 time.sleep(0.01)
-            assert [(one.first, len(one.maps["mean"]), one.n_planes) for one in shown] == [(z, 1, 3)]
+            assert [(one.z.start, len(one.maps["mean"]), one.n_planes) for one in shown] == [(z, 1, 3)]
         process.arrivals.place(planes[-1])
         (restored,) = process.restore([stack])
         assert process.choice.kind == "stream"

@@ -19,7 +19,7 @@ def records(t: int) -> tuple[RawStored, RestoredStored]:
     volume = make_volume(VolumeKey(t))
     array = StoredArray(crc32c=t, shape=volume.pixels.shape, dtype="uint16", file_bytes=10 * t)
     arrays = {"restored": array, "laplace_scale": array}
-    restored = RestoredStored.of(make_restored(volume), arrays, sources=(volume.key,), mantissa_bits=10)
+    restored = RestoredStored.of(make_restored(volume), arrays, mantissa_bits=10)
     return RawStored.of(volume, array), restored
 
 

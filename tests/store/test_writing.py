@@ -162,7 +162,7 @@ def test_a_network_that_mixes_channels_restores_all_its_sources(tmp_path):
     volumes = [make_volume(VolumeKey(0, 0, c), state="provisional") for c in range(2)]
     for volume in volumes:
         writer.write_raw(volume)
-    writer.write_restored(make_restored(volumes[0]), sources=[volume.key for volume in volumes])
+    writer.write_restored(make_restored(volumes[0], sources=tuple(volume.key for volume in volumes)))
     assert writer.raw_only() == []
     writer.note(StateChanged(VolumeKey(0, 0, 0), "confirmed"))
     writer.note(StateChanged(VolumeKey(0, 0, 1), "suspect", "the camera lost a frame"))

@@ -78,4 +78,4 @@ def restored_of(raw: NDArray[Any], mean: NDArray[Any], **changed: Any) -> Restor
         "model": ModelIdentity("tested", "0" * 64),
     }
     maps = {"mean": read_only(mean.astype(np.float32))}
-    return Restored(volume=volume, maps=maps, **(fields | changed))
+    return Restored(key=volume.key, sources=(volume.key,), raw=volume, maps=maps, **(fields | changed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from care_live.images import Restored, VolumeKey, read_only
-from care_live.publish import Publisher, RestoredSlab
+from care_live.publish import Publisher
 from care_live.store import RunReader
 from care_live.viewer.web.server import following
 from tests.make import samples
@@ -51,9 +52,9 @@ def page(window: Any, publisher: Publisher, first: Restored) -> Iterator[Screen]
     assert not errors
 
 
-def slab(volume: Restored, first: int, last: int) -> RestoredSlab:
+def slab(volume: Restored, first: int, last: int) -> Restored:
     maps = {head: read_only(array[first:last]) for head, array in volume.maps.items()}
-    return RestoredSlab(volume.key, first, len(volume.mean), maps, volume.voxel_size_um)
+    return replace(volume, raw=None, maps=maps, z=slice(first, last), n_planes=len(volume.mean))
 
 
 def colours(screen: Screen, pane: str = "restored") -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from care_live.images import VolumeKey
 from care_live.publish import describe
 from care_live.recorded import run_records as records
 from care_live.recorded.run_records import RestoredStored
@@ -34,5 +33,5 @@ def test_a_verdict_comes_back_from_a_header(trust: Trust | None) -> None:
 
 
 def test_a_verdict_comes_back_from_the_journal() -> None:
-    made = RestoredStored.of(replace(RESTORED, trust=TRUST), {}, sources=[VolumeKey(0)], mantissa_bits=10)
+    made = RestoredStored.of(replace(RESTORED, trust=TRUST), {}, mantissa_bits=10)
     assert records.from_json(records.to_json(made)).trust == TRUST

@@ -219,7 +219,7 @@ def test_planes_with_nan_or_infinity_are_not_shown(pipe: Pipe, head: Head, value
     for array in maps.values():
         array[:] = 1.0
     progress.note(3, 1)
-    assert [(planes.first, len(planes.maps["mean"])) for planes in pipe.arrivals.restored_planes()] == [(0, 1)]
+    assert [(planes.z.start, len(planes.maps["mean"])) for planes in pipe.arrivals.restored_planes()] == [(0, 1)]
     maps[head][0, 1, 2, 3] = value
     progress.note(3, 3)
     assert pipe.arrivals.restored_planes() == []

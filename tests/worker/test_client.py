@@ -231,7 +231,7 @@ def test_restored_planes_are_shown_while_the_stack_is_recorded(network: Path) ->
             time.sleep(0.05)
         process.arrivals.place(planes[-1])
         (restored,) = process.restore([stack])
-        assert shown[0].first == 0
+        assert shown[0].z.start == 0
         assert 0 < len(shown[0].maps["mean"]) < shown[0].n_planes == 60
         assert (shown[0].maps["mean"] == restored.mean[: len(shown[0].maps["mean"])]).all()
         assert "laplace_scale" in shown[0].maps

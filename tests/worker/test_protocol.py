@@ -41,7 +41,8 @@ REQUESTS: tuple[protocol.Request, ...] = (
     protocol.Work((record_of(protocol.VolumeHead, VOLUME),), (PLACE,), {"mean": PLACE}, MEMORIES, frozenset({3, 4})),
     protocol.StopInference(),
 )
-OUTCOME = protocol.Outcome((2.0, 0.5, 0.5), 1.0, 2.0, frozenset({"late"}), 0.5, 1, 0, TRUST)
+KEY = VolumeKey(3, 0, 1)
+OUTCOME = protocol.Outcome((2.0, 0.5, 0.5), 1.0, 2.0, frozenset({"late"}), 0.5, KEY, (KEY,), 0, TRUST)
 ANSWERS: tuple[protocol.Answer, ...] = (
     protocol.Ready(ModelCard(name="net", divisor=(1, 4, 4), halo_px=(2, 8, 8)), ModelIdentity("net", "5e"), "cpu"),
     protocol.Done((OUTCOME,), MEMORIES, streamed("asked")),

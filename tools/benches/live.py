@@ -35,7 +35,6 @@ from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
 from care_live.publish.publisher import Publisher
-from care_live.publish.slabs import RestoredSlab
 from care_live.worker.arrivals import Arrivals
 
 
@@ -124,9 +123,9 @@ def _noted() -> Iterator[dict[VolumeKey, Timeline]]:
             timeline.published = time.monotonic()
             timeline.age_ms = 1e3 * timeline.published - record.volume.last_plane_ns / 1e6
 
-    def told(self: Publisher, planes: RestoredSlab) -> None:
+    def told(self: Publisher, planes: Restored) -> None:
         timeline = timelines.setdefault(planes.key, Timeline())
-        timeline.slabs.append((time.monotonic(), planes.z_first + len(planes.mean)))
+        timeline.slabs.append((time.monotonic(), planes.z.stop if planes.z is not None else 0))
         slab(self, planes)
 
     Arrivals.place, Publisher.publish, Publisher.slab = placed, published, told
