@@ -31,7 +31,7 @@ def dim(t: int, *, width: float, bias: float = 0.0) -> Restored:
     mean = scene.truth + bias + rng.laplace(0, 4.0, scene.truth.shape)
     one = restored_of(scene.raw, mean)
     maps = {**one.maps, "laplace_scale": read_only(np.full(mean.shape, 4.0 * width, np.float32))}
-    return replace(one, maps=maps, volume=replace(one.volume, key=VolumeKey(t), exposure_ms=10.0))
+    return replace(one, key=VolumeKey(t), maps=maps, raw=replace(one.volume, key=VolumeKey(t), exposure_ms=10.0))
 
 
 def bright(t: int, light: float = 30.0) -> Volume:
@@ -89,7 +89,7 @@ def test_what_was_restored_late_says_nothing_of_newer_volumes() -> None:
 def test_a_reference_whose_twin_is_lost_or_constant_changes_nothing() -> None:
     lost = dim(0, width=1.0)
     planes = lost.volume.integrity.expected
-    lost = replace(lost, volume=replace(lost.volume, integrity=Integrity(planes, planes[:Z] + planes[Z + 1 :])))
+    lost = replace(lost, raw=replace(lost.volume, integrity=Integrity(planes, planes[:Z] + planes[Z + 1 :])))
     assert followed(bright(0)).judged(lost, None) is lost
     constant = replace(bright(1), pixels=read_only(np.full((1, 128, 128), 9, np.uint16)))
     other = dim(1, width=1.0)

@@ -147,7 +147,7 @@ def test_of_a_plate_only_the_last_streams_stay_whatever_the_memory() -> None:
     log = Log(0)
     for p in range(500):
         shown = samples.restored(0)
-        log.append(replace(shown, volume=replace(shown.volume, key=VolumeKey(0, p))))
+        log.append(replace(shown, key=VolumeKey(0, p), raw=replace(shown.volume, key=VolumeKey(0, p))))
     assert log.held_bytes == KEPT_STREAMS * nbytes_of(samples.restored(0))
     assert len(log.newest()) == 500 and len(log.newest(after=489)) == 10
 

@@ -50,7 +50,7 @@ def test_what_is_published_lies_on_the_shelf():
 def test_ages_count_from_the_last_plane_by_a_clock_of_our_own():
     """The microscope's machine has a wrong time of day."""
     shelf, wrong = Shelf(), restored(0)
-    wrong = replace(wrong, volume=replace(wrong.volume, acquired_us=1, last_plane_ns=time.monotonic_ns() - 7 * 10**9))
+    wrong = replace(wrong, raw=replace(wrong.volume, acquired_us=1, last_plane_ns=time.monotonic_ns() - 7 * 10**9))
     with Publisher(PublishConfig(bind="tcp://127.0.0.1:0", bind_pull="tcp://127.0.0.1:0")) as publisher:
         publisher.start(STARTED, wrong.model)
         feed = LiveFeed(publisher.address_pull, shelf)
