@@ -143,11 +143,11 @@ def test_a_new_watcher_finds_a_place_among_connections_that_take_nothing() -> No
         publisher.start(samples.started(), samples.MODEL)
         publisher.publish(samples.restored(0))
         with attacked(publisher, "many-connections"):
-            deadline = time.monotonic() + 40
+            deadline = time.monotonic() + 20
             while publisher.n_watchers < 48 and time.monotonic() < deadline:
-                time.sleep(0.05)
+                time.sleep(0.05)  # a slow machine's clients lose their places again before all are taken
             with Subscriber(publisher.address_pull) as late:
-                assert first_volume(late, deadline) == 0
+                assert first_volume(late, time.monotonic() + 60) == 0
 
 
 def first_volume(late: Subscriber, deadline_s: float) -> int | None:

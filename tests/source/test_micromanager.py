@@ -197,7 +197,7 @@ def engines() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "care_live.source.engine_run" in child.cmdline()]
 
 
-N_SNAPPED = int(os.environ.get("CARE_LIVE_SNAPPED", "2000"))
+N_SNAPPED = int(os.environ.get("CARE_LIVE_SNAPPED", "800"))
 """The full measure is 10,000, but these devices take 40 ms to settle before each snap."""
 
 
