@@ -1,4 +1,4 @@
-"""Volumes that memory has forgotten, read back from the store in a thread of its own, one at a time."""
+"""Volumes that have left the memory, read back from the store in a thread of its own, one at a time."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from care_live.wire.messages import View
 logger = logging.getLogger(__name__)
 
 ReadStored: TypeAlias = Callable[[VolumeKey], Restored | Volume | None]
-"""Give a volume from the store: restored, or raw only, or None where there is none."""
+"""Returns a volume from the store: restored, or raw only, or None where there is none."""
 
 Purpose = Literal["newest", "replay", "fetch"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Due:
-    """One volume that a watcher is to be sent."""
+    """One volume that must be sent to a watcher."""
 
     peer: bytes
     client: Hashable
-    """Whose share of the time it takes."""
+    """The client whose share of the time it takes."""
     purpose: Purpose
     entry: Entry
     key: VolumeKey
@@ -39,7 +39,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Why a volume cannot be had."""
+    """Why a volume is not available."""
 
     reason: Literal["not-stored", "unreadable"]
     detail: str
@@ -74,7 +74,7 @@ class Archive:
         return self._worker.take()
 
     def discard(self, client: Hashable) -> None:
-        """Forget what a client that has gone has asked for."""
+        """Drop the requests of a client that has disconnected."""
         self._worker.discard(client)
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class Archive:
 
     def _found(self, due: Due) -> Outcome:
         if self._read is None:
-            return Unavailable("not-stored", "memory has forgotten it and there is no store to read")
+            return Unavailable("not-stored", "it has left the memory and there is no store to read")
         found = self._read(due.key)
         if found is None:
             return Unavailable("not-stored", f"the store has no volume {tuple(due.key)}")

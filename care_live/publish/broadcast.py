@@ -1,4 +1,4 @@
-"""PUB: what is published to all at once, at most once, and only what somebody has subscribed to.
+"""PUB: what is published to all at once, at most once, and only if a client has subscribed to it.
 
 A topic is ``cl1/PRODUCT/Llevel/CODING/RUN``: PRODUCT is *restored* (mean, scale, disagreement), *raw*, *slab* or
 another map by its name, CODING *plain* or *quantised*. Notes and heartbeats have the topic ``cl1/note``. A thread of
@@ -66,7 +66,7 @@ class BroadcastChannel:
         return View(products=_PRODUCTS[self.product], quantised=self.quantised, level=self.level)
 
     def is_asked_for(self, topic: bytes) -> bool:
-        """Tell whether a subscription asks for it; a short topic means level 0, plain, of the first products."""
+        """Return whether a subscription includes it; a short topic means level 0, plain, of the first products."""
         if topic.startswith(self.prefix):
             return True
         if self.product not in _FIRST and not topic.startswith(b"cl1/" + self.product.encode()):
@@ -102,7 +102,7 @@ class Broadcast:
     Raises
     ------
     ConfigError
-        The address is none, is taken, or needs keys.
+        The address is invalid, is taken, or needs keys.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Broadcast:
         self._counts: Counter[str] = Counter()
         self._slab_due = 0
         self._not_made: dict[BroadcastChannel, list[int]] = defaultdict(list)
-        """Counts of messages that there was no time for, since the last one that was sent."""
+        """Counts of messages that were left out for lack of time since the last one that was sent."""
         self._n_not_made: Counter[BroadcastChannel] = Counter()
         self._worker: WorkerThread[Item, Encoded | None] = WorkerThread("publish-broadcast", _make, announce)
 
@@ -135,7 +135,7 @@ class Broadcast:
 
     @property
     def subscribed(self) -> frozenset[BroadcastChannel]:
-        """What somebody listens to."""
+        """The channels with a subscriber."""
         return frozenset(channel for channel, n in self._subscribed.items() if n > 0)
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class Broadcast:
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
     def hear(self, at_most: int) -> int:
-        """Take subscriptions and their ends, and return how many; anything else that a subscriber says is ignored."""
+        """Take subscriptions and their ends, and return how many; other messages of a subscriber are ignored."""
         taken = 0
         while taken < at_most and self._socket is not None and (received := self._socket.receive()) is not None:
             self._hear_one(received)
@@ -165,7 +165,7 @@ class Broadcast:
             self._bound_topics(received.connection)
 
     def _bound_topics(self, connection: ConnectionId) -> None:
-        """Cut a connection that subscribes to ever more: each of its topics takes memory here."""
+        """Disconnect a client that subscribes to ever more: each of its topics takes memory here."""
         self._topics[connection] += 1
         if self._topics[connection] > MAX_TOPICS and self._socket is not None:
             self._socket.cut(connection)
@@ -174,7 +174,7 @@ class Broadcast:
             del self._topics[next(iter(self._topics))]
 
     def hang_up(self) -> None:
-        """Cut all: those who are still allowed come back by themselves, those who were revoked don't get in."""
+        """Disconnect all: clients that are still allowed connect again by themselves, revoked ones are refused."""
         if self._socket is not None:
             self._sockets.drop(self._socket)
         self._socket = None
@@ -193,7 +193,7 @@ class Broadcast:
     # -- what is published --------------------------------------------------------------------------------------------
 
     def wanted(self, *products: Topic) -> Iterator[BroadcastChannel]:
-        """Give the channels of some products that somebody listens to."""
+        """Yield the channels of some products that have a subscriber."""
         return (channel for channel in CHANNELS if channel.product in products and self._subscribed[channel] > 0)
 
     def volume(self, entry: Entry, record: Restored | Volume, run: str) -> None:

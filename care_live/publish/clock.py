@@ -1,4 +1,4 @@
-"""How old is a volume that another machine has sent? No clock here may jump: somebody may set a machine's time."""
+"""The age of a volume from another machine, by clocks that never jump: a person may set a machine's time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Clock:
         self._session = ""
 
     def note(self, daemon_us: int, session: str) -> None:
-        """Take a heartbeat; the clocks of two sessions have nothing to do with each other."""
+        """Take a heartbeat; the clocks of two sessions are independent."""
         if session != self._session:
             self._session = session
             self._differences.clear()

@@ -1,4 +1,4 @@
-"""How a watcher follows a log: what it asks next, and which messages are news. Pure."""
+"""How a watcher follows a log: its next request, and which messages are new. Pure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ class Following(Protocol):
     """What a subscriber needs to know of its mode."""
 
     n_lost: int
-    """Numbers that were asked for and answered with a gap."""
+    """Numbers that were requested and answered with a gap."""
     costs: tuple[type, ...]
     """Messages that use up credit."""
     ask_after: int
-    """Number of messages after which it is time to ask again."""
+    """Number of messages after which the next request is due."""
 
     def request(self, session: str | None) -> Request | None:
         """Return what to ask so that more comes, or None: enough was asked, or the session is not known yet."""
 
     def is_news(self, message: Message) -> bool:
-        """Take note of a message; tell whether its reader should see it."""
+        """Note a message; return whether its reader should get it."""
 
 
 class NewestOnly:
-    """Ask for the newest when it is wanted; what came in between is passed over."""
+    """Requests the newest when it is wanted; volumes in between are skipped."""
 
     def __init__(self, view: View, credit: int, position: int | None, channel: int | None) -> None:
         self._view, self._credit, self._position, self._channel = view, credit, position, channel
@@ -61,7 +61,7 @@ class NewestOnly:
 
 
 class Every:
-    """Ask for every message of the log in its order; after a lost link, for those that have not come."""
+    """Requests every message of the log in its order; after a lost link, those that have not come."""
 
     def __init__(self, view: View, credit: int, first: int = 0) -> None:
         self._view, self._credit = view, credit
@@ -83,7 +83,7 @@ class Every:
         if not isinstance(message, Numbered):
             return True
         if message.seq != self._next:
-            return False  # told before, or out of order after a new link: it will be asked for
+            return False  # a repetition, or out of order after a new link: it will be requested
         self._next += 1
         return True
 
@@ -109,7 +109,7 @@ class PassedOver:
 
     def before(self, said: VolumeMessage) -> int:
         """Return how many were passed over just before this one."""
-        if said.nth is None:  # restored late: no news
+        if said.nth is None:  # restored late: not the newest
             return 0
         stream = (said.key[1], said.key[2])
         last = self._nth.get(stream, said.nth)

@@ -1,4 +1,4 @@
-"""What a watcher sees of a volume: a level of it, and a region of that level. Pure."""
+"""A level of a volume, and a region of that level, as a view defines them. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a run waits for recorders that get on: between the publisher's thread and the one that closes it."""
+"""The end of a run waits for recorders that make progress: shared by the publisher and the thread that closes it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable
 
 LONGEST_S = 20.0
-"""How long recorders are waited for, though they get on."""
+"""How long the end waits for recorders, even if they make progress."""
 LOOK_S = 0.1
-"""How often the publisher looks meanwhile whether they have all."""
+"""How often the publisher checks meanwhile whether they have all."""
 
 
 class Drain:
-    """What the publisher's thread has sent, and who waits for it."""
+    """What the publisher's thread has sent, and whether a thread waits for it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._all_before, self._n_heard = 0, 0
         self._is_over = False
         self.is_on = False
-        """Somebody waits."""
+        """A thread waits."""
 
     def note(self, all_before: int, n_heard: int) -> None:
         """Note up to which number every recorder has all, and how many more requests came."""
@@ -36,7 +36,7 @@ class Drain:
             self._changed.notify_all()
 
     def wait(self, end: Callable[[], int], timeout_s: float) -> bool:
-        """Wait until all before `end` is sent, as long as requests come; False: none came in so long."""
+        """Wait until all before `end` is sent, as long as requests come; False: none came within the time."""
         until_s = time.monotonic() + LONGEST_S
         with self._changed:
             self.is_on = True

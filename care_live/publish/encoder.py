@@ -27,7 +27,7 @@ CACHE_BYTES = 128 * 1024**2
 
 @dataclass(slots=True)
 class Run:
-    """What every message says of the run."""
+    """Facts of the run in every message."""
 
     session: str
     run: str | None = None
@@ -43,7 +43,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """A message with arrays, before it is said for whom it is."""
+    """A message with arrays, without the fields of its receiver."""
 
     message: messages.VolumeMessage | messages.Slab
     buffers: list[Buffer]

@@ -12,7 +12,7 @@ _MAX_IDLE = 1024
 
 
 class FairQueue(Generic[Job]):
-    """The next job is always of the client that has used least; a client that comes back has no savings.
+    """The next job is always of the client that has used least; time away gives a client no credit.
 
     References
     ----------
@@ -58,7 +58,7 @@ class FairQueue(Generic[Job]):
         self._used[client] = self._used.get(client, self._floor) + seconds
 
     def discard(self, client: Hashable) -> None:
-        """Forget the jobs of a client that has gone."""
+        """Drop the jobs of a client that has disconnected."""
         self._waiting.pop(client, None)
 
     def __len__(self) -> int:

@@ -3,8 +3,8 @@
 ::
 
     with Listener("tcp://127.0.0.1:5791", ("slab", "restored")) as listener:
-        while (heard := listener.next()) is not None:
-            print(heard)
+        while (received := listener.next()) is not None:
+            print(received)
 
 Good for a fast reader on the same machine that wants planes while a volume is still being restored. A reader that
 may fall behind takes a `Subscriber`, which always gets the newest.
@@ -50,7 +50,7 @@ class Listener:
     Raises
     ------
     ConfigError
-        The address is none.
+        The address is invalid.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Listener:
         Raises
         ------
         ProtocolError
-            The daemon speaks another protocol.
+            The daemon has another protocol.
         """
         deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:

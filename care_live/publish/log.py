@@ -1,4 +1,4 @@
-"""The log of a run in memory: numbered records, the oldest arrays forgotten first. Safe from any thread."""
+"""The log of a run in memory: numbered records, whose oldest arrays are dropped first. Safe from any thread."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from care_live.images import NotRestored, Restored, RunEnded, RunStarted, State,
 
 Record: TypeAlias = RunStarted | Restored | Volume | StateChanged | NotRestored | RunEnded
 Stream: TypeAlias = tuple[int, int]
-"""Position and channel: a watcher sees each at its own pace."""
+"""Position and channel: a watcher follows each at its own pace."""
 
 MAX_ENTRIES = 200_000
 KEPT_STREAMS = 16
-"""Streams whose newest volume stays in memory whatever the bound says; of a plate with more, the last ones."""
+"""Streams whose newest volume stays in memory beyond the bound; of a plate with more, the last ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +27,7 @@ class Entry:
     seq: int
     """Negative: never in this log, known by its key only."""
     record: Record | None
-    """None: the arrays were forgotten; the store has them."""
+    """None: the arrays were dropped; the store has them."""
     key: VolumeKey | None
     """Of a volume, with its output channel."""
     nbytes: int = 0
@@ -35,14 +35,14 @@ class Entry:
     nth: int | None = None
     """Counts the volumes of its stream that were the newest when they came; None: restored late, or no volume."""
     restored: bool = False
-    """It was a restored volume, also after its arrays were forgotten."""
+    """It was a restored volume, also after its arrays were dropped."""
 
 
 class Log:
     """Records numbered from 0 within a session.
 
-    The newest volume of the streams that were published last is kept whatever the bound says, so that a late joiner
-    gets it at once; and so is one that the store has not settled: until then memory is the only place that has it.
+    The newest volume of the streams that were published last is kept beyond the bound, so that a late viewer gets it at
+    once; and so is one that the store has not settled: until then only the memory has it.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Log:
         """Volumes that the store will still write, or refuse."""
 
     def append(self, record: Record, *, until_settled: bool = False) -> Entry:
-        """Give a record the next number, and forget the oldest arrays that don't fit any more.
+        """Give a record the next number, and drop the oldest arrays that don't fit any more.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class Log:
             return entry
 
     def settle(self, key: VolumeKey) -> None:
-        """Note that the store has written a volume, or has refused it for good: memory may forget it."""
+        """Note that the store has written a volume, or has refused it for good: memory may drop it."""
         with self._lock:
             self._unsettled[key] -= 1
             if self._unsettled[key] <= 0:
@@ -151,7 +151,7 @@ class Log:
         return self._entries[seq - self._first] if self._first <= seq < self._first + len(self._entries) else None
 
     def _follow(self, seq: int, key: VolumeKey) -> int | None:
-        """Note the newest of a stream: a volume that was restored late is no news to those who watch live."""
+        """Note the newest of a stream: a volume that was restored late is not new to live viewers."""
         stream = (key.p, key.c)
         t, nth = self._latest.get(stream, (-1, -1))
         if key.t < t:

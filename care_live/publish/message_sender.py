@@ -1,4 +1,4 @@
-"""Sends messages to single watchers, and keeps account of what each of them holds."""
+"""Sends messages to single watchers, and counts what each of them holds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MessageSender:
     def __init__(self, socket: Socket, writer: Writer) -> None:
         self._socket, self._writer = socket, writer
         self._strangers = TokenBucket(10, 20)
-        """Refusals to those who have no place."""
+        """Refusals to clients without a place."""
 
     def note(self, watcher: Watcher, entry: Entry) -> bool:
         """Send an entry that is no volume, or a gap in its place."""

@@ -14,7 +14,7 @@ from care_live.publish.log import Entry, Log, Record
 from care_live.wire import cl1, messages, plans
 from care_live.wire.codec import record_of
 
-if TYPE_CHECKING:  # who calls it has encoded the arrays
+if TYPE_CHECKING:  # the caller has encoded the arrays
     from care_live.publish.encoder import Parts, Run
 
 MAX_DETAIL = 500
@@ -54,7 +54,7 @@ class Writer:
         Raises
         ------
         ProtocolError
-            It can't be said: a field is not as the specification says.
+            It can't be encoded: a field differs from the specification.
         """
         message = self._message(entry)
         return cl1.encode(msgspec.structs.replace(message, **more) if more else message)
@@ -124,11 +124,11 @@ class Writer:
                 return record_of(messages.Skipped, record, **said)
             case RunEnded():
                 return record_of(messages.End, record, **said)
-        raise AssertionError(f"{type(record).__name__} is no note")
+        raise AssertionError(f"{type(record).__name__} is not a note")
 
 
 def _fits(start: messages.Start) -> bool:
-    """Tell whether a message can be sent, to one watcher and by broadcast."""
+    """Return whether a message can be sent, to one watcher and by broadcast."""
     try:
         cl1.encode(msgspec.structs.replace(start, count=2**53 - 1))
     except ProtocolError:

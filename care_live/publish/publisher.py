@@ -1,4 +1,4 @@
-"""The publisher: a daemon hands records over and goes on; a thread of its own tells the watchers."""
+"""The publisher: a daemon hands records over and goes on; a thread of its own sends them to viewers."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ HWM_DESK = 64
 
 
 class Publisher:
-    """Tells watchers what is restored; no method but `close` ever waits.
+    """Sends restored volumes to viewers and recorders; no method but `close` ever waits.
 
     Parameters
     ----------
     config
         Addresses, keys and memory.
     replay_from_store
-        Gives a volume that memory has forgotten, or None; called in a thread of its own.
+        Returns a volume that has left the memory, or None; called in a thread of its own.
 
     Raises
     ------
@@ -89,12 +89,12 @@ class Publisher:
 
     @property
     def n_watchers(self) -> int:
-        """Connections that have asked for something lately."""
+        """Connections with a recent request."""
         return len(self._desk.watchers)
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of arrays kept for those who ask again."""
+        """Bytes of arrays that are kept for later requests."""
         return self._log.held_bytes
 
     @property
@@ -120,7 +120,7 @@ class Publisher:
         return f"{self.n_unpublished} messages could not be published: see the log" if self.n_unpublished else ""
 
     def describe_model(self, model: ModelIdentity, card: Mapping[str, Any]) -> None:
-        """A network restores from now on; if it is another one, watchers are told of the run anew."""
+        """A network restores from now on; if it is another one, viewers get the run's start again."""
         is_other = model != self._run.model
         self._run.model, self._run.card = model, dict(card)
         if is_other and self._started is not None:
@@ -155,7 +155,7 @@ class Publisher:
         self._append(not_restored)
 
     def heartbeat(self, status: Status) -> None:
-        """Say how the daemon does from the next heartbeat on."""
+        """Say the daemon's status from the next heartbeat on."""
         self._status = status
 
     def end(self, ended: RunEnded) -> None:
@@ -163,12 +163,12 @@ class Publisher:
         self._append(ended)
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until every recorder has what it asked for, as long as they get on; False: none asked in so long."""
+        """Wait until every recorder has what it requested, while requests come; False: none came within the time."""
         self._sockets.wake()
         return self._drain.wait(lambda: self._log.end, timeout_s)
 
     def close(self, deadline_s: float = 5.0) -> None:
-        """Let recorders catch up, as long as they get on; then end the threads and free the ports.
+        """Let recorders catch up, as long as they make progress; then end the threads and free the ports.
 
         Raises
         ------
@@ -207,7 +207,7 @@ class Publisher:
         try:
             self._loop()
         except Exception as error:  # the thread boundary: the daemon shows it, the acquisition goes on
-            logger.exception("publishing failed: watchers see nothing more, the run and its storage go on")
+            logger.exception("publishing failed: viewers get no more volumes, the run and its storage go on")
             self.error = error
             self._drain.give_up()
         finally:
@@ -239,7 +239,7 @@ class Publisher:
             self._sockets.poll(min(ROOM_S, timeout_s) if self._desk.waits_for_room else timeout_s)
 
     def _hear(self, now_s: float) -> None:
-        """Take what watchers say: so much in one turn that all are heard, and so little that all else goes on."""
+        """Take requests: enough in one turn for all watchers, and few enough for the rest of the work."""
         if now_s < self._hear_at_s:
             return
         self._n_heard = self._desk.hear(now_s, self._beat, MAX_HEARD)
@@ -247,7 +247,7 @@ class Publisher:
             self._hear_at_s = now_s + TURN_S
 
     def _turn(self, told: int, now_s: float) -> int:
-        """Send what is ready and have made what comes next; return what is told by now."""
+        """Send what is ready and order what comes next; return the number after the last entry that was sent."""
         self._tell_slabs()
         told = self._tell(told)
         self._broadcast.serve()
@@ -260,7 +260,7 @@ class Publisher:
         self._n_heard = 0
 
     def _obey_allow_list(self) -> None:
-        """Hang up on all subscribers when somebody was taken off the list; the desk asks at every message."""
+        """Disconnect all subscribers when a guest was removed from the list; the router checks it at every message."""
         if self._keys is not None and self._keys.allowed.has_changed():
             self._broadcast.hang_up()
         self._broadcast.open_again()
@@ -269,7 +269,7 @@ class Publisher:
         return self._writer.heartbeat(self._status, self.n_watchers, **more)
 
     def _tell(self, told: int) -> int:
-        """Tell all who listen what was appended since; return what is told by now."""
+        """Send what was appended since; return the number after the last entry that was sent."""
         for entry in self._log.since(told):
             told = entry.seq + 1
             with self._contained(f"seq={entry.seq}"):

@@ -1,6 +1,6 @@
-"""ROUTER: answers watchers that ask, each at its own pace: newest after N, replay from N, one volume by key.
+"""ROUTER: answers requests of watchers, each at its own pace: newest after N, replay from N, one volume by key.
 
-Its thread only keeps the books: two others encode volumes, and read them from the store, each watcher in its turn.
+Its thread only keeps account: two others encode volumes, and read them from the store, each watcher in its turn.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NEEDED: dict[type, Role] = {Hello: "viewer", Newest: "viewer", Fetch: "viewer", 
 
 
 class Desk:
-    """The ROUTER socket and all who ask there; used by one thread, and owner of two.
+    """The ROUTER socket and its watchers; used by one thread, and owner of two.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Desk:
         self._archive = Archive(read, encoder, announce)
         self._views: WorkerThread[Due, Outcome] = WorkerThread("publish-views", partial(encode, encoder), announce)
         self._bounds: list[Entry] = []
-        """Start of the run and, once it is over, its end: for those who come later."""
+        """Start of the run and, once it is over, its end: for watchers that come later."""
         self.watchers = Watchers()
         self._new, self._now_s, self._waits_for_turn = TokenBucket(NEW_PER_S, NEW_AT_ONCE), 0.0, False
 
@@ -121,7 +121,7 @@ class Desk:
                 watcher.asks_replay(request)
             case Fetch() if not watcher.asks_fetch(request):
                 reason = "forgotten" if request.id is UNSET else "busy"
-                detail = f"{MAX_FETCHES} fetches wait already: ask again when some of them are answered"
+                detail = f"{MAX_FETCHES} fetches wait already: repeat it when some of them are answered"
                 self._sender.gap(watcher, reason, detail, key=request.key, id=request.id)
 
     def _welcome(self, watcher: Watcher, beat: Callable[[], Parts]) -> None:
@@ -133,7 +133,7 @@ class Desk:
             self._sender.note(watcher, entry)
 
     def note(self, entry: Entry) -> None:
-        """Tell those who watch the newest what is no volume; those who replay get it in its place."""
+        """Send a note to watchers of the newest; those that replay get it in its place."""
         if isinstance(entry.record, RunStarted):
             self._bounds = [entry]
         elif isinstance(entry.record, RunEnded):
@@ -143,7 +143,7 @@ class Desk:
                 self._sender.note(watcher, entry)
 
     def beat(self, parts: Parts, now_s: float) -> None:
-        """Tell all that the daemon lives; a watcher that can't be told is forgotten until it asks again."""
+        """Send heartbeats; a watcher that takes none is dropped until its next request."""
         for watcher in self.watchers:
             if now_s - watcher.heard_s > SILENT_S:
                 self._leave(watcher)
@@ -169,10 +169,10 @@ class Desk:
 
     @contextlib.contextmanager
     def _contained(self, watcher: Watcher) -> Iterator[None]:
-        """Cut a watcher off that can't be served, and go on with the next."""
+        """Disconnect a watcher that can't be served, and go on with the next."""
         try:
             yield
-        except Exception:  # one watcher is lost, and asks again; all others go on
+        except Exception:  # one watcher is lost, and connects again; all others go on
             logger.exception("watcher cut off")
             self._cut(watcher)
 
@@ -182,11 +182,11 @@ class Desk:
         return self._waits_for_turn or any(watcher.waits_for_room for watcher in self.watchers)
 
     def has_sent_all(self, now_s: float) -> bool:
-        """Tell whether every recorder that is there has had all it asked for."""
+        """Return whether every connected recorder has received all that it requested."""
         return all(watcher.has_all(self._log.end, now_s) for watcher in self.watchers)
 
     def _begin(self, watcher: Watcher) -> None:
-        """Have the next volume made for each thing that a watcher has asked for."""
+        """Order the next volume for each request of a watcher."""
         if "newest" not in watcher.busy:
             self._begin_newest(watcher)
         if "replay" not in watcher.busy:
@@ -255,7 +255,7 @@ class Desk:
         if not self._socket.is_allowed(watcher.key):
             self._cut(watcher)
         elif due.purpose == "replay" and due.entry.seq != watcher.replay_next:
-            return  # it was asked to go on further ahead in the meantime
+            return  # a later request has moved it further ahead
         elif not self._send(watcher, due, outcome):
             self._leave(watcher)
         else:
@@ -278,7 +278,7 @@ class Desk:
         return self._sender.bulk(watcher, outcome.parts(id=due.id))
 
     def _is_to_come(self, due: Due, outcome: Unavailable) -> bool:
-        """Tell whether a volume that is not there is planned, and later than all of its position and channel."""
+        """Return whether a missing volume is planned, and later than all of its position and channel."""
         if outcome.reason != "not-stored" or due.entry.seq >= 0 or len(self._bounds) != 1:
             return False
         started = self._bounds[0].record
@@ -286,7 +286,7 @@ class Desk:
         return planned and due.key.t > self._log.latest((due.key.p, due.key.c))
 
     def _leave(self, watcher: Watcher) -> None:
-        """Forget a watcher that is silent or takes nothing more; one that holds volumes is cut off."""
+        """Drop a watcher that sends or takes nothing more; one that holds volumes is disconnected."""
         self.watchers.forget(watcher)
         if not watcher.key:  # other connections of a key share its turn
             self._archive.discard(watcher.client)
@@ -295,6 +295,6 @@ class Desk:
             self._socket.cut(watcher.connection)
 
     def _cut(self, watcher: Watcher) -> None:
-        """Break the connection of a watcher that is no longer allowed, or gave way, with all that is on its way."""
+        """Break the connection of a watcher that is no longer allowed, or gave way, with all that is in flight."""
         self._leave(watcher)
         self._socket.cut(watcher.connection)

@@ -1,4 +1,4 @@
-"""Volumes and slabs as a watcher sees them: arrays, and all that was said with them."""
+"""Volumes and slabs as a watcher receives them: arrays and their headers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LiveVolume:
     key: VolumeKey
     """Time point, position and output channel."""
     state: State
-    """When it was sent; a later `Change` may confirm it, or call it suspect."""
+    """At the time of sending; a later `Change` may make it confirmed or suspect."""
     flags: frozenset[Flag]
     """As they came: a newer daemon may know more of them."""
     trust: Trust | None
@@ -41,7 +41,7 @@ class LiveVolume:
     """None: raw only, it was not restored."""
     limits: str
     raw: Counts | None
-    """(z, y, x) camera counts, read-only; None where it was not asked for."""
+    """(z, y, x) camera counts, read-only; None where it was not requested."""
     maps: Mapping[Head, Array]
     """What came of `care_live.maps.MAPS`, (z, y, x) each, read-only: the confidence interval is mean ± (−b·log(1−q)),
     b the Laplace scale."""
@@ -52,19 +52,19 @@ class LiveVolume:
     age_s: float
     """From the last plane to its arrival here."""
     n_skipped: int
-    """Volumes of this position and channel that this watcher passed over just before."""
+    """Volumes of this position and channel that this watcher skipped just before."""
     said: messages.VolumeMessage
     """The whole header: integrity, level, origin, times."""
 
     @property
     def mean(self) -> Array | None:
-        """(z, y, x): the restored image itself; None where it was not asked for."""
+        """(z, y, x): the restored image itself; None where it was not requested."""
         return self.maps.get("mean")
 
     def volume(self) -> Volume:
         """Return the raw volume as it was recorded; needs ``raw``, in full."""
         if self.raw is None:
-            raise ProtocolError(f"volume {tuple(self.key)} came without its raw planes: ask for the product raw")
+            raise ProtocolError(f"volume {tuple(self.key)} came without its raw planes: request the product raw")
         return describe.volume_of(self.said, self.raw, self._voxel_size("raw"))
 
     def restored(self) -> Restored:
@@ -100,7 +100,7 @@ class LiveSlab:
 
 
 Told: TypeAlias = LiveVolume | LiveSlab | Start | Change | Skipped | End | Heartbeat | Gap
-"""What a watcher is told, in its own words."""
+"""What a watcher receives."""
 
 
 def live_slab(said: messages.Slab, codes: tuple[NDArray[Any], ...]) -> LiveSlab:

@@ -11,11 +11,11 @@ from care_live.wire.messages import Heartbeat, Slab
 from care_live.wire.sockets import Socket, Sockets
 
 HWM = 4
-"""Slabs that wait here before newer ones pass by."""
+"""Slabs that wait here before newer ones are dropped."""
 
 
 class Preview:
-    """Listens to the slabs of a daemon's broadcast, whose port its heartbeats tell; used by one thread.
+    """Receives the slabs of a daemon's broadcast, whose port is in its heartbeats; used by one thread.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Preview:
         self._link: Socket | None = None
 
     def meet(self, heartbeat: Heartbeat) -> None:
-        """Listen where the daemon broadcasts; a new daemon may do so at another port."""
+        """Connect to the daemon's broadcast; a new daemon may have another port."""
         if heartbeat.broadcast_port == self._port:
             return
         self.leave()
@@ -43,7 +43,7 @@ class Preview:
             self._link.subscribe(self._topic)
 
     def leave(self) -> None:
-        """Listen no more, until the next heartbeat."""
+        """Disconnect, until the next heartbeat."""
         if self._link is not None:
             self._sockets.drop(self._link)
         self._link = self._port = None

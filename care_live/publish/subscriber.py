@@ -1,4 +1,4 @@
-"""The other end: a subscriber that asks for the newest, or for every volume, and connects again by itself.
+"""The other end: a subscriber that requests the newest, or every volume, and connects again by itself.
 
 ::
 
@@ -46,9 +46,9 @@ from care_live.wire.messages import (
 from care_live.wire.sockets import Received, Sockets
 
 ASK_AGAIN_S, LEAVE_S = 1.5, 0.2
-"""Silence after which a request is sent again (daemons speak every second); time for the last one to leave."""
+"""Silence after which a request is sent again (daemons send every second); time for the last one to leave."""
 AWAY_S = 4.0
-"""Heartbeats come every second; after this silence the daemon is away."""
+"""Heartbeats come every second; after this silence the link counts as lost."""
 LAST_S = 1.0
 """How long a last volume may follow the end of a run."""
 
@@ -75,7 +75,7 @@ class Subscriber:
     address
         The daemon's ``bind_pull``, tcp://HOST:PORT.
     mode
-        *newest*: always the newest volume of each channel and position, at your own pace; what you pass over is
+        *newest*: always the newest volume of each channel and position, at your own pace; skipped ones are
         counted. *every*: all messages in order, also after a lost link, or a gap with its reason (needs the role
         recorder).
     view
@@ -85,14 +85,14 @@ class Subscriber:
     position, channel
         Only these (newest).
     credit
-        How many may be on their way at once.
+        How many may be in flight at once.
     slabs
         Give planes of volumes that are still being restored too, as they come (`LiveSlab`), at most once.
 
     Raises
     ------
     ConfigError
-        The address is none.
+        The address is invalid.
     """
 
     def __init__(
@@ -126,15 +126,15 @@ class Subscriber:
         self.run: Start | None = None
         """The run that is on, once its start has come."""
         self.heartbeat: Heartbeat | None = None
-        """The newest one: how the daemon does."""
+        """The newest status of the daemon."""
         self.n_received = 0
         """Volumes that came."""
         self.n_skipped = 0
-        """Volumes that this watcher passed over because it was busy."""
+        """Volumes that this watcher skipped because it was busy."""
 
     @property
     def n_lost(self) -> int:
-        """Numbers that were asked for and answered with a gap: they will not come."""
+        """Numbers that were requested and answered with a gap: they will not come."""
         return self._following.n_lost
 
     @property
@@ -153,7 +153,7 @@ class Subscriber:
         Raises
         ------
         ProtocolError
-            The daemon refused what was asked; says why.
+            The daemon refused the request; the message has the reason.
         """
         deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while (told := self._take()) is None:
@@ -166,7 +166,7 @@ class Subscriber:
         return told
 
     def fetch(self, key: VolumeKey, view: View | None = None) -> None:
-        """Ask for one volume by its key, from memory or from the store; `next` gives it, or a gap."""
+        """Request one volume by its key, from memory or from the store; `next` returns it, or a gap."""
         self._fetching.add(tuple(key))
         self._say(Fetch(key=(key.t, key.p, key.c), view=view or self._view))
 
@@ -205,7 +205,7 @@ class Subscriber:
         self._sockets.wake()
 
     def close(self) -> None:
-        """Leave; say what came, so that a daemon that ends does not wait for this watcher."""
+        """Disconnect; acknowledge what came, so that a daemon that ends does not wait for this watcher."""
         if self._in_order and (request := self._following.request(self._session)) is not None:
             self._say(request)
         self._sockets.close(linger_s=LEAVE_S)
@@ -220,7 +220,7 @@ class Subscriber:
         self._link.send(cl1.encode_request(request))
 
     def _ask(self) -> None:
-        """Ask for more when the last answers came, or again when it is silent or the daemon might forget us."""
+        """Request more when the last answers came, or again after silence, or before the daemon drops this watcher."""
         now_s = time.monotonic()
         overdue = now_s - self._asked_s >= ASK_AGAIN_S
         if overdue and self.silent_s >= ASK_AGAIN_S:

@@ -1,4 +1,4 @@
-"""A watcher's connection: made anew after a message that could not be read, and ever later while none can."""
+"""A watcher's connection: made anew after an unreadable message, with growing pauses while none can be read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST_S, MOST_S = 0.2, 30.0
 class Backoff:
     """Pauses that double from one failure to the next, each shortened at random by up to a half. Pure.
 
-    Many watchers that fail at the same message do not come back at the same moment.
+    Many watchers that fail at the same message then do not connect at the same moment.
     """
 
     def __init__(self, chance: Callable[[], float] = random.random) -> None:
@@ -56,7 +56,7 @@ class WatcherLink:
         self._again_s = 0.0
         self._socket: Socket | None = self._connect()
         self.is_new = True
-        """Nothing was asked on this connection yet."""
+        """No request was sent on this connection yet."""
         self.n_damaged = 0
         """Messages that could not be read."""
 
@@ -77,7 +77,7 @@ class WatcherLink:
             self._socket.send(parts)
 
     def break_off(self, why: Exception) -> None:
-        """Give the place at the daemon back, and come again later."""
+        """Disconnect, and connect again later."""
         self.n_damaged += 1
         pause_s = self._backoff.fail()
         log = logger.warning if self.n_damaged == 1 else logger.debug
@@ -87,7 +87,7 @@ class WatcherLink:
         self._socket, self._again_s = None, time.monotonic() + pause_s
 
     def get_on(self) -> None:
-        """Something of the run could be read: the next pause is the shortest."""
+        """A message of the run could be read: the next pause is the shortest."""
         self._backoff.succeed()
 
     def _connect(self) -> Socket:

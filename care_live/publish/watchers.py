@@ -1,4 +1,4 @@
-"""Who watches, what each is due next, and what each may cost. Pure bookkeeping: the clock is an argument."""
+"""The watchers, what each gets next, and what each may cost. Pure bookkeeping: the clock is an argument."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # pure bookkeeping: what is due is read elsewhere
     from care_live.publish.backlog_reader import Due, Purpose
 
 QUIET_S = 4.0
-"""A recorder that was sent all, and has not said for so long what came, is not waited for."""
+"""The end does not wait for a recorder that was sent all, and has acknowledged nothing for this long."""
 MAX_WATCHERS = 128
 """More than this are refused."""
 MAX_OF_ONE = 32
@@ -26,10 +26,10 @@ MAX_LOCAL = 48
 GIVE_WAY_S = 10.0
 """A connection that has taken nothing for this long gives way to a new one when there is no place left."""
 SILENT_S = 15.0
-"""A watcher that has not asked for so long has gone; clients ask again every few seconds."""
+"""After this time without a request a watcher counts as disconnected; clients repeat requests every few seconds."""
 NEW_S = 5.0
 NEW_PER_S, NEW_AT_ONCE = 16, 32
-"""Volumes that connections are sent in their first seconds, all together, before they acknowledge one."""
+"""Volumes to new connections in their first seconds, all together, before they acknowledge one."""
 MAX_FETCHES = 16
 """Of one watcher, waiting; more are answered by a gap."""
 MAX_HELD, MAX_HELD_BYTES = 3, 4 * 1024**2
@@ -69,7 +69,7 @@ class Watcher:
 
     @property
     def client(self) -> str | bytes:
-        """Whose share of the work it uses: its key's, or its own."""
+        """The share of the work that it uses: its key's, or its own."""
         return self.key or self.peer
 
     def asks_newest(self, request: Newest, session: str) -> None:
@@ -83,7 +83,7 @@ class Watcher:
         self.newest = request
 
     def _has_come(self, last: int) -> None:
-        """Forget what has come; a volume that was fetched by key may have come in between."""
+        """Drop what has come; a volume that was fetched by key may have come in between."""
         sent = list(self.on_their_way)
         left = sent[sent.index(last) + 1 :] if last in sent else [seq for seq in sent if seq > last]
         if len(left) < len(sent):
@@ -108,7 +108,7 @@ class Watcher:
         return True
 
     def has_all(self, end: int, now_s: float) -> bool:
-        """Tell whether all that was asked for came, or was sent to one that has fallen silent since."""
+        """Return whether all that was requested came, or was sent to a watcher that has acknowledged nothing since."""
         if self.fetches or "fetch" in self.busy:
             return False
         if self.replay is None:
@@ -117,22 +117,22 @@ class Watcher:
         return self.replay_next >= end and has_come
 
     def is_new(self, now_s: float) -> bool:
-        """Tell whether it has shown neither by an acknowledgement nor by staying that it takes what it asks for."""
+        """Return whether neither an acknowledgement nor its time here shows that it takes what it requests."""
         return not self.has_acknowledged and now_s - self.came_s < NEW_S
 
     @property
     def may_replay(self) -> bool:
-        """Tell whether there is credit for one more message of the log."""
+        """Return whether there is credit for one more message of the log."""
         return self.replay is not None and self.replay_next - self.replay.first < self.replay.credit
 
     def may_be_told(self) -> bool:
-        """Tell whether a heartbeat may be sent: one only behind volumes that a slow link is still carrying."""
+        """Return whether a heartbeat may be sent: one only behind volumes that a slow link is still carrying."""
         waits = bool(self.on_their_way) or (self.replay is not None and self.replay_next > self.replay.first)
         told, self._was_told = self._was_told, waits
         return not (waits and told)
 
     def has_room(self, now_s: float) -> bool:
-        """Tell whether the network has taken enough of what was sent for one more volume."""
+        """Return whether the network has taken enough of what was sent for one more volume."""
         while self.held and self.held[0].is_done:
             self.held.popleft()
             self.took_s = now_s
@@ -175,7 +175,7 @@ class Watchers:
     def __init__(self) -> None:
         self._by_peer: dict[bytes, Watcher] = {}
         self.displaced: list[Watcher] = []
-        """Those that gave way to others; the desk empties this list and cuts them off."""
+        """Those that gave way to others; the router empties this list and disconnects them."""
 
     def heard(
         self, peer: bytes, now_s: float, *, key: str = "", connection: ConnectionId | None = None
@@ -196,7 +196,7 @@ class Watchers:
         self._by_peer.pop(watcher.peer, None)
 
     def _make_room(self, key: str, now_s: float) -> bool:
-        """Find a place for a new connection; tell whether there is one.
+        """Find a place for a new connection; return whether there is one.
 
         Where a key, or this machine, has all the places it may have, the connection gives way that has taken nothing
         for the longest time. Where all places are taken, one of the key gives way that has most of them.

@@ -1,4 +1,4 @@
-"""A thread that does what takes long, so that the publisher's own thread always answers at once."""
+"""A thread for long work, so that the publisher's own thread always answers at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class WorkerThread(Generic[Job, Result]):
             return gone
 
     def discard(self, client: Hashable) -> None:
-        """Forget the jobs of a client that has gone."""
+        """Drop the jobs of a client that has disconnected."""
         with self._bell:
             before = len(self._queue)
             self._queue.discard(client)

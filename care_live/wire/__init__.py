@@ -1,1 +1,1 @@
-"""Protocol cl1: messages as pure functions, sockets behind one door, keys. The specification is cl1.md."""
+"""Protocol cl1: messages as pure functions, sockets in one module, keys. The specification is cl1.md."""

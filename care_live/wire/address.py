@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"^tcp://(?P<host>[^/\s]+):(?P<port>\d{1,5}|\*)$")
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether only this machine can reach an address.
+    """Return whether only this machine can reach an address.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def is_loopback(address: str) -> bool:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Tell whether only this machine can reach a host, named or given by its IP address."""
+    """Return whether only this machine can reach a host, named or given by its IP address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Arrays on the wire: what a header says of a buffer, how numbers become codes, and strict checks of both.
+"""Arrays on the wire: headers of buffers, numbers as codes, and strict checks of both.
 
 Pure. A product travels *plain* (the dtype it has), *affine* (uint16, ``value = zero + step·code``) or *log2*
 (uint8, ``value = 2^(zero + step·code)``, code 255: infinite). Quantising beats casting: float16 has no 65536.
@@ -118,7 +118,7 @@ def decode(header: ArrayHeader, buffer: Buffer) -> NDArray[Any]:
     Raises
     ------
     ProtocolError
-        Size, type, coding or checksum are not what the header says, or a number is none.
+        Size, type, coding or checksum differ from the header, or a value is NaN.
     """
     _check(header)
     data = as_bytes(buffer)
@@ -168,7 +168,7 @@ def _codes(product: Product, given: NDArray[Any], quantised: bool) -> Codes:
         raise ProtocolError(f"{product} is {given.dtype}: wanted float32")
     low, high = float(given.min()), float(given.max())
     if np.isnan(low) or low == -np.inf or (high == np.inf and not _may_be_infinite(product)):
-        raise ProtocolError(f"{product} contains NaN or infinity, which never travel: mend and flag it first")
+        raise ProtocolError(f"{product} contains NaN or infinity, which never travel: replace and flag them first")
     if not quantised:
         return Codes(np.ascontiguousarray(np.minimum(given, _LARGEST) if high == np.inf else given), "plain", 1.0, 0.0)
     kind = MAPS[product]
@@ -188,7 +188,9 @@ def _check(header: ArrayHeader) -> None:
     if not (
         np.isfinite(header.step) and np.isfinite(header.zero) and 0 < header.step < 1e30 and abs(header.zero) < 1e30
     ):
-        raise ProtocolError(f"{header.product} has step {header.step} and zero {header.zero}: no codes mean that")
+        raise ProtocolError(
+            f"{header.product} has step {header.step} and zero {header.zero}: wanted numbers that codes can have"
+        )
 
 
 def _dtypes(product: str, coding: Coding) -> tuple[str, ...]:
@@ -201,7 +203,7 @@ def _dtypes(product: str, coding: Coding) -> tuple[str, ...]:
 
 
 def _may_be_infinite(product: str) -> bool:
-    """Tell whether infinity stands where the network gave no number."""
+    """Return whether infinity stands where the network gave no number."""
     kind = kind_of(product)
     return kind is not None and kind.mended == np.inf
 

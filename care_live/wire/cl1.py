@@ -43,9 +43,11 @@ def _look(text: memoryview) -> None:
     envelope = _envelopes.decode(text)
     match = _PROTOCOL.match(envelope.protocol)
     if match is None:
-        raise ProtocolError(f"protocol {envelope.protocol!r} is not known: this side speaks {PROTOCOL}")
+        raise ProtocolError(f"protocol {envelope.protocol!r} is not known: this side has {PROTOCOL}")
     if match[1] != PROTOCOL.removeprefix("cl"):
-        raise ProtocolError(f"protocol {envelope.protocol} is not spoken here, {PROTOCOL} is: update the older side")
+        raise ProtocolError(
+            f"protocol {envelope.protocol} is not known: this side has {PROTOCOL}; update the older side"
+        )
     if envelope.type not in _TYPES:
         raise UnknownTypeError(f"message of type {envelope.type!r} is not known here")
 
@@ -102,7 +104,7 @@ def decode(parts: Sequence[Buffer]) -> tuple[Message, tuple[NDArray[Any], ...]]:
     Raises
     ------
     ProtocolError
-        Anything about the bytes is not as the specification says. Nothing else is ever raised.
+        The bytes differ from the specification. No other error is raised.
     """
     if not 1 <= len(parts) <= 1 + MAX_ARRAYS:
         raise ProtocolError(f"message of {len(parts)} parts: wanted a header and at most {MAX_ARRAYS} arrays")
@@ -143,7 +145,7 @@ def decode_request(parts: Sequence[Buffer]) -> Request:
     Raises
     ------
     ProtocolError
-        Anything about the bytes is not as the specification says. Nothing else is ever raised.
+        The bytes differ from the specification. No other error is raised.
     """
     if len(parts) != 1:
         raise ProtocolError(f"request of {len(parts)} parts: wanted one")

@@ -25,7 +25,7 @@ class Codec(Generic[R]):
     Parameters
     ----------
     kinds : the union
-    what : is encoded, in the words of an error
+    what : a name for the records in errors
     limit_bytes : the longest text
     look : looks at a text before it is decoded; raises what makes it unreadable
     refusal : the error that is raised
@@ -69,7 +69,7 @@ class Codec(Generic[R]):
         Raises
         ------
         ProtocolError, or `refusal`
-            The text is too long, or is none of these records. Nothing else is ever raised.
+            The text is too long, or not one of these records. No other error is raised.
         """
         if len(text) > self._limit_bytes:
             raise self._refusal(f"{self._what} of {len(text)} bytes: at most {self._limit_bytes} travel")

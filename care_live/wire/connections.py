@@ -1,4 +1,4 @@
-"""Single connections behind a ZeroMQ socket: what is on its way to a peer, and how a peer is cut off."""
+"""Single connections of a ZeroMQ socket: what is in flight to a peer, and how a peer is disconnected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Sending:
 
     @property
     def is_done(self) -> bool:
-        """Whether the network has taken it, or the peer has gone."""
+        """Whether the network has taken it, or the peer has disconnected."""
         return self.tracker.done
 
 
@@ -39,11 +39,11 @@ def identify(fd: int) -> ConnectionId | None:
 
 
 def cut(connection: ConnectionId, endpoint: str) -> bool:
-    """Break the connection of one peer at once, with all that waits to be sent to it; tell whether there was one.
+    """Break the connection of one peer at once, with all that waits to be sent to it; return whether there was one.
 
     Parameters
     ----------
-    connection : as `identify` said it; a descriptor that has become something else since is left alone
+    connection : from `identify`; a descriptor that has become something else since is left alone
     endpoint : where the socket that accepted it is bound
     """
     if identify(connection[0]) != connection:
@@ -58,7 +58,7 @@ def cut(connection: ConnectionId, endpoint: str) -> bool:
 
 
 def _is_of(name: object, endpoint: str) -> bool:
-    """Tell whether an end of a connection, as the system names it, belongs to an endpoint of ZeroMQ."""
+    """Return whether an end of a connection, as the system names it, belongs to an endpoint of ZeroMQ."""
     if isinstance(name, tuple):
         return endpoint.endswith(f":{name[1]}")
     said = name if isinstance(name, bytes) else str(name).encode()

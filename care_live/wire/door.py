@@ -1,7 +1,7 @@
 """The door before a server's socket: takes TCP connections within a budget and relays them; owns one thread.
 
 What the budget refuses never reaches ZeroMQ: more connections than a place may have, and bytes that come faster than
-a watcher needs to ask. See relay.py for what happens to a client that goes away.
+the requests of a viewer need. See relay.py for what happens to a client that disconnects.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Door:
                 for key, events in ready:
                     self._serve(key, events, now_s)
                 self._look(now_s)
-        except Exception as error:  # the thread boundary: the server hears of it when it polls
+        except Exception as error:  # the thread boundary: the server gets the error when it polls
             logger.exception("port closed")
             self.error = error
         finally:
@@ -125,7 +125,7 @@ class Door:
             client, peer = self._listener.accept()
         except BlockingIOError:
             return
-        except OSError as error:  # no descriptor is left: those who are in stay in
+        except OSError as error:  # no descriptor is left: present connections stay
             self._say(f"cannot take a connection: {error}", now_s)
             self._selector.unregister(self._listener)
             self._accept_s = now_s + _ACCEPT_AGAIN_S
@@ -133,7 +133,7 @@ class Door:
         address = str(peer[0])
         if (why := self._too_many(address)) is not None:
             self.n_turned_away += 1
-            self._say(f"connection from {address} turned away: {why}", now_s)
+            self._say(f"connection from {address} refused: {why}", now_s)
             client.close()
             return
         self._take_in(client, address, now_s)
@@ -142,7 +142,7 @@ class Door:
         if len(self._relayed) >= self._budget.connections:
             return f"{self._budget.connections} are open, the most this port serves"
         if self._by_address[address] >= self._budget.per_address:
-            return f"{self._budget.per_address} are open from there, the most one address may have"
+            return f"{self._budget.per_address} are open from that address, the most that one may have"
         return None
 
     def _take_in(self, client: socket.socket, address: str, now_s: float) -> None:
@@ -161,7 +161,7 @@ class Door:
         self._settle(relayed)
 
     def _settle(self, relayed: Relayed) -> None:
-        """Wait for what each end is due to do next; let go of ends that are gone."""
+        """Wait for what each end has to do next; close ends that have disconnected."""
         if relayed.is_over:
             self._drop(relayed)
             return
@@ -176,7 +176,7 @@ class Door:
         relayed.close()
         del self._relayed[relayed.server]
         self._by_address[relayed.address] -= 1
-        self._by_address += Counter()  # forgets addresses that have none
+        self._by_address += Counter()  # drops addresses without connections
 
     def _watch(self, end: socket.socket, events: int, relayed: Relayed) -> None:
         before = self._watched.get(end, 0)
@@ -192,7 +192,7 @@ class Door:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def _look(self, now_s: float) -> None:
-        """Cut clients that take nothing, and let those go on that have waited long enough."""
+        """Disconnect clients that take nothing, and let those continue that have waited long enough."""
         if self._accept_s and now_s >= self._accept_s and self._close_by_s is None:
             self._accept_s = 0.0
             self._selector.register(self._listener, READ)
@@ -225,8 +225,8 @@ class Door:
 class Behind:
     """The private end of a door, where its server binds and which only this process can reach.
 
-    On Linux it has no name in the file system, and libzmq asks the system who connects; elsewhere it is a port that
-    the system chose on the loopback interface.
+    On Linux it has no name in the file system, and libzmq gets the connecting process from the system; elsewhere it is
+    a port that the system chose on the loopback interface.
     """
 
     def __init__(self) -> None:
@@ -255,7 +255,7 @@ class Behind:
 
 
 def tune(client: socket.socket, lost_s: float) -> None:
-    """Let the system find out that a client's machine is gone, and send small messages at once."""
+    """Let the system notice that a client's machine has vanished, and send small messages at once."""
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():

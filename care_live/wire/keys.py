@@ -38,13 +38,13 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """Somebody at the other end of a link."""
+    """The owner of a key on the allow-list."""
 
     name: str
     role: Role
 
     def may(self, role: Role) -> bool:
-        """Tell whether what `role` may do is allowed: an operator may record, a recorder may view."""
+        """Return whether what `role` may do is allowed: an operator may record, a recorder may view."""
         return _RANK[self.role] >= _RANK[role]
 
 
@@ -54,7 +54,7 @@ LOCAL = Guest("local", "operator")
 
 @dataclass(frozen=True, slots=True)
 class ClientKeys:
-    """What a client needs: its own pair, and the public key of the one it trusts."""
+    """What a client needs: its own pair, and the public key of its server."""
 
     own: KeyPair
     server_public: str
@@ -86,14 +86,14 @@ class AllowList:
             return self._guests.get(public)
 
     def has_changed(self) -> bool:
-        """Tell whether the guests are others than when this was last asked."""
+        """Return whether the guests have changed since the last call."""
         with self._lock:
             self._refresh()
             changed, self._changed = self._changed, False
             return changed
 
     def _refresh(self) -> None:
-        """Read the file again if it is another one; a damaged list lets no client in."""
+        """Read the file again if it has changed; a damaged list admits no client."""
         try:
             if (stamp := self._look()) == self._stamp:
                 return
@@ -155,13 +155,13 @@ def read_client(own: Path | None, server: str | None) -> ClientKeys | None:
     Raises
     ------
     ConfigError
-        Only one of the two is given, or one of them is no key.
+        Only one of the two is given, or one of them is not a key.
     """
     if own is None and not server:
         return None
     if own is None or not server:
         raise ConfigError(
-            "an own key file and the daemon's public key belong together: give both, or neither for a daemon on this "
+            "your key file and the daemon's public key belong together: give both, or neither for a daemon on this "
             "machine"
         )
     return ClientKeys(read_pair(own), read_public(server))
@@ -222,7 +222,7 @@ def read_pair(path: Path) -> KeyPair:
     Raises
     ------
     ConfigError
-        It is missing, is no key file, or others may read it.
+        The file is missing, is not a key file, or others may read it.
     """
     try:
         _refuse_readable_by_others(path)
@@ -247,7 +247,7 @@ def read_allowed(path: Path) -> dict[str, Guest]:
     Raises
     ------
     ConfigError
-        A line is not ``ROLE PUBLIC NAME``; says which.
+        A line is not ``ROLE PUBLIC NAME``; the message names it.
     """
     guests: dict[str, Guest] = {}
     for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
@@ -270,7 +270,7 @@ def allow(path: Path, public: str, name: str, role: Role) -> None:
 
 
 def revoke(path: Path, who: str) -> list[Guest]:
-    """Take a guest off an allow-list, by name or public key; return those who went.
+    """Remove a guest from an allow-list, by name or public key; return the removed ones.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The messages of protocol cl1 as frozen records; cl1.md describes every field.
 
-What a daemon says is `Message`, what a watcher asks is `Request`. Numbered messages together are the log of a
-run: a client that has all of them knows all of the run.
+A daemon sends a `Message`, a watcher a `Request`. The numbered messages are the log of a run: a client that has all of
+them has the whole run.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How the daemon is doing; what it does not know is null."""
+    """The daemon's state; an unknown figure is null."""
 
     planes_per_s: Finite | None = None
     volumes_per_s: Finite | None = None
@@ -70,7 +70,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """What every message of a daemon says."""
+    """Fields of every message of a daemon."""
 
     protocol: str = PROTOCOL
     run: RunId | None
@@ -85,7 +85,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Numbered(Sent, frozen=True, kw_only=True):
-    """A message of the log, which can be asked for again."""
+    """A message of the log, which can be requested again."""
 
     seq: Count | None
     """Counts from 0 within the session; null: a volume of an earlier session, read from the store."""
@@ -101,7 +101,7 @@ class Start(Numbered, frozen=True, kw_only=True, tag="start", tag_field="type"):
     newest: Count = 0
     """Highest sequence number so far."""
     left_out: tuple[FlagName, ...] | msgspec.UnsetType = msgspec.UNSET
-    """What did not fit into the header, or can't be said in it: summary, card, positions, channels, stacks."""
+    """What did not fit into the header, or can't be encoded: summary, card, positions, channels, stacks."""
 
 
 class StreamChoice(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -123,7 +123,7 @@ class VolumeMessage(Numbered, frozen=True, kw_only=True, tag="volume", tag_field
     c_in: Count
     """Channel of the raw volume; ``key`` has the output channel."""
     nth: Count | None = None
-    """Counts the newest volumes of this position and channel, so that a watcher knows what it passed over; null:
+    """Counts the newest volumes of this position and channel, so that a watcher can count what it skipped; null:
     restored late."""
     sources: Annotated[tuple[Key, ...], msgspec.Meta(max_length=64)] | msgspec.UnsetType = msgspec.UNSET
     """Raw volumes that the network read together; absent: that of channel `c_in`."""
@@ -193,7 +193,7 @@ class End(Numbered, frozen=True, kw_only=True, tag="end", tag_field="type"):
 
 
 class Heartbeat(Sent, frozen=True, kw_only=True, tag="heartbeat", tag_field="type"):
-    """Every second: the daemon lives, and this is how it does."""
+    """Every second: the daemon runs, and this is its state."""
 
     newest: Count | None
     """Highest sequence number so far; null before the first."""
@@ -205,7 +205,7 @@ class Heartbeat(Sent, frozen=True, kw_only=True, tag="heartbeat", tag_field="typ
 
 
 class Gap(Sent, frozen=True, kw_only=True, tag="gap", tag_field="type"):
-    """What was asked for will not come; never silence."""
+    """A requested volume will not come; there is always an answer."""
 
     first: Count | None = None
     last: Count | None = None
@@ -217,7 +217,7 @@ class Gap(Sent, frozen=True, kw_only=True, tag="gap", tag_field="type"):
 
 
 class Refused(Sent, frozen=True, kw_only=True, tag="refused", tag_field="type"):
-    """A request was not understood or is not allowed."""
+    """A request is invalid or not allowed."""
 
     reason: Reason
     """protocol, role, too-many-watchers, or one that a newer daemon knows."""
@@ -227,7 +227,7 @@ class Refused(Sent, frozen=True, kw_only=True, tag="refused", tag_field="type"):
 
 Message: TypeAlias = Start | VolumeMessage | Slab | Change | Skipped | End | Heartbeat | Gap | Refused
 Log: TypeAlias = Start | VolumeMessage | Change | Skipped | End
-"""Numbered messages: together they are all that is to be known of a run."""
+"""Numbered messages: together they contain the whole run."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,7 +247,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """Every product that is asked for."""
+        """All requested products."""
         return self.products if self.also is msgspec.UNSET else (*self.products, *self.also)
 
 
@@ -265,14 +265,14 @@ class Hello(_Request, frozen=True, kw_only=True, tag="hello", tag_field="type"):
 
 
 class Newest(_Request, frozen=True, kw_only=True, tag="newest", tag_field="type"):
-    """Send the newest volume after `after` of each wanted channel and position, while fewer than `credit` are on
-    their way."""
+    """Send the newest volume after `after` of each wanted channel and position, while fewer than `credit` are in
+    flight."""
 
     session: Session | None = None
     """The one in which `after` was counted; another one, or null: whatever is newest."""
     after: Annotated[int, msgspec.Meta(ge=-1, lt=2**53)] = -1
     last: Count | None = None
-    """The volume that came last: it and all that were sent before it on this connection are not on their way."""
+    """The volume that came last: it and all that were sent before it on this connection have arrived."""
     credit: Annotated[int, msgspec.Meta(ge=1, le=MAX_CREDIT)] = 1
     p: Count | None = None
     c: Count | None = None
@@ -280,7 +280,7 @@ class Newest(_Request, frozen=True, kw_only=True, tag="newest", tag_field="type"
 
 
 class Replay(_Request, frozen=True, kw_only=True, tag="replay", tag_field="type"):
-    """Send every message of the log from `first` on, and what follows, while fewer than `credit` are on their way."""
+    """Send every message of the log from `first` on, and what follows, while fewer than `credit` are in flight."""
 
     session: Session
     first: Count

@@ -25,7 +25,7 @@ Planned = Mapping[VolumeKey, tuple[int, ...]]
 MAX_PLANNED = 1_000_000
 """Volumes in a plan: a few bytes on the wire must not become gigabytes."""
 MAX_SHORT = 20_000
-"""Numbers in a plan that is said stack by stack, as every receiver of major 1 reads it; a longer one is grouped."""
+"""Numbers in a plan that lists each stack, as every receiver of major 1 reads it; a longer one is grouped."""
 MAX_NAME = 128
 """Characters of a name."""
 MAX_DEPTH = 65_536

@@ -1,4 +1,4 @@
-"""Text that another machine, or a file, has written, made safe to print: it may hold commands for a terminal."""
+"""Text from another machine, or a file, made safe to print: it may contain commands for a terminal."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One client's connection, passed on between the network and the socket that serves it. No thread of its own.
 
-A client that goes away is gone for the server only when the server has read all that the client sent. libzmq (4.3.5)
+The server learns that a client has disconnected only when it has read all that the client sent. libzmq (4.3.5)
 relies on that: it aborts its process when a connection breaks while messages wait to be read and a ZMTP ping is
 among them.
 """
@@ -21,7 +21,7 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a port gives to those who connect."""
+    """The budget of a port and of each client."""
 
     connections: int = 128
     """At once, all together."""
@@ -32,7 +32,7 @@ class Budget:
     burst_bytes: int = 1024 * 1024
     """From each client, at once."""
     stuck_s: float = 20.0
-    """A client that takes nothing for so long although something waits for it is cut."""
+    """A client that takes nothing for this long although something waits for it is disconnected."""
 
     def allowance(self) -> TokenBucket | None:
         """Return the bytes that one client may send; None: as many as the server reads."""
@@ -57,7 +57,7 @@ class Relayed:
 
     @property
     def is_over(self) -> bool:
-        """Both ends are gone, and the client has had what was for it."""
+        """Both ends are closed, and the client has received what was for it."""
         return self.server_is_gone and (self.client_is_gone or not self.to_client)
 
     def may_read(self, now_s: float) -> int:
@@ -137,7 +137,7 @@ class Relayed:
         self.moved_s = now_s if sent else self.moved_s
 
     def lose_client(self) -> None:
-        """The client went: the server learns it behind the last byte, and what it still says goes nowhere."""
+        """The client disconnected: the server learns it behind the last byte, and what it still sends is dropped."""
         self.client_is_gone, self.to_client = True, memoryview(b"")
         self._pass_on_end()
 

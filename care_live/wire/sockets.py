@@ -1,7 +1,7 @@
-"""The only file that knows ZeroMQ: the sockets of one thread, bounded and locked.
+"""The sockets of one thread, bounded and locked; only this module and `zmq_socket` use ZeroMQ.
 
 Every socket has a small high-water mark, no linger, a limit on what the other end may send, a deadline for its
-handshake, and TCP keep-alives; the protocols notice a peer that is there and silent. Anything but loopback needs
+handshake, and TCP keep-alives; the protocols notice a connected peer that sends nothing. Anything but loopback needs
 CURVE keys. ``Sockets`` belongs to the thread that uses it; other threads may only call ``wake``.
 
 A sent array is shared, not copied, until ZeroMQ has put it on the network: it must never change again.
@@ -28,19 +28,19 @@ from care_live.wire.zmq_socket import Kind, Received, Socket
 __all__ = ["Kind", "Received", "Socket", "Sockets", "new_pair"]
 
 CONTROL_BYTES = 64 * 1024
-"""The longest message that a server takes from its clients, unless told otherwise."""
+"""The longest message that a server takes from its clients by default."""
 SUBSCRIPTIONS = 1000
-"""A subscriber may have this many on their way: libzmq drops one that has no place, without an error."""
+"""A subscriber may have this many in flight: libzmq drops one that has no place, without an error."""
 BULK_BYTES = 2 * 1024**3
 """The longest array that a client takes."""
 
 _KINDS = {"xpub": zmq.XPUB, "sub": zmq.SUB, "router": zmq.ROUTER, "dealer": zmq.DEALER}
 LINK_S = 10
-"""TCP gives up a peer whose system answers neither data nor keep-alives for so long."""
+"""TCP gives up a peer whose system answers neither data nor keep-alives for this long."""
 
 _HANDSHAKE_MS, _CONNECT_MS = 2000, 3000
 _LAST_WORDS_S = 0.5
-"""How long clients may take to receive what a server that closes has said."""
+"""How long clients may take to receive the last messages of a server that closes."""
 _KEEPALIVE = {
     zmq.TCP_KEEPALIVE: 1,
     zmq.TCP_KEEPALIVE_IDLE: LINK_S - 6,
@@ -48,12 +48,12 @@ _KEEPALIVE = {
     zmq.TCP_KEEPALIVE_CNT: 3,
     zmq.TCP_MAXRT: LINK_S * 1000,
 }
-"""The system, and not ZMTP, looks whether the other machine is still there: libzmq (4.3.5) aborts the whole process
-when a heartbeat is due on a connection whose peer went away while its messages waited to be read."""
+"""The system, and not ZMTP, checks whether the other machine still answers: libzmq (4.3.5) aborts the whole process
+when a heartbeat is due on a connection whose peer disconnected while its messages waited to be read."""
 
 
 class Sockets:
-    """All sockets of one thread, the poll that serves them, and a bell for other threads."""
+    """All sockets of one thread, the poll that serves them, and a wake-up for other threads."""
 
     def __init__(self, *, server: ServerKeys | None = None, client: ClientKeys | None = None) -> None:
         self._server, self._client = server, client
@@ -95,7 +95,7 @@ class Sockets:
         address = address_of(listener)
         raw = self._open(kind, address, hwm, max_message_bytes)
         if kind == "router":
-            raw.setsockopt(zmq.ROUTER_MANDATORY, 1)  # so that a full queue is told, not dropped in silence
+            raw.setsockopt(zmq.ROUTER_MANDATORY, 1)  # so that a full queue is an error, not a silent drop
             raw.copy_threshold = 0  # each part is shared until the network has it, so that `Sending` knows when
         if behind.on_linux:
             raw.setsockopt(zmq.IPC_FILTER_PID, os.getpid())
@@ -118,7 +118,7 @@ class Sockets:
         Raises
         ------
         ConfigError
-            The address is none.
+            The address is invalid.
         """
         is_loopback(address)  # is an address at all
         raw = self._open(kind, address, hwm, max_message_bytes)
@@ -130,10 +130,10 @@ class Sockets:
         return self._adopt(kind, raw, address)
 
     def poll(self, timeout_s: float | None) -> list[Socket]:
-        """Wait for messages, at most so long (None: for ever); return the sockets that have some.
+        """Wait for messages, at most for this time (None: for ever); return the sockets that have some.
 
-        An empty list means that the time is over or that `wake` was called. Knocks at the door (ZAP) are
-        answered here, so a server must come back at least every second.
+        An empty list means that the time is over or that `wake` was called. Requests of clients to be admitted (ZAP)
+        are answered here, so a server must call it at least every second.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class Sockets:
 
     def wake(self) -> None:
         """Make `poll` return at once; from any thread, at any time, also after `close`."""
-        with self._bell_lock, contextlib.suppress(OSError):  # a full bell rings already
+        with self._bell_lock, contextlib.suppress(OSError):  # a wake-up waits already
             self._bell.send(b"!")
 
     def drop(self, socket: Socket) -> None:
@@ -171,7 +171,7 @@ class Sockets:
             door.close(_LAST_WORDS_S, cut=True)
 
     def close(self, linger_s: float = 0.0) -> None:
-        """Close everything; what is not sent within `linger_s` is thrown away."""
+        """Close everything; what is not sent within `linger_s` is dropped."""
         for socket in self._sockets.values():
             socket.close(linger_s)
         if self._zap is not None:
@@ -223,7 +223,7 @@ class Sockets:
         return zap
 
     def _answer_zap(self, zap: zmq.Socket[bytes]) -> None:
-        """Answer one knock as https://rfc.zeromq.org/spec/27 says: the guest's public key becomes its user id."""
+        """Answer one client as in https://rfc.zeromq.org/spec/27: the guest's public key becomes its user id."""
         request = zap.recv_multipart()
         version, request_id = request[0], request[1]
         public = zmq.utils.z85.encode(request[6]).decode() if request[5:6] == [b"CURVE"] else ""

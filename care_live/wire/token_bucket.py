@@ -1,4 +1,4 @@
-"""What a client may cost: so much at once, and so much each second. The clock is an argument."""
+"""What a client may cost at once and each second. The clock is an argument."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TokenBucket:
         return self._left
 
     def spend(self, n: float = 1) -> None:
-        """Take some, whether they are there or not."""
+        """Take some, even if there are fewer."""
         self._left -= n
 
     def take(self, now_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""One ZeroMQ socket: sends and receives without ever blocking, and knows who is at the other end."""
+"""One ZeroMQ socket: it sends and receives without ever blocking, and identifies the other end."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def peer_is_gone(number: int | None, *, system: str = os.name) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One message: who sent it, and its parts, which stay alive as long as somebody looks at them."""
+    """One message: its sender, and its parts, which live as long as they are referenced."""
 
     parts: list[memoryview]
     peer: bytes = b""
     """Routing id of the sender (router only): give it to `Socket.send` as ``to``."""
     guest: Guest = LOCAL
-    """Who the sender is by the allow-list; everybody who comes by loopback without keys is a local operator."""
+    """The sender by the allow-list; every client on loopback without keys is a local operator."""
     key: str = ""
     """Public key of the sender; empty on loopback without keys."""
     connection: ConnectionId | None = None
@@ -54,7 +54,7 @@ class Socket:
         """Where it is bound or connected, with the port that the system chose for port 0."""
 
     def send(self, parts: Sequence[Part], *, to: bytes | None = None) -> bool:
-        """Send one message; False when the peer's queue is full or the peer is gone, and nothing was sent."""
+        """Send one message; False when the peer's queue is full or the peer has disconnected: then nothing was sent."""
         whole: list[Any] = [*([] if to is None else [to]), *parts]
         try:
             self._raw.send_multipart(whole, flags=zmq.NOBLOCK, copy=False)
@@ -65,7 +65,7 @@ class Socket:
         return True
 
     def send_bulk(self, parts: Sequence[Part], *, to: bytes) -> Sending | None:
-        """Send one message with arrays and return what tells when the network has it; None: it can't be sent."""
+        """Send one message with arrays and return its state in the network; None: it can't be sent."""
         try:
             whole: list[Any] = [to, *parts]
             tracker = self._raw.send_multipart(whole, flags=zmq.NOBLOCK, copy=False, track=True)
@@ -77,11 +77,11 @@ class Socket:
         return Sending(sum(as_bytes(part).nbytes for part in parts), tracker)
 
     def is_allowed(self, key: str) -> bool:
-        """Tell whether the owner of a public key is (still) on the allow-list; without keys: yes."""
+        """Return whether the owner of a public key is (still) on the allow-list; without keys: yes."""
         return self._server is None or self._server.allowed.guest(key) is not None
 
     def cut(self, connection: ConnectionId | None) -> bool:
-        """Break the connection of one peer, with all that waits to be sent to it; tell whether there was one."""
+        """Break the connection of one peer, with all that waits to be sent to it; return whether there was one."""
         return connection is not None and connections.cut(connection, self._raw.getsockopt_string(zmq.LAST_ENDPOINT))
 
     def receive(self) -> Received | None:
@@ -105,7 +105,7 @@ class Socket:
             return LOCAL
         try:
             return self._server.allowed.guest(str(frame.get("User-Id")))
-        except zmq.ZMQError:  # not said: an unsubscription that libzmq makes up when a peer goes
+        except zmq.ZMQError:  # not sent by the peer: libzmq makes up an unsubscription when a peer disconnects
             return LOCAL if self._kind == "xpub" else None
 
     def wait_writable(self, timeout_s: float) -> bool:

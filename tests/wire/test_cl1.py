@@ -213,9 +213,9 @@ def test_a_type_that_only_a_newer_daemon_knows_is_an_error_of_its_own() -> None:
 @pytest.mark.parametrize("protocol", ["cl2", "cl10", "cl0"])
 def test_another_major_version_is_refused_by_name(protocol: str) -> None:
     header = raw_parts(messages.NOTES["heartbeat"], [])[0].replace(b'"cl1"', f'"{protocol}"'.encode())
-    with pytest.raises(ProtocolError, match=f"protocol {protocol} is not spoken here, cl1 is"):
+    with pytest.raises(ProtocolError, match=f"protocol {protocol} is not known: this side has cl1"):
         cl1.decode([header])
-    with pytest.raises(ProtocolError, match=f"protocol {protocol} is not spoken"):
+    with pytest.raises(ProtocolError, match=f"protocol {protocol} is not known"):
         cl1.decode_request([b'{"protocol":"%s","type":"new-in-it"}' % protocol.encode()])
 
 
