@@ -89,6 +89,7 @@ def simulate_command(
 @click.argument("config", type=options.FILE, required=False)
 @click.option("--input", "inputs", type=_FOLDER, multiple=True, help="Dim images; repeat it for each condition.")
 @click.option("--target", type=_FOLDER, help="The truth: bright images in files of the same names.")
+@click.option("--second", type=_FOLDER, help="Second exposures of the dim images, where there are no bright ones.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget on this machine; default: 15.")
 @click.option("--axes", help="Axes of each file, in the order TCZYX; default: as the files say.")
 @click.option("--pattern", default="*.tif*", show_default=True, help="Names of the files to take.")
@@ -105,6 +106,7 @@ def train_command(
     config: Path | None,
     inputs: tuple[Path, ...],
     target: Path | None,
+    second: Path | None,
     minutes: float | None,
     axes: str | None,
     pattern: str,
@@ -117,6 +119,7 @@ def train_command(
 
     \b
     care-live train --input low/ --target high/ --minutes 15
+    care-live train --input first/ --second second/ --minutes 15
 
     It says first what it will do and how long that takes, and last whether the network is better than a filter.
     """
@@ -125,12 +128,16 @@ def train_command(
     from care_live.training.train import train
 
     if config is None:
-        if not inputs or target is None:
-            raise click.UsageError("give --input and --target, folders of dim and bright images, or a CONFIG")
-        chosen = own_recipe(inputs, target, minutes=minutes or 15.0, axes=axes, pattern=pattern, name=name)
+        if not inputs or (target is None) == (second is None):
+            raise click.UsageError(
+                "give --input and --target, folders of dim and bright images; or --input and --second, two exposures; "
+                "or a CONFIG"
+            )
+        images = {"target": target, "second": second}
+        chosen = own_recipe(inputs, **images, minutes=minutes or 15.0, axes=axes, pattern=pattern, name=name)
     else:
-        if inputs or target:
-            raise click.UsageError("CONFIG names its images: leave out --input and --target, or CONFIG")
+        if inputs or target or second:
+            raise click.UsageError("CONFIG names its images: leave out --input, --target and --second, or CONFIG")
         chosen = recipe.load(config)
     chosen = recipe.with_changes(chosen, minutes=minutes, n_updates=updates, members=members)
     folder = run_folder or Path("runs/train") / chosen.name

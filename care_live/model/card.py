@@ -88,7 +88,8 @@ class ImageScores(Section):
     """How near images are to their ground truth, by `care_live.metrics`; means."""
 
     psnr_db: float
-    ssim: float
+    ssim: float | None = None
+    """None: there is no truth to compare structures with."""
 
 
 class NetworkVerdict(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,13 @@ _WEIGHTS = (0.7, 1.4, 2.8)
 _N_ITERATIONS = 40
 
 
-def best_gaussian(raw: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
+Measure = Callable[[NDArray[Any], NDArray[Any]], float]
+"""How good an image is by its truth, or by a second exposure; more is better."""
+
+
+def best_gaussian(
+    raw: NDArray[Any], truth: NDArray[Any], measure: Measure = psnr_db
+) -> tuple[NDArray[np.float32], float]:
     """Return the Gaussian-filtered image that is nearest to the truth, and its PSNR: a bar to clear, not a method.
 
     Widths are searched on a grid, laterally 0.5 to 4 px and axially 0 to 3 px, with the truth in hand.
@@ -30,12 +37,14 @@ def best_gaussian(raw: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.fl
         for along_z in _WIDTHS_Z_PX if raw.ndim == 3 else (0.0,):
             sigma = (along_z, lateral, lateral) if raw.ndim == 3 else (lateral, lateral)
             filtered = gaussian_filter(shown, sigma)
-            if (value := psnr_db(filtered, truth)) > best[1]:
+            if (value := measure(filtered, truth)) > best[1]:
                 best = (filtered, value)
     return best
 
 
-def best_total_variation(raw: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
+def best_total_variation(
+    raw: NDArray[Any], truth: NDArray[Any], measure: Measure = psnr_db
+) -> tuple[NDArray[np.float32], float]:
     """Return the image of least total variation, after a root that evens out photon noise, and its PSNR.
 
     The weight is searched with the truth in hand. Nothing need be known of the camera: the root begins at the darkest
@@ -48,11 +57,16 @@ def best_total_variation(raw: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArra
     if truth.min() == truth.max():
         return raw.astype(np.float32), float("nan")
     root = _root(raw)
-    found = {weight: _smoothed(root, weight, truth) for weight in _WEIGHTS}
+
+    def smoothed(weight: float) -> tuple[NDArray[np.float32], float]:
+        image = _smoothed(root, weight)
+        return image, measure(image, truth)
+
+    found = {weight: smoothed(weight) for weight in _WEIGHTS}
     for step in (2**0.5, 2**0.25):
         middle = max(found, key=lambda weight: found[weight][1])
         for weight in (middle / step, middle * step):
-            found[weight] = _smoothed(root, weight, truth)
+            found[weight] = smoothed(weight)
     return max(found.values(), key=lambda result: result[1])
 
 
@@ -64,8 +78,8 @@ def _root(raw: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(root / max(float(noise), 1e-6 * float(root.max()), 1e-12), np.float32)
 
 
-def _smoothed(root: NDArray[np.float32], weight: float, truth: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
+def _smoothed(root: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
     from skimage.restoration import denoise_tv_chambolle
 
-    image = np.square(denoise_tv_chambolle(root, weight=weight, max_num_iter=_N_ITERATIONS)).astype(np.float32)
-    return image, psnr_db(image, truth)
+    smooth = denoise_tv_chambolle(root, weight=weight, max_num_iter=_N_ITERATIONS)
+    return np.asarray(np.square(smooth), np.float32)

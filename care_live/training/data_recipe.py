@@ -47,6 +47,20 @@ class PairsData(Section):
     """Pairs that are shifted more than this against each other are refused."""
 
 
+class ExposuresData(Section):
+    """Two exposures or more of the same planes, one right after the other, and no clean image: Noise2Noise."""
+
+    kind: Literal["exposures"] = "exposures"
+    exposures: tuple[Path, ...] = Field(min_length=2)
+    """Folders with one file a volume, named alike in each; or OME-Zarr arrays of TCZYX."""
+    pattern: str = "*.tif*"
+    axes: str = Field(default="ZYX", pattern=r"^T?C?Z?YX$")
+    validation: tuple[str, ...] = ()
+    """File names without ending that are kept for validation; none: the last tenth, at least one volume."""
+    max_shift_px: float = Field(default=1.5, ge=0)
+    """Exposures that are shifted more than this against each other are refused."""
+
+
 class IsotropicData(Section):
     """Sharp lateral slices, turned by any angle and degraded along y as the microscope degrades z, for every patch."""
 
@@ -95,5 +109,6 @@ class UpsampleData(Section):
 
 
 DataRecipe: TypeAlias = Annotated[
-    SimulatedData | PairsData | IsotropicData | DeconvolveData | UpsampleData, Field(discriminator="kind")
+    SimulatedData | PairsData | ExposuresData | IsotropicData | DeconvolveData | UpsampleData,
+    Field(discriminator="kind"),
 ]

@@ -123,6 +123,37 @@ def rows_of(volume: PairedVolume, rows: slice, name: str) -> PairedVolume:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RepeatedVolume:
+    """A volume that was exposed several times: each patch maps one exposure to another.
+
+    The mean of many noisy targets is the clean one, so the squared error, and no other, learns the clean image.
+
+    References
+    ----------
+    Lehtinen et al., "Noise2Noise: learning image restoration without clean data", ICML 2018.
+    """
+
+    name: str
+    file: str
+    images: Sequence[Any]
+    """Arrays of (c, [z,] y, x), one an exposure."""
+    spans: Sequence[SpanTable]
+    foreground: NDArray[np.int64]
+
+    @property
+    def shape_px(self) -> tuple[int, ...]:
+        return tuple(self.images[0].shape[1:])
+
+    def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
+        first, second = (0, 1) if rng is None else rng.permutation(len(self.images))[:2]
+        percentiles = percentile_jitter.USUAL if rng is None else percentile_jitter.draw(rng)
+        window = (slice(None), *(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True)))
+        span = self.spans[first].at(*percentiles)  # one range for both: they differ by noise alone
+        shown, other = (np.asarray(self.images[number][window]) for number in (first, second))
+        return Patch(percentile_jitter.normalise(shown, span), percentile_jitter.normalise(other, span))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ExposedVolume:
     """What a specimen truly sends out; every patch of it is exposed anew, with fresh noise and dose."""
 
@@ -178,6 +209,8 @@ class Data:
     validation: Sequence[Example]
     turns: bool = True
     """Whether y and x are alike, so that patches may be turned by a quarter."""
+    noisy_targets: bool = False
+    """Targets are second exposures: scores are estimated from two noisy images."""
 
     @property
     def fingerprints(self) -> tuple[str, ...]:

@@ -17,19 +17,29 @@ _STILL_FALLING = 0.75
 """A best validation after this share of a run: it was not over."""
 
 
-def verdict_of(row: ScoreRow, histories: Sequence[TrainingHistory], *, n_training: int) -> NetworkVerdict | None:
+def verdict_of(
+    row: ScoreRow, histories: Sequence[TrainingHistory], *, n_training: int, estimated: bool = False
+) -> NetworkVerdict | None:
     """Return the verdict on a network by its scores; None where raw and truth differ in shape, or nothing was scored.
 
     Parameters
     ----------
     row : of all validation volumes
     n_training : images that the network has learnt from
+    estimated : the scores are estimates from second exposures
     """
     scores = (row.raw, row.gaussian, row.classical, row.ours)
-    if any(one is None or not math.isfinite(one.psnr_db + one.ssim) for one in scores):
+    if any(one is None or not math.isfinite(one.psnr_db) for one in scores):
         return None
     raw, gaussian, classical, network = (_as_stored(one) for one in scores if one is not None)
-    verdict = NetworkVerdict(n_images=row.n_volumes, raw=raw, gaussian=gaussian, classical=classical, network=network)
+    verdict = NetworkVerdict(
+        n_images=row.n_volumes,
+        raw=raw,
+        gaussian=gaussian,
+        classical=classical,
+        network=network,
+        measured_with="second exposure" if estimated else "target",
+    )
     if not verdict.is_worse:
         return verdict
     return verdict.model_copy(update={"advice": advice(histories, n_training=n_training)})
@@ -52,7 +62,9 @@ def _place_of_best(history: TrainingHistory) -> float:
 
 
 def _as_stored(scores: Scores) -> ImageScores:
-    return ImageScores(psnr_db=round(scores.psnr_db, 2), ssim=round(scores.ssim, 3))
+    return ImageScores(
+        psnr_db=round(scores.psnr_db, 2), ssim=round(scores.ssim, 3) if math.isfinite(scores.ssim) else None
+    )
 
 
 def save(run: Path, verdict: NetworkVerdict) -> None:

@@ -6,6 +6,7 @@ from care_live.training.examples import Data, Tell
 from care_live.training.lateral_slices import gather_degraded
 from care_live.training.pairs import gather_pairs
 from care_live.training.recipe import Recipe
+from care_live.training.repeats import gather_exposures
 from care_live.training.simulated import gather_blurred, gather_simulated
 
 
@@ -24,5 +25,7 @@ def gather(recipe: Recipe, tell: Tell = lambda name: None) -> Data:
             return gather_blurred(recipe.data, recipe, tell)
         case "pairs":
             return gather_pairs(recipe.data, recipe, tell)
+        case "exposures":
+            return gather_exposures(recipe.data, recipe, tell)
         case "isotropic" | "upsample":
             return gather_degraded(recipe.data, recipe, tell)

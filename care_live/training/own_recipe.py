@@ -10,42 +10,46 @@ from care_live.training import volumes
 from care_live.training.recipe import Recipe
 
 NAME = "own"
+STOP_AFTER = 15
+"""Validations without progress, of the forty of a run, where there is no clean image: what goes on learns the noise."""
 
 
 def own_recipe(
     inputs: Sequence[Path],
-    target: Path,
+    target: Path | None = None,
     *,
+    second: Path | None = None,
     minutes: float,
     axes: str | None = None,
     pattern: str = "*.tif*",
     name: str = NAME,
 ) -> Recipe:
-    """Return a recipe for pairs of dim and bright images.
+    """Return a recipe for pairs of dim and bright images, or for two exposures and no bright image.
 
     Parameters
     ----------
-    inputs, target : folders with one file a volume, named alike; or OME-Zarr
+    inputs, target, second : folders with one file a volume, named alike; or OME-Zarr
+    target : bright images; or
+    second : further exposures of what the inputs show
     minutes : budget of the training on this machine
-    axes : of every file, a subset of TCZYX in that order; None: as in the first file of the target
+    axes : of every file, a subset of TCZYX in that order; None: as in the first file of the inputs
 
     Raises
     ------
     TrainingError
         There is no image, or its axes are unknown.
     """
-    axes, shape = volumes.look(target, pattern, axes)
-    _, shown = volumes.look(inputs[0], pattern, axes)
-    data: dict[str, Any] = {"kind": "pairs", "inputs": list(inputs), "target": target, "axes": axes, "pattern": pattern}
-    return Recipe.model_validate(
-        {
-            "name": name,
-            "network": {
-                "axes": "ZYX" if shape.get("Z", 1) > 1 else "YX",
-                "n_channels_in": shown.get("C", 1),
-                "n_channels_out": shape.get("C", 1),
-            },
-            "data": data,
-            "fit": {"minutes": minutes},
-        }
-    )
+    axes, shown = volumes.look(inputs[0], pattern, axes)
+    common: dict[str, Any] = {"axes": axes, "pattern": pattern}
+    network: dict[str, Any] = {"axes": "ZYX" if shown.get("Z", 1) > 1 else "YX", "n_channels_in": shown.get("C", 1)}
+    fit: dict[str, Any] = {"minutes": minutes}
+    if target is not None:
+        _, wanted = volumes.look(target, pattern, axes)
+        network["n_channels_out"] = wanted.get("C", 1)
+        data = {"kind": "pairs", "inputs": list(inputs), "target": target, **common}
+    else:
+        exposures = [*inputs, *([second] if second is not None else [])]
+        network |= {"n_channels_out": network["n_channels_in"], "probabilistic": False}
+        fit |= {"loss": "mse", "stop_after": STOP_AFTER}
+        data = {"kind": "exposures", "exposures": exposures, **common}
+    return Recipe.model_validate({"name": name, "network": network, "data": data, "fit": fit})

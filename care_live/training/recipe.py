@@ -207,6 +207,8 @@ class Recipe(Section):
     def _fits(self) -> Self:
         if self.fit.loss == "laplace" and not self.network.probabilistic:
             raise ValueError("loss laplace needs network.probabilistic = true")
+        if self.data.kind == "exposures" and (self.fit.loss != "mse" or self.network.probabilistic):
+            raise ValueError("exposures need fit.loss = mse and network.probabilistic = false: others learn the noise")
         axes, patch_px = self.axes_seen, self.fit.patch_px
         if patch_px is None:
             return self

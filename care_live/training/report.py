@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.metrics import Scores
 from care_live.model.reliability import LEVELS
 from care_live.training.calibrate import Reliability, as_trained, error_by_disagreement
 from care_live.training.checkpoint import TrainingHistory
@@ -120,10 +122,15 @@ def _draw_scores(panel: Any, rows: Sequence[ScoreRow]) -> None:
     for number, (name, part) in enumerate(shown.items()):
         scores = [getattr(row, part) for row in rows]
         bars = panel.bar(places + step * number, [one.psnr_db for one in scores], 0.9 * step, label=name)
-        panel.bar_label(bars, [f"{one.psnr_db:.1f}\n{one.ssim:.2f}" for one in scores], fontsize=6)
+        panel.bar_label(bars, [_label(one) for one in scores], fontsize=6)
     panel.set(xticks=places + 0.27, xticklabels=[row.condition for row in rows], ylabel="PSNR (dB), SSIM below")
     panel.margins(y=0.2)
     panel.legend(fontsize=6, loc="lower right")
+
+
+def _label(one: Scores) -> str:
+    """Return PSNR and SSIM for a bar; an estimate from two exposures has no SSIM."""
+    return f"{one.psnr_db:.1f}" + ("" if math.isnan(one.ssim) else f"\n{one.ssim:.2f}")
 
 
 def _draw_coverage(panel: Any, observed: dict[str, tuple[float, ...]]) -> None:

@@ -17,8 +17,9 @@ from care_live.training.examples import Data
 from care_live.training.fit import Fitter, choose_device, measured_patches
 from care_live.training.recipe import Recipe
 
-ENOUGH_UPDATES = {8: 1, 16: 2_000, 32: 6_000}
-"""By filters: fewer updates are better spent on the next smaller network."""
+ENOUGH_UPDATES = {8: 1, 16: 700, 32: 3_000}
+"""By filters: fewer updates are better spent on the next smaller network. On nuclei, in 58 s of one core, 377 updates
+of 16 filters came to 27.9 dB, 875 of 8 filters to 28.1 dB."""
 SHARE_OF_UPDATES = 0.85
 """The rest of the budget goes to validation, to tuning filters for the verdict, and to the report."""
 N_TIMED, LONGEST_TRIAL_S = 5, 10.0

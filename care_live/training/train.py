@@ -16,7 +16,7 @@ from pathlib import Path
 from care_live.model.card import NetworkVerdict
 from care_live.training import fit, report
 from care_live.training.checkpoint import TrainingHistory
-from care_live.training.evaluate import evaluate
+from care_live.training.evaluate import estimate, evaluate
 from care_live.training.examples import Data, Tell
 from care_live.training.export import load_member
 from care_live.training.filter_verdict import save as save_verdict
@@ -80,8 +80,8 @@ def train(
             histories.append(fit.fit(recipe, gathered, run, member=member, on_progress=watched.show))
         _write_history(run / f"member-{member}" / "history.csv", histories[-1])
     judged = _judged(recipe, gathered, run)
-    rows = evaluate(judged, classical=True)
-    verdict = verdict_of(rows[0], histories, n_training=len(gathered.training))
+    rows = [estimate(judged)] if gathered.noisy_targets else evaluate(judged, classical=True)
+    verdict = verdict_of(rows[0], histories, n_training=len(gathered.training), estimated=gathered.noisy_targets)
     if verdict is not None:
         save_verdict(run, verdict)
     title = "" if verdict is None else verdict.sentence()
