@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     "--raw/--no-raw", "keep_raw", default=True, help="Store the raw volumes beside the restored ones, or not."
 )
 @click.option("--tiff", "as_tiff", is_flag=True, help="Write several results as OME-TIFFs.")
+@click.option("--workers", type=click.IntRange(0), default=0, help="Processes on this machine to share the work.")
+@click.option("--scheduler", help="Address of a Dask scheduler whose workers do the work, such as tcp://head:8786.")
+@click.option("--scheduler-file", type=options.FILE, help="File in which a Dask scheduler wrote its address.")
 @click.option("--dry-run", is_flag=True, help="Say what would be restored, how long it takes and how much disk.")
 def restore_command(
     inputs: tuple[str, ...],
@@ -55,6 +58,9 @@ def restore_command(
     axes: str | None,
     keep_raw: bool,
     as_tiff: bool,
+    workers: int,
+    scheduler: str | None,
+    scheduler_file: Path | None,
     dry_run: bool,
     **chosen: Any,
 ) -> None:
@@ -72,12 +78,19 @@ def restore_command(
         for line in offline.estimate(plan, network).lines():
             click.echo(printable(line))
         return
-    report = offline.restore_archive(plan, network)
+    with offline.restorer_of(network, _workers(workers, scheduler, scheduler_file)) as restorer:
+        report = offline.restore_archive(plan, network, restorer=restorer)
     click.echo(printable(report.summary()))
     for problem in report.problems:
         click.echo(f"care-live: {printable(problem)}", err=True)
     if report.problems:
         sys.exit(1)
+
+
+def _workers(workers: int, scheduler: str | None, scheduler_file: Path | None) -> int | str | Path:
+    if sum(map(bool, (workers, scheduler, scheduler_file))) > 1:
+        raise click.UsageError("give one of --workers, --scheduler and --scheduler-file")
+    return scheduler_file or scheduler or workers
 
 
 def _settings(

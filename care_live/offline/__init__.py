@@ -5,15 +5,20 @@ The same rooms as live: a recording's planes are assembled, restored and stored 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import TypeAlias, Unpack
 
 from care_live.offline.archive import ArchivePlan, RestoreReport, plan_archive, restore_archive
 from care_live.offline.estimate import Estimate, estimate
 from care_live.offline.opened_network import OpenedNetwork, RestoredArray, open_network
+from care_live.offline.run_output import LocalRestorer, Restorer
 from care_live.offline.settings import NetworkSettings
 from care_live.store import RunReader
+
+Workers: TypeAlias = int | str | Path
+"""Processes on this machine, the address of a Dask scheduler, or the file in which one wrote its address."""
 
 __all__ = [
     "ArchivePlan",
@@ -28,6 +33,7 @@ __all__ = [
     "plan_archive",
     "restore",
     "restore_archive",
+    "restorer_of",
 ]
 
 
@@ -39,6 +45,7 @@ def restore(
     axes: str | None = None,
     keep_raw: bool = True,
     as_tiff: bool = False,
+    workers: Workers = 0,
     progress: bool = True,
     **settings: Unpack[NetworkSettings],
 ) -> RestoreReport:
@@ -52,6 +59,9 @@ def restore(
     axes : of plain TIFF stacks, letters of TPCZYX, such as ``"TZYX"``
     keep_raw : store the raw volumes beside the restored ones
     as_tiff : several results are OME-TIFFs
+    workers : a number of processes on this machine that share the work; or a Dask cluster, by its scheduler's address
+        (``"tcp://head:8786"``) or the file that this wrote, where all paths must be the same. 0: this process works. A
+        script that starts processes guards its call with ``if __name__ == "__main__":``, since each imports it
     progress : show a bar on a terminal and in a notebook
     **settings : see `NetworkSettings`
 
@@ -72,7 +82,27 @@ def restore(
     """
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     plan = plan_archive(given, Path(output), axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
-    return restore_archive(plan, open_network(model, **settings), progress=progress)
+    network = open_network(model, **settings)
+    with restorer_of(network, workers) as restorer:
+        return restore_archive(plan, network, restorer=restorer, progress=progress)
+
+
+@contextlib.contextmanager
+def restorer_of(network: OpenedNetwork, workers: Workers = 0) -> Iterator[Restorer]:
+    """Give what restores: this process, its workers, or those of a cluster; see `restore`.
+
+    Raises
+    ------
+    ConfigError
+        `distributed` is not installed, or no scheduler or worker answers.
+    """
+    if not workers:
+        yield LocalRestorer(network)
+        return
+    from care_live.offline.cluster import ClusterRestorer, connect
+
+    with connect(workers) as client:
+        yield ClusterRestorer(network, client, own_workers=workers if isinstance(workers, int) else 0)
 
 
 def open_run(path: str | Path) -> RunReader:

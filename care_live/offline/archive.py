@@ -19,7 +19,7 @@ from care_live.offline import provenance
 from care_live.offline.data_sets import DataSet, find, is_one
 from care_live.offline.opened_network import OpenedNetwork, as_table
 from care_live.offline.progress import ProgressBar
-from care_live.offline.run_output import DataSetOutcome, RunJob, Step, restore_to_run
+from care_live.offline.run_output import DataSetOutcome, LocalRestorer, Restorer, RunJob, Step, restore_to_run
 from care_live.offline.tiff_output import SUFFIXES, restore_to_tiff
 from care_live.recorded import open_recording
 from care_live.store import RunLock
@@ -144,8 +144,14 @@ def plan_archive(
     return ArchivePlan(tuple(entries), output, axes, keep_raw, single)
 
 
-def restore_archive(plan: ArchivePlan, network: OpenedNetwork, *, progress: bool = True) -> RestoreReport:
+def restore_archive(
+    plan: ArchivePlan, network: OpenedNetwork, *, restorer: Restorer | None = None, progress: bool = True
+) -> RestoreReport:
     """Restore what the results lack; a data set that fails does not stop the others.
+
+    Parameters
+    ----------
+    restorer : what restores; None: this process
 
     Raises
     ------
@@ -157,6 +163,7 @@ def restore_archive(plan: ArchivePlan, network: OpenedNetwork, *, progress: bool
         The network must not run.
     """
     report = RestoreReport(plan.output, network.identity.name)
+    restorer = restorer or LocalRestorer(network)
     with _locked(plan, network), ProgressBar(plan.n_time_points, shown=progress) as bar:
         for entry in plan.entries:
             path = entry.data_set.path
@@ -164,7 +171,7 @@ def restore_archive(plan: ArchivePlan, network: OpenedNetwork, *, progress: bool
                 if entry.error:
                     raise SourceError(entry.error)
                 with _job(entry, plan, network) as job:
-                    report.outcomes[path] = _restore(job, network, bar.step)
+                    report.outcomes[path] = _restore(job, restorer, bar.step)
             except (SourceError, RestoreError, StoreError) as error:
                 if plan.is_one:
                     raise
@@ -174,10 +181,10 @@ def restore_archive(plan: ArchivePlan, network: OpenedNetwork, *, progress: bool
     return report
 
 
-def _restore(job: RunJob, network: OpenedNetwork, step: Step) -> DataSetOutcome:
+def _restore(job: RunJob, restorer: Restorer, step: Step) -> DataSetOutcome:
     if job.target.suffix.lower() in SUFFIXES:
-        return restore_to_tiff(job, network, step=step)
-    return restore_to_run(job, network, step=step)
+        return restore_to_tiff(job, restorer, step=step)
+    return restore_to_run(job, restorer, step=step)
 
 
 @contextlib.contextmanager
@@ -189,6 +196,7 @@ def _job(entry: PlannedDataSet, plan: ArchivePlan, network: OpenedNetwork) -> It
         tiff = entry.target.suffix.lower() in SUFFIXES
         yield RunJob(
             recording=recording,
+            source=entry.data_set.path,
             target=entry.target,
             run_id=run_id_of(entry.data_set.path),
             provenance=_provenance(plan, network, keep_raw=plan.keep_raw and not tiff),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError
-from care_live.images import NotRestored, Restored, RunEnded, RunStarted, Volume
+from care_live.images import Flag, NotRestored, Restored, RunEnded, RunStarted, Volume, VolumeKey
 from care_live.offline import provenance
 from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints, inputs
@@ -20,7 +20,9 @@ from care_live.recorded import Recording
 from care_live.restore.engine import Engine
 from care_live.store import Claim, RunWriter, open_run
 from care_live.store.shards import QUARANTINE
+from care_live.store.shared_writer import EXACT_BITS
 
+Results: TypeAlias = Sequence[tuple[Sequence[Volume], Sequence[Restored]]]
 Step = Callable[[], None]
 """Called with each time point that is done, in whatever way."""
 
@@ -47,6 +49,7 @@ class RunJob:
     """One recording to be restored into one run."""
 
     recording: Recording
+    source: Path
     target: Path
     run_id: str
     provenance: dict[str, Any]
@@ -69,7 +72,7 @@ class RunJob:
         return RunStarted(self.run_id, contents.plan, summary)
 
 
-def restore_to_run(job: RunJob, network: OpenedNetwork, *, step: Step) -> DataSetOutcome:
+def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOutcome:
     """Restore every time point that the run does not have yet; one that fails does not stop the others.
 
     Each is committed with its checksum before the next begins, so whatever ends this process, the same call goes on.
@@ -85,7 +88,7 @@ def restore_to_run(job: RunJob, network: OpenedNetwork, *, step: Step) -> DataSe
         time_points = TimePoints(job.recording, run_id=job.run_id)
         outcome = DataSetOutcome()
         if left := _left(time_points, claim, outcome, step):
-            _Restoring(job, claim, time_points, outcome).run(left, network.engine(job.dtype), step)
+            restorer.restore(RunSession(job, claim, time_points, outcome), left, step)
     return outcome
 
 
@@ -131,60 +134,91 @@ def _left(time_points: TimePoints, claim: Claim, outcome: DataSetOutcome, step: 
     return left
 
 
-class _Restoring:
-    """Restores what is left of one run; the run is opened when there is something to write."""
+class RunSession:
+    """One run while the time points that it lacks are restored."""
 
     def __init__(self, job: RunJob, claim: Claim, time_points: TimePoints, outcome: DataSetOutcome) -> None:
-        self._job, self._claim, self._time_points, self._outcome = job, claim, time_points, outcome
-        self._writer: RunWriter | None = None
+        self.job, self.claim, self.time_points, self.outcome = job, claim, time_points, outcome
 
-    def run(self, left: Sequence[TimePoint], engine: Engine, step: Step) -> None:
-        engine.memories = {}
-        history = RangeHistory(self._time_points)
-        for time_point in left:
-            history.bring(engine, time_point)
-            try:
-                volumes = self._time_points.read(time_point)
-                results = [(group, engine.restore(group)) for group in inputs(volumes, engine)]
-            except (SourceError, RestoreError) as error:
-                history.failed(engine, time_point)
-                self._outcome.failed[time_point] = str(error)
-            else:
-                history.restored(time_point)
-                self._store(self._opened(engine), results)
-            step()
-        if self._writer is not None:
-            self._end(self._writer)
+    def done(self, flags: Iterable[Flag]) -> None:
+        """Count a time point that is restored and stored, with the flags of its volumes."""
+        self.outcome.n_restored += 1
+        self.outcome.flags.update(set(flags))
 
-    def _opened(self, engine: Engine) -> RunWriter:
-        if self._writer is None:
-            folder = self._job.target.parent
-            exact = StoreConfig(directory=folder, restored_mantissa_bits=23)  # there is time, and people compare
-            self._writer = open_run(exact, self._job.started, claim=self._claim)
-            self._writer.describe_model(engine.identity, engine.card.model_dump(mode="json"))
-        return self._writer
-
-    def _store(self, writer: RunWriter, results: Sequence[tuple[Sequence[Volume], Sequence[Restored]]]) -> None:
-        """Write one time point as the live daemon does: raw first, then what was made of it."""
-        stored = set(writer.raw_keys())
-        for volumes, _ in results:
-            for volume in volumes:
-                if self._job.keep_raw and volume.key not in stored:
-                    writer.write_raw(volume)
-        for _, restored in results:
-            for one in restored:
-                writer.write_restored(one)
-        self._outcome.n_restored += 1
-        self._outcome.flags.update({flag for _, restored in results for one in restored for flag in one.flags})
-
-    def _end(self, writer: RunWriter) -> None:
-        failed = self._outcome.failed
+    def end(self, writer: RunWriter) -> None:
+        """Note what could not be restored, and how the run ended."""
+        failed = self.outcome.failed
         for time_point, why in failed.items():
-            for key in self._time_points.keys(time_point):
+            for key in self.time_points.keys(time_point):
                 writer.note(NotRestored(key, "failed", why))
         if not failed:  # a kill left copies of volumes that the input still has, and that are stored by now
             shutil.rmtree(writer.path / QUARANTINE, ignore_errors=True)
-        writer.note(_ended(self._job.recording, failed))
+        writer.note(_ended(self.job.recording, failed))
+
+
+class Restorer(Protocol):
+    """What restores time points of one run: this process, or workers on a cluster."""
+
+    def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
+        """Restore and store these time points; those that fail are noted in the session's outcome."""
+
+
+class LocalRestorer:
+    """Restores in this process, one time point after the other."""
+
+    def __init__(self, network: OpenedNetwork) -> None:
+        self._network = network
+
+    def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
+        engine = self._network.engine(session.job.dtype)
+        engine.memories = {}
+        history = RangeHistory(session.time_points)
+        writer: RunWriter | None = None
+        stored = frozenset(session.claim.ledger.raw)
+        for time_point in left:
+            history.bring(engine, time_point)
+            try:
+                results = restored_of(session.time_points, time_point, engine)
+            except (SourceError, RestoreError) as error:
+                history.failed(engine, time_point)
+                session.outcome.failed[time_point] = str(error)
+            else:
+                history.restored(time_point)
+                writer = writer or _open(session, engine)  # where all fail, nothing is written
+                _store(session, writer, results, stored=stored)
+            step()
+        if writer is not None:
+            session.end(writer)
+
+
+def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine) -> Results:
+    """Return what was read of a time point, in groups as the network takes them, and what it made of each.
+
+    Raises
+    ------
+    SourceError, RestoreError
+        A plane cannot be read; the network cannot restore it.
+    """
+    return [(group, engine.restore(group)) for group in inputs(time_points.read(time_point), engine)]
+
+
+def _open(session: RunSession, engine: Engine) -> RunWriter:
+    config = StoreConfig(directory=session.job.target.parent, restored_mantissa_bits=EXACT_BITS)
+    writer = open_run(config, session.job.started, claim=session.claim)
+    writer.describe_model(engine.identity, engine.card.model_dump(mode="json"))
+    return writer
+
+
+def _store(session: RunSession, writer: RunWriter, results: Results, *, stored: frozenset[VolumeKey]) -> None:
+    """Write one time point as the live daemon does: raw first, unless it is stored, then what was made of it."""
+    for volumes, _ in results:
+        for volume in volumes:
+            if session.job.keep_raw and volume.key not in stored:
+                writer.write_raw(volume)
+    for _, restored in results:
+        for one in restored:
+            writer.write_restored(one)
+    session.done(flag for _, restored in results for one in restored for flag in one.flags)
 
 
 def _ended(recording: Recording, failed: Mapping[TimePoint, str]) -> RunEnded:

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from care_live.errors import ConfigError, RestoreError
 from care_live.images import LIMITS, VolumeKey
 from care_live.offline import provenance
-from care_live.offline.opened_network import OpenedNetwork
-from care_live.offline.run_output import DataSetOutcome, RunJob, Step, refuse_changed, restore_to_run
+from care_live.offline.run_output import DataSetOutcome, Restorer, RunJob, Step, refuse_changed, restore_to_run
 from care_live.offline.time_points import TimePoint, TimePoints
 from care_live.store import PRODUCTS, Product, RunReader
 from care_live.store.fsync import sync_file, translated
@@ -36,7 +35,7 @@ class _Map(NamedTuple):
     c: int
 
 
-def restore_to_tiff(job: RunJob, network: OpenedNetwork, *, step: Step) -> DataSetOutcome:
+def restore_to_tiff(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOutcome:
     """Restore a recording into one OME-TIFF, a series for each stage position, axes TCZYX, maps as channels.
 
     Raises
@@ -54,7 +53,7 @@ def restore_to_tiff(job: RunJob, network: OpenedNetwork, *, step: Step) -> DataS
         raise ConfigError(f"there is no folder {job.target.parent} to write {job.target.name} to: create it first")
     _refuse_ragged(job)
     run = job.target.with_name(f".{job.target.name}.restoring")
-    outcome = restore_to_run(replace(job, target=run), network, step=step)
+    outcome = restore_to_run(replace(job, target=run), restorer, step=step)
     if outcome.n_done:
         with translated(f"cannot write {job.target}", job.target.parent):
             _write(job, RunReader(run), outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,6 +41,10 @@ class TimePoints:
         for index in sorted(recording.contents.order, key=lambda i: (i.p, i.t, i.c, i.z)):
             self._planes.setdefault(TimePoint(index.p, index.t), []).append(index)
         self.all = tuple(self._planes)
+        self.at: dict[int, list[TimePoint]] = {}
+        """Of each stage position, by time."""
+        for one in self.all:
+            self.at.setdefault(one.p, []).append(one)
 
     def keys(self, time_point: TimePoint) -> list[VolumeKey]:
         """Return the volumes of a time point, one for each channel that was recorded."""
@@ -91,20 +96,21 @@ class RangeHistory:
 
     def bring(self, engine: Engine, time_point: TimePoint) -> None:
         """Let the engine learn from all time points of this position before this one, as far as that matters."""
-        earlier = [one for one in self._time_points.all if one.p == time_point.p and one.t < time_point.t]
+        of_position = self._time_points.at[time_point.p]
+        n_earlier = bisect.bisect_left(of_position, time_point)
         keys = self._time_points.keys(time_point)
         known = self._next.get(time_point.p, 0)
-        if known != len(earlier) and engine.forgets_older_volumes:
-            self._learn_last(engine, earlier, keys)
+        if known != n_earlier and engine.forgets_older_volumes:
+            self._learn_last(engine, of_position[:n_earlier], keys)
         else:
-            if known > len(earlier):
+            if known > n_earlier:
                 engine.forget_ranges(time_point.p)
                 known = 0
-            for one in earlier[known:]:
+            for number in range(known, n_earlier):
                 if engine.knows_range(keys):
                     break
-                self._learn(engine, one)
-        self._next[time_point.p] = len(earlier)
+                self._learn(engine, of_position[number])
+        self._next[time_point.p] = n_earlier
 
     def restored(self, time_point: TimePoint) -> None:
         """Note that the engine restored a time point, and so learnt from it."""

@@ -84,7 +84,7 @@ class Engine:
         self.streams = StreamSessions(model, self.card, self._network, options=options, config=config)
         """Volumes that are still being recorded."""
         camera = None if config.camera is None else camera_file.read(config.camera)
-        self._examiner = Examiner(self.card, camera) if config.evidence else None
+        self._examiner = Examiner(self.card, camera) if config.evidence and not numbers else None
         self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()
 
     def restore(

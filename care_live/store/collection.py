@@ -65,11 +65,23 @@ class Collection:
         place = (product, key.p)
         if place not in self._images:
             depth = max(pixels.shape[0], self._planned_depth(key.p) if product == "raw" else 0)
-            shape = (depth, pixels.shape[1], pixels.shape[2])
-            self._images[place] = ImageGroup.create(self._folder(product, key.p), shape, pixels.dtype.name)
+            self.make(product, key.p, (depth, pixels.shape[1], pixels.shape[2]), pixels.dtype.name)
         if key.c >= self._n_described(place):
-            self._describe(product, key, pixels, voxel_size_um)
+            self._describe(product, key, ome.window(product, pixels), voxel_size_um)
         return self._images[place]
+
+    def make(self, product: Product, p: int, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
+        """Return the image of a position; made for volumes (z, y, x), without metadata, where it does not exist."""
+        if (product, p) not in self._images:
+            self._images[product, p] = ImageGroup.create(self._folder(product, p), shape, dtype)
+        return self._images[product, p]
+
+    def describe(
+        self, product: Product, key: VolumeKey, window: ome.Window, voxel_size_um: tuple[float, float, float]
+    ) -> None:
+        """Add a volume's channel to the metadata of its image, which exists, where it is not described yet."""
+        if key.c >= self._n_described((product, key.p)):
+            self._describe(product, key, window, voxel_size_um)
 
     def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
         """Write a network's card beside the volumes that it restored and will restore."""
@@ -99,13 +111,12 @@ class Collection:
         return 0 if attributes is None else len(attributes["ome"]["omero"]["channels"])
 
     def _describe(
-        self, product: Product, key: VolumeKey, pixels: NDArray[Any], voxel_size_um: tuple[float, float, float]
+        self, product: Product, key: VolumeKey, window: ome.Window, voxel_size_um: tuple[float, float, float]
     ) -> None:
         """Write the metadata of an image whose volumes so far have fewer channels than this one."""
         place = (product, key.p)
         known = self._attributes[place]["ome"]["omero"]["channels"] if place in self._attributes else []
-        window = ome.window(product, pixels)
-        limits = ome.limits(pixels.dtype.name, window)
+        limits = ome.limits(self._images[place].dtype, window)
         channels = known + [
             ome.channel(self._channel_name(c), c, window=window, limits=limits) for c in range(len(known), key.c + 1)
         ]

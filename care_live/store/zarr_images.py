@@ -67,6 +67,11 @@ class ImageGroup:
         return cls(path, writable=True)
 
     @property
+    def dtype(self) -> str:
+        """numpy name of its pixels' type."""
+        return str(self._array.dtype.name)
+
+    @property
     def n_channels(self) -> int:
         return int(self._array.shape[1])
 
@@ -88,7 +93,7 @@ class ImageGroup:
         pixels = np.ascontiguousarray(pixels)
         files = self.files(t, c, pixels.shape[0])
         with _zarr_errors(f"cannot store volume t={t} c={c} of {self.path}", self.path):
-            self._grow(t, c, pixels.shape[0])
+            self.grow(t, c, pixels.shape[0])
             with_retries(lambda: self._array.__setitem__((t, c, slice(0, pixels.shape[0])), pixels))
             for file in files:
                 sync_up_to(file, self.path / "0")
@@ -188,7 +193,8 @@ class ImageGroup:
                 f"its first one was {wanted[0]} px {wanted[1]}; use another run_id"
             )
 
-    def _grow(self, t: int, c: int, depth: int) -> None:
+    def grow(self, t: int, c: int, depth: int) -> None:
+        """Make the array reach to a volume."""
         if self.holds(t, c, depth):
             return
         n_t, n_c, n_z, *plane_px = self._array.shape

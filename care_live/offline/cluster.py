@@ -1,0 +1,203 @@
+"""Time points restored by the workers of a Dask cluster: on this machine, or wherever a scheduler has them.
+
+Dask places the work, and does it again elsewhere where a worker is lost; dashboards, TLS and queues are Dask's. Order,
+journal and what counts as failed stay here, in one process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from care_live.errors import CareLiveError, ConfigError
+from care_live.images import VolumeKey
+from care_live.imports import need
+from care_live.maps import folder_of
+from care_live.offline.cluster_worker import WorkerResult, WorkerTask, restore_time_point
+from care_live.offline.opened_network import OpenedNetwork
+from care_live.offline.run_output import RunSession, Step
+from care_live.offline.time_points import TimePoint
+from care_live.recorded.run_records import Product, RunBegan
+from care_live.restore.geometry import output_shape
+from care_live.store.plates import folder_of_position
+from care_live.store.shared_writer import ImageExtent, SharedRunWriter, open_shared_run
+
+_AHEAD = 4
+"""Time points that each worker may be ahead of the oldest one that is not acknowledged yet."""
+_CONNECT_S = 60
+_LOOK_S = 0.1
+
+
+@contextlib.contextmanager
+def connect(workers: int | str | Path) -> Iterator[Any]:
+    """Give a client of Dask: of own workers on this machine, or of a scheduler that runs.
+
+    Parameters
+    ----------
+    workers : number of processes to start here, a scheduler's address such as ``tcp://head:8786``, or the JSON file
+        that ``dask scheduler --scheduler-file`` writes
+
+    Raises
+    ------
+    ConfigError
+        The extra is not installed, or no scheduler or no worker answers.
+    """
+    distributed = need("distributed", extra="cluster")
+    with contextlib.ExitStack() as opened:
+        try:
+            address = opened.enter_context(_here(distributed, workers)) if isinstance(workers, int) else _there(workers)
+            client = opened.enter_context(distributed.Client(address, timeout=_CONNECT_S))
+            client.wait_for_workers(1, timeout=_CONNECT_S)
+        except (OSError, TimeoutError, ValueError, KeyError) as error:
+            raise ConfigError(f"no Dask worker answers at {workers}: {error}") from error
+        yield client
+
+
+class ClusterRestorer:
+    """Has workers restore and write; acknowledges what they have written, in order.
+
+    Parameters
+    ----------
+    network : which they open, too
+    client : of Dask, see `connect`
+    own_workers : workers on this machine, which share its cores; 0: they have machines of their own
+    """
+
+    def __init__(self, network: OpenedNetwork, client: Any, *, own_workers: int = 0) -> None:
+        self._network, self._client = network, client
+        self._config = network.config
+        if own_workers and not self._config.threads:
+            n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            self._config = self._config.model_copy(update={"threads": max(1, n_cores // own_workers)})
+
+    def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
+        writer = open_shared_run(session.job.started, session.claim)
+        writer.make_room(_rooms(session, self._network))
+        tasks = self._tasks(session, left, stored=frozenset(writer.raw_keys()))
+        waiting: deque[tuple[TimePoint, Any]] = deque()
+        try:
+            while True:
+                workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+                for task in itertools.islice(tasks, max(0, _AHEAD * max(1, len(workers)) - len(waiting))):
+                    future = self._client.submit(restore_time_point, task, pure=False, resources=_resources(workers))
+                    waiting.append((task.time_point, future))
+                if not waiting:
+                    break
+                time_point, future = waiting.popleft()
+                self._take(session, writer, time_point, future)
+                step()
+        finally:
+            self._client.cancel([future for _, future in waiting])
+        session.end(writer)
+
+    def _tasks(
+        self, session: RunSession, left: Sequence[TimePoint], *, stored: frozenset[VolumeKey]
+    ) -> Iterator[WorkerTask]:
+        job = session.job
+        began = RunBegan.of(job.started, care_live="", at_us=0)
+        for time_point in left:
+            yield WorkerTask(
+                model=self._network.path.resolve(),
+                sha256=self._network.identity.sha256,
+                config=self._config,
+                source=job.source.resolve(),
+                axes=job.provenance["settings"]["axes"],
+                run=job.target.resolve(),
+                run_id=job.run_id,
+                time_point=time_point,
+                folder=folder_of_position(began, time_point.p),
+                keep_raw=job.keep_raw,
+                stored=stored.intersection(session.time_points.keys(time_point)),
+            )
+
+    def _take(self, session: RunSession, writer: SharedRunWriter, time_point: TimePoint, future: Any) -> None:
+        result = self._result(future)
+        if result.error:
+            session.outcome.failed[time_point] = result.error
+            return
+        writer.describe_model(self._network.identity, result.card)
+        for written in result.written:
+            writer.adopt(written)
+        flags = {flag for written in result.written for flag in getattr(written.record, "flags", ())}
+        session.done(flags)
+
+    def _result(self, future: Any) -> WorkerResult:
+        killed = need("distributed.scheduler", extra="cluster").KilledWorker
+        try:
+            result: WorkerResult = future.result()
+        except CareLiveError:
+            raise
+        except killed as error:  # Dask tried it on several workers, each of which died of it, or with it
+            return WorkerResult((), {}, f"workers died while they restored it: {error}")
+        return result
+
+
+def _resources(workers: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return what a task takes up: a GPU, where workers were started with ``--resources GPU=1``."""
+    return {"GPU": 1} if any(worker.get("resources", {}).get("GPU") for worker in workers) else {}
+
+
+@contextlib.contextmanager
+def _here(distributed: Any, workers: int) -> Iterator[str]:
+    cluster = distributed.LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
+    )
+    with cluster:
+        yield cluster.scheduler_address
+
+
+def _there(workers: str | Path) -> str:
+    """Return the address of a scheduler that answers; one that is being started is waited for."""
+    deadline = time.monotonic() + _CONNECT_S
+    while True:
+        try:
+            address = str(workers) if "://" in str(workers) else _address_in(Path(workers))
+            place = urlsplit(address)
+            with socket.create_connection((place.hostname, place.port), timeout=_CONNECT_S):
+                return address
+        except (OSError, ValueError, KeyError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_S)
+
+
+def _address_in(file: Path) -> str:
+    return str(msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["address"])
+
+
+def _rooms(session: RunSession, network: OpenedNetwork) -> dict[tuple[Product, int], ImageExtent]:
+    """Return how large each image will be, so that no worker changes the metadata of an array."""
+    plan = session.job.recording.contents.plan
+    rooms: dict[tuple[Product, int], ImageExtent] = {}
+    for p in sorted({one.p for one in session.time_points.all}):
+        times = [one for one in session.time_points.all if one.p == p]
+        keys = [key for one in times for key in session.time_points.keys(one)]
+        depths = [len(plan.stacks[key]) for key in keys]
+        planned = max(len(planes) for key, planes in plan.stacks.items() if key.p == p)
+        raw = ImageExtent(
+            times[-1].t + 1, max(key.c for key in keys) + 1, (planned, *plan.shape_px), planned, plan.dtype
+        )
+        if session.job.keep_raw:
+            rooms["raw", p] = raw
+        rooms |= {(folder_of(head), p): _restored_room(raw, depths, network) for head in network.card.heads}
+    return rooms
+
+
+def _restored_room(raw: ImageExtent, depths: Sequence[int], network: OpenedNetwork) -> ImageExtent:
+    card = network.card
+    n_channels = raw.n_channels if len(card.channels_in) == len(card.channels_out) == 1 else len(card.channels_out)
+    shapes = [output_shape(card, (depth, *raw.first_shape[1:]))[1:] for depth in depths]
+    z, y, x = shapes[0]
+    depth = max(shape[0] for shape in shapes)
+    return replace(raw, n_channels=n_channels, first_shape=(z, y, x), depth=depth, dtype="float32")

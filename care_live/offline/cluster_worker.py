@@ -1,0 +1,130 @@
+"""One worker of a cluster: reads, restores and writes one time point after the other, with one network that stays open.
+
+What it gets and gives is small and pickled by Dask, whose workers run any code of their scheduler anyway: pixels never
+pass through it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from care_live.config import RestoreConfig
+from care_live.errors import ModelError, RestoreError, SourceError
+from care_live.images import VolumeKey
+from care_live.offline.opened_network import OpenedNetwork
+from care_live.offline.run_output import Results, restored_of
+from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints
+from care_live.recorded import Recording, open_recording
+from care_live.store.shared_writer import WrittenVolume, write_raw, write_restored
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTask:
+    """One time point of one data set; every path is the same on all machines."""
+
+    model: Path
+    sha256: str
+    config: RestoreConfig
+    source: Path
+    axes: str | None
+    run: Path
+    run_id: str
+    time_point: TimePoint
+    folder: str
+    """Of its stage position, below each product."""
+    keep_raw: bool
+    stored: frozenset[VolumeKey]
+    """Raw volumes of this time point that the run has already."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerResult:
+    """What is on the disk now, raw volumes first."""
+
+    written: tuple[WrittenVolume, ...]
+    card: dict[str, Any]
+    """The network's card, with what was measured on this worker."""
+    error: str = ""
+    """Why nothing was restored; another time point may be."""
+
+
+def restore_time_point(task: WorkerTask) -> WorkerResult:
+    """Restore one time point, in whichever thread the worker runs it: one after the other.
+
+    Raises
+    ------
+    ModelError
+        The network on this machine is another one, or must not run.
+    StoreError
+        The disk is full or gone.
+    """
+    with _LOCK:
+        return _worker.restore(task)
+
+
+class _Worker:
+    """Keeps the network and the last data set open."""
+
+    def __init__(self) -> None:
+        self._network: OpenedNetwork | None = None
+        self._source: tuple[Path, str | None, str] | None = None
+        self._open = contextlib.ExitStack()
+
+    def restore(self, task: WorkerTask) -> WorkerResult:
+        network = self._network_of(task)
+        try:
+            recording, time_points, history = self._data_set_of(task)
+        except SourceError as error:
+            return WorkerResult((), {}, str(error))
+        engine = network.engine(recording.contents.plan.dtype)
+        card = engine.card.model_dump(mode="json")
+        history.bring(engine, task.time_point)
+        try:
+            results = restored_of(time_points, task.time_point, engine)
+        except (SourceError, RestoreError) as error:
+            history.failed(engine, task.time_point)
+            return WorkerResult((), card, str(error))
+        history.restored(task.time_point)
+        return WorkerResult(tuple(_written(task, results)), card)
+
+    def _network_of(self, task: WorkerTask) -> OpenedNetwork:
+        known = self._network
+        if known is None or (known.path, known.identity.sha256, known.config) != (task.model, task.sha256, task.config):
+            self._source = None  # what the last network has learnt of it is not the new one's
+            self._network = known = OpenedNetwork(task.model, task.config)
+        if known.identity.sha256 != task.sha256:
+            self._network = None
+            raise ModelError(f"{task.model} on this worker is another network than the one that was asked for")
+        return known
+
+    def _data_set_of(self, task: WorkerTask) -> tuple[Recording, TimePoints, RangeHistory]:
+        if self._source != (task.source, task.axes, task.run_id):
+            self._open.close()
+            self._source = None
+            recording = open_recording(task.source, axes=task.axes, any_numbers=True)
+            self._open.callback(recording.close)
+            time_points = TimePoints(recording, run_id=task.run_id)
+            if self._network is not None:
+                self._network.engine(recording.contents.plan.dtype).memories = {}
+            self._data_set = recording, time_points, RangeHistory(time_points)
+            self._source = (task.source, task.axes, task.run_id)
+        return self._data_set
+
+
+def _written(task: WorkerTask, results: Results) -> Iterator[WrittenVolume]:
+    for volumes, _ in results:
+        for volume in volumes:
+            if task.keep_raw and volume.key not in task.stored:
+                yield write_raw(task.run, task.folder, volume)
+    for _, restored in results:
+        for one in restored:
+            yield write_restored(task.run, task.folder, one)
+
+
+_LOCK = threading.Lock()
+_worker = _Worker()

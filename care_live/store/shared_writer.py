@@ -1,0 +1,140 @@
+"""One run whose volumes other processes put on the disk: they write the shards, its writer alone acknowledges them.
+
+Arrays are made, as large as they will be, before the first volume comes, so that no two processes write the metadata of
+one array. A process that dies leaves shards that no line of the journal acknowledges: the same as after any crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from care_live.config import StoreConfig
+from care_live.errors import StoreError
+from care_live.images import Restored, RunStarted, Volume
+from care_live.recorded.run_records import Product, RawStored, RestoredStored, StoredArray
+from care_live.store import ome
+from care_live.store.claim import Claim
+from care_live.store.collection import products_of
+from care_live.store.disk import look, too_little
+from care_live.store.rounding import keep_mantissa_bits
+from care_live.store.writer import RunWriter
+from care_live.store.zarr_images import ImageGroup, import_zarr
+
+EXACT_BITS = 23
+"""All mantissa bits of float32: offline there is time, and people compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenVolume:
+    """A volume whose shards are on the disk, synced, and that nothing acknowledges yet."""
+
+    record: RawStored | RestoredStored
+    windows: Mapping[Product, ome.Window]
+    """Contrast of each of its images."""
+    voxel_size_um: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageExtent:
+    """What an image must have room for."""
+
+    n_times: int
+    n_channels: int
+    first_shape: tuple[int, int, int]
+    """(z, y, x) of the first volume, of which chunks are cut."""
+    depth: int
+    """Most planes of any volume."""
+    dtype: str
+
+
+class SharedRunWriter(RunWriter):
+    """Acknowledges what other processes have written; made by `open_shared_run`."""
+
+    def make_room(self, rooms: Mapping[tuple[Product, int], ImageExtent]) -> None:
+        """Make each image, by product and stage position, as large as it will be.
+
+        Raises
+        ------
+        StoreError
+            The disk is full, gone or read-only.
+        """
+        for (product, p), room in rooms.items():
+            image = self._collection.make(product, p, room.first_shape, room.dtype)
+            image.grow(room.n_times - 1, room.n_channels - 1, room.depth)
+
+    def adopt(self, written: WrittenVolume) -> None:
+        """Acknowledge a volume; when this returns, no crash can take it.
+
+        Raises
+        ------
+        StoreError
+            The journal or an image's metadata cannot be written.
+        """
+        record = written.record
+        for product, window in written.windows.items():
+            self._collection.describe(product, record.key, window, written.voxel_size_um)
+        self._note(record)
+
+
+def open_shared_run(started: RunStarted, claim: Claim) -> SharedRunWriter:
+    """Open a run of which others write the shards; the claim is closed when this raises.
+
+    Raises
+    ------
+    StoreError
+        The run is of another acquisition, or the disk is full, gone or read-only.
+    """
+    import_zarr()
+    try:
+        config = StoreConfig(directory=claim.path.parent, restored_mantissa_bits=EXACT_BITS)
+        return SharedRunWriter(claim, config, started)
+    except BaseException:
+        claim.close()
+        raise
+
+
+def write_raw(run: Path, folder: str, volume: Volume) -> WrittenVolume:
+    """Put a raw volume on the disk, in the image that its run's writer has made.
+
+    Parameters
+    ----------
+    folder : of its stage position, below the product
+
+    Raises
+    ------
+    StoreError
+        The disk is full, gone or broken.
+    """
+    _refuse_full(run)
+    array = ImageGroup(run / "raw" / folder, writable=True).write(volume.key.t, volume.key.c, volume.pixels)
+    windows = {"raw": ome.window("raw", volume.pixels)}
+    return WrittenVolume(RawStored.of(volume, array), windows, volume.voxel_size_um)
+
+
+def write_restored(run: Path, folder: str, restored: Restored) -> WrittenVolume:
+    """Put all maps of a restored volume on the disk, in the images that its run's writer has made.
+
+    Raises
+    ------
+    StoreError
+        The disk is full, gone or broken.
+    """
+    _refuse_full(run)
+    arrays: dict[Product, StoredArray] = {}
+    windows: dict[Product, ome.Window] = {}
+    for product, pixels in products_of(restored).items():
+        kept = keep_mantissa_bits(pixels, EXACT_BITS)
+        group = ImageGroup(run / product / folder, writable=True)
+        arrays[product] = group.write(restored.key.t, restored.key.c, kept)
+        windows[product] = ome.window(product, kept)
+    record = RestoredStored.of(restored, arrays, mantissa_bits=EXACT_BITS)
+    return WrittenVolume(record, windows, restored.voxel_size_um)
+
+
+def _refuse_full(run: Path) -> None:
+    keep_free_mib = StoreConfig().keep_free_mib
+    disk = look(run, keep_free_mib, bytes_per_s=0.0)
+    if disk.room != "enough":
+        raise StoreError(f"volume not stored: {too_little(disk.free_bytes, keep_free_mib)}")

@@ -1,0 +1,180 @@
+"""Workers share an archive: the same bytes as one process makes, whichever of them is killed meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import care_live
+from care_live.errors import ConfigError, ModelError
+from care_live.offline import plan_archive, restore_archive, restorer_of
+from care_live.store import verify
+from tests.make.networks import noisy, save_network
+from tests.offline.results import files
+
+SETTINGS = {"provider": "cpu", "threads": 1, "progress": False}
+N_TIMES = 6
+WAIT_S = 120
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive")
+    for number in range(2):
+        movie = np.stack([noisy((3, 16, 18), seed=10 * number + t) * (t + 1) for t in range(N_TIMES)])
+        tifffile.imwrite(folder / f"{number}.ome.tif", movie, ome=True, metadata={"axes": "TZYX"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Every file of what one process made."""
+    output = tmp_path_factory.mktemp("undisturbed") / "out"
+    care_live.restore(data, output, model=model, **SETTINGS)
+    return files(output)
+
+
+class Cluster:
+    """A scheduler and plain ``dask worker`` processes on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "scheduler.json"
+        self._folder = folder
+        self.scheduler = self._start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", self.file)
+        wait_for(self.file.exists)
+        self.workers = [self.add_worker(n) for n in range(2)]
+
+    def add_worker(self, number: int) -> subprocess.Popen[bytes]:
+        options = ("--nthreads", "2", "--no-dashboard", "--no-nanny", "--name", number, "--resources", "GPU=1")
+        return self._start("worker", "--scheduler-file", self.file, *options)
+
+    def close(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait(WAIT_S)
+
+    def _start(self, *arguments: object) -> subprocess.Popen[bytes]:
+        log = (self._folder / f"{arguments[0]}.log").open("ab")
+        with log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", *map(str, arguments)], cwd=self._folder, stdout=log, stderr=log
+            )
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    found = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield found
+    found.close()
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not done():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def n_acknowledged(output: Path) -> int:
+    return sum(journal.read_bytes().count(b'"kind":"restored"') for journal in output.rglob("journal.jsonl"))
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_bytes_as_one_process(
+    cluster: Cluster, data: Path, model: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    report = care_live.restore(data, tmp_path / "out", model=model, workers=cluster.file, **SETTINGS)
+    assert (report.n_restored, report.problems) == (2 * N_TIMES, [])
+    assert files(tmp_path / "out") == undisturbed
+    assert verify(tmp_path / "out/0").clean
+    again = care_live.restore(data, tmp_path / "out", model=model, workers=cluster.file, **SETTINGS)
+    assert (again.n_restored, again.n_before) == (0, 2 * N_TIMES)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_killed_worker_costs_nothing(
+    cluster: Cluster, data: Path, model: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    output, reports = tmp_path / "out", []
+
+    def restore() -> None:
+        reports.append(care_live.restore(data, output, model=model, workers=cluster.file, **SETTINGS))
+
+    client = threading.Thread(target=restore)
+    client.start()
+    wait_for(lambda: n_acknowledged(output) > 0 or not client.is_alive())
+    cluster.workers[0].send_signal(signal.SIGKILL)
+    cluster.workers.append(cluster.add_worker(2))
+    client.join(WAIT_S)
+    assert reports[0].problems == []
+    assert files(output) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_killed_client_goes_on_to_the_same_bytes(
+    cluster: Cluster, data: Path, model: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    options = ("--model", model, "--provider", "cpu", "--threads", 1, "--scheduler-file", cluster.file)
+    command = [sys.executable, "-m", "care_live", "restore", *map(str, (data, output, *options))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
+        wait_for(lambda: n_acknowledged(output) > 2 or client.poll() is not None)
+        client.send_signal(signal.SIGKILL)
+    last = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert last.returncode == 0, last.stderr
+    assert files(output) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_bad_time_point_is_listed_and_does_not_stop_the_others(cluster: Cluster, model: Path, tmp_path: Path) -> None:
+    pixels = np.stack([noisy((3, 16, 18), seed=t) for t in range(3)]).astype(np.float32)
+    pixels[1, 0, 0, 0] = np.nan
+    tifffile.imwrite(tmp_path / "movie.ome.tif", pixels, ome=True, metadata={"axes": "TZYX"})
+    report = care_live.restore(
+        tmp_path / "movie.ome.tif", tmp_path / "out", model=model, workers=cluster.file, **SETTINGS
+    )
+    assert report.n_restored == 2
+    assert "not a number" in report.problems[0]
+    assert verify(tmp_path / "out").clean
+
+
+@pytest.mark.slow
+def test_another_network_at_the_same_place_is_refused(
+    cluster: Cluster, data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = care_live.open_network(model, provider="cpu", threads=1)
+    own = tmp_path / "net.onnx"
+    save_network(own, filters=2, seed=7)
+    network.path = own
+    plan = plan_archive([data / "0.ome.tif"], tmp_path / "out", axes=None, keep_raw=True, as_tiff=False)
+    with restorer_of(network, cluster.file) as restorer, pytest.raises(ModelError, match="another network"):
+        restore_archive(plan, network, restorer=restorer, progress=False)
+
+
+def test_no_cluster_is_one_line(data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    (tmp_path / "scheduler.json").write_text(json.dumps({"address": "tcp://127.0.0.1:1"}))
+    monkeypatch.setattr("care_live.offline.cluster._CONNECT_S", 0.2)
+    (tmp_path / "damaged.json").write_text("{")
+    for workers in ("tcp://127.0.0.1:1", *(tmp_path / f"{name}.json" for name in ("scheduler", "damaged", "none"))):
+        with pytest.raises(ConfigError, match="no Dask worker answers"):
+            care_live.restore(data, tmp_path / "out", model=model, workers=workers, **SETTINGS)
