@@ -16,8 +16,6 @@ from care_live.images import PlaneIndex
 from care_live.recorded.recording import Stamp
 
 _OWN_AXES = ("time", "channel", "camera", "z")
-_PHYSICAL_CAMERA = "-CameraChannelName"
-"""End of the name of the tag with which a Multi Camera names the camera of a frame."""
 _MAX_COUNT = 1 << 31
 """Micro-Manager counts in 32 bits with a sign."""
 
@@ -80,7 +78,8 @@ def camera_of(axes: Mapping[str, Any], tags: Mapping[str, Any]) -> str:
     """Return the label of the camera that took a frame, where several look at once; else an empty text."""
     if "camera" in axes:
         return str(axes["camera"])
-    return next((str(value) for name, value in tags.items() if name.endswith(_PHYSICAL_CAMERA)), "")
+    own, selected = tags.get("Camera"), tags.get("Core-Camera")
+    return str(own) if own and selected and own != selected else ""
 
 
 def _position_name(axes: Mapping[str, Any]) -> str | int | None:

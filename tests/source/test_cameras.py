@@ -10,8 +10,8 @@ import pytest
 from care_live.config import AcquisitionConfig, MicroManagerConfig, PymmcorePlusConfig
 from care_live.errors import SourceError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded
-from care_live.recorded.tags import Places
-from care_live.source.cameras import CameraFormat, labels_in, refuse_different
+from care_live.recorded.tags import Places, camera_of
+from care_live.source.cameras import CameraFormat, labels_among, labels_in, refuse_different
 from care_live.source.outline import outline_of
 from tests.source.test_micromanager import acquire, ended, frames
 from tests.source.two_cameras import CAMERAS, two_cameras
@@ -48,6 +48,27 @@ def test_the_cameras_of_a_multi_camera_stand_in_its_tags() -> None:
     }
     assert labels_in(tags) == ("a", "b")
     assert labels_in({"Core-Camera": "Camera"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("axes", "tags", "label"),
+    [
+        ({"camera": "left"}, {}, "left"),
+        ({"channel": 1}, {"Camera": "Cam2", "Core-Camera": "Multi Camera"}, "Cam2"),
+        ({"channel": 1}, {"Camera": "Camera", "Core-Camera": "Camera"}, ""),
+        ({"channel": 1}, {"Camera": "Camera"}, ""),
+    ],
+    ids=["axis", "window", "one-camera", "no-more-known"],
+)
+def test_the_camera_that_took_a_frame(axes: dict[str, object], tags: dict[str, object], label: str) -> None:
+    assert camera_of(axes, tags) == label
+
+
+def test_the_cameras_of_a_run_stand_in_its_channels() -> None:
+    """A run that goes on plans for the same cameras before it has asked the microscope."""
+    assert labels_among(("DAPI a", "DAPI b", "FITC a", "FITC b"), ("DAPI", "FITC")) == ("a", "b")
+    assert labels_among(("DAPI", "FITC"), ("DAPI", "FITC")) == ()
+    assert labels_among(("DAPI a", "FITC a", "FITC b"), ("DAPI", "FITC")) == ()
 
 
 def test_cameras_of_different_size_are_refused_by_name() -> None:
