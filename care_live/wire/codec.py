@@ -96,12 +96,15 @@ def record_of(kind: Callable[..., R], source: object, /, **others: Any) -> R:
 
 def fields_of(kind: Callable[..., Any], *sources: object) -> dict[str, Any]:
     """Return the fields of a kind of record that others have under the same names."""
-    return {name: getattr(source, name) for source in sources for name in _names(kind) if hasattr(source, name)}
+    kinds: list[Any] = [type(source) for source in sources]
+    return {
+        name: getattr(source, name) for source, of in zip(sources, kinds, strict=True) for name in _shared(kind, of)
+    }
 
 
 @cache
-def _names(kind: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(inspect.signature(kind).parameters)
+def _shared(kind: Callable[..., Any], source: type) -> tuple[str, ...]:
+    return tuple(name for name in inspect.signature(kind).parameters if hasattr(source, name))
 
 
 def _plain(value: Any) -> Any:

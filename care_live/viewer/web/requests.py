@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from care_live.errors import ProtocolError
+from care_live.wire.codec import Codec
 
 Mode: TypeAlias = Literal["slice", "max", "ortho", "volume"]
 Quality: TypeAlias = Literal["auto", "exact", "lossy"]
@@ -59,7 +59,7 @@ class PagePing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
 
 Request: TypeAlias = PageView | Credit | Probe | PagePing
-_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_codec: Codec[Request] = Codec(Request, "request", limit_bytes=MAX_REQUEST_BYTES)
 
 
 def parse(text: str) -> Request:
@@ -70,9 +70,4 @@ def parse(text: str) -> Request:
     ProtocolError
         The text is too long, not JSON, or not a request.
     """
-    if len(text) > MAX_REQUEST_BYTES:
-        raise ProtocolError(f"request of {len(text)} characters, at most {MAX_REQUEST_BYTES} are read")
-    try:
-        return _decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(f"request {text[:80]!r}: {error}") from error
+    return _codec.decode(text.encode())
