@@ -202,54 +202,12 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
-class VolumeOpened:
-    """The first plane of a volume came and memory was found for all of it."""
-
-    key: VolumeKey
-    planes: tuple[int, ...]
-    """Planned z indices."""
-    shape_px: tuple[int, int]
-    dtype: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlanePlaced:
-    """One plane of an open volume is in place."""
-
-    key: VolumeKey
-    plane: int
-    """Index along the volume's first axis."""
-    pixels: Counts
-    """(y, x), read-only view into the volume."""
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeRefused:
-    """A volume for which there was no memory at its first plane: all its planes are skipped and counted."""
-
-    key: VolumeKey
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class FrameDropped:
-    """A plane that has no place: wrong shape or type, duplicate, late, unplanned."""
-
-    index: PlaneIndex
-    reason: Literal["duplicate", "late", "unplanned", "wrong-shape", "wrong-dtype", "wrong-run", "refused-volume"]
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class StateChanged:
     """A closed volume turned from provisional to confirmed or suspect."""
 
     key: VolumeKey
     state: State
     detail: str = ""
-
-
-AssemblyEvent: TypeAlias = VolumeOpened | PlanePlaced | Volume | VolumeRefused | FrameDropped | StateChanged
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,17 @@ from care_live.assemble.stacks import ClosedVolumes, Planes, PlannedPlanes, Stac
 from care_live.config import AssembleConfig
 from care_live.errors import SourceError
 from care_live.images import (
-    AssemblyEvent,
     Closed,
     Frame,
-    FrameDropped,
     Plan,
-    PlanePlaced,
     RunEnded,
     RunStarted,
     SequenceEnded,
     SourceEvent,
     StateChanged,
     VolumeKey,
-    VolumeOpened,
-    VolumeRefused,
 )
+from care_live.open_volumes import AssemblyEvent, FrameDropped, PlanePlaced, VolumeOpened, VolumeRefused
 
 _DropReason = Literal["duplicate", "late", "unplanned", "wrong-shape", "wrong-dtype", "wrong-run", "refused-volume"]
 

@@ -18,21 +18,8 @@ from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import Record
 from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worklist import Worklist
-from care_live.images import (
-    AssemblyEvent,
-    Frame,
-    FrameDropped,
-    NotRestored,
-    PlanePlaced,
-    Restored,
-    RunEnded,
-    SourceEvent,
-    StateChanged,
-    Volume,
-    VolumeKey,
-    VolumeOpened,
-    VolumeRefused,
-)
+from care_live.images import Frame, NotRestored, Restored, RunEnded, SourceEvent, StateChanged, Volume, VolumeKey
+from care_live.open_volumes import AssemblyEvent, FrameDropped, PlanePlaced, VolumeOpened, VolumeRefused
 from care_live.publish.publisher import Publisher
 from care_live.source import Source
 from care_live.worker.client import RestoreProcess

@@ -51,9 +51,8 @@ class Daemon:
 
     Parameters
     ----------
-    config : Config
-    run_id : str
-        Name of the run; one that was interrupted goes on, one that has finished only where ``resume`` is set.
+    config : of all rooms
+    run_id : a run that was interrupted goes on, one that has finished only where ``resume`` is set
     """
 
     def __init__(self, config: Config, run_id: str) -> None:

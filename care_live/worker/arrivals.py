@@ -14,8 +14,9 @@ import numpy as np
 
 from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError
-from care_live.images import PlanePlaced, Restored, Volume, VolumeKey, VolumeOpened
+from care_live.images import Restored, Volume, VolumeKey
 from care_live.model.card import ModelCard
+from care_live.open_volumes import PlanePlaced, VolumeOpened
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
 from care_live.restore import choice

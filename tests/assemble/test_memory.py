@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from care_live.images import Plan, PlaneIndex, Volume, VolumeKey, VolumeOpened, VolumeRefused
+from care_live.images import Plan, PlaneIndex, Volume, VolumeKey
+from care_live.open_volumes import VolumeOpened, VolumeRefused
 from tests.make.stamped_frames import SHAPE, Rig, indices, make_plan, volumes
 
 PLANE_BYTES = SHAPE[0] * SHAPE[1] * 2

@@ -8,16 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care_live.errors import SourceError
-from care_live.images import (
-    FrameDropped,
-    Plan,
-    PlaneIndex,
-    PlanePlaced,
-    RunStarted,
-    Volume,
-    VolumeKey,
-    VolumeOpened,
-)
+from care_live.images import Plan, PlaneIndex, RunStarted, Volume, VolumeKey
+from care_live.open_volumes import FrameDropped, PlanePlaced, VolumeOpened
 from tests.make.stamped_frames import SHAPE, Rig, assert_in_place, indices, make_plan, stamped, volumes
 
 

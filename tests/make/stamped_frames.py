@@ -9,7 +9,8 @@ import numpy as np
 
 from care_live.assemble import Assembler
 from care_live.config import AssembleConfig
-from care_live.images import AssemblyEvent, Frame, Plan, PlaneIndex, RunEnded, RunStarted, Volume, VolumeKey
+from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, Volume, VolumeKey
+from care_live.open_volumes import AssemblyEvent
 
 SHAPE = (4, 6)
 

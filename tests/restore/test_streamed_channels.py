@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from care_live.config import NormaliseConfig, RestoreConfig
-from care_live.images import PlanePlaced, Volume, VolumeOpened
+from care_live.images import Volume
+from care_live.open_volumes import PlanePlaced, VolumeOpened
 from care_live.restore.engine import Engine
 from care_live.worker.client import RestoreProcess
 from tests.make.networks import noisy, save_network, volume

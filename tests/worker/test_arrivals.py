@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from care_live.config import NormaliseConfig, RestoreConfig
-from care_live.images import ModelIdentity, PlanePlaced, Volume, VolumeKey, VolumeOpened
+from care_live.images import ModelIdentity, Volume, VolumeKey
 from care_live.maps import Head
 from care_live.model.card import ModelCard
+from care_live.open_volumes import PlanePlaced, VolumeOpened
 from care_live.percentiles import Span
 from care_live.restore.in_flight import PlaneProgress
 from care_live.restore.ranges import Memory

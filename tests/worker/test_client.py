@@ -18,7 +18,8 @@ import pytest
 
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import ConfigError, ModelError, RestoreError
-from care_live.images import PlanePlaced, Volume, VolumeOpened
+from care_live.images import Volume
+from care_live.open_volumes import PlanePlaced, VolumeOpened
 from care_live.percentiles import Span, measure
 from care_live.restore.engine import Engine
 from care_live.worker import protocol

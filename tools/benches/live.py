@@ -30,10 +30,11 @@ from care_live.config import (
     VirtualConfig,
 )
 from care_live.daemon.run import Daemon
-from care_live.images import PlanePlaced, Restored, Volume, VolumeKey
+from care_live.images import Restored, Volume, VolumeKey
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
+from care_live.open_volumes import PlanePlaced
 from care_live.publish.publisher import Publisher
 from care_live.worker.arrivals import Arrivals
 

@@ -21,19 +21,11 @@ import onnx
 from benches._pairs import counts, say
 from care_live.assemble import Assembler
 from care_live.config import AssembleConfig, NormaliseConfig, PublishConfig, RestoreConfig
-from care_live.images import (
-    Frame,
-    Plan,
-    PlaneIndex,
-    PlanePlaced,
-    RunStarted,
-    Volume,
-    VolumeKey,
-    read_only,
-)
+from care_live.images import Frame, Plan, PlaneIndex, RunStarted, Volume, VolumeKey, read_only
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
+from care_live.open_volumes import PlanePlaced
 from care_live.percentiles import Span
 from care_live.publish.publisher import Publisher
 from care_live.restore.engine import Engine

@@ -1,0 +1,50 @@
+"""What the assembler says of a volume while it is being recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from care_live.images import Counts, PlaneIndex, StateChanged, Volume, VolumeKey
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeOpened:
+    """The first plane of a volume came and memory was found for all of it."""
+
+    key: VolumeKey
+    planes: tuple[int, ...]
+    """Planned z indices."""
+    shape_px: tuple[int, int]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanePlaced:
+    """One plane of an open volume is in place."""
+
+    key: VolumeKey
+    plane: int
+    """Index along the volume's first axis."""
+    pixels: Counts
+    """(y, x), read-only view into the volume."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRefused:
+    """A volume for which there was no memory at its first plane: all its planes are skipped and counted."""
+
+    key: VolumeKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDropped:
+    """A plane that has no place: wrong shape or type, duplicate, late, unplanned."""
+
+    index: PlaneIndex
+    reason: Literal["duplicate", "late", "unplanned", "wrong-shape", "wrong-dtype", "wrong-run", "refused-volume"]
+    detail: str
+
+
+AssemblyEvent: TypeAlias = VolumeOpened | PlanePlaced | Volume | VolumeRefused | FrameDropped | StateChanged
