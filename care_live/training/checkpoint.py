@@ -100,7 +100,7 @@ def load_state(path: Path, recipe: Recipe | None, device: torch.device) -> tuple
 
 def _lasting(recipe: Recipe) -> Recipe:
     """Return what must not change between a run and its continuation."""
-    free = {"minutes": 0.0, "n_updates": 1, "threads": 0, "device": "auto", "stop_after": 0}
+    free = {"start": None, "minutes": 0.0, "n_updates": 1, "threads": 0, "device": "auto", "stop_after": 0}
     return recipe.model_copy(update={"fit": recipe.fit.model_copy(update=free), "members": 1})
 
 

@@ -28,6 +28,7 @@ from care_live.training.examples import Data, Patch
 from care_live.training.loss import choose
 from care_live.training.optim import learning_rate, n_since_best
 from care_live.training.recipe import FitRecipe, Recipe
+from care_live.training.start import begin, keep_kernels, open_start
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +107,8 @@ def fit(
 
 
 def measured_patches(recipe: Recipe, data: Data, *, n: int) -> Batch | None:
-    """Return the training patches that a network which standardises images takes their spread from; else None."""
-    if not recipe.network.standardise:
+    """Return training patches for a network that standardises images, or begins with another; else None."""
+    if not (recipe.network.standardise or recipe.fit.start):
         return None
     return patches.fixed_patches(data.training, patches.plan_for(recipe, data.training), n=n, seed=recipe.seed)
 
@@ -129,6 +130,10 @@ class Fitter:
         self.network = build(recipe.network)
         if isinstance(self.network, Standardised) and seen is not None:
             self.network.measure(*map(torch.from_numpy, seen))
+        if recipe.fit.start is not None and seen is not None and not self._is_resumed:
+            begin(self.network, open_start(recipe.fit.start), member=member, seen=torch.from_numpy(seen[0]))
+        if recipe.fit.learn == "gains":
+            keep_kernels(self.network)
         self.network.to(self.device)
         for parameter in self.network.parameters():
             parameter.data = self._lay_out(parameter.data)
@@ -137,11 +142,14 @@ class Fitter:
         self.likelihood = choose(recipe.fit.loss)
         self.state = self._resume() or State.fresh(self.network)
 
+    @property
+    def _is_resumed(self) -> bool:
+        return self.folder is not None and (self.folder / "last.pt").exists()
+
     def _resume(self) -> State | None:
-        last = None if self.folder is None else self.folder / "last.pt"
-        if last is None or not last.exists():
+        if self.folder is None or not self._is_resumed:
             return None
-        state, moments = load_state(last, self.recipe, self.device)
+        state, moments = load_state(self.folder / "last.pt", self.recipe, self.device)
         self.network.load_state_dict(state.weights)
         self.optimiser.load_state_dict(moments)
         return state

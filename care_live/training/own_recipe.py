@@ -8,8 +8,11 @@ from typing import Any
 
 from care_live.training import volumes
 from care_live.training.recipe import Recipe
+from care_live.training.start import open_start
 
 NAME = "own"
+GENTLE_RATE = 1e-3
+"""Learning rate of a network that knows something already."""
 STOP_AFTER = 15
 """Validations without progress, of the forty of a run, where there is no clean image: what goes on learns the noise."""
 
@@ -53,3 +56,21 @@ def own_recipe(
         fit |= {"loss": "mse", "stop_after": STOP_AFTER}
         data = {"kind": "exposures", "exposures": exposures, **common}
     return Recipe.model_validate({"name": name, "network": network, "data": data, "fit": fit})
+
+
+def begun_with(recipe: Recipe, start: Path, *, gains_only: bool = False) -> Recipe:
+    """Return a recipe that begins with another network, and has its architecture; channels and heads stay.
+
+    Raises
+    ------
+    TrainingError
+        There is no such network, or it is not one that care_live trained.
+    """
+    other = open_start(start).network
+    copied = ("depth", "filters", "kernel_px", "pool_px", "residual", "standardise", "batch_norm")
+    network = recipe.network.model_dump() | {name: getattr(other, name) for name in copied}
+    network["residual"] &= network["n_channels_in"] == network["n_channels_out"]
+    fit = recipe.fit.model_dump() | {"start": start, "learn": "gains" if gains_only else "all"}
+    if "learning_rate" not in recipe.fit.model_fields_set:
+        fit["learning_rate"] = GENTLE_RATE
+    return Recipe.model_validate(recipe.model_dump() | {"network": network, "fit": fit})

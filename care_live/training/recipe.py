@@ -162,6 +162,10 @@ class FitRecipe(Section):
     threads: int = Field(default=0, ge=0)
     """CPU threads; 0: as many as cores."""
     tensorboard: bool = False
+    start: Path | None = None
+    """Network to begin with: folder of a run, or an ONNX file of ours. What does not fit begins anew."""
+    learn: Literal["all", "gains"] = "all"
+    """*gains*: only gains and biases; the kernels stay those of `start`."""
 
     @property
     def validation_interval(self) -> int:

@@ -1,0 +1,182 @@
+"""Commands of a training run: train a network, export it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from care_live.cli import options
+
+if TYPE_CHECKING:
+    from care_live.training.fit import Progress
+    from care_live.training.recipe import Recipe
+    from care_live.training.time_budget import TrainingPlan
+
+_FOLDER = click.Path(path_type=Path, exists=True)
+
+
+@click.command("train")
+@click.argument("config", type=options.FILE, required=False)
+@click.option("--input", "inputs", type=_FOLDER, multiple=True, help="Dim images; repeat it for each condition.")
+@click.option("--target", type=_FOLDER, help="The truth: bright images in files of the same names.")
+@click.option("--second", type=_FOLDER, help="Second exposures of the dim images, where there are no bright ones.")
+@click.option("--from", "start", type=_FOLDER, help="Network to begin with: an ONNX file, or a training run's folder.")
+@click.option("--gains-only", is_flag=True, help="Learn gains and biases only; with --from.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget on this machine; default: 15.")
+@click.option("--axes", help="Axes of each file, in the order TCZYX; default: as the files say.")
+@click.option("--pattern", default="*.tif*", show_default=True, help="Names of the files to take.")
+@click.option("--name", default="own", show_default=True, help="Name of the network, where no CONFIG gives it.")
+@click.option(
+    "--run",
+    "run_folder",
+    type=options.FILE,
+    help="Folder of the training run, which goes on if it exists; default: runs/train/NAME.",
+)
+@click.option("--updates", type=click.IntRange(1), help="Number of updates, instead of minutes or fit.n_updates.")
+@click.option("--members", type=click.IntRange(1, 16), help="Number of networks, instead of the config's members.")
+def train_command(
+    config: Path | None,
+    inputs: tuple[Path, ...],
+    target: Path | None,
+    second: Path | None,
+    start: Path | None,
+    gains_only: bool,
+    minutes: float | None,
+    axes: str | None,
+    pattern: str,
+    name: str,
+    run_folder: Path | None,
+    updates: int | None,
+    members: int | None,
+) -> None:
+    """Train a network, or an ensemble, on your own images, or as CONFIG says.
+
+    \b
+    care-live train --input low/ --target high/ --minutes 15
+    care-live train --input first/ --second second/ --minutes 15
+
+    It says first what it will do and how long that takes, and last whether the network is better than a filter.
+    """
+    from care_live.training import recipe
+    from care_live.training.own_recipe import begun_with, own_recipe
+
+    if config is not None:
+        if inputs or target or second:
+            raise click.UsageError("CONFIG names its images: leave out --input, --target and --second, or CONFIG")
+        chosen = recipe.load(config)
+    elif inputs and (target is None) != (second is None):
+        images = {"target": target, "second": second}
+        chosen = own_recipe(inputs, **images, minutes=minutes or 15.0, axes=axes, pattern=pattern, name=name)
+    else:
+        raise click.UsageError(
+            "give --input and --target, folders of dim and bright images; or --input and --second, two exposures; "
+            "or a CONFIG"
+        )
+    if gains_only and start is None:
+        raise click.UsageError("--gains-only needs --from, a network whose kernels stay")
+    if start is not None:
+        chosen = begun_with(chosen, start, gains_only=gains_only)
+    chosen = recipe.with_changes(chosen, minutes=minutes, n_updates=updates, members=members)
+    folder = run_folder or Path("runs/train") / chosen.name
+    _train(chosen, folder)
+    if config is None:
+        _export(folder, folder / f"{chosen.name}.onnx")
+    else:
+        click.echo(f"next: care-live export {folder} {chosen.name}.onnx")
+
+
+def _train(recipe: Recipe, folder: Path) -> None:
+    from care_live.training.train import train
+
+    with _TrainingBar(recipe.members) as bar:
+        trained = train(recipe, folder, on_plan=bar.plan, on_progress=bar.show, tell=bar.tell)
+    best = min(min(history.validation) for history in trained.histories)
+    click.echo(f"{folder / 'report.png'}: drawn; best validation loss {best:.4f}")
+    if trained.verdict is not None:
+        click.echo(f"verdict: {trained.verdict.sentence()}")
+
+
+class _TrainingBar:
+    """A progress bar with loss and time left; a line a validation where there is no terminal."""
+
+    def __init__(self, members: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._watched = sys.stderr.isatty()
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+        )
+        self._bar = Progress(*columns, TimeRemainingColumn(), disable=not self._watched)
+        self._members, self._validation = members, ""
+        self._task = self._bar.add_task("reading", total=None)
+
+    def __enter__(self) -> _TrainingBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def tell(self, name: str) -> None:
+        self._bar.update(self._task, description=f"reading {name}")
+
+    def plan(self, plan: TrainingPlan) -> None:
+        self._bar.update(self._task, total=self._members * plan.recipe.fit.n_updates)
+        click.echo(plan.describe(), err=True)
+
+    def show(self, progress: Progress) -> None:
+        line = f"member {progress.member} loss {progress.loss:.4f}"
+        if progress.validation_loss is not None:
+            self._validation = f" validation {progress.validation_loss:.4f}"
+        done = progress.member * progress.n_updates + progress.update
+        self._bar.update(self._task, completed=done, description=line + self._validation)
+        if not self._watched and progress.validation_loss is not None:
+            left = f"{progress.left_s:.0f} s left" if progress.left_s < 100 else f"{progress.left_s / 60:.0f} min left"
+            click.echo(f"update {progress.update} {line}{self._validation}, {left}", err=True)
+
+
+@click.command("export")
+@click.argument("run_folder", metavar="RUN", type=options.FILE)
+@click.argument("out", type=options.FILE)
+@click.option(
+    "--checkpoint",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Which weights to take.",
+)
+@click.option("--bioimageio", type=options.FILE, help="Write a bioimage.io package to this .zip, too.")
+def export_command(run_folder: Path, out: Path, checkpoint: str, bioimageio: Path | None) -> None:
+    """Turn the training run RUN into the ONNX file OUT, its members merged, its model card inside."""
+    _export(run_folder, out, checkpoint=checkpoint)
+    if bioimageio is not None:
+        from care_live.training.bioimageio_package import write_package
+
+        write_package(out, bioimageio)
+        click.echo(f"{bioimageio}: bioimage.io package")
+
+
+def _export(run_folder: Path, out: Path, *, checkpoint: str = "best") -> None:
+    from care_live.training.export import export
+
+    card = export(run_folder, out, checkpoint=f"{checkpoint}.pt", commit=_commit())
+    click.echo(f"{out}: {card.network}; {card.members} member(s), halo {card.halo_px} px, checked against torch")
+
+
+def _commit() -> str:
+    """Return the commit that the code comes from, or nothing outside of a checkout."""
+    import subprocess
+
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,180 @@
+"""Beginning with the weights of another network: a training run, or an ONNX file that care_live exported.
+
+What fits by name and shape is taken over, so that channels and heads may differ. An exported file has its batch norms
+folded into the convolutions: they are unfolded again, with the statistics that the first training patches have.
+"""
+
+# torch is not analysed (pyproject), so its classes are Any here.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from care_live.errors import TrainingError
+from care_live.imports import need
+from care_live.model import file
+from care_live.model.rewrite import gathered_weight
+from care_live.training.architecture import Standardised
+from care_live.training.checkpoint import Weights, load_state, read_recipe
+from care_live.training.recipe import POOL_PX, NetworkRecipe
+from care_live.training.unet import ConvolutionLayer
+
+_MEMBER = "ensemble.members."
+_FIRST = "encoder.0.0.convolution.weight"
+_INSIDE = "network."
+"""What stands before the names of a network between standardised images."""
+_ENOUGH = 0.5
+"""Of the kernels of a network must fit, or the start is no start."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """Another network."""
+
+    path: Path
+    network: NetworkRecipe
+    """Its architecture."""
+    members: tuple[Weights, ...]
+    """Weights by the names of a U-Net, one a member."""
+    is_folded: bool
+    """Whether batch norms are folded into the convolutions."""
+
+
+def open_start(path: Path) -> StartingPoint:
+    """Read the network to begin with.
+
+    Parameters
+    ----------
+    path : folder of a training run, or an ONNX file
+
+    Raises
+    ------
+    TrainingError
+        It is neither, or not a U-Net that care_live trained.
+    """
+    if path.is_dir():
+        folders = sorted(path.glob("member-*"), key=lambda folder: int(folder.name.split("-")[1]))
+        checkpoints = [folder / "best.pt" for folder in folders] or [path / "member-0" / "best.pt"]
+        states = [load_state(checkpoint, None, torch.device("cpu"))[0].averaged for checkpoint in checkpoints]
+        members = tuple({_plain(name): value for name, value in state.items()} for state in states)
+        return StartingPoint(path, read_recipe(checkpoints[0]).network, members, False)
+    return _open_exported(path)
+
+
+def _open_exported(path: Path) -> StartingPoint:
+    numpy_helper = need("onnx", extra="cpu").numpy_helper
+    card, proto = file.read_card(path), file.load(path)
+    stored = {entry.name: np.array(numpy_helper.to_array(entry)) for entry in proto.graph.initializer}
+    named = {name.removeprefix(_MEMBER): value for name, value in stored.items() if name.startswith(_MEMBER)}
+    numbers = sorted({int(name.split(".")[0]) for name in named})
+    inside = [{n.split(".", 1)[1]: v for n, v in named.items() if n.startswith(f"{number}.")} for number in numbers]
+    if not inside or _FIRST not in {_plain(name) for name in inside[0]}:
+        raise TrainingError(
+            f"{path} is no U-Net that care_live exported: begin with one of those, or with a run's folder"
+        )
+    plain = [{_plain(name): value for name, value in member.items()} for member in inside]
+    first = plain[0][_FIRST]
+    tree = {
+        "axes": card.axes,
+        "depth": len({name.split(".")[1] for name in plain[0] if name.startswith("encoder.")}),
+        "filters": first.shape[0],
+        "kernel_px": first.shape[-1],
+        "residual": "not residual" not in card.network and len(card.channels_in) == len(card.channels_out),
+        "standardise": any(name.startswith(_INSIDE) for name in inside[0]),
+    }
+    members = tuple(_unspread(member, first.shape[-1], POOL_PX[card.axes]) for member in plain)
+    return StartingPoint(path, NetworkRecipe.model_validate(tree), members, True)
+
+
+def _unspread(member: dict[str, Any], kernel_px: int, pool_px: tuple[int, ...]) -> Weights:
+    """Return the weights with every transposed decoder as the convolution that it was trained as."""
+    weights = {name: torch.from_numpy(value) for name, value in member.items() if not name.startswith("joins.")}
+    for name, value in member.items():
+        if not name.endswith(".below.weight"):
+            continue
+        join = name.removesuffix(".below.weight")
+        steps = [size - kernel_px + 1 for size in value.shape[2:]]
+        below = gathered_weight(value, steps)
+        if below is None or tuple(steps) != tuple(pool_px):
+            raise TrainingError(f"the decoder {join} pools by {steps}, not by {pool_px}: begin with its run's folder")
+        whole = np.concatenate([below, member[f"{join}.skip.weight"]], axis=1)
+        weights[f"{join}.convolution.convolution.weight"] = torch.from_numpy(whole)
+        weights[f"{join}.convolution.convolution.bias"] = torch.from_numpy(member[f"{join}.skip.bias"])
+    weights |= {name: torch.from_numpy(value) for name, value in member.items() if ".convolution.convolution." in name}
+    return weights
+
+
+def begin(network: nn.Module, start: StartingPoint, *, member: int, seen: Tensor) -> None:
+    """Take over what fits.
+
+    Parameters
+    ----------
+    network : freshly built
+    member : of the ensemble; begins with the start's member of that number, in turn
+    seen : (n, c, [z,] y, x) training patches, for batch norms
+
+    Raises
+    ------
+    TrainingError
+        Less than half of the kernels fit.
+    """
+    inner = network.network if isinstance(network, Standardised) else network
+    weights = start.members[member % len(start.members)]
+    own = inner.state_dict()
+    fits = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    kernels = [name for name, value in own.items() if value.ndim > 2]
+    n_fit = sum(name in fits for name in kernels)
+    if n_fit < _ENOUGH * len(kernels):
+        raise TrainingError(
+            f"{start.path} is {start.network.describe()}: only {n_fit} of {len(kernels)} kernels fit; "
+            "give the network the same depth, filters, kernel and axes"
+        )
+    inner.load_state_dict(own | fits)
+    if start.is_folded:
+        _unfold(network, inner, weights, seen)
+
+
+def _unfold(network: nn.Module, inner: nn.Module, weights: Weights, seen: Tensor) -> None:
+    """Set each batch norm so that it adds the folded bias to what the seen patches give, and nothing else."""
+    hooks = []
+    for name, layer in inner.named_modules():
+        bias = weights.get(f"{name}.convolution.bias")
+        if isinstance(layer, ConvolutionLayer) and not isinstance(layer.norm, nn.Identity) and bias is not None:
+            hooks.append(layer.norm.register_forward_pre_hook(_setter(bias)))
+    with torch.no_grad():
+        network.eval()(seen)
+    for hook in hooks:
+        hook.remove()
+
+
+def _setter(bias: Tensor) -> Any:
+    def set_norm(norm: Any, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].transpose(0, 1).flatten(1)  # (channels, n · voxels)
+        mean, variance = values.mean(dim=1), values.var(dim=1)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.copy_(mean + bias)
+
+    return set_norm
+
+
+def keep_kernels(network: nn.Module) -> None:
+    """Leave only gains and biases to training.
+
+    References
+    ----------
+    Mohan et al., "Adaptive denoising via GainTuning", NeurIPS 2021.
+    """
+    for parameter in network.parameters():
+        parameter.requires_grad_(parameter.ndim <= 1)
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix(_INSIDE)

@@ -1,0 +1,86 @@
+"""Beginning with another network: a run, or an exported file; all of it, or gains and biases only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from care_live.errors import TrainingError
+from care_live.training.architecture import Standardised, build
+from care_live.training.examples import Data
+from care_live.training.export import export, load_member
+from care_live.training.fit import Fitter, fit, measured_patches
+from care_live.training.own_recipe import begun_with
+from care_live.training.recipe import Recipe
+from care_live.training.start import begin, keep_kernels, open_start
+from tests.training.conftest import small_recipe
+
+
+def trained(tmp_path: Path, data: Data, **network: Any) -> Recipe:
+    recipe = small_recipe(tmp_path, network=network, fit={"n_updates": 6})
+    fit(recipe, data, tmp_path / "run")
+    return recipe
+
+
+def patch() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(3).random((2, 1, 4, 16, 16)).astype(np.float32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("standardise", [False, True])
+def test_a_network_begins_where_another_is(tmp_path: Path, small_data: Data, standardise: bool) -> None:
+    recipe = trained(tmp_path, small_data, standardise=standardise, residual=not standardise)
+    export(tmp_path / "run", tmp_path / "net.onnx")
+    other = load_member(tmp_path / "run" / "member-0" / "best.pt", recipe)
+    with torch.no_grad():
+        wanted = other(patch())
+    for path in (tmp_path / "run", tmp_path / "net.onnx"):
+        start = open_start(path)
+        assert (start.network.filters, start.network.depth, start.network.standardise) == (4, 1, standardise)
+        assert start.network.residual is not standardise
+        torch.manual_seed(11)
+        network = build(recipe.network)
+        if isinstance(network, Standardised):
+            seen = measured_patches(recipe, small_data, n=64)
+            assert seen is not None
+            network.measure(*map(torch.from_numpy, seen))
+        begin(network, start, member=0, seen=patch())
+        with torch.no_grad():
+            got = network.eval()(patch())
+        for ours, theirs in zip(got, wanted, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_gains_are_learnt_and_kernels_stay(tmp_path: Path, small_data: Data) -> None:
+    recipe = begun_with(trained(tmp_path, small_data), tmp_path / "run", gains_only=True)
+    seen = measured_patches(recipe, small_data, n=8)
+    assert seen is not None
+    fitter = Fitter(recipe, member=0, seen=seen)
+    before = {name: value.clone() for name, value in fitter.network.state_dict().items()}
+    fitter.step(seen, 20)
+    moved = {name for name, value in fitter.network.named_parameters() if not torch.equal(value, before[name])}
+    assert moved
+    assert all(before[name].ndim == 1 for name in moved)
+
+
+def test_a_network_of_another_shape_is_refused_and_other_channels_are_not(tmp_path: Path, small_data: Data) -> None:
+    trained(tmp_path, small_data)
+    start = open_start(tmp_path / "run")
+    several = small_recipe(tmp_path, network={"n_channels_in": 2, "n_channels_out": 2})
+    begin(build(several.network), start, member=0, seen=patch())
+    with pytest.raises(TrainingError, match="kernels fit"):
+        begin(build(small_recipe(tmp_path, network={"filters": 6}).network), start, member=0, seen=patch())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        open_start(tmp_path / "empty")
+
+
+def test_only_gains_and_biases_have_gradients(tmp_path: Path) -> None:
+    network = build(small_recipe(tmp_path).network)
+    keep_kernels(network)
+    assert {parameter.ndim for parameter in network.parameters() if parameter.requires_grad} == {1}
