@@ -20,7 +20,7 @@ _SAYS: Mapping[Phase, str] = {
 
 
 def tell_service(phase: Phase, environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell systemd what the daemon does; tell whether it was told. A run never fails for this.
+    """Send systemd the state of the daemon; return whether that was possible. A run never fails for this.
 
     Parameters
     ----------

@@ -147,7 +147,7 @@ class Broadcast:
 
     # -- subscriptions ----------------------------------------------------------------------------------------------
 
-    def hear(self, at_most: int) -> int:
+    def receive(self, at_most: int) -> int:
         """Take subscriptions and their ends, and return how many; other messages of a subscriber are ignored."""
         taken = 0
         while taken < at_most and self._socket is not None and (received := self._socket.receive()) is not None:
@@ -156,10 +156,10 @@ class Broadcast:
         return taken
 
     def _hear_one(self, received: Received) -> None:
-        said = bytes(received.parts[0][: MAX_TOPIC_BYTES + 1])
-        change = {b"\x01": 1, b"\x00": -1}.get(said[:1], 0)
+        topic = bytes(received.parts[0][: MAX_TOPIC_BYTES + 1])
+        change = {b"\x01": 1, b"\x00": -1}.get(topic[:1], 0)
         for channel in CHANNELS:
-            if change and channel.is_asked_for(said[1:]):
+            if change and channel.is_asked_for(topic[1:]):
                 self._subscribed[channel] = max(0, self._subscribed[channel] + change)
         if change > 0 and received.connection is not None:
             self._bound_topics(received.connection)
@@ -300,6 +300,6 @@ class _Slab:
 def _make(item: Item) -> Encoded | None:
     try:
         return item.make()
-    except Exception as error:  # noqa: BLE001 - the thread boundary: subscribers see one less, and are told
+    except Exception as error:  # noqa: BLE001 - the thread boundary: subscribers get one less, and its count
         logger.warning("not broadcast topic=%s error=%s", item.topic, error)
         return None

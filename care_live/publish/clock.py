@@ -49,9 +49,9 @@ class Clock:
             self._differences.clear()
         self._differences.append(self._now_us() - daemon_us)
 
-    def age_s(self, said: VolumeMessage) -> float:
+    def age_s(self, message: VolumeMessage) -> float:
         """Return how old a volume is that came just now: until it was published, and on its way."""
-        if not self._differences or said.session != self._session:
-            return said.age_us / 1e6
-        on_its_way_us = self._now_us() - min(self._differences) - said.published_us
-        return (said.age_us + max(0, on_its_way_us)) / 1e6
+        if not self._differences or message.session != self._session:
+            return message.age_us / 1e6
+        on_its_way_us = self._now_us() - min(self._differences) - message.published_us
+        return (message.age_us + max(0, on_its_way_us)) / 1e6

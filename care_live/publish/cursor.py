@@ -107,11 +107,11 @@ class PassedOver:
     def __init__(self) -> None:
         self._nth: dict[Stream, int] = {}
 
-    def before(self, said: VolumeMessage) -> int:
+    def before(self, message: VolumeMessage) -> int:
         """Return how many were passed over just before this one."""
-        if said.nth is None:  # restored late: not the newest
+        if message.nth is None:  # restored late: not the newest
             return 0
-        stream = (said.key[1], said.key[2])
-        last = self._nth.get(stream, said.nth)
-        self._nth[stream] = max(said.nth, last)
-        return max(0, said.nth - last - 1)
+        stream = (message.key[1], message.key[2])
+        last = self._nth.get(stream, message.nth)
+        self._nth[stream] = max(message.nth, last)
+        return max(0, message.nth - last - 1)

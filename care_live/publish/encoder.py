@@ -37,7 +37,7 @@ class Run:
     clock: SessionClock = field(default_factory=SessionClock)
 
     @property
-    def said(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
         return {"run": self.run, "session": self.session, "model": describe.model_header(self.model)}
 
 
@@ -106,7 +106,7 @@ class Encoder:
         headers, buffers = describe.pictures(describe.products_of(slab), view)
         placed = tuple(msgspec.structs.replace(header, origin_px=(z_first, 0, 0)) for header in headers)
         message = messages.Slab(
-            **self._run.said,
+            **self._run.fields,
             key=slab.key,
             state="provisional",
             arrays=placed,
@@ -119,9 +119,11 @@ class Encoder:
     def _encode(self, entry: Entry, record: Restored | Volume, view: View) -> Encoded:
         raw = record if isinstance(record, Volume) else record.volume
         headers, buffers = describe.pictures(describe.products_of(record), view)
-        said = self._run.said | {"model": describe.model_header(record.model if isinstance(record, Restored) else None)}
+        fields = self._run.fields | {
+            "model": describe.model_header(record.model if isinstance(record, Restored) else None)
+        }
         message = messages.VolumeMessage(
-            **said,
+            **fields,
             **describe.volume_fields(record, self._log.state_of(raw)),
             seq=entry.seq if entry.seq >= 0 else None,
             nth=entry.nth,

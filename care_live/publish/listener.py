@@ -19,7 +19,7 @@ from care_live.config import PublishConfig
 from care_live.errors import ConfigError, ProtocolError
 from care_live.publish.broadcast import NOTE, BroadcastChannel, Topic
 from care_live.publish.clock import Clock
-from care_live.publish.seen import Told, live_slab, live_volume
+from care_live.publish.seen import Delivered, live_slab, live_volume
 from care_live.wire import cl1
 from care_live.wire.keys import ClientKeys
 from care_live.wire.messages import Gap, Heartbeat, Refused, Slab, VolumeMessage
@@ -75,7 +75,7 @@ class Listener:
         self.n_damaged = 0
         """Messages that broke the protocol; they were dropped."""
 
-    def next(self, timeout_s: float | None = None) -> Told | None:
+    def next(self, timeout_s: float | None = None) -> Delivered | None:
         """Wait for the next message; None when the time is over.
 
         Raises
@@ -86,8 +86,8 @@ class Listener:
         deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:
             while (received := self._link.receive()) is not None:
-                if (heard := self._hear(received)) is not None:
-                    return heard
+                if (message := self._decode(received)) is not None:
+                    return message
             self._sockets.poll(min(left, 1.0))
         return None
 
@@ -100,7 +100,7 @@ class Listener:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _hear(self, received: Received) -> Told | None:
+    def _decode(self, received: Received) -> Delivered | None:
         try:
             message, codes = cl1.decode(received.parts[1:])
         except ProtocolError:

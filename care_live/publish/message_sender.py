@@ -54,7 +54,7 @@ class MessageSender:
 
     def refuse(self, watcher: Watcher, reason: str, detail: str) -> None:
         """Refuse a request, unless the watcher was refused too often lately."""
-        if watcher.refusals.take(watcher.heard_s):
+        if watcher.refusals.take(watcher.received_s):
             self._refuse(watcher.peer, reason, detail)
 
     def turn_away(self, peer: bytes, now_s: float) -> None:

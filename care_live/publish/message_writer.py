@@ -72,7 +72,7 @@ class Writer:
         newest = self._log.end - 1
         return cl1.encode(
             messages.Heartbeat(
-                **self._run.said,
+                **self._run.fields,
                 newest=newest if newest >= 0 else None,
                 now_us=self._run.clock.now_us(),
                 status=status,
@@ -83,10 +83,10 @@ class Writer:
         )
 
     def gap(self, reason: str, detail: str = "", **which: Any) -> Parts:
-        return cl1.encode(messages.Gap(**self._run.said, reason=reason, detail=detail[:MAX_DETAIL], **which))
+        return cl1.encode(messages.Gap(**self._run.fields, reason=reason, detail=detail[:MAX_DETAIL], **which))
 
     def refused(self, reason: str, detail: str) -> Parts:
-        return cl1.encode(messages.Refused(**self._run.said, reason=reason, detail=detail[:MAX_DETAIL]))
+        return cl1.encode(messages.Refused(**self._run.fields, reason=reason, detail=detail[:MAX_DETAIL]))
 
     def _make(self, seq: int, record: Record) -> messages.Message:
         return self._start(seq, record) if isinstance(record, RunStarted) else self._note(seq, record)
@@ -95,8 +95,8 @@ class Writer:
         """Return a start message, without what is too long for its header; it says what it leaves out."""
         too_many = len(started.plan.stacks) > plans.MAX_PLANNED
         if self._plan is None or self._plan[0] is not started.plan:
-            said = replace(started.plan, stacks={}) if too_many else started.plan
-            self._plan = started.plan, plans.plan_header(said)
+            plan = replace(started.plan, stacks={}) if too_many else started.plan
+            self._plan = started.plan, plans.plan_header(plan)
         for left_out in LEFT_OUT[:-1]:
             start = self._start_without(left_out, seq, started)
             if _fits(start) and ("stacks" in left_out or not too_many):
@@ -106,7 +106,7 @@ class Writer:
     def _start_without(self, left_out: tuple[str, ...], seq: int, started: RunStarted) -> messages.Start:
         assert self._plan is not None
         return messages.Start(
-            **self._run.said,
+            **self._run.fields,
             seq=seq,
             plan=plans.without(self._plan[1], left_out),
             summary={} if "summary" in left_out else dict(started.summary),
@@ -116,14 +116,14 @@ class Writer:
         )
 
     def _note(self, seq: int, record: Record) -> messages.Message:
-        said = self._run.said | {"seq": seq, "detail": getattr(record, "detail", "")[:MAX_DETAIL]}
+        fields = self._run.fields | {"seq": seq, "detail": getattr(record, "detail", "")[:MAX_DETAIL]}
         match record:
             case StateChanged():
-                return record_of(messages.Change, record, **said)
+                return record_of(messages.Change, record, **fields)
             case NotRestored():
-                return record_of(messages.Skipped, record, **said)
+                return record_of(messages.Skipped, record, **fields)
             case RunEnded():
-                return record_of(messages.End, record, **said)
+                return record_of(messages.End, record, **fields)
         raise AssertionError(f"{type(record).__name__} is not a note")
 
 

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 MAX_SLABS = 64
-MAX_HEARD, TURN_S, ROOM_S = 32, 0.01, 0.005
+MAX_TAKEN, TURN_S, ROOM_S = 32, 0.01, 0.005
 """Messages that are taken from each socket in one turn, and how long a turn lasts when more of them wait."""
 HWM_DESK = 64
 """Mostly notes: volumes are bounded by each watcher's credit."""
@@ -64,7 +64,7 @@ class Publisher:
         self._slab_counts = itertools.count()
         self._closing = threading.Event()
         self._drain = Drain()
-        self._n_heard, self._hear_at_s = 0, 0.0
+        self._n_taken, self._take_at_s = 0, 0.0
         self.error: BaseException | None = None
         """Why the thread ended before its time; the run goes on without watchers."""
         self.n_unpublished = 0
@@ -214,50 +214,50 @@ class Publisher:
             self._sockets.close(linger_s=0.5)
 
     def _loop(self) -> None:
-        told, beat_s = 0, time.monotonic()
+        sent, beat_s = 0, time.monotonic()
         while not self._closing.is_set():
             self._wait(beat_s - time.monotonic())
             now_s = time.monotonic()
             self._obey_allow_list()
-            self._hear(now_s)
-            told = self._turn(told, now_s)
-            self._note_progress(told, now_s)
+            self._take_requests(now_s)
+            sent = self._turn(sent, now_s)
+            self._note_progress(sent, now_s)
             if now_s >= beat_s:
                 beat_s = now_s + HEARTBEAT_S
                 self._desk.beat(self._beat(), now_s)
                 self._broadcast.beat(lambda count: self._beat(count=count))
-        self._turn(told, time.monotonic())
+        self._turn(sent, time.monotonic())
 
     def _wait(self, timeout_s: float) -> None:
         """Wait for something to do; messages wait while their senders have used up their turn."""
         if self._drain.is_on:
             timeout_s = min(timeout_s, LOOK_S)
-        rest_s = self._hear_at_s - time.monotonic()
+        rest_s = self._take_at_s - time.monotonic()
         if rest_s > 0:
             self._sockets.rest(min(rest_s, timeout_s))
         else:
             self._sockets.poll(min(ROOM_S, timeout_s) if self._desk.waits_for_room else timeout_s)
 
-    def _hear(self, now_s: float) -> None:
+    def _take_requests(self, now_s: float) -> None:
         """Take requests: enough in one turn for all watchers, and few enough for the rest of the work."""
-        if now_s < self._hear_at_s:
+        if now_s < self._take_at_s:
             return
-        self._n_heard = self._desk.hear(now_s, self._beat, MAX_HEARD)
-        if max(self._n_heard, self._broadcast.hear(MAX_HEARD)) >= MAX_HEARD:
-            self._hear_at_s = now_s + TURN_S
+        self._n_taken = self._desk.receive(now_s, self._beat, MAX_TAKEN)
+        if max(self._n_taken, self._broadcast.receive(MAX_TAKEN)) >= MAX_TAKEN:
+            self._take_at_s = now_s + TURN_S
 
-    def _turn(self, told: int, now_s: float) -> int:
+    def _turn(self, sent: int, now_s: float) -> int:
         """Send what is ready and order what comes next; return the number after the last entry that was sent."""
-        self._tell_slabs()
-        told = self._tell(told)
+        self._send_slabs()
+        sent = self._send_entries(sent)
         self._broadcast.serve()
         self._desk.serve(now_s)
-        return told
+        return sent
 
-    def _note_progress(self, told: int, now_s: float) -> None:
+    def _note_progress(self, sent: int, now_s: float) -> None:
         has_sent = self._desk.has_sent_all(now_s) and self._broadcast.is_idle
-        self._drain.note(told if has_sent else 0, self._n_heard)
-        self._n_heard = 0
+        self._drain.note(sent if has_sent else 0, self._n_taken)
+        self._n_taken = 0
 
     def _obey_allow_list(self) -> None:
         """Disconnect all subscribers when a guest was removed from the list; the router checks it at every message."""
@@ -268,15 +268,15 @@ class Publisher:
     def _beat(self, **more: int) -> Parts:
         return self._writer.heartbeat(self._status, self.n_watchers, **more)
 
-    def _tell(self, told: int) -> int:
+    def _send_entries(self, sent: int) -> int:
         """Send what was appended since; return the number after the last entry that was sent."""
-        for entry in self._log.since(told):
-            told = entry.seq + 1
+        for entry in self._log.since(sent):
+            sent = entry.seq + 1
             with self._contained(f"seq={entry.seq}"):
-                self._tell_one(entry)
-        return told
+                self._send_entry(entry)
+        return sent
 
-    def _tell_one(self, entry: Entry) -> None:
+    def _send_entry(self, entry: Entry) -> None:
         if entry.key is None:
             self._desk.note(entry)
             self._writer.note(entry)
@@ -284,7 +284,7 @@ class Publisher:
         elif isinstance(entry.record, Restored | Volume):
             self._broadcast.volume(entry, entry.record, self._run.run or "")
 
-    def _tell_slabs(self) -> None:
+    def _send_slabs(self) -> None:
         while self._slabs:
             count, slab = self._slabs.popleft()
             with self._contained(f"slab={tuple(slab.key)}"):

@@ -78,14 +78,14 @@ class Desk:
         """Wait for the end of both threads; False when one does not end in time."""
         return self._archive.join(timeout_s) and self._views.join(timeout_s)
 
-    def hear(self, now_s: float, beat: Callable[[], Parts], at_most: int) -> int:
+    def receive(self, now_s: float, beat: Callable[[], Parts], at_most: int) -> int:
         """Take requests that have come, and return how many; `beat` makes a heartbeat, the answer to hello."""
         for taken in range(at_most):
             received = self._socket.receive()
             if received is None:
                 return taken
             connection = received.connection
-            watcher = self.watchers.heard(received.peer, now_s, key=received.key, connection=connection)
+            watcher = self.watchers.watcher_of(received.peer, now_s, key=received.key, connection=connection)
             if watcher is not None:
                 self._hear_one(watcher, received, beat)
             else:
@@ -125,7 +125,7 @@ class Desk:
                 self._sender.gap(watcher, reason, detail, key=request.key, id=request.id)
 
     def _welcome(self, watcher: Watcher, beat: Callable[[], Parts]) -> None:
-        now_s = watcher.heard_s
+        now_s = watcher.received_s
         if not (watcher.may_be_told() and watcher.has_room(now_s) and watcher.hellos.take(now_s)):
             return
         self._socket.send(beat(), to=watcher.peer)
@@ -145,7 +145,7 @@ class Desk:
     def beat(self, parts: Parts, now_s: float) -> None:
         """Send heartbeats; a watcher that takes none is dropped until its next request."""
         for watcher in self.watchers:
-            if now_s - watcher.heard_s > SILENT_S:
+            if now_s - watcher.received_s > SILENT_S:
                 self._leave(watcher)
             elif not self._socket.is_allowed(watcher.key):
                 self._cut(watcher)

@@ -53,7 +53,7 @@ class LiveVolume:
     """From the last plane to its arrival here."""
     n_skipped: int
     """Volumes of this position and channel that this watcher skipped just before."""
-    said: messages.VolumeMessage
+    header: messages.VolumeMessage
     """The whole header: integrity, level, origin, times."""
 
     @property
@@ -65,16 +65,16 @@ class LiveVolume:
         """Return the raw volume as it was recorded; needs ``raw``, in full."""
         if self.raw is None:
             raise ProtocolError(f"volume {tuple(self.key)} came without its raw planes: request the product raw")
-        return describe.volume_of(self.said, self.raw, self._voxel_size("raw"))
+        return describe.volume_of(self.header, self.raw, self._voxel_size("raw"))
 
     def restored(self) -> Restored:
         """Return the record that the daemon published; needs ``raw`` and ``mean``, in full."""
         if self.model is None or "mean" not in self.maps:
             raise ProtocolError(f"volume {tuple(self.key)} came without a restored one")
-        return describe.restored_of(self.said, self.volume(), self.maps)
+        return describe.restored_of(self.header, self.volume(), self.maps)
 
     def _voxel_size(self, product: Product) -> tuple[float, float, float]:
-        return next(header.voxel_size_um for header in self.said.arrays if header.product == product)
+        return next(header.voxel_size_um for header in self.header.arrays if header.product == product)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +91,7 @@ class LiveSlab:
     """What came of `care_live.maps.MAPS`, (z, y, x) each, read-only."""
     voxel_size_um: tuple[float, float, float]
     model: ModelIdentity | None
-    said: messages.Slab
+    header: messages.Slab
 
     @property
     def mean(self) -> Array | None:
@@ -99,48 +99,48 @@ class LiveSlab:
         return self.maps.get("mean")
 
 
-Told: TypeAlias = LiveVolume | LiveSlab | Start | Change | Skipped | End | Heartbeat | Gap
+Delivered: TypeAlias = LiveVolume | LiveSlab | Start | Change | Skipped | End | Heartbeat | Gap
 """What a watcher receives."""
 
 
-def live_slab(said: messages.Slab, codes: tuple[NDArray[Any], ...]) -> LiveSlab:
+def live_slab(header: messages.Slab, codes: tuple[NDArray[Any], ...]) -> LiveSlab:
     """Turn a decoded message into arrays of camera counts."""
-    found = {header.product: arrays.values(header, code) for header, code in zip(said.arrays, codes, strict=True)}
+    found = {array.product: arrays.values(array, code) for array, code in zip(header.arrays, codes, strict=True)}
     return LiveSlab(
-        run_id=said.run or "",
-        key=VolumeKey(*said.key),
-        z_first=said.z_first,
-        n_planes=said.n_planes,
+        run_id=header.run or "",
+        key=VolumeKey(*header.key),
+        z_first=header.z_first,
+        n_planes=header.n_planes,
         maps=maps_of(found),
-        voxel_size_um=said.arrays[0].voxel_size_um,
-        model=_identity(said.model),
-        said=said,
+        voxel_size_um=header.arrays[0].voxel_size_um,
+        model=_identity(header.model),
+        header=header,
     )
 
 
 def live_volume(
-    said: messages.VolumeMessage, codes: tuple[NDArray[Any], ...], age_s: float, n_skipped: int
+    header: messages.VolumeMessage, codes: tuple[NDArray[Any], ...], age_s: float, n_skipped: int
 ) -> LiveVolume:
     """Turn a decoded message into arrays of camera counts."""
-    found = {header.product: arrays.values(header, code) for header, code in zip(said.arrays, codes, strict=True)}
-    sizes = [header.voxel_size_um for header in sorted(said.arrays, key=lambda header: header.product == "raw")]
+    found = {array.product: arrays.values(array, code) for array, code in zip(header.arrays, codes, strict=True)}
+    sizes = [array.voxel_size_um for array in sorted(header.arrays, key=lambda array: array.product == "raw")]
     return LiveVolume(
-        run_id=said.run or "",
-        seq=said.seq,
-        key=VolumeKey(*said.key),
-        state=said.state,
-        flags=describe.flags_of(said),
-        trust=trust_of(said.trust),
-        choice=describe.choice_of(said),
-        model=_identity(said.model),
-        limits=said.limits,
+        run_id=header.run or "",
+        seq=header.seq,
+        key=VolumeKey(*header.key),
+        state=header.state,
+        flags=describe.flags_of(header),
+        trust=trust_of(header.trust),
+        choice=describe.choice_of(header),
+        model=_identity(header.model),
+        limits=header.limits,
         raw=found.get("raw"),
         maps=maps_of(found),
         voxel_size_um=sizes[0] if sizes else (1.0, 1.0, 1.0),
-        acquired_us=said.acquired_us,
+        acquired_us=header.acquired_us,
         age_s=age_s,
         n_skipped=n_skipped,
-        said=said,
+        header=header,
     )
 
 

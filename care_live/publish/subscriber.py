@@ -22,7 +22,7 @@ from care_live.errors import ConfigError, ProtocolError
 from care_live.images import VolumeKey
 from care_live.publish.clock import Clock
 from care_live.publish.cursor import Every, Following, NewestOnly, PassedOver
-from care_live.publish.seen import LiveVolume, Told, live_volume
+from care_live.publish.seen import Delivered, LiveVolume, live_volume
 from care_live.publish.slab_subscription import Preview
 from care_live.publish.watcher_link import WatcherLink
 from care_live.wire import cl1
@@ -120,7 +120,7 @@ class Subscriber:
             raise
         self._session: str | None = None
         self._passed = PassedOver()
-        self._spent, self._asked_s, self._heard_s = 0, float("-inf"), float("-inf")
+        self._spent, self._requested_s, self._received_s = 0, float("-inf"), float("-inf")
         self._fetching: set[tuple[int, ...]] = set()
         self._woken, self._clock = threading.Event(), Clock()
         self.run: Start | None = None
@@ -145,9 +145,9 @@ class Subscriber:
     @property
     def silent_s(self) -> float:
         """Seconds since anything came; infinite before."""
-        return time.monotonic() - self._heard_s
+        return time.monotonic() - self._received_s
 
-    def next(self, timeout_s: float | None = None) -> Told | None:
+    def next(self, timeout_s: float | None = None) -> Delivered | None:
         """Wait for the next message; None when the time is over or `wake` was called.
 
         Raises
@@ -156,19 +156,19 @@ class Subscriber:
             The daemon refused the request; the message has the reason.
         """
         deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
-        while (told := self._take()) is None:
-            self._ask()
+        while (message := self._take()) is None:
+            self._request_more()
             left = deadline - time.monotonic()
             if left <= 0 or self._woken.is_set():
                 self._woken.clear()
                 return None
             self._sockets.poll(min(left, ASK_AGAIN_S, self._link.wait_s))
-        return told
+        return message
 
     def fetch(self, key: VolumeKey, view: View | None = None) -> None:
         """Request one volume by its key, from memory or from the store; `next` returns it, or a gap."""
         self._fetching.add(tuple(key))
-        self._say(Fetch(key=(key.t, key.p, key.c), view=view or self._view))
+        self._send(Fetch(key=(key.t, key.p, key.c), view=view or self._view))
 
     def volumes(self, timeout_s: float | None = None) -> Iterator[LiveVolume]:
         """Give volumes until the run ends, or until none comes for `timeout_s`.
@@ -177,12 +177,12 @@ class Subscriber:
         """
         raw_too, ended = self._in_order or "mean" not in self._view.products, False
         while True:
-            told = self.next(LAST_S if ended else timeout_s)
-            ended = ended or isinstance(told, End)
-            if told is None or (ended and self._in_order):
+            message = self.next(LAST_S if ended else timeout_s)
+            ended = ended or isinstance(message, End)
+            if message is None or (ended and self._in_order):
                 return
-            if isinstance(told, LiveVolume) and (raw_too or told.model is not None):
-                yield told
+            if isinstance(message, LiveVolume) and (raw_too or message.model is not None):
+                yield message
 
     def __iter__(self) -> Iterator[LiveVolume]:
         return self.volumes()
@@ -207,7 +207,7 @@ class Subscriber:
     def close(self) -> None:
         """Disconnect; acknowledge what came, so that a daemon that ends does not wait for this watcher."""
         if self._in_order and (request := self._following.request(self._session)) is not None:
-            self._say(request)
+            self._send(request)
         self._sockets.close(linger_s=LEAVE_S)
 
     def __enter__(self) -> Subscriber:
@@ -216,28 +216,28 @@ class Subscriber:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _say(self, request: Request) -> None:
+    def _send(self, request: Request) -> None:
         self._link.send(cl1.encode_request(request))
 
-    def _ask(self) -> None:
+    def _request_more(self) -> None:
         """Request more when the last answers came, or again after silence, or before the daemon drops this watcher."""
         now_s = time.monotonic()
-        overdue = now_s - self._asked_s >= ASK_AGAIN_S
+        overdue = now_s - self._requested_s >= ASK_AGAIN_S
         if overdue and self.silent_s >= ASK_AGAIN_S:
-            self._say(Hello(name="care_live"))
-            self._asked_s = now_s
+            self._send(Hello(name="care_live"))
+            self._requested_s = now_s
         request = self._following.request(self._session)
         if request is not None and (overdue or self._link.is_new or self._spent >= self._following.ask_after):
-            self._say(request)
-            self._asked_s, self._spent, self._link.is_new = now_s, 0, False
+            self._send(request)
+            self._requested_s, self._spent, self._link.is_new = now_s, 0, False
 
-    def _take(self) -> Told | None:
+    def _take(self) -> Delivered | None:
         while (received := self._link.receive()) is not None:
-            if (told := self._hear(received)) is not None:
-                return told
+            if (message := self._decode(received)) is not None:
+                return message
         return self._preview.next() if self._preview else None
 
-    def _hear(self, received: Received) -> Told | None:
+    def _decode(self, received: Received) -> Delivered | None:
         try:
             message, codes = cl1.decode(received.parts)
         except cl1.UnknownTypeError:
@@ -256,7 +256,7 @@ class Subscriber:
         return self._see(message, codes) if isinstance(message, VolumeMessage) else message
 
     def _note(self, message: Message) -> None:
-        self._heard_s = time.monotonic()
+        self._received_s = time.monotonic()
         if message.session != self._session:
             self._link.is_new = self._link.is_new or self._session is not None
             self._session = message.session
@@ -278,11 +278,11 @@ class Subscriber:
             return True
         return False
 
-    def _see(self, said: VolumeMessage, codes: tuple[NDArray[Any], ...]) -> LiveVolume:
-        n_skipped = 0 if self._in_order else self._passed.before(said)
+    def _see(self, message: VolumeMessage, codes: tuple[NDArray[Any], ...]) -> LiveVolume:
+        n_skipped = 0 if self._in_order else self._passed.before(message)
         self.n_received += 1
         self.n_skipped += n_skipped
-        return live_volume(said, codes, self._clock.age_s(said), n_skipped)
+        return live_volume(message, codes, self._clock.age_s(message), n_skipped)
 
 
 def subscribe(address: str = WATCHERS, **options: Unpack[SubscriberOptions]) -> Subscriber:

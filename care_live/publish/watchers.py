@@ -41,7 +41,7 @@ class Watcher:
     """One connection."""
 
     peer: bytes
-    heard_s: float
+    received_s: float
     key: str = ""
     """Public key; empty on loopback without keys."""
     connection: ConnectionId | None = None
@@ -65,7 +65,7 @@ class Watcher:
     """Up to this number no newest volume is due."""
     hellos: TokenBucket = field(default_factory=lambda: TokenBucket(4, 8))
     refusals: TokenBucket = field(default_factory=lambda: TokenBucket(4, 16))
-    _was_told: bool = False
+    _was_announced: bool = False
 
     @property
     def client(self) -> str | bytes:
@@ -87,13 +87,13 @@ class Watcher:
         sent = list(self.on_their_way)
         left = sent[sent.index(last) + 1 :] if last in sent else [seq for seq in sent if seq > last]
         if len(left) < len(sent):
-            self.on_their_way, self._was_told, self.took_s = deque(left), False, self.heard_s
+            self.on_their_way, self._was_announced, self.took_s = deque(left), False, self.received_s
             self.has_acknowledged = True
 
     def asks_replay(self, request: Replay) -> None:
         """Take a request to replay; what was sent on this connection arrives, so it is never sent twice."""
         if self.replay is None or request.first > self.replay.first:
-            self._was_told, self.took_s = False, self.heard_s
+            self._was_announced, self.took_s = False, self.received_s
             self.has_acknowledged = self.replay is not None
         self.replay_next = request.first if self.replay is None else max(self.replay_next, request.first)
         self.replay = request
@@ -113,7 +113,7 @@ class Watcher:
             return False
         if self.replay is None:
             return True
-        has_come = self.replay.first >= end or now_s - self.heard_s > QUIET_S
+        has_come = self.replay.first >= end or now_s - self.received_s > QUIET_S
         return self.replay_next >= end and has_come
 
     def is_new(self, now_s: float) -> bool:
@@ -128,8 +128,8 @@ class Watcher:
     def may_be_told(self) -> bool:
         """Return whether a heartbeat may be sent: one only behind volumes that a slow link is still carrying."""
         waits = bool(self.on_their_way) or (self.replay is not None and self.replay_next > self.replay.first)
-        told, self._was_told = self._was_told, waits
-        return not (waits and told)
+        announced, self._was_announced = self._was_announced, waits
+        return not (waits and announced)
 
     def has_room(self, now_s: float) -> bool:
         """Return whether the network has taken enough of what was sent for one more volume."""
@@ -177,7 +177,7 @@ class Watchers:
         self.displaced: list[Watcher] = []
         """Those that gave way to others; the router empties this list and disconnects them."""
 
-    def heard(
+    def watcher_of(
         self, peer: bytes, now_s: float, *, key: str = "", connection: ConnectionId | None = None
     ) -> Watcher | None:
         """Return the watcher behind a connection, a new one if need be; None: there are too many."""
@@ -186,7 +186,7 @@ class Watchers:
             if not self._make_room(key, now_s):
                 return None
             watcher = self._by_peer[peer] = Watcher(peer, now_s, key, connection, took_s=now_s, came_s=now_s)
-        watcher.heard_s = now_s
+        watcher.received_s = now_s
         return watcher
 
     def of(self, peer: bytes) -> Watcher | None:

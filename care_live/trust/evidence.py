@@ -117,7 +117,7 @@ def examine(left: Residual, camera: CameraModel, limits: EvidenceLimits, *, is_p
     """Smooth and standardise a residual at every scale, and list the places above the limits.
 
     With a projection every plane has been compared with the same one: what the plane that is nearest to it lacks was
-    invented, and what is missing can't be told from what was left out on purpose.
+    invented, and missing structure cannot be distinguished from what was left out on purpose.
     """
     maps: list[Array] = []
     doubts: list[Doubt] = []

@@ -45,11 +45,11 @@ class ExpectedShapes:
         return self._misplaced(volume) or self._misshaped(volume) or _misrestored(volume)
 
     def _misplaced(self, volume: LiveVolume) -> str:
-        key, c_in = volume.key, volume.said.c_in
+        key, c_in = volume.key, volume.header.c_in
         n_channels_out = self.n_channels + MAX_CHANNELS_OUT
         if key.t > MAX_TIME_POINT or key.p >= self.n_positions or c_in >= self.n_channels or key.c >= n_channels_out:
             return f"the run has {self.n_positions} positions and {self.n_channels} channels"
-        sources = () if volume.said.sources is UNSET else volume.said.sources
+        sources = () if volume.header.sources is UNSET else volume.header.sources
         if any(source[:2] != key[:2] or source[2] >= self.n_channels for source in sources):
             return "it was made of volumes of other time points, positions or channels"
         return ""
@@ -57,8 +57,8 @@ class ExpectedShapes:
     def _misshaped(self, volume: LiveVolume) -> str:
         if volume.raw is None:
             return "it came without its raw planes"
-        planned = self.plan.stacks.get(VolumeKey(volume.key.t, volume.key.p, volume.said.c_in))
-        n_planes = len(volume.said.expected if planned is None else planned)
+        planned = self.plan.stacks.get(VolumeKey(volume.key.t, volume.key.p, volume.header.c_in))
+        n_planes = len(volume.header.expected if planned is None else planned)
         wanted = (n_planes, *self.plan.shape_px)
         if volume.raw.shape != wanted or volume.raw.dtype.name != self.plan.dtype:
             return f"its raw planes are {volume.raw.shape} {volume.raw.dtype.name}, wanted {wanted} {self.plan.dtype}"

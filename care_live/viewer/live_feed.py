@@ -10,7 +10,7 @@ import msgspec
 
 from care_live.errors import ProtocolError, StageError
 from care_live.images import VolumeKey
-from care_live.publish.seen import LiveSlab, LiveVolume, Told
+from care_live.publish.seen import Delivered, LiveSlab, LiveVolume
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.live_cache import Shelf, SystemStatus
 from care_live.viewer.run_info import describe
@@ -73,20 +73,20 @@ class LiveFeed:
 
     def _listen_once(self) -> None:
         try:
-            told = self._subscriber.next(_WAIT_S)
+            message = self._subscriber.next(_WAIT_S)
         except ProtocolError as error:
             logger.warning("feed refused address=%s error=%s", self._address, error)
             self._shelf.report(SystemStatus(detail=str(error)))
             self._closing.wait(_RETRY_S)
             return
-        if told is None or isinstance(told, Heartbeat):
+        if message is None or isinstance(message, Heartbeat):
             self._shelf.report(self._status())
-        if told is not None:
-            self._take(told)
+        if message is not None:
+            self._take(message)
 
-    def _take(self, told: Told) -> None:
+    def _take(self, message: Delivered) -> None:
         try:
-            take(told, self._shelf)
+            take(message, self._shelf)
         except Exception as error:  # the thread boundary: one message is lost, and the feed goes on
             logger.exception("feed message lost address=%s error=%s", self._address, error)
 
@@ -94,26 +94,26 @@ class LiveFeed:
         heartbeat, connected = self._subscriber.heartbeat, self._subscriber.silent_s < AWAY_S
         if heartbeat is None or not connected:
             return SystemStatus(connected=connected, detail="" if connected else f"no daemon at {self._address}")
-        said = heartbeat.status
+        status = heartbeat.status
         return SystemStatus(
             connected=True,
-            volumes_per_s=said.volumes_per_s,
-            lost_planes=said.planes_lost + said.planes_dropped,
-            lost_volumes=said.volumes_refused,
-            skipped_volumes=said.volumes_skipped,
+            volumes_per_s=status.volumes_per_s,
+            lost_planes=status.planes_lost + status.planes_dropped,
+            lost_volumes=status.volumes_refused,
+            skipped_volumes=status.volumes_skipped,
             missed_messages=self._subscriber.n_skipped,
-            disk_seconds_left=said.disk_s_left,
-            detail=said.note,
+            disk_seconds_left=status.disk_s_left,
+            detail=status.note,
         )
 
 
-def take(told: Told, shelf: Shelf) -> None:
+def take(message: Delivered, shelf: Shelf) -> None:
     """Put one message where it belongs."""
-    match told:
+    match message:
         case LiveVolume():
-            shelf.put(shown(told))
+            shelf.put(shown(message))
         case LiveSlab():
-            shelf.grow(told)
+            shelf.grow(message)
         case Start(run=str(run), plan=plan, model=model, card=card):
             shelf.begin(
                 describe(
@@ -148,5 +148,5 @@ def shown(live: LiveVolume) -> Shown:
         last_plane_s=time.monotonic() - live.age_s if live.age_s >= 0 else None,
         model=live.model,
         sequence=-1 if live.seq is None else live.seq,
-        source_channel=live.said.c_in,
+        source_channel=live.header.c_in,
     )

@@ -33,7 +33,7 @@ class Outstanding:
     _asked: dict[VolumeKey, float] = field(default_factory=dict)
     _postponed: dict[VolumeKey, _Postponed] = field(default_factory=dict)
     _wait_s: dict[VolumeKey, float] = field(default_factory=dict)
-    _heard_s: float = float("-inf")
+    _arrived_s: float = float("-inf")
 
     def want(self, key: VolumeKey) -> None:
         """Request a volume soon, unless it is requested already."""
@@ -48,9 +48,9 @@ class Outstanding:
         if key in self._wanted:
             self._wanted.remove(key)
 
-    def heard(self, now_s: float) -> None:
+    def note_arrivals(self, now_s: float) -> None:
         """Note that volumes arrive: the requested ones follow behind them."""
-        self._heard_s = now_s
+        self._arrived_s = now_s
 
     def postpone(self, key: VolumeKey, why: str, now_s: float) -> None:
         """Note why a volume did not come, and request it again later."""
@@ -78,7 +78,7 @@ class Outstanding:
         """
         for key in [key for key, one in self._postponed.items() if one.due_s <= now_s and may_ask(key)]:
             self.want(key)
-        due = [key for key, asked_s in self._asked.items() if now_s - max(asked_s, self._heard_s) > ASK_AGAIN_S]
+        due = [key for key, asked_s in self._asked.items() if now_s - max(asked_s, self._arrived_s) > ASK_AGAIN_S]
         n_new = min(len(self._wanted), MAX_ASKED - len(self._asked))
         due += [self._wanted.popleft() for _ in range(n_new)]
         self._asked |= dict.fromkeys(due, now_s)

@@ -56,8 +56,8 @@ class _Made:
 
 
 def _made(volume: LiveVolume) -> _Made:
-    said = volume.said
-    return _Made(volume.model.sha256 if volume.model else "", said.low or 0.0, said.high or 0.0, said.infer_us)
+    header = volume.header
+    return _Made(volume.model.sha256 if volume.model else "", header.low or 0.0, header.high or 0.0, header.infer_us)
 
 
 def _made_before(stored: RestoredStored) -> _Made:
@@ -119,7 +119,7 @@ class RecordedRun:
 
     def correct(self, volume: LiveVolume) -> None:
         """Take over the publisher's state of a volume: to open a run again makes provisional volumes suspect."""
-        key = volume.key._replace(c=volume.said.c_in)
+        key = volume.key._replace(c=volume.header.c_in)
         if key in self.raw and self._states.get(key) != volume.state:
             self.note(StateChanged(key, volume.state, "as the publisher reports"))
 
@@ -200,9 +200,9 @@ class RecordedRun:
 
     def _sources(self, volume: LiveVolume) -> tuple[VolumeKey, ...]:
         """Return the raw volumes that the network read together; older daemons leave that to the card."""
-        if volume.said.sources is not UNSET:
-            return tuple(VolumeKey(*key) for key in volume.said.sources)
-        raw, n = volume.key._replace(c=volume.said.c_in), self._n_channels_in
+        if volume.header.sources is not UNSET:
+            return tuple(VolumeKey(*key) for key in volume.header.sources)
+        raw, n = volume.key._replace(c=volume.header.c_in), self._n_channels_in
         return tuple(raw._replace(c=c) for c in range(n)) if n > 1 else (raw,)
 
     def _patiently(self, write: Callable[[], None]) -> None:

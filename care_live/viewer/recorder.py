@@ -17,7 +17,7 @@ from pathlib import Path
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NotRestored, Plan, RunEnded, RunStarted, StateChanged, VolumeKey
-from care_live.publish.seen import LiveVolume, Told
+from care_live.publish.seen import Delivered, LiveVolume
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.admission import ExpectedShapes, merged
 from care_live.viewer.announced import AnnouncedVolumes, newest_of
@@ -77,9 +77,9 @@ class Recorder:
         self.recording = RecordingReport()
 
     def record(
-        self, stopping: threading.Event, told: Callable[[RecordingReport], None] = lambda _: None
+        self, stopping: threading.Event, on_message: Callable[[RecordingReport], None] = lambda _: None
     ) -> RecordingReport:
-        """Record until the run has ended or `stopping` is set; `told` is called after every message.
+        """Record until the run has ended or `stopping` is set; `on_message` is called after every message.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class Recorder:
                 self._say_silence()
                 if message is not None:
                     self._take(message)
-                    told(self.recording)
+                    on_message(self.recording)
             self._close_books()
             return self.recording
         finally:
@@ -110,13 +110,13 @@ class Recorder:
             logger.warning("daemon %s address=%s", "away, waiting" if away else "back", self._subscriber.address)
         self._is_away = away
 
-    def _take(self, message: Told) -> None:
+    def _take(self, message: Delivered) -> None:
         if isinstance(message, Start):
             self._begin(message)
         elif self._run is not None:  # else: of a run whose start is still to come; it will be requested again
             self._follow(self._run, message)
 
-    def _follow(self, run: RecordedRun, message: Told) -> None:
+    def _follow(self, run: RecordedRun, message: Delivered) -> None:
         match message:
             case LiveVolume():
                 self._receive(run, message)
@@ -192,7 +192,7 @@ class Recorder:
     # -- volumes --------------------------------------------------------------------------------------------
 
     def _receive(self, run: RecordedRun, volume: LiveVolume) -> None:
-        self._outstanding.heard(time.monotonic())
+        self._outstanding.note_arrivals(time.monotonic())
         if not volume.run_id:  # a new daemon, which has not begun its run
             self._outstanding.postpone(volume.key, _DID_NOT_COME, time.monotonic())
         elif volume.raw is None and volume.key in self._uncertain:
@@ -207,9 +207,9 @@ class Recorder:
 
     def _enter(self, run: RecordedRun, volume: LiveVolume) -> None:
         """In a new session, request what an older one published: its log is lost, the store may have the volumes."""
-        if volume.said.session == self._session:
+        if volume.header.session == self._session:
             return
-        self._session = volume.said.session
+        self._session = volume.header.session
         self._want(self._announced.earlier(volume.key.t, run.raw))
         self._look_again(run)
 
@@ -226,7 +226,7 @@ class Recorder:
         self._outstanding.has_come(volume.key)
         if run.is_outdated(volume):
             run.restored.discard(volume.key)
-        if volume.key not in run.restored and (volume.model is not None or volume.said.was_restored is True):
+        if volume.key not in run.restored and (volume.model is not None or volume.header.was_restored is True):
             self._promised[volume.key] = _DID_NOT_COME
             self._outstanding.want(volume.key)
 
@@ -236,13 +236,13 @@ class Recorder:
         if volume.model is not None:
             self._promised[key] = ALONE
         lacking = run.keep(volume)
-        if volume.said.was_restored is True and key not in run.restored:
+        if volume.header.was_restored is True and key not in run.restored:
             lacking.restored[key] = "the daemon's store has only its raw one"
         for one, why in lacking.restored.items():
             self._promised[one] = why
             self._postpone(one, why)
         self._want(lacking.raw)
-        following = self._announced.after(key._replace(c=volume.said.c_in)) if self.recording.ended else None
+        following = self._announced.after(key._replace(c=volume.header.c_in)) if self.recording.ended else None
         if following is not None and following not in run.raw:
             self._want({following})
 

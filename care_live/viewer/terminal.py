@@ -41,12 +41,12 @@ class TerminalView:
 
     def take(self, timeout_s: float, clock_s: Callable[[], float] = time.monotonic) -> bool:
         """Wait for the next message; False when none came."""
-        told = self.subscriber.next(timeout_s)
-        if isinstance(told, LiveVolume):
-            self.newest, self.seen_s = told, clock_s()
-            if told.said.nth is not None:
-                self.arrivals.append((self.seen_s, told.said.nth))
-        return told is not None
+        message = self.subscriber.next(timeout_s)
+        if isinstance(message, LiveVolume):
+            self.newest, self.seen_s = message, clock_s()
+            if message.header.nth is not None:
+                self.arrivals.append((self.seen_s, message.header.nth))
+        return message is not None
 
     def facts(self, now_s: float) -> dict[str, Fact]:
         """Return everything that the view shows, by name and with units; what is not known is None."""
@@ -80,14 +80,14 @@ class TerminalView:
             "channel": newest.key.c if newest else None,
             "age_s": _rounded(newest.age_s + now_s - self.seen_s) if newest else None,
             "latency_s": _rounded(newest.age_s) if newest else None,
-            "infer_s": _rounded(newest.said.infer_us / 1e6) if newest else None,
+            "infer_s": _rounded(newest.header.infer_us / 1e6) if newest else None,
             "state": newest.state if newest else None,
             "flags": sorted(newest.flags) if newest else None,
             "trust": newest.trust.colour if newest and newest.trust else None,
             "trust_reasons": list(newest.trust.reasons) if newest and newest.trust else None,
             "streaming": described(newest.choice) if newest else None,
             "measured": _measured(newest.trust) if newest else None,
-            "planes": f"{len(newest.said.received)}/{len(newest.said.expected)}" if newest else None,
+            "planes": f"{len(newest.header.received)}/{len(newest.header.expected)}" if newest else None,
         }
 
     def _of_losses(self) -> dict[str, Fact]:
@@ -135,27 +135,27 @@ def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:
     flags = facts["flags"]
     queues, reasons = facts["queue_depths"], facts["trust_reasons"]
     return [
-        ("run", _said(facts["run"])),
-        ("model", f"{_said(facts['model'])}  {str(facts['model_sha256'] or '')[:12]}"),
-        ("newest", f"t={_said(facts['t'])} position={_said(facts['position'])} channel={_said(facts['channel'])}"),
-        ("state", f"{_said(facts['state'])}  {', '.join(flags) if isinstance(flags, list) else ''}"),
-        ("trust", "  ".join([_said(facts["trust"]), *(reasons if isinstance(reasons, list) else [])])),
-        ("measured", _said(facts["measured"])),
-        ("planes", f"{_said(facts['planes'])}  {facts['streaming'] or ''}"),
-        ("age", f"{_said(facts['age_s'], 's')} (came {_said(facts['latency_s'], 's')} after its last plane)"),
-        ("rates", f"{_said(facts['planes_per_s'], 'planes/s')}  {_said(facts['volumes_per_s'], 'volumes/s')}"),
+        ("run", _text(facts["run"])),
+        ("model", f"{_text(facts['model'])}  {str(facts['model_sha256'] or '')[:12]}"),
+        ("newest", f"t={_text(facts['t'])} position={_text(facts['position'])} channel={_text(facts['channel'])}"),
+        ("state", f"{_text(facts['state'])}  {', '.join(flags) if isinstance(flags, list) else ''}"),
+        ("trust", "  ".join([_text(facts["trust"]), *(reasons if isinstance(reasons, list) else [])])),
+        ("measured", _text(facts["measured"])),
+        ("planes", f"{_text(facts['planes'])}  {facts['streaming'] or ''}"),
+        ("age", f"{_text(facts['age_s'], 's')} (came {_text(facts['latency_s'], 's')} after its last plane)"),
+        ("rates", f"{_text(facts['planes_per_s'], 'planes/s')}  {_text(facts['volumes_per_s'], 'volumes/s')}"),
         (
             "skipped",
-            f"{_said(facts['skipped_by_system'])} by the system  {_said(facts['skipped_here'])} by this viewer",
+            f"{_text(facts['skipped_by_system'])} by the system  {_text(facts['skipped_here'])} by this viewer",
         ),
-        ("refused", f"{_said(facts['refused_by_system'])} volumes for want of memory"),
+        ("refused", f"{_text(facts['refused_by_system'])} volumes for want of memory"),
         (
             "lost",
-            f"{_said(facts['planes_lost'])} planes never came  {_said(facts['planes_dropped'])} planes had no place",
+            f"{_text(facts['planes_lost'])} planes never came  {_text(facts['planes_dropped'])} planes had no place",
         ),
         ("queues", "  ".join(f"{k} {v}" for k, v in queues.items()) if isinstance(queues, dict) else "-"),
         ("disk", _time_left(facts["disk_s_left"])),
-        ("watchers", _said(facts["watchers"])),
+        ("watchers", _text(facts["watchers"])),
         *([("note", str(facts["note"]))] if facts["note"] else []),
     ]
 
@@ -188,7 +188,7 @@ def look_once(address: str, *, keys: ClientKeys | None = None, timeout_s: float 
         return watching.facts(time.monotonic())
 
 
-def _said(fact: Fact, unit: str = "") -> str:
+def _text(fact: Fact, unit: str = "") -> str:
     if fact is None:
         return "-"
     text = f"{fact:.3g}" if isinstance(fact, float) else str(fact)

@@ -191,7 +191,7 @@ class Inference:
         return self.ready is not None and self.ready.provider in {"cuda", "tensorrt"}
 
     def _owes(self, seen: liveness.Seen) -> bool:
-        """Return whether it has something to do: it starts, or has not dealt with all that it was told."""
+        """Return whether it has something to do: it starts, or has not dealt with all that it was sent."""
         return self.ready is None or seen.n_handled < self._n_sent
 
     def _next_message(self) -> Answer:

@@ -148,12 +148,12 @@ def test_16_clock_jump(tmp_path, jump_s):
                 (tmp_path / CLOCK).unlink()
         status = jumping.end()
     assert {volume.key.t for volume in volumes} == set(range(len(pixels)))
-    said_us = [volume.said.acquired_us for volume in volumes]
+    said_us = [volume.header.acquired_us for volume in volumes]
     assert max(said_us) - min(said_us) > 3000e6, "the clock did not jump"
     numbers = [volume.seq for volume in volumes]
     assert numbers == sorted(set(numbers))
     assert all(0 <= volume.age_s < 60 for volume in volumes)
-    assert all(0 <= volume.said.age_us < 60e6 for volume in volumes)
+    assert all(0 <= volume.header.age_us < 60e6 for volume in volumes)
     assert 0 < status["age_ms_p95"] < 60_000 and 0 < status["uptime_s"] < 300
     assert (status["lost_planes"], status["incomplete"]) == (0, 0)
     check_whole(jumping.run, pixels)

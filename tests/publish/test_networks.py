@@ -28,7 +28,7 @@ def test_a_raw_channel_that_was_only_read_is_news_for_those_who_want_raw(publish
         assert next(newest.volumes(5)).key == VolumeKey(0, 0, 0)
     with Subscriber(publisher.address_pull, mode="every", view=WITHOUT_RAW) as every:
         only_read, restored = seen(every), seen(every)
-    assert (only_read.key.c, only_read.said.arrays, only_read.model) == (1, (), None)
+    assert (only_read.key.c, only_read.header.arrays, only_read.model) == (1, (), None)
     assert restored.key.c == 0 and "mean" in restored.maps
 
 

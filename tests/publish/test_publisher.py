@@ -17,7 +17,7 @@ from care_live.errors import ConfigError, ProtocolError
 from care_live.images import NotRestored, Restored, StateChanged, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.publish.seen import LiveVolume
-from care_live.publish.subscriber import Subscriber, Told
+from care_live.publish.subscriber import Delivered, Subscriber
 from care_live.wire import keys, sockets
 from care_live.wire.arrays import Codec
 from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start, Status, View
@@ -31,7 +31,7 @@ def publisher() -> Iterator[Publisher]:
         yield published
 
 
-def until(subscriber: Subscriber, kind: type[Told], timeout_s: float = 20.0) -> Told:
+def until(subscriber: Subscriber, kind: type[Delivered], timeout_s: float = 20.0) -> Delivered:
     """Return the next message of a kind."""
     deadline = time.monotonic() + timeout_s
     while (left := deadline - time.monotonic()) > 0:
@@ -198,11 +198,11 @@ def test_a_raw_volume_never_takes_the_place_of_a_restored_one_in_silence() -> No
             assert next(recorder.volumes(5)).key.t == 1
             recorder.fetch(VolumeKey(0))
             raw = next(recorder.volumes(5))
-            assert (raw.key.t, raw.model, raw.said.was_restored) == (0, None, True)
+            assert (raw.key.t, raw.model, raw.header.was_restored) == (0, None, True)
             stored[VolumeKey(0)] = samples.restored(0)
             recorder.fetch(VolumeKey(0))
             whole = next(recorder.volumes(5))
-            assert (whole.key.t, whole.model, whole.said.was_restored) == (0, samples.MODEL, UNSET)
+            assert (whole.key.t, whole.model, whole.header.was_restored) == (0, samples.MODEL, UNSET)
 
 
 def test_without_a_store_what_memory_forgot_is_a_gap() -> None:
@@ -256,7 +256,7 @@ def test_levels_regions_and_quantised_products_are_made_on_request(publisher: Pu
     blocks = sent.mean[:, :32].reshape(4, 16, 2, 25, 2).mean(axis=(2, 4))
     np.testing.assert_allclose(seen.maps["mean"], blocks[1:3, 2:7, 3:25], atol=float(np.ptp(blocks)) / 65535)
     assert seen.voxel_size_um == (2.0, 1.0, 1.0)
-    assert (seen.said.arrays[0].origin_px, seen.said.arrays[0].codec) == ((1, 2, 3), codec)
+    assert (seen.header.arrays[0].origin_px, seen.header.arrays[0].codec) == ((1, 2, 3), codec)
 
 
 def test_publishing_never_waits_for_a_frozen_viewer_and_keeps_no_more_than_its_credit() -> None:

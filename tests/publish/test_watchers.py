@@ -102,15 +102,15 @@ def test_replay_goes_on_where_it_was_on_the_same_link() -> None:
 def test_a_key_has_so_many_places_and_the_one_that_takes_nothing_gives_way() -> None:
     watchers = Watchers()
     for i in range(MAX_OF_ONE):
-        assert watchers.heard(b"%d" % i, 0.0, key="mia") is not None
-    assert watchers.heard(b"one more", 1.0, key="mia") is None
-    assert watchers.heard(b"another", 1.0, key="rex") is not None
+        assert watchers.watcher_of(b"%d" % i, 0.0, key="mia") is not None
+    assert watchers.watcher_of(b"one more", 1.0, key="mia") is None
+    assert watchers.watcher_of(b"another", 1.0, key="rex") is not None
     for i in range(MAX_OF_ONE):
-        watcher = watchers.heard(b"%d" % i, GIVE_WAY_S + 1, key="mia")
+        watcher = watchers.watcher_of(b"%d" % i, GIVE_WAY_S + 1, key="mia")
         assert watcher is not None
         if i != 3:
             watcher.asks_replay(Replay(session=SESSION, first=1))
-    assert watchers.heard(b"one more", GIVE_WAY_S + 2, key="mia") is not None
+    assert watchers.watcher_of(b"one more", GIVE_WAY_S + 2, key="mia") is not None
     assert [watcher.peer for watcher in watchers.displaced] == [b"3"]
 
 
@@ -118,9 +118,9 @@ def test_when_all_places_are_taken_the_key_that_has_most_gives_way() -> None:
     watchers = Watchers()
     for n_key, key in enumerate(("mia", "rex", "eva", "")):
         for i in range(MAX_OF_ONE):
-            assert watchers.heard(b"%d.%d" % (n_key, i), 0.0, key=key) is not None
+            assert watchers.watcher_of(b"%d.%d" % (n_key, i), 0.0, key=key) is not None
     assert len(watchers) == MAX_WATCHERS
-    assert watchers.heard(b"late", 0.5, key="ida") is not None
+    assert watchers.watcher_of(b"late", 0.5, key="ida") is not None
     assert len(watchers) == MAX_WATCHERS and len(watchers.displaced) == 1
 
 

@@ -30,7 +30,7 @@ def slab(shown: Shown, first: int, last: int) -> LiveSlab:
         maps={head: read_only(array[first:last]) for head, array in shown.maps.items()},
         voxel_size_um=shown.voxel_size_um,
         model=ModelIdentity("worm3d", "0" * 64),
-        said=messages.Slab(
+        header=messages.Slab(
             run="scene",
             session="0" * 16,
             model=None,

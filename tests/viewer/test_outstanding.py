@@ -16,7 +16,7 @@ def test_a_few_are_asked_for_at_a_time_and_again_when_nothing_is_heard() -> None
     assert outstanding.due(0.0) == []
     outstanding.has_come(KEYS[1])
     assert outstanding.due(1.0) == [KEYS[MAX_ASKED]]
-    outstanding.heard(ASK_AGAIN_S)
+    outstanding.note_arrivals(ASK_AGAIN_S)
     assert outstanding.due(ASK_AGAIN_S + 1) == [], "a slow link still carries them"
     assert sorted(outstanding.due(2 * ASK_AGAIN_S + 1)) == [KEYS[0], *KEYS[2 : MAX_ASKED + 1]]
     assert len(outstanding) == len(KEYS) - 1

@@ -84,8 +84,8 @@ def _note(seen: Seen, volume: LiveVolume) -> None:
     seen.times.append(volume.key.t)
     seen.ages_s.append(volume.age_s)
     seen.arrived_us.append(time.time_ns() // 1000)
-    seen.published_us.append(volume.said.published_us)
-    seen.nbytes += sum(header.nbytes for header in volume.said.arrays)
+    seen.published_us.append(volume.header.published_us)
+    seen.nbytes += sum(header.nbytes for header in volume.header.arrays)
 
 
 def browse(hall: Hall, url: str, n_browsers: int) -> None:
