@@ -147,8 +147,9 @@ class Storing:
         self.ledger.release(volume.key, volume.pixels.nbytes)
 
     def _write_restored(self, restored: Restored) -> None:
+        age_s = (time.monotonic_ns() - restored.volume.last_plane_ns) / 1e9
         try:
-            self.writer.write_restored(restored)
+            self.writer.write_restored(restored, age_s=None if "late" in restored.flags else round(age_s, 4))
             self.tally.add("stored_restored")
         except StoreError as error:
             self.tally.add("shed")

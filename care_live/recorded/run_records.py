@@ -140,6 +140,8 @@ class RestoredStored(_Record, frozen=True, kw_only=True, tag="restored"):
     """None: not examined, or by a version that could not."""
     choice: Choice | None = None
     """Whether it went through the network while it was recorded, and why; older versions did not note it."""
+    age_s: float | None = None
+    """From its last plane to here, seconds; None: restored late or offline, or by an older version."""
 
     @classmethod
     def of(
@@ -148,9 +150,10 @@ class RestoredStored(_Record, frozen=True, kw_only=True, tag="restored"):
         arrays: Mapping[Product, StoredArray],
         *,
         mantissa_bits: int,
+        age_s: float | None = None,
     ) -> RestoredStored:
         flags = tuple(sorted(restored.flags))
-        return record_of(cls, restored, arrays=dict(arrays), flags=flags, mantissa_bits=mantissa_bits)
+        return record_of(cls, restored, arrays=dict(arrays), flags=flags, mantissa_bits=mantissa_bits, age_s=age_s)
 
 
 class Retracted(_Record, frozen=True, kw_only=True, tag="retracted"):

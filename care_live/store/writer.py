@@ -139,8 +139,12 @@ class RunWriter:
         self._failed_raw.discard(key)
         self._written_bytes += array.file_bytes
 
-    def write_restored(self, restored: Restored) -> None:
+    def write_restored(self, restored: Restored, *, age_s: float | None = None) -> None:
         """Store all maps of a restored volume, or none; replaces an older one.
+
+        Parameters
+        ----------
+        age_s : since its last plane; None: it was not restored live
 
         Raises
         ------
@@ -154,7 +158,8 @@ class RunWriter:
             self._note(Retracted(key=key))
         try:
             arrays = self._put_products(restored)
-            self._note(RestoredStored.of(restored, arrays, mantissa_bits=self._config.restored_mantissa_bits))
+            bits = self._config.restored_mantissa_bits
+            self._note(RestoredStored.of(restored, arrays, mantissa_bits=bits, age_s=age_s))
         except StoreError:
             self._take_back(restored)
             raise

@@ -36,7 +36,7 @@ def test_records_come_back_as_they_went_in() -> None:
     assert ledger.raw_only() == [raw.key]
 
 
-def test_a_volume_takes_two_kilobytes() -> None:
+def test_a_volume_takes_a_kilobyte() -> None:
     ledger, n = Ledger(), 500
     gc.collect()
     tracemalloc.start()
@@ -48,7 +48,7 @@ def test_a_volume_takes_two_kilobytes() -> None:
         used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert used / n < 2500  # as objects they would take 6 kB
+    assert used / n < 1250  # as objects they would take 6 kB
 
 
 def test_why_a_volume_was_streamed_is_in_the_journal_and_older_lines_open() -> None:

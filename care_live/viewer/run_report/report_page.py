@@ -21,6 +21,8 @@ td.number { text-align: right; font-variant-numeric: tabular-nums } .bad { color
 .limits { border-left: .3rem solid #b36b00; padding: .3rem .8rem; background: #fff7e8 }
 figure { margin: 1rem 0 } figure div { display: flex; gap: .6rem; flex-wrap: wrap }
 figure img { max-width: 20rem; background: #000 } figcaption { color: #555 }
+.light { display: inline-block; width: .8rem; height: .8rem; border-radius: 50%; background: #bbb }
+.green { background: #2a8a3e } .amber { background: #e0a100 } .red { background: #c21d1d }
 svg { display: block; max-width: 100% } svg text { font: 11px system-ui, sans-serif; fill: #555 }
 """
 
@@ -32,6 +34,7 @@ def page(facts: RunFacts, places: Sequence[DoubtfulPlane]) -> str:
         _about(facts),
         _counts(facts.tally, is_over=facts.is_over),
         _networks(facts),
+        _verdicts(facts.verdicts),
         _lines(facts.lines),
         _places(places),
         _troubles(facts.troubles, is_over=facts.is_over),
@@ -99,6 +102,18 @@ def _networks(facts: RunFacts) -> str:
         )
     flags = "; ".join(f"{escape(name)}: {number}" for name, number in facts.flags)
     return "<h2>Network</h2>" + "".join(rows) + (f"<p>Flags of restored volumes: {flags}.</p>" if flags else "")
+
+
+def _verdicts(verdicts: Sequence[tuple[str, int]]) -> str:
+    """Return how many restored volumes agree with the photons that were counted."""
+    if not verdicts:
+        return ""
+    rows = [(f'<span class="light {name.split()[0]}"></span> {name}', str(number)) for name, number in verdicts]
+    said = (
+        "Green: restoration and photons agree. Amber: read the reasons first. Red: the restoration shows something "
+        "that was not counted, or lacks something that was; these volumes stand under Troubles."
+    )
+    return f"<h2>Trust</h2>{_table(rows)}<p>{said}</p>"
 
 
 def _coverage(calibration: object) -> str:

@@ -78,6 +78,8 @@ class RunFacts:
     lines: tuple[TimeLine, ...]
     troubles: tuple[Trouble, ...]
     flags: tuple[tuple[str, int], ...]
+    verdicts: tuple[tuple[str, int], ...]
+    """(green, amber, red or not examined; number of restored volumes)."""
     damaged_lines: tuple[int, ...]
 
 
@@ -99,6 +101,7 @@ def gather(reader: RunReader) -> RunFacts:
         lines=_lines(reader),
         troubles=_troubles(reader),
         flags=_flags(reader),
+        verdicts=_verdicts(reader),
         damaged_lines=reader.damaged_lines,
     )
 
@@ -111,14 +114,19 @@ def _end(reader: RunReader) -> str:
     return f"{ended.reason}{': ' if ended.detail else ''}{ended.detail}{waiting}"
 
 
+def _is_reference(reader: RunReader, key: VolumeKey) -> bool:
+    return reader.plan.twin_of(key.c) is not None
+
+
 def _tally(reader: RunReader) -> RunCounts:
-    raw = [reader.acquisition(key).integrity for key in reader.keys("raw")]
+    keys = [key for key in reader.keys("raw") if not _is_reference(reader, key)]
+    raw = [reader.acquisition(key).integrity for key in keys]
     given_up = Counter(one.reason for one in reader.not_restored().values())
     return RunCounts(
-        planned=len(reader.plan.stacks),
+        planned=sum(not _is_reference(reader, key) for key in reader.plan.stacks),
         stored=len(raw),
         incomplete=sum(bool(one.missing) for one in raw),
-        suspect=sum(reader.state(key) == "suspect" for key in reader.keys("raw")),
+        suspect=sum(reader.state(key) == "suspect" for key in keys),
         restored=len({source for key in reader.keys("restored") for source in reader.restoration(key).sources}),
         skipped=given_up["skipped"],
         failed=given_up["failed"],
@@ -132,7 +140,13 @@ def _lines(reader: RunReader) -> tuple[TimeLine, ...]:
     """Return the time lines that have any points."""
     restored = {key: reader.restoration(key) for key in reader.keys("restored")}
     gaps = {key: reader.acquisition(key).integrity.worst_gap_ms for key in reader.keys("raw")}
+    measured = {one.trust.measured for one in restored.values() if one.trust and one.trust.measured}
+    ordered = sorted(measured, key=lambda one: one.t)
     lines = (
+        TimeLine("age of restored volumes", "s", _points({key.t: one.age_s for key, one in restored.items()})),
+        TimeLine("measured PSNR, by reference planes", "dB", tuple((one.t, one.psnr_db) for one in ordered)),
+        TimeLine("measured coverage of 90 % intervals", "share", _points({one.t: one.coverage for one in ordered})),
+        TimeLine("widening of the intervals", "times", tuple((one.t, one.widening) for one in ordered)),
         TimeLine("inference", "s", tuple((key.t, one.infer_s) for key, one in restored.items())),
         TimeLine("low of the intensity range", "counts", tuple((key.t, one.low) for key, one in restored.items())),
         TimeLine("high of the intensity range", "counts", tuple((key.t, one.high) for key, one in restored.items())),
@@ -141,8 +155,12 @@ def _lines(reader: RunReader) -> tuple[TimeLine, ...]:
     return tuple(line for line in lines if line.points)
 
 
+def _points(values: dict[int, float | None]) -> tuple[tuple[int, float], ...]:
+    return tuple((t, value) for t, value in values.items() if value is not None)
+
+
 def _troubles(reader: RunReader) -> tuple[Trouble, ...]:
-    found = [*_missing(reader), *(_given_up(one) for one in reader.not_restored().values())]
+    found = [*_missing(reader), *(_given_up(one) for one in reader.not_restored().values()), *_untrue(reader)]
     return tuple(sorted(found, key=lambda trouble: trouble.key))
 
 
@@ -160,6 +178,12 @@ def _missing(reader: RunReader) -> list[Trouble]:
     return found
 
 
+def _untrue(reader: RunReader) -> list[Trouble]:
+    """Return the volumes whose verdict is red."""
+    verdicts = {key: reader.restoration(key).trust for key in reader.keys("restored")}
+    return [Trouble(key, "; ".join(one.reasons)) for key, one in verdicts.items() if one and one.colour == "red"]
+
+
 def _given_up(event: NotRestored) -> Trouble:
     return Trouble(event.key, f"restoration {event.reason}: {event.detail}")
 
@@ -171,3 +195,9 @@ def _short(planes: tuple[int, ...]) -> str:
 def _flags(reader: RunReader) -> tuple[tuple[str, int], ...]:
     counted = Counter(flag for key in reader.keys("restored") for flag in reader.restoration(key).flags)
     return tuple(counted.most_common())
+
+
+def _verdicts(reader: RunReader) -> tuple[tuple[str, int], ...]:
+    trusts = (reader.restoration(key).trust for key in reader.keys("restored"))
+    counted = Counter("not examined" if trust is None else trust.colour for trust in trusts)
+    return tuple((name, counted[name]) for name in ("green", "amber", "red", "not examined") if counted[name])
