@@ -69,7 +69,7 @@ class Engine:
         self.card: ModelCard = file.read_card(model)
         checks.check_card(self.card)
         self.identity: ModelIdentity = file.identity(model)
-        self.memories: dict[tuple[int, int], ranges.Memory] = {}
+        self.memories: dict[tuple[int, int], ranges.LearntRange] = {}
         """What earlier volumes taught, by position and channel."""
         self._config = config
         self._network, options = open_network(model, self.card, config, running=running, float_input=numbers)
@@ -156,7 +156,7 @@ class Engine:
 
     def knows_range(self, keys: Sequence[VolumeKey]) -> bool:
         """Tell whether these volumes have a range that no further volume changes."""
-        memories = (self.memories.get((key.p, key.c), ranges.Memory()) for key in keys)
+        memories = (self.memories.get((key.p, key.c), ranges.LearntRange()) for key in keys)
         return all(ranges.known_before(memory, self._config.normalise) is not None for memory in memories)
 
     @property
@@ -166,7 +166,7 @@ class Engine:
 
     def has_measured(self, keys: Sequence[VolumeKey]) -> bool:
         """Tell whether volumes of these places, with signal, came before."""
-        return all(self.memories.get((key.p, key.c), ranges.Memory()).n_measured > 0 for key in keys)
+        return all(self.memories.get((key.p, key.c), ranges.LearntRange()).n_measured > 0 for key in keys)
 
     def forget_ranges(self, p: int) -> None:
         """Forget what the volumes of a stage position taught."""
@@ -233,7 +233,7 @@ class Engine:
         choices = {}
         for volume, counts in zip(volumes, field.histograms, strict=True):
             place = (volume.key.p, volume.key.c)
-            before = self.memories.get(place, ranges.Memory())
+            before = self.memories.get(place, ranges.LearntRange())
             span = ranges.measured(self.card, volume, counts)
             choices[place] = ranges.choose(before, span, self._normalise(volume.pixels))
         return choices

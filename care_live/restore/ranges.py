@@ -22,7 +22,7 @@ from care_live.restore.geometry import fill_missing, received, upsample_z
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class LearntRange:
     """What earlier volumes of one position and channel have taught."""
 
     span: Span | None = None
@@ -31,7 +31,7 @@ class Memory:
     """Volumes that had signal."""
 
 
-Memories: TypeAlias = Mapping[tuple[int, int], Memory]
+LearntRanges: TypeAlias = Mapping[tuple[int, int], LearntRange]
 """By position and channel."""
 
 
@@ -40,12 +40,12 @@ class RangeChoice:
     """The range of one volume, and what later ones need of it."""
 
     span: Span
-    memory: Memory
+    memory: LearntRange
     empty: bool
     """The measured range was below the noise floor, so the previous one is used."""
 
 
-def choose(memory: Memory, measured: Span, config: NormaliseConfig) -> RangeChoice:
+def choose(memory: LearntRange, measured: Span, config: NormaliseConfig) -> RangeChoice:
     """Choose the range of the next volume.
 
     Parameters
@@ -64,7 +64,7 @@ def choose(memory: Memory, measured: Span, config: NormaliseConfig) -> RangeChoi
     if empty:
         return RangeChoice(memory.span or _at_least(measured, config.noise_floor_counts), memory, empty)
     span = _follow(memory, measured, config)
-    return RangeChoice(span, Memory(span, memory.n_measured + 1), empty)
+    return RangeChoice(span, LearntRange(span, memory.n_measured + 1), empty)
 
 
 def measured(card: ModelCard, volume: Volume, counts: Histogram | None) -> Span:
@@ -101,7 +101,7 @@ def _of_upsampled(card: ModelCard, pixels: Counts) -> Span:
     return measure(seen[0], card.low_percentile, card.high_percentile)
 
 
-def known_before(memory: Memory, config: NormaliseConfig) -> Span | None:
+def known_before(memory: LearntRange, config: NormaliseConfig) -> Span | None:
     """Return the range that a volume will get whatever its pixels, or None while that is open."""
     if config.mode == "fixed":
         return fixed_span(config)
@@ -111,7 +111,7 @@ def known_before(memory: Memory, config: NormaliseConfig) -> Span | None:
 
 
 def known_spans(
-    memories: Memories, key: VolumeKey, n_channels: int, config: NormaliseConfig | None
+    memories: LearntRanges, key: VolumeKey, n_channels: int, config: NormaliseConfig | None
 ) -> dict[int, Span | None]:
     """Return, of each c that a network of n channels takes, the range that it will get.
 
@@ -128,7 +128,7 @@ def known_spans(
     channels = [key.c] if n_channels == 1 else sorted(c for p, c in memories if p == key.p)
     if len(channels) != n_channels or key.c not in channels:
         return {}
-    return {c: known_before(memories.get((key.p, c), Memory()), config) if config else None for c in channels}
+    return {c: known_before(memories.get((key.p, c), LearntRange()), config) if config else None for c in channels}
 
 
 def fixed_span(config: NormaliseConfig) -> Span:
@@ -141,7 +141,7 @@ def fixed_span(config: NormaliseConfig) -> Span:
     return Span(config.low_counts, config.high_counts)
 
 
-def _follow(memory: Memory, measured: Span, config: NormaliseConfig) -> Span:
+def _follow(memory: LearntRange, measured: Span, config: NormaliseConfig) -> Span:
     """Return the new range; until the lock it is the mean of all so far."""
     if memory.span is None or config.mode == "per-volume":
         return measured

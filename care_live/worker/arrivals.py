@@ -23,7 +23,7 @@ from care_live.restore import choice
 from care_live.restore.in_flight import N_OPEN, InFlight, VolumeInFlight
 from care_live.restore.ranges import known_spans
 from care_live.worker import protocol
-from care_live.worker.buffers import Room, lay_out, make_room, planes_of
+from care_live.worker.buffers import SharedVolume, lay_out, make_room, planes_of
 from care_live.worker.shared_memory import Pool
 
 if TYPE_CHECKING:  # all that is sent to a process goes through its `send`
@@ -39,7 +39,7 @@ _AHEAD = 8
 class _Arriving:
     """What the daemon holds of a time point that is being recorded."""
 
-    room: Room
+    room: SharedVolume
     spans: Mapping[int, Span | None]
     """Of each c that the network reads, in its order; None: not known before its last plane."""
     opened: set[int]
@@ -79,9 +79,9 @@ class Arrivals:
         self._guard = threading.Lock()
         self._running: RunningNetwork | None = None
         self._in_flight: InFlight[_Arriving] = InFlight(n_open=N_OPEN)
-        self._given_up: list[Room] = []
+        self._given_up: list[SharedVolume] = []
         """Inference may still write to them until it has answered the next request."""
-        self._of_another: list[Room] = []
+        self._of_another: list[SharedVolume] = []
         """The network before may still write to them."""
         self._n_unanswered = 0
         """Orders to stream a volume since the last answer of inference."""
@@ -162,7 +162,7 @@ class Arrivals:
                     found += planes_of(begun, arriving.known_spans, arriving.room)
             return found
 
-    def room(self, volumes: Sequence[Volume], card: ModelCard) -> tuple[Room, Choice | None]:
+    def room(self, volumes: Sequence[Volume], card: ModelCard) -> tuple[SharedVolume, Choice | None]:
         """Return the room that the planes went into, or lay the volumes out now.
 
         Returns

@@ -17,19 +17,19 @@ from care_live.restore.geometry import output_shape
 from care_live.restore.in_flight import PlaneProgress
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
-from care_live.worker.shared_memory import Place, Pool, room_for
+from care_live.worker.shared_memory import ArrayAddress, Pool, room_for
 
 
 @dataclass(slots=True)
-class Room:
+class SharedVolume:
     """Shared memory for one time point: pixels of every channel, and results. The arrays hold it."""
 
     pixels: list[NDArray[Any]]
-    places: tuple[Place, ...]
+    places: tuple[ArrayAddress, ...]
     maps: dict[Head, NDArray[np.float32]]
-    results: dict[Head, Place]
+    results: dict[Head, ArrayAddress]
     progress: PlaneProgress
-    progress_place: Place
+    progress_place: ArrayAddress
 
     def results_of(
         self, volumes: Sequence[Volume], done: protocol.Done, identity: ModelIdentity
@@ -48,7 +48,7 @@ class Room:
         )
 
 
-def planes_of(begun: Restored, spans: Mapping[int, Span], room: Room) -> Iterator[Restored]:
+def planes_of(begun: Restored, spans: Mapping[int, Span], room: SharedVolume) -> Iterator[Restored]:
     """Yield restored planes of each output; of one with NaN or infinity, nothing.
 
     Parameters
@@ -72,7 +72,7 @@ def moved_out(restored: Restored) -> Restored:
     return replace(restored, maps={head: read_only(array.copy()) for head, array in restored.maps.items()})
 
 
-def lay_out(pool: Pool, card: ModelCard, volumes: Sequence[Volume]) -> Room:
+def lay_out(pool: Pool, card: ModelCard, volumes: Sequence[Volume]) -> SharedVolume:
     """Put volumes that are complete already into shared memory."""
     shapes = [volume.pixels.shape for volume in volumes]
     room = make_room(pool, card, shapes, volumes[0].pixels.dtype)
@@ -81,7 +81,7 @@ def lay_out(pool: Pool, card: ModelCard, volumes: Sequence[Volume]) -> Room:
     return room
 
 
-def make_room(pool: Pool, card: ModelCard, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> Room:
+def make_room(pool: Pool, card: ModelCard, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> SharedVolume:
     """Take shared memory for the pixels of every channel and for the results."""
     lease = pool.take(sum(room_for(shape, dtype) for shape in shapes) + room_for((2,), np.int64))
     arrays = [lease.array(shape, dtype) for shape in shapes]
@@ -90,7 +90,7 @@ def make_room(pool: Pool, card: ModelCard, shapes: Sequence[tuple[int, ...]], dt
     shape = output_shape(card, shapes[0])
     out = pool.take(len(card.heads) * room_for(shape, np.float32))
     maps = {head: out.array(shape, np.float32) for head in card.heads}
-    return Room(
+    return SharedVolume(
         [pixels for pixels, _ in arrays],
         tuple(place for _, place in arrays),
         {head: array for head, (array, _) in maps.items()},

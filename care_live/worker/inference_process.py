@@ -18,7 +18,7 @@ import psutil
 from care_live import errors
 from care_live.config import RestoreConfig
 from care_live.errors import ModelError, ProtocolError, RestoreError
-from care_live.restore.ranges import Memories
+from care_live.restore.ranges import LearntRanges
 from care_live.worker import inference_server, limits, liveness, protocol
 from care_live.worker.liveness import LostError
 from care_live.worker.processor_pace import ProcessorPace
@@ -224,6 +224,6 @@ class RunningNetwork:
     inference: Inference
     ready: protocol.Ready
     """Of this process, or of the one that it replaces, while it starts."""
-    memories: Memories
+    memories: LearntRanges
     """What earlier volumes taught about intensity: kept here, so that a restart does not show."""
     pace: ProcessorPace

@@ -13,10 +13,10 @@ from care_live.maps import Head
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.reasons import Choice
-from care_live.restore.ranges import Memories
+from care_live.restore.ranges import LearntRanges
 from care_live.verdict import Trust
 from care_live.wire.codec import Codec
-from care_live.worker.shared_memory import Place
+from care_live.worker.shared_memory import ArrayAddress
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -46,11 +46,11 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
 
     key: VolumeKey
     """Of its first channel."""
-    pixels: tuple[Place, ...]
+    pixels: tuple[ArrayAddress, ...]
     """(z, y, x) of each channel, filled plane by plane."""
-    progress: Place
+    progress: ArrayAddress
     """(2,) int64; see `care_live.restore.volume_stream.PlaneProgress`."""
-    results: Mapping[Head, Place]
+    results: Mapping[Head, ArrayAddress]
     spans: tuple[Span, ...]
     plane_s: float
     """Recent time from one plane to the next."""
@@ -93,11 +93,11 @@ class Work(msgspec.Struct, frozen=True, tag=True):
     """Restore one time point."""
 
     volumes: tuple[VolumeHead, ...]
-    pixels: tuple[Place, ...]
+    pixels: tuple[ArrayAddress, ...]
     """Of each volume."""
-    results: Mapping[Head, Place]
+    results: Mapping[Head, ArrayAddress]
     """Where (c_out, z, y, x) of each head goes."""
-    memories: Memories
+    memories: LearntRanges
     """Ranges of earlier volumes: the daemon keeps them, since this process may be killed."""
     alive: frozenset[int]
     """Shared segments that still exist."""
@@ -129,7 +129,7 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     """One time point is restored."""
 
     outcomes: tuple[Outcome, ...]
-    memories: Memories
+    memories: LearntRanges
     choice: Choice
     """Whether it was streamed, and why."""
 

@@ -41,7 +41,7 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ArrayAddress:
     """An array inside a segment, described for another process."""
 
     segment: Name
@@ -83,9 +83,9 @@ class Lease:
         back.atexit = False
         self._used = 0
 
-    def array(self, shape: Sequence[int], dtype: DTypeLike) -> tuple[NDArray[Any], Place]:
+    def array(self, shape: Sequence[int], dtype: DTypeLike) -> tuple[NDArray[Any], ArrayAddress]:
         """Return the next free part as an array, and what to tell the other process."""
-        place = Place(self.name, self._used, tuple(shape), np.dtype(dtype).str)
+        place = ArrayAddress(self.name, self._used, tuple(shape), np.dtype(dtype).str)
         self._used += room_for(shape, dtype)
         return at(self._bytes, place), place
 
@@ -144,7 +144,7 @@ class SegmentView:
         self._seen: dict[int, NDArray[np.uint8]] = {}
         self._prepare = prepare
 
-    def array(self, place: Place) -> NDArray[Any]:
+    def array(self, place: ArrayAddress) -> NDArray[Any]:
         """Return the array at a place."""
         name = place.segment
         if name.serial not in self._seen:
@@ -163,7 +163,7 @@ def room_for(shape: Sequence[int], dtype: DTypeLike) -> int:
     return -(-n_bytes // _ALIGNMENT) * _ALIGNMENT
 
 
-def at(memory: NDArray[np.uint8], place: Place) -> NDArray[Any]:
+def at(memory: NDArray[np.uint8], place: ArrayAddress) -> NDArray[Any]:
     """Return the array that a place describes."""
     n_bytes = int(np.prod(place.shape, dtype=np.int64)) * np.dtype(place.dtype).itemsize
     return memory[place.offset : place.offset + n_bytes].view(place.dtype).reshape(place.shape)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError
 from care_live.percentiles import Span
-from care_live.restore.ranges import Memories, Memory
+from care_live.restore.ranges import LearntRange, LearntRanges
 from care_live.worker import protocol
 from care_live.worker.inference_process import Inference, RunningNetwork
 from care_live.worker.liveness import LostError
@@ -38,7 +38,7 @@ class InferenceSupervisor:
     def __init__(self, config: RestoreConfig, arrivals: Arrivals, hot_swap: HotSwap) -> None:
         self._config, self._arrivals, self._hot_swap = config, arrivals, hot_swap
         self._stopping = False
-        self._memories: Memories = {}
+        self._memories: LearntRanges = {}
         self.ready: protocol.Ready | None = None
         """What runs, also while it is replaced and after it was stopped; None before the start."""
         self.running: RunningNetwork | None = None
@@ -69,7 +69,7 @@ class InferenceSupervisor:
     def resume(self, spans: Mapping[tuple[int, int], Span], n_volumes: int) -> None:
         """Go on with intensity ranges, by position and channel, as if they came from this number of volumes."""
         memories = self._memories if self.running is None else self.running.memories
-        self._memories = dict(memories) | {place: Memory(span, n_volumes) for place, span in spans.items()}
+        self._memories = dict(memories) | {place: LearntRange(span, n_volumes) for place, span in spans.items()}
         if self.running is not None:
             self._go_on_with(replace(self.running, memories=self._memories))
 

@@ -12,10 +12,10 @@ import numpy as np
 from care_live.errors import CareLiveError, ModelError
 from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
-from care_live.restore.ranges import Memories
+from care_live.restore.ranges import LearntRanges
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
-from care_live.worker.buffers import Room, lay_out
+from care_live.worker.buffers import SharedVolume, lay_out
 from care_live.worker.liveness import LostError
 from care_live.worker.shared_memory import Pool
 
@@ -99,7 +99,7 @@ class Trial:
 class _OnTrial:
     """Where the candidate writes, and what the running network made of the same volumes."""
 
-    room: Room
+    room: SharedVolume
     running: Trial
 
 
@@ -177,7 +177,7 @@ class Candidate:
         assert self.inference.ready is not None, "a candidate has an identity once it is loaded"
         return self.inference.ready
 
-    def fitting(self, running: RunningNetwork) -> Memories:
+    def fitting(self, running: RunningNetwork) -> LearntRanges:
         """Return the learnt intensity ranges, if this network measures them at the same percentiles."""
         measures = ("low_percentile", "high_percentile", "normalisation")
         same = all(getattr(self.ready.card, what) == getattr(running.ready.card, what) for what in measures)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from care_live.config import NormaliseConfig
 from care_live.errors import ConfigError
 from care_live.percentiles import Span, flicker, measure
-from care_live.restore.ranges import Choice, Memory, choose, known_before
+from care_live.restore.ranges import LearntRange, RangeChoice, choose, known_before
 
 LOCKED = NormaliseConfig(mode="locked-after-k", lock_after_volumes=3)
 EMA = NormaliseConfig(mode="ema", ema_weight=0.25)
@@ -20,8 +20,8 @@ PER_VOLUME = NormaliseConfig(mode="per-volume")
 FIXED = NormaliseConfig(mode="fixed", low_counts=100, high_counts=400)
 
 
-def run(config: NormaliseConfig, measured: list[Span]) -> list[Choice]:
-    memory, choices = Memory(), []
+def run(config: NormaliseConfig, measured: list[Span]) -> list[RangeChoice]:
+    memory, choices = LearntRange(), []
     for span in measured:
         choices.append(choose(memory, span, config))
         memory = choices[-1].memory
@@ -48,7 +48,7 @@ def test_ema_follows_slowly() -> None:
 def test_fixed_needs_its_range() -> None:
     assert run(FIXED, [Span(0, 9999)])[0].span == Span(100, 400)
     with pytest.raises(ConfigError, match="set both"):
-        choose(Memory(), Span(0, 1), NormaliseConfig(mode="fixed"))
+        choose(LearntRange(), Span(0, 1), NormaliseConfig(mode="fixed"))
 
 
 @pytest.mark.parametrize("config", [LOCKED, EMA, PER_VOLUME], ids=lambda config: config.mode)
@@ -69,9 +69,9 @@ def test_an_empty_first_volume_does_not_blow_up_its_noise() -> None:
 def test_what_is_known_before_the_pixels() -> None:
     locked = run(LOCKED, [Span(100, 200)] * 3)[-1].memory
     assert known_before(locked, LOCKED) == Span(100, 200)
-    assert known_before(Memory(Span(100, 200), 2), LOCKED) is None
+    assert known_before(LearntRange(Span(100, 200), 2), LOCKED) is None
     assert known_before(locked, PER_VOLUME) is None
-    assert known_before(Memory(), FIXED) == Span(100, 400)
+    assert known_before(LearntRange(), FIXED) == Span(100, 400)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1000), st.floats(10, 5000)), min_size=4, max_size=8))

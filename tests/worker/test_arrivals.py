@@ -16,7 +16,7 @@ from care_live.model.card import ModelCard
 from care_live.open_volumes import PlanePlaced, VolumeOpened
 from care_live.percentiles import Span
 from care_live.restore.in_flight import PlaneProgress
-from care_live.restore.ranges import Memory
+from care_live.restore.ranges import LearntRange
 from care_live.worker import protocol
 from care_live.worker.arrivals import Arrivals
 from care_live.worker.inference_process import RunningNetwork
@@ -27,7 +27,7 @@ from tests.make.networks import noisy, volume
 CARD = ModelCard(name="net", divisor=(2, 2, 2), halo_px=(8, 8, 8), heads=("mean", "laplace_scale"))
 TWO = CARD.model_copy(update={"channels_in": ("a", "b"), "channels_out": ("a", "b")})
 LOCKED = RestoreConfig(normalise=NormaliseConfig(lock_after_volumes=1))
-KNOWN = Memory(Span(100.0, 300.0), 1)
+KNOWN = LearntRange(Span(100.0, 300.0), 1)
 
 
 class Pipe:

@@ -12,13 +12,13 @@ from care_live.images import Integrity, ModelIdentity, Volume, VolumeKey
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.reasons import streamed
-from care_live.restore.ranges import Memory
+from care_live.restore.ranges import LearntRange
 from care_live.verdict import Doubt, Trust
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
-from care_live.worker.shared_memory import Name, Place
+from care_live.worker.shared_memory import ArrayAddress, Name
 
-PLACE = Place(Name(3, "/dev/shm/x", 4096), 64, (2, 6, 7), "<u2")
+PLACE = ArrayAddress(Name(3, "/dev/shm/x", 4096), 64, (2, 6, 7), "<u2")
 VOLUME = Volume(
     "worm-7",
     VolumeKey(3, 0, 1),
@@ -31,7 +31,7 @@ VOLUME = Volume(
     last_plane_ns=2,
     acquired_us=3,
 )
-MEMORIES = {(0, 1): Memory(Span(np.float32(100.5), float("inf")), 2), (4, 0): Memory()}
+MEMORIES = {(0, 1): LearntRange(Span(np.float32(100.5), float("inf")), 2), (4, 0): LearntRange()}
 TRUST = Trust("red", ("it is invented",), (Doubt("invented", (1, 2, 3), 7.5),), (1.25,))
 REQUESTS: tuple[protocol.Request, ...] = (
     protocol.WarmUp((2, 6, 7)),
