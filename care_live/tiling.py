@@ -37,6 +37,23 @@ class Tile:
     """Of the result: where the interior goes."""
 
 
+def unpadded(tile: Tile, shape: Sequence[int], around: Sequence[tuple[int, int]]) -> tuple[Slices, Slices]:
+    """Return what of a tile's interior lies in the field as it was before it was padded: in the tile, and in the field.
+
+    Parameters
+    ----------
+    shape : of the field, before
+    around : pixels that were added before and after each axis
+    """
+    keep, write = [], []
+    for kept, written, n, (before, _) in zip(tile.keep, tile.write, shape, around, strict=True):
+        first, last = max(written.start - before, 0), min(written.stop - before, n)
+        start = kept.start + first + before - written.start
+        keep.append(slice(start, start + last - first))
+        write.append(slice(first, last))
+    return tuple(keep), tuple(write)
+
+
 def padded(shape: Sequence[int], divisor: Sequence[int]) -> Shape:
     """Return the smallest multiples of the divisor that hold a field."""
     return tuple(-(-n // d) * d for n, d in zip(shape, divisor, strict=True))

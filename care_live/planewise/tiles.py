@@ -15,8 +15,8 @@ from care_live.errors import RestoreError
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.planewise.plan import NotPlanewise, StreamPlan, plan_live, refusal
-from care_live.planewise.stream import Interior, PlanSessions, Stream
-from care_live.tiling import Shape, Tile, margins, pad, tile_shape, tiles
+from care_live.planewise.stream import PlanSessions, Stream
+from care_live.tiling import Shape, Tile, margins, pad, tile_shape, tiles, unpadded
 
 Array = NDArray[Any]
 _WORKSPACE = 1.35
@@ -134,21 +134,9 @@ class FieldStream:
             stream.abandon()
 
     def _begin(self, sessions: TileSessions, tile: Tile) -> Stream:
-        interior, place = self._inside(tile)
+        (y, x), place = unpadded(tile, self._plan.shape[1:], self._plan.around)
         into = {head: array[:, :, *place] for head, array in self._into.items()}
-        return sessions.sessions.begin(self._spans, into, interior=interior)
-
-    def _inside(self, tile: Tile) -> tuple[Interior, Interior]:
-        """Return what of a tile lies in the recorded field, and where it goes."""
-        cuts = []
-        for keep, write, n, (before, _) in zip(
-            tile.keep, tile.write, self._plan.shape[1:], self._plan.around, strict=True
-        ):
-            first, last = max(write.start - before, 0), min(write.stop - before, n)
-            start = keep.start + first + before - write.start
-            cuts.append((slice(start, start + last - first), slice(first, last)))
-        (y, into_y), (x, into_x) = cuts
-        return (y, x), (into_y, into_x)
+        return sessions.sessions.begin(self._spans, into, interior=(y, x))
 
     def _push(self, channels: Mapping[int, Array]) -> None:
         plane = np.stack([channels[c] for c in range(len(self._spans))])[np.newaxis]

@@ -21,7 +21,7 @@ from care_live.model import file, quantised_outputs, sizes
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.planewise.caches import give_back
-from care_live.tiling import Tile, fit_tile, margins, pad, tiles
+from care_live.tiling import Tile, fit_tile, margins, pad, tiles, unpadded
 
 logger = logging.getLogger(__name__)
 
@@ -244,15 +244,7 @@ def _with_axis(result: Array, ndim: int) -> Array:
 
 def _write(out: Array, result: Array, tile: Tile, around: Sequence[tuple[int, int]]) -> None:
     """Write a tile's interior, less what lies in the padding, into the unpadded result."""
-    target: list[Any] = [...]
-    source: list[Any] = [...]
-    for axis, (keep, write, (before, _)) in enumerate(zip(tile.keep, tile.write, around, strict=True)):
-        if result.shape[2 + axis] == 1 and out.shape[2 + axis] == 1:  # a projected axis
-            target.append(slice(0, 1))
-            source.append(slice(0, 1))
-            continue
-        first, last = max(write.start - before, 0), min(write.stop - before, out.shape[2 + axis])
-        start = keep.start + first + before - write.start
-        target.append(slice(first, last))
-        source.append(slice(start, start + last - first))
-    out[tuple(target)] = result[tuple(source)]
+    keep, write = unpadded(tile, out.shape[2:], around)
+    flat = [sizes == (1, 1) for sizes in zip(result.shape[2:], out.shape[2:], strict=True)]  # a projected axis
+    source = tuple(slice(0, 1) if one else part for one, part in zip(flat, keep, strict=True))
+    out[:, :, *write] = result[:, :, *source]

@@ -96,10 +96,11 @@ def record_of(kind: Callable[..., R], source: object, /, **others: Any) -> R:
 
 def fields_of(kind: Callable[..., Any], *sources: object) -> dict[str, Any]:
     """Return the fields of a kind of record that others have under the same names."""
-    kinds: list[Any] = [type(source) for source in sources]
-    return {
-        name: getattr(source, name) for source, of in zip(sources, kinds, strict=True) for name in _shared(kind, of)
-    }
+    found: dict[str, Any] = {}
+    for source in sources:
+        of: Any = type(source)
+        found |= {name: getattr(source, name) for name in _shared(kind, of)}
+    return found
 
 
 @cache
