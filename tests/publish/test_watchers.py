@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from care_live.images import StateChanged, VolumeKey
-from care_live.publish.log import KEPT_STREAMS, MAX_ENTRIES, Log, nbytes_of
+from care_live.publish.log import MAX_ENTRIES, Log
 from care_live.publish.watchers import GIVE_WAY_S, MAX_FETCHES, MAX_OF_ONE, MAX_WATCHERS, Watcher, Watchers
 from care_live.wire.messages import Fetch, Newest, Replay
 from tests.make import samples
@@ -141,48 +139,3 @@ def test_a_stale_stream_holds_up_no_other_when_its_entry_has_gone() -> None:
     newest = log.append(samples.restored(1, 0))
     assert log.newest() == {(0, 0): newest.seq}
     assert log.newest(newest.seq) == {}
-
-
-def test_of_a_plate_only_the_last_streams_stay_whatever_the_memory() -> None:
-    log = Log(0)
-    for p in range(500):
-        shown = samples.restored(0)
-        log.append(replace(shown, key=VolumeKey(0, p), raw=replace(shown.volume, key=VolumeKey(0, p))))
-    assert log.held_bytes == KEPT_STREAMS * nbytes_of(samples.restored(0))
-    assert len(log.newest()) == 500 and len(log.newest(after=489)) == 10
-
-
-def test_the_log_keeps_to_its_memory_and_always_knows_the_newest() -> None:
-    one = nbytes_of(samples.restored(0))
-    log = Log(3 * one)
-    for t in range(10):
-        log.append(samples.restored(t))
-        assert log.held_bytes <= 3 * one
-        log.append(StateChanged(VolumeKey(t), "confirmed"))
-    held = [entry.key.t for entry in log.since(0) if entry.record is not None and entry.key]
-    assert held == [7, 8, 9]
-    assert log.newest() == {(0, 0): 18}
-    assert log.state_of(samples.volume(4)) == "confirmed"
-    assert log.of(VolumeKey(2)) is not None and log.of(VolumeKey(2)).record is None  # type: ignore[union-attr]
-
-
-def test_a_volume_that_the_store_has_not_settled_is_not_forgotten() -> None:
-    log = Log(0)
-    for t in range(4):
-        log.append(samples.restored(t), until_settled=t < 2)
-    assert [entry.key for entry in log.since(0) if entry.record] == [VolumeKey(0), VolumeKey(1), VolumeKey(3)]
-    log.settle(VolumeKey(1))
-    assert [entry.key for entry in log.since(0) if entry.record] == [VolumeKey(0), VolumeKey(3)]
-    log.settle(VolumeKey(0))
-    assert [entry.key for entry in log.since(0) if entry.record] == [VolumeKey(3)]
-    assert log.held_bytes == nbytes_of(samples.restored(0))
-
-
-def test_without_memory_the_newest_of_every_channel_is_kept() -> None:
-    log = Log(0)
-    for t in range(4):
-        for c in (0, 1):
-            log.append(samples.restored(t, c))
-    held = [entry.key for entry in log.since(0) if entry.record is not None]
-    assert held == [VolumeKey(3, 0, 0), VolumeKey(3, 0, 1)]
-    assert log.held_bytes == 2 * nbytes_of(samples.restored(0))
