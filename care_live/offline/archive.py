@@ -21,7 +21,7 @@ from care_live.offline.opened_network import OpenedNetwork, as_table
 from care_live.offline.progress import ProgressBar
 from care_live.offline.run_output import DataSetOutcome, LocalRestorer, Restorer, RunJob, Step, restore_to_run
 from care_live.offline.tiff_output import SUFFIXES, restore_to_tiff
-from care_live.recorded import open_recording
+from care_live.recorded import is_address, open_recording
 from care_live.store import RunLock
 from care_live.store.disk import room_of
 from care_live.store.fsync import free_bytes, make_folder, replace_file
@@ -68,9 +68,9 @@ class RestoreReport:
 
     output: Path
     network: str
-    outcomes: dict[Path, DataSetOutcome] = field(default_factory=dict)
+    outcomes: dict[Path | str, DataSetOutcome] = field(default_factory=dict)
     """By path of the data set."""
-    errors: dict[Path, str] = field(default_factory=dict)
+    errors: dict[Path | str, str] = field(default_factory=dict)
     """Of data sets that could not be restored at all."""
 
     @property
@@ -127,10 +127,12 @@ def plan_archive(
     SourceError
         The only input is damaged.
     """
+    if re.match(r"\w{2,}:/", str(output)):  # a path has lost one of the two slashes
+        raise ConfigError(f"{output} is no folder: results need a disk, with locks and syncs; copy them from there")
     single = is_one(inputs)
     data_sets = find(inputs)
     for given in inputs:
-        if Path(given).is_dir() and Path(given).resolve() in output.resolve().parents:
+        if not is_address(given) and Path(given).is_dir() and Path(given).resolve() in output.resolve().parents:
             raise ConfigError(f"{output} lies inside the input {given}: write somewhere else")
     entries = []
     for one in data_sets:
@@ -260,6 +262,6 @@ def _is_full(folder: Path) -> bool:
     return room_of(free_bytes(folder), StoreConfig().keep_free_mib) != "enough"
 
 
-def run_id_of(source: Path) -> str:
+def run_id_of(source: Path | str) -> str:
     """Return a run id made of a file's name."""
-    return re.sub(r"[^0-9A-Za-z_-]+", "-", source.name.split(".")[0]).strip("-")[:64] or "restored"
+    return re.sub(r"[^0-9A-Za-z_-]+", "-", Path(source).name.split(".")[0]).strip("-")[:64] or "restored"

@@ -20,8 +20,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from care_live.errors import CareLiveError, ConfigError
-from care_live.images import VolumeKey
+from care_live.errors import CareLiveError, ConfigError, StageError
 from care_live.imports import need
 from care_live.maps import folder_of
 from care_live.offline.cluster_worker import WorkerResult, WorkerTask, restore_time_point
@@ -36,6 +35,8 @@ from care_live.store.shared_writer import ImageExtent, SharedRunWriter, open_sha
 _AHEAD = 4
 """Time points that each worker may be ahead of the oldest one that is not acknowledged yet."""
 _CONNECT_S = 60
+_ANSWER_S = 20
+"""So long a scheduler that was there may be away."""
 _LOOK_S = 0.1
 
 
@@ -57,7 +58,7 @@ def connect(workers: int | str | Path) -> Iterator[Any]:
     with contextlib.ExitStack() as opened:
         try:
             address = opened.enter_context(_here(distributed, workers)) if isinstance(workers, int) else _there(workers)
-            client = opened.enter_context(distributed.Client(address, timeout=_CONNECT_S))
+            client = opened.enter_context(distributed.Client(address, timeout=_ANSWER_S))
             client.wait_for_workers(1, timeout=_CONNECT_S)
         except (OSError, TimeoutError, ValueError, KeyError) as error:
             raise ConfigError(f"no Dask worker answers at {workers}: {error}") from error
@@ -82,36 +83,65 @@ class ClusterRestorer:
             self._config = self._config.model_copy(update={"threads": max(1, n_cores // own_workers)})
 
     def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
+        """Restore and store these time points.
+
+        Raises
+        ------
+        StageError
+            The scheduler is gone.
+        """
         writer = open_shared_run(session.job.started, session.claim)
-        writer.make_room(_rooms(session, self._network))
-        tasks = self._tasks(session, left, stored=frozenset(writer.raw_keys()))
         waiting: deque[tuple[TimePoint, Any]] = deque()
         try:
-            while True:
-                workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-                for task in itertools.islice(tasks, max(0, _AHEAD * max(1, len(workers)) - len(waiting))):
-                    future = self._client.submit(restore_time_point, task, pure=False, resources=_resources(workers))
-                    waiting.append((task.time_point, future))
-                if not waiting:
-                    break
-                time_point, future = waiting.popleft()
-                self._take(session, writer, time_point, future)
-                step()
+            self._restore_all(session, writer, self._tasks(session, writer, left), waiting, step=step)
+        except CareLiveError:
+            raise
+        except Exception as error:
+            if self._client.status == "running":
+                raise
+            raise StageError(
+                f"the Dask scheduler is gone ({type(error).__name__}); what is stored stays: start a scheduler, and "
+                "give the same command again"
+            ) from error
         finally:
-            self._client.cancel([future for _, future in waiting])
+            with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to cancel
+                self._client.cancel([future for _, future in waiting])
         session.end(writer)
 
-    def _tasks(
-        self, session: RunSession, left: Sequence[TimePoint], *, stored: frozenset[VolumeKey]
-    ) -> Iterator[WorkerTask]:
-        job = session.job
+    def _restore_all(
+        self,
+        session: RunSession,
+        writer: SharedRunWriter,
+        tasks: Iterator[WorkerTask],
+        waiting: deque[tuple[TimePoint, Any]],
+        *,
+        step: Step,
+    ) -> None:
+        """Hand out time points, few ahead of the oldest one that is not acknowledged, and take them in order."""
+        while True:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            for task in itertools.islice(tasks, max(0, _AHEAD * max(1, len(workers)) - len(waiting))):
+                future = self._client.submit(restore_time_point, task, pure=False, resources=_resources(workers))
+                waiting.append((task.time_point, future))
+            if not waiting:
+                return
+            time_point, future = waiting.popleft()
+            self._take(session, writer, time_point, future)
+            step()
+
+    def _tasks(self, session: RunSession, writer: SharedRunWriter, left: Sequence[TimePoint]) -> Iterator[WorkerTask]:
+        """Yield what workers are to do; the images of a position are made before its first task."""
+        job, stored, p_made = session.job, frozenset(writer.raw_keys()), -1
         began = RunBegan.of(job.started, care_live="", at_us=0)
         for time_point in left:
+            if time_point.p != p_made:
+                writer.make_room(_rooms(session, self._network, time_point.p))
+                p_made = time_point.p
             yield WorkerTask(
                 model=self._network.path.resolve(),
                 sha256=self._network.identity.sha256,
                 config=self._config,
-                source=job.source.resolve(),
+                source=job.source if isinstance(job.source, str) else job.source.resolve(),
                 axes=job.provenance["settings"]["axes"],
                 run=job.target.resolve(),
                 run_id=job.run_id,
@@ -176,22 +206,16 @@ def _address_in(file: Path) -> str:
     return str(msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["address"])
 
 
-def _rooms(session: RunSession, network: OpenedNetwork) -> dict[tuple[Product, int], ImageExtent]:
-    """Return how large each image will be, so that no worker changes the metadata of an array."""
-    plan = session.job.recording.contents.plan
-    rooms: dict[tuple[Product, int], ImageExtent] = {}
-    for p in sorted({one.p for one in session.time_points.all}):
-        times = [one for one in session.time_points.all if one.p == p]
-        keys = [key for one in times for key in session.time_points.keys(one)]
-        depths = [len(plan.stacks[key]) for key in keys]
-        planned = max(len(planes) for key, planes in plan.stacks.items() if key.p == p)
-        raw = ImageExtent(
-            times[-1].t + 1, max(key.c for key in keys) + 1, (planned, *plan.shape_px), planned, plan.dtype
-        )
-        if session.job.keep_raw:
-            rooms["raw", p] = raw
-        rooms |= {(folder_of(head), p): _restored_room(raw, depths, network) for head in network.card.heads}
-    return rooms
+def _rooms(session: RunSession, network: OpenedNetwork, p: int) -> dict[tuple[Product, int], ImageExtent]:
+    """Return how large each image of a position will be, so that no worker changes the metadata of an array."""
+    plan, times = session.job.recording.contents.plan, session.time_points.at[p]
+    keys = [key for one in times for key in session.time_points.keys(one)]
+    depths = [len(plan.stacks[key]) for key in keys]
+    n_channels = max(key.c for key in keys) + 1
+    raw = ImageExtent(times[-1].t + 1, n_channels, (max(depths), *plan.shape_px), max(depths), plan.dtype)
+    restored = _restored_room(raw, depths, network)
+    rooms: dict[tuple[Product, int], ImageExtent] = {(folder_of(head), p): restored for head in network.card.heads}
+    return rooms | ({("raw", p): raw} if session.job.keep_raw else {})
 
 
 def _restored_room(raw: ImageExtent, depths: Sequence[int], network: OpenedNetwork) -> ImageExtent:

@@ -30,7 +30,7 @@ class WorkerTask:
     model: Path
     sha256: str
     config: RestoreConfig
-    source: Path
+    source: Path | str
     axes: str | None
     run: Path
     run_id: str
@@ -72,7 +72,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._network: OpenedNetwork | None = None
-        self._source: tuple[Path, str | None, str] | None = None
+        self._source: tuple[Path | str, str | None, str] | None = None
         self._open = contextlib.ExitStack()
 
     def restore(self, task: WorkerTask) -> WorkerResult:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from care_live.errors import ConfigError
-from care_live.recorded import is_data_set
+from care_live.recorded import is_address, is_data_set
 
 _ENDINGS = (".ome.tiff", ".ome.tif", ".ome.zarr", ".tiff", ".tif", ".zarr")
 
@@ -17,7 +17,8 @@ _ENDINGS = (".ome.tiff", ".ome.tif", ".ome.zarr", ".tiff", ".tif", ".zarr")
 class DataSet:
     """One data set, and what its result is called."""
 
-    path: Path
+    path: Path | str
+    """A string: an address, such as ``s3://bucket/plate.zarr``."""
     name: Path
     """Relative to the output's folder, without an ending."""
 
@@ -27,32 +28,38 @@ def find(inputs: Sequence[str | Path]) -> list[DataSet]:
 
     Parameters
     ----------
-    inputs : files, data sets, folders that hold data sets at any depth, or patterns such as ``"*/day2/*.tif"``
+    inputs : files, data sets, folders that hold data sets at any depth, patterns such as ``"*/day2/*.tif"``, or
+        addresses of OME-Zarr such as ``s3://bucket/plate.zarr``
 
     Raises
     ------
     ConfigError
         An input names nothing, or two data sets would become one result.
     """
-    found: dict[Path, DataSet] = {}
+    found: dict[Path | str, DataSet] = {}
     for given in inputs:
         ours = list(_of(given))
         if not ours:
             raise ConfigError(f"there is no data set at {given}: wanted TIFF, NDTiff, OME-Zarr, or a folder of these")
         for one in ours:
-            found.setdefault(one.path.resolve(), one)
+            found.setdefault(Path(one.path).resolve() if isinstance(one.path, Path) else one.path, one)
     _refuse_twins(list(found.values()))
     return list(found.values())
 
 
 def is_one(inputs: Sequence[str | Path]) -> bool:
     """Tell whether inputs name a single data set itself, no folder and no pattern: its result is the output itself."""
+    if len(inputs) == 1 and is_address(inputs[0]):
+        return True
     return len(inputs) == 1 and (
         (not Path(inputs[0]).exists() and not _is_pattern(inputs[0])) or _is_leaf(Path(inputs[0]))
     )
 
 
 def _of(given: str | Path) -> Iterator[DataSet]:
+    if is_address(given):
+        yield DataSet(str(given), Path(_bare(str(given).rstrip("/").rpartition("/")[2])))
+        return
     path = Path(given)
     if path.exists():
         yield from _at(path, Path(_bare(path.name)) if _is_leaf(path) else Path())

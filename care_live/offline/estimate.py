@@ -32,7 +32,7 @@ class Estimate:
     free_bytes: int
     single_planes: int
     """Time points of one plane, which a network for stacks was not trained on."""
-    errors: dict[Path, str]
+    errors: dict[Path | str, str]
     """Of data sets that cannot be opened."""
 
     def lines(self) -> list[str]:

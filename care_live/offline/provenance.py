@@ -52,9 +52,9 @@ def refuse_other(found: Mapping[str, Any] | None, wanted: Mapping[str, Any], tar
         )
 
 
-def fingerprint(source: Path) -> int | None:
+def fingerprint(source: Path | str) -> int | None:
     """Return a checksum of a file's size and both its ends; None for a folder, which has its own metadata."""
-    if not source.is_file():
+    if isinstance(source, str) or not source.is_file():
         return None
     n_bytes = source.stat().st_size
     with source.open("rb") as file:

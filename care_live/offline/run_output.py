@@ -49,7 +49,7 @@ class RunJob:
     """One recording to be restored into one run."""
 
     recording: Recording
-    source: Path
+    source: Path | str
     target: Path
     run_id: str
     provenance: dict[str, Any]

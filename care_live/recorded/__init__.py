@@ -8,20 +8,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from care_live.errors import ConfigError, SourceError
+from care_live.imports import need
 from care_live.recorded.guarded import GuardedRecording, only_our_errors
 from care_live.recorded.recording import Contents, Recording, Stamp, counts_dtype
 
-__all__ = ["Contents", "Recording", "Stamp", "is_data_set", "open_recording"]
+__all__ = ["Contents", "Recording", "Stamp", "is_address", "is_data_set", "open_recording"]
 
 _ZARR_MARKS = ("zarr.json", ".zgroup")
 
 
-def open_recording(path: Path, *, axes: str | None = None, any_numbers: bool = False) -> Recording:
+def open_recording(path: Path | str, *, axes: str | None = None, any_numbers: bool = False) -> Recording:
     """Open a data set of any known kind.
 
     Parameters
     ----------
-    path : a TIFF file, a folder that Micro-Manager saved to, or an OME-Zarr folder
+    path : a TIFF file, a folder that Micro-Manager saved to, or an OME-Zarr folder; as a string the address of an
+        OME-Zarr elsewhere, such as ``s3://bucket/plate.zarr``
     axes : letters of TPCZYX, YX last; needed for plain TIFF stacks only
     any_numbers : take int16, uint32 and float32 pixels, too, which no camera gives and no run can acquire
 
@@ -32,17 +34,17 @@ def open_recording(path: Path, *, axes: str | None = None, any_numbers: bool = F
     SourceError
         The file is not an image, or not one of camera counts, or it was cut or damaged. Reading a plane raises it, too.
     """
-    if not path.exists():
+    if not is_address(path) and not Path(path).exists():
         raise ConfigError(f"there is no data set at {path}")
     with only_our_errors(str(path)):
-        recording = _opened(path, axes)
+        recording = _opened_there(str(path)) if is_address(path) else _opened(Path(path), axes)
         try:
             if not any_numbers:
                 counts_dtype(recording.contents.plan.dtype, path)
         except SourceError:
             recording.close()
             raise
-        return GuardedRecording(path, recording)
+        return GuardedRecording(str(path), recording)
 
 
 def is_data_set(path: Path) -> bool:
@@ -54,6 +56,20 @@ def is_data_set(path: Path) -> bool:
 
     marks = (*_ZARR_MARKS, f"Full resolution/{INDEX_NAME}")
     return path.is_dir() and (any((path / mark).is_file() for mark in marks) or format_of(path) is not None)
+
+
+def is_address(path: Path | str) -> bool:
+    """Tell whether a string names something that is no file: ``s3://bucket/plate.zarr``."""
+    return isinstance(path, str) and "://" in path
+
+
+def _opened_there(address: str) -> Recording:
+    need("fsspec", extra="s3")
+    if address.startswith("s3://"):
+        need("s3fs", extra="s3")
+    from care_live.recorded.ome_zarr import OmeZarrRecording
+
+    return OmeZarrRecording(address)
 
 
 def _opened(path: Path, axes: str | None) -> Recording:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from care_live.errors import CareLiveError, SourceError
 from care_live.images import Counts, PlaneIndex
@@ -34,7 +33,7 @@ def only_our_errors(what: str) -> Iterator[None]:
 class GuardedRecording:
     """A recording whose errors are SourceErrors that name the plane."""
 
-    def __init__(self, path: Path, recording: Recording) -> None:
+    def __init__(self, path: str, recording: Recording) -> None:
         self._path = path
         self._recording = recording
 

@@ -37,7 +37,7 @@ class OmeZarrRecording:
         No group with ``multiscales``, axes that are not of ``tczyx``, or images of different shapes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self._path = path
         try:
             root = zarr.open_group(path, mode="r")
@@ -193,7 +193,7 @@ def _full_resolution(group: zarr.Group) -> Any:
     return group[str(_multiscales(group)[0]["datasets"][0]["path"])]
 
 
-def _axes(path: Path, header: dict[str, Any]) -> str:
+def _axes(path: Path | str, header: dict[str, Any]) -> str:
     axes = "".join(str(axis["name"]) for axis in header.get("axes", ()))
     if axes not in ("yx", "zyx", "cyx", "tyx", "czyx", "tzyx", "tcyx", "tczyx"):
         raise SourceError(f"{path} has axes {axes!r}; wanted a subset of tczyx in that order")

@@ -17,7 +17,7 @@ import pytest
 import tifffile
 
 import care_live
-from care_live.errors import ConfigError, ModelError
+from care_live.errors import ConfigError, ModelError, StageError
 from care_live.offline import plan_archive, restore_archive, restorer_of
 from care_live.store import verify
 from tests.make.networks import noisy, save_network
@@ -178,3 +178,27 @@ def test_no_cluster_is_one_line(data: Path, model: Path, tmp_path: Path, monkeyp
     for workers in ("tcp://127.0.0.1:1", *(tmp_path / f"{name}.json" for name in ("scheduler", "damaged", "none"))):
         with pytest.raises(ConfigError, match="no Dask worker answers"):
             care_live.restore(data, tmp_path / "out", model=model, workers=workers, **SETTINGS)
+
+
+@pytest.mark.slow
+def test_a_lost_scheduler_ends_the_command_in_one_line(
+    data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    monkeypatch.setattr("care_live.offline.cluster._ANSWER_S", 3)
+    errors: list[BaseException] = []
+
+    def restore() -> None:
+        try:
+            care_live.restore(data, tmp_path / "out", model=model, workers=cluster.file, **SETTINGS)
+        except StageError as error:
+            errors.append(error)
+
+    cluster = Cluster(tmp_path)
+    client = threading.Thread(target=restore)
+    client.start()
+    wait_for(lambda: n_acknowledged(tmp_path / "out") > 0 or not client.is_alive())
+    cluster.close()
+    client.join(WAIT_S)
+    assert not client.is_alive()
+    assert "scheduler is gone" in str(errors[0])
