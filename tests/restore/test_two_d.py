@@ -22,9 +22,9 @@ from care_live.restore.repair import Maps
 from care_live.restore.select import open_network
 from care_live.store import RunReader
 from care_live.worker.client import RestoreProcess
+from tests.make.inference import planes_of
 from tests.make.networks import noisy, save_network, volume
 from tests.make.runs import config, movie, replay, run
-from tests.worker.test_client import planes_of
 
 SPAN = Span(100.0, 300.0)
 FIXED = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)

@@ -9,41 +9,22 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from care_live.config import NormaliseConfig, RestoreConfig
+from care_live.config import NormaliseConfig
 from care_live.errors import ConfigError, ModelError, RestoreError
-from care_live.images import Volume
-from care_live.open_volumes import PlanePlaced, VolumeOpened
 from care_live.percentiles import Span, measure
 from care_live.restore.engine import Engine
 from care_live.worker import protocol
 from care_live.worker.client import RestoreProcess
+from tests.make.inference import planes_of, settings
 from tests.make.networks import noisy, save_network, volume
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
-
-
-@pytest.fixture
-def process(network: Path) -> Iterator[RestoreProcess]:
-    ours = RestoreProcess(settings(network))
-    ours.start()
-    yield ours
-    ours.stop()
-
-
-def settings(network: Path | None, **more: float) -> RestoreConfig:
-    return RestoreConfig.model_validate({"model": network, "provider": "cpu", "threads": 1} | more)
 
 
 def kill(process: RestoreProcess) -> None:
@@ -56,11 +37,6 @@ def kill(process: RestoreProcess) -> None:
 def n_open_files() -> int:
     ours = psutil.Process()
     return ours.num_handles() if sys.platform == "win32" else ours.num_fds()
-
-
-def planes_of(stack: Volume) -> tuple[VolumeOpened, list[PlanePlaced]]:
-    opened = VolumeOpened(stack.key, stack.integrity.expected, stack.pixels.shape[1:], stack.pixels.dtype.name)
-    return opened, [PlanePlaced(stack.key, z, plane) for z, plane in enumerate(stack.pixels)]
 
 
 def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,24 +16,11 @@ import pytest
 from care_live.errors import RestoreError
 from care_live.percentiles import Span
 from care_live.worker.client import RestoreProcess
-from tests.make.networks import noisy, save_network, volume
-from tests.worker.test_client import planes_of, settings
+from tests.make.inference import planes_of, settings
+from tests.make.networks import noisy, volume
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 needs_sigstop = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
-
-
-@pytest.fixture
-def process(network: Path) -> Iterator[RestoreProcess]:
-    ours = RestoreProcess(settings(network))
-    ours.start()
-    yield ours
-    ours.stop()
 
 
 def test_a_killed_child_costs_one_volume_and_comes_back(process: RestoreProcess) -> None:
