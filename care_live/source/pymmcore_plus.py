@@ -203,12 +203,28 @@ def outline_for(core: Core, sequence: Iterable[Event]) -> Outline:
     ConfigError
         Two of its events are the same plane.
     SourceError
-        The camera does not give grey 8 or 16 bit images, or cameras that expose at the same time differ.
+        The camera does not give grey 8 or 16 bit images, or the cameras of the sequence differ.
     """
     outline = outline_of_sequence(sequence, cameras=camera_labels(core))
-    functions = need("pymmcore_plus.metadata.functions", extra="mm")
-    plan_of(outline, {"image_infos": functions.image_infos(core)})
+    infos = need("pymmcore_plus.metadata.functions", extra="mm").image_infos(core)
+    plan_of(outline, {"image_infos": infos})
+    if switched := _switched_to(core, sequence):
+        if outline.cameras:
+            raise SourceError(
+                f"channels select the cameras {sorted(switched)} one by one, while {', '.join(outline.cameras)} expose "
+                "together: let all channels use the Multi Camera, or none"
+            )
+        used = switched | {core.getCameraDevice()}
+        refuse_different([_format_of(one) for one in infos if one["camera_label"] in used])
     return outline
+
+
+def _switched_to(core: Core, sequence: Iterable[Event]) -> set[str]:
+    """Return the cameras that the presets of a sequence's channels select."""
+    channels = {(event.channel.group, event.channel.config) for event in planned(sequence) if event.channel is not None}
+    known = [one for one in channels if one[1] in core.getAvailableConfigs(one[0])]
+    settings = [setting for group, preset in known for setting in core.getConfigData(group, preset)]
+    return {str(value) for device, name, value in settings if (device, name) == ("Core", "Camera")}
 
 
 class SequenceAcquisition:

@@ -106,18 +106,19 @@ def test_pymmcore_plus_gives_every_plane_of_both_cameras(tmp_path: Path, how: st
     ("kind", "width_px", "says"),
     [
         ("pymmcore-plus", 32, "'Camera' 48 x 64 px (Mono16), 'Cam2' 48 x 32 px"),
+        ("switched", 32, "'Camera' 48 x 64 px (Mono16), 'Cam2' 48 x 32 px"),
         ("pycromanager", 64, "pycromanager's Python engine gives the first camera's pixels"),
     ],
 )
 def test_what_cannot_be_placed_is_refused_before_the_first_exposure(
     tmp_path: Path, kind: str, width_px: int, says: str
 ) -> None:
-    configuration = str(two_cameras(tmp_path, second_width_px=width_px))
+    configuration = str(two_cameras(tmp_path, second_width_px=width_px, together=kind != "switched"))
     sequence = tmp_path / "sequence.yaml"
     sequence.write_text(SEQUENCE)
     got = acquire(
         PymmcorePlusConfig(sequence=sequence, hardware_config=configuration)
-        if kind == "pymmcore-plus"
+        if kind != "pycromanager"
         else MicroManagerConfig(hardware_config=configuration, acquisition=AcquisitionConfig(time_points=1, z_planes=2))
     )
     assert ended(got).reason == "failed"

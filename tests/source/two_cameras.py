@@ -12,10 +12,18 @@ Property,Multi Camera,Physical Camera 1,Camera
 Property,Multi Camera,Physical Camera 2,Cam2
 Property,Core,Camera,Multi Camera
 """
+_ONE_A_CHANNEL = """
+Property,Core,Camera,Camera
+ConfigGroup,Channel,DAPI,Core,Camera,Camera
+ConfigGroup,Channel,FITC,Core,Camera,Cam2
+"""
 
 
-def two_cameras(folder: Path, *, second_width_px: int = 64) -> Path:
-    """Write a configuration of two cameras, 48 x 64 px; the second may be of another width."""
+def two_cameras(folder: Path, *, second_width_px: int = 64, together: bool = True) -> Path:
+    """Write a configuration of two cameras, 48 x 64 px; the second may be of another width.
+
+    They expose together, behind a Multi Camera, or each has a channel.
+    """
     import mm_test_adapters
 
     demo = (Path(mm_test_adapters.device_adapter_path()) / "MMConfig_demo.cfg").read_text()
@@ -32,7 +40,7 @@ def two_cameras(folder: Path, *, second_width_px: int = 64) -> Path:
         }.items()
     )
     path = folder / "two_cameras.cfg"
-    path.write_text(demo.replace(ready, _DEVICES + ready) + _AFTER + sizes)
+    path.write_text(demo.replace(ready, _DEVICES + ready) + (_AFTER if together else _ONE_A_CHANNEL) + sizes)
     return path
 
 
