@@ -111,24 +111,29 @@ def volume_of(message: messages.VolumeMessage, raw: NDArray[Any], voxel_size_um:
     )
 
 
+def identity_of(model: messages.Model | None) -> ModelIdentity | None:
+    return None if model is None else ModelIdentity(model.name, model.sha256)
+
+
 def flags_of(message: messages.VolumeMessage) -> frozenset[Flag]:
     """Return a message's flags; one that only a newer daemon knows is kept as it is."""
     return frozenset(cast(Flag, flag) for flag in message.flags)
 
 
 def restored_of(message: messages.VolumeMessage, volume: Volume, maps: Mapping[Head, Array]) -> Restored:
-    """Return the restored volume of a message that has a model and a mean."""
-    assert message.model is not None
-    sizes = {header.product: header.voxel_size_um for header in message.arrays}
+    """Return the restored volume of a message that has a model."""
+    model = identity_of(message.model)
+    assert model is not None
+    sizes = (header.voxel_size_um for header in message.arrays if header.product != "raw")
     return Restored(
         key=VolumeKey(*message.key),
         sources=(volume.key,) if message.sources is UNSET else tuple(VolumeKey(*key) for key in message.sources),
         raw=volume,
         maps=maps,
-        voxel_size_um=sizes["mean"],
+        voxel_size_um=next(sizes, volume.voxel_size_um),
         low=message.low if message.low is not None else 0.0,
         high=message.high if message.high is not None else 0.0,
-        model=ModelIdentity(message.model.name, message.model.sha256),
+        model=model,
         flags=flags_of(message),
         infer_s=message.infer_us / 1e6,
         trust=trust_header.trust_of(message.trust),

@@ -19,7 +19,7 @@ from care_live.config import PublishConfig
 from care_live.errors import ConfigError, ProtocolError
 from care_live.publish.broadcast import NOTE, BroadcastChannel, Topic
 from care_live.publish.clock import Clock
-from care_live.publish.seen import Delivered, live_slab, live_volume
+from care_live.publish.delivery import FromDaemon, of_planes, of_volume
 from care_live.wire import cl1
 from care_live.wire.keys import ClientKeys
 from care_live.wire.messages import Gap, Heartbeat, Refused, Slab, VolumeMessage
@@ -75,7 +75,7 @@ class Listener:
         self.n_damaged = 0
         """Messages that broke the protocol; they were dropped."""
 
-    def next(self, timeout_s: float | None = None) -> Delivered | None:
+    def next(self, timeout_s: float | None = None) -> FromDaemon | None:
         """Wait for the next message; None when the time is over.
 
         Raises
@@ -100,7 +100,7 @@ class Listener:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _decode(self, received: Received) -> Delivered | None:
+    def _decode(self, received: Received) -> FromDaemon | None:
         try:
             message, codes = cl1.decode(received.parts[1:])
         except ProtocolError:
@@ -108,9 +108,9 @@ class Listener:
             return None
         match message:
             case VolumeMessage():
-                return live_volume(message, codes, self._clock.age_s(message), n_skipped=0)
+                return of_volume(message, codes, self._clock.age_s(message), n_skipped=0)
             case Slab():
-                return live_slab(message, codes)
+                return of_planes(message, codes)
             case Gap() | Refused():
                 return None
             case Heartbeat():

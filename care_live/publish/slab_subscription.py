@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from care_live.errors import ProtocolError
 from care_live.publish.broadcast import BroadcastChannel
-from care_live.publish.seen import LiveSlab, live_slab
+from care_live.publish.delivery import Delivery, of_planes
 from care_live.wire import cl1
 from care_live.wire.address import at_port, is_loopback
 from care_live.wire.messages import Heartbeat, Slab
@@ -48,7 +48,7 @@ class Preview:
             self._sockets.drop(self._link)
         self._link = self._port = None
 
-    def next(self) -> LiveSlab | None:
+    def next(self) -> Delivery | None:
         """Return the next slab that is there; one that breaks the protocol is dropped, as if it had not come."""
         while self._link is not None and (received := self._link.receive()) is not None:
             try:
@@ -56,5 +56,5 @@ class Preview:
             except ProtocolError:
                 continue
             if isinstance(message, Slab):
-                return live_slab(message, codes)
+                return of_planes(message, codes)
         return None

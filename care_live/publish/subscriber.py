@@ -22,7 +22,7 @@ from care_live.errors import ConfigError, ProtocolError
 from care_live.images import VolumeKey
 from care_live.publish.clock import Clock
 from care_live.publish.cursor import Every, Following, NewestOnly, PassedOver
-from care_live.publish.seen import Delivered, LiveVolume, live_volume
+from care_live.publish.delivery import Delivery, FromDaemon, of_volume
 from care_live.publish.slab_subscription import Preview
 from care_live.publish.watcher_link import WatcherLink
 from care_live.wire import cl1
@@ -87,7 +87,7 @@ class Subscriber:
     credit
         How many may be in flight at once.
     slabs
-        Give planes of volumes that are still being restored too, as they come (`LiveSlab`), at most once.
+        Give planes of volumes that are still being restored too, as they come (`Delivery`), at most once.
 
     Raises
     ------
@@ -147,7 +147,7 @@ class Subscriber:
         """Seconds since anything came; infinite before."""
         return time.monotonic() - self._received_s
 
-    def next(self, timeout_s: float | None = None) -> Delivered | None:
+    def next(self, timeout_s: float | None = None) -> FromDaemon | None:
         """Wait for the next message; None when the time is over or `wake` was called.
 
         Raises
@@ -170,7 +170,7 @@ class Subscriber:
         self._fetching.add(tuple(key))
         self._send(Fetch(key=(key.t, key.p, key.c), view=view or self._view))
 
-    def volumes(self, timeout_s: float | None = None) -> Iterator[LiveVolume]:
+    def volumes(self, timeout_s: float | None = None) -> Iterator[Delivery]:
         """Give volumes until the run ends, or until none comes for `timeout_s`.
 
         Of the newest, those that were restored: a raw channel that a network only read comes by `next`.
@@ -181,13 +181,13 @@ class Subscriber:
             ended = ended or isinstance(message, End)
             if message is None or (ended and self._in_order):
                 return
-            if isinstance(message, LiveVolume) and (raw_too or message.model is not None):
+            if isinstance(message, Delivery) and message.is_whole and (raw_too or message.model is not None):
                 yield message
 
-    def __iter__(self) -> Iterator[LiveVolume]:
+    def __iter__(self) -> Iterator[Delivery]:
         return self.volumes()
 
-    async def __aiter__(self) -> AsyncIterator[LiveVolume]:
+    async def __aiter__(self) -> AsyncIterator[Delivery]:
         """Give volumes as `volumes` does, without holding up the event loop."""
         waiting, thread = self.volumes(), ThreadPoolExecutor(1, thread_name_prefix="subscriber")
         loop = asyncio.get_running_loop()
@@ -231,13 +231,13 @@ class Subscriber:
             self._send(request)
             self._requested_s, self._spent, self._link.is_new = now_s, 0, False
 
-    def _take(self) -> Delivered | None:
+    def _take(self) -> FromDaemon | None:
         while (received := self._link.receive()) is not None:
             if (message := self._decode(received)) is not None:
                 return message
         return self._preview.next() if self._preview else None
 
-    def _decode(self, received: Received) -> Delivered | None:
+    def _decode(self, received: Received) -> FromDaemon | None:
         try:
             message, codes = cl1.decode(received.parts)
         except cl1.UnknownTypeError:
@@ -278,11 +278,11 @@ class Subscriber:
             return True
         return False
 
-    def _see(self, message: VolumeMessage, codes: tuple[NDArray[Any], ...]) -> LiveVolume:
+    def _see(self, message: VolumeMessage, codes: tuple[NDArray[Any], ...]) -> Delivery:
         n_skipped = 0 if self._in_order else self._passed.before(message)
         self.n_received += 1
         self.n_skipped += n_skipped
-        return live_volume(message, codes, self._clock.age_s(message), n_skipped)
+        return of_volume(message, codes, self._clock.age_s(message), n_skipped)
 
 
 def subscribe(address: str = WATCHERS, **options: Unpack[SubscriberOptions]) -> Subscriber:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from msgspec import UNSET
 
 from care_live.images import Plan, VolumeKey
-from care_live.publish.seen import LiveVolume
+from care_live.publish.delivery import Delivery
 
 MAX_TIME_POINT = 10_000_000
 """No acquisition has more; a time point is a number on the wire, and a length on the disk."""
@@ -38,13 +38,13 @@ class ExpectedShapes:
         n_channels = max([len(plan.channels), 1, *(key.c + 1 for key in plan.stacks)])
         return cls(run_id, plan, n_positions, n_channels)
 
-    def misfit(self, volume: LiveVolume) -> str:
+    def misfit(self, volume: Delivery) -> str:
         """Return why a volume cannot be of this run; empty where it can."""
         if volume.run_id != self.run_id:
             return f"it is of run {volume.run_id or '(none)'}, this is {self.run_id}"
         return self._misplaced(volume) or self._misshaped(volume) or _misrestored(volume)
 
-    def _misplaced(self, volume: LiveVolume) -> str:
+    def _misplaced(self, volume: Delivery) -> str:
         key, c_in = volume.key, volume.header.c_in
         n_channels_out = self.n_channels + MAX_CHANNELS_OUT
         if key.t > MAX_TIME_POINT or key.p >= self.n_positions or c_in >= self.n_channels or key.c >= n_channels_out:
@@ -54,7 +54,7 @@ class ExpectedShapes:
             return "it was made of volumes of other time points, positions or channels"
         return ""
 
-    def _misshaped(self, volume: LiveVolume) -> str:
+    def _misshaped(self, volume: Delivery) -> str:
         if volume.raw is None:
             return "it came without its raw planes"
         planned = self.plan.stacks.get(VolumeKey(volume.key.t, volume.key.p, volume.header.c_in))
@@ -65,7 +65,7 @@ class ExpectedShapes:
         return ""
 
 
-def _misrestored(volume: LiveVolume) -> str:
+def _misrestored(volume: Delivery) -> str:
     shapes = {array.shape for array in volume.maps.values()}
     n_raw = volume.raw.size if volume.raw is not None else 0
     if volume.model is None:

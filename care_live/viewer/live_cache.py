@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from care_live.images import State, VolumeKey
-from care_live.publish.seen import LiveSlab
-from care_live.viewer.partial import Growing, whole_nbytes
+from care_live.images import Restored, State, VolumeKey
+from care_live.viewer.partial import Growing, begins_volume, whole_nbytes
 from care_live.viewer.shown import RunInfo, Shown
 
 MAX_GROWING = 8
@@ -74,7 +73,7 @@ class Shelf:
             self._forget_oldest()
         self._tell()
 
-    def grow(self, slab: LiveSlab) -> None:
+    def grow(self, slab: Restored) -> None:
         """Take in planes of a volume that is still being restored; the whole volume takes their place."""
         place = (slab.key.p, slab.key.c)
         with self._lock:
@@ -83,7 +82,7 @@ class Shelf:
                 return
             if growing is not None and growing.key == slab.key:
                 growing.add(slab)
-            elif slab.z_first == 0 and "mean" in slab.maps and whole_nbytes(slab) <= MAX_GROWING * self.memory_bytes:
+            elif begins_volume(slab) and whole_nbytes(slab) <= MAX_GROWING * self.memory_bytes:
                 before = self._volumes.get(newest) if newest is not None else None
                 self._growing.pop(place, None)
                 self._growing[place] = Growing(slab, before)

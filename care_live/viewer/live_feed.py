@@ -9,8 +9,8 @@ import time
 import msgspec
 
 from care_live.errors import ProtocolError, StageError
-from care_live.images import VolumeKey
-from care_live.publish.seen import Delivered, LiveSlab, LiveVolume
+from care_live.images import Restored, VolumeKey
+from care_live.publish.delivery import Delivery, FromDaemon
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.live_cache import Shelf, SystemStatus
 from care_live.viewer.run_info import describe
@@ -84,7 +84,7 @@ class LiveFeed:
         if message is not None:
             self._take(message)
 
-    def _take(self, message: Delivered) -> None:
+    def _take(self, message: FromDaemon) -> None:
         try:
             take(message, self._shelf)
         except Exception as error:  # the thread boundary: one message is lost, and the feed goes on
@@ -107,13 +107,13 @@ class LiveFeed:
         )
 
 
-def take(message: Delivered, shelf: Shelf) -> None:
+def take(message: FromDaemon, shelf: Shelf) -> None:
     """Put one message where it belongs."""
     match message:
-        case LiveVolume():
+        case Delivery() if message.is_whole:
             shelf.put(shown(message))
-        case LiveSlab():
-            shelf.grow(message)
+        case Delivery(restored=Restored() as planes):
+            shelf.grow(planes)
         case Start(run=str(run), plan=plan, model=model, card=card):
             shelf.begin(
                 describe(
@@ -133,7 +133,7 @@ def take(message: Delivered, shelf: Shelf) -> None:
             shelf.end(reason)
 
 
-def shown(live: LiveVolume) -> Shown:
+def shown(live: Delivery) -> Shown:
     """Return a volume that came from the wire just now, as every screen shows it."""
     return Shown(
         key=live.key,
@@ -144,7 +144,7 @@ def shown(live: LiveVolume) -> Shown:
         flags=frozenset(live.flags),
         trust=live.trust,
         choice=live.choice,
-        acquired_us=live.acquired_us,
+        acquired_us=live.header.acquired_us,
         last_plane_s=time.monotonic() - live.age_s if live.age_s >= 0 else None,
         model=live.model,
         sequence=-1 if live.seq is None else live.seq,

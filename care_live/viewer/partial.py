@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from care_live.images import VolumeKey, read_only
+from care_live.images import Restored, VolumeKey, read_only
 from care_live.maps import Array
-from care_live.publish.seen import LiveSlab
 from care_live.viewer.shown import Shown
 
 
@@ -24,7 +23,7 @@ class Growing:
     before : the newest whole volume of the same position and channel, if there is one
     """
 
-    def __init__(self, first: LiveSlab, before: Shown | None) -> None:
+    def __init__(self, first: Restored, before: Shown | None) -> None:
         self.key: VolumeKey = first.key
         self.records: list[Shown] = []
         """One for each slab, with more and more planes."""
@@ -39,9 +38,9 @@ class Growing:
         """Planes that are there, from the first on."""
         return self.records[-1].n_restored or 0 if self.records else 0
 
-    def add(self, slab: LiveSlab) -> None:
+    def add(self, slab: Restored) -> None:
         """Take one more slab, if it is the next one."""
-        begin = slab.z_first
+        begin = slab.z.start if slab.z is not None else 0
         if begin != self.n_restored or slab.maps.keys() != self._whole.keys():
             return
         end = begin + len(slab.maps["mean"])
@@ -51,7 +50,7 @@ class Growing:
             self._whole[head][begin:end] = array
         self.records.append(self._record(slab, end))
 
-    def _record(self, slab: LiveSlab, n_restored: int) -> Shown:
+    def _record(self, slab: Restored, n_restored: int) -> Shown:
         return Shown(
             key=self.key,
             maps={head: read_only(array) for head, array in self._whole.items()},
@@ -63,7 +62,12 @@ class Growing:
         )
 
 
-def whole_nbytes(slab: LiveSlab) -> int:
+def begins_volume(slab: Restored) -> bool:
+    """Return whether these are the first planes of a volume."""
+    return slab.z is not None and slab.z.start == 0 and "mean" in slab.maps
+
+
+def whole_nbytes(slab: Restored) -> int:
     """Return what the volume of a slab will take: a few bytes on the wire can announce more than there is memory."""
     return sum(array[0].nbytes * slab.n_planes for array in slab.maps.values() if len(array))
 

@@ -25,7 +25,7 @@ from care_live.images import (
     Volume,
     VolumeKey,
 )
-from care_live.publish.seen import LiveVolume
+from care_live.publish.delivery import Delivery
 from care_live.recorded.run_records import RestoredStored
 from care_live.store import RunReader, open_run
 from care_live.viewer.run_info import read_card
@@ -55,7 +55,7 @@ class _Made:
         return same_network and abs(self.infer_us - other.infer_us) <= 1  # seconds in a file, microseconds on the wire
 
 
-def _made(volume: LiveVolume) -> _Made:
+def _made(volume: Delivery) -> _Made:
     header = volume.header
     return _Made(volume.model.sha256 if volume.model else "", header.low or 0.0, header.high or 0.0, header.infer_us)
 
@@ -103,7 +103,7 @@ class RecordedRun:
         self.is_full = False
         """Restored volumes are left out."""
         self._n_channels_in = 1
-        self._waiting: dict[VolumeKey, LiveVolume] = {}
+        self._waiting: dict[VolumeKey, Delivery] = {}
 
     def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
         """Write down the network that restores from here on."""
@@ -117,7 +117,7 @@ class RecordedRun:
         if isinstance(event, StateChanged) and event.key in self.raw:
             self._states[event.key] = event.state
 
-    def correct(self, volume: LiveVolume) -> None:
+    def correct(self, volume: Delivery) -> None:
         """Take over the publisher's state of a volume: to open a run again makes provisional volumes suspect."""
         key = volume.key._replace(c=volume.header.c_in)
         if key in self.raw and self._states.get(key) != volume.state:
@@ -128,12 +128,12 @@ class RecordedRun:
         unsettled = {key for key, state in self._states.items() if state != "confirmed"}
         return (self.raw - self.restored) | unsettled | set(list(self._made)[-LAST_MADE:])
 
-    def is_outdated(self, volume: LiveVolume) -> bool:
+    def is_outdated(self, volume: Delivery) -> bool:
         """Return whether a volume was restored anew: a daemon that is killed may not have stored what it published."""
         made = self._made.get(volume.key)
         return made is not None and volume.model is not None and not made.is_alike(_made(volume))
 
-    def keep(self, volume: LiveVolume) -> Lacking:
+    def keep(self, volume: Delivery) -> Lacking:
         """Write a volume: its raw one at once, its restored one when all raw ones are here that it was made of.
 
         Raises
@@ -141,7 +141,8 @@ class RecordedRun:
         StoreError
             The disk took no raw volume within ``full_wait_s``.
         """
-        self._keep_raw(volume.volume())
+        assert volume.volume is not None
+        self._keep_raw(volume.volume)
         self.correct(volume)
         if volume.model is not None and (volume.key not in self.restored or self.is_outdated(volume)):
             self._waiting[volume.key] = volume
@@ -184,10 +185,11 @@ class RecordedRun:
             del self._waiting[oldest]
         return lacking
 
-    def _refusal(self, volume: LiveVolume, sources: tuple[VolumeKey, ...]) -> str:
+    def _refusal(self, volume: Delivery, sources: tuple[VolumeKey, ...]) -> str:
         """Write a restored volume; return why the disk does not take it, or nothing."""
         try:
-            self._writer.write_restored(replace(volume.restored(), sources=sources))
+            assert volume.restored is not None
+            self._writer.write_restored(replace(volume.restored, sources=sources))
         except StoreError as error:
             if not self.is_full:
                 logger.warning("restored volumes are left out until the disk takes them: %s", error)
@@ -198,7 +200,7 @@ class RecordedRun:
         self._made[volume.key] = _made(volume)
         return ""
 
-    def _sources(self, volume: LiveVolume) -> tuple[VolumeKey, ...]:
+    def _sources(self, volume: Delivery) -> tuple[VolumeKey, ...]:
         """Return the raw volumes that the network read together; older daemons leave that to the card."""
         if volume.header.sources is not UNSET:
             return tuple(VolumeKey(*key) for key in volume.header.sources)

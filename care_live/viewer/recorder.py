@@ -17,7 +17,7 @@ from pathlib import Path
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NotRestored, Plan, RunEnded, RunStarted, StateChanged, VolumeKey
-from care_live.publish.seen import Delivered, LiveVolume
+from care_live.publish.delivery import Delivery, FromDaemon
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.admission import ExpectedShapes, merged
 from care_live.viewer.announced import AnnouncedVolumes, newest_of
@@ -110,15 +110,15 @@ class Recorder:
             logger.warning("daemon %s address=%s", "away, waiting" if away else "back", self._subscriber.address)
         self._is_away = away
 
-    def _take(self, message: Delivered) -> None:
+    def _take(self, message: FromDaemon) -> None:
         if isinstance(message, Start):
             self._begin(message)
         elif self._run is not None:  # else: of a run whose start is still to come; it will be requested again
             self._follow(self._run, message)
 
-    def _follow(self, run: RecordedRun, message: Delivered) -> None:
+    def _follow(self, run: RecordedRun, message: FromDaemon) -> None:
         match message:
-            case LiveVolume():
+            case Delivery():
                 self._receive(run, message)
             case Change():
                 run.note(StateChanged(VolumeKey(*message.key), message.state, message.detail))
@@ -191,7 +191,7 @@ class Recorder:
 
     # -- volumes --------------------------------------------------------------------------------------------
 
-    def _receive(self, run: RecordedRun, volume: LiveVolume) -> None:
+    def _receive(self, run: RecordedRun, volume: Delivery) -> None:
         self._outstanding.note_arrivals(time.monotonic())
         if not volume.run_id:  # a new daemon, which has not begun its run
             self._outstanding.postpone(volume.key, _DID_NOT_COME, time.monotonic())
@@ -205,7 +205,7 @@ class Recorder:
             self._keep(run, volume)
             self._count(run)
 
-    def _enter(self, run: RecordedRun, volume: LiveVolume) -> None:
+    def _enter(self, run: RecordedRun, volume: Delivery) -> None:
         """In a new session, request what an older one published: its log is lost, the store may have the volumes."""
         if volume.header.session == self._session:
             return
@@ -218,7 +218,7 @@ class Recorder:
         self._uncertain = run.doubtful()
         self._want(self._uncertain)
 
-    def _learn(self, run: RecordedRun, volume: LiveVolume) -> None:
+    def _learn(self, run: RecordedRun, volume: Delivery) -> None:
         """Take an answer to such a request."""
         run.correct(volume)
         self._came_s = time.monotonic()
@@ -230,7 +230,7 @@ class Recorder:
             self._promised[volume.key] = _DID_NOT_COME
             self._outstanding.want(volume.key)
 
-    def _keep(self, run: RecordedRun, volume: LiveVolume) -> None:
+    def _keep(self, run: RecordedRun, volume: Delivery) -> None:
         self._outstanding.has_come(key := volume.key)
         self._promised.pop(key, None)
         if volume.model is not None:

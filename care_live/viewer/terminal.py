@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from care_live.images import LIMITS
-from care_live.publish.seen import LiveVolume
+from care_live.publish.delivery import Delivery
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.reasons import described
 from care_live.verdict import Trust
@@ -34,7 +34,7 @@ class TerminalView:
     """What this viewer knows about a daemon."""
 
     subscriber: Subscriber
-    newest: LiveVolume | None = None
+    newest: Delivery | None = None
     arrivals: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=20))
     """When the newest volumes came, and their counts: the rate at which the daemon publishes."""
     seen_s: float = 0.0
@@ -42,7 +42,7 @@ class TerminalView:
     def take(self, timeout_s: float, clock_s: Callable[[], float] = time.monotonic) -> bool:
         """Wait for the next message; False when none came."""
         message = self.subscriber.next(timeout_s)
-        if isinstance(message, LiveVolume):
+        if isinstance(message, Delivery) and message.is_whole:
             self.newest, self.seen_s = message, clock_s()
             if message.header.nth is not None:
                 self.arrivals.append((self.seen_s, message.header.nth))

@@ -19,7 +19,7 @@ from care_live.maps import HEADS, MAPS, folder_of
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
-from care_live.publish import LiveVolume
+from care_live.publish import Delivery
 from care_live.restore.engine import Engine
 from care_live.store import RunReader
 from tests.make.merged import merge
@@ -75,7 +75,7 @@ def test_a_task_gives_the_same_live_stored_and_offline(tmp_path: Path, task: str
         restore={"model": str(network), "policy": "wait", "provider": "cpu", "normalise": FIXED.model_dump()},
         store={"restored_mantissa_bits": 23},
     )
-    seen: dict[VolumeKey, LiveVolume] = {}
+    seen: dict[VolumeKey, Delivery] = {}
 
     def watch() -> None:
         with care_live.subscribe(settings.publish.bind_pull, mode="every") as subscriber:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from care_live.publish import Listener, LiveVolume, Subscriber
+from care_live.publish import Delivery, Listener, Subscriber
 
 
 def subscribed(way: str, address: str) -> Iterator[dict[str, object]]:
@@ -27,7 +27,7 @@ def subscribed(way: str, address: str) -> Iterator[dict[str, object]]:
 def listened(address: str) -> Iterator[dict[str, object]]:
     with Listener(address, ("restored", "raw")) as listener:
         while (told := listener.next(60)) is not None:
-            if isinstance(told, LiveVolume):
+            if isinstance(told, Delivery) and told.is_whole:
                 yield _line(told)
 
 
@@ -51,7 +51,7 @@ def browsed(url: str) -> Iterator[dict[str, object]]:
             return
 
 
-def _line(volume: LiveVolume) -> dict[str, object]:
+def _line(volume: Delivery) -> dict[str, object]:
     return {"t": volume.key.t, "seq": volume.seq, "age_s": volume.age_s, "skipped": volume.n_skipped}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from care_live.errors import ProtocolError
 from care_live.images import Restored, VolumeKey
-from care_live.publish import Listener, LiveVolume, Publisher, Subscriber
+from care_live.publish import Delivery, Listener, Publisher, Subscriber
 from care_live.wire.messages import End
 from tests.make import samples
 from tests.publish.pace import SHAPE
@@ -64,7 +64,7 @@ class Watching(threading.Thread):
             told = self.client.next(0.2)
             if told is not None:
                 self.ready.set()
-            if isinstance(told, LiveVolume):
+            if isinstance(told, Delivery) and told.is_whole:
                 self.seen.add(told.key.t)
             if isinstance(told, End):
                 return
@@ -153,6 +153,6 @@ def test_a_new_watcher_finds_a_place_among_connections_that_take_nothing() -> No
 def first_volume(late: Subscriber, deadline_s: float) -> int | None:
     while time.monotonic() < deadline_s:
         with contextlib.suppress(ProtocolError):  # refused for now: there is a place within 10 s
-            if isinstance(told := late.next(1.0), LiveVolume):
+            if isinstance(told := late.next(1.0), Delivery):
                 return told.key.t
     return None

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from care_live.images import VolumeKey, read_only
-from care_live.publish import Listener, LiveSlab, LiveVolume, Publisher, downsample
+from care_live.publish import Delivery, Listener, Publisher, downsample
 from care_live.publish.broadcast import CHANNELS
 from care_live.wire import arrays, cl1, keys
 from care_live.wire.messages import End, Heartbeat, Message, Slab, Status, VolumeMessage
@@ -249,10 +249,11 @@ def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publishe
         while not isinstance(one := listener.next(5.0), End):
             assert one is not None
             heard_in_turn.append(one)
-        first, second = (one for one in heard_in_turn if isinstance(one, LiveSlab | LiveVolume))
+        first, second = (one for one in heard_in_turn if isinstance(one, Delivery))
         assert listener.next(0.05) is None
-    assert isinstance(first, LiveSlab) and (first.z_first, first.n_planes) == (0, 4)
-    assert isinstance(second, LiveVolume) and second.key.t == 3 and second.raw is None
+    assert isinstance(first, Delivery) and not first.is_whole
+    assert (first.restored.z, first.restored.n_planes) == (slice(0, 2), 4)
+    assert isinstance(second, Delivery) and second.is_whole and second.key.t == 3 and second.raw is None
     step = float(np.ptp(whole.mean)) / 65535
     np.testing.assert_allclose(first.maps["mean"], whole.mean[:2], atol=step)
     np.testing.assert_allclose(second.maps["mean"], whole.mean, atol=step)

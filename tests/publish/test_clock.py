@@ -10,8 +10,8 @@ import pytest
 
 from care_live.publish import Subscriber
 from care_live.publish.clock import Clock, SessionClock
+from care_live.publish.delivery import Delivery
 from care_live.publish.publisher import Publisher
-from care_live.publish.seen import LiveVolume
 from care_live.wire.messages import VolumeMessage
 from tests.make.messages import messages
 from tests.make.samples import MODEL, config, restored, started
@@ -40,7 +40,7 @@ def test_ages_and_numbers_go_on_when_a_clock_is_set_by_an_hour(
         return real() + (offset_ns[0] if of_the_daemon == (whose == "the daemon's") else 0)
 
     monkeypatch.setattr(time, "time_ns", wall_ns)
-    seen: list[LiveVolume] = []
+    seen: list[Delivery] = []
     with Publisher(config()) as publisher, Subscriber(publisher.address_pull, mode="every") as subscriber:
         publisher.start(started(), MODEL)
         while subscriber.heartbeat is None:

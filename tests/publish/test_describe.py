@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from care_live.publish import describe, downsample
-from care_live.publish.seen import live_volume
+from care_live.publish.delivery import of_volume
 from care_live.reasons import Choice, streamed, whole
 from care_live.wire import arrays, cl1
 from care_live.wire.messages import View
@@ -97,9 +97,9 @@ def test_why_a_volume_was_streamed_reaches_every_watcher(choice: Choice | None) 
     fields = describe.volume_fields(made, "confirmed")
     message, buffers = messages.volume()
     sent = msgspec.structs.replace(message, choice=fields["choice"])
-    live = live_volume(*cl1.decode(cl1.encode(sent, buffers)), age_s=0.1, n_skipped=0)
+    live = of_volume(*cl1.decode(cl1.encode(sent, buffers)), age_s=0.1, n_skipped=0)
     assert live.choice == choice
-    assert live.restored().choice == choice
+    assert live.restored.choice == choice
 
 
 def test_a_long_detail_is_cut_and_a_newer_reason_is_kept() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from care_live.errors import ProtocolError
 from care_live.images import Plan, RunStarted, StateChanged, VolumeKey
-from care_live.publish import LiveVolume, Publisher, Subscriber
+from care_live.publish import Delivery, Publisher, Subscriber
 from care_live.publish.router import Desk
 from care_live.wire import cl1, plans
 from care_live.wire.messages import Change, End, Gap, Start
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_left_out_and_named(
     publisher.publish(samples.restored(0))
     with Subscriber(publisher.address_pull) as watching:
         said = started(watching)
-        assert until(watching, LiveVolume).key == VolumeKey(0)
+        assert until(watching, Delivery).key == VolumeKey(0)
     named = () if said.left_out is msgspec.UNSET else said.left_out
     assert set(left_out) <= set(named) and bool(named) == bool(left_out)
     assert all(len(name) <= 128 for name in said.plan.positions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from care_live.images import ModelIdentity, VolumeKey
-from care_live.publish import LiveVolume, Publisher, Subscriber
+from care_live.publish import Delivery, Publisher, Subscriber
 from care_live.wire.messages import Start, View
 from tests.make import samples
 from tests.publish.test_publisher import publisher, until
@@ -13,9 +13,9 @@ __all__ = ["publisher"]  # a fixture
 WITHOUT_RAW = View(products=("mean",))
 
 
-def seen(subscriber: Subscriber) -> LiveVolume:
-    told = until(subscriber, LiveVolume)
-    assert isinstance(told, LiveVolume)
+def seen(subscriber: Subscriber) -> Delivery:
+    told = until(subscriber, Delivery)
+    assert isinstance(told, Delivery) and told.is_whole
     return told
 
 

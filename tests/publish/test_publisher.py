@@ -15,9 +15,9 @@ from msgspec import UNSET
 import care_live
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import NotRestored, Restored, StateChanged, Volume, VolumeKey
+from care_live.publish.delivery import Delivery
 from care_live.publish.publisher import Publisher
-from care_live.publish.seen import LiveVolume
-from care_live.publish.subscriber import Delivered, Subscriber
+from care_live.publish.subscriber import FromDaemon, Subscriber
 from care_live.wire import keys, sockets
 from care_live.wire.arrays import Codec
 from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start, Status, View
@@ -31,7 +31,7 @@ def publisher() -> Iterator[Publisher]:
         yield published
 
 
-def until(subscriber: Subscriber, kind: type[Delivered], timeout_s: float = 20.0) -> Delivered:
+def until(subscriber: Subscriber, kind: type[FromDaemon], timeout_s: float = 20.0) -> FromDaemon:
     """Return the next message of a kind."""
     deadline = time.monotonic() + timeout_s
     while (left := deadline - time.monotonic()) > 0:
@@ -65,7 +65,7 @@ def test_what_came_is_the_record_that_was_published(publisher: Publisher) -> Non
     sent = samples.restored(3)
     publisher.publish(sent)
     with Subscriber(publisher.address_pull) as watching:
-        came = next(iter(watching)).restored()
+        came = next(iter(watching)).restored
     assert came.key == sent.key and came.flags == sent.flags and came.model == sent.model
     assert came.volume.integrity == sent.volume.integrity
     assert came.volume.last_plane_ns // 1000 == sent.volume.last_plane_ns // 1000
@@ -142,10 +142,10 @@ def test_replay_gives_every_message_in_order(publisher: Publisher) -> None:
     publisher.end(samples.ENDED)
     with Subscriber(publisher.address_pull, mode="every") as recorder:
         start = until(recorder, Start)
-        volume = until(recorder, LiveVolume)
+        volume = until(recorder, Delivery)
         change = until(recorder, Change)
         skipped = until(recorder, Skipped)
-        later = until(recorder, LiveVolume)
+        later = until(recorder, Delivery)
         end = until(recorder, End)
     assert [start.seq, volume.seq, change.seq, skipped.seq, later.seq, end.seq] == [0, 1, 2, 3, 4, 5]
     assert (change.key, change.state) == ((0, 0, 0), "suspect")
@@ -176,7 +176,7 @@ def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
             while not isinstance(message := recorder.next(5), End):
                 assert message is not None
                 told.append(message)
-    assert [volume.key.t for volume in told if isinstance(volume, LiveVolume)] == [0, 1, 5]
+    assert [volume.key.t for volume in told if isinstance(volume, Delivery) and volume.is_whole] == [0, 1, 5]
     gaps = [message for message in told if isinstance(message, Gap)]
     assert [(gap.first, gap.reason) for gap in gaps] == [(3, "not-stored"), (4, "unreadable"), (5, "unreadable")]
     assert "on fire" in gaps[1].detail

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from care_live.publish import LiveVolume, Subscriber
+from care_live.publish import Delivery, Subscriber
 from care_live.publish.watcher_link import FIRST_S, MOST_S, Backoff
 from care_live.wire import cl1
 from care_live.wire.sockets import Sockets
@@ -82,8 +82,8 @@ def test_an_unreadable_start_costs_the_daemon_few_places_and_the_log_one_line(
         assert len(daemon.peers) <= 8, "a connection for each answer would take every place within seconds"
         daemon.is_readable = True
         told = None
-        while not isinstance(told, LiveVolume) and time.monotonic() < until + 20:
+        while not (isinstance(told, Delivery) and told.is_whole) and time.monotonic() < until + 20:
             told = watching.next(0.5)
-    assert isinstance(told, LiveVolume), "once it can be read, the watcher goes on"
+    assert isinstance(told, Delivery) and told.is_whole, "once it can be read, the watcher goes on"
     said = [record for record in caplog.records if "unreadable" in record.message]
     assert len(said) == 1 and "interval_s" in said[0].message

@@ -14,7 +14,7 @@ from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import RestoreError
 from care_live.model.file import read_card
 from care_live.percentiles import Span
-from care_live.publish.seen import LiveSlab
+from care_live.publish.delivery import Delivery
 from care_live.reasons import streamed
 from care_live.restore import two_d
 from care_live.restore.engine import Engine
@@ -109,12 +109,12 @@ def test_a_watcher_sees_planes_of_a_2d_network_while_the_daemon_records(tmp_path
     movie(tmp_path / "movie.tif", times=8)
     save_network(tmp_path / "tiny.onnx", ndim=2)
     settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=10.0), restore={"normalise": FIXED.model_dump()})
-    slabs: list[LiveSlab] = []
+    slabs: list[Delivery] = []
 
     def watch() -> None:
         with care_live.subscribe(settings.publish.bind_pull, slabs=True) as subscriber:
             while not slabs and (told := subscriber.next(20)) is not None:
-                if isinstance(told, LiveSlab):
+                if isinstance(told, Delivery) and not told.is_whole:
                     slabs.append(told)
 
     watcher = threading.Thread(target=watch)
@@ -126,4 +126,4 @@ def test_a_watcher_sees_planes_of_a_2d_network_while_the_daemon_records(tmp_path
     reader = RunReader(tmp_path / "runs" / "test")
     assert reader.restoration(slab.key).choice == streamed("no-other-planes")
     stored = reader.read("restored", slab.key)
-    np.testing.assert_allclose(slab.mean, stored[slab.z_first : slab.z_first + len(slab.mean)], rtol=2**-10)
+    np.testing.assert_allclose(slab.mean, stored[slab.restored.z], rtol=2**-10)

@@ -7,41 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from care_live.images import ModelIdentity, VolumeKey, read_only
-from care_live.publish.seen import LiveSlab
+from care_live.images import Restored, VolumeKey, read_only
 from care_live.viewer.auto_contrast import Windows
 from care_live.viewer.live_cache import Shelf, SystemStatus
 from care_live.viewer.shown import Shown
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web import cuts
-from care_live.wire import messages
+from tests.make import records
 from tests.make.scenes import scene
 
 SHAPE = (6, 16, 24)
 
 
-def slab(shown: Shown, first: int, last: int) -> LiveSlab:
+def slab(shown: Shown, first: int, last: int) -> Restored:
     """Return some planes of a volume as they come from the wire."""
-    return LiveSlab(
-        run_id="scene",
-        key=shown.key,
-        z_first=first,
-        n_planes=len(shown.maps["mean"]),
-        maps={head: read_only(array[first:last]) for head, array in shown.maps.items()},
-        voxel_size_um=shown.voxel_size_um,
-        model=ModelIdentity("worm3d", "0" * 64),
-        header=messages.Slab(
-            run="scene",
-            session="0" * 16,
-            model=None,
-            key=(shown.key.t, shown.key.p, shown.key.c),
-            state="provisional",
-            arrays=(),  # not looked at here
-            published_us=0,
-            z_first=first,
-            n_planes=len(shown.maps["mean"]),
-        ),
-    )
+    maps = {head: read_only(array[first:last]) for head, array in shown.maps.items()}
+    return records.planes(shown.key, maps, slice(first, last), len(shown.maps["mean"]))
 
 
 @pytest.fixture

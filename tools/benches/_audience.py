@@ -16,7 +16,7 @@ from typing import Any, Literal
 import httpx
 import websockets
 
-from care_live.publish import LiveVolume, Subscriber
+from care_live.publish import Delivery, Subscriber
 from care_live.wire.messages import End
 
 POLITE = 10
@@ -73,14 +73,14 @@ def subscribe(hall: Hall, viewer: Viewer, address: str) -> None:
     seen = Seen(viewer.role, began_s=time.time())
     with Subscriber(address, mode=viewer.mode) as subscriber:
         while not isinstance(told := subscriber.next(SILENT_S), End | None):
-            if isinstance(told, LiveVolume):
+            if isinstance(told, Delivery) and told.is_whole:
                 _note(seen, told)
                 time.sleep(viewer.work_s)
         seen.n_lost = subscriber.n_lost
     hall.report.put(seen)
 
 
-def _note(seen: Seen, volume: LiveVolume) -> None:
+def _note(seen: Seen, volume: Delivery) -> None:
     seen.times.append(volume.key.t)
     seen.ages_s.append(volume.age_s)
     seen.arrived_us.append(time.time_ns() // 1000)

@@ -20,7 +20,7 @@ import psutil
 from benches import _audience
 from benches._audience import Hall, Seen, Viewer
 from benches._pairs import say
-from care_live.publish import LiveVolume, Subscriber
+from care_live.publish import Delivery, Subscriber
 
 FREEZE_AFTER_S = 5.0
 SPAWN = multiprocessing.get_context("spawn")
@@ -138,7 +138,7 @@ def wait_for_first(address: str, daemon: psutil.Popen, timeout_s: float = 120.0)
     """
     with Subscriber(address) as subscriber:
         deadline = time.monotonic() + timeout_s
-        while not isinstance(subscriber.next(1.0), LiveVolume):
+        while not isinstance(subscriber.next(1.0), Delivery):
             if (code := daemon.poll()) is not None:
                 raise RuntimeError(f"the daemon ended with {code} before its first volume")
             if time.monotonic() > deadline:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from care_live.errors import ProtocolError
-from care_live.publish import seen
+from care_live.publish import delivery
 from care_live.wire import cl1, messages, plans
 from fuzzing.damage import Case, Files
 from fuzzing.datasets import ROOT
@@ -46,9 +46,9 @@ def _take_message(parts: list[bytes]) -> None:
         case messages.Start():
             plans.plan_of(message.plan)
         case messages.VolumeMessage():
-            seen.live_volume(message, codes, 0.0, 0)
+            delivery.of_volume(message, codes, 0.0, 0)
         case messages.Slab():
-            seen.live_slab(message, codes)
+            delivery.of_planes(message, codes)
 
 
 def _take_request(parts: list[bytes]) -> None:
