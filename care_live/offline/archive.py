@@ -15,6 +15,7 @@ import numpy as np
 
 from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError, StoreError
+from care_live.model.card import ModelCard
 from care_live.offline import provenance
 from care_live.offline.data_sets import DataSet, find, is_one
 from care_live.offline.opened_network import OpenedNetwork, as_table
@@ -61,6 +62,11 @@ class ArchivePlan:
     def n_time_points(self) -> int:
         return sum(entry.n_time_points for entry in self.entries)
 
+    def n_single_planes(self, card: ModelCard) -> int:
+        """Return how many time points are single planes, where the network wants stacks."""
+        flat = [entry for entry in self.entries if not entry.error and entry.n_planes == 1]
+        return sum(entry.n_time_points for entry in flat) if card.axes == "ZYX" else 0
+
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
@@ -72,6 +78,8 @@ class RestoreReport:
     """By path of the data set."""
     errors: dict[Path | str, str] = field(default_factory=dict)
     """Of data sets that could not be restored at all."""
+    n_single_planes: int = 0
+    """Time points of one plane, where the network was trained on stacks."""
 
     @property
     def n_restored(self) -> int:
@@ -107,7 +115,9 @@ class RestoreReport:
         """Return what was done in one line."""
         flags = "".join(f", {n} {flag}" for flag, n in sorted(self.flags.items()))
         before = f", {self.n_before} were restored before" if self.n_before else ""
-        return f"{self.output}: {self.n_restored} time points restored with {self.network}{flags}{before}"
+        n = self.n_single_planes
+        planes = f"; {n} are single planes, but {self.network} was trained on stacks: prefer a 2D network" if n else ""
+        return f"{self.output}: {self.n_restored} time points restored with {self.network}{flags}{before}{planes}"
 
     def _repr_html_(self) -> str:
         rows = {"output": str(self.output), "network": self.network, "restored now": f"{self.n_restored} time points"}
@@ -164,7 +174,7 @@ def restore_archive(
     ModelError
         The network must not run.
     """
-    report = RestoreReport(plan.output, network.identity.name)
+    report = RestoreReport(plan.output, network.identity.name, n_single_planes=plan.n_single_planes(network.card))
     restorer = restorer or LocalRestorer(network)
     with _locked(plan, network), ProgressBar(plan.n_time_points, shown=progress) as bar:
         for entry in plan.entries:

@@ -63,7 +63,7 @@ def estimate(plan: ArchivePlan, network: OpenedNetwork) -> Estimate:
         seconds=n_voxels * _seconds_per_voxel(sound[0], plan, network) if sound else 0.0,
         n_bytes=sum(_bytes_of(entry, plan, network) for entry in sound),
         free_bytes=free_bytes(nearest_folder(plan.output)),
-        single_planes=sum(e.n_time_points for e in sound if e.n_planes == 1) if network.card.axes == "ZYX" else 0,
+        single_planes=plan.n_single_planes(network.card),
         errors={entry.data_set.path: entry.error for entry in plan.entries if entry.error},
     )
 

@@ -174,6 +174,11 @@ def _known_axes(path: Path, series: Any) -> str:
     letters = str(series.axes)
     if "P" not in letters:
         letters = letters.replace("R", "P")  # regions: the positions of Micro-Manager's image stack files
+    if "S" in letters:
+        raise SourceError(
+            f"{path} is in colour: {series.shape[letters.index('S')]} samples a pixel; wanted one grey value. Save its "
+            "colours as channels, or only the one that was recorded"
+        )
     if len(series.shape) == 2:
         return "YX"
     if not set(letters) <= _AXES:

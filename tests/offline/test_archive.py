@@ -325,3 +325,13 @@ def test_a_real_plate_stays_a_plate(model: Path, tmp_path: Path) -> None:
     again = care_live.restore(tmp_path / "out", tmp_path / "again", model=flat, **SETTINGS)
     assert (again.n_restored, again.problems) == (report.n_restored, [])
     assert (tmp_path / "again/restored/E/08/0/zarr.json").is_file()
+
+
+def test_single_planes_and_colour_are_said(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    tifffile.imwrite(tmp_path / "data/flat.ome.tif", noisy((16, 18)), ome=True, metadata={"axes": "YX"})
+    tifffile.imwrite(tmp_path / "data/rgb.tif", np.zeros((16, 18, 3), np.uint8), photometric="rgb")
+    report = care_live.restore(tmp_path / "data", tmp_path / "out", model=model, **SETTINGS)
+    assert "1 are single planes, but net was trained on stacks" in report.summary()
+    (problem,) = report.problems
+    assert "is in colour: 3 samples a pixel; wanted one grey value" in problem
