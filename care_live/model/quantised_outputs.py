@@ -27,14 +27,14 @@ from care_live.errors import ModelError
 from care_live.maps import MAPS, Head
 from care_live.model.graph import copied
 from care_live.model.onnx_builder import OnnxBuilder
+from care_live.wire.number_codes import LARGEST_CODE, NO_NUMBER, OCTAVE_STEPS
 
 Array: TypeAlias = NDArray[Any]
 
 _STEPS, _NO_MEAN = 65534, 65535
-_OCTAVE_STEPS, _TOP, _NO_SCALE = 16, 254, 255
-_BOTTOM = 2.0 ** (-_TOP / _OCTAVE_STEPS)
+_BOTTOM = 2.0 ** (-LARGEST_CODE / OCTAVE_STEPS)
 """What the smallest code of a scale means, as a share of the largest value."""
-OCTAVE_STEP = 2.0 ** (1 / _OCTAVE_STEPS) - 1
+OCTAVE_STEP = 2.0 ** (1 / OCTAVE_STEPS) - 1
 """From one code of a scale to the next, as a share of it."""
 _LARGEST, _SMALLEST = (float(end) for end in (np.finfo(np.float32).max, np.finfo(np.float32).tiny))
 _OPSET = 18
@@ -91,7 +91,7 @@ def slack(head: Head, values: Array) -> Array:
         return np.zeros((), np.float32)
     if head == "mean":
         return np.asarray(np.ptp(values) / _STEPS / 2)
-    half_step = 2.0 ** (0.5 / _OCTAVE_STEPS) - 1
+    half_step = 2.0 ** (0.5 / OCTAVE_STEPS) - 1
     return np.asarray(np.maximum(values * half_step, values.max() * _BOTTOM))
 
 
@@ -129,9 +129,9 @@ def _read_scale(table: Array, codes: Array, into: Array) -> None:
 
 def _table(top: float) -> NDArray[np.float32]:
     """Return what each code of a scale means."""
-    octaves = (np.arange(_NO_SCALE + 1) - _TOP) / _OCTAVE_STEPS
+    octaves = (np.arange(NO_NUMBER + 1) - LARGEST_CODE) / OCTAVE_STEPS
     table = (top * 2.0**octaves).astype(np.float32)
-    table[_NO_SCALE] = np.nan
+    table[NO_NUMBER] = np.nan
     return table
 
 
@@ -188,8 +188,8 @@ def _write_scale(tail: OnnxBuilder, number: str, name: str, axes: Array) -> None
     top = add("ReduceMax", add("Where", finite, number, 0.0), axes, keepdims=1)
     top = add("Max", top, _SMALLEST, output=ends_of(name))
     share = add("Clip", add("Div", add("Where", finite, number, 0.0), top), _BOTTOM, 1.0)
-    octaves = add("Mul", add("Log", share), _OCTAVE_STEPS / np.log(2))
-    code = add("Where", finite, add("Round", add("Add", octaves, float(_TOP))), float(_NO_SCALE))
+    octaves = add("Mul", add("Log", share), OCTAVE_STEPS / np.log(2))
+    code = add("Where", finite, add("Round", add("Add", octaves, float(LARGEST_CODE))), float(NO_NUMBER))
     add("Cast", code, to=TensorProto.UINT8, output=name)
 
 
