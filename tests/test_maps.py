@@ -45,8 +45,8 @@ def test_every_head_has_a_row_and_no_other() -> None:
 
 
 def test_no_code_of_the_way_names_the_fourth_map() -> None:
-    """The rooms between network and screen read the table. (`trust` makes the map, and a screen may mark it.)"""
-    rooms = ("worker", "restore", "publish", "wire", "store", "daemon", "viewer/*.py", "viewer/napari", "viewer/web")
+    """The rooms between network and screen read the table. (What calculates the map, names it.)"""
+    rooms = ("worker", "publish", "wire", "store", "viewer/*.py", "viewer/napari", "viewer/web")
     for room in rooms:
         for path in PACKAGE.glob(room if "*" in room else f"{room}/*.py"):
             assert f'"{FOURTH}"' not in path.read_text(encoding="utf-8"), path

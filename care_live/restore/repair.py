@@ -26,7 +26,7 @@ def mixture(first: Mapping[Head, Array], second: Mapping[Head, Array]) -> Maps:
         variance = np.square(first["laplace_scale"]) + np.square(second["laplace_scale"])
         variance += np.square(first["mean"] - second["mean"]) * np.float32(0.25)
         maps["laplace_scale"] = np.sqrt(variance * np.float32(0.5))
-    return maps | _disagreement(first, second)
+    return _averaged(first, second) | maps
 
 
 def geometric_mean(first: Mapping[Head, Array], second: Mapping[Head, Array], spans: Sequence[Span]) -> Maps:
@@ -47,11 +47,11 @@ def geometric_mean(first: Mapping[Head, Array], second: Mapping[Head, Array], sp
     maps: Maps = {"mean": mean}
     if "laplace_scale" in first:
         maps["laplace_scale"] = np.maximum(first["laplace_scale"], second["laplace_scale"])
-    return maps | _disagreement(first, second)
+    return _averaged(first, second) | maps
 
 
 def mend(maps: Maps) -> bool:
-    """Replace, in place, what is no number, or no width: mean 0 with infinite scale and full disagreement.
+    """Replace, in place, what is no number, or no width, in every map: `MapKind.mended` stands there.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def mend(maps: Maps) -> bool:
     return True
 
 
-def _disagreement(first: Mapping[Head, Array], second: Mapping[Head, Array]) -> Maps:
-    if "disagreement" not in first:
-        return {}
-    return {"disagreement": (first["disagreement"] + second["disagreement"]) * np.float32(0.5)}
+def _averaged(first: Mapping[Head, Array], second: Mapping[Head, Array]) -> Maps:
+    """Return the average of two views of every map that is neither a mean nor its scale."""
+    others = [head for head in first if head not in {"mean", "laplace_scale"}]
+    return {head: (first[head] + second[head]) * np.float32(0.5) for head in others}
