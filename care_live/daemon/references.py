@@ -14,6 +14,7 @@ import numpy as np
 from care_live.images import Plan, Restored, Volume, VolumeKey, read_only
 from care_live.model.card import Calibration
 from care_live.model.reliability import half_width_factor
+from care_live.trust.photon_transfer import camera_of, transfer_points
 from care_live.trust.reference import LEVEL, ErrorFigures, Twins, followed, measure
 from care_live.verdict import MeasuredError, Trust
 
@@ -86,7 +87,8 @@ class References:
         place = restored.key.p, restored.key.c
         twins = list(_twins(restored, reference, calibration))
         try:
-            figures = measure(twins) if twins else None
+            camera = camera_of(transfer_points(restored.volume.pixels), "this volume")
+            figures = measure(twins, camera) if twins else None
         except ValueError as error:
             logger.info("reference says nothing key=%s reason=%s", tuple(reference.key), error)
             return None

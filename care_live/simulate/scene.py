@@ -84,9 +84,18 @@ class Scene:
         plan = self._acquisition
         return len(self._positions) * len(plan.channels) * plan.z_planes
 
+    def time_point(self, exposure_number: int) -> int:
+        """Return the time point of an exposure; the first of a cycle of references has more planes than the others."""
+        planes, wanted = self.planes_per_time_point, self._acquisition.reference
+        if wanted is None:
+            return exposure_number // planes
+        more = len(self._positions) * len(self._acquisition.channels) * wanted.planes
+        cycles, rest = divmod(exposure_number, wanted.every * planes + more)
+        return cycles * wanted.every + max(0, rest - more) // planes
+
     def time_s(self, exposure_number: int) -> float:
         """Return the specimen time of an exposure."""
-        return exposure_number // self.planes_per_time_point * self.config.specimen_step_s
+        return self.time_point(exposure_number) * self.config.specimen_step_s
 
     def expose(self, exposure: Exposure) -> NDArray[np.uint16]:
         """Take one noisy frame, (y, x); the specimen under the objective bleaches a little."""
@@ -134,7 +143,15 @@ class Scene:
             plan.z_planes * self.config.laser_power * channel.exposure_ms / LOW_LIGHT_MS for channel in plan.channels
         ]
         earlier = key.t * len(sharing) + sum(p < key.p for p in sharing)
-        return earlier * sum(stack) + sum(stack[: key.c]) + stack[key.c] / 2
+        return earlier * sum(stack) + sum(stack[: key.c]) + stack[key.c] / 2 + self._reference_dose(key.t, len(sharing))
+
+    def _reference_dose(self, t: int, n_sharing: int) -> float:
+        """Return the light of the references before a time point."""
+        plan, wanted = self._acquisition, self._acquisition.reference
+        if wanted is None:
+            return 0.0
+        once = sum(channel.exposure_ms for channel in plan.channels) / LOW_LIGHT_MS * self.config.laser_power
+        return -(-t // wanted.every) * n_sharing * wanted.planes * wanted.light * once
 
     def _nearest(self, y_um: float, x_um: float) -> int:
         return int(np.argmin([np.hypot(y_um - y, x_um - x) for y, x in self.places_um]))

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.trust.photon_transfer import camera_of, transfer_points
+from care_live.trust.camera import CameraModel
 
 Plane: TypeAlias = NDArray[np.float64]
 
@@ -24,6 +24,8 @@ _N_GROUPS = 10
 _MOST_WIDENING = 20.0
 _STEP = 0.7
 """How far the widening goes to what one time point shows: a single plane is a sample."""
+_LEAST_OWN = 0.4
+"""Share of the observed error that must be the restoration's: a difference of two near numbers says nothing."""
 _NOISE_KERNEL_VARIANCE = 36.0
 """Sum of squares of the second differences along y and x, (1, −2, 1)²."""
 
@@ -44,7 +46,7 @@ class ErrorFigures:
     """The error of a restoration at its reference planes, less the noise of these."""
 
     nrmse: float
-    """Of the range between the reference's 0.1 and 99.9 percentiles, after the affine fit of `care_live.metrics`."""
+    """Over the range between the 0.1 and 99.9 percentiles, after the affine fit of `care_live.metrics`."""
     psnr_db: float
     ratios: NDArray[np.float64] | None
     """Sorted |error| / half width of every voxel; None without a scale."""
@@ -62,19 +64,21 @@ class ErrorFigures:
         return float(np.clip(np.quantile(self.ratios, LEVEL), 1 / _MOST_WIDENING, _MOST_WIDENING))
 
 
-def measure(planes: Sequence[Twins]) -> ErrorFigures:
+def measure(planes: Sequence[Twins], camera: CameraModel | None = None) -> ErrorFigures:
     """Measure the error of one restored volume at its reference planes.
 
     Parameters
     ----------
     planes : at least one; planes of a constant reference say nothing
+    camera : as dim planes show it: in bright ones the specimen's own texture passes for noise. None: each reference
+        shows its noise itself
 
     Raises
     ------
     ValueError
-        The references are constant: there is nothing to measure against.
+        The references are constant, or so dim that their own noise is most of what they show.
     """
-    found = [_compared(one) for one in planes]
+    found = [_compared(one, camera) for one in planes]
     truth, noise, mean = (np.concatenate(parts) for parts in zip(*(one[:3] for one in found), strict=True))
     nrmse = _nrmse(mean, truth, noise)
     ratios = [one[3] for one in found if one[3] is not None]
@@ -95,11 +99,11 @@ def followed(widening: float | None, wanted: float) -> float:
     return float(np.exp((1 - _STEP) * np.log(widening) + _STEP * np.log(wanted)))
 
 
-def _compared(one: Twins) -> tuple[Plane, Plane, Plane, Plane | None]:
+def _compared(one: Twins, camera: CameraModel | None) -> tuple[Plane, Plane, Plane, Plane | None]:
     """Return reference, its noise variance, mean and error over half width, each flat, in counts of the dim plane."""
     reference = one.reference.astype(np.float64)
     gain, offset = _line(reference, one.raw.astype(np.float64))
-    truth, noise = gain * reference + offset, gain**2 * _noise_variance(one.reference)
+    truth, noise = gain * reference + offset, gain**2 * _noise_variance(one.reference, camera)
     mean = one.mean.astype(np.float64)
     if one.half_width is None:
         return truth.ravel(), noise.ravel(), mean.ravel(), None
@@ -117,9 +121,8 @@ def _line(reference: Plane, raw: Plane) -> tuple[float, float]:
     return gain, float(raw.mean() - gain * reference.mean())
 
 
-def _noise_variance(reference: NDArray[Any]) -> Plane:
-    """Return the noise variance of every pixel of a reference, counts²: by photon transfer, else one for all."""
-    camera = camera_of(transfer_points(reference[None]), "a reference plane")
+def _noise_variance(reference: NDArray[Any], camera: CameraModel | None) -> Plane:
+    """Return the noise variance of every pixel of a reference, counts²; without a camera one for all."""
     if camera is not None:
         return camera.variance(reference.astype(np.float32)).astype(np.float64)
     plane = reference.astype(np.float64)
@@ -144,6 +147,8 @@ def _nrmse(mean: Plane, truth: Plane, noise: Plane) -> float:
         raise ValueError("the reference planes are constant")
     centred, variance = mean - mean.mean(), float(mean.var())
     slope = float(np.mean(centred * (truth - truth.mean()))) / variance if variance > 0 else 0.0
-    left = truth - truth.mean() - slope * centred
-    own = max(float(np.mean(left**2) - np.mean(noise)), 0.0)
+    observed = float(np.mean((truth - truth.mean() - slope * centred) ** 2))
+    own = observed - float(np.mean(noise))
+    if own < _LEAST_OWN * observed:
+        raise ValueError("the references are dim: most of what they differ by is their own noise")
     return float(np.sqrt(own)) / float(high - low)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from care_live.config import AcquisitionConfig, Channel, Position, VirtualConfig
+from care_live.config import AcquisitionConfig, Channel, Position, ReferenceConfig, VirtualConfig
 from care_live.errors import ConfigError
 from care_live.images import VolumeKey
 from care_live.simulate.scene import Exposure, Scene
+from care_live.source.micromanager import events_of
 
 CONFIG = VirtualConfig(
     specimen="granules",
@@ -99,3 +100,15 @@ def test_planned_dose_counts_what_the_camera_will_have_given() -> None:
 def test_volume_that_is_not_planned(key: VolumeKey) -> None:
     with pytest.raises(ConfigError, match="not planned"):
         Scene(CONFIG).truth(key)
+
+
+def test_time_stands_still_within_a_time_point_also_where_planes_are_exposed_twice() -> None:
+    acquisition = AcquisitionConfig(
+        time_points=11,
+        z_planes=5,
+        channels=(Channel(), Channel(preset="FITC")),
+        reference=ReferenceConfig(every=4, light=2),
+    )
+    scene = Scene(VirtualConfig(acquisition=acquisition))
+    times = [event["axes"]["time"] for event in events_of(acquisition)]
+    assert [scene.time_point(number) for number in range(len(times))] == times
