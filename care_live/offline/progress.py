@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+_LEAST_S = 0.2
+"""Between two pictures of the bar in a notebook."""
+
+
+class _Bar(Protocol):
+    def advance(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class ProgressBar:
@@ -17,30 +27,68 @@ class ProgressBar:
     Parameters
     ----------
     total : units
-    words : what is done
-    shown : False: show nothing; where neither a terminal nor a notebook looks on, nothing is shown either
+    shown : False: show nothing; without a terminal or a notebook nothing is shown either
     """
 
-    def __init__(self, total: int, *, shown: bool = True, words: str = "restoring") -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = RichProgress(
-            *columns, console=Console(stderr=True), transient=True, disable=not (shown and _is_watched())
-        )
-        self._task = self._bar.add_task(words, total=total)
+    def __init__(self, total: int, *, shown: bool = True) -> None:
+        self._bar: _Bar | None = None
+        if shown and "ipykernel" in sys.modules:
+            self._bar = NotebookBar(total)
+        elif shown and sys.stderr.isatty():
+            self._bar = TerminalBar(total)
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.close()
 
-    def step(self, n: int = 1, *, words: str | None = None) -> None:
-        """Note that units are done."""
-        self._bar.update(self._task, advance=n, description=words)
+    def step(self) -> None:
+        """Note that one more unit is done."""
+        if self._bar is not None:
+            self._bar.advance()
 
 
-def _is_watched() -> bool:
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+class TerminalBar:
+    """A bar of rich on stderr; it goes when it is closed."""
+
+    def __init__(self, total: int) -> None:
+        columns = (TextColumn("restoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = RichProgress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task("", total=total)
+        self._progress.start()
+
+    def advance(self) -> None:
+        self._progress.advance(self._task)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+class NotebookBar:
+    """A bar of HTML below a notebook's cell; unlike rich's it needs no ipywidgets."""
+
+    def __init__(self, total: int) -> None:
+        self._display: Any = importlib.import_module("IPython.display")
+        self._total, self._done = total, 0
+        self._began_s = self._shown_s = time.monotonic()
+        self._place = self._display.display(self._picture(), display_id=True)
+
+    def advance(self) -> None:
+        self._done += 1
+        now_s = time.monotonic()
+        if now_s - self._shown_s >= _LEAST_S or self._done == self._total:
+            self._shown_s = now_s
+            self._place.update(self._picture())
+
+    def close(self) -> None:
+        self._place.update(self._picture())
+
+    def _picture(self) -> Any:
+        left_s = (time.monotonic() - self._began_s) / max(1, self._done) * (self._total - self._done)
+        left = f", {left_s:.0f} s left" if 0 < self._done < self._total else ""
+        bar = f"<progress value='{self._done}' max='{self._total}'></progress>"
+        return self._display.HTML(f"{bar} restoring {self._done}/{self._total}{left}")
