@@ -23,6 +23,7 @@ _FOLDER = click.Path(path_type=Path, exists=True)
 @click.option("--input", "inputs", type=_FOLDER, multiple=True, help="Dim images; repeat it for each condition.")
 @click.option("--target", type=_FOLDER, help="The truth: bright images in files of the same names.")
 @click.option("--second", type=_FOLDER, help="Second exposures of the dim images, where there are no bright ones.")
+@click.option("--noisy-only", is_flag=True, help="Learn from the dim images alone: there are no others.")
 @click.option("--from", "start", type=_FOLDER, help="Network to begin with: an ONNX file, or a training run's folder.")
 @click.option("--gains-only", is_flag=True, help="Learn gains and biases only; with --from.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget on this machine; default: 15.")
@@ -42,6 +43,7 @@ def train_command(
     inputs: tuple[Path, ...],
     target: Path | None,
     second: Path | None,
+    noisy_only: bool,
     start: Path | None,
     gains_only: bool,
     minutes: float | None,
@@ -57,6 +59,7 @@ def train_command(
     \b
     care-live train --input low/ --target high/ --minutes 15
     care-live train --input first/ --second second/ --minutes 15
+    care-live train --input noisy/ --noisy-only --minutes 15
 
     It says first what it will do and how long that takes, and last whether the network is better than a filter.
     """
@@ -67,13 +70,13 @@ def train_command(
         if inputs or target or second:
             raise click.UsageError("CONFIG names its images: leave out --input, --target and --second, or CONFIG")
         chosen = recipe.load(config)
-    elif inputs and (target is None) != (second is None):
+    elif inputs and [target is not None, second is not None, noisy_only].count(True) == 1:
         images = {"target": target, "second": second}
         chosen = own_recipe(inputs, **images, minutes=minutes or 15.0, axes=axes, pattern=pattern, name=name)
     else:
         raise click.UsageError(
-            "give --input and --target, folders of dim and bright images; or --input and --second, two exposures; "
-            "or a CONFIG"
+            "give --input and --target, folders of dim and bright images; --input and --second, two exposures; "
+            "--input and --noisy-only; or a CONFIG"
         )
     if gains_only and start is None:
         raise click.UsageError("--gains-only needs --from, a network whose kernels stay")

@@ -79,11 +79,12 @@ class Standardised(nn.Module):
             self.register_buffer(f"{name}_deviation", torch.ones(n_channels))
 
     def measure(self, inputs: Tensor, targets: Tensor) -> None:
-        """Take the spread of every channel from training patches, (n, c, [z,] y, x)."""
+        """Take the spread of every channel from training patches, (n, c, [z,] y, x), without NaN."""
         for name, images in (("input", inputs), ("target", targets)):
-            channels = images.transpose(0, 1).flatten(1).double()
-            getattr(self, f"{name}_mean").copy_(channels.mean(dim=1))
-            getattr(self, f"{name}_deviation").copy_(channels.std(dim=1).clamp_min(SMALLEST_DEVIATION))
+            channels = [channel[torch.isfinite(channel)] for channel in images.transpose(0, 1).flatten(1).double()]
+            getattr(self, f"{name}_mean").copy_(torch.stack([channel.mean() for channel in channels]))
+            deviations = torch.stack([channel.std() for channel in channels])
+            getattr(self, f"{name}_deviation").copy_(deviations.clamp_min(SMALLEST_DEVIATION))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         mean, scale = self.network((x - _along(self.input_mean, x)) / _along(self.input_deviation, x))

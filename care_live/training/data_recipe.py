@@ -61,6 +61,18 @@ class ExposuresData(Section):
     """Exposures that are shifted more than this against each other are refused."""
 
 
+class NoisyData(Section):
+    """Noisy images and nothing else: Noise2Void. Two exposures are better, see `ExposuresData`; pairs are best."""
+
+    kind: Literal["noisy"] = "noisy"
+    images: Path
+    """Folder, or OME-Zarr array of TCZYX."""
+    pattern: str = "*.tif*"
+    axes: str = Field(default="ZYX", pattern=r"^T?C?Z?YX$")
+    validation: tuple[str, ...] = ()
+    """File names without ending that are kept for validation; none: the last tenth, at least one volume."""
+
+
 class IsotropicData(Section):
     """Sharp lateral slices, turned by any angle and degraded along y as the microscope degrades z, for every patch."""
 
@@ -109,6 +121,6 @@ class UpsampleData(Section):
 
 
 DataRecipe: TypeAlias = Annotated[
-    SimulatedData | PairsData | ExposuresData | IsotropicData | DeconvolveData | UpsampleData,
+    SimulatedData | PairsData | ExposuresData | NoisyData | IsotropicData | DeconvolveData | UpsampleData,
     Field(discriminator="kind"),
 ]

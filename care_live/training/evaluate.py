@@ -34,11 +34,15 @@ class ScoreRow:
     """The best of total variation, tuned with the truth, where it was asked for."""
 
 
-def estimate(applied: Sequence[Applied]) -> ScoreRow:
+def estimate(applied: Sequence[Applied], *, second_noise: float = 0.5) -> ScoreRow:
     """Estimate the scores of images whose "truth" is a second exposure of the same; without SSIM.
 
     The mean squared difference from a second exposure is that from the clean image plus the variance of the second
-    one's noise, which half the mean squared difference of the two exposures gives.
+    one's noise, which is a known share of the mean squared difference of the two.
+
+    Parameters
+    ----------
+    second_noise : that share; a half for two exposures alike
 
     References
     ----------
@@ -47,7 +51,7 @@ def estimate(applied: Sequence[Applied]) -> ScoreRow:
     rows = []
     for result in applied:
         for ours, raw, other in zip(result.mean, result.raw, result.truth, strict=True):
-            measure = _by_exposure(float(np.mean(np.square(raw - other))) / 2)
+            measure = _by_exposure(second_noise * float(np.mean(np.square(raw - other))))
             filtered = (best_gaussian(raw, other, measure)[0], best_total_variation(raw, other, measure)[0])
             shown = (raw, filtered[0], ours, filtered[1])
             rows.append(tuple(Scores(float("nan"), measure(image, other), float("nan")) for image in shown))

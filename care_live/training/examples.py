@@ -209,8 +209,11 @@ class Data:
     validation: Sequence[Example]
     turns: bool = True
     """Whether y and x are alike, so that patches may be turned by a quarter."""
-    noisy_targets: bool = False
-    """Targets are second exposures: scores are estimated from two noisy images."""
+    second_noise: float = 0.0
+    """Of the mean squared difference of an input and its target the share that is noise of the target; 0: targets are
+    clean. Scores are then estimates from two noisy images."""
+    judged: Sequence[Example] | None = None
+    """What the networks are judged by; None: the validation volumes."""
 
     @property
     def fingerprints(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from care_live.training.examples import Data, Tell
 from care_live.training.lateral_slices import gather_degraded
+from care_live.training.noisy import gather_noisy
 from care_live.training.pairs import gather_pairs
 from care_live.training.recipe import Recipe
 from care_live.training.repeats import gather_exposures
@@ -27,5 +28,7 @@ def gather(recipe: Recipe, tell: Tell = lambda name: None) -> Data:
             return gather_pairs(recipe.data, recipe, tell)
         case "exposures":
             return gather_exposures(recipe.data, recipe, tell)
+        case "noisy":
+            return gather_noisy(recipe.data, recipe, tell)
         case "isotropic" | "upsample":
             return gather_degraded(recipe.data, recipe, tell)

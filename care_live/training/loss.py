@@ -28,6 +28,12 @@ def mse(mean: Tensor, target: Tensor) -> Tensor:
     return (mean - target).square().mean()
 
 
+def hidden_mse(mean: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error where the target is a number; it is NaN wherever the network was shown the pixel."""
+    hidden = torch.isfinite(target)
+    return (mean - torch.where(hidden, target, mean)).square().sum() / hidden.sum().clamp_min(1)
+
+
 def gaussian(mean: Tensor, target: Tensor) -> Tensor:
     """Negative log likelihood under one Gaussian whose width is the same everywhere.
 
@@ -55,7 +61,7 @@ def laplace(mean: Tensor, scale: Tensor, target: Tensor, *, beta: float = 0.0) -
 
 def choose(name: LossName, *, beta: float = 0.0) -> Loss:
     """Return the loss of a recipe, as a function of mean, scale and target."""
-    plain = {"mae": mae, "mse": mse, "gaussian": gaussian}
+    plain = {"mae": mae, "mse": mse, "hidden_mse": hidden_mse, "gaussian": gaussian}
     if name == "laplace":
         return lambda mean, scale, target: laplace(mean, _given(scale), target, beta=beta)
     return lambda mean, scale, target: plain[name](mean, target)

@@ -27,7 +27,7 @@ def own_recipe(
     pattern: str = "*.tif*",
     name: str = NAME,
 ) -> Recipe:
-    """Return a recipe for pairs of dim and bright images, or for two exposures and no bright image.
+    """Return a recipe for pairs of dim and bright images, for two exposures, or for noisy images alone.
 
     Parameters
     ----------
@@ -50,8 +50,12 @@ def own_recipe(
         _, wanted = volumes.look(target, pattern, axes)
         network["n_channels_out"] = wanted.get("C", 1)
         data = {"kind": "pairs", "inputs": list(inputs), "target": target, **common}
+    elif second is None:
+        network |= {"n_channels_out": network["n_channels_in"], "probabilistic": False}
+        fit |= {"loss": "hidden_mse", "stop_after": STOP_AFTER}
+        data = {"kind": "noisy", "images": inputs[0], **common}
     else:
-        exposures = [*inputs, *([second] if second is not None else [])]
+        exposures = [*inputs, second]
         network |= {"n_channels_out": network["n_channels_in"], "probabilistic": False}
         fit |= {"loss": "mse", "stop_after": STOP_AFTER}
         data = {"kind": "exposures", "exposures": exposures, **common}

@@ -50,9 +50,14 @@ def gather_pairs(data: PairsData, recipe: Recipe, tell: Tell) -> Data:
 def split_rows(volume: PairedVolume) -> Data:
     """Split a volume that is alone: the last rows of y, a quarter of them or more, are for validation."""
     n_rows = volume.shape_px[-2]
-    first = n_rows - max(n_rows // 4, min(FEWEST_ROWS, n_rows // 2))
+    first = split_point(n_rows)
     training = rows_of(volume, slice(0, first), f"{volume.name} y<{first}")
     return Data([training], [rows_of(volume, slice(first, n_rows), f"{volume.name} y>={first}")])
+
+
+def split_point(n_rows: int) -> int:
+    """Return how many rows of a volume that is alone are for training."""
+    return n_rows - max(n_rows // 4, min(FEWEST_ROWS, n_rows // 2))
 
 
 def split(examples: Sequence[Filed], validation: Sequence[str], *, turns: bool = True) -> Data:

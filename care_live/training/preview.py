@@ -28,7 +28,7 @@ def judge(members: Sequence[nn.Module], examples: Sequence[Example], *, divisor:
     divisor : what sizes must be multiples of, one per axis of the examples or of their last axes
     """
     ensemble = Ensemble(list(members)).eval()
-    chosen = examples[:: -(-len(examples) // MOST_VOLUMES)]
+    chosen = examples[:: max(1, -(-len(examples) // MOST_VOLUMES))]
     return [_judged(ensemble, example, divisor) for example in chosen]
 
 

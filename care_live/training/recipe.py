@@ -14,7 +14,8 @@ from care_live.errors import ConfigError
 from care_live.model.card import Task
 from care_live.training.data_recipe import DataRecipe
 
-LossName = Literal["mae", "mse", "gaussian", "laplace"]
+LossName = Literal["mae", "mse", "gaussian", "laplace", "hidden_mse"]
+"""*hidden_mse* is for noisy images alone: the error where pixels were hidden."""
 OptimiserName = Literal["adam", "muon"]
 
 
@@ -213,6 +214,10 @@ class Recipe(Section):
             raise ValueError("loss laplace needs network.probabilistic = true")
         if self.data.kind == "exposures" and (self.fit.loss != "mse" or self.network.probabilistic):
             raise ValueError("exposures need fit.loss = mse and network.probabilistic = false: others learn the noise")
+        if (self.data.kind == "noisy") != (self.fit.loss == "hidden_mse") or (
+            self.data.kind == "noisy" and self.network.probabilistic
+        ):
+            raise ValueError("noisy images need fit.loss = hidden_mse and network.probabilistic = false, and only they")
         axes, patch_px = self.axes_seen, self.fit.patch_px
         if patch_px is None:
             return self

@@ -33,7 +33,7 @@ def gather_exposures(data: ExposuresData, recipe: Recipe, tell: Tell) -> Data:
     )
     gathered = gather_pairs(pairs, recipe, tell)
     training, validation = ([_repeated(one) for one in part] for part in (gathered.training, gathered.validation))
-    return Data(training, validation, turns=gathered.turns, noisy_targets=True)
+    return Data(training, validation, turns=gathered.turns, second_noise=0.5)
 
 
 def _repeated(volume: object) -> RepeatedVolume:

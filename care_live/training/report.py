@@ -32,14 +32,15 @@ def draw_training(
     """
     figure = _figure(size=(13, 3.2 + 2.4 * len(judged)))
     figure.suptitle(title, fontsize=9)
-    heads, below = figure.subfigures(2, 1, height_ratios=(3.2, 2.4 * len(judged)))
+    heads, below = figure.subfigures(2, 1, height_ratios=(3.2, 2.4 * len(judged))) if judged else (figure, None)
     losses, rates, bars, reliable, doubtful = heads.subplots(1, 5)
     _draw_curves(losses, rates, histories)
     _draw_scores(bars, rows)
-    _draw_coverage(reliable, {"as trained": as_trained(judged)})
-    _draw_disagreement(doubtful, error_by_disagreement(judged))
-    for panels, example in zip(below.subplots(len(judged), 5, squeeze=False), judged, strict=True):
-        _draw_example(panels, example)
+    _draw_coverage(reliable, {"as trained": as_trained(judged) if judged else ()})
+    _draw_disagreement(doubtful, error_by_disagreement(judged) if judged else ())
+    if below is not None:
+        for panels, example in zip(below.subplots(len(judged), 5, squeeze=False), judged, strict=True):
+            _draw_example(panels, example)
     _save(figure, path)
 
 
@@ -117,6 +118,9 @@ def _draw_scores(panel: Any, rows: Sequence[ScoreRow]) -> None:
     """Draw the PSNR of every condition, its SSIM written on the bars."""
     places = np.arange(len(rows))
     parts = {"raw": "raw", "best Gaussian": "gaussian", "best total variation": "classical", "restored": "ours"}
+    if not rows:
+        panel.axis("off")
+        return
     shown = {name: part for name, part in parts.items() if all(getattr(row, part) for row in rows)}
     step = 0.8 / len(shown)
     for number, (name, part) in enumerate(shown.items()):

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from care_live.model.card import NetworkVerdict
 from care_live.training import fit, report
 from care_live.training.checkpoint import TrainingHistory
-from care_live.training.evaluate import estimate, evaluate
+from care_live.training.evaluate import ScoreRow, estimate, evaluate
 from care_live.training.examples import Data, Tell
 from care_live.training.export import load_member
 from care_live.training.filter_verdict import save as save_verdict
@@ -80,11 +80,13 @@ def train(
             histories.append(fit.fit(recipe, gathered, run, member=member, on_progress=watched.show))
         _write_history(run / f"member-{member}" / "history.csv", histories[-1])
     judged = _judged(recipe, gathered, run)
-    rows = [estimate(judged)] if gathered.noisy_targets else evaluate(judged, classical=True)
-    verdict = verdict_of(rows[0], histories, n_training=len(gathered.training), estimated=gathered.noisy_targets)
+    verdict, title, rows = None, "", _scored(judged, gathered)
+    if rows:
+        is_estimate = gathered.second_noise > 0
+        verdict = verdict_of(rows[0], histories, n_training=len(gathered.training), estimated=is_estimate)
     if verdict is not None:
         save_verdict(run, verdict)
-    title = "" if verdict is None else verdict.sentence()
+        title = verdict.sentence()
     report.draw_training(histories, judged, run / "report.png", rows=rows, title=title)
     return Trained(recipe, tuple(histories), verdict)
 
@@ -105,7 +107,17 @@ def _as_begun(recipe: Recipe, run: Path) -> Recipe:
 def _judged(recipe: Recipe, gathered: Data, run: Path) -> list[Applied]:
     """Restore some of the validation volumes with the best weights of every member."""
     members = [load_member(run / f"member-{member}" / "best.pt", recipe) for member in range(recipe.members)]
-    return judge(members, gathered.validation, divisor=recipe.network.divisor)
+    examples = gathered.validation if gathered.judged is None else gathered.judged
+    return judge(members, examples, divisor=recipe.network.divisor)
+
+
+def _scored(judged: Sequence[Applied], gathered: Data) -> list[ScoreRow]:
+    """Score what was restored; nothing where the noise of the images is unknown."""
+    if not judged:
+        return []
+    if gathered.second_noise:
+        return [estimate(judged, second_noise=gathered.second_noise)]
+    return evaluate(judged, classical=True)
 
 
 def _write_history(path: Path, history: TrainingHistory) -> None:

@@ -41,7 +41,10 @@ class Watched:
     def show(self, progress: Progress) -> None:
         """Take a progress; draws and writes where it comes with a validation."""
         if progress.shown is not None and progress.restored is not None:
-            row = side_by_side(progress.shown.input, progress.restored, progress.shown.target)
+            target = progress.shown.target
+            row = side_by_side(
+                progress.shown.input, progress.restored, *([target] if np.isfinite(target).all() else [])
+            )
             _save(self._folder / PREVIEW_FILE, row)
             if self._board is not None:
                 self._write(self._board, progress, row)

@@ -4,9 +4,9 @@ Eight open stacks, exposed in the virtual microscope's cameras at a peak of 20 p
 the bright images. Part of each stack (rows, or time points) is never shown to training; on it PSNR is compared with the
 best Gaussian filter, tuned with the truth. A budget is CPU time on one thread, so that other programs do not matter.
 
-*pairs*: dim and bright images; *n2n*: two dim exposures and no bright image.
+*pairs*: dim and bright images; *n2n*: two dim exposures and no bright image; *n2v*: one dim exposure.
 
-    python tools/bench.py own --minutes 2,5,15 --seeds 3 [--stacks pollen,cells3d] [--ways pairs,n2n] [--json F]
+    python tools/bench.py own --minutes 2,5,15 --seeds 3 [--stacks pollen,cells3d] [--ways pairs,n2n,n2v] [--json F]
 
 All of it takes a day of one core; with --minutes 2 --seeds 1 and one way some 25 minutes.
 """
@@ -38,7 +38,7 @@ from care_live.training.train import train
 
 Image = NDArray[Any]
 STACKS = ("pollen", "cells3d", "flybrain", "mouse", "cho", "mitosis0", "mitosis1", "lysosome")
-WAYS = ("pairs", "n2n")
+WAYS = ("pairs", "n2n", "n2v")
 DOSE = 60.0
 """Of the bright images."""
 
@@ -105,7 +105,7 @@ def tried(name: str, way: str, minutes: float, seed: int) -> dict[str, float]:
 
 def recipe_for(root: Path, way: str, minutes: float, *, seed: int, axes: str) -> Recipe:
     """Return what the command makes of its options; one thread of the CPU."""
-    images = {"target": root / "high"} if way == "pairs" else {"second": root / "low2"}
+    images = {"pairs": {"target": root / "high"}, "n2n": {"second": root / "low2"}, "n2v": {}}[way]
     recipe = own_recipe([root / "low"], **images, minutes=minutes, axes=axes)
     fit = recipe.fit.model_copy(update={"threads": 1, "device": "cpu"})
     return recipe.model_copy(update={"fit": fit, "seed": seed})

@@ -1,0 +1,114 @@
+"""Noisy images alone: pixels are hidden, structure of the noise is found, and a network is judged without a truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from click.testing import CliRunner
+
+from care_live.cli import cli
+from care_live.metrics import psnr_db
+from care_live.model import file
+from care_live.training.evaluate import estimate
+from care_live.training.inference import Applied
+from care_live.training.loading import gather
+from care_live.training.loss import hidden_mse
+from care_live.training.noisy import HIDDEN_SHARE, SHARE_OF_SECOND, hide, noise_structure
+from care_live.training.own_recipe import own_recipe
+from tests.training.conftest import blobs
+
+
+def write_noisy(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Write an image of photon noise; returns what a camera would count without it."""
+    clean = 100 + 2.0 * np.clip(blobs(0, shape) / 20, 1, None)
+    electrons = np.random.default_rng(0).poisson((clean - 100) / 2)
+    (folder / "noisy").mkdir()
+    counts = (100 + 2 * electrons + np.random.default_rng(1).normal(0, 2, shape)).clip(0).astype(np.uint16)
+    tifffile.imwrite(folder / "noisy" / "v.tif", counts, photometric="minisblack")
+    return clean
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64), (2, 8, 32, 32)])
+def test_a_hidden_pixel_does_not_show_itself(shape: tuple[int, ...]) -> None:
+    image = np.random.default_rng(0).random(shape).astype(np.float32)
+    patch = hide(image, np.random.default_rng(1))
+    hidden = np.isfinite(patch.target)
+    assert hidden.mean() == pytest.approx(HIDDEN_SHARE, abs=0.01)
+    assert (patch.target[hidden] == image[hidden]).all()
+    assert (patch.input[~hidden] == image[~hidden]).all()
+    changed = image.copy()
+    changed[hidden] += 5  # what is hidden has no way into the input
+    again = hide(changed, np.random.default_rng(1))
+    apart = hidden & ~_beside_hidden(hidden)
+    assert apart.any()
+    assert (again.input[apart] == patch.input[apart]).all()
+
+
+def _beside_hidden(hidden: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
+    n_axes = hidden.ndim - 1
+    around = np.ones((1, *[3] * n_axes))
+    return ndimage.convolve(hidden.astype(np.float32), around, mode="mirror") > 1.5
+
+
+def test_pixels_along_structured_noise_are_hidden_too() -> None:
+    image = np.random.default_rng(0).random((1, 32, 32)).astype(np.float32)
+    patch = hide(image, np.random.default_rng(1), (0, 2))
+    _, y, x = np.argwhere(np.isfinite(patch.target))[7]
+    assert (patch.input[0, y, max(x - 2, 0) : x] != image[0, y, max(x - 2, 0) : x]).all()
+
+
+def test_the_structure_of_noise_is_measured() -> None:
+    rng = np.random.default_rng(0)
+    white = rng.normal(100, 10, (1, 4, 96, 96)).astype(np.float32)
+    rows = white + 20 * np.repeat(rng.normal(0, 1, (1, 4, 96, 32)), 3, axis=-1)
+    assert noise_structure(white) == (0, 0)
+    along_y, along_x = noise_structure(rows)
+    assert along_y == 0
+    assert along_x >= 1
+
+
+def test_the_loss_counts_hidden_pixels_only() -> None:
+    target = torch.tensor([[float("nan"), 1.0], [3.0, float("nan")]])
+    mean = torch.tensor([[100.0, 2.0], [1.0, 100.0]], requires_grad=True)
+    loss = hidden_mse(mean, target)
+    loss.backward()
+    assert loss.item() == pytest.approx((1 + 4) / 2)
+    assert torch.isfinite(mean.grad).all()
+    assert mean.grad[0, 0] == 0
+
+
+def test_a_network_is_judged_by_images_with_independent_noise(tmp_path: Path) -> None:
+    clean = write_noisy(tmp_path, (6, 192, 96))
+    recipe = own_recipe([tmp_path / "noisy"], minutes=1.0)
+    data = gather(recipe)
+    assert data.judged
+    (judged,) = data.judged
+    patch = judged.cut((0, 0, 0), judged.shape_px, None)
+    truth = clean[:, 144:][None].astype(np.float32)
+    low, high = (bound[0] for bound in judged.volume.span.at(2.0, 99.8))  # type: ignore[attr-defined]
+    noise = [image - (truth - low) / (high - low) for image in patch]
+    assert abs(np.corrcoef(*(part.ravel() for part in noise))[0, 1]) < 0.05
+    share = np.square(noise[1]).mean() / np.square(noise[0] - noise[1]).mean()
+    assert share == pytest.approx(SHARE_OF_SECOND, abs=0.05)
+    row = estimate(
+        [Applied("v", "v", patch.input, patch.input, None, None, patch.target)], second_noise=SHARE_OF_SECOND
+    )
+    width = np.subtract(*np.percentile(patch.target, (99.9, 0.1))) / np.subtract(*np.percentile(truth, (99.9, 0.1)))
+    wanted = psnr_db(patch.input[0], truth[0]) + 20 * np.log10(width * (high - low))
+    assert row.raw.psnr_db == pytest.approx(wanted, abs=2.0)
+
+
+@pytest.mark.slow
+def test_noisy_images_are_all_that_is_needed(tmp_path: Path) -> None:
+    write_noisy(tmp_path, (4, 96, 64))
+    command = ["train", "--input", tmp_path / "noisy", "--noisy-only", "--minutes", 0.03, "--run", tmp_path / "run"]
+    done = CliRunner().invoke(cli, [str(word) for word in command], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert file.read_card(tmp_path / "run" / "own.onnx").heads == ("mean",)
+    assert (tmp_path / "run" / "report.png").stat().st_size > 1000
