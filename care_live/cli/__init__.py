@@ -25,6 +25,7 @@ FILES = {
     "watching": ("view", "record", "keys"),
     "web": ("web",),
     "service": ("service",),
+    "camera": ("camera",),
 }
 SUMMARIES = {
     "run": "Acquire, restore, publish and store, as a config file says.",
@@ -36,6 +37,7 @@ SUMMARIES = {
     "status": "Show what a running daemon is doing.",
     "swap": "Give a running daemon another network.",
     "doctor": "Check this machine and a config; say what to do.",
+    "camera": "Measure a camera's gain, offset and noise.",
     "simulate": "Write simulated training data.",
     "train": "Train a network, or an ensemble, from a config.",
     "evaluate": "Score a network: NRMSE, PSNR, SSIM per condition.",

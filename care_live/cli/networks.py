@@ -147,12 +147,16 @@ def calibrate_command(
 
     Each volume is judged with factors that the other volumes fixed. Where these hold no better than the card's own,
     nothing is stored and the exit code is 1.
+
+    From 12 volumes on that the network is made for, the limits of the trust light are measured and stored, too: what
+    the evidence test shows of good restorations, and what such volumes look like.
     """
     from care_live.errors import TrainingError
     from care_live.model import file
     from care_live.training import report
     from care_live.training.calibrate import calibrate
     from care_live.training.inference import apply, open_engine
+    from care_live.training.trust_limits import with_limits
 
     engine = open_engine(model, threads=threads)
     applied = list(apply(engine, inputs, target, axes=axes, unit=truth_unit, pattern=pattern))
@@ -162,9 +166,13 @@ def calibrate_command(
     for line in report.reliability_lines(result):
         click.echo(line)
     click.echo(f"{picture}: drawn")
-    if not result.is_better:
-        if not dry_run:
-            raise TrainingError(f"nothing is stored in {model}: {report.why_not_better(result)}")
-    elif not dry_run:
-        file.write_card(model, engine.card.model_copy(update={"calibration": result.calibration}))
-        click.echo(f"calibration stored in {model}")
+    card = with_limits(engine.card, engine, (one.raw for one in applied))
+    stored = [] if card == engine.card else [f"limits of the trust light, from {card.evidence.n_volumes} volumes"]
+    if result.is_better:
+        card, stored = card.model_copy(update={"calibration": result.calibration}), ["calibration", *stored]
+    if stored and not dry_run:
+        file.write_card(model, card)
+        click.echo(f"{' and '.join(stored)} stored in {model}")
+    if not result.is_better and not dry_run:
+        nothing = "no calibration" if stored else "nothing"
+        raise TrainingError(f"{nothing} is stored in {model}: {report.why_not_better(result)}")

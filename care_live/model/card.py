@@ -38,19 +38,19 @@ class Calibration(Section):
 
 
 class EvidenceLimits(Section):
-    """What the evidence test may find in a good restoration; measured on validation volumes, or these defaults.
+    """What contradicts the photons also in good restorations; measured on validation volumes, or these defaults.
 
-    One number for each smoothing scale of `care_live.trust.evidence`, finest first. Beyond the thresholds a
-    standardised residual is an alarm: at most one in 100 good volumes.
+    One number for each smoothing scale of `care_live.trust.evidence`, finest first. A smoothed residual is an alarm
+    where it is more than the camera's noise can be, and more than these shares: at most once in 100 good volumes.
     """
 
-    invented: tuple[float, float, float] = (5.5, 5.5, 5.5)
-    """Thresholds where the restoration is brighter than what was counted."""
-    missing: tuple[float, float, float] = (7.5, 8.0, 7.5)
-    """Thresholds where it is darker: networks smooth the finest bright spots away."""
+    invented_of_range: tuple[float, float, float] = (0.04, 0.02, 0.01)
+    """Of the intensity range, where the restoration is brighter than what was counted."""
+    missing_of_range: tuple[float, float, float] = (0.05, 0.03, 0.016)
+    """Of the intensity range, where it is darker: networks smooth the finest bright spots away."""
     sd: tuple[float, float, float] = (1.3, 1.4, 1.8)
     """Largest standard deviation of the standardised residual: above it there is a slow bias."""
-    allowance: float = 0.03
+    allowance: float = 0.02
     """Error of intensity, as a share of the signal, that is not held against a restoration."""
     n_volumes: int = 0
     """Validation volumes that they were measured on; 0: defaults."""

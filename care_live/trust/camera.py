@@ -32,7 +32,7 @@ class CameraModel:
     origin: str
     """Where the figures come from, in words."""
     pattern: Counts2D | None = None
-    """(y, x) counts: each pixel's own offset, less `offset`; None: not known."""
+    """(y, x) counts: each pixel's own offset, less `offset`; NaN: a pixel too noisy to use; None: not known."""
     pattern_sd: float = 0.0
     """Counts: standard deviation of what of the pattern is not in `pattern`."""
 

@@ -44,7 +44,7 @@ def read(path: Path) -> CameraModel:
         raise ConfigError(f"{path} is no camera file: make one with 'care-live camera'") from error
     if not (np.isfinite([gain, offset, read_noise, pattern_sd]).all() and gain > 0 and read_noise >= 0):
         raise ConfigError(f"{path} says gain {gain:g} and read noise {read_noise:g}: no camera has these")
-    if not np.isfinite(pattern).all() or pattern.ndim != 2:
+    if np.isinf(pattern).any() or pattern.ndim != 2:
         raise ConfigError(f"{path} has a broken offset of its pixels: measure the camera again")
     return CameraModel(
         gain, offset, read_noise, f"camera file {path.name}, {origin}", pattern if pattern.size else None, pattern_sd

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,44 +22,27 @@ from numpy.typing import NDArray
 
 from care_live.model.card import EvidenceLimits
 from care_live.trust.camera import CameraModel
+from care_live.trust.residual import BIN_PX, Residual, coarser
 from care_live.trust.smooth import smooth, sums_of_squares
 from care_live.verdict import MAX_DOUBTS, Doubt
 
 Array: TypeAlias = NDArray[np.float32]
 
-BIN_PX = 2
-"""Side of the squares of pixels that are summed first."""
 SCALES_PX: tuple[tuple[float, float, float], ...] = ((1.0, 1.5, 1.5), (1.5, 2.5, 2.5), (2.0, 4.0, 4.0))
 """Standard deviations (z, y, x) of the Gaussians, raw voxels, finest first."""
 _BINS_PX = (2, 2, 4)
 """Side of the squares that each scale is smoothed on: a wide Gaussian needs no fine grid."""
-_CLIP = 8.0
-"""A single pixel counts as at most so many standard deviations: a hot one is no structure."""
 _RELEVANT = 0.1
 """A contradiction smaller than this share of the local signal is an error of intensity, not of structure."""
-_LEAST_THRESHOLD = 5.0
+_ALARM_SHARE = 0.01 / (2 * len(SCALES_PX))
+"""Chance of a false alarm in one volume, by one scale and one sign."""
+_NEIGHBOURHOOD = 1.8
+"""In smoothing widths: light that a network spreads from a bright structure is an error of intensity, too."""
+_SKEW = (0.5, 1.2)
+"""(invented, missing) standard deviations on top of a normal distribution's: counts of few photons are skew, towards
+more."""
+_LEAST_THRESHOLD = 4.8
 _MOST_CANDIDATES = 4096
-_CEILINGS = frozenset({255, 4095, 16383, 65535})
-"""Largest counts of cameras of 8, 12, 14 and 16 bits: a saturated pixel is a lower bound."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Residual:
-    """A raw volume less what its restoration predicts, summed in squares of `BIN_PX` pixels."""
-
-    residual: Array
-    """(z, y, x) counts."""
-    variance: Array
-    """(z, y, x) counts², expected of camera noise."""
-    by_pixel: Array
-    """(y, x) counts: the mean over the planes, each pixel clipped; where the camera's pattern shows."""
-    without: tuple[int, ...]
-    """Planes that say nothing."""
-
-    @property
-    def n_planes(self) -> int:
-        """That went into `by_pixel`."""
-        return len(self.residual) - len(self.without)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,102 +57,85 @@ class Evidence:
     doubts: tuple[Doubt, ...]
     """Places in raw voxels."""
     worst: tuple[tuple[float, float], ...]
-    """(invented, missing) at each scale: the largest residual that is beyond the limits, less what is mere error of
-    intensity; 0 where there is none."""
+    """(invented, missing) at each scale: the largest contradiction beyond noise, as a share of the intensity range."""
 
 
-def residual_of(
-    raw: NDArray[Any], predicted: NDArray[Any], camera: CameraModel, *, without: Sequence[int] = ()
-) -> Residual:
-    """Subtract a prediction from raw counts, plane by plane, while a plane is in the processor's cache.
-
-    Parameters
-    ----------
-    raw : (z, y, x) counts
-    predicted : (z, y, x) expected counts
-    without : planes that did not come; they say nothing
-    """
-    n_z, ny, nx = raw.shape
-    shape = (n_z, -(-ny // BIN_PX), -(-nx // BIN_PX))
-    residual, variances = np.zeros(shape, np.float32), np.ones(shape, np.float32)
-    by_pixel = np.zeros((ny, nx), np.float32)
-    pattern = camera.pattern_for((ny, nx))
-    brightest = int(raw.max())
-    ceiling = brightest if brightest in _CEILINGS else None
-    for z in range(n_z):
-        variance = camera.variance(predicted[z])
-        variances[z] = _binned(variance)
-        if z in without:
-            continue
-        left = np.subtract(raw[z], predicted[z], dtype=np.float32)
-        if pattern is not None:
-            left -= pattern
-        if ceiling is not None:
-            left[raw[z] == ceiling] = 0
-        most = np.sqrt(variance) * np.float32(_CLIP)
-        np.clip(left, -most, most, out=left)
-        residual[z] = _binned(left)
-        by_pixel += np.clip(left, most * np.float32(-0.2), most * np.float32(0.2))
-    by_pixel /= np.float32(max(n_z - len(without), 1))
-    return Residual(residual, variances, by_pixel, tuple(without))
-
-
-def examine(left: Residual, camera: CameraModel, limits: EvidenceLimits, *, is_projection: bool = False) -> Evidence:
+def examine(
+    left: Residual, camera: CameraModel, limits: EvidenceLimits, *, range_counts: float, is_projection: bool = False
+) -> Evidence:
     """Smooth and standardise a residual at every scale, and list the places above the limits.
 
     With a projection every plane has been compared with the same one: what the plane that is nearest to it lacks was
     invented, and missing structure cannot be distinguished from what was left out on purpose.
+
+    Parameters
+    ----------
+    range_counts : of the restoration, from its low to its high percentile
     """
     maps: list[Array] = []
     doubts: list[Doubt] = []
     found: list[_Alarms] = []
-    for scale, bin_px, *thresholds in zip(SCALES_PX, _BINS_PX, limits.invented, limits.missing, strict=True):
+    sd: list[float] = []
+    every = zip(SCALES_PX, _BINS_PX, limits.invented_of_range, limits.missing_of_range, strict=True)
+    for scale, bin_px, *of_range in every:
         along_z = 0.0 if is_projection or len(left.residual) == 1 else scale[0]
         grid = _Grid(left, bin_px, (along_z, scale[1] / bin_px, scale[2] / bin_px))
         z = grid.standardised(camera)
         if is_projection:
             z = np.minimum(z.max(axis=0, keepdims=True), 0)
-        alarms = _alarms(z, grid, camera, thresholds=(thresholds[0], thresholds[1]), allowance=limits.allowance)
-        doubts += _peaks(z, alarms.where, np.array(scale) / (1, bin_px, bin_px), bin_px=bin_px)
+        sd.append(_deviation(z))
+        tolerance = _Tolerance(
+            _thresholds(z.size, grid.sigma, max(1.0, sd[0])), limits.allowance, of_range, range_counts
+        )
+        alarms = _alarms(z, grid, camera, tolerance)
+        if alarms.worst != (0.0, 0.0):
+            doubts += _peaks(z, alarms.where, np.array(scale) / (1, bin_px, bin_px), bin_px=bin_px)
         found.append(alarms)
         maps.append(z)
     return Evidence(
         maps=tuple(maps),
-        sd=tuple(float(z.std()) for z in maps),
+        sd=tuple(sd),
         share=max(float(alarms.where.mean()) for alarms in found),
         doubts=_apart(doubts),
         worst=tuple(alarms.worst for alarms in found),
     )
 
 
-def without_pattern(left: Residual, pattern: Array) -> Residual:
-    """Take a camera's pattern, (y, x) counts, out of a residual that still has it."""
-    corrected = left.residual - _binned(pattern)
-    corrected[list(left.without)] = 0
-    return replace(left, residual=corrected)
-
-
 class _Grid:
     """A residual on squares of one size, and the Gaussian that smooths it there."""
 
     def __init__(self, left: Residual, bin_px: int, sigma: tuple[float, float, float]) -> None:
-        self.residual, self.variance = (_coarser(array, bin_px // BIN_PX) for array in (left.residual, left.variance))
+        self.residual, self.variance = (coarser(array, bin_px // BIN_PX) for array in (left.residual, left.variance))
         self.area, self.sigma = np.float32(bin_px**2), sigma
         self.smoothed = smooth(self.residual, sigma)
 
     def standardised(self, camera: CameraModel) -> Array:
         """Return z, (z, y, x)."""
-        variance = smooth(self.variance, self.sigma, 2)
-        if camera.pattern_sd:
-            along_y, along_x = (
-                sums_of_squares(n, width) for n, width in zip(variance.shape[1:], self.sigma[1:], strict=True)
-            )
-            variance += np.multiply.outer(along_y, along_x) * (self.area * np.float32(camera.pattern_sd**2))
-        return np.asarray(self.smoothed / np.sqrt(variance), np.float32)
+        along = [sums_of_squares(n, width) for n, width in zip(self.smoothed.shape, self.sigma, strict=True)]
+        lateral = np.multiply.outer(along[1], along[2])
+        variance = self._local_variance() * along[0][:, np.newaxis, np.newaxis]
+        variance += self.area * np.float32(camera.pattern_sd**2)  # the same in every plane: z does not average it
+        variance *= lateral
+        np.sqrt(variance, out=variance)
+        return np.asarray(np.divide(self.smoothed, variance, out=variance), np.float32)
+
+    def _local_variance(self) -> Array:
+        """Return the variance of a square, averaged as K² does: it varies slowly, so on squares of twice the side."""
+        ny, nx = self.variance.shape[1:]
+        even = (
+            np.pad(self.variance, ((0, 0), (0, ny % 2), (0, nx % 2)), mode="edge")
+            if ny % 2 or nx % 2
+            else self.variance
+        )
+        narrow = math.sqrt(0.5)
+        sigma = (self.sigma[0] * narrow, self.sigma[1] * narrow / 2, self.sigma[2] * narrow / 2)
+        coarse = smooth(coarser(even, 2), sigma) * np.float32(0.25)
+        return np.repeat(np.repeat(coarse, 2, axis=1), 2, axis=2)[:, :ny, :nx]
 
     def of_signal(self, camera: CameraModel) -> Array:
         """Return the smoothed residual as a share of the smoothed signal; of the variance, the signal is the rest."""
-        signal = smooth(self.variance, self.sigma)
+        wide = (_NEIGHBOURHOOD * self.sigma[0], _NEIGHBOURHOOD * self.sigma[1], _NEIGHBOURHOOD * self.sigma[2])
+        signal = np.maximum(smooth(self.variance, self.sigma), smooth(self.variance, wide))
         signal -= np.float32(camera.dark_variance) * self.area
         signal *= np.float32(1 / camera.gain)
         share = np.abs(self.smoothed) / np.maximum(signal, np.float32(1e-6))
@@ -181,36 +148,50 @@ class _Alarms(NamedTuple):
     """(invented, missing), as in `Evidence`."""
 
 
-def _alarms(
-    z: Array, grid: _Grid, camera: CameraModel, *, thresholds: tuple[float, float], allowance: float
-) -> _Alarms:
+class _Tolerance(NamedTuple):
+    thresholds: tuple[float, float]
+    """(invented, missing), standard deviations."""
+    allowance: float
+    """Error of intensity, as a share of the signal."""
+    of_range: Sequence[float]
+    """(invented, missing): a smaller contradiction does not matter."""
+    range_counts: float
+
+
+def _thresholds(n: int, sigma: tuple[float, float, float], noise_sd: float) -> tuple[float, float]:
+    """Return what noise alone exceeds in one volume of 100, from the number of independent places in n squares.
+
+    Parameters
+    ----------
+    noise_sd : of the finest scale: a camera that is noisier than thought is no reason for an alarm
+    """
+    area = math.prod(max(2 * math.sqrt(math.pi) * width, 1.0) for width in sigma)
+    normal = NormalDist().inv_cdf(1 - min(_ALARM_SHARE * area / max(n, 1), 0.1))
+    return tuple(max(normal + skew, _LEAST_THRESHOLD) * noise_sd for skew in _SKEW)  # type: ignore[return-value]
+
+
+def _alarms(z: Array, grid: _Grid, camera: CameraModel, tolerance: _Tolerance) -> _Alarms:
     """Return where a residual is beyond its threshold and no mere error of intensity."""
-    threshold = np.where(z < 0, np.float32(thresholds[0]), np.float32(thresholds[1]))
+    if z.min() > -tolerance.thresholds[0] and z.max() < tolerance.thresholds[1]:  # the rule: nothing more to do
+        return _Alarms(np.zeros(z.shape, bool), (0.0, 0.0))
+    threshold = np.where(z < 0, *(np.float32(one) for one in tolerance.thresholds))
     where = np.abs(z) > threshold
-    if not where.any():  # the rule: the signal need not be smoothed
-        return _Alarms(where, (0.0, 0.0))
-    of_signal = grid.of_signal(camera)
+    of_signal, counts = grid.of_signal(camera), np.abs(grid.smoothed)
     if len(of_signal) != len(z):
-        of_signal = of_signal.min(axis=0, keepdims=True)
-    beyond = z * (1 - np.minimum(np.float32(allowance) / of_signal, 1))
-    where = (np.abs(beyond) > threshold) & (of_signal > _RELEVANT)
-    left = beyond[where]
-    return _Alarms(where, (float(max(-left.min(initial=0), 0.0)), float(max(left.max(initial=0), 0.0))))
+        of_signal, counts = (array.min(axis=0, keepdims=True) for array in (of_signal, counts))
+    where &= np.abs(z) * (1 - np.minimum(np.float32(tolerance.allowance) / of_signal, 1)) > threshold
+    where &= of_signal > _RELEVANT
+    of_range = counts[where] / (grid.area * np.float32(max(tolerance.range_counts, 1e-6)))
+    is_missing = z[where] > 0
+    where[where] = of_range > np.where(is_missing, tolerance.of_range[1], tolerance.of_range[0])
+    worst = (float(of_range[side].max(initial=0)) for side in (~is_missing, is_missing))
+    return _Alarms(where, (next(worst), next(worst)))
 
 
-def _coarser(volume: Array, factor: int) -> Array:
-    if factor == 1:
-        return volume
-    return np.stack([_binned(plane) for plane in volume])
-
-
-def _binned(plane: Array) -> Array:
-    """Sum squares of pixels, (y, x); those at the edge may be narrower."""
-    ny, nx = plane.shape
-    if ny % BIN_PX or nx % BIN_PX:
-        plane = np.pad(plane, ((0, -ny % BIN_PX), (0, -nx % BIN_PX)))
-    rows = plane[::BIN_PX] + plane[1::BIN_PX]
-    return np.asarray(rows[:, ::BIN_PX] + rows[:, 1::BIN_PX])
+def _deviation(z: Array) -> float:
+    """Return the standard deviation in one pass."""
+    flat = z.reshape(-1)
+    return math.sqrt(max(float(np.dot(flat, flat)) / len(flat) - float(flat.mean()) ** 2, 0.0))
 
 
 def _peaks(z: Array, alarm: NDArray[np.bool_], width: NDArray[np.float64], *, bin_px: int) -> list[Doubt]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
-from care_live.trust import domain, evidence, forward, light, photon_transfer
+from care_live.trust import domain, evidence, forward, light, photon_transfer, residual
 from care_live.trust.camera import CameraModel
 from care_live.trust.features import features_of
 from care_live.trust.pattern import PatternEstimate
@@ -40,11 +40,12 @@ class Examiner:
         self._blur: forward.Blur | None = None
         self.features: tuple[float, ...] = ()
         """Of the last volume, see `care_live.trust.features`."""
-        self.worst: tuple[tuple[float, float], ...] = ()
-        """Of the last volume, see `care_live.trust.evidence.Evidence.worst`."""
+        self.found: evidence.Evidence | None = None
+        """In the last volume; None: it could not be compared."""
 
     def examine(self, restored: Restored) -> Trust:
         """Return the verdict on one volume; the camera is learnt from it, for it and those after it."""
+        self.features, self.found = (), None
         camera = self._camera_for(restored.volume)
         why = forward.why_not(self._card)
         if not why and camera is None:
@@ -58,14 +59,20 @@ class Examiner:
         raw, card = restored.volume.pixels, self._card
         predicted = forward.predict(restored.maps["mean"], raw, card, self._blur)
         self._blur = predicted.blur_px
-        left = evidence.residual_of(raw, predicted.counts, camera, without=_missing(restored.volume))
+        left = residual.residual_of(raw, predicted.counts, camera, without=_missing(restored.volume))
         left, camera = self._less_pattern(left, camera)
-        found = evidence.examine(left, camera, card.evidence, is_projection=card.task == "project")
+        found = evidence.examine(
+            left,
+            camera,
+            card.evidence,
+            range_counts=restored.high - restored.low,
+            is_projection=card.task == "project",
+        )
         if not np.isfinite(found.sd).all():
             raise ValueError("the residual is no number: the volume holds infinite or missing values")
         signal = _normalised(left, camera, restored)
         self.features = features_of(signal, restored.maps.get("laplace_scale"), restored.high - restored.low)
-        self.worst = found.worst
+        self.found = found
         doubts = tuple(_in_restored(doubt, restored) for doubt in found.doubts)
         trust = light.verdict(
             restored.flags,
@@ -84,14 +91,14 @@ class Examiner:
             self._estimated = photon_transfer.camera_of(points, says) or self._estimated
         return self._estimated
 
-    def _less_pattern(self, left: evidence.Residual, camera: CameraModel) -> tuple[evidence.Residual, CameraModel]:
+    def _less_pattern(self, left: residual.Residual, camera: CameraModel) -> tuple[residual.Residual, CameraModel]:
         """Take out the pattern of the pixels' offsets where no file says it: what this and earlier volumes show."""
         if camera.pattern is not None or self._card.task == "project":
             return left, camera
-        noise = float(left.variance.mean()) / evidence.BIN_PX**2
+        noise = float(left.variance.mean()) / residual.BIN_PX**2
         self._pattern.learn(left.by_pixel, left.n_planes, noise)
         known = self._pattern.applied_to(camera)
-        return (left, camera) if known.pattern is None else (evidence.without_pattern(left, known.pattern), known)
+        return (left, camera) if known.pattern is None else (residual.without_pattern(left, known.pattern), known)
 
     def _strange(self, restored: Restored, camera: CameraModel | None, features: tuple[float, ...]) -> tuple[str, ...]:
         volume = restored.volume
@@ -118,9 +125,9 @@ def _missing(volume: Volume) -> list[int]:
     return [place for place, z in enumerate(volume.integrity.expected) if z in missing]
 
 
-def _normalised(left: evidence.Residual, camera: CameraModel, restored: Restored) -> Array:
+def _normalised(left: residual.Residual, camera: CameraModel, restored: Restored) -> Array:
     """Return the predicted signal on the grid of squares, 0 at the low percentile, 1 at the high one."""
-    counts = left.variance * np.float32(1 / evidence.BIN_PX**2)
+    counts = left.variance * np.float32(1 / residual.BIN_PX**2)
     counts -= np.float32(camera.dark_variance)
     counts *= np.float32(1 / camera.gain)
     counts += np.float32(camera.offset - restored.low)

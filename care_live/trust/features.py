@@ -18,6 +18,8 @@ Array: TypeAlias = NDArray[np.float32]
 
 _QUANTILES = (0.5, 0.9, 0.99, 0.999)
 _FLOOR = 1e-4
+_MARGIN = 1.25
+"""The limit lies so far above the largest distance of training, more where few volumes show their spread."""
 
 
 def features_of(signal: Array, laplace_scale: Array | None, width: float) -> tuple[float, ...]:
@@ -57,7 +59,7 @@ def trained_on(examples: NDArray[np.float64]) -> DomainFeatures:
         n_volumes=n,
     )
     largest = max(domain.distance(tuple(row), fitted) for row in examples)
-    return fitted.model_copy(update={"limit": 1.5 * largest * (1 + k / n)})
+    return fitted.model_copy(update={"limit": max(1.0, _MARGIN * largest * (1 + k / (2 * n)))})
 
 
 def _bands(signal: Array) -> list[float]:

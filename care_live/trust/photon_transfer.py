@@ -20,6 +20,8 @@ Pixels: TypeAlias = NDArray[np.float32]
 
 _BLOCK_PX = 8
 _N_GROUPS = 24
+_FRAMES_FOR_NOISE, _TOO_NOISY = 20, 6.0
+"""Times the median variance: such a pixel of a scientific CMOS camera looks like a structure."""
 _MOST_PLANES = 8
 """Of one volume: enough for a percent of the gain."""
 
@@ -100,8 +102,18 @@ def camera_from_frames(dark: Stack, flat: Stack, origin: str) -> CameraModel:
     gain = (flat_variance - dark_variance) / light
     offset = float(offset_map.mean())
     read = float(np.sqrt(max(dark_variance - ROUNDING_VARIANCE, 0.0))) / gain
+    pattern = (offset_map - offset).astype(np.float32)
+    pattern[_too_noisy(dark)] = np.nan
     left = float(np.sqrt(dark_variance / len(dark)))
-    return CameraModel(gain, offset, read, origin, pattern=(offset_map - offset).astype(np.float32), pattern_sd=left)
+    return CameraModel(gain, offset, read, origin, pattern=pattern, pattern_sd=left)
+
+
+def _too_noisy(dark: Stack) -> NDArray[np.bool_]:
+    """Return which pixels are much noisier than the others, where there are enough frames to tell."""
+    if len(dark) < _FRAMES_FOR_NOISE:
+        return np.zeros(dark.shape[1:], bool)
+    variance = dark.var(axis=0, dtype=np.float32)
+    return np.asarray(variance > _TOO_NOISY * np.median(variance))
 
 
 def _temporal(frames: Stack) -> tuple[NDArray[np.float64], float]:

@@ -14,8 +14,8 @@ Power: TypeAlias = Literal[1, 2]
 
 _REACH = 3.5
 """Kernels end at so many standard deviations."""
-_BLOCK_PX = 96
-"""Rows of one product: a band of a matrix is mostly zeros."""
+_WHOLE_PX, _BLOCK_PX = 160, 96
+"""Rows of one product, above which it is cut into blocks: a band of a matrix is mostly zeros."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,8 +74,9 @@ def _product(volume: Array, axis: int, kernel: Array) -> Array:
 def _blocks(n: int, sigma_px: float, power: Power) -> tuple[_Block, ...]:
     reach = int(np.ceil(_REACH * sigma_px))
     blocks = []
-    for first in range(0, n, _BLOCK_PX):
-        write = slice(first, min(first + _BLOCK_PX, n))
+    step = n if n <= _WHOLE_PX else _BLOCK_PX
+    for first in range(0, n, step):
+        write = slice(first, min(first + step, n))
         read = slice(max(first - reach, 0), min(write.stop + reach, n))
         away = np.arange(write.start, write.stop)[:, np.newaxis] - np.arange(read.start, read.stop)
         kernel = np.where(np.abs(away) <= reach, np.exp(-0.5 * (away / sigma_px) ** 2), 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from care_live.model.card import EvidenceLimits
-from care_live.trust import evidence
+from care_live.trust import evidence, residual
 from tests.trust.photons import SHAPE, measured_camera, nucleus, worm
 
 PLACE = (8.0, 40.0, 90.0)
@@ -14,7 +14,9 @@ PLACE = (8.0, 40.0, 90.0)
 
 def found(scene, predicted, **changed):
     camera = measured_camera(scene, **changed)
-    return evidence.examine(evidence.residual_of(scene.raw, predicted, camera), camera, EvidenceLimits())
+    return evidence.examine(
+        residual.residual_of(scene.raw, predicted, camera), camera, EvidenceLimits(), range_counts=40
+    )
 
 
 @pytest.mark.parametrize("seed", [11, 12])
@@ -49,11 +51,11 @@ def test_planes_that_did_not_come_say_nothing() -> None:
     scene, camera = worm(11), measured_camera(worm(11))
     raw = scene.raw.copy()
     raw[5] = 0
-    with_gap = evidence.residual_of(raw, scene.truth, camera, without=[5])
-    assert not evidence.examine(with_gap, camera, EvidenceLimits()).doubts
-    assert evidence.examine(evidence.residual_of(raw, scene.truth, camera), camera, EvidenceLimits()).doubts, (
-        "the gap itself would show"
-    )
+    with_gap = residual.residual_of(raw, scene.truth, camera, without=[5])
+    assert not evidence.examine(with_gap, camera, EvidenceLimits(), range_counts=40).doubts
+    assert evidence.examine(
+        residual.residual_of(raw, scene.truth, camera), camera, EvidenceLimits(), range_counts=40
+    ).doubts, "the gap itself would show"
 
 
 def test_saturated_pixels_are_lower_bounds() -> None:
@@ -61,7 +63,7 @@ def test_saturated_pixels_are_lower_bounds() -> None:
     bright = scene.truth * 40
     raw = np.minimum(np.random.default_rng(0).poisson(bright / 2.17) * 2.17, 4095).astype(np.uint16)
     assert (raw == 4095).any()
-    found_in = evidence.examine(evidence.residual_of(raw, bright, camera), camera, EvidenceLimits())
+    found_in = evidence.examine(residual.residual_of(raw, bright, camera), camera, EvidenceLimits(), range_counts=40)
     assert not [doubt for doubt in found_in.doubts if doubt.kind == "invented"]
 
 
@@ -71,7 +73,7 @@ def test_a_small_error_of_a_bright_structure_is_no_hallucination() -> None:
     raw = np.random.default_rng(0).poisson((bright - 100) / 2.17) * 2.17 + 100
     raw = np.clip(np.rint(raw), 0, 65534).astype(np.uint16)
     assert not evidence.examine(
-        evidence.residual_of(raw, (bright - 100) * 1.03 + 100, camera), camera, EvidenceLimits()
+        residual.residual_of(raw, (bright - 100) * 1.03 + 100, camera), camera, EvidenceLimits(), range_counts=8000
     ).doubts
 
 
@@ -80,7 +82,7 @@ def test_any_shape_can_be_examined(shape: tuple[int, int, int]) -> None:
     camera = measured_camera(worm(11), pattern=None)
     raw = np.full(shape, 100, np.uint16)
     result = evidence.examine(
-        evidence.residual_of(raw, np.full(shape, 100.0, np.float32), camera), camera, EvidenceLimits()
+        residual.residual_of(raw, np.full(shape, 100.0, np.float32), camera), camera, EvidenceLimits(), range_counts=40
     )
     assert result.maps[0].shape == (shape[0], -(-shape[1] // 2), -(-shape[2] // 2))
     assert not result.doubts

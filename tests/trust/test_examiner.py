@@ -33,7 +33,7 @@ def test_the_pattern_learnt_from_a_run_sharpens_the_test() -> None:
     examiner, scene = Examiner(CARD), worm(11)
     for n in range(6):
         examiner.examine(restored_of(again(n), scene.truth))
-    wrong = restored_of(again(6), scene.truth + nucleus(PLACE, 3))
+    wrong = restored_of(again(6), scene.truth + nucleus(PLACE, 3.5))
     with_pattern, without = examiner.examine(wrong), Examiner(CARD).examine(wrong)
     assert with_pattern.doubts
     assert not without.doubts or with_pattern.doubts[0].sigmas > without.doubts[0].sigmas

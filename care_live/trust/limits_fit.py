@@ -1,0 +1,62 @@
+"""What the evidence test finds in good restorations, and the limits that follow for a card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from care_live.images import Restored
+from care_live.model.card import DomainFeatures, EvidenceLimits, ModelCard
+from care_live.trust.examiner import Examiner
+from care_live.trust.features import trained_on
+
+ENOUGH_VOLUMES = 12
+"""Fewer say too little about the rare: the defaults stay."""
+_MARGIN = 1.25
+"""Limits lie a quarter above the most that was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Harmless:
+    """What one good restoration shows."""
+
+    worst: tuple[tuple[float, float], ...]
+    """(invented, missing) at each scale, see `care_live.trust.evidence.Evidence`."""
+    sd: tuple[float, ...]
+    features: tuple[float, ...]
+
+
+def look_at(restored: Restored, card: ModelCard) -> Harmless | None:
+    """Return what a restoration that is known to be good shows; None: it can't be compared with its photons."""
+    examiner = Examiner(card)
+    examiner.examine(restored)
+    found = examiner.found
+    return None if found is None else Harmless(found.worst, found.sd, examiner.features)
+
+
+def limits_of(seen: Sequence[Harmless], before: EvidenceLimits) -> EvidenceLimits:
+    """Return limits a quarter above what good restorations show; what stood before where too few were seen.
+
+    Limits are never narrower than the defaults: validation volumes are fewer than those of a run.
+    """
+    if len(seen) < ENOUGH_VOLUMES:
+        return before
+    least = EvidenceLimits()
+    worst = np.max([one.worst for one in seen], axis=0) * _MARGIN  # (scale, sign)
+    sd = np.max([one.sd for one in seen], axis=0) * _MARGIN
+    fields = {
+        "invented_of_range": np.maximum(worst[:, 0], least.invented_of_range).round(4).tolist(),
+        "missing_of_range": np.maximum(worst[:, 1], least.missing_of_range).round(4).tolist(),
+        "sd": np.maximum(sd, least.sd).round(2).tolist(),
+        "n_volumes": len(seen),
+    }
+    return EvidenceLimits.model_validate(before.model_dump() | fields)
+
+
+def domain_of(seen: Sequence[Harmless]) -> DomainFeatures | None:
+    """Return what volumes of the kind that the network knows are like; None: too few were seen."""
+    if len(seen) < ENOUGH_VOLUMES:
+        return None
+    return trained_on(np.array([one.features for one in seen]))

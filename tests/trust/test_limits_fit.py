@@ -1,0 +1,55 @@
+"""Limits follow what good restorations show; few volumes change nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from care_live.model.card import EvidenceLimits
+from care_live.trust import domain, limits_fit
+from care_live.trust.limits_fit import Harmless
+from tests.trust.photons import CARD, nucleus, restored_of, worm
+
+RNG = np.random.default_rng(0)
+
+
+def seen(n: int, missing: float = 0.0) -> list[Harmless]:
+    return [
+        Harmless(((0.0, missing), (0.0, 0.0), (0.0, 0.0)), (1.0, 1.6, 1.0), tuple(RNG.normal(size=4))) for _ in range(n)
+    ]
+
+
+def test_limits_lie_above_what_good_volumes_show_and_never_below_the_defaults() -> None:
+    found = limits_fit.limits_of(seen(20, missing=0.2), EvidenceLimits())
+    assert found.missing_of_range == (0.25, *EvidenceLimits().missing_of_range[1:])
+    assert found.invented_of_range == EvidenceLimits().invented_of_range
+    assert found.sd[1] == 2.0
+    assert found.n_volumes == 20
+
+
+def test_few_volumes_change_nothing() -> None:
+    before = EvidenceLimits(n_volumes=5)
+    assert limits_fit.limits_of(seen(3), before) is before
+    assert limits_fit.domain_of(seen(3)) is None
+
+
+def test_the_domain_holds_its_own_volumes_and_not_others() -> None:
+    examples = seen(40)
+    found = limits_fit.domain_of(examples)
+    assert found is not None
+    assert max(domain.distance(one.features, found) for one in examples) < found.limit
+    assert domain.distance((9.0, 0.0, 0.0, 0.0), found) > found.limit
+
+
+def test_a_restoration_shows_how_far_it_contradicts_the_photons() -> None:
+    scene = worm(11)
+    good = limits_fit.look_at(restored_of(scene.raw, scene.truth), CARD)
+    wrong = limits_fit.look_at(restored_of(scene.raw, scene.truth + nucleus((8.0, 40.0, 90.0), 8)), CARD)
+    assert good is not None
+    assert wrong is not None
+    assert max(max(pair) for pair in good.worst) == pytest.approx(0)
+    assert wrong.worst[1][0] > 0.05
+    assert (
+        limits_fit.look_at(restored_of(scene.raw, scene.truth), CARD.model_copy(update={"output": "normalised"}))
+        is None
+    )

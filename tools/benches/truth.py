@@ -1,0 +1,245 @@
+"""Is it true: what the trust light finds, and how often it is wrong, on volumes of which the truth is known.
+
+The shipped network restores simulated worms, nuclei, tubules and granules that it has not seen, at the dose at which
+the brightest voxels of a worm give 20 photo-electrons. Objects of known photons are put into the restoration (*found*)
+or taken from it (*erased*). The camera was measured from 100 dark and 40 flat frames; ``_no_file``: it is estimated
+from each volume alone. Real stacks are exposed at the same dose by the same simulated camera.
+
+    python tools/bench.py truth --json F [--volumes 8]
+
+``found_2e, found_4e, erased_4e`` are shares. An alarm is false where the truth shows no error of 3 % of the range or
+more at any of its places: ``false_alarms_per_100_volumes`` counts volumes of the specimen that the network is made for;
+``_foreign`` the others. ``red_per_100_volumes`` counts all red lights, on errors of the network, too.
+``auroc_domain`` compares the distance from training of volumes that the network knows with those that it does not:
+other specimens, a blur, voxels of another size than the metadata says, a camera of another gain with less light.
+``auroc_error`` says how well the largest residual of a block of voxels tells which blocks are wrong by 5 % of the
+range or more; ``error_kept_N`` is the mean error of the N % of the volumes with the smallest residuals.
+``cost_share`` is processor time of the examination over that of the restoration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from benches import _doubtful as doubtful
+from benches._pairs import say
+from care_live.model import file
+from care_live.restore.engine import Engine
+from care_live.training.inference import as_volume, open_engine
+from care_live.trust import domain, evidence
+from care_live.trust.camera import CameraModel
+from care_live.trust.examiner import Examiner
+from care_live.trust.smooth import smooth
+from care_live.verdict import Doubt, Trust
+
+Image = NDArray[Any]
+DATA = Path(os.environ.get("CARE_LIVE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+_STACKS = {
+    "pollen": "pollen/pollen.tif",
+    "cells3d": "cells3d_nuclei/nuclei.tif",
+    "brain": "mouse_brain_cells_ch0/ch0.tif",
+}
+_NEAR_PX = (4, 8, 8)
+_CONFIRMED = 0.03
+"""Of the range, on the smoothing scale of a nucleus."""
+_WRONG = 0.05
+"""Of the range."""
+_BLOCKS_PX = (8, 32, 32)
+
+
+def measure(arguments: list[str]) -> dict[str, float]:
+    """Return the figures of the docstring above."""
+    parser = argparse.ArgumentParser(prog="truth")
+    parser.add_argument("--volumes", type=int, default=8, help="of each specimen")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--model", type=Path, default=None)
+    chosen = parser.parse_args(arguments)
+    engine = open_engine(chosen.model or file.shipped(), threads=chosen.threads)
+    figures = Figures(engine)
+    for specimen in ("worm", "nuclei", "tubules", "granules"):
+        for number in range(chosen.volumes * (3 if specimen == "worm" else 1)):
+            figures.known(specimen, number)
+        say(f"{specimen}: {figures.summary()}")
+    for name, scene, number in doubtful.scenes(max(2, chosen.volumes // 2)):
+        figures.foreign(name, scene, number)
+    for name, path in _STACKS.items():
+        figures.real(name, DATA / path)
+    return figures.summary()
+
+
+class Figures:
+    """Collects what the light says of each volume."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.card = engine, engine.card
+        self.hits: dict[str, list[bool]] = {}
+        self.alarms: dict[str, list[bool]] = {}
+        self.reds: dict[str, list[bool]] = {}
+        self.distances: dict[str, list[float]] = {"known": []}
+        self.blocks: list[tuple[Image, Image]] = []
+        self.volumes: list[tuple[float, float]] = []
+        self.restore_s: list[float] = []
+        self.examine_s: list[float] = []
+
+    def known(self, specimen: str, number: int) -> None:
+        """Restore one volume and change it in every way."""
+        one = doubtful.shot(self.engine, doubtful.Scene(specimen), number)  # type: ignore[arg-type]
+        self._clean(one, specimen)
+        for key, camera in (("", doubtful.the_camera()), ("_no_file", None)):
+            where = doubtful.places(number, 1)
+            for electrons in (1, 2, 4):
+                false = doubtful.implanted(one, where, electrons)
+                self._search(f"found_{electrons}e{key}", false, where, camera)
+            gone = doubtful.erased(one, where, 4, number)
+            self._search(f"erased_4e{key}", gone, where, camera)
+        if specimen == "worm":
+            self._errors(doubtful.implanted(one, doubtful.places(number, 0), 4))
+
+    def foreign(self, name: str, scene: doubtful.Scene, number: int) -> None:
+        """Note how far a volume that the network does not know is from training."""
+        one = doubtful.shot(self.engine, scene, number)
+        examiner = Examiner(self.card, doubtful.the_camera() if scene.gain == 1 else None)
+        self._note(f"foreign_{name}", examiner.examine(one.restored), one)
+        self.distances.setdefault(name, []).append(self._distance(examiner))
+        self._errors(one)
+
+    def real(self, name: str, path: Path) -> None:
+        """Expose a real stack in low light and look at what the shipped network makes of it."""
+        if not path.exists():
+            return
+        stack = np.asarray(tifffile.imread(path)).astype(np.float32)
+        low, high = np.percentile(stack, (0.1, 99.9))
+        electrons = _fitted((stack - low).clip(0) / (high - low) * 20)
+        raw = doubtful.exposed(electrons, 77)
+        restored = self.engine.restore([as_volume(raw)])[0]
+        one = doubtful.Shot(electrons, restored)
+        examiner = Examiner(self.card, doubtful.the_camera())
+        self._note(f"real_{name}", examiner.examine(restored), one)
+        where = doubtful.places(5, 1)
+        self._search(f"found_4e_real_{name}", doubtful.implanted(one, where, 4), where, doubtful.the_camera())
+        self._search(f"erased_4e_real_{name}", doubtful.erased(one, where, 4, 5), where, doubtful.the_camera())
+
+    def summary(self) -> dict[str, float]:
+        """Return the figures so far."""
+        known = self.alarms["worm"]
+        others = [alarm for name in ("nuclei", "tubules", "granules") for alarm in self.alarms.get(name, [])]
+        figures = {key: round(float(np.mean(hits)), 4) for key, hits in sorted(self.hits.items())}
+        figures["false_alarms_per_100_volumes"] = round(100 * float(np.mean(known)), 2)
+        figures["red_per_100_volumes"] = round(100 * float(np.mean(self.reds["worm"])), 2)
+        figures["false_alarms_per_100_volumes_no_file"] = round(100 * float(np.mean(self.alarms["worm_no_file"])), 2)
+        figures["n_volumes"] = len(known)
+        if others:
+            figures["false_alarms_per_100_volumes_foreign"] = round(100 * float(np.mean(others)), 2)
+        figures |= {f"red_{key}": float(np.mean(alarms)) for key, alarms in self.reds.items() if key.startswith("real")}
+        figures |= self._domain() | self._abstention()
+        examine_s, restore_s = float(np.median(self.examine_s)), float(np.median(self.restore_s))
+        figures["cost_share"] = round(examine_s / restore_s, 4)
+        figures |= {"examine_ms": round(1e3 * examine_s, 1), "restore_ms": round(1e3 * restore_s, 1)}
+        return figures
+
+    def _clean(self, one: doubtful.Shot, specimen: str) -> None:
+        volume = one.restored.volume
+        begun = time.process_time()
+        self.engine.restore([volume])
+        restored = time.process_time()
+        examiner = Examiner(self.card, doubtful.the_camera())
+        trust = examiner.examine(one.restored)
+        self.examine_s.append(time.process_time() - restored)
+        self.restore_s.append(restored - begun)
+        self._note(specimen, trust, one)
+        self._note(f"{specimen}_no_file", Examiner(self.card).examine(one.restored), one)
+        if specimen == "worm":
+            self.distances["known"].append(self._distance(examiner))
+        self._errors(one, examiner)
+
+    def _note(self, key: str, trust: Trust, one: doubtful.Shot) -> None:
+        is_red = trust.colour == "red"
+        self.reds.setdefault(key, []).append(is_red)
+        self.alarms.setdefault(key, []).append(is_red and not any(_is_wrong(one, doubt) for doubt in trust.doubts))
+
+    def _search(self, key: str, one: doubtful.Shot, where: list[tuple[float, ...]], camera: CameraModel | None) -> None:
+        doubts = Examiner(self.card, camera).examine(one.restored).doubts
+        for place in where:
+            near = [np.all(np.abs(np.subtract(doubt.place_px, place)) <= _NEAR_PX) for doubt in doubts]
+            self.hits.setdefault(key, []).append(any(near))
+
+    def _distance(self, examiner: Examiner) -> float:
+        trained = self.card.training.features
+        return domain.distance(examiner.features, trained) if trained is not None and examiner.features else 0.0
+
+    def _errors(self, one: doubtful.Shot, examiner: Examiner | None = None) -> None:
+        """Note true errors beside residuals, block by block."""
+        if examiner is None:
+            examiner = Examiner(self.card, doubtful.the_camera())
+            examiner.examine(one.restored)
+        if examiner.found is None:
+            return
+        truth = doubtful.the_sensor().expected_counts(one.electrons)
+        width = one.restored.high - one.restored.low
+        off = np.abs(smooth(one.restored.maps["mean"] - truth, evidence.SCALES_PX[1])) / width
+        z = np.abs(examiner.found.maps[1])
+        self.blocks.append((_largest(off, _BLOCKS_PX), _largest(z, (8, 16, 16))))
+        self.volumes.append(
+            (float(np.sqrt(np.mean(np.square(one.restored.maps["mean"] - truth)))) / width, float(z.std()))
+        )
+
+    def _domain(self) -> dict[str, float]:
+        known = np.array(self.distances["known"])
+        others = {name: np.array(found) for name, found in self.distances.items() if name != "known"}
+        if not others:
+            return {}
+        figures = {f"auroc_domain_{name}": _auroc(known, found) for name, found in others.items()}
+        figures["auroc_domain"] = _auroc(known, np.concatenate(list(others.values())))
+        limit = self.card.training.features.limit if self.card.training.features else 0.0
+        figures["flagged_known"] = float(np.mean(known > limit))
+        figures["flagged_foreign"] = float(np.mean(np.concatenate(list(others.values())) > limit))
+        return figures
+
+    def _abstention(self) -> dict[str, float]:
+        off = np.concatenate([errors.ravel() for errors, _ in self.blocks])
+        z = np.concatenate([residuals.ravel() for _, residuals in self.blocks])
+        figures = {"auroc_error": _auroc(z[off < _WRONG], z[off >= _WRONG])}
+        ordered = [error for error, _ in sorted(self.volumes, key=lambda pair: pair[1])]
+        for kept in (100, 75, 50):
+            figures[f"error_kept_{kept}"] = round(float(np.mean(ordered[: max(1, len(ordered) * kept // 100)])), 4)
+        return figures
+
+
+def _is_wrong(one: doubtful.Shot, doubt: Doubt) -> bool:
+    """Tell whether the truth confirms a doubt, nearby."""
+    off = one.restored.maps["mean"] - doubtful.the_sensor().expected_counts(one.electrons)
+    width = one.restored.high - one.restored.low
+    sides = zip(doubt.place_px, off.shape, (6, 16, 16), strict=True)
+    around = off[tuple(slice(max(at - reach, 0), min(at + reach, n)) for at, n, reach in sides)]
+    error = smooth(np.ascontiguousarray(around), evidence.SCALES_PX[1]) / width
+    return float(error.max() if doubt.kind == "invented" else -error.min()) >= _CONFIRMED
+
+
+def _auroc(low: Image, high: Image) -> float:
+    """Return the chance that one of the second kind lies above one of the first."""
+    if not len(low) or not len(high):
+        return float("nan")
+    ordered = np.sort(low)
+    below, not_above = (np.searchsorted(ordered, high, side=side) for side in ("left", "right"))
+    return round(float((below + not_above).mean() / (2 * len(low))), 4)
+
+
+def _largest(volume: Image, block: tuple[int, int, int]) -> Image:
+    nz, ny, nx = (side // size for side, size in zip(volume.shape, block, strict=True))
+    cut = volume[: nz * block[0], : ny * block[1], : nx * block[2]]
+    return cut.reshape(nz, block[0], ny, block[1], nx, block[2]).max(axis=(1, 3, 5))
+
+
+def _fitted(stack: Image) -> Image:
+    """Cut a stack to the camera's field, or repeat its mirror image where it is smaller."""
+    cut = stack[: doubtful.SHAPE[0], : doubtful.SHAPE[1], : doubtful.SHAPE[2]]
+    short = [(0, max(0, side - had)) for side, had in zip(doubtful.SHAPE, cut.shape, strict=True)]
+    return np.ascontiguousarray(np.pad(cut, short, mode="symmetric"), np.float32)
