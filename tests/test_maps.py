@@ -20,7 +20,7 @@ from care_live.model.card import ModelCard
 from care_live.publish import Publisher, Subscriber
 from care_live.store import RunReader
 from care_live.viewer.history import History
-from care_live.viewer.live_cache import Shelf
+from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.live_feed import LiveFeed
 from care_live.viewer.napari.preparer import Drawing, Preparer
 from care_live.viewer.recorder import Recorder, RecordingReport
@@ -91,7 +91,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Restored:
 def watched(sent: Restored, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shown, Path]]:
     """What a viewer got of it by cl1, and the run that a recorder wrote."""
     folder, stopping, reports = tmp_path_factory.mktemp("runs"), threading.Event(), list[RecordingReport]()
-    shelf = Shelf()
+    cache = LiveCache()
 
     def record(address: str) -> None:
         with Subscriber(address, mode="every") as subscriber:
@@ -102,17 +102,17 @@ def watched(sent: Restored, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with Publisher(samples.config()) as publisher:
         publisher.start(samples.started(1), sent.model)
         recording = threading.Thread(target=record, args=(publisher.address_pull,))
-        feed = LiveFeed(publisher.address_pull, shelf)
+        feed = LiveFeed(publisher.address_pull, cache)
         recording.start()
         try:
             publisher.publish(sent)
-            until(lambda: shelf.get(sent.key) is not None)
+            until(lambda: cache.get(sent.key) is not None)
             until(lambda: reports and reports[0].n_restored == 1)
         finally:
             stopping.set()
             recording.join(20)
             feed.close()
-    shown = shelf.get(sent.key)
+    shown = cache.get(sent.key)
     assert shown is not None
     yield shown, folder / "run-1"
 
@@ -155,10 +155,10 @@ def test_a_voxel_is_read_with_it(watched: tuple[Shown, Path]) -> None:
 
 
 def test_napari_gets_a_layer_between_its_limits(watched: tuple[Shown, Path]) -> None:
-    shelf = Shelf()
-    preparer = Preparer(Library(shelf), lambda: None)
+    cache = LiveCache()
+    preparer = Preparer(Library(cache), lambda: None)
     try:
-        shelf.put(watched[0])
+        cache.put(watched[0])
         until(lambda: preparer.waiting is not None)
         prepared = preparer.take()
     finally:

@@ -21,7 +21,7 @@ from care_live.publish.drain import LOOK_S, Drain
 from care_live.publish.encoder import Encoder, Parts, Run
 from care_live.publish.log import Entry, Log, Record
 from care_live.publish.message_writer import Writer
-from care_live.publish.router import Desk
+from care_live.publish.router import Router
 from care_live.wire.address import port_of
 from care_live.wire.keys import read_server
 from care_live.wire.messages import Status
@@ -33,7 +33,7 @@ HEARTBEAT_S = 1.0
 MAX_SLABS = 64
 MAX_TAKEN, TURN_S, ROOM_S = 32, 0.01, 0.005
 """Messages that are taken from each socket in one turn, and how long a turn lasts when more of them wait."""
-HWM_DESK = 64
+HWM_ROUTER = 64
 """Mostly notes: volumes are bounded by each watcher's credit."""
 
 
@@ -73,16 +73,16 @@ class Publisher:
         self._sockets = Sockets(server=self._keys)
         self._writer, encoder, wake = Writer(self._run, self._log), Encoder(self._run, self._log), self._sockets.wake
         try:
-            desk = self._sockets.bind("router", config.bind_pull, hwm=HWM_DESK)
+            router = self._sockets.bind("router", config.bind_pull, hwm=HWM_ROUTER)
             self._broadcast = Broadcast(
                 self._sockets, config.bind, self._writer, encoder=encoder, announce=wake, raw=config.raw
             )
         except ConfigError:
             self._sockets.close()
             raise
-        self.address, self.address_pull = self._broadcast.address, desk.address
+        self.address, self.address_pull = self._broadcast.address, router.address
         self._run.broadcast_port = port_of(self.address)
-        self._desk = Desk(desk, self._writer, encoder, self._log, read=replay_from_store, announce=wake)
+        self._router = Router(router, self._writer, encoder, self._log, read=replay_from_store, announce=wake)
         self._thread = threading.Thread(target=self._main, name="publish")
         self._thread.start()
         logger.info("publishing at=%s pull=%s", self.address, self.address_pull)
@@ -90,7 +90,7 @@ class Publisher:
     @property
     def n_watchers(self) -> int:
         """Connections with a recent request."""
-        return len(self._desk.watchers)
+        return len(self._router.watchers)
 
     @property
     def held_bytes(self) -> int:
@@ -179,9 +179,9 @@ class Publisher:
         self._closing.set()
         self._sockets.wake()
         self._thread.join(deadline_s)
-        self._desk.close()
+        self._router.close()
         self._broadcast.close()
-        ended = self._desk.join(deadline_s) and self._broadcast.join(deadline_s)
+        ended = self._router.join(deadline_s) and self._broadcast.join(deadline_s)
         if not ended or self._thread.is_alive():
             raise StageError(f"publishing did not end within {deadline_s:g} s: the store may hang; end the process")
 
@@ -224,7 +224,7 @@ class Publisher:
             self._note_progress(sent, now_s)
             if now_s >= beat_s:
                 beat_s = now_s + HEARTBEAT_S
-                self._desk.beat(self._beat(), now_s)
+                self._router.beat(self._beat(), now_s)
                 self._broadcast.beat(lambda count: self._beat(count=count))
         self._turn(sent, time.monotonic())
 
@@ -236,13 +236,13 @@ class Publisher:
         if rest_s > 0:
             self._sockets.rest(min(rest_s, timeout_s))
         else:
-            self._sockets.poll(min(ROOM_S, timeout_s) if self._desk.waits_for_room else timeout_s)
+            self._sockets.poll(min(ROOM_S, timeout_s) if self._router.waits_for_room else timeout_s)
 
     def _take_requests(self, now_s: float) -> None:
         """Take requests: enough in one turn for all watchers, and few enough for the rest of the work."""
         if now_s < self._take_at_s:
             return
-        self._n_taken = self._desk.receive(now_s, self._beat, MAX_TAKEN)
+        self._n_taken = self._router.receive(now_s, self._beat, MAX_TAKEN)
         if max(self._n_taken, self._broadcast.receive(MAX_TAKEN)) >= MAX_TAKEN:
             self._take_at_s = now_s + TURN_S
 
@@ -251,11 +251,11 @@ class Publisher:
         self._send_slabs()
         sent = self._send_entries(sent)
         self._broadcast.serve()
-        self._desk.serve(now_s)
+        self._router.serve(now_s)
         return sent
 
     def _note_progress(self, sent: int, now_s: float) -> None:
-        has_sent = self._desk.has_sent_all(now_s) and self._broadcast.is_idle
+        has_sent = self._router.has_sent_all(now_s) and self._broadcast.is_idle
         self._drain.note(sent if has_sent else 0, self._n_taken)
         self._n_taken = 0
 
@@ -278,7 +278,7 @@ class Publisher:
 
     def _send_entry(self, entry: Entry) -> None:
         if entry.key is None:
-            self._desk.note(entry)
+            self._router.note(entry)
             self._writer.note(entry)
             self._broadcast.note(entry)
         elif isinstance(entry.record, Restored | Volume):

@@ -34,7 +34,7 @@ NEEDED: dict[type, Role] = {Hello: "viewer", Newest: "viewer", Fetch: "viewer", 
 """Which role a request needs."""
 
 
-class Desk:
+class Router:
     """The ROUTER socket and its watchers; used by one thread, and owner of two.
 
     Parameters

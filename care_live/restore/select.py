@@ -56,7 +56,7 @@ def open_network(
     tried = candidates(config)
     for provider in tried:
         try:
-            quantised = _quantised(config, provider)
+            quantised = is_quantised(config, provider)
             options = Options(provider, config.threads, config.fast_mode, quantised=quantised, running=running)
             options = replace(options, float_input=float_input)
             network = _open(path, card, config, options)
@@ -101,7 +101,7 @@ def _quicker(
     return chosen
 
 
-def _quantised(config: RestoreConfig, provider: Provider) -> bool:
+def is_quantised(config: RestoreConfig, provider: Provider) -> bool:
     """Return whether results shall come as codes: where they leave no device, that would save nothing."""
     if config.quantised and provider in {"cpu", "openvino"}:
         logger.info("quantised=no reason=results of provider %s leave no device", provider)
@@ -160,7 +160,7 @@ def opener(options: Options) -> OpenSession:
         Its libraries are missing or too old.
     """
     if options.provider == "openvino":
-        return _openvino_opener(options)
+        return openvino_opener(options)
     if options.provider in {"cuda", "tensorrt"}:
         runtime().preload_dlls()
         refuse_old_cudnn(cudnn_version())
@@ -168,7 +168,7 @@ def opener(options: Options) -> OpenSession:
     return whole_volume.open_session  # on a CPU planes of 2D convolutions are faster than 3D ones
 
 
-def _openvino_opener(options: Options) -> OpenSession:
+def openvino_opener(options: Options) -> OpenSession:
     from care_live.backends import int8
     from care_live.backends.openvino import OpenVinoSession, fast_precision
 

@@ -38,7 +38,7 @@ class SystemStatus:
 
 
 @dataclass
-class Shelf:
+class LiveCache:
     """Volumes of the running acquisition, newest last, bounded in bytes.
 
     The newest volumes of the positions and channels that came last always stay, and so does what is still being

@@ -12,7 +12,7 @@ from care_live.errors import ProtocolError, StageError
 from care_live.images import Restored, VolumeKey
 from care_live.publish.delivery import Delivery, FromDaemon
 from care_live.publish.subscriber import AWAY_S, Subscriber
-from care_live.viewer.live_cache import Shelf, SystemStatus
+from care_live.viewer.live_cache import LiveCache, SystemStatus
 from care_live.viewer.run_info import describe
 from care_live.viewer.shown import Shown
 from care_live.wire.address import is_loopback
@@ -42,8 +42,8 @@ class LiveFeed:
         The address cannot be connected to, or needs keys.
     """
 
-    def __init__(self, address: str, shelf: Shelf, *, keys: ClientKeys | None = None, slabs: bool = False) -> None:
-        self._address, self._shelf = address, shelf
+    def __init__(self, address: str, cache: LiveCache, *, keys: ClientKeys | None = None, slabs: bool = False) -> None:
+        self._address, self._cache = address, cache
         view = msgspec.structs.replace(EVERYTHING, codec="none" if is_loopback(address) else codec_here())
         self._subscriber = Subscriber(address, view=view, keys=keys, credit=2, slabs=slabs)
         self._closing = threading.Event()
@@ -76,17 +76,17 @@ class LiveFeed:
             message = self._subscriber.next(_WAIT_S)
         except ProtocolError as error:
             logger.warning("feed refused address=%s error=%s", self._address, error)
-            self._shelf.report(SystemStatus(detail=str(error)))
+            self._cache.report(SystemStatus(detail=str(error)))
             self._closing.wait(_RETRY_S)
             return
         if message is None or isinstance(message, Heartbeat):
-            self._shelf.report(self._status())
+            self._cache.report(self._status())
         if message is not None:
             self._take(message)
 
     def _take(self, message: FromDaemon) -> None:
         try:
-            take(message, self._shelf)
+            take(message, self._cache)
         except Exception as error:  # the thread boundary: one message is lost, and the feed goes on
             logger.exception("feed message lost address=%s error=%s", self._address, error)
 
@@ -107,15 +107,15 @@ class LiveFeed:
         )
 
 
-def take(message: FromDaemon, shelf: Shelf) -> None:
+def take(message: FromDaemon, cache: LiveCache) -> None:
     """Put one message where it belongs."""
     match message:
         case Delivery() if message.is_whole:
-            shelf.put(shown(message))
+            cache.put(shown(message))
         case Delivery(restored=Restored() as planes):
-            shelf.grow(planes)
+            cache.grow(planes)
         case Start(run=str(run), plan=plan, model=model, card=card):
-            shelf.begin(
+            cache.begin(
                 describe(
                     run,
                     channels=plan.channels,
@@ -126,11 +126,11 @@ def take(message: FromDaemon, shelf: Shelf) -> None:
                 )
             )
         case Change(key=(t, p, c), state=state):
-            shelf.change(VolumeKey(t, p, c), state)
+            cache.change(VolumeKey(t, p, c), state)
         case Skipped(key=(t, p, c)):
-            shelf.abandon(VolumeKey(t, p, c))
+            cache.abandon(VolumeKey(t, p, c))
         case End(reason=reason):
-            shelf.end(reason)
+            cache.end(reason)
 
 
 def shown(live: Delivery) -> Shown:

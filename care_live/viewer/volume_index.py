@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from care_live.images import VolumeKey
 from care_live.viewer.history import History
-from care_live.viewer.live_cache import Shelf
+from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.partial import first_with
 from care_live.viewer.shown import RunInfo, Shown
 
@@ -19,17 +19,17 @@ Seen: TypeAlias = tuple[Shown, ...]
 class Library:
     """The live cache, and the history of the run where its directory can be read."""
 
-    shelf: Shelf
+    cache: LiveCache
     history: History | None = None
 
     def known(self) -> tuple[VolumeKey, ...]:
         """Return all volumes known by now, sorted."""
         stored = self.history.known() if self.history else ()
-        return tuple(sorted({*stored, *self.shelf.known()}))
+        return tuple(sorted({*stored, *self.cache.known()}))
 
     def newest(self, position: int | None = None) -> VolumeKey | None:
         """Return the newest volume: live where there is one, else the last of the store."""
-        live = self.shelf.newest(position)
+        live = self.cache.newest(position)
         if live is not None or self.history is None:
             return live
         return max((key for key in self.history.known() if position in (None, key.p)), default=None)
@@ -55,7 +55,7 @@ class Library:
 
     def growing(self, position: int | None = None, *, plane_only: bool = False, z: int | None = None) -> Seen:
         """Return the newest time point that is still being restored, as far as it is to be seen."""
-        records = self.shelf.growing(position)
+        records = self.cache.growing(position)
         found = (first_with(one, z) if plane_only else one[-1] for one in records)
         return tuple(shown for shown in found if shown is not None)
 
@@ -63,13 +63,13 @@ class Library:
         """Return the newest time point, and beside it the last volumes of channels that are still to come there."""
         if newest is None:
             return ()
-        seen = {key.c: self.shelf.get(key) for key in self.shelf.newest_of_each_channel(newest.p)}
+        seen = {key.c: self.cache.get(key) for key in self.cache.newest_of_each_channel(newest.p)}
         seen |= {shown.key.c: shown for shown in self.at(newest.t, newest.p)}
         return tuple(shown for _, shown in sorted(seen.items()) if shown is not None)
 
     def at(self, t: int, position: int) -> Seen:
         """Return the volumes of all channels of one time point, by channel; empty when there are none."""
-        keys = {key for key in self.shelf.known() if (key.t, key.p) == (t, position)}
+        keys = {key for key in self.cache.known() if (key.t, key.p) == (t, position)}
         if not keys and self.history:
             keys = {key for key in self.history.known() if (key.t, key.p) == (t, position)}
         found = (self._get(key) for key in sorted(keys))
@@ -78,7 +78,7 @@ class Library:
     @property
     def info(self) -> RunInfo:
         """Facts of the run: its start from the wire, and from the store also the network's card."""
-        live = self.shelf.info
+        live = self.cache.info
         stored = self.history.info() if self.history else RunInfo()
         if not live.run_id:
             return stored
@@ -87,7 +87,7 @@ class Library:
         return replace(stored, ended=live.ended)
 
     def _get(self, key: VolumeKey) -> Shown | None:
-        live = self.shelf.get(key)
+        live = self.cache.get(key)
         if live is not None or self.history is None:
             return live
         return self.history.get(key)

@@ -75,7 +75,7 @@ def _no_memory() -> str:
     )
 
 
-class _Desk:
+class _Server:
     """Answers requests with one engine."""
 
     def __init__(self, engine: Engine) -> None:
@@ -163,37 +163,37 @@ def _abandon(stream: VolumeStream | None, choice: Choice) -> None:
 
 
 def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:
-    desk = _Desk(engine)
-    while not isinstance(message := _receive(pipe, desk.use_spare_time), protocol.StopInference):
+    server = _Server(engine)
+    while not isinstance(message := _receive(pipe, server.use_spare_time), protocol.StopInference):
         match message:
             case protocol.WarmUp():
-                desk.warm_up(message)
+                server.warm_up(message)
             case protocol.Begin() | protocol.PlanesPlaced() | protocol.Abandon():
-                _hint(desk, message)
+                _hint(server, message)
             case protocol.Work():
-                _send(pipe, _answer(desk, message))
+                _send(pipe, _answer(server, message))
         pulse.handled()
 
 
-def _hint(desk: _Desk, message: protocol.Begin | protocol.PlanesPlaced | protocol.Abandon) -> None:
+def _hint(server: _Server, message: protocol.Begin | protocol.PlanesPlaced | protocol.Abandon) -> None:
     """Take what may be restored early; what fails now costs only that: the whole volume comes with its work."""
     try:
         with translated("planes while they come"):
             match message:
                 case protocol.Begin():
-                    desk.begin(message)
+                    server.begin(message)
                 case protocol.PlanesPlaced():
-                    desk.placed(message)
+                    server.placed(message)
                 case protocol.Abandon():
-                    desk.abandon(message)
+                    server.abandon(message)
     except CareLiveError as error:
         logger.warning("early=no key=%s reason=%s", tuple(message.key), error)
 
 
-def _answer(desk: _Desk, work: protocol.Work) -> protocol.Done | protocol.Failed:
+def _answer(server: _Server, work: protocol.Work) -> protocol.Done | protocol.Failed:
     try:
         with translated("restoring a volume"):
-            return desk.work(work)
+            return server.work(work)
     except CareLiveError as error:
         return protocol.Failed(type(error).__name__, str(error))
 

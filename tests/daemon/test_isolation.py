@@ -15,7 +15,7 @@ from care_live.daemon.policy import Schedule
 from care_live.images import VolumeKey
 from care_live.publish.broadcast import Broadcast
 from care_live.publish.publisher import Publisher
-from care_live.publish.router import Desk
+from care_live.publish.router import Router
 from care_live.store import RunReader, verify
 from care_live.worker import inference_server
 from care_live.worker.arrivals import Arrivals
@@ -68,7 +68,7 @@ def test_messages_that_cannot_be_sent_cost_no_volume(tmp_path, monkeypatch):
 
 def test_a_publishing_thread_that_dies_costs_no_volume(tmp_path, monkeypatch):
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
-    monkeypatch.setattr(Desk, "serve", fail)
+    monkeypatch.setattr(Router, "serve", fail)
     status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
     reader = check_raw(tmp_path, pixels)
     assert reader.keys("restored") == reader.keys("raw")

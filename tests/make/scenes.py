@@ -13,7 +13,7 @@ import numpy as np
 from care_live.images import ModelIdentity, Plan, Restored, RunStarted, VolumeKey
 from care_live.maps import Array, Head
 from care_live.model.card import Calibration
-from care_live.viewer.live_cache import Shelf
+from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.shown import RunInfo, Shown
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web.gateway import Gateway
@@ -106,8 +106,8 @@ def serving(library: Library, *, run_directory: Path | None = None) -> Iterator[
 
 def filled(*volumes: Shown) -> Library:
     """Return a library with these live volumes."""
-    shelf = Shelf()
-    shelf.begin(INFO)
+    cache = LiveCache()
+    cache.begin(INFO)
     for shown in volumes:
-        shelf.put(shown)
-    return Library(shelf)
+        cache.put(shown)
+    return Library(cache)

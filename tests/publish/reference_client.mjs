@@ -4,7 +4,7 @@
 import { createRequire } from "node:module";
 
 const zmq = createRequire(process.env.NODE_FOLDER + "/")("zeromq");
-const [desk, broadcast, ...wanted] = process.argv.slice(2);
+const [router, broadcast, ...wanted] = process.argv.slice(2);
 const print = (what, said) => process.stdout.write(JSON.stringify({ what, ...said }) + "\n");
 const check = (holds, why) => {
   if (!holds) throw new Error(why);
@@ -71,7 +71,7 @@ class Link {
 }
 
 async function hello() {
-  const link = new Link(desk);
+  const link = new Link(router);
   await link.ask("hello", { name: "reference client" });
   const heartbeat = await link.next("heartbeat");
   const start = await link.next("start");
@@ -82,7 +82,7 @@ async function hello() {
 }
 
 async function newest() {
-  const link = new Link(desk);
+  const link = new Link(router);
   await link.ask("newest", { credit: 1 });
   const volume = await link.next("volume");
   await link.ask("newest", { credit: 1, session: volume.session, last: volume.seq });
@@ -91,7 +91,7 @@ async function newest() {
 }
 
 async function replay(session) {
-  const link = new Link(desk);
+  const link = new Link(router);
   const credit = 4;
   const seen = [];
   await link.ask("replay", { session, first: 0, credit });
@@ -111,7 +111,7 @@ async function replay(session) {
 
 /** Fetch every key in every codec, level and coding, all at once: what finds no place is asked for again. */
 async function fetchAll() {
-  const link = new Link(desk);
+  const link = new Link(router);
   const views = [];
   for (const codec of ["none", "blosc2"])
     for (const quantised of [false, true]) for (const level of [0, 1, 2, 3, 4]) views.push({ codec, quantised, level });

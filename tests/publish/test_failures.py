@@ -12,7 +12,7 @@ import pytest
 from care_live.errors import ProtocolError
 from care_live.images import Plan, RunStarted, StateChanged, VolumeKey
 from care_live.publish import Delivery, Publisher, Subscriber
-from care_live.publish.router import Desk
+from care_live.publish.router import Router
 from care_live.wire import cl1, plans
 from care_live.wire.messages import Change, End, Gap, Start
 from tests.make import samples
@@ -109,15 +109,15 @@ def test_a_publisher_whose_thread_died_never_raises_into_the_acquisition(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread dies after it has taken the first volume; the three records after that are counted."""
-    published, serve = threading.Event(), Desk.serve
+    published, serve = threading.Event(), Router.serve
 
-    def broken(desk: Desk, now_s: float) -> None:
+    def broken(router: Router, now_s: float) -> None:
         if published.is_set():
             raise MemoryError("no memory")
-        serve(desk, now_s)
+        serve(router, now_s)
 
     publisher.start(samples.started(), samples.MODEL)
-    monkeypatch.setattr(Desk, "serve", broken)
+    monkeypatch.setattr(Router, "serve", broken)
     publisher.publish(samples.restored(0))
     published.set()
     deadline = time.monotonic() + 20

@@ -45,7 +45,7 @@ ROUNDING = 1e-6
 def device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the CPU be the device that results leave."""
     monkeypatch.setattr(select, "opener", lambda _: DeviceSession)
-    monkeypatch.setattr(select, "_quantised", lambda config, _: config.quantised)
+    monkeypatch.setattr(select, "is_quantised", lambda config, _: config.quantised)
 
 
 def within(got: np.ndarray, wanted: np.ndarray, head: Head, *, steps: float = 1) -> bool:

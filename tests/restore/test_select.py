@@ -235,7 +235,7 @@ def test_an_openvino_that_nobody_asked_for_and_that_fails_is_not_missed(
     def broken(*_: object) -> None:
         raise RestoreError("loading the network into OpenVINO failed")
 
-    monkeypatch.setattr(select, "_openvino_opener", lambda options: broken)
+    monkeypatch.setattr(select, "openvino_opener", lambda options: broken)
     path = save_network(tmp_path / "net.onnx")
     assert Engine(path, RestoreConfig(threads=1, streaming="off")).provider == "cpu"
     assert "provider_refused provider=openvino" in caplog.text

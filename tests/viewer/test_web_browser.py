@@ -22,7 +22,7 @@ def test_the_first_picture_does_not_wait_for_the_next_volume(window, library, re
     with serving(library) as (_, address):
         screen = Screen(window, address)
         assert screen.js("careLive.header().t") == 2
-        assert library.shelf.count == 3
+        assert library.cache.count == 3
         record_property("first_picture_ms", screen.js("careLive.firstDrawn"))
         print(f"first picture after {screen.js('careLive.firstDrawn'):.0f} ms")
         window.get("about:blank")
@@ -50,14 +50,14 @@ def test_following_never_steals_the_slider(screen, library):
         "(document.getElementById('time').value = 0, document.getElementById('time').dispatchEvent(new Event('input')))"
     )
     screen.settled()
-    library.shelf.put(scene(3))
+    library.cache.put(scene(3))
     screen.until("careLive.times.length === 4")
     assert screen.js("careLive.header().t") == 0
     assert screen.js("document.getElementById('time').value") == "0"
     assert screen.js("document.getElementById('follow').ariaPressed") == "false"
     screen.press(" ")
     screen.until("careLive.header().t === 3")
-    library.shelf.put(scene(4))
+    library.cache.put(scene(4))
     screen.until("careLive.header().t === 4")
 
 
@@ -82,7 +82,7 @@ def test_disagreement_has_a_layer_where_the_network_is_an_ensemble(screen, libra
     screen.look(layer="disagreement")
     apart = screen.pane("uncertainty").pixels
     assert apart.max() > 100
-    library.shelf.put(scene(3))
+    library.cache.put(scene(3))
     screen.until("careLive.header().t === 3")
     assert screen.js("document.querySelector('[data-value=disagreement]').hidden") is True
 
@@ -144,7 +144,7 @@ def test_the_keys_are_listed(screen):
 
 
 def test_what_must_always_be_said_is_always_there(screen, library):
-    library.shelf.put(replace(scene(3), flags=frozenset({"saturated"}), state="suspect"))
+    library.cache.put(replace(scene(3), flags=frozenset({"saturated"}), state="suspect"))
     screen.until("careLive.header().t === 3")
     for width in (1100, 700):
         screen.window.set_window_size(width, 640)
@@ -157,7 +157,7 @@ def test_what_must_always_be_said_is_always_there(screen, library):
 
 def test_a_raw_only_volume_says_so(screen, library):
     shown = scene(3)
-    library.shelf.put(Shown(shown.key, raw=shown.raw))
+    library.cache.put(Shown(shown.key, raw=shown.raw))
     screen.until("careLive.header().t === 3")
     assert screen.pane("restored").pixels.max() == 0
     assert "not restored" in screen.window.find_element("css selector", '[data-pane="restored"] .pane-note').text

@@ -313,7 +313,7 @@ def test_a_greedy_browser_costs_another_one_at_most_a_tenth_of_its_volumes() -> 
         tasks = [asyncio.create_task(watch(address, seen)), asyncio.create_task(grab(address))]
         await asyncio.sleep(1.0)
         for volume in volumes:
-            library.shelf.put(volume)
+            library.cache.put(volume)
             await asyncio.sleep(PERIOD_S)
         await asyncio.sleep(0.5)
         for task in tasks:

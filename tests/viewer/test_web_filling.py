@@ -43,7 +43,7 @@ def page(window: Any, publisher: Publisher, first: Restored) -> Iterator[Screen]
     """Open the page of a gateway that knows nothing but the daemon's one address."""
     publisher.publish(first)
     with following(publisher.address_pull, None) as library, serving(library) as (_, address):
-        until(lambda: library.shelf.known() and any(channel.product == "slab" for channel in publisher.subscribed))
+        until(lambda: library.cache.known() and any(channel.product == "slab" for channel in publisher.subscribed))
         screen = Screen(window, address)
         screen.look(gamma=1)
         yield screen
@@ -163,7 +163,7 @@ def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(
         daemon = threading.Thread(target=lambda: ended.append(run(settings)), name="daemon of a test")
         daemon.start()
         try:
-            until(lambda: library.shelf.growing() or not daemon.is_alive(), deadline_s=60)
+            until(lambda: library.cache.growing() or not daemon.is_alive(), deadline_s=60)
             screen = Screen(window, address)
             screen.ask(z=0)
             screen.until("careLive.header()?.channels[0].n_restored > 0", deadline_s=60)

@@ -50,7 +50,7 @@ def test_low_confidence_is_marked_by_hue_where_there_is_signal_and_brightness_st
     scale = shown.maps["laplace_scale"].copy()
     scale[4].flat[np.abs(shown.maps["mean"][4] - 350).argmin()] = np.inf  # the network gave no number
     shown = replace(shown, maps={**shown.maps, "laplace_scale": scale})
-    library.shelf.put(shown)
+    library.cache.put(shown)
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
     screen.contrast("mean", 100, 600)
@@ -77,7 +77,7 @@ def test_low_confidence_is_marked_by_hue_where_there_is_signal_and_brightness_st
 def test_marks_keep_the_brightness_of_the_brightest_pixels_too(screen, library):
     """Up to 97 % of white exactly; white itself has no hue, and gives in by 3 %."""
     shown = without_disagreement(library.at(2, 0)[0])
-    library.shelf.put(replace(shown, maps=shown.maps | {"laplace_scale": np.full_like(shown.maps["mean"], 1e6)}))
+    library.cache.put(replace(shown, maps=shown.maps | {"laplace_scale": np.full_like(shown.maps["mean"], 1e6)}))
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
     screen.contrast("mean", 100, 300)
@@ -94,7 +94,7 @@ def test_marks_keep_the_brightness_of_the_brightest_pixels_too(screen, library):
 
 def test_marks_keep_the_brightness_of_a_channel_in_colour(screen, library):
     shown = without_disagreement(library.at(2, 0)[0])
-    library.shelf.put(shown)
+    library.cache.put(shown)
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
     screen.contrast("mean", 100, 600)
@@ -131,7 +131,7 @@ def test_a_map_on_both_sides_of_0_has_two_colours_over_the_dimmed_image(screen, 
     shown = library.at(2, 0)[0]
     sides = np.zeros_like(shown.maps["mean"])
     sides[:, 16:32], sides[:, 48:] = 30, -30
-    library.shelf.put(replace(shown, maps={**shown.maps, "evidence": sides}))
+    library.cache.put(replace(shown, maps={**shown.maps, "evidence": sides}))
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 5")
     screen.contrast("mean", 60, 400)
@@ -143,7 +143,7 @@ def test_a_map_on_both_sides_of_0_has_two_colours_over_the_dimmed_image(screen, 
     assert np.abs(colours[:16] - dimmed[:16, :, None]).max() <= 1.5
     assert np.abs(colours[16:32] - (230, 97, 0)).max() <= 1 and np.abs(colours[48:] - (86, 180, 233)).max() <= 1
     screen.look(layer="marked")
-    library.shelf.put(shown)
+    library.cache.put(shown)
     screen.until("careLive.picture.arrays.size === 4")
     assert button.get_attribute("hidden") is not None
 
@@ -188,7 +188,7 @@ def test_the_maximum_projection_is_one_and_turns(screen, library):
 
 def test_channels_add_in_their_colours(screen, library):
     first, second = library.at(2, 0)[0], scene(2, c=1)
-    library.shelf.put(second)
+    library.cache.put(second)
     screen.until("careLive.header().channels.length === 2")
     screen.ask(z=4)
     for c in (0, 1):
@@ -201,7 +201,7 @@ def test_channels_add_in_their_colours(screen, library):
         for one, tint in zip((first, second), tints, strict=True)
     ]
     assert np.abs(colours - np.clip(sum(parts), 0, 255)).max() <= 2
-    library.shelf.put(scene(3))
+    library.cache.put(scene(3))
     screen.until("careLive.header().t === 3")
     assert screen.js("careLive.header().channels.map(({ t }) => t)") == [3, 2], "the second one has not come yet"
     assert screen.window.find_element("css selector", '[data-pane="raw"] .pane-note').text == "channel 1 of t 2"

@@ -13,7 +13,7 @@ from care_live.config import StoreConfig
 from care_live.images import VolumeKey
 from care_live.store import open_run
 from care_live.viewer.history import History
-from care_live.viewer.live_cache import Shelf
+from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web import picture
 from care_live.viewer.web.fineness import FrameTime
@@ -55,7 +55,7 @@ def test_two_pictures_at_most_are_on_their_way_and_the_next_is_the_newest():
             await socket.send('{"op":"credit","n":2}')
             assert [one["t"] for one in await pictures(socket)] == [0]
             for t in range(1, 6):
-                library.shelf.put(scene(t, shape=SMALL))
+                library.cache.put(scene(t, shape=SMALL))
                 await asyncio.sleep(0.15)
             got = [one["t"] for one in await pictures(socket)]
             assert got == [1], "one credit was left"
@@ -76,7 +76,7 @@ def test_what_came_while_scrubbing_was_not_skipped():
             await socket.send('{"op":"credit","n":2}')
             assert [(one["t"], one["live"]) for one in await pictures(socket)] == [(1, False)]
             for t in range(3, 6):
-                library.shelf.put(scene(t, shape=SMALL))
+                library.cache.put(scene(t, shape=SMALL))
             await socket.send('{"op":"view","revision":2,"t":null}')
             assert [one["t"] for one in await pictures(socket)] == [5]
             assert (await note(socket, "status"))["skipped_by_viewer"] == 0
@@ -94,7 +94,7 @@ def test_a_slow_browser_holds_nobody_up():
             got = []
             for t in range(1, 8):
                 await quick.send('{"op":"credit","n":1}')
-                library.shelf.put(scene(t, shape=SMALL))
+                library.cache.put(scene(t, shape=SMALL))
                 got += [one["t"] for one in await pictures(quick, for_s=0.15)]
             assert got[-1] == 7 and len(got) >= 5
 
@@ -109,7 +109,7 @@ def test_a_state_that_changes_is_shown_again():
         async with connect(address) as socket:
             await socket.send('{"op":"credit","n":2}')
             assert (await pictures(socket))[0]["channels"][0]["state"] == "provisional"
-            library.shelf.change(VolumeKey(0), "suspect")
+            library.cache.change(VolumeKey(0), "suspect")
             assert (await pictures(socket))[0]["channels"][0]["state"] == "suspect"
 
     with serving(library) as (_, address):
@@ -148,7 +148,7 @@ def test_a_coarse_picture_that_stands_becomes_exact():
             (session,) = gateway.sessions
             session.pace.step = 1
             await socket.send('{"op":"credit","n":2}')
-            library.shelf.put(scene(1, shape=SMALL))
+            library.cache.put(scene(1, shape=SMALL))
             assert (await pictures(socket))[0]["lossy"]
             await socket.send('{"op":"credit","n":2}')
             (settled,) = await pictures(socket, for_s=4)
@@ -160,7 +160,7 @@ def test_a_coarse_picture_that_stands_becomes_exact():
 
 def test_the_whole_run_can_be_scrubbed_from_the_store_while_it_is_recorded(tmp_path):
     writer = open_run(StoreConfig(directory=tmp_path, keep_free_mib=0), STARTED)
-    library = Library(Shelf(), History(tmp_path / "run-1"))
+    library = Library(LiveCache(), History(tmp_path / "run-1"))
 
     async def main(address):
         async with connect(address) as socket:
@@ -172,7 +172,7 @@ def test_the_whole_run_can_be_scrubbed_from_the_store_while_it_is_recorded(tmp_p
             writer.write_restored(restored(0))
             (after,) = await pictures(socket, for_s=3)
             assert (after["t"], after["channels"][0]["restored"]) == (0, True)
-            library.shelf.put(scene(1, shape=SMALL))
+            library.cache.put(scene(1, shape=SMALL))
             assert not await pictures(socket), "a live volume does not steal the view"
             assert (await note(socket, "status"))["times"] == [0, 1]
 
@@ -189,13 +189,13 @@ def test_a_volume_that_cannot_be_read_is_said_and_the_rest_goes_on(tmp_path):
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 0xFF
     shard.write_bytes(data)
-    library = Library(Shelf(), History(tmp_path / "run-1"))
+    library = Library(LiveCache(), History(tmp_path / "run-1"))
 
     async def main(address):
         async with connect(address) as socket:
             await socket.send('{"op":"credit","n":2}')
             assert "run-1" in (await note(socket, "problem"))["text"]
-            library.shelf.put(scene(1, shape=SMALL))
+            library.cache.put(scene(1, shape=SMALL))
             assert [one["t"] for one in await pictures(socket)] == [1]
 
     with serving(library) as (_, address):

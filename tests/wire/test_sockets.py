@@ -235,12 +235,12 @@ def bound_soon(hub: Sockets, address: str) -> Socket:
 
 def test_a_message_holds_memory_until_its_peer_has_taken_it() -> None:
     with Sockets() as server, Sockets() as client:
-        desk = server.bind("router", ANYWHERE, hwm=64)
-        link = client.connect("dealer", desk.address, hwm=1)
+        router = server.bind("router", ANYWHERE, hwm=64)
+        link = client.connect("dealer", router.address, hwm=1)
         link.send([b"hello"])
         received = answered(server)
         big = np.zeros(8 * 1024**2, np.uint8)
-        sent = [desk.send_bulk([b"head", big], to=received.peer) for _ in range(8)]
+        sent = [router.send_bulk([b"head", big], to=received.peer) for _ in range(8)]
         assert all(sending is not None and sending.nbytes == len(big) + 4 for sending in sent)
         assert not sent[-1].is_done  # type: ignore[union-attr]
         for _ in range(8):
@@ -253,17 +253,17 @@ def test_a_message_holds_memory_until_its_peer_has_taken_it() -> None:
 
 def test_one_peer_can_be_cut_off_and_all_others_stay() -> None:
     with Sockets() as server, Sockets() as one, Sockets() as two:
-        desk = server.bind("router", ANYWHERE, hwm=64)
-        links = [hub.connect("dealer", desk.address) for hub in (one, two)]
+        router = server.bind("router", ANYWHERE, hwm=64)
+        links = [hub.connect("dealer", router.address) for hub in (one, two)]
         met = []
         for link in links:
             link.send([b"hello"])
             met.append(answered(server))
-        assert desk.cut(met[0].connection)
+        assert router.cut(met[0].connection)
         deadline = time.monotonic() + 30
-        while desk.send([b"x"], to=met[0].peer) and time.monotonic() < deadline:
+        while router.send([b"x"], to=met[0].peer) and time.monotonic() < deadline:
             server.poll(0.01)
-        assert not desk.send([b"x"], to=met[0].peer)
-        assert not desk.cut(met[0].connection), "its descriptor may be another file by now"
-        assert desk.send([b"y"], to=met[1].peer)
+        assert not router.send([b"x"], to=met[0].peer)
+        assert not router.cut(met[0].connection), "its descriptor may be another file by now"
+        assert router.send([b"y"], to=met[1].peer)
         assert bytes(answered(two).parts[0]) == b"y"

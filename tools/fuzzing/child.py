@@ -34,17 +34,17 @@ def serve(module: str, seed: int, folder: Path, connection: Connection) -> None:
     logging.disable()  # tifffile writes a line for each tag that it dislikes
     target: Target = importlib.import_module(module).target()
     originals = target.originals(_emptied(folder / "originals"))
-    shelf = Shelf(target, originals, module, seed)
+    cache = LiveCache(target, originals, module, seed)
     connection.send(len(originals))
     _limit_address_space()
     peak = _peak_bytes()
     while (order := connection.recv()) is not None:
         number, place = order
         if isinstance(place, Path):
-            save(shelf.case(number), place)
+            save(cache.case(number), place)
             connection.send(None)
             continue
-        outcome = attempt(target, shelf.case(number), _emptied(folder / "case"))
+        outcome = attempt(target, cache.case(number), _emptied(folder / "case"))
         if _peak_bytes() - peak > MEMORY_BYTES and outcome.kind != "wrong":
             outcome = Outcome("memory", f"{outcome.detail}\ngrew by {(_peak_bytes() - peak) >> 20} MiB")
         connection.send(outcome)
@@ -59,7 +59,7 @@ def replay(module: str, saved: Path, folder: Path) -> Outcome:
     return attempt(target, case, _emptied(folder / "case"))
 
 
-class Shelf:
+class LiveCache:
     """The cases of one seed: number n is always the same, whichever were read before."""
 
     def __init__(self, target: Target, originals: Sequence[Files], name: str, seed: int) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    subscriber ─▶ feed ─▶ shelf ─┐                      ┌─ signal, one at a time ─▶ layers (GUI thread)
+    subscriber ─▶ feed ─▶ cache ─┐                      ┌─ signal, one at a time ─▶ layers (GUI thread)
                                  ├─▶ library ─▶ preparer ┘
     run directory ─▶ history ────┘
 

@@ -61,7 +61,7 @@ class Preparer:
         self._time: int | None = None
         self._prepared: Prepared | None = None
         self._last: tuple[Shown, ...] = ()
-        self._unwatch = library.shelf.watch(self._wake.set)
+        self._unwatch = library.cache.watch(self._wake.set)
         self._thread = threading.Thread(target=self._main, name="napari preparer")
         self._thread.start()
         self._wake.set()

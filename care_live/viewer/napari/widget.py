@@ -22,7 +22,7 @@ from care_live.config import PublishConfig
 from care_live.errors import CareLiveError
 from care_live.images import LIMITS
 from care_live.viewer.history import History
-from care_live.viewer.live_cache import Shelf
+from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.live_feed import LiveFeed
 from care_live.viewer.napari.layers import Layers
 from care_live.viewer.napari.preparer import Preparer
@@ -79,9 +79,9 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             The address is invalid.
         """
         self.stop()
-        shelf = Shelf()
-        self._library = Library(shelf, History(directory) if directory else None)
-        self._feed = LiveFeed(address, shelf, keys=keys) if address else None
+        cache = LiveCache()
+        self._library = Library(cache, History(directory) if directory else None)
+        self._feed = LiveFeed(address, cache, keys=keys) if address else None
         self._preparer = Preparer(self._library, self.ready.emit)
         self.address.setText(address)
         self.directory.setText(str(directory or ""))
@@ -189,9 +189,9 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             return
         self._times = sorted({key.t for key in self._library.known()})
         self.slider.setMaximum(max(0, len(self._times) - 1))
-        status, shelf = self._library.shelf.status, self._library.shelf
+        status, cache = self._library.cache.status, self._library.cache
         problem = self._library.history.problem if self._library.history else ""
-        rate = shelf.volumes_per_s() if status.volumes_per_s is None else status.volumes_per_s
+        rate = cache.volumes_per_s() if status.volumes_per_s is None else status.volumes_per_s
         self.status.setText(
             f"{'recording' if status.connected else status.detail or 'history only'} · {rate:.2f} volumes/s\n"
             f"skipped by this viewer {status.missed_messages} · lost by the system {status.lost_planes} planes\n"

@@ -2,7 +2,7 @@
 
 ::
 
-    subscriber ──▶ feed ──▶ shelf ─┐                      ┌─▶ browser (page/)
+    subscriber ──▶ feed ──▶ cache ─┐                      ┌─▶ browser (page/)
                                    ├─▶ library ─▶ session ┤     asks for a view, gives credit,
     run directory ─▶ history ──────┘      (one a browser) └─▶ browser     gets pictures
 

@@ -97,7 +97,7 @@ class Gateway:
         def wake() -> None:
             loop.call_soon_threadsafe(self._wake)
 
-        unwatch = self.library.shelf.watch(wake)
+        unwatch = self.library.cache.watch(wake)
         reporting = [asyncio.create_task(self._report()), asyncio.create_task(self._report_restoring())]
         try:
             yield

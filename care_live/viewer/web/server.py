@@ -13,7 +13,7 @@ import uvicorn
 
 from care_live.errors import ConfigError
 from care_live.viewer.history import History
-from care_live.viewer.live_cache import Shelf
+from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.live_feed import LiveFeed
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web import budget, log_rate
@@ -88,10 +88,10 @@ class Server(uvicorn.Server):
 @contextlib.contextmanager
 def following(address: str | None, directory: Path | None, *, keys: ClientKeys | None = None) -> Iterator[Library]:
     """Yield a library that a daemon, a run directory, or both fill."""
-    shelf = Shelf()
-    feed = LiveFeed(address, shelf, keys=keys, slabs=True) if address else None
+    cache = LiveCache()
+    feed = LiveFeed(address, cache, keys=keys, slabs=True) if address else None
     try:
-        yield Library(shelf, History(directory) if directory else None)
+        yield Library(cache, History(directory) if directory else None)
     finally:
         if feed is not None:
             feed.close()

@@ -43,13 +43,13 @@ def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any
 
 def status(library: Library, keys: tuple[VolumeKey, ...], session: ViewerSession) -> dict[str, Any]:
     """Return the message with the status of the run, the link and this viewer."""
-    shelf, system = library.shelf, library.shelf.status
+    cache, system = library.cache, library.cache.status
     return {
         "type": "status",
         "connected": system.connected,
         "detail": system.detail,
         "problem": library.history.problem if library.history else "",
-        "volumes_per_s": shelf.volumes_per_s() if system.volumes_per_s is None else system.volumes_per_s,
+        "volumes_per_s": cache.volumes_per_s() if system.volumes_per_s is None else system.volumes_per_s,
         "skipped_by_viewer": session.skipped + system.missed_messages,
         "lost_planes": system.lost_planes,
         "lost_volumes": system.lost_volumes,
@@ -62,7 +62,7 @@ def status(library: Library, keys: tuple[VolumeKey, ...], session: ViewerSession
 
 def restoring(library: Library) -> dict[str, Any]:
     """Return the message about the volume that is being restored, and how far it is; without one, only its type."""
-    records = library.shelf.growing()
+    records = library.cache.growing()
     if not records:
         return {"type": "restoring"}
     n = min(one[-1].n_restored or 0 for one in records)

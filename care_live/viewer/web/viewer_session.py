@@ -121,7 +121,7 @@ class ViewerSession:
 
     def _look(self, view: PageView) -> None:
         if view.t is None and self.view.t is not None:
-            self._count = self.library.shelf.count  # what came while scrubbing was not skipped
+            self._count = self.library.cache.count  # what came while scrubbing was not skipped
         self.view = view
 
     def _restock(self, n: int) -> None:
@@ -134,7 +134,7 @@ class ViewerSession:
 
     def _picture(self) -> bytes | None:
         """Return the next picture, or None when the browser has already seen what there is."""
-        view, count = self.view, self.library.shelf.count
+        view, count = self.view, self.library.cache.count
         volumes = self._volumes(view)
         if not volumes or not self._is_new(view, volumes):
             return None
