@@ -14,13 +14,10 @@ from care_live.images import (
     Flag,
     Integrity,
     ModelIdentity,
-    NotRestored,
     Plan,
     Restored,
-    RunEnded,
     RunStarted,
     State,
-    StateChanged,
     Volume,
     VolumeKey,
 )
@@ -169,10 +166,6 @@ class StateNoted(_Record, frozen=True, kw_only=True, tag="state"):
     state: State
     detail: str
 
-    @classmethod
-    def of(cls, changed: StateChanged) -> StateNoted:
-        return record_of(cls, changed)
-
 
 class NotRestoredNoted(_Record, frozen=True, kw_only=True, tag="not-restored"):
     """A raw volume was skipped, or its inference failed."""
@@ -180,10 +173,6 @@ class NotRestoredNoted(_Record, frozen=True, kw_only=True, tag="not-restored"):
     key: VolumeKey
     reason: Literal["skipped", "failed"]
     detail: str
-
-    @classmethod
-    def of(cls, event: NotRestored) -> NotRestoredNoted:
-        return record_of(cls, event)
 
 
 class RunEndNoted(_Record, frozen=True, kw_only=True, tag="run-ended"):
@@ -195,10 +184,6 @@ class RunEndNoted(_Record, frozen=True, kw_only=True, tag="run-ended"):
     n_refused: int
     restoring: bool = False
     """Volumes still waited to be restored; noted once more, without this, when the writer has done what it could."""
-
-    @classmethod
-    def of(cls, ended: RunEnded, *, restoring: bool) -> RunEndNoted:
-        return record_of(cls, ended, restoring=restoring)
 
     @property
     def is_complete(self) -> bool:

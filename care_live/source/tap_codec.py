@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from numpy.typing import NDArray
 
-from care_live.errors import ConfigError, ProtocolError
+from care_live.errors import ProtocolError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent
 from care_live.source.tap_protocol import (
     MAX_TEXT,
@@ -65,11 +65,9 @@ def _text(said: str) -> str:
 
 
 def _start(event: RunStarted, common: dict[str, Any], token: str) -> TapStart:
-    try:
-        plans.check(event.plan)
-    except ConfigError as error:
-        raise ProtocolError(str(error)) from error
-    return TapStart(token=token, plan=plans.plan_header(event.plan), summary=_summary(event.summary), **common)
+    plan = plans.plan_header(event.plan)
+    plans.plan_of(plan)  # raises what the daemon would
+    return TapStart(token=token, plan=plan, summary=_summary(event.summary), **common)
 
 
 def _summary(summary: Mapping[str, Any]) -> msgspec.Raw:

@@ -49,6 +49,7 @@ from care_live.store.recovery import sweep
 from care_live.store.rounding import keep_mantissa_bits
 from care_live.store.same_run import check_same_run
 from care_live.store.zarr_images import ImageGroup, import_zarr
+from care_live.wire.codec import record_of
 
 
 def open_run(
@@ -179,11 +180,11 @@ class RunWriter:
         match event:
             case StateChanged():
                 if event.key in self._ledger.raw:
-                    self._note(StateNoted.of(event), sync=False)
+                    self._note(record_of(StateNoted, event), sync=False)
             case NotRestored():
-                self._note(NotRestoredNoted.of(event), sync=False)
+                self._note(record_of(NotRestoredNoted, event), sync=False)
             case RunEnded():
-                self._note(RunEndNoted.of(event, restoring=bool(self._ledger.raw_only())))
+                self._note(record_of(RunEndNoted, event, restoring=bool(self._ledger.raw_only())))
 
     def complete(self) -> None:
         """Note that nothing is left to do in a run that has ended; from now on only `resume` goes on with it.

@@ -75,15 +75,10 @@ def check(plan: Plan) -> None:
     ConfigError
         It has too many volumes, planes, positions or channels.
     """
-    deepest = max(map(len, plan.stacks.values()), default=0)
-    for n, most, what in (
-        (len(plan.stacks), MAX_PLANNED, "volumes"),
-        (deepest, MAX_DEPTH, "planes in a volume"),
-        (len(plan.positions), MAX_POSITIONS, "positions"),
-        (len(plan.channels), MAX_CHANNELS, "channels"),
-    ):
-        if n > most:
-            raise ConfigError(f"the acquisition has {n} {what}: at most {most} are taken; plan a shorter one")
+    try:
+        plan_of(plan_header(plan))
+    except ProtocolError as error:
+        raise ConfigError(f"{error}; plan a shorter one") from error
 
 
 def plan_header(plan: Plan) -> PlanHeader:
