@@ -39,7 +39,7 @@ SUMMARIES = {
     "doctor": "Check this machine and a config; say what to do.",
     "camera": "Measure a camera's gain, offset and noise.",
     "simulate": "Write simulated training data.",
-    "train": "Train a network, or an ensemble, from a config.",
+    "train": "Train a network, or an ensemble, on your own images or from a config.",
     "evaluate": "Score a network: NRMSE, PSNR, SSIM per condition.",
     "calibrate": "Measure and correct the coverage of a network's intervals.",
     "export": "Turn a training run into one ONNX file with its model card.",
