@@ -10,6 +10,7 @@ metadata, and the pixels last. The summary is the beginning of ``metadata.txt`` 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -30,6 +31,8 @@ from care_live.recorded.unbuffered import UnbufferedFile
 
 _MAX_BYTES = 1 << 29
 """No camera has more pixels, no image more metadata."""
+_SUMMARY_BYTES = 1 << 24
+"""At the beginning of ``metadata.txt``; no summary is longer."""
 _SUMMARY_MAGIC, _CLOSED_MAGIC = 2355492, 483765892
 _HEADER_BYTES = 40
 _WIDTH, _HEIGHT, _BITS, _PIXELS_AT, _SAMPLES, _PIXEL_BYTES = 256, 257, 258, 273, 277, 279
@@ -230,17 +233,21 @@ def separate_summary(folder: Path) -> dict[str, Any]:
     Raises
     ------
     SourceError
-        It cannot be read.
+        It cannot be read, or its summary is not whole.
     """
-    try:
-        text = (folder / "metadata.txt").read_text(encoding="utf-8", errors="replace")
-        found = re.match(r'\s*\{\s*"Summary"\s*:\s*', text)
-        summary = json.JSONDecoder().raw_decode(text, found.end())[0] if found else {}
-    except FileNotFoundError:
+    path = folder / "metadata.txt"
+    if not path.exists():
         return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise SourceError(f"{folder / 'metadata.txt'} cannot be read: {error}") from error
-    return summary if isinstance(summary, dict) else {}
+    with contextlib.closing(UnbufferedFile(path)) as file:
+        text = file.read(0, min(file.n_bytes, _SUMMARY_BYTES)).tobytes().decode(errors="replace")
+    found = re.match(r'\s*\{\s*"Summary"\s*:\s*', text)
+    try:
+        summary = json.JSONDecoder().raw_decode(text, found.end())[0] if found else None
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} has a summary that is not whole: {error}") from error
+    if not isinstance(summary, dict):
+        raise SourceError(f"{path} has no summary yet: it is not whole")
+    return summary
 
 
 def is_separate_finished(folder: Path) -> bool:

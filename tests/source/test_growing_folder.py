@@ -79,6 +79,23 @@ def test_whole_planes_come_as_they_are_written_and_nothing_else(tmp_path: Path, 
     follower.close()
 
 
+@pytest.mark.parametrize("n_bytes", [0, 500])
+def test_separate_images_wait_for_the_summary_with_their_names(tmp_path: Path, n_bytes: int) -> None:
+    original, copy = need_data("micromanager_window/separate_image_files/worm-a"), tmp_path / "mp_1" / "worm-a"
+    follower = Follower(FolderConfig(directory=tmp_path), run_id="run", clock=Clock())
+    copy.mkdir(parents=True)
+    image = next(original.glob("*.tif"))
+    summary = (original / "metadata.txt").read_bytes()
+    (copy / "metadata.txt").write_bytes(summary[:n_bytes])
+    shutil.copyfile(image, copy / image.name)
+    assert take_all(follower) == []
+    (copy / "metadata.txt").write_bytes(summary)
+    started, frame = take_all(follower)
+    assert isinstance(started, RunStarted) and isinstance(frame, Frame)
+    assert started.plan.positions == ("worm-a", "worm-b")
+    follower.close()
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_acquisition_that_was_stopped_has_ended_when_its_writer_closes_it(tmp_path: Path, name: str) -> None:
     """Fewer planes come than its summary announces: only the closed files say that no more will."""
