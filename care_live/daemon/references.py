@@ -132,7 +132,7 @@ def _learnt(before: _Known | None, figures: ErrorFigures, t: int, dose: float) -
     """Return what is known after one more reference."""
     drawn = before.measured.widening if before else 1.0
     coverage, wanted = figures.coverage(drawn), figures.wanted_widening()
-    widening = 1.0 if wanted is None else followed(before.measured.widening if before else None, wanted)
+    widening = 1.0 if wanted is None else followed(drawn, wanted)
     reasons = []
     if coverage is not None and coverage < _LEAST_COVERAGE:
         reasons.append(

@@ -22,8 +22,10 @@ LEVEL = 0.9
 _N_GROUPS = 10
 """Of voxels of nearly one brightness: the reference's noise differs between them."""
 _MOST_WIDENING = 20.0
-_STEP = 0.7
-"""How far the widening goes to what one time point shows: a single plane is a sample."""
+_LEAST_STEP = 0.3
+"""How far the widening goes at least to what one time point shows, on a logarithmic scale."""
+_FULL_STEP_GAP = 0.5
+"""A gap in which a single plane's chance has no part: the widening goes all the way."""
 _LEAST_OWN = 0.4
 """Share of the observed error that must be the restoration's: a difference of two near numbers says nothing."""
 _NOISE_KERNEL_VARIANCE = 36.0
@@ -86,17 +88,17 @@ def measure(planes: Sequence[Twins], camera: CameraModel | None = None) -> Error
     return ErrorFigures(nrmse, -20.0 * float(np.log10(max(nrmse, 1e-12))), joined)
 
 
-def followed(widening: float | None, wanted: float) -> float:
-    """Return the widening from now on: it goes most of the way, on a logarithmic scale, to what was just measured.
+def followed(widening: float, wanted: float) -> float:
+    """Return the widening from now on: it goes to what was just measured, the further the less it can be chance.
 
     References
     ----------
     Gibbs & Candès, Adaptive conformal inference under distribution shift, NeurIPS 34 (2021): the interval follows the
     measured coverage, here by the quantile that one reference shows instead of one hit or miss a step.
     """
-    if widening is None:
-        return wanted
-    return float(np.exp((1 - _STEP) * np.log(widening) + _STEP * np.log(wanted)))
+    gap = float(np.log(wanted / widening))
+    step = min(1.0, _LEAST_STEP + (1 - _LEAST_STEP) * abs(gap) / _FULL_STEP_GAP)
+    return float(widening * np.exp(step * gap))
 
 
 def _compared(one: Twins, camera: CameraModel | None) -> tuple[Plane, Plane, Plane, Plane | None]:

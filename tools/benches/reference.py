@@ -2,14 +2,15 @@
 
 The virtual worm's light falls to a third over the run, as by bleaching. Every `--every` time points one plane is
 exposed once more, `--light` times longer. *With*: intervals as the daemon draws them, as its reference planes ask for;
-*without*: as the network and its card say. Coverage is counted with the truth, which the daemon does not know.
+*without*: as the network and its card say. Once more for a network whose scales are half of what they should be
+(*narrow*). Coverage is counted with the truth, which the daemon does not know.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +29,7 @@ LEVEL = 0.9
 FADED = 1 / 3
 """What is left of the light at the end."""
 LOOK_EVERY = 5
+NARROW = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Look:
     """One time point, compared with the truth."""
 
     t: int
-    with_references: float
-    without: float
+    held: dict[str, float]
+    """Share of the voxels in the 90 % interval, by kind of interval."""
     psnr_off_db: float | None
     """Measured less true PSNR of the reference planes; None: it has none."""
 
@@ -64,19 +66,27 @@ def measure(arguments: list[str]) -> dict[str, float]:
 def _looks(config: VirtualConfig, engine: Engine) -> Iterator[Look]:
     """Record, restore and measure one time point after the other; look at some of them."""
     plan = Plan(stacks={}, shape_px=config.shape_px, channels=("GFP", f"GFP{REFERENCE}"))
-    scene, references, factor = Scene(config), References(plan), half_width_factor(LEVEL, engine.card.calibration)
+    scene, both = Scene(config), {"": References(plan), "narrow_": References(plan)}
     number = 0
     for t in range(config.acquisition.time_points):
         scene.config = config.model_copy(update={"laser_power": FADED ** (t / config.acquisition.time_points)})
         low, bright = _exposed(scene, t, number)
         number += len(low.pixels) + (0 if bright is None else len(bright.pixels))
-        references.take(low)
-        if bright is not None:
-            references.take(bright)
         restored = engine.restore([low])[0]
-        judged = references.judged(restored, engine.card.calibration)
+        shown: dict[str, Restored] = {}
+        for name, references in both.items():
+            for volume in (low, bright) if bright is not None else (low,):
+                references.take(volume)
+            shown[f"{name}without"] = _narrowed(restored) if name else restored
+            shown[f"{name}with"] = references.judged(shown[f"{name}without"], engine.card.calibration)
         if bright is not None or t % LOOK_EVERY == 0:
-            yield _looked(scene, restored, judged, factor)
+            yield _looked(scene, shown, half_width_factor(LEVEL, engine.card.calibration))
+
+
+def _narrowed(restored: Restored) -> Restored:
+    """Return what a network would say that takes its errors for half of what they are."""
+    scale = read_only(restored.maps["laplace_scale"] * np.float32(NARROW))
+    return replace(restored, maps={**restored.maps, "laplace_scale": scale})
 
 
 def _exposed(scene: Scene, t: int, first: int) -> tuple[Volume, Volume | None]:
@@ -110,34 +120,33 @@ def _volume(key: VolumeKey, pixels: np.ndarray, planes: tuple[int, ...], exposur
     )
 
 
-def _looked(scene: Scene, restored: Restored, judged: Restored, factor: float) -> Look:
-    truth = scene.truth(restored.volume.key)
-    errors = np.abs(restored.maps["mean"] - truth)
-    held = [float(np.mean(errors <= factor * one.maps["laplace_scale"])) for one in (judged, restored)]
-    measured, planes = judged.trust and judged.trust.measured, heights(scene.config.acquisition, restored.key.t)
+def _looked(scene: Scene, shown: dict[str, Restored], factor: float) -> Look:
+    restored, trust = shown["without"], shown["with"].trust
+    truth, mean = scene.truth(restored.volume.key), restored.maps["mean"]
+    errors = np.abs(mean - truth)
+    held = {name: float(np.mean(errors <= factor * one.maps["laplace_scale"])) for name, one in shown.items()}
+    measured, planes = trust.measured if trust else None, list(heights(scene.config.acquisition, restored.key.t))
     off = None
     if measured and measured.t == restored.key.t and planes:
-        off = measured.psnr_db - psnr_db(restored.maps["mean"][list(planes)], truth[list(planes)])
-    return Look(restored.key.t, *held, off)
+        off = measured.psnr_db - psnr_db(mean[planes], truth[planes])
+    return Look(restored.key.t, held, off)
 
 
 def _figures(looks: list[Look]) -> dict[str, float]:
-    behind = [look for look in looks if look.t > 0]
     off = [abs(look.psnr_off_db) for look in looks if look.psnr_off_db is not None]
     figures = {"psnr_off_median_db": float(np.median(off)), "psnr_off_worst_db": max(off)}
-    for name, shares in (
-        ("with", [look.with_references for look in behind]),
-        ("without", [look.without for look in behind]),
-    ):
+    for name in looks[0].held:
+        shares = [look.held[name] for look in looks]
         figures |= {f"coverage_{name}_least": min(shares), f"coverage_{name}_most": max(shares)}
         figures[f"coverage_{name}_mean"] = float(np.mean(shares))
     return figures
 
 
 def _show(looks: list[Look], figures: dict[str, float]) -> None:
-    say(f"{'t':>5} {'with':>7} {'without':>8} {'measured less true PSNR':>24}")
+    names = list(looks[0].held)
+    say(f"{'t':>5} {' '.join(f'{name:>14}' for name in names)} {'measured less true PSNR':>24}")
     for look in looks[:: max(1, len(looks) // 24)]:
         off = "-" if look.psnr_off_db is None else f"{look.psnr_off_db:+.2f} dB"
-        say(f"{look.t:5d} {look.with_references:7.1%} {look.without:8.1%} {off:>24}")
+        say(f"{look.t:5d} {' '.join(f'{look.held[name]:14.1%}' for name in names)} {off:>24}")
     for name, value in figures.items():
         say(f"{name}: {value:.4g}")
