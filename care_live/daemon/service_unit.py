@@ -89,7 +89,7 @@ class SystemdService:
     Raises
     ------
     ConfigError
-        The name is none of a unit, or this is no Linux.
+        The name is not valid for a unit, or this is not Linux.
     """
 
     def __init__(self, name: str, *, system: bool = False, folder: Path | None = None, run: Run | None = None) -> None:

@@ -26,18 +26,18 @@ class Delivery:
     """One volume, or some planes of one, as it came; not for intensity quantification."""
 
     restored: Restored | None
-    """As the daemon published it, with the maps that were asked for; None: raw only, it was not restored. Its ``z`` are
+    """As the daemon published it, with the requested maps; None: raw only, it was not restored. Its ``z`` are
     the planes of a volume that is still being restored; None: the whole volume."""
     volume: Volume | None
-    """The raw one; its pixels are empty where they were not asked for. None: still being recorded."""
+    """The raw one; its pixels are empty where they were not requested. None: still being recorded."""
     seq: int | None
     """Its number in the log of this session; None: read from the store, or planes."""
     age_s: float
     """From the last plane to its arrival here; NaN: it is still being recorded."""
     n_skipped: int
-    """Volumes of this position and channel that this watcher passed over just before."""
+    """Volumes of this position and channel that this watcher skipped just before."""
     sent: messages.VolumeMessage | messages.Slab
-    """What was sent before the arrays."""
+    """The message in front of the arrays."""
 
     @property
     def header(self) -> messages.VolumeMessage:

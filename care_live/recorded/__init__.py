@@ -48,7 +48,7 @@ def open_recording(path: Path | str, *, axes: str | None = None, any_numbers: bo
 
 
 def is_data_set(path: Path) -> bool:
-    """Tell by its name and marks whether a path may be a data set; a folder of data sets is none."""
+    """Return whether a path may be a data set, by its name and marks; a folder of data sets is not one."""
     if path.is_file():
         return path.suffix.lower() in (".tif", ".tiff")
     from care_live.recorded.ndtiff_index import INDEX_NAME

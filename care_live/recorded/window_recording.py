@@ -23,7 +23,7 @@ class WindowRecording:
     Raises
     ------
     SourceError
-        There is none, one is in colour or damaged, or the axes of one make no sense.
+        There are no images, one is in colour or damaged, or its axes are invalid.
     """
 
     def __init__(self, folder: Path, format_name: Format) -> None:

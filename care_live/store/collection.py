@@ -51,7 +51,7 @@ class Collection:
         Raises
         ------
         StoreError
-            There is none.
+            There is no such image.
         """
         image = self._images.get((product, p))
         if image is None:

@@ -52,7 +52,7 @@ def image_of(run: Path, file: Path) -> Path:
 
 
 class PlateGroups:
-    """Writes the groups above the images of a plate; of a run that is none, nothing."""
+    """Writes the groups above the images of a plate; nothing for a run without one."""
 
     def __init__(self, run: Path, began: RunBegan) -> None:
         self._run, self._began = run, began

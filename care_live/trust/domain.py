@@ -37,7 +37,7 @@ class VolumeTraits:
 
 
 def reasons(seen: VolumeTraits, card: ModelCard) -> tuple[str, ...]:
-    """Return in what a volume lies outside of training; what the card does not say of it is not checked."""
+    """Return in what a volume lies outside of training; what the card lacks is not checked."""
     found = [
         *_voxel_sizes(seen.voxel_size_um, card.voxel_size_um),
         _range(seen.signal_electrons, card.training.signal_electrons, _PHOTON_RATIO, _PHOTONS),

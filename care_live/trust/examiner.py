@@ -24,7 +24,7 @@ _LEARN_VOLUMES = 8
 
 
 class Examiner:
-    """Says of restored volumes, in the order in which they come, whether they can be trusted.
+    """Examines restored volumes, in the order in which they come: does each agree with its photons?
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ def features_of(signal: Array, laplace_scale: Array | None, width: float) -> tup
 def trained_on(examples: NDArray[np.float64]) -> DomainFeatures:
     """Describe the features of training, (n, k): their mean, inverse covariance and largest distance.
 
-    The covariance is shrunk towards its diagonal, as fewer volumes say less about correlations.
+    The covariance is shrunk towards its diagonal, the more the fewer the volumes.
 
     References
     ----------

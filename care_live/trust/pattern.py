@@ -16,7 +16,7 @@ _ENOUGH_PLANES = 16
 _MOST_PLANES = 4096
 """From here on older planes are forgotten slowly: a sensor warms up."""
 _MOST_SDS = 3.0
-"""A pixel's offset is held to be at most so many standard deviations of the pattern: a structure is no pattern."""
+"""Largest offset of a pixel, in standard deviations of the pattern: more is a structure."""
 
 
 @dataclass(slots=True, eq=False)

@@ -117,7 +117,7 @@ def _too_noisy(dark: Stack) -> NDArray[np.bool_]:
 
 
 def _temporal(frames: Stack) -> tuple[NDArray[np.float64], float]:
-    """Return the mean of every pixel, and the variance in time: of differences, so that a lamp that drifts is none."""
+    """Return the mean of every pixel, and the variance in time, from differences: a lamp that drifts adds nothing."""
     mean = frames.mean(axis=0, dtype=np.float64)
     pairs = zip(frames[:-1].astype(np.float32), frames[1:].astype(np.float32), strict=True)
     return mean, float(np.mean([np.var(after - before) / 2 for before, after in pairs]))

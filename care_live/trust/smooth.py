@@ -13,7 +13,7 @@ Array: TypeAlias = NDArray[np.float32]
 Power: TypeAlias = Literal[1, 2]
 
 _REACH = 3.5
-"""Kernels end at so many standard deviations."""
+"""Standard deviations at which kernels end."""
 _WHOLE_PX, _BLOCK_PX = 160, 96
 """Rows of one product, above which it is cut into blocks: a band of a matrix is mostly zeros."""
 

@@ -20,13 +20,13 @@ Image: TypeAlias = Counts | Array
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Shown:
-    """One volume: what was recorded, what the network says of it, and what to know before trusting it."""
+    """One volume: what was recorded, what the network gives, and what to know before relying on it."""
 
     key: VolumeKey
     raw: Counts | None = None
     """Camera counts, (z, y, x); None: not sent to watchers."""
     maps: Mapping[Head, Array] = field(default_factory=dict)
-    """What the network says, of `care_live.maps.MAPS`: (z, y, x) each, all of one shape; z may differ from raw's.
+    """What the network gives, of `care_live.maps.MAPS`: (z, y, x) each, all of one shape; z may differ from raw's.
     Empty: not restored, or not yet."""
     voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Of the maps, or of raw where nothing is restored; (z, y, x)."""
@@ -78,7 +78,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What a watcher says of the run and its network, on every screen."""
+    """What a viewer shows of the run and its network, on every screen."""
 
     run_id: str = ""
     channels: tuple[str, ...] = ()

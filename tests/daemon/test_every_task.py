@@ -42,7 +42,7 @@ def ensemble(path: Path) -> Path:
 def projection(path: Path) -> Path:
     graph = Graph(3, seed=1)
     field = graph.add("Relu", graph.conv(graph.add("Cast", "raw", to=TensorProto.FLOAT), 1, 1))
-    graph.add("ReduceMean", field, graph.constant([2], np.int64), keepdims=1, output="mean")
+    graph.add("ReduceMean", field, graph.constant(np.array([2])), keepdims=1, output="mean")
     return save_graph(path, graph, ModelCard(name="project", task="project", divisor=(1, 2, 2), halo_px=(0, 2, 2)))
 
 

@@ -92,7 +92,7 @@ def test_14_results_that_are_no_numbers(tmp_path):
     pixels = recorded(tmp_path, times=6)
     pixels[3, 4, 10:20, 10:20] = 60_000
     tifffile.imwrite(tmp_path / "movie.tif", pixels)
-    model = str(no_numbers(tmp_path / "nothing.onnx", brightest=50_000))
+    model = str(no_numbers(tmp_path / "nothing.onnx", brightest=50_000.0))
     with (
         daemon(tmp_path, restore={"policy": "wait", "model": model}) as broken,
         Subscriber(broken.address, mode="every") as subscriber,

@@ -8,35 +8,25 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from care_live.images import Volume, VolumeKey
 from care_live.maps import Head
 from care_live.model.card import METADATA_KEY, ModelCard, Task
+from care_live.model.onnx_builder import OnnxBuilder
 from tests.make import records
 
 HALO = {1: 8, 2: 22}
 """What a U-Net with kernel 3 reaches, by depth, for tiles aligned to 2 to the depth."""
 
 
-class Graph:
-    """Nodes and weights under construction."""
+class Graph(OnnxBuilder):
+    """Nodes and weights under construction; weights are drawn."""
 
     def __init__(self, ndim: int, seed: int) -> None:
+        super().__init__("t")
         self.ndim = ndim
         self.random = np.random.default_rng(seed)
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
-
-    def constant(self, values: Any, dtype: Any = np.float32) -> str:
-        name = f"w{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.asarray(values, dtype), name))
-        return name
-
-    def add(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        name = output or f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name=f"n{len(self.nodes)}", **attributes))
-        return name
 
     def conv(self, x: str, c_in: int, c_out: int, *, kernel: int = 3, gain: float = 1.4) -> str:
         shape = (c_out, c_in, *[kernel] * self.ndim)
@@ -61,7 +51,7 @@ class Graph:
             features = self.add("MaxPool", features, kernel_shape=window, strides=window)
         features = self.block(features, channels, channels)
         for skip, width in reversed(skips):
-            scales = self.constant([1, 1, *[2] * self.ndim])
+            scales = self.constant(np.array([1, 1, *[2] * self.ndim], np.float32))
             features = self.add(
                 "Resize", features, "", scales, mode="nearest",
                 coordinate_transformation_mode="asymmetric", nearest_mode="floor",
@@ -92,7 +82,7 @@ def save_network(  # one row of keywords a test can read
     """Write a U-Net (or an ensemble of them) that takes raw, low, high and gives mean and laplace_scale."""
     c_out = c_in if c_out is None else c_out
     graph = Graph(ndim, seed)
-    expanded = graph.constant([1, c_in, *[1] * ndim], np.int64)
+    expanded = graph.constant(np.array([1, c_in, *[1] * ndim]))
     low, high = (graph.add("Reshape", name, expanded) for name in ("low", "high"))
     span = graph.add("Sub", high, low)
     x = graph.add("Div", graph.add("Sub", graph.add("Cast", "raw", to=TensorProto.FLOAT), low), span)
@@ -143,7 +133,7 @@ def _model(graph: Graph, card: ModelCard, dtype: int, *, flat: bool) -> onnx.Mod
         helper.make_tensor_value_info(head, TensorProto.FLOAT, ["n", c_out, *space[flat:]]) for head in card.heads
     ]
     proto = helper.make_model(
-        helper.make_graph(graph.nodes, "unet", inputs, outputs, graph.weights),
+        graph.graph("unet", inputs, outputs),
         opset_imports=[helper.make_opsetid("", 20)],
         ir_version=10,
     )

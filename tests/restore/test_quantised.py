@@ -207,7 +207,7 @@ def test_outputs_of_a_foreign_graph_keep_their_places(tmp_path: Path) -> None:
     path, names = tmp_path / "net.onnx", ("b", "a")
     sizes = ["n", 1, "y", "x"]
     values = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name in ("raw", *names)}
-    body = helper.make_graph(graph.nodes, "two", [values["raw"]], [values[name] for name in names], graph.weights)
+    body = helper.make_graph(graph.nodes, "two", [values["raw"]], [values[name] for name in names], graph.constants)
     onnx.save(helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
     card = ModelCard(
         name="two", axes="YX", divisor=(2, 2), halo_px=(0, 0), heads=("mean", "laplace_scale"), normalisation="none"

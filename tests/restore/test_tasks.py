@@ -123,7 +123,7 @@ def test_upsample_runs_the_network_on_interpolated_planes(tmp_path: Path) -> Non
 def test_projection_gives_one_plane_and_tiles_only_laterally(tmp_path: Path, keepdims: int) -> None:
     graph = Graph(3, seed=1)
     field = graph.add("Relu", graph.conv(graph.add("Cast", "raw", to=TensorProto.FLOAT), 1, 1))
-    graph.add("ReduceMean", field, graph.constant([2], np.int64), keepdims=keepdims, output="mean")
+    graph.add("ReduceMean", field, graph.constant(np.array([2])), keepdims=keepdims, output="mean")
     card = ModelCard(name="project", task="project", divisor=(1, 2, 2), halo_px=(0, 2, 2))
     path = save_graph(tmp_path / "project.onnx", graph, card, flat=not keepdims)
     stack = volume(noisy((6, 60, 50)))

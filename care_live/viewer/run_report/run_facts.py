@@ -1,4 +1,4 @@
-"""What a run's journal says, added up."""
+"""The records of a run's journal, added up."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """All that the page says of a run, but for pictures."""
+    """All that the page contains about a run, but for pictures."""
 
     run_id: str
     path: Path
@@ -84,7 +84,7 @@ class RunFacts:
 
 
 def gather(reader: RunReader) -> RunFacts:
-    """Add up what the journal of a run says."""
+    """Add up the journal of a run."""
     plan = reader.plan
     return RunFacts(
         run_id=reader.run_id,

@@ -84,7 +84,7 @@ def _place(reader: RunReader, key: VolumeKey, caption: str, doubt: Doubt | None)
 
 
 def _read(reader: RunReader, product: Product, key: VolumeKey) -> NDArray[Any] | None:
-    """Return a volume, or nothing where it is not stored or damaged: `care-live verify` says which are."""
+    """Return a volume, or nothing where it is not stored or damaged: `care-live verify` lists those."""
     try:
         return reader.read(product, key)
     except StoreError:
