@@ -253,13 +253,18 @@ class MicroManagerAcquisition:
     def __init__(self, events: list[dict[str, Any]], core: Any, tap: Tap, *, java_port: int | None = None) -> None:
         self._over = threading.Event()
         self._error: BaseException | None = None
-        self._acquisition = _open_acquisition(tap, java_port)
-        self._guard = CameraGuard(core, self._acquisition.abort) if java_port is None else None
-        self._thread = threading.Thread(target=self._run, args=(events,), name="acquisition")
+        self._acquisition: Any = None
+        self._guard = CameraGuard(core, self._give_up) if java_port is None else None
+        self._thread = threading.Thread(target=self._run, args=(events, tap, java_port), name="acquisition")
         self._thread.start()
 
-    def _run(self, events: list[dict[str, Any]]) -> None:
+    def _give_up(self, error: Exception) -> None:
+        self._acquisition.abort(error)
+
+    def _run(self, events: list[dict[str, Any]], tap: Tap, java_port: int | None) -> None:
         try:
+            # here, too: to open one waits for ever where another program has a port that the bridge goes on to
+            self._acquisition = _open_acquisition(tap, java_port)
             with self._acquisition as acquisition:
                 for together in by_time_point(events):
                     acquisition.acquire(together)
@@ -281,7 +286,8 @@ class MicroManagerAcquisition:
 
     def abort(self) -> None:
         """Order the engine to stop; with a camera that hangs it may not react."""
-        threading.Thread(target=self._acquisition.abort, name="abort").start()
+        if self._acquisition is not None:
+            threading.Thread(target=self._acquisition.abort, name="abort").start()
 
 
 def _open_acquisition(tap: Tap, java_port: int | None) -> Any:

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -20,7 +22,7 @@ from care_live.errors import SourceError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
 from care_live.source.camera_guard import CameraGuard
 from care_live.source.engine_process import Driven
-from care_live.source.micromanager import by_time_point, events_of
+from care_live.source.micromanager import MicroManagerAcquisition, by_time_point, events_of
 from care_live.source.tap import planned
 
 DAPI = (Channel(preset="DAPI", exposure_ms=1.0),)
@@ -138,6 +140,24 @@ def test_a_camera_that_fails_for_ever_is_given_up() -> None:
             core.get_tagged_image("Camera")
     assert len(gave_up) == 1
     assert isinstance(gave_up[0], SourceError)
+
+
+@pytest.mark.mm
+def test_an_engine_that_does_not_open_holds_up_no_watching_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Java bridge waits for ever where another program has a port that it goes on to."""
+    may_open = threading.Event()
+
+    def never_in_time(*_: object, **__: object) -> None:
+        may_open.wait(60)
+        raise RuntimeError("the port is taken")
+
+    monkeypatch.setattr("pycromanager.Acquisition", never_in_time)
+    acquiring = MicroManagerAcquisition([], Broken(), SimpleNamespace(hardware=None))  # type: ignore[arg-type]
+    assert not acquiring.wait(0.0)
+    acquiring.abort()
+    may_open.set()
+    assert acquiring.wait(60)
+    assert acquiring.error == "the port is taken"
 
 
 # -- runs ---------------------------------------------------------------------------------------------------------
