@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import socket
 import time
@@ -38,6 +39,8 @@ _CONNECT_S = 60
 _ANSWER_S = 20
 """So long a scheduler that was there may be away."""
 _LOOK_S = 0.1
+_COUNT_S = 1.0
+"""Between two looks at how many workers there are."""
 
 
 @contextlib.contextmanager
@@ -118,8 +121,11 @@ class ClusterRestorer:
         step: Step,
     ) -> None:
         """Hand out time points, few ahead of the oldest one that is not acknowledged, and take them in order."""
+        looked_s, workers = -math.inf, []
         while True:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            if time.monotonic() - looked_s > _COUNT_S:  # each look asks the scheduler
+                workers = list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+                looked_s = time.monotonic()
             for task in itertools.islice(tasks, max(0, _AHEAD * max(1, len(workers)) - len(waiting))):
                 future = self._client.submit(restore_time_point, task, pure=False, resources=_resources(workers))
                 waiting.append((task.time_point, future))
@@ -181,7 +187,7 @@ def _resources(workers: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 @contextlib.contextmanager
 def _here(distributed: Any, workers: int) -> Iterator[str]:
     cluster = distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
+        n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50
     )
     with cluster:
         yield cluster.scheduler_address
