@@ -58,17 +58,20 @@ class TrainingPlan:
         )
 
 
-def settle(recipe: Recipe, data: Data, *, clock: Callable[[], float] = time.perf_counter) -> TrainingPlan:
+def settle(
+    recipe: Recipe, data: Data, *, clock: Callable[[], float] = time.perf_counter, is_settled: bool = False
+) -> TrainingPlan:
     """Return what a run will do; a recipe with a budget gets its number of updates, and of filters.
 
     Parameters
     ----------
     clock : seconds; the process's CPU time where that is the budget
+    is_settled : an interrupted run has settled updates and filters already
     """
     plan = patches.plan_for(recipe, data.training)
     patches.plan_for(recipe, data.validation)
     update_s = None
-    if recipe.fit.minutes:
+    if recipe.fit.minutes and not is_settled:
         recipe, update_s = _afforded(recipe, data, clock)
     return TrainingPlan(recipe, len(data.training), len(data.validation), plan.patch_px, update_s)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from care_live.errors import TrainingError
 from care_live.model.card import NetworkVerdict
 from care_live.training import fit, report
 from care_live.training.checkpoint import TrainingHistory
@@ -68,7 +69,8 @@ def train(
         The data cannot be used, a checkpoint is of another recipe, or the loss is no longer finite.
     """
     gathered = gather(recipe, tell)
-    plan = settle(_as_begun(recipe, run), gathered, clock=clock)
+    begun = _begun(recipe, run)
+    plan = settle(begun or recipe, gathered, clock=clock, is_settled=begun is not None)
     recipe = plan.recipe
     on_plan(plan)
     run.mkdir(parents=True, exist_ok=True)
@@ -91,16 +93,26 @@ def train(
     return Trained(recipe, tuple(histories), verdict)
 
 
-def _as_begun(recipe: Recipe, run: Path) -> Recipe:
-    """Return what an interrupted run with a budget had settled; its checkpoints are of that network."""
+def _begun(recipe: Recipe, run: Path) -> Recipe | None:
+    """Return the recipe with what an interrupted run with a budget had settled; None: there is no such run.
+
+    Raises
+    ------
+    TrainingError
+        The run had another budget, for which its learning rate has fallen.
+    """
     path = run / RECIPE_FILE
     if not (recipe.fit.minutes and path.exists()):
-        return recipe
+        return None
     begun = Recipe.model_validate_json(path.read_text(encoding="utf-8"))
-    fit = recipe.fit.model_copy(update={"minutes": 0.0, "n_updates": begun.fit.n_updates})
-    network = recipe.network
-    if "filters" not in network.model_fields_set:
-        network = network.model_copy(update={"filters": begun.network.filters})
+    if begun.fit.minutes != recipe.fit.minutes:
+        budget = f"{begun.fit.minutes:g} minutes" if begun.fit.minutes else f"{begun.fit.n_updates} updates"
+        raise TrainingError(
+            f"{run} holds a run of {budget}, not of {recipe.fit.minutes:g} minutes: name another folder with --run, "
+            "or another network with --name"
+        )
+    fit = recipe.fit.model_copy(update={"n_updates": begun.fit.n_updates})
+    network = recipe.network.model_copy(update={"filters": begun.network.filters})
     return recipe.model_copy(update={"fit": fit, "network": network})
 
 

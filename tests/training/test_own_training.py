@@ -61,6 +61,14 @@ def test_two_folders_and_minutes_are_all_that_is_needed(tmp_path: Path) -> None:
     assert stored is not None
     assert stored.is_worse  # seconds of training are no match for a filter, and it says so
     assert "use more time" in stored.sentence()
+    again = CliRunner().invoke(
+        cli, [str(word) for word in (*command, "--run", tmp_path / "run")], catch_exceptions=False
+    )
+    assert again.exit_code == 0  # goes on with what was settled, and is over at once
+    assert "update 1 " not in again.output
+    command[-1] = 0.5
+    with pytest.raises(TrainingError, match=r"holds a run of 0.03 minutes, not of 0.5 minutes: name another folder"):
+        CliRunner().invoke(cli, [str(word) for word in (*command, "--run", tmp_path / "run")], catch_exceptions=False)
     restored = CliRunner().invoke(
         cli,
         ["restore", str(tmp_path / "low" / "v0.tif"), str(tmp_path / "out.tif"), "--axes", "ZYX", "--model",
