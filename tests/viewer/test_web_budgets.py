@@ -129,8 +129,9 @@ def test_half_requests_without_end_do_not_shut_a_person_out(tmp_path: Path) -> N
 
 async def look(address: str) -> None:
     """Open the page and get a picture while the flood goes on."""
-    async with asyncio.timeout(20):
-        async with httpx.AsyncClient(follow_redirects=True, transport=httpx.AsyncHTTPTransport(retries=5)) as client:
+    async with asyncio.timeout(60):
+        transport = httpx.AsyncHTTPTransport(retries=5)
+        async with httpx.AsyncClient(follow_redirects=True, transport=transport, timeout=30) as client:
             assert (await client.get(address)).status_code == 200
         async with connect(address, token=address.rsplit("=", maxsplit=1)[1]) as opened:
             await opened.send('{"op":"credit","n":2}')
