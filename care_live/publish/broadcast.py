@@ -2,8 +2,7 @@
 
 A topic is ``cl1/PRODUCT/Llevel/CODING/RUN``: PRODUCT is *restored* (mean, scale, disagreement), *raw*, *slab* or
 another map by its name, CODING *plain* or *quantised*. Notes and heartbeats have the topic ``cl1/note``. A thread of
-its own encodes what is broadcast, in the order in which it came; where it has no time for all, newer volumes replace
-those that wait longest.
+its own encodes in the order of arrival; where it has no time for all, newer volumes replace those that wait longest.
 """
 
 from __future__ import annotations
@@ -41,11 +40,7 @@ MAX_SLABS = 16
 MAX_TOPIC_BYTES = 256
 MAX_TOPICS = 64
 """Topics of one connection; one that subscribes to more is cut off."""
-_FIRST: dict[Topic, tuple[Product, ...]] = {
-    "restored": FIRST_PRODUCTS[1:],
-    "raw": ("raw",),
-    "slab": FIRST_PRODUCTS[1:],
-}
+_FIRST: dict[Topic, tuple[Product, ...]] = {"restored": FIRST_PRODUCTS[1:], "raw": ("raw",), "slab": FIRST_PRODUCTS[1:]}
 _PRODUCTS: dict[Topic, tuple[Product, ...]] = {**_FIRST, **{head: (head,) for head in LATER_HEADS}}
 
 
