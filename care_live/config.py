@@ -266,6 +266,8 @@ class RestoreConfig(Section):
     else 8-bit integers."""
     evidence: bool = True
     """Compare every result with the photons that were counted, and the run with what the network was trained on."""
+    lies: bool = False
+    """For the demo of the trust light: a nucleus is put into time point 1, and one is erased from time point 2."""
     camera: Path | None = None
     """Camera file of ``care-live camera``; none: gain, offset and read noise are estimated from the first volumes."""
     quantised: bool = False

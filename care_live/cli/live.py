@@ -100,6 +100,7 @@ def replay_command(
 @click.option("--volumes", type=click.IntRange(1), help="Number of volumes; default: 5 headless, else 200.")
 @click.option("--headless", is_flag=True, help="Start no viewer; end after the last volume.")
 @options.json_file
+@click.option("--lie", is_flag=True, help="Put a false nucleus into one volume and erase one from another.")
 @click.option("--picture", type=options.FILE, help="Draw raw | restored | uncertainty | truth to this PNG.")
 @click.option("--config", "config_file", type=options.FILE, help="Config of another virtual microscope.")
 @options.directory
@@ -108,6 +109,7 @@ def replay_command(
 def demo_command(
     volumes: int | None,
     headless: bool,
+    lie: bool,
     json_file: Path | None,
     picture: Path | None,
     config_file: Path | None,
@@ -122,7 +124,7 @@ def demo_command(
     logs.configure(0 if quiet else verbose)
     base = load(config_file) if config_file else None
     run_id = new_run_id("demo")
-    config = named(demo.config(directory, volumes or (5 if headless else 200), base), run_id, resume=False)
+    config = named(demo.config(directory, volumes or (5 if headless else 200), base, lies=lie), run_id, resume=False)
     picture = picture or config.store.directory / run_id / "demo.png"
 
     def show(status: DaemonStatus) -> None:
@@ -130,6 +132,8 @@ def demo_command(
         demo.draw(config, run_id, picture)
         click.echo(json.dumps(figures, indent=2))
         click.echo(f"picture: {picture}")
+        for line in demo.red_lights(config, run_id):
+            click.echo(line)
         if json_file:
             _write_json(json_file, figures)
 

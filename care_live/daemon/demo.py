@@ -29,13 +29,18 @@ _KEYS = (
     "age_ms_p95",
     "provider",
     "model",
+    "trust_green",
+    "trust_amber",
+    "trust_red",
 )
 _MOST_SCORED = 20
 """Volumes that are scored; rendering the truth of hundreds would take longer than the run."""
 
 
-def config(directory: Path, volumes: int, base: Config | None = None) -> Config:
+def config(directory: Path, volumes: int, base: Config | None = None, *, lies: bool = False) -> Config:
     """Return the demo's config: volumes of 32x256x256 in low light, one every three seconds.
+
+    Where it *lies*, the restoration shows a nucleus that is not there in one volume, and lacks one in another.
 
     Raises
     ------
@@ -48,7 +53,8 @@ def config(directory: Path, volumes: int, base: Config | None = None) -> Config:
         raise ConfigError(f"the demo wants source.kind = 'virtual', the config has {source.kind!r}; use care-live run")
     acquisition = source.acquisition.model_copy(update={"time_points": volumes})
     source = source.model_copy(update={"acquisition": acquisition})
-    return base.model_copy(update={"source": source, "store": StoreConfig(directory=directory)})
+    restore = base.restore.model_copy(update={"lies": lies or base.restore.lies})
+    return base.model_copy(update={"source": source, "restore": restore, "store": StoreConfig(directory=directory)})
 
 
 def figures(config: Config, run_id: str, status: DaemonStatus) -> dict[str, Any]:
@@ -66,6 +72,13 @@ def figures(config: Config, run_id: str, status: DaemonStatus) -> dict[str, Any]
         "ssim_raw": _mean([score.ssim for score in raw]),
         "ssim_restored": _mean([score.ssim for score in restored]),
     }
+
+
+def red_lights(config: Config, run_id: str) -> list[str]:
+    """Return one line for each volume that contradicts the photons, with the reasons."""
+    reader = RunReader(config.store.directory / run_id)
+    verdicts = ((key, reader.restoration(key).trust) for key in sorted(reader.keys("restored")))
+    return [f"t={key.t}: {trust}" for key, trust in verdicts if trust is not None and trust.colour == "red"]
 
 
 def draw(config: Config, run_id: str, path: Path) -> None:

@@ -26,6 +26,7 @@ from care_live.restore.repair import Maps, mend
 from care_live.restore.select import open_network
 from care_live.restore.stream_sessions import StreamSessions
 from care_live.restore.volume_stream import VolumeStream
+from care_live.simulate.lies import lie
 from care_live.trust import camera_file
 from care_live.trust.examiner import Examiner
 from care_live.verdict import Trust
@@ -137,6 +138,8 @@ class Engine:
         if stream is None or not stream.finish(spans, maps):
             tasks.run(tasks.RestoreJob(self.card, self._network, spans, self._config.tile_px), field.pixels, maps)
         undo_around(self.card, spans, maps)
+        if self._config.lies:
+            lie(maps["mean"][0], volumes[0].key.t, spans[0].width)
         empty = any(choice.empty for choice in choices.values())
         flags = field.flags | self._flags(mended=mend(maps), empty=empty)
         self.memories |= {place: choice.memory for place, choice in choices.items()}

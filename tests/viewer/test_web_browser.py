@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from care_live.verdict import Doubt, Trust
 from care_live.viewer.shown import Shown
 from tests.make.scenes import filled, scene, serving
 
@@ -153,6 +154,17 @@ def test_what_must_always_be_said_is_always_there(screen, library):
         assert screen.window.find_element("id", "state").text == "suspect"
         assert "saturated" in screen.window.find_element("id", "flags").text
     screen.window.set_window_size(1100, 640)
+
+
+def test_the_trust_light_leads_to_the_worst_place(screen, library):
+    doubt = Doubt("invented", (2, 30, 50), 12.0)
+    library.shelf.put(replace(scene(3), trust=Trust("red", ("the restoration shows something false",), (doubt,))))
+    screen.until("careLive.header().t === 3")
+    light = screen.window.find_element("css selector", "#flags button")
+    assert light.text == "trust red"
+    assert "something false" in light.get_attribute("title")
+    screen.js("document.querySelector('#flags button').click()")
+    screen.until("careLive.header().mode === 'ortho' && String(careLive.header().at) === '2,30,50'")
 
 
 def test_a_raw_only_volume_says_so(screen, library):

@@ -124,7 +124,7 @@ def erased(one: Shot, where: list[tuple[float, ...]], electrons: float, number: 
     counted = np.random.default_rng((number, 0xE5)).poisson(more) * the_sensor().gain
     raw = read_only((one.restored.volume.pixels + np.rint(counted)).clip(0, 65535).astype(np.uint16))
     volume = replace(one.restored.volume, pixels=raw)
-    return Shot(one.electrons + more, replace(one.restored, volume=volume))
+    return Shot(one.electrons + more, replace(one.restored, raw=volume))
 
 
 def scenes(n: int) -> Iterator[tuple[str, Scene, int]]:

@@ -108,5 +108,6 @@ def caption(prepared: Prepared, info: RunInfo) -> str:
     states = sorted({shown.state for shown in prepared.volumes})
     flags = sorted({flag for shown in prepared.volumes for flag in shown.flags})
     network = first.model.name if first.model else "not restored"
-    parts = [info.run_id, f"t {first.key.t}", *states, *flags, described(first.choice), network]
+    trusts = sorted({f"trust {shown.trust.colour}" for shown in prepared.volumes if shown.trust is not None})
+    parts = [info.run_id, f"t {first.key.t}", *states, *trusts, *flags, described(first.choice), network]
     return " · ".join(part for part in parts if part) + f"\n{info.limits or LIMITS}"

@@ -64,7 +64,7 @@ class Page {
     learn(this.look, picture.header);
     this.renderer.take(picture);
     $("waiting").hidden = true;
-    showPicture(picture.header);
+    showPicture(picture.header, (place) => this.ask(place));
     showFilling(this.restoring, picture.header);
     this.showPlaces(picture.header);
     if (this.look.channels.size !== known) showChannels(this, this.run.channels);

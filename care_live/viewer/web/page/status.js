@@ -12,7 +12,9 @@ const FLAGS = {
   degraded: "smaller tiles",
   fast_mode: "fast mode",
   empty: "empty",
+  out_of_domain: "unlike training",
 };
+const TRUST = { green: "good", amber: "warn", red: "bad" };
 
 export function showLink({ open, refused }) {
   if (refused) chip($("link"), "bad", "not allowed: open the printed address");
@@ -48,7 +50,7 @@ export function showProblem({ text }) {
   $("problem").textContent = text;
 }
 
-export function showPicture(header) {
+export function showPicture(header, goTo) {
   $("problem").hidden = true;
   const states = header.channels.map((channel) => channel.state);
   const worst = ["suspect", "provisional", "confirmed"].find((state) => states.includes(state));
@@ -56,7 +58,8 @@ export function showPicture(header) {
   else chip($("state"), "warn", "restoring…");
   $("state").title = header.channels.map((channel) => channel.streaming).filter(Boolean).join("; ");
   const flags = new Set(header.channels.flatMap((channel) => channel.flags));
-  $("flags").replaceChildren(...[...flags].map((flag) => flagChip(FLAGS[flag] ?? flag)));
+  const trusted = header.channels.filter((channel) => channel.trust).map(({ trust }) => trustChip(trust, goTo));
+  $("flags").replaceChildren(...trusted, ...[...flags].map((flag) => flagChip(FLAGS[flag] ?? flag)));
   $("lossy").hidden = !header.lossy && header.level === 0;
   $("lossy").textContent = header.lossy ? "lossy pixels" : "reduced pixels";
   if (header.level) $("lossy").textContent += ` 1/${2 ** header.level}`;
@@ -83,6 +86,18 @@ function flagChip(text) {
   const made = document.createElement("span");
   made.className = "chip";
   chip(made, "warn", text);
+  return made;
+}
+
+/** The verdict; a click goes to the worst place that contradicts the photons. */
+function trustChip(trust, goTo) {
+  const made = document.createElement("button");
+  made.className = "chip";
+  made.title = trust.reasons.join("\n") || "it agrees with the photons that were counted";
+  chip(made, TRUST[trust.colour] ?? "warn", `trust ${trust.colour}`);
+  const [worst] = trust.doubts;
+  made.disabled = !worst;
+  if (worst) made.addEventListener("click", () => goTo({ mode: "ortho", z: worst.place_px[0], y: worst.place_px[1], x: worst.place_px[2] }));
   return made;
 }
 
