@@ -32,7 +32,7 @@ class ProgressBar:
 
     def __init__(self, total: int, *, shown: bool = True) -> None:
         self._bar: _Bar | None = None
-        if shown and "ipykernel" in sys.modules:
+        if shown and _is_notebook():
             self._bar = NotebookBar(total)
         elif shown and sys.stderr.isatty():
             self._bar = TerminalBar(total)
@@ -92,3 +92,10 @@ class NotebookBar:
         left = f", {left_s:.0f} s left" if 0 < self._done < self._total else ""
         bar = f"<progress value='{self._done}' max='{self._total}'></progress>"
         return self._display.HTML(f"{bar} restoring {self._done}/{self._total}{left}")
+
+
+def _is_notebook() -> bool:
+    """Tell whether this process is a kernel; napari imports ipykernel, too, and runs none."""
+    if "IPython" not in sys.modules:
+        return False
+    return hasattr(importlib.import_module("IPython").get_ipython(), "kernel")

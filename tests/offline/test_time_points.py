@@ -40,3 +40,21 @@ def test_ranges_do_not_depend_on_where_work_begins(model: Path, mode: str) -> No
     straight = low_high(list(range(7)))
     for order in ([5], [3, 4, 6], [6, 1, 5], [2], [3], [0, 4, 2, 6]):
         assert low_high(order) == {t: straight[t] for t in order}
+
+
+def test_a_network_of_two_channels_has_a_range_for_each(tmp_path: Path) -> None:
+    two = save_network(tmp_path / "two.onnx", filters=2, c_in=2)
+    engine = Engine(two, RestoreConfig(provider="cpu", threads=1))
+    points = TimePoints(ArrayRecording(np.stack([MOVIE, MOVIE[::-1]], axis=1), "TCZYX"), run_id="test")
+
+    def low_high(order: list[int]) -> dict[int, list[tuple[float, float]]]:
+        engine.memories, history, found = {}, RangeHistory(points), {}
+        for t in order:
+            history.bring(engine, points.all[t])
+            found[t] = [(one.low, one.high) for one in engine.restore(points.read(points.all[t]))]
+            history.restored(points.all[t])
+        return found
+
+    straight = low_high(list(range(7)))
+    assert straight[6][0] != straight[6][1]
+    assert low_high([6, 2, 4]) == {t: straight[t] for t in (6, 2, 4)}
