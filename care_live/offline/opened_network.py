@@ -21,6 +21,7 @@ from care_live.offline.settings import NetworkSettings, restore_config
 from care_live.offline.time_points import TimePoints, inputs
 from care_live.recorded.array import ArrayRecording
 from care_live.restore.engine import Engine
+from care_live.verdict import Trust
 
 _FULL = "TCZYX"
 
@@ -64,6 +65,9 @@ class RestoredArray:
     """Pixel values that became 0 and 1, by time point and channel."""
     flags: Mapping[int, frozenset[Flag]]
     """What to know before trusting it, by time point; see `care_live.images.Flag`."""
+    trust: Mapping[tuple[int, int], Trust | None]
+    """Verdict on each restored volume by time point and channel, against the photons that were counted; None: pixels
+    that are no camera counts are not examined."""
     model: ModelIdentity
     card: ModelCard
     limits: str = LIMITS
@@ -94,6 +98,7 @@ class RestoredArray:
             "maps": ", ".join(self.maps),
             "network": f"{self.model.name} ({self.model.sha256[:12]})",
             "flags": ", ".join(flags) or "no flag",
+            "trust": ", ".join(sorted({one.colour for one in self.trust.values() if one})) or "not examined",
             "limits": self.limits,
         }
         return as_table(rows)
@@ -183,6 +188,7 @@ class OpenedNetwork:
             voxel_size_um=first.voxel_size_um,
             ranges={(t, one.key.c): (one.low, one.high) for t, row in enumerate(results) for one in row},
             flags={t: frozenset().union(*(one.flags for one in row)) for t, row in enumerate(results)},
+            trust={(t, one.key.c): one.trust for t, row in enumerate(results) for one in row},
             model=self.identity,
             card=self.card,
         )

@@ -44,6 +44,8 @@ def test_the_maps_are_those_of_the_engine_and_say_what_they_are(network: OpenedN
         {0: frozenset(), 1: frozenset()},
     )
     assert set(result.ranges) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert {one.colour for one in result.trust.values() if one} <= {"green", "amber", "red"}
+    assert all(result.trust.values())
     assert result.model.sha256 == network.identity.sha256
     assert "not for intensity quantification" in result.limits
 
@@ -76,6 +78,7 @@ def test_a_call_does_not_depend_on_the_calls_before(network: OpenedNetwork) -> N
 def test_other_types_of_pixels_give_the_same(network: OpenedNetwork, dtype: str) -> None:
     result = network.restore(MOVIE[0, 0].astype(dtype))
     np.testing.assert_allclose(result.mean, wanted(network)[0, 0], rtol=1e-5)
+    assert (result.trust[0, 0] is None) == (dtype != ">u2")
 
 
 def test_a_channel_that_the_network_adds_is_an_axis(tmp_path: Path) -> None:
