@@ -29,6 +29,7 @@ from care_live.restore.volume_stream import VolumeStream
 from care_live.simulate.lies import lie
 from care_live.trust import camera_file
 from care_live.trust.examiner import Examiner
+from care_live.trust.smooth import reserve_buffers
 from care_live.verdict import Trust
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,8 @@ class Engine:
         """Volumes that are still being recorded."""
         camera = None if config.camera is None else camera_file.read(config.camera)
         self._examiner = Examiner(self.card, camera) if config.evidence and not numbers else None
+        if self._examiner is not None:
+            reserve_buffers()
         self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()
 
     def restore(
