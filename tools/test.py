@@ -13,7 +13,7 @@ import sys
 from environment import ROOT, ensure, inference_extra
 
 if __name__ == "__main__":
-    ensure(inference_extra(), "openvino", "mm", "train", "import", "view", "napari", "dev")
+    ensure(inference_extra(), "openvino", "mm", "train", "import", "view", "napari", "cluster", "dev")
     arguments = sys.argv[1:]
     if arguments[:1] == ["faults"]:
         os.environ["CARE_LIVE_FAULTS"] = "full"
