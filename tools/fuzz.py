@@ -90,5 +90,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    ensure(inference_extra(), "openvino", "mm", "train", "import", "view", "napari", "dev")
+    ensure(inference_extra(), "openvino", "mm", "train", "import", "view", "napari", "cluster", "dev")
     sys.exit(main())
