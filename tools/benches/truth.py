@@ -163,6 +163,8 @@ class Figures:
     def _note(self, key: str, trust: Trust, one: doubtful.Shot) -> None:
         is_red = trust.colour == "red"
         self.reds.setdefault(key, []).append(is_red)
+        if is_red:
+            say(f"{key}: {trust}")
         self.alarms.setdefault(key, []).append(is_red and not any(_is_wrong(one, doubt) for doubt in trust.doubts))
 
     def _search(self, key: str, one: doubtful.Shot, where: list[tuple[float, ...]], camera: CameraModel | None) -> None:
