@@ -114,8 +114,8 @@ def _settings(
 
 
 def _warn(verdict: NetworkVerdict | None, name: str) -> None:
-    """Say it where a network was found worse than a filter."""
-    if verdict is not None and verdict.is_worse:
+    """Say it where a network was not found clearly better than a filter."""
+    if verdict is not None and verdict.is_doubtful:
         click.echo(printable(f"{name} is {verdict.sentence()}"), err=True)
 
 

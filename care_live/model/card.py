@@ -92,6 +92,10 @@ class ImageScores(Section):
     """None: there is no truth to compare structures with."""
 
 
+CLEARLY_BETTER_DB = 0.3
+"""Of PSNR: what a network must gain over a filter on a few validation images to be better on others."""
+
+
 class NetworkVerdict(Section):
     """Whether the network is better than a filter, on volumes that it has not learnt from."""
 
@@ -112,12 +116,18 @@ class NetworkVerdict(Section):
         """Whether a filter, tuned with the truth, has the higher PSNR."""
         return self.network.psnr_db < max(self.gaussian.psnr_db, self.classical.psnr_db)
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the network is worse than a filter, or better by less than such scores are uncertain."""
+        return self.network.psnr_db < max(self.gaussian.psnr_db, self.classical.psnr_db) + CLEARLY_BETTER_DB
+
     def sentence(self) -> str:
         """Return the verdict in words."""
         psnr_db, name = max((self.gaussian.psnr_db, "Gaussian"), (self.classical.psnr_db, "total variation"))
         figures = f"{self.network.psnr_db:.1f} dB, raw {self.raw.psnr_db:.1f} dB, {name} filter {psnr_db:.1f} dB"
-        if self.is_worse:
-            return f"worse than a filter ({figures}): {self.advice or 'use the filter'}"
+        if self.is_doubtful:
+            how = "worse than a filter" if self.is_worse else "hardly better than a filter"
+            return f"{how} ({figures}): {self.advice or 'use the filter'}"
         return f"better than a filter by {self.network.psnr_db - psnr_db:.1f} dB ({figures})"
 
 

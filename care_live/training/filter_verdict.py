@@ -40,7 +40,7 @@ def verdict_of(
         network=network,
         measured_with="second exposure" if estimated else "target",
     )
-    if not verdict.is_worse:
+    if not verdict.is_doubtful:
         return verdict
     return verdict.model_copy(update={"advice": advice(histories, n_training=n_training)})
 

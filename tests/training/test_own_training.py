@@ -194,6 +194,7 @@ def scores(psnr: float) -> Scores:
     ("network_db", "losses", "n_training", "wanted"),
     [
         (31.0, [3.0, 2.0], 1, "better than a filter by 1.0 dB"),
+        (30.1, [3.0, 2.0], 9, "hardly better than a filter .*: use more time$"),
         (29.0, [3.0, 2.0], 9, "worse than a filter .*: use more time$"),
         (29.0, [3.0, 2.0, 2.5, 2.5, 2.5], 9, "worse than a filter .*: use more volumes$"),
         (29.0, [3.0, 2.0], 1, "worse than a filter .*: use more time and more volumes$"),

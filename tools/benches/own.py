@@ -96,7 +96,7 @@ def tried(name: str, way: str, minutes: float, seed: int) -> dict[str, float]:
         "gauss_db": round(gauss, 2),
         "ours_db": round(ours, 2),
         "gain_db": round(ours - gauss, 2),
-        "verdict_worse": float(verdict is not None and verdict.is_worse),
+        "verdict_doubtful": float(verdict is not None and verdict.is_doubtful),
         "filters": float(trained.recipe.network.filters),
         "updates": float(trained.recipe.fit.n_updates),
         "cpu_minutes": round(spent, 2),
