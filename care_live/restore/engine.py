@@ -29,12 +29,13 @@ from care_live.restore.volume_stream import VolumeStream
 from care_live.simulate.lies import lie
 from care_live.trust import camera_file
 from care_live.trust.examiner import Examiner
-from care_live.trust.smooth import reserve_buffers
 from care_live.verdict import Trust
 
 logger = logging.getLogger(__name__)
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
+_EXAMINED_BYTES = 128 * 2**20
+"""What the BLAS library may ask for beside the arrays; where it gets none, it ends the process and raises nothing."""
 _TRIES = 4
 """Of a volume for which memory runs out anywhere: as it is, with all that is kept given back, and twice in halves."""
 
@@ -87,8 +88,6 @@ class Engine:
         """Volumes that are still being recorded."""
         camera = None if config.camera is None else camera_file.read(config.camera)
         self._examiner = Examiner(self.card, camera) if config.evidence and not numbers else None
-        if self._examiner is not None:
-            reserve_buffers()
         self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()
 
     def restore(
@@ -183,6 +182,7 @@ class Engine:
         if self._examiner is None:
             return restored
         try:
+            _need_room(_EXAMINED_BYTES + 16 * restored.volume.pixels.size)
             trust = self._examiner.examine(restored)
         except (ArithmeticError, LookupError, MemoryError, ValueError) as error:  # whatever a strange volume does to it
             logger.warning("not_examined key=%s reason=%s", tuple(restored.key), error)
@@ -291,3 +291,8 @@ def undo_around(card: ModelCard, spans: Sequence[Span], maps: Maps) -> None:
         maps["mean"][c] += np.float32(span.low)
         if "laplace_scale" in maps:
             maps["laplace_scale"][c] *= np.float32(span.width)
+
+
+def _need_room(n_bytes: int) -> None:
+    """Raise a MemoryError unless so much is free; nothing is touched, and all of it is given back."""
+    np.empty(n_bytes, np.uint8)

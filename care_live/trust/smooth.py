@@ -16,8 +16,6 @@ _REACH = 3.5
 """Standard deviations at which kernels end."""
 _WHOLE_PX, _BLOCK_PX = 160, 96
 """Rows of one product, above which it is cut into blocks: a band of a matrix is mostly zeros."""
-_RESERVED = 512
-"""Rows and columns of a product that every thread of the BLAS library has a part in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,13 +41,6 @@ def smooth(volume: Array, sigma_px: tuple[float, float, float], power: Power = 1
         if sigma_px[axis] > 0:
             out = _along(out, axis, _blocks(volume.shape[axis], sigma_px[axis], power))
     return out
-
-
-def reserve_buffers() -> None:
-    """Let the BLAS library take its buffers now: where it gets none later, it ends the process, and raises nothing."""
-    for dtype in (np.float32, np.float64):
-        square = np.ones((_RESERVED, _RESERVED), dtype)
-        np.matmul(square, square)
 
 
 def sums_of_squares(n: int, sigma_px: float) -> Array:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import multiprocessing
+import os
 import queue
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import TypeAlias
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 Answer: TypeAlias = protocol.Ready | protocol.Done
 
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 _LOOK_S = 0.2
 """How often a sign of life is looked for."""
 _DYING_S = 2.0
@@ -62,7 +65,8 @@ class Inference:
             name="care-live-inference",
             daemon=True,
         )
-        self._process.start()
+        with _one_blas_thread():
+            self._process.start()
         theirs.close()
         self._sending.start()
 
@@ -101,7 +105,7 @@ class Inference:
     def _write(self) -> None:
         """Write messages into the pipe, in a thread of its own: the pipe of a process that hangs may be full."""
         while (text := self._unsent.get()) is not None:
-            with suppress(OSError):
+            with contextlib.suppress(OSError):
                 self._pipe.send_bytes(text)
 
     def receive(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> Answer:
@@ -146,7 +150,7 @@ class Inference:
     def _starving(self) -> str:
         """Return what to say where it has taken nearly all memory of the machine; empty if it has not."""
         memory = psutil.virtual_memory()
-        with suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error):
             taken = psutil.Process(self.process_id).memory_info().rss
             if limits.starves(taken, memory.available, memory.total):
                 left = memory.available // 2**20
@@ -156,7 +160,7 @@ class Inference:
     @property
     def cpu_s(self) -> float:
         """Processor time that it has used so far."""
-        with suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error):
             times = psutil.Process(self.process_id).cpu_times()
             self._cpu_s = times.user + times.system
         return self._cpu_s
@@ -227,3 +231,18 @@ class RunningNetwork:
     memories: LearntRanges
     """What earlier volumes taught about intensity: kept here, so that a restart does not show."""
     pace: ProcessorPace
+
+
+@contextlib.contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Let the process that starts now use one thread for numpy's products, unless a person has set how many.
+
+    With several, OpenBLAS asks for memory at each product, and ends the process where it gets none.
+    """
+    before = os.environ.get(_BLAS_THREADS)
+    os.environ.setdefault(_BLAS_THREADS, "1")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_BLAS_THREADS, None)  # another start may have taken it back

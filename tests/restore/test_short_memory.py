@@ -36,7 +36,7 @@ def outcomes(failing: Path, network: Path, streaming: str, n: int) -> dict[str, 
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=os.environ | {"LD_PRELOAD": str(failing)},
+        env=os.environ | {"LD_PRELOAD": str(failing), "OPENBLAS_NUM_THREADS": "1"},  # as inference has it
         check=False,
         capture_output=True,
         text=True,
