@@ -80,7 +80,7 @@ def test_ctrl_c_twice_ends_the_process_and_keeps_what_arrived(tmp_path, kind, co
     assert "Traceback" not in said
     check_arrived(tmp_path)
     if kind == "hung":
-        assert "hangs" in said.splitlines()[-1]
+        assert "hang: intake" in said.splitlines()[-1]
 
 
 def test_ctrl_c_once_ends_a_hung_driver_after_the_time_to_drain(tmp_path):
