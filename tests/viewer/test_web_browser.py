@@ -158,7 +158,7 @@ def test_what_must_always_be_said_is_always_there(screen, library):
 
 def test_the_trust_light_leads_to_the_worst_place(screen, library):
     doubt = Doubt("invented", (2, 30, 50), 12.0)
-    library.shelf.put(replace(scene(3), trust=Trust("red", ("the restoration shows something false",), (doubt,))))
+    library.cache.put(replace(scene(3), trust=Trust("red", ("the restoration shows something false",), (doubt,))))
     screen.until("careLive.header().t === 3")
     light = screen.window.find_element("css selector", "#flags button")
     assert light.text == "trust red"
