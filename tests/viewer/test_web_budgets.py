@@ -121,23 +121,30 @@ def test_half_requests_without_end_do_not_shut_a_person_out(tmp_path: Path) -> N
         flood = Flood(port)
         try:
             assert flood.many.wait(60), f"only {flood.n_opened} connections were taken"
-            asyncio.run(look(address))
+            asyncio.run(look_until_seen(address))
         finally:
             flood.end()
     assert log.stat().st_size < 50_000, log.read_text()[:2000]
 
 
+async def look_until_seen(address: str) -> None:
+    """Try again where newcomers took the place before the request was read, as a browser and a person do."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(httpx.TransportError, websockets.WebSocketException, OSError):
+                await look(address)
+                return
+
+
 async def look(address: str) -> None:
     """Open the page and get a picture while the flood goes on."""
-    async with asyncio.timeout(60):
-        transport = httpx.AsyncHTTPTransport(retries=5)
-        async with httpx.AsyncClient(follow_redirects=True, transport=transport, timeout=30) as client:
-            assert (await client.get(address)).status_code == 200
-        async with connect(address, token=address.rsplit("=", maxsplit=1)[1]) as opened:
-            await opened.send('{"op":"credit","n":2}')
-            while not isinstance(message := await opened.recv(), bytes):
-                pass
-            assert picture.unpack(message)[0]["t"] == 0
+    async with httpx.AsyncClient(follow_redirects=True) as client:
+        assert (await client.get(address)).status_code == 200
+    async with connect(address, token=address.rsplit("=", maxsplit=1)[1]) as opened:
+        await opened.send('{"op":"credit","n":2}')
+        while not isinstance(message := await opened.recv(), bytes):
+            pass
+        assert picture.unpack(message)[0]["t"] == 0
 
 
 @pytest.mark.slow
