@@ -265,9 +265,11 @@ class Router:
         stream = (due.key.p, due.key.c)
         if due.purpose == "replay":
             watcher.replay_next = due.entry.seq + 1
-        elif due.purpose == "newest" and isinstance(outcome, Unavailable):
+        elif due.purpose == "fetch":
+            watcher.fetched_s = self._now_s
+        elif isinstance(outcome, Unavailable):
             watcher.seen[stream] = due.entry.seq
-        elif due.purpose == "newest":
+        else:
             watcher.was_sent(stream, due.entry.seq)
 
     def _send(self, watcher: Watcher, due: Due, outcome: Outcome) -> bool:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # pure bookkeeping: what is due is read elsewhere
 
 QUIET_S = 4.0
 """The end does not wait for a recorder that was sent all, and has acknowledged nothing for this long."""
+FOLLOWS_S = 1.0
+"""A recorder that lacks many volumes requests the next ones this soon after an answer; the end waits for them."""
 MAX_WATCHERS = 128
 """More than this are refused."""
 MAX_OF_ONE = 32
@@ -53,6 +55,8 @@ class Watcher:
     replay: Replay | None = None
     replay_next: int = 0
     fetches: deque[Fetch] = field(default_factory=deque)
+    fetched_s: float = float("-inf")
+    """When it was last sent a volume that it had requested by key, or a gap."""
     busy: dict[Purpose, Due] = field(default_factory=dict)
     """Volumes that are being read or encoded for it."""
     held: deque[Sending] = field(default_factory=deque)
@@ -113,6 +117,8 @@ class Watcher:
             return False
         if self.replay is None:
             return True
+        if now_s - self.fetched_s < FOLLOWS_S:
+            return False
         has_come = self.replay.first >= end or now_s - self.received_s > QUIET_S
         return self.replay_next >= end and has_come
 

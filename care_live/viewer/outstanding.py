@@ -60,10 +60,16 @@ class Outstanding:
         self._postponed[key] = _Postponed(now_s + wait_s, why)
 
     def hurry(self, may_ask: Callable[[VolumeKey], bool]) -> None:
-        """Request all that was postponed once more, now."""
+        """Request everything once more, now: a daemon that is about to end hears no later request."""
+        self.ask_anew()
         for key in list(self._postponed):
             if may_ask(key):
                 self.want(key)
+
+    def ask_anew(self) -> None:
+        """Request once more what was requested and has not come, before all others: those requests may be lost."""
+        self._wanted.extendleft(reversed(self._asked))
+        self._asked.clear()
 
     def why(self, key: VolumeKey) -> str:
         """Return why a requested volume did not come; empty: no answer."""

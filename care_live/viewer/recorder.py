@@ -66,7 +66,8 @@ class Recorder:
         self._run: RecordedRun | None = None
         self._admission = ExpectedShapes.of("", Plan({}, (1, 1)))
         self._announced = AnnouncedVolumes(self._admission.plan, 1, 1)
-        self._session = ""
+        self._session, self._heard = "", ""
+        """Of the last volume that was kept, and of the last message."""
         self._promised: dict[VolumeKey, str] = {}
         """Restored volumes that were published and are not here, and why."""
         self._uncertain: set[VolumeKey] = set()
@@ -111,6 +112,10 @@ class Recorder:
         self._is_away = away
 
     def _take(self, message: FromDaemon) -> None:
+        session = message.header.session if isinstance(message, Delivery) else message.session
+        if session != self._heard:  # another daemon: it has not heard what was requested of the one before
+            self._heard = session
+            self._outstanding.ask_anew()
         if isinstance(message, Start):
             self._begin(message)
         elif self._run is not None:  # else: of a run whose start is still to come; it will be requested again
@@ -294,5 +299,7 @@ class Recorder:
         self._postpone(key, why)
 
     def _gap(self, what: str, why: str) -> None:
-        self.recording.gaps.append(f"{what}: {why}")
+        if (gap := f"{what}: {why}") in self.recording.gaps:
+            return  # requested twice, answered twice
+        self.recording.gaps.append(gap)
         logger.warning("recording gap %s why=%s", what, why)

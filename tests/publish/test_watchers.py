@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from care_live.images import StateChanged, VolumeKey
 from care_live.publish.log import MAX_ENTRIES, Log
-from care_live.publish.watchers import GIVE_WAY_S, MAX_FETCHES, MAX_OF_ONE, MAX_WATCHERS, Watcher, Watchers
+from care_live.publish.watchers import FOLLOWS_S, GIVE_WAY_S, MAX_FETCHES, MAX_OF_ONE, MAX_WATCHERS, Watcher, Watchers
 from care_live.wire.messages import Fetch, Newest, Replay
 from tests.make import samples
 
@@ -43,6 +43,19 @@ def test_a_volume_that_was_fetched_in_between_acknowledges_what_came_before_it()
     assert take(watcher, {(0, 0): 6}) == [6]
     watcher.asks_newest(Newest(session=SESSION, last=7), SESSION)
     assert take(watcher, {(0, 0): 8}) == [8]
+
+
+def test_the_end_waits_for_the_next_requests_of_a_recorder_that_lacks_many_volumes() -> None:
+    recorder = Watcher(b"x", 0.0)
+    recorder.asks_replay(Replay(session=SESSION, first=5))
+    recorder.replay_next = 5
+    assert recorder.has_all(5, 10.0)
+    recorder.asks_fetch(Fetch(key=(0, 0, 0)))
+    assert not recorder.has_all(5, 10.0)
+    recorder.fetches.popleft()
+    recorder.fetched_s = 10.0
+    assert not recorder.has_all(5, 10.0 + FOLLOWS_S / 2)
+    assert recorder.has_all(5, 10.0 + FOLLOWS_S)
 
 
 def test_on_a_new_link_nothing_older_than_what_was_seen_is_sent() -> None:

@@ -43,3 +43,25 @@ def test_what_makes_no_sense_now_is_not_asked_for() -> None:
     assert outstanding.due(100.0, lambda _: False) == [] and list(outstanding) == [KEYS[0]]
     outstanding.hurry(lambda _: True)
     assert outstanding.due(0.0) == [KEYS[0]]
+
+
+def test_what_another_daemon_was_asked_for_is_asked_for_anew_and_first() -> None:
+    """Volumes arrive all the time, so silence would never say that the requests are lost."""
+    outstanding = Outstanding()
+    for key in KEYS[:6]:
+        outstanding.want(key)
+    assert outstanding.due(0.0) == KEYS[:MAX_ASKED]
+    outstanding.has_come(KEYS[1])
+    outstanding.note_arrivals(1.0)
+    outstanding.ask_anew()
+    assert outstanding.due(1.0) == [KEYS[0], KEYS[2], KEYS[3], KEYS[4]]
+    assert len(outstanding) == 5
+
+
+def test_at_the_end_what_was_asked_for_is_asked_for_once_more() -> None:
+    outstanding = Outstanding()
+    outstanding.want(KEYS[0])
+    outstanding.postpone(KEYS[1], "not yet", 0.0)
+    assert outstanding.due(0.0) == [KEYS[0]]
+    outstanding.hurry(lambda _: True)
+    assert sorted(outstanding.due(0.1)) == KEYS[:2]
