@@ -25,15 +25,33 @@ _N_CAMERAS = 4
 _PEAK_OF_DRAWN = 20.0
 _BRIGHTEST = 0.998
 """The quantile of a sharp layer that is laid on the peak of the blurred one."""
+_IN_FOCUS = 0.3
+"""The peak of a plane over that of its stack, from which on something is in focus."""
 _VALIDATION = 1_000_000
 """Validation specimens have seeds from here on, so that no recipe meets them in training."""
 
 
 def gather_simulated(data: SimulatedData, recipe: Recipe, tell: Tell) -> Data:
-    """Simulate the volumes of a recipe; specimen, moment, place, voxel size and camera follow from the seed."""
+    """Simulate the volumes of a recipe; specimen, moment, place, voxel size and camera follow from the seed.
+
+    A network that reads planes learns from each plane with something in it.
+    """
     first = recipe.seed * 10_000
     training = _volumes(data, data.specimens, first=first, tell=tell)
-    return Data(training, _volumes(data, data.validation, first=_VALIDATION + first, tell=tell))
+    validation = _volumes(data, data.validation, first=_VALIDATION + first, tell=tell)
+    if recipe.axes_seen == "YX":
+        return Data(_planes(data, training), _planes(data, validation))
+    return Data(training, validation)
+
+
+def _planes(data: SimulatedData, volumes: Sequence[ExposedVolume]) -> list[ExposedVolume]:
+    """Return the planes of volumes, each an example of its own, without those where nothing is in focus."""
+    planes = []
+    for volume in volumes:
+        truth = np.asarray(volume.truth[0])
+        for z in np.flatnonzero(truth.max(axis=(1, 2)) > _IN_FOCUS * truth.max()):
+            planes.append(exposed(f"{volume.name}-z{z}", truth[z][None], doses=data.laser_power, seed=int(z)))
+    return planes
 
 
 def _volumes(data: SimulatedData, specimens: Specimens, *, first: int, tell: Tell) -> list[ExposedVolume]:

@@ -46,6 +46,15 @@ def test_the_same_seed_is_the_same_data_and_validation_is_other_data() -> None:
     assert len(set(first.fingerprints)) == 3
 
 
+def test_a_network_of_planes_learns_from_each_plane_that_is_in_focus() -> None:
+    data = {"kind": "simulated", "specimens": {"worm": 1}, "validation": {"worm": 1}, "shape_px": [6, 64, 64]}
+    gathered = gather(recipe(data))
+    assert 1 < len(gathered.training) <= 6
+    for plane in (*gathered.training, *gathered.validation):
+        assert plane.cut((0, 0), (64, 64), None).input.shape == (1, 64, 64)
+        assert len(plane.foreground)
+
+
 def test_deconvolution_learns_sharp_from_blurred() -> None:
     data = {"kind": "deconvolve", "specimens": {"tubules": 1, "granules": 1}, "validation": {"tubules": 1}}
     gathered = gather(recipe(data | {"shape_px": [96, 96]}))
