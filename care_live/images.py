@@ -1,8 +1,7 @@
 """The records that flow: Frame → Volume → Restored, and the events around them.
 
-Everything here is frozen and every array read-only, so that stages may share them between threads and
-send them without a copy. Indices are ``t, p, c, z`` (time point, stage position, channel, plane) and count
-from 0; names of positions and channels live in the `Plan`.
+Everything here is frozen and every array read-only, so that stages share them between threads and send them without
+a copy. Indices are ``t, p, c, z`` (time point, stage position, channel, plane), from 0; the `Plan` has the names.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,9 +22,8 @@ Counts: TypeAlias = NDArray[np.uint16] | NDArray[np.uint8]
 """Camera counts as they were recorded."""
 
 State: TypeAlias = Literal["provisional", "confirmed", "suspect"]
-"""*provisional* until the hardware sequence that delivered the planes has ended, then *confirmed*, or
-*suspect* when that sequence lost or doubled a frame: engines label every later frame by counting, so its
-planes may be shifted."""
+"""*provisional* until the hardware sequence that delivered the planes has ended, then *confirmed*, or *suspect* when
+that sequence lost or doubled a frame: engines label every later frame by counting, so its planes may be shifted."""
 
 Closed: TypeAlias = Literal["complete", "deadline", "run-end"]
 """Why no more planes are taken for a volume."""
@@ -34,11 +33,11 @@ Flag: TypeAlias = Literal[
 ]
 """What a watcher must know before trusting a volume.
 
-*missing_plane*: planes were filled with the nearest one · *saturated*: some raw pixels are at the camera's
-maximum · *nan_fixed*: the network gave NaN or infinity there; published as 0 with infinite scale ·
-*late*: restored from the store, not live · *degraded*: tiles had to shrink · *fast_mode*: reduced precision,
-asked for · *empty*: the intensity range was below the noise floor, so the previous one was kept ·
-*out_of_domain*: the network was trained on other data; `Trust` says why."""
+*missing_plane*: planes were filled with the nearest one · *saturated*: some raw pixels are at the camera's maximum ·
+*nan_fixed*: the network gave NaN or infinity there; published as 0 with infinite scale · *late*: restored from the
+store, not live · *degraded*: tiles had to shrink · *fast_mode*: reduced precision, asked for · *empty*: the intensity
+range was below the noise floor, so the previous one was kept · *out_of_domain*: the network was trained on other
+data; `Trust` says why."""
 
 REFERENCE = " (reference)"
 """Ends the name of a channel whose planes show another channel a second time, at full light."""
@@ -180,25 +179,33 @@ class Integrity:
         return tuple(sorted(set(self.expected) - set(self.received)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Volume:
-    """A complete (z, y, x) of one channel, position and time point; missing planes are zero."""
+class VolumeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the journal keeps of a volume beside its pixels."""
 
-    run_id: str
     key: VolumeKey
-    pixels: Counts
-    """(z, y, x), read-only. Plane i is z index ``integrity.expected[i]``."""
-    voxel_size_um: tuple[float, float, float]
     integrity: Integrity
     closed: Closed
     state: State
     first_plane_ns: int
-    """Host monotonic time of its first plane."""
     last_plane_ns: int
-    """Host monotonic time of its last plane: the age of what a watcher sees counts from here."""
+    """Host monotonic time: the age of what a watcher sees counts from the last plane."""
     acquired_us: int
     """Wall clock of the last plane, microseconds since the epoch."""
     exposure_ms: float | None = None
+
+
+class VolumeHead(VolumeRecord, frozen=True, kw_only=True):
+    """A volume without its pixels."""
+
+    run_id: str
+    voxel_size_um: tuple[float, float, float]
+
+
+class Volume(VolumeHead, frozen=True, kw_only=True, eq=False):
+    """A complete (z, y, x) of one channel, position and time point; missing planes are zero."""
+
+    pixels: Counts
+    """(z, y, x), read-only. Plane i is z index ``integrity.expected[i]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,31 +225,19 @@ class ModelIdentity:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Restored:
-    """What the network predicts for one volume, or for some planes of one that is still being recorded."""
+class RestoredRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the journal keeps of a restored volume beside its maps and flags."""
 
     key: VolumeKey
-    """Time point, position and output channel; the input's channel unless the network mixes channels."""
+    """With the output channel: the input's, unless the network mixes channels."""
     sources: tuple[VolumeKey, ...]
-    """The raw volumes that the network read together."""
-    maps: Mapping[Head, NDArray[np.float32]]
-    """What the network gives, of `care_live.maps.MAPS`: (z, y, x) each, read-only, all of one shape; *mean* always,
-    unless a watcher asked for less. z may differ from the raw volume's (isotropic, projection)."""
+    """Raw volumes that the network read together."""
     voxel_size_um: tuple[float, float, float]
     """Of the maps, (z, y, x)."""
     low: float
-    """Camera counts that became 0 before the network."""
     high: float
-    """Camera counts that became 1."""
+    """Camera counts that became 0 and 1 before the network."""
     model: ModelIdentity
-    raw: Volume | None
-    """The source that it belongs to; None: still being recorded."""
-    z: slice | None = None
-    """Which planes of the restored volume the maps are; None: all."""
-    n_planes: int = 0
-    """Of the whole restored volume, where the maps are some of its planes."""
-    flags: frozenset[Flag] = frozenset()
     infer_s: float = 0.0
     """Seconds from the volume's arrival in the inference process to its result."""
     mantissa_bits: int = 23
@@ -251,6 +246,26 @@ class Restored:
     """Whether it agrees with the photons that were counted; None: it was not examined."""
     choice: Choice | None = None
     """Whether it went through the network while it was recorded, and why; None: offline, or by an older version."""
+
+
+class RestoredHead(RestoredRecord, frozen=True, kw_only=True):
+    """A restored volume without its maps."""
+
+    flags: frozenset[Flag] = frozenset()
+
+
+class Restored(RestoredHead, frozen=True, kw_only=True, eq=False):
+    """What the network predicts for one volume, or for some planes of one that is still being recorded."""
+
+    maps: Mapping[Head, NDArray[np.float32]]
+    """Of `care_live.maps.MAPS`: (z, y, x) each, read-only, all of one shape; *mean* always, unless a watcher asked for
+    less. z may differ from the raw volume's (isotropic, projection)."""
+    raw: Volume | None
+    """The source that it belongs to; None: still being recorded."""
+    z: slice | None = None
+    """Which planes of the restored volume the maps are; None: all."""
+    n_planes: int = 0
+    """Of the whole restored volume, where the maps are some of its planes."""
 
     @property
     def volume(self) -> Volume:

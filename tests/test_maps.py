@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import numpy as np
 import pytest
 from onnx import TensorProto
@@ -80,9 +80,9 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Restored:
     process = RestoreProcess(RestoreConfig(model=path, provider="cpu", threads=1))
     process.start()
     try:
-        raw = dataclasses.replace(samples.volume(0), pixels=noisy(samples.SHAPE))
+        raw = msgspec.structs.replace(samples.volume(0), pixels=noisy(samples.SHAPE))
         (restored,) = process.restore([raw])
-        return dataclasses.replace(restored, maps={head: array.copy() for head, array in restored.maps.items()})
+        return msgspec.structs.replace(restored, maps={head: array.copy() for head, array in restored.maps.items()})
     finally:
         process.stop()
 

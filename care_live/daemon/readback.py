@@ -6,6 +6,7 @@ from pathlib import Path
 
 from care_live.images import Restored, Volume, VolumeKey
 from care_live.maps import HEADS, folder_of
+from care_live.restore.geometry import source_of
 from care_live.store import RunReader
 from care_live.wire.codec import record_of
 
@@ -52,10 +53,7 @@ def _restored(reader: RunReader, key: VolumeKey) -> Restored:
     return record_of(
         Restored,
         made,
-        key=key,
-        sources=made.sources,
-        raw=reader.read_raw(made.sources[min(key.c, len(made.sources) - 1)]),
+        raw=reader.read_raw(made.sources[source_of(key.c, len(made.sources))]),
         maps={head: reader.read(folder, key) for head in HEADS if (folder := folder_of(head)) in made.arrays},
         flags=frozenset(made.flags),
-        trust=made.trust,
     )

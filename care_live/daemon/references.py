@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import msgspec
 import numpy as np
 
 from care_live.images import Plan, Restored, Volume, VolumeKey, read_only
@@ -148,6 +149,6 @@ def _widened(restored: Restored, known: _Known) -> Restored:
     trust = replace(trust, colour=colour, reasons=(*trust.reasons, *known.reasons), measured=known.measured)
     scale, widening = restored.maps.get("laplace_scale"), known.measured.widening
     if scale is None or widening == 1.0:
-        return replace(restored, trust=trust)
+        return msgspec.structs.replace(restored, trust=trust)
     maps = {**restored.maps, "laplace_scale": read_only(scale * np.float32(widening))}
-    return replace(restored, maps=maps, trust=trust)
+    return msgspec.structs.replace(restored, maps=maps, trust=trust)

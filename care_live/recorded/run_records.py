@@ -9,21 +9,18 @@ import msgspec
 
 from care_live.errors import StoreError
 from care_live.images import (
-    Closed,
     Counts,
     Flag,
-    Integrity,
-    ModelIdentity,
     Plan,
     Restored,
+    RestoredRecord,
     RunStarted,
     State,
     Volume,
     VolumeKey,
+    VolumeRecord,
 )
 from care_live.maps import HEADS, folder_of
-from care_live.reasons import Choice
-from care_live.verdict import Trust
 from care_live.wire import plans
 from care_live.wire.codec import Codec, record_of
 
@@ -96,18 +93,10 @@ class RunResumed(_Record, frozen=True, kw_only=True, tag="run-resumed"):
     at_us: int
 
 
-class RawStored(_Record, frozen=True, kw_only=True, tag="raw"):
+class RawStored(VolumeRecord, frozen=True, kw_only=True, tag_field="kind", tag="raw"):
     """A raw volume is safe."""
 
-    key: VolumeKey
     array: StoredArray
-    integrity: Integrity
-    closed: Closed
-    state: State
-    first_plane_ns: int
-    last_plane_ns: int
-    acquired_us: int
-    exposure_ms: float | None
 
     @classmethod
     def of(cls, volume: Volume, array: StoredArray) -> RawStored:
@@ -119,24 +108,11 @@ class RawStored(_Record, frozen=True, kw_only=True, tag="raw"):
         return record_of(Volume, self, pixels=pixels, state=state, **about)
 
 
-class RestoredStored(_Record, frozen=True, kw_only=True, tag="restored"):
+class RestoredStored(RestoredRecord, frozen=True, kw_only=True, tag_field="kind", tag="restored"):
     """A restored volume with all its maps is safe."""
 
-    key: VolumeKey
-    sources: tuple[VolumeKey, ...]
-    """The raw volumes it was made from: several where the network mixes channels."""
     arrays: dict[Product, StoredArray]
-    voxel_size_um: tuple[float, float, float]
-    low: float
-    high: float
-    model: ModelIdentity
     flags: tuple[Flag, ...]
-    infer_s: float
-    mantissa_bits: int
-    trust: Trust | None = None
-    """None: not examined, or by a version that could not."""
-    choice: Choice | None = None
-    """Whether it went through the network while it was recorded, and why; older versions did not note it."""
     age_s: float | None = None
     """From its last plane to here, seconds; None: restored late or offline, or by an older version."""
 

@@ -6,10 +6,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from care_live.backends.failures import translated
 from care_live.config import NormaliseConfig, RestoreConfig
@@ -21,7 +21,7 @@ from care_live.percentiles import Span
 from care_live.reasons import whole
 from care_live.restore import ranges, tasks
 from care_live.restore.dry_run import DryRunNetwork
-from care_live.restore.geometry import Field, gather, output_shape, output_voxel_um
+from care_live.restore.geometry import Field, gather, output_shape, output_voxel_um, source_of
 from care_live.restore.repair import Maps, mend
 from care_live.restore.select import open_network
 from care_live.restore.stream_sessions import StreamSessions
@@ -263,8 +263,8 @@ class Engine:
         mixes = len(self.card.channels_in) != len(self.card.channels_out)
         results = []
         for c in range(len(self.card.channels_out)):
-            volume = volumes[min(c, len(volumes) - 1)]
-            span = spans[min(c, len(volumes) - 1)]
+            source = source_of(c, len(volumes))
+            volume, span = volumes[source], spans[source]
             results.append(
                 Restored(
                     key=volume.key._replace(c=c) if mixes else volume.key,

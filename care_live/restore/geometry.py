@@ -31,6 +31,11 @@ class Field:
     flags: frozenset[Flag]
 
 
+def source_of(output: int, n_sources: int) -> int:
+    """Return which of the volumes that a network read together an output channel belongs to."""
+    return min(output, n_sources - 1)
+
+
 def gather(volumes: Sequence[Volume], counts: Sequence[Histogram] | None = None) -> Field:
     """Stack the channels of one time point.
 

@@ -57,17 +57,7 @@ def tap(
 
 
 def planned(events: Iterable[Event], *, cameras: Sequence[str] = ()) -> Outline:
-    """Read the events that pycromanager will run.
-
-    Parameters
-    ----------
-    cameras : labels of those that each give a frame for every event; empty: there is one
-
-    Raises
-    ------
-    FrameError
-        An event's axes name no plane.
-    """
+    """Read the events that pycromanager will run; see `outline_of`."""
     each = ((event["axes"], None if event.get("z") is None else float(event["z"])) for event in events)
     return outline_of(each, cameras=cameras)
 

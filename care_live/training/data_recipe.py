@@ -31,55 +31,50 @@ class SimulatedData(Section):
     """Doses; every patch draws one."""
 
 
-class PairsData(Section):
-    """Matched recordings of one fixed sample, dim and bright; one folder (or Zarr) for each condition."""
+class _Recordings(Section):
+    """Recorded volumes: folders with one file a volume, or OME-Zarr arrays of TCZYX."""
 
-    kind: Literal["pairs"] = "pairs"
-    inputs: tuple[Path, ...] = Field(min_length=1)
-    """Folders with one file a volume, named alike in each; or OME-Zarr arrays of TCZYX."""
-    target: Path
     pattern: str = "*.tif*"
     axes: str = Field(default="ZYX", pattern=r"^T?C?Z?YX$")
     """Of every file; time points become volumes."""
     validation: tuple[str, ...] = ()
     """File names without ending that are kept for validation; none: the last tenth, at least one volume."""
+
+
+class _MatchedRecordings(_Recordings):
+    """Recordings of the same volumes, named alike in each folder."""
+
     max_shift_px: float = Field(default=1.5, ge=0)
-    """Pairs that are shifted more than this against each other are refused."""
+    """Volumes that are shifted more than this against each other are refused."""
 
 
-class ExposuresData(Section):
+class PairsData(_MatchedRecordings):
+    """Matched recordings of one fixed sample, dim and bright; one folder (or Zarr) for each condition."""
+
+    kind: Literal["pairs"] = "pairs"
+    inputs: tuple[Path, ...] = Field(min_length=1)
+    target: Path
+
+
+class ExposuresData(_MatchedRecordings):
     """Two exposures or more of the same planes, one right after the other, and no clean image: Noise2Noise."""
 
     kind: Literal["exposures"] = "exposures"
     exposures: tuple[Path, ...] = Field(min_length=2)
-    """Folders with one file a volume, named alike in each; or OME-Zarr arrays of TCZYX."""
-    pattern: str = "*.tif*"
-    axes: str = Field(default="ZYX", pattern=r"^T?C?Z?YX$")
-    validation: tuple[str, ...] = ()
-    """File names without ending that are kept for validation; none: the last tenth, at least one volume."""
-    max_shift_px: float = Field(default=1.5, ge=0)
-    """Exposures that are shifted more than this against each other are refused."""
 
 
-class NoisyData(Section):
+class NoisyData(_Recordings):
     """Noisy images and nothing else: Noise2Void. Two exposures are better, see `ExposuresData`; pairs are best."""
 
     kind: Literal["noisy"] = "noisy"
     images: Path
-    """Folder, or OME-Zarr array of TCZYX."""
-    pattern: str = "*.tif*"
-    axes: str = Field(default="ZYX", pattern=r"^T?C?Z?YX$")
-    validation: tuple[str, ...] = ()
-    """File names without ending that are kept for validation; none: the last tenth, at least one volume."""
 
 
-class IsotropicData(Section):
+class IsotropicData(_Recordings):
     """Sharp lateral slices, turned by any angle and degraded along y as the microscope degrades z, for every patch."""
 
     kind: Literal["isotropic"] = "isotropic"
     volumes: Path
-    pattern: str = "*.tif*"
-    axes: str = Field(default="ZYX", pattern=r"^T?C?Z?YX$")
     factor: float = Field(default=4.0, gt=1)
     """Distance of slices in pixels; it may be fractional."""
     psf: Path | None = None
@@ -90,7 +85,6 @@ class IsotropicData(Section):
     counts_per_electron: float = Field(default=1.0, ge=0)
     """For photon noise; 0: none."""
     gauss_sigma_counts: float = Field(default=0.0, ge=0)
-    validation: tuple[str, ...] = ()
 
 
 class DeconvolveData(Section):
@@ -109,15 +103,12 @@ class DeconvolveData(Section):
     """Photo-electrons of the brightest pixels, from the least light to the most; every patch is exposed anew."""
 
 
-class UpsampleData(Section):
+class UpsampleData(_Recordings):
     """Stacks of which only every factor-th plane is kept, resampled as the restorer will do it."""
 
     kind: Literal["upsample"] = "upsample"
     volumes: Path
-    pattern: str = "*.tif*"
-    axes: str = Field(default="ZYX", pattern=r"^T?C?Z?YX$")
     factor: float = Field(default=4.0, gt=1)
-    validation: tuple[str, ...] = ()
 
 
 DataRecipe: TypeAlias = Annotated[

@@ -23,14 +23,7 @@ def gather_exposures(data: ExposuresData, recipe: Recipe, tell: Tell) -> Data:
         A file has no partner, another shape, too many channels, NaN, one value only, or is shifted; names it.
     """
     *firsts, last = data.exposures
-    pairs = PairsData(
-        inputs=tuple(firsts),
-        target=last,
-        pattern=data.pattern,
-        axes=data.axes,
-        validation=data.validation,
-        max_shift_px=data.max_shift_px,
-    )
+    pairs = PairsData(inputs=tuple(firsts), target=last, **data.model_dump(exclude={"kind", "exposures"}))
     gathered = gather_pairs(pairs, recipe, tell)
     training, validation = ([_repeated(one) for one in part] for part in (gathered.training, gathered.validation))
     return Data(training, validation, turns=gathered.turns, second_noise=0.5)

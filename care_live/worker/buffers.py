@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from care_live.images import ModelIdentity, Restored, Volume, read_only
+from care_live.images import Restored, Volume, read_only
 from care_live.maps import Head
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.geometry import output_shape
+from care_live.restore.geometry import output_shape, source_of
 from care_live.restore.in_flight import PlaneProgress
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
@@ -31,20 +32,17 @@ class SharedVolume:
     progress: PlaneProgress
     progress_place: ArrayAddress
 
-    def results_of(
-        self, volumes: Sequence[Volume], done: protocol.Done, identity: ModelIdentity
-    ) -> tuple[Restored, ...]:
+    def results_of(self, volumes: Sequence[Volume], done: protocol.Done) -> tuple[Restored, ...]:
         """Return what inference has written here, one for each output channel; the memory stays theirs."""
         return tuple(
             record_of(
                 Restored,
-                outcome,
-                raw=volumes[outcome.source],
-                maps={head: read_only(array[c]) for head, array in self.maps.items()},
-                model=identity,
+                head,
+                raw=volumes[source_of(c, len(volumes))],
+                maps={name: read_only(array[c]) for name, array in self.maps.items()},
                 choice=done.choice,
             )
-            for c, outcome in enumerate(done.outcomes)
+            for c, head in enumerate(done.results)
         )
 
 
@@ -61,7 +59,7 @@ def planes_of(begun: Restored, spans: Mapping[int, Span], room: SharedVolume) ->
     n_out, n_planes = room.maps["mean"].shape[:2]
     for i, c in enumerate(channels if n_out == len(channels) else range(n_out)):
         maps = {head: read_only(array[i, z]) for head, array in room.maps.items()}
-        span = spans[channels[min(i, len(channels) - 1)]]
+        span = spans[channels[source_of(i, len(channels))]]
         about = {"key": begun.key._replace(c=c), "low": span.low, "high": span.high, "n_planes": n_planes}
         if all(np.isfinite(array).all() for array in maps.values()):
             yield replace(begun, sources=sources, maps=maps, **about)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
-from care_live.images import Restored, Volume
+from care_live.images import Restored, Volume, VolumeHead
 from care_live.percentiles import Span
 from care_live.reasons import Choice
 from care_live.wire.codec import record_of
@@ -81,12 +81,12 @@ class RestoreProcess:
         with self._turn:
             running = self.supervisor.living()
             room, why_whole = self.arrivals.room(volumes, running.ready.card)
-            heads = tuple(record_of(protocol.VolumeHead, volume) for volume in volumes)
+            heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
             alive = self._pool.alive()
             work = protocol.Work(heads, room.places, room.results, running.memories, alive, why_whole)
             done = self.supervisor.ask(running, work)
             self._note_choice(done)
-            restored = room.results_of(volumes, done, running.ready.identity)
+            restored = room.results_of(volumes, done)
             self._advance_swap(volumes, restored)
             return tuple(map(moved_out, restored)) if self._pool.is_crowded else restored
 

@@ -16,7 +16,7 @@ import psutil
 
 from care_live.backends.failures import translated
 from care_live.errors import CareLiveError, OutOfMemoryError
-from care_live.images import Volume, read_only
+from care_live.images import RestoredHead, Volume, read_only
 from care_live.reasons import Choice
 from care_live.restore.choice import given_up
 from care_live.restore.in_flight import PlaneProgress
@@ -133,16 +133,16 @@ class _Server:
         choice = given_up(None if volume is None else volume.choice, work.choice)
         if work.choice is not None:
             _abandon(stream, work.choice)
-        outcomes = self._restored(work, stream)
+        results = self._restored(work, stream)
         if stream is not None:
             choice = stream.choice
             if stream.out_of_memory:
                 self._engine.streams.make_smaller()
         del volume, stream
         self._window.keep_only(work.alive)
-        return protocol.Done(outcomes, self._engine.memories, choice)
+        return protocol.Done(results, self._engine.memories, choice)
 
-    def _restored(self, work: protocol.Work, stream: VolumeStream | None) -> tuple[protocol.Outcome, ...]:
+    def _restored(self, work: protocol.Work, stream: VolumeStream | None) -> tuple[RestoredHead, ...]:
         """Let the engine do what is left to do; the results lie in shared memory."""
         if stream is not None and work.choice is None:
             maps = stream.into
@@ -153,8 +153,7 @@ class _Server:
             for head, place in zip(work.volumes, work.pixels, strict=True)
         ]
         restored = self._engine.restore(volumes, into=maps, stream=stream)
-        keys = [volume.key for volume in volumes]
-        return tuple(record_of(protocol.Outcome, one, source=keys.index(one.volume.key)) for one in restored)
+        return tuple(record_of(RestoredHead, one) for one in restored)
 
 
 def _abandon(stream: VolumeStream | None, choice: Choice) -> None:

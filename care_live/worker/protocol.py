@@ -8,13 +8,12 @@ from typing import TypeAlias
 
 import msgspec
 
-from care_live.images import Closed, Flag, Integrity, ModelIdentity, State, VolumeKey
+from care_live.images import ModelIdentity, RestoredHead, VolumeHead, VolumeKey
 from care_live.maps import Head
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.reasons import Choice
 from care_live.restore.ranges import LearntRanges
-from care_live.verdict import Trust
 from care_live.wire.codec import Codec
 from care_live.worker.shared_memory import ArrayAddress
 
@@ -74,21 +73,6 @@ class Abandon(msgspec.Struct, frozen=True, tag=True):
     """Why it left."""
 
 
-class VolumeHead(msgspec.Struct, frozen=True):
-    """A volume without its pixels; see `care_live.images.Volume`."""
-
-    run_id: str
-    key: VolumeKey
-    voxel_size_um: tuple[float, float, float]
-    integrity: Integrity
-    closed: Closed
-    state: State
-    first_plane_ns: int
-    last_plane_ns: int
-    acquired_us: int
-    exposure_ms: float | None
-
-
 class Work(msgspec.Struct, frozen=True, tag=True):
     """Restore one time point."""
 
@@ -110,25 +94,11 @@ class Work(msgspec.Struct, frozen=True, tag=True):
         return sum(math.prod(place.shape) for place in self.pixels)
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """What was found out about one output channel."""
-
-    voxel_size_um: tuple[float, float, float]
-    low: float
-    high: float
-    flags: frozenset[Flag]
-    infer_s: float
-    key: VolumeKey
-    sources: tuple[VolumeKey, ...]
-    source: int
-    """Index of the input volume that it belongs to."""
-    trust: Trust | None = None
-
-
 class Done(msgspec.Struct, frozen=True, tag=True):
     """One time point is restored."""
 
-    outcomes: tuple[Outcome, ...]
+    results: tuple[RestoredHead, ...]
+    """One for each output channel."""
     memories: LearntRanges
     choice: Choice
     """Whether it was streamed, and why."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from care_live.errors import CareLiveError, ModelError
-from care_live.images import Restored, Volume
+from care_live.images import Restored, Volume, VolumeHead
 from care_live.model.card import ModelCard
 from care_live.restore.ranges import LearntRanges
 from care_live.wire.codec import record_of
@@ -193,7 +193,7 @@ class Candidate:
     def _try(self, running: Trial, pool: Pool) -> None:
         volumes = running.volumes
         room = lay_out(pool, self.ready.card, volumes)
-        heads = tuple(record_of(protocol.VolumeHead, volume) for volume in volumes)
+        heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape
         self.inference.send(protocol.WarmUp((n_planes, height, width)))
         self.inference.send(protocol.Work(heads, room.places, room.results, {}, pool.alive()))
@@ -210,9 +210,9 @@ class Candidate:
         """
         assert isinstance(answer, protocol.Done)
         assert self._trial is not None
-        if any("nan_fixed" in outcome.flags for outcome in answer.outcomes):
+        if any("nan_fixed" in result.flags for result in answer.results):
             raise ModelError("the network gives no numbers on the last volume")
-        self._took_s.append(max(outcome.infer_s for outcome in answer.outcomes))
+        self._took_s.append(max(result.infer_s for result in answer.results))
         self._tempo = Tempo(min(self._took_s), self._trial.running.usual_s, interval_s)
         if not self._tempo.falls_behind or self._even_if_slow:
             return True

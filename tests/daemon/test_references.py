@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from care_live.config import AcquisitionConfig, ReferenceConfig, parse
 from care_live.daemon.references import References

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from care_live.config import StoreConfig
 from care_live.images import Integrity, ModelIdentity, Plan, Restored, RunStarted, Volume, VolumeKey, read_only

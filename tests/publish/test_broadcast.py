@@ -6,12 +6,12 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from care_live.images import VolumeKey, read_only
 from care_live.publish import Delivery, Listener, Publisher, downsample

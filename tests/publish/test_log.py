@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from care_live.images import StateChanged, VolumeKey
 from care_live.publish.log import KEPT_STREAMS, Log, nbytes_of

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from care_live.errors import SourceError
 from care_live.images import Integrity, PlaneIndex, RunEnded, VolumeKey

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -33,7 +34,7 @@ def library() -> Library:
 
 
 def test_a_slab_that_announces_more_than_there_is_memory_is_left_out(library: Library) -> None:
-    library.cache.grow(replace(slab(scene(1, shape=SHAPE), 0, 2), n_planes=2_000_000))
+    library.cache.grow(msgspec.structs.replace(slab(scene(1, shape=SHAPE), 0, 2), n_planes=2_000_000))
     assert library.growing() == ()
 
 
@@ -41,7 +42,7 @@ def test_planes_of_another_shape_or_beyond_the_end_are_left_out(library: Library
     new, other = scene(1, shape=SHAPE), scene(1, shape=(6, 16, 32))
     library.cache.grow(slab(new, 0, 2))
     library.cache.grow(slab(other, 2, 4))
-    library.cache.grow(replace(slab(scene(1, shape=(16, 16, 24)), 2, 16), n_planes=6))
+    library.cache.grow(msgspec.structs.replace(slab(scene(1, shape=(16, 16, 24)), 2, 16), n_planes=6))
     assert library.growing()[0].n_restored == 2
     library.cache.grow(slab(new, 2, 4))
     assert library.growing()[0].n_restored == 4

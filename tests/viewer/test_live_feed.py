@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from care_live.config import PublishConfig
 from care_live.images import ModelIdentity, RunEnded, StateChanged, VolumeKey

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -207,11 +208,12 @@ def test_a_disk_that_stays_full_ends_the_recording_with_an_error_and_all_that_wa
 
 def test_a_publisher_that_sends_what_is_not_of_the_run_is_refused_volume_by_volume(tmp_path: Path) -> None:
     fine, wide = samples.restored(0), samples.restored(1, shape=(4, 16, 32))
-    deep, other = samples.restored(2, shape=(9, 16, 24)), replace(samples.volume(3), run_id="other")
-    eight = replace(samples.volume(4), pixels=read_only(samples.volume(4).pixels.astype(np.uint8)))
-    far, channel = replace(samples.volume(0), key=VolumeKey(2**40)), replace(samples.volume(5), key=VolumeKey(5, 3, 7))
+    deep, other = samples.restored(2, shape=(9, 16, 24)), msgspec.structs.replace(samples.volume(3), run_id="other")
+    eight = msgspec.structs.replace(samples.volume(4), pixels=read_only(samples.volume(4).pixels.astype(np.uint8)))
+    far = msgspec.structs.replace(samples.volume(0), key=VolumeKey(2**40))
+    channel = msgspec.structs.replace(samples.volume(5), key=VolumeKey(5, 3, 7))
     odd = samples.restored(6)
-    odd = replace(odd, maps=odd.maps | {"laplace_scale": read_only(np.ones((1, 2, 3), np.float32))})
+    odd = msgspec.structs.replace(odd, maps=odd.maps | {"laplace_scale": read_only(np.ones((1, 2, 3), np.float32))})
     with Publisher(samples.config()) as publisher:
         recording = Recordings(publisher.address_pull, tmp_path)
         publisher.start(samples.started(8), samples.MODEL)

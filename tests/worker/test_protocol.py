@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from care_live.errors import ProtocolError
-from care_live.images import Integrity, ModelIdentity, Volume, VolumeKey
+from care_live.images import Integrity, ModelIdentity, RestoredHead, Volume, VolumeHead, VolumeKey
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.reasons import streamed
@@ -20,13 +20,13 @@ from care_live.worker.shared_memory import ArrayAddress, Name
 
 PLACE = ArrayAddress(Name(3, "/dev/shm/x", 4096), 64, (2, 6, 7), "<u2")
 VOLUME = Volume(
-    "worm-7",
-    VolumeKey(3, 0, 1),
-    np.zeros((2, 6, 7), np.uint16),
-    (2.0, 0.5, 0.5),
-    Integrity((0, 1), (0,), sequence_ids=(7,)),
-    "deadline",
-    "suspect",
+    run_id="worm-7",
+    key=VolumeKey(3, 0, 1),
+    pixels=np.zeros((2, 6, 7), np.uint16),
+    voxel_size_um=(2.0, 0.5, 0.5),
+    integrity=Integrity((0, 1), (0,), sequence_ids=(7,)),
+    closed="deadline",
+    state="suspect",
     first_plane_ns=1,
     last_plane_ns=2,
     acquired_us=3,
@@ -38,14 +38,24 @@ REQUESTS: tuple[protocol.Request, ...] = (
     protocol.Begin(VOLUME.key, (PLACE,), PLACE, {"mean": PLACE}, (Span(1.0, 2.0),), 0.25),
     protocol.PlanesPlaced(VOLUME.key, ((0, 1), (1, 0))),
     protocol.Abandon(VOLUME.key, streamed("sooner", streamed_ms=3.5)),
-    protocol.Work((record_of(protocol.VolumeHead, VOLUME),), (PLACE,), {"mean": PLACE}, MEMORIES, frozenset({3, 4})),
+    protocol.Work((record_of(VolumeHead, VOLUME),), (PLACE,), {"mean": PLACE}, MEMORIES, frozenset({3, 4})),
     protocol.StopInference(),
 )
 KEY = VolumeKey(3, 0, 1)
-OUTCOME = protocol.Outcome((2.0, 0.5, 0.5), 1.0, 2.0, frozenset({"late"}), 0.5, KEY, (KEY,), 0, TRUST)
+RESULT = RestoredHead(
+    key=KEY,
+    sources=(KEY,),
+    voxel_size_um=(2.0, 0.5, 0.5),
+    low=1.0,
+    high=2.0,
+    model=ModelIdentity("net", "5e"),
+    infer_s=0.5,
+    trust=TRUST,
+    flags=frozenset({"late"}),
+)
 ANSWERS: tuple[protocol.Answer, ...] = (
     protocol.Ready(ModelCard(name="net", divisor=(1, 4, 4), halo_px=(2, 8, 8)), ModelIdentity("net", "5e"), "cpu"),
-    protocol.Done((OUTCOME,), MEMORIES, streamed("asked")),
+    protocol.Done((RESULT,), MEMORIES, streamed("asked")),
     protocol.Failed("ModelError", "it cannot run"),
 )
 

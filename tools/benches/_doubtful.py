@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,7 +75,7 @@ def shot(engine: Engine, scene: Scene, number: int) -> Shot:
     """Expose a scene once and restore it."""
     electrons = scene.electrons(number)
     raw = exposed(electrons, number, gain=scene.gain)
-    return Shot(electrons, engine.restore([replace(as_volume(raw), voxel_size_um=VOXEL_UM)])[0])
+    return Shot(electrons, engine.restore([msgspec.structs.replace(as_volume(raw), voxel_size_um=VOXEL_UM)])[0])
 
 
 @cache
@@ -115,7 +116,7 @@ def implanted(one: Shot, where: list[tuple[float, ...]], electrons: float) -> Sh
     gain = float(the_sensor().gain.mean())
     false = sum(nucleus(place, electrons) for place in where) * np.float32(gain)
     mean = read_only(one.restored.maps["mean"] + false)
-    return one._replace(restored=replace(one.restored, maps={**one.restored.maps, "mean": mean}))
+    return one._replace(restored=msgspec.structs.replace(one.restored, maps={**one.restored.maps, "mean": mean}))
 
 
 def erased(one: Shot, where: list[tuple[float, ...]], electrons: float, number: int) -> Shot:
@@ -123,8 +124,8 @@ def erased(one: Shot, where: list[tuple[float, ...]], electrons: float, number: 
     more = np.asarray(sum(nucleus(place, electrons) for place in where), np.float32)
     counted = np.random.default_rng((number, 0xE5)).poisson(more) * the_sensor().gain
     raw = read_only((one.restored.volume.pixels + np.rint(counted)).clip(0, 65535).astype(np.uint16))
-    volume = replace(one.restored.volume, pixels=raw)
-    return Shot(one.electrons + more, replace(one.restored, raw=volume))
+    volume = msgspec.structs.replace(one.restored.volume, pixels=raw)
+    return Shot(one.electrons + more, msgspec.structs.replace(one.restored, raw=volume))
 
 
 def scenes(n: int) -> Iterator[tuple[str, Scene, int]]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from benches._pairs import say
 from care_live.config import AcquisitionConfig, ReferenceConfig, RestoreConfig, VirtualConfig
