@@ -40,10 +40,12 @@ class VolumeRefused:
 
 @dataclass(frozen=True, slots=True)
 class FrameDropped:
-    """A plane that has no place: wrong shape or type, duplicate, late, unplanned."""
+    """A plane that has no place: wrong shape or type, duplicate, late, unplanned; or its volume is stored already."""
 
     index: PlaneIndex
-    reason: Literal["duplicate", "late", "unplanned", "wrong-shape", "wrong-dtype", "wrong-run", "refused-volume"]
+    reason: Literal[
+        "duplicate", "late", "unplanned", "wrong-shape", "wrong-dtype", "wrong-run", "refused-volume", "stored"
+    ]
     detail: str
 
 

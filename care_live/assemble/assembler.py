@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 from care_live.assemble.counts import AssemblyCounts
@@ -25,7 +25,9 @@ from care_live.images import (
 )
 from care_live.open_volumes import AssemblyEvent, FrameDropped, PlanePlaced, VolumeOpened, VolumeRefused
 
-_DropReason = Literal["duplicate", "late", "unplanned", "wrong-shape", "wrong-dtype", "wrong-run", "refused-volume"]
+_DropReason = Literal[
+    "duplicate", "late", "unplanned", "wrong-shape", "wrong-dtype", "wrong-run", "refused-volume", "stored"
+]
 
 
 class Assembler:
@@ -40,6 +42,8 @@ class Assembler:
     admit : callable, bytes -> bool
         Called once for each volume (for each plane, where the plan has no number of planes); returns whether the
         stages downstream can take it. After True they count these bytes, and give them back.
+    stored : collection of VolumeKey
+        Volumes that an earlier session of the run has: their planes may come again, and are dropped.
     clock_ns : callable
         Monotonic nanoseconds, for the deadline.
     wall_clock_ns : callable
@@ -51,6 +55,7 @@ class Assembler:
         config: AssembleConfig,
         *,
         admit: Callable[[int], bool],
+        stored: Collection[VolumeKey] = (),
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -60,8 +65,11 @@ class Assembler:
         self._clock_ns = clock_ns
         self._wall_clock_ns = wall_clock_ns
         self._run: RunStarted | None = None
+        self._n_planned = 0
         self._open: dict[VolumeKey, Stack] = {}
+        self._stored = ClosedVolumes.of(stored)
         self._closed = ClosedVolumes()
+        self._came_again: set[VolumeKey] = set()
         self._sequences = Sequences()
         self._dropped: Counter[str] = Counter()
         self._tally: Counter[str] = Counter()
@@ -97,12 +105,13 @@ class Assembler:
         plan = None if self._run is None else self._run.plan
         whole_plan = plan is not None and plan.stacks and not plan.endless
         return AssemblyCounts(
-            planned=plan.n_planes if plan is not None and whole_plan else tally["planned"],
+            planned=self._n_planned if whole_plan else tally["planned"],
             received=tally["received"],
             lost=tally["lost"],
             skipped=tally["skipped"],
             unacquired=tally["unacquired"],
             dropped=dict(self._dropped),
+            already_stored=len(self._came_again),
             volumes=tally["volumes"],
             incomplete_volumes=tally["incomplete"],
             refused_volumes=tally["refused"],
@@ -118,6 +127,8 @@ class Assembler:
         if self._run is not None:
             raise SourceError(f"run {started.run_id} started while run {self._run.run_id} was going on; end it first")
         self._run = started
+        stacks = started.plan.stacks
+        self._n_planned = sum(len(planes) for key, planes in stacks.items() if key not in self._stored)
         return []
 
     def _finish(self, ended: RunEnded) -> list[AssemblyEvent]:
@@ -126,7 +137,8 @@ class Assembler:
         never_began = 0
         if self._run is not None and not self._run.plan.endless:
             stacks = self._run.plan.stacks
-            never_began = sum(len(planes) for key, planes in stacks.items() if key not in self._closed)
+            known = (self._closed, self._stored)
+            never_began = sum(len(planes) for key, planes in stacks.items() if not any(key in one for one in known))
         self._tally["lost" if ended.reason == "finished" else "unacquired"] += never_began
         refused = min(ended.n_refused, self._tally["lost"])  # they reached the tap, which skipped them
         self._tally["lost"] -= refused
@@ -154,6 +166,9 @@ class Assembler:
     def _misplaced(self, frame: Frame) -> tuple[_DropReason, str] | None:
         """Return why the frame's index has no place."""
         key, z = frame.index.volume, frame.index.z
+        if key in self._stored:
+            self._came_again.add(key)
+            return "stored", f"an earlier session of the run stored volume {tuple(key)}"
         planned = self._planned(key)
         if (planned is not None and z not in planned) or (planned is None and self._plan_says()):
             return "unplanned", f"the plan has no plane z={z} in volume {tuple(key)}"
@@ -242,7 +257,8 @@ class Assembler:
         return self._run is not None and bool(self._run.plan.stacks)
 
     def _drop(self, frame: Frame, reason: _DropReason, detail: str) -> FrameDropped:
-        self._dropped[reason] += 1
+        if reason != "stored":  # it has its place
+            self._dropped[reason] += 1
         return FrameDropped(frame.index, reason, detail)
 
     def _changed(self, changes: list[StateChanged]) -> list[AssemblyEvent]:

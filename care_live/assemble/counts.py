@@ -11,7 +11,7 @@ class AssemblyCounts:
     """The run so far. At its end ``planned == received + lost + skipped + unacquired``."""
 
     planned: int = 0
-    """Planes of the plan; where the plan is endless or empty, of the volumes that have begun."""
+    """Planes of the plan that no earlier session stored; without a plan, or an end, of the volumes that have begun."""
     received: int = 0
     """Planes in place."""
     lost: int = 0
@@ -22,6 +22,8 @@ class AssemblyCounts:
     """Planes of volumes that had not begun when the run was cut short."""
     dropped: Mapping[str, int] | None = None
     """Frames without a place, by reason (see `FrameDropped`)."""
+    already_stored: int = 0
+    """Volumes that came again although an earlier session of the run had stored them."""
     volumes: int = 0
     """Closed volumes, complete or not."""
     incomplete_volumes: int = 0

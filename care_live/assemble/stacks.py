@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -139,6 +139,14 @@ class ClosedVolumes:
         self._below: dict[tuple[int, int], int] = {}  # (p, c): every t below this is closed
         self._above: dict[tuple[int, int], set[int]] = {}
         self._missing: dict[VolumeKey, frozenset[int]] = {}
+
+    @classmethod
+    def of(cls, keys: Iterable[VolumeKey]) -> ClosedVolumes:
+        """Return volumes that lack nothing."""
+        closed = cls()
+        for key in keys:
+            closed.add(key, frozenset())
+        return closed
 
     def add(self, key: VolumeKey, missing: frozenset[int]) -> None:
         place = (key.p, key.c)

@@ -16,18 +16,21 @@ from care_live.daemon.policy import SkippedVolume
 from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import Record
+from care_live.daemon.unstored_frames import UnstoredFrames
 from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worklist import Worklist
-from care_live.images import Frame, NotRestored, Restored, RunEnded, SourceEvent, StateChanged, Volume, VolumeKey
+from care_live.images import Frame, NotRestored, Restored, RunEnded, SourceEvent, StateChanged, Volume
 from care_live.open_volumes import AssemblyEvent, FrameDropped, PlanePlaced, VolumeOpened, VolumeRefused
 from care_live.publish.publisher import Publisher
-from care_live.source import Source
+from care_live.source import KeepsFrames, Source
 from care_live.worker.client import RestoreProcess
 
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.1
 """How often volumes whose deadline has passed are looked for when no frame comes."""
+_SEE_OFF_S = 60.0
+"""How long a tap waits for what it sent to be stored, when its run is over."""
 _CONCLUDE_S = 5.0
 """How long another thread may be at work with the assembler."""
 
@@ -53,9 +56,8 @@ class Intake:
     restoring: Bulkhead
     voxel_size_um: tuple[float, float, float]
     references: References
-    already: frozenset[VolumeKey]
-    """Raw volumes that an earlier session stored."""
     states: VolumeStates
+    unstored: UnstoredFrames
     ended: RunEnded = field(default_factory=lambda: RunEnded("failed", "the source ended without an event"))
     """How the acquisition ended; the first value holds when this stage fails."""
     _counted_s: float = 0.0
@@ -69,9 +71,19 @@ class Intake:
         try:
             while self._take(self.source.next_event(_TICK_S)):
                 pass
+            self._see_off()
         except BaseException as error:
             self.conclude(RunEnded("failed", str(error)))
             raise
+
+    def _see_off(self) -> None:
+        """Tell a source that keeps its frames what is stored of them, until all are."""
+        until_s = time.monotonic() + _SEE_OFF_S
+        while isinstance(self.source, KeepsFrames):
+            self.source.stored(self.unstored.begin)
+            if not len(self.unstored) or self._halted.is_set() or time.monotonic() > until_s:
+                return
+            self.source.next_event(_TICK_S)
 
     def halt(self) -> None:
         """Take no more events; what has arrived is closed and stored."""
@@ -102,10 +114,16 @@ class Intake:
                 return False
             for consequence in (self.assembler.take(event) if event else []) + self.assembler.tick():
                 self._pass_on(consequence)
+                if isinstance(event, Frame) and isinstance(consequence, VolumeOpened):
+                    self.unstored.arrive(event.arrival, consequence.key)
+            if isinstance(event, Frame):
+                self.unstored.arrive(event.arrival)
             if event is None or isinstance(event, Frame):
                 self._publish_slabs()
             if time.monotonic() - self._counted_s > _TICK_S:
                 self._count()
+                if isinstance(self.source, KeepsFrames):
+                    self.source.stored(self.unstored.begin)
                 self.lag.look(self.storage.waiting[0])
             return True
 
@@ -150,6 +168,7 @@ class Intake:
             refused_volumes=counts.refused_volumes,
             refused_planes=counts.skipped,
             dropped_planes=dict(counts.dropped or {}),
+            already_stored=counts.already_stored,
         )
 
     def _pass_on(self, event: AssemblyEvent) -> None:
@@ -180,11 +199,6 @@ class Intake:
 
     def _accept(self, volume: Volume) -> None:
         self.tally.volume(volume)
-        if volume.key in self.already:
-            self.tally.add("already_stored")
-            logger.info("volume is stored already, dropped key=%s", tuple(volume.key))
-            self.ledger.give_back(volume.pixels.nbytes)
-            return
         self.references.take(volume)
         self.ledger.hold(volume.key)  # by the store
         if self.references.is_reference(volume.key):

@@ -43,12 +43,6 @@ class MemoryBudget:
                 self._used_bytes -= nbytes
                 self._lock.notify_all()
 
-    def give_back(self, nbytes: int) -> None:
-        """Return the memory of a volume that no stage takes."""
-        with self._lock:
-            self._used_bytes -= nbytes
-            self._lock.notify_all()
-
     def wait_for_less(self, timeout_s: float) -> bool:
         """Wait until memory is given back; return whether some was in time."""
         with self._lock:

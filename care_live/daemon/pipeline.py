@@ -32,6 +32,7 @@ from care_live.daemon.restoring import Restoring
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.stage import Stage
 from care_live.daemon.storing import Record, Storing
+from care_live.daemon.unstored_frames import UnstoredFrames
 from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worklist import Worklist
 from care_live.images import RunEnded, RunStarted, VolumeKey
@@ -91,8 +92,8 @@ class Pipeline:
         n_in = len(rooms.restorer.network.card.channels_in)
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, n_in, plan=started.plan))
         states = VolumeStates()
-        self._references = References(started.plan)
-        self._intake = self._make_intake(started, states)
+        self._references, unstored = References(started.plan), UnstoredFrames()
+        self._intake = self._make_intake(started, states, unstored)
         self._storing = Storing(
             writer=rooms.writer,
             storage=self._storage,
@@ -102,15 +103,16 @@ class Pipeline:
             full_wait_s=config.store.full_wait_s,
             alarm=on_failure,
             settle=self._settle,
+            unstored=unstored,
         )
         restoring = self._make_restoring(states)
         self.intake = Stage("intake", self._intake.work, on_failure)
         self.restoring = Stage("restore", restoring.work, self._go_on_raw)
         self.storing = Stage("store", self._storing.work, on_failure)
 
-    def _make_intake(self, started: RunStarted, states: VolumeStates) -> Intake:
+    def _make_intake(self, started: RunStarted, states: VolumeStates, unstored: UnstoredFrames) -> Intake:
         rooms = self._rooms
-        assembler = Assembler(self._config.assemble, admit=self._admit)
+        assembler = Assembler(self._config.assemble, admit=self._admit, stored=rooms.writer.raw_keys())
         assembler.take(started)
         return Intake(
             source=rooms.source,
@@ -126,8 +128,8 @@ class Pipeline:
             restoring=rooms.restoring,
             voxel_size_um=started.plan.voxel_size_um,
             references=self._references,
-            already=frozenset(rooms.writer.raw_keys()),
             states=states,
+            unstored=unstored,
         )
 
     def _make_restoring(self, states: VolumeStates) -> Restoring:

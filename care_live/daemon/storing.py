@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.run_metrics import Tally
+from care_live.daemon.unstored_frames import UnstoredFrames
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, StateChanged, Volume, VolumeKey
 from care_live.model.card import ModelCard
@@ -58,6 +59,7 @@ class Storing:
     """Called when the run's folder has vanished; the stage still tries to write what waits."""
     settle: Callable[[VolumeKey], None]
     """Called for every restored volume once it is written, or shed: memory may forget it from then on."""
+    unstored: UnstoredFrames = field(default_factory=UnstoredFrames)
     n_kept: int = 0
     """Records that are dealt with."""
     _hurry: threading.Event = field(default_factory=threading.Event)
@@ -143,6 +145,7 @@ class Storing:
     def _write_raw(self, volume: Volume) -> None:
         self.writer.write_raw(volume)
         self.tally.add("stored_raw")
+        self.unstored.settle(volume.key)
         self.worklist.stored(volume.key)
         self.ledger.release(volume.key, volume.pixels.nbytes)
 

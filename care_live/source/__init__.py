@@ -12,13 +12,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from care_live.config import FolderConfig, RemoteConfig, ReplayConfig, SourceConfig
 from care_live.images import SourceEvent, VolumeKey
 from care_live.source.tap import tap
 
-__all__ = ["Source", "open_source", "tap"]
+__all__ = ["KeepsFrames", "Source", "open_source", "tap"]
 
 
 class Source(Protocol):
@@ -35,6 +35,14 @@ class Source(Protocol):
 
     def close(self) -> None:
         """End every thread and process of this source."""
+
+
+@runtime_checkable
+class KeepsFrames(Protocol):
+    """A source whose other end keeps every frame until it is stored: a daemon that is killed loses none."""
+
+    def stored(self, before: int) -> None:
+        """Note that the frames that arrived before this one are on the disk, or will never be."""
 
 
 def open_source(config: SourceConfig, *, run_id: str, stored: Collection[VolumeKey] = frozenset()) -> Source:
@@ -62,7 +70,7 @@ def open_source(config: SourceConfig, *, run_id: str, stored: Collection[VolumeK
     if isinstance(config, RemoteConfig):
         from care_live.source.remote import Remote
 
-        return Remote(config, run_id=run_id)
+        return Remote(config, run_id=run_id, until_stored=True)
     from care_live.source.engine_process import Driven
 
     return Driven(config, run_id=run_id, stored=stored)

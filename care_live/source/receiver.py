@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
@@ -34,15 +36,21 @@ class Receiver:
     run_id : of the events
     token : the secret that the tap must send; empty: any tap may connect
     z_planes : planes of each stack, when the tap can't send its plan
+    until_stored : the tap keeps its frames until `store` says that they are on the disk
     """
 
-    def __init__(self, *, run_id: str, token: str = "", z_planes: int | None = None) -> None:
+    def __init__(
+        self, *, run_id: str, token: str = "", z_planes: int | None = None, until_stored: bool = False
+    ) -> None:
         self._run_id = run_id
         self._token = token
         self._z_planes = z_planes
         self._tap: str | None = None
         self._next_number = 0
         self._n_frames = 0
+        self._epoch = 0
+        self._unstored: deque[int] | None = deque() if until_stored else None
+        """Numbers of the frames that are not on the disk yet."""
         self._clock = ClockOffset()
         self.n_bad = 0
         """Messages that broke the protocol."""
@@ -71,7 +79,22 @@ class Receiver:
                 self._tap = message.tap
                 self._clock.learn(message.sent_ns, now_ns)
         behind = message.number > self._next_number - (not isinstance(message, tap_protocol.TapPing))
-        return Taken(event, tap_protocol.Ack(next_number=self._next_number, epoch=message.epoch, behind=behind))
+        self._epoch = message.epoch
+        return Taken(event, self.acknowledgement(behind=behind))
+
+    def acknowledgement(self, *, behind: bool = False) -> tap_protocol.Ack:
+        """Return what this daemon has, and what of that is safe."""
+        stored_before: int | msgspec.UnsetType = msgspec.UNSET
+        if self._unstored is not None:
+            stored_before = self._unstored[0] if self._unstored else self._next_number
+        return tap_protocol.Ack(
+            next_number=self._next_number, epoch=self._epoch, behind=behind, stored_before=stored_before
+        )
+
+    def store(self, before: int) -> None:
+        """Note that the frames that arrived before this one are on the disk, or will never be."""
+        while self._unstored and self._n_frames - len(self._unstored) < before:
+            self._unstored.popleft()
 
     def _refusal(self, message: tap_protocol.FromTap) -> str | None:
         if isinstance(message, tap_protocol.TapStart) and message.token != self._token:
@@ -94,6 +117,8 @@ class Receiver:
         if isinstance(message, tap_protocol.FrameHead) and pixels is not None:
             arrival = self._n_frames
             self._n_frames += 1
+            if self._unstored is not None:
+                self._unstored.append(message.number)
             offset_ns = self._clock.offset_ns
             return tap_codec.frame_of(message, pixels, run_id=self._run_id, arrival=arrival, clock_offset_ns=offset_ns)
         if isinstance(message, tap_protocol.SequenceHead):

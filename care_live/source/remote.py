@@ -40,6 +40,10 @@ class Remote:
     It has no thread: messages wait in the socket until `next_event` reads them, so a slow daemon slows the link and not
     the acquisition, and the tap's memory is the only queue.
 
+    Parameters
+    ----------
+    until_stored : the tap keeps its frames until `stored` says that they are safe
+
     Raises
     ------
     ConfigError
@@ -52,10 +56,11 @@ class Remote:
         *,
         run_id: str,
         token: str = "",
+        until_stored: bool = False,
         silent_s: float = _SILENT_S,
         stop_s: float = _STOP_S,
     ) -> None:
-        self._receiver = Receiver(run_id=run_id, token=token, z_planes=config.z_planes)
+        self._receiver = Receiver(run_id=run_id, token=token, z_planes=config.z_planes, until_stored=until_stored)
         self._silent_s, self._stop_s = silent_s, stop_s
         self._sockets = Sockets(server=read_server(config.server_key_file, config.authorized_keys_file))
         try:
@@ -97,6 +102,12 @@ class Remote:
                 return None
             self._pay()
             self._sockets.poll(min(left, _TURN_S) if self._owed is None else _OWED_S)
+
+    def stored(self, before: int) -> None:
+        """Note that the frames that arrived before this one are safe: the tap may forget them."""
+        self._receiver.store(before)
+        if self._ended and self._peer is not None:  # no frame follows, whose answer would say so
+            self._answer(self._peer, self._receiver.acknowledgement())
 
     def stop(self) -> None:
         self._stopping.set()

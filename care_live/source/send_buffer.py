@@ -39,8 +39,17 @@ class VolumeAdmission:
         return True
 
     def release(self, n_bytes: int) -> None:
-        """Give back the memory of a plane that the daemon has."""
+        """Give back the memory of planes that the daemon has."""
         self.held_bytes -= n_bytes
+
+    def take_back(self, n_bytes: int) -> None:
+        """Count planes again that a daemon had which is gone."""
+        self.held_bytes += n_bytes
+
+    @property
+    def spare_bytes(self) -> int:
+        """What may be used for planes that the daemon has and has not stored: they give way to new ones."""
+        return max(0, self._max_bytes - self.held_bytes - self._promised_bytes)
 
     def _has_room(self, key: VolumeKey, n_bytes: int) -> bool:
         if self.held_bytes == 0:  # so the reserved memory is for planes that never came
@@ -69,12 +78,18 @@ class VolumeAdmission:
 
 
 class SendBuffer:
-    """Numbered events that the daemon has not acknowledged; some are sent, and can be sent again."""
+    """Numbered events, in this order: those that the daemon has and has not stored, those that are sent, the others.
+
+    A daemon that is killed takes along what it had not stored; the next one is sent it again.
+    """
 
     def __init__(self) -> None:
         self._first_number = 0
+        self._n_received = 0
         self._n_sent = 0
         self._events: deque[SourceEvent] = deque()
+        self._spare_bytes = 0
+        """Of frames that the daemon has."""
         self.epoch = 0
         """How often it was rewound."""
         self.sent_before = 0
@@ -82,6 +97,11 @@ class SendBuffer:
 
     def __len__(self) -> int:
         return len(self._events)
+
+    @property
+    def n_unreceived(self) -> int:
+        """Events that the daemon does not have."""
+        return len(self._events) - self._n_received
 
     @property
     def next_number(self) -> int:
@@ -99,15 +119,28 @@ class SendBuffer:
         self._n_sent += 1
         self.sent_before = max(self.sent_before, self.next_number)
 
-    def acknowledge(self, next_number: int) -> int:
-        """Drop everything before *next_number*; return the bytes of pixels that this frees."""
-        freed = 0
-        while self._events and self._first_number < next_number:
-            event = self._events.popleft()
-            freed += event.pixels.nbytes if isinstance(event, Frame) else 0
-            self._first_number += 1
-            self._n_sent = max(0, self._n_sent - 1)
-        return freed
+    def acknowledge(self, next_number: int, stored_before: int) -> int:
+        """Note what the daemon has, and drop what it has stored; return the bytes of pixels that came newly."""
+        came = 0
+        while self.n_unreceived and self._first_number + self._n_received < next_number:
+            came += _pixel_bytes(self._events[self._n_received])
+            self._n_received += 1
+        self._n_sent = max(self._n_sent, self._n_received)
+        self._spare_bytes += came
+        while self._n_received and self._first_number < stored_before:
+            self._forget_one()
+        return came
+
+    def keep_at_most(self, spare_bytes: int) -> None:
+        """Drop the oldest frames that the daemon has, until the rest takes no more than this."""
+        while self._n_received and self._spare_bytes > spare_bytes:
+            self._forget_one()
+
+    def _forget_one(self) -> None:
+        self._spare_bytes -= _pixel_bytes(self._events.popleft())
+        self._first_number += 1
+        self._n_received -= 1
+        self._n_sent -= 1
 
     @property
     def first_number(self) -> int:
@@ -119,7 +152,17 @@ class SendBuffer:
         self._events.appendleft(event)
         self._first_number -= 1
 
-    def rewind(self) -> None:
-        """Send everything again that is not acknowledged."""
-        self._n_sent = 0
+    def rewind(self, next_number: int) -> int:
+        """Send everything again that the daemon does not have; return the bytes that an earlier one had."""
+        had = 0
+        while self._n_received and self._first_number + self._n_received > next_number:
+            self._n_received -= 1
+            had += _pixel_bytes(self._events[self._n_received])
+        self._spare_bytes -= had
+        self._n_sent = self._n_received
         self.epoch += 1
+        return had
+
+
+def _pixel_bytes(event: SourceEvent) -> int:
+    return event.pixels.nbytes if isinstance(event, Frame) else 0

@@ -114,6 +114,8 @@ class Ack(_Head, frozen=True, kw_only=True, tag="ack"):
     """Of the message that is answered."""
     behind: bool = False
     """That message came too early, or was a ping for more: something before it got lost; send again."""
+    stored_before: Count | msgspec.UnsetType = msgspec.UNSET
+    """What came before this number is on the disk, or will never be; unset: a tap may forget what this daemon has."""
 
 
 class TapStop(_Head, frozen=True, kw_only=True, tag="stop"):

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from care_live.checksum import crc32c
 from care_live.errors import CareLiveError, ProtocolError
 from care_live.images import Frame, RunEnded, RunStarted, SequenceEnded, SourceEvent
@@ -124,6 +126,7 @@ class TapSender:
             if self._ended or self._admission is None or not self._admission.admit(frame.index, frame.pixels.nbytes):
                 return False
             self._window.append(replace(frame, arrival=self._n_delivered))
+            self._window.keep_at_most(self._admission.spare_bytes)
             self._n_delivered += 1
         self._ring()
         return True
@@ -176,8 +179,10 @@ class TapSender:
             if not self._ended:
                 return False
             over = time.monotonic() > self._closing
-            if over and len(self._window):
-                logger.warning("tap ends although the daemon did not take %d messages", len(self._window))
+            if over and self._window.n_unreceived:
+                logger.warning("tap ends although the daemon did not take %d messages", self._window.n_unreceived)
+            elif over and len(self._window):
+                logger.warning("tap ends although the daemon has not stored %d messages yet", len(self._window))
             return over or not len(self._window)
 
     def _send_waiting(self) -> bool:
@@ -244,14 +249,21 @@ class TapSender:
             if ack.next_number > self._window.sent_before:
                 said, sent = ack.next_number, self._window.sent_before
                 raise ProtocolError(f"the daemon acknowledges {said} messages, but {sent} were sent")
-            freed = self._window.acknowledge(ack.next_number)
+            stored = ack.next_number if isinstance(ack.stored_before, msgspec.UnsetType) else ack.stored_before
+            came = self._window.acknowledge(ack.next_number, stored)
             if self._admission is not None:
-                self._admission.release(freed)
-            if not ack.behind or ack.epoch != self._window.epoch:  # an older epoch's gap is being filled already
-                return
-            if ack.next_number < self._window.first_number and self._started is not None:
-                self._window.put_first(self._started)  # this daemon does not know this tap: it was started anew
-            self._window.rewind()
+                self._admission.release(came)
+                self._window.keep_at_most(self._admission.spare_bytes)
+            if ack.behind and ack.epoch == self._window.epoch:  # an older epoch's gap is being filled already
+                self._go_back(ack.next_number)
+
+    def _go_back(self, next_number: int) -> None:
+        """Send again what this daemon lacks; one that was started anew does not know this tap."""
+        had = self._window.rewind(next_number)
+        if next_number < self._window.first_number and self._started is not None:
+            self._window.put_first(self._started)
+        if self._admission is not None:
+            self._admission.take_back(had)
 
     def _ping_if_due(self) -> None:
         now = time.monotonic()

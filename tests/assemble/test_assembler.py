@@ -177,6 +177,17 @@ def test_a_finished_run_lost_the_volumes_that_never_began():
     assert rig.assembler.counts.lost == 3
 
 
+def test_planes_of_a_volume_that_an_earlier_session_stored_are_no_loss():
+    """A tap sends again what it kept: of a stored volume perhaps a few planes only."""
+    rig = Rig(make_plan(n_t=3, n_z=3), stored=[VolumeKey(0), VolumeKey(1)])
+    events = rig.send([PlaneIndex(t=1, z=2), *(PlaneIndex(t=2, z=z) for z in range(3))]) + rig.end()
+    assert list(volumes(events)) == [VolumeKey(2)]
+    assert [event.reason for event in events if isinstance(event, FrameDropped)] == ["stored"]
+    counts = rig.assembler.counts
+    assert (counts.planned, counts.received, counts.lost, counts.already_stored) == (3, 3, 0, 1)
+    assert not counts.dropped
+
+
 def test_what_the_tap_refused_is_skipped_and_not_lost():
     rig = Rig(make_plan(n_t=1, n_z=3))
     rig.send([PlaneIndex(z=0)])

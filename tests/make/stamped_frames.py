@@ -41,12 +41,18 @@ def indices(plan: Plan) -> list[PlaneIndex]:
 class Rig:
     """An assembler with a clock in the test's hand."""
 
-    def __init__(self, plan: Plan, *, budget_bytes: int = 2**30, **config: float) -> None:
+    def __init__(
+        self, plan: Plan, *, budget_bytes: int = 2**30, stored: Iterable[VolumeKey] = (), **config: float
+    ) -> None:
         self.now_ns = 0
         self.room_bytes = budget_bytes
         self.arrivals = itertools.count()
         self.assembler = Assembler(
-            AssembleConfig(**config), admit=self._admit, clock_ns=lambda: self.now_ns, wall_clock_ns=lambda: 5_000
+            AssembleConfig(**config),
+            admit=self._admit,
+            stored=list(stored),
+            clock_ns=lambda: self.now_ns,
+            wall_clock_ns=lambda: 5_000,
         )
         self.assembler.take(RunStarted("run", plan))
 

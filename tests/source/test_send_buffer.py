@@ -64,10 +64,10 @@ def test_everything_is_sent_in_order_until_it_is_acknowledged(steps: list[str]) 
             received = max(received, window.next_number + 1)
             window.mark_sent()
         elif step == "acknowledge":
-            window.acknowledge(received)
+            window.acknowledge(received, received)
             assert window.first_number == received
         elif step == "rewind":
-            window.rewind()
+            window.rewind(window.first_number)
             assert window.next_number == window.first_number
     assert len(window) == n_appended - window.first_number
 
@@ -75,3 +75,36 @@ def test_everything_is_sent_in_order_until_it_is_acknowledged(steps: list[str]) 
 def number(event: SourceEvent) -> int:
     assert isinstance(event, Frame)
     return event.arrival
+
+
+def sent(n: int) -> SendBuffer:
+    window = SendBuffer()
+    for number in range(n):
+        window.append(frame(number))
+        window.mark_sent()
+    return window
+
+
+def test_what_the_daemon_has_is_kept_until_it_is_stored() -> None:
+    window = sent(6)
+    assert window.acknowledge(5, stored_before=2) == 5 * 8
+    assert (window.first_number, len(window), window.n_unreceived, window.next_number) == (2, 4, 1, 6)
+    assert window.rewind(next_number=5) == 0, "the link was cut: the same daemon has them still"
+    assert window.next_number == 5
+    assert window.rewind(next_number=0) == 3 * 8, "a daemon that knows nothing"
+    assert (window.next_number, window.n_unreceived) == (2, 4)
+
+
+def test_what_is_received_gives_way_to_new_frames() -> None:
+    window = sent(6)
+    window.acknowledge(5, stored_before=0)
+    window.keep_at_most(2 * 8)
+    assert (window.first_number, window.n_unreceived) == (3, 1)
+    window.keep_at_most(0)
+    assert (window.first_number, len(window)) == (5, 1), "never what no daemon has"
+
+
+def test_a_daemon_cannot_make_a_tap_forget_what_it_does_not_have() -> None:
+    window = sent(3)
+    window.acknowledge(1, stored_before=10**6)
+    assert (window.first_number, len(window)) == (1, 2)

@@ -271,6 +271,18 @@ def test_lost_and_doubled_messages_are_asked_for_and_skipped() -> None:
     assert receiver.take(*numbered(2, epoch=1), now_ns=0).event is not None
 
 
+def test_an_acknowledgement_says_what_is_stored_where_the_tap_keeps_its_frames() -> None:
+    receiver = Receiver(run_id="r", until_stored=True)
+    stored = [receiver.take(started_message(), None, now_ns=0).answer.stored_before]
+    for number in (1, 2, 3):
+        stored.append(receiver.take(*numbered(number), now_ns=0).answer.stored_before)
+    assert stored == [1, 1, 1, 1]
+    for n_stored in (0, 2, 2, 3):
+        receiver.store(n_stored)
+        stored.append(receiver.acknowledgement().stored_before)
+    assert stored[4:] == [1, 3, 3, 4]
+
+
 def test_a_ping_tells_what_is_missing() -> None:
     receiver = Receiver(run_id="r")
     receiver.take(started_message(), None, now_ns=0)
