@@ -47,7 +47,7 @@ class Receiver:
         self._z_planes = z_planes
         self._tap: str | None = None
         self._next_number = 0
-        self._n_frames = 0
+        self._n_frames = self._newest_ns = 0
         self._epoch = 0
         self._unstored: deque[int] | None = deque() if until_stored else None
         """Numbers of the frames that are not on the disk yet."""
@@ -119,8 +119,11 @@ class Receiver:
             self._n_frames += 1
             if self._unstored is not None:
                 self._unstored.append(message.number)
-            offset_ns = self._clock.offset_ns
-            return tap_codec.frame_of(message, pixels, run_id=self._run_id, arrival=arrival, clock_offset_ns=offset_ns)
+            frame = tap_codec.frame_of(
+                message, pixels, run_id=self._run_id, arrival=arrival, clock_offset_ns=self._clock.offset_ns
+            )
+            self._newest_ns = max(self._newest_ns, frame.host_time_ns)  # a better offset must not turn time back
+            return replace(frame, host_time_ns=self._newest_ns)
         if isinstance(message, tap_protocol.SequenceHead):
             return record_of(SequenceEnded, message)
         if isinstance(message, tap_protocol.TapEnd):

@@ -182,8 +182,8 @@ def test_a_small_run_with_the_demo_devices(merge: bool) -> None:
     assert [frame.index for frame in frames(got)] == list(planned(events_of(acquisition)).order)
     assert ended(got) == RunEnded("finished", n_delivered=32)
     assert {frame.exposure_ms for frame in frames(got)} == {2.0, 3.0}
-    gaps = [later.host_time_ns - one.host_time_ns for one, later in zip(frames(got), frames(got)[1:], strict=False)]
-    assert min(gaps) > -1e9, "in order, up to what the link's first messages took"
+    times_ns = [frame.host_time_ns for frame in frames(got)]
+    assert times_ns == sorted(times_ns)
     assert abs(frames(got)[-1].host_time_ns - time.monotonic_ns()) < 60e9, "times are on this machine's clock"
     if merge:
         assert [event for event in got if isinstance(event, SequenceEnded)] == [

@@ -271,6 +271,17 @@ def test_lost_and_doubled_messages_are_asked_for_and_skipped() -> None:
     assert receiver.take(*numbered(2, epoch=1), now_ns=0).event is not None
 
 
+def test_time_never_goes_back_when_the_clocks_difference_is_known_better() -> None:
+    receiver = Receiver(run_id="r")
+    receiver.take(started_message(), None, now_ns=9_000_000_000)
+    times_ns = []
+    for number, received_ns in ((1, 8_000_000_000), (2, 1_000_000), (3, 2_000_000)):
+        event = receiver.take(*numbered(number), now_ns=received_ns).event
+        assert isinstance(event, Frame)
+        times_ns.append(event.host_time_ns)
+    assert times_ns == sorted(times_ns)
+
+
 def test_an_acknowledgement_says_what_is_stored_where_the_tap_keeps_its_frames() -> None:
     receiver = Receiver(run_id="r", until_stored=True)
     stored = [receiver.take(started_message(), None, now_ns=0).answer.stored_before]
