@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.maps import Head
+from care_live.maps import Head, level_of
 from care_live.reasons import Choice
 from care_live.verdict import Trust
 
@@ -233,7 +233,7 @@ class RestoredRecord(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[VolumeKey, ...]
     """Raw volumes that the network read together."""
     voxel_size_um: tuple[float, float, float]
-    """Of the maps, (z, y, x)."""
+    """Of *mean*, (z, y, x)."""
     low: float
     high: float
     """Camera counts that became 0 and 1 before the network."""
@@ -258,8 +258,9 @@ class Restored(RestoredHead, frozen=True, kw_only=True, eq=False):
     """What the network predicts for one volume, or for some planes of one that is still being recorded."""
 
     maps: Mapping[Head, NDArray[np.float32]]
-    """Of `care_live.maps.MAPS`: (z, y, x) each, read-only, all of one shape; *mean* always, unless a watcher asked for
-    less. z may differ from the raw volume's (isotropic, projection)."""
+    """What the network gives, and what is calculated of that, of `care_live.maps.MAPS`: (z, y, x) each, read-only.
+    *mean* is there always, unless a watcher asked for less. All have its planes, and its rows and columns, or half of
+    them, a quarter and so on. z may differ from the raw volume's (isotropic, projection)."""
     raw: Volume | None
     """The source that it belongs to; None: still being recorded."""
     z: slice | None = None
@@ -277,6 +278,10 @@ class Restored(RestoredHead, frozen=True, kw_only=True, eq=False):
     def mean(self) -> NDArray[np.float32]:
         """(z, y, x): the restored image itself."""
         return self.maps["mean"]
+
+    def level_of(self, head: Head) -> int:
+        """Return how often the rows and columns of a map are halved against those of *mean*."""
+        return (level_of(self.maps[head].shape, self.mean.shape) or 0) if "mean" in self.maps else 0
 
     @property
     def nbytes(self) -> int:

@@ -6,7 +6,7 @@ stored (`care_live.recorded.run_records`), how a coarser level of it is made, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[np.float32]
 Head: TypeAlias = Literal["mean", "laplace_scale", "disagreement", "evidence"]
 """What a network, or a check of it, gives for each voxel."""
+
+
+SIGNED_STEPS = 127
+"""Of a map with two sides, from 0 to its limit."""
+_MAX_LEVEL = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class MapKind:
     """Stands where the network gave no number."""
     limit: float | None = None
     """Drawn at full strength; None: as the volume demands."""
+    mark: float | None = None
+    """Drawn as a mark where it is at least so far from 0; None: nowhere."""
     folder: str = ""
     """In the store; empty: the map's name."""
 
@@ -51,7 +58,7 @@ class MapKind:
         return (-self.limit if self.may_be_negative else 0.0), self.limit
 
 
-_SIDES = "above 0 what the camera counted is missing, below 0 it is invented"
+_SIDES = "above 0 what the camera counted is missing, below 0 it is invented; what is marked counts against the volume"
 
 MAPS: Mapping[Head, MapKind] = {
     "mean": MapKind(
@@ -63,8 +70,14 @@ MAPS: Mapping[Head, MapKind] = {
     "disagreement": MapKind(
         "disagreement", "disagreement D of the ensemble per voxel, 0 (agree) to 1", "1", "log2", 1.0, limit=1.0
     ),
-    "evidence": MapKind(
-        "evidence", f"raw minus restored, in units of the camera's noise: {_SIDES}", "1", "signed", 0.0, limit=12.7
+    "evidence": MapKind(  # in steps of 1/8, which neither codes nor few bits of a mantissa change
+        "evidence",
+        f"raw minus restored, in units of the camera's noise: {_SIDES}",
+        "1",
+        "signed",
+        0.0,
+        limit=15.875,
+        mark=4.75,
     ),
 }
 """In the order in which they are listed everywhere."""
@@ -74,6 +87,35 @@ HEADS: tuple[Head, ...] = tuple(MAPS)
 def kind_of(name: str) -> MapKind | None:
     """Return what is known of a map; None: no map has this name, as the raw planes have none."""
     return next((kind for head, kind in MAPS.items() if head == name), None)
+
+
+def level_of(shape: Sequence[int], full: Sequence[int]) -> int | None:
+    """Return how often the rows and columns of a map (…, y, x) are halved, against those of an image of full size.
+
+    Returns
+    -------
+    0: one number a voxel · n: one for a square of 2^n voxels a side · None: it is no map of this image
+    """
+    for level in range(_MAX_LEVEL + 1):
+        if all(-(-n // 2**level) == own for own, n in zip(shape[-2:], full[-2:], strict=True)):
+            return level
+    return None
+
+
+def in_steps(head: Head, values: Array) -> Array:
+    """Return a map with two sides in the steps of its codes (`care_live.wire.number_codes.signed`)."""
+    step = step_of(head)
+    codes = np.rint(values * np.float32(1 / step))
+    np.clip(codes, -SIGNED_STEPS, SIGNED_STEPS, out=codes)
+    codes *= np.float32(step)
+    return np.asarray(codes)
+
+
+def step_of(head: Head) -> float:
+    """Return the step of the codes of a map with two sides and a limit."""
+    limit = MAPS[head].limit
+    assert limit is not None, f"{head} has no limit"
+    return limit / SIGNED_STEPS
 
 
 def folder_of(head: Head) -> str:

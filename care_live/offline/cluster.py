@@ -24,12 +24,13 @@ import msgspec
 from care_live.errors import CareLiveError, ConfigError, StageError
 from care_live.imports import need
 from care_live.maps import folder_of
+from care_live.model.card import ModelCard
 from care_live.offline.cluster_worker import WorkerResult, WorkerTask, restore_time_point
-from care_live.offline.opened_network import OpenedNetwork
+from care_live.offline.opened_network import OpenedNetwork, is_numbers
 from care_live.offline.run_output import RunSession, Step
 from care_live.offline.time_points import TimePoint
 from care_live.recorded.run_records import Product, RunBegan
-from care_live.restore.geometry import output_shape
+from care_live.restore.result_maps import ResultMaps
 from care_live.store.plates import folder_of_position
 from care_live.store.shared_writer import ImageExtent, SharedRunWriter, open_shared_run
 
@@ -109,6 +110,7 @@ class ClusterRestorer:
         finally:
             with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to cancel
                 self._client.cancel([future for _, future in waiting])
+        writer.remove_unused_room()
         session.end(writer)
 
     def _restore_all(
@@ -219,15 +221,16 @@ def _rooms(session: RunSession, network: OpenedNetwork, p: int) -> dict[tuple[Pr
     depths = [len(plan.stacks[key]) for key in keys]
     n_channels = max(key.c for key in keys) + 1
     raw = ImageExtent(times[-1].t + 1, n_channels, (max(depths), *plan.shape_px), max(depths), plan.dtype)
-    restored = _restored_room(raw, depths, network)
-    rooms: dict[tuple[Product, int], ImageExtent] = {(folder_of(head), p): restored for head in network.card.heads}
+    results = ResultMaps.of(network.card, network.config, numbers=is_numbers(plan.dtype))
+    every = [results.shapes((depth, *plan.shape_px)) for depth in depths]
+    rooms: dict[tuple[Product, int], ImageExtent] = {
+        (folder_of(head), p): _restored_room(raw, [shapes[head][1:] for shapes in every], network.card)
+        for head in every[0]
+    }
     return rooms | ({("raw", p): raw} if session.job.keep_raw else {})
 
 
-def _restored_room(raw: ImageExtent, depths: Sequence[int], network: OpenedNetwork) -> ImageExtent:
-    card = network.card
+def _restored_room(raw: ImageExtent, shapes: Sequence[tuple[int, int, int]], card: ModelCard) -> ImageExtent:
     n_channels = raw.n_channels if len(card.channels_in) == len(card.channels_out) == 1 else len(card.channels_out)
-    shapes = [output_shape(card, (depth, *raw.first_shape[1:]))[1:] for depth in depths]
-    z, y, x = shapes[0]
     depth = max(shape[0] for shape in shapes)
-    return replace(raw, n_channels=n_channels, first_shape=(z, y, x), depth=depth, dtype="float32")
+    return replace(raw, n_channels=n_channels, first_shape=shapes[0], depth=depth, dtype="float32")

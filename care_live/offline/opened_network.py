@@ -170,14 +170,14 @@ class OpenedNetwork:
 
     def engine(self, dtype: str) -> Engine:
         """Return what restores pixels of a type; made at the first call."""
-        numbers = dtype not in ("uint8", "uint16")
+        numbers = is_numbers(dtype)
         if numbers not in self._engines:
             self._engines[numbers] = Engine(self.path, self.config, numbers=numbers)
         return self._engines[numbers]
 
     def _gathered(self, results: list[tuple[Restored, ...]], axes: str) -> RestoredArray:
         first = results[0][0]
-        heads = first.maps
+        heads = [head for head in first.maps if all(head in one.maps for row in results for one in row)]
         maps = {
             head: _with_axes(np.stack([np.stack([one.maps[head] for one in row]) for row in results]), axes)
             for head in heads
@@ -206,6 +206,11 @@ class OpenedNetwork:
             "limits": self.card.limits,
         }
         return as_table(rows)
+
+
+def is_numbers(dtype: str) -> bool:
+    """Return whether pixels of a type are no camera counts."""
+    return dtype not in ("uint8", "uint16")
 
 
 def as_table(rows: Mapping[str, str]) -> str:

@@ -173,16 +173,20 @@ def _series(job: RunJob, reader: RunReader) -> Iterator[_Series]:
     for p in sorted({key.p for key in keys}):
         of_p = [key for key in keys if key.p == p]
         first = [key for key in of_p if key.t == of_p[0].t]
-        maps = tuple(
-            _Map(product, key.c) for key in first for product in PRODUCTS if product in reader.restoration(key).arrays
-        )
+        shape = reader.restoration(first[0]).arrays["restored"].shape
         yield _Series(
             p=p,
             times=_times(every, p),
-            maps=maps,
-            volume_shape=reader.restoration(first[0]).arrays["restored"].shape,
+            maps=tuple(_Map(product, key.c) for key in first for product in _of_shape(reader, key, shape)),
+            volume_shape=shape,
             restored=frozenset(key.t for key in of_p),
         )
+
+
+def _of_shape(reader: RunReader, key: VolumeKey, shape: tuple[int, int, int]) -> list[Product]:
+    """Return the maps of one shape: an image of OME-TIFF has one, so coarser maps are left to OME-Zarr."""
+    arrays = reader.restoration(key).arrays
+    return [product for product in PRODUCTS if product in arrays and arrays[product].shape == shape]
 
 
 def _times(every: Sequence[TimePoint], p: int) -> tuple[int, ...]:

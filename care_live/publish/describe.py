@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from msgspec import UNSET
 from numpy.typing import NDArray
@@ -25,39 +25,48 @@ def model_header(model: ModelIdentity | None) -> messages.Model | None:
     return None if model is None else messages.Model(name=model.name[:64], sha256=model.sha256)
 
 
-def products_of(record: Restored | Volume) -> dict[Product, tuple[NDArray[Any], tuple[float, float, float]]]:
-    """Return every product that a record has, with its voxel size, (z, y, x) µm."""
+class ProductArray(NamedTuple):
+    """One product of a record."""
+
+    pixels: NDArray[Any]
+    """(z, y, x)."""
+    voxel_size_um: tuple[float, float, float]
+    """(z, y, x) at level 0."""
+    level: int = 0
+    """That the array itself has."""
+
+
+def products_of(record: Restored | Volume) -> dict[Product, ProductArray]:
+    """Return every product that a record has."""
     if isinstance(record, Volume):
-        return {"raw": (record.pixels, record.voxel_size_um)}
+        return {"raw": ProductArray(record.pixels, record.voxel_size_um)}
     found = {} if record.raw is None else products_of(record.raw)
-    return found | {head: (array, record.voxel_size_um) for head, array in record.maps.items()}
+    return found | {
+        head: ProductArray(array, record.voxel_size_um, record.level_of(head)) for head, array in record.maps.items()
+    }
 
 
-def pictures(
-    products: Mapping[Product, tuple[NDArray[Any], tuple[float, float, float]]], view: View
-) -> tuple[tuple[ArrayHeader, ...], list[Buffer]]:
+def pictures(products: Mapping[Product, ProductArray], view: View) -> tuple[tuple[ArrayHeader, ...], list[Buffer]]:
     """Encode the products that a view wants, that are there, and that reach into its region."""
     wanted = [product for product in products if product in view.wanted]
-    made = [_picture(product, *products[product], view=view) for product in wanted]
+    made = [_picture(product, products[product], view) for product in wanted]
     described = [picture for picture in made if picture is not None]
     return tuple(header for header, _ in described), [buffer for _, buffer in described]
 
 
-def _picture(
-    product: Product, volume: NDArray[Any], voxel_size_um: tuple[float, float, float], *, view: View
-) -> tuple[ArrayHeader, Buffer] | None:
-    looked = look(product, volume, view)
+def _picture(product: Product, given: ProductArray, view: View) -> tuple[ArrayHeader, Buffer] | None:
+    looked = look(product, given.pixels, view, own_level=given.level)
     if looked is None:
         return None
     seen, origin = looked
-    z_um, y_um, x_um = voxel_size_um
+    (z_um, y_um, x_um), level = given.voxel_size_um, max(view.level, given.level)
     return arrays.encode(
         product,
         seen,
-        voxel_size_um=(z_um, y_um * 2**view.level, x_um * 2**view.level),
+        voxel_size_um=(z_um, y_um * 2**level, x_um * 2**level),
         quantised=view.quantised,
         codec=view.codec,
-        level=view.level,
+        level=level,
         origin_px=origin,
     )
 

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
-from msgspec.structs import replace
 
 from care_live.backends.failures import translated
 from care_live.config import NormaliseConfig, RestoreConfig
@@ -21,21 +20,20 @@ from care_live.percentiles import Span
 from care_live.reasons import whole
 from care_live.restore import ranges, tasks
 from care_live.restore.dry_run import DryRunNetwork
-from care_live.restore.geometry import Field, gather, output_shape, output_voxel_um, source_of
+from care_live.restore.examination import examined
+from care_live.restore.geometry import Field, gather, output_voxel_um, source_of
 from care_live.restore.repair import Maps, mend
+from care_live.restore.result_maps import ResultMaps
 from care_live.restore.select import open_network
 from care_live.restore.stream_sessions import StreamSessions
 from care_live.restore.volume_stream import VolumeStream
 from care_live.simulate.lies import lie
 from care_live.trust import camera_file
 from care_live.trust.examiner import Examiner
-from care_live.verdict import Trust
 
 logger = logging.getLogger(__name__)
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
-_EXAMINED_BYTES = 128 * 2**20
-"""What the BLAS library may ask for beside the arrays; where it gets none, it ends the process and raises nothing."""
 _TRIES = 4
 """Of a volume for which memory runs out anywhere: as it is, with all that is kept given back, and twice in halves."""
 
@@ -88,6 +86,7 @@ class Engine:
         """Volumes that are still being recorded."""
         camera = None if config.camera is None else camera_file.read(config.camera)
         self._examiner = Examiner(self.card, camera) if config.evidence and not numbers else None
+        self._results = ResultMaps.of(self.card, config, numbers=numbers)
         self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()
 
     def restore(
@@ -121,7 +120,9 @@ class Engine:
             try:
                 maps, spans, flags = self._restore(volumes, into, None if n_failed else stream)
                 packed = self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)
-                return tuple(map(self._examined, packed))
+                if self._examiner is None:
+                    return packed
+                return tuple(examined(self._examiner, one, maps, c) for c, one in enumerate(packed))
             except (OutOfMemoryError, MemoryError) as error:  # of whatever library; kept, it would keep its arrays
                 detail = str(error) or "host memory ran out"
         self._network.budget_px, self._network.degraded = before  # smaller tiles have not helped
@@ -137,13 +138,14 @@ class Engine:
         choices = self._choose_spans(volumes, field)
         spans = tuple(choice.span for choice in choices.values())
         maps = self.empty(field.pixels.shape[1:]) if into is None else into
+        given = {head: maps[head] for head in self.card.heads}
         if stream is None or not stream.finish(spans, maps):
-            tasks.run(tasks.RestoreJob(self.card, self._network, spans, self._config.tile_px), field.pixels, maps)
-        undo_around(self.card, spans, maps)
+            tasks.run(tasks.RestoreJob(self.card, self._network, spans, self._config.tile_px), field.pixels, given)
+        undo_around(self.card, spans, given)
         if self._config.lies:
             lie(maps["mean"][0], volumes[0].key.t, spans[0].width)
         empty = any(choice.empty for choice in choices.values())
-        flags = field.flags | self._flags(mended=mend(maps), empty=empty)
+        flags = field.flags | self._flags(mended=mend(given), empty=empty)
         self.memories |= {place: choice.memory for place, choice in choices.items()}
         return maps, spans, flags
 
@@ -176,19 +178,6 @@ class Engine:
     def forget_ranges(self, p: int) -> None:
         """Forget what the volumes of a stage position taught."""
         self.memories = {place: memory for place, memory in self.memories.items() if place[0] != p}
-
-    def _examined(self, restored: Restored) -> Restored:
-        """Say whether a result agrees with the photons; what can't be examined is restored all the same."""
-        if self._examiner is None:
-            return restored
-        try:
-            _need_room(_EXAMINED_BYTES + 16 * restored.volume.pixels.size)
-            trust = self._examiner.examine(restored)
-        except (ArithmeticError, LookupError, MemoryError, ValueError) as error:  # whatever a strange volume does to it
-            logger.warning("not_examined key=%s reason=%s", tuple(restored.key), error)
-            return replace(restored, trust=Trust("amber", (f"not compared with the photons: {error}"[:200],)))
-        strange: frozenset[Flag] = frozenset({"out_of_domain"}) if trust.is_out_of_domain else frozenset()
-        return replace(restored, trust=trust, flags=restored.flags | strange)
 
     def _give_back(self, volumes: Sequence[Volume], stream: VolumeStream | None, n_failed: int, detail: str) -> None:
         """Let go of all that is only kept for speed; the second time, read half as much at once, too."""
@@ -225,7 +214,7 @@ class Engine:
         leaves a device as codes (`restore.quantised`), of ranges of its own in every run, is float32 again from here
         on; on a CPU that would save 0.2 % of a volume, and is not done.
         """
-        return {head: np.empty(output_shape(self.card, shape), np.float32) for head in self.card.heads}
+        return {head: np.empty(own, np.float32) for head, own in self._results.shapes(shape).items()}
 
     def _refuse_other_channels(self, volumes: Sequence[Volume]) -> None:
         if len(volumes) != len(self.card.channels_in):
@@ -269,7 +258,7 @@ class Engine:
                 Restored(
                     key=volume.key._replace(c=c) if mixes else volume.key,
                     sources=tuple(source.key for source in volumes),
-                    maps={head: read_only(array[c]) for head, array in maps.items()},
+                    maps={head: read_only(maps[head][c]) for head in self.card.heads},
                     voxel_size_um=output_voxel_um(self.card, volume.pixels.shape, volume.voxel_size_um),
                     low=span.low,
                     high=span.high,
@@ -291,8 +280,3 @@ def undo_around(card: ModelCard, spans: Sequence[Span], maps: Maps) -> None:
         maps["mean"][c] += np.float32(span.low)
         if "laplace_scale" in maps:
             maps["laplace_scale"][c] *= np.float32(span.width)
-
-
-def _need_room(n_bytes: int) -> None:
-    """Raise a MemoryError unless so much is free; nothing is touched, and all of it is given back."""
-    np.empty(n_bytes, np.uint8)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,14 @@ class Collection:
         if key.c >= self._n_described((product, key.p)):
             self._describe(product, key, window, voxel_size_um)
 
+    def remove(self, product: Product, p: int) -> None:
+        """Remove an image that was made and has no volume; with the last one of a product its folder."""
+        with translated(f"cannot remove the empty image of {product}, position {p}", self._run):
+            shutil.rmtree(self._folder(product, p))
+            del self._images[product, p]
+            if not any(other == product for other, _ in self._images):
+                shutil.rmtree(self._run / product)
+
     def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
         """Write a network's card beside the volumes that it restored and will restore."""
         self._models[identity.sha256] = {"name": identity.name, "sha256": identity.sha256, "card": dict(card)}
@@ -159,6 +168,20 @@ class Collection:
         return self._began.positions[p] if p < len(self._began.positions) else f"position {p}"
 
 
-def products_of(restored: Restored) -> dict[Product, NDArray[np.float32]]:
+class MapArray(NamedTuple):
+    """One map of a restored volume."""
+
+    pixels: NDArray[np.float32]
+    """(z, y, x)."""
+    voxel_size_um: tuple[float, float, float]
+    """(z, y, x)."""
+
+
+def products_of(restored: Restored) -> dict[Product, MapArray]:
     """Return the maps of a restored volume by the image that each belongs to."""
-    return {folder_of(head): pixels for head, pixels in restored.maps.items()}
+    found: dict[Product, MapArray] = {}
+    for head, pixels in restored.maps.items():
+        side = 2 ** restored.level_of(head)
+        z_um, y_um, x_um = restored.voxel_size_um
+        found[folder_of(head)] = MapArray(pixels, (z_um, y_um * side, x_um * side))
+    return found

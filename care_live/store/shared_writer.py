@@ -33,7 +33,8 @@ class WrittenVolume:
     record: RawStored | RestoredStored
     windows: Mapping[Product, ome.Window]
     """Contrast of each of its images."""
-    voxel_size_um: tuple[float, float, float]
+    voxel_sizes_um: Mapping[Product, tuple[float, float, float]]
+    """(z, y, x) of each of its images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ class ImageExtent:
 class SharedRunWriter(RunWriter):
     """Acknowledges what other processes have written; made by `open_shared_run`."""
 
+    def __init__(self, claim: Claim, config: StoreConfig, started: RunStarted) -> None:
+        super().__init__(claim, config, started)
+        self._rooms: set[tuple[Product, int]] = set()
+        """Images that this writer has made room in."""
+
     def make_room(self, rooms: Mapping[tuple[Product, int], ImageExtent]) -> None:
         """Make each image, by product and stage position, as large as it will be.
 
@@ -60,9 +66,23 @@ class SharedRunWriter(RunWriter):
         StoreError
             The disk is full, gone or read-only.
         """
+        self._rooms |= rooms.keys()
         for (product, p), room in rooms.items():
             image = self._collection.make(product, p, room.first_shape, room.dtype)
             image.grow(room.n_times - 1, room.n_channels - 1, room.depth)
+
+    def remove_unused_room(self) -> None:
+        """Remove the images that were made and that no volume came to: not every volume has every map.
+
+        Raises
+        ------
+        StoreError
+            The disk is gone or read-only.
+        """
+        for product, p in self._rooms:
+            if not any(key.p == p for key in self._ledger.keys(product)):
+                self._collection.remove(product, p)
+        self._rooms.clear()
 
     def adopt(self, written: WrittenVolume) -> None:
         """Acknowledge a volume; when this returns, no crash can take it.
@@ -74,7 +94,7 @@ class SharedRunWriter(RunWriter):
         """
         record = written.record
         for product, window in written.windows.items():
-            self._collection.describe(product, record.key, window, written.voxel_size_um)
+            self._collection.describe(product, record.key, window, written.voxel_sizes_um[product])
         self._note(record)
 
 
@@ -110,7 +130,7 @@ def write_raw(run: Path, folder: str, volume: Volume) -> WrittenVolume:
     _refuse_full(run)
     array = ImageGroup(run / "raw" / folder, writable=True).write(volume.key.t, volume.key.c, volume.pixels)
     windows = {"raw": ome.window("raw", volume.pixels)}
-    return WrittenVolume(RawStored.of(volume, array), windows, volume.voxel_size_um)
+    return WrittenVolume(RawStored.of(volume, array), windows, {"raw": volume.voxel_size_um})
 
 
 def write_restored(run: Path, folder: str, restored: Restored) -> WrittenVolume:
@@ -124,13 +144,14 @@ def write_restored(run: Path, folder: str, restored: Restored) -> WrittenVolume:
     _refuse_full(run)
     arrays: dict[Product, StoredArray] = {}
     windows: dict[Product, ome.Window] = {}
-    for product, pixels in products_of(restored).items():
+    maps = products_of(restored)
+    for product, (pixels, _) in maps.items():
         kept = keep_mantissa_bits(pixels, EXACT_BITS)
         group = ImageGroup(run / product / folder, writable=True)
         arrays[product] = group.write(restored.key.t, restored.key.c, kept)
         windows[product] = ome.window(product, kept)
     record = RestoredStored.of(restored, arrays, mantissa_bits=EXACT_BITS)
-    return WrittenVolume(record, windows, restored.voxel_size_um)
+    return WrittenVolume(record, windows, {product: one.voxel_size_um for product, one in maps.items()})
 
 
 def _refuse_full(run: Path) -> None:

@@ -246,8 +246,8 @@ class RunWriter:
     def _put_products(self, restored: Restored) -> dict[Product, StoredArray]:
         bits = self._config.restored_mantissa_bits
         return {
-            product: self._put(product, restored.key, keep_mantissa_bits(pixels, bits), restored.voxel_size_um)
-            for product, pixels in products_of(restored).items()
+            product: self._put(product, restored.key, keep_mantissa_bits(pixels, bits), voxel_size_um)
+            for product, (pixels, voxel_size_um) in products_of(restored).items()
         }
 
     def _make_way(self, group: ImageGroup, key: VolumeKey, pixels: NDArray[Any]) -> None:
@@ -266,7 +266,7 @@ class RunWriter:
         if self._journal.is_torn:
             return  # the line may stand there after all
         key = restored.key
-        for product, pixels in products_of(restored).items():
+        for product, (pixels, _) in products_of(restored).items():
             with contextlib.suppress(StoreError):
                 self._collection.existing(product, key.p).remove(key.t, key.c, len(pixels))
 

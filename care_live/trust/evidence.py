@@ -58,6 +58,8 @@ class Evidence:
     """Places in raw voxels."""
     worst: tuple[tuple[float, float], ...]
     """(invented, missing) at each scale: the largest contradiction beyond noise, as a share of the intensity range."""
+    alarms: tuple[NDArray[np.bool_], ...]
+    """Where each of `maps` counts against the volume: beyond its threshold, and no mere error of intensity."""
 
 
 def examine(
@@ -98,6 +100,7 @@ def examine(
         share=max(float(alarms.where.mean()) for alarms in found),
         doubts=_apart(doubts),
         worst=tuple(alarms.worst for alarms in found),
+        alarms=tuple(alarms.where for alarms in found),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from msgspec import UNSET
 
 from care_live.images import Plan, VolumeKey
+from care_live.maps import MAPS, Array, Head, level_of
 from care_live.publish.delivery import Delivery
 
 MAX_TIME_POINT = 10_000_000
@@ -67,9 +68,16 @@ class ExpectedShapes:
 
 def _misrestored(volume: Delivery) -> str:
     shapes = {array.shape for array in volume.maps.values()}
+    mean = volume.maps.get("mean")
     n_raw = volume.raw.size if volume.raw is not None else 0
     if volume.model is None:
         return "it has restored planes, and no network" if shapes else ""
-    if "mean" not in volume.maps or len(shapes) != 1 or volume.maps["mean"].size > MAX_GROWTH * n_raw:
+    if mean is None or mean.size > MAX_GROWTH * n_raw or not all(_fits(*one, mean) for one in volume.maps.items()):
         return f"its restored arrays are {sorted(shapes)}, of {n_raw} raw voxels"
     return ""
+
+
+def _fits(head: Head, array: Array, mean: Array) -> bool:
+    """Return whether a map has the shape of *mean*; one with two sides may be coarser."""
+    is_coarser = MAPS[head].coding == "signed" and level_of(array.shape, mean.shape) is not None
+    return array.shape == mean.shape or (is_coarser and len(array) == len(mean))

@@ -26,10 +26,10 @@ class Shown:
     raw: Counts | None = None
     """Camera counts, (z, y, x); None: not sent to watchers."""
     maps: Mapping[Head, Array] = field(default_factory=dict)
-    """What the network gives, of `care_live.maps.MAPS`: (z, y, x) each, all of one shape; z may differ from raw's.
+    """As in `care_live.images.Restored`: (z, y, x) each; z may differ from raw's, and some are coarser in y and x.
     Empty: not restored, or not yet."""
     voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Of the maps, or of raw where nothing is restored; (z, y, x)."""
+    """Of *mean*, or of raw where nothing is restored; (z, y, x)."""
     state: State = "confirmed"
     flags: frozenset[str] = field(default_factory=frozenset)
     trust: Trust | None = None

@@ -169,9 +169,12 @@ def _codes(product: Product, given: NDArray[Any], quantised: bool) -> Codes:
     low, high = float(given.min()), float(given.max())
     if np.isnan(low) or low == -np.inf or (high == np.inf and not _may_be_infinite(product)):
         raise ProtocolError(f"{product} contains NaN or infinity, which never travel: replace and flag them first")
+    kind = MAPS[product]
+    if not quantised and kind.limit is not None and kind.coding == "signed":
+        exact = number_codes.signed(given, kind.limit)  # of a map that was made in these steps
+        quantised = np.array_equal(number_codes.values(exact), given)
     if not quantised:
         return Codes(np.ascontiguousarray(np.minimum(given, _LARGEST) if high == np.inf else given), "plain", 1.0, 0.0)
-    kind = MAPS[product]
     if kind.coding == "signed":
         return number_codes.signed(given, kind.limit or max(high, -low))
     return number_codes.affine(given, low, high) if kind.coding == "affine" else number_codes.log2(given)

@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.maps import SIGNED_STEPS
+
 Coding: TypeAlias = Literal["plain", "affine", "log2"]
 OCTAVE_STEPS = 16
 LARGEST_CODE, NO_NUMBER = 254, 255
@@ -39,10 +41,10 @@ def affine(values: NDArray[np.float32], low: float, high: float) -> Codes:
 
 def signed(values: NDArray[np.float32], limit: float) -> Codes:
     """Return uint8 on both sides of 128, which is exactly 0; what is beyond the limit becomes the limit."""
-    step = max(limit / 127, 1e-30)
+    step = max(limit / SIGNED_STEPS, 1e-30)
     scaled = np.rint(values * np.float32(1 / step))
-    codes = (np.clip(scaled, -127, 127, out=scaled) + np.float32(128)).astype(np.uint8)
-    return Codes(codes, "affine", step, -128 * step)
+    codes = (np.clip(scaled, -SIGNED_STEPS, SIGNED_STEPS, out=scaled) + np.float32(SIGNED_STEPS + 1)).astype(np.uint8)
+    return Codes(codes, "affine", step, -(SIGNED_STEPS + 1) * step)
 
 
 def log2(values: NDArray[np.float32]) -> Codes:

@@ -22,6 +22,7 @@ from care_live.reasons import Choice, whole
 from care_live.restore import choice
 from care_live.restore.in_flight import N_OPEN, InFlight, VolumeInFlight
 from care_live.restore.ranges import known_spans
+from care_live.restore.result_maps import ResultMaps
 from care_live.worker import protocol
 from care_live.worker.buffers import SharedVolume, lay_out, make_room, planes_of
 from care_live.worker.shared_memory import Pool
@@ -178,7 +179,7 @@ class Arrivals:
             else:
                 self._given_up.append(volume.held.room)
                 why_whole = volume.choice or whole("plane-missing")
-        return lay_out(self._pool, card, volumes), why_whole
+        return lay_out(self._pool, ResultMaps.of(card, self._config), volumes), why_whole
 
     @contextlib.contextmanager
     def asked(self, inference: Inference, work: protocol.Work) -> Iterator[None]:
@@ -213,7 +214,8 @@ class Arrivals:
         for gone in self._in_flight.make_room():
             self._forget(gone)
         try:
-            room = make_room(self._pool, card, [_shape_of(opened)] * len(spans), np.dtype(opened.dtype))
+            results = ResultMaps.of(card, self._config)
+            room = make_room(self._pool, results, [_shape_of(opened)] * len(spans), np.dtype(opened.dtype))
         except OutOfMemoryError as error:
             logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
             self._abandon(key, choice.broken(error))

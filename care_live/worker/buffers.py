@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from care_live.images import Restored, Volume, read_only
 from care_live.maps import Head
-from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.restore.geometry import output_shape, source_of
+from care_live.restore.geometry import source_of
 from care_live.restore.in_flight import PlaneProgress
+from care_live.restore.result_maps import ResultMaps
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
 from care_live.worker.shared_memory import ArrayAddress, Pool, room_for
@@ -28,6 +28,9 @@ class SharedVolume:
     pixels: list[NDArray[Any]]
     places: tuple[ArrayAddress, ...]
     maps: dict[Head, NDArray[np.float32]]
+    """(c_out, z, y, x) of each."""
+    heads: tuple[Head, ...]
+    """Maps that the network gives, plane by plane; what else there is, is calculated of the whole volume."""
     results: dict[Head, ArrayAddress]
     progress: PlaneProgress
     progress_place: ArrayAddress
@@ -39,7 +42,7 @@ class SharedVolume:
                 Restored,
                 head,
                 raw=volumes[source_of(c, len(volumes))],
-                maps={name: read_only(array[c]) for name, array in self.maps.items()},
+                maps={name: read_only(self.maps[name][c]) for name in done.maps[c]},
                 choice=done.choice,
             )
             for c, head in enumerate(done.results)
@@ -58,7 +61,7 @@ def planes_of(begun: Restored, spans: Mapping[int, Span], room: SharedVolume) ->
     sources = tuple(begun.key._replace(c=channel) for channel in channels)
     n_out, n_planes = room.maps["mean"].shape[:2]
     for i, c in enumerate(channels if n_out == len(channels) else range(n_out)):
-        maps = {head: read_only(array[i, z]) for head, array in room.maps.items()}
+        maps = {head: read_only(room.maps[head][i, z]) for head in room.heads}
         span = spans[channels[source_of(i, len(channels))]]
         about = {"key": begun.key._replace(c=c), "low": span.low, "high": span.high, "n_planes": n_planes}
         if all(np.isfinite(array).all() for array in maps.values()):
@@ -70,28 +73,29 @@ def moved_out(restored: Restored) -> Restored:
     return replace(restored, maps={head: read_only(array.copy()) for head, array in restored.maps.items()})
 
 
-def lay_out(pool: Pool, card: ModelCard, volumes: Sequence[Volume]) -> SharedVolume:
+def lay_out(pool: Pool, results: ResultMaps, volumes: Sequence[Volume]) -> SharedVolume:
     """Put volumes that are complete already into shared memory."""
     shapes = [volume.pixels.shape for volume in volumes]
-    room = make_room(pool, card, shapes, volumes[0].pixels.dtype)
+    room = make_room(pool, results, shapes, volumes[0].pixels.dtype)
     for pixels, volume in zip(room.pixels, volumes, strict=True):
         np.copyto(pixels, volume.pixels)
     return room
 
 
-def make_room(pool: Pool, card: ModelCard, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> SharedVolume:
+def make_room(pool: Pool, results: ResultMaps, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> SharedVolume:
     """Take shared memory for the pixels of every channel and for the results."""
     lease = pool.take(sum(room_for(shape, dtype) for shape in shapes) + room_for((2,), np.int64))
     arrays = [lease.array(shape, dtype) for shape in shapes]
     counts, progress_place = lease.array((2,), np.int64)
     counts[:] = 0
-    shape = output_shape(card, shapes[0])
-    out = pool.take(len(card.heads) * room_for(shape, np.float32))
-    maps = {head: out.array(shape, np.float32) for head in card.heads}
+    wanted = results.shapes(shapes[0])
+    out = pool.take(sum(room_for(shape, np.float32) for shape in wanted.values()))
+    maps = {head: out.array(shape, np.float32) for head, shape in wanted.items()}
     return SharedVolume(
         [pixels for pixels, _ in arrays],
         tuple(place for _, place in arrays),
         {head: array for head, (array, _) in maps.items()},
+        results.card.heads,
         {head: place for head, (_, place) in maps.items()},
         PlaneProgress(counts),
         progress_place,

@@ -16,7 +16,7 @@ import psutil
 
 from care_live.backends.failures import translated
 from care_live.errors import CareLiveError, OutOfMemoryError
-from care_live.images import RestoredHead, Volume, read_only
+from care_live.images import Restored, RestoredHead, Volume, read_only
 from care_live.reasons import Choice
 from care_live.restore.choice import given_up
 from care_live.restore.in_flight import PlaneProgress
@@ -140,9 +140,10 @@ class _Server:
                 self._engine.streams.make_smaller()
         del volume, stream
         self._window.keep_only(work.alive)
-        return protocol.Done(results, self._engine.memories, choice)
+        heads = tuple(record_of(RestoredHead, one) for one in results)
+        return protocol.Done(heads, tuple(tuple(one.maps) for one in results), self._engine.memories, choice)
 
-    def _restored(self, work: protocol.Work, stream: VolumeStream | None) -> tuple[RestoredHead, ...]:
+    def _restored(self, work: protocol.Work, stream: VolumeStream | None) -> tuple[Restored, ...]:
         """Let the engine do what is left to do; the results lie in shared memory."""
         if stream is not None and work.choice is None:
             maps = stream.into
@@ -152,8 +153,7 @@ class _Server:
             record_of(Volume, head, pixels=read_only(self._window.array(place)))
             for head, place in zip(work.volumes, work.pixels, strict=True)
         ]
-        restored = self._engine.restore(volumes, into=maps, stream=stream)
-        return tuple(record_of(RestoredHead, one) for one in restored)
+        return self._engine.restore(volumes, into=maps, stream=stream)
 
 
 def _abandon(stream: VolumeStream | None, choice: Choice) -> None:

@@ -99,6 +99,8 @@ class Done(msgspec.Struct, frozen=True, tag=True):
 
     results: tuple[RestoredHead, ...]
     """One for each output channel."""
+    maps: tuple[tuple[Head, ...], ...]
+    """Of each result, which there are of those that there was memory for."""
     memories: LearntRanges
     choice: Choice
     """Whether it was streamed, and why."""

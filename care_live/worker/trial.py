@@ -13,6 +13,7 @@ from care_live.errors import CareLiveError, ModelError
 from care_live.images import Restored, Volume, VolumeHead
 from care_live.model.card import ModelCard
 from care_live.restore.ranges import LearntRanges
+from care_live.restore.result_maps import ResultMaps
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
 from care_live.worker.buffers import SharedVolume, lay_out
@@ -192,7 +193,7 @@ class Candidate:
 
     def _try(self, running: Trial, pool: Pool) -> None:
         volumes = running.volumes
-        room = lay_out(pool, self.ready.card, volumes)
+        room = lay_out(pool, ResultMaps.of(self.ready.card, self.inference.config), volumes)
         heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape
         self.inference.send(protocol.WarmUp((n_planes, height, width)))

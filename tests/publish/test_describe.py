@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -63,6 +65,28 @@ def test_a_region_is_the_same_cut_before_or_after_shrinking(
     assert (looked is None) == (expected.size == 0)
     if looked is not None:
         np.testing.assert_array_equal(looked[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("view", "level", "part"),
+    [
+        (View(also=("evidence",)), 1, np.s_[:, :, :]),
+        (View(also=("evidence",), level=1), 1, np.s_[:, :, :]),
+        (View(also=("evidence",), origin_px=(1, 3, 4), shape_px=(2, 2, 3)), 1, np.s_[1:3, 1:3, 2:4]),
+        (View(also=("evidence",), level=1, origin_px=(0, 1, 1), shape_px=(1, 2, 2)), 1, np.s_[:1, 1:3, 1:3]),
+    ],
+)
+def test_a_coarser_map_says_its_own_level_and_is_cut_where_the_region_is(view: View, level: int, part: Any) -> None:
+    sent = samples.restored(0, shape=(4, 6, 8))
+    coarse = np.arange(48, dtype=np.float32).reshape(4, 3, 4) / 8
+    sent = replace(sent, maps={**sent.maps, "evidence": coarse})
+    headers, buffers = describe.pictures(describe.products_of(sent), view)
+    (at,) = (n for n, header in enumerate(headers) if header.product == "evidence")
+    header = headers[at]
+    assert (header.level, header.dtype, header.origin_px) == (level, "|u1", tuple(one.start or 0 for one in part))
+    mean = next(one for one in headers if one.product == "mean")
+    assert header.voxel_size_um[1] == mean.voxel_size_um[1] * 2 ** (level - mean.level)
+    np.testing.assert_array_equal(arrays.values(header, arrays.decode(header, buffers[at])), coarse[part])
 
 
 @pytest.mark.parametrize("level", range(1, 5))

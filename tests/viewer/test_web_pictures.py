@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import weakref
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care_live.images import VolumeKey
+from care_live.maps import MAPS
 from care_live.model.card import Calibration
 from care_live.model.reliability import LEVELS, half_width_factor
 from care_live.viewer.auto_contrast import HIGH_PERCENTILE_RESTORED, measure
@@ -82,8 +84,6 @@ def test_a_lossy_plane_is_small_labelled_and_near():
     assert lossy["header"]["lossy"] and not exact["header"]["lossy"]
     array, data = lossy["arrays"]["mean", "xy"]
     assert len(data) < 0.1 * len(exact["arrays"]["mean", "xy"][1])
-    import io
-
     codes = np.asarray(Image.open(io.BytesIO(data)))[..., 0]
     window = measure(shown.maps["mean"], HIGH_PERCENTILE_RESTORED)
     seen = np.clip(shown.maps["mean"][2], window.first, window.last)
@@ -94,8 +94,8 @@ def test_a_lossy_plane_is_small_labelled_and_near():
 def test_planes_of_a_finer_restored_volume_lie_where_raw_planes_lie():
     shown = Shown(scene().key, raw=np.zeros((4, 8, 8), np.uint16), maps={"mean": np.zeros((12, 8, 8), np.float32)})
     assert shown.shape == (12, 8, 8)
-    assert [cuts.matching_plane(z, 12, 4) for z in (0, 2, 3, 11)] == [0, 0, 1, 3]
-    assert [cuts.matching_plane(z, 4, 1) for z in (0, 3)] == [0, 0]  # a projection
+    assert [cuts.matching(z, 12, 4) for z in (0, 2, 3, 11)] == [0, 0, 1, 3]
+    assert [cuts.matching(z, 4, 1) for z in (0, 3)] == [0, 0]  # a projection
 
 
 def test_a_raw_only_volume_can_be_shown():
@@ -201,3 +201,31 @@ def test_the_interval_that_is_drawn_is_the_one_that_was_checked():
     assert list(sent) == [str(level) for level in LEVELS]
     assert list(sent.values()) == [half_width_factor(level, calibration) for level in LEVELS]
     assert list(sent.values()) == sorted(sent.values())
+
+
+def with_marks(shape=(6, 9, 13)):
+    """Return a volume whose evidence has one number for 2 x 2 voxels: marks at two corners, on either side."""
+    coarse = np.zeros((shape[0], -(-shape[1] // 2), -(-shape[2] // 2)), np.float32)
+    coarse[1, 0, 0], coarse[4, -1, -1], coarse[:, 2, 2] = 9, -6, 3
+    mean = np.random.default_rng(0).normal(200, 9, shape).astype(np.float32)
+    return Shown(VolumeKey(0), raw=mean.astype(np.uint16), maps={"mean": mean, "evidence": coarse})
+
+
+def test_a_coarser_map_is_cut_where_the_volume_is():
+    shown = with_marks()
+    coarse = shown.maps["evidence"]
+    np.testing.assert_array_equal(values(*sent(shown, PageView(z=4))["arrays"]["evidence", "xy"]), coarse[4])
+    at_corner = sent(shown, PageView(mode="ortho", z=4, y=8, x=12))["arrays"]
+    np.testing.assert_array_equal(values(*at_corner["evidence", "yz"]), coarse[:, :, 6].T)
+    assert [voxel["others"]["evidence"] for voxel in picture.probe((shown,), (4, 8, 12), 1.0)] == [-6]
+
+
+def test_marks_stay_in_the_maximum_and_on_a_slow_link():
+    Image = pytest.importorskip("PIL.Image")
+    shown = with_marks()
+    array, data = sent(shown, PageView(mode="max"))["arrays"]["evidence", "xy"]
+    most = values(array, data)
+    assert (array["mark"], most[0, 0], most[-1, -1], most[2, 2]) == (MAPS["evidence"].mark, 9, -6, 3)
+    array, data = sent(shown, PageView(z=4), LOSSY)["arrays"]["evidence", "xy"]
+    lossy = values(array, np.asarray(Image.open(io.BytesIO(data)))[..., 0].tobytes())
+    assert (lossy[-1, -1], lossy[2, 2]) == (-6, 0), "what is no mark is left out"

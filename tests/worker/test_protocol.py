@@ -55,7 +55,7 @@ RESULT = RestoredHead(
 )
 ANSWERS: tuple[protocol.Answer, ...] = (
     protocol.Ready(ModelCard(name="net", divisor=(1, 4, 4), halo_px=(2, 8, 8)), ModelIdentity("net", "5e"), "cpu"),
-    protocol.Done((RESULT,), MEMORIES, streamed("asked")),
+    protocol.Done((RESULT,), (("mean", "evidence"),), MEMORIES, streamed("asked")),
     protocol.Failed("ModelError", "it cannot run"),
 )
 

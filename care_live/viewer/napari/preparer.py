@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from care_live.errors import StageError, StoreError
-from care_live.maps import MAPS
+from care_live.maps import MAPS, level_of
 from care_live.viewer.auto_contrast import Windows
 from care_live.viewer.shown import Shown
 from care_live.viewer.uncertainty import relative
@@ -147,6 +147,7 @@ class Preparer:
 
 
 def _drawing(shown: Shown, product: Product, pixels: NDArray[Any], window: tuple[float, float]) -> Drawing:
-    """Place an array so that raw and restored cover the same specimen, whatever their numbers of planes."""
-    z_um, y_um, x_um = shown.voxel_size_um
-    return Drawing(shown.key.c, product, pixels, window, (z_um * shown.shape[0] / pixels.shape[0], y_um, x_um))
+    """Place an array so that all cover the same specimen, whatever their numbers of planes and how coarse they are."""
+    (z_um, y_um, x_um), (nz, _, _) = shown.voxel_size_um, shown.shape
+    side = 2 ** (level_of(pixels.shape, shown.shape) or 0)
+    return Drawing(shown.key.c, product, pixels, window, (z_um * nz / len(pixels), y_um * side, x_um * side))

@@ -7,7 +7,7 @@ Every coded array has its formula, as in `care_live.wire.number_codes`: ``affine
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -80,10 +80,19 @@ def shrunk(coded: Coded) -> Coded:
     return Coded(webp(codes), coded.shape, "uint8", coded.coding, coded.offset, coded.step, "webp")
 
 
-def webp(codes: NDArray[np.uint8]) -> bytes:
+def marked_only(coded: Coded, mark: float) -> Coded:
+    """Compress a plane on both sides of 0 as WebP, without loss where it is marked; the rest becomes 0."""
+    codes = np.frombuffer(coded.data, np.uint8).reshape(coded.shape)
+    values = coded.offset + coded.step * codes
+    kept = np.where(np.abs(values) >= mark - coded.step / 2, codes, round(-coded.offset / coded.step)).astype(np.uint8)
+    return replace(coded, data=webp(kept, lossless=True), codec="webp")
+
+
+def webp(codes: NDArray[np.uint8], *, lossless: bool = False) -> bytes:
     """Compress a (y, x) plane; imported here, since a loopback viewer never needs it."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(codes, "L").convert("RGB").save(buffer, "WEBP", quality=_WEBP_QUALITY, method=0)
+    options = {"quality": 0 if lossless else _WEBP_QUALITY, "lossless": lossless, "method": 0}
+    Image.fromarray(codes, "L").convert("RGB").save(buffer, "WEBP", **options)
     return buffer.getvalue()

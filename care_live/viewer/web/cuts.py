@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.maps import kind_of
 from care_live.viewer.shown import Image, Shown
 from care_live.viewer.web.requests import Mode
 from care_live.wire.arrays import PRODUCTS, Product
@@ -25,9 +26,9 @@ def centre(shape: tuple[int, int, int], z: int | None, y: int | None, x: int | N
     return asked[0], asked[1], asked[2]
 
 
-def matching_plane(z: int, n_all: int, n_planes: int) -> int:
-    """Return the plane of a stack of `n_planes` that lies where plane `z` of `n_all` lies."""
-    return min(n_planes - 1, (z * n_planes) // max(n_all, 1))
+def matching(index: int, n_all: int, n: int) -> int:
+    """Return the plane, row or column, of `n`, that lies where the one of `n_all` lies."""
+    return min(n - 1, (index * n) // max(n_all, 1))
 
 
 def cut(shown: Shown, mode: Mode, at: tuple[int, int, int]) -> list[Cut]:
@@ -50,9 +51,9 @@ def cut(shown: Shown, mode: Mode, at: tuple[int, int, int]) -> list[Cut]:
         if parts and mode == "volume":
             cuts.append((product, "xyz", _join(parts)))
         elif parts:
-            z = matching_plane(at[0], shown.shape[0], sum(map(len, parts)))
+            z = matching(at[0], shown.shape[0], sum(map(len, parts)))
             cuts.append((product, "xy", _plane(parts, z)))
-            cuts += _sides(product, parts, at) if mode == "ortho" else []
+            cuts += _sides(product, parts, at, shown.shape) if mode == "ortho" else []
     return cuts
 
 
@@ -65,9 +66,9 @@ def _plane(parts: Sequence[Image], z: int) -> NDArray[Any]:
     raise IndexError("a plane beyond the last one")
 
 
-def _sides(product: Product, parts: Sequence[Image], at: tuple[int, int, int]) -> list[Cut]:
-    """Return the planes xz and yz through a voxel."""
-    y, x = (min(index, size - 1) for index, size in zip(at[1:], parts[0].shape[1:], strict=True))
+def _sides(product: Product, parts: Sequence[Image], at: tuple[int, int, int], full: tuple[int, int, int]) -> list[Cut]:
+    """Return the planes xz and yz through a voxel of the full shape."""
+    y, x = map(matching, at[1:], full[1:], parts[0].shape[1:])
     xz, yz = _join([part[:, y, :] for part in parts]), _join([part[:, :, x] for part in parts])
     return [(product, "xz", xz), (product, "yz", yz.T)]
 
@@ -78,15 +79,31 @@ def _join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _maxima(shown: Shown) -> list[Cut]:
-    """Project along z; uncertainty is taken where the restored maximum lies, not its own maximum."""
+    """Project along z; uncertainty is taken where the restored maximum lies, not its own maximum.
+
+    A map with two sides shows what is farthest from 0 in any plane: what is marked stays marked.
+    """
     whole = {product: _join(parts) for product in PRODUCTS if (parts := shown.parts(product))}
     cuts: list[Cut] = []
     if (raw := whole.pop("raw", None)) is not None:
         cuts.append(("raw", "xy", raw.max(axis=0)))
     if "mean" in whole:
         brightest = whole["mean"].argmax(axis=0)[None]
-        cuts += [(product, "xy", np.take_along_axis(image, brightest, axis=0)[0]) for product, image in whole.items()]
+        for product, image in whole.items():
+            along = farthest(image) if _has_two_sides(product) else np.take_along_axis(image, brightest, axis=0)[0]
+            cuts.append((product, "xy", along))
     return cuts
+
+
+def _has_two_sides(product: Product) -> bool:
+    kind = kind_of(product)
+    return kind is not None and kind.coding == "signed"
+
+
+def farthest(volume: NDArray[Any]) -> NDArray[Any]:
+    """Return what is farthest from 0 along z, (y, x)."""
+    largest, smallest = volume.max(axis=0), volume.min(axis=0)
+    return np.asarray(np.where(largest >= -smallest, largest, smallest))
 
 
 def volume_level(shape: tuple[int, int, int], max_voxels: int = MAX_VOXELS) -> int:

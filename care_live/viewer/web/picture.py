@@ -117,16 +117,22 @@ def _code(
         return _code_map(image, product) or coding.exact(image), level
     image = coarser(image, fineness.level, combine)
     if (coded := _code_map(image, product)) is not None:
-        return (coding.shrunk(coded) if fineness.lossy else coded), fineness.level
+        return (_shrunk(coded, product) if fineness.lossy else coded), fineness.level
     if fineness.lossy and window is not None:
         return coding.lossy(image, window), fineness.level
     return coding.exact(image), fineness.level
 
 
+def _shrunk(coded: coding.Coded, product: Product) -> coding.Coded:
+    """Return a map's codes for a slow link; of one with marks only these, and exactly."""
+    kind = kind_of(product)
+    return coding.shrunk(coded) if kind is None or kind.mark is None else coding.marked_only(coded, kind.mark)
+
+
 def _drawn(product: Product) -> dict[str, Any]:
     """Return what the page must know to draw a map that it has no drawing of its own for."""
     kind = kind_of(product)
-    return {} if kind is None else {"label": kind.label, "limits": kind.limits}
+    return {} if kind is None else {"label": kind.label, "limits": kind.limits, "mark": kind.mark}
 
 
 def _code_map(image: NDArray[Any], product: Product) -> coding.Coded | None:
@@ -212,6 +218,5 @@ def _value(shown: Shown, product: Product, at: tuple[int, int, int]) -> float | 
     image = shown.product(product)
     if image is None:
         return None
-    z = cuts.matching_plane(at[0], shown.shape[0], image.shape[0])
-    value = float(image[z, min(at[1], image.shape[1] - 1), min(at[2], image.shape[2] - 1)])
+    value = float(image[tuple(map(cuts.matching, at, shown.shape, image.shape))])
     return value if np.isfinite(value) else None
