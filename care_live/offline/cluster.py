@@ -31,7 +31,7 @@ from care_live.offline.run_output import RunSession, Step
 from care_live.offline.time_points import TimePoint
 from care_live.recorded.run_records import Product, RunBegan
 from care_live.restore.result_maps import ResultMaps
-from care_live.store.plates import folder_of_position
+from care_live.store.shards import folder_of_position
 from care_live.store.shared_writer import ImageExtent, SharedRunWriter, open_shared_run
 
 _AHEAD = 4

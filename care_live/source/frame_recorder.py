@@ -18,8 +18,8 @@ from care_live.recorded.tags import Places, camera_of, number_of, stamp_of
 from care_live.source.cameras import labels_in
 from care_live.source.hardware_sequences import SequenceWatch
 from care_live.source.outline import Axes, Outline
-from care_live.source.tap_protocol import FRAME_BYTES, MAX_SIDE_PX
 from care_live.source.tap_sender import Endpoint, TapSender
+from care_live.wire.tap_protocol import FRAME_BYTES, MAX_SIDE_PX
 
 logger = logging.getLogger(__name__)
 

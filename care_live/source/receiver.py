@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
 from care_live.images import Plan, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
-from care_live.source import tap_codec, tap_protocol
-from care_live.wire import plans
+from care_live.wire import plans, tap_codec, tap_protocol
 from care_live.wire.codec import record_of
 
 _DRIFT = 50e-6

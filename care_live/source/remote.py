@@ -9,8 +9,8 @@ import time
 from care_live.config import RemoteConfig
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import RunEnded, SourceEvent
-from care_live.source import tap_protocol
 from care_live.source.receiver import Receiver
+from care_live.wire import tap_protocol
 from care_live.wire.keys import read_server
 from care_live.wire.relay import Budget
 from care_live.wire.sockets import Received, Sockets

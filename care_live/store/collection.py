@@ -18,8 +18,8 @@ from care_live.maps import folder_of
 from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
 from care_live.store import ome
 from care_live.store.fsync import translated
-from care_live.store.plates import PlateGroups, folder_of_position
-from care_live.store.shards import positions
+from care_live.store.plates import PlateGroups
+from care_live.store.shards import folder_of_position, positions
 from care_live.store.zarr_images import ImageGroup, write_group
 
 

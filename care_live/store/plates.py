@@ -1,54 +1,17 @@
-"""Where the images of a run lie: one folder a stage position, or, of a recorded plate, row, column and field.
-
-A run is a plate where its source said so (``summary["plate"]``) and its positions are named as fields are. Its images
-then lie as OME-NGFF has it: ``PRODUCT/ROW/COLUMN/FIELD``, each product a plate that viewers open as one.
-"""
+"""The groups above the images of a recorded plate: in OME-NGFF each product is a plate that viewers open as one."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from care_live.recorded.run_records import Product, RunBegan
+from care_live.store.shards import is_plate
 from care_live.store.zarr_images import write_group
 
-_FIELD = re.compile(r"[0-9A-Za-z]{1,32}/[0-9A-Za-z]{1,32}/[0-9]{1,9}", re.ASCII)
 _KEPT = ("name", "rows", "columns", "acquisitions")
 """Of what a source says of its plate."""
-
-
-def is_field(name: str) -> bool:
-    """Return whether a position is named as a field of a plate: row, column and number of the field."""
-    return _FIELD.fullmatch(name) is not None
-
-
-def is_plate(began: RunBegan | None) -> bool:
-    """Return whether the images of a run lie as those of a plate."""
-    if began is None or not isinstance(began.summary.get("plate"), dict):
-        return False
-    folded = {name.casefold() for name in began.positions}  # some file systems don't distinguish a from A
-    return all(map(is_field, began.positions)) and len(folded) == len(began.positions)
-
-
-def folder_of_position(began: RunBegan, p: int) -> str:
-    """Return where the image of a stage position lies, below its product."""
-    return began.positions[p] if is_plate(began) and p < len(began.positions) else str(p)
-
-
-def fields(began: RunBegan | None) -> dict[str, int]:
-    """Return the stage position of each field's folder; no field where the run is no plate."""
-    if began is None or not is_plate(began):
-        return {}
-    return {name: p for p, name in enumerate(began.positions)}
-
-
-def image_of(run: Path, file: Path) -> Path:
-    """Return the image group that a file of an array lies in."""
-    parts = file.relative_to(run).parts
-    depth = 4 if len(parts) > 4 and is_field("/".join(parts[1:4])) and parts[4] == "0" else 2
-    return run.joinpath(*parts[:depth])
 
 
 class PlateGroups:

@@ -1,4 +1,4 @@
-"""Raw volumes that no journal acknowledges: moved aside inside the run, readable, never deleted or overwritten.
+"""What a crash leaves in a run: raw volumes that no journal acknowledges are set aside in it, readable, never deleted.
 
 ``RUN/quarantine/N/raw/P/0/c/…`` with a copy of the array's metadata, so that any Zarr reader opens it; N counts up.
 """
@@ -7,15 +7,47 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from care_live.store.fsync import make_folder, replace_file, sync_folder, with_retries
-from care_live.store.plates import image_of
-from care_live.store.shards import QUARANTINE, is_number
+from care_live.store.fsync import make_folder, replace_file, sync_folder, translated, with_retries
+from care_live.store.ledger import Ledger
+from care_live.store.shards import QUARANTINE, image_of, is_number, is_raw, orphans, partial_files
+
+logger = logging.getLogger(__name__)
 
 _ARRAY = Path("0/zarr.json")
+
+
+def sweep(run: Path, ledger: Ledger) -> tuple[Path, ...]:
+    """Tidy what a crash left and the journal does not acknowledge; return the raw files that were set aside.
+
+    Raw files go into the quarantine, whole or half-written. Restored ones and metadata are deleted: they can be made
+    again.
+
+    Raises
+    ------
+    StoreError
+        The disk is missing or read-only.
+    """
+    with translated(f"cannot tidy run {run}", run):
+        left = [*partial_files(run), *orphans(run, ledger)]
+        raw = tuple(path for path in left if is_raw(run, path))
+        doomed = [path for path in left if path not in raw]
+        if raw:
+            folder = set_aside(run, raw)
+            logger.warning(
+                "raw set aside run=%s files=%d: no line of the journal acknowledges them; they are kept and can be "
+                "read: %s",
+                *(run.name, len(raw), how_to_read(folder)),
+            )
+        for path in doomed:
+            with_retries(path.unlink)
+    if doomed:
+        logger.warning("run swept run=%s unacknowledged_restored_files=%d", run.name, len(doomed))
+    return raw
 
 
 def set_aside(run: Path, files: Sequence[Path]) -> Path:

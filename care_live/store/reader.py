@@ -22,7 +22,7 @@ from care_live.recorded.run_records import (
 )
 from care_live.store.journal_tail import JournalTail, News
 from care_live.store.ledger import Ledger
-from care_live.store.plates import folder_of_position
+from care_live.store.shards import folder_of_position
 from care_live.store.zarr_images import ImageGroup
 
 

@@ -1,4 +1,8 @@
-"""Which files of a run's folder are shards, and of which volumes."""
+"""Where the images of a run lie, and which files are their shards.
+
+One folder a stage position; of a recorded plate row, column and field. A run is a plate where its source said so
+(``summary["plate"]``) and its positions are named as fields are: ``PRODUCT/ROW/COLUMN/FIELD``.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,48 @@ from care_live.images import VolumeKey
 from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
 from care_live.store.fsync import PARTIAL_SUFFIX
 from care_live.store.ledger import Ledger
-from care_live.store.plates import fields, image_of, is_plate
 
 QUARANTINE = "quarantine"
 """Folder of a run for raw volumes that its journal does not acknowledge."""
+_FIELD = re.compile(r"[0-9A-Za-z]{1,32}/[0-9A-Za-z]{1,32}/[0-9]{1,9}", re.ASCII)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 
 
 def is_number(name: str) -> bool:
     """Return whether a folder's name is an index as care_live writes it; *0 - Copy*, *01* and *x* are not."""
     return _NUMBER.fullmatch(name) is not None
+
+
+def is_field(name: str) -> bool:
+    """Return whether a position is named as a field of a plate: row, column and number of the field."""
+    return _FIELD.fullmatch(name) is not None
+
+
+def is_plate(began: RunBegan | None) -> bool:
+    """Return whether the images of a run lie as those of a plate."""
+    if began is None or not isinstance(began.summary.get("plate"), dict):
+        return False
+    folded = {name.casefold() for name in began.positions}  # some file systems don't distinguish a from A
+    return all(map(is_field, began.positions)) and len(folded) == len(began.positions)
+
+
+def folder_of_position(began: RunBegan, p: int) -> str:
+    """Return where the image of a stage position lies, below its product."""
+    return began.positions[p] if is_plate(began) and p < len(began.positions) else str(p)
+
+
+def fields(began: RunBegan | None) -> dict[str, int]:
+    """Return the stage position of each field's folder; no field where the run is no plate."""
+    if began is None or not is_plate(began):
+        return {}
+    return {name: p for p, name in enumerate(began.positions)}
+
+
+def image_of(run: Path, file: Path) -> Path:
+    """Return the image group that a file of an array lies in."""
+    parts = file.relative_to(run).parts
+    depth = 4 if len(parts) > 4 and is_field("/".join(parts[1:4])) and parts[4] == "0" else 2
+    return run.joinpath(*parts[:depth])
 
 
 def positions(run: Path, product: Product, began: RunBegan) -> list[int]:

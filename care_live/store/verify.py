@@ -15,9 +15,8 @@ from care_live.recorded.run_records import PRODUCTS, Product, StoredArray
 from care_live.store.claim import is_claimed
 from care_live.store.fsync import translated
 from care_live.store.ledger import Ledger
-from care_live.store.plates import folder_of_position
 from care_live.store.quarantine import how_to_read, lying_in
-from care_live.store.shards import foreign_folders, is_raw, orphans, partial_files, raw_files
+from care_live.store.shards import folder_of_position, foreign_folders, is_raw, orphans, partial_files, raw_files
 from care_live.store.zarr_images import ImageGroup
 
 Kind: TypeAlias = Literal[

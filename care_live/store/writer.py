@@ -44,8 +44,7 @@ from care_live.store.claim import Claim, claim_run
 from care_live.store.collection import Collection, products_of
 from care_live.store.disk import Disk, look, too_little
 from care_live.store.fsync import free_bytes, translated
-from care_live.store.quarantine import set_aside
-from care_live.store.recovery import sweep
+from care_live.store.quarantine import set_aside, sweep
 from care_live.store.rounding import keep_mantissa_bits
 from care_live.store.same_run import check_same_run
 from care_live.store.zarr_images import ImageGroup, import_zarr

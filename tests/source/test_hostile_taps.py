@@ -17,8 +17,9 @@ import pytest
 from care_live.checksum import crc32c
 from care_live.config import RemoteConfig
 from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent, VolumeKey, read_only
-from care_live.source import tap, tap_codec, tap_protocol
+from care_live.source import tap
 from care_live.source.remote import Remote
+from care_live.wire import tap_codec, tap_protocol
 from care_live.wire.sockets import Socket, Sockets
 
 NAME = "ab" * 16

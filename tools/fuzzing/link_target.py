@@ -11,8 +11,8 @@ import numpy as np
 from care_live.checksum import crc32c
 from care_live.errors import ProtocolError
 from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, VolumeKey, read_only
-from care_live.source import tap_codec, tap_protocol
 from care_live.source.receiver import Receiver
+from care_live.wire import tap_codec, tap_protocol
 from fuzzing.damage import Case, Files
 from fuzzing.messages import damaged_message, enumerate_parts, parts_of
 from fuzzing.target import Target, WrongError

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent
-from care_live.source.tap_protocol import (
+from care_live.wire import plans
+from care_live.wire.codec import record_of
+from care_live.wire.tap_protocol import (
     MAX_TEXT,
     SUMMARY_BYTES,
     FrameHead,
@@ -20,8 +22,6 @@ from care_live.source.tap_protocol import (
     TapPing,
     TapStart,
 )
-from care_live.wire import plans
-from care_live.wire.codec import record_of
 
 _Number = TypeVar("_Number", int, float)
 

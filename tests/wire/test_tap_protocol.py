@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from care_live.checksum import crc32c
 from care_live.errors import ProtocolError
 from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SequenceEnded, VolumeKey, read_only
-from care_live.source import tap_codec, tap_protocol
 from care_live.source.receiver import ClockOffset, Receiver
-from care_live.wire import plans
+from care_live.wire import plans, tap_codec, tap_protocol
 from care_live.wire.codec import record_of
 
 ENVELOPE = tap_codec.Envelope(tap="ab" * 16, number=5, epoch=1, sent_ns=123)
