@@ -11,164 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from care_live import default_ports
+from care_live.acquisition_config import AcquisitionConfig as AcquisitionConfig
+from care_live.acquisition_config import Channel as Channel
+from care_live.acquisition_config import MDASequence as MDASequence
+from care_live.acquisition_config import MicroManagerConfig as MicroManagerConfig
+from care_live.acquisition_config import Position as Position
+from care_live.acquisition_config import PymmcorePlusConfig as PymmcorePlusConfig
+from care_live.acquisition_config import ReferenceConfig as ReferenceConfig
+from care_live.acquisition_config import Section as Section
+from care_live.acquisition_config import VirtualConfig as VirtualConfig
 from care_live.errors import ConfigError
 
-
-class Section(BaseModel):
-    """Base of every section: frozen, and a typo is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-MAX_REFERENCE_DOSE = 1.0
-"""More than doubling the light is a mistake in the settings."""
-
-
 # -- source -----------------------------------------------------------------------------------------------------
-
-
-class Channel(Section):
-    """One channel of an acquisition."""
-
-    preset: str = "DAPI"
-    """Preset of the channel group, as in Micro-Manager's configuration."""
-    exposure_ms: float = Field(default=10.0, gt=0)
-
-
-class Position(Section):
-    """One stage position."""
-
-    name: str = Field(min_length=1)
-    x_um: float = 0.0
-    y_um: float = 0.0
-
-
-MDASequence: TypeAlias = Path | dict[str, Any]
-"""A useq.MDASequence: a file, YAML or JSON, or its keys right here."""
-
-
-class ReferenceConfig(Section):
-    """Planes that are exposed a second time at full light, next to their low-light twins.
-
-    From them the error and the coverage of the run are measured while it goes on. The dose that they cost is
-    ``planes · light / (every · z_planes)``: with these defaults and 32 planes 3.75 %.
-    """
-
-    every: int = Field(default=25, ge=1)
-    """Time points from one reference to the next; the first is at time point 0."""
-    planes: int = Field(default=1, ge=1)
-    """Of a stack; their heights change from reference to reference."""
-    light: float = Field(default=30.0, gt=1)
-    """How many times longer they are exposed."""
-
-
-class AcquisitionConfig(Section):
-    """What to acquire, in short: time points, positions, channels, z. A ``sequence`` can say more."""
-
-    time_points: int = Field(default=5, ge=1)
-    first_time_point: int = Field(default=0, ge=0)
-    """Time points before it are recorded already; a resumed run sets this, so that no plane is exposed twice."""
-    interval_s: float = Field(default=0.0, ge=0)
-    positions: tuple[Position, ...] = ()
-    """Empty: stay where the stage is."""
-    channel_group: str = "Channel"
-    channels: tuple[Channel, ...] = (Channel(),)
-    z_planes: int = Field(default=32, ge=1)
-    z_start_um: float = 0.0
-    z_step_um: float = Field(default=1.0, gt=0)
-    pixel_size_um: float = Field(default=0.5, gt=0)
-    hardware_sequence: bool = False
-    """Let the camera and the stage run a stack without the computer in between, where they can."""
-    reference: ReferenceConfig | None = None
-    """In a config file it may stand as a section of its own, ``[reference]``."""
-
-    @model_validator(mode="after")
-    def _references_fit(self) -> Self:
-        if self.reference and self.reference.planes > self.z_planes:
-            raise ValueError(f"reference.planes is {self.reference.planes}: a stack has {self.z_planes} planes")
-        if self.reference and self.dose_of_references > MAX_REFERENCE_DOSE:
-            raise ValueError(
-                f"the reference planes would cost {self.dose_of_references:.0%} more light: take a larger "
-                "reference.every, or less reference.light"
-            )
-        return self
-
-    @property
-    def dose_of_references(self) -> float:
-        """Exposure time of all reference planes over that of all others."""
-        if self.reference is None:
-            return 0.0
-        return self.reference.planes * self.reference.light / (self.reference.every * self.z_planes)
-
-
-def _check_one_plan(acquisition: AcquisitionConfig, sequence: MDASequence | None) -> None:
-    """Refuse settings of ``acquisition`` that a sequence makes void."""
-    void = acquisition.model_fields_set - _BESIDE_A_SEQUENCE
-    if sequence is not None and void:
-        raise ValueError(f"source.sequence is the plan: take {sorted(void)} out of source.acquisition")
-
-
-_BESIDE_A_SEQUENCE = frozenset({"pixel_size_um", "hardware_sequence"})
-"""What a useq sequence does not say."""
-
-
-class VirtualConfig(Section):
-    """A real Micro-Manager core whose camera looks at a simulated specimen."""
-
-    kind: Literal["virtual"] = "virtual"
-    acquisition: AcquisitionConfig = AcquisitionConfig()
-    sequence: MDASequence | None = None
-    """The plan, in place of ``acquisition``."""
-    specimen: Literal["worm", "beads", "tubules", "granules"] = "worm"
-    shape_px: tuple[int, int] = (256, 256)
-    seed: int = 1
-    laser_power: float = Field(default=1.0, gt=0)
-    """Relative laser power: 1 is the low dose at which restoration is worth its while, 60 a bright reference."""
-    specimen_step_s: float = Field(default=1.0, ge=0)
-    """How much the specimen ages from one time point to the next; it stands still within one."""
-    plane_rate_hz: float = Field(default=0.0, ge=0)
-    """Planes per second at most; 0: as fast as exposure and core allow."""
-    misbehave: Literal["no", "drop", "duplicate", "late", "stall", "raise", "resize", "saturate"] = "no"
-    misbehave_at_plane: int = Field(default=40, ge=0)
-    """Which exposure of the run goes wrong."""
-
-    @model_validator(mode="after")
-    def _one_plan(self) -> Self:
-        _check_one_plan(self.acquisition, self.sequence)
-        return self
-
-
-class MicroManagerConfig(Section):
-    """pycromanager drives Micro-Manager."""
-
-    kind: Literal["micromanager"] = "micromanager"
-    backend: Literal["python", "java"] = "python"
-    """*python*: pycromanager starts a core itself. *java*: Micro-Manager runs already, server on ``port``."""
-    acquisition: AcquisitionConfig = AcquisitionConfig()
-    sequence: MDASequence | None = None
-    """The plan, in place of ``acquisition``; of it, ``pixel_size_um`` and ``hardware_sequence`` still hold."""
-    app_path: str = ""
-    """Folder of the device adapters (python); empty: the simulated devices of mm-test-adapters."""
-    hardware_config: str = "MMConfig_demo.cfg"
-    """Micro-Manager's .cfg file; relative to ``app_path``."""
-    port: int = Field(default=4827, ge=1, le=65535)
-    circular_buffer_mib: int = Field(default=1024, ge=16)
-
-    @model_validator(mode="after")
-    def _one_plan(self) -> Self:
-        _check_one_plan(self.acquisition, self.sequence)
-        return self
-
-
-class PymmcorePlusConfig(Section):
-    """Run a useq sequence with pymmcore-plus."""
-
-    kind: Literal["pymmcore-plus"] = "pymmcore-plus"
-    sequence: MDASequence
-    hardware_config: str = "MMConfig_demo.cfg"
 
 
 class FolderConfig(Section):
