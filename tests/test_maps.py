@@ -24,7 +24,7 @@ from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.live_feed import LiveFeed
 from care_live.viewer.napari.preparer import Drawing, Preparer
 from care_live.viewer.recorder import Recorder, RecordingReport
-from care_live.viewer.shown import Shown
+from care_live.viewer.view_records import ViewedVolume
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web import picture
 from care_live.viewer.web.fineness import Fineness
@@ -88,7 +88,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Restored:
 
 
 @pytest.fixture(scope="module")
-def watched(sent: Restored, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shown, Path]]:
+def watched(sent: Restored, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ViewedVolume, Path]]:
     """What a viewer got of it by cl1, and the run that a recorder wrote."""
     folder, stopping, reports = tmp_path_factory.mktemp("runs"), threading.Event(), list[RecordingReport]()
     cache = LiveCache()
@@ -122,11 +122,11 @@ def test_the_inference_process_gives_the_fourth_map(sent: Restored) -> None:
     assert sent.maps[FOURTH].min() < 0 < sent.maps[FOURTH].max()
 
 
-def test_a_watcher_gets_it_by_cl1(sent: Restored, watched: tuple[Shown, Path]) -> None:
+def test_a_watcher_gets_it_by_cl1(sent: Restored, watched: tuple[ViewedVolume, Path]) -> None:
     np.testing.assert_array_equal(watched[0].maps[FOURTH], sent.maps[FOURTH])
 
 
-def test_a_recorder_stores_it_and_the_history_shows_it(sent: Restored, watched: tuple[Shown, Path]) -> None:
+def test_a_recorder_stores_it_and_the_history_shows_it(sent: Restored, watched: tuple[ViewedVolume, Path]) -> None:
     stored = RunReader(watched[1]).read(folder_of(FOURTH), sent.key)
     np.testing.assert_array_equal(stored, sent.maps[FOURTH])
     shown = History(watched[1]).get(sent.key)
@@ -135,7 +135,7 @@ def test_a_recorder_stores_it_and_the_history_shows_it(sent: Restored, watched: 
 
 
 @pytest.mark.parametrize("mode", ["slice", "volume"])
-def test_the_page_gets_codes_on_both_sides_of_0(watched: tuple[Shown, Path], mode: Mode) -> None:
+def test_the_page_gets_codes_on_both_sides_of_0(watched: tuple[ViewedVolume, Path], mode: Mode) -> None:
     view = PageView(mode=mode, z=1)
     header, buffers = picture.unpack(picture.Pictures().encode((watched[0],), view, EXACT))
     (at,) = (i for i, array in enumerate(header["arrays"]) if array["product"] == FOURTH)
@@ -149,12 +149,12 @@ def test_the_page_gets_codes_on_both_sides_of_0(watched: tuple[Shown, Path], mod
     assert np.abs(came - np.clip(wanted, -limit, limit)).max() <= 0.51 * array["step"]
 
 
-def test_a_voxel_is_read_with_it(watched: tuple[Shown, Path]) -> None:
+def test_a_voxel_is_read_with_it(watched: tuple[ViewedVolume, Path]) -> None:
     (voxel,) = picture.probe((watched[0],), (1, 2, 3), 1.0)
     assert voxel["others"] == {MAPS[FOURTH].label: pytest.approx(watched[0].maps[FOURTH][1, 2, 3])}
 
 
-def test_napari_gets_a_layer_between_its_limits(watched: tuple[Shown, Path]) -> None:
+def test_napari_gets_a_layer_between_its_limits(watched: tuple[ViewedVolume, Path]) -> None:
     cache = LiveCache()
     preparer = Preparer(Library(cache), lambda: None)
     try:

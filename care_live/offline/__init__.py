@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias, Unpack
 
-from care_live.offline.archive import ArchivePlan, RestoreReport, plan_archive, restore_archive
+from care_live.offline.archive import RestoreReport, restore_archive
+from care_live.offline.data_sets import ArchivePlan, plan_archive
 from care_live.offline.estimate import Estimate, estimate
 from care_live.offline.opened_network import OpenedNetwork, RestoredArray, open_network
 from care_live.offline.run_output import LocalRestorer, Restorer

@@ -1,71 +1,31 @@
-"""Many data sets restored with one network: planned, gone through one after the other, reported."""
+"""Many data sets restored with one network: gone through one after the other, reported."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError, StoreError
-from care_live.model.card import ModelCard
 from care_live.offline import provenance
-from care_live.offline.data_sets import DataSet, find, is_one
+from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
 from care_live.offline.opened_network import OpenedNetwork, as_table
 from care_live.offline.progress import ProgressBar
 from care_live.offline.run_output import DataSetOutcome, LocalRestorer, Restorer, RunJob, Step, restore_to_run
 from care_live.offline.tiff_output import SUFFIXES, restore_to_tiff
-from care_live.recorded import is_address, open_recording
+from care_live.recorded import open_recording
 from care_live.store import RunLock
 from care_live.store.disk import room_of
 from care_live.store.fsync import free_bytes, make_folder, replace_file
 
 _MANIFEST = "archive.json"
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedDataSet:
-    """One data set and where its result goes."""
-
-    data_set: DataSet
-    target: Path
-    n_time_points: int = 0
-    n_channels: int = 1
-    n_planes: int = 1
-    """Of one volume."""
-    n_voxels: int = 0
-    """Of one time point, all channels."""
-    pixel_bytes: int = 2
-    error: str = ""
-    """Why it cannot be opened."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArchivePlan:
-    """What is to be restored where."""
-
-    entries: tuple[PlannedDataSet, ...]
-    output: Path
-    axes: str | None
-    keep_raw: bool
-    is_one: bool
-    """The only data set's result is the output itself."""
-
-    @property
-    def n_time_points(self) -> int:
-        return sum(entry.n_time_points for entry in self.entries)
-
-    def n_single_planes(self, card: ModelCard) -> int:
-        """Return how many time points are single planes, where the network wants stacks."""
-        flat = [entry for entry in self.entries if not entry.error and entry.n_planes == 1]
-        return sum(entry.n_time_points for entry in flat) if card.axes == "ZYX" else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,37 +83,6 @@ class RestoreReport:
         rows = {"output": str(self.output), "network": self.network, "restored now": f"{self.n_restored} time points"}
         rows |= {"restored before": f"{self.n_before} time points", "flags": str(dict(self.flags) or "no flag")}
         return as_table(rows | {f"problem {i + 1}": line for i, line in enumerate(self.problems)})
-
-
-def plan_archive(
-    inputs: Sequence[str | Path], output: Path, *, axes: str | None, keep_raw: bool, as_tiff: bool
-) -> ArchivePlan:
-    """Look for the data sets, open each, and return where its result goes; nothing is written.
-
-    Raises
-    ------
-    ConfigError
-        An input names nothing, the output lies within an input, or the only input cannot be opened.
-    SourceError
-        The only input is damaged.
-    """
-    if re.match(r"\w{2,}:/", str(output)):  # a path has lost one of the two slashes
-        raise ConfigError(f"{output} is no folder: results need a disk, with locks and syncs; copy them from there")
-    single = is_one(inputs)
-    data_sets = find(inputs)
-    for given in inputs:
-        if not is_address(given) and Path(given).is_dir() and Path(given).resolve() in output.resolve().parents:
-            raise ConfigError(f"{output} lies inside the input {given}: write somewhere else")
-    entries = []
-    for one in data_sets:
-        target = output if single else _target(output / one.name, as_tiff=as_tiff)
-        try:
-            entries.append(_entry(one, target, axes))
-        except (ConfigError, SourceError) as error:
-            if single:
-                raise
-            entries.append(PlannedDataSet(one, target, error=str(error)))
-    return ArchivePlan(tuple(entries), output, axes, keep_raw, single)
 
 
 def restore_archive(
@@ -247,25 +176,6 @@ def _read(manifest: Path) -> dict[str, Any] | None:
 
 def _provenance(plan: ArchivePlan, network: OpenedNetwork, *, keep_raw: bool) -> dict[str, Any]:
     return provenance.of(network.identity, network.config, axes=plan.axes, keep_raw=keep_raw)
-
-
-def _entry(data_set: DataSet, target: Path, axes: str | None) -> PlannedDataSet:
-    with contextlib.closing(open_recording(data_set.path, axes=axes, any_numbers=True)) as recording:
-        order, plan = recording.contents.order, recording.contents.plan
-        first = [index for index in order if (index.t, index.p) == (order[0].t, order[0].p)]
-        return PlannedDataSet(
-            data_set,
-            target,
-            n_time_points=len({(index.t, index.p) for index in order}),
-            n_channels=len({index.c for index in first}),
-            n_planes=len({index.z for index in first}),
-            n_voxels=len(first) * plan.shape_px[0] * plan.shape_px[1],
-            pixel_bytes=np.dtype(plan.dtype).itemsize,
-        )
-
-
-def _target(path: Path, *, as_tiff: bool) -> Path:
-    return path.with_name(f"{path.name}.ome.tif") if as_tiff else path
 
 
 def _is_full(folder: Path) -> bool:

@@ -1,14 +1,19 @@
-"""What the names on a command line mean: data sets, folders of data sets, patterns."""
+"""What the names on a command line mean, data sets, folders of data sets or patterns, and where each result goes."""
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from care_live.errors import ConfigError
-from care_live.recorded import is_address, is_data_set
+import numpy as np
+
+from care_live.errors import ConfigError, SourceError
+from care_live.model.card import ModelCard
+from care_live.recorded import is_address, is_data_set, open_recording
 
 _ENDINGS = (".ome.tiff", ".ome.tif", ".ome.zarr", ".tiff", ".tif", ".zarr")
 
@@ -21,6 +26,75 @@ class DataSet:
     """A string: an address, such as ``s3://bucket/plate.zarr``."""
     name: Path
     """Relative to the output's folder, without an ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDataSet:
+    """One data set and where its result goes."""
+
+    data_set: DataSet
+    target: Path
+    n_time_points: int = 0
+    n_channels: int = 1
+    n_planes: int = 1
+    """Of one volume."""
+    n_voxels: int = 0
+    """Of one time point, all channels."""
+    pixel_bytes: int = 2
+    error: str = ""
+    """Why it cannot be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePlan:
+    """What is to be restored where."""
+
+    entries: tuple[PlannedDataSet, ...]
+    output: Path
+    axes: str | None
+    keep_raw: bool
+    is_one: bool
+    """The only data set's result is the output itself."""
+
+    @property
+    def n_time_points(self) -> int:
+        return sum(entry.n_time_points for entry in self.entries)
+
+    def n_single_planes(self, card: ModelCard) -> int:
+        """Return how many time points are single planes, where the network wants stacks."""
+        flat = [entry for entry in self.entries if not entry.error and entry.n_planes == 1]
+        return sum(entry.n_time_points for entry in flat) if card.axes == "ZYX" else 0
+
+
+def plan_archive(
+    inputs: Sequence[str | Path], output: Path, *, axes: str | None, keep_raw: bool, as_tiff: bool
+) -> ArchivePlan:
+    """Look for the data sets, open each, and return where its result goes; nothing is written.
+
+    Raises
+    ------
+    ConfigError
+        An input names nothing, the output lies within an input, or the only input cannot be opened.
+    SourceError
+        The only input is damaged.
+    """
+    if re.match(r"\w{2,}:/", str(output)):  # a path has lost one of the two slashes
+        raise ConfigError(f"{output} is no folder: results need a disk, with locks and syncs; copy them from there")
+    single = is_one(inputs)
+    data_sets = find(inputs)
+    for given in inputs:
+        if not is_address(given) and Path(given).is_dir() and Path(given).resolve() in output.resolve().parents:
+            raise ConfigError(f"{output} lies inside the input {given}: write somewhere else")
+    entries = []
+    for one in data_sets:
+        target = output if single else _target(output / one.name, as_tiff=as_tiff)
+        try:
+            entries.append(_entry(one, target, axes))
+        except (ConfigError, SourceError) as error:
+            if single:
+                raise
+            entries.append(PlannedDataSet(one, target, error=str(error)))
+    return ArchivePlan(tuple(entries), output, axes, keep_raw, single)
 
 
 def find(inputs: Sequence[str | Path]) -> list[DataSet]:
@@ -109,3 +183,22 @@ def _refuse_twins(found: Sequence[DataSet]) -> None:
                 f"{other.path} and {one.path} would both become {one.name}: give the folder that holds both, or two "
                 "outputs"
             )
+
+
+def _entry(data_set: DataSet, target: Path, axes: str | None) -> PlannedDataSet:
+    with contextlib.closing(open_recording(data_set.path, axes=axes, any_numbers=True)) as recording:
+        order, plan = recording.contents.order, recording.contents.plan
+        first = [index for index in order if (index.t, index.p) == (order[0].t, order[0].p)]
+        return PlannedDataSet(
+            data_set,
+            target,
+            n_time_points=len({(index.t, index.p) for index in order}),
+            n_channels=len({index.c for index in first}),
+            n_planes=len({index.z for index in first}),
+            n_voxels=len(first) * plan.shape_px[0] * plan.shape_px[1],
+            pixel_bytes=np.dtype(plan.dtype).itemsize,
+        )
+
+
+def _target(path: Path, *, as_tiff: bool) -> Path:
+    return path.with_name(f"{path.name}.ome.tif") if as_tiff else path

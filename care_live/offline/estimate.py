@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from care_live.offline.archive import ArchivePlan, PlannedDataSet
+from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
 from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.tiff_output import SUFFIXES
 from care_live.offline.time_points import TimePoints, inputs

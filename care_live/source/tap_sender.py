@@ -15,9 +15,9 @@ import msgspec
 from care_live.checksum import crc32c
 from care_live.errors import CareLiveError, ProtocolError
 from care_live.images import Frame, RunEnded, RunStarted, SequenceEnded, SourceEvent
-from care_live.source.send_buffer import SendBuffer, VolumeAdmission
 from care_live.wire import tap_codec, tap_protocol
 from care_live.wire.keys import ClientKeys
+from care_live.wire.send_buffer import SendBuffer, VolumeAdmission
 from care_live.wire.sockets import Received, Socket, Sockets
 
 logger = logging.getLogger(__name__)

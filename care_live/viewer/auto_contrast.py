@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.viewer.shown import Image, Shown
+from care_live.viewer.view_records import ContrastWindow, Image, ViewedVolume
 from care_live.wire.arrays import Product
 
 LOW_PERCENTILE = 1.0
@@ -19,22 +18,6 @@ HIGH_PERCENTILE_RESTORED = 99.97
 """Without noise the brightest voxels are structure, and few."""
 N_BINS = 96
 _SAMPLES = 200_000
-
-
-@dataclass(frozen=True, slots=True)
-class ContrastWindow:
-    """Auto-contrast of one product of one volume, and its histogram."""
-
-    low: float
-    """Shown black."""
-    high: float
-    """Shown white; always above `low`."""
-    first: float
-    """Left edge of the histogram."""
-    last: float
-    """Right edge of the histogram."""
-    counts: tuple[int, ...]
-    """Voxels per bin of the sample; outliers lie in the outer bins."""
 
 
 def measure(image: Image, high_percentile: float = HIGH_PERCENTILE) -> ContrastWindow:
@@ -74,10 +57,10 @@ class Windows:
     """Measures each volume once, however many browsers look at it."""
 
     def __init__(self) -> None:
-        self._measured: WeakKeyDictionary[Shown, dict[Product, ContrastWindow]] = WeakKeyDictionary()
+        self._measured: WeakKeyDictionary[ViewedVolume, dict[Product, ContrastWindow]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def of(self, shown: Shown, product: Product) -> ContrastWindow | None:
+    def of(self, shown: ViewedVolume, product: Product) -> ContrastWindow | None:
         """Return the window of one product, or None where the volume has no such product.
 
         What is still being restored keeps the window of the volume before it: contrast jumps with no slab.

@@ -13,8 +13,7 @@ from care_live.images import State, VolumeKey
 from care_live.maps import HEADS, folder_of
 from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.store import PRODUCTS, Product, RunReader
-from care_live.viewer.run_info import NO_CARD, describe
-from care_live.viewer.shown import RunInfo, Shown
+from care_live.viewer.view_records import NO_CARD, RunInfo, ViewedVolume, describe
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ class History:
         self.memory_bytes = memory_bytes
         self.problem = ""
         """Why the run cannot be read now; empty while all is well."""
-        self._cache: OrderedDict[VolumeKey, Shown] = OrderedDict()
+        self._cache: OrderedDict[VolumeKey, ViewedVolume] = OrderedDict()
         self._known: dict[Product, frozenset[VolumeKey]] = {product: frozenset() for product in PRODUCTS}
         self._info = RunInfo()
         self._reader: RunReader | None = None
@@ -56,7 +55,7 @@ class History:
             self._refresh()
             return self._info
 
-    def get(self, key: VolumeKey) -> Shown | None:
+    def get(self, key: VolumeKey) -> ViewedVolume | None:
         """Return a volume, or None when it is not stored; one that was restored since is read again."""
         with self._lock:
             reader = self._refresh()
@@ -112,15 +111,15 @@ def _has_begun(journal: Path) -> bool:
         return False
 
 
-def _products_of(shown: Shown) -> frozenset[Product]:
+def _products_of(shown: ViewedVolume) -> frozenset[Product]:
     """Return the folders that a volume was read from."""
     return frozenset(map(folder_of, shown.maps)) | ({"raw"} if shown.raw is not None else set())
 
 
-def _read(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> Shown:
+def _read(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> ViewedVolume:
     made = reader.restoration(key) if "restored" in products else None
     volume = reader.read_raw(key) if "raw" in products else None
-    return Shown(
+    return ViewedVolume(
         key=key,
         raw=volume.pixels if volume else None,
         maps={head: reader.read(folder, key) for head in HEADS if (folder := folder_of(head)) in products},

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from care_live.images import Restored, State, VolumeKey
-from care_live.viewer.partial import Growing, begins_volume, whole_nbytes
-from care_live.viewer.shown import RunInfo, Shown
+from care_live.viewer.view_records import Growing, RunInfo, ViewedVolume, begins_volume, whole_nbytes
 
 MAX_GROWING = 8
 """Times the memory: a volume that takes more is shown only when it is complete, not while it is restored."""
@@ -43,11 +42,11 @@ class LiveCache:
 
     The newest volumes of the positions and channels that came last always stay, and so does what is still being
     restored after them: of a plate with thousands of positions a viewer must not keep one volume each. All methods
-    may be called from any thread; `Shown` records are never changed in place.
+    may be called from any thread; `ViewedVolume` records are never changed in place.
     """
 
     memory_bytes: int = 256 << 20
-    _volumes: OrderedDict[VolumeKey, Shown] = field(default_factory=OrderedDict)
+    _volumes: OrderedDict[VolumeKey, ViewedVolume] = field(default_factory=OrderedDict)
     _newest: dict[tuple[int, int], VolumeKey] = field(default_factory=dict)
     _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=64))
     _growing: dict[tuple[int, int], Growing] = field(default_factory=dict)
@@ -57,7 +56,7 @@ class LiveCache:
     _status: SystemStatus = field(default_factory=SystemStatus)
     _count: int = 0
 
-    def put(self, shown: Shown) -> None:
+    def put(self, shown: ViewedVolume) -> None:
         """Take one volume in; another one with the same key is replaced."""
         with self._lock:
             self._volumes.pop(shown.key, None)
@@ -139,11 +138,11 @@ class LiveCache:
         with self._lock:
             return tuple(key for (p, _), key in self._newest.items() if p == position)
 
-    def get(self, key: VolumeKey) -> Shown | None:
+    def get(self, key: VolumeKey) -> ViewedVolume | None:
         with self._lock:
             return self._volumes.get(key)
 
-    def growing(self, position: int | None = None) -> tuple[tuple[Shown, ...], ...]:
+    def growing(self, position: int | None = None) -> tuple[tuple[ViewedVolume, ...], ...]:
         """Return the newest time point that is still being restored, of one position or of any.
 
         Returns

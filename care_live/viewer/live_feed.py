@@ -13,8 +13,7 @@ from care_live.images import Restored, VolumeKey
 from care_live.publish.delivery import Delivery, FromDaemon
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.live_cache import LiveCache, SystemStatus
-from care_live.viewer.run_info import describe
-from care_live.viewer.shown import Shown
+from care_live.viewer.view_records import ViewedVolume, describe
 from care_live.wire.address import is_loopback
 from care_live.wire.arrays import codec_here
 from care_live.wire.keys import ClientKeys
@@ -133,9 +132,9 @@ def take(message: FromDaemon, cache: LiveCache) -> None:
             cache.end(reason)
 
 
-def shown(live: Delivery) -> Shown:
+def shown(live: Delivery) -> ViewedVolume:
     """Return a volume that came from the wire just now, as every screen shows it."""
-    return Shown(
+    return ViewedVolume(
         key=live.key,
         raw=live.raw,
         maps=live.maps,

@@ -29,7 +29,7 @@ from care_live.images import (
 from care_live.publish.delivery import Delivery
 from care_live.recorded.run_records import RestoredStored
 from care_live.store import RunReader, open_run
-from care_live.viewer.run_info import read_card
+from care_live.viewer.view_records import read_card
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.viewer.auto_contrast import ContrastWindow
+from care_live.viewer.view_records import ContrastWindow
 
 FLOOR = 0.05
 """Share of the contrast window: a weaker signal above the background counts as this one."""

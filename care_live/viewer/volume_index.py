@@ -8,10 +8,9 @@ from typing import TypeAlias
 from care_live.images import VolumeKey
 from care_live.viewer.history import History
 from care_live.viewer.live_cache import LiveCache
-from care_live.viewer.partial import first_with
-from care_live.viewer.shown import RunInfo, Shown
+from care_live.viewer.view_records import RunInfo, ViewedVolume, first_with
 
-Seen: TypeAlias = tuple[Shown, ...]
+Seen: TypeAlias = tuple[ViewedVolume, ...]
 """All channels of one picture, by channel."""
 
 
@@ -86,7 +85,7 @@ class Library:
             return live
         return replace(stored, ended=live.ended)
 
-    def _get(self, key: VolumeKey) -> Shown | None:
+    def _get(self, key: VolumeKey) -> ViewedVolume | None:
         live = self.cache.get(key)
         if live is not None or self.history is None:
             return live

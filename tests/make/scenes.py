@@ -14,7 +14,7 @@ from care_live.images import ModelIdentity, Plan, Restored, RunStarted, VolumeKe
 from care_live.maps import Array, Head
 from care_live.model.card import Calibration
 from care_live.viewer.live_cache import LiveCache
-from care_live.viewer.shown import RunInfo, Shown
+from care_live.viewer.view_records import RunInfo, ViewedVolume
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web.gateway import Gateway
 from care_live.viewer.web.server import Server, listen, url
@@ -34,7 +34,9 @@ SMALL = (4, 16, 24)
 STARTED = RunStarted("run-1", Plan({}, SMALL[1:], channels=("DAPI",), endless=True, voxel_size_um=(2.0, 0.5, 0.5)))
 
 
-def scene(t: int = 0, *, c: int = 0, shape: tuple[int, int, int] = (12, 64, 96), ensemble: bool = False) -> Shown:
+def scene(
+    t: int = 0, *, c: int = 0, shape: tuple[int, int, int] = (12, 64, 96), ensemble: bool = False
+) -> ViewedVolume:
     """Return nuclei that drift with t; its raw volume is their noisy image with one hot pixel."""
     rng = np.random.default_rng(1000 * c + t)
     z, y, x = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij")
@@ -49,7 +51,7 @@ def scene(t: int = 0, *, c: int = 0, shape: tuple[int, int, int] = (12, 64, 96),
     maps: dict[Head, Array] = {"mean": mean, "laplace_scale": scale}
     if ensemble:
         maps["disagreement"] = np.clip((mean - 100) / 400 * (y > shape[1] / 2), 0, 1).astype(np.float32)
-    return Shown(
+    return ViewedVolume(
         key=VolumeKey(t, 0, c),
         raw=raw,
         maps=maps,
@@ -104,7 +106,7 @@ def serving(library: Library, *, run_directory: Path | None = None) -> Iterator[
     assert not thread.is_alive()
 
 
-def filled(*volumes: Shown) -> Library:
+def filled(*volumes: ViewedVolume) -> Library:
     """Return a library with these live volumes."""
     cache = LiveCache()
     cache.begin(INFO)

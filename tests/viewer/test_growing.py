@@ -11,7 +11,7 @@ import pytest
 from care_live.images import Restored, VolumeKey, read_only
 from care_live.viewer.auto_contrast import Windows
 from care_live.viewer.live_cache import LiveCache, SystemStatus
-from care_live.viewer.shown import Shown
+from care_live.viewer.view_records import ViewedVolume
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web import cuts
 from tests.make import records
@@ -20,7 +20,7 @@ from tests.make.scenes import scene
 SHAPE = (6, 16, 24)
 
 
-def slab(shown: Shown, first: int, last: int) -> Restored:
+def slab(shown: ViewedVolume, first: int, last: int) -> Restored:
     """Return some planes of a volume as they come from the wire."""
     maps = {head: read_only(array[first:last]) for head, array in shown.maps.items()}
     return records.planes(shown.key, maps, slice(first, last), len(shown.maps["mean"]))

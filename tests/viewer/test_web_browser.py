@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from care_live.verdict import Doubt, Trust
-from care_live.viewer.shown import Shown
+from care_live.viewer.view_records import ViewedVolume
 from tests.make.scenes import filled, scene, serving
 
 from .browser import Screen
@@ -169,7 +169,7 @@ def test_the_trust_light_leads_to_the_worst_place(screen, library):
 
 def test_a_raw_only_volume_says_so(screen, library):
     shown = scene(3)
-    library.cache.put(Shown(shown.key, raw=shown.raw))
+    library.cache.put(ViewedVolume(shown.key, raw=shown.raw))
     screen.until("careLive.header().t === 3")
     assert screen.pane("restored").pixels.max() == 0
     assert "not restored" in screen.window.find_element("css selector", '[data-pane="restored"] .pane-note').text

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from care_live.viewer.shown import Shown
+from care_live.viewer.view_records import ViewedVolume
 from tests.make.scenes import scene
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -41,7 +41,7 @@ def test_gamma_brightens_the_middle_and_keeps_the_ends(screen, library):
     assert np.abs(colours - grey(library.at(2, 0)[0].maps["mean"][4], 60, 400, 0.5)).max() <= 1.0
 
 
-def without_disagreement(shown: Shown) -> Shown:
+def without_disagreement(shown: ViewedVolume) -> ViewedVolume:
     return replace(shown, maps={head: array for head, array in shown.maps.items() if head != "disagreement"})
 
 

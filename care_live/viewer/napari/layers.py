@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from care_live.images import LIMITS
 from care_live.maps import kind_of
 from care_live.reasons import described
-from care_live.viewer.napari.preparer import Drawing, Prepared
-from care_live.viewer.shown import RunInfo
+from care_live.viewer.view_records import RunInfo, ViewedVolume
 from care_live.wire.arrays import Product
 
 if TYPE_CHECKING:
@@ -16,6 +18,27 @@ if TYPE_CHECKING:
 
 _CHANNEL_MAPS = ("green", "magenta", "cyan", "yellow")
 """Distinct for the colour-blind, also when added."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """One layer's content."""
+
+    channel: int
+    what: Product
+    pixels: NDArray[Any]
+    """(z, y, x)."""
+    window: tuple[float, float]
+    """ViewedVolume black and white."""
+    voxel_size_um: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """All layers of one time point and position."""
+
+    volumes: tuple[ViewedVolume, ...]
+    drawings: tuple[Drawing, ...]
 
 
 class Layers:

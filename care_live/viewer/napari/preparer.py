@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from care_live.errors import StageError, StoreError
 from care_live.maps import MAPS, level_of
 from care_live.viewer.auto_contrast import Windows
-from care_live.viewer.shown import Shown
+from care_live.viewer.napari.layers import Drawing, Prepared
 from care_live.viewer.uncertainty import relative
+from care_live.viewer.view_records import ViewedVolume
 from care_live.viewer.volume_index import Library
 from care_live.wire.arrays import PRODUCTS, Product
 
@@ -22,27 +22,6 @@ logger = logging.getLogger(__name__)
 
 LEVEL = 0.9
 """Central mass of the interval that the uncertainty layer shows."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Drawing:
-    """One layer's content."""
-
-    channel: int
-    what: Product
-    pixels: NDArray[Any]
-    """(z, y, x)."""
-    window: tuple[float, float]
-    """Shown black and white."""
-    voxel_size_um: tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """All layers of one time point and position."""
-
-    volumes: tuple[Shown, ...]
-    drawings: tuple[Drawing, ...]
 
 
 class Preparer:
@@ -60,7 +39,7 @@ class Preparer:
         self._wake, self._closing, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._time: int | None = None
         self._prepared: Prepared | None = None
-        self._last: tuple[Shown, ...] = ()
+        self._last: tuple[ViewedVolume, ...] = ()
         self._unwatch = library.cache.watch(self._wake.set)
         self._thread = threading.Thread(target=self._main, name="napari preparer")
         self._thread.start()
@@ -120,17 +99,17 @@ class Preparer:
         if not pending:
             self._ready()
 
-    def _volumes(self) -> tuple[Shown, ...]:
+    def _volumes(self) -> tuple[ViewedVolume, ...]:
         newest = self._library.newest()
         if newest is None:
             return ()
         return self._library.at(newest.t if self._time is None else self._time, newest.p)
 
-    def _draw(self, shown: Shown) -> list[Drawing]:
+    def _draw(self, shown: ViewedVolume) -> list[Drawing]:
         """Return the layers of one channel: raw, and each map."""
         return [drawing for product in PRODUCTS if (drawing := self._layer(shown, product)) is not None]
 
-    def _layer(self, shown: Shown, product: Product) -> Drawing | None:
+    def _layer(self, shown: ViewedVolume, product: Product) -> Drawing | None:
         image = shown.product(product)
         if image is None:
             return None
@@ -146,7 +125,7 @@ class Preparer:
         return _drawing(shown, product, image, (window.low, window.high))
 
 
-def _drawing(shown: Shown, product: Product, pixels: NDArray[Any], window: tuple[float, float]) -> Drawing:
+def _drawing(shown: ViewedVolume, product: Product, pixels: NDArray[Any], window: tuple[float, float]) -> Drawing:
     """Place an array so that all cover the same specimen, whatever their numbers of planes and how coarse they are."""
     (z_um, y_um, x_um), (nz, _, _) = shown.voxel_size_um, shown.shape
     side = 2 ** (level_of(pixels.shape, shown.shape) or 0)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.viewer.auto_contrast import ContrastWindow
+from care_live.viewer.view_records import ContrastWindow
 from care_live.wire import number_codes
 from care_live.wire.number_codes import Codes, Coding
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.maps import kind_of
-from care_live.viewer.shown import Image, Shown
+from care_live.viewer.view_records import Image, ViewedVolume
 from care_live.viewer.web.requests import Mode
 from care_live.wire.arrays import PRODUCTS, Product
 
@@ -31,7 +31,7 @@ def matching(index: int, n_all: int, n: int) -> int:
     return min(n - 1, (index * n) // max(n_all, 1))
 
 
-def cut(shown: Shown, mode: Mode, at: tuple[int, int, int]) -> list[Cut]:
+def cut(shown: ViewedVolume, mode: Mode, at: tuple[int, int, int]) -> list[Cut]:
     """Cut all products of a volume for one view.
 
     Parameters
@@ -78,7 +78,7 @@ def _join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _maxima(shown: Shown) -> list[Cut]:
+def _maxima(shown: ViewedVolume) -> list[Cut]:
     """Project along z; uncertainty is taken where the restored maximum lies, not its own maximum.
 
     A map with two sides shows what is farthest from 0 in any plane: what is marked stays marked.

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from care_live.maps import MAPS, kind_of
 from care_live.pyramid import coarser, combine_of
 from care_live.reasons import described
-from care_live.viewer.auto_contrast import ContrastWindow, Windows
-from care_live.viewer.shown import Shown
+from care_live.viewer.auto_contrast import Windows
+from care_live.viewer.view_records import ContrastWindow, ViewedVolume
 from care_live.viewer.web import coding, cuts
 from care_live.viewer.web.fineness import Fineness
 from care_live.viewer.web.requests import Mode, PageView
@@ -45,10 +45,10 @@ class Pictures:
 
     def __init__(self) -> None:
         self.windows = Windows()
-        self._coded: WeakKeyDictionary[Shown, OrderedDict[_Sight, Parts]] = WeakKeyDictionary()
+        self._coded: WeakKeyDictionary[ViewedVolume, OrderedDict[_Sight, Parts]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def encode(self, volumes: tuple[Shown, ...], view: PageView, fineness: Fineness) -> bytes:
+    def encode(self, volumes: tuple[ViewedVolume, ...], view: PageView, fineness: Fineness) -> bytes:
         """Draw up the picture of all channels of one time point and position.
 
         Parameters
@@ -63,7 +63,7 @@ class Pictures:
         header["channels"] = [_channel(shown, self.windows) for shown in volumes]
         return pack(header, [data for _, data in parts])
 
-    def _parts(self, shown: Shown, sight: _Sight) -> Parts:
+    def _parts(self, shown: ViewedVolume, sight: _Sight) -> Parts:
         with self._lock:
             known = self._coded.setdefault(shown, OrderedDict())
             if sight in known:
@@ -76,7 +76,7 @@ class Pictures:
                 known.popitem(last=False)
         return parts
 
-    def _code(self, shown: Shown, mode: Mode, at: tuple[int, int, int], fineness: Fineness) -> Parts:
+    def _code(self, shown: ViewedVolume, mode: Mode, at: tuple[int, int, int], fineness: Fineness) -> Parts:
         parts = []
         for product, plane, image in cuts.cut(shown, mode, at):
             coded, level = _code(image, product, fineness, self.windows.of(shown, product))
@@ -156,7 +156,7 @@ def _describe(coded: coding.Coded, **place: object) -> dict[str, Any]:
 
 
 def _header(
-    volumes: tuple[Shown, ...], view: PageView, shape: tuple[int, int, int], at: tuple[int, int, int]
+    volumes: tuple[ViewedVolume, ...], view: PageView, shape: tuple[int, int, int], at: tuple[int, int, int]
 ) -> dict[str, Any]:
     newest = max(volumes, key=lambda shown: (shown.key.t, shown.acquired_us))
     return {
@@ -175,7 +175,7 @@ def _header(
     }
 
 
-def _channel(shown: Shown, windows: Windows) -> dict[str, Any]:
+def _channel(shown: ViewedVolume, windows: Windows) -> dict[str, Any]:
     found = {product: windows.of(shown, product) for product in ("raw", "mean")}
     return {
         "c": shown.key.c,
@@ -192,7 +192,7 @@ def _channel(shown: Shown, windows: Windows) -> dict[str, Any]:
     }
 
 
-def probe(volumes: tuple[Shown, ...], at: tuple[int, int, int], half_width: float) -> list[dict[str, Any]]:
+def probe(volumes: tuple[ViewedVolume, ...], at: tuple[int, int, int], half_width: float) -> list[dict[str, Any]]:
     """Read one voxel of each channel exactly, with its interval.
 
     Parameters
@@ -203,7 +203,7 @@ def probe(volumes: tuple[Shown, ...], at: tuple[int, int, int], half_width: floa
     return [_voxel(shown, at, half_width) for shown in volumes]
 
 
-def _voxel(shown: Shown, at: tuple[int, int, int], half_width: float) -> dict[str, Any]:
+def _voxel(shown: ViewedVolume, at: tuple[int, int, int], half_width: float) -> dict[str, Any]:
     values: dict[str, float | None] = {name: _value(shown, name, at) for name in PRODUCTS}
     mean, scale = values["mean"], values["laplace_scale"]
     interval = None
@@ -213,7 +213,7 @@ def _voxel(shown: Shown, at: tuple[int, int, int], half_width: float) -> dict[st
     return {"c": shown.key.c, "interval": interval, "others": others, **values}
 
 
-def _value(shown: Shown, product: Product, at: tuple[int, int, int]) -> float | None:
+def _value(shown: ViewedVolume, product: Product, at: tuple[int, int, int]) -> float | None:
     """Return one number, or None where there is none or where it is not finite."""
     image = shown.product(product)
     if image is None:

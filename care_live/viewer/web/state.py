@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from care_live.images import LIMITS, VolumeKey
 from care_live.maps import MAPS, folder_of
 from care_live.model.reliability import LEVELS
-from care_live.viewer.shown import RunInfo
+from care_live.viewer.view_records import RunInfo
 from care_live.viewer.volume_index import Library
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care_live.images import Frame, Plan, PlaneIndex, SourceEvent, VolumeKey, read_only
-from care_live.source.send_buffer import SendBuffer, VolumeAdmission
+from care_live.wire.send_buffer import SendBuffer, VolumeAdmission
 
 PLAN = Plan(stacks={VolumeKey(t): tuple(range(4)) for t in range(100)}, shape_px=(10, 10))
 

@@ -1,0 +1,244 @@
+"""The records that viewers show: a volume from the wire or from the store, its contrast, the run and its network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from pydantic import ValidationError
+
+from care_live.images import LIMITS, Counts, ModelIdentity, Restored, State, VolumeKey, read_only
+from care_live.maps import Array, Head
+from care_live.model.card import Calibration, ModelCard
+from care_live.model.reliability import half_width_factor
+from care_live.reasons import Choice
+from care_live.verdict import Trust
+from care_live.wire.arrays import PRODUCTS, Product
+
+NO_CARD: Mapping[str, Any] = {}
+
+Image: TypeAlias = Counts | Array
+"""A raw or a restored volume, (z, y, x)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class ViewedVolume:
+    """One volume: what was recorded, what the network gives, and what to know before relying on it."""
+
+    key: VolumeKey
+    raw: Counts | None = None
+    """Camera counts, (z, y, x); None: not sent to watchers."""
+    maps: Mapping[Head, Array] = field(default_factory=dict)
+    """As in `care_live.images.Restored`: (z, y, x) each; z may differ from raw's, and some are coarser in y and x.
+    Empty: not restored, or not yet."""
+    voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Of *mean*, or of raw where nothing is restored; (z, y, x)."""
+    state: State = "confirmed"
+    flags: frozenset[str] = field(default_factory=frozenset)
+    trust: Trust | None = None
+    """Whether it agrees with the photons that were counted; None: it was not examined."""
+    choice: Choice | None = None
+    """Whether it went through the network while it was recorded, and why; None: not known."""
+    acquired_us: int = 0
+    """Wall clock of the last plane, microseconds since the epoch, on the daemon's machine; 0: unknown."""
+    last_plane_s: float | None = None
+    """When the last plane came, by this process's monotonic clock: ages count from here; None: from the store."""
+    model: ModelIdentity | None = None
+    sequence: int = -1
+    """Number of the message that brought it; -1: from the store."""
+    source_channel: int = -1
+    """Channel of the raw volume, which its state belongs to; -1: that of `key`."""
+    n_restored: int | None = None
+    """Of a volume that is still being restored: planes that are there, from the first on; the others are 0."""
+    before: ViewedVolume | None = None
+    """Of such a volume: the one before it, which is seen where planes are not there yet."""
+
+    def product(self, name: Product) -> Image | None:
+        """Return one of the arrays by its name."""
+        return self.raw if name == "raw" else self.maps.get(name)
+
+    def parts(self, name: Product) -> tuple[Image, ...]:
+        """Return what is seen of a product as arrays that follow each other along z: one, but while it is restored."""
+        own, n = self.product(name), self.n_restored
+        under = self.before.product(name) if self.before else None
+        if own is None:
+            return (under,) if under is not None and name == "raw" else ()
+        if n is None or n == len(own):
+            return (own,)
+        return own[:n], (own if under is None else under)[n:]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) that a watcher walks through: the longest stack of all products."""
+        shapes = [image.shape for name in PRODUCTS if (image := self.product(name)) is not None]
+        z, y, x = max(shapes, default=(0, 0, 0) if self.before is None else self.before.shape)
+        return z, y, x
+
+    @property
+    def nbytes(self) -> int:
+        return sum(image.nbytes for name in PRODUCTS if (image := self.product(name)) is not None)
+
+
+class Growing:
+    """Restored planes from the first on; every slab gives one more record, and the pixels are shared.
+
+    A plane is written once, before the first record that counts it. A slab that did not come ends the growth: the
+    whole volume follows anyway. The live cache owns it and holds its lock.
+
+    Parameters
+    ----------
+    first : the slab with the first planes
+    before : the newest whole volume of the same position and channel, if there is one
+    """
+
+    def __init__(self, first: Restored, before: ViewedVolume | None) -> None:
+        self.key: VolumeKey = first.key
+        self.records: list[ViewedVolume] = []
+        """One for each slab, with more and more planes."""
+        self._whole = {
+            head: np.zeros((first.n_planes, *array.shape[1:]), np.float32) for head, array in first.maps.items()
+        }
+        self._before = before if _fits(before, self._whole["mean"]) else None
+        self.add(first)
+
+    @property
+    def n_restored(self) -> int:
+        """Planes that are there, from the first on."""
+        return self.records[-1].n_restored or 0 if self.records else 0
+
+    def add(self, slab: Restored) -> None:
+        """Take one more slab, if it is the next one."""
+        begin = slab.z.start if slab.z is not None else 0
+        if begin != self.n_restored or slab.maps.keys() != self._whole.keys():
+            return
+        end = begin + len(slab.maps["mean"])
+        if any(array.shape != self._whole[head][begin:end].shape for head, array in slab.maps.items()):
+            return  # of another volume, or beyond its end
+        for head, array in slab.maps.items():
+            self._whole[head][begin:end] = array
+        self.records.append(self._record(slab, end))
+
+    def _record(self, slab: Restored, n_restored: int) -> ViewedVolume:
+        return ViewedVolume(
+            key=self.key,
+            maps={head: read_only(array) for head, array in self._whole.items()},
+            voxel_size_um=slab.voxel_size_um,
+            state="provisional",
+            model=slab.model,
+            n_restored=n_restored,
+            before=self._before,
+        )
+
+
+def begins_volume(slab: Restored) -> bool:
+    """Return whether these are the first planes of a volume."""
+    return slab.z is not None and slab.z.start == 0 and "mean" in slab.maps
+
+
+def whole_nbytes(slab: Restored) -> int:
+    """Return what the volume of a slab will take: a few bytes on the wire can announce more than there is memory."""
+    return sum(array[0].nbytes * slab.n_planes for array in slab.maps.values() if len(array))
+
+
+def first_with(records: Sequence[ViewedVolume], z: int | None) -> ViewedVolume | None:
+    """Return the first record in which a plane is restored, so that a plane on the screen is drawn once.
+
+    Parameters
+    ----------
+    records : of one volume, with more and more planes
+    z : plane; None: the middle one
+    """
+    n_planes = records[-1].shape[0]
+    plane = n_planes // 2 if z is None else min(z, n_planes - 1)
+    return next((shown for shown in records if shown.n_restored is None or shown.n_restored > plane), None)
+
+
+def _fits(before: ViewedVolume | None, mean: Array) -> bool:
+    return before is not None and "mean" in before.maps and before.maps["mean"].shape == mean.shape
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a viewer shows of the run and its network, on every screen."""
+
+    run_id: str = ""
+    channels: tuple[str, ...] = ()
+    positions: tuple[str, ...] = ()
+    interval_s: float = 0.0
+    model: str = ""
+    """Name of the network."""
+    limits: str = ""
+    """What the network's results must not be used for."""
+    card: str = ""
+    """One line about the network: task, architecture, training specimen."""
+    calibration: Calibration | None = None
+    """Of the network's intervals; None: not calibrated."""
+    ended: str = ""
+    """Why the run ended; empty while it is recorded."""
+
+    def half_width_factor(self, level: float) -> float:
+        """Return half of the calibrated central interval of mass `level`, in units of the Laplace scale."""
+        return half_width_factor(level, self.calibration)
+
+
+def describe(
+    run_id: str,
+    *,
+    channels: tuple[str, ...] = (),
+    positions: tuple[str, ...] = (),
+    interval_s: float = 0.0,
+    model: str = "",
+    card: Mapping[str, Any] = NO_CARD,
+    ended: str = "",
+) -> RunInfo:
+    """Describe a run; a card that this version cannot read costs only its own line.
+
+    Parameters
+    ----------
+    card : the model card as decoded JSON; empty: unknown
+    """
+    read = read_card(card)
+    return RunInfo(
+        run_id=run_id,
+        channels=channels,
+        positions=positions,
+        interval_s=interval_s,
+        model=model or (read.name if read else ""),
+        limits=read.limits if read else LIMITS,
+        card=card_line(read) if read else "",
+        calibration=read.calibration if read else None,
+        ended=ended,
+    )
+
+
+def read_card(card: Mapping[str, Any]) -> ModelCard | None:
+    try:
+        return ModelCard.model_validate(dict(card)) if card else None
+    except ValidationError:
+        return None
+
+
+def card_line(card: ModelCard) -> str:
+    """Describe in one line what the network does and for which specimen it was made."""
+    members = f"{card.members} networks" if card.members > 1 else ""
+    specimen = f"trained on {card.training.specimen}" if card.training.specimen else ""
+    parts = (card.task, members, specimen, card.network)
+    return " · ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastWindow:
+    """Auto-contrast of one product of one volume, and its histogram."""
+
+    low: float
+    """ViewedVolume black."""
+    high: float
+    """ViewedVolume white; always above `low`."""
+    first: float
+    """Left edge of the histogram."""
+    last: float
+    """Right edge of the histogram."""
+    counts: tuple[int, ...]
+    """Voxels per bin of the sample; outliers lie in the outer bins."""
