@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from care_live.images import VolumeKey, read_only
-from care_live.publish import Delivery, Listener, Publisher, downsample
+from care_live.publish import Delivery, Listener, Publisher, describe
 from care_live.publish.broadcast import CHANNELS
 from care_live.wire import arrays, cl1, keys
 from care_live.wire.messages import End, Heartbeat, Message, Slab, Status, VolumeMessage
@@ -108,13 +108,13 @@ def test_what_nobody_listens_to_is_not_computed(
     publisher: Publisher, hub: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    original = downsample.downsample
+    original = describe.downsample
 
     def counted(product: arrays.Product, volume: Any, level: int) -> Any:
         made.append(level)
         return original(product, volume, level)
 
-    monkeypatch.setattr(downsample, "downsample", counted)
+    monkeypatch.setattr(describe, "downsample", counted)
     publisher.publish(samples.restored(0))
     assert publisher.drain(5)
     link = listen(hub, publisher, b"cl1/restored/L2/plain/")
@@ -159,14 +159,14 @@ def test_each_product_is_counted_and_what_there_was_no_time_for_is_said(
     """A daemon that is busy encoding: later volumes replace those that wait, and the next one says how many."""
     link = listen(hub, publisher, b"cl1/raw/L1/plain/", b"cl1/raw/L0/plain/")
     busy, go_on = threading.Event(), threading.Event()
-    original = downsample.downsample
+    original = describe.downsample
 
     def slow(product: arrays.Product, volume: Any, level: int) -> Any:
         busy.set()
         assert go_on.wait(20)
         return original(product, volume, level)
 
-    monkeypatch.setattr(downsample, "downsample", slow)
+    monkeypatch.setattr(describe, "downsample", slow)
     publisher.publish(samples.restored(0))
     assert busy.wait(30)
     for t in range(1, 80):

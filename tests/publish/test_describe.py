@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from care_live.publish import describe, downsample
+from care_live.publish import describe
 from care_live.publish.delivery import of_volume
 from care_live.reasons import Choice, streamed, whole
 from care_live.wire import arrays, cl1
@@ -24,16 +24,16 @@ from tests.make import messages, samples
 @pytest.mark.parametrize("shape", [(3, 64, 48), (2, 17, 33), (1, 1, 1), (2, 3, 5)])
 def test_levels_shrink_rows_and_columns_and_never_look_surer(level: int, shape: tuple[int, int, int]) -> None:
     scale = np.random.default_rng(0).random(shape, np.float32)
-    shrunk = downsample.downsample("laplace_scale", scale, level)
+    shrunk = describe.downsample("laplace_scale", scale, level)
     assert shrunk.shape == (shape[0], max(1, shape[1] >> level), max(1, shape[2] >> level))
     assert shrunk.max() <= scale.max() and shrunk.min() >= scale.min()
-    flat = downsample.downsample("raw", np.full(shape, 777, np.uint16), level)
+    flat = describe.downsample("raw", np.full(shape, 777, np.uint16), level)
     assert flat.dtype == np.uint16 and (flat == 777).all()
 
 
 def test_a_region_is_clipped_to_the_volume() -> None:
     volume = np.arange(4 * 6 * 8, dtype=np.float32).reshape(4, 6, 8)
-    looked = downsample.look("mean", volume, View(origin_px=(1, 2, 7), shape_px=(2, 100, 5)))
+    looked = describe.look("mean", volume, View(origin_px=(1, 2, 7), shape_px=(2, 100, 5)))
     assert looked is not None and looked[1] == (1, 2, 7)
     np.testing.assert_array_equal(looked[0], volume[1:3, 2:, 7:])
 
@@ -43,7 +43,7 @@ def test_a_region_behind_the_last_voxel_is_left_out(origin: tuple[int, int, int]
     sent = samples.restored(0, shape=(4, 6, 8))
     headers, buffers = describe.pictures(describe.products_of(sent), View(origin_px=origin))
     assert (headers, buffers) == ((), [])
-    assert downsample.look("mean", sent.mean, View(origin_px=(0, 3, 0), level=1)) is None
+    assert describe.look("mean", sent.mean, View(origin_px=(0, 3, 0), level=1)) is None
 
 
 @settings(deadline=None)
@@ -58,8 +58,8 @@ def test_a_region_is_the_same_cut_before_or_after_shrinking(
 ) -> None:
     counts = np.random.default_rng(1).integers(0, 65535, (3, 37, 70), dtype=np.uint16)
     volume = counts if product == "raw" else counts.astype(np.float32)
-    whole = downsample.downsample(product, volume, level)
-    looked = downsample.look(product, volume, View(origin_px=origin, shape_px=shape, level=level))
+    whole = describe.downsample(product, volume, level)
+    looked = describe.look(product, volume, View(origin_px=origin, shape_px=shape, level=level))
     z, y, x = origin
     expected = whole[z : z + shape[0], y : y + shape[1], x : x + shape[2]]
     assert (looked is None) == (expected.size == 0)
@@ -95,12 +95,12 @@ def test_a_level_is_the_mean_of_blocks_and_the_largest_of_scales(level: int) -> 
     side = 2**level
     blocks = counts[:, : 33 // side * side].reshape(2, 33 // side, side, 48 // side, side)
     np.testing.assert_array_equal(
-        downsample.downsample("raw", counts, level), np.rint(blocks.mean(axis=(2, 4))).astype(np.uint16)
+        describe.downsample("raw", counts, level), np.rint(blocks.mean(axis=(2, 4))).astype(np.uint16)
     )
-    floats = downsample.downsample("mean", counts.astype(np.float32), level)
+    floats = describe.downsample("mean", counts.astype(np.float32), level)
     np.testing.assert_allclose(floats, blocks.mean(axis=(2, 4)), rtol=1e-6)
     np.testing.assert_array_equal(
-        downsample.downsample("disagreement", counts.astype(np.float32), level), blocks.max(axis=(2, 4))
+        describe.downsample("disagreement", counts.astype(np.float32), level), blocks.max(axis=(2, 4))
     )
 
 
@@ -134,4 +134,4 @@ def test_a_long_detail_is_cut_and_a_newer_reason_is_kept() -> None:
 def test_a_coarser_level_of_a_signed_map_keeps_what_is_farthest_from_0() -> None:
     volume = np.zeros((1, 4, 4), np.float32)
     volume[0, 0, 0], volume[0, 1, 1], volume[0, 2, 3], volume[0, 3, 3] = 3, -5, 4, -2
-    np.testing.assert_array_equal(downsample.downsample("evidence", volume, 1), [[[-5, 0], [0, 4]]])
+    np.testing.assert_array_equal(describe.downsample("evidence", volume, 1), [[[-5, 0], [0, 4]]])

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from care_live.images import NotRestored, StateChanged, VolumeKey
-from care_live.publish import Publisher, downsample
+from care_live.publish import Publisher, describe
 from tests.make import samples
 
 CLIENT = Path(__file__).with_name("reference_client.mjs")
@@ -66,7 +66,7 @@ def check_array(said: dict[str, Any]) -> None:
     sent = samples.restored(said["key"][0])
     whole = {"raw": sent.volume.pixels, "mean": sent.mean, "laplace_scale": sent.maps["laplace_scale"]}
     product = said["product"]
-    expected = downsample.downsample(product, whole.get(product, sent.maps["disagreement"]), said["level"])
+    expected = describe.downsample(product, whole.get(product, sent.maps["disagreement"]), said["level"])
     came = unpacked(said)
     if said["coding"] == "plain":
         np.testing.assert_array_equal(came.astype(expected.dtype), expected)
