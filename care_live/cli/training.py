@@ -26,6 +26,11 @@ _FOLDER = click.Path(path_type=Path, exists=True)
 @click.option("--noisy-only", is_flag=True, help="Learn from the dim images alone: there are no others.")
 @click.option("--from", "start", type=_FOLDER, help="Network to begin with: an ONNX file, or a training run's folder.")
 @click.option("--gains-only", is_flag=True, help="Learn gains and biases only; with --from.")
+@click.option(
+    "--look-ahead",
+    type=click.IntRange(0),
+    help="Planes that the network may wait for after the restored one; default: 10, the reach of all its kernels.",
+)
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget on this machine; default: 15.")
 @click.option("--axes", help="Axes of each file, in the order TCZYX; default: as the files say.")
 @click.option("--pattern", default="*.tif*", show_default=True, help="Names of the files to take.")
@@ -46,6 +51,7 @@ def train_command(
     noisy_only: bool,
     start: Path | None,
     gains_only: bool,
+    look_ahead: int | None,
     minutes: float | None,
     axes: str | None,
     pattern: str,
@@ -67,12 +73,22 @@ def train_command(
     from care_live.training.own_recipe import begun_with, own_recipe
 
     if config is not None:
-        if inputs or target or second:
-            raise click.UsageError("CONFIG names its images: leave out --input, --target and --second, or CONFIG")
+        if inputs or target or second or look_ahead is not None:
+            raise click.UsageError(
+                "CONFIG names its images and network: leave out --input, --target, --second and --look-ahead, or CONFIG"
+            )
         chosen = recipe.load(config)
     elif inputs and [target is not None, second is not None, noisy_only].count(True) == 1:
-        images = {"target": target, "second": second}
-        chosen = own_recipe(inputs, **images, minutes=minutes or 15.0, axes=axes, pattern=pattern, name=name)
+        chosen = own_recipe(
+            inputs,
+            target,
+            second=second,
+            minutes=minutes or 15.0,
+            axes=axes,
+            pattern=pattern,
+            name=name,
+            look_ahead=look_ahead,
+        )
     else:
         raise click.UsageError(
             "give --input and --target, folders of dim and bright images; --input and --second, two exposures; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from care_live.training.recipe import NetworkRecipe
+from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.unet import UNet
 
 # torch is not analysed (pyproject), so its classes are Any here.

@@ -27,8 +27,9 @@ from care_live.training.architecture import build
 from care_live.training.checkpoint import load_state, read_recipe
 from care_live.training.ensemble import Ensemble
 from care_live.training.filter_verdict import load as load_verdict
+from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.parity import check_against_torch
-from care_live.training.recipe import NetworkRecipe, Recipe
+from care_live.training.recipe import Recipe
 from care_live.training.unet_rewrite import for_export
 
 logger = logging.getLogger(__name__)

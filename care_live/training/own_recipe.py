@@ -13,6 +13,7 @@ from care_live.training.start import open_start
 NAME = "own"
 GENTLE_RATE = 1e-3
 """Learning rate of a network that knows something already."""
+_COPIED = ("depth", "filters", "kernel_px", "residual", "standardise", "batch_norm", "blur_pool", "first_skip")
 STOP_AFTER = 15
 """Validations without progress, of the forty of a run, where there is no clean image: what goes on learns the noise."""
 
@@ -26,6 +27,7 @@ def own_recipe(
     axes: str | None = None,
     pattern: str = "*.tif*",
     name: str = NAME,
+    look_ahead: int | None = None,
 ) -> Recipe:
     """Return a recipe for pairs of dim and bright images, for two exposures, or for noisy images alone.
 
@@ -36,6 +38,7 @@ def own_recipe(
     second : further exposures of what the inputs show
     minutes : budget of the training on this machine
     axes : of every file, a subset of TCZYX in that order; None: as in the first file of the inputs
+    look_ahead : planes that the network may read ahead of the restored one; None: no limit
 
     Raises
     ------
@@ -45,6 +48,7 @@ def own_recipe(
     axes, shown = volumes.look(inputs[0], pattern, axes)
     common: dict[str, Any] = {"axes": axes, "pattern": pattern}
     network: dict[str, Any] = {"axes": "ZYX" if shown.get("Z", 1) > 1 else "YX", "n_channels_in": shown.get("C", 1)}
+    network |= {} if look_ahead is None else {"look_ahead": look_ahead}
     fit: dict[str, Any] = {"minutes": minutes}
     if target is not None:
         _, wanted = volumes.look(target, pattern, axes)
@@ -71,8 +75,10 @@ def begun_with(recipe: Recipe, start: Path, *, gains_only: bool = False) -> Reci
         There is no such network, or it is not one that care_live trained.
     """
     other = open_start(start).network
-    copied = ("depth", "filters", "kernel_px", "pool_px", "residual", "standardise", "batch_norm")
-    network = recipe.network.model_dump() | {name: getattr(other, name) for name in copied}
+    network = recipe.network.model_dump() | {name: getattr(other, name) for name in _COPIED}
+    if "look_ahead" not in recipe.network.model_fields_set and recipe.network.axes == "ZYX":
+        network["look_ahead"] = other.look_ahead
+    network["pool_px"] = other.pool_px[-len(recipe.network.axes) :]
     network["residual"] &= network["n_channels_in"] == network["n_channels_out"]
     fit = recipe.fit.model_dump() | {"start": start, "learn": "gains" if gains_only else "all"}
     if "learning_rate" not in recipe.fit.model_fields_set:

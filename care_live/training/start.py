@@ -8,6 +8,7 @@ folded into the convolutions: they are unfolded again, with the statistics that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from care_live.model import file
 from care_live.model.rewrite import gathered_weight
 from care_live.training.architecture import Standardised
 from care_live.training.checkpoint import Weights, load_state, read_recipe
-from care_live.training.recipe import POOL_PX, NetworkRecipe
+from care_live.training.network_recipe import POOL_PX, NetworkRecipe
 from care_live.training.unet import ConvolutionLayer
 
 _MEMBER = "ensemble.members."
@@ -85,27 +86,40 @@ def _open_exported(path: Path) -> StartingPoint:
         "depth": len({name.split(".")[1] for name in plain[0] if name.startswith("encoder.")}),
         "filters": first.shape[0],
         "kernel_px": first.shape[-1],
+        "look_ahead": _look_ahead(plain[0]) if card.axes == "ZYX" else None,
+        "first_skip": "no first skip" not in card.network,
+        "blur_pool": "blurred pooling" in card.network,
         "residual": "not residual" not in card.network and len(card.channels_in) == len(card.channels_out),
         "standardise": any(name.startswith(_INSIDE) for name in inside[0]),
     }
-    members = tuple(_unspread(member, first.shape[-1], POOL_PX[card.axes]) for member in plain)
+    members = tuple(_unspread(member, POOL_PX[card.axes]) for member in plain)
     return StartingPoint(path, NetworkRecipe.model_validate(tree), members, True)
 
 
-def _unspread(member: dict[str, Any], kernel_px: int, pool_px: tuple[int, ...]) -> Weights:
+def _look_ahead(member: dict[str, Any]) -> int | None:
+    """Return how many planes ahead an exported network looks; None: all of its kernels reach along z."""
+    kernels = [value.shape[2] for name, value in member.items() if value.ndim == 5 and value.shape[-1] > 1]
+    below = {name: value.shape[2] for name, value in member.items() if name.endswith(".below.weight")}
+    skips = [name.replace(".skip.", ".below.") for name in member if name.endswith(".skip.weight")]
+    reaches = sorted(size // 2 for size in kernels)
+    twice = sum(below.get(name, 1) // 2 for name in skips)  # a join has two kernels, and is one convolution
+    return None if reaches[0] else sum(reaches) - twice
+
+
+def _unspread(member: dict[str, Any], pool_px: tuple[int, ...]) -> Weights:
     """Return the weights with every transposed decoder as the convolution that it was trained as."""
     weights = {name: torch.from_numpy(value) for name, value in member.items() if not name.startswith("joins.")}
     for name, value in member.items():
         if not name.endswith(".below.weight"):
             continue
         join = name.removesuffix(".below.weight")
-        steps = [size - kernel_px + 1 for size in value.shape[2:]]
-        below = gathered_weight(value, steps)
-        if below is None or tuple(steps) != tuple(pool_px):
-            raise TrainingError(f"the decoder {join} pools by {steps}, not by {pool_px}: begin with its run's folder")
-        whole = np.concatenate([below, member[f"{join}.skip.weight"]], axis=1)
+        below, skip = gathered_weight(value, pool_px), member.get(f"{join}.skip.weight")
+        if below is None:
+            raise TrainingError(f"the decoder {join} does not pool by {pool_px}: begin with its run's folder")
+        whole = below if skip is None else np.concatenate([below, skip], axis=1)
+        bias = member[f"{join}.{'below' if skip is None else 'skip'}.bias"]
         weights[f"{join}.convolution.convolution.weight"] = torch.from_numpy(whole)
-        weights[f"{join}.convolution.convolution.bias"] = torch.from_numpy(member[f"{join}.skip.bias"])
+        weights[f"{join}.convolution.convolution.bias"] = torch.from_numpy(bias)
     weights |= {name: torch.from_numpy(value) for name, value in member.items() if ".convolution.convolution." in name}
     return weights
 
@@ -127,7 +141,8 @@ def begin(network: nn.Module, start: StartingPoint, *, member: int, seen: Tensor
     inner = network.network if isinstance(network, Standardised) else network
     weights = start.members[member % len(start.members)]
     own = inner.state_dict()
-    fits = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    cut = {name: middle_of(value, own[name].shape) for name, value in weights.items() if name in own}
+    fits = {name: value for name, value in cut.items() if own[name].shape == value.shape}
     kernels = [name for name, value in own.items() if value.ndim > 2]
     n_fit = sum(name in fits for name in kernels)
     if n_fit < _ENOUGH * len(kernels):
@@ -138,6 +153,20 @@ def begin(network: nn.Module, start: StartingPoint, *, member: int, seen: Tensor
     inner.load_state_dict(own | fits)
     if start.is_folded:
         _unfold(network, inner, weights, seen)
+
+
+def middle_of(kernel: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the middle of a kernel (n_out, n_in, [z,] y, x) that reaches farther than the wanted one.
+
+    On a single plane a 3D kernel computes what its middle plane does in 2D, so a 3D network may begin a 2D one.
+    """
+    if kernel.ndim < 3 or kernel.ndim < len(shape):
+        return kernel
+    if kernel.ndim > len(shape):
+        kernel = kernel[:, :, kernel.shape[2] // 2]
+    for axis, (has, wants) in enumerate(zip(kernel.shape[2:], shape[2:], strict=True), start=2):
+        kernel = kernel.narrow(axis, max(0, has - wants) // 2, min(has, wants))
+    return kernel
 
 
 def _unfold(network: nn.Module, inner: nn.Module, weights: Weights, seen: Tensor) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from care_live.training.unet import ConvolutionLayer, Join, UNet, spread_weight
+from care_live.training.unet import ConvolutionLayer, Join, UNet, same_padding, spread_weight
 
 
 def for_export(network: nn.Module) -> nn.Module:
@@ -47,18 +47,21 @@ class TransposedJoin(nn.Module):
         super().__init__()
         whole = join.convolution.convolution
         weight, n_below = whole.weight.detach(), join.n_below
-        kernel_px, padding = weight.shape[-1], weight.shape[-1] // 2
+        padding = same_padding(weight)
         spread = spread_weight(weight[:, :n_below], join.pool_px)
         is_3d = weight.ndim == 5
         transposed, plain = (nn.ConvTranspose3d, nn.Conv3d) if is_3d else (nn.ConvTranspose2d, nn.Conv2d)
         n_skip, n_out = weight.shape[1] - n_below, weight.shape[0]
-        self.below = transposed(
-            n_below, n_out, tuple(spread.shape[2:]), stride=join.pool_px, padding=padding, bias=False
-        )
-        self.skip = plain(n_skip, n_out, kernel_px, padding=padding)
+        size = tuple(spread.shape[2:])
+        self.below = transposed(n_below, n_out, size, stride=join.pool_px, padding=padding, bias=not n_skip)
         self.below.weight = nn.Parameter(spread)
-        self.skip.weight = nn.Parameter(weight[:, n_below:].clone())
-        self.skip.bias = whole.bias
+        self.skip = plain(n_skip, n_out, tuple(weight.shape[2:]), padding=padding) if n_skip else None
+        if self.skip is None:
+            self.below.bias = whole.bias
+        else:
+            self.skip.weight = nn.Parameter(weight[:, n_below:].clone())
+            self.skip.bias = whole.bias
 
-    def forward(self, below: Tensor, skip: Tensor) -> Tensor:
-        return functional.relu(self.below(below) + self.skip(skip))
+    def forward(self, below: Tensor, skip: Tensor | None) -> Tensor:
+        risen: Tensor = self.below(below)
+        return functional.relu(risen if self.skip is None or skip is None else risen + self.skip(skip))

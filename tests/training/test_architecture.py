@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from care_live.training.architecture import Standardised, build
-from care_live.training.recipe import NetworkRecipe
+from care_live.training.network_recipe import NetworkRecipe
 
 SPREADS = torch.tensor([[0.3, 0.2], [40.0, 7.0]])  # mean and deviation of each channel
 

@@ -23,9 +23,10 @@ from care_live.training.examples import Data
 from care_live.training.filter_verdict import verdict_of
 from care_live.training.inference import Applied
 from care_live.training.loading import gather
+from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.own_recipe import own_recipe
 from care_live.training.patches import plan_for
-from care_live.training.recipe import NetworkRecipe, Recipe
+from care_live.training.recipe import Recipe
 from care_live.training.time_budget import settle
 from tests.training.conftest import blobs, small_recipe
 

@@ -15,8 +15,8 @@ from care_live.training.calibrate import as_trained
 from care_live.training.checkpoint import TrainingHistory
 from care_live.training.evaluate import evaluate
 from care_live.training.examples import planes_of
+from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.preview import MOST_VOLUMES, judge, middle_px
-from care_live.training.recipe import NetworkRecipe
 from tests.training.conftest import noisy_pair
 
 SMALL = {"filters": 2, "depth": 1}

@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from care_live.errors import TrainingError
+from care_live.model import file
 from care_live.training.architecture import Standardised, build
 from care_live.training.examples import Data
 from care_live.training.export import export, load_member
 from care_live.training.fit import Fitter, fit, measured_patches
+from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.own_recipe import begun_with
 from care_live.training.recipe import Recipe
-from care_live.training.start import begin, keep_kernels, open_start
+from care_live.training.start import StartingPoint, begin, keep_kernels, open_start
 from tests.training.conftest import small_recipe
 
 
@@ -84,3 +86,27 @@ def test_only_gains_and_biases_have_gradients(tmp_path: Path) -> None:
     network = build(small_recipe(tmp_path).network)
     keep_kernels(network)
     assert {parameter.ndim for parameter in network.parameters() if parameter.requires_grad} == {1}
+
+
+def test_a_3d_network_begins_a_2d_one_and_one_that_looks_less_far(tmp_path: Path) -> None:
+    whole = NetworkRecipe(filters=4)
+    other = build(whole).eval()
+    weights = {name.removeprefix("network."): value for name, value in other.state_dict().items()}
+    start = StartingPoint(tmp_path, whole, (weights,), is_folded=False)
+    plane = torch.rand(2, 1, 16, 16)
+    for changes in ({"axes": "YX"}, {"look_ahead": 0}):
+        network = build(NetworkRecipe.model_validate({"filters": 4} | changes)).eval()
+        shown = plane if "axes" in changes else plane[:, :, None]
+        begin(network, start, member=0, seen=shown)
+        with torch.no_grad():
+            got, wanted = network(shown)[0].reshape(plane.shape), other(plane[:, :, None])[0][:, :, 0]
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_an_exported_network_says_how_far_it_looks(tmp_path: Path, small_data: Data) -> None:
+    trained(tmp_path, small_data, look_ahead=2, first_skip=False, blur_pool=True)
+    export(tmp_path / "run", tmp_path / "net.onnx")
+    network = open_start(tmp_path / "net.onnx").network
+    assert (network.look_ahead, network.first_skip, network.blur_pool) == (2, False, True)
+    assert file.read_card(tmp_path / "net.onnx").halo_px[0] == 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from pydantic import ValidationError
 
-from care_live.training.recipe import PRESETS, NetworkRecipe
-from care_live.training.unet import SMALLEST_SCALE, UNet
+from care_live.training.network_recipe import PRESETS, NetworkRecipe
+from care_live.training.unet import SMALLEST_SCALE, BlurPool, UNet
 from care_live.training.unet_rewrite import for_export
 
 
@@ -34,6 +36,48 @@ def test_shapes_and_scale(
     assert mean.shape == (2, n_out, *shape)
     assert scale.shape == mean.shape
     assert float(scale.min()) >= SMALLEST_SCALE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"look_ahead": 3},
+        {"look_ahead": 0, "blur_pool": True},
+        {"first_skip": False, "blur_pool": True},
+        {"first_skip": False, "batch_norm": False, "axes": "YX"},
+    ],
+    ids=str,
+)
+def test_an_unusual_network_is_exported_and_trained_as_it_is(changes: dict[str, Any]) -> None:
+    recipe = NetworkRecipe.model_validate({"filters": 4, "decoder": "transpose"} | changes)
+    network, shape = UNet(recipe), [3 * step for step in recipe.divisor]
+    with torch.no_grad():
+        network(torch.rand(2, 1, *shape))  # in training, its other way through joins
+        network.eval()
+        x = torch.rand(1, 1, *shape)
+        for got, wanted in zip(for_export(network)(x), network(x), strict=True):
+            assert float((got - wanted).abs().max() / wanted.abs().max()) < 2e-6
+
+
+@pytest.mark.parametrize("look_ahead", [0, 1, 4, 10])
+def test_a_network_looks_as_many_planes_ahead_as_it_may(look_ahead: int) -> None:
+    network = UNet(NetworkRecipe(filters=4, look_ahead=look_ahead, initialise="he", batch_norm=False)).eval()
+    x = torch.rand(1, 1, 24, 8, 8)
+    changed = x.clone()
+    changed[0, 0, 12] += 100.0
+    with torch.no_grad():
+        moved = (network(x)[0] != network(changed)[0]).amax(dim=(0, 1, 3, 4)).nonzero()
+    assert (int(moved.min()), int(moved.max())) == (12 - look_ahead, 12 + look_ahead)
+
+
+def test_pooling_can_be_blurred() -> None:
+    pool = BlurPool(NetworkRecipe(axes="YX"))
+    flat = torch.ones(1, 2, 8, 12)
+    spot = torch.zeros(1, 1, 16, 16)
+    spot[..., 7, 7] = 1.0
+    moved = spot.roll(1, dims=-1)
+    assert torch.allclose(pool(flat)[..., 1:-1, 1:-1], torch.ones(1, 2, 2, 4))
+    assert float(pool(spot).sum()) == pytest.approx(float(pool(moved).sum()))  # wherever it lies in its block
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch.func import functional_call
 
 from care_live.training.fit import Batch, Fitter
-from care_live.training.recipe import NetworkRecipe, Recipe
+from care_live.training.network_recipe import NetworkRecipe
+from care_live.training.recipe import Recipe
 
 Image = NDArray[Any]
 PATCH_PX = (16, 64, 64)
