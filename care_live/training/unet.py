@@ -125,7 +125,7 @@ class Join(nn.Module):
         return functional.relu(layer.norm(sums))
 
 
-class Pool(nn.Module):
+class BlockMaximum(nn.Module):
     """The largest of every block."""
 
     def __init__(self, recipe: NetworkRecipe) -> None:
@@ -137,7 +137,7 @@ class Pool(nn.Module):
         return pooled
 
 
-class BlurPool(Pool):
+class BlurredMaximum(BlockMaximum):
     """The largest of every block at every place, blurred, and then one of a block.
 
     References
@@ -188,7 +188,7 @@ class UNet(nn.Module):
             widths = (narrow[level + 1], n_skip, width[level])
             self.joins.append(Join(widths, recipe=recipe, kernel_px=next(kernels)))
             self.decoder.append(ConvolutionLayer(width[level], narrow[level], recipe, kernel_px=next(kernels)))
-        self.pool = BlurPool(recipe) if recipe.blur_pool else Pool(recipe)
+        self.pool = BlurredMaximum(recipe) if recipe.blur_pool else BlockMaximum(recipe)
         self.mean_head = _head(narrow[0], recipe)
         self.scale_head = _head(narrow[0], recipe) if recipe.probabilistic else None
         if self.scale_head is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -70,13 +71,23 @@ def test_two_folders_and_minutes_are_all_that_is_needed(tmp_path: Path) -> None:
     command[-1] = 0.5
     with pytest.raises(TrainingError, match=r"holds a run of 0.03 minutes, not of 0.5 minutes: name another folder"):
         CliRunner().invoke(cli, [str(word) for word in (*command, "--run", tmp_path / "run")], catch_exceptions=False)
+
+
+def test_a_network_that_a_filter_beats_is_said_to_be_where_it_restores(tmp_path: Path) -> None:
+    write_pair(tmp_path, (4, 96, 64))
+    one, less = ImageScores(psnr_db=30.0, ssim=0.9), ImageScores(psnr_db=29.0, ssim=0.8)
+    verdict = NetworkVerdict(n_images=1, raw=less, gaussian=one, classical=one, network=less)
+    shutil.copy(file.shipped(), tmp_path / "net.onnx")
+    file.write_card(
+        tmp_path / "net.onnx", file.read_card(tmp_path / "net.onnx").model_copy(update={"verdict": verdict})
+    )
     restored = CliRunner().invoke(
         cli,
         ["restore", str(tmp_path / "low" / "v0.tif"), str(tmp_path / "out.tif"), "--axes", "ZYX", "--model",
-         str(tmp_path / "run" / "own.onnx")],
+         str(tmp_path / "net.onnx")],
         catch_exceptions=False,
     )  # fmt: skip
-    assert "own is worse than a filter" in restored.output
+    assert "worm3d is worse than a filter" in restored.output
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from care_live.training.network_recipe import PRESETS, NetworkRecipe
-from care_live.training.unet import SMALLEST_SCALE, BlurPool, UNet
+from care_live.training.unet import SMALLEST_SCALE, BlurredMaximum, UNet
 from care_live.training.unet_rewrite import for_export
 
 
@@ -71,7 +71,7 @@ def test_a_network_looks_as_many_planes_ahead_as_it_may(look_ahead: int) -> None
 
 
 def test_pooling_can_be_blurred() -> None:
-    pool = BlurPool(NetworkRecipe(axes="YX"))
+    pool = BlurredMaximum(NetworkRecipe(axes="YX"))
     flat = torch.ones(1, 2, 8, 12)
     spot = torch.zeros(1, 1, 16, 16)
     spot[..., 7, 7] = 1.0
