@@ -66,10 +66,35 @@ class RemoteConfig(Section):
     authorized_keys_file: Path | None = None
 
 
+class LiveSourceConfig(Section):
+    """A core that a person drives shows Live and snaps; its acquisitions in between are runs."""
+
+    kind: Literal["live"] = "live"
+    bind: str = default_ports.LIVE
+    """`care_live.source.live` connects here."""
+    bind_runs: str = default_ports.TAPS
+    """Taps and observers send acquisitions here."""
+    z_planes: int | None = Field(default=None, ge=1)
+    """Planes of each stack, for a tap that cannot send its plan."""
+    server_key_file: Path | None = None
+    """CURVE secret key; required unless the addresses are loopback."""
+    authorized_keys_file: Path | None = None
+
+
 SourceConfig: TypeAlias = Annotated[
-    VirtualConfig | MicroManagerConfig | PymmcorePlusConfig | FolderConfig | ReplayConfig | RemoteConfig,
+    VirtualConfig
+    | MicroManagerConfig
+    | PymmcorePlusConfig
+    | FolderConfig
+    | ReplayConfig
+    | RemoteConfig
+    | LiveSourceConfig,
     Field(discriminator="kind"),
 ]
+
+
+SHOW_LIVE = frozenset({"live"})
+"""Kinds of sources that show Live between their runs."""
 
 
 # -- assemble ---------------------------------------------------------------------------------------------------
@@ -134,6 +159,22 @@ class RestoreConfig(Section):
     and ends no run of the network. On a GPU a run may take 5 times as long as the slowest one before."""
 
 
+# -- live -------------------------------------------------------------------------------------------------------
+
+
+class LiveConfig(Section):
+    """How Live is shown between the runs of a source that has it."""
+
+    restoration: Literal["network", "average"] = "network"
+    """The network of the runs, or a running average without any network."""
+    average_frames: int = Field(default=8, ge=1)
+    """Of the running average."""
+    sweep_planes: int = Field(default=8, ge=1, le=64)
+    """Planes of a focus sweep that a 3D network reads."""
+    lag_ms: float = Field(default=150.0, gt=0)
+    """While the network has one frame for longer than this, every further frame is shown as it came."""
+
+
 # -- store ------------------------------------------------------------------------------------------------------
 
 
@@ -185,6 +226,7 @@ class Config(Section):
     source: SourceConfig = VirtualConfig()
     assemble: AssembleConfig = AssembleConfig()
     restore: RestoreConfig = RestoreConfig()
+    live: LiveConfig = LiveConfig()
     store: StoreConfig = StoreConfig()
     publish: PublishConfig = PublishConfig()
     daemon: DaemonConfig = DaemonConfig()

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.live_frame import LiveConditions
 from care_live.maps import Head, level_of
 from care_live.reasons import Choice
 from care_live.verdict import Trust
@@ -206,6 +207,8 @@ class Volume(VolumeHead, frozen=True, kw_only=True, eq=False):
 
     pixels: Counts
     """(z, y, x), read-only. Plane i is z index ``integrity.expected[i]``."""
+    live: LiveConditions | None = None
+    """How a frame outside any run was taken; None: a volume of a run."""
 
 
 @dataclass(frozen=True, slots=True)

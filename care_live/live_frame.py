@@ -20,6 +20,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+LIVE_RUN = "live"
+"""Run id of what is shown outside any run; no store and no recorder keeps it."""
+LIVE_POSITION = 1 << 20
+"""Position under which inference learns the intensity range of Live, apart from those of runs."""
+
 LivePixels: TypeAlias = NDArray[np.uint16] | NDArray[np.uint8]
 
 

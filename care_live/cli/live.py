@@ -165,13 +165,15 @@ def named(config: Config, run_id: str | None, *, resume: bool) -> Config:
 
 def _live(config: Config, *, web: bool, finish: Callable[[DaemonStatus], None], json_file: Path | None = None) -> None:
     """Run the daemon to its end, with or without the browser page."""
+    from care_live.config import SHOW_LIVE
     from care_live.daemon.run import Daemon
     from care_live.daemon.signals import drained_by_signals
     from care_live.daemon.web_process import Page
 
     run_id = config.run_id or new_run_id("run")
     daemon = Daemon(config, run_id)
-    page = Page(config.web, config.publish, config.store.directory / run_id) if web else None
+    history = None if config.source.kind in SHOW_LIVE else config.store.directory / run_id
+    page = Page(config.web, config.publish, history) if web else None
     with _ended_by_force(daemon), _shown(page) as show_page, drained_by_signals(daemon):
         try:
             status = daemon.run(on_start=show_page)

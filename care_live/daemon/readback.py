@@ -23,6 +23,10 @@ class Stored:
         self._path = path
         self._reader: RunReader | None = None
 
+    def go_to(self, path: Path) -> None:
+        """Read another run from now on."""
+        self._path, self._reader = path, None
+
     def raw(self, key: VolumeKey) -> Volume:
         """Return a raw volume.
 
@@ -41,11 +45,11 @@ class Stored:
         return reader.read_raw(key) if key in reader.keys("raw") else None
 
     def _fresh(self) -> RunReader:
-        if self._reader is None:
-            self._reader = RunReader(self._path)
+        if (reader := self._reader) is None:
+            reader = self._reader = RunReader(self._path)
         else:
-            self._reader.refresh()
-        return self._reader
+            reader.refresh()
+        return reader
 
 
 def _restored(reader: RunReader, key: VolumeKey) -> Restored:

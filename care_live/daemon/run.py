@@ -12,22 +12,25 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from care_live.config import Config
+from care_live.config import SHOW_LIVE, Config
+from care_live.daemon import orders
 from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.deadline import Deadlines
 from care_live.daemon.ending import end_stages
 from care_live.daemon.health import Health
 from care_live.daemon.heartbeat import heartbeat_of
+from care_live.daemon.live_restoring import live_show, restoring
+from care_live.daemon.live_show import LiveShow
 from care_live.daemon.pipeline import Pipeline, Rooms
 from care_live.daemon.readback import Stored
 from care_live.daemon.resume import last_spans, open_remaining
 from care_live.daemon.run_metrics import DaemonStatus, Phase, Tally
 from care_live.daemon.service_notice import tell_service
 from care_live.daemon.shortfall import shortfalls
-from care_live.errors import ConfigError, SourceError, StageError, StoreError
+from care_live.errors import SourceError, StageError, StoreError
 from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
 from care_live.source import Source
@@ -44,10 +47,26 @@ _STOP_S = 10.0
 CLOSE_S = 30.0
 """How long each room may take to close once nothing more is to be done."""
 _HEARTBEAT_S = 0.5
+_SETTLE_S = 2.0
+"""How long recorders may take for the rest of a run before the next one may begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What is opened once, whatever the number of runs."""
+
+    source: Source
+    publisher: Publisher
+    stored: Stored
+    """Where the publisher finds volumes that have left its memory."""
+    claim: Claim | None
+    """On the only run; None: the source names its runs."""
+    live: LiveShow | None
+    """Shown while no run goes on; None: the source has one run and no Live."""
 
 
 class Daemon:
-    """One run, from the first frame to the last restored volume.
+    """One run, from the first frame to the last restored volume; of a source that shows Live, run after run.
 
     Parameters
     ----------
@@ -66,7 +85,7 @@ class Daemon:
         self._failure: BaseException | None = None
         self._pipeline: Pipeline | None = None
         self._deadlines = Deadlines()
-        self._restorer = RestoreProcess(config.restore)
+        self._restorer = RestoreProcess(restoring(config))
         self._publishing = Bulkhead("publishing", "the run goes on unpublished", self._tally)
         self._restoring = Bulkhead("restoring", "the run goes on with raw volumes", self._tally)
 
@@ -87,28 +106,9 @@ class Daemon:
         return self._restorer.supervisor.process_id
 
     def swap(self, order: Mapping[str, Any]) -> str:
-        """Try another network on the next volume and change to it between two volumes; return what happens next.
-
-        Raises
-        ------
-        CareLiveError
-            No file is named, or no such file exists.
-        """
-        model = Path(str(order.get("model", "")))
-        if not model.is_file():
-            raise ConfigError(f"there is no model file {model} on the daemon's machine")
-        slow = bool(order.get("even_if_slow", False))
-        self._restorer.hot_swap.order(model, interval_s=self._interval_s, even_if_slow=slow)
-        return f"loading {model}; it replaces the present one after both have restored one volume: see care-live status"
-
-    def _interval_s(self) -> float | None:
-        """Return the time from one time point to the next, of any position: planned, or as seen of late."""
-        return None if self._pipeline is None else self._pipeline.interval_s
-
-    def rollback(self, order: Mapping[str, Any]) -> str:
-        """Go back to the network before the last swap; return its name in a sentence."""
-        self._restorer.rollback()
-        return f"back to {self._restorer.network.identity.name}"
+        """Try another network on the next volume; see `care_live.daemon.orders.swap`."""
+        pipeline = self._pipeline
+        return orders.swap(self._restorer, order, lambda: None if pipeline is None else pipeline.interval_s)
 
     def drain(self) -> None:
         """Abort the acquisition and finish the volumes that have come; a second call stops at once."""
@@ -131,33 +131,56 @@ class Daemon:
             The reason why the run ended too early; all that could be stored is stored.
         """
         with contextlib.ExitStack() as closing:
-            rooms, started = self._start(closing)
-            if on_start is not None:
+            standing = self._open(closing)
+            if standing.live is not None and on_start is not None:
+                on_start(standing.live.started)  # a page that waited for a run would show no Live
+            while (started := self._first_event(standing)) is not None:
+                pipeline = self._record(standing, started, on_start)
+                if standing.live is None or self._drain_asked:
+                    break
+                standing.publisher.drain(_SETTLE_S)  # recorders get the rest: the next run forgets this one
+        if standing.live is None:
+            self._raise_failure(pipeline)
+        elif self._failure is not None:
+            raise self._failure
+        self._phase("finished")
+        return self.status()
+
+    def _record(
+        self, standing: _Standing, started: RunStarted, on_start: Callable[[RunStarted], None] | None
+    ) -> Pipeline:
+        """Record one run."""
+        with contextlib.ExitStack() as closing:
+            rooms = self._begin(standing, started, closing)
+            if on_start is not None and standing.live is None:
                 on_start(started)
             pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, started, on_failure=self._fail)
             pipeline.start()
             self._phase("running")
             try:
                 self._watch(pipeline, rooms)
-                self._drain(pipeline, rooms)
+                self._drain(pipeline, rooms, ends=standing.live is None)
             except Exception as error:  # noqa: BLE001 - as with every stage: nothing may go on behind it
                 self._fail(error)
             self._stop(pipeline, rooms)
             self._complete(pipeline, rooms.writer)
         if dropped := self.status().already_stored:
-            logger.warning("volumes dropped n=%d: an earlier session of run %s had stored them", dropped, self.run_id)
-        self._raise_failure(pipeline)
-        self._tally.set(phase="finished", shortfalls=shortfalls(self.status(), stopped=self._stopped))
-        return self.status()
+            logger.warning(
+                "volumes dropped n=%d: an earlier session of run %s had stored them", dropped, started.run_id
+            )
+        self._tally.set(shortfalls=shortfalls(self.status(), stopped=self._stopped))
+        return pipeline
 
-    def _start(self, closing: contextlib.ExitStack) -> tuple[Rooms, RunStarted]:
+    def _open(self, closing: contextlib.ExitStack) -> _Standing:
         """Open the rooms in the order in which they depend on each other; each is closed whatever happens."""
-        config = self._config
+        config, has_live = self._config, self._config.source.kind in SHOW_LIVE
         refuse_unfit(config.store, self.run_id)
-        claim = claim_run(config.store, self.run_id, resume=config.resume)  # refused before anything is exposed
-        closing.callback(self._close, claim)
-        orders = {"/swap": self.swap, "/rollback": self.rollback}
-        health = Health(config.daemon.status_bind, self.status, self.ready, orders)
+        claim = None
+        if not has_live:
+            claim = claim_run(config.store, self.run_id, resume=config.resume)  # refused before anything is exposed
+            closing.callback(self._close, claim)
+        ordered = {"/swap": self.swap, "/rollback": lambda _: orders.rollback(self._restorer)}
+        health = Health(config.daemon.status_bind, self.status, self.ready, ordered)
         self._closes(closing, "the status address", health.stop)
         stored = Stored(config.store.directory / self.run_id)
         publisher = Publisher(config.publish, replay_from_store=stored.newest)
@@ -170,8 +193,18 @@ class Daemon:
         self._closes(closing, "inference", lambda: self._restorer.stop(_STOP_S))
         network = self._restorer.network
         self._tally.set(model=network.identity.name, provider=network.provider, run_id=self.run_id)
-        self._phase("waiting")
-        started = self._first_event(source)
+        live = live_show(config.live, source, self._restorer, publisher=publisher, publishing=self._publishing)
+        return _Standing(source, publisher, stored, claim, live)
+
+    def _begin(self, standing: _Standing, started: RunStarted, closing: contextlib.ExitStack) -> Rooms:
+        """Open the store for a run, and announce it."""
+        config, publisher, network = self._config, standing.publisher, self._restorer.network
+        claim = standing.claim
+        if claim is None:
+            self._tally.begin(started.run_id)
+            claim = claim_run(config.store, started.run_id, resume=config.resume)
+            closing.callback(self._close, claim)
+            standing.stored.go_to(claim.path)
         writer = self._deadlines.within(_OPENING, lambda: open_run(config.store, started, claim=claim), _OPEN_S)
         closing.callback(self._close, writer)
         self._tally.set(set_aside=len(writer.set_aside))
@@ -179,8 +212,8 @@ class Daemon:
             publisher.start(started, network.identity, card=network.card.model_dump(mode="json"))
         with self._restoring:
             self._make_ready(writer, started)
-        logger.info("run started id=%s planes=%d", self.run_id, started.plan.n_planes)
-        return Rooms(source, writer, self._restorer, publisher, self._publishing, self._restoring), started
+        logger.info("run started id=%s planes=%d", started.run_id, started.plan.n_planes)
+        return Rooms(standing.source, writer, self._restorer, publisher, self._publishing, self._restoring)
 
     def _make_ready(self, writer: RunWriter, started: RunStarted) -> None:
         """Give the restorer the plan."""
@@ -208,10 +241,19 @@ class Daemon:
         except (StoreError, StageError) as error:
             self._fail(error)
 
-    def _first_event(self, source: Source) -> RunStarted:
-        """Wait for the acquisition to begin, however long that takes."""
-        found = self._deadlines.within("the source", lambda: self._began(source), math.inf, self._is_overdue)
-        if found is None:
+    def _first_event(self, standing: _Standing) -> RunStarted | None:
+        """Wait for an acquisition to begin, however long that takes, and show Live meanwhile; None: it was stopped.
+
+        Raises
+        ------
+        SourceError
+            It was stopped before the only run of the source began.
+        """
+        self._phase("waiting")
+        source, show = standing.source, standing.live
+        with contextlib.nullcontext() if show is None else show.shown():
+            found = self._deadlines.within("the source", lambda: self._began(source), math.inf, self._is_overdue)
+        if found is None and show is None:
             raise SourceError("stopped before an acquisition began")
         return found
 
@@ -242,13 +284,14 @@ class Daemon:
             self._tally.set(publishing=rooms.publisher.failure)
             rooms.publisher.heartbeat(heartbeat_of(self.status()))
 
-    def _drain(self, pipeline: Pipeline, rooms: Rooms) -> None:
-        """End the acquisition and let every stage finish what it has."""
+    def _drain(self, pipeline: Pipeline, rooms: Rooms, *, ends: bool) -> None:
+        """End the acquisition, and the source unless it has further runs; let every stage finish what it has."""
         if pipeline.busy:
             self._phase("draining")
             logger.info("draining: the acquisition is ended, volumes on their way are finished")
-        with Bulkhead("stopping the source", "the run ends without it", self._tally):
-            self._deadlines.within("stopping the source", rooms.source.stop, _STOP_S, lambda: self._stop_asked)
+        if ends or self._drain_asked:
+            with Bulkhead("stopping the source", "the run ends without it", self._tally):
+                self._deadlines.within("stopping the source", rooms.source.stop, _STOP_S, lambda: self._stop_asked)
         pipeline.drain()
         deadline = time.monotonic() + self._config.daemon.drain_s
         while pipeline.busy and not self._stop_asked:

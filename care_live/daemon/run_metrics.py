@@ -138,6 +138,16 @@ class Tally:
         self._spans: dict[tuple[int, int], Span] = {}
         self._flickers: dict[tuple[int, int], float] = {}
 
+    def begin(self, run_id: str) -> None:
+        """Count anew: another run begins."""
+        with self._lock:
+            lasting = ("phase", "model", "provider", "swap", "publishing")
+            self._counts = {name: self._counts[name] for name in lasting if name in self._counts} | {"run_id": run_id}
+            for past in (self._ages_ms, self._infer_ms, self._plane_times_ns, self._volume_times_ns):
+                past.clear()
+            for places in (self._suspect, self._spans, self._flickers):
+                places.clear()
+
     def set(self, **values: Any) -> None:
         """Set fields of the status by name."""
         with self._lock:

@@ -26,12 +26,13 @@ class Page:
     Parameters
     ----------
     web, publish : where the page is served, and where it gets its volumes
-    run_directory : for the history
+    run_directory : for the history; None: the source has run after run
     """
 
-    def __init__(self, web: WebConfig, publish: PublishConfig, run_directory: Path) -> None:
+    def __init__(self, web: WebConfig, publish: PublishConfig, run_directory: Path | None) -> None:
         self._command = [sys.executable, "-m", "care_live", "web", "--until-stdin-ends", "--bind", web.bind]
-        self._command += ["--connect", publish.bind_pull, "--run", str(run_directory)]
+        self._command += ["--connect", publish.bind_pull]
+        self._command += [] if run_directory is None else ["--run", str(run_directory)]
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue(_LINES)
         self._reader = threading.Thread(target=self._read, name="care-live page")

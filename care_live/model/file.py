@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import ValidationError
@@ -21,15 +21,15 @@ LARGEST_BYTES = 2**31 - 1
 """An ONNX file is one protobuf message, which cannot be larger."""
 
 
-def shipped() -> Path:
-    """Return the network that comes with the package, trained on simulated worms.
+def shipped(name: Literal["worm3d", "live2d"] = "worm3d") -> Path:
+    """Return a network that comes with the package, trained on simulated worms: of stacks, or of single planes.
 
     Raises
     ------
     ModelError
         This installation has none.
     """
-    path = Path(__file__).parent / "networks" / "worm3d.onnx"
+    path = Path(__file__).parent / "networks" / f"{name}.onnx"
     if not path.is_file():
         raise ModelError(f"this installation has no shipped network at {path}: name one with --model or restore.model")
     return path

@@ -79,6 +79,7 @@ def volume_fields(record: Restored | Volume, state: State) -> dict[str, Any]:
         "key": tuple(record.key),
         "c_in": raw.key.c,
         "state": state,
+        "live": UNSET if raw.live is None else raw.live,
         "first_plane_us": raw.first_plane_ns // 1000,
         "last_plane_us": raw.last_plane_ns // 1000,
     }
@@ -116,6 +117,7 @@ def volume_of(message: messages.VolumeMessage, raw: NDArray[Any], voxel_size_um:
         pixels=raw,
         voxel_size_um=voxel_size_um,
         integrity=record_of(Integrity, message),
+        live=None if message.live is UNSET else message.live,
         first_plane_ns=message.first_plane_us * 1000,
         last_plane_ns=message.last_plane_us * 1000,
     )

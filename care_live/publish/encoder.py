@@ -120,7 +120,8 @@ class Encoder:
         raw = record if isinstance(record, Volume) else record.volume
         headers, buffers = describe.pictures(describe.products_of(record), view)
         fields = self._run.fields | {
-            "model": describe.model_header(record.model if isinstance(record, Restored) else None)
+            "run": raw.run_id,
+            "model": describe.model_header(record.model if isinstance(record, Restored) else None),
         }
         message = messages.VolumeMessage(
             **fields,

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from care_live.images import NotRestored, Restored, RunEnded, RunStarted, State, StateChanged, Volume, VolumeKey
+from care_live.live_frame import LIVE_RUN
 
 Record: TypeAlias = RunStarted | Restored | Volume | StateChanged | NotRestored | RunEnded
 Stream: TypeAlias = tuple[int, int]
@@ -39,7 +40,9 @@ class Entry:
 
 
 class Log:
-    """Records numbered from 0 within a session.
+    """Records numbered from 0 within a session; another run forgets the one before.
+
+    Of what is shown outside any run only the newest frame is kept.
 
     The newest volume of the streams that were published last is kept beyond the bound, so that a late viewer gets it at
     once; and so is one that the store has not settled: until then only the memory has it.
@@ -52,6 +55,7 @@ class Log:
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
+        self._run_id = ""
         self._lock = threading.Lock()
         self._entries: deque[Entry] = deque()
         self._first = 0
@@ -73,6 +77,8 @@ class Log:
         until_settled : keep a volume's arrays at least until `settle` is called for its key
         """
         with self._lock:
+            if isinstance(record, RunStarted):
+                self._begin(record.run_id)
             key = record.key if isinstance(record, Restored | Volume) else None
             seq = self._first + len(self._entries)
             nth = self._follow(seq, key) if key else None
@@ -147,6 +153,16 @@ class Log:
         with self._lock:
             return self._states.get(volume.key, volume.state)
 
+    def _begin(self, run_id: str) -> None:
+        """Forget another run, whose keys would be taken for those of this one; numbers and counts go on."""
+        if run_id == self._run_id:
+            return
+        self._run_id, self._first = run_id, self._first + len(self._entries)
+        for held in (self._entries, self._held, self._newest, self._by_key, self._states, self._unsettled):
+            held.clear()
+        self._held_bytes = 0
+        self._latest = {stream: (-1, nth) for stream, (_, nth) in self._latest.items()}
+
     def _get(self, seq: int) -> Entry | None:
         return self._entries[seq - self._first] if self._first <= seq < self._first + len(self._entries) else None
 
@@ -164,7 +180,8 @@ class Log:
     def _forget(self) -> None:
         kept: list[int] = []
         shown = set(islice(reversed(self._newest.values()), KEPT_STREAMS))
-        while self._held and self._held_bytes > self._memory_bytes:
+        limit_bytes = 0 if self._run_id == LIVE_RUN else self._memory_bytes
+        while self._held and self._held_bytes > limit_bytes:
             entry = self._get(self._held.popleft())
             if entry is None or entry.key is None:
                 continue

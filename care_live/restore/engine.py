@@ -13,7 +13,8 @@ import numpy as np
 from care_live.backends.failures import translated
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import OutOfMemoryError, RestoreError
-from care_live.images import Counts, Flag, ModelIdentity, Restored, Volume, VolumeKey, read_only
+from care_live.images import Flag, ModelIdentity, Restored, Volume, VolumeKey, read_only
+from care_live.live_frame import LIVE_POSITION
 from care_live.model import checks, file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
@@ -34,6 +35,8 @@ from care_live.trust.examiner import Examiner
 logger = logging.getLogger(__name__)
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
+_LIVE_WEIGHT = 0.05
+"""Of the newest frame in the range of Live: at 20 frames a second it follows within a second."""
 _TRIES = 4
 """Of a volume for which memory runs out anywhere: as it is, with all that is kept given back, and twice in halves."""
 
@@ -230,14 +233,20 @@ class Engine:
             place = (volume.key.p, volume.key.c)
             before = self.memories.get(place, ranges.LearntRange())
             span = ranges.measured(self.card, volume, counts)
-            choices[place] = ranges.choose(before, span, self._normalise(volume.pixels))
+            choices[place] = ranges.choose(before, span, self._normalise(volume))
         return choices
 
-    def _normalise(self, pixels: Counts) -> NormaliseConfig:
-        """Return how ranges are chosen: a floor in camera counts means nothing for floating-point pixels."""
-        if pixels.dtype.kind != "f":
-            return self._config.normalise
-        return self._config.normalise.model_copy(update={"noise_floor_counts": _SMALLEST})
+    def _normalise(self, volume: Volume) -> NormaliseConfig:
+        """Return how ranges are chosen: a floor in camera counts means nothing for floating-point pixels.
+
+        In Live a person searches and focuses, so the range follows slowly, unless it is fixed.
+        """
+        config = self._config.normalise
+        if volume.key.p == LIVE_POSITION and config.mode != "fixed":
+            return config.model_copy(update={"mode": "ema", "ema_weight": _LIVE_WEIGHT})
+        if volume.pixels.dtype.kind != "f":
+            return config
+        return config.model_copy(update={"noise_floor_counts": _SMALLEST})
 
     def _flags(self, *, mended: bool, empty: bool) -> frozenset[Flag]:
         found: set[Flag] = set(self._lasting)

@@ -5,6 +5,7 @@
     replay          a recorded data set, at its own or any speed
     folder          follows the data set that Micro-Manager is writing
     remote          a tap, on this or another machine, sends frames over the link
+    live            a core that a person drives: Live, and one run after the other
     virtual, micromanager, pymmcore-plus
                     remote, and a process of its own that runs the engine with the tap
 """
@@ -14,11 +15,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
-from care_live.config import FolderConfig, RemoteConfig, ReplayConfig, SourceConfig
+from care_live.config import FolderConfig, LiveSourceConfig, RemoteConfig, ReplayConfig, SourceConfig
 from care_live.images import SourceEvent, VolumeKey
+from care_live.live_frame import LatestFrame
+from care_live.source.live import live
 from care_live.source.tap import tap
 
-__all__ = ["KeepsFrames", "Source", "open_source", "tap"]
+__all__ = ["KeepsFrames", "ShowsLive", "Source", "live", "open_source", "tap"]
 
 
 class Source(Protocol):
@@ -45,6 +48,15 @@ class KeepsFrames(Protocol):
         """Note that the frames that arrived before this one are on the disk, or will never be."""
 
 
+@runtime_checkable
+class ShowsLive(Protocol):
+    """A source that shows Live between its runs: after RunEnded a further RunStarted, of another run id, may follow."""
+
+    @property
+    def live(self) -> LatestFrame:
+        """Where it puts frames while one is wanted."""
+
+
 def open_source(config: SourceConfig, *, run_id: str, stored: Collection[VolumeKey] = frozenset()) -> Source:
     """Open the source that a config section describes.
 
@@ -67,6 +79,10 @@ def open_source(config: SourceConfig, *, run_id: str, stored: Collection[VolumeK
         from care_live.source.follower import Follower
 
         return Follower(config, run_id=run_id)
+    if isinstance(config, LiveSourceConfig):
+        from care_live.source.live_source import LiveSource
+
+        return LiveSource(config, run_id=run_id)
     if isinstance(config, RemoteConfig):
         from care_live.source.remote import Remote
 

@@ -17,6 +17,7 @@ from care_live.wire.codec import record_of
 
 _DRIFT = 50e-6
 """Clocks of two machines drift apart by less than this; so the shortest way may grow by it."""
+_MOST_FINISHED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,21 @@ class Receiver:
     token : the secret that the tap must send; empty: any tap may connect
     z_planes : planes of each stack, when the tap can't send its plan
     until_stored : the tap keeps its frames until `store` says that they are on the disk
+    finished : taps that ended their runs earlier, and may have missed the last answer; one whose run was given up
+        begins anew with what it still has
     """
 
     def __init__(
-        self, *, run_id: str, token: str = "", z_planes: int | None = None, until_stored: bool = False
+        self,
+        *,
+        run_id: str,
+        token: str = "",
+        z_planes: int | None = None,
+        until_stored: bool = False,
+        finished: tuple[str, ...] = (),
     ) -> None:
+        self._finished = finished[-_MOST_FINISHED:]
+        self._has_ended = False
         self._run_id = run_id
         self._token = token
         self._z_planes = z_planes
@@ -58,6 +69,11 @@ class Receiver:
     def has_begun(self) -> bool:
         return self._tap is not None
 
+    @property
+    def finished(self) -> tuple[str, ...]:
+        """The taps that have ended their runs, this one and earlier ones."""
+        return self._finished + ((self._tap,) if self._tap is not None and self._has_ended else ())
+
     def take(self, message: tap_protocol.FromTap, pixels: NDArray[Any] | None, *, now_ns: int) -> Taken:
         """Take one message.
 
@@ -68,11 +84,15 @@ class Receiver:
         """
         if refused := self._refusal(message):
             return Taken(None, tap_protocol.Refuse(reason=refused))
+        if message.tap in self._finished:
+            end = message.number + (not isinstance(message, tap_protocol.TapPing))
+            return Taken(None, tap_protocol.Ack(next_number=end, epoch=message.epoch, stored_before=end))
         event = None
         if message.tap == self._tap:
             self._clock.learn(message.sent_ns, now_ns)
         if not isinstance(message, tap_protocol.TapPing) and self._is_due(message):
             event = self._event(message, pixels)
+            self._has_ended = isinstance(message, tap_protocol.TapEnd)
             self._next_number = message.number + 1
             if self._tap is None:
                 self._tap = message.tap

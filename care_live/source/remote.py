@@ -60,7 +60,8 @@ class Remote:
         silent_s: float = _SILENT_S,
         stop_s: float = _STOP_S,
     ) -> None:
-        self._receiver = Receiver(run_id=run_id, token=token, z_planes=config.z_planes, until_stored=until_stored)
+        self._config, self._token, self._until_stored = config, token, until_stored
+        self._receiver = self._receiver_of(run_id)
         self._silent_s, self._stop_s = silent_s, stop_s
         self._sockets = Sockets(server=read_server(config.server_key_file, config.authorized_keys_file))
         try:
@@ -108,6 +109,22 @@ class Remote:
         self._receiver.store(before)
         if self._ended and self._peer is not None:  # no frame follows, whose answer would say so
             self._answer(self._peer, self._receiver.acknowledgement())
+
+    def begin_anew(self, run_id: str) -> None:
+        """Wait for the next tap, after the end of a run."""
+        self._receiver = self._receiver_of(run_id, finished=self._receiver.finished)
+        self._stop_sent, self._peer, self._owed = None, None, None
+        self._bad_in_a_row, self._broken = 0, ""
+        self._ended = False
+
+    def _receiver_of(self, run_id: str, finished: tuple[str, ...] = ()) -> Receiver:
+        return Receiver(
+            run_id=run_id,
+            token=self._token,
+            z_planes=self._config.z_planes,
+            until_stored=self._until_stored,
+            finished=finished,
+        )
 
     def stop(self) -> None:
         self._stopping.set()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from care_live.images import LIMITS, Closed, State
+from care_live.live_frame import LiveConditions
 from care_live.maps import HEADS, Head
 from care_live.wire import arrays
 from care_live.wire.arrays import ArrayHeader, Codec, Product, ProductName, Size
@@ -150,6 +151,8 @@ class VolumeMessage(Numbered, frozen=True, kw_only=True, tag="volume", tag_field
     last_plane_us: Micros
     acquired_us: Micros
     exposure_ms: Finite | None = None
+    live: LiveConditions | msgspec.UnsetType = msgspec.UNSET
+    """How a frame outside any run was taken; absent: a volume of a run."""
     infer_us: Count = 0
     age_us: Micros
     """From the last plane to this message, by the daemon's monotonic clock."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from care_live.images import StateChanged, VolumeKey
+from care_live.images import Plan, RunStarted, StateChanged, VolumeKey
+from care_live.live_frame import LIVE_RUN
 from care_live.publish.log import KEPT_STREAMS, Log, nbytes_of
 from tests.make import samples
 
@@ -52,3 +53,23 @@ def test_without_memory_the_newest_of_every_channel_is_kept() -> None:
     held = [entry.key for entry in log.since(0) if entry.record is not None]
     assert held == [VolumeKey(3, 0, 0), VolumeKey(3, 0, 1)]
     assert log.held_bytes == 2 * nbytes_of(samples.restored(0))
+
+
+def test_another_run_forgets_the_one_before_and_its_first_volumes_are_new() -> None:
+    log = Log(2**30)
+    log.append(RunStarted("first", Plan({}, (8, 8))))
+    for t in range(3):
+        log.append(samples.restored(t))
+    log.append(RunStarted("second", Plan({}, (8, 8))))
+    assert log.of(VolumeKey(2)) is None and log.newest() == {} and log.held_bytes == 0
+    entry = log.append(samples.restored(0))
+    assert (entry.seq, entry.nth) == (5, 3)
+    assert log.newest() == {(0, 0): 5}
+
+
+def test_of_live_only_the_newest_frame_is_kept() -> None:
+    log = Log(2**30)
+    log.append(RunStarted(LIVE_RUN, Plan({}, (8, 8))))
+    for t in range(4):
+        log.append(samples.restored(t))
+    assert [entry.key for entry in log.since(1) if entry.record] == [VolumeKey(3)]

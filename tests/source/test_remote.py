@@ -333,6 +333,16 @@ def test_a_tap_that_vanishes_ends_the_run() -> None:
     cable.close()
 
 
+def test_one_run_after_the_other_when_it_is_told_to_go_on(remote: Remote) -> None:
+    for name in ("run", "second", "third"):
+        planned = events(n_t=1)
+        bring(tap(remote.address, events=planned), planned)
+        *_, last, ended = drain(remote)
+        assert isinstance(last, Frame) and (last.run_id, last.index) == (name, PlaneIndex(z=4))
+        assert isinstance(ended, RunEnded)
+        remote.begin_anew("second" if name == "run" else "third")
+
+
 def test_hardware_sequences_travel(remote: Remote) -> None:
     planned = events(1, 5)
     tapped = tap(remote.address, events=planned)

@@ -1,0 +1,191 @@
+"""How a live frame is restored: a network on the newest frame, a 3D network on a focus sweep, or a running average."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from care_live.config import SHOW_LIVE, Config, LiveConfig, RestoreConfig
+from care_live.daemon.bulkhead import Bulkhead
+from care_live.daemon.live_show import LiveShow, as_live
+from care_live.images import Integrity, ModelIdentity, Restored, Volume, VolumeKey, read_only
+from care_live.live_frame import LIVE_POSITION, LIVE_RUN, LiveFrame
+from care_live.model.file import shipped
+from care_live.publish.publisher import Publisher
+from care_live.source import ShowsLive, Source
+from care_live.worker.client import RestoreProcess
+
+_SETTINGS = 64
+"""Combinations of channel, exposure and laser that have an intensity range of their own."""
+_SAME_HEIGHT_UM = 0.01
+
+
+def restoring(config: Config) -> RestoreConfig:
+    """Return how to restore; a source that shows Live gets the quick network, where none is named."""
+    if config.source.kind not in SHOW_LIVE or config.restore.model is not None:
+        return config.restore
+    return config.restore.model_copy(update={"model": shipped("live2d")})
+
+
+def live_show(
+    config: LiveConfig, source: Source, restorer: RestoreProcess, *, publisher: Publisher, publishing: Bulkhead
+) -> LiveShow | None:
+    """Return what shows Live between the runs of a source; None: the source has none."""
+    if not isinstance(source, ShowsLive):
+        return None
+    shown = RunningAverage(config) if config.restoration == "average" else NetworkOnLive(restorer, config)
+    lag_s = config.lag_ms / 1000
+    return LiveShow(source.live, shown, publisher=publisher, publishing=publishing, lag_s=lag_s)
+
+
+def volume_of(frame: LiveFrame, t: int) -> Volume:
+    """Return a frame as a volume of one plane: what viewers and inference take."""
+    now, plane = frame.conditions, frame.pixels[None]
+    return Volume(
+        run_id=LIVE_RUN,
+        key=VolumeKey(t),
+        pixels=read_only(plane),
+        voxel_size_um=(1.0, now.pixel_um, now.pixel_um),
+        integrity=Integrity((0,), (0,)),
+        closed="complete",
+        state="confirmed",
+        first_plane_ns=frame.host_time_ns,
+        last_plane_ns=frame.host_time_ns,
+        acquired_us=time.time_ns() // 1000,
+        exposure_ms=now.exposure_ms,
+        live=now,
+    )
+
+
+class FocusSweep:
+    """The last frames of a focus stage that moves one way: a stack for a 3D network.
+
+    Parameters
+    ----------
+    n_planes : that it keeps
+    """
+
+    def __init__(self, n_planes: int) -> None:
+        self._frames: deque[LiveFrame] = deque(maxlen=n_planes)
+
+    def add(self, frame: LiveFrame) -> tuple[list[LiveFrame], int]:
+        """Return the frames from the lowest to the highest, and the place of the new one among them.
+
+        A frame at the height of the last one takes its place. Where the stage turns round, or anything but the height
+        changes, the new frame begins anew.
+        """
+        if self._frames and not _same_settings(self._frames[-1], frame):
+            self._frames.clear()
+        step_um = self._step_um(frame)
+        if self._frames and abs(step_um) < _SAME_HEIGHT_UM:
+            self._frames.pop()
+            step_um = self._step_um(frame)
+        if len(self._frames) > 1 and step_um * self._last_step_um() < 0:
+            self._frames.clear()
+        self._frames.append(frame)
+        frames = list(self._frames)
+        return (frames[::-1], 0) if self._last_step_um() < 0 else (frames, len(frames) - 1)
+
+    def _step_um(self, frame: LiveFrame) -> float:
+        return _height_um(frame) - _height_um(self._frames[-1]) if self._frames else 0.0
+
+    def _last_step_um(self) -> float:
+        return _height_um(self._frames[-1]) - _height_um(self._frames[-2]) if len(self._frames) > 1 else 0.0
+
+
+class NetworkOnLive:
+    """Runs the network that the runs have, in the same process; its range for Live follows slowly.
+
+    Parameters
+    ----------
+    restorer : the inference process
+    config : planes of a sweep
+    """
+
+    def __init__(self, restorer: RestoreProcess, config: LiveConfig) -> None:
+        self._restorer = restorer
+        self._sweep = FocusSweep(config.sweep_planes)
+        self._places: dict[tuple[object, ...], int] = {}
+
+    def raw(self, frame: LiveFrame, t: int) -> Volume:
+        return volume_of(frame, t)
+
+    def show(self, frame: LiveFrame, t: int) -> Restored:
+        """Return the plane of the newest frame."""
+        volume = volume_of(frame, t)
+        is_3d = "Z" in self._restorer.network.card.axes
+        frames, at = self._sweep.add(frame) if is_3d else ([frame], 0)
+        stack = replace(
+            volume,
+            key=VolumeKey(t, LIVE_POSITION, self._place_of(frame)),
+            pixels=read_only(np.stack([one.pixels for one in frames])) if len(frames) > 1 else volume.pixels,
+            integrity=Integrity(tuple(range(len(frames))), tuple(range(len(frames)))),
+        )
+        restored = self._restorer.restore((stack,))[0]
+        n_out = len(restored.mean)
+        z = at if n_out == len(frames) else at * n_out // len(frames)
+        return as_live(replace(restored, maps={head: one[z : z + 1] for head, one in restored.maps.items()}), volume)
+
+    def _place_of(self, frame: LiveFrame) -> int:
+        """Return the number of the settings under which a frame was taken; the range is learnt for each."""
+        return self._places.setdefault(_settings_of(frame), len(self._places) % _SETTINGS)
+
+
+class RunningAverage:
+    """The mean of the last frames of one place, for those who want no network: noise falls, and what moves smears.
+
+    Parameters
+    ----------
+    config : its number of frames
+    """
+
+    def __init__(self, config: LiveConfig) -> None:
+        self._n_most = config.average_frames
+        self._model = ModelIdentity(f"running average of {config.average_frames}", "")
+        self._last: LiveFrame | None = None
+        self._mean: NDArray[np.float32] | None = None
+        self._n = 0
+
+    def raw(self, frame: LiveFrame, t: int) -> Volume:
+        return volume_of(frame, t)
+
+    def show(self, frame: LiveFrame, t: int) -> Restored:
+        """Return the running average with a further frame; a moved stage or another setting begins it anew."""
+        pixels = frame.pixels.astype(np.float32)
+        if self._last is None or self._mean is None or not _same_place(self._last, frame):
+            self._n, self._mean = 0, pixels
+        self._n = min(self._n + 1, self._n_most)
+        self._mean = self._mean + (pixels - self._mean) * np.float32(1 / self._n)
+        self._last = frame
+        volume = volume_of(frame, t)
+        return Restored(
+            key=volume.key,
+            sources=(volume.key,),
+            maps={"mean": read_only(self._mean[None])},
+            voxel_size_um=volume.voxel_size_um,
+            low=0.0,
+            high=1.0,
+            model=self._model,
+            raw=volume,
+        )
+
+
+def _settings_of(frame: LiveFrame) -> tuple[object, ...]:
+    now = frame.conditions
+    return now.channel, now.exposure_ms, now.laser, frame.pixels.shape, frame.pixels.dtype.name
+
+
+def _same_settings(one: LiveFrame, other: LiveFrame) -> bool:
+    return _settings_of(one) == _settings_of(other)
+
+
+def _same_place(one: LiveFrame, other: LiveFrame) -> bool:
+    return _same_settings(one, other) and abs(_height_um(one) - _height_um(other)) < _SAME_HEIGHT_UM
+
+
+def _height_um(frame: LiveFrame) -> float:
+    return frame.conditions.z_um or 0.0
