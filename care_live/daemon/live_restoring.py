@@ -126,9 +126,8 @@ class NetworkOnLive:
             integrity=Integrity(tuple(range(len(frames))), tuple(range(len(frames)))),
         )
         restored = self._restorer.restore((stack,))[0]
-        n_out = len(restored.mean)
-        z = at if n_out == len(frames) else at * n_out // len(frames)
-        return as_live(replace(restored, maps={head: one[z : z + 1] for head, one in restored.maps.items()}), volume)
+        maps = {head: _plane(array, at, len(frames)) for head, array in restored.maps.items()}
+        return as_live(replace(restored, maps=maps), volume)
 
     def _place_of(self, frame: LiveFrame) -> int:
         """Return the number of the settings under which a frame was taken; the range is learnt for each."""
@@ -172,6 +171,12 @@ class RunningAverage:
             model=self._model,
             raw=volume,
         )
+
+
+def _plane(stack: NDArray[np.float32], at: int, n: int) -> NDArray[np.float32]:
+    """Return the plane of a map, which may be coarser along z, where frame `at` of n lies."""
+    z = at * len(stack) // n
+    return stack[z : z + 1]
 
 
 def _settings_of(frame: LiveFrame) -> tuple[object, ...]:
