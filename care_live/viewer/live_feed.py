@@ -146,6 +146,7 @@ def shown(live: Delivery) -> ViewedVolume:
         acquired_us=live.header.acquired_us,
         last_plane_s=time.monotonic() - live.age_s if live.age_s >= 0 else None,
         model=live.model,
+        conditions=None if live.volume is None else live.volume.live,
         sequence=-1 if live.seq is None else live.seq,
         source_channel=live.header.c_in,
     )

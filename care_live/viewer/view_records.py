@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from care_live.images import LIMITS, Counts, ModelIdentity, Restored, State, VolumeKey, read_only
+from care_live.live_frame import LiveConditions
 from care_live.maps import Array, Head
 from care_live.model.card import Calibration, ModelCard
 from care_live.model.reliability import half_width_factor
@@ -48,6 +49,8 @@ class ViewedVolume:
     model: ModelIdentity | None = None
     sequence: int = -1
     """Number of the message that brought it; -1: from the store."""
+    conditions: LiveConditions | None = None
+    """How a frame outside any run was taken; None: a volume of a run."""
     source_channel: int = -1
     """Channel of the raw volume, which its state belongs to; -1: that of `key`."""
     n_restored: int | None = None

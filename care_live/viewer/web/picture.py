@@ -171,6 +171,7 @@ def _header(
         "voxel_size_um": newest.voxel_size_um,
         "sequence": max(shown.sequence for shown in volumes),
         "acquired_us": newest.acquired_us,
+        "conditions": None if newest.conditions is None else asdict(newest.conditions),
         "last_plane_ms": None if newest.last_plane_s is None else newest.last_plane_s * 1e3,
     }
 

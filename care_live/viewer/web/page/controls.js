@@ -91,6 +91,7 @@ function toggle(id) {
 }
 
 function bindKeys(page) {
+  const { look } = page;
   const keys = {
     ArrowLeft: () => page.step(-1),
     ArrowRight: () => page.step(1),
@@ -113,6 +114,7 @@ function bindKeys(page) {
     o: () => toggle("overlay"),
     ",": () => nudge("threshold", -1),
     ".": () => nudge("threshold", 1),
+    f: () => page.set({ flipped: !look.flipped }),
     s: () => page.snapshot(),
     p: () => page.togglePanel(),
     "?": () => $("help").showModal(),

@@ -1,5 +1,7 @@
 // What a person has set: contrast, colours, marks, camera. Kept apart from the pictures.
 
+import { eased, isLive } from "./live.js";
+
 const PALETTE = ["#2fd49b", "#e86fc4", "#56b4e9", "#f0e442"]; // distinct for the colour-blind, also when added
 const STILL = 0.08; // automatic contrast holds still while its window moves by less than this share
 
@@ -10,6 +12,7 @@ export function newLook() {
     gamma: 0.7,
     layer: "marked",
     overlay: false,
+    flipped: false, // the restored pane shows the raw image
     level: 0.9,
     halfWidth: Math.log(10), // half of the interval at this level, in units of the scale; the run says it
     threshold: 0.5,
@@ -26,7 +29,7 @@ export function learn(look, header) {
   for (const channel of header.channels) {
     if (!look.channels.has(channel.c)) look.channels.set(channel.c, newChannel());
     const setting = look.channels.get(channel.c);
-    for (const [product, window] of Object.entries(channel.windows)) adapt(setting, product, window);
+    for (const [product, window] of Object.entries(channel.windows)) adapt(setting, product, window, isLive(header));
   }
   if (!look.channels.has(look.channel)) look.channel = header.channels[0].c;
   colour(look);
@@ -34,9 +37,11 @@ export function learn(look, header) {
 
 const newChannel = () => ({ visible: true, colour: "", tint: [1, 1, 1], auto: true, contrast: {} });
 
-function adapt(setting, product, { low, high }) {
+function adapt(setting, product, { low, high }, live) {
   const now = setting.contrast[product] ?? (setting.contrast[product] = [low, high]);
   if (!setting.auto) return;
+  if (live) setting.contrast[product] = eased(now, [low, high]);
+  if (live) return;
   const moved = Math.max(Math.abs(now[0] - low), Math.abs(now[1] - high)) / (high - low);
   if (moved > STILL) setting.contrast[product] = [low, high];
 }

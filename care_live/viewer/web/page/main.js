@@ -5,6 +5,7 @@ import { Histogram } from "./contrast.js";
 import { showFilling } from "./filling.js";
 import { showFinished } from "./finished.js";
 import { voxelAt } from "./geometry.js";
+import { showLive } from "./live.js";
 import { autoContrast, learn, newLook } from "./look.js";
 import { Marks } from "./marks.js";
 import { Pointer } from "./pointer.js";
@@ -66,6 +67,7 @@ class Page {
     $("waiting").hidden = true;
     showPicture(picture.header, (place) => this.ask(place));
     showFilling(this.restoring, picture.header);
+    showLive(picture.header, this.look);
     this.showPlaces(picture.header);
     if (this.look.channels.size !== known) showChannels(this, this.run.channels);
     this.showLayers([...picture.arrays.values()]);
@@ -99,6 +101,7 @@ class Page {
     this.times = status.times;
     showStatus(status, this.run.ended);
     showFinished(this.run, this.header());
+    showLive(this.header(), this.look);
     this.showPositions(status.positions);
     this.showTime();
   }
@@ -118,6 +121,7 @@ class Page {
   set(change) {
     Object.assign(this.look, change);
     this.layers.show(this.look.layer);
+    showLive(this.header(), this.look);
     this.moved();
   }
 

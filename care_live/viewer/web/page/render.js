@@ -2,6 +2,7 @@
 
 import { bindCorners, makeProgram, openContext, Textures } from "./gl.js";
 import { extentOf, rectangles, transform, turnMatrix } from "./geometry.js";
+import { productOf } from "./live.js";
 import { PLANE_FRAGMENT, PLANE_VERTEX, VOLUME_FRAGMENT, VOLUME_VERTEX } from "./shaders.js";
 
 const LAYERS = { intensity: 0, marked: 1, relative: 2, disagreement: 3 };
@@ -76,12 +77,11 @@ export class Renderer {
     gl.scissor(pane.x, bottom, pane.width, pane.height);
     gl.clearColor(0, 0, 0, 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    const product = pane.name === "raw" ? "raw" : "mean";
     const mapped = pane.name === "uncertainty" && look.layer !== "marked";
     for (const channel of this.picture.header.channels) {
       const setting = look.channels.get(channel.c);
       if (!setting || (mapped ? channel.c !== look.channel : !setting.visible)) continue;
-      this.drawChannel(pane, product, channel, look);
+      this.drawChannel(pane, productOf(pane, channel, this.picture.header, look), channel, look);
     }
   }
 
@@ -168,7 +168,7 @@ export class Renderer {
 
 /** What a pane draws of a channel: marks belong to the chosen channel only. */
 function layerOf(pane, channel, look) {
-  if (pane.name === "raw" || channel.c !== look.channel) return "intensity";
+  if (pane.name === "raw" || (pane.name === "restored" && look.flipped) || channel.c !== look.channel) return "intensity";
   if (pane.name === "restored") return look.overlay ? "marked" : "intensity";
   return look.layer;
 }
