@@ -62,7 +62,7 @@ class _Standing:
     claim: Claim | None
     """On the only run; None: the source names its runs."""
     live: LiveShow | None
-    """Shown while no run goes on; None: the source has one run and no Live."""
+    """ViewedVolume while no run goes on; None: the source has one run and no Live."""
 
 
 class Daemon:

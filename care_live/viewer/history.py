@@ -12,7 +12,9 @@ from care_live.errors import StoreError
 from care_live.images import State, VolumeKey
 from care_live.maps import HEADS, folder_of
 from care_live.recorded.journal_lines import JOURNAL_NAME
+from care_live.recorded.run_records import RestoredStored
 from care_live.store import PRODUCTS, Product, RunReader
+from care_live.viewer.trust_line import TrustNote, note_of
 from care_live.viewer.view_records import NO_CARD, RunInfo, ViewedVolume, describe
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class History:
         self._cache: OrderedDict[VolumeKey, ViewedVolume] = OrderedDict()
         self._known: dict[Product, frozenset[VolumeKey]] = {product: frozenset() for product in PRODUCTS}
         self._info = RunInfo()
+        self._notes: dict[VolumeKey, tuple[RestoredStored, TrustNote | None]] = {}
         self._reader: RunReader | None = None
         self._refreshed = -_REFRESH_S
         self._lock = threading.Lock()
@@ -54,6 +57,18 @@ class History:
         with self._lock:
             self._refresh()
             return self._info
+
+    def trust_notes(self) -> dict[VolumeKey, TrustNote]:
+        """Return the verdict of every restored volume that was examined."""
+        with self._lock:
+            reader = self._refresh()
+            if reader is None:
+                return {}
+            for key in self._known["restored"]:
+                made = reader.restoration(key)
+                if key not in self._notes or self._notes[key][0] is not made:
+                    self._notes[key] = (made, note_of(made.trust) if made.trust else None)
+            return {key: note for key, (_, note) in self._notes.items() if note is not None}
 
     def get(self, key: VolumeKey) -> ViewedVolume | None:
         """Return a volume, or None when it is not stored; one that was restored since is read again."""

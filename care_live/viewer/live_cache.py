@@ -10,10 +10,13 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from care_live.images import Restored, State, VolumeKey
+from care_live.viewer.trust_line import TrustNote, note_of
 from care_live.viewer.view_records import Growing, RunInfo, ViewedVolume, begins_volume, whole_nbytes
 
 MAX_GROWING = 8
 """Times the memory: a volume that takes more is shown only when it is complete, not while it is restored."""
+KEPT_NOTES = 200_000
+"""Volumes of which the verdict is kept, for the time line."""
 KEPT_STREAMS = 16
 """Positions and channels of which the newest volume stays whatever the memory."""
 
@@ -50,6 +53,7 @@ class LiveCache:
     _newest: dict[tuple[int, int], VolumeKey] = field(default_factory=dict)
     _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=64))
     _growing: dict[tuple[int, int], Growing] = field(default_factory=dict)
+    _notes: OrderedDict[VolumeKey, TrustNote] = field(default_factory=OrderedDict)
     _listeners: list[Callable[[], None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _info: RunInfo = field(default_factory=RunInfo)
@@ -69,6 +73,7 @@ class LiveCache:
             self._arrivals.append(time.monotonic())
             self._count += 1
             self._end_growth(place, shown.key.t)
+            self._note(shown)
             self._forget_oldest()
         self._tell()
 
@@ -102,6 +107,7 @@ class LiveCache:
                 self._volumes.clear()
                 self._newest.clear()
                 self._growing.clear()
+                self._notes.clear()
             self._info = info
         self._tell()
 
@@ -161,6 +167,11 @@ class LiveCache:
         with self._lock:
             return tuple(self._volumes)
 
+    def trust_notes(self) -> dict[VolumeKey, TrustNote]:
+        """Return the verdicts that came, also of volumes that are not in memory any more."""
+        with self._lock:
+            return dict(self._notes)
+
     @property
     def info(self) -> RunInfo:
         with self._lock:
@@ -204,6 +215,12 @@ class LiveCache:
         growing = self._growing.get(place)
         if growing is not None and growing.key.t <= t:
             del self._growing[place]
+
+    def _note(self, shown: ViewedVolume) -> None:
+        if shown.trust is not None:
+            self._notes[shown.key] = note_of(shown.trust)
+            while len(self._notes) > KEPT_NOTES:
+                self._notes.popitem(last=False)
 
     def _forget_oldest(self) -> None:
         held = sum(shown.nbytes for shown in self._volumes.values())

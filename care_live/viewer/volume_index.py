@@ -8,6 +8,7 @@ from typing import TypeAlias
 from care_live.images import VolumeKey
 from care_live.viewer.history import History
 from care_live.viewer.live_cache import LiveCache
+from care_live.viewer.trust_line import TrustSpan, spans
 from care_live.viewer.view_records import RunInfo, ViewedVolume, first_with
 
 Seen: TypeAlias = tuple[ViewedVolume, ...]
@@ -25,6 +26,11 @@ class Library:
         """Return all volumes known by now, sorted."""
         stored = self.history.known() if self.history else ()
         return tuple(sorted({*stored, *self.cache.known()}))
+
+    def trust_spans(self) -> list[TrustSpan]:
+        """Return the verdicts of the whole run over time; what came live goes before what is stored."""
+        stored = self.history.trust_notes() if self.history else {}
+        return spans(stored | self.cache.trust_notes())
 
     def newest(self, position: int | None = None) -> VolumeKey | None:
         """Return the newest volume: live where there is one, else the last of the store."""

@@ -164,7 +164,7 @@ def test_the_trust_light_leads_to_the_worst_place(screen, library):
     assert light.text == "trust red"
     assert "something false" in light.get_attribute("title")
     screen.js("document.querySelector('#flags button').click()")
-    screen.until("careLive.header().mode === 'ortho' && String(careLive.header().at) === '2,30,50'")
+    screen.until("String(careLive.header().at) === '2,30,50' && careLive.view.t === 3")
 
 
 def test_a_raw_only_volume_says_so(screen, library):

@@ -129,7 +129,9 @@ class Gateway:
 
     async def _tell(self, sessions: tuple[ViewerSession, ...]) -> None:
         keys = await asyncio.to_thread(self.library.known)
+        spans = await asyncio.to_thread(self.library.trust_spans)
         for session in sessions:
+            session.note_trust(spans)
             session.settle()
             session.note(state.restoring(self.library))
             session.note(state.status(self.library, keys, session))

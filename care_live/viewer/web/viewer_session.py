@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from care_live.errors import StoreError
+from care_live.viewer.trust_line import TrustSpan
 from care_live.viewer.volume_index import Library, Seen
 from care_live.viewer.web import cuts, picture
 from care_live.viewer.web.budget import LONGEST_WAIT_S
@@ -45,6 +46,7 @@ class ViewerSession:
     skipped: int = 0
     """Volumes that came while following and were never sent: skipped by this viewer alone."""
     _credit: int = 0
+    _trust: Sequence[TrustSpan] = ()
     _notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     _sent_at: deque[float] = field(default_factory=deque)
     _drawn: tuple[PageView, Fineness, Seen] | None = None
@@ -60,6 +62,12 @@ class ViewerSession:
         """Send a small JSON message soon; a newer one of the same type replaces one that still waits."""
         self._notes[note["type"]] = note
         self._wake.set()
+
+    def note_trust(self, spans: Sequence[TrustSpan]) -> None:
+        """Send the verdicts over time, unless the browser has them."""
+        if spans != self._trust:
+            self._trust = spans
+            self.note({"type": "trust", "spans": spans})
 
     def wake(self) -> None:
         """Check again whether there is something new to show."""

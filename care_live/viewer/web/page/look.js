@@ -13,6 +13,7 @@ export function newLook() {
     layer: "marked",
     overlay: false,
     flipped: false, // the restored pane shows the raw image
+    doubtMarks: true,
     level: 0.9,
     halfWidth: Math.log(10), // half of the interval at this level, in units of the scale; the run says it
     threshold: 0.5,

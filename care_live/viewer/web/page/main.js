@@ -2,6 +2,7 @@
 
 import { bindControls, showChannels } from "./controls.js";
 import { Histogram } from "./contrast.js";
+import { Doubts } from "./doubts.js";
 import { showFilling } from "./filling.js";
 import { showFinished } from "./finished.js";
 import { voxelAt } from "./geometry.js";
@@ -12,8 +13,10 @@ import { Pointer } from "./pointer.js";
 import { Probe } from "./probe.js";
 import { Renderer } from "./render.js";
 import { captionOf, compose, download } from "./snapshot.js";
-import { showAge, showLink, showPicture, showProblem, showRun, showStatus } from "./status.js";
+import { fit, panesOf } from "./stage.js";
+import { showAge, showLink, showPicture, showPositions, showProblem, showRun, showStatus } from "./status.js";
 import { Stream } from "./stream.js";
+import { TrustLine } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -37,6 +40,8 @@ class Page {
       (figure) => new Histogram(figure, (product, contrast) => this.setContrast(product, contrast)),
     );
     this.pointer = new Pointer($("stage"), this);
+    this.doubts = new Doubts(this);
+    this.trustLine = new TrustLine($("trust-line"), $("trust-tip"), (index) => this.scrub(index));
     bindControls(this);
     this.listen();
   }
@@ -49,6 +54,7 @@ class Page {
     on("picture", (picture) => this.take(picture));
     on("restoring", (restoring) => this.takeRestoring(restoring));
     on("problem", showProblem);
+    on("trust", ({ spans }) => this.trustLine.take(spans));
     new ResizeObserver(() => this.moved()).observe($("stage"));
     setInterval(() => showAge(this.header(), this.stream.gatewayMs()), 200);
   }
@@ -65,7 +71,8 @@ class Page {
     learn(this.look, picture.header);
     this.renderer.take(picture);
     $("waiting").hidden = true;
-    showPicture(picture.header, (place) => this.ask(place));
+    showPicture(picture.header, () => this.doubts.go(0));
+    this.doubts.show(picture.header);
     showFilling(this.restoring, picture.header);
     showLive(picture.header, this.look);
     this.showPlaces(picture.header);
@@ -102,7 +109,7 @@ class Page {
     showStatus(status, this.run.ended);
     showFinished(this.run, this.header());
     showLive(this.header(), this.look);
-    this.showPositions(status.positions);
+    showPositions(status.positions, this.run.positions, this.view.p);
     this.showTime();
   }
 
@@ -231,28 +238,11 @@ class Page {
     else if (this.view.t === null) $("time").value = $("time").max;
     $("time-text").textContent = t === undefined ? "–" : `${t} of ${this.times.at(-1) ?? t}`;
     $("follow").setAttribute("aria-pressed", String(this.view.t === null));
+    this.trustLine.show(this.times, this.view.p ?? this.header()?.p ?? 0);
   }
 
-  showPositions(positions) {
-    $("position-row").hidden = positions.length < 2;
-    const wanted = positions.join();
-    if ($("position").dataset.shown === wanted) return;
-    $("position").dataset.shown = wanted;
-    const options = positions.map((p) => new Option(this.run.positions?.[p] ?? `position ${p}`, p));
-    $("position").replaceChildren(new Option("newest", ""), ...options);
-    $("position").value = this.view.p ?? "";
-  }
-
-  /** Panes as rectangles of the canvas, in its pixels. */
   panes() {
-    const stage = $("stage").getBoundingClientRect();
-    const ratio = devicePixelRatio;
-    return [...document.querySelectorAll(".pane")].map((element) => {
-      const box = element.getBoundingClientRect();
-      const [x, y] = [Math.round((box.x - stage.x) * ratio), Math.round((box.y - stage.y) * ratio)];
-      const [width, height] = [Math.round(box.width * ratio), Math.round(box.height * ratio)];
-      return { name: element.dataset.pane, title: element.querySelector("h2").textContent, x, y, width, height };
-    });
+    return panesOf($("stage"));
   }
 
   /** Draw at the next refresh of the screen, once; later, while the graphics card is still busy. */
@@ -265,10 +255,10 @@ class Page {
   }
 
   draw() {
-    this.resize();
+    fit($("stage"), [$("pixels"), $("marks")]);
     const panes = this.panes();
     this.renderer.draw(panes, this.look);
-    this.marks.draw(panes, this.header(), this.look, this.pointing);
+    this.marks.draw(panes, this.header(), this.look, { pointer: this.pointing, doubt: this.doubts.chosen });
     this.showHistograms();
     this.drawn += 1;
     if (this.picture) this.firstDrawn ??= performance.now(); // from the start of navigation
@@ -281,15 +271,6 @@ class Page {
     for (const histogram of this.histograms) {
       const { product } = histogram;
       histogram.show(channel.windows[product], setting.contrast[product], setting.colour);
-    }
-  }
-
-  resize() {
-    const ratio = devicePixelRatio;
-    const { clientWidth, clientHeight } = $("stage");
-    for (const canvas of [$("pixels"), $("marks")]) {
-      const [width, height] = [Math.round(clientWidth * ratio), Math.round(clientHeight * ratio)];
-      if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     }
   }
 }

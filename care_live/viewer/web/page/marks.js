@@ -1,5 +1,6 @@
 // What is drawn over the pixels: scale bar, crosshair, the linked pointer, the colour bar.
 
+import { drawDoubts, KINDS } from "./doubts.js";
 import { planesOf } from "./filling.js";
 import { bounds, rectangles, scaleBar, toPane, transform } from "./geometry.js";
 import { round } from "./contrast.js";
@@ -11,7 +12,8 @@ export class Marks {
     this.canvas = canvas;
   }
 
-  draw(panes, header, look, pointer) {
+  /** `doubt` is the place that a person looks at, of those that contradict the photons. */
+  draw(panes, header, look, { pointer, doubt }) {
     const context = this.canvas.getContext("2d");
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     if (!header) return;
@@ -21,19 +23,21 @@ export class Marks {
       context.rect(pane.x, pane.y, pane.width, pane.height);
       context.clip();
       context.translate(pane.x, pane.y);
-      this.drawPane(context, pane, header, look, pointer);
+      this.drawPane(context, pane, header, look, { pointer, doubt });
       context.restore();
     }
   }
 
-  drawPane(context, pane, header, look, pointer) {
+  drawPane(context, pane, header, look, { pointer, doubt }) {
     const view = transform(header, look.camera, pane);
     context.lineWidth = devicePixelRatio;
     if (header.mode === "ortho") drawCrosshair(context, pane, header, view);
     if (header.mode === "ortho" && pane.name !== "raw") drawFront(context, pane, header, view);
+    if (look.doubtMarks && planesOf(header) === undefined) drawDoubts(context, pane, header, view, look, doubt);
+    context.lineWidth = devicePixelRatio;
     if (pointer && header.mode !== "volume") drawPointer(context, pane, view, pointer);
     drawScaleBar(context, pane, view);
-    if (pane.name === "uncertainty" && look.layer !== "marked") drawColourBar(context, pane, look);
+    if (pane.name === "uncertainty" && look.layer !== "marked") drawColourBar(context, pane, header, look);
   }
 }
 
@@ -86,17 +90,23 @@ function drawScaleBar(context, pane, view) {
 
 const RAMP = ["rgb(0,34,78)", "rgb(65,79,108)", "rgb(124,123,120)", "rgb(189,174,109)", "rgb(254,231,54)"];
 
-function drawColourBar(context, pane, look) {
+function drawColourBar(context, pane, header, look) {
+  const twoSided = header.arrays.some((array) => array.product === look.layer && array.limits?.[0] < 0);
   const ratio = devicePixelRatio;
   const [width, height] = [Math.min(110 * ratio, pane.width / 3), 7 * ratio];
   const [left, top] = [12 * ratio, pane.height - 19 * ratio];
   const ramp = context.createLinearGradient(left, 0, left + width, 0);
-  RAMP.forEach((colour, i) => ramp.addColorStop(i / (RAMP.length - 1), colour));
+  const colours = twoSided ? [KINDS.invented.colour, "#000", KINDS.missing.colour] : RAMP;
+  colours.forEach((colour, i) => ramp.addColorStop(i / (colours.length - 1), colour));
   context.fillStyle = ramp;
   context.fillRect(left, top, width, height);
   context.fillStyle = INK;
-  const most = look.layer === "relative" ? `±${Math.round(look.threshold * 200)} %` : "1";
-  text(context, look.layer === "relative" ? "±0" : "0", left, top - 5 * ratio, "left");
+  const [least, most] = twoSided
+    ? ["invented", "missing"]
+    : look.layer === "relative"
+      ? ["±0", `±${Math.round(look.threshold * 200)} %`]
+      : ["0", "1"];
+  text(context, least, left, top - 5 * ratio, "left");
   text(context, most, left + width, top - 5 * ratio, "right");
 }
 

@@ -3,6 +3,7 @@
 import { bindCorners, makeProgram, openContext, Textures } from "./gl.js";
 import { extentOf, rectangles, transform, turnMatrix } from "./geometry.js";
 import { productOf } from "./live.js";
+import { keyOf } from "./picture.js";
 import { PLANE_FRAGMENT, PLANE_VERTEX, VOLUME_FRAGMENT, VOLUME_VERTEX } from "./shaders.js";
 
 const LAYERS = { intensity: 0, marked: 1, relative: 2, disagreement: 3 };
@@ -60,6 +61,7 @@ export class Renderer {
 
   drawPanes(panes, look) {
     const { gl } = this;
+    this.look = look;
     gl.disable(gl.SCISSOR_TEST);
     gl.clearColor(0.043, 0.051, 0.063, 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
@@ -135,7 +137,8 @@ export class Renderer {
     const none = this.textures.get(plane === "xyz" ? "none/3" : "none/2");
     const found = (name) => (product === "mean" ? this.textures.get(`${channel.c}/${name}/${plane}`) : undefined);
     const another = layer in LAYERS ? undefined : found(layer);
-    const bound = [["image", image], ["scale", found("laplace_scale")], ["disagreement", found("disagreement")], ["map", another]];
+    const marked = this.marked(channel, plane);
+    const bound = [["image", image], ["scale", found("laplace_scale")], ["disagreement", found("disagreement")], ["map", another], ["marked", marked]];
     bound.forEach(([name, entry], unit) => {
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.bindTexture((entry ?? none).target, (entry ?? none).texture);
@@ -147,7 +150,15 @@ export class Renderer {
     gl.uniform1i(uniforms.hasDisagreement, bound[2][1] ? 1 : 0);
     gl.uniform1i(uniforms.hasMap, another ? 1 : 0);
     gl.uniform1i(uniforms.mapIsLog, another?.array.coding === "log2" ? 1 : 0);
+    gl.uniform1f(uniforms.markAbove, marked ? marked.array.mark - marked.array.step / 2 : 1e38);
     gl.uniform2f(uniforms.mapLimits, ...(another ? limitsOf(another.array) : [0, 1]));
+  }
+
+  /** The map of a channel that has places to be marked, beside any image of it, raw too. */
+  marked(channel, plane) {
+    if (!this.look?.doubtMarks) return undefined;
+    const array = [...this.picture.arrays.values()].find((one) => one.channel === channel.c && one.plane === plane && one.mark);
+    return array && this.textures.get(keyOf(array));
   }
 
   setLook(uniforms, pane, product, channel, look) {

@@ -13,11 +13,12 @@ uniform float halfWidth;    // half of the interval in units of b
 uniform float threshold;    // mark where the half interval exceeds this share of the signal
 uniform float disagreeAbove;
 uniform bool hasScale, hasDisagreement, hasMap;
+uniform float markAbove;    // of the map with marks: hatched where it is farther from 0; 1e38: there is no such map
 uniform vec2 mapLimits;     // of another map: drawn at no and at full strength; from below 0, where it has two sides
 
 const float NO_NUMBER = 1e30;   // code 255 of a logarithm: infinite, so the place is as unsure as can be
-const vec3 ABOVE = vec3(0.902, 0.380, 0.0);
-const vec3 BELOW = vec3(0.337, 0.706, 0.914);
+const vec3 ABOVE = vec3(0.361, 0.784, 1.0);     // missing, as in doubts.js
+const vec3 BELOW = vec3(1.0, 0.478, 0.102);     // invented
 const vec3 UNCERTAIN = vec3(0.902, 0.624, 0.0);
 const vec3 DISAGREE = vec3(0.8, 0.475, 0.655);
 
@@ -46,6 +47,13 @@ vec3 ramp(float value) {
 
 float signal(float mean) { return abs(mean - background.x) + background.y; }
 float foreground(float mean) { return smoothstep(1.0, 2.0, (mean - background.x) / background.y); }
+
+// Thin lines over a place that contradicts the photons; they lean to the right where it is invented, else to the left.
+vec3 hatch(vec3 colour, float evidence) {
+  if (abs(evidence) < markAbove) return colour;
+  float across = evidence < 0.0 ? gl_FragCoord.x - gl_FragCoord.y : gl_FragCoord.x + gl_FragCoord.y;
+  return mix(colour, evidence < 0.0 ? BELOW : ABOVE, 0.8 * step(0.8, fract(across / 10.0)));
+}
 
 // Another map: two colours on both sides of 0, over the image, dimmed; a ramp where it has one side.
 vec3 shadeMap(float value, float g) {
@@ -89,8 +97,8 @@ export const PLANE_FRAGMENT = `${COMMON}
 precision highp usampler2D;
 in vec2 place;
 out vec4 pixel;
-uniform usampler2D image, scaleImage, disagreementImage, mapImage;
-uniform vec2 imageCode, scaleCode, disagreementCode, mapCode;   // offset, step
+uniform usampler2D image, scaleImage, disagreementImage, mapImage, markedImage;
+uniform vec2 imageCode, scaleCode, disagreementCode, mapCode, markedCode;   // offset, step
 uniform bool mapIsLog;
 uniform ivec2 footprint;                               // texels that fall into one screen pixel
 
@@ -106,12 +114,26 @@ float average(usampler2D codes, vec2 code, bool logarithmic) {
   return sum / float(footprint.x * footprint.y);
 }
 
+// Farthest from 0 of the texels in one screen pixel: a mark must not vanish from a picture that is made smaller.
+float farthest(usampler2D codes, vec2 code) {
+  ivec2 size = textureSize(codes, 0);
+  vec2 at = place * vec2(size) - 0.5 * vec2(footprint - 1);
+  float most = 0.0;
+  for (int j = 0; j < footprint.y; j++) for (int i = 0; i < footprint.x; i++) {
+    uint raw = texelFetch(codes, clamp(ivec2(floor(at)) + ivec2(i, j), ivec2(0), size - 1), 0).r;
+    float value = code.x + code.y * float(raw);
+    if (abs(value) > abs(most)) most = value;
+  }
+  return most;
+}
+
 void main() {
   float counts = average(image, imageCode, false);
   float scale = hasScale ? average(scaleImage, scaleCode, true) : 0.0;
   float disagreement = hasDisagreement ? average(disagreementImage, disagreementCode, true) : 0.0;
   float another = hasMap ? average(mapImage, mapCode, mapIsLog) : 0.0;
-  pixel = vec4(shade(counts, scale, disagreement, another), 1.0);
+  vec3 colour = shade(counts, scale, disagreement, another);
+  pixel = vec4(markAbove < 1e30 ? hatch(colour, farthest(markedImage, markedCode)) : colour, 1.0);
 }`;
 
 export const VOLUME_VERTEX = `#version 300 es

@@ -14,7 +14,7 @@ const FLAGS = {
   empty: "empty",
   out_of_domain: "unlike training",
 };
-const TRUST = { green: "good", amber: "warn", red: "bad" };
+const TRUST = { green: "good", amber: "warn", red: "red" };
 
 export function showLink({ open, refused }) {
   if (refused) chip($("link"), "bad", "not allowed: open the printed address");
@@ -97,8 +97,19 @@ function trustChip(trust, goTo) {
   chip(made, TRUST[trust.colour] ?? "warn", `trust ${trust.colour}`);
   const [worst] = trust.doubts;
   made.disabled = !worst;
-  if (worst) made.addEventListener("click", () => goTo({ mode: "ortho", z: worst.place_px[0], y: worst.place_px[1], x: worst.place_px[2] }));
+  if (worst) made.addEventListener("click", goTo);
   return made;
+}
+
+/** The choice of a stage position, where there are several. */
+export function showPositions(positions, names, chosen) {
+  $("position-row").hidden = positions.length < 2;
+  const wanted = positions.join();
+  if ($("position").dataset.shown === wanted) return;
+  $("position").dataset.shown = wanted;
+  const options = positions.map((p) => new Option(names?.[p] ?? `position ${p}`, p));
+  $("position").replaceChildren(new Option("newest", ""), ...options);
+  $("position").value = chosen ?? "";
 }
 
 function count(element, n) {

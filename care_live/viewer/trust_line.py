@@ -1,0 +1,58 @@
+"""The trust light over time: one verdict a time point, the worst of its channels. Calculations only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from care_live.images import VolumeKey
+from care_live.verdict import Trust, TrustColour
+
+_BADNESS: Mapping[str, int] = {"green": 0, "amber": 1, "red": 2}
+MAX_REASON = 240
+"""Characters that are kept of a reason."""
+
+
+class TrustNote(NamedTuple):
+    """What a time line shows of one volume."""
+
+    colour: TrustColour
+    reason: str
+    """The gravest; empty for green."""
+
+
+class TrustSpan(NamedTuple):
+    """Time points of one position that follow each other and have one verdict."""
+
+    p: int
+    first: int
+    last: int
+    colour: TrustColour
+    reason: str
+
+
+def note_of(trust: Trust) -> TrustNote:
+    """Return what is kept of a verdict: a run has many."""
+    return TrustNote(trust.colour, trust.reasons[0][:MAX_REASON] if trust.reasons else "")
+
+
+def spans(notes: Mapping[VolumeKey, TrustNote]) -> list[TrustSpan]:
+    """Return the verdicts by position and time; time points of which nothing was examined are in none."""
+    found: list[TrustSpan] = []
+    for (p, t), note in sorted(_worst(notes.items()).items()):
+        last = found[-1] if found else None
+        if last is not None and (last.p, last.last, last.colour, last.reason) == (p, t - 1, *note):
+            found[-1] = last._replace(last=t)
+        else:
+            found.append(TrustSpan(p, t, t, *note))
+    return found
+
+
+def _worst(notes: Iterable[tuple[VolumeKey, TrustNote]]) -> dict[tuple[int, int], TrustNote]:
+    """Return the worst verdict of each position and time point."""
+    worst: dict[tuple[int, int], TrustNote] = {}
+    for key, note in notes:
+        place = (key.p, key.t)
+        if place not in worst or _BADNESS.get(note.colour, 1) > _BADNESS.get(worst[place].colour, 1):
+            worst[place] = note
+    return worst
