@@ -133,6 +133,9 @@ class RestoreConfig(Section):
     """When restoration lags: newest volume first and the older ones later, every n-th, or all later.
     *wait* holds the source up instead: for recorded data, which can wait; a camera can't."""
     nth: int = Field(default=2, ge=1)
+    channels: tuple[str, ...] = ()
+    """Names of the run's channels that the network restores; the others pass through as they are. A network that reads
+    several together takes them in this order. None: all, or those with the names in its card, or the first ones."""
     tile_px: tuple[int, int, int] | None = None
     """What the network reads at once, (z, y, x), halo included; none: the whole field while memory lasts."""
     provider: Literal["auto", "cuda", "tensorrt", "cpu", "openvino"] = "auto"

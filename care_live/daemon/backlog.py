@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from care_live.daemon.channel_choice import ChannelChoice
 from care_live.images import VolumeKey
 
 
@@ -14,11 +15,11 @@ class Backlog:
 
     Parameters
     ----------
-    channels_in : channels that the network reads together, 0 to n - 1 of the run
+    channels : what the network reads, and reads together
     """
 
-    def __init__(self, channels_in: int) -> None:
-        self._channels_in = channels_in
+    def __init__(self, channels: ChannelChoice) -> None:
+        self._channels = channels
         self._asked: OrderedDict[VolumeKey, set[VolumeKey]] = OrderedDict()
         self._ready: OrderedDict[VolumeKey, tuple[VolumeKey, ...]] = OrderedDict()
         self._stored: set[VolumeKey] = set()
@@ -29,7 +30,7 @@ class Backlog:
 
     def ask(self, key: VolumeKey) -> None:
         """Put a volume on the list, once."""
-        group = self._group(key)
+        group = self._channels.group(key)
         if group in self._ready or key in self._asked.get(group, ()):
             return
         self._asked.setdefault(group, set()).add(key)
@@ -39,7 +40,7 @@ class Backlog:
     def stored(self, key: VolumeKey) -> None:
         """A raw volume can be read back from now on."""
         self._stored.add(key)
-        self._look_at(self._group(key))
+        self._look_at(self._channels.group(key))
 
     def is_stored(self, key: VolumeKey) -> bool:
         """Return whether a raw volume can be read back."""
@@ -47,7 +48,7 @@ class Backlog:
 
     def waits_for(self, key: VolumeKey) -> bool:
         """Return whether other channels of a volume's time point are on the list and wait for more."""
-        return self._group(key) in self._asked
+        return self._channels.group(key) in self._asked
 
     def next(self) -> tuple[VolumeKey, ...]:
         """Return the volumes of the next time point and forget them; empty when no time point is ready."""
@@ -59,15 +60,13 @@ class Backlog:
 
     def give_up_incomplete(self) -> list[VolumeKey]:
         """Forget the volumes whose other channels are not on the list, and return them."""
-        given_up = {group for group, keys in self._asked.items() if len(keys) < self._channels_in}
+        given_up = {group for group, keys in self._asked.items() if len(keys) < self._channels.n_together}
         keys = [key for group in given_up for key in self._asked.pop(group)]
         self._n -= len(keys)
         return sorted(keys)
 
-    def _group(self, key: VolumeKey) -> VolumeKey:
-        return key if self._channels_in == 1 else key._replace(c=0)
-
     def _look_at(self, group: VolumeKey) -> None:
         keys = self._asked.get(group, set())
-        if len(keys) == self._channels_in and keys <= self._stored:
-            self._ready[group] = tuple(sorted(self._asked.pop(group)))
+        if len(keys) == self._channels.n_together and keys <= self._stored:
+            del self._asked[group]
+            self._ready[group] = self._channels.keys(group)

@@ -177,7 +177,7 @@ class Intake:
                 self._accept(event)
             case StateChanged():
                 self._change(event)
-            case VolumeOpened() if not self.references.is_reference(event.key):
+            case VolumeOpened() if self.worklist.takes(event.key) and not self.references.is_reference(event.key):
                 with self.restoring:
                     self.restorer.arrivals.begin(event)
             case PlanePlaced():
@@ -203,6 +203,11 @@ class Intake:
         self.ledger.hold(volume.key)  # by the store
         if self.references.is_reference(volume.key):
             self.storage.put(volume)
+            return
+        if not self.worklist.takes(volume.key):
+            self.storage.put(volume)
+            with self.publishing:
+                self.publisher.publish(volume)
             return
         self.ledger.hold(volume.key)  # by the restorer
         self.storage.put(volume)

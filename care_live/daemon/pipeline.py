@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from care_live.assemble import Assembler
 from care_live.config import Config
 from care_live.daemon.bulkhead import Bulkhead
+from care_live.daemon.channel_choice import ChannelChoice, choose
 from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.intake import Intake
 from care_live.daemon.lag import Lag
@@ -35,7 +36,7 @@ from care_live.daemon.storing import Record, Storing
 from care_live.daemon.unstored_frames import UnstoredFrames
 from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worklist import Worklist
-from care_live.images import RunEnded, RunStarted, VolumeKey
+from care_live.images import Plan, RunEnded, RunStarted, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.reasons import how
 from care_live.source import Source
@@ -89,8 +90,8 @@ class Pipeline:
         limit_bytes = config.assemble.memory_mib * 2**20
         self._ledger = MemoryBudget(limit_bytes)
         self._storage = Inbox[Record]("store", limit_bytes)
-        n_in = len(rooms.restorer.network.card.channels_in)
-        self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, n_in, plan=started.plan))
+        channels = self._choose_channels(started.plan)
+        self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, channels, plan=started.plan))
         states = VolumeStates()
         self._references, unstored = References(started.plan), UnstoredFrames()
         self._intake = self._make_intake(started, states, unstored)
@@ -109,6 +110,15 @@ class Pipeline:
         self.intake = Stage("intake", self._intake.work, on_failure)
         self.restoring = Stage("restore", restoring.work, self._go_on_raw)
         self.storing = Stage("store", self._storing.work, on_failure)
+
+    def _choose_channels(self, plan: Plan) -> ChannelChoice:
+        """Find the channels that the network reads; a name that the run lacks costs its restoration, and no photon."""
+        of_network = self._rooms.restorer.network.card.channels_in
+        channels, wrong = choose(self._config.restore.channels, of_network, plan.channels)
+        if wrong:
+            self._tally.fault("channels", wrong)
+        self._rooms.restorer.arrivals.order = channels.together
+        return channels
 
     def _make_intake(self, started: RunStarted, states: VolumeStates, unstored: UnstoredFrames) -> Intake:
         rooms = self._rooms
@@ -157,9 +167,9 @@ class Pipeline:
         """From one time point that the network restores to the next; None before that is known."""
         if self._plan.interval_s > 0:
             places = {(key.p, key.c) for key in self._plan.stacks}
-            return self._plan.interval_s * self._worklist.channels_in / max(1, len(places))
+            return self._plan.interval_s * self._worklist.n_together / max(1, len(places))
         volumes_per_s = self._tally.status().volumes_per_s
-        return self._worklist.channels_in / volumes_per_s if volumes_per_s else None
+        return self._worklist.n_together / volumes_per_s if volumes_per_s else None
 
     @property
     def ended(self) -> RunEnded:
@@ -192,7 +202,7 @@ class Pipeline:
     def start(self) -> None:
         """Queue the volumes that an earlier session did not restore, and start the stages."""
         for key in self._rooms.writer.raw_only():
-            if self._references.is_reference(key):
+            if self._references.is_reference(key) or not self._worklist.takes(key):
                 continue
             self._worklist.later(key)
             self._worklist.stored(key)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from care_live.daemon.backlog import Backlog
+from care_live.daemon.channel_choice import ChannelChoice
 from care_live.images import Plan, Volume, VolumeKey
 
 Policy: TypeAlias = Literal["latest", "every-nth", "defer", "wait"]
@@ -62,8 +63,8 @@ class Schedule:
 
     policy: Policy = "latest"
     nth: int = 2
-    channels_in: int = 1
-    """Channels that the network reads together: 0 to n - 1 of the run."""
+    channels: ChannelChoice = field(default_factory=ChannelChoice)
+    """What the network reads; other volumes must not be offered."""
     plan: Plan | None = None
     """From it follows which volumes will never come; None: the plan is not known."""
     _gathering: dict[Group, dict[int, Volume]] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class Schedule:
     _backlog: Backlog = field(init=False)
 
     def __post_init__(self) -> None:
-        self._backlog = Backlog(self.channels_in)
+        self._backlog = Backlog(self.channels)
 
     def offer(self, volume: Volume) -> list[SkippedVolume]:
         """Take a closed volume; return those that are skipped because of it."""
@@ -90,7 +91,7 @@ class Schedule:
 
     def later(self, key: VolumeKey) -> None:
         """Put a volume at the end of the list; its turn comes once it is `stored`."""
-        if self.channels_in == 1 or key.c < self.channels_in:
+        if self.channels.takes(key):
             self._backlog.ask(key)
 
     def stored(self, key: VolumeKey) -> None:
@@ -118,7 +119,7 @@ class Schedule:
 
     def give_up_incomplete(self) -> tuple[list[SkippedVolume], list[Unrestorable]]:
         """Give up on time points whose other channels did not come; to be called when the run has ended."""
-        why = f"another channel of this time point is missing; the network reads {self.channels_in} together"
+        why = f"another channel of this time point is missing; the network reads {self.channels.n_together} together"
         gathered = [volume for group in self._gathering.values() for volume in group.values()]
         self._gathering.clear()
         in_store = self._backlog.give_up_incomplete()
@@ -142,14 +143,11 @@ class Schedule:
 
     def _why_never(self, key: VolumeKey) -> str:
         """Return why a volume can never be restored, as far as the plan shows; empty where it can."""
-        if self.channels_in == 1:
-            return ""
-        if key.c >= self.channels_in:
-            return f"the network reads the first {self.channels_in} channels of the run; this is channel {key.c}"
-        lacking = [c for c in range(self.channels_in) if not self._may_come(key._replace(c=c))]
+        lacking = [one.c for one in self.channels.keys(key) if one != key and not self._may_come(one)]
         if not lacking:
             return ""
-        return f"channel {lacking[0]} is not planned at this time point; the network reads {self.channels_in} together"
+        n = self.channels.n_together
+        return f"channel {lacking[0]} is not planned at this time point; the network reads {n} together"
 
     def _may_come(self, key: VolumeKey) -> bool:
         if self.plan is None or not self.plan.stacks:
@@ -164,19 +162,19 @@ class Schedule:
 
     def _gather(self, volume: Volume) -> tuple[Volume, ...] | None:
         """Return all input channels of a time point and position once the last of them is there."""
-        if self.channels_in == 1:
+        if self.channels.n_together == 1:
             return (volume,)
         group = self._gathering.setdefault((volume.key.t, volume.key.p), {})
         group[volume.key.c] = volume
-        if len(group) < self.channels_in:
+        if len(group) < self.channels.n_together:
             return None
         del self._gathering[volume.key.t, volume.key.p]
-        return tuple(group[c] for c in sorted(group))
+        return tuple(group[c] for c in self.channels.together)
 
     def _line_up(self, live: Live) -> list[SkippedVolume]:
         """Let volumes wait for the network; of two time points of one place the newer one does."""
         t, p, c = live.volumes[0].key
-        place = (p, 0 if self.channels_in > 1 else c)
+        place = (p, c)
         waiting = self._live.pop(place, live)
         newer, older = (live, waiting) if t >= waiting.volumes[0].key.t else (waiting, live)
         self._live[place] = newer

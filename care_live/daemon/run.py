@@ -289,10 +289,10 @@ class Daemon:
         if pipeline.busy:
             self._phase("draining")
             logger.info("draining: the acquisition is ended, volumes on their way are finished")
+        pipeline.drain()  # first: at the source's end, deferred volumes would begin
         if ends or self._drain_asked:
             with Bulkhead("stopping the source", "the run ends without it", self._tally):
                 self._deadlines.within("stopping the source", rooms.source.stop, _STOP_S, lambda: self._stop_asked)
-        pipeline.drain()
         deadline = time.monotonic() + self._config.daemon.drain_s
         while pipeline.busy and not self._stop_asked:
             if time.monotonic() > deadline:

@@ -24,9 +24,13 @@ class Worklist:
         self._given_up = ""
 
     @property
-    def channels_in(self) -> int:
+    def n_together(self) -> int:
         """Channels that the network reads together."""
-        return self._schedule.channels_in
+        return self._schedule.channels.n_together
+
+    def takes(self, key: VolumeKey) -> bool:
+        """Return whether the network reads a volume; others are not offered."""
+        return self._schedule.channels.takes(key)
 
     @property
     def waiting(self) -> tuple[int, int]:

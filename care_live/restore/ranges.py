@@ -7,7 +7,7 @@ in and comes out, one for every position and channel, and survives a restart wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -111,7 +111,12 @@ def known_before(memory: LearntRange, config: NormaliseConfig) -> Span | None:
 
 
 def known_spans(
-    memories: LearntRanges, key: VolumeKey, n_channels: int, config: NormaliseConfig | None
+    memories: LearntRanges,
+    key: VolumeKey,
+    n_channels: int,
+    config: NormaliseConfig | None,
+    *,
+    order: Sequence[int] = (),
 ) -> dict[int, Span | None]:
     """Return, of each c that a network of n channels takes, the range that it will get.
 
@@ -120,12 +125,14 @@ def known_spans(
     memories : by position and channel; after the first volumes their channels are those that the network takes
     key : of a volume that has just begun
     config : None: no range is known before its volume
+    order : channels that the network takes, where that is known
 
     Returns
     -------
     In the order of the network; empty while its channels are not known, or where this channel is not among them.
     """
-    channels = [key.c] if n_channels == 1 else sorted(c for p, c in memories if p == key.p)
+    learnt = sorted(c for p, c in memories if p == key.p)
+    channels = [key.c] if n_channels == 1 else list(order) or learnt
     if len(channels) != n_channels or key.c not in channels:
         return {}
     return {c: known_before(memories.get((key.p, c), LearntRange()), config) if config else None for c in channels}

@@ -79,6 +79,8 @@ class Arrivals:
         self._pool, self._config = pool, config
         self._guard = threading.Lock()
         self._running: RunningNetwork | None = None
+        self.order: tuple[int, ...] = ()
+        """Channels of the run that a network reads together; empty: not known, or it reads each by itself."""
         self._in_flight: InFlight[_Arriving] = InFlight(n_open=N_OPEN)
         self._given_up: list[SharedVolume] = []
         """Inference may still write to them until it has answered the next request."""
@@ -113,7 +115,7 @@ class Arrivals:
                 return
             card = running.ready.card
             ranges = self._config.normalise if choice.may_stream(self._config, card) else None
-            spans = known_spans(running.memories, opened.key, len(card.channels_in), ranges)
+            spans = known_spans(running.memories, opened.key, len(card.channels_in), ranges, order=self.order)
             why_whole = choice.at_first_plane(self._config, card, spans, n_unanswered=self._n_unanswered)
             if not spans:
                 self._abandon(opened.key, why_whole or whole("channels-unknown"))

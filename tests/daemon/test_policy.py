@@ -1,5 +1,6 @@
 """Which volumes are restored next, and what is said of those that are not."""
 
+from care_live.daemon.channel_choice import ChannelChoice
 from care_live.daemon.policy import Later, Live, Schedule
 from care_live.daemon.worklist import Worklist
 from care_live.images import Plan, VolumeKey
@@ -43,7 +44,7 @@ def test_every_position_and_channel_keeps_its_own_newest_volume():
 
 
 def test_a_network_with_two_input_channels_gets_both_of_one_time_point():
-    schedule = Schedule(channels_in=2)
+    schedule = Schedule(channels=ChannelChoice.first(2))
     schedule.offer(volume(0, c=1))
     assert schedule.next() is None
     schedule.offer(volume(0, c=0))
@@ -51,7 +52,7 @@ def test_a_network_with_two_input_channels_gets_both_of_one_time_point():
 
 
 def test_a_time_point_whose_other_channel_is_missing_is_given_up_by_name():
-    schedule = Schedule(channels_in=2)
+    schedule = Schedule(channels=ChannelChoice.first(2))
     schedule.offer(volume(0, c=1))
     later(schedule, VolumeKey(7, 0, 0))
     (skipped,), (in_store,) = schedule.give_up_incomplete()
@@ -62,7 +63,7 @@ def test_a_time_point_whose_other_channel_is_missing_is_given_up_by_name():
 
 
 def test_a_time_point_waits_no_longer_when_its_position_goes_on():
-    schedule = Schedule(channels_in=2)
+    schedule = Schedule(channels=ChannelChoice.first(2))
     assert schedule.offer(volume(0, p=0, c=0)) == []
     assert schedule.offer(volume(1, p=1, c=0)) == []  # another position says nothing
     (skipped,) = schedule.offer(volume(1, p=0, c=0))
@@ -73,7 +74,7 @@ def test_a_time_point_waits_no_longer_when_its_position_goes_on():
 
 
 def test_a_time_point_that_was_given_up_is_restored_later_when_its_other_channel_comes_after_all():
-    schedule = Schedule(channels_in=2)
+    schedule = Schedule(channels=ChannelChoice.first(2))
     schedule.offer(volume(0, c=0))
     schedule.offer(volume(1, c=0))
     assert len(schedule.offer(volume(0, c=1))) == 1
@@ -86,7 +87,7 @@ def test_a_time_point_that_was_given_up_is_restored_later_when_its_other_channel
 def test_what_the_plan_skips_is_known_from_the_first_plane_on():
     planes = tuple(range(4))
     stacks = {VolumeKey(t, 0, c): planes for t in range(4) for c in range(2) if not (t % 2 and c)}
-    schedule = Schedule(channels_in=2, plan=Plan(stacks, (8, 8)))
+    schedule = Schedule(channels=ChannelChoice.first(2), plan=Plan(stacks, (8, 8)))
     schedule.offer(volume(0, c=0))
     schedule.offer(volume(0, c=1))
     (skipped,) = schedule.offer(volume(1, c=0))
@@ -96,7 +97,7 @@ def test_what_the_plan_skips_is_known_from_the_first_plane_on():
 
 
 def test_a_channel_that_an_earlier_session_stored_is_no_missing_one():
-    schedule = Schedule(channels_in=2, plan=Plan({VolumeKey(0, 0, 1): tuple(range(4))}, (8, 8)))
+    schedule = Schedule(channels=ChannelChoice.first(2), plan=Plan({VolumeKey(0, 0, 1): tuple(range(4))}, (8, 8)))
     later(schedule, VolumeKey(0, 0, 0))
     (skipped,) = schedule.offer(volume(0, c=1))
     assert "restored later" in skipped.why
@@ -105,15 +106,22 @@ def test_a_channel_that_an_earlier_session_stored_is_no_missing_one():
 
 
 def test_a_channel_that_the_network_does_not_read_waits_for_nothing():
-    schedule = Schedule(channels_in=2)
-    (skipped,) = schedule.offer(volume(0, c=2))
-    assert "first 2 channels" in skipped.why
+    schedule = Schedule(channels=ChannelChoice.first(2))
     schedule.later(VolumeKey(0, 0, 2))
     assert schedule.n_later == 0
 
 
+def test_channels_go_to_the_network_in_its_order_live_and_later():
+    schedule = Schedule(channels=ChannelChoice(together=(2, 0)))
+    assert schedule.offer(volume(0, c=0)) == []
+    assert schedule.offer(volume(0, c=2)) == []
+    assert live_keys(schedule.next()) == [VolumeKey(0, 0, 2), VolumeKey(0, 0, 0)]
+    later(schedule, VolumeKey(1, 0, 0), VolumeKey(1, 0, 2))
+    assert schedule.next() == Later((VolumeKey(1, 0, 2), VolumeKey(1, 0, 0)))
+
+
 def test_what_waits_gives_way_to_raw_volumes_once_it_is_safe():
-    schedule = Schedule(channels_in=2)
+    schedule = Schedule(channels=ChannelChoice.first(2))
     schedule.offer(volume(0, c=0))
     assert schedule.make_room() == []  # not on the disk yet
     schedule.stored(VolumeKey(0, 0, 0))
@@ -134,7 +142,7 @@ def test_the_newer_of_two_time_points_waits_for_the_network_whatever_came_last()
 
 
 def test_later_volumes_of_two_channels_come_only_together():
-    schedule = Schedule(channels_in=2)
+    schedule = Schedule(channels=ChannelChoice.first(2))
     later(schedule, VolumeKey(3, 0, 0))
     assert schedule.next() is None
     later(schedule, VolumeKey(3, 0, 1))
@@ -152,7 +160,7 @@ def test_every_nth_skips_for_good_and_defer_restores_all_later():
 
 
 def test_volumes_that_are_tried_again_together_are_given_up_or_restored_together():
-    worklist = Worklist(Schedule(channels_in=2))
+    worklist = Worklist(Schedule(channels=ChannelChoice.first(2)))
     keys = (VolumeKey(3, 0, 0), VolumeKey(3, 0, 1))
     for key in keys:
         worklist.stored(key)
