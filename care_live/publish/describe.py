@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET
@@ -26,41 +26,33 @@ def model_header(model: ModelIdentity | None) -> messages.Model | None:
     return None if model is None else messages.Model(name=model.name[:64], sha256=model.sha256)
 
 
-class ProductArray(NamedTuple):
-    """One product of a record."""
-
-    pixels: NDArray[Any]
-    """(z, y, x)."""
-    voxel_size_um: tuple[float, float, float]
-    """(z, y, x) at level 0."""
-    level: int = 0
-    """That the array itself has."""
-
-
-def products_of(record: Restored | Volume) -> dict[Product, ProductArray]:
-    """Return every product that a record has."""
-    if isinstance(record, Volume):
-        return {"raw": ProductArray(record.pixels, record.voxel_size_um)}
-    found = {} if record.raw is None else products_of(record.raw)
-    return found | {
-        head: ProductArray(array, record.voxel_size_um, record.level_of(head)) for head, array in record.maps.items()
-    }
-
-
-def pictures(products: Mapping[Product, ProductArray], view: View) -> tuple[tuple[ArrayHeader, ...], list[Buffer]]:
-    """Encode the products that a view wants, that are there, and that reach into its region."""
-    wanted = [product for product in products if product in view.wanted]
-    made = [_picture(product, products[product], view) for product in wanted]
+def pictures(record: Restored | Volume, view: View) -> tuple[tuple[ArrayHeader, ...], list[Buffer]]:
+    """Encode the products of a record that a view wants and that reach into its region."""
+    raw = record if isinstance(record, Volume) else record.raw
+    made = [] if raw is None else [_picture("raw", raw.pixels, view, raw.voxel_size_um)]
+    if isinstance(record, Restored):
+        made += [
+            _picture(head, array, view, record.voxel_size_um, own_level=record.level_of(head))
+            for head, array in record.maps.items()
+        ]
     described = [picture for picture in made if picture is not None]
     return tuple(header for header, _ in described), [buffer for _, buffer in described]
 
 
-def _picture(product: Product, given: ProductArray, view: View) -> tuple[ArrayHeader, Buffer] | None:
-    looked = look(product, given.pixels, view, own_level=given.level)
+def _picture(
+    product: Product,
+    array: NDArray[Any],
+    view: View,
+    voxel_size_um: tuple[float, float, float],
+    *,
+    own_level: int = 0,
+) -> tuple[ArrayHeader, Buffer] | None:
+    """Encode one product, or nothing; its voxel size is that of level 0."""
+    looked = look(product, array, view, own_level=own_level) if product in view.wanted else None
     if looked is None:
         return None
     seen, origin = looked
-    (z_um, y_um, x_um), level = given.voxel_size_um, max(view.level, given.level)
+    (z_um, y_um, x_um), level = voxel_size_um, max(view.level, own_level)
     return arrays.encode(
         product,
         seen,

@@ -103,7 +103,7 @@ class Encoder:
             It can't travel.
         """
         z_first = slab.z.start if slab.z is not None else 0
-        headers, buffers = describe.pictures(describe.products_of(slab), view)
+        headers, buffers = describe.pictures(slab, view)
         placed = tuple(msgspec.structs.replace(header, origin_px=(z_first, 0, 0)) for header in headers)
         message = messages.Slab(
             **self._run.fields,
@@ -118,7 +118,7 @@ class Encoder:
 
     def _encode(self, entry: Entry, record: Restored | Volume, view: View) -> Encoded:
         raw = record if isinstance(record, Volume) else record.volume
-        headers, buffers = describe.pictures(describe.products_of(record), view)
+        headers, buffers = describe.pictures(record, view)
         fields = self._run.fields | {
             "run": raw.run_id,
             "model": describe.model_header(record.model if isinstance(record, Restored) else None),

@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from care_live.images import Restored, State, VolumeKey
+import numpy as np
+
+from care_live.images import Restored, State, VolumeKey, read_only
+from care_live.maps import Array
 from care_live.viewer.trust_line import TrustNote, note_of
-from care_live.viewer.view_records import Growing, RunInfo, ViewedVolume, begins_volume, whole_nbytes
+from care_live.viewer.view_records import RunInfo, SystemStatus, ViewedVolume
 
 MAX_GROWING = 8
 """Times the memory: a volume that takes more is shown only when it is complete, not while it is restored."""
@@ -21,22 +24,78 @@ KEPT_STREAMS = 16
 """Positions and channels of which the newest volume stays whatever the memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class SystemStatus:
-    """The last status of the daemon, and this viewer's view of the link to it."""
+class GrowingVolume:
+    """Restored planes from the first on; every slab gives one more record, and the pixels are shared.
 
-    connected: bool = False
-    volumes_per_s: float | None = None
-    lost_planes: int = 0
-    """Planes that never came or had no place: lost by the system, not by this viewer."""
-    lost_volumes: int = 0
-    """Volumes that were refused whole for want of memory: lost by the system as well."""
-    skipped_volumes: int = 0
-    """Volumes that were recorded and not restored, by policy or by failure."""
-    missed_messages: int = 0
-    """Volumes that were published and did not reach this watcher's process."""
-    disk_seconds_left: float | None = None
-    detail: str = ""
+    A plane is written once, before the first record that counts it. A slab that did not come ends the growth: the
+    whole volume follows anyway. The live cache owns it and holds its lock.
+
+    Parameters
+    ----------
+    first : the slab with the first planes
+    before : the newest whole volume of the same position and channel, if there is one
+    """
+
+    def __init__(self, first: Restored, before: ViewedVolume | None) -> None:
+        self.key: VolumeKey = first.key
+        self.records: list[ViewedVolume] = []
+        """One for each slab, with more and more planes."""
+        self._whole = {
+            head: np.zeros((first.n_planes, *array.shape[1:]), np.float32) for head, array in first.maps.items()
+        }
+        self._before = before if _fits(before, self._whole["mean"]) else None
+        self.add(first)
+
+    @property
+    def n_restored(self) -> int:
+        """Planes that are there, from the first on."""
+        return self.records[-1].n_restored or 0 if self.records else 0
+
+    def add(self, slab: Restored) -> None:
+        """Take one more slab, if it is the next one."""
+        begin = slab.z.start if slab.z is not None else 0
+        if begin != self.n_restored or slab.maps.keys() != self._whole.keys():
+            return
+        end = begin + len(slab.maps["mean"])
+        if any(array.shape != self._whole[head][begin:end].shape for head, array in slab.maps.items()):
+            return  # of another volume, or beyond its end
+        for head, array in slab.maps.items():
+            self._whole[head][begin:end] = array
+        self.records.append(self._record(slab, end))
+
+    def seen(self, z: int | None, *, plane_only: bool) -> ViewedVolume | None:
+        """Return the newest record; for one plane the first that has it, so that it is drawn once.
+
+        Parameters
+        ----------
+        z : plane; None: the middle one
+        """
+        if not plane_only:
+            return self.records[-1]
+        n_planes = self.records[-1].shape[0]
+        plane = n_planes // 2 if z is None else min(z, n_planes - 1)
+        return next((one for one in self.records if one.n_restored is None or one.n_restored > plane), None)
+
+    def _record(self, slab: Restored, n_restored: int) -> ViewedVolume:
+        return ViewedVolume(
+            key=self.key,
+            maps={head: read_only(array) for head, array in self._whole.items()},
+            voxel_size_um=slab.voxel_size_um,
+            state="provisional",
+            model=slab.model,
+            n_restored=n_restored,
+            before=self._before,
+        )
+
+
+def _begins(slab: Restored, most_bytes: int) -> bool:
+    """Return whether these are the first planes of a volume that fits: a few bytes on the wire can announce any size."""
+    whole_bytes = sum(array[0].nbytes * slab.n_planes for array in slab.maps.values() if len(array))
+    return slab.z is not None and slab.z.start == 0 and "mean" in slab.maps and whole_bytes <= most_bytes
+
+
+def _fits(before: ViewedVolume | None, mean: Array) -> bool:
+    return before is not None and "mean" in before.maps and before.maps["mean"].shape == mean.shape
 
 
 @dataclass
@@ -52,7 +111,7 @@ class LiveCache:
     _volumes: OrderedDict[VolumeKey, ViewedVolume] = field(default_factory=OrderedDict)
     _newest: dict[tuple[int, int], VolumeKey] = field(default_factory=dict)
     _arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=64))
-    _growing: dict[tuple[int, int], Growing] = field(default_factory=dict)
+    _growing: dict[tuple[int, int], GrowingVolume] = field(default_factory=dict)
     _notes: OrderedDict[VolumeKey, TrustNote] = field(default_factory=OrderedDict)
     _listeners: list[Callable[[], None]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -66,10 +125,8 @@ class LiveCache:
             self._volumes.pop(shown.key, None)
             self._volumes[shown.key] = shown
             place = (shown.key.p, shown.key.c)
-            newest = self._newest.pop(
-                place, shown.key
-            )  # put back at the end: the dictionary is in the order of arrival
-            self._newest[place] = max(newest, shown.key)
+            newest = self._newest.pop(place, shown.key)
+            self._newest[place] = max(newest, shown.key)  # at the end: the dictionary is in the order of arrival
             self._arrivals.append(time.monotonic())
             self._count += 1
             self._end_growth(place, shown.key.t)
@@ -86,10 +143,10 @@ class LiveCache:
                 return
             if growing is not None and growing.key == slab.key:
                 growing.add(slab)
-            elif begins_volume(slab) and whole_nbytes(slab) <= MAX_GROWING * self.memory_bytes:
+            elif _begins(slab, MAX_GROWING * self.memory_bytes):
                 before = self._volumes.get(newest) if newest is not None else None
                 self._growing.pop(place, None)
-                self._growing[place] = Growing(slab, before)
+                self._growing[place] = GrowingVolume(slab, before)
                 while len(self._growing) > KEPT_STREAMS:
                     del self._growing[next(iter(self._growing))]
         self._tell()
@@ -148,12 +205,15 @@ class LiveCache:
         with self._lock:
             return self._volumes.get(key)
 
-    def growing(self, position: int | None = None) -> tuple[tuple[ViewedVolume, ...], ...]:
-        """Return the newest time point that is still being restored, of one position or of any.
+    def growing(
+        self, position: int | None = None, *, plane_only: bool = False, z: int | None = None
+    ) -> tuple[ViewedVolume, ...]:
+        """Return the channels of the newest time point that is still being restored, of one position or of any.
 
-        Returns
-        -------
-        for each of its channels the records so far, with more and more planes
+        Parameters
+        ----------
+        plane_only : only plane `z` is shown, so nothing changes before that one is restored
+        z : None: the middle one
         """
         with self._lock:
             there = [growing for (p, _), growing in self._growing.items() if position in (None, p)]
@@ -161,7 +221,8 @@ class LiveCache:
             if newest is None:
                 return ()
             together = [one for one in there if one.key[:2] == newest.key[:2] and one.records]
-            return tuple(tuple(one.records) for one in together)
+            found = (one.seen(z, plane_only=plane_only) for one in together)
+            return tuple(record for record in found if record is not None)
 
     def known(self) -> tuple[VolumeKey, ...]:
         with self._lock:

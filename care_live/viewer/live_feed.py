@@ -12,8 +12,8 @@ from care_live.errors import ProtocolError, StageError
 from care_live.images import Restored, VolumeKey
 from care_live.publish.delivery import Delivery, FromDaemon
 from care_live.publish.subscriber import AWAY_S, Subscriber
-from care_live.viewer.live_cache import LiveCache, SystemStatus
-from care_live.viewer.view_records import ViewedVolume, describe
+from care_live.viewer.live_cache import LiveCache
+from care_live.viewer.view_records import SystemStatus, ViewedVolume, describe
 from care_live.wire.address import is_loopback
 from care_live.wire.arrays import codec_here
 from care_live.wire.keys import ClientKeys

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import numpy as np
 from pydantic import ValidationError
 
-from care_live.images import LIMITS, Counts, ModelIdentity, Restored, State, VolumeKey, read_only
+from care_live.images import LIMITS, Counts, ModelIdentity, State, VolumeKey
 from care_live.live_frame import LiveConditions
 from care_live.maps import Array, Head
 from care_live.model.card import Calibration, ModelCard
@@ -84,82 +83,22 @@ class ViewedVolume:
         return sum(image.nbytes for name in PRODUCTS if (image := self.product(name)) is not None)
 
 
-class Growing:
-    """Restored planes from the first on; every slab gives one more record, and the pixels are shared.
+@dataclass(frozen=True, slots=True)
+class SystemStatus:
+    """The last status of the daemon, and this viewer's view of the link to it."""
 
-    A plane is written once, before the first record that counts it. A slab that did not come ends the growth: the
-    whole volume follows anyway. The live cache owns it and holds its lock.
-
-    Parameters
-    ----------
-    first : the slab with the first planes
-    before : the newest whole volume of the same position and channel, if there is one
-    """
-
-    def __init__(self, first: Restored, before: ViewedVolume | None) -> None:
-        self.key: VolumeKey = first.key
-        self.records: list[ViewedVolume] = []
-        """One for each slab, with more and more planes."""
-        self._whole = {
-            head: np.zeros((first.n_planes, *array.shape[1:]), np.float32) for head, array in first.maps.items()
-        }
-        self._before = before if _fits(before, self._whole["mean"]) else None
-        self.add(first)
-
-    @property
-    def n_restored(self) -> int:
-        """Planes that are there, from the first on."""
-        return self.records[-1].n_restored or 0 if self.records else 0
-
-    def add(self, slab: Restored) -> None:
-        """Take one more slab, if it is the next one."""
-        begin = slab.z.start if slab.z is not None else 0
-        if begin != self.n_restored or slab.maps.keys() != self._whole.keys():
-            return
-        end = begin + len(slab.maps["mean"])
-        if any(array.shape != self._whole[head][begin:end].shape for head, array in slab.maps.items()):
-            return  # of another volume, or beyond its end
-        for head, array in slab.maps.items():
-            self._whole[head][begin:end] = array
-        self.records.append(self._record(slab, end))
-
-    def _record(self, slab: Restored, n_restored: int) -> ViewedVolume:
-        return ViewedVolume(
-            key=self.key,
-            maps={head: read_only(array) for head, array in self._whole.items()},
-            voxel_size_um=slab.voxel_size_um,
-            state="provisional",
-            model=slab.model,
-            n_restored=n_restored,
-            before=self._before,
-        )
-
-
-def begins_volume(slab: Restored) -> bool:
-    """Return whether these are the first planes of a volume."""
-    return slab.z is not None and slab.z.start == 0 and "mean" in slab.maps
-
-
-def whole_nbytes(slab: Restored) -> int:
-    """Return what the volume of a slab will take: a few bytes on the wire can announce more than there is memory."""
-    return sum(array[0].nbytes * slab.n_planes for array in slab.maps.values() if len(array))
-
-
-def first_with(records: Sequence[ViewedVolume], z: int | None) -> ViewedVolume | None:
-    """Return the first record in which a plane is restored, so that a plane on the screen is drawn once.
-
-    Parameters
-    ----------
-    records : of one volume, with more and more planes
-    z : plane; None: the middle one
-    """
-    n_planes = records[-1].shape[0]
-    plane = n_planes // 2 if z is None else min(z, n_planes - 1)
-    return next((shown for shown in records if shown.n_restored is None or shown.n_restored > plane), None)
-
-
-def _fits(before: ViewedVolume | None, mean: Array) -> bool:
-    return before is not None and "mean" in before.maps and before.maps["mean"].shape == mean.shape
+    connected: bool = False
+    volumes_per_s: float | None = None
+    lost_planes: int = 0
+    """Planes that never came or had no place: lost by the system, not by this viewer."""
+    lost_volumes: int = 0
+    """Volumes that were refused whole for want of memory: lost by the system as well."""
+    skipped_volumes: int = 0
+    """Volumes that were recorded and not restored, by policy or by failure."""
+    missed_messages: int = 0
+    """Volumes that were published and did not reach this watcher's process."""
+    disk_seconds_left: float | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

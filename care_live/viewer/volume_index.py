@@ -9,7 +9,7 @@ from care_live.images import VolumeKey
 from care_live.viewer.history import History
 from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.trust_line import TrustSpan, spans
-from care_live.viewer.view_records import RunInfo, ViewedVolume, first_with
+from care_live.viewer.view_records import RunInfo, ViewedVolume
 
 Seen: TypeAlias = tuple[ViewedVolume, ...]
 """All channels of one picture, by channel."""
@@ -50,19 +50,13 @@ class Library:
         """
         newest = self.newest(position)
         whole = self._newest_of_each_channel(newest)
-        grown = self.growing(position, plane_only=plane_only, z=z)
+        grown = self.cache.growing(position, plane_only=plane_only, z=z)
         if not grown or (newest is not None and grown[0].key.t < newest.t):
             return whole
         there = {shown.key.c for shown in grown}
         beside = self._newest_of_each_channel(self.newest(grown[0].key.p))
         beside = tuple(shown for shown in beside if shown.key.c not in there)
         return tuple(sorted((*grown, *beside), key=lambda shown: shown.key.c))
-
-    def growing(self, position: int | None = None, *, plane_only: bool = False, z: int | None = None) -> Seen:
-        """Return the newest time point that is still being restored, as far as it is to be seen."""
-        records = self.cache.growing(position)
-        found = (first_with(one, z) if plane_only else one[-1] for one in records)
-        return tuple(shown for shown in found if shown is not None)
 
     def _newest_of_each_channel(self, newest: VolumeKey | None) -> Seen:
         """Return the newest time point, and beside it the last volumes of channels that are still to come there."""

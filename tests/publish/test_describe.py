@@ -41,7 +41,7 @@ def test_a_region_is_clipped_to_the_volume() -> None:
 @pytest.mark.parametrize("origin", [(4, 0, 0), (0, 6, 0), (0, 0, 8), (9, 9, 9)])
 def test_a_region_behind_the_last_voxel_is_left_out(origin: tuple[int, int, int]) -> None:
     sent = samples.restored(0, shape=(4, 6, 8))
-    headers, buffers = describe.pictures(describe.products_of(sent), View(origin_px=origin))
+    headers, buffers = describe.pictures(sent, View(origin_px=origin))
     assert (headers, buffers) == ((), [])
     assert describe.look("mean", sent.mean, View(origin_px=(0, 3, 0), level=1)) is None
 
@@ -80,7 +80,7 @@ def test_a_coarser_map_says_its_own_level_and_is_cut_where_the_region_is(view: V
     sent = samples.restored(0, shape=(4, 6, 8))
     coarse = np.arange(48, dtype=np.float32).reshape(4, 3, 4) / 8
     sent = replace(sent, maps={**sent.maps, "evidence": coarse})
-    headers, buffers = describe.pictures(describe.products_of(sent), view)
+    headers, buffers = describe.pictures(sent, view)
     (at,) = (n for n, header in enumerate(headers) if header.product == "evidence")
     header = headers[at]
     assert (header.level, header.dtype, header.origin_px) == (level, "|u1", tuple(one.start or 0 for one in part))

@@ -65,6 +65,6 @@ def restoring(library: Library) -> dict[str, Any]:
     records = library.cache.growing()
     if not records:
         return {"type": "restoring"}
-    n = min(one[-1].n_restored or 0 for one in records)
-    key, (of, _, _) = records[0][0].key, records[0][0].shape
+    n = min(one.n_restored or 0 for one in records)
+    key, (of, _, _) = records[0].key, records[0].shape
     return {"type": "restoring", "t": key.t, "p": key.p, "n": n, "of": of}

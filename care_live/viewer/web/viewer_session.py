@@ -164,7 +164,7 @@ class ViewerSession:
             return self.library.following(view.p, plane_only=plane_only, z=view.z)
         newest = self.library.newest(view.p)
         p = view.p if view.p is not None else newest.p if newest is not None else 0
-        grown = self.library.growing(p, plane_only=plane_only, z=view.z)
+        grown = self.library.cache.growing(p, plane_only=plane_only, z=view.z)
         return self.library.at(view.t, p) or tuple(shown for shown in grown if shown.key.t == view.t)
 
     def _note_skipped(self, view: PageView, count: int) -> None:
@@ -187,7 +187,7 @@ class ViewerSession:
         volumes = self.library.at(request.t, request.p)
         if volumes:
             return volumes
-        grown = [shown for shown in self.library.growing(request.p) if shown.key.t == request.t]
+        grown = [shown for shown in self.library.cache.growing(request.p) if shown.key.t == request.t]
         return tuple(shown if request.z < (shown.n_restored or 0) else shown.before or shown for shown in grown)
 
     async def _run(self, function: Callable[..., Any], *arguments: object) -> Any:
