@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md says what is there: its rooms, the functions that it names, and what it counts."""
+"""ARCHITECTURE.md says what is there: its rooms, the functions that it names, and what it counts; no room is deep."""
 
 from __future__ import annotations
 
@@ -75,6 +75,37 @@ def test_the_floors_are_those_of_the_import_contract() -> None:
     for floor, rooms in re.findall(r"^\| (\d+) \| ([^|]+) \|", PAGE, re.MULTILINE):
         floors.setdefault(int(floor), []).extend(re.findall(r"`(\w+)`", rooms))
     assert [floors[floor] for floor in sorted(floors)] == [layer.split(" | ") for layer in layers]
+
+
+@cache
+def imported(path: Path) -> frozenset[Path]:
+    """Return the files of the package that a module imports, in functions too; what only its types need is left out."""
+    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    found: set[Path] = set()
+    for node in nodes:  # grows
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {file_of(f"{node.module}.{alias.name}") or file_of(node.module) or ROOT for alias in node.names}
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            nodes += ast.iter_child_nodes(node)
+    return frozenset(found - {ROOT})
+
+
+def file_of(module: str) -> Path | None:
+    base = ROOT.joinpath(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+@cache
+def n_floors(path: Path, room: Path) -> int:
+    """Return how many modules of a room lie below each other, from this one down."""
+    below = (one for one in imported(path) if one.is_relative_to(room))
+    return 1 + max((n_floors(one, room) for one in below), default=0)
+
+
+@pytest.mark.parametrize("room", sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()))
+def test_who_reads_a_room_descends_six_floors_at_most(room: str) -> None:
+    floors = {path.name: n_floors(path, PACKAGE / room) for path in (PACKAGE / room).rglob("*.py")}
+    assert max(floors.values()) <= 6, floors
 
 
 def test_every_module_of_the_inference_process_is_on_one_end_or_both() -> None:

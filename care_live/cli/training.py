@@ -11,9 +11,9 @@ import click
 from care_live.cli import options
 
 if TYPE_CHECKING:
-    from care_live.training.fit import Progress
     from care_live.training.recipe import Recipe
-    from care_live.training.time_budget import TrainingPlan
+    from care_live.training.train import TrainingPlan
+    from care_live.training.watched import Progress
 
 _FOLDER = click.Path(path_type=Path, exists=True)
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from care_live.training.loss import choose
 from care_live.training.optim import learning_rate, n_since_best
 from care_live.training.recipe import FitRecipe, Recipe
 from care_live.training.start import begin, keep_kernels, open_start
+from care_live.training.watched import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -41,25 +41,6 @@ ROWS_ALONE = 20_480
 several times slower."""
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """By number of dimensions, of images as of convolution kernels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a progress bar shows."""
-
-    member: int
-    update: int
-    n_updates: int
-    loss: float
-    """Mean over the updates since the last report."""
-    validation_loss: float | None
-    learning_rate: float
-    left_s: float
-    """Seconds that this member still takes, at its pace so far."""
-    shown: Patch | None = None
-    """Of a fresh validation: one patch, as input, and its target."""
-    restored: NDArray[np.float32] | None = None
-    """What the network makes of that patch, (c_out, [z,] y, x)."""
 
 
 def fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,9 +11,28 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.training.fit import Progress
+from care_live.training.examples import Patch
 
 PREVIEW_FILE = "preview.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a progress bar shows."""
+
+    member: int
+    update: int
+    n_updates: int
+    loss: float
+    """Mean over the updates since the last report."""
+    validation_loss: float | None
+    learning_rate: float
+    left_s: float
+    """Seconds that this member still takes, at its pace so far."""
+    shown: Patch | None = None
+    """Of a fresh validation: one patch, as input, and its target."""
+    restored: NDArray[np.float32] | None = None
+    """What the network makes of that patch, (c_out, [z,] y, x)."""
 
 
 class Watched:

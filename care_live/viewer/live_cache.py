@@ -89,7 +89,7 @@ class GrowingVolume:
 
 
 def _begins(slab: Restored, most_bytes: int) -> bool:
-    """Return whether these are the first planes of a volume that fits: a few bytes on the wire can announce any size."""
+    """Return whether these are the first planes of a volume that fits: a few bytes on the wire can announce any."""
     whole_bytes = sum(array[0].nbytes * slab.n_planes for array in slab.maps.values() if len(array))
     return slab.z is not None and slab.z.start == 0 and "mean" in slab.maps and whole_bytes <= most_bytes
 

@@ -28,7 +28,7 @@ from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.own_recipe import own_recipe
 from care_live.training.patches import plan_for
 from care_live.training.recipe import Recipe
-from care_live.training.time_budget import settle
+from care_live.training.train import settle
 from tests.training.conftest import blobs, small_recipe
 
 
