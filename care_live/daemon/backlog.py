@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from care_live.daemon.channel_choice import ChannelChoice
 from care_live.images import VolumeKey
+from care_live.restore.channel_choice import ChannelChoice
 
 
 class Backlog:

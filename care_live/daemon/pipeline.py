@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from care_live.assemble import Assembler
 from care_live.config import Config
 from care_live.daemon.bulkhead import Bulkhead
-from care_live.daemon.channel_choice import ChannelChoice, choose
 from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.intake import Intake
 from care_live.daemon.lag import Lag
@@ -39,6 +38,7 @@ from care_live.daemon.worklist import Worklist
 from care_live.images import Plan, RunEnded, RunStarted, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.reasons import how
+from care_live.restore.channel_choice import ChannelChoice, choose
 from care_live.source import Source
 from care_live.store import RunWriter, Syncs
 from care_live.worker.client import RestoreProcess

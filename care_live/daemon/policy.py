@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from care_live.daemon.backlog import Backlog
-from care_live.daemon.channel_choice import ChannelChoice
 from care_live.images import Plan, Volume, VolumeKey
+from care_live.restore.channel_choice import ChannelChoice
 
 Policy: TypeAlias = Literal["latest", "every-nth", "defer", "wait"]
 Group: TypeAlias = tuple[int, int]

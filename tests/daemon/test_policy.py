@@ -1,9 +1,9 @@
 """Which volumes are restored next, and what is said of those that are not."""
 
-from care_live.daemon.channel_choice import ChannelChoice
 from care_live.daemon.policy import Later, Live, Schedule
 from care_live.daemon.worklist import Worklist
 from care_live.images import Plan, VolumeKey
+from care_live.restore.channel_choice import ChannelChoice
 from tests.make.scripted import volume
 
 

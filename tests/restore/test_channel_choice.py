@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from care_live.config import Config
-from care_live.daemon.channel_choice import ChannelChoice, choose
 from care_live.images import VolumeKey
+from care_live.restore.channel_choice import ChannelChoice, choose
 from care_live.store import RunReader
 from tests.make import runs
 from tests.viewer.test_recorder import Recordings, assert_same
