@@ -39,6 +39,14 @@ class FolderConfig(Section):
     """After this time without a new image the run has ended."""
 
 
+class StudioConfig(Section):
+    """Restore whatever somebody acquires in the window of a running Micro-Manager; each acquisition is a run."""
+
+    kind: Literal["studio"] = "studio"
+    port: int = Field(default=4827, ge=1, le=65535)
+    """Of Micro-Manager's server: tick *Tools > Options > Run server on port 4827* there."""
+
+
 class ReplayConfig(Section):
     """Play a recorded data set as if it were being acquired."""
 
@@ -86,6 +94,7 @@ SourceConfig: TypeAlias = Annotated[
     | MicroManagerConfig
     | PymmcorePlusConfig
     | FolderConfig
+    | StudioConfig
     | ReplayConfig
     | RemoteConfig
     | LiveSourceConfig,

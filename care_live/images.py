@@ -103,7 +103,14 @@ class RunEnded:
     """Frames that the tap refused because its memory was full: skipped by care_live, not lost by the camera."""
 
 
-SourceEvent: TypeAlias = RunStarted | Frame | SequenceEnded | RunEnded
+@dataclass(frozen=True, slots=True)
+class StillAcquiring:
+    """The microscope goes on with the run: it is paused, or takes other planes first; open volumes wait for theirs."""
+
+
+RunEvent: TypeAlias = RunStarted | Frame | SequenceEnded | RunEnded
+"""What a tap sends."""
+SourceEvent: TypeAlias = RunEvent | StillAcquiring
 
 
 @dataclass(frozen=True, slots=True)

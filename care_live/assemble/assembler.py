@@ -21,6 +21,7 @@ from care_live.images import (
     SequenceEnded,
     SourceEvent,
     StateChanged,
+    StillAcquiring,
     VolumeKey,
 )
 from care_live.open_volumes import AssemblyEvent, FrameDropped, PlanePlaced, VolumeOpened, VolumeRefused
@@ -89,6 +90,8 @@ class Assembler:
                 return self._place(event)
             case SequenceEnded():
                 return self._changed(self._sequences.end(event))
+            case StillAcquiring():
+                return self._wait_on()
             case RunEnded():
                 return self._finish(event)
 
@@ -97,6 +100,12 @@ class Assembler:
         due = self._clock_ns() - self._deadline_ns
         late = [stack for stack in self._open.values() if stack.touched_ns <= due]
         return [event for stack in late for event in self._close(stack, "deadline")]
+
+    def _wait_on(self) -> list[AssemblyEvent]:
+        """Give each open volume its whole deadline again."""
+        for stack in self._open.values():
+            stack.touched_ns = self._clock_ns()
+        return []
 
     @property
     def counts(self) -> AssemblyCounts:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from care_live.backends.session import runtime
-from care_live.config import Config, MicroManagerConfig, VirtualConfig
+from care_live.config import Config, MicroManagerConfig, StudioConfig, VirtualConfig
 from care_live.errors import CareLiveError, StoreError
 from care_live.model.file import read_card, shipped
 from care_live.store import nearest_folder
@@ -110,8 +110,9 @@ def _openvino() -> Finding:
 
 
 def _micro_manager(config: Config) -> Iterator[Finding]:
-    if isinstance(config.source, MicroManagerConfig) and config.source.backend == "java":
-        yield _java_server(config.source.port)
+    source = config.source
+    if isinstance(source, StudioConfig) or (isinstance(source, MicroManagerConfig) and source.backend == "java"):
+        yield _java_server(source.port)
     if not isinstance(config.source, MicroManagerConfig | VirtualConfig):
         return
     missing = [package for package in _MM_PACKAGES if _version(package) is None]

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from care_live.assemble import Assembler
-from care_live.config import Config
+from care_live.config import Config, FolderConfig, StudioConfig
 from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.intake import Intake
@@ -192,7 +192,8 @@ class Pipeline:
 
     def _waits_for_room(self) -> bool:
         """Wait for the disk where the source can wait, too; return whether it has given memory back."""
-        patience_s = self._config.store.full_wait_s if self._config.restore.policy == "wait" else 0.0
+        can_wait = self._config.restore.policy == "wait" or isinstance(self._config.source, FolderConfig | StudioConfig)
+        patience_s = self._config.store.full_wait_s if can_wait else 0.0  # Micro-Manager keeps what we don't fetch yet
         until_s = time.monotonic() + patience_s
         while self.storing.alive and not self._stopping.is_set() and time.monotonic() < until_s:
             if self._ledger.wait_for_less(_LOOK_S):

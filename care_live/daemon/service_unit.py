@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from care_live.config import Config, FolderConfig, RemoteConfig, load
+from care_live.config import Config, FolderConfig, RemoteConfig, StudioConfig, load
 from care_live.errors import CareLiveError, ConfigError
 
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
@@ -36,11 +36,11 @@ def unit_text(config_file: Path, config: Config, *, python: str = sys.executable
     ConfigError
         Each boot would expose the specimen anew.
     """
-    follows = isinstance(config.source, RemoteConfig | FolderConfig)
+    follows = isinstance(config.source, RemoteConfig | FolderConfig | StudioConfig)
     if not follows and config.run_id is None:
         raise ConfigError(
             f"source.kind = {config.source.kind!r} would acquire anew at each start of this machine: set run_id, so "
-            'that a start goes on where the run stopped, or let the daemon follow ("remote", "folder")'
+            'that a start goes on where the run stopped, or let the daemon follow ("remote", "folder", "studio")'
         )
     restart = "on-failure" if config.run_id is not None else "always"
     command = " ".join(map(_quoted, (python, "-m", "care_live", "run", str(config_file))))

@@ -4,6 +4,7 @@
 
     replay          a recorded data set, at its own or any speed
     folder          follows the data set that Micro-Manager is writing
+    studio          whatever is acquired in the window of a running Micro-Manager
     remote          a tap, on this or another machine, sends frames over the link
     live            a core that a person drives: Live, and one run after the other
     virtual, micromanager, pymmcore-plus
@@ -15,7 +16,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
-from care_live.config import FolderConfig, LiveSourceConfig, RemoteConfig, ReplayConfig, SourceConfig
+from care_live.config import (
+    FolderConfig,
+    LiveSourceConfig,
+    RemoteConfig,
+    ReplayConfig,
+    SourceConfig,
+    StudioConfig,
+)
 from care_live.images import SourceEvent, VolumeKey
 from care_live.live_frame import LatestFrame
 from care_live.source.live import live
@@ -83,6 +91,10 @@ def open_source(config: SourceConfig, *, run_id: str, stored: Collection[VolumeK
         from care_live.source.live_source import LiveSource
 
         return LiveSource(config, run_id=run_id)
+    if isinstance(config, StudioConfig):
+        from care_live.source.studio import StudioSource
+
+        return StudioSource(config, run_id=run_id)
     if isinstance(config, RemoteConfig):
         from care_live.source.remote import Remote
 

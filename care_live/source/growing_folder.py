@@ -38,7 +38,11 @@ class GrowingData(Protocol):
     """A data set that Micro-Manager is writing."""
 
     folder: Path
-    format_name: Format
+    """Of its files; of images without files, the title of their window."""
+
+    @property
+    def format_name(self) -> str:
+        """As Micro-Manager's window names it."""
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import msgspec
 
 from care_live.checksum import crc32c
 from care_live.errors import CareLiveError, ProtocolError
-from care_live.images import Frame, RunEnded, RunStarted, SequenceEnded, SourceEvent
+from care_live.images import Frame, RunEnded, RunEvent, RunStarted, SequenceEnded
 from care_live.wire import tap_codec, tap_protocol
 from care_live.wire.keys import ClientKeys
 from care_live.wire.send_buffer import SendBuffer, VolumeAdmission
@@ -198,7 +198,7 @@ class TapSender:
             with self._lock:
                 self._window.mark_sent()
 
-    def _send(self, event: SourceEvent, envelope: tap_codec.Envelope) -> bool:
+    def _send(self, event: RunEvent, envelope: tap_codec.Envelope) -> bool:
         pixels = event.pixels if isinstance(event, Frame) else None
         checksum = 0 if pixels is None else crc32c(pixels)
         message = tap_codec.event_message(event, envelope, token=self._endpoint.token, checksum=checksum)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from care_live.images import Frame, Plan, PlaneIndex, SourceEvent, VolumeKey
+from care_live.images import Frame, Plan, PlaneIndex, RunEvent, VolumeKey
 
 
 class VolumeAdmission:
@@ -87,7 +87,7 @@ class SendBuffer:
         self._first_number = 0
         self._n_received = 0
         self._n_sent = 0
-        self._events: deque[SourceEvent] = deque()
+        self._events: deque[RunEvent] = deque()
         self._spare_bytes = 0
         """Of frames that the daemon has."""
         self.epoch = 0
@@ -108,10 +108,10 @@ class SendBuffer:
         """Number of the next message to send."""
         return self._first_number + self._n_sent
 
-    def append(self, event: SourceEvent) -> None:
+    def append(self, event: RunEvent) -> None:
         self._events.append(event)
 
-    def to_send(self) -> SourceEvent | None:
+    def to_send(self) -> RunEvent | None:
         """Return the next event to send, or None: all are on their way."""
         return self._events[self._n_sent] if self._n_sent < len(self._events) else None
 
@@ -147,7 +147,7 @@ class SendBuffer:
         """Number of the oldest event that is kept."""
         return self._first_number
 
-    def put_first(self, event: SourceEvent) -> None:
+    def put_first(self, event: RunEvent) -> None:
         """Put an event before all others, numbered right before them."""
         self._events.appendleft(event)
         self._first_number -= 1
@@ -164,5 +164,5 @@ class SendBuffer:
         return had
 
 
-def _pixel_bytes(event: SourceEvent) -> int:
+def _pixel_bytes(event: RunEvent) -> int:
     return event.pixels.nbytes if isinstance(event, Frame) else 0

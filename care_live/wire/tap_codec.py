@@ -9,7 +9,7 @@ import msgspec
 from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
-from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent
+from care_live.images import Frame, PlaneIndex, RunEnded, RunEvent, RunStarted, SequenceEnded
 from care_live.wire import plans
 from care_live.wire.codec import record_of
 from care_live.wire.tap_protocol import (
@@ -39,7 +39,7 @@ class Envelope(msgspec.Struct, frozen=True):
     sent_ns: int
 
 
-def event_message(event: SourceEvent, envelope: Envelope, *, token: str, checksum: int = 0) -> FromTap:
+def event_message(event: RunEvent, envelope: Envelope, *, token: str, checksum: int = 0) -> FromTap:
     """Return the header for one event.
 
     Raises

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care_live.errors import SourceError
-from care_live.images import Plan, PlaneIndex, RunStarted, Volume, VolumeKey
+from care_live.images import Plan, PlaneIndex, RunStarted, StillAcquiring, Volume, VolumeKey
 from care_live.open_volumes import FrameDropped, PlanePlaced, VolumeOpened
 from tests.make.stamped_frames import SHAPE, Rig, assert_in_place, indices, make_plan, stamped, volumes
 
@@ -114,6 +114,16 @@ def test_a_plane_puts_the_deadline_off():
         rig.now_ns += 1_900_000_000
         rig.send([PlaneIndex(z=z)])
         assert rig.assembler.tick() == []
+    rig.now_ns += 2_000_000_000
+    assert [event.closed for event in rig.assembler.tick()] == ["deadline"]
+
+
+def test_open_volumes_wait_while_the_source_says_that_the_acquisition_goes_on():
+    rig = Rig(make_plan(n_t=1), deadline_s=2)
+    rig.send([PlaneIndex(z=0)])
+    for _ in range(3):
+        rig.now_ns += 1_900_000_000
+        assert rig.assembler.take(StillAcquiring()) == rig.assembler.tick() == []
     rig.now_ns += 2_000_000_000
     assert [event.closed for event in rig.assembler.tick()] == ["deadline"]
 

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -41,11 +41,25 @@ def need_java(kind: Kind) -> Path:
 @contextmanager
 def java_program(kind: Kind, folder: Path) -> Iterator[int]:
     """Run Micro-Manager's window or its engine alone; yield its port."""
+    with _alone_on_this_machine(), java_process(kind, folder) as (port, _):
+        yield port
+
+
+@contextmanager
+def java_processes() -> Iterator[Callable[[Path], AbstractContextManager[tuple[int, subprocess.Popen[bytes]]]]]:
+    """Yield what starts Micro-Manager's window, also once after the other, as long as no other test does."""
+    with _alone_on_this_machine():
+        yield lambda folder: java_process("window", folder)
+
+
+@contextmanager
+def java_process(kind: Kind, folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Run Micro-Manager; yield its port, and the first process of its group."""
     program = need_java(kind)
+    folder.mkdir(exist_ok=True)
     import mm_test_adapters
 
     with ExitStack() as stack:
-        stack.enter_context(_alone_on_this_machine())
         port = WINDOW_PORT if kind == "window" else _free_port()
         command = [str(program / "start.sh"), "studio" if kind == "window" else "core"]
         command += [mm_test_adapters.device_adapter_path(), str(folder / "program")]
@@ -54,7 +68,7 @@ def java_program(kind: Kind, folder: Path) -> Iterator[int]:
         log = folder / "java.log"
         process = stack.enter_context(_group(command, log, env={**os.environ, "DISPLAY": display}))
         _wait_for_port(port, process, log)
-        yield port
+        yield port, process
 
 
 @contextmanager

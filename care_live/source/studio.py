@@ -1,0 +1,118 @@
+"""Whatever somebody acquires in the window of a running Micro-Manager: one run after the other, and Live between them.
+
+Nothing is installed there: its server, which its options switch on, is all that is needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+from care_live.config import StudioConfig
+from care_live.images import RunEnded, RunStarted, SourceEvent
+from care_live.live_frame import LatestFrame
+from care_live.source.studio_run import StudioRun
+from care_live.source.studio_window import StudioWindow
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 0.05
+
+
+class StudioSource:
+    """Gives the acquisitions of the window as runs, each under a name of its own, until it is stopped.
+
+    Parameters
+    ----------
+    run_id : of the first run; the following ones are numbered
+    """
+
+    def __init__(self, config: StudioConfig, *, run_id: str) -> None:
+        self._names = run_names(run_id)
+        self._window = StudioWindow(config)
+        self._run: StudioRun | None = None
+        self._has_begun = False
+        self._stopped = threading.Event()
+        self._is_aborted = self._ended = False
+
+    @property
+    def live(self) -> LatestFrame:
+        """The newest frame outside any run."""
+        return self._window.live
+
+    @property
+    def seen(self) -> threading.Event:
+        """Set once Micro-Manager was seen: what it acquires from now on becomes a run."""
+        return self._window.seen
+
+    def next_event(self, timeout_s: float) -> SourceEvent | None:
+        deadline = time.monotonic() + timeout_s
+        while not self._ended:
+            event = self._stop() if self._stopped.is_set() else self._step()
+            if event is not None:
+                return event
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            self._stopped.wait(min(left, _LOOK_S))
+        return None
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def close(self) -> None:
+        self.stop()
+        self._forget()
+        self._window.close()
+
+    def _step(self) -> SourceEvent | None:
+        if self._run is None:
+            self._begin()
+        return None if self._run is None else self._told(self._run.step())
+
+    def _begin(self) -> None:
+        found = self._window.next_acquisition()
+        if found is not None:
+            logger.info("acquisition in Micro-Manager's window title=%s saved=%s", found.title, found.folder or "no")
+            self._run, self._has_begun = StudioRun(self._window, found, run_id=next(self._names)), False
+
+    def _told(self, event: SourceEvent | None) -> SourceEvent | None:
+        """Note what an event means for the run; one that ends without an image never was a run."""
+        self._has_begun = self._has_begun or isinstance(event, RunStarted)
+        if not isinstance(event, RunEnded):
+            return event
+        self._forget()
+        if self._has_begun:
+            return event
+        logger.warning("acquisition without a run reason=%s: %s", event.reason, event.detail)
+        return None
+
+    def _stop(self) -> SourceEvent | None:
+        detail = "stopped; what the window acquires goes on"
+        if self._run is None:
+            event: SourceEvent | None = RunEnded("aborted", detail)
+        else:
+            event = self._run.step() if self._is_aborted else self._run.end("aborted", detail)
+        self._is_aborted = True
+        self._ended = isinstance(event, RunEnded)
+        return event
+
+    def _forget(self) -> None:
+        if self._run is not None:
+            self._run.close()
+        self._run = None
+
+
+def run_names(run_id: str) -> Iterator[str]:
+    """Yield names for one run after the other.
+
+    >>> names = run_names("evening")
+    >>> next(names), next(names)
+    ('evening', 'evening-2')
+    """
+    yield run_id
+    for number in itertools.count(2):
+        yield f"{run_id[:56]}-{number}"

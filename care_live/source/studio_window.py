@@ -1,0 +1,262 @@
+"""A running Micro-Manager: which acquisitions its window runs, one after the other.
+
+What is asked for lies behind ``studio.getAcquisitionEngine()``: the engine names the ``Datastore`` of the acquisition
+that it runs or has run, whether a window shows it or not.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from care_live.config import StudioConfig
+from care_live.errors import SourceError, StageError
+from care_live.live_frame import LatestFrame
+from care_live.source.java_bridge import JavaBridge, JavaError, JavaObject, UnansweredError, is_open
+from care_live.source.studio_images import StudioImages, count, summary_of
+from care_live.source.studio_live import StudioLive
+
+logger = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+_TURN_S = 0.01
+_LOOK_S = 0.25
+"""How often a new acquisition is looked for."""
+_CLOSE_S = 30.0
+_MAX_WAITING = 64
+_ADVICE = "start it and tick Tools > Options > Run server on port 4827"
+
+
+class AcquisitionProgress(NamedTuple):
+    """How far an acquisition is."""
+
+    is_running: bool
+    is_paused: bool
+    is_closed: bool
+    """Micro-Manager adds no image any more."""
+    n_images: int
+
+
+@dataclass(slots=True)
+class WindowAcquisition:
+    """An acquisition that Micro-Manager's window runs, or has run."""
+
+    identity: str
+    """Tells it from every other one."""
+    store: JavaObject
+    folder: Path | None
+    """Where it is saved; None: in memory."""
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Handles:
+    """The objects of one connection."""
+
+    studio: JavaObject
+    engine: JavaObject
+    data: JavaObject
+    live: StudioLive
+
+
+class StudioWindow:
+    """Watches one Micro-Manager in a thread of its own, over all its restarts.
+
+    An acquisition that runs when the window is first seen is given out, from its first plane; one that had ended is
+    not.
+    All later ones are kept until they are fetched: a short one may end while the run before it is still being restored.
+    """
+
+    def __init__(self, config: StudioConfig) -> None:
+        self._port = config.port
+        self._bridge = JavaBridge(config.port)
+        self._handles: _Handles | None = None
+        self._changing = threading.RLock()
+        """Held while a connection is made or given up."""
+        self._newest: str | None = None
+        """The identity of the last acquisition that was seen; None: Micro-Manager was not seen yet."""
+        self._waiting: deque[WindowAcquisition] = deque(maxlen=_MAX_WAITING)
+        self._tried_at, self._looked_at = -_RETRY_S, -_LOOK_S
+        self._said = ""
+        self._closing = threading.Event()
+        self.seen = threading.Event()
+        """Micro-Manager was seen: what it acquires from now on is given out."""
+        self.live = LatestFrame()
+        """The newest frame of the window's Live, or of a snap."""
+        self._thread = threading.Thread(target=self._main, name="Micro-Manager's window")
+        self._thread.start()
+
+    # -- what another thread may call --------------------------------------------------------------------------------
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the program has ended, or has closed its server."""
+        return not is_open(self._port)
+
+    def next_acquisition(self) -> WindowAcquisition | None:
+        """Return the oldest acquisition that was not given out before; None: there is none now."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def progress(self, acquisition: WindowAcquisition) -> AcquisitionProgress:
+        """Return how far an acquisition is.
+
+        Raises
+        ------
+        SourceError
+            Micro-Manager does not answer, or answers with an error.
+        """
+        engine = self._connected().engine
+        is_closed = bool(self._bridge.call(acquisition.store, "isFrozen"))
+        is_running = not is_closed and bool(self._bridge.call(engine, "isAcquisitionRunning"))
+        is_paused = is_running and bool(self._bridge.call(engine, "isPaused"))
+        return AcquisitionProgress(is_running, is_paused, is_closed, count(self._bridge, acquisition.store))
+
+    def images(self, acquisition: WindowAcquisition) -> StudioImages:
+        """Open the images that an acquisition has in Micro-Manager's memory.
+
+        Raises
+        ------
+        SourceError
+            Micro-Manager does not answer.
+        """
+        return StudioImages(self._bridge, self._connected().data, acquisition.store, title=acquisition.title)
+
+    def find_again(self, acquisition: WindowAcquisition, images: StudioImages | None) -> bool:
+        """Go on behind a break of the connection; return whether Micro-Manager still has the acquisition.
+
+        Raises
+        ------
+        UnansweredError
+            Micro-Manager does not answer.
+        """
+        found = self._current()
+        if found is None or found.identity != acquisition.identity:
+            return False
+        acquisition.store = found.store
+        if images is not None:
+            images.reopen(self._connected().data, found.store)
+        return True
+
+    def release(self, acquisition: WindowAcquisition) -> None:
+        """Let Micro-Manager forget that we know an acquisition."""
+        self._bridge.release(acquisition.store)
+
+    def lose(self) -> None:
+        """Connect anew: a call was not answered."""
+        with self._changing:
+            self._handles = None
+
+    def close(self) -> None:
+        """End the thread.
+
+        Raises
+        ------
+        StageError
+            It does not end in time.
+        """
+        self._closing.set()
+        self.live.close()
+        self._thread.join(_CLOSE_S)
+        if self._thread.is_alive():
+            raise StageError(f"the thread at Micro-Manager's server did not end within {_CLOSE_S:g} s")
+        self._bridge.close()
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        while not self._closing.is_set():
+            try:
+                if self._is_connected():
+                    self._look()
+                    self._show_live()
+            except SourceError as error:
+                self.lose()
+                self._say(f"waiting for Micro-Manager: {error}")
+            self._closing.wait(_TURN_S)
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        for acquisition in self._waiting:
+            self.release(acquisition)
+        if self._handles is not None:
+            self._handles.live.release()
+            for one in (self._handles.engine, self._handles.data, self._handles.studio):
+                self._bridge.release(one)
+
+    def _show_live(self) -> None:
+        if not self.live.is_wanted:
+            return
+        try:
+            frame = self._connected().live.newest()
+        except JavaError as error:  # the camera is being set up, or gives colours
+            self._say(f"Live is not shown: {error}")
+            return
+        if frame is not None:
+            self.live.put(frame)
+
+    def _look(self) -> None:
+        """Note a new acquisition."""
+        if time.monotonic() - self._looked_at < _LOOK_S:
+            return
+        self._looked_at = time.monotonic()
+        found, before = self._current(), self._newest
+        self._newest = found.identity if found else before or ""
+        if found is not None:
+            if found.identity != before and (before is not None or self.progress(found).is_running):
+                self._waiting.append(found)
+            else:
+                self.release(found)
+        self.seen.set()
+
+    def _current(self) -> WindowAcquisition | None:
+        """Return the acquisition that the engine names; None: it has none, or not all of it is there yet."""
+        store = self._bridge.call(self._connected().engine, "getAcquisitionDatastore")
+        if not isinstance(store, JavaObject):
+            return None
+        name = str(self._bridge.call(store, "toString"))
+        if self._newest is not None and self._newest.startswith(f"{name} "):  # the usual answer needs no more calls
+            return WindowAcquisition(self._newest, store, None, "")
+        summary = summary_of(self._bridge, store)
+        if not summary:
+            self._bridge.release(store)
+            return None
+        path = self._bridge.call(store, "getSavePath")
+        title = str(self._bridge.call(store, "getName"))
+        return WindowAcquisition(
+            f"{name} {summary.get('StartTime', '')}", store, Path(str(path)) if path else None, title
+        )
+
+    def _connected(self) -> _Handles:
+        with self._changing:
+            if self._handles is None:
+                raise UnansweredError(f"there is no connection to Micro-Manager on port {self._port}")
+            return self._handles
+
+    def _is_connected(self) -> bool:
+        """Connect where there is no connection; say once what is missing."""
+        with self._changing:
+            if self._handles is not None:
+                return True
+            if time.monotonic() - self._tried_at < _RETRY_S:
+                return False
+            self._tried_at = time.monotonic()
+            try:
+                studio = self._bridge.open()
+                engine = self._bridge.get(studio, "getAcquisitionEngine")
+                data, live = self._bridge.get(studio, "data"), StudioLive(self._bridge, studio)
+                self._handles = _Handles(studio, engine, data, live)
+            except SourceError as error:
+                self._say(f"waiting for Micro-Manager: {error}; {_ADVICE}")
+                return False
+        self._say(f"connected to Micro-Manager on port {self._port}: what its window acquires is restored")
+        return True
+
+    def _say(self, what: str) -> None:
+        if what != self._said:
+            logger.info("%s", what)
+        self._said = what
