@@ -102,7 +102,7 @@ SourceConfig: TypeAlias = Annotated[
 ]
 
 
-SHOW_LIVE = frozenset({"live"})
+SHOW_LIVE = frozenset({"live", "studio"})
 """Kinds of sources that show Live between their runs."""
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-
 from care_live.config import LiveSourceConfig, RemoteConfig
 from care_live.images import RunEnded, SourceEvent
 from care_live.live_frame import LatestFrame
 from care_live.source.live_link import LiveLink
 from care_live.source.remote import Remote
+from care_live.source.run_names import run_names
 from care_live.wire.keys import read_server
 
 
@@ -78,15 +76,3 @@ class LiveSource:
             self._link.close()
         finally:
             self._remote.close()
-
-
-def run_names(run_id: str) -> Iterator[str]:
-    """Yield names for one run after the other.
-
-    >>> names = run_names("evening")
-    >>> next(names), next(names)
-    ('evening', 'evening-2')
-    """
-    yield run_id
-    for number in itertools.count(2):
-        yield f"{run_id[:56]}-{number}"

@@ -5,15 +5,14 @@ Nothing is installed there: its server, which its options switch on, is all that
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterator
 
 from care_live.config import StudioConfig
 from care_live.images import RunEnded, RunStarted, SourceEvent
 from care_live.live_frame import LatestFrame
+from care_live.source.run_names import run_names
 from care_live.source.studio_run import StudioRun
 from care_live.source.studio_window import StudioWindow
 
@@ -104,15 +103,3 @@ class StudioSource:
         if self._run is not None:
             self._run.close()
         self._run = None
-
-
-def run_names(run_id: str) -> Iterator[str]:
-    """Yield names for one run after the other.
-
-    >>> names = run_names("evening")
-    >>> next(names), next(names)
-    ('evening', 'evening-2')
-    """
-    yield run_id
-    for number in itertools.count(2):
-        yield f"{run_id[:56]}-{number}"

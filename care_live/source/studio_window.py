@@ -82,7 +82,7 @@ class StudioWindow:
         """The identity of the last acquisition that was seen; None: Micro-Manager was not seen yet."""
         self._waiting: deque[WindowAcquisition] = deque(maxlen=_MAX_WAITING)
         self._tried_at, self._looked_at = -_RETRY_S, -_LOOK_S
-        self._said = ""
+        self._said = self._live_fault = ""
         self._closing = threading.Event()
         self.seen = threading.Event()
         """Micro-Manager was seen: what it acquires from now on is given out."""
@@ -194,7 +194,9 @@ class StudioWindow:
         try:
             frame = self._connected().live.newest()
         except JavaError as error:  # the camera is being set up, or gives colours
-            self._say(f"Live is not shown: {error}")
+            if str(error) != self._live_fault:
+                logger.warning("Live is not shown: %s", error)
+            self._live_fault = str(error)
             return
         if frame is not None:
             self.live.put(frame)
@@ -212,6 +214,7 @@ class StudioWindow:
             else:
                 self.release(found)
         self.seen.set()
+        self._say(f"connected to Micro-Manager on port {self._port}: what its window acquires is restored")
 
     def _current(self) -> WindowAcquisition | None:
         """Return the acquisition that the engine names; None: it has none, or not all of it is there yet."""
@@ -253,7 +256,6 @@ class StudioWindow:
             except SourceError as error:
                 self._say(f"waiting for Micro-Manager: {error}; {_ADVICE}")
                 return False
-        self._say(f"connected to Micro-Manager on port {self._port}: what its window acquires is restored")
         return True
 
     def _say(self, what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,10 +17,14 @@ from typing import NamedTuple
 import pytest
 
 from care_live.config import StudioConfig
-from care_live.errors import SourceError
+from care_live.daemon.run import Daemon
+from care_live.daemon.run_metrics import DaemonStatus
+from care_live.errors import SourceError, StoreError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, VolumeKey
 from care_live.recorded import open_recording
 from care_live.source.studio import StudioSource
+from care_live.store import RunReader
+from tests.make.runs import config
 from tests.source.java_program import java_processes
 from tests.source.window_driver import Saved, WindowChannel, WindowDriver
 
@@ -234,3 +239,33 @@ def test_live_and_snaps_of_the_window_are_shown(driver: WindowDriver, port: int)
     assert snapped is not None
     assert snapped.conditions.snapped
     assert snapped.pixels.tobytes() not in {frame.pixels.tobytes() for frame in frames if frame}
+
+
+def test_a_daemon_stores_one_acquisition_after_the_other(
+    driver: WindowDriver, port: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    daemon = Daemon(config(tmp_path, {"kind": "studio", "port": port}), "evening")
+    ended: list[DaemonStatus] = []
+    thread = threading.Thread(target=lambda: ended.append(daemon.run()))
+    thread.start()
+    try:
+        driver.wait_for(lambda: "what its window acquires is restored" in caplog.text)
+        stores = [driver.acquire("RAM", None, (2, n_planes)) for n_planes in (4, 5) if driver.is_idle()]
+        driver.wait_for(lambda: stored(tmp_path / "runs" / "evening-2") == 2)
+    finally:
+        daemon.drain()
+        thread.join(120)
+    assert [status.phase for status in ended] == ["finished"]
+    for name, store in zip(("evening", "evening-2"), stores, strict=True):
+        driver.save(store, tmp_path / name)
+        assert checksums(tmp_path / "runs" / name) == checksums(tmp_path / name)
+        assert len(RunReader(tmp_path / "runs" / name).keys("restored")) == 2
+
+
+def stored(run: Path) -> int:
+    """Return how many restored volumes a run has."""
+    try:
+        return len(RunReader(run).keys("restored"))
+    except StoreError:
+        return 0

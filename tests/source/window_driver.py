@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from care_live.source.java_bridge import Java, JavaBridge, JavaObject
+from care_live.source.java_bridge import Java, JavaBridge, JavaError, JavaObject
 
 Saved = Literal["RAM", "ND_TIFF", "MULTIPAGE_TIFF", "SINGLEPLANE_TIFF_SERIES"]
 _WAIT_S = 120.0
@@ -149,6 +150,11 @@ class WindowDriver:
         self.wait_for(lambda: self._bridge.call(store, "isFrozen") is True)
         self.wait_for(lambda: self._bridge.call(self._acquisitions, "isAcquisitionRunning") is False)
 
+    def is_idle(self) -> bool:
+        """Wait until no acquisition runs."""
+        self.wait_for(lambda: self._bridge.call(self._acquisitions, "isAcquisitionRunning") is False)
+        return True
+
     def pause(self, is_paused: bool) -> None:
         self._bridge.call(self._engine, "setPause", is_paused, types=["boolean"])
 
@@ -158,6 +164,23 @@ class WindowDriver:
 
     def live(self, is_on: bool) -> None:
         self._bridge.call(self._live, "setLiveModeOn", is_on, types=["boolean"])
+
+    def live_number(self) -> int:
+        """Return the number of the newest frame of Live."""
+        while True:
+            try:
+                image = self._bridge.get(self._core, "getLastTaggedImage")
+            except JavaError:  # none has come yet
+                time.sleep(0.05)
+                continue
+            number = int(json.loads(str(self._bridge.field(image, "tags")))["ImageNumber"])
+            self._bridge.release(image)
+            return number
+
+    def forget(self, store: JavaObject) -> None:
+        """Close an acquisition and its window without a question."""
+        self._bridge.call(store, "close")
+        self._bridge.release(store)
 
     def snap(self) -> None:
         self._bridge.call(self._live, "snap", True, types=["boolean"])
