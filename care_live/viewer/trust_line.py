@@ -48,6 +48,13 @@ def spans(notes: Mapping[VolumeKey, TrustNote]) -> list[TrustSpan]:
     return found
 
 
+def by_time(line: Iterable[TrustSpan], p: int) -> dict[int, TrustNote]:
+    """Return the verdict of each time point of a position."""
+    return {
+        t: TrustNote(span.colour, span.reason) for span in line if span.p == p for t in range(span.first, span.last + 1)
+    }
+
+
 def _worst(notes: Iterable[tuple[VolumeKey, TrustNote]]) -> dict[tuple[int, int], TrustNote]:
     """Return the worst verdict of each position and time point."""
     worst: dict[tuple[int, int], TrustNote] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import napari
 import numpy as np
+from msgspec.structs import replace
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
@@ -19,6 +20,7 @@ from care_live.config import StoreConfig
 from care_live.images import ModelIdentity
 from care_live.publish.publisher import Publisher
 from care_live.store import open_run
+from care_live.verdict import Doubt, Trust
 from care_live.viewer.napari.layers import Layers
 from care_live.viewer.napari.widget import WatchWidget
 from care_live.wire import keys
@@ -86,6 +88,7 @@ def follows_and_scrubs(folder: Path) -> None:
         until(lambda: np.array_equal(viewer.layers["raw"].data, restored(4).volume.pixels), "follows again")
         assert tuple(viewer.layers["raw"].contrast_limits) == (50, 500), "a person's contrast stays"
 
+        marks_the_worst_place(viewer, watching, publisher)
         picture = viewer.screenshot(canvas_only=False, flash=False)
         assert picture[..., :3].max() > 200
         from PIL import Image
@@ -95,6 +98,28 @@ def follows_and_scrubs(folder: Path) -> None:
     viewer.close()
     left = [thread.name for thread in threading.enumerate() if thread.name in ("napari preparer", "viewer feed")]
     assert not left, left
+
+
+def marks_the_worst_place(viewer: napari.Viewer, watching: WatchWidget, publisher: Publisher) -> None:
+    doubts = (Doubt("invented", (1, 6, 9), 12.0), Doubt("missing", (3, 8, 2), 7.0))
+    publisher.publish(replace(restored(5), trust=Trust("red", ("a nucleus was invented",), doubts)))
+    until(lambda: "marks · raw" in viewer.layers, "a volume that contradicts the photons is marked")
+    names = [layer.name for layer in viewer.layers]
+    assert names[::2] == ["raw", "restored", "relative uncertainty"]
+    assert names[1::2] == [f"marks · {name}" for name in names[::2]], "each lies on its image"
+    assert viewer.grid.stride == 2
+    assert len(set(map(str, viewer.layers["marks · raw"].symbol))) == 2, "of two shapes"
+    until(lambda: watching.bar.words_at(watching.slider.maximum()) == "t 5: red. a nucleus was invented", "the line")
+    watching.trust.worst.click()
+    assert not watching.live.isChecked(), "a person who looks at a place stays there"
+    assert viewer.dims.point[0] == 2.0 * 1
+    watching.trust.next.click()
+    assert viewer.dims.point[0] == 2.0 * 3
+    watching.trust.marks.toggle()
+    assert not any(layer.visible for layer in viewer.layers[1::2])
+    publisher.publish(restored(6))
+    watching.live.setChecked(True)
+    until(lambda: not len(viewer.layers["marks · raw"].data), "the next volume has no marks")
 
 
 def opens_with_keys(folder: Path) -> None:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from care_live.images import LIMITS
 from care_live.maps import kind_of
 from care_live.reasons import described
+from care_live.verdict import Doubt
+from care_live.viewer.napari.doubt_marks import COLOURS, DoubtMarks
 from care_live.viewer.view_records import RunInfo, ViewedVolume
 from care_live.wire.arrays import Product
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _CHANNEL_MAPS = ("green", "magenta", "cyan", "yellow")
 """Distinct for the colour-blind, also when added."""
+_CLOSE_PX = 4.0
+"""Of the screen, for a voxel of a place that is looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +51,9 @@ class Layers:
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = viewer
         self._layers: dict[tuple[int, Product], Any] = {}
+        self._voxel_size_um = (1.0, 1.0, 1.0)
         self._n_arranged = 0
+        self._marks = DoubtMarks(viewer)
         viewer.scale_bar.visible = True
         viewer.text_overlay.visible = True
         viewer.text_overlay.position = "top_left"
@@ -60,8 +66,29 @@ class Layers:
         for drawing in prepared.drawings:
             self._show_one(drawing, info, several=several)
         self._hide_what_is_missing(prepared)
+        self._mark(prepared)
         self._viewer.text_overlay.text = caption(prepared, info)
         return self._arrange()
+
+    def switch_marks(self, visible: bool) -> None:
+        """Mark what contradicts the photons, or do not."""
+        self._marks.switch(visible)
+
+    def go_to(self, doubt: Doubt) -> None:
+        """Show one place: its plane, in the middle and close."""
+        voxel_size_um = self._voxel_size_um
+        z, y, x = (at * um for at, um in zip(doubt.place_px, voxel_size_um, strict=True))
+        self._viewer.dims.set_point(0, z)
+        self._viewer.camera.center = (z, y, x)
+        self._viewer.camera.zoom = max(self._viewer.camera.zoom, _CLOSE_PX / voxel_size_um[2])
+
+    def _mark(self, prepared: Prepared) -> None:
+        by_channel = {shown.key.c: shown.trust.doubts if shown.trust else () for shown in prepared.volumes}
+        self._voxel_size_um = prepared.volumes[0].voxel_size_um
+        images = {
+            layer: by_channel.get(c, ()) for (c, _), layer in self._layers.items() if layer in self._viewer.layers
+        }
+        self._marks.show(images, self._voxel_size_um)
 
     def _show_one(self, drawing: Drawing, info: RunInfo, *, several: bool) -> None:
         place = (drawing.channel, drawing.what)
@@ -99,7 +126,8 @@ class Layers:
         before, self._n_arranged = self._n_arranged, len(self._viewer.layers)
         if before == self._n_arranged:
             return False
-        self._viewer.grid.shape = (1, self._n_arranged)
+        self._viewer.grid.stride = self._marks.n_layers_of_an_image
+        self._viewer.grid.shape = (1, -(-self._n_arranged // self._marks.n_layers_of_an_image))
         return True
 
     def _hide_what_is_missing(self, prepared: Prepared) -> None:
@@ -115,13 +143,15 @@ def _label(product: Product) -> str:
     return product if kind is None else kind.label
 
 
-def _colormap(product: Product) -> str:
+def _colormap(product: Product) -> Any:
     """Return the colours of a map that is no image of the specimen; empty: it is one."""
     kind = kind_of(product)
     if kind is None or kind.coding == "affine":
         return ""
     if kind.may_be_negative:
-        return "PiYG"
+        from napari.utils import Colormap
+
+        return Colormap([COLOURS["invented"], "black", COLOURS["missing"]], name="invented to missing")
     return "inferno" if kind.unit == "counts" else "magma"
 
 

@@ -21,11 +21,14 @@ from qtpy.QtWidgets import (
 from care_live.config import PublishConfig
 from care_live.errors import CareLiveError
 from care_live.images import LIMITS
+from care_live.verdict import Doubt
 from care_live.viewer.history import History
 from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.live_feed import LiveFeed
 from care_live.viewer.napari.layers import Layers
 from care_live.viewer.napari.preparer import Preparer
+from care_live.viewer.napari.trust_panel import TrustBar, TrustPanel
+from care_live.viewer.trust_line import by_time
 from care_live.viewer.volume_index import Library
 from care_live.wire.keys import ClientKeys, read_client
 
@@ -57,6 +60,8 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         self._preparer: Preparer | None = None
         self._times: list[int] = []
         self._build()
+        for key, act in (("W", lambda: self.trust.go(0)), ("N", self.trust.go_on), ("M", self.trust.marks.toggle)):
+            napari_viewer.bind_key(key, lambda _, act=act: act(), overwrite=True)
         self.ready.connect(self._show, Qt.ConnectionType.QueuedConnection)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._tell)
@@ -131,6 +136,8 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 0)
         self.slider.sliderMoved.connect(self._scrub)
+        self.bar = TrustBar(self._jump)
+        self.trust = TrustPanel(self._look_at, self._layers.switch_marks)
         self.status = QLabel("")
         self.status.setWordWrap(True)
         self.status.setTextFormat(Qt.TextFormat.PlainText)  # notes come from another machine
@@ -143,6 +150,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             "Daemon's key": self.server_key,
             "Run": self.directory,
             "Time": self.slider,
+            "Trust": self.bar,
         }
         form = QFormLayout()
         for name, field in rows.items():
@@ -151,7 +159,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         limits.setStyleSheet("color: #f3cf85")
         layout = QVBoxLayout(self)
         layout.addLayout(form)
-        for widget in (self.button, self.live, self.status, limits):
+        for widget in (self.button, self.live, self.trust, self.status, limits):
             layout.addWidget(widget)
         layout.addStretch()
 
@@ -171,6 +179,16 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         if self._preparer is not None and index < len(self._times):
             self._preparer.want(self._times[index])
 
+    def _jump(self, index: int) -> None:
+        """Go to a time point whose bar was clicked."""
+        self.slider.setValue(index)
+        self._scrub(index)
+
+    def _look_at(self, doubt: Doubt) -> None:
+        """Show a place, and stay at its volume."""
+        self.live.setChecked(False)
+        self._layers.go_to(doubt)
+
     def _show(self) -> None:
         if self._preparer is None or self._library is None:
             return
@@ -179,6 +197,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             return
         if self._layers.show(prepared, self._library.info):
             QTimer.singleShot(_LAID_OUT_MS, self._fit)
+        self.trust.show_trust([shown.trust for shown in prepared.volumes if shown.trust is not None])
         if self.live.isChecked():
             self._tell()
             self.slider.setValue(self.slider.maximum())
@@ -189,6 +208,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             return
         self._times = sorted({key.t for key in self._library.known()})
         self.slider.setMaximum(max(0, len(self._times) - 1))
+        self._show_line()
         status, cache = self._library.cache.status, self._library.cache
         problem = self._library.history.problem if self._library.history else ""
         rate = cache.volumes_per_s() if status.volumes_per_s is None else status.volumes_per_s
@@ -197,6 +217,12 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
             f"skipped by this viewer {status.missed_messages} · lost by the system {status.lost_planes} planes\n"
             f"not restored {status.skipped_volumes}" + (f"\n{problem}" if problem else "")
         )
+
+    def _show_line(self) -> None:
+        assert self._library is not None
+        newest = self._library.newest()
+        notes = by_time(self._library.trust_spans(), 0 if newest is None else newest.p)
+        self.bar.show_notes(self._times, [notes.get(t) for t in self._times])
 
 
 def _line(hint: str) -> QLineEdit:
