@@ -23,7 +23,8 @@ from care_live.viewer.history import History
 from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.live_feed import LiveFeed
 from care_live.viewer.napari.preparer import Drawing, Preparer
-from care_live.viewer.recorder import Recorder, RecordingReport
+from care_live.viewer.recorded_run import RecordingReport
+from care_live.viewer.recorder import Recorder
 from care_live.viewer.view_records import ViewedVolume
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web import picture

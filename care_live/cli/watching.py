@@ -17,7 +17,7 @@ from care_live.errors import SourceError
 from care_live.wire.printable import printable
 
 if TYPE_CHECKING:
-    from care_live.viewer.recorder import RecordingReport
+    from care_live.viewer.recorded_run import RecordingReport
     from care_live.wire.keys import ClientKeys, Role
 
 _DISK_WAIT_S = 3600.0

@@ -56,7 +56,7 @@ def restore_to_tiff(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOu
     outcome = restore_to_run(replace(job, target=run), restorer, step=step)
     if outcome.n_done:
         with translated(f"cannot write {job.target}", job.target.parent):
-            _write(job, RunReader(run), outcome)
+            _write(job, RunReader(run))
             shutil.rmtree(run)
     return outcome
 
@@ -97,7 +97,7 @@ def _refuse_ragged(job: RunJob) -> None:
             )
 
 
-def _write(job: RunJob, reader: RunReader, outcome: DataSetOutcome) -> None:
+def _write(job: RunJob, reader: RunReader) -> None:
     partial = job.target.with_name(f".{job.target.name}.partial")
     try:
         with tifffile.TiffWriter(partial, bigtiff=True, ome=True) as writer:

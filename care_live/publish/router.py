@@ -39,16 +39,11 @@ class Router:
 
     Parameters
     ----------
-    socket
-        Bound ROUTER.
-    writer, encoder
-        Make the messages.
-    log
-        Of the session.
-    read
-        Gives a volume from the store; None: there is no store.
-    announce
-        Called in another thread when `serve` has something to do.
+    socket : bound ROUTER
+    writer, encoder : make the messages
+    log : of the session
+    read : gives a volume from the store; None: there is no store
+    announce : called in another thread when `serve` has something to do
     """
 
     def __init__(

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from care_live.errors import SourceError
 from care_live.recorded.unbuffered import UnbufferedFile
 
-_UNCOMPRESSED = 1
-
 
 class SeriesPlanes:
     """The planes of one series: in one piece, or page by page, also in neighbouring files of an OME-TIFF.

@@ -22,7 +22,7 @@ _LATE_S = 2.0
 _MISBEHAVIOURS = get_args(VirtualConfig.model_fields["misbehave"].annotation)
 
 
-class Stand(Protocol):
+class StageState(Protocol):
     """The position of the stages and the channel."""
 
     def place_um(self, n_in_sequence: int) -> tuple[float, float, float]:
@@ -35,9 +35,9 @@ class Stand(Protocol):
 class VirtualCamera(CameraDevice):  # type: ignore[misc]
     """Takes noisy frames of the scene at the place where the stages stand."""
 
-    def __init__(self, config: VirtualConfig, scene: Scene, stand: Stand) -> None:
+    def __init__(self, config: VirtualConfig, scene: Scene, stages: StageState) -> None:
         super().__init__()
-        self._config, self._scene, self._stand = config, scene, stand
+        self._config, self._scene, self._stages = config, scene, stages
         self._exposure_ms = config.acquisition.channels[0].exposure_ms
         self._n_exposures = 0
         self._due = 0.0
@@ -108,9 +108,9 @@ class VirtualCamera(CameraDevice):  # type: ignore[misc]
         self._stop.set()
 
     def _exposure(self, number: int, n_in_sequence: int) -> Exposure:
-        z_um, y_um, x_um = self._stand.place_um(n_in_sequence)
+        z_um, y_um, x_um = self._stages.place_um(n_in_sequence)
         power = float(self.get_property_value("LaserPower"))
-        return Exposure(number, x_um, y_um, z_um, self._exposure_ms, power, self._stand.channel())
+        return Exposure(number, x_um, y_um, z_um, self._exposure_ms, power, self._stages.channel())
 
     def _expose(self, exposure: Exposure) -> Frame:
         """Render while the light is on, then wait for the end of the exposure."""

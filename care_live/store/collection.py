@@ -143,7 +143,7 @@ class Collection:
     def _describe_product(self, product: Product, p: int, positions: set[int]) -> None:
         plate = PlateGroups(self._run, self._began)
         described = {"care_live": self._provenance() | ome.meaning(product)}
-        write_group(self._run / product, plate.attributes(product, positions) | described)
+        write_group(self._run / product, plate.attributes(positions) | described)
         plate.write_well(product, p, positions)
 
     def _folder(self, product: Product, p: int) -> Path:

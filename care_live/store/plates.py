@@ -20,7 +20,7 @@ class PlateGroups:
     def __init__(self, run: Path, began: RunBegan) -> None:
         self._run, self._began = run, began
 
-    def attributes(self, product: Product, positions: Iterable[int]) -> dict[str, Any]:
+    def attributes(self, positions: Iterable[int]) -> dict[str, Any]:
         """Return what a product's own group says of the plate, of those wells that have an image."""
         if not is_plate(self._began):
             return {}

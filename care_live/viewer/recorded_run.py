@@ -75,6 +75,20 @@ class Lacking:
     """Raw volumes that restored ones wait for."""
 
 
+@dataclass(slots=True)
+class RecordingReport:
+    """What was recorded so far."""
+
+    run_id: str = ""
+    path: Path | None = None
+    n_raw: int = 0
+    n_restored: int = 0
+    gaps: list[str] = field(default_factory=list)
+    """What did not come, or could not be taken, and why."""
+    ended: str = ""
+    """Why the run ended; empty while it goes on."""
+
+
 class RecordedRun:
     """One run on the recorder's disk; owned by one thread.
 

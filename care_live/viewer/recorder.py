@@ -11,8 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
@@ -22,7 +20,7 @@ from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.admission import ExpectedShapes, merged
 from care_live.viewer.announced import AnnouncedVolumes, newest_of
 from care_live.viewer.outstanding import Outstanding
-from care_live.viewer.recorded_run import ALONE, RecordedRun
+from care_live.viewer.recorded_run import ALONE, RecordedRun, RecordingReport
 from care_live.wire.messages import Change, End, Gap, Skipped, Start, View
 from care_live.wire.plans import plan_of
 
@@ -33,20 +31,6 @@ LAST_ASK_S = 10.0
 ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
 """Enough to learn whether a volume is restored."""
 _DID_NOT_COME = "it was requested and did not come"
-
-
-@dataclass(slots=True)
-class RecordingReport:
-    """What was recorded so far."""
-
-    run_id: str = ""
-    path: Path | None = None
-    n_raw: int = 0
-    n_restored: int = 0
-    gaps: list[str] = field(default_factory=list)
-    """What did not come, or could not be taken, and why."""
-    ended: str = ""
-    """Why the run ended; empty while it goes on."""
 
 
 class Recorder:

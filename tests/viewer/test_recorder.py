@@ -20,7 +20,8 @@ from care_live.daemon.run import Daemon as LiveDaemon
 from care_live.images import NotRestored, StateChanged, VolumeKey
 from care_live.publish import Publisher, Subscriber
 from care_live.store import RunReader, RunWriter, open_run, verify
-from care_live.viewer.recorder import Recorder, RecordingReport
+from care_live.viewer.recorded_run import RecordingReport
+from care_live.viewer.recorder import Recorder
 from tests.make import runs, samples
 from tests.make.networks import save_network
 from tests.publish.relay import Relay

@@ -13,9 +13,7 @@ def watch(address: str, directory: Path | None = None, *, keys: ClientKeys | Non
 
     Parameters
     ----------
-    address : the daemon's ``bind_pull``; empty: history only
-    directory : the run's folder, for the history
-    keys : for a daemon on another machine
+    address, directory, keys : see `WatchWidget.start`
 
     Raises
     ------
