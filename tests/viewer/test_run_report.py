@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from care_live.cli import cli
 from care_live.errors import StoreError
 from care_live.images import REFERENCE, Integrity, NotRestored, RunEnded, VolumeKey
+from care_live.maps import MAPS
 from care_live.store import RunReader
 from care_live.verdict import Doubt, MeasuredError, Trust
 from care_live.viewer import run_report
+from care_live.viewer.run_report.place_pictures import INVENTED, MISSING, close, whole
 from care_live.viewer.run_report.run_facts import gather
 from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 from tests.store.kept import FINISHED
@@ -73,7 +79,33 @@ def test_trust_and_the_measured_error_are_on_the_page(run: Path, tmp_path: Path)
     assert lines["measured PSNR, by reference planes"] == ((0, 31.5),)
     assert lines["widening of the intervals"] == ((0, 1.2),)
     text = run_report.write(run, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "time point 0, position 0, channel 0, plane 1: the restoration shows something" in text
+    assert "plane 1: invented, 9.0 times the noise, at y 5 x 7 (place 1 of 1): the restoration shows something" in text
+    assert "evidence, close" in text, "the map that says why"
+    assert "<title>time point 0: red. the restoration shows something" in text, "and the light over time"
+
+
+def test_a_place_is_ringed_in_the_colour_and_with_the_line_of_its_kind() -> None:
+    plane = np.zeros((200, 300), np.uint16)
+    inked = {}
+    for kind in ("invented", "missing"):
+        doubt = Doubt(kind, (0, 150, 40), 9.0)
+        for name, drawn in (("whole", whole(plane, None, doubt)), ("close", close(plane, None, doubt))):
+            with Image.open(io.BytesIO(base64.b64decode(drawn.partition(",")[2]))) as picture:
+                pixels = np.asarray(picture)
+            inked[kind, name] = (pixels == (INVENTED if kind == "invented" else MISSING)).all(axis=2)
+    rows, columns = np.nonzero(inked["invented", "whole"])
+    assert (rows.mean(), columns.mean()) == pytest.approx((150, 40), abs=1)
+    for name in ("whole", "close"):
+        assert inked["missing", name].sum() < 0.8 * inked["invented", name].sum(), "broken"
+
+
+def test_evidence_has_two_colours_and_a_coarser_map_covers_its_voxels() -> None:
+    evidence = np.zeros((2, 2), np.float32)
+    evidence[0, 0], evidence[1, 1] = -99, 99
+    drawn = whole(np.repeat(np.repeat(evidence, 2, 0), 2, 1), MAPS["evidence"], None)
+    with Image.open(io.BytesIO(base64.b64decode(drawn.partition(",")[2]))) as picture:
+        pixels = np.asarray(picture)
+    assert tuple(pixels[0, 0]) == INVENTED and tuple(pixels[3, 3]) == MISSING and tuple(pixels[0, 3]) == (0, 0, 0)
 
 
 def test_reference_planes_are_no_volumes_that_wait(tmp_path: Path) -> None:

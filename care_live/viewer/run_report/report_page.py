@@ -9,10 +9,15 @@ from html import escape
 from care_live.images import LIMITS, VolumeKey
 from care_live.viewer.run_report.run_facts import RunCounts, RunFacts, TimeLine, Trouble
 from care_live.viewer.run_report.worst_places import DoubtfulPlane
+from care_live.viewer.trust_line import TrustSpan
 
 _MAX_TROUBLES = 200
 _WIDTH, _HEIGHT, _LEFT, _BELOW = 640, 120, 70, 18
 _MAX_POINTS = 2000
+_LINE_PX = 24
+_LIGHT = {"green": ("#2a8a3e", 0.35), "amber": ("#e0a100", 0.65), "red": ("#c21d1d", 1.0)}
+"""Colour, and share of the height."""
+_MAX_POSITIONS = 96
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere } h2 { font-size: 1.15rem; margin-top: 2rem }
@@ -20,8 +25,9 @@ table { border-collapse: collapse } td, th { padding: .2rem .8rem .2rem 0; text-
 td.number { text-align: right; font-variant-numeric: tabular-nums } .bad { color: #a01313; font-weight: 600 }
 .limits { border-left: .3rem solid #b36b00; padding: .3rem .8rem; background: #fff7e8 }
 figure { margin: 1rem 0 } figure div { display: flex; gap: .6rem; flex-wrap: wrap }
-figure img { max-width: 20rem; background: #000 } figcaption { color: #555 }
+figure img { width: 14.5rem; image-rendering: pixelated; background: #000 } figcaption { color: #555 }
 .light { display: inline-block; width: .8rem; height: .8rem; border-radius: 50%; background: #bbb }
+.invented { color: #c85400 } .missing { color: #0b73a8 }
 .green { background: #2a8a3e } .amber { background: #e0a100 } .red { background: #c21d1d }
 svg { display: block; max-width: 100% } svg text { font: 11px system-ui, sans-serif; fill: #555 }
 """
@@ -34,7 +40,7 @@ def page(facts: RunFacts, places: Sequence[DoubtfulPlane]) -> str:
         _about(facts),
         _counts(facts.tally, is_over=facts.is_over),
         _networks(facts),
-        _verdicts(facts.verdicts),
+        _verdicts(facts.verdicts, facts.trust_line),
         _lines(facts.lines),
         _places(places),
         _troubles(facts.troubles, is_over=facts.is_over),
@@ -104,7 +110,7 @@ def _networks(facts: RunFacts) -> str:
     return "<h2>Network</h2>" + "".join(rows) + (f"<p>Flags of restored volumes: {flags}.</p>" if flags else "")
 
 
-def _verdicts(verdicts: Sequence[tuple[str, int]]) -> str:
+def _verdicts(verdicts: Sequence[tuple[str, int]], line: Sequence[TrustSpan]) -> str:
     """Return how many restored volumes agree with the photons that were counted."""
     if not verdicts:
         return ""
@@ -113,7 +119,31 @@ def _verdicts(verdicts: Sequence[tuple[str, int]]) -> str:
         "Green: restoration and photons agree. Amber: read the reasons first. Red: the restoration shows something "
         "that was not counted, or lacks something that was; these volumes stand under Troubles."
     )
-    return f"<h2>Trust</h2>{_table(rows)}<p>{said}</p>"
+    return f"<h2>Trust</h2>{_table(rows)}{_trust_lines(line)}<p>{said}</p>"
+
+
+def _trust_lines(line: Sequence[TrustSpan]) -> str:
+    """Draw the light over time, for each position: low green, half-high amber, full red, with its reason."""
+    last = max((span.last for span in line), default=0)
+    drawn = ""
+    for p in sorted({span.p for span in line})[:_MAX_POSITIONS]:
+        bars = "".join(_bar(span, _WIDTH / (last + 1)) for span in line if span.p == p)
+        drawn += (
+            f'<svg viewBox="0 0 {_WIDTH} {_LINE_PX + 14}" width="{_WIDTH}" height="{_LINE_PX + 14}" role="img">{bars}'
+            f'<text x="0" y="{_LINE_PX + 12}">position {p}, time point 0</text>'
+            f'<text x="{_WIDTH}" y="{_LINE_PX + 12}" text-anchor="end">{last}</text></svg>'
+        )
+    return drawn
+
+
+def _bar(span: TrustSpan, pace: float) -> str:
+    ink, share = _LIGHT.get(span.colour, ("#999", 0.5))
+    words = f"time points {span.first} to {span.last}" if span.last > span.first else f"time point {span.first}"
+    return (
+        f'<rect x="{span.first * pace:.2f}" y="{_LINE_PX * (1 - share):.1f}" '
+        f'width="{max((span.last - span.first + 1) * pace - 0.5, 0.5):.2f}" height="{_LINE_PX * share:.1f}" '
+        f'fill="{ink}"><title>{words}: {escape(". ".join(filter(None, (span.colour, span.reason))))}</title></rect>'
+    )
 
 
 def _coverage(calibration: object) -> str:
@@ -159,7 +189,12 @@ def _places(places: Iterable[DoubtfulPlane]) -> str:
         pictures = "".join(f'<span><img alt="{name}" src="{uri}"><br>{name}</span>' for name, uri in place.pictures)
         caption = f"{_where(place.key)}, plane {place.z}: {escape(place.caption)}"
         figures.append(f"<figure><div>{pictures}</div><figcaption>{caption}</figcaption></figure>")
-    return "<h2>Where to look twice</h2>" + "".join(figures) if figures else ""
+    said = (
+        '<p>Where a place contradicts the photons: a whole ring in <b class="invented">orange</b> stands around what '
+        'is invented (shown, but not counted by the camera), a broken one in <b class="missing">blue</b> around what '
+        "is missing (counted, but not shown). The evidence has the same colours, by how many times the noise it is.</p>"
+    )
+    return f"<h2>Where to look twice</h2>{said}" + "".join(figures) if figures else ""
 
 
 def _troubles(troubles: Sequence[Trouble], *, is_over: bool) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from care_live.images import NotRestored, VolumeKey
 from care_live.recorded.run_records import ModelNoted
 from care_live.store import RunReader
+from care_live.viewer.trust_line import TrustSpan, note_of, spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class RunFacts:
     flags: tuple[tuple[str, int], ...]
     verdicts: tuple[tuple[str, int], ...]
     """(green, amber, red or not examined; number of restored volumes)."""
+    trust_line: tuple[TrustSpan, ...]
     damaged_lines: tuple[int, ...]
 
 
@@ -102,6 +104,7 @@ def gather(reader: RunReader) -> RunFacts:
         troubles=_troubles(reader),
         flags=_flags(reader),
         verdicts=_verdicts(reader),
+        trust_line=_trust_line(reader),
         damaged_lines=reader.damaged_lines,
     )
 
@@ -201,3 +204,8 @@ def _verdicts(reader: RunReader) -> tuple[tuple[str, int], ...]:
     trusts = (reader.restoration(key).trust for key in reader.keys("restored"))
     counted = Counter("not examined" if trust is None else trust.colour for trust in trusts)
     return tuple((name, counted[name]) for name in ("green", "amber", "red", "not examined") if counted[name])
+
+
+def _trust_line(reader: RunReader) -> tuple[TrustSpan, ...]:
+    trusts = {key: reader.restoration(key).trust for key in reader.keys("restored")}
+    return tuple(spans({key: note_of(trust) for key, trust in trusts.items() if trust is not None}))

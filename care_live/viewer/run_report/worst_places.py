@@ -1,9 +1,8 @@
-"""Pictures of the volumes that deserve a second look: raw, restored and the members' disagreement, side by side."""
+"""Pictures of the places that deserve a second look: raw, restored, and the map that says why, side by side."""
 
 from __future__ import annotations
 
-import base64
-import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +11,18 @@ from numpy.typing import NDArray
 
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
-from care_live.imports import need
+from care_live.maps import MAPS, folder_of
 from care_live.recorded.run_records import Product
 from care_live.store import RunReader
 from care_live.verdict import Doubt
+from care_live.viewer.run_report.place_pictures import close, whole
 from care_live.viewer.run_report.run_facts import RunFacts
 
 _N_SHOWN = 6
 _N_LOOKED_AT = 24
-_MAX_PX = 320
-_RING_PX = 10
-_RING = (255, 80, 200)
-"""A colour that no grey picture has."""
+_N_PLACES = 3
+"""Of one volume."""
+_KINDS = {folder_of(head): kind for head, kind in MAPS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def worst_places(reader: RunReader, facts: RunFacts) -> list[DoubtfulPlane]:
     """
     reasons: dict[VolumeKey, str] = {}
     stored, doubted = set(reader.keys("raw")), _doubted(reader)
-    for trouble in sorted(facts.troubles, key=lambda one: -doubted[one.key].sigmas if one.key in doubted else 0.0):
+    for trouble in sorted(facts.troubles, key=lambda one: -doubted[one.key][0].sigmas if one.key in doubted else 0.0):
         if trouble.key in stored:
             reasons.setdefault(trouble.key, trouble.reason)
     chosen = list(reasons)[: _N_SHOWN - 2]
@@ -54,13 +53,13 @@ def worst_places(reader: RunReader, facts: RunFacts) -> list[DoubtfulPlane]:
             chosen.append(key)
     if not chosen and (last := reader.keys("restored")[-1:]):
         chosen, reasons = last, {last[0]: "nothing stands out; the last restored volume"}
-    return [_place(reader, key, reasons[key], doubted.get(key)) for key in chosen]
+    return [place for key in chosen for place in _places(reader, key, reasons[key], doubted.get(key, ()))]
 
 
-def _doubted(reader: RunReader) -> dict[VolumeKey, Doubt]:
-    """Return the worst place of each volume that contradicts the photons."""
+def _doubted(reader: RunReader) -> dict[VolumeKey, Sequence[Doubt]]:
+    """Return the places of each volume that contradict the photons, the worst first."""
     verdicts = {key: reader.restoration(key).trust for key in reader.keys("restored")}
-    return {key: trust.doubts[0] for key, trust in verdicts.items() if trust is not None and trust.doubts}
+    return {key: trust.doubts for key, trust in verdicts.items() if trust is not None and trust.doubts}
 
 
 def _most_disagreed(reader: RunReader) -> list[tuple[VolumeKey, float]]:
@@ -72,15 +71,41 @@ def _most_disagreed(reader: RunReader) -> list[tuple[VolumeKey, float]]:
     return sorted(ranked, key=lambda pair: -pair[1])
 
 
-def _place(reader: RunReader, key: VolumeKey, caption: str, doubt: Doubt | None) -> DoubtfulPlane:
-    """Draw the plane of the worst place, marked; else the one in which the members disagree most, or the brightest."""
-    products: tuple[Product, ...] = ("raw", "restored", "disagreement")
+def _places(reader: RunReader, key: VolumeKey, reason: str, doubts: Sequence[Doubt]) -> list[DoubtfulPlane]:
+    """Draw the worst places of a volume; where none is known the plane of most disagreement, or the brightest."""
+    products: tuple[Product, ...] = ("raw", "restored", "disagreement", "evidence")
     maps = {name: pixels for name in products if (pixels := _read(reader, name, key)) is not None}
-    doubtful = maps.get("disagreement", maps.get("restored"))
-    z = 0 if doubtful is None else int(np.argmax(doubtful.mean(axis=(1, 2))))
-    z, place = (z, None) if doubt is None else (doubt.place_px[0], doubt.place_px[1:])
-    pictures = tuple((name, _png(volume[min(z, len(volume) - 1)], name, place)) for name, volume in maps.items())
-    return DoubtfulPlane(key, z, caption, pictures)
+    if not doubts:
+        doubtful = maps.get("disagreement", maps.get("restored"))
+        z = 0 if doubtful is None else int(np.argmax(doubtful.mean(axis=(1, 2))))
+        drawn = tuple((name, whole(_plane(volume, z, maps), _KINDS.get(name), None)) for name, volume in maps.items())
+        return [DoubtfulPlane(key, z, reason, drawn)]
+    return [
+        DoubtfulPlane(key, doubt.place_px[0], _caption(n, doubts, reason), _drawn(doubt, maps))
+        for n, doubt in enumerate(doubts[:_N_PLACES])
+    ]
+
+
+def _caption(n: int, doubts: Sequence[Doubt], reason: str) -> str:
+    doubt = doubts[n]
+    _, y, x = doubt.place_px
+    where = f"{doubt.kind}, {doubt.sigmas:.1f} times the noise, at y {y} x {x} (place {n + 1} of {len(doubts)})"
+    return where if n else f"{where}: {reason}"
+
+
+def _drawn(doubt: Doubt, maps: dict[Product, NDArray[Any]]) -> tuple[tuple[str, str], ...]:
+    """Draw one place: where it lies in the whole plane, and close."""
+    planes = {name: _plane(volume, doubt.place_px[0], maps) for name, volume in maps.items()}
+    pictures = [("the whole plane, restored", whole(planes["restored"], None, doubt))] if "restored" in planes else []
+    return (*pictures, *((f"{name}, close", close(plane, _KINDS.get(name), doubt)) for name, plane in planes.items()))
+
+
+def _plane(volume: NDArray[Any], z: int, maps: dict[Product, NDArray[Any]]) -> NDArray[Any]:
+    """Return one plane, as large as the largest of its volume: a map may have one number for several voxels."""
+    plane = volume[min(z * len(volume) // max(len(maps.get("restored", volume)), 1), len(volume) - 1)]
+    ny, nx = max(other.shape[1:] for other in maps.values())
+    times = -(-ny // plane.shape[0])
+    return np.repeat(np.repeat(plane, times, axis=0), times, axis=1)[:ny, :nx] if times > 1 else plane
 
 
 def _read(reader: RunReader, product: Product, key: VolumeKey) -> NDArray[Any] | None:
@@ -89,20 +114,3 @@ def _read(reader: RunReader, product: Product, key: VolumeKey) -> NDArray[Any] |
         return reader.read(product, key)
     except StoreError:
         return None
-
-
-def _png(plane: NDArray[Any], name: str, place_px: tuple[int, int] | None) -> str:
-    """Return a grey picture as a data URI, with a ring around a place (y, x)."""
-    image, draw = need("PIL.Image", extra="view"), need("PIL.ImageDraw", extra="view")
-    step = max(1, -(-max(plane.shape) // _MAX_PX))
-    small = plane[::step, ::step].astype(np.float32)
-    low, high = (0.0, 1.0) if name == "disagreement" else np.percentile(small, (1, 99.8))
-    grey = np.clip((small - low) / max(high - low, 1e-9), 0, 1) * 255
-    picture = image.fromarray(grey.astype(np.uint8))
-    if place_px is not None:
-        y, x = (at // step for at in place_px)
-        picture = picture.convert("RGB")
-        draw.Draw(picture).ellipse((x - _RING_PX, y - _RING_PX, x + _RING_PX, y + _RING_PX), outline=_RING)
-    file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
