@@ -14,7 +14,7 @@ more at any of its places: ``false_alarms_per_100_volumes`` counts volumes of th
 other specimens, a blur, voxels of another size than the metadata says, a camera of another gain with less light.
 ``auroc_error`` says how well the largest residual of a block of voxels tells which blocks are wrong by 5 % of the
 range or more; ``error_kept_N`` is the mean error of the N % of the volumes with the smallest residuals.
-``cost_share`` is processor time of the examination over that of the restoration.
+``cost_share`` is processor time of the examination, its map included, over that of the restoration.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from benches._pairs import say
 from care_live.model import file
 from care_live.restore.engine import Engine
 from care_live.training.inference import as_volume, open_engine
-from care_live.trust import domain, evidence
+from care_live.trust import domain, evidence, evidence_map
 from care_live.trust.camera import CameraModel
 from care_live.trust.examiner import Examiner
 from care_live.trust.smooth import smooth
@@ -152,6 +152,9 @@ class Figures:
         restored = time.process_time()
         examiner = Examiner(self.card, doubtful.the_camera())
         trust = examiner.examine(one.restored)
+        if examiner.found is not None:
+            rows, columns = evidence_map.grid(*one.restored.mean.shape[1:])
+            evidence_map.draw(examiner.found, np.empty((len(one.restored.mean), rows, columns), np.float32))
         self.examine_s.append(time.process_time() - restored)
         self.restore_s.append(restored - begun)
         self._note(specimen, trust, one)
