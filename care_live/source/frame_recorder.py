@@ -248,13 +248,13 @@ class FrameRecorder:
         Returns
         -------
         bool
-            False when the thread is still at work after *within_s*.
+            False when the daemon refused this tap, or did not take everything within *within_s*.
         """
         if reason is None:
             reason, detail = self.verdict()
         within_s = self._close_s if within_s is None else within_s
         self.end(reason, detail, within_s=within_s)
-        return self._sender.join(within_s + 1.0)
+        return self._sender.join(within_s + 1.0) and self._sender.has_delivered
 
     def is_over(self) -> bool:
         """Return whether the sending thread has ended."""

@@ -73,7 +73,7 @@ class TapSender:
         self._n_delivered = self._n_bad = 0
         self._has_answered = False
         self._closing = math.inf
-        self._ended = self._stopped = self._asleep = False
+        self._ended = self._stopped = self._asleep = self._refused = False
         self._last_answer = self._last_ping = time.monotonic()
         self._sockets = Sockets(client=endpoint.keys)
         self._socket = self._sockets.connect(
@@ -152,6 +152,12 @@ class TapSender:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    @property
+    def has_delivered(self) -> bool:
+        """Whether a daemon has every message."""
+        with self._lock:
+            return not (self._refused or self._window.n_unreceived)
 
     def _ring(self) -> None:
         if self._asleep:
@@ -240,7 +246,7 @@ class TapSender:
         """The daemon refuses this tap: drop everything, so that the thread ends."""
         logger.warning("the daemon refuses this tap: %s", reason)
         with self._lock:
-            self._ended = True
+            self._ended, self._refused = True, len(self._window) > 0
             self._window = SendBuffer()
         self._on_stop(reason)
 
@@ -261,7 +267,7 @@ class TapSender:
         """Send again what this daemon lacks; one that was started anew does not know this tap."""
         had = self._window.rewind(next_number)
         if next_number < self._window.first_number and self._started is not None:
-            self._window.put_first(self._started)
+            self._window.begin_with(self._started)
         if self._admission is not None:
             self._admission.take_back(had)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from care_live.images import Frame, Plan, PlaneIndex, RunEvent, VolumeKey
+from care_live.images import Frame, Plan, PlaneIndex, RunEvent, RunStarted, VolumeKey
 
 
 class VolumeAdmission:
@@ -147,10 +147,11 @@ class SendBuffer:
         """Number of the oldest event that is kept."""
         return self._first_number
 
-    def put_first(self, event: RunEvent) -> None:
-        """Put an event before all others, numbered right before them."""
-        self._events.appendleft(event)
-        self._first_number -= 1
+    def begin_with(self, started: RunStarted) -> None:
+        """Put the run's start before all others, numbered right before them, unless it is the first already."""
+        if not (self._events and isinstance(self._events[0], RunStarted)):
+            self._events.appendleft(started)
+            self._first_number -= 1
 
     def rewind(self, next_number: int) -> int:
         """Send everything again that the daemon does not have; return the bytes that an earlier one had."""

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from care_live.images import Frame, Plan, PlaneIndex, SourceEvent, VolumeKey, read_only
+from care_live.images import Frame, Plan, PlaneIndex, RunStarted, SourceEvent, VolumeKey, read_only
 from care_live.wire.send_buffer import SendBuffer, VolumeAdmission
 
 PLAN = Plan(stacks={VolumeKey(t): tuple(range(4)) for t in range(100)}, shape_px=(10, 10))
@@ -108,3 +108,16 @@ def test_a_daemon_cannot_make_a_tap_forget_what_it_does_not_have() -> None:
     window = sent(3)
     window.acknowledge(1, stored_before=10**6)
     assert (window.first_number, len(window)) == (1, 2)
+
+
+def test_two_daemons_that_are_killed_one_after_the_other_make_one_start() -> None:
+    """The second one gets the start that the first one was sent, and had not brought to the disk."""
+    window, started = sent(6), RunStarted("r", PLAN)
+    window.acknowledge(5, stored_before=3)
+    for _ in range(2):
+        window.rewind(0)
+        window.begin_with(started)
+        assert window.to_send() is started and window.next_number == 2
+        window.mark_sent()
+        following = window.to_send()
+        assert following is not None and number(following) == 3
