@@ -78,6 +78,8 @@ class LiveSourceConfig(Section):
     """A core that a person drives shows Live and snaps; its acquisitions in between are runs."""
 
     kind: Literal["live"] = "live"
+    microscope: VirtualConfig | None = None
+    """A virtual microscope that care_live starts in Live, and that ``care-live stage`` drives; none: yours."""
     bind: str = default_ports.LIVE
     """`care_live.source.live` connects here."""
     bind_runs: str = default_ports.TAPS
@@ -183,6 +185,10 @@ class LiveConfig(Section):
     """Of the running average."""
     sweep_planes: int = Field(default=8, ge=1, le=64)
     """Planes of a focus sweep that a 3D network reads."""
+    keep_s: float = Field(default=20.0, gt=0)
+    """Of Live that stay in memory, so that ``care-live keep`` can write them as a run; nothing is stored before."""
+    keep_mib: int = Field(default=512, ge=0)
+    """Memory for them, at most."""
     lag_ms: float = Field(default=150.0, gt=0)
     """While the network has one frame for longer than this, every further frame is shown as it came."""
 

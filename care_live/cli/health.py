@@ -79,10 +79,10 @@ def swap_command(model: Path | None, rollback: bool, even_if_slow: bool, address
     if (model is None) == (not rollback):
         raise ConfigError("swap wants either a MODEL or --rollback")
     wanted: dict[str, object] = {} if model is None else {"model": str(model.resolve()), "even_if_slow": even_if_slow}
-    click.echo(_ask(address, "/rollback" if rollback else "/swap", wanted))
+    click.echo(ask(address, "/rollback" if rollback else "/swap", wanted))
 
 
-def _ask(address: str, path: str, order: Mapping[str, object]) -> str:
+def ask(address: str, path: str, order: Mapping[str, object]) -> str:
     """Post an order to a daemon; return its answer."""
     import urllib.error
     import urllib.request

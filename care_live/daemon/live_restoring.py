@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from care_live.config import SHOW_LIVE, Config, LiveConfig, RestoreConfig
 from care_live.daemon.bulkhead import Bulkhead
+from care_live.daemon.live_keeping import RecentFrames
 from care_live.daemon.live_show import LiveShow, as_live
 from care_live.images import Integrity, ModelIdentity, Restored, Volume, VolumeKey, read_only
 from care_live.live_frame import LIVE_POSITION, LIVE_RUN, LiveFrame
@@ -32,14 +33,15 @@ def restoring(config: Config) -> RestoreConfig:
 
 
 def live_show(
-    config: LiveConfig, source: Source, restorer: RestoreProcess, *, publisher: Publisher, publishing: Bulkhead
+    config: Config, source: Source, restorer: RestoreProcess, *, publisher: Publisher, publishing: Bulkhead
 ) -> LiveShow | None:
     """Return what shows Live between the runs of a source; None: the source has none."""
     if not isinstance(source, ShowsLive):
         return None
-    shown = RunningAverage(config) if config.restoration == "average" else NetworkOnLive(restorer, config)
-    lag_s = config.lag_ms / 1000
-    return LiveShow(source.live, shown, publisher=publisher, publishing=publishing, lag_s=lag_s)
+    live = config.live
+    shown = RunningAverage(live) if live.restoration == "average" else NetworkOnLive(restorer, live)
+    recent, lag_s = RecentFrames(live, config.store), live.lag_ms / 1000
+    return LiveShow(source.live, shown, publisher=publisher, publishing=publishing, recent=recent, lag_s=lag_s)
 
 
 def volume_of(frame: LiveFrame, t: int) -> Volume:

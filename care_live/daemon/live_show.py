@@ -20,6 +20,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from care_live.daemon.bulkhead import Bulkhead
+from care_live.daemon.live_keeping import RecentFrames
 from care_live.daemon.stage import Stage
 from care_live.errors import CareLiveError
 from care_live.images import Plan, Restored, RunStarted, Volume
@@ -53,6 +54,7 @@ class LiveShow:
     frames : where the source puts frames
     restorer : what restores them
     publisher, publishing : the publisher, and the bulkhead around every call into it
+    recent : what may be kept when a person asks
     lag_s : how long a frame may be in the network before raw frames are shown
     """
 
@@ -63,10 +65,11 @@ class LiveShow:
         *,
         publisher: Publisher,
         publishing: Bulkhead,
+        recent: RecentFrames,
         lag_s: float,
     ) -> None:
         self._frames, self._restorer, self._publisher, self._publishing = frames, restorer, publisher, publishing
-        self._lag_s = lag_s
+        self.recent, self._lag_s = recent, lag_s
         self._changed = threading.Condition()
         self._waiting: tuple[LiveFrame, int] | None = None
         self._busy = self._stopping = False
@@ -167,13 +170,16 @@ class LiveShow:
             self._pause(self._lag_s)
             return
         self.n_restored += 1
+        self.recent.add(shown.volume)
         with self._publishing:
             self._publisher.publish(shown)
 
     def _show_raw(self, frame: LiveFrame, t: int) -> None:
         self.n_raw += 1
+        volume = self._restorer.raw(frame, t)
+        self.recent.add(volume)
         with self._publishing:
-            self._publisher.publish(self._restorer.raw(frame, t))
+            self._publisher.publish(volume)
 
 
 def as_live(restored: Restored, volume: Volume) -> Restored:

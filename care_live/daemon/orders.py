@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from care_live.daemon.live_show import LiveShow
 from care_live.errors import ConfigError
+from care_live.source import MovesStage
 from care_live.worker.client import RestoreProcess
 
 
@@ -34,3 +37,34 @@ def rollback(restorer: RestoreProcess) -> str:
     """Go back to the network before the last swap; return its name in a sentence."""
     restorer.rollback()
     return f"back to {restorer.network.identity.name}"
+
+
+def keep(show: LiveShow | None, order: Mapping[str, Any]) -> str:
+    """Write the last seconds of Live as a run; return that in words.
+
+    Raises
+    ------
+    ConfigError
+        The source shows no Live, or the order has no sensible number of seconds.
+    SourceError
+        Live has shown nothing within these seconds.
+    """
+    if show is None:
+        raise ConfigError("this daemon's source shows no Live: there is nothing to keep")
+    seconds = order.get("seconds", math.inf)
+    if not isinstance(seconds, int | float) or not seconds > 0:
+        raise ConfigError(f"seconds = {seconds!r}: wanted a positive number")
+    return show.recent.keep(float(seconds))
+
+
+def move(source: object, order: Mapping[str, Any]) -> str:
+    """Move the virtual microscope, or let it expose; return that in words.
+
+    Raises
+    ------
+    ConfigError
+        The daemon has no virtual microscope in Live, or the order is invalid.
+    """
+    if not isinstance(source, MovesStage):
+        raise ConfigError("this daemon drives no microscope in Live: set source.microscope of source.kind = 'live'")
+    return source.move(order)

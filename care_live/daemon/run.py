@@ -33,7 +33,7 @@ from care_live.daemon.shortfall import shortfalls
 from care_live.errors import SourceError, StageError, StoreError
 from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
-from care_live.source import Source
+from care_live.source import RunAfterRun, Source
 from care_live.store import Claim, RunWriter, claim_run, import_zarr, open_run, refuse_unfit
 from care_live.worker.client import RestoreProcess
 
@@ -83,6 +83,7 @@ class Daemon:
         self._drain_asked_s = 0.0
         self._stop_asked = self._stopped = False
         self._failure: BaseException | None = None
+        self._standing: _Standing | None = None
         self._pipeline: Pipeline | None = None
         self._deadlines = Deadlines()
         self._restorer = RestoreProcess(restoring(config))
@@ -131,7 +132,7 @@ class Daemon:
             The reason why the run ended too early; all that could be stored is stored.
         """
         with contextlib.ExitStack() as closing:
-            standing = self._open(closing)
+            standing = self._standing = self._open(closing)
             if standing.live is not None and on_start is not None:
                 on_start(standing.live.started)  # a page that waited for a run would show no Live
             while (started := self._first_event(standing)) is not None:
@@ -139,6 +140,8 @@ class Daemon:
                 if standing.live is None or self._drain_asked:
                     break
                 standing.publisher.drain(_SETTLE_S)  # recorders get the rest: the next run forgets this one
+                if isinstance(standing.source, RunAfterRun):
+                    standing.source.next_run()
         if standing.live is None:
             self._raise_failure(pipeline)
         elif self._failure is not None:
@@ -179,8 +182,7 @@ class Daemon:
         if not has_live:
             claim = claim_run(config.store, self.run_id, resume=config.resume)  # refused before anything is exposed
             closing.callback(self._close, claim)
-        ordered = {"/swap": self.swap, "/rollback": lambda _: orders.rollback(self._restorer)}
-        health = Health(config.daemon.status_bind, self.status, self.ready, ordered)
+        health = Health(config.daemon.status_bind, self.status, self.ready, self._orders())
         self._closes(closing, "the status address", health.stop)
         stored = Stored(config.store.directory / self.run_id)
         publisher = Publisher(config.publish, replay_from_store=stored.newest)
@@ -193,8 +195,19 @@ class Daemon:
         self._closes(closing, "inference", lambda: self._restorer.stop(_STOP_S))
         network = self._restorer.network
         self._tally.set(model=network.identity.name, provider=network.provider, run_id=self.run_id)
-        live = live_show(config.live, source, self._restorer, publisher=publisher, publishing=self._publishing)
+        live = live_show(config, source, self._restorer, publisher=publisher, publishing=self._publishing)
+        if live is not None:
+            self._closes(closing, "what is kept of Live", live.recent.close)
         return _Standing(source, publisher, stored, claim, live)
+
+    def _orders(self) -> dict[str, Callable[[Mapping[str, Any]], str]]:
+        """Return what may be ordered by POST, by path."""
+        return {
+            "/swap": self.swap,
+            "/rollback": lambda _: orders.rollback(self._restorer),
+            "/keep": lambda order: orders.keep(None if self._standing is None else self._standing.live, order),
+            "/stage": lambda order: orders.move(None if self._standing is None else self._standing.source, order),
+        }
 
     def _begin(self, standing: _Standing, started: RunStarted, closing: contextlib.ExitStack) -> Rooms:
         """Open the store for a run, and announce it."""

@@ -123,7 +123,7 @@ class Engine:
             try:
                 maps, spans, flags = self._restore(volumes, into, None if n_failed else stream)
                 packed = self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)
-                if self._examiner is None:
+                if self._examiner is None or packed[0].key.p == LIVE_POSITION:  # Live is quick, and not examined
                     return packed
                 return tuple(examined(self._examiner, one, maps, c) for c, one in enumerate(packed))
             except (OutOfMemoryError, MemoryError) as error:  # of whatever library; kept, it would keep its arrays

@@ -13,8 +13,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol, runtime_checkable
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from care_live.config import (
     FolderConfig,
@@ -29,7 +29,7 @@ from care_live.live_frame import LatestFrame
 from care_live.source.live import live
 from care_live.source.tap import tap
 
-__all__ = ["KeepsFrames", "ShowsLive", "Source", "live", "open_source", "tap"]
+__all__ = ["KeepsFrames", "MovesStage", "RunAfterRun", "ShowsLive", "Source", "live", "open_source", "tap"]
 
 
 class Source(Protocol):
@@ -63,6 +63,22 @@ class ShowsLive(Protocol):
     @property
     def live(self) -> LatestFrame:
         """Where it puts frames while one is wanted."""
+
+
+@runtime_checkable
+class RunAfterRun(Protocol):
+    """A source that shows Live and must know when a run is recorded, before it may give the next."""
+
+    def next_run(self) -> None:
+        """The run before is recorded: the next RunStarted may come."""
+
+
+@runtime_checkable
+class MovesStage(Protocol):
+    """A source that has a microscope of its own in Live."""
+
+    def move(self, order: Mapping[str, Any]) -> str:
+        """Obey an order to stage, light or camera; return it in words. A ConfigError says what is wrong with it."""
 
 
 def open_source(config: SourceConfig, *, run_id: str, stored: Collection[VolumeKey] = frozenset()) -> Source:

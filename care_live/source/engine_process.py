@@ -133,13 +133,15 @@ def last_words(printed: str) -> str:
     return (errors or lines or ["it said nothing"])[-1]
 
 
-def start_engine(job: dict[str, Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
+def start_engine(
+    job: dict[str, Any], log: IO[bytes], *, module: str = "care_live.source.engine_run"
+) -> subprocess.Popen[bytes]:
     """Start the engine's process, out of reach of the terminal's Ctrl-C; its job comes by stdin."""
     own_group: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     process = subprocess.Popen(
-        [sys.executable, "-m", "care_live.source.engine_run"],
+        [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from care_live.config import LiveSourceConfig, RemoteConfig
-from care_live.images import RunEnded, SourceEvent
+from care_live.errors import ConfigError
+from care_live.images import SourceEvent
 from care_live.live_frame import LatestFrame
 from care_live.source.live_link import LiveLink
+from care_live.source.live_microscope import LiveMicroscope
 from care_live.source.remote import Remote
 from care_live.source.run_names import run_names
 from care_live.wire.keys import read_server
@@ -38,7 +43,11 @@ class LiveSource:
         except BaseException:
             self._remote.close()
             raise
-        self._stopped = self._has_ended = False
+        self._microscope = None
+        if config.microscope is not None:
+            self._microscope = LiveMicroscope(
+                config.microscope, address=self._link.address, address_of_runs=self._remote.address
+            )
 
     @property
     def live(self) -> LatestFrame:
@@ -56,23 +65,37 @@ class LiveSource:
         return self._remote.address
 
     def next_event(self, timeout_s: float) -> SourceEvent | None:
-        if self._has_ended and not self._stopped:
-            self._has_ended = False
-            self._remote.begin_anew(next(self._names))
-        event = self._remote.next_event(timeout_s)
-        self._has_ended = isinstance(event, RunEnded)
-        return event
+        return self._remote.next_event(timeout_s)
+
+    def next_run(self) -> None:
+        """Wait for the next tap: the run before is recorded."""
+        self._remote.begin_anew(next(self._names))
 
     def stored(self, before: int) -> None:
         """Note that the frames of this run that arrived before this one are safe: the tap may forget them."""
         self._remote.stored(before)
 
+    def move(self, order: Mapping[str, Any]) -> str:
+        """Obey an order to the microscope that this source has started.
+
+        Raises
+        ------
+        ConfigError
+            The order is invalid, or the microscope is not this source's.
+        SourceError
+            The microscope has ended.
+        """
+        if self._microscope is None:
+            raise ConfigError("this daemon drives no microscope in Live: set source.microscope")
+        return self._microscope.move(order)
+
     def stop(self) -> None:
-        self._stopped = True
         self._remote.stop()
 
     def close(self) -> None:
         try:
+            if self._microscope is not None:
+                self._microscope.close()
             self._link.close()
         finally:
             self._remote.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +42,7 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
     def __init__(self, config: VirtualConfig, scene: Scene) -> None:
         super().__init__()
         self._config, self._scene = config, scene
+        self._starting = threading.RLock()
         self._z_sequence: tuple[float, ...] = ()
         self._z_triggered = False
         self._camera: VirtualCamera | None = None
@@ -99,6 +101,20 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
     def stopStageSequence(self, stageLabel: str) -> None:  # noqa: N802
         super().stopStageSequence(stageLabel)
         self._z_triggered = self._z_triggered and stageLabel != self.getFocusDevice()
+
+    def startSequenceAcquisition(self, *how: Any) -> None:  # noqa: N802
+        """Start the camera; a thread that asks meanwhile whether it runs must not clean up what is being started."""
+        with self._starting:
+            super().startSequenceAcquisition(*how)
+
+    def startContinuousSequenceAcquisition(self, *how: Any) -> None:  # noqa: N802
+        """Start the camera without an end."""
+        with self._starting:
+            super().startContinuousSequenceAcquisition(*how)
+
+    def isSequenceRunning(self, *cameraLabel: str) -> bool:  # noqa: N802
+        with self._starting:
+            return bool(super().isSequenceRunning(*cameraLabel))
 
     def stopSequenceAcquisition(self, *cameraLabel: str) -> None:  # noqa: N802
         """Stop the camera; the present frame is still taken."""

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from care_live.config import LiveConfig, PublishConfig
+from care_live.config import LiveConfig, PublishConfig, StoreConfig
 from care_live.daemon import run as daemon_run
 from care_live.daemon.bulkhead import Bulkhead
+from care_live.daemon.live_keeping import RecentFrames
 from care_live.daemon.live_restoring import RunningAverage
 from care_live.daemon.live_show import LiveShow
 from care_live.daemon.run import Daemon
@@ -132,7 +133,8 @@ def showing(restorer: Gate) -> Iterator[Subscriber]:
     newest = LatestFrame()
     with Publisher(PublishConfig(bind="tcp://127.0.0.1:*", bind_pull="tcp://127.0.0.1:*")) as publisher:
         bulkhead = Bulkhead("publishing", "it goes on", Tally())
-        show = LiveShow(newest, restorer, publisher=publisher, publishing=bulkhead, lag_s=0.05)
+        recent = RecentFrames(LiveConfig(), StoreConfig(directory=Path("never")))
+        show = LiveShow(newest, restorer, publisher=publisher, publishing=bulkhead, recent=recent, lag_s=0.05)
         camera, watcher = Camera(newest), Subscriber(publisher.address_pull)
         try:
             with show.shown():

@@ -1,0 +1,68 @@
+"""A virtual microscope in Live that is driven by orders: it moves, acquires a run, and goes on with Live."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from care_live.config import LiveSourceConfig, VirtualConfig
+from care_live.errors import ConfigError
+from care_live.images import Frame, RunEnded, RunStarted, SourceEvent
+from care_live.live_frame import LiveFrame
+from care_live.source.live_run import StageOrder, order_of
+from care_live.source.live_source import LiveSource
+
+WAIT_S = 90.0
+LOOPBACK = "tcp://127.0.0.1:0"
+
+
+def live_frame(source: LiveSource, z_um: float) -> LiveFrame:
+    """Return a frame that was taken at a height."""
+    until_s = time.monotonic() + WAIT_S
+    while time.monotonic() < until_s:
+        frame = source.live.take(1.0)
+        if frame is not None and frame.conditions.z_um == z_um:
+            return frame
+    pytest.fail(f"no frame at z {z_um}")
+
+
+def events_of_a_run(source: LiveSource) -> list[SourceEvent]:
+    events: list[SourceEvent] = []
+    until_s = time.monotonic() + WAIT_S
+    while time.monotonic() < until_s and not (events and isinstance(events[-1], RunEnded)):
+        event = source.next_event(0.2)
+        events += [] if event is None else [event]
+        source.stored(sum(isinstance(one, Frame) for one in events))
+    return events
+
+
+@pytest.mark.mm
+@pytest.mark.slow
+def test_it_moves_records_a_run_and_goes_on_with_live() -> None:
+    microscope = VirtualConfig(shape_px=(64, 64))
+    source = LiveSource(LiveSourceConfig(bind=LOOPBACK, bind_runs=LOOPBACK, microscope=microscope), run_id="evening")
+    try:
+        assert live_frame(source, 0.0).pixels.shape == (64, 64)
+        source.move({"z_um": 4.0, "laser": 2.0, "exposure_ms": 5.0})
+        conditions = live_frame(source, 4.0).conditions
+        assert (conditions.laser, conditions.exposure_ms) == (2.0, 5.0)
+        source.move({"acquire": {"time_plan": {"interval": 0, "loops": 2}, "channels": ["DAPI"]}})
+        started, *middle, ended = events_of_a_run(source)
+        assert isinstance(started, RunStarted) and started.run_id == "evening"
+        assert sum(isinstance(event, Frame) for event in middle) == 2
+        assert isinstance(ended, RunEnded) and ended.reason == "finished"
+        source.next_run()
+        source.move({"z_um": 6.0})
+        live_frame(source, 6.0)
+    finally:
+        source.stop()
+        source.close()
+
+
+def test_an_order_says_what_is_wrong_with_it() -> None:
+    assert order_of({"z_um": 3, "live": True}) == StageOrder(z_um=3.0, live=True)
+    with pytest.raises(ConfigError, match="nope"):
+        order_of({"nope": 1})
+    with pytest.raises(ConfigError, match="positive"):
+        order_of({"exposure_ms": 0.0})
