@@ -24,7 +24,12 @@ _FOLDER = click.Path(path_type=Path, exists=True)
 @click.option("--target", type=_FOLDER, help="The truth: bright images in files of the same names.")
 @click.option("--second", type=_FOLDER, help="Second exposures of the dim images, where there are no bright ones.")
 @click.option("--noisy-only", is_flag=True, help="Learn from the dim images alone: there are no others.")
-@click.option("--from", "start", type=_FOLDER, help="Network to begin with: an ONNX file, or a training run's folder.")
+@click.option(
+    "--from",
+    "start",
+    type=options.FILE,
+    help="Network to begin with: forms, which is shipped; an ONNX file; or a training run's folder.",
+)
 @click.option("--gains-only", is_flag=True, help="Learn gains and biases only; with --from.")
 @click.option(
     "--look-ahead",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from pydantic import ValidationError
@@ -21,8 +21,13 @@ LARGEST_BYTES = 2**31 - 1
 """An ONNX file is one protobuf message, which cannot be larger."""
 
 
-def shipped(name: Literal["worm3d", "live2d"] = "worm3d") -> Path:
-    """Return a network that comes with the package, trained on simulated worms: of stacks, or of single planes.
+Shipped: TypeAlias = Literal["worm3d", "live2d", "forms"]
+"""Networks that come with the package: for simulated worms, of stacks or of single planes; and one to begin others
+with, which has learnt from random forms."""
+
+
+def shipped(name: Shipped = "worm3d") -> Path:
+    """Return a network that comes with the package.
 
     Raises
     ------

@@ -30,8 +30,9 @@ from care_live.training.recipe import Recipe
 from care_live.trust.camera import CameraModel
 from care_live.trust.photon_transfer import camera_of, transfer_points
 
-HIDDEN_SHARE = 0.02
-"""Of the pixels of a patch."""
+HIDDEN_SHARE = 0.08
+"""Of the pixels of a patch, those included that are hidden along structured noise. On planes of a mouse brain, 60 times
+dimmer, it is 0.1 dB better than 0.02 after as many updates."""
 ALIKE = 0.25
 """Correlation of the noise of neighbours from which on they are hidden together."""
 FARTHEST_PX = 4
@@ -130,7 +131,7 @@ def gather_noisy(data: NoisyData, recipe: Recipe, tell: Tell) -> Data:
 def hide(image: NDArray[np.float32], rng: np.random.Generator, structure_px: tuple[int, int] = (0, 0)) -> Patch:
     """Replace some pixels of an image (c, [z,] y, x), and return it with those pixels as they were, NaN elsewhere."""
     shape = image.shape[1:]
-    chosen = np.argwhere(rng.random(shape) < HIDDEN_SHARE)
+    chosen = np.argwhere(rng.random(shape) < HIDDEN_SHARE / (1 + 2 * sum(structure_px)))
     shown, wanted = image.copy(), np.full_like(image, np.nan)
     wanted[_pixels(chosen)] = image[_pixels(chosen)]
     for reach, axis in zip(structure_px, (-2, -1), strict=True):

@@ -11,8 +11,6 @@ from care_live.training.recipe import Recipe
 from care_live.training.start import open_start
 
 NAME = "own"
-GENTLE_RATE = 1e-3
-"""Learning rate of a network that knows something already."""
 _COPIED = ("depth", "filters", "kernel_px", "residual", "standardise", "batch_norm", "blur_pool", "first_skip")
 STOP_AFTER = 15
 """Validations without progress, of the forty of a run, where there is no clean image: what goes on learns the noise."""
@@ -53,6 +51,7 @@ def own_recipe(
     if target is not None:
         _, wanted = volumes.look(target, pattern, axes)
         network["n_channels_out"] = wanted.get("C", 1)
+        fit |= {"loss": "gaussian_laplace"}  # the mean, not the median: 0.4 dB more on planes of a mouse brain
         data = {"kind": "pairs", "inputs": list(inputs), "target": target, **common}
     elif second is None:
         network |= {"n_channels_out": network["n_channels_in"], "probabilistic": False}
@@ -81,6 +80,4 @@ def begun_with(recipe: Recipe, start: Path, *, gains_only: bool = False) -> Reci
     network["pool_px"] = other.pool_px[-len(recipe.network.axes) :]
     network["residual"] &= network["n_channels_in"] == network["n_channels_out"]
     fit = recipe.fit.model_dump() | {"start": start, "learn": "gains" if gains_only else "all"}
-    if "learning_rate" not in recipe.fit.model_fields_set:
-        fit["learning_rate"] = GENTLE_RATE
     return Recipe.model_validate(recipe.model_dump() | {"network": network, "fit": fit})

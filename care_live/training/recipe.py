@@ -14,8 +14,9 @@ from care_live.model.card import Task
 from care_live.training.data_recipe import DataRecipe
 from care_live.training.network_recipe import PRESETS, NetworkRecipe
 
-LossName = Literal["mae", "mse", "gaussian", "laplace", "hidden_mse"]
-"""*hidden_mse* is for noisy images alone: the error where pixels were hidden."""
+LossName = Literal["mae", "mse", "gaussian", "laplace", "gaussian_laplace", "hidden_mse"]
+"""*gaussian_laplace*: the mean by the squared error, the Laplace scale around it. *hidden_mse* is for noisy images
+alone: the error where pixels were hidden."""
 OptimiserName = Literal["adam", "muon"]
 
 
@@ -112,8 +113,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.fit.loss == "laplace" and not self.network.probabilistic:
-            raise ValueError("loss laplace needs network.probabilistic = true")
+        if self.fit.loss in ("laplace", "gaussian_laplace") and not self.network.probabilistic:
+            raise ValueError(f"loss {self.fit.loss} needs network.probabilistic = true")
         if self.data.kind == "exposures" and (self.fit.loss != "mse" or self.network.probabilistic):
             raise ValueError("exposures need fit.loss = mse and network.probabilistic = false: others learn the noise")
         if (self.data.kind == "noisy") != (self.fit.loss == "hidden_mse") or (

@@ -52,13 +52,15 @@ def open_start(path: Path) -> StartingPoint:
 
     Parameters
     ----------
-    path : folder of a training run, or an ONNX file
+    path : folder of a training run, an ONNX file, or *forms*, which is shipped
 
     Raises
     ------
     TrainingError
         It is neither, or not a U-Net that care_live trained.
     """
+    if not path.exists() and str(path) == "forms":
+        path = file.shipped("forms")
     if path.is_dir():
         folders = sorted(path.glob("member-*"), key=lambda folder: int(folder.name.split("-")[1]))
         checkpoints = [folder / "best.pt" for folder in folders] or [path / "member-0" / "best.pt"]

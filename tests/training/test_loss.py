@@ -55,3 +55,14 @@ def test_gradient_of_the_mean_by_hand() -> None:
     mean.grad = None
     loss.laplace(mean, scale, target, beta=1.0).backward()  # as under the absolute error
     assert torch.allclose(mean.grad, by_hand * scale)
+
+
+def test_the_mean_learns_what_is_expected_and_the_scale_the_error_around_it() -> None:
+    target = torch.tensor([0.0, 0.0, 0.0, 4.0], dtype=torch.float64)  # median 0, mean 1
+    mean = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    scale = torch.full((4,), 1.0, dtype=torch.float64, requires_grad=True)
+    loss.choose("gaussian_laplace")(mean, scale, target).backward()
+    assert mean.grad is not None
+    assert scale.grad is not None
+    assert float(mean.grad.sum()) == pytest.approx(-1 / 4)  # towards the mean: Σ (mean - target) / (n · mse)
+    assert float(scale.grad.sum()) == pytest.approx(0)  # which is the mean absolute error

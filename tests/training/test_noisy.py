@@ -59,6 +59,7 @@ def _beside_hidden(hidden: np.ndarray) -> np.ndarray:
 def test_pixels_along_structured_noise_are_hidden_too() -> None:
     image = np.random.default_rng(0).random((1, 32, 32)).astype(np.float32)
     patch = hide(image, np.random.default_rng(1), (0, 2))
+    assert np.isfinite(patch.target).mean() == pytest.approx(HIDDEN_SHARE / 5, abs=0.01)  # with those along: as many
     _, y, x = np.argwhere(np.isfinite(patch.target))[7]
     assert (patch.input[0, y, max(x - 2, 0) : x] != image[0, y, max(x - 2, 0) : x]).all()
 

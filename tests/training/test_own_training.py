@@ -99,6 +99,7 @@ def test_the_files_say_which_network_they_need(
     write_pair(tmp_path, shape)
     recipe = own(tmp_path, axes=axes)
     assert (recipe.network.axes, recipe.fit.minutes) == (network, 1.0)
+    assert (recipe.network.probabilistic, recipe.fit.loss) == (True, "gaussian_laplace")
     data = gather(recipe)
     assert plan_for(recipe, data.training).patch_px[-2:] == ((24, 48) if axes is None else (48, 48))
 

@@ -110,3 +110,12 @@ def test_an_exported_network_says_how_far_it_looks(tmp_path: Path, small_data: D
     network = open_start(tmp_path / "net.onnx").network
     assert (network.look_ahead, network.first_skip, network.blur_pool) == (2, False, True)
     assert file.read_card(tmp_path / "net.onnx").halo_px[0] == 2
+
+
+def test_the_shipped_start_is_found_by_its_name() -> None:
+    start = open_start(Path("forms"))
+    assert (start.network.axes, start.network.filters) == ("ZYX", 16)
+    assert file.shipped("forms").stat().st_size < 6e6
+    verdict = file.read_card(file.shipped("forms")).verdict
+    assert verdict is not None
+    assert verdict.is_doubtful  # it says so of itself

@@ -4,16 +4,19 @@ Eight open stacks, exposed in the virtual microscope's cameras at a peak of 20 p
 the bright images. Part of each stack (rows, or time points) is never shown to training; on it PSNR is compared with the
 best Gaussian filter, tuned with the truth. A budget is CPU time on one thread, so that other programs do not matter.
 
-*pairs*: dim and bright images; *n2n*: two dim exposures and no bright image; *n2v*: one dim exposure.
+*pairs*: dim and bright images; *forms*: likewise, beginning with the shipped network of that name; *gains*: its gains
+and biases only; *n2n*: two dim exposures and no bright image; *n2v*: one dim exposure.
 
-    python tools/bench.py own --minutes 2,5,15 --seeds 3 [--stacks pollen,cells3d] [--ways pairs,n2n,n2v] [--json F]
+    python tools/bench.py own --minutes 2,5,15 --seeds 3 [--stacks mouse] [--ways pairs,n2n] [--each F] [--json F]
 
-All of it takes a day of one core; with --minutes 2 --seeds 1 and one way some 25 minutes.
+All of it takes two days of one core; with --minutes 2 --seeds 1 and one way some 25 minutes. --each writes the figures
+so far after each network; what is in that file is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -32,13 +35,13 @@ from care_live.simulate import noise, sensor
 from care_live.training.classical import best_gaussian
 from care_live.training.export import export
 from care_live.training.inference import apply_to, open_engine
-from care_live.training.own_recipe import own_recipe
+from care_live.training.own_recipe import begun_with, own_recipe
 from care_live.training.recipe import Recipe
 from care_live.training.train import train
 
 Image = NDArray[Any]
 STACKS = ("pollen", "cells3d", "flybrain", "mouse", "cho", "mitosis0", "mitosis1", "lysosome")
-WAYS = ("pairs", "n2n", "n2v")
+WAYS = ("pairs", "forms", "gains", "n2n", "n2v")
 DOSE = 60.0
 """Of the bright images."""
 
@@ -61,20 +64,35 @@ def measure(arguments: list[str]) -> dict[str, float]:
     parser.add_argument("--stacks", default=",".join(STACKS))
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--each", type=Path, help="file with the figures so far")
     chosen = parser.parse_args(arguments)
-    figures: dict[str, float] = {}
+    figures = _so_far(chosen.each)
     for minutes in map(float, chosen.minutes.split(",")):
         for way in chosen.ways.split(","):
             gained = []
             for name in chosen.stacks.split(","):
                 for seed in range(1, chosen.seeds + 1):
                     key = f"{name}_{way}_{minutes:g}min_s{seed}"
-                    figures |= {f"{key}_{part}": value for part, value in tried(name, way, minutes, seed).items()}
+                    if f"{key}_gain_db" not in figures:
+                        found = tried(name, way, minutes, seed)
+                        figures = (
+                            _so_far(chosen.each) | figures | {f"{key}_{part}": value for part, value in found.items()}
+                        )
+                        _keep(chosen.each, figures)
                     gained.append(figures[f"{key}_gain_db"])
                     say(f"{key}: {figures[f'{key}_gain_db']:+.2f} dB over {figures[f'{key}_gauss_db']:.2f} dB")
             figures[f"{way}_{minutes:g}min_median_gain_db"] = round(statistics.median(gained), 2)
             figures[f"{way}_{minutes:g}min_least_gain_db"] = min(gained)
     return figures
+
+
+def _so_far(path: Path | None) -> dict[str, float]:
+    return json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else {}
+
+
+def _keep(path: Path | None, figures: dict[str, float]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(figures, indent=1, sort_keys=True), encoding="utf-8")
 
 
 def tried(name: str, way: str, minutes: float, seed: int) -> dict[str, float]:
@@ -105,8 +123,10 @@ def tried(name: str, way: str, minutes: float, seed: int) -> dict[str, float]:
 
 def recipe_for(root: Path, way: str, minutes: float, *, seed: int, axes: str) -> Recipe:
     """Return what the command makes of its options; one thread of the CPU."""
-    images = {"pairs": {"target": root / "high"}, "n2n": {"second": root / "low2"}, "n2v": {}}[way]
+    images = {"n2n": {"second": root / "low2"}, "n2v": {}}.get(way, {"target": root / "high"})
     recipe = own_recipe([root / "low"], **images, minutes=minutes, axes=axes)
+    if way in ("forms", "gains"):
+        recipe = begun_with(recipe, Path("forms"), gains_only=way == "gains")
     fit = recipe.fit.model_copy(update={"threads": 1, "device": "cpu"})
     return recipe.model_copy(update={"fit": fit, "seed": seed})
 
