@@ -11,17 +11,14 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Collection
-from typing import IO, Any
-
-import msgspec
+from typing import IO
 
 from care_live.config import MicroManagerConfig, PymmcorePlusConfig, RemoteConfig, VirtualConfig
 from care_live.images import RunEnded, SourceEvent, VolumeKey
+from care_live.source.child_process import last_words, start_engine, tell
 from care_live.source.engine_run import GO
 from care_live.source.remote import Remote
 
@@ -32,7 +29,6 @@ _START_S = 90.0
 _EXIT_S = 10.0
 _LOOK_S = 0.25
 _LAST_WORDS_BYTES = 8192
-_ERROR = "ERROR "
 
 
 class Driven:
@@ -121,39 +117,3 @@ class Driven:
         """Return what the process said last."""
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
         return last_words(self._log.read().decode(errors="replace"))
-
-
-def last_words(printed: str) -> str:
-    """Return the last error that was logged, else the last line.
-
-    What the engine's threads print while they are ended may come after the error.
-    """
-    lines = [line.strip() for line in printed.splitlines() if line.strip()]
-    errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
-    return (errors or lines or ["it said nothing"])[-1]
-
-
-def start_engine(
-    job: dict[str, Any], log: IO[bytes], *, module: str = "care_live.source.engine_run"
-) -> subprocess.Popen[bytes]:
-    """Start the engine's process, out of reach of the terminal's Ctrl-C; its job comes by stdin."""
-    own_group: dict[str, Any] = {"start_new_session": True}
-    if sys.platform == "win32":
-        own_group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    process = subprocess.Popen(
-        [sys.executable, "-m", module],
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=log,
-        **own_group,
-    )
-    assert process.stdin is not None
-    tell(process.stdin, msgspec.json.encode(job))
-    return process
-
-
-def tell(stdin: IO[bytes], line: bytes) -> None:
-    """Write a line to a process; if it died, the error has the last lines that it printed."""
-    with contextlib.suppress(OSError):
-        stdin.write(line + b"\n")
-        stdin.flush()

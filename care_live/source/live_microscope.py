@@ -12,8 +12,8 @@ import msgspec
 
 from care_live.config import VirtualConfig
 from care_live.errors import SourceError
-from care_live.source.engine_process import last_words, start_engine, tell
-from care_live.source.live_run import LiveJob, order_of
+from care_live.source.child_process import last_words, start_engine, tell
+from care_live.source.stage_orders import LiveJob, order_of
 
 _EXIT_S = 10.0
 _LAST_WORDS_BYTES = 8192

@@ -12,7 +12,8 @@ import pytest
 
 from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig
 from care_live.images import Frame, RunStarted, SourceEvent
-from care_live.source.engine_process import Driven, last_words
+from care_live.source.child_process import last_words
+from care_live.source.engine_process import Driven
 
 pytestmark = [pytest.mark.mm, pytest.mark.slow]
 LONG = MicroManagerConfig(

@@ -10,8 +10,8 @@ from care_live.config import LiveSourceConfig, VirtualConfig
 from care_live.errors import ConfigError
 from care_live.images import Frame, RunEnded, RunStarted, SourceEvent
 from care_live.live_frame import LiveFrame
-from care_live.source.live_run import StageOrder, order_of
 from care_live.source.live_source import LiveSource
+from care_live.source.stage_orders import StageOrder, order_of
 
 WAIT_S = 90.0
 LOOPBACK = "tcp://127.0.0.1:0"

@@ -1,0 +1,52 @@
+"""What a virtual microscope in Live may be ordered, and its job: JSON, one a line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from care_live.errors import ConfigError
+
+
+class LiveJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Live and runs go, and the microscope's section of the config."""
+
+    address: str
+    address_of_runs: str
+    microscope: dict[str, Any]
+
+
+class StageOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a person or a script wants; what is absent stays as it is."""
+
+    x_um: float | None = None
+    y_um: float | None = None
+    z_um: float | None = None
+    by_um: float | None = None
+    """Moves the focus by this much."""
+    exposure_ms: float | None = None
+    laser: float | None = None
+    live: bool | None = None
+    snap: bool = False
+    acquire: dict[str, Any] | None = None
+    """A useq.MDASequence: Live stops, the sequence is recorded as a run, and Live goes on."""
+
+
+def order_of(wanted: object) -> StageOrder:
+    """Check an order.
+
+    Raises
+    ------
+    ConfigError
+        A key is unknown, or a value of the wrong type.
+    """
+    try:
+        order = msgspec.convert(wanted, StageOrder)
+    except msgspec.ValidationError as error:
+        known = ", ".join(StageOrder.__struct_fields__)
+        raise ConfigError(f"the order is invalid: {error}; it may have {known}") from error
+    for name in ("exposure_ms", "laser"):
+        if (value := getattr(order, name)) is not None and not 0 < value < 1e6:
+            raise ConfigError(f"{name} = {value:g}: wanted a positive number")
+    return order
