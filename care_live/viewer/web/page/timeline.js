@@ -82,6 +82,7 @@ export class TrustLine {
   }
 
   clicked(event) {
+    event.preventDefault(); // the label around it would give the keyboard to the slider
     const index = this.near(event);
     if (index !== undefined) this.goTo(index);
   }
