@@ -6,6 +6,7 @@ the whole tree. What belongs to a network (halo, percentiles, axes) is in its mo
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -153,7 +154,11 @@ class RestoreConfig(Section):
     """*auto*: CUDA if it works, else the CPU; there OpenVINO, if installed, for fast mode, and for whole volumes
     (streaming = "off") where it is measured to be quicker."""
     threads: int = Field(default=0, ge=0)
-    """Inference threads on the CPU; 0: as many as cores."""
+    """Inference threads on the CPU; 0: as many as cores, shared out among workers."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Inference processes that restore at the same time."""
+    devices: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """GPUs by number, one worker each; empty: the first GPU, or the CPU, for all workers."""
     normalise: NormaliseConfig = NormaliseConfig()
     streaming: Literal["auto", "on", "off"] = "auto"
     """Run the network plane by plane while the stack is still being recorded."""
@@ -171,6 +176,21 @@ class RestoreConfig(Section):
     hang_s: float = Field(default=2.0, gt=0)
     """Inference hangs, and is replaced, when it has work and makes no progress for this long: it uses no processor time
     and ends no run of the network. On a GPU a run may take 5 times as long as the slowest one before."""
+
+    @model_validator(mode="after")
+    def _one_worker_a_device(self) -> Self:
+        if self.devices and "workers" in self.model_fields_set and self.workers != len(self.devices):
+            raise ValueError(f"{self.workers} workers, but {len(self.devices)} devices: one worker runs on each device")
+        return self
+
+    @property
+    def each_worker(self) -> tuple[Self, ...]:
+        """Return the settings of each worker: its own device, and its share of the cores."""
+        n_workers = len(self.devices) or self.workers
+        threads = self.threads or (0 if n_workers == 1 else max(1, (os.cpu_count() or 1) // n_workers))
+        devices: list[tuple[int, ...]] = [(device,) for device in self.devices] or [()] * n_workers
+        own = {"workers": 1, "threads": threads}
+        return tuple(self.model_copy(update={**own, "devices": device}) for device in devices)
 
 
 # -- live -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@
     ├── FrameError              one plane is wrong: drop it, count it, go on
     ├── ModelError              a network or its card: refuse to start with it
     ├── RestoreError            inference failed for a volume: raw is safe, restore it later
-    │   └── OutOfMemoryError    shrink the tiles and try again
+    │   ├── OutOfMemoryError    shrink the tiles and try again
+    │   └── WorkerLostError     a process died or hung: another one may restore the volume
     ├── ProtocolError           bytes on the wire: drop the message, count it, go on
     ├── StoreError              disk: stop, or shed restored volumes first
     ├── TrainingError           training data or a training run: fix the named file
@@ -49,6 +50,10 @@ class RestoreError(CareLiveError):
 
 class OutOfMemoryError(RestoreError):
     """Host or device memory ran out during inference; smaller tiles may fit."""
+
+
+class WorkerLostError(RestoreError):
+    """The process that restored a volume died or hung, and is being replaced; another one may restore it now."""
 
 
 class ProtocolError(CareLiveError):

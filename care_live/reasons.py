@@ -31,6 +31,7 @@ Reason: TypeAlias = Literal[
     "overtaken",
     "swapped",
     "restarted",
+    "moved",
     "stored",
     "failed",
 ]
@@ -55,6 +56,7 @@ _WORDS: Mapping[str, str] = {
     "overtaken": "later volumes came before its last plane",
     "swapped": "another network took over while it was recorded",
     "restarted": "the inference process was replaced while it was recorded",
+    "moved": "another worker took it over from the one that got its planes",
     "stored": "it was read from the store",
     "failed": "its stream failed",
 }

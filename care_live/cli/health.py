@@ -29,9 +29,12 @@ def status_command(address: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(status))
         return
+    workers = status.pop("workers", [])
     for name, value in status.items():
         if value not in (None, "", {}, 0):
             click.echo(f"{name.replace('_', ' '):>20}  {value:.1f}" if isinstance(value, float) else _line(name, value))
+    for worker in workers:
+        click.echo(_line(f"worker {worker.pop('worker')}", "  ".join(f"{k} {v}" for k, v in worker.items())))
 
 
 def _no_answer(address: str, error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from care_live.images import VolumeKey
 from care_live.restore.channel_choice import ChannelChoice
@@ -50,11 +51,12 @@ class Backlog:
         """Return whether other channels of a volume's time point are on the list and wait for more."""
         return self._channels.group(key) in self._asked
 
-    def next(self) -> tuple[VolumeKey, ...]:
-        """Return the volumes of the next time point and forget them; empty when no time point is ready."""
-        if not self._ready:
+    def next(self, may_take: Callable[[tuple[VolumeKey, ...]], bool] = lambda keys: True) -> tuple[VolumeKey, ...]:
+        """Return the volumes of the next time point that may be taken, and forget them; empty when none is ready."""
+        group = next((group for group, keys in self._ready.items() if may_take(keys)), None)
+        if group is None:
             return ()
-        _, keys = self._ready.popitem(last=False)
+        keys = self._ready.pop(group)
         self._n -= len(keys)
         return keys
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
 from care_live.daemon.run_metrics import DaemonStatus
-from care_live.wire import messages
+from care_live.wire.daemon_status import Status
 
 _NOTE_CHARACTERS = 1000
 """As many as a message may carry."""
 
 
-def heartbeat_of(status: DaemonStatus) -> messages.Status:
+def heartbeat_of(status: DaemonStatus) -> Status:
     """Return the part of a status that goes to every watcher."""
-    return messages.Status(
+    return Status(
         planes_per_s=status.planes_per_s,
         volumes_per_s=status.volumes_per_s,
         queue_depths={"live": status.waiting_volumes, "later": status.waiting_later},
@@ -20,6 +25,13 @@ def heartbeat_of(status: DaemonStatus) -> messages.Status:
         volumes_skipped=status.skipped,
         volumes_refused=status.refused_volumes,
         volumes_restored=status.restored,
+        workers=tuple(map(_words, status.workers)) or msgspec.UNSET,
         disk_s_left=status.disk_seconds_left,
         note="; ".join(filter(None, (status.detail, status.publishing, *status.warnings)))[:_NOTE_CHARACTERS],
     )
+
+
+def _words(worker: Mapping[str, Any]) -> str:
+    """Return what one of several workers does, in a few words."""
+    lost = f", replaced {worker['restarts']} times" if worker["restarts"] else ""
+    return f"{worker['worker']} on {worker['device']}: {worker['state']}, {worker['restored']} volumes{lost}"

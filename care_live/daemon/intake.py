@@ -18,12 +18,12 @@ from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import Record
 from care_live.daemon.unstored_frames import UnstoredFrames
 from care_live.daemon.volume_states import VolumeStates
+from care_live.daemon.worker_group import WorkerGroup
 from care_live.daemon.worklist import Worklist
 from care_live.images import Frame, NotRestored, Restored, RunEnded, SourceEvent, StateChanged, Volume
 from care_live.open_volumes import AssemblyEvent, FrameDropped, PlanePlaced, VolumeOpened, VolumeRefused
 from care_live.publish.publisher import Publisher
 from care_live.source import KeepsFrames, Source
-from care_live.worker.client import RestoreProcess
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Intake:
 
     source: Source
     assembler: Assembler
-    restorer: RestoreProcess
+    restorer: WorkerGroup
     publisher: Publisher
     storage: Inbox[Record]
     worklist: Worklist

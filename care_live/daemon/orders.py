@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from care_live.daemon.live_show import LiveShow
+from care_live.daemon.worker_group import WorkerGroup
 from care_live.errors import ConfigError
 from care_live.source import MovesStage
-from care_live.worker.client import RestoreProcess
 
 
-def swap(restorer: RestoreProcess, order: Mapping[str, Any], interval_s: Callable[[], float | None]) -> str:
+def swap(restorer: WorkerGroup, order: Mapping[str, Any], interval_s: Callable[[], float | None]) -> str:
     """Try another network on the next volume and change to it between two volumes; return what happens next.
 
     Parameters
@@ -29,11 +29,11 @@ def swap(restorer: RestoreProcess, order: Mapping[str, Any], interval_s: Callabl
     if not model.is_file():
         raise ConfigError(f"there is no model file {model} on the daemon's machine")
     slow = bool(order.get("even_if_slow", False))
-    restorer.hot_swap.order(model, interval_s=interval_s, even_if_slow=slow)
+    restorer.order_swap(model, interval_s=interval_s, even_if_slow=slow)
     return f"loading {model}; it replaces the present one after both have restored one volume: see care-live status"
 
 
-def rollback(restorer: RestoreProcess) -> str:
+def rollback(restorer: WorkerGroup) -> str:
     """Go back to the network before the last swap; return its name in a sentence."""
     restorer.rollback()
     return f"back to {restorer.network.identity.name}"

@@ -26,7 +26,6 @@ from care_live.daemon.intake import Intake
 from care_live.daemon.lag import Lag
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import Schedule
-from care_live.daemon.readback import Stored
 from care_live.daemon.references import References
 from care_live.daemon.restoring import Restoring
 from care_live.daemon.run_metrics import Tally
@@ -34,6 +33,7 @@ from care_live.daemon.stage import Stage
 from care_live.daemon.storing import Record, Storing
 from care_live.daemon.unstored_frames import UnstoredFrames
 from care_live.daemon.volume_states import VolumeStates
+from care_live.daemon.worker_group import WorkerGroup
 from care_live.daemon.worklist import Worklist
 from care_live.images import Plan, RunEnded, RunStarted, VolumeKey
 from care_live.publish.publisher import Publisher
@@ -41,7 +41,6 @@ from care_live.reasons import how
 from care_live.restore.channel_choice import ChannelChoice, choose
 from care_live.source import Source
 from care_live.store import RunWriter, Syncs
-from care_live.worker.client import RestoreProcess
 
 _LOOK_S = 0.5
 
@@ -52,7 +51,7 @@ class Rooms:
 
     source: Source
     writer: RunWriter
-    restorer: RestoreProcess
+    restorer: WorkerGroup
     publisher: Publisher
     publishing: Bulkhead
     """Around every call into the publisher."""
@@ -117,7 +116,7 @@ class Pipeline:
         channels, wrong = choose(self._config.restore.channels, of_network, plan.channels)
         if wrong:
             self._tally.fault("channels", wrong)
-        self._rooms.restorer.arrivals.order = channels.together
+        self._rooms.restorer.arrivals.read_together(channels.together)
         return channels
 
     def _make_intake(self, started: RunStarted, states: VolumeStates, unstored: UnstoredFrames) -> Intake:
@@ -145,13 +144,13 @@ class Pipeline:
     def _make_restoring(self, states: VolumeStates) -> Restoring:
         rooms = self._rooms
         return Restoring(
-            restorer=rooms.restorer,
+            group=rooms.restorer,
             publisher=rooms.publisher,
             storage=self._storage,
             worklist=self._worklist,
             ledger=self._ledger,
             tally=self._tally,
-            stored=Stored(rooms.writer.path),
+            run_path=rooms.writer.path,
             publishing=rooms.publishing,
             full_wait_s=self._config.store.full_wait_s,
             references=self._references,
@@ -260,8 +259,9 @@ class Pipeline:
             waiting_volumes=waiting,
             waiting_later=later,
             waiting_bytes=self._ledger.used_bytes,
-            restarts=self._rooms.restorer.supervisor.n_restarts,
+            restarts=self._rooms.restorer.n_restarts,
+            workers=self._rooms.restorer.described(),
             model=self._rooms.restorer.network.identity.name,
-            swap=self._rooms.restorer.hot_swap.state,
+            swap=self._rooms.restorer.swap_state,
             streaming=how(self._rooms.restorer.choice),
         )

@@ -12,6 +12,7 @@ others come after all.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -30,6 +31,10 @@ class Live:
 
     volumes: tuple[Volume, ...]
 
+    @property
+    def keys(self) -> tuple[VolumeKey, ...]:
+        return tuple(volume.key for volume in self.volumes)
+
 
 @dataclass(frozen=True, slots=True)
 class Later:
@@ -39,6 +44,7 @@ class Later:
 
 
 Job: TypeAlias = Live | Later
+MayTake: TypeAlias = Callable[[tuple[VolumeKey, ...]], bool]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,11 +104,18 @@ class Schedule:
         """The raw volume is safe: it can be read back from now on."""
         self._backlog.stored(key)
 
-    def next(self, *, live_only: bool = False) -> Job | None:
-        """Return what to restore now: the live volume that waits longest, else the oldest of the store."""
-        if self._live:
-            return self._live.popitem(last=False)[1]
-        keys = () if live_only else self._backlog.next()
+    def next(self, *, live_only: bool = False, may_take: MayTake = lambda keys: True) -> Job | None:
+        """Return what to restore now: the live volume that waits longest, else the oldest of the store.
+
+        Parameters
+        ----------
+        may_take : whether a time point may be restored now by the worker that asks
+        """
+        for place, live in self._live.items():
+            if may_take(live.keys):
+                del self._live[place]
+                return live
+        keys = () if live_only else self._backlog.next(may_take)
         return Later(keys) if keys else None
 
     def make_room(self) -> list[SkippedVolume]:

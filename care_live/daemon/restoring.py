@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from care_live.daemon.bulkhead import Bulkhead
+from care_live.daemon.in_order import InOrder
 from care_live.daemon.inbox import Inbox
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import Job, Live
@@ -17,8 +21,9 @@ from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import ModelInUse, Record
 from care_live.daemon.volume_states import VolumeStates
-from care_live.daemon.worklist import Worklist
-from care_live.errors import CareLiveError, StageError
+from care_live.daemon.worker_group import WorkerGroup
+from care_live.daemon.worklist import Turn, Worklist
+from care_live.errors import CareLiveError, RestoreError, StageError, WorkerLostError
 from care_live.images import ModelIdentity, NotRestored, Restored, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.worker.client import RestoreProcess
@@ -30,6 +35,10 @@ _TRIES = 3
 _QUICK_LOSSES = 3
 """After more losses in a row the stage pauses before the next try, twice as long each time."""
 _LONGEST_REST_S = 30.0
+_AHEAD = 2
+"""Results that each worker may have made while an earlier volume is still being restored."""
+_MOST_MOVES = 2
+"""Workers that may be lost with one volume before it counts as failed."""
 _MOST_LOSSES = 8
 """After more losses in a row, once the acquisition has ended, restoration ends."""
 
@@ -44,74 +53,120 @@ class _Done:
 class Restoring:
     """Runs until nothing is left to restore."""
 
-    restorer: RestoreProcess
+    group: WorkerGroup
     publisher: Publisher
     storage: Inbox[Record]
     worklist: Worklist
     ledger: MemoryBudget
     tally: Tally
-    stored: Stored
+    run_path: Path
+    """Of the run that is being written, where late volumes are read."""
     publishing: Bulkhead
     full_wait_s: float
     """How long a restored volume may wait for a slow disk."""
     references: References
     states: VolumeStates
+    _in_order: InOrder = field(init=False)
     _failures: Counter[VolumeKey] = field(default_factory=Counter)
     _model: ModelIdentity | None = None
 
-    def work(self) -> None:
-        while (job := self.worklist.next()) is not None:
-            self._release(job)
-            done = self._restored(job)
-            if isinstance(done, _Done):
-                for restored in done.results:
-                    self._deliver(restored, live=isinstance(job, Live))
-                self._publish_beside(done)
-            else:
-                self._fail(job, done)
-            self._rest()
+    def __post_init__(self) -> None:
+        self._in_order = InOrder(_AHEAD * len(self.group.workers))
 
-    def _restored(self, job: Job) -> _Done | Exception:
+    def work(self) -> None:
+        """Let each worker take jobs, in a thread of its own where there are several."""
+        workers = self.group.workers
+        if len(workers) == 1:
+            self._serve(workers[0])
+        else:
+            with ThreadPoolExecutor(len(workers), "care-live restore") as threads:
+                ends = [threads.submit(self._serve, worker) for worker in workers]
+            for end in ends:
+                end.result()
+        for turn in self.worklist.abandoned():
+            self._pass_on(turn, RestoreError("its worker was lost, and the run was stopped before another one took it"))
+
+    def _serve(self, worker: RestoreProcess) -> None:
+        """Restore with one worker until nothing is left."""
+        stored = Stored(self.run_path)
+        try:
+            while (turn := self._next(worker)) is not None:
+                self._release(turn)
+                done = self._restored(worker, turn, stored)
+                if not (isinstance(done, WorkerLostError) and self._moves(turn)):
+                    self.worklist.finished(turn)
+                    self._pass_on(turn, done)
+                self._rest(worker)
+        except BaseException:
+            self.worklist.stop()
+            self._in_order.close()
+            raise
+
+    def _next(self, worker: RestoreProcess) -> Turn | None:
+        """Return the next job for a worker; while this one is being replaced, the others take what it had."""
+        while len(self.group.workers) > 1 and not worker.is_ready and not self.worklist.is_stopping:
+            try:
+                worker.revive()
+            except RestoreError as error:
+                logger.warning("worker not ready: %s", error)
+                self._rest(worker)
+        return self.worklist.next(partial(self.group.may_take, worker))
+
+    def _moves(self, turn: Turn) -> bool:
+        """Give a job whose worker was lost to another one; return whether one will take it."""
+        return len(self.group.workers) > 1 and turn.n_moves < _MOST_MOVES and self.worklist.again(turn)
+
+    def _restored(self, worker: RestoreProcess, turn: Turn, stored: Stored) -> _Done | Exception:
         """Run the network; an error there is a failure of the volume, not of the stage."""
         try:
-            volumes = self._volumes(job)
-            return _Done(volumes, self.restorer.restore(volumes))
+            job = turn.job
+            volumes = job.volumes if isinstance(job, Live) else tuple(stored.raw(key) for key in job.keys)
+            return _Done(volumes, self.group.restore(worker, volumes))
         except Exception as error:
             if not isinstance(error, CareLiveError):
                 logger.exception("restoration failed unexpectedly")
             return error
 
-    def _rest(self) -> None:
-        """Pause, and leave the processor to the acquisition, while inference dies again and again.
+    def _pass_on(self, turn: Turn, done: _Done | Exception) -> None:
+        """Deliver a result, or report a failure, after those of the jobs that were taken before."""
+        self._in_order.put(turn.number, partial(self._finish, turn.job, done))
+
+    def _finish(self, job: Job, done: _Done | Exception) -> None:
+        if isinstance(done, _Done):
+            for restored in done.results:
+                self._deliver(restored, live=isinstance(job, Live))
+            self._publish_beside(done)
+        else:
+            self._fail(job, done)
+
+    def _rest(self, worker: RestoreProcess) -> None:
+        """Pause, and leave the processor to the acquisition, while a worker dies again and again.
 
         Raises
         ------
         StageError
-            The acquisition has ended, and inference still dies.
+            The acquisition has ended, and every worker still dies.
         """
-        n = self.restorer.supervisor.n_losses_in_a_row
-        if n > _MOST_LOSSES and self.worklist.is_intake_over:
+        n, n_of_all = worker.supervisor.n_losses_in_a_row, self.group.n_losses_in_a_row
+        if n_of_all > _MOST_LOSSES and self.worklist.is_intake_over:
             raise StageError(f"inference was lost {n} times in a row; a start with --resume restores what is raw")
         if n > _QUICK_LOSSES:
             self.worklist.pause(min(_LONGEST_REST_S, 2.0 ** (n - _QUICK_LOSSES - 1)))
 
-    def _release(self, job: Job) -> None:
+    def _release(self, turn: Turn) -> None:
         """Give the memory back before the network begins: raw volumes must not wait for it."""
-        if isinstance(job, Live):
-            for volume in job.volumes:
+        if isinstance(turn.job, Live) and not turn.n_moves:
+            for volume in turn.job.volumes:
                 self.ledger.release(volume.key, volume.pixels.nbytes)
-
-    def _volumes(self, job: Job) -> tuple[Volume, ...]:
-        return job.volumes if isinstance(job, Live) else tuple(self.stored.raw(key) for key in job.keys)
 
     def _deliver(self, restored: Restored, *, live: bool) -> None:
         restored = self.states.up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))
-        restored = self.references.judged(restored, self.restorer.network.card.calibration)
+        restored = self.references.judged(restored, self.group.network.card.calibration)
         if restored.model != self._model:
             self._model = restored.model
-            self.storage.put(ModelInUse(restored.model, self.restorer.network.card))
+            self.storage.put(ModelInUse(restored.model, self.group.network.card))
             with self.publishing:
-                self.publisher.describe_model(restored.model, self.restorer.network.card.model_dump(mode="json"))
+                self.publisher.describe_model(restored.model, self.group.network.card.model_dump(mode="json"))
         with self.publishing:
             self.publisher.publish(restored, until_settled=True)
         age_ms = self.tally.restored(restored)
@@ -136,7 +191,7 @@ class Restoring:
 
     def _fail(self, job: Job, error: Exception) -> None:
         """Count a failure; the volume is tried again, later, from the store."""
-        keys = tuple(volume.key for volume in job.volumes) if isinstance(job, Live) else job.keys
+        keys = job.keys
         self._failures.update(keys)
         for key in keys:
             note = NotRestored(key, "failed", str(error))

@@ -30,12 +30,12 @@ from care_live.daemon.resume import last_spans, open_remaining
 from care_live.daemon.run_metrics import DaemonStatus, Phase, Tally
 from care_live.daemon.service_notice import tell_service
 from care_live.daemon.shortfall import shortfalls
+from care_live.daemon.worker_group import WorkerGroup
 from care_live.errors import SourceError, StageError, StoreError
 from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
 from care_live.source import RunAfterRun, Source
 from care_live.store import Claim, RunWriter, claim_run, import_zarr, open_run, refuse_unfit
-from care_live.worker.client import RestoreProcess
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Daemon:
         self._standing: _Standing | None = None
         self._pipeline: Pipeline | None = None
         self._deadlines = Deadlines()
-        self._restorer = RestoreProcess(restoring(config))
+        self._restorer = WorkerGroup(restoring(config))
         self._publishing = Bulkhead("publishing", "the run goes on unpublished", self._tally)
         self._restoring = Bulkhead("restoring", "the run goes on with raw volumes", self._tally)
 
@@ -100,11 +100,11 @@ class Daemon:
 
     def ready(self) -> bool:
         """Whether a volume that arrives now would be restored."""
-        return self._restorer.supervisor.process_id is not None
+        return bool(self._restorer.process_ids)
 
     @property
-    def inference_process_id(self) -> int | None:
-        return self._restorer.supervisor.process_id
+    def inference_process_ids(self) -> tuple[int, ...]:
+        return self._restorer.process_ids
 
     def swap(self, order: Mapping[str, Any]) -> str:
         """Try another network on the next volume; see `care_live.daemon.orders.swap`."""
@@ -195,7 +195,7 @@ class Daemon:
         self._closes(closing, "inference", lambda: self._restorer.stop(_STOP_S))
         network = self._restorer.network
         self._tally.set(model=network.identity.name, provider=network.provider, run_id=self.run_id)
-        live = live_show(config, source, self._restorer, publisher=publisher, publishing=self._publishing)
+        live = live_show(config, source, self._restorer.workers[0], publisher=publisher, publishing=self._publishing)
         if live is not None:
             self._closes(closing, "what is kept of Live", live.recent.close)
         return _Standing(source, publisher, stored, claim, live)

@@ -84,7 +84,9 @@ class DaemonStatus:
     suspect: int = 0
     incomplete: int = 0
     restarts: int = 0
-    """Of the inference process."""
+    """Of inference processes."""
+    workers: tuple[Mapping[str, Any], ...] = ()
+    """Of several inference processes: number, device, state, volumes restored, restarts; empty where one restores."""
     waiting_volumes: int = 0
     waiting_later: int = 0
     waiting_bytes: int = 0

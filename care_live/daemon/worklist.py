@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from care_live.daemon.policy import Job, Schedule, SkippedVolume, Unrestorable
+from care_live.daemon.policy import Job, Live, Schedule, SkippedVolume, Unrestorable
 from care_live.images import Volume, VolumeKey
+
+MayTakeBeside: TypeAlias = Callable[[tuple[VolumeKey, ...], Collection[VolumeKey]], bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """A job that a worker has taken."""
+
+    job: Job
+    number: int | None = None
+    """Counts live jobs in the order in which they were taken; None: a late one, whose order does not matter."""
+    n_moves: int = 0
+    """Workers that were lost with it."""
 
 
 class Worklist:
@@ -22,6 +38,9 @@ class Worklist:
         self._changed = threading.Condition()
         self._intake_over = self._draining = self._stopping = False
         self._given_up = ""
+        self._at_work: set[VolumeKey] = set()
+        self._moved: list[Turn] = []
+        self._n_live = 0
 
     @property
     def n_together(self) -> int:
@@ -66,18 +85,65 @@ class Worklist:
             self._schedule.stored(key)
             self._changed.notify_all()
 
-    def next(self) -> Job | None:
-        """Wait for something to restore; None when nothing will come."""
+    def next(self, may_take: MayTakeBeside = lambda keys, at_work: True) -> Turn | None:
+        """Wait for something to restore; None when nothing will come. `finished` or `again` follows.
+
+        Parameters
+        ----------
+        may_take : whether the worker that asks may restore a time point while other volumes are being restored
+        """
         with self._changed:
             while not self._stopping:
                 live_only = self._draining or (self._schedule.policy == "defer" and not self._intake_over)
-                if (job := self._schedule.next(live_only=live_only)) is not None:
+                if (turn := self._take(may_take, live_only=live_only)) is not None:
+                    self._at_work.update(turn.job.keys)
                     self._changed.notify_all()
-                    return job
-                if self._intake_over and (live_only or not self._schedule.n_later):
+                    return turn
+                nothing_left = self._intake_over and (live_only or not self._schedule.n_later)
+                if nothing_left and not self._at_work and not self._moved:
                     return None
                 self._changed.wait()
             return None
+
+    def finished(self, turn: Turn) -> None:
+        """A job is done, or has failed: what waited for its end may be taken."""
+        with self._changed:
+            self._at_work.difference_update(turn.job.keys)
+            self._changed.notify_all()
+
+    def again(self, turn: Turn) -> bool:
+        """Give a job whose worker was lost to the next worker that asks; return whether one will."""
+        with self._changed:
+            if self._stopping:
+                return False
+            self._at_work.difference_update(turn.job.keys)
+            self._moved.append(replace(turn, n_moves=turn.n_moves + 1))
+            self._changed.notify_all()
+            return True
+
+    def abandoned(self) -> list[Turn]:
+        """Return the jobs that no worker took after the one that had them was lost."""
+        with self._changed:
+            moved, self._moved = self._moved, []
+            return moved
+
+    def _take(self, may_take: MayTakeBeside, *, live_only: bool) -> Turn | None:
+        """Take what lost its worker first, then what is next by the policy."""
+
+        def may(keys: tuple[VolumeKey, ...]) -> bool:
+            return may_take(keys, self._at_work)
+
+        for turn in self._moved:
+            if may(turn.job.keys):
+                self._moved.remove(turn)
+                return turn
+        job = self._schedule.next(live_only=live_only, may_take=may)
+        if job is None:
+            return None
+        if not isinstance(job, Live):
+            return Turn(job)
+        self._n_live += 1
+        return Turn(job, number=self._n_live - 1)
 
     def make_room(self) -> list[SkippedVolume]:
         """Return the time point that has waited in memory longest and is safe in the store; empty: there is none."""
@@ -98,6 +164,12 @@ class Worklist:
         """Whether no volume will be offered any more."""
         with self._changed:
             return self._intake_over
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no more jobs are given."""
+        with self._changed:
+            return self._stopping
 
     def pause(self, pause_s: float) -> None:
         """Wait before the next job, unless the end comes first."""

@@ -13,6 +13,7 @@ from care_live.images import NotRestored, Plan, RunEnded, RunStarted, StateChang
 from care_live.publish.log import Entry, Log, Record
 from care_live.wire import cl1, messages, plans
 from care_live.wire.codec import record_of
+from care_live.wire.daemon_status import Status
 
 if TYPE_CHECKING:  # the caller has encoded the arrays
     from care_live.publish.encoder import Parts, Run
@@ -68,7 +69,7 @@ class Writer:
                 del self._noted[next(iter(self._noted))]
         return self._noted[entry.seq][1]
 
-    def heartbeat(self, status: messages.Status, n_watchers: int, **more: Any) -> Parts:
+    def heartbeat(self, status: Status, n_watchers: int, **more: Any) -> Parts:
         newest = self._log.end - 1
         return cl1.encode(
             messages.Heartbeat(

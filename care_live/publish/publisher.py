@@ -23,8 +23,8 @@ from care_live.publish.log import Entry, Log, Record
 from care_live.publish.message_writer import Writer
 from care_live.publish.router import Router
 from care_live.wire.address import port_of
+from care_live.wire.daemon_status import Status
 from care_live.wire.keys import read_server
-from care_live.wire.messages import Status
 from care_live.wire.sockets import Sockets
 
 logger = logging.getLogger(__name__)

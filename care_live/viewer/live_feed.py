@@ -102,6 +102,7 @@ class LiveFeed:
             skipped_volumes=status.volumes_skipped,
             missed_messages=self._subscriber.n_skipped,
             disk_seconds_left=status.disk_s_left,
+            workers=tuple(status.workers or ()),
             detail=status.note,
         )
 

@@ -68,6 +68,7 @@ class TerminalView:
             "volumes_per_s": _rounded(self._rate() or (status.volumes_per_s if status else None)),
             "queue_depths": dict(status.queue_depths) if status else None,
             "disk_s_left": status.disk_s_left if status else None,
+            "workers": list(status.workers or ()) if status else None,
             "watchers": heartbeat.n_watchers if heartbeat else None,
             "note": status.note if status else None,
         }
@@ -133,7 +134,7 @@ def _measured(trust: Trust | None) -> str | None:
 
 def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:
     flags = facts["flags"]
-    queues, reasons = facts["queue_depths"], facts["trust_reasons"]
+    queues, reasons, workers = facts["queue_depths"], facts["trust_reasons"], facts["workers"]
     return [
         ("run", _text(facts["run"])),
         ("model", f"{_text(facts['model'])}  {str(facts['model_sha256'] or '')[:12]}"),
@@ -154,6 +155,7 @@ def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:
             f"{_text(facts['planes_lost'])} planes never came  {_text(facts['planes_dropped'])} planes had no place",
         ),
         ("queues", "  ".join(f"{k} {v}" for k, v in queues.items()) if isinstance(queues, dict) else "-"),
+        *[("worker", str(worker)) for worker in (workers if isinstance(workers, list) else ())],
         ("disk", _time_left(facts["disk_s_left"])),
         ("watchers", _text(facts["watchers"])),
         *([("note", str(facts["note"]))] if facts["note"] else []),

@@ -98,6 +98,8 @@ class SystemStatus:
     missed_messages: int = 0
     """Volumes that were published and did not reach this watcher's process."""
     disk_seconds_left: float | None = None
+    workers: tuple[str, ...] = ()
+    """What each of several inference processes does, in words."""
     detail: str = ""
 
 

@@ -15,6 +15,7 @@ from care_live.live_frame import LiveConditions
 from care_live.maps import HEADS, Head
 from care_live.wire import arrays
 from care_live.wire.arrays import ArrayHeader, Codec, Product, ProductName, Size
+from care_live.wire.daemon_status import Status
 from care_live.wire.fields import (
     Count,
     Finite,
@@ -48,26 +49,6 @@ class Model(msgspec.Struct, frozen=True):
 
     name: Annotated[str, msgspec.Meta(max_length=64)]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{0,64}$")]
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The daemon's state; an unknown figure is null."""
-
-    planes_per_s: Finite | None = None
-    volumes_per_s: Finite | None = None
-    queue_depths: Annotated[dict[Name, Count], msgspec.Meta(max_length=32)] = {}
-    planes_lost: Count = 0
-    """Never came: the camera or the link lost them."""
-    planes_dropped: Count = 0
-    """Came, but had no place (late, double, wrong shape)."""
-    volumes_skipped: Count = 0
-    """Left unrestored on purpose, because restoration lagged."""
-    volumes_refused: Count = 0
-    """Not taken for want of memory."""
-    volumes_restored: Count = 0
-    disk_s_left: Finite | None = None
-    """Seconds until the disk is full at the present rate."""
-    note: Text = ""
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):

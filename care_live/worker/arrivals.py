@@ -183,6 +183,28 @@ class Arrivals:
                 why_whole = volume.choice or whole("plane-missing")
         return lay_out(self._pool, ResultMaps.of(card, self._config), volumes), why_whole
 
+    def is_streaming(self, key: VolumeKey) -> bool:
+        """Return whether a volume goes through this network while it is recorded."""
+        with self._guard:
+            volume = self._in_flight.get(key)
+            return volume is not None and volume.state == "streaming"
+
+    def drop(self, key: VolumeKey) -> Choice | None:
+        """Forget a volume that another worker restores; return why it was not streamed here, if it was not."""
+        with self._guard:
+            volume = self._in_flight.get(key)
+            if volume is None:
+                return self._in_flight.why_not(key)
+            why = None if volume.state == "streaming" else volume.choice
+            self._abandon(key, why or whole("moved"))
+            self._in_flight.why_not(key)
+            return why
+
+    def refuse(self, key: VolumeKey, why: Choice) -> None:
+        """Note why a volume that will be restored here was not streamed."""
+        with self._guard:
+            self._abandon(key, why)
+
     @contextlib.contextmanager
     def asked(self, inference: Inference, work: protocol.Work) -> Iterator[None]:
         """Send work; inside, inference may still be writing to the memory of volumes that were given up."""

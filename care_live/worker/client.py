@@ -11,6 +11,7 @@ from care_live.errors import RestoreError
 from care_live.images import Restored, Volume, VolumeHead
 from care_live.percentiles import Span
 from care_live.reasons import Choice
+from care_live.restore.ranges import LearntRange, LearntRanges
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
 from care_live.worker.arrivals import Arrivals
@@ -95,10 +96,39 @@ class RestoreProcess:
         if (running := self.supervisor.running) is not None:
             running.inference.send(protocol.WarmUp(shape))
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a volume would be restored now: the child runs, and its network is checked and warm."""
+        running = self.supervisor.running
+        return running is not None and running.inference.ready is not None and not running.inference.is_dead
+
+    @property
+    def learnt(self) -> LearntRanges:
+        """What volumes so far taught about intensity."""
+        running = self.supervisor.running
+        return {} if running is None else running.memories
+
+    def learn(self, memories: LearntRanges) -> None:
+        """Take over what volumes taught that other processes restored."""
+        with self._turn:
+            self.supervisor.learn(memories)
+
+    def revive(self) -> None:
+        """Wait until the child is ready; replace one that is lost.
+
+        Raises
+        ------
+        RestoreError
+            It is stopped, or the child that replaces a lost one does not start.
+        """
+        with self._turn:
+            self.supervisor.living()
+
     def resume(self, spans: Mapping[tuple[int, int], Span]) -> None:
         """Go on with the intensity ranges, by position and channel, of a run that was interrupted."""
         with self._turn:
-            self.supervisor.resume(spans, self._config.normalise.lock_after_volumes)
+            n_volumes = self._config.normalise.lock_after_volumes
+            self.supervisor.learn({place: LearntRange(span, n_volumes) for place, span in spans.items()})
 
     def watch(self) -> None:
         """Replace a child that is lost while no volume waits for it; to be called every now and then."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from care_live.config import RestoreConfig
-from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError
-from care_live.percentiles import Span
-from care_live.restore.ranges import LearntRange, LearntRanges
+from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError, WorkerLostError
+from care_live.restore.ranges import LearntRanges
 from care_live.worker import protocol
 from care_live.worker.inference_process import Inference, RunningNetwork
 from care_live.worker.liveness import LostError
@@ -66,10 +64,10 @@ class InferenceSupervisor:
             raise
         self._go_on_with(RunningNetwork(inference, ready, self._memories, ProcessorPace()))
 
-    def resume(self, spans: Mapping[tuple[int, int], Span], n_volumes: int) -> None:
-        """Go on with intensity ranges, by position and channel, as if they came from this number of volumes."""
+    def learn(self, learnt: LearntRanges) -> None:
+        """Go on with what volumes taught that another process restored."""
         memories = self._memories if self.running is None else self.running.memories
-        self._memories = dict(memories) | {place: LearntRange(span, n_volumes) for place, span in spans.items()}
+        self._memories = dict(memories) | dict(learnt)
         if self.running is not None:
             self._go_on_with(replace(self.running, memories=self._memories))
 
@@ -90,7 +88,7 @@ class InferenceSupervisor:
         try:
             ready = running.inference.await_ready(_START_S)
         except LostError as lost:
-            raise RestoreError(self.replace(running, f"{lost} while it started")) from lost
+            raise WorkerLostError(self.replace(running, f"{lost} while it started")) from lost
         except (ModelError, ConfigError) as error:
             self.n_losses_in_a_row += 1
             why = f"the replaced inference process refuses to start: {error}"
@@ -105,8 +103,10 @@ class InferenceSupervisor:
 
         Raises
         ------
+        WorkerLostError
+            The process was lost and is being replaced.
         RestoreError
-            The network failed, or the process was lost and is being replaced.
+            The network failed.
         """
         inference, pace = running.inference, running.pace
         cpu_s = inference.cpu_s
@@ -115,7 +115,7 @@ class InferenceSupervisor:
                 answer = inference.receive(cpu_limit_s=pace.limit_s(work.n_px, running.ready.card))
         except LostError as lost:
             pace.died(work.n_px)
-            raise RestoreError(self.replace(running, str(lost))) from lost
+            raise WorkerLostError(self.replace(running, str(lost))) from lost
         assert isinstance(answer, protocol.Done), "inference answers work with what it has done"
         self.n_losses_in_a_row = 0
         pace.learn(work.n_px, inference.cpu_s - cpu_s)

@@ -124,7 +124,7 @@ def test_inference_that_never_starts_again_leaves_the_run_with_raw_volumes(tmp_p
         def act() -> None:
             while not daemon.status().restored and not over.wait(0.02):
                 pass
-            first = daemon.inference_process_id
+            first = daemon.inference_process_ids[0]
             monkeypatch.setattr(inference_server, "main", die)
             os.kill(first, signal.SIGKILL)
 

@@ -82,7 +82,7 @@ def test_a_killed_inference_process_costs_no_volume(tmp_path):
     settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0))
 
     def kill_soon(daemon):
-        threading.Timer(0.7, lambda: os.kill(daemon.inference_process_id, signal.SIGKILL)).start()
+        threading.Timer(0.7, lambda: os.kill(daemon.inference_process_ids[0], signal.SIGKILL)).start()
 
     status = run(settings, meanwhile=kill_soon)
     assert status.restarts == 1

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from care_live.wire import arrays
 from care_live.wire.arrays import Buffer
+from care_live.wire.daemon_status import Status
 from care_live.wire.messages import (
     Change,
     End,
@@ -26,7 +27,6 @@ from care_live.wire.messages import (
     Skipped,
     Slab,
     Start,
-    Status,
     StreamChoice,
     View,
     VolumeMessage,

@@ -17,7 +17,8 @@ from care_live.images import VolumeKey, read_only
 from care_live.publish import Delivery, Listener, Publisher, describe
 from care_live.publish.broadcast import CHANNELS
 from care_live.wire import arrays, cl1, keys
-from care_live.wire.messages import End, Heartbeat, Message, Slab, Status, VolumeMessage
+from care_live.wire.daemon_status import Status
+from care_live.wire.messages import End, Heartbeat, Message, Slab, VolumeMessage
 from care_live.wire.sockets import Socket, Sockets, new_pair
 from tests.make import records, samples
 

@@ -20,7 +20,8 @@ from care_live.publish.publisher import Publisher
 from care_live.publish.subscriber import FromDaemon, Subscriber
 from care_live.wire import keys, sockets
 from care_live.wire.arrays import Codec
-from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start, Status, View
+from care_live.wire.daemon_status import Status
+from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start, View
 from tests.make import samples
 
 

@@ -12,7 +12,7 @@ from care_live.images import ModelIdentity, RunEnded, StateChanged, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.live_feed import LiveFeed
-from care_live.wire.messages import Status
+from care_live.wire.daemon_status import Status
 from tests.make.scenes import STARTED, restored
 from tests.make.waiting import until
 

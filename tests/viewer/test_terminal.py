@@ -17,7 +17,7 @@ from care_live.cli.watching import view_command
 from care_live.errors import ConfigError, SourceError
 from care_live.publish import Publisher
 from care_live.viewer import terminal
-from care_live.wire.messages import Status
+from care_live.wire.daemon_status import Status
 from tests.make import samples
 
 

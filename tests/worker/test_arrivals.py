@@ -224,3 +224,21 @@ def test_planes_with_nan_or_infinity_are_not_shown(pipe: Pipe, head: Head, value
     maps[head][0, 1, 2, 3] = value
     progress.note(3, 3)
     assert pipe.arrivals.restored_planes() == []
+
+
+def test_a_volume_that_another_worker_restores_is_dropped_here(pipe: Pipe) -> None:
+    assert pipe.open(0)
+    assert pipe.arrivals.is_streaming(VolumeKey(0))
+    assert pipe.arrivals.drop(VolumeKey(0)) is None
+    assert not pipe.arrivals.is_streaming(VolumeKey(0))
+    assert [message.key for message in pipe.of(protocol.Abandon)] == [VolumeKey(0)]  # type: ignore[union-attr]
+
+
+def test_the_worker_that_takes_a_volume_over_says_why_it_is_whole(pipe: Pipe) -> None:
+    other = Pipe(known=())
+    other.open(0)
+    why = other.arrivals.drop(VolumeKey(0))
+    assert why is not None and why.reason == "range-unknown"
+    pipe.arrivals.refuse(VolumeKey(0), why)
+    _, why_whole = pipe.arrivals.room([volume(noisy((3, 8, 8)))], CARD)
+    assert why_whole == why

@@ -54,6 +54,7 @@ def status(library: Library, keys: tuple[VolumeKey, ...], session: ViewerSession
         "lost_planes": system.lost_planes,
         "lost_volumes": system.lost_volumes,
         "not_restored": system.skipped_volumes,
+        "workers": system.workers,
         "disk_seconds_left": system.disk_seconds_left,
         "times": sorted({key.t for key in keys}),
         "positions": sorted({key.p for key in keys}),

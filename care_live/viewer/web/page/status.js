@@ -41,6 +41,9 @@ export function showStatus(status, ended) {
   count($("skipped"), status.skipped_by_viewer);
   showLost($("lost"), status);
   count($("unrestored"), status.not_restored);
+  $("workers").hidden = !status.workers?.length;
+  $("workers").title = status.workers?.join("\n") ?? "";
+  $("n-workers").textContent = status.workers?.length ?? 0;
   $("disk").textContent = duration(status.disk_seconds_left);
 }
 

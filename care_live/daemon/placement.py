@@ -1,0 +1,79 @@
+"""Which worker gets the planes of a volume that is being recorded: each in turn, so that all of them have work."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from care_live.images import Restored, VolumeKey
+from care_live.open_volumes import PlanePlaced, VolumeOpened
+
+if TYPE_CHECKING:
+    from care_live.worker.client import RestoreProcess
+
+_N_KNOWN = 256
+"""Volumes whose worker is remembered; those that no stage asked for any more leave first."""
+
+
+class Placement:
+    """The intake's end of several workers; safe to use from every thread, and never waits for inference.
+
+    Channels that a network reads together go to one worker. While one worker is being replaced, the others get the
+    volumes that begin.
+
+    Parameters
+    ----------
+    workers : started before the first volume
+    """
+
+    def __init__(self, workers: Sequence[RestoreProcess]) -> None:
+        self._workers = tuple(workers)
+        self._guard = threading.Lock()
+        self._places: OrderedDict[VolumeKey, RestoreProcess] = OrderedDict()
+        self._n_begun = 0
+
+    def read_together(self, channels: Sequence[int]) -> None:
+        """Note which channels of the run the network reads together, in its order; empty: each by itself."""
+        for worker in self._workers:
+            worker.arrivals.order = tuple(channels)
+
+    def begin(self, opened: VolumeOpened) -> None:
+        """Choose a worker at a volume's first plane, and let it start if it can; see `Arrivals.begin`."""
+        with self._guard:
+            worker = self._places.get(self._group(opened.key)) or self._next(opened.key)
+        worker.arrivals.begin(opened)
+
+    def place(self, placed: PlanePlaced) -> None:
+        """Give a plane to the worker that was chosen; see `Arrivals.place`."""
+        if (worker := self.worker_of(placed.key)) is not None:
+            worker.arrivals.place(placed)
+
+    def restored_planes(self, voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> list[Restored]:
+        """Return planes that became final since the last call, of every worker; see `Arrivals.restored_planes`."""
+        return [planes for worker in self._workers for planes in worker.arrivals.restored_planes(voxel_size_um)]
+
+    def worker_of(self, key: VolumeKey) -> RestoreProcess | None:
+        """Return the worker that the planes of a volume went to; None: there was no such volume, or long ago."""
+        with self._guard:
+            return self._places.get(self._group(key))
+
+    def forget(self, key: VolumeKey) -> None:
+        """Forget a volume that is restored."""
+        with self._guard:
+            self._places.pop(self._group(key), None)
+
+    def _next(self, key: VolumeKey) -> RestoreProcess:
+        """Take the next worker that is ready; where none is, the next one."""
+        n_workers = len(self._workers)
+        in_turn = [self._workers[(self._n_begun + i) % n_workers] for i in range(n_workers)]
+        worker = next((one for one in in_turn if one.is_ready), in_turn[0])
+        self._n_begun = self._workers.index(worker) + 1
+        self._places[self._group(key)] = worker
+        while len(self._places) > _N_KNOWN:
+            self._places.popitem(last=False)
+        return worker
+
+    def _group(self, key: VolumeKey) -> VolumeKey:
+        return key if len(self._workers[0].network.card.channels_in) == 1 else key._replace(c=0)

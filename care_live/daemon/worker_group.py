@@ -1,0 +1,227 @@
+"""Several inference processes as one restorer: each volume goes to one of them, and a lost one's goes to another."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from care_live.config import RestoreConfig
+from care_live.daemon.placement import Placement
+from care_live.errors import ConfigError, WorkerLostError
+from care_live.images import Restored, Volume, VolumeKey
+from care_live.percentiles import Span
+from care_live.reasons import Choice, whole
+from care_live.restore.ranges import LearntRange, LearntRanges, known_before
+from care_live.worker import protocol
+from care_live.worker.client import RestoreProcess
+
+
+class WorkerGroup:
+    """One worker, or several that are alike: `start`, `restore` with any of them, `stop`.
+
+    What a volume teaches about intensity is kept here for all workers, so that each volume gets the range that one
+    worker would have given it, whichever restores it.
+
+    Parameters
+    ----------
+    config : of all workers together
+    """
+
+    def __init__(self, config: RestoreConfig) -> None:
+        self._configs = config.each_worker
+        self._normalise = config.normalise
+        self._guard = threading.Lock()
+        self._learnt: LearntRanges = {}
+        self._n_restored: dict[RestoreProcess, int] = {}
+        self._at_work: set[RestoreProcess] = set()
+        self.workers = tuple(map(RestoreProcess, self._configs))
+        self.arrivals = Placement(self.workers)
+        """Planes of volumes that are still being recorded."""
+        self.choice: Choice | None = None
+        """Whether the last volume was streamed, and why; None before the first."""
+
+    @property
+    def network(self) -> protocol.Ready:
+        """What runs: card, identity, provider; once started."""
+        return self.workers[0].network
+
+    @property
+    def process_ids(self) -> tuple[int, ...]:
+        """Of the workers that run."""
+        found = (worker.supervisor.process_id for worker in self.workers)
+        return tuple(number for number in found if number is not None)
+
+    @property
+    def n_restarts(self) -> int:
+        """Processes that had to be replaced."""
+        return sum(worker.supervisor.n_restarts for worker in self.workers)
+
+    @property
+    def n_losses_in_a_row(self) -> int:
+        """Processes that the luckiest worker lost since its last volume."""
+        return min(worker.supervisor.n_losses_in_a_row for worker in self.workers)
+
+    @property
+    def swap_state(self) -> str:
+        """State or result of the last swap; empty when there was none."""
+        return self.workers[0].hot_swap.state
+
+    def start(self) -> None:
+        """Start every worker and wait until all are ready; see `RestoreProcess.start`.
+
+        The first one chooses the provider for all, since another one computes other last bits.
+        """
+        first = self.workers[0]
+        first.start()
+        provider = {"provider": first.network.provider}
+        others = [RestoreProcess(own.model_copy(update=provider)) for own in self._configs[1:]]
+        self.workers = (first, *others)
+        self.arrivals = Placement(self.workers)
+        try:
+            with ThreadPoolExecutor(len(self.workers), "start") as threads:
+                list(threads.map(RestoreProcess.start, others))
+        except BaseException:
+            self.stop(0.0)
+            raise
+
+    def may_take(
+        self, worker: RestoreProcess, keys: Sequence[VolumeKey], at_work: Collection[VolumeKey] = frozenset()
+    ) -> bool:
+        """Return whether a worker should restore a time point now.
+
+        It waits while an earlier volume of its position, which may still change its range, is being restored; and it is
+        left to the worker through which it streams, as long as this one lives.
+
+        Parameters
+        ----------
+        keys : of the time point
+        at_work : volumes that are being restored
+        """
+        if any(key.p == keys[0].p for key in at_work) and not self._knows_ranges(keys):
+            return False
+        streams = self.arrivals.worker_of(keys[0])
+        return (
+            streams is None or streams is worker or not streams.is_ready or not streams.arrivals.is_streaming(keys[0])
+        )
+
+    def restore(self, worker: RestoreProcess, volumes: Sequence[Volume]) -> tuple[Restored, ...]:
+        """Restore one time point with one of the workers; see `RestoreProcess.restore`.
+
+        Raises
+        ------
+        WorkerLostError
+            The worker was lost: another one may take the time point.
+        RestoreError
+            The network failed.
+        """
+        if len(self.workers) > 1 and not worker.is_ready:
+            worker.watch()
+            raise WorkerLostError("the inference process was lost before it got this volume")
+        self._take_over(worker, volumes[0].key)
+        self._teach(worker)
+        with self._working(worker):
+            restored = worker.restore(volumes)
+        self._learn(worker, volumes)
+        return restored
+
+    def warm_up(self, shape: tuple[int, int, int]) -> None:
+        """Let every worker get ready for volumes (z, y, x) that will come. Does not wait."""
+        for worker in self.workers:
+            worker.warm_up(shape)
+
+    def resume(self, spans: Mapping[tuple[int, int], Span]) -> None:
+        """Go on with the intensity ranges, by position and channel, of a run that was interrupted."""
+        for worker in self.workers:
+            worker.resume(spans)
+        with self._guard:
+            n_volumes = self._normalise.lock_after_volumes
+            self._learnt = dict(self._learnt) | {place: LearntRange(span, n_volumes) for place, span in spans.items()}
+
+    def watch(self) -> None:
+        """Replace workers that are lost while no volume waits for them; to be called every now and then."""
+        for worker in self.workers:
+            worker.watch()
+
+    def order_swap(self, model: Path, *, interval_s: Callable[[], float | None], even_if_slow: bool) -> None:
+        """Let another network take over; see `HotSwap.order`.
+
+        Raises
+        ------
+        ConfigError
+            There are several workers, which could not change between the same two volumes.
+        """
+        if len(self.workers) > 1:
+            raise ConfigError(
+                f"{len(self.workers)} workers restore this run: another network takes over only where one does; end "
+                "the run, set restore.model, and start it again"
+            )
+        self.workers[0].hot_swap.order(model, interval_s=interval_s, even_if_slow=even_if_slow)
+
+    def rollback(self) -> None:
+        """Go back, at once, to the network before the last swap; see `RestoreProcess.rollback`."""
+        self.workers[0].rollback()
+
+    def stop(self, deadline_s: float = 10.0) -> None:
+        """End every worker: by a message, then by force; a `restore` in another thread then raises."""
+        with ThreadPoolExecutor(len(self.workers), "stop") as threads:
+            list(threads.map(lambda worker: worker.stop(deadline_s), self.workers))
+
+    def described(self) -> tuple[dict[str, Any], ...]:
+        """Return for the status what each of several workers does; empty where there is one."""
+        if len(self.workers) == 1:
+            return ()
+        return tuple(
+            {
+                "worker": number,
+                "device": ":".join((self.network.provider, *map(str, own.devices))),
+                "state": self._state(worker),
+                "restored": self._n_restored.get(worker, 0),
+                "restarts": worker.supervisor.n_restarts,
+            }
+            for number, (worker, own) in enumerate(zip(self.workers, self._configs, strict=True))
+        )
+
+    def _knows_ranges(self, keys: Sequence[VolumeKey]) -> bool:
+        """Return whether volumes have a range that no other volume changes any more."""
+        with self._guard:
+            learnt = [self._learnt.get((key.p, key.c), LearntRange()) for key in keys]
+        return all(known_before(one, self._normalise) is not None for one in learnt)
+
+    def _take_over(self, worker: RestoreProcess, key: VolumeKey) -> None:
+        """Let the worker that got a time point's planes drop them where another one restores it."""
+        before = self.arrivals.worker_of(key)
+        self.arrivals.forget(key)
+        if before is not None and before is not worker:
+            why = before.arrivals.drop(key) or whole("moved")
+            worker.arrivals.refuse(key, why)
+
+    def _teach(self, worker: RestoreProcess) -> None:
+        """Give a worker the ranges that volumes have taught, whichever worker restored them."""
+        with self._guard:
+            learnt = dict(self._learnt)
+        if len(self.workers) > 1:  # one worker knows them, and after a swap better
+            worker.learn(learnt)
+
+    def _learn(self, worker: RestoreProcess, volumes: Sequence[Volume]) -> None:
+        places = {(volume.key.p, volume.key.c) for volume in volumes}
+        with self._guard:
+            self._learnt = dict(self._learnt) | {place: one for place, one in worker.learnt.items() if place in places}
+            self.choice = worker.choice
+            self._n_restored[worker] = self._n_restored.get(worker, 0) + 1
+
+    @contextlib.contextmanager
+    def _working(self, worker: RestoreProcess) -> Iterator[None]:
+        self._at_work.add(worker)
+        try:
+            yield
+        finally:
+            self._at_work.discard(worker)
+
+    def _state(self, worker: RestoreProcess) -> str:
+        if not worker.is_ready:
+            return "starting"
+        return "restoring" if worker in self._at_work else "waiting"

@@ -1,0 +1,114 @@
+"""Several workers restore one run: as one would, in the same order, and whichever of them is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from care_live.daemon.run import Daemon
+from care_live.errors import ConfigError
+from care_live.images import VolumeKey
+from care_live.store import RunReader, verify
+from tests.make.runs import config, movie, replay, run
+
+pytestmark = pytest.mark.slow
+
+N_TIMES = 10
+SHAPE = (8, 96, 96)
+WAIT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "movie.tif"
+    movie(path, times=N_TIMES, shape=SHAPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def by_one(film: Path) -> RunReader:
+    """What one worker makes of it."""
+    run(config(film.parent, replay(film), restore={"policy": "wait", "streaming": "off", "provider": "cpu"}))
+    return RunReader(film.parent / "runs" / "test")
+
+
+def order_of(folder: Path) -> list[int]:
+    """Return the time points in the order in which the journal acknowledges their restored volumes."""
+    lines = (folder / "runs" / "test" / "journal.jsonl").read_bytes().splitlines()
+    records = [msgspec.json.decode(line)["record"] for line in lines]
+    return [record["key"][0] for record in records if record["kind"] == "restored"]
+
+
+def equal(folder: Path, by_one: RunReader, **tolerance: float) -> None:
+    reader = RunReader(folder / "runs" / "test")
+    assert reader.keys("restored") == by_one.keys("restored") == [VolumeKey(t) for t in range(N_TIMES)]
+    for key in reader.keys("restored"):
+        for product in ("restored", "laplace_scale"):
+            np.testing.assert_allclose(reader.read(product, key), by_one.read(product, key), **tolerance)
+    assert verify(folder / "runs" / "test").clean
+
+
+def test_two_workers_make_what_one_makes_and_keep_the_order(tmp_path, film, by_one):
+    status = run(
+        config(tmp_path, replay(film), restore={"policy": "wait", "streaming": "off", "provider": "cpu", "workers": 2})
+    )
+    assert (status.restored, status.skipped, status.failed) == (N_TIMES, 0, 0)
+    assert order_of(tmp_path) == list(range(N_TIMES))
+    assert sum(worker["restored"] for worker in status.workers) == N_TIMES
+    assert all(worker["restored"] for worker in status.workers), status.workers
+    equal(tmp_path, by_one, rtol=0)
+
+
+def test_workers_stream_volumes_in_turn(tmp_path, film, by_one):
+    """The range is known from the first plane on, so that every volume may be streamed, each worker's own."""
+    low, high = by_one.restoration(VolumeKey(0)).low, by_one.restoration(VolumeKey(0)).high
+    ranges = {"mode": "fixed", "low_counts": low, "high_counts": high}
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    for name, workers in (("one", 1), ("two", 2)):
+        restore = {"policy": "wait", "streaming": "on", "normalise": ranges, "workers": workers}
+        status = run(config(tmp_path / name, replay(film, speed=80.0), restore=restore))
+        assert (status.restored, status.failed) == (N_TIMES, 0)
+    assert all(worker["restored"] for worker in status.workers), status.workers
+    assert order_of(tmp_path / "two") == list(range(N_TIMES))
+    equal(tmp_path / "two", RunReader(tmp_path / "one" / "runs" / "test"), rtol=2**-9, atol=0.5)
+    choices = [RunReader(tmp_path / "two/runs/test").restoration(VolumeKey(t)).choice for t in range(N_TIMES)]
+    assert sum(choice is not None and choice.kind == "stream" for choice in choices) > 1  # more on a quiet machine
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_killed_worker_loses_nothing(tmp_path, film, by_one):
+    """Its volume is restored by the other one, in its place: no failure is counted, and nothing is late."""
+    killed = threading.Event()
+
+    def kill_soon(daemon: Daemon) -> None:
+        def act() -> None:
+            while not killed.wait(0.02):
+                if daemon.status().restored > 2:
+                    os.kill(daemon.inference_process_ids[1], signal.SIGKILL)
+                    return
+
+        thread.append(threading.Thread(target=act))
+        thread[0].start()
+
+    thread: list[threading.Thread] = []
+    settings = config(tmp_path, replay(film, speed=60.0), restore={"policy": "wait", "workers": 2})
+    status = run(settings, meanwhile=kill_soon)
+    killed.set()
+    thread[0].join(WAIT_S)
+    assert (status.restored, status.failed, status.restored_late, status.unrestored) == (N_TIMES, 0, 0, 0)
+    assert order_of(tmp_path) == list(range(N_TIMES))
+    equal(tmp_path, by_one, rtol=2**-9, atol=0.5)
+
+
+def test_another_network_is_refused_where_several_workers_restore(tmp_path):
+    daemon = Daemon(config(tmp_path, replay(tmp_path / "movie.tif"), restore={"workers": 2}), "test")
+    with pytest.raises(ConfigError, match="2 workers restore this run"):
+        daemon.swap({"model": str(tmp_path / "tiny.onnx")})
