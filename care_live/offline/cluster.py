@@ -13,10 +13,10 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,7 +25,7 @@ from care_live.errors import CareLiveError, ConfigError, StageError
 from care_live.imports import need
 from care_live.maps import folder_of
 from care_live.model.card import ModelCard
-from care_live.offline.cluster_worker import WorkerResult, WorkerTask, restore_time_point
+from care_live.offline.cluster_worker import WorkerResult, WorkerTask, choose_provider, restore_time_point
 from care_live.offline.opened_network import OpenedNetwork, is_numbers
 from care_live.offline.run_output import RunSession, Step
 from care_live.offline.time_points import TimePoint
@@ -34,7 +34,7 @@ from care_live.restore.result_maps import ResultMaps
 from care_live.store.shards import folder_of_position
 from care_live.store.shared_writer import ImageExtent, SharedRunWriter, open_shared_run
 
-_AHEAD = 4
+AHEAD = 4
 """Time points that each worker may be ahead of the oldest one that is not acknowledged yet."""
 _CONNECT_S = 60
 _ANSWER_S = 20
@@ -42,6 +42,16 @@ _ANSWER_S = 20
 _LOOK_S = 0.1
 _COUNT_S = 1.0
 """Between two looks at how many workers there are."""
+
+_QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "2s",
+}
+"""What Dask notes of itself 100 times a second takes 2 % of a core in each process; units that last a second need none
+of it."""
+
+Task = TypeVar("Task")
 
 
 @contextlib.contextmanager
@@ -94,10 +104,14 @@ class ClusterRestorer:
         StageError
             The scheduler is gone.
         """
-        writer = open_shared_run(session.job.started, session.claim)
-        waiting: deque[tuple[TimePoint, Any]] = deque()
         try:
-            self._restore_all(session, writer, self._tasks(session, writer, left), waiting, step=step)
+            self._choose_provider(session.job.dtype)
+            writer = open_shared_run(session.job.started, session.claim)
+            tasks = self._tasks(session, writer, left)
+            with contextlib.closing(handed_out(self._client, restore_time_point, tasks)) as results:
+                for task, future in results:
+                    self._take(session, writer, task.time_point, future)
+                    step()
         except CareLiveError:
             raise
         except Exception as error:
@@ -107,35 +121,17 @@ class ClusterRestorer:
                 f"the Dask scheduler is gone ({type(error).__name__}); what is stored stays: start a scheduler, and "
                 "give the same command again"
             ) from error
-        finally:
-            with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to cancel
-                self._client.cancel([future for _, future in waiting])
         writer.remove_unused_room()
         session.end(writer)
 
-    def _restore_all(
-        self,
-        session: RunSession,
-        writer: SharedRunWriter,
-        tasks: Iterator[WorkerTask],
-        waiting: deque[tuple[TimePoint, Any]],
-        *,
-        step: Step,
-    ) -> None:
-        """Hand out time points, few ahead of the oldest one that is not acknowledged, and take them in order."""
-        looked_s, workers = -math.inf, []
-        while True:
-            if time.monotonic() - looked_s > _COUNT_S:  # each look asks the scheduler
-                workers = list(self._client.scheduler_info(n_workers=-1)["workers"].values())
-                looked_s = time.monotonic()
-            for task in itertools.islice(tasks, max(0, _AHEAD * max(1, len(workers)) - len(waiting))):
-                future = self._client.submit(restore_time_point, task, pure=False, resources=_resources(workers))
-                waiting.append((task.time_point, future))
-            if not waiting:
-                return
-            time_point, future = waiting.popleft()
-            self._take(session, writer, time_point, future)
-            step()
+    def _choose_provider(self, dtype: str) -> None:
+        """Let one worker choose for all, unless a person has."""
+        if self._config.provider != "auto":
+            return
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        given = self._network.path.resolve(), self._network.identity.sha256, self._config, dtype
+        chosen = self._client.submit(choose_provider, *given, pure=False, resources=_resources(workers)).result()
+        self._config = self._config.model_copy(update={"provider": chosen})
 
     def _tasks(self, session: RunSession, writer: SharedRunWriter, left: Sequence[TimePoint]) -> Iterator[WorkerTask]:
         """Yield what workers are to do; the images of a position are made before its first task."""
@@ -181,6 +177,35 @@ class ClusterRestorer:
         return result
 
 
+def handed_out(
+    client: Any, work: Callable[[Task], Any], tasks: Iterator[Task]
+) -> Generator[tuple[Task, Any], None, None]:
+    """Hand out tasks, few ahead of the oldest one whose result is not taken yet; yield each with its future, in order.
+
+    What is still on its way when the generator is closed is cancelled.
+
+    Parameters
+    ----------
+    client : of Dask, see `connect`
+    work : what a worker does with a task
+    """
+    waiting: deque[tuple[Task, Any]] = deque()
+    looked_s, workers = -math.inf, []
+    try:
+        while True:
+            if time.monotonic() - looked_s > _COUNT_S:  # each look asks the scheduler
+                workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
+                looked_s = time.monotonic()
+            for task in itertools.islice(tasks, max(0, AHEAD * max(1, len(workers)) - len(waiting))):
+                waiting.append((task, client.submit(work, task, pure=False, resources=_resources(workers))))
+            if not waiting:
+                return
+            yield waiting.popleft()
+    finally:
+        with contextlib.suppress(Exception):  # a scheduler that is gone has nothing to cancel
+            client.cancel([future for _, future in waiting])
+
+
 def _resources(workers: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Return what a task takes up: a GPU, where workers were started with ``--resources GPU=1``."""
     return {"GPU": 1} if any(worker.get("resources", {}).get("GPU") for worker in workers) else {}
@@ -188,11 +213,12 @@ def _resources(workers: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _here(distributed: Any, workers: int) -> Iterator[str]:
-    cluster = distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50
-    )
-    with cluster:
-        yield cluster.scheduler_address
+    with need("dask.config", extra="cluster").set(_QUIET):
+        cluster = distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50
+        )
+        with cluster:
+            yield cluster.scheduler_address
 
 
 def _there(workers: str | Path) -> str:

@@ -67,6 +67,18 @@ def restore_time_point(task: WorkerTask) -> WorkerResult:
         return _worker.restore(task)
 
 
+def choose_provider(model: Path, sha256: str, config: RestoreConfig, dtype: str) -> str:
+    """Return what runs the network here; all workers then run it so, since another provider gives other last bits.
+
+    Raises
+    ------
+    ModelError
+        The network on this machine is another one, or must not run.
+    """
+    with _LOCK:
+        return _worker.network(model, sha256, config).engine(dtype).provider
+
+
 class _Worker:
     """Keeps the network and the last data set open."""
 
@@ -76,7 +88,7 @@ class _Worker:
         self._open = contextlib.ExitStack()
 
     def restore(self, task: WorkerTask) -> WorkerResult:
-        network = self._network_of(task)
+        network = self.network(task.model, task.sha256, task.config)
         try:
             recording, time_points, history = self._data_set_of(task)
         except SourceError as error:
@@ -92,14 +104,15 @@ class _Worker:
         history.restored(task.time_point)
         return WorkerResult(tuple(_written(task, results)), card)
 
-    def _network_of(self, task: WorkerTask) -> OpenedNetwork:
+    def network(self, model: Path, sha256: str, config: RestoreConfig) -> OpenedNetwork:
+        """Return the network, opened where it is not open already."""
         known = self._network
-        if known is None or (known.path, known.identity.sha256, known.config) != (task.model, task.sha256, task.config):
+        if known is None or (known.path, known.identity.sha256, known.config) != (model, sha256, config):
             self._source = None  # what the last network has learnt of it is not the new one's
-            self._network = known = OpenedNetwork(task.model, task.config)
-        if known.identity.sha256 != task.sha256:
+            self._network = known = OpenedNetwork(model, config)
+        if known.identity.sha256 != sha256:
             self._network = None
-            raise ModelError(f"{task.model} on this worker is another network than the one that was asked for")
+            raise ModelError(f"{model} on this worker is another network than the one that was asked for")
         return known
 
     def _data_set_of(self, task: WorkerTask) -> tuple[Recording, TimePoints, RangeHistory]:

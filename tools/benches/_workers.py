@@ -1,0 +1,106 @@
+"""The daemon with one worker and with two: volumes a second, their age, and their order in the journal."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psutil
+import tifffile
+
+from benches._daemon import free_port
+from benches._pairs import counts, say
+from benches._spent import cpu_s
+from care_live.config import Config, parse
+from care_live.daemon.run import Daemon
+from care_live.daemon.run_metrics import DaemonStatus
+from tests.make.networks import save_network
+
+SHAPE = (16, 160, 160)
+RATE = 0.6
+"""Of what one worker restores: at this rate volumes come when their age is measured."""
+
+
+def compared(folder: Path, *, rounds: int, n_volumes: int) -> dict[str, float]:
+    """Return volumes a second, CPU time and age with two workers beside those with one, in turns."""
+    tifffile.imwrite(folder / "live.tif", np.stack([counts(SHAPE, seed=t) for t in range(n_volumes)]))
+    wall: dict[int, list[float]] = {1: [], 2: []}
+    cpu: dict[int, list[float]] = {1: [], 2: []}
+    age: dict[int, list[float]] = {1: [], 2: []}
+    for number in range(rounds):
+        for workers in (1, 2):
+            _, wall_s, used_s = _run(folder, f"fast-{workers}-{number}", workers, {"policy": "wait"})
+            wall[workers].append(wall_s)
+            cpu[workers].append(used_s)
+            say(f"{workers} workers: {n_volumes / wall_s:.2f} volumes/s, CPU {used_s:.2f} s")
+    planes_per_s = RATE * SHAPE[0] * n_volumes / statistics.median(wall[1])
+    for number in range(rounds):
+        for workers in (1, 2):
+            status, _, _ = _run(folder, f"paced-{workers}-{number}", workers, {"policy": "latest"}, speed=planes_per_s)
+            age[workers].append(status.age_ms_p95 or 0.0)
+            say(f"{workers} workers: age p95 {age[workers][-1]:.0f} ms, {status.skipped} skipped")
+    return {
+        "daemon_volumes_per_s_1": round(n_volumes / statistics.median(wall[1]), 3),
+        "daemon_volumes_per_s_2": round(n_volumes / statistics.median(wall[2]), 3),
+        "daemon_two_over_one": round(statistics.median(wall[1]) / statistics.median(wall[2]), 3),
+        "daemon_two_over_one_by_cpu": round(2 * statistics.median(cpu[1]) / statistics.median(cpu[2]), 3),
+        "daemon_age_p95_ms_1": round(statistics.median(age[1]), 1),
+        "daemon_age_p95_ms_2": round(statistics.median(age[2]), 1),
+    }
+
+
+def order(folder: Path, n_volumes: int) -> dict[str, float]:
+    """Restore many small volumes with two workers; count those that the journal has after a later one."""
+    tifffile.imwrite(folder / "small.tif", np.stack([counts((2, 16, 16), seed=t) for t in range(n_volumes)]))
+    save_network(folder / "tiny.onnx", filters=2)
+    restore = {"policy": "wait", "model": str(folder / "tiny.onnx")}
+    status, wall_s, _ = _run(folder, "small", 2, restore, movie="small.tif")
+    lines = (folder / "runs" / "small" / "journal.jsonl").read_bytes().splitlines()
+    records = [msgspec.json.decode(line)["record"] for line in lines]
+    times = [record["key"][0] for record in records if record["kind"] == "restored"]
+    return {
+        "order_volumes": float(len(times)),
+        "order_wrong": float(sum(later < before for before, later in itertools.pairwise(times))),
+        "order_lost": float(n_volumes - len(set(times))),
+        "order_volumes_per_s": round(n_volumes / wall_s, 1),
+        "order_least_of_a_worker": float(min(worker["restored"] for worker in status.workers)),
+    }
+
+
+def _run(
+    folder: Path, run_id: str, workers: int, restore: dict[str, object], *, speed: object = "fastest", movie: str = ""
+) -> tuple[DaemonStatus, float, float]:
+    """Return the last status, seconds from the first event to the end, and CPU seconds of inference meanwhile."""
+    source = {"kind": "replay", "path": str(folder / (movie or "live.tif")), "axes": "TZYX", "speed": speed}
+    daemon = Daemon(_config(folder, source, {"threads": 1, "provider": "cpu", "workers": workers} | restore), run_id)
+    begun: list[float] = []
+    before_s = _children_s()
+
+    def began(_: object) -> None:
+        starting_s = cpu_s([psutil.Process(number) for number in daemon.inference_process_ids])
+        begun.extend((time.perf_counter(), starting_s))
+
+    status = daemon.run(on_start=began)
+    return status, time.perf_counter() - begun[0], _children_s() - before_s - begun[1]
+
+
+def _config(folder: Path, source: dict[str, object], restore: dict[str, object]) -> Config:
+    tree = {
+        "source": source,
+        "restore": restore,
+        "store": {"directory": str(folder / "runs")},
+        "publish": {"bind": f"tcp://127.0.0.1:{free_port()}", "bind_pull": f"tcp://127.0.0.1:{free_port()}"},
+        "daemon": {"status_bind": f"127.0.0.1:{free_port()}"},
+    }
+    return parse(tree, origin="scale")
+
+
+def _children_s() -> float:
+    """Return the CPU time of all processes that this one has started and that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
