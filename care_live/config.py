@@ -153,6 +153,8 @@ class RestoreConfig(Section):
     provider: Literal["auto", "cuda", "tensorrt", "cpu", "openvino"] = "auto"
     """*auto*: CUDA if it works, else the CPU; there OpenVINO, if installed, for fast mode, and for whole volumes
     (streaming = "off") where it is measured to be quicker."""
+    device: int = Field(default=0, ge=0)
+    """Which GPU, as nvidia-smi numbers them."""
     threads: int = Field(default=0, ge=0)
     """Inference threads on the CPU; 0: as many as cores, shared out among workers."""
     workers: int = Field(default=1, ge=1, le=64)

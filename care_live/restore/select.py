@@ -12,6 +12,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from care_live.backends import visible_gpu
 from care_live.backends.device import DeviceSession
 from care_live.backends.host_memory import available_bytes
 from care_live.backends.session import Options, Provider, runtime
@@ -53,6 +54,7 @@ def open_network(
     RestoreError
         It runs, but computes something else than the CPU.
     """
+    visible_gpu.choose(config.device)
     tried = candidates(config)
     for provider in tried:
         try:
