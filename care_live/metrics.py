@@ -10,6 +10,7 @@ Weigert et al., Nature Methods 15, 1090 (2018), Methods, "Quantification of rest
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ class Scores:
     nrmse: float
     psnr_db: float
     ssim: float
+    micro_ssim: float = math.nan
+    """See `care_live.training.micro_ssim`; NaN where it was not computed."""
 
 
 def score(image: NDArray[Any], truth: NDArray[Any]) -> Scores:

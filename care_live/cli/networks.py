@@ -97,7 +97,7 @@ def evaluate_command(
     threads: int,
     plot: Path | None,
 ) -> None:
-    """Score MODEL: NRMSE, PSNR and SSIM per condition, beside raw and the best Gaussian filter."""
+    """Score MODEL: NRMSE, PSNR, SSIM and microSSIM per condition, beside raw and the best Gaussian filter."""
     from care_live.training import report
     from care_live.training.evaluate import evaluate
     from care_live.training.inference import apply, open_engine
@@ -118,12 +118,11 @@ def _print_scores(rows: list[ScoreRow]) -> None:
 
     from care_live.wire.printable import printable
 
-    table = Table("condition", "image", "NRMSE", "PSNR dB", "SSIM")
+    table = Table("condition", "image", "NRMSE", "PSNR dB", "SSIM", "microSSIM")
     for row in rows:
         for name, one in (("raw", row.raw), ("best Gaussian", row.gaussian), ("restored", row.ours)):
-            table.add_row(
-                Text(printable(row.condition)), name, f"{one.nrmse:.4f}", f"{one.psnr_db:.2f}", f"{one.ssim:.3f}"
-            )
+            figures = f"{one.nrmse:.4f}", f"{one.psnr_db:.2f}", f"{one.ssim:.3f}", f"{one.micro_ssim:.3f}"
+            table.add_row(Text(printable(row.condition)), name, *figures)
     Console().print(table)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from care_live.errors import ConfigError
 from care_live.metrics import Scores, fit_affine, score
 from care_live.training.classical import best_gaussian, best_total_variation
 from care_live.training.inference import Applied
+from care_live.training.micro_ssim import micro_ssim
 
 _LEAST_ERROR = 1e-6
 """Of an estimate, which may fall below 0 by chance: 60 dB."""
@@ -107,7 +108,7 @@ def _filtered(raw: np.ndarray, truth: np.ndarray) -> Scores:
 def _scored(image: NDArray[Any], truth: NDArray[Any]) -> Scores:
     """Score an image; against a truth that is the same everywhere there is no score."""
     try:
-        return score(image, truth)
+        return replace(score(image, truth), micro_ssim=micro_ssim(image, truth))
     except ConfigError:
         return _NOTHING
 
@@ -119,5 +120,5 @@ def _row(condition: str, rows: Sequence[tuple[Scores, ...]]) -> ScoreRow:
 
 def mean_of(scores: Sequence[Scores]) -> Scores:
     """Average scores; PSNR in decibels."""
-    values = np.mean([(one.nrmse, one.psnr_db, one.ssim) for one in scores], axis=0)
+    values = np.mean([astuple(one) for one in scores], axis=0)
     return Scores(*(float(value) for value in values))
