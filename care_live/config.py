@@ -207,6 +207,8 @@ class LiveConfig(Section):
     """Of the running average."""
     sweep_planes: int = Field(default=8, ge=1, le=64)
     """Planes of a focus sweep that a 3D network reads."""
+    region_px: int = Field(default=512, ge=64)
+    """Of a larger frame the centre of this size is restored at full rate; the whole field follows part by part."""
     keep_s: float = Field(default=20.0, gt=0)
     """Of Live that stay in memory, so that ``care-live keep`` can write them as a run; nothing is stored before."""
     keep_mib: int = Field(default=512, ge=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 
 import numpy as np
@@ -10,14 +9,11 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from care_live.config import SHOW_LIVE, Config, LiveConfig, RestoreConfig
-from care_live.daemon.bulkhead import Bulkhead
-from care_live.daemon.live_keeping import RecentFrames
-from care_live.daemon.live_show import LiveShow, as_live
+from care_live.daemon.live_volume import as_live, volume_of
 from care_live.images import Integrity, ModelIdentity, Restored, Volume, VolumeKey, read_only
-from care_live.live_frame import LIVE_POSITION, LIVE_RUN, LiveFrame
+from care_live.live_frame import LIVE_POSITION, LiveFrame
+from care_live.model.card import ModelCard
 from care_live.model.file import shipped
-from care_live.publish.publisher import Publisher
-from care_live.source import ShowsLive, Source
 from care_live.worker.client import RestoreProcess
 
 _SETTINGS = 64
@@ -30,37 +26,6 @@ def restoring(config: Config) -> RestoreConfig:
     if config.source.kind not in SHOW_LIVE or config.restore.model is not None:
         return config.restore
     return config.restore.model_copy(update={"model": shipped("live2d")})
-
-
-def live_show(
-    config: Config, source: Source, restorer: RestoreProcess, *, publisher: Publisher, publishing: Bulkhead
-) -> LiveShow | None:
-    """Return what shows Live between the runs of a source; None: the source has none."""
-    if not isinstance(source, ShowsLive):
-        return None
-    live = config.live
-    shown = RunningAverage(live) if live.restoration == "average" else NetworkOnLive(restorer, live)
-    recent, lag_s = RecentFrames(live, config.store), live.lag_ms / 1000
-    return LiveShow(source.live, shown, publisher=publisher, publishing=publishing, recent=recent, lag_s=lag_s)
-
-
-def volume_of(frame: LiveFrame, t: int) -> Volume:
-    """Return a frame as a volume of one plane: what viewers and inference take."""
-    now, plane = frame.conditions, frame.pixels[None]
-    return Volume(
-        run_id=LIVE_RUN,
-        key=VolumeKey(t),
-        pixels=read_only(plane),
-        voxel_size_um=(1.0, now.pixel_um, now.pixel_um),
-        integrity=Integrity((0,), (0,)),
-        closed="complete",
-        state="confirmed",
-        first_plane_ns=frame.host_time_ns,
-        last_plane_ns=frame.host_time_ns,
-        acquired_us=time.time_ns() // 1000,
-        exposure_ms=now.exposure_ms,
-        live=now,
-    )
 
 
 class FocusSweep:
@@ -113,17 +78,24 @@ class NetworkOnLive:
         self._sweep = FocusSweep(config.sweep_planes)
         self._places: dict[tuple[object, ...], int] = {}
 
-    def raw(self, frame: LiveFrame, t: int) -> Volume:
-        return volume_of(frame, t)
+    @property
+    def card(self) -> ModelCard:
+        """Of the network that runs."""
+        return self._restorer.network.card
 
-    def show(self, frame: LiveFrame, t: int) -> Restored:
-        """Return the plane of the newest frame."""
+    def plane(self, frame: LiveFrame, t: int, *, is_part: bool = False) -> Restored:
+        """Return the restored plane of a frame.
+
+        Parameters
+        ----------
+        is_part : of a larger field: alone, and with a range that all its parts share
+        """
         volume = volume_of(frame, t)
-        is_3d = "Z" in self._restorer.network.card.axes
-        frames, at = self._sweep.add(frame) if is_3d else ([frame], 0)
+        is_stack = "Z" in self.card.axes and not is_part
+        frames, at = self._sweep.add(frame) if is_stack else ([frame], 0)
         stack = replace(
             volume,
-            key=VolumeKey(t, LIVE_POSITION, self._place_of(frame)),
+            key=VolumeKey(t, LIVE_POSITION, self._place_of(frame, is_part)),
             pixels=read_only(np.stack([one.pixels for one in frames])) if len(frames) > 1 else volume.pixels,
             integrity=Integrity(tuple(range(len(frames))), tuple(range(len(frames)))),
         )
@@ -131,9 +103,11 @@ class NetworkOnLive:
         maps = {head: _plane(array, at, len(frames)) for head, array in restored.maps.items()}
         return as_live(replace(restored, maps=maps), volume)
 
-    def _place_of(self, frame: LiveFrame) -> int:
+    def _place_of(self, frame: LiveFrame, is_part: bool) -> int:
         """Return the number of the settings under which a frame was taken; the range is learnt for each."""
-        return self._places.setdefault(_settings_of(frame), len(self._places) % _SETTINGS)
+        now = frame.conditions
+        settings = (now.channel, now.exposure_ms, now.laser, is_part)
+        return self._places.setdefault(settings, len(self._places) % _SETTINGS)
 
 
 class RunningAverage:
@@ -154,7 +128,7 @@ class RunningAverage:
     def raw(self, frame: LiveFrame, t: int) -> Volume:
         return volume_of(frame, t)
 
-    def show(self, frame: LiveFrame, t: int) -> Restored:
+    def show(self, frame: LiveFrame, t: int) -> tuple[Restored, ...]:
         """Return the running average with a further frame; a moved stage or another setting begins it anew."""
         pixels = frame.pixels.astype(np.float32)
         if self._last is None or self._mean is None or not _same_place(self._last, frame):
@@ -163,7 +137,7 @@ class RunningAverage:
         self._mean = self._mean + (pixels - self._mean) * np.float32(1 / self._n)
         self._last = frame
         volume = volume_of(frame, t)
-        return Restored(
+        shown = Restored(
             key=volume.key,
             sources=(volume.key,),
             maps={"mean": read_only(self._mean[None])},
@@ -173,6 +147,7 @@ class RunningAverage:
             model=self._model,
             raw=volume,
         )
+        return (shown,)
 
 
 def _plane(stack: NDArray[np.float32], at: int, n: int) -> NDArray[np.float32]:

@@ -17,10 +17,9 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol
 
-from msgspec.structs import replace
-
 from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.live_keeping import RecentFrames
+from care_live.daemon.live_volume import volume_of
 from care_live.daemon.stage import Stage
 from care_live.errors import CareLiveError
 from care_live.images import Plan, Restored, RunStarted, Volume
@@ -39,8 +38,8 @@ _PAUSE_S = 0.03
 class LiveRestorer(Protocol):
     """What Live needs of a restoration: a network, or a running average."""
 
-    def show(self, frame: LiveFrame, t: int) -> Restored:
-        """Return what is to be shown of a frame as time point t."""
+    def show(self, frame: LiveFrame, t: int) -> tuple[Restored, ...]:
+        """Return what is to be shown of a frame as time point t, at one position or more."""
 
     def raw(self, frame: LiveFrame, t: int) -> Volume:
         """Return the frame itself as time point t."""
@@ -81,7 +80,7 @@ class LiveShow:
     @property
     def started(self) -> RunStarted:
         """What viewers receive in place of a run's start."""
-        plan = Plan({}, self._shape_px or (1, 1), channels=("live",), positions=("live",), endless=True)
+        plan = Plan({}, self._shape_px or (1, 1), channels=("live",), positions=("live", "whole field"), endless=True)
         return RunStarted(LIVE_RUN, plan, {"live": True})
 
     @contextlib.contextmanager
@@ -170,18 +169,13 @@ class LiveShow:
             self._pause(self._lag_s)
             return
         self.n_restored += 1
-        self.recent.add(shown.volume)
-        with self._publishing:
-            self._publisher.publish(shown)
+        self.recent.add(volume_of(frame, t))
+        for restored in shown:
+            with self._publishing:
+                self._publisher.publish(restored)
 
     def _show_raw(self, frame: LiveFrame, t: int) -> None:
         self.n_raw += 1
-        volume = self._restorer.raw(frame, t)
-        self.recent.add(volume)
+        self.recent.add(volume_of(frame, t))
         with self._publishing:
-            self._publisher.publish(volume)
-
-
-def as_live(restored: Restored, volume: Volume) -> Restored:
-    """Return a result under the key of the frame that is shown, without what only a run needs."""
-    return replace(restored, key=volume.key, sources=(volume.key,), raw=volume, choice=None)
+            self._publisher.publish(self._restorer.raw(frame, t))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from care_live.images import VolumeKey
+from care_live.live_frame import LIVE_RUN
 from care_live.viewer.history import History
 from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.trust_line import TrustSpan, spans
@@ -48,6 +49,8 @@ class Library:
         plane_only : only plane `z` is shown, so nothing changes before that one is restored
         z : None: the middle one
         """
+        if position is None and self.cache.info.run_id == LIVE_RUN:
+            position = 0  # the whole field follows part by part, at a position of its own
         newest = self.newest(position)
         whole = self._newest_of_each_channel(newest)
         grown = self.cache.growing(position, plane_only=plane_only, z=z)

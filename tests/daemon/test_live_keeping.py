@@ -9,7 +9,7 @@ import pytest
 
 from care_live.config import LiveConfig, StoreConfig
 from care_live.daemon.live_keeping import RecentFrames
-from care_live.daemon.live_restoring import volume_of
+from care_live.daemon.live_volume import volume_of
 from care_live.errors import SourceError
 from care_live.images import Volume, VolumeKey
 from care_live.live_frame import LiveConditions, LiveFrame

@@ -44,8 +44,8 @@ def test_another_exposure_begins_a_sweep_anew() -> None:
 
 def test_a_running_average_forgets_another_height() -> None:
     average = RunningAverage(LiveConfig(average_frames=2))
-    shown = [average.show(frame(0, value), t).mean[0, 0, 0] for t, value in enumerate([100, 200, 400])]
+    shown = [average.show(frame(0, value), t)[0].mean[0, 0, 0] for t, value in enumerate([100, 200, 400])]
     assert shown == [100, 150, 275]
-    moved = average.show(frame(1, 50), 3)
+    (moved,) = average.show(frame(1, 50), 3)
     assert moved.mean.max() == 50
     assert moved.model.name == "running average of 2"

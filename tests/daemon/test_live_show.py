@@ -123,7 +123,7 @@ class Gate:
         self._average = RunningAverage(LiveConfig(average_frames=1))
         self.raw = self._average.raw
 
-    def show(self, frame: LiveFrame, t: int) -> Restored:
+    def show(self, frame: LiveFrame, t: int) -> tuple[Restored, ...]:
         assert self.open.wait(WAIT_S)
         return self._average.show(frame, t)
 
