@@ -41,13 +41,16 @@ class EvidenceLimits(Section):
     """What contradicts the photons also in good restorations; measured on validation volumes, or these defaults.
 
     One number for each smoothing scale of `care_live.trust.evidence`, finest first. A smoothed residual is an alarm
-    where it is more than the camera's noise can be, and more than these shares: at most once in 100 good volumes.
+    where it is larger than the camera's noise can be, and by more than these shares: at most once in 100 good volumes.
     """
 
+    invented_of_interval: tuple[float, float, float] = (0.04, 0.03, 0.03)
+    """Of half the network's own interval of 90 %, where the restoration is brighter than what was counted."""
+    missing_of_interval: tuple[float, float, float] = (0.65, 0.4, 0.2)
+    """Of the same, where it is darker: networks smooth the finest bright spots away."""
     invented_of_range: tuple[float, float, float] = (0.04, 0.02, 0.01)
-    """Of the intensity range, where the restoration is brighter than what was counted."""
+    """Of the intensity range, for a network that gives no intervals."""
     missing_of_range: tuple[float, float, float] = (0.05, 0.03, 0.016)
-    """Of the intensity range, where it is darker: networks smooth the finest bright spots away."""
     sd: tuple[float, float, float] = (1.3, 1.4, 1.8)
     """Largest standard deviation of the standardised residual: above it there is a slow bias."""
     allowance: float = 0.02

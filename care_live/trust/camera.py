@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,6 +35,8 @@ class CameraModel:
     """(y, x) counts: each pixel's own offset, less `offset`; NaN: a pixel too noisy to use; None: not known."""
     pattern_sd: float = 0.0
     """Counts: standard deviation of what of the pattern is not in `pattern`."""
+    dark_noise: Counts2D | None = None
+    """(y, x) counts²: each pixel's own variance without light; None: not known, all have `dark_variance`."""
 
     @property
     def dark_variance(self) -> float:
@@ -53,9 +55,12 @@ class CameraModel:
         """Return the photo-electrons of a level in counts."""
         return max(counts - self.offset, 0.0) / self.gain
 
-    def pattern_for(self, shape_px: tuple[int, int]) -> Counts2D | None:
-        """Return the pattern where it fits the field (y, x); a region of another size has an unknown one."""
-        return self.pattern if self.pattern is not None and self.pattern.shape == shape_px else None
+    def fitted(self, shape_px: tuple[int, int]) -> CameraModel:
+        """Return the camera for a field (y, x): a region of another size has a pattern that is not known."""
+        if self.pattern is None or self.pattern.shape == shape_px:
+            return self
+        wide = float(np.hypot(np.nanstd(self.pattern), self.pattern_sd))
+        return replace(self, pattern=None, dark_noise=None, pattern_sd=wide)
 
     def __str__(self) -> str:
         return (

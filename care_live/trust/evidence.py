@@ -2,11 +2,14 @@
 
 ::
 
-    z = K*(raw − predicted) / sqrt(K²*var + pattern)
+    z = K*((raw − predicted) / var) / sqrt(K²*(1 / var))
 
-K is a Gaussian of sum 1, var the camera's noise variance at the predicted counts. Pixels are summed in squares first,
-which is exact for residual and variance alike and makes everything behind it cheap. A bright z is *missing* from the
+K is a Gaussian of sum 1, var the camera's noise variance of each pixel at the predicted counts. Pixels are summed in
+squares first, which is exact for both sums and makes everything behind it cheap. A bright z is *missing* from the
 restoration, a dark one was *invented*.
+
+Beyond noise is an alarm only what is also beyond the error that the network itself expects there: a share, which the
+card has from validation volumes, of its own interval of 90 %.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any, NamedTuple, TypeAlias
 
@@ -32,16 +36,18 @@ SCALES_PX: tuple[tuple[float, float, float], ...] = ((1.0, 1.5, 1.5), (1.5, 2.5,
 """Standard deviations (z, y, x) of the Gaussians, raw voxels, finest first."""
 _BINS_PX = (2, 2, 4)
 """Side of the squares that each scale is smoothed on: a wide Gaussian needs no fine grid."""
+WIDE_PX = 4
+"""Side of the squares of what varies slowly: the light and the network's own error."""
 _RELEVANT = 0.1
 """A contradiction smaller than this share of the local signal is an error of intensity, not of structure."""
 _ALARM_SHARE = 0.01 / (2 * len(SCALES_PX))
 """Chance of a false alarm in one volume, by one scale and one sign."""
 _NEIGHBOURHOOD = 1.8
 """In smoothing widths: light that a network spreads from a bright structure is an error of intensity, too."""
-_SKEW = (0.5, 1.2)
+_SKEW = (0.1, 0.4)
 """(invented, missing) standard deviations on top of a normal distribution's: counts of few photons are skew, towards
 more."""
-_LEAST_THRESHOLD = 4.8
+_LEAST_THRESHOLD, _LEAST_SD = 4.8, 0.7
 _MOST_CANDIDATES = 4096
 
 
@@ -57,43 +63,52 @@ class Evidence:
     doubts: tuple[Doubt, ...]
     """Places in raw voxels."""
     worst: tuple[tuple[float, float], ...]
-    """(invented, missing) at each scale: the largest contradiction beyond noise, as a share of the intensity range."""
+    """(invented, missing) at each scale: the largest contradiction beyond noise, as a share of the interval of the
+    network, or of the intensity range where it gives none."""
     alarms: tuple[NDArray[np.bool_], ...]
     """Where each of `maps` counts against the volume: beyond its threshold, and no mere error of intensity."""
 
 
-def examine(
-    left: Residual, camera: CameraModel, limits: EvidenceLimits, *, range_counts: float, is_projection: bool = False
-) -> Evidence:
+class Expected(NamedTuple):
+    """Errors that are expected of a restoration."""
+
+    limits: EvidenceLimits
+    range_counts: float
+    """Of the restoration, from its low to its high percentile."""
+    interval: Array | None = None
+    """Half of the network's interval of 90 %, counts, (z, y, x) on squares of 4 pixels; None: it gives none."""
+
+    def shares(self, scale: int) -> tuple[float, float]:
+        """Return which share of the expected error is harmless, (invented, missing)."""
+        if self.interval is None:
+            return self.limits.invented_of_range[scale], self.limits.missing_of_range[scale]
+        return self.limits.invented_of_interval[scale], self.limits.missing_of_interval[scale]
+
+
+def examine(left: Residual, camera: CameraModel, expected: Expected, *, is_projection: bool = False) -> Evidence:
     """Smooth and standardise a residual at every scale, and list the places above the limits.
 
     With a projection every plane has been compared with the same one: what the plane that is nearest to it lacks was
     invented, and missing structure cannot be distinguished from what was left out on purpose.
-
-    Parameters
-    ----------
-    range_counts : of the restoration, from its low to its high percentile
     """
     maps: list[Array] = []
     doubts: list[Doubt] = []
     found: list[_Alarms] = []
     sd: list[float] = []
-    every = zip(SCALES_PX, _BINS_PX, limits.invented_of_range, limits.missing_of_range, strict=True)
-    for scale, bin_px, *of_range in every:
-        along_z = 0.0 if is_projection or len(left.residual) == 1 else scale[0]
+    around = _Surroundings(left, expected)
+    for number, (scale, bin_px) in enumerate(zip(SCALES_PX, _BINS_PX, strict=True)):
+        along_z = 0.0 if is_projection or len(left.weighted) == 1 else scale[0]
         grid = _Grid(left, bin_px, (along_z, scale[1] / bin_px, scale[2] / bin_px))
-        z = grid.standardised(camera)
+        z = grid.standardised(camera.pattern_sd)
         if is_projection:
             z = np.minimum(z.max(axis=0, keepdims=True), 0)
-        sd.append(_deviation(z))
-        tolerance = _Tolerance(
-            _thresholds(z.size, grid.sigma, max(1.0, sd[0])), limits.allowance, of_range, range_counts
-        )
-        alarms = _alarms(z, grid, camera, tolerance)
-        if alarms.worst != (0.0, 0.0):
+        maps.append(z)
+        sd.append(_deviation(z if is_projection else np.delete(z, left.without, axis=0) if left.without else z))
+        thresholds = _thresholds(z.size, grid.sigma, min(max(sd[-1], _LEAST_SD), max(1.0, sd[0])))
+        alarms = _alarms(z, grid, around, _Tolerance(thresholds, expected, number))
+        if alarms.where.any():
             doubts += _peaks(z, alarms.where, np.array(scale) / (1, bin_px, bin_px), bin_px=bin_px)
         found.append(alarms)
-        maps.append(z)
     return Evidence(
         maps=tuple(maps),
         sd=tuple(sd),
@@ -108,41 +123,64 @@ class _Grid:
     """A residual on squares of one size, and the Gaussian that smooths it there."""
 
     def __init__(self, left: Residual, bin_px: int, sigma: tuple[float, float, float]) -> None:
-        self.residual, self.variance = (coarser(array, bin_px // BIN_PX) for array in (left.residual, left.variance))
-        self.area, self.sigma = np.float32(bin_px**2), sigma
-        self.smoothed = smooth(self.residual, sigma)
+        self.weighted, self.weight = (coarser(array, bin_px // BIN_PX) for array in (left.weighted, left.weight))
+        self.area, self.bin_px, self.sigma = np.float32(bin_px**2), bin_px, sigma
+        self.smoothed = smooth(self.weighted, sigma)
 
-    def standardised(self, camera: CameraModel) -> Array:
-        """Return z, (z, y, x)."""
-        along = [sums_of_squares(n, width) for n, width in zip(self.smoothed.shape, self.sigma, strict=True)]
-        lateral = np.multiply.outer(along[1], along[2])
-        variance = self._local_variance() * along[0][:, np.newaxis, np.newaxis]
-        variance += self.area * np.float32(camera.pattern_sd**2)  # the same in every plane: z does not average it
-        variance *= lateral
+    def standardised(self, pattern_sd: float) -> Array:
+        """Return z, (z, y, x).
+
+        Parameters
+        ----------
+        pattern_sd : counts, of what is the same in every plane: smoothing along z does not average it
+        """
+        along_z = float(sums_of_squares(len(self.weight), self.sigma[0]).min())
+        variance = self.weight * np.float32(pattern_sd**2 / (float(self.area) * along_z))
+        variance += 1
+        variance *= self.weight
+        variance = smooth(variance, self.sigma, 2)
+        np.maximum(variance, np.float32(1e-12), out=variance)
         np.sqrt(variance, out=variance)
         return np.asarray(np.divide(self.smoothed, variance, out=variance), np.float32)
 
-    def _local_variance(self) -> Array:
-        """Return the variance of a square, averaged as K² does: it varies slowly, so on squares of twice the side."""
-        ny, nx = self.variance.shape[1:]
-        even = (
-            np.pad(self.variance, ((0, 0), (0, ny % 2), (0, nx % 2)), mode="edge")
-            if ny % 2 or nx % 2
-            else self.variance
+    def counts_at(self, where: tuple[NDArray[np.intp], ...]) -> Array:
+        """Return the smoothed residual of a pixel, counts, at some places."""
+        coarse = coarser(self.weight, 2) if self.bin_px < WIDE_PX else self.weight
+        times = WIDE_PX // self.bin_px
+        weight = smooth(coarse, (self.sigma[0], self.sigma[1] / times, self.sigma[2] / times))
+        z, y, x = where
+        return np.asarray(
+            self.smoothed[where] * np.float32(times**2) / np.maximum(weight[z, y // times, x // times], 1e-12)
         )
-        narrow = math.sqrt(0.5)
-        sigma = (self.sigma[0] * narrow, self.sigma[1] * narrow / 2, self.sigma[2] * narrow / 2)
-        coarse = smooth(coarser(even, 2), sigma) * np.float32(0.25)
-        return np.repeat(np.repeat(coarse, 2, axis=1), 2, axis=2)[:, :ny, :nx]
 
-    def of_signal(self, camera: CameraModel) -> Array:
-        """Return the smoothed residual as a share of the smoothed signal; of the variance, the signal is the rest."""
-        wide = (_NEIGHBOURHOOD * self.sigma[0], _NEIGHBOURHOOD * self.sigma[1], _NEIGHBOURHOOD * self.sigma[2])
-        signal = np.maximum(smooth(self.variance, self.sigma), smooth(self.variance, wide))
-        signal -= np.float32(camera.dark_variance) * self.area
-        signal *= np.float32(1 / camera.gain)
-        share = np.abs(self.smoothed) / np.maximum(signal, np.float32(1e-6))
-        return np.asarray(np.maximum(share, np.float32(1e-6)), np.float32)
+
+class _Surroundings:
+    """The light and the network's own error around a place, computed where it is asked for."""
+
+    def __init__(self, left: Residual, expected: Expected) -> None:
+        self._left, self._expected = left, expected
+
+    @cached_property
+    def signal(self) -> Array:
+        """(z, y, x) counts on wide squares: the larger of the light here and in the neighbourhood."""
+        signal = coarser(self._left.signal, WIDE_PX // BIN_PX) * np.float32((BIN_PX / WIDE_PX) ** 2)
+        wide = tuple(_NEIGHBOURHOOD * width for width in self._sigma)
+        return np.maximum(smooth(signal, self._sigma), smooth(signal, wide))  # type: ignore[arg-type]
+
+    @cached_property
+    def error(self) -> Array:
+        """(z, y, x) counts on wide squares, at least 1e-6."""
+        interval = self._expected.interval
+        if interval is None:
+            shape = (len(self._left.signal), *(-(-n * BIN_PX // WIDE_PX) for n in self._left.signal.shape[1:]))
+            return np.full(shape, max(self._expected.range_counts, 1e-6), np.float32)
+        return np.maximum(smooth(interval, self._sigma), np.float32(1e-6))
+
+    @property
+    def _sigma(self) -> tuple[float, float, float]:
+        """Of the middle scale."""
+        along_z, *lateral = SCALES_PX[1]
+        return (along_z if len(self._left.signal) > 1 else 0.0, lateral[0] / WIDE_PX, lateral[1] / WIDE_PX)
 
 
 class _Alarms(NamedTuple):
@@ -154,11 +192,8 @@ class _Alarms(NamedTuple):
 class _Tolerance(NamedTuple):
     thresholds: tuple[float, float]
     """(invented, missing), standard deviations."""
-    allowance: float
-    """Error of intensity, as a share of the signal."""
-    of_range: Sequence[float]
-    """(invented, missing): a smaller contradiction does not matter."""
-    range_counts: float
+    expected: Expected
+    scale: int
 
 
 def _thresholds(n: int, sigma: tuple[float, float, float], noise_sd: float) -> tuple[float, float]:
@@ -166,29 +201,41 @@ def _thresholds(n: int, sigma: tuple[float, float, float], noise_sd: float) -> t
 
     Parameters
     ----------
-    noise_sd : of the finest scale: a camera that is noisier than thought is no reason for an alarm
+    noise_sd : of z: a camera that is noisier than thought is no reason for an alarm, and a pattern that was learnt from
+        this volume takes noise away with it
     """
     area = math.prod(max(2 * math.sqrt(math.pi) * width, 1.0) for width in sigma)
     normal = NormalDist().inv_cdf(1 - min(_ALARM_SHARE * area / max(n, 1), 0.1))
     return tuple(max(normal + skew, _LEAST_THRESHOLD) * noise_sd for skew in _SKEW)  # type: ignore[return-value]
 
 
-def _alarms(z: Array, grid: _Grid, camera: CameraModel, tolerance: _Tolerance) -> _Alarms:
-    """Return where a residual is beyond its threshold and no mere error of intensity."""
-    if z.min() > -tolerance.thresholds[0] and z.max() < tolerance.thresholds[1]:  # the rule: nothing more to do
-        return _Alarms(np.zeros(z.shape, bool), (0.0, 0.0))
-    threshold = np.where(z < 0, *(np.float32(one) for one in tolerance.thresholds))
-    where = np.abs(z) > threshold
-    of_signal, counts = grid.of_signal(camera), np.abs(grid.smoothed)
-    if len(of_signal) != len(z):
-        of_signal, counts = (array.min(axis=0, keepdims=True) for array in (of_signal, counts))
-    where &= np.abs(z) * (1 - np.minimum(np.float32(tolerance.allowance) / of_signal, 1)) > threshold
-    where &= of_signal > _RELEVANT
-    of_range = counts[where] / (grid.area * np.float32(max(tolerance.range_counts, 1e-6)))
-    is_missing = z[where] > 0
-    where[where] = of_range > np.where(is_missing, tolerance.of_range[1], tolerance.of_range[0])
-    worst = (float(of_range[side].max(initial=0)) for side in (~is_missing, is_missing))
+def _alarms(z: Array, grid: _Grid, around: _Surroundings, tolerance: _Tolerance) -> _Alarms:
+    """Return where a residual is beyond noise and beyond what the network expects of itself."""
+    where = z > np.float32(tolerance.thresholds[1])
+    where |= z < np.float32(-tolerance.thresholds[0])
+    if not where.any():  # the rule: nothing more to do
+        return _Alarms(where, (0.0, 0.0))
+    z_at, is_missing = np.abs(z[where]), z[where] > 0
+    places = _nearest_planes(np.nonzero(where), grid, z)
+    counts = np.abs(grid.counts_at(places))
+    wide = (places[0], *(place * grid.bin_px // WIDE_PX for place in places[1:]))
+    noise, signal = counts * np.where(is_missing, *reversed(tolerance.thresholds)) / z_at, around.signal[wide]
+    if tolerance.expected.interval is None:
+        matters, error = counts > noise + tolerance.expected.limits.allowance * signal, counts
+    else:
+        matters, error = counts > noise, counts - noise
+    of_error = np.where(matters & (counts > _RELEVANT * signal), error, 0) / around.error[wide]
+    invented, missing = tolerance.expected.shares(tolerance.scale)
+    where[where] = of_error > np.where(is_missing, missing, invented)
+    worst = (float(of_error[side].max(initial=0)) for side in (~is_missing, is_missing))
     return _Alarms(where, (next(worst), next(worst)))
+
+
+def _nearest_planes(places: tuple[NDArray[np.intp], ...], grid: _Grid, z: Array) -> tuple[NDArray[np.intp], ...]:
+    """Return the places in the stack; a projection's are in the plane that is nearest to it."""
+    if len(z) == len(grid.smoothed):
+        return places
+    return (grid.smoothed[:, places[1], places[2]].argmax(axis=0), *places[1:])
 
 
 def _deviation(z: Array) -> float:

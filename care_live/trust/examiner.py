@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
-from care_live.trust import domain, evidence, forward, light, photon_transfer, residual
+from care_live.model.reliability import half_width_factor
+from care_live.trust import domain, evidence, forward, levels, light, photon_transfer, residual
 from care_live.trust.camera import CameraModel
 from care_live.trust.features import features_of
-from care_live.trust.pattern import PatternEstimate
+from care_live.trust.pattern import PatternEstimate, of_one_volume
 from care_live.verdict import Doubt, Trust
 
 Array: TypeAlias = NDArray[np.float32]
 
 _LEARN_VOLUMES = 8
-"""From which an unknown camera is measured."""
+"""From which a camera is measured; of later ones every eighth shows whether its pixels have changed."""
+_LEVEL = 0.9
+"""Of the network's interval with which its errors are compared."""
 
 
 class Examiner:
@@ -37,6 +40,7 @@ class Examiner:
         self._card, self._given, self._estimated = card, camera, camera
         self._points: deque[tuple[photon_transfer.TransferPoint, ...]] = deque(maxlen=_LEARN_VOLUMES)
         self._pattern = PatternEstimate()
+        self._n_seen = 0
         self._blur: forward.Blur | None = None
         self.features: tuple[float, ...] = ()
         """Of the last volume, see `care_live.trust.features`."""
@@ -46,59 +50,81 @@ class Examiner:
     def examine(self, restored: Restored) -> Trust:
         """Return the verdict on one volume; the camera is learnt from it, for it and those after it."""
         self.features, self.found = (), None
-        camera = self._camera_for(restored.volume)
         why = forward.why_not(self._card)
-        if not why and camera is None:
+        if not why:
+            predicted = self._predicted(restored)
+            camera = self._camera_for(restored.volume)
+            if camera is not None:
+                return self._compared(restored, predicted, camera)
             why = "the camera's noise can't be measured in this volume"
-        if why or camera is None:
-            unknown = f"not compared with the photons: {why}"
-            return light.verdict(restored.flags, cautions=[unknown], strange=self._strange(restored, None, ()))
-        return self._compared(restored, camera)
+        unknown = f"not compared with the photons: {why}"
+        return light.verdict(restored.flags, cautions=[unknown], strange=self._strange(restored, None, ()))
 
-    def _compared(self, restored: Restored, camera: CameraModel) -> Trust:
-        raw, card = restored.volume.pixels, self._card
-        predicted = forward.predict(restored.maps["mean"], raw, card, self._blur)
+    def _predicted(self, restored: Restored) -> Array:
+        """Return the counts that a restoration predicts for its raw volume."""
+        predicted = forward.predict(restored.maps["mean"], restored.volume.pixels, self._card, self._blur)
         self._blur = predicted.blur_px
-        left = residual.residual_of(raw, predicted.counts, camera, without=_missing(restored.volume))
-        left, camera = self._less_pattern(left, camera)
-        found = evidence.examine(
-            left,
-            camera,
-            card.evidence,
-            range_counts=restored.high - restored.low,
-            is_projection=card.task == "project",
-        )
+        return predicted.counts
+
+    def _compared(self, restored: Restored, predicted: Array, camera: CameraModel) -> Trust:
+        raw, card, missing = restored.volume.pixels, self._card, _missing(restored.volume)
+        came = [place for place in range(len(raw)) if place not in missing] if missing else slice(None)
+        sums = self._pixel_sums(raw[came], predicted[came], camera)
+        with_pixels = self._with_pixels(raw, sums, camera)
+        left = residual.residual_of(raw, predicted, with_pixels, without=missing)
+        left, off = (left, levels.LevelErrors()) if card.task == "project" else levels.levelled(left)
+        range_counts = max(restored.high - restored.low, 1e-6)
+        expected = evidence.Expected(card.evidence, range_counts, self._interval(restored))
+        found = evidence.examine(left, with_pixels, expected, is_projection=card.task == "project")
         if not np.isfinite(found.sd).all():
             raise ValueError("the residual is no number: the volume holds infinite or missing values")
-        signal = _normalised(left, camera, restored)
-        self.features = features_of(signal, restored.maps.get("laplace_scale"), restored.high - restored.low)
+        signal = (left.signal + np.float32(camera.offset - restored.low)) * np.float32(1 / range_counts)
+        self.features = features_of(signal, restored.maps.get("laplace_scale"), range_counts)
         self.found = found
-        doubts = tuple(_in_restored(doubt, restored) for doubt in found.doubts)
+        if sums is not None and not found.doubts:  # what is false here must not pass for the camera's
+            self._pattern.learn(sums, camera, len(raw) - len(missing))
         trust = light.verdict(
             restored.flags,
-            doubts=doubts,
-            cautions=light.biases(found.sd, card.evidence),
+            doubts=tuple(_in_restored(doubt, restored) for doubt in found.doubts),
+            cautions=(*levels.cautions(off, range_counts), *light.biases(found.sd, card.evidence)),
             strange=self._strange(restored, camera, self.features),
         )
         return replace(trust, sd=tuple(round(sd, 3) for sd in found.sd), share=found.share, camera=str(camera))
 
     def _camera_for(self, volume: Volume) -> CameraModel | None:
         """Return the measured camera, or the one that the volumes so far show."""
-        if self._given is None and len(self._points) < _LEARN_VOLUMES:
-            self._points.append(photon_transfer.transfer_points(_came(volume)))
+        if len(self._points) < _LEARN_VOLUMES:
+            self._points.append(photon_transfer.transfer_points(np.delete(volume.pixels, _missing(volume), axis=0)))
             points = tuple(point for points in self._points for point in points)
             says = f"estimated from {len(self._points)} volume{'s' if len(self._points) > 1 else ''} of this run"
             self._estimated = photon_transfer.camera_of(points, says) or self._estimated
-        return self._estimated
+        camera = self._given or self._estimated
+        return None if camera is None else camera.fitted(volume.pixels.shape[1:])
 
-    def _less_pattern(self, left: residual.Residual, camera: CameraModel) -> tuple[residual.Residual, CameraModel]:
-        """Take out the pattern of the pixels' offsets where no file says it: what this and earlier volumes show."""
-        if camera.pattern is not None or self._card.task == "project":
-            return left, camera
-        noise = float(left.variance.mean()) / residual.BIN_PX**2
-        self._pattern.learn(left.by_pixel, left.n_planes, noise)
-        known = self._pattern.applied_to(camera)
-        return (left, camera) if known.pattern is None else (residual.without_pattern(left, known.pattern), known)
+    def _with_pixels(self, raw: NDArray[Any], sums: residual.PixelSums | None, camera: CameraModel) -> CameraModel:
+        """Return a camera with the pixels' offsets and noise as earlier volumes of the run show them, or this one."""
+        if self._pattern.fits(raw.shape[1:]) and self._pattern.known is not None:
+            return self._pattern.known
+        return camera if sums is None or camera.pattern is not None else of_one_volume(sums, camera, len(raw))
+
+    def _pixel_sums(self, raw: NDArray[Any], predicted: Array, camera: CameraModel) -> residual.PixelSums | None:
+        """Look at the pixels of the first volumes, and of every eighth later one."""
+        self._n_seen += 1
+        is_known = self._pattern.fits(raw.shape[1:]) and self._n_seen > _LEARN_VOLUMES
+        if self._card.task == "project" or (is_known and self._n_seen % _LEARN_VOLUMES):
+            return None
+        return residual.pixel_sums(raw, predicted, camera)
+
+    def _interval(self, restored: Restored) -> Array | None:
+        """Return half of the network's interval of 90 % on wide squares of the raw volume; None: it gives none."""
+        scale = restored.maps.get("laplace_scale")
+        if scale is None:
+            return None
+        n_raw, ny, nx = restored.volume.pixels.shape
+        half, side = evidence.WIDE_PX // 2, evidence.WIDE_PX
+        rows, columns = (np.minimum(np.arange(0, n, side) + half, n - 1) for n in (ny, nx))
+        coarse = forward.at_raw_planes(scale[:, rows[:, np.newaxis], columns], n_raw)
+        return np.asarray(coarse * np.float32(half_width_factor(_LEVEL, self._card.calibration)), np.float32)
 
     def _strange(self, restored: Restored, camera: CameraModel | None, features: tuple[float, ...]) -> tuple[str, ...]:
         volume = restored.volume
@@ -113,26 +139,10 @@ class Examiner:
         return domain.reasons(seen, self._card)
 
 
-def _came(volume: Volume) -> NDArray[np.uint16] | NDArray[np.uint8]:
-    """Return the planes that came."""
-    missing = _missing(volume)
-    return volume.pixels if not missing else np.delete(volume.pixels, missing, axis=0)
-
-
 def _missing(volume: Volume) -> list[int]:
     """Return the places of planes that did not come, along the first axis."""
     missing = set(volume.integrity.missing)
     return [place for place, z in enumerate(volume.integrity.expected) if z in missing]
-
-
-def _normalised(left: residual.Residual, camera: CameraModel, restored: Restored) -> Array:
-    """Return the predicted signal on the grid of squares, 0 at the low percentile, 1 at the high one."""
-    counts = left.variance * np.float32(1 / residual.BIN_PX**2)
-    counts -= np.float32(camera.dark_variance)
-    counts *= np.float32(1 / camera.gain)
-    counts += np.float32(camera.offset - restored.low)
-    counts *= np.float32(1 / max(restored.high - restored.low, 1e-6))
-    return counts
 
 
 def _in_restored(doubt: Doubt, restored: Restored) -> Doubt:

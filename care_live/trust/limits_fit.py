@@ -26,6 +26,8 @@ class Harmless:
     """(invented, missing) at each scale, see `care_live.trust.evidence.Evidence`."""
     sd: tuple[float, ...]
     features: tuple[float, ...]
+    has_interval: bool = False
+    """Whether the network says how sure it is: `worst` is then in units of that."""
 
 
 def look_at(restored: Restored, card: ModelCard) -> Harmless | None:
@@ -33,7 +35,8 @@ def look_at(restored: Restored, card: ModelCard) -> Harmless | None:
     examiner = Examiner(card)
     examiner.examine(restored)
     found = examiner.found
-    return None if found is None else Harmless(found.worst, found.sd, examiner.features)
+    has_interval = "laplace_scale" in restored.maps
+    return None if found is None else Harmless(found.worst, found.sd, examiner.features, has_interval)
 
 
 def limits_of(seen: Sequence[Harmless], before: EvidenceLimits) -> EvidenceLimits:
@@ -46,12 +49,12 @@ def limits_of(seen: Sequence[Harmless], before: EvidenceLimits) -> EvidenceLimit
     least = EvidenceLimits()
     worst = np.max([one.worst for one in seen], axis=0) * _MARGIN  # (scale, sign)
     sd = np.max([one.sd for one in seen], axis=0) * _MARGIN
+    of = "interval" if all(one.has_interval for one in seen) else "range"
     fields = {
-        "invented_of_range": np.maximum(worst[:, 0], least.invented_of_range).round(4).tolist(),
-        "missing_of_range": np.maximum(worst[:, 1], least.missing_of_range).round(4).tolist(),
-        "sd": np.maximum(sd, least.sd).round(2).tolist(),
-        "n_volumes": len(seen),
+        f"{kind}_of_{of}": np.maximum(worst[:, sign], getattr(least, f"{kind}_of_{of}")).round(4).tolist()
+        for sign, kind in enumerate(("invented", "missing"))
     }
+    fields |= {"sd": np.maximum(sd, least.sd).round(2).tolist(), "n_volumes": len(seen)}
     return EvidenceLimits.model_validate(before.model_dump() | fields)
 
 

@@ -1,4 +1,4 @@
-"""The fixed pattern of a camera, estimated while it runs: what restorations leave over, the same in every plane."""
+"""The pixels of a camera, estimated while it runs: what restorations leave over, the same in every plane."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.trust.camera import CameraModel
+from care_live.trust.photon_transfer import shrunk_noise
+from care_live.trust.residual import PixelSums
+from care_live.trust.smooth import smooth
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -17,37 +20,70 @@ _MOST_PLANES = 4096
 """From here on older planes are forgotten slowly: a sensor warms up."""
 _MOST_SDS = 3.0
 """Largest offset of a pixel, in standard deviations of the pattern: more is a structure."""
+_SMOOTH_PX = (0.0, 1.5, 1.5)
+"""A network takes for light what of a pattern is smooth, so that part is restored, and is not left over."""
 
 
 @dataclass(slots=True, eq=False)
 class PatternEstimate:
-    """A running mean of residuals, by pixel."""
+    """What is left of each pixel over all planes so far."""
 
-    total: Array | None = None
-    """(y, x) counts, summed over planes."""
+    sums: PixelSums | None = None
     n_planes: int = 0
-    noise: float = 0.0
-    """Mean variance of one pixel in one plane, counts²."""
+    known: CameraModel | None = None
+    """The camera with what was learnt; None: too few planes came."""
 
-    def learn(self, by_pixel: Array, n_planes: int, noise: float) -> None:
-        """Take the mean residual of one volume's planes, (y, x) counts, with no pattern subtracted."""
-        if self.total is None or self.total.shape != by_pixel.shape:
-            self.total, self.n_planes = np.zeros_like(by_pixel), 0
-        if self.n_planes > _MOST_PLANES:
-            self.total *= np.float32(0.5)
-            self.n_planes //= 2
-        self.total += by_pixel * np.float32(n_planes)
-        self.n_planes += n_planes
-        self.noise = noise
+    def learn(self, seen: PixelSums, camera: CameraModel, n_planes: int) -> None:
+        """Take what the planes of one volume leave over, the pattern of the camera subtracted."""
+        if self.sums is None or self.sums.weight.shape != seen.weight.shape:
+            self.sums, self.n_planes, self.known = seen, n_planes, None
+        else:
+            is_full = self.n_planes > _MOST_PLANES
+            self.sums = self.sums.plus(seen, keep=0.5 if is_full else 1.0)
+            self.n_planes = (self.n_planes // 2 if is_full else self.n_planes) + n_planes
+        if self.n_planes >= _ENOUGH_PLANES:
+            self.known = _learnt(self.sums, camera)
 
-    def applied_to(self, camera: CameraModel) -> CameraModel:
-        """Return a camera with this pattern, shrunk as far as it is still noise; unchanged while little is known."""
-        if self.total is None or self.n_planes < _ENOUGH_PLANES:
-            return camera
-        true, noise = camera.pattern_sd**2, self.noise / self.n_planes
-        if true <= 0:
-            return camera
-        weight = true / (true + noise)
-        most = np.float32(_MOST_SDS * camera.pattern_sd)
-        pattern = np.clip(self.total * np.float32(weight / self.n_planes), -most, most)
-        return replace(camera, pattern=pattern, pattern_sd=float(np.sqrt(true * (1 - weight))))
+    def fits(self, shape_px: tuple[int, ...]) -> bool:
+        """Tell whether something is known of a field (y, x) of this size."""
+        return self.known is not None and self.known.pattern is not None and self.known.pattern.shape == shape_px
+
+
+def of_one_volume(seen: PixelSums, camera: CameraModel, n_planes: int) -> CameraModel:
+    """Return a camera with the pattern and noise that a single volume shows; unchanged where it has few planes.
+
+    Only what differs from pixel to pixel is taken: what is smooth may be a structure of that volume. What of it is
+    chance was fitted to this very volume: it does not add to what is left there.
+    """
+    if n_planes < _ENOUGH_PLANES:
+        return camera
+    mean, chance, noise = _of_pixels(seen)
+    fine, _ = _less_chance(mean - smooth(mean[np.newaxis], _SMOOTH_PX)[0], chance)
+    return replace(camera, pattern=fine, pattern_sd=0.0, dark_noise=noise)
+
+
+def _learnt(sums: PixelSums, camera: CameraModel) -> CameraModel:
+    """Return a camera with what earlier volumes show on top of its pattern."""
+    mean, chance, noise = _of_pixels(sums)
+    smooth_part = smooth(mean[np.newaxis], _SMOOTH_PX)[0]
+    of_smooth, _ = _less_chance(smooth_part, smooth(chance[np.newaxis], _SMOOTH_PX, 2)[0])
+    fine, left = _less_chance(mean - smooth_part, chance)
+    more = of_smooth + fine
+    pattern = more if camera.pattern is None else camera.pattern + more
+    return replace(camera, pattern=pattern, pattern_sd=left, dark_noise=noise)
+
+
+def _of_pixels(sums: PixelSums) -> tuple[Array, Array, Array]:
+    """Return the mean of each pixel, the variance of that by chance, and the pixel's noise; (y, x)."""
+    weight, squares = (np.maximum(one, np.float32(1e-3)) for one in (sums.weight, sums.square_weight))
+    mean = np.asarray(sums.residual / weight, np.float32)
+    noise = shrunk_noise(np.asarray(sums.square / squares - mean**2, np.float32), squares)
+    return mean, np.asarray(noise / weight, np.float32), noise
+
+
+def _less_chance(part: Array, chance: Array) -> tuple[Array, float]:
+    """Return a pattern as far as it is more than chance, and the standard deviation of what is not in it."""
+    true = np.float32(max(float(part.var()) - float(chance.mean()), 0.0))
+    most = np.float32(_MOST_SDS) * np.sqrt(true)
+    weight = true / np.maximum(true + chance, np.float32(1e-6))
+    return np.clip(part * weight, -most, most), float(np.sqrt(np.mean(true * (1 - weight))))

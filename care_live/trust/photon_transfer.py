@@ -22,6 +22,8 @@ _BLOCK_PX = 8
 _N_GROUPS = 24
 _FRAMES_FOR_NOISE, _TOO_NOISY = 20, 6.0
 """Times the median variance: such a pixel of a scientific CMOS camera looks like a structure."""
+_NOISE_RATIOS = (0.1, 10.0)
+"""Of the variance of a pixel to their mean: what lies outside is chance, or a broken pixel."""
 _MOST_PLANES = 8
 """Of one volume: enough for a percent of the gain."""
 
@@ -92,8 +94,9 @@ def camera_from_frames(dark: Stack, flat: Stack, origin: str) -> CameraModel:
             raise ConfigError(f"{len(frames)} {name} frame came; give at least two, better 20 or more")
     if dark.shape[1:] != flat.shape[1:]:
         raise ConfigError(f"dark frames are {dark.shape[1:]} px and flat frames {flat.shape[1:]}: they must be alike")
-    offset_map, dark_variance = _temporal(dark)
-    flat_map, flat_variance = _temporal(flat)
+    noise, noisy = _noise_of_pixels(dark)
+    offset_map, dark_variance = _temporal(dark, ~noisy)
+    flat_map, flat_variance = _temporal(flat, ~noisy)
     light = float(np.mean(flat_map - offset_map))
     if light <= 0 or flat_variance <= dark_variance:
         raise ConfigError(
@@ -103,24 +106,44 @@ def camera_from_frames(dark: Stack, flat: Stack, origin: str) -> CameraModel:
     offset = float(offset_map.mean())
     read = float(np.sqrt(max(dark_variance - ROUNDING_VARIANCE, 0.0))) / gain
     pattern = (offset_map - offset).astype(np.float32)
-    pattern[_too_noisy(dark)] = np.nan
+    pattern[noisy] = np.nan
     left = float(np.sqrt(dark_variance / len(dark)))
-    return CameraModel(gain, offset, read, origin, pattern=pattern, pattern_sd=left)
+    return CameraModel(gain, offset, read, origin, pattern=pattern, pattern_sd=left, dark_noise=noise)
 
 
-def _too_noisy(dark: Stack) -> NDArray[np.bool_]:
-    """Return which pixels are much noisier than the others, where there are enough frames to tell."""
+def shrunk_noise(variance: Pixels, n_frames: Pixels | int) -> Pixels:
+    """Draw the measured variance of each pixel to the typical one, as far as it is chance that they differ.
+
+    Parameters
+    ----------
+    variance : (y, x) counts²
+    n_frames : of which each is the variance
+
+    References
+    ----------
+    Efron & Morris, J. Am. Stat. Assoc. 70, 311 (1975), here of logarithms.
+    """
+    typical = max(float(np.mean(variance)), ROUNDING_VARIANCE)
+    relative = np.log(np.clip(variance / np.float32(typical), *_NOISE_RATIOS))
+    chance = 2 / np.maximum(np.asarray(n_frames, np.float32) - 1, 1)
+    true = max(float(relative.var()) - float(np.median(chance)), 1e-6)
+    spread = np.exp((relative - relative.mean()) * (true / (true + chance)))
+    return np.asarray(spread * np.float32(typical / float(spread.mean())), np.float32)
+
+
+def _noise_of_pixels(dark: Stack) -> tuple[Pixels | None, NDArray[np.bool_]]:
+    """Return the variance of each pixel, and which are much noisier than the others; few frames can't say."""
     if len(dark) < _FRAMES_FOR_NOISE:
-        return np.zeros(dark.shape[1:], bool)
-    variance = dark.var(axis=0, dtype=np.float32)
-    return np.asarray(variance > _TOO_NOISY * np.median(variance))
+        return None, np.zeros(dark.shape[1:], bool)
+    variance = dark.var(axis=0, dtype=np.float32, ddof=1)
+    return shrunk_noise(variance, len(dark)), np.asarray(variance > _TOO_NOISY * np.median(variance))
 
 
-def _temporal(frames: Stack) -> tuple[NDArray[np.float64], float]:
+def _temporal(frames: Stack, usable: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
     """Return the mean of every pixel, and the variance in time, from differences: a lamp that drifts adds nothing."""
     mean = frames.mean(axis=0, dtype=np.float64)
     pairs = zip(frames[:-1].astype(np.float32), frames[1:].astype(np.float32), strict=True)
-    return mean, float(np.mean([np.var(after - before) / 2 for before, after in pairs]))
+    return mean, float(np.mean([np.var((after - before)[usable]) / 2 for before, after in pairs]))
 
 
 def _blocks(plane: Stack, following: Stack) -> tuple[Pixels, Pixels, Pixels]:

@@ -14,7 +14,7 @@ Power: TypeAlias = Literal[1, 2]
 
 _REACH = 3.5
 """Standard deviations at which kernels end."""
-_WHOLE_PX, _BLOCK_PX = 160, 96
+_WHOLE_PX, _BLOCK_PX = 60, 32
 """Rows of one product, above which it is cut into blocks: a band of a matrix is mostly zeros."""
 
 

@@ -12,11 +12,13 @@ from tests.trust.photons import SHAPE, measured_camera, nucleus, worm
 PLACE = (8.0, 40.0, 90.0)
 
 
-def found(scene, predicted, **changed):
+def examined(left, camera, range_counts=40.0, interval=None):
+    return evidence.examine(left, camera, evidence.Expected(EvidenceLimits(), range_counts, interval))
+
+
+def found(scene, predicted, interval=None, **changed):
     camera = measured_camera(scene, **changed)
-    return evidence.examine(
-        residual.residual_of(scene.raw, predicted, camera), camera, EvidenceLimits(), range_counts=40
-    )
+    return examined(residual.residual_of(scene.raw, predicted, camera), camera, interval=interval)
 
 
 @pytest.mark.parametrize("seed", [11, 12])
@@ -52,10 +54,8 @@ def test_planes_that_did_not_come_say_nothing() -> None:
     raw = scene.raw.copy()
     raw[5] = 0
     with_gap = residual.residual_of(raw, scene.truth, camera, without=[5])
-    assert not evidence.examine(with_gap, camera, EvidenceLimits(), range_counts=40).doubts
-    assert evidence.examine(
-        residual.residual_of(raw, scene.truth, camera), camera, EvidenceLimits(), range_counts=40
-    ).doubts, "the gap itself would show"
+    assert not examined(with_gap, camera).doubts
+    assert examined(residual.residual_of(raw, scene.truth, camera), camera).doubts, "the gap itself would show"
 
 
 def test_saturated_pixels_are_lower_bounds() -> None:
@@ -63,7 +63,7 @@ def test_saturated_pixels_are_lower_bounds() -> None:
     bright = scene.truth * 40
     raw = np.minimum(np.random.default_rng(0).poisson(bright / 2.17) * 2.17, 4095).astype(np.uint16)
     assert (raw == 4095).any()
-    found_in = evidence.examine(residual.residual_of(raw, bright, camera), camera, EvidenceLimits(), range_counts=40)
+    found_in = examined(residual.residual_of(raw, bright, camera), camera)
     assert not [doubt for doubt in found_in.doubts if doubt.kind == "invented"]
 
 
@@ -72,18 +72,14 @@ def test_a_small_error_of_a_bright_structure_is_no_hallucination() -> None:
     bright = 100 + (scene.truth - 100) * 200
     raw = np.random.default_rng(0).poisson((bright - 100) / 2.17) * 2.17 + 100
     raw = np.clip(np.rint(raw), 0, 65534).astype(np.uint16)
-    assert not evidence.examine(
-        residual.residual_of(raw, (bright - 100) * 1.03 + 100, camera), camera, EvidenceLimits(), range_counts=8000
-    ).doubts
+    assert not examined(residual.residual_of(raw, (bright - 100) * 1.03 + 100, camera), camera, 8000).doubts
 
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (5, 65, 67), (3, 16, 40), (2, 300, 24)])
 def test_any_shape_can_be_examined(shape: tuple[int, int, int]) -> None:
     camera = measured_camera(worm(11), pattern=None)
     raw = np.full(shape, 100, np.uint16)
-    result = evidence.examine(
-        residual.residual_of(raw, np.full(shape, 100.0, np.float32), camera), camera, EvidenceLimits(), range_counts=40
-    )
+    result = examined(residual.residual_of(raw, np.full(shape, 100.0, np.float32), camera), camera)
     assert result.maps[0].shape == (shape[0], -(-shape[1] // 2), -(-shape[2] // 2))
     assert not result.doubts
 
@@ -95,3 +91,21 @@ def test_many_places_are_listed_apart_the_worst_first() -> None:
     doubts = found(scene, wrong).doubts
     assert len(doubts) == 3
     assert [doubt.sigmas for doubt in doubts] == sorted((doubt.sigmas for doubt in doubts), reverse=True)
+
+
+def test_an_error_that_the_network_itself_expects_is_no_alarm() -> None:
+    scene = worm(11)
+    erased = scene.truth + nucleus(PLACE, -4)
+    wide = (SHAPE[0], SHAPE[1] // 4, SHAPE[2] // 4)
+    sure, unsure = (found(scene, erased, np.full(wide, counts, np.float32)) for counts in (1, 20))
+    assert [doubt.kind for doubt in sure.doubts] == ["missing"]
+    assert not unsure.doubts
+    assert 0 < unsure.worst[1][1] < EvidenceLimits().missing_of_interval[1]
+
+
+def test_the_noise_of_each_pixel_sharpens_the_test() -> None:
+    scene = worm(11)
+    wrong = scene.truth + nucleus(PLACE, 3)
+    own = ((scene.sensor.read_noise**2 + 0.15) * 2.17**2).astype(np.float32)
+    alike, each = (found(scene, wrong, dark_noise=noise).doubts for noise in (None, own))
+    assert each[0].sigmas > alike[0].sigmas

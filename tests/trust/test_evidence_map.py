@@ -22,7 +22,7 @@ def drawn(
     scene = worm(11)
     camera = measured_camera(scene)
     left = residual.residual_of(scene.raw, predicted, camera)
-    found = evidence.examine(left, camera, EvidenceLimits(allowance=allowance), range_counts=40)
+    found = evidence.examine(left, camera, evidence.Expected(EvidenceLimits(allowance=allowance), 40))
     into = np.full((n_planes, *evidence_map.grid(*SHAPE[1:])), np.nan, np.float32)
     evidence_map.draw(found, into)
     return found, into

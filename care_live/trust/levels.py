@@ -1,0 +1,82 @@
+"""What a whole volume, or a whole plane, is off by: levels, no structures. They are said, and taken out first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.trust.residual import Residual, less
+
+Array: TypeAlias = NDArray[np.float32]
+
+_PEDESTAL = 0.03
+"""Share of the range by which dark places may be off."""
+_FLICKER = 0.04
+"""Share of the light by which planes may differ from their neighbours."""
+_SURE = 5.0
+"""Standard deviations by which noise alone does not make a plane brighter."""
+_LIT, _AROUND = 0.1, 2
+"""Planes with less than this share of the most light say nothing of it; neighbours on each side."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelErrors:
+    """How far the levels of a restoration are from what was counted."""
+
+    pedestal: float = 0.0
+    """Counts by which the darker half of the volume was counted brighter than restored."""
+    flicker: float = 0.0
+    """Share of the light by which planes were counted brighter or darker than their neighbours; 0: not beyond noise."""
+    planes: tuple[int, ...] = ()
+    """Those that differ from their neighbours."""
+
+
+def levelled(left: Residual) -> tuple[Residual, LevelErrors]:
+    """Return a residual without its errors of level, and these."""
+    weighted, weight, signal = (array[:, ::2, ::2] for array in (left.weighted, left.weight, left.signal))
+    dark = signal <= np.median(signal)
+    total = float(weight[dark].sum())
+    pedestal = float(weighted[dark].sum()) / total if total > 0 else 0.0
+    flat = less(left, np.float32(pedestal))
+    excess = _excess(weighted - weight * np.float32(pedestal), weight, signal)
+    odd = np.flatnonzero(np.abs(excess) > _FLICKER)
+    if not len(odd):
+        return flat, LevelErrors(pedestal)
+    steady = less(flat, left.signal * excess[:, np.newaxis, np.newaxis])
+    return steady, LevelErrors(pedestal, float(np.abs(excess).max()), tuple(int(z) for z in odd))
+
+
+def cautions(off: LevelErrors, range_counts: float) -> list[str]:
+    """Return what to say of errors of level, in words."""
+    said = []
+    if abs(off.pedestal) > _PEDESTAL * range_counts:
+        which = "brighter" if off.pedestal > 0 else "darker"
+        said.append(
+            f"dark places were counted {abs(off.pedestal):.1f} counts {which} than they are restored: the camera's "
+            "offset or the background is not that of training"
+        )
+    if off.planes:
+        listed = ", ".join(str(z) for z in off.planes[:6]) + (", ..." if len(off.planes) > 6 else "")
+        who = f"plane {listed} differs from its" if len(off.planes) == 1 else f"planes {listed} differ from their"
+        said.append(
+            f"the light flickers: {who} neighbours by up to {off.flicker:.0%}; do not compare the brightness of planes"
+        )
+    return said
+
+
+def _excess(weighted: Array, weight: Array, signal: Array) -> Array:
+    """Return by which share of its light each plane is brighter than its neighbours; 0 where that can be noise."""
+    top = np.einsum("zyx,zyx->z", weighted, signal)
+    bottom = np.einsum("zyx,zyx,zyx->z", weight, signal, signal)
+    lit = bottom > _LIT * bottom.max(initial=1e-9)
+    gains = np.where(lit, top / np.maximum(bottom, np.float32(1e-9)), np.float32(np.nan))
+    padded = np.pad(gains, _AROUND, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND + 1)
+    known = np.isfinite(windows).sum(axis=1) > _AROUND
+    usual = np.where(known, np.nanmedian(np.where(known[:, np.newaxis], windows, 0), axis=1), gains)
+    excess = np.where(lit, gains - usual, 0)
+    sure = np.abs(excess) * np.sqrt(bottom) > _SURE
+    return np.asarray(np.where(sure, excess, 0), np.float32)
