@@ -160,7 +160,7 @@ class RestoreConfig(Section):
     workers: int = Field(default=1, ge=1, le=64)
     """Inference processes that restore at the same time."""
     devices: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """GPUs by number, one worker each; empty: the first GPU, or the CPU, for all workers."""
+    """GPUs by number, one worker each; empty: *device*, or the CPU, for all workers."""
     normalise: NormaliseConfig = NormaliseConfig()
     streaming: Literal["auto", "on", "off"] = "auto"
     """Run the network plane by plane while the stack is still being recorded."""
@@ -183,16 +183,17 @@ class RestoreConfig(Section):
     def _one_worker_a_device(self) -> Self:
         if self.devices and "workers" in self.model_fields_set and self.workers != len(self.devices):
             raise ValueError(f"{self.workers} workers, but {len(self.devices)} devices: one worker runs on each device")
+        if self.devices and "device" in self.model_fields_set:
+            raise ValueError("device is the GPU of all workers, devices are one each: set one of the two")
         return self
 
     @property
     def each_worker(self) -> tuple[Self, ...]:
         """Return the settings of each worker: its own device, and its share of the cores."""
-        n_workers = len(self.devices) or self.workers
-        threads = self.threads or (0 if n_workers == 1 else max(1, (os.cpu_count() or 1) // n_workers))
-        devices: list[tuple[int, ...]] = [(device,) for device in self.devices] or [()] * n_workers
-        own = {"workers": 1, "threads": threads}
-        return tuple(self.model_copy(update={**own, "devices": device}) for device in devices)
+        devices = self.devices or (self.device,) * self.workers
+        threads = self.threads or (0 if len(devices) == 1 else max(1, (os.cpu_count() or 1) // len(devices)))
+        own = {"workers": 1, "devices": (), "threads": threads}
+        return tuple(self.model_copy(update={**own, "device": device}) for device in devices)
 
 
 # -- live -------------------------------------------------------------------------------------------------------

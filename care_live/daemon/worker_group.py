@@ -174,10 +174,11 @@ class WorkerGroup:
         """Return for the status what each of several workers does; empty where there is one."""
         if len(self.workers) == 1:
             return ()
+        provider = self.network.provider
         return tuple(
             {
                 "worker": number,
-                "device": ":".join((self.network.provider, *map(str, own.devices))),
+                "device": provider if provider in {"cpu", "openvino"} else f"{provider}:{own.device}",
                 "state": self._state(worker),
                 "restored": self._n_restored.get(worker, 0),
                 "restarts": worker.supervisor.n_restarts,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from care_live.backends.failures import translated
-from care_live.errors import CareLiveError, ConfigError, OutOfMemoryError
+from care_live.errors import CareLiveError, OutOfMemoryError
 from care_live.images import Restored, RestoredHead, Volume, read_only
 from care_live.reasons import Choice
 from care_live.restore.choice import given_up
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from care_live.restore.volume_stream import VolumeStream
 
 logger = logging.getLogger(__name__)
-
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budget_px: int | None = None) -> None:
@@ -63,25 +61,9 @@ def _open(config: RestoreConfig, budget_px: int | None, pulse: Pulse) -> Engine:
     from care_live.restore.engine import Engine
     from care_live.restore.select import candidates
 
-    if config.devices:
-        os.environ[_VISIBLE] = visible_device(config.devices[0], os.environ.get(_VISIBLE, ""))
     if not {"cuda", "tensorrt"}.intersection(candidates(config)):  # a driver's own needs are not known
         limits.confine()
     return Engine(config.model or file.shipped(), config, budget_px=budget_px, running=pulse.running)
-
-
-def visible_device(number: int, visible: str) -> str:
-    """Return the only GPU that CUDA is to see, which calls it 0.
-
-    Parameters
-    ----------
-    number : counted among those that are visible now
-    visible : comma-separated, as a person or Slurm has set them; empty: all
-    """
-    names = [name.strip() for name in visible.split(",") if name.strip()]
-    if names and number >= len(names):
-        raise ConfigError(f"restore.devices names GPU {number}, but {_VISIBLE} is {visible}: count from 0 among these")
-    return names[number] if names else str(number)
 
 
 def _no_memory() -> str:

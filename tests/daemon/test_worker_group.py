@@ -13,10 +13,9 @@ import pytest
 
 from care_live.config import RestoreConfig
 from care_live.daemon.worker_group import WorkerGroup
-from care_live.errors import ConfigError, WorkerLostError
+from care_live.errors import WorkerLostError
 from care_live.images import VolumeKey
 from care_live.restore.engine import Engine
-from care_live.worker.inference_server import visible_device
 from tests.make.inference import planes_of, settings
 from tests.make.networks import noisy, save_network
 from tests.make.records import volume
@@ -104,15 +103,10 @@ def test_the_volume_of_a_lost_worker_may_go_to_the_other(network: Path) -> None:
 
 def test_each_worker_has_its_device_and_its_share_of_the_cores() -> None:
     own = RestoreConfig(devices=(0, 3), threads=2).each_worker
-    assert [(one.devices, one.threads, one.workers) for one in own] == [((0,), 2, 1), ((3,), 2, 1)]
+    assert [(one.device, one.threads, one.workers) for one in own] == [(0, 2, 1), (3, 2, 1)]
     assert len({one.threads for one in RestoreConfig(workers=2).each_worker}) == 1
     assert RestoreConfig().each_worker == (RestoreConfig(workers=1, threads=0, devices=()),)
     with pytest.raises(ValueError, match="one worker runs on each device"):
         RestoreConfig(devices=(0, 1), workers=3)
-
-
-def test_a_device_is_counted_among_those_that_are_visible() -> None:
-    assert visible_device(1, "") == "1"
-    assert visible_device(1, "4, GPU-8f2a") == "GPU-8f2a"
-    with pytest.raises(ConfigError, match="names GPU 2"):
-        visible_device(2, "4,5")
+    with pytest.raises(ValueError, match="set one of the two"):
+        RestoreConfig(devices=(0, 1), device=1)
