@@ -33,5 +33,5 @@ def heartbeat_of(status: DaemonStatus) -> Status:
 
 def _words(worker: Mapping[str, Any]) -> str:
     """Return what one of several workers does, in a few words."""
-    lost = f", replaced {worker['restarts']} times" if worker["restarts"] else ""
+    lost = f", restarts {worker['restarts']}" if worker["restarts"] else ""
     return f"{worker['worker']} on {worker['device']}: {worker['state']}, {worker['restored']} volumes{lost}"
