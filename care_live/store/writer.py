@@ -155,7 +155,9 @@ class RunWriter:
         if self.disk().room != "enough":
             raise StoreError(self._too_little(f"restored volume {tuple(key)}", self._config.keep_free_mib))
         if key in self._ledger.restored:
+            before = self._ledger.restored[key].arrays
             self._note(Retracted(key=key))
+            self._remove_other_maps(restored, before)
         try:
             arrays = self._put_products(restored)
             bits = self._config.restored_mantissa_bits
@@ -248,6 +250,12 @@ class RunWriter:
             product: self._put(product, restored.key, keep_mantissa_bits(pixels, bits), voxel_size_um)
             for product, (pixels, voxel_size_um) in products_of(restored).items()
         }
+
+    def _remove_other_maps(self, restored: Restored, before: Mapping[Product, StoredArray]) -> None:
+        """Remove what was retracted and is not written anew: not every restoration of a volume has the same maps."""
+        key = restored.key
+        for product in before.keys() - products_of(restored).keys():
+            self._collection.existing(product, key.p).remove(key.t, key.c, before[product].shape[0])
 
     def _make_way(self, group: ImageGroup, key: VolumeKey, pixels: NDArray[Any]) -> None:
         """Set aside what lies where a raw volume belongs, unless this writer left the same volume when it failed.

@@ -169,6 +169,19 @@ def test_a_network_that_mixes_channels_restores_all_its_sources(tmp_path):
     assert reader.state(VolumeKey(0, 0, 0), "restored") == "suspect"
 
 
+def test_a_volume_that_is_restored_anew_with_fewer_maps_leaves_none_behind(tmp_path):
+    """The first volume of a daemon may not be compared with the photons, and so has no map of that."""
+    writer = open_writer(tmp_path, make_plan())
+    volume = make_volume(VolumeKey(0))
+    writer.write_raw(volume)
+    writer.write_restored(make_restored(volume))
+    writer.write_restored(only_mean(make_restored(volume)))
+    writer.close()
+    reader = RunReader(tmp_path / "run")
+    assert reader.keys("restored") == [VolumeKey(0)] and reader.keys("evidence") == []
+    assert verify(tmp_path / "run").clean
+
+
 def test_a_restored_volume_is_replaced_and_a_raw_one_never(tmp_path):
     writer = open_writer(tmp_path)
     volume = make_volume()
