@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from tests.faults.lab import DaemonUnderTest
 
-RATE_HZ = 3.0
-"""Volumes a second."""
 JUDGED_VOLUMES = 3000
 """Growth is judged in longer runs only: a shorter one still fills the publisher's cache of 128 MiB."""
 _CATCH_UP_S = 600.0
@@ -44,11 +42,14 @@ class Outcome:
     complaints: list[str] = field(default_factory=list)
 
 
-def soak(folder: Path, volumes: int, every: int, *, seed: int = 0, pause_s: float | None = None) -> Outcome:
+def soak(
+    folder: Path, volumes: int, every: int, *, rate_hz: float = 3.0, seed: int = 0, pause_s: float | None = None
+) -> Outcome:
     """Run the daemon on a number of volumes and check all of them; sample each *every* of them.
 
     Parameters
     ----------
+    rate_hz : volumes a second
     pause_s : mean time between two troubles; none: no trouble
     """
     from soaking.troubles import happening, troubles
@@ -70,7 +71,7 @@ def soak(folder: Path, volumes: int, every: int, *, seed: int = 0, pause_s: floa
         watching = opened.enter_context(viewers(folder, ["newest", "every"], running.address))
         watching.append(opened.enter_context(viewer(folder, "broadcast", str(running.tree["publish"]["bind"]))))
         recording = opened.enter_context(_recorder(folder, recorder_link.address))
-        camera = opened.enter_context(_camera(camera_link.address, volumes))
+        camera = opened.enter_context(_camera(camera_link.address, volumes, rate_hz))
         if pause_s is None:
             outcome.samples = _sample(running, watching[0].process, every, camera)
         else:
@@ -129,8 +130,8 @@ def complaints_about(run: Path, volumes: int) -> Iterator[str]:
 
 
 @contextmanager
-def _camera(address: str, volumes: int) -> Iterator[subprocess.Popen]:
-    command = [sys.executable, "-m", "soaking.camera", address, str(volumes), str(RATE_HZ)]
+def _camera(address: str, volumes: int, rate_hz: float) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, "-m", "soaking.camera", address, str(volumes), str(rate_hz)]
     with _process(command, cwd=ROOT / "tools") as process:
         yield process
 
@@ -158,11 +159,12 @@ def main() -> int:
     sys.path.append(str(ROOT))  # the daemon under test is that of the tests
     from soaking.samples import COLUMNS, growth
 
-    volumes = options.volumes or round(options.hours * 3600 * RATE_HZ)
+    volumes = options.volumes or round(options.hours * 3600 * options.rate)
     print(COLUMNS)
     with tempfile.TemporaryDirectory(prefix="soak-", dir=options.folder) as folder:
         pause_s = None if options.calm else options.pause_s
-        outcome = soak(Path(folder), volumes, max(1, volumes // 40), seed=options.seed, pause_s=pause_s)
+        every = max(1, volumes // 40)
+        outcome = soak(Path(folder), volumes, every, rate_hz=options.rate, seed=options.seed, pause_s=pause_s)
     print("\n".join(f"{n:5d} x {name}" for name, n in sorted(outcome.troubles.items())))
     grown = growth(outcome.samples) if volumes >= JUDGED_VOLUMES else None
     complaints = outcome.complaints + ([grown] if grown else [])
@@ -175,7 +177,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--hours", type=float, default=2.0)
-    length.add_argument("--volumes", type=int, help=f"instead of hours; {RATE_HZ:g} a second")
+    length.add_argument("--volumes", type=int, help="instead of hours")
+    parser.add_argument("--rate", type=float, default=3.0, help="volumes a second")
     parser.add_argument("--seed", type=int, default=0, help="of the troubles")
     parser.add_argument("--pause-s", type=float, default=15.0, help="mean time between two troubles")
     parser.add_argument("--calm", action="store_true", help="no troubles")

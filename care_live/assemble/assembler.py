@@ -25,6 +25,7 @@ from care_live.images import (
     VolumeKey,
 )
 from care_live.open_volumes import AssemblyEvent, FrameDropped, PlanePlaced, VolumeOpened, VolumeRefused
+from care_live.volume_set import VolumeSet
 
 _DropReason = Literal[
     "duplicate", "late", "unplanned", "wrong-shape", "wrong-dtype", "wrong-run", "refused-volume", "stored"
@@ -68,7 +69,7 @@ class Assembler:
         self._run: RunStarted | None = None
         self._n_planned = 0
         self._open: dict[VolumeKey, Stack] = {}
-        self._stored = ClosedVolumes.of(stored)
+        self._stored = VolumeSet(stored)
         self._closed = ClosedVolumes()
         self._came_again: set[VolumeKey] = set()
         self._sequences = Sequences()

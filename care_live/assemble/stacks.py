@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from care_live.images import Closed, Counts, Frame, Integrity, Plan, State, Volume, VolumeKey, read_only
+from care_live.volume_set import VolumeSet
 
 
 class Planes(Protocol):
@@ -136,33 +137,16 @@ class ClosedVolumes:
     """Which volumes are closed, and what they lacked; stays small in a run of any length."""
 
     def __init__(self) -> None:
-        self._below: dict[tuple[int, int], int] = {}  # (p, c): every t below this is closed
-        self._above: dict[tuple[int, int], set[int]] = {}
+        self._closed = VolumeSet()
         self._missing: dict[VolumeKey, frozenset[int]] = {}
 
-    @classmethod
-    def of(cls, keys: Iterable[VolumeKey]) -> ClosedVolumes:
-        """Return volumes that lack nothing."""
-        closed = cls()
-        for key in keys:
-            closed.add(key, frozenset())
-        return closed
-
     def add(self, key: VolumeKey, missing: frozenset[int]) -> None:
-        place = (key.p, key.c)
-        above = self._above.setdefault(place, set())
-        above.add(key.t)
-        below = self._below.get(place, 0)
-        while below in above:
-            above.remove(below)
-            below += 1
-        self._below[place] = below
+        self._closed.add(key)
         if missing:
             self._missing[key] = missing
 
     def __contains__(self, key: VolumeKey) -> bool:
-        place = (key.p, key.c)
-        return key.t < self._below.get(place, 0) or key.t in self._above.get(place, ())
+        return key in self._closed
 
     def lacked(self, key: VolumeKey, z: int) -> bool:
         """Return whether a volume lacked this plane when it closed."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from care_live.images import VolumeKey
 from care_live.restore.channel_choice import ChannelChoice
+from care_live.volume_set import VolumeSet
 
 
 class Backlog:
@@ -23,7 +24,7 @@ class Backlog:
         self._channels = channels
         self._asked: OrderedDict[VolumeKey, set[VolumeKey]] = OrderedDict()
         self._ready: OrderedDict[VolumeKey, tuple[VolumeKey, ...]] = OrderedDict()
-        self._stored: set[VolumeKey] = set()
+        self._stored = VolumeSet()
         self._n = 0
 
     def __len__(self) -> int:
@@ -69,6 +70,6 @@ class Backlog:
 
     def _look_at(self, group: VolumeKey) -> None:
         keys = self._asked.get(group, set())
-        if len(keys) == self._channels.n_together and keys <= self._stored:
+        if len(keys) == self._channels.n_together and self._stored >= keys:
             del self._asked[group]
             self._ready[group] = self._channels.keys(group)

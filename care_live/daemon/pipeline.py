@@ -26,6 +26,7 @@ from care_live.daemon.intake import Intake
 from care_live.daemon.lag import Lag
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import Schedule
+from care_live.daemon.readback import Stored
 from care_live.daemon.references import References
 from care_live.daemon.restoring import Restoring
 from care_live.daemon.run_metrics import Tally
@@ -150,7 +151,7 @@ class Pipeline:
             worklist=self._worklist,
             ledger=self._ledger,
             tally=self._tally,
-            run_path=rooms.writer.path,
+            open_stored=lambda: Stored(rooms.writer.path, rooms.writer.reader()),
             publishing=rooms.publishing,
             full_wait_s=self._config.store.full_wait_s,
             references=self._references,

@@ -17,15 +17,16 @@ class Stored:
     Parameters
     ----------
     path : the run's folder
+    reader : of the run's writer, where it is open
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reader: RunReader | None = None) -> None:
         self._path = path
-        self._reader: RunReader | None = None
+        self._reader = reader
 
-    def go_to(self, path: Path) -> None:
-        """Read another run from now on."""
-        self._path, self._reader = path, None
+    def go_to(self, reader: RunReader) -> None:
+        """Read what a writer stores, from now on."""
+        self._path, self._reader = reader.path, reader
 
     def raw(self, key: VolumeKey) -> Volume:
         """Return a raw volume.
@@ -40,9 +41,9 @@ class Stored:
     def newest(self, key: VolumeKey) -> Restored | Volume | None:
         """Return what the store has of a volume: restored, else raw, else nothing."""
         reader = self._fresh()
-        if key in reader.keys("restored"):
+        if reader.has("restored", key):
             return _restored(reader, key)
-        return reader.read_raw(key) if key in reader.keys("raw") else None
+        return reader.read_raw(key) if reader.has("raw", key) else None
 
     def _fresh(self) -> RunReader:
         if (reader := self._reader) is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -59,8 +59,8 @@ class Restoring:
     worklist: Worklist
     ledger: MemoryBudget
     tally: Tally
-    run_path: Path
-    """Of the run that is being written, where late volumes are read."""
+    open_stored: Callable[[], Stored]
+    """Late volumes are read from the run that is being written; called in each thread that reads."""
     publishing: Bulkhead
     full_wait_s: float
     """How long a restored volume may wait for a slow disk."""
@@ -88,7 +88,7 @@ class Restoring:
 
     def _serve(self, worker: RestoreProcess) -> None:
         """Restore with one worker until nothing is left."""
-        stored = Stored(self.run_path)
+        stored = self.open_stored()
         try:
             while (turn := self._next(worker)) is not None:
                 self._release(turn)

@@ -218,9 +218,9 @@ class Daemon:
             self._tally.begin(started.run_id)
             claim = claim_run(config.store, started.run_id, resume=config.resume)
             closing.callback(self._close, claim)
-            standing.stored.go_to(claim.path)
         writer = self._deadlines.within(_OPENING, lambda: open_run(config.store, started, claim=claim), _OPEN_S)
         closing.callback(self._close, writer)
+        standing.stored.go_to(writer.reader())
         self._tally.set(set_aside=len(writer.set_aside))
         with self._publishing:
             publisher.start(started, network.identity, card=network.card.model_dump(mode="json"))

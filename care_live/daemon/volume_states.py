@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from care_live.images import Restored, State, StateChanged, VolumeKey
+from care_live.volume_set import VolumeSet
 
 
 class VolumeStates:
@@ -15,15 +16,21 @@ class VolumeStates:
     """
 
     def __init__(self) -> None:
-        self._states: dict[VolumeKey, State] = {}
+        self._confirmed = VolumeSet()
+        self._others: dict[VolumeKey, State] = {}
 
     def note(self, change: StateChanged) -> None:
         """Note a change; the last one holds."""
-        self._states[change.key] = change.state
+        if change.state == "confirmed":
+            self._confirmed.add(change.key)
+            self._others.pop(change.key, None)
+        else:
+            self._others[change.key] = change.state
 
     def up_to_date(self, restored: Restored) -> Restored:
         """Return a result with the state that its volume has now."""
-        state = self._states.get(restored.volume.key, restored.volume.state)
+        key, known = restored.volume.key, restored.volume.state
+        state = self._others.get(key) or ("confirmed" if key in self._confirmed else known)
         if state == restored.volume.state:
             return restored
         return replace(restored, raw=replace(restored.volume, state=state))

@@ -81,6 +81,8 @@ class Ledger:
     ended: RunEndNoted | None = None
     _products: dict[VolumeKey, tuple[Product, ...]] = field(default_factory=dict)
     """Of each restored volume."""
+    _alike: dict[tuple[Product, ...], tuple[Product, ...]] = field(default_factory=dict)
+    """One tuple for all volumes that have the same products."""
     _made_from: Counter[VolumeKey] = field(default_factory=Counter)
     """Raw volume: how many restored ones were made from it."""
 
@@ -163,7 +165,8 @@ class Ledger:
 
     def _add_restored(self, record: RestoredStored) -> None:
         self.restored[record.key] = record
-        self._products[record.key] = tuple(record.arrays)
+        products = tuple(record.arrays)
+        self._products[record.key] = self._alike.setdefault(products, products)
         self._made_from.update(record.sources)
         for source in record.sources:
             self.not_restored.pop(source, None)

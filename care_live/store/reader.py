@@ -33,6 +33,9 @@ class RunReader:
     ----------
     path : Path
         The run's folder.
+    ledger : Ledger, optional
+        Of the writer in this process, which keeps it up to date; the journal is not read a second time, and what it
+        says of a long run is in memory once.
 
     Raises
     ------
@@ -45,10 +48,15 @@ class RunReader:
     the lines before and after them still hold, and every volume has a checksum of its own.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, ledger: Ledger | None = None) -> None:
         self.path = path
+        self._tail: JournalTail | None
         self._begin_anew()
-        self.refresh()
+        if ledger is None:
+            self.refresh()
+        else:
+            assert ledger.began is not None
+            self._tail, self._ledger, self._began = None, ledger, ledger.began
 
     def _begin_anew(self) -> None:
         self._tail = JournalTail(self.path)
@@ -63,6 +71,8 @@ class RunReader:
         StoreError
             The journal is missing, has no beginning, or cannot be read.
         """
+        if self._tail is None:
+            return
         news = self._tail.look()
         try:
             self._take(news)
@@ -81,7 +91,7 @@ class RunReader:
     @property
     def damaged_lines(self) -> tuple[int, ...]:
         """Numbers, from 1, of damaged lines of the journal: volumes may be missing from it."""
-        return self._tail.damaged_lines
+        return () if self._tail is None else self._tail.damaged_lines
 
     # -- what the run is ------------------------------------------------------------------------------------
 
@@ -133,6 +143,10 @@ class RunReader:
         return f"<table>{''.join(cells)}</table>"
 
     # -- what is in it --------------------------------------------------------------------------------------
+
+    def has(self, product: Product, key: VolumeKey) -> bool:
+        """Return whether a volume is safe."""
+        return self._ledger.array(product, key) is not None
 
     def keys(self, product: Product) -> list[VolumeKey]:
         """Return the volumes that are safe, oldest first."""

@@ -45,6 +45,7 @@ from care_live.store.collection import Collection, products_of
 from care_live.store.disk import Disk, look, too_little
 from care_live.store.fsync import free_bytes, translated
 from care_live.store.quarantine import set_aside, sweep
+from care_live.store.reader import RunReader
 from care_live.store.rounding import keep_mantissa_bits
 from care_live.store.same_run import check_same_run
 from care_live.store.zarr_images import ImageGroup, import_zarr
@@ -204,6 +205,10 @@ class RunWriter:
         if identity.sha256 not in self._ledger.models:
             self._note(ModelNoted(name=identity.name, sha256=identity.sha256, card=dict(card)))
         self._collection.describe_model(identity, card)
+
+    def reader(self) -> RunReader:
+        """Return a reader for one other thread, which sees what this writer has stored."""
+        return RunReader(self.path, ledger=self._ledger)
 
     def raw_keys(self) -> list[VolumeKey]:
         """Return the raw volumes that are safe, oldest first."""
