@@ -94,6 +94,8 @@ class Pipeline:
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, channels, plan=started.plan))
         states = VolumeStates()
         self._references, unstored = References(started.plan), UnstoredFrames()
+        if any(started.plan.twin_of(c) is not None for c in range(len(started.plan.channels))):
+            self._references.go_on(rooms.writer.measured_errors(), rooms.writer.raw_records())
         self._intake = self._make_intake(started, states, unstored)
         self._storing = Storing(
             writer=rooms.writer,

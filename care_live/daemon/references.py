@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ import numpy as np
 from care_live.images import Plan, Restored, Volume, VolumeKey, read_only
 from care_live.model.card import Calibration
 from care_live.model.reliability import half_width_factor
+from care_live.recorded.run_records import RawStored
 from care_live.trust.photon_transfer import camera_of, transfer_points
 from care_live.trust.reference import LEVEL, ErrorFigures, Twins, followed, measure
 from care_live.verdict import MeasuredError, Trust
@@ -57,16 +58,27 @@ class References:
 
     def take(self, volume: Volume) -> None:
         """Count the light of a raw volume, and keep it where it is a reference."""
-        light_ms = len(volume.integrity.received) * (volume.exposure_ms or 0.0)
         twin = self._plan.twin_of(volume.key.c)
         with self._lock:
+            self._count(volume)
             if twin is None:
-                self._exposed_ms += light_ms
                 return
-            self._reference_ms += light_ms
             self._waiting[volume.key._replace(c=twin)] = volume
             while len(self._waiting) > _MAX_WAITING:
                 self._waiting.popitem(last=False)
+
+    def go_on(self, measured: Mapping[Place, MeasuredError], stored: Iterable[RawStored]) -> None:
+        """Know what a run that is resumed has measured and exposed before."""
+        self._known |= {place: _Known(error, ()) for place, error in measured.items()}
+        for record in stored:
+            self._count(record)
+
+    def _count(self, exposed: Volume | RawStored) -> None:
+        light_ms = len(exposed.integrity.received) * (exposed.exposure_ms or 0.0)
+        if self._plan.twin_of(exposed.key.c) is None:
+            self._exposed_ms += light_ms
+        else:
+            self._reference_ms += light_ms
 
     def judged(self, restored: Restored, calibration: Calibration | None) -> Restored:
         """Return a restored volume with the measured error in its verdict, and scales that hold what they say."""

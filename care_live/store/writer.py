@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,6 +49,7 @@ from care_live.store.reader import RunReader
 from care_live.store.rounding import keep_mantissa_bits
 from care_live.store.same_run import check_same_run
 from care_live.store.zarr_images import ImageGroup, import_zarr
+from care_live.verdict import MeasuredError
 from care_live.wire.codec import record_of
 
 
@@ -221,6 +222,19 @@ class RunWriter:
     def not_restored(self) -> dict[VolumeKey, NotRestored]:
         """Return why volumes were skipped, or failed, so far."""
         return dict(self._ledger.not_restored)
+
+    def raw_records(self) -> Iterator[RawStored]:
+        """Give what is known of each raw volume that is safe."""
+        return (self._ledger.raw[key] for key in self.raw_keys())
+
+    def measured_errors(self) -> dict[tuple[int, int], MeasuredError]:
+        """Return the error that the newest reference showed, by position and channel."""
+        found: dict[tuple[int, int], MeasuredError] = {}
+        for key in sorted(self._ledger.restored, reverse=True):
+            trust = None if (key.p, key.c) in found else self._ledger.restored[key].trust
+            if trust is not None and trust.measured is not None:
+                found[key.p, key.c] = trust.measured
+        return found
 
     def disk(self) -> Disk:
         """Return how much is free, and how long that lasts.

@@ -9,20 +9,24 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from care_live.config import AcquisitionConfig, ReferenceConfig, parse
+from care_live.config import AcquisitionConfig, ReferenceConfig, StoreConfig, parse
 from care_live.daemon.references import References
 from care_live.errors import ConfigError
-from care_live.images import REFERENCE, Integrity, Plan, Restored, Volume, VolumeKey, read_only
+from care_live.images import REFERENCE, Integrity, Plan, Restored, RunStarted, Volume, VolumeKey, read_only
 from care_live.source.micromanager import events_of
 from care_live.source.reference_planes import heights
 from care_live.source.tap import planned
-from care_live.store import RunReader
+from care_live.store import RunReader, open_run
 from tests.make import runs
 from tests.trust import photons
 from tests.trust.photons import restored_of, worm
 
 PLAN = Plan(stacks={}, shape_px=(128, 128), channels=("GFP", f"GFP{REFERENCE}"))
 Z = 8
+PLAN_OF_TWO = Plan(
+    {VolumeKey(0): tuple(range(16)), VolumeKey(0, 0, 1): (Z,)}, (128, 128), channels=("GFP", f"GFP{REFERENCE}")
+)
+"""One time point of `PLAN`, as a store needs it."""
 
 
 def dim(t: int, *, width: float, bias: float = 0.0) -> Restored:
@@ -75,6 +79,27 @@ def test_intervals_that_are_too_narrow_are_widened_and_the_verdict_says_so() -> 
     assert again.trust is not None and again.trust.measured is not None
     assert again.trust.measured.coverage == pytest.approx(0.9, abs=0.03)
     assert again.trust.colour == "green"
+
+
+def test_a_run_that_goes_on_knows_what_was_measured_before(tmp_path: Path) -> None:
+    before = followed(dim(0, width=0.4).volume, bright(0))
+    judged = before.judged(dim(0, width=0.4), None)
+    writer = open_run(StoreConfig(directory=tmp_path, keep_free_mib=0), RunStarted("trust", PLAN_OF_TWO, {}))
+    for raw in (dim(0, width=0.4).volume, bright(0)):
+        writer.write_raw(raw)
+    writer.write_restored(judged)
+    assert judged.trust is not None and judged.trust.measured is not None
+    assert writer.measured_errors() == {(0, 0): judged.trust.measured}
+    after = References(PLAN_OF_TWO)
+    after.go_on(writer.measured_errors(), writer.raw_records())
+    writer.close()
+    resumed = after.judged(dim(1, width=0.4), None)
+    assert resumed.trust is not None and resumed.trust.measured == judged.trust.measured
+    assert resumed.maps["laplace_scale"].mean() == judged.maps["laplace_scale"].mean()
+    assert (resumed.trust.colour, resumed.trust.reasons) == ("green", ())
+    after.take(bright(2))
+    again = after.judged(dim(2, width=0.4), None).trust
+    assert again is not None and again.measured is not None and again.measured.dose == pytest.approx(2 * 30 / 16)
 
 
 def test_what_was_restored_late_says_nothing_of_newer_volumes() -> None:
