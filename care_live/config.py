@@ -226,6 +226,9 @@ class StoreConfig(Section):
     """Runs are written to ``directory/RUN_ID``."""
     restored_mantissa_bits: int = Field(default=10, ge=4, le=23)
     """Mantissa bits that restored float32 keeps; raw is always lossless."""
+    codec: Literal["auto", "zstd", "lz4", "none"] = "auto"
+    """How raw planes are packed, without loss: *zstd* smallest, *lz4* with the least work, *none* not at all. *auto*
+    picks zstd or lz4 for each volume, by the load of the machine and by what storing takes; the journal says which."""
     keep_free_mib: int = Field(default=512, ge=0)
     """Below this, restored volumes are shed first; below half of it raw volumes wait in memory."""
     full_wait_s: float = Field(default=60.0, ge=0)

@@ -203,7 +203,7 @@ def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine) 
 
 
 def _open(session: RunSession, engine: Engine) -> RunWriter:
-    config = StoreConfig(directory=session.job.target.parent, restored_mantissa_bits=EXACT_BITS)
+    config = StoreConfig(directory=session.job.target.parent, restored_mantissa_bits=EXACT_BITS, codec="zstd")
     writer = open_run(config, session.job.started, claim=session.claim)
     writer.describe_model(engine.identity, engine.card.model_dump(mode="json"))
     return writer

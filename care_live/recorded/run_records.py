@@ -35,7 +35,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """Base: a reader ignores fields that a later version adds."""
 
 
-class StoredArray(msgspec.Struct, frozen=True, kw_only=True):
+class StoredArray(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One committed volume of one product."""
 
     crc32c: int
@@ -45,6 +45,8 @@ class StoredArray(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str
     file_bytes: int
     """Of its shard files together."""
+    codec: str | None = None
+    """How its chunks are packed (`care_live.store.raw_codec`); None: as the metadata of its image say."""
 
 
 class RunBegan(_Record, frozen=True, kw_only=True, tag="run-began"):

@@ -108,7 +108,7 @@ def open_shared_run(started: RunStarted, claim: Claim) -> SharedRunWriter:
     """
     import_zarr()
     try:
-        config = StoreConfig(directory=claim.path.parent, restored_mantissa_bits=EXACT_BITS)
+        config = StoreConfig(directory=claim.path.parent, restored_mantissa_bits=EXACT_BITS, codec="zstd")
         return SharedRunWriter(claim, config, started)
     except BaseException:
         claim.close()

@@ -45,6 +45,7 @@ from care_live.store.collection import Collection, products_of
 from care_live.store.disk import Disk, look, too_little
 from care_live.store.fsync import free_bytes, translated
 from care_live.store.quarantine import set_aside, sweep
+from care_live.store.raw_codec import CodecPicker
 from care_live.store.reader import RunReader
 from care_live.store.rounding import keep_mantissa_bits
 from care_live.store.same_run import check_same_run
@@ -91,6 +92,7 @@ class RunWriter:
         self._claim = claim
         self._ledger = claim.ledger
         self._journal = claim.journal
+        self._codecs = CodecPicker(config.codec)
         self._began_s = time.monotonic()
         self._written_bytes = 0
         self._failed_raw: set[VolumeKey] = set()
@@ -261,7 +263,7 @@ class RunWriter:
             self._make_way(group, key, pixels)
         else:
             group.remove(key.t, key.c, len(pixels))  # what was retracted
-        return group.write(key.t, key.c, pixels)
+        return group.write(key.t, key.c, pixels, codecs=self._codecs if product == "raw" else None)
 
     def _put_products(self, restored: Restored) -> dict[Product, StoredArray]:
         bits = self._config.restored_mantissa_bits

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +21,7 @@ from care_live.errors import StoreError
 from care_live.recorded.run_records import StoredArray
 from care_live.store.fsync import make_folder, replace_file, sync_up_to, translated, with_retries
 from care_live.store.ome import chunk_shape, shard_shape
+from care_live.store.raw_codec import BLOSC, IN_METADATA, CodecPicker, RawCodec
 
 _EVERY_CHUNK = {"array.write_empty_chunks": True}
 """Looking for empty chunks costs more than writing them, and a volume without a file looks lost."""
@@ -79,10 +82,14 @@ class ImageGroup:
         """Write the group's metadata, whole."""
         write_group(self.path, attributes)
 
-    def write(self, t: int, c: int, pixels: NDArray[Any]) -> StoredArray:
+    def write(self, t: int, c: int, pixels: NDArray[Any], *, codecs: CodecPicker | None = None) -> StoredArray:
         """Write a (z, y, x) volume; when this returns it is on the disk.
 
         What lies in its place is replaced, or mixed with it where it is deeper: see to it before.
+
+        Parameters
+        ----------
+        codecs : how it is packed; None: as the metadata of the image say
 
         Raises
         ------
@@ -94,9 +101,15 @@ class ImageGroup:
         files = self.files(t, c, pixels.shape[0])
         with _zarr_errors(f"cannot store volume t={t} c={c} of {self.path}", self.path):
             self.grow(t, c, pixels.shape[0])
-            with_retries(lambda: self._array.__setitem__((t, c, slice(0, pixels.shape[0])), pixels))
+            codec = codecs.pick() if codecs else None
+            array = self._array if codec is None else _with_codec(self._array, codec)
+            began = time.monotonic()
+            with_retries(lambda: array.__setitem__((t, c, slice(0, pixels.shape[0])), pixels))
+            packed = time.monotonic()
             for file in files:
                 sync_up_to(file, self.path / "0")
+            if codecs is not None:
+                codecs.note(packing_s=packed - began, disk_s=time.monotonic() - packed)
             n_bytes = self._n_bytes(t, c, pixels.shape[0])
         depth, height, width = pixels.shape
         return StoredArray(
@@ -104,6 +117,7 @@ class ImageGroup:
             shape=(depth, height, width),
             dtype=pixels.dtype.name,
             file_bytes=n_bytes,
+            codec=None if codec == IN_METADATA else codec,
         )
 
     def read(self, t: int, c: int, stored: StoredArray) -> NDArray[Any]:
@@ -216,8 +230,23 @@ def _compressors(dtype: str) -> tuple[Any, Any]:
     """
     codecs = import_zarr().codecs
     if np.dtype(dtype).kind == "u":
-        return codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), codecs.Crc32cCodec()
+        return codecs.BloscCodec(**BLOSC[IN_METADATA]), codecs.Crc32cCodec()
     return codecs.BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"), codecs.Crc32cCodec()
+
+
+def _with_codec(array: Any, codec: RawCodec) -> Any:
+    """Return an array that packs new chunks by a codec; its metadata on the disk and its other chunks stay."""
+    sharding, *others = array.metadata.codecs
+    blosc = import_zarr().codecs.BloscCodec
+    inner = tuple(
+        blosc(typesize=one.typesize, blocksize=one.blocksize, **BLOSC[codec]) if isinstance(one, blosc) else one
+        for one in sharding.codecs
+    )
+    codecs = (dataclasses.replace(sharding, codecs=inner), *others)
+    metadata = dataclasses.replace(array.metadata, codecs=codecs)
+    return import_zarr().Array(
+        import_zarr().AsyncArray(metadata=metadata, store_path=array.store_path, config=array.config)
+    )
 
 
 def _refuse_wild_chunks(shard: bytes, n_chunks: int) -> None:

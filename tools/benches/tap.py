@@ -5,7 +5,9 @@ picture synthesis that is measured), alternately with a processor that does noth
 is another process on the same machine: link, assemble and store of every raw plane, with the restorer stopped.
 ``rate_ratio_*`` is at the pace of a fast camera (`PACE`), ``rate_ratio_flat_*`` is as fast as the engine can at all,
 where engine, tap and daemon compete for the same processors. ``tap_cpu_us_*`` is the processor time of the call,
-which other programs disturb less than ``tap_us_*``, the wall time. Medians over the pairs.
+which other programs disturb less than ``tap_us_*``, the wall time. ``store_cpu_ms_*`` is the processor time that the
+daemon's process uses per plane while it stores; ``flat_2048`` has a row for each ``store.codec``, the first is *auto*.
+Medians over the pairs.
 """
 
 from __future__ import annotations
@@ -17,15 +19,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from care_live.assemble import Assembler
 from care_live.config import AssembleConfig, RemoteConfig, StoreConfig
 from care_live.images import RunEnded, RunStarted, Volume
 from care_live.source.remote import Remote
 from care_live.store import RunReader, open_run
+
+Codec = Literal["auto", "zstd", "lz4", "none"]
+CODECS: tuple[Codec, ...] = ("auto", "zstd", "lz4", "none")
 
 MICROSCOPE = Path(__file__).with_name("_tap_microscope.py")
 
@@ -43,23 +49,23 @@ PACE = {"512": Pace(512, 8, 32, 10.0), "2048": Pace(2048, 4, 16, 50.0)}
 FLAT = {"flat_512": Pace(512, 16, 32, 0.1), "flat_2048": Pace(2048, 4, 16, 0.1)}
 
 
-def receive(connection: Any, n_runs: int) -> None:
+def receive(connection: Any, n_runs: int, codec: Codec) -> None:
     """The daemon's side, in a process of its own: store every raw plane; report how many came and were stored."""
     remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="run-0")
     address = remote.address
     connection.send(address)
     for number in range(n_runs):
         with tempfile.TemporaryDirectory() as folder:
-            connection.send(store(remote, Path(folder)))
+            connection.send(store(remote, Path(folder), codec))
         remote.close()
         if number + 1 < n_runs:
             remote = Remote(RemoteConfig(bind=address), run_id=f"run-{number + 1}")
         connection.send("ready")
 
 
-def store(remote: Remote, folder: Path) -> dict[str, int]:
+def store(remote: Remote, folder: Path, codec: Codec) -> dict[str, float]:
     """Take one run to disk, as the daemon does with its restorer stopped."""
-    config = StoreConfig(directory=folder)
+    config, cpu_s = StoreConfig(directory=folder, codec=codec), 0.0
     assembler = Assembler(AssembleConfig(), admit=lambda n_bytes: True)
     writer, n_planned, ended = None, 0, None
     while not isinstance(ended, RunEnded):
@@ -70,19 +76,22 @@ def store(remote: Remote, folder: Path) -> dict[str, int]:
             writer, n_planned = open_run(config, ended), ended.plan.n_planes
         for event in assembler.take(ended):
             if isinstance(event, Volume) and writer is not None:
+                began_s = time.process_time()
                 writer.write_raw(event)
+                cpu_s += time.process_time() - began_s
     assert writer is not None
     writer.close()
     reader = RunReader(writer.path)
     n_stored = sum(len(reader.read_raw(key).integrity.received) for key in reader.keys("raw"))
     remote.next_event(0.5)  # the tap may still ask whether its last message came
-    return {"planned": n_planned, "stored": n_stored, "refused": ended.n_refused}
+    cpu_ms = 1000 * cpu_s / max(1, n_stored)
+    return {"planned": n_planned, "stored": n_stored, "refused": ended.n_refused, "store_cpu_ms": cpu_ms}
 
 
-def runs(pace: Pace, n_pairs: int) -> Iterator[dict[str, float]]:
+def runs(pace: Pace, n_pairs: int, codec: Codec) -> Iterator[dict[str, float]]:
     """Run alternating pairs; yield the microscope's and the daemon's figures."""
     here, there = mp.get_context("spawn").Pipe()
-    daemon = mp.get_context("spawn").Process(target=receive, args=(there, n_pairs))
+    daemon = mp.get_context("spawn").Process(target=receive, args=(there, n_pairs, codec))
     daemon.start()
     command = [sys.executable, str(MICROSCOPE), *map(str, (*pace, n_pairs)), here.recv()]
     microscope = subprocess.Popen(
@@ -121,8 +130,10 @@ def measure(arguments: list[str]) -> dict[str, float]:
     options = parser.parse_args(arguments)
     figures: dict[str, float] = {"lost": 0.0, "pairs": float(options.pairs)}
     for name, pace in {**PACE, **FLAT}.items():
-        if options.only in (None, name):
-            figures |= _of_one(name, list(runs(pace, options.pairs)), figures)
+        for codec in CODECS if name == "flat_2048" else CODECS[:1]:
+            if options.only in (None, name):
+                row = name if codec == CODECS[0] else f"{name}_{codec}"
+                figures |= _of_one(row, list(runs(pace, options.pairs, codec)), figures)
     return figures
 
 
@@ -136,6 +147,7 @@ def _of_one(name: str, told: list[dict[str, float]], figures: dict[str, float]) 
         f"tap_us_p99_{name}": statistics.median(run["us_p99"] for run in tapped),
         f"tap_cpu_us_p50_{name}": statistics.median(run["cpu_us_p50"] for run in tapped),
         f"rate_ratio_{name}": statistics.median(ratios),
+        f"store_cpu_ms_{name}": statistics.median(run["store_cpu_ms"] for run in stored),
         f"frames_per_s_{name}": statistics.median(run["frames_per_s"] for run in tapped),
         **({"lost": figures["lost"] + lost} if paced else {f"refused_{name}": sum(run["refused"] for run in stored)}),
     }
