@@ -31,7 +31,7 @@ class Viewer:
         whole, _, _ = self.out.read_text().rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
-    def wait_for(self, n: int, *, within_s: float = 60.0) -> None:
+    def wait_for(self, n: int, *, within_s: float = 120.0) -> None:
         deadline = time.monotonic() + within_s
         while len(self.seen()) < n:
             assert time.monotonic() < deadline, f"{len(self.seen())} volumes came within {within_s:g} s"
@@ -55,7 +55,7 @@ def viewer(folder: Path, way: str, address: str, *, work_s: float = 0.0) -> Iter
             yield Viewer(process, out)
         finally:
             process.kill()
-            process.wait(20)
+            process.wait(60)
 
 
 @contextmanager
@@ -76,5 +76,5 @@ def page(address: str) -> Iterator[str]:
         yield served.stdout.readline().strip()
     finally:
         served.kill()
-        served.wait(20)
+        served.wait(60)
         served.stdout.close()

@@ -54,12 +54,12 @@ class DaemonUnderTest:
         """Return its own figures; empty while it does not answer."""
         url = f"http://{self.tree['daemon']['status_bind']}/status"
         try:
-            with urllib.request.urlopen(url, timeout=20) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return dict(json.loads(answer.read()))
         except (OSError, ValueError, urllib.error.URLError):
             return {}
 
-    def wait_until(self, holds: Callable[[dict[str, Any]], object], *, within_s: float = 60.0) -> dict[str, Any]:
+    def wait_until(self, holds: Callable[[dict[str, Any]], object], *, within_s: float = 120.0) -> dict[str, Any]:
         """Wait until its figures are as wanted; return them."""
         deadline = time.monotonic() + within_s
         while not holds(status := self.status() or {"phase": "unknown"}):
@@ -126,7 +126,7 @@ def daemon(
             yield DaemonUnderTest(process, folder, tree)
         finally:
             _kill([*_children(process), process])
-            process.wait(20)
+            process.wait(60)
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -156,7 +156,7 @@ def recorded(folder: Path, times: int, shape: tuple[int, int, int] = (8, 48, 56)
 
 
 def check_raw(run: Path, pixels: np.ndarray, *, wanted: int | None = None) -> list[VolumeKey]:
-    """Compare every plane that a run has with what was recorded; return which volumes there are.
+    """Compare every plane that a run has with what was recorded, played once or again and again; return its volumes.
 
     Parameters
     ----------
@@ -167,8 +167,16 @@ def check_raw(run: Path, pixels: np.ndarray, *, wanted: int | None = None) -> li
     for key in keys:
         volume = reader.read_raw(key)
         received = list(volume.integrity.received)
-        np.testing.assert_array_equal(volume.pixels[received], pixels[key.t][received])
+        np.testing.assert_array_equal(volume.pixels[received], pixels[key.t % len(pixels)][received])
     assert len(keys) == wanted if wanted is not None else keys
+    return keys
+
+
+def check_gapless(run: Path, pixels: np.ndarray) -> list[VolumeKey]:
+    """Check that a run that was drained has every raw volume up to its last one, which may have been cut short."""
+    keys = check_raw(run, pixels)
+    assert keys == [VolumeKey(t) for t in range(len(keys))]
+    assert not any(RunReader(run).read_raw(key).integrity.missing for key in keys[:-1])
     return keys
 
 

@@ -30,7 +30,7 @@ from tests.make.runs import free_ports
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if FULL else 300)]
 
 TOOLS = Path(__file__).parents[2] / "tools"
-N_MUTATED = 300_000 if FULL else 30_000
+N_MUTATED = 300_000 if FULL else 12_000
 ENDLESS = {"loops": 0, "speed": 40.0, "kind": "replay", "axes": "TZYX"}
 
 
@@ -47,25 +47,31 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonUnderTes
 def is_served(by: DaemonUnderTest) -> bool:
     """Tell whether an honest watcher gets two new volumes now."""
     with Subscriber(by.address) as honest:
-        volumes = honest.volumes(timeout_s=20)
+        volumes = honest.volumes(timeout_s=60)
         return next(volumes).key != next(volumes).key
 
 
-def say(to: str, parts: list[bytes], *, wait_s: float = 0.5) -> list[list[bytes]]:
-    """Send one message and return what comes back within a time."""
-    answers, until = [], time.monotonic() + wait_s
+def say(to: str, parts: list[bytes]) -> None:
+    """Send one message; the answer, where one comes within half a second, is thrown away."""
+    with Sockets() as hub:
+        hub.connect("dealer", to).send(parts)
+        hub.poll(0.5)
+
+
+def answer(to: str, said: bytes) -> cl1.Message:
+    """Send one message and return what comes back."""
+    until = time.monotonic() + 60
     with Sockets() as hub:
         link = hub.connect("dealer", to)
-        link.send(parts)
-        while (left := until - time.monotonic()) > 0:
-            hub.poll(left)
-            while (received := link.receive()) is not None:
-                answers.append([bytes(part) for part in received.parts])
-    return answers
+        link.send([said])
+        while (received := link.receive()) is None:
+            assert time.monotonic() < until, "no answer came"
+            hub.poll(0.1)
+        return cl1.decode([bytes(part) for part in received.parts])[0]
 
 
 def test_17_mutated_messages(running, tmp_path, monkeypatch):
-    """Tens of thousands of damaged messages raise the protocol's own error only; a daemon serves on."""
+    """Thousands of damaged messages raise the protocol's own error only; a daemon serves on."""
     monkeypatch.syspath_prepend(str(TOOLS))
     fuzz = importlib.import_module("fuzz")
     campaign = importlib.import_module("fuzzing.campaign")
@@ -115,7 +121,7 @@ def test_19_bit_flips_on_the_way(running):
     stop = threading.Event()
     with _flipping(running.address, stop) as address, Subscriber(address, mode="every") as subscriber:
         volumes = []
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while (len(volumes) < 20 or not subscriber.n_damaged) and time.monotonic() < until:
             told = subscriber.next(5.0)
             if isinstance(told, Delivery) and told.is_whole:
@@ -146,7 +152,7 @@ def _flipping(target: str, stop: threading.Event) -> Iterator[str]:
     finally:
         stop.set()
         for thread in [server, *threads]:
-            thread.join(10)
+            thread.join(60)
         door.close()
 
 
@@ -159,7 +165,7 @@ def _relay(near: socket.socket, target: str, stop: threading.Event) -> None:
         with contextlib.suppress(OSError):
             near.shutdown(socket.SHUT_RDWR)
             far.shutdown(socket.SHUT_RDWR)
-        back.join(10)
+        back.join(60)
 
 
 def _pump(source: socket.socket, sink: socket.socket, stop: threading.Event, every: int) -> None:
@@ -184,12 +190,11 @@ def _pump(source: socket.socket, sink: socket.socket, stop: threading.Event, eve
 
 def test_20_unknown_versions_and_fields(running):
     """Another major version is refused by name; a field that came later is ignored."""
-    (refused,) = [cl1.decode(parts)[0] for parts in say(running.address, [b'{"protocol":"cl2","type":"hello"}'])][:1]
+    refused = answer(running.address, b'{"protocol":"cl2","type":"hello"}')
     assert isinstance(refused, Refused)
     assert refused.reason == "protocol" and "cl2" in refused.detail
     newer = json.loads(bytes(cl1.encode_request(Hello(name="newer"))[0])) | {"since": {"1.1": [1]}}
-    answers = [cl1.decode(parts)[0] for parts in say(running.address, [json.dumps(newer).encode()])]
-    assert answers and not any(isinstance(answer, Refused) for answer in answers)
+    assert not isinstance(answer(running.address, json.dumps(newer).encode()), Refused)
 
 
 def test_21_strangers(tmp_path):
@@ -208,18 +213,18 @@ def test_21_strangers(tmp_path):
                 assert subscriber.next(1.0) is None
         assert _hangs_up_s(guarded.address) < 3.0 * PATIENCE
         with Subscriber(guarded.address, keys=keys.ClientKeys(guest, server.public)) as welcome:
-            next(welcome.volumes(timeout_s=20))
+            next(welcome.volumes(timeout_s=60))
         with (
             Subscriber(guarded.address, mode="every", keys=keys.ClientKeys(guest, server.public)) as recorder,
             pytest.raises(ProtocolError, match="role"),
         ):
-            next(recorder.volumes(timeout_s=20))
+            next(recorder.volumes(timeout_s=60))
 
 
 def _hangs_up_s(address: str) -> float:
     """Connect and say nothing; return how long it takes until the other side hangs up."""
     host, _, port = address.removeprefix("tcp://").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as silent:
+    with socket.create_connection((host, int(port)), timeout=60) as silent:
         began_s = time.monotonic()
         with contextlib.suppress(ConnectionError):
             while silent.recv(4096):
@@ -243,17 +248,17 @@ def test_22_keys_that_do_not_protect(tmp_path, case):
     else:
         publish = {"bind_pull": f"tcp://0.0.0.0:{free_ports(1)[0]}"}
     with daemon(tmp_path, publish=publish) as refused:
-        refused.end(2, within_s=60)
+        refused.end(2)
     assert refused.log.strip().splitlines()[-1].startswith("care-live: ")
     assert not list((tmp_path / "runs").glob("*/raw"))
 
 
 def test_23_foreign_pages_tokens_and_paths(running):
     """Another site's page, no token and a path out of the page get 403 or 404; the page itself is served."""
-    with page(running.address) as url, httpx.Client(follow_redirects=True) as client:
+    with page(running.address) as url, httpx.Client(follow_redirects=True, timeout=60) as client:
         home = url.partition("?")[0]
         for path in ("", "?token=wrong", "page/main.js", "page/..%2fgateway.py", "page/%2e%2e/access.py"):
-            assert httpx.get(home + path).status_code in {403, 404}, path
+            assert httpx.get(home + path, timeout=60).status_code in {403, 404}, path
         assert client.get(url).status_code == 200
         for path in ("page/..%2f..%2fgateway.py", "page/%2e%2e/access.py", "data/x/../../secret"):
             assert client.get(home + path).status_code in {403, 404}, path
@@ -262,10 +267,10 @@ def test_23_foreign_pages_tokens_and_paths(running):
         for origin, headers in (("http://evil.example", cookie), (home.rstrip("/"), {})):
             with (
                 pytest.raises(websockets.exceptions.InvalidStatus) as refused,
-                connect(live, origin=origin, additional_headers=headers),
+                connect(live, origin=origin, additional_headers=headers, open_timeout=60),
             ):
                 pass
             assert refused.value.response.status_code == 403
-        with connect(live, origin=home.rstrip("/"), additional_headers=cookie, max_size=None) as link:
+        with connect(live, origin=home.rstrip("/"), additional_headers=cookie, max_size=None, open_timeout=60) as link:
             link.send('{"op":"credit","n":1}')
-            assert link.recv(20)
+            assert link.recv(60)

@@ -61,7 +61,7 @@ def test_11_inference_killed_or_hung(tmp_path, sent):
     pixels = recorded(tmp_path, times=30 + 40 * n_times)
     with daemon(tmp_path, restore=LIVE) as hurt:
         for n in range(n_times):
-            before = hurt.wait_until(lambda status: status.get("restored", 0) > 0 and status["phase"] == "running")
+            before = hurt.wait_until(lambda status: status.get("restored", 0) > 0)
             hurt.wait_until(lambda status, n=before["restored"]: status.get("restored", 0) > n)
             inference_process(hurt).send_signal(getattr(signal, sent))
             began_s = time.monotonic()
@@ -168,5 +168,5 @@ def order_swap(running: DaemonUnderTest, model: Path) -> None:
     headers = {"Content-Type": "application/json"}
     url = f"http://{running.tree['daemon']['status_bind']}/swap"
     body = json.dumps({"model": str(model)}).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60) as answer:
         assert answer.status == 200

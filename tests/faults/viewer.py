@@ -37,10 +37,10 @@ def browsed(url: str) -> Iterator[dict[str, object]]:
     from websockets.sync.client import connect
 
     home = url.partition("/?token=")[0]
-    cookies = httpx.get(url).cookies
+    cookies = httpx.get(url, timeout=60).cookies
     cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
     live = home.replace("http://", "ws://") + "/live"
-    with connect(live, origin=home, additional_headers=cookie, max_size=None) as link:
+    with connect(live, origin=home, additional_headers=cookie, max_size=None, open_timeout=60) as link:
         link.send('{"op":"credit","n":2}')
         try:
             for message in link:
