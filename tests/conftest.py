@@ -46,7 +46,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def no_thread_left_behind() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while extra := [thread for thread in threading.enumerate() if thread not in before and not _of_a_library(thread)]:
         if time.monotonic() > deadline:
             pytest.fail(f"threads left behind: {[thread.name for thread in extra]}")

@@ -152,7 +152,7 @@ def test_a_taken_port_is_one_line(tmp_path, section, key):
         address = f"tcp://127.0.0.1:{port}" if section == "publish" else f"127.0.0.1:{port}"
         source = {"kind": "replay", "path": "movie.tif", "axes": "TZYX"}
         (tmp_path / "config.toml").write_text(toml(settings(tmp_path, source, **{section: {key: address}})))
-        fails(command("run", "config.toml", "-q", cwd=tmp_path, timeout_s=60), 2, str(port))
+        fails(command("run", "config.toml", "-q", cwd=tmp_path, timeout_s=120), 2, str(port))
 
 
 @pytest.mark.slow

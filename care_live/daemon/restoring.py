@@ -34,7 +34,7 @@ _TRIES = 3
 """How often a volume that failed is tried again, from the store."""
 _QUICK_LOSSES = 3
 """After more losses in a row the stage pauses before the next try, twice as long each time."""
-_LONGEST_REST_S = 30.0
+LONGEST_REST_S = 30.0
 _AHEAD = 2
 """Results that each worker may have made while an earlier volume is still being restored."""
 _MOST_MOVES = 2
@@ -151,7 +151,7 @@ class Restoring:
         if n_of_all > _MOST_LOSSES and self.worklist.is_intake_over:
             raise StageError(f"inference was lost {n} times in a row; a start with --resume restores what is raw")
         if n > _QUICK_LOSSES:
-            self.worklist.pause(min(_LONGEST_REST_S, 2.0 ** (n - _QUICK_LOSSES - 1)))
+            self.worklist.pause(min(LONGEST_REST_S, 2.0 ** (n - _QUICK_LOSSES - 1)))
 
     def _release(self, turn: Turn) -> None:
         """Give the memory back before the network begins: raw volumes must not wait for it."""

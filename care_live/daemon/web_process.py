@@ -14,7 +14,7 @@ from care_live.config import PublishConfig, WebConfig
 from care_live.errors import StageError
 
 _URL = re.compile(r"https?://\S+")
-_START_S = 30.0
+_START_S = 60.0
 _STOP_S = 5.0
 _LINES = 200
 """Of its output that are kept, until its address is found."""

@@ -146,7 +146,7 @@ def test_a_disk_that_turns_read_only_ends_the_run_and_the_next_one_goes_on(tmp_p
 
     store = {"directory": str(disk / "runs"), "keep_free_mib": 0, "full_wait_s": 1.0}
     with pytest.raises(StoreError, match="Read-only file system"):
-        run(config(tmp_path, replay(tmp_path / "movie.tif", speed=100.0), store=store), meanwhile=fail_soon)
+        run(config(tmp_path, replay(tmp_path / "movie.tif", speed=20.0), store=store), meanwhile=fail_soon)
     over.set()
     subprocess.run(["umount", disk], check=True)
     mount("-o", "loop", image)

@@ -79,11 +79,13 @@ def test_a_task_gives_the_same_live_stored_and_offline(tmp_path: Path, task: str
 
     def watch() -> None:
         with care_live.subscribe(settings.publish.bind_pull, mode="every") as subscriber:
-            seen.update({volume.key: volume for volume in subscriber.volumes(30) if volume.model is not None})
+            assert subscriber.next(60) is not None
+            is_there.set()
+            seen.update({volume.key: volume for volume in subscriber.volumes(60) if volume.model is not None})
 
-    watcher = threading.Thread(target=watch)
-    status = run(settings, meanwhile=lambda _: watcher.start())
-    watcher.join(30)
+    watcher, is_there = threading.Thread(target=watch), threading.Event()
+    status = run(settings, meanwhile=lambda _: (watcher.start(), is_there.wait(60)))
+    watcher.join(90)
     assert (status.failed, status.restarts) == (0, 0)
     engine = Engine(network, RestoreConfig(provider="cpu", threads=1, normalise=FIXED, streaming="off"))
     reader = RunReader(tmp_path / "runs" / "test")

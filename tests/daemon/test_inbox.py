@@ -24,7 +24,7 @@ def test_what_may_be_left_out_waits_for_room_and_is_refused_in_the_end():
     sender = threading.Thread(target=lambda: outcome.append(inbox.put_second(3, 80, wait_s=30)))
     sender.start()
     assert inbox.get() == 1
-    sender.join(5)
+    sender.join(60)
     assert (outcome, inbox.get()) == ([True], 3)
 
 
@@ -59,5 +59,5 @@ def test_closing_frees_a_sender_that_waits():
     sender = threading.Thread(target=send)
     sender.start()
     inbox.close()
-    sender.join(5)
+    sender.join(60)
     assert outcome == ["closed"]

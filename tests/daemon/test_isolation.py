@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from care_live.daemon import restoring
 from care_live.daemon.policy import Schedule
 from care_live.images import VolumeKey
 from care_live.publish.broadcast import Broadcast
@@ -23,7 +24,7 @@ from care_live.worker.client import RestoreProcess
 from tests.make.runs import command, config, movie, replay, run, settings
 from tests.test_cli import toml
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow]
 N_TIMES = 10
 
 
@@ -49,7 +50,7 @@ def check_raw(folder: Path, pixels: object) -> RunReader:
 def test_a_publisher_that_raises_costs_no_volume(tmp_path, monkeypatch, call):
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
     monkeypatch.setattr(Publisher, call, fail)
-    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=200.0)))
     reader = check_raw(tmp_path, pixels)
     assert reader.keys("restored") == reader.keys("raw")
     if call != "skipped":  # not called where the machine keeps up
@@ -60,7 +61,7 @@ def test_a_publisher_that_raises_costs_no_volume(tmp_path, monkeypatch, call):
 def test_messages_that_cannot_be_sent_cost_no_volume(tmp_path, monkeypatch):
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
     monkeypatch.setattr(Broadcast, "volume", fail)
-    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=200.0)))
     reader = check_raw(tmp_path, pixels)
     assert reader.keys("restored") == reader.keys("raw")
     assert any("could not be published" in line for line in status.shortfalls)
@@ -69,7 +70,7 @@ def test_messages_that_cannot_be_sent_cost_no_volume(tmp_path, monkeypatch):
 def test_a_publishing_thread_that_dies_costs_no_volume(tmp_path, monkeypatch):
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
     monkeypatch.setattr(Router, "serve", fail)
-    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=200.0)))
     reader = check_raw(tmp_path, pixels)
     assert reader.keys("restored") == reader.keys("raw")
     assert any("publishing has failed (Too many open files)" in line for line in status.shortfalls)
@@ -90,7 +91,7 @@ def test_a_publishing_thread_that_dies_costs_no_volume(tmp_path, monkeypatch):
 def test_a_restorer_that_raises_costs_no_volume(tmp_path, monkeypatch, part, call):
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
     monkeypatch.setattr(part, call, fail)
-    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=200.0)))
     reader = check_raw(tmp_path, pixels)
     assert reader.keys("restored") == reader.keys("raw")
     assert status.faults["restoring"] > 0
@@ -99,7 +100,7 @@ def test_a_restorer_that_raises_costs_no_volume(tmp_path, monkeypatch, part, cal
 def test_inference_that_raises_anything_costs_no_raw_volume(tmp_path, monkeypatch):
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
     monkeypatch.setattr(RestoreProcess, "restore", fail)
-    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=200.0)))
     reader = check_raw(tmp_path, pixels)
     assert (reader.keys("restored"), status.unrestored) == ([], N_TIMES)
     assert "10 volumes could not be restored" in status.shortfalls
@@ -108,7 +109,7 @@ def test_inference_that_raises_anything_costs_no_raw_volume(tmp_path, monkeypatc
 def test_a_restoring_stage_that_dies_leaves_the_run_with_raw_volumes(tmp_path, monkeypatch):
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
     monkeypatch.setattr(Schedule, "next", fail)
-    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=80.0)))
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=200.0)))
     check_raw(tmp_path, pixels)
     assert status.phase == "finished"
     assert status.shortfalls == ("restoring failed: OSError: Too many open files; the run goes on with raw volumes",)
@@ -119,6 +120,7 @@ def test_a_restoring_stage_that_dies_leaves_the_run_with_raw_volumes(tmp_path, m
 def test_inference_that_never_starts_again_leaves_the_run_with_raw_volumes(tmp_path, monkeypatch):
     """It is killed for good: every child that comes after the first one dies at once."""
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+    monkeypatch.setattr(restoring, "LONGEST_REST_S", 0.2)
 
     def kill(daemon):
         def act() -> None:
@@ -158,7 +160,7 @@ def test_recorded_data_waits_for_a_slow_disk(tmp_path, monkeypatch):
     """Nothing is refused: the replay of recorded data can wait, which a camera cannot."""
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES, shape=(8, 128, 128))
     sync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (time.sleep(0.05), sync(descriptor)))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (time.sleep(0.025), sync(descriptor)))
     settings_ = config(
         tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"}, assemble={"memory_mib": 1}
     )  # fmt: skip

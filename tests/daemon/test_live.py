@@ -19,6 +19,8 @@ from care_live.store import RunReader, verify
 from tests.conftest import need_data
 from tests.make.networks import save_network
 from tests.make.runs import config, movie, replay, run, settings
+from tests.make.scripted import Script, Scripted, frames, plan, scripted_daemon, started
+from tests.make.waiting import until
 from tests.test_cli import toml
 
 pytestmark = pytest.mark.slow
@@ -56,12 +58,14 @@ def test_a_watcher_gets_what_the_store_gets(tmp_path):
 
     def watch() -> None:
         with care_live.subscribe(settings.publish.bind_pull) as volumes:
+            assert volumes.next(60) is not None
+            is_there.set()
             for volume in volumes:
                 seen[volume.key] = volume
 
-    watcher = threading.Thread(target=watch)
-    run(settings, meanwhile=lambda daemon: watcher.start())
-    watcher.join(20)
+    watcher, is_there = threading.Thread(target=watch), threading.Event()
+    run(settings, meanwhile=lambda daemon: (watcher.start(), is_there.wait(60)))
+    watcher.join(60)
     reader = RunReader(tmp_path / "runs" / "test")
     for key, volume in seen.items():
         np.testing.assert_allclose(volume.mean, reader.read("restored", key), rtol=2**-10)
@@ -79,12 +83,13 @@ def test_volumes_that_lag_are_skipped_by_name_and_restored_later(tmp_path):
 
 def test_a_killed_inference_process_costs_no_volume(tmp_path):
     movie(tmp_path / "movie.tif", times=10)
-    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0))
+    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=20.0))
 
-    def kill_soon(daemon):
-        threading.Timer(0.7, lambda: os.kill(daemon.inference_process_ids[0], signal.SIGKILL)).start()
+    def kill(daemon):
+        until(lambda: daemon.status().restored, 120)
+        os.kill(daemon.inference_process_ids[0], signal.SIGKILL)
 
-    status = run(settings, meanwhile=kill_soon)
+    status = run(settings, meanwhile=lambda daemon: threading.Thread(target=kill, args=(daemon,)).start())
     assert status.restarts == 1
     assert status.lost_planes == 0
     assert RunReader(tmp_path / "runs" / "test").raw_only() == []
@@ -93,8 +98,13 @@ def test_a_killed_inference_process_costs_no_volume(tmp_path):
 
 def test_draining_keeps_what_came_and_a_second_run_goes_on(tmp_path):
     pixels = movie(tmp_path / "movie.tif", times=8)
-    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=60.0), restore={"policy": "defer"})
-    first = run(settings, meanwhile=lambda daemon: threading.Timer(0.5, daemon.drain).start())
+    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=10.0), restore={"policy": "defer"})
+
+    def drain(daemon):
+        until(lambda: daemon.status().stored_raw, 120)
+        daemon.drain()
+
+    first = run(settings, meanwhile=lambda daemon: threading.Thread(target=drain, args=(daemon,)).start())
     stored = RunReader(tmp_path / "runs" / "test").keys("raw")
     assert 0 < len(stored) < 8
     assert first.restored == 0
@@ -124,7 +134,7 @@ def test_ctrl_c(tmp_path, n_signals):
         for _ in range(n_signals):
             daemon.send_signal(signal.SIGINT)
         said = daemon.stderr.read()
-        assert daemon.wait(60) == 0, said
+        assert daemon.wait(120) == 0, said
     status = json.loads((tmp_path / "status.json").read_text())
     assert status["phase"] == "finished"
     assert status["stored_raw"] == status["volumes"] < 200
@@ -148,20 +158,37 @@ def test_a_second_daemon_on_the_same_run_is_refused(tmp_path):
     assert len(refused) == 1
 
 
-def test_another_network_takes_over_between_two_volumes(tmp_path):
-    movie(tmp_path / "movie.tif", times=40)
-    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0))
+def test_another_network_takes_over_between_two_volumes(tmp_path, monkeypatch):
+    n_volumes = 2000
     other = save_network(tmp_path / "other.onnx", seed=2)
-    with pytest.raises(ConfigError, match=r"none\.onnx"):
-        run(settings, "refused", meanwhile=lambda daemon: daemon.swap({"model": "none.onnx"}))
-    status = run(settings, meanwhile=lambda daemon: daemon.swap({"model": str(other)}))
+
+    def script() -> Script:
+        """Give volumes, one after the other, until the other network has restored some."""
+        keys = [VolumeKey(t) for t in range(n_volumes)]
+        yield started(plan(keys))
+        n_taken_over = 0
+        for key in keys:
+            yield from frames(key)
+            while daemon.status().restored <= key.t:
+                yield None
+            yield from [None] * 20  # a tenth of a second: the other network takes some to start
+            if key.t == 0:
+                with pytest.raises(ConfigError, match=r"none\.onnx"):
+                    daemon.swap({"model": "none.onnx"})
+                daemon.swap({"model": str(other)})
+            n_taken_over += daemon.status().swap.startswith("took over")
+            if n_taken_over == 3:
+                return
+
+    daemon, _ = scripted_daemon(tmp_path, Scripted(script()), monkeypatch)
+    status = daemon.run()
     reader = RunReader(tmp_path / "runs" / "test")
     names = {reader.restoration(key).model.name for key in reader.keys("restored")}
     assert status.model == "other", status.swap
     assert status.swap.startswith("took over"), status.swap
     assert names == {"tiny", "other"}
     assert {noted.name for noted in reader.models} == names
-    assert status.restored == 40
+    assert 3 < status.restored == status.stored_raw < n_volumes
 
 
 def test_a_model_for_other_data_is_refused_before_the_first_frame(tmp_path):

@@ -8,7 +8,7 @@ The source gives two volumes and a half, then
 ``deaf``        as *silent*, and the call that stops it never comes back
 ``stuck``       it ends well, and the call that closes it never comes back
 ``broken``      as *stuck*, and the daemon raises what is no error of ours
-``slow-disk``   as *silent*, and every sync takes half a second
+``slow-disk``   as *silent*, and every sync takes a fifth of a second
 ``dead-disk``   as *silent*, and every sync hangs from the second volume on
 ``homeless``    it ends well; none of its planes is in the plan
 ==============  ===================================================================================
@@ -68,7 +68,7 @@ def trouble_disk(kind: str) -> None:
     def slowly(descriptor: int) -> None:
         n_syncs[0] += 1
         if kind == "slow-disk":
-            time.sleep(0.5)
+            time.sleep(0.2)
         if kind == "dead-disk" and n_syncs[0] > 20:
             forever()
         sync(descriptor)

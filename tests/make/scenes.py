@@ -97,11 +97,11 @@ def serving(library: Library, *, run_directory: Path | None = None) -> Iterator[
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="gateway of a test")
     thread.start()
     try:
-        assert ready.wait(20), "the gateway did not start"
+        assert ready.wait(60), "the gateway did not start"
         yield gateway, url(listener, TOKEN)
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         listener.close()
     assert not thread.is_alive()
 

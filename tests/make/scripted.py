@@ -34,10 +34,18 @@ def pixels_of(key: VolumeKey, shape: tuple[int, int, int] = SHAPE) -> np.ndarray
     return pixels
 
 
-def frames(key: VolumeKey, planes: int | None = None, *, run_id: str = "test") -> Iterator[Frame]:
-    """Yield the planes of a volume, or the first of them."""
-    for z, pixels in enumerate(pixels_of(key)[:planes]):
-        yield Frame(run_id, 0, PlaneIndex(*key, z), read_only(pixels), host_time_ns=0)
+def frames(
+    key: VolumeKey,
+    planes: int | None = None,
+    *,
+    run_id: str = "test",
+    shape: tuple[int, int, int] = SHAPE,
+    first: int = 0,
+) -> Iterator[Frame]:
+    """Yield the planes of a volume, or those from the first one up to a number of them."""
+    for z, pixels in enumerate(pixels_of(key, shape)[:planes]):
+        if z >= first:
+            yield Frame(run_id, 0, PlaneIndex(*key, z), read_only(pixels), host_time_ns=0)
 
 
 def volume(t: int = 0, p: int = 0, c: int = 0, **fields: object) -> Volume:

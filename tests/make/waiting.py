@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def until(condition: Callable[[], object], deadline_s: float = 30.0) -> None:
+def until(condition: Callable[[], object], deadline_s: float = 60.0) -> None:
     """Wait until a condition holds; the test fails where it does not within the deadline."""
     end = time.monotonic() + deadline_s
     while not condition():

@@ -182,15 +182,19 @@ def test_no_cluster_is_one_line(data: Path, model: Path, tmp_path: Path, monkeyp
 
 @pytest.mark.slow
 def test_a_lost_scheduler_ends_the_command_in_one_line(
-    data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
     monkeypatch.setattr("care_live.offline.cluster._ANSWER_S", 3)
     errors: list[BaseException] = []
+    long = np.stack([noisy((3, 16, 18), seed=t) for t in range(20)] * 10)  # not done when the scheduler goes
+    tifffile.imwrite(tmp_path / "long.ome.tif", long, ome=True, metadata={"axes": "TZYX"})
 
     def restore() -> None:
         try:
-            care_live.restore(data, tmp_path / "out", model=model, workers=cluster.file, **SETTINGS)
+            care_live.restore(
+                tmp_path / "long.ome.tif", tmp_path / "out", model=model, workers=cluster.file, **SETTINGS
+            )
         except StageError as error:
             errors.append(error)
 

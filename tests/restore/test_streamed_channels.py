@@ -66,7 +66,7 @@ def test_restored_planes_of_each_channel_are_shown_before_the_last_plane(tmp_pat
         stacks = [volume(noisy((40, 22, 30), seed=c), t=1, c=c) for c in (0, 1)]
         planes = recorded(stacks, interleaved=True)
         tell(process, planes[:-1], 40)
-        shown, deadline = [], time.monotonic() + 20
+        shown, deadline = [], time.monotonic() + 60
         while not shown and time.monotonic() < deadline:
             shown = process.arrivals.restored_planes()
             time.sleep(0.05)

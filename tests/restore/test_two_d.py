@@ -12,6 +12,7 @@ import pytest
 import care_live
 from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.errors import RestoreError
+from care_live.images import VolumeKey
 from care_live.model.file import read_card
 from care_live.percentiles import Span
 from care_live.publish.delivery import Delivery
@@ -24,7 +25,7 @@ from care_live.store import RunReader
 from care_live.worker.client import RestoreProcess
 from tests.make.inference import planes_of
 from tests.make.networks import noisy, save_network, volume
-from tests.make.runs import config, movie, replay, run
+from tests.make.scripted import Script, Scripted, frames, plan, scripted_daemon, started
 
 SPAN = Span(100.0, 300.0)
 FIXED = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
@@ -78,7 +79,6 @@ def test_other_tasks_of_2d_networks_wait_for_the_stack(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_each_plane_is_shown_before_the_next_one_comes(tmp_path: Path) -> None:
     settings = CPU.model_copy(update={"model": save_network(tmp_path / "net.onnx", ndim=2)})
     process = RestoreProcess(settings)
@@ -89,7 +89,7 @@ def test_each_plane_is_shown_before_the_next_one_comes(tmp_path: Path) -> None:
         process.arrivals.begin(opened)
         for z, placed in enumerate(planes[:-1]):
             process.arrivals.place(placed)
-            deadline, shown = time.monotonic() + 20, []
+            deadline, shown = time.monotonic() + 60, []
             while not shown and time.monotonic() < deadline:
                 shown = process.arrivals.restored_planes()
                 time.sleep(0.01)
@@ -104,22 +104,38 @@ def test_each_plane_is_shown_before_the_next_one_comes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
-def test_a_watcher_sees_planes_of_a_2d_network_while_the_daemon_records(tmp_path: Path) -> None:
-    movie(tmp_path / "movie.tif", times=8)
+def test_a_watcher_sees_planes_of_a_2d_network_while_the_daemon_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last plane of the second volume comes once the watcher has some of those before it."""
     save_network(tmp_path / "tiny.onnx", ndim=2)
-    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=10.0), restore={"normalise": FIXED.model_dump()})
-    slabs: list[Delivery] = []
+    shape, slabs = (8, 48, 56), list[Delivery]()
 
     def watch() -> None:
         with care_live.subscribe(settings.publish.bind_pull, slabs=True) as subscriber:
-            while not slabs and (told := subscriber.next(20)) is not None:
+            while not slabs and (told := subscriber.next(60)) is not None:
+                is_there.set()
                 if isinstance(told, Delivery) and not told.is_whole:
                     slabs.append(told)
 
-    watcher = threading.Thread(target=watch)
-    status = run(settings, meanwhile=lambda daemon: watcher.start())
-    watcher.join(30)
+    def script() -> Script:
+        keys = [VolumeKey(0), VolumeKey(1)]
+        yield started(plan(keys, shape))
+        yield lambda: is_there.wait(60)
+        for key in keys:
+            yield from frames(key, 7, shape=shape)
+            while key.t == 1 and not slabs:
+                yield None
+            yield from frames(key, shape=shape, first=7)
+            while daemon.status().restored <= key.t:
+                yield None
+
+    daemon, settings = scripted_daemon(
+        tmp_path, Scripted(script()), monkeypatch, restore={"normalise": FIXED.model_dump()}
+    )
+    watcher, is_there = threading.Thread(target=watch), threading.Event()
+    status = daemon.run(on_start=lambda _: watcher.start())
+    watcher.join(60)
     assert status.streaming == "streamed"
     (slab,) = slabs
     assert len(slab.mean) < 8

@@ -202,7 +202,7 @@ def test_restored_planes_are_shown_while_the_stack_is_recorded(network: Path) ->
         shown = []
         for placed in planes[:-1]:
             process.arrivals.place(placed)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not shown and time.monotonic() < deadline:
             shown = process.arrivals.restored_planes()
             time.sleep(0.05)
@@ -251,7 +251,7 @@ def test_the_death_of_the_parent_ends_the_child(network: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert not psutil.wait_procs([child], timeout=30)[1]
+    assert not psutil.wait_procs([child], timeout=60)[1]
 
 
 @pytest.mark.slow

@@ -276,7 +276,7 @@ def test_a_new_network_that_gives_no_numbers_later_is_taken_back(process: Restor
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
 def test_orders_and_planes_never_wait_for_inference_that_hangs(networks: dict[str, Path]) -> None:
-    process = RestoreProcess(settings(networks["old"]).model_copy(update={"hang_s": 60.0}))
+    process = RestoreProcess(settings(networks["old"]).model_copy(update={"hang_s": 250.0}))
     process.start()
     pid = process.supervisor.process_id
     assert pid is not None
@@ -298,6 +298,6 @@ def test_orders_and_planes_never_wait_for_inference_that_hangs(networks: dict[st
     process.arrivals.restored_planes()
     assert process.hot_swap.state == "loading"
     process.stop(1.0)
-    stuck.join(20)
+    stuck.join(60)
     assert len(failed) == 1
-    assert time.monotonic() - began < 60  # it hung for ever
+    assert time.monotonic() - began < 120  # it hung for ever

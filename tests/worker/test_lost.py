@@ -23,16 +23,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 needs_sigstop = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
 
 
+@needs_sigstop
 def test_a_killed_child_costs_one_volume_and_comes_back(process: RestoreProcess) -> None:
     stack = volume(noisy((6, 20, 22)))
     (before,) = process.restore([stack])
     assert process.supervisor.process_id is not None
     restarts = process.supervisor.n_restarts
-    big = volume(noisy((24, 400, 400)))
+    os.kill(process.supervisor.process_id, signal.SIGSTOP)  # it must not answer before it dies
     killer = threading.Timer(0.3, os.kill, (process.supervisor.process_id, signal.SIGKILL))
     killer.start()
     with pytest.raises(RestoreError, match=r"died \(exit code -9: ended by force.*memory runs out.*raw is safe"):
-        process.restore([big])
+        process.restore([stack])
     killer.join()
     (after,) = process.restore([stack])
     assert (after.mean == before.mean).all()
