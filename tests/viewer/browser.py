@@ -46,8 +46,8 @@ def chromium(folder: Path, *, width: int = 1100, height: int = 640) -> Iterator[
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     window = webdriver.Chrome(options=options, service=Service(driver))
-    window.set_page_load_timeout(60)
-    window.set_script_timeout(60)
+    window.set_page_load_timeout(120)
+    window.set_script_timeout(120)
     try:
         yield window
     finally:
@@ -65,7 +65,7 @@ class Screen:
     def js(self, expression: str) -> Any:
         return self.window.execute_script(f"return {expression}")
 
-    def until(self, condition: str, deadline_s: float = 30.0) -> None:
+    def until(self, condition: str, deadline_s: float = 60.0) -> None:
         """Wait for a condition of the page."""
         end = time.monotonic() + deadline_s
         while not self.js(f"Boolean({condition})"):

@@ -12,6 +12,7 @@ import websockets
 from care_live.errors import ConfigError, ProtocolError
 from care_live.viewer.web import access, requests
 from tests.make.scenes import TOKEN, filled, scene, serving
+from tests.make.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_strange_requests_are_refused(text):
 
 
 def test_nothing_is_served_without_the_token():
-    with serving(filled()) as (_, address), httpx.Client(follow_redirects=True) as client:
+    with serving(filled()) as (_, address), httpx.Client(follow_redirects=True, timeout=60) as client:
         root = address.split("?")[0]
         for path in ("", "page/main.js", "?token=wrong", f"data/{TOKEN}/x", "page/..%2fgateway.py"):
             assert client.get(root + path).status_code in (403, 404), path
@@ -99,7 +100,7 @@ def test_the_runs_files_are_served_by_their_own_token_only(tmp_path):
     (run / "raw" / "zarr.json").write_text("{}")
     (tmp_path / "secret").write_text("secret")
     key = access.data_token(TOKEN)
-    with serving(filled(), run_directory=run) as (_, address), httpx.Client() as client:
+    with serving(filled(), run_directory=run) as (_, address), httpx.Client(timeout=60) as client:
         root = address.split("?")[0]
         answer = client.get(f"{root}data/{key}/raw/zarr.json", headers={"Range": "bytes=0-0"})
         assert (answer.status_code, answer.text) == (206, "{")
@@ -115,7 +116,12 @@ async def connect(address: str, *, origin: str | None = None, token: str = TOKEN
     port = root.rsplit(":", 1)[1]
     headers = {"Cookie": f"care_live_{port}={token}"}
     async with websockets.connect(
-        root.replace("http", "ws") + "/live", origin=origin or root, additional_headers=headers, max_size=None
+        root.replace("http", "ws") + "/live",
+        origin=origin or root,
+        additional_headers=headers,
+        max_size=None,
+        open_timeout=60,
+        ping_timeout=None,
     ) as socket:
         yield socket
 
@@ -140,24 +146,27 @@ def test_rubbish_closes_only_its_own_socket():
             for broken in (bad, binary):
                 with pytest.raises(websockets.ConnectionClosed) as closed:
                     while True:
-                        await asyncio.wait_for(broken.recv(), 5)
+                        await asyncio.wait_for(broken.recv(), 60)
                 assert closed.value.rcvd.code == 1008
             await good.send('{"op":"credit","n":1}')
-            while isinstance(await asyncio.wait_for(good.recv(), 5), str):
+            while isinstance(await asyncio.wait_for(good.recv(), 60), str):
                 pass
 
     with serving(filled(scene())) as (gateway, address):
         asyncio.run(main(address))
-    assert gateway.n_browsers == 0
+        until(lambda: gateway.n_browsers == 0)
 
 
 def test_too_many_browsers_are_refused(monkeypatch):
     async def main(address):
         async with connect(address):
+            async with asyncio.timeout(60):  # it is counted a moment after its handshake
+                while gateway.n_browsers < 1:
+                    await asyncio.sleep(0.01)
             with pytest.raises(websockets.InvalidStatus):
                 async with connect(address):
                     pass
 
     monkeypatch.setattr("care_live.viewer.web.gateway.MAX_BROWSERS", 1)
-    with serving(filled(scene())) as (_, address):
+    with serving(filled(scene())) as (gateway, address):
         asyncio.run(main(address))

@@ -15,7 +15,7 @@ from tests.make.scenes import filled, scene, serving
 from .browser import Screen
 from .test_web_pixels import STEP_UM, grey
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_the_first_picture_does_not_wait_for_the_next_volume(window, library, record_property):
@@ -95,8 +95,8 @@ def test_pointing_reads_the_voxel(screen, library):
     pane = screen.window.find_element("css selector", '.pane[data-pane="raw"]')
     ActionChains(screen.window).move_to_element_with_offset(pane, 31, -17).perform()
     screen.until("careLive.probe.last")
-    screen.until("!careLive.probe.waiting && careLive.probe.asked === careLive.probe.wanted")
-    time.sleep(0.2)
+    same = "['z', 'y', 'x'].every((axis, i) => careLive.probe.last.at[i] === careLive.probe.wanted[axis])"
+    screen.until(f"!careLive.probe.waiting && careLive.probe.asked === careLive.probe.wanted && {same}")
     last = screen.js("careLive.probe.last")
     shown = library.at(2, 0)[0]
     z, y, x = last["at"]
@@ -213,6 +213,6 @@ def test_an_age_is_right_whatever_the_clocks_of_microscope_and_browser_say(windo
         screen.until("document.getElementById('age').textContent.endsWith(' s')")
         assert screen.js("document.getElementById('age-name').textContent") == "age"
         age_s = float(screen.js("document.getElementById('age').textContent").removesuffix(" s"))
-        assert 4 <= age_s <= 0.1 + time.monotonic() - wrong.last_plane_s
-        assert screen.js("careLive.stream.gatewayMs()") == pytest.approx(time.monotonic() * 1e3, abs=2000)
+        assert age_s == pytest.approx(time.monotonic() - wrong.last_plane_s, abs=60), "not an hour off"
+        assert screen.js("careLive.stream.gatewayMs()") == pytest.approx(time.monotonic() * 1e3, abs=60_000)
         window.get("about:blank")

@@ -18,15 +18,15 @@ from care_live.store import RunReader
 from care_live.viewer.web.server import following
 from tests.make import samples
 from tests.make.networks import save_network
-from tests.make.runs import config, movie, replay, run
 from tests.make.scenes import STARTED, serving
 from tests.make.scenes import restored as small
+from tests.make.scripted import Script, Scripted, frames, plan, scripted_daemon, started
 from tests.make.waiting import until
 
 from .browser import Screen
 from .test_web_pixels import STEP_UM, grey
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 LOW, HIGH = 60, 400
 
@@ -102,6 +102,7 @@ def test_no_picture_in_between_is_empty_and_a_plane_is_sent_once(window: Any, pu
             for z in range(4):
                 publisher.slab(slab(new, z, z + 1))
                 screen.until(f"careLive.restoring.t === {t} && careLive.restoring.n === {z + 1}")
+            screen.until(f"careLive.header().t === {t}")  # before the whole volume can take its place
             publisher.publish(new)
             screen.until(f"careLive.header().t === {t} && careLive.header().channels[0].n_restored === null")
         everything = "0/laplace_scale/xy 0/mean/xy 0/raw/xy"
@@ -144,32 +145,49 @@ def test_a_slow_link_gets_coarse_slabs_too(window: Any, publisher: Publisher) ->
         assert screen.js("careLive.header().lossy") is True
 
 
+GROWS = (48, 40, 48)
+N_FIRST = 40
+"""Planes of the second volume that come before the page has shown some of them."""
+
+
 @pytest.mark.parametrize("members", [1, 2], ids=["one", "ensemble"])
 def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(
-    window: Any, tmp_path: Path, members: int
+    window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: int
 ) -> None:
-    """The order decides, not the clock: the store has the volume only after its planes were on the screen."""
-    movie(tmp_path / "movie.tif", times=3, shape=(48, 40, 48))
+    """The order decides, not the clock: the last planes of a stack come once its first ones are on the screen."""
+    on_the_screen = threading.Event()
+
+    def script() -> Script:
+        keys = [VolumeKey(0), VolumeKey(1)]
+        yield started(plan(keys, GROWS))
+        yield from frames(keys[0], shape=GROWS)
+        while daemon.status().restored < 1:
+            yield None
+        yield from frames(keys[1], N_FIRST, shape=GROWS)
+        while not on_the_screen.is_set():
+            yield None
+        yield from frames(keys[1], shape=GROWS, first=N_FIRST)
+
     model = save_network(tmp_path / "network.onnx", members=members)
     fixed = {"mode": "fixed", "low_counts": 100, "high_counts": 900}
-    settings = config(
-        tmp_path,
-        replay(tmp_path / "movie.tif", speed=16.0),
-        restore={"model": str(model), "streaming": "on", "normalise": fixed},
-    )
+    restore = {"model": str(model), "streaming": "on", "normalise": fixed}
+    daemon, settings = scripted_daemon(
+        tmp_path, Scripted(script()), monkeypatch, restore=restore, assemble={"deadline_s": 200.0}
+    )  # fmt: skip
     run_directory = tmp_path / "runs" / "test"
     ended: list[object] = []
     with following(settings.publish.bind_pull, None) as library, serving(library) as (_, address):
-        daemon = threading.Thread(target=lambda: ended.append(run(settings)), name="daemon of a test")
-        daemon.start()
+        running = threading.Thread(target=lambda: ended.append(daemon.run()), name="daemon of a test")
+        running.start()
         try:
-            until(lambda: library.cache.growing() or not daemon.is_alive(), deadline_s=60)
+            until(lambda: library.cache.growing() or not running.is_alive(), deadline_s=60)
             screen = Screen(window, address)
             screen.ask(z=0)
-            screen.until("careLive.header()?.channels[0].n_restored > 0", deadline_s=60)
-            t, n, of = screen.js("[careLive.restoring.t, careLive.restoring.n, careLive.restoring.of]")
-            assert VolumeKey(t) not in RunReader(run_directory).keys("restored"), "drawn before it was whole"
-            assert 0 < n < of == 48
+            screen.until("careLive.header()?.t === 1 && careLive.header().channels[0].n_restored > 0", deadline_s=60)
+            screen.until("careLive.restoring.t === 1")
+            n, of = screen.js("[careLive.restoring.n, careLive.restoring.of]")
+            assert RunReader(run_directory).keys("restored") == [VolumeKey(0)], "drawn before it was whole"
+            assert 0 < n <= N_FIRST < of == GROWS[0]
             assert screen.js("careLive.picture.arrays.has('0/disagreement/xy')") is (members > 1)
             screen.look(layer="disagreement" if members > 1 else "marked")
             uncertain = screen.pane("uncertainty").pixels
@@ -177,11 +195,12 @@ def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(
             screen.look(gamma=1)
             drawn = screen.pane("restored")
         finally:
-            daemon.join(120)
+            on_the_screen.set()
+            running.join(120)
         window.get("about:blank")
     assert ended
     step = tuple(library.following()[0].voxel_size_um[1:])
-    shown = drawn.image((40, 48), step)[..., 0]
-    stored = RunReader(run_directory).read("restored", VolumeKey(t))
+    shown = drawn.image(GROWS[1:], step)[..., 0]
+    stored = RunReader(run_directory).read("restored", VolumeKey(1))
     assert np.abs(shown - grey(stored[0], 100, 900)).max() <= 1.5
     assert uncertain.max() > 20

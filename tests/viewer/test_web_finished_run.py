@@ -24,7 +24,7 @@ from tests.make.scenes import STARTED, TOKEN, restored, serving
 
 from .browser import Screen, chromium
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def data(run: Path) -> Iterator[str]:
 def test_an_ome_zarr_reader_gets_every_voxel_over_http(run: Path, data: str, product: str) -> None:
     yaozarrs = pytest.importorskip("yaozarrs")
     image = f"{data}{product}/0"
-    metadata = httpx.get(f"{image}/zarr.json").json()
+    metadata = httpx.get(f"{image}/zarr.json", timeout=60).json()
     described = yaozarrs.validate_ome_object(metadata["attributes"]["ome"])
     (scale,) = described.multiscales[0].datasets
     assert [axis.name for axis in described.multiscales[0].axes] == ["t", "c", "z", "y", "x"]
@@ -66,17 +66,17 @@ def test_a_page_of_another_origin_may_read_ranges_of_shards(run: Path, data: str
     url, content = f"{data}{shard.relative_to(run).as_posix()}", shard.read_bytes()
     foreign = {"Origin": "https://neuroglancer-demo.appspot.com"}
     for asked, expected in (("bytes=-20", content[-20:]), ("bytes=4-19", content[4:20])):
-        answer = httpx.get(url, headers=foreign | {"Range": asked})
+        answer = httpx.get(url, headers=foreign | {"Range": asked}, timeout=60)
         assert (answer.status_code, answer.content) == (206, expected)
         assert answer.headers["access-control-allow-origin"] == "*"
         exposed = answer.headers["access-control-expose-headers"].lower()
         assert {"content-range", "content-length"} <= {name.strip() for name in exposed.split(",")}
         assert answer.headers["content-range"].endswith(f"/{len(content)}")
     asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "range"}
-    before = httpx.options(url, headers=foreign | asks | {"Access-Control-Request-Private-Network": "true"})
+    before = httpx.options(url, headers=foreign | asks | {"Access-Control-Request-Private-Network": "true"}, timeout=60)
     assert before.status_code == 200 and before.headers["access-control-allow-headers"] == "range"
     assert before.headers["access-control-allow-private-network"] == "true"
-    missing = httpx.get(f"{data}raw/0/0/c/9/0/0/0/0", headers=foreign)
+    missing = httpx.get(f"{data}raw/0/0/c/9/0/0/0/0", headers=foreign, timeout=60)
     assert (missing.status_code, missing.headers["access-control-allow-origin"]) == (404, "*")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from .browser import Screen
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ALWAYS = ("limits", "state", "time", "z", "follow", "age", "skipped", "lost", "snapshot")
 """What nobody may have to look for."""

@@ -11,7 +11,7 @@ import pytest
 from care_live.viewer.view_records import ViewedVolume
 from tests.make.scenes import scene
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 STEP_UM = (0.5, 0.5)
 INVENTED, MISSING = (255, 122, 26), (92, 200, 255)
