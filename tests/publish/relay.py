@@ -41,7 +41,7 @@ class Relay:
 
     def __exit__(self, *error: object) -> None:
         self._closing.set()
-        self._thread.join(5)
+        self._thread.join(60)
         self._door.close()
 
     def _run(self) -> None:

@@ -20,7 +20,7 @@ from tests.make import samples
 from tests.publish.pace import SHAPE
 
 N = 20
-PERIOD_S = 0.3
+PERIOD_S = 0.2
 ATTACKS = (
     "hello",
     "nonsense",
@@ -70,9 +70,9 @@ class Watching(threading.Thread):
                 return
 
     def finish(self) -> set[int]:
-        self.join(20.0)
+        self.join(60.0)
         self.over.set()
-        self.join(5.0)
+        self.join(60.0)
         self.client.close()
         return self.seen
 
@@ -90,7 +90,7 @@ def test_an_attacker_costs_the_others_next_to_nothing(kind: str) -> None:
             "recorder": Watching(Subscriber(publisher.address_pull, mode="every")),
             "listener": Watching(Listener(publisher.address)),
         }
-        assert all(one.ready.wait(20) for one in watching.values())
+        assert all(one.ready.wait(60) for one in watching.values())
         with attacked(publisher, kind):
             publish(publisher, records[4:])
             seen = {name: len(one.finish() & set(range(4, N + 4))) for name, one in watching.items()}
@@ -127,7 +127,7 @@ def test_a_client_that_never_reads_holds_three_volumes() -> None:
             publisher.publish(record)
         with attacked(publisher, "never-reads"), Subscriber(publisher.address_pull) as watching:
             before = samples.resident_bytes()
-            volumes = watching.volumes(20.0)
+            volumes = watching.volumes(60.0)
             assert next(volumes).key == VolumeKey(2)
             for t in range(3, 9):
                 publisher.publish(samples.restored(t, shape=(16, 512, 512)))
@@ -143,11 +143,11 @@ def test_a_new_watcher_finds_a_place_among_connections_that_take_nothing() -> No
         publisher.start(samples.started(), samples.MODEL)
         publisher.publish(samples.restored(0))
         with attacked(publisher, "many-connections"):
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 6
             while publisher.n_watchers < 48 and time.monotonic() < deadline:
                 time.sleep(0.05)  # a slow machine's clients lose their places again before all are taken
             with Subscriber(publisher.address_pull) as late:
-                assert first_volume(late, time.monotonic() + 60) == 0
+                assert first_volume(late, time.monotonic() + 120) == 0
 
 
 def first_volume(late: Subscriber, deadline_s: float) -> int | None:

@@ -41,8 +41,8 @@ def listen(hub: Sockets, publisher: Publisher, *topics: bytes) -> Socket:
     link = hub.connect("sub", publisher.address)
     for topic in (*topics, b"cl1/note"):
         link.subscribe(topic)
-    assert heard(hub, link, Heartbeat, 20.0) is not None, "subscriptions are taken in their order"
-    deadline = time.monotonic() + 30
+    assert heard(hub, link, Heartbeat) is not None, "subscriptions are taken in their order"
+    deadline = time.monotonic() + 90
     while not all(_is_known(publisher, topic) for topic in topics) and time.monotonic() < deadline:
         time.sleep(0.01)
     return link
@@ -53,7 +53,7 @@ def _is_known(publisher: Publisher, topic: bytes) -> bool:
     return asked <= publisher.subscribed
 
 
-def heard(hub: Sockets, link: Socket, kind: type[Message], timeout_s: float = 20.0) -> tuple[bytes, Any, Any] | None:
+def heard(hub: Sockets, link: Socket, kind: type[Message], timeout_s: float = 60.0) -> tuple[bytes, Any, Any] | None:
     deadline = time.monotonic() + timeout_s
     while (left := deadline - time.monotonic()) > 0:
         hub.poll(left)
@@ -70,7 +70,7 @@ def test_topics_say_product_level_coding_and_run(publisher: Publisher, hub: Sock
     publisher.publish(sent)
     got = {}
     for _ in range(2):
-        message = heard(hub, link, VolumeMessage, 20.0)
+        message = heard(hub, link, VolumeMessage)
         assert message is not None
         got[message[0]] = message[1:]
     small, raw = got[b"cl1/restored/L1/quantised/run-1"], got[b"cl1/raw/L0/plain/run-1"]
@@ -87,7 +87,7 @@ def test_a_later_map_has_a_topic_of_its_own_that_must_be_spelt(publisher: Publis
     publisher.publish(replace(sent, maps={**sent.maps, "evidence": residual}))
     got = {}
     for _ in range(2):
-        message = heard(hub, link, VolumeMessage, 20.0)
+        message = heard(hub, link, VolumeMessage)
         assert message is not None
         got[message[0]] = message[1:]
     assert len(got[b"cl1/restored/L0/plain/run-1"][0].arrays) == 3
@@ -98,9 +98,9 @@ def test_a_later_map_has_a_topic_of_its_own_that_must_be_spelt(publisher: Publis
 def test_the_shortest_topic_is_the_plain_volume_and_the_notes(publisher: Publisher, hub: Sockets) -> None:
     link = listen(hub, publisher, b"cl1/")
     publisher.publish(samples.restored(0))
-    topics = []
-    while (message := heard(hub, link, VolumeMessage, 0.5)) is not None:
-        topics.append(message[0])
+    heard_of = [heard(hub, link, VolumeMessage) for _ in range(2)]
+    topics = [message[0] for message in heard_of if message is not None]
+    assert heard(hub, link, VolumeMessage, 0.5) is None
     assert topics == [b"cl1/restored/L0/plain/run-1", b"cl1/raw/L0/plain/run-1"]
     assert heard(hub, link, Heartbeat) is not None
 
@@ -117,7 +117,7 @@ def test_what_nobody_listens_to_is_not_computed(
 
     monkeypatch.setattr(describe, "downsample", counted)
     publisher.publish(samples.restored(0))
-    assert publisher.drain(5)
+    assert publisher.drain(60)
     link = listen(hub, publisher, b"cl1/restored/L2/plain/")
     assert made == []
     publisher.publish(samples.restored(1))
@@ -164,12 +164,12 @@ def test_each_product_is_counted_and_what_there_was_no_time_for_is_said(
 
     def slow(product: arrays.Product, volume: Any, level: int) -> Any:
         busy.set()
-        assert go_on.wait(20)
+        assert go_on.wait(200)
         return original(product, volume, level)
 
     monkeypatch.setattr(describe, "downsample", slow)
     publisher.publish(samples.restored(0))
-    assert busy.wait(30)
+    assert busy.wait(60)
     for t in range(1, 80):
         publisher.publish(samples.restored(t))
     publisher.heartbeat(Status(note="all are published"))
@@ -223,7 +223,7 @@ def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path)
         publisher.publish(samples.restored(0))
         assert heard(mia, there, VolumeMessage) is not None and heard(rex, gone, VolumeMessage) is not None
         keys.revoke(allowed, "rex")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while heard(rex, gone, Heartbeat, 1.5) is not None:  # until the publisher has looked at its list
             assert time.monotonic() < deadline
         came, t = None, 1
@@ -236,10 +236,10 @@ def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path)
 
 def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publisher) -> None:
     with Listener(publisher.address, ("slab", "restored"), quantised=True) as listener:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while len(publisher.subscribed) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
-        while not isinstance(listener.next(5.0), Heartbeat):  # subscribed last, so the other topics are in force
+        while not isinstance(listener.next(60.0), Heartbeat):  # subscribed last, so the other topics are in force
             assert time.monotonic() < deadline + 5
         whole = samples.restored(3)
         slab = records.planes(VolumeKey(3), {"mean": read_only(whole.mean[:2])}, slice(0, 2), 4)
@@ -247,7 +247,7 @@ def test_a_listener_gets_slabs_then_the_volume_and_the_notes(publisher: Publishe
         publisher.publish(whole)
         publisher.end(samples.ENDED)
         heard_in_turn = []
-        while not isinstance(one := listener.next(5.0), End):
+        while not isinstance(one := listener.next(60.0), End):
             assert one is not None
             heard_in_turn.append(one)
         first, second = (one for one in heard_in_turn if isinstance(one, Delivery))

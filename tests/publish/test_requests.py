@@ -27,7 +27,7 @@ def publisher() -> Iterator[Publisher]:
         yield published
 
 
-def answer(hub: Sockets, link: Socket, *kinds: type[Message], timeout_s: float = 20.0) -> Message | None:
+def answer(hub: Sockets, link: Socket, *kinds: type[Message], timeout_s: float = 60.0) -> Message | None:
     for _ in range(int(timeout_s / 0.05)):
         hub.poll(0.05)
         while (received := link.receive()) is not None:
@@ -55,7 +55,7 @@ def test_no_fetch_is_left_without_an_answer(request_id: Any, reason: str) -> Non
     held, asked = threading.Event(), 30
 
     def slow(key: VolumeKey) -> Restored | None:
-        held.wait(20)
+        held.wait(200)
         return samples.restored(key.t)
 
     with Publisher(samples.config(), replay_from_store=slow) as publisher, Sockets() as hub:

