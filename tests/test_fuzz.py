@@ -85,17 +85,22 @@ def test_anything_can_be_damaged(tools: Path, data: bytes) -> None:
         damage.damage_json({"a": data}, random.Random(n), "a")
 
 
+SEED, N_INPUTS = 10, 10
+"""This seed has each fault that ends a child once, and one of the others twice."""
+
+
 @pytest.mark.slow
 def test_every_kind_of_failure_is_seen_kept_and_shown_again(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
     campaign = importlib.import_module("fuzzing.campaign")
-    one = campaign.Campaign("broken", "broken_target", 1, 150.0, tools / "out", n_inputs=30, deadline_s=3.0)
+    one = campaign.Campaign("broken", "broken_target", SEED, 250.0, tools / "out", n_inputs=N_INPUTS, deadline_s=12.0)
     tally = one.run()
     assert set(tally.kinds) == {"accepted", "refused", "foreign", "wrong", "hang", "crash", "memory"}
-    assert tally.kinds.total() == 30
+    assert tally.kinds.total() == N_INPUTS
     assert len(tally.failures) == len(list((tools / "out").iterdir())) == 6, tally.failures
     assert "time.sleep" in BROKEN and "broken_target" in next(
         outcome.detail for outcome in tally.failures.values() if outcome.kind == "hang"
     )
+    assert tally.n_failed == 7, "one came twice"
     (wrong,) = [digest for digest, outcome in tally.failures.items() if outcome.kind == "wrong"]
     child = importlib.import_module("fuzzing.child")
     again = child.replay("broken_target", tools / "out" / f"broken-{wrong}", tools / "again")
