@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,11 +26,12 @@ from care_live.daemon.live_show import LiveShow
 from care_live.daemon.pipeline import Pipeline, Rooms
 from care_live.daemon.readback import Stored
 from care_live.daemon.resume import last_spans, open_remaining
+from care_live.daemon.run_end import OPENING, RunEnd
 from care_live.daemon.run_metrics import DaemonStatus, Phase, Tally
 from care_live.daemon.service_notice import tell_service
 from care_live.daemon.shortfall import shortfalls
 from care_live.daemon.worker_group import WorkerGroup
-from care_live.errors import SourceError, StageError, StoreError
+from care_live.errors import SourceError
 from care_live.images import RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
 from care_live.source import RunAfterRun, Source
@@ -40,13 +39,10 @@ from care_live.store import Claim, RunWriter, claim_run, import_zarr, open_run, 
 
 logger = logging.getLogger(__name__)
 
-_OPENING = "opening the run"
 _OPEN_S = 120.0
 """How long a slow disk may take to open a run."""
 _STOP_S = 10.0
 """How long a room may take to do what ends it."""
-CLOSE_S = 30.0
-"""How long each room may take to close once nothing more is to be done."""
 _HEARTBEAT_S = 0.5
 _SETTLE_S = 2.0
 """How long recorders may take for the rest of a run before the next one may begin."""
@@ -63,7 +59,7 @@ class _Standing:
     claim: Claim | None
     """On the only run; None: the source names its runs."""
     live: LiveShow | None
-    """ViewedVolume while no run goes on; None: the source has one run and no Live."""
+    """Shown while no run goes on; None: the source has one run and no Live."""
 
 
 class Daemon:
@@ -79,14 +75,10 @@ class Daemon:
         self._config = config
         self.run_id = run_id
         self._tally = Tally()
-        self._asked = threading.Event()  # something happened that the main thread must look at
-        self._drain_asked = False
-        self._drain_asked_s = 0.0
-        self._stop_asked = self._stopped = False
-        self._failure: BaseException | None = None
         self._standing: _Standing | None = None
         self._pipeline: Pipeline | None = None
         self._deadlines = Deadlines()
+        self._end = RunEnd(self._deadlines, self._tally)
         self._restorer = WorkerGroup(restoring(config))
         self._publishing = Bulkhead("publishing", "the run goes on unpublished", self._tally)
         self._restoring = Bulkhead("restoring", "the run goes on with raw volumes", self._tally)
@@ -114,8 +106,7 @@ class Daemon:
 
     def drain(self) -> None:
         """Abort the acquisition and finish the volumes that have come; a second call stops at once."""
-        self._stopped, self._stop_asked = True, self._drain_asked
-        self._ask_to_drain()
+        self._end.order()
 
     # -- the run -----------------------------------------------------------------------------------------------
 
@@ -138,15 +129,15 @@ class Daemon:
                 on_start(standing.live.started)  # a page that waited for a run would show no Live
             while (started := self._first_event(standing)) is not None:
                 pipeline = self._record(standing, started, on_start)
-                if standing.live is None or self._drain_asked:
+                if standing.live is None or self._end.drains:
                     break
                 standing.publisher.drain(_SETTLE_S)  # recorders get the rest: the next run forgets this one
                 if isinstance(standing.source, RunAfterRun):
                     standing.source.next_run()
-        if standing.live is None:
-            self._raise_failure(pipeline)
-        elif self._failure is not None:
-            raise self._failure
+        if error := self._end.reason(None if standing.live is not None else pipeline.ended):
+            if standing.live is None:
+                self._phase("failed")
+            raise error
         self._phase("finished")
         return self.status()
 
@@ -158,21 +149,22 @@ class Daemon:
             rooms = self._begin(standing, started, closing)
             if on_start is not None and standing.live is None:
                 on_start(started)
-            pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, started, on_failure=self._fail)
+            pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, started, on_failure=self._end.fail)
+            self._end.pipeline = pipeline
             pipeline.start()
             self._phase("running")
             try:
                 self._watch(pipeline, rooms)
                 self._drain(pipeline, rooms, ends=standing.live is None)
             except Exception as error:  # noqa: BLE001 - as with every stage: nothing may go on behind it
-                self._fail(error)
+                self._end.fail(error)
             self._stop(pipeline, rooms)
-            self._complete(pipeline, rooms.writer)
+            self._end.complete(rooms.writer, shed=self.status().shed)
         if dropped := self.status().already_stored:
             logger.warning(
                 "volumes dropped n=%d: an earlier session of run %s had stored them", dropped, started.run_id
             )
-        self._tally.set(shortfalls=shortfalls(self.status(), stopped=self._stopped))
+        self._tally.set(shortfalls=shortfalls(self.status(), stopped=self._end.by_person))
         return pipeline
 
     def _open(self, closing: contextlib.ExitStack) -> _Standing:
@@ -182,23 +174,23 @@ class Daemon:
         claim = None
         if not has_live:
             claim = claim_run(config.store, self.run_id, resume=config.resume)  # refused before anything is exposed
-            closing.callback(self._close, claim)
+            closing.callback(self._end.close_store, claim)
         health = Health(config.daemon.status_bind, self.status, self.ready, self._orders())
-        self._closes(closing, "the status address", health.stop)
+        self._end.closes(closing, "the status address", health.stop)
         stored = Stored(config.store.directory / self.run_id)
         publisher = Publisher(config.publish, replay_from_store=stored.newest)
-        self._closes(closing, "publishing", publisher.close)
+        self._end.closes(closing, "publishing", publisher.close)
         health.start()
         source = open_remaining(config, self.run_id)  # the microscope gets ready, and exposes nothing yet
-        self._closes(closing, "the source", source.close)
+        self._end.closes(closing, "the source", source.close)
         import_zarr()
         self._restorer.start()
-        self._closes(closing, "inference", lambda: self._restorer.stop(_STOP_S))
+        self._end.closes(closing, "inference", lambda: self._restorer.stop(_STOP_S))
         network = self._restorer.network
         self._tally.set(model=network.identity.name, provider=network.provider, run_id=self.run_id)
         live = live_show(config, source, self._restorer.workers[0], publisher=publisher, publishing=self._publishing)
         if live is not None:
-            self._closes(closing, "what is kept of Live", live.recent.close)
+            self._end.closes(closing, "what is kept of Live", live.recent.close)
         return _Standing(source, publisher, stored, claim, live)
 
     def _orders(self) -> dict[str, Callable[[Mapping[str, Any]], str]]:
@@ -217,9 +209,9 @@ class Daemon:
         if claim is None:
             self._tally.begin(started.run_id)
             claim = claim_run(config.store, started.run_id, resume=config.resume)
-            closing.callback(self._close, claim)
-        writer = self._deadlines.within(_OPENING, lambda: open_run(config.store, started, claim=claim), _OPEN_S)
-        closing.callback(self._close, writer)
+            closing.callback(self._end.close_store, claim)
+        writer = self._deadlines.within(OPENING, lambda: open_run(config.store, started, claim=claim), _OPEN_S)
+        closing.callback(self._end.close_store, writer)
         standing.stored.go_to(writer.reader())
         self._tally.set(set_aside=len(writer.set_aside))
         with self._publishing:
@@ -235,26 +227,6 @@ class Daemon:
         for planes in {len(planes) for planes in started.plan.stacks.values()}:
             self._restorer.warm_up((planes, *started.plan.shape_px))
 
-    def _closes(self, closing: contextlib.ExitStack, name: str, close: Callable[[], None]) -> None:
-        """Register a room to be closed at the end; a room that hangs delays nothing else."""
-
-        def closed() -> None:
-            if name == "the source" and self._pipeline is not None and self._pipeline.intake.alive:
-                return  # it hangs in the intake's call: only the end of the process ends it
-            with Bulkhead(f"closing {name}", "the process ends without it", self._tally):
-                self._deadlines.within(f"closing {name}", close, CLOSE_S)
-
-        closing.callback(closed)
-
-    def _close(self, store: RunWriter | Claim) -> None:
-        """Close the store, unless it is being opened or written."""
-        if _OPENING in self._deadlines.hung or (self._pipeline is not None and self._pipeline.storing.alive):
-            return  # it hangs: the end of the process releases the run
-        try:
-            self._deadlines.within("closing the store", store.close, CLOSE_S)
-        except (StoreError, StageError) as error:
-            self._fail(error)
-
     def _first_event(self, standing: _Standing) -> RunStarted | None:
         """Wait for an acquisition to begin, however long that takes, and show Live meanwhile; None: it was stopped.
 
@@ -266,13 +238,15 @@ class Daemon:
         self._phase("waiting")
         source, show = standing.source, standing.live
         with contextlib.nullcontext() if show is None else show.shown():
-            found = self._deadlines.within("the source", lambda: self._began(source), math.inf, self._is_overdue)
+            found = self._deadlines.within(
+                "the source", lambda: self._began(source), math.inf, lambda: self._end.is_overdue
+            )
         if found is None and show is None:
             raise SourceError("stopped before an acquisition began")
         return found
 
     def _began(self, source: Source) -> RunStarted | None:
-        while not self._drain_asked:
+        while not self._end.drains:
             match source.next_event(0.2):
                 case RunStarted() as started:
                     return started
@@ -280,15 +254,10 @@ class Daemon:
                     raise SourceError(f"the acquisition ended before it began ({reason}): {detail}")
         return None
 
-    def _is_overdue(self) -> bool:
-        """Whether somebody ordered the end some seconds ago, or twice."""
-        return self._stop_asked or (self._drain_asked and time.monotonic() - self._drain_asked_s > _STOP_S)
-
     def _watch(self, pipeline: Pipeline, rooms: Rooms) -> None:
         """Send viewers the status every second, until the run has ended or somebody orders its end."""
-        while not self._drain_asked and pipeline.busy:
-            self._asked.wait(_HEARTBEAT_S)
-            self._asked.clear()
+        while not self._end.drains and pipeline.busy:
+            self._end.wait(_HEARTBEAT_S)
             with self._restoring:
                 self._restorer.watch()
             self._beat(rooms)
@@ -304,54 +273,23 @@ class Daemon:
             self._phase("draining")
             logger.info("draining: the acquisition is ended, volumes on their way are finished")
         pipeline.drain()  # first: at the source's end, deferred volumes would begin
-        if ends or self._drain_asked:
+        if ends or self._end.drains:
             with Bulkhead("stopping the source", "the run ends without it", self._tally):
-                self._deadlines.within("stopping the source", rooms.source.stop, _STOP_S, lambda: self._stop_asked)
-        deadline = time.monotonic() + self._config.daemon.drain_s
-        while pipeline.busy and not self._stop_asked:
-            if time.monotonic() > deadline:
-                self._failure = self._failure or StageError(f"not drained within {self._config.daemon.drain_s:g} s")
-                break
-            self._asked.wait(0.1)
-            self._asked.clear()
+                self._deadlines.within("stopping the source", rooms.source.stop, _STOP_S, lambda: self._end.at_once)
+        self._end.await_drained(self._config.daemon.drain_s)
 
     def _stop(self, pipeline: Pipeline, rooms: Rooms) -> None:
         """End the stages; raw volumes that have arrived are written in any case."""
-        end_stages(pipeline, rooms, self._deadlines, fail=self._fail, at_once=lambda: self._stop_asked)
+        end_stages(pipeline, rooms, self._deadlines, fail=self._end.fail, at_once=lambda: self._end.at_once)
         self._beat(rooms)
         with self._publishing:
             rooms.publisher.end(pipeline.ended)
-
-    def _complete(self, pipeline: Pipeline, writer: RunWriter) -> None:
-        """Note that nothing is left to do; a run that was killed or stopped, or shed volumes, goes on by its name."""
-        if self._drain_asked or pipeline.storing.alive or self.status().shed:
-            return
-        try:
-            self._deadlines.within("noting the end", writer.complete, CLOSE_S)
-        except (StoreError, StageError) as error:
-            self._fail(error)
 
     @property
     def hung(self) -> tuple[str, ...]:
         """What did not end in time; only the end of the process ends it."""
         stages = () if self._pipeline is None else self._pipeline.stages
         return self._deadlines.hung + tuple(stage.name for stage in stages if stage.alive)
-
-    def _raise_failure(self, pipeline: Pipeline) -> None:
-        if self._failure is not None:
-            self._phase("failed")
-            raise self._failure
-        if pipeline.ended.reason in ("failed", "stalled"):
-            self._phase("failed")
-            raise SourceError(f"the acquisition {pipeline.ended.reason}: {pipeline.ended.detail}")
-
-    def _fail(self, error: BaseException) -> None:
-        self._failure = self._failure or error
-        self._ask_to_drain()
-
-    def _ask_to_drain(self) -> None:
-        self._drain_asked, self._drain_asked_s = True, time.monotonic()
-        self._asked.set()
 
     def _phase(self, phase: Phase) -> None:
         self._tally.set(phase=phase)

@@ -177,9 +177,9 @@ class ContrastWindow:
     """Auto-contrast of one product of one volume, and its histogram."""
 
     low: float
-    """ViewedVolume black."""
+    """Shown black."""
     high: float
-    """ViewedVolume white; always above `low`."""
+    """Shown white; always above `low`."""
     first: float
     """Left edge of the histogram."""
     last: float

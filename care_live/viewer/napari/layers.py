@@ -33,7 +33,7 @@ class Drawing:
     pixels: NDArray[Any]
     """(z, y, x)."""
     window: tuple[float, float]
-    """ViewedVolume black and white."""
+    """Shown black and white."""
     voxel_size_um: tuple[float, float, float]
 
 
