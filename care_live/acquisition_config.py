@@ -1,9 +1,9 @@
-"""What a person may set of an acquisition that care_live runs itself: plan, microscope, reference planes."""
+"""What a person may set of an acquisition: plan, microscope, reference planes, or where its images come from."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -157,3 +157,37 @@ class PymmcorePlusConfig(Section):
     kind: Literal["pymmcore-plus"] = "pymmcore-plus"
     sequence: MDASequence
     hardware_config: str = "MMConfig_demo.cfg"
+
+
+class StudioConfig(Section):
+    """Restore whatever somebody acquires in the window of a running Micro-Manager; each acquisition is a run."""
+
+    kind: Literal["studio"] = "studio"
+    port: int = Field(default=4827, ge=1, le=65535)
+    """Of Micro-Manager's server: tick *Tools > Options > Run server on port 4827* there."""
+
+
+class FolderConfig(Section):
+    """Follow the data set that Micro-Manager is writing, in any of its window's three formats."""
+
+    kind: Literal["folder", "ndtiff"] = "folder"
+    """*ndtiff* is the name that it had when it could follow that format only."""
+    directory: Path
+    """The data set, or the folder in which the next one will appear."""
+    idle_s: float = Field(default=30.0, gt=0)
+    """After this time without a new image the run has ended."""
+
+
+class ReplayConfig(Section):
+    """Play a recorded data set as if it were being acquired."""
+
+    kind: Literal["replay"] = "replay"
+    path: Path
+    axes: str | None = None
+    """Needed for plain TIFF stacks: letters of TPCZYX as the file has them, YX last, such as ``TZYX``."""
+    voxel_size_um: tuple[float, float, float] | None = None
+    """(z, y, x); empty: as in the file."""
+    speed: Literal["recorded", "fastest"] | Annotated[float, Field(gt=0)] = "fastest"
+    """Planes per second, or the recorded times, or as fast as possible."""
+    loops: int = Field(default=1, ge=0)
+    """How often it is played; 0: without end."""

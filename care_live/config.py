@@ -17,50 +17,19 @@ from pydantic import Field, ValidationError, model_validator
 from care_live import default_ports
 from care_live.acquisition_config import AcquisitionConfig as AcquisitionConfig
 from care_live.acquisition_config import Channel as Channel
+from care_live.acquisition_config import FolderConfig as FolderConfig
 from care_live.acquisition_config import MDASequence as MDASequence
 from care_live.acquisition_config import MicroManagerConfig as MicroManagerConfig
 from care_live.acquisition_config import Position as Position
 from care_live.acquisition_config import PymmcorePlusConfig as PymmcorePlusConfig
 from care_live.acquisition_config import ReferenceConfig as ReferenceConfig
+from care_live.acquisition_config import ReplayConfig as ReplayConfig
 from care_live.acquisition_config import Section as Section
+from care_live.acquisition_config import StudioConfig as StudioConfig
 from care_live.acquisition_config import VirtualConfig as VirtualConfig
 from care_live.errors import ConfigError
 
 # -- source -----------------------------------------------------------------------------------------------------
-
-
-class FolderConfig(Section):
-    """Follow the data set that Micro-Manager is writing, in any of its window's three formats."""
-
-    kind: Literal["folder", "ndtiff"] = "folder"
-    """*ndtiff* is the name that it had when it could follow that format only."""
-    directory: Path
-    """The data set, or the folder in which the next one will appear."""
-    idle_s: float = Field(default=30.0, gt=0)
-    """After this time without a new image the run has ended."""
-
-
-class StudioConfig(Section):
-    """Restore whatever somebody acquires in the window of a running Micro-Manager; each acquisition is a run."""
-
-    kind: Literal["studio"] = "studio"
-    port: int = Field(default=4827, ge=1, le=65535)
-    """Of Micro-Manager's server: tick *Tools > Options > Run server on port 4827* there."""
-
-
-class ReplayConfig(Section):
-    """Play a recorded data set as if it were being acquired."""
-
-    kind: Literal["replay"] = "replay"
-    path: Path
-    axes: str | None = None
-    """Needed for plain TIFF stacks: letters of TPCZYX as the file has them, YX last, such as ``TZYX``."""
-    voxel_size_um: tuple[float, float, float] | None = None
-    """(z, y, x); empty: as in the file."""
-    speed: Literal["recorded", "fastest"] | Annotated[float, Field(gt=0)] = "fastest"
-    """Planes per second, or the recorded times, or as fast as possible."""
-    loops: int = Field(default=1, ge=0)
-    """How often it is played; 0: without end."""
 
 
 class RemoteConfig(Section):
