@@ -14,16 +14,7 @@ from numpy.typing import NDArray
 from care_live import __version__
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
-from care_live.images import (
-    ModelIdentity,
-    NotRestored,
-    Restored,
-    RunEnded,
-    RunStarted,
-    StateChanged,
-    Volume,
-    VolumeKey,
-)
+from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
 from care_live.recorded.run_records import (
     ModelNoted,
     NotRestoredNoted,
