@@ -101,8 +101,11 @@ class Daemon:
 
     def swap(self, order: Mapping[str, Any]) -> str:
         """Try another network on the next volume; see `care_live.daemon.orders.swap`."""
-        pipeline = self._pipeline
-        return orders.swap(self._restorer, order, lambda: None if pipeline is None else pipeline.interval_s)
+        return orders.swap(self._restorer, order, self._interval_s)
+
+    def _interval_s(self) -> float | None:
+        """Return the time from one time point to the next, of any position: planned, or as seen of late."""
+        return None if self._pipeline is None else self._pipeline.interval_s
 
     def drain(self) -> None:
         """Abort the acquisition and finish the volumes that have come; a second call stops at once."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NotRestored, Plan, RunEnded, RunStarted, StateChanged, VolumeKey
+from care_live.live_frame import LIVE_RUN
 from care_live.publish.delivery import Delivery, FromDaemon
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.admission import ExpectedShapes, merged
@@ -31,6 +32,11 @@ LAST_ASK_S = 10.0
 ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
 """Enough to learn whether a volume is restored."""
 _DID_NOT_COME = "it was requested and did not come"
+
+
+def _is_live(message: FromDaemon) -> bool:
+    """Return whether a message is of Live, outside any run: that is not recorded."""
+    return (message.run_id if isinstance(message, Delivery) else message.run) == LIVE_RUN
 
 
 class Recorder:
@@ -79,7 +85,7 @@ class Recorder:
                 self._ask()
                 message = self._subscriber.next(0.5)
                 self._say_silence()
-                if message is not None:
+                if message is not None and not _is_live(message):
                     self._take(message)
                     on_message(self.recording)
             self._close_books()

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from care_live.cli.watching import record_command
 from care_live.config import Config, StoreConfig
 from care_live.daemon.readback import Stored
 from care_live.daemon.run import Daemon as LiveDaemon
-from care_live.images import NotRestored, StateChanged, VolumeKey
+from care_live.images import NotRestored, Plan, RunStarted, StateChanged, VolumeKey
+from care_live.live_frame import LIVE_RUN
 from care_live.publish import Publisher, Subscriber
 from care_live.publish.subscriber import AWAY_S
 from care_live.store import RunReader, RunWriter, open_run, verify
@@ -119,6 +121,28 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     served = Daemon(tmp_path / "daemon")
     yield served
     served.close()
+
+
+def test_live_is_not_recorded_and_the_run_after_it_is(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "daemon")
+    daemon.publisher.start(RunStarted(LIVE_RUN, Plan({}, (8, 8), endless=True), {"live": True}), samples.MODEL)
+    for t in range(3):
+        frame = samples.restored(t)
+        daemon.publisher.publish(replace(frame, raw=replace(frame.volume, run_id=LIVE_RUN)))
+    recorder = Recordings(daemon.publisher.address_pull, tmp_path / "copy")
+    try:
+        recorder.wait_for_message(0)
+        daemon.publisher.start(samples.started(N_TIMES), samples.MODEL)
+        daemon.restore(*range(N_TIMES))
+        daemon.end()
+        recorder.join(40)
+        assert not recorder.is_alive()
+    finally:
+        recorder.stopping.set()
+        recorder.join(20)
+        daemon.close()
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == [recorder.result.run_id]
+    assert recorder.result.n_raw == N_TIMES
 
 
 def shards_of(run: Path) -> dict[str, bytes]:
