@@ -15,6 +15,8 @@ from care_live.recorded.recording import Contents, Recording, Stamp, counts_dtyp
 __all__ = ["Contents", "Recording", "Stamp", "is_address", "is_data_set", "open_recording"]
 
 _ZARR_MARKS = ("zarr.json", ".zgroup")
+VENDOR_SUFFIXES = (".nd2", ".czi", ".lif")
+"""Of the files of microscopes' makers that bioio's plugins read."""
 
 
 def open_recording(path: Path | str, *, axes: str | None = None, any_numbers: bool = False) -> Recording:
@@ -22,8 +24,8 @@ def open_recording(path: Path | str, *, axes: str | None = None, any_numbers: bo
 
     Parameters
     ----------
-    path : a TIFF file, a folder that Micro-Manager saved to, or an OME-Zarr folder; as a string the address of an
-        OME-Zarr elsewhere, such as ``s3://bucket/plate.zarr``
+    path : a TIFF file, a file of a microscope's maker (ND2, CZI, LIF), a folder that Micro-Manager saved to, or an
+        OME-Zarr folder; as a string the address of an OME-Zarr elsewhere, such as ``s3://bucket/plate.zarr``
     axes : letters of TPCZYX, YX last; needed for plain TIFF stacks only
     any_numbers : take int16, uint32 and float32 pixels, too, which no camera gives and no run can acquire
 
@@ -50,7 +52,7 @@ def open_recording(path: Path | str, *, axes: str | None = None, any_numbers: bo
 def is_data_set(path: Path) -> bool:
     """Return whether a path may be a data set, by its name and marks; a folder of data sets is not one."""
     if path.is_file():
-        return path.suffix.lower() in (".tif", ".tiff")
+        return path.suffix.lower() in (".tif", ".tiff", *VENDOR_SUFFIXES)
     from care_live.recorded.ndtiff_index import INDEX_NAME
     from care_live.recorded.window_folder import format_of
 
@@ -73,6 +75,11 @@ def _opened_there(address: str) -> Recording:
 
 
 def _opened(path: Path, axes: str | None) -> Recording:
+    if path.is_file() and path.suffix.lower() in VENDOR_SUFFIXES:
+        bioio = need("bioio", extra="formats")
+        from care_live.recorded.vendor_file import VendorRecording
+
+        return VendorRecording(path, bioio)
     if path.is_file():
         from care_live.recorded.tiff import TiffRecording
 
