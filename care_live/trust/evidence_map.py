@@ -18,6 +18,8 @@ from care_live.trust.evidence import Evidence
 from care_live.trust.residual import BIN_PX
 
 HEAD: Final[Head] = "evidence"
+_MARK = MAPS[HEAD].mark or 0.0
+_BELOW = np.float32(_MARK - step_of(HEAD))
 _NOISE = 2.0
 """Standard deviations; of noise alone, 5 % is more."""
 
@@ -38,28 +40,28 @@ def draw(found: Evidence, into: Array) -> None:
     for z in range(len(into)):
         place = z if n_raw == len(into) else round(z * (n_raw - 1) / max(len(into) - 1, 1))
         drawn = in_steps(HEAD, _plane(found, place))
-        drawn[np.abs(drawn) < _NOISE] = 0
+        drawn *= (drawn >= _NOISE) | (drawn <= -_NOISE)
         into[z] = drawn
 
 
 def _plane(found: Evidence, z: int) -> Array:
     """Return the farthest from 0 of all scales, in one plane."""
-    most, *others = (_counted(values[z], alarm[z]) for values, alarm in zip(found.maps, found.alarms, strict=True))
-    for plane in others:
-        fine = _on_grid(plane, most.shape)
-        most = np.where(np.abs(fine) > np.abs(most), fine, most)
-    return most
+    scales, alarms = [values[z] for values in found.maps], [alarm[z] for alarm in found.alarms]
+    counts = any(alarm.any() for alarm in alarms)
+    if counts:
+        scales = [_counted(values, alarm) for values, alarm in zip(scales, alarms, strict=True)]
+    upper = lower = scales[0]
+    for plane in scales[1:]:
+        fine = _on_grid(plane, upper.shape)
+        upper, lower = np.maximum(upper, fine), np.minimum(lower, fine)
+    most = np.where(upper >= -lower, upper, lower)
+    return np.asarray(most if counts else np.clip(most, -_BELOW, _BELOW))
 
 
 def _counted(values: Array, alarm: NDArray[np.bool_]) -> Array:
     """Return a residual that is beyond the mark exactly where it counts."""
-    mark = MAPS[HEAD].mark
-    assert mark is not None
-    below = np.float32(mark - step_of(HEAD))
-    counted = np.clip(values, -below, below)
-    if alarm.any():
-        at = values[alarm]
-        counted[alarm] = np.copysign(np.maximum(np.abs(at), np.float32(mark)), at)
+    counted, at = np.clip(values, -_BELOW, _BELOW), values[alarm]
+    counted[alarm] = np.copysign(np.maximum(np.abs(at), np.float32(_MARK)), at)
     return counted
 
 
