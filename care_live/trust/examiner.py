@@ -86,7 +86,11 @@ class Examiner:
         trust = light.verdict(
             restored.flags,
             doubts=tuple(_in_restored(doubt, restored) for doubt in found.doubts),
-            cautions=(*levels.cautions(off, range_counts), *light.biases(found.sd, card.evidence)),
+            cautions=(
+                *light.other_camera(self._given, self._estimated),
+                *levels.cautions(off, range_counts),
+                *light.biases(found.sd, card.evidence),
+            ),
             strange=self._strange(restored, camera, self.features),
         )
         return replace(trust, sd=tuple(round(sd, 3) for sd in found.sd), share=found.share, camera=str(camera))
@@ -134,6 +138,7 @@ class Examiner:
             high=restored.high,
             signal_electrons=None if camera is None else camera.electrons(restored.high),
             exposure_ms=volume.exposure_ms,
+            saturated=residual.saturated_share(volume.pixels),
             features=features,
         )
         return domain.reasons(seen, self._card)

@@ -6,9 +6,12 @@ from collections.abc import Collection, Sequence
 
 from care_live.images import Flag
 from care_live.model.card import EvidenceLimits
+from care_live.trust.camera import CameraModel
 from care_live.trust.evidence import SCALES_PX
 from care_live.verdict import Doubt, Trust, TrustColour
 
+_OTHER_GAIN = 1.6
+"""Times the gain of the file: what a run shows of its camera is right within a third."""
 _SAID_OF_FLAGS: dict[str, str] = {
     "missing_plane": "planes are missing: the nearest ones stand in for them",
     "saturated": "some raw pixels are saturated",
@@ -45,6 +48,16 @@ def biases(sd: Sequence[float], limits: EvidenceLimits) -> tuple[str, ...]:
     return (
         f"intensities are off at sizes of about {2 * scale[-1]:g} pixels: the residual is {value:.1f} times the "
         "camera's noise; do not measure brightness",
+    )
+
+
+def other_camera(given: CameraModel | None, seen: CameraModel | None) -> tuple[str, ...]:
+    """Return in words that a camera file is not of the camera whose noise a run shows."""
+    if given is None or seen is None or 1 / _OTHER_GAIN < seen.gain / given.gain < _OTHER_GAIN:
+        return ()
+    return (
+        f"the camera file says {given.gain:.3g} counts per photo-electron, the noise of this run {seen.gain:.3g}: it "
+        "is the file of another camera or mode; measure this one with 'care-live camera'",
     )
 
 

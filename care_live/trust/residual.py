@@ -144,6 +144,12 @@ def ceiling_of(raw: NDArray[Any]) -> int | None:
     return brightest if brightest in _CEILINGS else None
 
 
+def saturated_share(raw: NDArray[Any]) -> float:
+    """Return the share of the voxels that are at the largest count of the camera."""
+    ceiling = ceiling_of(raw)
+    return 0.0 if ceiling is None else float(np.count_nonzero(raw == ceiling) / raw.size)
+
+
 def less(left: Residual, excess: Array | np.float32) -> Residual:
     """Take counts that are no structure, by square or by plane, out of a residual."""
     corrected = left.weighted - left.weight * excess

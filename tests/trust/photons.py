@@ -37,7 +37,7 @@ def worm(seed: int, shape_px: tuple[int, int, int] = SHAPE) -> Scene:
 def measured_camera(scene: Scene, **changed: Any) -> CameraModel:
     """Return the camera as dark frames would show it."""
     pattern = (scene.sensor.offset - np.float32(OFFSET)).astype(np.float32)
-    return CameraModel(GAIN, OFFSET, 1.75, "a test", **({"pattern": pattern} | changed))
+    return CameraModel(changed.pop("gain", GAIN), OFFSET, 1.75, "a test", **({"pattern": pattern} | changed))
 
 
 def nucleus(place: tuple[float, float, float], electrons: float, shape: tuple[int, int, int] = SHAPE) -> Any:

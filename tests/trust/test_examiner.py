@@ -76,6 +76,23 @@ def test_too_little_light_is_said_in_photons() -> None:
     assert "photo-electrons" in trust.reasons[0]
 
 
+def test_the_file_of_another_camera_is_amber_and_says_so() -> None:
+    scene = worm(11)
+    wrong = measured_camera(scene, gain=2.17 / 2.5)
+    trust = Examiner(CARD, wrong).examine(restored_of(scene.raw, scene.truth))
+    assert trust.colour == "amber", trust
+    assert "file of another camera" in trust.reasons[0]
+
+
+def test_saturation_is_said_with_its_share() -> None:
+    scene = worm(11)
+    raw, truth = scene.raw.copy(), scene.truth.copy()
+    raw[4:8, 30:60, 30:60], truth[4:8, 30:60, 30:60] = 4095, 4500
+    trust = Examiner(CARD, measured_camera(scene)).examine(restored_of(raw, truth))
+    assert trust.is_out_of_domain
+    assert any("1.4% of the voxels are saturated" in reason for reason in trust.reasons)
+
+
 def test_missing_planes_are_amber_not_red() -> None:
     scene, planes = worm(11), tuple(range(SHAPE[0]))
     raw = scene.raw.copy()
