@@ -11,7 +11,7 @@ from care_live.store import RunReader
 from tests.make.networks import save_network
 from tests.make.scripted import Script, Scripted, frames, pixels_of, plan, scripted_daemon, started
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow]
 N_TIMES = 22
 
 

@@ -16,7 +16,7 @@ from care_live.images import Volume, VolumeKey
 from care_live.store import RunReader, RunWriter, disk
 from tests.make.scripted import Script, Scripted, frames, plan, scripted_daemon, started
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow]
 KEYS = [VolumeKey(t) for t in range(3)]
 
 

@@ -26,7 +26,7 @@ from tests.make.merged import merge
 from tests.make.networks import Graph, noisy, save_graph, save_network
 from tests.make.runs import config, replay, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow]
 FIXED = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
 SHAPE = (7, 37, 42)
 

@@ -29,7 +29,7 @@ def expose(address: str, said: list[bool], may_end: threading.Event) -> None:
     tapped = tap(address, events=[{"axes": {"time": t, "position": p, "z": z}, "z": 0.5 * z} for t, p, z in places])
     for t, p, z in places:
         if t == N_TIMES - 2:
-            may_end.wait(60)
+            may_end.wait(150)
         tapped(PIXELS[t, p, z].copy(), {"Axes": {"time": t, "position": p, "z": z}, "Exposure": 10.0})
         time.sleep(0.01)
     said.append(tapped.close("finished", within_s=120))
@@ -54,12 +54,12 @@ def test_no_plane_is_lost_while_planes_come(tmp_path: Path) -> None:
         camera.start()
         first.wait_for_volumes(5)
         first.process.kill()
-        first.process.wait(20)
+        first.process.wait(60)
     with daemon(tmp_path, source=source, arguments=["--resume"]) as second:
         second.wait_for_volumes(5)
         may_end.set()
         second.end()
-    camera.join(130)
+    camera.join(200)
     assert said == [True]
     check(second.run)
 
@@ -78,11 +78,11 @@ def test_no_plane_is_lost_when_all_have_come_and_the_disk_is_slow(tmp_path: Path
         (tmp_path / SLOW_DISK).write_text("2")
         first.wait_until(lambda status: status.get("received_planes") == PIXELS.shape[0] * 2 * N_PLANES)
         first.process.kill()
-        first.process.wait(20)
+        first.process.wait(60)
     (tmp_path / SLOW_DISK).unlink()
     assert not said and len(RunReader(first.run).keys("raw")) < 2 * N_TIMES
     with daemon(tmp_path, source=source, arguments=["--resume"]) as second:
         second.end()
-    camera.join(130)
+    camera.join(200)
     assert said == [True]
     check(second.run)

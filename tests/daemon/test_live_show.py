@@ -27,7 +27,7 @@ from care_live.store import RunReader
 from tests.make.runs import config
 from tests.make.scripted import Scripted, frames, plan
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 SHAPE = (32, 48)
 
 

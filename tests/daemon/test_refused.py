@@ -18,7 +18,7 @@ from care_live.store import claim_run, open_run
 from tests.make.runs import config
 from tests.make.scripted import Script, Scripted, plan, started
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow]
 PLAN = plan([VolumeKey(0)])
 
 

@@ -33,7 +33,6 @@ def test_a_short_one_samples_and_checks_every_volume(tools: None, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_what_is_lost_or_wrong_is_told(tools: None, tmp_path: Path) -> None:
     soak, camera = importlib.import_module("soak"), importlib.import_module("soaking.camera")
     writer = open_writer(tmp_path, make_plan(n_t=4, shape=camera.SHAPE, endless=True))

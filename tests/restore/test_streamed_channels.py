@@ -15,8 +15,6 @@ from care_live.restore.engine import Engine
 from care_live.worker.client import RestoreProcess
 from tests.make.networks import noisy, save_network, volume
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def recorded(stacks: list[Volume], *, interleaved: bool) -> list[PlanePlaced]:
     """Return the planes of all channels in the order of the acquisition."""

@@ -21,7 +21,7 @@ from care_live.source import open_source
 from care_live.source.virtual import truth
 
 pytest.importorskip("pymmcore_plus")
-pytestmark = [pytest.mark.mm, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.mm]
 
 N_Z = 5
 AT = 7

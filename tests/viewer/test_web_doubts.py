@@ -14,7 +14,7 @@ from tests.make.scenes import filled, scene
 
 from .test_web_pixels import INVENTED, MISSING
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 DOUBTS = (Doubt("invented", (4, 21, 31), 12.0), Doubt("missing", (8, 51, 71), 7.0))
 RED = Trust("red", ("the restoration shows something that the camera did not count at 1 place",), DOUBTS)

@@ -12,7 +12,7 @@ from tests.make.scenes import filled, scene, serving
 
 from .browser import Screen
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CONDITIONS = LiveConditions(exposure_ms=10.0, laser=0.5, channel="DAPI", z_um=3.25, frames_per_s=20.0, light_s=1.5)
 
 

@@ -24,8 +24,6 @@ from care_live.worker.client import RestoreProcess
 from tests.make.inference import planes_of, settings
 from tests.make.networks import noisy, save_network, volume
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def kill(process: RestoreProcess) -> None:
     assert process.supervisor.process_id is not None
