@@ -1,4 +1,4 @@
-"""A recording ends with the same bytes as the daemon's own run, whatever happened to the link."""
+"""A recording ends with the same pixels as the daemon's own run, whatever happened to the link."""
 
 from __future__ import annotations
 
@@ -146,8 +146,8 @@ def test_live_is_not_recorded_and_the_run_after_it_is(tmp_path: Path) -> None:
 
 
 def shards_of(run: Path) -> dict[str, bytes]:
-    """Return the bytes of every shard of a run: all its pixels."""
-    return {name: path.read_bytes() for name, path in _acknowledged(run, "c/**/*")}
+    """Return the bytes of every shard but the raw ones, which are packed as the load of the machine allows."""
+    return {name: path.read_bytes() for name, path in _acknowledged(run, "c/**/*") if not name.startswith("raw/")}
 
 
 def _acknowledged(run: Path, pattern: str) -> Iterator[tuple[str, Path]]:
@@ -167,7 +167,7 @@ def metadata_of(run: Path) -> dict[str, str]:
 
 
 def assert_same(recorded: Path, original: Path) -> None:
-    assert shards_of(recorded) == shards_of(original) != {}
+    assert shards_of(recorded) == shards_of(original)
     assert metadata_of(recorded) == metadata_of(original) != {}
     assert verify(recorded).problems == verify(original).problems == ()
     there, here = RunReader(original), RunReader(recorded)
@@ -175,6 +175,8 @@ def assert_same(recorded: Path, original: Path) -> None:
         assert here.keys(product) == there.keys(product)
         for key in there.keys(product):
             assert here.state(key, product) == there.state(key, product)
+    for key in there.keys("raw"):
+        np.testing.assert_array_equal(here.read("raw", key), there.read("raw", key))
     assert here.not_restored() == there.not_restored()
     assert here.ended is not None and there.ended is not None and here.ended.reason == there.ended.reason
 
