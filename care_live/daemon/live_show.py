@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -72,6 +73,7 @@ class LiveShow:
         self._changed = threading.Condition()
         self._waiting: tuple[LiveFrame, int] | None = None
         self._busy = self._stopping = False
+        self._given_s = 0.0
         self._t = 0
         self._shape_px: tuple[int, int] | None = None
         self.n_restored = self.n_raw = 0
@@ -109,7 +111,7 @@ class LiveShow:
 
     def _take(self) -> None:
         while not self._stopping:
-            self._wait_free(self._lag_s)
+            self._wait_free()
             frame = self._frames.take(_LOOK_S)
             if frame is None or self._stopping:
                 continue
@@ -119,9 +121,11 @@ class LiveShow:
                 self._show_raw(frame, self._t)
                 self._pause(_PAUSE_S)
 
-    def _wait_free(self, timeout_s: float) -> None:
+    def _wait_free(self) -> None:
+        """Wait for the network, until it has had its frame for too long: then every further frame is shown raw."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._busy or self._stopping, timeout_s)
+            left_s = self._given_s + self._lag_s - time.monotonic()
+            self._changed.wait_for(lambda: not self._busy or self._stopping, max(0.0, left_s))
 
     def _pause(self, pause_s: float) -> None:
         with self._changed:
@@ -132,7 +136,7 @@ class LiveShow:
         with self._changed:
             if self._busy:
                 return False
-            self._busy, self._waiting = True, (frame, self._t)
+            self._busy, self._waiting, self._given_s = True, (frame, self._t), time.monotonic()
             self._changed.notify_all()
             return True
 

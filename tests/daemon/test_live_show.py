@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -129,12 +130,12 @@ class Gate:
 
 
 @contextmanager
-def showing(restorer: Gate) -> Iterator[Subscriber]:
+def showing(restorer: Gate, *, lag_s: float) -> Iterator[Subscriber]:
     newest = LatestFrame()
     with Publisher(PublishConfig(bind="tcp://127.0.0.1:*", bind_pull="tcp://127.0.0.1:*")) as publisher:
         bulkhead = Bulkhead("publishing", "it goes on", Tally())
         recent = RecentFrames(LiveConfig(), StoreConfig(directory=Path("never")))
-        show = LiveShow(newest, restorer, publisher=publisher, publishing=bulkhead, recent=recent, lag_s=0.05)
+        show = LiveShow(newest, restorer, publisher=publisher, publishing=bulkhead, recent=recent, lag_s=lag_s)
         camera, watcher = Camera(newest), Subscriber(publisher.address_pull)
         try:
             with show.shown():
@@ -148,8 +149,9 @@ def showing(restorer: Gate) -> Iterator[Subscriber]:
 
 def test_raw_frames_are_shown_while_the_network_lags_and_restored_ones_when_it_does_not() -> None:
     gate = Gate()
-    with showing(gate) as watcher:
-        lagging = next(deliveries(watcher, LIVE_RUN, restored=False))
+    with showing(gate, lag_s=0.05) as watcher:
+        lagging, *more = islice(deliveries(watcher, LIVE_RUN, restored=False), 4)
+        assert len(more) == 3
         assert lagging.raw is not None and lagging.raw.shape == (1, *SHAPE)
         gate.open.set()
         caught_up = next(deliveries(watcher, LIVE_RUN))
