@@ -41,19 +41,19 @@ def need_java(kind: Kind) -> Path:
 @contextmanager
 def java_program(kind: Kind, folder: Path) -> Iterator[int]:
     """Run Micro-Manager's window or its engine alone; yield its port."""
-    with _alone_on_this_machine(), java_process(kind, folder) as (port, _):
+    with alone_on_this_machine(), java_process(kind, folder) as (port, _):
         yield port
 
 
 @contextmanager
 def java_processes() -> Iterator[Callable[[Path], AbstractContextManager[tuple[int, subprocess.Popen[bytes]]]]]:
     """Yield what starts Micro-Manager's window, also once after the other, as long as no other test does."""
-    with _alone_on_this_machine():
+    with alone_on_this_machine():
         yield lambda folder: java_process("window", folder)
 
 
 @contextmanager
-def java_process(kind: Kind, folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def java_process(kind: Kind, folder: Path, *, on_display: str = "") -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """Run Micro-Manager; yield its port, and the first process of its group."""
     program = need_java(kind)
     folder.mkdir(exist_ok=True)
@@ -61,12 +61,17 @@ def java_process(kind: Kind, folder: Path) -> Iterator[tuple[int, subprocess.Pop
 
     with ExitStack() as stack:
         port = WINDOW_PORT if kind == "window" else _free_port()
+        if _listens(port):
+            pytest.fail(f"port {port} is taken: another Micro-Manager was left behind")
         command = [str(program / "start.sh"), "studio" if kind == "window" else "core"]
         command += [mm_test_adapters.device_adapter_path(), str(folder / "program")]
         command += [] if kind == "window" else [str(port)]
-        display = stack.enter_context(_display()) if kind == "window" else os.environ.get("DISPLAY", "")
+        if kind == "window" and not on_display:
+            on_display = stack.enter_context(display())
         log = folder / "java.log"
-        process = stack.enter_context(_group(command, log, env={**os.environ, "DISPLAY": display}))
+        process = stack.enter_context(
+            _group(command, log, env={**os.environ, "DISPLAY": on_display or os.environ.get("DISPLAY", "")})
+        )
         _wait_for_port(port, process, log)
         yield port, process
 
@@ -81,7 +86,7 @@ def acquiring(what: What, port: int, folder: Path, numbers: Sequence[int]) -> It
 
 
 @contextmanager
-def _alone_on_this_machine() -> Iterator[None]:
+def alone_on_this_machine() -> Iterator[None]:
     import fcntl  # no Windows: the program is for Linux
 
     with (Path(tempfile.gettempdir()) / "care-live-java.lock").open("w") as lock:
@@ -105,10 +110,10 @@ def _group(command: Sequence[str], log: Path, *, env: dict[str, str]) -> Iterato
 
 
 @contextmanager
-def _display() -> Iterator[str]:
+def display(size_px: tuple[int, int] = (1280, 1024)) -> Iterator[str]:
     """Run an X server without a screen; yield the name of its display."""
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x1024x24", "-nolisten", "tcp"]
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "{}x{}x24".format(*size_px), "-nolisten", "tcp"]
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL, pass_fds=(write,), start_new_session=True)
     os.close(write)
     try:
@@ -132,11 +137,15 @@ def _free_port() -> int:
     pytest.fail("no forty free ports side by side below 32000")
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as knock:
-            if knock.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if _listens(port):
+            return
         time.sleep(0.2)
     pytest.fail(f"Micro-Manager did not listen on port {port}: {log.read_text(errors='replace')[-2000:]}")

@@ -143,7 +143,7 @@ def is_closed(data_set: Path) -> bool:
 
 def test_an_acquisition_in_memory_comes_whole(driver: WindowDriver, run: Came, tmp_path: Path) -> None:
     """Two positions, two channels; one channel skips every second time point and has only its middle plane."""
-    driver.mark_positions(["worm-a", "worm-b"])
+    driver.mark_positions("worm-a", "worm-b")
     channels = [WindowChannel("DAPI"), WindowChannel("FITC", skip=1, is_stack=False)]
     store = driver.acquire("RAM", None, (2, 3), channels=channels, positions=True)
     run.until()

@@ -41,6 +41,7 @@ class WindowDriver:
 
     def camera(self, size_px: int, *, exposure_ms: float = 2.0, **properties: str) -> None:
         """Make every image distinct."""
+        self.wait_for(lambda: self._bridge.call(self._core, "getCameraDevice") == "Camera")  # it may still be loading
         wanted = {"Mode": "Noise", "PixelType": "16bit", "OnCameraCCDXSize": size_px, "OnCameraCCDYSize": size_px}
         for name, value in {**wanted, **properties}.items():
             self.set("Camera", name, str(value))
@@ -50,25 +51,24 @@ class WindowDriver:
         text = "java.lang.String"
         self._bridge.call(self._core, "setProperty", device, name, value, types=[text, text, text])
 
-    def mark_positions(self, names: Sequence[str]) -> None:
-        """Fill the list of stage positions."""
-        clear = self._bridge.get(self._positions, "getPositionList")
-        self._bridge.call(clear, "clearAllPositions")
-        self._set_positions(clear)
-        for _ in names:
-            self._bridge.call(self._positions, "markCurrentPosition")
-        self.wait_for(lambda: self._n_positions() == len(names))  # the window marks them when it finds time
+    def mark_positions(self, *names: str) -> None:
+        """Fill the list of stage positions, which is empty; the engine itself is told, since it learns of it late."""
+        kind = "org.micromanager.MultiStagePosition"
+        self._bridge.call(self._positions, "markCurrentPosition")
+        self.wait_for(lambda: self._n_positions() == 1)
         found = self._bridge.get(self._positions, "getPositionList")
-        for number, name in enumerate(names):
-            one = self._bridge.get(found, "getPosition", number, types=["int"])
-            self._bridge.call(one, "setLabel", name, types=["java.lang.String"])
-        self._set_positions(found)
+        marked = self._bridge.get(found, "getPosition", 0, types=["int"])
+        self._bridge.call(marked, "setLabel", names[0], types=["java.lang.String"])
+        for name in names[1:]:
+            copy = self._bridge.get(marked, "newInstance", marked, types=[kind])
+            self._bridge.call(copy, "setLabel", name, types=["java.lang.String"])
+            self._bridge.call(found, "addPosition", copy, types=[kind])
+        self._bridge.call(self._positions, "setPositionList", found, types=["org.micromanager.PositionList"])
+        self.wait_for(lambda: self._n_positions() == len(names))
+        self._bridge.call(self._engine, "setPositionList", found, types=["org.micromanager.PositionList"])
 
     def _n_positions(self) -> object:
         return self._bridge.call(self._bridge.get(self._positions, "getPositionList"), "getNumberOfPositions")
-
-    def _set_positions(self, found: JavaObject) -> None:
-        self._bridge.call(self._positions, "setPositionList", found, types=["org.micromanager.PositionList"])
 
     def acquire(
         self,
@@ -111,13 +111,9 @@ class WindowDriver:
         }
         for name, (kind, value) in wanted.items():
             self._bridge.call(builder, name, value, types=[kind])
-        return self._bridge.get(
-            self._acquisitions,
-            "runAcquisitionWithSettings",
-            self._bridge.get(builder, "build"),
-            False,
-            types=["org.micromanager.acquisition.SequenceSettings", "boolean"],
-        )
+        built, kind = self._bridge.get(builder, "build"), "org.micromanager.acquisition.SequenceSettings"
+        run = "runAcquisitionWithSettings"
+        return self._bridge.get(self._acquisitions, run, built, False, types=[kind, "boolean"])
 
     def _channel(self, channel: WindowChannel) -> JavaObject:
         builder = self._bridge.get(self._acquisitions, "channelSpecBuilder")
@@ -176,11 +172,6 @@ class WindowDriver:
             number = int(json.loads(str(self._bridge.field(image, "tags")))["ImageNumber"])
             self._bridge.release(image)
             return number
-
-    def forget(self, store: JavaObject) -> None:
-        """Close an acquisition and its window without a question."""
-        self._bridge.call(store, "close")
-        self._bridge.release(store)
 
     def snap(self) -> None:
         self._bridge.call(self._live, "snap", True, types=["boolean"])
