@@ -83,11 +83,12 @@ class Examiner:
         self.found = found
         if sums is not None and not found.doubts:  # what is false here must not pass for the camera's
             self._pattern.learn(sums, camera, len(raw) - len(missing))
+        seen = self._estimated if residual.ceiling_of(raw) is None else None  # saturated pixels have no noise
         trust = light.verdict(
             restored.flags,
             doubts=tuple(_in_restored(doubt, restored) for doubt in found.doubts),
             cautions=(
-                *light.other_camera(self._given, self._estimated),
+                *light.other_camera(self._given, seen, found.sd[0]),
                 *levels.cautions(off, range_counts),
                 *light.biases(found.sd, card.evidence),
             ),

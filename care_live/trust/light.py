@@ -12,6 +12,7 @@ from care_live.verdict import Doubt, Trust, TrustColour
 
 _OTHER_GAIN = 1.6
 """Times the gain of the file: what a run shows of its camera is right within a third."""
+_OTHER_SD = 1.25
 _SAID_OF_FLAGS: dict[str, str] = {
     "missing_plane": "planes are missing: the nearest ones stand in for them",
     "saturated": "some raw pixels are saturated",
@@ -51,9 +52,17 @@ def biases(sd: Sequence[float], limits: EvidenceLimits) -> tuple[str, ...]:
     )
 
 
-def other_camera(given: CameraModel | None, seen: CameraModel | None) -> tuple[str, ...]:
-    """Return in words that a camera file is not of the camera whose noise a run shows."""
-    if given is None or seen is None or 1 / _OTHER_GAIN < seen.gain / given.gain < _OTHER_GAIN:
+def other_camera(given: CameraModel | None, seen: CameraModel | None, sd: float) -> tuple[str, ...]:
+    """Return in words that a camera file is not of the camera whose noise a run shows.
+
+    Parameters
+    ----------
+    sd : of the finest residual, in units of the file's noise: what little light or a broken column makes of the gain
+        that the run shows leaves it at 1
+    """
+    ratio = 1.0 if given is None or seen is None else seen.gain / given.gain
+    is_other = (ratio > _OTHER_GAIN and sd > _OTHER_SD) or (ratio < 1 / _OTHER_GAIN and sd < 1 / _OTHER_SD)
+    if given is None or seen is None or not is_other:
         return ()
     return (
         f"the camera file says {given.gain:.3g} counts per photo-electron, the noise of this run {seen.gain:.3g}: it "

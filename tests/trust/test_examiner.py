@@ -84,6 +84,13 @@ def test_the_file_of_another_camera_is_amber_and_says_so() -> None:
     assert "file of another camera" in trust.reasons[0]
 
 
+def test_little_light_is_no_other_camera() -> None:
+    scene = worm(11)
+    dim = 100 + (scene.truth - 100) * 0.2
+    trust = Examiner(CARD, measured_camera(scene, pattern=None)).examine(restored_of(noise_of(dim), dim))
+    assert not any("another camera" in reason for reason in trust.reasons), trust
+
+
 def test_saturation_is_said_with_its_share() -> None:
     scene = worm(11)
     raw, truth = scene.raw.copy(), scene.truth.copy()
