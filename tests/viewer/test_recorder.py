@@ -182,7 +182,7 @@ def assert_same(recorded: Path, original: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_recording_has_the_same_bytes_as_the_run(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_recording_has_the_same_pixels_as_the_run(daemon: Daemon, tmp_path: Path) -> None:
     recording = Recordings(daemon.publisher.address_pull, tmp_path / "copy")
     daemon.restore(0, 1, 2)
     daemon.skip(3)
