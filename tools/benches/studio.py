@@ -34,6 +34,8 @@ from tests.source.window_driver import Saved, WindowDriver
 _PLANES = 16
 _LIVE_S = 4.0
 _TAKE_S = 0.04
+_SETTLE_S = 3.0
+"""Live begins slowly: its window is laid out."""
 
 
 class Case(NamedTuple):
@@ -126,6 +128,7 @@ class Bench:
         """Return the frame rate of the camera in Live, and how many frames the process beside it got."""
         self._driver.live(True)
         try:
+            time.sleep(_SETTLE_S)
             if beside:
                 self._child.send({"what": "live", "port": self._port})
                 assert self._child.recv() == "ready"
