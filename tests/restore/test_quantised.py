@@ -54,7 +54,8 @@ def within(got: np.ndarray, wanted: np.ndarray, head: Head, *, steps: float = 1)
 
 
 def maps(restored: Restored) -> dict[Head, np.ndarray]:
-    return dict(restored.maps)
+    """Return what came from the network; the evidence is computed beside it, and has no codes on the way."""
+    return {head: array for head, array in restored.maps.items() if head != "evidence"}
 
 
 def both(path: Path, pixels: np.ndarray, **changed: Any) -> tuple[Restored, Restored]:
