@@ -25,4 +25,6 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     exec(code, scope)
     assert capsys.readouterr().out.endswith("1 []\n")
     assert scope["mean"].shape == stack.shape  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(scope["mean"], scope["result"].mean)  # type: ignore[attr-defined]
+    wanted = scope["result"].mean  # type: ignore[attr-defined]
+    # Each measures which provider is the quickest here, and two providers differ in the last bits.
+    np.testing.assert_allclose(scope["mean"], wanted, rtol=1e-6)  # type: ignore[call-overload]
