@@ -42,10 +42,12 @@ def obey(core: Any, order: StageOrder) -> None:
         _stop(core)
     if order.snap:
         core.snapImage()
-    if order.acquire is not None:
-        _acquire(core, order.acquire)
-    if order.live or (was_live and order.live is None and not order.snap):
-        _start(core)
+    try:
+        if order.acquire is not None:
+            _acquire(core, order.acquire)
+    finally:
+        if order.live or (was_live and order.live is None and not order.snap):
+            _start(core)
 
 
 def _start(core: Any) -> None:
@@ -76,7 +78,7 @@ def run(job: LiveJob) -> None:
     for line in sys.stdin.buffer:
         try:
             obey(core, order_of(msgspec.json.decode(line)))
-        except (CareLiveError, RuntimeError, msgspec.MsgspecError) as error:
+        except (CareLiveError, RuntimeError, ValueError, msgspec.MsgspecError) as error:  # ValueError: an unknown preset
             logger.error("order failed: %s", error)
 
 

@@ -17,14 +17,14 @@ WAIT_S = 90.0
 LOOPBACK = "tcp://127.0.0.1:0"
 
 
-def live_frame(source: LiveSource, z_um: float) -> LiveFrame:
-    """Return a frame that was taken at a height."""
+def live_frame(source: LiveSource, **wanted: float) -> LiveFrame:
+    """Return a frame that was taken under these conditions: an order is carried out part by part, between frames."""
     until_s = time.monotonic() + WAIT_S
     while time.monotonic() < until_s:
         frame = source.live.take(1.0)
-        if frame is not None and frame.conditions.z_um == z_um:
+        if frame is not None and all(getattr(frame.conditions, name) == value for name, value in wanted.items()):
             return frame
-    pytest.fail(f"no frame at z {z_um}")
+    pytest.fail(f"no frame with {wanted}")
 
 
 def events_of_a_run(source: LiveSource) -> list[SourceEvent]:
@@ -43,18 +43,21 @@ def test_it_moves_records_a_run_and_goes_on_with_live() -> None:
     microscope = VirtualConfig(shape_px=(64, 64))
     source = LiveSource(LiveSourceConfig(bind=LOOPBACK, bind_runs=LOOPBACK, microscope=microscope), run_id="evening")
     try:
-        assert live_frame(source, 0.0).pixels.shape == (64, 64)
+        assert live_frame(source, z_um=0.0).pixels.shape == (64, 64)
         source.move({"z_um": 4.0, "laser": 2.0, "exposure_ms": 5.0})
-        conditions = live_frame(source, 4.0).conditions
-        assert (conditions.laser, conditions.exposure_ms) == (2.0, 5.0)
+        live_frame(source, z_um=4.0, laser=2.0, exposure_ms=5.0)
         source.move({"acquire": {"time_plan": {"interval": 0, "loops": 2}, "channels": ["DAPI"]}})
         started, *middle, ended = events_of_a_run(source)
         assert isinstance(started, RunStarted) and started.run_id == "evening"
         assert sum(isinstance(event, Frame) for event in middle) == 2
         assert isinstance(ended, RunEnded) and ended.reason == "finished"
         source.next_run()
+        source.move({"acquire": {"time_plan": {"interval": 0, "loops": 2}, "channels": ["no such preset"]}})
+        failed = events_of_a_run(source)[-1]
+        assert isinstance(failed, RunEnded) and failed.reason != "finished"
+        source.next_run()
         source.move({"z_um": 6.0})
-        live_frame(source, 6.0)
+        live_frame(source, z_um=6.0)
     finally:
         source.stop()
         source.close()
