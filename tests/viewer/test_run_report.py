@@ -117,6 +117,20 @@ def test_reference_planes_are_no_volumes_that_wait(tmp_path: Path) -> None:
     assert (tally.planned, tally.stored, tally.waiting) == (1, 1, 1)
 
 
+def test_volumes_of_a_channel_that_is_left_out_do_not_wait(tmp_path: Path) -> None:
+    with contextlib.closing(open_writer(tmp_path, make_plan(n_t=1, n_c=2, channels=("GFP", "BF")))) as writer:
+        volumes = [make_volume(VolumeKey(0, 0, c)) for c in range(2)]
+        for volume in volumes:
+            writer.write_raw(volume)
+        writer.write_restored(make_restored(volumes[0]), age_s=1.5)
+        writer.note(RunEnded("finished", n_delivered=4))
+        before = gather(RunReader(tmp_path / "run")).tally
+        writer.complete()
+    tally = gather(RunReader(tmp_path / "run")).tally
+    assert (before.waiting, before.left_out) == (1, 0)
+    assert (tally.restored, tally.waiting, tally.left_out) == (1, 0, 1)
+
+
 def test_a_damaged_volume_costs_its_picture_and_not_the_page(run: Path, tmp_path: Path) -> None:
     for shard in (run / "raw").rglob("c/*/*/*/*/*"):
         if shard.is_file():

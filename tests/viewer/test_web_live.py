@@ -34,6 +34,7 @@ def test_live_is_marked_with_its_conditions_and_flips_by_a_key(window: Any) -> N
         screen.until("careLive.header().t === 1")
         assert screen.js(title) == "raw"
         assert "lags" in screen.js("document.querySelector('[data-pane=restored] .pane-note').textContent")
+        assert "raw" in screen.js("document.querySelector('[data-pane=uncertainty] .pane-note').textContent")
         errors = screen.errors()
         window.get("about:blank")
     assert not errors

@@ -82,6 +82,7 @@ def _counts(tally: RunCounts, *, is_over: bool) -> str:
         ("skipped: restoration was too slow", tally.skipped, True),
         ("restoration failed", tally.failed, True),
         ("waiting to be restored", tally.waiting, is_over),
+        ("kept raw only: of a channel that is not restored", tally.left_out, False),
         ("Planes of stored volumes", tally.planes_expected, False),
         ("lost", tally.planes_lost, True),
         ("received twice, kept once", tally.duplicates, False),

@@ -27,6 +27,8 @@ class RunCounts:
     planes_expected: int
     planes_received: int
     duplicates: int
+    left_out: int
+    """Stored, of channels that this run does not restore."""
 
     @property
     def never_came(self) -> int:
@@ -35,8 +37,8 @@ class RunCounts:
 
     @property
     def waiting(self) -> int:
-        """Return the stored volumes that are neither restored nor given up."""
-        return max(self.stored - self.restored - self.skipped - self.failed, 0)
+        """Return the stored volumes that are neither restored, given up, nor left out."""
+        return max(self.stored - self.restored - self.skipped - self.failed - self.left_out, 0)
 
     @property
     def planes_lost(self) -> int:
@@ -125,18 +127,28 @@ def _tally(reader: RunReader) -> RunCounts:
     keys = [key for key in reader.keys("raw") if not _is_reference(reader, key)]
     raw = [reader.acquisition(key).integrity for key in keys]
     given_up = Counter(one.reason for one in reader.not_restored().values())
+    restored = {source for key in reader.keys("restored") for source in reader.restoration(key).sources}
     return RunCounts(
         planned=sum(not _is_reference(reader, key) for key in reader.plan.stacks),
         stored=len(raw),
         incomplete=sum(bool(one.missing) for one in raw),
         suspect=sum(reader.state(key) == "suspect" for key in keys),
-        restored=len({source for key in reader.keys("restored") for source in reader.restoration(key).sources}),
+        restored=len(restored),
         skipped=given_up["skipped"],
         failed=given_up["failed"],
         planes_expected=sum(len(one.expected) for one in raw),
         planes_received=sum(len(set(one.expected) & set(one.received)) for one in raw),
         duplicates=sum(one.n_duplicates for one in raw),
+        left_out=len(_left_out(reader, keys, restored)),
     )
+
+
+def _left_out(reader: RunReader, raw: list[VolumeKey], restored: set[VolumeKey]) -> list[VolumeKey]:
+    """Return the volumes of channels of which nothing was tried, in a run that is complete and restored others."""
+    if not restored or reader.ended is None or not reader.ended.is_complete:
+        return []
+    tried = {key.c for key in restored} | {key.c for key in reader.not_restored()}
+    return [key for key in raw if key.c not in tried]
 
 
 def _lines(reader: RunReader) -> tuple[TimeLine, ...]:

@@ -12,6 +12,8 @@ export function showLive(header, look) {
   const pane = document.querySelector('[data-pane="restored"]');
   pane.querySelector("h2").textContent = isRaw(header, look) ? "raw" : "restored";
   note(pane.querySelector(".pane-note"), noteOf(header, look));
+  const lacks = isLive(header) && header.channels.every((channel) => !channel.restored);
+  note(document.querySelector('[data-pane="uncertainty"] .pane-note'), lacks ? "none: this is the raw image" : "");
   if (!isLive(header)) return;
   const { conditions } = header;
   $("link").dataset.tone = "live";
