@@ -57,7 +57,7 @@ _WORDS: Mapping[str, str] = {
     "swapped": "another network took over while it was recorded",
     "restarted": "the inference process was replaced while it was recorded",
     "moved": "another worker took it over from the one that got its planes",
-    "stored": "it was read from the store",
+    "stored": "it came as a whole: from Live, or from the store",
     "failed": "its stream failed",
 }
 

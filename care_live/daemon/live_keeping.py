@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -37,6 +38,7 @@ class RecentFrames:
         self._frames: deque[Volume] = deque()
         self._nbytes = 0
         self._writers: list[threading.Thread] = []
+        self._names: set[str] = set()
 
     def add(self, volume: Volume) -> None:
         """Take a frame; the oldest ones leave."""
@@ -63,7 +65,7 @@ class RecentFrames:
         alike = [one for one in frames if _is_like(one, frames[-1]) and newest_ns - one.last_plane_ns <= seconds * 1e9]
         if not alike:
             raise SourceError(f"no frame of Live in the last {seconds:g} s: start Live first")
-        run_id = f"live-{time.strftime('%Y%m%d-%H%M%S')}"
+        run_id = self._name()
         writer = threading.Thread(target=self._write, args=(run_id, alike), name="care-live keep")
         self._writers.append(writer)
         writer.start()
@@ -83,6 +85,15 @@ class RecentFrames:
             writer.join(max(0.0, until_s - time.monotonic()))
         if any(writer.is_alive() for writer in self._writers):
             raise StageError(f"frames of Live were not written within {_CLOSE_S:g} s")
+
+    def _name(self) -> str:
+        """Name a run after this second; a second one within it gets a number."""
+        now = f"live-{time.strftime('%Y%m%d-%H%M%S')}"
+        with self._lock:
+            numbered = (f"{now}-{n}" for n in itertools.count(2))
+            name = next(one for one in itertools.chain((now,), numbered) if one not in self._names)
+            self._names.add(name)
+        return name
 
     def _write(self, run_id: str, frames: Sequence[Volume]) -> None:
         """Write raw frames, one a time point; ``care-live run`` and ``restore`` find them as any other run's."""

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 CAMERA = "Virtual Camera"
 
+_REFUSALS = (CareLiveError, RuntimeError, ValueError, msgspec.MsgspecError)
+"""What an order may fail with, the core's errors among them: ValueError for a preset that it lacks."""
+
 
 def obey(core: Any, order: StageOrder) -> None:
     """Carry out an order on a core."""
@@ -78,7 +81,7 @@ def run(job: LiveJob) -> None:
     for line in sys.stdin.buffer:
         try:
             obey(core, order_of(msgspec.json.decode(line)))
-        except (CareLiveError, RuntimeError, ValueError, msgspec.MsgspecError) as error:  # ValueError: an unknown preset
+        except _REFUSALS as error:
             logger.error("order failed: %s", error)
 
 

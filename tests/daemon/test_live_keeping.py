@@ -41,6 +41,15 @@ def test_what_is_kept_is_a_run_with_the_frames_of_the_last_seconds(tmp_path: Pat
     assert verify(run).clean
 
 
+def test_each_order_to_keep_is_a_run_of_its_own_within_a_second_too(tmp_path: Path) -> None:
+    recent = RecentFrames(LiveConfig(keep_s=100), StoreConfig(directory=tmp_path, keep_free_mib=0))
+    recent.add(shown(0))
+    names = {recent.keep(1).rpartition(" ")[2] for _ in range(3)}
+    recent.close()
+    assert {run.name for run in tmp_path.iterdir()} == names
+    assert len(names) == 3 and all(verify(tmp_path / name).clean for name in names)
+
+
 def test_frames_of_another_exposure_are_left_out(tmp_path: Path) -> None:
     recent = RecentFrames(LiveConfig(keep_s=100), StoreConfig(directory=tmp_path, keep_free_mib=0))
     for t in range(4):
