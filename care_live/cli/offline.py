@@ -164,4 +164,6 @@ def _print_table(report: VerifyReport) -> None:
     writing = ", still being written" if report.being_written else ""
     n_aside = sum(one.kind == "quarantine" for one in report.beside)
     writing += f", {n_aside} raw files in quarantine" if n_aside else ""
-    click.echo(f"{report.run}: {report.n_volumes} volumes, {report.n_bytes / 1e6:.1f} MB{writing}: {verdict}")
+    click.echo(
+        f"{report.run}: {report.n_volumes} volumes, maps counted too, {report.n_bytes / 1e6:.1f} MB{writing}: {verdict}"
+    )

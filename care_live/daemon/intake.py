@@ -139,7 +139,8 @@ class Intake:
         finally:
             self._count()
             self._tell_intake_over()
-        logger.info("acquisition ended reason=%s detail=%s", ended.reason, ended.detail or "-")
+        level = logging.INFO if ended.reason == "finished" else logging.WARNING
+        logger.log(level, "acquisition ended reason=%s detail=%s", ended.reason, ended.detail or "-")
 
     def _tell_intake_over(self) -> None:
         skipped, unrestorable = self.worklist.intake_over()
