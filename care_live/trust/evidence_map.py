@@ -40,7 +40,7 @@ def draw(found: Evidence, into: Array) -> None:
     for z in range(len(into)):
         place = z if n_raw == len(into) else round(z * (n_raw - 1) / max(len(into) - 1, 1))
         drawn = in_steps(HEAD, _plane(found, place))
-        drawn *= (drawn >= _NOISE) | (drawn <= -_NOISE)
+        drawn[(drawn < _NOISE) & (drawn > -_NOISE)] = 0.0  # not times 0: a copy from codes has no negative zero
         into[z] = drawn
 
 

@@ -55,7 +55,8 @@ def test_its_codes_and_its_planes_are_those_of_the_restored_volume() -> None:
     _, drawing = drawn(worm(11).truth + nucleus(PLACE, 30), n_planes=2 * SHAPE[0] - 1)
     np.testing.assert_array_equal(drawing[::2], drawn(worm(11).truth + nucleus(PLACE, 30))[1])
     assert drawing.min() == -LIMIT
-    np.testing.assert_array_equal(number_codes.values(number_codes.signed(drawing, LIMIT)), drawing)
+    copied = number_codes.values(number_codes.signed(drawing, LIMIT))
+    assert copied.tobytes() == drawing.tobytes(), "a recorder's copy is the same to the sign of 0"
 
 
 def test_a_field_of_odd_size_has_a_square_for_its_last_row() -> None:
