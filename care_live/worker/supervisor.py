@@ -124,10 +124,18 @@ class InferenceSupervisor:
         return answer
 
     def look(self) -> None:
-        """Replace a process that is lost while no volume waits for it."""
+        """Replace a process that is lost while no volume waits for it, and note that a replaced one is ready."""
         running = self.running
-        if running is not None and running.inference.ready is not None and (how := running.inference.lost()):
-            self.replace(running, how)
+        if running is None:
+            return
+        if running.inference.ready is not None:
+            if how := running.inference.lost():
+                self.replace(running, how)
+        elif running.inference.has_news():
+            try:
+                self.living()
+            except RestoreError as error:
+                logger.warning("inference not ready: %s", error)
 
     def replace(self, lost: RunningNetwork, what: str) -> str:
         """End a process, start another one in the background, and return the reason in words."""

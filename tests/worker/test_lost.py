@@ -91,6 +91,17 @@ def test_a_child_that_hangs_while_planes_come_is_replaced(process: RestoreProces
     assert np.allclose(restored.mean, wanted.mean, rtol=0, atol=1e-3)
 
 
+def test_a_child_that_is_replaced_while_no_volume_waits_gets_ready_by_itself(process: RestoreProcess) -> None:
+    """Streams go to workers that are ready: one that is not asked would never get a volume again."""
+    assert process.is_ready and process.supervisor.process_id is not None
+    os.kill(process.supervisor.process_id, getattr(signal, "SIGKILL", signal.SIGTERM))
+    restarts, until_s = process.supervisor.n_restarts, time.monotonic() + 120
+    while not (process.is_ready and process.supervisor.n_restarts > restarts):
+        assert time.monotonic() < until_s, "it stays 'starting'"
+        process.watch()
+        time.sleep(0.05)
+
+
 def test_a_large_volume_on_a_busy_machine_is_no_hang() -> None:
     hang_s = 3.0
     process = RestoreProcess(settings(None, hang_s=hang_s))
