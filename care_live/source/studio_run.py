@@ -71,6 +71,8 @@ class StudioRun:
         try:
             if self._lost_since is not None:
                 self._find_again()
+            if self._was_paused and self._is_due():  # also while images come one after the other
+                self._progress()
             return self._read() or self._look_at_progress()
         except UnansweredError as error:
             return self._silent(error)
@@ -126,14 +128,21 @@ class StudioRun:
         """Nothing new: has the acquisition ended, or does it wait?"""
         if self._run is not None and self._run.has_all:
             return self.end("finished")
-        if self._clock() - self._looked_at < _PROGRESS_S:
+        if not self._is_due():
             return None
-        self._looked_at = self._clock()
-        progress = self._window.progress(self._acquisition)
-        self._say_paused(progress)
+        progress = self._progress()
         if not progress.is_closed:
             return StillAcquiring() if self._run is not None and self._run.plan is not None else None
         return self._closed(progress)
+
+    def _is_due(self) -> bool:
+        return self._clock() - self._looked_at >= _PROGRESS_S
+
+    def _progress(self) -> AcquisitionProgress:
+        self._looked_at = self._clock()
+        progress = self._window.progress(self._acquisition)
+        self._say_paused(progress)
+        return progress
 
     def _closed(self, progress: AcquisitionProgress) -> SourceEvent | None:
         """End a run once every image of a closed acquisition was read."""
