@@ -13,6 +13,7 @@ stops the stages; each ends by itself when its input has.
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -42,6 +43,8 @@ from care_live.reasons import how
 from care_live.restore.channel_choice import ChannelChoice, choose
 from care_live.source import Source
 from care_live.store import RunWriter, Syncs
+
+logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
 
@@ -119,6 +122,7 @@ class Pipeline:
         channels, wrong = choose(self._config.restore.channels, of_network, plan.channels)
         if wrong:
             self._tally.fault("channels", wrong)
+            logger.warning("channels not restored: %s", wrong)
         self._rooms.restorer.arrivals.read_together(channels.together)
         return channels
 
