@@ -3,9 +3,9 @@
 All three are Blosc, of which each chunk says itself how it was packed. So the codec may change from volume to volume of
 one image, whose metadata name what its first volume had, and every Zarr reader reads all of them.
 
-Measured for planes of 2048 x 2048 (processor time a plane on two busy cores, with all that the store does besides, and
-the size of simulated noisy planes): *zstd* 12.9 ms, 35 %; *lz4* with bits shuffled 8.8 ms, 40 %; *none* 11.0 ms, 100 %:
-without packing there is more to be written.
+Measured for planes of 2048 x 2048, processor time a plane on two busy cores, with all that the store does besides:
+*zstd* 12.9 ms; *lz4* with bits shuffled 8.8 ms; *none* 11.0 ms, since there is more to be written. The size of planes
+of photon noise, by its mean in counts: zstd 27 % at 20, 35 % at 120, 55 % at 1000; lz4 33 %, 50 %, 63 %.
 """
 
 from __future__ import annotations

@@ -49,15 +49,6 @@ def reasons(seen: VolumeTraits, card: ModelCard) -> tuple[str, ...]:
     return tuple(reason for reason in found if reason)
 
 
-def unlike_channels(channels: Sequence[str], card: ModelCard) -> tuple[str, ...]:
-    """Return which channels of a run the network was not trained on; one that takes any channel has none."""
-    if all(name == "any" or name.startswith("channel-") for name in card.channels_in):
-        return ()
-    strange = [name for name in channels if name not in card.channels_in and name != "default"]
-    trained = ", ".join(card.channels_in)
-    return tuple(f"channel {name} is not one that the network was trained on ({trained})" for name in strange)
-
-
 def distance(features: Sequence[float], trained: DomainFeatures) -> float:
     """Return the Mahalanobis distance of features from those of training, per square root of their number."""
     away = np.subtract(features, trained.mean)
