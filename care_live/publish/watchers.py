@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from care_live.publish.log import Stream
+from care_live.publish.waiting_line import WaitingLine
 from care_live.wire.connections import ConnectionId, Sending
 from care_live.wire.messages import Fetch, Newest, Replay, View
 from care_live.wire.token_bucket import TokenBucket
@@ -182,6 +183,7 @@ class Watchers:
         self._by_peer: dict[bytes, Watcher] = {}
         self.displaced: list[Watcher] = []
         """Those that gave way to others; the router empties this list and disconnects them."""
+        self._line = WaitingLine()
 
     def watcher_of(
         self, peer: bytes, now_s: float, *, key: str = "", connection: ConnectionId | None = None
@@ -189,8 +191,10 @@ class Watchers:
         """Return the watcher behind a connection, a new one if need be; None: there are too many."""
         watcher = self._by_peer.get(peer)
         if watcher is None:
-            if not self._make_room(key, now_s):
+            if not self._make_room(peer, key, now_s):
+                self._line.wait(peer, key, now_s)
                 return None
+            self._line.leave(peer)
             watcher = self._by_peer[peer] = Watcher(peer, now_s, key, connection, took_s=now_s, came_s=now_s)
         watcher.received_s = now_s
         return watcher
@@ -201,31 +205,39 @@ class Watchers:
     def forget(self, watcher: Watcher) -> None:
         self._by_peer.pop(watcher.peer, None)
 
-    def _make_room(self, key: str, now_s: float) -> bool:
-        """Find a place for a new connection; return whether there is one.
+    def _make_room(self, peer: bytes, key: str, now_s: float) -> bool:
+        """Find a place for a new connection; return whether there is one that those before it in the line leave."""
+        n_free, giving_way = self._places(key, now_s)
+        n_places = max(n_free, len(giving_way))
+        if not n_places or self._line.n_ahead(peer, key, now_s) >= n_places:
+            return False
+        if n_free <= 0:
+            self._displace(min(giving_way, key=lambda watcher: watcher.took_s))
+        return True
 
-        Where a key, or this machine, has all the places it may have, the connection gives way that has taken nothing
-        for the longest time. Where all places are taken, one of the key gives way that has most of them.
+    def _places(self, key: str, now_s: float) -> tuple[int, list[Watcher]]:
+        """Return how many places are free for a key, and, where there is none, which connections give way.
+
+        Where a key, or this machine, has all the places it may have, those of its connections give way that have taken
+        nothing for a long time. Where all places are taken, those of the key give way that has most of them.
         """
         of_one = [watcher for watcher in self if watcher.key == key]
-        if len(of_one) >= (MAX_OF_ONE if key else MAX_LOCAL):
-            return self._displace(of_one, now_s - GIVE_WAY_S)
-        if len(self) < MAX_WATCHERS:
-            return True
-        counts = {watcher.key: 0 for watcher in self}
-        for watcher in self:
-            counts[watcher.key] += 1
-        greediest = max(counts, key=counts.__getitem__)
-        of_greediest = [watcher for watcher in self if watcher.key == greediest]
-        return self._displace(of_greediest, now_s if len(of_one) + 1 < len(of_greediest) else now_s - GIVE_WAY_S)
+        n_left = (MAX_OF_ONE if key else MAX_LOCAL) - len(of_one)
+        n_free = min(n_left, MAX_WATCHERS - len(self))
+        if n_free > 0:
+            return n_free, []
+        if n_left <= 0:
+            among, before_s = of_one, now_s - GIVE_WAY_S
+        else:
+            counts = Counter(watcher.key for watcher in self)
+            greediest = max(counts, key=counts.__getitem__)
+            among = [watcher for watcher in self if watcher.key == greediest]
+            before_s = now_s if len(of_one) + 1 < len(among) else now_s - GIVE_WAY_S
+        return 0, [watcher for watcher in among if watcher.took_s <= before_s]
 
-    def _displace(self, among: list[Watcher], before_s: float) -> bool:
-        gone = min(among, key=lambda watcher: watcher.took_s)
-        if gone.took_s > before_s:
-            return False
-        self.forget(gone)
-        self.displaced.append(gone)
-        return True
+    def _displace(self, watcher: Watcher) -> None:
+        self.forget(watcher)
+        self.displaced.append(watcher)
 
     def __iter__(self) -> Iterator[Watcher]:
         return iter(list(self._by_peer.values()))

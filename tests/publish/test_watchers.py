@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from care_live.images import StateChanged, VolumeKey
 from care_live.publish.log import MAX_ENTRIES, Log
-from care_live.publish.watchers import FOLLOWS_S, GIVE_WAY_S, MAX_FETCHES, MAX_OF_ONE, MAX_WATCHERS, Watcher, Watchers
+from care_live.publish.waiting_line import LAPSE_S, MAX_IN_LINE
+from care_live.publish.watchers import (
+    FOLLOWS_S,
+    GIVE_WAY_S,
+    MAX_FETCHES,
+    MAX_LOCAL,
+    MAX_OF_ONE,
+    MAX_WATCHERS,
+    Watcher,
+    Watchers,
+)
 from care_live.wire.messages import Fetch, Newest, Replay
 from tests.make import samples
 
@@ -133,6 +143,34 @@ def test_when_all_places_are_taken_the_key_that_has_most_gives_way() -> None:
     assert len(watchers) == MAX_WATCHERS
     assert watchers.watcher_of(b"late", 0.5, key="ida") is not None
     assert len(watchers) == MAX_WATCHERS and len(watchers.displaced) == 1
+
+
+def test_the_longest_waiting_gets_the_next_place_among_thousands_that_come_again() -> None:
+    """A program that connects anew a hundred times a second, and asks much oftener, gets no turn before it."""
+    watchers, came_s, now_s = Watchers(), dict[bytes, float](), 0.0
+    place_s: float | None = None
+    for n in range(2000):  # 20 s
+        now_s = n / 100
+        came_s[b"new %d" % n] = now_s
+        for peer in [peer for peer, since_s in came_s.items() if now_s - since_s > 0.5]:
+            del came_s[peer]
+        if n % 150 == 149 and place_s is None and watchers.watcher_of(b"late", now_s) is not None:
+            place_s = now_s
+        for peer in came_s:
+            watchers.watcher_of(peer, now_s)
+    assert place_s is not None and place_s <= GIVE_WAY_S + LAPSE_S + 1.5
+    assert len(watchers) == MAX_LOCAL
+
+
+def test_who_waits_and_asks_no_more_holds_up_no_other() -> None:
+    watchers = Watchers()
+    for i in range(MAX_LOCAL):
+        watchers.watcher_of(b"%d" % i, 0.0)
+    for i in range(2 * MAX_IN_LINE):
+        assert watchers.watcher_of(b"gone %d" % i, 1.0) is None
+    assert watchers.watcher_of(b"late", 2.0) is None, "all places are taken"
+    assert watchers.watcher_of(b"late", GIVE_WAY_S + 1) is not None
+    assert watchers.watcher_of(b"second", GIVE_WAY_S + 1) is not None
 
 
 def test_fetches_beyond_the_limit_are_refused_and_the_same_again_is_one() -> None:
