@@ -31,7 +31,8 @@ from care_live.worker.client import RestoreProcess
 logger = logging.getLogger(__name__)
 
 _TRIES = 3
-"""How often a volume that failed is tried again, from the store."""
+"""How often a volume that failed is tried, again from the store; where its workers were lost, as often once more, last:
+it need not be the reason."""
 _QUICK_LOSSES = 3
 """After more losses in a row the stage pauses before the next try, twice as long each time."""
 LONGEST_REST_S = 30.0
@@ -200,9 +201,21 @@ class Restoring:
             with self.publishing:
                 self.publisher.skipped(note)
             logger.warning("restoration failed key=%s try=%d error=%s", tuple(key), self._failures[key], error)
-        again = tuple(key for key in keys if self._failures[key] < _TRIES)
-        self.worklist.later(*again)
-        self.tally.add("unrestored", len(keys) - len(again))
+        self._try_again(keys, is_lost=isinstance(error, WorkerLostError))
+
+    def _try_again(self, keys: tuple[VolumeKey, ...], *, is_lost: bool) -> None:
+        """Have volumes restored later, or, where their workers were lost each time, after all others; or give them up.
+
+        A volume on which every worker dies must not hold up the others for ever; one that was hit by chance is not
+        given up.
+        """
+        n_tries = max(self._failures[key] for key in keys)
+        if n_tries < _TRIES:
+            self.worklist.later(*keys)
+        elif is_lost and n_tries < 2 * _TRIES:
+            self.worklist.last(*keys)
+        else:
+            self.tally.add("unrestored", len(keys))
 
 
 def _log(restored: Restored, age_ms: float) -> None:

@@ -40,6 +40,7 @@ class Worklist:
         self._given_up = ""
         self._at_work: set[VolumeKey] = set()
         self._moved: list[Turn] = []
+        self._last: list[VolumeKey] = []
         self._n_live = 0
 
     @property
@@ -55,7 +56,7 @@ class Worklist:
     def waiting(self) -> tuple[int, int]:
         """Volumes that wait in memory, and in the store."""
         with self._changed:
-            return self._schedule.n_waiting, self._schedule.n_later
+            return self._schedule.n_waiting, self._schedule.n_later + len(self._last)
 
     def offer(self, volume: Volume) -> list[SkippedVolume]:
         """Take a closed volume; return those that are skipped because of it. Policy *wait* waits for room."""
@@ -77,6 +78,12 @@ class Worklist:
         with self._changed:
             for key in keys:
                 self._schedule.later(key)
+            self._changed.notify_all()
+
+    def last(self, *keys: VolumeKey) -> None:
+        """Restore volumes from the store when the acquisition is over and nothing else is left to restore."""
+        with self._changed:
+            self._last += keys
             self._changed.notify_all()
 
     def stored(self, key: VolumeKey) -> None:
@@ -101,9 +108,17 @@ class Worklist:
                     return turn
                 nothing_left = self._intake_over and (live_only or not self._schedule.n_later)
                 if nothing_left and not self._at_work and not self._moved:
-                    return None
-                self._changed.wait()
+                    if self._draining or not self._last:
+                        return None
+                    self._take_up_the_last()
+                else:
+                    self._changed.wait()
             return None
+
+    def _take_up_the_last(self) -> None:
+        for key in self._last:
+            self._schedule.later(key)
+        self._last.clear()
 
     def finished(self, turn: Turn) -> None:
         """A job is done, or has failed: what waited for its end may be taken."""

@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from care_live.daemon import restoring
 from care_live.daemon.policy import Schedule
-from care_live.images import VolumeKey
+from care_live.errors import WorkerLostError
+from care_live.images import Restored, Volume, VolumeKey
 from care_live.publish.broadcast import Broadcast
 from care_live.publish.publisher import Publisher
 from care_live.publish.router import Router
@@ -104,6 +106,27 @@ def test_inference_that_raises_anything_costs_no_raw_volume(tmp_path, monkeypatc
     reader = check_raw(tmp_path, pixels)
     assert (reader.keys("restored"), status.unrestored) == ([], N_TIMES)
     assert "10 volumes could not be restored" in status.shortfalls
+
+
+@pytest.mark.parametrize(("n_losses", "is_restored"), [(5, True), (10**6, False)])
+def test_a_volume_whose_worker_is_lost_each_time_is_tried_last_once_more(tmp_path, monkeypatch, n_losses, is_restored):
+    """Chance may take the worker under one volume several times; one that always takes it is given up."""
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+    order: list[int] = []
+    restore = RestoreProcess.restore
+
+    def lose(self: RestoreProcess, volumes: tuple[Volume, ...], *more: Any, **others: Any) -> tuple[Restored, ...]:
+        order.append(volumes[0].key.t)
+        if order[-1] == 1 and order.count(1) <= n_losses:
+            raise WorkerLostError("killed")
+        return restore(self, volumes, *more, **others)
+
+    monkeypatch.setattr(RestoreProcess, "restore", lose)
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=200.0), restore={"policy": "wait"}))
+    reader = check_raw(tmp_path, pixels)
+    assert [key.t for key in reader.keys("restored")] == [t for t in range(N_TIMES) if t != 1 or is_restored]
+    assert (order.count(1), status.unrestored) == (6, 0 if is_restored else 1)
+    assert order[-3:] == [1, 1, 1], "after all others"
 
 
 def test_a_restoring_stage_that_dies_leaves_the_run_with_raw_volumes(tmp_path, monkeypatch):

@@ -50,6 +50,32 @@ def test_a_job_whose_worker_was_lost_comes_first_and_keeps_its_number():
     assert (again.job, again.number, again.n_moves) == (lost.job, 0, 1)
 
 
+def test_the_last_come_when_nothing_else_is_left():
+    worklist = worklist_with(VolumeKey(0))
+    for t in (5, 6):
+        worklist.stored(VolumeKey(t))
+    worklist.last(VolumeKey(5))
+    worklist.later(VolumeKey(6))
+    assert worklist.waiting == (1, 2)
+    worklist.intake_over()
+    order = []
+    for _ in range(3):
+        turn = taken(worklist)
+        order.append(turn.job.keys[0].t)
+        worklist.finished(turn)
+    assert order == [0, 6, 5]
+    assert worklist.next() is None
+
+
+def test_draining_leaves_the_last_to_the_next_start():
+    worklist = worklist_with()
+    worklist.stored(VolumeKey(5))
+    worklist.last(VolumeKey(5))
+    worklist.drain()
+    worklist.intake_over()
+    assert worklist.next() is None
+
+
 def test_workers_stay_while_a_job_may_come_back():
     worklist = worklist_with(VolumeKey(0))
     lost = taken(worklist)
