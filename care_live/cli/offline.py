@@ -81,6 +81,8 @@ def restore_command(
     with offline.restorer_of(network, _workers(workers, scheduler, scheduler_file)) as restorer:
         report = offline.restore_archive(plan, network, restorer=restorer)
     click.echo(printable(report.summary()))
+    for remark in report.remarks:
+        click.echo(printable(remark), err=True)
     for problem in report.problems:
         click.echo(f"care-live: {printable(problem)}", err=True)
     if report.problems:

@@ -18,6 +18,7 @@ from care_live.offline import provenance
 from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
 from care_live.offline.opened_network import OpenedNetwork, as_table
 from care_live.offline.progress import ProgressBar
+from care_live.offline.provenance import ComputedWith
 from care_live.offline.run_output import DataSetOutcome, LocalRestorer, Restorer, RunJob, Step, restore_to_run
 from care_live.offline.tiff_output import SUFFIXES, restore_to_tiff
 from care_live.recorded import open_recording
@@ -68,6 +69,11 @@ class RestoreReport:
         return lines
 
     @property
+    def remarks(self) -> list[str]:
+        """What may make volumes of this session differ from those before, each once."""
+        return list(dict.fromkeys(line for outcome in self.outcomes.values() for line in outcome.remarks))
+
+    @property
     def is_complete(self) -> bool:
         return not self.problems
 
@@ -105,13 +111,13 @@ def restore_archive(
     """
     report = RestoreReport(plan.output, network.identity.name, n_single_planes=plan.n_single_planes(network.card))
     restorer = restorer or LocalRestorer(network)
-    with _locked(plan, network), ProgressBar(plan.n_time_points, shown=progress) as bar:
+    with _locked(plan, network, restorer) as chosen, ProgressBar(plan.n_time_points, shown=progress) as bar:
         for entry in plan.entries:
             path = entry.data_set.path
             try:
                 if entry.error:
                     raise SourceError(entry.error)
-                with _job(entry, plan, network) as job:
+                with _job(entry, plan, network, chosen) as job:
                     report.outcomes[path] = _restore(job, restorer, bar.step)
             except (SourceError, RestoreError, StoreError) as error:
                 if plan.is_one:
@@ -129,7 +135,9 @@ def _restore(job: RunJob, restorer: Restorer, step: Step) -> DataSetOutcome:
 
 
 @contextlib.contextmanager
-def _job(entry: PlannedDataSet, plan: ArchivePlan, network: OpenedNetwork) -> Iterator[RunJob]:
+def _job(
+    entry: PlannedDataSet, plan: ArchivePlan, network: OpenedNetwork, chosen: ComputedWith | None
+) -> Iterator[RunJob]:
     """Open a data set for as long as it is restored."""
     if not plan.is_one:
         make_folder(entry.target.parent)
@@ -142,14 +150,15 @@ def _job(entry: PlannedDataSet, plan: ArchivePlan, network: OpenedNetwork) -> It
             run_id=run_id_of(entry.data_set.path),
             provenance=_provenance(plan, network, keep_raw=plan.keep_raw and not tiff),
             source_crc32c=provenance.fingerprint(entry.data_set.path),
+            computed_with=chosen,
         )
 
 
 @contextlib.contextmanager
-def _locked(plan: ArchivePlan, network: OpenedNetwork) -> Iterator[None]:
-    """Hold an archive's folder, which has results of one network and one set of settings."""
-    if plan.is_one:  # its own run is locked
-        yield
+def _locked(plan: ArchivePlan, network: OpenedNetwork, restorer: Restorer) -> Iterator[ComputedWith | None]:
+    """Hold an archive's folder, which has results of one network and one set of settings; give what computes them."""
+    if plan.is_one:  # its own run is locked, and notes it
+        yield None
         return
     if plan.output.exists() and not plan.output.is_dir():
         raise ConfigError(f"{plan.output} is a file, but several results go into a folder: choose another name")
@@ -159,10 +168,14 @@ def _locked(plan: ArchivePlan, network: OpenedNetwork) -> Iterator[None]:
         wanted = _provenance(plan, network, keep_raw=plan.keep_raw)
         manifest = plan.output / _MANIFEST
         if manifest.exists():
-            provenance.refuse_other(_read(manifest), wanted, plan.output)
-        else:
-            replace_file(manifest, msgspec.json.format(msgspec.json.encode(provenance.described(wanted)), indent=1))
-        yield
+            found = _read(manifest)
+            provenance.refuse_other(found, wanted, plan.output)
+            yield ComputedWith.found_in(found)
+            return
+        chosen = next((restorer.choose(entry.dtype) for entry in plan.entries if not entry.error), None)
+        record = provenance.described(wanted) | (chosen.noted() if chosen else {})
+        replace_file(manifest, msgspec.json.format(msgspec.json.encode(record), indent=1))
+        yield chosen
     finally:
         lock.close()
 

@@ -25,8 +25,9 @@ from care_live.errors import CareLiveError, ConfigError, StageError
 from care_live.imports import need
 from care_live.maps import folder_of
 from care_live.model.card import ModelCard
-from care_live.offline.cluster_worker import WorkerResult, WorkerTask, choose_provider, restore_time_point
+from care_live.offline.cluster_worker import WorkerResult, WorkerTask, choose_for_all, restore_time_point
 from care_live.offline.opened_network import OpenedNetwork, is_numbers
+from care_live.offline.provenance import ComputedWith
 from care_live.offline.run_output import RunSession, Step
 from care_live.offline.time_points import TimePoint
 from care_live.recorded.run_records import Product, RunBegan
@@ -105,9 +106,9 @@ class ClusterRestorer:
             The scheduler is gone.
         """
         try:
-            self._choose_provider(session.job.dtype)
-            writer = open_shared_run(session.job.started, session.claim)
-            tasks = self._tasks(session, writer, left)
+            chosen = session.computed_with or self.choose(session.job.dtype)
+            writer = open_shared_run(session.job.started(chosen), session.claim)
+            tasks = self._tasks(session, writer, left, chosen)
             with contextlib.closing(handed_out(self._client, restore_time_point, tasks)) as results:
                 for task, future in results:
                     self._take(session, writer, task.time_point, future)
@@ -124,19 +125,20 @@ class ClusterRestorer:
         writer.remove_unused_room()
         session.end(writer)
 
-    def _choose_provider(self, dtype: str) -> None:
-        """Let one worker choose for all, unless a person has."""
-        if self._config.provider != "auto":
-            return
+    def choose(self, dtype: str) -> ComputedWith:
+        """Let one worker choose for all, since another provider gives other last bits."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         given = self._network.path.resolve(), self._network.identity.sha256, self._config, dtype
-        chosen = self._client.submit(choose_provider, *given, pure=False, resources=_resources(workers)).result()
-        self._config = self._config.model_copy(update={"provider": chosen})
+        task = self._client.submit(choose_for_all, *given, pure=False, resources=_resources(workers))
+        chosen: ComputedWith = task.result()
+        return chosen
 
-    def _tasks(self, session: RunSession, writer: SharedRunWriter, left: Sequence[TimePoint]) -> Iterator[WorkerTask]:
+    def _tasks(
+        self, session: RunSession, writer: SharedRunWriter, left: Sequence[TimePoint], chosen: ComputedWith
+    ) -> Iterator[WorkerTask]:
         """Yield what workers are to do; the images of a position are made before its first task."""
         job, stored, p_made = session.job, frozenset(writer.raw_keys()), -1
-        began = RunBegan.of(job.started, care_live="", at_us=0)
+        began = RunBegan.of(job.started(chosen), care_live="", at_us=0)
         for time_point in left:
             if time_point.p != p_made:
                 writer.make_room(_rooms(session, self._network, time_point.p))
@@ -145,6 +147,7 @@ class ClusterRestorer:
                 model=self._network.path.resolve(),
                 sha256=self._network.identity.sha256,
                 config=self._config,
+                computed_with=chosen,
                 source=job.source if isinstance(job.source, str) else job.source.resolve(),
                 axes=job.provenance["settings"]["axes"],
                 run=job.target.resolve(),

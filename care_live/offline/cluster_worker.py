@@ -16,7 +16,8 @@ from typing import Any
 from care_live.config import RestoreConfig
 from care_live.errors import ModelError, RestoreError, SourceError
 from care_live.images import VolumeKey
-from care_live.offline.opened_network import OpenedNetwork
+from care_live.offline.opened_network import OpenedNetwork, computed_with
+from care_live.offline.provenance import ComputedWith
 from care_live.offline.run_output import Results, restored_of
 from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints
 from care_live.recorded import Recording, open_recording
@@ -30,6 +31,7 @@ class WorkerTask:
     model: Path
     sha256: str
     config: RestoreConfig
+    computed_with: ComputedWith
     source: Path | str
     axes: str | None
     run: Path
@@ -67,7 +69,7 @@ def restore_time_point(task: WorkerTask) -> WorkerResult:
         return _worker.restore(task)
 
 
-def choose_provider(model: Path, sha256: str, config: RestoreConfig, dtype: str) -> str:
+def choose_for_all(model: Path, sha256: str, config: RestoreConfig, dtype: str) -> ComputedWith:
     """Return what runs the network here; all workers then run it so, since another provider gives other last bits.
 
     Raises
@@ -76,7 +78,7 @@ def choose_provider(model: Path, sha256: str, config: RestoreConfig, dtype: str)
         The network on this machine is another one, or must not run.
     """
     with _LOCK:
-        return _worker.network(model, sha256, config).engine(dtype).provider
+        return computed_with(_worker.network(model, sha256, config).engine(dtype))
 
 
 class _Worker:
@@ -93,7 +95,7 @@ class _Worker:
             recording, time_points, history = self._data_set_of(task)
         except SourceError as error:
             return WorkerResult((), {}, str(error))
-        engine = network.engine(recording.contents.plan.dtype)
+        engine = network.engine(recording.contents.plan.dtype, task.computed_with)
         card = engine.card.model_dump(mode="json")
         history.bring(engine, task.time_point)
         try:
@@ -123,7 +125,7 @@ class _Worker:
             self._open.callback(recording.close)
             time_points = TimePoints(recording, run_id=task.run_id)
             if self._network is not None:
-                self._network.engine(recording.contents.plan.dtype).memories = {}
+                self._network.engine(recording.contents.plan.dtype, task.computed_with).memories = {}
             self._data_set = recording, time_points, RangeHistory(time_points)
             self._source = (task.source, task.axes, task.run_id)
         return self._data_set

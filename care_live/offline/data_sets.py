@@ -40,9 +40,15 @@ class PlannedDataSet:
     """Of one volume."""
     n_voxels: int = 0
     """Of one time point, all channels."""
-    pixel_bytes: int = 2
+    dtype: str = "uint16"
+    """Of the pixels."""
     error: str = ""
     """Why it cannot be opened."""
+
+    @property
+    def pixel_bytes(self) -> int:
+        """What a pixel takes."""
+        return np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +202,7 @@ def _entry(data_set: DataSet, target: Path, axes: str | None) -> PlannedDataSet:
             n_channels=len({index.c for index in first}),
             n_planes=len({index.z for index in first}),
             n_voxels=len(first) * plan.shape_px[0] * plan.shape_px[1],
-            pixel_bytes=np.dtype(plan.dtype).itemsize,
+            dtype=plan.dtype,
         )
 
 

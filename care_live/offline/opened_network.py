@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.config import RestoreConfig
+from care_live.errors import ConfigError, RestoreError
 from care_live.images import LIMITS, Flag, ModelIdentity, Restored
 from care_live.maps import Array, Head
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.offline.progress import ProgressBar
+from care_live.offline.provenance import ComputedWith
 from care_live.offline.settings import NetworkSettings, restore_config
 from care_live.offline.time_points import TimePoints, inputs
 from care_live.recorded.array import ArrayRecording
@@ -123,7 +125,8 @@ class OpenedNetwork:
         self.config = config
         self.card: ModelCard = file.read_card(model)
         self.identity: ModelIdentity = file.identity(model)
-        self._engines: dict[bool, Engine] = {}
+        self._engines: dict[tuple[bool, str], Engine] = {}
+        """By kind of pixels and provider."""
 
     def restore(
         self,
@@ -168,12 +171,35 @@ class OpenedNetwork:
                 bar.step()
         return self._gathered(results, recording.axes)
 
-    def engine(self, dtype: str) -> Engine:
-        """Return what restores pixels of a type; made at the first call."""
-        numbers = is_numbers(dtype)
-        if numbers not in self._engines:
-            self._engines[numbers] = Engine(self.path, self.config, numbers=numbers)
-        return self._engines[numbers]
+    def engine(self, dtype: str, before: ComputedWith | None = None) -> Engine:
+        """Return what restores pixels of a type; made at the first call.
+
+        Parameters
+        ----------
+        before : what computed the first part of a result that goes on
+
+        Raises
+        ------
+        ConfigError
+            That is not there any more.
+        """
+        numbers, provider = is_numbers(dtype), self.config.provider if before is None else before.provider
+        if (numbers, provider) not in self._engines:
+            engine = self._open(numbers, before)
+            self._engines[numbers, provider] = self._engines[numbers, engine.provider] = engine
+        engine = self._engines[numbers, provider]
+        if before is not None and before != computed_with(engine):
+            raise _not_there(before, f"this machine computes with {computed_with(engine)}")
+        return engine
+
+    def _open(self, numbers: bool, before: ComputedWith | None) -> Engine:
+        if before is None or before.provider == self.config.provider:
+            return Engine(self.path, self.config, numbers=numbers)
+        try:
+            chosen = self.config.model_copy(update={"provider": before.provider})
+            return Engine(self.path, chosen, numbers=numbers)
+        except (ConfigError, RestoreError) as error:
+            raise _not_there(before, str(error)) from error
 
     def _gathered(self, results: list[tuple[Restored, ...]], axes: str) -> RestoredArray:
         first = results[0][0]
@@ -206,6 +232,18 @@ class OpenedNetwork:
             "limits": self.card.limits,
         }
         return as_table(rows)
+
+
+def computed_with(engine: Engine) -> ComputedWith:
+    """Return what an engine computes with, as results note it."""
+    return ComputedWith(engine.provider, engine.precision)
+
+
+def _not_there(before: ComputedWith, why: str) -> ConfigError:
+    return ConfigError(
+        f"the result was begun with {before}, and another one gives other last bits; {why}. Go on on the machine where "
+        "it was begun, choose another name, or remove it first"
+    )
 
 
 def is_numbers(dtype: str) -> bool:

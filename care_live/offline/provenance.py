@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,32 @@ from care_live.offline.settings import what_shapes_the_result
 
 KEY = "restored_with"
 """Where it is written: in a run's summary of its source, and so in its journal; in the description of a TIFF."""
+COMPUTED_WITH = "computed_with"
+"""Where the choice of *auto* is written, in the same places."""
+_VERSIONS = "versions"
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 _ENDS_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedWith:
+    """What runs a network, once it is chosen: another provider, or precision, gives other last bits."""
+
+    provider: str
+    precision: str
+
+    @classmethod
+    def found_in(cls, record: Mapping[str, Any] | None) -> ComputedWith | None:
+        """Return what a record of results says; None where an older version wrote it."""
+        found = (record or {}).get(COMPUTED_WITH)
+        return None if found is None else msgspec.convert(found, cls)
+
+    def noted(self) -> dict[str, Any]:
+        """Return it as an entry of a record."""
+        return {COMPUTED_WITH: asdict(self)}
+
+    def __str__(self) -> str:
+        return f"provider {self.provider} in {self.precision}"
 
 
 def of(identity: ModelIdentity, config: RestoreConfig, *, axes: str | None, keep_raw: bool) -> dict[str, Any]:
@@ -34,6 +60,16 @@ def versions() -> dict[str, str]:
     """Return what computed: may differ between two sessions, and is noted."""
     packages = {name: _version(name) for name in ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "zarr")}
     return {"care_live": __version__, "python": platform.python_version()} | {k: v for k, v in packages.items() if v}
+
+
+def other_versions(record: Mapping[str, Any]) -> list[str]:
+    """Return a line for each runtime that is not the one with which a result was begun: last bits may differ."""
+    before, now = record.get(_VERSIONS) or {}, versions()
+    return [
+        f"begun {_with(name, before)}, goes on {_with(name, now)}: the last bits of volumes may differ"
+        for name in _RUNTIMES
+        if before and before.get(name) != now.get(name)
+    ]
 
 
 def described(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,6 +108,10 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tu
             (f"{part}.{key}", _short(before.get(key)), _short(now[key])) for key in now if before.get(key) != now[key]
         ]
     return differ
+
+
+def _with(package: str, packages: Mapping[str, str]) -> str:
+    return f"with {package} {packages[package]}" if package in packages else f"without {package}"
 
 
 def _short(value: object) -> str:

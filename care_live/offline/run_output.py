@@ -14,7 +14,8 @@ from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError
 from care_live.images import Flag, NotRestored, Restored, RunEnded, RunStarted, Volume, VolumeKey
 from care_live.offline import provenance
-from care_live.offline.opened_network import OpenedNetwork
+from care_live.offline.opened_network import OpenedNetwork, computed_with
+from care_live.offline.provenance import ComputedWith
 from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints, inputs
 from care_live.recorded import Recording
 from care_live.restore.engine import Engine
@@ -38,6 +39,8 @@ class DataSetOutcome:
     failed: dict[TimePoint, str] = field(default_factory=dict)
     flags: Counter[str] = field(default_factory=Counter)
     """Time points of this session that have each flag."""
+    remarks: list[str] = field(default_factory=list)
+    """What may make this session's volumes differ from those before."""
 
     @property
     def n_done(self) -> int:
@@ -55,6 +58,8 @@ class RunJob:
     provenance: dict[str, Any]
     source_crc32c: int | None = None
     """Of the recording's file, see `provenance.fingerprint`."""
+    computed_with: ComputedWith | None = None
+    """What the archive that it is part of chose; None: still to be chosen."""
 
     @property
     def keep_raw(self) -> bool:
@@ -64,12 +69,16 @@ class RunJob:
     def dtype(self) -> str:
         return self.recording.contents.plan.dtype
 
-    @property
-    def started(self) -> RunStarted:
+    def started(self, chosen: ComputedWith) -> RunStarted:
+        """Return how the run begins.
+
+        Parameters
+        ----------
+        chosen : what computes it
+        """
         contents = self.recording.contents
         made = {provenance.KEY: self.provenance, "source_crc32c": self.source_crc32c, "versions": provenance.versions()}
-        summary = {**contents.summary, **made}
-        return RunStarted(self.run_id, contents.plan, summary)
+        return RunStarted(self.run_id, contents.plan, {**contents.summary, **made, **chosen.noted()})
 
 
 def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOutcome:
@@ -88,6 +97,8 @@ def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOut
         time_points = TimePoints(job.recording, run_id=job.run_id)
         outcome = DataSetOutcome()
         if left := _left(time_points, claim, outcome, step):
+            if claim.ledger.began is not None:
+                outcome.remarks += provenance.other_versions(claim.ledger.began.summary)
             restorer.restore(RunSession(job, claim, time_points, outcome), left, step)
     return outcome
 
@@ -140,6 +151,12 @@ class RunSession:
     def __init__(self, job: RunJob, claim: Claim, time_points: TimePoints, outcome: DataSetOutcome) -> None:
         self.job, self.claim, self.time_points, self.outcome = job, claim, time_points, outcome
 
+    @property
+    def computed_with(self) -> ComputedWith | None:
+        """What computed the volumes before, or the archive's other runs; None: still to be chosen."""
+        began = self.claim.ledger.began
+        return ComputedWith.found_in(None if began is None else began.summary) or self.job.computed_with
+
     def done(self, flags: Iterable[Flag]) -> None:
         """Count a time point that is restored and stored, with the flags of its volumes."""
         self.outcome.n_restored += 1
@@ -159,6 +176,9 @@ class RunSession:
 class Restorer(Protocol):
     """What restores time points of one run: this process, or workers on a cluster."""
 
+    def choose(self, dtype: str) -> ComputedWith:
+        """Return what computes pixels of a type here: where a person leaves that open, it is measured."""
+
     def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
         """Restore and store these time points; those that fail are noted in the session's outcome."""
 
@@ -169,8 +189,11 @@ class LocalRestorer:
     def __init__(self, network: OpenedNetwork) -> None:
         self._network = network
 
+    def choose(self, dtype: str) -> ComputedWith:
+        return computed_with(self._network.engine(dtype))
+
     def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
-        engine = self._network.engine(session.job.dtype)
+        engine = self._network.engine(session.job.dtype, session.computed_with)
         engine.memories = {}
         history = RangeHistory(session.time_points)
         writer: RunWriter | None = None
@@ -204,7 +227,7 @@ def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine) 
 
 def _open(session: RunSession, engine: Engine) -> RunWriter:
     config = StoreConfig(directory=session.job.target.parent, restored_mantissa_bits=EXACT_BITS, codec="zstd")
-    writer = open_run(config, session.job.started, claim=session.claim)
+    writer = open_run(config, session.job.started(computed_with(engine)), claim=session.claim)
     writer.describe_model(engine.identity, engine.card.model_dump(mode="json"))
     return writer
 

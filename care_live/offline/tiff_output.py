@@ -140,6 +140,8 @@ class _Series(NamedTuple):
         dz, dy, dx = made[0].voxel_size_um
         names, plan = [f"{product} {c}" for product, c in self.maps], job.recording.contents.plan
         described = provenance.described(job.provenance) | {"source_crc32c": job.source_crc32c}
+        if chosen := provenance.ComputedWith.found_in(reader.summary):
+            described |= chosen.noted()
         return {
             "axes": "TCZYX",
             "Name": plan.positions[self.p] if self.p < len(plan.positions) else f"position {self.p}",

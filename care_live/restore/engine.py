@@ -25,7 +25,7 @@ from care_live.restore.examination import examined
 from care_live.restore.geometry import Field, gather, output_voxel_um, source_of
 from care_live.restore.repair import Maps, mend
 from care_live.restore.result_maps import ResultMaps
-from care_live.restore.select import open_network
+from care_live.restore.select import open_network, precision_of
 from care_live.restore.stream_sessions import StreamSessions
 from care_live.restore.volume_stream import VolumeStream
 from care_live.simulate.lies import lie
@@ -77,7 +77,7 @@ class Engine:
         """What earlier volumes taught, by position and channel."""
         self._config = config
         self._network, options = open_network(model, self.card, config, running=running, float_input=numbers)
-        self.provider = options.provider
+        self.provider, self.precision = options.provider, precision_of(options)
         if config.fast_mode:  # every watcher gets what it costs on this machine
             measured_here = {"fast_mode_deviation": self._network.fast_mode_deviation}
             self.card = self.card.model_copy(update=measured_here)

@@ -103,6 +103,17 @@ def _quicker(
     return chosen
 
 
+def precision_of(options: Options) -> str:
+    """Return what a network is computed in: float32, or what fast mode takes on this machine."""
+    if not options.fast_mode:
+        return "f32"
+    if options.provider != "openvino":
+        return "tf32"
+    from care_live.backends.openvino import fast_precision
+
+    return fast_precision()
+
+
 def is_quantised(config: RestoreConfig, provider: Provider) -> bool:
     """Return whether results shall come as codes: where they leave no device, that would save nothing."""
     if config.quantised and provider in {"cpu", "openvino"}:
