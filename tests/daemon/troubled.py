@@ -20,8 +20,9 @@ import os
 import sys
 import threading
 import time
+from types import ModuleType
 
-from care_live.daemon import ending
+from care_live.daemon import ending, run_end
 from care_live.daemon import run as daemon_run
 from care_live.images import RunEnded, VolumeKey
 from tests.make.scripted import Script, Scripted, frames, plan, started
@@ -76,15 +77,22 @@ def trouble_disk(kind: str) -> None:
     os.fsync = slowly
 
 
+def change(module: ModuleType, **names: object) -> None:
+    """Set names of a module that it has; another one would change nothing."""
+    for name, value in names.items():
+        assert hasattr(module, name), name
+        setattr(module, name, value)
+
+
 def main() -> None:
     kind = sys.argv.pop(1)
     if kind.endswith("disk"):
         trouble_disk(kind)
-    ending.STORE_S = ending.REPORT_S = 4.0  # a test has not five minutes
-    daemon_run.CLOSE_S = 4.0
-    daemon_run.open_remaining = lambda *_: Troubled(kind)
+    change(ending, STORE_S=4.0, REPORT_S=4.0)  # a test has not five minutes
+    change(run_end, CLOSE_S=4.0)
+    change(daemon_run, open_remaining=lambda *_: Troubled(kind))
     if kind == "broken":
-        daemon_run.shortfalls = lambda *_, **__: 1 / 0
+        change(daemon_run, shortfalls=lambda *_, **__: 1 / 0)
     from care_live.cli import main as care_live
 
     care_live()
