@@ -64,7 +64,7 @@ def test_the_microscope_is_let_go_when_the_daemon_is_killed() -> None:
     daemon.kill()
     daemon.wait()
     daemon.stdout.close()
-    assert not psutil.wait_procs([engine], timeout=20)[1], "the next daemon could not open the camera"
+    assert not psutil.wait_procs([engine], timeout=90)[1], "the next daemon could not open the camera"
 
 
 @pytest.mark.parametrize(

