@@ -15,10 +15,10 @@ import msgspec
 from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError, StoreError
 from care_live.offline import provenance
+from care_live.offline.computed_with import ComputedWith
 from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
 from care_live.offline.opened_network import OpenedNetwork, as_table
 from care_live.offline.progress import ProgressBar
-from care_live.offline.provenance import ComputedWith
 from care_live.offline.run_output import DataSetOutcome, LocalRestorer, Restorer, RunJob, Step, restore_to_run
 from care_live.offline.tiff_output import SUFFIXES, restore_to_tiff
 from care_live.recorded import open_recording

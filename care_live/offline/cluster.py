@@ -26,8 +26,8 @@ from care_live.imports import need
 from care_live.maps import folder_of
 from care_live.model.card import ModelCard
 from care_live.offline.cluster_worker import WorkerResult, WorkerTask, choose_for_all, restore_time_point
+from care_live.offline.computed_with import ComputedWith
 from care_live.offline.opened_network import OpenedNetwork, is_numbers
-from care_live.offline.provenance import ComputedWith
 from care_live.offline.run_output import RunSession, Step
 from care_live.offline.time_points import TimePoint
 from care_live.recorded.run_records import Product, RunBegan

@@ -16,8 +16,8 @@ from typing import Any
 from care_live.config import RestoreConfig
 from care_live.errors import ModelError, RestoreError, SourceError
 from care_live.images import VolumeKey
-from care_live.offline.opened_network import OpenedNetwork, computed_with
-from care_live.offline.provenance import ComputedWith
+from care_live.offline.computed_with import ComputedWith
+from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.run_output import Results, restored_of
 from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints
 from care_live.recorded import Recording, open_recording
@@ -78,7 +78,7 @@ def choose_for_all(model: Path, sha256: str, config: RestoreConfig, dtype: str) 
         The network on this machine is another one, or must not run.
     """
     with _LOCK:
-        return computed_with(_worker.network(model, sha256, config).engine(dtype))
+        return ComputedWith.of(_worker.network(model, sha256, config).engine(dtype))
 
 
 class _Worker:

@@ -17,8 +17,8 @@ from care_live.images import LIMITS, Flag, ModelIdentity, Restored
 from care_live.maps import Array, Head
 from care_live.model import file
 from care_live.model.card import ModelCard
+from care_live.offline.computed_with import ComputedWith
 from care_live.offline.progress import ProgressBar
-from care_live.offline.provenance import ComputedWith
 from care_live.offline.settings import NetworkSettings, restore_config
 from care_live.offline.time_points import TimePoints, inputs
 from care_live.recorded.array import ArrayRecording
@@ -188,8 +188,8 @@ class OpenedNetwork:
             engine = self._open(numbers, before)
             self._engines[numbers, provider] = self._engines[numbers, engine.provider] = engine
         engine = self._engines[numbers, provider]
-        if before is not None and before != computed_with(engine):
-            raise _not_there(before, f"this machine computes with {computed_with(engine)}")
+        if before is not None and before != ComputedWith.of(engine):
+            raise _not_there(before, f"this machine computes with {ComputedWith.of(engine)}")
         return engine
 
     def _open(self, numbers: bool, before: ComputedWith | None) -> Engine:
@@ -232,11 +232,6 @@ class OpenedNetwork:
             "limits": self.card.limits,
         }
         return as_table(rows)
-
-
-def computed_with(engine: Engine) -> ComputedWith:
-    """Return what an engine computes with, as results note it."""
-    return ComputedWith(engine.provider, engine.precision)
 
 
 def _not_there(before: ComputedWith, why: str) -> ConfigError:

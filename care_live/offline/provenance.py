@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,32 +19,9 @@ from care_live.offline.settings import what_shapes_the_result
 
 KEY = "restored_with"
 """Where it is written: in a run's summary of its source, and so in its journal; in the description of a TIFF."""
-COMPUTED_WITH = "computed_with"
-"""Where the choice of *auto* is written, in the same places."""
 _VERSIONS = "versions"
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 _ENDS_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ComputedWith:
-    """What runs a network, once it is chosen: another provider, or precision, gives other last bits."""
-
-    provider: str
-    precision: str
-
-    @classmethod
-    def found_in(cls, record: Mapping[str, Any] | None) -> ComputedWith | None:
-        """Return what a record of results says; None where an older version wrote it."""
-        found = (record or {}).get(COMPUTED_WITH)
-        return None if found is None else msgspec.convert(found, cls)
-
-    def noted(self) -> dict[str, Any]:
-        """Return it as an entry of a record."""
-        return {COMPUTED_WITH: asdict(self)}
-
-    def __str__(self) -> str:
-        return f"provider {self.provider} in {self.precision}"
 
 
 def of(identity: ModelIdentity, config: RestoreConfig, *, axes: str | None, keep_raw: bool) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError
 from care_live.images import Flag, NotRestored, Restored, RunEnded, RunStarted, Volume, VolumeKey
 from care_live.offline import provenance
-from care_live.offline.opened_network import OpenedNetwork, computed_with
-from care_live.offline.provenance import ComputedWith
+from care_live.offline.computed_with import ComputedWith
+from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints, inputs
 from care_live.recorded import Recording
 from care_live.restore.engine import Engine
@@ -190,7 +190,7 @@ class LocalRestorer:
         self._network = network
 
     def choose(self, dtype: str) -> ComputedWith:
-        return computed_with(self._network.engine(dtype))
+        return ComputedWith.of(self._network.engine(dtype))
 
     def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
         engine = self._network.engine(session.job.dtype, session.computed_with)
@@ -227,7 +227,7 @@ def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine) 
 
 def _open(session: RunSession, engine: Engine) -> RunWriter:
     config = StoreConfig(directory=session.job.target.parent, restored_mantissa_bits=EXACT_BITS, codec="zstd")
-    writer = open_run(config, session.job.started(computed_with(engine)), claim=session.claim)
+    writer = open_run(config, session.job.started(ComputedWith.of(engine)), claim=session.claim)
     writer.describe_model(engine.identity, engine.card.model_dump(mode="json"))
     return writer
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from care_live.errors import ConfigError, RestoreError
 from care_live.images import LIMITS, VolumeKey
 from care_live.offline import provenance
+from care_live.offline.computed_with import ComputedWith
 from care_live.offline.run_output import DataSetOutcome, Restorer, RunJob, Step, refuse_changed, restore_to_run
 from care_live.offline.time_points import TimePoint, TimePoints
 from care_live.store import PRODUCTS, Product, RunReader
@@ -140,7 +141,7 @@ class _Series(NamedTuple):
         dz, dy, dx = made[0].voxel_size_um
         names, plan = [f"{product} {c}" for product, c in self.maps], job.recording.contents.plan
         described = provenance.described(job.provenance) | {"source_crc32c": job.source_crc32c}
-        if chosen := provenance.ComputedWith.found_in(reader.summary):
+        if chosen := ComputedWith.found_in(reader.summary):
             described |= chosen.noted()
         return {
             "axes": "TCZYX",
