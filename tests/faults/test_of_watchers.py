@@ -31,8 +31,10 @@ VOLUME_MIB = 16 * 192 * 192 * (2 + 4 + 4) / 2**20
 RATE_HZ = 32.0
 PERIOD_S = SHAPE[0] / RATE_HZ
 N_BROWSERS = 20
-N_THAWED, N_FROZEN = (5, 120) if FULL else (4, 8)
-"""Volumes that are recorded before the watchers freeze, and while they are frozen."""
+N_THAWED, N_FROZEN = (60, 120) if FULL else (4, 8)
+"""Volumes that are recorded before the watchers freeze, and while they are frozen; the first fill a cache."""
+WAITING_MIB = 16
+"""What may wait for the disk: it must not count as memory that the watchers cost."""
 
 
 def source(folder, speed: float = RATE_HZ) -> dict[str, object]:
@@ -44,7 +46,8 @@ def source(folder, speed: float = RATE_HZ) -> dict[str, object]:
 def test_05_viewers_frozen_in_every_channel(tmp_path):
     """A broadcast's listener, a viewer, a recorder and a browser freeze: at most three volumes of memory each."""
     pixels = recorded(tmp_path, times=8, shape=SHAPE)
-    with daemon(tmp_path, source=source(tmp_path), publish={"replay_mib": 16}) as watched:
+    settings = {"publish": {"replay_mib": 16}, "assemble": {"memory_mib": WAITING_MIB}}
+    with daemon(tmp_path, source=source(tmp_path), **settings) as watched:
         watched.wait_until(lambda status: status.get("phase") == "running")
         broadcast = [str(watched.tree["publish"]["bind"])]
         with (
