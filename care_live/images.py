@@ -47,6 +47,9 @@ data; `Trust` says why."""
 LIMITS = "not for intensity quantification"
 """Stands beside every restored volume, on the wire, in the store and on the screen (Weigert et al. 2018)."""
 
+MISSED = "missed_acquisitions"
+"""Key in a run's summary: names of acquisitions before it that the source knows to have missed."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:

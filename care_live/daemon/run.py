@@ -32,7 +32,7 @@ from care_live.daemon.service_notice import tell_service
 from care_live.daemon.shortfall import shortfalls
 from care_live.daemon.worker_group import WorkerGroup
 from care_live.errors import SourceError
-from care_live.images import RunEnded, RunStarted
+from care_live.images import MISSED, RunEnded, RunStarted
 from care_live.publish.publisher import Publisher
 from care_live.source import RunAfterRun, Source
 from care_live.store import Claim, RunWriter, claim_run, import_zarr, open_run, refuse_unfit
@@ -210,7 +210,7 @@ class Daemon:
         config, publisher, network = self._config, standing.publisher, self._restorer.network
         claim = standing.claim
         if claim is None:
-            self._tally.begin(started.run_id)
+            self._tally.begin(started.run_id, missed=started.summary.get(MISSED, ()))
             claim = claim_run(config.store, started.run_id, resume=config.resume)
             closing.callback(self._end.close_store, claim)
         writer = self._deadlines.within(OPENING, lambda: open_run(config.store, started, claim=claim), _OPEN_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -140,9 +140,10 @@ class Tally:
         self._spans: dict[tuple[int, int], Span] = {}
         self._flickers: dict[tuple[int, int], float] = {}
 
-    def begin(self, run_id: str) -> None:
-        """Count anew: another run begins."""
+    def begin(self, run_id: str, *, missed: Iterable[str] = ()) -> None:
+        """Count anew: another run begins; acquisitions before it that were missed stay among the warnings."""
         with self._lock:
+            self._warnings += [f"acquisition {name} was missed, it is not restored" for name in missed]
             lasting = ("phase", "model", "provider", "swap", "publishing")
             self._counts = {name: self._counts[name] for name in lasting if name in self._counts} | {"run_id": run_id}
             for past in (self._ages_ms, self._infer_ms, self._plane_times_ns, self._volume_times_ns):

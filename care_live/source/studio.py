@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import replace
 
 from care_live.config import StudioConfig
-from care_live.images import RunEnded, RunStarted, SourceEvent
+from care_live.images import MISSED, RunEnded, RunStarted, SourceEvent
 from care_live.live_frame import LatestFrame
 from care_live.source.run_names import run_names
 from care_live.source.studio_run import StudioRun
@@ -33,6 +34,8 @@ class StudioSource:
         self._names = run_names(run_id)
         self._window = StudioWindow(config)
         self._run: StudioRun | None = None
+        self._missed: tuple[str, ...] = ()
+        """Acquisitions before the run that were not found."""
         self._has_begun = False
         self._stopped = threading.Event()
         self._is_aborted = self._ended = False
@@ -77,10 +80,13 @@ class StudioSource:
         if found is not None:
             logger.info("acquisition in Micro-Manager's window title=%s saved=%s", found.title, found.folder or "no")
             self._run, self._has_begun = StudioRun(self._window, found, run_id=next(self._names)), False
+            self._missed = found.missed
 
     def _told(self, event: SourceEvent | None) -> SourceEvent | None:
         """Note what an event means for the run; one that ends without an image never was a run."""
-        self._has_begun = self._has_begun or isinstance(event, RunStarted)
+        if isinstance(event, RunStarted):
+            self._has_begun = True
+            return replace(event, summary={**event.summary, MISSED: list(self._missed)}) if self._missed else event
         if not isinstance(event, RunEnded):
             return event
         self._forget()

@@ -17,8 +17,9 @@ from care_live.source.frame_recorder import Reason
 from care_live.source.growing_folder import GrowingData, open_growing
 from care_live.source.growing_run import GrowingRun
 from care_live.source.java_bridge import UnansweredError
+from care_live.source.studio_acquisitions import WindowAcquisition
 from care_live.source.studio_images import StudioImages
-from care_live.source.studio_window import AcquisitionProgress, StudioWindow, WindowAcquisition
+from care_live.source.studio_window import AcquisitionProgress, StudioWindow
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """A running Micro-Manager: which acquisitions its window runs, one after the other.
 
-What is asked for lies behind ``studio.getAcquisitionEngine()``: the engine names the ``Datastore`` of the acquisition
-that it runs or has run, whether a window shows it or not.
+Not found, and not seen anywhere, is an acquisition that begins and ends between two looks if no window shows its images
+or its window is closed at once; where it was saved beside others, their numbers on the disk show it, and that is said.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from care_live.config import StudioConfig
 from care_live.errors import SourceError, StageError
 from care_live.live_frame import LatestFrame
 from care_live.source.java_bridge import JavaBridge, JavaError, JavaObject, UnansweredError, is_open
-from care_live.source.studio_images import StudioImages, count, summary_of
+from care_live.source.studio_acquisitions import NamesAcquisitions, StudioAcquisitions, WindowAcquisition
+from care_live.source.studio_images import StudioImages, count
 from care_live.source.studio_live import StudioLive
 
 logger = logging.getLogger(__name__)
@@ -42,26 +42,18 @@ class AcquisitionProgress(NamedTuple):
     n_images: int
 
 
-@dataclass(slots=True)
-class WindowAcquisition:
-    """An acquisition that Micro-Manager's window runs, or has run."""
-
-    identity: str
-    """Tells it from every other one."""
-    store: JavaObject
-    folder: Path | None
-    """Where it is saved; None: in memory."""
-    title: str
-
-
 @dataclass(frozen=True, slots=True)
 class _Handles:
     """The objects of one connection."""
 
     studio: JavaObject
-    engine: JavaObject
+    names: NamesAcquisitions
     data: JavaObject
     live: StudioLive
+
+    @property
+    def engine(self) -> JavaObject:
+        return self.names.engine
 
 
 class StudioWindow:
@@ -78,9 +70,10 @@ class StudioWindow:
         self._handles: _Handles | None = None
         self._changing = threading.RLock()
         """Held while a connection is made or given up."""
-        self._newest: str | None = None
-        """The identity of the last acquisition that was seen; None: Micro-Manager was not seen yet."""
-        self._waiting: deque[WindowAcquisition] = deque(maxlen=_MAX_WAITING)
+        self._acquisitions = StudioAcquisitions(self._bridge)
+        self._found: deque[WindowAcquisition] = deque()
+        """What this look has found."""
+        self._waiting: deque[WindowAcquisition] = deque()
         self._tried_at, self._looked_at = -_RETRY_S, -_LOOK_S
         self._said = self._live_fault = ""
         self._closing = threading.Event()
@@ -134,12 +127,12 @@ class StudioWindow:
         UnansweredError
             Micro-Manager does not answer.
         """
-        found = self._current()
-        if found is None or found.identity != acquisition.identity:
+        found = self._acquisitions.find(self._connected().names, acquisition)
+        if found is None:
             return False
-        acquisition.store = found.store
+        acquisition.store = found
         if images is not None:
-            images.reopen(self._connected().data, found.store)
+            images.reopen(self._connected().data, found)
         return True
 
     def release(self, acquisition: WindowAcquisition) -> None:
@@ -181,11 +174,11 @@ class StudioWindow:
         self._forget_all()
 
     def _forget_all(self) -> None:
-        for acquisition in self._waiting:
+        for acquisition in (*self._found, *self._waiting):
             self.release(acquisition)
         if self._handles is not None:
             self._handles.live.release()
-            for one in (self._handles.engine, self._handles.data, self._handles.studio):
+            for one in (*self._handles.names, self._handles.data, self._handles.studio):
                 self._bridge.release(one)
 
     def _show_live(self) -> None:
@@ -202,37 +195,30 @@ class StudioWindow:
             self.live.put(frame)
 
     def _look(self) -> None:
-        """Note a new acquisition."""
+        """Note new acquisitions; of those before the first look, only one that still runs."""
         if time.monotonic() - self._looked_at < _LOOK_S:
             return
         self._looked_at = time.monotonic()
-        found, before = self._current(), self._newest
-        self._newest = found.identity if found else before or ""
-        if found is not None:
-            if found.identity != before and (before is not None or self.progress(found).is_running):
-                self._waiting.append(found)
+        self._found.extend(self._acquisitions.new(self._connected().names))
+        while self._found:
+            is_wanted = self.seen.is_set() or self.progress(self._found[0]).is_running
+            found = self._found.popleft()
+            if is_wanted:
+                self._keep(found)
             else:
                 self.release(found)
         self.seen.set()
         self._say(f"connected to Micro-Manager on port {self._port}: what its window acquires is restored")
 
-    def _current(self) -> WindowAcquisition | None:
-        """Return the acquisition that the engine names; None: it has none, or not all of it is there yet."""
-        store = self._bridge.call(self._connected().engine, "getAcquisitionDatastore")
-        if not isinstance(store, JavaObject):
-            return None
-        name = str(self._bridge.call(store, "toString"))
-        if self._newest is not None and self._newest.startswith(f"{name} "):  # the usual answer needs no more calls
-            return WindowAcquisition(self._newest, store, None, "")
-        summary = summary_of(self._bridge, store)
-        if not summary:
-            self._bridge.release(store)
-            return None
-        path = self._bridge.call(store, "getSavePath")
-        title = str(self._bridge.call(store, "getName"))
-        return WindowAcquisition(
-            f"{name} {summary.get('StartTime', '')}", store, Path(str(path)) if path else None, title
-        )
+    def _keep(self, found: WindowAcquisition) -> None:
+        """Let an acquisition wait until the runs before it are over."""
+        if found.missed:
+            logger.warning("acquisitions missed n=%d, not restored: %s", len(found.missed), ", ".join(found.missed))
+        if len(self._waiting) < _MAX_WAITING:
+            self._waiting.append(found)
+        else:
+            logger.warning("acquisition left out title=%s: %d others wait", found.title, _MAX_WAITING)
+            self.release(found)
 
     def _connected(self) -> _Handles:
         with self._changing:
@@ -250,9 +236,11 @@ class StudioWindow:
             self._tried_at = time.monotonic()
             try:
                 studio = self._bridge.open()
-                engine = self._bridge.get(studio, "getAcquisitionEngine")
+                names = NamesAcquisitions(
+                    *(self._bridge.get(studio, one) for one in ("getAcquisitionEngine", "displays"))
+                )
                 data, live = self._bridge.get(studio, "data"), StudioLive(self._bridge, studio)
-                self._handles = _Handles(studio, engine, data, live)
+                self._handles = _Handles(studio, names, data, live)
             except SourceError as error:
                 self._say(f"waiting for Micro-Manager: {error}; {_ADVICE}")
                 return False

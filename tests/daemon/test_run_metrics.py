@@ -37,3 +37,10 @@ def test_flicker_is_of_the_last_two_volumes_of_any_place() -> None:
     assert tally.status().flicker == pytest.approx(0.5)
     tally.restored(restored(volume(3, p=1), low=50, high=250))
     assert tally.status().flicker == 0.0
+
+
+def test_acquisitions_that_were_missed_stay_among_the_warnings() -> None:
+    tally = Tally()
+    tally.begin("evening-2", missed=["mda_2"])
+    tally.begin("evening-3")
+    assert tally.status().warnings == ("acquisition mda_2 was missed, it is not restored",)

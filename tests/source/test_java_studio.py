@@ -22,7 +22,10 @@ from care_live.daemon.run_metrics import DaemonStatus
 from care_live.errors import SourceError, StoreError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, VolumeKey
 from care_live.recorded import open_recording
+from care_live.source.java_bridge import JavaBridge
 from care_live.source.studio import StudioSource
+from care_live.source.studio_acquisitions import NamesAcquisitions, StudioAcquisitions
+from care_live.source.studio_images import count
 from care_live.store import RunReader
 from tests.make.runs import config
 from tests.source.java_program import java_processes
@@ -215,6 +218,52 @@ def test_pauses_and_stops_are_said_and_the_next_acquisition_is_the_next_run(
     last.until()
     assert last.ended == RunEnded("finished", n_delivered=4)
     assert [one.started and one.started.run_id for one in (run, following, last)] == ["run", "run-2", "run-3"]
+
+
+@pytest.fixture
+def bridge(port: int) -> Iterator[JavaBridge]:
+    """One client more; it looks for acquisitions only when a test wants it to."""
+    with closing(JavaBridge(port, answer_s=60.0)) as bridge:
+        yield bridge
+
+
+@pytest.fixture
+def at(bridge: JavaBridge) -> NamesAcquisitions:
+    studio = bridge.open()
+    return NamesAcquisitions(bridge.get(studio, "getAcquisitionEngine"), bridge.get(studio, "displays"))
+
+
+def acquire(driver: WindowDriver, n_planes: int, folder: Path | None = None, *, shown: bool = True) -> None:
+    driver.wait_closed(driver.acquire("ND_TIFF" if folder else "RAM", folder, (1, n_planes), shown=shown))
+
+
+def test_acquisitions_between_two_looks_are_found_and_opened_data_are_not(
+    bridge: JavaBridge, driver: WindowDriver, at: NamesAcquisitions, tmp_path: Path
+) -> None:
+    acquire(driver, 6, tmp_path)
+    acquisitions = StudioAcquisitions(bridge)
+    acquisitions.new(at)
+    for n_planes in (3, 4):
+        acquire(driver, n_planes)
+    driver.show_saved(tmp_path / "mda_1")
+    found = acquisitions.new(at)
+    assert [count(bridge, one.store) for one in found] == [3, 4]
+    assert acquisitions.new(at) == []
+    store = acquisitions.find(at, found[1])
+    assert store is not None
+    assert count(bridge, store) == 4
+
+
+def test_an_acquisition_without_a_window_that_was_missed_is_named(
+    bridge: JavaBridge, driver: WindowDriver, at: NamesAcquisitions, tmp_path: Path
+) -> None:
+    acquisitions = StudioAcquisitions(bridge)
+    acquisitions.new(at)
+    acquire(driver, 3, tmp_path, shown=False)
+    assert [(one.title, one.missed) for one in acquisitions.new(at)] == [("mda_1", ())]
+    acquire(driver, 4, tmp_path, shown=False)
+    acquire(driver, 5, tmp_path, shown=False)
+    assert [(one.title, one.missed) for one in acquisitions.new(at)] == [("mda_3", ("mda_2",))]
 
 
 def test_live_and_snaps_of_the_window_are_shown(driver: WindowDriver, port: int) -> None:

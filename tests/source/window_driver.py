@@ -34,6 +34,7 @@ class WindowDriver:
         get = self._bridge.get
         self._acquisitions, self._core = get(studio, "acquisitions"), get(studio, "core")
         self._positions, self._data = get(studio, "positions"), get(studio, "data")
+        self._displays = get(studio, "displays")
         self._engine, self._live = get(studio, "getAcquisitionEngine"), get(studio, "live")
 
     def close(self) -> None:
@@ -79,6 +80,7 @@ class WindowDriver:
         interval_ms: float = 0.0,
         channels: Sequence[WindowChannel] = (),
         positions: bool = False,
+        shown: bool = True,
         **more: int,
     ) -> JavaObject:
         """Begin an acquisition of *numbers* times and planes; return its store."""
@@ -103,6 +105,7 @@ class WindowDriver:
             "channelGroup": ("java.lang.String", "Channel"),
             "channels": ("java.util.ArrayList", own),
             "usePositionList": ("boolean", positions),
+            "shouldDisplayImages": ("boolean", shown),
             "save": ("boolean", folder is not None),
             "root": ("java.lang.String", str(folder or "")),
             "prefix": ("java.lang.String", "mda"),
@@ -180,6 +183,13 @@ class WindowDriver:
         """Save what is in memory, for a comparison."""
         types = ["org.micromanager.data.Datastore$SaveMode", "java.lang.String"]
         self._bridge.call(store, "save", self._mode("RAM"), str(folder), types=types)
+
+    def show_saved(self, data_set: Path) -> None:
+        """Open a data set from the disk in a window."""
+        types = ["java.lang.String", "boolean"]
+        opened = self._bridge.get(self._data, "loadData", str(data_set), False, types=types)
+        self._bridge.call(self._displays, "manage", opened, types=["org.micromanager.data.DataProvider"])
+        self._bridge.call(self._displays, "createDisplay", opened, types=["org.micromanager.data.DataProvider"])
 
     def wait_for(self, is_so: Callable[[], bool]) -> None:
         until = time.monotonic() + _WAIT_S
