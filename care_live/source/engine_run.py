@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
-import signal
 import sys
 import threading
 from typing import Any
@@ -19,8 +17,9 @@ import msgspec
 from pydantic import TypeAdapter
 
 from care_live.config import MicroManagerConfig, PymmcorePlusConfig, SourceConfig, VirtualConfig
-from care_live.errors import CareLiveError, ConfigError, SourceError
+from care_live.errors import ConfigError, SourceError
 from care_live.images import VolumeKey
+from care_live.source.child_process import run_job
 from care_live.source.engine_supervisor import FIRST_FRAME_S, Supervisor, Verdict
 from care_live.source.outline import Outline
 from care_live.source.tap import Tap, planned
@@ -187,28 +186,11 @@ def unload() -> None:
     thread.join(_UNLOAD_S)
 
 
-def main() -> None:
-    """Run the job on stdin; leave by os._exit, because a hanging driver must not keep the process."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to all; the daemon orders the end itself
-    code = 0
-    try:
-        verdict = run(msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineJob))
-        logger.info("acquisition ended: %s %s", *verdict)
-        unload()
-    except CareLiveError as error:
-        logger.error("%s", error)
-        code = error.exit_code
-    except msgspec.MsgspecError as error:
-        logger.error("%s", ConfigError(f"stdin holds no job: {error}"))
-        code = 2
-    except Exception as error:
-        logger.exception("the engine failed: %s: %s", type(error).__name__, error)
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+def acquire(job: EngineJob) -> None:
+    """Run the job, and unload the devices."""
+    logger.info("acquisition ended: %s %s", *run(job))
+    unload()
 
 
 if __name__ == "__main__":
-    main()
+    run_job(EngineJob, acquire)

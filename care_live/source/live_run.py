@@ -1,13 +1,12 @@
 """The process of a virtual microscope in Live (``python -m care_live.source.live_run``): a core, orders on stdin.
 
-The first line of stdin is the job, each further one an order, as `StageOrder`. It ends with stdin.
+The first line of stdin is the job, each further one an order, as `StageOrder`; each is answered on stdout once it was
+carried out, or has failed, as `OrderAnswer`. It ends with stdin.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
 import threading
 from typing import Any
@@ -16,8 +15,9 @@ import msgspec
 
 from care_live.config import VirtualConfig
 from care_live.errors import CareLiveError
+from care_live.source.child_process import answers_on_stdout, run_job
 from care_live.source.live import live
-from care_live.source.stage_orders import LiveJob, StageOrder, order_of
+from care_live.source.stage_orders import LiveJob, OrderAnswer, StageOrder, order_of
 
 logger = logging.getLogger(__name__)
 
@@ -73,36 +73,26 @@ def run(job: LiveJob) -> None:
     """Start the microscope in Live, and obey until stdin ends."""
     from care_live.source.virtual import start_virtual_core
 
+    answers = answers_on_stdout()
+    threading.current_thread().name = "microscope"
     config = VirtualConfig.model_validate(job.microscope)
     core = start_virtual_core(config)
     core.setExposure(config.acquisition.channels[0].exposure_ms)
     live(core, job.address, runs=job.address_of_runs, laser=(CAMERA, "LaserPower"))
     _start(core)
-    for line in sys.stdin.buffer:
-        try:
-            obey(core, order_of(msgspec.json.decode(line)))
-        except _REFUSALS as error:
-            logger.error("order failed: %s", error)
+    for number, line in enumerate(sys.stdin.buffer):
+        answers.write(msgspec.json.encode(OrderAnswer(number, _obeyed(core, line))) + b"\n")
 
 
-def main() -> None:
-    """Run the job on stdin; leave by os._exit, because a hanging driver must not keep the process."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.current_thread().name = "microscope"
-    code = 0
+def _obeyed(core: Any, line: bytes) -> str:
+    """Carry out an order; return why that was not possible, empty: it was."""
     try:
-        run(msgspec.json.decode(sys.stdin.buffer.readline(), type=LiveJob))
-    except CareLiveError as error:
-        logger.error("%s", error)
-        code = error.exit_code
-    except Exception as error:
-        logger.exception("the microscope failed: %s: %s", type(error).__name__, error)
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+        obey(core, order_of(msgspec.json.decode(line)))
+    except _REFUSALS as error:
+        logger.error("order failed: %s", error)
+        return str(error) or type(error).__name__
+    return ""
 
 
 if __name__ == "__main__":
-    main()
+    run_job(LiveJob, run)

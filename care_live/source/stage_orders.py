@@ -33,6 +33,15 @@ class StageOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """A useq.MDASequence: Live stops, the sequence is recorded as a run, and Live goes on."""
 
 
+class OrderAnswer(msgspec.Struct, frozen=True):
+    """What became of an order."""
+
+    number: int
+    """Of the order, from 0."""
+    error: str = ""
+    """Why it was not carried out; empty: it was."""
+
+
 def order_of(wanted: object) -> StageOrder:
     """Check an order.
 
