@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from environment import ROOT, ensure, inference_extra
 
 if TYPE_CHECKING:
+    import psutil
     from soaking.samples import Sample
 
     from tests.faults.lab import DaemonUnderTest
@@ -72,29 +73,40 @@ def soak(
         watching.append(opened.enter_context(viewer(folder, "broadcast", str(running.tree["publish"]["bind"]))))
         recording = opened.enter_context(_recorder(folder, recorder_link.address))
         camera = opened.enter_context(_camera(camera_link.address, volumes, rate_hz))
-        if pause_s is None:
-            outcome.samples = _sample(running, watching[0].process, every, camera)
-        else:
+        three = _Sampled(running, watching[0].process, every, outcome.samples)
+        if pause_s is not None:
             choice = troubles(running, watching, camera_link, recorder_link)
             with happening(choice, seed, pause_s) as happened:
-                outcome.samples = _sample(running, watching[0].process, every, camera)
+                three.sample_until(lambda: camera.poll() is not None)
             outcome.troubles = dict(happened.counts)
+        three.sample_until(lambda: camera.poll() is not None)
+        caught_up_s = time.monotonic() + _CATCH_UP_S
+        three.sample_until(lambda: time.monotonic() > caught_up_s)
         outcome.complaints = _finish(running, camera, recording, volumes)
     return outcome
 
 
-def _sample(running: DaemonUnderTest, watcher, every: int, camera: subprocess.Popen) -> list[Sample]:
-    """Sample until the camera has given its last volume."""
-    from soaking.samples import look_at
+@dataclass
+class _Sampled:
+    """The daemon, its inference process and a watcher, which are looked at once in some volumes."""
 
-    samples: list[Sample] = []
-    while camera.poll() is None and running.process.poll() is None:
-        time.sleep(0.2)
-        restored = running.status().get("restored", 0)
-        if restored >= every * (len(samples) + 1) and (sample := look_at(restored, running.process, watcher)):
-            print(sample, flush=True)
-            samples.append(sample)
-    return samples
+    running: DaemonUnderTest
+    watcher: psutil.Process
+    every: int
+    samples: list[Sample]
+
+    def sample_until(self, is_over: Callable[[], bool]) -> None:
+        """Sample until something is over, or the daemon has ended."""
+        from soaking.samples import look_at
+
+        while not is_over() and self.running.process.poll() is None:
+            time.sleep(0.2)
+            restored = self.running.status().get("restored", 0)
+            if restored < self.every * (len(self.samples) + 1):
+                continue
+            if sample := look_at(restored, self.running.process, self.watcher):
+                print(sample, flush=True)
+                self.samples.append(sample)
 
 
 def _finish(running: DaemonUnderTest, camera: subprocess.Popen, recording: subprocess.Popen, volumes: int) -> list[str]:

@@ -23,13 +23,15 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(240)
 def test_a_short_one_samples_and_checks_every_volume(tools: None, tmp_path: Path) -> None:
     soak = importlib.import_module("soak")
-    outcome = soak.soak(tmp_path, volumes=45, every=10, seed=3, pause_s=1.0)
+    outcome = soak.soak(tmp_path, volumes=45, every=10, rate_hz=9.0, seed=3, pause_s=0.3)
     assert outcome.complaints == []
     assert outcome.troubles
-    assert [sample.volumes // 10 for sample in outcome.samples][:2] == [1, 2]
-    for sample in outcome.samples:
-        assert min(sample.daemon_mib, sample.inference_mib, sample.watcher_mib) > 20
+    assert len(outcome.samples) >= 2
+    for number, sample in enumerate(outcome.samples, 1):
+        assert sample.volumes >= 10 * number
+        assert min(sample.daemon_mib, sample.watcher_mib) > 20
         assert sample.threads >= 3
+    assert max(sample.inference_mib for sample in outcome.samples) > 20, "the new one is small at first"
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_10_inference_out_of_memory(tmp_path):
 def test_11_inference_killed_or_hung(tmp_path, sent):
     """It is replaced within 5 s each time, and what it missed is restored later."""
     n_times = N_KILLS if sent == "SIGKILL" else max(1, N_KILLS // 10)
-    pixels = recorded(tmp_path, times=30 + 40 * n_times)
+    pixels = recorded(tmp_path, times=(30 + 40 * n_times) if FULL else (20 + 20 * n_times))
     with daemon(tmp_path, restore=LIVE) as hurt:
         for n in range(n_times):
             before = hurt.wait_until(lambda status: status.get("restored", 0) > 0)

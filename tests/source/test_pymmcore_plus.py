@@ -76,13 +76,13 @@ def observe_others(sequence: Path, *arguments: str) -> list[SourceEvent]:
     )
     try:
         got = drain(remote)
-        for _ in range(100):
+        for _ in range(600):
             remote.next_event(0.1)
             if process.poll() is not None:
                 break
     finally:
         process.kill()
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
         remote.close()
     assert process.returncode == 0, said
     return got

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+import time
 from typing import Any
 
 from care_live.config import VirtualConfig
@@ -45,10 +46,18 @@ class Seen:
         self.frames.append(kept | {name: tags[name] for name in named})
 
 
-def acquire(config: VirtualConfig) -> dict[str, Any]:
+def release_after(seen: Seen, n_frames: int, core: Any) -> None:
+    """Release a camera that stalls, once all frames before that have arrived and it had time to begin the next one."""
+    while len(seen.frames) < n_frames:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    stop_virtual_core(core)
+
+
+def acquire(config: VirtualConfig, seen: Seen) -> dict[str, Any]:
     from pycromanager import Acquisition
 
-    seen, error = Seen(), None
+    error = None
     try:
         with Acquisition(None, "run", image_process_fn=seen, show_display=False) as acquisition:
             acquisition.acquire(events_of(config))
@@ -71,7 +80,7 @@ def acquire_with_pymmcore_plus(core: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    faulthandler.dump_traceback_later(100, exit=True)
+    faulthandler.dump_traceback_later(240, exit=True)
     job = json.loads(sys.argv[1])
     config = VirtualConfig.model_validate(job["config"])
     core = start_virtual_core(config)
@@ -81,9 +90,10 @@ def main() -> None:
         core.setProperty("Z", "UseSequences", "Yes" if case["hardware_sequence"] else "No")
         core.setProperty(CAMERA, "MisbehaveAtExposure", n_exposures + case.get("at", 0))
         core.setProperty(CAMERA, "Misbehave", case["misbehave"])
+        seen = Seen()
         if case["misbehave"] == "stall":
-            threading.Timer(2.0, stop_virtual_core, [core]).start()
-        result = acquire_with_pymmcore_plus(core) if case.get("engine") == "pymmcore-plus" else acquire(config)
+            threading.Thread(target=release_after, args=(seen, case["at"], core)).start()
+        result = acquire_with_pymmcore_plus(core) if case.get("engine") == "pymmcore-plus" else acquire(config, seen)
         print("RESULT", json.dumps(case | result), flush=True)
         n_exposures = int(core.getProperty(CAMERA, "Exposures")) if case["misbehave"] != "stall" else 0
     os._exit(0)
