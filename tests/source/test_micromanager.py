@@ -344,3 +344,8 @@ def test_a_misbehaving_camera_is_found_out(
     got = misbehaved[misbehave, merge]
     assert (ended(got).reason, len(frames(got))) == (reason, n_frames)
     assert says in ended(got).detail
+    problems = {event.sequence_id: event.problem for event in got if isinstance(event, SequenceEnded) and event.problem}
+    assert set(problems) == ({1} if merge else set()), "only the hardware sequence that went wrong is suspect"
+    if misbehave == "drop" and not merge:
+        assert PlaneIndex(t=1, z=2) not in {frame.index for frame in frames(got)}
+    assert all(isinstance(frame.pixels, np.ndarray) and frame.pixels.shape == (64, 64) for frame in frames(got))
