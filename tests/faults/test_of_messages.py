@@ -39,8 +39,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonUnderTes
     """A daemon that plays on until the last of these tests."""
     folder = tmp_path_factory.mktemp("messages")
     recorded(folder, times=4)
-    with daemon(folder, source={**ENDLESS, "path": str(folder / "movie.tif")}, restore={"policy": "latest"}) as one:
-        one.wait_until(lambda status: status.get("restored", 0) >= 1)
+    source, few = {**ENDLESS, "path": str(folder / "movie.tif")}, {"replay_mib": 1}
+    with daemon(folder, source=source, restore={"policy": "latest"}, publish=few) as one:
+        one.wait_until(lambda status: status.get("restored", 0) >= 8)  # as many as it keeps: from then on it stays
         yield one
 
 
