@@ -10,6 +10,7 @@ from typing import Literal
 from care_live.assemble.counts import AssemblyCounts
 from care_live.assemble.sequences import Sequences
 from care_live.assemble.stacks import ClosedVolumes, Planes, PlannedPlanes, Stack, UnplannedPlanes
+from care_live.awake_clock import AwakeClock
 from care_live.config import AssembleConfig
 from care_live.errors import SourceError
 from care_live.images import (
@@ -46,8 +47,8 @@ class Assembler:
         stages downstream can take it. After True they count these bytes, and give them back.
     stored : collection of VolumeKey
         Volumes that an earlier session of the run has: their planes may come again, and are dropped.
-    clock_ns : callable
-        Monotonic nanoseconds, for the deadline.
+    clock_ns : callable or None
+        Monotonic nanoseconds, for the deadline; None: those in which this process did not stand still.
     wall_clock_ns : callable
         Nanoseconds since the epoch, for frames without the time at which the core received them.
     """
@@ -58,13 +59,13 @@ class Assembler:
         *,
         admit: Callable[[int], bool],
         stored: Collection[VolumeKey] = (),
-        clock_ns: Callable[[], int] = time.monotonic_ns,
+        clock_ns: Callable[[], int] | None = None,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._deadline_ns = int(config.deadline_s * 1e9)
         self._budget_bytes = config.memory_mib * 2**20
         self._admit = admit
-        self._clock_ns = clock_ns
+        self._clock_ns = clock_ns or AwakeClock()
         self._wall_clock_ns = wall_clock_ns
         self._run: RunStarted | None = None
         self._n_planned = 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
+from care_live.awake_clock import AwakeClock
 from care_live.config import RemoteConfig
 from care_live.errors import ConfigError, ProtocolError
-from care_live.images import RunEnded, SourceEvent
+from care_live.images import RunEnded, SourceEvent, StillAcquiring
 from care_live.source.receiver import Receiver
 from care_live.wire import tap_protocol
 from care_live.wire.keys import read_server
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 _SILENT_S = 30.0
 """A tap pings every second; after this silence it counts as lost."""
+_UNHEARD_S = 2.0
+"""After this the link may be cut: the planes that an open volume lacks may wait in the tap."""
 _STOP_S = 20.0
 """How long a tap may take to abort its acquisition."""
 _TURN_S = 0.5
@@ -43,6 +47,7 @@ class Remote:
     Parameters
     ----------
     until_stored : the tap keeps its frames until `stored` says that they are safe
+    clock_ns : monotonic nanoseconds; None: the system's
 
     Raises
     ------
@@ -59,6 +64,7 @@ class Remote:
         until_stored: bool = False,
         silent_s: float = _SILENT_S,
         stop_s: float = _STOP_S,
+        clock_ns: Callable[[], int] | None = None,
     ) -> None:
         self._config, self._token, self._until_stored = config, token, until_stored
         self._receiver = self._receiver_of(run_id)
@@ -76,7 +82,8 @@ class Remote:
         self._stopping = threading.Event()
         self._stop_sent: float | None = None
         self._stop_until = 0.0
-        self._heard = time.monotonic()
+        self._clock = AwakeClock(clock_ns)
+        self._heard = self._said = self._now_s()
         self._peer: bytes | None = None
         self._bad_in_a_row = 0
         self._broken = ""
@@ -92,7 +99,7 @@ class Remote:
         deadline = time.monotonic() + timeout_s
         while True:
             self._pass_on_stop()
-            event = self._stopped() or self._receive() or self._given_up()
+            event = self._stopped() or self._receive() or self._given_up() or self._unheard()
             if event is not None and not self._ended:
                 if isinstance(event, RunEnded):
                     self._ended = True
@@ -160,7 +167,7 @@ class Remote:
             self._bad(error, received)
             return None
         if isinstance(taken.answer, tap_protocol.Ack):
-            self._heard, self._peer = time.monotonic(), received.peer
+            self._heard, self._peer = self._now_s(), received.peer
         if taken.event is not None:
             self._bad_in_a_row = 0
         self._answer(received.peer, taken.answer)
@@ -199,11 +206,14 @@ class Remote:
             self._pay()
         self._owed = None
 
+    def _now_s(self) -> float:
+        return self._clock() / 1e9
+
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _pass_on_stop(self) -> None:
         """Order the tap to stop, again every second until its end comes."""
-        now = time.monotonic()
+        now = self._now_s()
         if not self._stopping.is_set() or self._peer is None:
             return
         if self._stop_sent is None:
@@ -214,7 +224,7 @@ class Remote:
 
     def _stopped(self) -> RunEnded | None:
         """End the run of a tap that does not stop, also while its frames go on coming."""
-        if self._stop_sent is not None and time.monotonic() > self._stop_until:
+        if self._stop_sent is not None and self._now_s() > self._stop_until:
             return RunEnded("aborted", f"the tap did not end within {self._stop_s:.0f} s of the order to stop")
         return None
 
@@ -224,8 +234,16 @@ class Remote:
             return RunEnded("failed", f"the tap sent {_MAX_BAD_IN_A_ROW} broken messages in a row: {self._broken}")
         if self._stopping.is_set() and self._peer is None:
             return RunEnded("aborted", "stopped before a tap came")
-        if self.has_begun and time.monotonic() - self._heard > self._silent_s:
+        if self.has_begun and self._now_s() - self._heard > self._silent_s:
             return RunEnded(
                 "failed", f"nothing was received from the tap for {self._silent_s:.0f} s: the tap or its link is lost"
             )
         return None
+
+    def _unheard(self) -> StillAcquiring | None:
+        """Let open volumes wait while nothing comes from the tap; it sends their planes when it is back."""
+        now = self._now_s()
+        if not self.has_begun or now - max(self._heard, self._said) < _UNHEARD_S:
+            return None
+        self._said = now
+        return StillAcquiring()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from care_live.assemble import Assembler
+from care_live.config import AssembleConfig
 from care_live.errors import SourceError
-from care_live.images import Plan, PlaneIndex, RunStarted, StillAcquiring, Volume, VolumeKey
+from care_live.images import Frame, Plan, PlaneIndex, RunStarted, StillAcquiring, Volume, VolumeKey
 from care_live.open_volumes import FrameDropped, PlanePlaced, VolumeOpened
 from tests.make.stamped_frames import SHAPE, Rig, assert_in_place, indices, make_plan, stamped, volumes
 
@@ -116,6 +120,21 @@ def test_a_plane_puts_the_deadline_off():
         assert rig.assembler.tick() == []
     rig.now_ns += 2_000_000_000
     assert [event.closed for event in rig.assembler.tick()] == ["deadline"]
+
+
+def test_time_in_which_the_process_stood_still_closes_no_volume(monkeypatch):
+    """As by Ctrl-Z: the planes came meanwhile, and are read afterwards."""
+    now_ns = 0
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns)
+    assembler = Assembler(AssembleConfig(deadline_s=2), admit=lambda nbytes: True)
+    assembler.take(RunStarted("run", make_plan(n_t=1)))
+    assembler.take(Frame("run", 0, PlaneIndex(z=0), stamped(PlaneIndex(z=0)), host_time_ns=0))
+    now_ns = 60_000_000_000
+    assert assembler.tick() == []
+    now_ns += 900_000_000
+    assert assembler.tick() == []
+    now_ns += 900_000_000
+    assert [event.closed for event in assembler.tick()] == ["deadline"], "silence that it waited through counts"
 
 
 def test_open_volumes_wait_while_the_source_says_that_the_acquisition_goes_on():

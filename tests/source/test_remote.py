@@ -14,7 +14,16 @@ import pytest
 
 from care_live.config import RemoteConfig
 from care_live.errors import ConfigError
-from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
+from care_live.images import (
+    Frame,
+    PlaneIndex,
+    RunEnded,
+    RunStarted,
+    SequenceEnded,
+    SourceEvent,
+    StillAcquiring,
+    VolumeKey,
+)
 from care_live.source import tap
 from care_live.source.remote import Remote
 from care_live.source.tap import Tap
@@ -330,6 +339,45 @@ def test_a_tap_that_vanishes_ends_the_run() -> None:
     assert (ended.reason, "nothing was received" in ended.detail) == ("failed", True)
     tapped.close(within_s=0.1)
     remote.close()
+    cable.close()
+
+
+def test_a_daemon_that_was_stopped_for_a_minute_does_not_take_that_for_silence() -> None:
+    """As by Ctrl-Z, or in a virtual machine that was paused: what the tap sent meanwhile is read afterwards."""
+    stood_still_ns = 0
+    remote = Remote(
+        RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="run", clock_ns=lambda: time.monotonic_ns() + stood_still_ns
+    )
+    cable = Cable(int(remote.address.rpartition(":")[2]))
+    planned = events(n_t=1)
+    tapped = tap(cable.address, events=planned)
+    tapped(image(0), {"Axes": {"time": 0, "z": 0}})
+    assert isinstance(remote.next_event(60.0), RunStarted)
+    cable.cut()  # nothing comes in the first moment after it goes on
+    while remote.next_event(0.1) is not None:
+        pass
+    stood_still_ns = 60_000_000_000
+    assert not isinstance(remote.next_event(0.0), RunEnded)
+    cable.mend()
+    bring(tapped, planned[1:], first=1)
+    assert drain(remote)[-1] == RunEnded("finished", n_delivered=5)
+    assert over(tapped)
+    remote.close()
+    cable.close()
+
+
+def test_open_volumes_wait_while_the_link_to_the_tap_is_cut(remote: Remote) -> None:
+    cable = Cable(int(remote.address.rpartition(":")[2]))
+    tapped = tap(cable.address, events=events())
+    tapped(image(0), {"Axes": {"time": 0, "z": 0}})
+    assert isinstance(remote.next_event(60.0), RunStarted)
+    assert isinstance(remote.next_event(60.0), Frame)
+    cable.cut()
+    assert remote.next_event(20.0) == StillAcquiring()
+    cable.mend()
+    tapped.feed.end("finished")
+    assert isinstance(drain(remote)[-1], RunEnded)
+    assert over(tapped)
     cable.close()
 
 
