@@ -111,7 +111,7 @@ def watched(sent: Restored, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             until(lambda: reports and reports[0].n_restored == 1)
         finally:
             stopping.set()
-            recording.join(20)
+            recording.join(60)
             feed.close()
     shown = cache.get(sent.key)
     assert shown is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -145,19 +144,16 @@ def test_inference_that_never_starts_again_leaves_the_run_with_raw_volumes(tmp_p
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
     monkeypatch.setattr(restoring, "LONGEST_REST_S", 0.2)
 
-    def kill(daemon):
-        def act() -> None:
-            while not daemon.status().restored and not over.wait(0.02):
-                pass
-            first = daemon.inference_process_ids[0]
-            monkeypatch.setattr(inference_server, "main", die)
-            os.kill(first, signal.SIGKILL)
+    restore = RestoreProcess.restore
 
-        threading.Thread(target=act).start()
+    def restore_and_kill(process, volumes):
+        restored = restore(process, volumes)
+        monkeypatch.setattr(inference_server, "main", die)
+        os.kill(process.supervisor.process_id, signal.SIGKILL)
+        return restored
 
-    over = threading.Event()
-    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0)), meanwhile=kill)
-    over.set()
+    monkeypatch.setattr(RestoreProcess, "restore", restore_and_kill)
+    status = run(config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0)))
     check_raw(tmp_path, pixels)
     assert status.phase == "finished"
     assert any("restoring failed: inference was lost" in line for line in status.shortfalls), status.shortfalls

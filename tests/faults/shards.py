@@ -29,7 +29,7 @@ def run_until_killed(folder: Path, after_s: float) -> list[tuple[str, int]]:
             said, _ = child.communicate(timeout=60)
         finally:
             child.kill()
-        killer.join(10)
+        killer.join(60)
     lines = [line.split() for line in said.splitlines(keepends=True) if line.endswith("\n")]
     return [(kind, int(t)) for kind, t in lines]
 
@@ -61,7 +61,7 @@ class Watcher:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 

@@ -79,7 +79,7 @@ class Watching(threading.Thread):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ATTACKS)
-def test_an_attacker_costs_the_others_next_to_nothing(kind: str) -> None:
+def test_an_attacker_costs_the_others_next_to_nothing(kind: str, pace: subprocess.Popen[str]) -> None:
     records = [samples.restored(t, shape=SHAPE) for t in range(N + 4)]
     with Publisher(samples.config()) as publisher:
         publisher.start(samples.started(), samples.MODEL)
@@ -92,28 +92,35 @@ def test_an_attacker_costs_the_others_next_to_nothing(kind: str) -> None:
         }
         assert all(one.ready.wait(60) for one in watching.values())
         with attacked(publisher, kind):
-            publish(publisher, records[4:])
+            publish(publisher, records[4:], pace)
             seen = {name: len(one.finish() & set(range(4, N + 4))) for name, one in watching.items()}
         assert publisher.failure == "" and publisher.error is None
     assert seen["recorder"] == N
     assert seen["viewer"] >= 0.9 * N and seen["listener"] >= 0.9 * N, seen
 
 
-def publish(publisher: Publisher, records: list[Restored]) -> None:
-    """Publish as an acquisition does, at a rate that this machine could take three times over just now."""
+@pytest.fixture(scope="module")
+def pace() -> Iterator[subprocess.Popen[str]]:
+    """Publishes three volumes for each line that it gets, as fast as this machine can just now."""
     command = [sys.executable, "-m", "tests.publish.pace"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    ) as pace:
-        assert pace.stdin is not None and pace.stdout is not None
-        for record in records:
-            due_s = time.monotonic() + PERIOD_S
-            publisher.publish(record)
-            pace.stdin.write("\n")
-            pace.stdin.flush()
-            assert pace.stdout.readline() == "three volumes\n"
-            time.sleep(max(0.0, due_s - time.monotonic()))
-        pace.stdin.close()
+    ) as process:
+        assert process.stdin is not None
+        yield process
+        process.stdin.close()
+
+
+def publish(publisher: Publisher, records: list[Restored], pace: subprocess.Popen[str]) -> None:
+    """Publish as an acquisition does, at a rate that this machine could take three times over just now."""
+    assert pace.stdin is not None and pace.stdout is not None
+    for record in records:
+        due_s = time.monotonic() + PERIOD_S
+        publisher.publish(record)
+        pace.stdin.write("\n")
+        pace.stdin.flush()
+        assert pace.stdout.readline() == "three volumes\n"
+        time.sleep(max(0.0, due_s - time.monotonic()))
     publisher.end(samples.ENDED)
 
 

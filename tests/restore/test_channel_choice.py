@@ -60,7 +60,7 @@ def test_brightfield_passes_through(tmp_path: Path) -> None:
     status = runs.run(
         config, meanwhile=lambda _: recording.append(Recordings(config.publish.bind_pull, tmp_path / "copy"))
     )
-    recording[0].join(40)
+    recording[0].join(100)
     run = RunReader(tmp_path / "runs" / "test")
     assert run.keys("raw") == [VolumeKey(t, 0, c) for t in range(3) for c in range(2)]
     assert run.keys("restored") == [VolumeKey(t, 0, 1) for t in range(3)]

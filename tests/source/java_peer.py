@@ -63,7 +63,7 @@ class JavaPeer:
     def close(self) -> None:
         self._stopping.set()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
         self._context.destroy(linger=0)
 
     def _start(self, target: Callable[..., None], *arguments: Any) -> None:

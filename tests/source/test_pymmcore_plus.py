@@ -41,7 +41,7 @@ if sys.argv[3] == "hardware":
     core.setProperty("Z", "UseSequences", "Yes")
     core.mda.engine.use_hardware_sequencing = True
 core.mda.run(sequence, output=sys.argv[4:] or None)
-assert observer.close(within_s=20)
+assert observer.close(within_s=60)
 import os
 sys.stdout.flush()
 os._exit(0)  # pymmcore-plus may abort when the interpreter ends

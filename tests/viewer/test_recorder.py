@@ -135,11 +135,11 @@ def test_live_is_not_recorded_and_the_run_after_it_is(tmp_path: Path) -> None:
         daemon.publisher.start(samples.started(N_TIMES), samples.MODEL)
         daemon.restore(*range(N_TIMES))
         daemon.end()
-        recorder.join(40)
+        recorder.join(100)
         assert not recorder.is_alive()
     finally:
         recorder.stopping.set()
-        recorder.join(20)
+        recorder.join(60)
         daemon.close()
     assert [path.name for path in (tmp_path / "copy").iterdir()] == [recorder.result.run_id]
     assert recorder.result.n_raw == N_TIMES

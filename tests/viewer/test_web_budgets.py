@@ -111,7 +111,7 @@ class Flood(threading.Thread):
 
     def end(self) -> None:
         self._over.set()
-        self.join(20)
+        self.join(60)
 
 
 @pytest.mark.slow
