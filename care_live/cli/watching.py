@@ -86,11 +86,12 @@ def record_command(
     """Record what the daemon at ADDRESS (its bind_pull) publishes, into DIRECTORY/RUN_ID.
 
     No volume is left out: after a lost link, or a late start, the command asks the daemon for what is missing. On a
-    directory with a recording of the same run it goes on. It ends with the run, or before with Ctrl-C.
+    directory with a recording of the same run it goes on. It ends with the run, or before with Ctrl-C. Of a daemon that
+    has one run after the other (studio, live) it records each, and ends with Ctrl-C.
     """
     from care_live.config import StoreConfig
     from care_live.publish import Subscriber
-    from care_live.viewer.recorder import Recorder
+    from care_live.viewer.recorder_of_runs import record_runs
     from care_live.wire.keys import read_client
 
     logs.configure(0 if quiet else verbose)
@@ -98,21 +99,26 @@ def record_command(
     signal.signal(signal.SIGINT, lambda *_: stopping.set())
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     with Subscriber(address, mode="every", keys=read_client(key, server_key)) as subscriber:
-        recording = Recorder(subscriber, StoreConfig(directory=directory, full_wait_s=_DISK_WAIT_S)).record(stopping)
-    _say_recorded(recording)
+        config = StoreConfig(directory=directory, full_wait_s=_DISK_WAIT_S)
+        recordings = []
+        for recording in record_runs(subscriber, config, stopping):
+            _say_recorded(recording)
+            recordings.append(recording)
+    if not any(recording.path for recording in recordings):
+        raise SourceError("nothing was recorded: the daemon had no run while this command waited")
+    if any(recording.gaps for recording in recordings):
+        raise SystemExit(1)
 
 
 def _say_recorded(recording: RecordingReport) -> None:
     if recording.path is None:
-        raise SourceError("nothing was recorded: the daemon had no run while this command waited")
+        return
     for gap in recording.gaps:
         click.echo(f"gap: {printable(gap)}")
     click.echo(
         f"{recording.path}: {recording.n_raw} raw, {recording.n_restored} restored volumes, {len(recording.gaps)} gaps"
         + (f", run {recording.ended}" if recording.ended else ", stopped before the run's end")
     )
-    if recording.gaps:
-        raise SystemExit(1)
 
 
 @click.group("keys")

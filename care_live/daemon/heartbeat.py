@@ -27,6 +27,7 @@ def heartbeat_of(status: DaemonStatus) -> Status:
         volumes_restored=status.restored,
         workers=tuple(map(_words, status.workers)) or msgspec.UNSET,
         disk_s_left=status.disk_seconds_left,
+        more_runs=status.more_runs or msgspec.UNSET,
         note="; ".join(filter(None, (status.detail, status.publishing, *status.warnings)))[:_NOTE_CHARACTERS],
     )
 

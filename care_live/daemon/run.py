@@ -190,7 +190,7 @@ class Daemon:
         self._restorer.start()
         self._end.closes(closing, "inference", lambda: self._restorer.stop(_STOP_S))
         network = self._restorer.network
-        self._tally.set(model=network.identity.name, provider=network.provider, run_id=self.run_id)
+        self._tally.set(model=network.identity.name, provider=network.provider, run_id=self.run_id, more_runs=has_live)
         live = live_show(config, source, self._restorer.workers[0], publisher=publisher, publishing=self._publishing)
         if live is not None:
             self._end.closes(closing, "what is kept of Live", live.recent.close)
@@ -239,6 +239,7 @@ class Daemon:
             It was stopped before the only run of the source began.
         """
         self._phase("waiting")
+        self._beat(standing.publisher)
         source, show = standing.source, standing.live
         with contextlib.nullcontext() if show is None else show.shown():
             found = self._deadlines.within(
@@ -263,12 +264,12 @@ class Daemon:
             self._end.wait(_HEARTBEAT_S)
             with self._restoring:
                 self._restorer.watch()
-            self._beat(rooms)
+            self._beat(rooms.publisher)
 
-    def _beat(self, rooms: Rooms) -> None:
+    def _beat(self, publisher: Publisher) -> None:
         with self._publishing:
-            self._tally.set(publishing=rooms.publisher.failure)
-            rooms.publisher.heartbeat(heartbeat_of(self.status()))
+            self._tally.set(publishing=publisher.failure)
+            publisher.heartbeat(heartbeat_of(self.status()))
 
     def _drain(self, pipeline: Pipeline, rooms: Rooms, *, ends: bool) -> None:
         """End the acquisition, and the source unless it has further runs; let every stage finish what it has."""
@@ -284,7 +285,7 @@ class Daemon:
     def _stop(self, pipeline: Pipeline, rooms: Rooms) -> None:
         """End the stages; raw volumes that have arrived are written in any case."""
         end_stages(pipeline, rooms, self._deadlines, fail=self._end.fail, at_once=lambda: self._end.at_once)
-        self._beat(rooms)
+        self._beat(rooms.publisher)
         with self._publishing:
             rooms.publisher.end(pipeline.ended)
 

@@ -81,6 +81,8 @@ class DaemonStatus:
     """By which scales are multiplied, as the newest reference planes ask for."""
     reference_dose: float | None = None
     """Exposure time of all reference planes over that of all others."""
+    more_runs: bool = False
+    """Whether the source gives one run after the other."""
     suspect: int = 0
     incomplete: int = 0
     restarts: int = 0
@@ -144,7 +146,7 @@ class Tally:
         """Count anew: another run begins; acquisitions before it that were missed stay among the warnings."""
         with self._lock:
             self._warnings += [f"acquisition {name} was missed, it is not restored" for name in missed]
-            lasting = ("phase", "model", "provider", "swap", "publishing")
+            lasting = ("phase", "model", "provider", "swap", "publishing", "more_runs")
             self._counts = {name: self._counts[name] for name in lasting if name in self._counts} | {"run_id": run_id}
             for past in (self._ages_ms, self._infer_ms, self._plane_times_ns, self._volume_times_ns):
                 past.clear()

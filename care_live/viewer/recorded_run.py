@@ -87,6 +87,8 @@ class RecordingReport:
     """What did not come, or could not be taken, and why."""
     ended: str = ""
     """Why the run ended; empty while it goes on."""
+    session: str = ""
+    """Of the daemon in which it ended."""
 
 
 class RecordedRun:

@@ -34,7 +34,7 @@ ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
 _DID_NOT_COME = "it was requested and did not come"
 
 
-def _is_live(message: FromDaemon) -> bool:
+def is_live(message: FromDaemon) -> bool:
     """Return whether a message is of Live, outside any run: that is not recorded."""
     return (message.run_id if isinstance(message, Delivery) else message.run) == LIVE_RUN
 
@@ -49,10 +49,14 @@ class Recorder:
     config
         Where to write: ``directory/RUN_ID``; resumed when it is there already. ``full_wait_s`` is how long a disk
         that takes no raw volume is waited for.
+    start
+        Of the run, where it has come; None: the first one that comes.
     """
 
-    def __init__(self, subscriber: Subscriber, config: StoreConfig) -> None:
-        self._subscriber, self._config = subscriber, config
+    def __init__(self, subscriber: Subscriber, config: StoreConfig, start: Start | None = None) -> None:
+        self._subscriber, self._config, self._first = subscriber, config, start
+        self.next_start: Start | None = None
+        """Of the run that has begun behind this one."""
         self._run: RecordedRun | None = None
         self._admission = ExpectedShapes.of("", Plan({}, (1, 1)))
         self._announced = AnnouncedVolumes(self._admission.plan, 1, 1)
@@ -81,11 +85,13 @@ class Recorder:
         """
         self._stopping = stopping
         try:
+            if self._first is not None:
+                self._take(self._first)
             while not stopping.is_set() and not self._is_over():
                 self._ask()
                 message = self._subscriber.next(0.5)
                 self._say_silence()
-                if message is not None and not _is_live(message):
+                if message is not None and not is_live(message):
                     self._take(message)
                     on_message(self.recording)
             self._close_books()
@@ -134,7 +140,8 @@ class Recorder:
         if self._run is None:
             self._run = self._open(RunStarted(start.run, plan_of(start.plan), start.summary))
         elif start.run != self.recording.run_id:
-            raise StoreError(f"the daemon has begun run {start.run}: start a new command to record it")
+            self.next_start = start
+            return
         self._learn_plan(start.run, merged(self._admission.plan, plan_of(start.plan)))
         if start.model is not None and start.card:
             self._run.describe_model(ModelIdentity(start.model.name, start.model.sha256), start.card)
@@ -159,13 +166,13 @@ class Recorder:
         self._want(self._announced.earlier(max(before, self._announced.begin), run.raw))
         self._want(self._announced.following(run.raw))
         self._outstanding.hurry(self._may_ask)
-        self.recording.ended = end.reason
+        self.recording.ended, self.recording.session = end.reason, end.session
         self._came_s = time.monotonic()
         run.note(RunEnded(end.reason, end.detail, end.n_delivered, end.n_refused))
 
     def _is_over(self) -> bool:
-        if not self.recording.ended:
-            return False
+        if self.next_start is not None or not self.recording.ended:
+            return self.next_start is not None
         return not len(self._outstanding) or time.monotonic() - self._came_s > LAST_ASK_S
 
     def _close_books(self) -> None:
@@ -183,8 +190,6 @@ class Recorder:
             self._gap(f"volume {tuple(key)}", self._outstanding.why(key) or _DID_NOT_COME)
         if self.recording.ended and unanswered - due:
             self._gap(f"{len(unanswered - due)} volumes", "the daemon may have them, but did not answer")
-
-    # -- volumes --------------------------------------------------------------------------------------------
 
     def _receive(self, run: RecordedRun, volume: Delivery) -> None:
         self._outstanding.note_arrivals(time.monotonic())

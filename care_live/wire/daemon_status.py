@@ -29,3 +29,5 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     disk_s_left: Finite | None = None
     """Seconds until the disk is full at the present rate."""
     note: Text = ""
+    more_runs: bool | msgspec.UnsetType = msgspec.UNSET
+    """True where another run may follow each run; absent where the daemon has one."""

@@ -183,14 +183,22 @@ def test_a_saved_acquisition_is_read_from_its_files(
 def test_who_comes_in_the_middle_gets_every_plane_from_the_first_on(
     port: int, driver: WindowDriver, tmp_path: Path, saved: Saved
 ) -> None:
-    store = driver.acquire(saved, None if saved == "RAM" else tmp_path, (4, 4), interval_ms=500.0)
+    store = driver.acquire(saved, None if saved == "RAM" else tmp_path, (500, 4), interval_ms=100.0)
     driver.wait_for_images(store, 5)
+    driver.pause(True)  # it can't end before we come, on any machine
     with closing(StudioSource(StudioConfig(port=port), run_id="run")) as source:
         run = Came(source)
+        run.until(5)
+        driver.pause(False)
+        run.until(driver.n_images(store) + 1)
+        driver.halt()
         run.until()
     driver.wait_closed(store)
-    assert run.ended == RunEnded("finished", n_delivered=16)
-    assert len(set(run.planes.values())) == 16
+    n = driver.n_images(store)
+    assert run.ended is not None
+    assert f"after {n} of 2000 planes" in run.ended.detail
+    assert set(run.planes) == {PlaneIndex(i // 4, 0, 0, i % 4) for i in range(n)}
+    assert len(set(run.planes.values())) == n
 
 
 def test_pauses_and_stops_are_said_and_the_next_acquisition_is_the_next_run(
