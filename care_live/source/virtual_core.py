@@ -62,6 +62,8 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
         self.loadPyDevice(_CAMERA, self._camera)
         self.initializeDevice(_CAMERA)
         self.setCameraDevice(_CAMERA)
+        for objective in self.getAvailablePixelSizeConfigs():
+            self.setPixelSizeUm(objective, self._config.acquisition.pixel_size_um)
         self.setCircularBufferMemoryFootprint(buffer_mib)
         self.setProperty("Z", "UseSequences", "Yes" if self._config.acquisition.hardware_sequence else "No")
 

@@ -41,7 +41,7 @@ def events_of_a_run(source: LiveSource) -> list[SourceEvent]:
 @pytest.mark.mm
 @pytest.mark.slow
 def test_it_moves_records_a_run_and_goes_on_with_live(caplog: pytest.LogCaptureFixture) -> None:
-    microscope = VirtualConfig(shape_px=(64, 64))
+    microscope = VirtualConfig.model_validate({"shape_px": (64, 64), "acquisition": {"pixel_size_um": 0.325}})
     source = LiveSource(LiveSourceConfig(bind=LOOPBACK, bind_runs=LOOPBACK, microscope=microscope), run_id="evening")
     try:
         assert live_frame(source, z_um=0.0).pixels.shape == (64, 64)
@@ -50,6 +50,7 @@ def test_it_moves_records_a_run_and_goes_on_with_live(caplog: pytest.LogCaptureF
         source.move({"acquire": {"time_plan": {"interval": 0, "loops": 2}, "channels": ["DAPI"]}})
         started, *middle, ended = events_of_a_run(source)
         assert isinstance(started, RunStarted) and started.run_id == "evening"
+        assert started.plan.voxel_size_um[1:] == (0.325, 0.325)
         assert sum(isinstance(event, Frame) for event in middle) == 2
         assert isinstance(ended, RunEnded) and ended.reason == "finished"
         source.next_run()
