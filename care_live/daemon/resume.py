@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from care_live.config import Config, MicroManagerConfig, PymmcorePlusConfig, SourceConfig, VirtualConfig
+from care_live.config import SHOW_LIVE, Config, MicroManagerConfig, PymmcorePlusConfig, SourceConfig, VirtualConfig
 from care_live.errors import StoreError
 from care_live.images import Plan, RunEnded, RunStarted, SourceEvent
 from care_live.percentiles import Span
@@ -27,7 +28,8 @@ def open_remaining(config: Config, run_id: str) -> Source:
     """Open the source for what the run still lacks.
 
     A useq sequence and a replay go on with the volumes that are not stored, the short form of an acquisition from the
-    first incomplete time point. Other sources begin anew; what the store has is not stored twice.
+    first incomplete time point. Other sources begin anew; what the store has is not stored twice. Of a source of one run
+    after the other only ``resume`` goes on with the first one; runs of an earlier daemon keep their names.
 
     Raises
     ------
@@ -38,6 +40,8 @@ def open_remaining(config: Config, run_id: str) -> Source:
     """
     source = config.source
     _hint(source)
+    if source.kind in SHOW_LIVE:
+        return open_source(source, run_id=run_id, is_taken=partial(_is_taken, config, run_id))
     try:
         reader = RunReader(config.store.directory / run_id)
     except StoreError:
@@ -56,6 +60,11 @@ def open_remaining(config: Config, run_id: str) -> Source:
     first = min(key.t for key in asked.stacks if key not in stored)
     acquisition = source.acquisition.model_copy(update={"first_time_point": first})
     return open_source(source.model_copy(update={"acquisition": acquisition}), run_id=run_id)
+
+
+def _is_taken(config: Config, run_id: str, name: str) -> bool:
+    """Return whether a run has this name that is not to go on."""
+    return not (config.resume and name == run_id) and (config.store.directory / name).exists()
 
 
 Microscope = VirtualConfig | MicroManagerConfig | PymmcorePlusConfig

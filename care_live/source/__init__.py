@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from care_live.config import (
@@ -81,12 +81,19 @@ class MovesStage(Protocol):
         """Obey an order to stage, light or camera; return it in words. A ConfigError says what is wrong with it."""
 
 
-def open_source(config: SourceConfig, *, run_id: str, stored: Collection[VolumeKey] = frozenset()) -> Source:
+def open_source(
+    config: SourceConfig,
+    *,
+    run_id: str,
+    stored: Collection[VolumeKey] = frozenset(),
+    is_taken: Callable[[str], bool] = lambda name: False,
+) -> Source:
     """Open the source that a config section describes.
 
     Parameters
     ----------
     stored : volumes that an earlier session of the run has: a replay and a useq sequence pass them over
+    is_taken : whether a run has a name already: a source of one run after the other passes such names over
 
     Raises
     ------
@@ -106,11 +113,11 @@ def open_source(config: SourceConfig, *, run_id: str, stored: Collection[VolumeK
     if isinstance(config, LiveSourceConfig):
         from care_live.source.live_source import LiveSource
 
-        return LiveSource(config, run_id=run_id)
+        return LiveSource(config, run_id=run_id, is_taken=is_taken)
     if isinstance(config, StudioConfig):
         from care_live.source.studio import StudioSource
 
-        return StudioSource(config, run_id=run_id)
+        return StudioSource(config, run_id=run_id, is_taken=is_taken)
     if isinstance(config, RemoteConfig):
         from care_live.source.remote import Remote
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from care_live.config import LiveSourceConfig, RemoteConfig
@@ -22,6 +22,7 @@ class LiveSource:
     Parameters
     ----------
     run_id : of the first run; the following ones are numbered
+    is_taken : whether a run has a name already
 
     Raises
     ------
@@ -29,8 +30,10 @@ class LiveSource:
         An address is taken, or is not loopback and there are no keys.
     """
 
-    def __init__(self, config: LiveSourceConfig, *, run_id: str) -> None:
-        self._names = run_names(run_id)
+    def __init__(
+        self, config: LiveSourceConfig, *, run_id: str, is_taken: Callable[[str], bool] = lambda name: False
+    ) -> None:
+        self._names = run_names(run_id, is_taken)
         runs = RemoteConfig(
             bind=config.bind_runs,
             z_planes=config.z_planes,

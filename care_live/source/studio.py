@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from care_live.config import StudioConfig
@@ -28,10 +29,13 @@ class StudioSource:
     Parameters
     ----------
     run_id : of the first run; the following ones are numbered
+    is_taken : whether a run has a name already
     """
 
-    def __init__(self, config: StudioConfig, *, run_id: str) -> None:
-        self._names = run_names(run_id)
+    def __init__(
+        self, config: StudioConfig, *, run_id: str, is_taken: Callable[[str], bool] = lambda name: False
+    ) -> None:
+        self._names = run_names(run_id, is_taken)
         self._window = StudioWindow(config)
         self._run: StudioRun | None = None
         self._missed: tuple[str, ...] = ()

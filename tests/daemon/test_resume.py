@@ -1,13 +1,16 @@
 """A run that was interrupted goes on where it stopped."""
 
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from care_live.config import Config, StoreConfig
 from care_live.daemon.resume import NothingLeft, asked_of, open_remaining
 from care_live.errors import CareLiveError, StoreError
 from care_live.images import Plan, RunEnded, RunStarted, VolumeKey
+from care_live.source import tap
 from care_live.store import RunReader, claim_run, open_run
 from tests.make.runs import config, movie, replay, run
 from tests.make.stored import make_volume
@@ -48,6 +51,20 @@ def test_a_microscope_that_is_asked_for_another_plan_is_not_even_started(tmp_pat
         open_remaining(config(tmp_path, VIRTUAL | changes), "test")
     source = config(tmp_path, VIRTUAL).source
     assert asked_of(source, plan) == plan
+
+
+@pytest.mark.parametrize(("resume", "name"), [(False, "test-3"), (True, "test")], ids=["as usual", "resumed"])
+def test_one_run_after_the_other_keeps_off_the_names_of_an_earlier_daemon(tmp_path, resume, name):
+    """Else the first acquisition of the next evening would be refused, or go on in the run of the evening before."""
+    for earlier in ("test", "test-2"):
+        (tmp_path / "runs" / earlier).mkdir(parents=True)
+    anywhere = {"bind": "tcp://127.0.0.1:0", "bind_runs": "tcp://127.0.0.1:0"}
+    settings = config(tmp_path, {"kind": "live"} | anywhere).model_copy(update={"resume": resume})
+    with closing(open_remaining(settings, "test")) as source, tap(source.address_of_runs) as tapped:
+        tapped(np.zeros((8, 8), np.uint16), {"Axes": {"time": 0}})
+        begun = source.next_event(60.0)
+        assert isinstance(begun, RunStarted) and begun.run_id == name
+        tapped.close(within_s=0.1)
 
 
 def test_a_run_that_is_being_written_is_refused_before_its_source_is_opened(tmp_path):
