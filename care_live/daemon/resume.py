@@ -28,8 +28,8 @@ def open_remaining(config: Config, run_id: str) -> Source:
     """Open the source for what the run still lacks.
 
     A useq sequence and a replay go on with the volumes that are not stored, the short form of an acquisition from the
-    first incomplete time point. Other sources begin anew; what the store has is not stored twice. Of a source of one run
-    after the other only ``resume`` goes on with the first one; runs of an earlier daemon keep their names.
+    first incomplete time point. Other sources begin anew; what the store has is not stored twice. Where a source has
+    one run after the other, only ``resume`` goes on with the first one; runs of an earlier daemon keep their names.
 
     Raises
     ------
@@ -42,6 +42,11 @@ def open_remaining(config: Config, run_id: str) -> Source:
     _hint(source)
     if source.kind in SHOW_LIVE:
         return open_source(source, run_id=run_id, is_taken=partial(_is_taken, config, run_id))
+    return _open_rest(config, run_id)
+
+
+def _open_rest(config: Config, run_id: str) -> Source:
+    source = config.source
     try:
         reader = RunReader(config.store.directory / run_id)
     except StoreError:
