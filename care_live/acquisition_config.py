@@ -14,10 +14,6 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-MAX_REFERENCE_DOSE = 1.0
-"""More than doubling the light is a mistake in the settings."""
-
-
 class Channel(Section):
     """One channel of an acquisition."""
 
@@ -49,7 +45,7 @@ class ReferenceConfig(Section):
     """Time points from one reference to the next; the first is at time point 0."""
     planes: int = Field(default=1, ge=1)
     """Of a stack; their heights change from reference to reference."""
-    light: float = Field(default=30.0, gt=1)
+    light: float = Field(default=30.0, ge=1)
     """How many times longer they are exposed."""
 
 
@@ -77,11 +73,6 @@ class AcquisitionConfig(Section):
     def _references_fit(self) -> Self:
         if self.reference and self.reference.planes > self.z_planes:
             raise ValueError(f"reference.planes is {self.reference.planes}: a stack has {self.z_planes} planes")
-        if self.reference and self.dose_of_references > MAX_REFERENCE_DOSE:
-            raise ValueError(
-                f"the reference planes would cost {self.dose_of_references:.0%} more light: take a larger "
-                "reference.every, or less reference.light"
-            )
         return self
 
     @property
@@ -90,6 +81,24 @@ class AcquisitionConfig(Section):
         if self.reference is None:
             return 0.0
         return self.reference.planes * self.reference.light / (self.reference.every * self.z_planes)
+
+
+MAX_REFERENCE_DOSE = 1.0
+"""More than doubling the light of a run is a mistake in the settings."""
+
+
+def check_references(source: Section) -> None:
+    """Refuse reference planes of a run that say nothing, or that cost too much light."""
+    acquisition = getattr(source, "acquisition", None)
+    if acquisition is None or acquisition.reference is None:
+        return
+    if acquisition.reference.light <= 1:
+        raise ValueError("reference.light is 1: a reference needs more light than the plane that it shows once more")
+    if acquisition.dose_of_references > MAX_REFERENCE_DOSE:
+        raise ValueError(
+            f"the reference planes would cost {acquisition.dose_of_references:.0%} more light: take a larger "
+            "reference.every, or less reference.light"
+        )
 
 
 def _check_one_plan(acquisition: AcquisitionConfig, sequence: MDASequence | None) -> None:
@@ -101,6 +110,32 @@ def _check_one_plan(acquisition: AcquisitionConfig, sequence: MDASequence | None
 
 _BESIDE_A_SEQUENCE = frozenset({"pixel_size_um", "hardware_sequence"})
 """What a useq sequence does not say."""
+
+
+class PrepareConfig(Section):
+    """What ``care-live prepare`` exposes of today's specimen, and how long it trains; every default is sensible."""
+
+    pairs: int = Field(default=6, ge=4)
+    """Volumes that are exposed twice, each plane right after its twin. A quarter of them, at least 2, is held out."""
+    second: Literal["bright", "dim"] = "bright"
+    """The second exposure: *light* times as long; or *dim* like the first, for a specimen that stands no more light."""
+    light: float = Field(default=30.0, gt=1)
+    """How many times longer a bright exposure is."""
+    interval_s: float = Field(default=0.0, ge=0)
+    """From one time point to the next. A specimen that has moved meanwhile shows more of its kind."""
+    positions: tuple[Position, ...] = ()
+    """Empty: those of the acquisition. Several places show more of a specimen that stands still than time points."""
+    minutes: float = Field(default=10.0, gt=0)
+    """Of training; what comes before and after takes two to four more."""
+    start: Literal["auto", "nothing"] | Path = "auto"
+    """Network to begin with. *auto*: that of ``restore.model`` where it restores this specimen better than a filter,
+    else ``forms``. *nothing*: random weights."""
+    max_shift_px: float = Field(default=1.5, ge=0)
+    """Pairs whose exposures are shifted more than this against each other are left out."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Of the training. *cpu* leaves the GPU to a run that goes on beside it."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads of the training; 0: half of the cores."""
 
 
 class VirtualConfig(Section):

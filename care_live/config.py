@@ -21,12 +21,14 @@ from care_live.acquisition_config import FolderConfig as FolderConfig
 from care_live.acquisition_config import MDASequence as MDASequence
 from care_live.acquisition_config import MicroManagerConfig as MicroManagerConfig
 from care_live.acquisition_config import Position as Position
+from care_live.acquisition_config import PrepareConfig as PrepareConfig
 from care_live.acquisition_config import PymmcorePlusConfig as PymmcorePlusConfig
 from care_live.acquisition_config import ReferenceConfig as ReferenceConfig
 from care_live.acquisition_config import ReplayConfig as ReplayConfig
 from care_live.acquisition_config import Section as Section
 from care_live.acquisition_config import StudioConfig as StudioConfig
 from care_live.acquisition_config import VirtualConfig as VirtualConfig
+from care_live.acquisition_config import check_references
 from care_live.errors import ConfigError
 
 # -- source -----------------------------------------------------------------------------------------------------
@@ -246,6 +248,7 @@ class Config(Section):
     publish: PublishConfig = PublishConfig()
     daemon: DaemonConfig = DaemonConfig()
     web: WebConfig = WebConfig()
+    prepare: PrepareConfig = PrepareConfig()
     run_id: str | None = Field(default=None, pattern=r"^[0-9A-Za-z_-]{1,64}$")
     """Name of the run; none: made from the date and time. One that was interrupted goes on."""
     resume: bool = False
@@ -262,7 +265,8 @@ class Config(Section):
         return {**{key: value for key, value in tree.items() if key != "reference"}, "source": source}
 
     @model_validator(mode="after")
-    def _only_recorded_data_can_wait(self) -> Self:
+    def _source_can_do_it(self) -> Self:
+        check_references(self.source)
         if self.restore.policy == "wait" and not isinstance(self.source, ReplayConfig):
             raise ValueError(f"restore.policy 'wait' would hold up source {self.source.kind!r}; only replay can wait")
         return self

@@ -23,6 +23,11 @@ resume = click.option("--resume", is_flag=True, help="Go on with a run that has 
 page = click.option("--web", is_flag=True, help="Start the browser page, too.")
 json_file = click.option("--json", "json_file", type=FILE, help="Write the figures of the run to this JSON file.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+minutes = click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Budget of training on this machine; default: 15, or what CONFIG says.",
+)
 status_address = click.option(
     "--address", metavar="HOST:PORT", default=STATUS, show_default=True, help="The daemon's status_bind."
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -36,7 +36,7 @@ _FOLDER = click.Path(path_type=Path, exists=True)
     type=click.IntRange(0),
     help="Planes that the network may wait for after the restored one; default: 10, the reach of all its kernels.",
 )
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Budget on this machine; default: 15.")
+@options.minutes
 @click.option("--axes", help="Axes of each file, in the order TCZYX; default: as the files say.")
 @click.option("--pattern", default="*.tif*", show_default=True, help="Names of the files to take.")
 @click.option("--name", default="own", show_default=True, help="Name of the network, where no CONFIG gives it.")
@@ -115,7 +115,7 @@ def train_command(
 def _train(recipe: Recipe, folder: Path) -> None:
     from care_live.training.train import train
 
-    with _TrainingBar(recipe.members) as bar:
+    with TrainingBar(recipe.members) as bar:
         trained = train(recipe, folder, on_plan=bar.plan, on_progress=bar.show, tell=bar.tell)
     best = min(min(history.validation) for history in trained.histories)
     click.echo(f"{folder / 'report.png'}: drawn; best validation loss {best:.4f}")
@@ -123,7 +123,7 @@ def _train(recipe: Recipe, folder: Path) -> None:
         click.echo(f"verdict: {trained.verdict.sentence()}")
 
 
-class _TrainingBar:
+class TrainingBar:
     """A progress bar with loss and time left; a line a validation where there is no terminal."""
 
     def __init__(self, members: int) -> None:
@@ -139,7 +139,7 @@ class _TrainingBar:
         self._members, self._validation = members, ""
         self._task = self._bar.add_task("reading", total=None)
 
-    def __enter__(self) -> _TrainingBar:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -188,11 +188,11 @@ def export_command(run_folder: Path, out: Path, checkpoint: str, bioimageio: Pat
 def _export(run_folder: Path, out: Path, *, checkpoint: str = "best") -> None:
     from care_live.training.export import export
 
-    card = export(run_folder, out, checkpoint=f"{checkpoint}.pt", commit=_commit())
+    card = export(run_folder, out, checkpoint=f"{checkpoint}.pt", commit=commit_of_code())
     click.echo(f"{out}: {card.network}; {card.members} member(s), halo {card.halo_px} px, checked against torch")
 
 
-def _commit() -> str:
+def commit_of_code() -> str:
     """Return the commit that the code comes from, or nothing outside of a checkout."""
     import subprocess
 

@@ -52,14 +52,14 @@ def estimate(applied: Sequence[Applied], *, second_noise: float = 0.5) -> ScoreR
     rows = []
     for result in applied:
         for ours, raw, other in zip(result.mean, result.raw, result.truth, strict=True):
-            measure = _by_exposure(second_noise * float(np.mean(np.square(raw - other))))
+            measure = by_exposure(second_noise * float(np.mean(np.square(raw - other))))
             filtered = (best_gaussian(raw, other, measure)[0], best_total_variation(raw, other, measure)[0])
             shown = (raw, filtered[0], ours, filtered[1])
             rows.append(tuple(Scores(float("nan"), measure(image, other), float("nan")) for image in shown))
     return _row("validation", rows)
 
 
-def _by_exposure(noise_variance: float) -> Callable[[NDArray[Any], NDArray[Any]], float]:
+def by_exposure(noise_variance: float) -> Callable[[NDArray[Any], NDArray[Any]], float]:
     """Return how PSNR is estimated by a second exposure with that variance of noise, after the affine fit."""
 
     def measure(image: NDArray[Any], other: NDArray[Any]) -> float:

@@ -188,6 +188,25 @@ def open_tiff(path: Path) -> NDArray[Any]:
     return np.asarray(image)
 
 
+def write(path: Path, pixels: NDArray[Any]) -> None:
+    """Write counts, ([c,] z, y, x), as a TIFF file that is either whole or not there.
+
+    Raises
+    ------
+    TrainingError
+        The disk refuses.
+    """
+    import tifffile
+
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        tifffile.imwrite(fresh, pixels, photometric="minisblack", metadata={"axes": "CZYX"[-pixels.ndim :]})
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise TrainingError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 def read_psf(path: Path) -> NDArray[np.float32]:
     """Read a measured point spread function, ZYX TIFF.
 

@@ -105,7 +105,7 @@ def _compared(one: Twins, camera: CameraModel | None) -> tuple[Plane, Plane, Pla
     """Return reference, its noise variance, mean and error over half width, each flat, in counts of the dim plane."""
     reference = one.reference.astype(np.float64)
     gain, offset = _line(reference, one.raw.astype(np.float64))
-    truth, noise = gain * reference + offset, gain**2 * _noise_variance(one.reference, camera)
+    truth, noise = gain * reference + offset, gain**2 * noise_variance(one.reference, camera)
     mean = one.mean.astype(np.float64)
     if one.half_width is None:
         return truth.ravel(), noise.ravel(), mean.ravel(), None
@@ -123,7 +123,7 @@ def _line(reference: Plane, raw: Plane) -> tuple[float, float]:
     return gain, float(raw.mean() - gain * reference.mean())
 
 
-def _noise_variance(reference: NDArray[Any], camera: CameraModel | None) -> Plane:
+def noise_variance(reference: NDArray[Any], camera: CameraModel | None) -> Plane:
     """Return the noise variance of every pixel of a reference, counts²; without a camera one for all."""
     if camera is not None:
         return camera.variance(reference.astype(np.float32)).astype(np.float64)

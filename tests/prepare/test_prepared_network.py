@@ -1,0 +1,118 @@
+"""From the first exposure to the verdict: everything real, and small."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from care_live.config import Config
+from care_live.errors import ConfigError
+from care_live.model import file
+from care_live.prepare.exposed_pairs import PairFolder, split
+from care_live.prepare.prepared_network import (
+    name_of_network,
+    network_of,
+    plan_of,
+    prepare,
+    recipe_of,
+    start_of,
+    swaps_for,
+)
+from tests.prepare.conftest import config, electrons, exposed
+
+WORM = file.read_card(file.shipped())
+
+
+def pairs_in(folder: Path, settings: Config, *, light: float = 30.0) -> PairFolder:
+    """Put all pairs into a folder, as if they had been exposed."""
+    there, plan = PairFolder(folder / "exposed"), plan_of(settings)
+    for t in range(plan.n_pairs):
+        specimen = electrons(t)
+        there.put(f"t{t:04d}-p000", exposed(specimen, seed=t), exposed(specimen, light=light, seed=t + 9))
+    return there
+
+
+def test_training_knows_what_the_microscope_knows(tmp_path: Path) -> None:
+    settings = config(prepare={"pairs": 4, "minutes": 2.0, "threads": 1, "start": "nothing"})
+    there, said = pairs_in(tmp_path, settings), []
+    recipe = recipe_of(
+        settings,
+        plan_of(settings),
+        split(tmp_path, there, there.names, 2),
+        name=name_of_network(Path("today: worm 3")),
+        tell=said.append,
+    )
+    assert (recipe.name, recipe.fit.minutes, recipe.fit.threads, recipe.fit.device) == ("today--worm-3", 2.0, 1, "cpu")
+    assert recipe.data.kind == "pairs"
+    assert recipe.card.channels_in == WORM.channels_in  # so that a running daemon may take it
+    assert said == ["training begins with random weights"]
+
+
+def test_two_dim_exposures_are_learnt_from_as_such(tmp_path: Path) -> None:
+    settings = config(prepare={"pairs": 4, "second": "dim", "start": "forms"})
+    there = pairs_in(tmp_path, settings, light=1.0)
+    recipe = recipe_of(
+        settings, plan_of(settings), split(tmp_path, there, there.names, 2), name="dim", tell=lambda _: None
+    )
+    assert recipe.data.kind == "exposures"
+    assert recipe.network.filters == 16  # as forms has them
+
+
+def test_the_network_of_the_config_is_a_start_where_it_beats_a_filter(tmp_path: Path) -> None:
+    settings = config()
+    there = pairs_in(tmp_path, settings)
+    parts = split(tmp_path, there, there.names, 2)
+    start = start_of(settings, plan_of(settings), parts)
+    assert start in (network_of(settings), Path("forms"))
+    flat = config(restore={"model": file.shipped("live2d")})
+    assert start_of(flat, plan_of(flat), parts) == Path("forms")  # of single planes: not for stacks
+
+
+def test_results_of_another_kind_are_not_swapped_in() -> None:
+    assert swaps_for(WORM, WORM)
+    assert not swaps_for(WORM.model_copy(update={"heads": ("mean",)}), WORM)
+
+
+def test_another_preparation_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="holds a preparation with other settings: name another folder with --folder"):
+        prepare(config(), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.mm
+@pytest.mark.timeout(900)
+def test_a_new_user_prepares_a_network_and_goes_on_after_an_interruption(tmp_path: Path) -> None:
+    pytest.importorskip("pymmcore_plus")
+    toml, folder = tmp_path / "microscope.toml", tmp_path / "today"
+    toml.write_text(
+        '[source]\nkind = "virtual"\nshape_px = [64, 64]\nlaser_power = 10.0\nspecimen_step_s = 60.0\n'
+        "[source.acquisition]\nz_planes = 8\nchannels = [{exposure_ms = 1.0}]\n"
+        "[prepare]\npairs = 4\nminutes = 0.02\nthreads = 1\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "care_live", "prepare", "-q", str(toml), "--folder", str(folder)]
+    said = subprocess.run([*command, "--plan"], capture_output=True, text=True, timeout=300, check=True)
+    assert "the light of 124 volumes of the run" in said.stdout
+    assert not folder.exists()
+    first = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
+    verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+    assert f"verdict: {verdict['verdict']}" in first.stdout, first.stderr
+    assert first.returncode == (0 if verdict["is_better"] else 1)
+    assert ("care-live swap" in first.stdout) == verdict["is_better"]
+    card = file.read_card(folder / "today.onnx")
+    assert (card.voxel_size_um, card.training.exposure_ms) == ((1.0, 0.5, 0.5), (1.0, 1.0))
+    dim, bright = PairFolder(folder / "exposed").read("t0001-p000")
+    assert 15 < np.ptp(np.percentile(bright, (1, 99))) / np.ptp(np.percentile(dim, (1, 99))) < 45
+    assert np.corrcoef(dim.ravel(), bright.ravel())[0, 1] > 0.5
+    exposed_at = (folder / "exposed" / "first" / "t0000-p000.tif").stat().st_mtime_ns
+    again = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
+    assert again.returncode == first.returncode, again.stderr
+    assert (folder / "exposed" / "first" / "t0000-p000.tif").stat().st_mtime_ns == exposed_at
+    assert "training begins" not in again.stdout  # it was over, and so was the comparison
+    assert first.stdout.splitlines()[-1] == again.stdout.splitlines()[-1]
