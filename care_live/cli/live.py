@@ -181,9 +181,9 @@ def _live(config: Config, *, web: bool, finish: Callable[[DaemonStatus], None], 
             if json_file and daemon.status().run_id:
                 _write_json(json_file, daemon.status().as_json())
             raise
-        finish(status)
         if json_file:
             _write_json(json_file, status.as_json())
+        finish(status)
         if status.shortfalls:
             raise IncompleteError(f"the run is incomplete: {'; '.join(status.shortfalls)}")
 
@@ -232,6 +232,13 @@ def _shown(page: Page | None) -> Iterator[Callable[[object], None]]:
 
 
 def _summary(status: DaemonStatus) -> None:
+    try:
+        _print_summary(status)
+    except OSError:  # the terminal, or the reader of a pipe, is gone: the exit code still says how the run ended
+        sys.stdout = None  # else Python flushes it, and ends with a code of its own
+
+
+def _print_summary(status: DaemonStatus) -> None:
     click.echo(
         f"{status.received_planes} of {status.planned_planes} planes, {status.volumes} volumes, "
         f"{status.restored} restored, {status.skipped} skipped live, {status.lost_planes} planes lost, "

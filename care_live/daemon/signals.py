@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one drains a daemon, the second stops it."""
+"""Ctrl-C, SIGTERM and a terminal that is closed: the first one drains a daemon, the second stops it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+"""What ends a program here: of the last two each system has one, sent when a terminal is closed and by Ctrl-Break."""
+
+
 @contextlib.contextmanager
 def drained_by_signals(daemon: Daemon) -> Iterator[None]:
-    """While inside, Ctrl-C and SIGTERM drain the daemon, and stop it the second time.
+    """While inside, a signal that would end the process drains the daemon, and stops it the second time.
+
+    One that is ignored already stays so: ``nohup`` keeps a program running without its terminal.
 
     A signal interrupts the main thread anywhere, also where it holds a lock that `Daemon.drain` or a log line needs.
     So it only puts its number into a queue that needs no lock; a thread does the rest.
@@ -35,7 +41,8 @@ def drained_by_signals(daemon: Daemon) -> Iterator[None]:
             daemon.drain()
 
     obeying = threading.Thread(target=obey, name="care-live signals")
-    kept = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+    kept = {one: signal.signal(one, note) for one in numbers if signal.getsignal(one) is not signal.SIG_IGN}
     obeying.start()  # started last: nothing may fail between its start and the block that ends it
     try:
         yield

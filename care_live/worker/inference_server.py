@@ -35,11 +35,12 @@ logger = logging.getLogger(__name__)
 def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budget_px: int | None = None) -> None:
     """Open the network, report that, then restore what comes until the message to stop.
 
-    Ctrl-C in a terminal, and systemd's SIGTERM, reach every process of the group; this one goes on, because the
-    daemon drains.
+    Ctrl-C in a terminal, its end, and systemd's SIGTERM reach every process of the group; this one goes on, because
+    the daemon drains.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     pulse.entered()
     limits.end_first()
     with _ends_with_its_parent():

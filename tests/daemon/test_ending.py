@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from care_live.daemon import ending
+from care_live.daemon.run import Daemon
 from care_live.daemon.signals import drained_by_signals
 from care_live.errors import StoreError
 from care_live.images import Volume, VolumeKey
@@ -124,3 +129,19 @@ def test_signals_that_cannot_be_taken_leave_no_thread() -> None:
     thread.join()
     assert failed
     assert "care-live signals" not in {one.name for one in threading.enumerate()}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed terminal is no signal there")
+def test_a_hang_up_drains_unless_nohup_has_it_ignored() -> None:
+    drained = threading.Event()
+    before = signal.getsignal(signal.SIGHUP)
+    daemon = cast(Daemon, SimpleNamespace(drain=drained.set))
+    try:
+        with drained_by_signals(daemon):
+            signal.raise_signal(signal.SIGHUP)
+            assert drained.wait(20)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with drained_by_signals(daemon):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -122,17 +122,21 @@ def test_draining_keeps_what_came_and_a_second_run_goes_on(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="console signals go to the whole group there")
-@pytest.mark.parametrize("n_signals", [1, 2], ids=["drains", "stops"])
-def test_ctrl_c(tmp_path, n_signals):
+@pytest.mark.parametrize(
+    ("name", "n_signals"), [("SIGINT", 1), ("SIGINT", 2), ("SIGHUP", 1)], ids=["drains", "stops", "terminal-closed"]
+)
+def test_ctrl_c(tmp_path, name, n_signals):
     movie(tmp_path / "movie.tif", times=200)
     tree = settings(tmp_path, replay(tmp_path / "movie.tif", speed=40.0), restore={"policy": "latest"})
     (tmp_path / "config.toml").write_text(toml(tree))
     command = [sys.executable, "-m", "care_live", "run", "config.toml", "--run-id", "test", "--json", "status.json"]
-    daemon = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    daemon = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with daemon:
         assert any("volume restored" in line for line in daemon.stderr)
+        if name == "SIGHUP":
+            daemon.stdout.close()  # what the daemon prints goes nowhere from here on
         for _ in range(n_signals):
-            daemon.send_signal(signal.SIGINT)
+            daemon.send_signal(getattr(signal, name))
         said = daemon.stderr.read()
         assert daemon.wait(120) == 0, said
     status = json.loads((tmp_path / "status.json").read_text())
