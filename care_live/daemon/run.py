@@ -216,7 +216,7 @@ class Daemon:
         writer = self._deadlines.within(OPENING, lambda: open_run(config.store, started, claim=claim), _OPEN_S)
         closing.callback(self._end.close_store, writer)
         standing.stored.go_to(writer.reader())
-        self._tally.set(set_aside=len(writer.set_aside))
+        self._tally.set(set_aside=len(writer.set_aside), incomplete_before=writer.n_incomplete)
         with self._publishing:
             publisher.start(started, network.identity, card=network.card.model_dump(mode="json"))
         with self._restoring:

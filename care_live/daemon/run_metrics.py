@@ -45,6 +45,8 @@ class DaemonStatus:
     volumes: int = 0
     already_stored: int = 0
     """Volumes that came although an earlier session of this run had stored them: dropped."""
+    incomplete_before: int = 0
+    """Volumes that an earlier session of this run stored although planes of them were missing."""
     set_aside: int = 0
     """Raw files that an interrupted session left unacknowledged: moved into the run's quarantine at the start."""
     stored_raw: int = 0

@@ -24,6 +24,8 @@ def _missing_planes(status: DaemonStatus, *, stopped: bool) -> list[str]:
     found = []
     if status.lost_planes and not stopped:
         found.append(f"{status.lost_planes} of {status.planned_planes} planned planes never came")
+    if status.incomplete_before and not stopped:
+        found.append(f"{status.incomplete_before} volumes of an earlier session of this run lack planes")
     if status.refused_planes:
         found.append(f"{status.refused_planes} planes found no memory: the disk, or the link, was too slow")
     homeless = {reason: n for reason, n in status.dropped_planes.items() if reason in _NO_PLACE}

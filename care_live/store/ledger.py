@@ -75,6 +75,8 @@ class Ledger:
     restored: Packed[RestoredStored] = field(default_factory=Packed)
     states: dict[VolumeKey, State] = field(default_factory=dict)
     """Of raw volumes."""
+    incomplete: set[VolumeKey] = field(default_factory=set)
+    """Raw volumes that lack planes."""
     not_restored: dict[VolumeKey, NotRestored] = field(default_factory=dict)
     models: dict[str, ModelNoted] = field(default_factory=dict)
     """By sha256."""
@@ -95,6 +97,8 @@ class Ledger:
             case RawStored():
                 self.raw[record.key] = record
                 self.states[record.key] = record.state
+                if record.integrity.missing:
+                    self.incomplete.add(record.key)
             case RestoredStored():
                 self._add_restored(record)
             case Retracted():

@@ -90,6 +90,8 @@ class RunWriter:
         """Raw volumes that could not be stored; this writer left their shards, perhaps whole, where they are."""
         self.set_aside: tuple[Path, ...] = ()
         """Raw files that the journal did not acknowledge when this writer came; now in the quarantine."""
+        self.n_incomplete = len(self._ledger.incomplete)
+        """Raw volumes that lacked planes when this writer came; they stay so, since raw is never replaced."""
         self._begin(started)
 
     def _begin(self, started: RunStarted) -> None:

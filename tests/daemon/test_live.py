@@ -118,6 +118,11 @@ def test_draining_keeps_what_came_and_a_second_run_goes_on(tmp_path):
         received = list(volume.integrity.received)
         assert (volume.pixels[received] == pixels[t][received]).all()
         assert len(received) + len(volume.integrity.missing) == 8
+    n_cut = sum(bool(reader.read_raw(VolumeKey(t)).integrity.missing) for t in range(8))
+    assert second.incomplete_before == n_cut, (
+        "the second session had all planes that it asked for, but the run lacks some"
+    )
+    assert bool(second.shortfalls) == bool(n_cut)
     assert verify(tmp_path / "runs" / "test").clean
 
 

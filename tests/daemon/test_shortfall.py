@@ -16,6 +16,8 @@ from care_live.daemon.shortfall import shortfalls
         ({"dropped_planes": {"wrong-shape": 2}}, True, "2 wrong-shape"),
         ({"refused_planes": 4}, True, "4 planes found no memory"),
         ({"shed": 1}, False, ""),
+        ({"incomplete_before": 2}, False, "2 volumes of an earlier session of this run lack planes"),
+        ({"incomplete_before": 2}, True, ""),
         ({"unrestored": 1}, False, "1 volumes could not be restored"),
         ({"warnings": ("publishing failed: gone",)}, True, "publishing failed"),
     ],
