@@ -16,6 +16,7 @@ import care_live
 from care_live.errors import CareLiveError, ConfigError, ModelError, StoreError
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
+from care_live.worker.client import RestoreProcess
 from tests.conftest import need_data
 from tests.make.networks import save_network
 from tests.make.runs import config, movie, replay, run, settings
@@ -81,15 +82,20 @@ def test_volumes_that_lag_are_skipped_by_name_and_restored_later(tmp_path):
     assert status.lost_planes == 0
 
 
-def test_a_killed_inference_process_costs_no_volume(tmp_path):
+def test_a_killed_inference_process_costs_no_volume(tmp_path, monkeypatch):
     movie(tmp_path / "movie.tif", times=10)
-    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=20.0))
+    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0))
+    restore, killed = RestoreProcess.restore, []
 
-    def kill(daemon):
-        until(lambda: daemon.status().restored, 120)
-        os.kill(daemon.inference_process_ids[0], signal.SIGKILL)
+    def restore_and_kill(process, volumes):
+        restored = restore(process, volumes)
+        if not killed:
+            killed.append(process.supervisor.process_id)
+            os.kill(killed[0], signal.SIGKILL)
+        return restored
 
-    status = run(settings, meanwhile=lambda daemon: threading.Thread(target=kill, args=(daemon,)).start())
+    monkeypatch.setattr(RestoreProcess, "restore", restore_and_kill)
+    status = run(settings)
     assert status.restarts == 1
     assert status.lost_planes == 0
     assert RunReader(tmp_path / "runs" / "test").raw_only() == []

@@ -14,7 +14,7 @@ from tests.viewer.test_recorder_losses import record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-N_TIMES = 24
+N_TIMES = 36
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that kills")
@@ -28,11 +28,11 @@ def test_a_copy_is_whole_though_the_daemon_is_killed_again_and_again(tmp_path: P
         recorder = record(first.address, tmp_path / "copy")
         first.wait_for_volumes(5)
         first.process.send_signal(signal.SIGKILL)
-        first.process.wait(20)
+        first.process.wait(60)
     with daemon(tmp_path, **more) as second:
         second.wait_until(lambda status: status.get("stored_raw", 0) >= 5)
         second.process.send_signal(signal.SIGKILL)
-        second.process.wait(20)
+        second.process.wait(60)
     with daemon(tmp_path, **more) as third:
         third.end()
     said, _ = recorder.communicate(timeout=60)
