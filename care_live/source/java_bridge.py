@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import SourceError
+from care_live.recorded.property_map import plain
 from care_live.wire.sockets import Socket, Sockets
 
 _HOST = "127.0.0.1"
@@ -236,3 +237,15 @@ def is_open(port: int) -> bool:
     with contextlib.suppress(OSError), bsd.create_connection((_HOST, port), timeout=_KNOCK_S):
         return True
     return False
+
+
+def summary_of(bridge: JavaBridge, store: JavaObject) -> dict[str, Any]:
+    """Return Micro-Manager's summary of an acquisition, in the form that its files have; empty: it has none yet."""
+    found = bridge.call(store, "getSummaryMetadata")
+    if not isinstance(found, JavaObject):
+        return {}
+    try:
+        with bridge.lent(found, "toPropertyMap") as tree:
+            return plain(str(bridge.call(tree, "toJSON")), "an acquisition's summary")
+    finally:
+        bridge.release(found)

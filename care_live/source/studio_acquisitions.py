@@ -15,8 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from care_live.source.java_bridge import JavaBridge, JavaObject
-from care_live.source.studio_images import summary_of
+from care_live.source.java_bridge import JavaBridge, JavaObject, summary_of
 
 _STORE = re.compile(r"[\w.$]+@[0-9a-f]+")
 _NUMBERED = re.compile(r"(.*_)(\d+)")

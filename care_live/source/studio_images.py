@@ -18,7 +18,7 @@ from care_live.images import Counts, PlaneIndex, read_only
 from care_live.recorded.property_map import plain
 from care_live.recorded.tags import Places
 from care_live.recorded.window_images import places_of
-from care_live.source.java_bridge import JavaBridge, JavaError, JavaObject
+from care_live.source.java_bridge import JavaBridge, JavaError, JavaObject, summary_of
 from care_live.source.mda_settings import AXES, announced, channel_settings, is_acquired
 
 _COORDS = "org.micromanager.data.Coords"
@@ -164,18 +164,6 @@ class StudioImages:
     def close(self) -> None:
         """Let Micro-Manager forget that we know the acquisition."""
         self._bridge.release(self._store)
-
-
-def summary_of(bridge: JavaBridge, store: JavaObject) -> dict[str, Any]:
-    """Return Micro-Manager's summary of an acquisition, in the form that its files have; empty: it has none yet."""
-    found = bridge.call(store, "getSummaryMetadata")
-    if not isinstance(found, JavaObject):
-        return {}
-    try:
-        with bridge.lent(found, "toPropertyMap") as tree:
-            return plain(str(bridge.call(tree, "toJSON")), "an acquisition's summary")
-    finally:
-        bridge.release(found)
 
 
 def count(bridge: JavaBridge, store: JavaObject) -> int:
