@@ -28,6 +28,8 @@ _FULL_STEP_GAP = 0.5
 """A gap in which a single plane's chance has no part: the widening goes all the way."""
 _LEAST_OWN = 0.4
 """Share of the observed error that must be the restoration's: a difference of two near numbers says nothing."""
+_SDS_OF_PERCENTILE = 3.09
+"""From the mean to the 0.1 percentile of what is normal."""
 _NOISE_KERNEL_VARIANCE = 36.0
 """Sum of squares of the second differences along y and x, (1, −2, 1)²."""
 
@@ -134,23 +136,47 @@ def noise_variance(reference: NDArray[Any], camera: CameraModel | None) -> Plane
 
 
 def _less_noise(errors: Plane, noise: Plane, *, by: Plane) -> Plane:
-    """Shrink errors so that in each group of one brightness they keep the variance that is not the reference's."""
+    """Shrink what differs in errors of one brightness, so that it keeps the variance that is not the reference's."""
     shrunk = np.empty_like(errors)
-    for group in np.array_split(np.argsort(by, kind="stable"), _N_GROUPS):
-        observed = float(np.mean(errors[group] ** 2))
+    for group in _groups(by):
+        off = float(errors[group].mean())
+        observed = float(errors[group].var())
         own = max(observed - float(np.mean(noise[group])), 0.0)
-        shrunk[group] = errors[group] * np.sqrt(own / observed) if observed > 0 else 0.0
+        shrunk[group] = off + (errors[group] - off) * (np.sqrt(own / observed) if observed > 0 else 0.0)
     return shrunk
 
 
+def _groups(by: Plane) -> list[NDArray[np.intp]]:
+    """Return the voxels of nearly one brightness, the darkest first."""
+    return np.array_split(np.argsort(by, kind="stable"), _N_GROUPS)
+
+
 def _nrmse(mean: Plane, truth: Plane, noise: Plane) -> float:
-    low, high = np.percentile(truth, (0.1, 99.9))
-    if high <= low:
-        raise ValueError("the reference planes are constant")
     centred, variance = mean - mean.mean(), float(mean.var())
     slope = float(np.mean(centred * (truth - truth.mean()))) / variance if variance > 0 else 0.0
-    observed = float(np.mean((truth - truth.mean() - slope * centred) ** 2))
+    fitted = truth.mean() + slope * centred
+    observed = float(np.mean((truth - fitted) ** 2))
     own = observed - float(np.mean(noise))
     if own < _LEAST_OWN * observed:
         raise ValueError("the references are dim: most of what they differ by is their own noise")
-    return float(np.sqrt(own)) / float(high - low)
+    low, high = _range(fitted, truth, noise)
+    if high <= low:
+        raise ValueError("the reference planes are constant")
+    return float(np.sqrt(own)) / (high - low)
+
+
+def _range(fitted: Plane, truth: Plane, noise: Plane) -> tuple[float, float]:
+    """Return the 0.1 and 99.9 percentiles of what references show, without their noise.
+
+    Noise makes the darkest voxel darker and the brightest brighter: 1 dB where the whole range is 5 counts. A
+    background of one level is nothing but noise: the darkest voxels are taken for normal where that narrows the range.
+
+    Parameters
+    ----------
+    fitted : the restoration, on the scale of the reference
+    """
+    dark = _groups(fitted)[0]
+    spread = max(float(truth[dark].var()) - float(np.mean(noise[dark])), 0.0) ** 0.5
+    quiet = fitted - _less_noise(fitted - truth, noise, by=fitted)
+    low, high = (float(bound) for bound in np.percentile(quiet, (0.1, 99.9)))
+    return max(low, float(truth[dark].mean()) - _SDS_OF_PERCENTILE * spread), high

@@ -75,3 +75,16 @@ def test_the_widening_follows_and_what_may_be_chance_moves_it_little() -> None:
         steps.append(followed(steps[-1], 1.3))
     assert steps == sorted(steps)
     assert steps[-1] == pytest.approx(1.3, rel=0.02)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_of_the_reference_does_not_widen_the_range(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    electrons = np.zeros((160, 160))
+    electrons[rng.integers(20, 140, 30), rng.integers(20, 140, 30)] = 1
+    electrons = ndimage.gaussian_filter(electrons, 3)
+    electrons *= 4 / electrons.max()
+    truth = OFFSET + GAIN * electrons
+    mean = truth + np.where(electrons > 0.1, rng.normal(0, 0.6, truth.shape), 0)
+    twins = Twins(counted(electrons, rng), counted(30 * electrons, rng), mean, None)
+    assert measure([twins]).psnr_db == pytest.approx(psnr_db(mean, truth), abs=0.5)
