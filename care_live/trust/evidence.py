@@ -9,26 +9,28 @@ squares first, which is exact for both sums and makes everything behind it cheap
 restoration, a dark one was *invented*.
 
 Beyond noise is an alarm only what is also beyond the error that the network itself expects there: a share, which the
-card has from validation volumes, of its own interval of 90 %.
+card has from validation volumes, of its own interval of 90 %. An object that was left out is excused by no interval,
+however wide: it stands out from the light around it, where what a network spreads or smooths away is a small share of
+some bright structure nearby.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from care_live.model.card import EvidenceLimits
 from care_live.trust.camera import CameraModel
+from care_live.trust.doubtful_places import LEAST_SIGMAS, apart, peaks
 from care_live.trust.residual import BIN_PX, Residual, coarser
-from care_live.trust.smooth import smooth, sums_of_squares
-from care_live.verdict import MAX_DOUBTS, Doubt
+from care_live.trust.smooth import largest, smooth, sums_of_squares
+from care_live.verdict import Doubt
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -44,11 +46,17 @@ _ALARM_SHARE = 0.01 / (2 * len(SCALES_PX))
 """Chance of a false alarm in one volume, by one scale and one sign."""
 _NEIGHBOURHOOD = 1.8
 """In smoothing widths: light that a network spreads from a bright structure is an error of intensity, too."""
+_OF_LIGHT, _OF_BRIGHTEST = 0.22, 0.06
+"""Shares of the local light, and of the brightest square nearby, that an object left out is more than: what the network
+smoothed away near bright nuclei was less than one of them, in 110 worms."""
+_SURPLUS = 0.2
+"""Share of the noise, or of the network's interval if that is narrower, by which such an object is beyond noise."""
+_NEARBY = (3, 2, 2)
+"""Planes, and squares of `WIDE_PX` pixels."""
 _SKEW = (0.1, 0.4)
 """(invented, missing) standard deviations on top of a normal distribution's: counts of few photons are skew, towards
 more."""
-_LEAST_THRESHOLD, _LEAST_SD = 4.8, 0.7
-_MOST_CANDIDATES = 4096
+_LEAST_SD = 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,13 +115,13 @@ def examine(left: Residual, camera: CameraModel, expected: Expected, *, is_proje
         thresholds = _thresholds(z.size, grid.sigma, min(max(sd[-1], _LEAST_SD), max(1.0, sd[0])))
         alarms = _alarms(z, grid, around, _Tolerance(thresholds, expected, number))
         if alarms.where.any():
-            doubts += _peaks(z, alarms.where, np.array(scale) / (1, bin_px, bin_px), bin_px=bin_px)
+            doubts += peaks(z, alarms.where, np.array(scale) / (1, bin_px, bin_px), bin_px=bin_px)
         found.append(alarms)
     return Evidence(
         maps=tuple(maps),
         sd=tuple(sd),
         share=max(float(alarms.where.mean()) for alarms in found),
-        doubts=_apart(doubts),
+        doubts=apart(doubts, np.array(SCALES_PX[-1])),
         worst=tuple(alarms.worst for alarms in found),
         alarms=tuple(alarms.where for alarms in found),
     )
@@ -163,9 +171,13 @@ class _Surroundings:
     @cached_property
     def signal(self) -> Array:
         """(z, y, x) counts on wide squares: the larger of the light here and in the neighbourhood."""
-        signal = coarser(self._left.signal, WIDE_PX // BIN_PX) * np.float32((BIN_PX / WIDE_PX) ** 2)
         wide = tuple(_NEIGHBOURHOOD * width for width in self._sigma)
-        return np.maximum(smooth(signal, self._sigma), smooth(signal, wide))  # type: ignore[arg-type]
+        return np.maximum(smooth(self._light, self._sigma), smooth(self._light, wide))  # type: ignore[arg-type]
+
+    @cached_property
+    def brightest(self) -> Array:
+        """(z, y, x) counts on wide squares: the most light of a square nearby."""
+        return largest(self._light, _NEARBY)
 
     @cached_property
     def error(self) -> Array:
@@ -175,6 +187,10 @@ class _Surroundings:
             shape = (len(self._left.signal), *(-(-n * BIN_PX // WIDE_PX) for n in self._left.signal.shape[1:]))
             return np.full(shape, max(self._expected.range_counts, 1e-6), np.float32)
         return np.maximum(smooth(interval, self._sigma), np.float32(1e-6))
+
+    @cached_property
+    def _light(self) -> Array:
+        return coarser(self._left.signal, WIDE_PX // BIN_PX) * np.float32((BIN_PX / WIDE_PX) ** 2)
 
     @property
     def _sigma(self) -> tuple[float, float, float]:
@@ -206,7 +222,7 @@ def _thresholds(n: int, sigma: tuple[float, float, float], noise_sd: float) -> t
     """
     area = math.prod(max(2 * math.sqrt(math.pi) * width, 1.0) for width in sigma)
     normal = NormalDist().inv_cdf(1 - min(_ALARM_SHARE * area / max(n, 1), 0.1))
-    return tuple(max(normal + skew, _LEAST_THRESHOLD) * noise_sd for skew in _SKEW)  # type: ignore[return-value]
+    return tuple(max(normal + skew, LEAST_SIGMAS) * noise_sd for skew in _SKEW)  # type: ignore[return-value]
 
 
 def _alarms(z: Array, grid: _Grid, around: _Surroundings, tolerance: _Tolerance) -> _Alarms:
@@ -226,7 +242,12 @@ def _alarms(z: Array, grid: _Grid, around: _Surroundings, tolerance: _Tolerance)
         matters, error = counts > noise, counts - noise
     of_error = np.where(matters & (counts > _RELEVANT * signal), error, 0) / around.error[wide]
     invented, missing = tolerance.expected.shares(tolerance.scale)
-    where[where] = of_error > np.where(is_missing, missing, invented)
+    is_alarm = of_error > np.where(is_missing, missing, invented)
+    if tolerance.scale == 0 and is_missing.any():
+        least = np.maximum(_OF_LIGHT * signal, _OF_BRIGHTEST * around.brightest[wide])
+        surplus = _SURPLUS * np.minimum(noise, around.error[wide])
+        is_alarm |= is_missing & (counts > np.maximum(least, noise + surplus))
+    where[where] = is_alarm
     worst = (float(of_error[side].max(initial=0)) for side in (~is_missing, is_missing))
     return _Alarms(where, (next(worst), next(worst)))
 
@@ -242,50 +263,3 @@ def _deviation(z: Array) -> float:
     """Return the standard deviation in one pass."""
     flat = z.reshape(-1)
     return math.sqrt(max(float(np.dot(flat, flat)) / len(flat) - float(flat.mean()) ** 2, 0.0))
-
-
-def _peaks(z: Array, alarm: NDArray[np.bool_], width: NDArray[np.float64], *, bin_px: int) -> list[Doubt]:
-    """Return the worst places of one scale, none in the neighbourhood of a worse one.
-
-    Parameters
-    ----------
-    width : (z, y, x) standard deviation of the smoothing, in squares along y and x
-    """
-    places = np.argwhere(alarm)
-    if not len(places):
-        return []
-    values = z[alarm]
-    order = np.argsort(-np.abs(values))[:_MOST_CANDIDATES]
-    places, values = places[order], values[order]
-    found: list[Doubt] = []
-    while len(places) and len(found) < MAX_DOUBTS:
-        worst = places[0]
-        found.append(_doubt(worst, float(values[0]), bin_px))
-        kept = _distance(places, worst, width) > _reach(float(values[0]))
-        places, values = places[kept], values[kept]
-    return found
-
-
-def _doubt(place: NDArray[np.intp], z: float, bin_px: int) -> Doubt:
-    at = (int(place[0]), int(place[1]) * bin_px + bin_px // 2, int(place[2]) * bin_px + bin_px // 2)
-    return Doubt("missing" if z > 0 else "invented", at, round(abs(z), 2))
-
-
-def _distance(places: NDArray[Any], from_place: Any, width: Any) -> NDArray[np.float64]:
-    """Return distances in smoothing widths, at least half a voxel along each axis."""
-    return np.asarray(np.sqrt((((places - np.asarray(from_place)) / np.maximum(width, 0.5)) ** 2).sum(axis=-1)))
-
-
-def _reach(z: float) -> float:
-    """Return how far, in smoothing widths, one place stays visible: a Gaussian twice as wide, down to the threshold."""
-    return 2.0 * max(1.0, math.sqrt(2 * max(math.log(abs(z) / _LEAST_THRESHOLD), 0.0)))
-
-
-def _apart(doubts: Sequence[Doubt]) -> tuple[Doubt, ...]:
-    """Merge what several scales saw of one place; the worst first."""
-    width = np.array(SCALES_PX[-1])
-    kept: list[Doubt] = []
-    for doubt in sorted(doubts, key=lambda one: -one.sigmas):
-        if all(_distance(np.array(doubt.place_px), one.place_px, width) > _reach(one.sigmas) for one in kept):
-            kept.append(doubt)
-    return tuple(kept[:MAX_DOUBTS])

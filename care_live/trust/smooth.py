@@ -43,6 +43,19 @@ def smooth(volume: Array, sigma_px: tuple[float, float, float], power: Power = 1
     return out
 
 
+def largest(volume: Array, reach_px: tuple[int, int, int]) -> Array:
+    """Return the largest value within a reach along (z, y, x) of each voxel."""
+    out = volume
+    for axis, reach in enumerate(reach_px):
+        here = np.moveaxis(out, axis, 0)
+        around = here.copy()
+        for step in range(1, min(reach, len(here) - 1) + 1):
+            np.maximum(around[step:], here[:-step], out=around[step:])
+            np.maximum(around[:-step], here[step:], out=around[:-step])
+        out = np.moveaxis(around, 0, axis)
+    return out
+
+
 def sums_of_squares(n: int, sigma_px: float) -> Array:
     """Return Σ K² of the kernel at each of n places of an axis: 1 where it is not smoothed."""
     if sigma_px <= 0:

@@ -7,7 +7,7 @@ import pytest
 
 from care_live.model.card import EvidenceLimits
 from care_live.trust import evidence, residual
-from tests.trust.photons import SHAPE, measured_camera, nucleus, worm
+from tests.trust.photons import SHAPE, measured_camera, noise_of, nucleus, worm
 
 PLACE = (8.0, 40.0, 90.0)
 
@@ -93,14 +93,27 @@ def test_many_places_are_listed_apart_the_worst_first() -> None:
     assert [doubt.sigmas for doubt in doubts] == sorted((doubt.sigmas for doubt in doubts), reverse=True)
 
 
+def interval_of(counts: float):
+    """Return the same interval everywhere, on wide squares."""
+    return np.full((SHAPE[0], SHAPE[1] // 4, SHAPE[2] // 4), counts, np.float32)
+
+
 def test_an_error_that_the_network_itself_expects_is_no_alarm() -> None:
-    scene = worm(11)
-    erased = scene.truth + nucleus(PLACE, -4)
-    wide = (SHAPE[0], SHAPE[1] // 4, SHAPE[2] // 4)
-    sure, unsure = (found(scene, erased, np.full(wide, counts, np.float32)) for counts in (1, 20))
-    assert [doubt.kind for doubt in sure.doubts] == ["missing"]
+    truth = np.full(SHAPE, 100, np.float32) + nucleus(PLACE, 200)
+    scene = worm(11)._replace(raw=noise_of(truth), truth=truth)
+    smoothed = truth - nucleus(PLACE, 26)
+    sure, unsure = (found(scene, smoothed, interval_of(counts), pattern=None) for counts in (1, 200))
+    assert {doubt.kind for doubt in sure.doubts} == {"missing"}
     assert not unsure.doubts
-    assert 0 < unsure.worst[1][1] < EvidenceLimits().missing_of_interval[1]
+    assert 0 < unsure.worst[0][1] < EvidenceLimits().missing_of_interval[0]
+
+
+def test_an_object_that_was_left_out_is_excused_by_no_interval() -> None:
+    scene = worm(11)
+    unsure = found(scene, scene.truth + nucleus(PLACE, -4), interval_of(40))
+    assert [doubt.kind for doubt in unsure.doubts] == ["missing"]
+    assert unsure.worst[0][1] < EvidenceLimits().missing_of_interval[0], "by its interval alone it would be excused"
+    assert not found(scene, scene.truth, interval_of(40)).doubts
 
 
 def test_the_noise_of_each_pixel_sharpens_the_test() -> None:

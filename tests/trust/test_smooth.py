@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from care_live.trust.smooth import smooth, sums_of_squares
+from care_live.trust.smooth import largest, smooth, sums_of_squares
 
 SIGMA = (1.5, 2.5, 1.2)
 
@@ -39,3 +39,9 @@ def test_an_axis_of_width_zero_is_left() -> None:
     volume = np.random.default_rng(2).normal(size=(5, 20, 20)).astype(np.float32)
     assert smooth(volume, (0.0, 2.0, 2.0))[2] == pytest.approx(smooth(volume[2:3], (0.0, 2.0, 2.0))[0], abs=1e-6)
     assert sums_of_squares(4, 0.0).tolist() == [1, 1, 1, 1]
+
+
+def test_the_largest_nearby_is_that_of_a_window() -> None:
+    volume = np.random.default_rng(2).normal(size=(5, 12, 9)).astype(np.float32)
+    expected = ndimage.maximum_filter(volume, (13, 5, 3), mode="constant", cval=-np.inf)
+    assert np.array_equal(largest(volume, (6, 2, 1)), expected)
