@@ -162,6 +162,7 @@ class Pipeline:
             full_wait_s=self._config.store.full_wait_s,
             references=self._references,
             states=states,
+            channels=self._plan.channels,
         )
 
     @property

@@ -26,6 +26,8 @@ from care_live.daemon.worklist import Turn, Worklist
 from care_live.errors import CareLiveError, RestoreError, StageError, WorkerLostError
 from care_live.images import ModelIdentity, NotRestored, Restored, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
+from care_live.trust import domain
+from care_live.trust.light import also_strange
 from care_live.worker.client import RestoreProcess
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,8 @@ class Restoring:
     """How long a restored volume may wait for a slow disk."""
     references: References
     states: VolumeStates
+    channels: tuple[str, ...]
+    """Of the run, by name."""
     _in_order: InOrder = field(init=False)
     _failures: Counter[VolumeKey] = field(default_factory=Counter)
     _model: ModelIdentity | None = None
@@ -163,6 +167,7 @@ class Restoring:
     def _deliver(self, restored: Restored, *, live: bool) -> None:
         restored = self.states.up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))
         restored = self.references.judged(restored, self.group.network.card.calibration)
+        restored = _named(restored, self.channels, self.group.network.card.channels_in)
         if restored.model != self._model:
             self._model = restored.model
             self.storage.put(ModelInUse(restored.model, self.group.network.card))
@@ -216,6 +221,16 @@ class Restoring:
             self.worklist.last(*keys)
         else:
             self.tally.add("unrestored", len(keys))
+
+
+def _named(restored: Restored, of_run: tuple[str, ...], of_network: tuple[str, ...]) -> Restored:
+    """Say of a result that its channels have other names than those that the network was trained on."""
+    strange = domain.of_channels(
+        [of_run[source.c] for source in restored.sources if source.c < len(of_run)], of_network
+    )
+    if not strange or restored.trust is None:
+        return restored
+    return replace(restored, trust=also_strange(restored.trust, strange), flags=restored.flags | {"out_of_domain"})
 
 
 def _log(restored: Restored, age_ms: float) -> None:

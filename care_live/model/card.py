@@ -79,6 +79,8 @@ class TrainingDomain(Section):
     """Range of the normalisation's low and high seen in training."""
     signal_electrons: tuple[float, float] | None = None
     """Peak photo-electrons of the inputs."""
+    pixel_bits: int | None = None
+    """Of a pixel of the inputs, 8 or 16."""
     features: DomainFeatures | None = None
     data_sha256: tuple[str, ...] = ()
     n_updates: int = 0

@@ -18,18 +18,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from care_live.errors import CareLiveError
 from care_live.imports import need
 from care_live.maps import Head
-from care_live.model import checks
-from care_live.model.card import METADATA_KEY, ModelCard, NetworkVerdict, TrainingDomain, unnamed_channels
+from care_live.model import checks, file
+from care_live.model.card import METADATA_KEY, ModelCard, NetworkVerdict, unnamed_channels
 from care_live.restore import probe
+from care_live.training import training_domain, trust_limits
 from care_live.training.architecture import build
 from care_live.training.checkpoint import load_state, read_recipe
 from care_live.training.ensemble import Ensemble
 from care_live.training.filter_verdict import load as load_verdict
+from care_live.training.inference import open_engine
 from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.parity import check_against_torch
 from care_live.training.recipe import Recipe
+from care_live.training.training_domain import KnownInputs
 from care_live.training.unet_rewrite import for_export
 
 logger = logging.getLogger(__name__)
@@ -87,7 +91,8 @@ def export(run: Path, out: Path, *, checkpoint: str = "best.pt", commit: str = "
     recipe = read_recipe(paths[0])
     members = [load_member(path, recipe) for path in paths]
     n_updates = load_state(paths[0], None, torch.device("cpu"))[0].update
-    return export_members(
+    known, samples = training_domain.load(run)
+    card = export_members(
         members,
         recipe,
         out,
@@ -95,7 +100,19 @@ def export(run: Path, out: Path, *, checkpoint: str = "best.pt", commit: str = "
         commit=commit,
         fingerprints=_fingerprints(run),
         verdict=load_verdict(run),
+        known=known,
     )
+    return _with_features(card, out, samples) if samples else card
+
+
+def _with_features(card: ModelCard, out: Path, samples: Sequence[Any]) -> ModelCard:
+    """Write what the network makes of its training's inputs into its card; without it the file works, too."""
+    try:
+        card = trust_limits.with_features(card, open_engine(out), samples)
+        file.write_card(out, card)
+    except CareLiveError as error:
+        logger.warning("structures of training not measured path=%s reason=%s", out, error)
+    return card
 
 
 def load_member(path: Path, recipe: Recipe) -> nn.Module:
@@ -115,13 +132,18 @@ def export_members(
     commit: str = "",
     fingerprints: tuple[str, ...] = (),
     verdict: NetworkVerdict | None = None,
+    known: KnownInputs | None = None,
 ) -> ModelCard:
     """Write networks as one ONNX file; see `export`."""
     undo = undoing_channels(recipe)
     deployed = Deployed(Ensemble([for_export(member) for member in members]), recipe.network, undo=undo).eval()
     card = _card(recipe, members=len(members), undo=undo)
-    domain = _domain(recipe, n_updates=n_updates, commit=commit, fingerprints=fingerprints)
-    card = card.model_copy(update={"training": domain, "verdict": verdict})
+    known = known or KnownInputs()
+    domain = training_domain.described(
+        recipe, known.domain, n_updates=n_updates, commit=commit, fingerprints=fingerprints
+    )
+    voxel_size_um = card.voxel_size_um or known.voxel_size_um
+    card = card.model_copy(update={"training": domain, "verdict": verdict, "voxel_size_um": voxel_size_um})
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = out.with_name(f".{out.name}.new.onnx")
     try:
@@ -184,18 +206,6 @@ def _card(recipe: Recipe, *, members: int, undo: tuple[int, ...] | None) -> Mode
 
 def _names(given: tuple[str, ...], n: int) -> tuple[str, ...]:
     return given if len(given) == n else unnamed_channels(n)
-
-
-def _domain(recipe: Recipe, *, n_updates: int, commit: str, fingerprints: tuple[str, ...]) -> TrainingDomain:
-    powers = getattr(recipe.data, "laser_power", None)
-    return TrainingDomain(
-        specimen=recipe.card.specimen,
-        signal_electrons=(20 * min(powers), 20 * max(powers)) if powers else None,
-        data_sha256=fingerprints,
-        n_updates=n_updates,
-        commit=commit,
-        recipe=recipe.name,
-    )
 
 
 def _fingerprints(run: Path) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from care_live.errors import TrainingError
 from care_live.model.card import NetworkVerdict
-from care_live.training import fit, patches, report
+from care_live.training import fit, patches, report, training_domain
 from care_live.training.checkpoint import TrainingHistory
 from care_live.training.evaluate import ScoreRow, estimate, evaluate
 from care_live.training.examples import Data, Tell
@@ -120,6 +120,7 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     (run / RECIPE_FILE).write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
     (run / "data.sha256").write_text("\n".join(gathered.fingerprints) + "\n", encoding="utf-8")
+    training_domain.keep(run, recipe, gathered)
     histories = []
     for member in range(recipe.members):
         with Watched(run / f"member-{member}", on_progress, tensorboard=recipe.fit.tensorboard) as watched:

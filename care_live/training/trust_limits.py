@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,19 @@ def with_limits(card: ModelCard, engine: Engine, raws: Iterable[NDArray[Any]]) -
     raws : (c, z, y, x) counts of the kind that the network is made for, which it restores well
     """
     seen = [one for raw in raws for one in _looked_at(card, engine, raw)]
-    features = limits.domain_of(seen)
-    if features is None:
+    if len(seen) < limits.ENOUGH_VOLUMES:
         return card
-    training = card.training.model_copy(update={"features": features})
-    return card.model_copy(update={"evidence": limits.limits_of(seen, card.evidence), "training": training})
+    return _with_features(card, seen).model_copy(update={"evidence": limits.limits_of(seen, card.evidence)})
+
+
+def with_features(card: ModelCard, engine: Engine, raws: Iterable[NDArray[Any]]) -> ModelCard:
+    """Return a card with domain features alone: how well the network restores these volumes is not known."""
+    return _with_features(card, [one for raw in raws for one in _looked_at(card, engine, raw)])
+
+
+def _with_features(card: ModelCard, seen: Sequence[limits.Harmless]) -> ModelCard:
+    training = card.training.model_copy(update={"features": limits.domain_of(seen) or card.training.features})
+    return card.model_copy(update={"training": training})
 
 
 def _looked_at(card: ModelCard, engine: Engine, raw: NDArray[Any]) -> list[limits.Harmless]:

@@ -91,6 +91,17 @@ def _files(path: Path, pattern: str) -> list[Path]:
     return files
 
 
+def first_file(path: Path, pattern: str) -> Path:
+    """Return the first file of a folder, or an OME-Zarr itself.
+
+    Raises
+    ------
+    TrainingError
+        There is no such file.
+    """
+    return path if _is_zarr(path) else _files(path, pattern)[0]
+
+
 def look(path: Path, pattern: str, axes: str | None) -> tuple[str, dict[str, int]]:
     """Return the axes and sizes of the first file of a folder, or of an OME-Zarr array, without reading pixels.
 

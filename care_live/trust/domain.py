@@ -30,6 +30,8 @@ class VolumeTraits:
     signal_electrons: float | None = None
     """Photo-electrons at `high`; None: the camera is not known."""
     exposure_ms: float | None = None
+    pixel_bits: int | None = None
+    """8 or 16; None: not known."""
     saturated: float = 0.0
     """Share of the voxels at the camera's maximum."""
     features: tuple[float, ...] = ()
@@ -43,10 +45,27 @@ def reasons(seen: VolumeTraits, card: ModelCard) -> tuple[str, ...]:
         _range(seen.signal_electrons, card.training.signal_electrons, _PHOTON_RATIO, _PHOTONS),
         _range(seen.exposure_ms, card.training.exposure_ms, _EXPOSURE_RATIO, _EXPOSURES),
         _intensities(seen, card.training.intensity_counts),
+        _bits(seen.pixel_bits, card.training.pixel_bits),
         _saturation(seen.saturated),
         _unlike(seen.features, card.training.features),
     ]
     return tuple(reason for reason in found if reason)
+
+
+def of_channels(run: Sequence[str], network: Sequence[str]) -> tuple[str, ...]:
+    """Return which channels that a network restores have other names than those of its training.
+
+    Parameters
+    ----------
+    run : names of the channels that it restores
+    network : names in its card; *any* and made-up ones say nothing
+    """
+    known = [name for name in network if name != "any" and not name.startswith("channel-")]
+    other = [name for name in run if known and name not in known and name != "default"]
+    if not other:
+        return ()
+    which = f"channel {other[0]} is" if len(other) == 1 else f"channels {', '.join(other)} are"
+    return (f"{which} restored, the network was trained on {', '.join(known)}",)
 
 
 def distance(features: Sequence[float], trained: DomainFeatures) -> float:
@@ -95,6 +114,12 @@ def _intensities(seen: VolumeTraits, trained: tuple[float, float] | None) -> str
         f"intensities reach from {seen.low:.4g} to {seen.high:.4g} counts, "
         f"in training from {trained[0]:.4g} to {trained[1]:.4g}"
     )
+
+
+def _bits(seen: int | None, trained: int | None) -> str:
+    if seen is None or trained is None or seen == trained:
+        return ""
+    return f"pixels have {seen} bits, the network was trained with pixels of {trained} bits"
 
 
 def _saturation(share: float) -> str:

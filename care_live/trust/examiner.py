@@ -79,7 +79,8 @@ class Examiner:
         if not np.isfinite(found.sd).all():
             raise ValueError("the residual is no number: the volume holds infinite or missing values")
         signal = (left.signal + np.float32(camera.offset - restored.low)) * np.float32(1 / range_counts)
-        self.features = features_of(signal, restored.maps.get("laplace_scale"), range_counts)
+        scale = restored.maps.get("laplace_scale")
+        self.features = features_of(signal, scale, range_counts, has_z=card.axes == "ZYX")
         self.found = found
         if sums is not None and not found.doubts:  # what is false here must not pass for the camera's
             self._pattern.learn(sums, camera, len(raw) - len(missing))
@@ -139,6 +140,7 @@ class Examiner:
             high=restored.high,
             signal_electrons=None if camera is None else camera.electrons(restored.high),
             exposure_ms=volume.exposure_ms,
+            pixel_bits=8 * volume.pixels.dtype.itemsize,
             saturated=residual.saturated_share(volume.pixels),
             features=features,
         )

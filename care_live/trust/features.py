@@ -22,7 +22,7 @@ _MARGIN = 1.25
 """The limit lies so far above the largest distance of training, more where few volumes show their spread."""
 
 
-def features_of(signal: Array, laplace_scale: Array | None, width: float) -> tuple[float, ...]:
+def features_of(signal: Array, laplace_scale: Array | None, width: float, *, has_z: bool = True) -> tuple[float, ...]:
     """Return the features of one volume.
 
     Parameters
@@ -30,8 +30,9 @@ def features_of(signal: Array, laplace_scale: Array | None, width: float) -> tup
     signal : (z, y, x) restored, normalised: 0 at the low percentile, 1 at the high one
     laplace_scale : (z, y, x) counts; None: the network gives none
     width : counts from 0 to 1
+    has_z : the network reads stacks; one of planes restores stacks, too, and learns from planes what these are like
     """
-    bands = _bands(signal)
+    bands = [*_lateral(signal), *([_axial(signal)] if has_z else [])]
     levels = np.arcsinh(np.quantile(signal[:, ::2, ::2], _QUANTILES) * 2)
     sure = [] if laplace_scale is None else [_log(float(laplace_scale[:, ::4, ::4].mean()) / max(width, 1e-6))]
     return tuple(round(float(value), 5) for value in (*bands, *levels, *sure))
@@ -62,8 +63,8 @@ def trained_on(examples: NDArray[np.float64]) -> DomainFeatures:
     return fitted.model_copy(update={"limit": max(1.0, _MARGIN * largest * (1 + k / (2 * n)))})
 
 
-def _bands(signal: Array) -> list[float]:
-    """Return the log of the contrast at sizes that double, across planes, and from plane to plane."""
+def _lateral(signal: Array) -> list[float]:
+    """Return the log of the contrast within planes at sizes that double."""
     found: list[float] = []
     level = signal
     for _ in range(4):
@@ -74,8 +75,13 @@ def _bands(signal: Array) -> list[float]:
         detail = level[:, : 2 * coarse.shape[1] : 2, : 2 * coarse.shape[2] : 2] - coarse
         found.append(_log(float(detail.std())))
         level = coarse
+    return found
+
+
+def _axial(signal: Array) -> float:
+    """Return the log of the contrast from plane to plane."""
     axial = np.diff(_halved(signal), axis=0)
-    return [*found, _log(float(axial.std()) if axial.size else 0.0)]
+    return _log(float(axial.std()) if axial.size else 0.0)
 
 
 def _halved(volume: Array) -> Array:

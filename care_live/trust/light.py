@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from care_live.images import Flag
 from care_live.model.card import EvidenceLimits
@@ -37,6 +38,14 @@ def verdict(
     reasons = (*_of_doubts(doubts), *cautions, *strange, *said)
     colour: TrustColour = "red" if doubts or "nan_fixed" in flags else "amber" if reasons else "green"
     return Trust(colour, reasons, tuple(doubts), is_out_of_domain=bool(strange))
+
+
+def also_strange(trust: Trust, strange: Sequence[str]) -> Trust:
+    """Return a verdict with more in what its volume lies outside of training, in words: at least amber."""
+    if not strange:
+        return trust
+    colour: TrustColour = "amber" if trust.colour == "green" else trust.colour
+    return replace(trust, colour=colour, reasons=(*trust.reasons, *strange), is_out_of_domain=True)
 
 
 def biases(sd: Sequence[float], limits: EvidenceLimits) -> tuple[str, ...]:

@@ -1,0 +1,178 @@
+"""What the inputs of a training run are like: figures and samples, kept beside its checkpoints for the model card."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from care_live.config import Section
+from care_live.errors import CareLiveError
+from care_live.model.card import TrainingDomain
+from care_live.recorded import open_recording
+from care_live.training import percentile_jitter, volumes
+from care_live.training.data_recipe import DataRecipe, ExposuresData, NoisyData, PairsData
+from care_live.training.examples import Data, Example, ExposedVolume, PairedVolume, RepeatedVolume
+from care_live.training.noisy import NoisyVolume
+from care_live.training.recipe import Recipe
+from care_live.trust.photon_transfer import camera_of, transfer_points
+
+logger = logging.getLogger(__name__)
+
+FILE, SAMPLES = "domain.json", "domain.npz"
+_N_SAMPLES = 16
+_MOST_PX = {"Z": 16, "Y": 192, "X": 192}
+_LEAST_PX = 64
+"""Along y and x; a smaller image is taken whole."""
+_GOLDEN = (0.6180339887, 0.7548776662, 0.5698402910)
+"""Steps by these cover a volume evenly, however many samples there will be."""
+
+
+class KnownInputs(Section):
+    """What is known of the inputs of a training run."""
+
+    voxel_size_um: tuple[float, float, float] | None = None
+    domain: TrainingDomain = TrainingDomain()
+
+
+def keep(run: Path, recipe: Recipe, data: Data) -> None:
+    """Write what the inputs are like to the folder of a run, with samples of them, camera counts."""
+    samples = [one for one in samples_of([*data.training, *data.validation]) if one.dtype in (np.uint8, np.uint16)]
+    known = _recorded(recipe.data)
+    if samples:
+        of_pixels = {
+            "intensity_counts": _intensities(samples),
+            "signal_electrons": _electrons(samples),
+            "pixel_bits": 8 * max(sample.dtype.itemsize for sample in samples),
+        }
+        known = known.model_copy(update={"domain": known.domain.model_copy(update=of_pixels)})
+    (run / FILE).write_text(known.model_dump_json(indent=2, exclude_defaults=True), encoding="utf-8")
+    np.savez_compressed(run / SAMPLES, *samples)
+
+
+def load(run: Path) -> tuple[KnownInputs, list[NDArray[Any]]]:
+    """Return what `keep` wrote; nothing is known of older runs."""
+    if not (run / FILE).exists() or not (run / SAMPLES).exists():
+        return KnownInputs(), []
+    with np.load(run / SAMPLES, allow_pickle=False) as stored:
+        samples = [stored[f"arr_{number}"] for number in range(len(stored.files))]
+    return KnownInputs.model_validate_json((run / FILE).read_text(encoding="utf-8")), samples
+
+
+def described(
+    recipe: Recipe, measured: TrainingDomain, *, n_updates: int, commit: str, fingerprints: tuple[str, ...]
+) -> TrainingDomain:
+    """Return the domain of a card: what was measured on the inputs, and where the network comes from."""
+    powers = getattr(recipe.data, "laser_power", None)
+    return measured.model_copy(
+        update={
+            "specimen": recipe.card.specimen,
+            "signal_electrons": (20 * min(powers), 20 * max(powers)) if powers else measured.signal_electrons,
+            "data_sha256": fingerprints,
+            "n_updates": n_updates,
+            "commit": commit,
+            "recipe": recipe.name,
+        }
+    )
+
+
+def samples_of(examples: Sequence[Example]) -> Iterator[NDArray[Any]]:
+    """Yield parts of the inputs, (c, [z,] y, x), evenly taken over volumes, conditions and places.
+
+    Inputs that are made only when a patch is cut, by a degradation, have none.
+    """
+    images = [image for example in examples for image in _inputs(example)]
+    chosen = images[:: max(1, -(-len(images) // _N_SAMPLES))]
+    each = -(-_N_SAMPLES // max(len(chosen), 1))
+    for image in chosen:
+        for number in range(each):
+            yield np.array(image[_window(image.shape, number, each)])
+
+
+def _inputs(example: Example) -> Sequence[Any]:
+    match example:
+        case PairedVolume():
+            return example.inputs
+        case RepeatedVolume():
+            return example.images
+        case NoisyVolume():
+            return [example.image]
+        case ExposedVolume():
+            return [_Exposed(example, dose) for dose in example.doses]
+    return []
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Exposed:
+    """An image that is exposed where it is looked at."""
+
+    volume: ExposedVolume
+    dose: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.volume.truth.shape
+
+    def __getitem__(self, window: tuple[slice, ...]) -> NDArray[np.uint16]:
+        return self.volume.expose(self.volume.truth[window] * np.float32(self.dose), np.random.default_rng(0))
+
+
+def _window(shape: Sequence[int], number: int, n: int) -> tuple[slice, ...]:
+    """Return the place of one of n parts of an image (c, [z,] y, x); several are smaller, so that they differ."""
+    most = list(_MOST_PX.values())[-(len(shape) - 1) :]
+    window = [slice(None)]
+    for axis, (side, limit) in enumerate(zip(shape[1:], most, strict=True)):
+        is_lateral = axis >= len(shape) - 3
+        part = max(side // 2, min(side, _LEAST_PX)) if n > 1 and is_lateral else side
+        size = min(part, limit)
+        start = int((0.5 + number * _GOLDEN[axis]) % 1.0 * (side - size + 1))
+        window.append(slice(start, start + size))
+    return tuple(window)
+
+
+def _recorded(data: DataRecipe) -> KnownInputs:
+    """Ask the first file of each condition for its voxels and exposure; what no file says stays unknown."""
+    match data:
+        case PairsData():
+            folders = data.inputs
+        case ExposuresData():
+            folders = data.exposures
+        case NoisyData():
+            folders = (data.images,)
+        case _:  # made up, or degraded: the inputs are not what was recorded
+            return KnownInputs()
+    sizes: list[tuple[float, float, float]] = []
+    exposures: list[float] = []
+    for folder in folders:
+        try:
+            recording = open_recording(volumes.first_file(folder, data.pattern), axes=data.axes, any_numbers=True)
+        except CareLiveError as error:
+            logger.info("voxels and exposure unknown folder=%s reason=%s", folder, error)
+            continue
+        contents = recording.contents
+        sizes += [contents.plan.voxel_size_um] * any(size != 1.0 for size in contents.plan.voxel_size_um)
+        exposures += [seen for index in contents.order[:1] if (seen := recording.stamp(index).exposure_ms)]
+        recording.close()
+    span = (min(exposures), max(exposures)) if exposures else None
+    return KnownInputs(voxel_size_um=sizes[0] if sizes else None, domain=TrainingDomain(exposure_ms=span))
+
+
+def _intensities(samples: Sequence[NDArray[Any]]) -> tuple[float, float]:
+    """Return the lowest low and the highest high of the normalisation."""
+    lows, highs = zip(*(np.percentile(sample, percentile_jitter.USUAL) for sample in samples), strict=True)
+    return float(min(lows)), float(max(highs))
+
+
+def _electrons(samples: Sequence[NDArray[Any]]) -> tuple[float, float] | None:
+    """Return the fewest and the most photo-electrons of the brightest voxels, by photon transfer."""
+    stacks = [channel if channel.ndim == 3 else channel[None] for sample in samples for channel in sample]
+    camera = camera_of(tuple(point for stack in stacks for point in transfer_points(stack)), "training")
+    if camera is None:
+        return None
+    brightest = [camera.electrons(float(np.percentile(stack, percentile_jitter.USUAL[1]))) for stack in stacks]
+    return round(min(brightest), 2), round(max(brightest), 2)
