@@ -34,9 +34,8 @@ def swap(restorer: WorkerGroup, order: Mapping[str, Any], interval_s: Callable[[
 
 
 def rollback(restorer: WorkerGroup) -> str:
-    """Go back to the network before the last swap; return its name in a sentence."""
-    restorer.rollback()
-    return f"back to {restorer.network.identity.name}"
+    """Go back to the network before the last swap; return that in words."""
+    return restorer.rollback()
 
 
 def keep(show: LiveShow | None, order: Mapping[str, Any]) -> str:

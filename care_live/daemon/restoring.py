@@ -119,7 +119,10 @@ class Restoring:
 
     def _moves(self, turn: Turn) -> bool:
         """Give a job whose worker was lost to another one; return whether one will take it."""
-        return len(self.group.workers) > 1 and turn.n_moves < _MOST_MOVES and self.worklist.again(turn)
+        if len(self.group.workers) == 1 or turn.n_moves >= _MOST_MOVES:
+            return False
+        self.group.moves(turn.job.keys)
+        return self.worklist.again(turn)
 
     def _restored(self, worker: RestoreProcess, turn: Turn, stored: Stored) -> _Done | Exception:
         """Run the network; an error there is a failure of the volume, not of the stage."""
@@ -166,13 +169,14 @@ class Restoring:
 
     def _deliver(self, restored: Restored, *, live: bool) -> None:
         restored = self.states.up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))
-        restored = self.references.judged(restored, self.group.network.card.calibration)
-        restored = _named(restored, self.channels, self.group.network.card.channels_in)
+        card = self.group.network_of(restored.model).card
+        restored = self.references.judged(restored, card.calibration)
+        restored = _named(restored, self.channels, card.channels_in)
         if restored.model != self._model:
             self._model = restored.model
-            self.storage.put(ModelInUse(restored.model, self.group.network.card))
+            self.storage.put(ModelInUse(restored.model, card))
             with self.publishing:
-                self.publisher.describe_model(restored.model, self.group.network.card.model_dump(mode="json"))
+                self.publisher.describe_model(restored.model, card.model_dump(mode="json"))
         with self.publishing:
             self.publisher.publish(restored, until_settled=True)
         age_ms = self.tally.restored(restored)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from care_live.config import RestoreConfig
+from care_live.daemon.group_swap import GroupSwap
 from care_live.daemon.placement import Placement
-from care_live.errors import ConfigError, WorkerLostError
-from care_live.images import Restored, Volume, VolumeKey
+from care_live.errors import WorkerLostError
+from care_live.images import ModelIdentity, Restored, Volume, VolumeKey
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
 from care_live.restore.ranges import LearntRange, LearntRanges, known_before
@@ -36,11 +37,16 @@ class WorkerGroup:
         self._normalise = config.normalise
         self._guard = threading.Lock()
         self._learnt: LearntRanges = {}
+        self._learnt_before: LearntRanges = {}
+        """By the network before the last swap."""
+        self._known: dict[ModelIdentity, protocol.Ready] = {}
+        """Networks that have run."""
         self._n_restored: dict[RestoreProcess, int] = {}
         self._at_work: set[RestoreProcess] = set()
         self.workers = tuple(map(RestoreProcess, self._configs))
         self.arrivals = Placement(self.workers)
         """Planes of volumes that are still being recorded."""
+        self._swap = GroupSwap(self.workers, self._note_change)
         self.choice: Choice | None = None
         """Whether the last volume was streamed, and why; None before the first."""
 
@@ -48,6 +54,11 @@ class WorkerGroup:
     def network(self) -> protocol.Ready:
         """What runs: card, identity, provider; once started."""
         return self.workers[0].network
+
+    def network_of(self, identity: ModelIdentity) -> protocol.Ready:
+        """Return the network that made a result, also where another one has taken over since."""
+        self._known |= {worker.network.identity: worker.network for worker in self.workers}
+        return self._known.get(identity, self.network)
 
     @property
     def process_ids(self) -> tuple[int, ...]:
@@ -68,7 +79,7 @@ class WorkerGroup:
     @property
     def swap_state(self) -> str:
         """State or result of the last swap; empty when there was none."""
-        return self.workers[0].hot_swap.state
+        return self._swap.state
 
     def start(self) -> None:
         """Start every worker and wait until all are ready; see `RestoreProcess.start`.
@@ -81,6 +92,7 @@ class WorkerGroup:
         others = [RestoreProcess(own.model_copy(update=provider)) for own in self._configs[1:]]
         self.workers = (first, *others)
         self.arrivals = Placement(self.workers)
+        self._swap = GroupSwap(self.workers, self._note_change)
         try:
             with ThreadPoolExecutor(len(self.workers), "start") as threads:
                 list(threads.map(RestoreProcess.start, others))
@@ -101,6 +113,8 @@ class WorkerGroup:
         keys : of the time point
         at_work : volumes that are being restored
         """
+        if len(self.workers) > 1 and not self._swap.may_take(keys[0], at_work):
+            return False
         if any(key.p == keys[0].p for key in at_work) and not self._knows_ranges(keys):
             return False
         streams = self.arrivals.worker_of(keys[0])
@@ -118,6 +132,7 @@ class WorkerGroup:
         RestoreError
             The network failed.
         """
+        self._swap.taken(volumes[0].key)
         if len(self.workers) > 1 and not worker.is_ready:
             worker.watch()
             raise WorkerLostError("the inference process was lost before it got this volume")
@@ -145,25 +160,37 @@ class WorkerGroup:
         """Replace workers that are lost while no volume waits for them; to be called every now and then."""
         for worker in self.workers:
             worker.watch()
+        if len(self.workers) > 1:
+            self._swap.look()
+
+    def moves(self, keys: Sequence[VolumeKey]) -> None:
+        """Note that another worker will restore a time point, in its place, whose worker was lost."""
+        self._swap.moves(keys[0])
 
     def order_swap(self, model: Path, *, interval_s: Callable[[], float | None], even_if_slow: bool) -> None:
-        """Let another network take over; see `HotSwap.order`.
+        """Let another network take over; see `HotSwap.order`. Several workers change before the same volume."""
+        if len(self.workers) > 1:
+            self._swap.order(model, interval_s=interval_s, even_if_slow=even_if_slow)
+        else:
+            self.workers[0].hot_swap.order(model, interval_s=interval_s, even_if_slow=even_if_slow)
+
+    def rollback(self) -> str:
+        """Go back to the network before the last swap, at once, or several workers before the next volume.
+
+        Returns
+        -------
+        What happens, in words.
 
         Raises
         ------
-        ConfigError
-            There are several workers, which could not change between the same two volumes.
+        RestoreError
+            There was no swap, or the running network works on one volume for too long.
         """
         if len(self.workers) > 1:
-            raise ConfigError(
-                f"{len(self.workers)} workers restore this run: another network takes over only where one does; end "
-                "the run, set restore.model, and start it again"
-            )
-        self.workers[0].hot_swap.order(model, interval_s=interval_s, even_if_slow=even_if_slow)
-
-    def rollback(self) -> None:
-        """Go back, at once, to the network before the last swap; see `RestoreProcess.rollback`."""
+            self._swap.order_back()
+            return f"{len(self.workers)} workers go back to the network before from the next volume on"
         self.workers[0].rollback()
+        return f"back to {self.network.identity.name}"
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """End every worker: by a message, then by force; a `restore` in another thread then raises."""
@@ -185,6 +212,16 @@ class WorkerGroup:
             }
             for number, (worker, own) in enumerate(zip(self.workers, self._configs, strict=True))
         )
+
+    def _note_change(self, forward: bool) -> None:
+        """Go on with the ranges that fit the network to come: those of the one before, where both measure alike."""
+        first = self.workers[0].hot_swap
+        with self._guard:
+            if forward:
+                self._learnt_before = self._learnt
+                self._learnt = dict(self._learnt) if first.keeps_ranges(self.network.card) else {}
+            else:
+                self._learnt = self._learnt_before
 
     def _knows_ranges(self, keys: Sequence[VolumeKey]) -> bool:
         """Return whether volumes have a range that no other volume changes any more."""

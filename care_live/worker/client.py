@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
@@ -154,6 +155,27 @@ class RestoreProcess:
                 self.supervisor.take_over(self.hot_swap.go_back(running))
         finally:
             self._turn.release()
+
+    @contextlib.contextmanager
+    def if_idle(self) -> Iterator[bool]:
+        """Keep volumes off for a moment; give whether that could be done without waiting."""
+        is_idle = self._turn.acquire(blocking=False)
+        try:
+            yield is_idle
+        finally:
+            if is_idle:
+                self._turn.release()
+
+    def change(self, *, forward: bool) -> None:
+        """Change, within `if_idle`, to a candidate that was held, or to the network before."""
+        if (running := self.supervisor.running) is None:
+            return
+        if forward:
+            network = self.hot_swap.change(running)
+        else:
+            network = self.hot_swap.go_back(running) if self.hot_swap.can_go_back else None
+        if network is not None:
+            self.supervisor.take_over(network)
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """End the child: by a message, then by force; a `restore` in another thread then raises."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
+from care_live.model.card import ModelCard
 from care_live.worker.inference_process import Inference, RunningNetwork
 from care_live.worker.processor_pace import ProcessorPace
 from care_live.worker.shared_memory import Pool
@@ -38,6 +39,12 @@ class HotSwap:
         self._is_new = False
         """Whether the running network came by a swap, and not by a rollback."""
         self._n_restored = 0
+        self._is_held = False
+        """Whether other workers change with this one: then it neither takes over nor goes back by itself."""
+        self._failure = ""
+        """How a network that took over with others has failed."""
+        self._past: list[RunningNetwork] = []
+        """Networks that are to be ended."""
         self._state = ""
         self._interval_s: Callable[[], float | None] = lambda: None
 
@@ -50,7 +57,12 @@ class HotSwap:
         return f"refused: {candidate.reason}" if candidate.phase == "refused" else candidate.phase
 
     def order(
-        self, model: Path, *, interval_s: Callable[[], float | None] = lambda: None, even_if_slow: bool = False
+        self,
+        model: Path,
+        *,
+        interval_s: Callable[[], float | None] = lambda: None,
+        even_if_slow: bool = False,
+        together: str | None = None,
     ) -> None:
         """Load another network in the background; it takes over between two volumes once it has passed its trial.
 
@@ -61,12 +73,14 @@ class HotSwap:
         ----------
         interval_s : returns the time from one time point to the next, seconds; None: not known
         even_if_slow : take it though it can't keep up
+        together : what runs it in other workers, too; once it has passed its trial it then waits for `change`
         """
         with self._guard:
             if self._candidate is not None and self._candidate.phase != "refused":
                 self._candidate.refuse("another network was ordered")
-            self._interval_s = interval_s
-            inference = Inference(self._config.model_copy(update={"model": model}))
+            self._interval_s, self._is_held = interval_s, together is not None
+            provider = together or self._config.provider
+            inference = Inference(self._config.model_copy(update={"model": model, "provider": provider}))
             self._candidate = Candidate(inference, even_if_slow=even_if_slow)
 
     def look(self) -> None:
@@ -74,6 +88,35 @@ class HotSwap:
         with self._guard:
             if self._candidate is not None:
                 self._candidate.look()
+            self._end_past()
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether a candidate has passed its trial and waits for `change`."""
+        candidate = self._candidate
+        return candidate is not None and candidate.phase == "proved" and not candidate.inference.is_dead
+
+    @property
+    def refusal(self) -> str:
+        """Why the candidate was refused; empty: it was not."""
+        candidate = self._candidate
+        return candidate.reason if candidate is not None and candidate.phase == "refused" else ""
+
+    def take_failure(self) -> str:
+        """Return, once, how a network has failed that took over with others, which are to go back, too."""
+        why, self._failure = self._failure, ""
+        return why
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether the network before the last swap is kept."""
+        return self._before is not None
+
+    def refuse(self, reason: str) -> None:
+        """Give up the candidate, unless it was refused already."""
+        with self._guard:
+            if self._candidate is not None and self._candidate.phase != "refused":
+                self._candidate.refuse(reason)
 
     def advance(self, done: Trial, pool: Pool, running: RunningNetwork) -> RunningNetwork | None:
         """Let the candidate take its next step; return it once it has passed its trial and takes over.
@@ -90,14 +133,28 @@ class HotSwap:
                 return None
             candidate.look()
             candidate.advance(done, pool, self._interval_s())
-            if candidate.phase != "proved":
-                return None
+            return self._changed(candidate, running) if candidate.phase == "proved" and not self._is_held else None
+
+    def change(self, running: RunningNetwork) -> RunningNetwork | None:
+        """Return the candidate that was held, which takes over now; one that died since is replaced as any other."""
+        with self._guard:
+            candidate = self._candidate
+            return None if candidate is None or candidate.comparison is None else self._changed(candidate, running)
+
+    def keeps_ranges(self, running: ModelCard) -> bool:
+        """Return whether the candidate takes over what volumes taught: it measures ranges at the same percentiles."""
+        candidate = self._candidate
+        return candidate is not None and candidate.measures_as(running)
+
+    def _changed(self, candidate: Candidate, running: RunningNetwork) -> RunningNetwork:
+        if self._is_held and self._before is not None:  # to end it takes moments, which others would wait for
+            self._past.append(self._before)
+        else:
             self._end_before()
-            self._before, self._candidate = running, None
-            self._is_new, self._n_restored = True, 0
-            self._state = str(candidate.comparison)
-            ready = candidate.ready
-            return RunningNetwork(candidate.inference, ready, candidate.fitting(running), ProcessorPace())
+        self._before, self._candidate = running, None
+        self._is_new, self._n_restored = True, 0
+        self._state = str(candidate.comparison)
+        return RunningNetwork(candidate.inference, candidate.ready, candidate.fitting(running), ProcessorPace())
 
     def go_back(self, running: RunningNetwork) -> RunningNetwork:
         """Return the network before the last swap; the running one takes its place.
@@ -127,6 +184,9 @@ class HotSwap:
                 return None
             if self._before.inference.is_dead:
                 return None
+            if self._is_held:
+                self._failure = why
+                return None
             before, self._before = self._before, None
             self._is_new, self._state = False, f"rolled back: the new network {why}"
             logger.warning("swap_rolled_back reason=%s", why)
@@ -144,6 +204,11 @@ class HotSwap:
             if candidate is not None and candidate.phase != "refused":
                 candidate.inference.end(0.0)
             self._end_before()
+            self._end_past()
+
+    def _end_past(self) -> None:
+        while self._past:
+            self._past.pop().inference.end(0.0)
 
     def _end_before(self) -> None:
         before, self._before = self._before, None

@@ -151,11 +151,11 @@ class Candidate:
 
     def look(self) -> None:
         """Give it up if it died, hangs or takes too long; to be called every now and then."""
-        if self.phase not in ("loading", "trying"):
+        if self.phase == "refused":
             return
         if self.inference.is_dead:
             self.refuse(self._last_words())
-        elif self.inference.has_news():
+        elif self.phase == "proved" or self.inference.has_news():
             return  # it waits for the next volume
         elif how := self.inference.lost():
             self.refuse(f"its process {how}")
@@ -180,9 +180,12 @@ class Candidate:
 
     def fitting(self, running: RunningNetwork) -> LearntRanges:
         """Return the learnt intensity ranges, if this network measures them at the same percentiles."""
+        return running.memories if self.measures_as(running.ready.card) else {}
+
+    def measures_as(self, running: ModelCard) -> bool:
+        """Return whether it measures intensity ranges as the running network does."""
         measures = ("low_percentile", "high_percentile", "normalisation")
-        same = all(getattr(self.ready.card, what) == getattr(running.ready.card, what) for what in measures)
-        return running.memories if same else {}
+        return all(getattr(self.ready.card, what) == getattr(running, what) for what in measures)
 
     def refuse(self, reason: str) -> None:
         """Give it up."""

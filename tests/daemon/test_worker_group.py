@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+from msgspec.structs import replace
 
 from care_live.config import RestoreConfig
 from care_live.daemon.worker_group import WorkerGroup
@@ -30,7 +32,21 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_network(tmp_path_factory.mktemp("other") / "other.onnx", filters=2, seed=5)
+
+
+@pytest.fixture(scope="module")
 def two(network: Path) -> Iterator[WorkerGroup]:
+    group = WorkerGroup(settings(network, workers=2))
+    group.start()
+    yield group
+    group.stop()
+
+
+@pytest.fixture
+def pair(network: Path) -> Iterator[WorkerGroup]:
+    """Two workers of one test, which may keep a network before and a candidate."""
     group = WorkerGroup(settings(network, workers=2))
     group.start()
     yield group
@@ -78,6 +94,80 @@ def test_volumes_go_to_the_workers_in_turn(two: WorkerGroup) -> None:
     workers = [two.arrivals.worker_of(VolumeKey(t, 5)) for t in range(20, 24)]
     assert workers[0] is not workers[1]
     assert workers[:2] == workers[2:]
+
+
+def swapped(group: WorkerGroup, model: Path, until_state: str, p: int) -> list[str]:
+    """Order a network and restore with each worker in turn until the swap has this state; return who restored."""
+    names: list[str] = []
+    stack = stacks(p, n=1)[0]
+    group.order_swap(model, interval_s=lambda: None, even_if_slow=True)
+
+    def restored() -> bool:
+        key = VolumeKey(len(names), p)
+        worker = group.workers[len(names) % 2]
+        assert group.may_take(worker, [key])
+        names.append(group.restore(worker, [replace(stack, key=key)])[0].model.name)
+        group.watch()
+        return group.swap_state.startswith(until_state)
+
+    until(restored)
+    return names
+
+
+def inference_processes() -> set[psutil.Process]:
+    return {one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())}
+
+
+def names_of(group: WorkerGroup) -> list[str]:
+    return [worker.network.identity.name for worker in group.workers]
+
+
+def test_all_workers_change_before_the_same_volume_and_go_back(pair: WorkerGroup, network: Path, other: Path) -> None:
+    assert set(swapped(pair, other, "all workers go forward", p=11)) == {"net"}
+    keys = [VolumeKey(t, 11) for t in (900, 901)]
+    assert not pair.may_take(pair.workers[0], [keys[1]], {keys[0]})  # the one before is still being restored
+    assert names_of(pair) == ["net", "net"]
+    assert pair.may_take(pair.workers[0], [keys[1]])
+    assert names_of(pair) == ["other", "other"]
+    assert pair.swap_state.startswith("took over")
+    stack, engine = stacks(p=11, n=1)[0], Engine(other, settings(other))
+    for worker in pair.workers:
+        (result,) = pair.restore(worker, [stack])
+        np.testing.assert_array_equal(result.maps["mean"], engine.restore([stack])[0].maps["mean"])
+    assert pair.network_of(result.model).card.name == engine.card.name
+    assert "go back" in pair.rollback()
+    assert pair.may_take(pair.workers[1], [stack.key])
+    assert names_of(pair) == ["net", "net"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_candidate_that_one_worker_loses_leaves_all_on_the_network_before(pair: WorkerGroup, other: Path) -> None:
+    before = inference_processes()
+    swapped(pair, other, "all workers go forward", p=12)
+    victim = min(inference_processes() - before, key=lambda process: process.pid)
+    victim.kill()
+    victim.wait(60)
+    until(lambda: pair.watch() or pair.swap_state.startswith("refused"))
+    for t, worker in enumerate(pair.workers):
+        assert pair.may_take(worker, [VolumeKey(t, 12)])
+        assert pair.restore(worker, [stacks(p=12, n=1)[0]])[0].model.name == "net"
+    assert not any(worker.hot_swap.is_proved for worker in pair.workers)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_all_go_back_where_one_worker_loses_the_new_network(pair: WorkerGroup, other: Path) -> None:
+    swapped(pair, other, "all workers go forward", p=13)
+    assert pair.may_take(pair.workers[0], [VolumeKey(0, 13)])
+    assert names_of(pair) == ["other", "other"]
+    os.kill(pair.process_ids[0], signal.SIGKILL)
+    until(lambda: not pair.workers[0].is_ready)
+    with pytest.raises(WorkerLostError):
+        pair.restore(pair.workers[0], [stacks(p=13, n=1)[0]])
+    pair.workers[0].revive()
+    assert pair.may_take(pair.workers[1], [VolumeKey(1, 13)])
+    assert names_of(pair) == ["net", "net"]
+    for worker in pair.workers:
+        assert pair.restore(worker, [stacks(p=13, n=1)[0]])[0].model.name == "net"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")

@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from care_live.daemon import run as daemon_run
 from care_live.daemon.run import Daemon
-from care_live.errors import ConfigError
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
+from tests.make.networks import save_network
 from tests.make.runs import config, movie, replay, run
 from tests.make.scripted import Script, Scripted, frames, plan, scripted_daemon, started
 
@@ -120,7 +121,34 @@ def test_a_killed_worker_loses_nothing(tmp_path, film, by_one):
     equal(tmp_path, by_one, rtol=2**-9, atol=0.5)
 
 
-def test_another_network_is_refused_where_several_workers_restore(tmp_path):
-    daemon = Daemon(config(tmp_path, replay(tmp_path / "movie.tif"), restore={"workers": 2}), "test")
-    with pytest.raises(ConfigError, match="2 workers restore this run"):
-        daemon.swap({"model": str(tmp_path / "tiny.onnx")})
+def test_two_workers_change_to_another_network_before_the_same_volume(tmp_path, monkeypatch):
+    """Volumes come as they are taken, until the new network has restored some."""
+    keys, n_new = [VolumeKey(t) for t in range(3000)], 8
+    daemons: list[Daemon] = []
+
+    def script() -> Script:
+        yield started(plan(keys, (4, 16, 16)))
+        changed_at = None
+        for key in keys:
+            yield from frames(key, shape=(4, 16, 16))
+            yield from [None] * 10  # the networks that load have time
+            status = daemons[0].status()
+            if key.t == 4:
+                daemons[0].swap({"model": str(other), "even_if_slow": True})
+            changed_at = key.t if changed_at is None and status.swap.startswith("took over") else changed_at
+            if changed_at is not None and key.t == changed_at + n_new:
+                return
+
+    other = save_network(tmp_path / "other.onnx", filters=2, seed=5)
+    restore = {"policy": "wait", "streaming": "off", "provider": "cpu", "workers": 2}
+    monkeypatch.setattr(daemon_run, "open_remaining", lambda *_: Scripted(script()))
+    daemons.append(Daemon(config(tmp_path, replay(tmp_path / "scripted"), restore=restore), "test"))
+    status = daemons[0].run()
+    assert (status.failed, status.skipped) == (0, 0)
+    reader = RunReader(tmp_path / "runs/test")
+    order = order_of(tmp_path)
+    assert order == sorted(order)
+    names = [reader.restoration(VolumeKey(t)).model.name for t in order]
+    assert set(names) == {"tiny", "other"}
+    assert names == sorted(names, reverse=True)
+    assert [model.name for model in reader.models] == ["tiny", "other"]
