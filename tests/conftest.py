@@ -67,6 +67,6 @@ def no_thread_left_behind() -> Iterator[None]:
 def _of_a_library(thread: threading.Thread) -> bool:
     """Tell whether a package keeps this thread for the whole process.
 
-    pyzmq keeps one for arrays sent without a copy, zarr an event loop and that loop's workers.
+    pyzmq keeps one for arrays sent without a copy, zarr and fsspec an event loop each, and these loops' workers.
     """
-    return type(thread).__module__ == "zmq.utils.garbage" or thread.name.startswith(("zarr_io", "asyncio_"))
+    return type(thread).__module__ == "zmq.utils.garbage" or thread.name.startswith(("zarr_io", "asyncio_", "fsspecIO"))

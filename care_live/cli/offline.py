@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("restore")
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
-@click.argument("target", metavar="OUT", type=options.FILE)
+@click.argument("target", metavar="OUT")
 @options.model
 @options.axes
 @click.option(
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Say what would be restored, how long it takes and how much disk.")
 def restore_command(
     inputs: tuple[str, ...],
-    target: Path,
+    target: str,
     model: Path | None,
     axes: str | None,
     keep_raw: bool,
@@ -67,7 +67,8 @@ def restore_command(
     """Restore data sets with a network: TIFF, OME-TIFF, Micro-Manager, OME-Zarr, a run; folders of them, or patterns.
 
     Of one data set OUT becomes an OME-TIFF when its name ends with .tif, else an OME-Zarr with raw and restored
-    volumes. Of several, OUT is the folder of their results. Interrupted or killed, the same command goes on.
+    volumes. Of several, OUT is the folder of their results. OUT may be an address, such as s3://bucket/restored: each
+    result is made in a hidden folder here, and copied. Interrupted or killed, the same command goes on.
     """
     from care_live import offline
 

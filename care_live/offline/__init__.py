@@ -55,7 +55,8 @@ def restore(
     Parameters
     ----------
     inputs : data sets (TIFF, NDTiff, OME-Zarr, a run), folders of them, or patterns
-    output : of one data set an OME-TIFF where it ends with .tif, else a run in OME-Zarr; of several the folder of these
+    output : of one data set an OME-TIFF where it ends with .tif, else a run in OME-Zarr; of several the folder of
+        these; or an address, such as ``s3://bucket/restored``
     model : ONNX network; None: the shipped worm network
     axes : of plain TIFF stacks, letters of TPCZYX, such as ``"TZYX"``
     keep_raw : store the raw volumes beside the restored ones
@@ -82,7 +83,7 @@ def restore(
         Another process writes there, or the disk is full.
     """
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    plan = plan_archive(given, Path(output), axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
+    plan = plan_archive(given, output, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
     network = open_network(model, **settings)
     with restorer_of(network, workers) as restorer:
         return restore_archive(plan, network, restorer=restorer, progress=progress)

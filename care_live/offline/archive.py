@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import msgspec
 from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError, StoreError
 from care_live.offline import provenance
+from care_live.offline.address_output import restore_to_address
 from care_live.offline.computed_with import ComputedWith
 from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
 from care_live.offline.opened_network import OpenedNetwork, as_table
@@ -33,7 +35,7 @@ _MANIFEST = "archive.json"
 class RestoreReport:
     """What became of each data set."""
 
-    output: Path
+    output: Path | str
     network: str
     outcomes: dict[Path | str, DataSetOutcome] = field(default_factory=dict)
     """By path of the data set."""
@@ -109,7 +111,8 @@ def restore_archive(
     ModelError
         The network must not run.
     """
-    report = RestoreReport(plan.output, network.identity.name, n_single_planes=plan.n_single_planes(network.card))
+    shown = plan.address or plan.output
+    report = RestoreReport(shown, network.identity.name, n_single_planes=plan.n_single_planes(network.card))
     restorer = restorer or LocalRestorer(network)
     with _locked(plan, network, restorer) as chosen, ProgressBar(plan.n_time_points, shown=progress) as bar:
         for entry in plan.entries:
@@ -118,17 +121,21 @@ def restore_archive(
                 if entry.error:
                     raise SourceError(entry.error)
                 with _job(entry, plan, network, chosen) as job:
-                    report.outcomes[path] = _restore(job, restorer, bar.step)
+                    report.outcomes[path] = _restore(job, plan.address_of(entry), restorer, bar.step)
             except (SourceError, RestoreError, StoreError) as error:
                 if plan.is_one:
                     raise
                 report.errors[path] = str(error)
                 if isinstance(error, StoreError) and _is_full(plan.output):
                     break
+    if plan.address and report.is_complete:  # all is there, and nothing is left to go on with
+        shutil.rmtree(plan.output, ignore_errors=True)
     return report
 
 
-def _restore(job: RunJob, restorer: Restorer, step: Step) -> DataSetOutcome:
+def _restore(job: RunJob, address: str, restorer: Restorer, step: Step) -> DataSetOutcome:
+    if address:
+        return restore_to_address(job, address, restorer, step=step)
     if job.target.suffix.lower() in SUFFIXES:
         return restore_to_tiff(job, restorer, step=step)
     return restore_to_run(job, restorer, step=step)

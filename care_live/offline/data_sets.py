@@ -57,10 +57,17 @@ class ArchivePlan:
 
     entries: tuple[PlannedDataSet, ...]
     output: Path
+    """Of results for an address: where they are made before they are copied."""
     axes: str | None
     keep_raw: bool
     is_one: bool
     """The only data set's result is the output itself."""
+    address: str = ""
+    """Where results are copied to; empty: they stay where they are."""
+
+    def address_of(self, entry: PlannedDataSet) -> str:
+        """Return where a result is copied to; empty: it stays where it is."""
+        return self.address if self.is_one or not self.address else f"{self.address}/{entry.data_set.name.as_posix()}"
 
     @property
     def n_time_points(self) -> int:
@@ -73,9 +80,14 @@ class ArchivePlan:
 
 
 def plan_archive(
-    inputs: Sequence[str | Path], output: Path, *, axes: str | None, keep_raw: bool, as_tiff: bool
+    inputs: Sequence[str | Path], output: str | Path, *, axes: str | None, keep_raw: bool, as_tiff: bool
 ) -> ArchivePlan:
     """Look for the data sets, open each, and return where its result goes; nothing is written.
+
+    Parameters
+    ----------
+    output : a file, a folder, or an address such as ``s3://bucket/restored``: results for an address are made in a
+        hidden folder of the working directory, one after the other, and copied
 
     Raises
     ------
@@ -84,12 +96,19 @@ def plan_archive(
     SourceError
         The only input is damaged.
     """
-    if re.match(r"\w{2,}:/", str(output)):  # a path has lost one of the two slashes
-        raise ConfigError(f"{output} is no folder: results need a disk, with locks and syncs; copy them from there")
+    address = str(output).rstrip("/") if is_address(output) else ""
+    if address and (as_tiff or address.lower().endswith((".tif", ".tiff"))):
+        raise ConfigError(f"{address} would be a TIFF, but results at an address are OME-Zarr: choose another name")
+    output = Path(f".{re.sub(r'[^0-9A-Za-z.-]+', '-', address)}.restoring") if address else Path(output)
     single = is_one(inputs)
     data_sets = find(inputs)
     for given in inputs:
-        if not is_address(given) and Path(given).is_dir() and Path(given).resolve() in output.resolve().parents:
+        if (
+            not address
+            and not is_address(given)
+            and Path(given).is_dir()
+            and Path(given).resolve() in output.resolve().parents
+        ):
             raise ConfigError(f"{output} lies inside the input {given}: write somewhere else")
     entries = []
     for one in data_sets:
@@ -100,7 +119,7 @@ def plan_archive(
             if single:
                 raise
             entries.append(PlannedDataSet(one, target, error=str(error)))
-    return ArchivePlan(tuple(entries), output, axes, keep_raw, single)
+    return ArchivePlan(tuple(entries), output, axes, keep_raw, single, address)
 
 
 def find(inputs: Sequence[str | Path]) -> list[DataSet]:

@@ -53,7 +53,7 @@ def described(provenance: Mapping[str, Any]) -> dict[str, Any]:
     return {**provenance, "versions": versions(), "limits": LIMITS}
 
 
-def refuse_other(found: Mapping[str, Any] | None, wanted: Mapping[str, Any], target: Path) -> None:
+def refuse_other(found: Mapping[str, Any] | None, wanted: Mapping[str, Any], target: Path | str) -> None:
     """Raise a ConfigError that names the difference, where a result lies that was made in another way."""
     if found is None:
         raise ConfigError(f"{target} exists already, and care-live restore did not make it: choose another name")

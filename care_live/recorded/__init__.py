@@ -15,7 +15,9 @@ from care_live.recorded.recording import Contents, Recording, Stamp, counts_dtyp
 __all__ = ["Contents", "Recording", "Stamp", "is_address", "is_data_set", "open_recording"]
 
 _ZARR_MARKS = ("zarr.json", ".zgroup")
-VENDOR_SUFFIXES = (".nd2", ".czi", ".lif")
+_PLUGINS = {".nd2": ("bioio_nd2", "formats"), ".czi": ("bioio_czi", "czi"), ".lif": ("bioio_lif", "formats")}
+"""Of bioio, and the extras that bring them: that for CZI is under GPL-3, so it is an extra of its own."""
+VENDOR_SUFFIXES = tuple(_PLUGINS)
 """Of the files of microscopes' makers that bioio's plugins read."""
 
 
@@ -76,7 +78,9 @@ def _opened_there(address: str) -> Recording:
 
 def _opened(path: Path, axes: str | None) -> Recording:
     if path.is_file() and path.suffix.lower() in VENDOR_SUFFIXES:
-        bioio = need("bioio", extra="formats")
+        plugin, extra = _PLUGINS[path.suffix.lower()]
+        bioio = need("bioio", extra=extra)
+        need(plugin, extra=extra)
         from care_live.recorded.vendor_file import VendorRecording
 
         return VendorRecording(path, bioio)

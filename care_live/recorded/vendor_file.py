@@ -1,4 +1,4 @@
-"""Files of microscopes' makers (ND2, CZI, LIF), read by bioio and its plugins, which are the extra ``[formats]``."""
+"""Files of microscopes' makers (ND2, CZI, LIF), read by bioio and its plugins: extras ``[formats]``, ``[czi]``."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from care_live.errors import CareLiveError, ConfigError, SourceError
 from care_live.images import PlaneIndex, VolumeKey
 from care_live.recorded import Recording, open_recording
 from tests.conftest import need_data
+from tests.make.plates import write_plate
 
 
 def same_everywhere(recording: Recording, direct: np.ndarray, axes: str) -> None:
@@ -272,19 +273,7 @@ def test_an_address_is_read_by_zarrs_own_stores() -> None:
     pytest.importorskip("fsspec")
     address = "memory://bucket/plate.zarr"
     pixels = np.arange(2 * 3 * 8 * 9, dtype=np.uint16).reshape(2, 3, 8, 9)
-    root = zarr.open_group(address, mode="w", zarr_format=3)
-    for name, stack in zip("01", pixels, strict=True):
-        image = root.create_group(f"A/1/{name}")
-        image.create_array("0", data=stack)
-        axes = [{"name": axis, "type": "space"} for axis in "zyx"]
-        datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 1]}]}]
-        image.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
-    root["A/1"].attrs["ome"] = {"version": "0.5", "well": {"images": [{"path": "0"}, {"path": "1"}]}}
-    wells = [{"path": "A/1", "rowIndex": 0, "columnIndex": 0}]
-    root.attrs["ome"] = {
-        "version": "0.5",
-        "plate": {"rows": [{"name": "A"}], "columns": [{"name": "1"}], "wells": wells},
-    }
+    write_plate(address, ["A/1"], pixels)
     recording = open_recording(address)
     assert recording.contents.plan.positions == ("A/1/0", "A/1/1")
     same_everywhere(recording, pixels, "PZYX")

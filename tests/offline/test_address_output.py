@@ -1,0 +1,164 @@
+"""Results at an address are those of a disk, whatever interrupts the copy; on a real S3 server where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import care_live
+from care_live.errors import ConfigError, StoreError
+from care_live.recorded import open_recording
+from care_live.store import verify
+from tests.make.networks import noisy, save_network
+from tests.make.plates import write_plate
+from tests.offline.results import files
+
+pytest.importorskip("fsspec", reason="fsspec is not installed: pip install 'care-live[s3]'")
+import fsspec
+
+SETTINGS = {"provider": "cpu", "threads": 1, "progress": False}
+WELLS = ("A/1", "B/2")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
+
+
+@pytest.fixture(scope="module")
+def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two wells with two fields each."""
+    path = tmp_path_factory.mktemp("plate") / "plate.zarr"
+    write_plate(str(path), WELLS, np.stack([noisy((3, 16, 18), seed=n) for n in range(4)]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(plate: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Every file of what a disk gets."""
+    output = tmp_path_factory.mktemp("undisturbed") / "out"
+    care_live.restore(plate, output, model=model, **SETTINGS)
+    return files(output)
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Results are made in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+
+
+def fetched(address: str, folder: Path) -> Path:
+    """Copy what lies at an address to a folder."""
+    store, path = fsspec.core.url_to_fs(address)
+    for file in store.find(path):
+        target = folder / file[len(path) :].lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(store.cat_file(file))
+    return folder
+
+
+def test_a_plate_at_an_address_is_that_of_a_disk(
+    plate: Path, model: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    report = care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS)
+    assert (report.n_restored, report.problems) == (4, [])
+    assert report.summary().startswith("memory://bucket/out: 4 time points restored")
+    assert files(fetched("memory://bucket/out", tmp_path / "copy")) == undisturbed
+    assert verify(tmp_path / "copy").clean
+    assert list(Path().glob(".*")) == []
+    again = care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS)
+    assert (again.n_restored, again.n_before) == (0, 4)
+
+
+@pytest.mark.parametrize("n_copied", [0, 5])
+def test_an_interrupted_copy_goes_on(
+    plate: Path,
+    model: Path,
+    undisturbed: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    n_copied: int,
+) -> None:
+    memory, copied = type(fsspec.filesystem("memory")), []
+    put = memory.put_file
+
+    def broken(self: object, *args: object, **kwargs: object) -> None:
+        if len(copied) >= n_copied:
+            raise ConnectionError("the link is cut")
+        copied.append(args)
+        put(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "put_file", broken)
+        with pytest.raises(StoreError, match=r"the link is cut; the same command goes on"):
+            care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS)
+    with pytest.raises(ConfigError, match="network"):
+        other = save_network(tmp_path / "other.onnx", filters=2, seed=2)
+        care_live.restore(plate, "memory://bucket/out", model=other, **SETTINGS)
+    report = care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS)
+    assert (report.n_restored, report.n_before) == (0, 4)
+    assert files(fetched("memory://bucket/out", tmp_path / "copy")) == undisturbed
+
+
+def test_several_results_go_below_an_address(plate: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("one", "two"):
+        write_plate(str(tmp_path / f"data/{name}.zarr"), WELLS[:1], noisy((2, 3, 16, 18)))
+    report = care_live.restore(tmp_path / "data", "memory://bucket/all", model=model, **SETTINGS)
+    assert (report.n_restored, report.problems) == (4, [])
+    recording = open_recording("memory://bucket/all/two/restored", any_numbers=True)
+    assert recording.contents.plan.positions == ("A/1/0", "A/1/1")
+    recording.close()
+    assert list(Path().glob(".*")) == []
+
+
+def test_what_lies_at_an_address_is_never_overwritten(plate: Path, model: Path) -> None:
+    fsspec.filesystem("memory").pipe_file("/bucket/out/notes.txt", b"mine")
+    with pytest.raises(ConfigError, match="care-live restore did not make it"):
+        care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS)
+    with pytest.raises(ConfigError, match="would be a TIFF"):
+        care_live.restore(plate, "memory://bucket/out.tif", model=model, **SETTINGS)
+    with pytest.raises(ConfigError, match="cannot be written to"):
+        care_live.restore(plate, "nowhere://bucket/out", model=model, **SETTINGS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (find_spec("moto") and find_spec("s3fs")), reason="needs s3fs and the server of moto")
+def test_a_plate_goes_from_s3_to_s3(
+    plate: Path, model: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name, value in (
+            ("ENDPOINT_URL", f"http://{host}:{port}"),
+            ("ACCESS_KEY_ID", "a"),
+            ("SECRET_ACCESS_KEY", "b"),
+        ):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        store = fsspec.filesystem("s3")
+        store.mkdir("bucket")
+        store.put(f"{plate}/", "bucket/plate.zarr", recursive=True)
+        report = care_live.restore("s3://bucket/plate.zarr", "s3://bucket/out", model=model, **SETTINGS)
+        assert (report.n_restored, report.problems) == (4, [])
+        copy = fetched("s3://bucket/out", tmp_path / "copy")
+        assert verify(copy).clean
+        pixels = {name: content for name, content in files(copy).items() if "/c/" in name}
+        assert pixels == {name: content for name, content in undisturbed.items() if "/c/" in name}
+        plates = zarr.open_group("s3://bucket/out/restored", mode="r").attrs["ome"]["plate"]
+        assert [well["path"] for well in plates["wells"]] == list(WELLS)
+        assert care_live.restore("s3://bucket/plate.zarr", "s3://bucket/out", model=model, **SETTINGS).n_before == 4
+    finally:
+        server.stop()
