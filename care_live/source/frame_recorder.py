@@ -27,10 +27,6 @@ Image: TypeAlias = NDArray[Any]
 Tags: TypeAlias = dict[str, Any]
 Reason: TypeAlias = Literal["finished", "aborted", "failed", "stalled"]
 
-CLOSE_S = 60.0
-"""How long a run's end waits for a daemon to take the last frames: a slow disk may hold it up."""
-ABSENT_S = 10.0
-"""How long it waits for a daemon that has never answered."""
 _CAMERA_COUNTERS = ("CameraFrameCount", "FrameCount", "PVCAM-FrameNr", "Frame-Number", "FrameNumber")
 """Tags with the camera's own count; the core's ``ImageNumber`` is renumbered and proves nothing."""
 
@@ -230,17 +226,13 @@ class FrameRecorder:
             return "aborted", f"the acquisition ended after {self.n_came} of {self.n_planned} planes"
         return "finished", f"the camera gave no new frame for {self._n_stale} planes" if self._n_stale else ""
 
-    @property
-    def _close_s(self) -> float:
-        return CLOSE_S if self._sender.has_answered else ABSENT_S
-
     def end(self, reason: Reason, detail: str = "", *, within_s: float | None = None) -> None:
         """Note that no more frames come; only the first call counts."""
         if not self._begun:
             self._begin(Plan(stacks={}, shape_px=(1, 1)))
         self._learn_sequences()
         self._note(self._sequences.close(detail if reason == "failed" else None))
-        self._sender.finish(RunEnded(reason, detail), within_s=self._close_s if within_s is None else within_s)
+        self._sender.finish(RunEnded(reason, detail), within_s=within_s)
 
     def close(self, reason: Reason | None = None, detail: str = "", *, within_s: float | None = None) -> bool:
         """End the run and wait until the daemon has everything.
@@ -248,13 +240,13 @@ class FrameRecorder:
         Returns
         -------
         bool
-            False when the daemon refused this tap, or did not take everything within *within_s*.
+            False when the daemon refused this tap, or did not take everything within *within_s*; None: within a minute
+            after the last frame that it took or stored.
         """
         if reason is None:
             reason, detail = self.verdict()
-        within_s = self._close_s if within_s is None else within_s
         self.end(reason, detail, within_s=within_s)
-        return self._sender.join(within_s + 1.0) and self._sender.has_delivered
+        return self._sender.join_finished() and self._sender.has_delivered
 
     def is_over(self) -> bool:
         """Return whether the sending thread has ended."""

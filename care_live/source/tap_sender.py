@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 import threading
 import time
@@ -15,6 +14,7 @@ import msgspec
 from care_live.checksum import crc32c
 from care_live.errors import CareLiveError, ProtocolError
 from care_live.images import Frame, RunEnded, RunEvent, RunStarted, SequenceEnded
+from care_live.source.last_wait import LastWait
 from care_live.wire import tap_codec, tap_protocol
 from care_live.wire.keys import ClientKeys
 from care_live.wire.send_buffer import SendBuffer, VolumeAdmission
@@ -26,6 +26,8 @@ _LOOK_S = 0.2
 """How often the thread checks whether frames can still come."""
 _PING_S = 1.0
 """How often a ping is sent, while an answer is missing or nothing else is sent."""
+_JOIN_S = 1.0
+"""How long the thread may take to notice that its time is over."""
 _QUEUED_MESSAGES = 4
 
 
@@ -72,7 +74,7 @@ class TapSender:
         self._admission: VolumeAdmission | None = None
         self._n_delivered = self._n_bad = 0
         self._has_answered = False
-        self._closing = math.inf
+        self._last_wait = LastWait()
         self._ended = self._stopped = self._asleep = self._refused = False
         self._last_answer = self._last_ping = time.monotonic()
         self._sockets = Sockets(client=endpoint.keys)
@@ -138,10 +140,10 @@ class TapSender:
                 self._window.append(ended)
         self._ring()
 
-    def finish(self, ended: RunEnded, *, within_s: float) -> None:
-        """Send that the run is over; the thread ends when the daemon has everything, or after *within_s*."""
+    def finish(self, ended: RunEnded, *, within_s: float | None) -> None:
+        """Send that the run is over; the thread ends when the daemon has everything, or after the `LastWait`."""
         with self._lock:
-            self._closing = min(self._closing, time.monotonic() + within_s)
+            self._last_wait.begin(within_s, has_answered=self._has_answered)
             if not self._ended:
                 self._ended = True
                 self._window.append(replace(ended, n_delivered=self._n_delivered, n_refused=self.n_refused))
@@ -152,6 +154,13 @@ class TapSender:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def join_finished(self) -> bool:
+        """Wait for the thread, after `finish`; False when it is not over although its time is."""
+        while not self.join(_JOIN_S):
+            if self._last_wait.overdue_s > _JOIN_S:
+                return False
+        return True
 
     @property
     def has_delivered(self) -> bool:
@@ -184,7 +193,7 @@ class TapSender:
         with self._lock:
             if not self._ended:
                 return False
-            over = time.monotonic() > self._closing
+            over = self._last_wait.overdue_s > 0
             if over and self._window.n_unreceived:
                 logger.warning("tap ends although the daemon did not take %d messages", self._window.n_unreceived)
             elif over and len(self._window):
@@ -256,7 +265,10 @@ class TapSender:
                 said, sent = ack.next_number, self._window.sent_before
                 raise ProtocolError(f"the daemon acknowledges {said} messages, but {sent} were sent")
             stored = ack.next_number if isinstance(ack.stored_before, msgspec.UnsetType) else ack.stored_before
+            n_waiting = len(self._window) + self._window.n_unreceived
             came = self._window.acknowledge(ack.next_number, stored)
+            if len(self._window) + self._window.n_unreceived < n_waiting:
+                self._last_wait.note_progress()
             if self._admission is not None:
                 self._admission.release(came)
                 self._window.keep_at_most(self._admission.spare_bytes)

@@ -24,7 +24,8 @@ from care_live.images import (
     StillAcquiring,
     VolumeKey,
 )
-from care_live.source import tap
+from care_live.source import tap, tap_sender
+from care_live.source.last_wait import LastWait
 from care_live.source.remote import Remote
 from care_live.source.tap import Tap
 from care_live.wire.keys import allow, write_pair
@@ -364,6 +365,41 @@ def test_a_daemon_that_was_stopped_for_a_minute_does_not_take_that_for_silence()
     assert over(tapped)
     remote.close()
     cable.close()
+
+
+def test_a_slow_link_takes_its_time_at_the_end_of_a_run(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up a minute after the last frame that it took, not a minute after the run."""
+    now_s, progressed = 0.0, threading.Event()
+
+    class Watched(LastWait):
+        def note_progress(self) -> None:
+            super().note_progress()
+            progressed.set()
+
+    monkeypatch.setattr(tap_sender, "LastWait", lambda: Watched(lambda: now_s))
+    tapped = tap(remote.address, events=events())
+    bring(tapped, events())
+    tapped.feed.end("finished")
+    got: list[SourceEvent] = []
+    for event in iter(lambda: remote.next_event(20.0), None):
+        got.append(event)
+        if progressed.wait(1.0):
+            progressed.clear()
+            now_s += 50.0
+        if isinstance(event, RunEnded):
+            break
+    assert len(frames(got)) == 20
+    assert now_s > 60.0, "else this shows nothing"
+    assert tapped.close()
+
+
+def test_a_tap_gives_a_daemon_up_that_takes_nothing() -> None:
+    now_s = 0.0
+    for limit_s, lasts_s in ((None, 60.0), (5.0, 5.0)):
+        wait = LastWait(lambda: now_s)
+        wait.begin(limit_s, has_answered=True)
+        wait.note_progress()
+        assert wait.overdue_s == -lasts_s
 
 
 def test_open_volumes_wait_while_the_link_to_the_tap_is_cut(remote: Remote) -> None:

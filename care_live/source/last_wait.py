@@ -1,0 +1,48 @@
+"""How long a tap whose run is over waits for the daemon to take and store the last frames."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+IDLE_S = 60.0
+"""A daemon that takes nothing, and stores nothing, for as long counts as lost: a slow disk may hold it up."""
+_ABSENT_S = 10.0
+"""The same, of a daemon that has never answered."""
+
+
+class LastWait:
+    """Ends a while after the last progress, not after the run: a slow link, or disk, needs its time for what waits.
+
+    Parameters
+    ----------
+    clock_s : monotonic seconds
+    """
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._limit_s = self._idle_until_s = math.inf
+
+    def begin(self, within_s: float | None, *, has_answered: bool) -> None:
+        """Note that the run is over; an earlier deadline stays.
+
+        Parameters
+        ----------
+        within_s : a limit that no progress puts off; None: as long as the daemon makes progress
+        has_answered : whether a daemon has ever answered
+        """
+        if within_s is not None:
+            self._limit_s = min(self._limit_s, self._clock_s() + within_s)
+        idle_s = IDLE_S if has_answered else _ABSENT_S
+        self._idle_until_s = min(self._idle_until_s, self._clock_s() + idle_s)
+
+    def note_progress(self) -> None:
+        """Put the end off: the daemon took or stored something."""
+        if self._idle_until_s < math.inf:
+            self._idle_until_s = self._clock_s() + IDLE_S
+
+    @property
+    def overdue_s(self) -> float:
+        """How long ago the wait was over; negative while it is not."""
+        return self._clock_s() - min(self._limit_s, self._idle_until_s)
