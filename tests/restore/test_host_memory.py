@@ -23,6 +23,7 @@ from tests.make.streams import begun
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # it starts five processes, one after the other
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process to so much address space"),
 ]
 SHAPE = (12, 260, 280)
@@ -63,7 +64,7 @@ def restored(path: Path, streaming: str, room_bytes: int) -> Told:
 def apart(path: Path, streaming: str, room_bytes: int) -> Told:
     """Do it in a process of its own, which the limit ends with."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(restored, path, streaming, room_bytes).result(timeout=100)
+        return pool.submit(restored, path, streaming, room_bytes).result(timeout=240)
 
 
 @pytest.mark.parametrize("streaming", ["off", "on"])
@@ -105,4 +106,4 @@ def test_too_little_memory_to_start_is_told(tmp_path: Path, monkeypatch: pytest.
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
         pytest.raises(OutOfMemoryError, match=r"memory ran out.*\d+ MiB available.*restore.tile_px.*restore.threads"),
     ):
-        pool.submit(started, path, 900 * 2**20).result(timeout=100)
+        pool.submit(started, path, 900 * 2**20).result(timeout=240)

@@ -119,11 +119,12 @@ def flood_with_heartbeats(address: str, seconds: str) -> None:
 def listen(address: str) -> None:
     """A busy subscriber: it reads one message in a while."""
     with Listener(address, ("restored", "raw")) as listener:
-        for n in itertools.count():
-            heard = listener.next(0.2)
-            if n == 0 and heard is not None:
-                say("heard")
+        while listener.next(0.2) is None:
+            pass
+        say("heard")
+        while True:
             time.sleep(1.0)
+            listener.next(0.2)
 
 
 def tap(address: str) -> None:
