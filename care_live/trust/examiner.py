@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
 from care_live.model.reliability import half_width_factor
-from care_live.trust import domain, evidence, forward, levels, light, photon_transfer, residual
+from care_live.trust import camera_lines, domain, evidence, forward, levels, light, photon_transfer, residual
 from care_live.trust.camera import CameraModel
 from care_live.trust.features import features_of
 from care_live.trust.pattern import PatternEstimate, of_one_volume
@@ -72,6 +72,8 @@ class Examiner:
         sums = self._pixel_sums(raw[came], predicted[came], camera)
         with_pixels = self._with_pixels(raw, sums, camera)
         left = residual.residual_of(raw, predicted, with_pixels, without=missing)
+        lines = camera_lines.broken(left, raw[came], camera)
+        left = camera_lines.without(left, lines)
         left, off = (left, levels.LevelErrors()) if card.task == "project" else levels.levelled(left)
         range_counts = max(restored.high - restored.low, 1e-6)
         expected = evidence.Expected(card.evidence, range_counts, self._interval(restored))
@@ -90,6 +92,7 @@ class Examiner:
             doubts=tuple(_in_restored(doubt, restored) for doubt in found.doubts),
             cautions=(
                 *light.other_camera(self._given, seen, found.sd[0]),
+                *camera_lines.cautions(lines),
                 *levels.cautions(off, range_counts),
                 *light.biases(found.sd, card.evidence),
             ),
