@@ -45,16 +45,17 @@ def prepare_command(
     from care_live.config import load
     from care_live.prepare.prepared_network import plan_of
 
-    logs.configure(0 if quiet else verbose)
     chosen = _with_minutes(load(config), minutes)
     plan = plan_of(chosen)
     click.echo(plan.describe())
     click.echo(f"Then it trains for {chosen.prepare.minutes:g} minutes at low priority, and compares.")
     if only_plan:
         return
+    logs.configure(0 if quiet else verbose)
     folder = folder or _new_folder(chosen)
     _refuse_busy_microscope(chosen, plan, folder)
-    preparation = _prepared(chosen, folder, again=f"care-live prepare {config} --folder {folder}")
+    budget = "" if minutes is None else f" --minutes {minutes:g}"
+    preparation = _prepared(chosen, folder, again=f"care-live prepare {config} --folder {folder}{budget}")
     _offer(chosen, preparation, swaps=swaps)
 
 

@@ -111,21 +111,24 @@ def prepare(config: Config, folder: Path, watch: PreparationWatch | None = None,
             watch.tell(str(pair))
         pairs = split(folder, exposed, names, plan.n_held_out)
         watch.tell(pairs.describe())
-        train_network(config, plan, pairs, network, watch=watch, commit=commit)
+        if not network.exists():
+            train_network(config, plan, pairs, network, watch=watch, commit=commit)
         gate = gated(config, pairs, network, tell=watch.tell)
         _keep_verdict(config, folder, network, gate)
     return Preparation(network, gate, swaps_for(file.read_card(network), file.read_card(network_of(config))))
 
 
 def _claim(folder: Path, plan: ExposurePlan) -> None:
-    """Keep the plan in the folder; refuse a folder that holds another preparation."""
-    said = {"microscope": plan.microscope.model_dump(mode="json"), "settings": plan.settings.model_dump(mode="json")}
+    """Keep the plan in the folder; refuse a folder whose pairs were exposed otherwise."""
+    said = plan.microscope.model_dump(mode="json")
     path = folder / "plan.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, said)
     elif json.loads(path.read_text(encoding="utf-8")) != said:
-        raise ConfigError(f"{folder} holds a preparation with other settings: name another folder with --folder")
+        raise ConfigError(
+            f"{folder} holds pairs that were exposed with other settings: name another folder with --folder"
+        )
 
 
 def _gate_of_before(config: Config, folder: Path, network: Path) -> GateVerdict | None:
@@ -161,14 +164,15 @@ def write_json(path: Path, tree: Mapping[str, object]) -> None:
 def train_network(
     config: Config, plan: ExposurePlan, pairs: PairSplit, out: Path, *, watch: PreparationWatch, commit: str = ""
 ) -> None:
-    """Train, export and calibrate a network."""
-    run = out.parent / "training"
+    """Train, export and calibrate a network; its file is there once all of that is done."""
+    run, fresh = out.parent / "training", out.with_name(f".{out.stem}.fresh.onnx")
     recipe = recipe_of(config, plan, pairs, name=out.stem, tell=watch.tell)
     trained = train(recipe, run, on_plan=watch.on_plan, on_progress=watch.on_progress)
     if trained.verdict is not None:
         watch.tell(f"on a validation volume: {trained.verdict.sentence()}")
-    file.write_card(out, described(export(run, out, commit=commit), plan))
-    _calibrate(out, plan, pairs, watch.tell)
+    file.write_card(fresh, described(export(run, fresh, commit=commit), plan))
+    _calibrate(fresh, plan, pairs, watch.tell)
+    fresh.replace(out)
 
 
 def recipe_of(config: Config, plan: ExposurePlan, pairs: PairSplit, *, name: str, tell: Tell) -> Recipe:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from care_live.cli import cli
 from care_live.config import Config
 from care_live.errors import ConfigError
 from care_live.model import file
@@ -73,6 +75,14 @@ def test_the_network_of_the_config_is_a_start_where_it_beats_a_filter(tmp_path: 
     assert start_of(flat, plan_of(flat), parts) == Path("forms")  # of single planes: not for stacks
 
 
+def test_the_plan_is_said_and_nothing_is_exposed(tmp_path: Path) -> None:
+    (tmp_path / "microscope.toml").write_text("[prepare]\npairs = 4\n", encoding="utf-8")
+    command = ["prepare", str(tmp_path / "microscope.toml"), "--plan", "--folder", str(tmp_path / "today")]
+    said = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert "the light of 124 volumes of the run" in said.output
+    assert not (tmp_path / "today").exists()
+
+
 def test_results_of_another_kind_are_not_swapped_in() -> None:
     assert swaps_for(WORM, WORM)
     assert not swaps_for(WORM.model_copy(update={"heads": ("mean",)}), WORM)
@@ -80,7 +90,9 @@ def test_results_of_another_kind_are_not_swapped_in() -> None:
 
 def test_another_preparation_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(ConfigError, match="holds a preparation with other settings: name another folder with --folder"):
+    with pytest.raises(
+        ConfigError, match="holds pairs that were exposed with other settings: name another folder with --folder"
+    ):
         prepare(config(), tmp_path)
 
 
@@ -97,9 +109,6 @@ def test_a_new_user_prepares_a_network_and_goes_on_after_an_interruption(tmp_pat
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "care_live", "prepare", "-q", str(toml), "--folder", str(folder)]
-    said = subprocess.run([*command, "--plan"], capture_output=True, text=True, timeout=300, check=True)
-    assert "the light of 124 volumes of the run" in said.stdout
-    assert not folder.exists()
     first = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
     verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     assert f"verdict: {verdict['verdict']}" in first.stdout, first.stderr
@@ -110,6 +119,7 @@ def test_a_new_user_prepares_a_network_and_goes_on_after_an_interruption(tmp_pat
     dim, bright = PairFolder(folder / "exposed").read("t0001-p000")
     assert 15 < np.ptp(np.percentile(bright, (1, 99))) / np.ptp(np.percentile(dim, (1, 99))) < 45
     assert np.corrcoef(dim.ravel(), bright.ravel())[0, 1] > 0.5
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]  # nothing is left half
     exposed_at = (folder / "exposed" / "first" / "t0000-p000.tif").stat().st_mtime_ns
     again = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
     assert again.returncode == first.returncode, again.stderr
