@@ -72,10 +72,11 @@ def nearest_folder(path: Path) -> Path:
     Raises
     ------
     StoreError
-        Nothing of it does, as on a drive that is not there.
+        Nothing of it does, as on a drive that is not there; or the system takes no such path, as one that is too long.
     """
     path = path.absolute()
-    found = next((one for one in (path, *path.parents) if one.exists()), None)
+    with translated(f"cannot look for {path}", path):
+        found = next((one for one in (path, *path.parents) if one.exists()), None)
     if found is None:
         raise StoreError(f"{path.anchor} does not exist; connect that disk, or choose another store.directory")
     return found

@@ -86,6 +86,11 @@ def test_a_drive_that_is_not_there_is_an_error_and_not_for_ever(tmp_path, monkey
         refuse_unfit(StoreConfig(directory=tmp_path), "run")
 
 
+def test_a_name_that_no_disk_takes_is_one_line(tmp_path):
+    with pytest.raises(StoreError, match="cannot look for"):
+        refuse_unfit(StoreConfig(directory=tmp_path / ("y" * 300)), "run")
+
+
 def test_a_folder_on_a_drive_that_is_not_there_cannot_be_made(tmp_path, monkeypatch):
     def refuse(path, **_):
         raise FileNotFoundError(path)
