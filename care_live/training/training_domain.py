@@ -18,7 +18,7 @@ from care_live.recorded import open_recording
 from care_live.training import percentile_jitter, volumes
 from care_live.training.data_recipe import DataRecipe, ExposuresData, NoisyData, PairsData
 from care_live.training.examples import Data, Example, ExposedVolume, PairedVolume, RepeatedVolume
-from care_live.training.noisy import NoisyVolume
+from care_live.training.hidden_pixels import NoisyVolume
 from care_live.training.recipe import Recipe
 from care_live.trust.photon_transfer import camera_of, transfer_points
 

@@ -14,10 +14,11 @@ from care_live.cli import cli
 from care_live.metrics import psnr_db
 from care_live.model import file
 from care_live.training.evaluate import estimate
+from care_live.training.hidden_pixels import HIDDEN_SHARE, hide
 from care_live.training.inference import Applied
 from care_live.training.loading import gather
 from care_live.training.loss import hidden_mse
-from care_live.training.noisy import HIDDEN_SHARE, SHARE_OF_SECOND, hide, noise_structure
+from care_live.training.noisy import SHARE_OF_SECOND, noise_structure
 from care_live.training.own_recipe import own_recipe
 from tests.training.conftest import blobs
 
