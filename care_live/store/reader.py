@@ -22,6 +22,7 @@ from care_live.recorded.run_records import (
 )
 from care_live.store.journal_tail import JournalTail, News
 from care_live.store.ledger import Ledger
+from care_live.store.run_array import RunArray
 from care_live.store.shards import folder_of_position
 from care_live.store.zarr_images import ImageGroup
 
@@ -176,6 +177,15 @@ class RunReader:
         return self._ledger.restored[key]
 
     # -- pixels ---------------------------------------------------------------------------------------------
+
+    def array(self, product: Product = "restored", p: int = 0) -> RunArray:
+        """Return all volumes of a product at one stage position as one array, read as it is looked at.
+
+        Examples
+        --------
+        >>> ndv.imshow(care_live.open_run("runs/worm").array("restored"))
+        """
+        return RunArray(self, product, p)
 
     def read(self, product: Product, key: VolumeKey, *, level: int = 0) -> NDArray[Any]:
         """Return a volume, (z, y, x), read-only.

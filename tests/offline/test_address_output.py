@@ -59,6 +59,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 def fetched(address: str, folder: Path) -> Path:
     """Copy what lies at an address to a folder."""
     store, path = fsspec.core.url_to_fs(address)
+    store.invalidate_cache()
     for file in store.find(path):
         target = folder / file[len(path) :].lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)

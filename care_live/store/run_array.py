@@ -1,0 +1,102 @@
+"""One image of a run as an array that is read volume by volume: what array viewers (ndv, napari) and numpy take."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from care_live.images import VolumeKey
+from care_live.recorded.run_records import Product, StoredArray
+
+if TYPE_CHECKING:  # which makes it
+    from care_live.store.reader import RunReader
+
+Index: TypeAlias = int | slice
+_N_KEPT = 4
+"""Volumes in memory: a viewer asks for one plane after the other."""
+
+
+class RunArray:
+    """All volumes of one product at one stage position, (t, c, z, y, x); owned by the thread of its reader.
+
+    A volume that is not there is zero, or NaN where pixels are floating-point numbers. Of a run that is still being
+    written it grows with `RunReader.refresh`.
+
+    Parameters
+    ----------
+    reader : the run
+    product : such as ``"raw"`` or ``"restored"``
+    p : stage position
+    """
+
+    dims = ("t", "c", "z", "y", "x")
+    """Names of the axes, which viewers show at their sliders."""
+
+    def __init__(self, reader: RunReader, product: Product, p: int) -> None:
+        self._reader, self._product, self._p = reader, product, p
+        self._kept: OrderedDict[VolumeKey, NDArray[Any]] = OrderedDict()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(t, c, z, y, x) of what is stored by now; zeros where nothing is."""
+        keys = self._keys()
+        if not keys:
+            return (0, 0, 0, 0, 0)
+        depth = max(self._stored(key).shape[0] for key in keys)
+        return (keys[-1].t + 1, max(key.c for key in keys) + 1, depth, *self._stored(keys[0]).shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        return len(self.dims)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its pixels."""
+        keys = self._keys()
+        return np.dtype(self._stored(keys[0]).dtype if keys else np.float32)
+
+    def __getitem__(self, index: Index | tuple[Index, ...]) -> NDArray[Any]:
+        """Return a part, as of an array of numpy with whole numbers and slices; its volumes are read.
+
+        Raises
+        ------
+        StoreError
+            The pixels of a volume do not match their checksum.
+        """
+        given = index if isinstance(index, tuple) else (index,)
+        full: tuple[Index, ...] = (*given, *(slice(None),) * (self.ndim - len(given)))
+        inside = full[2:]
+        shape = self.shape
+        every_t, every_c = np.asarray(np.arange(shape[0])[full[0]]), np.asarray(np.arange(shape[1])[full[1]])
+        part = [[self._volume(int(t), int(c), shape)[inside] for c in every_c.flat] for t in every_t.flat]
+        found = np.asarray(part, self.dtype) if every_t.size and every_c.size else np.empty(0, self.dtype)
+        like = np.empty(shape[2:], np.bool_)[inside] if not found.size else found[0, 0]
+        return found.reshape(*every_t.shape, *every_c.shape, *like.shape)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+    def _volume(self, t: int, c: int, shape: tuple[int, ...]) -> NDArray[Any]:
+        key = VolumeKey(t, self._p, c)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        pixels = np.full(shape[2:], np.nan if self.dtype.kind == "f" else 0, self.dtype)
+        if self._reader.has(self._product, key):
+            stored = self._reader.read(self._product, key)
+            pixels[: len(stored)] = stored
+            self._kept[key] = pixels
+            while len(self._kept) > _N_KEPT:
+                self._kept.popitem(last=False)
+        return pixels
+
+    def _keys(self) -> list[VolumeKey]:
+        return [key for key in self._reader.keys(self._product) if key.p == self._p]
+
+    def _stored(self, key: VolumeKey) -> StoredArray:
+        if self._product == "raw":
+            return self._reader.acquisition(key).array
+        return self._reader.restoration(key).arrays[self._product]

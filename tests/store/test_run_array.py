@@ -1,0 +1,47 @@
+"""A run as one array: what numpy's own array of the same volumes gives, and what is not there yet."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+import care_live
+from care_live.store import RunReader
+from tests.make.networks import noisy, save_network
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunReader:
+    folder = tmp_path_factory.mktemp("run")
+    movie = np.stack([np.stack([noisy((3, 12, 14), seed=10 * t + c) for c in range(2)]) for t in range(3)])
+    tifffile.imwrite(folder / "movie.ome.tif", movie, ome=True, metadata={"axes": "TCZYX"})
+    model = save_network(folder / "net.onnx", filters=2)
+    care_live.restore(folder / "movie.ome.tif", folder / "out", model=model, provider="cpu", threads=1, progress=False)
+    return care_live.open_run(folder / "out")
+
+
+@pytest.mark.parametrize("product", ["raw", "restored"])
+def test_it_is_indexed_as_an_array_of_numpy(run: RunReader, product: str) -> None:
+    ours = run.array(product)
+    whole = np.stack([np.stack([run.read(product, key) for key in run.keys(product) if key.t == t]) for t in range(3)])
+    assert (ours.shape, ours.dtype, ours.ndim) == (whole.shape, whole.dtype, 5)
+    np.testing.assert_array_equal(np.asarray(ours), whole)
+    for index in (1, (0, 1), (slice(1, 3), 0, -1), (2, slice(None), 1, 4), (-1, -1, slice(0, 2), ..., 3)[:3]):
+        np.testing.assert_array_equal(ours[index], whole[index])
+    assert ours[3:].size == 0
+    with pytest.raises(IndexError):
+        ours[3]
+
+
+def test_what_is_not_there_has_no_number_and_no_size(run: RunReader) -> None:
+    assert run.array("restored", p=5).shape == (0, 0, 0, 0, 0)
+    assert run.array("disagreement").shape == (0, 0, 0, 0, 0)
+    has = run.has
+    run.has = lambda product, key: key.t != 1 and has(product, key)  # type: ignore[method-assign]
+    try:
+        assert np.isnan(run.array("restored")[1]).all()
+        assert not np.isnan(run.array("restored")[0]).any()
+        assert (run.array("raw")[1] == 0).all()
+    finally:
+        del run.has
