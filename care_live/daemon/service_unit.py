@@ -1,6 +1,7 @@
 """``care-live run`` as a service of systemd: the unit file, and its way in and out.
 
 A user's own unit needs no rights; it starts when that user logs in, or at boot after ``loginctl enable-linger``.
+There is no ``WatchdogSec``: systemd would kill a daemon that waits for a slow disk, with the raw planes in its memory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from care_live.config import Config, FolderConfig, RemoteConfig, StudioConfig, load
+from care_live.config import Config, FolderConfig, LiveSourceConfig, RemoteConfig, StudioConfig, load
 from care_live.errors import CareLiveError, ConfigError
 
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
@@ -36,11 +37,12 @@ def unit_text(config_file: Path, config: Config, *, python: str = sys.executable
     ConfigError
         Each boot would expose the specimen anew.
     """
-    follows = isinstance(config.source, RemoteConfig | FolderConfig | StudioConfig)
+    follows = isinstance(config.source, RemoteConfig | FolderConfig | StudioConfig | LiveSourceConfig)
     if not follows and config.run_id is None:
         raise ConfigError(
             f"source.kind = {config.source.kind!r} would acquire anew at each start of this machine: set run_id, so "
-            'that a start goes on where the run stopped, or let the daemon follow ("remote", "folder", "studio")'
+            "that a start goes on where the run stopped, or let the daemon follow "
+            '("remote", "folder", "studio", "live")'
         )
     restart = "on-failure" if config.run_id is not None else "always"
     command = " ".join(map(_quoted, (python, "-m", "care_live", "run", str(config_file))))

@@ -62,6 +62,8 @@ def settings(**changes: object) -> Config:
     ("asked", "restart"),
     [
         (settings(), "always"),
+        (settings(source={"kind": "live"}), "always"),
+        (settings(source={"kind": "studio"}), "always"),
         (settings(run_id="worm"), "on-failure"),
         (settings(source={"kind": "virtual"}, run_id="worm"), "on-failure"),
     ],
