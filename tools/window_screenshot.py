@@ -6,6 +6,7 @@ Needs what ``.ci/run`` installs (Java, Xvfb, xdotool, ImageMagick, Chromium) and
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -29,11 +31,13 @@ PICTURE = Path(__file__).resolve().parents[1] / ".github" / "pictures" / "window
 SIZE = (1600, 900)
 _PAGE_LEFT = 760
 _WAIT_S = 240.0
+_DRAWN_S = 20.0
+"""The page has drawn a volume by then, without a graphics card."""
 _URL = re.compile(r"https?://\S+")
-_PLACES = {"Micro-Manager": (0, 0), "Multi-Dimensional": (0, 330), "Untitled": (330, 300)}
+_PLACES = {"Micro-Manager": (0, 0), "Multi-Dimensional": (0, 330), "Untitled": (110, 245), "Messages": (0, SIZE[1])}
 _BROWSER = (
-    f"--no-sandbox --no-first-run --use-angle=swiftshader --enable-unsafe-swiftshader --disable-background-networking "
-    f"--window-position={_PAGE_LEFT},0 --window-size={SIZE[0] - _PAGE_LEFT},{SIZE[1]}"
+    f"--no-sandbox --test-type --no-first-run --use-angle=swiftshader --enable-unsafe-swiftshader "
+    f"--disable-background-networking --window-position={_PAGE_LEFT},0 --window-size={SIZE[0] - _PAGE_LEFT},{SIZE[1]}"
 )
 
 
@@ -47,22 +51,23 @@ def main(out: Path) -> None:
         screen = stack.enter_context(display(SIZE))
         os.environ["DISPLAY"] = screen
         port, _ = stack.enter_context(java_process("window", folder / "micro-manager", on_display=screen))
-        address = stack.enter_context(daemon(folder, port))
+        address, status = stack.enter_context(daemon(folder, port))
         driver = stack.enter_context(closing(WindowDriver(port)))
-        driver.camera(512, exposure_ms=20.0, Mode="Artificial Waves")
+        driver.camera(512, exposure_ms=0.4, Mode="Fluorescent Beads")
         driver.acquire("RAM", None, (60, 8), interval_ms=2000.0)
         command = [shutil.which("chromium") or "chromium", *_BROWSER.split(), f"--user-data-dir={folder / 'browser'}"]
         stack.enter_context(ended([*command, f"--app={address}"]))
         place_windows()
-        time.sleep(40)
+        wait_restored(status, 2)
+        time.sleep(_DRAWN_S)
         out.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["import", "-window", "root", "-colors", "96", f"png8:{out}"], check=True, timeout=60)
     click.echo(f"{out} {out.stat().st_size} bytes")
 
 
 @contextmanager
-def daemon(folder: Path, port: int) -> Iterator[str]:
-    """Run care_live beside Micro-Manager; yield the address of its page."""
+def daemon(folder: Path, port: int) -> Iterator[tuple[str, str]]:
+    """Run care_live beside Micro-Manager; yield the address of its page, and that of its status."""
     publish, pull, status, page = free_ports(4)
     config = folder / "studio.toml"
     config.write_text(
@@ -76,10 +81,21 @@ def daemon(folder: Path, port: int) -> Iterator[str]:
         while time.monotonic() < until:
             said = log.read_text()
             if (found := _URL.search(said)) and "what its window acquires is restored" in said:
-                yield found.group()
+                yield found.group(), f"http://127.0.0.1:{status}/status"
                 return
             time.sleep(0.5)
         raise click.ClickException(f"the page did not start: {log.read_text()[-2000:]}")
+
+
+def wait_restored(status: str, n_volumes: int) -> None:
+    """Wait until that many volumes are restored."""
+    until = time.monotonic() + _WAIT_S
+    while time.monotonic() < until:
+        with urllib.request.urlopen(status, timeout=60) as answer:
+            if json.load(answer)["restored"] >= n_volumes:
+                return
+        time.sleep(1.0)
+    raise click.ClickException(f"{n_volumes} volumes were not restored within {_WAIT_S:g} s")
 
 
 @contextmanager
