@@ -14,9 +14,9 @@ import msgspec
 from care_live.checksum import crc32c
 from care_live.errors import CareLiveError, ProtocolError
 from care_live.images import Frame, RunEnded, RunEvent, RunStarted, SequenceEnded
-from care_live.source.last_wait import LastWait
 from care_live.wire import tap_codec, tap_protocol
 from care_live.wire.keys import ClientKeys
+from care_live.wire.last_wait import LastWait
 from care_live.wire.send_buffer import SendBuffer, VolumeAdmission
 from care_live.wire.sockets import Received, Socket, Sockets
 

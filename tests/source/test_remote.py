@@ -25,10 +25,10 @@ from care_live.images import (
     VolumeKey,
 )
 from care_live.source import tap, tap_sender
-from care_live.source.last_wait import LastWait
 from care_live.source.remote import Remote
 from care_live.source.tap import Tap
 from care_live.wire.keys import allow, write_pair
+from care_live.wire.last_wait import LastWait
 from care_live.wire.sockets import new_pair
 from tests.make.runs import free_ports
 
