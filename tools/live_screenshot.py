@@ -1,12 +1,13 @@
 """The README's picture of Live: ``python tools/live_screenshot.py`` saves live.png.
 
 A script focuses on the worm of the virtual microscope; the page shows Live raw and restored. Nothing is acquired. Works
-without a display. Needs Chromium and its driver, and selenium.
+without a display. Needs Chromium and its driver, selenium, and ImageMagick.
 """
 
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -60,7 +61,9 @@ def main(out: Path) -> None:
             order(daemon, {"z_um": z_um})
         until(window, f"document.getElementById('conditions').textContent.includes('z {_FOCUS_UM[-1]:.2f} ')")
         until(window, _IS_RESTORED)
-        window.save_screenshot(str(out))
+        whole = Path(folder) / "whole.png"
+        window.save_screenshot(str(whole))
+        subprocess.run(["convert", str(whole), "-colors", "96", f"png8:{out}"], check=True, timeout=60)
     click.echo(f"{out} {out.stat().st_size} bytes")
 
 
