@@ -128,8 +128,8 @@ class PrepareConfig(Section):
     minutes: float = Field(default=10.0, gt=0)
     """Of training; what comes before and after takes two to four more."""
     start: Literal["auto", "nothing"] | Path = "auto"
-    """Network to begin with. *auto*: that of ``restore.model`` where it restores this specimen better than a filter,
-    else ``forms``. *nothing*: random weights."""
+    """Network to begin with. *auto*: that of ``restore.model`` where it restores this specimen better than a filter
+    and reads standardised images, as those of ``prepare`` do; else ``forms``. *nothing*: random weights."""
     max_shift_px: float = Field(default=1.5, ge=0)
     """Pairs whose exposures are shifted more than this against each other are left out."""
     device: Literal["cpu", "cuda"] = "cpu"

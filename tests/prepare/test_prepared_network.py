@@ -18,7 +18,6 @@ from care_live.model import file
 from care_live.prepare.exposed_pairs import PairFolder, split
 from care_live.prepare.prepared_network import (
     name_of_network,
-    network_of,
     plan_of,
     prepare,
     recipe_of,
@@ -65,14 +64,13 @@ def test_two_dim_exposures_are_learnt_from_as_such(tmp_path: Path) -> None:
     assert recipe.network.filters == 16  # as forms has them
 
 
-def test_the_network_of_the_config_is_a_start_where_it_beats_a_filter(tmp_path: Path) -> None:
+def test_a_network_of_an_older_kind_or_of_single_planes_is_no_start(tmp_path: Path) -> None:
     settings = config()
     there = pairs_in(tmp_path, settings)
     parts = split(tmp_path, there, there.names, 2)
-    start = start_of(settings, plan_of(settings), parts)
-    assert start in (network_of(settings), Path("forms"))
+    assert start_of(settings, plan_of(settings), parts) == Path("forms")
     flat = config(restore={"model": file.shipped("live2d")})
-    assert start_of(flat, plan_of(flat), parts) == Path("forms")  # of single planes: not for stacks
+    assert start_of(flat, plan_of(flat), parts) == Path("forms")
 
 
 def test_the_plan_is_said_and_nothing_is_exposed(tmp_path: Path) -> None:
