@@ -6,7 +6,6 @@ the whole tree. What belongs to a network (halo, percentiles, axes) is in its mo
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +29,10 @@ from care_live.acquisition_config import StudioConfig as StudioConfig
 from care_live.acquisition_config import VirtualConfig as VirtualConfig
 from care_live.acquisition_config import check_references
 from care_live.errors import ConfigError
+from care_live.restore_config import ChannelConfig as ChannelConfig
+from care_live.restore_config import ChannelNetwork as ChannelNetwork
+from care_live.restore_config import NormaliseConfig as NormaliseConfig
+from care_live.restore_config import RestoreConfig as RestoreConfig
 
 # -- source -----------------------------------------------------------------------------------------------------
 
@@ -88,83 +91,6 @@ class AssembleConfig(Section):
     """A volume closes incomplete after this time without a plane of it."""
     memory_mib: int = Field(default=2048, ge=1)
     """For open volumes and those that are not yet stored; a volume that does not fit is refused whole."""
-
-
-# -- restore ----------------------------------------------------------------------------------------------------
-
-
-class NormaliseConfig(Section):
-    mode: Literal["per-volume", "fixed", "locked-after-k", "ema"] = "locked-after-k"
-    """How the range follows a time-lapse. *fixed* does not flicker, nor does *locked-after-k* once locked; the others
-    do. Measured where the range was 100 counts and 0.44 % of the voxels became 300 counts brighter: all else moved by
-    0.71 of the range at once (*per-volume*) or by 0.19, 0.15, 0.12, … from volume to volume (*ema*)."""
-    low_counts: float | None = None
-    """For *fixed*: camera counts that become 0."""
-    high_counts: float | None = None
-    """For *fixed*: camera counts that become 1."""
-    lock_after_volumes: int = Field(default=3, ge=1)
-    ema_weight: float = Field(default=0.1, gt=0, le=1)
-    """For *ema*: of the newest volume."""
-    noise_floor_counts: float = Field(default=8.0, ge=0)
-    """A smaller range than this between the percentiles is an empty volume: the previous range is kept."""
-
-
-class RestoreConfig(Section):
-    model: Path | None = None
-    """ONNX file; none: the shipped worm model."""
-    policy: Literal["latest", "every-nth", "defer", "wait"] = "latest"
-    """When restoration lags: newest volume first and the older ones later, every n-th, or all later.
-    *wait* holds the source up instead: for recorded data, which can wait; a camera can't."""
-    nth: int = Field(default=2, ge=1)
-    channels: tuple[str, ...] = ()
-    """Names of the run's channels that the network restores; the others pass through as they are. A network that reads
-    several together takes them in this order. None: all, or those with the names in its card, or the first ones."""
-    tile_px: tuple[int, int, int] | None = None
-    """What the network reads at once, (z, y, x), halo included; none: the whole field while memory lasts."""
-    provider: Literal["auto", "cuda", "tensorrt", "cpu", "openvino"] = "auto"
-    """*auto*: CUDA if it works, else the CPU; there OpenVINO, if installed, for fast mode, and for whole volumes
-    (streaming = "off") where it is measured to be quicker."""
-    device: int = Field(default=0, ge=0)
-    """Which GPU, as nvidia-smi numbers them."""
-    threads: int = Field(default=0, ge=0)
-    """Inference threads on the CPU; 0: as many as cores, shared out among workers."""
-    workers: int = Field(default=1, ge=1, le=64)
-    """Inference processes that restore at the same time."""
-    devices: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """GPUs by number, one worker each; empty: *device*, or the CPU, for all workers."""
-    normalise: NormaliseConfig = NormaliseConfig()
-    streaming: Literal["auto", "on", "off"] = "auto"
-    """Run the network plane by plane while the stack is still being recorded."""
-    fast_mode: bool = False
-    """Reduced precision, flagged in every message: TF32 on a GPU; with OpenVINO bfloat16 where the processor has it,
-    else 8-bit integers."""
-    evidence: bool = True
-    """Compare every result with the photons that were counted, and the run with what the network was trained on."""
-    lies: bool = False
-    """For the demo of the trust light: a nucleus is put into time point 1, and one is erased from time point 2."""
-    camera: Path | None = None
-    """Camera file of ``care-live camera``; none: gain, offset and read noise are estimated from the first volumes."""
-    quantised: bool = False
-    """Results leave a GPU in 3 bytes a voxel, not 8: mean in 16 bits, scales in 8, within 2.2 %. For slow links."""
-    hang_s: float = Field(default=2.0, gt=0)
-    """Inference hangs, and is replaced, when it has work and makes no progress for this long: it uses no processor time
-    and ends no run of the network. On a GPU a run may take 5 times as long as the slowest one before."""
-
-    @model_validator(mode="after")
-    def _one_worker_a_device(self) -> Self:
-        if self.devices and "workers" in self.model_fields_set and self.workers != len(self.devices):
-            raise ValueError(f"{self.workers} workers, but {len(self.devices)} devices: one worker runs on each device")
-        if self.devices and "device" in self.model_fields_set:
-            raise ValueError("device is the GPU of all workers, devices are one each: set one of the two")
-        return self
-
-    @property
-    def each_worker(self) -> tuple[Self, ...]:
-        """Return the settings of each worker: its own device, and its share of the cores."""
-        devices = self.devices or (self.device,) * self.workers
-        threads = self.threads or (0 if len(devices) == 1 else max(1, (os.cpu_count() or 1) // len(devices)))
-        own = {"workers": 1, "devices": (), "threads": threads}
-        return tuple(self.model_copy(update={**own, "device": device}) for device in devices)
 
 
 # -- live -------------------------------------------------------------------------------------------------------

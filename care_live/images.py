@@ -183,6 +183,17 @@ class ModelIdentity:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkInUse:
+    """A network that restores in a run from here on."""
+
+    identity: ModelIdentity
+    card: Mapping[str, Any]
+    """Its model card, as JSON."""
+    channels: tuple[int, ...] = ()
+    """Restored channels that it makes; empty: all."""
+
+
 class RestoredRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What the journal keeps of a restored volume beside its maps and flags."""
 

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto
 
 from care_live.config import RestoreConfig, StoreConfig
-from care_live.images import Restored
+from care_live.images import NetworkInUse, Restored
 from care_live.maps import HEADS, MAPS, Head, folder_of
 from care_live.model.card import ModelCard
 from care_live.publish import Publisher, Subscriber
@@ -101,7 +101,7 @@ def watched(sent: Restored, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             recorder.record(stopping, lambda _: None)
 
     with Publisher(samples.config()) as publisher:
-        publisher.start(samples.started(1), sent.model)
+        publisher.start(samples.started(1), NetworkInUse(sent.model, {}))
         recording = threading.Thread(target=record, args=(publisher.address_pull,))
         feed = LiveFeed(publisher.address_pull, cache)
         recording.start()

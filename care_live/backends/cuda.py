@@ -19,7 +19,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -192,12 +192,19 @@ def locked(shape: Sequence[int], dtype: DTypeLike, way: Copies) -> Array:
     return array.reshape(tuple(shape))
 
 
-def taken_bytes() -> int | None:
-    """Return how much of the device's memory all processes have taken; None without a CUDA runtime."""
+class DeviceMemory(NamedTuple):
+    """Of the device that this process uses; all processes together."""
+
+    taken_bytes: int
+    free_bytes: int
+
+
+def memory() -> DeviceMemory | None:
+    """Return how much of the device's memory is taken and free; None without a CUDA runtime."""
     library, free, total = loaded(), ctypes.c_size_t(), ctypes.c_size_t()
     if library is None or library.cudaMemGetInfo(ctypes.byref(free), ctypes.byref(total)):
         return None
-    return total.value - free.value
+    return DeviceMemory(total.value - free.value, free.value)
 
 
 def loaded() -> ctypes.CDLL | None:

@@ -13,3 +13,9 @@ def available_bytes() -> int:
 def total_bytes() -> int:
     """Return what the machine has."""
     return int(psutil.virtual_memory().total)
+
+
+def own_bytes() -> int:
+    """Return what this process has taken for itself, without memory that it shares with others."""
+    info = psutil.Process().memory_info()
+    return int(getattr(info, "private", 0) or info.rss - getattr(info, "shared", 0))

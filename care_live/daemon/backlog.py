@@ -13,11 +13,11 @@ from care_live.volume_set import VolumeSet
 class Backlog:
     """Time points that are restored later, the one that was complete first before the others.
 
-    A time point is ready once all volumes that the network reads together are on the list and stored.
+    A time point is ready once all volumes that its network reads together are on the list and stored.
 
     Parameters
     ----------
-    channels : what the network reads, and reads together
+    channels : what each network reads, and reads together
     """
 
     def __init__(self, channels: ChannelChoice) -> None:
@@ -63,13 +63,13 @@ class Backlog:
 
     def give_up_incomplete(self) -> list[VolumeKey]:
         """Forget the volumes whose other channels are not on the list, and return them."""
-        given_up = {group for group, keys in self._asked.items() if len(keys) < self._channels.n_together}
+        given_up = {group for group, keys in self._asked.items() if len(keys) < self._channels.n_together(group)}
         keys = [key for group in given_up for key in self._asked.pop(group)]
         self._n -= len(keys)
         return sorted(keys)
 
     def _look_at(self, group: VolumeKey) -> None:
         keys = self._asked.get(group, set())
-        if len(keys) == self._channels.n_together and self._stored >= keys:
+        if len(keys) == self._channels.n_together(group) and self._stored >= keys:
             del self._asked[group]
             self._ready[group] = self._channels.keys(group)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from care_live.backends.session import runtime
-from care_live.config import Config, MicroManagerConfig, StudioConfig, VirtualConfig
+from care_live.config import ChannelNetwork, Config, MicroManagerConfig, StudioConfig, VirtualConfig
 from care_live.errors import CareLiveError, StoreError
 from care_live.model.file import read_card, shipped
 from care_live.store import nearest_folder
@@ -42,7 +42,8 @@ class Finding:
 def examine(config: Config) -> Iterator[Finding]:
     """Check everything that a run with this config needs, one finding at a time."""
     yield _python()
-    yield _model(config)
+    for network in config.restore.networks:
+        yield _model(network)
     yield _inference_packages()
     yield _gpu()
     yield _openvino()
@@ -57,12 +58,13 @@ def _python() -> Finding:
     return Finding("python", "good" if fits else "bad", seen, "" if fits else "use Python 3.11 to 3.14")
 
 
-def _model(config: Config) -> Finding:
+def _model(network: ChannelNetwork) -> Finding:
+    of = f" of {', '.join(network.channels)}" if network.channels else ""
     try:
-        card = read_card(config.restore.model or shipped())
+        card = read_card(network.model or shipped())
     except CareLiveError as error:
-        return Finding("model", "bad", str(error), "set restore.model to an ONNX file with a model card")
-    return Finding("model", "good", f"{card.name}: {card.task}, axes {card.axes}, {', '.join(card.heads)}")
+        return Finding("model", "bad", f"{error}{of}", "set restore.model to an ONNX file with a model card")
+    return Finding("model", "good", f"{card.name}: {card.task}, axes {card.axes}, {', '.join(card.heads)}{of}")
 
 
 def _version(package: str) -> str | None:

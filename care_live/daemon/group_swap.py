@@ -37,7 +37,7 @@ class GroupSwap:
         self._moving: set[VolumeKey] = set()
         """First volumes of time points whose worker was lost, and that another one will restore in their place."""
 
-    def order(self, model: Path, *, interval_s: Callable[[], float | None], even_if_slow: bool) -> None:
+    def order(self, model: Path, network: int, *, interval_s: Callable[[], float | None], even_if_slow: bool) -> None:
         """Load a network beside each worker's; see `HotSwap.order`."""
 
         def of_each() -> float | None:
@@ -47,7 +47,9 @@ class GroupSwap:
             self._wanted = ""
         together = self._workers[0].network.provider
         for worker in self._workers:
-            worker.hot_swap.order(model, interval_s=of_each, even_if_slow=even_if_slow, together=together)
+            worker.hot_swap.order(
+                model, network=network, interval_s=of_each, even_if_slow=even_if_slow, together=together
+            )
         with self._guard:
             self._wanted = "forward"
 

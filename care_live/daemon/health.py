@@ -28,6 +28,7 @@ class _StatusCollector:
             if isinstance(value, int | float):
                 yield GaugeMetricFamily(f"care_live_{field.name}", field.name.replace("_", " "), value=value)
         yield _labelled("dropped_planes", "planes that came but have no place", "reason", status.dropped_planes)
+        yield from _by_network(status)
         yield _labelled("faults", "failures that the acquisition goes on without", "room", status.faults)
 
 
@@ -36,6 +37,16 @@ def _labelled(name: str, about: str, label: str, values: Mapping[str, int]) -> M
     for which, n in values.items():
         family.add_metric([which], n)
     return family
+
+
+def _by_network(status: DaemonStatus) -> Iterator[Metric]:
+    """Give the figures of each of several networks, by its name and channels."""
+    figures = {"restored": "volumes restored", "held_mib": "memory that the network keeps between volumes, MiB"}
+    for figure, about in figures.items() if status.networks else ():
+        family = GaugeMetricFamily(f"care_live_network_{figure}", about, labels=["network", "channels"])
+        for network in status.networks:
+            family.add_metric([network["network"], ",".join(network["channels"])], network[figure])
+        yield family
 
 
 class Health:

@@ -40,8 +40,10 @@ class FieldInParts:
     def raw(self, frame: LiveFrame, t: int) -> Volume:
         return volume_of(self._centre(frame), t)
 
-    def show(self, frame: LiveFrame, t: int) -> tuple[Restored, ...]:
+    def show(self, frame: LiveFrame, t: int) -> tuple[Restored | Volume, ...]:
         """Return the centre of the newest frame and, when its last part is there, the whole field."""
+        if not self._network.restores(frame):
+            return (self.raw(frame, t),)
         centre = self._network.plane(self._centre(frame), t)
         if max(frame.pixels.shape) <= self._region_px or t % _EVERY:
             return (centre,)
@@ -56,7 +58,7 @@ class FieldInParts:
 
     def _go_on(self, frame: LiveFrame, t: int) -> Restored | None:
         """Restore the next part from the newest frame; return the field when that was the last one."""
-        card = self._network.card
+        card = self._network.card_of(frame)
         divisor, halo_px = card.divisor[-2:], card.halo_px[-2:]
         shape_px = tuple(n // step * step for n, step in zip(frame.pixels.shape, divisor, strict=True))
         if not self._left or shape_px != self._shape_px:
@@ -66,7 +68,7 @@ class FieldInParts:
         tile = self._left.popleft()
         seen = read_only(np.ascontiguousarray(frame.pixels[tile.read]))
         part = self._network.plane(with_changes(frame, pixels=seen), t, is_part=True)
-        for head in self._network.card.heads:
+        for head in card.heads:
             whole = self._maps.setdefault(head, np.zeros(shape_px, np.float32))
             whole[tile.write] = part.maps[head][0][tile.keep]
         return None if self._left else self._whole(frame, part, t)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from care_live.model.card import ModelCard
 from care_live.model.file import shipped
 from care_live.worker.client import RestoreProcess
 
+_ONE_FOR_ALL: Mapping[str, int] = {}
 _SETTINGS = 64
 """Combinations of channel, exposure and laser that have an intensity range of their own."""
 _SAME_HEIGHT_UM = 0.01
@@ -65,23 +67,35 @@ class FocusSweep:
 
 
 class NetworkOnLive:
-    """Runs the network that the runs have, in the same process; its range for Live follows slowly.
+    """Runs the networks that the runs have, in the same process; their range for Live follows slowly.
 
     Parameters
     ----------
     restorer : the inference process
     config : planes of a sweep
+    channels : the network of each channel, by name; empty: one restores all
     """
 
-    def __init__(self, restorer: RestoreProcess, config: LiveConfig) -> None:
-        self._restorer = restorer
+    def __init__(
+        self, restorer: RestoreProcess, config: LiveConfig, channels: Mapping[str, int] = _ONE_FOR_ALL
+    ) -> None:
+        self._restorer, self._channels = restorer, channels
         self._sweep = FocusSweep(config.sweep_planes)
         self._places: dict[tuple[object, ...], int] = {}
 
-    @property
-    def card(self) -> ModelCard:
-        """Of the network that runs."""
-        return self._restorer.network.card
+    def restores(self, frame: LiveFrame) -> bool:
+        """Return whether a network restores the channel of a frame by itself; others are shown as they come."""
+        number = self._number_of(frame)
+        return number is not None and (not self._channels or len(self.card_of(frame).channels_in) == 1)
+
+    def card_of(self, frame: LiveFrame) -> ModelCard:
+        """Return the card of the network that restores a frame."""
+        return self._restorer.networks[self._number_of(frame) or 0].card
+
+    def _number_of(self, frame: LiveFrame) -> int | None:
+        """Return the number of the network that restores a frame; the first one where its channel is not known."""
+        channel = frame.conditions.channel
+        return self._channels.get(channel) if self._channels and channel else 0
 
     def plane(self, frame: LiveFrame, t: int, *, is_part: bool = False) -> Restored:
         """Return the restored plane of a frame.
@@ -91,7 +105,7 @@ class NetworkOnLive:
         is_part : of a larger field: alone, and with a range that all its parts share
         """
         volume = volume_of(frame, t)
-        is_stack = "Z" in self.card.axes and not is_part
+        is_stack = "Z" in self.card_of(frame).axes and not is_part
         frames, at = self._sweep.add(frame) if is_stack else ([frame], 0)
         stack = replace(
             volume,
@@ -99,7 +113,7 @@ class NetworkOnLive:
             pixels=read_only(np.stack([one.pixels for one in frames])) if len(frames) > 1 else volume.pixels,
             integrity=Integrity(tuple(range(len(frames))), tuple(range(len(frames)))),
         )
-        restored = self._restorer.restore((stack,))[0]
+        restored = self._restorer.restore((stack,), network=self._number_of(frame))[0]
         maps = {head: _plane(array, at, len(frames)) for head, array in restored.maps.items()}
         return as_live(replace(restored, maps=maps), volume)
 

@@ -22,6 +22,8 @@ def live_show(
     live = config.live
     shown: LiveRestorer = RunningAverage(live)
     if live.restoration == "network":
-        shown = FieldInParts(NetworkOnLive(restorer, live), live)
+        networks = enumerate(config.restore.networks) if config.restore.channel else ()
+        channels = {name: number for number, network in networks for name in network.channels}
+        shown = FieldInParts(NetworkOnLive(restorer, live, channels), live)
     recent, lag_s = RecentFrames(live, config.store), live.lag_ms / 1000
     return LiveShow(source.live, shown, publisher=publisher, publishing=publishing, recent=recent, lag_s=lag_s)

@@ -39,7 +39,7 @@ _PAUSE_S = 0.03
 class LiveRestorer(Protocol):
     """What Live needs of a restoration: a network, or a running average."""
 
-    def show(self, frame: LiveFrame, t: int) -> tuple[Restored, ...]:
+    def show(self, frame: LiveFrame, t: int) -> tuple[Restored | Volume, ...]:
         """Return what is to be shown of a frame as time point t, at one position or more."""
 
     def raw(self, frame: LiveFrame, t: int) -> Volume:

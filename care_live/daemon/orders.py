@@ -23,14 +23,15 @@ def swap(restorer: WorkerGroup, order: Mapping[str, Any], interval_s: Callable[[
     Raises
     ------
     CareLiveError
-        No file is named, or no such file exists.
+        No file is named, no such file exists, or no network restores the channel that is named.
     """
     model = Path(str(order.get("model", "")))
     if not model.is_file():
         raise ConfigError(f"there is no model file {model} on the daemon's machine")
-    slow = bool(order.get("even_if_slow", False))
-    restorer.order_swap(model, interval_s=interval_s, even_if_slow=slow)
-    return f"loading {model}; it replaces the present one after both have restored one volume: see care-live status"
+    slow, channel = bool(order.get("even_if_slow", False)), str(order.get("channel", ""))
+    restorer.order_swap(model, channel, interval_s=interval_s, even_if_slow=slow)
+    of = f" of {channel}" if channel else ""
+    return f"loading {model}; it replaces the present one{of} after both have restored one volume: see care-live status"
 
 
 def rollback(restorer: WorkerGroup) -> str:

@@ -40,7 +40,7 @@ from care_live.daemon.worklist import Worklist
 from care_live.images import Plan, RunEnded, RunStarted, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.reasons import how
-from care_live.restore.channel_choice import ChannelChoice, choose
+from care_live.restore.channel_choice import ChannelChoice
 from care_live.source import Source
 from care_live.store import RunWriter, Syncs
 
@@ -117,13 +117,11 @@ class Pipeline:
         self.storing = Stage("store", self._storing.work, on_failure)
 
     def _choose_channels(self, plan: Plan) -> ChannelChoice:
-        """Find the channels that the network reads; a name that the run lacks costs its restoration, and no photon."""
-        of_network = self._rooms.restorer.network.card.channels_in
-        channels, wrong = choose(self._config.restore.channels, of_network, plan.channels)
-        if wrong:
-            self._tally.fault("channels", wrong)
-            logger.warning("channels not restored: %s", wrong)
-        self._rooms.restorer.arrivals.read_together(channels.together)
+        """Find the channels that each network reads; a name that the run lacks costs its restoration, and no photon."""
+        channels, wrong = self._rooms.restorer.choose(plan.channels)
+        for why in wrong:
+            self._tally.fault("channels", why)
+            logger.warning("channels not restored: %s", why)
         return channels
 
     def _make_intake(self, started: RunStarted, states: VolumeStates, unstored: UnstoredFrames) -> Intake:
@@ -171,12 +169,13 @@ class Pipeline:
 
     @property
     def interval_s(self) -> float | None:
-        """From one time point that the network restores to the next; None before that is known."""
+        """From one time point that a network restores to the next; None before that is known."""
+        n_together = self._worklist.channels.most_together
         if self._plan.interval_s > 0:
             places = {(key.p, key.c) for key in self._plan.stacks}
-            return self._plan.interval_s * self._worklist.n_together / max(1, len(places))
+            return self._plan.interval_s * n_together / max(1, len(places))
         volumes_per_s = self._tally.status().volumes_per_s
-        return self._worklist.n_together / volumes_per_s if volumes_per_s else None
+        return n_together / volumes_per_s if volumes_per_s else None
 
     @property
     def ended(self) -> RunEnded:
@@ -269,7 +268,8 @@ class Pipeline:
             waiting_bytes=self._ledger.used_bytes,
             restarts=self._rooms.restorer.n_restarts,
             workers=self._rooms.restorer.described(),
-            model=self._rooms.restorer.network.identity.name,
+            model=", ".join(network.identity.name for network in self._rooms.restorer.networks),
+            networks=self._rooms.restorer.networks_described(),
             swap=self._rooms.restorer.swap_state,
             streaming=how(self._rooms.restorer.choice),
         )

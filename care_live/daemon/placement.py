@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from care_live.images import Restored, VolumeKey
 from care_live.open_volumes import PlanePlaced, VolumeOpened
+from care_live.restore.channel_choice import ChannelChoice
 
 if TYPE_CHECKING:
     from care_live.worker.client import RestoreProcess
@@ -33,11 +34,13 @@ class Placement:
         self._guard = threading.Lock()
         self._places: OrderedDict[VolumeKey, RestoreProcess] = OrderedDict()
         self._n_begun = 0
+        self._channels: ChannelChoice | None = None
 
-    def read_together(self, channels: Sequence[int]) -> None:
-        """Note which channels of the run the network reads together, in its order; empty: each by itself."""
+    def go_by(self, channels: ChannelChoice) -> None:
+        """Note which network reads which channels of the run that begins."""
+        self._channels = channels
         for worker in self._workers:
-            worker.arrivals.order = tuple(channels)
+            worker.arrivals.channels = channels
 
     def begin(self, opened: VolumeOpened) -> None:
         """Choose a worker at a volume's first plane, and let it start if it can; see `Arrivals.begin`."""
@@ -76,4 +79,4 @@ class Placement:
         return worker
 
     def _group(self, key: VolumeKey) -> VolumeKey:
-        return key if len(self._workers[0].network.card.channels_in) == 1 else key._replace(c=0)
+        return key if self._channels is None else self._channels.group(key)

@@ -21,13 +21,11 @@ from care_live.images import Plan, Volume, VolumeKey
 from care_live.restore.channel_choice import ChannelChoice
 
 Policy: TypeAlias = Literal["latest", "every-nth", "defer", "wait"]
-Group: TypeAlias = tuple[int, int]
-"""Time point and position: what a network with several input channels reads together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Live:
-    """Volumes from memory, one per input channel of the network."""
+    """Volumes from memory, one per input channel of their network."""
 
     volumes: tuple[Volume, ...]
 
@@ -38,7 +36,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Keys of volumes to read from the store, one per input channel of the network."""
+    """Keys of volumes to read from the store, one per input channel of their network."""
 
     keys: tuple[VolumeKey, ...]
 
@@ -70,10 +68,11 @@ class Schedule:
     policy: Policy = "latest"
     nth: int = 2
     channels: ChannelChoice = field(default_factory=ChannelChoice)
-    """What the network reads; other volumes must not be offered."""
+    """What each network reads; other volumes must not be offered."""
     plan: Plan | None = None
     """From it follows which volumes will never come; None: the plan is not known."""
-    _gathering: dict[Group, dict[int, Volume]] = field(default_factory=dict)
+    _gathering: dict[VolumeKey, dict[VolumeKey, Volume]] = field(default_factory=dict)
+    """Volumes that are read together, by the key that stands for them."""
     _live: OrderedDict[tuple[int, int], Live] = field(default_factory=OrderedDict)
     _backlog: Backlog = field(init=False)
 
@@ -132,7 +131,7 @@ class Schedule:
 
     def give_up_incomplete(self) -> tuple[list[SkippedVolume], list[Unrestorable]]:
         """Give up on time points whose other channels did not come; to be called when the run has ended."""
-        why = f"another channel of this time point is missing; the network reads {self.channels.n_together} together"
+        why = "another channel of this time point is missing, which the network reads together with it"
         gathered = [volume for group in self._gathering.values() for volume in group.values()]
         self._gathering.clear()
         in_store = self._backlog.give_up_incomplete()
@@ -159,7 +158,7 @@ class Schedule:
         lacking = [one.c for one in self.channels.keys(key) if one != key and not self._may_come(one)]
         if not lacking:
             return ""
-        n = self.channels.n_together
+        n = self.channels.n_together(key)
         return f"channel {lacking[0]} is not planned at this time point; the network reads {n} together"
 
     def _may_come(self, key: VolumeKey) -> bool:
@@ -169,20 +168,19 @@ class Schedule:
 
     def _give_up_before(self, key: VolumeKey) -> list[SkippedVolume]:
         """Let time points wait no longer for their other channels when their position has gone on to a later one."""
-        passed = [group for group in self._gathering if group[1] == key.p and group[0] < key.t]
+        passed = [group for group in self._gathering if group.p == key.p and group.t < key.t]
         why = f"time point {key.t} came before all channels of this one; restored later if they come"
         return [one for group in passed for one in self._postpone(tuple(self._gathering.pop(group).values()), why)]
 
     def _gather(self, volume: Volume) -> tuple[Volume, ...] | None:
         """Return all input channels of a time point and position once the last of them is there."""
-        if self.channels.n_together == 1:
-            return (volume,)
-        group = self._gathering.setdefault((volume.key.t, volume.key.p), {})
-        group[volume.key.c] = volume
-        if len(group) < self.channels.n_together:
+        keys = self.channels.keys(volume.key)
+        gathered = self._gathering.setdefault(keys[0], {})
+        gathered[volume.key] = volume
+        if len(gathered) < len(keys):
             return None
-        del self._gathering[volume.key.t, volume.key.p]
-        return tuple(group[c] for c in self.channels.together)
+        del self._gathering[keys[0]]
+        return tuple(gathered[key] for key in keys)
 
     def _line_up(self, live: Live) -> list[SkippedVolume]:
         """Let volumes wait for the network; of two time points of one place the newer one does."""

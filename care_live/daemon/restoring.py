@@ -19,7 +19,7 @@ from care_live.daemon.policy import Job, Live
 from care_live.daemon.readback import Stored
 from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
-from care_live.daemon.storing import ModelInUse, Record
+from care_live.daemon.storing import Record
 from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worker_group import WorkerGroup
 from care_live.daemon.worklist import Turn, Worklist
@@ -73,7 +73,8 @@ class Restoring:
     """Of the run, by name."""
     _in_order: InOrder = field(init=False)
     _failures: Counter[VolumeKey] = field(default_factory=Counter)
-    _model: ModelIdentity | None = None
+    _models: dict[int, ModelIdentity] = field(default_factory=dict)
+    """Which network restored last, by its number."""
 
     def __post_init__(self) -> None:
         self._in_order = InOrder(_AHEAD * len(self.group.workers))
@@ -172,17 +173,26 @@ class Restoring:
         card = self.group.network_of(restored.model).card
         restored = self.references.judged(restored, card.calibration)
         restored = _named(restored, self.channels, card.channels_in)
-        if restored.model != self._model:
-            self._model = restored.model
-            self.storage.put(ModelInUse(restored.model, card))
-            with self.publishing:
-                self.publisher.describe_model(restored.model, card.model_dump(mode="json"))
+        self._describe(restored)
         with self.publishing:
             self.publisher.publish(restored, until_settled=True)
         age_ms = self.tally.restored(restored)
         _log(restored, age_ms)
         if not self.storage.put_second(restored, restored.nbytes, wait_s=self.full_wait_s):
             self._shed(restored.key)
+
+    def _describe(self, restored: Restored) -> None:
+        """Say which networks restore which channels, once each has restored, and whenever another one takes over."""
+        group = self.worklist.channels.group_of(restored.sources[0])
+        number = 0 if group is None else group.network
+        if self._models.get(number) == restored.model:
+            return
+        self._models[number] = restored.model
+        networks = self.group.in_use(self.worklist.channels)
+        for network in networks:
+            self.storage.put(network)
+        with self.publishing:
+            self.publisher.describe_networks(*networks)
 
     def _shed(self, key: VolumeKey) -> None:
         """Leave a restored volume out: the disk is too slow; the next start restores it again."""

@@ -189,8 +189,8 @@ class Daemon:
         import_zarr()
         self._restorer.start()
         self._end.closes(closing, "inference", lambda: self._restorer.stop(_STOP_S))
-        network = self._restorer.network
-        self._tally.set(model=network.identity.name, provider=network.provider, run_id=self.run_id, more_runs=has_live)
+        names = ", ".join(network.identity.name for network in self._restorer.networks)
+        self._tally.set(model=names, provider=self._restorer.network.provider, run_id=self.run_id, more_runs=has_live)
         live = live_show(config, source, self._restorer.workers[0], publisher=publisher, publishing=self._publishing)
         if live is not None:
             self._end.closes(closing, "what is kept of Live", live.recent.close)
@@ -207,7 +207,7 @@ class Daemon:
 
     def _begin(self, standing: _Standing, started: RunStarted, closing: contextlib.ExitStack) -> Rooms:
         """Open the store for a run, and announce it."""
-        config, publisher, network = self._config, standing.publisher, self._restorer.network
+        config, publisher = self._config, standing.publisher
         claim = standing.claim
         if claim is None:
             self._tally.begin(started.run_id, missed=started.summary.get(MISSED, ()))
@@ -218,7 +218,7 @@ class Daemon:
         standing.stored.go_to(writer.reader())
         self._tally.set(set_aside=len(writer.set_aside), incomplete_before=writer.n_incomplete)
         with self._publishing:
-            publisher.start(started, network.identity, card=network.card.model_dump(mode="json"))
+            publisher.start(started, *self._restorer.in_use(self._restorer.choose(started.plan.channels)[0]))
         with self._restoring:
             self._make_ready(writer, started)
         logger.info("run started id=%s planes=%d", started.run_id, started.plan.n_planes)

@@ -89,6 +89,8 @@ class DaemonStatus:
     incomplete: int = 0
     restarts: int = 0
     """Of inference processes."""
+    networks: tuple[Mapping[str, Any], ...] = ()
+    """Of several networks: name, channels, provider, volumes restored, MiB held between them; empty: one restores."""
     workers: tuple[Mapping[str, Any], ...] = ()
     """Of several inference processes: number, device, state, volumes restored, restarts; empty where one restores."""
     waiting_volumes: int = 0

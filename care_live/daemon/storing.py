@@ -15,8 +15,7 @@ from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.unstored_frames import UnstoredFrames
 from care_live.errors import StoreError
-from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, StateChanged, Volume, VolumeKey
-from care_live.model.card import ModelCard
+from care_live.images import NetworkInUse, NotRestored, Restored, RunEnded, StateChanged, Volume, VolumeKey
 from care_live.store import RunWriter
 
 if TYPE_CHECKING:  # the pipeline gives it here
@@ -25,15 +24,7 @@ if TYPE_CHECKING:  # the pipeline gives it here
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInUse:
-    """From here on this network restores; its card goes beside its volumes."""
-
-    identity: ModelIdentity
-    card: ModelCard
-
-
-Note: TypeAlias = StateChanged | NotRestored | RunEnded | ModelInUse
+Note: TypeAlias = StateChanged | NotRestored | RunEnded | NetworkInUse
 """What is written beside the volumes."""
 Record: TypeAlias = Volume | Restored | Note
 """What the store keeps."""
@@ -137,8 +128,8 @@ class Storing:
         match record:
             case Volume():
                 self._write_raw(record)
-            case ModelInUse(identity, card):
-                self.writer.describe_model(identity, card.model_dump(mode="json"))
+            case NetworkInUse():
+                self.writer.describe_network(record)
             case _:
                 self.writer.note(record)
 

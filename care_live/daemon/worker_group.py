@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from care_live.config import RestoreConfig
+from care_live.daemon import channel_networks
 from care_live.daemon.group_swap import GroupSwap
 from care_live.daemon.placement import Placement
 from care_live.errors import WorkerLostError
-from care_live.images import ModelIdentity, Restored, Volume, VolumeKey
+from care_live.images import ModelIdentity, NetworkInUse, Restored, Volume, VolumeKey
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
+from care_live.restore.channel_choice import ChannelChoice, NetworkWish, choose
 from care_live.restore.ranges import LearntRange, LearntRanges, known_before
 from care_live.worker import protocol
 from care_live.worker.client import RestoreProcess
@@ -39,10 +42,12 @@ class WorkerGroup:
         self._learnt: LearntRanges = {}
         self._learnt_before: LearntRanges = {}
         """By the network before the last swap."""
-        self._known: dict[ModelIdentity, protocol.Ready] = {}
-        """Networks that have run."""
         self._n_restored: dict[RestoreProcess, int] = {}
         self._at_work: set[RestoreProcess] = set()
+        self._n_by_network: Counter[int] = Counter()
+        self._channels: ChannelChoice | None = None
+        self._known: dict[ModelIdentity, protocol.NetworkReady] = {}
+        """Networks that have run."""
         self.workers = tuple(map(RestoreProcess, self._configs))
         self.arrivals = Placement(self.workers)
         """Planes of volumes that are still being recorded."""
@@ -51,14 +56,31 @@ class WorkerGroup:
         """Whether the last volume was streamed, and why; None before the first."""
 
     @property
-    def network(self) -> protocol.Ready:
-        """What runs: card, identity, provider; once started."""
+    def network(self) -> protocol.NetworkReady:
+        """The first network, of most runs the only one: card, identity, provider; once started."""
         return self.workers[0].network
 
-    def network_of(self, identity: ModelIdentity) -> protocol.Ready:
+    @property
+    def networks(self) -> tuple[protocol.NetworkReady, ...]:
+        """What runs; once started."""
+        return self.workers[0].networks
+
+    def network_of(self, identity: ModelIdentity) -> protocol.NetworkReady:
         """Return the network that made a result, also where another one has taken over since."""
-        self._known |= {worker.network.identity: worker.network for worker in self.workers}
+        self._known |= {network.identity: network for worker in self.workers for network in worker.networks}
         return self._known.get(identity, self.network)
+
+    def in_use(self, channels: ChannelChoice) -> tuple[NetworkInUse, ...]:
+        """Return the networks with the channels that each of them makes."""
+        return channel_networks.in_use(self.networks, channels)
+
+    def choose(self, of_run: Sequence[str]) -> tuple[ChannelChoice, tuple[str, ...]]:
+        """Find the channels of a run that begins, by name, and send planes by them; also return what is wrong."""
+        named = zip(self.networks, self._configs[0].networks, strict=True)
+        channels, wrong = choose([NetworkWish(network.card, one.channels) for network, one in named], of_run)
+        self._channels = channels
+        self.arrivals.go_by(channels)
+        return channels, wrong
 
     @property
     def process_ids(self) -> tuple[int, ...]:
@@ -140,6 +162,8 @@ class WorkerGroup:
         self._teach(worker)
         with self._working(worker):
             restored = worker.restore(volumes)
+        group = None if self._channels is None else self._channels.group_of(volumes[0].key)
+        self._n_by_network[0 if group is None else group.network] += 1
         self._learn(worker, volumes)
         return restored
 
@@ -167,12 +191,18 @@ class WorkerGroup:
         """Note that another worker will restore a time point, in its place, whose worker was lost."""
         self._swap.moves(keys[0])
 
-    def order_swap(self, model: Path, *, interval_s: Callable[[], float | None], even_if_slow: bool) -> None:
-        """Let another network take over; see `HotSwap.order`. Several workers change before the same volume."""
+    def order_swap(
+        self, model: Path, channel: str, *, interval_s: Callable[[], float | None], even_if_slow: bool
+    ) -> None:
+        """Let another network take over from that of a channel; see `HotSwap.order`, `channel_networks.number_of`.
+
+        Several workers change before the same volume.
+        """
+        network = channel_networks.number_of(self._configs[0].networks, channel)
         if len(self.workers) > 1:
-            self._swap.order(model, interval_s=interval_s, even_if_slow=even_if_slow)
+            self._swap.order(model, network, interval_s=interval_s, even_if_slow=even_if_slow)
         else:
-            self.workers[0].hot_swap.order(model, interval_s=interval_s, even_if_slow=even_if_slow)
+            self.workers[0].hot_swap.order(model, network=network, interval_s=interval_s, even_if_slow=even_if_slow)
 
     def rollback(self) -> str:
         """Go back to the network before the last swap, at once, or several workers before the next volume.
@@ -190,12 +220,17 @@ class WorkerGroup:
             self._swap.order_back()
             return f"{len(self.workers)} workers go back to the network before from the next volume on"
         self.workers[0].rollback()
-        return f"back to {self.network.identity.name}"
+        return f"back to {', '.join(network.identity.name for network in self.networks)}"
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """End every worker: by a message, then by force; a `restore` in another thread then raises."""
         with ThreadPoolExecutor(len(self.workers), "stop") as threads:
             list(threads.map(lambda worker: worker.stop(deadline_s), self.workers))
+
+    def networks_described(self) -> tuple[dict[str, Any], ...]:
+        """Return for the status what each of several networks does; empty where there is one."""
+        held = [worker.held_bytes for worker in self.workers]
+        return channel_networks.described(self.networks, self._configs[0].networks, self._n_by_network, held)
 
     def described(self) -> tuple[dict[str, Any], ...]:
         """Return for the status what each of several workers does; empty where there is one."""
@@ -219,7 +254,7 @@ class WorkerGroup:
         with self._guard:
             if forward:
                 self._learnt_before = self._learnt
-                self._learnt = dict(self._learnt) if first.keeps_ranges(self.network.card) else {}
+                self._learnt = first.kept_ranges(self._learnt, self.networks)
             else:
                 self._learnt = self._learnt_before
 

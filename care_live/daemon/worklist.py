@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from care_live.daemon.policy import Job, Live, Schedule, SkippedVolume, Unrestorable
 from care_live.images import Volume, VolumeKey
+from care_live.restore.channel_choice import ChannelChoice
 
 MayTakeBeside: TypeAlias = Callable[[tuple[VolumeKey, ...], Collection[VolumeKey]], bool]
 
@@ -44,12 +45,12 @@ class Worklist:
         self._n_live = 0
 
     @property
-    def n_together(self) -> int:
-        """Channels that the network reads together."""
-        return self._schedule.channels.n_together
+    def channels(self) -> ChannelChoice:
+        """Which network reads which channels."""
+        return self._schedule.channels
 
     def takes(self, key: VolumeKey) -> bool:
-        """Return whether the network reads a volume; others are not offered."""
+        """Return whether a network reads a volume; others are not offered."""
         return self._schedule.channels.takes(key)
 
     @property
@@ -72,7 +73,7 @@ class Worklist:
     def later(self, *keys: VolumeKey) -> None:
         """Restore volumes from the store, when nothing live waits and they are stored.
 
-        Channels that the network reads together must come in one call. Otherwise the end of the acquisition would give
+        Channels that a network reads together must come in one call. Otherwise the end of the acquisition would give
         up the first half of a time point, and the second half would wait for ever.
         """
         with self._changed:

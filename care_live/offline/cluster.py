@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from care_live.errors import CareLiveError, ConfigError, StageError
+from care_live.images import NetworkInUse
 from care_live.imports import need
 from care_live.maps import folder_of
 from care_live.model.card import ModelCard
@@ -163,7 +164,7 @@ class ClusterRestorer:
         if result.error:
             session.outcome.failed[time_point] = result.error
             return
-        writer.describe_model(self._network.identity, result.card)
+        writer.describe_network(NetworkInUse(self._network.identity, result.card))
         for written in result.written:
             writer.adopt(written)
         flags = {flag for written in result.written for flag in getattr(written.record, "flags", ())}

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 
 from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError
-from care_live.images import Flag, NotRestored, Restored, RunEnded, RunStarted, Volume, VolumeKey
+from care_live.images import Flag, NetworkInUse, NotRestored, Restored, RunEnded, RunStarted, Volume, VolumeKey
 from care_live.offline import provenance
 from care_live.offline.computed_with import ComputedWith
 from care_live.offline.opened_network import OpenedNetwork
@@ -228,7 +228,7 @@ def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine) 
 def _open(session: RunSession, engine: Engine) -> RunWriter:
     config = StoreConfig(directory=session.job.target.parent, restored_mantissa_bits=EXACT_BITS, codec="zstd")
     writer = open_run(config, session.job.started(ComputedWith.of(engine)), claim=session.claim)
-    writer.describe_model(engine.identity, engine.card.model_dump(mode="json"))
+    writer.describe_network(NetworkInUse(engine.identity, engine.card.model_dump(mode="json")))
     return writer
 
 

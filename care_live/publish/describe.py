@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from care_live.images import Flag, Integrity, ModelIdentity, Restored, State, Volume, VolumeKey
+from care_live.images import Flag, Integrity, ModelIdentity, NetworkInUse, Restored, State, Volume, VolumeKey
 from care_live.maps import Array, Head
 from care_live.pyramid import coarser, combine_of
 from care_live.reasons import Choice
@@ -23,7 +23,35 @@ FLOAT32_BITS = 23
 
 
 def model_header(model: ModelIdentity | None) -> messages.Model | None:
-    return None if model is None else messages.Model(name=model.name[:64], sha256=model.sha256)
+    return None if model is None else _header(model)
+
+
+def _header(model: ModelIdentity) -> messages.Model:
+    return messages.Model(name=model.name[:64], sha256=model.sha256)
+
+
+def network_fields(networks: Sequence[NetworkInUse], *, with_cards: bool) -> dict[str, Any]:
+    """Return what a start says of the networks: the first card; all, where it does not restore everything."""
+    cards = [dict(network.card) if with_cards else {} for network in networks]
+    fields: dict[str, Any] = {"card": cards[0] if cards else {}}
+    if any(network.channels for network in networks):
+        shown = zip(networks, [{}, *cards[1:]], strict=True)
+        fields["networks"] = tuple(
+            messages.NetworkHeader(model=_header(one.identity), channels=one.channels, card=card) for one, card in shown
+        )
+    return fields
+
+
+def networks_of(start: messages.Start) -> tuple[NetworkInUse, ...]:
+    """Return the networks of a run with their channels."""
+    model = identity_of(start.model)
+    first = () if model is None else (NetworkInUse(model, start.card),)
+    if start.networks is UNSET:
+        return first
+    return tuple(
+        NetworkInUse(ModelIdentity(one.model.name, one.model.sha256), start.card if i == 0 else one.card, one.channels)
+        for i, one in enumerate(start.networks)
+    )
 
 
 def pictures(record: Restored | Volume, view: View) -> tuple[tuple[ArrayHeader, ...], list[Buffer]]:

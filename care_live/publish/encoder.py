@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET
 
-from care_live.images import ModelIdentity, Restored, Volume
+from care_live.images import NetworkInUse, Restored, Volume
 from care_live.publish import describe
 from care_live.publish.clock import SessionClock
 from care_live.publish.log import Entry, Log
@@ -31,14 +31,15 @@ class Run:
 
     session: str
     run: str | None = None
-    model: ModelIdentity | None = None
-    card: dict[str, Any] = field(default_factory=dict)
+    networks: tuple[NetworkInUse, ...] = ()
+    """The first one is said in every message."""
     broadcast_port: int | None = None
     clock: SessionClock = field(default_factory=SessionClock)
 
     @property
     def fields(self) -> dict[str, Any]:
-        return {"run": self.run, "session": self.session, "model": describe.model_header(self.model)}
+        model = self.networks[0].identity if self.networks else None
+        return {"run": self.run, "session": self.session, "model": describe.model_header(model)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +107,7 @@ class Encoder:
         headers, buffers = describe.pictures(slab, view)
         placed = tuple(msgspec.structs.replace(header, origin_px=(z_first, 0, 0)) for header in headers)
         message = messages.Slab(
-            **self._run.fields,
+            **self._run.fields | {"model": describe.model_header(slab.model)},
             key=slab.key,
             state="provisional",
             arrays=placed,

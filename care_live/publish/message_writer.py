@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from care_live.errors import ProtocolError
 from care_live.images import NotRestored, Plan, RunEnded, RunStarted, StateChanged
+from care_live.publish import describe
 from care_live.publish.log import Entry, Log, Record
 from care_live.wire import cl1, messages, plans
 from care_live.wire.codec import record_of
@@ -111,7 +112,7 @@ class Writer:
             seq=seq,
             plan=plans.without(self._plan[1], left_out),
             summary={} if "summary" in left_out else dict(started.summary),
-            card={} if "card" in left_out else self._run.card,
+            **describe.network_fields(self._run.networks, with_cards="card" not in left_out),
             newest=self._log.end - 1,
             left_out=left_out or UNSET,
         )

@@ -9,12 +9,11 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from care_live.config import PublishConfig
 from care_live.errors import ConfigError, StageError
-from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
+from care_live.images import NetworkInUse, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
 from care_live.publish.backlog_reader import ReadStored
 from care_live.publish.broadcast import Broadcast, BroadcastChannel
 from care_live.publish.drain import LOOK_S, Drain
@@ -102,11 +101,9 @@ class Publisher:
         """What the clients of the PUB port have subscribed to."""
         return self._broadcast.subscribed
 
-    def start(
-        self, started: RunStarted, model: ModelIdentity | None = None, *, card: Mapping[str, Any] | None = None
-    ) -> None:
-        """A run begins: its plan, the network that will restore it, and that network's card (as JSON)."""
-        self._run.run, self._run.model, self._run.card = started.run_id, model, dict(card or {})
+    def start(self, started: RunStarted, *networks: NetworkInUse) -> None:
+        """A run begins: its plan, and the networks that will restore it."""
+        self._run.run, self._run.networks = started.run_id, networks
         self._started = started
         self._append(started)
 
@@ -119,10 +116,11 @@ class Publisher:
             )
         return f"{self.n_unpublished} messages could not be published: see the log" if self.n_unpublished else ""
 
-    def describe_model(self, model: ModelIdentity, card: Mapping[str, Any]) -> None:
-        """A network restores from now on; if it is another one, viewers get the run's start again."""
-        is_other = model != self._run.model
-        self._run.model, self._run.card = model, dict(card)
+    def describe_networks(self, *networks: NetworkInUse) -> None:
+        """These networks restore from now on; if they are others, viewers get the run's start again."""
+        before = [(one.identity, one.channels) for one in self._run.networks]
+        is_other = before != [(one.identity, one.channels) for one in networks]
+        self._run.networks = networks
         if is_other and self._started is not None:
             self._append(self._started)
 

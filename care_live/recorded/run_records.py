@@ -175,6 +175,8 @@ class ModelNoted(_Record, frozen=True, kw_only=True, tag="model"):
     name: str
     sha256: str
     card: dict[str, Any]
+    channels: tuple[int, ...] = ()
+    """Restored channels that it makes; empty: all, or an older version wrote it."""
 
 
 Record: TypeAlias = (

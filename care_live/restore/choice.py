@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the daemon asks `at_first_plane`, and loads no compiler for
 _WORTH = 0.9
 """A stream must show a volume earlier than one run over the whole of it, at least by this."""
 N_UNANSWERED = 2
-"""Orders to stream a volume between two answers of inference: it may be busy, or hang."""
+"""Orders to stream a volume, of each network, between two answers of inference: it may be busy, or hang."""
 
 
 def may_stream(config: RestoreConfig, card: ModelCard) -> bool:
@@ -50,7 +50,7 @@ def at_first_plane(
         return whole("channels-unknown")
     if None in spans.values():
         return whole("range-unknown", f"normalise.mode is {config.normalise.mode}")
-    if n_unanswered >= N_UNANSWERED:
+    if n_unanswered >= N_UNANSWERED * len(config.networks):
         return whole("busy")
     return None
 

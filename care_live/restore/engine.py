@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from care_live.backends.failures import translated
-from care_live.config import NormaliseConfig, RestoreConfig
+from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError, RestoreError
 from care_live.images import Flag, ModelIdentity, Restored, Volume, VolumeKey, read_only
 from care_live.live_frame import LIVE_POSITION
 from care_live.model import checks, file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.reasons import whole
+from care_live.reasons import Choice, whole
 from care_live.restore import ranges, tasks
+from care_live.restore.channel_choice import ChannelGroup
 from care_live.restore.dry_run import DryRunNetwork
 from care_live.restore.examination import examined
 from care_live.restore.geometry import Field, gather, output_voxel_um, source_of
@@ -34,9 +35,6 @@ from care_live.trust.examiner import Examiner
 
 logger = logging.getLogger(__name__)
 
-_SMALLEST = float(np.finfo(np.float32).tiny)
-_LIVE_WEIGHT = 0.05
-"""Of the newest frame in the range of Live: at 20 frames a second it follows within a second."""
 _TRIES = 4
 """Of a volume for which memory runs out anywhere: as it is, with all that is kept given back, and twice in halves."""
 
@@ -51,6 +49,7 @@ class Engine:
     budget_px : pixels that one run may read, where more than that has failed before; None: as memory allows
     running : entered around every run of the network
     numbers : take pixels of any type, as floating-point numbers; False: camera counts, uint8 or uint16
+    make_room : called where memory has run out, so that other networks of the process give theirs back
 
     Raises
     ------
@@ -68,6 +67,7 @@ class Engine:
         budget_px: int | None = None,
         running: Callable[[], AbstractContextManager[None]] = nullcontext,
         numbers: bool = False,
+        make_room: Callable[[], None] = lambda: None,
     ) -> None:
         checks.check(model)
         self.card: ModelCard = file.read_card(model)
@@ -75,7 +75,7 @@ class Engine:
         self.identity: ModelIdentity = file.identity(model)
         self.memories: dict[tuple[int, int], ranges.LearntRange] = {}
         """What earlier volumes taught, by position and channel."""
-        self._config = config
+        self._config, self._make_room = config, make_room
         self._network, options = open_network(model, self.card, config, running=running, float_input=numbers)
         self.provider, self.precision = options.provider, precision_of(options)
         if config.fast_mode:  # every watcher gets what it costs on this machine
@@ -93,7 +93,12 @@ class Engine:
         self._lasting: frozenset[Flag] = frozenset({"fast_mode"}) if config.fast_mode else frozenset()
 
     def restore(
-        self, volumes: Sequence[Volume], into: Maps | None = None, *, stream: VolumeStream | None = None
+        self,
+        volumes: Sequence[Volume],
+        into: Maps | None = None,
+        *,
+        stream: VolumeStream | None = None,
+        outputs: Sequence[int] = (),
     ) -> tuple[Restored, ...]:
         """Restore one time point of one position.
 
@@ -102,6 +107,7 @@ class Engine:
         volumes : one for each input channel of the card
         into : arrays to write to, as `empty` makes them; None: new ones
         stream : what was restored already while the planes came; used if nothing has changed since
+        outputs : channel of each result; none: as `ChannelGroup.outputs` counts them
 
         Returns
         -------
@@ -122,7 +128,8 @@ class Engine:
                 self._give_back(volumes, stream, n_failed, detail)
             try:
                 maps, spans, flags = self._restore(volumes, into, None if n_failed else stream)
-                packed = self._pack(volumes, maps, spans, flags=flags, infer_s=time.perf_counter() - begun)
+                infer_s = time.perf_counter() - begun
+                packed = self._pack(volumes, maps, spans, flags=flags, infer_s=infer_s, outputs=outputs)
                 if self._examiner is None or packed[0].key.p == LIVE_POSITION:  # Live is quick, and not examined
                     return packed
                 return tuple(examined(self._examiner, one, maps, c) for c, one in enumerate(packed))
@@ -144,7 +151,7 @@ class Engine:
         given = {head: maps[head] for head in self.card.heads}
         if stream is None or not stream.finish(spans, maps):
             tasks.run(tasks.RestoreJob(self.card, self._network, spans, self._config.tile_px), field.pixels, given)
-        undo_around(self.card, spans, given)
+        ranges.undo_around(self.card, spans, given)
         if self._config.lies:
             lie(maps["mean"][0], volumes[0].key.t, spans[0].width)
         empty = any(choice.empty for choice in choices.values())
@@ -187,12 +194,26 @@ class Engine:
         choice = whole("failed", detail)
         if stream is not None:
             stream.abandon(choice)
-        self.streams.forget(choice)
-        self._network.forget()
+        self.rest(choice)
+        self._make_room()
         if n_failed > 1:
             n_px = sum(volume.pixels.size for volume in volumes)
             self._network.restrict(min(self._network.budget_px, n_px) // 2)
         logger.warning("out_of_memory key=%s tries=%d detail=%s", tuple(volumes[0].key), n_failed, detail)
+
+    def rest(self, choice: Choice) -> None:
+        """Give back all memory that is only kept for speed, and end the streams for a reason."""
+        self.streams.forget(choice)
+        self._network.forget()
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a volume goes through the network while it is recorded."""
+        return self.streams.are_busy
+
+    def need_bytes(self, n_px: int) -> int:
+        """Return what a volume of this number of voxels takes at most, as counted from the network's graph."""
+        return int(self._network.bytes_per_px * min(n_px, self._network.budget_px))
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Get ready for whole raw volumes (z, y, x): make sessions; on a device find tiles that fit, and run once.
@@ -233,39 +254,32 @@ class Engine:
             place = (volume.key.p, volume.key.c)
             before = self.memories.get(place, ranges.LearntRange())
             span = ranges.measured(self.card, volume, counts)
-            choices[place] = ranges.choose(before, span, self._normalise(volume))
+            choices[place] = ranges.choose(before, span, ranges.settings_for(volume, self._config.normalise))
         return choices
 
-    def _normalise(self, volume: Volume) -> NormaliseConfig:
-        """Return how ranges are chosen: a floor in camera counts means nothing for floating-point pixels.
-
-        In Live a person searches and focuses, so the range follows slowly, unless it is fixed.
-        """
-        config = self._config.normalise
-        if volume.key.p == LIVE_POSITION and config.mode != "fixed":
-            return config.model_copy(update={"mode": "ema", "ema_weight": _LIVE_WEIGHT})
-        if volume.pixels.dtype.kind != "f":
-            return config
-        return config.model_copy(update={"noise_floor_counts": _SMALLEST})
-
     def _flags(self, *, mended: bool, empty: bool) -> frozenset[Flag]:
-        found: set[Flag] = set(self._lasting)
-        found |= {"nan_fixed"} if mended else set()
-        found |= {"empty"} if empty else set()
-        found |= {"degraded"} if self._network.degraded else set()
-        return frozenset(found)
+        found: dict[Flag, bool] = {"nan_fixed": mended, "empty": empty, "degraded": self._network.degraded}
+        return self._lasting | {flag for flag, applies in found.items() if applies}
 
     def _pack(
-        self, volumes: Sequence[Volume], maps: Maps, spans: Sequence[Span], *, flags: frozenset[Flag], infer_s: float
+        self,
+        volumes: Sequence[Volume],
+        maps: Maps,
+        spans: Sequence[Span],
+        *,
+        flags: frozenset[Flag],
+        infer_s: float,
+        outputs: Sequence[int],
     ) -> tuple[Restored, ...]:
-        mixes = len(self.card.channels_in) != len(self.card.channels_out)
+        n_out = len(self.card.channels_out)
+        inputs = tuple(volume.key.c for volume in volumes)
         results = []
-        for c in range(len(self.card.channels_out)):
+        for c, channel in enumerate(outputs or ChannelGroup(0, inputs).outputs(n_out)):
             source = source_of(c, len(volumes))
             volume, span = volumes[source], spans[source]
             results.append(
                 Restored(
-                    key=volume.key._replace(c=c) if mixes else volume.key,
+                    key=volume.key._replace(c=channel),
                     sources=tuple(source.key for source in volumes),
                     maps={head: read_only(maps[head][c]) for head in self.card.heads},
                     voxel_size_um=output_voxel_um(self.card, volume.pixels.shape, volume.voxel_size_um),
@@ -278,14 +292,3 @@ class Engine:
                 )
             )
         return tuple(results)
-
-
-def undo_around(card: ModelCard, spans: Sequence[Span], maps: Maps) -> None:
-    """Map a foreign network's normalised output back to camera counts, in place, where its card says counts."""
-    if card.normalisation in {"in-graph", "none"} or card.output != "counts" or len(spans) != len(card.channels_out):
-        return
-    for c, span in enumerate(spans):
-        maps["mean"][c] *= np.float32(span.width)
-        maps["mean"][c] += np.float32(span.low)
-        if "laplace_scale" in maps:
-            maps["laplace_scale"][c] *= np.float32(span.width)

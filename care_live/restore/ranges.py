@@ -16,9 +16,15 @@ import numpy as np
 from care_live.config import NormaliseConfig
 from care_live.errors import ConfigError
 from care_live.images import Counts, Volume, VolumeKey
+from care_live.live_frame import LIVE_POSITION
 from care_live.model.card import ModelCard
 from care_live.percentiles import Histogram, Span, is_counts, measure, span_of
 from care_live.restore.geometry import fill_missing, received, upsample_z
+from care_live.restore.repair import Maps
+
+_SMALLEST = float(np.finfo(np.float32).tiny)
+_LIVE_WEIGHT = 0.05
+"""Of the newest frame in the range of Live: at 20 frames a second it follows within a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,29 @@ def known_spans(
     if len(channels) != n_channels or key.c not in channels:
         return {}
     return {c: known_before(memories.get((key.p, c), LearntRange()), config) if config else None for c in channels}
+
+
+def undo_around(card: ModelCard, spans: Sequence[Span], maps: Maps) -> None:
+    """Map a foreign network's normalised output back to camera counts, in place, where its card says counts."""
+    if card.normalisation in {"in-graph", "none"} or card.output != "counts" or len(spans) != len(card.channels_out):
+        return
+    for c, span in enumerate(spans):
+        maps["mean"][c] *= np.float32(span.width)
+        maps["mean"][c] += np.float32(span.low)
+        if "laplace_scale" in maps:
+            maps["laplace_scale"][c] *= np.float32(span.width)
+
+
+def settings_for(volume: Volume, config: NormaliseConfig) -> NormaliseConfig:
+    """Return how the range of a volume is chosen: a floor in camera counts means nothing for floating-point pixels.
+
+    In Live a person searches and focuses, so the range follows slowly, unless it is fixed.
+    """
+    if volume.key.p == LIVE_POSITION and config.mode != "fixed":
+        return config.model_copy(update={"mode": "ema", "ema_weight": _LIVE_WEIGHT})
+    if volume.pixels.dtype.kind != "f":
+        return config
+    return config.model_copy(update={"noise_floor_counts": _SMALLEST})
 
 
 def fixed_span(config: NormaliseConfig) -> Span:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 CUDNN_NEEDED = (9, 16, 0)
 """Before it, cuDNN computes some half-precision and TF32 3D convolutions wrongly, without an error
 (pytorch issues 163539, 166480, 167024)."""
-_HOST_SHARE = 0.6
+HOST_SHARE = 0.6
 """Of the memory that is available now."""
 
 
@@ -158,7 +158,8 @@ def _open(path: Path, card: ModelCard, config: RestoreConfig, options: Options) 
     network = _network(path, card, options, opener(options))
     worst = probe.compare(reference, network, card, tolerance=_tolerance(options))
     logger.info("self_test provider=%s largest_difference=%.2g of the range", provider, worst)
-    network.budget_px = budget_px(path, card, options)
+    need = footprint.measure(path, card, planewise=provider == "cpu")
+    network.bytes_per_px, network.budget_px = need.bytes_per_px, budget_px(need, provider)
     if config.fast_mode:
         network.fast_mode_deviation = probe.deviation(reference, network, card)
     return network
@@ -205,13 +206,12 @@ def _tolerance(options: Options) -> float:
     return 3e-2 if options.fast_mode else 1e-3
 
 
-def budget_px(path: Path, card: ModelCard, options: Options) -> int:
+def budget_px(need: footprint.Footprint, provider: Provider) -> int:
     """Return how many pixels one run may read: what memory holds, and what tensors can index.
 
     On a GPU only the second is known before a run; what does not fit there shrinks the tiles.
     """
-    need = footprint.measure(path, card, planewise=options.provider == "cpu")
     by_index = int((2**31 - 1) / max(need.values_per_px, 1.0))
-    if options.provider in {"cuda", "tensorrt"}:
+    if provider in {"cuda", "tensorrt"}:
         return by_index
-    return min(by_index, int(_HOST_SHARE * available_bytes() / max(need.bytes_per_px, 1.0)))
+    return min(by_index, int(HOST_SHARE * available_bytes() / max(need.bytes_per_px, 1.0)))

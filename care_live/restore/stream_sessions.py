@@ -128,6 +128,11 @@ class StreamSessions:
                 stream = prepared.begin(spans, {str(head): array for head, array in into.items()})
         return VolumeStream(stream, recorded, spans, into, choice=choice, progress=progress)
 
+    @property
+    def are_busy(self) -> bool:
+        """Whether a volume goes through the network while it is recorded."""
+        return any(volume.state == "streaming" for volume in self.in_flight)
+
     def forget(self, choice: Choice) -> None:
         """Let go of all sessions and end all streams, for a reason; what is needed again is made again."""
         self._prepared.clear()

@@ -60,6 +60,8 @@ class Network:
         self._sessions: OrderedDict[tuple[int, ...], Session] = OrderedDict()
         self.budget_px = _LARGEST_PX
         """Pixels that one run may read; shrinks when memory runs out."""
+        self.bytes_per_px = 0.0
+        """That one run takes for each of them, counted from the graph; 0: not counted."""
         self.degraded = False
         """Memory ran out before, so the tiles are smaller than the setting."""
         self.fast_mode_deviation: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from care_live import __version__
 from care_live.errors import StoreError
-from care_live.images import ModelIdentity, Restored, VolumeKey
+from care_live.images import NetworkInUse, Restored, VolumeKey
 from care_live.maps import folder_of
 from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
 from care_live.store import ome
@@ -92,9 +92,12 @@ class Collection:
             if not any(other == product for other, _ in self._images):
                 shutil.rmtree(self._run / product)
 
-    def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
-        """Write a network's card beside the volumes that it restored and will restore."""
-        self._models[identity.sha256] = {"name": identity.name, "sha256": identity.sha256, "card": dict(card)}
+    def describe_network(self, network: NetworkInUse) -> None:
+        """Write a network's card and its channels beside the volumes that it restored and will restore."""
+        name, sha256 = network.identity.name, network.identity.sha256
+        self._models[sha256] = {"name": name, "sha256": sha256, "card": dict(network.card)}
+        if network.channels:
+            self._models[sha256]["channels"] = list(network.channels)
         for (product, p), attributes in self._attributes.items():
             if product != "raw":
                 attributes["care_live"]["models"] = list(self._models.values())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from care_live import __version__
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
-from care_live.images import ModelIdentity, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
+from care_live.images import NetworkInUse, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
 from care_live.recorded.run_records import (
     ModelNoted,
     NotRestoredNoted,
@@ -196,11 +196,13 @@ class RunWriter:
         if ended is not None and ended.restoring:
             self._note(msgspec.structs.replace(ended, restoring=False))
 
-    def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
-        """Write a network's card into the journal and beside every volume that it will restore."""
-        if identity.sha256 not in self._ledger.models:
-            self._note(ModelNoted(name=identity.name, sha256=identity.sha256, card=dict(card)))
-        self._collection.describe_model(identity, card)
+    def describe_network(self, network: NetworkInUse) -> None:
+        """Write a network's card and its channels into the journal, and beside every volume that it will restore."""
+        name, sha256 = network.identity.name, network.identity.sha256
+        before = self._ledger.models.get(sha256)
+        if before is None or before.channels != network.channels:
+            self._note(ModelNoted(name=name, sha256=sha256, card=dict(network.card), channels=network.channels))
+        self._collection.describe_network(network)
 
     def reader(self) -> RunReader:
         """Return a reader for one other thread, which sees what this writer has stored."""

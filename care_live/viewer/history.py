@@ -9,13 +9,13 @@ from collections import OrderedDict
 from pathlib import Path
 
 from care_live.errors import StoreError
-from care_live.images import State, VolumeKey
+from care_live.images import ModelIdentity, NetworkInUse, State, VolumeKey
 from care_live.maps import HEADS, folder_of
 from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.recorded.run_records import RestoredStored
 from care_live.store import PRODUCTS, Product, RunReader
 from care_live.viewer.trust_line import TrustNote, note_of
-from care_live.viewer.view_records import NO_CARD, RunInfo, ViewedVolume, describe
+from care_live.viewer.view_records import RunInfo, ViewedVolume, describe
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class History:
             return self._known["raw"] | self._known["restored"]
 
     def info(self) -> RunInfo:
-        """Describe the run and the last network that restored in it."""
+        """Describe the run and the networks that restored in it."""
         with self._lock:
             self._refresh()
             return self._info
@@ -153,13 +153,12 @@ def _state(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> S
 
 
 def _describe(reader: RunReader) -> RunInfo:
-    plan, network = reader.plan, reader.models[-1] if reader.models else None
+    plan = reader.plan
     return describe(
         reader.run_id,
         channels=plan.channels,
         positions=plan.positions,
         interval_s=plan.interval_s,
-        model=network.name if network else "",
-        card=network.card if network else NO_CARD,
+        networks=(NetworkInUse(ModelIdentity(one.name, one.sha256), one.card, one.channels) for one in reader.models),
         ended=reader.ended.reason if reader.ended else "",
     )

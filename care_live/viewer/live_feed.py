@@ -11,6 +11,7 @@ import msgspec
 from care_live.errors import ProtocolError, StageError
 from care_live.images import Restored, VolumeKey
 from care_live.publish.delivery import Delivery, FromDaemon
+from care_live.publish.describe import networks_of
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.view_records import SystemStatus, ViewedVolume, describe
@@ -114,15 +115,14 @@ def take(message: FromDaemon, cache: LiveCache) -> None:
             cache.put(shown(message))
         case Delivery(restored=Restored() as planes):
             cache.grow(planes)
-        case Start(run=str(run), plan=plan, model=model, card=card):
+        case Start(run=str(run), plan=plan):
             cache.begin(
                 describe(
                     run,
                     channels=plan.channels,
                     positions=plan.positions,
                     interval_s=plan.interval_s,
-                    model=model.name if model else "",
-                    card=card,
+                    networks=networks_of(message),
                 )
             )
         case Change(key=(t, p, c), state=state):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -16,7 +15,7 @@ from msgspec.structs import replace
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import (
-    ModelIdentity,
+    NetworkInUse,
     NotRestored,
     Plan,
     RunEnded,
@@ -122,11 +121,11 @@ class RecordedRun:
         self._n_channels_in = 1
         self._waiting: dict[VolumeKey, Delivery] = {}
 
-    def describe_model(self, identity: ModelIdentity, card: Mapping[str, Any]) -> None:
-        """Write down the network that restores from here on."""
-        read = read_card(card)
+    def describe_network(self, network: NetworkInUse) -> None:
+        """Write down a network that restores from here on."""
+        read = read_card(network.card)
         self._n_channels_in = len(read.channels_in) if read else 1
-        self._patiently(lambda: self._writer.describe_model(identity, card))
+        self._patiently(lambda: self._writer.describe_network(network))
 
     def note(self, event: StateChanged | NotRestored | RunEnded) -> None:
         """Write down what became of volumes, or of the run."""

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable
 
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
-from care_live.images import ModelIdentity, NotRestored, Plan, RunEnded, RunStarted, StateChanged, VolumeKey
+from care_live.images import NotRestored, Plan, RunEnded, RunStarted, StateChanged, VolumeKey
 from care_live.live_frame import LIVE_RUN
 from care_live.publish.delivery import Delivery, FromDaemon
+from care_live.publish.describe import networks_of
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.admission import ExpectedShapes, merged
 from care_live.viewer.announced import AnnouncedVolumes, newest_of
@@ -143,8 +144,9 @@ class Recorder:
             self.next_start = start
             return
         self._learn_plan(start.run, merged(self._admission.plan, plan_of(start.plan)))
-        if start.model is not None and start.card:
-            self._run.describe_model(ModelIdentity(start.model.name, start.model.sha256), start.card)
+        for network in networks_of(start):
+            if network.card:
+                self._run.describe_network(network)
         self.recording.ended = ""
 
     def _open(self, started: RunStarted) -> RecordedRun:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from care_live.images import LIMITS, Counts, ModelIdentity, State, VolumeKey
+from care_live.images import LIMITS, Counts, ModelIdentity, NetworkInUse, State, VolumeKey
 from care_live.live_frame import LiveConditions
 from care_live.maps import Array, Head
 from care_live.model.card import Calibration, ModelCard
@@ -16,8 +16,6 @@ from care_live.model.reliability import half_width_factor
 from care_live.reasons import Choice
 from care_live.verdict import Trust
 from care_live.wire.arrays import PRODUCTS, Product
-
-NO_CARD: Mapping[str, Any] = {}
 
 Image: TypeAlias = Counts | Array
 """A raw or a restored volume, (z, y, x)."""
@@ -104,27 +102,76 @@ class SystemStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkInfo:
+    """What a viewer shows of one network."""
+
+    model: ModelIdentity | None = None
+    channels: tuple[int, ...] = ()
+    """Restored channels that it makes; empty: all."""
+    limits: str = ""
+    """What its results must not be used for."""
+    card: str = ""
+    """One line: task, architecture, training specimen."""
+    calibration: Calibration | None = None
+    """Of its intervals; None: not calibrated."""
+
+    @property
+    def name(self) -> str:
+        return self.model.name if self.model else ""
+
+    def half_width_factor(self, level: float) -> float:
+        """Return half of the calibrated central interval of mass `level`, in units of the Laplace scale."""
+        return half_width_factor(level, self.calibration)
+
+
+@dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What a viewer shows of the run and its network, on every screen."""
+    """What a viewer shows of the run and its networks, on every screen."""
 
     run_id: str = ""
     channels: tuple[str, ...] = ()
     positions: tuple[str, ...] = ()
     interval_s: float = 0.0
-    model: str = ""
-    """Name of the network."""
-    limits: str = ""
-    """What the network's results must not be used for."""
-    card: str = ""
-    """One line about the network: task, architecture, training specimen."""
-    calibration: Calibration | None = None
-    """Of the network's intervals; None: not calibrated."""
+    networks: tuple[NetworkInfo, ...] = ()
+    """The last one that was noted for a channel restores it."""
     ended: str = ""
     """Why the run ended; empty while it is recorded."""
 
-    def half_width_factor(self, level: float) -> float:
-        """Return half of the calibrated central interval of mass `level`, in units of the Laplace scale."""
-        return half_width_factor(level, self.calibration)
+    def network_of(self, c: int, made_by: ModelIdentity | None = None) -> NetworkInfo:
+        """Return the network of a restored channel.
+
+        Parameters
+        ----------
+        made_by : what the volume says of it; None: it says nothing
+        """
+        same = [one for one in self.networks if made_by is not None and one.model == made_by]
+        reading = [one for one in self.networks if not one.channels or c in one.channels]
+        return (same or reading or [NetworkInfo()])[-1]
+
+    @property
+    def current(self) -> tuple[NetworkInfo, ...]:
+        """The networks that restore now, by channel; those before a swap are left out."""
+        last = {one.channels: one for one in self.networks}
+        return tuple(last.values())
+
+    @property
+    def model(self) -> str:
+        """Names of the networks."""
+        return ", ".join(dict.fromkeys(one.name for one in self.current if one.name))
+
+    @property
+    def limits(self) -> str:
+        """What their results must not be used for."""
+        return "; ".join(dict.fromkeys(one.limits for one in self.current if one.limits))
+
+    @property
+    def card(self) -> str:
+        """One line for each network; where there are several, with its channels before it."""
+        several = len(self.current) > 1
+        return "\n".join(f"{self._names(one)}: {one.card}" if several else one.card for one in self.current if one.card)
+
+    def _names(self, network: NetworkInfo) -> str:
+        return ", ".join(self.channels[c] if c < len(self.channels) else str(c) for c in network.channels)
 
 
 def describe(
@@ -133,27 +180,33 @@ def describe(
     channels: tuple[str, ...] = (),
     positions: tuple[str, ...] = (),
     interval_s: float = 0.0,
-    model: str = "",
-    card: Mapping[str, Any] = NO_CARD,
+    networks: Iterable[NetworkInUse] = (),
     ended: str = "",
 ) -> RunInfo:
     """Describe a run; a card that this version cannot read costs only its own line.
 
     Parameters
     ----------
-    card : the model card as decoded JSON; empty: unknown
+    networks : with their model cards as decoded JSON; empty: unknown
     """
-    read = read_card(card)
     return RunInfo(
         run_id=run_id,
         channels=channels,
         positions=positions,
         interval_s=interval_s,
-        model=model or (read.name if read else ""),
+        networks=tuple(map(_network, networks)),
+        ended=ended,
+    )
+
+
+def _network(network: NetworkInUse) -> NetworkInfo:
+    read = read_card(network.card)
+    return NetworkInfo(
+        model=network.identity,
+        channels=network.channels,
         limits=read.limits if read else LIMITS,
         card=card_line(read) if read else "",
         calibration=read.calibration if read else None,
-        ended=ended,
     )
 
 

@@ -73,6 +73,16 @@ class Numbered(Sent, frozen=True, kw_only=True):
     """Counts from 0 within the session; null: a volume of an earlier session, read from the store."""
 
 
+class NetworkHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several networks of a run."""
+
+    model: Model
+    channels: Annotated[tuple[Count, ...], msgspec.Meta(max_length=256)] = ()
+    """Restored channels that it makes; empty: all."""
+    card: dict[str, Any] = {}
+    """Its model card; that of the first network is the message's."""
+
+
 class Start(Numbered, frozen=True, kw_only=True, tag="start", tag_field="type"):
     """A run begins or is resumed, or another network restores from here on; also the first answer to hello."""
 
@@ -80,6 +90,8 @@ class Start(Numbered, frozen=True, kw_only=True, tag="start", tag_field="type"):
     summary: dict[str, Any] = {}
     card: dict[str, Any] = {}
     """The network's model card, where the daemon gives it: calibration, training domain."""
+    networks: Annotated[tuple[NetworkHeader, ...], msgspec.Meta(max_length=64)] | msgspec.UnsetType = msgspec.UNSET
+    """Each with its channels, `model` first; absent: that one restores every channel."""
     newest: Count = 0
     """Highest sequence number so far."""
     left_out: tuple[FlagName, ...] | msgspec.UnsetType = msgspec.UNSET

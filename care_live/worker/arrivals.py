@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,48 +20,22 @@ from care_live.open_volumes import PlanePlaced, VolumeOpened
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
 from care_live.restore import choice
+from care_live.restore.channel_choice import ChannelChoice, ChannelGroup
 from care_live.restore.in_flight import N_OPEN, InFlight, VolumeInFlight
 from care_live.restore.ranges import known_spans
 from care_live.restore.result_maps import ResultMaps
 from care_live.worker import protocol
+from care_live.worker.arriving_volume import ArrivingVolume
 from care_live.worker.buffers import SharedVolume, lay_out, make_room, planes_of
 from care_live.worker.shared_memory import Pool
 
 if TYPE_CHECKING:  # all that is sent to a process goes through its `send`
-    from care_live.worker.inference_process import Inference, RunningNetwork
+    from care_live.worker.inference_process import Inference, RunningNetworks
 
 logger = logging.getLogger(__name__)
 
 _AHEAD = 8
 """Planes that inference is sent before it has taken in the first of them: the pipe must never fill up."""
-
-
-@dataclass(slots=True)
-class _Arriving:
-    """What the daemon holds of a time point that is being recorded."""
-
-    room: SharedVolume
-    spans: Mapping[int, Span | None]
-    """Of each c that the network reads, in its order; None: not known before its last plane."""
-    opened: set[int]
-    """Channels with at least one plane so far."""
-    begun: bool
-    """Inference has the order to stream it."""
-    placed: set[tuple[int, int]] = field(default_factory=set)
-    """Input and z."""
-    unsent: list[tuple[int, int]] = field(default_factory=list)
-    n_sent: int = 0
-    n_shown: int = 0
-    """Restored planes that were returned before the volume was complete."""
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """c of each input of the network."""
-        return tuple(self.spans)
-
-    @property
-    def known_spans(self) -> dict[int, Span]:
-        return {c: span for c, span in self.spans.items() if span is not None}
 
 
 class Arrivals:
@@ -78,10 +52,10 @@ class Arrivals:
     def __init__(self, pool: Pool, config: RestoreConfig) -> None:
         self._pool, self._config = pool, config
         self._guard = threading.Lock()
-        self._running: RunningNetwork | None = None
-        self.order: tuple[int, ...] = ()
-        """Channels of the run that a network reads together; empty: not known, or it reads each by itself."""
-        self._in_flight: InFlight[_Arriving] = InFlight(n_open=N_OPEN)
+        self._running: RunningNetworks | None = None
+        self.channels: ChannelChoice | None = None
+        """Which network reads which channel; None: not known before a run, the first one reads what comes."""
+        self._in_flight: InFlight[ArrivingVolume] = InFlight(n_open=len(config.networks) * N_OPEN)
         self._given_up: list[SharedVolume] = []
         """Inference may still write to them until it has answered the next request."""
         self._of_another: list[SharedVolume] = []
@@ -92,7 +66,7 @@ class Arrivals:
         self._plane_s = 0.0
         """Recent time from one plane to the next."""
 
-    def go_to(self, running: RunningNetwork | None) -> None:
+    def go_to(self, running: RunningNetworks | None) -> None:
         """Send planes to this network's process from now on; the one before is dead, or there was none."""
         with self._guard:
             self._running = running
@@ -113,14 +87,15 @@ class Arrivals:
         with self._guard:
             if (running := self._running) is None:
                 return
-            card = running.ready.card
+            group = self._group_of(opened.key)
+            card = running.ready.networks[group.network].card
             ranges = self._config.normalise if choice.may_stream(self._config, card) else None
-            spans = known_spans(running.memories, opened.key, len(card.channels_in), ranges, order=self.order)
+            spans = known_spans(running.memories, opened.key, len(card.channels_in), ranges, order=group.inputs)
             why_whole = choice.at_first_plane(self._config, card, spans, n_unanswered=self._n_unanswered)
             if not spans:
                 self._abandon(opened.key, why_whole or whole("channels-unknown"))
             elif not self._joins(opened, tuple(spans)):
-                self._open(opened, card, spans, why_whole)
+                self._open(opened, replace(group, inputs=tuple(spans)), spans, why_whole)
 
     def place(self, placed: PlanePlaced) -> None:
         """Copy a plane that is in place to shared memory, and notify inference. Does not wait for inference."""
@@ -130,7 +105,7 @@ class Arrivals:
             for volume in self._in_flight:
                 arriving = volume.held
                 if (volume.key.t, volume.key.p) == (t, p) and c in arriving.opened:
-                    plane = (arriving.channels.index(c), placed.plane)
+                    plane = (arriving.group.inputs.index(c), placed.plane)
                     np.copyto(arriving.room.pixels[plane[0]][placed.plane], placed.pixels)
                     arriving.placed.add(plane)
                     arriving.unsent.append(plane)
@@ -158,11 +133,11 @@ class Arrivals:
                         voxel_size_um=voxel_size_um,
                         low=0.0,
                         high=0.0,
-                        model=self._running.ready.identity,
+                        model=self._running.ready.networks[arriving.group.network].identity,
                         raw=None,
                         z=slice(first, last),
                     )
-                    found += planes_of(begun, arriving.known_spans, arriving.room)
+                    found += planes_of(begun, arriving.known_spans, arriving.room, arriving.group)
             return found
 
     def room(self, volumes: Sequence[Volume], card: ModelCard) -> tuple[SharedVolume, Choice | None]:
@@ -174,7 +149,7 @@ class Arrivals:
         """
         with self._guard:
             volume = self._in_flight.complete(volumes[0].key)
-            if volume is not None and _is_complete(volume.held, volumes):
+            if volume is not None and volume.held.is_complete(volumes):
                 return volume.held.room, volume.choice
             if volume is None:
                 why_whole = self._in_flight.why_not(volumes[0].key) or whole("stored")
@@ -218,6 +193,11 @@ class Arrivals:
                 self._n_unanswered = 0
                 given_up.clear()
 
+    def _group_of(self, key: VolumeKey) -> ChannelGroup:
+        """Return the network of a volume, and its channels where they are known."""
+        found = None if self.channels is None else self.channels.group_of(key)
+        return found or ChannelGroup(0, ())
+
     def _joins(self, opened: VolumeOpened, channels: tuple[int, ...]) -> bool:
         """Return whether this channel belongs to a time point that is open already."""
         volume = self._in_flight.get(opened.key._replace(c=channels[0]))
@@ -229,34 +209,36 @@ class Arrivals:
         return True
 
     def _open(
-        self, opened: VolumeOpened, card: ModelCard, spans: Mapping[int, Span | None], why_whole: Choice | None
+        self, opened: VolumeOpened, group: ChannelGroup, spans: Mapping[int, Span | None], why_whole: Choice | None
     ) -> None:
         """Take memory for a time point at the first plane of its first channel; order inference to stream it."""
-        key = opened.key._replace(c=next(iter(spans)))
+        key = opened.key._replace(c=group.inputs[0])
         if self._in_flight.get(key) is not None:
             self._abandon(key, whole("overtaken"))
         for gone in self._in_flight.make_room():
             self._forget(gone)
         try:
-            results = ResultMaps.of(card, self._config)
+            assert self._running is not None, "planes arrive for networks that run"
+            results = ResultMaps.of(self._running.ready.networks[group.network].card, self._config)
             room = make_room(self._pool, results, [_shape_of(opened)] * len(spans), np.dtype(opened.dtype))
         except OutOfMemoryError as error:
             logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
             self._abandon(key, choice.broken(error))
             return
-        volume = self._in_flight.open(key, _Arriving(room, spans, {opened.key.c}, begun=why_whole is None), why_whole)
+        arriving = ArrivingVolume(room, group, spans, {opened.key.c}, begun=why_whole is None)
+        volume = self._in_flight.open(key, arriving, why_whole)
         if why_whole is None:
             self._in_flight.stream(volume)
             self._n_unanswered += 1
-            known = tuple(volume.held.known_spans.values())
-            self._send(protocol.Begin(key, room.places, room.progress_place, room.results, known, self._plane_s))
+            known, places = tuple(arriving.known_spans.values()), (room.places, room.progress_place, room.results)
+            self._send(protocol.Begin(key, *places, known, self._plane_s, group.network))
 
     def _abandon(self, key: VolumeKey, why: Choice) -> None:
         gone = self._in_flight.abandon(key, why)
         if gone is not None:
             self._forget(gone)
 
-    def _forget(self, gone: VolumeInFlight[_Arriving]) -> None:
+    def _forget(self, gone: VolumeInFlight[ArrivingVolume]) -> None:
         """Keep the memory of a volume that was abandoned until inference can't write to it any more."""
         self._given_up.append(gone.held.room)
         if gone.held.begun and gone.choice is not None:
@@ -288,11 +270,3 @@ class Arrivals:
 
 def _shape_of(opened: VolumeOpened) -> tuple[int, int, int]:
     return (len(opened.planes), *opened.shape_px)
-
-
-def _is_complete(arriving: _Arriving, volumes: Sequence[Volume]) -> bool:
-    """Return whether all planes of a time point are where inference sees them."""
-    missing = any(volume.integrity.missing for volume in volumes)
-    n_planes = sum(len(volume.pixels) for volume in volumes)
-    in_order = [volume.key.c for volume in volumes] == list(arriving.channels)
-    return not missing and in_order and len(arriving.placed) == n_planes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from care_live.images import Restored, Volume, read_only
 from care_live.maps import Head
 from care_live.percentiles import Span
+from care_live.restore.channel_choice import ChannelGroup
 from care_live.restore.geometry import source_of
 from care_live.restore.in_flight import PlaneProgress
 from care_live.restore.result_maps import ResultMaps
@@ -49,18 +50,21 @@ class SharedVolume:
         )
 
 
-def planes_of(begun: Restored, spans: Mapping[int, Span], room: SharedVolume) -> Iterator[Restored]:
+def planes_of(
+    begun: Restored, spans: Mapping[int, Span], room: SharedVolume, group: ChannelGroup
+) -> Iterator[Restored]:
     """Yield restored planes of each output; of one with NaN or infinity, nothing.
 
     Parameters
     ----------
     begun : what is the same for every output, with the key of the time point's first channel; ``z`` are the planes
     spans : of each channel that the network reads
+    group : these channels
     """
-    channels, z = tuple(spans), begun.z or slice(None)
+    channels, z = group.inputs, begun.z or slice(None)
     sources = tuple(begun.key._replace(c=channel) for channel in channels)
     n_out, n_planes = room.maps["mean"].shape[:2]
-    for i, c in enumerate(channels if n_out == len(channels) else range(n_out)):
+    for i, c in enumerate(group.outputs(n_out)):
         maps = {head: read_only(room.maps[head][i, z]) for head in room.heads}
         span = spans[channels[source_of(i, len(channels))]]
         about = {"key": begun.key._replace(c=c), "low": span.low, "high": span.high, "n_planes": n_planes}

@@ -6,12 +6,14 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
 from care_live.images import Restored, Volume, VolumeHead
 from care_live.percentiles import Span
 from care_live.reasons import Choice
+from care_live.restore.channel_choice import ChannelGroup
 from care_live.restore.ranges import LearntRange, LearntRanges
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
@@ -19,7 +21,7 @@ from care_live.worker.arrivals import Arrivals
 from care_live.worker.buffers import moved_out
 from care_live.worker.hot_swap import HotSwap
 from care_live.worker.shared_memory import Pool
-from care_live.worker.supervisor import InferenceSupervisor
+from care_live.worker.supervisor import InferenceSupervisor, names_of
 from care_live.worker.trial import Trial
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ _BUSY_S = 5.0  # how long an order waits for the volume that is being restored
 
 
 class RestoreProcess:
-    """The engine in a child process: `start`, `restore` volumes in order, `stop`.
+    """The networks in a child process: `start`, `restore` volumes in order, `stop`.
 
     A child that dies or hangs is replaced at once, while the daemon goes on; its volume raises a RestoreError and is
     restored later from the store. The intensity ranges of earlier volumes are kept here, so that a restart does not
@@ -36,7 +38,7 @@ class RestoreProcess:
 
     Parameters
     ----------
-    config : model, provider, tiles, hang limit
+    config : networks, provider, tiles, hang limit
     """
 
     def __init__(self, config: RestoreConfig) -> None:
@@ -51,16 +53,23 @@ class RestoreProcess:
         """The child, and how often it was lost."""
         self.choice: Choice | None = None
         """Whether the last volume was streamed, and why; None before the first."""
+        self.held_bytes: tuple[int, ...] = ()
+        """Memory that each of several networks kept after the last volume."""
 
     @property
-    def network(self) -> protocol.Ready:
-        """What runs: card, identity, provider; once started."""
+    def networks(self) -> tuple[protocol.NetworkReady, ...]:
+        """What runs: card, identity, provider of each network; once started."""
         if self.supervisor.ready is None:
             raise RestoreError("the inference process was not started: call start() first")
-        return self.supervisor.ready
+        return self.supervisor.ready.networks
+
+    @property
+    def network(self) -> protocol.NetworkReady:
+        """The first network, of most runs the only one."""
+        return self.networks[0]
 
     def start(self) -> None:
-        """Start the child and wait until its network is checked and warm.
+        """Start the child and wait until its networks are checked and warm.
 
         Raises
         ------
@@ -72,8 +81,12 @@ class RestoreProcess:
         with self._turn:
             self.supervisor.start()
 
-    def restore(self, volumes: Sequence[Volume]) -> tuple[Restored, ...]:
+    def restore(self, volumes: Sequence[Volume], *, network: int | None = None) -> tuple[Restored, ...]:
         """Restore one time point: one volume per input channel in, one result per output channel out.
+
+        Parameters
+        ----------
+        network : number of the one that restores it, of volumes outside a run; None: that of its channel
 
         Raises
         ------
@@ -82,14 +95,25 @@ class RestoreProcess:
         """
         with self._turn:
             running = self.supervisor.living()
-            room, why_whole = self.arrivals.room(volumes, running.ready.card)
+            group = self._group(volumes, network)
+            card = running.ready.networks[group.network].card
+            room, why_whole = self.arrivals.room(volumes, card)
             heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
-            alive = self._pool.alive()
-            work = protocol.Work(heads, room.places, room.results, running.memories, alive, why_whole)
+            work = protocol.Work(
+                heads,
+                room.places,
+                room.results,
+                running.memories,
+                self._pool.alive(),
+                why_whole,
+                group.network,
+                group.outputs(len(card.channels_out)),
+            )
             done = self.supervisor.ask(running, work)
+            self.held_bytes = done.held_bytes
             self._note_choice(done)
             restored = room.results_of(volumes, done)
-            self._advance_swap(volumes, restored)
+            self._advance_swap(group.network, volumes, restored)
             return tuple(map(moved_out, restored)) if self._pool.is_crowded else restored
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
@@ -182,20 +206,26 @@ class RestoreProcess:
         self.supervisor.stop(deadline_s)
         self.hot_swap.stop()
 
+    def _group(self, volumes: Sequence[Volume], network: int | None) -> ChannelGroup:
+        """Return which network restores a time point, and the channels of its results."""
+        channels, read = self.arrivals.channels, tuple(volume.key.c for volume in volumes)
+        found = channels.group_of(volumes[0].key) if channels is not None and network is None else None
+        return replace(found, inputs=read) if found is not None else ChannelGroup(network or 0, read)
+
     def _note_choice(self, done: protocol.Done) -> None:
         if not done.choice.same_as(self.choice):
             logger.info("streaming kind=%s reason=%s: %s", done.choice.kind, done.choice.reason, done.choice)
         self.choice = done.choice
 
-    def _advance_swap(self, volumes: Sequence[Volume], restored: tuple[Restored, ...]) -> None:
+    def _advance_swap(self, network: int, volumes: Sequence[Volume], restored: tuple[Restored, ...]) -> None:
         """Let a candidate take its next step; it takes over when it has passed its trial."""
-        if self.hot_swap.on_probation and any("nan_fixed" in result.flags for result in restored):
+        if self.hot_swap.is_on_probation(network) and any("nan_fixed" in result.flags for result in restored):
             self.supervisor.take_back("gave no numbers")
         if (running := self.supervisor.running) is None:
             return
         streamed = self.choice is not None and self.choice.kind == "stream"
         usual_s = None if streamed else max(result.infer_s for result in restored)
-        done = Trial(running.ready.card, tuple(volumes), restored, usual_s)
-        if (proved := self.hot_swap.advance(done, self._pool, running)) is not None:
+        done = Trial(network, running.ready.networks[network].card, tuple(volumes), restored, usual_s)
+        if (proved := self.hot_swap.advance(done, self._pool, running, self.arrivals.channels)) is not None:
             self.supervisor.take_over(proved)
-            logger.info("swapped model=%s %s", proved.ready.identity.name, self.hot_swap.state)
+            logger.info("swapped models=%s %s", names_of(proved.ready), self.hot_swap.state)

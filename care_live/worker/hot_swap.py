@@ -1,17 +1,22 @@
-"""Which network runs, which one is on trial and which one ran before: a swap, and the way back."""
+"""Which networks run, which one is on trial and which ones ran before: a swap, and the way back.
+
+A process has all networks of a run. So a candidate is a process with the same ones but for the new network, which is
+tried on the volumes of its channels; the others are tried no further, since they run already.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
-from care_live.model.card import ModelCard
-from care_live.worker.inference_process import Inference, RunningNetwork
-from care_live.worker.processor_pace import ProcessorPace
+from care_live.restore.channel_choice import ChannelChoice
+from care_live.restore.ranges import LearntRanges
+from care_live.worker import protocol
+from care_live.worker.inference_process import Inference, RunningNetworks
 from care_live.worker.shared_memory import Pool
 from care_live.worker.trial import Candidate, Trial
 
@@ -24,26 +29,27 @@ _LOSSES = 2
 
 
 class HotSwap:
-    """The candidate and the network before; safe to use from every thread.
+    """The candidate and the networks before; safe to use from every thread.
 
     Parameters
     ----------
-    config : of the running network; all but the model stays
+    config : of the running networks; all but the model of the new one stays
     """
 
     def __init__(self, config: RestoreConfig) -> None:
         self._config = config
         self._guard = threading.Lock()  # held for moments, never during a wait for a network
         self._candidate: Candidate | None = None
-        self._before: RunningNetwork | None = None
+        self._before: RunningNetworks | None = None
         self._is_new = False
         """Whether the running network came by a swap, and not by a rollback."""
-        self._n_restored = 0
+        self._network = self._n_restored = 0
+        self._channels: ChannelChoice | None = None
         self._is_held = False
         """Whether other workers change with this one: then it neither takes over nor goes back by itself."""
         self._failure = ""
         """How a network that took over with others has failed."""
-        self._past: list[RunningNetwork] = []
+        self._past: list[RunningNetworks] = []
         """Networks that are to be ended."""
         self._state = ""
         self._interval_s: Callable[[], float | None] = lambda: None
@@ -60,6 +66,7 @@ class HotSwap:
         self,
         model: Path,
         *,
+        network: int = 0,
         interval_s: Callable[[], float | None] = lambda: None,
         even_if_slow: bool = False,
         together: str | None = None,
@@ -71,6 +78,7 @@ class HotSwap:
 
         Parameters
         ----------
+        network : number of the one that it replaces
         interval_s : returns the time from one time point to the next, seconds; None: not known
         even_if_slow : take it though it can't keep up
         together : what runs it in other workers, too; once it has passed its trial it then waits for `change`
@@ -79,9 +87,9 @@ class HotSwap:
             if self._candidate is not None and self._candidate.phase != "refused":
                 self._candidate.refuse("another network was ordered")
             self._interval_s, self._is_held = interval_s, together is not None
-            provider = together or self._config.provider
-            inference = Inference(self._config.model_copy(update={"model": model, "provider": provider}))
-            self._candidate = Candidate(inference, even_if_slow=even_if_slow)
+            config = self._config.with_network(network, model)
+            inference = Inference(config.model_copy(update={"provider": together or config.provider}))
+            self._candidate = Candidate(inference, network, even_if_slow=even_if_slow)
 
     def look(self) -> None:
         """Give up a candidate that hangs, also while no volume comes."""
@@ -118,16 +126,20 @@ class HotSwap:
             if self._candidate is not None and self._candidate.phase != "refused":
                 self._candidate.refuse(reason)
 
-    def advance(self, done: Trial, pool: Pool, running: RunningNetwork) -> RunningNetwork | None:
+    def advance(
+        self, done: Trial, pool: Pool, running: RunningNetworks, channels: ChannelChoice | None = None
+    ) -> RunningNetworks | None:
         """Let the candidate take its next step; return it once it has passed its trial and takes over.
 
         Parameters
         ----------
         done : by the running network
         running : stays ready, for the way back
+        channels : of each network
         """
         with self._guard:
-            self._n_restored += 1
+            self._n_restored += done.network == self._network
+            self._channels = channels
             candidate = self._candidate
             if candidate is None or candidate.phase == "refused":
                 return None
@@ -135,28 +147,29 @@ class HotSwap:
             candidate.advance(done, pool, self._interval_s())
             return self._changed(candidate, running) if candidate.phase == "proved" and not self._is_held else None
 
-    def change(self, running: RunningNetwork) -> RunningNetwork | None:
+    def change(self, running: RunningNetworks) -> RunningNetworks | None:
         """Return the candidate that was held, which takes over now; one that died since is replaced as any other."""
         with self._guard:
             candidate = self._candidate
             return None if candidate is None or candidate.comparison is None else self._changed(candidate, running)
 
-    def keeps_ranges(self, running: ModelCard) -> bool:
-        """Return whether the candidate takes over what volumes taught: it measures ranges at the same percentiles."""
+    def kept_ranges(self, learnt: LearntRanges, running: Sequence[protocol.NetworkReady]) -> LearntRanges:
+        """Return what the candidate takes over of what volumes taught; see `Candidate.kept_ranges`."""
         candidate = self._candidate
-        return candidate is not None and candidate.measures_as(running)
+        return {} if candidate is None else candidate.kept_ranges(learnt, running, self._channels)
 
-    def _changed(self, candidate: Candidate, running: RunningNetwork) -> RunningNetwork:
+    def _changed(self, candidate: Candidate, running: RunningNetworks) -> RunningNetworks:
         if self._is_held and self._before is not None:  # to end it takes moments, which others would wait for
             self._past.append(self._before)
         else:
             self._end_before()
         self._before, self._candidate = running, None
-        self._is_new, self._n_restored = True, 0
-        self._state = str(candidate.comparison)
-        return RunningNetwork(candidate.inference, candidate.ready, candidate.fitting(running), ProcessorPace())
+        self._is_new, self._n_restored, self._network = True, 0, candidate.network
+        self._state, self._config = str(candidate.comparison), candidate.inference.config
+        fitting = candidate.kept_ranges(running.memories, running.ready.networks, self._channels)
+        return RunningNetworks.begun(candidate.inference, candidate.ready, fitting)
 
-    def go_back(self, running: RunningNetwork) -> RunningNetwork:
+    def go_back(self, running: RunningNetworks) -> RunningNetworks:
         """Return the network before the last swap; the running one takes its place.
 
         Raises
@@ -168,10 +181,10 @@ class HotSwap:
             if self._before is None:
                 raise RestoreError("there was no swap to roll back")
             before, self._before = self._before, running
-            self._is_new, self._state = False, "rolled back"
+            self._is_new, self._state, self._config = False, "rolled back", before.inference.config
             return before
 
-    def take_back(self, why: str, n_losses: int = 0) -> RunningNetwork | None:
+    def take_back(self, why: str, n_losses: int = 0) -> RunningNetworks | None:
         """Return the network before where the new one fails: at once on probation, later after some losses in a row.
 
         Parameters
@@ -188,14 +201,14 @@ class HotSwap:
                 self._failure = why
                 return None
             before, self._before = self._before, None
+            self._config = before.inference.config
             self._is_new, self._state = False, f"rolled back: the new network {why}"
             logger.warning("swap_rolled_back reason=%s", why)
             return before
 
-    @property
-    def on_probation(self) -> bool:
-        """Whether the running network has just taken over."""
-        return self._is_new and self._n_restored < PROBATION
+    def is_on_probation(self, network: int) -> bool:
+        """Return whether the running network of this number has just taken over."""
+        return self._is_new and network == self._network and self._n_restored < PROBATION
 
     def stop(self) -> None:
         """End the candidate and the network before."""

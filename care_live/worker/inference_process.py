@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import TypeAlias
@@ -34,6 +34,7 @@ _LOOK_S = 0.2
 """How often a sign of life is looked for."""
 _DYING_S = 2.0
 """Between the end of its pipe and its own."""
+_NO_BUDGETS: Mapping[int, int] = {}
 _STARTING = 15.0
 """Times as much silence while it starts: imports may wait for a slow disk."""
 
@@ -43,11 +44,11 @@ class Inference:
 
     Parameters
     ----------
-    config : its model and how to run it; it starts by itself
-    budget_px : pixels that it may read at once, after an earlier process died of more
+    config : its networks and how to run them; it starts by itself
+    budgets_px : by network: pixels that it may read at once, after an earlier process died of more
     """
 
-    def __init__(self, config: RestoreConfig, budget_px: int | None = None) -> None:
+    def __init__(self, config: RestoreConfig, budgets_px: Mapping[int, int] = _NO_BUDGETS) -> None:
         self.config = config
         self.ready: protocol.Ready | None = None
         context = multiprocessing.get_context("spawn")
@@ -61,7 +62,7 @@ class Inference:
         self._sending = threading.Thread(target=self._write, name="to inference")
         self._process = context.Process(
             target=inference_server.main,
-            args=(theirs, self._pulse, config, budget_px),
+            args=(theirs, self._pulse, config, dict(budgets_px)),
             name="care-live-inference",
             daemon=True,
         )
@@ -192,7 +193,8 @@ class Inference:
 
     @property
     def _on_device(self) -> bool:
-        return self.ready is not None and self.ready.provider in {"cuda", "tensorrt"}
+        networks = () if self.ready is None else self.ready.networks
+        return any(network.provider in {"cuda", "tensorrt"} for network in networks)
 
     def _owes(self, seen: liveness.Seen) -> bool:
         """Return whether it has something to do: it starts, or has not dealt with all that it was sent."""
@@ -218,11 +220,14 @@ class Inference:
         if not isinstance(message, protocol.Ready):
             raise ModelError(f"the inference process sent {type(message).__name__} before it was ready")
         self.ready = message
-        logger.info("inference_ready model=%s provider=%s", message.identity.name, message.provider)
+        for one in message.networks:
+            logger.info("inference_ready model=%s provider=%s", one.identity.name, one.provider)
+        if len(message.networks) > 1:
+            logger.info("networks=%d memory_limit=%d MiB", len(message.networks), message.limit_bytes >> 20)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RunningNetwork:
+class RunningNetworks:
     """A process, what runs in it, and what earlier volumes taught; the record outlives a process that is lost."""
 
     inference: Inference
@@ -230,7 +235,18 @@ class RunningNetwork:
     """Of this process, or of the one that it replaces, while it starts."""
     memories: LearntRanges
     """What earlier volumes taught about intensity: kept here, so that a restart does not show."""
-    pace: ProcessorPace
+    paces: tuple[ProcessorPace, ...]
+    """Of each network."""
+
+    @classmethod
+    def begun(cls, inference: Inference, ready: protocol.Ready, memories: LearntRanges) -> RunningNetworks:
+        """Return networks that have restored no volume yet."""
+        return cls(inference, ready, memories, tuple(ProcessorPace() for _ in ready.networks))
+
+    @property
+    def budgets_px(self) -> dict[int, int]:
+        """By network: pixels that it may read at once, where it died of more."""
+        return {number: px for number, pace in enumerate(self.paces) if (px := pace.budget_px) is not None}
 
 
 @contextlib.contextmanager

@@ -1,13 +1,14 @@
-"""The inference process: one engine, one request at a time; it ends with its parent."""
+"""The inference process: its networks, one request at a time; it ends with its parent."""
 
 from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING
@@ -27,13 +28,14 @@ from care_live.worker.liveness import Pulse
 if TYPE_CHECKING:
     from care_live.config import RestoreConfig
     from care_live.restore.engine import Engine
+    from care_live.restore.network_set import NetworkSet
     from care_live.restore.volume_stream import VolumeStream
 
 logger = logging.getLogger(__name__)
 
 
-def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budget_px: int | None = None) -> None:
-    """Open the network, report that, then restore what comes until the message to stop.
+def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budgets_px: Mapping[int, int]) -> None:
+    """Open the networks, report that, then restore what comes until the message to stop.
 
     Ctrl-C in a terminal, its end, and systemd's SIGTERM reach every process of the group; this one goes on, because
     the daemon drains.
@@ -46,25 +48,29 @@ def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budge
     with _ends_with_its_parent():
         try:
             with translated("inference starts"):
-                engine = _open(config, budget_px, pulse)
+                networks = _open(config, budgets_px, pulse)
         except OutOfMemoryError as error:
             _send(pipe, protocol.Failed(type(error).__name__, f"{error}: {_no_memory()}"))
             return
         except CareLiveError as error:
             _send(pipe, protocol.Failed(type(error).__name__, str(error)))
             return
-        _send(pipe, protocol.Ready(engine.card, engine.identity, engine.provider))
-        _serve(pipe, engine, pulse)
+        _send(pipe, _ready(networks))
+        _serve(pipe, networks, pulse)
 
 
-def _open(config: RestoreConfig, budget_px: int | None, pulse: Pulse) -> Engine:
-    from care_live.model import file
-    from care_live.restore.engine import Engine
+def _open(config: RestoreConfig, budgets_px: Mapping[int, int], pulse: Pulse) -> NetworkSet:
+    from care_live.restore.network_set import NetworkSet
     from care_live.restore.select import candidates
 
     if not {"cuda", "tensorrt"}.intersection(candidates(config)):  # a driver's own needs are not known
         limits.confine()
-    return Engine(config.model or file.shipped(), config, budget_px=budget_px, running=pulse.running)
+    return NetworkSet(config, budgets_px=budgets_px, running=pulse.running)
+
+
+def _ready(networks: NetworkSet) -> protocol.Ready:
+    opened = (protocol.NetworkReady(one.card, one.identity, one.provider) for one in networks.engines)
+    return protocol.Ready(tuple(opened), networks.budget.limit_bytes)
 
 
 def _no_memory() -> str:
@@ -77,74 +83,82 @@ def _no_memory() -> str:
 
 
 class _Server:
-    """Answers requests with one engine."""
+    """Answers requests with the networks of one process, one volume after the other."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, networks: NetworkSet) -> None:
         from care_live.backends.cuda import copies
         from care_live.worker.shared_memory import SegmentView
 
-        self._engine = engine
-        on_gpu = engine.provider in {"cuda", "tensorrt"}
-        self._window = SegmentView(copies().lock) if on_gpu else SegmentView()
+        self._networks = networks
+        self._window = SegmentView(copies().lock) if networks.on_gpu else SegmentView()
         self._to_stream: tuple[int, int, int] | None = None
 
     def warm_up(self, warm_up: protocol.WarmUp) -> None:
         """Prepare for volumes of one shape; what fails now fails again, and is reported, with the first volume."""
         self._to_stream = warm_up.shape
-        _try_to_warm_up(self._engine.warm_up, warm_up.shape)
+        for number in range(len(self._networks.engines)):
+            _try_to_warm_up(self._use(number, warm_up.shape).warm_up, warm_up.shape)
 
     def use_spare_time(self) -> None:
         """Prepare for streaming while there is no other work: a first volume, of unknown range, is not streamed."""
         if self._to_stream is not None:
             shape, self._to_stream = self._to_stream, None
-            _try_to_warm_up(self._engine.streams.warm_up, shape)
+            for number in range(len(self._networks.engines)):
+                _try_to_warm_up(self._use(number, shape).streams.warm_up, shape)
 
     def begin(self, begin: protocol.Begin) -> None:
         """Decide whether to stream a volume that is about to come; begin if so."""
         recorded = [self._window.array(place) for place in begin.pixels]
         maps = {head: self._window.array(place) for head, place in begin.results.items()}
         progress = PlaneProgress(self._window.array(begin.progress))
-        self._engine.streams.begin(begin.key, recorded, begin.spans, maps, plane_s=begin.plane_s, progress=progress)
+        streams = self._use(begin.network, begin.pixels[0].shape, len(recorded)).streams
+        streams.begin(begin.key, recorded, begin.spans, maps, plane_s=begin.plane_s, progress=progress)
 
     def placed(self, placed: protocol.PlanesPlaced) -> None:
         """Take planes in; all steps that they make possible run at once."""
-        volume = self._engine.streams.in_flight.get(placed.key)
-        if volume is None or (stream := volume.held) is None:
-            return
-        for channel, z in placed.planes:
-            stream.place(channel, z)
-        if stream.choice.kind == "whole":
-            self._engine.streams.in_flight.stop(volume, stream.choice)
+        for number, engine in enumerate(self._networks.engines):
+            volume = engine.streams.in_flight.get(placed.key)
+            if volume is None or (stream := volume.held) is None:
+                continue
+            self._networks.go_on(number)
+            for channel, z in placed.planes:
+                stream.place(channel, z)
+            if stream.choice.kind == "whole":
+                engine.streams.in_flight.stop(volume, stream.choice)
 
     def abandon(self, abandon: protocol.Abandon) -> None:
         """Drop a volume that the daemon has given up."""
-        volume = self._engine.streams.in_flight.abandon(abandon.key, abandon.choice)
-        if volume is not None:
-            _abandon(volume.held, abandon.choice)
+        for engine in self._networks.engines:
+            if (volume := engine.streams.in_flight.abandon(abandon.key, abandon.choice)) is not None:
+                _abandon(volume.held, abandon.choice)
+
+    def _use(self, number: int, shape: Sequence[int], n_channels: int = 1) -> Engine:
+        return self._networks.use(number, n_channels * math.prod(shape))
 
     def work(self, work: protocol.Work) -> protocol.Done:
         """Restore one time point; most of it is done already where it was streamed."""
-        self._engine.memories = dict(work.memories)
-        key = work.volumes[0].key
+        engine, key = self._networks.use(work.network, work.n_px), work.volumes[0].key
+        engine.memories = dict(work.memories)
         if work.choice is None:
             channels, planes = range(len(work.pixels)), range(work.pixels[0].shape[0])
             self.placed(protocol.PlanesPlaced(key, tuple(itertools.product(channels, planes))))
-        volume = self._engine.streams.in_flight.complete(key)
+        volume = engine.streams.in_flight.complete(key)
         stream = None if volume is None else volume.held
         choice = given_up(None if volume is None else volume.choice, work.choice)
         if work.choice is not None:
             _abandon(stream, work.choice)
-        results = self._restored(work, stream)
+        results = self._restored(engine, work, stream)
         if stream is not None:
             choice = stream.choice
             if stream.out_of_memory:
-                self._engine.streams.make_smaller()
+                engine.streams.make_smaller()
         del volume, stream
         self._window.keep_only(work.alive)
         heads = tuple(record_of(RestoredHead, one) for one in results)
-        return protocol.Done(heads, tuple(tuple(one.maps) for one in results), self._engine.memories, choice)
+        maps = tuple(tuple(one.maps) for one in results)
+        return protocol.Done(heads, maps, engine.memories, choice, self._networks.held_bytes)
 
-    def _restored(self, work: protocol.Work, stream: VolumeStream | None) -> tuple[Restored, ...]:
+    def _restored(self, engine: Engine, work: protocol.Work, stream: VolumeStream | None) -> tuple[Restored, ...]:
         """Let the engine do what is left to do; the results lie in shared memory."""
         if stream is not None and work.choice is None:
             maps = stream.into
@@ -154,7 +168,7 @@ class _Server:
             record_of(Volume, head, pixels=read_only(self._window.array(place)))
             for head, place in zip(work.volumes, work.pixels, strict=True)
         ]
-        return self._engine.restore(volumes, into=maps, stream=stream)
+        return engine.restore(volumes, into=maps, stream=stream, outputs=work.outputs)
 
 
 def _abandon(stream: VolumeStream | None, choice: Choice) -> None:
@@ -162,8 +176,8 @@ def _abandon(stream: VolumeStream | None, choice: Choice) -> None:
         stream.abandon(choice)
 
 
-def _serve(pipe: connection.Connection, engine: Engine, pulse: Pulse) -> None:
-    server = _Server(engine)
+def _serve(pipe: connection.Connection, networks: NetworkSet, pulse: Pulse) -> None:
+    server = _Server(networks)
     while not isinstance(message := _receive(pipe, server.use_spare_time), protocol.StopInference):
         match message:
             case protocol.WarmUp():

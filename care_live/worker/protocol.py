@@ -18,12 +18,21 @@ from care_live.wire.codec import Codec
 from care_live.worker.shared_memory import ArrayAddress
 
 
-class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The network is checked and warm."""
+class NetworkReady(msgspec.Struct, frozen=True):
+    """A network is checked and warm."""
 
     card: ModelCard
     identity: ModelIdentity
     provider: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """All networks are open."""
+
+    networks: tuple[NetworkReady, ...]
+    """By number, as `RestoreConfig.networks` lists them."""
+    limit_bytes: int = 0
+    """Of the memory that all networks may hold together between their volumes."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -53,6 +62,8 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     spans: tuple[Span, ...]
     plane_s: float
     """Recent time from one plane to the next."""
+    network: int = 0
+    """Number of the network that streams it."""
 
 
 class PlanesPlaced(msgspec.Struct, frozen=True, tag=True):
@@ -87,6 +98,10 @@ class Work(msgspec.Struct, frozen=True, tag=True):
     """Shared segments that still exist."""
     choice: Choice | None = None
     """Why it is not streamed; None: it was begun plane by plane, all its planes came, and inference decides."""
+    network: int = 0
+    """Number of the network that restores it."""
+    outputs: tuple[int, ...] = ()
+    """Channel of each result; empty: as `ChannelGroup.outputs` counts them."""
 
     @property
     def n_px(self) -> int:
@@ -104,6 +119,8 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     memories: LearntRanges
     choice: Choice
     """Whether it was streamed, and why."""
+    held_bytes: tuple[int, ...] = ()
+    """By each of several networks, between its volumes."""
 
 
 class StopInference(msgspec.Struct, frozen=True, tag=True):

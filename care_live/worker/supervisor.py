@@ -10,9 +10,8 @@ from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError, WorkerLostError
 from care_live.restore.ranges import LearntRanges
 from care_live.worker import protocol
-from care_live.worker.inference_process import Inference, RunningNetwork
+from care_live.worker.inference_process import Inference, RunningNetworks
 from care_live.worker.liveness import LostError
-from care_live.worker.processor_pace import ProcessorPace
 
 if TYPE_CHECKING:  # the client makes them, and gives them here
     from care_live.worker.arrivals import Arrivals
@@ -23,8 +22,19 @@ logger = logging.getLogger(__name__)
 _START_S = 120.0  # until a process must be ready
 
 
+def names_of(ready: protocol.Ready) -> str:
+    """Return the names of the networks that run."""
+    return ", ".join(network.identity.name for network in ready.networks)
+
+
+def _changed(before: RunningNetworks, failed: RunningNetworks | None) -> str:
+    """Return the name of the network in whose place the one that failed had come."""
+    others = () if failed is None else failed.ready.networks
+    return ", ".join(one.identity.name for one in before.ready.networks if one not in others)
+
+
 class InferenceSupervisor:
-    """Keeps the network running. Used by one thread at a time; `stop` by any.
+    """Keeps the networks running. Used by one thread at a time; `stop` by any.
 
     Parameters
     ----------
@@ -39,7 +49,7 @@ class InferenceSupervisor:
         self._memories: LearntRanges = {}
         self.ready: protocol.Ready | None = None
         """What runs, also while it is replaced and after it was stopped; None before the start."""
-        self.running: RunningNetwork | None = None
+        self.running: RunningNetworks | None = None
         self.n_restarts = 0
         """Processes that had to be replaced."""
         self.n_losses_in_a_row = 0
@@ -52,7 +62,7 @@ class InferenceSupervisor:
         return running.inference.process_id if running else None
 
     def start(self) -> None:
-        """Start a process and wait until its network is checked and warm; see `RestoreProcess.start`."""
+        """Start a process and wait until its networks are checked and warm; see `RestoreProcess.start`."""
         self._stopping = False
         inference = Inference(self._config)
         try:
@@ -62,7 +72,7 @@ class InferenceSupervisor:
             if isinstance(error, LostError):
                 raise RestoreError(f"the inference process {error} while it started ({cause})") from error
             raise
-        self._go_on_with(RunningNetwork(inference, ready, self._memories, ProcessorPace()))
+        self._go_on_with(RunningNetworks.begun(inference, ready, self._memories))
 
     def learn(self, learnt: LearntRanges) -> None:
         """Go on with what volumes taught that another process restored."""
@@ -71,8 +81,8 @@ class InferenceSupervisor:
         if self.running is not None:
             self._go_on_with(replace(self.running, memories=self._memories))
 
-    def living(self) -> RunningNetwork:
-        """Return the network, its process ready; replace one that was lost since the last volume.
+    def living(self) -> RunningNetworks:
+        """Return the networks, their process ready; replace one that was lost since the last volume.
 
         Raises
         ------
@@ -98,7 +108,7 @@ class InferenceSupervisor:
             self._go_on_with(running)
         return running
 
-    def ask(self, running: RunningNetwork, work: protocol.Work) -> protocol.Done:
+    def ask(self, running: RunningNetworks, work: protocol.Work) -> protocol.Done:
         """Let the process restore a time point; take over its ranges, and note the processor time.
 
         Raises
@@ -108,11 +118,13 @@ class InferenceSupervisor:
         RestoreError
             The network failed.
         """
-        inference, pace = running.inference, running.pace
+        inference, pace = running.inference, running.paces[work.network]
         cpu_s = inference.cpu_s
         try:
             with self._arrivals.asked(inference, work):
-                answer = inference.receive(cpu_limit_s=pace.limit_s(work.n_px, running.ready.card))
+                answer = inference.receive(
+                    cpu_limit_s=pace.limit_s(work.n_px, running.ready.networks[work.network].card)
+                )
         except LostError as lost:
             pace.died(work.n_px)
             raise WorkerLostError(self.replace(running, str(lost))) from lost
@@ -137,7 +149,7 @@ class InferenceSupervisor:
             except RestoreError as error:
                 logger.warning("inference not ready: %s", error)
 
-    def replace(self, lost: RunningNetwork, what: str) -> str:
+    def replace(self, lost: RunningNetworks, what: str) -> str:
         """End a process, start another one in the background, and return the reason in words."""
         cause = f"the inference process {what} ({lost.inference.end(0.0)})"
         if self._stopping:
@@ -146,7 +158,7 @@ class InferenceSupervisor:
         self.n_losses_in_a_row += 1
         if back := self.take_back(what):
             return cause + back
-        self._go_on_with(replace(lost, inference=Inference(lost.inference.config, lost.pace.budget_px)))
+        self._go_on_with(replace(lost, inference=Inference(lost.inference.config, lost.budgets_px)))
         logger.warning("inference_replaced reason=%s restarts=%d", what, self.n_restarts)
         return f"{cause}; another one is starting, raw is safe"
 
@@ -159,12 +171,12 @@ class InferenceSupervisor:
         self.take_over(before)
         if failed is not None:
             failed.inference.end(0.0)
-        return f"; {before.ready.identity.name}, the network before it, goes on"
+        return f"; {_changed(before, failed)}, the network before it, goes on"
 
-    def take_over(self, network: RunningNetwork) -> None:
-        """Make a network the running one; volumes in flight begin anew with it."""
+    def take_over(self, networks: RunningNetworks) -> None:
+        """Make these networks the running ones; volumes in flight begin anew with them."""
         self._arrivals.begin_anew()
-        self._go_on_with(network)
+        self._go_on_with(networks)
 
     def stop(self, deadline_s: float) -> None:
         """End the process: by a message, then by force."""
@@ -174,10 +186,10 @@ class InferenceSupervisor:
             self._arrivals.go_to(None)
             running.inference.end(deadline_s)
 
-    def _go_on_with(self, network: RunningNetwork) -> None:
-        self.running, self.ready = network, network.ready
-        self._arrivals.go_to(network)
+    def _go_on_with(self, networks: RunningNetworks) -> None:
+        self.running, self.ready = networks, networks.ready
+        self._arrivals.go_to(networks)
         if self._stopping:  # `stop` came between, and has ended another process
             self.running = None
             self._arrivals.go_to(None)
-            network.inference.end(0.0)
+            networks.inference.end(0.0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from care_live.errors import CareLiveError, ModelError
-from care_live.images import Restored, Volume, VolumeHead
+from care_live.images import Restored, Volume, VolumeHead, VolumeKey
+from care_live.live_frame import LIVE_POSITION
 from care_live.model.card import ModelCard
+from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.ranges import LearntRanges
 from care_live.restore.result_maps import ResultMaps
 from care_live.wire.codec import record_of
@@ -21,7 +24,7 @@ from care_live.worker.liveness import LostError
 from care_live.worker.shared_memory import Pool
 
 if TYPE_CHECKING:  # its process was started elsewhere
-    from care_live.worker.inference_process import Inference, RunningNetwork
+    from care_live.worker.inference_process import Inference
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +91,10 @@ class Comparison:
 class Trial:
     """A volume that the running network has restored, for a candidate to restore again."""
 
+    network: int
+    """Number of the running network."""
     card: ModelCard
-    """Of the running network."""
+    """Its card."""
     volumes: tuple[Volume, ...]
     restored: tuple[Restored, ...]
     usual_s: float | None
@@ -109,12 +114,13 @@ class Candidate:
 
     Parameters
     ----------
-    inference : its process, which was just started
+    inference : its process, which was just started, with all networks of the run
+    network : its number among them
     even_if_slow : take it though it can't keep up with the acquisition
     """
 
-    def __init__(self, inference: Inference, *, even_if_slow: bool = False) -> None:
-        self.inference = inference
+    def __init__(self, inference: Inference, network: int, *, even_if_slow: bool = False) -> None:
+        self.inference, self.network = inference, network
         self.phase: Phase = "loading"
         self.reason = ""
         """Why it was refused."""
@@ -134,9 +140,11 @@ class Candidate:
         pool : memory to share
         interval_s : from one time point to the next; None: not known
         """
+        if running.network != self.network:
+            return  # a volume of another channel
         try:
             if self.phase == "loading" and self.inference.has_news():
-                refuse_other_kind(self.inference.await_ready(0.0).card, running.card)
+                refuse_other_kind(self.inference.await_ready(0.0).networks[self.network].card, running.card)
                 self._try(running, pool)
             elif self.phase == "trying" and self.inference.has_news():
                 answer = self.inference.receive(limit_s=0.0)
@@ -178,14 +186,33 @@ class Candidate:
         assert self.inference.ready is not None, "a candidate has an identity once it is loaded"
         return self.inference.ready
 
-    def fitting(self, running: RunningNetwork) -> LearntRanges:
-        """Return the learnt intensity ranges, if this network measures them at the same percentiles."""
-        return running.memories if self.measures_as(running.ready.card) else {}
+    @property
+    def card(self) -> ModelCard:
+        """Of the network on trial."""
+        return self.ready.networks[self.network].card
 
-    def measures_as(self, running: ModelCard) -> bool:
-        """Return whether it measures intensity ranges as the running network does."""
-        measures = ("low_percentile", "high_percentile", "normalisation")
-        return all(getattr(self.ready.card, what) == getattr(running, what) for what in measures)
+    def kept_ranges(
+        self, learnt: LearntRanges, running: Sequence[protocol.NetworkReady], channels: ChannelChoice | None
+    ) -> LearntRanges:
+        """Return learnt intensity ranges, those of its channels only if it measures them at the same percentiles.
+
+        Parameters
+        ----------
+        learnt : by volumes so far
+        running : all networks that run
+        channels : of each network; None: not known
+        """
+        measures, before = ("low_percentile", "high_percentile", "normalisation"), running[self.network].card
+        if all(getattr(self.card, what) == getattr(before, what) for what in measures):
+            return dict(learnt)
+        others = channels if len(running) > 1 else None
+        return {place: one for place, one in learnt.items() if self._is_of_another(place, others)}
+
+    def _is_of_another(self, place: tuple[int, int], channels: ChannelChoice | None) -> bool:
+        """Return whether another network restores a position and channel of the run."""
+        p, c = place
+        group = None if channels is None or p == LIVE_POSITION else channels.group_of(VolumeKey(0, p, c))
+        return group is not None and group.network != self.network
 
     def refuse(self, reason: str) -> None:
         """Give it up."""
@@ -196,11 +223,12 @@ class Candidate:
 
     def _try(self, running: Trial, pool: Pool) -> None:
         volumes = running.volumes
-        room = lay_out(pool, ResultMaps.of(self.ready.card, self.inference.config), volumes)
+        room = lay_out(pool, ResultMaps.of(self.card, self.inference.config), volumes)
         heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape
         self.inference.send(protocol.WarmUp((n_planes, height, width)))
-        self.inference.send(protocol.Work(heads, room.places, room.results, {}, pool.alive()))
+        work = protocol.Work(heads, room.places, room.results, {}, pool.alive(), network=self.network)
+        self.inference.send(work)
         self._until_s = time.monotonic() + max(TRIAL_S, _TRIAL_TIMES * (running.usual_s or 0.0))
         self._trial, self.phase = _OnTrial(room, running), "trying"
 

@@ -3,7 +3,7 @@
 from care_live.daemon.policy import Later, Live, Schedule
 from care_live.daemon.worklist import Worklist
 from care_live.images import Plan, VolumeKey
-from care_live.restore.channel_choice import ChannelChoice
+from care_live.restore.channel_choice import ChannelChoice, ChannelGroup
 from tests.make.scripted import volume
 
 
@@ -112,7 +112,7 @@ def test_a_channel_that_the_network_does_not_read_waits_for_nothing():
 
 
 def test_channels_go_to_the_network_in_its_order_live_and_later():
-    schedule = Schedule(channels=ChannelChoice(together=(2, 0)))
+    schedule = Schedule(channels=ChannelChoice((ChannelGroup(0, (2, 0)),), None))
     assert schedule.offer(volume(0, c=0)) == []
     assert schedule.offer(volume(0, c=2)) == []
     assert live_keys(schedule.next()) == [VolumeKey(0, 0, 2), VolumeKey(0, 0, 0)]

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from care_live.config import PublishConfig
-from care_live.images import ModelIdentity, Plan, Restored, RunEnded, RunStarted, Volume, VolumeKey
+from care_live.images import ModelIdentity, NetworkInUse, Plan, Restored, RunEnded, RunStarted, Volume, VolumeKey
 from tests.make import records
 
 MODEL = ModelIdentity("worm3d", "ab" * 32)
+NETWORK = NetworkInUse(MODEL, {})
 SHAPE = (4, 16, 24)
 
 

@@ -14,7 +14,7 @@ from care_live.images import ModelIdentity, Plan, Restored, RunStarted, VolumeKe
 from care_live.maps import Array, Head
 from care_live.model.card import Calibration
 from care_live.viewer.live_cache import LiveCache
-from care_live.viewer.view_records import RunInfo, ViewedVolume
+from care_live.viewer.view_records import NetworkInfo, RunInfo, ViewedVolume
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web.gateway import Gateway
 from care_live.viewer.web.server import Server, listen, url
@@ -25,10 +25,14 @@ INFO = RunInfo(
     run_id="scene",
     channels=("DAPI", "GFP"),
     positions=("here",),
-    model="worm3d",
-    limits="not for intensity quantification",
-    card="3D U-Net for flatworm nuclei",
-    calibration=Calibration(levels=(0.5, 0.9), factors=(1.2, 1.1)),
+    networks=(
+        NetworkInfo(
+            ModelIdentity("worm3d", "0" * 64),
+            limits="not for intensity quantification",
+            card="3D U-Net for flatworm nuclei",
+            calibration=Calibration(levels=(0.5, 0.9), factors=(1.2, 1.1)),
+        ),
+    ),
 )
 SMALL = (4, 16, 24)
 STARTED = RunStarted("run-1", Plan({}, SMALL[1:], channels=("DAPI",), endless=True, voxel_size_um=(2.0, 0.5, 0.5)))

@@ -16,7 +16,7 @@ SHAPE = (8, 128, 128)
 
 def main() -> None:
     with Publisher(samples.config()) as publisher:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         with Subscriber(publisher.address_pull) as viewer:
             volumes, t = viewer.volumes(), 0
             for _ in sys.stdin:

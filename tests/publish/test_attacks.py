@@ -82,7 +82,7 @@ class Watching(threading.Thread):
 def test_an_attacker_costs_the_others_next_to_nothing(kind: str, pace: subprocess.Popen[str]) -> None:
     records = [samples.restored(t, shape=SHAPE) for t in range(N + 4)]
     with Publisher(samples.config()) as publisher:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         for record in records[:4]:
             publisher.publish(record)
         watching = {
@@ -129,7 +129,7 @@ def test_a_client_that_never_reads_holds_three_volumes() -> None:
     """16 fetches, newest and replay of volumes above what the network takes by itself."""
     big = [samples.restored(t, shape=(16, 512, 512)) for t in range(3)]
     with Publisher(samples.config()) as publisher:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         for record in big:
             publisher.publish(record)
         with attacked(publisher, "never-reads"), Subscriber(publisher.address_pull) as watching:
@@ -147,7 +147,7 @@ def test_a_client_that_never_reads_holds_three_volumes() -> None:
 @pytest.mark.slow
 def test_a_new_watcher_finds_a_place_among_connections_that_take_nothing() -> None:
     with Publisher(samples.config()) as publisher:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         publisher.publish(samples.restored(0))
         with attacked(publisher, "many-connections"):
             deadline = time.monotonic() + 6

@@ -26,7 +26,7 @@ from tests.make import records, samples
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
     with Publisher(samples.config()) as published:
-        published.start(samples.started(), samples.MODEL)
+        published.start(samples.started(), samples.NETWORK)
         yield published
 
 
@@ -217,7 +217,7 @@ def test_a_revoked_subscriber_hears_no_more_and_the_others_go_on(tmp_path: Path)
         Sockets(client=keys.ClientKeys(pairs["mia"], own.public)) as mia,
         Sockets(client=keys.ClientKeys(pairs["rex"], own.public)) as rex,
     ):
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         there = listen(mia, publisher, b"cl1/restored/L0/plain/")
         gone = listen(rex, publisher, b"cl1/restored/L0/", b"cl1/note")
         publisher.publish(samples.restored(0))

@@ -14,7 +14,7 @@ from care_live.publish.delivery import Delivery
 from care_live.publish.publisher import Publisher
 from care_live.wire.messages import VolumeMessage
 from tests.make.messages import messages
-from tests.make.samples import MODEL, config, restored, started
+from tests.make.samples import NETWORK, config, restored, started
 
 _HOUR_NS = 3600 * 10**9
 
@@ -42,7 +42,7 @@ def test_ages_and_numbers_go_on_when_a_clock_is_set_by_an_hour(
     monkeypatch.setattr(time, "time_ns", wall_ns)
     seen: list[Delivery] = []
     with Publisher(config()) as publisher, Subscriber(publisher.address_pull, mode="every") as subscriber:
-        publisher.start(started(), MODEL)
+        publisher.start(started(), NETWORK)
         while subscriber.heartbeat is None:
             subscriber.next(5)
         volumes = subscriber.volumes(5)

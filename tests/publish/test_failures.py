@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from care_live.errors import ProtocolError
-from care_live.images import Plan, RunStarted, StateChanged, VolumeKey
+from care_live.images import NetworkInUse, Plan, RunStarted, StateChanged, VolumeKey
 from care_live.publish import Delivery, Publisher, Subscriber
 from care_live.publish.router import Router
 from care_live.wire import cl1, plans
@@ -43,7 +43,7 @@ def started(subscriber: Subscriber) -> Start:
 @pytest.mark.parametrize(("n_positions", "n_times"), [(384 * 9, 1), (384 * 9, 60), (20_000, 1)])
 def test_the_plan_of_a_plate_arrives_as_it_was(publisher: Publisher, n_positions: int, n_times: int) -> None:
     plan = plate(n_positions, n_times=n_times)
-    publisher.start(RunStarted("run-1", plan), samples.MODEL)
+    publisher.start(RunStarted("run-1", plan), samples.NETWORK)
     with Subscriber(publisher.address_pull) as watching:
         said = started(watching)
     assert said.left_out is msgspec.UNSET and not said.plan.stacks
@@ -52,7 +52,7 @@ def test_the_plan_of_a_plate_arrives_as_it_was(publisher: Publisher, n_positions
 
 
 def test_a_plan_that_fits_is_said_as_every_receiver_of_major_1_reads_it(publisher: Publisher) -> None:
-    publisher.start(samples.started(1000, n_channels=4), samples.MODEL)
+    publisher.start(samples.started(1000, n_channels=4), samples.NETWORK)
     with Subscriber(publisher.address_pull) as watching:
         said = started(watching)
     assert len(said.plan.stacks) == 4 and said.plan.groups is msgspec.UNSET
@@ -80,7 +80,7 @@ def test_a_plan_that_fits_is_said_as_every_receiver_of_major_1_reads_it(publishe
 def test_what_does_not_fit_is_left_out_and_named(
     publisher: Publisher, plan: Plan, summary: dict[str, object], left_out: tuple[str, ...]
 ) -> None:
-    publisher.start(RunStarted("run-1", plan, summary), samples.MODEL)
+    publisher.start(RunStarted("run-1", plan, summary), samples.NETWORK)
     publisher.publish(samples.restored(0))
     with Subscriber(publisher.address_pull) as watching:
         said = started(watching)
@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_left_out_and_named(
 
 
 def test_what_can_not_be_said_is_a_gap_and_a_count_and_the_rest_goes_on(publisher: Publisher) -> None:
-    publisher.start(samples.started(), samples.MODEL)
+    publisher.start(samples.started(), samples.NETWORK)
     publisher.change(StateChanged(VolumeKey(-1), "confirmed"))
     publisher.change(StateChanged(VolumeKey(0), "confirmed"))
     publisher.end(samples.ENDED)
@@ -116,7 +116,7 @@ def test_a_publisher_whose_thread_died_never_raises_into_the_acquisition(
             raise MemoryError("no memory")
         serve(router, now_s)
 
-    publisher.start(samples.started(), samples.MODEL)
+    publisher.start(samples.started(), samples.NETWORK)
     monkeypatch.setattr(Router, "serve", broken)
     publisher.publish(samples.restored(0))
     published.set()
@@ -126,7 +126,7 @@ def test_a_publisher_whose_thread_died_never_raises_into_the_acquisition(
     assert publisher.error is not None
     publisher.publish(samples.restored(1))
     publisher.change(StateChanged(VolumeKey(0), "confirmed"))
-    publisher.describe_model(samples.MODEL, {})
+    publisher.describe_networks(NetworkInUse(samples.MODEL, {}))
     publisher.end(samples.ENDED)
     assert "publishing has failed" in publisher.failure and "3 were not sent" in publisher.failure
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from care_live.images import ModelIdentity, VolumeKey
+from care_live.images import ModelIdentity, NetworkInUse, VolumeKey
 from care_live.publish import Delivery, Publisher, Subscriber
 from care_live.wire.messages import Start, View
 from tests.make import samples
@@ -33,8 +33,8 @@ def test_a_raw_channel_that_was_only_read_is_news_for_those_who_want_raw(publish
 
 
 def test_another_network_is_told_as_the_run_anew(publisher: Publisher) -> None:
-    publisher.describe_model(samples.MODEL, {"name": "worm3d"})
-    publisher.describe_model(ModelIdentity("other", "cd" * 32), {"name": "other"})
+    publisher.describe_networks(NetworkInUse(samples.MODEL, {"name": "worm3d"}))
+    publisher.describe_networks(NetworkInUse(ModelIdentity("other", "cd" * 32), {"name": "other"}))
     publisher.publish(samples.restored(0))
     with Subscriber(publisher.address_pull, mode="every") as subscriber:
         first, again = until(subscriber, Start), until(subscriber, Start)

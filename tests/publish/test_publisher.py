@@ -29,7 +29,7 @@ from tests.make.runs import free_ports
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
     with Publisher(samples.config()) as published:
-        published.start(samples.started(), samples.MODEL)
+        published.start(samples.started(), samples.NETWORK)
         yield published
 
 
@@ -168,7 +168,7 @@ def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
         return None if key.t == 2 else stored[key]
 
     with Publisher(samples.config(replay_mib=0), replay_from_store=read) as publisher:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         for t in range(6):
             publisher.publish(stored[VolumeKey(t)])
         publisher.end(samples.ENDED)
@@ -190,7 +190,7 @@ def test_a_raw_volume_never_takes_the_place_of_a_restored_one_in_silence() -> No
     """A store that shed a restored volume has its raw one: replay says so, and a fetch by key gives it, marked."""
     stored: dict[VolumeKey, Restored | Volume] = {VolumeKey(0): samples.volume(0)}
     with Publisher(samples.config(replay_mib=0), replay_from_store=stored.get) as publisher:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         for t in range(2):
             publisher.publish(samples.restored(t))
         with Subscriber(publisher.address_pull, mode="every") as recorder:
@@ -209,7 +209,7 @@ def test_a_raw_volume_never_takes_the_place_of_a_restored_one_in_silence() -> No
 
 def test_without_a_store_what_memory_forgot_is_a_gap() -> None:
     with Publisher(samples.config(replay_mib=0)) as publisher:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         for t in range(3):
             publisher.publish(samples.restored(t))
         publisher.end(samples.ENDED)
@@ -265,7 +265,7 @@ def test_publishing_never_waits_for_a_frozen_viewer_and_keeps_no_more_than_its_c
     """A peer that asks and then never reads: the bound of the log holds, and each call returns at once."""
     big = (8, 256, 256)
     with Publisher(samples.config(replay_mib=4)) as publisher, sockets.Sockets() as frozen:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         with Subscriber(publisher.address_pull) as alive:
             link = frozen.connect("dealer", publisher.address_pull)
             link.send([b'{"protocol":"cl1","type":"newest","credit":2}'])
@@ -284,14 +284,14 @@ def test_publishing_never_waits_for_a_frozen_viewer_and_keeps_no_more_than_its_c
 def test_a_new_daemon_on_the_same_port_is_found_again() -> None:
     with Publisher(samples.config(bind_pull=f"tcp://127.0.0.1:{free_ports(1)[0]}")) as first:
         address = first.address_pull
-        first.start(samples.started(), samples.MODEL)
+        first.start(samples.started(), samples.NETWORK)
         first.publish(samples.restored(40))
         watching = Subscriber(address)
         recording = Subscriber(address, mode="every")
         assert next(watching.volumes(60.0)).key.t == 40
         assert next(recording.volumes(60.0)).key.t == 40
     with Publisher(samples.config(bind_pull=address)) as second, watching, recording:
-        second.start(samples.started(), samples.MODEL)
+        second.start(samples.started(), samples.NETWORK)
         second.publish(samples.restored(41))
         assert next(watching.volumes(60.0)).key.t == 41
         assert next(recording.volumes(60.0)).key.t == 41
@@ -350,7 +350,7 @@ def test_roles_hold(tmp_path: Path) -> None:
     keys.allow(allowed, viewer.public, "vera", "viewer")
     keys.allow(allowed, recorder.public, "rex", "recorder")
     with Publisher(samples.config(server_key_file=server, authorized_keys_file=allowed)) as publisher:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         publisher.publish(samples.restored(0))
         with Subscriber(publisher.address_pull, keys=keys.ClientKeys(viewer, own.public)) as watching:
             assert next(watching.volumes(60.0)).key.t == 0

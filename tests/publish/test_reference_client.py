@@ -112,7 +112,7 @@ def test_a_client_in_another_language_gets_every_volume_and_counts_its_losses(
     node_folder: Path, n_positions: int
 ) -> None:
     with Publisher(samples.config()) as publisher:
-        publisher.start(samples.started() if n_positions == 1 else samples.plate(n_positions), samples.MODEL)
+        publisher.start(samples.started() if n_positions == 1 else samples.plate(n_positions), samples.NETWORK)
         seen = run_client(node_folder, publisher)
     (hello,), (newest,), (fetched,), (broadcast,), (replay,) = (
         seen[what] for what in ("hello", "newest", "fetched", "broadcast", "replay")

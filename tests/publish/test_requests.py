@@ -23,7 +23,7 @@ from tests.make import samples
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
     with Publisher(samples.config()) as published:
-        published.start(samples.started(), samples.MODEL)
+        published.start(samples.started(), samples.NETWORK)
         yield published
 
 
@@ -59,7 +59,7 @@ def test_no_fetch_is_left_without_an_answer(request_id: Any, reason: str) -> Non
         return samples.restored(key.t)
 
     with Publisher(samples.config(), replay_from_store=slow) as publisher, Sockets() as hub:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         link = hub.connect("dealer", publisher.address_pull, hwm=64)
         for t in range(asked):
             number = request_id if request_id is msgspec.UNSET else request_id + t
@@ -86,7 +86,7 @@ def test_a_level_above_the_last_one_is_refused(publisher: Publisher, level: int)
 def test_what_comes_from_the_store_says_how_many_bits_it_keeps() -> None:
     kept = replace(samples.restored(0), mantissa_bits=10)
     with Publisher(samples.config(), replay_from_store=lambda _: kept) as publisher, Sockets() as hub:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         publisher.publish(samples.restored(1))
         link = hub.connect("dealer", publisher.address_pull)
         for t in (0, 1):
@@ -107,7 +107,7 @@ def test_who_is_taken_off_the_list_gets_nothing_from_the_next_message_on(tmp_pat
         Sockets(client=keys.ClientKeys(pairs["mia"], own)) as mia,
         Sockets(client=keys.ClientKeys(pairs["rex"], own)) as rex,
     ):
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         publisher.publish(samples.restored(0))
         links = {hub: hub.connect("dealer", publisher.address_pull, hwm=64) for hub in (mia, rex)}
         for hub, link in links.items():

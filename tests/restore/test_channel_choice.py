@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 
-from care_live.config import Config
+from care_live.config import Config, parse
+from care_live.errors import ConfigError
 from care_live.images import VolumeKey
-from care_live.restore.channel_choice import ChannelChoice, choose
+from care_live.model.card import ModelCard
+from care_live.restore.channel_choice import ChannelChoice, ChannelGroup, NetworkWish, choose
 from care_live.store import RunReader
 from tests.make import runs
 from tests.viewer.test_recorder import Recordings, assert_same
@@ -18,27 +21,82 @@ from tests.viewer.test_recorder import Recordings, assert_same
 RUN = ("Brightfield", "GFP", "RFP")
 
 
+def card(*names: str, outputs: tuple[str, ...] = ()) -> ModelCard:
+    """Return the card of a network that reads channels of these names together."""
+    n = len(names)
+    return ModelCard(
+        name="net", divisor=(1, 4, 4), halo_px=(2, 8, 8), channels_in=names, channels_out=outputs or names[: max(n, 1)]
+    )
+
+
+def groups(*groups: ChannelGroup) -> ChannelChoice:
+    return ChannelChoice(groups, None)
+
+
 @pytest.mark.parametrize(
     ("asked", "of_network", "choice"),
     [
         ((), ("any",), ChannelChoice()),
-        (("GFP",), ("any",), ChannelChoice(alone=frozenset({1}))),
-        ((), ("a", "b"), ChannelChoice(together=(0, 1))),
-        ((), ("RFP", "GFP"), ChannelChoice(together=(2, 1))),
-        (("GFP", "Brightfield"), ("a", "b"), ChannelChoice(together=(1, 0))),
+        (("GFP",), ("any",), groups(ChannelGroup(0, (1,)))),
+        (("RFP", "GFP"), ("any",), groups(ChannelGroup(0, (2,)), ChannelGroup(0, (1,)))),
+        ((), ("a", "b"), groups(ChannelGroup(0, (0, 1)))),
+        ((), ("RFP", "GFP"), groups(ChannelGroup(0, (2, 1)))),
+        (("GFP", "Brightfield"), ("a", "b"), groups(ChannelGroup(0, (1, 0)))),
     ],
 )
 def test_channels_are_found_by_name(asked: tuple[str, ...], of_network: tuple[str, ...], choice: ChannelChoice) -> None:
-    assert choose(asked, of_network, RUN) == (choice, "")
+    assert choose([NetworkWish(card(*of_network), asked)], RUN) == (choice, ())
 
 
 @pytest.mark.parametrize(
     ("asked", "of_network"), [(("gfp",), ("any",)), (("GFP",), ("a", "b")), (("x", "y"), ("a", "b"))]
 )
 def test_a_wrong_name_restores_nothing_and_is_said(asked: tuple[str, ...], of_network: tuple[str, ...]) -> None:
-    choice, wrong = choose(asked, of_network, RUN)
+    choice, (wrong,) = choose([NetworkWish(card(*of_network), asked)], RUN)
     assert "only raw is kept" in wrong
     assert not any(choice.takes(VolumeKey(0, 0, c)) for c in range(len(RUN)))
+
+
+def test_each_channel_goes_to_its_network() -> None:
+    joint, single = NetworkWish(card("a", "b"), ("RFP", "Brightfield")), NetworkWish(card("any"), ("GFP",))
+    choice, wrong = choose([joint, single], RUN)
+    assert (choice, wrong) == (groups(ChannelGroup(0, (2, 0)), ChannelGroup(1, (1,))), ())
+    assert choice.keys(VolumeKey(4, 1, 0)) == (VolumeKey(4, 1, 2), VolumeKey(4, 1, 0)), "in the network's order"
+    assert choice.keys(VolumeKey(4, 1, 1)) == (VolumeKey(4, 1, 1),)
+    assert (choice.made_by(0, 2), choice.made_by(1, 1)) == ((0, 2), (1,))
+
+
+def test_a_wrong_name_costs_its_own_network_alone() -> None:
+    choice, wrong = choose([NetworkWish(card("any"), ("DAPI",)), NetworkWish(card("any"), ("RFP",))], RUN)
+    assert len(wrong) == 1
+    assert [choice.takes(VolumeKey(0, 0, c)) for c in range(len(RUN))] == [False, False, True]
+
+
+def test_results_that_mix_channels_keep_clear_of_the_other_channels() -> None:
+    merged = NetworkWish(card("a", "b", outputs=("sum",)), ("GFP", "RFP"))
+    unmixed = NetworkWish(card("any", outputs=("one", "two")), ("Brightfield",))
+    choice, _ = choose([merged, unmixed], RUN)
+    assert (choice.made_by(0, 1), choice.made_by(1, 2)) == ((1,), (0, 3))
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"channel": [{"name": "GFP"}, {"name": ["RFP", "GFP"]}]}, "twice"),
+        ({"channel": [{"name": "GFP"}], "channels": ["GFP"]}, "both"),
+        ({"channel": [{"name": "GFP", "model": "none"}]}, "passes through"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(settings: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        parse({"restore": settings}, origin="test")
+
+
+def test_a_swap_changes_the_network_of_its_channels_alone() -> None:
+    entries = [{"name": "BF", "model": "none"}, {"name": "GFP"}, {"name": "RFP", "model": "r.onnx"}]
+    restore = parse({"restore": {"model": "g.onnx", "channel": entries}}, origin="test").restore
+    assert restore.networks == ((Path("g.onnx"), ("GFP",)), (Path("r.onnx"), ("RFP",)))
+    assert restore.with_network(0, Path("new.onnx")).networks == ((Path("new.onnx"), ("GFP",)), restore.networks[1])
 
 
 def movie(path: Path) -> np.ndarray:

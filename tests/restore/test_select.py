@@ -199,10 +199,11 @@ def test_volumes_of_planes_need_less_than_volumes_at_once(tmp_path: Path) -> Non
 
 def test_more_filters_need_more_memory_and_allow_smaller_tiles(tmp_path: Path) -> None:
     paths = [save_network(tmp_path / f"net{n}.onnx", filters=n) for n in (2, 16)]
-    budgets = [select.budget_px(path, read_card(path), Options()) for path in paths]
+    needs = [footprint.measure(path, read_card(path), planewise=True) for path in paths]
+    budgets = [select.budget_px(need, "cpu") for need in needs]
     assert budgets[0] > 3 * budgets[1]
-    on_gpu = select.budget_px(paths[1], read_card(paths[1]), Options("cuda"))
-    assert on_gpu * footprint.measure(paths[1], read_card(paths[1])).values_per_px < 2**31
+    whole = footprint.measure(paths[1], read_card(paths[1]))
+    assert select.budget_px(whole, "cuda") * whole.values_per_px < 2**31
 
 
 def test_networks_without_free_sizes_are_refused_in_our_words(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaozarrs
 import zarr
 
 from care_live.errors import StoreError
-from care_live.images import LIMITS, ModelIdentity, NotRestored, RunEnded, StateChanged, VolumeKey
+from care_live.images import LIMITS, ModelIdentity, NetworkInUse, NotRestored, RunEnded, StateChanged, VolumeKey
 from care_live.store import PRODUCTS, RunReader, verify
 from tests.make.stored import MODEL, SHAPE, make_pixels, make_plan, make_restored, make_volume, only_mean, open_writer
 
@@ -21,7 +21,7 @@ def full_run(tmp_path_factory):
     """Two time points of two positions and two channels, all restored but the last."""
     folder = tmp_path_factory.mktemp("full")
     writer = open_writer(folder, make_plan(n_t=2, n_p=2, n_c=2))
-    writer.describe_model(MODEL, {"name": "worm3d", "task": "denoise"})
+    writer.describe_network(NetworkInUse(MODEL, {"name": "worm3d", "task": "denoise"}))
     keys = sorted(make_plan(n_t=2, n_p=2, n_c=2).stacks)
     for key in keys:
         volume = make_volume(key)

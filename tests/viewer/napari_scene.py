@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication
 
 from care_live.cli.watching import view_command
 from care_live.config import StoreConfig
-from care_live.images import ModelIdentity
+from care_live.images import ModelIdentity, NetworkInUse
 from care_live.publish.publisher import Publisher
 from care_live.store import open_run
 from care_live.verdict import Doubt, Trust
@@ -66,7 +66,7 @@ def follows_and_scrubs(folder: Path) -> None:
     viewer = napari.Viewer(show=True)
     viewer.grid.enabled = True
     with Publisher(samples.config()) as publisher, docked(viewer) as watching:
-        publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
+        publisher.start(STARTED, NetworkInUse(ModelIdentity("worm3d", "0" * 64), {}))
         watching.start(publisher.address_pull, folder / "run-1")
         until(lambda: "raw" in viewer.layers, "history is shown before anything live comes")
         publisher.publish(restored(3))
@@ -127,7 +127,7 @@ def opens_with_keys(folder: Path) -> None:
     server, allowed = samples.write_keys(folder)
     keys.write_pair(folder / "mine.key", pair := new_pair())
     with Publisher(samples.config(server_key_file=server, authorized_keys_file=allowed)) as publisher:
-        publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
+        publisher.start(STARTED, NetworkInUse(ModelIdentity("worm3d", "0" * 64), {}))
         publisher.publish(restored(0))
         by_dialog(publisher.address_pull, folder, lambda: keys.allow(allowed, pair.public, "nia", "viewer"))
         by_command(publisher.address_pull, folder)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from care_live.config import PublishConfig
-from care_live.images import ModelIdentity, RunEnded, StateChanged, VolumeKey
+from care_live.images import ModelIdentity, NetworkInUse, RunEnded, StateChanged, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.live_feed import LiveFeed
@@ -21,7 +21,7 @@ def test_what_is_published_lies_in_the_cache():
     cache = LiveCache()
     config = PublishConfig(bind="tcp://127.0.0.1:*", bind_pull="tcp://127.0.0.1:*")
     with Publisher(config) as publisher:
-        publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
+        publisher.start(STARTED, NetworkInUse(ModelIdentity("worm3d", "0" * 64), {}))
         publisher.heartbeat(Status(planes_lost=3, planes_dropped=1, volumes_skipped=2, disk_s_left=60.0))
         feed = LiveFeed(publisher.address_pull, cache)
         try:
@@ -48,7 +48,7 @@ def test_ages_count_from_the_last_plane_by_a_clock_of_our_own():
     cache, wrong = LiveCache(), restored(0)
     wrong = replace(wrong, raw=replace(wrong.volume, acquired_us=1, last_plane_ns=time.monotonic_ns() - 7 * 10**9))
     with Publisher(PublishConfig(bind="tcp://127.0.0.1:0", bind_pull="tcp://127.0.0.1:0")) as publisher:
-        publisher.start(STARTED, wrong.model)
+        publisher.start(STARTED, NetworkInUse(wrong.model, {}))
         feed = LiveFeed(publisher.address_pull, cache)
         try:
             publisher.publish(wrong)

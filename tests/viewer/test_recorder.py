@@ -18,7 +18,7 @@ from care_live.cli.watching import record_command
 from care_live.config import Config, StoreConfig
 from care_live.daemon.readback import Stored
 from care_live.daemon.run import Daemon as LiveDaemon
-from care_live.images import NotRestored, Plan, RunStarted, StateChanged, VolumeKey
+from care_live.images import NetworkInUse, NotRestored, Plan, RunStarted, StateChanged, VolumeKey
 from care_live.live_frame import LIVE_RUN
 from care_live.publish import Publisher, Subscriber
 from care_live.publish.subscriber import AWAY_S
@@ -43,8 +43,8 @@ class Daemon:
         self.publisher = Publisher(
             samples.config(bind_pull=address, replay_mib=replay_mib), replay_from_store=stored.newest
         )
-        self.publisher.start(samples.started(N_TIMES), samples.MODEL, card={"name": "worm3d", "limits": "few"})
-        self.run.describe_model(samples.MODEL, {"name": "worm3d", "limits": "few"})
+        self.publisher.start(samples.started(N_TIMES), NetworkInUse(samples.MODEL, {"name": "worm3d", "limits": "few"}))
+        self.run.describe_network(NetworkInUse(samples.MODEL, {"name": "worm3d", "limits": "few"}))
 
     def restore(self, *times: int) -> None:
         for t in times:
@@ -125,14 +125,14 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 def test_live_is_not_recorded_and_the_run_after_it_is(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "daemon")
-    daemon.publisher.start(RunStarted(LIVE_RUN, Plan({}, (8, 8), endless=True), {"live": True}), samples.MODEL)
+    daemon.publisher.start(RunStarted(LIVE_RUN, Plan({}, (8, 8), endless=True), {"live": True}), samples.NETWORK)
     for t in range(3):
         frame = samples.restored(t)
         daemon.publisher.publish(replace(frame, raw=replace(frame.volume, run_id=LIVE_RUN)))
     recorder = Recordings(daemon.publisher.address_pull, tmp_path / "copy")
     try:
         recorder.wait_for_message(0)
-        daemon.publisher.start(samples.started(N_TIMES), samples.MODEL)
+        daemon.publisher.start(samples.started(N_TIMES), samples.NETWORK)
         daemon.restore(*range(N_TIMES))
         daemon.end()
         recorder.join(100)
@@ -352,7 +352,7 @@ def test_a_recording_goes_on_with_a_new_daemon_and_asks_for_what_it_missed(tmp_p
 
 def test_what_cannot_be_had_is_named_and_the_exit_code_is_1(tmp_path: Path) -> None:
     with Publisher(samples.config(replay_mib=0)) as publisher:
-        publisher.start(samples.started(3), samples.MODEL)
+        publisher.start(samples.started(3), samples.NETWORK)
         for t in range(3):
             publisher.publish(samples.restored(t))
         publisher.end(samples.ENDED)

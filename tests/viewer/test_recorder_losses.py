@@ -78,7 +78,7 @@ def test_a_daemon_that_ends_waits_for_a_recorder_that_gets_on(tmp_path: Path) ->
     publisher = Publisher(samples.config())
     with Relay(publisher.address_pull, bytes_per_s=2.5e6) as relay:
         recording = Recordings(relay.address, tmp_path)
-        publisher.start(RunStarted("run-1", plan), samples.MODEL)
+        publisher.start(RunStarted("run-1", plan), samples.NETWORK)
         for restored in volumes:
             publisher.publish(restored)
         publisher.end(samples.ENDED)
@@ -108,7 +108,7 @@ class Resumed(Daemon):
     def __init__(self, directory: Path, address: str, left: Plan) -> None:
         self.run: RunWriter = open_run(StoreConfig(directory=directory), RunStarted("run-1", left))
         self.publisher = Publisher(samples.config(bind_pull=address), replay_from_store=Stored(self.run.path).newest)
-        self.publisher.start(RunStarted("run-1", left), samples.MODEL)
+        self.publisher.start(RunStarted("run-1", left), samples.NETWORK)
 
 
 @pytest.mark.parametrize("came_before", [True, False], ids=["was-there", "comes-late"])
@@ -216,7 +216,7 @@ def test_a_publisher_that_sends_what_is_not_of_the_run_is_refused_volume_by_volu
     odd = msgspec.structs.replace(odd, maps=odd.maps | {"laplace_scale": read_only(np.ones((1, 2, 3), np.float32))})
     with Publisher(samples.config()) as publisher:
         recording = Recordings(publisher.address_pull, tmp_path)
-        publisher.start(samples.started(8), samples.MODEL)
+        publisher.start(samples.started(8), samples.NETWORK)
         for sent in (fine, wide, deep, eight, far, channel, odd):
             publisher.publish(sent)
         publisher.publish(other)

@@ -24,7 +24,7 @@ from tests.make import samples
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
     with Publisher(samples.config()) as published:
-        published.start(samples.started(), samples.MODEL)
+        published.start(samples.started(), samples.NETWORK)
         published.heartbeat(
             Status(planes_per_s=97.5, queue_depths={"restore": 2}, planes_lost=1, volumes_skipped=3, disk_s_left=5400.0)
         )

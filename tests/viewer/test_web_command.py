@@ -15,7 +15,7 @@ import pytest
 from care_live.cli.web import web_command
 from care_live.config import PublishConfig, StoreConfig
 from care_live.errors import ConfigError
-from care_live.images import ModelIdentity
+from care_live.images import ModelIdentity, NetworkInUse
 from care_live.publish.publisher import Publisher
 from care_live.store import open_run
 from tests.make.scenes import STARTED, TOKEN, restored
@@ -46,7 +46,7 @@ def test_it_watches_a_daemon_and_its_run(tmp_path: Path):
     token_file.write_text(TOKEN)
     config = PublishConfig(bind="tcp://127.0.0.1:*", bind_pull="tcp://127.0.0.1:*")
     with Publisher(config) as publisher:
-        publisher.start(STARTED, ModelIdentity("worm3d", "0" * 64))
+        publisher.start(STARTED, NetworkInUse(ModelIdentity("worm3d", "0" * 64), {}))
         arguments = ["--connect", publisher.address_pull, "--run", str(tmp_path / "run-1")]
         with command(*arguments, "--bind", "127.0.0.1:0", "--token-file", str(token_file)) as (process, address):
             assert address.endswith(f"/?token={TOKEN}")

@@ -34,7 +34,7 @@ LOW, HIGH = 60, 400
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
     with Publisher(samples.config()) as served:
-        served.start(STARTED, samples.MODEL)
+        served.start(STARTED, samples.NETWORK)
         yield served
 
 

@@ -16,7 +16,7 @@ from care_live.maps import MAPS
 from care_live.model.card import Calibration
 from care_live.model.reliability import LEVELS, half_width_factor
 from care_live.viewer.auto_contrast import HIGH_PERCENTILE_RESTORED, measure
-from care_live.viewer.view_records import RunInfo, ViewedVolume
+from care_live.viewer.view_records import NetworkInfo, RunInfo, ViewedVolume
 from care_live.viewer.web import coding, cuts, picture, state
 from care_live.viewer.web.fineness import Fineness, Pace
 from care_live.viewer.web.requests import PageView
@@ -139,9 +139,9 @@ def test_infinite_scale_is_the_largest_code_and_nan_never_travels():
 
 def test_the_probe_reads_exact_numbers_and_the_calibrated_interval():
     shown = scene(ensemble=True)
-    factor = RunInfo(calibration=Calibration(levels=(0.5, 0.9), factors=(1.0, 2.0))).half_width_factor(0.9)
+    factor = NetworkInfo(calibration=Calibration(levels=(0.5, 0.9), factors=(1.0, 2.0))).half_width_factor(0.9)
     assert factor == pytest.approx(2 * np.log(10))
-    (voxel,) = picture.probe((shown,), (3, 20, 50), factor)
+    (voxel,) = picture.probe((shown,), (3, 20, 50), [factor])
     at = (3, 20, 50)
     assert voxel["raw"] == shown.raw[at] and voxel["mean"] == shown.maps["mean"][at]
     half = factor * shown.maps["laplace_scale"][at]
@@ -199,7 +199,7 @@ def test_one_slow_picture_is_no_slow_link():
 def test_the_interval_that_is_drawn_is_the_one_that_was_checked():
     """A factor that falls faster than the width rises would let a wider interval be drawn narrower."""
     calibration = Calibration(levels=(0.5, 0.8, 0.9), factors=(3.0, 1.0, 1.0))
-    sent = state.run(RunInfo(calibration=calibration), None, "")["half_widths"]
+    sent = state.run(RunInfo(networks=(NetworkInfo(calibration=calibration),)), None, "")["half_widths"]
     assert list(sent) == [str(level) for level in LEVELS]
     assert list(sent.values()) == [half_width_factor(level, calibration) for level in LEVELS]
     assert list(sent.values()) == sorted(sent.values())
@@ -219,7 +219,7 @@ def test_a_coarser_map_is_cut_where_the_volume_is():
     np.testing.assert_array_equal(values(*sent(shown, PageView(z=4))["arrays"]["evidence", "xy"]), coarse[4])
     at_corner = sent(shown, PageView(mode="ortho", z=4, y=8, x=12))["arrays"]
     np.testing.assert_array_equal(values(*at_corner["evidence", "yz"]), coarse[:, :, 6].T)
-    assert [voxel["others"]["evidence"] for voxel in picture.probe((shown,), (4, 8, 12), 1.0)] == [-6]
+    assert [voxel["others"]["evidence"] for voxel in picture.probe((shown,), (4, 8, 12), [1.0])] == [-6]
 
 
 def test_marks_stay_in_the_maximum_and_on_a_slow_link():

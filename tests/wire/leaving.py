@@ -73,7 +73,7 @@ def answer(folder: str = "") -> None:
 def publish() -> None:
     """A daemon's publishing."""
     with Publisher(samples.config()) as publisher:
-        publisher.start(samples.started(), samples.MODEL)
+        publisher.start(samples.started(), samples.NETWORK)
         say(publisher.address, publisher.address_pull)
         for t in itertools.count():
             publisher.publish(samples.restored(t, shape=(8, 128, 128)))

@@ -19,8 +19,7 @@ from care_live.restore.in_flight import PlaneProgress
 from care_live.restore.ranges import LearntRange
 from care_live.worker import protocol
 from care_live.worker.arrivals import Arrivals
-from care_live.worker.inference_process import RunningNetwork
-from care_live.worker.processor_pace import ProcessorPace
+from care_live.worker.inference_process import RunningNetworks
 from care_live.worker.shared_memory import Pool, SegmentView
 from tests.make.networks import noisy, volume
 
@@ -40,9 +39,9 @@ class Pipe:
         self.card = card
         self.arrivals = Arrivals(Pool(), config)
         inference = SimpleNamespace(send=self.sent.append)
-        ready = protocol.Ready(card, ModelIdentity("net", ""), "cpu")
+        ready = protocol.Ready((protocol.NetworkReady(card, ModelIdentity("net", ""), "cpu"),))
         memories = {(0, c): KNOWN for c in known}
-        self.running = RunningNetwork(inference, ready, memories, ProcessorPace())  # type: ignore[arg-type]
+        self.running = RunningNetworks.begun(inference, ready, memories)  # type: ignore[arg-type]
         self.inference = inference
         self.arrivals.go_to(self.running)
 

@@ -9,6 +9,7 @@ from care_live.images import ModelIdentity, Restored, RestoredHead, Volume, Volu
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.reasons import streamed
+from care_live.restore.channel_choice import ChannelGroup
 from care_live.restore.result_maps import ResultMaps
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
@@ -49,7 +50,7 @@ def test_a_time_point_is_copied_channel_by_channel(room: SharedVolume) -> None:
 
 
 def test_planes_have_the_channel_and_the_range_of_their_output(room: SharedVolume) -> None:
-    found = list(planes_of(begun(), SPANS, room))
+    found = list(planes_of(begun(), SPANS, room, ChannelGroup(0, (0, 1))))
     assert [(one.key, one.low, one.high, one.n_planes) for one in found] == [
         (VolumeKey(2, 1, 0), 10.0, 20.0, 4),
         (VolumeKey(2, 1, 1), 30.0, 40.0, 4),
@@ -60,7 +61,7 @@ def test_planes_have_the_channel_and_the_range_of_their_output(room: SharedVolum
 
 def test_of_an_output_without_a_number_no_plane_is_shown(room: SharedVolume) -> None:
     room.maps["mean"][1, 2, 0, 0] = np.nan
-    assert [one.key.c for one in planes_of(begun(), SPANS, room)] == [0]
+    assert [one.key.c for one in planes_of(begun(), SPANS, room, ChannelGroup(0, (0, 1)))] == [0]
 
 
 def test_a_result_belongs_to_the_volume_of_its_channel(room: SharedVolume) -> None:

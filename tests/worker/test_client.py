@@ -40,7 +40,7 @@ def n_open_files() -> int:
 def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) -> None:
     engine = Engine(network, settings(network))
     assert process.supervisor.n_restarts == 0
-    assert process.network == protocol.Ready(engine.card, engine.identity, "cpu")
+    assert process.network == protocol.NetworkReady(engine.card, engine.identity, "cpu")
     kept = []
     for t in range(6):
         stack = volume(noisy((6, 20, 22), seed=t), t=t)

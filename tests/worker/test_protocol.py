@@ -41,6 +41,7 @@ REQUESTS: tuple[protocol.Request, ...] = (
     protocol.Work((record_of(VolumeHead, VOLUME),), (PLACE,), {"mean": PLACE}, MEMORIES, frozenset({3, 4})),
     protocol.StopInference(),
 )
+CARD = ModelCard(name="net", divisor=(1, 4, 4), halo_px=(2, 8, 8))
 KEY = VolumeKey(3, 0, 1)
 RESULT = RestoredHead(
     key=KEY,
@@ -54,7 +55,7 @@ RESULT = RestoredHead(
     flags=frozenset({"late"}),
 )
 ANSWERS: tuple[protocol.Answer, ...] = (
-    protocol.Ready(ModelCard(name="net", divisor=(1, 4, 4), halo_px=(2, 8, 8)), ModelIdentity("net", "5e"), "cpu"),
+    protocol.Ready((protocol.NetworkReady(CARD, ModelIdentity("net", "5e"), "cpu"),), 2**30),
     protocol.Done((RESULT,), (("mean", "evidence"),), MEMORIES, streamed("asked")),
     protocol.Failed("ModelError", "it cannot run"),
 )

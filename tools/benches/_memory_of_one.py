@@ -80,9 +80,9 @@ def _device_bytes(options: Options) -> int:
     """Return how much of the device's memory all processes have taken; the runtime's arena gives nothing back."""
     runtime().preload_dlls()
     keep(np.zeros(1, np.float32), options)  # loads the CUDA runtime, whose own memory is not to count
-    taken = cuda.taken_bytes()
+    taken = cuda.memory()
     assert taken is not None, "onnxruntime has loaded no CUDA runtime"
-    return taken
+    return taken.taken_bytes
 
 
 def _card(members: int) -> ModelCard:

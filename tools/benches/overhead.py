@@ -21,7 +21,7 @@ import onnx
 from benches._pairs import counts, say
 from care_live.assemble import Assembler
 from care_live.config import AssembleConfig, NormaliseConfig, PublishConfig, RestoreConfig
-from care_live.images import Frame, Plan, PlaneIndex, RunStarted, Volume, VolumeKey, read_only
+from care_live.images import Frame, NetworkInUse, Plan, PlaneIndex, RunStarted, Volume, VolumeKey, read_only
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
@@ -82,7 +82,7 @@ def _overhead(model: Path, how: str, asked: argparse.Namespace) -> float:
         Publisher(PublishConfig(bind="tcp://127.0.0.1:*", bind_pull="tcp://127.0.0.1:*")) as publisher,
         _inside() as inside,
     ):
-        publisher.start(started, engine.identity)
+        publisher.start(started, NetworkInUse(engine.identity, {}))
         assembler.take(started)
         for t in range(asked.volumes + 1):
             frames = _frames(t, counts((n_planes, *shape), seed=t))

@@ -106,6 +106,7 @@ class Layers:
 
     def _add(self, drawing: Drawing, info: RunInfo, *, several: bool) -> Any:
         colours = _CHANNEL_MAPS[drawing.channel % len(_CHANNEL_MAPS)] if several else "gray"
+        network = info.network_of(drawing.channel)
         channel = info.channels[drawing.channel] if drawing.channel < len(info.channels) else str(drawing.channel)
         layer = self._viewer.add_image(
             drawing.pixels,
@@ -116,7 +117,7 @@ class Layers:
             units=("um", "um", "um"),
             axis_labels=("z", "y", "x"),
             blending="additive" if several else "translucent",
-            metadata={"limits": info.limits, "model": info.model},
+            metadata={"limits": network.limits, "model": network.name},
         )
         layer.metadata["care_live_window"] = tuple(layer.contrast_limits)
         return layer
@@ -160,7 +161,7 @@ def caption(prepared: Prepared, info: RunInfo) -> str:
     first = prepared.volumes[0]
     states = sorted({shown.state for shown in prepared.volumes})
     flags = sorted({flag for shown in prepared.volumes for flag in shown.flags})
-    network = first.model.name if first.model else "not restored"
+    networks = dict.fromkeys(shown.model.name if shown.model else "not restored" for shown in prepared.volumes)
     trusts = sorted({f"trust {shown.trust.colour}" for shown in prepared.volumes if shown.trust is not None})
-    parts = [info.run_id, f"t {first.key.t}", *states, *trusts, *flags, described(first.choice), network]
+    parts = [info.run_id, f"t {first.key.t}", *states, *trusts, *flags, described(first.choice), ", ".join(networks)]
     return " · ".join(part for part in parts if part) + f"\n{info.limits or LIMITS}"

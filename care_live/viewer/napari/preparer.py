@@ -119,7 +119,8 @@ class Preparer:
         if window is None:
             return None
         if product == "laplace_scale":  # the scale follows brightness: shown as it is, it would look like the image
-            half_width = self._library.info.half_width_factor(LEVEL)
+            network = self._library.info.network_of(shown.key.c, shown.model)
+            half_width = network.half_width_factor(LEVEL)
             share = relative(shown.maps["mean"], shown.maps["laplace_scale"], window, half_width)
             return _drawing(shown, product, share, (0.0, 1.0))
         return _drawing(shown, product, image, (window.low, window.high))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -193,15 +194,17 @@ def _channel(shown: ViewedVolume, windows: Windows) -> dict[str, Any]:
     }
 
 
-def probe(volumes: tuple[ViewedVolume, ...], at: tuple[int, int, int], half_width: float) -> list[dict[str, Any]]:
+def probe(
+    volumes: tuple[ViewedVolume, ...], at: tuple[int, int, int], half_widths: Sequence[float]
+) -> list[dict[str, Any]]:
     """Read one voxel of each channel exactly, with its interval.
 
     Parameters
     ----------
     at : voxel (z, y, x)
-    half_width : half of the interval in units of b: −log(1−q) · calibration
+    half_widths : of each channel: half of the interval in units of b: −log(1−q) · calibration
     """
-    return [_voxel(shown, at, half_width) for shown in volumes]
+    return [_voxel(shown, at, half_width) for shown, half_width in zip(volumes, half_widths, strict=True)]
 
 
 def _voxel(shown: ViewedVolume, at: tuple[int, int, int], half_width: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from care_live.images import LIMITS, VolumeKey
 from care_live.maps import MAPS, folder_of
 from care_live.model.reliability import LEVELS
-from care_live.viewer.view_records import RunInfo
+from care_live.viewer.view_records import NetworkInfo, RunInfo
 from care_live.viewer.volume_index import Library
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _LAYERS: list[dict[str, Any]] = [
 
 
 def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any]:
-    """Return the message that describes the run and its network."""
+    """Return the message that describes the run and its networks."""
     return {
         "type": "run",
         "run_id": info.run_id,
@@ -32,13 +32,20 @@ def run(info: RunInfo, directory: Path | None, data_token: str) -> dict[str, Any
         "model": info.model,
         "limits": info.limits or LIMITS,
         "card": info.card,
-        "calibrated": info.calibration is not None,
-        "half_widths": {str(level): info.half_width_factor(level) for level in LEVELS},
+        "calibrated": all(one.calibration is not None for one in info.current) and bool(info.current),
+        "half_widths": _half_widths(info.network_of(0)),
+        "networks": [
+            {"name": one.name, "channels": one.channels, "half_widths": _half_widths(one)} for one in info.current
+        ],
         "ended": info.ended,
         "directory": str(directory) if directory else "",
         "data": f"/data/{data_token}/" if directory else "",
         "layers": [layer for layer in _LAYERS if directory and (directory / layer["folder"]).is_dir()],
     }
+
+
+def _half_widths(network: NetworkInfo) -> dict[str, float]:
+    return {str(level): network.half_width_factor(level) for level in LEVELS}
 
 
 def status(library: Library, keys: tuple[VolumeKey, ...], session: ViewerSession) -> dict[str, Any]:

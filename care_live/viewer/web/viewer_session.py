@@ -177,8 +177,9 @@ class ViewerSession:
         volumes = self._probed(request)
         shape = max((shown.shape for shown in volumes), default=(1, 1, 1))
         at = cuts.centre(shape, request.z, request.y, request.x)
-        half_width = self.library.info.half_width_factor(request.level)
-        values = picture.probe(volumes, at, half_width)
+        info = self.library.info
+        networks = [info.network_of(shown.key.c, shown.model) for shown in volumes]
+        values = picture.probe(volumes, at, [one.half_width_factor(request.level) for one in networks])
         t = max((shown.key.t for shown in volumes), default=request.t)
         return {"type": "probe", "t": t, "p": request.p, "at": at, "level": request.level, "values": values}
 

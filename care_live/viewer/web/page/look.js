@@ -16,6 +16,7 @@ export function newLook() {
     doubtMarks: true,
     level: 0.9,
     halfWidth: Math.log(10), // half of the interval at this level, in units of the scale; the run says it
+    halfWidths: new Map(), // the same by channel, where several networks restore
     threshold: 0.5,
     disagreeAbove: 0.2,
     camera: { x: 0, y: 0, zoom: 1 },

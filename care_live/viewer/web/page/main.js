@@ -26,7 +26,7 @@ class Page {
   constructor() {
     this.look = newLook();
     this.view = { mode: "slice", t: null, p: null, z: null, y: null, x: null, quality: "auto" };
-    this.run = { run_id: "", channels: [], calibrated: false, half_widths: {}, limits: "", layers: [] };
+    this.run = { run_id: "", channels: [], calibrated: false, half_widths: {}, networks: [], limits: "", layers: [] };
     this.restoring = {}; // how far the volume is that is still being restored
     this.times = [];
     this.drawn = 0;
@@ -148,7 +148,8 @@ class Page {
   }
 
   setLevel(level) {
-    this.set({ level, halfWidth: this.run.half_widths[level] ?? this.look.halfWidth });
+    const halfWidths = new Map(this.run.networks.flatMap((one) => one.channels.map((c) => [c, one.half_widths[level]])));
+    this.set({ level, halfWidth: this.run.half_widths[level] ?? this.look.halfWidth, halfWidths });
   }
 
   setChannel(c, change) {

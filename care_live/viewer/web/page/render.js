@@ -171,7 +171,7 @@ export class Renderer {
     gl.uniform3f(uniforms.tint, ...setting.tint);
     gl.uniform1i(uniforms.layer, LAYERS[layerOf(pane, channel, look)] ?? ANOTHER_MAP);
     gl.uniform2f(uniforms.background, background, 0.05 * (bright - background));
-    gl.uniform1f(uniforms.halfWidth, look.halfWidth);
+    gl.uniform1f(uniforms.halfWidth, look.halfWidths.get(channel.c) ?? look.halfWidth);
     gl.uniform1f(uniforms.threshold, look.threshold);
     gl.uniform1f(uniforms.disagreeAbove, look.disagreeAbove);
   }
