@@ -33,7 +33,7 @@ class ChannelConfig(Section):
     name: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)]
     """A network that reads several channels together takes them in this order; another one reads each by itself."""
     model: Path | Literal["none"] | None = None
-    """ONNX file; *none* lets the channel pass through as it is recorded; not set: ``restore.model``."""
+    """As ``restore.model``; *none* lets the channel pass through as it is recorded; not set: ``restore.model``."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ class ChannelNetwork(NamedTuple):
 
 class RestoreConfig(Section):
     model: Path | None = None
-    """ONNX file; none: the shipped worm model."""
+    """ONNX file, or a shipped network by name: worm3d, live2d or forms; none: the shipped worm model."""
     channel: tuple[ChannelConfig, ...] = ()
     """Which network restores which channel, where that is not one for all: channels that no entry names pass through as
     they are. All networks run in one inference process, or in each of several."""

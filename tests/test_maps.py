@@ -151,7 +151,7 @@ def test_the_page_gets_codes_on_both_sides_of_0(watched: tuple[ViewedVolume, Pat
 
 
 def test_a_voxel_is_read_with_it(watched: tuple[ViewedVolume, Path]) -> None:
-    (voxel,) = picture.probe((watched[0],), (1, 2, 3), 1.0)
+    (voxel,) = picture.probe((watched[0],), (1, 2, 3), [1.0])
     assert voxel["others"] == {MAPS[FOURTH].label: pytest.approx(watched[0].maps[FOURTH][1, 2, 3])}
 
 

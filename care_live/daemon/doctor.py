@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 from care_live.backends.session import runtime
 from care_live.config import ChannelNetwork, Config, MicroManagerConfig, StudioConfig, VirtualConfig
 from care_live.errors import CareLiveError, StoreError
-from care_live.model.file import read_card, shipped
+from care_live.model.file import located, read_card
 from care_live.store import nearest_folder
 
 Verdict: TypeAlias = Literal["good", "note", "bad"]
@@ -61,7 +61,7 @@ def _python() -> Finding:
 def _model(network: ChannelNetwork) -> Finding:
     of = f" of {', '.join(network.channels)}" if network.channels else ""
     try:
-        card = read_card(network.model or shipped())
+        card = read_card(located(network.model))
     except CareLiveError as error:
         return Finding("model", "bad", f"{error}{of}", "set restore.model to an ONNX file with a model card")
     return Finding("model", "good", f"{card.name}: {card.task}, axes {card.axes}, {', '.join(card.heads)}{of}")

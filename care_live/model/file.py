@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from pydantic import ValidationError
@@ -38,6 +38,21 @@ def shipped(name: Shipped = "worm3d") -> Path:
     if not path.is_file():
         raise ModelError(f"this installation has no shipped network at {path}: name one with --model or restore.model")
     return path
+
+
+def located(model: Path | None) -> Path:
+    """Return the file of a network that a setting names: a path, a shipped network by its name, or none for the worm's.
+
+    Raises
+    ------
+    ModelError
+        A shipped network is named that this installation lacks.
+    """
+    name = "worm3d" if model is None else str(model)
+    for one in get_args(Shipped):
+        if name == one and (model is None or not model.exists()):
+            return shipped(one)
+    return Path(name)
 
 
 def identity(path: Path) -> ModelIdentity:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Protocol
 
 from care_live.backends import cuda
@@ -160,7 +159,7 @@ class NetworkSet:
         model, channels = self._config.networks[number]
         try:
             return Engine(
-                Path(model or file.shipped()),
+                file.located(model),
                 self._config,
                 budget_px=budget_px,
                 running=self._running,

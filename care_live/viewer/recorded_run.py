@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from msgspec import UNSET
@@ -121,11 +122,13 @@ class RecordedRun:
         self._n_channels_in = 1
         self._waiting: dict[VolumeKey, Delivery] = {}
 
-    def describe_network(self, network: NetworkInUse) -> None:
-        """Write down a network that restores from here on."""
-        read = read_card(network.card)
-        self._n_channels_in = len(read.channels_in) if read else 1
-        self._patiently(lambda: self._writer.describe_network(network))
+    def describe_networks(self, networks: Iterable[NetworkInUse]) -> None:
+        """Write down the networks that restore from here on; one without a card is not described."""
+        for network in networks:
+            if network.card:
+                read = read_card(network.card)
+                self._n_channels_in = len(read.channels_in) if read else 1
+                self._patiently(partial(self._writer.describe_network, network))
 
     def note(self, event: StateChanged | NotRestored | RunEnded) -> None:
         """Write down what became of volumes, or of the run."""

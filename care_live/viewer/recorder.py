@@ -144,9 +144,7 @@ class Recorder:
             self.next_start = start
             return
         self._learn_plan(start.run, merged(self._admission.plan, plan_of(start.plan)))
-        for network in networks_of(start):
-            if network.card:
-                self._run.describe_network(network)
+        self._run.describe_networks(networks_of(start))
         self.recording.ended = ""
 
     def _open(self, started: RunStarted) -> RecordedRun:

@@ -15,10 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from care_live.config import RestoreConfig
+from care_live.config import ChannelConfig, RestoreConfig
 from care_live.errors import RestoreError, WorkerLostError
 from care_live.images import Restored
 from care_live.model.card import ModelCard
+from care_live.restore.channel_choice import ChannelChoice, ChannelGroup
 from care_live.restore.engine import Engine
 from care_live.worker import protocol, trial
 from care_live.worker.client import RestoreProcess
@@ -310,3 +311,26 @@ def test_orders_and_planes_never_wait_for_inference_that_hangs(networks: dict[st
     stuck.join(60)
     assert len(failed) == 1
     assert time.monotonic() - began < 120  # it hung for ever
+
+
+@pytest.mark.slow
+def test_of_two_networks_that_of_the_named_channel_changes(networks: dict[str, Path]) -> None:
+    entries = tuple(ChannelConfig(name=name, model=networks["old"]) for name in ("GFP", "RFP"))
+    process = RestoreProcess(RestoreConfig(channel=entries, provider="cpu", threads=1))
+    process.arrivals.channels = ChannelChoice((ChannelGroup(0, (0,)), ChannelGroup(1, (1,))), None)
+    process.start()
+    try:
+        both = [volume(noisy((6, 20, 22)), c=c) for c in (0, 1)]
+        process.hot_swap.order(networks["new"], network=1)
+        deadline = time.monotonic() + 120
+        while not process.hot_swap.state.startswith("took over"):
+            for one in both:
+                process.restore([one])
+            assert time.monotonic() < deadline, process.hot_swap.state
+            time.sleep(0.02)
+        made = [process.restore([one])[0].model.name for one in both]
+        assert made == [network.identity.name for network in process.networks] == ["old", "new"]
+        process.rollback()
+        assert [network.identity.name for network in process.networks] == ["old", "old"]
+    finally:
+        process.stop()
