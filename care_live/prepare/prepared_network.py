@@ -82,7 +82,7 @@ def plan_of(config: Config) -> ExposurePlan:
 
 def network_of(config: Config) -> Path:
     """Return the network that the new one is compared with."""
-    return config.restore.model or file.shipped()
+    return file.located(config.restore.model)
 
 
 def prepare(config: Config, folder: Path, watch: PreparationWatch | None = None, *, commit: str = "") -> Preparation:
