@@ -192,7 +192,7 @@ class WorkerGroup:
         self._swap.moves(keys[0])
 
     def order_swap(
-        self, model: Path, channel: str, *, interval_s: Callable[[], float | None], even_if_slow: bool
+        self, model: Path, channel: str = "", *, interval_s: Callable[[], float | None], even_if_slow: bool
     ) -> None:
         """Let another network take over from that of a channel; see `HotSwap.order`, `channel_networks.number_of`.
 

@@ -47,7 +47,7 @@ def check_raw(folder: Path, pixels: object) -> RunReader:
     return reader
 
 
-@pytest.mark.parametrize("call", ["start", "publish", "skipped", "heartbeat", "end", "describe_model", "settle"])
+@pytest.mark.parametrize("call", ["start", "publish", "skipped", "heartbeat", "end", "describe_networks", "settle"])
 def test_a_publisher_that_raises_costs_no_volume(tmp_path, monkeypatch, call):
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
     monkeypatch.setattr(Publisher, call, fail)
