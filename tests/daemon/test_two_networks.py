@@ -16,6 +16,7 @@ from care_live.model import file
 from care_live.restore.engine import Engine
 from care_live.store import RunReader
 from care_live.store.rounding import keep_mantissa_bits
+from care_live.viewer import run_report
 from care_live.viewer.history import History
 from tests.make import runs
 from tests.make.networks import save_network, volume
@@ -86,3 +87,6 @@ def test_each_channel_is_what_its_network_alone_gives(tmp_path: Path, networks: 
     }
     info = History(run.path).info()
     assert [info.network_of(c).model for c in (3, 1)] == [file.identity(networks[name]) for name in ("single", "joint")]
+    report = run_report.write(run.path, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "</b> of Nuclei (" in report
+    assert "</b> of Vessels (" in report

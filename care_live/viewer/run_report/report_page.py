@@ -103,8 +103,10 @@ def _networks(facts: RunFacts) -> str:
         coverage = _coverage(card.get("calibration"))
         limits = escape(str(card.get("limits") or LIMITS))
         network = escape(str(card.get("network") or ""))
+        names = (facts.channels[c] if c < len(facts.channels) else str(c) for c in model.channels)
+        of = f" of {escape(', '.join(names))}" if model.channels else ""
         rows.append(
-            f"<p><b>{escape(model.name)}</b> ({escape(str(card.get('task', '')))}; {network}), sha256 "
+            f"<p><b>{escape(model.name)}</b>{of} ({escape(str(card.get('task', '')))}; {network}), sha256 "
             f'<code>{escape(model.sha256[:16])}</code>{coverage}</p><p class="limits">{limits}</p>'
         )
     flags = "; ".join(f"{escape(name)}: {number}" for name, number in facts.flags)
