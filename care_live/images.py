@@ -60,6 +60,8 @@ class RunStarted:
     plan: Plan
     summary: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able description from the source: microscope, objective, its own metadata."""
+    tap: str = ""
+    """The acquisition behind a link, by the random name of its tap; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,6 +68,7 @@ class RunBegan(_Record, frozen=True, kw_only=True, tag="run-began"):
     interval_s: float
     endless: bool
     summary: dict[str, Any]
+    tap: str = ""
 
     @classmethod
     def of(cls, started: RunStarted, *, care_live: str, at_us: int) -> RunBegan:
@@ -81,6 +82,7 @@ class RunBegan(_Record, frozen=True, kw_only=True, tag="run-began"):
             groups=groups,
             stacks=(),
             summary=summary,
+            tap=started.tap,
         )
 
     def plan(self) -> Plan:
@@ -93,6 +95,7 @@ class RunResumed(_Record, frozen=True, kw_only=True, tag="run-resumed"):
 
     care_live: str
     at_us: int
+    tap: str = ""
 
 
 class RawStored(VolumeRecord, frozen=True, kw_only=True, tag_field="kind", tag="raw"):

@@ -71,6 +71,8 @@ class Ledger:
     """The state of a run. Changes in `apply` only."""
 
     began: RunBegan | None = None
+    taps: set[str] = field(default_factory=set)
+    """Of all acquisitions that have written this run."""
     raw: Packed[RawStored] = field(default_factory=Packed)
     restored: Packed[RestoredStored] = field(default_factory=Packed)
     states: dict[VolumeKey, State] = field(default_factory=dict)
@@ -92,8 +94,10 @@ class Ledger:
         match record:
             case RunBegan():
                 self.began = record
+                self.taps.add(record.tap)
             case RunResumed():
                 self.ended = None
+                self.taps.add(record.tap)
             case RawStored():
                 self.raw[record.key] = record
                 self.states[record.key] = record.state

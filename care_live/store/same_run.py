@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from care_live.errors import StoreError
-from care_live.images import Plan
+from care_live.images import Plan, VolumeKey
 from care_live.recorded.run_records import RunBegan
 
 _ALIKE = ("shape_px", "dtype", "channels", "positions", "voxel_size_um", "interval_s")
@@ -48,6 +48,24 @@ def check_same_plan(began: Plan, now: Plan, run: Path) -> None:
         Plane shape, type, channels, positions, voxel size, interval or planes of a volume differ; the message has both.
     """
     _refuse(_plans(began, now), run)
+
+
+def check_nothing_comes_twice(stored: Collection[VolumeKey], now: Plan, run: Path) -> None:
+    """Refuse another acquisition that would record volumes again which the run has: they would be dropped.
+
+    One that goes on with the rest is welcome. Without a plan it is not known what comes, so nothing may be stored yet.
+
+    Raises
+    ------
+    StoreError
+        The message says how many volumes.
+    """
+    twice = [key for key in stored if key in now.stacks] if now.stacks else list(stored)
+    if twice:
+        raise StoreError(
+            f"run {run} has {len(twice)} of the volumes that another acquisition would record again, the first of them "
+            f"{tuple(min(twice))}: they would be dropped; use another run_id"
+        )
 
 
 def _refuse(found: list[Difference], run: Path) -> None:

@@ -39,7 +39,7 @@ from care_live.store.quarantine import set_aside, sweep
 from care_live.store.raw_codec import CodecPicker
 from care_live.store.reader import RunReader
 from care_live.store.rounding import keep_mantissa_bits
-from care_live.store.same_run import check_same_run
+from care_live.store.same_run import check_nothing_comes_twice, check_same_run
 from care_live.store.zarr_images import ImageGroup, import_zarr
 from care_live.verdict import MeasuredError
 from care_live.wire.codec import record_of
@@ -101,8 +101,10 @@ class RunWriter:
             self._note(now)
         else:
             check_same_run(self._ledger.began, now, self.path)
+            if not self._ledger.taps & {now.tap, ""}:
+                check_nothing_comes_twice(self._ledger.raw.keys(), started.plan, self.path)
             self.set_aside = sweep(self.path, self._ledger)
-            self._note(RunResumed(care_live=__version__, at_us=now.at_us))
+            self._note(RunResumed(care_live=__version__, at_us=now.at_us, tap=now.tap))
         assert self._ledger.began is not None
         self._collection = Collection(self.path, self._ledger.began, mantissa_bits=self._config.restored_mantissa_bits)
         self._doubt_provisional()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
+
 import pytest
 
 from care_live.config import StoreConfig
@@ -89,3 +91,30 @@ def test_another_source_is_refused(tmp_path, before, now, said):
 )
 def test_the_same_source_goes_on(tmp_path, before, now):
     go_on(tmp_path, make_plan(), before, now)
+
+
+@pytest.mark.parametrize(
+    ("plan", "taps", "refused"),
+    [
+        (make_plan(n_t=3), ("a", "b"), True),
+        (make_plan(stacks={}), ("a", "b"), True),
+        (make_plan(stacks={VolumeKey(1): (0, 1, 2)}), ("a", "b"), False),
+        (make_plan(n_t=3), ("a", "a"), False),
+        (make_plan(n_t=3), ("a", "b", "a"), True),
+        (make_plan(n_t=3), ("", ""), False),
+    ],
+    ids=["again", "no-plan", "the-rest", "the-same", "another-before", "no-tap"],
+)
+def test_another_acquisition_goes_on_only_with_what_is_left(tmp_path, plan, taps, refused):
+    """What it would record again has no place: refused before its first frame, not dropped."""
+
+    def session(tap: str, plan: Plan) -> None:
+        with closing(open_run(StoreConfig(directory=tmp_path), RunStarted("run", plan, ENGINE, tap=tap))) as writer:
+            if not writer.raw_keys():
+                writer.write_raw(make_volume())
+
+    session(taps[0], make_plan(n_t=3))
+    with pytest.raises(StoreError, match=r"1 of the volumes .* \(0, 0, 0\)") if refused else nullcontext():
+        for tap in taps[1:]:
+            session(tap, plan)
+    session(taps[0], make_plan(n_t=3))
