@@ -134,7 +134,7 @@ def test_signals_that_cannot_be_taken_leave_no_thread() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed terminal is no signal there")
 def test_a_hang_up_drains_unless_nohup_has_it_ignored() -> None:
     drained = threading.Event()
-    before = signal.getsignal(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     daemon = cast(Daemon, SimpleNamespace(drain=drained.set))
     try:
         with drained_by_signals(daemon):
