@@ -61,7 +61,8 @@ class RunStarted:
     summary: Mapping[str, Any] = field(default_factory=dict)
     """JSON-able description from the source: microscope, objective, its own metadata."""
     tap: str = ""
-    """The acquisition behind a link, by the random name of its tap; empty: not known."""
+    """The acquisition behind a link, by the random name of its tap; empty: not known, or the daemon itself started it,
+    which then goes on with what is left."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

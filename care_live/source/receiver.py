@@ -132,7 +132,8 @@ class Receiver:
         if isinstance(message, tap_protocol.TapStart):
             if self.has_begun:
                 raise ProtocolError("the run began before: a tap starts one run")
-            return RunStarted(self._run_id, self._plan(message), tap_codec.summary_of(message), tap=message.tap)
+            summary = tap_codec.summary_of(message)
+            return RunStarted(self._run_id, self._plan(message), summary, tap="" if self._token else message.tap)
         if isinstance(message, tap_protocol.FrameHead) and pixels is not None:
             arrival = self._n_frames
             self._n_frames += 1

@@ -119,6 +119,8 @@ def test_a_virtual_run_is_not_exposed_twice(tmp_path):
     assert isinstance(source, NothingLeft)
     assert isinstance(source.next_event(1), RunStarted)
     assert isinstance(source.next_event(1), RunEnded)
+    nothing = run(resumed(config(tmp_path, longer)))  # restores what is raw only
+    assert (nothing.received_planes, nothing.lost_planes) == (0, 0)
 
 
 @pytest.mark.mm

@@ -31,6 +31,7 @@ def test_nothing_is_exposed_before_the_first_event_is_asked_for() -> None:
             event = source.next_event(0.5)
             got += [] if event is None else [event]
         assert isinstance(got[0], RunStarted)
+        assert got[0].tap == "", "the daemon's own acquisition is never taken for another one that goes into its run"
         assert isinstance(got[-1], Frame)
         assert got[-1].host_time_ns > asked_ns
     finally:

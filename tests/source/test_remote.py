@@ -290,6 +290,7 @@ def test_a_daemon_that_is_started_anew_goes_on_where_the_old_one_was() -> None:
     assert isinstance(after[0], RunStarted)
     assert isinstance(before[0], RunStarted)
     assert after[0].plan == before[0].plan
+    assert after[0].tap == before[0].tap != "", "by which the store knows that it is the same acquisition"
     numbers = [int(frame.pixels[0, 0]) for frame in frames([e for e in before if e]) + frames(after)]
     assert numbers == list(range(100)), "every frame once: what the first one had, and then the rest"
     assert over(tapped)
