@@ -122,11 +122,12 @@ class Restoring:
         """Give a job whose worker was lost to another one; return whether one will take it."""
         if len(self.group.workers) == 1 or turn.n_moves >= _MOST_MOVES:
             return False
-        self.group.moves(turn.job.keys)
+        self.group.swap.moves(turn.job.keys[0])
         return self.worklist.again(turn)
 
     def _restored(self, worker: RestoreProcess, turn: Turn, stored: Stored) -> _Done | Exception:
         """Run the network; an error there is a failure of the volume, not of the stage."""
+        self.group.swap.taken(turn.job.keys[0])  # before anything fails: else a change of networks would wait for it
         try:
             job = turn.job
             volumes = job.volumes if isinstance(job, Live) else tuple(stored.raw(key) for key in job.keys)

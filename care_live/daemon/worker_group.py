@@ -51,7 +51,8 @@ class WorkerGroup:
         self.workers = tuple(map(RestoreProcess, self._configs))
         self.arrivals = Placement(self.workers)
         """Planes of volumes that are still being recorded."""
-        self._swap = GroupSwap(self.workers, self._note_change)
+        self.swap = GroupSwap(self.workers, self._note_change)
+        """Another network for all workers, where there are several."""
         self.choice: Choice | None = None
         """Whether the last volume was streamed, and why; None before the first."""
 
@@ -101,7 +102,7 @@ class WorkerGroup:
     @property
     def swap_state(self) -> str:
         """State or result of the last swap; empty when there was none."""
-        return self._swap.state
+        return self.swap.state
 
     def start(self) -> None:
         """Start every worker and wait until all are ready; see `RestoreProcess.start`.
@@ -114,7 +115,7 @@ class WorkerGroup:
         others = [RestoreProcess(own.model_copy(update=provider)) for own in self._configs[1:]]
         self.workers = (first, *others)
         self.arrivals = Placement(self.workers)
-        self._swap = GroupSwap(self.workers, self._note_change)
+        self.swap = GroupSwap(self.workers, self._note_change)
         try:
             with ThreadPoolExecutor(len(self.workers), "start") as threads:
                 list(threads.map(RestoreProcess.start, others))
@@ -135,7 +136,7 @@ class WorkerGroup:
         keys : of the time point
         at_work : volumes that are being restored
         """
-        if len(self.workers) > 1 and not self._swap.may_take(keys[0], at_work):
+        if len(self.workers) > 1 and not self.swap.may_take(keys[0], at_work):
             return False
         if any(key.p == keys[0].p for key in at_work) and not self._knows_ranges(keys):
             return False
@@ -154,7 +155,6 @@ class WorkerGroup:
         RestoreError
             The network failed.
         """
-        self._swap.taken(volumes[0].key)
         if len(self.workers) > 1 and not worker.is_ready:
             worker.watch()
             raise WorkerLostError("the inference process was lost before it got this volume")
@@ -185,11 +185,7 @@ class WorkerGroup:
         for worker in self.workers:
             worker.watch()
         if len(self.workers) > 1:
-            self._swap.look()
-
-    def moves(self, keys: Sequence[VolumeKey]) -> None:
-        """Note that another worker will restore a time point, in its place, whose worker was lost."""
-        self._swap.moves(keys[0])
+            self.swap.look()
 
     def order_swap(
         self, model: Path, channel: str = "", *, interval_s: Callable[[], float | None], even_if_slow: bool
@@ -200,7 +196,7 @@ class WorkerGroup:
         """
         network = channel_networks.number_of(self._configs[0].networks, channel)
         if len(self.workers) > 1:
-            self._swap.order(model, network, interval_s=interval_s, even_if_slow=even_if_slow)
+            self.swap.order(model, network, interval_s=interval_s, even_if_slow=even_if_slow)
         else:
             self.workers[0].hot_swap.order(model, network=network, interval_s=interval_s, even_if_slow=even_if_slow)
 
@@ -217,7 +213,7 @@ class WorkerGroup:
             There was no swap, or the running network works on one volume for too long.
         """
         if len(self.workers) > 1:
-            self._swap.order_back()
+            self.swap.order_back()
             return f"{len(self.workers)} workers go back to the network before from the next volume on"
         self.workers[0].rollback()
         return f"back to {', '.join(network.identity.name for network in self.networks)}"

@@ -126,6 +126,9 @@ def test_all_workers_change_before_the_same_volume_and_go_back(pair: WorkerGroup
     assert set(swapped(pair, other, "all workers go forward", p=11)) == {"net"}
     keys = [VolumeKey(t, 11) for t in (900, 901)]
     assert not pair.may_take(pair.workers[0], [keys[1]], {keys[0]})  # the one before is still being restored
+    pair.swap.moves(keys[0])
+    assert not pair.may_take(pair.workers[0], [keys[1]])  # the one before will be restored by another worker
+    pair.swap.taken(keys[0])
     assert names_of(pair) == ["net", "net"]
     assert pair.may_take(pair.workers[0], [keys[1]])
     assert names_of(pair) == ["other", "other"]
