@@ -25,7 +25,8 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 def drained_by_signals(daemon: Daemon) -> Iterator[None]:
     """While inside, a signal that would end the process drains the daemon, and stops it the second time.
 
-    One that is ignored already stays so: ``nohup`` keeps a program running without its terminal.
+    A closed terminal that is ignored already stays so: ``nohup`` keeps a program running without it. Ctrl-C does not: a
+    shell has it ignored for what a script starts in the background, and an order to such a daemon must drain it.
 
     A signal interrupts the main thread anywhere, also where it holds a lock that `Daemon.drain` or a log line needs.
     So it only puts its number into a queue that needs no lock; a thread does the rest.
@@ -41,8 +42,9 @@ def drained_by_signals(daemon: Daemon) -> Iterator[None]:
             daemon.drain()
 
     obeying = threading.Thread(target=obey, name="care-live signals")
-    numbers = (getattr(signal, name) for name in _NAMES if hasattr(signal, name))
-    kept = {one: signal.signal(one, note) for one in numbers if signal.getsignal(one) is not signal.SIG_IGN}
+    there = ((name, getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
+    taken = [one for name, one in there if name != "SIGHUP" or signal.getsignal(one) is not signal.SIG_IGN]
+    kept = {one: signal.signal(one, note) for one in taken}
     obeying.start()  # started last: nothing may fail between its start and the block that ends it
     try:
         yield

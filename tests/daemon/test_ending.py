@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -131,17 +132,31 @@ def test_signals_that_cannot_be_taken_leave_no_thread() -> None:
     assert "care-live signals" not in {one.name for one in threading.enumerate()}
 
 
+@contextlib.contextmanager
+def handled(number: int, handler: Any) -> Iterator[None]:
+    """Handle a signal so while inside."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed terminal is no signal there")
 def test_a_hang_up_drains_unless_nohup_has_it_ignored() -> None:
     drained = threading.Event()
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     daemon = cast(Daemon, SimpleNamespace(drain=drained.set))
-    try:
-        with drained_by_signals(daemon):
-            signal.raise_signal(signal.SIGHUP)
-            assert drained.wait(20)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        with drained_by_signals(daemon):
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with handled(signal.SIGHUP, signal.SIG_DFL), drained_by_signals(daemon):  # the tests may run under nohup
+        signal.raise_signal(signal.SIGHUP)
+        assert drained.wait(20)
+    with handled(signal.SIGHUP, signal.SIG_IGN), drained_by_signals(daemon):
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_ctrl_c_drains_a_daemon_that_a_script_started_in_the_background() -> None:
+    """There a shell has it ignored."""
+    drained = threading.Event()
+    daemon = cast(Daemon, SimpleNamespace(drain=drained.set))
+    with handled(signal.SIGINT, signal.SIG_IGN), drained_by_signals(daemon):
+        signal.raise_signal(signal.SIGINT)
+        assert drained.wait(20)
