@@ -13,10 +13,15 @@ from care_live.worker import protocol
 
 
 def in_use(networks: Sequence[protocol.NetworkReady], channels: ChannelChoice) -> tuple[NetworkInUse, ...]:
-    """Return the networks with the channels that each of them makes; one file that is named twice once."""
+    """Return the networks with the channels that each of them makes.
+
+    One file that is named twice is there once; one of several whose channels the run lacks is not there.
+    """
     found: dict[ModelIdentity, NetworkInUse] = {}
     for number, one in enumerate(networks):
         made = channels.made_by(number, len(one.card.channels_out))
+        if len(networks) > 1 and not made:  # no channels would mean all of them
+            continue
         if before := found.get(one.identity):
             made = tuple(sorted({*before.channels, *made}))
         found[one.identity] = NetworkInUse(one.identity, one.card.model_dump(mode="json"), made)
