@@ -114,7 +114,7 @@ def plan_exposures(config: Config, card: ModelCard) -> ExposurePlan:
             "first_time_point": 0,
             "interval_s": settings.interval_s,
             "positions": places,
-            "channels": _channels(run.channels, config.restore.channels, len(card.channels_in)),
+            "channels": _channels(run.channels, config.restore.networks[0].channels, len(card.channels_in)),
             "reference": second,
         }
     )
@@ -140,10 +140,10 @@ def _microscope_of(config: Config) -> DrivenMicroscope:
 
 
 def _channels(of_run: Sequence[Channel], asked: Sequence[str], n: int) -> tuple[Channel, ...]:
-    """Return the channels to expose: those of ``restore.channels``, or the first ones; as many as are read together."""
+    """Return the channels to expose: those that are restored, or the first ones; as many as are read together."""
     known = {one.preset: one for one in of_run}
     if unknown := [name for name in asked if name not in known]:
-        raise ConfigError(f"restore.channels names {', '.join(unknown)}, but the run has {', '.join(known)}")
+        raise ConfigError(f"[restore] names {', '.join(unknown)}, but the run has {', '.join(known)}")
     chosen = [known[name] for name in asked] or list(of_run)
     if len(chosen) < n:
         raise ConfigError(f"the network of the config reads {n} channels together, the run has {len(chosen)}")

@@ -81,8 +81,22 @@ def plan_of(config: Config) -> ExposurePlan:
 
 
 def network_of(config: Config) -> Path:
-    """Return the network that the new one is compared with."""
-    return file.located(config.restore.model)
+    """Return the network that the new one is compared with.
+
+    Raises
+    ------
+    ConfigError
+        Several networks restore the run.
+    ModelError
+        A shipped network is named that this installation lacks.
+    """
+    first, *others = config.restore.networks
+    if others:
+        raise ConfigError(
+            f"{len(others) + 1} networks restore the run of this config: prepare makes one at a time. Give it a config "
+            "with one [[restore.channel]], and the running daemon the network with care-live swap --channel NAME"
+        )
+    return file.located(first.model)
 
 
 def prepare(config: Config, folder: Path, watch: PreparationWatch | None = None, *, commit: str = "") -> Preparation:

@@ -63,6 +63,7 @@ def test_channels_are_those_that_are_restored() -> None:
     source = {"kind": "virtual", "acquisition": {"channels": channels}}
     assert plan(source=source).channels == ("DAPI",)
     assert plan(source=source, restore={"channels": ["FITC"]}).channels == ("FITC",)
+    assert plan(source=source, restore={"channel": [{"name": "FITC"}]}).channels == ("FITC",)
     with pytest.raises(ConfigError, match="names Cy5, but the run has DAPI, FITC"):
         plan(source=source, restore={"channels": ["Cy5"]})
     both = CARD.model_copy(update={"channels_in": ("DAPI", "FITC", "Cy5")})

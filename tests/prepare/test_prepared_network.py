@@ -18,6 +18,7 @@ from care_live.model import file
 from care_live.prepare.exposed_pairs import PairFolder, split
 from care_live.prepare.prepared_network import (
     name_of_network,
+    network_of,
     plan_of,
     prepare,
     recipe_of,
@@ -79,6 +80,14 @@ def test_the_plan_is_said_and_nothing_is_exposed(tmp_path: Path) -> None:
     said = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert "the light of 124 volumes of the run" in said.output
     assert not (tmp_path / "today").exists()
+
+
+def test_of_several_networks_it_is_not_known_which_one_is_meant() -> None:
+    """The network of a channel is the one to compare with, not restore.model."""
+    flat = {"name": "DAPI", "model": "live2d"}
+    assert network_of(config(restore={"channel": [flat, {"name": "FITC", "model": "none"}]})) == file.shipped("live2d")
+    with pytest.raises(ConfigError, match="2 networks restore the run of this config: prepare makes one at a time"):
+        plan_of(config(restore={"channel": [flat, {"name": "FITC"}]}))
 
 
 def test_results_of_another_kind_are_not_swapped_in() -> None:
