@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -77,21 +78,27 @@ class LiveMicroscope:
         """Take answers until the process ends; a failure is logged, also where its sender does not wait any more."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            answer = msgspec.json.decode(line, type=OrderAnswer)
-            if answer.error:
-                logger.warning("order to the microscope failed: %s", answer.error)
-            with self._answered:
-                if answer.number in self._awaited:
-                    self._awaited[answer.number] = answer
-                self._answered.notify_all()
+            try:
+                self._note(msgspec.json.decode(line, type=OrderAnswer))
+            except msgspec.MsgspecError:  # a driver printed it before its output went to the log
+                logger.warning("the microscope printed: %s", line[:80])
         with self._answered:
             self._has_ended = True
+            self._answered.notify_all()
+
+    def _note(self, answer: OrderAnswer) -> None:
+        if answer.error:
+            logger.warning("order to the microscope failed: %s", answer.error)
+        with self._answered:
+            if answer.number in self._awaited:
+                self._awaited[answer.number] = answer
             self._answered.notify_all()
 
     def close(self) -> None:
         """End the process: by the end of its orders, then by force."""
         if self._process.stdin is not None:
-            self._process.stdin.close()
+            with contextlib.suppress(OSError):  # it died with an order that it had not read
+                self._process.stdin.close()
         try:
             self._process.wait(_EXIT_S)
         except subprocess.TimeoutExpired:

@@ -71,9 +71,9 @@ def _acquire(core: Any, sequence: dict[str, Any]) -> None:
 
 def run(job: LiveJob) -> None:
     """Start the microscope in Live, and obey until stdin ends."""
+    answers = answers_on_stdout()
     from care_live.source.virtual import start_virtual_core
 
-    answers = answers_on_stdout()
     threading.current_thread().name = "microscope"
     config = VirtualConfig.model_validate(job.microscope)
     core = start_virtual_core(config)
