@@ -82,6 +82,7 @@ class SharedBudget:
 
     def make_room(self) -> None:
         """Let all networks but the one that was used last give back what they hold: its memory has run out."""
+        self.measure()
         for other in self._by_use[:-1]:
             self._rest(other)
 

@@ -87,7 +87,7 @@ def test_where_memory_runs_out_all_others_give_way() -> None:
     for number in (0, 1, 2):
         process.restore(number)
     process.budget.make_room()
-    assert process.held == [0, 0, 60]
+    assert process.held == [0, 0, 60] == process.budget.held_bytes
 
 
 def test_a_network_that_can_not_run_is_said_with_its_channels(tmp_path: Path) -> None:
