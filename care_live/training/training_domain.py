@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -150,14 +151,14 @@ def _recorded(data: DataRecipe) -> KnownInputs:
     exposures: list[float] = []
     for folder in folders:
         try:
-            recording = open_recording(volumes.first_file(folder, data.pattern), axes=data.axes, any_numbers=True)
+            file = volumes.first_file(folder, data.pattern)
+            with contextlib.closing(open_recording(file, axes=data.axes, any_numbers=True)) as recording:
+                contents = recording.contents
+                exposures += [seen for index in contents.order[:1] if (seen := recording.stamp(index).exposure_ms)]
         except CareLiveError as error:
             logger.info("voxels and exposure unknown folder=%s reason=%s", folder, error)
             continue
-        contents = recording.contents
         sizes += [contents.plan.voxel_size_um] * any(size != 1.0 for size in contents.plan.voxel_size_um)
-        exposures += [seen for index in contents.order[:1] if (seen := recording.stamp(index).exposure_ms)]
-        recording.close()
     span = (min(exposures), max(exposures)) if exposures else None
     return KnownInputs(voxel_size_um=sizes[0] if sizes else None, domain=TrainingDomain(exposure_ms=span))
 
