@@ -41,7 +41,7 @@ class WorkerGroup:
         self._guard = threading.Lock()
         self._learnt: LearntRanges = {}
         self._learnt_before: LearntRanges = {}
-        """By the network before the last swap."""
+        """By the network that ran before the last change."""
         self._n_restored: dict[RestoreProcess, int] = {}
         self._at_work: set[RestoreProcess] = set()
         self._n_by_network: Counter[int] = Counter()
@@ -162,8 +162,6 @@ class WorkerGroup:
         self._teach(worker)
         with self._working(worker):
             restored = worker.restore(volumes)
-        group = None if self._channels is None else self._channels.group_of(volumes[0].key)
-        self._n_by_network[0 if group is None else group.network] += 1
         self._learn(worker, volumes)
         return restored
 
@@ -248,11 +246,8 @@ class WorkerGroup:
         """Go on with the ranges that fit the network to come: those of the one before, where both measure alike."""
         first = self.workers[0].hot_swap
         with self._guard:
-            if forward:
-                self._learnt_before = self._learnt
-                self._learnt = first.kept_ranges(self._learnt, self.networks)
-            else:
-                self._learnt = self._learnt_before
+            before, self._learnt_before = self._learnt_before, self._learnt
+            self._learnt = first.kept_ranges(self._learnt, self.networks) if forward else before
 
     def _knows_ranges(self, keys: Sequence[VolumeKey]) -> bool:
         """Return whether volumes have a range that no other volume changes any more."""
@@ -277,7 +272,9 @@ class WorkerGroup:
 
     def _learn(self, worker: RestoreProcess, volumes: Sequence[Volume]) -> None:
         places = {(volume.key.p, volume.key.c) for volume in volumes}
+        group = None if self._channels is None else self._channels.group_of(volumes[0].key)
         with self._guard:
+            self._n_by_network[0 if group is None else group.network] += 1
             self._learnt = dict(self._learnt) | {place: one for place, one in worker.learnt.items() if place in places}
             self.choice = worker.choice
             self._n_restored[worker] = self._n_restored.get(worker, 0) + 1

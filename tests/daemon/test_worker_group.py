@@ -138,9 +138,13 @@ def test_all_workers_change_before_the_same_volume_and_go_back(pair: WorkerGroup
         (result,) = pair.restore(worker, [stack])
         np.testing.assert_array_equal(result.maps["mean"], engine.restore([stack])[0].maps["mean"])
     assert pair.network_of(result.model).card.name == engine.card.name
-    assert "go back" in pair.rollback()
-    assert pair.may_take(pair.workers[1], [stack.key])
-    assert names_of(pair) == ["net", "net"]
+    for t in range(3):
+        pair.restore(pair.workers[0], [replace(stack, key=VolumeKey(t, 14))])
+    for name, knows_range in (("net", False), ("other", True)):  # each has the ranges that it has learnt
+        assert "go back" in pair.rollback()
+        assert pair.may_take(pair.workers[1], [stack.key])
+        assert names_of(pair) == [name, name]
+        assert pair.may_take(pair.workers[0], [VolumeKey(4, 14)], {VolumeKey(3, 14)}) == knows_range
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
