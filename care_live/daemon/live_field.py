@@ -36,6 +36,7 @@ class FieldInParts:
         self._left: deque[Tile] = deque()
         self._maps: dict[Head, np.ndarray[tuple[int, int], np.dtype[np.float32]]] = {}
         self._shape_px: tuple[int, ...] = ()
+        self._channel = ""
 
     def raw(self, frame: LiveFrame, t: int) -> Volume:
         return volume_of(self._centre(frame), t)
@@ -61,10 +62,11 @@ class FieldInParts:
         card = self._network.card_of(frame)
         divisor, halo_px = card.divisor[-2:], card.halo_px[-2:]
         shape_px = tuple(n // step * step for n, step in zip(frame.pixels.shape, divisor, strict=True))
-        if not self._left or shape_px != self._shape_px:
+        channel = frame.conditions.channel
+        if not self._left or (shape_px, channel) != (self._shape_px, self._channel):
             tile_px = [self._region_px + 2 * halo for halo in halo_px]
-            self._shape_px, self._maps = shape_px, {}
-            self._left.extend(tiles(shape_px, tile_px, halo_px, divisor))
+            self._shape_px, self._channel, self._maps = shape_px, channel, {}
+            self._left = deque(tiles(shape_px, tile_px, halo_px, divisor))
         tile = self._left.popleft()
         seen = read_only(np.ascontiguousarray(frame.pixels[tile.read]))
         part = self._network.plane(with_changes(frame, pixels=seen), t, is_part=True)

@@ -10,7 +10,7 @@ import pytest
 from care_live.config import LiveConfig
 from care_live.daemon.live_field import WHOLE_FIELD, FieldInParts
 from care_live.daemon.live_restoring import NetworkOnLive
-from care_live.images import VolumeKey
+from care_live.images import Restored, Volume, VolumeKey
 from care_live.live_frame import LIVE_RUN, LiveConditions, LiveFrame
 from care_live.model.file import shipped
 from care_live.worker.client import RestoreProcess
@@ -56,3 +56,22 @@ def test_a_small_frame_is_shown_whole(restorer: RestoreProcess) -> None:
         (shown,) = field.show(frame, t)
         assert shown.mean.shape == (1, 64, 72)
         assert field.raw(frame, t).pixels.shape == (1, 64, 72)
+
+
+def test_a_field_never_has_parts_of_two_channels_or_sizes(restorer: RestoreProcess) -> None:
+    """A person changes the channel, or the camera's field, while it is filled."""
+    config = LiveConfig(region_px=REGION_PX)
+    field = FieldInParts(NetworkOnLive(restorer, config), config)
+
+    def fill(shape: tuple[int, int], channel: str, n_frames: int) -> list[Restored | Volume]:
+        pixels = np.random.default_rng(1).poisson(30, shape).astype(np.uint16)
+        frame = LiveFrame(pixels, 1, 0, LiveConditions(exposure_ms=10.0, channel=channel))
+        return [one for t in range(4, 4 * n_frames + 4, 4) for one in field.show(frame, t)[1:]]
+
+    assert not fill((256, 384), "GFP", 2)
+    assert not fill((256, 384), "RFP", 5)
+    (first,) = fill((256, 384), "RFP", 1)
+    assert first.key.p == WHOLE_FIELD
+    assert not fill((256, 384), "RFP", 2)
+    (second,) = fill((256, 256), "RFP", 4)
+    assert isinstance(second, Restored) and second.mean.shape == (1, 256, 256)
