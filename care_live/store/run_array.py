@@ -81,9 +81,10 @@ class RunArray:
 
     def _volume(self, t: int, c: int, shape: tuple[int, ...]) -> NDArray[Any]:
         key = VolumeKey(t, self._p, c)
-        if key in self._kept:
+        kept = self._kept.get(key)
+        if kept is not None and kept.shape == shape[2:]:  # another volume may have come since that is deeper
             self._kept.move_to_end(key)
-            return self._kept[key]
+            return kept
         pixels = np.full(shape[2:], np.nan if self.dtype.kind == "f" else 0, self.dtype)
         if self._reader.has(self._product, key):
             stored = self._reader.read(self._product, key)

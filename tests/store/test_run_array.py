@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
 
 import care_live
-from care_live.store import RunReader
+from care_live.config import StoreConfig
+from care_live.images import RunStarted, VolumeKey
+from care_live.store import RunReader, open_run
 from tests.make.networks import noisy, save_network
+from tests.make.stored import make_plan, make_volume
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +50,19 @@ def test_what_is_not_there_has_no_number_and_no_size(run: RunReader) -> None:
         assert (run.array("raw")[1] == 0).all()
     finally:
         del run.has
+
+
+def test_a_channel_with_more_planes_may_come_later(tmp_path: Path) -> None:
+    keys, depths = [VolumeKey(0, 0, c) for c in range(2)], (2, 4)
+    stacks = {key: tuple(range(depth)) for key, depth in zip(keys, depths, strict=True)}
+    writer = open_run(StoreConfig(directory=tmp_path), RunStarted("run", make_plan(n_c=2, stacks=stacks)))
+    volumes = [make_volume(key, (depth, 20, 24)) for key, depth in zip(keys, depths, strict=True)]
+    writer.write_raw(volumes[0])
+    reader = RunReader(tmp_path / "run")
+    ours = reader.array("raw")
+    np.testing.assert_array_equal(ours[0, 0], volumes[0].pixels)
+    writer.write_raw(volumes[1])
+    reader.refresh()
+    np.testing.assert_array_equal(ours[0, 0, :2], volumes[0].pixels)
+    np.testing.assert_array_equal(ours[0, :, -1], [np.zeros((20, 24)), volumes[1].pixels[-1]])
+    writer.close()
