@@ -78,14 +78,10 @@ class RunWriter:
     """
 
     def __init__(self, claim: Claim, config: StoreConfig, started: RunStarted) -> None:
-        self.path = claim.path
-        self._config = config
-        self._claim = claim
-        self._ledger = claim.ledger
-        self._journal = claim.journal
+        self.path, self._config, self._claim = claim.path, config, claim
+        self._ledger, self._journal = claim.ledger, claim.journal
         self._codecs = CodecPicker(config.codec)
-        self._began_s = time.monotonic()
-        self._written_bytes = 0
+        self._began_s, self._written_bytes = time.monotonic(), 0
         self._failed_raw: set[VolumeKey] = set()
         """Raw volumes that could not be stored; this writer left their shards, perhaps whole, where they are."""
         self.set_aside: tuple[Path, ...] = ()
