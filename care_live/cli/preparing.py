@@ -137,7 +137,8 @@ def _offer(config: Config, preparation: Preparation, *, swaps: bool) -> None:
         raise CareLiveError(
             f"{network} is kept, but it is not better than {preparation.gate.before}: nothing is swapped"
         )
-    click.echo(f'the next run takes it with restore.model = "{network.as_posix()}"')
+    setting = "model, in its [[restore.channel]]," if config.restore.channel else "restore.model"
+    click.echo(f'the next run takes it with {setting} = "{network.as_posix()}"')
     if not preparation.can_swap:
         click.echo(
             "a run that goes on can't take it, as its results are of another kind (no uncertainty from dim pairs)"

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from care_live.config import Config
+from care_live.daemon.live_restoring import restoring
 from care_live.errors import ConfigError, ModelError, TrainingError
 from care_live.model import file
 from care_live.model.card import ModelCard
@@ -81,7 +82,7 @@ def plan_of(config: Config) -> ExposurePlan:
 
 
 def network_of(config: Config) -> Path:
-    """Return the network that the new one is compared with.
+    """Return the network that the new one is compared with: the one that the daemon would run.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def network_of(config: Config) -> Path:
     ModelError
         A shipped network is named that this installation lacks.
     """
-    first, *others = config.restore.networks
+    first, *others = restoring(config).networks
     if others:
         raise ConfigError(
             f"{len(others) + 1} networks restore the run of this config: prepare makes one at a time. Give it a config "

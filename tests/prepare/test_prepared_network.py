@@ -90,6 +90,11 @@ def test_of_several_networks_it_is_not_known_which_one_is_meant() -> None:
         plan_of(config(restore={"channel": [flat, {"name": "FITC"}]}))
 
 
+def test_where_live_is_shown_the_quick_network_is_the_one_to_compare_with() -> None:
+    live = {"kind": "live", "microscope": {"kind": "virtual"}}
+    assert network_of(config(source=live)) == file.shipped("live2d")
+
+
 def test_results_of_another_kind_are_not_swapped_in() -> None:
     assert swaps_for(WORM, WORM)
     assert not swaps_for(WORM.model_copy(update={"heads": ("mean",)}), WORM)
