@@ -120,16 +120,17 @@ class Destination:
         StoreError
             The store does not take it.
         """
-        files = _files_of(run)
+        files = {file.relative_to(run).as_posix(): file for file in _files_of(run)}
         with self._our_errors("write"):
             there = self._begin(run)
-            for file in files:
-                name = file.relative_to(run).as_posix()
-                if "/c/" not in name or there.get(name) != file.stat().st_size:  # metadata are copied every time
+            for name, file in files.items():
+                if not _is_pixels(name) or there.get(name) != file.stat().st_size:  # metadata are copied every time
                     self._files.put_file(str(file), self._at(name))
             there = self._sizes()
-            if missing := [file for file in files if file.relative_to(run).as_posix() not in there]:
-                raise StoreError(f"{self.address} lacks {missing[0].name} after it was copied: give the command again")
+            if missing := [name for name in files if name not in there]:
+                raise StoreError(f"{self.address} lacks {missing[0]} after it was copied: give the command again")
+            for name in filter(_is_pixels, there.keys() - files.keys()):  # of another run, whose copy was interrupted
+                self._files.rm_file(self._at(name))
             self._files.put_file(str(run / JOURNAL_NAME), self._at(JOURNAL_NAME))
             self._files.rm_file(self._at(_MARK))
 
@@ -160,6 +161,10 @@ class Destination:
         except Exception as error:
             detail = str(error) or type(error).__name__
             raise StoreError(f"cannot {what} {self.address}: {detail}; the same command goes on") from error
+
+
+def _is_pixels(name: str) -> bool:
+    return "/c/" in name
 
 
 def _files_of(run: Path) -> list[Path]:

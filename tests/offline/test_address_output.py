@@ -105,6 +105,7 @@ def test_an_interrupted_copy_goes_on(
     with pytest.raises(ConfigError, match="network"):
         other = save_network(tmp_path / "other.onnx", filters=2, seed=2)
         care_live.restore(plate, "memory://bucket/out", model=other, **SETTINGS)
+    fsspec.filesystem("memory").pipe_file("/bucket/out/restored/A/1/0/0/c/9/0/0/0/0", b"of another run before")
     report = care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS)
     assert (report.n_restored, report.n_before) == (0, 4)
     assert files(fetched("memory://bucket/out", tmp_path / "copy")) == undisturbed
