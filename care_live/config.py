@@ -6,12 +6,13 @@ the whole tree. What belongs to a network (halo, percentiles, axes) is in its mo
 
 from __future__ import annotations
 
+import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from care_live import default_ports
 from care_live.acquisition_config import AcquisitionConfig as AcquisitionConfig
@@ -33,6 +34,9 @@ from care_live.restore_config import ChannelConfig as ChannelConfig
 from care_live.restore_config import ChannelNetwork as ChannelNetwork
 from care_live.restore_config import NormaliseConfig as NormaliseConfig
 from care_live.restore_config import RestoreConfig as RestoreConfig
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 # -- source -----------------------------------------------------------------------------------------------------
 
@@ -214,10 +218,47 @@ def parse(tree: Mapping[str, object], *, origin: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{origin}: {describe(error)}") from error
+        raise ConfigError(f"{origin}: {describe(error, within=Config)}") from error
 
 
-def describe(error: ValidationError) -> str:
-    """Return all complaints of pydantic as one line: key, what came (unless it is the whole tree), what is wrong."""
-    faults = ((".".join(map(str, one["loc"])), one["input"], one["msg"]) for one in error.errors())
-    return "; ".join(f"{key} = {came!r}: {wrong}" if key else wrong for key, came, wrong in faults)
+def describe(error: ValidationError, *, within: type[BaseModel] | None = None) -> str:
+    """Return all complaints of pydantic as one line: key, what came (unless it is the whole tree), what is wrong.
+
+    Parameters
+    ----------
+    within : the settings that were read, which have the names that a misspelt one may mean
+    """
+    faults = ((one["loc"], one["input"], _wrong(one, within)) for one in error.errors())
+    named = ((".".join(map(str, place)), came, wrong) for place, came, wrong in faults)
+    return "; ".join(f"{key} = {came!r}: {wrong}" if key else wrong for key, came, wrong in named)
+
+
+def _wrong(fault: ErrorDetails, within: type[BaseModel] | None) -> str:
+    if fault["type"] == "union_tag_not_found":
+        return "kind is missing: it says which source this is, such as 'virtual' or 'micromanager'"
+    if fault["type"] == "extra_forbidden":
+        known = () if within is None else _settings_at(within, fault["loc"][:-1])
+        near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"wanted one of {', '.join(known)}"
+        return f"there is no such setting{'; ' + meant if known else ''}"
+    return "must be set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+
+
+def _settings_at(section: type[BaseModel], place: Sequence[int | str]) -> tuple[str, ...]:
+    """Return the names of all settings at a place of the tree, as pydantic says it: keys, numbers, kinds of sources."""
+    sections = [section]
+    for step in place:
+        inner = [one.model_fields[step].annotation for one in sections if step in one.model_fields]
+        of_kind = [one for one in sections if _is_kind(one, step)]
+        sections = [found for one in inner for found in _sections_in(one)] or of_kind or sections
+    return tuple(sorted({name for one in sections for name in one.model_fields}))
+
+
+def _sections_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _sections_in(part)]
+
+
+def _is_kind(section: type[BaseModel], step: int | str) -> bool:
+    return "kind" in section.model_fields and step in get_args(section.model_fields["kind"].annotation)
