@@ -39,17 +39,22 @@ def read_sequence(given: Path | Mapping[str, Any]) -> Sequence:
     useq = need("useq", extra="mm")
     what = f"sequence {given}" if isinstance(given, Path) else "source.sequence"
     try:
+        keys = _keys_of(given) if isinstance(given, Path) else given
         sequence = useq.MDASequence.from_file(given) if isinstance(given, Path) else useq.MDASequence(**given)
     except OSError as error:
         raise ConfigError(f"cannot read {what}: {error.strerror or error}") from error
     except Exception as error:
         raise ConfigError(f"{what} is not a useq sequence: {' '.join(str(error).split())[:300]}") from error
-    unknown = set(given) - set(useq.MDASequence.model_fields) - {"uid"} if isinstance(given, Mapping) else set()
-    if unknown:
+    if unknown := set(keys) - set(useq.MDASequence.model_fields) - {"uid"}:
         raise ConfigError(
             f"{what} has unknown keys {sorted(unknown)}; useq has {sorted(useq.MDASequence.model_fields)}"
         )
     return sequence
+
+
+def _keys_of(path: Path) -> Collection[str]:
+    """Return the keys at the top of a YAML or JSON file; useq itself ignores those that it does not know."""
+    return [str(key) for key in need("yaml", extra="mm").safe_load(path.read_bytes())]  # JSON is YAML, too
 
 
 def planned(sequence: Iterable[Event]) -> list[Event]:

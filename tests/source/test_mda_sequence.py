@@ -51,9 +51,13 @@ def test_a_file_and_the_same_keys_in_the_config_are_the_same_plan(tmp_path: Path
         ({"zplan": {"range": 1, "step": 0.5}}, r"unknown keys \['zplan'\]"),
         ({"z_plan": {"range": -1, "step": "none"}}, "source.sequence is not a useq sequence"),
         (Path("absent.yaml"), "cannot read sequence absent.yaml"),
+        ("plan.yaml", r"plan.yaml has unknown keys \['chanels'\]"),
     ],
 )
-def test_what_is_no_sequence_is_one_clear_line(given: Path | dict[str, Any], says: str) -> None:
+def test_what_is_no_sequence_is_one_clear_line(given: Path | str | dict[str, Any], says: str, tmp_path: Path) -> None:
+    if isinstance(given, str):
+        given = tmp_path / given
+        given.write_text("chanels: [{config: DAPI}]\nz_plan: {range: 8, step: 1}\n")
     with pytest.raises(ConfigError, match=says):
         read_sequence(given)
 
