@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -48,13 +49,18 @@ def order_of(wanted: object) -> StageOrder:
     Raises
     ------
     ConfigError
-        A key is unknown, or a value of the wrong type.
+        A key is unknown, a value of the wrong type or not finite, or nothing is ordered.
     """
     try:
         order = msgspec.convert(wanted, StageOrder)
     except msgspec.ValidationError as error:
         known = ", ".join(StageOrder.__struct_fields__)
         raise ConfigError(f"the order is invalid: {error}; it may have {known}") from error
+    if order == StageOrder():
+        raise ConfigError(f"the order is empty: it may have {', '.join(StageOrder.__struct_fields__)}")
+    for name in ("x_um", "y_um", "z_um", "by_um"):
+        if (value := getattr(order, name)) is not None and not math.isfinite(value):
+            raise ConfigError(f"{name} = {value:g}: wanted micrometres")
     for name in ("exposure_ms", "laser"):
         if (value := getattr(order, name)) is not None and not 0 < value < 1e6:
             raise ConfigError(f"{name} = {value:g}: wanted a positive number")
