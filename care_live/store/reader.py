@@ -181,10 +181,17 @@ class RunReader:
     def array(self, product: Product = "restored", p: int = 0) -> RunArray:
         """Return all volumes of a product at one stage position as one array, read as it is looked at.
 
+        Raises
+        ------
+        StoreError
+            No run has such a product.
+
         Examples
         --------
         >>> ndv.imshow(care_live.open_run("runs/worm").array("restored"))
         """
+        if product not in PRODUCTS:
+            raise StoreError(f"a run has no {product!r}: wanted one of {', '.join(PRODUCTS)}")
         return RunArray(self, product, p)
 
     def read(self, product: Product, key: VolumeKey, *, level: int = 0) -> NDArray[Any]:

@@ -10,6 +10,7 @@ import tifffile
 
 import care_live
 from care_live.config import StoreConfig
+from care_live.errors import StoreError
 from care_live.images import RunStarted, VolumeKey
 from care_live.store import RunReader, open_run
 from tests.make.networks import noisy, save_network
@@ -42,6 +43,8 @@ def test_it_is_indexed_as_an_array_of_numpy(run: RunReader, product: str) -> Non
 def test_what_is_not_there_has_no_number_and_no_size(run: RunReader) -> None:
     assert run.array("restored", p=5).shape == (0, 0, 0, 0, 0)
     assert run.array("disagreement").shape == (0, 0, 0, 0, 0)
+    with pytest.raises(StoreError, match="no 'restord': wanted one of raw, restored"):
+        run.array("restord")
     has = run.has
     run.has = lambda product, key: key.t != 1 and has(product, key)  # type: ignore[method-assign]
     try:
