@@ -208,3 +208,18 @@ def test_offline_restoration_and_verification(tmp_path):
 
 def test_status_without_a_daemon_is_one_line(tmp_path):
     fails(command("status", "--address", "127.0.0.1:1", cwd=tmp_path), 1, "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((), "either a MODEL or --rollback"),
+        (("--rollback", "--channel", "FITC"), "of whichever channel it was: leave --channel out"),
+    ],
+    ids=["nothing", "way back of one channel"],
+)
+def test_an_invalid_swap_is_refused_before_a_daemon_is_asked(given, words):
+    with pytest.raises(ConfigError, match=words):
+        CliRunner().invoke(
+            cli, ["swap", *given, "--address", "127.0.0.1:1"], catch_exceptions=False, standalone_mode=False
+        )

@@ -34,8 +34,8 @@ def status_command(address: str, as_json: bool) -> None:
         if value not in (None, "", {}, 0):
             click.echo(f"{name.replace('_', ' '):>20}  {value:.1f}" if isinstance(value, float) else _line(name, value))
     for network in networks:
-        channels = ", ".join(network.pop("channels")) or "all"
-        click.echo(_line("network", "  ".join(f"{k} {v}" for k, v in {**network, "channels": channels}.items())))
+        said = {"channels": ", ".join(network.pop("channels")) or "all", "model": network.pop("network")} | network
+        click.echo(_line("network", "  ".join(f"{k} {v}" for k, v in said.items())))
     for worker in workers:
         click.echo(_line(f"worker {worker.pop('worker')}", "  ".join(f"{k} {v}" for k, v in worker.items())))
 
@@ -75,19 +75,22 @@ def doctor_command(config: Path | None, as_json: bool) -> None:
 
 @click.command("swap")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("--channel", default="", help="Replace the network of this channel, where several networks run.")
+@options.channel
 @click.option("--rollback", is_flag=True, help="Go back to the network before the last swap.")
 @click.option("--even-if-slow", is_flag=True, help="Take a network that is too slow for the acquisition, too.")
 @options.status_address
 def swap_command(model: Path | None, channel: str, rollback: bool, even_if_slow: bool, address: str) -> None:
     """Give a running daemon the network MODEL, between two volumes; it is tried and compared first."""
     from care_live.errors import ConfigError
+    from care_live.model.file import located
 
     if (model is None) == (not rollback):
         raise ConfigError("swap wants either a MODEL or --rollback")
+    if rollback and channel:
+        raise ConfigError("--rollback undoes the last swap, of whichever channel it was: leave --channel out")
     wanted: dict[str, object] = {}
     if model is not None:
-        wanted = {"model": str(model.resolve()), "channel": channel, "even_if_slow": even_if_slow}
+        wanted = {"model": str(located(model).resolve()), "channel": channel, "even_if_slow": even_if_slow}
     click.echo(ask(address, "/rollback" if rollback else "/swap", wanted))
 
 

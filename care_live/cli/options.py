@@ -26,7 +26,10 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 minutes = click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
-    help="Budget of training on this machine; default: 15, or what CONFIG says.",
+    help="Budget of training on this machine; default: what CONFIG says, else 15 (prepare: 10).",
+)
+channel = click.option(
+    "--channel", default="", help="Channel whose network is meant, where a run has several networks."
 )
 status_address = click.option(
     "--address", metavar="HOST:PORT", default=STATUS, show_default=True, help="The daemon's status_bind."

@@ -50,7 +50,7 @@ def open_network(model: str | Path | None = None, **settings: Unpack[NetworkSett
     >>> result.mean.shape == stack.shape
     True
     """
-    return OpenedNetwork(Path(model) if model is not None else file.shipped(), restore_config(settings))
+    return OpenedNetwork(file.located(None if model is None else Path(model)), restore_config(settings))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ import pytest
 import care_live
 from care_live.config import RestoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError
+from care_live.model import file
 from care_live.offline import OpenedNetwork
 from care_live.restore.engine import Engine
 from tests.make.networks import noisy, save_network, volume
@@ -131,3 +132,7 @@ def test_the_room_of_the_method_is_the_function_too() -> None:
     assert care_live.restore.ranges is ranges
     assert set(care_live.__all__) <= set(dir(care_live))
     assert all(hasattr(care_live, name) for name in itertools.chain(care_live.__all__))
+
+
+def test_a_shipped_network_is_opened_by_its_name() -> None:
+    assert care_live.open_network("forms", provider="cpu").path == file.shipped("forms")
