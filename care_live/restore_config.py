@@ -131,6 +131,11 @@ class RestoreConfig(Section):
         changed = (one.model_copy(update={"model": model}) if one is entry else one for one in self.channel)
         return self.model_copy(update={"channel": tuple(changed)})
 
+    def only(self, number: int) -> Self:
+        """Return these settings with one of the networks, and none for the other channels."""
+        model, channels = self.networks[number]
+        return self.model_copy(update={"model": model, "channels": channels, "channel": ()})
+
     @property
     def each_worker(self) -> tuple[Self, ...]:
         """Return the settings of each worker: its own device, and its share of the cores."""

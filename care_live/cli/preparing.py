@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.command("prepare")
 @click.argument("config", type=options.FILE)
 @options.minutes
+@options.channel
 @click.option(
     "--folder",
     type=options.FILE,
@@ -31,7 +32,14 @@ if TYPE_CHECKING:
 @logs.verbosity
 @logs.quiet
 def prepare_command(
-    config: Path, minutes: float | None, folder: Path | None, only_plan: bool, swaps: bool, verbose: int, quiet: bool
+    config: Path,
+    minutes: float | None,
+    channel: str,
+    folder: Path | None,
+    only_plan: bool,
+    swaps: bool,
+    verbose: int,
+    quiet: bool,
 ) -> None:
     """Make a network for today's specimen, at the microscope of CONFIG (TOML).
 
@@ -45,7 +53,8 @@ def prepare_command(
     from care_live.config import load
     from care_live.prepare.prepared_network import plan_of
 
-    chosen = _with_minutes(load(config), minutes)
+    whole = load(config)
+    chosen = _with_minutes(_of_channel(whole, channel), minutes)
     plan = plan_of(chosen)
     click.echo(plan.describe())
     click.echo(f"Then it trains for {chosen.prepare.minutes:g} minutes at low priority, and compares.")
@@ -54,9 +63,19 @@ def prepare_command(
     logs.configure(0 if quiet else verbose)
     folder = folder or _new_folder(chosen)
     _refuse_busy_microscope(chosen, plan, folder)
-    budget = "" if minutes is None else f" --minutes {minutes:g}"
-    preparation = _prepared(chosen, folder, again=f"care-live prepare {config} --folder {folder}{budget}")
-    _offer(chosen, preparation, swaps=swaps)
+    asked = (f" --channel {channel}" if channel else "") + ("" if minutes is None else f" --minutes {minutes:g}")
+    preparation = _prepared(chosen, folder, again=f"care-live prepare {config} --folder {folder}{asked}")
+    _offer(whole, preparation, channel=channel, swaps=swaps)
+
+
+def _of_channel(config: Config, channel: str) -> Config:
+    """Return a config with one network: that of a channel, where the config has several."""
+    from care_live.daemon.channel_networks import number_of
+
+    number = number_of(config.restore.networks, channel)
+    if not config.restore.channel:
+        return config
+    return config.model_copy(update={"restore": config.restore.only(number)})
 
 
 def _with_minutes(config: Config, minutes: float | None) -> Config:
@@ -129,7 +148,7 @@ class PreparationBar(TrainingBar):
         self._n_pairs = done
 
 
-def _offer(config: Config, preparation: Preparation, *, swaps: bool) -> None:
+def _offer(config: Config, preparation: Preparation, *, channel: str, swaps: bool) -> None:
     """Say the verdict; give the network to the daemon, or print how."""
     network, address = preparation.network.resolve(), config.daemon.status_bind
     click.echo(f"verdict: {preparation.gate.sentence()}")
@@ -145,9 +164,9 @@ def _offer(config: Config, preparation: Preparation, *, swaps: bool) -> None:
         )
         return
     if not swaps:
-        where = "" if address == STATUS else f" --address {address}"
+        where = (f" --channel {channel}" if channel else "") + ("" if address == STATUS else f" --address {address}")
         click.echo(f"a run that goes on takes it with: care-live swap {network}{where}")
         return
     from care_live.cli.health import ask
 
-    click.echo(ask(address, "/swap", {"model": str(network)}))
+    click.echo(ask(address, "/swap", {"model": str(network), "channel": channel}))

@@ -94,8 +94,8 @@ def network_of(config: Config) -> Path:
     first, *others = restoring(config).networks
     if others:
         raise ConfigError(
-            f"{len(others) + 1} networks restore the run of this config: prepare makes one at a time. Give it a config "
-            "with one [[restore.channel]], and the running daemon the network with care-live swap --channel NAME"
+            f"{len(others) + 1} networks restore the run of this config: prepare makes one at a time: name its "
+            "channel with --channel"
         )
     return file.located(first.model)
 
@@ -119,6 +119,10 @@ def prepare(config: Config, folder: Path, watch: PreparationWatch | None = None,
     expose(plan, exposed, on_pair=watch.on_pair)
     watch.before_training()
     network = folder / f"{name_of_network(folder)}.onnx"
+    if network.exists():
+        watch.tell(
+            f"{network.name} is trained already. To train anew on these pairs, delete it and {folder / 'training'}"
+        )
     gate = _gate_of_before(config, folder, network)
     if gate is None:
         names, left_out = checked(exposed, max_shift_px=config.prepare.max_shift_px)

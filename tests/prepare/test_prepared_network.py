@@ -17,6 +17,7 @@ from care_live.errors import ConfigError
 from care_live.model import file
 from care_live.prepare.exposed_pairs import PairFolder, split
 from care_live.prepare.prepared_network import (
+    PreparationWatch,
     name_of_network,
     network_of,
     plan_of,
@@ -93,6 +94,31 @@ def test_of_several_networks_it_is_not_known_which_one_is_meant() -> None:
 def test_where_live_is_shown_the_quick_network_is_the_one_to_compare_with() -> None:
     live = {"kind": "live", "microscope": {"kind": "virtual"}}
     assert network_of(config(source=live)) == file.shipped("live2d")
+
+
+@pytest.mark.parametrize(
+    ("channel", "words"),
+    [
+        (["--channel", "FITC"], "each plane twice, FITC 10 ms"),
+        ([], "2 networks restore this run: name a channel with --channel (DAPI; FITC)"),
+        (["--channel", "Cy5"], "no network restores a channel 'Cy5'"),
+    ],
+    ids=["named", "not named", "passes through"],
+)
+def test_of_several_networks_that_of_a_channel_is_prepared(tmp_path: Path, channel: list[str], words: str) -> None:
+    configured = Path(__file__).parents[2] / "configs" / "two_networks.toml"
+    folder = tmp_path / "today"
+    command = ["prepare", str(configured), "--plan", "--folder", str(folder), *channel]
+    said = CliRunner().invoke(cli, command)
+    assert words in said.output + str(said.exception)
+
+
+def test_a_network_that_is_there_is_not_trained_again_and_that_is_said(tmp_path: Path) -> None:
+    settings, said = config(), []
+    pairs_in(tmp_path, settings)
+    (tmp_path / f"{name_of_network(tmp_path)}.onnx").write_bytes(file.shipped("forms").read_bytes())
+    prepare(settings, tmp_path, PreparationWatch(tell=said.append))
+    assert f"is trained already. To train anew on these pairs, delete it and {tmp_path / 'training'}" in said[0]
 
 
 def test_results_of_another_kind_are_not_swapped_in() -> None:
