@@ -76,7 +76,9 @@ def doctor_command(config: Path | None, as_json: bool) -> None:
 @click.command("swap")
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @options.channel
-@click.option("--rollback", is_flag=True, help="Go back to the network before the last swap.")
+@click.option(
+    "--rollback", is_flag=True, help="Go back to the network before the last swap, or give up the one on trial."
+)
 @click.option("--even-if-slow", is_flag=True, help="Take a network that is too slow for the acquisition, too.")
 @options.status_address
 def swap_command(model: Path | None, channel: str, rollback: bool, even_if_slow: bool, address: str) -> None:

@@ -105,7 +105,7 @@ def record_command(
             _say_recorded(recording)
             recordings.append(recording)
     if not any(recording.path for recording in recordings):
-        raise SourceError("nothing was recorded: the daemon had no run while this command waited")
+        raise SourceError(f"nothing was recorded: no daemon with a run answered at {address}")
     if any(recording.gaps for recording in recordings):
         raise SystemExit(1)
 

@@ -28,6 +28,11 @@ def in_use(networks: Sequence[protocol.NetworkReady], channels: ChannelChoice) -
     return tuple(found.values())
 
 
+def names(networks: Sequence[protocol.NetworkReady]) -> str:
+    """Return the networks' names in one line."""
+    return ", ".join(network.identity.name for network in networks)
+
+
 def number_of(settings: Sequence[ChannelNetwork], channel: str) -> int:
     """Return which network restores a channel.
 

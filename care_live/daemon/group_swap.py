@@ -53,6 +53,17 @@ class GroupSwap:
         with self._guard:
             self._wanted = "forward"
 
+    def give_up(self, reason: str) -> bool:
+        """Give up the network on trial, in every worker; return whether there was one.
+
+        After a way back it would take over with the others as they were when it was ordered.
+        """
+        with self._guard:
+            if self._wanted == "forward":
+                self._wanted = ""
+            given_up = [worker.hot_swap.refuse(reason) for worker in self._workers]
+        return any(given_up)
+
     def order_back(self) -> None:
         """Go back to the network before, from the next volume on.
 

@@ -29,13 +29,15 @@ def swap(restorer: WorkerGroup, order: Mapping[str, Any], interval_s: Callable[[
     if not model.is_file():
         raise ConfigError(f"there is no model file {model} on the daemon's machine")
     slow, channel = bool(order.get("even_if_slow", False)), str(order.get("channel", ""))
-    restorer.order_swap(model, channel, interval_s=interval_s, even_if_slow=slow)
+    is_given_up = restorer.order_swap(model, channel, interval_s=interval_s, even_if_slow=slow)
+    given_up = "the network on trial is given up; " if is_given_up else ""
     of = f" of {channel}" if channel else ""
-    return f"loading {model}; it replaces the present one{of} after both have restored one volume: see care-live status"
+    then = "after both have restored one volume: see care-live status"
+    return f"{given_up}loading {model}; it replaces the present one{of} {then}"
 
 
 def rollback(restorer: WorkerGroup) -> str:
-    """Go back to the network before the last swap; return that in words."""
+    """Go back to the network before the last swap, or give up the one on trial; return that in words."""
     return restorer.rollback()
 
 

@@ -187,34 +187,34 @@ class WorkerGroup:
 
     def order_swap(
         self, model: Path, channel: str = "", *, interval_s: Callable[[], float | None], even_if_slow: bool
-    ) -> None:
+    ) -> bool:
         """Let another network take over from that of a channel; see `HotSwap.order`, `channel_networks.number_of`.
 
-        Several workers change before the same volume.
+        Several workers change before the same volume. Returns whether one on trial is given up for it.
         """
         network = channel_networks.number_of(self._configs[0].networks, channel)
+        given_up = self._swap.give_up("another network was ordered")
         if len(self.workers) > 1:
             self.swap.order(model, network, interval_s=interval_s, even_if_slow=even_if_slow)
         else:
             self.workers[0].hot_swap.order(model, network=network, interval_s=interval_s, even_if_slow=even_if_slow)
+        return given_up
 
     def rollback(self) -> str:
-        """Go back to the network before the last swap, at once, or several workers before the next volume.
-
-        Returns
-        -------
-        What happens, in words.
+        """Give up the network on trial; else go back to the one before the last swap. Return that in words.
 
         Raises
         ------
         RestoreError
             There was no swap, or the running network works on one volume for too long.
         """
+        if self._swap.give_up("it was undone"):
+            return f"the network on trial is given up; the run goes on with {channel_networks.names(self.networks)}"
         if len(self.workers) > 1:
             self.swap.order_back()
             return f"{len(self.workers)} workers go back to the network before from the next volume on"
         self.workers[0].rollback()
-        return f"back to {', '.join(network.identity.name for network in self.networks)}"
+        return f"back to {channel_networks.names(self.networks)}"
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """End every worker: by a message, then by force; a `restore` in another thread then raises."""

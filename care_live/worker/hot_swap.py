@@ -120,11 +120,13 @@ class HotSwap:
         """Whether the network before the last swap is kept."""
         return self._before is not None
 
-    def refuse(self, reason: str) -> None:
-        """Give up the candidate, unless it was refused already."""
+    def refuse(self, reason: str) -> bool:
+        """Give up the candidate, unless it was refused already; return whether there was one."""
         with self._guard:
-            if self._candidate is not None and self._candidate.phase != "refused":
-                self._candidate.refuse(reason)
+            if self._candidate is None or self._candidate.phase == "refused":
+                return False
+            self._candidate.refuse(reason)
+            return True
 
     def advance(
         self, done: Trial, pool: Pool, running: RunningNetworks, channels: ChannelChoice | None = None

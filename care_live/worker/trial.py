@@ -63,12 +63,16 @@ class Tempo:
         return self.interval_s is not None and self.is_slower and self.took_s > 2 * self.interval_s
 
     def __str__(self) -> str:
-        text = f"it takes {self.took_s:.2g} s a volume"
+        text = f"it takes {_seconds(self.took_s)} a volume"
         if self.usual_s is not None:
             text += f", {self.took_s / max(self.usual_s, 1e-6):.1f} times as long as the network before"
         if self.interval_s is not None:
-            text += f"; one comes every {self.interval_s:.2g} s"
+            text += f"; one comes every {_seconds(self.interval_s)}"
         return text
+
+
+def _seconds(duration_s: float) -> str:
+    return f"{duration_s:.2g} s" if duration_s < 100 else f"{duration_s:.0f} s"
 
 
 @dataclass(frozen=True, slots=True)

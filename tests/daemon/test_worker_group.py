@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from care_live.config import RestoreConfig
 from care_live.daemon.worker_group import WorkerGroup
-from care_live.errors import WorkerLostError
+from care_live.errors import RestoreError, WorkerLostError
 from care_live.images import VolumeKey
 from care_live.restore.engine import Engine
 from tests.make.inference import planes_of, settings
@@ -145,6 +145,18 @@ def test_all_workers_change_before_the_same_volume_and_go_back(pair: WorkerGroup
         assert pair.may_take(pair.workers[1], [stack.key])
         assert names_of(pair) == [name, name]
         assert pair.may_take(pair.workers[0], [VolumeKey(4, 14)], {VolumeKey(3, 14)}) == knows_range
+
+
+def test_a_network_on_trial_is_undone_by_the_way_back(pair: WorkerGroup, other: Path) -> None:
+    swapped(pair, other, "all workers go forward", p=14)
+    assert pair.order_swap(other, interval_s=lambda: None, even_if_slow=True)  # in place of the one before
+    assert pair.rollback() == "the network on trial is given up; the run goes on with net"
+    assert pair.swap_state == "refused: it was undone"
+    for t, worker in enumerate(pair.workers):
+        assert pair.may_take(worker, [VolumeKey(t, 14)])
+        assert pair.restore(worker, [stacks(p=14, n=1)[0]])[0].model.name == "net"
+    with pytest.raises(RestoreError, match="no swap to roll back"):
+        pair.rollback()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")

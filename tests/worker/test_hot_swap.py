@@ -202,6 +202,10 @@ def test_what_is_too_slow(tempo: Tempo, falls_behind: bool) -> None:
     assert f"{tempo.took_s:.2g} s a volume" in str(tempo)
 
 
+def test_minutes_are_said_in_whole_seconds() -> None:
+    assert str(Tempo(0.0033, 1.0, 341.2)).endswith("; one comes every 341 s")
+
+
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that takes more than four times as long as the old one."""
