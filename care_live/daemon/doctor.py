@@ -44,6 +44,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _python()
     for network in config.restore.networks:
         yield _model(network)
+    yield from _channels(config)
     yield _inference_packages()
     yield _gpu()
     yield _openvino()
@@ -65,6 +66,18 @@ def _model(network: ChannelNetwork) -> Finding:
     except CareLiveError as error:
         return Finding("model", "bad", f"{error}{of}", "set restore.model to an ONNX file with a model card")
     return Finding("model", "good", f"{card.name}: {card.task}, axes {card.axes}, {', '.join(card.heads)}{of}")
+
+
+def _channels(config: Config) -> Iterator[Finding]:
+    """Compare the channels that networks restore with those of the run, where the config has them."""
+    source = config.source
+    if not isinstance(source, VirtualConfig | MicroManagerConfig) or source.sequence is not None:
+        return
+    of_run = [channel.preset for channel in source.acquisition.channels]
+    for network in config.restore.networks:
+        if unknown := [name for name in network.channels if name not in of_run]:
+            seen = f"the run has {', '.join(of_run)}: nothing of {', '.join(unknown)} would be restored"
+            yield Finding("channels", "bad", seen, "name them in [[restore.channel]] as in source.acquisition")
 
 
 def _version(package: str) -> str | None:

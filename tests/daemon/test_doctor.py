@@ -34,6 +34,13 @@ def test_a_taken_port_and_a_missing_model_are_named_with_advice(tmp_path):
     assert "none.onnx" in found["model"].seen
 
 
+def test_a_channel_that_the_run_lacks_is_named(tmp_path):
+    entries = [{"name": "DAPI", "model": "worm3d"}, {"name": "FITCC", "model": "forms"}]
+    found = findings(store={"directory": str(tmp_path)}, restore={"channel": entries})
+    assert found["channels"].verdict == "bad"
+    assert found["channels"].seen == "the run has DAPI: nothing of FITCC would be restored"
+
+
 def test_a_micro_manager_that_is_not_running_is_named():
     found = findings(source={"kind": "micromanager", "backend": "java", "port": 1})
     assert found["micro-manager server"].verdict == "bad"
