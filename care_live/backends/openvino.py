@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from care_live.backends.failures import translated
 from care_live.backends.session import Options, n_threads
+from care_live.backends.signal_stack import signal_stack_kept
 from care_live.errors import ModelError
 from care_live.imports import need
 from care_live.model import rewrite
@@ -73,7 +74,8 @@ class Compiled:
                 "INFERENCE_PRECISION_HINT": precision,
                 "INFERENCE_NUM_THREADS": n_threads(options.threads),
             }
-            self._request = runtime.compile_model(graph, "CPU", settings).create_infer_request()
+            with signal_stack_kept():
+                self._request = runtime.compile_model(graph, "CPU", settings).create_infer_request()
         self.outputs = tuple(output.get_any_name() for output in graph.outputs)
         self._inputs = {node.get_any_name(): node.get_element_type().to_dtype() for node in graph.inputs}
         self._running = options.running

@@ -193,7 +193,7 @@ class WorkerGroup:
         Several workers change before the same volume. Returns whether one on trial is given up for it.
         """
         network = channel_networks.number_of(self._configs[0].networks, channel)
-        given_up = self._swap.give_up("another network was ordered")
+        given_up = self.swap.give_up("another network was ordered")
         if len(self.workers) > 1:
             self.swap.order(model, network, interval_s=interval_s, even_if_slow=even_if_slow)
         else:
@@ -208,7 +208,7 @@ class WorkerGroup:
         RestoreError
             There was no swap, or the running network works on one volume for too long.
         """
-        if self._swap.give_up("it was undone"):
+        if self.swap.give_up("it was undone"):
             return f"the network on trial is given up; the run goes on with {channel_networks.names(self.networks)}"
         if len(self.workers) > 1:
             self.swap.order_back()
