@@ -21,14 +21,21 @@ from care_live.daemon.run_metrics import DaemonStatus
 from tests.make.networks import save_network
 
 
+_given_out: set[int] = set()
+
+
 def free_ports(n: int) -> list[int]:
-    """Return ports that are free now, below those that systems give to outgoing connections."""
+    """Return ports that are free now, below those that systems give to outgoing connections, and each only once.
+
+    Who got one earlier may bind it later than who gets the next.
+    """
     free: list[int] = []
     while len(free) < n:
         port = random.SystemRandom().randrange(20_000, 32_000)
         with socket.socket() as one, contextlib.suppress(OSError):
             one.bind(("127.0.0.1", port))
-            free += [port] if port not in free else []
+            free += [port] if port not in _given_out else []
+            _given_out.add(port)
     return free
 
 

@@ -37,7 +37,7 @@ def test_live_is_sent_and_the_restored_picture_is_shown() -> None:
             frame = link.frames.take(120)
             assert frame is not None
             assert frame.pixels.shape == (512, 512)
-            publisher.start(RunStarted(LIVE_RUN, Plan({}, (8, 8), endless=True), {"live": True}), samples.MODEL)
+            publisher.start(RunStarted(LIVE_RUN, Plan({}, (8, 8), endless=True), {"live": True}), samples.NETWORK)
             restored = samples.restored(1)
             publisher.publish(replace(restored, raw=replace(restored.volume, run_id=LIVE_RUN)))
             said, _ = program.communicate(timeout=150)

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from care_live.config import StoreConfig
-from care_live.images import Plan, RunStarted
+from care_live.images import NetworkInUse, Plan, RunStarted
 from care_live.live_frame import LIVE_RUN
 from care_live.publish import Publisher, Subscriber
 from care_live.store import verify
@@ -25,7 +25,7 @@ WAIT_S = 90.0
 
 
 def publish_run(publisher: Publisher, run_id: str) -> None:
-    publisher.start(samples.started(N_TIMES, run_id=run_id), samples.MODEL, card={"name": "worm3d"})
+    publisher.start(samples.started(N_TIMES, run_id=run_id), NetworkInUse(samples.MODEL, {"name": "worm3d"}))
     for t in range(N_TIMES):
         restored = samples.restored(t)
         publisher.publish(replace(restored, raw=replace(restored.volume, run_id=run_id)))
@@ -63,7 +63,7 @@ def test_run_after_run_is_recorded_each_in_its_folder(tmp_path: Path) -> None:
                 assert report is not None
                 assert (report.run_id, report.n_raw, report.n_restored, report.gaps) == (run_id, N_TIMES, N_TIMES, [])
                 assert verify(tmp_path / run_id).clean
-                publisher.start(RunStarted(LIVE_RUN, Plan({}, (8, 8), endless=True), {"live": True}), samples.MODEL)
+                publisher.start(RunStarted(LIVE_RUN, Plan({}, (8, 8), endless=True), {"live": True}), samples.NETWORK)
             stopping.set()
             assert reports.get(timeout=WAIT_S) is None
 
