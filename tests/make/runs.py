@@ -20,7 +20,6 @@ from care_live.daemon.run import Daemon
 from care_live.daemon.run_metrics import DaemonStatus
 from tests.make.networks import save_network
 
-
 _given_out: set[int] = set()
 
 
