@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from care_live.images import VolumeKey
-from care_live.recorded.run_records import Product, StoredArray
-
-if TYPE_CHECKING:  # which makes it
-    from care_live.store.reader import RunReader
+from care_live.recorded.run_records import Product, RawStored, RestoredStored, StoredArray
 
 Index: TypeAlias = int | slice
 _N_KEPT = 4
 """Volumes in memory: a viewer asks for one plane after the other."""
+
+
+class ReadsVolumes(Protocol):
+    """What is read: a `RunReader`."""
+
+    def keys(self, product: Product) -> list[VolumeKey]: ...
+
+    def has(self, product: Product, key: VolumeKey) -> bool: ...
+
+    def read(self, product: Product, key: VolumeKey) -> NDArray[Any]: ...
+
+    def acquisition(self, key: VolumeKey) -> RawStored: ...
+
+    def restoration(self, key: VolumeKey) -> RestoredStored: ...
 
 
 class RunArray:
@@ -35,7 +46,7 @@ class RunArray:
     dims = ("t", "c", "z", "y", "x")
     """Names of the axes, which viewers show at their sliders."""
 
-    def __init__(self, reader: RunReader, product: Product, p: int) -> None:
+    def __init__(self, reader: ReadsVolumes, product: Product, p: int) -> None:
         self._reader, self._product, self._p = reader, product, p
         self._kept: OrderedDict[VolumeKey, NDArray[Any]] = OrderedDict()
 
@@ -71,27 +82,29 @@ class RunArray:
         inside = full[2:]
         shape = self.shape
         every_t, every_c = np.asarray(np.arange(shape[0])[full[0]]), np.asarray(np.arange(shape[1])[full[1]])
-        part = [[self._volume(int(t), int(c), shape)[inside] for c in every_c.flat] for t in every_t.flat]
-        found = np.asarray(part, self.dtype) if every_t.size and every_c.size else np.empty(0, self.dtype)
+        blank = np.full(shape[2:], np.nan if self.dtype.kind == "f" else 0, self.dtype)
+        part = [[self._volume(int(t), int(c), blank)[inside] for c in every_c.flat] for t in every_t.flat]
+        found = np.asarray(part, blank.dtype) if every_t.size and every_c.size else np.empty(0, blank.dtype)
         like = np.empty(shape[2:], np.bool_)[inside] if not found.size else found[0, 0]
         return found.reshape(*every_t.shape, *every_c.shape, *like.shape)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype)
 
-    def _volume(self, t: int, c: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    def _volume(self, t: int, c: int, blank: NDArray[Any]) -> NDArray[Any]:
+        """Return a volume, as deep as `blank`, which stands for one that is not there."""
         key = VolumeKey(t, self._p, c)
         kept = self._kept.get(key)
-        if kept is not None and kept.shape == shape[2:]:  # another volume may have come since that is deeper
+        if kept is not None and kept.shape == blank.shape:  # another volume may have come since that is deeper
             self._kept.move_to_end(key)
             return kept
-        pixels = np.full(shape[2:], np.nan if self.dtype.kind == "f" else 0, self.dtype)
-        if self._reader.has(self._product, key):
-            stored = self._reader.read(self._product, key)
-            pixels[: len(stored)] = stored
-            self._kept[key] = pixels
-            while len(self._kept) > _N_KEPT:
-                self._kept.popitem(last=False)
+        if not self._reader.has(self._product, key):
+            return blank
+        stored, pixels = self._reader.read(self._product, key), blank.copy()
+        pixels[: len(stored)] = stored
+        self._kept[key] = pixels
+        while len(self._kept) > _N_KEPT:
+            self._kept.popitem(last=False)
         return pixels
 
     def _keys(self) -> list[VolumeKey]:
