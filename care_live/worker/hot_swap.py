@@ -112,7 +112,8 @@ class HotSwap:
 
     def take_failure(self) -> str:
         """Return, once, how a network has failed that took over with others, which are to go back, too."""
-        why, self._failure = self._failure, ""
+        with self._guard:
+            why, self._failure = self._failure, ""
         return why
 
     @property
