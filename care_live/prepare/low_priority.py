@@ -11,11 +11,21 @@ _BELOW_NORMAL = 0x4000
 
 
 def give_way() -> None:
-    """Lower the priority of this process, and of those that it starts from now on; there is no way back."""
+    """Lower the priority of this process, and of those that it starts from now on; there is no way back.
+
+    Raises
+    ------
+    OSError
+        The system refuses it.
+    """
     if sys.platform == "win32":
         import ctypes
+        from ctypes import wintypes
 
-        kernel = ctypes.windll.kernel32
-        kernel.SetPriorityClass(kernel.GetCurrentProcess(), _BELOW_NORMAL)
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.GetCurrentProcess.restype = wintypes.HANDLE
+        kernel.SetPriorityClass.argtypes = (wintypes.HANDLE, wintypes.DWORD)  # else half of the handle is lost
+        if not kernel.SetPriorityClass(kernel.GetCurrentProcess(), _BELOW_NORMAL):
+            raise ctypes.WinError(ctypes.get_last_error())
     else:
         os.nice(max(0, NICENESS - os.nice(0)))
