@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from care_live.images import Counts, PlaneIndex, StateChanged, Volume, VolumeKey
+from care_live.images import Frame, PlaneIndex, StateChanged, Volume, VolumeKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,20 +14,9 @@ class VolumeOpened:
 
     key: VolumeKey
     planes: tuple[int, ...]
-    """Planned z indices."""
+    """Planned z indices, in the order of the volume's planes."""
     shape_px: tuple[int, int]
     dtype: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlanePlaced:
-    """One plane of an open volume is in place."""
-
-    key: VolumeKey
-    plane: int
-    """Index along the volume's first axis."""
-    pixels: Counts
-    """(y, x), read-only view into the volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +38,5 @@ class FrameDropped:
     detail: str
 
 
-AssemblyEvent: TypeAlias = VolumeOpened | PlanePlaced | Volume | VolumeRefused | FrameDropped | StateChanged
+AssemblyEvent: TypeAlias = VolumeOpened | Frame | Volume | VolumeRefused | FrameDropped | StateChanged
+"""A `Frame` is in its place in an open volume."""

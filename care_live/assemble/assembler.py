@@ -25,7 +25,7 @@ from care_live.images import (
     StillAcquiring,
     VolumeKey,
 )
-from care_live.open_volumes import AssemblyEvent, FrameDropped, PlanePlaced, VolumeOpened, VolumeRefused
+from care_live.open_volumes import AssemblyEvent, FrameDropped, VolumeOpened, VolumeRefused
 from care_live.volume_set import VolumeSet
 
 _DropReason = Literal[
@@ -219,11 +219,11 @@ class Assembler:
             self._tally["skipped"] += 1
             return [self._drop(frame, "refused-volume", refusal)]
         assert stack.planes is not None
-        placed = stack.planes.put(frame.index.z, frame.pixels)
+        stack.planes.put(frame.index.z, frame.pixels)
         wall_us = self._wall_clock_ns() // 1000 if frame.core_time_us is None else frame.core_time_us
         stack.note(frame, wall_us)
         self._tally["received"] += 1
-        return [] if placed is None else [PlanePlaced(stack.key, *placed)]
+        return [frame]
 
     def _no_room(self, stack: Stack, frame: Frame) -> str | None:
         """Return why an open volume cannot take one more plane; only one of unknown depth needs memory for it."""

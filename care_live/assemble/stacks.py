@@ -17,8 +17,8 @@ class Planes(Protocol):
 
     nbytes: int
 
-    def put(self, z: int, pixels: Counts) -> tuple[int, Counts] | None:
-        """Copy a plane to its place; return its row and a read-only view, or None while rows are unknown."""
+    def put(self, z: int, pixels: Counts) -> None:
+        """Copy a plane to its place."""
 
     def whole(self) -> Counts:
         """Return all planes, (z, y, x), read-only."""
@@ -32,10 +32,8 @@ class PlannedPlanes:
         self._pixels: Counts = np.zeros((len(planned), *plan.shape_px), dtype=plan.dtype)
         self.nbytes = self._pixels.nbytes
 
-    def put(self, z: int, pixels: Counts) -> tuple[int, Counts]:
-        row = self._row[z]
-        self._pixels[row] = pixels
-        return row, read_only(self._pixels[row])
+    def put(self, z: int, pixels: Counts) -> None:
+        self._pixels[self._row[z]] = pixels
 
     def whole(self) -> Counts:
         return read_only(self._pixels)

@@ -21,7 +21,7 @@ from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worker_group import WorkerGroup
 from care_live.daemon.worklist import Worklist
 from care_live.images import Frame, NotRestored, Restored, RunEnded, SourceEvent, StateChanged, Volume
-from care_live.open_volumes import AssemblyEvent, FrameDropped, PlanePlaced, VolumeOpened, VolumeRefused
+from care_live.open_volumes import AssemblyEvent, FrameDropped, VolumeOpened, VolumeRefused
 from care_live.publish.publisher import Publisher
 from care_live.source import KeepsFrames, Source
 
@@ -181,7 +181,7 @@ class Intake:
             case VolumeOpened() if self.worklist.takes(event.key) and not self.references.is_reference(event.key):
                 with self.restoring:
                     self.restorer.arrivals.begin(event)
-            case PlanePlaced():
+            case Frame():
                 self.tally.plane()
                 with self.restoring:
                     self.restorer.arrivals.place(event)

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from care_live.images import Restored, VolumeKey
-from care_live.open_volumes import PlanePlaced, VolumeOpened
+from care_live.images import Frame, Restored, VolumeKey
+from care_live.open_volumes import VolumeOpened
 from care_live.restore.channel_choice import ChannelChoice
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ class Placement:
             worker = self._places.get(self._group(opened.key)) or self._next(opened.key)
         worker.arrivals.begin(opened)
 
-    def place(self, placed: PlanePlaced) -> None:
+    def place(self, frame: Frame) -> None:
         """Give a plane to the worker that was chosen; see `Arrivals.place`."""
-        if (worker := self.worker_of(placed.key)) is not None:
-            worker.arrivals.place(placed)
+        if (worker := self.worker_of(frame.index.volume)) is not None:
+            worker.arrivals.place(frame)
 
     def restored_planes(self, voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> list[Restored]:
         """Return planes that became final since the last call, of every worker; see `Arrivals.restored_planes`."""

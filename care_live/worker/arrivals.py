@@ -14,9 +14,9 @@ import numpy as np
 
 from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError
-from care_live.images import Restored, Volume, VolumeKey
+from care_live.images import Frame, Restored, Volume, VolumeKey
 from care_live.model.card import ModelCard
-from care_live.open_volumes import PlanePlaced, VolumeOpened
+from care_live.open_volumes import VolumeOpened
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
 from care_live.restore import choice
@@ -97,16 +97,17 @@ class Arrivals:
             elif not self._joins(opened, tuple(spans)):
                 self._open(opened, replace(group, inputs=tuple(spans)), spans, why_whole)
 
-    def place(self, placed: PlanePlaced) -> None:
-        """Copy a plane that is in place to shared memory, and notify inference. Does not wait for inference."""
+    def place(self, frame: Frame) -> None:
+        """Copy a plane that is in its volume to shared memory, and notify inference. Does not wait for inference."""
         with self._guard:
             self._notice_rate()
-            t, p, c = placed.key
+            t, p, c, z = frame.index
             for volume in self._in_flight:
                 arriving = volume.held
-                if (volume.key.t, volume.key.p) == (t, p) and c in arriving.opened:
-                    plane = (arriving.group.inputs.index(c), placed.plane)
-                    np.copyto(arriving.room.pixels[plane[0]][placed.plane], placed.pixels)
+                planned = arriving.planned.get(c, ())
+                if (volume.key.t, volume.key.p) == (t, p) and z in planned:
+                    plane = (arriving.group.inputs.index(c), planned.index(z))
+                    np.copyto(arriving.room.pixels[plane[0]][plane[1]], frame.pixels)
                     arriving.placed.add(plane)
                     arriving.unsent.append(plane)
             self._send_news()
@@ -201,9 +202,9 @@ class Arrivals:
     def _joins(self, opened: VolumeOpened, channels: tuple[int, ...]) -> bool:
         """Return whether this channel belongs to a time point that is open already."""
         volume = self._in_flight.get(opened.key._replace(c=channels[0]))
-        if volume is None or opened.key.c in volume.held.opened:
+        if volume is None or opened.key.c in volume.held.planned:
             return False
-        volume.held.opened.add(opened.key.c)
+        volume.held.planned[opened.key.c] = opened.planes
         if volume.held.room.pixels[0].shape != _shape_of(opened):
             self._abandon(volume.key, whole("failed", "its channels have different shapes"))
         return True
@@ -225,7 +226,7 @@ class Arrivals:
             logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
             self._abandon(key, choice.broken(error))
             return
-        arriving = ArrivingVolume(room, group, spans, {opened.key.c}, begun=why_whole is None)
+        arriving = ArrivingVolume(room, group, spans, {opened.key.c: opened.planes}, begun=why_whole is None)
         volume = self._in_flight.open(key, arriving, why_whole)
         if why_whole is None:
             self._in_flight.stream(volume)

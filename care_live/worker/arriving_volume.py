@@ -20,12 +20,12 @@ class ArrivingVolume:
     """The network, and the channels that it reads together."""
     spans: Mapping[int, Span | None]
     """Of each of these channels, in the order of the network; None: not known before its last plane."""
-    opened: set[int]
-    """Channels with at least one plane so far."""
+    planned: dict[int, tuple[int, ...]]
+    """Of each channel with at least one plane so far: its z indices, in the order of its planes."""
     begun: bool
     """Inference has the order to stream it."""
     placed: set[tuple[int, int]] = field(default_factory=set)
-    """Input and z."""
+    """Input and plane."""
     unsent: list[tuple[int, int]] = field(default_factory=list)
     n_sent: int = 0
     n_shown: int = 0

@@ -13,7 +13,7 @@ from care_live.assemble import Assembler
 from care_live.config import AssembleConfig
 from care_live.errors import SourceError
 from care_live.images import Frame, Plan, PlaneIndex, RunStarted, StillAcquiring, Volume, VolumeKey
-from care_live.open_volumes import FrameDropped, PlanePlaced, VolumeOpened
+from care_live.open_volumes import FrameDropped, VolumeOpened
 from tests.make.stamped_frames import SHAPE, Rig, assert_in_place, indices, make_plan, stamped, volumes
 
 
@@ -48,18 +48,18 @@ def test_any_order_with_drops_and_duplicates_puts_every_plane_in_its_place(deliv
 
 @given(deliveries())
 @settings(max_examples=50, deadline=None)
-def test_placed_planes_are_read_only_views_into_the_volume_that_closes(delivery):
+def test_a_frame_that_has_its_place_comes_out_as_it_is_and_volumes_are_read_only(delivery):
     plan, sent = delivery
     rig = Rig(plan)
     events = rig.send(sent) + rig.end()
     closed = volumes(events)
     opened = [event.key for event in events if isinstance(event, VolumeOpened)]
     assert sorted(opened) == sorted(closed)
-    for event in events:
-        if isinstance(event, PlanePlaced):
-            assert np.shares_memory(event.pixels, closed[event.key].pixels[event.plane])
-            with pytest.raises(ValueError, match="read-only"):
-                event.pixels[0, 0] = 1
+    placed = [event for event in events if isinstance(event, Frame)]
+    assert [frame.index for frame in placed] == list(dict.fromkeys(sent))
+    for frame in placed:
+        volume = closed[frame.index.volume]
+        assert (frame.pixels == volume.pixels[volume.integrity.expected.index(frame.index.z)]).all()
     for volume in closed.values():
         with pytest.raises(ValueError, match="read-only"):
             volume.pixels[0, 0, 0] = 1
@@ -78,7 +78,7 @@ def test_rows_follow_the_plans_own_z_indices():
     plan = Plan(stacks={VolumeKey(0): (2, 5, 9)}, shape_px=SHAPE)
     rig = Rig(plan)
     events = rig.send([PlaneIndex(z=9), PlaneIndex(z=2), PlaneIndex(z=5)])
-    assert [event.plane for event in events if isinstance(event, PlanePlaced)] == [2, 0, 1]
+    assert next(event.planes for event in events if isinstance(event, VolumeOpened)) == (2, 5, 9)
     assert_in_place(volumes(events)[VolumeKey(0)])
 
 

@@ -9,27 +9,28 @@ import numpy as np
 import pytest
 
 from care_live.config import NormaliseConfig, RestoreConfig
-from care_live.images import Volume
-from care_live.open_volumes import PlanePlaced, VolumeOpened
+from care_live.images import Frame, Volume
+from care_live.open_volumes import VolumeOpened
 from care_live.restore.engine import Engine
 from care_live.worker.client import RestoreProcess
+from tests.make.inference import frames_of
 from tests.make.networks import noisy, save_network, volume
 
 
-def recorded(stacks: list[Volume], *, interleaved: bool) -> list[PlanePlaced]:
+def recorded(stacks: list[Volume], *, interleaved: bool) -> list[Frame]:
     """Return the planes of all channels in the order of the acquisition."""
-    planes = [PlanePlaced(stack.key, z, plane) for stack in stacks for z, plane in enumerate(stack.pixels)]
-    return sorted(planes, key=lambda placed: placed.plane) if interleaved else planes
+    planes = [frame for stack in stacks for frame in frames_of(stack)]
+    return sorted(planes, key=lambda frame: frame.index.z) if interleaved else planes
 
 
-def tell(process: RestoreProcess, planes: list[PlanePlaced], n_planes: int) -> None:
-    told = set()
-    for placed in planes:
-        if placed.key not in told:
-            told.add(placed.key)
-            shape = (placed.pixels.shape[0], placed.pixels.shape[1])
-            process.arrivals.begin(VolumeOpened(placed.key, tuple(range(n_planes)), shape, "uint16"))
-        process.arrivals.place(placed)
+def send(process: RestoreProcess, planes: list[Frame], n_planes: int) -> None:
+    opened = set()
+    for frame in planes:
+        key, (rows, columns) = frame.index.volume, frame.pixels.shape
+        if key not in opened:
+            opened.add(key)
+            process.arrivals.begin(VolumeOpened(key, tuple(range(n_planes)), (rows, columns), "uint16"))
+        process.arrivals.place(frame)
 
 
 @pytest.mark.slow
@@ -43,7 +44,7 @@ def test_they_stream_once_a_volume_has_told_which_they_are(tmp_path: Path, c_out
     try:
         for t in range(3):
             stacks = [volume(noisy((9, 22, 30), seed=10 * t + c), t=t, c=c) for c in (2, 5)]
-            tell(process, recorded(stacks, interleaved=t == 1), 9)
+            send(process, recorded(stacks, interleaved=t == 1), 9)
             ours, wanted = process.restore(stacks), engine.restore(stacks)
             assert (process.choice.kind == "stream") == (t > 0), str(process.choice)
             for mine, other in zip(ours, wanted, strict=True):
@@ -63,7 +64,7 @@ def test_restored_planes_of_each_channel_are_shown_before_the_last_plane(tmp_pat
         process.restore([volume(noisy((4, 22, 30)), c=c) for c in (0, 1)])
         stacks = [volume(noisy((40, 22, 30), seed=c), t=1, c=c) for c in (0, 1)]
         planes = recorded(stacks, interleaved=True)
-        tell(process, planes[:-1], 40)
+        send(process, planes[:-1], 40)
         shown, deadline = [], time.monotonic() + 60
         while not shown and time.monotonic() < deadline:
             shown = process.arrivals.restored_planes()

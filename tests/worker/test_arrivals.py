@@ -13,7 +13,7 @@ from care_live.config import NormaliseConfig, RestoreConfig
 from care_live.images import ModelIdentity, Volume, VolumeKey
 from care_live.maps import Head
 from care_live.model.card import ModelCard
-from care_live.open_volumes import PlanePlaced, VolumeOpened
+from care_live.open_volumes import VolumeOpened
 from care_live.percentiles import Span
 from care_live.restore.in_flight import PlaneProgress
 from care_live.restore.ranges import LearntRange
@@ -21,6 +21,7 @@ from care_live.worker import protocol
 from care_live.worker.arrivals import Arrivals
 from care_live.worker.inference_process import RunningNetworks
 from care_live.worker.shared_memory import Pool, SegmentView
+from tests.make.inference import frames_of
 from tests.make.networks import noisy, volume
 
 CARD = ModelCard(name="net", divisor=(2, 2, 2), halo_px=(8, 8, 8), heads=("mean", "laplace_scale"))
@@ -55,8 +56,8 @@ class Pipe:
         return [message for message in self.sent if isinstance(message, kind)]
 
     def place(self, stack: Volume, *planes: int) -> None:
-        for z in planes:
-            self.arrivals.place(PlanePlaced(stack.key, z, stack.pixels[z]))
+        for frame in [frames_of(stack)[z] for z in planes]:
+            self.arrivals.place(frame)
 
     def planes(self) -> list[tuple[int, int]]:
         return [plane for message in self.of(protocol.PlanesPlaced) for plane in message.planes]

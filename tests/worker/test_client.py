@@ -162,7 +162,7 @@ def test_planes_told_while_they_come_change_no_number(network: Path, gap: int | 
             opened, planes = planes_of(stack)
             process.arrivals.begin(opened)
             for placed in planes:
-                if placed.plane in stack.integrity.received:
+                if placed.index.z in stack.integrity.received:
                     process.arrivals.place(placed)
             (ours,), (wanted,) = process.restore([stack]), engine.restore([stack])
             assert np.allclose(ours.mean, wanted.mean, rtol=0, atol=1e-4)

@@ -30,11 +30,10 @@ from care_live.config import (
     VirtualConfig,
 )
 from care_live.daemon.run import Daemon
-from care_live.images import Restored, Volume, VolumeKey
+from care_live.images import Frame, Restored, Volume, VolumeKey
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
-from care_live.open_volumes import PlanePlaced
 from care_live.publish.publisher import Publisher
 from care_live.worker.arrivals import Arrivals
 
@@ -113,9 +112,9 @@ def _noted() -> Iterator[dict[VolumeKey, Timeline]]:
     timelines: dict[VolumeKey, Timeline] = {}
     place, publish, slab = Arrivals.place, Publisher.publish, Publisher.slab
 
-    def placed(self: Arrivals, event: PlanePlaced) -> None:
-        timelines.setdefault(event.key, Timeline()).planes.append(time.monotonic())
-        place(self, event)
+    def placed(self: Arrivals, frame: Frame) -> None:
+        timelines.setdefault(frame.index.volume, Timeline()).planes.append(time.monotonic())
+        place(self, frame)
 
     def published(self: Publisher, record: Restored | Volume, **how: bool) -> None:
         publish(self, record, **how)

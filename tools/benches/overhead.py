@@ -25,12 +25,11 @@ from care_live.images import Frame, NetworkInUse, Plan, PlaneIndex, RunStarted, 
 from care_live.model import file
 from care_live.model.card import ModelCard
 from care_live.model.unet_graph import UNetShape, build, seeded_weights
-from care_live.open_volumes import PlanePlaced
+from care_live.open_volumes import VolumeOpened
 from care_live.percentiles import Span
 from care_live.publish.publisher import Publisher
 from care_live.restore.engine import Engine
-from care_live.restore.in_flight import PlaneProgress, VolumeInFlight
-from care_live.restore.volume_stream import VolumeStream
+from care_live.restore.in_flight import PlaneProgress
 from tests.make.merged import merge
 
 SPAN = Span(100.0, 3000.0)
@@ -84,11 +83,12 @@ def _overhead(model: Path, how: str, asked: argparse.Namespace) -> float:
     ):
         publisher.start(started, NetworkInUse(engine.identity, {}))
         assembler.take(started)
+        recorded = np.zeros((n_planes, *shape), np.uint16)
         for t in range(asked.volumes + 1):
             frames = _frames(t, counts((n_planes, *shape), seed=t))
             inside.seconds, begun, wall = 0.0, time.process_time(), time.perf_counter()
             for frame in frames:
-                _take(assembler, frame, engine, publisher, streams=how == "streamed")
+                _take(assembler, frame, engine, publisher, recorded=recorded, streams=how == "streamed")
             publisher.drain(30.0)
             ratios.append((time.process_time() - begun) / inside.seconds)
             waited = time.perf_counter() - wall
@@ -96,14 +96,20 @@ def _overhead(model: Path, how: str, asked: argparse.Namespace) -> float:
     return statistics.median(ratios[1:])
 
 
-def _take(assembler: Assembler, frame: Frame, engine: Engine, publisher: Publisher, *, streams: bool) -> None:
-    """Do with one frame what the daemon does, in one thread."""
+def _take(
+    assembler: Assembler, frame: Frame, engine: Engine, publisher: Publisher, *, recorded: np.ndarray, streams: bool
+) -> None:
+    """Do with one frame what the daemon does, in one thread; `recorded` is for the planes of one volume."""
     for event in assembler.take(frame):
         match event:
-            case PlanePlaced() if streams:
-                volume = engine.streams.in_flight.get(event.key) or _begin(engine, event)
-                if volume.held is not None:
-                    volume.held.place(0, event.plane)
+            case VolumeOpened() if streams:
+                into = engine.empty(recorded.shape)
+                engine.streams.begin(event.key, [recorded], [SPAN], into, plane_s=1.0, progress=PlaneProgress())
+            case Frame() if streams:
+                recorded[event.index.z] = event.pixels  # as the daemon copies it to shared memory
+                volume = engine.streams.in_flight.get(event.index.volume)
+                if volume is not None and volume.held is not None:
+                    volume.held.place(0, event.index.z)
             case Volume():
                 begun = engine.streams.in_flight.complete(event.key)
                 stream = None if begun is None else begun.held
@@ -112,13 +118,6 @@ def _take(assembler: Assembler, frame: Frame, engine: Engine, publisher: Publish
                     publisher.publish(restored)
                 if streams and (stream is None or stream.choice.kind == "whole"):
                     raise RuntimeError(f"not streamed: {begun and begun.choice if stream is None else stream.choice}")
-
-
-def _begin(engine: Engine, placed: PlanePlaced) -> VolumeInFlight[VolumeStream | None]:
-    """Begin a volume at its first plane, which is a view of it."""
-    recorded = placed.pixels.base
-    into = engine.empty(recorded.shape)
-    return engine.streams.begin(placed.key, [recorded], [SPAN], into, plane_s=1.0, progress=PlaneProgress())
 
 
 def _frames(t: int, pixels: np.ndarray) -> list[Frame]:
