@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from care_live.images import Restored, Volume, VolumeKey
-from care_live.maps import HEADS, folder_of
 from care_live.restore.geometry import source_of
 from care_live.store import RunReader
-from care_live.wire.codec import record_of
 
 
 class Stored:
@@ -54,11 +52,5 @@ class Stored:
 
 
 def _restored(reader: RunReader, key: VolumeKey) -> Restored:
-    made = reader.restoration(key)
-    return record_of(
-        Restored,
-        made,
-        raw=reader.read_raw(made.sources[source_of(key.c, len(made.sources))]),
-        maps={head: reader.read(folder, key) for head in HEADS if (folder := folder_of(head)) in made.arrays},
-        flags=frozenset(made.flags),
-    )
+    sources = reader.restoration(key).sources
+    return reader.read_restored(key, reader.read_raw(sources[source_of(key.c, len(sources))]))

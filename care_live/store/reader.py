@@ -9,7 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from care_live.errors import StoreError
-from care_live.images import NotRestored, Plan, State, Volume, VolumeKey, read_only
+from care_live.images import NotRestored, Plan, Restored, State, Volume, VolumeKey, read_only
+from care_live.maps import HEADS, folder_of
 from care_live.pyramid import coarser, combine_of
 from care_live.recorded.run_records import (
     PRODUCTS,
@@ -25,6 +26,7 @@ from care_live.store.ledger import Ledger
 from care_live.store.run_array import RunArray
 from care_live.store.shards import folder_of_position
 from care_live.store.zarr_images import ImageGroup
+from care_live.wire.codec import record_of
 
 
 class RunReader:
@@ -224,6 +226,17 @@ class RunReader:
         """Return a raw volume with its integrity and its state."""
         pixels = self.read("raw", key)
         return self._ledger.raw[key].volume(self._began, pixels, self.state(key))
+
+    def read_restored(self, key: VolumeKey, raw: Volume | None) -> Restored:
+        """Return a restored volume with all its maps.
+
+        Parameters
+        ----------
+        raw : the source that it belongs to, where the run has it
+        """
+        made = self.restoration(key)
+        maps = {head: self.read(folder, key) for head in HEADS if (folder := folder_of(head)) in made.arrays}
+        return record_of(Restored, made, raw=raw, maps=maps, flags=frozenset(made.flags))
 
     def _read(self, product: Product, key: VolumeKey, stored: StoredArray) -> NDArray[Any]:
         return self._image(product, key, stored.shape[0]).read(key.t, key.c, stored)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from care_live.errors import StoreError
 from care_live.images import ModelIdentity, NetworkInUse, State, VolumeKey
-from care_live.maps import HEADS, folder_of
+from care_live.maps import folder_of
 from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.recorded.run_records import RestoredStored
 from care_live.store import PRODUCTS, Product, RunReader
@@ -132,20 +132,10 @@ def _products_of(shown: ViewedVolume) -> frozenset[Product]:
 
 
 def _read(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> ViewedVolume:
-    made = reader.restoration(key) if "restored" in products else None
-    volume = reader.read_raw(key) if "raw" in products else None
-    return ViewedVolume(
-        key=key,
-        raw=volume.pixels if volume else None,
-        maps={head: reader.read(folder, key) for head in HEADS if (folder := folder_of(head)) in products},
-        voxel_size_um=made.voxel_size_um if made else reader.voxel_size_um,
-        state=_state(reader, key, products),
-        flags=frozenset(made.flags) if made else frozenset(),
-        trust=made.trust if made else None,
-        choice=made.choice if made else None,
-        acquired_us=volume.acquired_us if volume else 0,
-        model=made.model if made else None,
-    )
+    raw = reader.read_raw(key) if "raw" in products else None
+    record = reader.read_restored(key, raw) if "restored" in products else raw
+    assert record is not None, "a volume that is stored is raw, restored or both"
+    return ViewedVolume(record, _state(reader, key, products))
 
 
 def _state(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> State:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+import msgspec
 import numpy as np
 
 from care_live.images import Restored, State, VolumeKey, read_only
@@ -77,15 +78,9 @@ class GrowingVolume:
         return next((one for one in self.records if one.n_restored is None or one.n_restored > plane), None)
 
     def _record(self, slab: Restored, n_restored: int) -> ViewedVolume:
-        return ViewedVolume(
-            key=self.key,
-            maps={head: read_only(array) for head, array in self._whole.items()},
-            voxel_size_um=slab.voxel_size_um,
-            state="provisional",
-            model=slab.model,
-            n_restored=n_restored,
-            before=self._before,
-        )
+        maps = {head: read_only(array) for head, array in self._whole.items()}
+        grown = msgspec.structs.replace(slab, maps=maps, z=slice(0, n_restored))
+        return ViewedVolume(grown, "provisional", before=self._before)
 
 
 def _begins(slab: Restored, most_bytes: int) -> bool:
@@ -172,7 +167,7 @@ class LiveCache:
         """Note that a raw volume, and what was restored from it, turned confirmed or suspect."""
         with self._lock:
             for key, shown in self._volumes.items():
-                if (key.t, key.p) == (source.t, source.p) and shown.source_channel in (-1, source.c):
+                if shown.volume is not None and shown.volume.key == source:
                     self._volumes[key] = replace(shown, state=state)
         self._tell()
 

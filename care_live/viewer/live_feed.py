@@ -133,21 +133,9 @@ def take(message: FromDaemon, cache: LiveCache) -> None:
             cache.end(reason)
 
 
-def shown(live: Delivery) -> ViewedVolume:
-    """Return a volume that came from the wire just now, as every screen shows it."""
-    return ViewedVolume(
-        key=live.key,
-        raw=live.raw,
-        maps=live.maps,
-        voxel_size_um=live.voxel_size_um,
-        state=live.state,
-        flags=frozenset(live.flags),
-        trust=live.trust,
-        choice=live.choice,
-        acquired_us=live.header.acquired_us,
-        last_plane_s=time.monotonic() - live.age_s if live.age_s >= 0 else None,
-        model=live.model,
-        conditions=None if live.volume is None else live.volume.live,
-        sequence=-1 if live.seq is None else live.seq,
-        source_channel=live.header.c_in,
-    )
+def shown(came: Delivery) -> ViewedVolume:
+    """Return a volume that came just now, as every screen shows it."""
+    record = came.restored or came.volume
+    assert record is not None, "a delivery without a volume"
+    last_plane_s = time.monotonic() - came.age_s if came.age_s >= 0 else None
+    return ViewedVolume(record, came.state, last_plane_s, -1 if came.seq is None else came.seq)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from care_live.images import LIMITS, Counts, ModelIdentity, NetworkInUse, State, VolumeKey
+from care_live.images import LIMITS, Counts, Flag, ModelIdentity, NetworkInUse, Restored, State, Volume, VolumeKey
 from care_live.live_frame import LiveConditions
 from care_live.maps import Array, Head
 from care_live.model.card import Calibration, ModelCard
@@ -23,37 +23,81 @@ Image: TypeAlias = Counts | Array
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ViewedVolume:
-    """One volume: what was recorded, what the network gives, and what to know before relying on it."""
+    """One volume as it was published or stored, and what a viewer knows besides."""
 
-    key: VolumeKey
-    raw: Counts | None = None
-    """Camera counts, (z, y, x); None: not sent to watchers."""
-    maps: Mapping[Head, Array] = field(default_factory=dict)
-    """As in `care_live.images.Restored`: (z, y, x) each; z may differ from raw's, and some are coarser in y and x.
-    Empty: not restored, or not yet."""
-    voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Of *mean*, or of raw where nothing is restored; (z, y, x)."""
+    record: Restored | Volume
+    """With ``z``, it is still being restored: its maps have room for all planes, those of ``z`` are there, and the
+    others are 0. A raw volume without pixels was not sent to watchers."""
     state: State = "confirmed"
-    flags: frozenset[str] = field(default_factory=frozenset)
-    trust: Trust | None = None
-    """Whether it agrees with the photons that were counted; None: it was not examined."""
-    choice: Choice | None = None
-    """Whether it went through the network while it was recorded, and why; None: not known."""
-    acquired_us: int = 0
-    """Wall clock of the last plane, microseconds since the epoch, on the daemon's machine; 0: unknown."""
+    """By now: a volume that came provisional may be confirmed later, or become suspect."""
     last_plane_s: float | None = None
     """When the last plane came, by this process's monotonic clock: ages count from here; None: from the store."""
-    model: ModelIdentity | None = None
     sequence: int = -1
     """Number of the message that brought it; -1: from the store."""
-    conditions: LiveConditions | None = None
-    """How a frame outside any run was taken; None: a volume of a run."""
-    source_channel: int = -1
-    """Channel of the raw volume, which its state belongs to; -1: that of `key`."""
-    n_restored: int | None = None
-    """Of a volume that is still being restored: planes that are there, from the first on; the others are 0."""
     before: ViewedVolume | None = None
-    """Of such a volume: the one before it, which is seen where planes are not there yet."""
+    """Of one that is still being restored: the one before it, which is seen where planes are not there yet."""
+
+    @property
+    def restored(self) -> Restored | None:
+        """None: not restored, or not yet."""
+        return self.record if isinstance(self.record, Restored) else None
+
+    @property
+    def volume(self) -> Volume | None:
+        """The raw one; None: still being recorded, or not stored."""
+        return self.record if isinstance(self.record, Volume) else self.record.raw
+
+    @property
+    def key(self) -> VolumeKey:
+        return self.record.key
+
+    @property
+    def voxel_size_um(self) -> tuple[float, float, float]:
+        """Of *mean*, or of raw where nothing is restored; (z, y, x)."""
+        return self.record.voxel_size_um
+
+    @property
+    def raw(self) -> Counts | None:
+        """Camera counts, (z, y, x); None: not sent to watchers."""
+        return None if self.volume is None or not self.volume.pixels.size else self.volume.pixels
+
+    @property
+    def maps(self) -> Mapping[Head, Array]:
+        """As in `care_live.images.Restored`: (z, y, x) each; z may differ from raw's, some are coarser in y and x."""
+        return {} if self.restored is None else self.restored.maps
+
+    @property
+    def flags(self) -> frozenset[Flag]:
+        return frozenset() if self.restored is None else self.restored.flags
+
+    @property
+    def trust(self) -> Trust | None:
+        """Whether it agrees with the photons that were counted; None: it was not examined."""
+        return None if self.restored is None else self.restored.trust
+
+    @property
+    def choice(self) -> Choice | None:
+        """Whether it went through the network while it was recorded, and why; None: not known."""
+        return None if self.restored is None else self.restored.choice
+
+    @property
+    def model(self) -> ModelIdentity | None:
+        return None if self.restored is None else self.restored.model
+
+    @property
+    def acquired_us(self) -> int:
+        """Wall clock of the last plane, microseconds since the epoch, on the daemon's machine; 0: unknown."""
+        return 0 if self.volume is None else self.volume.acquired_us
+
+    @property
+    def conditions(self) -> LiveConditions | None:
+        """How a frame outside any run was taken; None: a volume of a run."""
+        return None if self.volume is None else self.volume.live
+
+    @property
+    def n_restored(self) -> int | None:
+        """Planes that are there, from the first on, of a volume that is still being restored."""
+        return None if self.restored is None or self.restored.z is None else self.restored.z.stop
 
     def product(self, name: Product) -> Image | None:
         """Return one of the arrays by its name."""

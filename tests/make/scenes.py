@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from care_live.images import ModelIdentity, Plan, Restored, RunStarted, VolumeKey
+from care_live.images import Counts, ModelIdentity, Plan, Restored, RunStarted, VolumeKey
 from care_live.maps import Array, Head
 from care_live.model.card import Calibration
 from care_live.viewer.live_cache import LiveCache
@@ -19,6 +21,7 @@ from care_live.viewer.volume_index import Library
 from care_live.viewer.web.gateway import Gateway
 from care_live.viewer.web.server import Server, listen, url
 from tests.make import records
+from tests.make.records import FIRST
 
 TOKEN = "a-token-only-for-tests-0123456789"
 INFO = RunInfo(
@@ -55,16 +58,25 @@ def scene(
     maps: dict[Head, Array] = {"mean": mean, "laplace_scale": scale}
     if ensemble:
         maps["disagreement"] = np.clip((mean - 100) / 400 * (y > shape[1] / 2), 0, 1).astype(np.float32)
-    return ViewedVolume(
-        key=VolumeKey(t, 0, c),
-        raw=raw,
-        maps=maps,
-        voxel_size_um=(2.0, 0.5, 0.5),
-        state="provisional",
-        acquired_us=1_700_000_000_000_000 + t,
-        model=ModelIdentity("worm3d", "0" * 64),
-        sequence=t,
-    )
+    about = {"voxel_size_um": (2.0, 0.5, 0.5), "acquired_us": 1_700_000_000_000_000 + t}
+    model = ModelIdentity("worm3d", "0" * 64)
+    of = records.volume(raw, VolumeKey(t, 0, c), **about)
+    return ViewedVolume(records.restored(of, maps, model=model), "provisional", sequence=t)
+
+
+def raw_only(raw: Counts, key: VolumeKey = FIRST) -> ViewedVolume:
+    """Return a volume that was not restored."""
+    return ViewedVolume(records.volume(raw, key))
+
+
+def but(shown: ViewedVolume, **fields: object) -> ViewedVolume:
+    """Return a scene of which the restored volume differs; fields of a raw one differ there."""
+    of_raw = {name: fields.pop(name) for name in fields.keys() & {"acquired_us", "live"}}
+    if "key" in fields:
+        of_raw["key"] = fields["key"]
+    assert shown.restored is not None and shown.volume is not None
+    raw = msgspec.structs.replace(shown.volume, **of_raw)
+    return replace(shown, record=msgspec.structs.replace(shown.restored, raw=raw, **fields))
 
 
 def restored(t: int, *, c: int = 0) -> Restored:

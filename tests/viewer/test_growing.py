@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from care_live.viewer.view_records import SystemStatus, ViewedVolume
 from care_live.viewer.volume_index import Library
 from care_live.viewer.web import cuts
 from tests.make import records
-from tests.make.scenes import scene
+from tests.make.scenes import but, scene
 
 SHAPE = (6, 16, 24)
 
@@ -161,6 +159,6 @@ def test_a_channel_that_is_still_to_come_leaves_no_hole(library: Library) -> Non
 def test_contrast_is_that_of_the_volume_before(library: Library) -> None:
     windows, old = Windows(), library.at(0, 0)[0]
     bright = scene(1, shape=SHAPE)
-    library.cache.grow(slab(replace(bright, maps=bright.maps | {"mean": bright.maps["mean"] * 9}), 0, 3))
+    library.cache.grow(slab(but(bright, maps=bright.maps | {"mean": bright.maps["mean"] * 9}), 0, 3))
     (seen,) = library.following()
     assert windows.of(seen, "mean") == windows.of(old, "mean")

@@ -9,7 +9,7 @@ import pytest
 from care_live.images import VolumeKey
 from care_live.viewer.live_cache import KEPT_STREAMS, LiveCache, rate
 from care_live.viewer.volume_index import Library
-from tests.make.scenes import INFO, SMALL, scene
+from tests.make.scenes import INFO, SMALL, but, scene
 
 
 def test_the_cache_forgets_old_volumes_but_never_the_newest_of_a_channel():
@@ -29,7 +29,7 @@ def test_a_plate_of_many_positions_does_not_fill_a_viewers_memory():
     cache = LiveCache(memory_bytes=3 * one)
     for t in range(2):
         for p in range(200):
-            cache.put(replace(scene(t, shape=SMALL), key=VolumeKey(t, p, 0)))
+            cache.put(but(scene(t, shape=SMALL), key=VolumeKey(t, p, 0)))
             assert sum(cache.get(key).nbytes for key in cache.known()) <= KEPT_STREAMS * one
     assert cache.known() == tuple(VolumeKey(1, p, 0) for p in range(200 - KEPT_STREAMS, 200))
     assert cache.newest() == VolumeKey(1, 199, 0) and cache.newest(3) == VolumeKey(1, 3, 0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from care_live.images import VolumeKey
 from care_live.verdict import Trust
 from care_live.viewer.trust_line import TrustNote, TrustSpan, note_of, spans
-from tests.make.scenes import filled, scene
+from tests.make.scenes import but, filled, scene
 
 GREEN, RED = TrustNote("green", ""), TrustNote("red", "a nucleus was invented")
 
@@ -30,9 +30,9 @@ def test_the_worst_channel_stands_for_a_time_point() -> None:
 
 
 def test_the_line_goes_on_where_volumes_left_the_memory() -> None:
-    library = filled(replace(scene(0), trust=Trust("red", ("bad",))))
+    library = filled(but(scene(0), trust=Trust("red", ("bad",))))
     library.cache.memory_bytes = 0
-    library.cache.put(replace(scene(1), trust=Trust("green")))
+    library.cache.put(but(scene(1), trust=Trust("green")))
     assert library.cache.get(VolumeKey(0)) is None
     assert [(one.first, one.colour) for one in library.trust_spans()] == [(0, "red"), (1, "green")]
     library.cache.begin(replace(library.info, run_id="another"))

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from care_live.verdict import Doubt, Trust
-from care_live.viewer.view_records import ViewedVolume
-from tests.make.scenes import filled, scene, serving
+from tests.make.scenes import but, filled, raw_only, scene, serving
 
 from .browser import Screen
 from .test_web_pixels import STEP_UM, grey
@@ -145,7 +144,7 @@ def test_the_keys_are_listed(screen):
 
 
 def test_what_must_always_be_said_is_always_there(screen, library):
-    library.cache.put(replace(scene(3), flags=frozenset({"saturated"}), state="suspect"))
+    library.cache.put(replace(but(scene(3), flags=frozenset({"saturated"})), state="suspect"))
     screen.until("careLive.header().t === 3")
     for width in (1100, 700):
         screen.window.set_window_size(width, 640)
@@ -158,7 +157,7 @@ def test_what_must_always_be_said_is_always_there(screen, library):
 
 def test_the_trust_light_leads_to_the_worst_place(screen, library):
     doubt = Doubt("invented", (2, 30, 50), 12.0)
-    library.cache.put(replace(scene(3), trust=Trust("red", ("the restoration shows something false",), (doubt,))))
+    library.cache.put(but(scene(3), trust=Trust("red", ("the restoration shows something false",), (doubt,))))
     screen.until("careLive.header().t === 3")
     light = screen.window.find_element("css selector", "#flags button")
     assert light.text == "trust red"
@@ -169,7 +168,7 @@ def test_the_trust_light_leads_to_the_worst_place(screen, library):
 
 def test_a_raw_only_volume_says_so(screen, library):
     shown = scene(3)
-    library.cache.put(ViewedVolume(shown.key, raw=shown.raw))
+    library.cache.put(raw_only(shown.raw, shown.key))
     screen.until("careLive.header().t === 3")
     assert screen.pane("restored").pixels.max() == 0
     assert "not restored" in screen.window.find_element("css selector", '[data-pane="restored"] .pane-note').text
@@ -205,8 +204,8 @@ def test_a_lost_gateway_is_said_and_found_again(window, library):
 @pytest.mark.parametrize("hour_us", [3_600_000_000, -3_600_000_000], ids=["ahead", "behind"])
 def test_an_age_is_right_whatever_the_clocks_of_microscope_and_browser_say(window, hour_us):
     """The microscope's machine, and the browser's, are an hour off; the volume came four seconds ago."""
-    volume = scene(0)
-    wrong = replace(volume, acquired_us=int(time.time() * 1e6) + hour_us, last_plane_s=time.monotonic() - 4)
+    volume = but(scene(0), acquired_us=int(time.time() * 1e6) + hour_us)
+    wrong = replace(volume, last_plane_s=time.monotonic() - 4)
     with serving(filled(wrong)) as (_, address):
         screen = Screen(window, address)
         screen.js(f"(() => {{ const now = Date.now; Date.now = () => now() + {hour_us // 1000}; }})()")

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,7 +26,7 @@ from care_live.viewer.view_records import ViewedVolume
 from care_live.viewer.web import bounded_http, budget, picture
 from care_live.viewer.web.log_rate import LogRate
 from care_live.viewer.web.quota import Quota
-from tests.make.scenes import STARTED, filled, restored, scene, serving
+from tests.make.scenes import STARTED, but, filled, restored, scene, serving
 
 from .test_web_access import connect
 
@@ -302,7 +301,7 @@ GREEDY = [
 @pytest.mark.slow
 def test_a_greedy_browser_costs_another_one_at_most_a_tenth_of_its_volumes() -> None:
     first = scene(0, shape=(16, 256, 256), ensemble=True)
-    library, volumes = filled(first), [replace(first, key=VolumeKey(t)) for t in range(1, N_ALONE + N_VOLUMES + 1)]
+    library, volumes = filled(first), [but(first, key=VolumeKey(t)) for t in range(1, N_ALONE + N_VOLUMES + 1)]
 
     async def grab(address: str) -> None:
         async with connect(address) as opened:

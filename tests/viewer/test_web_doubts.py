@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from care_live.verdict import Doubt, Trust
 from care_live.viewer.view_records import ViewedVolume
 from care_live.viewer.volume_index import Library
-from tests.make.scenes import filled, scene
+from tests.make.scenes import but, filled, scene
 
 from .test_web_pixels import INVENTED, MISSING
 
@@ -25,13 +23,13 @@ def lying() -> ViewedVolume:
     shown = scene(1)
     coarse = np.zeros((12, 32, 48), np.float32)
     coarse[3:6, 8:14, 12:19], coarse[7:10, 23:28, 32:40] = -12, 7
-    return replace(shown, maps={**shown.maps, "evidence": coarse}, trust=RED)
+    return but(shown, maps={**shown.maps, "evidence": coarse}, trust=RED)
 
 
 @pytest.fixture
 def library() -> Library:
     green = Trust("green")
-    return filled(replace(scene(0), trust=green), lying(), replace(scene(2), trust=green))
+    return filled(but(scene(0), trust=green), lying(), but(scene(2), trust=green))
 
 
 def n_drawn(screen, name: str, colour: tuple[int, int, int]) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from care_live.live_frame import LiveConditions
-from tests.make.scenes import filled, scene, serving
+from care_live.viewer.view_records import ViewedVolume
+from tests.make.scenes import but, filled, scene, serving
 
 from .browser import Screen
 
@@ -17,7 +17,7 @@ CONDITIONS = LiveConditions(exposure_ms=10.0, laser=0.5, channel="DAPI", z_um=3.
 
 
 def test_live_is_marked_with_its_conditions_and_flips_by_a_key(window: Any) -> None:
-    live = replace(scene(0), conditions=CONDITIONS)
+    live = but(scene(0), live=CONDITIONS)
     library = filled(live)
     with serving(library) as (_, address):
         screen = Screen(window, address)
@@ -30,7 +30,7 @@ def test_live_is_marked_with_its_conditions_and_flips_by_a_key(window: Any) -> N
         screen.press("f")
         assert screen.js(title) == "raw"
         screen.press("f")
-        library.cache.put(replace(live, key=live.key._replace(t=1), maps={}, model=None))
+        library.cache.put(ViewedVolume(but(live, key=live.key._replace(t=1)).volume))
         screen.until("careLive.header().t === 1")
         assert screen.js(title) == "raw"
         assert "lags" in screen.js("document.querySelector('[data-pane=restored] .pane-note').textContent")

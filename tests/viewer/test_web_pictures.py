@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from care_live.images import VolumeKey
 from care_live.maps import MAPS
 from care_live.model.card import Calibration
 from care_live.model.reliability import LEVELS, half_width_factor
@@ -21,7 +20,8 @@ from care_live.viewer.web import coding, cuts, picture, state
 from care_live.viewer.web.fineness import Fineness, Pace
 from care_live.viewer.web.requests import PageView
 from care_live.wire.messages import FIRST_PRODUCTS
-from tests.make.scenes import scene
+from tests.make import records
+from tests.make.scenes import raw_only, scene
 
 EXACT = Fineness(lossy=False, level=0)
 LOSSY = Fineness(lossy=True, level=0)
@@ -69,7 +69,7 @@ def test_maximum_shows_the_uncertainty_of_the_voxel_that_is_seen():
 
 def test_a_turned_volume_keeps_its_maxima():
     raw = np.random.default_rng(3).integers(0, 60000, (16, 301, 500), np.uint16)
-    got = sent(ViewedVolume(VolumeKey(0), raw=raw), PageView(mode="volume"))
+    got = sent(raw_only(raw), PageView(mode="volume"))
     array, data = got["arrays"]["raw", "xyz"]
     assert np.prod(array["shape"]) <= cuts.MAX_VOXELS and array["level"] == 1
     assert values(array, data).max() == raw.max()
@@ -92,9 +92,8 @@ def test_a_lossy_plane_is_small_labelled_and_near():
 
 
 def test_planes_of_a_finer_restored_volume_lie_where_raw_planes_lie():
-    shown = ViewedVolume(
-        scene().key, raw=np.zeros((4, 8, 8), np.uint16), maps={"mean": np.zeros((12, 8, 8), np.float32)}
-    )
+    raw = records.volume(np.zeros((4, 8, 8), np.uint16))
+    shown = ViewedVolume(records.restored(raw, {"mean": np.zeros((12, 8, 8), np.float32)}))
     assert shown.shape == (12, 8, 8)
     assert [cuts.matching(z, 12, 4) for z in (0, 2, 3, 11)] == [0, 0, 1, 3]
     assert [cuts.matching(z, 4, 1) for z in (0, 3)] == [0, 0]  # a projection
@@ -102,7 +101,7 @@ def test_planes_of_a_finer_restored_volume_lie_where_raw_planes_lie():
 
 def test_a_raw_only_volume_can_be_shown():
     shown = scene()
-    got = sent(ViewedVolume(shown.key, raw=shown.raw), PageView())
+    got = sent(raw_only(shown.raw), PageView())
     assert set(got["arrays"]) == {("raw", "xy")}
     assert got["header"]["channels"][0]["restored"] is False
 
@@ -210,7 +209,7 @@ def with_marks(shape=(6, 9, 13)):
     coarse = np.zeros((shape[0], -(-shape[1] // 2), -(-shape[2] // 2)), np.float32)
     coarse[1, 0, 0], coarse[4, -1, -1], coarse[:, 2, 2] = 9, -6, 3
     mean = np.random.default_rng(0).normal(200, 9, shape).astype(np.float32)
-    return ViewedVolume(VolumeKey(0), raw=mean.astype(np.uint16), maps={"mean": mean, "evidence": coarse})
+    return ViewedVolume(records.restored(records.volume(mean.astype(np.uint16)), {"mean": mean, "evidence": coarse}))
 
 
 def test_a_coarser_map_is_cut_where_the_volume_is():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from care_live.viewer.view_records import ViewedVolume
-from tests.make.scenes import scene
+from tests.make.scenes import but, scene
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -43,14 +42,14 @@ def test_gamma_brightens_the_middle_and_keeps_the_ends(screen, library):
 
 
 def without_disagreement(shown: ViewedVolume) -> ViewedVolume:
-    return replace(shown, maps={head: array for head, array in shown.maps.items() if head != "disagreement"})
+    return but(shown, maps={head: array for head, array in shown.maps.items() if head != "disagreement"})
 
 
 def test_low_confidence_is_marked_by_hue_where_there_is_signal_and_brightness_stays(screen, library):
     shown = without_disagreement(library.at(2, 0)[0])
     scale = shown.maps["laplace_scale"].copy()
     scale[4].flat[np.abs(shown.maps["mean"][4] - 350).argmin()] = np.inf  # the network gave no number
-    shown = replace(shown, maps={**shown.maps, "laplace_scale": scale})
+    shown = but(shown, maps={**shown.maps, "laplace_scale": scale})
     library.cache.put(shown)
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
@@ -78,7 +77,7 @@ def test_low_confidence_is_marked_by_hue_where_there_is_signal_and_brightness_st
 def test_marks_keep_the_brightness_of_the_brightest_pixels_too(screen, library):
     """Up to 97 % of white exactly; white itself has no hue, and gives in by 3 %."""
     shown = without_disagreement(library.at(2, 0)[0])
-    library.cache.put(replace(shown, maps=shown.maps | {"laplace_scale": np.full_like(shown.maps["mean"], 1e6)}))
+    library.cache.put(but(shown, maps=shown.maps | {"laplace_scale": np.full_like(shown.maps["mean"], 1e6)}))
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
     screen.contrast("mean", 100, 300)
@@ -132,7 +131,7 @@ def test_a_map_on_both_sides_of_0_has_two_colours_over_the_dimmed_image(screen, 
     shown = library.at(2, 0)[0]
     sides = np.zeros_like(shown.maps["mean"])
     sides[:, 16:32], sides[:, 48:] = 30, -30
-    library.cache.put(replace(shown, maps={**shown.maps, "evidence": sides}))
+    library.cache.put(but(shown, maps={**shown.maps, "evidence": sides}))
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 5")
     screen.contrast("mean", 60, 400)
