@@ -139,11 +139,11 @@ class Receiver:
             self._n_frames += 1
             if self._unstored is not None:
                 self._unstored.append(message.number)
-            frame = tap_codec.frame_of(
-                message, pixels, run_id=self._run_id, arrival=arrival, clock_offset_ns=self._clock.offset_ns
+            came_ns = message.host_time_ns + self._clock.offset_ns
+            self._newest_ns = max(self._newest_ns, came_ns)  # a better offset must not turn time back
+            return tap_codec.frame_of(
+                message, pixels, run_id=self._run_id, arrival=arrival, host_time_ns=self._newest_ns
             )
-            self._newest_ns = max(self._newest_ns, frame.host_time_ns)  # a better offset must not turn time back
-            return replace(frame, host_time_ns=self._newest_ns)
         if isinstance(message, tap_protocol.SequenceHead):
             return record_of(SequenceEnded, message)
         if isinstance(message, tap_protocol.TapEnd):

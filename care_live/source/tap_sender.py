@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from care_live.checksum import crc32c
 from care_live.errors import CareLiveError, ProtocolError
 from care_live.images import Frame, RunEnded, RunEvent, RunStarted, SequenceEnded
 from care_live.wire import tap_codec, tap_protocol
@@ -114,7 +113,7 @@ class TapSender:
             The plan is longer than the link takes; nothing was sent.
         """
         envelope = tap_codec.Envelope(self._name, 0, 0, time.monotonic_ns())
-        tap_protocol.encode(tap_codec.event_message(started, envelope, token=self._endpoint.token))
+        tap_codec.parts_of(started, envelope, token=self._endpoint.token)
         with self._lock:
             self._started = started
             known = started.plan if started.plan.stacks else None
@@ -127,7 +126,7 @@ class TapSender:
         with self._lock:
             if self._ended or self._admission is None or not self._admission.admit(frame.index, frame.pixels.nbytes):
                 return False
-            self._window.append(replace(frame, arrival=self._n_delivered))
+            self._window.append(frame)
             self._window.keep_at_most(self._admission.spare_bytes)
             self._n_delivered += 1
         self._ring()
@@ -214,10 +213,7 @@ class TapSender:
                 self._window.mark_sent()
 
     def _send(self, event: RunEvent, envelope: tap_codec.Envelope) -> bool:
-        pixels = event.pixels if isinstance(event, Frame) else None
-        checksum = 0 if pixels is None else crc32c(pixels)
-        message = tap_codec.event_message(event, envelope, token=self._endpoint.token, checksum=checksum)
-        return self._socket.send(tap_protocol.encode(message, pixels))
+        return self._socket.send(tap_codec.parts_of(event, envelope, token=self._endpoint.token))
 
     def _envelope(self) -> tap_codec.Envelope:
         return tap_codec.Envelope(self._name, self._window.next_number, self._window.epoch, time.monotonic_ns())

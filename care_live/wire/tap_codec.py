@@ -1,4 +1,4 @@
-"""Records to messages of the link, and back."""
+"""Events of a run to messages of the tap's link, and back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from numpy.typing import NDArray
 
+from care_live.checksum import crc32c
 from care_live.errors import ProtocolError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunEvent, RunStarted, SequenceEnded
 from care_live.wire import plans
@@ -17,10 +18,12 @@ from care_live.wire.tap_protocol import (
     SUMMARY_BYTES,
     FrameHead,
     FromTap,
+    Part,
     SequenceHead,
     TapEnd,
     TapPing,
     TapStart,
+    encode,
 )
 
 _Number = TypeVar("_Number", int, float)
@@ -37,6 +40,19 @@ class Envelope(msgspec.Struct, frozen=True):
     number: int
     epoch: int
     sent_ns: int
+
+
+def parts_of(event: RunEvent, envelope: Envelope, *, token: str) -> list[Part]:
+    """Return the parts of the message that carries an event; pixels are not copied.
+
+    Raises
+    ------
+    ProtocolError
+        The daemon would refuse it.
+    """
+    pixels = event.pixels if isinstance(event, Frame) else None
+    checksum = 0 if pixels is None else crc32c(pixels)
+    return encode(event_message(event, envelope, token=token, checksum=checksum), pixels)
 
 
 def event_message(event: RunEvent, envelope: Envelope, *, token: str, checksum: int = 0) -> FromTap:
@@ -133,7 +149,12 @@ def _is_deeper(said: Any, depth: int) -> bool:
     return depth == 0 or any(_is_deeper(one, depth - 1) for one in inner)
 
 
-def frame_of(head: FrameHead, pixels: NDArray[Any], *, run_id: str, arrival: int, clock_offset_ns: int) -> Frame:
-    """Return the frame of a message, its time on this machine's clock."""
-    index, host_time_ns = PlaneIndex(*head.index), head.host_time_ns + clock_offset_ns
-    return record_of(Frame, head, run_id=run_id, arrival=arrival, index=index, pixels=pixels, host_time_ns=host_time_ns)
+def frame_of(head: FrameHead, pixels: NDArray[Any], *, run_id: str, arrival: int, host_time_ns: int) -> Frame:
+    """Return the frame of a message.
+
+    Parameters
+    ----------
+    host_time_ns : when the camera's frame reached the tap, on this machine's clock
+    """
+    about = {"run_id": run_id, "arrival": arrival, "host_time_ns": host_time_ns}
+    return record_of(Frame, head, index=PlaneIndex(*head.index), pixels=pixels, **about)

@@ -43,7 +43,7 @@ def test_a_frame_comes_back_as_it_was(dtype: str) -> None:
     head, pixels = tap_protocol.decode_from_tap(encoded_frame(sent))
     assert isinstance(head, tap_protocol.FrameHead)
     assert pixels is not None
-    back = tap_codec.frame_of(head, pixels, run_id="r", arrival=0, clock_offset_ns=1000)
+    back = tap_codec.frame_of(head, pixels, run_id="r", arrival=0, host_time_ns=head.host_time_ns + 1000)
     np.testing.assert_array_equal(back.pixels, sent.pixels)
     assert (back.pixels.dtype, back.pixels.flags.writeable) == (sent.pixels.dtype, False)
     assert back.host_time_ns == sent.host_time_ns + 1000
