@@ -12,6 +12,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from care_live.errors import CareLiveError, ConfigError
@@ -199,7 +200,7 @@ class Broadcast:
         products += ["raw"] if self._raw else []
         counts = {product: self._next(product) for product in products}
         for channel in self.wanted(*products):
-            make = _Volume(self._encoder, entry, record, channel.view)
+            make = partial(self._encoder.volume, entry, record, channel.view)
             self._put(Item(channel.prefix + run.encode(), counts[channel.product], channel, make), keep=self._hwm)
 
     def slab(self, count: int, slab: Restored, run: str) -> None:
@@ -207,7 +208,7 @@ class Broadcast:
         passed, self._slab_due = range(self._slab_due, count), count + 1
         for channel in self.wanted("slab"):
             self._not_made[channel] += passed
-            make = _Slab(self._encoder, slab, channel.view)
+            make = partial(self._encoder.slab, slab, channel.view)
             self._put(Item(channel.prefix + run.encode(), count, channel, make), keep=MAX_SLABS)
 
     def note(self, entry: Entry) -> None:
@@ -269,27 +270,6 @@ class Broadcast:
             self._hwm = hwm
             self.hang_up()
             self.open_again()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Volume:
-    encoder: Encoder
-    entry: Entry
-    record: Restored | Volume
-    view: View
-
-    def __call__(self) -> Encoded:
-        return self.encoder.volume(self.entry, self.record, self.view)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Slab:
-    encoder: Encoder
-    slab: Restored
-    view: View
-
-    def __call__(self) -> Encoded:
-        return self.encoder.slab(self.slab, self.view)
 
 
 def _make(item: Item) -> Encoded | None:
