@@ -6,7 +6,9 @@ import ast
 import re
 import tomllib
 from functools import cache
+from itertools import groupby, pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -15,9 +17,37 @@ PACKAGE = ROOT / "care_live"
 PAGE = (PACKAGE / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 NAMED = sorted(set(re.findall(r"`([\w/]+\.(?:py|js)):([\w.]+)`", PAGE)))
-HOP = re.compile(r"^(\d+)\. `([\w/]+\.(?:py|js)):[\w.]+` - (.+?) · (\w+): ([\w -]+?)((?: ◆ `\w+`)*)$", re.MULTILINE)
-HOPS = HOP.findall(PAGE)
+LINE = re.compile(r"^(\d+)\. `([\w/]+\.(?:py|js)):([\w.]+)` - (.+?) · (\w+): ([\w -]+?)((?: ◆ `\w+`)*)$", re.MULTILINE)
+CALCULATION = re.compile(r"`([\w/]+\.(?:py|js)):([\w.]+)`")
 MOST_WORDS = 12
+
+
+class Hop(NamedTuple):
+    number: int
+    file: str
+    function: str
+    what: str
+    process: str
+    thread: str
+    descriptions: str
+
+    @property
+    def where(self) -> tuple[str, str]:
+        return self.process, self.thread
+
+    @property
+    def name(self) -> str:
+        return self.function.split(".")[-1]
+
+    @property
+    def calculations(self) -> list[tuple[str, str]]:
+        """File and function of each."""
+        return CALCULATION.findall(self.what)
+
+
+HOPS = [Hop(int(number), *rest) for number, *rest in LINE.findall(PAGE)]
+STRETCHES = [list(hops) for _, hops in groupby(HOPS, key=lambda hop: hop.where)]
+"""Hops one after the other in one thread."""
 
 
 @cache
@@ -122,22 +152,57 @@ def test_every_decision_is_linked() -> None:
 
 def test_hops_are_numbered_short_and_say_where_they_run() -> None:
     lines = re.findall(r"^\d+\. .*$", PAGE, re.MULTILINE)
-    assert len(HOPS) == len(lines), [line for line in lines if not HOP.match(line)]
-    assert [int(hop[0]) for hop in HOPS] == list(range(1, len(HOPS) + 1))
-    assert not [hop[2] for hop in HOPS if len(hop[2].split()) > MOST_WORDS]
+    assert len(HOPS) == len(lines), [line for line in lines if not LINE.match(line)]
+    assert [hop.number for hop in HOPS] == list(range(1, len(HOPS) + 1))
+    texts = [re.sub(r" ?\([^()]*`[^()]*\)", "", hop.what) for hop in HOPS]
+    assert not [text for text in texts if "`" in text or len(text.split()) > MOST_WORDS]
     threads = dict(re.findall(r"^\| (script|daemon|inference|page|browser) \| (.+) \|$", PAGE, re.MULTILINE))
-    unknown = [hop for hop in HOPS if f"*{hop[4]}*" not in threads.get(hop[3], "")]
+    unknown = [hop for hop in HOPS if f"*{hop.thread}*" not in threads.get(hop.process, "")]
     assert not unknown
 
 
+def names_it(file: str, function: str) -> bool:
+    name = function.rpartition(".")[2]
+    return re.search(rf"\b{name}\b", (PACKAGE / file).read_text(encoding="utf-8")) is not None
+
+
+def test_a_hop_is_another_file_or_another_thread() -> None:
+    assert not [hop for before, hop in pairwise(HOPS) if (before.file, before.where) == (hop.file, hop.where)]
+
+
+@pytest.mark.parametrize("stretch", STRETCHES, ids=lambda stretch: f"{stretch[0].number}-{stretch[-1].number}")
+def test_hops_of_one_thread_call_each_other(stretch: list[Hop]) -> None:
+    """The code of a hop, or of one before it, names the function; or it names the one that it takes from."""
+    for n, hop in enumerate(stretch[1:], start=1):
+        before = [file for one in stretch[:n] for file in (one.file, *(file for file, _ in one.calculations))]
+        assert any(names_it(file, hop.name) for file in before) or names_it(hop.file, stretch[n - 1].name), hop
+
+
+@pytest.mark.parametrize("hop", [hop for hop in HOPS if hop.calculations], ids=lambda hop: str(hop.number))
+def test_a_hop_calls_its_calculations(hop: Hop) -> None:
+    """Itself, or one by another."""
+    callers = [hop.file]
+    for file, function in hop.calculations:
+        assert any(names_it(caller, function) for caller in callers), function
+        callers.append(file)
+
+
 def test_what_the_page_counts_is_what_it_lists() -> None:
-    said = re.findall(r"\(1 to (\d+)\): (\d+) hops, (\d+) files, (\d+) descriptions", PAGE.replace("\n", " "))
+    text = PAGE.replace("\n", " ")
+    said = re.findall(
+        r"\(1 to (\d+)\): (\d+) hops, (\d+) files, (\d+) descriptions; with the calculations in brackets (\d+) files",
+        text,
+    )
     assert len(said) == 2
     for last, *figures in said:
-        hops = [hop for hop in HOPS if int(hop[0]) <= int(last)]
-        n_descriptions = sum(hop[5].count("◆") for hop in hops)
-        assert [int(figure) for figure in figures] == [len(hops), len({hop[1] for hop in hops}), n_descriptions], last
+        hops = HOPS[: int(last)]
+        files = {hop.file for hop in hops}
+        n_read = len(files | {file for hop in hops for file, _ in hop.calculations})
+        n_descriptions = sum(hop.descriptions.count("◆") for hop in hops)
+        assert [int(figure) for figure in figures] == [len(hops), len(files), n_descriptions, n_read], last
     assert int(said[-1][0]) == len(HOPS)
+    (n_hands,) = re.findall(r"the pixels are in (\d+) hands", text)
+    assert int(n_hands) == sum(stretch[-1].number <= int(said[0][0]) for stretch in STRETCHES)
 
 
 @pytest.mark.parametrize("page", ["README.md", ".github/CONTRIBUTING.md"])
