@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.images import Counts, Flag, ModelIdentity, Restored, State, Volume, VolumeKey
+from care_live.images import Counts, ModelIdentity, Restored, State, VolumeKey
 from care_live.maps import HEADS, Array, Head
 from care_live.publish import describe
-from care_live.reasons import Choice
-from care_live.verdict import Trust
+from care_live.raw_and_restored import RawAndRestored
 from care_live.wire import arrays, messages
 from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start
 
@@ -22,14 +20,9 @@ _NO_PIXELS = np.empty((0, 0, 0), np.uint16)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Delivery:
+class Delivery(RawAndRestored):
     """One volume, or some planes of one, as it came; not for intensity quantification."""
 
-    restored: Restored | None
-    """As the daemon published it, with the requested maps; None: raw only, it was not restored. Its ``z`` are
-    the planes of a volume that is still being restored; None: the whole volume."""
-    volume: Volume | None
-    """The raw one; its pixels are empty where they were not requested. None: still being recorded."""
     seq: int | None
     """Its number in the log of this session; None: read from the store, or planes."""
     age_s: float
@@ -51,11 +44,6 @@ class Delivery:
         return self.volume is not None
 
     @property
-    def key(self) -> VolumeKey:
-        """Time point, position and output channel."""
-        return VolumeKey(*self.sent.key)
-
-    @property
     def run_id(self) -> str:
         return self.sent.run or ""
 
@@ -68,47 +56,6 @@ class Delivery:
     def state(self) -> State:
         """When it was sent; a later `Change` may confirm it, or call it suspect."""
         return self.sent.state
-
-    @property
-    def flags(self) -> frozenset[Flag]:
-        """As they came: a newer daemon may know more of them."""
-        return frozenset() if self.restored is None else self.restored.flags
-
-    @property
-    def trust(self) -> Trust | None:
-        """Whether it agrees with the photons that were counted; None: it was not examined."""
-        return None if self.restored is None else self.restored.trust
-
-    @property
-    def choice(self) -> Choice | None:
-        """Whether it went through the network while it was recorded, and why; None: not known."""
-        return None if self.restored is None else self.restored.choice
-
-    @property
-    def model(self) -> ModelIdentity | None:
-        """None: raw only, it was not restored."""
-        return None if self.restored is None else self.restored.model
-
-    @property
-    def raw(self) -> Counts | None:
-        """(z, y, x) camera counts, read-only; None where it was not asked for."""
-        return None if self.volume is None or not self.volume.pixels.size else self.volume.pixels
-
-    @property
-    def maps(self) -> Mapping[Head, Array]:
-        """What came of `care_live.maps.MAPS`, (z, y, x) each: the confidence interval is mean ± (−b·log(1−q)), b the
-        Laplace scale."""
-        return {} if self.restored is None else self.restored.maps
-
-    @property
-    def mean(self) -> Array | None:
-        """(z, y, x): the restored image itself; None where it was not asked for."""
-        return self.maps.get("mean")
-
-    @property
-    def voxel_size_um(self) -> tuple[float, float, float]:
-        """(z, y, x) of the maps (of the raw planes, where there is nothing else; 1, where there is nothing)."""
-        return _voxel_size_um(self.sent)
 
 
 FromDaemon: TypeAlias = Delivery | Start | Change | Skipped | End | Heartbeat | Gap

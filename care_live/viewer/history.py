@@ -133,9 +133,8 @@ def _products_of(shown: ViewedVolume) -> frozenset[Product]:
 
 def _read(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> ViewedVolume:
     raw = reader.read_raw(key) if "raw" in products else None
-    record = reader.read_restored(key, raw) if "restored" in products else raw
-    assert record is not None, "a volume that is stored is raw, restored or both"
-    return ViewedVolume(record, _state(reader, key, products))
+    restored = reader.read_restored(key, raw) if "restored" in products else None
+    return ViewedVolume(restored, raw, _state(reader, key, products))
 
 
 def _state(reader: RunReader, key: VolumeKey, products: frozenset[Product]) -> State:

@@ -80,7 +80,7 @@ class GrowingVolume:
     def _record(self, slab: Restored, n_restored: int) -> ViewedVolume:
         maps = {head: read_only(array) for head, array in self._whole.items()}
         grown = msgspec.structs.replace(slab, maps=maps, z=slice(0, n_restored))
-        return ViewedVolume(grown, "provisional", before=self._before)
+        return ViewedVolume(grown, None, "provisional", before=self._before)
 
 
 def _begins(slab: Restored, most_bytes: int) -> bool:
@@ -127,7 +127,7 @@ class LiveCache:
             self._end_growth(place, shown.key.t)
             self._note(shown)
             self._forget_oldest()
-        self._tell()
+        self._wake_watchers()
 
     def grow(self, slab: Restored) -> None:
         """Take in planes of a volume that is still being restored; the whole volume takes their place."""
@@ -144,13 +144,13 @@ class LiveCache:
                 self._growing[place] = GrowingVolume(slab, before)
                 while len(self._growing) > KEPT_STREAMS:
                     del self._growing[next(iter(self._growing))]
-        self._tell()
+        self._wake_watchers()
 
     def abandon(self, source: VolumeKey) -> None:
         """Show no planes any more of a volume that will not be restored."""
         with self._lock:
             self._end_growth((source.p, source.c), source.t)
-        self._tell()
+        self._wake_watchers()
 
     def begin(self, info: RunInfo) -> None:
         """Begin a run; volumes of another run are dropped."""
@@ -161,7 +161,7 @@ class LiveCache:
                 self._growing.clear()
                 self._notes.clear()
             self._info = info
-        self._tell()
+        self._wake_watchers()
 
     def change(self, source: VolumeKey, state: State) -> None:
         """Note that a raw volume, and what was restored from it, turned confirmed or suspect."""
@@ -169,20 +169,20 @@ class LiveCache:
             for key, shown in self._volumes.items():
                 if shown.volume is not None and shown.volume.key == source:
                     self._volumes[key] = replace(shown, state=state)
-        self._tell()
+        self._wake_watchers()
 
     def report(self, status: SystemStatus) -> None:
         with self._lock:
             self._status = status
             if not status.connected:
                 self._growing.clear()
-        self._tell()
+        self._wake_watchers()
 
     def end(self, reason: str) -> None:
         with self._lock:
             self._info = replace(self._info, ended=reason)
             self._growing.clear()
-        self._tell()
+        self._wake_watchers()
 
     def newest(self, position: int | None = None) -> VolumeKey | None:
         """Return the key of the newest time point, of one position or of any."""
@@ -261,7 +261,7 @@ class LiveCache:
 
         return unwatch
 
-    def _tell(self) -> None:
+    def _wake_watchers(self) -> None:
         with self._lock:
             listeners = tuple(self._listeners)
         for listener in listeners:

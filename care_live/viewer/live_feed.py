@@ -135,7 +135,6 @@ def take(message: FromDaemon, cache: LiveCache) -> None:
 
 def shown(came: Delivery) -> ViewedVolume:
     """Return a volume that came just now, as every screen shows it."""
-    record = came.restored or came.volume
-    assert record is not None, "a delivery without a volume"
     last_plane_s = time.monotonic() - came.age_s if came.age_s >= 0 else None
-    return ViewedVolume(record, came.state, last_plane_s, -1 if came.seq is None else came.seq)
+    sequence = -1 if came.seq is None else came.seq
+    return ViewedVolume(came.restored, came.volume, came.state, last_plane_s, sequence=sequence)

@@ -8,13 +8,12 @@ from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
-from care_live.images import LIMITS, Counts, Flag, ModelIdentity, NetworkInUse, Restored, State, Volume, VolumeKey
+from care_live.images import LIMITS, Counts, ModelIdentity, NetworkInUse, State
 from care_live.live_frame import LiveConditions
-from care_live.maps import Array, Head
+from care_live.maps import Array
 from care_live.model.card import Calibration, ModelCard
 from care_live.model.reliability import half_width_factor
-from care_live.reasons import Choice
-from care_live.verdict import Trust
+from care_live.raw_and_restored import RawAndRestored
 from care_live.wire.arrays import PRODUCTS, Product
 
 Image: TypeAlias = Counts | Array
@@ -22,12 +21,13 @@ Image: TypeAlias = Counts | Array
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class ViewedVolume:
-    """One volume as it was published or stored, and what a viewer knows besides."""
+class ViewedVolume(RawAndRestored):
+    """One volume as it was published or stored, and what a viewer knows besides.
 
-    record: Restored | Volume
-    """With ``z``, it is still being restored: its maps have room for all planes, those of ``z`` are there, and the
-    others are 0. A raw volume without pixels was not sent to watchers."""
+    While it is still being restored, its maps have room for all planes: those of ``restored.z`` are there, the others
+    are 0.
+    """
+
     state: State = "confirmed"
     """By now: a volume that came provisional may be confirmed later, or become suspect."""
     last_plane_s: float | None = None
@@ -36,53 +36,6 @@ class ViewedVolume:
     """Number of the message that brought it; -1: from the store."""
     before: ViewedVolume | None = None
     """Of one that is still being restored: the one before it, which is seen where planes are not there yet."""
-
-    @property
-    def restored(self) -> Restored | None:
-        """None: not restored, or not yet."""
-        return self.record if isinstance(self.record, Restored) else None
-
-    @property
-    def volume(self) -> Volume | None:
-        """The raw one; None: still being recorded, or not stored."""
-        return self.record if isinstance(self.record, Volume) else self.record.raw
-
-    @property
-    def key(self) -> VolumeKey:
-        return self.record.key
-
-    @property
-    def voxel_size_um(self) -> tuple[float, float, float]:
-        """Of *mean*, or of raw where nothing is restored; (z, y, x)."""
-        return self.record.voxel_size_um
-
-    @property
-    def raw(self) -> Counts | None:
-        """Camera counts, (z, y, x); None: not sent to watchers."""
-        return None if self.volume is None or not self.volume.pixels.size else self.volume.pixels
-
-    @property
-    def maps(self) -> Mapping[Head, Array]:
-        """As in `care_live.images.Restored`: (z, y, x) each; z may differ from raw's, some are coarser in y and x."""
-        return {} if self.restored is None else self.restored.maps
-
-    @property
-    def flags(self) -> frozenset[Flag]:
-        return frozenset() if self.restored is None else self.restored.flags
-
-    @property
-    def trust(self) -> Trust | None:
-        """Whether it agrees with the photons that were counted; None: it was not examined."""
-        return None if self.restored is None else self.restored.trust
-
-    @property
-    def choice(self) -> Choice | None:
-        """Whether it went through the network while it was recorded, and why; None: not known."""
-        return None if self.restored is None else self.restored.choice
-
-    @property
-    def model(self) -> ModelIdentity | None:
-        return None if self.restored is None else self.restored.model
 
     @property
     def acquired_us(self) -> int:

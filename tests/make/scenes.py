@@ -61,12 +61,12 @@ def scene(
     about = {"voxel_size_um": (2.0, 0.5, 0.5), "acquired_us": 1_700_000_000_000_000 + t}
     model = ModelIdentity("worm3d", "0" * 64)
     of = records.volume(raw, VolumeKey(t, 0, c), **about)
-    return ViewedVolume(records.restored(of, maps, model=model), "provisional", sequence=t)
+    return ViewedVolume(records.restored(of, maps, model=model), of, "provisional", sequence=t)
 
 
 def raw_only(raw: Counts, key: VolumeKey = FIRST) -> ViewedVolume:
     """Return a volume that was not restored."""
-    return ViewedVolume(records.volume(raw, key))
+    return ViewedVolume(None, records.volume(raw, key))
 
 
 def but(shown: ViewedVolume, **fields: object) -> ViewedVolume:
@@ -76,7 +76,7 @@ def but(shown: ViewedVolume, **fields: object) -> ViewedVolume:
         of_raw["key"] = fields["key"]
     assert shown.restored is not None and shown.volume is not None
     raw = msgspec.structs.replace(shown.volume, **of_raw)
-    return replace(shown, record=msgspec.structs.replace(shown.restored, raw=raw, **fields))
+    return replace(shown, restored=msgspec.structs.replace(shown.restored, raw=raw, **fields), volume=raw)
 
 
 def restored(t: int, *, c: int = 0) -> Restored:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from care_live.live_frame import LiveConditions
-from care_live.viewer.view_records import ViewedVolume
 from tests.make.scenes import but, filled, scene, serving
 
 from .browser import Screen
@@ -30,7 +30,7 @@ def test_live_is_marked_with_its_conditions_and_flips_by_a_key(window: Any) -> N
         screen.press("f")
         assert screen.js(title) == "raw"
         screen.press("f")
-        library.cache.put(ViewedVolume(but(live, key=live.key._replace(t=1)).volume))
+        library.cache.put(replace(but(live, key=live.key._replace(t=1)), restored=None))
         screen.until("careLive.header().t === 1")
         assert screen.js(title) == "raw"
         assert "lags" in screen.js("document.querySelector('[data-pane=restored] .pane-note').textContent")

@@ -93,7 +93,7 @@ def test_a_lossy_plane_is_small_labelled_and_near():
 
 def test_planes_of_a_finer_restored_volume_lie_where_raw_planes_lie():
     raw = records.volume(np.zeros((4, 8, 8), np.uint16))
-    shown = ViewedVolume(records.restored(raw, {"mean": np.zeros((12, 8, 8), np.float32)}))
+    shown = ViewedVolume(records.restored(raw, {"mean": np.zeros((12, 8, 8), np.float32)}), raw)
     assert shown.shape == (12, 8, 8)
     assert [cuts.matching(z, 12, 4) for z in (0, 2, 3, 11)] == [0, 0, 1, 3]
     assert [cuts.matching(z, 4, 1) for z in (0, 3)] == [0, 0]  # a projection
@@ -209,7 +209,8 @@ def with_marks(shape=(6, 9, 13)):
     coarse = np.zeros((shape[0], -(-shape[1] // 2), -(-shape[2] // 2)), np.float32)
     coarse[1, 0, 0], coarse[4, -1, -1], coarse[:, 2, 2] = 9, -6, 3
     mean = np.random.default_rng(0).normal(200, 9, shape).astype(np.float32)
-    return ViewedVolume(records.restored(records.volume(mean.astype(np.uint16)), {"mean": mean, "evidence": coarse}))
+    raw = records.volume(mean.astype(np.uint16))
+    return ViewedVolume(records.restored(raw, {"mean": mean, "evidence": coarse}), raw)
 
 
 def test_a_coarser_map_is_cut_where_the_volume_is():
