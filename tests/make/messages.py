@@ -41,6 +41,16 @@ SCALE: NDArray[np.float32] = np.sqrt(MEAN + 1).astype(np.float32)
 DISAGREEMENT: NDArray[np.float32] = (MEAN / 4000).astype(np.float32)
 
 
+def parted(golden: bytes) -> list[bytes]:
+    """Return the parts of a golden file: of each its length in ASCII, a line feed, and its bytes."""
+    parts = []
+    while golden:
+        length, _, rest = golden.partition(b"\n")
+        parts.append(rest[: int(length)])
+        golden = rest[int(length) :]
+    return parts
+
+
 def encoded(
     *, quantised: bool = False, codec: arrays.Codec = "none"
 ) -> tuple[tuple[arrays.ArrayHeader, ...], list[Buffer]]:

@@ -33,15 +33,6 @@ def joined(parts: list[Buffer]) -> bytes:
     return b"".join(b"%d\n%s" % (len(part), part) for part in raw)
 
 
-def parted(data: bytes) -> list[bytes]:
-    parts = []
-    while data:
-        length, _, rest = data.partition(b"\n")
-        parts.append(rest[: int(length)])
-        data = rest[int(length) :]
-    return parts
-
-
 def raw_parts(message: Any, buffers: list[Buffer]) -> list[bytes]:
     return [bytes(arrays.as_bytes(part)) for part in cl1.encode(message, buffers)]
 
@@ -54,7 +45,7 @@ def test_messages_are_the_golden_bytes_and_back(name: str) -> None:
     message, buffers = messages.messages()[name]
     golden = (GOLDEN / f"{name}.cl1").read_bytes()
     assert joined(cl1.encode(message, buffers)) == golden
-    decoded, codes = cl1.decode(parted(golden))
+    decoded, codes = cl1.decode(messages.parted(golden))
     assert decoded == message
     for code, buffer in zip(codes, buffers, strict=True):
         np.testing.assert_array_equal(code, buffer)
@@ -64,7 +55,7 @@ def test_messages_are_the_golden_bytes_and_back(name: str) -> None:
 def test_requests_are_the_golden_bytes_and_back(name: str) -> None:
     golden = (GOLDEN / f"{name}.cl1").read_bytes()
     assert joined(cl1.encode_request(messages.REQUESTS[name])) == golden
-    assert cl1.decode_request(parted(golden)) == messages.REQUESTS[name]
+    assert cl1.decode_request(messages.parted(golden)) == messages.REQUESTS[name]
 
 
 @pytest.mark.parametrize("name", sorted(messages.REQUESTS))

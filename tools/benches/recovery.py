@@ -27,10 +27,11 @@ import tifffile
 from benches._pairs import say
 from care_live.config import AcquisitionConfig, RestoreConfig, VirtualConfig
 from care_live.errors import RestoreError, StoreError
-from care_live.images import Integrity, RunStarted, Volume, VolumeKey, read_only
+from care_live.images import RunStarted, Volume
 from care_live.source import open_source
 from care_live.store import RunReader
 from care_live.worker.client import RestoreProcess
+from tests.make import records
 
 _LOOK_S = 0.02
 SOURCES = {
@@ -97,20 +98,7 @@ def lose_inference(number: int) -> tuple[float, float]:
 
 
 def volume(shape: tuple[int, int, int]) -> Volume:
-    pixels = np.random.default_rng(1).poisson(120, shape).astype(np.uint16)
-    planes = tuple(range(shape[0]))
-    return Volume(
-        run_id="recovery",
-        key=VolumeKey(0),
-        pixels=read_only(pixels),
-        voxel_size_um=(1.0, 0.5, 0.5),
-        integrity=Integrity(planes, planes),
-        closed="complete",
-        state="confirmed",
-        first_plane_ns=0,
-        last_plane_ns=0,
-        acquired_us=0,
-    )
+    return records.volume(np.random.default_rng(1).poisson(120, shape).astype(np.uint16))
 
 
 def start_engine() -> float:

@@ -13,6 +13,7 @@ from fuzzing.damage import Case, Files
 from fuzzing.datasets import ROOT
 from fuzzing.messages import damaged_message, enumerate_parts, parts_of
 from fuzzing.target import Target, WrongError
+from tests.make.messages import parted
 
 GOLDEN = ROOT / "tests" / "wire" / "golden"
 
@@ -21,7 +22,7 @@ class Messages:
     """What a subscriber does with a message, and a daemon with a request."""
 
     def originals(self, folder: Path) -> Sequence[Files]:
-        return [dict(enumerate_parts(_parted(path.read_bytes()))) for path in sorted(GOLDEN.glob("*.cl1"))]
+        return [dict(enumerate_parts(parted(path.read_bytes()))) for path in sorted(GOLDEN.glob("*.cl1"))]
 
     def damaged(self, sound: Files, chance: random.Random) -> Case:
         return damaged_message(sound, chance)
@@ -55,16 +56,6 @@ def _take_request(parts: list[bytes]) -> None:
     request = cl1.decode_request(parts)
     if cl1.decode_request(cl1.encode_request(request)) != request:
         raise WrongError(f"{type(request).__name__} changes when it is sent on")
-
-
-def _parted(data: bytes) -> list[bytes]:
-    """Undo the golden files' form: for each part its length in ASCII, a line feed, and its bytes."""
-    parts = []
-    while data:
-        length, _, rest = data.partition(b"\n")
-        parts.append(rest[: int(length)])
-        data = rest[int(length) :]
-    return parts
 
 
 def target() -> Target:
