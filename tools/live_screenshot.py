@@ -68,7 +68,7 @@ def main(out: Path) -> None:
 
 
 def order(daemon: LiveDaemon, wanted: dict[str, float]) -> None:
-    """Order it again until the microscope can hear it: at the start it loads its devices."""
+    """Order it again until the microscope takes it: at the start it loads its devices."""
     stop_s = time.monotonic() + _START_S
     while True:
         try:

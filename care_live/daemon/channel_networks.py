@@ -1,4 +1,4 @@
-"""The networks of a run as others hear of them: which channels each makes, which one an order means. Pure."""
+"""The networks of a run: which channels each makes, which one an order names, what the status shows of them. Pure."""
 
 from __future__ import annotations
 

@@ -138,11 +138,11 @@ class Intake:
             self.storage.put(ended)
         finally:
             self._count()
-            self._tell_intake_over()
+            self._end_intake()
         level = logging.INFO if ended.reason == "finished" else logging.WARNING
         logger.log(level, "acquisition ended reason=%s detail=%s", ended.reason, ended.detail or "-")
 
-    def _tell_intake_over(self) -> None:
+    def _end_intake(self) -> None:
         skipped, unrestorable = self.worklist.intake_over()
         self.skip(skipped)
         for one in unrestorable:  # each was counted when it was skipped
@@ -186,12 +186,12 @@ class Intake:
                 with self.restoring:
                     self.restorer.arrivals.place(event)
             case FrameDropped():
-                self._tell_dropped(event)
+                self._log_dropped(event)
             case VolumeRefused(key, reason):
                 self.lag.refused()
                 logger.warning("volume refused key=%s reason=%s", tuple(key), reason)
 
-    def _tell_dropped(self, event: FrameDropped) -> None:
+    def _log_dropped(self, event: FrameDropped) -> None:
         """Warn of the first plane of each kind that has no place; the others are counted."""
         is_first = not self._dropped_kinds.issuperset({event.reason})
         self._dropped_kinds.add(event.reason)

@@ -74,7 +74,7 @@ class ArchivePlan:
         return sum(entry.n_time_points for entry in self.entries)
 
     def n_single_planes(self, card: ModelCard) -> int:
-        """Return how many time points are single planes, where the network wants stacks."""
+        """Return how many time points are single planes, where the network needs stacks."""
         flat = [entry for entry in self.entries if not entry.error and entry.n_planes == 1]
         return sum(entry.n_time_points for entry in flat) if card.axes == "ZYX" else 0
 

@@ -128,12 +128,12 @@ def _microscope_of(config: Config) -> DrivenMicroscope:
         source = source.microscope
     if not isinstance(source, VirtualConfig | MicroManagerConfig):
         raise ConfigError(
-            f"source.kind is {source.kind!r}, which does not let care_live expose planes: prepare wants 'virtual' or "
+            f"source.kind is {source.kind!r}, which does not let care_live expose planes: prepare needs 'virtual' or "
             "'micromanager'; or record pairs yourself, and train: care-live train --input low/ --target high/"
         )
     if source.sequence is not None:
         raise ConfigError(
-            "source.sequence is the plan of the run: prepare wants source.acquisition, with channels, z_planes and "
+            "source.sequence is the plan of the run: prepare needs source.acquisition, with channels, z_planes and "
             "z_step_um"
         )
     return source

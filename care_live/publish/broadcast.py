@@ -147,11 +147,11 @@ class Broadcast:
         """Take subscriptions and their ends, and return how many; other messages of a subscriber are ignored."""
         taken = 0
         while taken < at_most and self._socket is not None and (received := self._socket.receive()) is not None:
-            self._hear_one(received)
+            self._take_subscription(received)
             taken += 1
         return taken
 
-    def _hear_one(self, received: Received) -> None:
+    def _take_subscription(self, received: Received) -> None:
         topic = bytes(received.parts[0][: MAX_TOPIC_BYTES + 1])
         change = {b"\x01": 1, b"\x00": -1}.get(topic[:1], 0)
         for channel in CHANNELS:

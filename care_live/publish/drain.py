@@ -17,16 +17,16 @@ class Drain:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._all_before, self._n_heard = 0, 0
+        self._all_before, self._n_requests = 0, 0
         self._is_over = False
         self.is_on = False
         """A thread waits."""
 
-    def note(self, all_before: int, n_heard: int) -> None:
+    def note(self, all_before: int, n_requests: int) -> None:
         """Note up to which number every recorder has all, and how many more requests came."""
         with self._changed:
             self._all_before = all_before
-            self._n_heard += n_heard
+            self._n_requests += n_requests
             self._changed.notify_all()
 
     def give_up(self) -> None:
@@ -41,10 +41,10 @@ class Drain:
         with self._changed:
             self.is_on = True
             while not (self._is_over or self._all_before >= end()):
-                n_before, left_s = self._n_heard, until_s - time.monotonic()
+                n_before, left_s = self._n_requests, until_s - time.monotonic()
                 if not self._changed.wait_for(lambda n=n_before: self._gets_on(end, n), min(timeout_s, left_s)):  # type: ignore[misc]
                     return False
         return True
 
     def _gets_on(self, end: Callable[[], int], n_before: int) -> bool:
-        return self._is_over or self._all_before >= end() or self._n_heard > n_before
+        return self._is_over or self._all_before >= end() or self._n_requests > n_before

@@ -216,7 +216,7 @@ class Publisher:
         while not self._closing.is_set():
             self._wait(beat_s - time.monotonic())
             now_s = time.monotonic()
-            self._obey_allow_list()
+            self._apply_allow_list()
             self._take_requests(now_s)
             sent = self._turn(sent, now_s)
             self._note_progress(sent, now_s)
@@ -257,7 +257,7 @@ class Publisher:
         self._drain.note(sent if has_sent else 0, self._n_taken)
         self._n_taken = 0
 
-    def _obey_allow_list(self) -> None:
+    def _apply_allow_list(self) -> None:
         """Disconnect all subscribers when a guest was removed from the list; the router checks it at every message."""
         if self._keys is not None and self._keys.allowed.has_changed():
             self._broadcast.hang_up()

@@ -82,12 +82,12 @@ class Router:
             connection = received.connection
             watcher = self.watchers.watcher_of(received.peer, now_s, key=received.key, connection=connection)
             if watcher is not None:
-                self._hear_one(watcher, received, beat)
+                self._take_message(watcher, received, beat)
             else:
                 self._sender.turn_away(received.peer, now_s)
         return at_most
 
-    def _hear_one(self, watcher: Watcher, received: Received, beat: Callable[[], Parts]) -> None:
+    def _take_message(self, watcher: Watcher, received: Received, beat: Callable[[], Parts]) -> None:
         try:
             request = cl1.decode_request(received.parts)
         except ProtocolError as error:

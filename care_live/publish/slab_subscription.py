@@ -31,7 +31,7 @@ class Preview:
         self._port: int | None = None
         self._link: Socket | None = None
 
-    def meet(self, heartbeat: Heartbeat) -> None:
+    def follow(self, heartbeat: Heartbeat) -> None:
         """Connect to the daemon's broadcast; a new daemon may have another port."""
         if heartbeat.broadcast_port == self._port:
             return

@@ -269,7 +269,7 @@ class Subscriber:
             self.heartbeat = message
             self._clock.note(message.now_us, message.session)
             if self._preview is not None:
-                self._preview.meet(message)
+                self._preview.follow(message)
         self._spent += isinstance(message, self._following.costs)
 
     def _was_fetched(self, message: Message) -> bool:

@@ -51,7 +51,7 @@ class Supervisor:
 
     @property
     def is_orphan(self) -> bool:
-        """Whether the daemon is dead; the next one wants the devices."""
+        """Whether the daemon is dead; the next one needs the devices."""
         return os.getppid() != self._parent
 
     def stop(self, reason: str) -> None:

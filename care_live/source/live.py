@@ -138,7 +138,7 @@ class LiveSender:
                 logger.warning("live ignores a message: %s", error)
 
     def _send_newest(self) -> None:
-        """Send a new frame, if there is one; what a driver raises is told once, and tried again."""
+        """Send a new frame, if there is one; an error of a driver is logged once, and the next frame is tried."""
         try:
             frame = self._camera.newest()
         except Exception as error:  # noqa: BLE001 - a camera that is being reconfigured must not end Live

@@ -110,7 +110,7 @@ class LiveCamera:
     # -- snaps ------------------------------------------------------------------------------------------------------
 
     def _watch_snaps(self) -> Callable[[], None]:
-        """Hear of snaps: by pymmcore-plus's event; pycromanager's core has none, so its method is wrapped."""
+        """Notice snaps: by pymmcore-plus's event; pycromanager's core has none, so its method is wrapped."""
         events = getattr(self._core, "events", None)
         if events is not None:
             events.imageSnapped.connect(self._note_snap)

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 _SILENT_S = 30.0
 """A tap pings every second; after this silence it counts as lost."""
-_UNHEARD_S = 2.0
+_PAUSE_S = 2.0
 """After this the link may be cut: the planes that an open volume lacks may wait in the tap."""
 _STOP_S = 20.0
 """How long a tap may take to abort its acquisition."""
@@ -83,7 +83,7 @@ class Remote:
         self._stop_sent: float | None = None
         self._stop_until = 0.0
         self._clock = AwakeClock(clock_ns)
-        self._heard = self._said = self._now_s()
+        self._received_s = self._waited_on_s = self._now_s()
         self._peer: bytes | None = None
         self._bad_in_a_row = 0
         self._broken = ""
@@ -99,7 +99,7 @@ class Remote:
         deadline = time.monotonic() + timeout_s
         while True:
             self._pass_on_stop()
-            event = self._stopped() or self._receive() or self._given_up() or self._unheard()
+            event = self._stopped() or self._receive() or self._given_up() or self._while_silent()
             if event is not None and not self._ended:
                 if isinstance(event, RunEnded):
                     self._ended = True
@@ -167,7 +167,7 @@ class Remote:
             self._bad(error, received)
             return None
         if isinstance(taken.answer, tap_protocol.Ack):
-            self._heard, self._peer = self._now_s(), received.peer
+            self._received_s, self._peer = self._now_s(), received.peer
         if taken.event is not None:
             self._bad_in_a_row = 0
         self._answer(received.peer, taken.answer)
@@ -234,16 +234,16 @@ class Remote:
             return RunEnded("failed", f"the tap sent {_MAX_BAD_IN_A_ROW} broken messages in a row: {self._broken}")
         if self._stopping.is_set() and self._peer is None:
             return RunEnded("aborted", "stopped before a tap came")
-        if self.has_begun and self._now_s() - self._heard > self._silent_s:
+        if self.has_begun and self._now_s() - self._received_s > self._silent_s:
             return RunEnded(
                 "failed", f"nothing was received from the tap for {self._silent_s:.0f} s: the tap or its link is lost"
             )
         return None
 
-    def _unheard(self) -> StillAcquiring | None:
+    def _while_silent(self) -> StillAcquiring | None:
         """Let open volumes wait while nothing comes from the tap; it sends their planes when it is back."""
         now = self._now_s()
-        if not self.has_begun or now - max(self._heard, self._said) < _UNHEARD_S:
+        if not self.has_begun or now - max(self._received_s, self._waited_on_s) < _PAUSE_S:
             return None
-        self._said = now
+        self._waited_on_s = now
         return StillAcquiring()

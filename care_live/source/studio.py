@@ -77,7 +77,7 @@ class StudioSource:
     def _step(self) -> SourceEvent | None:
         if self._run is None:
             self._begin()
-        return None if self._run is None else self._told(self._run.step())
+        return None if self._run is None else self._pass_on(self._run.step())
 
     def _begin(self) -> None:
         found = self._window.next_acquisition()
@@ -86,8 +86,8 @@ class StudioSource:
             self._run, self._has_begun = StudioRun(self._window, found, run_id=next(self._names)), False
             self._missed = found.missed
 
-    def _told(self, event: SourceEvent | None) -> SourceEvent | None:
-        """Note what an event means for the run; one that ends without an image never was a run."""
+    def _pass_on(self, event: SourceEvent | None) -> SourceEvent | None:
+        """Note the begin and the end of a run; an acquisition that ends without an image is not passed on."""
         if isinstance(event, RunStarted):
             self._has_begun = True
             return replace(event, summary={**event.summary, MISSED: list(self._missed)}) if self._missed else event

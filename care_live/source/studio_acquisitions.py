@@ -30,7 +30,7 @@ class WindowAcquisition:
     name: str
     """Of its store in Java."""
     start: str
-    """Micro-Manager's *StartTime*; tells it from every other one."""
+    """Micro-Manager's *StartTime*; distinguishes it from every other one."""
     store: JavaObject
     folder: Path | None
     """Where it is saved; None: in memory."""

@@ -75,7 +75,7 @@ class StudioWindow:
         """What this look has found."""
         self._waiting: deque[WindowAcquisition] = deque()
         self._tried_at, self._looked_at = -_RETRY_S, -_LOOK_S
-        self._said = self._live_fault = ""
+        self._logged = self._live_fault = ""
         self._closing = threading.Event()
         self.seen = threading.Event()
         """Micro-Manager was seen: what it acquires from now on is given out."""
@@ -169,7 +169,7 @@ class StudioWindow:
                     self._show_live()
             except SourceError as error:
                 self.lose()
-                self._say(f"waiting for Micro-Manager: {error}")
+                self._log_once(f"waiting for Micro-Manager: {error}")
             self._closing.wait(_TURN_S)
         self._forget_all()
 
@@ -208,7 +208,7 @@ class StudioWindow:
             else:
                 self.release(found)
         self.seen.set()
-        self._say(f"connected to Micro-Manager on port {self._port}: what its window acquires is restored")
+        self._log_once(f"connected to Micro-Manager on port {self._port}: what its window acquires is restored")
 
     def _keep(self, found: WindowAcquisition) -> None:
         """Let an acquisition wait until the runs before it are over."""
@@ -242,11 +242,11 @@ class StudioWindow:
                 data, live = self._bridge.get(studio, "data"), StudioLive(self._bridge, studio)
                 self._handles = _Handles(studio, names, data, live)
             except SourceError as error:
-                self._say(f"waiting for Micro-Manager: {error}; {_ADVICE}")
+                self._log_once(f"waiting for Micro-Manager: {error}; {_ADVICE}")
                 return False
         return True
 
-    def _say(self, what: str) -> None:
-        if what != self._said:
+    def _log_once(self, what: str) -> None:
+        if what != self._logged:
             logger.info("%s", what)
-        self._said = what
+        self._logged = what

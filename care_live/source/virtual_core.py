@@ -127,7 +127,7 @@ class VirtualCore(UniMMCore):  # type: ignore[misc]
     # -- where pycromanager's dialect differs -----------------------------------------------------------------------
 
     def get_config_data(self, group: str, preset: str) -> Any:
-        """Return a preset as the core's own object, which pycromanager's engine wants."""
+        """Return a preset as the core's own object, which pycromanager's engine needs."""
         return self.getConfigData(group, preset, native=True)
 
     def pop_next_tagged_image(self) -> Any:

@@ -153,7 +153,7 @@ def _output_axes(spec: Any, card: ModelCard) -> list[Any]:
 
 
 def _identifiers(names: tuple[str, ...]) -> list[str]:
-    """bioimage.io wants channel names that are identifiers."""
+    """bioimage.io requires channel names that are identifiers."""
     return [name if name.isidentifier() else f"channel{number}" for number, name in enumerate(names)]
 
 

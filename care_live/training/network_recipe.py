@@ -46,7 +46,7 @@ class NetworkRecipe(Section):
     """Folded into the convolutions at export, so that it costs nothing at run time."""
     last_activation: Literal["linear", "relu"] = "linear"
     initialise: Literal["glorot", "he", "uniform"] = "uniform"
-    """First weights: as CSBDeep; as large as ReLU wants them; or a sixth of their variance, for batch norm, which
+    """First weights: as CSBDeep; as large as ReLU needs them; or a sixth of their variance, for batch norm, which
     does not mind and so learns faster."""
     standardise: bool = True
     """Learn between images of mean 0 and deviation 1, measured on training patches and kept with the weights; true

@@ -24,7 +24,7 @@ Array: TypeAlias = NDArray[np.float32]
 BIN_PX = 2
 """Side of the squares of pixels that are summed first."""
 _CLIP = 4.5
-"""A square counts as at most so many standard deviations: a hot pixel is no structure."""
+"""A square counts as at most this many standard deviations: a hot pixel is no structure."""
 _PATTERN_CLIP, _NOISE_CLIP = 2.0, 6.0
 """Standard deviations of the dark noise: what is more in one plane is a structure and no pattern, and no noise."""
 _CEILINGS = frozenset({255, 1023, 4095, 16383, 65535})

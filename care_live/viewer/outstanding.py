@@ -60,7 +60,7 @@ class Outstanding:
         self._postponed[key] = _Postponed(now_s + wait_s, why)
 
     def hurry(self, may_ask: Callable[[VolumeKey], bool]) -> None:
-        """Request everything once more, now: a daemon that is about to end hears no later request."""
+        """Request everything once more, now: a daemon that is about to end takes no later request."""
         self.ask_anew()
         for key in list(self._postponed):
             if may_ask(key):

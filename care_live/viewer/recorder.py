@@ -61,7 +61,7 @@ class Recorder:
         self._run: RecordedRun | None = None
         self._admission = ExpectedShapes.of("", Plan({}, (1, 1)))
         self._announced = AnnouncedVolumes(self._admission.plan, 1, 1)
-        self._session, self._heard = "", ""
+        self._session, self._requested_of = "", ""
         """Of the last volume that was kept, and of the last message."""
         self._promised: dict[VolumeKey, str] = {}
         """Restored volumes that were published and are not here, and why."""
@@ -110,8 +110,8 @@ class Recorder:
 
     def _take(self, message: FromDaemon) -> None:
         session = message.header.session if isinstance(message, Delivery) else message.session
-        if session != self._heard:  # another daemon: it has not heard what was requested of the one before
-            self._heard = session
+        if session != self._requested_of:  # another daemon, which did not get the requests to the one before
+            self._requested_of = session
             self._outstanding.ask_anew()
         if isinstance(message, Start):
             self._begin(message)

@@ -145,7 +145,7 @@ def read_public(said: str) -> str:
 
 
 def read_client(own: Path | None, server: str | None) -> ClientKeys | None:
-    """Return what a daemon on another machine wants to see, or None for one on this machine.
+    """Return what a daemon on another machine requires, or None for one on this machine.
 
     Parameters
     ----------

@@ -97,7 +97,9 @@ class Socket:
             return None
         parts = [memoryview(frame.buffer) for frame in frames]
         if self._kind == "router":
-            return Received(parts[1:], bytes(parts[0]), guest, _said(frames[-1], "User-Id"), _connection(frames[-1]))
+            return Received(
+                parts[1:], bytes(parts[0]), guest, _property(frames[-1], "User-Id"), _connection(frames[-1])
+            )
         return Received(parts, guest=guest, connection=_connection(frames[-1]))
 
     def _guest(self, frame: zmq.Frame) -> Guest | None:
@@ -119,7 +121,7 @@ class Socket:
         self._raw.close(linger=int(linger_s * 1000))
 
 
-def _said(frame: zmq.Frame, name: str) -> str:
+def _property(frame: zmq.Frame, name: str) -> str:
     """Return what ZeroMQ knows of the connection that brought a message; empty: nothing."""
     try:
         return str(frame.get(name))
@@ -128,5 +130,5 @@ def _said(frame: zmq.Frame, name: str) -> str:
 
 
 def _connection(frame: zmq.Frame) -> ConnectionId | None:
-    said = _said(frame, "__fd")
-    return connections.identify(int(said)) if said.isdecimal() else None
+    number = _property(frame, "__fd")
+    return connections.identify(int(number)) if number.isdecimal() else None

@@ -171,10 +171,10 @@ class Inference:
         return bool(connection.wait([self._pipe, self._process.sentinel], timeout=wait_s))
 
     def end(self, deadline_s: float) -> str:
-        """End it: kindly within the deadline, then by force; return its exit code, and what that means.
+        """End it: by a message within the deadline, then by force; return its exit code, and what that means.
 
-        Any thread may do so, also while another one hears: the pipe is closed with the last reference to this object,
-        since its number would at once be another file's.
+        Any thread may do so, also while another one receives: the pipe is closed with the last reference to this
+        object, since its number would at once be another file's.
         """
         with self._ending:
             if deadline_s > 0 and not self.is_dead:

@@ -76,7 +76,7 @@ def test_channels_are_those_that_are_restored() -> None:
     [
         ({"kind": "replay", "path": "x"}, "source.kind is 'replay', which does not let care_live expose planes"),
         ({"kind": "studio"}, "care-live train --input low/"),
-        ({"kind": "virtual", "sequence": {"channels": ["DAPI"]}}, "prepare wants source.acquisition"),
+        ({"kind": "virtual", "sequence": {"channels": ["DAPI"]}}, "prepare needs source.acquisition"),
     ],
 )
 def test_what_cannot_be_exposed_is_said(source: dict[str, object], words: str) -> None:

@@ -109,7 +109,7 @@ class TrustPanel(QWidget):  # type: ignore[misc]
         """Show what is known of one time point: the verdict on each channel."""
         doubts = [doubt for trust in trusts for doubt in trust.doubts]
         self._doubts, self._at = tuple(sorted(doubts, key=lambda doubt: -doubt.sigmas)), None
-        self.verdict.setText("\n".join(map(_said, trusts)) or "not examined")
+        self.verdict.setText("\n".join(map(_line_of, trusts)) or "not examined")
         bad = [colour for colour in ("red", "amber") if any(trust.colour == colour for trust in trusts)]
         self.verdict.setStyleSheet(f"color: {_LIGHT[bad[0]][0]}" if bad else "")
         self.worst.setEnabled(bool(doubts))
@@ -145,6 +145,6 @@ class TrustPanel(QWidget):  # type: ignore[misc]
             layout.addWidget(widget)
 
 
-def _said(trust: Trust) -> str:
+def _line_of(trust: Trust) -> str:
     words = "; ".join(trust.reasons) or "the restoration agrees with the photons that were counted"
     return f"● {trust.colour}: {words}"

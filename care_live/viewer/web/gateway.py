@@ -115,7 +115,7 @@ class Gateway:
         """Send every browser the status of the run once a second."""
         while True:
             await asyncio.sleep(1.0)
-            await self._tell(tuple(self.sessions))
+            await self._note_status(tuple(self.sessions))
 
     async def _report_restoring(self) -> None:
         """Send every browser how much of a volume is restored, but not for every slab."""
@@ -127,7 +127,7 @@ class Gateway:
                 for session in self.sessions:
                     session.note(note)
 
-    async def _tell(self, sessions: tuple[ViewerSession, ...]) -> None:
+    async def _note_status(self, sessions: tuple[ViewerSession, ...]) -> None:
         keys = await asyncio.to_thread(self.library.known)
         spans = await asyncio.to_thread(self.library.trust_spans)
         for session in sessions:
@@ -196,7 +196,7 @@ class Gateway:
 
         session = ViewerSession(self.library, self._pictures, self._executor, send)
         self.sessions.add(session)
-        await self._tell((session,))
+        await self._note_status((session,))
         tasks = {asyncio.create_task(session.pump()), asyncio.create_task(_listen(socket, session))}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

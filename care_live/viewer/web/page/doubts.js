@@ -12,7 +12,7 @@ export const KINDS = {
 const UNKNOWN = { colour: "#e8ecf1", dashed: false };
 const RADIUS_PX = 8; // of a ring, voxels
 const LEAST_PX = 11; // on the screen
-const REACH = { z: 3, y: RADIUS_PX, x: RADIUS_PX }; // a ring is seen so many voxels beside its plane
+const REACH = { z: 3, y: RADIUS_PX, x: RADIUS_PX }; // a ring is seen on planes up to this many voxels away
 const CLOSE = 3; // zoom at which a place is shown
 
 /** All places of a picture, the worst first: {c, kind, sigmas, z, y, x}. */

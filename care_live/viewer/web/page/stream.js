@@ -31,7 +31,7 @@ export class Stream extends EventTarget {
 
   opened() {
     this.retries = 0;
-    this.tell("link", { open: true });
+    this.emit("link", { open: true });
     this.pings = [];
     this.ping();
     this.send({ op: "view", revision: this.revision, ...this.view });
@@ -39,7 +39,7 @@ export class Stream extends EventTarget {
   }
 
   closed(code) {
-    this.tell("link", { open: false, refused: code === 4403 });
+    this.emit("link", { open: false, refused: code === 4403 });
     const wait = RETRY_MS[Math.min(this.retries++, RETRY_MS.length - 1)];
     setTimeout(() => this.connect(), wait);
   }
@@ -78,7 +78,7 @@ export class Stream extends EventTarget {
       const trip = performance.now() - message.sent_ms;
       this.pings = [...this.pings, { trip, offset: message.clock_ms - (message.sent_ms + trip / 2) }].slice(-PINGS);
     } else {
-      this.tell(message.type, message);
+      this.emit(message.type, message);
     }
   }
 
@@ -88,12 +88,12 @@ export class Stream extends EventTarget {
     const socket = this.socket;
     this.reading = this.reading.then(async () => {
       const picture = await readPicture(buffer);
-      this.tell("picture", picture);
+      this.emit("picture", picture);
       if (socket === this.socket) this.send({ op: "credit", n: 1 });
     });
   }
 
-  tell(type, detail) {
+  emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
