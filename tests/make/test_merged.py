@@ -9,7 +9,7 @@ from care_live.errors import ModelError
 from tests.make import mixture
 from tests.make.merged import merge
 from tests.make.seeded_unets import RANGE, counts, run, seeded
-from tests.planewise.test_run import card, pipeline, streamed, whole, worst
+from tests.planewise.test_stream import card, pipeline, streamed, whole, worst
 
 SHAPE = (1, 1, 4, 8, 8)
 

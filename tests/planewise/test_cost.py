@@ -7,7 +7,7 @@ import pytest
 from care_live.planewise.cost import Speed, age_s
 from care_live.planewise.plan import StreamPlan, plan_live
 from tests.make.seeded_unets import seeded
-from tests.planewise.test_run import card
+from tests.planewise.test_stream import card
 
 
 @pytest.fixture(scope="module")

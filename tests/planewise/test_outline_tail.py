@@ -12,7 +12,7 @@ from care_live.planewise.plan import StreamPlan, plan_live, plan_whole
 from care_live.planewise.whole_volume import PlanewiseSession
 from tests.make.merged import merge
 from tests.make.seeded_unets import RANGE, counts, seeded
-from tests.planewise.test_run import card
+from tests.planewise.test_stream import card
 
 N_PLANES = 8
 SHAPE = (1, 1, N_PLANES, 8, 12)

@@ -12,7 +12,7 @@ from care_live.planewise import tiles
 from care_live.planewise.plan import NotPlanewise
 from care_live.tiling import margins, pad
 from tests.make.seeded_unets import counts, run, seeded
-from tests.planewise.test_run import SMALL, SPAN, card, worst
+from tests.planewise.test_stream import SMALL, SPAN, card, worst
 
 
 def whole(model: onnx.ModelProto, raw: np.ndarray, about: ModelCard) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from care_live.planewise.tiles import FieldPlan, plan
 from care_live.reasons import Reason, whole
 from care_live.restore.choice import at_first_plane, broken, decide, given_up, may_stream
 from tests.make.seeded_unets import seeded
-from tests.planewise.test_run import card
+from tests.planewise.test_stream import card
 
 KNOWN, OPEN = Span(100.0, 300.0), None
 TIB = 1 << 40

@@ -28,7 +28,7 @@ from care_live.viewer.web.log_rate import LogRate
 from care_live.viewer.web.quota import Quota
 from tests.make.scenes import STARTED, but, filled, restored, scene, serving
 
-from .test_web_access import connect
+from .test_access import connect
 
 N_FILES, N_KEPT = 512, 600
 """That the page's process may open, and connections that the flood keeps."""

@@ -8,16 +8,13 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from care_live.maps import MAPS
 from care_live.model.card import Calibration
-from care_live.model.reliability import LEVELS, half_width_factor
 from care_live.viewer.auto_contrast import HIGH_PERCENTILE_RESTORED, measure
-from care_live.viewer.view_records import NetworkInfo, RunInfo, ViewedVolume
-from care_live.viewer.web import coding, cuts, picture, state
-from care_live.viewer.web.fineness import Fineness, Pace
+from care_live.viewer.view_records import NetworkInfo, ViewedVolume
+from care_live.viewer.web import cuts, picture
+from care_live.viewer.web.fineness import Fineness
 from care_live.viewer.web.requests import PageView
 from care_live.wire.messages import FIRST_PRODUCTS
 from tests.make import records
@@ -91,49 +88,11 @@ def test_a_lossy_plane_is_small_labelled_and_near():
     assert np.sqrt(np.mean(error**2)) < 0.02 * (window.high - window.low)
 
 
-def test_planes_of_a_finer_restored_volume_lie_where_raw_planes_lie():
-    raw = records.volume(np.zeros((4, 8, 8), np.uint16))
-    shown = ViewedVolume(records.restored(raw, {"mean": np.zeros((12, 8, 8), np.float32)}), raw)
-    assert shown.shape == (12, 8, 8)
-    assert [cuts.matching(z, 12, 4) for z in (0, 2, 3, 11)] == [0, 0, 1, 3]
-    assert [cuts.matching(z, 4, 1) for z in (0, 3)] == [0, 0]  # a projection
-
-
 def test_a_raw_only_volume_can_be_shown():
     shown = scene()
     got = sent(raw_only(shown.raw), PageView())
     assert set(got["arrays"]) == {("raw", "xy")}
     assert got["header"]["channels"][0]["restored"] is False
-
-
-def test_a_dead_and_a_hot_pixel_leave_the_contrast_alone():
-    clean = np.random.default_rng(1).normal(200, 10, (8, 128, 128)).astype(np.float32)
-    spoilt = clean.copy()
-    spoilt[:, 5, 7], spoilt[:, 60, 60] = 0, 65535
-    assert measure(spoilt).low == pytest.approx(measure(clean).low, abs=1)
-    assert measure(spoilt).high == pytest.approx(measure(clean).high, abs=3)
-
-
-@pytest.mark.parametrize("fill", [0, 7, np.nan, np.inf], ids=str)
-def test_a_volume_without_contrast_still_has_a_window(fill):
-    window = measure(np.full((2, 4, 4), fill, np.float32))
-    assert window.high > window.low and window.last > window.first
-
-
-@given(st.integers(0, 2**32 - 1), st.floats(1e-20, 1e20))
-@settings(max_examples=30, deadline=None)
-def test_logarithmic_codes_keep_any_scale_within_its_error(seed, size):
-    image = (np.random.default_rng(seed).uniform(0.01, 1, (5, 6)) * size).astype(np.float32)
-    coded = coding.logarithmic(image)
-    codes = np.frombuffer(coded.data, np.uint8).reshape(coded.shape)
-    back = np.exp2(coded.offset + coded.step * codes.astype(np.float64))
-    assert np.abs(back / image - 1).max() < 0.026
-
-
-def test_infinite_scale_is_the_largest_code_and_nan_never_travels():
-    image = np.array([[np.inf, 1.0, np.nan, 0.0]], np.float32)
-    assert list(coding.logarithmic(image).data) == [255, 254, 255, 0]
-    assert np.isfinite(coding.exact(image).offset)
 
 
 def test_the_probe_reads_exact_numbers_and_the_calibrated_interval():
@@ -172,36 +131,6 @@ def test_what_two_browsers_see_alike_is_coded_once_and_goes_with_the_volume(monk
     del shown
     gc.collect()
     assert gone() is None, "what is kept does not keep the volume"
-
-
-def test_pace_goes_coarse_on_a_slow_link_and_fine_again_without_swinging():
-    pace = Pace()
-    for _ in range(6):
-        pace.measure(1.0)
-    assert pace.fineness("auto") == Fineness(lossy=True, level=2)
-    assert pace.fineness("exact") == Fineness(lossy=False, level=0)
-    for _ in range(20):
-        pace.measure(0.2)  # neither slow nor quick
-    assert pace.step == 3
-    for _ in range(3 * Pace.QUICK):
-        pace.measure(0.01)
-    assert pace.fineness("auto") == EXACT
-
-
-def test_one_slow_picture_is_no_slow_link():
-    pace = Pace()
-    for seconds in (2.0, 0.1, 2.0, 0.1):
-        pace.measure(seconds)
-    assert pace.fineness("auto") == EXACT
-
-
-def test_the_interval_that_is_drawn_is_the_one_that_was_checked():
-    """A factor that falls faster than the width rises would let a wider interval be drawn narrower."""
-    calibration = Calibration(levels=(0.5, 0.8, 0.9), factors=(3.0, 1.0, 1.0))
-    sent = state.run(RunInfo(networks=(NetworkInfo(calibration=calibration),)), None, "")["half_widths"]
-    assert list(sent) == [str(level) for level in LEVELS]
-    assert list(sent.values()) == [half_width_factor(level, calibration) for level in LEVELS]
-    assert list(sent.values()) == sorted(sent.values())
 
 
 def with_marks(shape=(6, 9, 13)):
