@@ -178,7 +178,7 @@ def test_a_run_id_that_no_folder_or_message_may_carry_is_one_line(tmp_path, monk
 
 
 @pytest.mark.slow
-def test_what_an_interrupted_run_left_is_told_at_the_end_and_a_finished_one_is_refused(tmp_path):
+def test_what_an_interrupted_run_left_is_reported_at_the_end_and_a_finished_one_is_refused(tmp_path):
     movie(tmp_path / "movie.tif", times=3)
     tree = settings(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"})
     (tmp_path / "config.toml").write_text(toml(tree))

@@ -51,7 +51,7 @@ def test_results_go_where_the_caller_wants_them() -> None:
         np.testing.assert_array_equal(out, result)
 
 
-def test_an_input_without_numbers_is_told_and_teaches_nothing() -> None:
+def test_an_input_without_numbers_is_reported_and_teaches_nothing() -> None:
     model = seeded(filters=16)
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     fast, exact = opened(model)

@@ -35,7 +35,7 @@ def test_a_short_one_samples_and_checks_every_volume(tools: None, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_what_is_lost_or_wrong_is_told(tools: None, tmp_path: Path) -> None:
+def test_what_is_lost_or_wrong_is_reported(tools: None, tmp_path: Path) -> None:
     soak, camera = importlib.import_module("soak"), importlib.import_module("soaking.camera")
     writer = open_writer(tmp_path, make_plan(n_t=4, shape=camera.SHAPE, endless=True))
     for t, pixels in enumerate((camera.volume(0), camera.volume(7))):
@@ -59,7 +59,7 @@ def test_what_is_lost_or_wrong_is_told(tools: None, tmp_path: Path) -> None:
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_growth_is_told(tools: None, grows: dict[str, float], said: str | None) -> None:
+def test_growth_is_reported(tools: None, grows: dict[str, float], said: str | None) -> None:
     samples_ = importlib.import_module("soaking.samples")
     still = {"daemon_mib": 50.0, "inference_mib": 80.0, "watcher_mib": 40.0, "files": 60, "threads": 20}
     samples = [

@@ -25,7 +25,7 @@ def test_a_reader_that_hangs_is_ended() -> None:
         evil("while True: pass", limit_s=2.0)
 
 
-def test_a_reader_that_crashes_is_told() -> None:
+def test_a_reader_that_crashes_is_reported() -> None:
     with pytest.raises(ModelError, match=r"^net.h5 crashed its reader \(exit code -6\): it is damaged$"):
         evil("import os; os.abort()")
 

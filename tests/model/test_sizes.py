@@ -99,7 +99,7 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_sizes_that_nobody_can_know_or_pay_are_refused(tmp_path: Path, name: str) -> None:
+def test_sizes_that_are_unknown_or_too_large_are_refused(tmp_path: Path, name: str) -> None:
     make, reason = HOSTILE[name]
     path = tmp_path / "evil.onnx"
     path.write_bytes(make().SerializeToString())

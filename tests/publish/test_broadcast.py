@@ -105,7 +105,7 @@ def test_the_shortest_topic_is_the_plain_volume_and_the_notes(publisher: Publish
     assert heard(hub, link, Heartbeat) is not None
 
 
-def test_what_nobody_listens_to_is_not_computed(
+def test_what_has_no_subscriber_is_not_computed(
     publisher: Publisher, hub: Sockets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
@@ -142,7 +142,7 @@ def test_slabs_come_while_the_volume_is_being_restored(publisher: Publisher, hub
     np.testing.assert_array_equal(message[2][0], planes)
 
 
-def test_a_subscriber_that_does_not_read_holds_nobody_up(publisher: Publisher, hub: Sockets) -> None:
+def test_a_subscriber_that_does_not_read_delays_no_other(publisher: Publisher, hub: Sockets) -> None:
     frozen = listen(hub, publisher, b"cl1/")
     with Sockets() as other:
         link = listen(other, publisher, b"cl1/restored/L0/plain/")

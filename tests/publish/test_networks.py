@@ -32,7 +32,7 @@ def test_a_raw_channel_that_was_only_read_is_news_for_those_who_want_raw(publish
     assert restored.key.c == 0 and "mean" in restored.maps
 
 
-def test_another_network_is_told_as_the_run_anew(publisher: Publisher) -> None:
+def test_another_network_is_sent_as_the_run_anew(publisher: Publisher) -> None:
     publisher.describe_networks(NetworkInUse(samples.MODEL, {"name": "worm3d"}))
     publisher.describe_networks(NetworkInUse(ModelIdentity("other", "cd" * 32), {"name": "other"}))
     publisher.publish(samples.restored(0))

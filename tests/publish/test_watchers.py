@@ -120,7 +120,7 @@ def test_replay_goes_on_where_it_was_on_the_same_link() -> None:
     assert watcher.replay_next == 9
 
 
-def test_a_key_has_so_many_places_and_the_one_that_takes_nothing_gives_way() -> None:
+def test_a_key_has_a_number_of_places_and_the_one_that_takes_nothing_gives_way() -> None:
     watchers = Watchers()
     for i in range(MAX_OF_ONE):
         assert watchers.watcher_of(b"%d" % i, 0.0, key="mia") is not None

@@ -56,7 +56,7 @@ def test_a_tiff_becomes_an_ome_tiff(tmp_path: Path, network: Path, movie: np.nda
     assert sorted(path.name for path in tmp_path.iterdir()) == ["movie.tif", "out.ome.tif"]
 
 
-def test_flags_are_told_and_written_into_a_tiff(
+def test_flags_are_printed_and_written_into_a_tiff(
     tmp_path: Path, network: Path, movie: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
     movie[1:, 2, 3, 4] = 65535

@@ -97,7 +97,7 @@ def started(path: Path, most_bytes: int) -> None:
         process.stop()
 
 
-def test_too_little_memory_to_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_to_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # its threads take address space, many where there are many cores
     path = tmp_path / "large.onnx"
     with path.open("wb") as file:

@@ -249,7 +249,7 @@ def test_where_nothing_leaves_a_device_it_is_exact_and_said_once(
 
 @pytest.mark.parametrize(("quantised", "said"), [(True, True), (False, False)])
 @pytest.mark.usefixtures("device")
-def test_watchers_are_told_by_the_card(tmp_path: Path, quantised: bool, said: bool) -> None:
+def test_the_card_says_it_to_watchers(tmp_path: Path, quantised: bool, said: bool) -> None:
     path = save_network(tmp_path / "net.onnx")
     assert Engine(path, CONFIG.model_copy(update={"quantised": quantised})).card.quantised is said
 

@@ -122,7 +122,7 @@ def test_openvino_says_the_same_exactly_and_nearly_so_in_fast_mode(tmp_path: Pat
 
 
 @needs_openvino
-def test_what_fast_mode_costs_is_measured_and_told_with_the_card(tmp_path: Path) -> None:
+def test_what_fast_mode_costs_is_measured_and_sent_with_the_card(tmp_path: Path) -> None:
     path = save_network(tmp_path / "net.onnx", filters=16)
     cards = [
         Engine(path, CPU.model_copy(update={"provider": "openvino", "fast_mode": fast})).card for fast in (False, True)
@@ -230,7 +230,7 @@ def test_whole_volumes_run_where_they_are_measured_to_be_quicker(
 
 
 @needs_openvino
-def test_an_openvino_that_nobody_asked_for_and_that_fails_is_not_missed(
+def test_an_openvino_that_was_not_asked_for_and_that_fails_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:

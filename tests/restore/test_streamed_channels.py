@@ -35,7 +35,7 @@ def send(process: RestoreProcess, planes: list[Frame], n_planes: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("c_out", [2, 1], ids=["two-to-two", "two-to-one"])
-def test_they_stream_once_a_volume_has_told_which_they_are(tmp_path: Path, c_out: int) -> None:
+def test_they_stream_once_a_volume_has_shown_which_they_are(tmp_path: Path, c_out: int) -> None:
     network = save_network(tmp_path / "net.onnx", c_in=2, c_out=c_out)
     fixed = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
     config = RestoreConfig(model=network, provider="cpu", threads=1, normalise=fixed, streaming="on")

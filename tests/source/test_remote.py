@@ -418,7 +418,7 @@ def test_open_volumes_wait_while_the_link_to_the_tap_is_cut(remote: Remote) -> N
     cable.close()
 
 
-def test_one_run_after_the_other_when_it_is_told_to_go_on(remote: Remote) -> None:
+def test_one_run_after_the_other_when_it_begins_anew(remote: Remote) -> None:
     for name in ("run", "second", "third"):
         planned = events(n_t=1)
         bring(tap(remote.address, events=planned), planned)

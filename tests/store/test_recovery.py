@@ -116,7 +116,7 @@ def test_a_journal_damaged_in_the_middle_is_read_but_not_continued(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_writer_is_refused_and_told_who_is_at_work(tmp_path):
+def test_a_second_writer_is_refused_and_learns_which_one_is_at_work(tmp_path):
     writer = open_writer(tmp_path)
     with pytest.raises(StoreError, match=r"is being written by process \d+"):
         open_writer(tmp_path)

@@ -93,7 +93,7 @@ def test_validators_and_zarr_open_every_image(full_run):
     )
 
 
-def test_whoever_finds_a_restored_image_is_told_its_limits_and_its_network(full_run):
+def test_a_restored_image_says_its_limits_and_its_network(full_run):
     for product in PRODUCTS[1:]:
         for folder in (full_run / product, full_run / product / "0"):
             described = json.loads((folder / "zarr.json").read_text())["attributes"]["care_live"]

@@ -98,7 +98,7 @@ def test_a_volume_alone_in_its_batch_gives_its_own_gradient(tmp_path: Path, monk
     assert all(torch.allclose(*pair, rtol=1e-3, atol=1e-5) for pair in zip(ours, alone, strict=True))
 
 
-def test_progress_is_told_and_the_best_is_kept(tmp_path: Path, small_data: Data) -> None:
+def test_progress_is_reported_and_the_best_is_kept(tmp_path: Path, small_data: Data) -> None:
     told: list[Progress] = []
     history = fit(small_recipe(tmp_path), small_data, tmp_path / "run", on_progress=told.append)
     assert [entry.update for entry in told if entry.validation_loss is not None] == [6, 12]

@@ -8,7 +8,7 @@ from care_live.viewer.outstanding import ASK_AGAIN_S, FIRST_WAIT_S, LONGEST_WAIT
 KEYS = [VolumeKey(t) for t in range(10)]
 
 
-def test_a_few_are_asked_for_at_a_time_and_again_when_nothing_is_heard() -> None:
+def test_a_few_are_asked_for_at_a_time_and_again_when_nothing_comes() -> None:
     outstanding = Outstanding()
     for key in [*KEYS, *KEYS]:
         outstanding.want(key)

@@ -96,7 +96,7 @@ def test_what_came_while_scrubbing_was_not_skipped():
         asyncio.run(main(address))
 
 
-def test_a_slow_browser_holds_nobody_up():
+def test_a_slow_browser_delays_no_other():
     library = filled(scene(0, shape=SMALL))
 
     async def main(address):
@@ -127,7 +127,7 @@ def test_a_state_that_changes_is_shown_again():
         asyncio.run(main(address))
 
 
-def test_probe_run_and_status_are_told():
+def test_probe_run_and_status_are_sent():
     library = filled(scene(0, shape=SMALL))
 
     async def main(address):

@@ -232,7 +232,7 @@ def test_both_ends_of_a_connection_may_go_in_the_same_moment() -> None:
     assert door.error is None
 
 
-def test_a_port_that_fails_is_told_to_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_fails_is_reported_to_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 

@@ -52,7 +52,7 @@ def test_allow_change_and_revoke(tmp_path: Path) -> None:
     "line",
     ["viewer short mia", "king " + "a" * 40 + " mia", "viewer " + "a" * 40, "viewer " + "a" * 40 + " mi/a", "\xff"],
 )
-def test_a_list_with_a_broken_line_lets_nobody_in(tmp_path: Path, line: str) -> None:
+def test_a_list_with_a_broken_line_lets_no_guest_in(tmp_path: Path, line: str) -> None:
     allowed = tmp_path / "allowed"
     mia = sockets.new_pair().public
     keys.allow(allowed, mia, "mia", "viewer")

@@ -112,7 +112,7 @@ def test_wake_ends_a_poll_from_another_thread(server: Server) -> None:
     hub.wake()  # after close: nothing happens
 
 
-def test_a_full_queue_is_told_and_nothing_blocks() -> None:
+def test_a_full_queue_is_reported_and_nothing_blocks() -> None:
     """A peer that never reads: the sender hears about it after a few messages."""
     megabyte = np.zeros(1 << 20, np.uint8)
     with Sockets() as near, Sockets() as far:
@@ -166,7 +166,9 @@ def test_unknown_key_null_client_and_wrong_server_key_get_nothing(locked: tuple[
     assert ask(served.router.address, keys.ClientKeys(alice, server_public)) == [b"recorder alice", b"hi"]
 
 
-def test_a_revoked_guest_who_is_still_connected_is_not_heard(locked: tuple[Server, keys.KeyPair, Path]) -> None:
+def test_nothing_is_taken_from_a_revoked_guest_who_is_still_connected(
+    locked: tuple[Server, keys.KeyPair, Path],
+) -> None:
     served, alice, allowed = locked
     client = keys.ClientKeys(alice, served.public)
     with Sockets(client=client) as hub:
@@ -178,7 +180,7 @@ def test_a_revoked_guest_who_is_still_connected_is_not_heard(locked: tuple[Serve
         assert answer(hub, 0.5) is None
 
 
-def test_a_message_over_the_limit_cuts_its_sender_and_nobody_else(server: Server) -> None:
+def test_a_message_over_the_limit_cuts_its_sender_and_no_other(server: Server) -> None:
     assert ask(server.router.address, payload=b"x" * 10_000_000, wait_s=0.5) == []
     assert ask(server.router.address) == [b"operator local", b"hi"]
 

@@ -147,7 +147,7 @@ def test_before_start_it_says_so(network: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gap", [None, 3], ids=["complete", "missing-plane"])
-def test_planes_told_while_they_come_change_no_number(network: Path, gap: int | None) -> None:
+def test_planes_sent_while_they_come_change_no_number(network: Path, gap: int | None) -> None:
     fixed = NormaliseConfig(mode="fixed", low_counts=100, high_counts=300)
     config = settings(network).model_copy(update={"normalise": fixed, "streaming": "on"})
     engine = Engine(network, config)
