@@ -151,12 +151,13 @@ class Intake:
 
     def _publish_slabs(self) -> None:
         """Show planes that are restored while their stack is still being recorded."""
-        found: list[Restored] = []
-        with self.restoring:
-            found = self.restorer.arrivals.restored_planes(self.voxel_size_um)
-        for planes in found:
-            with self.publishing:
-                self.publisher.slab(planes)
+        for worker in self.restorer.workers:
+            found: list[Restored] = []
+            with self.restoring:
+                found = worker.arrivals.restored_planes(self.voxel_size_um)
+            for planes in found:
+                with self.publishing:
+                    self.publisher.slab(planes)
 
     def _count(self) -> None:
         """Note how many planes came; only the thread that works with the assembler may read that."""

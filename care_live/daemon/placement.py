@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from care_live.images import Frame, Restored, VolumeKey
+from care_live.images import Frame, VolumeKey
 from care_live.open_volumes import VolumeOpened
 from care_live.restore.channel_choice import ChannelChoice
 
@@ -52,10 +52,6 @@ class Placement:
         """Give a plane to the worker that was chosen; see `Arrivals.place`."""
         if (worker := self.worker_of(frame.index.volume)) is not None:
             worker.arrivals.place(frame)
-
-    def restored_planes(self, voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> list[Restored]:
-        """Return planes that became final since the last call, of every worker; see `Arrivals.restored_planes`."""
-        return [planes for worker in self._workers for planes in worker.arrivals.restored_planes(voxel_size_um)]
 
     def worker_of(self, key: VolumeKey) -> RestoreProcess | None:
         """Return the worker that the planes of a volume went to; None: there was no such volume, or long ago."""
