@@ -49,7 +49,7 @@ def _ramp(caption: str) -> NDArray[np.float32]:
 
 
 def _panel(volume: NDArray[Any], ramp: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(z, y, x) → the middle plane over the maximum along y, (h, w, 3) uint8."""
+    """Return the middle plane of (z, y, x) over the maximum along y, (h, w, 3) uint8."""
     side = np.repeat(volume.max(axis=1), max(1, volume.shape[1] // (2 * volume.shape[0])), axis=0)
     middle = volume[len(volume) // 2]
     gap = np.broadcast_to(_BACKGROUND, (_GAP_PX, volume.shape[2], 3))

@@ -68,7 +68,7 @@ class References:
                 self._waiting.popitem(last=False)
 
     def go_on(self, measured: Mapping[Place, MeasuredError], stored: Iterable[RawStored]) -> None:
-        """Know what a run that is resumed has measured and exposed before."""
+        """Take over what a run that is resumed has measured and exposed before."""
         self._known |= {place: _Known(error, ()) for place, error in measured.items()}
         for record in stored:
             self._count(record)

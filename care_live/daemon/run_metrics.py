@@ -246,7 +246,7 @@ class Tally:
 
 
 def _rate(times_ns: deque[int], now_ns: int) -> float:
-    """Events per second over the remembered ones, falling towards 0 when none comes."""
+    """Return the events per second over the remembered ones; it falls towards 0 when none comes."""
     if len(times_ns) < 2:
         return 0.0
     return (len(times_ns) - 1) / max((now_ns - times_ns[0]) / 1e9, 1e-9)

@@ -158,7 +158,7 @@ class _Unrolling:
         self.planes[tensor] = tuple(self.builder.add(node.op, row, shape, attributes=node.attributes) for row in rows)
 
     def _join(self, node: NetworkNode) -> None:
-        """Concat over channels; convolutions read its parts, so that it is rarely made at all."""
+        """Concatenate channels; convolutions read the parts, so that the whole is rarely made at all."""
         rank = len(self.network.shapes[node.outputs[0]])
         axis = node.attributes["axis"] % rank
         self._refuse_planes(node, [axis], rank)
@@ -171,7 +171,7 @@ class _Unrolling:
                 self.parts[joined.number] = tuple(zip(planes, firsts, strict=True))
 
     def _along_leading(self, node: NetworkNode) -> None:
-        """Slices, sums and new axes that leave the planes alone: only axes in front of z are touched."""
+        """Apply slices, sums and new axes that leave the planes as they are: only axes in front of z change."""
         place = 3 if node.op == "Slice" else 1
         given = node.attributes.get("axes")
         if given is None and len(node.inputs) > place and node.inputs[place] in self.network.constants:

@@ -104,7 +104,7 @@ class Network:
         self.session(self.tile_of((*shape[:2], *space), tile_px))
 
     def restrict(self, budget_px: int) -> None:
-        """Most pixels that are read at once from now on, because memory ran out before."""
+        """Read at most this many pixels at once from now on, because memory ran out before."""
         self.budget_px = min(self.budget_px, budget_px)
         self.degraded = True
 

@@ -78,7 +78,7 @@ class MovesStage(Protocol):
     """A source that has a microscope of its own in Live."""
 
     def move(self, order: Mapping[str, Any]) -> str:
-        """Obey an order to stage, light or camera; return it in words. A ConfigError says what is wrong with it."""
+        """Move stage, light or camera; return the order in words. A ConfigError says what is wrong with it."""
 
 
 def open_source(

@@ -79,7 +79,7 @@ class LiveSource:
         self._remote.stored(before)
 
     def move(self, order: Mapping[str, Any]) -> str:
-        """Obey an order to the microscope that this source has started.
+        """Carry out an order to the microscope that this source has started.
 
         Raises
         ------

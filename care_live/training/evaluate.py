@@ -72,7 +72,7 @@ def by_exposure(noise_variance: float) -> Callable[[NDArray[Any], NDArray[Any]],
 
 
 def evaluate(applied: Iterable[Applied], *, classical: bool = False) -> list[ScoreRow]:
-    """Scores every condition; raw and filters are left out (NaN) where the shapes of raw and truth differ.
+    """Score every condition; raw and filters are left out (NaN) where the shapes of raw and truth differ.
 
     Parameters
     ----------

@@ -206,7 +206,7 @@ class UNet(nn.Module):
         return mean, functional.softplus(_pointwise(self.scale_head, features)) + SMALLEST_SCALE
 
     def features(self, x: Tensor) -> Tensor:
-        """Everything before the heads: (n, filters, [z,] y, x)."""
+        """Compute everything before the heads: (n, filters, [z,] y, x)."""
         skips: list[Tensor | None] = []
         for level in self.encoder:
             x = level(x)
