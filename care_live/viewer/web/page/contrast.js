@@ -1,5 +1,7 @@
 // The histogram of one product, with two handles: drag one and contrast is no longer automatic.
 
+import { cleared } from "./stage.js";
+
 const REACH_PX = 14;
 
 export class Histogram {
@@ -46,11 +48,7 @@ export class Histogram {
   }
 
   draw() {
-    const ratio = devicePixelRatio;
-    const { clientWidth: width, clientHeight: height } = this.canvas;
-    Object.assign(this.canvas, { width: width * ratio, height: height * ratio });
-    const context = this.canvas.getContext("2d");
-    context.scale(ratio, ratio);
+    const { context, width, height } = cleared(this.canvas);
     this.output.textContent = this.contrast ? this.contrast.map((counts) => round(counts)).join(" – ") : "none";
     if (!this.window || !width) return;
     this.drawBars(context, width, height);

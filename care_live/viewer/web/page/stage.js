@@ -1,4 +1,4 @@
-// The three panes, as rectangles of one canvas.
+// The three panes, as rectangles of one canvas; and canvases that are drawn on with a pen.
 
 /** Panes as rectangles of the canvas, in its pixels. */
 export function panesOf(stage) {
@@ -19,4 +19,13 @@ export function fit(stage, canvases) {
   for (const canvas of canvases) {
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   }
+}
+
+/** An empty canvas with as many pixels as the screen has there; its context and its size are in the page's own pixels. */
+export function cleared(canvas) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  Object.assign(canvas, { width: width * devicePixelRatio, height: height * devicePixelRatio });
+  const context = canvas.getContext("2d");
+  context.scale(devicePixelRatio, devicePixelRatio);
+  return { context, width, height };
 }

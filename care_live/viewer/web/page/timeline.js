@@ -1,5 +1,7 @@
 // Trust over time, under the time slider: low green, half-high amber, full red; a click goes there.
 
+import { cleared } from "./stage.js";
+
 const COLOURS = { green: ["#35b38a", 0.35], amber: ["#e69f00", 0.65], red: ["#f0444b", 1] };
 const ORDER = ["green", "amber", "red"]; // what is drawn last is seen where many volumes share a pixel
 const INSET_PX = 8; // half of the slider's handle
@@ -48,11 +50,7 @@ export class TrustLine {
   }
 
   draw() {
-    const ratio = devicePixelRatio;
-    const { clientWidth: width, clientHeight: height } = this.canvas;
-    Object.assign(this.canvas, { width: width * ratio, height: height * ratio });
-    const context = this.canvas.getContext("2d");
-    context.scale(ratio, ratio);
+    const { context, height } = cleared(this.canvas);
     for (const colour of ORDER) this.drawBars(context, colour, height);
   }
 
