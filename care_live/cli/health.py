@@ -87,7 +87,7 @@ def swap_command(model: Path | None, channel: str, rollback: bool, even_if_slow:
     from care_live.model.file import located
 
     if (model is None) == (not rollback):
-        raise ConfigError("swap wants either a MODEL or --rollback")
+        raise ConfigError("swap needs either a MODEL or --rollback")
     if rollback and channel:
         raise ConfigError("--rollback undoes the last swap, of whichever channel it was: leave --channel out")
     wanted: dict[str, object] = {}

@@ -50,7 +50,7 @@ def config(directory: Path, volumes: int, base: Config | None = None, *, lies: b
     base = base or Config(source=VirtualConfig(acquisition=AcquisitionConfig(interval_s=3.0)))
     source = base.source
     if not isinstance(source, VirtualConfig):
-        raise ConfigError(f"the demo wants source.kind = 'virtual', the config has {source.kind!r}; use care-live run")
+        raise ConfigError(f"the demo needs source.kind = 'virtual', the config has {source.kind!r}; use care-live run")
     acquisition = source.acquisition.model_copy(update={"time_points": volumes})
     source = source.model_copy(update={"acquisition": acquisition})
     restore = base.restore.model_copy(update={"lies": lies or base.restore.lies})

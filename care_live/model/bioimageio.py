@@ -36,7 +36,7 @@ _NAMES = ("bioimageio.yaml", "rdf.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step that a description wants done to an image."""
+    """One step of a description that is done to an image."""
 
     name: str
     settings: Mapping[str, Any]
@@ -278,7 +278,7 @@ def _add_step(step: Step, add: Any) -> None:
         add("Sub", settings["mean"])
         add("Div", np.asarray(settings["std"]) + float(settings.get("eps", 1e-6)))
     else:
-        raise ModelError(f"the description wants {step.name}, which cannot be done live")
+        raise ModelError(f"the description asks for {step.name}, which cannot be done live")
 
 
 def _per_channel(number: object, graph: onnx.GraphProto) -> np.ndarray[Any, np.dtype[np.float32]]:

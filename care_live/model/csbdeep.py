@@ -202,7 +202,7 @@ def _in_order(unet: UNetShape, layers: list[KerasLayer]) -> list[KerasLayer]:
     named = {layer.name.rpartition("/")[2]: layer for layer in layers}
     unnamed = [layer for layer in layers if re.match(r"conv[23]d(_\d+)?$", layer.name.rpartition("/")[2])]
     if len(unnamed) != len(heads(unet)):
-        raise ModelError(f"the weights have {len(unnamed)} heads, the config wants {len(heads(unet))}")
+        raise ModelError(f"the weights have {len(unnamed)} heads, the config says {len(heads(unet))}")
     wanted = [_keras_name(name) for name, _ in convolution_shapes(unet)[: -len(unnamed)]]
     missing = [name for name in wanted if name not in named]
     if missing or len(layers) != len(wanted) + len(unnamed):

@@ -71,7 +71,7 @@ def build_projecting(
 def _check_shapes(projection: ProjectionGraph, weighing: Weights) -> None:
     found = tuple(convolution.weight.shape for convolution in weighing)
     if found != projection.shapes:
-        raise ModelError(f"the projecting convolutions are {found}, the architecture wants {projection.shapes}")
+        raise ModelError(f"the projecting convolutions are {found}, the architecture needs {projection.shapes}")
 
 
 def _weigh(graph: OnnxBuilder, projection: ProjectionGraph) -> None:

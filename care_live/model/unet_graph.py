@@ -167,7 +167,7 @@ def _check_shapes(unet: UNetShape, weights: Weights) -> None:
     for (name, shape), convolution in zip(wanted, weights, strict=True):
         if convolution.weight.shape != shape or convolution.bias.shape != shape[:1]:
             raise ModelError(
-                f"convolution {name} has weights {convolution.weight.shape}, the architecture wants {shape}"
+                f"convolution {name} has weights {convolution.weight.shape}, the architecture needs {shape}"
             )
 
 

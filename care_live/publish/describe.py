@@ -55,7 +55,7 @@ def networks_of(start: messages.Start) -> tuple[NetworkInUse, ...]:
 
 
 def pictures(record: Restored | Volume, view: View) -> tuple[tuple[ArrayHeader, ...], list[Buffer]]:
-    """Encode the products of a record that a view wants and that reach into its region."""
+    """Encode the products of a record that a view names and that reach into its region."""
     raw = record if isinstance(record, Volume) else record.raw
     made = [] if raw is None else [_picture("raw", raw.pixels, view, raw.voxel_size_um)]
     if isinstance(record, Restored):

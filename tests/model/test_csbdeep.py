@@ -205,9 +205,9 @@ def test_weights_of_another_network_do_not_fit(folder):
     (folder / "config.json").write_text(json.dumps(config_of(unet_n_depth=3)))
     refuse(folder, "config and weights do not belong")
     (folder / "config.json").write_text(json.dumps(config_of(unet_n_first=8)))
-    refuse(folder, r"convolution down0_0 has weights \(4, 1, 3, 3\), the architecture wants \(8, 1, 3, 3\)")
+    refuse(folder, r"convolution down0_0 has weights \(4, 1, 3, 3\), the architecture needs \(8, 1, 3, 3\)")
     (folder / "config.json").write_text(json.dumps(config_of(probabilistic=False)))
-    refuse(folder, "the weights have 2 heads, the config wants 1")
+    refuse(folder, "the weights have 2 heads, the config says 1")
 
 
 def test_missing_and_broken_files_are_named(folder):
