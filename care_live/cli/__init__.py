@@ -52,7 +52,7 @@ SUMMARIES = {
     "view": "Watch a running daemon in the terminal, or in napari.",
     "web": "Watch a running daemon in the browser.",
     "record": "Record what a daemon publishes, without gaps.",
-    "service": "Let systemd start the daemon with this machine.",
+    "service": "Let the system start the daemon with this machine.",
     "keys": "Make, allow and revoke keys for links between machines.",
 }
 

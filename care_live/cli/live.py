@@ -33,10 +33,18 @@ _PAGE_S = 40.0
 @options.resume
 @options.page
 @options.json_file
+@options.leashed
 @logs.verbosity
 @logs.quiet
 def run_command(
-    config: Path, run_id: str | None, resume: bool, web: bool, json_file: Path | None, verbose: int, quiet: bool
+    config: Path,
+    run_id: str | None,
+    resume: bool,
+    web: bool,
+    json_file: Path | None,
+    leashed: bool,
+    verbose: int,
+    quiet: bool,
 ) -> None:
     """Acquire, restore, publish and store, as CONFIG (TOML) says.
 
@@ -48,7 +56,7 @@ def run_command(
     from care_live.config import load
 
     logs.configure(0 if quiet else verbose)
-    _live(named(load(config), run_id, resume=resume), web=web, finish=_summary, json_file=json_file)
+    _live(named(load(config), run_id, resume=resume), web=web, finish=_summary, json_file=json_file, leashed=leashed)
 
 
 @click.command("replay")
@@ -163,11 +171,18 @@ def named(config: Config, run_id: str | None, *, resume: bool) -> Config:
     return config.model_copy(update={"run_id": run_id, "resume": resume or config.resume})
 
 
-def _live(config: Config, *, web: bool, finish: Callable[[DaemonStatus], None], json_file: Path | None = None) -> None:
-    """Run the daemon to its end, with or without the browser page."""
+def _live(
+    config: Config,
+    *,
+    web: bool,
+    finish: Callable[[DaemonStatus], None],
+    json_file: Path | None = None,
+    leashed: bool = False,
+) -> None:
+    """Run the daemon to its end, with or without the browser page; *leashed*: until standard input ends, at most."""
     from care_live.config import SHOW_LIVE
     from care_live.daemon.run import Daemon
-    from care_live.daemon.signals import drained_by_signals
+    from care_live.daemon.signals import drained_by_signals, drained_by_stdin
     from care_live.daemon.web_process import Page
 
     run_id = config.run_id or new_run_id("run")
@@ -175,6 +190,8 @@ def _live(config: Config, *, web: bool, finish: Callable[[DaemonStatus], None], 
     history = None if config.source.kind in SHOW_LIVE else config.store.directory / run_id
     page = Page(config.web, config.publish, history) if web else None
     with _ended_by_force(daemon), _shown(page) as show_page, drained_by_signals(daemon):
+        if leashed:
+            drained_by_stdin(daemon)
         try:
             status = daemon.run(on_start=show_page)
         except CareLiveError:

@@ -22,6 +22,9 @@ run_id = click.option("--run-id", help="Name of the run; a run that was interrup
 resume = click.option("--resume", is_flag=True, help="Go on with a run that has finished, too.")
 page = click.option("--web", is_flag=True, help="Start the browser page, too.")
 json_file = click.option("--json", "json_file", type=FILE, help="Write the figures of the run to this JSON file.")
+leashed = click.option(
+    "--until-stdin-ends", "leashed", is_flag=True, hidden=True, help="End with the program that started this."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 minutes = click.option(
     "--minutes",

@@ -21,9 +21,7 @@ from care_live.errors import ConfigError
 )
 @options.key
 @options.server_key
-@click.option(
-    "--until-stdin-ends", "leashed", is_flag=True, hidden=True, help="End with the program that started this."
-)
+@options.leashed
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 def web_command(
     connect: str | None,

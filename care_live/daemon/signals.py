@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -53,3 +55,21 @@ def drained_by_signals(daemon: Daemon) -> Iterator[None]:
             signal.signal(number, handler)
         came.put(None)
         obeying.join()
+
+
+def drained_by_stdin(daemon: Daemon) -> None:
+    """Drain a daemon when its standard input ends: for a program that starts it without a terminal, as a service does.
+
+    Windows sends SIGBREAK to every service when a user logs off; that ends no run.
+    """
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, signal.SIG_IGN)
+    # a thread that waits for another program can't be ended: it must not keep this one
+    threading.Thread(target=_drain_at_end, args=(daemon,), name="care-live leash", daemon=True).start()
+
+
+def _drain_at_end(daemon: Daemon) -> None:
+    while os.read(0, 4096):  # sys.stdin has a lock, which the interpreter would want at its end
+        pass
+    logger.warning("standard input has ended: draining")
+    daemon.drain()

@@ -77,8 +77,9 @@ def run_job(kind: type[J], run: Callable[[J], object]) -> NoReturn:
     The exit code is that of the error, 2 where stdin holds no job.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    for number in (signal.SIGTERM, signal.SIGINT):  # systemd sends it to all; the daemon orders the end itself
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):  # services get them with the daemon, which orders the end itself
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     code = 0
     try:
         run(_job(kind))

@@ -40,8 +40,8 @@ def main(pipe: connection.Connection, pulse: Pulse, config: RestoreConfig, budge
     Ctrl-C in a terminal, its end, and systemd's SIGTERM reach every process of the group; this one goes on, because
     the daemon drains.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no SIGHUP
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):  # of the last two each system has one
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     pulse.entered()
     limits.end_first()

@@ -1,29 +1,37 @@
-"""systemd: what it is told of a run, the unit that starts one, and its way in and out."""
+"""Services: what systemd is told of a run; what systemd, launchd and Windows are asked for; who keeps the daemon."""
 
 from __future__ import annotations
 
+import plistlib
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from care_live.config import Config, parse
+from care_live.daemon.service_control import RUNNING, STOP_PENDING, STOPPED, state_of
+from care_live.daemon.service_host import DaemonKeeper, open_log, rule_of_arguments
+from care_live.daemon.service_install import install_service, remove_service
 from care_live.daemon.service_notice import tell_service
-from care_live.daemon.service_unit import SystemdService, unit_text
+from care_live.daemon.service_plist import plist_text
+from care_live.daemon.service_rule import Restart, ServiceRule, rule_of
+from care_live.daemon.service_unit import unit_text
+from care_live.daemon.service_windows import host_command
 from care_live.errors import CareLiveError, ConfigError
 from tests.make.runs import config, movie, replay, run
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux'")
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux'")
 
 FOLLOWS = '[source]\nkind = "remote"\n'
 
 
 @pytest.fixture
-def notices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def notices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
         service.bind(str(tmp_path / "notify"))
         service.settimeout(20)
@@ -31,6 +39,7 @@ def notices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         yield service
 
 
+@linux
 @pytest.mark.slow
 def test_a_run_says_that_it_is_ready_and_how_it_goes_on(tmp_path: Path, notices: socket.socket) -> None:
     movie(tmp_path / "movie.tif", times=1)
@@ -46,6 +55,7 @@ def test_without_systemd_nothing_is_said() -> None:
     assert not tell_service("waiting", {"NOTIFY_SOCKET": "/nowhere/at/all"})
 
 
+@linux
 def test_an_abstract_socket_is_reached() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
         service.bind("")  # Linux chooses an abstract name
@@ -69,66 +79,182 @@ def settings(**changes: object) -> Config:
     ],
 )
 def test_a_follower_starts_for_each_run_and_a_named_run_goes_on(asked: Config, restart: str) -> None:
-    text = unit_text(Path("/data/a b/worm 5%.toml"), asked, python="/opt/py", wanted_by="default.target")
+    rule = rule_of("worm", Path("/data/a b/worm 5%.toml"), asked, python="/opt/py")
+    text = unit_text(rule, system=False)
     assert f"\nRestart={restart}\n" in text
-    assert 'ExecStart="/opt/py" "-m" "care_live" "run" "/data/a b/worm 5%%.toml"\n' in text
+    assert f'ExecStart="/opt/py" "-m" "care_live" "run" "{str(rule.config_file).replace("%", "%%")}"\n' in text.replace(
+        "\\\\", "\\"
+    )
     assert "\nType=notify\n" in text
     assert "\nTimeoutStopSec=480\n" in text
+    job = plistlib.loads(plist_text(rule).encode())
+    assert job["KeepAlive"] == (True if restart == "always" else {"SuccessfulExit": False})
+    assert job["ProgramArguments"][-1] == str(rule.config_file)
+    assert job["ExitTimeOut"] == 480
+    assert rule_of_arguments(host_command(rule)[3:]) == ServiceRule("worm", rule.config_file, rule.restart, 480)
 
 
 def test_a_microscope_that_each_boot_would_expose_anew_is_refused() -> None:
     with pytest.raises(ConfigError, match="would acquire anew at each start of this machine: set run_id"):
-        unit_text(Path("a.toml"), settings(source={"kind": "micromanager"}), wanted_by="default.target")
+        rule_of("worm", Path("a.toml"), settings(source={"kind": "micromanager"}))
+
+
+class System:
+    """Takes every request, but the ones that it is to refuse."""
+
+    def __init__(self, refuses: str = "", code: int = 1) -> None:
+        self.refuses = refuses
+        self.code = code
+        self.asked: list[list[str]] = []
+
+    def __call__(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        self.asked.append(list(command))
+        failed = bool(self.refuses) and self.refuses in command
+        return subprocess.CompletedProcess(command, self.code if failed else 0, "", "Access denied\n" if failed else "")
+
+
+@pytest.fixture
+def run_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "run.toml").write_text(FOLLOWS, encoding="utf-8")
+    return tmp_path / "a b" / "run.toml"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    (tmp_path / "a b").mkdir()
-    (tmp_path / "a b" / "run.toml").write_text(FOLLOWS)
-    service = SystemdService("care-live", folder=tmp_path, run=Systemctl())
-    service.install(tmp_path / "a b" / "run.toml")
+def test_systemd_takes_the_unit(run_toml: Path, tmp_path: Path) -> None:
+    install_service("care-live", run_toml, system=False, platform="linux", run=System())
+    unit = tmp_path / "home" / "systemd" / "user" / "care-live.service"
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(service.path)], capture_output=True, text=True, timeout=60, check=False
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
     )
     ours = [line for line in done.stderr.splitlines() if "care-live.service" in line]
     assert not ours
 
 
-class Systemctl:
-    """Takes every order, but the ones that it is to refuse."""
-
-    def __init__(self, refuses: str = "") -> None:
-        self.refuses = refuses
-        self.asked: list[str] = []
-
-    def __call__(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        self.asked.append(" ".join(command))
-        failed = bool(self.refuses) and self.refuses in command
-        return subprocess.CompletedProcess(command, int(failed), "", "Access denied\n" if failed else "")
-
-
-def test_a_service_is_installed_and_removed(tmp_path: Path) -> None:
-    (tmp_path / "run.toml").write_text(FOLLOWS)
-    systemctl = Systemctl()
-    service = SystemdService("care-live", folder=tmp_path / "units", run=systemctl)
-    assert "enable --now care-live.service" in service.install(tmp_path / "run.toml")
-    assert service.path.read_text().count("Type=notify") == 1
-    assert "removed" in service.remove()
-    assert not service.path.exists()
-    assert systemctl.asked == [
-        "systemctl --user daemon-reload",
-        "systemctl --user enable --now care-live.service",
-        "systemctl --user disable --now care-live.service",
-        "systemctl --user daemon-reload",
+def test_a_unit_is_installed_and_removed(run_toml: Path, tmp_path: Path) -> None:
+    systemctl = System()
+    unit = tmp_path / "home" / "systemd" / "user" / "lab.service"
+    said = install_service("lab", run_toml, system=False, platform="linux", run=systemctl)
+    assert "systemctl --user enable --now lab.service" in said
+    assert unit.read_text(encoding="utf-8").count("Type=notify") == 1
+    assert "removed" in remove_service("lab", system=False, platform="linux", run=systemctl)
+    assert not unit.exists()
+    assert [command[2:] for command in systemctl.asked] == [
+        ["daemon-reload"],
+        ["enable", "--now", "lab.service"],
+        ["disable", "--now", "lab.service"],
+        ["daemon-reload"],
     ]
     with pytest.raises(ConfigError, match="there is no service"):
-        service.remove()
+        remove_service("lab", system=False, platform="linux", run=systemctl)
 
 
-def test_what_systemd_refuses_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "run.toml").write_text(FOLLOWS)
-    service = SystemdService("lab", system=True, folder=tmp_path, run=Systemctl(refuses="enable"))
-    with pytest.raises(CareLiveError, match=r"systemctl enable --now lab.service failed \(1\): Access denied"):
-        service.install(tmp_path / "run.toml")
+def test_a_job_of_launchd_is_installed_and_removed(run_toml: Path, tmp_path: Path) -> None:
+    launchctl = System(refuses="bootout", code=3)  # no such process: it does not run yet, or no more
+    job = tmp_path / "home" / "Library" / "LaunchAgents" / "org.care-live.lab.plist"
+    said = install_service("lab", run_toml, system=False, platform="darwin", run=launchctl)
+    assert said.endswith(f"the log is {run_toml.with_name('lab.log')}")
+    assert plistlib.loads(job.read_bytes())["Label"] == "org.care-live.lab"
+    remove_service("lab", system=False, platform="darwin", run=launchctl)
+    assert not job.exists()
+    assert [command[1] for command in launchctl.asked] == ["bootout", "bootstrap", "bootout"]
+
+
+def test_a_service_of_windows_is_made_and_taken_away(run_toml: Path) -> None:
+    windows = System(refuses="stop", code=1062)  # it does not run
+    install_service("lab", run_toml, system=False, platform="win32", run=windows)
+    line = subprocess.list2cmdline([sys.executable, "-m", "care_live.daemon.service_host", "lab", str(run_toml)])
+    assert windows.asked[0][:4] == ["sc.exe", "create", "lab", "binPath="]
+    assert windows.asked[0][4] == f"{line} always 480"
+    assert windows.asked[0][5:7] == ["start=", "auto"]
+    assert "480000" in windows.asked[3]
+    remove_service("lab", system=False, platform="win32", run=windows)
+    assert [command[1] for command in windows.asked if command[0] == "sc.exe"] == [
+        "create",
+        "description",
+        "failure",
+        "start",
+        "stop",
+        "delete",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("platform", "refused", "code", "message"),
+    [
+        (
+            "linux",
+            "enable",
+            1,
+            r"^wrote .*lab.service; .*daemon-reload; then .*enable --now lab.service failed \(1\): Access denied$",
+        ),
+        ("win32", "create", 5, r"failed \(5\): Access denied; open the terminal with 'Run as administrator'$"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(
+    run_toml: Path, platform: str, refused: str, code: int, message: str
+) -> None:
+    with pytest.raises(CareLiveError, match=message):
+        install_service("lab", run_toml, system=False, platform=platform, run=System(refused, code))
     with pytest.raises(ConfigError, match="is invalid"):
-        SystemdService("../lab")
+        install_service("../lab", run_toml, system=False, platform=platform, run=System())
+
+
+def test_what_windows_gets_of_a_service() -> None:
+    running, stopping, failed = state_of(RUNNING), state_of(STOP_PENDING, checkpoint=3), state_of(STOPPED, exit_code=2)
+    assert (running.accepts, running.patience_ms) == (0x101, 0)
+    assert (stopping.accepts, stopping.checkpoint, stopping.patience_ms) == (0, 3, 30_000)
+    assert (failed.error, failed.exit_code) == (1066, 2)
+    assert state_of(STOPPED).error == 0
+
+
+FAILS_TWICE = """
+import pathlib, sys
+seen = pathlib.Path("starts")
+seen.write_text((seen.read_text() if seen.exists() else "") + "x")
+sys.exit(2 if len(seen.read_text()) == 3 else 1)
+"""
+DRAINS = """
+import pathlib, sys
+pathlib.Path("started").touch()
+print("running", flush=True)
+sys.stdin.read()
+print("drained", flush=True)
+"""
+
+
+def keeper(folder: Path, script: str, restart: Restart = "always") -> DaemonKeeper:
+    rule = ServiceRule("lab", folder / "run.toml", restart, stop_s=60)
+    return DaemonKeeper(rule, command=[sys.executable, "-c", script], pause_s=0.01)
+
+
+def test_a_daemon_is_started_again_but_not_with_an_invalid_config(tmp_path: Path) -> None:
+    assert keeper(tmp_path, FAILS_TWICE).run(lambda: None) == 2
+    assert (tmp_path / "starts").read_text() == "xxx"
+
+
+def test_an_order_to_stop_drains_the_daemon(tmp_path: Path) -> None:
+    kept = keeper(tmp_path, DRAINS)
+    codes: list[int] = []
+    host = threading.Thread(target=lambda: codes.append(kept.run(lambda: None)))
+    host.start()
+    try:
+        while not (tmp_path / "started").exists():
+            host.join(0.05)
+            assert host.is_alive()
+    finally:
+        kept.stop()
+        host.join(60)
+    assert codes == [0]
+    assert (tmp_path / "lab.log").read_text() == "running\ndrained\n"
+
+
+def test_a_long_log_begins_anew(tmp_path: Path) -> None:
+    log = tmp_path / "lab.log"
+    with log.open("wb") as file:
+        file.truncate(10_000_001)
+    open_log(log).close()
+    assert log.stat().st_size == 0
+    assert (tmp_path / "lab.log.1").stat().st_size == 10_000_001

@@ -1,0 +1,67 @@
+"""``care-live run`` as a service of macOS' launchd: its property list, and its way in and out. Calculations only.
+
+A user's own agent needs no rights and runs while that user is logged in; a daemon of the machine runs from boot on.
+"""
+
+from __future__ import annotations
+
+import plistlib
+from pathlib import Path
+
+from care_live.daemon.service_rule import PAUSE_S, ServiceRule
+from care_live.daemon.service_steps import RemoveFile, Request, Step, WriteFile
+
+_NOT_THERE = frozenset({3, 113})
+"""launchctl's: no such process, no such service."""
+_GOES_ON = 36
+"""launchctl's: the service ends, and has not ended yet."""
+
+
+def plist_text(rule: ServiceRule) -> str:
+    """Return the property list of a daemon; launchd has no journal, so its log is a file beside the config."""
+    return plistlib.dumps(
+        {
+            "Label": _label(rule.name),
+            "ProgramArguments": list(rule.command),
+            "WorkingDirectory": str(rule.config_file.parent),
+            "RunAtLoad": True,
+            "KeepAlive": True if rule.restart == "always" else {"SuccessfulExit": False},
+            "ThrottleInterval": PAUSE_S,
+            "ExitTimeOut": rule.stop_s,
+            "ProcessType": "Interactive",  # else launchd slows its disk and processor down
+            "StandardOutPath": str(rule.log_file),
+            "StandardErrorPath": str(rule.log_file),
+        }
+    ).decode()
+
+
+def plist_path(name: str, *, system: bool, home: Path) -> Path:
+    """Return where launchd looks for a daemon of the machine, or for an agent of the user whose `home` it is."""
+    folder = Path("/Library/LaunchDaemons") if system else home / "Library" / "LaunchAgents"
+    return folder / f"{_label(name)}.plist"
+
+
+def plist_installed(rule: ServiceRule, path: Path, *, user_id: int | None) -> list[Step]:
+    """Return the steps that write the list and start the service; `user_id` is None for one of the machine."""
+    return [
+        WriteFile(path, plist_text(rule)),
+        _stopped(rule.name, user_id),  # one that runs with an older list
+        Request(("launchctl", "bootstrap", _domain(user_id), str(path))),
+    ]
+
+
+def plist_removed(name: str, path: Path, *, user_id: int | None) -> list[Step]:
+    """Return the steps that drain and stop the service, and take its list away."""
+    return [_stopped(name, user_id), RemoveFile(path)]
+
+
+def _stopped(name: str, user_id: int | None) -> Request:
+    return Request(("launchctl", "bootout", f"{_domain(user_id)}/{_label(name)}"), accepts=_NOT_THERE | {_GOES_ON})
+
+
+def _domain(user_id: int | None) -> str:
+    return "system" if user_id is None else f"gui/{user_id}"
+
+
+def _label(name: str) -> str:
+    return f"org.care-live.{name}"

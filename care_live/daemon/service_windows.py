@@ -1,0 +1,55 @@
+"""``care-live run`` as a service of Windows: how ``sc.exe`` makes it and takes it away. Calculations only.
+
+What Windows starts is `care_live.daemon.service_host`, which answers the service control manager and keeps the daemon.
+"""
+
+from __future__ import annotations
+
+import subprocess
+
+from care_live.daemon.service_rule import ServiceRule
+from care_live.daemon.service_steps import Request, Step
+
+_NO_RIGHTS, _NO_SUCH, _NOT_STARTED, _EXISTS = 5, 1060, 1062, 1073
+_ADVICE = {
+    _NO_RIGHTS: "open the terminal with 'Run as administrator'",
+    _NO_SUCH: "this machine has no such service",
+    _EXISTS: "remove it first: care-live service remove",
+}
+_AGAIN = "restart/5000/restart/5000/restart/60000"
+"""What Windows does where the host itself dies, milliseconds."""
+_HOST = "care_live.daemon.service_host"
+
+
+def host_command(rule: ServiceRule) -> tuple[str, ...]:
+    """Return what Windows starts; `care_live.daemon.service_host.main` reads it."""
+    return (rule.python, "-m", _HOST, rule.name, str(rule.config_file), rule.restart, str(rule.stop_s))
+
+
+def windows_installed(rule: ServiceRule) -> list[Step]:
+    """Return the steps that make the service, start it now and at each boot.
+
+    It runs as LocalSystem; ``services.msc`` gives it another account. Before a shutdown Windows waits for its drain.
+    """
+    key = rf"HKLM\SYSTEM\CurrentControlSet\Services\{rule.name}"
+    wait_ms = str(1000 * rule.stop_s)
+    line = subprocess.list2cmdline(host_command(rule))
+    return [
+        _sc("create", rule.name, "binPath=", line, "start=", "auto", "DisplayName=", f"care_live ({rule.name})"),
+        _sc("description", rule.name, rule.description),
+        _sc("failure", rule.name, "reset=", "86400", "actions=", _AGAIN),
+        Request(("reg.exe", "add", key, "/v", "PreshutdownTimeout", "/t", "REG_DWORD", "/d", wait_ms, "/f")),
+        _sc("start", rule.name),
+    ]
+
+
+def windows_removed(name: str) -> list[Step]:
+    """Return the steps that order the service to drain, and take it away when it has ended."""
+    return [
+        Request(("sc.exe", "stop", name), accepts=frozenset({_NOT_STARTED}), advice=_ADVICE),
+        _sc("delete", name),
+    ]
+
+
+def _sc(*request: str) -> Request:
+    return Request(("sc.exe", *request), advice=_ADVICE)
