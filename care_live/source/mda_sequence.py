@@ -24,6 +24,8 @@ Event: TypeAlias = Any
 
 _KNOWN_AXES = frozenset("tpgcz") | {"cam"}
 """useq's, and that of pymmcore-plus; any other one, a user's own, is part of the position's name."""
+_FORMER_KEYS = frozenset({"uid", "row", "col"})
+"""Keys that useq takes, but has no field for."""
 _MAX_EVENTS = 2_000_000
 """A sequence with more has no end: its plan is not known."""
 
@@ -45,16 +47,36 @@ def read_sequence(given: Path | Mapping[str, Any]) -> Sequence:
         raise ConfigError(f"cannot read {what}: {error.strerror or error}") from error
     except Exception as error:
         raise ConfigError(f"{what} is not a useq sequence: {' '.join(str(error).split())[:300]}") from error
-    if unknown := set(keys) - set(useq.MDASequence.model_fields) - {"uid"}:
-        raise ConfigError(
-            f"{what} has unknown keys {sorted(unknown)}; useq has {sorted(useq.MDASequence.model_fields)}"
-        )
+    for unknown, known in _ignored(keys, sequence):
+        raise ConfigError(f"{what} has an unknown key {unknown!r}; useq has there {known}")
     return sequence
 
 
-def _keys_of(path: Path) -> Collection[str]:
-    """Return the keys at the top of a YAML or JSON file; useq itself ignores those that it does not know."""
-    return [str(key) for key in need("yaml", extra="mm").safe_load(path.read_bytes())]  # JSON is YAML, too
+def _keys_of(path: Path) -> object:
+    """Return what a YAML or JSON file holds; JSON is YAML, too."""
+    return need("yaml", extra="mm").safe_load(path.read_bytes())
+
+
+def _ignored(given: object, read: object, at: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Yield the keys that useq has ignored, with the ones that it knows there.
+
+    Parameters
+    ----------
+    given : what was written
+    read : what useq has made of it, a model where it knows keys
+    at : where `given` stands
+    """
+    fields = getattr(type(read), "model_fields", None)
+    if isinstance(given, Mapping) and fields is not None:
+        for key, value in given.items():
+            if key not in fields and key not in _FORMER_KEYS:
+                yield f"{at}{key}", sorted(fields)
+            yield from _ignored(value, getattr(read, str(key), None), f"{at}{key}.")
+    elif isinstance(given, list | tuple):
+        made = getattr(read, "phases", read)  # a list of time plans is one plan with phases
+        if isinstance(made, list | tuple):
+            for number, (value, one) in enumerate(zip(given, made, strict=False)):
+                yield from _ignored(value, one, f"{at}{number}.")
 
 
 def planned(sequence: Iterable[Event]) -> list[Event]:

@@ -48,10 +48,17 @@ def test_a_file_and_the_same_keys_in_the_config_are_the_same_plan(tmp_path: Path
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"zplan": {"range": 1, "step": 0.5}}, r"unknown keys \['zplan'\]"),
+        ({"zplan": {"range": 1, "step": 0.5}}, "an unknown key 'zplan'"),
+        (
+            {"z_plan": {"range": 4, "step": 0.5, "go_pu": False}},
+            "an unknown key 'z_plan.go_pu'; useq has there .*'go_up'",
+        ),
+        ({"channels": [{"config": "DAPI"}, {"config": "FITC", "exposrue": 5}]}, "an unknown key 'channels.1.exposrue'"),
+        ({"time_plan": [{"interval": 1, "loops": 2}, {"interval": 1, "loops": 2, "lops": 3}]}, "'time_plan.1.lops'"),
+        ({"stage_positions": [{"x": 0, "sequence": {"zplan": {"range": 1}}}]}, "'stage_positions.0.sequence.zplan'"),
         ({"z_plan": {"range": -1, "step": "none"}}, "source.sequence is not a useq sequence"),
         (Path("absent.yaml"), "cannot read sequence absent.yaml"),
-        ("plan.yaml", r"plan.yaml has unknown keys \['chanels'\]"),
+        ("plan.yaml", "plan.yaml has an unknown key 'chanels'"),
     ],
 )
 def test_what_is_no_sequence_is_one_clear_line(given: Path | str | dict[str, Any], says: str, tmp_path: Path) -> None:
