@@ -34,9 +34,12 @@ def keep_command(seconds: float | None, address: str) -> None:
 @options.status_address
 def stage_command(address: str, acquire: Path | None, snap: bool, **order: float | bool | None) -> None:
     """Drive the virtual microscope of a daemon with source.kind = "live" and source.microscope."""
+    from care_live.source.stage_orders import order_of
+
     wanted: dict[str, object] = {name: value for name, value in order.items() if value is not None}
     wanted |= {"snap": True} if snap else {}
     wanted |= {"acquire": _sequence(acquire)} if acquire else {}
+    order_of(wanted)  # what is wrong with it is said without a daemon, too
     click.echo(ask(address, "/stage", wanted))
 
 

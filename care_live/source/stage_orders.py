@@ -25,7 +25,7 @@ class StageOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     y_um: float | None = None
     z_um: float | None = None
     by_um: float | None = None
-    """Moves the focus by this much."""
+    """Moves the focus by this much; not together with z_um."""
     exposure_ms: float | None = None
     laser: float | None = None
     live: bool | None = None
@@ -49,7 +49,7 @@ def order_of(wanted: object) -> StageOrder:
     Raises
     ------
     ConfigError
-        A key is unknown, a value of the wrong type or not finite, or nothing is ordered.
+        A key is unknown, a value of the wrong type or not finite, nothing is ordered, or two heights are.
     """
     try:
         order = msgspec.convert(wanted, StageOrder)
@@ -58,6 +58,8 @@ def order_of(wanted: object) -> StageOrder:
         raise ConfigError(f"the order is invalid: {error}; it may have {known}") from error
     if order == StageOrder():
         raise ConfigError(f"the order is empty: it may have {', '.join(StageOrder.__struct_fields__)}")
+    if order.z_um is not None and order.by_um is not None:
+        raise ConfigError("z_um says where the focus goes, by_um how far it moves: give one of them")
     for name in ("x_um", "y_um", "z_um", "by_um"):
         if (value := getattr(order, name)) is not None and not math.isfinite(value):
             raise ConfigError(f"{name} = {value:g}: wanted micrometres")

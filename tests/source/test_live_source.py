@@ -87,5 +87,7 @@ def test_an_order_says_what_is_wrong_with_it() -> None:
         order_of({"exposure_ms": 0.0})
     with pytest.raises(ConfigError, match="z_um = nan: wanted micrometres"):
         order_of({"z_um": float("nan")})
+    with pytest.raises(ConfigError, match="z_um says where the focus goes, by_um how far it moves: give one of them"):
+        order_of({"z_um": 1.0, "by_um": 2.0})
     with pytest.raises(ConfigError, match="the order is empty: it may have x_um"):
         order_of({})
