@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 import time
@@ -15,7 +16,7 @@ from care_live.errors import CareLiveError, ProtocolError
 from care_live.images import Frame, RunEnded, RunEvent, RunStarted, SequenceEnded
 from care_live.wire import tap_codec, tap_protocol
 from care_live.wire.keys import ClientKeys
-from care_live.wire.last_wait import LastWait
+from care_live.wire.last_wait import IDLE_S, LastWait
 from care_live.wire.send_buffer import SendBuffer, VolumeAdmission
 from care_live.wire.sockets import Received, Socket, Sockets
 
@@ -91,11 +92,6 @@ class TapSender:
         return self._admission.n_refused if self._admission else 0
 
     @property
-    def has_answered(self) -> bool:
-        """Whether a daemon has ever answered."""
-        return self._has_answered
-
-    @property
     def silent_s(self) -> float:
         """Seconds since the last message of the daemon."""
         return time.monotonic() - self._last_answer
@@ -142,7 +138,10 @@ class TapSender:
     def finish(self, ended: RunEnded, *, within_s: float | None) -> None:
         """Send that the run is over; the thread ends when the daemon has everything, or after the `LastWait`."""
         with self._lock:
-            self._last_wait.begin(within_s, has_answered=self._has_answered)
+            self._last_wait.begin(within_s)
+            if not self._ended and not self._has_answered:
+                where, wait_s = self._endpoint.address, min(IDLE_S, math.inf if within_s is None else within_s)
+                logger.warning("no daemon has answered at %s: the tap waits up to %g s for one", where, wait_s)
             if not self._ended:
                 self._ended = True
                 self._window.append(replace(ended, n_delivered=self._n_delivered, n_refused=self.n_refused))

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 
 IDLE_S = 60.0
-"""A daemon that takes nothing, and stores nothing, for as long counts as lost: a slow disk may hold it up."""
-_ABSENT_S = 10.0
-"""The same, of a daemon that has never answered."""
+"""A daemon that takes nothing, and stores nothing, for as long counts as lost: a slow disk may hold it up, and one that
+has never answered may be starting."""
 
 
 class LastWait:
@@ -24,18 +23,16 @@ class LastWait:
         self._clock_s = clock_s
         self._limit_s = self._idle_until_s = math.inf
 
-    def begin(self, within_s: float | None, *, has_answered: bool) -> None:
+    def begin(self, within_s: float | None) -> None:
         """Note that the run is over; an earlier deadline stays.
 
         Parameters
         ----------
         within_s : a limit that no progress puts off; None: as long as the daemon makes progress
-        has_answered : whether a daemon has ever answered
         """
         if within_s is not None:
             self._limit_s = min(self._limit_s, self._clock_s() + within_s)
-        idle_s = IDLE_S if has_answered else _ABSENT_S
-        self._idle_until_s = min(self._idle_until_s, self._clock_s() + idle_s)
+        self._idle_until_s = min(self._idle_until_s, self._clock_s() + IDLE_S)
 
     def note_progress(self) -> None:
         """Put the end off: the daemon took or stored something."""

@@ -398,7 +398,7 @@ def test_a_tap_gives_a_daemon_up_that_takes_nothing() -> None:
     now_s = 0.0
     for limit_s, lasts_s in ((None, 60.0), (5.0, 5.0)):
         wait = LastWait(lambda: now_s)
-        wait.begin(limit_s, has_answered=True)
+        wait.begin(limit_s)
         wait.note_progress()
         assert wait.overdue_s == -lasts_s
 
