@@ -74,3 +74,22 @@ def test_the_line_under_the_slider_shows_the_red_volume_says_why_and_leads_there
     screen.until("careLive.header().t === 1")
     tip = screen.window.find_element("id", "trust-tip")
     assert tip.is_displayed() and "t 1: red" in tip.text and "did not count" in tip.text
+
+
+def test_words_at_marks_do_not_lie_over_each_other(screen, library):
+    """Of three places close to each other, the worst keeps its word, and so does one that stands apart."""
+    screen.ask(t=1)
+    words = screen.js(
+        "(async () => { const { drawDoubts } = await import('/page/doubts.js'); const said = [];"
+        " const context = new Proxy({}, { get: (_, name) => name === 'measureText' ? () => ({ width: 50 })"
+        " : name === 'fillText' ? (...call) => said.push(call) : () => {}, set: () => true });"
+        " const header = careLive.header(); const at = header.at[0];"
+        " const doubt = (sigmas, y, x) => ({ kind: 'invented', sigmas, place_px: [at, y, x] });"
+        " const doubts = [doubt(9, 20, 20), doubt(8, 21, 22), doubt(7, 19, 24), doubt(6, 20, 90)];"
+        " const lying = { ...header, channels: header.channels.map((one) => ({ ...one, trust: { doubts } })) };"
+        " drawDoubts(context, { width: 2000, height: 1000, x: 0, y: 0 }, lying,"
+        " { scale: 8 / header.voxel_size_um[2], x: 0, y: 0 }, careLive.look);"
+        " return said.map(([, x]) => Math.round(x)); })()"
+    )
+    assert len(words) == 4, "twice each, for the shadow"
+    assert len(set(words)) == 2

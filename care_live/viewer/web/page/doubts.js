@@ -96,14 +96,16 @@ export function centredOn(header, { y, x }, zoom) {
   return { zoom, x: ((x + 0.5) / nx) * field.width - middle.x, y: ((y + 0.5) / ny) * field.height - middle.y };
 }
 
-/** Rings in one pane. */
+/** Rings in one pane; where their words would lie over each other, the chosen or the worst place keeps its own. */
 export function drawDoubts(context, pane, header, view, look, chosen) {
-  for (const doubt of doubtsOf(header)) {
+  const taken = [];
+  const all = doubtsOf(header);
+  for (const doubt of [...all.filter((one) => same(one, chosen)), ...all.filter((one) => !same(one, chosen))]) {
     if (!look.channels.get(doubt.c)?.visible) continue;
     for (const { x, y, nearness } of seenAt(header, doubt, look)) {
       const [px, py] = toPane(view, pane, x, y);
       const radius = Math.max(LEAST_PX * devicePixelRatio, RADIUS_PX * header.voxel_size_um[2] * view.scale);
-      drawRing(context, pane, { px, py, radius, nearness, doubt, isChosen: same(doubt, chosen) });
+      drawRing(context, pane, { px, py, radius, nearness, doubt, isChosen: same(doubt, chosen), taken });
     }
   }
 }
@@ -136,7 +138,7 @@ function turned(header, { z, y, x }, { azimuth, elevation }) {
   return { x: along(0), y: along(1), nearness: 1 };
 }
 
-function drawRing(context, pane, { px, py, radius, nearness, doubt, isChosen }) {
+function drawRing(context, pane, { px, py, radius, nearness, doubt, isChosen, taken }) {
   const { colour, dashed } = KINDS[doubt.kind] ?? UNKNOWN;
   const ratio = devicePixelRatio;
   context.save();
@@ -148,15 +150,25 @@ function drawRing(context, pane, { px, py, radius, nearness, doubt, isChosen }) 
     Object.assign(context, { strokeStyle: ink, lineWidth: width * ratio });
     context.stroke();
   }
-  label(context, pane, doubt.kind, px, py - radius - 5 * ratio, colour);
+  label(context, pane, { words: doubt.kind, x: px, y: py - radius - 5 * ratio, colour, taken });
   context.restore();
 }
 
-function label(context, pane, words, x, y, colour) {
+/** Words over a place, unless they would lie over those of another one. */
+function label(context, pane, { words, x, y, colour, taken }) {
   const ratio = devicePixelRatio;
   context.font = `600 ${12 * ratio}px system-ui, sans-serif`;
   const half = context.measureText(words).width / 2;
   const at = Math.min(Math.max(x, half + 4 * ratio), pane.width - half - 4 * ratio);
+  const line = Math.max(y, 14 * ratio);
+  const box = { left: at - half, right: at + half, top: line - 12 * ratio, bottom: line + 3 * ratio };
+  if (taken.some((other) => overlap(box, other))) return;
+  taken.push(box);
   Object.assign(context, { textAlign: "center", fillStyle: colour, shadowColor: "#000", shadowBlur: 4 * ratio });
-  for (let i = 0; i < 2; i++) context.fillText(words, at, Math.max(y, 14 * ratio)); // twice: a darker shadow
+  for (let i = 0; i < 2; i++) context.fillText(words, at, line); // twice: a darker shadow
+}
+
+/** Whether two boxes lie over each other; exported for the tests. */
+export function overlap(one, other) {
+  return one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom;
 }
