@@ -1,15 +1,19 @@
 """The microscope of the tap bench: pycromanager's engine on a demo camera, once without and once with the tap, in turn.
 
 ``python _tap_microscope.py SIZE_PX N_TIME_POINTS N_PLANES EXPOSURE_MS N_PAIRS ADDRESS`` prints one line of JSON a run.
-Between two runs with the tap it waits for a line on stdin: the daemon is ready for the next one.
+Between two runs with the tap it waits for a line on stdin: the daemon is ready for the next one. In the place of the
+address may stand another writer, see `_tap_writers`, and after it a folder to import it from.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import mm_test_adapters
@@ -19,6 +23,9 @@ from pycromanager import Acquisition, Core, start_headless, stop_headless
 from care_live.config import AcquisitionConfig, Channel
 from care_live.source import tap
 from care_live.source.micromanager import by_time_point, events_of
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _tap_writers import WRITERS
 
 Process = Callable[[Any, dict[str, Any]], Any]
 
@@ -52,12 +59,23 @@ class Timed:
         }
 
 
-def acquire(events: list[dict[str, Any]], process: Process) -> dict[str, float]:
-    timed = Timed(process)
+def acquire(
+    events: list[dict[str, Any]], process: Process, close: Callable[[], Any] = lambda: None
+) -> dict[str, float]:
+    timed, cpu_s = Timed(process), time.process_time()
     with Acquisition(None, "bench", image_process_fn=timed) as acquisition:
         for together in by_time_point(events):
             acquisition.acquire(together)
-    return timed.figures()
+    close()
+    figures = timed.figures()
+    return {**figures, "process_cpu_ms": 1000 * (time.process_time() - cpu_s) / figures["frames"]}
+
+
+def written(events: list[dict[str, Any]], name: str, n_z: int, size_px: int) -> dict[str, float]:
+    """Acquire into another writer."""
+    with tempfile.TemporaryDirectory() as folder:
+        writer = WRITERS[name](Path(folder), n_z, size_px)
+        return acquire(events, lambda image, tags: writer.append(image) and None, writer.close)
 
 
 def start_camera(size_px: int) -> None:
@@ -76,7 +94,8 @@ def start_camera(size_px: int) -> None:
 
 
 def main() -> None:
-    size_px, n_t, n_z, exposure_ms, n_pairs, address = sys.argv[1:]
+    size_px, n_t, n_z, exposure_ms, n_pairs, address, *where = sys.argv[1:]
+    sys.path += where
     acquisition = AcquisitionConfig(
         time_points=int(n_t),
         z_planes=int(n_z),
@@ -88,10 +107,12 @@ def main() -> None:
     acquire(events, lambda image, tags: None)  # the first run warms the core up
     for _ in range(int(n_pairs)):
         print(json.dumps({"tap": 0, **acquire(events, lambda image, tags: None)}), flush=True)
+        if address in WRITERS:
+            print(json.dumps({"tap": 1, **written(events, address, int(n_z), int(size_px))}), flush=True)
+            continue
         sys.stdin.readline()
         tapped = tap(address, events=events, pass_on=False)
-        print(json.dumps({"tap": 1, **acquire(events, tapped)}), flush=True)
-        tapped.close(within_s=120)
+        print(json.dumps({"tap": 1, **acquire(events, tapped, partial(tapped.close, within_s=120))}), flush=True)
     stop_headless()
 
 

@@ -7,12 +7,18 @@ is another process on the same machine: link, assemble and store of every raw pl
 where engine, tap and daemon compete for the same processors. ``tap_cpu_us_*`` is the processor time of the call,
 which other programs disturb less than ``tap_us_*``, the wall time. ``store_cpu_ms_*`` is the processor time that the
 daemon's process uses per plane while it stores; ``flat_2048`` has a row for each ``store.codec``, the first is *auto*.
-Medians over the pairs.
+``cpu_ms_*`` is all that a plane costs more than the bare acquisition, in both processes, until it is stored.
+
+Beside these, ``flat_2048`` has rows of others that store the same planes in the acquisition's own process:
+*plain_file* writes the bytes as they are and syncs each stack, which is the limit; *acquire_zarr* and *ome_writers*
+sync nothing. These two are imported from ``--writers FOLDER``, as ``pip install --target FOLDER acquire-zarr
+ome-writers`` makes it. Medians over the pairs.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import multiprocessing as mp
 import statistics
@@ -34,6 +40,7 @@ Codec = Literal["auto", "zstd", "lz4", "none"]
 CODECS: tuple[Codec, ...] = ("auto", "zstd", "lz4", "none")
 
 MICROSCOPE = Path(__file__).with_name("_tap_microscope.py")
+WRITERS = ("plain_file", "acquire_zarr", "ome_writers")
 
 
 class Pace(NamedTuple):
@@ -65,7 +72,7 @@ def receive(connection: Any, n_runs: int, codec: Codec) -> None:
 
 def store(remote: Remote, folder: Path, codec: Codec) -> dict[str, float]:
     """Take one run to disk, as the daemon does with its restorer stopped."""
-    config, cpu_s = StoreConfig(directory=folder, codec=codec), 0.0
+    config, cpu_s, all_s = StoreConfig(directory=folder, codec=codec), 0.0, time.process_time()
     assembler = Assembler(AssembleConfig(), admit=lambda n_bytes: True)
     writer, n_planned, ended = None, 0, None
     while not isinstance(ended, RunEnded):
@@ -81,11 +88,13 @@ def store(remote: Remote, folder: Path, codec: Codec) -> dict[str, float]:
                 cpu_s += time.process_time() - began_s
     assert writer is not None
     writer.close()
+    all_s = time.process_time() - all_s
     reader = RunReader(writer.path)
     n_stored = sum(len(reader.read_raw(key).integrity.received) for key in reader.keys("raw"))
     remote.next_event(0.5)  # the tap may still ask whether its last message came
-    cpu_ms = 1000 * cpu_s / max(1, n_stored)
-    return {"planned": n_planned, "stored": n_stored, "refused": ended.n_refused, "store_cpu_ms": cpu_ms}
+    per_plane = 1000 / max(1, n_stored)
+    cpu = {"store_cpu_ms": cpu_s * per_plane, "process_cpu_ms": all_s * per_plane}
+    return {"planned": n_planned, "stored": n_stored, "refused": ended.n_refused, **cpu}
 
 
 def runs(pace: Pace, n_pairs: int, codec: Codec) -> Iterator[dict[str, float]]:
@@ -113,6 +122,24 @@ def runs(pace: Pace, n_pairs: int, codec: Codec) -> Iterator[dict[str, float]]:
         daemon.join()
 
 
+def runs_of(writer: str, pace: Pace, n_pairs: int, where: Path | None) -> list[dict[str, float]]:
+    """Run alternating pairs with another writer; return the microscope's figures."""
+    command = [sys.executable, str(MICROSCOPE), *map(str, (*pace, n_pairs)), writer, *([str(where)] if where else [])]
+    microscope = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        return [_told(microscope) for _ in range(2 * n_pairs)]
+    finally:
+        microscope.kill()
+        microscope.communicate()
+
+
+def is_installed(writer: str, where: Path | None) -> bool:
+    here = writer == "plain_file" or importlib.util.find_spec(writer) is not None
+    return here or (where is not None and (where / writer).is_dir())
+
+
 def _told(microscope: subprocess.Popen[str]) -> dict[str, float]:
     """Return the next line of figures, past whatever pycromanager prints."""
     assert microscope.stdout
@@ -127,6 +154,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
     parser = argparse.ArgumentParser(prog="bench.py tap", description=__doc__)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--only", choices=[*PACE, *FLAT])
+    parser.add_argument("--writers", type=Path, help="Folder with acquire-zarr and ome-writers.")
     options = parser.parse_args(arguments)
     figures: dict[str, float] = {"lost": 0.0, "pairs": float(options.pairs)}
     for name, pace in {**PACE, **FLAT}.items():
@@ -134,19 +162,47 @@ def measure(arguments: list[str]) -> dict[str, float]:
             if options.only in (None, name):
                 row = name if codec == CODECS[0] else f"{name}_{codec}"
                 figures |= _of_one(row, list(runs(pace, options.pairs, codec)), figures)
+    if options.only in (None, "flat_2048"):
+        for writer in WRITERS:
+            if is_installed(writer, options.writers):
+                figures |= _of_writer(writer, runs_of(writer, FLAT["flat_2048"], options.pairs, options.writers))
+            else:
+                print(f"{writer.replace('_', '-')} is not installed: see --writers", file=sys.stderr)
     return figures
+
+
+def _of_writer(writer: str, told: list[dict[str, float]]) -> dict[str, float]:
+    without, stored = told[0::2], told[1::2]
+    name = f"flat_2048_{writer}"
+    return {
+        f"rate_ratio_{name}": _median_ratio(stored, without),
+        f"cpu_ms_{name}": statistics.median(
+            mine["process_cpu_ms"] - bare["process_cpu_ms"] for bare, mine in zip(without, stored, strict=True)
+        ),
+        f"frames_per_s_{name}": statistics.median(run["frames_per_s"] for run in stored),
+    }
+
+
+def _median_ratio(tapped: list[dict[str, float]], without: list[dict[str, float]]) -> float:
+    return statistics.median(
+        mine["frames_per_s"] / bare["frames_per_s"] for bare, mine in zip(without, tapped, strict=True)
+    )
 
 
 def _of_one(name: str, told: list[dict[str, float]], figures: dict[str, float]) -> dict[str, float]:
     without, tapped, stored = told[0::3], told[1::3], told[2::3]
-    ratios = [mine["frames_per_s"] / bare["frames_per_s"] for bare, mine in zip(without, tapped, strict=True)]
     lost = sum(run["planned"] - run["stored"] for run in stored)
     paced = not name.startswith("flat")
     return {
         f"tap_us_p50_{name}": statistics.median(run["us_p50"] for run in tapped),
         f"tap_us_p99_{name}": statistics.median(run["us_p99"] for run in tapped),
         f"tap_cpu_us_p50_{name}": statistics.median(run["cpu_us_p50"] for run in tapped),
-        f"rate_ratio_{name}": statistics.median(ratios),
+        f"rate_ratio_{name}": _median_ratio(tapped, without),
+        f"cpu_ms_{name}": statistics.median(
+            mine["process_cpu_ms"] + store["process_cpu_ms"] - bare["process_cpu_ms"]
+            for bare, mine, store in zip(without, tapped, stored, strict=True)
+        ),
+        f"frames_per_s_bare_{name}": statistics.median(run["frames_per_s"] for run in without),
         f"store_cpu_ms_{name}": statistics.median(run["store_cpu_ms"] for run in stored),
         f"frames_per_s_{name}": statistics.median(run["frames_per_s"] for run in tapped),
         **({"lost": figures["lost"] + lost} if paced else {f"refused_{name}": sum(run["refused"] for run in stored)}),
