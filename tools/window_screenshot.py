@@ -43,10 +43,13 @@ _BROWSER = (
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=PICTURE, show_default=True)
-def main(out: Path) -> None:
+@click.option(
+    "--within", type=click.Path(path_type=Path), help="Its window shows this folder; default: a temporary one."
+)
+def main(out: Path, within: Path | None) -> None:
     """Acquire in Micro-Manager's window, and save what its screen shows."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="window-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="care_live-", dir=within)))
         stack.enter_context(alone_on_this_machine())
         screen = stack.enter_context(display(SIZE))
         os.environ["DISPLAY"] = screen
