@@ -21,7 +21,7 @@ def test_before_the_run_is_over_nothing_is_overdue() -> None:
 def test_progress_puts_the_end_off() -> None:
     clock = Clock()
     wait = LastWait(clock)
-    wait.begin(None, has_answered=True)
+    wait.begin(None)
     clock.now_s = IDLE_S - 1
     wait.note_progress()
     clock.now_s = 2 * IDLE_S - 2
@@ -33,7 +33,7 @@ def test_progress_puts_the_end_off() -> None:
 def test_no_progress_puts_off_a_limit() -> None:
     clock = Clock()
     wait = LastWait(clock)
-    wait.begin(5.0, has_answered=True)
+    wait.begin(5.0)
     clock.now_s = 4.0
     wait.note_progress()
     clock.now_s = 7.0
@@ -43,14 +43,7 @@ def test_no_progress_puts_off_a_limit() -> None:
 def test_a_second_call_leaves_the_earlier_deadline() -> None:
     clock = Clock()
     wait = LastWait(clock)
-    wait.begin(5.0, has_answered=True)
-    wait.begin(50.0, has_answered=True)
+    wait.begin(5.0)
+    wait.begin(50.0)
     clock.now_s = 6.0
     assert wait.overdue_s == 1.0
-
-
-def test_a_daemon_that_never_answered_is_waited_for_less_long() -> None:
-    absent, present = LastWait(Clock()), LastWait(Clock())
-    absent.begin(None, has_answered=False)
-    present.begin(None, has_answered=True)
-    assert absent.overdue_s > present.overdue_s
