@@ -46,9 +46,10 @@ _ALARM_SHARE = 0.01 / (2 * len(SCALES_PX))
 """Chance of a false alarm in one volume, by one scale and one sign."""
 _NEIGHBOURHOOD = 1.8
 """In smoothing widths: light that a network spreads from a bright structure is an error of intensity, too."""
-_OF_LIGHT, _OF_BRIGHTEST = 0.22, 0.06
-"""Shares of the local light, and of the brightest square nearby, that an object left out is more than: what the network
-smoothed away near bright nuclei was less than one of them, in 110 worms."""
+_OF_LIGHT, _OF_BRIGHTEST, _OF_RANGE = 0.22, 0.06, 0.04
+"""Shares of the local light, of the brightest square nearby and of the intensity range that an object left out is more
+than: what the network smoothed away near bright nuclei was less than one of the first two, in 110 worms, and what it
+made of dense tissue, where a worm is as small as the field, less than the third."""
 _SURPLUS = 0.2
 """Share of the noise, or of the network's interval if that is narrower, by which such an object is beyond noise."""
 _NEARBY = (3, 2, 2)
@@ -57,6 +58,8 @@ _SKEW = (0.1, 0.4)
 """(invented, missing) standard deviations on top of a normal distribution's: counts of few photons are skew, towards
 more."""
 _LEAST_SD = 0.7
+_FEWEST_SQUARES = 256
+"""That show a standard deviation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +106,7 @@ def examine(left: Residual, camera: CameraModel, expected: Expected, *, is_proje
     doubts: list[Doubt] = []
     found: list[_Alarms] = []
     sd: list[float] = []
-    around = _Surroundings(left, expected)
+    around = _Surroundings(left, expected, camera)
     for number, (scale, bin_px) in enumerate(zip(SCALES_PX, _BINS_PX, strict=True)):
         along_z = 0.0 if is_projection or len(left.weighted) == 1 else scale[0]
         grid = _Grid(left, bin_px, (along_z, scale[1] / bin_px, scale[2] / bin_px))
@@ -112,7 +115,7 @@ def examine(left: Residual, camera: CameraModel, expected: Expected, *, is_proje
             z = np.minimum(z.max(axis=0, keepdims=True), 0)
         maps.append(z)
         sd.append(_deviation(z if is_projection else np.delete(z, left.without, axis=0) if left.without else z))
-        thresholds = _thresholds(z.size, grid.sigma, min(max(sd[-1], _LEAST_SD), max(1.0, sd[0])))
+        thresholds = _thresholds(z.size, grid.sigma, min(max(_noise_sd(z, around.is_lit), _LEAST_SD), max(1.0, sd[0])))
         alarms = _alarms(z, grid, around, _Tolerance(thresholds, expected, number))
         if alarms.where.any():
             doubts += peaks(z, alarms.where, np.array(scale) / (1, bin_px, bin_px), bin_px=bin_px)
@@ -165,8 +168,8 @@ class _Grid:
 class _Surroundings:
     """The light and the network's own error around a place, computed where it is asked for."""
 
-    def __init__(self, left: Residual, expected: Expected) -> None:
-        self._left, self._expected = left, expected
+    def __init__(self, left: Residual, expected: Expected, camera: CameraModel) -> None:
+        self._left, self._expected, self._camera = left, expected, camera
 
     @cached_property
     def signal(self) -> Array:
@@ -178,6 +181,12 @@ class _Surroundings:
     def brightest(self) -> Array:
         """(z, y, x) counts on wide squares: the most light of a square nearby."""
         return largest(self._light, _NEARBY)
+
+    @cached_property
+    def is_lit(self) -> NDArray[np.bool_]:
+        """(z, y, x) on wide squares: where photons make more of the noise than the camera's electronics."""
+        signal = self._left.signal[:, ::2, ::2]
+        return np.asarray(signal * np.float32(self._camera.gain) > np.float32(self._camera.dark_variance))
 
     @cached_property
     def error(self) -> Array:
@@ -245,6 +254,7 @@ def _alarms(z: Array, grid: _Grid, around: _Surroundings, tolerance: _Tolerance)
     is_alarm = of_error > np.where(is_missing, missing, invented)
     if tolerance.scale == 0 and is_missing.any():
         least = np.maximum(_OF_LIGHT * signal, _OF_BRIGHTEST * around.brightest[wide])
+        least = np.maximum(least, _OF_RANGE * tolerance.expected.range_counts)
         surplus = _SURPLUS * np.minimum(noise, around.error[wide])
         is_alarm |= is_missing & (counts > np.maximum(least, noise + surplus))
     where[where] = is_alarm
@@ -257,6 +267,25 @@ def _nearest_planes(places: tuple[NDArray[np.intp], ...], grid: _Grid, z: Array)
     if len(z) == len(grid.smoothed):
         return places
     return (grid.smoothed[:, places[1], places[2]].argmax(axis=0), *places[1:])
+
+
+def _noise_sd(z: Array, is_lit: NDArray[np.bool_]) -> float:
+    """Return the standard deviation of z where light makes the noise, or where the camera does: the larger.
+
+    A network takes a part of a camera's pattern for light in the dark, and hardly any in a bright specimen.
+    """
+    if len(z) != len(is_lit):  # a projection
+        return _deviation(z)
+    wide = (z if z.shape == is_lit.shape else z[:, ::2, ::2]).ravel()
+    lit = is_lit.ravel().astype(np.float32)
+    found = [_deviation_in(wide, part) for part in (lit, 1 - lit) if part.sum() > _FEWEST_SQUARES]
+    return max(found, default=_deviation(z))
+
+
+def _deviation_in(flat: Array, part: Array) -> float:
+    """Return the standard deviation of the values of which `part` is 1, and not 0."""
+    n, of_part = float(part.sum()), flat * part
+    return math.sqrt(max(float(np.dot(of_part, flat)) / n - (float(of_part.sum()) / n) ** 2, 0.0))
 
 
 def _deviation(z: Array) -> float:

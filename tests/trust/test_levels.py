@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from care_live.trust import levels, residual
 from care_live.trust.examiner import Examiner
@@ -38,3 +39,33 @@ def test_another_offset_is_said_and_is_no_structure() -> None:
     trust = Examiner(CARD, camera).examine(restored_of(noise_of(expected + 6), expected))
     assert trust.colour == "amber", trust
     assert "counts brighter than they are restored" in trust.reasons[0]
+
+
+def of_another_tone(expected: np.ndarray) -> np.ndarray:
+    """Return a restoration with a background that is too bright, and dim light that is too dark, everywhere."""
+    light = expected - 101
+    return np.asarray(expected + 0.4 - 0.09 * np.clip(light, 0, 12), np.float32)
+
+
+def test_light_that_is_off_by_its_brightness_alone_is_no_structure() -> None:
+    expected, camera = bright(), measured_camera(worm(11), **IDEAL)
+    expected[:, :, 40:90] += 8
+    left = residual.residual_of(noise_of(expected), of_another_tone(expected), camera)
+    level, _ = levels.levelled(left)
+    places = {"dark": np.s_[:, :, 50:], "dim": np.s_[:, :, 22:44]}
+    before, after = (
+        [float(one.weighted[at].sum() / one.weight[at].sum()) for at in places.values()] for one in (left, level)
+    )
+    assert before == pytest.approx([-0.4, 0.3], abs=0.15)
+    assert after == pytest.approx([0, 0], abs=0.07)
+
+
+@pytest.mark.parametrize("electrons", [4, -4])
+def test_an_object_is_found_in_light_that_is_off(electrons: float) -> None:
+    tissue = np.full(SHAPE, 101, np.float32)
+    tissue[:, :, 40:90] += 8
+    camera, place = measured_camera(worm(11), **IDEAL), (8.0, 64.0, 64.0)
+    wrong = of_another_tone(tissue) + nucleus(place, electrons)
+    (doubt, *_) = Examiner(CARD, camera).examine(restored_of(noise_of(tissue), wrong)).doubts
+    assert np.abs(np.subtract(doubt.place_px, place)).max() <= 4
+    assert doubt.kind == ("invented" if electrons > 0 else "missing")
