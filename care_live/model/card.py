@@ -9,7 +9,7 @@ dynamic. A foreign network has no such inputs; then `normalisation` names what i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
@@ -70,6 +70,9 @@ class DomainFeatures(Section):
     n_volumes: int = 0
 
 
+TargetUnit: TypeAlias = Literal["percentiles", "counts"]
+
+
 class TrainingDomain(Section):
     """For which data the network was made; outside of it the results are unknown."""
 
@@ -83,6 +86,10 @@ class TrainingDomain(Section):
     """Of a pixel of the inputs, 8 or 16."""
     features: DomainFeatures | None = None
     data_sha256: tuple[str, ...] = ()
+    target_unit: TargetUnit = "percentiles"
+    """Of recorded pairs. *counts*: targets were brought to the counts of their inputs, so results are what the camera
+    would count without noise. *percentiles*: each image had a range of its own, so results may be off by a gain and an
+    offset."""
     n_updates: int = 0
     commit: str = ""
     recipe: str = ""

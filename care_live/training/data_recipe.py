@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from care_live.config import Section
 
@@ -15,6 +15,14 @@ SpecimenName = Literal["worm", "beads", "tubules", "granules", "nuclei", "forms"
 Specimens: TypeAlias = dict[SpecimenName, int]
 """How many volumes of each."""
 ThinSpecimens: TypeAlias = dict[Literal["tubules", "granules"], int]
+
+
+def _several(folders: Any) -> Any:
+    return (folders,) if isinstance(folders, str | Path) else folders
+
+
+Folders: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_several), Field(min_length=1)]
+"""One folder (or OME-Zarr), or several."""
 
 
 class SimulatedData(Section):
@@ -49,11 +57,24 @@ class _MatchedRecordings(_Recordings):
 
 
 class PairsData(_MatchedRecordings):
-    """Matched recordings of one fixed sample, dim and bright; one folder (or Zarr) for each condition."""
+    """Matched recordings of fixed samples, dim and bright.
+
+    With one target, each input is a further condition of the same volumes. With several, each has the input of its
+    own place in the list: other volumes.
+    """
 
     kind: Literal["pairs"] = "pairs"
-    inputs: tuple[Path, ...] = Field(min_length=1)
-    target: Path
+    inputs: Folders
+    target: Folders
+
+    @model_validator(mode="after")
+    def _each_with_its_own(self) -> Self:
+        if len(self.target) not in (1, len(self.inputs)):
+            raise ValueError(
+                f"{len(self.target)} targets came with {len(self.inputs)} inputs: give one target for all inputs, or "
+                "one for each"
+            )
+        return self
 
 
 class ExposuresData(_MatchedRecordings):
@@ -67,7 +88,7 @@ class NoisyData(_Recordings):
     """Noisy images and nothing else: Noise2Void. Two exposures are better, see `ExposuresData`; pairs are best."""
 
     kind: Literal["noisy"] = "noisy"
-    images: Path
+    images: Folders
 
 
 class IsotropicData(_Recordings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from care_live.errors import ConfigError
 from care_live.metrics import Scores, fit_affine, score
 from care_live.training.classical import best_gaussian, best_total_variation
-from care_live.training.inference import Applied
 from care_live.training.micro_ssim import micro_ssim
+
+if TYPE_CHECKING:
+    from care_live.training.inference import Applied
 
 _LEAST_ERROR = 1e-6
 """Of an estimate, which may fall below 0 by chance: 60 dB."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from care_live.model.card import TargetUnit
 from care_live.training import percentile_jitter
+from care_live.training.image_parts import plane_in, rows_in, thin
 from care_live.training.percentile_jitter import SpanTable
-from care_live.training.volumes import thin
+
+if TYPE_CHECKING:
+    from care_live.training.brightness import BrightnessLine
 
 FOREGROUND_SHARE = 0.4
 """Foreground is brighter than this share of the target's 99.9th percentile, as in CSBDeep."""
@@ -70,6 +75,10 @@ class PairedVolume:
     input_spans: Sequence[SpanTable]
     target_span: SpanTable
     foreground: NDArray[np.int64]
+    lines: Sequence[BrightnessLine | None] = ()
+    """How bright each condition is, where that is known; the target is then in the counts of the input."""
+    fresh: Sequence[Sequence[Any]] = ()
+    """Further exposures of each condition, made in the computer: to learn from, and for nothing else."""
 
     @property
     def shape_px(self) -> tuple[int, ...]:
@@ -78,16 +87,25 @@ class PairedVolume:
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
         condition = 0 if rng is None else int(rng.integers(len(self.inputs)))
         percentiles = percentile_jitter.USUAL if rng is None else percentile_jitter.draw(rng)
+        line, span = self.lines[condition] if self.lines else None, self.input_spans[condition]
+        target_span = self.target_span if line is None else line.brightened(span)
         window = tuple(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True))
-        shown = np.asarray(self.inputs[condition][(slice(None), *window)])
+        shown = np.asarray(self._exposure(condition, rng)[(slice(None), *window)])
         wanted = np.asarray(self.target[(slice(None), *window[len(window) - self.target.ndim + 1 :])])
         return Patch(
-            percentile_jitter.normalise(shown, self.input_spans[condition].at(*percentiles)),
-            percentile_jitter.normalise(wanted, self.target_span.at(*percentiles)),
+            percentile_jitter.normalise(shown, span.at(*percentiles)),
+            percentile_jitter.normalise(wanted, target_span.at(*percentiles)),
         )
 
+    def _exposure(self, condition: int, rng: np.random.Generator | None) -> Any:
+        fresh = self.fresh[condition] if self.fresh and rng is not None else ()
+        number = int(rng.integers(1 + len(fresh))) if fresh and rng is not None else 0
+        return fresh[number - 1] if number else self.inputs[condition]
 
-def paired(name: str, inputs: Sequence[Any], target: Any, *, file: str = "") -> PairedVolume:
+
+def paired(
+    name: str, inputs: Sequence[Any], target: Any, *, file: str = "", lines: Sequence[BrightnessLine | None] = ()
+) -> PairedVolume:
     """Measure the spans and the foreground of images (c, [z,] y, x) and keep them together."""
     return PairedVolume(
         name=name,
@@ -97,6 +115,7 @@ def paired(name: str, inputs: Sequence[Any], target: Any, *, file: str = "") -> 
         input_spans=[SpanTable.measure(thin(image)[0]) for image in inputs],
         target_span=SpanTable.measure(thin(target)[0]),
         foreground=find_foreground(target, n_axes=inputs[0].ndim - 1),
+        lines=lines,
     )
 
 
@@ -104,7 +123,7 @@ def planes_of(volume: PairedVolume) -> list[PairedVolume]:
     """Return every plane of a volume as an example for a 2D network; the spans stay those of the volume."""
     planes = []
     for z in range(volume.shape_px[0]):
-        inputs, target = [np.asarray(image[:, z]) for image in volume.inputs], np.asarray(volume.target[:, z])
+        inputs, target = [plane_in(image, z) for image in volume.inputs], plane_in(volume.target, z)
         here = volume.foreground[volume.foreground[:, 0] == z, 1:]
         planes.append(replace(volume, name=f"{volume.name} z={z}", inputs=inputs, target=target, foreground=here))
     return planes
@@ -112,9 +131,7 @@ def planes_of(volume: PairedVolume) -> list[PairedVolume]:
 
 def rows_of(volume: PairedVolume, rows: slice, name: str) -> PairedVolume:
     """Return a part of a volume, rows of y, as a volume of its own; the spans stay those of the whole."""
-    *inputs, target = (
-        np.asarray(image[(*[slice(None)] * (image.ndim - 2), rows)]) for image in (*volume.inputs, volume.target)
-    )
+    *inputs, target = (rows_in(image, rows) for image in (*volume.inputs, volume.target))
     y = volume.foreground[:, -2]
     here = volume.foreground[(y >= rows.start) & (y < rows.stop)]
     shift = np.zeros(here.shape[1], here.dtype)
@@ -189,12 +206,19 @@ class ExposedVolume:
         )
 
 
-def find_foreground(target: Any, *, n_axes: int) -> NDArray[np.int64]:
+def find_foreground(target: Any, *, n_axes: int, smooth_px: float = 0.0) -> NDArray[np.int64]:
     """Return up to 50,000 bright voxels of a target (c, [z,] y, x), evenly taken, as (n, n_axes).
 
     A target with fewer axes than the input (a projection) gives voxels with 0 for the axes it lacks.
+
+    Parameters
+    ----------
+    smooth_px : deviation of a Gaussian along y and x: the brightest noise is no foreground
     """
     sample, steps = thin(target)
+    if smooth_px:
+        widths = (*[0.0] * (sample.ndim - 2), smooth_px / steps[-2], smooth_px / steps[-1])
+        sample = ndimage.gaussian_filter(np.asarray(sample, np.float32), widths)
     bright = sample.max(axis=0)
     found = np.argwhere(bright > FOREGROUND_SHARE * np.percentile(bright, 99.9)) * steps[1:]
     found = found[:: max(1, len(found) // _ENOUGH_POSITIONS)]
@@ -212,6 +236,8 @@ class Data:
     second_noise: float = 0.0
     """Of the mean squared difference of an input and its target the share that is noise of the target; 0: targets are
     clean. Scores are then estimates from two noisy images."""
+    target_unit: TargetUnit = "percentiles"
+    """Whether all targets are in the counts of their inputs."""
     judged: Sequence[Example] | None = None
     """What the networks are judged by; None: the validation volumes."""
 

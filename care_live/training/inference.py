@@ -16,10 +16,12 @@ from care_live.images import Integrity, Restored, Volume, VolumeKey, read_only
 from care_live.model.card import ModelCard
 from care_live.restore.engine import Engine
 from care_live.training import volumes
+from care_live.training.brightness import line_of
 
 TruthUnit = Literal["counts", "percentiles"]
 """How the truth is put beside the restored image: *counts*, it is in the input's camera counts (simulated);
-*percentiles*, it has another exposure, and each is normalised by its own percentiles, as in training."""
+*percentiles*, it has another exposure, and is brought to the restored image as targets were in training: to the counts
+of the input, or by its own percentiles."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +88,7 @@ def apply_to(
         mean=np.stack([_normalised(result, engine.card) for result in restored]),
         laplace_scale=_stacked([_scale(result, engine.card) for result in restored]),
         disagreement=_stacked([result.maps.get("disagreement") for result in restored]),
-        truth=np.stack([_truth(channel, restored[c], engine.card, unit) for c, channel in enumerate(wanted)]),
+        truth=_truths(wanted, stack, restored, engine.card, unit=unit),
     )
 
 
@@ -120,6 +122,15 @@ def _normalised(result: Restored, card: ModelCard) -> NDArray[np.float32]:
 def _scale(result: Restored, card: ModelCard) -> NDArray[np.float32] | None:
     scale = result.maps.get("laplace_scale")
     return None if scale is None else np.asarray(scale / _width(result, card)[1])
+
+
+def _truths(
+    wanted: NDArray[Any], raw: NDArray[Any], restored: Sequence[Restored], card: ModelCard, *, unit: TruthUnit
+) -> NDArray[np.float32]:
+    """Return the truth, (c, z, y, x), as the network has learnt to restore it."""
+    if unit == "percentiles" and card.training.target_unit == "counts" and (line := line_of(wanted, raw)) is not None:
+        wanted, unit = line.dimmed(wanted), "counts"
+    return np.stack([_truth(channel, restored[c], card, unit) for c, channel in enumerate(wanted)])
 
 
 def _truth(channel: NDArray[Any], result: Restored, card: ModelCard, unit: TruthUnit) -> NDArray[np.float32]:

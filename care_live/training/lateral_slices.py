@@ -20,10 +20,10 @@ from care_live.simulate import Measured, degrade
 from care_live.training import percentile_jitter, volumes
 from care_live.training.data_recipe import IsotropicData, UpsampleData
 from care_live.training.examples import Data, PairedVolume, Patch, Tell, find_foreground, paired
+from care_live.training.image_parts import thin
 from care_live.training.pairs import split
 from care_live.training.percentile_jitter import SpanTable
 from care_live.training.recipe import Recipe
-from care_live.training.volumes import thin
 
 Pixels = NDArray[np.float32]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from care_live.training.examples import Data, Tell
+from care_live.training.fresh_noise import in_counts
 from care_live.training.lateral_slices import gather_degraded
 from care_live.training.noisy import gather_noisy
 from care_live.training.pairs import gather_pairs
@@ -25,7 +26,7 @@ def gather(recipe: Recipe, tell: Tell = lambda name: None) -> Data:
         case "deconvolve":
             return gather_blurred(recipe.data, recipe, tell)
         case "pairs":
-            return gather_pairs(recipe.data, recipe, tell)
+            return in_counts(gather_pairs(recipe.data, recipe, tell), seed=recipe.seed)
         case "exposures":
             return gather_exposures(recipe.data, recipe, tell)
         case "noisy":

@@ -24,6 +24,7 @@ from care_live.training import percentile_jitter, volumes
 from care_live.training.data_recipe import NoisyData
 from care_live.training.examples import Data, Patch, Tell, find_foreground
 from care_live.training.hidden_pixels import FARTHEST_PX, NoisyVolume
+from care_live.training.image_parts import plane_in, rows_in, thin
 from care_live.training.pairs import split, split_point
 from care_live.training.percentile_jitter import SpanTable
 from care_live.training.recipe import Recipe
@@ -34,7 +35,7 @@ ALIKE = 0.25
 """Correlation of the noise of neighbours from which on they are hidden together."""
 DARK_SHARE = 0.2
 """Of the image, where noise is measured: elsewhere structures of the specimen look like noise that is alike."""
-_SMOOTH_PX = 2.0
+_SMOOTH_PX, _N_PLANES = 2.0, 16
 RECORRUPTION = 0.5
 """Of the noise, added to the image that is restored to judge a network; see `RecorruptedVolume`."""
 SHARE_OF_SECOND = 1 / (1 + RECORRUPTION**2)
@@ -84,9 +85,9 @@ def gather_noisy(data: NoisyData, recipe: Recipe, tell: Tell) -> Data:
         A file is missing, broken, constant or not finite; names it.
     """
     examples: list[NoisyVolume] = []
-    for name, stored in volumes.find(data.images, data.pattern, data.axes).items():
+    for name, stored in volumes.find_in(data.images, data.pattern, data.axes).items():
         tell(name)
-        image = volumes.read(stored, n_channels=recipe.network.n_channels_in)[:]
+        image = volumes.read(stored, n_channels=recipe.network.n_channels_in)
         examples += _parts(_example(name, stored.file, image), planes=recipe.network.axes == "YX")
     if len(examples) == 1 and not data.validation:
         (whole,) = examples
@@ -100,18 +101,27 @@ def gather_noisy(data: NoisyData, recipe: Recipe, tell: Tell) -> Data:
     return Data(gathered.training, gathered.validation, judged=known, second_noise=SHARE_OF_SECOND)
 
 
-def noise_structure(image: NDArray[Any]) -> tuple[int, int]:
+def noise_structure(image: Any) -> tuple[int, int]:
     """Return how far along (y, x) the noise of neighbours is alike, measured where the image is dark.
 
     Parameters
     ----------
     image : (c, [z,] y, x)
     """
-    planes = np.asarray(image, np.float32).reshape(-1, *image.shape[-2:])[:16]
+    planes = _middle_planes(image).astype(np.float32)
     smooth = ndimage.gaussian_filter(planes, (0, _SMOOTH_PX, _SMOOTH_PX))
     dark = smooth < np.quantile(smooth, DARK_SHARE)
     left = np.where(dark, planes - smooth, 0)
     return tuple(_reach(left, dark, axis) for axis in (1, 2))  # type: ignore[return-value]
+
+
+def _middle_planes(image: Any) -> NDArray[Any]:
+    """Return some planes, one after the other, of the first channel of an image (c, [z,] y, x), as (z, y, x)."""
+    if image.ndim == 3:
+        return np.asarray(image[:1])
+    first = max(0, (image.shape[1] - _N_PLANES) // 2)
+    planes: NDArray[Any] = np.asarray(image[0:1, first : first + _N_PLANES])[0]
+    return planes
 
 
 def _reach(left: NDArray[np.float32], dark: NDArray[np.bool_], axis: int) -> int:
@@ -125,11 +135,9 @@ def _reach(left: NDArray[np.float32], dark: NDArray[np.bool_], axis: int) -> int
     return FARTHEST_PX
 
 
-def _example(name: str, file: str, image: NDArray[Any]) -> NoisyVolume:
-    lateral = (*[0.0] * (image.ndim - 2), _SMOOTH_PX, _SMOOTH_PX)
-    smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), lateral)
-    foreground = find_foreground(smooth, n_axes=image.ndim - 1)
-    return NoisyVolume(name, file, image, SpanTable.measure(volumes.thin(image)[0]), foreground, noise_structure(image))
+def _example(name: str, file: str, image: Any) -> NoisyVolume:
+    foreground = find_foreground(image, n_axes=image.ndim - 1, smooth_px=_SMOOTH_PX)
+    return NoisyVolume(name, file, image, SpanTable.measure(thin(image)[0]), foreground, noise_structure(image))
 
 
 def _parts(volume: NoisyVolume, *, planes: bool) -> list[NoisyVolume]:
@@ -142,7 +150,7 @@ def _parts(volume: NoisyVolume, *, planes: bool) -> list[NoisyVolume]:
 def _plane(volume: NoisyVolume, z: int) -> NoisyVolume:
     here = volume.foreground[volume.foreground[:, 0] == z, 1:]
     rest = volume.span, here, volume.structure_px
-    return NoisyVolume(f"{volume.name} z={z}", volume.file, volume.image[:, z], *rest)
+    return NoisyVolume(f"{volume.name} z={z}", volume.file, plane_in(volume.image, z), *rest)
 
 
 def _rows(volume: NoisyVolume, rows: slice) -> NoisyVolume:
@@ -151,11 +159,11 @@ def _rows(volume: NoisyVolume, rows: slice) -> NoisyVolume:
     here = volume.foreground[(y >= first) & (y < last)].copy()
     here[:, -2] -= first
     rest = volume.span, here, volume.structure_px
-    return NoisyVolume(f"{volume.name} y={first}-{last}", volume.file, volume.image[..., rows, :], *rest)
+    return NoisyVolume(f"{volume.name} y={first}-{last}", volume.file, rows_in(volume.image, slice(first, last)), *rest)
 
 
 def _recorrupted(volume: NoisyVolume) -> RecorruptedVolume | None:
     """Return a volume to judge with; None where its noise can't be measured, or is alike in neighbours."""
-    stack = volume.image.reshape(-1, *volume.image.shape[-2:])
-    camera = None if any(volume.structure_px) else camera_of(transfer_points(stack), "the image itself")
+    points = () if any(volume.structure_px) else transfer_points(_middle_planes(volume.image))
+    camera = camera_of(points, "the image itself")
     return None if camera is None else RecorruptedVolume(volume, camera)

@@ -12,13 +12,13 @@ from care_live.training.start import open_start
 
 NAME = "own"
 _COPIED = ("depth", "filters", "kernel_px", "residual", "standardise", "batch_norm", "blur_pool", "first_skip")
-STOP_AFTER = 15
-"""Validations without progress, of the forty of a run, where there is no clean image: what goes on learns the noise."""
+STOP_AFTER = 8
+"""Validations without progress, of the twenty of a run without a clean image: what goes on learns the noise."""
 
 
 def own_recipe(
     inputs: Sequence[Path],
-    target: Path | None = None,
+    target: Path | Sequence[Path] | None = None,
     *,
     second: Path | None = None,
     minutes: float,
@@ -32,7 +32,7 @@ def own_recipe(
     Parameters
     ----------
     inputs, target, second : folders with one file a volume, named alike; or OME-Zarr
-    target : bright images; or
+    target : bright images, one folder for all inputs or one for each; or
     second : further exposures of what the inputs show
     minutes : budget of the training on this machine
     axes : of every file, a subset of TCZYX in that order; None: as in the first file of the inputs
@@ -48,15 +48,16 @@ def own_recipe(
     network: dict[str, Any] = {"axes": "ZYX" if shown.get("Z", 1) > 1 else "YX", "n_channels_in": shown.get("C", 1)}
     network |= {} if look_ahead is None else {"look_ahead": look_ahead}
     fit: dict[str, Any] = {"minutes": minutes}
-    if target is not None:
-        _, wanted = volumes.look(target, pattern, axes)
+    targets = [target] if isinstance(target, Path) else target
+    if targets:
+        _, wanted = volumes.look(targets[0], pattern, axes)
         network["n_channels_out"] = wanted.get("C", 1)
         fit |= {"loss": "gaussian_laplace"}  # the mean, not the median: 0.4 dB more on planes of a mouse brain
-        data = {"kind": "pairs", "inputs": list(inputs), "target": target, **common}
+        data = {"kind": "pairs", "inputs": list(inputs), "target": list(targets), **common}
     elif second is None:
         network |= {"n_channels_out": network["n_channels_in"], "probabilistic": False}
         fit |= {"loss": "hidden_mse", "stop_after": STOP_AFTER}
-        data = {"kind": "noisy", "images": inputs[0], **common}
+        data = {"kind": "noisy", "images": list(inputs), **common}
     else:
         exposures = [*inputs, second]
         network |= {"n_channels_out": network["n_channels_in"], "probabilistic": False}

@@ -7,11 +7,13 @@ blur, so the shift of every pair is measured and a mismatched one is refused.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from care_live.errors import TrainingError
 from care_live.training import registration, volumes
+from care_live.training.brightness import line_of
 from care_live.training.data_recipe import PairsData
 from care_live.training.examples import Data, Filed, PairedVolume, Tell, paired, planes_of, rows_of
 from care_live.training.recipe import Recipe
@@ -32,19 +34,29 @@ def gather_pairs(data: PairsData, recipe: Recipe, tell: Tell) -> Data:
         A file has no partner, another shape, too many channels, NaN, one value only, or is shifted; names it.
     """
     target_axes = data.axes.replace("Z", "") if recipe.network.projection else data.axes
-    targets = volumes.find(data.target, data.pattern, target_axes)
-    inputs = [volumes.find(folder, data.pattern, data.axes) for folder in data.inputs]
-    for folder, found in zip(data.inputs, inputs, strict=True):
-        _check_partners(set(found), set(targets), str(folder), str(data.target))
     examples: list[PairedVolume] = []
-    for name, target in targets.items():
+    for name, inputs, target in _found(data, target_axes):
         tell(name)
-        volume = _match(name, [found[name] for found in inputs], target, data=data, recipe=recipe)
+        volume = _match(name, inputs, target, data=data, recipe=recipe)
         flat = recipe.network.axes == "YX" and not recipe.network.projection
         examples += planes_of(volume) if flat and len(volume.shape_px) == 3 else [volume]
     if len(examples) == 1 and not data.validation:
         return split_rows(examples[0])
     return split(examples, data.validation)
+
+
+def _found(data: PairsData, target_axes: str) -> Iterator[tuple[str, list[StoredImage], StoredImage]]:
+    """Yield the name, the inputs and the target of every volume; of several targets, each has an input of its own."""
+    one = len(data.target) == 1
+    for number, folder in enumerate(data.target):
+        folders = data.inputs if one else data.inputs[number : number + 1]
+        targets = volumes.find(folder, data.pattern, target_axes)
+        inputs = [volumes.find(path, data.pattern, data.axes) for path in folders]
+        for path, found in zip(folders, inputs, strict=True):
+            _check_partners(set(found), set(targets), str(path), str(folder))
+        for name, target in targets.items():
+            within = "" if one else f"{folder}/"
+            yield within + name, [found[name] for found in inputs], replace(target, file=within + target.file)
 
 
 def split_rows(volume: PairedVolume) -> Data:
@@ -105,7 +117,8 @@ def _match(
     for stored, image in zip(inputs, shown, strict=True):
         _check_shape(stored, image, target, wanted)
         _check_shift(stored, image, target, wanted, allowed_px=data.max_shift_px)
-    return paired(name, shown, wanted, file=target.file)
+    lines = [line_of(wanted, image) for image in shown]
+    return paired(name, shown, wanted, file=target.file, lines=lines)
 
 
 def _check_shape(stored: StoredImage, image: Any, target: StoredImage, wanted: Any) -> None:
@@ -118,7 +131,7 @@ def _check_shape(stored: StoredImage, image: Any, target: StoredImage, wanted: A
 def _check_shift(stored: StoredImage, image: Any, target: StoredImage, wanted: Any, *, allowed_px: float) -> None:
     shown, bright = (registration.middle(whole) for whole in (image, wanted))
     shift = registration.measure(shown.max(axis=0) if shown.ndim > bright.ndim else shown, bright)
-    logger.info("registered pair=%s shift_px=%s peak=%.3f", stored.label, shift.shift_px, shift.peak)
+    logger.debug("registered pair=%s shift_px=%s peak=%.3f", stored.label, shift.shift_px, shift.peak)
     if not shift.is_certain:
         raise TrainingError(
             f"{stored.label} and {target.label} do not look like the same place: is this a pair? "

@@ -46,12 +46,15 @@ def keep(run: Path, recipe: Recipe, data: Data) -> None:
     samples = [one for one in samples_of([*data.training, *data.validation]) if one.dtype in (np.uint8, np.uint16)]
     known = _recorded(recipe.data)
     if samples:
-        of_pixels = {
+        of_pixels: dict[str, Any] = {
             "intensity_counts": _intensities(samples),
             "signal_electrons": _electrons(samples),
             "pixel_bits": 8 * max(sample.dtype.itemsize for sample in samples),
         }
         known = known.model_copy(update={"domain": known.domain.model_copy(update=of_pixels)})
+    if data.target_unit != "percentiles":
+        unit = {"target_unit": data.target_unit}
+        known = known.model_copy(update={"domain": known.domain.model_copy(update=unit)})
     (run / FILE).write_text(known.model_dump_json(indent=2, exclude_defaults=True), encoding="utf-8")
     np.savez_compressed(run / SAMPLES, *samples)
 
@@ -144,7 +147,7 @@ def _recorded(data: DataRecipe) -> KnownInputs:
         case ExposuresData():
             folders = data.exposures
         case NoisyData():
-            folders = (data.images,)
+            folders = data.images
         case _:  # made up, or degraded: the inputs are not what was recorded
             return KnownInputs()
     sizes: list[tuple[float, float, float]] = []

@@ -1,11 +1,10 @@
-"""Volumes on disk as arrays of (c, [z,] y, x): TIFF stacks in memory, OME-Zarr read as it is needed."""
+"""Volumes on disk as arrays of (c, [z,] y, x): files in memory, OME-Zarr read as it is needed."""
 
 from __future__ import annotations
 
-import math
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import TrainingError
+from care_live.training.image_parts import thin
+from care_live.training.recorded_volumes import is_recorded, read_volumes, sizes_of
 
-_ENOUGH_VOXELS = 4_000_000
 _ORDER = "TCZYX"
 
 
@@ -62,7 +62,8 @@ def find(path: Path, pattern: str, axes: str) -> dict[str, StoredImage]:
 
     Parameters
     ----------
-    path : a folder of TIFF files, a ``.zarr``, or one TIFF file
+    path : a folder of files (TIFF, ND2, LIF, CZI), or of such folders; a ``.zarr``; one file; or one data set of
+        Micro-Manager. All but Zarr is in memory
     axes : of every file, a subset of TCZYX in that order; every time point is a volume
 
     Raises
@@ -74,8 +75,39 @@ def find(path: Path, pattern: str, axes: str) -> dict[str, StoredImage]:
         return dict(_timepoints("t", path, _open_zarr(path), axes=_ORDER))
     found: dict[str, StoredImage] = {}
     for file in _files(path, pattern):
-        found |= dict(_timepoints(file.stem, file, open_tiff(file), axes=axes))
+        name = _name(file, path)
+        found |= (
+            _recorded(file, name) if is_recorded(file) else dict(_timepoints(name, file, open_tiff(file), axes=axes))
+        )
     return found
+
+
+def _name(file: Path, folder: Path) -> str:
+    """Return what a file has in common with its partner in another folder: its name, and that of its subfolder."""
+    if file == folder:
+        return "" if is_recorded(file) else file.stem
+    return file.relative_to(folder).with_name(file.stem).as_posix()
+
+
+def _recorded(file: Path, name: str) -> dict[str, StoredImage]:
+    """Return the volumes of a recorded data set; one that is named itself needs no name that its partner has, too."""
+    start = f"{name}-" if name else ""
+    return {
+        start + place: StoredImage(f"{file} {place}", name or place, OnDisk(pixels, None, True))
+        for place, pixels in read_volumes(file)
+    }
+
+
+def find_in(folders: Sequence[Path], pattern: str, axes: str) -> dict[str, StoredImage]:
+    """List the volumes of several folders, see `find`; of several, each name begins with its folder's."""
+    if len(folders) == 1:
+        return find(folders[0], pattern, axes)
+    found = {folder: find(folder, pattern, axes) for folder in folders}
+    return {
+        f"{folder}/{name}": replace(stored, file=f"{folder}/{stored.file}")
+        for folder, images in found.items()
+        for name, stored in images.items()
+    }
 
 
 def _is_zarr(path: Path) -> bool:
@@ -85,7 +117,9 @@ def _is_zarr(path: Path) -> bool:
 
 
 def _files(path: Path, pattern: str) -> list[Path]:
-    files = [path] if path.is_file() else sorted(path.glob(pattern))
+    if path.is_file() or is_recorded(path):
+        return [path]
+    files = sorted(path.glob(pattern)) or sorted(path.glob(f"*/{pattern}"))
     if not files:
         raise TrainingError(f"{path} has no file that matches {pattern!r}: correct the folder or the pattern in [data]")
     return files
@@ -118,6 +152,8 @@ def look(path: Path, pattern: str, axes: str | None) -> tuple[str, dict[str, int
         shape = _open_zarr(path).shape
         return _ORDER, dict(zip(_ORDER, shape, strict=True))
     file = _files(path, pattern)[0]
+    if is_recorded(file):
+        return _ORDER, sizes_of(file)
     said, shape = _described(file)
     axes = axes or _ordered(said, file)
     if len(axes) != len(shape):
@@ -167,15 +203,6 @@ def read(stored: StoredImage, *, n_channels: int) -> OnDisk:
     if sample.min() == sample.max():
         raise TrainingError(f"{stored.label} is {sample.flat[0]} everywhere: nothing can be learnt from it, remove it")
     return image
-
-
-def thin(image: Any) -> tuple[NDArray[Any], tuple[int, ...]]:
-    """Return every k-th row and column of an image (c, [z,] y, x), a few million voxels, and (1, [1,] k, k)."""
-    step = 1
-    while math.prod(image.shape) > _ENOUGH_VOXELS * step**2:
-        step += 1
-    steps = (1,) * (len(image.shape) - 2) + (step, step)
-    return np.asarray(image[tuple(slice(None, None, every) for every in steps)]), steps
 
 
 def _timepoints(stem: str, path: Path, array: Any, *, axes: str) -> Iterator[tuple[str, StoredImage]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,21 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from pydantic import ValidationError
 
 from care_live.errors import TrainingError
-from care_live.training import patches, registration
+from care_live.images import PlaneIndex
+from care_live.recorded import open_recording
+from care_live.training import patches, registration, volumes
 from care_live.training.data_recipe import IsotropicData
 from care_live.training.examples import Data
+from care_live.training.image_parts import plane_in, rows_in
 from care_live.training.lateral_slices import axial_blur
 from care_live.training.loading import gather
+from care_live.training.own_recipe import own_recipe
 from care_live.training.patches import PatchPlan
 from care_live.training.recipe import Recipe
+from tests.conftest import need_data
 from tests.training.conftest import blobs, noisy_pair, small_recipe
 
 
@@ -45,6 +52,55 @@ def test_two_conditions_share_one_target(tmp_path: Path) -> None:
     example = gather(recipe).training[0]
     seen = [example.cut((0, 0, 0), (6, 48, 48), np.random.default_rng(seed)).input.std() for seed in range(8)]
     assert len({round(float(value), 3) for value in seen}) > 1
+
+
+def test_each_of_several_targets_has_an_input_of_its_own(tmp_path: Path) -> None:
+    """Two days, whose files have the same names."""
+    for day in ("monday", "tuesday"):
+        write_pairs(tmp_path / day, n=2)
+    days = [tmp_path / "monday", tmp_path / "tuesday"]
+    several = {"inputs": [str(day / "low") for day in days], "target": [str(day / "high") for day in days]}
+    data = gather(small_recipe(tmp_path, data=several))
+    assert [example.name for example in data.training] == [
+        f"{days[0]}/high/v0",
+        f"{days[0]}/high/v1",
+        f"{days[1]}/high/v0",
+    ]
+    assert [example.name for example in data.validation] == [f"{days[1]}/high/v1"]
+    with pytest.raises(ValidationError, match="2 targets came with 1 inputs: give one target for all inputs, or one"):
+        small_recipe(tmp_path, data={"target": several["target"]})
+
+
+def test_folders_in_a_folder_are_looked_into(tmp_path: Path) -> None:
+    for number, name in enumerate(("low", "high")):
+        for day in ("monday", "tuesday"):
+            (tmp_path / name / day).mkdir(parents=True)
+            image = 100 + (1 + 20 * number) * blobs(len(day), (6, 48, 48))
+            tifffile.imwrite(tmp_path / name / day / "v.tif", image.astype(np.uint16))
+    data = gather(small_recipe(tmp_path))
+    assert [example.name for example in (*data.training, *data.validation)] == ["monday/v", "tuesday/v"]
+
+
+def test_noisy_images_come_from_several_folders(tmp_path: Path) -> None:
+    folders = [tmp_path / day / "low" for day in ("monday", "tuesday")]
+    for folder in folders:
+        write_pairs(folder.parent, n=2)
+    recipe = own_recipe(folders, minutes=1.0)
+    data = gather(recipe)
+    assert len(data.training) == 3
+    assert data.validation[0].name == f"{folders[1]}/v1"
+
+
+def test_a_data_set_of_micro_manager_is_read_by_volume() -> None:
+    folder = need_data("ndtiff_micromanager") / "v3/ndtiff3.2_multichannel"
+    axes, sizes = volumes.look(folder, "*.tif*", None)
+    found = volumes.find(folder, "*.tif*", axes)
+    assert (sizes["T"], sizes["C"], sizes["Z"]) == (8, 2, 16)
+    assert len(found) == 8
+    stored = found["t3-p0"].image
+    assert stored.shape == (2, 16, sizes["Y"], sizes["X"])
+    with contextlib.closing(open_recording(folder)) as recording:
+        assert np.array_equal(stored[1, 5], recording.read_plane(PlaneIndex(3, 0, 1, 5)))
 
 
 def change(folder: Path, name: str, how: Any) -> None:
@@ -218,3 +274,16 @@ def test_augmentation_moves_input_and_target_alike() -> None:
         assert (turned.target == 2 * turned.input).all()
         seen.add(turned.input.tobytes())
     assert len(seen) == 16  # 8 in the plane, twice along z
+
+
+@pytest.mark.parametrize("of", [lambda image: rows_in(image, slice(8, 40)), lambda image: plane_in(image, 2)])
+def test_parts_of_an_image_on_disk_are_those_in_memory_and_stay_there(tmp_path: Path, of: Any) -> None:
+    stack = blobs(1, (4, 48, 32))[None, None].astype(np.uint16)
+    stored = zarr.create_array(tmp_path / "image.zarr", data=stack, chunks=(1, 1, 2, 16, 16))
+    here, there = (of(volumes.OnDisk(array, 0, True)) for array in (stack, stored))
+    assert isinstance(here, np.ndarray)
+    assert not isinstance(there, np.ndarray)
+    window = (slice(None),) * (here.ndim - 2) + (slice(3, 11), slice(1, None, 3))
+    for at in (window, slice(None), (slice(0, 1),)):
+        assert np.array_equal(here[at], there[at])
+    assert (there.shape, there.ndim) == (here.shape, here.ndim)
