@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 import click
 
@@ -12,16 +12,32 @@ from care_live.cli import options
 
 if TYPE_CHECKING:
     from care_live.training.recipe import Recipe
-    from care_live.training.train import TrainingPlan
+    from care_live.training.train import Trained, TrainingPlan
     from care_live.training.watched import Progress
 
 _FOLDER = click.Path(path_type=Path, exists=True)
 
 
+class _Options(TypedDict):
+    inputs: tuple[Path, ...]
+    target: tuple[Path, ...]
+    second: Path | None
+    look_ahead: int | None
+    axes: str | None
+    pattern: str
+    name: str
+
+
+class OwnImages(_Options):
+    """The options that stand in for a CONFIG."""
+
+    noisy_only: bool
+
+
 @click.command("train")
 @click.argument("config", type=options.FILE, required=False)
 @click.option("--input", "inputs", type=_FOLDER, multiple=True, help="Dim images; repeat it for each condition.")
-@click.option("--target", type=_FOLDER, help="The truth: bright images in files of the same names.")
+@click.option("--target", type=_FOLDER, multiple=True, help="The truth: bright images in files of the same names.")
 @click.option("--second", type=_FOLDER, help="Second exposures of the dim images, where there are no bright ones.")
 @click.option("--noisy-only", is_flag=True, help="Learn from the dim images alone: there are no others.")
 @click.option(
@@ -50,20 +66,13 @@ _FOLDER = click.Path(path_type=Path, exists=True)
 @click.option("--members", type=click.IntRange(1, 16), help="Number of networks, instead of the config's members.")
 def train_command(
     config: Path | None,
-    inputs: tuple[Path, ...],
-    target: Path | None,
-    second: Path | None,
-    noisy_only: bool,
-    start: Path | None,
-    gains_only: bool,
-    look_ahead: int | None,
     minutes: float | None,
-    axes: str | None,
-    pattern: str,
-    name: str,
     run_folder: Path | None,
     updates: int | None,
     members: int | None,
+    start: Path | None,
+    gains_only: bool,
+    **asked: Unpack[OwnImages],
 ) -> None:
     """Train a network, or an ensemble, on your own images, or as CONFIG says.
 
@@ -72,55 +81,64 @@ def train_command(
     care-live train --input first/ --second second/ --minutes 15
     care-live train --input noisy/ --noisy-only --minutes 15
 
+    With one --target each --input is a condition of the same volumes. With a --target for each --input, in the same
+    order, they are folders of other volumes.
+
     It says first what it will do and how long that takes, and last whether the network is better than a filter.
     """
     from care_live.training import recipe
-    from care_live.training.own_recipe import begun_with, own_recipe
+    from care_live.training.own_recipe import begun_with
 
-    if config is not None:
-        if inputs or target or second or look_ahead is not None:
-            raise click.UsageError(
-                "CONFIG names its images and network: leave out --input, --target, --second and --look-ahead, or CONFIG"
-            )
-        chosen = recipe.load(config)
-    elif inputs and [target is not None, second is not None, noisy_only].count(True) == 1:
-        chosen = own_recipe(
-            inputs,
-            target,
-            second=second,
-            minutes=minutes or 15.0,
-            axes=axes,
-            pattern=pattern,
-            name=name,
-            look_ahead=look_ahead,
-        )
-    else:
-        raise click.UsageError(
-            "give --input and --target, folders of dim and bright images; --input and --second, two exposures; "
-            "--input and --noisy-only; or a CONFIG"
-        )
+    chosen = _recipe_of_images(minutes, **asked) if config is None else _recipe_of_file(config, asked)
     if gains_only and start is None:
         raise click.UsageError("--gains-only needs --from, a network whose kernels stay")
     if start is not None:
         chosen = begun_with(chosen, start, gains_only=gains_only)
     chosen = recipe.with_changes(chosen, minutes=minutes, n_updates=updates, members=members)
     folder = run_folder or Path("runs/train") / chosen.name
-    _train(chosen, folder)
+    if not _train(chosen, folder).is_first:
+        return
     if config is None:
-        _export(folder, folder / f"{chosen.name}.onnx")
+        network = folder / f"{chosen.name}.onnx"
+        _export(folder, network)
+        click.echo(f"next: care-live restore STACK.tif OUT.tif --model {network}, or care-live swap {network}")
     else:
         click.echo(f"next: care-live export {folder} {chosen.name}.onnx")
 
 
-def _train(recipe: Recipe, folder: Path) -> None:
+def _recipe_of_file(config: Path, asked: OwnImages) -> Recipe:
+    from care_live.training import recipe
+
+    if any(asked[name] for name in ("inputs", "target", "second", "noisy_only")) or asked["look_ahead"] is not None:
+        raise click.UsageError(
+            "CONFIG names its images and network: leave out --input, --target, --second, --noisy-only and "
+            "--look-ahead, or CONFIG"
+        )
+    return recipe.load(config)
+
+
+def _recipe_of_images(minutes: float | None, *, noisy_only: bool, **asked: Unpack[_Options]) -> Recipe:
+    from care_live.training.own_recipe import own_recipe
+
+    if not asked["inputs"] or [bool(asked["target"]), asked["second"] is not None, noisy_only].count(True) != 1:
+        raise click.UsageError(
+            "give --input and --target, folders of dim and bright images; --input and --second, two exposures; "
+            "--input and --noisy-only; or a CONFIG"
+        )
+    return own_recipe(minutes=minutes or 15.0, **asked)
+
+
+def _train(recipe: Recipe, folder: Path) -> Trained:
     from care_live.training.train import train
 
     with TrainingBar(recipe.members) as bar:
         trained = train(recipe, folder, on_plan=bar.plan, on_progress=bar.show, tell=bar.tell)
-    best = min(min(history.validation) for history in trained.histories)
-    click.echo(f"{folder / 'report.png'}: drawn; best validation loss {best:.4f}")
+    if not trained.is_first:
+        return trained
+    click.echo(f"{folder / 'report.png'}: curves, scores and restored examples")
     if trained.verdict is not None:
         click.echo(f"verdict: {trained.verdict.sentence()}")
+    return trained
 
 
 class TrainingBar:
@@ -154,14 +172,15 @@ class TrainingBar:
         click.echo(plan.describe(), err=True)
 
     def show(self, progress: Progress) -> None:
-        line = f"member {progress.member} loss {progress.loss:.4f}"
+        which = f"network {progress.member + 1} of {self._members}, " if self._members > 1 else ""
+        line = f"{which}loss {progress.loss:.4f}"
         if progress.validation_loss is not None:
-            self._validation = f" validation {progress.validation_loss:.4f}"
+            self._validation = f", on validation images {progress.validation_loss:.4f}"
         done = progress.member * progress.n_updates + progress.update
         self._bar.update(self._task, completed=done, description=line + self._validation)
         if not self._watched and progress.validation_loss is not None:
             left = f"{progress.left_s:.0f} s left" if progress.left_s < 100 else f"{progress.left_s / 60:.0f} min left"
-            click.echo(f"update {progress.update} {line}{self._validation}, {left}", err=True)
+            click.echo(f"update {progress.update} of {progress.n_updates}: {line}{self._validation}, {left}", err=True)
 
 
 @click.command("export")
@@ -189,7 +208,8 @@ def _export(run_folder: Path, out: Path, *, checkpoint: str = "best") -> None:
     from care_live.training.export import export
 
     card = export(run_folder, out, checkpoint=f"{checkpoint}.pt", commit=commit_of_code())
-    click.echo(f"{out}: {card.network}; {card.members} member(s), halo {card.halo_px} px, checked against torch")
+    several = f"; {card.members} networks in one" if card.members > 1 else ""
+    click.echo(f"{out}: {card.network}{several}, halo {card.halo_px} px, checked against torch")
 
 
 def commit_of_code() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -23,6 +23,7 @@ from care_live.errors import TrainingError
 from care_live.training import optim, patches
 from care_live.training.architecture import Standardised, build
 from care_live.training.checkpoint import State, TrainingHistory, load_state, save_state
+from care_live.training.data_parallel import ALONE, ProcessGroup
 from care_live.training.examples import Data, Patch
 from care_live.training.loss import choose
 from care_live.training.optim import learning_rate, n_since_best
@@ -44,7 +45,13 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def fit(
-    recipe: Recipe, data: Data, run: Path, *, member: int = 0, on_progress: Callable[[Progress], None] | None = None
+    recipe: Recipe,
+    data: Data,
+    run: Path,
+    *,
+    member: int = 0,
+    on_progress: Callable[[Progress], None] | None = None,
+    group: ProcessGroup = ALONE,
 ) -> TrainingHistory:
     """Fit one member of a recipe; resumes from ``run/member-K/last.pt`` when that exists.
 
@@ -52,6 +59,7 @@ def fit(
     ----------
     data : training and validation volumes, split by volume
     run : folder of the training run
+    group : of the processes that fit it together
 
     Returns
     -------
@@ -66,11 +74,11 @@ def fit(
     plan = patches.plan_for(recipe, data.training, turns=data.turns)
     judging = patches.plan_for(recipe, data.validation)
     seen = measured_patches(recipe, data, n=N_SEEN)
-    fitter = Fitter(recipe, member=member, folder=run / f"member-{member}", seen=seen)
+    fitter = Fitter(recipe, member=member, folder=run / f"member-{member}", seen=seen, group=group)
     held_out = patches.fixed_patches(data.validation, judging, n=recipe.fit.n_validation_patches, seed=recipe.seed)
     begun = shown = time.monotonic()
     first, losses = fitter.state.update, list[float]()
-    for update, batch in _batches(data, plan, recipe, member=member, start=fitter.state.update):
+    for update, batch in _batches(data, plan, recipe, seed=fitter.seed, start=fitter.state.update):
         losses.append(fitter.step(batch, update))
         is_last = update == recipe.fit.n_updates
         due = is_last or update % recipe.fit.validation_interval == 0
@@ -101,10 +109,19 @@ class Fitter:
     ----------
     folder : of the member, for checkpoints; None: it keeps none
     seen : training patches that a network which standardises images takes their spread from
+    group : of the processes that fit it together
     """
 
-    def __init__(self, recipe: Recipe, *, member: int, folder: Path | None = None, seen: Batch | None = None) -> None:
-        self.recipe, self.folder, self.member = recipe, folder, member
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        member: int,
+        folder: Path | None = None,
+        seen: Batch | None = None,
+        group: ProcessGroup = ALONE,
+    ) -> None:
+        self.recipe, self.folder, self.member, self.group = recipe, folder, member, group
         self.device = choose_device(recipe.fit)
         torch.set_num_threads(recipe.fit.threads or torch.get_num_threads())
         torch.manual_seed(member_seed(recipe, member))
@@ -122,6 +139,15 @@ class Fitter:
         self.loss = choose(recipe.fit.loss, beta=recipe.fit.beta)
         self.likelihood = choose(recipe.fit.loss)
         self.state = self._resume() or State.fresh(self.network)
+        self._forward = group.together(self.network)
+        self.restored: NDArray[np.float32] | None = None
+        """What the last validation made of the first held-out patch, (c_out, [z,] y, x)."""
+
+    @property
+    def seed(self) -> tuple[int, ...]:
+        """Of the patches: those of a member, and of a process."""
+        own = member_seed(self.recipe, self.member)
+        return (own,) if self.group.is_first else (own, self.group.rank)
 
     @property
     def _is_resumed(self) -> bool:
@@ -144,7 +170,7 @@ class Fitter:
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
         with self._precision():
-            mean, scale = self.network(inputs)
+            mean, scale = self._forward(inputs)
         value = self.loss(mean.float(), None if scale is None else scale.float(), targets)
         value.backward()
         if fit.clip_norm:
@@ -158,13 +184,14 @@ class Fitter:
 
     def validate(self, held_out: Batch, loss: float) -> None:
         """Measure the validation loss, note it, and write last.pt and, if it is the best, best.pt."""
-        validation = self._validation_loss(held_out)
+        validation = self.group.shared(self._validation_loss(held_out))
         rate = self.optimiser.param_groups[0]["lr"]
         is_best = self.state.note(loss=loss, validation=validation, rate=rate)
         assert self.folder is not None
-        for name in ("best.pt", "last.pt") if is_best else ("last.pt",):
+        kept = ("best.pt", "last.pt") if is_best else ("last.pt",)
+        for name in kept if self.group.is_first else ():
             save_state(self.folder / name, self.state, self.optimiser.state_dict(), self.recipe)
-        logger.info("validated member=%d update=%d loss=%.5f validation=%.5f", *self._report(loss, validation))
+        logger.debug("validated member=%d update=%d loss=%.5f validation=%.5f", *self._report(loss, validation))
 
     def progress(self, loss: float, held_out: Batch | None, *, pace_s: float) -> Progress:
         """Return how far it is; after a validation on ``held_out``, with its loss and its first patch."""
@@ -175,20 +202,10 @@ class Fitter:
         }
         if held_out is None:
             return Progress(self.member, self.state.update, n_updates, loss, None, **common)
-        first = (held_out[0][:1], held_out[1][:1])
-        restored = self.restore(first).cpu().numpy()[0]
-        validation = self.state.history.validation[-1]
-        patch = Patch(first[0][0], first[1][0])
+        validation, shown = self.state.history.validation[-1], Patch(held_out[0][0], held_out[1][0])
         return Progress(
-            self.member, self.state.update, n_updates, loss, validation, **common, shown=patch, restored=restored
+            self.member, self.state.update, n_updates, loss, validation, **common, shown=shown, restored=self.restored
         )
-
-    def restore(self, batch: Batch) -> torch.Tensor:
-        """Return what the averaged network makes of the inputs of a batch, (n, c_out, [z,] y, x)."""
-        self.network.eval()
-        with torch.no_grad():
-            mean, _ = functional_call(self.network, self.state.averaged, self._place(batch)[0])
-        return mean
 
     def _report(self, loss: float, validation: float) -> tuple[int, int, float, float]:
         return self.member, self.state.update, loss, validation
@@ -202,6 +219,8 @@ class Fitter:
             with torch.no_grad():
                 mean, scale = functional_call(self.network, self.state.averaged, inputs)
             values.append(self.likelihood(mean, scale, targets).item() * len(targets))
+            if start == 0:
+                self.restored = mean[0].cpu().numpy()
         return float(sum(values) / len(held_out[0]))
 
     def _accompanied(self, batch: Batch) -> Batch:
@@ -256,12 +275,12 @@ def member_seed(recipe: Recipe, member: int) -> int:
 
 
 def _batches(
-    data: Data, plan: patches.PatchPlan, recipe: Recipe, *, member: int, start: int
+    data: Data, plan: patches.PatchPlan, recipe: Recipe, *, seed: Sequence[int], start: int
 ) -> Iterator[tuple[int, Batch]]:
     """Yield (update, batch) up to the last update; the next batch is drawn while the caller works."""
 
     def draw(update: int) -> Batch:
-        rng = np.random.default_rng([member_seed(recipe, member), update])
+        rng = np.random.default_rng([*seed, update])
         return patches.draw_batch(data.training, plan, n=recipe.fit.batch, rng=rng)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="patches") as drawer:

@@ -24,8 +24,9 @@ PATCH_PX = {2: (96, 96), 3: (16, 64, 64)}
 """By number of axes."""
 
 
-N_VALIDATIONS = 40
-"""Of a run without a number of its own."""
+N_VALIDATIONS, FEWEST_BETWEEN = 20, 25
+"""Validations of a run without a number of its own, and updates between two of them. They take 5 % of its time, a tenth
+at most."""
 
 
 class FitRecipe(Section):
@@ -52,7 +53,7 @@ class FitRecipe(Section):
     average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of a running average of the weights, which is what is validated and exported; 0: none."""
     validate_every: int = Field(default=0, ge=0)
-    """Updates from one validation to the next; 0: a fortieth of all."""
+    """Updates from one validation to the next; 0: a twentieth of all, and 25 at least."""
     n_validation_patches: int = Field(default=16, ge=1)
     patience: int = Field(default=10, ge=1)
     """Validations without progress before *plateau* halves the rate."""
@@ -74,7 +75,7 @@ class FitRecipe(Section):
     @property
     def validation_interval(self) -> int:
         """Updates from one validation to the next."""
-        return self.validate_every or max(1, self.n_updates // N_VALIDATIONS)
+        return self.validate_every or max(FEWEST_BETWEEN, self.n_updates // N_VALIDATIONS)
 
 
 class CardRecipe(Section):

@@ -180,8 +180,8 @@ def test_the_budget_decides_on_filters_and_updates(small_data: Data, tmp_path: P
         recipe = settle(Recipe.model_validate(tree), small_data, clock=lambda: next(ticks)).recipe
         return recipe.network.filters, recipe.fit.n_updates
 
-    assert settled(1.0, 0.5) == (8, 102)
-    assert settled(10.0, 0.5) == (16, 1020)
+    assert settled(1.0, 0.5) == (8, 114)
+    assert settled(10.0, 0.5) == (16, 1140)
     assert settled(60.0, 0.25)[0] == 32
 
 
