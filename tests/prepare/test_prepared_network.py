@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,13 @@ import pytest
 from click.testing import CliRunner
 
 from care_live.cli import cli
-from care_live.config import Config
+from care_live.config import Config, load
+from care_live.daemon.health import Health
+from care_live.daemon.run_metrics import DaemonStatus
 from care_live.errors import ConfigError
 from care_live.model import file
 from care_live.prepare.exposed_pairs import PairFolder, split
+from care_live.prepare.gate import GatedVolume, GateVerdict
 from care_live.prepare.prepared_network import (
     PreparationWatch,
     name_of_network,
@@ -164,3 +169,33 @@ def test_a_new_user_prepares_a_network_and_goes_on_after_an_interruption(tmp_pat
     assert (folder / "exposed" / "first" / "t0000-p000.tif").stat().st_mtime_ns == exposed_at
     assert "training begins" not in again.stdout  # it was over, and so was the comparison
     assert first.stdout.splitlines()[-1] == again.stdout.splitlines()[-1]
+
+
+def test_a_better_network_is_given_to_the_daemon_that_runs(tmp_path: Path) -> None:
+    given: list[object] = []
+
+    def swap(wanted: object) -> str:
+        given.append(wanted)
+        return "loading it"
+
+    health, folder = Health("127.0.0.1:0", DaemonStatus, lambda: True, {"/swap": swap}), tmp_path / "today"
+    toml = tmp_path / "microscope.toml"
+    toml.write_text(f'[daemon]\nstatus_bind = "{health.address}"\n[prepare]\npairs = 4\n', encoding="utf-8")
+    there = pairs_in(folder, load(toml))
+    assert len(there.names) == 4
+    shutil.copy(file.shipped(), folder / "today.onnx")
+    volume = GatedVolume("t0003-p000", raw_db=20.0, filter_db=25.0, before_db=26.0, after_db=27.0)
+    same = file.identity(file.shipped()).sha256
+    verdict = {"networks": [same, same], **asdict(GateVerdict("worm3d", "bright", (volume,)))}
+    (folder / "verdict.json").write_text(json.dumps(verdict), encoding="utf-8")
+    health.start()
+    try:
+        done = CliRunner().invoke(
+            cli, ["prepare", "-q", str(toml), "--folder", str(folder), "--swap"], catch_exceptions=False
+        )
+    finally:
+        health.stop()
+    assert done.exit_code == 0
+    assert "verdict: better than worm3d by 1.0 dB" in done.output
+    assert done.output.endswith("loading it\n")
+    assert given == [{"model": str((folder / "today.onnx").resolve()), "channel": ""}]
