@@ -1,6 +1,6 @@
 """One training in several processes, each with a GPU and patches of its own; torch averages their gradients.
 
-    torchrun --standalone --nproc-per-node 2 --module care_live train CONFIG
+    torchrun --standalone --nproc-per-node 2 --module -- care_live train CONFIG
 
 The first process decides, validates for all, and writes every file.
 
