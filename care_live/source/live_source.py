@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,10 @@ from care_live.source.live_link import LiveLink
 from care_live.source.live_microscope import LiveMicroscope
 from care_live.source.remote import Remote
 from care_live.source.run_names import run_names
+from care_live.source.tap_line import TapLine
 from care_live.wire.keys import read_server
+
+logger = logging.getLogger(__name__)
 
 
 class LiveSource:
@@ -40,7 +44,8 @@ class LiveSource:
             server_key_file=config.server_key_file,
             authorized_keys_file=config.authorized_keys_file,
         )
-        self._remote = Remote(runs, run_id=next(self._names), until_stored=True)
+        self._line = TapLine()
+        self._remote = Remote(runs, run_id=next(self._names), until_stored=True, line=self._line)
         try:
             self._link = LiveLink(config.bind, read_server(config.server_key_file, config.authorized_keys_file))
         except BaseException:
@@ -93,6 +98,10 @@ class LiveSource:
         return self._microscope.move(order)
 
     def stop(self) -> None:
+        if n_waiting := len(self._line):
+            logger.warning(
+                "acquisitions that wait for their turn n=%d are not recorded: the daemon is stopped", n_waiting
+            )
         self._remote.stop()
 
     def close(self) -> None:

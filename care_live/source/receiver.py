@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import ProtocolError
 from care_live.images import Plan, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
+from care_live.source.tap_line import TapLine
 from care_live.wire import plans, tap_codec, tap_protocol
 from care_live.wire.codec import record_of
 
@@ -39,6 +40,7 @@ class Receiver:
     until_stored : the tap keeps its frames until `store` says that they are on the disk
     finished : taps that ended their runs earlier, and may have missed the last answer; one whose run was given up
         begins anew with what it still has
+    line : where taps wait that come during another one's run; None: they are refused
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Receiver:
         z_planes: int | None = None,
         until_stored: bool = False,
         finished: tuple[str, ...] = (),
+        line: TapLine | None = None,
     ) -> None:
+        self._line = line
         self._finished = finished[-_MOST_FINISHED:]
         self._has_ended = False
         self._run_id = run_id
@@ -87,6 +91,8 @@ class Receiver:
         if message.tap in self._finished:
             end = message.number + (not isinstance(message, tap_protocol.TapPing))
             return Taken(None, tap_protocol.Ack(next_number=end, epoch=message.epoch, stored_before=end))
+        if self._is_in_line(message.tap):
+            return Taken(None, tap_protocol.Ack(next_number=0, epoch=message.epoch, waits=True))
         event = None
         if message.tap == self._tap:
             self._clock.learn(message.sent_ns, now_ns)
@@ -118,9 +124,15 @@ class Receiver:
     def _refusal(self, message: tap_protocol.FromTap) -> str | None:
         if isinstance(message, tap_protocol.TapStart) and message.token != self._token:
             return "the token is wrong: this daemon started an acquisition of its own"
-        if self._tap not in (None, message.tap):
+        if self._tap not in (None, message.tap) and self._line is None:
             return "another tap is sending already; one acquisition at a time"
         return None
+
+    def _is_in_line(self, tap: str) -> bool:
+        """Whether another tap sends, or came earlier."""
+        if self._line is None or tap == self._tap:
+            return False
+        return self._tap is not None or not self._line.may_begin(tap)
 
     def _is_due(self, message: tap_protocol.FromTap) -> bool:
         """A tap that is new to this daemon begins with its start, whatever its number is."""

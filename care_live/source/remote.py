@@ -12,6 +12,7 @@ from care_live.config import RemoteConfig
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import RunEnded, SourceEvent, StillAcquiring
 from care_live.source.receiver import Receiver
+from care_live.source.tap_line import TapLine
 from care_live.wire import tap_protocol
 from care_live.wire.keys import read_server
 from care_live.wire.relay import Budget
@@ -47,6 +48,7 @@ class Remote:
     Parameters
     ----------
     until_stored : the tap keeps its frames until `stored` says that they are safe
+    line : where taps wait that come during another one's run; None: they are refused
     clock_ns : monotonic nanoseconds; None: the system's
 
     Raises
@@ -64,8 +66,10 @@ class Remote:
         until_stored: bool = False,
         silent_s: float = _SILENT_S,
         stop_s: float = _STOP_S,
+        line: TapLine | None = None,
         clock_ns: Callable[[], int] | None = None,
     ) -> None:
+        self._line = line
         self._config, self._token, self._until_stored = config, token, until_stored
         self._receiver = self._receiver_of(run_id)
         self._silent_s, self._stop_s = silent_s, stop_s
@@ -123,6 +127,10 @@ class Remote:
         self._stop_sent, self._peer, self._owed = None, None, None
         self._bad_in_a_row, self._broken = 0, ""
         self._ended = False
+        if self._line is not None and (first := self._line.first()) is not None:
+            peer, epoch = first
+            call = tap_protocol.Ack(next_number=0, epoch=epoch, behind=True)
+            self._socket.send(tap_protocol.encode(call), to=peer)
 
     def _receiver_of(self, run_id: str, finished: tuple[str, ...] = ()) -> Receiver:
         return Receiver(
@@ -131,6 +139,7 @@ class Remote:
             z_planes=self._config.z_planes,
             until_stored=self._until_stored,
             finished=finished,
+            line=self._line,
         )
 
     def stop(self) -> None:
@@ -166,10 +175,15 @@ class Remote:
         except ProtocolError as error:
             self._bad(error, received)
             return None
-        if isinstance(taken.answer, tap_protocol.Ack):
+        if isinstance(taken.answer, tap_protocol.Ack) and taken.answer.waits and self._line is not None:
+            if message.number > 0 or not isinstance(message, tap_protocol.TapPing):  # else it may never acquire
+                self._line.note(message.tap, received.peer, message.epoch)
+        elif isinstance(taken.answer, tap_protocol.Ack):
             self._received_s, self._peer = self._now_s(), received.peer
         if taken.event is not None:
             self._bad_in_a_row = 0
+            if self._line is not None:
+                self._line.leave(message.tap)
         self._answer(received.peer, taken.answer)
         return taken.event
 

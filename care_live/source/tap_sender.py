@@ -75,7 +75,7 @@ class TapSender:
         self._n_delivered = self._n_bad = 0
         self._has_answered = False
         self._last_wait = LastWait()
-        self._ended = self._stopped = self._asleep = self._refused = False
+        self._ended = self._stopped = self._asleep = self._refused = self._waits = False
         self._last_answer = self._last_ping = time.monotonic()
         self._sockets = Sockets(client=endpoint.keys)
         self._socket = self._sockets.connect(
@@ -202,7 +202,7 @@ class TapSender:
         """Send what the socket takes; return whether it is full."""
         while True:
             with self._lock:
-                event = self._window.to_send()
+                event = self._to_send()
                 if event is None:
                     return False
                 envelope = self._envelope()
@@ -210,6 +210,10 @@ class TapSender:
                 return True
             with self._lock:
                 self._window.mark_sent()
+
+    def _to_send(self) -> RunEvent | None:
+        """Return the next event; in line behind other taps only the first one, which takes a place there."""
+        return None if self._waits and self._window.next_number > 0 else self._window.to_send()
 
     def _send(self, event: RunEvent, envelope: tap_codec.Envelope) -> bool:
         return self._socket.send(tap_codec.parts_of(event, envelope, token=self._endpoint.token))
@@ -221,7 +225,7 @@ class TapSender:
         if full:
             self._socket.wait_writable(_LOOK_S / 10)
         with self._lock:
-            self._asleep = nothing_to_do = self._window.to_send() is None
+            self._asleep = nothing_to_do = self._to_send() is None
         for socket in self._sockets.poll(_LOOK_S if nothing_to_do else 0):
             self._read(socket)
         self._asleep = False
@@ -256,6 +260,12 @@ class TapSender:
 
     def _acknowledged(self, ack: tap_protocol.Ack) -> None:
         with self._lock:
+            if ack.waits and not self._waits:
+                logger.info("the daemon records another acquisition first: this one waits in line")
+            self._waits = ack.waits
+            if ack.waits:
+                self._last_wait.note_in_line()
+                return
             if ack.next_number > self._window.sent_before:
                 said, sent = ack.next_number, self._window.sent_before
                 raise ProtocolError(f"the daemon acknowledges {said} messages, but {sent} were sent")

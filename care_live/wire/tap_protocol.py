@@ -116,6 +116,8 @@ class Ack(_Head, frozen=True, kw_only=True, tag="ack"):
     """That message came too early, or was a ping for more: something before it got lost; send again."""
     stored_before: Count | msgspec.UnsetType = msgspec.UNSET
     """What came before this number is on the disk, or will never be; unset: a tap may forget what this daemon has."""
+    waits: bool = False
+    """Another tap's run is under way, and this one's comes after it: nothing was taken, send only pings until then."""
 
 
 class TapStop(_Head, frozen=True, kw_only=True, tag="stop"):

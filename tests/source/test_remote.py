@@ -27,6 +27,7 @@ from care_live.images import (
 from care_live.source import tap, tap_sender
 from care_live.source.remote import Remote
 from care_live.source.tap import Tap
+from care_live.source.tap_line import TapLine
 from care_live.wire.keys import allow, write_pair
 from care_live.wire.last_wait import LastWait
 from care_live.wire.sockets import new_pair
@@ -426,6 +427,36 @@ def test_one_run_after_the_other_when_it_begins_anew(remote: Remote) -> None:
         assert isinstance(last, Frame) and (last.run_id, last.index) == (name, PlaneIndex(z=4))
         assert isinstance(ended, RunEnded)
         remote.begin_anew("second" if name == "run" else "third")
+
+
+def test_acquisitions_during_a_run_wait_for_their_turn_in_order() -> None:
+    """Three that follow each other while the daemon is still at the first: each becomes a run, whole."""
+    line = TapLine()
+    remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="first", line=line)
+    planned = events(n_t=1)
+    taps = [tap(remote.address, events=planned)]
+    taps[0](image(0), {"Axes": planned[0]["axes"]})
+    got = [remote.next_event(60.0)]
+    assert isinstance(got[0], RunStarted)
+    idle = tap(remote.address, events=planned)  # its acquisition has not begun, and keeps none waiting
+    for number, name in enumerate(("second", "third"), start=1):
+        taps.append(tap(remote.address, events=planned))
+        bring(taps[-1], planned, first=100 * number)
+        until = time.monotonic() + 60
+        while len(line) < number:
+            got.append(remote.next_event(0.05))
+            assert time.monotonic() < until, f"the {name} tap does not wait"
+    taps[0].feed.end("finished")
+    drain(remote)
+    for number, name in enumerate(("second", "third"), start=1):
+        remote.begin_anew(name)
+        come = frames(drain(remote))
+        assert [int(one.pixels[0, 0]) for one in come] == [100 * number + z for z in range(5)]
+        assert {one.run_id for one in come} == {name}
+    assert all(over(one) for one in taps)
+    assert len(line) == 0
+    idle.close(within_s=0.1)
+    remote.close()
 
 
 def test_hardware_sequences_travel(remote: Remote) -> None:

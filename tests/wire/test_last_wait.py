@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from care_live.wire.last_wait import IDLE_S, LastWait
+from care_live.wire.last_wait import IDLE_S, IN_LINE_S, LastWait
 
 
 class Clock:
@@ -47,3 +47,13 @@ def test_a_second_call_leaves_the_earlier_deadline() -> None:
     wait.begin(50.0)
     clock.now_s = 6.0
     assert wait.overdue_s == 1.0
+
+
+def test_in_line_behind_another_acquisition_it_waits_longer_until_its_turn_comes() -> None:
+    clock = Clock()
+    wait = LastWait(clock)
+    wait.note_in_line()
+    wait.begin(None)
+    assert wait.overdue_s == -IN_LINE_S
+    wait.note_progress()
+    assert wait.overdue_s == -IDLE_S
