@@ -49,11 +49,11 @@ _BROWSER = (
 def main(out: Path, within: Path | None) -> None:
     """Acquire in Micro-Manager's window, and save what its screen shows."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="care_live-", dir=within)))
+        folder = stack.enter_context(unpacked(within))
         stack.enter_context(alone_on_this_machine())
         screen = stack.enter_context(display(SIZE))
         os.environ["DISPLAY"] = screen
-        port, _ = stack.enter_context(java_process("window", folder / "micro-manager", on_display=screen))
+        port, _ = stack.enter_context(java_process("window", folder / "mm", on_display=screen))
         address, status = stack.enter_context(daemon(folder, port))
         driver = stack.enter_context(closing(WindowDriver(port)))
         driver.camera(512, exposure_ms=0.4, Mode="Fluorescent Beads")
@@ -66,6 +66,21 @@ def main(out: Path, within: Path | None) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["import", "-window", "root", "-colors", "96", f"png8:{out}"], check=True, timeout=60)
     click.echo(f"{out} {out.stat().st_size} bytes")
+
+
+@contextmanager
+def unpacked(within: Path | None) -> Iterator[Path]:
+    """Yield a new folder, which is removed afterwards."""
+    if within is None:
+        with tempfile.TemporaryDirectory(prefix="window-") as temporary:
+            yield Path(temporary)
+        return
+    folder = within / "Micro-Manager-2.0"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
