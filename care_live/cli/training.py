@@ -93,15 +93,21 @@ def train_command(
     if gains_only and start is None:
         raise click.UsageError("--gains-only needs --from, a network whose kernels stay")
     if start is not None:
+        if asked["look_ahead"] is not None:
+            click.echo(
+                f"--look-ahead leaves few of the kernels of {start} as they are: it begins nearly anew", err=True
+            )
         chosen = begun_with(chosen, start, gains_only=gains_only)
     chosen = recipe.with_changes(chosen, minutes=minutes, n_updates=updates, members=members)
     folder = run_folder or Path("runs/train") / chosen.name
-    if not _train(chosen, folder).is_first:
+    trained = _train(chosen, folder)
+    if not trained.is_first:
         return
     if config is None:
         network = folder / f"{chosen.name}.onnx"
         _export(folder, network)
-        click.echo(f"next: care-live restore STACK.tif OUT.tif --model {network}, or care-live swap {network}")
+        if trained.verdict is None or not trained.verdict.is_doubtful:
+            click.echo(f"next: care-live restore STACK.tif OUT.tif --model {network}, or care-live swap {network}")
     else:
         click.echo(f"next: care-live export {folder} {chosen.name}.onnx")
 

@@ -12,7 +12,7 @@ from care_live.training.checkpoint import TrainingHistory
 from care_live.training.evaluate import ScoreRow
 
 FILE = "verdict.json"
-_FEW_IMAGES = 4
+_FEW_IMAGES, _FEW_UPDATES = 4, 300
 _STILL_FALLING = 0.75
 """A best validation after this share of a run: it was not over."""
 
@@ -47,7 +47,7 @@ def verdict_of(
 
 def advice(histories: Sequence[TrainingHistory], *, n_training: int) -> str:
     """Return what may help a network that is worse than a filter."""
-    late = any(_place_of_best(history) > _STILL_FALLING for history in histories)
+    late = any(_place_of_best(history) > _STILL_FALLING or _n_updates(history) < _FEW_UPDATES for history in histories)
     parts = ["more time"] if late else []
     if n_training < _FEW_IMAGES or not late:
         parts.append("more volumes")
@@ -59,6 +59,10 @@ def _place_of_best(history: TrainingHistory) -> float:
     if not history.validation:
         return 1.0
     return (history.validation.index(min(history.validation)) + 1) / len(history.validation)
+
+
+def _n_updates(history: TrainingHistory) -> int:
+    return history.update[-1] if history.update else 0
 
 
 def _as_stored(scores: Scores) -> ImageScores:

@@ -75,12 +75,13 @@ class TrainingPlan:
         """Return the plan in a sentence or two."""
         recipe, fit = self.recipe, self.recipe.fit
         patch = " x ".join(str(size) for size in self.patch_px)
-        images = "volumes" if recipe.axes_seen == "ZYX" else "planes"
+        image = "volume" if recipe.axes_seen == "ZYX" else "plane"
         where = choose_device(fit).type + ("" if self.duration_s is None else f", about {_duration(self.duration_s)}")
         several = f"{recipe.members} networks, each a " if recipe.members > 1 else ""
+        network = f"{several}{recipe.network.describe()}"
         return (
-            f"Learns from {self.n_training} {images}, and is judged on {self.n_validation} others: {fit.n_updates} "
-            f"updates of {fit.batch} patches of {patch} px on the {where}. {several}{recipe.network.describe()}."
+            f"Learns from {_several(self.n_training, image)}, and is judged on {_several(self.n_validation, 'other')}: "
+            f"{fit.n_updates} updates of {fit.batch} patches of {patch} px on the {where}. {network}."
         )
 
 
@@ -280,6 +281,10 @@ def _with(recipe: Recipe, *, filters: int | None = None, n_updates: int | None =
     network = recipe.network if filters is None else recipe.network.model_copy(update={"filters": filters})
     fit = recipe.fit if n_updates is None else recipe.fit.model_copy(update={"n_updates": n_updates})
     return recipe.model_copy(update={"network": network, "fit": fit})
+
+
+def _several(n: int, what: str) -> str:
+    return f"{n} {what}" + ("s" if n != 1 else "")
 
 
 def _duration(seconds: float) -> str:

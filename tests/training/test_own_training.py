@@ -206,16 +206,18 @@ def scores(psnr: float) -> Scores:
 @pytest.mark.parametrize(
     ("network_db", "losses", "n_training", "wanted"),
     [
-        (31.0, [3.0, 2.0], 1, "better than a filter by 1.0 dB"),
+        (31.0, [3.0, 2.0], 9, "better than a filter by 1.0 dB"),
         (30.1, [3.0, 2.0], 9, "hardly better than a filter .*: use more time$"),
         (29.0, [3.0, 2.0], 9, "worse than a filter .*: use more time$"),
         (29.0, [3.0, 2.0, 2.5, 2.5, 2.5], 9, "worse than a filter .*: use more volumes$"),
         (29.0, [3.0, 2.0], 1, "worse than a filter .*: use more time and more volumes$"),
+        (29.0, [2.0, 2.5], 9, "worse than a filter .*: use more time$"),  # after 200 updates nothing is over
     ],
 )
 def test_the_verdict_says_what_may_help(network_db: float, losses: list[float], n_training: int, wanted: str) -> None:
     row = ScoreRow("v", 2, scores(20.0), scores(28.0), scores(network_db), scores(30.0))
-    verdict = verdict_of(row, [TrainingHistory(validation=losses)], n_training=n_training)
+    history = TrainingHistory(update=[100 * (1 + n) for n in range(len(losses))], validation=losses)
+    verdict = verdict_of(row, [history], n_training=n_training)
     assert verdict is not None
     assert re.search(wanted, verdict.sentence())
 
