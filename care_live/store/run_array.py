@@ -48,7 +48,8 @@ class RunArray:
 
     def __init__(self, reader: ReadsVolumes, product: Product, p: int) -> None:
         self._reader, self._product, self._p = reader, product, p
-        self._kept: OrderedDict[VolumeKey, NDArray[Any]] = OrderedDict()
+        self._kept: OrderedDict[VolumeKey, tuple[StoredArray, NDArray[Any]]] = OrderedDict()
+        """As it was stored when it was read: a volume may be restored anew."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -94,15 +95,16 @@ class RunArray:
     def _volume(self, t: int, c: int, blank: NDArray[Any]) -> NDArray[Any]:
         """Return a volume, as deep as `blank`, which stands for one that is not there."""
         key = VolumeKey(t, self._p, c)
-        kept = self._kept.get(key)
-        if kept is not None and kept.shape == blank.shape:  # another volume may have come since that is deeper
-            self._kept.move_to_end(key)
-            return kept
         if not self._reader.has(self._product, key):
             return blank
-        stored, pixels = self._reader.read(self._product, key), blank.copy()
-        pixels[: len(stored)] = stored
-        self._kept[key] = pixels
+        stored, (kept, pixels) = self._stored(key), self._kept.get(key, (None, blank))
+        if kept == stored and pixels.shape == blank.shape:  # another volume may have come since that is deeper
+            self._kept.move_to_end(key)
+            return pixels
+        read, pixels = self._reader.read(self._product, key), blank.copy()
+        pixels[: len(read)] = read
+        self._kept[key] = stored, pixels
+        self._kept.move_to_end(key)
         while len(self._kept) > _N_KEPT:
             self._kept.popitem(last=False)
         return pixels

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from msgspec.structs import replace
 
 import care_live
 from care_live.config import StoreConfig
@@ -14,7 +15,7 @@ from care_live.errors import StoreError
 from care_live.images import RunStarted, VolumeKey
 from care_live.store import RunReader, open_run
 from tests.make.networks import noisy, save_network
-from tests.make.stored import make_plan, make_volume
+from tests.make.stored import make_plan, make_restored, make_volume
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,19 @@ def test_what_is_not_there_has_no_number_and_no_size(run: RunReader) -> None:
         assert (run.array("raw")[1] == 0).all()
     finally:
         del run.has
+
+
+def test_a_volume_that_is_restored_anew_is_read_anew(tmp_path: Path) -> None:
+    raw = make_volume()
+    writer = open_run(StoreConfig(directory=tmp_path), RunStarted("run", make_plan(1), {}))
+    writer.write_raw(raw)
+    array = writer.reader().array("restored")
+    for value in (1.0, 2.0):
+        restored = make_restored(raw)
+        mean = np.full_like(restored.maps["mean"], value)
+        writer.write_restored(replace(restored, maps={**restored.maps, "mean": mean}))
+        assert (array[0, 0] == value).all()
+    writer.close()
 
 
 def test_a_channel_with_more_planes_may_come_later(tmp_path: Path) -> None:
