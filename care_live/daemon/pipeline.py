@@ -120,8 +120,8 @@ class Pipeline:
         """Find the channels that each network reads; a name that the run lacks costs its restoration, and no photon."""
         channels, wrong = self._rooms.restorer.choose(plan.channels)
         for why in wrong:
-            self._tally.fault("channels", why)
-            logger.warning("channels not restored: %s", why)
+            self._tally.fault("channels", f"{why}: only raw is kept")
+            logger.warning("channels not restored: %s: only raw is kept", why)
         return channels
 
     def _make_intake(self, started: RunStarted, states: VolumeStates, unstored: UnstoredFrames) -> Intake:

@@ -90,7 +90,7 @@ def asked_of(source: Microscope, before: Plan) -> Plan:
     ConfigError
         Its sequence cannot be read, or pycromanager cannot run it.
     """
-    outline = _outline_of(source)
+    outline = outline_of(source)
     if cameras := labels_among(before.channels, outline.places.channels):
         outline = outline.seen_by(cameras)
     asked = replace(
@@ -106,7 +106,8 @@ def asked_of(source: Microscope, before: Plan) -> Plan:
     return replace(asked, shape_px=shape_px, **steps_of(source, outline))
 
 
-def _outline_of(source: Microscope) -> Outline:
+def outline_of(source: Microscope) -> Outline:
+    """Return what the settings order; see `asked_of`."""
     if isinstance(source, PymmcorePlusConfig):
         return outline_of_sequence(read_sequence(source.sequence))
     return planned(planned_events(source))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from care_live.config import SHOW_LIVE, Config
-from care_live.daemon import orders
+from care_live.daemon import channel_networks, orders
 from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.deadline import Deadlines
 from care_live.daemon.ending import end_stages
@@ -24,8 +24,10 @@ from care_live.daemon.live_restoring import restoring
 from care_live.daemon.live_rooms import live_show
 from care_live.daemon.live_show import LiveShow
 from care_live.daemon.pipeline import Pipeline, Rooms
+from care_live.daemon.planned_channels import refuse_channels_of_recording, refuse_unknown_channels
 from care_live.daemon.readback import Stored
 from care_live.daemon.resume import last_spans, open_remaining
+from care_live.daemon.run_after_run import claim_begun
 from care_live.daemon.run_end import OPENING, RunEnd
 from care_live.daemon.run_metrics import DaemonStatus, Phase, Tally
 from care_live.daemon.service_notice import tell_service
@@ -83,8 +85,6 @@ class Daemon:
         self._publishing = Bulkhead("publishing", "the run goes on unpublished", self._tally)
         self._restoring = Bulkhead("restoring", "the run goes on with raw volumes", self._tally)
 
-    # -- what others may call, from any thread -----------------------------------------------------------------
-
     def status(self) -> DaemonStatus:
         """Return the newest figures."""
         if self._pipeline is not None:
@@ -110,8 +110,6 @@ class Daemon:
     def drain(self) -> None:
         """Abort the acquisition and finish the volumes that have come; a second call stops at once."""
         self._end.order()
-
-    # -- the run -----------------------------------------------------------------------------------------------
 
     def run(self, on_start: Callable[[RunStarted], None] | None = None) -> DaemonStatus:
         """Run to the end and return the last status.
@@ -189,7 +187,8 @@ class Daemon:
         import_zarr()
         self._restorer.start()
         self._end.closes(closing, "inference", lambda: self._restorer.stop(_STOP_S))
-        names = ", ".join(network.identity.name for network in self._restorer.networks)
+        refuse_unknown_channels(config, self._restorer)
+        names = channel_networks.names(self._restorer.networks)
         self._tally.set(model=names, provider=self._restorer.network.provider, run_id=self.run_id, more_runs=has_live)
         live = live_show(config, source, self._restorer.workers[0], publisher=publisher, publishing=self._publishing)
         if live is not None:
@@ -207,12 +206,12 @@ class Daemon:
 
     def _begin(self, standing: _Standing, started: RunStarted, closing: contextlib.ExitStack) -> Rooms:
         """Open the store for a run, and announce it."""
-        config, publisher = self._config, standing.publisher
-        claim = standing.claim
+        config, publisher, source, claim = self._config, standing.publisher, standing.source, standing.claim
+        refuse_channels_of_recording(config, self._restorer, started)
         if claim is None:
-            self._tally.begin(started.run_id, missed=started.summary.get(MISSED, ()))
-            claim = claim_run(config.store, started.run_id, resume=config.resume)
+            claim, source, started = claim_begun(config.store, source, started, resume=config.resume)
             closing.callback(self._end.close_store, claim)
+            self._tally.begin(started.run_id, missed=started.summary.get(MISSED, ()))
         writer = self._deadlines.within(OPENING, lambda: open_run(config.store, started, claim=claim), _OPEN_S)
         closing.callback(self._end.close_store, writer)
         standing.stored.go_to(writer.reader())
@@ -222,7 +221,7 @@ class Daemon:
         with self._restoring:
             self._make_ready(writer, started)
         logger.info("run started id=%s planes=%d", started.run_id, started.plan.n_planes)
-        return Rooms(standing.source, writer, self._restorer, publisher, self._publishing, self._restoring)
+        return Rooms(source, writer, self._restorer, publisher, self._publishing, self._restoring)
 
     def _make_ready(self, writer: RunWriter, started: RunStarted) -> None:
         """Give the restorer the plan."""

@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from pathlib import Path
+from typing import cast
 
+from care_live import __version__
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
+from care_live.images import RunStarted
 from care_live.recorded.journal_lines import JOURNAL_NAME
+from care_live.recorded.run_records import RunBegan, from_json, to_json
 from care_live.store.fsync import make_folder, sync_folder, translated
 from care_live.store.journal import Journal
 from care_live.store.ledger import Ledger
 from care_live.store.lock import LOCK_NAME, RunLock, is_taken
+from care_live.store.same_run import check_goes_on
 from care_live.store.shards import raw_files
 
 RUN_ID_RULE = "1 to 64 characters of 0-9 A-Z a-z _ -"
@@ -90,6 +96,22 @@ class Claim:
             f"run {self.path} has finished: {n_raw} raw volumes are stored, {n_left} of them not restored; "
             "use another run_id, or --resume (resume = true) to go on with this one"
         )
+
+    def refuse_other(self, started: RunStarted) -> RunBegan:
+        """Return how an acquisition begins, as it would be read back.
+
+        Raises
+        ------
+        StoreError
+            It does not go on with what the run has.
+        """
+        now = RunBegan.of(started, care_live=__version__, at_us=time.time_ns() // 1000)
+        now = cast(RunBegan, from_json(to_json(now)))
+        ledger = self.ledger
+        if ledger.began is not None:
+            stored = ledger.raw.keys()
+            check_goes_on(ledger.began, now, self.path, taps=ledger.taps, stored=stored, plan=started.plan)
+        return now
 
     def close(self) -> None:
         """Release the run; where nothing was written, its folder is deleted, too."""

@@ -95,6 +95,7 @@ class Collection:
     def describe_network(self, network: NetworkInUse) -> None:
         """Write a network's card and its channels beside the volumes that it restored and will restore."""
         name, sha256 = network.identity.name, network.identity.sha256
+        self._models.pop(sha256, None)  # the last one of some channels restores them
         self._models[sha256] = {"name": name, "sha256": sha256, "card": dict(network.card)}
         if network.channels:
             self._models[sha256]["channels"] = list(network.channels)

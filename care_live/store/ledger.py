@@ -81,7 +81,7 @@ class Ledger:
     """Raw volumes that lack planes."""
     not_restored: dict[VolumeKey, NotRestored] = field(default_factory=dict)
     models: dict[str, ModelNoted] = field(default_factory=dict)
-    """By sha256."""
+    """By sha256; the last one of some channels restores them."""
     ended: RunEndNoted | None = None
     _products: dict[VolumeKey, tuple[Product, ...]] = field(default_factory=dict)
     """Of each restored volume."""
@@ -112,6 +112,7 @@ class Ledger:
             case NotRestoredNoted():
                 self.not_restored[record.key] = NotRestored(record.key, record.reason, record.detail)
             case ModelNoted():
+                self.models.pop(record.sha256, None)
                 self.models[record.sha256] = record
             case RunEndNoted():
                 self.ended = record
@@ -129,6 +130,11 @@ class Ledger:
                 self.apply(from_json(text))
             except StoreError as error:
                 raise StoreError(f"the journal holds a record that this version cannot read: {text[:80]!r}") from error
+
+    def restores(self, sha256: str, channels: tuple[int, ...]) -> bool:
+        """Return whether a network was the last one to be noted for these channels."""
+        of_channels = [one.sha256 for one in self.models.values() if one.channels == channels]
+        return of_channels[-1:] == [sha256]
 
     def raw_only(self) -> list[VolumeKey]:
         """Return the raw volumes of which nothing was restored, oldest first."""

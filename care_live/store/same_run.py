@@ -37,6 +37,27 @@ def check_same_run(began: RunBegan, now: RunBegan, run: Path) -> None:
     _refuse(_sources(began.summary, now.summary), run)
 
 
+def check_goes_on(
+    began: RunBegan, now: RunBegan, run: Path, *, taps: Collection[str], stored: Collection[VolumeKey], plan: Plan
+) -> None:
+    """Refuse an acquisition that does not go on with a run.
+
+    Parameters
+    ----------
+    taps : of all acquisitions that have written the run; an empty one goes on with anything
+    stored : raw volumes that the run has
+    plan : of the acquisition
+
+    Raises
+    ------
+    StoreError
+        As `check_same_run` and `check_nothing_comes_twice`.
+    """
+    check_same_run(began, now, run)
+    if not {now.tap, ""} & set(taps):
+        check_nothing_comes_twice(stored, plan, run)
+
+
 def check_same_plan(began: Plan, now: Plan, run: Path) -> None:
     """Refuse a plan that does not go on with the one that a run began with.
 

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from numpy.typing import NDArray
@@ -23,12 +23,10 @@ from care_live.recorded.run_records import (
     Record,
     RestoredStored,
     Retracted,
-    RunBegan,
     RunEndNoted,
     RunResumed,
     StateNoted,
     StoredArray,
-    from_json,
     to_json,
 )
 from care_live.store.claim import Claim, claim_run
@@ -39,7 +37,6 @@ from care_live.store.quarantine import set_aside, sweep
 from care_live.store.raw_codec import CodecPicker
 from care_live.store.reader import RunReader
 from care_live.store.rounding import keep_mantissa_bits
-from care_live.store.same_run import check_nothing_comes_twice, check_same_run
 from care_live.store.zarr_images import ImageGroup, import_zarr
 from care_live.verdict import MeasuredError
 from care_live.wire.codec import record_of
@@ -91,14 +88,10 @@ class RunWriter:
         self._begin(started)
 
     def _begin(self, started: RunStarted) -> None:
-        now = RunBegan.of(started, care_live=__version__, at_us=time.time_ns() // 1000)
-        now = cast(RunBegan, from_json(to_json(now)))  # as it would be read back, to be compared
+        now = self._claim.refuse_other(started)
         if self._ledger.began is None:
             self._note(now)
         else:
-            check_same_run(self._ledger.began, now, self.path)
-            if not self._ledger.taps & {now.tap, ""}:
-                check_nothing_comes_twice(self._ledger.raw.keys(), started.plan, self.path)
             self.set_aside = sweep(self.path, self._ledger)
             self._note(RunResumed(care_live=__version__, at_us=now.at_us, tap=now.tap))
         assert self._ledger.began is not None
@@ -197,8 +190,7 @@ class RunWriter:
     def describe_network(self, network: NetworkInUse) -> None:
         """Write a network's card and its channels into the journal, and beside every volume that it will restore."""
         name, sha256 = network.identity.name, network.identity.sha256
-        before = self._ledger.models.get(sha256)
-        if before is None or before.channels != network.channels:
+        if not self._ledger.restores(sha256, network.channels):  # new, or back after another one
             self._note(ModelNoted(name=name, sha256=sha256, card=dict(network.card), channels=network.channels))
         self._collection.describe_network(network)
 

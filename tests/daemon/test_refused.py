@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from care_live.config import Config
+from care_live.config import Config, RestoreConfig
 from care_live.daemon import run as daemon_run
 from care_live.daemon.run import Daemon
 from care_live.errors import CareLiveError
@@ -48,6 +48,9 @@ def obstacle(name: str, settings: Config) -> Iterator[Config]:
                 bad = settings.store.directory.with_name("bad.onnx")
                 bad.write_bytes(b"no network")
                 settings = settings.model_copy(update={"restore": settings.restore.model_copy(update={"model": bad})})
+            case "a channel that does not come":
+                named = {"channel": [{"name": "Cy5", "model": str(settings.restore.model)}], "provider": "cpu"}
+                settings = settings.model_copy(update={"restore": RestoreConfig.model_validate(named)})
             case "a full disk":
                 full = settings.store.model_copy(update={"keep_free_mib": 2**40})
                 settings = settings.model_copy(update={"store": full})
@@ -63,6 +66,7 @@ def obstacle(name: str, settings: Config) -> Iterator[Config]:
         "another writer",
         "a finished run",
         "a bad model",
+        "a channel that does not come",
         "a full disk",
     ],
 )

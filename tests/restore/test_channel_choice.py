@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 import tifffile
 
-from care_live.config import Config, parse
+from care_live.config import ChannelNetwork, Config, parse
+from care_live.daemon import run as daemon_run
 from care_live.errors import ConfigError
 from care_live.images import VolumeKey
 from care_live.model.card import ModelCard
 from care_live.restore.channel_choice import ChannelChoice, ChannelGroup, NetworkWish, choose
 from care_live.store import RunReader
 from tests.make import runs
+from tests.make.scripted import Scripted, frames, plan, started
 from tests.viewer.test_recorder import Recordings, assert_same
 
 RUN = ("Brightfield", "GFP", "RFP")
@@ -52,9 +55,9 @@ def test_channels_are_found_by_name(asked: tuple[str, ...], of_network: tuple[st
     ("asked", "of_network"), [(("gfp",), ("any",)), (("GFP",), ("a", "b")), (("x", "y"), ("a", "b"))]
 )
 def test_a_wrong_name_restores_nothing_and_is_said(asked: tuple[str, ...], of_network: tuple[str, ...]) -> None:
-    choice, (wrong,) = choose([NetworkWish(card(*of_network), asked)], RUN)
-    assert "only raw is kept" in wrong
+    choice, wrong = choose([NetworkWish(card(*of_network), asked)], RUN)
     assert not any(choice.takes(VolumeKey(0, 0, c)) for c in range(len(RUN)))
+    assert len(wrong) == 1
 
 
 def test_each_channel_goes_to_its_network() -> None:
@@ -95,8 +98,15 @@ def test_what_contradicts_itself_is_refused(settings: dict[str, Any], why: str) 
 def test_a_swap_changes_the_network_of_its_channels_alone() -> None:
     entries = [{"name": "BF", "model": "none"}, {"name": "GFP"}, {"name": "RFP", "model": "r.onnx"}]
     restore = parse({"restore": {"model": "g.onnx", "channel": entries}}, origin="test").restore
-    assert restore.networks == ((Path("g.onnx"), ("GFP",)), (Path("r.onnx"), ("RFP",)))
-    assert restore.with_network(0, Path("new.onnx")).networks == ((Path("new.onnx"), ("GFP",)), restore.networks[1])
+    assert restore.networks == (
+        ChannelNetwork(Path("g.onnx"), ("GFP",)),
+        ChannelNetwork(Path("r.onnx"), ("RFP",)),
+    )
+    changed = restore.with_network(0, Path("new.onnx"))
+    assert changed.networks == (ChannelNetwork(Path("new.onnx"), ("GFP",)), restore.networks[1])
+    pinned = restore.with_providers(["cpu", "openvino"])
+    assert [one.provider for one in pinned.networks] == ["cpu", "openvino"]
+    assert [one.channels for one in pinned.networks] == [("GFP",), ("RFP",)]
 
 
 def movie(path: Path) -> np.ndarray:
@@ -129,9 +139,20 @@ def test_brightfield_passes_through(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_name_that_the_run_lacks_costs_no_raw_volume(tmp_path: Path) -> None:
-    movie(tmp_path / "movie.ome.tif")
-    status = runs.run(replayed(tmp_path, "DAPI"))
+def test_a_name_that_only_the_run_lacks_costs_no_raw_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tap says its channels when its acquisition has begun."""
+    keys = [VolumeKey(0, 0, c) for c in range(2)]
+    script = itertools.chain([started(plan(keys))], *map(frames, keys))
+    monkeypatch.setattr(daemon_run, "open_remaining", lambda *_: Scripted(script))
+    status = runs.run(runs.config(tmp_path, {"kind": "remote"}, restore={"channels": ["DAPI"]}))
     run = RunReader(tmp_path / "runs" / "test")
-    assert (len(run.keys("raw")), run.keys("restored")) == (6, [])
-    assert "Brightfield, GFP" in status.shortfalls[0]
+    assert (run.keys("raw"), run.keys("restored")) == (keys, [])
+    assert "channel-0, channel-1" in status.shortfalls[0]
+
+
+@pytest.mark.slow
+def test_a_recording_that_lacks_a_name_is_not_replayed(tmp_path: Path) -> None:
+    movie(tmp_path / "movie.ome.tif")
+    with pytest.raises(ConfigError, match="shall restore DAPI, but the run has Brightfield, GFP"):
+        runs.run(replayed(tmp_path, "DAPI"))
+    assert not (tmp_path / "runs" / "test").exists()

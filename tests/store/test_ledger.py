@@ -10,7 +10,15 @@ import msgspec
 
 from care_live.images import VolumeKey
 from care_live.reasons import Choice
-from care_live.recorded.run_records import RawStored, RestoredStored, Retracted, StoredArray, from_json, to_json
+from care_live.recorded.run_records import (
+    ModelNoted,
+    RawStored,
+    RestoredStored,
+    Retracted,
+    StoredArray,
+    from_json,
+    to_json,
+)
 from care_live.store.ledger import Ledger
 from tests.make.stored import make_restored, make_volume
 
@@ -34,6 +42,16 @@ def test_records_come_back_as_they_went_in() -> None:
     ledger.apply(Retracted(key=restored.key))
     assert ledger.keys("restored") == []
     assert ledger.raw_only() == [raw.key]
+
+
+def test_a_network_that_is_back_is_the_last_one_of_its_channels() -> None:
+    ledger = Ledger()
+    for sha256, channels in (("a", (0,)), ("b", (0,)), ("c", (1,)), ("a", (0,))):
+        ledger.apply(ModelNoted(name=sha256, sha256=sha256, card={}, channels=channels))
+    assert list(ledger.models) == ["b", "c", "a"]
+    assert ledger.restores("a", (0,)) and ledger.restores("c", (1,))
+    assert not ledger.restores("b", (0,))
+    assert not ledger.restores("a", ())
 
 
 def test_a_volume_takes_a_kilobyte() -> None:
