@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections import defaultdict
+from collections.abc import Iterator
 
 import click
 import numpy as np
@@ -13,7 +15,10 @@ import tifffile
 from click.testing import CliRunner
 
 from care_live.cli import FILES, SUMMARIES, cli
+from care_live.daemon.health import Health
+from care_live.daemon.run_metrics import DaemonStatus
 from care_live.errors import ConfigError
+from tests.make.networks import save_network
 from tests.make.runs import command, movie, replay, settings
 
 
@@ -95,6 +100,8 @@ def test_an_option_says_the_same_in_every_command():
         ("evaluate", "--axes"),
         ("calibrate", "--axes"),
         ("calibrate", "--dry-run"),
+        ("restore", "--channel"),
+        ("restore", "--config"),
     }  # they mean something else there
     texts = defaultdict(set)
     for name, option in options():
@@ -204,6 +211,47 @@ def test_offline_restoration_and_verification(tmp_path):
     done = command("restore", "movie.tif", "out.ome.tif", "--axes", "TZYX", "--model", "tiny.onnx", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert np.isfinite(tifffile.imread(tmp_path / "out.ome.tif")).all()
+
+
+@contextlib.contextmanager
+def daemon_whose_swap_is(*states: str) -> Iterator[str]:
+    """Serve a status as that of a run whose swap goes through these states; give the address."""
+    left, taken = list(states), []
+
+    def status() -> DaemonStatus:
+        taken.append(left.pop(0) if len(left) > 1 else left[0])
+        return DaemonStatus(model="old", swap=taken[-1])
+
+    health = Health("127.0.0.1:0", status, lambda: True, {"/swap": lambda order: "loading"})
+    health.start()
+    try:
+        yield health.address
+    finally:
+        health.stop()
+
+
+@pytest.mark.parametrize(
+    ("states", "code", "words"),
+    [
+        (("loading", "trying", "took over; it differs by 1 %"), 0, "took over"),
+        (("loading", "refused: no network"), 1, "the run goes on with old: refused: no network"),
+        (("took over; long ago", "rolled back"), 0, "took over; long ago"),
+        (("loading",), 1, "nothing is decided after 1 s (loading)"),
+    ],
+    ids=["taken", "refused", "first answer", "open"],
+)
+def test_swap_waits_for_the_outcome(tmp_path, states, code, words):
+    model = save_network(tmp_path / "new.onnx", filters=2)
+    with daemon_whose_swap_is(*states) as address:
+        done = CliRunner().invoke(cli, ["swap", str(model), "--wait", "1", "--address", address])
+    assert (done.exit_code, words in f"{done.output}{done.exception}") == (code, True), done.output
+
+
+def test_swap_may_only_give_the_order(tmp_path):
+    model = save_network(tmp_path / "new.onnx", filters=2)
+    with daemon_whose_swap_is("loading") as address:
+        done = CliRunner().invoke(cli, ["swap", str(model), "--wait", "0", "--address", address])
+    assert (done.exit_code, done.output) == (0, "loading\n")
 
 
 def test_status_without_a_daemon_is_one_line(tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,20 +14,15 @@ from care_live.cli import options
 from care_live.errors import CareLiveError
 from care_live.wire.printable import printable
 
+_LOOK_S = 0.5
+
 
 @click.command("status")
 @options.status_address
 @options.as_json
 def status_command(address: str, as_json: bool) -> None:
     """Show what a running daemon is doing."""
-    import urllib.error
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
-            status = json.load(answer)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise CareLiveError(_no_answer(address, error)) from error
+    status = status_of(address)
     if as_json:
         click.echo(json.dumps(status))
         return
@@ -38,6 +35,25 @@ def status_command(address: str, as_json: bool) -> None:
         click.echo(_line("network", "  ".join(f"{k} {v}" for k, v in said.items())))
     for worker in workers:
         click.echo(_line(f"worker {worker.pop('worker')}", "  ".join(f"{k} {v}" for k, v in worker.items())))
+
+
+def status_of(address: str) -> dict[str, Any]:
+    """Return what a daemon is doing.
+
+    Raises
+    ------
+    CareLiveError
+        No daemon answers.
+    """
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
+            status: dict[str, Any] = json.load(answer)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise CareLiveError(_no_answer(address, error)) from error
+    return status
 
 
 def _no_answer(address: str, error: Exception) -> str:
@@ -80,9 +96,24 @@ def doctor_command(config: Path | None, as_json: bool) -> None:
     "--rollback", is_flag=True, help="Go back to the network before the last swap, or give up the one on trial."
 )
 @click.option("--even-if-slow", is_flag=True, help="Take a network that is too slow for the acquisition, too.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.IntRange(0),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the outcome; 0: only give the order.",
+)
 @options.status_address
-def swap_command(model: Path | None, channel: str, rollback: bool, even_if_slow: bool, address: str) -> None:
-    """Give a running daemon the network MODEL, between two volumes; it is tried and compared first."""
+def swap_command(
+    model: Path | None, channel: str, rollback: bool, even_if_slow: bool, wait_s: int, address: str
+) -> None:
+    """Give a running daemon the network MODEL, between two volumes; it is tried and compared first.
+
+    Exit code 0: it has taken over, or, with --wait 0, was ordered. 1: it was refused, or nothing is decided yet; the
+    last line says why.
+    """
     from care_live.errors import ConfigError
     from care_live.model.file import located
 
@@ -94,6 +125,32 @@ def swap_command(model: Path | None, channel: str, rollback: bool, even_if_slow:
     if model is not None:
         wanted = {"model": str(located(model).resolve()), "channel": channel, "even_if_slow": even_if_slow}
     click.echo(ask(address, "/rollback" if rollback else "/swap", wanted))
+    if wanted and wait_s:
+        click.echo(outcome_of_swap(address, wait_s))
+
+
+def outcome_of_swap(address: str, wait_s: float) -> str:
+    """Wait until a network that was ordered has taken over; return that in words.
+
+    Raises
+    ------
+    CareLiveError
+        The daemon refused the network, or took it back; nothing is decided in time; or the daemon has ended.
+    """
+    until_s = time.monotonic() + wait_s
+    while True:
+        status = status_of(address)
+        state = printable(str(status.get("swap", "")))
+        if state.startswith("took over"):
+            return state
+        if state.startswith(("refused", "rolled back")):
+            raise CareLiveError(f"the run goes on with {printable(str(status.get('model')))}: {state}")
+        if time.monotonic() > until_s:
+            raise CareLiveError(
+                f"nothing is decided after {wait_s:g} s ({state}): a network is tried on the next volumes of its "
+                "channel; care-live status shows what becomes of it, care-live swap --rollback gives it up"
+            )
+        time.sleep(min(_LOOK_S, wait_s))
 
 
 def ask(address: str, path: str, order: Mapping[str, object]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 
@@ -13,6 +15,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from care_live.daemon.run_metrics import DaemonStatus
 from care_live.daemon.status_server import ConnectionLimits, Look, Order, Routes, StatusServer
 from care_live.errors import ConfigError
+
+_ASK_S = 2.0
+"""How long what has the address already may take to say what it is."""
+_MAX_STATUS_BYTES = 2**20
 
 
 class _StatusCollector:
@@ -102,6 +108,25 @@ def _bound(bind: str, routes: Routes, limits: ConnectionLimits) -> StatusServer:
     try:
         return StatusServer((host, int(port)), routes, limits)
     except (OSError, ValueError, OverflowError) as error:
+        if there := _daemon_at(bind) if isinstance(error, OSError) else "":
+            raise ConfigError(there) from error
         raise ConfigError(
             f"status address {bind} cannot be used ({error}); set daemon.status_bind to a free host:port"
         ) from error
+
+
+def _daemon_at(bind: str) -> str:
+    """Return what to do about a daemon that has a status address already; empty: no daemon answers there."""
+    host, _, port = bind.rpartition(":")
+    address = f"{'127.0.0.1' if host in ('', '0.0.0.0') else host}:{port}"
+    try:
+        with urllib.request.urlopen(f"http://{address}/status", timeout=_ASK_S) as answer:
+            status = json.loads(answer.read(_MAX_STATUS_BYTES))
+        run_id, phase = str(status["run_id"]), str(status["phase"])
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        return ""
+    return (
+        f"a care_live daemon has the status address {bind} already: run {run_id or '(no name yet)'}, {phase}. End it "
+        f"first (Ctrl-C, or SIGTERM; see care-live status --address {address}), or let this one run beside it with "
+        "addresses of its own: daemon.status_bind, publish.bind and publish.bind_pull"
+    )

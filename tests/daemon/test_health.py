@@ -88,6 +88,16 @@ def test_a_taken_status_port_is_one_clear_line():
         first.stop()
 
 
+def test_a_second_daemon_says_which_run_has_the_address_and_what_to_do() -> None:
+    first = Health("127.0.0.1:0", lambda: DaemonStatus(run_id="evening", phase="running"), lambda: True)
+    first.start()
+    try:
+        with pytest.raises(ConfigError, match=r"already: run evening, running\. End it first .*daemon\.status_bind"):
+            Health(first.address, DaemonStatus, lambda: True)
+    finally:
+        first.stop()
+
+
 @pytest.fixture
 def orders() -> list[object]:
     """What was ordered."""
