@@ -19,6 +19,8 @@ Phase: TypeAlias = Literal["starting", "waiting", "running", "draining", "finish
 
 _RECENT = 4096
 """Ages kept for the percentiles; more than an hour at one volume a second."""
+_MISSED = 32
+"""Missed acquisitions whose names are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +145,18 @@ class Tally:
         self._suspect: set[VolumeKey] = set()
         self._faults: Counter[str] = Counter()
         self._warnings: list[str] = []
+        """One a room."""
+        self._missed: deque[str] = deque(maxlen=_MISSED)
+        self._n_missed = 0
         self._spans: dict[tuple[int, int], Span] = {}
         self._flickers: dict[tuple[int, int], float] = {}
 
     def begin(self, run_id: str, *, missed: Iterable[str] = ()) -> None:
         """Count anew: another run begins; acquisitions before it that were missed stay among the warnings."""
         with self._lock:
-            self._warnings += [f"acquisition {name} was missed, it is not restored" for name in missed]
+            for name in missed:
+                self._missed.append(f"acquisition {name} was missed, it is not restored")
+                self._n_missed += 1
             lasting = ("phase", "model", "provider", "swap", "publishing", "more_runs")
             self._counts = {name: self._counts[name] for name in lasting if name in self._counts} | {"run_id": run_id}
             for past in (self._ages_ms, self._infer_ms, self._plane_times_ns, self._volume_times_ns):
@@ -241,8 +248,14 @@ class Tally:
                 flicker=max(self._flickers.values(), default=0.0),
                 uptime_s=(self._clock_ns() - self._started_ns) / 1e9,
                 faults=dict(self._faults),
-                warnings=tuple(self._warnings),
+                warnings=(*self._warnings, *self._of_missed()),
             )
+
+    def _of_missed(self) -> tuple[str, ...]:
+        """Return what is said of missed acquisitions: the last ones by name, of all others their number."""
+        n_earlier = self._n_missed - len(self._missed)
+        earlier = (f"{n_earlier} acquisitions before these were missed, too",) if n_earlier else ()
+        return (*self._missed, *earlier)
 
 
 def _rate(times_ns: deque[int], now_ns: int) -> float:

@@ -80,12 +80,18 @@ class PairWriter:
         self.run: Plan | None = None
         """What the source said that it will deliver."""
 
+    @property
+    def n_waiting(self) -> int:
+        """Pairs of which some volumes are here."""
+        return len(self._waiting)
+
     def take(self, volume: Volume) -> None:
         """Take a volume; one that lacks planes is left out, and its pair with it."""
         if volume.integrity.missing:
             logger.warning("pair incomplete key=%s missing=%d", tuple(volume.key), len(volume.integrity.missing))
             return
         place = volume.key.t, volume.key.p
+        self._give_up_before(*place)
         volumes = self._waiting.setdefault(place, {})
         volumes[volume.key.c] = volume
         if len(volumes) < 2 * self._n_channels:
@@ -93,6 +99,11 @@ class PairWriter:
         del self._waiting[place]
         self._folder.put(name_of(*place), *self._exposures(volumes))
         self._on_pair(len(self._folder.names), self._plan.n_pairs)
+
+    def _give_up_before(self, t: int, p: int) -> None:
+        """Drop what waits of earlier time points of a position: the exposures that it lacks will not come."""
+        for place in [(before, at) for before, at in self._waiting if at == p and before < t]:
+            del self._waiting[place]
 
     def _exposures(self, volumes: dict[int, Volume]) -> tuple[np.ndarray, np.ndarray]:
         """Return first and second exposures of a pair, (c, z, y, x); a channel's second exposure is its reference."""

@@ -36,7 +36,7 @@ class WindowAcquisition:
     """Where it is saved; None: in memory."""
     title: str
     missed: tuple[str, ...] = ()
-    """Acquisitions before it that were saved beside it and that Micro-Manager did not name in time."""
+    """Acquisitions that are not restored: before it, and not named in time; or behind it, when too many waited."""
 
 
 class NamesAcquisitions(NamedTuple):

@@ -44,3 +44,13 @@ def test_acquisitions_that_were_missed_stay_among_the_warnings() -> None:
     tally.begin("evening-2", missed=["mda_2"])
     tally.begin("evening-3")
     assert tally.status().warnings == ("acquisition mda_2 was missed, it is not restored",)
+
+
+def test_of_many_missed_acquisitions_the_last_ones_are_named() -> None:
+    tally = Tally()
+    for n in range(500):
+        tally.begin(f"evening-{n}", missed=[f"mda_{n}"])
+    *named, rest = tally.status().warnings
+    assert len(named) < 50
+    assert "mda_499" in named[-1]
+    assert rest == f"{500 - len(named)} acquisitions before these were missed, too"

@@ -13,7 +13,8 @@ from care_live.images import REFERENCE, Frame, Plan, PlaneIndex, RunEnded, RunSt
 from care_live.model import file
 from care_live.prepare.exposed_pairs import PairFolder
 from care_live.prepare.exposure_plan import ExposurePlan, plan_exposures
-from care_live.prepare.pair_acquisition import expose
+from care_live.prepare.pair_acquisition import PairWriter, expose
+from tests.make.scripted import volume
 from tests.prepare.conftest import config
 
 CARD = file.read_card(file.shipped())
@@ -89,6 +90,14 @@ def test_a_pair_that_lacks_a_plane_is_left_out(tmp_path: Path) -> None:
     there = PairFolder(tmp_path)
     expose(planned(), there, start=Interrupted(planned(), lost=2 * N_Z + 3))
     assert there.names == ("t0000-p000", "t0002-p000", "t0003-p000")
+
+
+def test_what_lacks_its_other_exposure_waits_no_longer_than_for_the_next_time_point(tmp_path: Path) -> None:
+    writer = PairWriter(planned(), PairFolder(tmp_path), lambda done, total: None)
+    for t in range(20):
+        for p in range(2):
+            writer.take(volume(t, p))
+        assert writer.n_waiting == 2
 
 
 def test_an_acquisition_that_fails_says_why(tmp_path: Path) -> None:
