@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
 from care_live.acquisition_config import Section
+
+WantedProvider: TypeAlias = Literal["auto", "cuda", "tensorrt", "cpu", "openvino"]
+"""What shall run a network."""
 
 
 class NormaliseConfig(Section):
@@ -34,6 +38,8 @@ class ChannelConfig(Section):
     """A network that reads several channels together takes them in this order; another one reads each by itself."""
     model: Path | Literal["none"] | None = None
     """As ``restore.model``; *none* lets the channel pass through as it is recorded; not set: ``restore.model``."""
+    provider: WantedProvider | None = None
+    """What runs this network; not set: ``restore.provider``."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,6 +53,8 @@ class ChannelNetwork(NamedTuple):
     """None: the shipped worm model."""
     channels: tuple[str, ...]
     """None named: all that it can, by the names in its card, or the first ones."""
+    provider: WantedProvider = "auto"
+    """What shall run it."""
 
 
 class RestoreConfig(Section):
@@ -65,7 +73,7 @@ class RestoreConfig(Section):
     For several networks see ``[[restore.channel]]``."""
     tile_px: tuple[int, int, int] | None = None
     """What the network reads at once, (z, y, x), halo included; none: the whole field while memory lasts."""
-    provider: Literal["auto", "cuda", "tensorrt", "cpu", "openvino"] = "auto"
+    provider: WantedProvider = "auto"
     """*auto*: CUDA if it works, else the CPU; there OpenVINO, if installed, for fast mode, and for whole volumes
     (streaming = "off") where it is measured to be quicker."""
     device: int = Field(default=0, ge=0)
@@ -119,9 +127,9 @@ class RestoreConfig(Section):
     def networks(self) -> tuple[ChannelNetwork, ...]:
         """Return the networks of a run with their channels: the only place that says which network a channel has."""
         if not self.channel:
-            return (ChannelNetwork(self.model, self.channels),)
-        named = ((entry.model or self.model, entry.names) for entry in self.channel)
-        return tuple(ChannelNetwork(model, names) for model, names in named if model != "none")
+            return (ChannelNetwork(self.model, self.channels, self.provider),)
+        named = ((entry.model or self.model, entry.names, entry.provider or self.provider) for entry in self.channel)
+        return tuple(ChannelNetwork(model, names, provider) for model, names, provider in named if model != "none")
 
     def with_network(self, number: int, model: Path) -> Self:
         """Return these settings with another file for one of the networks."""
@@ -131,10 +139,19 @@ class RestoreConfig(Section):
         changed = (one.model_copy(update={"model": model}) if one is entry else one for one in self.channel)
         return self.model_copy(update={"channel": tuple(changed)})
 
+    def with_providers(self, providers: Sequence[str]) -> Self:
+        """Return these settings with what runs each network, by its number."""
+        if not self.channel:
+            return self.model_copy(update={"provider": providers[0]})
+        left = iter(providers)
+        chosen = (
+            one if one.model == "none" else one.model_copy(update={"provider": next(left)}) for one in self.channel
+        )
+        return self.model_copy(update={"channel": tuple(chosen)})
+
     def only(self, number: int) -> Self:
         """Return these settings with one of the networks, and none for the other channels."""
-        model, channels = self.networks[number]
-        return self.model_copy(update={"model": model, "channels": channels, "channel": ()})
+        return self.model_copy(update={**self.networks[number]._asdict(), "channel": ()})
 
     @property
     def each_worker(self) -> tuple[Self, ...]:

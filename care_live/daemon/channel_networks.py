@@ -1,13 +1,15 @@
-"""The networks of a run: which channels each makes, which one an order names, what the status shows of them. Pure."""
+"""The networks of a run: which channels each makes, which one an order names, what the status shows of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from care_live.config import ChannelNetwork
 from care_live.errors import ConfigError
-from care_live.images import ModelIdentity, NetworkInUse
+from care_live.images import ModelIdentity, NetworkInUse, Restored
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.worker import protocol
 
@@ -57,28 +59,58 @@ def number_of(settings: Sequence[ChannelNetwork], channel: str) -> int:
     return number
 
 
-def described(
-    networks: Sequence[protocol.NetworkReady],
-    settings: Sequence[ChannelNetwork],
-    n_restored: Mapping[int, int],
-    held_bytes: Sequence[Sequence[int]],
-) -> tuple[dict[str, Any], ...]:
-    """Return for the status what each of several networks does; empty where there is one.
+class NetworksThatRan:
+    """What is known of networks also when others have taken over from them; safe to use from every thread."""
 
-    Parameters
-    ----------
-    n_restored : volumes, by network
-    held_bytes : by each worker, of each network
-    """
-    if len(networks) == 1:
-        return ()
-    return tuple(
-        {
-            "network": one.identity.name,
-            "channels": list(asked.channels),
-            "provider": one.provider,
-            "restored": n_restored.get(number, 0),
-            "held_mib": sum(held[number] for held in held_bytes if held) >> 20,
-        }
-        for number, (one, asked) in enumerate(zip(networks, settings, strict=True))
-    )
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._known: dict[ModelIdentity, protocol.NetworkReady] = {}
+        self._n_restored: Counter[tuple[int, ModelIdentity]] = Counter()
+        """Volumes of this run, by number and network."""
+
+    def begin_run(self) -> None:
+        """Count anew."""
+        with self._guard:
+            self._n_restored.clear()
+
+    def remember(self, networks: Iterable[protocol.NetworkReady]) -> None:
+        """Keep what runs: its results may be passed on when another network runs."""
+        with self._guard:
+            self._known |= {network.identity: network for network in networks}
+
+    def network_of(self, identity: ModelIdentity, otherwise: protocol.NetworkReady) -> protocol.NetworkReady:
+        """Return the network of a result."""
+        with self._guard:
+            return self._known.get(identity, otherwise)
+
+    def restored(self, number: int, results: Sequence[Restored]) -> None:
+        """Count what a network, by its number, has made."""
+        with self._guard:
+            self._n_restored.update((number, one.model) for one in results)
+
+    def described(
+        self,
+        networks: Sequence[protocol.NetworkReady],
+        settings: Sequence[ChannelNetwork],
+        held_bytes: Sequence[Sequence[int]],
+    ) -> tuple[dict[str, Any], ...]:
+        """Return for the status what each of several networks does; empty where there is one.
+
+        Parameters
+        ----------
+        held_bytes : by each worker, of each network
+        """
+        if len(networks) == 1:
+            return ()
+        with self._guard:
+            n_restored = dict(self._n_restored)
+        return tuple(
+            {
+                "network": one.identity.name,
+                "channels": list(asked.channels),
+                "provider": one.provider,
+                "restored": n_restored.get((number, one.identity), 0),
+                "held_mib": sum(held[number] for held in held_bytes if held) >> 20,
+            }
+            for number, (one, asked) in enumerate(zip(networks, settings, strict=True))
+        )

@@ -38,14 +38,22 @@ class GroupSwap:
         """First volumes of time points whose worker was lost, and that another one will restore in their place."""
 
     def order(self, model: Path, network: int, *, interval_s: Callable[[], float | None], even_if_slow: bool) -> None:
-        """Load a network beside each worker's; see `HotSwap.order`."""
+        """Load a network beside each worker's; see `HotSwap.order`.
+
+        Raises
+        ------
+        RestoreError
+            A way back is ordered, and no volume has come since.
+        """
 
         def of_each() -> float | None:
             return None if (all_s := interval_s()) is None else all_s * len(self._workers)
 
         with self._guard:
+            if self._wanted == "back":
+                raise RestoreError("all workers go back before the next volume: order another network after it")
             self._wanted = ""
-        together = self._workers[0].network.provider
+        together = tuple(one.provider for one in self._workers[0].networks)
         for worker in self._workers:
             worker.hot_swap.order(
                 model, network=network, interval_s=of_each, even_if_slow=even_if_slow, together=together
@@ -138,6 +146,8 @@ class GroupSwap:
             if (why := worker.hot_swap.take_failure()) and self._can_go_back:
                 logger.warning("swap_rolled_back reason=the new network %s", why)
                 self._wanted = "back"
+                for each in self._workers:  # one on trial would bring the failed network back
+                    each.hot_swap.refuse(f"the network that it was compared with {why}")
         if not all(worker.is_ready for worker in self._workers):  # one that is being replaced would have to wait
             return ""
         if self._wanted == "forward" and not all(worker.hot_swap.is_proved for worker in self._workers):

@@ -189,7 +189,7 @@ class Restoring:
         if self._models.get(number) == restored.model:
             return
         self._models[number] = restored.model
-        networks = self.group.in_use(self.worklist.channels)
+        networks = self.group.in_use(self.worklist.channels, self._models)
         for network in networks:
             self.storage.put(network)
         with self.publishing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,10 +43,8 @@ class WorkerGroup:
         """By the network that ran before the last change."""
         self._n_restored: dict[RestoreProcess, int] = {}
         self._at_work: set[RestoreProcess] = set()
-        self._n_by_network: Counter[int] = Counter()
         self._channels: ChannelChoice | None = None
-        self._known: dict[ModelIdentity, protocol.NetworkReady] = {}
-        """Networks that have run."""
+        self._past = channel_networks.NetworksThatRan()
         self.workers = tuple(map(RestoreProcess, self._configs))
         self.arrivals = Placement(self.workers)
         """Planes of volumes that are still being recorded."""
@@ -68,18 +65,27 @@ class WorkerGroup:
 
     def network_of(self, identity: ModelIdentity) -> protocol.NetworkReady:
         """Return the network that made a result, also where another one has taken over since."""
-        self._known |= {network.identity: network for worker in self.workers for network in worker.networks}
-        return self._known.get(identity, self.network)
+        return self._past.network_of(identity, self.network)
 
-    def in_use(self, channels: ChannelChoice) -> tuple[NetworkInUse, ...]:
-        """Return the networks with the channels that each of them makes."""
-        return channel_networks.in_use(self.networks, channels)
+    def in_use(
+        self, channels: ChannelChoice, last: Mapping[int, ModelIdentity] | None = None
+    ) -> tuple[NetworkInUse, ...]:
+        """Return the networks with the channels that each of them makes.
+
+        Parameters
+        ----------
+        last : by number, what made the newest result: another network may have taken over since
+        """
+        made_by = dict(enumerate(one.identity for one in self.networks)) | dict(last or {})
+        networks = [self._past.network_of(made_by[n], network) for n, network in enumerate(self.networks)]
+        return channel_networks.in_use(networks, channels)
 
     def choose(self, of_run: Sequence[str]) -> tuple[ChannelChoice, tuple[str, ...]]:
         """Find the channels of a run that begins, by name, and send planes by them; also return what is wrong."""
         named = zip(self.networks, self._configs[0].networks, strict=True)
         channels, wrong = choose([NetworkWish(network.card, one.channels) for network, one in named], of_run)
         self._channels = channels
+        self._past.begin_run()
         self.arrivals.go_by(channels)
         return channels, wrong
 
@@ -111,8 +117,8 @@ class WorkerGroup:
         """
         first = self.workers[0]
         first.start()
-        provider = {"provider": first.network.provider}
-        others = [RestoreProcess(own.model_copy(update=provider)) for own in self._configs[1:]]
+        providers = [network.provider for network in first.networks]
+        others = [RestoreProcess(own.with_providers(providers)) for own in self._configs[1:]]
         self.workers = (first, *others)
         self.arrivals = Placement(self.workers)
         self.swap = GroupSwap(self.workers, self._note_change)
@@ -160,9 +166,10 @@ class WorkerGroup:
             raise WorkerLostError("the inference process was lost before it got this volume")
         self._take_over(worker, volumes[0].key)
         self._teach(worker)
+        self._past.remember(worker.networks)
         with self._working(worker):
             restored = worker.restore(volumes)
-        self._learn(worker, volumes)
+        self._learn(worker, volumes, restored)
         return restored
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
@@ -224,7 +231,7 @@ class WorkerGroup:
     def networks_described(self) -> tuple[dict[str, Any], ...]:
         """Return for the status what each of several networks does; empty where there is one."""
         held = [worker.held_bytes for worker in self.workers]
-        return channel_networks.described(self.networks, self._configs[0].networks, self._n_by_network, held)
+        return self._past.described(self.networks, self._configs[0].networks, held)
 
     def described(self) -> tuple[dict[str, Any], ...]:
         """Return for the status what each of several workers does; empty where there is one."""
@@ -270,11 +277,11 @@ class WorkerGroup:
         if len(self.workers) > 1:  # one worker knows them, and after a swap better
             worker.learn(learnt)
 
-    def _learn(self, worker: RestoreProcess, volumes: Sequence[Volume]) -> None:
+    def _learn(self, worker: RestoreProcess, volumes: Sequence[Volume], restored: Sequence[Restored]) -> None:
         places = {(volume.key.p, volume.key.c) for volume in volumes}
         group = None if self._channels is None else self._channels.group_of(volumes[0].key)
+        self._past.restored(0 if group is None else group.network, restored)
         with self._guard:
-            self._n_by_network[0 if group is None else group.network] += 1
             self._learnt = dict(self._learnt) | {place: one for place, one in worker.learnt.items() if place in places}
             self.choice = worker.choice
             self._n_restored[worker] = self._n_restored.get(worker, 0) + 1

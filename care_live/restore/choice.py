@@ -40,7 +40,7 @@ def at_first_plane(
     ----------
     spans : of each channel that the network takes; None where the range is not known yet; empty: which channels those
         are is not known yet
-    n_unanswered : orders to stream a volume since the last answer of inference
+    n_unanswered : orders to stream a volume with this network since the last answer of inference
     """
     if config.streaming == "off":
         return whole("off")
@@ -50,7 +50,7 @@ def at_first_plane(
         return whole("channels-unknown")
     if None in spans.values():
         return whole("range-unknown", f"normalise.mode is {config.normalise.mode}")
-    if n_unanswered >= N_UNANSWERED * len(config.networks):
+    if n_unanswered >= N_UNANSWERED:
         return whole("busy")
     return None
 

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _DEVICE_SHARE = 0.8
 """Of a graphics card's memory that is free when the networks are open; what they hold by then comes on top."""
+_GROWN = 0.1
+"""Of what a network holds: less is no reason to let it give back again."""
 _NO_BUDGETS: Mapping[int, int] = {}
 
 
@@ -61,6 +63,8 @@ class SharedBudget:
         self._most_bytes = [0] * len(networks)
         self._by_use: list[int] = list(range(len(networks)))
         """Numbers, the one that was used last at the end."""
+        self._spent: set[int] = set()
+        """Those that have given back what they can and have not grown since: they would only become slower."""
         self._seen_bytes = taken_bytes()
 
     def use(self, number: int, n_px: int) -> None:
@@ -71,7 +75,7 @@ class SharedBudget:
         for other in self._by_use[:-1]:
             if sum(self.held_bytes) + more <= self.limit_bytes:
                 return
-            if self.held_bytes[other] and not self._networks[other].is_streaming:
+            if self.held_bytes[other] and other not in self._spent and not self._networks[other].is_streaming:
                 self._rest(other)
 
     def note(self, number: int) -> None:
@@ -90,14 +94,22 @@ class SharedBudget:
         """Put down what the process has grown by since the last look to the network that was used last."""
         taken, last = self._taken_bytes(), self._by_use[-1]
         held = max(0, self.held_bytes[last] + taken - self._seen_bytes)
+        if taken - self._seen_bytes > held * _GROWN:
+            self._spent.discard(last)
         self.held_bytes[last], self._most_bytes[last] = held, max(held, self._most_bytes[last])
         self._seen_bytes = taken
 
     def _rest(self, number: int) -> None:
-        held = self.held_bytes[number]
+        """Let a network give its memory back; what the process has not become smaller by still counts as held."""
+        before, held = self._taken_bytes(), self.held_bytes[number]
         self._networks[number].rest(whole("no-memory"))
-        self.held_bytes[number], self._seen_bytes = 0, self._taken_bytes()
-        logger.info("network=%d gave_back=%d MiB for=%d", number, held >> 20, self._by_use[-1])
+        self._seen_bytes = self._taken_bytes()
+        given_back = min(held, max(0, before - self._seen_bytes))
+        self.held_bytes[number] = held - given_back
+        self._spent.add(number)
+        logger.info(
+            "network=%d gave_back=%d MiB of=%d MiB for=%d", number, given_back >> 20, held >> 20, self._by_use[-1]
+        )
 
 
 class NetworkSet:
@@ -108,6 +120,7 @@ class NetworkSet:
     config : of all
     budgets_px : by number: pixels that one run may read, where more than that has failed before
     running : entered around every run of a network
+    numbers : take pixels of any type; see `Engine`
 
     Raises
     ------
@@ -121,8 +134,9 @@ class NetworkSet:
         *,
         budgets_px: Mapping[int, int] = _NO_BUDGETS,
         running: Callable[[], AbstractContextManager[None]] = nullcontext,
+        numbers: bool = False,
     ) -> None:
-        self._config, self._running = config, running
+        self._config, self._running, self._numbers = config, running, numbers
         limit_bytes = int(HOST_SHARE * available_bytes())
         self.engines = tuple(self._open(number, budgets_px.get(number)) for number in range(len(config.networks)))
         device = cuda.memory() if self.on_gpu else None
@@ -157,13 +171,14 @@ class NetworkSet:
         return tuple(self.budget.held_bytes)
 
     def _open(self, number: int, budget_px: int | None) -> Engine:
-        model, channels = self._config.networks[number]
+        model, channels, provider = self._config.networks[number]
         try:
             return Engine(
                 file.located(model),
-                self._config,
+                self._config.model_copy(update={"provider": provider}),
                 budget_px=budget_px,
                 running=self._running,
+                numbers=self._numbers,
                 make_room=self._make_room,
             )
         except CareLiveError as error:

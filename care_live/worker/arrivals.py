@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -60,8 +61,8 @@ class Arrivals:
         """Inference may still write to them until it has answered the next request."""
         self._of_another: list[SharedVolume] = []
         """The network before may still write to them."""
-        self._n_unanswered = 0
-        """Orders to stream a volume since the last answer of inference."""
+        self._n_unanswered: Counter[int] = Counter()
+        """Orders to stream a volume since the last answer of inference, by network."""
         self._last_ns = 0
         self._plane_s = 0.0
         """Recent time from one plane to the next."""
@@ -76,7 +77,8 @@ class Arrivals:
         with self._guard:
             gone = [self._in_flight.abandon(volume.key, whole("swapped")) for volume in self._in_flight]
             self._of_another = self._given_up + [volume.held.room for volume in gone if volume is not None]
-            self._given_up, self._running, self._n_unanswered = [], None, 0
+            self._given_up, self._running = [], None
+            self._n_unanswered.clear()
 
     def begin(self, opened: VolumeOpened) -> None:
         """Give a volume, at its first plane, memory that inference sees, and let inference start if it can.
@@ -91,7 +93,8 @@ class Arrivals:
             card = running.ready.networks[group.network].card
             ranges = self._config.normalise if choice.may_stream(self._config, card) else None
             spans = known_spans(running.memories, opened.key, len(card.channels_in), ranges, order=group.inputs)
-            why_whole = choice.at_first_plane(self._config, card, spans, n_unanswered=self._n_unanswered)
+            n_unanswered = self._n_unanswered[group.network]
+            why_whole = choice.at_first_plane(self._config, card, spans, n_unanswered=n_unanswered)
             if not spans:
                 self._abandon(opened.key, why_whole or whole("channels-unknown"))
             elif not self._joins(opened, tuple(spans)):
@@ -191,7 +194,7 @@ class Arrivals:
             yield
         finally:
             with self._guard:
-                self._n_unanswered = 0
+                self._n_unanswered.clear()
                 given_up.clear()
 
     def _group_of(self, key: VolumeKey) -> ChannelGroup:
@@ -230,7 +233,7 @@ class Arrivals:
         volume = self._in_flight.open(key, arriving, why_whole)
         if why_whole is None:
             self._in_flight.stream(volume)
-            self._n_unanswered += 1
+            self._n_unanswered[group.network] += 1
             known, places = tuple(arriving.known_spans.values()), (room.places, room.progress_place, room.results)
             self._send(protocol.Begin(key, *places, known, self._plane_s, group.network))
 

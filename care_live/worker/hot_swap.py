@@ -69,7 +69,7 @@ class HotSwap:
         network: int = 0,
         interval_s: Callable[[], float | None] = lambda: None,
         even_if_slow: bool = False,
-        together: str | None = None,
+        together: Sequence[str] | None = None,
     ) -> None:
         """Load another network in the background; it takes over between two volumes once it has passed its trial.
 
@@ -81,14 +81,15 @@ class HotSwap:
         network : number of the one that it replaces
         interval_s : returns the time from one time point to the next, seconds; None: not known
         even_if_slow : take it though it can't keep up
-        together : what runs it in other workers, too; once it has passed its trial it then waits for `change`
+        together : what runs each network in other workers, too; once it has passed its trial it then waits for
+            `change`
         """
         with self._guard:
             if self._candidate is not None and self._candidate.phase != "refused":
                 self._candidate.refuse("another network was ordered")
             self._interval_s, self._is_held = interval_s, together is not None
             config = self._config.with_network(network, model)
-            inference = Inference(config.model_copy(update={"provider": together or config.provider}))
+            inference = Inference(config if together is None else config.with_providers(together))
             self._candidate = Candidate(inference, network, even_if_slow=even_if_slow)
 
     def look(self) -> None:
@@ -183,6 +184,7 @@ class HotSwap:
         with self._guard:
             if self._before is None:
                 raise RestoreError("there was no swap to roll back")
+            self._drop_candidate("the network that it was compared with was undone")
             before, self._before = self._before, running
             self._is_new, self._state, self._config = False, "rolled back", before.inference.config
             return before
@@ -203,6 +205,7 @@ class HotSwap:
             if self._is_held:
                 self._failure = why
                 return None
+            self._drop_candidate(f"the network that it was compared with {why}")
             before, self._before = self._before, None
             self._config = before.inference.config
             self._is_new, self._state = False, f"rolled back: the new network {why}"
@@ -221,6 +224,12 @@ class HotSwap:
                 candidate.inference.end(0.0)
             self._end_before()
             self._end_past()
+
+    def _drop_candidate(self, why: str) -> None:
+        """Give up one on trial: its process has the other networks as they were, and would bring them back."""
+        candidate, self._candidate = self._candidate, None
+        if candidate is not None and candidate.phase != "refused":
+            candidate.refuse(why)
 
     def _end_past(self) -> None:
         while self._past:

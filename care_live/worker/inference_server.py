@@ -63,7 +63,8 @@ def _open(config: RestoreConfig, budgets_px: Mapping[int, int], pulse: Pulse) ->
     from care_live.restore.network_set import NetworkSet
     from care_live.restore.select import candidates
 
-    if not {"cuda", "tensorrt"}.intersection(candidates(config)):  # a driver's own needs are not known
+    each = (config.only(number) for number in range(len(config.networks)))
+    if not any({"cuda", "tensorrt"}.intersection(candidates(one)) for one in each):  # a driver's needs are not known
         limits.confine()
     return NetworkSet(config, budgets_px=budgets_px, running=pulse.running)
 
@@ -97,14 +98,14 @@ class _Server:
         """Prepare for volumes of one shape; what fails now fails again, and is reported, with the first volume."""
         self._to_stream = warm_up.shape
         for number in range(len(self._networks.engines)):
-            _try_to_warm_up(self._use(number, warm_up.shape).warm_up, warm_up.shape)
+            _try_to_warm_up(self._use_for_all(number, warm_up.shape).warm_up, warm_up.shape)
 
     def use_spare_time(self) -> None:
         """Prepare for streaming while there is no other work: a first volume, of unknown range, is not streamed."""
         if self._to_stream is not None:
             shape, self._to_stream = self._to_stream, None
             for number in range(len(self._networks.engines)):
-                _try_to_warm_up(self._use(number, shape).streams.warm_up, shape)
+                _try_to_warm_up(self._use_for_all(number, shape).streams.warm_up, shape)
 
     def begin(self, begin: protocol.Begin) -> None:
         """Decide whether to stream a volume that is about to come; begin if so."""
@@ -131,6 +132,10 @@ class _Server:
         for engine in self._networks.engines:
             if (volume := engine.streams.in_flight.abandon(abandon.key, abandon.choice)) is not None:
                 _abandon(volume.held, abandon.choice)
+
+    def _use_for_all(self, number: int, shape: Sequence[int]) -> Engine:
+        """Return a network that will read volumes of one shape in all channels that it reads together."""
+        return self._use(number, shape, len(self._networks.engines[number].card.channels_in))
 
     def _use(self, number: int, shape: Sequence[int], n_channels: int = 1) -> Engine:
         return self._networks.use(number, n_channels * math.prod(shape))

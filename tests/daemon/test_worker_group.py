@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from care_live.config import RestoreConfig
 from care_live.daemon.worker_group import WorkerGroup
 from care_live.errors import RestoreError, WorkerLostError
 from care_live.images import VolumeKey
+from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.engine import Engine
 from tests.make.inference import planes_of, settings
 from tests.make.networks import noisy, save_network
@@ -123,6 +125,7 @@ def names_of(group: WorkerGroup) -> list[str]:
 
 
 def test_all_workers_change_before_the_same_volume_and_go_back(pair: WorkerGroup, network: Path, other: Path) -> None:
+    before = pair.network
     assert set(swapped(pair, other, "all workers go forward", p=11)) == {"net"}
     keys = [VolumeKey(t, 11) for t in (900, 901)]
     assert not pair.may_take(pair.workers[0], [keys[1]], {keys[0]})  # the one before is still being restored
@@ -138,6 +141,9 @@ def test_all_workers_change_before_the_same_volume_and_go_back(pair: WorkerGroup
         (result,) = pair.restore(worker, [stack])
         np.testing.assert_array_equal(result.maps["mean"], engine.restore([stack])[0].maps["mean"])
     assert pair.network_of(result.model).card.name == engine.card.name
+    assert [one.identity for one in pair.in_use(ChannelChoice())] == [result.model]
+    (described,) = pair.in_use(ChannelChoice(), {0: before.identity})  # whose last result is passed on only now
+    assert (described.identity, described.card["name"]) == (before.identity, before.card.name)
     for t in range(3):
         pair.restore(pair.workers[0], [replace(stack, key=VolumeKey(t, 14))])
     for name, knows_range in (("net", False), ("other", True)):  # each has the ranges that it has learnt
@@ -189,6 +195,35 @@ def test_all_go_back_where_one_worker_loses_the_new_network(pair: WorkerGroup, o
         assert pair.restore(worker, [stacks(p=13, n=1)[0]])[0].model.name == "net"
 
 
+def test_no_other_network_is_ordered_before_the_way_back_is_gone(pair: WorkerGroup, other: Path) -> None:
+    swapped(pair, other, "all workers go forward", p=15)
+    assert pair.may_take(pair.workers[0], [VolumeKey(0, 15)])
+    pair.rollback()
+    with pytest.raises(RestoreError, match="all workers go back before the next volume"):
+        pair.order_swap(other, interval_s=lambda: None, even_if_slow=True)
+    assert pair.may_take(pair.workers[0], [VolumeKey(1, 15)])
+    assert names_of(pair) == ["net", "net"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_the_way_back_of_all_gives_up_what_is_on_trial(pair: WorkerGroup, other: Path) -> None:
+    swapped(pair, other, "all workers go forward", p=16)
+    assert pair.may_take(pair.workers[0], [VolumeKey(0, 16)])
+    before = inference_processes()
+    pair.order_swap(other, interval_s=lambda: None, even_if_slow=True)
+    candidates = inference_processes() - before
+    os.kill(pair.process_ids[0], signal.SIGKILL)
+    until(lambda: not pair.workers[0].is_ready)
+    with pytest.raises(WorkerLostError):
+        pair.restore(pair.workers[0], [stacks(p=16, n=1)[0]])
+    pair.workers[0].revive()
+    assert pair.may_take(pair.workers[1], [VolumeKey(1, 16)])
+    assert names_of(pair) == ["net", "net"]
+    for candidate in candidates:
+        candidate.wait(60)
+    assert pair.swap_state == "rolled back"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_the_volume_of_a_lost_worker_may_go_to_the_other(network: Path) -> None:
     group = WorkerGroup(settings(network, workers=2))
@@ -206,6 +241,18 @@ def test_the_volume_of_a_lost_worker_may_go_to_the_other(network: Path) -> None:
         first.revive()
         assert [worker["state"] for worker in group.described()] == ["waiting", "waiting"]
         assert [worker["restarts"] for worker in group.described()] == [1, 0]
+    finally:
+        group.stop()
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+def test_of_several_networks_each_has_one_provider_in_all_workers(network: Path, other: Path) -> None:
+    asked = [{"name": "GFP", "model": network}, {"name": "RFP", "model": other, "provider": "openvino"}]
+    group = WorkerGroup(settings(None, workers=2, channel=asked))
+    group.start()
+    try:
+        for worker in group.workers:
+            assert [one.provider for one in worker.networks] == ["cpu", "openvino"]
     finally:
         group.stop()
 

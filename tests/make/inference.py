@@ -9,7 +9,7 @@ from care_live.images import Frame, PlaneIndex, Volume
 from care_live.open_volumes import VolumeOpened
 
 
-def settings(network: Path | None, **more: float) -> RestoreConfig:
+def settings(network: Path | None, **more: object) -> RestoreConfig:
     return RestoreConfig.model_validate({"model": network, "provider": "cpu", "threads": 1} | more)
 
 

@@ -27,18 +27,22 @@ def prepared() -> FieldPlan:
     return found
 
 
+TWO_NETWORKS = ({"name": "GFP", "model": "a.onnx"}, {"name": "RFP", "model": "b.onnx"})
+
+
 @pytest.mark.parametrize(
     ("config", "about", "spans", "n_unanswered", "reason"),
     [
         ({}, {}, {0: KNOWN}, 0, None),
         ({}, {}, {0: KNOWN}, 2, "busy"),
+        ({"channel": TWO_NETWORKS}, {}, {0: KNOWN}, 2, "busy"),
         ({}, {}, {0: OPEN}, 0, "range-unknown"),
         ({}, {}, {0: KNOWN, 1: OPEN}, 0, "range-unknown"),
         ({}, {}, {}, 0, "channels-unknown"),
         ({"streaming": "off"}, {}, {}, 2, "off"),
         ({}, {"normalisation": "none"}, {0: KNOWN}, 0, "foreign"),
     ],
-    ids=["may-stream", "busy", "range", "one-range", "channels", "off", "foreign"],
+    ids=["may-stream", "busy", "busy-of-two", "range", "one-range", "channels", "off", "foreign"],
 )
 def test_what_the_daemon_knows_at_the_first_plane(
     config: dict[str, Any], about: dict[str, Any], spans: dict[int, Span | None], n_unanswered: int, reason: Reason

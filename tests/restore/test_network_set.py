@@ -74,6 +74,33 @@ def test_the_sum_never_passes_the_limit() -> None:
         assert sum(process.held) <= 100
 
 
+def test_what_does_not_come_back_counts_as_held() -> None:
+    process = Process(100, 60, 60, 10)
+    process.restore(0)
+    stuck = process.networks[0]
+    stuck.rest = lambda choice: None  # type: ignore[method-assign]
+    process.restore(1)
+    assert process.budget.held_bytes[0] == 60
+    process.restore(2)
+    assert process.budget.held_bytes == [60, 0, 0], "so another one had to give way"
+    process.budget.measure()
+    assert process.budget.held_bytes == process.held == [60, 0, 10]
+
+
+def test_a_network_that_can_give_nothing_more_is_not_asked_at_every_volume() -> None:
+    process = Process(100, 60, 60)
+    asked: list[Choice] = []
+    process.restore(0)
+    process.networks[0].rest = asked.append  # type: ignore[method-assign]
+    for number in (1, 1, 0, 1, 0, 1):
+        process.restore(number)
+    assert len(asked) == 1
+    process.networks[0].need = 80
+    for number in (0, 1):
+        process.restore(number)
+    assert len(asked) == 2, "it has grown since"
+
+
 def test_a_network_that_streams_is_left_alone() -> None:
     process = Process(100, 60, 60)
     process.restore(0)

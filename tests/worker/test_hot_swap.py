@@ -264,6 +264,23 @@ def test_a_new_network_that_dies_over_its_first_volumes_is_taken_back(
         process.rollback()
 
 
+@pytest.mark.slow
+def test_a_network_that_is_taken_back_takes_the_one_on_trial_with_it(
+    process: RestoreProcess, networks: dict[str, Path]
+) -> None:
+    new = candidate_of(process, networks["new"])
+    restore_until(process, "took over")
+    candidate = candidate_of(process, networks["old"])  # a child of the daemon, with all else as in the new one
+    new.kill()
+    with pytest.raises(RestoreError, match="the network before it, goes on"):
+        while True:
+            process.restore([STACK])
+    assert process.hot_swap.state.startswith("rolled back: the new network")
+    candidate.wait(60)
+    assert not process.hot_swap.is_proved
+    assert process.restore([STACK])[0].model.name == "old"
+
+
 def bright_voxels_are_no_numbers(path: Path) -> Path:
     graph = Graph(3, seed=1)
     x = graph.add("Cast", "raw", to=1)
