@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from care_live.wire.printable import printable
 
 if TYPE_CHECKING:
     from care_live.model.card import NetworkVerdict
-    from care_live.offline import NetworkSettings
+    from care_live.offline import ByChannel, NetworkSettings
     from care_live.store import VerifyReport
 
 
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.argument("target", metavar="OUT")
 @options.model
+@click.option(
+    "--channel",
+    "channels",
+    metavar="NAME=NETWORK",
+    multiple=True,
+    help="Network of a channel, again for each: GFP=a.onnx, R+G=joint.onnx, BF=none. Others pass through as they are.",
+)
+@click.option(
+    "--config", type=options.FILE, help="Take the networks of this config: restore.model, [[restore.channel]]."
+)
 @options.axes
 @click.option(
     "--provider",
@@ -55,6 +66,8 @@ def restore_command(
     inputs: tuple[str, ...],
     target: str,
     model: Path | None,
+    channels: tuple[str, ...],
+    config: Path | None,
     axes: str | None,
     keep_raw: bool,
     as_tiff: bool,
@@ -72,8 +85,14 @@ def restore_command(
     """
     from care_live import offline
 
-    network = offline.open_network(model, **_settings(**chosen))
-    _warn(network.card.verdict, network.card.name)
+    named, settings = _networks(model, channels, config), _settings(**chosen)
+    network = (
+        offline.open_networks(named, **settings)
+        if isinstance(named, Mapping)
+        else offline.open_network(named, **settings)
+    )
+    for card in network.cards:
+        _warn(card.verdict, card.name)
     plan = offline.plan_archive(inputs, target, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
     if dry_run:
         for line in offline.estimate(plan, network).lines():
@@ -88,6 +107,33 @@ def restore_command(
         click.echo(f"care-live: {printable(problem)}", err=True)
     if report.problems:
         sys.exit(1)
+
+
+def _networks(model: Path | None, channels: tuple[str, ...], config: Path | None) -> Path | ByChannel | None:
+    """Return the network, or those of channels by name, that the command line or a config names."""
+    if sum(map(bool, (model, channels, config))) > 1:
+        raise click.UsageError("give one of --model, --channel and --config")
+    if config is not None:
+        return _networks_in(config)
+    if not channels:
+        return model
+    named: dict[str | tuple[str, ...], str | Path | None] = {}
+    for entry in channels:
+        names, is_there, network = entry.partition("=")
+        if not is_there or not names or not network:
+            raise click.UsageError(f"--channel {entry}: wanted NAME=NETWORK, such as GFP=nuclei.onnx or BF=none")
+        named[tuple(names.split("+"))] = None if network == "none" else network
+    return named
+
+
+def _networks_in(config: Path) -> Path | ByChannel | None:
+    from care_live.config import load
+    from care_live.model.file import located
+
+    restore = load(config).restore
+    if not restore.channel and not restore.channels:
+        return restore.model
+    return {network.channels: located(network.model) for network in restore.networks}
 
 
 def _workers(workers: int, scheduler: str | None, scheduler_file: Path | None) -> int | str | Path:

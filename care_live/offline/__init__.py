@@ -6,13 +6,14 @@ The same rooms as live: a recording's planes are assembled, restored and stored 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, Unpack
 
 from care_live.offline.archive import RestoreReport, restore_archive
 from care_live.offline.data_sets import ArchivePlan, plan_archive
 from care_live.offline.estimate import Estimate, estimate
+from care_live.offline.named_networks import ByChannel, NamedNetworks, Networks, open_networks
 from care_live.offline.opened_network import OpenedNetwork, RestoredArray, open_network
 from care_live.offline.run_output import LocalRestorer, Restorer
 from care_live.offline.settings import NetworkSettings
@@ -23,13 +24,16 @@ Workers: TypeAlias = int | str | Path
 
 __all__ = [
     "ArchivePlan",
+    "ByChannel",
     "Estimate",
+    "NamedNetworks",
     "NetworkSettings",
     "OpenedNetwork",
     "RestoreReport",
     "RestoredArray",
     "estimate",
     "open_network",
+    "open_networks",
     "open_run",
     "plan_archive",
     "restore",
@@ -42,7 +46,7 @@ def restore(
     inputs: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
-    model: str | Path | None = None,
+    model: str | Path | ByChannel | None = None,
     axes: str | None = None,
     keep_raw: bool = True,
     as_tiff: bool = False,
@@ -57,7 +61,9 @@ def restore(
     inputs : data sets (TIFF, NDTiff, OME-Zarr, a run), folders of them, or patterns
     output : of one data set an OME-TIFF where it ends with .tif, else a run in OME-Zarr; of several the folder of
         these; or an address, such as ``s3://bucket/restored``
-    model : ONNX network; None: the shipped worm network
+    model : ONNX network; None: the shipped worm network. Or several: by the name of a channel, or the names of those
+        that a network reads together, such as ``{"GFP": "nuclei.onnx", ("R", "G"): "joint.onnx", "BF": None}``;
+        channels without a network pass through as they are
     axes : of plain TIFF stacks, letters of TPCZYX, such as ``"TZYX"``
     keep_raw : store the raw volumes beside the restored ones
     as_tiff : several results are OME-TIFFs
@@ -84,13 +90,13 @@ def restore(
     """
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     plan = plan_archive(given, output, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
-    network = open_network(model, **settings)
+    network = open_networks(model, **settings) if isinstance(model, Mapping) else open_network(model, **settings)
     with restorer_of(network, workers) as restorer:
         return restore_archive(plan, network, restorer=restorer, progress=progress)
 
 
 @contextlib.contextmanager
-def restorer_of(network: OpenedNetwork, workers: Workers = 0) -> Iterator[Restorer]:
+def restorer_of(network: Networks, workers: Workers = 0) -> Iterator[Restorer]:
     """Give what restores: this process, its workers, or those of a cluster; see `restore`.
 
     Raises

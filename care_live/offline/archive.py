@@ -19,7 +19,8 @@ from care_live.offline import provenance
 from care_live.offline.address_output import restore_to_address
 from care_live.offline.computed_with import ComputedWith
 from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
-from care_live.offline.opened_network import OpenedNetwork, as_table
+from care_live.offline.named_networks import Networks
+from care_live.offline.opened_network import as_table
 from care_live.offline.progress import ProgressBar
 from care_live.offline.run_output import DataSetOutcome, LocalRestorer, Restorer, RunJob, Step, restore_to_run
 from care_live.offline.tiff_output import SUFFIXES, restore_to_tiff
@@ -94,7 +95,7 @@ class RestoreReport:
 
 
 def restore_archive(
-    plan: ArchivePlan, network: OpenedNetwork, *, restorer: Restorer | None = None, progress: bool = True
+    plan: ArchivePlan, network: Networks, *, restorer: Restorer | None = None, progress: bool = True
 ) -> RestoreReport:
     """Restore what the results lack; a data set that fails does not stop the others.
 
@@ -112,7 +113,7 @@ def restore_archive(
         The network must not run.
     """
     shown = plan.address or plan.output
-    report = RestoreReport(shown, network.identity.name, n_single_planes=plan.n_single_planes(network.card))
+    report = RestoreReport(shown, network.identity.name, n_single_planes=plan.n_single_planes(network.cards))
     restorer = restorer or LocalRestorer(network)
     with _locked(plan, network, restorer) as chosen, ProgressBar(plan.n_time_points, shown=progress) as bar:
         for entry in plan.entries:
@@ -142,9 +143,7 @@ def _restore(job: RunJob, address: str, restorer: Restorer, step: Step) -> DataS
 
 
 @contextlib.contextmanager
-def _job(
-    entry: PlannedDataSet, plan: ArchivePlan, network: OpenedNetwork, chosen: ComputedWith | None
-) -> Iterator[RunJob]:
+def _job(entry: PlannedDataSet, plan: ArchivePlan, network: Networks, chosen: ComputedWith | None) -> Iterator[RunJob]:
     """Open a data set for as long as it is restored."""
     if not plan.is_one:
         make_folder(entry.target.parent)
@@ -156,13 +155,14 @@ def _job(
             target=entry.target,
             run_id=run_id_of(entry.data_set.path),
             provenance=_provenance(plan, network, keep_raw=plan.keep_raw and not tiff),
+            channels=network.choose(recording.contents.plan.channels),
             source_crc32c=provenance.fingerprint(entry.data_set.path),
             computed_with=chosen,
         )
 
 
 @contextlib.contextmanager
-def _locked(plan: ArchivePlan, network: OpenedNetwork, restorer: Restorer) -> Iterator[ComputedWith | None]:
+def _locked(plan: ArchivePlan, network: Networks, restorer: Restorer) -> Iterator[ComputedWith | None]:
     """Hold an archive's folder, which has results of one network and one set of settings; give what computes them."""
     if plan.is_one:  # its own run is locked, and notes it
         yield None
@@ -194,8 +194,8 @@ def _read(manifest: Path) -> dict[str, Any] | None:
         return None
 
 
-def _provenance(plan: ArchivePlan, network: OpenedNetwork, *, keep_raw: bool) -> dict[str, Any]:
-    return provenance.of(network.identity, network.config, axes=plan.axes, keep_raw=keep_raw)
+def _provenance(plan: ArchivePlan, network: Networks, *, keep_raw: bool) -> dict[str, Any]:
+    return provenance.of(network.provenance, network.config, axes=plan.axes, keep_raw=keep_raw)
 
 
 def _is_full(folder: Path) -> bool:

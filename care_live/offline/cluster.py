@@ -16,25 +16,27 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from care_live.errors import CareLiveError, ConfigError, StageError
-from care_live.images import NetworkInUse
+from care_live.images import VolumeKey
 from care_live.imports import need
-from care_live.maps import folder_of
-from care_live.model.card import ModelCard
+from care_live.maps import Head, folder_of
 from care_live.offline.cluster_worker import WorkerResult, WorkerTask, choose_for_all, restore_time_point
 from care_live.offline.computed_with import ComputedWith
-from care_live.offline.opened_network import OpenedNetwork, is_numbers
 from care_live.offline.run_output import RunSession, Step
+from care_live.offline.settings import is_numbers
 from care_live.offline.time_points import TimePoint
 from care_live.recorded.run_records import Product, RunBegan
 from care_live.restore.result_maps import ResultMaps
 from care_live.store.shards import folder_of_position
 from care_live.store.shared_writer import ImageExtent, SharedRunWriter, open_shared_run
+
+if TYPE_CHECKING:  # they are opened elsewhere
+    from care_live.offline.named_networks import Networks
 
 AHEAD = 4
 """Time points that each worker may be ahead of the oldest one that is not acknowledged yet."""
@@ -91,7 +93,7 @@ class ClusterRestorer:
     own_workers : workers on this machine, which share its cores; 0: they have machines of their own
     """
 
-    def __init__(self, network: OpenedNetwork, client: Any, *, own_workers: int = 0) -> None:
+    def __init__(self, network: Networks, client: Any, *, own_workers: int = 0) -> None:
         self._network, self._client = network, client
         self._config = network.config
         if own_workers and not self._config.threads:
@@ -164,7 +166,8 @@ class ClusterRestorer:
         if result.error:
             session.outcome.failed[time_point] = result.error
             return
-        writer.describe_network(NetworkInUse(self._network.identity, result.card))
+        for network in result.networks:
+            writer.describe_network(network)
         for written in result.written:
             writer.adopt(written)
         flags = {flag for written in result.written for flag in getattr(written.record, "flags", ())}
@@ -177,7 +180,7 @@ class ClusterRestorer:
         except CareLiveError:
             raise
         except killed as error:  # Dask tried it on several workers, each of which died of it, or with it
-            return WorkerResult((), {}, f"workers died while they restored it: {error}")
+            return WorkerResult((), (), f"workers died while they restored it: {error}")
         return result
 
 
@@ -244,23 +247,42 @@ def _address_in(file: Path) -> str:
     return str(msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["address"])
 
 
-def _rooms(session: RunSession, network: OpenedNetwork, p: int) -> dict[tuple[Product, int], ImageExtent]:
+def _rooms(session: RunSession, network: Networks, p: int) -> dict[tuple[Product, int], ImageExtent]:
     """Return how large each image of a position will be, so that no worker changes the metadata of an array."""
     plan, times = session.job.recording.contents.plan, session.time_points.at[p]
     keys = [key for one in times for key in session.time_points.keys(one)]
     depths = [len(plan.stacks[key]) for key in keys]
     n_channels = max(key.c for key in keys) + 1
     raw = ImageExtent(times[-1].t + 1, n_channels, (max(depths), *plan.shape_px), max(depths), plan.dtype)
-    results = ResultMaps.of(network.card, network.config, numbers=is_numbers(plan.dtype))
-    every = [results.shapes((depth, *plan.shape_px)) for depth in depths]
+    made = _made(session, network, keys)
     rooms: dict[tuple[Product, int], ImageExtent] = {
-        (folder_of(head), p): _restored_room(raw, [shapes[head][1:] for shapes in every], network.card)
-        for head in every[0]
+        (folder_of(head), p): _restored_room(raw, of) for head, of in made.items()
     }
     return rooms | ({("raw", p): raw} if session.job.keep_raw else {})
 
 
-def _restored_room(raw: ImageExtent, shapes: Sequence[tuple[int, int, int]], card: ModelCard) -> ImageExtent:
-    n_channels = raw.n_channels if len(card.channels_in) == len(card.channels_out) == 1 else len(card.channels_out)
-    depth = max(shape[0] for shape in shapes)
-    return replace(raw, n_channels=n_channels, first_shape=shapes[0], depth=depth, dtype="float32")
+class _MadeMap(NamedTuple):
+    """What one volume gives of one map."""
+
+    shape: tuple[int, int, int]
+    last_channel: int
+
+
+def _made(session: RunSession, network: Networks, keys: Sequence[VolumeKey]) -> dict[Head, list[_MadeMap]]:
+    """Return what networks make of volumes, by map."""
+    plan, channels = session.job.recording.contents.plan, session.job.channels
+    results = [ResultMaps.of(card, network.config, numbers=is_numbers(plan.dtype)) for card in network.cards]
+    made: dict[Head, list[_MadeMap]] = {}
+    for key in keys:
+        if (group := channels.group_of(key)) is None:
+            continue
+        last = max(group.outputs(len(network.cards[group.network].channels_out)))
+        for head, shape in results[group.network].shapes((len(plan.stacks[key]), *plan.shape_px)).items():
+            made.setdefault(head, []).append(_MadeMap(shape[1:], last))
+    return made
+
+
+def _restored_room(raw: ImageExtent, made: Sequence[_MadeMap]) -> ImageExtent:
+    n_channels = max(one.last_channel for one in made) + 1
+    depth = max(one.shape[0] for one in made)
+    return replace(raw, n_channels=n_channels, first_shape=made[0].shape, depth=depth, dtype="float32")

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from care_live.config import RestoreConfig
 from care_live.errors import ModelError, RestoreError, SourceError
-from care_live.images import VolumeKey
+from care_live.images import NetworkInUse, VolumeKey
+from care_live.offline.channel_engines import networks_of
 from care_live.offline.computed_with import ComputedWith
+from care_live.offline.named_networks import NamedNetworks, Networks
 from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.run_output import Results, restored_of
 from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints
@@ -49,8 +50,8 @@ class WorkerResult:
     """What is on the disk now, raw volumes first."""
 
     written: tuple[WrittenVolume, ...]
-    card: dict[str, Any]
-    """The network's card, with what was measured on this worker."""
+    networks: tuple[NetworkInUse, ...]
+    """With their cards, and what was measured on this worker."""
     error: str = ""
     """Why nothing was restored; another time point may be."""
 
@@ -78,14 +79,14 @@ def choose_for_all(model: Path, sha256: str, config: RestoreConfig, dtype: str) 
         The network on this machine is another one, or must not run.
     """
     with _LOCK:
-        return ComputedWith.of(_worker.network(model, sha256, config).engine(dtype))
+        return _worker.network(model, sha256, config).computed_with(dtype)
 
 
 class _Worker:
     """Keeps the network and the last data set open."""
 
     def __init__(self) -> None:
-        self._network: OpenedNetwork | None = None
+        self._network: Networks | None = None
         self._source: tuple[Path | str, str | None, str] | None = None
         self._open = contextlib.ExitStack()
 
@@ -94,24 +95,25 @@ class _Worker:
         try:
             recording, time_points, history = self._data_set_of(task)
         except SourceError as error:
-            return WorkerResult((), {}, str(error))
-        engine = network.engine(recording.contents.plan.dtype, task.computed_with)
-        card = engine.card.model_dump(mode="json")
+            return WorkerResult((), (), str(error))
+        plan = recording.contents.plan
+        engine = network.engine(plan.dtype, task.computed_with, channels=plan.channels)
+        networks = networks_of(engine)
         history.bring(engine, task.time_point)
         try:
             results = restored_of(time_points, task.time_point, engine)
         except (SourceError, RestoreError) as error:
             history.failed(engine, task.time_point)
-            return WorkerResult((), card, str(error))
+            return WorkerResult((), networks, str(error))
         history.restored(task.time_point)
-        return WorkerResult(tuple(_written(task, results)), card)
+        return WorkerResult(tuple(_written(task, results)), networks)
 
-    def network(self, model: Path, sha256: str, config: RestoreConfig) -> OpenedNetwork:
+    def network(self, model: Path, sha256: str, config: RestoreConfig) -> Networks:
         """Return the network, opened where it is not open already."""
         known = self._network
         if known is None or (known.path, known.identity.sha256, known.config) != (model, sha256, config):
             self._source = None  # what the last network has learnt of it is not the new one's
-            self._network = known = OpenedNetwork(model, config)
+            self._network = known = NamedNetworks(config) if config.channel else OpenedNetwork(model, config)
         if known.identity.sha256 != sha256:
             self._network = None
             raise ModelError(f"{model} on this worker is another network than the one that was asked for")
@@ -125,7 +127,8 @@ class _Worker:
             self._open.callback(recording.close)
             time_points = TimePoints(recording, run_id=task.run_id)
             if self._network is not None:
-                self._network.engine(recording.contents.plan.dtype, task.computed_with).memories = {}
+                plan = recording.contents.plan
+                self._network.engine(plan.dtype, task.computed_with, channels=plan.channels).memories = {}
             self._data_set = recording, time_points, RangeHistory(time_points)
             self._source = (task.source, task.axes, task.run_id)
         return self._data_set

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from care_live.errors import ConfigError
 from care_live.restore.engine import Engine
 
 _KEY = "computed_with"
@@ -22,9 +23,9 @@ class ComputedWith:
     precision: str
 
     @classmethod
-    def of(cls, engine: Engine) -> ComputedWith:
-        """Return what an engine computes with."""
-        return cls(engine.provider, engine.precision)
+    def of(cls, *engines: Engine) -> ComputedWith:
+        """Return what engines compute with; of several, by their numbers."""
+        return cls(",".join(one.provider for one in engines), ",".join(one.precision for one in engines))
 
     @classmethod
     def found_in(cls, record: Mapping[str, Any] | None) -> ComputedWith | None:
@@ -38,3 +39,11 @@ class ComputedWith:
 
     def __str__(self) -> str:
         return f"provider {self.provider} in {self.precision}"
+
+
+def not_there(before: ComputedWith, why: str) -> ConfigError:
+    """Return the error for a result that can't go on with what computed its first part."""
+    return ConfigError(
+        f"the result was begun with {before}, and another one gives other last bits; {why}. Go on on the machine where "
+        "it was begun, choose another name, or remove it first"
+    )

@@ -73,10 +73,10 @@ class ArchivePlan:
     def n_time_points(self) -> int:
         return sum(entry.n_time_points for entry in self.entries)
 
-    def n_single_planes(self, card: ModelCard) -> int:
-        """Return how many time points are single planes, where the network needs stacks."""
+    def n_single_planes(self, cards: Sequence[ModelCard]) -> int:
+        """Return how many time points are single planes, where a network needs stacks."""
         flat = [entry for entry in self.entries if not entry.error and entry.n_planes == 1]
-        return sum(entry.n_time_points for entry in flat) if card.axes == "ZYX" else 0
+        return sum(entry.n_time_points for entry in flat) if any(card.axes == "ZYX" for card in cards) else 0
 
 
 def plan_archive(

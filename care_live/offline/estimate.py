@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from care_live.model.card import ModelCard
 from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
-from care_live.offline.opened_network import OpenedNetwork
+from care_live.offline.named_networks import Networks
 from care_live.offline.tiff_output import SUFFIXES
 from care_live.offline.time_points import TimePoints, inputs
 from care_live.recorded import open_recording
@@ -47,7 +48,7 @@ class Estimate:
         return [*lines, *(f"cannot be opened: {path}: {why}" for path, why in self.errors.items())]
 
 
-def estimate(plan: ArchivePlan, network: OpenedNetwork) -> Estimate:
+def estimate(plan: ArchivePlan, network: Networks) -> Estimate:
     """Restore one time point in memory, and estimate what all of them will take.
 
     Raises
@@ -63,14 +64,15 @@ def estimate(plan: ArchivePlan, network: OpenedNetwork) -> Estimate:
         seconds=n_voxels * _seconds_per_voxel(sound[0], plan, network) if sound else 0.0,
         n_bytes=sum(_bytes_of(entry, plan, network) for entry in sound),
         free_bytes=free_bytes(nearest_folder(plan.output)),
-        single_planes=plan.n_single_planes(network.card),
+        single_planes=plan.n_single_planes(network.cards),
         errors={entry.data_set.path: entry.error for entry in plan.entries if entry.error},
     )
 
 
-def _seconds_per_voxel(entry: PlannedDataSet, plan: ArchivePlan, network: OpenedNetwork) -> float:
+def _seconds_per_voxel(entry: PlannedDataSet, plan: ArchivePlan, network: Networks) -> float:
     with contextlib.closing(open_recording(entry.data_set.path, axes=plan.axes, any_numbers=True)) as recording:
-        engine = network.engine(recording.contents.plan.dtype)
+        plan_of = recording.contents.plan
+        engine = network.engine(plan_of.dtype, channels=plan_of.channels)
         time_points = TimePoints(recording, run_id="estimate")
         volumes = time_points.read(time_points.all[0])
         engine.warm_up(volumes[0].pixels.shape)
@@ -80,14 +82,19 @@ def _seconds_per_voxel(entry: PlannedDataSet, plan: ArchivePlan, network: Opened
         return (time.perf_counter() - begun) / entry.n_voxels
 
 
-def _bytes_of(entry: PlannedDataSet, plan: ArchivePlan, network: OpenedNetwork) -> int:
+def _bytes_of(entry: PlannedDataSet, plan: ArchivePlan, network: Networks) -> int:
     """Return what the maps take, and the raw volumes where they are stored, too."""
-    card, per_channel = network.card, entry.n_voxels // entry.n_channels
-    n_out = entry.n_channels if len(card.channels_in) == 1 else len(card.channels_out)
-    z_out = output_shape(card, (entry.n_planes, 1, 1))[1]
-    maps = n_out * len(card.heads) * _FLOAT_BYTES * per_channel * z_out // entry.n_planes
+    maps = sum(
+        _map_bytes(entry, card, network.n_outputs(number, entry.n_channels))
+        for number, card in enumerate(network.cards)
+    )
     raw = entry.n_voxels * entry.pixel_bytes if plan.keep_raw and entry.target.suffix.lower() not in SUFFIXES else 0
     return entry.n_time_points * (maps + raw)
+
+
+def _map_bytes(entry: PlannedDataSet, card: ModelCard, n_out: int) -> int:
+    z_out = output_shape(card, (entry.n_planes, 1, 1))[1]
+    return n_out * len(card.heads) * _FLOAT_BYTES * (entry.n_voxels // entry.n_channels) * z_out // entry.n_planes
 
 
 def _duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -17,11 +17,12 @@ from care_live.images import LIMITS, Flag, ModelIdentity, Restored
 from care_live.maps import Array, Head
 from care_live.model import file
 from care_live.model.card import ModelCard
-from care_live.offline.computed_with import ComputedWith
+from care_live.offline.computed_with import ComputedWith, not_there
 from care_live.offline.progress import ProgressBar
-from care_live.offline.settings import NetworkSettings, restore_config
+from care_live.offline.settings import NetworkSettings, is_numbers, restore_config
 from care_live.offline.time_points import TimePoints, inputs
 from care_live.recorded.array import ArrayRecording
+from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.engine import Engine
 from care_live.verdict import Trust
 
@@ -171,12 +172,13 @@ class OpenedNetwork:
                 bar.step()
         return self._gathered(results, recording.axes)
 
-    def engine(self, dtype: str, before: ComputedWith | None = None) -> Engine:
+    def engine(self, dtype: str, before: ComputedWith | None = None, *, channels: Sequence[str] = ()) -> Engine:
         """Return what restores pixels of a type; made at the first call.
 
         Parameters
         ----------
         before : what computed the first part of a result that goes on
+        channels : of the recording, by name; this network takes them by their number
 
         Raises
         ------
@@ -189,8 +191,30 @@ class OpenedNetwork:
             self._engines[numbers, provider] = self._engines[numbers, engine.provider] = engine
         engine = self._engines[numbers, provider]
         if before is not None and before != ComputedWith.of(engine):
-            raise _not_there(before, f"this machine computes with {ComputedWith.of(engine)}")
+            raise not_there(before, f"this machine computes with {ComputedWith.of(engine)}")
         return engine
+
+    def computed_with(self, dtype: str) -> ComputedWith:
+        """Return what computes pixels of a type here."""
+        return ComputedWith.of(self.engine(dtype))
+
+    def choose(self, of_recording: Sequence[str]) -> ChannelChoice:
+        """Return which channels are read together: any number, each alone, or as many as the card has."""
+        return ChannelChoice.first(len(self.card.channels_in))
+
+    def n_outputs(self, number: int, n_channels: int) -> int:
+        """Return how many channels are made of a recording's."""
+        return n_channels if len(self.card.channels_in) == 1 else len(self.card.channels_out)
+
+    @property
+    def cards(self) -> tuple[ModelCard, ...]:
+        """The card, as of the only network."""
+        return (self.card,)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What results say of the network, JSON-able."""
+        return {"name": self.identity.name, "sha256": self.identity.sha256}
 
     def _open(self, numbers: bool, before: ComputedWith | None) -> Engine:
         if before is None or before.provider == self.config.provider:
@@ -199,7 +223,7 @@ class OpenedNetwork:
             chosen = self.config.model_copy(update={"provider": before.provider})
             return Engine(self.path, chosen, numbers=numbers)
         except (ConfigError, RestoreError) as error:
-            raise _not_there(before, str(error)) from error
+            raise not_there(before, str(error)) from error
 
     def _gathered(self, results: list[tuple[Restored, ...]], axes: str) -> RestoredArray:
         first = results[0][0]
@@ -232,18 +256,6 @@ class OpenedNetwork:
             "limits": self.card.limits,
         }
         return as_table(rows)
-
-
-def _not_there(before: ComputedWith, why: str) -> ConfigError:
-    return ConfigError(
-        f"the result was begun with {before}, and another one gives other last bits; {why}. Go on on the machine where "
-        "it was begun, choose another name, or remove it first"
-    )
-
-
-def is_numbers(dtype: str) -> bool:
-    """Return whether pixels of a type are no camera counts."""
-    return dtype not in ("uint8", "uint16")
 
 
 def as_table(rows: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from care_live import __version__
 from care_live.checksum import crc32c
 from care_live.config import RestoreConfig
 from care_live.errors import ConfigError
-from care_live.images import LIMITS, ModelIdentity
+from care_live.images import LIMITS
 from care_live.offline.settings import what_shapes_the_result
 
 KEY = "restored_with"
@@ -24,10 +24,15 @@ _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino")
 _ENDS_BYTES = 1 << 20
 
 
-def of(identity: ModelIdentity, config: RestoreConfig, *, axes: str | None, keep_raw: bool) -> dict[str, Any]:
-    """Return what must be the same for all volumes of one result, JSON-able."""
+def of(network: Mapping[str, Any], config: RestoreConfig, *, axes: str | None, keep_raw: bool) -> dict[str, Any]:
+    """Return what must be the same for all volumes of one result, JSON-able.
+
+    Parameters
+    ----------
+    network : name and checksum; of several, those of each by its channels
+    """
     return {
-        "network": {"name": identity.name, "sha256": identity.sha256},
+        "network": dict(network),
         "settings": what_shapes_the_result(config) | {"axes": axes, "keep_raw": keep_raw},
     }
 
@@ -80,6 +85,8 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tu
     for part in ("network", "settings"):
         before, now = found.get(part), wanted[part]
         before = before if isinstance(before, dict) else {}
+        gone = before.keys() - now.keys() if part == "network" else ()
+        differ += [(f"{part}.{key}", _short(before[key]), "no network") for key in sorted(gone)]
         differ += [
             (f"{part}.{key}", _short(before.get(key)), _short(now[key])) for key in now if before.get(key) != now[key]
         ]

@@ -5,23 +5,27 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError
-from care_live.images import Flag, NetworkInUse, NotRestored, Restored, RunEnded, RunStarted, Volume, VolumeKey
+from care_live.images import Flag, NotRestored, Restored, RunEnded, RunStarted, Volume, VolumeKey
 from care_live.offline import provenance
+from care_live.offline.channel_engines import ChannelEngines, networks_of
 from care_live.offline.computed_with import ComputedWith
-from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints, inputs
 from care_live.recorded import Recording
+from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.engine import Engine
 from care_live.store import Claim, RunWriter, open_run
 from care_live.store.shards import QUARANTINE
 from care_live.store.shared_writer import EXACT_BITS
+
+if TYPE_CHECKING:  # they are opened elsewhere
+    from care_live.offline.named_networks import Networks
 
 Results: TypeAlias = Sequence[tuple[Sequence[Volume], Sequence[Restored]]]
 Step = Callable[[], None]
@@ -56,6 +60,8 @@ class RunJob:
     target: Path
     run_id: str
     provenance: dict[str, Any]
+    channels: ChannelChoice
+    """Of the recording, by network; what no network takes passes through."""
     source_crc32c: int | None = None
     """Of the recording's file, see `provenance.fingerprint`."""
     computed_with: ComputedWith | None = None
@@ -68,6 +74,10 @@ class RunJob:
     @property
     def dtype(self) -> str:
         return self.recording.contents.plan.dtype
+
+    def is_done(self, keys: Iterable[VolumeKey], *, made_from: Set[VolumeKey], raw: Set[VolumeKey]) -> bool:
+        """Return whether a time point of these volumes is restored, and what passes through is stored."""
+        return all(key in made_from if self.channels.takes(key) else key in raw or not self.keep_raw for key in keys)
 
     def started(self, chosen: ComputedWith) -> RunStarted:
         """Return how the run begins.
@@ -96,7 +106,7 @@ def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOut
     with _claimed(job) as claim:
         time_points = TimePoints(job.recording, run_id=job.run_id)
         outcome = DataSetOutcome()
-        if left := _left(time_points, claim, outcome, step):
+        if left := _left(job, time_points, claim, outcome=outcome, step=step):
             if claim.ledger.began is not None:
                 outcome.remarks += provenance.other_versions(claim.ledger.began.summary)
             restorer.restore(RunSession(job, claim, time_points, outcome), left, step)
@@ -132,12 +142,14 @@ def refuse_changed(before: object, job: RunJob) -> None:
         raise SourceError(f"{source} has changed since {job.target} was begun: choose another name, or remove it first")
 
 
-def _left(time_points: TimePoints, claim: Claim, outcome: DataSetOutcome, step: Step) -> list[TimePoint]:
+def _left(
+    job: RunJob, time_points: TimePoints, claim: Claim, *, outcome: DataSetOutcome, step: Step
+) -> list[TimePoint]:
     """Return what the run does not have; what it has is counted and passed over."""
-    made_from = claim.ledger.made_from()
+    made_from, raw = claim.ledger.made_from(), frozenset(claim.ledger.raw)
     left = []
     for time_point in time_points.all:
-        if made_from.issuperset(time_points.keys(time_point)):
+        if job.is_done(time_points.keys(time_point), made_from=made_from, raw=raw):
             outcome.n_before += 1
             step()
         else:
@@ -166,7 +178,7 @@ class RunSession:
         """Note what could not be restored, and how the run ended."""
         failed = self.outcome.failed
         for time_point, why in failed.items():
-            for key in self.time_points.keys(time_point):
+            for key in filter(self.job.channels.takes, self.time_points.keys(time_point)):
                 writer.note(NotRestored(key, "failed", why))
         if not failed:  # a kill left copies of volumes that the input still has, and that are stored by now
             shutil.rmtree(writer.path / QUARANTINE, ignore_errors=True)
@@ -186,14 +198,15 @@ class Restorer(Protocol):
 class LocalRestorer:
     """Restores in this process, one time point after the other."""
 
-    def __init__(self, network: OpenedNetwork) -> None:
+    def __init__(self, network: Networks) -> None:
         self._network = network
 
     def choose(self, dtype: str) -> ComputedWith:
-        return ComputedWith.of(self._network.engine(dtype))
+        return self._network.computed_with(dtype)
 
     def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
-        engine = self._network.engine(session.job.dtype, session.computed_with)
+        names = session.job.recording.contents.plan.channels
+        engine = self._network.engine(session.job.dtype, session.computed_with, channels=names)
         engine.memories = {}
         history = RangeHistory(session.time_points)
         writer: RunWriter | None = None
@@ -207,14 +220,14 @@ class LocalRestorer:
                 session.outcome.failed[time_point] = str(error)
             else:
                 history.restored(time_point)
-                writer = writer or _open(session, engine)  # where all fail, nothing is written
+                writer = writer or _open(session, self._network, engine)  # where all fail, nothing is written
                 _store(session, writer, results, stored=stored)
             step()
         if writer is not None:
             session.end(writer)
 
 
-def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine) -> Results:
+def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine | ChannelEngines) -> Results:
     """Return what was read of a time point, in groups as the network takes them, and what it made of each.
 
     Raises
@@ -225,10 +238,12 @@ def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine) 
     return [(group, engine.restore(group)) for group in inputs(time_points.read(time_point), engine)]
 
 
-def _open(session: RunSession, engine: Engine) -> RunWriter:
+def _open(session: RunSession, networks: Networks, engine: Engine | ChannelEngines) -> RunWriter:
+    chosen = session.computed_with or networks.computed_with(session.job.dtype)
     config = StoreConfig(directory=session.job.target.parent, restored_mantissa_bits=EXACT_BITS, codec="zstd")
-    writer = open_run(config, session.job.started(ComputedWith.of(engine)), claim=session.claim)
-    writer.describe_network(NetworkInUse(engine.identity, engine.card.model_dump(mode="json")))
+    writer = open_run(config, session.job.started(chosen), claim=session.claim)
+    for network in networks_of(engine):
+        writer.describe_network(network)
     return writer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from pydantic import ValidationError
@@ -29,15 +30,19 @@ class NetworkSettings(TypedDict, total=False):
     """Fetch results from a GPU as codes of 3 bytes per voxel."""
 
 
-def restore_config(settings: NetworkSettings) -> RestoreConfig:
+def restore_config(settings: NetworkSettings, *, channel: Sequence[Mapping[str, Any]] = ()) -> RestoreConfig:
     """Return the section that the method takes; whole volumes, never planes.
+
+    Parameters
+    ----------
+    channel : entries of ``[[restore.channel]]``; none: one network for all
 
     Raises
     ------
     ConfigError
         A setting is unknown or has a value that it can't have.
     """
-    tree: dict[str, Any] = {**settings, "streaming": "off"}
+    tree: dict[str, Any] = {**settings, "streaming": "off", "channel": tuple(channel)}
     tree["normalise"] = {"mode": tree.pop("normalise", "locked-after-k")}
     if counts := tree.pop("counts", None):
         tree["normalise"] = {"mode": "fixed", "low_counts": counts[0], "high_counts": counts[1]}
@@ -54,3 +59,8 @@ def what_shapes_the_result(config: RestoreConfig) -> dict[str, Any]:
         for name in ("low_counts", "high_counts"):
             del chosen["normalise"][name]
     return chosen
+
+
+def is_numbers(dtype: str) -> bool:
+    """Return whether pixels of a type are no camera counts."""
+    return dtype not in ("uint8", "uint16")

@@ -130,8 +130,8 @@ class _Series(NamedTuple):
         """Yield every plane in TCZ order; those that were not restored are not a number."""
         for t in self.times:
             for product, c in self.maps:
-                if t in self.restored:
-                    yield from reader.read(product, VolumeKey(t, self.p, c))
+                if reader.has(product, key := VolumeKey(t, self.p, c)):
+                    yield from reader.read(product, key)
                 else:
                     yield from np.full(self.volume_shape, np.nan, np.float32)
 

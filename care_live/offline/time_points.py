@@ -12,6 +12,7 @@ from care_live.assemble import Assembler
 from care_live.config import AssembleConfig
 from care_live.errors import RestoreError, SourceError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, Volume, VolumeKey
+from care_live.offline.channel_engines import ChannelEngines
 from care_live.recorded import Recording
 from care_live.restore.engine import Engine
 
@@ -94,7 +95,7 @@ class RangeHistory:
         self._next: dict[int, int] = {}
         """By position: how many of its time points the engine has learnt from."""
 
-    def bring(self, engine: Engine, time_point: TimePoint) -> None:
+    def bring(self, engine: Engine | ChannelEngines, time_point: TimePoint) -> None:
         """Let the engine learn from all time points of this position before this one, as far as that matters."""
         of_position = self._time_points.at[time_point.p]
         n_earlier = bisect.bisect_left(of_position, time_point)
@@ -116,12 +117,14 @@ class RangeHistory:
         """Note that the engine restored a time point, and so learnt from it."""
         self._next[time_point.p] = self._next.get(time_point.p, 0) + 1
 
-    def failed(self, engine: Engine, time_point: TimePoint) -> None:
+    def failed(self, engine: Engine | ChannelEngines, time_point: TimePoint) -> None:
         """Forget what is known of a position: the engine may have learnt from half of a time point."""
         engine.forget_ranges(time_point.p)
         self._next[time_point.p] = 0
 
-    def _learn_last(self, engine: Engine, earlier: Sequence[TimePoint], keys: Sequence[VolumeKey]) -> None:
+    def _learn_last(
+        self, engine: Engine | ChannelEngines, earlier: Sequence[TimePoint], keys: Sequence[VolumeKey]
+    ) -> None:
         """Go back until every channel has a volume with signal, twice as far each time."""
         n_back, p = 1, keys[0].p
         while True:
@@ -132,7 +135,7 @@ class RangeHistory:
                 return
             n_back *= 2
 
-    def _learn(self, engine: Engine, time_point: TimePoint) -> None:
+    def _learn(self, engine: Engine | ChannelEngines, time_point: TimePoint) -> None:
         try:
             for group in inputs(self._time_points.read(time_point), engine):
                 engine.learn(group)
@@ -140,7 +143,7 @@ class RangeHistory:
             logger.debug("nothing learnt time_point=%s reason=%s", tuple(time_point), error)
 
 
-def inputs(channels: Sequence[Volume], engine: Engine) -> list[tuple[Volume, ...]]:
+def inputs(channels: Sequence[Volume], engine: Engine | ChannelEngines) -> list[tuple[Volume, ...]]:
     """Return what the network takes at once: each channel alone, or all that it knows together.
 
     Raises
@@ -148,6 +151,8 @@ def inputs(channels: Sequence[Volume], engine: Engine) -> list[tuple[Volume, ...
     RestoreError
         The time point has another number of channels than the network.
     """
+    if isinstance(engine, ChannelEngines):
+        return engine.inputs(channels)
     n_in = len(engine.card.channels_in)
     if n_in == 1:
         return [(volume,) for volume in channels]

@@ -109,6 +109,21 @@ def test_workers_make_the_same_bytes_as_one_process(
 
 
 @pytest.mark.slow
+def test_workers_have_a_network_for_each_channel(cluster: Cluster, model: Path, tmp_path: Path) -> None:
+    joint = save_network(tmp_path / "joint.onnx", filters=2, seed=3, c_in=2, c_out=1)
+    networks = {"GFP": model, ("R", "G"): joint, "BF": None}
+    pixels = np.stack([[noisy((3, 16, 18), seed=9 * t + c) for c in range(4)] for t in range(N_TIMES)])
+    metadata = {"axes": "TCZYX", "Channel": {"Name": ["BF", "R", "G", "GFP"]}}
+    tifffile.imwrite(tmp_path / "movie.ome.tif", pixels, ome=True, metadata=metadata)
+    for name, workers in (("one", 0), ("several", cluster.file)):
+        source, output = tmp_path / "movie.ome.tif", tmp_path / name
+        report = care_live.restore(source, output, model=networks, workers=workers, **SETTINGS)
+        assert (report.n_restored, report.problems) == (N_TIMES, [])
+    assert files(tmp_path / "several") == files(tmp_path / "one")
+    assert verify(tmp_path / "several").clean
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_killed_worker_costs_nothing(
     cluster: Cluster, data: Path, model: Path, undisturbed: dict[str, bytes], tmp_path: Path

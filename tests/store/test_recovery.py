@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from care_live.errors import StoreError
 from care_live.images import NotRestored, RunEnded, VolumeKey
+from care_live.recorded.journal_lines import scan
+from care_live.recorded.run_records import RawStored, from_json
 from care_live.store import RunReader, verify
-from tests.make.stored import make_plan, make_restored, make_volume, open_writer
+from care_live.store.quarantine import lying_in
+from tests.make.stored import make_pixels, make_plan, make_restored, make_volume, only_mean, open_writer
 
 
 def test_a_restart_goes_on_and_knows_what_is_raw_only(tmp_path):
@@ -91,6 +95,34 @@ def test_volumes_outlive_the_loss_of_their_arrays_metadata(tmp_path):
     writer.close()
     assert verify(tmp_path / "run").clean
     assert len(RunReader(tmp_path / "run").keys("raw")) == 2
+
+
+def test_a_journal_that_is_cut_at_a_line_goes_on_with_all_that_the_lines_before_acknowledge(tmp_path):
+    shape = (1, 6, 6)
+    plan = make_plan(n_t=2, n_c=2, shape=shape)
+    writer = open_writer(tmp_path / "sound", plan)
+    for key in sorted(plan.stacks):
+        writer.write_raw(volume := make_volume(key, shape))
+        for _ in range(2 - key.c):  # the second replaces the first
+            writer.write_restored(only_mean(make_restored(volume)))
+    writer.note(RunEnded("aborted"))
+    writer.close()
+    lines = (tmp_path / "sound/run/journal.jsonl").read_bytes().splitlines(keepends=True)
+    for n in range(1, len(lines) + 1):
+        run = shutil.copytree(tmp_path / "sound", tmp_path / str(n)) / "run"
+        (run / "journal.jsonl").write_bytes(kept := b"".join(lines[:n]))
+        records = map(from_json, scan(kept).records)
+        acknowledged = {record.key for record in records if isinstance(record, RawStored)}
+        writer = open_writer(run.parent, plan)
+        assert set(writer.raw_keys()) == acknowledged, f"cut behind line {n}"
+        assert len(lying_in(run)) == len(plan.stacks) - len(acknowledged)
+        for key in plan.stacks.keys() - acknowledged:
+            writer.write_raw(make_volume(key, shape))
+        writer.close()
+        reader = RunReader(run)
+        for key in plan.stacks:
+            np.testing.assert_array_equal(reader.read("raw", key), make_pixels(key, shape))
+        assert verify(run).clean
 
 
 def test_another_acquisition_may_not_go_on_in_this_run(tmp_path):
