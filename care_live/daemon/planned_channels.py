@@ -30,8 +30,8 @@ def refuse_unknown_channels(config: Config, restorer: WorkerGroup) -> None:
     ConfigError
         The message has both sides.
     """
-    planned = planned_channels(config.source)
-    asked = (name for network in config.restore.networks for name in network.channels)
+    asked = [name for network in config.restore.networks for name in network.channels]
+    planned = planned_channels(config.source) if asked else ()
     of_cameras = tuple(name for name in asked if name.startswith(tuple(f"{channel} " for channel in planned)))
     if planned:
         _refuse(restorer, planned + of_cameras)

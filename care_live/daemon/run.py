@@ -147,7 +147,7 @@ class Daemon:
     ) -> Pipeline:
         """Record one run."""
         with contextlib.ExitStack() as closing:
-            rooms = self._begin(standing, started, closing)
+            rooms, started = self._begin(standing, started, closing)
             if on_start is not None and standing.live is None:
                 on_start(started)
             pipeline = self._pipeline = Pipeline(self._config, rooms, self._tally, started, on_failure=self._end.fail)
@@ -172,9 +172,8 @@ class Daemon:
         """Open the rooms in the order in which they depend on each other; each is closed whatever happens."""
         config, has_live = self._config, self._config.source.kind in SHOW_LIVE
         refuse_unfit(config.store, self.run_id)
-        claim = None
-        if not has_live:
-            claim = claim_run(config.store, self.run_id, resume=config.resume)  # refused before anything is exposed
+        claim = None if has_live else claim_run(config.store, self.run_id, resume=config.resume)  # before any exposure
+        if claim is not None:
             closing.callback(self._end.close_store, claim)
         health = Health(config.daemon.status_bind, self.status, self.ready, self._orders())
         self._end.closes(closing, "the status address", health.stop)
@@ -204,8 +203,10 @@ class Daemon:
             "/stage": lambda order: orders.move(None if self._standing is None else self._standing.source, order),
         }
 
-    def _begin(self, standing: _Standing, started: RunStarted, closing: contextlib.ExitStack) -> Rooms:
-        """Open the store for a run, and announce it."""
+    def _begin(
+        self, standing: _Standing, started: RunStarted, closing: contextlib.ExitStack
+    ) -> tuple[Rooms, RunStarted]:
+        """Open the store for a run, and announce it; also return it under the name that it has now."""
         config, publisher, source, claim = self._config, standing.publisher, standing.source, standing.claim
         refuse_channels_of_recording(config, self._restorer, started)
         if claim is None:
@@ -221,7 +222,7 @@ class Daemon:
         with self._restoring:
             self._make_ready(writer, started)
         logger.info("run started id=%s planes=%d", started.run_id, started.plan.n_planes)
-        return Rooms(source, writer, self._restorer, publisher, self._publishing, self._restoring)
+        return Rooms(source, writer, self._restorer, publisher, self._publishing, self._restoring), started
 
     def _make_ready(self, writer: RunWriter, started: RunStarted) -> None:
         """Give the restorer the plan."""

@@ -132,11 +132,16 @@ class Encoder:
             was_restored=True if entry.restored and isinstance(record, Volume) else UNSET,
             arrays=headers,
             published_us=self._run.clock.now_us(),
-            age_us=(self._clock_ns() - raw.last_plane_ns) // 1000,
+            age_us=self._age_us(raw),
         )
         encoded = Encoded(message, buffers)
         encoded.parts()  # raises what no receiver would take, before it is kept
         return encoded
+
+    def _age_us(self, raw: Volume) -> int:
+        """Return how long ago the last plane came; where the machine was started anew since, by the time of day."""
+        age_us = (self._clock_ns() - raw.last_plane_ns) // 1000
+        return age_us if age_us >= 0 else max(0, self._run.clock.now_us() - raw.acquired_us)
 
     def _keep(self, wanted: tuple[object, ...], encoded: Encoded) -> None:
         with self._lock:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 from care_live.errors import StoreError
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -22,6 +26,8 @@ _RETRY_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Longer than readers and virus scanners on Windows usually hold a file."""
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP}
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What fsync of a folder answers on a file system that lacks it: some network disks, and some of FUSE."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -47,14 +53,24 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Return once the folder's entries are on the disk; Windows does that by itself."""
+    """Return once the folder's entries are on the disk; Windows does that by itself, and some file systems can't."""
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         sync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+        _say_no_folder_sync(os.fstat(descriptor).st_dev)
     finally:
         os.close(descriptor)
+
+
+@cache
+def _say_no_folder_sync(device: int) -> None:
+    """Log it once for each disk."""
+    logger.warning("disk syncs no folders device=%d: a power cut may take the names of the newest files there", device)
 
 
 def make_folder(path: Path) -> None:

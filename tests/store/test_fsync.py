@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
-from care_live.store import claim_run, nearest_folder, refuse_unfit
+from care_live.store import claim_run, nearest_folder, refuse_unfit, verify
 from care_live.store.fsync import make_folder
 from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 
@@ -75,6 +77,25 @@ def test_what_an_earlier_writer_made_and_did_not_sync_is_synced_too(tmp_path, mo
     for file in ("raw/0/0/c/1/0/0/0/0", "raw/0/0/zarr.json", "journal.jsonl"):
         assert synced.lacks(tmp_path / "run" / file, tmp_path) == []
     writer.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs folders by itself")
+def test_a_disk_that_syncs_no_folders_takes_runs_with_a_warning(tmp_path, monkeypatch, caplog):
+    sync, refused = os.fsync, []
+
+    def files_only(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            refused.append(descriptor)
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    writer = open_writer(tmp_path)
+    writer.write_raw(make_volume())
+    writer.close()
+    assert refused
+    assert verify(tmp_path / "run").clean
+    assert sum("syncs no folders" in record.message for record in caplog.records) <= 1
 
 
 def test_a_drive_that_is_not_there_is_an_error_and_not_for_ever(tmp_path, monkeypatch):
