@@ -137,8 +137,9 @@ class _Series(NamedTuple):
 
     def metadata(self, job: RunJob, reader: RunReader) -> dict[str, Any]:
         """Return the series' OME metadata: voxels, channels, network, settings, and what to know of it."""
-        made = [reader.restoration(VolumeKey(t, self.p, self.maps[0].c)) for t in sorted(self.restored)]
-        dz, dy, dx = made[0].voxel_size_um
+        first = [reader.restoration(VolumeKey(min(self.restored), self.p, c)) for _, c in self.maps]
+        dz, dy, dx = first[0].voxel_size_um
+        networks = ", ".join(f"{one.name} sha256 {one.sha256}" for one in dict.fromkeys(made.model for made in first))
         names, plan = [f"{product} {c}" for product, c in self.maps], job.recording.contents.plan
         described = provenance.described(job.provenance) | {"source_crc32c": job.source_crc32c}
         if chosen := ComputedWith.found_in(reader.summary):
@@ -146,8 +147,7 @@ class _Series(NamedTuple):
         return {
             "axes": "TCZYX",
             "Name": plan.positions[self.p] if self.p < len(plan.positions) else f"position {self.p}",
-            "Description": f"{LIMITS}; network {made[0].model.name} sha256 {made[0].model.sha256}; "
-            f"{_MARK}{msgspec.json.encode(described).decode()}",
+            "Description": f"{LIMITS}; network {networks}; {_MARK}{msgspec.json.encode(described).decode()}",
             "Channel": {"Name": names},
             "MapAnnotation": self._notes(reader),
             **{f"PhysicalSize{axis}": um for axis, um in zip("XYZ", (dx, dy, dz), strict=True)},
@@ -159,9 +159,8 @@ class _Series(NamedTuple):
         if any(model.card.get("quantised") for model in reader.models):
             notes["quantised"] = "mean in 16 bits, laplace_scale and disagreement within 2.2 %"
         for t in sorted(self.restored):
-            found = {
-                flag for c in {c for _, c in self.maps} for flag in reader.restoration(VolumeKey(t, self.p, c)).flags
-            }
+            keys = {VolumeKey(t, self.p, c) for _, c in self.maps}
+            found = {flag for key in keys if reader.has("restored", key) for flag in reader.restoration(key).flags}
             for flag in sorted(found):
                 notes[flag] = f"{notes.get(flag, 'at time points')} {t}"
         if absent := [str(t) for t in self.times if t not in self.restored]:

@@ -129,6 +129,8 @@ def test_a_tiff_has_the_channels_that_were_restored(movie: Path, networks: dict,
     with tifffile.TiffFile(tmp_path / "out.ome.tif") as written:
         assert written.series[0].shape[:2] == (N_TIMES, 4)  # mean and scale of each
         np.testing.assert_array_equal(written.asarray()[:, 2], np.stack(alone(networks["Vessels"], movie, 3)))
+        for made in (networks["Vessels"], networks["Nuclei", "Membrane"]):
+            assert file.identity(made).sha256 in written.ome_metadata.partition("restored_with")[0]
 
 
 def test_the_command_takes_networks_by_channel_and_those_of_a_config(
