@@ -20,7 +20,7 @@ _ACCEPTS = 0x1 | 0x100
 _SPECIFIC_ERROR = 1066
 _INTERROGATE, _NOT_IMPLEMENTED = 4, 120
 _PATIENCE_MS = 30_000
-"""How long the manager may hear nothing from a service that stops."""
+"""How long a service that stops may send the manager nothing."""
 
 
 class ServiceState(ctypes.Structure):

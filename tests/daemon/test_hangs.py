@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="console signals go to the whole group there"),
 ]
 END_S = 120.0
-"""Within this a daemon that was told twice must be gone; it took more than 100 s, or for ever."""
+"""Within this a daemon that was ordered twice must be gone; it took more than 100 s, or for ever."""
 
 
 @contextmanager

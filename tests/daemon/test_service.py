@@ -1,4 +1,4 @@
-"""Services: what systemd is told of a run; what systemd, launchd and Windows are asked for; who keeps the daemon."""
+"""Services: what systemd gets of a run; what systemd, launchd and Windows are asked for; what keeps the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tools/soak.py: what it samples is there, what is lost is told, and growth too."""
+"""tools/soak.py: what it samples is there, what is lost is reported, and growth too."""
 
 from __future__ import annotations
 

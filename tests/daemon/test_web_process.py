@@ -1,4 +1,4 @@
-"""The browser page beside a run: it comes up, and it goes with whoever started it."""
+"""The browser page beside a run: it comes up, and it goes with the process that started it."""
 
 from __future__ import annotations
 

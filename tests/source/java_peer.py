@@ -77,7 +77,7 @@ class JavaPeer:
         return socket, socket.bind_to_random_port("tcp://127.0.0.1")
 
     def _pulling(self) -> tuple[zmq.Socket[bytes], int]:
-        """Java connects where Python binds: whoever pushes binds."""
+        """Java connects where Python binds: the side that pushes binds."""
         with closing(bsd.create_server(("127.0.0.1", 0))) as server:
             port = server.getsockname()[1]
         socket = self._context.socket(zmq.PULL)

@@ -1,4 +1,4 @@
-"""The engine's process and whoever started it: it waits for the word, and does not outlive the daemon."""
+"""The engine's process and its parent: it waits for the word, and does not outlive the daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hardware sequences: whole, short, doubled, jumped; announced by a hook or told by the core's tags."""
+"""Hardware sequences: whole, short, doubled, jumped; announced by a hook or named by the core's tags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever connects to the tap's port: the run goes on or ends with a clear reason, and every wait ends in time."""
+"""Any client at the tap's port: the run goes on or ends with a clear reason, and every wait ends in time."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_what_is_passed_on_is_what_came(remote: Remote) -> None:
     passing = tap(remote.address)
     came = image(1)
     assert passing(came, tags) == (came, tags)
-    came[:] = 0  # whoever saves it may do what they like: a copy is on its way
+    came[:] = 0  # the engine may change it now: a copy is on its way
     passing.feed.end("finished")
     assert (frames(drain(remote))[0].pixels == 1).all()
     assert over(passing)
@@ -163,7 +163,7 @@ def test_a_slow_daemon_costs_whole_volumes_and_no_time(remote: Remote) -> None:
     tapped = tap(remote.address, events=planned, memory_bytes=plane_bytes * 22)
     begun = time.monotonic()
     bring(tapped, planned)  # the daemon asks for nothing yet
-    assert time.monotonic() - begun < 100.0, "nobody took a frame, and the acquisition ended all the same"
+    assert time.monotonic() - begun < 100.0, "no frame was taken, and the acquisition ended all the same"
     got = drain(remote)
     ended = got[-1]
     assert isinstance(ended, RunEnded)

@@ -182,7 +182,7 @@ def test_unplanned_truth_is_refused() -> None:
 
 
 def test_frames_of_the_whole_source_are_what_the_truth_says() -> None:
-    """Through engine, tap and link: every volume's frames are its own truth plus noise, and nobody else's."""
+    """Through engine, tap and link: every volume's frames are its own truth plus noise, and that of no other."""
     acquisition = AcquisitionConfig(
         time_points=2,
         z_planes=4,
