@@ -105,7 +105,9 @@ def fields_of(kind: Callable[..., Any], *sources: object) -> dict[str, Any]:
 
 @cache
 def _shared(kind: Callable[..., Any], source: type) -> tuple[str, ...]:
-    return tuple(name for name in inspect.signature(kind).parameters if hasattr(source, name))
+    """Return the parameters that have a field, or a property, of the same name."""
+    fields = getattr(source, "__dataclass_fields__", {})
+    return tuple(name for name in inspect.signature(kind).parameters if hasattr(source, name) or name in fields)
 
 
 def _plain(value: Any) -> Any:

@@ -63,3 +63,11 @@ def test_a_text_that_is_too_long_is_refused_before_it_is_read(codec: Codec[Plane
 def test_fields_of_the_same_name_are_taken_over_and_others_given() -> None:
     assert record_of(Plane, Exposure(2.5, "left"), z=4) == Plane(4, 2.5)
     assert fields_of(Plane, Exposure(2.5, "left"), Plane(7)) == {"light": 1.0, "z": 7}, "the last one has it"
+
+
+def test_fields_without_slots_are_taken_over_too() -> None:
+    @dataclass
+    class Plain:
+        z: int
+
+    assert record_of(Plane, Plain(4)) == Plane(4)
