@@ -70,8 +70,9 @@ def _misrestored(volume: Delivery) -> str:
     shapes = {array.shape for array in volume.maps.values()}
     mean = volume.maps.get("mean")
     n_raw = volume.raw.size if volume.raw is not None else 0
-    if volume.model is None:
-        return "it has restored planes, and no network" if shapes else ""
+    if volume.model is None:  # without one, its maps are not taken over
+        has_maps = any(array.product != "raw" for array in volume.header.arrays)
+        return "it has restored planes, and no network" if has_maps else ""
     if mean is None or mean.size > MAX_GROWTH * n_raw or not all(_fits(*one, mean) for one in volume.maps.items()):
         return f"its restored arrays are {sorted(shapes)}, of {n_raw} raw voxels"
     return ""
