@@ -60,9 +60,10 @@ class LiveMicroscope:
             The microscope could not carry it out, or its process has ended.
         """
         text = msgspec.json.encode(order_of(dict(order)))
+        if ended := self.why_ended():
+            raise SourceError(ended)
         stdin = self._process.stdin
-        if stdin is None or self._process.poll() is not None:
-            raise SourceError(f"the microscope has ended: {self.last_words()}")
+        assert stdin is not None
         with self._answered:
             number = self._n_orders
             self._n_orders += 1
@@ -108,6 +109,11 @@ class LiveMicroscope:
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._log.close()
+
+    def why_ended(self) -> str:
+        """Return why the process has ended, empty while it goes on."""
+        code = self._process.poll()
+        return "" if code is None else f"the microscope has ended (exit code {code}): {self.last_words()}"
 
     def last_words(self) -> str:
         """Return what the process said last."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from care_live.config import LiveSourceConfig, RemoteConfig
 from care_live.errors import ConfigError
-from care_live.images import SourceEvent
+from care_live.images import RunEnded, SourceEvent
 from care_live.live_frame import LatestFrame
 from care_live.source.live_link import LiveLink
 from care_live.source.live_microscope import LiveMicroscope
@@ -73,7 +73,10 @@ class LiveSource:
         return self._remote.address
 
     def next_event(self, timeout_s: float) -> SourceEvent | None:
-        return self._remote.next_event(timeout_s)
+        event = self._remote.next_event(timeout_s)
+        if event is None and self._microscope is not None and (ended := self._microscope.why_ended()):
+            return RunEnded("failed", ended)
+        return event
 
     def next_run(self) -> None:
         """Wait for the next tap: the run before is recorded."""

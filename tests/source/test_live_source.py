@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
+import psutil
 import pytest
 
 from care_live.config import LiveSourceConfig, VirtualConfig
@@ -63,6 +64,13 @@ def test_it_moves_records_a_run_and_goes_on_with_live(caplog: pytest.LogCaptureF
         live_frame(source, z_um=6.0)
         assert "no such preset" in caplog.text
         assert "LaserPower" in refusal(source, {"laser": 5e5})
+        for child in psutil.Process().children():
+            if "care_live.source.live_run" in child.cmdline():
+                child.kill()
+        killed = events_of_a_run(source)[-1]
+        assert isinstance(killed, RunEnded) and killed.detail.startswith("the microscope has ended (exit code ")
+        with pytest.raises(SourceError, match="the microscope has ended"):
+            source.move({"z_um": 1.0})
     finally:
         source.stop()
         source.close()
