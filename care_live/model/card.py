@@ -87,7 +87,7 @@ class TrainingDomain(Section):
     features: DomainFeatures | None = None
     data_sha256: tuple[str, ...] = ()
     target_unit: TargetUnit = "percentiles"
-    """Of recorded pairs. *counts*: targets were brought to the counts of their inputs, so results are what the camera
+    """Of recordings. *counts*: targets were brought to the counts of their inputs, so results are what the camera
     would count without noise. *percentiles*: each image had a range of its own, so results may be off by a gain and an
     offset."""
     n_updates: int = 0

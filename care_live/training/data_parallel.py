@@ -57,7 +57,7 @@ ALONE = ProcessGroup()
 @contextlib.contextmanager
 def joined(*, uses_cuda: bool) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun has started; without it there is one."""
-    if not distributed.is_torchelastic_launched():
+    if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         yield ALONE
         return
     if uses_cuda:

@@ -13,7 +13,7 @@ Krull et al., "Noise2Void", CVPR 2019; Broaddus et al., "Removing structured noi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ def gather_noisy(data: NoisyData, recipe: Recipe, tell: Tell) -> Data:
         gathered = split(examples, data.validation)
     judged = [_recorrupted(one) for one in gathered.validation if isinstance(one, NoisyVolume)]
     known = [one for one in judged if one is not None]
-    return Data(gathered.training, gathered.validation, judged=known, second_noise=SHARE_OF_SECOND)
+    return replace(gathered, judged=known, second_noise=SHARE_OF_SECOND, target_unit="counts")
 
 
 def noise_structure(image: Any) -> tuple[int, int]:

@@ -23,7 +23,7 @@ def gather_exposures(data: ExposuresData, recipe: Recipe, tell: Tell) -> Data:
     pairs = PairsData(inputs=tuple(firsts), target=(last,), **data.model_dump(exclude={"kind", "exposures"}))
     gathered = gather_pairs(pairs, recipe, tell)
     training, validation = ([_repeated(one) for one in part] for part in (gathered.training, gathered.validation))
-    return Data(training, validation, turns=gathered.turns, second_noise=0.5)
+    return Data(training, validation, turns=gathered.turns, second_noise=0.5, target_unit="counts")
 
 
 def _repeated(volume: object) -> RepeatedVolume:

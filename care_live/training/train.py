@@ -63,6 +63,8 @@ class TrainingPlan:
     patch_px: tuple[int, ...]
     update_s: float | None
     """Seconds of one update on this machine; None where the recipe gives the number of updates."""
+    is_enough: bool = False
+    """Whether the budget would allow more updates than the images are good for."""
 
     @property
     def duration_s(self) -> float | None:
@@ -78,10 +80,11 @@ class TrainingPlan:
         image = "volume" if recipe.axes_seen == "ZYX" else "plane"
         where = choose_device(fit).type + ("" if self.duration_s is None else f", about {_duration(self.duration_s)}")
         several = f"{recipe.members} networks, each a " if recipe.members > 1 else ""
+        enough = " (more would be learnt by heart from so few images)" if self.is_enough else ""
         network = f"{several}{recipe.network.describe()}"
         return (
             f"Learns from {_several(self.n_training, image)}, and is judged on {_several(self.n_validation, 'other')}: "
-            f"{fit.n_updates} updates of {fit.batch} patches of {patch} px on the {where}. {network}."
+            f"{fit.n_updates} updates of {fit.batch} patches of {patch} px on the {where}{enough}. {network}."
         )
 
 
@@ -235,7 +238,9 @@ def settle(
     update_s = None
     if recipe.fit.minutes and not is_settled:
         recipe, update_s = _afforded(recipe, data, clock)
-    return TrainingPlan(recipe, len(data.training), len(data.validation), plan.patch_px, update_s)
+    is_enough = update_s is not None and recipe.fit.n_updates == useful_updates(recipe, data)
+    n_training, n_validation = len(data.training), len(data.validation)
+    return TrainingPlan(recipe, n_training, n_validation, plan.patch_px, update_s, is_enough=is_enough)
 
 
 def _afforded(recipe: Recipe, data: Data, clock: Callable[[], float]) -> tuple[Recipe, float]:

@@ -59,7 +59,9 @@ def test_two_folders_and_minutes_are_all_that_is_needed(tmp_path: Path) -> None:
     assert "s left" in done.output  # while it runs
     assert "verdict: " in done.output
     assert (tmp_path / "run" / "member-0" / "preview.png").stat().st_size > 100
-    stored = file.read_card(tmp_path / "run" / "own.onnx").verdict
+    card = file.read_card(tmp_path / "run" / "own.onnx")
+    assert card.training.target_unit == "counts"
+    stored = card.verdict
     assert stored is not None
     assert stored.is_worse  # seconds of training are no match for a filter, and it says so
     assert "use more time" in stored.sentence()
@@ -183,6 +185,13 @@ def test_the_budget_decides_on_filters_and_updates(small_data: Data, tmp_path: P
     assert settled(1.0, 0.5) == (8, 114)
     assert settled(10.0, 0.5) == (16, 1140)
     assert settled(60.0, 0.25)[0] == 32
+
+
+def test_few_images_are_not_learnt_by_heart(small_data: Data, tmp_path: Path) -> None:
+    tree = small_recipe(tmp_path, fit={"minutes": 60.0}).model_dump(exclude_unset=True)
+    plan = settle(Recipe.model_validate(tree), small_data, clock=itertools.count(0.0, 0.25).__next__)
+    assert plan.recipe.fit.n_updates == 300 * 3 * 6 * 32 * 32 // (2 * 4 * 16 * 16)
+    assert "more would be learnt by heart" in plan.describe()
 
 
 def test_a_recipe_with_updates_is_left_as_it_is(small_data: Data, tmp_path: Path) -> None:
