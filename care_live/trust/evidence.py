@@ -16,10 +16,8 @@ some bright structure nearby.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import NormalDist
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -27,9 +25,10 @@ from numpy.typing import NDArray
 
 from care_live.model.card import EvidenceLimits
 from care_live.trust.camera import CameraModel
-from care_live.trust.doubtful_places import LEAST_SIGMAS, apart, peaks
+from care_live.trust.doubtful_places import apart, peaks
 from care_live.trust.residual import BIN_PX, Residual, coarser
 from care_live.trust.smooth import largest, smooth, sums_of_squares
+from care_live.trust.thresholds import deviation, noise_sd, thresholds_of
 from care_live.verdict import Doubt
 
 Array: TypeAlias = NDArray[np.float32]
@@ -42,8 +41,6 @@ WIDE_PX = 4
 """Side of the squares of what varies slowly: the light and the network's own error."""
 _RELEVANT = 0.1
 """A contradiction smaller than this share of the local signal is an error of intensity, not of structure."""
-_ALARM_SHARE = 0.01 / (2 * len(SCALES_PX))
-"""Chance of a false alarm in one volume, by one scale and one sign."""
 _NEIGHBOURHOOD = 1.8
 """In smoothing widths: light that a network spreads from a bright structure is an error of intensity, too."""
 _OF_LIGHT, _OF_BRIGHTEST, _OF_RANGE = 0.22, 0.06, 0.04
@@ -54,12 +51,6 @@ _SURPLUS = 0.2
 """Share of the noise, or of the network's interval if that is narrower, by which such an object is beyond noise."""
 _NEARBY = (3, 2, 2)
 """Planes, and squares of `WIDE_PX` pixels."""
-_SKEW = (0.1, 0.4)
-"""(invented, missing) standard deviations on top of a normal distribution's: counts of few photons are skew, towards
-more."""
-_LEAST_SD = 0.7
-_FEWEST_SQUARES = 256
-"""That show a standard deviation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,8 +105,8 @@ def examine(left: Residual, camera: CameraModel, expected: Expected, *, is_proje
         if is_projection:
             z = np.minimum(z.max(axis=0, keepdims=True), 0)
         maps.append(z)
-        sd.append(_deviation(z if is_projection else np.delete(z, left.without, axis=0) if left.without else z))
-        thresholds = _thresholds(z.size, grid.sigma, min(max(_noise_sd(z, around.is_lit), _LEAST_SD), max(1.0, sd[0])))
+        sd.append(deviation(z if is_projection else np.delete(z, left.without, axis=0) if left.without else z))
+        thresholds = thresholds_of(z.size, grid.sigma, min(noise_sd(z, around.is_lit), max(1.0, sd[0])))
         alarms = _alarms(z, grid, around, _Tolerance(thresholds, expected, number))
         if alarms.where.any():
             doubts += peaks(z, alarms.where, np.array(scale) / (1, bin_px, bin_px), bin_px=bin_px)
@@ -136,7 +127,7 @@ class _Grid:
     def __init__(self, left: Residual, bin_px: int, sigma: tuple[float, float, float]) -> None:
         self.weighted, self.weight = (coarser(array, bin_px // BIN_PX) for array in (left.weighted, left.weight))
         self.area, self.bin_px, self.sigma = np.float32(bin_px**2), bin_px, sigma
-        self.smoothed = smooth(self.weighted, sigma)
+        self.smoothed, self._untoned = smooth(self.weighted, sigma), left.untoned
 
     def standardised(self, pattern_sd: float) -> Array:
         """Return z, (z, y, x).
@@ -151,8 +142,16 @@ class _Grid:
         variance *= self.weight
         variance = smooth(variance, self.sigma, 2)
         np.maximum(variance, np.float32(1e-12), out=variance)
-        np.sqrt(variance, out=variance)
-        return np.asarray(np.divide(self.smoothed, variance, out=variance), np.float32)
+        self._deviation = np.sqrt(variance, out=variance)
+        return np.asarray(self.smoothed / variance, np.float32)
+
+    def before_tone(self) -> Array | None:
+        """Return z with what each brightness is off by in it; None: nothing of that was taken out."""
+        if self._untoned is None:
+            return None
+        return np.asarray(
+            smooth(coarser(self._untoned, self.bin_px // BIN_PX), self.sigma) / self._deviation, np.float32
+        )
 
     def counts_at(self, where: tuple[NDArray[np.intp], ...]) -> Array:
         """Return the smoothed residual of a pixel, counts, at some places."""
@@ -221,23 +220,11 @@ class _Tolerance(NamedTuple):
     scale: int
 
 
-def _thresholds(n: int, sigma: tuple[float, float, float], noise_sd: float) -> tuple[float, float]:
-    """Return what noise alone exceeds in one volume of 100, from the number of independent places in n squares.
-
-    Parameters
-    ----------
-    noise_sd : of z: a camera that is noisier than thought is no reason for an alarm, and a pattern that was learnt from
-        this volume takes noise away with it
-    """
-    area = math.prod(max(2 * math.sqrt(math.pi) * width, 1.0) for width in sigma)
-    normal = NormalDist().inv_cdf(1 - min(_ALARM_SHARE * area / max(n, 1), 0.1))
-    return tuple(max(normal + skew, LEAST_SIGMAS) * noise_sd for skew in _SKEW)  # type: ignore[return-value]
-
-
 def _alarms(z: Array, grid: _Grid, around: _Surroundings, tolerance: _Tolerance) -> _Alarms:
     """Return where a residual is beyond noise and beyond what the network expects of itself."""
-    where = z > np.float32(tolerance.thresholds[1])
-    where |= z < np.float32(-tolerance.thresholds[0])
+    where = _beyond(z, tolerance.thresholds)
+    if where.any() and (untoned := grid.before_tone()) is not None:
+        where &= _beyond(untoned, tolerance.thresholds) & ((untoned > 0) == (z > 0))  # a tone excuses, and accuses none
     if not where.any():  # the rule: nothing more to do
         return _Alarms(where, (0.0, 0.0))
     z_at, is_missing = np.abs(z[where]), z[where] > 0
@@ -262,33 +249,12 @@ def _alarms(z: Array, grid: _Grid, around: _Surroundings, tolerance: _Tolerance)
     return _Alarms(where, (next(worst), next(worst)))
 
 
+def _beyond(z: Array, thresholds: tuple[float, float]) -> NDArray[np.bool_]:
+    return np.asarray((z > np.float32(thresholds[1])) | (z < np.float32(-thresholds[0])))
+
+
 def _nearest_planes(places: tuple[NDArray[np.intp], ...], grid: _Grid, z: Array) -> tuple[NDArray[np.intp], ...]:
     """Return the places in the stack; a projection's are in the plane that is nearest to it."""
     if len(z) == len(grid.smoothed):
         return places
     return (grid.smoothed[:, places[1], places[2]].argmax(axis=0), *places[1:])
-
-
-def _noise_sd(z: Array, is_lit: NDArray[np.bool_]) -> float:
-    """Return the standard deviation of z where light makes the noise, or where the camera does: the larger.
-
-    A network takes a part of a camera's pattern for light in the dark, and hardly any in a bright specimen.
-    """
-    if len(z) != len(is_lit):  # a projection
-        return _deviation(z)
-    wide = (z if z.shape == is_lit.shape else z[:, ::2, ::2]).ravel()
-    lit = is_lit.ravel().astype(np.float32)
-    found = [_deviation_in(wide, part) for part in (lit, 1 - lit) if part.sum() > _FEWEST_SQUARES]
-    return max(found, default=_deviation(z))
-
-
-def _deviation_in(flat: Array, part: Array) -> float:
-    """Return the standard deviation of the values of which `part` is 1, and not 0."""
-    n, of_part = float(part.sum()), flat * part
-    return math.sqrt(max(float(np.dot(of_part, flat)) / n - (float(of_part.sum()) / n) ** 2, 0.0))
-
-
-def _deviation(z: Array) -> float:
-    """Return the standard deviation in one pass."""
-    flat = z.reshape(-1)
-    return math.sqrt(max(float(np.dot(flat, flat)) / len(flat) - float(flat.mean()) ** 2, 0.0))

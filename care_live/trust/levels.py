@@ -8,7 +8,7 @@ specimen fills the field or the stack is thin, the range is wide, and so are the
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -51,14 +51,18 @@ def levelled(left: Residual) -> tuple[Residual, LevelErrors]:
     dark = signal <= np.median(signal)
     total = float(weight[dark].sum())
     pedestal = float(weighted[dark].sum()) / total if total > 0 else 0.0
-    tone = _tone(weighted - weight * np.float32(pedestal), weight, signal)
-    flat = less(left, _by_light(left.signal, tone, pedestal))
+    tone = _tone(weighted - weight * np.float32(pedestal), weight, signal, pedestal)
+    toned = _by_light(left.signal, tone)
+    flat = less(left, toned + np.float32(pedestal))
     excess = _excess(flat.weighted[:, ::2, ::2], weight, signal)
     odd = np.flatnonzero(np.abs(excess) > _FLICKER)
-    if not len(odd):
-        return flat, LevelErrors(pedestal)
-    steady = less(flat, left.signal * excess[:, np.newaxis, np.newaxis])
-    return steady, LevelErrors(pedestal, float(np.abs(excess).max()), tuple(int(z) for z in odd))
+    off = LevelErrors(pedestal)
+    if len(odd):
+        flat = less(flat, left.signal * excess[:, np.newaxis, np.newaxis])
+        off = LevelErrors(pedestal, float(np.abs(excess).max()), tuple(int(z) for z in odd))
+    toned *= left.weight
+    toned += flat.weighted
+    return replace(flat, untoned=toned), off
 
 
 def cautions(off: LevelErrors, range_counts: float) -> list[str]:
@@ -79,10 +83,14 @@ def cautions(off: LevelErrors, range_counts: float) -> list[str]:
     return said
 
 
-def _tone(weighted: Array, weight: Array, signal: Array) -> list[tuple[float, float]]:
+def _tone(weighted: Array, weight: Array, signal: Array, pedestal: float) -> list[tuple[float, float]]:
     """Return levels of light, counts, and by how many counts squares of each were counted brighter than restored.
 
     The first is (0, 0). Squares that are as bright are many, an object among them is one: it hardly changes their mean.
+
+    Parameters
+    ----------
+    weighted : without the pedestal, which is one of the dark: bright squares may have none
     """
     step = 2 if signal.size > _ENOUGH_SQUARES else 1
     flat, says, light = (np.ascontiguousarray(array[::step]).ravel() for array in (weighted, weight, signal))
@@ -94,13 +102,14 @@ def _tone(weighted: Array, weight: Array, signal: Array) -> list[tuple[float, fl
         if lit.sum() < _FEWEST_LIT or total <= 0:
             continue
         level, off = float(np.dot(shown, lit)) / total, float(np.dot(flat, lit)) / total
-        found.append((level, float(np.clip(off, -_TONE * level, _TONE * level))))
+        least, most = min(-pedestal, 0.0) - _TONE * level, max(-pedestal, 0.0) + _TONE * level
+        found.append((level, min(max(off, least), most)))
     return found
 
 
-def _by_light(signal: Array, tone: list[tuple[float, float]], pedestal: float) -> Array:
+def _by_light(signal: Array, tone: list[tuple[float, float]]) -> Array:
     """Return the counts by which squares are off, from their light; linear between the levels."""
-    off = np.full_like(signal, pedestal)
+    off = np.zeros_like(signal)
     part = np.empty_like(signal)
     for (low, before), (high, after) in itertools.pairwise(tone):
         np.clip(signal, np.float32(low), np.float32(high), out=part)

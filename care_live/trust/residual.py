@@ -44,6 +44,8 @@ class Residual:
     """Predicted counts above the offset, mean of a pixel."""
     without: tuple[int, ...]
     """Planes that say nothing."""
+    untoned: Array | None = None
+    """`weighted` before what each brightness is off by was taken out (`care_live.trust.levels`); None: nothing was."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -69,3 +69,12 @@ def test_an_object_is_found_in_light_that_is_off(electrons: float) -> None:
     (doubt, *_) = Examiner(CARD, camera).examine(restored_of(noise_of(tissue), wrong)).doubts
     assert np.abs(np.subtract(doubt.place_px, place)).max() <= 4
     assert doubt.kind == ("invented" if electrons > 0 else "missing")
+
+
+def test_what_is_right_is_not_accused_where_all_else_is_too_dark() -> None:
+    tissue = np.full(SHAPE, 101, np.float32)
+    tissue[:, :, 30:100] += 14
+    dark = tissue - np.where(tissue > 110, 1.4, 0).astype(np.float32)
+    dark[4:12, 50:70, 50:70] = tissue[4:12, 50:70, 50:70] + 0.6
+    trust = Examiner(CARD, measured_camera(worm(11), **IDEAL)).examine(restored_of(noise_of(tissue), dark))
+    assert not [doubt for doubt in trust.doubts if doubt.kind == "invented"], trust
