@@ -14,6 +14,10 @@ from care_live.verdict import Doubt, Trust, TrustColour
 _OTHER_GAIN = 1.6
 """Times the gain of the file: what a run shows of its camera is right within a third."""
 _OTHER_SD = 1.25
+_KEPT_SD = 0.7
+"""Of the finest residual: good restorations leave 0.8 to 1.1 times the camera's noise over, a copy of the raw 0."""
+_KNOWN_PATTERN = 0.25
+"""Of the variance in the dark: a network may restore more of the pixels' offsets as light."""
 _SAID_OF_FLAGS: dict[str, str] = {
     "missing_plane": "planes are missing: the nearest ones stand in for them",
     "saturated": "some raw pixels are saturated",
@@ -58,6 +62,21 @@ def biases(sd: Sequence[float], limits: EvidenceLimits) -> tuple[str, ...]:
     return (
         f"intensities are off at sizes of about {2 * scale[-1]:g} pixels: the residual is {value:.1f} times the "
         "camera's noise; do not measure brightness",
+    )
+
+
+def kept_noise(sd: Sequence[float], camera: CameraModel) -> tuple[str, ...]:
+    """Return in words that a restoration follows the noise of its raw volume.
+
+    Parameters
+    ----------
+    sd : of a residual that is as large as the camera's noise where the restoration is right, finest first
+    """
+    if sd[0] >= _KEPT_SD or camera.pattern_sd**2 > _KNOWN_PATTERN * camera.dark_variance:
+        return ()
+    return (
+        f"the restoration keeps the camera's noise: the residual is only {sd[0]:.1f} times this noise; fine structures "
+        "may be noise",
     )
 
 

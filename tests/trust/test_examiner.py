@@ -145,3 +145,12 @@ def test_a_projection_is_judged_by_the_nearest_plane() -> None:
     assert Examiner(card, camera).examine(restored_of(raw, surface[None])).colour == "green"
     invented = surface[None] + nucleus((0.0, 20.0, 20.0), 20, (1, *SHAPE[1:]))
     assert Examiner(card, camera).examine(restored_of(raw, invented)).doubts[0].kind == "invented"
+
+
+@pytest.mark.parametrize(("share", "colour"), [(0.0, "green"), (0.6, "amber"), (1.0, "amber")])
+def test_a_restoration_that_keeps_the_noise_is_amber_and_says_so(share: float, colour: str) -> None:
+    scene = worm(11)
+    copied = (1 - share) * scene.truth + share * scene.raw
+    trust = Examiner(CARD, measured_camera(scene)).examine(restored_of(scene.raw, copied))
+    assert trust.colour == colour, trust
+    assert any("keeps the camera's noise" in reason for reason in trust.reasons) == (colour == "amber")
