@@ -26,13 +26,14 @@ from care_live.trust.photon_transfer import camera_from_frames
 from care_live.trust.smooth import smooth
 
 Image = NDArray[Any]
+Shape = tuple[int, int, int]
 SHAPE, VOXEL_UM = (32, 256, 256), (1.0, 0.5, 0.5)
 SIGMA_PX = (1.5, 2.5, 2.5)
 CAMERA = 8101
 """Serial number of the camera that takes all of these volumes."""
 _HELD_OUT = 5_000_000
 """Seeds of specimens that no training and no calibration saw."""
-_PLACES = 5
+_PLACES, _PLACES_IN_SMALL = 5, 2
 _MARGIN_PX = (5, 15, 15)
 
 
@@ -42,6 +43,11 @@ class Shot(NamedTuple):
     electrons: Image
     """(z, y, x) expected photo-electrons."""
     restored: Restored
+
+    @property
+    def shape_px(self) -> Shape:
+        nz, ny, nx = self.electrons.shape
+        return nz, ny, nx
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +61,11 @@ class Scene:
     blur_px: float = 0.0
     gain: float = 1.0
     """Of another camera, in gains of this one."""
+    shape_px: Shape = SHAPE
 
     def electrons(self, number: int) -> Image:
         seed = _HELD_OUT + number
-        seen = expected_electrons(self.specimen, seed, shape_px=SHAPE, voxel_size_um=self.voxel_um)
+        seen = expected_electrons(self.specimen, seed, shape_px=self.shape_px, voxel_size_um=self.voxel_um)
         blur = (self.blur_px / 2, self.blur_px, self.blur_px)
         return np.asarray(
             smooth(seen, blur) * np.float32(self.power) if self.blur_px else seen * np.float32(self.power)
@@ -67,7 +74,8 @@ class Scene:
 
 def exposed(electrons: Image, number: int, *, gain: float = 1.0) -> Image:
     """Return one stack of camera counts."""
-    camera = replace(the_sensor(), gain=the_sensor().gain * np.float32(gain))
+    plain = the_sensor(electrons.shape[1:])
+    camera = replace(plain, gain=plain.gain * np.float32(gain))
     return np.stack([camera.expose(plane, noise.generator(0x7261, number, z)) for z, plane in enumerate(electrons)])
 
 
@@ -78,35 +86,36 @@ def shot(engine: Engine, scene: Scene, number: int) -> Shot:
     return Shot(electrons, engine.restore([msgspec.structs.replace(as_volume(raw), voxel_size_um=VOXEL_UM)])[0])
 
 
-@cache
-def the_sensor() -> Sensor:
-    return sensor(SHAPE[1:], CAMERA)
+def the_sensor(field_px: tuple[int, ...] = SHAPE[1:]) -> Sensor:
+    return sensor((field_px[0], field_px[1]), CAMERA)
 
 
 @cache
-def the_camera() -> CameraModel:
+def the_camera(field_px: tuple[int, ...] = SHAPE[1:]) -> CameraModel:
     """Return the camera as 100 dark and 40 flat frames show it."""
     dark, flat = (
-        np.stack([the_sensor().expose(light, noise.generator(3, n, frame)) for frame in range(n)])
-        for n, light in ((100, np.zeros(SHAPE[1:], np.float32)), (40, np.full(SHAPE[1:], 300.0, np.float32)))
+        np.stack([the_sensor(field_px).expose(light, noise.generator(3, n, frame)) for frame in range(n)])
+        for n, light in ((100, np.zeros(field_px, np.float32)), (40, np.full(field_px, 300.0, np.float32)))
     )
     return camera_from_frames(dark, flat, "100 dark and 40 flat frames")
 
 
-def places(number: int, sign: int) -> list[tuple[float, ...]]:
-    """Return where objects go in one volume, at random, none near another."""
+def places(number: int, sign: int, shape_px: Shape = SHAPE) -> list[tuple[float, ...]]:
+    """Return where objects go in one volume, at random, none near another; fewer in a small one."""
     rng = np.random.default_rng((number, sign + 1))
+    margins = [min(margin, side / 4) for margin, side in zip(_MARGIN_PX, shape_px, strict=True)]
+    n_places = _PLACES if shape_px == SHAPE else _PLACES_IN_SMALL
     found: list[tuple[float, ...]] = []
-    while len(found) < _PLACES:
-        place = tuple(rng.uniform(margin, side - margin) for margin, side in zip(_MARGIN_PX, SHAPE, strict=True))
+    while len(found) < n_places:
+        place = tuple(rng.uniform(margin, side - margin) for margin, side in zip(margins, shape_px, strict=True))
         if all(np.linalg.norm(np.subtract(place, one) / SIGMA_PX) > 12 for one in found):
             found.append(place)
     return found
 
 
-def nucleus(place: tuple[float, ...], electrons: float) -> Image:
+def nucleus(place: tuple[float, ...], electrons: float, shape_px: Shape = SHAPE) -> Image:
     """Return one object, (z, y, x) photo-electrons."""
-    sides = zip(SHAPE, place, SIGMA_PX, strict=True)
+    sides = zip(shape_px, place, SIGMA_PX, strict=True)
     z, y, x = (np.exp(-0.5 * ((np.arange(n) - at) / sigma) ** 2) for n, at, sigma in sides)
     return np.asarray(electrons * z[:, None, None] * y[:, None] * x, np.float32)
 
@@ -114,15 +123,15 @@ def nucleus(place: tuple[float, ...], electrons: float) -> Image:
 def implanted(one: Shot, where: list[tuple[float, ...]], electrons: float) -> Shot:
     """Let the restoration show objects that are not there."""
     gain = float(the_sensor().gain.mean())
-    false = sum(nucleus(place, electrons) for place in where) * np.float32(gain)
+    false = sum(nucleus(place, electrons, one.shape_px) for place in where) * np.float32(gain)
     mean = read_only(one.restored.maps["mean"] + false)
     return one._replace(restored=msgspec.structs.replace(one.restored, maps={**one.restored.maps, "mean": mean}))
 
 
 def erased(one: Shot, where: list[tuple[float, ...]], electrons: float, number: int) -> Shot:
     """Let the camera count objects that the restoration does not show."""
-    more = np.asarray(sum(nucleus(place, electrons) for place in where), np.float32)
-    counted = np.random.default_rng((number, 0xE5)).poisson(more) * the_sensor().gain
+    more = np.asarray(sum(nucleus(place, electrons, one.shape_px) for place in where), np.float32)
+    counted = np.random.default_rng((number, 0xE5)).poisson(more) * the_sensor(one.shape_px[1:]).gain
     raw = read_only((one.restored.volume.pixels + np.rint(counted)).clip(0, 65535).astype(np.uint16))
     volume = msgspec.structs.replace(one.restored.volume, pixels=raw)
     return Shot(one.electrons + more, msgspec.structs.replace(one.restored, raw=volume))
