@@ -53,8 +53,7 @@ def main(out: Path, within: Path | None) -> None:
         stack.enter_context(alone_on_this_machine())
         screen = stack.enter_context(display(SIZE))
         os.environ["DISPLAY"] = screen
-        with a_new_user(folder):
-            port, _ = stack.enter_context(java_process("window", folder / "mm", on_display=screen))
+        port, _ = stack.enter_context(java_process("window", folder / "mm", on_display=screen))
         address, status = stack.enter_context(daemon(folder, port))
         driver = stack.enter_context(closing(WindowDriver(port)))
         driver.camera(512, exposure_ms=0.4, Mode="Fluorescent Beads")
@@ -67,18 +66,6 @@ def main(out: Path, within: Path | None) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["import", "-window", "root", "-colors", "96", f"png8:{out}"], check=True, timeout=60)
     click.echo(f"{out} {out.stat().st_size} bytes")
-
-
-@contextmanager
-def a_new_user(folder: Path) -> Iterator[None]:
-    """Let a program that is started here find no profile: its window would show the path of an earlier start."""
-    before = dict(os.environ)
-    os.environ.update(HOME=str(folder), XDG_CONFIG_HOME=str(folder / "config"))
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager
