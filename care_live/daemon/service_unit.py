@@ -6,12 +6,16 @@ There is no ``WatchdogSec``: systemd would kill a daemon that waits for a slow d
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from care_live.daemon.service_rule import INVALID, PAUSE_S, ServiceRule
 from care_live.daemon.service_steps import RemoveFile, Request, Step, WriteFile
 
 _START_S = 300
+
+_NO_SESSION = {1: "a user's services need a session of that user: log in without su or sudo, or give --system"}
+"""What to do where the first request finds no systemd of the user."""
 
 
 def unit_text(rule: ServiceRule, *, system: bool) -> str:
@@ -50,7 +54,7 @@ def unit_installed(rule: ServiceRule, path: Path, *, system: bool) -> list[Step]
     """Return the steps that write the unit, start it now and at each boot or login."""
     return [
         WriteFile(path, unit_text(rule, system=system)),
-        _systemctl("daemon-reload", system=system),
+        _first(_systemctl("daemon-reload", system=system), system=system),
         _systemctl("enable", "--now", path.name, system=system),
     ]
 
@@ -58,7 +62,7 @@ def unit_installed(rule: ServiceRule, path: Path, *, system: bool) -> list[Step]
 def unit_removed(path: Path, *, system: bool) -> list[Step]:
     """Return the steps that stop the service, after its run was drained, and take the unit away."""
     return [
-        _systemctl("disable", "--now", path.name, system=system),
+        _first(_systemctl("disable", "--now", path.name, system=system), system=system),
         RemoveFile(path),
         _systemctl("daemon-reload", system=system),
     ]
@@ -66,6 +70,10 @@ def unit_removed(path: Path, *, system: bool) -> list[Step]:
 
 def _systemctl(*request: str, system: bool) -> Request:
     return Request(("systemctl", *([] if system else ["--user"]), *request))
+
+
+def _first(request: Request, *, system: bool) -> Request:
+    return request if system else replace(request, advice=_NO_SESSION)
 
 
 def _escaped(text: str) -> str:

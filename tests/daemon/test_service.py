@@ -190,6 +190,12 @@ def test_a_service_of_windows_is_made_and_taken_away(run_toml: Path) -> None:
             1,
             r"^wrote .*lab.service; .*daemon-reload; then .*enable --now lab.service failed \(1\): Access denied$",
         ),
+        (
+            "linux",
+            "daemon-reload",
+            1,
+            r"^wrote .*failed \(1\): Access denied; .* log in without su or sudo, or give --system$",
+        ),
         ("win32", "create", 5, r"failed \(5\): Access denied; open the terminal with 'Run as administrator'$"),
     ],
 )
