@@ -39,12 +39,14 @@ class Estimate:
     def lines(self) -> list[str]:
         """Return it as lines for a person."""
         lines = [
-            f"{self.n_data_sets} data sets, {self.n_time_points} time points",
+            f"{_counted(self.n_data_sets, 'data set')}, {_counted(self.n_time_points, 'time point')}",
             f"about {_duration(self.seconds)} on this machine, at the speed of the first time point",
             f"at most {self.n_bytes / 2**20:.1f} MiB of disk; {self.free_bytes / 2**20:.0f} MiB are free",
         ]
         if self.single_planes:
-            lines.append(f"{self.single_planes} time points are single planes; this network was trained on stacks")
+            lines.append(
+                f"{_counted(self.single_planes, 'time point')} of one plane; this network was trained on stacks"
+            )
         return [*lines, *(f"cannot be opened: {path}: {why}" for path, why in self.errors.items())]
 
 
@@ -95,6 +97,10 @@ def _bytes_of(entry: PlannedDataSet, plan: ArchivePlan, network: Networks) -> in
 def _map_bytes(entry: PlannedDataSet, card: ModelCard, n_out: int) -> int:
     z_out = output_shape(card, (entry.n_planes, 1, 1))[1]
     return n_out * len(card.heads) * _FLOAT_BYTES * (entry.n_voxels // entry.n_channels) * z_out // entry.n_planes
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _duration(seconds: float) -> str:

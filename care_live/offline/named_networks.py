@@ -103,7 +103,7 @@ class NamedNetworks:
         wishes = [NetworkWish(card, one.channels) for card, one in zip(self.cards, self.networks, strict=True)]
         channels, wrong = choose(wishes, of_recording)
         if wrong:
-            raise RestoreError("; ".join(wrong))
+            raise RestoreError(f"{'; '.join(wrong)}: give each network channels that the recording has")
         return channels
 
     def engine(self, dtype: str, before: ComputedWith | None = None, *, channels: Sequence[str] = ()) -> ChannelEngines:

@@ -123,7 +123,7 @@ def _why_not(wish: NetworkWish, of_run: Sequence[str]) -> str:
     card, n, asked = wish.card, len(wish.card.channels_in), ", ".join(wish.names)
     if unknown := [name for name in wish.names if name not in of_run]:
         known = ", ".join(of_run)
-        return f"network {card.name} shall restore {', '.join(unknown)}, but the run has {known}"
+        return f"network {card.name} shall restore {', '.join(unknown)}, but the channels are {known}"
     if n > 1 and wish.names and len(wish.names) != n:
         wanted = f"reads {n} channels together ({', '.join(card.channels_in)})"
         return f"network {card.name} {wanted}, but shall restore {len(wish.names)} ({asked})"

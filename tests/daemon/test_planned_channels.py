@@ -43,7 +43,7 @@ def asking(folder: Path, source: dict[str, Any], *channels: str) -> tuple[Config
 def test_names_are_compared_with_the_plan_of_the_settings(tmp_path: Path, source: dict[str, Any]) -> None:
     refuse_unknown_channels(*asking(tmp_path, source, "FITC"))
     refuse_unknown_channels(*asking(tmp_path, source))
-    with pytest.raises(ConfigError, match="shall restore Cy5, but the run has DAPI, FITC"):
+    with pytest.raises(ConfigError, match="shall restore Cy5, but the channels are DAPI, FITC"):
         refuse_unknown_channels(*asking(tmp_path, source, "Cy5"))
 
 
@@ -60,6 +60,6 @@ def test_a_tap_says_its_channels_itself(tmp_path: Path) -> None:
 def test_of_a_recording_they_are_compared_when_it_begins(tmp_path: Path) -> None:
     begun = RunStarted("run", Plan({VolumeKey(0): (0,)}, (8, 8), channels=("DAPI",)))
     refuse_channels_of_recording(*asking(tmp_path, {"kind": "replay", "path": "a.tif"}, "DAPI"), begun)
-    with pytest.raises(ConfigError, match="but the run has DAPI"):
+    with pytest.raises(ConfigError, match="but the channels are DAPI"):
         refuse_channels_of_recording(*asking(tmp_path, {"kind": "replay", "path": "a.tif"}, "FITC"), begun)
     refuse_channels_of_recording(*asking(tmp_path, {"kind": "remote"}, "FITC"), begun)

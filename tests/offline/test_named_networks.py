@@ -118,7 +118,7 @@ def test_other_networks_are_never_mixed_in(undisturbed: Path, movie: Path, netwo
 
 
 def test_a_channel_that_a_recording_lacks_is_an_error(movie: Path, networks: dict, tmp_path: Path) -> None:
-    with pytest.raises(RestoreError, match="shall restore Cy5, but the run has Brightfield, Nuclei"):
+    with pytest.raises(RestoreError, match="shall restore Cy5, but the channels are Brightfield, Nuclei"):
         care_live.restore(movie, tmp_path / "out", model={"Cy5": networks["Vessels"]}, **SETTINGS)
     with pytest.raises(ConfigError, match=r"every .* passes through"):
         open_networks({"Brightfield": None})
@@ -148,6 +148,6 @@ def test_the_command_takes_networks_by_channel_and_those_of_a_config(
         f"[[restore.channel]]\nname = 'Vessels'\nmodel = '{single}'\n"
     )
     dry = CliRunner().invoke(cli, ["restore", str(movie), str(tmp_path / "b"), "--config", str(config), "--dry-run"])
-    assert "1 data sets, 3 time points" in dry.output
+    assert "1 data set, 3 time points" in dry.output
     wrong = CliRunner().invoke(cli, ["restore", str(movie), str(tmp_path / "b"), "--channel", "Vessels"])
     assert wrong.exit_code == 2

@@ -153,6 +153,6 @@ def test_a_name_that_only_the_run_lacks_costs_no_raw_volume(tmp_path: Path, monk
 @pytest.mark.slow
 def test_a_recording_that_lacks_a_name_is_not_replayed(tmp_path: Path) -> None:
     movie(tmp_path / "movie.ome.tif")
-    with pytest.raises(ConfigError, match="shall restore DAPI, but the run has Brightfield, GFP"):
+    with pytest.raises(ConfigError, match="shall restore DAPI, but the channels are Brightfield, GFP"):
         runs.run(replayed(tmp_path, "DAPI"))
     assert not (tmp_path / "runs" / "test").exists()
