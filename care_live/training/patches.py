@@ -67,7 +67,9 @@ def check(examples: Sequence[Example], plan: PatchPlan) -> None:
         There is no volume, or one is smaller than a patch; names it.
     """
     if not examples:
-        raise TrainingError("no training volume was found; check the folder and the pattern in [data]")
+        raise TrainingError(
+            "no training volume was found; correct the folder, or --pattern (in a config: data.pattern)"
+        )
     for example in examples:
         if any(size < patch for size, patch in zip(example.shape_px, plan.patch_px, strict=True)):
             raise TrainingError(

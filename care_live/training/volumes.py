@@ -121,7 +121,9 @@ def _files(path: Path, pattern: str) -> list[Path]:
         return [path]
     files = sorted(path.glob(pattern)) or sorted(path.glob(f"*/{pattern}"))
     if not files:
-        raise TrainingError(f"{path} has no file that matches {pattern!r}: correct the folder or the pattern in [data]")
+        raise TrainingError(
+            f"{path} has no file that matches {pattern!r}: correct the folder, or --pattern (in a config: data.pattern)"
+        )
     return files
 
 
