@@ -99,6 +99,7 @@ def test_an_option_says_the_same_in_every_command():
         ("train", "--name"),
         ("evaluate", "--axes"),
         ("calibrate", "--axes"),
+        ("domain", "--axes"),
         ("calibrate", "--dry-run"),
         ("restore", "--channel"),
         ("restore", "--config"),

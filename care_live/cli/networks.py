@@ -1,4 +1,4 @@
-"""Commands that make networks: simulate, train, evaluate, calibrate, export."""
+"""Commands around networks: simulate, evaluate, calibrate, domain."""
 
 from __future__ import annotations
 
@@ -175,3 +175,45 @@ def calibrate_command(
     if not result.is_better and not dry_run:
         nothing = "no calibration" if stored else "nothing"
         raise TrainingError(f"{nothing} is stored in {model}: {report.why_not_better(result)}")
+
+
+@click.command("domain")
+@click.argument("model", type=_FOLDER)
+@click.option("--input", "inputs", type=_FOLDER, multiple=True, help="Dim images; repeat it for each condition.")
+@click.option("--recipe", type=_FOLDER, help="Instead of images: the config that MODEL was trained with.")
+@click.option("--axes", default="ZYX", show_default=True, help="Axes of each file, in the order TCZYX.")
+@click.option("--pattern", default="*.tif*", show_default=True, help="Names of the files to take.")
+@options.threads
+def domain_command(
+    model: Path,
+    inputs: tuple[Path, ...],
+    recipe: Path | None,
+    axes: str,
+    pattern: str,
+    threads: int,
+) -> None:
+    """Measure what images of the kind that MODEL is made for look like, and store it in its card.
+
+    The trust light then says when a run shows other structures. Images need no truth; 12 parts of images are the
+    fewest. A new network has this from its training already.
+    """
+    from care_live.errors import ConfigError
+    from care_live.model import file
+    from care_live.training import domain_images
+    from care_live.training.inference import open_engine
+    from care_live.training.trust_limits import with_features
+
+    if bool(inputs) == (recipe is not None):
+        raise ConfigError("give images with --input, or the config of MODEL's training with --recipe, not both")
+    engine = open_engine(model, threads=threads)
+    taken = (
+        domain_images.of_recipe(recipe)
+        if recipe is not None
+        else domain_images.of_folders(inputs, pattern, axes=axes, n_channels=len(engine.card.channels_in))
+    )
+    card = with_features(engine.card, engine, taken.parts, origin=taken.origin)
+    features = card.training.features
+    if features is None or card == engine.card:
+        raise ConfigError(f"{taken.origin}: these are too few, 12 are the fewest; nothing is stored in {model}")
+    file.write_card(model, card)
+    click.echo(f"structures of {features.n_volumes} parts of images stored in {model}: limit {features.limit:.2f}")

@@ -68,6 +68,8 @@ class DomainFeatures(Section):
     limit: float
     """Largest distance that is still of that kind."""
     n_volumes: int = 0
+    origin: str = ""
+    """Where these volumes are from, in words; empty: its training, or its validation."""
 
 
 TargetUnit: TypeAlias = Literal["percentiles", "counts"]

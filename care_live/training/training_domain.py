@@ -26,8 +26,8 @@ from care_live.trust.photon_transfer import camera_of, transfer_points
 logger = logging.getLogger(__name__)
 
 FILE, SAMPLES = "domain.json", "domain.npz"
-_N_SAMPLES = 16
-_MOST_PX = {"Z": 16, "Y": 192, "X": 192}
+_N_SAMPLES = 32
+_MOST_PX = (16, 192, 192)
 _LEAST_PX = 64
 """Along y and x; a smaller image is taken whole."""
 _GOLDEN = (0.6180339887, 0.7548776662, 0.5698402910)
@@ -85,17 +85,21 @@ def described(
     )
 
 
-def samples_of(examples: Sequence[Example]) -> Iterator[NDArray[Any]]:
+def samples_of(examples: Sequence[Example], n: int = _N_SAMPLES) -> Iterator[NDArray[Any]]:
     """Yield parts of the inputs, (c, [z,] y, x), evenly taken over volumes, conditions and places.
 
     Inputs that are made only when a patch is cut, by a degradation, have none.
     """
-    images = [image for example in examples for image in _inputs(example)]
-    chosen = images[:: max(1, -(-len(images) // _N_SAMPLES))]
-    each = -(-_N_SAMPLES // max(len(chosen), 1))
+    return parts_of([image for example in examples for image in _inputs(example)], n)
+
+
+def parts_of(images: Sequence[Any], n: int = _N_SAMPLES, most_px: Sequence[int] = _MOST_PX) -> Iterator[NDArray[Any]]:
+    """Yield about n parts of images (c, [z,] y, x), at most that large, evenly taken over images and places."""
+    chosen = images[:: max(1, -(-len(images) // n))]
+    each = max(1, n // max(len(chosen), 1))
     for image in chosen:
         for number in range(each):
-            yield np.array(image[_window(image.shape, number, each)])
+            yield np.array(image[_window(image.shape, number, each, most_px)])
 
 
 def _inputs(example: Example) -> Sequence[Any]:
@@ -126,9 +130,9 @@ class _Exposed:
         return self.volume.expose(self.volume.truth[window] * np.float32(self.dose), np.random.default_rng(0))
 
 
-def _window(shape: Sequence[int], number: int, n: int) -> tuple[slice, ...]:
+def _window(shape: Sequence[int], number: int, n: int, most_px: Sequence[int]) -> tuple[slice, ...]:
     """Return the place of one of n parts of an image (c, [z,] y, x); several are smaller, so that they differ."""
-    most = list(_MOST_PX.values())[-(len(shape) - 1) :]
+    most = most_px[-(len(shape) - 1) :]
     window = [slice(None)]
     for axis, (side, limit) in enumerate(zip(shape[1:], most, strict=True)):
         is_lateral = axis >= len(shape) - 3

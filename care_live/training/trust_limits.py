@@ -29,13 +29,21 @@ def with_limits(card: ModelCard, engine: Engine, raws: Iterable[NDArray[Any]]) -
     return _with_features(card, seen).model_copy(update={"evidence": limits.limits_of(seen, card.evidence)})
 
 
-def with_features(card: ModelCard, engine: Engine, raws: Iterable[NDArray[Any]]) -> ModelCard:
-    """Return a card with domain features alone: how well the network restores these volumes is not known."""
-    return _with_features(card, [one for raw in raws for one in _looked_at(card, engine, raw)])
+def with_features(card: ModelCard, engine: Engine, raws: Iterable[NDArray[Any]], *, origin: str = "") -> ModelCard:
+    """Return a card with domain features alone: how well the network restores these volumes is not known.
+
+    Parameters
+    ----------
+    origin : where the volumes are from, in words
+    """
+    return _with_features(card, [one for raw in raws for one in _looked_at(card, engine, raw)], origin)
 
 
-def _with_features(card: ModelCard, seen: Sequence[limits.Harmless]) -> ModelCard:
-    training = card.training.model_copy(update={"features": limits.domain_of(seen) or card.training.features})
+def _with_features(card: ModelCard, seen: Sequence[limits.Harmless], origin: str = "") -> ModelCard:
+    found = limits.domain_of(seen)
+    if found is None:
+        return card
+    training = card.training.model_copy(update={"features": found.model_copy(update={"origin": origin})})
     return card.model_copy(update={"training": training})
 
 

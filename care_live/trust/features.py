@@ -6,6 +6,8 @@ camera do not matter; from sums of pixels that the evidence test has made anyway
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
@@ -18,8 +20,10 @@ Array: TypeAlias = NDArray[np.float32]
 
 _QUANTILES = (0.5, 0.9, 0.99, 0.999)
 _FLOOR = 1e-4
-_MARGIN = 1.25
-"""The limit lies so far above the largest distance of training, more where few volumes show their spread."""
+_LEAST_SD = 0.05
+"""Of a feature: less is chance."""
+_ONE_IN_100 = 2.5
+"""Standard deviations of the logarithm of the distance, from its median."""
 
 
 def features_of(signal: Array, laplace_scale: Array | None, width: float, *, has_z: bool = True) -> tuple[float, ...]:
@@ -39,28 +43,51 @@ def features_of(signal: Array, laplace_scale: Array | None, width: float, *, has
 
 
 def trained_on(examples: NDArray[np.float64]) -> DomainFeatures:
-    """Describe the features of training, (n, k): their mean, inverse covariance and largest distance.
+    """Describe the features of training, (n, k): their mean, inverse covariance and the distance of unseen ones.
 
-    The covariance is shrunk towards its diagonal, the more the fewer the volumes.
+    The limit follows from the distance of each example from all others, as if it had not been seen: of a hundred
+    volumes of the kind, about one lies beyond it. Odd examples, such as parts of an image with nothing in them, are
+    left out: they would make everything look familiar.
+    """
+    away, limit = _unseen(examples)
+    usual = examples[away <= limit]
+    _, limit = _unseen(usual)
+    return _fitted(usual).model_copy(update={"limit": limit})
+
+
+def _unseen(examples: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Return the distance of each example from all others, and what few of the usual ones are beyond."""
+    others = [_fitted(np.delete(examples, place, 0)) for place in range(len(examples))]
+    away = np.array([domain.distance(tuple(one), other) for one, other in zip(examples, others, strict=True)])
+    logs = np.log(np.maximum(away, _FLOOR))
+    middle = float(np.median(logs))
+    spread = float(np.median(np.abs(logs - middle))) / NormalDist().inv_cdf(0.75)
+    return away, math.exp(middle + _ONE_IN_100 * spread)
+
+
+def _fitted(examples: NDArray[np.float64]) -> DomainFeatures:
+    """Return mean and inverse covariance, shrunk towards its diagonal as far as the examples leave it open.
 
     References
     ----------
-    Ledoit and Wolf, J. Multivariate Analysis 88, 365 (2004), for why one shrinks.
+    Ledoit and Wolf, J. Multivariate Analysis 88, 365 (2004), with the diagonal as the target.
     """
     n, k = examples.shape
-    covariance = np.cov(examples, rowvar=False).reshape(k, k)
-    shrinkage = min(1.0, k / max(n, 1))
-    covariance = (1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))
-    covariance += np.eye(k) * 0.05**2
-    inverse = np.linalg.inv(covariance)
-    fitted = DomainFeatures(
+    centred = examples - examples.mean(axis=0)
+    covariance = centred.T @ centred / n
+    off_diagonal = ~np.eye(k, dtype=bool)
+    products = np.einsum("ni,nj->nij", centred, centred)
+    chance = np.square(products - covariance).sum(axis=0)[off_diagonal].sum() / n**2
+    apart = np.square(covariance[off_diagonal]).sum()
+    shrinkage = min(1.0, float(chance / max(apart, 1e-12)))
+    covariance[off_diagonal] *= 1 - shrinkage
+    inverse = np.linalg.inv(covariance + np.eye(k) * _LEAST_SD**2)
+    return DomainFeatures(
         mean=tuple(float(value) for value in examples.mean(axis=0)),
         inverse_covariance=tuple(float(value) for value in inverse.ravel()),
         limit=0.0,
         n_volumes=n,
     )
-    largest = max(domain.distance(tuple(row), fitted) for row in examples)
-    return fitted.model_copy(update={"limit": max(1.0, _MARGIN * largest * (1 + k / (2 * n)))})
 
 
 def _lateral(signal: Array) -> list[float]:

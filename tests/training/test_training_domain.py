@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from click.testing import CliRunner
 
+from care_live.cli import cli
+from care_live.errors import ConfigError
 from care_live.model import file
 from care_live.model.card import TrainingDomain
 from care_live.simulate import pair
-from care_live.training import training_domain
+from care_live.training import domain_images, training_domain
 from care_live.training.examples import Data, paired
 from care_live.training.export import export
 from care_live.training.inference import as_volume, open_engine
@@ -52,8 +55,8 @@ def test_inputs_are_described_by_their_files_and_their_pixels(tmp_path: Path) ->
     assert known.domain.signal_electrons is not None and 5 < known.domain.signal_electrons[1] < 60
     low, high = known.domain.intensity_counts or (0, 0)
     assert 90 < low < 102 < high
-    assert len(samples) == 16 and all(sample.dtype == np.uint16 for sample in samples)
-    assert len({sample.tobytes() for sample in samples}) == 16, "each is another part"
+    assert len(samples) == 32 and all(sample.dtype == np.uint16 for sample in samples)
+    assert len({sample.tobytes() for sample in samples}) == 32, "each is another part"
 
 
 def test_of_a_run_without_a_description_nothing_is_known(tmp_path: Path) -> None:
@@ -75,7 +78,7 @@ def test_the_card_of_a_trained_network_knows_its_data_and_tells_others_apart(tmp
     assert card == file.read_card(tmp_path / "own.onnx")
     assert card.voxel_size_um == (1.0, 0.5, 0.5) and card.training.exposure_ms == (10.0, 10.0)
     features = card.training.features
-    assert features is not None and features.n_volumes == 16
+    assert features is not None and 20 < features.n_volumes <= 32
     engine = open_engine(tmp_path / "own.onnx", threads=1)
 
     def distance(raw: np.ndarray) -> float:
@@ -86,3 +89,34 @@ def test_the_card_of_a_trained_network_knows_its_data_and_tells_others_apart(tmp
     stripes = 300 + 200 * np.sin(np.arange(96) / 2) * np.ones(SHAPE)
     striped = np.random.default_rng(1).poisson(stripes / 2.17) * 2.17
     assert distance(pair(7, SHAPE).low) < features.limit < distance(striped.astype(np.uint16))
+
+
+def test_a_command_stores_what_images_of_a_kind_look_like(tmp_path: Path) -> None:
+    model = tmp_path / "own.onnx"
+    model.write_bytes(file.shipped("live2d").read_bytes())
+    written_pairs(tmp_path)
+    said = CliRunner().invoke(cli, ["domain", str(model), "--input", str(tmp_path / "low"), "--threads", "1"]).output
+    features = file.read_card(model).training.features
+    assert features is not None and features.n_volumes > 60
+    assert "of 2 images in" in features.origin and "parts of images stored" in said
+
+
+def test_what_a_recipe_makes_is_described_without_training(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'name = "few"\n[data]\nkind = "simulated"\nspecimens = { granules = 2 }\nvalidation = { granules = 1 }\n'
+        "shape_px = [4, 64, 64]\nvoxel_sizes_um = [[1.0, 0.5, 0.5]]\nlaser_power = [1.0, 2.0]\n"
+    )
+    taken = domain_images.of_recipe(recipe)
+    assert len(taken.parts) >= 90 and all(part.dtype == np.uint16 for part in taken.parts)
+    assert taken.origin.endswith("parts of the training's inputs, made anew by recipe.toml")
+
+
+@pytest.mark.parametrize("given", [[], ["--input", "{}", "--recipe", "{}"]])
+def test_images_or_a_recipe_are_wanted(tmp_path: Path, given: list[str]) -> None:
+    model = tmp_path / "own.onnx"
+    model.write_bytes(file.shipped("live2d").read_bytes())
+    with pytest.raises(ConfigError, match="not both"):
+        CliRunner().invoke(
+            cli, ["domain", str(model), *(one.format(tmp_path) for one in given)], catch_exceptions=False
+        )
