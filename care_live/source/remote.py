@@ -127,7 +127,13 @@ class Remote:
         self._stop_sent, self._peer, self._owed = None, None, None
         self._bad_in_a_row, self._broken = 0, ""
         self._ended = False
-        if self._line is not None and (first := self._line.first()) is not None:
+        if self._line is not None:
+            self._line.listen_again()
+            self._call(self._line.first())
+
+    def _call(self, first: tuple[bytes, int] | None) -> None:
+        """Let the tap begin whose turn it is."""
+        if first is not None:
             peer, epoch = first
             call = tap_protocol.Ack(next_number=0, epoch=epoch, behind=True)
             self._socket.send(tap_protocol.encode(call), to=peer)

@@ -34,6 +34,8 @@ class TapLine:
 
     def note(self, tap: str, peer: bytes, epoch: int) -> None:
         """Let a tap wait at the end of the line, or where it stands already."""
+        if tap not in self._waiting and len(self._waiting) >= _MOST:
+            self._forget_silent()
         if tap in self._waiting or len(self._waiting) < _MOST:
             self._waiting[tap] = _Waiting(peer, epoch, self._clock_s())
 
@@ -46,11 +48,21 @@ class TapLine:
         """Take a tap out: its run begins."""
         self._waiting.pop(tap, None)
 
+    def listen_again(self) -> None:
+        """Count no silence since the last message: between two runs the daemon receives nothing."""
+        silent_s = self._clock_s() - max((one.heard_s for one in self._waiting.values()), default=0.0)
+        self._waiting = {tap: one._replace(heard_s=one.heard_s + silent_s) for tap, one in self._waiting.items()}
+
     def first(self) -> tuple[bytes, int] | None:
         """Return the address of the tap whose turn it is, and its epoch; None: none waits."""
         speaking = self._speaking()
         one = self._waiting[speaking[0]] if speaking else None
         return None if one is None else (one.peer, one.epoch)
+
+    def _forget_silent(self) -> None:
+        """Give up the places of taps that have ended in line: a daemon may run for months."""
+        speaking = set(self._speaking())
+        self._waiting = {tap: one for tap, one in self._waiting.items() if tap in speaking}
 
     def _speaking(self) -> list[str]:
         since_s = self._clock_s() - _SPEAKS_S

@@ -431,7 +431,8 @@ def test_one_run_after_the_other_when_it_begins_anew(remote: Remote) -> None:
 
 def test_acquisitions_during_a_run_wait_for_their_turn_in_order() -> None:
     """Three that follow each other while the daemon is still at the first: each becomes a run, whole."""
-    line = TapLine()
+    paused_s = 0.0
+    line = TapLine(lambda: time.monotonic() + paused_s)
     remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="first", line=line)
     planned = events(n_t=1)
     taps = [tap(remote.address, events=planned)]
@@ -449,6 +450,7 @@ def test_acquisitions_during_a_run_wait_for_their_turn_in_order() -> None:
     taps[0].feed.end("finished")
     drain(remote)
     for number, name in enumerate(("second", "third"), start=1):
+        paused_s += 600  # what the run before has left is restored, and nothing is received
         remote.begin_anew(name)
         come = frames(drain(remote))
         assert [int(one.pixels[0, 0]) for one in come] == [100 * number + z for z in range(5)]
