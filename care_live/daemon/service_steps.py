@@ -66,7 +66,7 @@ def take(steps: Iterable[Step], run: Run | None = None) -> str:
     Raises
     ------
     ConfigError
-        A file cannot be written, or there is none to remove.
+        A file cannot be written, or cannot be removed.
     CareLiveError
         The system refuses a request; the message says what was done before.
     """
@@ -84,8 +84,7 @@ def _take(step: Step, run: Run | None) -> str:
         case WriteFile(path, text):
             return _write(path, text)
         case RemoveFile(path):
-            path.unlink(missing_ok=True)
-            return f"removed {path}"
+            return _remove(path)
         case Request():
             return _ask(step, run)
 
@@ -97,6 +96,14 @@ def _write(path: Path, text: str) -> str:
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
     return f"wrote {path}"
+
+
+def _remove(path: Path) -> str:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot remove {path}: {error.strerror or error}") from error
+    return f"removed {path}"
 
 
 def _ask(request: Request, run: Run | None) -> str:

@@ -20,6 +20,7 @@ from care_live.daemon.service_install import install_service, remove_service
 from care_live.daemon.service_notice import tell_service
 from care_live.daemon.service_plist import plist_text
 from care_live.daemon.service_rule import Restart, ServiceRule, rule_of
+from care_live.daemon.service_steps import RemoveFile, take
 from care_live.daemon.service_unit import unit_text
 from care_live.daemon.service_windows import host_command
 from care_live.errors import CareLiveError, ConfigError
@@ -206,6 +207,11 @@ def test_what_the_system_refuses_is_one_line(
         install_service("lab", run_toml, system=False, platform=platform, run=System(refused, code))
     with pytest.raises(ConfigError, match="is invalid"):
         install_service("../lab", run_toml, system=False, platform=platform, run=System())
+
+
+def test_a_file_that_cannot_be_removed_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot remove"):
+        take([RemoveFile(tmp_path)])  # a folder
 
 
 def test_what_windows_gets_of_a_service() -> None:
