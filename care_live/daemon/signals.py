@@ -69,7 +69,8 @@ def drained_by_stdin(daemon: Daemon) -> None:
 
 
 def _drain_at_end(daemon: Daemon) -> None:
-    while os.read(0, 4096):  # sys.stdin has a lock, which the interpreter would want at its end
-        pass
+    with contextlib.suppress(OSError):  # there is none, so it has ended
+        while os.read(0, 4096):  # sys.stdin has a lock, which the interpreter would want at its end
+            pass
     logger.warning("standard input has ended: draining")
     daemon.drain()
