@@ -61,9 +61,8 @@ def restore(
     inputs : data sets (TIFF, NDTiff, OME-Zarr, a run), folders of them, or patterns
     output : of one data set an OME-TIFF where it ends with .tif, else a run in OME-Zarr; of several the folder of
         these; or an address, such as ``s3://bucket/restored``
-    model : ONNX network; None: the shipped worm network. Or several: by the name of a channel, or the names of those
-        that a network reads together, such as ``{"GFP": "nuclei.onnx", ("R", "G"): "joint.onnx", "BF": None}``;
-        channels without a network pass through as they are
+    model : ONNX network; None: the shipped worm network. Or several, by the name of a channel or of those that are read
+        together, as ``{"GFP": "nuclei.onnx", ("R", "G"): "joint.onnx", "BF": None}``; others pass through as they are
     axes : of plain TIFF stacks, letters of TPCZYX, such as ``"TZYX"``
     keep_raw : store the raw volumes beside the restored ones
     as_tiff : several results are OME-TIFFs
