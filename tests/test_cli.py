@@ -248,6 +248,14 @@ def test_swap_waits_for_the_outcome(tmp_path, states, code, words):
     assert (done.exit_code, words in f"{done.output}{done.exception}") == (code, True), done.output
 
 
+def test_a_proxy_for_the_web_does_not_stand_before_a_daemon(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with daemon_whose_swap_is("loading") as address:
+        done = CliRunner().invoke(cli, ["status", "--address", address])
+    assert (done.exit_code, "loading" in done.output) == (0, True), done.output
+
+
 def test_swap_may_only_give_the_order(tmp_path):
     model = save_network(tmp_path / "new.onnx", filters=2)
     with daemon_whose_swap_is("loading") as address:

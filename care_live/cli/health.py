@@ -46,10 +46,11 @@ def status_of(address: str) -> dict[str, Any]:
         No daemon answers.
     """
     import urllib.error
-    import urllib.request
+
+    from care_live.daemon.status_request import open_status
 
     try:
-        with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
+        with open_status(f"http://{address}/status", 5) as answer:
             status: dict[str, Any] = json.load(answer)
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise CareLiveError(_no_answer(address, error)) from error
@@ -158,10 +159,12 @@ def ask(address: str, path: str, order: Mapping[str, object]) -> str:
     import urllib.error
     import urllib.request
 
+    from care_live.daemon.status_request import open_status
+
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"http://{address}{path}", json.dumps(order).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with open_status(request, 10) as answer:
             text: str = answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

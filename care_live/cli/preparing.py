@@ -105,10 +105,11 @@ def _refuse_busy_microscope(config: Config, plan: ExposurePlan, folder: Path) ->
 
 def _daemon_answers(address: str) -> bool:
     import urllib.error
-    import urllib.request
+
+    from care_live.daemon.status_request import open_status
 
     try:
-        with urllib.request.urlopen(f"http://{address}/livez", timeout=5):
+        with open_status(f"http://{address}/livez", 5):
             return True
     except urllib.error.HTTPError:
         return True  # it answers, though it is not well

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 
@@ -13,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from care_live.daemon.run_metrics import DaemonStatus
+from care_live.daemon.status_request import open_status
 from care_live.daemon.status_server import ConnectionLimits, Look, Order, Routes, StatusServer
 from care_live.errors import ConfigError
 
@@ -120,7 +120,7 @@ def _daemon_at(bind: str) -> str:
     host, _, port = bind.rpartition(":")
     address = f"{'127.0.0.1' if host in ('', '0.0.0.0') else host}:{port}"
     try:
-        with urllib.request.urlopen(f"http://{address}/status", timeout=_ASK_S) as answer:
+        with open_status(f"http://{address}/status", _ASK_S) as answer:
             status = json.loads(answer.read(_MAX_STATUS_BYTES))
         run_id, phase = str(status["run_id"]), str(status["phase"])
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
