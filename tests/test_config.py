@@ -46,7 +46,7 @@ def test_every_shipped_config_loads(path):
         ("[sourc]\nkind = 'virtual'", r"sourc = .*no such setting; did you mean source\?"),
         ("[source]\nkind = 'virtual'\nshape_pix = [8, 8]", r"shape_pix = .*did you mean shape_px\?"),
         ("[[restore.channel]]\nnam = 'DAPI'", r"name = .*must be set; .*nam = 'DAPI': .*did you mean name\?"),
-        ("[[restore.channel]]\nname = 'DAPI'\nweight = 1", r"no such setting; wanted one of model, name$"),
+        ("[[restore.channel]]\nname = 'DAPI'\nweight = 1", r"no such setting; wanted one of model, name, provider$"),
         ("[source.acquisition]\ntime_points = 3", r"source = .*: kind is missing"),
     ],
     ids=[
