@@ -31,7 +31,8 @@ from care_live.worker.buffers import SharedVolume, lay_out, make_room, planes_of
 from care_live.worker.shared_memory import Pool
 
 if TYPE_CHECKING:  # all that is sent to a process goes through its `send`
-    from care_live.worker.inference_process import Inference, RunningNetworks
+    from care_live.worker.inference_link import InferenceLink
+    from care_live.worker.inference_process import RunningNetworks
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ class Arrivals:
             self._abandon(key, why)
 
     @contextlib.contextmanager
-    def asked(self, inference: Inference, work: protocol.Work) -> Iterator[None]:
+    def asked(self, inference: InferenceLink, work: protocol.Work) -> Iterator[None]:
         """Send work; inside, inference may still be writing to the memory of volumes that were given up."""
         with self._guard:
             given_up, self._given_up = self._given_up, []

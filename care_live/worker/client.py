@@ -20,6 +20,8 @@ from care_live.worker import protocol
 from care_live.worker.arrivals import Arrivals
 from care_live.worker.buffers import moved_out
 from care_live.worker.hot_swap import HotSwap
+from care_live.worker.inference_link import OpenInference
+from care_live.worker.inference_process import Inference
 from care_live.worker.shared_memory import Pool
 from care_live.worker.supervisor import InferenceSupervisor, names_of
 from care_live.worker.trial import Trial
@@ -39,17 +41,18 @@ class RestoreProcess:
     Parameters
     ----------
     config : networks, provider, tiles, hang limit
+    opens : starts the process, here or on another machine
     """
 
-    def __init__(self, config: RestoreConfig) -> None:
+    def __init__(self, config: RestoreConfig, opens: OpenInference = Inference) -> None:
         self._config = config
         self._pool = Pool()
         self._turn = threading.Lock()  # one volume at a time
         self.arrivals = Arrivals(self._pool, config)
         """Planes of volumes that are still being recorded; never waits for a volume that is being restored."""
-        self.hot_swap = HotSwap(config)
+        self.hot_swap = HotSwap(config, opens)
         """Another network: ordered, tried, taken over."""
-        self.supervisor = InferenceSupervisor(config, self.arrivals, self.hot_swap)
+        self.supervisor = InferenceSupervisor(config, self.arrivals, self.hot_swap, opens)
         """The child, and how often it was lost."""
         self.choice: Choice | None = None
         """Whether the last volume was streamed, and why; None before the first."""
@@ -80,6 +83,16 @@ class RestoreProcess:
         """
         with self._turn:
             self.supervisor.start()
+
+    def begin(self, like: protocol.Ready) -> None:
+        """Start it without waiting for it: it takes part once it is ready.
+
+        Parameters
+        ----------
+        like : what another process with the same networks says of itself
+        """
+        with self._turn:
+            self.supervisor.begin(like)
 
     def restore(self, volumes: Sequence[Volume], *, network: int | None = None) -> tuple[Restored, ...]:
         """Restore one time point: one volume per input channel in, one result per output channel out.
@@ -126,6 +139,18 @@ class RestoreProcess:
         """Whether a volume would be restored now: the child runs, and its network is checked and warm."""
         running = self.supervisor.running
         return running is not None and running.inference.ready is not None and not running.inference.is_dead
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it is to run on another machine, and none has been found yet."""
+        running = self.supervisor.running
+        return running is not None and running.inference.is_absent
+
+    @property
+    def host(self) -> str:
+        """The other machine that it runs on; empty: this one, or not known yet."""
+        running = self.supervisor.running
+        return "" if running is None else running.inference.host
 
     @property
     def learnt(self) -> LearntRanges:

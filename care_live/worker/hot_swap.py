@@ -16,6 +16,7 @@ from care_live.errors import RestoreError
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.ranges import LearntRanges
 from care_live.worker import protocol
+from care_live.worker.inference_link import OpenInference
 from care_live.worker.inference_process import Inference, RunningNetworks
 from care_live.worker.shared_memory import Pool
 from care_live.worker.trial import Candidate, Trial
@@ -34,10 +35,11 @@ class HotSwap:
     Parameters
     ----------
     config : of the running networks; all but the model of the new one stays
+    opens : starts the process of a candidate
     """
 
-    def __init__(self, config: RestoreConfig) -> None:
-        self._config = config
+    def __init__(self, config: RestoreConfig, opens: OpenInference = Inference) -> None:
+        self._config, self._opens = config, opens
         self._guard = threading.Lock()  # held for moments, never during a wait for a network
         self._candidate: Candidate | None = None
         self._before: RunningNetworks | None = None
@@ -89,7 +91,7 @@ class HotSwap:
                 self._candidate.refuse("another network was ordered")
             self._interval_s, self._is_held = interval_s, together is not None
             config = self._config.with_network(network, model)
-            inference = Inference(config if together is None else config.with_providers(together))
+            inference = self._opens(config if together is None else config.with_providers(together), {})
             self._candidate = Candidate(inference, network, even_if_slow=even_if_slow)
 
     def look(self) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import math
 import multiprocessing
 import os
 import queue
@@ -13,25 +11,18 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import connection
-from typing import TypeAlias
 
 import psutil
 
-from care_live import errors
 from care_live.config import RestoreConfig
-from care_live.errors import ModelError, ProtocolError, RestoreError
+from care_live.errors import ProtocolError
 from care_live.restore.ranges import LearntRanges
 from care_live.worker import inference_server, limits, liveness, protocol
+from care_live.worker.inference_link import InferenceLink
 from care_live.worker.liveness import LostError
 from care_live.worker.processor_pace import ProcessorPace
 
-logger = logging.getLogger(__name__)
-
-Answer: TypeAlias = protocol.Ready | protocol.Done
-
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
-_LOOK_S = 0.2
-"""How often a sign of life is looked for."""
 _DYING_S = 2.0
 """Between the end of its pipe and its own."""
 _NO_BUDGETS: Mapping[int, int] = {}
@@ -39,8 +30,8 @@ _STARTING = 15.0
 """Times as much silence while it starts: imports may wait for a slow disk."""
 
 
-class Inference:
-    """A process that is starting, ready, or ended. `send` may be called from any thread, `receive` from one.
+class Inference(InferenceLink):
+    """A child of this process.
 
     Parameters
     ----------
@@ -49,8 +40,7 @@ class Inference:
     """
 
     def __init__(self, config: RestoreConfig, budgets_px: Mapping[int, int] = _NO_BUDGETS) -> None:
-        self.config = config
-        self.ready: protocol.Ready | None = None
+        super().__init__(config)
         context = multiprocessing.get_context("spawn")
         self._pulse, self._silence = liveness.Pulse(context), liveness.Silence()
         self._n_sent, self._cpu_s = 0, 0.0
@@ -81,21 +71,6 @@ class Inference:
         """Whether it has ended, by itself or by force."""
         return bool(connection.wait([self._process.sentinel], timeout=0))
 
-    def await_ready(self, limit_s: float) -> protocol.Ready:
-        """Return what it says of itself once its network is checked and warm.
-
-        Raises
-        ------
-        ModelError, ConfigError, OutOfMemoryError
-            The error that the process reports.
-        LostError
-            The process died, or was not ready in time.
-        """
-        if self.ready is None:
-            self._welcome(self.receive(limit_s=limit_s))
-        assert self.ready is not None
-        return self.ready
-
     def send(self, message: protocol.Request) -> None:
         """Send a message, never waiting for a process that does not read; `receive` notices that it is lost."""
         text = protocol.requests.encode(message)
@@ -108,31 +83,6 @@ class Inference:
         while (text := self._unsent.get()) is not None:
             with contextlib.suppress(OSError):
                 self._pipe.send_bytes(text)
-
-    def receive(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> Answer:
-        """Wait for its next message.
-
-        Parameters
-        ----------
-        limit_s : longest time to wait
-        cpu_limit_s : most processor time that it may use meanwhile
-
-        Raises
-        ------
-        LostError
-            The process died, gave no sign of life, or went past a limit.
-        CareLiveError
-            The error that the process reports.
-        """
-        until_s, most_cpu_s = time.monotonic() + limit_s, self.cpu_s + cpu_limit_s
-        while not self.has_news(_LOOK_S):
-            if how := self.lost():
-                raise LostError(how)
-            if time.monotonic() > until_s:
-                raise LostError(f"sent no answer for {limit_s:.0f} s")
-            if self.cpu_s > most_cpu_s:
-                raise LostError(f"hung: it used {cpu_limit_s:.0f} s of processor time without a result")
-        return self._next_message()
 
     def lost(self) -> str:
         """Look for a sign of life; return how it was lost: it died, or makes no progress; empty if it is running."""
@@ -200,37 +150,25 @@ class Inference:
         """Return whether it has something to do: it starts, or has not dealt with all that it was sent."""
         return self.ready is None or seen.n_handled < self._n_sent
 
-    def _next_message(self) -> Answer:
+    def _next_answer(self) -> protocol.Answer | None:
         try:
             text = self._pipe.recv_bytes() if self._pipe.poll() else None
         except (EOFError, OSError):
             text = None
         if text is None:
             self._is_cut_off = True
-            raise LostError("died")
+            return None
         try:
-            answer = protocol.answers.decode(text)
+            return protocol.answers.decode(text)
         except ProtocolError as error:
             raise LostError(f"sent an invalid message: {error}") from error
-        if isinstance(answer, protocol.Failed):
-            raise getattr(errors, answer.kind, RestoreError)(answer.message)
-        return answer
-
-    def _welcome(self, message: Answer) -> None:
-        if not isinstance(message, protocol.Ready):
-            raise ModelError(f"the inference process sent {type(message).__name__} before it was ready")
-        self.ready = message
-        for one in message.networks:
-            logger.info("inference_ready model=%s provider=%s", one.identity.name, one.provider)
-        if len(message.networks) > 1:
-            logger.info("networks=%d memory_limit=%d MiB", len(message.networks), message.limit_bytes >> 20)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunningNetworks:
     """A process, what runs in it, and what earlier volumes taught; the record outlives a process that is lost."""
 
-    inference: Inference
+    inference: InferenceLink
     ready: protocol.Ready
     """Of this process, or of the one that it replaces, while it starts."""
     memories: LearntRanges
@@ -239,7 +177,7 @@ class RunningNetworks:
     """Of each network."""
 
     @classmethod
-    def begun(cls, inference: Inference, ready: protocol.Ready, memories: LearntRanges) -> RunningNetworks:
+    def begun(cls, inference: InferenceLink, ready: protocol.Ready, memories: LearntRanges) -> RunningNetworks:
         """Return networks that have restored no volume yet."""
         return cls(inference, ready, memories, tuple(ProcessorPace() for _ in ready.networks))
 

@@ -10,6 +10,7 @@ from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError, WorkerLostError
 from care_live.restore.ranges import LearntRanges
 from care_live.worker import protocol
+from care_live.worker.inference_link import OpenInference
 from care_live.worker.inference_process import Inference, RunningNetworks
 from care_live.worker.liveness import LostError
 
@@ -41,10 +42,13 @@ class InferenceSupervisor:
     config : model, provider, hang limit
     arrivals : follow the process to which planes go
     hot_swap : has the network before, where there was a swap
+    opens : starts a process
     """
 
-    def __init__(self, config: RestoreConfig, arrivals: Arrivals, hot_swap: HotSwap) -> None:
-        self._config, self._arrivals, self._hot_swap = config, arrivals, hot_swap
+    def __init__(
+        self, config: RestoreConfig, arrivals: Arrivals, hot_swap: HotSwap, opens: OpenInference = Inference
+    ) -> None:
+        self._config, self._arrivals, self._hot_swap, self._opens = config, arrivals, hot_swap, opens
         self._stopping = False
         self._memories: LearntRanges = {}
         self.ready: protocol.Ready | None = None
@@ -64,7 +68,7 @@ class InferenceSupervisor:
     def start(self) -> None:
         """Start a process and wait until its networks are checked and warm; see `RestoreProcess.start`."""
         self._stopping = False
-        inference = Inference(self._config)
+        inference = self._opens(self._config, {})
         try:
             ready = inference.await_ready(_START_S)
         except CareLiveError as error:
@@ -73,6 +77,11 @@ class InferenceSupervisor:
                 raise RestoreError(f"the inference process {error} while it started ({cause})") from error
             raise
         self._go_on_with(RunningNetworks.begun(inference, ready, self._memories))
+
+    def begin(self, like: protocol.Ready) -> None:
+        """Start a process and wait for nothing: it takes part once it is ready, with the same networks as others."""
+        self._stopping = False
+        self._go_on_with(RunningNetworks.begun(self._opens(self._config, {}), like, self._memories))
 
     def learn(self, learnt: LearntRanges) -> None:
         """Go on with what volumes taught that another process restored."""
@@ -158,7 +167,7 @@ class InferenceSupervisor:
         self.n_losses_in_a_row += 1
         if back := self.take_back(what):
             return cause + back
-        self._go_on_with(replace(lost, inference=Inference(lost.inference.config, lost.budgets_px)))
+        self._go_on_with(replace(lost, inference=self._opens(lost.inference.config, lost.budgets_px)))
         logger.warning("inference_replaced reason=%s restarts=%d", what, self.n_restarts)
         return f"{cause}; another one is starting, raw is safe"
 

@@ -24,7 +24,7 @@ from care_live.worker.liveness import LostError
 from care_live.worker.shared_memory import Pool
 
 if TYPE_CHECKING:  # its process was started elsewhere
-    from care_live.worker.inference_process import Inference
+    from care_live.worker.inference_link import InferenceLink
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Candidate:
     even_if_slow : take it though it can't keep up with the acquisition
     """
 
-    def __init__(self, inference: Inference, network: int, *, even_if_slow: bool = False) -> None:
+    def __init__(self, inference: InferenceLink, network: int, *, even_if_slow: bool = False) -> None:
         self.inference, self.network = inference, network
         self.phase: Phase = "loading"
         self.reason = ""
