@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,10 @@ class NormaliseConfig(Section):
     """For *ema*: of the newest volume."""
     noise_floor_counts: float = Field(default=8.0, ge=0)
     """A smaller range than this between the percentiles is an empty volume: the previous range is kept."""
+
+
+_ALONE: Mapping[str, Any] = {"workers": 1, "devices": (), "scheduler": "", "remote_workers": 0}
+"""Settings of one worker."""
 
 
 class ChannelConfig(Section):
@@ -80,10 +84,16 @@ class RestoreConfig(Section):
     """Which GPU, as nvidia-smi numbers them."""
     threads: int = Field(default=0, ge=0)
     """Inference threads on the CPU; 0: as many as cores, shared out among workers."""
-    workers: int = Field(default=1, ge=1, le=64)
-    """Inference processes that restore at the same time."""
+    workers: int = Field(default=1, ge=0, le=64)
+    """Inference processes on this machine that restore at the same time; 0: all are on other machines."""
     devices: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """GPUs by number, one worker each; empty: *device*, or the CPU, for all workers."""
+    scheduler: str = ""
+    """A Dask scheduler whose workers restore, too: ``tcp://head:8786``, or the JSON file that it wrote."""
+    remote_workers: int = Field(default=0, ge=0, le=64)
+    """Inference processes on other machines, started by the Dask workers of *scheduler*."""
+    remote_bind: str = "tcp://*:0"
+    """They connect to this address of the daemon; port 0: a free one. For a firewall set a port."""
     normalise: NormaliseConfig = NormaliseConfig()
     streaming: Literal["auto", "on", "off"] = "auto"
     """Run the network plane by plane while the stack is still being recorded."""
@@ -108,6 +118,14 @@ class RestoreConfig(Section):
             raise ValueError(f"{self.workers} workers, but {len(self.devices)} devices: one worker runs on each device")
         if self.devices and "device" in self.model_fields_set:
             raise ValueError("device is the GPU of all workers, devices are one each: set one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _remote_workers_have_a_scheduler(self) -> Self:
+        if bool(self.scheduler) != bool(self.remote_workers):
+            raise ValueError("scheduler and remote_workers belong together: set both, or neither")
+        if not self.workers and not self.devices and not self.remote_workers:
+            raise ValueError("workers = 0 leaves no worker: set remote_workers and scheduler, or at least one worker")
         return self
 
     @model_validator(mode="after")
@@ -155,8 +173,13 @@ class RestoreConfig(Section):
 
     @property
     def each_worker(self) -> tuple[Self, ...]:
-        """Return the settings of each worker: its own device, and its share of the cores."""
+        """Return the settings of each worker of this machine: its own device, and its share of the cores."""
         devices = self.devices or (self.device,) * self.workers
-        threads = self.threads or (0 if len(devices) == 1 else max(1, (os.cpu_count() or 1) // len(devices)))
-        own = {"workers": 1, "devices": (), "threads": threads}
+        threads = self.threads or (0 if len(devices) < 2 else max(1, (os.cpu_count() or 1) // len(devices)))
+        own = {**_ALONE, "threads": threads}
         return tuple(self.model_copy(update={**own, "device": device}) for device in devices)
+
+    @property
+    def each_remote_worker(self) -> tuple[Self, ...]:
+        """Return the settings of each worker on another machine."""
+        return (self.model_copy(update=_ALONE),) * self.remote_workers

@@ -35,4 +35,5 @@ def heartbeat_of(status: DaemonStatus) -> Status:
 def _words(worker: Mapping[str, Any]) -> str:
     """Return what one of several workers does, in a few words."""
     lost = f", restarts {worker['restarts']}" if worker["restarts"] else ""
-    return f"{worker['worker']} on {worker['device']}: {worker['state']}, {worker['restored']} volumes{lost}"
+    where = f"{worker['host']} {worker['device']}" if "host" in worker else worker["device"]
+    return f"{worker['worker']} on {where}: {worker['state']}, {worker['restored']} volumes{lost}"

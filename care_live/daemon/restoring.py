@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,9 @@ _AHEAD = 2
 """Results that each worker may have made while an earlier volume is still being restored."""
 _MOST_MOVES = 2
 """Workers that may be lost with one volume before it counts as failed."""
+_ABSENT_S = 0.5
+"""Between two looks whether another machine has come."""
+_LONGEST_ALONE_S = 120.0
 _MOST_LOSSES = 8
 """After more losses in a row, once the acquisition has ended, restoration ends."""
 
@@ -72,6 +76,7 @@ class Restoring:
     channels: tuple[str, ...]
     """Of the run, by name."""
     _in_order: InOrder = field(init=False)
+    _alone_since_s: float = field(default_factory=time.monotonic)
     _failures: Counter[VolumeKey] = field(default_factory=Counter)
     _models: dict[int, ModelIdentity] = field(default_factory=dict)
     """Which network restored last, by its number."""
@@ -110,13 +115,37 @@ class Restoring:
 
     def _next(self, worker: RestoreProcess) -> Turn | None:
         """Return the next job for a worker; while this one is being replaced, the others take what it had."""
-        while len(self.group.workers) > 1 and not worker.is_ready and not self.worklist.is_stopping:
+        while self._is_missing(worker) and not self.worklist.await_end(0.0):
+            if worker.is_absent:
+                self._await_machine()
+                continue
             try:
                 worker.revive()
             except RestoreError as error:
                 logger.warning("worker not ready: %s", error)
                 self._rest(worker)
         return self.worklist.next(partial(self.group.may_take, worker))
+
+    def _is_missing(self, worker: RestoreProcess) -> bool:
+        """Return whether a worker should take no job; one that is alone takes it, and waits until it has started."""
+        return worker.is_absent or (len(self.group.workers) > 1 and not worker.is_ready)
+
+    def _await_machine(self) -> None:
+        """Wait a little for another machine.
+
+        Raises
+        ------
+        StageError
+            The acquisition has ended, and for long no worker at all has been ready.
+        """
+        now_s = time.monotonic()
+        if any(worker.is_ready for worker in self.group.workers) or not self.worklist.is_intake_over:
+            self._alone_since_s = now_s
+        if now_s - self._alone_since_s > _LONGEST_ALONE_S:
+            raise StageError(
+                f"no worker has been ready for {_LONGEST_ALONE_S:.0f} s; a start with --resume restores what is raw"
+            )
+        self.worklist.await_end(_ABSENT_S)
 
     def _moves(self, turn: Turn) -> bool:
         """Give a job whose worker was lost to another one; return whether one will take it."""

@@ -93,7 +93,7 @@ class Daemon:
 
     def ready(self) -> bool:
         """Whether a volume that arrives now would be restored."""
-        return bool(self._restorer.process_ids)
+        return self._restorer.is_running
 
     @property
     def inference_process_ids(self) -> tuple[int, ...]:

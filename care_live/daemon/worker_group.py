@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from care_live.config import RestoreConfig
-from care_live.daemon import channel_networks
+from care_live.daemon import channel_networks, worker_states
 from care_live.daemon.group_swap import GroupSwap
 from care_live.daemon.placement import Placement
-from care_live.errors import WorkerLostError
+from care_live.daemon.remote_workers import RemoteWorkers
+from care_live.errors import ConfigError, WorkerLostError
 from care_live.images import ModelIdentity, NetworkInUse, Restored, Volume, VolumeKey
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
@@ -35,7 +36,8 @@ class WorkerGroup:
     """
 
     def __init__(self, config: RestoreConfig) -> None:
-        self._configs = config.each_worker
+        self._remote, self._n_here = RemoteWorkers(config), len(config.each_worker)
+        self._configs = config.each_worker + config.each_remote_worker
         self._normalise = config.normalise
         self._guard = threading.Lock()
         self._learnt: LearntRanges = {}
@@ -90,10 +92,14 @@ class WorkerGroup:
         return channels, wrong
 
     @property
+    def is_running(self) -> bool:
+        """Whether a volume that comes now would be restored."""
+        return any(worker.supervisor.running is not None for worker in self.workers)
+
+    @property
     def process_ids(self) -> tuple[int, ...]:
-        """Of the workers that run."""
-        found = (worker.supervisor.process_id for worker in self.workers)
-        return tuple(number for number in found if number is not None)
+        """Of the workers that run on this machine."""
+        return tuple(number for worker in self.workers if (number := worker.supervisor.process_id) is not None)
 
     @property
     def n_restarts(self) -> int:
@@ -111,23 +117,30 @@ class WorkerGroup:
         return self.swap.state
 
     def start(self) -> None:
-        """Start every worker and wait until all are ready; see `RestoreProcess.start`.
+        """Start every worker and wait until all of this machine are ready; see `RestoreProcess.start`.
 
-        The first one chooses the provider for all, since another one computes other last bits.
+        The first one chooses the provider for all, since another one computes other last bits. Others elsewhere follow.
         """
-        first = self.workers[0]
-        first.start()
-        providers = [network.provider for network in first.networks]
-        others = [RestoreProcess(own.with_providers(providers)) for own in self._configs[1:]]
-        self.workers = (first, *others)
-        self.arrivals = Placement(self.workers)
-        self.swap = GroupSwap(self.workers, self._note_change)
         try:
+            self._remote.start()
+            self.workers = (first := self._worker(0),)
+            with self._remote.blamed():
+                first.start()
+            providers = [network.provider for network in first.networks]
+            self.workers = (first, *(self._worker(n, providers) for n in range(1, len(self._configs))))
+            self.arrivals = Placement(self.workers)
+            self.swap = GroupSwap(self.workers, self._note_change)
             with ThreadPoolExecutor(len(self.workers), "start") as threads:
-                list(threads.map(RestoreProcess.start, others))
+                list(threads.map(RestoreProcess.start, self.workers[1 : self._n_here]))
+            for worker in self.workers[max(1, self._n_here) :]:
+                worker.begin(first.supervisor.living().ready)
         except BaseException:
             self.stop(0.0)
             raise
+
+    def _worker(self, number: int, providers: Sequence[str] = ()) -> RestoreProcess:
+        own = self._configs[number].with_providers(providers) if providers else self._configs[number]
+        return RestoreProcess(own) if number < self._n_here else RestoreProcess(own, self._remote.open)
 
     def may_take(
         self, worker: RestoreProcess, keys: Sequence[VolumeKey], at_work: Collection[VolumeKey] = frozenset()
@@ -199,6 +212,8 @@ class WorkerGroup:
 
         Several workers change before the same volume. Returns whether one on trial is given up for it.
         """
+        if self._n_here < len(self._configs):
+            raise ConfigError("workers on other machines keep their networks: start a new run with another one")
         network = channel_networks.number_of(self._configs[0].networks, channel)
         given_up = self.swap.give_up("another network was ordered")
         if len(self.workers) > 1:
@@ -227,27 +242,17 @@ class WorkerGroup:
         """End every worker: by a message, then by force; a `restore` in another thread then raises."""
         with ThreadPoolExecutor(len(self.workers), "stop") as threads:
             list(threads.map(lambda worker: worker.stop(deadline_s), self.workers))
+        self._remote.close()
 
     def networks_described(self) -> tuple[dict[str, Any], ...]:
         """Return for the status what each of several networks does; empty where there is one."""
-        held = [worker.held_bytes for worker in self.workers]
-        return self._past.described(self.networks, self._configs[0].networks, held)
+        return self._past.described(self.networks, self._configs[0].networks, [one.held_bytes for one in self.workers])
 
     def described(self) -> tuple[dict[str, Any], ...]:
-        """Return for the status what each of several workers does; empty where there is one."""
-        if len(self.workers) == 1:
+        """Return for the status what each worker does; empty where there is one, on this machine."""
+        if len(self.workers) == 1 and self._n_here:
             return ()
-        provider = self.network.provider
-        return tuple(
-            {
-                "worker": number,
-                "device": provider if provider in {"cpu", "openvino"} else f"{provider}:{own.device}",
-                "state": self._state(worker),
-                "restored": self._n_restored.get(worker, 0),
-                "restarts": worker.supervisor.n_restarts,
-            }
-            for number, (worker, own) in enumerate(zip(self.workers, self._configs, strict=True))
-        )
+        return worker_states.described(self.workers, self._configs, self._n_restored, self._at_work)
 
     def _note_change(self, forward: bool) -> None:
         """Go on with the ranges that fit the network to come: those of the one before, where both measure alike."""
@@ -293,8 +298,3 @@ class WorkerGroup:
             yield
         finally:
             self._at_work.discard(worker)
-
-    def _state(self, worker: RestoreProcess) -> str:
-        if not worker.is_ready:
-            return "starting"
-        return "restoring" if worker in self._at_work else "waiting"

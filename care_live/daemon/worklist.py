@@ -107,14 +107,32 @@ class Worklist:
                     self._at_work.update(turn.job.keys)
                     self._changed.notify_all()
                     return turn
-                nothing_left = self._intake_over and (live_only or not self._schedule.n_later)
-                if nothing_left and not self._at_work and not self._moved:
-                    if self._draining or not self._last:
-                        return None
-                    self._take_up_the_last()
-                else:
+                if not self._nothing_left:
                     self._changed.wait()
+                elif self._draining or not self._last:
+                    return None
+                else:
+                    self._take_up_the_last()
             return None
+
+    @property
+    def _nothing_left(self) -> bool:
+        """Whether nothing waits or is at work, but for what is restored last."""
+        live_only = self._draining or (self._schedule.policy == "defer" and not self._intake_over)
+        return (
+            self._intake_over
+            and (live_only or not self._schedule.n_later)
+            and not (self._at_work or self._moved or self._schedule.n_waiting)
+        )
+
+    @property
+    def _over(self) -> bool:
+        return self._stopping or (self._nothing_left and (self._draining or not self._last))
+
+    def await_end(self, limit_s: float) -> bool:
+        """Wait until no more jobs will be given, at most this long; return whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._over, limit_s)
 
     def _take_up_the_last(self) -> None:
         for key in self._last:
@@ -190,7 +208,7 @@ class Worklist:
     def pause(self, pause_s: float) -> None:
         """Wait before the next job, unless the end comes first."""
         with self._changed:
-            self._changed.wait_for(lambda: self._draining or self._stopping, pause_s)
+            self._changed.wait_for(lambda: self._draining or self._over, pause_s)
 
     def give_up(self, why: str) -> list[SkippedVolume]:
         """Neither give nor take jobs any more; return the volumes that waited in memory."""

@@ -56,6 +56,28 @@ def at_port(address: str, port: int) -> str:
     return f"tcp://{_parts(address)['host']}:{port}"
 
 
+def at_host(address: str, host: str) -> str:
+    """Return the address of the same port on another host.
+
+    Raises
+    ------
+    ConfigError
+        It is not ``tcp://HOST:PORT``.
+    """
+    return f"tcp://[{host}]:{port_of(address)}" if ":" in host else f"tcp://{host}:{port_of(address)}"
+
+
+def is_wildcard(address: str) -> bool:
+    """Return whether an address stands for every interface of this machine.
+
+    Raises
+    ------
+    ConfigError
+        It is not ``tcp://HOST:PORT``.
+    """
+    return _parts(address)["host"] in ("*", "0.0.0.0", "[::]")
+
+
 def listen(address: str) -> socket.socket:
     """Return a TCP socket that listens at an address; ``*`` stands for every interface, or for a free port.
 

@@ -13,10 +13,13 @@ import stat
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from care_live.errors import ConfigError
 from care_live.wire import windows_acl
+
+if TYPE_CHECKING:  # it reads what a guest is here
+    from care_live.wire.one_guest import OneGuest
 
 Role = Literal["viewer", "recorder", "operator"]
 """*viewer*: newest volumes. *recorder*: also every volume by replay. *operator*: also frames into the daemon."""
@@ -113,7 +116,7 @@ class ServerKeys:
     """What a server needs: its own pair, and who may connect."""
 
     own: KeyPair
-    allowed: AllowList
+    allowed: AllowList | OneGuest
 
 
 def check_public(public: str) -> str:

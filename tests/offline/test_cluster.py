@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,12 @@ import care_live
 from care_live.errors import ConfigError, ModelError, StageError
 from care_live.offline import plan_archive, restore_archive, restorer_of
 from care_live.store import verify
+from tests.make.dask_cluster import WAIT_S, Cluster, wait_for
 from tests.make.networks import noisy, save_network
 from tests.offline.results import files
 
 SETTINGS = {"provider": "cpu", "threads": 1, "progress": False}
 N_TIMES = 6
-WAIT_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -50,46 +49,12 @@ def undisturbed(data: Path, model: Path, tmp_path_factory: pytest.TempPathFactor
     return files(output)
 
 
-class Cluster:
-    """A scheduler and plain ``dask worker`` processes on this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "scheduler.json"
-        self._folder = folder
-        self.scheduler = self._start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", self.file)
-        wait_for(self.file.exists)
-        self.workers = [self.add_worker(n) for n in range(2)]
-
-    def add_worker(self, number: int) -> subprocess.Popen[bytes]:
-        options = ("--nthreads", "2", "--no-dashboard", "--no-nanny", "--name", number, "--resources", "GPU=1")
-        return self._start("worker", "--scheduler-file", self.file, *options)
-
-    def close(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait(WAIT_S)
-
-    def _start(self, *arguments: object) -> subprocess.Popen[bytes]:
-        log = (self._folder / f"{arguments[0]}.log").open("ab")
-        with log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "dask", *map(str, arguments)], cwd=self._folder, stdout=log, stderr=log
-            )
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
     found = Cluster(tmp_path_factory.mktemp("cluster"))
     yield found
     found.close()
-
-
-def wait_for(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not done():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def n_acknowledged(output: Path) -> int:

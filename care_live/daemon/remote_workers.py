@@ -1,0 +1,167 @@
+"""Workers on other machines: Dask places and supervises them, pixels go over the daemon's own link."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from care_live.config import RestoreConfig
+from care_live.errors import RestoreError
+from care_live.imports import need
+from care_live.wire.address import at_host, is_wildcard
+from care_live.worker.inference_link import OpenInference
+from care_live.worker.remote_port import RemotePort
+from care_live.worker.remote_protocol import Invitation
+from care_live.worker.remote_task import work_for
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+_AGAIN_S = 5.0
+"""Before what failed is tried again."""
+_ANSWER_S = 4.0
+_JOIN_S = 10.0
+
+
+class RemoteWorkers:
+    """Has as many workers started as are wanted, and again wherever one ends; owns one thread, and the port.
+
+    A scheduler that is away costs nothing that runs: it is asked again until it answers.
+
+    Parameters
+    ----------
+    config : the scheduler, the number of workers, the address of the link
+    """
+
+    def __init__(self, config: RestoreConfig) -> None:
+        self._config = config
+        self._port: RemotePort | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.problem = ""
+        """Why no worker can be started at present."""
+
+    @property
+    def open(self) -> OpenInference:
+        """Start processes on these machines.
+
+        Raises
+        ------
+        RestoreError
+            `start` was not called.
+        """
+        if self._port is None:
+            raise RestoreError("workers on other machines are not started: call start() first")
+        return self._port.open
+
+    def start(self) -> None:
+        """Open the port, and let Dask start workers, if any are wanted; waits for nothing.
+
+        Raises
+        ------
+        ConfigError
+            The extra is not installed, or the address is taken.
+        """
+        if not self._config.remote_workers:
+            return
+        need("distributed", extra="cluster")
+        self._port = RemotePort(self._config.remote_bind)
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._place, args=(self._port,), name="care-live dask")
+        self._thread.start()
+
+    @contextlib.contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Add to an error within why there are no workers on other machines."""
+        try:
+            yield
+        except RestoreError as error:
+            if not self.problem:
+                raise
+            raise RestoreError(f"{error}; {self.problem}") from error
+
+    def close(self) -> None:
+        """Dismiss every worker."""
+        self._stop.set()
+        if self._port is not None:
+            self._port.close()
+        if self._thread is not None:
+            self._thread.join(_JOIN_S)
+
+    def _place(self, port: RemotePort) -> None:
+        """Keep the workers running until the end."""
+        while not self._stop.is_set():
+            try:
+                with _client(self._config.scheduler) as client:
+                    self._keep(client, port)
+            except Exception as error:  # noqa: BLE001 - Dask's own; the run goes on with the workers that there are
+                self._note(f"no Dask scheduler answers at {self._config.scheduler}: {error}")
+            self._stop.wait(_AGAIN_S)
+
+    def _keep(self, client: Any, port: RemotePort) -> None:
+        """Have tasks running, one for each worker; a task that ends is given again."""
+        invitation = port.invitation(_seen_from(client.scheduler.address, port.address))
+        tasks: list[Any] = []
+        while client.status == "running" and not self._stop.wait(_LOOK_S if tasks else 0.0):
+            ended = [task for task in tasks if task.status != "pending"]
+            for task in ended:
+                tasks.remove(task)
+                self._note(f"a worker's task ended: {_end_of(task)}")
+            if ended:
+                self._stop.wait(_AGAIN_S)
+            while len(tasks) < self._config.remote_workers and not self._stop.is_set():
+                tasks.append(self._submit(client, invitation))
+            if not ended:
+                self.problem = "" if port.hosts else f"no worker of {self._config.scheduler} has come yet"
+
+    def _submit(self, client: Any, invitation: Invitation) -> Any:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        gpu = {"GPU": 1} if any(worker.get("resources", {}).get("GPU") for worker in workers) else {}
+        return client.submit(work_for, invitation, pure=False, resources=gpu)
+
+    def _note(self, problem: str) -> None:
+        if problem != self.problem and not self._stop.is_set():
+            logger.warning("remote workers: %s", problem)
+        self.problem = problem
+
+
+@contextlib.contextmanager
+def _client(scheduler: str) -> Iterator[Any]:
+    """Give a client of a scheduler, by its address or by the file that it wrote."""
+    distributed = need("distributed", extra="cluster")
+    address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
+    with socket.create_connection(_place_of(address), timeout=_ANSWER_S):  # Dask itself would try for long, and loudly
+        pass
+    with distributed.Client(address, timeout=_ANSWER_S, set_as_default=False) as client:
+        yield client
+
+
+def _address_in(file: Path) -> str:
+    return str(msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["address"])
+
+
+def _place_of(address: str) -> tuple[str, int]:
+    place = urlsplit(address)
+    return place.hostname or "", place.port or 0
+
+
+def _seen_from(scheduler: str, port: str) -> str:
+    """Return the address of the daemon's port for a machine beside the scheduler: the way back from there."""
+    if not is_wildcard(port):
+        return port
+    with socket.create_connection(_place_of(scheduler), timeout=_ANSWER_S) as way:
+        return at_host(port, way.getsockname()[0])
+
+
+def _end_of(task: Any) -> str:
+    if task.status == "finished":
+        return f"exit code {task.result()}"
+    return f"{task.status}: {task.exception(timeout=_ANSWER_S)}" if task.status == "error" else str(task.status)

@@ -1,0 +1,245 @@
+"""An inference process on another machine, for the daemon: what it is sent, and what comes back, goes over a link."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from care_live.config import RestoreConfig
+from care_live.errors import ProtocolError
+from care_live.images import VolumeKey
+from care_live.worker import protocol
+from care_live.worker.carried_files import CarriedConfig
+from care_live.worker.inference_link import InferenceLink
+from care_live.worker.remote_protocol import (
+    Beat,
+    FromWorker,
+    Gone,
+    Leave,
+    MapPlanes,
+    Order,
+    SessionStart,
+    ToWorker,
+    WorkerAnswer,
+)
+from care_live.worker.remote_volume import RemoteVolume, header_of
+from care_live.worker.shared_memory import SegmentView
+
+logger = logging.getLogger(__name__)
+
+SendToPeer: TypeAlias = Callable[[ToWorker, Sequence[NDArray[Any] | bytes]], None]
+"""Queues a message with its parts; does not wait."""
+
+_IDLE_S = 60.0
+"""A worker that owes a volume, and for so long takes nothing, sends nothing and uses no processor time, hangs."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The last sign of work."""
+
+    cpu_s: float = 0.0
+    at_s: float = field(default_factory=time.monotonic)
+
+    def note(self, cpu_s: float | None = None) -> None:
+        if cpu_s is None or cpu_s > self.cpu_s:
+            self.cpu_s, self.at_s = max(self.cpu_s, cpu_s or 0.0), time.monotonic()
+
+
+class RemoteInference(InferenceLink):
+    """Waits for a machine, then runs there until it is ended or lost; it never goes to a second one.
+
+    Parameters
+    ----------
+    config : networks and how to run them
+    carries : the same, with the files that it names
+    budgets_px : by network: pixels that it may read at once, after an earlier process died of more
+    give_back : called once when it has ended
+    """
+
+    def __init__(
+        self,
+        config: RestoreConfig,
+        carries: CarriedConfig,
+        budgets_px: Mapping[int, int],
+        give_back: Callable[[RemoteInference], None],
+    ) -> None:
+        super().__init__(config)
+        self._carries, self._budgets_px, self._give_back = carries, dict(budgets_px), give_back
+        self._changed = threading.Condition()
+        self._send: SendToPeer | None = None
+        self._session = 0
+        self._host = self._how = ""
+        self._answers: deque[protocol.Answer] = deque()
+        self._view = SegmentView()
+        self._volumes: dict[VolumeKey, RemoteVolume] = {}
+        self._owed: protocol.Work | None = None
+        self._seen = _Seen()
+
+    # -- the daemon's side: any thread -------------------------------------------------------------------------------
+
+    @property
+    def host(self) -> str:
+        return self._host
+
+    @property
+    def is_absent(self) -> bool:
+        return self._send is None and not self._how
+
+    @property
+    def is_dead(self) -> bool:
+        return bool(self._how) and not self._answers
+
+    @property
+    def cpu_s(self) -> float:
+        return self._seen.cpu_s
+
+    def send(self, message: protocol.Request) -> None:
+        """Send a message, with the pixels that it speaks of; before a machine is found, it is dropped."""
+        with self._changed:
+            if self._send is None or self._how:
+                return
+            match message:
+                case protocol.Begin():
+                    self._volumes[message.key] = RemoteVolume(message, self._view)
+                    self._order(message)
+                case protocol.PlanesPlaced():
+                    if (volume := self._volumes.get(message.key)) is not None:
+                        self._order(message, volume.copies(message.planes))
+                case protocol.Work():
+                    self._work(message)
+                case _:
+                    if isinstance(message, protocol.Abandon):
+                        self._volumes.pop(message.key, None)
+                    self._order(message)
+
+    def has_news(self, wait_s: float = 0.0) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._answers or self._how), wait_s)
+
+    def lost(self) -> str:
+        with self._changed:
+            owes = self._owed is not None and not self._answers
+            if owes and time.monotonic() - self._seen.at_s > _IDLE_S:
+                self._lose(f"hung: {self._host} has done nothing for {_IDLE_S:.0f} s")
+            return "" if self._answers else self._how
+
+    def end(self, deadline_s: float) -> str:
+        """End it; what comes of it later is dropped, so this waits for nothing."""
+        with self._changed:
+            how = self._how
+            if self._send is not None:
+                self._send(Leave(self._session), ())
+            self._lose("was ended")
+            self._answers.clear()
+            self._forget()
+        self._give_back(self)
+        where = f"on {self._host}" if self._host else "on no machine yet"
+        return f"{where}; {how}" if how and how != "was ended" else where
+
+    # -- the link's side: the thread of the port ---------------------------------------------------------------------
+
+    def join(self, session: int, host: str, send: SendToPeer) -> None:
+        """Take a machine that has nothing to do."""
+        with self._changed:
+            if self._how:  # it was ended while the machine was chosen
+                send(Leave(session), ())
+                return
+            self._session, self._host, self._send = session, host, send
+            files, said = self._carries.files, dict(self._carries.settings)
+            send(SessionStart(session, said, self._budgets_px, tuple(files)), list(files.values()))
+            self._seen.note()
+            self._changed.notify_all()
+
+    def take(self, message: FromWorker, parts: Sequence[memoryview]) -> None:
+        """Take one message of this session; an impossible one loses the process."""
+        with self._changed:
+            if self._how:
+                return
+            try:
+                self._take(message, parts)
+            except ProtocolError as error:
+                self._lose(f"sent an invalid message: {error}")
+
+    def lose(self, how: str) -> None:
+        """Note that the machine or the link is lost."""
+        with self._changed:
+            self._lose(how)
+
+    def moved(self) -> None:
+        """Note that the link has taken a part of what waits to be sent."""
+        self._seen.note()
+
+    # -- behind the lock ---------------------------------------------------------------------------------------------
+
+    def _take(self, message: FromWorker, parts: Sequence[memoryview]) -> None:
+        match message:
+            case Beat(cpu_s=cpu_s, progress=progress):
+                self._seen.note(cpu_s)
+                shown = () if self.ready is None else tuple(h for one in self.ready.networks for h in one.card.heads)
+                for key, n_taken, n_restored in progress:
+                    if (volume := self._volumes.get(key)) is not None:
+                        volume.note(n_taken, n_restored, shown)
+            case MapPlanes():
+                self._seen.note()
+                if len(parts) != 1:
+                    raise ProtocolError(f"planes came in {len(parts)} parts")
+                if (volume := self._volumes.get(message.key)) is not None:  # else it was given up meanwhile
+                    volume.take(message, parts[0])
+            case WorkerAnswer(answer=answer):
+                self._answered(answer)
+            case Gone(how=how):
+                self._lose(how or "died")
+            case _:
+                raise ProtocolError(f"{type(message).__name__} came")
+
+    def _answered(self, answer: protocol.Answer) -> None:
+        if isinstance(answer, protocol.Done) or (self.ready is not None and isinstance(answer, protocol.Failed)):
+            if self._owed is None:
+                raise ProtocolError("an answer came that was not asked for")
+            volume = self._volumes.pop(self._owed.volumes[0].key)
+            if isinstance(answer, protocol.Done):
+                volume.check(answer)
+            self._owed = None
+        elif isinstance(answer, protocol.Ready) and self.ready is not None:
+            raise ProtocolError("it was ready before")
+        self._answers.append(answer)
+        self._changed.notify_all()
+
+    def _work(self, work: protocol.Work) -> None:
+        key = work.volumes[0].key
+        volume = self._volumes.get(key) if work.choice is None else None
+        if volume is None:
+            volume = self._volumes[key] = RemoteVolume(work, self._view)
+        self._owed = work
+        self._seen.note()
+        self._order(work)
+        for channel, z, planes in volume.rest():
+            assert self._send is not None, "a volume goes to a machine"
+            self._send(header_of(self._session, work, channel, z), [planes])
+        self._view.keep_only(work.alive)
+
+    def _order(self, request: protocol.Request, parts: Sequence[NDArray[Any]] = ()) -> None:
+        assert self._send is not None, "an order goes to a machine"
+        self._send(Order(self._session, request), parts)
+
+    def _lose(self, how: str) -> None:
+        self._how = self._how or how
+        self._owed = None
+        self._changed.notify_all()
+
+    def _forget(self) -> None:
+        """Let go of the memory that the daemon shares."""
+        self._volumes.clear()
+        self._view.keep_only(())
+
+    def _next_answer(self) -> protocol.Answer | None:
+        with self._changed:
+            return self._answers.popleft() if self._answers else None

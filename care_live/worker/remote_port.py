@@ -1,0 +1,261 @@
+"""Where workers on other machines reach the daemon: they come, and wait here until an inference process is wanted.
+
+They connect to the daemon, since a firewall rather lets a machine of a cluster out than another one in. The only key
+that may connect is made at the start, and reaches a worker by the engine that starts it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+from care_live.config import RestoreConfig
+from care_live.errors import ProtocolError
+from care_live.wire.keys import Guest, KeyPair, ServerKeys
+from care_live.wire.one_guest import OneGuest
+from care_live.wire.relay import Budget
+from care_live.wire.sockets import Received, Sockets, new_pair
+from care_live.worker import remote_protocol as link
+from care_live.worker.carried_files import CarriedConfig, carried
+from care_live.worker.remote_inference import RemoteInference
+
+logger = logging.getLogger(__name__)
+
+_TURN_S = 0.1
+_FULL_S = 0.002
+"""Until a message is tried again for which ZeroMQ had no room."""
+_LONGEST_TURN_S = 0.5
+"""More than this between two turns: this process was held up itself, and silence does not count."""
+_MESSAGES_A_TURN = 64
+_JOIN_S = 10.0
+_BUDGET = Budget(connections=128, per_address=128, bytes_per_s=None, stuck_s=2 * link.FORSAKEN_S)
+
+_Message = tuple[link.ToWorker, Sequence[NDArray[Any] | bytes]]
+
+
+@dataclass(slots=True, eq=False)
+class _Peer:
+    """One worker that has connected."""
+
+    identity: bytes
+    host: str
+    inference: RemoteInference | None = None
+    """What it runs; None: it has nothing to do."""
+    session: int | None = None
+    """The last one that it was given; it is busy with that until it says that it has left."""
+    silent_s: float = 0.0
+    unsent: deque[_Message] = field(default_factory=deque)
+
+    @property
+    def is_free(self) -> bool:
+        return self.session is None
+
+
+class RemotePort:
+    """Owns the socket and its thread; gives each process that is wanted to a worker that has nothing to do.
+
+    Parameters
+    ----------
+    bind : address, with port 0 for a free one
+
+    Raises
+    ------
+    ConfigError
+        The address is taken, or is not of this machine.
+    """
+
+    def __init__(self, bind: str) -> None:
+        own, self._theirs = new_pair(), new_pair()
+        self._server_public = own.public
+        allowed = OneGuest(self._theirs.public, Guest("worker", "operator"))
+        self._sockets = Sockets(server=ServerKeys(own, allowed))
+        try:
+            self._socket = self._sockets.bind(
+                "router", bind, hwm=link.N_QUEUED, max_message_bytes=link.MESSAGE_BYTES, budget=_BUDGET
+            )
+        except BaseException:
+            self._sockets.close()
+            raise
+        self.address = self._socket.address
+        self._guard = threading.Lock()
+        self._peers: dict[bytes, _Peer] = {}
+        self._wanted: deque[RemoteInference] = deque()
+        self._carried: dict[str, CarriedConfig] = {}
+        self._numbers = itertools.count()
+        self._closing = False
+        self._beat_s = 0.0
+        self.error: Exception | None = None
+        """Why no worker is served any more."""
+        self._thread = threading.Thread(target=self._run, name="care-live remote workers")
+        self._thread.start()
+
+    def invitation(self, address: str) -> link.Invitation:
+        """Return what a worker needs to connect.
+
+        Parameters
+        ----------
+        address : of this port, as that machine sees it
+        """
+        return link.Invitation(address, KeyPair(self._theirs.public, self._theirs.secret), self._server_public)
+
+    def open(self, config: RestoreConfig, budgets_px: Mapping[int, int]) -> RemoteInference:
+        """Ask for a process on another machine; see `OpenInference`.
+
+        Its files are read once, so that a worker that is replaced gets the same ones.
+
+        Raises
+        ------
+        ModelError
+            A file cannot be read.
+        """
+        name = config.model_dump_json()
+        carries = self._carried[name] = self._carried.get(name) or carried(config)
+        inference = RemoteInference(config, carries, budgets_px, self._give_back)
+        with self._guard:
+            self._wanted.append(inference)
+        self._sockets.wake()
+        return inference
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The machines of the workers that are connected now."""
+        with self._guard:
+            return tuple(peer.host for peer in self._peers.values())
+
+    def close(self) -> None:
+        """Dismiss every worker, and end the thread."""
+        self._closing = True
+        self._sockets.wake()
+        self._thread.join(_JOIN_S)
+
+    def _give_back(self, inference: RemoteInference) -> None:
+        with self._guard:
+            if inference in self._wanted:
+                self._wanted.remove(inference)
+            for peer in self._peers.values():
+                if peer.inference is inference:
+                    peer.inference = None
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            turned_s = time.monotonic()
+            while not self._closing:
+                self._sockets.poll(_FULL_S if self._flush() else _TURN_S)
+                self._receive()
+                now_s = time.monotonic()
+                self._look(min(now_s - turned_s, _LONGEST_TURN_S), now_s)
+                turned_s = now_s
+            for identity in list(self._peers):
+                self._post(identity, link.Dismiss())
+        except Exception as error:  # the thread boundary: what runs elsewhere counts as lost
+            logger.exception("remote workers are not served any more")
+            self.error = error
+        finally:
+            for peer in self._peers.values():
+                if peer.inference is not None:
+                    peer.inference.lose("the daemon's link to other machines is closed")
+            self._sockets.close(linger_s=0.2)
+
+    def _receive(self) -> None:
+        for _ in range(_MESSAGES_A_TURN):
+            if (received := self._socket.receive()) is None:
+                return
+            self._take(received)
+
+    def _take(self, received: Received) -> None:
+        peer = self._peers.get(received.peer)
+        try:
+            if not received.parts:
+                raise ProtocolError("an empty message came")
+            message = link.from_worker.decode(received.parts[0])
+        except ProtocolError as error:
+            if peer is not None and peer.inference is not None:
+                peer.inference.lose(f"sent an invalid message: {error}")
+            return
+        if isinstance(message, link.WorkerFree):
+            self._greet(received.peer, message)
+        elif peer is not None and peer.inference is not None and message.session == peer.session:
+            peer.silent_s = 0.0
+            peer.inference.take(message, received.parts[1:])
+        else:
+            self._post(received.peer, link.Leave(message.session))
+
+    def _greet(self, identity: bytes, hello: link.WorkerFree) -> None:
+        """Note that a worker has nothing to do."""
+        if hello.version != link.VERSION:
+            logger.warning("worker on %s dismissed: its care_live is another version", hello.host)
+            self._post(identity, link.Dismiss())
+            return
+        peer = self._peers.get(identity)
+        if peer is None:
+            logger.info("worker connected host=%s", hello.host)
+        elif peer.session not in (None, hello.left):  # said before it got the order
+            peer.silent_s = 0.0
+            return
+        elif peer.inference is not None:
+            peer.inference.lose("was left")
+        with self._guard:
+            self._peers[identity] = _Peer(identity, hello.host)
+
+    def _look(self, took_s: float, now_s: float) -> None:
+        """Find workers for what is wanted; give up those that are silent; say that the daemon is there."""
+        for peer in list(self._peers.values()):
+            peer.silent_s += took_s
+            if peer.silent_s > link.LOST_S:
+                self._forget(peer)
+        with self._guard:
+            free = [peer for peer in self._peers.values() if peer.is_free]
+            matched = [(peer, self._wanted.popleft()) for peer in free[: len(self._wanted)]]
+            for peer, inference in matched:
+                peer.inference, peer.session = inference, next(self._numbers)
+        for peer, inference in matched:
+            assert peer.session is not None, "a worker was given a session"
+            inference.join(peer.session, peer.host, partial(self._queue, peer))
+        if now_s - self._beat_s > link.BEAT_S:
+            self._beat_s = now_s
+            for identity in self._peers:
+                self._post(identity, link.Ping())
+
+    def _forget(self, peer: _Peer) -> None:
+        with self._guard:
+            del self._peers[peer.identity]
+        logger.warning("worker lost host=%s: silent for %.0f s", peer.host, link.LOST_S)
+        if peer.inference is not None:
+            peer.inference.lose(f"is silent: nothing has come from {peer.host} for {link.LOST_S:.0f} s")
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def _queue(self, peer: _Peer, message: link.ToWorker, parts: Sequence[NDArray[Any] | bytes]) -> None:
+        """Let the thread send a message after those before it; from any thread."""
+        peer.unsent.append((message, parts))
+        self._sockets.wake()
+
+    def _flush(self) -> bool:
+        """Send what ZeroMQ takes; return whether something is left."""
+        for peer in self._peers.values():
+            while peer.unsent:
+                message, parts = peer.unsent[0]
+                if peer.inference is None and not isinstance(message, link.Leave):  # of a process that was ended
+                    peer.unsent.popleft()
+                    continue
+                if not self._socket.send([link.to_worker.encode(message), *parts], to=peer.identity):
+                    break
+                peer.unsent.popleft()
+                if peer.inference is not None:
+                    peer.inference.moved()
+        return any(peer.unsent for peer in self._peers.values())
+
+    def _post(self, identity: bytes, message: link.ToWorker) -> None:
+        """Send a short message beside the others; what there is no room for is dropped: it is said again."""
+        self._socket.send([link.to_worker.encode(message)], to=identity)

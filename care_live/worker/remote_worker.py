@@ -1,0 +1,148 @@
+"""The process of a worker on another machine: connects to the daemon, and restores what that sends.
+
+    python -m care_live.worker.remote_worker
+
+It reads its invitation, a line of JSON, from its standard input. It ends when the daemon dismisses it, when the daemon
+is silent for long, or when its standard input ends, which is where the program that started it has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections import deque
+
+import msgspec
+
+from care_live.errors import CareLiveError
+from care_live.wire.keys import ClientKeys
+from care_live.wire.sockets import Socket, Sockets
+from care_live.worker import remote_protocol as link
+from care_live.worker.remote_session import Outgoing, RemoteSession
+
+logger = logging.getLogger(__name__)
+
+_BUSY_S = 0.005
+_IDLE_S = 0.1
+_LONGEST_TURN_S = 1.0
+"""More than this between two turns: this machine was held up, and the daemon's silence does not count."""
+_MESSAGES_A_TURN = 16
+
+
+class RemoteWorker:
+    """One worker, from its first word to its end.
+
+    Parameters
+    ----------
+    sockets : of this thread
+    dealer : connected to the daemon
+    """
+
+    def __init__(self, sockets: Sockets, dealer: Socket) -> None:
+        self._sockets, self._dealer = sockets, dealer
+        self._session: RemoteSession | None = None
+        self._left = -1
+        self._unsent: deque[Outgoing] = deque()
+        self._silent_s = self._hello_s = 0.0
+        self._dismissed = False
+
+    def serve(self) -> None:
+        """Restore until the daemon has no more work, or is gone."""
+        turned_s = time.monotonic()
+        try:
+            while not self._dismissed and self._silent_s < link.FORSAKEN_S:
+                busy = self._unsent or (self._session is not None and self._session.is_busy)
+                self._sockets.poll(_BUSY_S if busy else _IDLE_S)
+                now_s = time.monotonic()
+                self._silent_s += min(now_s - turned_s, _LONGEST_TURN_S)
+                turned_s = now_s
+                self._receive()
+                self._collect(now_s)
+                self._flush()
+        finally:
+            self._leave()
+
+    def _receive(self) -> None:
+        for _ in range(_MESSAGES_A_TURN):
+            if (received := self._dealer.receive()) is None:
+                return
+            self._silent_s = 0.0
+            self._follow(link.to_worker.decode(received.parts[0]), received.parts[1:])
+
+    def _follow(self, message: link.ToWorker, parts: list[memoryview]) -> None:
+        match message:
+            case link.SessionStart():
+                self._join(message, parts)
+            case link.Order() | link.RawPlanes():
+                if self._session is not None and message.session == self._session.number:
+                    self._session.take(message, parts)
+            case link.Leave(session=session):
+                if self._session is not None and session == self._session.number:
+                    self._leave()
+                self._left = max(self._left, session)
+            case link.Dismiss():
+                self._dismissed = True
+
+    def _join(self, join: link.SessionStart, parts: list[memoryview]) -> None:
+        self._leave()
+        try:
+            self._session = RemoteSession(join, parts)
+        except (OSError, ValueError, CareLiveError) as error:  # no room on the disk, settings of another version
+            self._left = join.session
+            self._unsent.append((link.Gone(join.session, f"cannot start: {error}"[:4000]), ()))
+
+    def _collect(self, now_s: float) -> None:
+        """Queue what is to be said."""
+        if self._session is None:
+            if now_s - self._hello_s > link.BEAT_S:
+                self._hello_s = now_s
+                self._unsent.append((link.WorkerFree(platform.node()[:256], self._left), ()))
+        elif not self._unsent:  # results wait where they lie while the link is slow
+            self._unsent += self._session.news()
+            if self._unsent and isinstance(self._unsent[-1][0], link.Gone):
+                self._flush()
+                self._leave()
+
+    def _flush(self) -> None:
+        while self._unsent:
+            message, parts = self._unsent[0]
+            if not self._dealer.send([link.from_worker.encode(message), *parts]):
+                return
+            self._unsent.popleft()
+
+    def _leave(self) -> None:
+        if self._session is not None:
+            session, self._session = self._session, None
+            self._left = max(self._left, session.number)
+            self._unsent = deque(one for one in self._unsent if isinstance(one[0], link.Gone))
+            session.close()
+
+
+def main() -> int:
+    """Serve the daemon that the invitation names."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started this one
+    invitation = msgspec.json.decode(sys.stdin.buffer.readline(), type=link.Invitation)
+    threading.Thread(target=_end_with_the_one_that_started_it, name="standard input", daemon=True).start()
+    client = ClientKeys(invitation.own, invitation.server_public)
+    with Sockets(client=client) as sockets:
+        dealer = sockets.connect("dealer", invitation.address, hwm=link.N_QUEUED, max_message_bytes=link.MESSAGE_BYTES)
+        RemoteWorker(sockets, dealer).serve()
+    return 0
+
+
+def _end_with_the_one_that_started_it() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while sys.stdin.buffer.read(4096):
+            pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

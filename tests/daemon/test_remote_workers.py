@@ -1,0 +1,149 @@
+"""Workers on other machines restore a run: as one on this machine would, in order, and whichever of them is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psutil
+import pytest
+
+from care_live.config import Config
+from care_live.daemon.run import Daemon
+from care_live.daemon.run_metrics import DaemonStatus
+from care_live.daemon.worker_group import WorkerGroup
+from care_live.errors import ConfigError, RestoreError
+from care_live.images import VolumeKey
+from care_live.restore_config import RestoreConfig
+from care_live.store import RunReader, verify
+from tests.faults.lab import FULL
+from tests.make.dask_cluster import WAIT_S, Cluster
+from tests.make.runs import config, movie, replay, run
+from tests.make.waiting import until
+
+N_TIMES = 12
+SHAPE = (8, 96, 96)
+RESTORE = {"policy": "wait", "streaming": "off", "provider": "cpu", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "movie.tif"
+    movie(path, times=N_TIMES, shape=SHAPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def by_one(film: Path) -> RunReader:
+    """What one worker on this machine makes of it."""
+    run(config(film.parent, replay(film), restore=RESTORE))
+    return RunReader(film.parent / "runs" / "test")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    found = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield found
+    found.close()
+
+
+def remote(folder: Path, film: Path, cluster: Cluster, *, workers: int, remote_workers: int) -> Config:
+    there = {"scheduler": str(cluster.file), "workers": workers, "remote_workers": remote_workers}
+    return config(folder, replay(film), restore={**RESTORE, **there, "remote_bind": "tcp://127.0.0.1:0"})
+
+
+def is_at_work(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def order_of(folder: Path) -> list[int]:
+    """Return the time points in the order in which the journal acknowledges their restored volumes."""
+    lines = (folder / "runs" / "test" / "journal.jsonl").read_bytes().splitlines()
+    records = [msgspec.json.decode(line)["record"] for line in lines]
+    return [record["key"][0] for record in records if record["kind"] == "restored"]
+
+
+def check(folder: Path, status: DaemonStatus, by_one: RunReader) -> None:
+    assert (status.restored, status.skipped, status.failed, status.unrestored) == (N_TIMES, 0, 0, 0)
+    assert order_of(folder) == list(range(N_TIMES))
+    reader = RunReader(folder / "runs" / "test")
+    for key in [VolumeKey(t) for t in range(N_TIMES)]:
+        for product in ("restored", "laplace_scale"):
+            np.testing.assert_array_equal(reader.read(product, key), by_one.read(product, key))
+    assert verify(folder / "runs" / "test").clean
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_workers_elsewhere_make_what_one_here_makes_though_one_is_killed(tmp_path, film, by_one, cluster):
+    """All are elsewhere; one is killed as soon as a volume is restored, which is early in most runs."""
+    processes: list[psutil.Process] = []
+
+    def kill_soon(daemon: Daemon) -> None:
+        def act() -> None:
+            until(lambda: daemon.status().restored > 0, WAIT_S)
+            for one in cluster.workers:
+                processes.extend(psutil.Process(one.pid).children(recursive=True))
+            cluster.workers[0].send_signal(signal.SIGKILL)
+
+        thread.append(threading.Thread(target=act))
+        thread[0].start()
+
+    thread: list[threading.Thread] = []
+    status = run(remote(tmp_path, film, cluster, workers=0, remote_workers=2), meanwhile=kill_soon)
+    thread[0].join(WAIT_S)
+    cluster.workers.append(cluster.add_worker(2))
+    check(tmp_path, status, by_one)
+    until(lambda: not any(map(is_at_work, processes)), WAIT_S)  # none outlives the run
+
+
+@pytest.mark.slow
+def test_a_run_needs_no_machine_but_its_own(tmp_path, film, by_one, cluster):
+    """The scheduler does not answer; the worker on this machine restores everything."""
+    settings = remote(tmp_path, film, cluster, workers=1, remote_workers=1)
+    absent = settings.restore.model_copy(update={"scheduler": "tcp://127.0.0.1:1"})
+    status = run(settings.model_copy(update={"restore": absent}))
+    check(tmp_path, status, by_one)
+    assert [worker["restored"] for worker in status.workers] == [N_TIMES, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FULL, reason="CARE_LIVE_FAULTS=full")
+def test_workers_here_and_elsewhere_share_a_run(tmp_path, film, by_one, cluster):
+    status = run(remote(tmp_path, film, cluster, workers=1, remote_workers=1))
+    check(tmp_path, status, by_one)
+    assert sum(worker["restored"] for worker in status.workers) == N_TIMES
+
+
+def test_no_worker_at_all_is_said_at_the_start(tmp_path, film, cluster, monkeypatch):
+    monkeypatch.setattr("care_live.worker.supervisor._START_S", 1.0)
+    settings = remote(tmp_path, film, cluster, workers=0, remote_workers=1)
+    absent = settings.restore.model_copy(update={"scheduler": "tcp://127.0.0.1:1"})
+    with pytest.raises(RestoreError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
+        run(settings.model_copy(update={"restore": absent}))
+
+
+def test_settings_that_leave_no_worker_are_refused() -> None:
+    with pytest.raises(ValueError, match="leaves no worker"):
+        RestoreConfig(workers=0)
+    with pytest.raises(ValueError, match="belong together"):
+        RestoreConfig(remote_workers=2)
+    with pytest.raises(ValueError, match="belong together"):
+        RestoreConfig(scheduler="tcp://head:8786")
+    elsewhere = RestoreConfig(workers=0, scheduler="tcp://head:8786", remote_workers=2)
+    assert (len(elsewhere.each_worker), len(elsewhere.each_remote_worker)) == (0, 2)
+
+
+def test_another_network_is_refused() -> None:
+    group = WorkerGroup(RestoreConfig(scheduler="tcp://head:8786", remote_workers=1))
+    with pytest.raises(ConfigError, match="keep their networks"):
+        group.order_swap(Path("other.onnx"), interval_s=lambda: None, even_if_slow=True)

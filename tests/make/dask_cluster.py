@@ -1,0 +1,45 @@
+"""A Dask cluster on this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+WAIT_S = 120
+
+
+class Cluster:
+    """A scheduler and plain ``dask worker`` processes on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "scheduler.json"
+        self._folder = folder
+        self.scheduler = self._start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", self.file)
+        wait_for(self.file.exists)
+        self.workers = [self.add_worker(n) for n in range(2)]
+
+    def add_worker(self, number: int) -> subprocess.Popen[bytes]:
+        options = ("--nthreads", "2", "--no-dashboard", "--no-nanny", "--name", number, "--resources", "GPU=1")
+        return self._start("worker", "--scheduler-file", self.file, *options)
+
+    def close(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait(WAIT_S)
+
+    def _start(self, *arguments: object) -> subprocess.Popen[bytes]:
+        log = (self._folder / f"{arguments[0]}.log").open("ab")
+        with log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", *map(str, arguments)], cwd=self._folder, stdout=log, stderr=log
+            )
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not done():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
