@@ -81,16 +81,21 @@ def fingerprint(source: Path | str) -> int | None:
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    differ = []
-    for part in ("network", "settings"):
-        before, now = found.get(part), wanted[part]
-        before = before if isinstance(before, dict) else {}
-        gone = before.keys() - now.keys() if part == "network" else ()
-        differ += [(f"{part}.{key}", _short(before[key]), "no network") for key in sorted(gone)]
-        differ += [
-            (f"{part}.{key}", _short(before.get(key)), _short(now[key])) for key in now if before.get(key) != now[key]
-        ]
-    return differ
+    before, now = found.get("network"), wanted["network"]
+    differ = [] if before == now else [("network", _networks(before), _networks(now))]
+    before, now = found.get("settings"), wanted["settings"]
+    before = before if isinstance(before, dict) else {}
+    changed = [key for key in now if before.get(key) != now[key]]
+    return differ + [(f"settings.{key}", _short(before.get(key)), _short(now[key])) for key in changed]
+
+
+def _networks(found: object) -> str:
+    """Return the name of a network, or of that of each channel, as a person reads it."""
+    if not isinstance(found, dict):
+        return _short(found)
+    if "sha256" in found:
+        return f"{found.get('name')} (sha256 {str(found['sha256'])[:8]})"
+    return ", ".join(f"{_networks(found[channel])} for {channel}" for channel in sorted(found))
 
 
 def _with(package: str, packages: Mapping[str, str]) -> str:

@@ -120,7 +120,9 @@ def calibrate(applied: Sequence[Applied], current: Calibration | None = None) ->
     """
     names = list(dict.fromkeys(result.name for result in applied))
     if len(names) < 2:
-        raise TrainingError(f"{len(names)} volumes came; calibration needs two: one to fix the factors, one to check")
+        raise TrainingError(
+            f"calibration needs two volumes, one to fix the factors and one to check: {len(names)} came"
+        )
     folds = [names[n :: min(len(names), _MAX_FOLDS)] for n in range(min(len(names), _MAX_FOLDS))]
     samples = [_sampled([result for result in applied if result.name in fold]) for fold in folds]
     judged = tuple(_judge(samples, n, current) for n in range(len(samples)))

@@ -248,7 +248,7 @@ def test_results_of_another_network_or_other_settings_are_never_mixed(
     before = target.read_bytes() if target.is_file() else files(target)
     (tmp_path / "other").mkdir()
     other = save_network(tmp_path / "other/net.onnx", filters=2, seed=2)
-    with pytest.raises(ConfigError, match=r"network\.sha256"):
+    with pytest.raises(ConfigError, match=r"begun with network net .* now net "):
         care_live.restore(source, target, model=other, **SETTINGS)
     with pytest.raises(ConfigError, match=r"settings\.normalise"):
         care_live.restore(source, target, model=model, normalise="per-volume", **SETTINGS)

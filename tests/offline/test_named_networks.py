@@ -113,7 +113,7 @@ def test_other_networks_are_never_mixed_in(undisturbed: Path, movie: Path, netwo
         networks["Vessels"],
         {**networks, "Brightfield": networks["Vessels"]},
     ):
-        with pytest.raises(ConfigError, match="results are not mixed"):
+        with pytest.raises(ConfigError, match=r"begun with network .* for Vessels, now .*: results are not mixed"):
             care_live.restore(movie, undisturbed, model=other, **SETTINGS)
 
 
