@@ -183,6 +183,8 @@ class RunSession:
         if not failed:  # a kill left copies of volumes that the input still has, and that are stored by now
             shutil.rmtree(writer.path / QUARANTINE, ignore_errors=True)
         writer.note(_ended(self.job.recording, failed))
+        if not failed:  # channels that pass through do not wait
+            writer.complete()
 
 
 class Restorer(Protocol):

@@ -117,6 +117,12 @@ def test_other_networks_are_never_mixed_in(undisturbed: Path, movie: Path, netwo
             care_live.restore(movie, undisturbed, model=other, **SETTINGS)
 
 
+def test_channels_that_pass_through_do_not_wait(undisturbed: Path) -> None:
+    ended = care_live.open_run(undisturbed).ended
+    assert ended is not None
+    assert ended.is_complete
+
+
 def test_a_channel_that_a_recording_lacks_is_an_error(movie: Path, networks: dict, tmp_path: Path) -> None:
     with pytest.raises(RestoreError, match="shall restore Cy5, but the channels are Brightfield, Nuclei"):
         care_live.restore(movie, tmp_path / "out", model={"Cy5": networks["Vessels"]}, **SETTINGS)
