@@ -49,7 +49,7 @@ class _Peer:
     identity: bytes
     host: str
     inference: RemoteInference | None = None
-    """What it runs; None: it has nothing to do."""
+    """What it runs; None: it has nothing to do. Any thread may end it, so it is read once for each use."""
     session: int | None = None
     """The last one that it was given; it is busy with that until it says that it has left."""
     silent_s: float = 0.0
@@ -58,6 +58,11 @@ class _Peer:
     @property
     def is_free(self) -> bool:
         return self.session is None
+
+    def lose(self, how: str) -> None:
+        """Let what it runs know, if anything, how it was lost."""
+        if (runs := self.inference) is not None:
+            runs.lose(how)
 
 
 class RemotePort:
@@ -163,8 +168,7 @@ class RemotePort:
             self.error = error
         finally:
             for peer in self._peers.values():
-                if peer.inference is not None:
-                    peer.inference.lose("the daemon's link to other machines is closed")
+                peer.lose("the daemon's link to other machines is closed")
             self._sockets.close(linger_s=0.2)
 
     def _receive(self) -> None:
@@ -180,14 +184,14 @@ class RemotePort:
                 raise ProtocolError("an empty message came")
             message = link.from_worker.decode(received.parts[0])
         except ProtocolError as error:
-            if peer is not None and peer.inference is not None:
-                peer.inference.lose(f"sent an invalid message: {error}")
+            if peer is not None:
+                peer.lose(f"sent an invalid message: {error}")
             return
         if isinstance(message, link.WorkerFree):
             self._greet(received.peer, message)
-        elif peer is not None and peer.inference is not None and message.session == peer.session:
+        elif peer is not None and (runs := peer.inference) is not None and message.session == peer.session:
             peer.silent_s = 0.0
-            peer.inference.take(message, received.parts[1:])
+            runs.take(message, received.parts[1:])
         else:
             self._post(received.peer, link.Leave(message.session))
 
@@ -203,8 +207,8 @@ class RemotePort:
         elif peer.session not in (None, hello.left):  # said before it got the order
             peer.silent_s = 0.0
             return
-        elif peer.inference is not None:
-            peer.inference.lose("was left")
+        else:
+            peer.lose("was left")
         with self._guard:
             self._peers[identity] = _Peer(identity, hello.host)
 
@@ -231,8 +235,7 @@ class RemotePort:
         with self._guard:
             del self._peers[peer.identity]
         logger.warning("worker lost host=%s: silent for %.0f s", peer.host, link.LOST_S)
-        if peer.inference is not None:
-            peer.inference.lose(f"is silent: nothing has come from {peer.host} for {link.LOST_S:.0f} s")
+        peer.lose(f"is silent: nothing has come from {peer.host} for {link.LOST_S:.0f} s")
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -246,14 +249,15 @@ class RemotePort:
         for peer in self._peers.values():
             while peer.unsent:
                 message, parts = peer.unsent[0]
-                if peer.inference is None and not isinstance(message, link.Leave):  # of a process that was ended
+                runs = peer.inference
+                if runs is None and not isinstance(message, link.Leave):  # of a process that was ended
                     peer.unsent.popleft()
                     continue
                 if not self._socket.send([link.to_worker.encode(message), *parts], to=peer.identity):
                     break
                 peer.unsent.popleft()
-                if peer.inference is not None:
-                    peer.inference.moved()
+                if runs is not None:
+                    runs.moved()
         return any(peer.unsent for peer in self._peers.values())
 
     def _post(self, identity: bytes, message: link.ToWorker) -> None:
