@@ -155,8 +155,8 @@ def test_fixed_statistics_are_arithmetic_too(tmp_path):
 @pytest.mark.parametrize(
     ("tensors", "match"),
     [
-        ({"before": [{"id": "binarize", "kwargs": {"threshold": 3}}]}, "wants binarize, which cannot be done live"),
-        ({"after": [{"id": "scale_mean_variance", "kwargs": {}}]}, "wants scale_mean_variance"),
+        ({"before": [{"id": "binarize", "kwargs": {"threshold": 3}}]}, "asks for binarize, which cannot be done live"),
+        ({"after": [{"id": "scale_mean_variance", "kwargs": {}}]}, "asks for scale_mean_variance"),
         (
             {"before": [{"id": "scale_range", "kwargs": {"mode": "per_dataset"}}]},
             "by other images than the one it gets",
