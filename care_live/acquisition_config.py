@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -46,7 +47,19 @@ class ReferenceConfig(Section):
     planes: int = Field(default=1, ge=1)
     """Of a stack; their heights change from reference to reference."""
     light: float = Field(default=30.0, ge=1)
-    """How many times longer they are exposed."""
+    """How many times more light they get: they are exposed longer."""
+    presets: tuple[tuple[str, str], ...] = ()
+    """``{GFP = "GFP full"}``: presets whose laser is ``light`` times as strong. Such channels are exposed as long as
+    the twins, so that what moves is not blurred."""
+
+    @field_validator("presets", mode="before")
+    @classmethod
+    def _pairs(cls, given: Any) -> Any:
+        return tuple(given.items()) if isinstance(given, Mapping) else given
+
+    def preset_of(self, preset: str) -> str | None:
+        """Return the preset of the second exposure of a channel; None: it is exposed longer."""
+        return dict(self.presets).get(preset)
 
 
 class AcquisitionConfig(Section):
@@ -69,12 +82,6 @@ class AcquisitionConfig(Section):
     reference: ReferenceConfig | None = None
     """In a config file it may stand as a section of its own, ``[reference]``."""
 
-    @model_validator(mode="after")
-    def _references_fit(self) -> Self:
-        if self.reference and self.reference.planes > self.z_planes:
-            raise ValueError(f"reference.planes is {self.reference.planes}: a stack has {self.z_planes} planes")
-        return self
-
     @property
     def dose_of_references(self) -> float:
         """Exposure time of all reference planes over that of all others."""
@@ -87,18 +94,49 @@ MAX_REFERENCE_DOSE = 1.0
 """More than doubling the light of a run is a mistake in the settings."""
 
 
+def reference_of(source: BaseModel) -> ReferenceConfig | None:
+    """Return which planes a source exposes a second time; None: it exposes none."""
+    given: ReferenceConfig | None = getattr(getattr(source, "acquisition", source), "reference", None)
+    return given
+
+
 def check_references(source: Section) -> None:
     """Refuse reference planes of a run that say nothing, or that cost too much light."""
-    acquisition = getattr(source, "acquisition", None)
-    if acquisition is None or acquisition.reference is None:
+    wanted, acquisition = reference_of(source), getattr(source, "acquisition", None)
+    if wanted is None:
         return
-    if acquisition.reference.light <= 1:
+    if wanted.presets and isinstance(source, VirtualConfig):
+        raise ValueError("the virtual microscope has no preset of another laser: leave reference.presets out")
+    if wanted.light <= 1:
         raise ValueError("reference.light is 1: a reference needs more light than the plane that it shows once more")
+    if acquisition is None or getattr(source, "sequence", None) is not None:
+        return  # the source reads the sequence before it exposes anything, and counts its light then
+    if wanted.planes > acquisition.z_planes:
+        raise ValueError(f"reference.planes is {wanted.planes}: a stack has {acquisition.z_planes} planes")
     if acquisition.dose_of_references > MAX_REFERENCE_DOSE:
         raise ValueError(
             f"the reference planes would cost {acquisition.dose_of_references:.0%} more light: take a larger "
             "reference.every, or less reference.light"
         )
+
+
+def with_reference(source: dict[str, Any], reference: Any) -> dict[str, Any]:
+    """Return the settings of a source with ``[reference]`` where they have it.
+
+    Raises
+    ------
+    ValueError
+        care_live does not drive such a source.
+    """
+    kind = source.get("kind", "virtual")
+    if kind in ("virtual", "micromanager"):
+        return {**source, "acquisition": {**dict(source.get("acquisition") or {}), "reference": reference}}
+    if kind == "pymmcore-plus":
+        return {**source, "reference": reference}
+    raise ValueError(
+        "[reference] has planes exposed by sources 'virtual', 'micromanager' and 'pymmcore-plus', but source.kind is "
+        f"{kind!r}: expose them yourself, with an axis 'reference' that is 1, as care_live.source.reference_planes says"
+    )
 
 
 def _check_one_plan(acquisition: AcquisitionConfig, sequence: MDASequence | None) -> None:
@@ -108,7 +146,7 @@ def _check_one_plan(acquisition: AcquisitionConfig, sequence: MDASequence | None
         raise ValueError(f"source.sequence is the plan: take {sorted(void)} out of source.acquisition")
 
 
-_BESIDE_A_SEQUENCE = frozenset({"pixel_size_um", "hardware_sequence"})
+_BESIDE_A_SEQUENCE = frozenset({"pixel_size_um", "hardware_sequence", "reference"})
 """What a useq sequence does not say."""
 
 
@@ -192,6 +230,8 @@ class PymmcorePlusConfig(Section):
     kind: Literal["pymmcore-plus"] = "pymmcore-plus"
     sequence: MDASequence
     hardware_config: str = "MMConfig_demo.cfg"
+    reference: ReferenceConfig | None = None
+    """In a config file it stands as a section of its own, ``[reference]``."""
 
 
 class StudioConfig(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,16 +51,26 @@ class Plan:
     """Every time point is like time point 0, and their number is unknown (a loop, a GUI's run)."""
 
     def planes_of(self, key: VolumeKey) -> tuple[int, ...] | None:
-        """Return the z indices planned for a volume, or None for a volume outside the plan."""
+        """Return the z indices planned for a volume, or None for a volume outside the plan.
+
+        References come at some time points only: a plan of every time point does not say at which.
+        """
+        if self.endless and self.twin_of(key.c) is not None:
+            return None
         return self.stacks.get(VolumeKey(0, key.p, key.c) if self.endless else key)
 
     def twin_of(self, c: int) -> int | None:
         """Return the channel that a reference channel shows once more; None for every other channel."""
-        name = self.channels[c] if c < len(self.channels) else ""
-        twin = name.replace(REFERENCE, "", 1)  # a camera's label may follow
-        return self.channels.index(twin) if twin != name and twin in self.channels else None
+        return twin_of(self.channels, c)
 
     @property
     def n_planes(self) -> int:
         """Planes in the whole plan (of one time point when endless)."""
         return sum(len(planes) for planes in self.stacks.values())
+
+
+def twin_of(channels: Sequence[str], c: int) -> int | None:
+    """Return which of these channels a reference channel shows once more; None for every other channel."""
+    name = channels[c] if c < len(channels) else ""
+    twin = name.replace(REFERENCE, "", 1)  # a camera's label may follow
+    return channels.index(twin) if twin != name and twin in channels else None

@@ -28,7 +28,7 @@ from care_live.acquisition_config import ReplayConfig as ReplayConfig
 from care_live.acquisition_config import Section as Section
 from care_live.acquisition_config import StudioConfig as StudioConfig
 from care_live.acquisition_config import VirtualConfig as VirtualConfig
-from care_live.acquisition_config import check_references
+from care_live.acquisition_config import check_references, with_reference
 from care_live.errors import ConfigError
 from care_live.restore_config import ChannelConfig as ChannelConfig
 from care_live.restore_config import ChannelNetwork as ChannelNetwork
@@ -186,12 +186,11 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _reference_belongs_to_the_acquisition(cls, tree: Any) -> Any:
+    def _reference_belongs_to_the_source(cls, tree: Any) -> Any:
         """Take ``[reference]`` as what it is: a part of what is acquired."""
         if not isinstance(tree, dict) or not isinstance(tree.get("reference"), dict):
             return tree
-        source = dict(tree.get("source") or {})
-        source["acquisition"] = {**dict(source.get("acquisition") or {}), "reference": tree["reference"]}
+        source = with_reference(dict(tree.get("source") or {}), tree["reference"])
         return {**{key: value for key, value in tree.items() if key != "reference"}, "source": source}
 
     @model_validator(mode="after")

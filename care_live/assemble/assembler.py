@@ -181,7 +181,7 @@ class Assembler:
             self._came_again.add(key)
             return "stored", f"an earlier session of the run stored volume {tuple(key)}"
         planned = self._planned(key)
-        if (planned is not None and z not in planned) or (planned is None and self._plan_says()):
+        if (planned is not None and z not in planned) or (planned is None and self._plan_says(key)):
             return "unplanned", f"the plan has no plane z={z} in volume {tuple(key)}"
         if key in self._closed:
             if self._closed.lacked(key, z):
@@ -264,8 +264,10 @@ class Assembler:
         assert self._run is not None
         return self._run.plan.planes_of(key)
 
-    def _plan_says(self) -> bool:
-        return self._run is not None and bool(self._run.plan.stacks)
+    def _plan_says(self, key: VolumeKey) -> bool:
+        """Return whether the plan knows the volumes of this channel; one of every time point knows no references."""
+        plan = None if self._run is None else self._run.plan
+        return plan is not None and bool(plan.stacks) and not (plan.endless and plan.twin_of(key.c) is not None)
 
     def _drop(self, frame: Frame, reason: _DropReason, detail: str) -> FrameDropped:
         if reason != "stored":  # it has its place

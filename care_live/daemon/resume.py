@@ -17,7 +17,8 @@ from care_live.source import Source, open_source
 from care_live.source.cameras import labels_among
 from care_live.source.mda_sequence import outline_of_sequence, read_sequence
 from care_live.source.micromanager import planned_events, steps_of
-from care_live.source.outline import Outline
+from care_live.source.outline import Outline, volumes_left
+from care_live.source.reference_planes import with_references
 from care_live.source.tap import planned
 from care_live.store import RunReader, check_same_plan
 
@@ -58,11 +59,12 @@ def _open_rest(config: Config, run_id: str) -> Source:
     if not asked.stacks:  # a sequence without an end
         return open_source(source, run_id=run_id)
     check_same_plan(reader.plan, asked, reader.path)
-    if all(key in stored for key in asked.stacks):
+    left = volumes_left(asked.stacks, asked.channels, stored)
+    if not left:
         return NothingLeft(run_id, reader.plan, reader.summary)
     if isinstance(source, PymmcorePlusConfig) or source.sequence is not None:
         return open_source(source, run_id=run_id, stored=stored)
-    first = min(key.t for key in asked.stacks if key not in stored)
+    first = min(key.t for key in left)
     acquisition = source.acquisition.model_copy(update={"first_time_point": first})
     return open_source(source.model_copy(update={"acquisition": acquisition}), run_id=run_id)
 
@@ -109,7 +111,7 @@ def asked_of(source: Microscope, before: Plan) -> Plan:
 def outline_of(source: Microscope) -> Outline:
     """Return what the settings order; see `asked_of`."""
     if isinstance(source, PymmcorePlusConfig):
-        return outline_of_sequence(read_sequence(source.sequence))
+        return outline_of_sequence(with_references(read_sequence(source.sequence), source.reference))
     return planned(planned_events(source))
 
 

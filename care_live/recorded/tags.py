@@ -12,10 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from care_live.errors import FrameError
-from care_live.images import PlaneIndex
+from care_live.images import REFERENCE, PlaneIndex
 from care_live.recorded.recording import Stamp
 
-_OWN_AXES = ("time", "channel", "camera", "z")
+_OWN_AXES = ("time", "channel", "camera", "z", "reference")
+_FIRST_EXPOSURE = (None, 0, "0", "", False)
+"""Values of the axis ``reference`` of planes that are none."""
 _MAX_COUNT = 1 << 31
 """Micro-Manager counts in 32 bits with a sign."""
 
@@ -23,8 +25,9 @@ _MAX_COUNT = 1 << 31
 class Places:
     """Turns Micro-Manager's axes into plane indices; names are numbered as planned, then as they come.
 
-    Each camera has its own channels. Every axis that is neither time, channel, camera nor z (position, the row and
-    column of a tile, a user's own) is part of the stage position's name.
+    Each camera has its own channels, and so have second exposures at full light, by a channel's name or by the axis
+    ``reference``. Every axis that is neither time, channel, camera, z nor reference (position, the row and column of a
+    tile, a user's own) is part of the stage position's name.
     """
 
     def __init__(self, *, channels: Iterable[str] = (), positions: Iterable[str] = (), first_z: int = 0) -> None:
@@ -51,9 +54,35 @@ class Places:
         return PlaneIndex(
             t=_count(axes, "time"),
             p=_number(self._positions, _position_name(axes)),
-            c=_number(self._channels, _channel_name(axes)),
+            c=_number(self._channels, self._channel_name(axes)),
             z=_count(axes, "z", first=self._first_z),
         )
+
+    def _channel_name(self, axes: Mapping[str, Any]) -> str | int | None:
+        """Return the channel of a plane, its camera's label behind it; of a reference, with the ending that says so."""
+        channel, camera = axes.get("channel"), axes.get("camera")
+        if channel is None and camera is not None:
+            channel, camera = str(camera), None
+        if _is_second(axes) and not str(channel).endswith(REFERENCE):
+            channel = f"{self._name_of(channel)}{REFERENCE}"
+        return channel if camera is None else f"{channel} {camera}"
+
+    def _name_of(self, channel: str | int | None) -> str:
+        """Return the name of a channel that a plane gives by name, by number, or not at all."""
+        if channel is None:
+            self._channels.setdefault(self.channels[0], 0)  # planes that name none get the first one
+        names = self.channels
+        number = channel if isinstance(channel, int) else 0 if channel is None else -1
+        return names[number] if 0 <= number < len(names) else str(channel)
+
+
+def is_reference(axes: Mapping[str, Any]) -> bool:
+    """Tell whether these axes are of a plane that is exposed a second time, at full light."""
+    return _is_second(axes) or str(axes.get("channel", "")).endswith(REFERENCE)
+
+
+def _is_second(axes: Mapping[str, Any]) -> bool:
+    return axes.get("reference") not in _FIRST_EXPOSURE
 
 
 def _count(axes: Mapping[str, Any], axis: str, *, first: int = 0) -> int:
@@ -64,14 +93,6 @@ def _count(axes: Mapping[str, Any], axis: str, *, first: int = 0) -> int:
     if not 0 <= count < _MAX_COUNT:
         raise FrameError(f"axis {axis} is {axes[axis]!r}; wanted a count from {first} to {first + _MAX_COUNT - 1}")
     return count
-
-
-def _channel_name(axes: Mapping[str, Any]) -> str | int | None:
-    """Return the channel; where several cameras look at once, with the label of the one that took the frame."""
-    channel, camera = axes.get("channel"), axes.get("camera")
-    if camera is None:
-        return channel
-    return str(camera) if channel is None else f"{channel} {camera}"
 
 
 def camera_of(axes: Mapping[str, Any], tags: Mapping[str, Any]) -> str:

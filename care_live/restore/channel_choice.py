@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from care_live.acquisition_plan import VolumeKey
+from care_live.acquisition_plan import VolumeKey, twin_of
 from care_live.model.card import ModelCard
 
 
@@ -112,10 +112,12 @@ def choose(wishes: Sequence[NetworkWish], of_run: Sequence[str]) -> tuple[Channe
 
 def _unasked(card: ModelCard, of_run: Sequence[str]) -> tuple[int, ...]:
     """Return the channels of a network for which the settings name none; empty: all there are, each by itself."""
-    n = len(card.channels_in)
+    n, own = len(card.channels_in), [c for c in range(len(of_run)) if twin_of(of_run, c) is None]
     if n == 1:
-        return tuple(range(len(of_run))) if len(card.channels_out) > 1 else ()
-    return tuple(map(of_run.index, card.channels_in)) if set(card.channels_in) <= set(of_run) else tuple(range(n))
+        return tuple(own) if len(card.channels_out) > 1 else ()
+    if set(card.channels_in) <= set(of_run):
+        return tuple(map(of_run.index, card.channels_in))
+    return tuple(own[:n]) if len(own) >= n else tuple(range(n))
 
 
 def _why_not(wish: NetworkWish, of_run: Sequence[str]) -> str:

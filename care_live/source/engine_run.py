@@ -22,6 +22,7 @@ from care_live.images import VolumeKey
 from care_live.source.child_process import run_job
 from care_live.source.engine_supervisor import FIRST_FRAME_S, Supervisor, Verdict
 from care_live.source.outline import Outline
+from care_live.source.reference_planes import with_references
 from care_live.source.tap import Tap, planned
 from care_live.source.tap_sender import Endpoint
 from care_live.wire import plans
@@ -132,7 +133,7 @@ def run_useq(config: PymmcorePlusConfig, job: EngineJob) -> Verdict:
     """Run a useq sequence with pymmcore-plus."""
     from care_live.source import mda_sequence, pymmcore_plus
 
-    sequence = mda_sequence.read_sequence(config.sequence)
+    sequence = with_references(mda_sequence.read_sequence(config.sequence), config.reference)
     core = pymmcore_plus.start_core(config.hardware_config)
     every = pymmcore_plus.outline_for(core, sequence)
     stored = frozenset(VolumeKey(*key) for key in job.stored)

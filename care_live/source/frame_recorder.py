@@ -128,6 +128,8 @@ class FrameRecorder:
             self._meet_cameras(axes, tags)
         index = self.outline.places.index_of(axes)
         if not self._begun:
+            if "reference" in axes:  # the plan, which the first frame makes, names the channel of both exposures
+                self.outline.places.index_of({**axes, "reference": 1})
             self._begin(self._plan_of(image, tags))
         self._learn_sequences()
         camera_count = _whole(number_of(tags, *_CAMERA_COUNTERS))

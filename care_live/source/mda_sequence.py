@@ -16,14 +16,11 @@ from care_live.errors import ConfigError
 from care_live.images import VolumeKey
 from care_live.imports import need
 from care_live.source.outline import Outline, outline_of
+from care_live.source.useq_axes import Event, axes_and_height
 
 Sequence: TypeAlias = Any
 """useq.MDASequence."""
-Event: TypeAlias = Any
-"""useq.MDAEvent."""
 
-_KNOWN_AXES = frozenset("tpgcz") | {"cam"}
-"""useq's, and that of pymmcore-plus; any other one, a user's own, is part of the position's name."""
 _FORMER_KEYS = frozenset({"uid", "row", "col"})
 """Keys that useq takes, but has no field for."""
 _MAX_EVENTS = 2_000_000
@@ -88,19 +85,6 @@ def planned(sequence: Iterable[Event]) -> list[Event]:
         if event.action.type == "acquire_image":
             events.append(event)
     return events
-
-
-def axes_and_height(event: Event) -> tuple[dict[str, Any], float | None]:
-    """Return a useq event's place in Micro-Manager's words, and its height in µm."""
-    axes: dict[str, Any] = {"time": event.index.get("t", 0), "z": event.index.get("z", 0)}
-    if event.channel is not None:
-        axes["channel"] = event.channel.config
-    if "p" in event.index:
-        axes["position"] = f"{event.index['p']} {event.pos_name or ''}".strip()  # names may be doubled
-    if "g" in event.index:
-        axes["grid"] = event.index["g"]
-    axes |= {str(name): number for name, number in event.index.items() if name not in _KNOWN_AXES}
-    return axes, event.z_pos
 
 
 def outline_of_sequence(sequence: Iterable[Event], *, cameras: Collection[str] = ()) -> Outline:

@@ -21,7 +21,8 @@ from care_live.source.camera_guard import CameraGuard, one_line
 from care_live.source.cameras import camera_labels, formats_of, refuse_different
 from care_live.source.mda_sequence import interval_s, pycromanager_events, read_sequence
 from care_live.source.outline import Outline
-from care_live.source.reference_planes import with_references
+from care_live.source.preset_settings import settings_of
+from care_live.source.reference_planes import check_presets, exposed_again, with_references
 
 if TYPE_CHECKING:  # the tap is made elsewhere
     from care_live.source.tap import Tap
@@ -38,8 +39,8 @@ def events_of(acquisition: AcquisitionConfig) -> list[dict[str, Any]]:
     z_indices = range(acquisition.z_planes)
     times = range(acquisition.first_time_point, acquisition.time_points)
     grid = product(times, positions, acquisition.channels, z_indices)
-    events = (_event(acquisition, position, channel, t=t, z=z) for t, position, channel, z in grid)
-    return list(with_references(events, acquisition))
+    events = [_event(acquisition, position, channel, t=t, z=z) for t, position, channel, z in grid]
+    return events if acquisition.reference is None else exposed_again(events, acquisition.reference)
 
 
 def _event(
@@ -69,7 +70,7 @@ def planned_events(config: VirtualConfig | MicroManagerConfig) -> list[dict[str,
     """
     if config.sequence is None:
         return events_of(config.acquisition)
-    return pycromanager_events(read_sequence(config.sequence))
+    return pycromanager_events(with_references(read_sequence(config.sequence), config.acquisition.reference))
 
 
 def by_time_point(events: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -215,6 +216,7 @@ def prepare_for(core: Any, events: list[dict[str, Any]], *, hardware_sequence: b
         known = _names(core.get_available_configs(group))
         if preset not in known:
             raise ConfigError(f"group {group} has no preset {preset!r}; it has {known}")
+    check_presets(events, lambda group, preset: settings_of(core, group, preset))
     stage = core.get_focus_device()
     if not stage and any("z" in event for event in events):
         raise ConfigError("this Micro-Manager has no focus stage: name one as Core-Focus in its configuration")

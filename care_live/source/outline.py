@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from care_live.images import REFERENCE, PlaneIndex, VolumeKey
+from care_live.acquisition_plan import twin_of
+from care_live.images import PlaneIndex, VolumeKey
 from care_live.recorded.recording import stacks_of
-from care_live.recorded.tags import Places
+from care_live.recorded.tags import Places, is_reference
 
 Axes: TypeAlias = Mapping[str, Any]
 """Micro-Manager's axes of an event or a frame."""
@@ -39,14 +40,18 @@ class Outline:
 
     def events_left(self, stored: Collection[VolumeKey]) -> list[bool]:
         """Return for each event whether it has a plane of a volume that is not stored."""
-        together = max(1, len(self.cameras))
+        together, left = max(1, len(self.cameras)), self._left(stored)
         events = (self.order[first : first + together] for first in range(0, len(self.order), together))
-        return [any(index.volume not in stored for index in planes) for planes in events]
+        return [any(index.volume in left for index in planes) for planes in events]
 
     def without(self, stored: Collection[VolumeKey]) -> Outline:
         """Return what is left; positions and channels keep their numbers."""
-        order = tuple(index for index in self.order if index.volume not in stored)
+        left = self._left(stored)
+        order = tuple(index for index in self.order if index.volume in left)
         return replace(self, order=order, stacks=stacks_of(order))
+
+    def _left(self, stored: Collection[VolumeKey]) -> frozenset[VolumeKey]:
+        return volumes_left(self.stacks, self.places.channels, stored)
 
     def planes_of(self, axes_of_events: Iterable[Axes]) -> dict[str, list[PlaneIndex]]:
         """Return the planes of each camera in the order of the events; with one camera, its label is empty.
@@ -77,7 +82,7 @@ def outline_of(events: Iterable[Event], *, cameras: Sequence[str] = ()) -> Outli
     places, events = Places(), tuple(events)
     seen = [(one, height) for axes, height in events for one in _by_camera(axes, cameras)]
     for axes, _ in seen:
-        if not _is_reference(axes):  # references get the last numbers: a network of n channels reads the first n
+        if not is_reference(axes):  # references get the last numbers: a network of n channels reads the first n
             places.index_of(axes)
     planned = [(places.index_of(axes), height) for axes, height in seen]
     first = planned[0][0].volume if planned else None
@@ -87,8 +92,13 @@ def outline_of(events: Iterable[Event], *, cameras: Sequence[str] = ()) -> Outli
     return Outline(places, order, stacks_of(order), step, tuple(cameras), events)
 
 
-def _is_reference(axes: Axes) -> bool:
-    return str(axes.get("channel", "")).endswith(REFERENCE)
+def volumes_left(
+    planned: Collection[VolumeKey], channels: Sequence[str], stored: Collection[VolumeKey]
+) -> frozenset[VolumeKey]:
+    """Return the volumes to expose; a reference of which the twin is stored would show another moment than it."""
+    twins = {c: twin_of(channels, c) for c in {key.c for key in planned}}
+    pairs = ((key, twins[key.c]) for key in planned if key not in stored)
+    return frozenset(key for key, twin in pairs if twin is None or key._replace(c=twin) not in stored)
 
 
 def _by_camera(axes: Axes, cameras: Sequence[str]) -> list[Axes]:

@@ -18,15 +18,17 @@ import queue
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from care_live.errors import SourceError
+from care_live.errors import ConfigError, SourceError
 from care_live.images import Plan
 from care_live.imports import need
 from care_live.recorded.recording import counts_dtype
 from care_live.source.cameras import CameraFormat, refuse_different
 from care_live.source.frame_recorder import FrameRecorder, Image, Tags
-from care_live.source.mda_sequence import Event, Sequence, axes_and_height, outline_of_sequence, planned
+from care_live.source.mda_sequence import Sequence, outline_of_sequence, planned
 from care_live.source.outline import Outline, outline_of
+from care_live.source.reference_planes import check_presets
 from care_live.source.tap_sender import MEMORY_BYTES, Endpoint
+from care_live.source.useq_axes import Event, axes_and_height
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +36,17 @@ Core = Any
 """CMMCorePlus."""
 
 
-def observe(core: Core, address: str, *, memory_bytes: int = MEMORY_BYTES) -> Observer:
-    """Send the frames of every sequence that this core runs, also those that another program starts, to a daemon."""
-    return Observer(core, Endpoint(address, memory_bytes=memory_bytes))
+def observe(
+    core: Core, address: str, *, events: Iterable[Event] | None = None, memory_bytes: int = MEMORY_BYTES
+) -> Observer:
+    """Send the frames of every sequence that this core runs, also those that another program starts, to a daemon.
+
+    Parameters
+    ----------
+    events : what will be run, where that is a list or a generator of events and no ``useq.MDASequence``
+    """
+    outline = None if events is None else outline_of_sequence(events, cameras=camera_labels(core))
+    return Observer(core, Endpoint(address, memory_bytes=memory_bytes), outline=outline)
 
 
 class Observer:
@@ -201,13 +211,14 @@ def outline_for(core: Core, sequence: Iterable[Event]) -> Outline:
     Raises
     ------
     ConfigError
-        Two of its events are the same plane.
+        Two of its events are the same plane, or the light of a reference would stay on.
     SourceError
         The camera does not give grey 8 or 16 bit images, or the cameras of the sequence differ.
     """
     outline = outline_of_sequence(sequence, cameras=camera_labels(core))
     infos = need("pymmcore_plus.metadata.functions", extra="mm").image_infos(core)
     plan_of(outline, {"image_infos": infos})
+    check_presets(sequence, lambda group, preset: _settings_of(core, group, preset))
     if switched := _switched_to(core, sequence):
         if outline.cameras:
             raise SourceError(
@@ -217,6 +228,13 @@ def outline_for(core: Core, sequence: Iterable[Event]) -> Outline:
         used = switched | {core.getCameraDevice()}
         refuse_different([_format_of(one) for one in infos if one["camera_label"] in used])
     return outline
+
+
+def _settings_of(core: Core, group: str, preset: str) -> list[tuple[str, str]]:
+    """Return the device and property of all that a preset sets."""
+    if preset not in core.getAvailableConfigs(group):
+        raise ConfigError(f"group {group} has no preset {preset!r}; it has {list(core.getAvailableConfigs(group))}")
+    return [(str(device), str(name)) for device, name, _ in core.getConfigData(group, preset)]
 
 
 def _switched_to(core: Core, sequence: Iterable[Event]) -> set[str]:

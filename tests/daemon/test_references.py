@@ -134,13 +134,13 @@ def test_references_follow_their_twins_and_get_the_last_channel_numbers() -> Non
         assert {**high["axes"], "channel": ""} == {**low["axes"], "channel": ""}
     outline = planned(events)
     assert outline.places.channels == ("DAPI", "FITC", f"DAPI{REFERENCE}", f"FITC{REFERENCE}")
-    assert outline.stacks[VolumeKey(3, 0, 2)] == heights(acquisition, 3)
-    assert heights(acquisition, 1) == ()
+    assert outline.stacks[VolumeKey(3, 0, 2)] == heights(acquisition.reference, 3, range(6))
+    assert heights(acquisition.reference, 1, range(6)) == ()
 
 
 def test_every_height_gets_its_references() -> None:
-    acquisition = AcquisitionConfig(z_planes=10, time_points=400, reference=ReferenceConfig(every=10))
-    assert {z for t in range(400) for z in heights(acquisition, t)} == set(range(10))
+    wanted = ReferenceConfig(every=10)
+    assert {z for t in range(400) for z in heights(wanted, t, range(10))} == set(range(10))
 
 
 def test_the_section_stands_alone_or_in_the_acquisition_and_light_has_a_limit() -> None:

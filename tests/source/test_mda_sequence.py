@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from care_live.config import MicroManagerConfig, PymmcorePlusConfig, VirtualConfig, parse
+from care_live.config import (
+    AcquisitionConfig,
+    MicroManagerConfig,
+    PymmcorePlusConfig,
+    ReferenceConfig,
+    VirtualConfig,
+    parse,
+)
 from care_live.errors import ConfigError
 from care_live.images import RunEnded, RunStarted, VolumeKey
 from care_live.source.mda_sequence import (
@@ -20,6 +27,8 @@ from care_live.source.mda_sequence import (
     remaining,
     short_form,
 )
+from care_live.source.reference_planes import with_references
+from care_live.source.useq_axes import axes_and_height
 from tests.source.test_micromanager import acquire, ended, frames
 
 pytestmark = pytest.mark.mm
@@ -127,8 +136,6 @@ def test_what_is_left_is_every_volume_that_is_not_stored(order: str, n_stored: i
 
 
 def _axes(events: list[Any]) -> list[dict[str, Any]]:
-    from care_live.source.mda_sequence import axes_and_height
-
     return [axes_and_height(event)[0] for event in planned(events)]
 
 
@@ -154,13 +161,17 @@ def test_specimens_are_laid_out_where_the_sequence_goes() -> None:
 @pytest.mark.parametrize("kind", ["virtual", "micromanager"])
 def test_a_sequence_in_the_config_is_run_by_pycromanager(kind: str) -> None:
     plan = PLAN | {"time_plan": {"interval": 0, "loops": 2}}
+    wanted = None if kind == "virtual" else ReferenceConfig(every=2, light=1.5, presets=(("DAPI", "Cy5"),))
     got = acquire(
         VirtualConfig(sequence=plan, specimen="beads", shape_px=(64, 64))
         if kind == "virtual"
-        else MicroManagerConfig(sequence=plan)
+        else MicroManagerConfig(sequence=plan, acquisition=AcquisitionConfig(reference=wanted))
     )
-    started, outline = got[0], outline_of_sequence(read_sequence(plan))
+    started, outline = got[0], outline_of_sequence(with_references(read_sequence(plan), wanted))
     assert isinstance(started, RunStarted), ended(got)
     assert (started.plan.stacks, started.plan.voxel_size_um) == (outline.stacks, (0.5, 0.5, 0.5))
+    assert started.plan.channels == outline.places.channels
     assert [frame.index for frame in frames(got)] == list(outline.order)
+    exposed = {(frame.index.c, frame.exposure_ms) for frame in frames(got)}
+    assert exposed == {(0, 2.0), (1, 3.0)} | (set() if wanted is None else {(2, 2.0), (3, 4.5)})
     assert ended(got) == RunEnded("finished", n_delivered=len(outline.order))

@@ -92,7 +92,7 @@ def _narrowed(restored: Restored) -> Restored:
 
 def _exposed(scene: Scene, t: int, first: int) -> tuple[Volume, Volume | None]:
     """Expose the stack of a time point, each reference behind its twin."""
-    plan, wanted = scene.config.acquisition, heights(scene.config.acquisition, t)
+    plan, wanted = scene.config.acquisition, _heights(scene, t)
     light = plan.reference.light if plan.reference else 1.0
     number, low, bright = first, [], []
     for z in range(plan.z_planes):
@@ -103,6 +103,11 @@ def _exposed(scene: Scene, t: int, first: int) -> tuple[Volume, Volume | None]:
     planes = tuple(range(plan.z_planes))
     volume = _volume(VolumeKey(t), np.stack(low), planes, 10.0)
     return volume, _volume(VolumeKey(t, 0, 1), np.stack(bright), wanted, 10.0 * light) if bright else None
+
+
+def _heights(scene: Scene, t: int) -> tuple[int, ...]:
+    plan = scene.config.acquisition
+    return heights(plan.reference, t, range(plan.z_planes))
 
 
 def _volume(key: VolumeKey, pixels: np.ndarray, planes: tuple[int, ...], exposure_ms: float) -> Volume:
@@ -126,7 +131,7 @@ def _looked(scene: Scene, shown: dict[str, Restored], factor: float) -> Look:
     truth, mean = scene.truth(restored.volume.key), restored.maps["mean"]
     errors = np.abs(mean - truth)
     held = {name: float(np.mean(errors <= factor * one.maps["laplace_scale"])) for name, one in shown.items()}
-    measured, planes = trust.measured if trust else None, list(heights(scene.config.acquisition, restored.key.t))
+    measured, planes = trust.measured if trust else None, list(_heights(scene, restored.key.t))
     off = None
     if measured and measured.t == restored.key.t and planes:
         off = measured.psnr_db - psnr_db(mean[planes], truth[planes])
