@@ -41,6 +41,8 @@ class MeasuredError:
     """By which scales are multiplied from then on, so that intervals hold what they say."""
     dose: float
     """Exposure time of all reference planes so far over that of all other planes."""
+    shift_px: float = 0.0
+    """By how much the specimen moved between the two exposures; it is corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Trust:
     """The network was trained on other data; the reasons say why."""
     measured: MeasuredError | None = None
     """None: no reference plane came yet."""
+    unmeasured: str = ""
+    """Why a reference that came says nothing of the error, in words; empty: it does, or none came."""
 
     def __str__(self) -> str:
         return f"{self.colour}: {'; '.join(self.reasons)}" if self.reasons else self.colour

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from care_live.acquisition_config import reference_of
 from care_live.assemble import Assembler
 from care_live.config import Config, FolderConfig, StudioConfig
 from care_live.daemon.bulkhead import Bulkhead
@@ -96,7 +97,7 @@ class Pipeline:
         channels = self._choose_channels(started.plan)
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, channels, plan=started.plan))
         states = VolumeStates()
-        self._references, unstored = References(started.plan), UnstoredFrames()
+        self._references, unstored = References(started.plan, reference_of(config.source)), UnstoredFrames()
         if any(started.plan.twin_of(c) is not None for c in range(len(started.plan.channels))):
             self._references.go_on(rooms.writer.measured_errors(), rooms.writer.raw_records())
         self._intake = self._make_intake(started, states, unstored)
@@ -172,7 +173,7 @@ class Pipeline:
         """From one time point that a network restores to the next; None before that is known."""
         n_together = self._worklist.channels.most_together
         if self._plan.interval_s > 0:
-            places = {(key.p, key.c) for key in self._plan.stacks}
+            places = {(key.p, key.c) for key in self._plan.stacks if not self._references.is_reference(key)}
             return self._plan.interval_s * n_together / max(1, len(places))
         volumes_per_s = self._tally.status().volumes_per_s
         return n_together / volumes_per_s if volumes_per_s else None

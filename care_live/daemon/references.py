@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 
-from care_live.images import Plan, Restored, Volume, VolumeKey, read_only
+from care_live.config import ReferenceConfig
+from care_live.images import REFERENCE, Plan, Restored, Volume, VolumeKey, read_only
 from care_live.model.card import Calibration
 from care_live.model.reliability import half_width_factor
 from care_live.recorded.run_records import RawStored
+from care_live.trust.camera import CameraModel
 from care_live.trust.photon_transfer import camera_of, transfer_points
-from care_live.trust.reference import LEVEL, ErrorFigures, Twins, followed, measure
+from care_live.trust.reference import LEVEL, ErrorFigures, followed, measure
+from care_live.trust.twins import Twins
 from care_live.verdict import MeasuredError, Trust
 
 logger = logging.getLogger(__name__)
@@ -26,7 +29,10 @@ Place: TypeAlias = tuple[int, int]
 """Position and channel."""
 
 _MAX_WAITING = 64
-"""References that wait for their twins to be restored; the oldest one makes room."""
+_MAX_BYTES = 256 << 20
+"""Of references that wait for their twins to be restored, or the other way round; the oldest makes room."""
+_LONGEST = 300
+"""Characters of a reason."""
 _LEAST_COVERAGE = 0.8
 """Of the interval of 90 %: below it the verdict is amber."""
 
@@ -39,15 +45,38 @@ class _Known:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _FirstExposures:
+    """Planes of a restored volume of which the reference came, or may come: copies, as results share memory."""
+
+    key: VolumeKey
+    planes: Mapping[int, Twins]
+    """By z index, without their references."""
+    camera: CameraModel | None
+    problem: str
+    """Why no reference can be compared with them; empty: it can."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(one.raw.nbytes + one.mean.nbytes for one in self.planes.values())
+
+
 class References:
     """Takes reference volumes from the intake, and measures with them what the restoring stage brings.
 
-    Both threads may call at any time.
+    Either may come first. Both threads may call at any time.
+
+    Parameters
+    ----------
+    wanted : the settings of the references; None: others expose them
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, wanted: ReferenceConfig | None = None) -> None:
+        self._plan, self._wanted = plan, wanted
+        self._again = {twin: c for c in range(len(plan.channels)) if (twin := plan.twin_of(c)) is not None}
         self._waiting: OrderedDict[VolumeKey, Volume] = OrderedDict()
+        self._restored: OrderedDict[VolumeKey, _FirstExposures] = OrderedDict()
+        self._late: list[tuple[_FirstExposures, Volume]] = []
         self._known: dict[Place, _Known] = {}
         self._lock = threading.Lock()
         self._exposed_ms = self._reference_ms = 0.0
@@ -63,9 +92,12 @@ class References:
             self._count(volume)
             if twin is None:
                 return
-            self._waiting[volume.key._replace(c=twin)] = volume
-            while len(self._waiting) > _MAX_WAITING:
-                self._waiting.popitem(last=False)
+            key = volume.key._replace(c=twin)
+            if (first := self._restored.pop(key, None)) is not None:
+                self._late.append((first, volume))
+                return
+            self._waiting[key] = volume
+            _make_room(self._waiting, {one: waiting.pixels.nbytes for one, waiting in self._waiting.items()})
 
     def go_on(self, measured: Mapping[Place, MeasuredError], stored: Iterable[RawStored]) -> None:
         """Take over what a run that is resumed has measured and exposed before."""
@@ -78,67 +110,147 @@ class References:
         if self._plan.twin_of(exposed.key.c) is None:
             self._exposed_ms += light_ms
         else:
-            self._reference_ms += light_ms
+            self._reference_ms += light_ms * self._brightness(exposed.key.c)
+
+    def _brightness(self, c: int) -> float:
+        """Return how many times more light than its twin a reference gets in the same time."""
+        if self._wanted is None or not self._wanted.presets:
+            return 1.0
+        channel = self._plan.channels[c].partition(REFERENCE)[0]  # a camera's label may follow
+        return 1.0 if self._wanted.preset_of(channel) is None else self._wanted.light
 
     def judged(self, restored: Restored, calibration: Calibration | None) -> Restored:
         """Return a restored volume with the measured error in its verdict, and scales that hold what they say."""
+        if restored.key.c not in self._again:
+            return restored
+        try:
+            known, unmeasured = self._learn(restored, calibration)
+        except Exception:  # what is measured beside a run must not end it
+            logger.exception("reference not measured key=%s", tuple(restored.key))
+            known, unmeasured = self._known.get((restored.key.p, restored.key.c)), ""
+        return _widened(_noted(restored, unmeasured), known)
+
+    def _learn(self, restored: Restored, calibration: Calibration | None) -> tuple[_Known | None, str]:
+        """Measure this volume, where its reference is there, and those whose references came late."""
         with self._lock:
             reference = self._waiting.pop(restored.key, None)
-            dose = self._reference_ms / self._exposed_ms if self._exposed_ms else 0.0
-        known = self._known.get((restored.key.p, restored.key.c))
-        if reference is not None:
-            try:
-                known = self._measured(restored, reference, calibration, dose=dose) or known
-            except Exception:  # what is measured beside a run must not end it
-                logger.exception("reference not measured key=%s", tuple(reference.key))
-        return restored if known is None else _widened(restored, known)
+            late, self._late = self._late, []
+        said = [why for pair in late if (why := self._measure(*pair)[1])]
+        own = None
+        if reference is not None or self._may_come(restored.key):
+            first = _first_exposures(restored, self._heights(restored, reference), calibration)
+            if reference is None:
+                self._keep(first)
+            else:
+                own, why = self._measure(first, reference)
+                said += [why] if why else []
+        return own or self._known.get((restored.key.p, restored.key.c)), "; ".join(said)[:_LONGEST]
 
-    def _measured(
-        self, restored: Restored, reference: Volume, calibration: Calibration | None, *, dose: float
-    ) -> _Known | None:
-        """Measure one volume; what an older one shows, which was restored late, holds for itself alone."""
-        place = restored.key.p, restored.key.c
-        twins = list(_twins(restored, reference, calibration))
+    def _heights(self, restored: Restored, reference: Volume | None) -> tuple[int, ...]:
+        """Return the z indices of the reference of a volume; all of them where that is not known."""
+        if reference is not None:
+            return reference.integrity.received
+        again = restored.key._replace(c=self._again[restored.key.c])
+        return self._plan.planes_of(again) or restored.volume.integrity.expected
+
+    def _may_come(self, key: VolumeKey) -> bool:
+        """Tell whether a reference of a volume may be exposed."""
+        known = bool(self._plan.stacks) and not self._plan.endless
+        return not known or key._replace(c=self._again[key.c]) in self._plan.stacks
+
+    def _keep(self, first: _FirstExposures) -> None:
+        """Keep planes until their reference comes."""
+        with self._lock:
+            if (reference := self._waiting.pop(first.key, None)) is not None:  # it came meanwhile
+                self._late.append((first, reference))
+                return
+            self._restored[first.key] = first
+            _make_room(self._restored, {key: one.nbytes for key, one in self._restored.items()})
+
+    def _measure(self, first: _FirstExposures, reference: Volume) -> tuple[_Known | None, str]:
+        """Measure one volume; what an older one shows, which was restored late, holds for itself alone.
+
+        Returns
+        -------
+        What is known now, or why the reference says nothing.
+        """
         try:
-            camera = camera_of(transfer_points(restored.volume.pixels), "this volume")
-            figures = measure(twins, camera) if twins else None
+            figures = _figures(first, reference)
         except ValueError as error:
-            logger.info("reference says nothing key=%s reason=%s", tuple(reference.key), error)
-            return None
-        if figures is None:
-            logger.info("reference has no twin key=%s: its plane is lost, or the network gives others", reference.key)
-            return None
+            logger.warning("reference says nothing key=%s reason=%s", tuple(reference.key), error)
+            return None, f"the reference at time point {first.key.t} says nothing: {error}"
+        place = first.key.p, first.key.c
         before = self._known.get(place)
-        known = _learnt(before, figures, restored.key.t, dose)
+        known = _learnt(before, figures, first.key.t, self._dose())
         if before is None or known.measured.t > before.measured.t:
             self._known[place] = known
-        _log(restored.key, known.measured)
-        return known
+        _log(first.key, known.measured)
+        return known, ""
+
+    def _dose(self) -> float:
+        with self._lock:
+            return self._reference_ms / self._exposed_ms if self._exposed_ms else 0.0
+
+
+def _make_room(kept: OrderedDict[VolumeKey, Any], sizes: Mapping[VolumeKey, int]) -> None:
+    """Drop the oldest of what waits, until it is few and small."""
+    total = sum(sizes.values())
+    while kept and (len(kept) > _MAX_WAITING or total > _MAX_BYTES):
+        key, _ = kept.popitem(last=False)
+        total -= sizes[key]
 
 
 def _log(key: VolumeKey, measured: MeasuredError) -> None:
     logger.info(
-        "reference measured t=%d p=%d c=%d psnr=%.1f dB coverage=%s widening=%.2f dose=%.2f%%",
+        "reference measured t=%d p=%d c=%d psnr=%.1f dB coverage=%s widening=%.2f dose=%.2f%% moved=%.1f px",
         *key,
         measured.psnr_db,
         "-" if measured.coverage is None else f"{measured.coverage:.3f}",
         measured.widening,
         100 * measured.dose,
+        measured.shift_px,
     )
 
 
-def _twins(restored: Restored, reference: Volume, calibration: Calibration | None) -> Iterator[Twins]:
-    """Yield the planes that were exposed twice and are there both times."""
+def _first_exposures(restored: Restored, heights: Collection[int], calibration: Calibration | None) -> _FirstExposures:
+    """Return what is compared with the reference of a volume."""
     volume, mean, scale = restored.volume, restored.maps["mean"], restored.maps.get("laplace_scale")
-    if mean.shape != volume.pixels.shape or reference.pixels.shape[1:] != volume.pixels.shape[1:]:
-        return
-    factor = half_width_factor(LEVEL, calibration)
-    received = set(volume.integrity.received) & set(reference.integrity.received)
-    for place, z in enumerate(reference.integrity.expected):
-        if z in received and z in volume.integrity.expected:
-            own = volume.integrity.expected.index(z)
+    if mean.shape != volume.pixels.shape:
+        return _FirstExposures(restored.key, {}, None, "the network gives other planes than the camera")
+    factor, received = half_width_factor(LEVEL, calibration), set(volume.integrity.received)
+    planes = {}
+    for own, z in enumerate(volume.integrity.expected):
+        if z in received and z in heights:
+            raw, shown = np.array(volume.pixels[own]), np.array(mean[own])
             half_width = None if scale is None else factor * scale[own].astype(np.float64)
-            yield Twins(volume.pixels[own], reference.pixels[place], mean[own], half_width)
+            planes[z] = Twins(raw, raw, shown, half_width)
+    camera = camera_of(transfer_points(volume.pixels), "this volume") if planes else None
+    return _FirstExposures(restored.key, planes, camera, "" if planes else "the plane that it shows once more is lost")
+
+
+def _figures(first: _FirstExposures, reference: Volume) -> ErrorFigures:
+    """Measure a volume by its reference.
+
+    Raises
+    ------
+    ValueError
+        It cannot be compared, or says nothing.
+    """
+    if first.problem:
+        raise ValueError(first.problem)
+    twins = list(_twins(first, reference))
+    if any(one.reference.shape != one.raw.shape for one in twins):
+        raise ValueError("it has another size than the plane that it shows once more")
+    if not twins:
+        raise ValueError("no plane was exposed both times")
+    return measure(twins, first.camera)
+
+
+def _twins(first: _FirstExposures, reference: Volume) -> Iterator[Twins]:
+    """Yield the planes that were exposed twice and are there both times."""
+    for place, z in enumerate(reference.integrity.expected):
+        if z in reference.integrity.received and (one := first.planes.get(z)) is not None:
+            yield replace(one, reference=reference.pixels[place])
 
 
 def _learnt(before: _Known | None, figures: ErrorFigures, t: int, dose: float) -> _Known:
@@ -152,10 +264,19 @@ def _learnt(before: _Known | None, figures: ErrorFigures, t: int, dose: float) -
             f"at time point {t} the intervals of 90 % held {coverage:.0%} of a reference plane: from there on they are "
             f"drawn {widening:.1f} times as wide as the network says"
         )
-    return _Known(MeasuredError(t, figures.psnr_db, coverage, widening, dose), tuple(reasons))
+    return _Known(MeasuredError(t, figures.psnr_db, coverage, widening, dose, figures.shift_px), tuple(reasons))
 
 
-def _widened(restored: Restored, known: _Known) -> Restored:
+def _noted(restored: Restored, unmeasured: str) -> Restored:
+    """Say why a reference was no use; its colour stays, as that says nothing of the restoration."""
+    if not unmeasured:
+        return restored
+    return msgspec.structs.replace(restored, trust=replace(restored.trust or Trust("green"), unmeasured=unmeasured))
+
+
+def _widened(restored: Restored, known: _Known | None) -> Restored:
+    if known is None:
+        return restored
     trust = restored.trust or Trust("green")
     colour = "amber" if known.reasons and trust.colour == "green" else trust.colour
     trust = replace(trust, colour=colour, reasons=(*trust.reasons, *known.reasons), measured=known.measured)

@@ -85,6 +85,10 @@ class DaemonStatus:
     """By which scales are multiplied, as the newest reference planes ask for."""
     reference_dose: float | None = None
     """Exposure time of all reference planes over that of all others."""
+    references_unused: int = 0
+    """Volumes whose reference says nothing of their error."""
+    reference_problem: str = ""
+    """Why the last one of them says nothing: the specimen moved, for example."""
     more_runs: bool = False
     """Whether the source gives one run after the other."""
     suspect: int = 0
@@ -222,6 +226,9 @@ class Tally:
         middle = trust.sd[len(trust.sd) // 2] if trust.sd else None
         self._counts[name] = self._counts.get(name, 0) + 1
         self._counts |= {"trust": str(trust), "camera": trust.camera, "residual_sd": middle}
+        if trust.unmeasured:
+            self._counts["references_unused"] = self._counts.get("references_unused", 0) + 1
+            self._counts["reference_problem"] = trust.unmeasured
         if (measured := trust.measured) is not None:
             self._counts |= {"measured_psnr_db": measured.psnr_db, "measured_coverage": measured.coverage}
             self._counts |= {"widening": measured.widening, "reference_dose": measured.dose}

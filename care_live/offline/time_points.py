@@ -48,8 +48,9 @@ class TimePoints:
             self.at.setdefault(one.p, []).append(one)
 
     def keys(self, time_point: TimePoint) -> list[VolumeKey]:
-        """Return the volumes of a time point, one for each channel that was recorded."""
-        return sorted({index.volume for index in self._planes[time_point]})
+        """Return the volumes of a time point, one for each channel that was recorded; references show one once more."""
+        found = {index.volume for index in self._planes[time_point]}
+        return sorted(key for key in found if self._recording.contents.plan.twin_of(key.c) is None)
 
     def read(self, time_point: TimePoint) -> tuple[Volume, ...]:
         """Return all channels of one time point, assembled like a short run: what is missing is flagged.

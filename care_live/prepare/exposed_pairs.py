@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from care_live.errors import TrainingError
-from care_live.training import registration, volumes
+from care_live.training import volumes
 from care_live.training.pairs import split_point
+from care_live.trust import registration
 from care_live.trust.residual import saturated_share
 
 Pixels: TypeAlias = NDArray[Any]

@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from care_live.errors import TrainingError
-from care_live.training import registration, volumes
+from care_live.training import volumes
 from care_live.training.brightness import line_of
 from care_live.training.data_recipe import PairsData
 from care_live.training.examples import Data, Filed, PairedVolume, Tell, paired, planes_of, rows_of
 from care_live.training.recipe import Recipe
 from care_live.training.volumes import StoredImage
+from care_live.trust import registration
 
 logger = logging.getLogger(__name__)
 

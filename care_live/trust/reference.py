@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.trust.camera import CameraModel
+from care_live.trust.twins import Twins, aligned, line, usable, white_noise_variance
 
 Plane: TypeAlias = NDArray[np.float64]
 
@@ -30,19 +31,6 @@ _LEAST_OWN = 0.4
 """Share of the observed error that must be the restoration's: a difference of two near numbers says nothing."""
 _SDS_OF_PERCENTILE = 3.09
 """From the mean to the 0.1 percentile of what is normal."""
-_NOISE_KERNEL_VARIANCE = 36.0
-"""Sum of squares of the second differences along y and x, (1, −2, 1)²."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Twins:
-    """One plane, exposed twice, and what the network made of the dim one; all (y, x)."""
-
-    raw: NDArray[Any]
-    reference: NDArray[Any]
-    mean: NDArray[Any]
-    half_width: NDArray[Any] | None
-    """Of the interval at `LEVEL`, in counts, as the network and its card say; None: it gives no scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +42,8 @@ class ErrorFigures:
     psnr_db: float
     ratios: NDArray[np.float64] | None
     """Sorted |error| / half width of every voxel; None without a scale."""
+    shift_px: float = 0.0
+    """By how much the specimen moved between the two exposures, at most; it is corrected."""
 
     def coverage(self, widening: float) -> float | None:
         """Return which share of the voxels lies in the interval, widened by a factor."""
@@ -80,14 +70,17 @@ def measure(planes: Sequence[Twins], camera: CameraModel | None = None) -> Error
     Raises
     ------
     ValueError
-        The references are constant, or so dim that their own noise is most of what they show.
+        No reference can be used: constant, saturated, so dim that its own noise is most of what it shows, or of a
+        specimen that moved.
     """
-    found = [_compared(one, camera) for one in planes]
+    pairs = _usable_of(planes)
+    found = [_compared(one, camera) for one in pairs]
     truth, noise, mean = (np.concatenate(parts) for parts in zip(*(one[:3] for one in found), strict=True))
     nrmse = _nrmse(mean, truth, noise)
     ratios = [one[3] for one in found if one[3] is not None]
     joined = np.sort(np.concatenate(ratios)) if len(ratios) == len(found) else None
-    return ErrorFigures(nrmse, -20.0 * float(np.log10(max(nrmse, 1e-12))), joined)
+    moved_px = max(one.shift_px for one in pairs)
+    return ErrorFigures(nrmse, -20.0 * float(np.log10(max(nrmse, 1e-12))), joined, moved_px)
 
 
 def followed(widening: float, wanted: float) -> float:
@@ -103,36 +96,38 @@ def followed(widening: float, wanted: float) -> float:
     return float(widening * np.exp(step * gap))
 
 
+def _usable_of(planes: Sequence[Twins]) -> list[Twins]:
+    """Return the pairs that show the same, laid on each other; the first one's reason where there is no such pair."""
+    found, reasons = [], []
+    for one in planes:
+        try:
+            found.append(aligned(one))
+        except ValueError as error:
+            reasons.append(str(error))
+    if not found:
+        raise ValueError(reasons[0])
+    return found
+
+
 def _compared(one: Twins, camera: CameraModel | None) -> tuple[Plane, Plane, Plane, Plane | None]:
     """Return reference, its noise variance, mean and error over half width, each flat, in counts of the dim plane."""
     reference = one.reference.astype(np.float64)
-    gain, offset = _line(reference, one.raw.astype(np.float64))
+    counts = usable(one)
+    gain, offset = line(reference[counts], one.raw[counts].astype(np.float64))
     truth, noise = gain * reference + offset, gain**2 * noise_variance(one.reference, camera)
     mean = one.mean.astype(np.float64)
+    truth, noise, mean = truth[counts], noise[counts], mean[counts]
     if one.half_width is None:
-        return truth.ravel(), noise.ravel(), mean.ravel(), None
-    errors = _less_noise(mean.ravel() - truth.ravel(), noise.ravel(), by=mean.ravel())
-    return truth.ravel(), noise.ravel(), mean.ravel(), np.abs(errors) / np.maximum(one.half_width.ravel(), 1e-12)
-
-
-def _line(reference: Plane, raw: Plane) -> tuple[float, float]:
-    """Return (gain, offset) of the least squares line from the reference to its dim twin."""
-    centred = reference - reference.mean()
-    spread = float(np.mean(centred**2))
-    if spread <= 0:
-        raise ValueError("the reference plane is constant")
-    gain = float(np.mean(centred * raw)) / spread
-    return gain, float(raw.mean() - gain * reference.mean())
+        return truth, noise, mean, None
+    errors = _less_noise(mean - truth, noise, by=mean)
+    return truth, noise, mean, np.abs(errors) / np.maximum(one.half_width[counts], 1e-12)
 
 
 def noise_variance(reference: NDArray[Any], camera: CameraModel | None) -> Plane:
     """Return the noise variance of every pixel of a reference, counts²; without a camera one for all."""
     if camera is not None:
         return camera.variance(reference.astype(np.float32)).astype(np.float64)
-    plane = reference.astype(np.float64)
-    along_y = plane[:-2] - 2 * plane[1:-1] + plane[2:]
-    noise = along_y[:, :-2] - 2 * along_y[:, 1:-1] + along_y[:, 2:]
-    return np.full(plane.shape, float(np.mean(noise**2)) / _NOISE_KERNEL_VARIANCE)
+    return np.full(reference.shape, white_noise_variance(reference.astype(np.float64)))
 
 
 def _less_noise(errors: Plane, noise: Plane, *, by: Plane) -> Plane:

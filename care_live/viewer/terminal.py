@@ -126,10 +126,13 @@ def page(facts: dict[str, Fact]) -> RenderableType:
 def _measured(trust: Trust | None) -> str | None:
     """Return the error that reference planes showed, in words."""
     if trust is None or trust.measured is None:
-        return None
+        return None if trust is None else trust.unmeasured or None
     measured = trust.measured
     held = "" if measured.coverage is None else f", 90 % intervals held {measured.coverage:.0%}"
-    return f"PSNR {measured.psnr_db:.1f} dB at t={measured.t}{held}; references cost {measured.dose:.1%} more light"
+    light = f"references cost {measured.dose:.1%} more light"
+    return "; ".join(
+        part for part in (f"PSNR {measured.psnr_db:.1f} dB at t={measured.t}{held}", light, trust.unmeasured) if part
+    )
 
 
 def _rows(facts: dict[str, Fact]) -> list[tuple[str, str]]:

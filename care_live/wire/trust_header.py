@@ -29,6 +29,7 @@ class MeasuredHeader(msgspec.Struct, frozen=True):
     coverage: Finite | None
     widening: Finite
     dose: Finite
+    shift_px: Finite = 0.0
 
 
 class TrustHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,7 @@ class TrustHeader(msgspec.Struct, frozen=True, kw_only=True):
     camera: Text = ""
     is_out_of_domain: bool = False
     measured: MeasuredHeader | None = None
+    unmeasured: Text = ""
 
 
 def header_of(trust: Trust | None) -> TrustHeader | msgspec.UnsetType:
@@ -60,6 +62,7 @@ def header_of(trust: Trust | None) -> TrustHeader | msgspec.UnsetType:
         camera=trust.camera,
         is_out_of_domain=trust.is_out_of_domain,
         measured=None if trust.measured is None else MeasuredHeader(*dataclasses.astuple(trust.measured)),
+        unmeasured=trust.unmeasured,
     )
 
 
@@ -76,4 +79,5 @@ def trust_of(header: TrustHeader | msgspec.UnsetType | None) -> Trust | None:
         camera=header.camera,
         is_out_of_domain=header.is_out_of_domain,
         measured=None if header.measured is None else MeasuredError(*msgspec.structs.astuple(header.measured)),
+        unmeasured=header.unmeasured,
     )

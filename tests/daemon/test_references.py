@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,14 @@ from care_live.source.micromanager import events_of
 from care_live.source.reference_planes import heights
 from care_live.source.tap import planned
 from care_live.store import RunReader, open_run
+from care_live.trust.twins import shifted
 from tests.make import runs
 from tests.trust import photons
 from tests.trust.photons import restored_of, worm
 
 PLAN = Plan(stacks={}, shape_px=(128, 128), channels=("GFP", f"GFP{REFERENCE}"))
 Z = 8
+Pair = Callable[[], tuple[Restored, Volume]]
 PLAN_OF_TWO = Plan(
     {VolumeKey(0): tuple(range(16)), VolumeKey(0, 0, 1): (Z,)}, (128, 128), channels=("GFP", f"GFP{REFERENCE}")
 )
@@ -68,6 +72,15 @@ def test_the_measured_error_stays_with_the_volumes_behind_it() -> None:
     assert second.trust.measured == first.trust.measured
 
 
+def test_light_of_another_preset_is_counted() -> None:
+    references = References(PLAN, ReferenceConfig(light=30.0, presets=(("GFP", "GFP full"),)))
+    for volume in (dim(0, width=1.0).volume, replace(bright(0), exposure_ms=10.0)):
+        references.take(volume)
+    judged = references.judged(dim(0, width=1.0), None)
+    assert judged.trust is not None and judged.trust.measured is not None
+    assert judged.trust.measured.dose == pytest.approx(30 / 16)
+
+
 def test_intervals_that_are_too_narrow_are_widened_and_the_verdict_says_so() -> None:
     references = followed(bright(0))
     judged = references.judged(dim(0, width=0.4), None)
@@ -111,14 +124,87 @@ def test_what_was_restored_late_says_nothing_of_newer_volumes() -> None:
     assert after.trust.measured == newest.trust.measured
 
 
-def test_a_reference_whose_twin_is_lost_or_constant_changes_nothing() -> None:
+def lost_twin() -> tuple[Restored, Volume]:
     lost = dim(0, width=1.0)
     planes = lost.volume.integrity.expected
-    lost = replace(lost, raw=replace(lost.volume, integrity=Integrity(planes, planes[:Z] + planes[Z + 1 :])))
-    assert followed(bright(0)).judged(lost, None) is lost
-    constant = replace(bright(1), pixels=read_only(np.full((1, 128, 128), 9, np.uint16)))
-    other = dim(1, width=1.0)
-    assert followed(constant).judged(other, None) is other
+    return replace(lost, raw=replace(lost.volume, integrity=Integrity(planes, planes[:Z] + planes[Z + 1 :]))), bright(0)
+
+
+def constant() -> tuple[Restored, Volume]:
+    return dim(0, width=1.0), replace(bright(0), pixels=read_only(np.full((1, 128, 128), 9, np.uint16)))
+
+
+def moved(by_px: float) -> tuple[Restored, Volume]:
+    there = shifted(worm(3).truth[Z].astype(np.float64), (0.0, by_px))[None]
+    return dim(0, width=1.0), replace(bright(0), pixels=read_only(photons.noise_of(100 + 30 * (there - 100), seed=0)))
+
+
+def saturated() -> tuple[Restored, Volume]:
+    return dim(0, width=1.0), replace(
+        bright(0), pixels=read_only(np.where(bright(0).pixels > 200, 65535, bright(0).pixels))
+    )
+
+
+def smaller() -> tuple[Restored, Volume]:
+    return dim(0, width=1.0), replace(bright(0), pixels=read_only(bright(0).pixels[:, :64]))
+
+
+def of_other_planes() -> tuple[Restored, Volume]:
+    one = dim(0, width=1.0)
+    return replace(one, maps={name: image[::2] for name, image in one.maps.items()}), bright(0)
+
+
+@pytest.mark.parametrize(
+    ("pair", "says"),
+    [
+        (lost_twin, "the plane that it shows once more is lost"),
+        (constant, "the reference plane is constant"),
+        (lambda: moved(2), "the specimen moved by 2.0 px between the two exposures"),
+        (lambda: moved(20), "the specimen moved by 20.0 px"),
+        (saturated, "of the reference plane is saturated: take less reference.light"),
+        (smaller, "it has another size"),
+        (of_other_planes, "the network gives other planes than the camera"),
+    ],
+    ids=["lost", "constant", "moved", "moved-far", "saturated", "smaller", "resampled"],
+)
+def test_a_reference_that_says_nothing_changes_nothing_and_says_why(pair: Pair, says: str) -> None:
+    restored, reference = pair()
+    judged = followed(reference).judged(restored, None)
+    assert judged.trust is not None and judged.trust.measured is None
+    assert says in judged.trust.unmeasured and "time point 0" in judged.trust.unmeasured
+    assert (judged.trust.colour, judged.trust.reasons) == ("green", ())
+    assert judged.maps["laplace_scale"] is restored.maps["laplace_scale"]
+
+
+def test_what_moved_a_little_is_measured_where_it_lies_now() -> None:
+    still, went = (followed(moved(by_px)[1]).judged(dim(0, width=1.0), None).trust for by_px in (0.0, 0.6))
+    assert still is not None and went is not None and still.measured is not None and went.measured is not None
+    assert (still.measured.shift_px, went.measured.shift_px) == (0.0, pytest.approx(0.6, abs=0.15))
+    assert went.measured.psnr_db == pytest.approx(still.measured.psnr_db, abs=0.5)
+    assert went.measured.coverage == pytest.approx(still.measured.coverage, abs=0.025)
+    assert went.colour == "green"
+
+
+def test_a_reference_that_comes_late_is_measured_with_the_next_volume() -> None:
+    references = References(PLAN)
+    first = references.judged(dim(0, width=1.0), None)
+    references.take(bright(0))
+    second = references.judged(dim(1, width=1.0), None)
+    assert first.trust is None and second.trust is not None and second.trust.measured is not None
+    assert second.trust.measured.t == 0
+
+
+def test_channels_and_positions_are_measured_by_themselves() -> None:
+    channels = ("GFP", "RFP", f"GFP{REFERENCE}", f"RFP{REFERENCE}")
+    references = References(dataclasses.replace(PLAN, channels=channels))
+    for p, width in enumerate((1.0, 0.4)):
+        references.take(replace(bright(0), key=VolumeKey(0, p, 3)))
+        one = replace(dim(0, width=width), key=VolumeKey(0, p, 1))
+        judged = references.judged(one, None)
+        assert judged.trust is not None and judged.trust.measured is not None
+        assert judged.trust.colour == ("green", "amber")[p]
+    other = replace(dim(0, width=1.0), key=VolumeKey(0, 0, 0))
+    assert references.judged(other, None) is other
 
 
 def test_references_follow_their_twins_and_get_the_last_channel_numbers() -> None:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from care_live.errors import TrainingError
 from care_live.images import PlaneIndex
 from care_live.recorded import open_recording
-from care_live.training import patches, registration, volumes
+from care_live.training import patches, volumes
 from care_live.training.data_recipe import IsotropicData
 from care_live.training.examples import Data
 from care_live.training.image_parts import plane_in, rows_in
@@ -24,6 +24,7 @@ from care_live.training.loading import gather
 from care_live.training.own_recipe import own_recipe
 from care_live.training.patches import PatchPlan
 from care_live.training.recipe import Recipe
+from care_live.trust import registration
 from tests.conftest import need_data
 from tests.training.conftest import blobs, noisy_pair, small_recipe
 

@@ -42,6 +42,8 @@ class Look:
     """Share of the voxels in the 90 % interval, by kind of interval."""
     psnr_off_db: float | None
     """Measured less true PSNR of the reference planes; None: it has none."""
+    is_refused: bool
+    """Its reference says nothing."""
 
 
 def measure(arguments: list[str]) -> dict[str, float]:
@@ -50,6 +52,9 @@ def measure(arguments: list[str]) -> dict[str, float]:
     parser.add_argument("--shape", type=int, nargs=3, default=(32, 128, 128), metavar=("Z", "Y", "X"))
     parser.add_argument("--every", type=int, default=ReferenceConfig().every)
     parser.add_argument("--light", type=float, default=ReferenceConfig().light)
+    parser.add_argument(
+        "--shift", type=float, default=0.0, help="pixels by which the specimen moves before a reference"
+    )
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args(arguments)
     acquisition = AcquisitionConfig(
@@ -58,20 +63,20 @@ def measure(arguments: list[str]) -> dict[str, float]:
         reference=ReferenceConfig(every=asked.every, light=asked.light),
     )
     config = VirtualConfig(acquisition=acquisition, shape_px=tuple(asked.shape[1:]), specimen_step_s=0.2)
-    looks = list(_looks(config, Engine(file.shipped(), RestoreConfig(threads=asked.threads))))
+    looks = list(_looks(config, Engine(file.shipped(), RestoreConfig(threads=asked.threads)), asked.shift))
     figures = _figures(looks) | {"dose_share": acquisition.dose_of_references}
     _show(looks, figures)
     return figures
 
 
-def _looks(config: VirtualConfig, engine: Engine) -> Iterator[Look]:
+def _looks(config: VirtualConfig, engine: Engine, shift_px: float) -> Iterator[Look]:
     """Record, restore and measure one time point after the other; look at some of them."""
     plan = Plan(stacks={}, shape_px=config.shape_px, channels=("GFP", f"GFP{REFERENCE}"))
     scene, both = Scene(config), {"": References(plan), "narrow_": References(plan)}
     number = 0
     for t in range(config.acquisition.time_points):
         scene.config = config.model_copy(update={"laser_power": FADED ** (t / config.acquisition.time_points)})
-        low, bright = _exposed(scene, t, number)
+        low, bright = _exposed(scene, t, number, shift_px)
         number += len(low.pixels) + (0 if bright is None else len(bright.pixels))
         restored = engine.restore([low])[0]
         shown: dict[str, Restored] = {}
@@ -90,15 +95,16 @@ def _narrowed(restored: Restored) -> Restored:
     return replace(restored, maps={**restored.maps, "laplace_scale": scale})
 
 
-def _exposed(scene: Scene, t: int, first: int) -> tuple[Volume, Volume | None]:
+def _exposed(scene: Scene, t: int, first: int, shift_px: float) -> tuple[Volume, Volume | None]:
     """Expose the stack of a time point, each reference behind its twin."""
     plan, wanted = scene.config.acquisition, _heights(scene, t)
     light = plan.reference.light if plan.reference else 1.0
     number, low, bright = first, [], []
     for z in range(plan.z_planes):
-        for into, exposure_ms in ((low, 10.0), (bright, 10.0 * light))[: 1 + (z in wanted)]:
+        moved_um = shift_px * plan.pixel_size_um
+        for into, x_um, exposure_ms in ((low, 0.0, 10.0), (bright, moved_um, 10.0 * light))[: 1 + (z in wanted)]:
             z_um = plan.z_start_um + z * plan.z_step_um
-            into.append(scene.expose(Exposure(number, 0.0, 0.0, z_um, exposure_ms, scene.config.laser_power)))
+            into.append(scene.expose(Exposure(number, x_um, 0.0, z_um, exposure_ms, scene.config.laser_power)))
             number += 1
     planes = tuple(range(plan.z_planes))
     volume = _volume(VolumeKey(t), np.stack(low), planes, 10.0)
@@ -135,12 +141,13 @@ def _looked(scene: Scene, shown: dict[str, Restored], factor: float) -> Look:
     off = None
     if measured and measured.t == restored.key.t and planes:
         off = measured.psnr_db - psnr_db(mean[planes], truth[planes])
-    return Look(restored.key.t, held, off)
+    return Look(restored.key.t, held, off, bool(trust and trust.unmeasured))
 
 
 def _figures(looks: list[Look]) -> dict[str, float]:
-    off = [abs(look.psnr_off_db) for look in looks if look.psnr_off_db is not None]
+    off = [abs(look.psnr_off_db) for look in looks if look.psnr_off_db is not None] or [float("nan")]
     figures = {"psnr_off_median_db": float(np.median(off)), "psnr_off_worst_db": max(off)}
+    figures["references_refused"] = float(sum(look.is_refused for look in looks))
     for name in looks[0].held:
         shares = [look.held[name] for look in looks]
         figures |= {f"coverage_{name}_least": min(shares), f"coverage_{name}_most": max(shares)}

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from html import escape
 
 from care_live.images import LIMITS, VolumeKey
-from care_live.viewer.run_report.run_facts import RunCounts, RunFacts, TimeLine, Trouble
+from care_live.viewer.run_report.run_facts import ReferenceFacts, RunCounts, RunFacts, TimeLine, Trouble
 from care_live.viewer.run_report.worst_places import DoubtfulPlane
 from care_live.viewer.trust_line import TrustSpan
 
-_MAX_TROUBLES = 200
+_MAX_TROUBLES, _MAX_REASONS = 200, 20
 _WIDTH, _HEIGHT, _LEFT, _BELOW = 640, 120, 70, 18
 _MAX_POINTS = 2000
 _LINE_PX = 24
@@ -41,6 +41,7 @@ def page(facts: RunFacts, places: Sequence[DoubtfulPlane]) -> str:
         _counts(facts.tally, is_over=facts.is_over),
         _networks(facts),
         _verdicts(facts.verdicts, facts.trust_line),
+        _references(facts.references),
         _lines(facts.lines),
         _places(places),
         _troubles(facts.troubles, is_over=facts.is_over),
@@ -123,6 +124,20 @@ def _verdicts(verdicts: Sequence[tuple[str, int]], line: Sequence[TrustSpan]) ->
         "that was not counted, or lacks something that was; these volumes stand under Troubles."
     )
     return f"<h2>Trust</h2>{_table(rows)}{_trust_lines(line)}<p>{said}</p>"
+
+
+def _references(seen: ReferenceFacts | None) -> str:
+    """Return how often the error was measured, what light that cost, and why a reference was no use."""
+    if seen is None:
+        return ""
+    rows = [
+        ("Error measured", f"{seen.n_measured} times"),
+        ("Light that it cost", f"{seen.dose:.1%} of all other light"),
+    ]
+    rows += [("Not measured", escape(why)) for why in seen.unmeasured[:_MAX_REASONS]]
+    if (more := len(seen.unmeasured) - _MAX_REASONS) > 0:
+        rows.append(("Not measured", f"{more} more"))
+    return f"<h2>Reference planes</h2>{_table(rows)}"
 
 
 def _trust_lines(line: Sequence[TrustSpan]) -> str:

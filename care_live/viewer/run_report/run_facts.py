@@ -64,6 +64,18 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceFacts:
+    """What the planes that were exposed twice have shown, and cost."""
+
+    n_measured: int
+    """Time points and positions of which the error was measured."""
+    dose: float
+    """Exposure time of all references over that of all other planes."""
+    unmeasured: tuple[str, ...]
+    """Why the others say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
     """All that the page contains about a run, but for pictures."""
 
@@ -84,6 +96,8 @@ class RunFacts:
     verdicts: tuple[tuple[str, int], ...]
     """(green, amber, red or not examined; number of restored volumes)."""
     trust_line: tuple[TrustSpan, ...]
+    references: ReferenceFacts | None
+    """None: none came."""
     damaged_lines: tuple[int, ...]
 
 
@@ -107,6 +121,7 @@ def gather(reader: RunReader) -> RunFacts:
         flags=_flags(reader),
         verdicts=_verdicts(reader),
         trust_line=_trust_line(reader),
+        references=_references(reader),
         damaged_lines=reader.damaged_lines,
     )
 
@@ -221,3 +236,13 @@ def _verdicts(reader: RunReader) -> tuple[tuple[str, int], ...]:
 def _trust_line(reader: RunReader) -> tuple[TrustSpan, ...]:
     trusts = {key: reader.restoration(key).trust for key in reader.keys("restored")}
     return tuple(spans({key: note_of(trust) for key, trust in trusts.items() if trust is not None}))
+
+
+def _references(reader: RunReader) -> ReferenceFacts | None:
+    trusts = [reader.restoration(key).trust for key in reader.keys("restored")]
+    measured = {one.measured for one in trusts if one is not None and one.measured is not None}
+    unmeasured = tuple(one.unmeasured for one in trusts if one is not None and one.unmeasured)
+    if not measured and not unmeasured:
+        return None
+    newest = max(measured, key=lambda one: one.t, default=None)
+    return ReferenceFacts(len(measured), newest.dose if newest else 0.0, unmeasured)

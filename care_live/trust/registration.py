@@ -1,4 +1,4 @@
-"""How far two images of a pair are shifted against each other, by phase correlation.
+"""How far two images of a pair are shifted against each other, by phase correlation; numpy alone.
 
 References
 ----------
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
 _LARGEST_PX = 256
 _SMOOTH_PX = 1.0
+_TINY = 1e-30
 _SURE = 8.0
 """A true match stands out from the correlation's noise by more standard deviations than this."""
 
@@ -47,11 +47,12 @@ def measure(first: NDArray[np.float32], second: NDArray[np.float32]) -> Shift:
     They are looked at under a window that fades to the edges.
     """
     images = [_prepare(image) for image in (first, second)]
-    spectra = [fft.rfftn(image) for image in images]
+    shape = images[0].shape
+    spectra = [np.fft.rfftn(image) for image in images]
     cross = spectra[0] * np.conj(spectra[1])
-    cross /= np.sqrt(np.abs(cross)) + 1e-6 * np.abs(cross).max() ** 0.5  # half whitened: noise stays small
-    surface = fft.irfftn(cross, images[0].shape)
-    surface = ndimage.gaussian_filter(surface, _SMOOTH_PX, mode="wrap")
+    floor = max(1e-6 * float(np.abs(cross).max()) ** 0.5, _TINY)  # a constant image correlates with nothing
+    cross /= np.sqrt(np.abs(cross)) + floor  # half whitened: noise stays small
+    surface = np.fft.irfftn(cross * _smoothing(shape), shape, axes=range(len(shape))).astype(np.float32)
     top = np.unravel_index(int(np.argmax(surface)), surface.shape)
     found = tuple(_refine(surface, top, axis) for axis in range(surface.ndim))
     return Shift(found, float(surface[top] - surface.mean()), float(surface.std()))
@@ -63,6 +64,13 @@ def middle(image: Any) -> NDArray[np.float32]:
     window = (slice(None), *(slice(start, start + _LARGEST_PX) for start in starts))
     shown: NDArray[np.float32] = np.asarray(image[window], np.float32).max(axis=0)
     return shown
+
+
+def _smoothing(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the transfer function of a Gaussian of `_SMOOTH_PX`, for a half spectrum."""
+    squares = [np.fft.fftfreq(size) ** 2 for size in shape[:-1]] + [np.fft.rfftfreq(shape[-1]) ** 2]
+    total = sum(np.meshgrid(*squares, indexing="ij", sparse=True))
+    return np.asarray(np.exp(-2 * (math.pi * _SMOOTH_PX) ** 2 * total), np.float32)
 
 
 def _prepare(image: NDArray[np.float32]) -> NDArray[np.float32]:
