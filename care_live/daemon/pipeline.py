@@ -99,7 +99,7 @@ class Pipeline:
         states = VolumeStates()
         self._references, unstored = References(started.plan, reference_of(config.source)), UnstoredFrames()
         if any(started.plan.twin_of(c) is not None for c in range(len(started.plan.channels))):
-            self._references.go_on(rooms.writer.measured_errors(), rooms.writer.raw_records())
+            self._references.go_on(rooms.writer.newest_measured(), rooms.writer.raw_records())
         self._intake = self._make_intake(started, states, unstored)
         self._storing = Storing(
             writer=rooms.writer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -13,14 +13,11 @@ import msgspec
 import numpy as np
 
 from care_live.config import ReferenceConfig
-from care_live.images import REFERENCE, Plan, Restored, Volume, VolumeKey, read_only
+from care_live.daemon.first_exposures import FirstExposures, figures_of, first_exposures_of
+from care_live.images import REFERENCE, ModelIdentity, Plan, Restored, Volume, VolumeKey, read_only
 from care_live.model.card import Calibration
-from care_live.model.reliability import half_width_factor
-from care_live.recorded.run_records import RawStored
-from care_live.trust.camera import CameraModel
-from care_live.trust.photon_transfer import camera_of, transfer_points
-from care_live.trust.reference import LEVEL, ErrorFigures, followed, measure
-from care_live.trust.twins import Twins
+from care_live.recorded.run_records import RawStored, RestoredStored
+from care_live.trust.reference import ErrorFigures, followed
 from care_live.verdict import MeasuredError, Trust
 
 logger = logging.getLogger(__name__)
@@ -43,22 +40,8 @@ class _Known:
 
     measured: MeasuredError
     reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _FirstExposures:
-    """Planes of a restored volume of which the reference came, or may come: copies, as results share memory."""
-
-    key: VolumeKey
-    planes: Mapping[int, Twins]
-    """By z index, without their references."""
-    camera: CameraModel | None
-    problem: str
-    """Why no reference can be compared with them; empty: it can."""
-
-    @property
-    def nbytes(self) -> int:
-        return sum(one.raw.nbytes + one.mean.nbytes for one in self.planes.values())
+    model: ModelIdentity
+    """The network that erred; another one errs by something else."""
 
 
 class References:
@@ -75,8 +58,8 @@ class References:
         self._plan, self._wanted = plan, wanted
         self._again = {twin: c for c in range(len(plan.channels)) if (twin := plan.twin_of(c)) is not None}
         self._waiting: OrderedDict[VolumeKey, Volume] = OrderedDict()
-        self._restored: OrderedDict[VolumeKey, _FirstExposures] = OrderedDict()
-        self._late: list[tuple[_FirstExposures, Volume]] = []
+        self._restored: OrderedDict[VolumeKey, FirstExposures] = OrderedDict()
+        self._late: list[tuple[FirstExposures, Volume]] = []
         self._known: dict[Place, _Known] = {}
         self._lock = threading.Lock()
         self._exposed_ms = self._reference_ms = 0.0
@@ -99,9 +82,11 @@ class References:
             self._waiting[key] = volume
             _make_room(self._waiting, {one: waiting.pixels.nbytes for one, waiting in self._waiting.items()})
 
-    def go_on(self, measured: Mapping[Place, MeasuredError], stored: Iterable[RawStored]) -> None:
+    def go_on(self, measured: Mapping[Place, RestoredStored], stored: Iterable[RawStored]) -> None:
         """Take over what a run that is resumed has measured and exposed before."""
-        self._known |= {place: _Known(error, ()) for place, error in measured.items()}
+        for place, one in measured.items():
+            if one.trust is not None and one.trust.measured is not None:
+                self._known[place] = _Known(one.trust.measured, (), one.model)
         for record in stored:
             self._count(record)
 
@@ -127,7 +112,7 @@ class References:
             known, unmeasured = self._learn(restored, calibration)
         except Exception:  # what is measured beside a run must not end it
             logger.exception("reference not measured key=%s", tuple(restored.key))
-            known, unmeasured = self._known.get((restored.key.p, restored.key.c)), ""
+            known, unmeasured = self._known_of(restored), ""
         return _widened(_noted(restored, unmeasured), known)
 
     def _learn(self, restored: Restored, calibration: Calibration | None) -> tuple[_Known | None, str]:
@@ -138,13 +123,18 @@ class References:
         said = [why for pair in late if (why := self._measure(*pair)[1])]
         own = None
         if reference is not None or self._may_come(restored.key):
-            first = _first_exposures(restored, self._heights(restored, reference), calibration)
+            first = first_exposures_of(restored, self._heights(restored, reference), calibration)
             if reference is None:
                 self._keep(first)
             else:
                 own, why = self._measure(first, reference)
                 said += [why] if why else []
-        return own or self._known.get((restored.key.p, restored.key.c)), "; ".join(said)[:_LONGEST]
+        return own or self._known_of(restored), "; ".join(said)[:_LONGEST]
+
+    def _known_of(self, one: Restored | FirstExposures) -> _Known | None:
+        """Return what is known of the network that made a volume, at its place."""
+        known = self._known.get((one.key.p, one.key.c))
+        return known if known is not None and known.model == one.model else None
 
     def _heights(self, restored: Restored, reference: Volume | None) -> tuple[int, ...]:
         """Return the z indices of the reference of a volume; all of them where that is not known."""
@@ -158,7 +148,7 @@ class References:
         known = bool(self._plan.stacks) and not self._plan.endless
         return not known or key._replace(c=self._again[key.c]) in self._plan.stacks
 
-    def _keep(self, first: _FirstExposures) -> None:
+    def _keep(self, first: FirstExposures) -> None:
         """Keep planes until their reference comes."""
         with self._lock:
             if (reference := self._waiting.pop(first.key, None)) is not None:  # it came meanwhile
@@ -167,7 +157,7 @@ class References:
             self._restored[first.key] = first
             _make_room(self._restored, {key: one.nbytes for key, one in self._restored.items()})
 
-    def _measure(self, first: _FirstExposures, reference: Volume) -> tuple[_Known | None, str]:
+    def _measure(self, first: FirstExposures, reference: Volume) -> tuple[_Known | None, str]:
         """Measure one volume; what an older one shows, which was restored late, holds for itself alone.
 
         Returns
@@ -175,14 +165,14 @@ class References:
         What is known now, or why the reference says nothing.
         """
         try:
-            figures = _figures(first, reference)
+            figures = figures_of(first, reference)
         except ValueError as error:
             logger.warning("reference says nothing key=%s reason=%s", tuple(reference.key), error)
             return None, f"the reference at time point {first.key.t} says nothing: {error}"
-        place = first.key.p, first.key.c
-        before = self._known.get(place)
-        known = _learnt(before, figures, first.key.t, self._dose())
-        if before is None or known.measured.t > before.measured.t:
+        place, before = (first.key.p, first.key.c), self._known_of(first)
+        known = _learnt(before, figures, first, self._dose())
+        newest = self._known.get(place)
+        if newest is None or known.measured.t > newest.measured.t:
             self._known[place] = known
         _log(first.key, known.measured)
         return known, ""
@@ -212,49 +202,9 @@ def _log(key: VolumeKey, measured: MeasuredError) -> None:
     )
 
 
-def _first_exposures(restored: Restored, heights: Collection[int], calibration: Calibration | None) -> _FirstExposures:
-    """Return what is compared with the reference of a volume."""
-    volume, mean, scale = restored.volume, restored.maps["mean"], restored.maps.get("laplace_scale")
-    if mean.shape != volume.pixels.shape:
-        return _FirstExposures(restored.key, {}, None, "the network gives other planes than the camera")
-    factor, received = half_width_factor(LEVEL, calibration), set(volume.integrity.received)
-    planes = {}
-    for own, z in enumerate(volume.integrity.expected):
-        if z in received and z in heights:
-            raw, shown = np.array(volume.pixels[own]), np.array(mean[own])
-            half_width = None if scale is None else factor * scale[own].astype(np.float64)
-            planes[z] = Twins(raw, raw, shown, half_width)
-    camera = camera_of(transfer_points(volume.pixels), "this volume") if planes else None
-    return _FirstExposures(restored.key, planes, camera, "" if planes else "the plane that it shows once more is lost")
-
-
-def _figures(first: _FirstExposures, reference: Volume) -> ErrorFigures:
-    """Measure a volume by its reference.
-
-    Raises
-    ------
-    ValueError
-        It cannot be compared, or says nothing.
-    """
-    if first.problem:
-        raise ValueError(first.problem)
-    twins = list(_twins(first, reference))
-    if any(one.reference.shape != one.raw.shape for one in twins):
-        raise ValueError("it has another size than the plane that it shows once more")
-    if not twins:
-        raise ValueError("no plane was exposed both times")
-    return measure(twins, first.camera)
-
-
-def _twins(first: _FirstExposures, reference: Volume) -> Iterator[Twins]:
-    """Yield the planes that were exposed twice and are there both times."""
-    for place, z in enumerate(reference.integrity.expected):
-        if z in reference.integrity.received and (one := first.planes.get(z)) is not None:
-            yield replace(one, reference=reference.pixels[place])
-
-
-def _learnt(before: _Known | None, figures: ErrorFigures, t: int, dose: float) -> _Known:
+def _learnt(before: _Known | None, figures: ErrorFigures, first: FirstExposures, dose: float) -> _Known:
     """Return what is known after one more reference."""
+    t = first.key.t
     drawn = before.measured.widening if before else 1.0
     coverage, wanted = figures.coverage(drawn), figures.wanted_widening()
     widening = 1.0 if wanted is None else followed(drawn, wanted)
@@ -264,7 +214,9 @@ def _learnt(before: _Known | None, figures: ErrorFigures, t: int, dose: float) -
             f"at time point {t} the intervals of 90 % held {coverage:.0%} of a reference plane: from there on they are "
             f"drawn {widening:.1f} times as wide as the network says"
         )
-    return _Known(MeasuredError(t, figures.psnr_db, coverage, widening, dose, figures.shift_px), tuple(reasons))
+    return _Known(
+        MeasuredError(t, figures.psnr_db, coverage, widening, dose, figures.shift_px), tuple(reasons), first.model
+    )
 
 
 def _noted(restored: Restored, unmeasured: str) -> Restored:

@@ -38,7 +38,6 @@ from care_live.store.raw_codec import CodecPicker
 from care_live.store.reader import RunReader
 from care_live.store.rounding import keep_mantissa_bits
 from care_live.store.zarr_images import ImageGroup, import_zarr
-from care_live.verdict import MeasuredError
 from care_live.wire.codec import record_of
 
 
@@ -214,13 +213,13 @@ class RunWriter:
         """Give what is known of each raw volume that is safe."""
         return (self._ledger.raw[key] for key in self.raw_keys())
 
-    def measured_errors(self) -> dict[tuple[int, int], MeasuredError]:
-        """Return the error that the newest reference showed, by position and channel."""
-        found: dict[tuple[int, int], MeasuredError] = {}
+    def newest_measured(self) -> dict[tuple[int, int], RestoredStored]:
+        """Return the newest volume of which references showed the error, by position and channel."""
+        found: dict[tuple[int, int], RestoredStored] = {}
         for key in sorted(self._ledger.restored, reverse=True):
-            trust = None if (key.p, key.c) in found else self._ledger.restored[key].trust
-            if trust is not None and trust.measured is not None:
-                found[key.p, key.c] = trust.measured
+            record = None if (key.p, key.c) in found else self._ledger.restored[key]
+            if record is not None and record.trust is not None and record.trust.measured is not None:
+                found[key.p, key.c] = record
         return found
 
     def disk(self) -> Disk:

@@ -14,7 +14,17 @@ from msgspec.structs import replace
 from care_live.config import AcquisitionConfig, ReferenceConfig, StoreConfig, parse
 from care_live.daemon.references import References
 from care_live.errors import ConfigError
-from care_live.images import REFERENCE, Integrity, Plan, Restored, RunStarted, Volume, VolumeKey, read_only
+from care_live.images import (
+    REFERENCE,
+    Integrity,
+    ModelIdentity,
+    Plan,
+    Restored,
+    RunStarted,
+    Volume,
+    VolumeKey,
+    read_only,
+)
 from care_live.source.micromanager import events_of
 from care_live.source.reference_planes import heights
 from care_live.source.tap import planned
@@ -102,9 +112,11 @@ def test_a_run_that_goes_on_knows_what_was_measured_before(tmp_path: Path) -> No
         writer.write_raw(raw)
     writer.write_restored(judged)
     assert judged.trust is not None and judged.trust.measured is not None
-    assert writer.measured_errors() == {(0, 0): judged.trust.measured}
+    assert {place: one.trust and one.trust.measured for place, one in writer.newest_measured().items()} == {
+        (0, 0): judged.trust.measured
+    }
     after = References(PLAN_OF_TWO)
-    after.go_on(writer.measured_errors(), writer.raw_records())
+    after.go_on(writer.newest_measured(), writer.raw_records())
     writer.close()
     resumed = after.judged(dim(1, width=0.4), None)
     assert resumed.trust is not None and resumed.trust.measured == judged.trust.measured
@@ -113,6 +125,17 @@ def test_a_run_that_goes_on_knows_what_was_measured_before(tmp_path: Path) -> No
     after.take(bright(2))
     again = after.judged(dim(2, width=0.4), None).trust
     assert again is not None and again.measured is not None and again.measured.dose == pytest.approx(2 * 30 / 16)
+
+
+def test_another_network_is_not_measured_by_the_errors_of_the_one_before() -> None:
+    references = followed(bright(0), bright(2))
+    references.judged(dim(0, width=0.4), None)
+    other = ModelIdentity("other", "1" * 64)
+    unknown = references.judged(replace(dim(1, width=1.0), model=other), None)
+    assert unknown.trust is None and unknown.maps["laplace_scale"].mean() == pytest.approx(4.0)
+    measured = references.judged(replace(dim(2, width=1.0), model=other), None).trust
+    assert measured is not None and measured.measured is not None
+    assert measured.measured.widening == pytest.approx(1.0, abs=0.05)
 
 
 def test_what_was_restored_late_says_nothing_of_newer_volumes() -> None:
