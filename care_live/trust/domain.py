@@ -41,7 +41,7 @@ class VolumeTraits:
 def reasons(seen: VolumeTraits, card: ModelCard) -> tuple[str, ...]:
     """Return in what a volume lies outside of training; what the card lacks is not checked."""
     found = [
-        *_voxel_sizes(seen.voxel_size_um, card.voxel_size_um),
+        *_voxel_sizes(seen.voxel_size_um, card.voxel_size_um, card.axes),
         _range(seen.signal_electrons, card.training.signal_electrons, _PHOTON_RATIO, _PHOTONS),
         _range(seen.exposure_ms, card.training.exposure_ms, _EXPOSURE_RATIO, _EXPOSURES),
         _intensities(seen, card.training.intensity_counts),
@@ -82,10 +82,12 @@ _PHOTONS = (
 _EXPOSURES = "the exposure is {seen:g} ms, the network was trained with {low:g} to {high:g} ms"
 
 
-def _voxel_sizes(seen: Sequence[float], trained: Sequence[float] | None) -> list[str]:
+def _voxel_sizes(seen: Sequence[float], trained: Sequence[float] | None, axes: str) -> list[str]:
+    """Compare the voxels along the axes that the network reads; one of single planes does not read the step in z."""
     if trained is None or all(size == 1.0 for size in seen):
         return []
-    pairs = [(axis, a, b) for axis, a, b in zip("zyx", seen, trained, strict=True) if _apart(a, b) > _SIZE_RATIO]
+    sizes = [pair for pair in zip("zyx", seen, trained, strict=True) if pair[0].upper() in axes]
+    pairs = [(axis, a, b) for axis, a, b in sizes if _apart(a, b) > _SIZE_RATIO]
     if len(pairs) == 2 and pairs[0][1:] == pairs[1][1:]:  # y and x alike
         pairs = [("", *pairs[0][1:])]
     return [

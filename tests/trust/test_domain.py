@@ -39,6 +39,13 @@ def test_what_differs_is_said(changed: dict, says: str) -> None:
     assert says in reason
 
 
+def test_the_step_in_z_is_not_compared_for_a_network_of_single_planes() -> None:
+    flat = KNOWN.model_copy(update={"axes": "YX"})
+    assert domain.reasons(replace(ALIKE, voxel_size_um=(3.0, 0.5, 0.5)), flat) == ()
+    (reason,) = domain.reasons(replace(ALIKE, voxel_size_um=(3.0, 0.13, 0.13)), flat)
+    assert "voxels are 0.13 um, the network" in reason
+
+
 def test_what_neither_knows_is_not_compared() -> None:
     assert domain.reasons(replace(ALIKE, exposure_ms=None, pixel_bits=None, signal_electrons=None), KNOWN) == ()
     assert domain.reasons(replace(ALIKE, exposure_ms=1e4, pixel_bits=8), CARD) == ()
