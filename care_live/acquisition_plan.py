@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 REFERENCE = " (reference)"
@@ -16,6 +17,12 @@ class VolumeKey(NamedTuple):
     t: int
     p: int = 0
     c: int = 0
+
+
+@lru_cache(maxsize=4096)
+def one_key(key: VolumeKey) -> VolumeKey:
+    """Return the object that stands for all equal keys of late: tables that last as long as a run share it."""
+    return key
 
 
 class PlaneIndex(NamedTuple):

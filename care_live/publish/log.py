@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeAlias
 
+from care_live.acquisition_plan import one_key
 from care_live.images import NotRestored, Restored, RunEnded, RunStarted, State, StateChanged, Volume, VolumeKey
 from care_live.live_frame import LIVE_RUN
 
@@ -79,7 +80,7 @@ class Log:
         with self._lock:
             if isinstance(record, RunStarted):
                 self._begin(record.run_id)
-            key = record.key if isinstance(record, Restored | Volume) else None
+            key = one_key(record.key) if isinstance(record, Restored | Volume) else None
             seq = self._first + len(self._entries)
             nth = self._follow(seq, key) if key else None
             entry = Entry(seq, record, key, nbytes_of(record), nth, isinstance(record, Restored))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
+from care_live.acquisition_plan import one_key
 from care_live.errors import StoreError
 from care_live.images import NotRestored, State, VolumeKey
 from care_live.recorded.run_records import (
@@ -29,41 +30,78 @@ from care_live.recorded.run_records import (
 
 R = TypeVar("R", bound=Record)
 
-_RAW_DEFLATE = -15
-"""zlib's name for a stream without a header and a checksum: a few bytes of a few dozen."""
+_TOGETHER = 64
+"""Records that are compressed together: of records that are nearly alike, each then takes a tenth of its text."""
+
+
+@dataclass(slots=True, eq=False)
+class _Block:
+    """Records that came one after the other, as text; compressed when it is full."""
+
+    keys: list[VolumeKey] = field(default_factory=list)
+    _texts: list[bytes] | None = field(default_factory=list)
+    _packed: bytes = b""
+
+    def add(self, key: VolumeKey, text: bytes) -> None:
+        assert self._texts is not None, "a full block takes no record"
+        self._texts.append(text)
+        self.keys.append(key)
+        if len(self.keys) == _TOGETHER:
+            self._packed = zlib.compress(b"\n".join(self._texts), level=9)  # JSON has no newline of its own
+            self._texts = None
+
+    @property
+    def is_full(self) -> bool:
+        return self._texts is None
+
+    def texts(self) -> list[bytes]:
+        texts = self._texts  # another thread may fill the block in between
+        return zlib.decompress(self._packed).split(b"\n") if texts is None else texts
+
+    def place_of(self, key: VolumeKey) -> int:
+        """Return where the last record of a volume is: one that was set anew has two."""
+        return len(self.keys) - 1 - self.keys[::-1].index(key)
 
 
 class Packed(MutableMapping[VolumeKey, R], Generic[R]):
-    """Records by volume, kept as compressed JSON: a tenth of the memory that objects take, and a long run has many.
-
-    The records of a run are nearly alike: each is compressed as what differs from the first one.
-    """
+    """Records by volume, kept as compressed JSON: a long run has many, and as objects each would take 3 kB."""
 
     def __init__(self) -> None:
-        self._texts: dict[VolumeKey, bytes] = {}
-        self._first = b""
+        self._blocks: dict[VolumeKey, _Block] = {}
+        self._last = _Block()
+        self._opened: tuple[_Block, list[bytes]] = (_Block(), [])
 
     def __getitem__(self, key: VolumeKey) -> R:
-        text = zlib.decompressobj(_RAW_DEFLATE, zdict=self._first).decompress(self._texts[key])
-        return cast(R, from_json(text))
+        block = self._blocks[key]
+        return cast(R, from_json(self._texts_of(block)[block.place_of(key)]))
 
     def __setitem__(self, key: VolumeKey, record: R) -> None:
-        text = to_json(record)
-        self._first = self._first or text
-        packer = zlib.compressobj(wbits=_RAW_DEFLATE, zdict=self._first)
-        self._texts[key] = packer.compress(text) + packer.flush()
+        if self._last.is_full:
+            self._last = _Block()
+        self._last.add(key, to_json(record))
+        self._blocks[key] = self._last
 
     def __delitem__(self, key: VolumeKey) -> None:
-        del self._texts[key]
+        del self._blocks[key]
 
     def __iter__(self) -> Iterator[VolumeKey]:
-        return iter(self._texts)
+        return iter(self._blocks)
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._blocks)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._texts
+        return key in self._blocks
+
+    def _texts_of(self, block: _Block) -> list[bytes]:
+        """Return a block's texts; those of the last one that was read are kept, for who reads in order."""
+        if not block.is_full:
+            return block.texts()
+        opened, texts = self._opened
+        if opened is not block:
+            texts = block.texts()
+            self._opened = (block, texts)
+        return texts
 
 
 @dataclass(slots=True)
@@ -99,10 +137,11 @@ class Ledger:
                 self.ended = None
                 self.taps.add(record.tap)
             case RawStored():
-                self.raw[record.key] = record
-                self.states[record.key] = record.state
+                key = one_key(record.key)
+                self.raw[key] = record
+                self.states[key] = record.state
                 if record.integrity.missing:
-                    self.incomplete.add(record.key)
+                    self.incomplete.add(key)
             case RestoredStored():
                 self._add_restored(record)
             case Retracted():
@@ -178,10 +217,10 @@ class Ledger:
         return bool(made.get("settings", {}).get("keep_raw", True))
 
     def _add_restored(self, record: RestoredStored) -> None:
-        self.restored[record.key] = record
-        products = tuple(record.arrays)
-        self._products[record.key] = self._alike.setdefault(products, products)
-        self._made_from.update(record.sources)
+        key, products = one_key(record.key), tuple(record.arrays)
+        self.restored[key] = record
+        self._products[key] = self._alike.setdefault(products, products)
+        self._made_from.update(map(one_key, record.sources))
         for source in record.sources:
             self.not_restored.pop(source, None)
 
