@@ -18,7 +18,8 @@ from care_live.wire.printable import printable
 
 if TYPE_CHECKING:
     from care_live.viewer.recorded_run import RecordingReport
-    from care_live.wire.keys import ClientKeys, Role
+    from care_live.wire.guest import Role
+    from care_live.wire.keys import ClientKeys
 
 _DISK_WAIT_S = 3600.0
 """How long a full disk is waited for; the daemon keeps what was not recorded meanwhile."""

@@ -23,7 +23,7 @@ from care_live.publish.watchers import MAX_FETCHES, NEW_AT_ONCE, NEW_PER_S, SILE
 from care_live.publish.worker_thread import WorkerThread
 from care_live.wire import cl1
 from care_live.wire.fields import RequestId
-from care_live.wire.keys import Role
+from care_live.wire.guest import Role
 from care_live.wire.messages import Fetch, Hello, Newest, Replay, Request, View
 from care_live.wire.sockets import Received, Socket
 from care_live.wire.token_bucket import TokenBucket

@@ -35,7 +35,7 @@ _TOGETHER = 64
 
 
 @dataclass(slots=True, eq=False)
-class _Block:
+class _RecordBlock:
     """Records that came one after the other, as text; compressed when it is full."""
 
     keys: list[VolumeKey] = field(default_factory=list)
@@ -67,9 +67,9 @@ class Packed(MutableMapping[VolumeKey, R], Generic[R]):
     """Records by volume, kept as compressed JSON: a long run has many, and as objects each would take 3 kB."""
 
     def __init__(self) -> None:
-        self._blocks: dict[VolumeKey, _Block] = {}
-        self._last = _Block()
-        self._opened: tuple[_Block, list[bytes]] = (_Block(), [])
+        self._blocks: dict[VolumeKey, _RecordBlock] = {}
+        self._last = _RecordBlock()
+        self._opened: tuple[_RecordBlock, list[bytes]] = (_RecordBlock(), [])
 
     def __getitem__(self, key: VolumeKey) -> R:
         block = self._blocks[key]
@@ -77,7 +77,7 @@ class Packed(MutableMapping[VolumeKey, R], Generic[R]):
 
     def __setitem__(self, key: VolumeKey, record: R) -> None:
         if self._last.is_full:
-            self._last = _Block()
+            self._last = _RecordBlock()
         self._last.add(key, to_json(record))
         self._blocks[key] = self._last
 
@@ -93,7 +93,7 @@ class Packed(MutableMapping[VolumeKey, R], Generic[R]):
     def __contains__(self, key: object) -> bool:
         return key in self._blocks
 
-    def _texts_of(self, block: _Block) -> list[bytes]:
+    def _texts_of(self, block: _RecordBlock) -> list[bytes]:
         """Return a block's texts; those of the last one that was read are kept, for who reads in order."""
         if not block.is_full:
             return block.texts()

@@ -13,19 +13,11 @@ import stat
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
 
 from care_live.errors import ConfigError
 from care_live.wire import windows_acl
+from care_live.wire.guest import ROLES, Guest, OneGuest, Role
 
-if TYPE_CHECKING:  # it reads what a guest is here
-    from care_live.wire.one_guest import OneGuest
-
-Role = Literal["viewer", "recorder", "operator"]
-"""*viewer*: newest volumes. *recorder*: also every volume by replay. *operator*: also frames into the daemon."""
-
-ROLES: tuple[Role, ...] = get_args(Role)
-_RANK = {role: rank for rank, role in enumerate(ROLES)}
 _TAG = "care-live-key"
 _Z85 = re.compile(r"^[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")
 _NAME = re.compile(r"^[0-9A-Za-z_.@-]{1,64}$")
@@ -37,22 +29,6 @@ class KeyPair:
 
     public: str
     secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """The owner of a key on the allow-list."""
-
-    name: str
-    role: Role
-
-    def may(self, role: Role) -> bool:
-        """Return whether what `role` may do is allowed: an operator may record, a recorder may view."""
-        return _RANK[self.role] >= _RANK[role]
-
-
-LOCAL = Guest("local", "operator")
-"""A client that reaches a loopback address without keys is a user of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +233,7 @@ def read_allowed(path: Path) -> dict[str, Guest]:
         words = line.split()
         if not words or line.lstrip().startswith("//"):
             continue
-        if len(words) != 3 or words[0] not in _RANK or not _Z85.match(words[1]) or not _NAME.match(words[2]):
+        if len(words) != 3 or words[0] not in ROLES or not _Z85.match(words[1]) or not _NAME.match(words[2]):
             raise ConfigError(f"{path} line {number}: wanted 'ROLE PUBLIC NAME' with a role of {', '.join(ROLES)}")
         guests[words[1]] = Guest(words[2], next(role for role in ROLES if role == words[0]))
     return guests

@@ -15,7 +15,8 @@ from care_live.errors import StageError
 from care_live.wire import connections
 from care_live.wire.arrays import as_bytes
 from care_live.wire.connections import ConnectionId, Sending
-from care_live.wire.keys import LOCAL, Guest, ServerKeys
+from care_live.wire.guest import LOCAL, Guest
+from care_live.wire.keys import ServerKeys
 
 Kind = Literal["xpub", "sub", "router", "dealer"]
 Part: TypeAlias = bytes | memoryview | NDArray[Any]

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from care_live.config import RestoreConfig
 from care_live.errors import ProtocolError
-from care_live.wire.keys import Guest, KeyPair, ServerKeys
-from care_live.wire.one_guest import OneGuest
+from care_live.wire.guest import Guest, OneGuest
+from care_live.wire.keys import KeyPair, ServerKeys
 from care_live.wire.relay import Budget
 from care_live.wire.sockets import Received, Sockets, new_pair
 from care_live.worker import remote_protocol as link
