@@ -37,6 +37,8 @@ class Request:
     """Exit codes besides 0 that say that nothing was left to do."""
     advice: Mapping[int, str] = field(default_factory=dict)
     """What to do, by exit code."""
+    undo: tuple[str, ...] = ()
+    """The command that takes it back, where a later step fails; none: there is nothing to take back."""
 
 
 Step: TypeAlias = WriteFile | RemoveFile | Request
@@ -57,7 +59,7 @@ def run_command(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def take(steps: Iterable[Step], run: Run | None = None) -> str:
-    """Take one step after the other, and say what happened.
+    """Take one step after the other, and say what happened; where one fails, those before it are taken back.
 
     Parameters
     ----------
@@ -68,14 +70,44 @@ def take(steps: Iterable[Step], run: Run | None = None) -> str:
     ConfigError
         A file cannot be written, or cannot be removed.
     CareLiveError
-        The system refuses a request; the message says what was done before.
+        The system refuses a request; the message says what was done before, and what of it was taken back.
     """
     said: list[str] = []
+    backward: list[Step] = []
     for step in steps:
+        backward = [*_undone_by(step), *backward]
         try:
             said.append(_take(step, run))
         except CareLiveError as error:
-            raise type(error)("; then ".join(filter(None, ("; ".join(said), str(error))))) from error
+            own = _undone_by(step) if isinstance(step, Request) else []  # it was refused: there is nothing of it
+            undone = _take_back(backward[len(own) :], run)
+            happened = "; then ".join(filter(None, ("; ".join(said), str(error))))
+            raise type(error)("; taken back: ".join(filter(None, (happened, undone)))) from error
+    return "; ".join(said)
+
+
+def _undone_by(step: Step) -> list[Step]:
+    """Return what takes a step back, before it is taken."""
+    match step:
+        case WriteFile(path):
+            return [WriteFile(path, path.read_text(encoding="utf-8")) if path.is_file() else RemoveFile(path)]
+        case Request(undo=command) if command:
+            return [Request(command)]
+    return []
+
+
+def _take_back(backward: Sequence[Step], run: Run | None) -> str:
+    """Take steps back as far as that goes, and say what happened.
+
+    Where a file existed before, the service did, too: the file is as it was, and the service stays.
+    """
+    earlier = [step for step in backward if isinstance(step, WriteFile)]
+    said: list[str] = []
+    for step in earlier or backward:
+        try:
+            said.append(_take(step, run))
+        except CareLiveError as error:
+            said.append(str(error))
     return "; ".join(said)
 
 

@@ -52,9 +52,10 @@ def unit_path(name: str, *, system: bool, config_home: Path) -> Path:
 
 def unit_installed(rule: ServiceRule, path: Path, *, system: bool) -> list[Step]:
     """Return the steps that write the unit, start it now and at each boot or login."""
+    stopped = _systemctl("disable", "--now", path.name, system=system).command
     return [
         WriteFile(path, unit_text(rule, system=system)),
-        _first(_systemctl("daemon-reload", system=system), system=system),
+        replace(_first(_systemctl("daemon-reload", system=system), system=system), undo=stopped),
         _systemctl("enable", "--now", path.name, system=system),
     ]
 

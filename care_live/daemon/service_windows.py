@@ -6,6 +6,7 @@ What Windows starts is `care_live.daemon.service_host`, which answers the servic
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 
 from care_live.daemon.service_rule import ServiceRule
 from care_live.daemon.service_steps import Request, Step
@@ -34,8 +35,9 @@ def windows_installed(rule: ServiceRule) -> list[Step]:
     key = rf"HKLM\SYSTEM\CurrentControlSet\Services\{rule.name}"
     wait_ms = str(1000 * rule.stop_s)
     line = subprocess.list2cmdline(host_command(rule))
+    create = _sc("create", rule.name, "binPath=", line, "start=", "auto", "DisplayName=", f"care_live ({rule.name})")
     return [
-        _sc("create", rule.name, "binPath=", line, "start=", "auto", "DisplayName=", f"care_live ({rule.name})"),
+        replace(create, undo=_sc("delete", rule.name).command),
         _sc("description", rule.name, rule.description),
         _sc("failure", rule.name, "reset=", "86400", "actions=", _AGAIN),
         Request(("reg.exe", "add", key, "/v", "PreshutdownTimeout", "/t", "REG_DWORD", "/d", wait_ms, "/f")),

@@ -189,13 +189,13 @@ def test_a_service_of_windows_is_made_and_taken_away(run_toml: Path) -> None:
             "linux",
             "enable",
             1,
-            r"^wrote .*lab.service; .*daemon-reload; then .*enable --now lab.service failed \(1\): Access denied$",
+            r"^wrote .*lab.service; .*daemon-reload; then .*enable --now lab.service failed \(1\): Access denied; tak",
         ),
         (
             "linux",
             "daemon-reload",
             1,
-            r"^wrote .*failed \(1\): Access denied; .* log in without su or sudo, or give --system$",
+            r"^wrote .*failed \(1\): Access denied; .* log in without su or sudo, or give --system; taken back: ",
         ),
         ("win32", "create", 5, r"failed \(5\): Access denied; open the terminal with 'Run as administrator'$"),
     ],
@@ -207,6 +207,35 @@ def test_what_the_system_refuses_is_one_line(
         install_service("lab", run_toml, system=False, platform=platform, run=System(refused, code))
     with pytest.raises(ConfigError, match="is invalid"):
         install_service("../lab", run_toml, system=False, platform=platform, run=System())
+
+
+@pytest.mark.parametrize("refused", ["daemon-reload", "enable"])
+def test_an_install_that_fails_takes_back_what_it_wrote(run_toml: Path, tmp_path: Path, refused: str) -> None:
+    systemctl, unit = System(refused), tmp_path / "home" / "systemd" / "user" / "lab.service"
+    with pytest.raises(CareLiveError, match=r"taken back: .*removed .*lab\.service$"):
+        install_service("lab", run_toml, system=False, platform="linux", run=systemctl)
+    assert not unit.exists()
+    undone = [["disable", "--now", "lab.service"]] if refused == "enable" else []
+    assert [command[2:] for command in systemctl.asked if "disable" in command] == undone
+
+
+def test_an_install_over_another_that_fails_leaves_the_other(run_toml: Path, tmp_path: Path) -> None:
+    unit = tmp_path / "home" / "systemd" / "user" / "lab.service"
+    install_service("lab", run_toml, system=False, platform="linux", run=System())
+    unit.write_text("as it was", encoding="utf-8")
+    systemctl = System("enable")
+    with pytest.raises(CareLiveError, match="taken back: wrote"):
+        install_service("lab", run_toml, system=False, platform="linux", run=systemctl)
+    assert unit.read_text(encoding="utf-8") == "as it was"
+    assert not any("disable" in command for command in systemctl.asked)
+
+
+def test_a_service_of_windows_that_does_not_start_is_deleted_but_not_another_of_its_name(run_toml: Path) -> None:
+    for refused, undone in (("start", True), ("create", False)):
+        windows = System(refused, 1073)
+        with pytest.raises(CareLiveError):
+            install_service("lab", run_toml, system=False, platform="win32", run=windows)
+        assert (["sc.exe", "delete", "lab"] in windows.asked) is undone
 
 
 def test_a_file_that_cannot_be_removed_is_an_error_of_ours(tmp_path: Path) -> None:
