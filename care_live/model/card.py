@@ -66,7 +66,11 @@ class DomainFeatures(Section):
     inverse_covariance: tuple[float, ...]
     """(k, k), row by row."""
     limit: float
-    """Largest distance that is still of that kind."""
+    """Largest distance that is still of that kind, in a volume of `n_voxels` or more."""
+    n_voxels: int = 0
+    """Of the largest raw volume among these; 0: the limit is one for all."""
+    growth: float = Field(default=0.0, ge=0, le=0.5)
+    """The limit of a smaller volume is higher by (n_voxels / its voxels) ** growth: it shows less of a specimen."""
     n_volumes: int = 0
     origin: str = ""
     """Where these volumes are from, in words; empty: its training, or its validation."""
@@ -136,12 +140,16 @@ class NetworkVerdict(Section):
         return self.network.psnr_db < max(self.gaussian.psnr_db, self.classical.psnr_db) + CLEARLY_BETTER_DB
 
     def sentence(self) -> str:
-        """Return the verdict in words."""
+        """Return the verdict in words, with what helps a doubtful network."""
+        return f"{self.comparison()}: {self.advice or 'use the filter'}" if self.is_doubtful else self.comparison()
+
+    def comparison(self) -> str:
+        """Return how the network compares with a filter."""
         psnr_db, name = max((self.gaussian.psnr_db, "Gaussian"), (self.classical.psnr_db, "total variation"))
         figures = f"{self.network.psnr_db:.1f} dB, raw {self.raw.psnr_db:.1f} dB, {name} filter {psnr_db:.1f} dB"
         if self.is_doubtful:
             how = "worse than a filter" if self.is_worse else "hardly better than a filter"
-            return f"{how} ({figures}): {self.advice or 'use the filter'}"
+            return f"{how} ({figures})"
         return f"better than a filter by {self.network.psnr_db - psnr_db:.1f} dB ({figures})"
 
 

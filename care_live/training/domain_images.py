@@ -12,7 +12,7 @@ from care_live.training import recipe as recipes
 from care_live.training import training_domain, volumes
 from care_live.training.loading import gather
 
-_N_PARTS = 96
+_N_PARTS = 240
 """Of images: mean and covariance of a dozen features need several times as many."""
 
 

@@ -36,6 +36,8 @@ class VolumeTraits:
     """Share of the voxels at the camera's maximum."""
     features: tuple[float, ...] = ()
     """`care_live.trust.features` of the restored volume."""
+    n_voxels: int = 0
+    """Of the raw volume; 0: not known."""
 
 
 def reasons(seen: VolumeTraits, card: ModelCard) -> tuple[str, ...]:
@@ -47,7 +49,7 @@ def reasons(seen: VolumeTraits, card: ModelCard) -> tuple[str, ...]:
         _intensities(seen, card.training.intensity_counts),
         _bits(seen.pixel_bits, card.training.pixel_bits),
         _saturation(seen.saturated),
-        _unlike(seen.features, card.training.features),
+        _unlike(seen, card.training.features),
     ]
     return tuple(reason for reason in found if reason)
 
@@ -74,6 +76,13 @@ def distance(features: Sequence[float], trained: DomainFeatures) -> float:
     n = len(away)
     inverse = np.asarray(trained.inverse_covariance).reshape(n, n)
     return float(math.sqrt(max(away @ inverse @ away, 0.0) / n))
+
+
+def limit_of(n_voxels: int, trained: DomainFeatures) -> float:
+    """Return the largest distance of a raw volume of that size that is still of the kind of training."""
+    if not 0 < n_voxels < trained.n_voxels:
+        return trained.limit
+    return trained.limit * float((trained.n_voxels / n_voxels) ** trained.growth)
 
 
 _PHOTONS = (
@@ -128,10 +137,10 @@ def _saturation(share: float) -> str:
     return f"{share:.1%} of the voxels are saturated: their counts are too low" if share > _MOST_SATURATED else ""
 
 
-def _unlike(features: Sequence[float], trained: DomainFeatures | None) -> str:
-    if trained is None or len(features) != len(trained.mean):
+def _unlike(seen: VolumeTraits, trained: DomainFeatures | None) -> str:
+    if trained is None or len(seen.features) != len(trained.mean):
         return ""
-    away = distance(features, trained)
-    if away <= trained.limit:
+    away, limit = distance(seen.features, trained), limit_of(seen.n_voxels, trained)
+    if away <= limit:
         return ""
-    return f"its structures are unlike those of training (distance {away:.1f}, in training at most {trained.limit:.1f})"
+    return f"its structures are unlike those of training (distance {away:.1f}, in training at most {limit:.1f})"

@@ -147,6 +147,7 @@ class Examiner:
             pixel_bits=8 * volume.pixels.dtype.itemsize,
             saturated=residual.saturated_share(volume.pixels),
             features=features,
+            n_voxels=volume.pixels.size,
         )
         return domain.reasons(seen, self._card)
 

@@ -24,6 +24,8 @@ _LEAST_SD = 0.05
 """Of a feature: less is chance."""
 _ONE_IN_100 = 2.5
 """Standard deviations of the logarithm of the distance, from its median."""
+_SIZES_DIFFER = 4
+"""Largest over smallest volume, from where on the examples show how the distance depends on the size."""
 
 
 def features_of(signal: Array, laplace_scale: Array | None, width: float, *, has_z: bool = True) -> tuple[float, ...]:
@@ -42,48 +44,83 @@ def features_of(signal: Array, laplace_scale: Array | None, width: float, *, has
     return tuple(round(float(value), 5) for value in (*bands, *levels, *sure))
 
 
-def trained_on(examples: NDArray[np.float64]) -> DomainFeatures:
-    """Describe the features of training, (n, k): their mean, inverse covariance and the distance of unseen ones.
+def trained_on(examples: NDArray[np.float64], n_voxels: NDArray[np.int64]) -> DomainFeatures:
+    """Describe the features of training: their mean, inverse covariance and the distance of unseen ones.
 
     The limit follows from the distance of each example from all others, as if it had not been seen: of a hundred
     volumes of the kind, about one lies beyond it. Odd examples, such as parts of an image with nothing in them, are
     left out: they would make everything look familiar.
+
+    A small or shallow volume shows less of a specimen, and its features scatter more. So examples weigh as their
+    voxels, and the limit grows as the examples' distances do where voxels are fewer.
+
+    Parameters
+    ----------
+    examples : (n, k)
+    n_voxels : (n,) of the raw volumes
     """
-    away, limit = _unseen(examples)
-    usual = examples[away <= limit]
-    _, limit = _unseen(usual)
-    return _fitted(usual).model_copy(update={"limit": limit})
+    away = _unseen(examples, n_voxels)
+    usual = away <= _limits(away, n_voxels)
+    examples, n_voxels = examples[usual], n_voxels[usual]
+    away = _unseen(examples, n_voxels)
+    return _fitted(examples, n_voxels).model_copy(
+        update={
+            "limit": float(_limits(away, n_voxels)[n_voxels.argmax()]),
+            "n_voxels": int(n_voxels.max()),
+            "growth": _growth(away, n_voxels),
+        }
+    )
 
 
-def _unseen(examples: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Return the distance of each example from all others, and what few of the usual ones are beyond."""
-    others = [_fitted(np.delete(examples, place, 0)) for place in range(len(examples))]
-    away = np.array([domain.distance(tuple(one), other) for one, other in zip(examples, others, strict=True)])
-    logs = np.log(np.maximum(away, _FLOOR))
+def _unseen(examples: NDArray[np.float64], n_voxels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the distance of each example from all others."""
+    others = [_fitted(np.delete(examples, at, 0), np.delete(n_voxels, at)) for at in range(len(examples))]
+    away = [domain.distance(tuple(one), other) for one, other in zip(examples, others, strict=True)]
+    return np.maximum(away, _FLOOR)
+
+
+def _limits(away: NDArray[np.float64], n_voxels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return beyond what distance few of the usual examples of each size are."""
+    less = -_growth(away, n_voxels) * np.log(n_voxels)
+    logs = np.log(away) - less
     middle = float(np.median(logs))
     spread = float(np.median(np.abs(logs - middle))) / NormalDist().inv_cdf(0.75)
-    return away, math.exp(middle + _ONE_IN_100 * spread)
+    return np.asarray(np.exp(middle + _ONE_IN_100 * spread + less))
 
 
-def _fitted(examples: NDArray[np.float64]) -> DomainFeatures:
+def _growth(away: NDArray[np.float64], n_voxels: NDArray[np.int64]) -> float:
+    """Return by which power of the voxels distances fall; 0 where the sizes are too alike to say.
+
+    More than 1/2, the power of independent samples, is chance.
+    """
+    sizes = np.log(n_voxels)
+    if np.ptp(sizes) < math.log(_SIZES_DIFFER):
+        return 0.0
+    return float(np.clip(-np.polyfit(sizes, np.log(away), 1)[0], 0.0, 0.5))
+
+
+def _fitted(examples: NDArray[np.float64], weights: NDArray[np.int64]) -> DomainFeatures:
     """Return mean and inverse covariance, shrunk towards its diagonal as far as the examples leave it open.
 
     References
     ----------
-    Ledoit and Wolf, J. Multivariate Analysis 88, 365 (2004), with the diagonal as the target.
+    Ledoit and Wolf, J. Multivariate Analysis 88, 365 (2004), with the diagonal as the target; weighted.
     """
     n, k = examples.shape
-    centred = examples - examples.mean(axis=0)
-    covariance = centred.T @ centred / n
+    shares = weights / weights.sum()
+    mean = shares @ examples
+    centred = examples - mean
+    covariance = (centred.T * shares) @ centred
     off_diagonal = ~np.eye(k, dtype=bool)
     products = np.einsum("ni,nj->nij", centred, centred)
-    chance = np.square(products - covariance).sum(axis=0)[off_diagonal].sum() / n**2
+    spread = np.einsum("n,nij->ij", np.square(shares), np.square(products - covariance))
+    chance = spread[off_diagonal].sum()
     apart = np.square(covariance[off_diagonal]).sum()
     shrinkage = min(1.0, float(chance / max(apart, 1e-12)))
     covariance[off_diagonal] *= 1 - shrinkage
     inverse = np.linalg.inv(covariance + np.eye(k) * _LEAST_SD**2)
     return DomainFeatures(
-        mean=tuple(float(value) for value in examples.mean(axis=0)),
+        mean=tuple(float(value) for value in mean),
         inverse_covariance=tuple(float(value) for value in inverse.ravel()),
         limit=0.0,
         n_volumes=n,

@@ -26,6 +26,8 @@ class Harmless:
     """(invented, missing) at each scale, see `care_live.trust.evidence.Evidence`."""
     sd: tuple[float, ...]
     features: tuple[float, ...]
+    n_voxels: int
+    """Of the raw volume."""
     has_interval: bool = False
     """Whether the network says how sure it is: `worst` is then in units of that."""
 
@@ -35,8 +37,8 @@ def look_at(restored: Restored, card: ModelCard) -> Harmless | None:
     examiner = Examiner(card)
     examiner.examine(restored)
     found = examiner.found
-    has_interval = "laplace_scale" in restored.maps
-    return None if found is None else Harmless(found.worst, found.sd, examiner.features, has_interval)
+    has_interval, n_voxels = "laplace_scale" in restored.maps, restored.volume.pixels.size
+    return None if found is None else Harmless(found.worst, found.sd, examiner.features, n_voxels, has_interval)
 
 
 def limits_of(seen: Sequence[Harmless], before: EvidenceLimits) -> EvidenceLimits:
@@ -62,4 +64,4 @@ def domain_of(seen: Sequence[Harmless]) -> DomainFeatures | None:
     """Return what volumes of the kind that the network knows are like; None: too few were seen."""
     if len(seen) < ENOUGH_VOLUMES:
         return None
-    return trained_on(np.array([one.features for one in seen]))
+    return trained_on(np.array([one.features for one in seen]), np.array([one.n_voxels for one in seen]))

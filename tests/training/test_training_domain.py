@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
+from msgspec.structs import replace
 
+from care_live.acquisition_config import AcquisitionConfig
 from care_live.cli import cli
+from care_live.config import VirtualConfig
 from care_live.errors import ConfigError
 from care_live.model import file
 from care_live.model.card import TrainingDomain
 from care_live.simulate import pair
+from care_live.simulate.scene import Exposure, Scene
 from care_live.training import domain_images, training_domain
 from care_live.training.examples import Data, paired
 from care_live.training.export import export
@@ -89,6 +93,33 @@ def test_the_card_of_a_trained_network_knows_its_data_and_tells_others_apart(tmp
     stripes = 300 + 200 * np.sin(np.arange(96) / 2) * np.ones(SHAPE)
     striped = np.random.default_rng(1).poisson(stripes / 2.17) * 2.17
     assert distance(pair(7, SHAPE).low) < features.limit < distance(striped.astype(np.uint16))
+
+
+def of_virtual_microscope(specimen: str, seed: int) -> np.ndarray:
+    """Return the first stack that the virtual microscope takes of a specimen in a small field."""
+    plan = AcquisitionConfig(z_planes=16, z_step_um=1.0, pixel_size_um=0.5)
+    config = VirtualConfig.model_validate(
+        {"specimen": specimen, "seed": seed, "shape_px": (96, 96), "acquisition": plan}
+    )
+    heights_um = plan.z_start_um + plan.z_step_um * np.arange(plan.z_planes)
+    scene = Scene(config)
+    return np.stack(
+        [
+            scene.expose(Exposure(z, 0.0, 0.0, float(um), plan.channels[0].exposure_ms, 1.0))
+            for z, um in enumerate(heights_um)
+        ]
+    )
+
+
+def test_the_shipped_network_knows_its_worm_in_a_small_field_of_few_planes_but_no_granules() -> None:
+    engine = open_engine(file.shipped("worm3d"), threads=1)
+
+    def is_strange(specimen: str, seed: int) -> bool:
+        raw = replace(as_volume(of_virtual_microscope(specimen, seed)), voxel_size_um=(1.0, 0.5, 0.5))
+        return Examiner(engine.card).examine(engine.restore([raw])[0]).is_out_of_domain
+
+    assert sum(is_strange("worm", seed) for seed in range(1, 9)) <= 1
+    assert all(is_strange("granules", seed) for seed in range(1, 4))
 
 
 def test_a_command_stores_what_images_of_a_kind_look_like(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,8 @@ RNG = np.random.default_rng(0)
 
 def seen(n: int, missing: float = 0.0) -> list[Harmless]:
     return [
-        Harmless(((0.0, missing), (0.0, 0.0), (0.0, 0.0)), (1.0, 1.6, 1.0), tuple(RNG.normal(size=4))) for _ in range(n)
+        Harmless(((0.0, missing), (0.0, 0.0), (0.0, 0.0)), (1.0, 1.6, 1.0), tuple(RNG.normal(size=4)), 10**6)
+        for _ in range(n)
     ]
 
 
@@ -39,6 +42,23 @@ def test_the_domain_holds_its_own_volumes_and_not_others() -> None:
     assert found is not None
     assert max(domain.distance(one.features, found) for one in examples) < found.limit
     assert domain.distance((9.0, 0.0, 0.0, 0.0), found) > found.limit
+
+
+def of_size(n_voxels: int, n: int) -> list[Harmless]:
+    """Return volumes whose features scatter the more, the fewer voxels they are taken from."""
+    scatter = (10**6 / n_voxels) ** 0.3
+    return [replace(one, features=tuple(scatter * np.array(one.features)), n_voxels=n_voxels) for one in seen(n)]
+
+
+def test_a_shallow_volume_of_a_small_field_is_no_other_specimen() -> None:
+    large, small = 10**6, 10**4
+    found = limits_fit.domain_of([*of_size(large, 40), *of_size(small, 40)])
+    assert found is not None and found.n_voxels == large
+    away = [domain.distance(one.features, found) / domain.limit_of(small, found) for one in of_size(small, 200)]
+    assert np.mean(np.greater(away, 1)) <= 0.05
+    far = (6.0, 0.0, 0.0, 0.0)  # among small volumes it would be a usual one
+    assert domain.distance(far, found) > domain.limit_of(large, found)
+    assert domain.limit_of(0, found) == domain.limit_of(2 * large, found) == found.limit
 
 
 def test_a_restoration_shows_how_far_it_contradicts_the_photons() -> None:

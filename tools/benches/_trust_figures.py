@@ -100,7 +100,7 @@ class Figures:
         one = doubtful.shot(self.engine, scene, self.first + number)
         examiner = Examiner(self.card, doubtful.the_camera() if scene.gain == 1 else None)
         self._note(f"foreign_{name}", examiner.examine(one.restored), one)
-        self.distances.setdefault(name, []).append(self._distance(examiner))
+        self.distances.setdefault(name, []).append(self._distance(examiner, one))
         self._errors(one)
 
     def real(self, name: str, path: Path) -> None:
@@ -182,7 +182,7 @@ class Figures:
             self._note(f"{specimen}{key}", self.examiner(key).examine(one.restored), one)
         if specimen == "worm":
             self.colours.setdefault("worm", []).append(trust.colour)
-            self.distances["known"].append(self._distance(examiner))
+            self.distances["known"].append(self._distance(examiner, one))
         self._errors(one, examiner)
 
     def _note(self, key: str, trust: Trust, one: doubtful.Shot) -> None:
@@ -210,9 +210,12 @@ class Figures:
                 for full in names:
                     self.hits.setdefault(full, []).append(any(near))
 
-    def _distance(self, examiner: Examiner) -> float:
+    def _distance(self, examiner: Examiner, one: doubtful.Shot) -> float:
+        """Return how far a volume is from training, in limits of the card."""
         trained = self.card.training.features
-        return domain.distance(examiner.features, trained) if trained is not None and examiner.features else 0.0
+        if trained is None or not examiner.features:
+            return 0.0
+        return domain.distance(examiner.features, trained) / domain.limit_of(one.electrons.size, trained)
 
     def _errors(self, one: doubtful.Shot, examiner: Examiner | None = None) -> None:
         """Note true errors beside residuals, block by block."""
@@ -234,9 +237,8 @@ class Figures:
             return {}
         figures = {f"auroc_domain_{name}": auroc(known, found) for name, found in others.items()}
         figures["auroc_domain"] = auroc(known, np.concatenate(list(others.values())))
-        limit = self.card.training.features.limit if self.card.training.features else 0.0
-        figures["flagged_known"] = float(np.mean(known > limit))
-        figures["flagged_foreign"] = float(np.mean(np.concatenate(list(others.values())) > limit))
+        figures["flagged_known"] = float(np.mean(known > 1))
+        figures["flagged_foreign"] = float(np.mean(np.concatenate(list(others.values())) > 1))
         return figures
 
 
