@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 TrustColour: TypeAlias = Literal["green", "amber", "red"]
 """*green*: restoration and photons agree · *amber*: look at the reasons before you rely on it, or it could not be
 examined · *red*: the restoration shows something that was not counted, or lacks something that was."""
+
+BADNESS: Mapping[str, int] = {"green": 0, "amber": 1, "red": 2}
+"""The worst has the largest."""
 
 Contradiction: TypeAlias = Literal["invented", "missing"]
 """*invented*: the restoration is brighter than what was counted; *missing*: it is darker."""

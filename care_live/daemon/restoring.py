@@ -206,10 +206,14 @@ class Restoring:
         self._describe(restored)
         with self.publishing:
             self.publisher.publish(restored, until_settled=True)
-        age_ms = self.tally.restored(restored)
+        age_ms = self.tally.restored(restored, self._channel_of(restored))
         _log(restored, age_ms)
         if not self.storage.put_second(restored, restored.nbytes, wait_s=self.full_wait_s):
             self._shed(restored.key)
+
+    def _channel_of(self, restored: Restored) -> str:
+        c = restored.key.c
+        return self.channels[c] if c < len(self.channels) else f"channel {c}"
 
     def _describe(self, restored: Restored) -> None:
         """Say which networks restore which channels, once each has restored, and whenever another one takes over."""

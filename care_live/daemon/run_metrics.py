@@ -13,7 +13,7 @@ import numpy as np
 
 from care_live.images import NotRestored, Restored, StateChanged, Volume, VolumeKey
 from care_live.percentiles import Span, flicker
-from care_live.verdict import Trust
+from care_live.verdict import BADNESS, Trust
 
 Phase: TypeAlias = Literal["starting", "waiting", "running", "draining", "finished", "failed"]
 
@@ -72,7 +72,7 @@ class DaemonStatus:
     trust_red: int = 0
     """Volumes that show something that was not counted, or lack something that was."""
     trust: str = ""
-    """The verdict on the newest volume, with its reasons."""
+    """The verdict on the newest volume, with its reasons; of several channels the worst, after the channel's name."""
     residual_sd: float | None = None
     """Of the newest volume: standard deviation of its standardised residual at the middle scale; 1 is camera noise."""
     camera: str = ""
@@ -154,6 +154,8 @@ class Tally:
         self._n_missed = 0
         self._spans: dict[tuple[int, int], Span] = {}
         self._flickers: dict[tuple[int, int], float] = {}
+        self._trusts: dict[str, Trust] = {}
+        """Of the newest volume of each channel."""
 
     def begin(self, run_id: str, *, missed: Iterable[str] = ()) -> None:
         """Count anew: another run begins; acquisitions before it that were missed stay among the warnings."""
@@ -165,7 +167,7 @@ class Tally:
             self._counts = {name: self._counts[name] for name in lasting if name in self._counts} | {"run_id": run_id}
             for past in (self._ages_ms, self._infer_ms, self._plane_times_ns, self._volume_times_ns):
                 past.clear()
-            for places in (self._suspect, self._spans, self._flickers):
+            for places in (self._suspect, self._spans, self._flickers, self._trusts):
                 places.clear()
 
     def set(self, **values: Any) -> None:
@@ -205,13 +207,13 @@ class Tally:
             with self._lock:
                 self._suspect.add(change.key)
 
-    def restored(self, restored: Restored) -> float:
-        """Count a restored volume; return its age in milliseconds."""
+    def restored(self, restored: Restored, channel: str = "") -> float:
+        """Count a restored volume of a channel, by name; return its age in milliseconds."""
         age_ms = (self._clock_ns() - restored.volume.last_plane_ns) / 1e6
         with self._lock:
             self._counts["restored"] = self._counts.get("restored", 0) + 1
             self._infer_ms.append(restored.infer_s * 1e3)
-            self._note_trust(restored.trust)
+            self._note_trust(restored.trust, channel)
             if "late" in restored.flags:
                 self._counts["restored_late"] = self._counts.get("restored_late", 0) + 1
             else:
@@ -219,13 +221,14 @@ class Tally:
                 self._note_range(restored)
         return age_ms
 
-    def _note_trust(self, trust: Trust | None) -> None:
+    def _note_trust(self, trust: Trust | None, channel: str) -> None:
         if trust is None:
             return
         name = f"trust_{trust.colour}"
         middle = trust.sd[len(trust.sd) // 2] if trust.sd else None
         self._counts[name] = self._counts.get(name, 0) + 1
-        self._counts |= {"trust": str(trust), "camera": trust.camera, "residual_sd": middle}
+        self._trusts[channel] = trust
+        self._counts |= {"trust": _worst(self._trusts), "camera": trust.camera, "residual_sd": middle}
         if trust.unmeasured:
             self._counts["references_unused"] = self._counts.get("references_unused", 0) + 1
             self._counts["reference_problem"] = trust.unmeasured
@@ -263,6 +266,12 @@ class Tally:
         n_earlier = self._n_missed - len(self._missed)
         earlier = (f"{n_earlier} acquisitions before these were missed, too",) if n_earlier else ()
         return (*self._missed, *earlier)
+
+
+def _worst(trusts: Mapping[str, Trust]) -> str:
+    """Return the worst verdict in words; of several channels after the name of its own."""
+    channel, worst = max(trusts.items(), key=lambda one: BADNESS[one[1].colour])
+    return f"{channel}: {worst}" if len(trusts) > 1 else str(worst)
 
 
 def _rate(times_ns: deque[int], now_ns: int) -> float:

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from care_live.images import VolumeKey
-from care_live.verdict import Trust, TrustColour
+from care_live.verdict import BADNESS, Trust, TrustColour
 
-_BADNESS: Mapping[str, int] = {"green": 0, "amber": 1, "red": 2}
 MAX_REASON = 240
 """Characters that are kept of a reason."""
 
@@ -48,6 +47,12 @@ def spans(notes: Mapping[VolumeKey, TrustNote]) -> list[TrustSpan]:
     return found
 
 
+def by_channel(notes: Mapping[VolumeKey, TrustNote]) -> dict[int, list[TrustSpan]]:
+    """Return the verdicts of each channel by position and time."""
+    channels = sorted({key.c for key in notes})
+    return {c: spans({key: note for key, note in notes.items() if key.c == c}) for c in channels}
+
+
 def by_time(line: Iterable[TrustSpan], p: int) -> dict[int, TrustNote]:
     """Return the verdict of each time point of a position."""
     return {
@@ -60,6 +65,6 @@ def _worst(notes: Iterable[tuple[VolumeKey, TrustNote]]) -> dict[tuple[int, int]
     worst: dict[tuple[int, int], TrustNote] = {}
     for key, note in notes:
         place = (key.p, key.t)
-        if place not in worst or _BADNESS.get(note.colour, 1) > _BADNESS.get(worst[place].colour, 1):
+        if place not in worst or BADNESS.get(note.colour, 1) > BADNESS.get(worst[place].colour, 1):
             worst[place] = note
     return worst

@@ -4,6 +4,7 @@ import pytest
 
 from care_live.daemon.run_metrics import Tally
 from care_live.images import NotRestored, StateChanged, VolumeKey
+from care_live.verdict import Trust
 from tests.make.records import restored
 from tests.make.scripted import volume
 
@@ -54,3 +55,17 @@ def test_of_many_missed_acquisitions_the_last_ones_are_named() -> None:
     assert len(named) < 50
     assert "mda_499" in named[-1]
     assert rest == f"{500 - len(named)} acquisitions before these were missed, too"
+
+
+def test_of_several_channels_the_worst_light_is_shown_with_its_channel() -> None:
+    tally = Tally()
+    tally.restored(restored(volume(0), trust=Trust("green")), "DAPI")
+    assert tally.status().trust == "green"
+    tally.restored(restored(volume(0), trust=Trust("red", ("invented",))), "FITC")
+    tally.restored(restored(volume(1), trust=Trust("green")), "DAPI")
+    assert tally.status().trust == "FITC: red: invented"
+    tally.restored(restored(volume(1), trust=Trust("green")), "FITC")
+    assert tally.status().trust.endswith(": green")
+    tally.begin("next")
+    tally.restored(restored(volume(0), trust=Trust("amber", ("dim",))), "FITC")
+    assert tally.status().trust == "amber: dim"

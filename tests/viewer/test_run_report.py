@@ -83,7 +83,19 @@ def test_trust_and_the_measured_error_are_on_the_page(run: Path, tmp_path: Path)
     assert "plane 1: invented, 9.0 times the noise, at y 5 x 7 (place 1 of 1): the restoration shows something" in text
     assert "3.0% of all other light" in text and "the specimen &lt;moved&gt;" in text
     assert "evidence, close" in text, "the map that says why"
-    assert "<title>time point 0: red. the restoration shows something" in text, "and the light over time"
+    assert "<title>time point 0, channel-0: red. the restoration shows something" in text, "and the light over time"
+
+
+def test_each_channel_has_its_own_light_over_time(tmp_path: Path) -> None:
+    with contextlib.closing(open_writer(tmp_path, make_plan(n_t=2, n_c=2))) as writer:
+        for key in (VolumeKey(t, c=c) for t in range(2) for c in range(2)):
+            writer.write_raw(make_volume(key))
+            writer.write_restored(make_restored(make_volume(key), trust=WRONG if key.c else Trust("green")), age_s=1.0)
+        writer.note(RunEnded("finished", "", 4, 4))
+    text = run_report.write(RunReader(tmp_path / "run").path, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<title>time points 0 to 1, channel-0: green</title>" in text
+    assert "<title>time points 0 to 1, channel-1: red. the restoration shows" in text
+    assert "position 0, channel-0, time point 0" in text and "position 0, channel-1, time point 0" in text
 
 
 def test_a_place_is_ringed_in_the_colour_and_with_the_line_of_its_kind() -> None:

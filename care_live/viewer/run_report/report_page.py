@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 
@@ -40,7 +40,7 @@ def page(facts: RunFacts, places: Sequence[DoubtfulPlane]) -> str:
         _about(facts),
         _counts(facts.tally, is_over=facts.is_over),
         _networks(facts),
-        _verdicts(facts.verdicts, facts.trust_line),
+        _verdicts(facts.verdicts, facts.trust_lines),
         _references(facts.references),
         _lines(facts.lines),
         _places(places),
@@ -114,7 +114,7 @@ def _networks(facts: RunFacts) -> str:
     return "<h2>Network</h2>" + "".join(rows) + (f"<p>Flags of restored volumes: {flags}.</p>" if flags else "")
 
 
-def _verdicts(verdicts: Sequence[tuple[str, int]], line: Sequence[TrustSpan]) -> str:
+def _verdicts(verdicts: Sequence[tuple[str, int]], lines: Mapping[str, Sequence[TrustSpan]]) -> str:
     """Return how many restored volumes agree with the photons that were counted."""
     if not verdicts:
         return ""
@@ -123,7 +123,7 @@ def _verdicts(verdicts: Sequence[tuple[str, int]], line: Sequence[TrustSpan]) ->
         "Green: restoration and photons agree. Amber: read the reasons first. Red: the restoration shows something "
         "that was not counted, or lacks something that was; these volumes stand under Troubles."
     )
-    return f"<h2>Trust</h2>{_table(rows)}{_trust_lines(line)}<p>{said}</p>"
+    return f"<h2>Trust</h2>{_table(rows)}{_trust_lines(lines)}<p>{said}</p>"
 
 
 def _references(seen: ReferenceFacts | None) -> str:
@@ -140,27 +140,37 @@ def _references(seen: ReferenceFacts | None) -> str:
     return f"<h2>Reference planes</h2>{_table(rows)}"
 
 
-def _trust_lines(line: Sequence[TrustSpan]) -> str:
-    """Draw the light over time, for each position: low green, half-high amber, full red, with its reason."""
-    last = max((span.last for span in line), default=0)
-    drawn = ""
-    for p in sorted({span.p for span in line})[:_MAX_POSITIONS]:
-        bars = "".join(_bar(span, _WIDTH / (last + 1)) for span in line if span.p == p)
-        drawn += (
-            f'<svg viewBox="0 0 {_WIDTH} {_LINE_PX + 14}" width="{_WIDTH}" height="{_LINE_PX + 14}" role="img">{bars}'
-            f'<text x="0" y="{_LINE_PX + 12}">position {p}, time point 0</text>'
-            f'<text x="{_WIDTH}" y="{_LINE_PX + 12}" text-anchor="end">{last}</text></svg>'
-        )
-    return drawn
+def _trust_lines(lines: Mapping[str, Sequence[TrustSpan]]) -> str:
+    """Draw the light over time for each position and channel: low green, half-high amber, full red, with its reason."""
+    last = max((span.last for line in lines.values() for span in line), default=0)
+    positions = sorted({span.p for line in lines.values() for span in line})
+    drawn = [
+        _trust_line([span for span in line if span.p == p], last, channel)
+        for p in positions[:_MAX_POSITIONS]
+        for channel, line in lines.items()
+    ]
+    return "".join(drawn)
 
 
-def _bar(span: TrustSpan, pace: float) -> str:
+def _trust_line(spans: Sequence[TrustSpan], last: int, channel: str) -> str:
+    if not spans:
+        return ""
+    bars = "".join(_bar(span, _WIDTH / (last + 1), channel) for span in spans)
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_LINE_PX + 14}" width="{_WIDTH}" height="{_LINE_PX + 14}" role="img">{bars}'
+        f'<text x="0" y="{_LINE_PX + 12}">position {spans[0].p}, {escape(channel)}, time point 0</text>'
+        f'<text x="{_WIDTH}" y="{_LINE_PX + 12}" text-anchor="end">{last}</text></svg>'
+    )
+
+
+def _bar(span: TrustSpan, pace: float, channel: str) -> str:
     ink, share = _LIGHT.get(span.colour, ("#999", 0.5))
     words = f"time points {span.first} to {span.last}" if span.last > span.first else f"time point {span.first}"
+    said = escape(". ".join(filter(None, (span.colour, span.reason))))
     return (
         f'<rect x="{span.first * pace:.2f}" y="{_LINE_PX * (1 - share):.1f}" '
         f'width="{max((span.last - span.first + 1) * pace - 0.5, 0.5):.2f}" height="{_LINE_PX * share:.1f}" '
-        f'fill="{ink}"><title>{words}: {escape(". ".join(filter(None, (span.colour, span.reason))))}</title></rect>'
+        f'fill="{ink}"><title>{words}, {escape(channel)}: {said}</title></rect>'
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from care_live.images import NotRestored, VolumeKey
 from care_live.recorded.run_records import ModelNoted
 from care_live.store import RunReader
-from care_live.viewer.trust_line import TrustSpan, note_of, spans
+from care_live.viewer.trust_line import TrustSpan, by_channel, note_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ class RunFacts:
     flags: tuple[tuple[str, int], ...]
     verdicts: tuple[tuple[str, int], ...]
     """(green, amber, red or not examined; number of restored volumes)."""
-    trust_line: tuple[TrustSpan, ...]
+    trust_lines: Mapping[str, Sequence[TrustSpan]]
+    """By channel."""
     references: ReferenceFacts | None
     """None: none came."""
     damaged_lines: tuple[int, ...]
@@ -120,7 +122,7 @@ def gather(reader: RunReader) -> RunFacts:
         troubles=_troubles(reader),
         flags=_flags(reader),
         verdicts=_verdicts(reader),
-        trust_line=_trust_line(reader),
+        trust_lines=_trust_lines(reader),
         references=_references(reader),
         damaged_lines=reader.damaged_lines,
     )
@@ -233,9 +235,11 @@ def _verdicts(reader: RunReader) -> tuple[tuple[str, int], ...]:
     return tuple((name, counted[name]) for name in ("green", "amber", "red", "not examined") if counted[name])
 
 
-def _trust_line(reader: RunReader) -> tuple[TrustSpan, ...]:
+def _trust_lines(reader: RunReader) -> dict[str, list[TrustSpan]]:
     trusts = {key: reader.restoration(key).trust for key in reader.keys("restored")}
-    return tuple(spans({key: note_of(trust) for key, trust in trusts.items() if trust is not None}))
+    notes = {key: note_of(trust) for key, trust in trusts.items() if trust is not None}
+    names = dict(enumerate(reader.plan.channels))
+    return {names.get(c, f"channel {c}"): line for c, line in by_channel(notes).items()}
 
 
 def _references(reader: RunReader) -> ReferenceFacts | None:
