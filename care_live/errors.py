@@ -7,6 +7,7 @@
     ├── SourceError             the microscope, a link or a recorded data set: the run cannot go on
     ├── FrameError              one plane is wrong: drop it, count it, go on
     ├── ModelError              a network or its card: refuse to start with it
+    ├── UnknownChannelError     both a ConfigError and a RestoreError: a network is to read a channel that data lack
     ├── RestoreError            inference failed for a volume: raw is safe, restore it later
     │   ├── OutOfMemoryError    shrink the tiles and try again
     │   └── WorkerLostError     a process died or hung: another one may restore the volume
@@ -46,6 +47,10 @@ class ModelError(CareLiveError):
 
 class RestoreError(CareLiveError):
     """Inference failed for one volume; its raw planes are safe."""
+
+
+class UnknownChannelError(ConfigError, RestoreError):
+    """A network is to read a channel that a recording lacks: a wrong command line, or one odd data set of many."""
 
 
 class OutOfMemoryError(RestoreError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 from collections import defaultdict
@@ -254,6 +255,27 @@ def test_a_proxy_for_the_web_does_not_stand_before_a_daemon(monkeypatch):
     with daemon_whose_swap_is("loading") as address:
         done = CliRunner().invoke(cli, ["status", "--address", address])
     assert (done.exit_code, "loading" in done.output) == (0, True), done.output
+
+
+def test_the_status_leaves_out_what_is_empty_but_not_as_json():
+    with daemon_whose_swap_is("loading") as address:
+        text, as_json = (CliRunner().invoke(cli, ["status", "--address", address, *more]) for more in ([], ["--json"]))
+    assert "[]" not in text.output and "loading" in text.output
+    assert {"warnings", "shortfalls"} <= json.loads(as_json.output).keys()
+
+
+def test_a_swap_for_a_channel_that_no_network_restores_ends_with_2(tmp_path):
+    def refused(order):
+        raise ConfigError("no network restores a channel 'Cy5'")
+
+    model = save_network(tmp_path / "new.onnx", filters=2)
+    health = Health("127.0.0.1:0", DaemonStatus, lambda: True, {"/swap": refused})
+    health.start()
+    try:
+        done = CliRunner().invoke(cli, ["swap", str(model), "--channel", "Cy5", "--address", health.address])
+    finally:
+        health.stop()
+    assert isinstance(done.exception, ConfigError) and "restores a channel 'Cy5'" in str(done.exception)
 
 
 def test_swap_may_only_give_the_order(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from care_live.cli import options
-from care_live.errors import CareLiveError
+from care_live.errors import CareLiveError, ConfigError
 from care_live.wire.printable import printable
 
 _LOOK_S = 0.5
@@ -28,7 +28,7 @@ def status_command(address: str, as_json: bool) -> None:
         return
     networks, workers = status.pop("networks", []), status.pop("workers", [])
     for name, value in status.items():
-        if value not in (None, "", {}, 0):
+        if value not in (None, "", {}, [], 0):
             click.echo(f"{name.replace('_', ' '):>20}  {value:.1f}" if isinstance(value, float) else _line(name, value))
     for network in networks:
         said = {"channels": ", ".join(network.pop("channels")) or "all", "model": network.pop("network")} | network
@@ -112,10 +112,9 @@ def swap_command(
 ) -> None:
     """Give a running daemon the network MODEL, between two volumes; it is tried and compared first.
 
-    Exit code 0: it has taken over, or, with --wait 0, was ordered. 1: it was refused, or nothing is decided yet; the
-    last line says why.
+    Exit code 0: it has taken over, or, with --wait 0, was ordered. 1: it was refused, or nothing is decided yet.
+    2: MODEL or its channel is not there. The last line says why.
     """
-    from care_live.errors import ConfigError
     from care_live.model.file import located
 
     if (model is None) == (not rollback):
@@ -155,7 +154,15 @@ def outcome_of_swap(address: str, wait_s: float) -> str:
 
 
 def ask(address: str, path: str, order: Mapping[str, object]) -> str:
-    """Post an order to a daemon; return its answer."""
+    """Post an order to a daemon; return its answer.
+
+    Raises
+    ------
+    ConfigError
+        The order itself is invalid.
+    CareLiveError
+        The daemon can't obey it now, or none answers.
+    """
     import urllib.error
     import urllib.request
 
@@ -168,7 +175,8 @@ def ask(address: str, path: str, order: Mapping[str, object]) -> str:
             text: str = answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
-            raise CareLiveError(error.read().decode(errors="replace").strip()) from error
+            refused = ConfigError if error.code == 400 else CareLiveError
+            raise refused(error.read().decode(errors="replace").strip()) from error
     except (urllib.error.URLError, OSError) as error:
         raise CareLiveError(_no_answer(address, error)) from error
     return printable(text)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -13,7 +13,7 @@ from care_live.cli import options
 from care_live.wire.printable import printable
 
 if TYPE_CHECKING:
-    from care_live.model.card import NetworkVerdict
+    from care_live.model.card import ModelCard
     from care_live.offline import ByChannel, NetworkSettings
     from care_live.store import VerifyReport
 
@@ -91,15 +91,16 @@ def restore_command(
         if isinstance(named, Mapping)
         else offline.open_network(named, **settings)
     )
-    for card in network.cards:
-        _warn(card.verdict, card.name)
     plan = offline.plan_archive(inputs, target, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
     if dry_run:
-        for line in offline.estimate(plan, network).lines():
+        lines = offline.estimate(plan, network).lines()
+        _warn_of_doubtful(network.cards)
+        for line in lines:
             click.echo(printable(line))
         return
     with offline.restorer_of(network, _workers(workers, scheduler, scheduler_file)) as restorer:
         report = offline.restore_archive(plan, network, restorer=restorer)
+    _warn_of_doubtful(network.cards)
     click.echo(printable(report.summary()))
     for remark in report.remarks:
         click.echo(printable(remark), err=True)
@@ -162,10 +163,16 @@ def _settings(
     }
 
 
-def _warn(verdict: NetworkVerdict | None, name: str) -> None:
-    """Say it where a network was not found clearly better than a filter."""
-    if verdict is not None and verdict.is_doubtful:
-        click.echo(printable(f"{name} is {verdict.sentence()}"), err=True)
+def _warn_of_doubtful(cards: Sequence[ModelCard]) -> None:
+    """Say which networks were not found clearly better than a filter; the card of a shipped one advises who made it."""
+    from care_live.model.file import Shipped
+
+    for card in cards:
+        if (verdict := card.verdict) is None or not verdict.is_doubtful:
+            continue
+        own = "make a network of your own images: care-live train --from forms"
+        says = f"{verdict.comparison()}: {own}" if card.name in get_args(Shipped) else verdict.sentence()
+        click.echo(printable(f"{card.name} is {says}"), err=True)
 
 
 @click.command("verify")

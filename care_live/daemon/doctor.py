@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -43,8 +43,10 @@ def examine(config: Config) -> Iterator[Finding]:
     """Check everything that a run with this config needs, one finding at a time."""
     yield _python()
     for network in config.restore.networks:
-        yield _model(network)
-    yield from _channels(config)
+        unknown = _unknown_channels(config, network)
+        yield _model(network, without=unknown)
+        if unknown:
+            yield _no_such_channels(config, unknown)
     yield _inference_packages()
     yield _gpu()
     yield _openvino()
@@ -59,8 +61,10 @@ def _python() -> Finding:
     return Finding("python", "good" if fits else "bad", seen, "" if fits else "use Python 3.11 to 3.14")
 
 
-def _model(network: ChannelNetwork) -> Finding:
-    of = f" of {', '.join(network.channels)}" if network.channels else ""
+def _model(network: ChannelNetwork, *, without: Sequence[str]) -> Finding:
+    """Read a card; of the channels those are named that the run has."""
+    known = [name for name in network.channels if name not in without]
+    of = f" of {', '.join(known)}" if known else ""
     try:
         card = read_card(located(network.model))
     except CareLiveError as error:
@@ -68,16 +72,23 @@ def _model(network: ChannelNetwork) -> Finding:
     return Finding("model", "good", f"{card.name}: {card.task}, axes {card.axes}, {', '.join(card.heads)}{of}")
 
 
-def _channels(config: Config) -> Iterator[Finding]:
-    """Compare the channels that networks restore with those of the run, where the config has them."""
+def _unknown_channels(config: Config, network: ChannelNetwork) -> list[str]:
+    """Return the channels of a network that the run does not have, where the config says which it has."""
+    of_run = _channels_of_run(config)
+    return [name for name in network.channels if name not in of_run] if of_run else []
+
+
+def _channels_of_run(config: Config) -> list[str]:
+    """Return the run's channels, where the config has them."""
     source = config.source
     if not isinstance(source, VirtualConfig | MicroManagerConfig) or source.sequence is not None:
-        return
-    of_run = [channel.preset for channel in source.acquisition.channels]
-    for network in config.restore.networks:
-        if unknown := [name for name in network.channels if name not in of_run]:
-            seen = f"the run has {', '.join(of_run)}: nothing of {', '.join(unknown)} would be restored"
-            yield Finding("channels", "bad", seen, "name them in [[restore.channel]] as in source.acquisition")
+        return []
+    return [channel.preset for channel in source.acquisition.channels]
+
+
+def _no_such_channels(config: Config, unknown: Sequence[str]) -> Finding:
+    seen = f"the run has {', '.join(_channels_of_run(config))}: nothing of {', '.join(unknown)} would be restored"
+    return Finding("channels", "bad", seen, "name them in [[restore.channel]] as in source.acquisition")
 
 
 def _version(package: str) -> str | None:

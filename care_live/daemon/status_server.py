@@ -191,8 +191,10 @@ class _Handler(BaseHTTPRequestHandler):
             if not isinstance(wanted, dict):
                 raise ConfigError("wanted a JSON object")
             return 200, "text/plain", order(wanted).encode()
-        except (CareLiveError, ValueError, RecursionError) as error:
+        except (ConfigError, ValueError, RecursionError) as error:
             return 400, "text/plain", str(error).encode()
+        except CareLiveError as error:  # a sound order that can't be obeyed now
+            return 409, "text/plain", str(error).encode()
 
     def _answer(self, code: int, kind: str, body: bytes) -> None:
         self.send_response(code)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from care_live.config import ChannelNetwork, RestoreConfig
-from care_live.errors import ConfigError, RestoreError
+from care_live.errors import ConfigError, RestoreError, UnknownChannelError
 from care_live.images import ModelIdentity
 from care_live.model import file
 from care_live.model.card import ModelCard
@@ -97,13 +97,13 @@ class NamedNetworks:
 
         Raises
         ------
-        RestoreError
+        UnknownChannelError
             It lacks one.
         """
         wishes = [NetworkWish(card, one.channels) for card, one in zip(self.cards, self.networks, strict=True)]
         channels, wrong = choose(wishes, of_recording)
         if wrong:
-            raise RestoreError(f"{'; '.join(wrong)}: give each network channels that the recording has")
+            raise UnknownChannelError(f"{'; '.join(wrong)}: give each network channels that the recording has")
         return channels
 
     def engine(self, dtype: str, before: ComputedWith | None = None, *, channels: Sequence[str] = ()) -> ChannelEngines:
@@ -118,7 +118,7 @@ class NamedNetworks:
         ------
         ConfigError
             What computed the first part is not there any more.
-        RestoreError
+        UnknownChannelError
             The recording lacks a channel.
         """
         chosen = self.choose(channels)

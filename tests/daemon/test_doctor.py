@@ -39,6 +39,7 @@ def test_a_channel_that_the_run_lacks_is_named(tmp_path):
     found = findings(store={"directory": str(tmp_path)}, restore={"channel": entries})
     assert found["channels"].verdict == "bad"
     assert found["channels"].seen == "the run has DAPI: nothing of FITCC would be restored"
+    assert "FITCC" not in found["model"].seen, "the network of no channel of the run is not good for it"
 
 
 def test_a_micro_manager_that_is_not_running_is_named():

@@ -16,7 +16,7 @@ import pytest
 from care_live.daemon.health import Health
 from care_live.daemon.run_metrics import DaemonStatus
 from care_live.daemon.status_server import MAX_REQUEST_BYTES, ConnectionLimits
-from care_live.errors import ConfigError
+from care_live.errors import ConfigError, RestoreError
 
 LIMITS = ConnectionLimits(connections=4, life_s=60.0, silence_s=60.0)
 IMPATIENT = ConnectionLimits(connections=4, life_s=2.0, silence_s=1.0)
@@ -64,6 +64,8 @@ def test_health_takes_orders_as_json_only():
     def swap(wanted):
         if "model" not in wanted:
             raise ConfigError("name a model")
+        if wanted["model"] == "other.onnx":
+            raise RestoreError("it works on a volume for too long")
         return f"loading {wanted['model']}"
 
     health = Health("127.0.0.1:0", DaemonStatus, lambda: True, {"/swap": swap})
@@ -71,6 +73,7 @@ def test_health_takes_orders_as_json_only():
     try:
         assert order(health.address, "/swap", b'{"model": "a.onnx"}') == (200, b"loading a.onnx")
         assert order(health.address, "/swap", b"{}") == (400, b"name a model")
+        assert order(health.address, "/swap", b'{"model": "other.onnx"}')[0] == 409
         assert order(health.address, "/swap", b"no json")[0] == 400
         assert order(health.address, "/swap", b"[1]")[0] == 400
         assert order(health.address, "/swap", b'{"model": "a"}', "text/plain")[0] == 415

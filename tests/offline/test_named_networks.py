@@ -130,6 +130,25 @@ def test_a_channel_that_a_recording_lacks_is_an_error(movie: Path, networks: dic
         open_networks({"Brightfield": None})
 
 
+def test_the_command_ends_with_2_where_a_recording_lacks_a_channel_and_gives_no_other_advice(
+    movie: Path, tmp_path: Path
+) -> None:
+    for more in ([], ["--dry-run"]):
+        given = ["restore", str(movie), str(tmp_path / "a"), "--channel", "Cy5=forms", *more]
+        done = CliRunner().invoke(cli, given)
+        assert isinstance(done.exception, ConfigError) and done.exception.exit_code == 2
+        assert "the channels are Brightfield" in str(done.exception) and not done.output
+
+
+def test_of_a_shipped_network_that_is_hardly_better_than_a_filter_its_user_learns_what_to_do(
+    movie: Path, tmp_path: Path
+) -> None:
+    given = ["restore", str(movie), str(tmp_path / "a"), "--channel", "Vessels=forms", "--dry-run", "--threads", "1"]
+    output = CliRunner().invoke(cli, given, catch_exceptions=False).output
+    assert "forms is worse than a filter" in output and "care-live train --from forms" in output
+    assert "use more volumes" not in output
+
+
 def test_a_tiff_has_the_channels_that_were_restored(movie: Path, networks: dict, tmp_path: Path) -> None:
     care_live.restore(movie, tmp_path / "out.ome.tif", model=networks, **SETTINGS)
     with tifffile.TiffFile(tmp_path / "out.ome.tif") as written:
