@@ -53,6 +53,8 @@ class EvidenceLimits(Section):
     missing_of_range: tuple[float, float, float] = (0.05, 0.03, 0.016)
     sd: tuple[float, float, float] = (1.3, 1.4, 1.8)
     """Largest standard deviation of the standardised residual: above it there is a slow bias."""
+    texture_sd: float = 1.05
+    """Largest of fine structures in bright places: above it they are not those that were counted."""
     allowance: float = 0.02
     """Error of intensity, as a share of the signal, that is not held against a restoration."""
     n_volumes: int = 0

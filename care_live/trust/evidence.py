@@ -28,6 +28,7 @@ from care_live.trust.camera import CameraModel
 from care_live.trust.doubtful_places import apart, peaks
 from care_live.trust.residual import BIN_PX, Residual, coarser
 from care_live.trust.smooth import largest, smooth, sums_of_squares
+from care_live.trust.texture import Smoothed, texture_sd
 from care_live.trust.thresholds import deviation, noise_sd, thresholds_of
 from care_live.verdict import Doubt
 
@@ -43,12 +44,12 @@ _RELEVANT = 0.1
 """A contradiction smaller than this share of the local signal is an error of intensity, not of structure."""
 _NEIGHBOURHOOD = 1.8
 """In smoothing widths: light that a network spreads from a bright structure is an error of intensity, too."""
-_OF_LIGHT, _OF_BRIGHTEST, _OF_RANGE = 0.22, 0.06, 0.04
+_OF_LIGHT, _OF_BRIGHTEST, _OF_RANGE = 0.22, 0.055, 0.04
 """Shares of the local light, of the brightest square nearby and of the intensity range that an object left out is more
 than: what the network smoothed away near bright nuclei was less than one of the first two, in 110 worms, and what it
 made of dense tissue, where a worm is as small as the field, less than the third."""
-_SURPLUS = 0.2
-"""Share of the noise, or of the network's interval if that is narrower, by which such an object is beyond noise."""
+_SURPLUS = 1.05
+"""Times the noise that such an object is more than: no interval stands between it and chance."""
 _NEARBY = (3, 2, 2)
 """Planes, and squares of `WIDE_PX` pixels."""
 
@@ -67,6 +68,8 @@ class Evidence:
     worst: tuple[tuple[float, float], ...]
     """(invented, missing) at each scale: the largest contradiction beyond noise, as a share of the interval of the
     network, or of the intensity range where it gives none."""
+    texture_sd: float
+    """Of fine structures in bright places, see `care_live.trust.texture`; 1: noise, 0: too little light to say."""
     alarms: tuple[NDArray[np.bool_], ...]
     """Where each of `maps` counts against the volume: beyond its threshold, and no mere error of intensity."""
 
@@ -97,10 +100,12 @@ def examine(left: Residual, camera: CameraModel, expected: Expected, *, is_proje
     doubts: list[Doubt] = []
     found: list[_Alarms] = []
     sd: list[float] = []
+    grids: list[_Grid] = []
     around = _Surroundings(left, expected, camera)
     for number, (scale, bin_px) in enumerate(zip(SCALES_PX, _BINS_PX, strict=True)):
         along_z = 0.0 if is_projection or len(left.weighted) == 1 else scale[0]
         grid = _Grid(left, bin_px, (along_z, scale[1] / bin_px, scale[2] / bin_px))
+        grids.append(grid)
         z = grid.standardised(camera.pattern_sd)
         if is_projection:
             z = np.minimum(z.max(axis=0, keepdims=True), 0)
@@ -117,6 +122,7 @@ def examine(left: Residual, camera: CameraModel, expected: Expected, *, is_proje
         share=max(float(alarms.where.mean()) for alarms in found),
         doubts=apart(doubts, np.array(SCALES_PX[-1])),
         worst=tuple(alarms.worst for alarms in found),
+        texture_sd=0.0 if is_projection else texture_sd(grids[0].sampled(), grids[-1].sampled(), around.is_lit),
         alarms=tuple(alarms.where for alarms in found),
     )
 
@@ -144,6 +150,13 @@ class _Grid:
         np.maximum(variance, np.float32(1e-12), out=variance)
         self._deviation = np.sqrt(variance, out=variance)
         return np.asarray(self.smoothed / variance, np.float32)
+
+    def sampled(self) -> Smoothed:
+        """Return the residual every 4 pixels, in sums of squares of 2."""
+        every, parts = slice(None, None, WIDE_PX // self.bin_px), np.float32((BIN_PX / self.bin_px) ** 2)
+        z, y, x = self.sigma
+        residual, noise = (array[:, every, every] * parts for array in (self.smoothed, self._deviation))
+        return Smoothed(residual, noise, (z, y * self.bin_px, x * self.bin_px))
 
     def before_tone(self) -> Array | None:
         """Return z with what each brightness is off by in it; None: nothing of that was taken out."""
@@ -185,7 +198,9 @@ class _Surroundings:
     def is_lit(self) -> NDArray[np.bool_]:
         """(z, y, x) on wide squares: where photons make more of the noise than the camera's electronics."""
         signal = self._left.signal[:, ::2, ::2]
-        return np.asarray(signal * np.float32(self._camera.gain) > np.float32(self._camera.dark_variance))
+        lit = np.asarray(signal * np.float32(self._camera.gain) > np.float32(self._camera.dark_variance))
+        lit[list(self._left.without)] = False
+        return lit
 
     @cached_property
     def error(self) -> Array:
@@ -242,8 +257,7 @@ def _alarms(z: Array, grid: _Grid, around: _Surroundings, tolerance: _Tolerance)
     if tolerance.scale == 0 and is_missing.any():
         least = np.maximum(_OF_LIGHT * signal, _OF_BRIGHTEST * around.brightest[wide])
         least = np.maximum(least, _OF_RANGE * tolerance.expected.range_counts)
-        surplus = _SURPLUS * np.minimum(noise, around.error[wide])
-        is_alarm |= is_missing & (counts > np.maximum(least, noise + surplus))
+        is_alarm |= is_missing & (counts > np.maximum(least, _SURPLUS * noise))
     where[where] = is_alarm
     worst = (float(of_error[side].max(initial=0)) for side in (~is_missing, is_missing))
     return _Alarms(where, (next(worst), next(worst)))

@@ -65,6 +65,16 @@ def biases(sd: Sequence[float], limits: EvidenceLimits) -> tuple[str, ...]:
     )
 
 
+def made_up_texture(texture_sd: float, limits: EvidenceLimits) -> tuple[str, ...]:
+    """Return in words that fine structures in bright places are not those that were counted."""
+    if texture_sd <= limits.texture_sd:
+        return ()
+    return (
+        f"fine structures in bright places are not those that the camera counted: the residual there is "
+        f"{texture_sd:.1f} times the camera's noise; do not trust textures",
+    )
+
+
 def kept_noise(sd: Sequence[float], camera: CameraModel) -> tuple[str, ...]:
     """Return in words that a restoration follows the noise of its raw volume.
 

@@ -16,6 +16,8 @@ ENOUGH_VOLUMES = 12
 """Fewer say too little about the rare: the defaults stay."""
 _MARGIN = 1.25
 """Limits lie a quarter above the most that was seen."""
+_TEXTURE_MARGIN = 1.15
+"""What is left in bright places varies less from volume to volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Harmless:
     """Of the raw volume."""
     has_interval: bool = False
     """Whether the network says how sure it is: `worst` is then in units of that."""
+    texture_sd: float = 0.0
 
 
 def look_at(restored: Restored, card: ModelCard) -> Harmless | None:
@@ -38,7 +41,9 @@ def look_at(restored: Restored, card: ModelCard) -> Harmless | None:
     examiner.examine(restored)
     found = examiner.found
     has_interval, n_voxels = "laplace_scale" in restored.maps, restored.volume.pixels.size
-    return None if found is None else Harmless(found.worst, found.sd, examiner.features, n_voxels, has_interval)
+    if found is None:
+        return None
+    return Harmless(found.worst, found.sd, examiner.features, n_voxels, has_interval, found.texture_sd)
 
 
 def limits_of(seen: Sequence[Harmless], before: EvidenceLimits) -> EvidenceLimits:
@@ -56,6 +61,8 @@ def limits_of(seen: Sequence[Harmless], before: EvidenceLimits) -> EvidenceLimit
         f"{kind}_of_{of}": np.maximum(worst[:, sign], getattr(least, f"{kind}_of_{of}")).round(4).tolist()
         for sign, kind in enumerate(("invented", "missing"))
     }
+    texture_sd = max(one.texture_sd for one in seen) * _TEXTURE_MARGIN
+    fields |= {"texture_sd": round(max(texture_sd, least.texture_sd), 2)}
     fields |= {"sd": np.maximum(sd, least.sd).round(2).tolist(), "n_volumes": len(seen)}
     return EvidenceLimits.model_validate(before.model_dump() | fields)
 

@@ -116,6 +116,12 @@ def test_an_object_that_was_left_out_is_excused_by_no_interval() -> None:
     assert not found(scene, scene.truth, interval_of(40)).doubts
 
 
+def test_what_was_left_out_need_not_be_far_beyond_noise() -> None:
+    scene = worm(11)
+    (doubt,) = found(scene, scene.truth + nucleus((8.0, 64.0, 64.0), -2.5), interval_of(40)).doubts
+    assert doubt.kind == "missing"
+
+
 def test_the_noise_of_each_pixel_sharpens_the_test() -> None:
     scene = worm(11)
     wrong = scene.truth + nucleus(PLACE, 3)

@@ -28,6 +28,12 @@ def test_limits_lie_above_what_good_volumes_show_and_never_below_the_defaults() 
     assert found.invented_of_range == EvidenceLimits().invented_of_range
     assert found.sd[1] == 2.0
     assert found.n_volumes == 20
+    assert found.texture_sd == EvidenceLimits().texture_sd
+
+
+def test_a_network_that_leaves_more_in_bright_places_gets_a_wider_limit() -> None:
+    examples = [replace(one, texture_sd=0.9 + 0.02 * n) for n, one in enumerate(seen(20))]
+    assert limits_fit.limits_of(examples, EvidenceLimits()).texture_sd == pytest.approx(1.28 * 1.15, abs=0.01)
 
 
 def test_few_volumes_change_nothing() -> None:
