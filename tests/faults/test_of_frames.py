@@ -105,8 +105,9 @@ def test_25_the_run_goes_on_with_another_micromanager(tmp_path):
         engine_process(first).kill()
         first.process.wait(120)
     before = planes_stored(first)
+    is_cut = any(len(planes) < N_Z for planes in before.values())
     with daemon(tmp_path, source=microscope(time_points=12)) as second:
-        second.end()
+        second.end(1 if is_cut else 0)  # a volume that was cut lacks its planes for ever, and the run says so
     after = planes_stored(second)
     assert set(after) == set(range(12))
     assert {t: after[t] for t in before} == before
