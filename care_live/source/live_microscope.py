@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import subprocess
 import tempfile
 import threading
@@ -36,7 +37,9 @@ class LiveMicroscope:
     """
 
     def __init__(self, config: VirtualConfig, *, address: str, address_of_runs: str) -> None:
-        job = LiveJob(address, address_of_runs, config.model_dump(mode="json", exclude_unset=True))
+        self.origin = secrets.token_hex(8)
+        """With this begin the names of its taps."""
+        job = LiveJob(address, address_of_runs, self.origin, config.model_dump(mode="json", exclude_unset=True))
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process: subprocess.Popen[bytes] = start_engine(
             msgspec.to_builtins(job), self._log, module="care_live.source.live_run", answers=True

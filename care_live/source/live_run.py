@@ -18,6 +18,7 @@ from care_live.errors import CareLiveError
 from care_live.source.child_process import answers_on_stdout, run_job
 from care_live.source.live import live
 from care_live.source.stage_orders import LiveJob, OrderAnswer, StageOrder, order_of
+from care_live.source.tap_sender import Endpoint
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +73,15 @@ def _acquire(core: Any, sequence: dict[str, Any]) -> None:
 def run(job: LiveJob) -> None:
     """Start the microscope in Live, and obey until stdin ends."""
     answers = answers_on_stdout()
+    from care_live.source.pymmcore_plus import Observer
     from care_live.source.virtual import start_virtual_core
 
     threading.current_thread().name = "microscope"
     config = VirtualConfig.model_validate(job.microscope)
     core = start_virtual_core(config)
     core.setExposure(config.acquisition.channels[0].exposure_ms)
-    live(core, job.address, runs=job.address_of_runs, laser=(CAMERA, "LaserPower"))
+    sender = live(core, job.address, runs=None, laser=(CAMERA, "LaserPower"))
+    sender.observer = Observer(core, Endpoint(job.address_of_runs, origin=job.origin))
     _start(core)
     for number, line in enumerate(sys.stdin.buffer):
         answers.write(msgspec.json.encode(OrderAnswer(number, _obeyed(core, line))) + b"\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 from care_live.config import LiveSourceConfig, RemoteConfig
 from care_live.errors import ConfigError
-from care_live.images import RunEnded, SourceEvent
+from care_live.images import RunEnded, RunStarted, SourceEvent
 from care_live.live_frame import LatestFrame
 from care_live.source.live_link import LiveLink
 from care_live.source.live_microscope import LiveMicroscope
@@ -51,6 +51,7 @@ class LiveSource:
         except BaseException:
             self._remote.close()
             raise
+        self._is_run_of_another = False
         self._microscope = None
         if config.microscope is not None:
             self._microscope = LiveMicroscope(
@@ -74,12 +75,20 @@ class LiveSource:
 
     def next_event(self, timeout_s: float) -> SourceEvent | None:
         event = self._remote.next_event(timeout_s)
-        if event is None and self._microscope is not None and (ended := self._microscope.why_ended()):
-            return RunEnded("failed", ended)
-        return event
+        if isinstance(event, RunStarted) and self._microscope is not None:
+            self._is_run_of_another = not event.tap.startswith(self._microscope.origin)
+        return self._microscope_ended() if event is None else event
+
+    def _microscope_ended(self) -> RunEnded | None:
+        """End with the own microscope, once the acquisitions of others are over, and none waits in line."""
+        if self._microscope is None or self._is_run_of_another or len(self._line):
+            return None
+        ended = self._microscope.why_ended()
+        return RunEnded("failed", ended) if ended else None
 
     def next_run(self) -> None:
         """Wait for the next tap: the run before is recorded."""
+        self._is_run_of_another = False
         self._remote.begin_anew(next(self._names))
 
     def stored(self, before: int) -> None:

@@ -87,7 +87,7 @@ def _all_of(events: Iterable[Event]) -> list[Event]:
     for event in events:
         every.append(event)
         if len(every) > _MAX_EVENTS:
-            raise ConfigError("[reference] wants a sequence with an end: give its time plan a number of loops")
+            raise ConfigError("[reference] needs a sequence with an end: give its time plan a number of loops")
     return every
 
 

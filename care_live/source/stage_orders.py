@@ -11,10 +11,11 @@ from care_live.errors import ConfigError
 
 
 class LiveJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where Live and runs go, and the microscope's section of the config."""
+    """Where Live and runs go, how its taps are named, and the microscope's section of the config."""
 
     address: str
     address_of_runs: str
+    origin: str
     microscope: dict[str, Any]
 
 

@@ -14,7 +14,7 @@ _MOST = 256
 class _Waiting(NamedTuple):
     peer: bytes
     epoch: int
-    heard_s: float
+    received_s: float
 
 
 class TapLine:
@@ -50,8 +50,8 @@ class TapLine:
 
     def listen_again(self) -> None:
         """Count no silence since the last message: between two runs the daemon receives nothing."""
-        silent_s = self._clock_s() - max((one.heard_s for one in self._waiting.values()), default=0.0)
-        self._waiting = {tap: one._replace(heard_s=one.heard_s + silent_s) for tap, one in self._waiting.items()}
+        silent_s = self._clock_s() - max((one.received_s for one in self._waiting.values()), default=0.0)
+        self._waiting = {tap: one._replace(received_s=one.received_s + silent_s) for tap, one in self._waiting.items()}
 
     def first(self) -> tuple[bytes, int] | None:
         """Return the address of the tap whose turn it is, and its epoch; None: none waits."""
@@ -66,4 +66,4 @@ class TapLine:
 
     def _speaking(self) -> list[str]:
         since_s = self._clock_s() - _SPEAKS_S
-        return [tap for tap, one in self._waiting.items() if one.heard_s >= since_s]
+        return [tap for tap, one in self._waiting.items() if one.received_s >= since_s]

@@ -45,6 +45,8 @@ class Endpoint:
     keys: ClientKeys | None = None
     memory_bytes: int = MEMORY_BYTES
     """Frames that may wait for the daemon."""
+    origin: str = ""
+    """16 hexadecimal digits with which the names of this program's taps begin; empty: they are random."""
 
 
 class TapSender:
@@ -67,7 +69,7 @@ class TapSender:
         self._endpoint = endpoint
         self._on_stop = on_stop
         self._look = look
-        self._name = secrets.token_hex(16)
+        self._name = endpoint.origin + secrets.token_hex(8 if endpoint.origin else 16)
         self._lock = threading.Lock()
         self._window = SendBuffer()
         self._started: RunStarted | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
+import numpy as np
 import psutil
 import pytest
 
@@ -12,8 +13,10 @@ from care_live.config import LiveSourceConfig, VirtualConfig
 from care_live.errors import ConfigError, SourceError
 from care_live.images import Frame, RunEnded, RunStarted, SourceEvent
 from care_live.live_frame import LiveFrame
+from care_live.source import tap
 from care_live.source.live_source import LiveSource
 from care_live.source.stage_orders import StageOrder, order_of
+from tests.make.waiting import until
 
 WAIT_S = 90.0
 LOOPBACK = "tcp://127.0.0.1:0"
@@ -42,6 +45,7 @@ def events_of_a_run(source: LiveSource) -> list[SourceEvent]:
 @pytest.mark.mm
 @pytest.mark.slow
 def test_it_moves_records_a_run_and_goes_on_with_live(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     microscope = VirtualConfig.model_validate({"shape_px": (64, 64), "acquisition": {"pixel_size_um": 0.325}})
     source = LiveSource(LiveSourceConfig(bind=LOOPBACK, bind_runs=LOOPBACK, microscope=microscope), run_id="evening")
     try:
@@ -64,10 +68,7 @@ def test_it_moves_records_a_run_and_goes_on_with_live(caplog: pytest.LogCaptureF
         live_frame(source, z_um=6.0)
         assert "no such preset" in caplog.text
         assert "LaserPower" in refusal(source, {"laser": 5e5})
-        for child in psutil.Process().children():
-            with suppress(psutil.Error):  # one that has ended
-                if "care_live.source.live_run" in child.cmdline():
-                    child.kill()
+        check_that_runs_of_others_outlive_the_microscope(source, caplog)
         killed = events_of_a_run(source)[-1]
         assert isinstance(killed, RunEnded) and killed.detail.startswith("the microscope has ended (exit code ")
         with pytest.raises(SourceError, match="the microscope has ended"):
@@ -75,6 +76,47 @@ def test_it_moves_records_a_run_and_goes_on_with_live(caplog: pytest.LogCaptureF
     finally:
         source.stop()
         source.close()
+
+
+def kill_microscope() -> None:
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # one that has ended
+            if "care_live.source.live_run" in child.cmdline():
+                child.kill()
+
+
+def microscope_has_ended(source: LiveSource) -> bool:
+    try:
+        source.move({"z_um": 1.0})
+    except SourceError as error:
+        return "the microscope has ended" in str(error)
+    return False
+
+
+def is_quiet(source: LiveSource) -> bool:
+    """Take what has come; an end of the run would be wrong."""
+    event = source.next_event(0.1)
+    assert not isinstance(event, RunEnded), event
+    return event is None
+
+
+def check_that_runs_of_others_outlive_the_microscope(source: LiveSource, log: pytest.LogCaptureFixture) -> None:
+    """Another program's run goes on, and the one that waits in line behind it is recorded, too."""
+    pixels, tags = np.ones((32, 48), np.uint16), {"Axes": {"time": 0}}
+    first, second = (tap(source.address_of_runs, events=[{"axes": {"time": 0}}]) for _ in range(2))
+    first(pixels, tags)
+    until(lambda: isinstance(source.next_event(0.1), RunStarted), WAIT_S)
+    second(pixels, tags)
+    second.feed.end("finished")
+    kill_microscope()
+    until(lambda: is_quiet(source) and microscope_has_ended(source) and "this one waits in line" in log.text, WAIT_S)
+    assert is_quiet(source)
+    first.feed.end("finished")
+    assert events_of_a_run(source)[-1] == RunEnded("finished", n_delivered=1)
+    source.stored(1)  # its frame came before: the tap need not wait for that
+    source.next_run()
+    assert events_of_a_run(source)[-1] == RunEnded("finished", n_delivered=1)
+    source.next_run()
 
 
 def refusal(source: LiveSource, order: dict[str, float]) -> str:
