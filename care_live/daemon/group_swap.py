@@ -88,13 +88,12 @@ class GroupSwap:
     @property
     def state(self) -> str:
         """State or result of the last swap: of the worker that is least ready; empty when there was none."""
-        states = [worker.hot_swap.state for worker in self._workers]
+        with self._guard:  # else, while they change, the result of the swap before would show
+            states, wanted = [worker.hot_swap.state for worker in self._workers], self._wanted
         for phase in ("refused", "loading", "trying"):
             if found := next((state for state in states if state.startswith(phase)), ""):
                 return found
-        if self._wanted:
-            return f"all workers go {self._wanted} before the next volume"
-        return states[0]
+        return f"all workers go {wanted} before the next volume" if wanted else states[0]
 
     def look(self) -> None:
         """Give a candidate up everywhere once one worker has refused it."""

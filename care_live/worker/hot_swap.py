@@ -59,10 +59,11 @@ class HotSwap:
     @property
     def state(self) -> str:
         """State or result of the last swap; empty when there was none."""
-        candidate = self._candidate
-        if candidate is None or candidate.phase == "proved":
-            return self._state
-        return f"refused: {candidate.reason}" if candidate.phase == "refused" else candidate.phase
+        with self._guard:  # else a candidate may have passed, and `_changed` has not noted it yet
+            candidate = self._candidate
+            if candidate is None or candidate.phase == "proved":
+                return self._state
+            return f"refused: {candidate.reason}" if candidate.phase == "refused" else candidate.phase
 
     def order(
         self,

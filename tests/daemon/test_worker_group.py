@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from care_live.errors import RestoreError, WorkerLostError
 from care_live.images import VolumeKey
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.engine import Engine
+from care_live.worker.client import RestoreProcess
 from tests.make.inference import planes_of, settings
 from tests.make.networks import noisy, save_network
 from tests.make.records import volume
@@ -124,7 +126,24 @@ def names_of(group: WorkerGroup) -> list[str]:
     return [worker.network.identity.name for worker in group.workers]
 
 
-def test_all_workers_change_before_the_same_volume_and_go_back(pair: WorkerGroup, network: Path, other: Path) -> None:
+def state_while_they_change(group: WorkerGroup, patched: pytest.MonkeyPatch) -> list[str]:
+    """Return where the status will be that another thread asks for whenever a worker is about to change."""
+    shown: list[str] = []
+    change = RestoreProcess.change
+
+    def watched(worker: RestoreProcess, *, forward: bool) -> None:
+        thread = threading.Thread(target=lambda: shown.append(group.swap_state))
+        thread.start()
+        thread.join(0.3)
+        change(worker, forward=forward)
+
+    patched.setattr(RestoreProcess, "change", watched)
+    return shown
+
+
+def test_all_workers_change_before_the_same_volume_and_go_back(
+    pair: WorkerGroup, network: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = pair.network
     assert set(swapped(pair, other, "all workers go forward", p=11)) == {"net"}
     keys = [VolumeKey(t, 11) for t in (900, 901)]
@@ -133,7 +152,11 @@ def test_all_workers_change_before_the_same_volume_and_go_back(pair: WorkerGroup
     assert not pair.may_take(pair.workers[0], [keys[1]])  # the one before will be restored by another worker
     pair.swap.taken(keys[0])
     assert names_of(pair) == ["net", "net"]
-    assert pair.may_take(pair.workers[0], [keys[1]])
+    with monkeypatch.context() as patched:
+        shown = state_while_they_change(pair, patched)
+        assert pair.may_take(pair.workers[0], [keys[1]])
+    until(lambda: len(shown) == 2)
+    assert all(state.startswith("took over") for state in shown), "never the result of the swap before"
     assert names_of(pair) == ["other", "other"]
     assert pair.swap_state.startswith("took over")
     stack, engine = stacks(p=11, n=1)[0], Engine(other, settings(other))

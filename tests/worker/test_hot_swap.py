@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -26,6 +27,7 @@ from care_live.worker.client import RestoreProcess
 from care_live.worker.inference_process import Inference
 from care_live.worker.trial import Tempo
 from tests.make.networks import Graph, noisy, save_graph, save_network, volume
+from tests.make.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 STACK = volume(noisy((6, 20, 22)))
@@ -98,9 +100,21 @@ def test_a_candidate_is_warm_before_it_is_tried(
         sent.append((inference.config.model, message))
         send(inference, message)
 
+    shown, advance = ["loading"], trial.Candidate.advance
+
+    def watched(candidate: trial.Candidate, *arguments: Any) -> None:
+        advance(candidate, *arguments)
+        if candidate.phase == "proved":  # another thread asks for the status just now
+            thread = threading.Thread(target=lambda: shown.append(process.hot_swap.state))
+            thread.start()
+            thread.join(0.5)
+
     monkeypatch.setattr(Inference, "send", noted)
+    monkeypatch.setattr(trial.Candidate, "advance", watched)
     process.hot_swap.order(networks["new"])
     restore_until(process, "took over")
+    until(lambda: len(shown) == 2, 60.0)
+    assert shown[1].startswith("took over"), "never the result of the swap before"
     warm_up, work = [message for model, message in sent if model == networks["new"]][:2]
     assert warm_up == protocol.WarmUp((6, 20, 22))
     assert isinstance(work, protocol.Work)
