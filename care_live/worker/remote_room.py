@@ -52,8 +52,8 @@ class RemoteRoom:
         self._n_planes = sum(len(array) for array in self._pixels)
         self._sent: dict[tuple[Head, int, int], int] = {}
         """CRC32C of each plane of a result that was sent: the last step may mend it once more."""
-        self.n_told = (0, 0)
-        """What the daemon knows of the progress."""
+        self.n_reported = (0, 0)
+        """Planes taken and planes restored that the last beat has reported."""
 
     def in_here(self, asked: _Named) -> _Named:
         """Return an order that names this memory."""
@@ -89,7 +89,7 @@ class RemoteRoom:
         heads : maps that the network gives plane by plane
         """
         n_taken, n_restored = self.progress.n_taken, self.progress.n_restored
-        new, self.n_told = range(self.n_told[1], n_restored), (n_taken, n_restored)
+        new, self.n_reported = range(self.n_reported[1], n_restored), (n_taken, n_restored)
         for head in [head for head in heads if new and head in self._maps]:
             for c in range(len(self._maps[head])):
                 yield from self._noted(head, c, new)

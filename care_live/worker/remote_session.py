@@ -148,12 +148,12 @@ class RemoteSession:
     def _early(self) -> Iterator[Outgoing]:
         """Yield planes that became final while their volumes are recorded, and how far the process is."""
         for key, room in self._rooms.items():
-            if room.n_told != (room.progress.n_taken, room.progress.n_restored):
+            if room.n_reported != (room.progress.n_taken, room.progress.n_restored):
                 yield from (self._planes(key, run) for run in room.restored(self._heads))
                 yield self._beat()
 
     def _answer(self) -> Iterator[Outgoing]:
-        answer = self._heard()
+        answer = self._received()
         if isinstance(answer, protocol.Ready):
             self._heads = tuple({head: None for one in answer.networks for head in one.card.heads})
         elif self._work is not None and self._is_asked:
@@ -165,7 +165,7 @@ class RemoteSession:
             self._given_up.clear()
         yield WorkerAnswer(self.number, answer), ()
 
-    def _heard(self) -> protocol.Answer:
+    def _received(self) -> protocol.Answer:
         try:
             return self._child.await_ready(0.0) if self._child.ready is None else self._child.receive(limit_s=0.0)
         except LostError:
@@ -179,5 +179,5 @@ class RemoteSession:
 
     def _beat(self) -> Outgoing:
         self._beat_s = time.monotonic()
-        streamed = ((key, *room.n_told) for key, room in self._rooms.items() if any(room.n_told))
+        streamed = ((key, *room.n_reported) for key, room in self._rooms.items() if any(room.n_reported))
         return Beat(self.number, self._child.cpu_s, tuple(streamed)), ()
