@@ -6,7 +6,8 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from care_live.config import RestoreConfig
-from care_live.errors import RestoreError
+from care_live.daemon.worker_states import ABSENT
+from care_live.errors import RestoreError, StageError
 from care_live.imports import need
 from care_live.wire.address import at_host, is_wildcard
 from care_live.worker.inference_link import OpenInference
@@ -26,7 +28,12 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 _AGAIN_S = 5.0
-"""Before what failed is tried again."""
+"""Before what failed is tried again; for a task, longer after each that has ended."""
+_LONGEST_AGAIN_S = 60.0
+_MOST_ENDS = 12
+"""Times in a row that tasks end: then no further one is started."""
+_STEADY_S = 120.0
+"""Where all workers have worked for so long, the next end is the first of a row."""
 _ANSWER_S = 4.0
 _JOIN_S = 10.0
 
@@ -46,8 +53,10 @@ class RemoteWorkers:
         self._port: RemotePort | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._given_up = False
+        self._n_failures_shown = 0
         self.problem = ""
-        """Why no worker can be started at present."""
+        """Why no worker can be started at present, or any more."""
 
     @property
     def open(self) -> OpenInference:
@@ -89,12 +98,41 @@ class RemoteWorkers:
             raise RestoreError(f"{error}; {self.problem}") from error
 
     def close(self) -> None:
-        """Dismiss every worker."""
+        """Dismiss every worker.
+
+        Raises
+        ------
+        StageError
+            A thread did not end in time.
+        """
         self._stop.set()
-        if self._port is not None:
-            self._port.close()
-        if self._thread is not None:
-            self._thread.join(_JOIN_S)
+        try:
+            if self._port is not None:
+                self._port.close()
+        finally:
+            if self._thread is not None:
+                self._thread.join(_JOIN_S)
+        if self._thread is not None and self._thread.is_alive():
+            raise StageError(f"Dask's client did not end within {_JOIN_S:g} s: its tasks may go on for a while")
+
+    def check(self) -> None:
+        """Report, once each, that the link has failed, or that no further workers are started.
+
+        Raises
+        ------
+        RestoreError
+            That has happened since the last call; the run goes on without these workers, or until they are back.
+        """
+        n_failures = (0 if self._port is None else self._port.n_failures) + self._given_up
+        n_shown, self._n_failures_shown = self._n_failures_shown, n_failures
+        if self._port is not None and n_failures > n_shown:
+            what = self.problem if self._given_up else f"their link failed, and is begun anew: {self._port.failure}"
+            raise RestoreError(f"workers on other machines: {what}")
+
+    def explained(self, worker: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the status of a worker with the reason why there is no machine for it."""
+        absent = self.problem and worker["state"] == ABSENT
+        return {**worker, "state": f"{ABSENT}: {self.problem}"} if absent else dict(worker)
 
     def _place(self, port: RemotePort) -> None:
         """Keep the workers running until the end."""
@@ -110,25 +148,43 @@ class RemoteWorkers:
         """Have tasks running, one for each worker; a task that ends is given again."""
         invitation = port.invitation(_seen_from(client.scheduler.address, port.address))
         tasks: list[Any] = []
-        while client.status == "running" and not self._stop.wait(_LOOK_S if tasks else 0.0):
+        n_ended, ended_s = 0, 0.0
+        while client.status == "running" and not self._stop.wait(_LOOK_S if tasks or self._given_up else 0.0):
             ended = [task for task in tasks if task.status != "pending"]
             for task in ended:
                 tasks.remove(task)
                 self._note(f"a worker's task ended: {_end_of(task)}")
             if ended:
-                self._stop.wait(_AGAIN_S)
-            while len(tasks) < self._config.remote_workers and not self._stop.is_set():
+                n_ended, ended_s = n_ended + 1, time.monotonic()
+            elif time.monotonic() - ended_s > _STEADY_S and len(port.hosts) >= self._config.remote_workers:
+                n_ended = 0
+            self._give_up_if_hopeless(port, n_ended)
+            if ended and not self._given_up:
+                self._stop.wait(min(_AGAIN_S * 2 ** (n_ended - 1), _LONGEST_AGAIN_S))
+            while len(tasks) < self._config.remote_workers and not (self._given_up or self._stop.is_set()):
                 tasks.append(self._submit(client, invitation))
             if not ended:
-                self.problem = "" if port.hosts else f"no worker of {self._config.scheduler} has come yet"
+                self._note("" if port.hosts else f"no worker of {self._config.scheduler} has come yet", quiet=True)
+
+    def _give_up_if_hopeless(self, port: RemotePort, n_ended: int) -> None:
+        """Start no further workers; those that work go on."""
+        if port.error is not None:
+            self._note(f"given up: their link failed {port.n_failures} times, at last: {port.failure}")
+        elif n_ended >= _MOST_ENDS:
+            self._note(f"given up: workers have ended {n_ended} times in a row; at last {self.problem}")
+        else:
+            return
+        self._given_up = True
 
     def _submit(self, client: Any, invitation: Invitation) -> Any:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         gpu = {"GPU": 1} if any(worker.get("resources", {}).get("GPU") for worker in workers) else {}
         return client.submit(work_for, invitation, pure=False, resources=gpu)
 
-    def _note(self, problem: str) -> None:
-        if problem != self.problem and not self._stop.is_set():
+    def _note(self, problem: str, *, quiet: bool = False) -> None:
+        if self._given_up:  # that stays the reason
+            return
+        if problem != self.problem and not quiet and not self._stop.is_set():
             logger.warning("remote workers: %s", problem)
         self.problem = problem
 

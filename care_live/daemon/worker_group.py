@@ -28,11 +28,7 @@ class WorkerGroup:
     """One worker, or several that are alike: `start`, `restore` with any of them, `stop`.
 
     What a volume teaches about intensity is kept here for all workers, so that each volume gets the range that one
-    worker would have given it, whichever restores it.
-
-    Parameters
-    ----------
-    config : of all workers together
+    worker would have given it, whichever restores it. `config` is that of all workers together.
     """
 
     def __init__(self, config: RestoreConfig) -> None:
@@ -204,6 +200,7 @@ class WorkerGroup:
             worker.watch()
         if len(self.workers) > 1:
             self.swap.look()
+        self._remote.check()
 
     def order_swap(
         self, model: Path, channel: str = "", *, interval_s: Callable[[], float | None], even_if_slow: bool
@@ -240,9 +237,10 @@ class WorkerGroup:
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """End every worker: by a message, then by force; a `restore` in another thread then raises."""
-        with ThreadPoolExecutor(len(self.workers), "stop") as threads:
+        with contextlib.ExitStack() as ending:
+            ending.callback(self._remote.close)  # also where a worker's end raises
+            threads = ending.enter_context(ThreadPoolExecutor(len(self.workers), "stop"))
             list(threads.map(lambda worker: worker.stop(deadline_s), self.workers))
-        self._remote.close()
 
     def networks_described(self) -> tuple[dict[str, Any], ...]:
         """Return for the status what each of several networks does; empty where there is one."""
@@ -252,7 +250,8 @@ class WorkerGroup:
         """Return for the status what each worker does; empty where there is one, on this machine."""
         if len(self.workers) == 1 and self._n_here:
             return ()
-        return worker_states.described(self.workers, self._configs, self._n_restored, self._at_work)
+        described = worker_states.described(self.workers, self._configs, self._n_restored, self._at_work)
+        return tuple(map(self._remote.explained, described))
 
     def _note_change(self, forward: bool) -> None:
         """Go on with the ranges that fit the network to come: those of the one before, where both measure alike."""
@@ -264,16 +263,15 @@ class WorkerGroup:
     def _knows_ranges(self, keys: Sequence[VolumeKey]) -> bool:
         """Return whether volumes have a range that no other volume changes any more."""
         with self._guard:
-            learnt = [self._learnt.get((key.p, key.c), LearntRange()) for key in keys]
-        return all(known_before(one, self._normalise) is not None for one in learnt)
+            learnt = (self._learnt.get((key.p, key.c), LearntRange()) for key in keys)
+            return all(known_before(one, self._normalise) is not None for one in learnt)
 
     def _take_over(self, worker: RestoreProcess, key: VolumeKey) -> None:
         """Let the worker that got a time point's planes drop them where another one restores it."""
         before = self.arrivals.worker_of(key)
         self.arrivals.forget(key)
         if before is not None and before is not worker:
-            why = before.arrivals.drop(key) or whole("moved")
-            worker.arrivals.refuse(key, why)
+            worker.arrivals.refuse(key, before.arrivals.drop(key) or whole("moved"))
 
     def _teach(self, worker: RestoreProcess) -> None:
         """Give a worker the ranges that volumes have taught, whichever worker restored them."""

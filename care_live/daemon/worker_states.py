@@ -8,6 +8,8 @@ from typing import Any
 from care_live.config import RestoreConfig
 from care_live.worker.client import RestoreProcess
 
+ABSENT = "no machine yet"
+
 
 def described(
     workers: Sequence[RestoreProcess],
@@ -40,7 +42,7 @@ def described(
 def state(worker: RestoreProcess, at_work: Collection[RestoreProcess]) -> str:
     """Return what a worker does, in a word or two."""
     if worker.is_absent:
-        return "no machine yet"
+        return ABSENT
     if not worker.is_ready:
         return "starting"
     return "restoring" if worker in at_work else "waiting"

@@ -96,6 +96,8 @@ class Arrivals:
             spans = known_spans(running.memories, opened.key, len(card.channels_in), ranges, order=group.inputs)
             n_unanswered = self._n_unanswered[group.network]
             why_whole = choice.at_first_plane(self._config, card, spans, n_unanswered=n_unanswered)
+            if why_whole is None and running.inference.is_full:
+                why_whole = whole("slow-link")
             if not spans:
                 self._abandon(opened.key, why_whole or whole("channels-unknown"))
             elif not self._joins(opened, tuple(spans)):
@@ -250,7 +252,9 @@ class Arrivals:
             self._send(protocol.Abandon(gone.key, gone.choice))
 
     def _send_news(self) -> None:
-        """Send which planes are in place, while inference keeps up."""
+        """Send which planes are in place, while inference and the link to it keep up."""
+        if self._running is not None and self._running.inference.is_full:
+            return
         for volume in self._in_flight:
             arriving = volume.held
             n_ahead = arriving.n_sent - arriving.room.progress.n_taken

@@ -147,6 +147,12 @@ class RestoreProcess:
         return running is not None and running.inference.is_absent
 
     @property
+    def is_full(self) -> bool:
+        """Whether its link is too slow for another volume that is being recorded."""
+        running = self.supervisor.running
+        return running is not None and running.inference.is_full
+
+    @property
     def host(self) -> str:
         """The other machine that it runs on; empty: this one, or not known yet."""
         running = self.supervisor.running

@@ -51,6 +51,11 @@ class InferenceLink(ABC):
         return False
 
     @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be sent to it that it should get no planes of volumes that are being recorded."""
+        return False
+
+    @property
     @abstractmethod
     def is_dead(self) -> bool:
         """Whether it has ended, by itself or by force."""

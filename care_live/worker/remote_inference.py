@@ -19,6 +19,7 @@ from care_live.worker import protocol
 from care_live.worker.carried_files import CarriedConfig
 from care_live.worker.inference_link import InferenceLink
 from care_live.worker.remote_protocol import (
+    QUEUED_BYTES,
     Beat,
     FromWorker,
     Gone,
@@ -34,7 +35,8 @@ from care_live.worker.shared_memory import SegmentView
 
 logger = logging.getLogger(__name__)
 
-SendToPeer: TypeAlias = Callable[[ToWorker, Sequence[NDArray[Any] | bytes]], None]
+_Parts: TypeAlias = Sequence[NDArray[Any] | bytes]
+SendToPeer: TypeAlias = Callable[[ToWorker, _Parts], None]
 """Queues a message with its parts; does not wait."""
 
 _IDLE_S = 60.0
@@ -81,6 +83,7 @@ class RemoteInference(InferenceLink):
         self._view = SegmentView()
         self._volumes: dict[VolumeKey, RemoteVolume] = {}
         self._owed: protocol.Work | None = None
+        self._queued_bytes = 0
         self._seen = _Seen()
 
     # -- the daemon's side: any thread -------------------------------------------------------------------------------
@@ -100,6 +103,10 @@ class RemoteInference(InferenceLink):
     @property
     def cpu_s(self) -> float:
         return self._seen.cpu_s
+
+    @property
+    def is_full(self) -> bool:
+        return self._queued_bytes >= QUEUED_BYTES
 
     def send(self, message: protocol.Request) -> None:
         """Send a message, with the pixels that it speaks of; before a machine is found, it is dropped."""
@@ -136,7 +143,7 @@ class RemoteInference(InferenceLink):
         with self._changed:
             how = self._how
             if self._send is not None:
-                self._send(Leave(self._session), ())
+                self._queue(Leave(self._session))
             self._lose("was ended")
             self._answers.clear()
             self._forget()
@@ -154,7 +161,7 @@ class RemoteInference(InferenceLink):
                 return
             self._session, self._host, self._send = session, host, send
             files, said = self._carries.files, dict(self._carries.settings)
-            send(SessionStart(session, said, self._budgets_px, tuple(files)), list(files.values()))
+            self._queue(SessionStart(session, said, self._budgets_px, tuple(files)), list(files.values()))
             self._seen.note()
             self._changed.notify_all()
 
@@ -173,9 +180,11 @@ class RemoteInference(InferenceLink):
         with self._changed:
             self._lose(how)
 
-    def moved(self) -> None:
-        """Note that the link has taken a part of what waits to be sent."""
-        self._seen.note()
+    def moved(self, parts: _Parts) -> None:
+        """Note that the link has taken a message of those that wait to be sent."""
+        with self._changed:
+            self._queued_bytes -= _n_bytes_in(parts)
+            self._seen.note()
 
     # -- behind the lock ---------------------------------------------------------------------------------------------
 
@@ -222,13 +231,16 @@ class RemoteInference(InferenceLink):
         self._seen.note()
         self._order(work)
         for channel, z, planes in volume.rest():
-            assert self._send is not None, "a volume goes to a machine"
-            self._send(header_of(self._session, work, channel, z), [planes])
+            self._queue(header_of(self._session, work, channel, z), [planes])
         self._view.keep_only(work.alive)
 
     def _order(self, request: protocol.Request, parts: Sequence[NDArray[Any]] = ()) -> None:
-        assert self._send is not None, "an order goes to a machine"
-        self._send(Order(self._session, request), parts)
+        self._queue(Order(self._session, request), parts)
+
+    def _queue(self, message: ToWorker, parts: _Parts = ()) -> None:
+        assert self._send is not None, "a message goes to a machine"
+        self._queued_bytes += _n_bytes_in(parts)
+        self._send(message, parts)
 
     def _lose(self, how: str) -> None:
         self._how = self._how or how
@@ -243,3 +255,7 @@ class RemoteInference(InferenceLink):
     def _next_answer(self) -> protocol.Answer | None:
         with self._changed:
             return self._answers.popleft() if self._answers else None
+
+
+def _n_bytes_in(parts: _Parts) -> int:
+    return sum(len(part) if isinstance(part, bytes) else part.nbytes for part in parts)

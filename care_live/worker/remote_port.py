@@ -12,14 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
 from care_live.config import RestoreConfig
-from care_live.errors import ProtocolError
+from care_live.errors import ProtocolError, StageError
 from care_live.wire.guest import Guest, OneGuest
 from care_live.wire.keys import KeyPair, ServerKeys
 from care_live.wire.relay import Budget
@@ -27,6 +26,7 @@ from care_live.wire.sockets import Received, Sockets, new_pair
 from care_live.worker import remote_protocol as link
 from care_live.worker.carried_files import CarriedConfig, carried
 from care_live.worker.remote_inference import RemoteInference
+from care_live.worker.remote_peer import RemotePeer
 
 logger = logging.getLogger(__name__)
 
@@ -37,32 +37,13 @@ _LONGEST_TURN_S = 0.5
 """More than this between two turns: this process was held up itself, and silence does not count."""
 _MESSAGES_A_TURN = 64
 _JOIN_S = 10.0
+_PAUSE_S = 0.5
+"""After the link's first failure; twice as long after each further one."""
+_MOST_FAILURES = 6
+"""In a row: then the link is given up."""
+_STEADY_S = 60.0
+"""After so long without a failure, the next one is the first of a row."""
 _BUDGET = Budget(connections=128, per_address=128, bytes_per_s=None, stuck_s=2 * link.FORSAKEN_S)
-
-_Message = tuple[link.ToWorker, Sequence[NDArray[Any] | bytes]]
-
-
-@dataclass(slots=True, eq=False)
-class _Peer:
-    """One worker that has connected."""
-
-    identity: bytes
-    host: str
-    inference: RemoteInference | None = None
-    """What it runs; None: it has nothing to do. Any thread may end it, so it is read once for each use."""
-    session: int | None = None
-    """The last one that it was given; it is busy with that until it says that it has left."""
-    silent_s: float = 0.0
-    unsent: deque[_Message] = field(default_factory=deque)
-
-    @property
-    def is_free(self) -> bool:
-        return self.session is None
-
-    def lose(self, how: str) -> None:
-        """Let what it runs know, if anything, how it was lost."""
-        if (runs := self.inference) is not None:
-            runs.lose(how)
 
 
 class RemotePort:
@@ -79,27 +60,21 @@ class RemotePort:
     """
 
     def __init__(self, bind: str) -> None:
-        own, self._theirs = new_pair(), new_pair()
-        self._server_public = own.public
-        allowed = OneGuest(self._theirs.public, Guest("worker", "operator"))
-        self._sockets = Sockets(server=ServerKeys(own, allowed))
-        try:
-            self._socket = self._sockets.bind(
-                "router", bind, hwm=link.N_QUEUED, max_message_bytes=link.MESSAGE_BYTES, budget=_BUDGET
-            )
-        except BaseException:
-            self._sockets.close()
-            raise
-        self.address = self._socket.address
+        self._own, self._theirs = new_pair(), new_pair()
+        self.address = bind
+        self._begin()
         self._guard = threading.Lock()
-        self._peers: dict[bytes, _Peer] = {}
+        self._peers: dict[bytes, RemotePeer] = {}
         self._wanted: deque[RemoteInference] = deque()
         self._carried: dict[str, CarriedConfig] = {}
         self._numbers = itertools.count()
-        self._closing = False
+        self._closing = threading.Event()
         self._beat_s = 0.0
+        self.failure = ""
+        """How the link failed last; it is then begun anew, at the same address."""
+        self.n_failures = 0
         self.error: Exception | None = None
-        """Why no worker is served any more."""
+        """Why no worker is served any more: the link failed again and again."""
         self._thread = threading.Thread(target=self._run, name="care-live remote workers")
         self._thread.start()
 
@@ -110,7 +85,7 @@ class RemotePort:
         ----------
         address : of this port, as that machine sees it
         """
-        return link.Invitation(address, KeyPair(self._theirs.public, self._theirs.secret), self._server_public)
+        return link.Invitation(address, KeyPair(self._theirs.public, self._theirs.secret), self._own.public)
 
     def open(self, config: RestoreConfig, budgets_px: Mapping[int, int]) -> RemoteInference:
         """Ask for a process on another machine; see `OpenInference`.
@@ -137,10 +112,31 @@ class RemotePort:
             return tuple(peer.host for peer in self._peers.values())
 
     def close(self) -> None:
-        """Dismiss every worker, and end the thread."""
-        self._closing = True
+        """Dismiss every worker, and end the thread.
+
+        Raises
+        ------
+        StageError
+            The thread did not end in time.
+        """
+        self._closing.set()
         self._sockets.wake()
         self._thread.join(_JOIN_S)
+        if self._thread.is_alive():
+            raise StageError(f"the link to remote workers did not end within {_JOIN_S:g} s")
+
+    def _begin(self) -> None:
+        """Open the socket: at the start, and anew after a failure."""
+        allowed = OneGuest(self._theirs.public, Guest("worker", "operator"))
+        self._sockets = Sockets(server=ServerKeys(self._own, allowed))
+        try:
+            self._socket = self._sockets.bind(
+                "router", self.address, hwm=link.N_QUEUED, max_message_bytes=link.MESSAGE_BYTES, budget=_BUDGET
+            )
+        except BaseException:
+            self._sockets.close()
+            raise
+        self.address = self._socket.address
 
     def _give_back(self, inference: RemoteInference) -> None:
         with self._guard:
@@ -153,23 +149,43 @@ class RemotePort:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            turned_s = time.monotonic()
-            while not self._closing:
-                self._sockets.poll(_FULL_S if self._flush() else _TURN_S)
-                self._receive()
-                now_s = time.monotonic()
-                self._look(min(now_s - turned_s, _LONGEST_TURN_S), now_s)
-                turned_s = now_s
-            for identity in list(self._peers):
-                self._post(identity, link.Dismiss())
-        except Exception as error:  # the thread boundary: what runs elsewhere counts as lost
-            logger.exception("remote workers are not served any more")
-            self.error = error
-        finally:
-            for peer in self._peers.values():
-                peer.lose("the daemon's link to other machines is closed")
-            self._sockets.close(linger_s=0.2)
+        """Serve until the end, also after failures: workers connect again by themselves."""
+        n_in_a_row = 0
+        while self.error is None and not self._closing.wait(_PAUSE_S * 2 ** (n_in_a_row - 1) if n_in_a_row else 0.0):
+            begun_s = time.monotonic()
+            try:
+                if n_in_a_row:
+                    self._sockets.close()
+                    self._begin()
+                self._serve()
+            except Exception as error:  # noqa: BLE001 - the thread boundary
+                n_in_a_row = 1 + (n_in_a_row if time.monotonic() - begun_s < _STEADY_S else 0)
+                self._note(error, gives_up=n_in_a_row >= _MOST_FAILURES)
+        self._lose_all()
+        self._sockets.close(linger_s=0.2)
+
+    def _serve(self) -> None:
+        turned_s = time.monotonic()
+        while not self._closing.is_set():
+            self._sockets.poll(_FULL_S if self._flush() else _TURN_S)
+            self._receive()
+            now_s = time.monotonic()
+            self._look(min(now_s - turned_s, _LONGEST_TURN_S), now_s)
+            turned_s = now_s
+        for identity in list(self._peers):
+            self._post(identity, link.Dismiss())
+
+    def _note(self, error: Exception, *, gives_up: bool) -> None:
+        logger.error("link to remote workers failed: %s", error, exc_info=error)
+        self.failure, self.n_failures = f"{type(error).__name__}: {error}", self.n_failures + 1
+        self._lose_all()
+        self.error = error if gives_up else None
+
+    def _lose_all(self) -> None:
+        with self._guard:
+            peers, self._peers = self._peers, {}
+        for peer in peers.values():
+            peer.lose("was cut off: the daemon's link to other machines is closed")
 
     def _receive(self) -> None:
         for _ in range(_MESSAGES_A_TURN):
@@ -210,7 +226,7 @@ class RemotePort:
         else:
             peer.lose("was left")
         with self._guard:
-            self._peers[identity] = _Peer(identity, hello.host)
+            self._peers[identity] = RemotePeer(identity, hello.host)
 
     def _look(self, took_s: float, now_s: float) -> None:
         """Find workers for what is wanted; give up those that are silent; say that the daemon is there."""
@@ -231,7 +247,7 @@ class RemotePort:
             for identity in self._peers:
                 self._post(identity, link.Ping())
 
-    def _forget(self, peer: _Peer) -> None:
+    def _forget(self, peer: RemotePeer) -> None:
         with self._guard:
             del self._peers[peer.identity]
         logger.warning("worker lost host=%s: silent for %.0f s", peer.host, link.LOST_S)
@@ -239,7 +255,7 @@ class RemotePort:
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
-    def _queue(self, peer: _Peer, message: link.ToWorker, parts: Sequence[NDArray[Any] | bytes]) -> None:
+    def _queue(self, peer: RemotePeer, message: link.ToWorker, parts: Sequence[NDArray[Any] | bytes]) -> None:
         """Let the thread send a message after those before it; from any thread."""
         peer.unsent.append((message, parts))
         self._sockets.wake()
@@ -257,7 +273,7 @@ class RemotePort:
                     break
                 peer.unsent.popleft()
                 if runs is not None:
-                    runs.moved()
+                    runs.moved(parts)
         return any(peer.unsent for peer in self._peers.values())
 
     def _post(self, identity: bytes, message: link.ToWorker) -> None:

@@ -30,6 +30,8 @@ FORSAKEN_S = 15.0
 PART_BYTES = 4 * 1024**2
 """Planes travel in messages of about this size, so that each shows that the link is alive."""
 MESSAGE_BYTES = 1024**3
+QUEUED_BYTES = 128 * 1024**2
+"""A worker for which more waits to be sent gets no planes of volumes that are being recorded."""
 N_QUEUED = 4
 """Messages that ZeroMQ holds for a peer."""
 

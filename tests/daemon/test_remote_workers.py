@@ -14,13 +14,16 @@ import psutil
 import pytest
 
 from care_live.config import Config
+from care_live.daemon import remote_workers
+from care_live.daemon.remote_workers import RemoteWorkers
 from care_live.daemon.run import Daemon
 from care_live.daemon.run_metrics import DaemonStatus
 from care_live.daemon.worker_group import WorkerGroup
-from care_live.errors import ConfigError, RestoreError
+from care_live.errors import ConfigError, RestoreError, StageError
 from care_live.images import VolumeKey
 from care_live.restore_config import RestoreConfig
 from care_live.store import RunReader, verify
+from care_live.worker.client import RestoreProcess
 from tests.faults.lab import FULL
 from tests.make.dask_cluster import WAIT_S, Cluster
 from tests.make.runs import config, movie, replay, run
@@ -130,6 +133,90 @@ def test_no_worker_at_all_is_said_at_the_start(tmp_path, film, cluster, monkeypa
     absent = settings.restore.model_copy(update={"scheduler": "tcp://127.0.0.1:1"})
     with pytest.raises(RestoreError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         run(settings.model_copy(update={"restore": absent}))
+
+
+@pytest.mark.slow
+def test_workers_that_end_again_and_again_are_given_up_with_the_reason(tmp_path, film, cluster, monkeypatch) -> None:
+    """They are of another version: each is dismissed."""
+    monkeypatch.setattr("care_live.worker.remote_protocol.VERSION", -1)
+    monkeypatch.setattr(remote_workers, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(remote_workers, "_MOST_ENDS", 2)
+    ours = RemoteWorkers(remote(tmp_path, film, cluster, workers=1, remote_workers=1).restore)
+    ours.start()
+    try:
+        ours.check()
+        until(lambda: ours.problem.startswith("given up: workers have ended 2 times in a row"), WAIT_S)
+        assert "exit code 0" in ours.problem
+        until(lambda: is_reported(ours, "given up"), WAIT_S)
+        ours.check()  # once
+        assert ours.explained({"state": "no machine yet"}) == {"state": f"no machine yet: {ours.problem}"}
+        assert ours.explained({"state": "waiting"}) == {"state": "waiting"}
+    finally:
+        ours.close()
+
+
+@pytest.mark.slow
+def test_a_link_that_fails_is_a_fault_of_the_run(tmp_path, film, cluster, monkeypatch) -> None:
+    """And where that does not help, Dask is given no further task."""
+    monkeypatch.setattr("care_live.worker.remote_port._PAUSE_S", 0.001)
+    monkeypatch.setattr("care_live.worker.remote_protocol.Ping", fails)
+    ours = RemoteWorkers(remote(tmp_path, film, cluster, workers=1, remote_workers=1).restore)
+    ours.start()
+    try:
+        until(lambda: is_reported(ours, "OSError: the network card is gone"), WAIT_S)
+        until(lambda: ours.problem.startswith("given up: their link failed"), WAIT_S)
+    finally:
+        ours.close()
+
+
+def fails() -> None:
+    raise OSError("the network card is gone")
+
+
+def is_reported(workers: RemoteWorkers, why: str) -> bool:
+    try:
+        workers.check()
+    except RestoreError as error:
+        return why in str(error)
+    return False
+
+
+def test_the_link_is_closed_also_where_a_worker_does_not_stop(monkeypatch) -> None:
+    closed: list[RemoteWorkers] = []
+
+    def close(workers: RemoteWorkers) -> None:
+        closed.append(workers)
+
+    def hangs(worker: RestoreProcess, deadline_s: float) -> None:
+        raise RestoreError("it does not stop")
+
+    monkeypatch.setattr(RestoreProcess, "stop", hangs)
+    monkeypatch.setattr(RemoteWorkers, "close", close)
+    with pytest.raises(RestoreError, match="does not stop"):
+        WorkerGroup(RestoreConfig()).stop()
+    assert len(closed) == 1
+
+
+def test_a_thread_that_does_not_end_is_reported(monkeypatch) -> None:
+    ended = threading.Event()
+
+    def hangs(*_: object, timeout: float) -> None:
+        ended.wait(WAIT_S)
+        raise OSError("no scheduler")
+
+    monkeypatch.setattr(remote_workers, "_JOIN_S", 0.1)
+    monkeypatch.setattr("socket.create_connection", hangs)
+    monkeypatch.setattr(remote_workers, "need", lambda *_, **__: None)
+    ours = RemoteWorkers(
+        RestoreConfig(scheduler="tcp://127.0.0.1:1", remote_workers=1, remote_bind="tcp://127.0.0.1:0")
+    )
+    ours.start()
+    try:
+        with pytest.raises(StageError, match="did not end"):
+            ours.close()
+    finally:
+        ended.set()
+    until(lambda: not any(thread.name == "care-live dask" for thread in threading.enumerate()), WAIT_S)
 
 
 def test_settings_that_leave_no_worker_are_refused() -> None:

@@ -39,7 +39,7 @@ class Pipe:
         self.sent: list[protocol.Request] = []
         self.card = card
         self.arrivals = Arrivals(Pool(), config)
-        inference = SimpleNamespace(send=self.sent.append)
+        inference = SimpleNamespace(send=self.sent.append, is_full=False)
         ready = protocol.Ready((protocol.NetworkReady(card, ModelIdentity("net", ""), "cpu"),))
         memories = {(0, c): KNOWN for c in known}
         self.running = RunningNetworks.begun(inference, ready, memories)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,11 +12,14 @@ import pytest
 
 from care_live.errors import ModelError, WorkerLostError
 from care_live.images import Restored, Volume, VolumeKey
+from care_live.reasons import whole
 from care_live.wire.keys import ClientKeys
 from care_live.wire.sockets import Socket, Sockets, new_pair
-from care_live.worker import protocol, remote_inference, remote_worker
+from care_live.worker import protocol, remote_inference, remote_port, remote_worker
 from care_live.worker import remote_protocol as link
+from care_live.worker.carried_files import carried
 from care_live.worker.client import RestoreProcess
+from care_live.worker.remote_inference import RemoteInference
 from care_live.worker.remote_port import RemotePort
 from care_live.worker.remote_worker import RemoteWorker
 from tests.make.inference import planes_of, settings
@@ -102,6 +105,68 @@ def test_a_lost_worker_is_replaced_by_another(port: RemotePort, network: Path) -
 
 
 @pytest.mark.slow
+def test_a_link_that_fails_is_begun_anew_and_its_worker_comes_back(
+    port: RemotePort, network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = RestoreProcess(settings(network), port.open)
+    address = port.address
+    with started(port.invitation(address)) as process:
+        try:
+            far.start()
+            (before,) = far.restore([stack(0)])
+            with monkeypatch.context() as broken:
+                broken.setattr(link, "Ping", fails)
+                until(lambda: port.n_failures > 0, WAIT_S)
+            far.revive()
+            (after,) = far.restore([stack(0)])
+            np.testing.assert_array_equal(after.maps["mean"], before.maps["mean"])
+            assert (port.error, port.address, process.poll()) == (None, address, None)
+            assert port.failure == "OSError: the network card is gone"
+        finally:
+            far.stop()
+
+
+def fails(*_: object) -> link.Ping:
+    raise OSError("the network card is gone")
+
+
+def test_a_link_that_fails_again_and_again_is_given_up(port: RemotePort, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_port, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(Sockets, "poll", fails)
+    until(lambda: port.error is not None, WAIT_S)
+    assert port.n_failures > 1
+
+
+@pytest.mark.slow
+def test_a_slow_link_holds_few_planes_and_gets_no_further_volume(
+    network: Path, ready: protocol.Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker gets the rest of the planes with the order; the intake does not wait for it."""
+    monkeypatch.setattr(remote_inference, "QUEUED_BYTES", 4 * 24 * 20 * 2)
+    config = settings(network, normalise=FIXED, streaming="on")
+    queued: list[tuple[link.ToWorker, Sequence[np.ndarray | bytes]]] = []
+    inference = RemoteInference(config, carried(config), {}, lambda _: None)
+    inference.join(1, "slow", lambda message, parts: queued.append((message, parts)))
+    inference.take(link.WorkerAnswer(1, ready), [])
+    inference.moved(queued.pop()[1])
+    far = RestoreProcess(config, lambda *_: inference)
+    far.start()
+    try:
+        for t in range(2):
+            opened, planes = planes_of(stack(t))
+            far.arrivals.begin(opened)
+            for plane in planes:
+                far.arrivals.place(plane)
+        assert sum(len(parts) for _, parts in queued) == 4
+        assert far.is_full
+        assert far.arrivals.drop(VolumeKey(1, 0)) == whole("slow-link")
+        inference.moved([part for _, parts in queued for part in parts])
+        assert not far.is_full
+    finally:
+        far.stop()
+
+
+@pytest.mark.slow
 def test_a_network_that_can_not_run_there_is_refused_with_its_reason(port: RemotePort, tmp_path: Path) -> None:
     (tmp_path / "no.onnx").write_bytes(b"nothing")
     far = RestoreProcess(settings(tmp_path / "no.onnx"), port.open)
@@ -180,7 +245,6 @@ class Liar:
 
     def done(self, work: protocol.Work) -> protocol.Done:
         from care_live.images import RestoredHead
-        from care_live.reasons import whole
 
         head = work.volumes[0]
         result = RestoredHead(
