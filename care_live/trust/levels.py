@@ -27,6 +27,8 @@ _KNOTS, _FEWEST_LIT = (0.02, 0.06, 0.2), 64
 _BRIGHTEST, _ENOUGH_SQUARES = 0.999, 2**16
 _FLICKER = 0.04
 """Share of the light by which planes may differ from their neighbours."""
+_FLICKER_AT_END = 0.2
+"""The same for the first and last lit planes: a network does not see what lies beyond, and is often off there."""
 _SURE = 5.0
 """Standard deviations by which noise alone does not make a plane brighter."""
 _LIT, _AROUND = 0.1, 2
@@ -55,7 +57,7 @@ def levelled(left: Residual) -> tuple[Residual, LevelErrors]:
     toned = _by_light(left.signal, tone)
     flat = less(left, toned + np.float32(pedestal))
     excess = _excess(flat.weighted[:, ::2, ::2], weight, signal)
-    odd = np.flatnonzero(np.abs(excess) > _FLICKER)
+    odd = np.flatnonzero(excess)
     off = LevelErrors(pedestal)
     if len(odd):
         flat = less(flat, left.signal * excess[:, np.newaxis, np.newaxis])
@@ -130,5 +132,7 @@ def _excess(weighted: Array, weight: Array, signal: Array) -> Array:
     known = np.isfinite(windows).sum(axis=1) > _AROUND
     usual = np.where(known, np.nanmedian(np.where(known[:, np.newaxis], windows, 0), axis=1), gains)
     excess = np.where(lit, gains - usual, 0)
+    is_between = np.isfinite(windows[:, :_AROUND]).all(axis=1) & np.isfinite(windows[:, _AROUND + 1 :]).all(axis=1)
+    beyond = np.abs(excess) > np.where(is_between, _FLICKER, _FLICKER_AT_END)
     sure = np.abs(excess) * np.sqrt(bottom) > _SURE
-    return np.asarray(np.where(sure, excess, 0), np.float32)
+    return np.asarray(np.where(beyond & sure, excess, 0), np.float32)

@@ -34,6 +34,27 @@ def test_a_plane_with_more_light_flickers_and_is_no_structure() -> None:
     assert "plane 7 differs from its neighbours by up to 2" in trust.reasons[0]
 
 
+def brightened(planes: dict[int, float]) -> tuple[int, ...]:
+    """Return which planes are said to flicker where some have other light than they are restored with."""
+    expected, camera = bright(), measured_camera(worm(11), **IDEAL)
+    flickering = expected.copy()
+    for z, light in planes.items():
+        flickering[z] = 101 + light * (flickering[z] - 101)
+    _, off = levels.levelled(residual.residual_of(noise_of(flickering), expected, camera))
+    return off.planes
+
+
+def test_what_a_network_is_off_by_towards_the_end_of_a_stack_is_no_flicker() -> None:
+    assert brightened({0: 1.12, 1: 1.08}) == ()
+    assert brightened({12: 1.04, 13: 1.08, 14: 1.12, 15: 1.16}) == ()
+    assert brightened({15: 1.5}) == (15,)
+
+
+def test_each_of_two_planes_that_flicker_is_said() -> None:
+    assert brightened({5: 1.3, 10: 0.7}) == (5, 10)
+    assert brightened({7: 1.3, 8: 1.3}) == (7, 8)
+
+
 def test_another_offset_is_said_and_is_no_structure() -> None:
     expected, camera = bright(), measured_camera(worm(11), **IDEAL)
     trust = Examiner(CARD, camera).examine(restored_of(noise_of(expected + 6), expected))
