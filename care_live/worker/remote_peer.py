@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from care_live.worker.remote_inference import RemoteInference
 from care_live.worker.remote_protocol import ToWorker
+
+if TYPE_CHECKING:  # it only passes on how it was lost
+    from care_live.worker.remote_inference import RemoteInference
 
 
 @dataclass(slots=True, eq=False)
