@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import socket
 import threading
 
@@ -49,8 +49,7 @@ class Relay:
         while not self._closing.is_set():
             if not self._open.is_set():
                 self._hang_up(pairs)
-            ready, _, _ = select.select([self._door, *pairs], [], [], 0.02)
-            for end in ready:
+            for end in _ready([self._door, *pairs]):
                 if end is self._door:
                     self._let_in(pairs)
                 elif end in pairs:
@@ -89,3 +88,11 @@ class Relay:
             with contextlib.suppress(OSError):
                 end.close()
         pairs.clear()
+
+
+def _ready(ends: list[socket.socket]) -> list[socket.socket]:
+    """Return the sockets that have something to read, now or soon; select() itself takes no number above 1023."""
+    with selectors.DefaultSelector() as waiting:
+        for end in ends:
+            waiting.register(end, selectors.EVENT_READ, end)
+        return [key.data for key, _ in waiting.select(0.02)]
