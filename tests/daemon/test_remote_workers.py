@@ -8,8 +8,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-import numpy as np
 import psutil
 import pytest
 
@@ -20,32 +18,14 @@ from care_live.daemon.run import Daemon
 from care_live.daemon.run_metrics import DaemonStatus
 from care_live.daemon.worker_group import WorkerGroup
 from care_live.errors import ConfigError, RestoreError, StageError
-from care_live.images import VolumeKey
 from care_live.restore_config import RestoreConfig
-from care_live.store import RunReader, verify
+from care_live.store import RunReader
 from care_live.worker.client import RestoreProcess
 from tests.faults.lab import FULL
+from tests.make.by_workers import N_TIMES, RESTORE, equal, order_of
 from tests.make.dask_cluster import WAIT_S, Cluster
-from tests.make.runs import config, movie, replay, run
+from tests.make.runs import config, replay, run
 from tests.make.waiting import until
-
-N_TIMES = 12
-SHAPE = (8, 96, 96)
-RESTORE = {"policy": "wait", "streaming": "off", "provider": "cpu", "threads": 1}
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("film") / "movie.tif"
-    movie(path, times=N_TIMES, shape=SHAPE)
-    return path
-
-
-@pytest.fixture(scope="module")
-def by_one(film: Path) -> RunReader:
-    """What one worker on this machine makes of it."""
-    run(config(film.parent, replay(film), restore=RESTORE))
-    return RunReader(film.parent / "runs" / "test")
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +48,10 @@ def is_at_work(process: psutil.Process) -> bool:
         return False
 
 
-def order_of(folder: Path) -> list[int]:
-    """Return the time points in the order in which the journal acknowledges their restored volumes."""
-    lines = (folder / "runs" / "test" / "journal.jsonl").read_bytes().splitlines()
-    records = [msgspec.json.decode(line)["record"] for line in lines]
-    return [record["key"][0] for record in records if record["kind"] == "restored"]
-
-
 def check(folder: Path, status: DaemonStatus, by_one: RunReader) -> None:
     assert (status.restored, status.skipped, status.failed, status.unrestored) == (N_TIMES, 0, 0, 0)
     assert order_of(folder) == list(range(N_TIMES))
-    reader = RunReader(folder / "runs" / "test")
-    for key in [VolumeKey(t) for t in range(N_TIMES)]:
-        for product in ("restored", "laplace_scale"):
-            np.testing.assert_array_equal(reader.read(product, key), by_one.read(product, key))
-    assert verify(folder / "runs" / "test").clean
+    equal(folder, by_one, rtol=0)
 
 
 @pytest.mark.slow

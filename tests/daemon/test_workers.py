@@ -6,55 +6,21 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 
-import msgspec
-import numpy as np
 import pytest
 
 from care_live.daemon import run as daemon_run
 from care_live.daemon.run import Daemon
 from care_live.images import VolumeKey
-from care_live.store import RunReader, verify
+from care_live.store import RunReader
+from tests.make.by_workers import N_TIMES, SHAPE, equal, order_of
 from tests.make.networks import save_network
-from tests.make.runs import config, movie, replay, run
+from tests.make.runs import config, replay, run
 from tests.make.scripted import Script, Scripted, frames, plan, scripted_daemon, started
 
 pytestmark = pytest.mark.slow
 
-N_TIMES = 10
-SHAPE = (8, 96, 96)
 WAIT_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("film") / "movie.tif"
-    movie(path, times=N_TIMES, shape=SHAPE)
-    return path
-
-
-@pytest.fixture(scope="module")
-def by_one(film: Path) -> RunReader:
-    """What one worker makes of it."""
-    run(config(film.parent, replay(film), restore={"policy": "wait", "streaming": "off", "provider": "cpu"}))
-    return RunReader(film.parent / "runs" / "test")
-
-
-def order_of(folder: Path) -> list[int]:
-    """Return the time points in the order in which the journal acknowledges their restored volumes."""
-    lines = (folder / "runs" / "test" / "journal.jsonl").read_bytes().splitlines()
-    records = [msgspec.json.decode(line)["record"] for line in lines]
-    return [record["key"][0] for record in records if record["kind"] == "restored"]
-
-
-def equal(folder: Path, by_one: RunReader, **tolerance: float) -> None:
-    reader = RunReader(folder / "runs" / "test")
-    assert reader.keys("restored") == by_one.keys("restored") == [VolumeKey(t) for t in range(N_TIMES)]
-    for key in reader.keys("restored"):
-        for product in ("restored", "laplace_scale"):
-            np.testing.assert_allclose(reader.read(product, key), by_one.read(product, key), **tolerance)
-    assert verify(folder / "runs" / "test").clean
 
 
 def test_two_workers_make_what_one_makes_and_keep_the_order(tmp_path, film, by_one):

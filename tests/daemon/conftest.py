@@ -1,0 +1,25 @@
+"""What several workers restore, recorded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from care_live.store import RunReader
+from tests.make.by_workers import N_TIMES, RESTORE, SHAPE
+from tests.make.runs import config, movie, replay, run
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "movie.tif"
+    movie(path, times=N_TIMES, shape=SHAPE)
+    return path
+
+
+@pytest.fixture(scope="session")
+def by_one(film: Path) -> RunReader:
+    """What one worker on this machine makes of it."""
+    run(config(film.parent, replay(film), restore=RESTORE))
+    return RunReader(film.parent / "runs" / "test")
