@@ -17,7 +17,8 @@ Record: TypeAlias = RunStarted | Restored | Volume | StateChanged | NotRestored 
 Stream: TypeAlias = tuple[int, int]
 """Position and channel: a watcher follows each at its own pace."""
 
-MAX_ENTRIES = 200_000
+MAX_ENTRIES = 16_384
+"""Each costs some hundred bytes. A watcher that is further behind requests older volumes by key, from the store."""
 KEPT_STREAMS = 16
 """Streams whose newest volume stays in memory beyond the bound; of a plate with more, the last ones."""
 
@@ -66,7 +67,8 @@ class Log:
         self._latest: dict[Stream, tuple[int, int]] = {}
         """Time point and count of the newest of each stream."""
         self._by_key: dict[VolumeKey, int] = {}
-        self._states: dict[VolumeKey, State] = {}
+        self._changed: dict[VolumeKey, Entry] = {}
+        """The last change of each volume's state."""
         self._unsettled: Counter[VolumeKey] = Counter()
         """Volumes that the store will still write, or refuse."""
 
@@ -92,7 +94,7 @@ class Log:
                 self._held.append(entry.seq)
                 self._held_bytes += entry.nbytes
             if isinstance(record, StateChanged):
-                self._states[record.key] = record.state
+                self._changed[record.key] = entry
             self._forget()
             return entry
 
@@ -152,14 +154,15 @@ class Log:
     def state_of(self, volume: Volume) -> State:
         """Return what is known of a volume by now; it may have changed since it was published."""
         with self._lock:
-            return self._states.get(volume.key, volume.state)
+            changed = self._changed.get(volume.key)
+            return changed.record.state if changed and isinstance(changed.record, StateChanged) else volume.state
 
     def _begin(self, run_id: str) -> None:
         """Forget another run, whose keys would be taken for those of this one; numbers and counts go on."""
         if run_id == self._run_id:
             return
         self._run_id, self._first = run_id, self._first + len(self._entries)
-        for held in (self._entries, self._held, self._newest, self._by_key, self._states, self._unsettled):
+        for held in (self._entries, self._held, self._newest, self._by_key, self._changed, self._unsettled):
             held.clear()
         self._held_bytes = 0
         self._latest = {stream: (-1, nth) for stream, (_, nth) in self._latest.items()}
@@ -203,6 +206,8 @@ class Log:
             del self._by_key[gone.key]
         if gone.key is not None and self._newest.get((gone.key.p, gone.key.c)) == gone.seq:
             del self._newest[gone.key.p, gone.key.c]
+        if isinstance(gone.record, StateChanged) and self._changed.get(gone.record.key) is gone:
+            del self._changed[gone.record.key]
 
 
 def nbytes_of(record: Record) -> int:
