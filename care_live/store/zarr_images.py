@@ -23,8 +23,9 @@ from care_live.store.fsync import make_folder, replace_file, sync_up_to, transla
 from care_live.store.ome import chunk_shape, shard_shape
 from care_live.store.raw_codec import BLOSC, IN_METADATA, CodecPicker, RawCodec
 
-_EVERY_CHUNK = {"array.write_empty_chunks": True}
-"""Looking for empty chunks costs more than writing them, and a volume without a file looks lost."""
+_EVERY_CHUNK = {"write_empty_chunks": True}
+"""Looking for empty chunks costs more than writing them, and a volume without a file looks lost. Each array has it of
+its own: what zarr has for all of them is changed by whichever thread opens one."""
 
 
 class ImageGroup:
@@ -45,8 +46,9 @@ class ImageGroup:
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         self.path = path
-        with _zarr_errors(f"cannot open image {path}", path), import_zarr().config.set(_EVERY_CHUNK):
-            self._array = import_zarr().open_array(store=path / "0", mode="r+" if writable else "r")
+        with _zarr_errors(f"cannot open image {path}", path):
+            found = import_zarr().open_array(store=path / "0", mode="r+" if writable else "r")
+            self._array = _array(found.metadata, found.store_path, _EVERY_CHUNK)
             self._must_be_as_made()
             if writable:
                 sync_up_to(path / "0" / "zarr.json", path.parents[1])  # of the run, where any of them may be new
@@ -243,10 +245,13 @@ def _with_codec(array: Any, codec: RawCodec) -> Any:
         for one in sharding.codecs
     )
     codecs = (dataclasses.replace(sharding, codecs=inner), *others)
-    metadata = dataclasses.replace(array.metadata, codecs=codecs)
-    return import_zarr().Array(
-        import_zarr().AsyncArray(metadata=metadata, store_path=array.store_path, config=array.config)
-    )
+    return _array(dataclasses.replace(array.metadata, codecs=codecs), array.store_path, array.config)
+
+
+def _array(metadata: Any, store_path: Any, config: Any) -> Any:
+    """Return the array at a place, as zarr has it."""
+    zarr = import_zarr()
+    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=store_path, config=config))
 
 
 def _refuse_wild_chunks(shard: bytes, n_chunks: int) -> None:
