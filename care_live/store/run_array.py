@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from care_live.images import VolumeKey
+from care_live.images import Plan, VolumeKey
 from care_live.recorded.run_records import Product, RawStored, RestoredStored, StoredArray
 
 Index: TypeAlias = int | slice
@@ -18,6 +19,14 @@ _N_KEPT = 4
 
 class ReadsVolumes(Protocol):
     """What is read: a `RunReader`."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def voxel_size_um(self) -> tuple[float, float, float]: ...
+
+    def refresh(self) -> None: ...
 
     def keys(self, product: Product) -> list[VolumeKey]: ...
 
@@ -31,14 +40,14 @@ class ReadsVolumes(Protocol):
 
 
 class RunArray:
-    """All volumes of one product at one stage position, (t, c, z, y, x); owned by the thread of its reader.
+    """All volumes of one product at one stage position, (t, c, z, y, x); safe to use from every thread of a viewer.
 
     A volume that is not there is zero, or NaN where pixels are floating-point numbers. Of a run that is still being
-    written it grows with `RunReader.refresh`.
+    written it grows with `refresh`.
 
     Parameters
     ----------
-    reader : the run
+    reader : the run; used by this array only, or in one thread
     product : such as ``"raw"`` or ``"restored"``
     p : stage position
     """
@@ -48,13 +57,44 @@ class RunArray:
 
     def __init__(self, reader: ReadsVolumes, product: Product, p: int) -> None:
         self._reader, self._product, self._p = reader, product, p
+        self._guard = threading.RLock()  # a viewer reads in threads of its own, while it draws
         self._kept: OrderedDict[VolumeKey, tuple[StoredArray, NDArray[Any]]] = OrderedDict()
         """As it was stored when it was read: a volume may be restored anew."""
+
+    def refresh(self) -> bool:
+        """Read what the run has got since; return whether volumes of this array have come, or changed.
+
+        Raises
+        ------
+        StoreError
+            Its journal cannot be read.
+        """
+        with self._guard:
+            before = [self._stored(key) for key in self._keys()]
+            self._reader.refresh()
+            return before != [self._stored(key) for key in self._keys()]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels, as many as there are by now."""
+        names = self._reader.plan.channels
+        return tuple(names[c] if c < len(names) else str(c) for c in range(self.shape[1]))
+
+    @property
+    def voxel_size_um(self) -> tuple[float, float, float]:
+        """(z, y, x); of restored volumes, z may differ from that of the raw ones."""
+        with self._guard:
+            keys = self._keys()
+            of_run = self._product == "raw" or not keys
+            return self._reader.voxel_size_um if of_run else self._reader.restoration(keys[0]).voxel_size_um
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(t, c, z, y, x) of what is stored by now; zeros where nothing is."""
-        keys = self._keys()
+        with self._guard:
+            return self._shape(self._keys())
+
+    def _shape(self, keys: list[VolumeKey]) -> tuple[int, ...]:
         if not keys:
             return (0, 0, 0, 0, 0)
         depth = max(self._stored(key).shape[0] for key in keys)
@@ -67,8 +107,9 @@ class RunArray:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of its pixels."""
-        keys = self._keys()
-        return np.dtype(self._stored(keys[0]).dtype if keys else np.float32)
+        with self._guard:
+            keys = self._keys()
+            return np.dtype(self._stored(keys[0]).dtype if keys else np.float32)
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> NDArray[Any]:
         """Return a part, as of an array of numpy with whole numbers and slices; its volumes are read.
@@ -78,12 +119,17 @@ class RunArray:
         StoreError
             The pixels of a volume do not match their checksum.
         """
+        with self._guard:
+            return self._part(index)
+
+    def _part(self, index: Index | tuple[Index, ...]) -> NDArray[Any]:
         given = index if isinstance(index, tuple) else (index,)
         full: tuple[Index, ...] = (*given, *(slice(None),) * (self.ndim - len(given)))
         inside = full[2:]
         shape = self.shape
         every_t, every_c = np.asarray(np.arange(shape[0])[full[0]]), np.asarray(np.arange(shape[1])[full[1]])
-        blank = np.full(shape[2:], np.nan if self.dtype.kind == "f" else 0, self.dtype)
+        dtype = self.dtype
+        blank = np.broadcast_to(np.asarray(np.nan if dtype.kind == "f" else 0, dtype), shape[2:])  # takes no memory
         part = [[self._volume(int(t), int(c), blank)[inside] for c in every_c.flat] for t in every_t.flat]
         found = np.asarray(part, blank.dtype) if every_t.size and every_c.size else np.empty(0, blank.dtype)
         like = np.empty(shape[2:], np.bool_)[inside] if not found.size else found[0, 0]
@@ -101,8 +147,10 @@ class RunArray:
         if kept == stored and pixels.shape == blank.shape:  # another volume may have come since that is deeper
             self._kept.move_to_end(key)
             return pixels
-        read, pixels = self._reader.read(self._product, key), blank.copy()
-        pixels[: len(read)] = read
+        pixels = read = self._reader.read(self._product, key)
+        if read.shape != blank.shape:
+            pixels = blank.copy()
+            pixels[: len(read)] = read
         self._kept[key] = stored, pixels
         self._kept.move_to_end(key)
         while len(self._kept) > _N_KEPT:
