@@ -15,6 +15,8 @@ from care_live.errors import CareLiveError, ConfigError
 from care_live.wire.printable import printable
 
 _LOOK_S = 0.5
+WAIT_S = 300
+"""How long a swap may take: the next volumes of its channel must come, and be restored by both networks."""
 
 
 @click.command("status")
@@ -101,7 +103,7 @@ def doctor_command(config: Path | None, as_json: bool) -> None:
     "--wait",
     "wait_s",
     type=click.IntRange(0),
-    default=300,
+    default=WAIT_S,
     show_default=True,
     metavar="SECONDS",
     help="How long to wait for the outcome; 0: only give the order.",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help="Folder of the preparation, which goes on if it exists; default: prepare-TIME in the store's directory.",
 )
 @click.option("--plan", "only_plan", is_flag=True, help="Say what it would expose, and end.")
-@click.option("--swap", "swaps", is_flag=True, help="Give the network to the running daemon, if it is better.")
+@click.option("--swap", "swaps", is_flag=True, help="Give the network to the running daemon, if it is better, and wait until it has taken over.")
 @logs.verbosity
 @logs.quiet
 def prepare_command(
@@ -48,7 +48,7 @@ def prepare_command(
     CONFIG may say otherwise (10 minutes, for one); nothing must be set.
 
     Once all is exposed it runs at low priority: an acquisition may go on beside it. Ctrl-C ends it; it goes on with
-    --folder. Exit code 1: the new network is not better, and is not offered.
+    --folder. Exit code 1: the new network is not better, and is not offered; or, with --swap, the daemon refused it.
     """
     from care_live.config import load
     from care_live.prepare.prepared_network import plan_of
@@ -150,7 +150,7 @@ class PreparationBar(TrainingBar):
 
 
 def _offer(config: Config, preparation: Preparation, *, channel: str, swaps: bool) -> None:
-    """Say the verdict; give the network to the daemon, or print how."""
+    """Say the verdict; give the network to the daemon and wait for the outcome, or print how."""
     network, address = preparation.network.resolve(), config.daemon.status_bind
     click.echo(f"verdict: {preparation.gate.sentence()}")
     if not preparation.gate.is_better:
@@ -168,6 +168,7 @@ def _offer(config: Config, preparation: Preparation, *, channel: str, swaps: boo
         where = (f" --channel {channel}" if channel else "") + ("" if address == STATUS else f" --address {address}")
         click.echo(f"a run that goes on takes it with: care-live swap {network}{where}")
         return
-    from care_live.cli.health import ask
+    from care_live.cli.health import WAIT_S, ask, outcome_of_swap
 
     click.echo(ask(address, "/swap", {"model": str(network), "channel": channel}))
+    click.echo(outcome_of_swap(address, WAIT_S))

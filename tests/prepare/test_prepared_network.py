@@ -171,14 +171,26 @@ def test_a_new_user_prepares_a_network_and_goes_on_after_an_interruption(tmp_pat
     assert first.stdout.splitlines()[-1] == again.stdout.splitlines()[-1]
 
 
-def test_a_better_network_is_given_to_the_daemon_that_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "code", "last"),
+    [
+        ("took over; it differs by 1 %", 0, "took over; it differs by 1 %"),
+        ("refused: it is too slow", 1, "the run goes on with worm3d: refused: it is too slow"),
+    ],
+    ids=["taken", "refused"],
+)
+def test_a_better_network_is_given_to_the_daemon_that_runs(tmp_path: Path, outcome: str, code: int, last: str) -> None:
     given: list[object] = []
+    states = ["loading it", "trying it", outcome]
 
     def swap(wanted: object) -> str:
         given.append(wanted)
         return "loading it"
 
-    health, folder = Health("127.0.0.1:0", DaemonStatus, lambda: True, {"/swap": swap}), tmp_path / "today"
+    def status() -> DaemonStatus:
+        return DaemonStatus(model="worm3d", swap=states.pop(0) if len(states) > 1 else states[0])
+
+    health, folder = Health("127.0.0.1:0", status, lambda: True, {"/swap": swap}), tmp_path / "today"
     toml = tmp_path / "microscope.toml"
     toml.write_text(f'[daemon]\nstatus_bind = "{health.address}"\n[prepare]\npairs = 4\n', encoding="utf-8")
     there = pairs_in(folder, load(toml))
@@ -190,12 +202,11 @@ def test_a_better_network_is_given_to_the_daemon_that_runs(tmp_path: Path) -> No
     (folder / "verdict.json").write_text(json.dumps(verdict), encoding="utf-8")
     health.start()
     try:
-        done = CliRunner().invoke(
-            cli, ["prepare", "-q", str(toml), "--folder", str(folder), "--swap"], catch_exceptions=False
-        )
+        done = CliRunner().invoke(cli, ["prepare", "-q", str(toml), "--folder", str(folder), "--swap"])
     finally:
         health.stop()
-    assert done.exit_code == 0
+    assert done.exit_code == code, done.output
     assert "verdict: better than worm3d by 1.0 dB" in done.output
-    assert done.output.endswith("loading it\n")
+    assert "loading it\n" in done.output
+    assert last in f"{done.output}{done.exception}"
     assert given == [{"model": str((folder / "today.onnx").resolve()), "channel": ""}]
