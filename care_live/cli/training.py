@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from care_live.training.train import Trained, TrainingPlan
     from care_live.training.watched import Progress
 
-_FOLDER = click.Path(path_type=Path, exists=True)
+_FOLDER = click.Path(path_type=Path)
+"""Or a scene in a file; the reader looks whether it exists."""
 
 
 class _Options(TypedDict):

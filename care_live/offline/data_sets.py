@@ -160,7 +160,7 @@ def _of(given: str | Path) -> Iterator[DataSet]:
         yield DataSet(str(given), Path(_bare(str(given).rstrip("/").rpartition("/")[2])))
         return
     path = Path(given)
-    if path.exists():
+    if path.exists() or is_data_set(path):
         yield from _at(path, Path(_bare(path.name)) if _is_leaf(path) else Path())
         return
     base = _base(path)

@@ -12,7 +12,7 @@ from care_live.imports import need
 from care_live.recorded.guarded import GuardedRecording, only_our_errors
 from care_live.recorded.recording import Contents, Recording, Stamp, counts_dtype
 
-__all__ = ["Contents", "Recording", "Stamp", "is_address", "is_data_set", "open_recording"]
+__all__ = ["Contents", "Recording", "Stamp", "is_address", "is_data_set", "open_recording", "scene_in"]
 
 _ZARR_MARKS = ("zarr.json", ".zgroup")
 _PLUGINS = {".nd2": ("bioio_nd2", "formats"), ".czi": ("bioio_czi", "czi"), ".lif": ("bioio_lif", "formats")}
@@ -26,8 +26,9 @@ def open_recording(path: Path | str, *, axes: str | None = None, any_numbers: bo
 
     Parameters
     ----------
-    path : a TIFF file, a file of a microscope's maker (ND2, CZI, LIF), a folder that Micro-Manager saved to, or an
-        OME-Zarr folder; as a string the address of an OME-Zarr elsewhere, such as ``s3://bucket/plate.zarr``
+    path : a TIFF file, a file of a microscope's maker (ND2, CZI, LIF) or one scene of it (``project.lif/Series 3``), a
+        folder that Micro-Manager saved to, or an OME-Zarr folder; as a string the address of an OME-Zarr elsewhere,
+        such as ``s3://bucket/plate.zarr``
     axes : letters of TPCZYX, YX last; needed for plain TIFF stacks only
     any_numbers : take int16, uint32 and float32 pixels, too, which no camera gives and no run can acquire
 
@@ -38,7 +39,7 @@ def open_recording(path: Path | str, *, axes: str | None = None, any_numbers: bo
     SourceError
         The file is not an image, or not one of camera counts, or it was cut or damaged. Reading a plane raises it, too.
     """
-    if not is_address(path) and not Path(path).exists():
+    if not is_address(path) and not scene_in(Path(path))[0].exists():
         raise ConfigError(f"there is no data set at {path}")
     with only_our_errors(str(path)):
         recording = _opened_there(str(path)) if is_address(path) else _opened(Path(path), axes)
@@ -55,11 +56,22 @@ def is_data_set(path: Path) -> bool:
     """Return whether a path may be a data set, by its name and marks; a folder of data sets is not one."""
     if path.is_file():
         return path.suffix.lower() in (".tif", ".tiff", *VENDOR_SUFFIXES)
+    if scene_in(path)[1]:
+        return True
     from care_live.recorded.ndtiff_index import INDEX_NAME
     from care_live.recorded.window_folder import format_of
 
     marks = (*_ZARR_MARKS, f"Full resolution/{INDEX_NAME}")
     return path.is_dir() and (any((path / mark).is_file() for mark in marks) or format_of(path) is not None)
+
+
+def scene_in(path: Path) -> tuple[Path, str]:
+    """Return the file that a path names, and a scene in it, as in ``project.lif/Series 3``; empty: all its scenes."""
+    if not path.exists():
+        for file in path.parents:
+            if file.suffix.lower() in VENDOR_SUFFIXES and file.is_file():
+                return file, path.relative_to(file).as_posix()
+    return path, ""
 
 
 def is_address(path: Path | str) -> bool:
@@ -77,13 +89,14 @@ def _opened_there(address: str) -> Recording:
 
 
 def _opened(path: Path, axes: str | None) -> Recording:
+    path, scene = scene_in(path)
     if path.is_file() and path.suffix.lower() in VENDOR_SUFFIXES:
         plugin, extra = _PLUGINS[path.suffix.lower()]
         bioio = need("bioio", extra=extra)
         need(plugin, extra=extra)
         from care_live.recorded.vendor_file import VendorRecording
 
-        return VendorRecording(path, bioio)
+        return VendorRecording(path, bioio, scene=scene)
     if path.is_file():
         from care_live.recorded.tiff import TiffRecording
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +22,40 @@ from care_live.recorded.recording import (
     stacks_of,
 )
 
+_N_SHOWN = 6
+"""Scenes that an error names."""
+
 
 class VendorRecording:
-    """One file; each of its scenes is a stage position.
+    """One file; each of its scenes, or the one that is named, is a stage position.
 
     Parameters
     ----------
     path : of a kind for which a plugin of bioio is installed
     bioio : the module
+    scene : the only one to read, by name; empty: all of them
 
     Raises
     ------
     SourceError
-        Its scenes differ in size, or it holds colour samples or pixels of a type that cannot be read.
+        Its scenes differ in size, there is no such scene, or it holds colour samples or pixels of a type that cannot
+        be read.
     """
 
-    def __init__(self, path: Path, bioio: Any) -> None:
+    def __init__(self, path: Path, bioio: Any, *, scene: str = "") -> None:
         self._image = bioio.BioImage(path)
-        scenes = tuple(map(str, self._image.scenes))
-        first = self._size(path, 0)
-        for number in range(1, len(scenes)):
-            if self._size(path, number) != first:
-                raise SourceError(f"{path}: scene {scenes[number]} has another size than {scenes[0]}: convert it first")
-        self._image.set_scene(0)
+        everything = tuple(map(str, self._image.scenes))
+        if scene and scene not in everything:
+            raise SourceError(f"{path} has no scene {scene!r}; it has {_shown(everything)}")
+        self._scenes = (everything.index(scene),) if scene else tuple(range(len(everything)))
+        scenes = tuple(everything[number] for number in self._scenes)
+        first, *others = [self._size(path, number) for number in self._scenes]
+        if any(size != first for size in others):
+            raise SourceError(
+                f"{path} has scenes of several sizes: name one, as in {str(path / scenes[0])!r}; it has "
+                + _shown(f"{name} ({_times(size)})" for name, size in zip(scenes, (first, *others), strict=True))
+            )
+        self._image.set_scene(self._scenes[0])
         n = dict(zip("TCZYX", first, strict=True))
         dtype = number_dtype(self._image.dtype, path)
         check_size(path, (n["T"], len(scenes), n["C"], n["Z"], n["Y"], n["X"]), np.dtype(dtype).itemsize)
@@ -60,7 +73,7 @@ class VendorRecording:
         self.contents = Contents(plan, order, {"format": kind, "path": str(path), "axes": "TPCZYX"})
 
     def read_plane(self, index: PlaneIndex) -> Counts:
-        self._image.set_scene(index.p)
+        self._image.set_scene(self._scenes[index.p])
         lazily = self._image.get_image_dask_data("YX", T=index.t, C=index.c, Z=index.z)
         plane = np.asarray(lazily.compute(scheduler="synchronous"))
         return read_only(np.ascontiguousarray(plane, plane.dtype.newbyteorder("=")))
@@ -76,3 +89,13 @@ class VendorRecording:
         if "S" in self._image.dims.order:
             raise SourceError(f"{path} holds colour samples (RGB): give one colour, or channels")
         return tuple(int(getattr(self._image.dims, axis)) for axis in "TCZYX")
+
+
+def _shown(names: Iterable[str]) -> str:
+    """Return the first names of many."""
+    first, n_left = list(islice(iterator := iter(names), _N_SHOWN)), sum(1 for _ in iterator)
+    return ", ".join(first) + (f" and {n_left} more" if n_left else "")
+
+
+def _times(size: tuple[int, ...]) -> str:
+    return " x ".join(f"{n} {axis}" for axis, n in zip("TCZYX", size, strict=True) if n > 1)

@@ -111,7 +111,7 @@ def find_in(folders: Sequence[Path], pattern: str, axes: str) -> dict[str, Store
 
 
 def _is_zarr(path: Path) -> bool:
-    if not path.exists():
+    if not path.exists() and not is_recorded(path):
         raise TrainingError(f"{path} does not exist: correct the path in [data]")
     return path.suffix == ".zarr" or (path / "zarr.json").exists() or (path / ".zgroup").exists()
 
