@@ -20,14 +20,18 @@ from typing import Any
 import numpy as np
 
 
-def main() -> None:
+def asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("patches")
     parser.add_argument("out")
     parser.add_argument("--updates", type=int, required=True)
     parser.add_argument("--cpu-seconds", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
-    chosen = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    chosen = asked()
     import torch
     from lightning.pytorch.callbacks import Callback
 
