@@ -1,0 +1,59 @@
+"""The process that keeps a daemon running where the system does not."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+from care_live.daemon.service_host import DaemonKeeper, open_log
+from care_live.daemon.service_rule import Restart, ServiceRule
+
+FAILS_TWICE = """
+import pathlib, sys
+seen = pathlib.Path("starts")
+seen.write_text((seen.read_text() if seen.exists() else "") + "x")
+sys.exit(2 if len(seen.read_text()) == 3 else 1)
+"""
+DRAINS = """
+import pathlib, sys
+pathlib.Path("started").touch()
+print("running", flush=True)
+sys.stdin.read()
+print("drained", flush=True)
+"""
+
+
+def keeper(folder: Path, script: str, restart: Restart = "always") -> DaemonKeeper:
+    rule = ServiceRule("lab", folder / "run.toml", restart, stop_s=60)
+    return DaemonKeeper(rule, command=[sys.executable, "-c", script], pause_s=0.01)
+
+
+def test_a_daemon_is_started_again_but_not_with_an_invalid_config(tmp_path: Path) -> None:
+    assert keeper(tmp_path, FAILS_TWICE).run(lambda: None) == 2
+    assert (tmp_path / "starts").read_text() == "xxx"
+
+
+def test_an_order_to_stop_drains_the_daemon(tmp_path: Path) -> None:
+    kept = keeper(tmp_path, DRAINS)
+    codes: list[int] = []
+    host = threading.Thread(target=lambda: codes.append(kept.run(lambda: None)))
+    host.start()
+    try:
+        while not (tmp_path / "started").exists():
+            host.join(0.05)
+            assert host.is_alive()
+    finally:
+        kept.stop()
+        host.join(60)
+    assert codes == [0]
+    assert (tmp_path / "lab.log").read_text() == "running\ndrained\n"
+
+
+def test_a_long_log_begins_anew(tmp_path: Path) -> None:
+    log = tmp_path / "lab.log"
+    with log.open("wb") as file:
+        file.truncate(10_000_001)
+    open_log(log).close()
+    assert log.stat().st_size == 0
+    assert (tmp_path / "lab.log.1").stat().st_size == 10_000_001
