@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import get_args
 
-import click
 import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner, Result
 
 from care_live.cli import cli
-from care_live.cli.networks import simulate_command
 from care_live.errors import CareLiveError, ConfigError
 from care_live.model import file
-from care_live.training import data_recipe, recipe
+from care_live.training import recipe
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -78,17 +74,6 @@ def test_simulate_train_export_calibrate_evaluate(tmp_path: Path) -> None:
     assert (tmp_path / "scores.png").stat().st_size > 1000
 
 
-@pytest.mark.slow
-def test_a_bioimageio_package_passes_its_own_test(tmp_path: Path) -> None:
-    pytest.importorskip("bioimageio.core")
-    from care_live.training.bioimageio_package import write_package
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        write_package(file.shipped(), tmp_path / "worm.zip")  # runs bioimageio.core's test
-    assert (tmp_path / "worm.zip").stat().st_size > 10_000
-
-
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("train_*.toml")), ids=lambda path: path.stem)
 def test_every_recipe_that_ships_is_valid(path: Path) -> None:
     assert recipe.load(path).name
@@ -115,9 +100,3 @@ def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, text: str, message: st
 def test_exporting_what_was_never_trained_says_so(tmp_path: Path) -> None:
     with pytest.raises(CareLiveError, match="train first"):
         run("export", tmp_path, tmp_path / "net.onnx")
-
-
-def test_simulate_offers_every_specimen_that_a_recipe_knows() -> None:
-    (offered,) = (option.type for option in simulate_command.params if option.name == "specimen")
-    assert isinstance(offered, click.Choice)
-    assert set(offered.choices) == set(get_args(data_recipe.SpecimenName))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from care_live.errors import TrainingError
 from care_live.training.checkpoint import TrainingHistory, load_state
 from care_live.training.examples import Data
 from care_live.training.fit import Fitter, computes_mixed, fit
@@ -104,25 +103,6 @@ def test_progress_is_reported_and_the_best_is_kept(tmp_path: Path, small_data: D
     assert [entry.update for entry in told if entry.validation_loss is not None] == [6, 12]
     best, _ = load_state(tmp_path / "run" / "member-0" / "best.pt", None, torch.device("cpu"))
     assert best.update == history.update[int(np.argmin(history.validation))]
-
-
-def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path, small_data: Data) -> None:
-    fit(small_recipe(tmp_path), small_data, tmp_path / "run")
-    with pytest.raises(TrainingError, match="another recipe"):
-        fit(small_recipe(tmp_path, fit={"learning_rate": 1e-4}), small_data, tmp_path / "run")
-
-
-def test_a_broken_checkpoint_names_the_file(tmp_path: Path, small_data: Data) -> None:
-    fit(small_recipe(tmp_path), small_data, tmp_path / "run")
-    last = tmp_path / "run" / "member-0" / "last.pt"
-    last.write_bytes(last.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match=r"last\.pt is no checkpoint"):
-        fit(small_recipe(tmp_path), small_data, tmp_path / "run")
-
-
-def test_a_patch_larger_than_a_volume_names_it(tmp_path: Path, small_data: Data) -> None:
-    with pytest.raises(TrainingError, match="blobs-0 is"):
-        fit(small_recipe(tmp_path, fit={"patch_px": [4, 64, 64]}), small_data, tmp_path / "run")
 
 
 def test_early_stop_and_plateau_follow_from_the_history() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 import shutil
 from pathlib import Path
 
@@ -14,22 +12,15 @@ from click.testing import CliRunner
 
 from care_live.cli import cli
 from care_live.errors import TrainingError
-from care_live.metrics import Scores, psnr_db
 from care_live.model import file
-from care_live.model.card import ImageScores, ModelCard, NetworkVerdict
-from care_live.training.checkpoint import TrainingHistory
-from care_live.training.classical import best_total_variation
-from care_live.training.evaluate import ScoreRow, estimate
-from care_live.training.examples import Data
-from care_live.training.filter_verdict import verdict_of
+from care_live.model.card import ImageScores, NetworkVerdict
+from care_live.training.evaluate import estimate
 from care_live.training.inference import Applied
 from care_live.training.loading import gather
-from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.own_recipe import own_recipe
 from care_live.training.patches import plan_for
 from care_live.training.recipe import Recipe
-from care_live.training.train import settle
-from tests.training.conftest import blobs, small_recipe
+from tests.training.conftest import blobs
 
 
 def write_pair(folder: Path, shape: tuple[int, ...], n: int = 1) -> None:
@@ -170,81 +161,3 @@ def test_one_volume_alone_is_split_by_rows(tmp_path: Path) -> None:
     z, y, x = data.validation[0].foreground.T
     bright = tifffile.imread(tmp_path / "high" / "v0.tif")[z, 150 + y, x]
     assert bright.min() > 0.3 * bright.max()  # foreground moves with its rows
-
-
-def test_the_budget_decides_on_filters_and_updates(small_data: Data, tmp_path: Path) -> None:
-    free = small_recipe(tmp_path).model_dump(exclude_unset=True)
-    del free["network"]["filters"], free["fit"]["n_updates"]
-
-    def settled(minutes: float, step_s: float) -> tuple[int, int]:
-        tree = free | {"fit": free["fit"] | {"minutes": minutes}}
-        ticks = itertools.count(0.0, step_s)
-        recipe = settle(Recipe.model_validate(tree), small_data, clock=lambda: next(ticks)).recipe
-        return recipe.network.filters, recipe.fit.n_updates
-
-    assert settled(1.0, 0.5) == (8, 114)
-    assert settled(10.0, 0.5) == (16, 1140)
-    assert settled(60.0, 0.25)[0] == 32
-
-
-def test_few_images_are_not_learnt_by_heart(small_data: Data, tmp_path: Path) -> None:
-    tree = small_recipe(tmp_path, fit={"minutes": 60.0}).model_dump(exclude_unset=True)
-    plan = settle(Recipe.model_validate(tree), small_data, clock=itertools.count(0.0, 0.25).__next__)
-    assert plan.recipe.fit.n_updates == 300 * 3 * 6 * 32 * 32 // (2 * 4 * 16 * 16)
-    assert "more would be learnt by heart" in plan.describe()
-
-
-def test_a_recipe_with_updates_is_left_as_it_is(small_data: Data, tmp_path: Path) -> None:
-    plan = settle(small_recipe(tmp_path), small_data)
-    assert plan.recipe.fit.n_updates == 12
-    assert plan.duration_s is None
-
-
-def test_total_variation_is_a_bar_worth_clearing() -> None:
-    truth = blobs(2, (6, 32, 32))
-    raw = np.random.default_rng(2).poisson(20 * truth / truth.max() + 1).astype(np.float32)
-    smooth, value = best_total_variation(raw, truth)
-    assert value == pytest.approx(psnr_db(smooth, truth))
-    assert value > psnr_db(raw, truth) + 2
-
-
-def scores(psnr: float) -> Scores:
-    return Scores(0.1, psnr, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("network_db", "losses", "n_training", "wanted"),
-    [
-        (31.0, [3.0, 2.0], 9, "better than a filter by 1.0 dB"),
-        (30.1, [3.0, 2.0], 9, "hardly better than a filter .*: use more time$"),
-        (29.0, [3.0, 2.0], 9, "worse than a filter .*: use more time$"),
-        (29.0, [3.0, 2.0, 2.5, 2.5, 2.5], 9, "worse than a filter .*: use more volumes$"),
-        (29.0, [3.0, 2.0], 1, "worse than a filter .*: use more time and more volumes$"),
-        (29.0, [2.0, 2.5], 9, "worse than a filter .*: use more time$"),  # after 200 updates nothing is over
-    ],
-)
-def test_the_verdict_says_what_may_help(network_db: float, losses: list[float], n_training: int, wanted: str) -> None:
-    row = ScoreRow("v", 2, scores(20.0), scores(28.0), scores(network_db), scores(30.0))
-    history = TrainingHistory(update=[100 * (1 + n) for n in range(len(losses))], validation=losses)
-    verdict = verdict_of(row, [history], n_training=n_training)
-    assert verdict is not None
-    assert re.search(wanted, verdict.sentence())
-
-
-def test_images_of_another_shape_have_no_verdict() -> None:
-    nothing = Scores(float("nan"), float("nan"), float("nan"))
-    assert verdict_of(ScoreRow("v", 2, nothing, nothing, scores(30.0), nothing), [], n_training=9) is None
-
-
-def test_a_card_without_a_verdict_opens() -> None:
-    card = ModelCard(name="old", divisor=(1, 4, 4), halo_px=(0, 0, 0))
-    old = card.model_dump_json(exclude={"verdict"})
-    assert ModelCard.model_validate_json(old).verdict is None
-    one = ImageScores(psnr_db=30.0, ssim=0.9)
-    verdict = NetworkVerdict(n_images=1, raw=one, gaussian=one, classical=one, network=one)
-    assert ModelCard.model_validate_json(card.model_copy(update={"verdict": verdict}).model_dump_json()) is not None
-
-
-def test_an_old_network_section_still_means_a_network() -> None:
-    assert NetworkRecipe.model_validate({"last_activation": "relu"}).standardise is False
-    assert NetworkRecipe.model_validate({"axes": "YX"}).pool_px == (2, 2)

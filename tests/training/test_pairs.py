@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-import zarr
 from pydantic import ValidationError
 
 from care_live.errors import TrainingError
-from care_live.images import PlaneIndex
-from care_live.recorded import open_recording
-from care_live.training import patches, volumes
-from care_live.training.data_recipe import IsotropicData
-from care_live.training.examples import Data
-from care_live.training.image_parts import plane_in, rows_in
-from care_live.training.lateral_slices import axial_blur
 from care_live.training.loading import gather
 from care_live.training.own_recipe import own_recipe
-from care_live.training.patches import PatchPlan
 from care_live.training.recipe import Recipe
-from care_live.trust import registration
-from tests.conftest import need_data
-from tests.training.conftest import blobs, noisy_pair, small_recipe
+from tests.training.conftest import blobs, small_recipe
 
 
 def write_pairs(folder: Path, n: int = 3, shape: tuple[int, ...] = (6, 48, 48)) -> None:
@@ -92,18 +80,6 @@ def test_noisy_images_come_from_several_folders(tmp_path: Path) -> None:
     assert data.validation[0].name == f"{folders[1]}/v1"
 
 
-def test_a_data_set_of_micro_manager_is_read_by_volume() -> None:
-    folder = need_data("ndtiff_micromanager") / "v3/ndtiff3.2_multichannel"
-    axes, sizes = volumes.look(folder, "*.tif*", None)
-    found = volumes.find(folder, "*.tif*", axes)
-    assert (sizes["T"], sizes["C"], sizes["Z"]) == (8, 2, 16)
-    assert len(found) == 8
-    stored = found["t3-p0"].image
-    assert stored.shape == (2, 16, sizes["Y"], sizes["X"])
-    with contextlib.closing(open_recording(folder)) as recording:
-        assert np.array_equal(stored[1, 5], recording.read_plane(PlaneIndex(3, 0, 1, 5)))
-
-
 def change(folder: Path, name: str, how: Any) -> None:
     path = folder / name
     image = how(tifffile.imread(path))
@@ -162,20 +138,6 @@ def test_one_channel_too_many(tmp_path: Path) -> None:
         gather(small_recipe(tmp_path, data={"axes": "CYX"}))
 
 
-def test_zarr_is_read_as_it_is_needed(tmp_path: Path) -> None:
-    for name, gain in (("low", 1), ("high", 20)):
-        stack = np.stack([100 + gain * blobs(t, (6, 48, 48)) for t in range(3)])[:, None].astype(np.uint16)
-        zarr.create_array(tmp_path / f"{name}.zarr", data=stack, chunks=(1, 1, 6, 16, 16))
-    recipe = small_recipe(
-        tmp_path, data={"inputs": [str(tmp_path / "low.zarr")], "target": str(tmp_path / "high.zarr")}
-    )
-    data = gather(recipe)
-    assert len(data.training) == 2
-    patch = data.training[1].cut((0, 8, 8), (6, 16, 16), None)
-    assert patch.input.shape == (1, 6, 16, 16)
-    assert patch.input == pytest.approx(patch.target, abs=0.02)  # another gain is another span, and nothing else
-
-
 def test_semi_synthetic_data(tmp_path: Path) -> None:
     write_pairs(tmp_path, shape=(6, 64, 64))
     sharp = {"kind": "isotropic", "volumes": str(tmp_path / "high"), "factor": 10.2, "gauss_sigma_counts": 2.0}
@@ -194,49 +156,6 @@ def test_semi_synthetic_data(tmp_path: Path) -> None:
     assert rough[0] < 0.6 * rough[2]  # blurred along y, which plays the part of z
 
 
-def slices_of(tmp_path: Path, image: np.ndarray) -> Data:
-    (tmp_path / "planes").mkdir()
-    tifffile.imwrite(tmp_path / "planes" / "one.tif", image)
-    tree = {"kind": "isotropic", "volumes": str(tmp_path / "planes"), "factor": 2.0}
-    network = {"axes": "YX", "pool_px": [2, 2]}
-    return gather(Recipe.model_validate({"name": "i", "network": network, "data": tree, "fit": {"patch_px": [8, 8]}}))
-
-
-def test_a_slice_is_judged_or_learnt_from_and_one_with_nothing_on_it_neither(tmp_path: Path) -> None:
-    image = np.random.default_rng(0).integers(0, 1000, (10, 32, 48)).astype(np.uint16)
-    image[3] = 5
-    data = slices_of(tmp_path, image)
-    assert [example.name for example in data.validation] == ["one z=9"]
-    assert [example.name for example in data.training] == [f"one z={z}" for z in range(9) if z != 3]
-
-
-def test_a_slice_is_turned_and_degraded_anew_for_every_patch(tmp_path: Path) -> None:
-    x = np.arange(40)[None, None]
-    bars = np.broadcast_to(100 + 50 * ((x // 5) % 2), (5, 40, 40))  # upright: blur along y leaves them alone
-    example = slices_of(tmp_path, bars.astype(np.uint16)).training[0]
-    straight = example.cut((8, 8), (16, 16), None)
-    wanted = np.asarray(bars[0, 8:24, 8:24] > 100, np.float32)
-    assert straight.target[0] == pytest.approx(wanted, abs=0.01)
-    rng = np.random.default_rng(0)
-    lying: list[float] = []
-    standing: list[float] = []
-    for _ in range(20):
-        seen, target = example.cut((8, 8), (16, 16), rng)
-        slope = [np.abs(np.diff(target[0], axis=axis)).mean() for axis in (0, 1)]
-        (lying if slope[0] > 2 * slope[1] else standing).append(np.abs(np.diff(seen[0], axis=0)).mean() / slope[0])
-    assert lying and standing  # bars that lie are blurred into each other
-    assert max(lying) < 0.8
-
-
-def test_a_measured_psf_that_is_off_centre_shifts_nothing(tmp_path: Path) -> None:
-    z, y, x = (np.exp(-((np.arange(21) - middle) ** 2) / 8) for middle in (12.3, 9.0, 10.0))
-    tifffile.imwrite(tmp_path / "psf.tif", (60_000 * z[:, None, None] * y[:, None] * x).astype(np.uint16))
-    blur = axial_blur(IsotropicData(volumes=tmp_path, psf=tmp_path / "psf.tif"))
-    rows = np.arange(len(blur)) - len(blur) // 2
-    assert blur.sum() == pytest.approx(1.0, abs=1e-5)
-    assert (blur.sum(axis=1) * rows).sum() == pytest.approx(0.0, abs=0.1)
-
-
 def test_upsampling_leaves_planes_out(tmp_path: Path) -> None:
     write_pairs(tmp_path, shape=(7, 32, 32))
     tree = {"kind": "upsample", "volumes": str(tmp_path / "high"), "factor": 3.0}
@@ -244,47 +163,3 @@ def test_upsampling_leaves_planes_out(tmp_path: Path) -> None:
     seen, wanted = gather(Recipe.model_validate(recipe)).training[0].cut((0, 0, 0), (7, 32, 32), None)
     alike = [np.corrcoef(seen[0, z].ravel(), wanted[0, z].ravel())[0, 1] > 0.9999 for z in range(7)]
     assert [z for z in range(7) if alike[z]] == [0, 6]  # 2 of 7 planes are left: the first and the last
-
-
-@pytest.mark.parametrize("shift", [(0, 0, 0), (0, 3, -2), (1, 0, 4)])
-def test_registration_finds_the_shift(shift: tuple[int, ...]) -> None:
-    clean = blobs(4, (8, 64, 64))
-    noisy = clean + np.random.default_rng(0).normal(0, 60, clean.shape).astype(np.float32)
-    found = registration.measure(np.roll(noisy, shift, axis=(0, 1, 2)), clean)
-    assert found.is_certain
-    assert found.shift_px == pytest.approx(shift, abs=0.3)
-
-
-def test_patches_are_drawn_around_bright_voxels() -> None:
-    volume = noisy_pair(2, (6, 64, 64))
-    bright = {tuple(voxel) for voxel in volume.foreground.tolist()}
-    plan, rng = PatchPlan((4, 16, 16), foreground=1.0), np.random.default_rng(0)
-    for _ in range(50):
-        corner = patches.draw_corner(volume, plan, rng)
-        inside = np.all([np.array(voxel) >= corner for voxel in bright], axis=1)
-        inside &= np.all([np.array(voxel) < np.add(corner, (4, 16, 16)) for voxel in bright], axis=1)
-        assert inside.any()
-
-
-def test_augmentation_moves_input_and_target_alike() -> None:
-    image = np.arange(4 * 8 * 8, dtype=np.float32).reshape(1, 4, 8, 8)
-    seen = set()
-    for seed in range(40):
-        plan = PatchPlan((4, 8, 8), 1.0)
-        turned = patches.augment(patches.Patch(image, 2 * image), plan, np.random.default_rng(seed))
-        assert (turned.target == 2 * turned.input).all()
-        seen.add(turned.input.tobytes())
-    assert len(seen) == 16  # 8 in the plane, twice along z
-
-
-@pytest.mark.parametrize("of", [lambda image: rows_in(image, slice(8, 40)), lambda image: plane_in(image, 2)])
-def test_parts_of_an_image_on_disk_are_those_in_memory_and_stay_there(tmp_path: Path, of: Any) -> None:
-    stack = blobs(1, (4, 48, 32))[None, None].astype(np.uint16)
-    stored = zarr.create_array(tmp_path / "image.zarr", data=stack, chunks=(1, 1, 2, 16, 16))
-    here, there = (of(volumes.OnDisk(array, 0, True)) for array in (stack, stored))
-    assert isinstance(here, np.ndarray)
-    assert not isinstance(there, np.ndarray)
-    window = (slice(None),) * (here.ndim - 2) + (slice(3, 11), slice(1, None, 3))
-    for at in (window, slice(None), (slice(0, 1),)):
-        assert np.array_equal(here[at], there[at])
-    assert (there.shape, there.ndim) == (here.shape, here.ndim)

@@ -18,7 +18,7 @@ from care_live.model import file
 from care_live.model.card import TrainingDomain
 from care_live.simulate import pair
 from care_live.simulate.scene import Exposure, Scene
-from care_live.training import domain_images, training_domain
+from care_live.training import training_domain
 from care_live.training.examples import Data, paired
 from care_live.training.export import export
 from care_live.training.inference import as_volume, open_engine
@@ -130,17 +130,6 @@ def test_a_command_stores_what_images_of_a_kind_look_like(tmp_path: Path) -> Non
     features = file.read_card(model).training.features
     assert features is not None and features.n_volumes > 60
     assert "of 2 images in" in features.origin and "parts of images stored" in said
-
-
-def test_what_a_recipe_makes_is_described_without_training(tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(
-        'name = "few"\n[data]\nkind = "simulated"\nspecimens = { granules = 2 }\nvalidation = { granules = 1 }\n'
-        "shape_px = [4, 64, 64]\nvoxel_sizes_um = [[1.0, 0.5, 0.5]]\nlaser_power = [1.0, 2.0]\n"
-    )
-    taken = domain_images.of_recipe(recipe)
-    assert len(taken.parts) >= 90 and all(part.dtype == np.uint16 for part in taken.parts)
-    assert taken.origin.endswith("parts of the training's inputs, made anew by recipe.toml")
 
 
 @pytest.mark.parametrize("given", [[], ["--input", "{}", "--recipe", "{}"]])

@@ -1,0 +1,50 @@
+"""The verdict on a network beside a filter."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from care_live.metrics import Scores
+from care_live.model.card import ImageScores, ModelCard, NetworkVerdict
+from care_live.training.checkpoint import TrainingHistory
+from care_live.training.evaluate import ScoreRow
+from care_live.training.filter_verdict import verdict_of
+
+
+def scores(psnr: float) -> Scores:
+    return Scores(0.1, psnr, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("network_db", "losses", "n_training", "wanted"),
+    [
+        (31.0, [3.0, 2.0], 9, "better than a filter by 1.0 dB"),
+        (30.1, [3.0, 2.0], 9, "hardly better than a filter .*: use more time$"),
+        (29.0, [3.0, 2.0], 9, "worse than a filter .*: use more time$"),
+        (29.0, [3.0, 2.0, 2.5, 2.5, 2.5], 9, "worse than a filter .*: use more volumes$"),
+        (29.0, [3.0, 2.0], 1, "worse than a filter .*: use more time and more volumes$"),
+        (29.0, [2.0, 2.5], 9, "worse than a filter .*: use more time$"),  # after 200 updates nothing is over
+    ],
+)
+def test_the_verdict_says_what_may_help(network_db: float, losses: list[float], n_training: int, wanted: str) -> None:
+    row = ScoreRow("v", 2, scores(20.0), scores(28.0), scores(network_db), scores(30.0))
+    history = TrainingHistory(update=[100 * (1 + n) for n in range(len(losses))], validation=losses)
+    verdict = verdict_of(row, [history], n_training=n_training)
+    assert verdict is not None
+    assert re.search(wanted, verdict.sentence())
+
+
+def test_images_of_another_shape_have_no_verdict() -> None:
+    nothing = Scores(float("nan"), float("nan"), float("nan"))
+    assert verdict_of(ScoreRow("v", 2, nothing, nothing, scores(30.0), nothing), [], n_training=9) is None
+
+
+def test_a_card_without_a_verdict_opens() -> None:
+    card = ModelCard(name="old", divisor=(1, 4, 4), halo_px=(0, 0, 0))
+    old = card.model_dump_json(exclude={"verdict"})
+    assert ModelCard.model_validate_json(old).verdict is None
+    one = ImageScores(psnr_db=30.0, ssim=0.9)
+    verdict = NetworkVerdict(n_images=1, raw=one, gaussian=one, classical=one, network=one)
+    assert ModelCard.model_validate_json(card.model_copy(update={"verdict": verdict}).model_dump_json()) is not None
