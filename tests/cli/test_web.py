@@ -1,4 +1,4 @@
-"""``care-live web`` as the daemon starts it: a process that prints its address, watches, and ends when told."""
+"""``care-live web`` as the daemon starts it: a process that prints its address, watches, and ends when it is asked to."""
 
 from __future__ import annotations
 
