@@ -40,14 +40,6 @@ def test_a_spread_writes_what_a_transposed_convolution_writes(size: int, step: i
         assert sum(kernel[tap.kernel] * stack[tap.plane] for tap in taps) == wide[plane + pad]
 
 
-@given(st.integers(1, 50), st.integers(1, 8))
-def test_steps_end_with_the_stack_and_the_last_takes_one_plane(n_planes: int, step: int) -> None:
-    live, whole = schedule.live_boundaries(n_planes, step), schedule.whole_boundaries(n_planes, step)
-    assert live[-1] == whole[-1] == n_planes
-    assert list(live) == sorted(set(live)) and list(whole) == sorted(set(whole))
-    assert n_planes == 1 or live[-2] == n_planes - 1
-
-
 @given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 5))
 def test_reflected_planes_are_those_of_numpy(n_planes: int, before: int, after: int) -> None:
     wanted = np.pad(np.arange(n_planes), (before, after), mode="reflect")

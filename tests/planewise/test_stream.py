@@ -11,7 +11,7 @@ from care_live.errors import RestoreError
 from care_live.model import rewrite
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
-from care_live.planewise.plan import NotPlanewise, StreamPlan, plan_live
+from care_live.planewise.plan import StreamPlan, plan_live
 from care_live.planewise.stream import PlanSessions
 from care_live.tiling import margins, pad
 from tests.make.seeded_unets import counts, run, seeded
@@ -113,23 +113,6 @@ def test_planes_come_out_before_the_last_one_is_in() -> None:
     assert 16 <= ready.plan.lookahead <= 28  # packs of two planes wait for the second one
 
 
-def test_steps_in_the_middle_share_one_graph() -> None:
-    plan = plan_live(seeded(filters=4), card(), (8, 8), 120)
-    assert isinstance(plan, StreamPlan)
-    assert len(plan.steps) == 31
-    assert len({step.graph for step in plan.steps}) < 20
-
-
-def test_work_after_the_last_plane_shrinks_with_the_stack() -> None:
-    def share(n_planes: int) -> float:
-        plan = plan_live(seeded(filters=32), card(), (8, 8), n_planes)
-        assert isinstance(plan, StreamPlan)
-        return plan.steps[-1].products / sum(step.products for step in plan.steps)
-
-    assert share(32) < 0.33
-    assert share(64) < 0.17
-
-
 def test_an_incomplete_stream_is_no_volume() -> None:
     raw = counts((1, 8, 8, 8))
     ready = pipeline(seeded(filters=4), card(), raw.shape)
@@ -156,18 +139,6 @@ def test_two_streams_of_one_pipeline_do_not_mix() -> None:
             stream.push(raw[:, z : z + 1].swapaxes(0, 1))
     for out, raw in zip(outs, (first, second), strict=True):
         assert worst(out, whole(model, raw, about)) < 2e-6
-
-
-def test_a_network_that_cannot_stream_says_why() -> None:
-    flat = seeded(axes="YX", kernel=(3, 3), pool=(2, 2), filters=4)
-    verdict = plan_live(flat, card(axes="YX", divisor=(4, 4), halo_px=(24, 24)), (8, 8), 4)
-    assert isinstance(verdict, NotPlanewise)
-    assert verdict.reason == "task" and "YX" in verdict.detail
-    model = seeded(filters=4)
-    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Softmax"
-    verdict = plan_live(model, card(), (8, 8), 8)
-    assert isinstance(verdict, NotPlanewise)
-    assert verdict.reason == "operator" and "Softmax" in verdict.detail
 
 
 def test_quadrature_over_members_streams_along_its_own_axis() -> None:

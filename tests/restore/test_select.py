@@ -11,28 +11,14 @@ import numpy as np
 import onnx
 import pytest
 
-from care_live.backends.session import OnnxSession, Options
 from care_live.config import RestoreConfig
 from care_live.errors import ConfigError, RestoreError
-from care_live.model.card import METADATA_KEY, ModelCard
 from care_live.model.file import read_card
-from care_live.model.unet_graph import ConvolutionWeights, UNetShape, build, seeded_weights
-from care_live.restore import footprint, select
+from care_live.restore import select
 from care_live.restore.engine import Engine
-from care_live.restore.probe import compare, deviation, reach
-from care_live.restore.tiled import Network
-from tests.make.networks import HALO, noisy, save_network, volume
+from tests.make.networks import noisy, save_network, volume
 
 CPU = RestoreConfig(provider="cpu", threads=1)
-
-
-@pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize("depth", [1, 2])
-def test_the_reach_is_measured_and_not_guessed(tmp_path: Path, ndim: int, depth: int) -> None:
-    path = save_network(tmp_path / "net.onnx", ndim=ndim, depth=depth)
-    card = read_card(path)
-    measured = reach(Network(path, card, Options(threads=1), open_session=OnnxSession), card)
-    assert all(HALO[depth] - 2**depth < px <= HALO[depth] for px in measured)
 
 
 def test_auto_takes_the_cpu_where_there_is_no_gpu(tmp_path: Path) -> None:
@@ -46,29 +32,6 @@ def test_cuda_is_never_replaced_by_the_cpu(tmp_path: Path) -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(ConfigError, match="cuda"):
         Engine(path, CPU.model_copy(update={"provider": "cuda"}))
-
-
-def test_a_device_that_computes_something_else_is_refused(tmp_path: Path) -> None:
-    right, wrong = save_network(tmp_path / "right.onnx", seed=1), save_network(tmp_path / "wrong.onnx", seed=2)
-    card = read_card(right)
-    networks = [Network(path, card, Options(threads=1), open_session=OnnxSession) for path in (right, wrong)]
-    assert compare(networks[0], networks[0], card, tolerance=0.0) == 0.0
-    with pytest.raises(RestoreError, match="of the range"):
-        compare(networks[0], networks[1], card, tolerance=1e-3)
-
-
-def test_a_laplace_scale_that_hardly_varies_is_compared_in_the_unit_of_the_mean(tmp_path: Path) -> None:
-    """Its own range may be nothing but rounding."""
-    networks = []
-    for floor in (1e-3, 1.001e-3):
-        unet = UNetShape(filters=2, depth=1, scale_floor=floor)
-        *body, (weight, bias) = seeded_weights(unet)
-        card = ModelCard(name="flat", divisor=(2, 2, 2), halo_px=(8, 8, 8), heads=("mean", "laplace_scale"))
-        metadata = {METADATA_KEY: card.model_dump_json()}
-        path = tmp_path / f"{floor}.onnx"
-        onnx.save(build(unet, [*body, ConvolutionWeights(0 * weight, bias)], metadata=metadata), path)
-        networks.append(Network(path, card, Options(threads=1), open_session=OnnxSession))
-    assert 0 < compare(*networks, card, tolerance=1e-5) < 1e-5
 
 
 def test_auto_goes_on_to_the_next_provider_and_says_so(
@@ -159,17 +122,6 @@ def test_a_network_that_gains_nothing_from_bytes_runs_exactly_in_fast_mode(
     assert "fast_mode=f32 reason=no convolution" in caplog.text
 
 
-def test_a_deviation_is_that_of_the_mean_in_units_of_the_scale(tmp_path: Path) -> None:
-    right, wrong = save_network(tmp_path / "right.onnx", seed=1), save_network(tmp_path / "wrong.onnx", seed=2)
-    card = read_card(right)
-    networks = [Network(path, card, Options(threads=1), open_session=OnnxSession) for path in (right, wrong)]
-    assert deviation(networks[0], networks[0], card) == 0.0
-    apart = deviation(*networks, card)
-    assert apart is not None
-    assert apart > 0.01
-    assert deviation(*networks, card.model_copy(update={"heads": ("mean",)})) is None
-
-
 @needs_openvino
 def test_openvino_tiles_equal_the_whole(tmp_path: Path) -> None:
     path = save_network(tmp_path / "net.onnx")
@@ -179,31 +131,6 @@ def test_openvino_tiles_equal_the_whole(tmp_path: Path) -> None:
         Engine(path, config.model_copy(update={"tile_px": tile})).restore([stack]) for tile in (None, (8, 32, 32))
     )
     assert np.abs(whole.mean - tiled.mean).max() < 1e-5 * (whole.high - whole.low)
-
-
-def test_the_footprint_is_counted_from_the_graph(tmp_path: Path) -> None:
-    path = save_network(tmp_path / "net.onnx", filters=4, depth=1)
-    need = footprint.measure(path, read_card(path))
-    # The widest moment: 8 upsampled and 4 skipped channels, and the two joined, at full size.
-    assert need.values_per_px == pytest.approx(8)
-    assert 16 <= need.bytes_per_px / (4 * footprint._WORKSPACE) <= 32
-
-
-def test_volumes_of_planes_need_less_than_volumes_at_once(tmp_path: Path) -> None:
-    path = save_network(tmp_path / "net.onnx", filters=8)
-    whole, planes = (footprint.measure(path, read_card(path), planewise=planewise) for planewise in (False, True))
-    assert 0.3 * whole.bytes_per_px < planes.bytes_per_px < 0.9 * whole.bytes_per_px
-    flat = save_network(tmp_path / "flat.onnx", ndim=2)
-    assert footprint.measure(flat, read_card(flat), planewise=True) == footprint.measure(flat, read_card(flat))
-
-
-def test_more_filters_need_more_memory_and_allow_smaller_tiles(tmp_path: Path) -> None:
-    paths = [save_network(tmp_path / f"net{n}.onnx", filters=n) for n in (2, 16)]
-    needs = [footprint.measure(path, read_card(path), planewise=True) for path in paths]
-    budgets = [select.budget_px(need, "cpu") for need in needs]
-    assert budgets[0] > 3 * budgets[1]
-    whole = footprint.measure(paths[1], read_card(paths[1]))
-    assert select.budget_px(whole, "cuda") * whole.values_per_px < 2**31
 
 
 def test_networks_without_free_sizes_are_refused_in_our_words(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,35 +12,17 @@ import scipy.ndimage
 import scipy.stats
 from onnx import TensorProto
 
-from care_live.backends.session import OnnxSession, Options
 from care_live.config import RestoreConfig
-from care_live.errors import ModelError, OutOfMemoryError
+from care_live.errors import ModelError
 from care_live.model.card import ModelCard
 from care_live.model.file import read_card, write_card
 from care_live.percentiles import Span, measure
 from care_live.restore.engine import Engine
 from care_live.restore.geometry import upsample_z
 from care_live.restore.repair import geometric_mean, mixture
-from care_live.restore.select import open_network
-from care_live.restore.tiled import Array, Network
 from tests.make.networks import Graph, noisy, save_graph, save_network, volume
 
 CPU = RestoreConfig(provider="cpu", threads=1)
-
-
-@pytest.mark.parametrize("factor", [1.0, 2.0, 3.7, 10.2])
-def test_upsampling_is_linear_between_the_same_first_and_last_plane(factor: float) -> None:
-    pixels = noisy((5, 6, 7))[None]
-    wanted = scipy.ndimage.zoom(pixels[0].astype(np.float32), (factor, 1, 1), order=1)
-    assert np.allclose(upsample_z(pixels, factor)[0], wanted, rtol=1e-5, atol=1e-2)
-
-
-@pytest.mark.parametrize("factor", [2.0, 2.5, 3.4, 10.2])
-@pytest.mark.parametrize("n_planes", [1, 2, 5, 20])
-def test_upsampled_counts_are_rounded_as_scipy_rounds_them(n_planes: int, factor: float) -> None:
-    pixels = noisy((n_planes, 6, 7))
-    wanted = scipy.ndimage.zoom(pixels, (factor, 1, 1), order=1)
-    assert (upsample_z(pixels[None], factor, whole_counts=True)[0] == wanted).all()
 
 
 def isotropic_reference(path: Path, pixels: np.ndarray, span: Span, factor: float) -> tuple[dict[str, np.ndarray], ...]:
@@ -164,44 +145,6 @@ def test_a_reflecting_card_pads_both_sides(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     mean = session.run(["mean"], {"raw": fed, "low": np.float32([span.low]), "high": np.float32([span.high])})[0]
     assert (restored.mean[0] == mean[0, 0, :21, :23]).all()
-
-
-class Cramped:
-    """A real session behind a device that can hold only so many pixels."""
-
-    def __init__(self, most_px: int) -> None:
-        self.most_px = most_px
-        self.seen: list[tuple[int, ...]] = []
-
-    def __call__(self, content: bytes, shapes: Mapping[str, Sequence[int]], options: Options) -> OnnxSession:
-        shape = tuple(shapes["raw"])
-        self.seen.append(shape)
-        if np.prod(shape) > self.most_px:
-            raise OutOfMemoryError("inference: Failed to allocate memory for requested buffer")
-        return OnnxSession(content, shapes, options)
-
-
-def test_memory_that_runs_out_shrinks_the_tiles_and_changes_nothing(tmp_path: Path) -> None:
-    path = save_network(tmp_path / "net.onnx", ndim=2)
-    device = Cramped(40 * 40)
-    network = Network(path, read_card(path), Options(threads=1), open_session=device)
-    pixels = noisy((1, 1, 120, 130))[:, :]
-    outs: list[Array] = [np.empty(pixels.shape, np.float32) for _ in range(2)]
-    network.predict(pixels, [Span(100, 300)], outs, tile_px=None)
-    assert network.degraded
-    assert len(set(device.seen)) > 1
-    roomy, _ = open_network(path, read_card(path), CPU)
-    wanted: list[Array] = [np.empty(pixels.shape, np.float32) for _ in range(2)]
-    roomy.predict(pixels, [Span(100, 300)], wanted, tile_px=None)
-    assert not roomy.degraded
-    assert all((out == want).all() for out, want in zip(outs, wanted, strict=True))
-
-
-def test_memory_for_no_tile_at_all_is_an_error_and_not_a_loop(tmp_path: Path) -> None:
-    path = save_network(tmp_path / "net.onnx", ndim=2)
-    network = Network(path, read_card(path), Options(threads=1), open_session=Cramped(100))
-    with pytest.raises(OutOfMemoryError, match="does not fit"):
-        network.predict(noisy((1, 1, 64, 64)), [Span(0, 1)], [np.empty((1, 1, 64, 64), np.float32)] * 2, tile_px=None)
 
 
 @pytest.mark.parametrize(
