@@ -9,8 +9,6 @@ import pytest
 from care_live.model.card import TrainingDomain
 from care_live.trust import domain
 from care_live.trust.domain import VolumeTraits
-from care_live.trust.light import also_strange
-from care_live.verdict import Trust
 from tests.trust.photons import CARD
 
 TRAINED = TrainingDomain(exposure_ms=(10, 20), intensity_counts=(100, 200), signal_electrons=(10, 80), pixel_bits=16)
@@ -64,10 +62,3 @@ def test_what_neither_knows_is_not_compared() -> None:
 )
 def test_channels_are_compared_by_name(run: list[str], network: list[str], says: str) -> None:
     assert domain.of_channels(run, network) == ((says,) if says else ())
-
-
-def test_what_is_strange_makes_green_amber_and_leaves_red() -> None:
-    assert also_strange(Trust("green"), ()) == Trust("green")
-    assert also_strange(Trust("green"), ("other",)) == Trust("amber", ("other",), is_out_of_domain=True)
-    assert also_strange(Trust("red", ("wrong",)), ("other",)).reasons == ("wrong", "other")
-    assert also_strange(Trust("red", ("wrong",)), ("other",)).colour == "red"

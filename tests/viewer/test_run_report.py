@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 
 from care_live.cli import cli
 from care_live.errors import StoreError
 from care_live.images import REFERENCE, Integrity, NotRestored, RunEnded, VolumeKey
-from care_live.maps import MAPS
 from care_live.store import RunReader
 from care_live.verdict import Doubt, MeasuredError, Trust
 from care_live.viewer import run_report
-from care_live.viewer.run_report.place_pictures import INVENTED, MISSING, close, whole
 from care_live.viewer.run_report.run_facts import gather
 from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 from tests.store.kept import FINISHED
@@ -96,30 +90,6 @@ def test_each_channel_has_its_own_light_over_time(tmp_path: Path) -> None:
     assert "<title>time points 0 to 1, channel-0: green</title>" in text
     assert "<title>time points 0 to 1, channel-1: red. the restoration shows" in text
     assert "position 0, channel-0, time point 0" in text and "position 0, channel-1, time point 0" in text
-
-
-def test_a_place_is_ringed_in_the_colour_and_with_the_line_of_its_kind() -> None:
-    plane = np.zeros((200, 300), np.uint16)
-    inked = {}
-    for kind in ("invented", "missing"):
-        doubt = Doubt(kind, (0, 150, 40), 9.0)
-        for name, drawn in (("whole", whole(plane, None, doubt)), ("close", close(plane, None, doubt))):
-            with Image.open(io.BytesIO(base64.b64decode(drawn.partition(",")[2]))) as picture:
-                pixels = np.asarray(picture)
-            inked[kind, name] = (pixels == (INVENTED if kind == "invented" else MISSING)).all(axis=2)
-    rows, columns = np.nonzero(inked["invented", "whole"])
-    assert (rows.mean(), columns.mean()) == pytest.approx((150, 40), abs=1)
-    for name in ("whole", "close"):
-        assert inked["missing", name].sum() < 0.8 * inked["invented", name].sum(), "broken"
-
-
-def test_evidence_has_two_colours_and_a_coarser_map_covers_its_voxels() -> None:
-    evidence = np.zeros((2, 2), np.float32)
-    evidence[0, 0], evidence[1, 1] = -99, 99
-    drawn = whole(np.repeat(np.repeat(evidence, 2, 0), 2, 1), MAPS["evidence"], None)
-    with Image.open(io.BytesIO(base64.b64decode(drawn.partition(",")[2]))) as picture:
-        pixels = np.asarray(picture)
-    assert tuple(pixels[0, 0]) == INVENTED and tuple(pixels[3, 3]) == MISSING and tuple(pixels[0, 3]) == (0, 0, 0)
 
 
 def test_reference_planes_are_no_volumes_that_wait(tmp_path: Path) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import zmq
 
 from care_live.errors import ConfigError
 from care_live.wire import windows_acl
-from care_live.wire.zmq_socket import peer_is_gone
 
 OWN = "S-1-5-21-11-22-33-1001"
 OTHER = "S-1-5-21-11-22-33-1002"
@@ -79,11 +76,3 @@ def test_a_list_that_cannot_be_read_is_refused(answer: str) -> None:
 
     with pytest.raises(ConfigError, match="says nothing of key"):
         windows_acl.refuse_readable_by_others(Path("key"), run=silent)
-
-
-@pytest.mark.parametrize(("number", "on_windows", "elsewhere"), [(110, True, False), (10065, True, False)])
-def test_windows_has_its_own_numbers_for_a_peer_that_left(number: int, on_windows: bool, elsewhere: bool) -> None:
-    assert peer_is_gone(number, system="nt") is on_windows
-    assert peer_is_gone(number, system="posix") is elsewhere
-    assert peer_is_gone(errno.EHOSTUNREACH) and peer_is_gone(zmq.EAGAIN)
-    assert not peer_is_gone(errno.EBADF, system="nt")

@@ -359,13 +359,6 @@ def test_an_answer_that_comes_twice_loses_the_worker(port: RemotePort, network: 
             far.stop()
 
 
-def test_messages_survive_the_codec() -> None:
-    for message in (link.WorkerFree("here"), link.Beat(3, 1.5, ((VolumeKey(1, 0), 4, 2),)), link.Gone(1, "died")):
-        assert link.from_worker.decode(link.from_worker.encode(message)) == message
-    for message in (link.Ping(), link.Leave(2), link.Order(1, protocol.WarmUp((1, 2, 3)))):
-        assert link.to_worker.decode(link.to_worker.encode(message)) == message
-
-
 def test_a_worker_that_is_dismissed_ends_without_an_error() -> None:
     with open_port() as port, started(port.invitation(port.address)) as worker:
         until_connected(port)
