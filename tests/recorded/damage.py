@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import tifffile
 import zarr
 
+from care_live.errors import SourceError
+from care_live.images import Counts, PlaneIndex
+from care_live.recorded import open_recording
 from tests.conftest import need_data
 from tests.source.growing import SHAPE_PX, GrowingDataSet
 
@@ -143,3 +147,43 @@ def damaged(data: bytes, dice: random.Random) -> bytes:
     else:
         changed[at:] = bytes(len(changed) - at)
     return bytes(changed)
+
+
+Planes = dict[PlaneIndex, Counts]
+
+
+def read(data_set: DataSet) -> Planes:
+    recording = open_recording(data_set.path, axes=data_set.axes)
+    try:
+        for index in recording.contents.order:
+            recording.stamp(index)
+        return {index: recording.read_plane(index).copy() for index in recording.contents.order}
+    finally:
+        recording.close()
+
+
+def refused(data_set: DataSet) -> str:
+    """Return the one line that says why a data set cannot be read."""
+    with pytest.raises(SourceError) as caught:
+        read(data_set)
+    assert "\n" not in str(caught.value)
+    assert data_set.path.name in str(caught.value)
+    return str(caught.value)
+
+
+def cut(data_set: DataSet, n_bytes: int) -> None:
+    data_set.file.write_bytes(data_set.file.read_bytes()[:n_bytes])
+
+
+def patch(path: Path, start: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(data)
+
+
+def set_tag(path: Path, name: str, value: int) -> None:
+    """Overwrite the first value of a tag of the first page."""
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages.first.tags[name]
+        start, width = tag.valueoffset, {3: "<H", 4: "<I"}[tag.dtype]
+    patch(path, start, struct.pack(width, value))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -13,51 +11,25 @@ import pytest
 import tifffile
 
 from care_live.errors import CareLiveError, SourceError
-from care_live.images import Counts, PlaneIndex
-from care_live.recorded import open_recording
-from care_live.recorded.ndtiff_index import entries
-from tests.conftest import need_data
 from tests.recorded.damage import (
     EVERY,
     PIXELS,
     DataSet,
+    cut,
     damaged,
     deflated,
     imagej,
     ndtiff,
-    ndtiff_index,
     ome,
     ome_zarr,
-    ome_zarr_header,
     pages,
+    patch,
     plain,
+    read,
     real_imagej,
+    refused,
+    set_tag,
 )
-
-Planes = dict[PlaneIndex, Counts]
-
-
-def read(data_set: DataSet) -> Planes:
-    recording = open_recording(data_set.path, axes=data_set.axes)
-    try:
-        for index in recording.contents.order:
-            recording.stamp(index)
-        return {index: recording.read_plane(index).copy() for index in recording.contents.order}
-    finally:
-        recording.close()
-
-
-def refused(data_set: DataSet) -> str:
-    """Return the one line that says why a data set cannot be read."""
-    with pytest.raises(SourceError) as caught:
-        read(data_set)
-    assert "\n" not in str(caught.value)
-    assert data_set.path.name in str(caught.value)
-    return str(caught.value)
-
-
-def cut(data_set: DataSet, n_bytes: int) -> None:
-    data_set.file.write_bytes(data_set.file.read_bytes()[:n_bytes])
 
 
 @pytest.mark.parametrize("kind", EVERY)
@@ -108,39 +80,6 @@ def test_a_real_imagej_file_that_was_cut_says_how_much_is_whole(tmp_path: Path) 
     assert " of 336 images are whole" in refused(data_set)
 
 
-def test_a_chain_that_was_cut_says_how_many_images_are_whole(tmp_path: Path) -> None:
-    data_set = pages(tmp_path)
-    cut(data_set, data_set.file.stat().st_size // 2)
-    assert "5 images are whole" in refused(data_set)
-
-
-@pytest.mark.parametrize("n_images", [12, 150], ids=["short", "longer-than-tifffile-looks"])
-def test_a_chain_in_circles_is_refused(tmp_path: Path, n_images: int) -> None:
-    path = tmp_path / "circle.tif"
-    with tifffile.TiffWriter(path) as writer:
-        for _ in range(n_images):
-            writer.write(PIXELS[0, 0], photometric="minisblack", contiguous=False, metadata=None)
-    with tifffile.TiffFile(path) as file:
-        last, third = file.pages[n_images - 1], file.pages[2].offset
-        link_at = last.offset + 2 + 12 * len(last.aspage().tags)
-    patch(path, link_at, struct.pack("<I", third))
-    assert "circles" in refused(DataSet(path, "TYX", path))
-
-
-def patch(path: Path, start: int, data: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(start)
-        file.write(data)
-
-
-def set_tag(path: Path, name: str, value: int) -> None:
-    """Overwrite the first value of a tag of the first page."""
-    with tifffile.TiffFile(path) as file:
-        tag = file.pages.first.tags[name]
-        start, width = tag.valueoffset, {3: "<H", 4: "<I"}[tag.dtype]
-    patch(path, start, struct.pack(width, value))
-
-
 @pytest.mark.parametrize(
     ("tag", "value", "says"),
     [
@@ -154,34 +93,6 @@ def test_a_header_that_contradicts_its_file_is_refused(tmp_path: Path, tag: str,
     data_set = pages(tmp_path)._replace(axes="YX" if tag == "ImageWidth" else "TYX")
     set_tag(data_set.file, tag, value)
     assert says in refused(data_set)
-
-
-def test_planes_without_end_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
-    data_set = ome(tmp_path)
-    data = data_set.file.read_bytes()
-    start = data.index(b'SizeC="1" SizeZ="4" SizeT="3"')
-    patch(data_set.file, start, b'SizeZ="99999999" SizeT="9999"')
-    assert "announces 999899990001 planes" in refused(data_set)
-
-
-def test_chunks_without_end_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
-    data_set = ome_zarr_header(tmp_path)
-    tree = json.loads(data_set.file.read_text())
-    tree["chunk_grid"]["configuration"]["chunk_shape"] = [1, 2, 100_000, 100_000]
-    data_set.file.write_text(json.dumps(tree))
-    assert "chunks of 40000000000 bytes" in refused(data_set)
-
-
-def test_metadata_without_end_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
-    """The file is long enough for it: Micro-Manager makes it 4 GiB long before the first image comes."""
-    data_set = ndtiff_index(tmp_path)
-    index = data_set.file.read_bytes()
-    end = next(end for end, _ in entries(index))
-    patch(data_set.file, end - 8, struct.pack("<I", 3 << 30))
-    with next(data_set.path.glob("*.tif")).open("r+b") as file:
-        file.truncate(1 << 32)
-    with pytest.raises(SourceError, match="damaged"):
-        read(data_set)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
@@ -223,12 +134,6 @@ def test_a_plain_file_without_its_last_header_is_refused(tmp_path: Path) -> None
     assert "11 images are whole" in refused(data_set)
 
 
-def test_an_index_that_was_cut_is_refused(tmp_path: Path) -> None:
-    data_set = ndtiff_index(tmp_path)
-    cut(data_set, data_set.file.stat().st_size // 2)
-    assert "the index was cut" in refused(data_set)
-
-
 def test_a_chunk_that_was_cut_is_refused(tmp_path: Path) -> None:
     """Blosc's decoder reads on behind its end."""
     data_set = ome_zarr(tmp_path)
@@ -246,36 +151,3 @@ def test_planes_that_were_never_recorded_are_absent_and_not_zero(tmp_path: Path,
     assert len(planes) == 12
     assert len({index.t for index in planes}) == n_times
     np.testing.assert_array_equal(list(planes.values()), PIXELS.reshape(12, 24, 32))
-
-
-def test_images_that_no_plane_is_made_of_betray_a_damaged_text(tmp_path: Path) -> None:
-    data_set = ome(tmp_path)
-    patch(data_set.file, data_set.file.read_bytes().index(b'PlaneCount="12"'), b'PlaneC_unt="12"')
-    assert "places 1 of its 12 images" in refused(data_set)
-
-
-def test_a_second_series_does_not_take_the_place_of_the_first(tmp_path: Path) -> None:
-    path = tmp_path / "two.ome.tif"
-    with tifffile.TiffWriter(path, ome=True) as writer:
-        for stack in PIXELS[:2]:
-            writer.write(stack, photometric="minisblack", metadata={"axes": "ZYX"})
-    set_tag(path, "BitsPerSample", 8)
-    refused(DataSet(path, None, path))
-
-
-def test_an_ndtiff_that_was_cut_says_how_much_is_whole(tmp_path: Path) -> None:
-    data_set = ndtiff(tmp_path)
-    cut(data_set, data_set.file.stat().st_size - 100)
-    assert "3 of 4 images are whole. Copy the data set again" in refused(data_set)
-
-
-def test_an_image_stack_file_that_was_cut_says_how_much_is_whole(tmp_path: Path) -> None:
-    """Its OME-XML lies behind the last image, and the first header names it."""
-    source = need_data("micromanager_window/image_stack_files/mp_1_MMStack_worm-a.ome.tif")
-    path = tmp_path / source.name
-    path.write_bytes(source.read_bytes()[:3_800_000])
-    with tifffile.TiffFile(source) as file:
-        ends = [page.dataoffsets[0] + page.nbytes for page in file.pages]
-    n_whole = sum(end <= 3_800_000 for end in ends)
-    assert 0 < n_whole < 20
-    assert f"; {n_whole} images are whole" in refused(DataSet(path, None, path))
