@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from care_live.daemon.health import Health
 from care_live.store import RunReader
 from tests.make.by_workers import N_TIMES, RESTORE, SHAPE
 from tests.make.runs import config, movie, replay, run
+from tests.make.status_address import LIMITS, serving
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +26,15 @@ def by_one(film: Path) -> RunReader:
     """What one worker on this machine makes of it."""
     run(config(film.parent, replay(film), restore=RESTORE))
     return RunReader(film.parent / "runs" / "test")
+
+
+@pytest.fixture
+def orders() -> list[object]:
+    """What was ordered."""
+    return []
+
+
+@pytest.fixture
+def health(orders: list[object]) -> Iterator[Health]:
+    with serving(orders, LIMITS) as served:
+        yield served

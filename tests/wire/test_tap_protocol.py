@@ -8,69 +8,14 @@ import tracemalloc
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from care_live.checksum import crc32c
 from care_live.errors import ProtocolError
-from care_live.images import Frame, Plan, RunEnded, RunStarted, SequenceEnded, VolumeKey
+from care_live.images import Plan, RunStarted, VolumeKey
 from care_live.source.receiver import Receiver
 from care_live.wire import plans, tap_codec, tap_protocol
-from care_live.wire.codec import record_of
+from tests.make.tap_link import ENVELOPE, as_received, encoded_frame, nested
 from tests.make.tap_messages import frame, started_message
-
-ENVELOPE = tap_codec.Envelope(tap="ab" * 16, number=5, epoch=1, sent_ns=123)
-
-
-def as_received(message: Any, pixels: np.ndarray | None = None) -> list[memoryview]:
-    return [memoryview(bytes(part)) for part in tap_protocol.encode(message, pixels)]
-
-
-def encoded_frame(one: Frame) -> list[memoryview]:
-    message = tap_codec.event_message(one, ENVELOPE, token="", checksum=crc32c(one.pixels))
-    return as_received(message, one.pixels)
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_a_frame_comes_back_as_it_was(dtype: str) -> None:
-    sent = frame(dtype=dtype)
-    head, pixels = tap_protocol.decode_from_tap(encoded_frame(sent))
-    assert isinstance(head, tap_protocol.FrameHead)
-    assert pixels is not None
-    back = tap_codec.frame_of(head, pixels, run_id="r", arrival=0, host_time_ns=head.host_time_ns + 1000)
-    np.testing.assert_array_equal(back.pixels, sent.pixels)
-    assert (back.pixels.dtype, back.pixels.flags.writeable) == (sent.pixels.dtype, False)
-    assert back.host_time_ns == sent.host_time_ns + 1000
-    for name in ("index", "core_time_us", "exposure_ms", "sequence_id", "camera_count"):
-        assert getattr(back, name) == getattr(sent, name)
-
-
-@given(
-    stacks=st.dictionaries(
-        st.builds(VolumeKey, st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)),
-        st.sets(st.integers(0, 50), min_size=1).map(lambda z: tuple(sorted(z))),
-        max_size=20,
-    ),
-    endless=st.booleans(),
-)
-@settings(deadline=None)
-def test_a_plan_comes_back_as_it_was(stacks: dict[VolumeKey, tuple[int, ...]], endless: bool) -> None:
-    plan = Plan(stacks, (480, 640), "uint8", (1.5, 0.2, 0.2), ("DAPI", "µ"), ("A1", "B2"), 2.5, endless)
-    started = RunStarted("r", plan, {"objective": "60x", "nested": {"a": [1, 2]}})
-    start, _ = tap_protocol.decode_from_tap(as_received(tap_codec.event_message(started, ENVELOPE, token="x")))
-    assert isinstance(start, tap_protocol.TapStart)
-    assert (plans.plan_of(start.plan), tap_codec.summary_of(start), start.token) == (plan, dict(started.summary), "x")
-
-
-def test_ends_come_back_as_they_were() -> None:
-    for event in (SequenceEnded(3, 10, 9, "lost"), RunEnded("stalled", "no frame", 5, 2)):
-        head, _ = tap_protocol.decode_from_tap(as_received(tap_codec.event_message(event, ENVELOPE, token="")))
-        taken = Receiver(run_id="r").take(started_message(), None, now_ns=0)
-        assert isinstance(taken.event, RunStarted)
-        if isinstance(head, tap_protocol.TapEnd):
-            assert record_of(RunEnded, head) == event
 
 
 def test_unknown_fields_are_ignored_and_other_versions_refused_by_name() -> None:
@@ -175,10 +120,6 @@ def test_a_start_of_a_few_bytes_does_not_become_gigabytes(plan: dict[str, Any]) 
         tracemalloc.stop()
 
 
-def nested(depth: int) -> str:
-    return '{"a":' + "[" * depth + "]" * depth + "}"
-
-
 @pytest.mark.parametrize("summary", ["[" + "[]," * 500_000 + "[]]", "[]", "3", *map(nested, (40, 500, 2000))])
 def test_a_hostile_summary_is_refused_before_it_is_decoded(summary: str) -> None:
     header = bytes(as_received(started_message())[0]).replace(b'"summary":{}', b'"summary":' + summary.encode())
@@ -204,12 +145,6 @@ def test_what_a_tap_sends_is_what_the_daemon_takes(plan: Plan) -> None:
         taken = Receiver(run_id="r").take(start, None, now_ns=0).event
         assert isinstance(taken, RunStarted) and taken.plan.stacks == plan.stacks
         assert ("left_out" in taken.summary) != (taken.summary == {"ok": 1})
-
-
-def test_a_plan_that_no_daemon_takes_is_refused_where_it_is_made() -> None:
-    stacks = {VolumeKey(t): (0,) for t in range(1_000_001)}
-    with pytest.raises(ProtocolError, match="at most 1000000"):
-        tap_codec.event_message(RunStarted("r", Plan(stacks, (6, 7))), ENVELOPE, token="")
 
 
 @pytest.mark.parametrize("wrong", [{"core_time_us": -5}, {"exposure_ms": float("inf")}, {"camera_count": -1}])
