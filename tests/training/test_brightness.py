@@ -14,8 +14,8 @@ from care_live.training.brightness import line_of
 from care_live.training.examples import paired
 from care_live.training.inference import apply_to, open_engine
 from care_live.training.loading import gather
+from tests.make.image_files import write_pairs
 from tests.training.conftest import blobs, small_recipe
-from tests.training.test_pairs import write_pairs
 
 SHAPE = (4, 96, 96)
 

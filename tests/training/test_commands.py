@@ -10,34 +10,9 @@ import tifffile
 from click.testing import CliRunner, Result
 
 from care_live.cli import cli
-from care_live.errors import CareLiveError, ConfigError
+from care_live.errors import CareLiveError
 from care_live.model import file
-from care_live.training import recipe
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-
-RECIPE = """
-name = "tiny"
-members = 2
-[network]
-filters = 2
-depth = 1
-pool_px = [1, 2, 2]
-batch_norm = true
-initialise = "he"
-[data]
-kind = "pairs"
-inputs = ["{folder}/power-1", "{folder}/power-4"]
-target = "{folder}/truth"
-[fit]
-n_updates = 4
-validate_every = 2
-batch = 2
-patch_px = [4, 16, 16]
-n_validation_patches = 2
-threads = 1
-device = "cpu"
-"""
+from tests.make.recipes import RECIPE
 
 
 def run(*arguments: object) -> Result:
@@ -72,29 +47,6 @@ def test_simulate_train_export_calibrate_evaluate(tmp_path: Path) -> None:
     evaluated = run("evaluate", model, *pairs, "--plot", tmp_path / "scores.png")
     assert "best Gaussian" in evaluated.output
     assert (tmp_path / "scores.png").stat().st_size > 1000
-
-
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("train_*.toml")), ids=lambda path: path.stem)
-def test_every_recipe_that_ships_is_valid(path: Path) -> None:
-    assert recipe.load(path).name
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("name = 1", "name = 1"),
-        ("nonsense", "is not TOML"),
-        (RECIPE + "\n[fitt]\n", "fitt"),
-        (RECIPE.replace("depth = 1", "depth = 1\nprobabilistic = false"), "laplace needs"),
-        (RECIPE.replace("[4, 16, 16]", "[4, 15, 16]"), "multiples of"),
-        (RECIPE.replace("[network]", 'preset = "csbdeep-4d"\n[network]'), "preset must be one of"),
-    ],
-    ids=["type", "no TOML", "unknown section", "loss without head", "patch", "preset"],
-)
-def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "wrong.toml").write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        recipe.load(tmp_path / "wrong.toml")
 
 
 def test_exporting_what_was_never_trained_says_so(tmp_path: Path) -> None:

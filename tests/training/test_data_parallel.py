@@ -14,7 +14,7 @@ from care_live.training.data_parallel import ALONE, joined
 from care_live.training.fit import fit
 from care_live.training.loading import gather
 from care_live.training.recipe import load
-from tests.training.test_pairs import write_pairs
+from tests.make.image_files import write_pairs
 
 RECIPE = """
 name = "together"

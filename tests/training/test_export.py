@@ -11,15 +11,14 @@ import torch
 
 from care_live.backends.session import OnnxSession, Options
 from care_live.errors import ModelError
-from care_live.model import checks, file
+from care_live.model import file
 from care_live.percentiles import Span
 from care_live.restore import probe
 from care_live.restore.tiled import Network
-from care_live.training.architecture import Standardised, build
-from care_live.training.ensemble import Ensemble
-from care_live.training.export import Deployed, export_members
-from care_live.training.parity import check_against_torch, open_network
+from care_live.training.export import export_members
+from care_live.training.parity import open_network
 from tests.make import mixture
+from tests.make.recipes import untrained
 from tests.training.conftest import small_recipe
 
 pytestmark = pytest.mark.slow  # torch takes some seconds to trace a graph
@@ -32,14 +31,6 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "two channels": ({"n_channels_in": 2, "n_channels_out": 2}, (4, 8, 8)),
     "2 to 1": ({"n_channels_in": 2, "n_channels_out": 1, "residual": False, "probabilistic": False}, (4, 8, 8)),
 }
-
-
-def untrained(recipe: Any, n: int = 1) -> list[torch.nn.Module]:
-    networks = [build(recipe.network).eval() for _ in range(n)]
-    for network in networks:
-        if isinstance(network, Standardised):
-            network.measure(0.3 + 0.2 * torch.rand(4, 1, 4, 8, 8), 0.2 + 0.1 * torch.rand(4, 1, 4, 8, 8))
-    return networks
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -103,13 +94,3 @@ def test_a_projection_keeps_no_plane(tmp_path: Path) -> None:
         raw, [Span(0, 9)]
     )
     assert mean.shape == scale.shape == (1, 1, 1, 8, 8)
-
-
-def test_the_file_passes_the_safety_checks_and_a_wrong_one_is_caught(tmp_path: Path) -> None:
-    recipe = small_recipe(tmp_path)
-    members = untrained(recipe)
-    card = export_members(members, recipe, tmp_path / "net.onnx")
-    checks.check(tmp_path / "net.onnx")
-    other = Deployed(Ensemble(untrained(recipe)), recipe.network, undo=(0,)).eval()
-    with pytest.raises(ModelError, match="differs from torch"):
-        check_against_torch(tmp_path / "net.onnx", card, other)

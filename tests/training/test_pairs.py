@@ -14,17 +14,8 @@ from care_live.errors import TrainingError
 from care_live.training.loading import gather
 from care_live.training.own_recipe import own_recipe
 from care_live.training.recipe import Recipe
+from tests.make.image_files import write_pairs
 from tests.training.conftest import blobs, small_recipe
-
-
-def write_pairs(folder: Path, n: int = 3, shape: tuple[int, ...] = (6, 48, 48)) -> None:
-    for number in range(n):
-        clean = blobs(number, shape)
-        noise = np.random.default_rng(number).normal(0, 60, shape)
-        for name, image in (("low", 100 + clean + noise), ("high", 100 + 20 * clean)):
-            path = folder / name / f"v{number}.tif"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            tifffile.imwrite(path, np.clip(image, 0, 65535).astype(np.uint16))
 
 
 def test_matched_pairs_are_split_by_volume(tmp_path: Path) -> None:
