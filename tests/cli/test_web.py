@@ -1,4 +1,4 @@
-"""``care-live web`` as the daemon starts it: a process that prints its address, watches, and ends when it is asked to."""
+"""``care-live web`` as the daemon starts it: a process that prints its address, watches, and ends on request."""
 
 from __future__ import annotations
 

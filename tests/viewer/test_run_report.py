@@ -11,51 +11,14 @@ from click.testing import CliRunner
 
 from care_live.cli import cli
 from care_live.errors import StoreError
-from care_live.images import REFERENCE, Integrity, NotRestored, RunEnded, VolumeKey
+from care_live.images import RunEnded, VolumeKey
 from care_live.store import RunReader
-from care_live.verdict import Doubt, MeasuredError, Trust
+from care_live.verdict import Trust
 from care_live.viewer import run_report
 from care_live.viewer.run_report.run_facts import gather
+from tests.make.reported_run import WRONG
 from tests.make.stored import make_plan, make_restored, make_volume, open_writer
 from tests.store.kept import FINISHED
-
-PLANES = (0, 1, 2)
-WRONG = Trust(
-    "red",
-    ("the restoration shows something that the camera did not count",),
-    doubts=(Doubt("invented", (1, 5, 7), 9.0),),
-    measured=MeasuredError(0, 31.5, 0.88, 1.2, 0.03),
-    unmeasured="the reference at time point 9 says nothing: the specimen <moved>",
-)
-CAME = (PLANES, (1,), PLANES)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """Four volumes are planned: one is whole, one lost two planes, one was skipped, one never came."""
-    with contextlib.closing(open_writer(tmp_path, make_plan(n_t=4))) as writer:
-        volumes = [make_volume(VolumeKey(t), integrity=Integrity(PLANES, came)) for t, came in enumerate(CAME)]
-        for volume in volumes:
-            writer.write_raw(volume)
-        writer.write_restored(make_restored(volumes[0], trust=WRONG), age_s=1.5)
-        writer.note(NotRestored(VolumeKey(2), "skipped", "slow <b>network</b>"))
-        writer.note(RunEnded("aborted", "somebody pressed <script>stop</script>", 3, 0))
-    return tmp_path / "run"
-
-
-def test_the_numbers_are_those_of_the_journal(run: Path) -> None:
-    tally = gather(RunReader(run)).tally
-    assert (tally.planned, tally.stored, tally.never_came) == (4, 3, 1)
-    assert (tally.planes_expected, tally.planes_lost, tally.incomplete) == (9, 2, 1)
-    assert (tally.restored, tally.skipped, tally.failed, tally.waiting) == (1, 1, 0, 1)
-
-
-def test_every_volume_in_trouble_is_named_with_its_reason(run: Path) -> None:
-    troubles = {trouble.key.t: trouble.reason for trouble in gather(RunReader(run)).troubles}
-    assert troubles[1] == "2 planes are missing: z 0, 2"
-    assert "skipped" in troubles[2]
-    assert troubles[3] == "the microscope never delivered it"
-    assert troubles[0].startswith("the restoration shows something")
 
 
 def test_the_page_is_whole_and_texts_of_the_run_stay_texts(run: Path, tmp_path: Path) -> None:
@@ -90,29 +53,6 @@ def test_each_channel_has_its_own_light_over_time(tmp_path: Path) -> None:
     assert "<title>time points 0 to 1, channel-0: green</title>" in text
     assert "<title>time points 0 to 1, channel-1: red. the restoration shows" in text
     assert "position 0, channel-0, time point 0" in text and "position 0, channel-1, time point 0" in text
-
-
-def test_reference_planes_are_no_volumes_that_wait(tmp_path: Path) -> None:
-    plan = make_plan(n_t=1, n_c=2, channels=("GFP", f"GFP{REFERENCE}"))
-    with contextlib.closing(open_writer(tmp_path, plan)) as writer:
-        for c in range(2):
-            writer.write_raw(make_volume(VolumeKey(0, 0, c)))
-    tally = gather(RunReader(tmp_path / "run")).tally
-    assert (tally.planned, tally.stored, tally.waiting) == (1, 1, 1)
-
-
-def test_volumes_of_a_channel_that_is_left_out_do_not_wait(tmp_path: Path) -> None:
-    with contextlib.closing(open_writer(tmp_path, make_plan(n_t=1, n_c=2, channels=("GFP", "BF")))) as writer:
-        volumes = [make_volume(VolumeKey(0, 0, c)) for c in range(2)]
-        for volume in volumes:
-            writer.write_raw(volume)
-        writer.write_restored(make_restored(volumes[0]), age_s=1.5)
-        writer.note(RunEnded("finished", n_delivered=4))
-        before = gather(RunReader(tmp_path / "run")).tally
-        writer.complete()
-    tally = gather(RunReader(tmp_path / "run")).tally
-    assert (before.waiting, before.left_out) == (1, 0)
-    assert (tally.restored, tally.waiting, tally.left_out) == (1, 0, 1)
 
 
 def test_a_damaged_volume_costs_its_picture_and_not_the_page(run: Path, tmp_path: Path) -> None:

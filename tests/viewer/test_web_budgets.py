@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,16 +23,16 @@ import websockets
 from care_live.images import VolumeKey
 from care_live.store import open_run
 from care_live.viewer.view_records import ViewedVolume
-from care_live.viewer.web import bounded_http, budget, picture
+from care_live.viewer.web import budget, picture
 from care_live.viewer.web.log_rate import LogRate
 from care_live.viewer.web.quota import Quota
+from tests.make.raw_websocket import HALF, frame, raw_websocket
 from tests.make.scenes import STARTED, but, filled, restored, scene, serving
 
 from .test_access import connect
 
 N_FILES, N_KEPT = 512, 600
 """That the page's process may open, and connections that the flood keeps."""
-HALF = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 # -- bookkeeping --------------------------------------------------------------------------------------------------
 
@@ -151,69 +151,7 @@ async def look(address: str) -> None:
         assert picture.unpack(message)[0]["t"] == 0
 
 
-@pytest.mark.slow
-def test_a_request_that_trickles_in_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_http, "REQUEST_S", 0.4)
-    with serving(filled(scene(0))) as (_, address), socket.create_connection(("127.0.0.1", port_of(address))) as slow:
-        slow.settimeout(60)
-        slow.sendall(HALF)
-        assert closed(slow, lambda: slow.sendall(b"X: y\r\n"))
-
-
-@pytest.mark.slow
-def test_a_second_request_that_never_ends_is_not_waited_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_http, "REQUEST_S", 0.4)
-    with serving(filled(scene(0))) as (_, address), socket.create_connection(("127.0.0.1", port_of(address))) as slow:
-        slow.settimeout(60)
-        slow.sendall(HALF + b"\r\n")
-        assert slow.recv(4096).startswith(b"HTTP/1.1 403")
-        slow.sendall(HALF)
-        assert closed(slow, lambda: slow.sendall(b"X: y\r\n"))
-
-
-def port_of(address: str) -> int:
-    return urlsplit(address).port or 0
-
-
-def closed(connection: socket.socket, poke: object = None) -> bool:
-    """Tell whether the server closes a connection, though it is poked again and again."""
-    deadline = time.monotonic() + 60
-    connection.settimeout(0.1)
-    while time.monotonic() < deadline:
-        try:
-            if callable(poke):
-                poke()
-            if not connection.recv(1 << 20):
-                return True
-        except TimeoutError:
-            continue
-        except OSError:
-            return True
-    return False
-
-
 # -- a browser that takes too much --------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def raw_websocket(address: str) -> AsyncIterator[socket.socket]:
-    """A WebSocket of which the frames are written by hand, and nothing is read."""
-    parts = urlsplit(address)
-    token = parts.query.removeprefix("token=")
-    head = (
-        f"GET /live HTTP/1.1\r\nHost: {parts.netloc}\r\nOrigin: http://{parts.netloc}\r\nUpgrade: websocket\r\n"
-        f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        f"Cookie: care_live_{parts.port}={token}\r\n\r\n"
-    )
-    with socket.create_connection(("127.0.0.1", parts.port or 0)) as opened:
-        opened.sendall(head.encode())
-        assert opened.recv(16).startswith(b"HTTP/1.1 101")
-        yield opened
-
-
-def frame(first: int, payload: bytes) -> bytes:
-    """A masked frame of up to 125 bytes; the mask is zero."""
-    return bytes([first, 0x80 | len(payload), 0, 0, 0, 0]) + payload
 
 
 def is_cut(opened: socket.socket, data: bytes, timeout_s: float = 60) -> bool:
@@ -240,33 +178,6 @@ def test_a_browser_that_floods_without_reading_is_cut(data: bytes) -> None:
             assert await asyncio.to_thread(is_cut, opened, data)
 
     with serving(filled(scene(0))) as (_, address):
-        asyncio.run(main(address))
-
-
-@pytest.mark.slow
-def test_a_browser_that_takes_nothing_is_cut_and_one_that_is_only_slow_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_http, "STALLED_S", 2.0)
-    library = filled(scene(0, shape=(4, 1500, 1500)))
-    ask = frame(0x81, json.dumps({"op": "credit", "n": 2}).encode())
-
-    def take(opened: socket.socket, n_bytes: int) -> None:
-        while n_bytes > 0:
-            n_bytes -= len(opened.recv(n_bytes))
-
-    async def main(address: str) -> None:
-        async with raw_websocket(address) as frozen, raw_websocket(address) as slow:
-            for opened in (frozen, slow):
-                opened.sendall(ask)
-            for _ in range(100):
-                await asyncio.to_thread(take, slow, 200_000)
-                await asyncio.sleep(0.1)
-                if gateway.n_browsers == 1:
-                    break
-            assert gateway.n_browsers == 1
-            slow.sendall(frame(0x81, b'{"op":"ping","sent_ms":1}'))
-            assert await asyncio.to_thread(closed, frozen)
-
-    with serving(library) as (gateway, address):
         asyncio.run(main(address))
 
 
