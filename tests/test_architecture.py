@@ -208,3 +208,19 @@ def test_what_the_page_counts_is_what_it_lists() -> None:
 @pytest.mark.parametrize("page", ["README.md", ".github/CONTRIBUTING.md"])
 def test_newcomers_find_it(page: str) -> None:
     assert "care_live/ARCHITECTURE.md)" in (ROOT / page).read_text(encoding="utf-8")
+
+
+MOST_WITHOUT_TESTS = 143
+"""Modules with functions whose tests have another name. This number may fall, and never rise."""
+
+
+def test_modules_have_tests_of_their_name() -> None:
+    tested = {path.stem.removeprefix("test_") for path in (ROOT / "tests").rglob("test_*.py")}
+    modules = [path for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__")]
+    without = [path for path in modules if path.stem not in tested and _functions(ast.parse(path.read_text("utf-8")))]
+    named = sorted(path.relative_to(PACKAGE).as_posix() for path in without)
+    assert len(named) <= MOST_WITHOUT_TESTS, "\n".join(named)
+
+
+def _functions(module: ast.Module) -> list[ast.AST]:
+    return [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]

@@ -185,7 +185,8 @@ class Intake:
             case Frame():
                 self.tally.plane()
                 with self.restoring:
-                    self.restorer.arrivals.place(event)
+                    if (worker := self.restorer.arrivals.worker_of(event.index.volume)) is not None:
+                        worker.arrivals.place(event)
             case FrameDropped():
                 self._log_dropped(event)
             case VolumeRefused(key, reason):

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from care_live.images import Frame, VolumeKey
+from care_live.images import VolumeKey
 from care_live.open_volumes import VolumeOpened
 from care_live.restore.channel_choice import ChannelChoice
 
@@ -47,11 +47,6 @@ class Placement:
         with self._guard:
             worker = self._places.get(self._group(opened.key)) or self._next(opened.key)
         worker.arrivals.begin(opened)
-
-    def place(self, frame: Frame) -> None:
-        """Give a plane to the worker that was chosen; see `Arrivals.place`."""
-        if (worker := self.worker_of(frame.index.volume)) is not None:
-            worker.arrivals.place(frame)
 
     def worker_of(self, key: VolumeKey) -> RestoreProcess | None:
         """Return the worker that the planes of a volume went to; None: there was no such volume, or long ago."""

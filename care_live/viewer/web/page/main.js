@@ -51,6 +51,7 @@ class Page {
     on("link", showLink);
     on("run", (run) => this.takeRun(run));
     on("status", (status) => this.takeStatus(status));
+    on("picture", (picture) => this.renderer.take(picture)); // the pixels; the page itself shows what is said of them
     on("picture", (picture) => this.take(picture));
     on("restoring", (restoring) => this.takeRestoring(restoring));
     on("problem", showProblem);
@@ -69,7 +70,6 @@ class Page {
     this.picture = picture;
     const known = this.look.channels.size;
     learn(this.look, picture.header);
-    this.renderer.take(picture);
     $("waiting").hidden = true;
     showPicture(picture.header, () => this.doubts.go(0));
     this.doubts.show(picture.header);
