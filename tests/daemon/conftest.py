@@ -10,6 +10,7 @@ import pytest
 from care_live.daemon.health import Health
 from care_live.store import RunReader
 from tests.make.by_workers import N_TIMES, RESTORE, SHAPE
+from tests.make.networks import save_network
 from tests.make.runs import config, movie, replay, run
 from tests.make.status_address import LIMITS, serving
 
@@ -38,3 +39,13 @@ def orders() -> list[object]:
 def health(orders: list[object]) -> Iterator[Health]:
     with serving(orders, LIMITS) as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_network(tmp_path_factory.mktemp("other") / "other.onnx", filters=2, seed=5)

@@ -1,4 +1,4 @@
-"""A publisher and a viewer that nobody attacks, in a process of their own: how fast is this machine just now?
+"""A publisher and a viewer that are not attacked, in a process of their own: how fast is this machine just now?
 
 For each line on its standard input it publishes three volumes, each once the one before has come to the viewer, and
 answers with a line.

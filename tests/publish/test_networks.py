@@ -1,4 +1,4 @@
-"""What watchers are told of networks: of those that read more channels than they give, and of another one."""
+"""What watchers receive about networks: of those that read more channels than they give, and of another one."""
 
 from __future__ import annotations
 

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from msgspec import UNSET
 
-import care_live
 from care_live.errors import ConfigError, ProtocolError
-from care_live.images import NotRestored, Restored, StateChanged, Volume, VolumeKey
-from care_live.publish.delivery import Delivery
+from care_live.images import Restored, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
-from care_live.publish.subscriber import FromDaemon, Subscriber
+from care_live.publish.subscriber import Subscriber
 from care_live.wire import keys, sockets
 from care_live.wire.arrays import Codec
 from care_live.wire.daemon_status import Status
-from care_live.wire.messages import Change, End, Gap, Heartbeat, Skipped, Start, View
+from care_live.wire.messages import End, Gap, Heartbeat, View
 from tests.make import samples
-from tests.make.runs import free_ports
-
-
-@pytest.fixture
-def publisher() -> Iterator[Publisher]:
-    with Publisher(samples.config()) as published:
-        published.start(samples.started(), samples.NETWORK)
-        yield published
-
-
-def until(subscriber: Subscriber, kind: type[FromDaemon], timeout_s: float = 60.0) -> FromDaemon:
-    """Return the next message of a kind."""
-    deadline = time.monotonic() + timeout_s
-    while (left := deadline - time.monotonic()) > 0:
-        if isinstance(told := subscriber.next(left), kind):
-            return told
-    raise AssertionError(f"no {kind.__name__} within {timeout_s} s")
-
-
-@pytest.mark.slow
-def test_three_lines_give_volumes_with_their_metadata(publisher: Publisher) -> None:
-    sent = samples.restored(0)
-    publisher.publish(sent)
-    publisher.end(samples.ENDED)
-    with care_live.subscribe(publisher.address_pull) as watching:
-        seen = list(watching)
-    assert [volume.key for volume in seen] == [VolumeKey(0)]
-    volume = seen[0]
-    np.testing.assert_array_equal(volume.maps["mean"], sent.mean)
-    np.testing.assert_array_equal(volume.maps["laplace_scale"], sent.maps["laplace_scale"])
-    np.testing.assert_array_equal(volume.maps["disagreement"], sent.maps["disagreement"])
-    np.testing.assert_array_equal(volume.raw, sent.volume.pixels)
-    assert volume.model == samples.MODEL
-    assert volume.limits == "not for intensity quantification"
-    assert volume.flags == {"saturated"}
-    assert volume.state == "provisional"
-    assert 0 <= volume.age_s < 300
-    assert not volume.maps["mean"].flags.writeable
+from tests.make.watching import until
 
 
 def test_what_came_is_the_record_that_was_published(publisher: Publisher) -> None:
@@ -72,118 +31,6 @@ def test_what_came_is_the_record_that_was_published(publisher: Publisher) -> Non
     assert came.volume.integrity == sent.volume.integrity
     assert came.volume.last_plane_ns // 1000 == sent.volume.last_plane_ns // 1000
     assert (came.low, came.high, came.voxel_size_um) == (sent.low, sent.high, sent.voxel_size_um)
-
-
-def test_async_iteration_gives_the_same(publisher: Publisher) -> None:
-    async def watch() -> list[int]:
-        with care_live.subscribe(publisher.address_pull, mode="every") as watching:
-            return [volume.key.t async for volume in watching]
-
-    for t in range(3):
-        publisher.publish(samples.restored(t))
-    publisher.end(samples.ENDED)
-    assert asyncio.run(watch()) == [0, 1, 2]
-
-
-def test_a_late_joiner_gets_the_newest_at_once_and_then_what_follows(publisher: Publisher) -> None:
-    for t in range(10):
-        publisher.publish(samples.restored(t))
-    with Subscriber(publisher.address_pull) as late:
-        volumes = late.volumes(60.0)
-        assert next(volumes).key.t == 9
-        publisher.publish(samples.restored(10))
-        assert next(volumes).key.t == 10
-        assert late.run is not None and late.run.summary == {"scope": "test"}
-
-
-def test_a_slow_viewer_gets_the_newest_and_counts_what_it_passed_over(publisher: Publisher) -> None:
-    with Subscriber(publisher.address_pull) as slow:
-        volumes = slow.volumes(60.0)
-        publisher.publish(samples.restored(0))
-        assert next(volumes).key.t == 0
-        for t in range(1, 9):
-            publisher.publish(samples.restored(t))
-        assert next(volumes).key.t == 8
-        assert slow.n_skipped == 7 and slow.n_lost == 0
-
-
-def test_every_channel_keeps_its_turn(publisher: Publisher) -> None:
-    """Two channels, and a viewer that is too slow for both: it must not see only one of them."""
-    seen = []
-    with Subscriber(publisher.address_pull) as slow:
-        volumes = slow.volumes(60.0)
-        for t in range(12):
-            for c in (0, 1):
-                publisher.publish(samples.restored(t, c))
-            seen.append(next(volumes).key.c)
-    assert seen.count(0) >= 4 and seen.count(1) >= 4
-
-
-def test_one_channel_can_be_asked_for(publisher: Publisher) -> None:
-    for c in (0, 1):
-        publisher.publish(samples.restored(0, c))
-    with Subscriber(publisher.address_pull, channel=1) as watching:
-        assert next(watching.volumes(60.0)).key.c == 1
-        assert next(watching.volumes(0.3), None) is None
-
-
-def test_a_volume_restored_late_does_not_turn_a_live_viewer_back(publisher: Publisher) -> None:
-    publisher.publish(samples.restored(5))
-    publisher.publish(samples.restored(2))
-    with Subscriber(publisher.address_pull) as live, Subscriber(publisher.address_pull, mode="every") as all_of_it:
-        assert next(live.volumes(60.0)).key.t == 5
-        volumes = all_of_it.volumes(60.0)
-        assert [next(volumes).key.t, next(volumes).key.t] == [5, 2]
-
-
-def test_replay_gives_every_message_in_order(publisher: Publisher) -> None:
-    publisher.publish(samples.restored(0))
-    publisher.change(StateChanged(VolumeKey(0), "suspect", "a frame was lost"))
-    publisher.skipped(NotRestored(VolumeKey(1), "skipped", "restoration lags"))
-    publisher.publish(samples.restored(2))
-    publisher.end(samples.ENDED)
-    with Subscriber(publisher.address_pull, mode="every") as recorder:
-        start = until(recorder, Start)
-        volume = until(recorder, Delivery)
-        change = until(recorder, Change)
-        skipped = until(recorder, Skipped)
-        later = until(recorder, Delivery)
-        end = until(recorder, End)
-    assert [start.seq, volume.seq, change.seq, skipped.seq, later.seq, end.seq] == [0, 1, 2, 3, 4, 5]
-    assert (change.key, change.state) == ((0, 0, 0), "suspect")
-    assert volume.state == "suspect"  # what is known by now
-    assert (skipped.key, skipped.reason) == ((1, 0, 0), "skipped")
-
-
-def test_replay_reaches_back_into_the_store_and_says_what_is_gone() -> None:
-    stored = {VolumeKey(t): samples.restored(t) for t in range(6)}
-    asked: list[VolumeKey] = []
-
-    def read(key: VolumeKey) -> Restored | Volume | None:
-        asked.append(key)
-        if key.t == 3:
-            raise OSError("the disk is on fire")
-        if key.t == 4:
-            raise ZeroDivisionError("a bug in the store")
-        return None if key.t == 2 else stored[key]
-
-    with Publisher(samples.config(replay_mib=0), replay_from_store=read) as publisher:
-        publisher.start(samples.started(), samples.NETWORK)
-        for t in range(6):
-            publisher.publish(stored[VolumeKey(t)])
-        publisher.end(samples.ENDED)
-        assert publisher.held_bytes < 3 * samples.restored(0).mean.nbytes * 4
-        with Subscriber(publisher.address_pull, mode="every") as recorder:
-            told = []
-            while not isinstance(message := recorder.next(60), End):
-                assert message is not None
-                told.append(message)
-    assert [volume.key.t for volume in told if isinstance(volume, Delivery) and volume.is_whole] == [0, 1, 5]
-    gaps = [message for message in told if isinstance(message, Gap)]
-    assert [(gap.first, gap.reason) for gap in gaps] == [(3, "not-stored"), (4, "unreadable"), (5, "unreadable")]
-    assert "on fire" in gaps[1].detail
-    assert recorder.n_lost == 3
-    assert sorted(set(asked)) == [VolumeKey(t) for t in range(5)]
 
 
 def test_a_raw_volume_never_takes_the_place_of_a_restored_one_in_silence() -> None:
@@ -205,17 +52,6 @@ def test_a_raw_volume_never_takes_the_place_of_a_restored_one_in_silence() -> No
             recorder.fetch(VolumeKey(0))
             whole = next(recorder.volumes(60.0))
             assert (whole.key.t, whole.model, whole.header.was_restored) == (0, samples.MODEL, UNSET)
-
-
-def test_without_a_store_what_memory_forgot_is_a_gap() -> None:
-    with Publisher(samples.config(replay_mib=0)) as publisher:
-        publisher.start(samples.started(), samples.NETWORK)
-        for t in range(3):
-            publisher.publish(samples.restored(t))
-        publisher.end(samples.ENDED)
-        with Subscriber(publisher.address_pull, mode="every") as recorder:
-            assert [volume.key.t for volume in recorder.volumes(60.0)] == [2]
-            assert recorder.n_lost == 2
 
 
 def test_one_volume_can_be_fetched_by_its_key(publisher: Publisher) -> None:
@@ -280,54 +116,6 @@ def test_publishing_never_waits_for_a_frozen_viewer_and_keeps_no_more_than_its_c
         assert publisher.held_bytes <= 4 * 1024**2 + 2 * records[0].mean.nbytes * 4
 
 
-@pytest.mark.slow
-def test_a_new_daemon_on_the_same_port_is_found_again() -> None:
-    with Publisher(samples.config(bind_pull=f"tcp://127.0.0.1:{free_ports(1)[0]}")) as first:
-        address = first.address_pull
-        first.start(samples.started(), samples.NETWORK)
-        first.publish(samples.restored(40))
-        watching = Subscriber(address)
-        recording = Subscriber(address, mode="every")
-        assert next(watching.volumes(60.0)).key.t == 40
-        assert next(recording.volumes(60.0)).key.t == 40
-    with Publisher(samples.config(bind_pull=address)) as second, watching, recording:
-        second.start(samples.started(), samples.NETWORK)
-        second.publish(samples.restored(41))
-        assert next(watching.volumes(60.0)).key.t == 41
-        assert next(recording.volumes(60.0)).key.t == 41
-
-
-@pytest.mark.slow
-def test_a_cut_link_loses_nothing_for_a_recorder(publisher: Publisher) -> None:
-    from tests.publish.relay import Relay
-
-    with Relay(publisher.address_pull) as relay, Subscriber(relay.address, mode="every") as recorder:
-        volumes = recorder.volumes(60.0)
-        for t in range(3):
-            publisher.publish(samples.restored(t))
-        seen = [next(volumes).key.t for _ in range(2)]
-        relay.cut()
-        for t in range(3, 8):
-            publisher.publish(samples.restored(t))
-        relay.mend()
-        publisher.end(samples.ENDED)
-        seen += [volume.key.t for volume in volumes]
-    assert seen == list(range(8))
-    assert recorder.n_lost == 0
-
-
-@pytest.mark.slow
-def test_a_link_that_takes_many_seconds_for_an_array_is_not_taken_for_dead(publisher: Publisher) -> None:
-    """A tunnel to another city: heartbeats queue behind the pixels."""
-    from tests.publish.relay import Relay
-
-    publisher.publish(samples.restored(0, shape=(20, 192, 192)))
-    with Relay(publisher.address_pull, bytes_per_s=1e6) as tunnel, Subscriber(tunnel.address) as far:
-        volume = next(far.volumes(200.0))
-        assert volume.key.t == 0
-        assert far.n_damaged == 0
-
-
 def test_nonsense_is_answered_and_does_no_harm(publisher: Publisher) -> None:
     publisher.publish(samples.restored(0))
     with sockets.Sockets() as rude:
@@ -380,7 +168,7 @@ def test_a_taken_port_and_an_open_one_without_keys_refuse_to_start(publisher: Pu
 
 
 def test_many_threads_may_publish_at_once(publisher: Publisher) -> None:
-    """Numbers are given once each, whoever publishes."""
+    """Each number is given once, whichever thread publishes."""
     records = [samples.restored(t) for t in range(24)]
     threads = [
         threading.Thread(target=lambda part=part: [publisher.publish(r) for r in part])

@@ -98,12 +98,12 @@ def test_no_stream_starves(order: list[tuple[int, int]]) -> None:
 
 def test_a_slow_link_gets_one_heartbeat_behind_its_volumes() -> None:
     watcher = Watcher(b"x", 0.0)
-    assert watcher.may_be_told() and watcher.may_be_told()
+    assert watcher.takes_heartbeat() and watcher.takes_heartbeat()
     watcher.asks_newest(Newest(session=SESSION), SESSION)
     watcher.was_sent((0, 0), 1)
-    assert [watcher.may_be_told() for _ in range(3)] == [True, False, False]
+    assert [watcher.takes_heartbeat() for _ in range(3)] == [True, False, False]
     watcher.asks_newest(Newest(session=SESSION, last=1), SESSION)
-    assert watcher.may_be_told()
+    assert watcher.takes_heartbeat()
 
 
 def test_replay_goes_on_where_it_was_on_the_same_link() -> None:

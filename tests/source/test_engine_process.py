@@ -12,7 +12,6 @@ import pytest
 
 from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig
 from care_live.images import Frame, RunStarted, SourceEvent
-from care_live.source.child_process import last_words
 from care_live.source.engine_process import Driven
 
 pytestmark = [pytest.mark.mm, pytest.mark.slow]
@@ -66,17 +65,3 @@ def test_the_microscope_is_let_go_when_the_daemon_is_killed() -> None:
     daemon.wait()
     daemon.stdout.close()
     assert not psutil.wait_procs([engine], timeout=90)[1], "the next daemon could not open the camera"
-
-
-@pytest.mark.parametrize(
-    ("printed", "words"),
-    [
-        ("INFO loading\nERROR no Micro-Manager answers\nTraceback:\n  in run\n", "no Micro-Manager answers"),
-        ("ERROR once\nERROR twice\n", "twice"),
-        ("loading\nSegmentation fault\n\n", "Segmentation fault"),
-        ("\n", "it said nothing"),
-    ],
-    ids=["a thread dies after it", "two errors", "no error was logged", "nothing"],
-)
-def test_the_last_words_are_the_error(printed: str, words: str) -> None:
-    assert last_words(printed) == words

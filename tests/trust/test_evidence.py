@@ -6,28 +6,11 @@ import numpy as np
 import pytest
 
 from care_live.model.card import EvidenceLimits
-from care_live.trust import evidence, residual
+from care_live.trust import residual
+from tests.make.examined import examined, found
 from tests.trust.photons import SHAPE, measured_camera, noise_of, nucleus, worm
 
 PLACE = (8.0, 40.0, 90.0)
-
-
-def examined(left, camera, range_counts=40.0, interval=None):
-    return evidence.examine(left, camera, evidence.Expected(EvidenceLimits(), range_counts, interval))
-
-
-def found(scene, predicted, interval=None, **changed):
-    camera = measured_camera(scene, **changed)
-    return examined(residual.residual_of(scene.raw, predicted, camera), camera, interval=interval)
-
-
-@pytest.mark.parametrize("seed", [11, 12])
-def test_with_the_truth_only_the_cameras_noise_is_left(seed: int) -> None:
-    result = found(worm(seed), worm(seed).truth)
-    assert result.sd == pytest.approx((1, 1, 1), abs=0.15)
-    assert not result.doubts
-    assert max(float(np.abs(z).max()) for z in result.maps) < 6
-    assert result.worst == ((0, 0),) * 3
 
 
 @pytest.mark.parametrize(("electrons", "kind"), [(4, "invented"), (-4, "missing")])
@@ -49,48 +32,12 @@ def test_an_unknown_pattern_costs_sensitivity_and_gives_no_alarm() -> None:
     assert known.sd[2] == pytest.approx(unknown.sd[2], abs=0.2)
 
 
-def test_planes_that_did_not_come_say_nothing() -> None:
-    scene, camera = worm(11), measured_camera(worm(11))
-    raw = scene.raw.copy()
-    raw[5] = 0
-    with_gap = residual.residual_of(raw, scene.truth, camera, without=[5])
-    assert not examined(with_gap, camera).doubts
-    assert examined(residual.residual_of(raw, scene.truth, camera), camera).doubts, "the gap itself would show"
-
-
-def test_saturated_pixels_are_lower_bounds() -> None:
-    scene, camera = worm(11), measured_camera(worm(11))
-    bright = scene.truth * 40
-    raw = np.minimum(np.random.default_rng(0).poisson(bright / 2.17) * 2.17, 4095).astype(np.uint16)
-    assert (raw == 4095).any()
-    found_in = examined(residual.residual_of(raw, bright, camera), camera)
-    assert not [doubt for doubt in found_in.doubts if doubt.kind == "invented"]
-
-
 def test_a_small_error_of_a_bright_structure_is_no_hallucination() -> None:
     scene, camera = worm(11), measured_camera(worm(11), pattern=None)
     bright = 100 + (scene.truth - 100) * 200
     raw = np.random.default_rng(0).poisson((bright - 100) / 2.17) * 2.17 + 100
     raw = np.clip(np.rint(raw), 0, 65534).astype(np.uint16)
     assert not examined(residual.residual_of(raw, (bright - 100) * 1.03 + 100, camera), camera, 8000).doubts
-
-
-@pytest.mark.parametrize("shape", [(1, 64, 64), (5, 65, 67), (3, 16, 40), (2, 300, 24)])
-def test_any_shape_can_be_examined(shape: tuple[int, int, int]) -> None:
-    camera = measured_camera(worm(11), pattern=None)
-    raw = np.full(shape, 100, np.uint16)
-    result = examined(residual.residual_of(raw, np.full(shape, 100.0, np.float32), camera), camera)
-    assert result.maps[0].shape == (shape[0], -(-shape[1] // 2), -(-shape[2] // 2))
-    assert not result.doubts
-
-
-def test_many_places_are_listed_apart_the_worst_first() -> None:
-    scene = worm(11)
-    places = [(4.0, 20.0, 20.0), (8.0, 60.0, 60.0), (11.0, 100.0, 30.0)]
-    wrong = scene.truth + sum(nucleus(place, 4 + 4 * n, SHAPE) for n, place in enumerate(places))
-    doubts = found(scene, wrong).doubts
-    assert len(doubts) == 3
-    assert [doubt.sigmas for doubt in doubts] == sorted((doubt.sigmas for doubt in doubts), reverse=True)
 
 
 def interval_of(counts: float):

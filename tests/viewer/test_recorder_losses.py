@@ -153,7 +153,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def ballast_of(disk: Path, leave_mib: float) -> Path:
-    """Fill a disk but for so many MiB."""
+    """Fill a disk, and leave a number of MiB."""
     found = os.statvfs(disk)
     ballast = disk / "ballast"
     ballast.write_bytes(bytes(int(found.f_bavail * found.f_frsize - leave_mib * 2**20)))

@@ -9,7 +9,7 @@ from .browser import Screen
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ALWAYS = ("limits", "state", "time", "z", "follow", "age", "skipped", "lost", "snapshot")
-"""What nobody may have to look for."""
+"""What must be visible without a search."""
 
 
 def tab_to(screen: Screen, condition: str) -> None:

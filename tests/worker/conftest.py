@@ -1,4 +1,4 @@
-"""One small network, and an inference process that runs it."""
+"""One small network, an inference process that runs it, and a port for those on other machines."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from care_live.worker.client import RestoreProcess
+from care_live.worker.remote_port import RemotePort
 from tests.make.inference import settings
 from tests.make.networks import save_network
+from tests.make.remote import open_port
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +25,9 @@ def process(network: Path) -> Iterator[RestoreProcess]:
     ours.start()
     yield ours
     ours.stop()
+
+
+@pytest.fixture
+def port() -> Iterator[RemotePort]:
+    with open_port() as opened:
+        yield opened

@@ -25,7 +25,6 @@ from care_live.restore.engine import Engine
 from care_live.worker import protocol, trial
 from care_live.worker.client import RestoreProcess
 from care_live.worker.inference_process import Inference
-from care_live.worker.trial import Tempo
 from tests.make.networks import Graph, noisy, save_graph, save_network, volume
 from tests.make.waiting import until
 
@@ -197,27 +196,6 @@ def test_a_candidate_that_is_not_done_in_time_is_given_up(
     monkeypatch.setattr(trial, "LOAD_S", 0.0)
     candidate_of(process, networks["new"])
     assert settled(process) == "refused: it was not done with loading in time"
-
-
-@pytest.mark.parametrize(
-    ("tempo", "falls_behind"),
-    [
-        (Tempo(4.0, 1.0, 1.5), True),
-        (Tempo(4.0, 1.0, 30.0), False),  # slower, but there is time
-        (Tempo(4.0, 3.0, 1.5), False),  # no worse than what runs
-        (Tempo(4.0, None, 1.5), True),
-        (Tempo(4.0, None, 3.0), False),  # both networks were at work
-        (Tempo(4.0, 1.0, None), False),  # nothing says when it must be done
-        (Tempo(4.0, None, None), False),
-    ],
-)
-def test_what_is_too_slow(tempo: Tempo, falls_behind: bool) -> None:
-    assert tempo.falls_behind == falls_behind
-    assert f"{tempo.took_s:.2g} s a volume" in str(tempo)
-
-
-def test_minutes_are_said_in_whole_seconds() -> None:
-    assert str(Tempo(0.0033, 1.0, 341.2)).endswith("; one comes every 341 s")
 
 
 @pytest.fixture(scope="module")

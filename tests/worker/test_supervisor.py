@@ -96,7 +96,7 @@ def test_a_child_that_hangs_while_planes_come_is_replaced(process: RestoreProces
     for placed in planes:
         process.arrivals.place(placed)
     restarts = process.supervisor.n_restarts
-    while process.supervisor.n_restarts == restarts:  # the last plane has not come yet: nobody asks for the volume
+    while process.supervisor.n_restarts == restarts:  # the last plane has not come yet: no call asks for the volume
         process.watch()
         time.sleep(0.1)
     (restored,) = process.restore([stack])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,6 @@ from care_live.wire import cl1, keys
 from care_live.wire.messages import Fetch, Gap, Message, Newest, Refused, View, VolumeMessage
 from care_live.wire.sockets import Socket, Sockets, new_pair
 from tests.make import samples
-
-
-@pytest.fixture
-def publisher() -> Iterator[Publisher]:
-    with Publisher(samples.config()) as published:
-        published.start(samples.started(), samples.NETWORK)
-        yield published
 
 
 def answer(hub: Sockets, link: Socket, *kinds: type[Message], timeout_s: float = 60.0) -> Message | None:

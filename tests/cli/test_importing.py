@@ -1,0 +1,55 @@
+"""care-live import: a card to fill in, a comparison with the model's own test image, and an end."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from care_live.model import file
+from care_live.model.card import ModelCard
+from tests.conftest import need_data
+from tests.make.foreign import convolution, run, saved
+
+
+def test_the_command_writes_a_card_to_fill_in_and_takes_it_the_second_time(tmp_path):
+    network, out = saved(tmp_path / "in.onnx", convolution(opset=11)), tmp_path / "net.onnx"
+    code, said = run("onnx", network, out)
+    assert code == 2 and "fill it in" in said
+    card = tmp_path / "net.card.toml"
+    card.write_text(card.read_text().replace('licence = ""', 'licence = "MIT"'))
+    code, said = run("onnx", network, out)
+    assert code == 0, said
+    assert "halo (2, 2) px" in said
+    found = file.read_card(out)
+    assert isinstance(found, ModelCard) and found.licence == "MIT"
+    card.write_text(card.read_text() + "\nspecimem = 3\n")
+    code, said = run("onnx", network, out)
+    assert code == 2 and "specimem" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_the_command_compares_with_the_models_own_test_image(tmp_path, packed):
+    model = need_data("model_unet2d_nuclei_broad")
+    if packed:
+        model = Path(shutil.make_archive(str(tmp_path / "model"), "zip", model))
+    code, said = run("bioimageio", model, tmp_path / "net.onnx")
+    assert code == 0, said
+    assert "The model's test image: largest difference" in said
+
+
+def test_the_command_refuses_a_bad_target(tmp_path):
+    code, said = run("csbdeep", tmp_path, tmp_path / "net.pt")
+    assert code == 2 and "name a .onnx file" in said
+    code, said = run("csbdeep", tmp_path, tmp_path / "net.onnx")
+    assert code == 1 and "config.json" in said
+
+
+def test_an_import_that_takes_for_ever_is_ended_and_leaves_nothing(tmp_path, monkeypatch):
+    network, out = saved(tmp_path / "in.onnx", convolution()), tmp_path / "net.onnx"
+    monkeypatch.setattr("care_live.cli.importing.IMPORT_S", 0.01)
+    code, said = run("onnx", network, out)
+    assert code == 1 and "was not read within" in said
+    assert not out.exists()

@@ -1,0 +1,47 @@
+"""A worker on another machine ends with what it works for."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from care_live.wire.keys import ClientKeys
+from care_live.wire.sockets import Sockets
+from care_live.worker import remote_worker
+from care_live.worker.remote_port import RemotePort
+from care_live.worker.remote_worker import RemoteWorker
+from tests.make.remote import WAIT_S, open_port, until_connected
+from tests.make.remote import remote_worker as started
+
+
+@pytest.mark.slow
+def test_a_worker_ends_with_the_program_that_started_it(port: RemotePort) -> None:
+    with started(port.invitation(port.address)) as process:
+        until_connected(port)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(WAIT_S)
+
+
+def test_a_worker_ends_when_the_daemon_is_gone(port: RemotePort, monkeypatch) -> None:
+    """A daemon that is killed says nothing any more."""
+    invitation = port.invitation(port.address)
+    client = ClientKeys(invitation.own, invitation.server_public)
+
+    def serve() -> None:
+        with Sockets(client=client) as sockets:
+            RemoteWorker(sockets, sockets.connect("dealer", "tcp://127.0.0.1:1")).serve()
+
+    monkeypatch.setattr(remote_worker.link, "FORSAKEN_S", 0.5)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+
+
+def test_a_worker_that_is_dismissed_ends_without_an_error() -> None:
+    with open_port() as port, started(port.invitation(port.address)) as worker:
+        until_connected(port)
+        port.close()
+        assert worker.wait(WAIT_S) == 0
