@@ -32,3 +32,18 @@ def test_readme_leads_to_the_page_of_each_part() -> None:
     linked = set(re.findall(r"\]\((care_live/[\w/]+\.md)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
     for page in ("source/live", "daemon/several", "trust/trust_light", "offline/archives", "prepare/prepare"):
         assert f"care_live/{page}.md" in linked
+
+
+TEXTS = sorted(
+    path
+    for pattern in ("README.md", "CHANGELOG.md", ".github/**/*.md", ".github/**/*.yml", "configs/*", "care_live/**/*.*")
+    for path in ROOT.glob(pattern)
+    if path.suffix in {".md", ".yml", ".yaml", ".toml", ".py", ".js", ".html"}
+)
+UNCLEAR = re.compile(r"nobody|whoever|\btold\b|\bso many\b|(?<!there )\bis none\b")
+"""Each of these hides who does what, or how much: name the actor, the number, or what is wrong."""
+
+
+def test_texts_name_the_actor_and_the_number() -> None:
+    lines = (f"{path.relative_to(ROOT)}: {line}" for path in TEXTS for line in path.read_text("utf-8").splitlines())
+    assert not [line for line in lines if UNCLEAR.search(line)]

@@ -121,7 +121,7 @@ class Router:
 
     def _welcome(self, watcher: Watcher, beat: Callable[[], Parts]) -> None:
         now_s = watcher.received_s
-        if not (watcher.may_be_told() and watcher.has_room(now_s) and watcher.hellos.take(now_s)):
+        if not (watcher.takes_heartbeat() and watcher.has_room(now_s) and watcher.hellos.take(now_s)):
             return
         self._socket.send(beat(), to=watcher.peer)
         for entry in self._bounds:
@@ -144,7 +144,7 @@ class Router:
                 self._leave(watcher)
             elif not self._socket.is_allowed(watcher.key):
                 self._cut(watcher)
-            elif watcher.may_be_told() and not self._socket.send(parts, to=watcher.peer):
+            elif watcher.takes_heartbeat() and not self._socket.send(parts, to=watcher.peer):
                 self._leave(watcher)
 
     def serve(self, now_s: float) -> None:

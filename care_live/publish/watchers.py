@@ -132,7 +132,7 @@ class Watcher:
         """Return whether there is credit for one more message of the log."""
         return self.replay is not None and self.replay_next - self.replay.first < self.replay.credit
 
-    def may_be_told(self) -> bool:
+    def takes_heartbeat(self) -> bool:
         """Return whether a heartbeat may be sent: one only behind volumes that a slow link is still carrying."""
         waits = bool(self.on_their_way) or (self.replay is not None and self.replay_next > self.replay.first)
         announced, self._was_announced = self._was_announced, waits

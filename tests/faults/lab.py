@@ -69,7 +69,7 @@ class DaemonUnderTest:
         return status
 
     def wait_for_volumes(self, n: int, **options: float) -> dict[str, Any]:
-        """Wait until it has stored so many raw volumes."""
+        """Wait until it has stored a number of raw volumes."""
         return self.wait_until(lambda status: status.get("stored_raw", 0) >= n, **options)
 
     def end(self, code: int | None = 0, *, within_s: float = 120.0) -> dict[str, Any]:

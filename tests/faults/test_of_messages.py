@@ -170,7 +170,7 @@ def _relay(near: socket.socket, target: str, stop: threading.Event) -> None:
 
 
 def _pump(source: socket.socket, sink: socket.socket, stop: threading.Event, every: int) -> None:
-    """Pass bytes on; flip a bit in each stretch of so many."""
+    """Pass bytes on; flip a bit in each stretch of that length."""
     source.settimeout(0.1)
     due = every
     while not stop.is_set():

@@ -1,4 +1,4 @@
-"""Too little memory in the host, truly: tiles shrink, it is told, and the result stays what it is with enough."""
+"""Too little memory in the host, truly: tiles shrink, that is said, and the result stays what it is with enough."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Told(NamedTuple):
 
 
 def restored(path: Path, streaming: str, room_bytes: int) -> Told:
-    """Restore in this process, which may take so many bytes more once its network is open."""
+    """Restore in this process, which may take that many bytes more once its network is open."""
     import resource
 
     engine = Engine(path, RestoreConfig(provider="cpu", threads=1, normalise=FIXED, streaming=streaming))  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ CPU = RestoreConfig(provider="cpu", threads=1)
 
 
 class Cramped:
-    """A real session behind a device that can hold only so many pixels."""
+    """A real session behind a device that can hold a number of pixels only."""
 
     def __init__(self, most_px: int) -> None:
         self.most_px = most_px

@@ -53,7 +53,7 @@ class WindowDriver:
         self._bridge.call(self._core, "setProperty", device, name, value, types=[text, text, text])
 
     def mark_positions(self, *names: str) -> None:
-        """Fill the list of stage positions, which is empty; the engine itself is told, since it learns of it late."""
+        """Fill the list of stage positions, which is empty, and give them to the engine, which reads them late."""
         kind = "org.micromanager.MultiStagePosition"
         self._bridge.call(self._positions, "markCurrentPosition")
         self.wait_for(lambda: self._n_positions() == 1)

@@ -139,7 +139,7 @@ def tap(address: str) -> None:
 
 
 def receive(seconds: str) -> None:
-    """A daemon that is busy: it asks for a frame, and is away, until it is told to ask for all that is there."""
+    """A daemon that is busy: it asks for a frame, and is away, until it is ordered to ask for all that is there."""
     remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="run")
     say(remote.address)
     while remote.next_event(0.1) is None:

@@ -1,4 +1,4 @@
-"""Keys: made, allowed and revoked from the command line; nobody but their owner reads them."""
+"""Keys: made, allowed and revoked from the command line; only their owner can read them."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_allow_change_and_revoke(tmp_path: Path) -> None:
     assert listed.guest(mia) == keys.Guest("mia", "operator")
     assert run("revoke", "rex", "--list", allowed).exit_code == 0
     assert listed.guest(rex) is None and listed.guest(mia) is not None
-    nobody = run("revoke", "rex", "--list", allowed)
-    assert isinstance(nobody.exception, ConfigError) and "rex" in str(nobody.exception)
+    unknown = run("revoke", "rex", "--list", allowed)
+    assert isinstance(unknown.exception, ConfigError) and "rex" in str(unknown.exception)
 
 
 @pytest.mark.parametrize(

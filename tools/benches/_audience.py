@@ -72,9 +72,9 @@ def subscribe(hall: Hall, viewer: Viewer, address: str) -> None:
         hall.late.wait()
     seen = Seen(viewer.role, began_s=time.time())
     with Subscriber(address, mode=viewer.mode) as subscriber:
-        while not isinstance(told := subscriber.next(SILENT_S), End | None):
-            if isinstance(told, Delivery) and told.is_whole:
-                _note(seen, told)
+        while not isinstance(came := subscriber.next(SILENT_S), End | None):
+            if isinstance(came, Delivery) and came.is_whole:
+                _note(seen, came)
                 time.sleep(viewer.work_s)
         seen.n_lost = subscriber.n_lost
     hall.report.put(seen)

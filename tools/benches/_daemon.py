@@ -90,12 +90,12 @@ def wait_for_end(daemon: psutil.Popen, status: int, asked: argparse.Namespace, n
         It ended in error, or not in time.
     """
     planned_s = asked.volumes * period_s(asked)
-    deadline, told_s = time.monotonic() + 1.5 * planned_s + 60, time.monotonic()
+    deadline, said_s = time.monotonic() + 1.5 * planned_s + 60, time.monotonic()
     while daemon.poll() is None and (stored := stored_raw(status)) < asked.volumes:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{stored} of {asked.volumes} volumes within {1.5 * planned_s + 60:.0f} s")
-        if time.monotonic() - told_s > TELL_EVERY_S:
-            told_s = time.monotonic()
+        if time.monotonic() - said_s > TELL_EVERY_S:
+            said_s = time.monotonic()
             say(f"{name}: {stored} of {asked.volumes} volumes")
         time.sleep(0.5)
     if daemon.poll() is None:

@@ -123,12 +123,12 @@ def _noted() -> Iterator[dict[VolumeKey, Timeline]]:
             timeline.published = time.monotonic()
             timeline.age_ms = 1e3 * timeline.published - record.volume.last_plane_ns / 1e6
 
-    def told(self: Publisher, planes: Restored) -> None:
+    def slab_published(self: Publisher, planes: Restored) -> None:
         timeline = timelines.setdefault(planes.key, Timeline())
         timeline.slabs.append((time.monotonic(), planes.z.stop if planes.z is not None else 0))
         slab(self, planes)
 
-    Arrivals.place, Publisher.publish, Publisher.slab = placed, published, told
+    Arrivals.place, Publisher.publish, Publisher.slab = placed, published, slab_published
     try:
         yield timelines
     finally:

@@ -119,10 +119,10 @@ def _ratios(spent: dict[str, list[Spent]], n_planes: int) -> dict[str, float]:
 
 
 def _say_differences(n_planes: int, reference: np.ndarray, ours: dict[str, np.ndarray], csbdeep: Path) -> None:
-    told = [f"{name} {worst(mean, reference):.1e}" for name, mean in ours.items()]
+    differences = [f"{name} {worst(mean, reference):.1e}" for name, mean in ours.items()]
     if csbdeep.exists():
-        told.append(f"CSBDeep {worst(np.load(csbdeep), reference):.1e}")
-    say(f"{n_planes} planes: largest difference to bare ONNX Runtime: {', '.join(told)} of the largest value")
+        differences.append(f"CSBDeep {worst(np.load(csbdeep), reference):.1e}")
+    say(f"{n_planes} planes: largest difference to bare ONNX Runtime: {', '.join(differences)} of the largest value")
 
 
 def _ours(content: bytes, shapes: dict[str, tuple[int, ...]], threads: int) -> dict[str, Session]:

@@ -109,10 +109,10 @@ def runs(pace: Pace, n_pairs: int, codec: Codec) -> Iterator[dict[str, float]]:
     try:
         assert microscope.stdin and microscope.stdout
         for _ in range(n_pairs):
-            yield _told(microscope)
+            yield _next_figures(microscope)
             microscope.stdin.write("\n")
             microscope.stdin.flush()
-            yield _told(microscope)
+            yield _next_figures(microscope)
             yield here.recv()
             here.recv()
     finally:
@@ -129,7 +129,7 @@ def runs_of(writer: str, pace: Pace, n_pairs: int, where: Path | None) -> list[d
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        return [_told(microscope) for _ in range(2 * n_pairs)]
+        return [_next_figures(microscope) for _ in range(2 * n_pairs)]
     finally:
         microscope.kill()
         microscope.communicate()
@@ -140,7 +140,7 @@ def is_installed(writer: str, where: Path | None) -> bool:
     return here or (where is not None and (where / writer).is_dir())
 
 
-def _told(microscope: subprocess.Popen[str]) -> dict[str, float]:
+def _next_figures(microscope: subprocess.Popen[str]) -> dict[str, float]:
     """Return the next line of figures, past whatever pycromanager prints."""
     assert microscope.stdout
     for line in microscope.stdout:
@@ -171,8 +171,8 @@ def measure(arguments: list[str]) -> dict[str, float]:
     return figures
 
 
-def _of_writer(writer: str, told: list[dict[str, float]]) -> dict[str, float]:
-    without, stored = told[0::2], told[1::2]
+def _of_writer(writer: str, runs: list[dict[str, float]]) -> dict[str, float]:
+    without, stored = runs[0::2], runs[1::2]
     name = f"flat_2048_{writer}"
     return {
         f"rate_ratio_{name}": _median_ratio(stored, without),
@@ -189,8 +189,8 @@ def _median_ratio(tapped: list[dict[str, float]], without: list[dict[str, float]
     )
 
 
-def _of_one(name: str, told: list[dict[str, float]], figures: dict[str, float]) -> dict[str, float]:
-    without, tapped, stored = told[0::3], told[1::3], told[2::3]
+def _of_one(name: str, runs: list[dict[str, float]], figures: dict[str, float]) -> dict[str, float]:
+    without, tapped, stored = runs[0::3], runs[1::3], runs[2::3]
     lost = sum(run["planned"] - run["stored"] for run in stored)
     paced = not name.startswith("flat")
     return {

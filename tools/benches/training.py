@@ -149,13 +149,13 @@ def ours(task: Task, limits: Limits, *, seed: int) -> Figures:
     at_updates = train(task.training, task.raw, seed=seed, n_updates=limits.n_updates)
     in_time = train(task.training, task.raw, seed=seed, cpu_seconds=limits.cpu_seconds)
     restored = {"at_updates": at_updates.restored, "at_cpu_seconds": in_time.restored}
-    return told("ours", seed, restored, task) | {"n_updates_ours_in_cpu_seconds": in_time.n_updates}
+    return scored("ours", seed, restored, task) | {"n_updates_ours_in_cpu_seconds": in_time.n_updates}
 
 
 def ablated(name: str, task: Task, limits: Limits, *, seed: int) -> Figures:
     """Train ours with something changed."""
     trained = train(task.training, task.raw, seed=seed, n_updates=limits.n_updates, **ABLATION[name])
-    figures = told(f"ours, {name}", seed, {"at_updates": trained.restored}, task)
+    figures = scored(f"ours, {name}", seed, {"at_updates": trained.restored}, task)
     return {f"ablation_{name}_nrmse": next(iter(figures.values()))}
 
 
@@ -196,11 +196,11 @@ def run_peer(peer: str, python: Path, task: Task, limits: Limits, *, seed: int) 
         command = [str(python), str(script), str(given), str(out), *limit]
         subprocess.run(command, check=True, env=alone, stdout=subprocess.DEVNULL)
         with np.load(out) as result:
-            figures = told(peer, seed, {limit: result[limit] for limit in ("at_updates", "at_cpu_seconds")}, task)
+            figures = scored(peer, seed, {limit: result[limit] for limit in ("at_updates", "at_cpu_seconds")}, task)
             return figures | {f"n_updates_{peer}_in_cpu_seconds": int(result["n_updates"])}
 
 
-def told(contestant: str, seed: int, restored: dict[str, Image], task: Task) -> Figures:
+def scored(contestant: str, seed: int, restored: dict[str, Image], task: Task) -> Figures:
     """Return a contestant's NRMSE at each limit, and print it."""
     figures = {f"nrmse_{contestant}_{limit}": score(image, task.truth).nrmse for limit, image in restored.items()}
     print(f"seed {seed}:", *(f"{key} {value:.4f}" for key, value in figures.items()), file=sys.stderr, flush=True)
