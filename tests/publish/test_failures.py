@@ -16,7 +16,7 @@ from care_live.publish.router import Router
 from care_live.wire import cl1, plans
 from care_live.wire.messages import Change, End, Gap, Start
 from tests.make import samples
-from tests.publish.test_publisher import until
+from tests.make.watching import until
 
 Z = tuple(range(50))
 

@@ -6,9 +6,7 @@ from care_live.images import ModelIdentity, NetworkInUse, VolumeKey
 from care_live.publish import Delivery, Publisher, Subscriber
 from care_live.wire.messages import Start, View
 from tests.make import samples
-from tests.publish.test_publisher import publisher, until
-
-__all__ = ["publisher"]  # a fixture
+from tests.make.watching import until
 
 WITHOUT_RAW = View(products=("mean",))
 
