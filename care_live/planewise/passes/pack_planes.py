@@ -29,7 +29,7 @@ _CHANNELWISE = frozenset({"Resize", "MaxPool", "AveragePool"})
 """Operators on one plane that leave its channels apart."""
 
 
-class Seat(NamedTuple):
+class PackedPlane(NamedTuple):
     """Where a plane lies."""
 
     pack: Plane
@@ -56,7 +56,7 @@ class _Packing:
         self._sums = {(op.layer, op.z): op for op in program.ops if isinstance(op, PlaneSum) and op.layer}
         self._packs: dict[tuple[str, int], Plane] = {}
         """Of plane sums, by tensor and first plane."""
-        self._seats: dict[int, Seat] = {}
+        self._in_pack: dict[int, PackedPlane] = {}
 
     def program(self) -> Program:
         for op in self._source.ops:
@@ -85,7 +85,7 @@ class _Packing:
         if place not in self._packs:
             members = [self._sums.get((op.layer, op.z - side + i)) for i in range(N_PACKED)]
             self._packs[place] = self._pack(op, members)
-        self._cut(op.output, Seat(self._packs[place], side * c))
+        self._cut(op.output, PackedPlane(self._packs[place], side * c))
 
     def _pack(self, op: PlaneSum, members: Sequence[PlaneSum | None]) -> Plane:
         n, c, y, x = op.output.shape
@@ -99,7 +99,7 @@ class _Packing:
         """Yield the products of a sum: each reads a whole pack, through a kernel that takes a plane to its side."""
         c_out = op.output.shape[1]
         for plane, kernel, part in op.terms:
-            pack, first = self._seats.get(plane.number, Seat(plane, 0))
+            pack, first = self._in_pack.get(plane.number, PackedPlane(plane, 0))
             corner = _corner(kernel, (first, pack.shape[1]), (side * c_out, n_sides * c_out))
             yield Term(pack, corner, part)
 
@@ -109,22 +109,22 @@ class _Packing:
     # -- everything else --------------------------------------------------------------------------------------
 
     def _operation(self, op: Op) -> None:
-        seat = self._done_together(op)
-        if seat is None:
+        packed = self._done_together(op)
+        if packed is None:
             self._builder.copy(op)
         else:
-            self._cut(op.output, seat)
+            self._cut(op.output, packed)
 
-    def _done_together(self, op: Op) -> Seat | None:
+    def _done_together(self, op: Op) -> PackedPlane | None:
         """Do an operation for the whole pack of a plane, or return None where that cannot be."""
-        held = [entry for entry in op.inputs if isinstance(entry, Plane) and entry.number in self._seats]
-        seats = {(self._seats[plane.number].first, self._seats[plane.number].pack.shape[1]) for plane in held}
-        if len(seats) != 1 or not (op.kind in _CHANNELWISE or self._leaves_alike(op, held)):
+        held = [entry for entry in op.inputs if isinstance(entry, Plane) and entry.number in self._in_pack]
+        places = {(self._in_pack[plane.number].first, self._in_pack[plane.number].pack.shape[1]) for plane in held}
+        if len(places) != 1 or not (op.kind in _CHANNELWISE or self._leaves_alike(op, held)):
             return None
-        [(first, n_channels)] = seats
+        [(first, n_channels)] = places
         shape = (op.output.shape[0], n_channels, *op.output.shape[2:])
         inputs = [self._pack_of(entry) for entry in op.inputs]
-        return Seat(self._builder.once(op.kind, inputs, shape, attributes=op.attributes, cheap=op.cheap), first)
+        return PackedPlane(self._builder.once(op.kind, inputs, shape, attributes=op.attributes, cheap=op.cheap), first)
 
     @staticmethod
     def _leaves_alike(op: Op, held: Sequence[Plane]) -> bool:
@@ -134,18 +134,18 @@ class _Packing:
         return op.kind in _FINITE and alike and all(np.prod(entry.shape) == 1 for entry in others)
 
     def _pack_of(self, entry: Operand) -> Operand:
-        return self._seats[entry.number].pack if isinstance(entry, Plane) and entry.number in self._seats else entry
+        return self._in_pack[entry.number].pack if isinstance(entry, Plane) and entry.number in self._in_pack else entry
 
-    def _cut(self, plane: Plane, seat: Seat) -> None:
+    def _cut(self, plane: Plane, packed: PackedPlane) -> None:
         """Take a plane from its pack, for what works on single planes; never kept between steps, as the pack is."""
-        self._seats[plane.number] = seat
-        ends = (seat.first, seat.first + plane.shape[1], 1)
+        self._in_pack[plane.number] = packed
+        ends = (packed.first, packed.first + plane.shape[1], 1)
         given = [self._builder.constant(f"index_{i}", np.array([i], np.int64)) for i in ends]
-        self._builder.add("Slice", [seat.pack, *given], plane.shape, output=plane, cheap=True)
+        self._builder.add("Slice", [packed.pack, *given], plane.shape, output=plane, cheap=True)
 
     def _alone(self, plane: Plane) -> Plane:
         """Return a plane that is kept, as results are."""
-        return self._builder.add("Identity", [plane], plane.shape) if plane.number in self._seats else plane
+        return self._builder.add("Identity", [plane], plane.shape) if plane.number in self._in_pack else plane
 
 
 def _corner(kernel: Kernel, inputs: tuple[int, int], outputs: tuple[int, int]) -> Kernel:
