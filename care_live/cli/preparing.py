@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     help="Folder of the preparation, which goes on if it exists; default: prepare-TIME in the store's directory.",
 )
 @click.option("--plan", "only_plan", is_flag=True, help="Say what it would expose, and end.")
-@click.option("--swap", "swaps", is_flag=True, help="Give the network to the running daemon, if it is better, and wait until it has taken over.")
+@click.option(
+    "--swap",
+    "swaps",
+    is_flag=True,
+    help="Give the network to the running daemon, if it is better, and wait until it has taken over.",
+)
 @logs.verbosity
 @logs.quiet
 def prepare_command(

@@ -147,7 +147,9 @@ class GroupSwap:
                 self._wanted = "back"
                 for each in self._workers:  # one on trial would bring the failed network back
                     each.hot_swap.refuse(f"the network that it was compared with {why}")
-        if not all(worker.is_ready for worker in self._workers):  # one that is being replaced would have to wait
+        if not all(
+            worker.supervisor.is_ready for worker in self._workers
+        ):  # one that is being replaced would have to wait
             return ""
         if self._wanted == "forward" and not all(worker.hot_swap.is_proved for worker in self._workers):
             return ""
@@ -161,5 +163,5 @@ class GroupSwap:
             self._wanted = ""
             self._changes(change == "forward")
             for worker in self._workers:
-                worker.change(forward=change == "forward")
+                worker.supervisor.change(forward=change == "forward")
         return True

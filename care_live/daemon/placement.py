@@ -62,7 +62,9 @@ class Placement:
         """Take the next worker that is ready and whose link keeps up; where there is none such, the next one."""
         n_workers = len(self._workers)
         in_turn = [self._workers[(self._n_begun + i) % n_workers] for i in range(n_workers)]
-        worker = min(in_turn, key=lambda one: (not one.is_ready, one.is_full))  # the first of those that are alike
+        worker = min(
+            in_turn, key=lambda one: (not one.supervisor.is_ready, one.supervisor.is_full)
+        )  # the first of those that are alike
         self._n_begun = self._workers.index(worker) + 1
         self._places[self._group(key)] = worker
         while len(self._places) > _N_KNOWN:

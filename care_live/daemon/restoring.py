@@ -116,7 +116,7 @@ class Restoring:
     def _next(self, worker: RestoreProcess) -> Turn | None:
         """Return the next job for a worker; while this one is being replaced, the others take what it had."""
         while self._is_missing(worker) and not self.worklist.await_end(0.0):
-            if worker.is_absent:
+            if worker.supervisor.is_absent:
                 self._await_machine()
                 continue
             try:
@@ -128,7 +128,7 @@ class Restoring:
 
     def _is_missing(self, worker: RestoreProcess) -> bool:
         """Return whether a worker should take no job; one that is alone takes it, and waits until it has started."""
-        return worker.is_absent or (len(self.group.workers) > 1 and not worker.is_ready)
+        return worker.supervisor.is_absent or (len(self.group.workers) > 1 and not worker.supervisor.is_ready)
 
     def _await_machine(self) -> None:
         """Wait a little for another machine.
@@ -139,7 +139,7 @@ class Restoring:
             The acquisition has ended, and for long no worker at all has been ready.
         """
         now_s = time.monotonic()
-        if any(worker.is_ready for worker in self.group.workers) or not self.worklist.is_intake_over:
+        if any(worker.supervisor.is_ready for worker in self.group.workers) or not self.worklist.is_intake_over:
             self._alone_since_s = now_s
         if now_s - self._alone_since_s > _LONGEST_ALONE_S:
             raise StageError(

@@ -129,7 +129,7 @@ class WorkerGroup:
             with ThreadPoolExecutor(len(self.workers), "start") as threads:
                 list(threads.map(RestoreProcess.start, self.workers[1 : self._n_here]))
             for worker in self.workers[max(1, self._n_here) :]:
-                worker.begin(first.supervisor.living().ready)
+                worker.start(like=first.supervisor.living().ready)
         except BaseException:
             self.stop(0.0)
             raise
@@ -156,9 +156,9 @@ class WorkerGroup:
         if any(key.p == keys[0].p for key in at_work) and not self._knows_ranges(keys):
             return False
         streams = self.arrivals.worker_of(keys[0])
-        return (
-            streams is None or streams is worker or not streams.is_ready or not streams.arrivals.is_streaming(keys[0])
-        )
+        if streams is None or streams is worker:
+            return True
+        return not (streams.supervisor.is_ready and streams.arrivals.is_streaming(keys[0]))
 
     def restore(self, worker: RestoreProcess, volumes: Sequence[Volume]) -> tuple[Restored, ...]:
         """Restore one time point with one of the workers; see `RestoreProcess.restore`.
@@ -170,7 +170,7 @@ class WorkerGroup:
         RestoreError
             The network failed.
         """
-        if len(self.workers) > 1 and not worker.is_ready:
+        if len(self.workers) > 1 and not worker.supervisor.is_ready:
             worker.watch()
             raise WorkerLostError("the inference process was lost before it got this volume")
         self._take_over(worker, volumes[0].key)
@@ -184,15 +184,15 @@ class WorkerGroup:
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Let every worker get ready for volumes (z, y, x) that will come. Does not wait."""
         for worker in self.workers:
-            worker.warm_up(shape)
+            worker.supervisor.warm_up(shape)
 
     def resume(self, spans: Mapping[tuple[int, int], Span]) -> None:
         """Go on with the intensity ranges, by position and channel, of a run that was interrupted."""
+        learnt = {place: LearntRange(span, self._normalise.lock_after_volumes) for place, span in spans.items()}
         for worker in self.workers:
-            worker.resume(spans)
+            worker.learn(learnt)
         with self._guard:
-            n_volumes = self._normalise.lock_after_volumes
-            self._learnt = dict(self._learnt) | {place: LearntRange(span, n_volumes) for place, span in spans.items()}
+            self._learnt = dict(self._learnt) | learnt
 
     def watch(self) -> None:
         """Replace workers that are lost while no volume waits for them; to be called every now and then."""
@@ -284,8 +284,9 @@ class WorkerGroup:
         places = {(volume.key.p, volume.key.c) for volume in volumes}
         group = None if self._channels is None else self._channels.group_of(volumes[0].key)
         self._past.restored(0 if group is None else group.network, restored)
+        learnt = {place: one for place, one in worker.supervisor.learnt.items() if place in places}
         with self._guard:
-            self._learnt = dict(self._learnt) | {place: one for place, one in worker.learnt.items() if place in places}
+            self._learnt = dict(self._learnt) | learnt
             self.choice = worker.choice
             self._n_restored[worker] = self._n_restored.get(worker, 0) + 1
 

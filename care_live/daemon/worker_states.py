@@ -29,7 +29,7 @@ def described(
     return tuple(
         {
             "worker": number,
-            **({"host": worker.host} if worker.host else {}),
+            **({"host": worker.supervisor.host} if worker.supervisor.host else {}),
             "device": provider if provider in {"cpu", "openvino"} else f"{provider}:{own.device}",
             "state": state(worker, at_work),
             "restored": n_restored.get(worker, 0),
@@ -41,8 +41,8 @@ def described(
 
 def state(worker: RestoreProcess, at_work: Collection[RestoreProcess]) -> str:
     """Return what a worker does, in a word or two."""
-    if worker.is_absent:
+    if worker.supervisor.is_absent:
         return ABSENT
-    if not worker.is_ready:
+    if not worker.supervisor.is_ready:
         return "starting"
     return "restoring" if worker in at_work else "waiting"

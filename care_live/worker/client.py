@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
 from care_live.images import Restored, Volume, VolumeHead
-from care_live.percentiles import Span
 from care_live.reasons import Choice
 from care_live.restore.channel_choice import ChannelGroup
-from care_live.restore.ranges import LearntRange, LearntRanges
+from care_live.restore.ranges import LearntRanges
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
 from care_live.worker.arrivals import Arrivals
@@ -71,8 +70,12 @@ class RestoreProcess:
         """The first network, of most runs the only one."""
         return self.networks[0]
 
-    def start(self) -> None:
+    def start(self, like: protocol.Ready | None = None) -> None:
         """Start the child and wait until its networks are checked and warm.
+
+        Parameters
+        ----------
+        like : what another process with the same networks says of itself: do not wait, it takes part once it is ready
 
         Raises
         ------
@@ -82,17 +85,10 @@ class RestoreProcess:
             The child died, or was not ready in time.
         """
         with self._turn:
-            self.supervisor.start()
-
-    def begin(self, like: protocol.Ready) -> None:
-        """Start it without waiting for it: it takes part once it is ready.
-
-        Parameters
-        ----------
-        like : what another process with the same networks says of itself
-        """
-        with self._turn:
-            self.supervisor.begin(like)
+            if like is None:
+                self.supervisor.start()
+            else:
+                self.supervisor.begin(like)
 
     def restore(self, volumes: Sequence[Volume], *, network: int | None = None) -> tuple[Restored, ...]:
         """Restore one time point: one volume per input channel in, one result per output channel out.
@@ -129,41 +125,6 @@ class RestoreProcess:
             self._advance_swap(group.network, volumes, restored)
             return tuple(map(moved_out, restored)) if self._pool.is_crowded else restored
 
-    def warm_up(self, shape: tuple[int, int, int]) -> None:
-        """Let inference get ready for volumes (z, y, x) that will come. Does not wait."""
-        if (running := self.supervisor.running) is not None:
-            running.inference.send(protocol.WarmUp(shape))
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether a volume would be restored now: the child runs, and its network is checked and warm."""
-        running = self.supervisor.running
-        return running is not None and running.inference.ready is not None and not running.inference.is_dead
-
-    @property
-    def is_absent(self) -> bool:
-        """Whether it is to run on another machine, and none has been found yet."""
-        running = self.supervisor.running
-        return running is not None and running.inference.is_absent
-
-    @property
-    def is_full(self) -> bool:
-        """Whether its link is too slow for another volume that is being recorded."""
-        running = self.supervisor.running
-        return running is not None and running.inference.is_full
-
-    @property
-    def host(self) -> str:
-        """The other machine that it runs on; empty: this one, or not known yet."""
-        running = self.supervisor.running
-        return "" if running is None else running.inference.host
-
-    @property
-    def learnt(self) -> LearntRanges:
-        """What volumes so far taught about intensity."""
-        running = self.supervisor.running
-        return {} if running is None else running.memories
-
     def learn(self, memories: LearntRanges) -> None:
         """Take over what volumes taught that other processes restored."""
         with self._turn:
@@ -179,12 +140,6 @@ class RestoreProcess:
         """
         with self._turn:
             self.supervisor.living()
-
-    def resume(self, spans: Mapping[tuple[int, int], Span]) -> None:
-        """Go on with the intensity ranges, by position and channel, of a run that was interrupted."""
-        with self._turn:
-            n_volumes = self._config.normalise.lock_after_volumes
-            self.supervisor.learn({place: LearntRange(span, n_volumes) for place, span in spans.items()})
 
     def watch(self) -> None:
         """Replace a child that is lost while no volume waits for it; to be called every now and then."""
@@ -213,24 +168,16 @@ class RestoreProcess:
 
     @contextlib.contextmanager
     def if_idle(self) -> Iterator[bool]:
-        """Keep volumes off for a moment; give whether that could be done without waiting."""
+        """Keep volumes off for a moment; give whether that could be done without waiting.
+
+        Within it, `InferenceSupervisor.change` may change to another network.
+        """
         is_idle = self._turn.acquire(blocking=False)
         try:
             yield is_idle
         finally:
             if is_idle:
                 self._turn.release()
-
-    def change(self, *, forward: bool) -> None:
-        """Change, within `if_idle`, to a candidate that was held, or to the network before."""
-        if (running := self.supervisor.running) is None:
-            return
-        if forward:
-            network = self.hot_swap.change(running)
-        else:
-            network = self.hot_swap.go_back(running) if self.hot_swap.can_go_back else None
-        if network is not None:
-            self.supervisor.take_over(network)
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """End the child: by a message, then by force; a `restore` in another thread then raises."""

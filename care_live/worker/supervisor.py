@@ -35,7 +35,7 @@ def _changed(before: RunningNetworks, failed: RunningNetworks | None) -> str:
 
 
 class InferenceSupervisor:
-    """Keeps the networks running. Used by one thread at a time; `stop` by any.
+    """Keeps the networks running. Used by one thread at a time; its properties, `warm_up` and `stop` by any.
 
     Parameters
     ----------
@@ -64,6 +64,41 @@ class InferenceSupervisor:
         """The process's number in the operating system."""
         running = self.running
         return running.inference.process_id if running else None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a volume would be restored now: the process runs, and its networks are checked and warm."""
+        running = self.running
+        return running is not None and running.inference.ready is not None and not running.inference.is_dead
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it is to run on another machine, and none has been found yet."""
+        running = self.running
+        return running is not None and running.inference.is_absent
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its link is too slow for another volume that is being recorded."""
+        running = self.running
+        return running is not None and running.inference.is_full
+
+    @property
+    def host(self) -> str:
+        """The other machine that it runs on; empty: this one, or not known yet."""
+        running = self.running
+        return "" if running is None else running.inference.host
+
+    @property
+    def learnt(self) -> LearntRanges:
+        """What volumes so far taught about intensity."""
+        running = self.running
+        return {} if running is None else running.memories
+
+    def warm_up(self, shape: tuple[int, int, int]) -> None:
+        """Let inference get ready for volumes (z, y, x) that will come. Does not wait."""
+        if (running := self.running) is not None:
+            running.inference.send(protocol.WarmUp(shape))
 
     def start(self) -> None:
         """Start a process and wait until its networks are checked and warm; see `RestoreProcess.start`."""
@@ -186,6 +221,17 @@ class InferenceSupervisor:
         """Make these networks the running ones; volumes in flight begin anew with them."""
         self._arrivals.begin_anew()
         self._go_on_with(networks)
+
+    def change(self, *, forward: bool) -> None:
+        """Change, while volumes are kept off, to a candidate that was held, or to the network before."""
+        if (running := self.running) is None:
+            return
+        if forward:
+            network = self._hot_swap.change(running)
+        else:
+            network = self._hot_swap.go_back(running) if self._hot_swap.can_go_back else None
+        if network is not None:
+            self.take_over(network)
 
     def stop(self, deadline_s: float) -> None:
         """End the process: by a message, then by force."""

@@ -19,7 +19,7 @@ from care_live.errors import RestoreError, WorkerLostError
 from care_live.images import VolumeKey
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.engine import Engine
-from care_live.worker.client import RestoreProcess
+from care_live.worker.supervisor import InferenceSupervisor
 from tests.make.inference import settings
 from tests.make.waiting import until
 from tests.make.worker_groups import stacks
@@ -65,15 +65,15 @@ def names_of(group: WorkerGroup) -> list[str]:
 def state_while_they_change(group: WorkerGroup, patched: pytest.MonkeyPatch) -> list[str]:
     """Return where the status will be that another thread asks for whenever a worker is about to change."""
     shown: list[str] = []
-    change = RestoreProcess.change
+    change = InferenceSupervisor.change
 
-    def watched(worker: RestoreProcess, *, forward: bool) -> None:
+    def watched(worker: InferenceSupervisor, *, forward: bool) -> None:
         thread = threading.Thread(target=lambda: shown.append(group.swap_state))
         thread.start()
         thread.join(0.3)
         change(worker, forward=forward)
 
-    patched.setattr(RestoreProcess, "change", watched)
+    patched.setattr(InferenceSupervisor, "change", watched)
     return shown
 
 
@@ -144,7 +144,7 @@ def test_all_go_back_where_one_worker_loses_the_new_network(pair: WorkerGroup, o
     assert pair.may_take(pair.workers[0], [VolumeKey(0, 13)])
     assert names_of(pair) == ["other", "other"]
     os.kill(pair.process_ids[0], signal.SIGKILL)
-    until(lambda: not pair.workers[0].is_ready)
+    until(lambda: not pair.workers[0].supervisor.is_ready)
     with pytest.raises(WorkerLostError):
         pair.restore(pair.workers[0], [stacks(p=13, n=1)[0]])
     pair.workers[0].revive()
@@ -172,7 +172,7 @@ def test_the_way_back_of_all_gives_up_what_is_on_trial(pair: WorkerGroup, other:
     pair.order_swap(other, interval_s=lambda: None, even_if_slow=True)
     candidates = inference_processes() - before
     os.kill(pair.process_ids[0], signal.SIGKILL)
-    until(lambda: not pair.workers[0].is_ready)
+    until(lambda: not pair.workers[0].supervisor.is_ready)
     with pytest.raises(WorkerLostError):
         pair.restore(pair.workers[0], [stacks(p=16, n=1)[0]])
     pair.workers[0].revive()

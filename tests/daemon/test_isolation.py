@@ -22,6 +22,7 @@ from care_live.store import RunReader, verify
 from care_live.worker import inference_server
 from care_live.worker.arrivals import Arrivals
 from care_live.worker.client import RestoreProcess
+from care_live.worker.supervisor import InferenceSupervisor
 from tests.make.runs import command, config, movie, replay, run, settings
 from tests.test_cli import toml
 
@@ -84,8 +85,8 @@ def test_a_publishing_thread_that_dies_costs_no_volume(tmp_path, monkeypatch):
         (Arrivals, "place"),
         (Arrivals, "restored_planes"),
         (RestoreProcess, "watch"),
-        (RestoreProcess, "warm_up"),
-        (RestoreProcess, "resume"),
+        (InferenceSupervisor, "warm_up"),
+        (RestoreProcess, "learn"),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )

@@ -82,7 +82,7 @@ def test_the_volume_of_a_lost_worker_may_go_to_the_other(network: Path) -> None:
         opened, _ = planes_of(stacks(p=0)[0])
         group.arrivals.begin(opened)
         os.kill(group.process_ids[0], signal.SIGKILL)
-        until(lambda: not first.is_ready)
+        until(lambda: not first.supervisor.is_ready)
         with pytest.raises(WorkerLostError):
             group.restore(first, [stacks(p=0)[0]])
         assert group.may_take(second, [opened.key])

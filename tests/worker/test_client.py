@@ -19,10 +19,17 @@ from care_live.config import NormaliseConfig
 from care_live.errors import ConfigError, ModelError, RestoreError
 from care_live.percentiles import Span, measure
 from care_live.restore.engine import Engine
+from care_live.restore.ranges import LearntRange
 from care_live.worker import protocol
 from care_live.worker.client import RestoreProcess
 from tests.make.inference import planes_of, settings
 from tests.make.networks import noisy, save_network, volume
+
+
+def test_it_has_eight_methods() -> None:
+    """Supervision and hot swap are parts of their own: what only asks one of them belongs there."""
+    methods = [name for name, one in vars(RestoreProcess).items() if callable(one) and not name.startswith("_")]
+    assert len(methods) <= 8, methods
 
 
 def kill(process: RestoreProcess) -> None:
@@ -56,7 +63,7 @@ def test_it_says_what_the_engine_says(network: Path, process: RestoreProcess) ->
 
 
 def test_results_that_are_kept_cost_no_open_files(process: RestoreProcess) -> None:
-    process.resume({(0, 9): Span(90.0, 500.0)})
+    process.learn({(0, 9): LearntRange(Span(90.0, 500.0), 3)})
     stacks = [volume(noisy((6, 20, 22), seed=t % 2), t=t, c=9) for t in range(150)]
     before = n_open_files()
     kept = [process.restore([stack])[0] for stack in stacks]
@@ -84,14 +91,14 @@ def test_the_locked_range_survives_a_restart(process: RestoreProcess) -> None:
 
 
 def test_an_interrupted_run_goes_on_with_its_range(process: RestoreProcess) -> None:
-    process.resume({(0, 7): Span(90.0, 500.0)})
+    process.learn({(0, 7): LearntRange(Span(90.0, 500.0), 3)})
     (restored,) = process.restore([volume(noisy((6, 20, 22)), c=7)])
     assert (restored.low, restored.high) == (90.0, 500.0)
 
 
 def test_warm_up_teaches_nothing_and_changes_nothing(process: RestoreProcess) -> None:
     stack = volume(noisy((10, 26, 30)), c=8)
-    process.warm_up((10, 26, 30))
+    process.supervisor.warm_up((10, 26, 30))
     (restored,) = process.restore([stack])
     span = measure(stack.pixels, 2, 99.8)
     assert (restored.low, restored.high) == (span.low, span.high)

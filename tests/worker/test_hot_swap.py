@@ -316,7 +316,7 @@ def test_orders_and_planes_never_wait_for_inference_that_hangs(networks: dict[st
     stuck.start()
     began = time.monotonic()
     for _ in range(20_000):  # far more than a pipe holds
-        process.warm_up((6, 20, 22))
+        process.supervisor.warm_up((6, 20, 22))
     process.hot_swap.order(networks["new"])
     process.arrivals.restored_planes()
     assert process.hot_swap.state == "loading"

@@ -39,10 +39,10 @@ def test_results_are_those_of_a_worker_on_this_machine(port: RemotePort, network
         try:
             near.start()
             far.start()
-            assert far.host and not far.is_absent
+            assert far.supervisor.host and not far.supervisor.is_absent
             for t in range(2):
                 equal(far.restore([stack(t)]), near.restore([stack(t)]))
-            far.warm_up((6, 24, 20))
+            far.supervisor.warm_up((6, 24, 20))
             for t in range(2, 6):
                 opened, planes = planes_of(stack(t))
                 far.arrivals.begin(opened)
@@ -72,7 +72,7 @@ def test_a_lost_worker_is_replaced_by_another(port: RemotePort, network: Path) -
             process.kill()
             with pytest.raises(WorkerLostError, match="is silent"):
                 far.restore([stack(1)])
-            assert far.is_absent
+            assert far.supervisor.is_absent
             with started(port.invitation(port.address)):
                 far.revive()
                 (after,) = far.restore([stack(0)])

@@ -48,10 +48,10 @@ def test_a_slow_link_holds_few_planes_and_gets_no_further_volume(
             for plane in planes:
                 far.arrivals.place(plane)
         assert sum(len(parts) for _, parts in queued) == 4
-        assert far.is_full
+        assert far.supervisor.is_full
         assert far.arrivals.drop(VolumeKey(1, 0)) == whole("slow-link")
         inference.moved([part for _, parts in queued for part in parts])
-        assert not far.is_full
+        assert not far.supervisor.is_full
     finally:
         far.stop()
 
@@ -193,6 +193,6 @@ def test_an_answer_that_comes_twice_loses_the_worker(port: RemotePort, network: 
         try:
             far.start()
             assert far.restore([stack(0)])[0].key == VolumeKey(0, 0)
-            until(lambda: not far.is_ready, WAIT_S)
+            until(lambda: not far.supervisor.is_ready, WAIT_S)
         finally:
             far.stop()

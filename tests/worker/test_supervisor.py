@@ -17,6 +17,7 @@ import pytest
 
 from care_live.errors import RestoreError
 from care_live.percentiles import Span
+from care_live.restore.ranges import LearntRange
 from care_live.worker import protocol
 from care_live.worker.client import RestoreProcess
 from care_live.worker.inference_process import Inference
@@ -86,7 +87,7 @@ def test_a_hung_child_is_replaced(process: RestoreProcess) -> None:
 
 @needs_sigstop
 def test_a_child_that_hangs_while_planes_come_is_replaced(process: RestoreProcess) -> None:
-    process.resume({(0, 3): Span(90.0, 500.0)})
+    process.learn({(0, 3): LearntRange(Span(90.0, 500.0), 3)})
     stack = volume(noisy((12, 20, 22)), c=3)
     (wanted,) = process.restore([stack])
     assert process.supervisor.process_id is not None
@@ -105,10 +106,10 @@ def test_a_child_that_hangs_while_planes_come_is_replaced(process: RestoreProces
 
 def test_a_child_that_is_replaced_while_no_volume_waits_gets_ready_by_itself(process: RestoreProcess) -> None:
     """Streams go to workers that are ready: one that is not asked would never get a volume again."""
-    assert process.is_ready and process.supervisor.process_id is not None
+    assert process.supervisor.is_ready and process.supervisor.process_id is not None
     os.kill(process.supervisor.process_id, getattr(signal, "SIGKILL", signal.SIGTERM))
     restarts, until_s = process.supervisor.n_restarts, time.monotonic() + 120
-    while not (process.is_ready and process.supervisor.n_restarts > restarts):
+    while not (process.supervisor.is_ready and process.supervisor.n_restarts > restarts):
         assert time.monotonic() < until_s, "it stays 'starting'"
         process.watch()
         time.sleep(0.05)
