@@ -199,12 +199,6 @@ class Worklist:
         with self._changed:
             return self._intake_over
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether no more jobs are given."""
-        with self._changed:
-            return self._stopping
-
     def pause(self, pause_s: float) -> None:
         """Wait before the next job, unless the end comes first."""
         with self._changed:
