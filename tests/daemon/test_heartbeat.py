@@ -9,21 +9,7 @@ from care_live.cli.health import status_command
 from care_live.daemon.health import Health
 from care_live.daemon.heartbeat import heartbeat_of
 from care_live.daemon.run_metrics import DaemonStatus
-from care_live.wire.daemon_status import Status
-
-WORKERS = (
-    {"worker": 0, "device": "cuda:0", "state": "restoring", "restored": 7, "restarts": 0},
-    {"worker": 1, "device": "cuda:1", "state": "starting", "restored": 6, "restarts": 1},
-)
-
-
-def test_watchers_read_what_each_worker_does() -> None:
-    status = heartbeat_of(DaemonStatus(workers=WORKERS))
-    assert status.workers == (
-        "0 on cuda:0: restoring, 7 volumes",
-        "1 on cuda:1: starting, 6 volumes, restarts 1",
-    )
-    assert msgspec.json.decode(msgspec.json.encode(status), type=Status) == status
+from tests.make.worker_states import WORKERS
 
 
 def test_one_worker_adds_nothing_to_the_message() -> None:

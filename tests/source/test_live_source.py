@@ -10,12 +10,11 @@ import psutil
 import pytest
 
 from care_live.config import LiveSourceConfig, VirtualConfig
-from care_live.errors import ConfigError, SourceError
+from care_live.errors import SourceError
 from care_live.images import Frame, RunEnded, RunStarted, SourceEvent
 from care_live.live_frame import LiveFrame
 from care_live.source import tap
 from care_live.source.live_source import LiveSource
-from care_live.source.stage_orders import StageOrder, order_of
 from tests.make.waiting import until
 
 WAIT_S = 90.0
@@ -128,17 +127,3 @@ def refusal(source: LiveSource, order: dict[str, float]) -> str:
         except SourceError as error:
             return str(error)
     pytest.fail("the order did not fail")
-
-
-def test_an_order_says_what_is_wrong_with_it() -> None:
-    assert order_of({"z_um": 3, "live": True}) == StageOrder(z_um=3.0, live=True)
-    with pytest.raises(ConfigError, match="nope"):
-        order_of({"nope": 1})
-    with pytest.raises(ConfigError, match="positive"):
-        order_of({"exposure_ms": 0.0})
-    with pytest.raises(ConfigError, match="z_um = nan: wanted micrometres"):
-        order_of({"z_um": float("nan")})
-    with pytest.raises(ConfigError, match="z_um says where the focus goes, by_um how far it moves: give one of them"):
-        order_of({"z_um": 1.0, "by_um": 2.0})
-    with pytest.raises(ConfigError, match="the order is empty: it may have x_um"):
-        order_of({})

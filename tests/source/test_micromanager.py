@@ -19,12 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, Position, SourceConfig, VirtualConfig
-from care_live.errors import SourceError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
-from care_live.source.camera_guard import CameraGuard
 from care_live.source.engine_process import Driven
 from care_live.source.micromanager import MicroManagerAcquisition, by_time_point, events_of
 from care_live.source.tap import planned
+from tests.make.broken_camera import Broken
 
 DAPI = (Channel(preset="DAPI", exposure_ms=1.0),)
 SEQUENCE_TESTER = """\
@@ -118,29 +117,6 @@ def test_only_one_time_point_may_become_one_hardware_sequence() -> None:
         [1, 1, 1, 1],
         [2, 2, 2, 2],
     ]
-
-
-class Broken:
-    """What `CameraGuard` needs of a core, with a camera that fails."""
-
-    def snap_image(self) -> None:
-        raise RuntimeError("no light\nTraceback …")
-
-    def get_tagged_image(self, camera: str) -> None:
-        raise RuntimeError("no image")
-
-
-def test_a_camera_that_fails_for_ever_is_given_up() -> None:
-    core, gave_up = Broken(), []
-    guard = CameraGuard(core, gave_up.append)
-    with pytest.raises(RuntimeError):
-        core.snap_image()
-    assert guard.last_error == "no light"
-    for _ in range(200):  # what pycromanager does
-        with pytest.raises(RuntimeError):
-            core.get_tagged_image("Camera")
-    assert len(gave_up) == 1
-    assert isinstance(gave_up[0], SourceError)
 
 
 @pytest.mark.mm

@@ -11,27 +11,9 @@ import yaozarrs
 import zarr
 
 from care_live.errors import StoreError
-from care_live.images import LIMITS, ModelIdentity, NetworkInUse, NotRestored, RunEnded, StateChanged, VolumeKey
+from care_live.images import ModelIdentity, StateChanged, VolumeKey
 from care_live.store import PRODUCTS, RunReader, verify
 from tests.make.stored import MODEL, SHAPE, make_pixels, make_plan, make_restored, make_volume, only_mean, open_writer
-
-
-@pytest.fixture(scope="module")
-def full_run(tmp_path_factory):
-    """Two time points of two positions and two channels, all restored but the last."""
-    folder = tmp_path_factory.mktemp("full")
-    writer = open_writer(folder, make_plan(n_t=2, n_p=2, n_c=2))
-    writer.describe_network(NetworkInUse(MODEL, {"name": "worm3d", "task": "denoise"}))
-    keys = sorted(make_plan(n_t=2, n_p=2, n_c=2).stacks)
-    for key in keys:
-        volume = make_volume(key)
-        writer.write_raw(volume)
-        if key != keys[-1]:
-            writer.write_restored(make_restored(volume))
-    writer.note(NotRestored(keys[-1], "skipped", "the restorer lagged"))
-    writer.note(RunEnded("finished", n_delivered=24))
-    writer.close()
-    return folder / "run"
 
 
 def test_raw_comes_back_bit_for_bit_with_all_that_is_known_of_it(full_run):
@@ -93,17 +75,6 @@ def test_validators_and_zarr_open_every_image(full_run):
     )
 
 
-def test_a_restored_image_says_its_limits_and_its_network(full_run):
-    for product in PRODUCTS[1:]:
-        for folder in (full_run / product, full_run / product / "0"):
-            described = json.loads((folder / "zarr.json").read_text())["attributes"]["care_live"]
-            assert described["limits"] == LIMITS
-            assert described["run_id"] == "run"
-        card = {"name": "worm3d", "task": "denoise"}
-        assert described["models"] == [{"name": MODEL.name, "sha256": MODEL.sha256, "card": card}]
-        assert described["mantissa_bits"] == 10
-
-
 def test_eight_bit_raw_stays_eight_bit(tmp_path):
     writer = open_writer(tmp_path, make_plan(dtype="uint8"))
     writer.write_raw(make_volume(dtype="uint8"))
@@ -117,20 +88,6 @@ def test_a_volume_of_zeros_is_stored_too(tmp_path):
     assert not RunReader(writer.path).read_raw(VolumeKey(0)).pixels.any()
     writer.close()
     assert verify(tmp_path / "run").clean
-
-
-def test_restored_volumes_may_be_deeper_or_flatter_than_raw(tmp_path):
-    writer = open_writer(tmp_path)
-    for t, depth in [(0, 12), (1, 12)]:
-        volume = make_volume(VolumeKey(t))
-        writer.write_raw(volume)
-        writer.write_restored(only_mean(make_restored(volume, depth=depth)))
-    writer.close()
-    reader = RunReader(tmp_path / "run")
-    assert reader.read("restored", VolumeKey(1)).shape == (12, *SHAPE[1:])
-    assert reader.keys("laplace_scale") == []
-    image = json.loads((tmp_path / "run/restored/0/zarr.json").read_text())["attributes"]["ome"]
-    assert image["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"][2] == 0.5
 
 
 def test_volumes_of_unknown_depth_may_grow_and_shrink(tmp_path):
@@ -197,15 +154,6 @@ def test_a_restored_volume_is_replaced_and_a_raw_one_never(tmp_path):
     assert reader.read("restored", VolumeKey(0)).max() == 2.0
     assert reader.restoration(VolumeKey(0)).model == other
     assert verify(tmp_path / "run").clean
-
-
-def test_planes_of_another_shape_or_type_are_refused_by_name(tmp_path):
-    writer = open_writer(tmp_path)
-    writer.write_raw(make_volume(VolumeKey(0)))
-    with pytest.raises(StoreError, match=r"\(21, 24\) px uint16 .* its first one was \(20, 24\) px uint16"):
-        writer.write_raw(make_volume(VolumeKey(1), shape=(3, 21, 24)))
-    assert writer.raw_keys() == [VolumeKey(0)]
-    writer.close()
 
 
 def test_a_reader_sees_what_comes_and_asks_only_for_what_is_safe(tmp_path):
