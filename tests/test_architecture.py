@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -224,3 +225,30 @@ def test_modules_have_tests_of_their_name() -> None:
 
 def _functions(module: ast.Module) -> list[ast.AST]:
     return [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+OF_RECORDS = frozenset({"_replace", "_asdict", "_fields", "_repr_html_", "_index_file"})
+"""Of named tuples and notebooks, and of NDTiff's own data set."""
+OWN = frozenset({"self", "cls", "super", "os", "sys"})
+
+
+def test_tests_read_nothing_private() -> None:
+    """Neither an attribute of another object, nor a name that is replaced for a while."""
+    private = {
+        f"{path.relative_to(ROOT)}:{line} {name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for line, name in names_of_others(ast.parse(path.read_text(encoding="utf-8")))
+        if name.startswith("_") and not name.startswith("__") and name not in OF_RECORDS
+    }
+    assert not private
+
+
+def names_of_others(module: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute):
+            of = node.value.func if isinstance(node.value, ast.Call) else node.value
+            if not (isinstance(of, ast.Name) and of.id in OWN):
+                yield node.lineno, node.attr
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr":
+            texts = (one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str))
+            yield from ((node.lineno, text.rpartition(".")[2]) for text in texts)

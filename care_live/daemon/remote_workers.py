@@ -27,15 +27,15 @@ from care_live.worker.remote_task import work_for
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
-_AGAIN_S = 5.0
+AGAIN_S = 5.0
 """Before what failed is tried again; for a task, longer after each that has ended."""
 _LONGEST_AGAIN_S = 60.0
-_MOST_ENDS = 12
+MOST_ENDS = 12
 """Times in a row that tasks end: then no further one is started."""
 _STEADY_S = 120.0
 """Where all workers have worked for so long, the next end is the first of a row."""
 _ANSWER_S = 4.0
-_JOIN_S = 10.0
+JOIN_S = 10.0
 
 
 class RemoteWorkers:
@@ -111,9 +111,9 @@ class RemoteWorkers:
                 self._port.close()
         finally:
             if self._thread is not None:
-                self._thread.join(_JOIN_S)
+                self._thread.join(JOIN_S)
         if self._thread is not None and self._thread.is_alive():
-            raise StageError(f"Dask's client did not end within {_JOIN_S:g} s: its tasks may go on for a while")
+            raise StageError(f"Dask's client did not end within {JOIN_S:g} s: its tasks may go on for a while")
 
     def check(self) -> None:
         """Report, once each, that the link has failed, or that no further workers are started.
@@ -142,7 +142,7 @@ class RemoteWorkers:
                     self._keep(client, port)
             except Exception as error:  # noqa: BLE001 - Dask's own; the run goes on with the workers that there are
                 self._note(f"no Dask scheduler answers at {self._config.scheduler}: {error}")
-            self._stop.wait(_AGAIN_S)
+            self._stop.wait(AGAIN_S)
 
     def _keep(self, client: Any, port: RemotePort) -> None:
         """Have tasks running, one for each worker; a task that ends is given again."""
@@ -160,7 +160,7 @@ class RemoteWorkers:
                 n_ended = 0
             self._give_up_if_hopeless(port, n_ended)
             if ended and not self._given_up:
-                self._stop.wait(min(_AGAIN_S * 2 ** (n_ended - 1), _LONGEST_AGAIN_S))
+                self._stop.wait(min(AGAIN_S * 2 ** (n_ended - 1), _LONGEST_AGAIN_S))
             while len(tasks) < self._config.remote_workers and not (self._given_up or self._stop.is_set()):
                 tasks.append(self._submit(client, invitation))
             if not ended:
@@ -170,7 +170,7 @@ class RemoteWorkers:
         """Start no further workers; those that work go on."""
         if port.error is not None:
             self._note(f"given up: their link failed {port.n_failures} times, at last: {port.failure}")
-        elif n_ended >= _MOST_ENDS:
+        elif n_ended >= MOST_ENDS:
             self._note(f"given up: workers have ended {n_ended} times in a row; at last {self.problem}")
         else:
             return

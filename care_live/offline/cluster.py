@@ -40,8 +40,8 @@ if TYPE_CHECKING:  # they are opened elsewhere
 
 AHEAD = 4
 """Time points that each worker may be ahead of the oldest one that is not acknowledged yet."""
-_CONNECT_S = 60
-_ANSWER_S = 20
+CONNECT_S = 60
+ANSWER_S = 20
 """So long a scheduler that was there may be away."""
 _LOOK_S = 0.1
 _COUNT_S = 1.0
@@ -76,8 +76,8 @@ def connect(workers: int | str | Path) -> Iterator[Any]:
     with contextlib.ExitStack() as opened:
         try:
             address = opened.enter_context(_here(distributed, workers)) if isinstance(workers, int) else _there(workers)
-            client = opened.enter_context(distributed.Client(address, timeout=_ANSWER_S))
-            client.wait_for_workers(1, timeout=_CONNECT_S)
+            client = opened.enter_context(distributed.Client(address, timeout=ANSWER_S))
+            client.wait_for_workers(1, timeout=CONNECT_S)
         except (OSError, TimeoutError, ValueError, KeyError) as error:
             raise ConfigError(f"no Dask worker answers at {workers}: {error}") from error
         yield client
@@ -230,12 +230,12 @@ def _here(distributed: Any, workers: int) -> Iterator[str]:
 
 def _there(workers: str | Path) -> str:
     """Return the address of a scheduler that answers; one that is being started is waited for."""
-    deadline = time.monotonic() + _CONNECT_S
+    deadline = time.monotonic() + CONNECT_S
     while True:
         try:
             address = str(workers) if "://" in str(workers) else _address_in(Path(workers))
             place = urlsplit(address)
-            with socket.create_connection((place.hostname, place.port), timeout=_CONNECT_S):
+            with socket.create_connection((place.hostname, place.port), timeout=CONNECT_S):
                 return address
         except (OSError, ValueError, KeyError):
             if time.monotonic() > deadline:

@@ -12,7 +12,7 @@ from care_live.model.card import ModelCard
 from care_live.planewise import peak
 from care_live.planewise.plan import WHOLE_PLANES, NotPlanewise, plan_whole
 
-_WORKSPACE = 1.6
+WORKSPACE = 1.6
 """Convolutions want other memory layouts and arenas round up. Measured over counted: 1.03 for the default network,
 1.22 for five of them in one graph; 1.48 and 1.52 for two-dimensional ones."""
 _WORKSPACE_OF_STEPS = 1.2
@@ -48,7 +48,7 @@ def measure(path: Path, card: ModelCard, *, planewise: bool = False) -> Footprin
     n_px = math.prod(space)
     kept = {value.name for value in [*proto.graph.input, *proto.graph.output]}
     alive = peak.most_alive([(node.input, node.output) for node in proto.graph.node], elements, kept)
-    return Footprint(_WORKSPACE * _BYTES * alive / n_px, max(elements.values(), default=n_px) / n_px)
+    return Footprint(WORKSPACE * _BYTES * alive / n_px, max(elements.values(), default=n_px) / n_px)
 
 
 def _planewise(proto: Any, card: ModelCard, space: list[int]) -> Footprint | None:

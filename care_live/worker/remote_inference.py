@@ -39,7 +39,7 @@ _Parts: TypeAlias = Sequence[NDArray[Any] | bytes]
 SendToPeer: TypeAlias = Callable[[ToWorker, _Parts], None]
 """Queues a message with its parts; does not wait."""
 
-_IDLE_S = 60.0
+IDLE_S = 60.0
 """A worker that owes a volume, and for so long takes nothing, sends nothing and uses no processor time, hangs."""
 
 
@@ -134,8 +134,8 @@ class RemoteInference(InferenceLink):
     def lost(self) -> str:
         with self._changed:
             owes = self._owed is not None and not self._answers
-            if owes and time.monotonic() - self._seen.at_s > _IDLE_S:
-                self._lose(f"hung: {self._host} has done nothing for {_IDLE_S:.0f} s")
+            if owes and time.monotonic() - self._seen.at_s > IDLE_S:
+                self._lose(f"hung: {self._host} has done nothing for {IDLE_S:.0f} s")
             return "" if self._answers else self._how
 
     def end(self, deadline_s: float) -> str:

@@ -37,7 +37,7 @@ _LONGEST_TURN_S = 0.5
 """More than this between two turns: this process was held up itself, and silence does not count."""
 _MESSAGES_A_TURN = 64
 _JOIN_S = 10.0
-_PAUSE_S = 0.5
+PAUSE_S = 0.5
 """After the link's first failure; twice as long after each further one."""
 _MOST_FAILURES = 6
 """In a row: then the link is given up."""
@@ -151,7 +151,7 @@ class RemotePort:
     def _run(self) -> None:
         """Serve until the end, also after failures: workers connect again by themselves."""
         n_in_a_row = 0
-        while self.error is None and not self._closing.wait(_PAUSE_S * 2 ** (n_in_a_row - 1) if n_in_a_row else 0.0):
+        while self.error is None and not self._closing.wait(PAUSE_S * 2 ** (n_in_a_row - 1) if n_in_a_row else 0.0):
             begun_s = time.monotonic()
             try:
                 if n_in_a_row:

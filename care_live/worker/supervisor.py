@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the client makes them, and gives them here
 
 logger = logging.getLogger(__name__)
 
-_START_S = 120.0  # until a process must be ready
+START_S = 120.0  # until a process must be ready
 
 
 def names_of(ready: protocol.Ready) -> str:
@@ -105,7 +105,7 @@ class InferenceSupervisor:
         self._stopping = False
         inference = self._opens(self._config, {})
         try:
-            ready = inference.await_ready(_START_S)
+            ready = inference.await_ready(START_S)
         except CareLiveError as error:
             cause = inference.end(0.0)
             if isinstance(error, LostError):
@@ -140,7 +140,7 @@ class InferenceSupervisor:
         if self._stopping or running is None:
             raise RestoreError("the inference process is stopped: call start() first")
         try:
-            ready = running.inference.await_ready(_START_S)
+            ready = running.inference.await_ready(START_S)
         except LostError as lost:
             raise WorkerLostError(self.replace(running, f"{lost} while it started")) from lost
         except (ModelError, ConfigError) as error:

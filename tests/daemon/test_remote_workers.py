@@ -97,7 +97,7 @@ def test_workers_here_and_elsewhere_share_a_run(tmp_path, film, by_one, cluster)
 
 
 def test_no_worker_at_all_is_said_at_the_start(tmp_path, film, cluster, monkeypatch):
-    monkeypatch.setattr("care_live.worker.supervisor._START_S", 1.0)
+    monkeypatch.setattr("care_live.worker.supervisor.START_S", 1.0)
     settings = remote(tmp_path, film, cluster, workers=0, remote_workers=1)
     absent = settings.restore.model_copy(update={"scheduler": "tcp://127.0.0.1:1"})
     with pytest.raises(RestoreError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
@@ -108,8 +108,8 @@ def test_no_worker_at_all_is_said_at_the_start(tmp_path, film, cluster, monkeypa
 def test_workers_that_end_again_and_again_are_given_up_with_the_reason(tmp_path, film, cluster, monkeypatch) -> None:
     """They are of another version: each is dismissed."""
     monkeypatch.setattr("care_live.worker.remote_protocol.VERSION", -1)
-    monkeypatch.setattr(remote_workers, "_AGAIN_S", 0.01)
-    monkeypatch.setattr(remote_workers, "_MOST_ENDS", 2)
+    monkeypatch.setattr(remote_workers, "AGAIN_S", 0.01)
+    monkeypatch.setattr(remote_workers, "MOST_ENDS", 2)
     ours = RemoteWorkers(remote(tmp_path, film, cluster, workers=1, remote_workers=1).restore)
     ours.start()
     try:
@@ -127,7 +127,7 @@ def test_workers_that_end_again_and_again_are_given_up_with_the_reason(tmp_path,
 @pytest.mark.slow
 def test_a_link_that_fails_is_a_fault_of_the_run(tmp_path, film, cluster, monkeypatch) -> None:
     """And where that does not help, Dask is given no further task."""
-    monkeypatch.setattr("care_live.worker.remote_port._PAUSE_S", 0.001)
+    monkeypatch.setattr("care_live.worker.remote_port.PAUSE_S", 0.001)
     monkeypatch.setattr("care_live.worker.remote_protocol.Ping", fails)
     ours = RemoteWorkers(remote(tmp_path, film, cluster, workers=1, remote_workers=1).restore)
     ours.start()
@@ -173,7 +173,7 @@ def test_a_thread_that_does_not_end_is_reported(monkeypatch) -> None:
         ended.wait(WAIT_S)
         raise OSError("no scheduler")
 
-    monkeypatch.setattr(remote_workers, "_JOIN_S", 0.1)
+    monkeypatch.setattr(remote_workers, "JOIN_S", 0.1)
     monkeypatch.setattr("socket.create_connection", hangs)
     monkeypatch.setattr(remote_workers, "need", lambda *_, **__: None)
     ours = RemoteWorkers(

@@ -153,7 +153,7 @@ def test_another_network_at_the_same_place_is_refused(
 def test_no_cluster_is_one_line(data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
     (tmp_path / "scheduler.json").write_text(json.dumps({"address": "tcp://127.0.0.1:1"}))
-    monkeypatch.setattr("care_live.offline.cluster._CONNECT_S", 0.2)
+    monkeypatch.setattr("care_live.offline.cluster.CONNECT_S", 0.2)
     (tmp_path / "damaged.json").write_text("{")
     for workers in ("tcp://127.0.0.1:1", *(tmp_path / f"{name}.json" for name in ("scheduler", "damaged", "none"))):
         with pytest.raises(ConfigError, match="no Dask worker answers"):
@@ -165,7 +165,7 @@ def test_a_lost_scheduler_ends_the_command_in_one_line(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
-    monkeypatch.setattr("care_live.offline.cluster._ANSWER_S", 3)
+    monkeypatch.setattr("care_live.offline.cluster.ANSWER_S", 3)
     errors: list[BaseException] = []
     long = np.stack([noisy((3, 16, 18), seed=t) for t in range(20)] * 10)  # not done when the scheduler goes
     tifffile.imwrite(tmp_path / "long.ome.tif", long, ome=True, metadata={"axes": "TZYX"})

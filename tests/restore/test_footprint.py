@@ -16,7 +16,7 @@ def test_the_footprint_is_counted_from_the_graph(tmp_path: Path) -> None:
     need = footprint.measure(path, read_card(path))
     # The widest moment: 8 upsampled and 4 skipped channels, and the two joined, at full size.
     assert need.values_per_px == pytest.approx(8)
-    assert 16 <= need.bytes_per_px / (4 * footprint._WORKSPACE) <= 32
+    assert 16 <= need.bytes_per_px / (4 * footprint.WORKSPACE) <= 32
 
 
 def test_volumes_of_planes_need_less_than_volumes_at_once(tmp_path: Path) -> None:

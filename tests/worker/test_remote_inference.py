@@ -175,7 +175,7 @@ def ready(network: Path) -> protocol.Ready:
     ],
 )
 def test_a_worker_that_lies_is_lost(port: RemotePort, network: Path, ready, lie: Lie, why: str, monkeypatch) -> None:
-    monkeypatch.setattr(remote_inference, "_IDLE_S", 1.0 if lie is never else 60.0)
+    monkeypatch.setattr(remote_inference, "IDLE_S", 1.0 if lie is never else 60.0)
     far = RestoreProcess(settings(network), port.open)
     with liar(port, ready, lie):
         try:

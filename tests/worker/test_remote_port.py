@@ -47,7 +47,7 @@ def fails(*_: object) -> link.Ping:
 
 
 def test_a_link_that_fails_again_and_again_is_given_up(port: RemotePort, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_port, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(remote_port, "PAUSE_S", 0.001)
     monkeypatch.setattr(Sockets, "poll", fails)
     until(lambda: port.error is not None, WAIT_S)
     assert port.n_failures > 1
