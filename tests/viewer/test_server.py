@@ -39,7 +39,7 @@ def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(
         keys = [VolumeKey(0), VolumeKey(1)]
         yield started(plan(keys, GROWS))
         yield from frames(keys[0], shape=GROWS)
-        while daemon.status().restored < 1:
+        while daemon.status().stored_restored < 1:
             yield None
         yield from frames(keys[1], N_FIRST, shape=GROWS)
         while not on_the_screen.is_set():
