@@ -19,6 +19,10 @@ from care_live.wire.codec import record_of
 _DRIFT = 50e-6
 """Clocks of two machines drift apart by less than this; so the shortest way may grow by it."""
 _MOST_FINISHED = 64
+_ANOTHER_SENDS = (
+    "another tap is sending already, and this daemon records one run and then ends: begin when that run is over and "
+    'the daemon is started again; with source.kind = "live" acquisitions wait in line, and each becomes a run'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class Receiver:
         if isinstance(message, tap_protocol.TapStart) and message.token != self._token:
             return "the token is wrong: this daemon started an acquisition of its own"
         if self._tap not in (None, message.tap) and self._line is None:
-            return "another tap is sending already; one acquisition at a time"
+            return _ANOTHER_SENDS
         return None
 
     def _is_in_line(self, tap: str) -> bool:

@@ -75,7 +75,9 @@ def test_another_tap_and_a_wrong_token_are_refused() -> None:
     receiver = Receiver(run_id="r", token="secret")
     assert isinstance(receiver.take(started_message(), None, now_ns=0).answer, tap_protocol.Refuse)
     assert isinstance(receiver.take(started_message(token="secret"), None, now_ns=0).answer, tap_protocol.Ack)
-    assert isinstance(receiver.take(*numbered(1, tap="cd" * 16), now_ns=0).answer, tap_protocol.Refuse)
+    refused = receiver.take(*numbered(1, tap="cd" * 16), now_ns=0).answer
+    assert isinstance(refused, tap_protocol.Refuse)
+    assert "begin when that run is over" in refused.reason and 'source.kind = "live"' in refused.reason
 
 
 def test_a_tap_without_a_plan_gets_the_configs_planes() -> None:
