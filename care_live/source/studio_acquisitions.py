@@ -19,6 +19,8 @@ from care_live.source.java_bridge import JavaBridge, JavaObject, summary_of
 
 _STORE = re.compile(r"[\w.$]+@[0-9a-f]+")
 _NUMBERED = re.compile(r"(.*_)(\d+)")
+_MOST_NAMED = 256
+"""Names of missed acquisitions that one run carries; the log has all."""
 _MARGIN_S = 10.0
 """An acquisition may have begun a little before the first look: its images are held some time after its beginning."""
 
@@ -37,6 +39,10 @@ class WindowAcquisition:
     title: str
     missed: tuple[str, ...] = ()
     """Acquisitions that are not restored: before it, and not named in time; or behind it, when too many waited."""
+
+    def add_missed(self, names: tuple[str, ...]) -> None:
+        """Name further acquisitions that are not restored; of very many the last ones."""
+        self.missed = (*self.missed, *names)[-_MOST_NAMED:]
 
 
 class NamesAcquisitions(NamedTuple):
@@ -142,5 +148,5 @@ class StudioAcquisitions:
         path, number = folder.parent / numbered[1], int(numbered[2])
         last = self._numbers.get(path, number)
         self._numbers[path] = max(last, number)
-        between = [folder.with_name(f"{numbered[1]}{n}") for n in range(last + 1, number)]
+        between = [folder.with_name(f"{numbered[1]}{n}") for n in range(max(last + 1, number - _MOST_NAMED), number)]
         return tuple(one.name for one in between if one.is_dir())

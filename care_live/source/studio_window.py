@@ -218,7 +218,7 @@ class StudioWindow:
             self._waiting.append(found)
         else:
             logger.warning("acquisition left out title=%s: %d others wait", found.title, _MAX_WAITING)
-            self._waiting[-1].missed += (*found.missed, found.folder.name if found.folder else found.title)
+            self._waiting[-1].add_missed((*found.missed, found.folder.name if found.folder else found.title))
             self.release(found)
 
     def _connected(self) -> _Handles:
