@@ -1,7 +1,8 @@
-"""What Windows starts as a service: it keeps one ``care-live run`` going, and drains it when Windows orders the end.
+"""What Windows and launchd start as a service: it keeps one ``care-live run`` going, and its log.
 
 A service of Windows answers the service control manager within seconds, whatever the daemon does. So the daemon is a
-process of its own; it drains when its standard input ends, and so also where this process is killed.
+process of its own; it drains when its standard input ends, and so also where this process is killed. What it and its
+children write goes through this process into a log of a bounded size.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, cast
 
+from care_live.daemon.service_log import kept_log
 from care_live.daemon.service_rule import PAUSE_S, Restart, ServiceRule, starts_again
 
 _LOOK_S = 1.0
-_LOG_BYTES = 10_000_000
-"""A longer log begins anew at the next start; the one before is kept beside it."""
 
 
 class DaemonKeeper:
@@ -61,19 +61,22 @@ class DaemonKeeper:
                 self._stdin.close()
 
     def _once(self, waits: Callable[[], None]) -> int:
-        with open_log(self._rule.log_file) as log:
-            daemon = self._started(log)
-            return 0 if daemon is None else self._end_of(daemon, waits)
+        daemon = self._started()
+        if daemon is None:
+            return 0
+        assert daemon.stdout is not None
+        with kept_log(daemon.stdout, self._rule.log_file):
+            return self._end_of(daemon, waits)
 
-    def _started(self, log: IO[bytes]) -> subprocess.Popen[bytes] | None:
+    def _started(self) -> subprocess.Popen[bytes] | None:
         with self._lock:
             if self._ends.is_set():
                 return None
             daemon = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 cwd=self._rule.config_file.parent,
             )
             self._stdin = daemon.stdin
@@ -97,22 +100,14 @@ class DaemonKeeper:
             daemon.stdin.close()
 
 
-def open_log(path: Path) -> IO[bytes]:
-    """Open a log to append to it; a long one is put aside before."""
-    with contextlib.suppress(OSError):
-        if path.stat().st_size > _LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-    return path.open("ab", buffering=0)
-
-
 def rule_of_arguments(arguments: Sequence[str]) -> ServiceRule:
-    """Return the rule that `care_live.daemon.service_windows.host_command` has written."""
+    """Return the rule that `ServiceRule.host_command` has written."""
     name, config_file, restart, stop_s = arguments
     return ServiceRule(name, Path(config_file), cast(Restart, restart), int(stop_s))
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Serve as a service of Windows until the daemon has ended."""
+def main(arguments: Sequence[str]) -> int:
+    """Serve as a service until the daemon has ended; return the exit code, 0: it is not to be started again."""
     keeper = DaemonKeeper(rule_of_arguments(arguments))
     if sys.platform == "win32":
         from care_live.daemon.service_control import ServiceControl
@@ -120,8 +115,11 @@ def main(arguments: Sequence[str]) -> None:
         signal.signal(signal.SIGBREAK, signal.SIG_IGN)  # comes to every service when a user logs off
         ServiceControl(arguments[0], work=keeper.run, stop=keeper.stop).serve()
     else:
-        raise SystemExit("services of Windows run on Windows")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: threading.Thread(target=keeper.stop, name="stop").start())
+        keeper.run(lambda: None)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -13,24 +13,25 @@ from care_live.daemon.service_steps import RemoveFile, Request, Step, WriteFile
 
 _NOT_THERE = frozenset({3, 113})
 """launchctl's: no such process, no such service."""
-_GOES_ON = 36
+_GOES_ON = frozenset({36})
 """launchctl's: the service ends, and has not ended yet."""
 
 
 def plist_text(rule: ServiceRule) -> str:
-    """Return the property list of a daemon; launchd has no journal, so its log is a file beside the config."""
+    """Return the property list of the process that keeps the daemon, and its log beside the config: launchd has none.
+
+    It starts the daemon again by itself, and ends well where the daemon is not to be started again.
+    """
     return plistlib.dumps(
         {
             "Label": _label(rule.name),
-            "ProgramArguments": list(rule.command),
+            "ProgramArguments": list(rule.host_command),
             "WorkingDirectory": str(rule.config_file.parent),
             "RunAtLoad": True,
-            "KeepAlive": True if rule.restart == "always" else {"SuccessfulExit": False},
+            "KeepAlive": {"SuccessfulExit": False},
             "ThrottleInterval": PAUSE_S,
             "ExitTimeOut": rule.stop_s,
             "ProcessType": "Interactive",  # else launchd slows its disk and processor down
-            "StandardOutPath": str(rule.log_file),
-            "StandardErrorPath": str(rule.log_file),
         }
     ).decode()
 
@@ -56,7 +57,7 @@ def plist_removed(name: str, path: Path, *, user_id: int | None) -> list[Step]:
 
 
 def _stopped(name: str, user_id: int | None) -> Request:
-    return Request(("launchctl", "bootout", f"{_domain(user_id)}/{_label(name)}"), accepts=_NOT_THERE | {_GOES_ON})
+    return Request(("launchctl", "bootout", f"{_domain(user_id)}/{_label(name)}"), accepts=_NOT_THERE, goes_on=_GOES_ON)
 
 
 def _domain(user_id: int | None) -> str:

@@ -19,6 +19,7 @@ INVALID = 2
 """The exit code of an invalid config: another start would end in the same way."""
 
 _NAME = re.compile(r"^[0-9A-Za-z_-]{1,64}$")
+_HOST = "care_live.daemon.service_host"
 _STOP_S = 420
 """More than a drain: raw volumes that have arrived are written before, however slow the disk is."""
 
@@ -43,6 +44,11 @@ class ServiceRule:
     @property
     def description(self) -> str:
         return f"care_live: restores volumes while they are acquired ({self.config_file})"
+
+    @property
+    def host_command(self) -> tuple[str, ...]:
+        """Start the process that keeps the daemon and its log; `care_live.daemon.service_host.main` reads it."""
+        return (self.python, "-m", _HOST, self.name, str(self.config_file), self.restart, str(self.stop_s))
 
     @property
     def log_file(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ Run: TypeAlias = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 _ASKED_S = 900.0
 """A stop waits for the drain."""
+_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Request:
     """Exit codes besides 0 that say that nothing was left to do."""
     advice: Mapping[int, str] = field(default_factory=dict)
     """What to do, by exit code."""
+    goes_on: frozenset[int] = frozenset()
+    """Exit codes that say that the system is still at it: it is asked again each second, while a drain may last."""
     undo: tuple[str, ...] = ()
     """The command that takes it back, where a later step fails; none: there is nothing to take back."""
 
@@ -58,12 +62,13 @@ def run_command(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise CareLiveError(f"{' '.join(command)} failed: {error}") from error
 
 
-def take(steps: Iterable[Step], run: Run | None = None) -> str:
+def take(steps: Iterable[Step], run: Run | None = None, *, pause: Callable[[float], None] = time.sleep) -> str:
     """Take one step after the other, and say what happened; where one fails, those before it are taken back.
 
     Parameters
     ----------
     run : runs a command; None: this machine does, where it has the program
+    pause : waits for seconds
 
     Raises
     ------
@@ -77,10 +82,10 @@ def take(steps: Iterable[Step], run: Run | None = None) -> str:
     for step in steps:
         backward = [*_undone_by(step), *backward]
         try:
-            said.append(_take(step, run))
+            said.append(_take(step, run, pause))
         except CareLiveError as error:
             own = _undone_by(step) if isinstance(step, Request) else []  # it was refused: there is nothing of it
-            undone = _take_back(backward[len(own) :], run)
+            undone = _take_back(backward[len(own) :], run, pause)
             happened = "; then ".join(filter(None, ("; ".join(said), str(error))))
             raise type(error)("; taken back: ".join(filter(None, (happened, undone)))) from error
     return "; ".join(said)
@@ -96,7 +101,7 @@ def _undone_by(step: Step) -> list[Step]:
     return []
 
 
-def _take_back(backward: Sequence[Step], run: Run | None) -> str:
+def _take_back(backward: Sequence[Step], run: Run | None, pause: Callable[[float], None]) -> str:
     """Take steps back as far as that goes, and say what happened.
 
     Where a file existed before, the service did, too: the file is as it was, and the service stays.
@@ -105,20 +110,20 @@ def _take_back(backward: Sequence[Step], run: Run | None) -> str:
     said: list[str] = []
     for step in earlier or backward:
         try:
-            said.append(_take(step, run))
+            said.append(_take(step, run, pause))
         except CareLiveError as error:
             said.append(str(error))
     return "; ".join(said)
 
 
-def _take(step: Step, run: Run | None) -> str:
+def _take(step: Step, run: Run | None, pause: Callable[[float], None]) -> str:
     match step:
         case WriteFile(path, text):
             return _write(path, text)
         case RemoveFile(path):
             return _remove(path)
         case Request():
-            return _ask(step, run)
+            return _ask(step, run, pause)
 
 
 def _write(path: Path, text: str) -> str:
@@ -138,13 +143,24 @@ def _remove(path: Path) -> str:
     return f"removed {path}"
 
 
-def _ask(request: Request, run: Run | None) -> str:
+def _ask(request: Request, run: Run | None, pause: Callable[[float], None]) -> str:
     asked = subprocess.list2cmdline(request.command)
     if run is None and shutil.which(request.command[0]) is None:
         return f"{request.command[0]} is not here: run {asked}"
-    done = (run or run_command)(request.command)
+    done = _done(request, run or run_command, pause)
     code = done.returncode
     if code and code not in request.accepts:
         why = " ".join((done.stderr or done.stdout).split())[:300]
         raise CareLiveError(f"{asked} failed ({code}): {'; '.join(filter(None, (why, request.advice.get(code))))}")
     return asked
+
+
+def _done(request: Request, run: Run, pause: Callable[[float], None]) -> subprocess.CompletedProcess[str]:
+    """Ask until the system is no longer at it."""
+    waited_s = 0.0
+    while True:
+        done = run(request.command)
+        if done.returncode not in request.goes_on or waited_s >= _ASKED_S:
+            return done
+        pause(_AGAIN_S)
+        waited_s += _AGAIN_S

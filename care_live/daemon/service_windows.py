@@ -19,12 +19,6 @@ _ADVICE = {
 }
 _AGAIN = "restart/5000/restart/5000/restart/60000"
 """What Windows does where the host itself dies, milliseconds."""
-_HOST = "care_live.daemon.service_host"
-
-
-def host_command(rule: ServiceRule) -> tuple[str, ...]:
-    """Return what Windows starts; `care_live.daemon.service_host.main` reads it."""
-    return (rule.python, "-m", _HOST, rule.name, str(rule.config_file), rule.restart, str(rule.stop_s))
 
 
 def windows_installed(rule: ServiceRule) -> list[Step]:
@@ -34,7 +28,7 @@ def windows_installed(rule: ServiceRule) -> list[Step]:
     """
     key = rf"HKLM\SYSTEM\CurrentControlSet\Services\{rule.name}"
     wait_ms = str(1000 * rule.stop_s)
-    line = subprocess.list2cmdline(host_command(rule))
+    line = subprocess.list2cmdline(rule.host_command)
     create = _sc("create", rule.name, "binPath=", line, "start=", "auto", "DisplayName=", f"care_live ({rule.name})")
     return [
         replace(create, undo=_sc("delete", rule.name).command),

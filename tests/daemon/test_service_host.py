@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
-from care_live.daemon.service_host import DaemonKeeper, open_log
+import pytest
+
+from care_live.daemon.service_host import DaemonKeeper
 from care_live.daemon.service_rule import Restart, ServiceRule
 
 FAILS_TWICE = """
@@ -50,10 +54,19 @@ def test_an_order_to_stop_drains_the_daemon(tmp_path: Path) -> None:
     assert (tmp_path / "lab.log").read_text() == "running\ndrained\n"
 
 
-def test_a_long_log_begins_anew(tmp_path: Path) -> None:
-    log = tmp_path / "lab.log"
-    with log.open("wb") as file:
-        file.truncate(10_000_001)
-    open_log(log).close()
-    assert log.stat().st_size == 0
-    assert (tmp_path / "lab.log.1").stat().st_size == 10_000_001
+@pytest.mark.skipif(sys.platform == "win32", reason="the service control manager starts it there")
+def test_the_host_drains_the_daemon_when_it_is_terminated(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('[source]\nkind = "remote"\nbind = "tcp://127.0.0.1:0"\n', encoding="utf-8")
+    rule, log = ServiceRule("lab", tmp_path / "run.toml", "always", stop_s=60), tmp_path / "lab.log"
+    host = subprocess.Popen(rule.host_command)
+    try:
+        until = time.monotonic() + 60
+        while not (log.exists() and log.read_text(encoding="utf-8")) and time.monotonic() < until:
+            assert host.poll() is None
+            time.sleep(0.1)
+        host.terminate()
+        assert host.wait(60) == 0
+    finally:
+        host.kill()
+        host.wait()
+    assert log.read_text(encoding="utf-8")

@@ -12,7 +12,6 @@ from care_live.daemon.service_host import rule_of_arguments
 from care_live.daemon.service_plist import plist_text
 from care_live.daemon.service_rule import ServiceRule, rule_of
 from care_live.daemon.service_unit import unit_text
-from care_live.daemon.service_windows import host_command
 from care_live.errors import ConfigError
 
 
@@ -40,10 +39,10 @@ def test_a_follower_starts_for_each_run_and_a_named_run_goes_on(asked: Config, r
     assert "\nType=notify\n" in text
     assert "\nTimeoutStopSec=480\n" in text
     job = plistlib.loads(plist_text(rule).encode())
-    assert job["KeepAlive"] == (True if restart == "always" else {"SuccessfulExit": False})
-    assert job["ProgramArguments"][-1] == str(rule.config_file)
+    assert job["KeepAlive"] == {"SuccessfulExit": False}, "what it starts keeps the daemon"
+    assert job["ProgramArguments"] == list(rule.host_command)
     assert job["ExitTimeOut"] == 480
-    assert rule_of_arguments(host_command(rule)[3:]) == ServiceRule("worm", rule.config_file, rule.restart, 480)
+    assert rule_of_arguments(rule.host_command[3:]) == ServiceRule("worm", rule.config_file, rule.restart, 480)
 
 
 def test_a_microscope_that_each_boot_would_expose_anew_is_refused() -> None:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from care_live.daemon.service_steps import RemoveFile, take
-from care_live.errors import ConfigError
+from care_live.daemon.service_steps import RemoveFile, Request, take
+from care_live.errors import CareLiveError, ConfigError
 
 
 def test_a_file_that_cannot_be_removed_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot remove"):
         take([RemoveFile(tmp_path)])  # a folder
+
+
+def test_what_the_system_is_still_at_is_asked_again() -> None:
+    codes, pauses = iter((36, 36, 3)), list[float]()
+    bootout = Request(("launchctl", "bootout", "it"), accepts=frozenset({3}), goes_on=frozenset({36}))
+    said = take(
+        [bootout], lambda command: subprocess.CompletedProcess(command, next(codes), "", ""), pause=pauses.append
+    )
+    assert said == "launchctl bootout it" and pauses == [1.0, 1.0]
+    with pytest.raises(CareLiveError, match=r"failed \(36\): in progress"):
+        take(
+            [bootout], lambda command: subprocess.CompletedProcess(command, 36, "", "in progress"), pause=pauses.append
+        )
+    assert len(pauses) == 902, "a drain has its time"
