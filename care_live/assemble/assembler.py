@@ -10,6 +10,7 @@ from typing import Literal
 from care_live.assemble.counts import AssemblyCounts
 from care_live.assemble.sequences import Sequences
 from care_live.assemble.stacks import ClosedVolumes, Planes, PlannedPlanes, Stack, UnplannedPlanes
+from care_live.assemble.volume_memory import VolumeMemory
 from care_live.awake_clock import AwakeClock
 from care_live.config import AssembleConfig
 from care_live.errors import SourceError
@@ -31,6 +32,9 @@ from care_live.volume_set import VolumeSet
 _DropReason = Literal[
     "duplicate", "late", "unplanned", "wrong-shape", "wrong-dtype", "wrong-run", "refused-volume", "stored"
 ]
+
+_IDLE_PART = 4
+"""At most one in so many bytes of the memory for open volumes waits for the next volume."""
 
 
 class Assembler:
@@ -64,6 +68,7 @@ class Assembler:
     ) -> None:
         self._deadline_ns = int(config.deadline_s * 1e9)
         self._budget_bytes = config.memory_mib * 2**20
+        self._memory = VolumeMemory(self._budget_bytes // _IDLE_PART)
         self._admit = admit
         self._clock_ns = clock_ns or AwakeClock()
         self._wall_clock_ns = wall_clock_ns
@@ -204,7 +209,7 @@ class Assembler:
             event = VolumeRefused(key, refusal)
             self._tally["refused"] += 1
         else:
-            planes = UnplannedPlanes() if planned is None else PlannedPlanes(planned, plan)
+            planes = UnplannedPlanes() if planned is None else PlannedPlanes(planned, plan, self._memory)
             event = VolumeOpened(key, planned or (), plan.shape_px, plan.dtype)
         self._open[key] = stack = Stack(key, planned, planes, touched_ns=self._clock_ns())
         self._tally["planned"] += len(planned or ())

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from care_live.assemble.volume_memory import VolumeMemory
 from care_live.images import Closed, Counts, Frame, Integrity, Plan, State, Volume, VolumeKey, read_only
 from care_live.volume_set import VolumeSet
 
@@ -25,17 +26,21 @@ class Planes(Protocol):
 
 
 class PlannedPlanes:
-    """Memory for every planned plane, found at the first one; planes that never come stay zero."""
+    """Memory for every planned plane, found at the first one; planes that never come are zero."""
 
-    def __init__(self, planned: Sequence[int], plan: Plan) -> None:
+    def __init__(self, planned: Sequence[int], plan: Plan, memory: VolumeMemory) -> None:
         self._row = {z: row for row, z in enumerate(planned)}
-        self._pixels: Counts = np.zeros((len(planned), *plan.shape_px), dtype=plan.dtype)
+        self._pixels: Counts = memory.take((len(planned), *plan.shape_px), plan.dtype)
+        self._lacking = set(self._row.values())
         self.nbytes = self._pixels.nbytes
 
     def put(self, z: int, pixels: Counts) -> None:
         self._pixels[self._row[z]] = pixels
+        self._lacking.discard(self._row[z])
 
     def whole(self) -> Counts:
+        for row in self._lacking:  # the memory may have been another volume's
+            self._pixels[row] = 0
         return read_only(self._pixels)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from care_live.assemble.stacks import ClosedVolumes, PlannedPlanes, Stack, UnplannedPlanes
+from care_live.assemble.volume_memory import VolumeMemory
 from care_live.images import Frame, Plan, PlaneIndex, VolumeKey
 
 PLAN = Plan({VolumeKey(0): (2, 5, 9)}, (2, 3))
@@ -20,10 +21,23 @@ def frame(z: int, host_time_ns: int, **about: object) -> Frame:
 
 
 def test_planned_planes_have_their_rows_and_those_that_never_come_are_zero() -> None:
-    planes = PlannedPlanes((2, 5, 9), PLAN)
+    planes = PlannedPlanes((2, 5, 9), PLAN, VolumeMemory(0))
     planes.put(9, plane(9))
     planes.put(2, plane(2))
     assert planes.whole()[:, 0, 0].tolist() == [2, 0, 9]
+
+
+def test_planes_that_never_come_are_zero_also_where_the_memory_was_another_volume_s() -> None:
+    memory = VolumeMemory(1024)
+    first = PlannedPlanes((2, 5, 9), PLAN, memory)
+    for z in (2, 5, 9):
+        first.put(z, plane(z))
+    del first
+    assert memory.idle_bytes == 36
+    second = PlannedPlanes((2, 5, 9), PLAN, memory)
+    assert memory.idle_bytes == 0
+    second.put(5, plane(5))
+    assert second.whole()[:, 0, 0].tolist() == [0, 5, 0]
 
 
 def test_planes_without_a_plan_lie_in_the_order_of_z() -> None:
@@ -37,11 +51,11 @@ def test_planes_without_a_plan_lie_in_the_order_of_z() -> None:
 
 def test_a_volume_is_read_only() -> None:
     with pytest.raises(ValueError, match="read-only"):
-        PlannedPlanes((2, 5, 9), PLAN).whole()[0, 0, 0] = 1
+        PlannedPlanes((2, 5, 9), PLAN, VolumeMemory(0)).whole()[0, 0, 0] = 1
 
 
 def test_the_closed_volume_says_how_its_planes_came() -> None:
-    stack = Stack(VolumeKey(0), (2, 5, 9), PlannedPlanes((2, 5, 9), PLAN), touched_ns=0)
+    stack = Stack(VolumeKey(0), (2, 5, 9), PlannedPlanes((2, 5, 9), PLAN, VolumeMemory(0)), touched_ns=0)
     for one in (frame(5, 1_000_000), frame(2, 9_000_000, sequence_id=3), frame(9, 4_000_000, exposure_ms=7.5)):
         assert stack.planes is not None
         assert not stack.complete
