@@ -6,12 +6,13 @@ import contextlib
 import errno
 import logging
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from care_live.errors import StoreError
 
@@ -119,6 +120,23 @@ def replace_file(path: Path, data: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def in_one_step(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file for writing which gets its name at the end: a crash leaves it whole, or as a ``.partial`` one.
+
+    Folders above it are made where they are missing; nothing is synced. Where the block fails, what was there stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(16)}{PARTIAL_SUFFIX}")
+    try:
+        with partial.open("wb", buffering=0) as file:
+            yield file
+        with_retries(lambda: partial.replace(path))
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def with_retries(action: Callable[[], Result]) -> Result:

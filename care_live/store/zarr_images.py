@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import json
 import math
@@ -19,13 +18,10 @@ from numpy.typing import NDArray
 from care_live.checksum import crc32c
 from care_live.errors import StoreError
 from care_live.recorded.run_records import StoredArray
-from care_live.store.fsync import make_folder, replace_file, sync_up_to, translated, with_retries
+from care_live.store.fsync import in_one_step, make_folder, replace_file, sync_up_to, translated, with_retries
 from care_live.store.ome import chunk_shape, shard_shape
 from care_live.store.raw_codec import BLOSC, IN_METADATA, CodecPicker, RawCodec
-
-_EVERY_CHUNK = {"write_empty_chunks": True}
-"""Looking for empty chunks costs more than writing them, and a volume without a file looks lost. Each array has it of
-its own: what zarr has for all of them is changed by whichever thread opens one."""
+from care_live.store.shard_file import ShardLayout, write_shard
 
 
 class ImageGroup:
@@ -47,8 +43,7 @@ class ImageGroup:
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         self.path = path
         with _zarr_errors(f"cannot open image {path}", path):
-            found = import_zarr().open_array(store=path / "0", mode="r+" if writable else "r")
-            self._array = _array(found.metadata, found.store_path, _EVERY_CHUNK)
+            self._array = import_zarr().open_array(store=path / "0", mode="r+" if writable else "r")
             self._must_be_as_made()
             if writable:
                 sync_up_to(path / "0" / "zarr.json", path.parents[1])  # of the run, where any of them may be new
@@ -104,9 +99,11 @@ class ImageGroup:
         with _zarr_errors(f"cannot store volume t={t} c={c} of {self.path}", self.path):
             self.grow(t, c, pixels.shape[0])
             codec = codecs.pick() if codecs else None
-            array = self._array if codec is None else _with_codec(self._array, codec)
+            layout, depth = self._layout(codec), self._shard_px[0]
             began = time.monotonic()
-            with_retries(lambda: array.__setitem__((t, c, slice(0, pixels.shape[0])), pixels))
+            for number, file in enumerate(files):
+                with in_one_step(file) as opened:
+                    write_shard(opened, pixels[number * depth : (number + 1) * depth], layout)
             packed = time.monotonic()
             for file in files:
                 sync_up_to(file, self.path / "0")
@@ -165,7 +162,7 @@ class ImageGroup:
 
     def files(self, t: int, c: int, depth: int) -> list[Path]:
         """Return the shard files of a volume: one, unless it is deeper than the first volume was."""
-        n_shards = math.ceil(depth / self._shard_depth)
+        n_shards = math.ceil(depth / self._shard_px[0])
         return [self.path / "0" / "c" / str(t) / str(c) / str(number) / "0" / "0" for number in range(n_shards)]
 
     def remove(self, t: int, c: int, depth: int) -> None:
@@ -185,15 +182,42 @@ class ImageGroup:
         """Return whether a CRC32C follows each chunk; older runs have none."""
         return any(isinstance(codec, import_zarr().codecs.Crc32cCodec) for codec in self._array.compressors)
 
+    def _layout(self, codec: RawCodec | None) -> ShardLayout:
+        """Return how a volume is cut and packed; None: as the metadata of the image say."""
+        blosc = self._blosc()
+        packing = {"cname": blosc.cname.value, "clevel": blosc.clevel, "shuffle": blosc.shuffle.value}
+        z, y, x = self._array.chunks[2:]
+        n_z, n_y, n_x = (whole // part for whole, part in zip(self._shard_px, (z, y, x), strict=True))
+        return ShardLayout(
+            chunk=(z, y, x),
+            n_chunks=(n_z, n_y, n_x),
+            typesize=blosc.typesize,
+            blocksize=blosc.blocksize,
+            has_checksums=self._has_checksums(),
+            **(packing if codec is None else BLOSC[codec]),
+        )
+
     @property
     def _n_chunks(self) -> int:
         """How many chunks one shard has."""
         shard = self._array.shards or self._array.chunks
         return math.prod(whole // part for whole, part in zip(shard, self._array.chunks, strict=True))
 
+    def _blosc(self) -> Any:
+        """Return the codec that packs chunks; between it and the pixels stands none that changes them."""
+        sharding, *others = self._array.metadata.codecs
+        to_bytes, *packing = getattr(sharding, "codecs", (None,))
+        kinds = import_zarr().codecs
+        wanted = [kinds.BloscCodec, kinds.Crc32cCodec][: 1 + self._has_checksums()]
+        if others or [type(one) for one in (to_bytes, *packing)] != [kinds.BytesCodec, *wanted]:
+            raise StoreError(f"image {self.path} is not as it was made: its codecs are {self._array.metadata.codecs}")
+        return packing[0]
+
     @property
-    def _shard_depth(self) -> int:
-        return int((self._array.shards or self._array.chunks)[2])
+    def _shard_px(self) -> tuple[int, int, int]:
+        """(z, y, x) of one shard."""
+        z, y, x = (self._array.shards or self._array.chunks)[2:]
+        return z, y, x
 
     def _must_be_as_made(self) -> None:
         """Refuse metadata that was damaged so that reading one volume would take any amount of memory."""
@@ -234,24 +258,6 @@ def _compressors(dtype: str) -> tuple[Any, Any]:
     if np.dtype(dtype).kind == "u":
         return codecs.BloscCodec(**BLOSC[IN_METADATA]), codecs.Crc32cCodec()
     return codecs.BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"), codecs.Crc32cCodec()
-
-
-def _with_codec(array: Any, codec: RawCodec) -> Any:
-    """Return an array that packs new chunks by a codec; its metadata on the disk and its other chunks stay."""
-    sharding, *others = array.metadata.codecs
-    blosc = import_zarr().codecs.BloscCodec
-    inner = tuple(
-        blosc(typesize=one.typesize, blocksize=one.blocksize, **BLOSC[codec]) if isinstance(one, blosc) else one
-        for one in sharding.codecs
-    )
-    codecs = (dataclasses.replace(sharding, codecs=inner), *others)
-    return _array(dataclasses.replace(array.metadata, codecs=codecs), array.store_path, array.config)
-
-
-def _array(metadata: Any, store_path: Any, config: Any) -> Any:
-    """Return the array at a place, as zarr has it."""
-    zarr = import_zarr()
-    return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=store_path, config=config))
 
 
 def _refuse_wild_chunks(shard: bytes, n_chunks: int) -> None:

@@ -32,6 +32,7 @@ from typing import Any, Literal, NamedTuple
 
 from care_live.assemble import Assembler
 from care_live.config import AssembleConfig, RemoteConfig, StoreConfig
+from care_live.daemon.freed_memory import keep_freed_memory
 from care_live.images import RunEnded, RunStarted, Volume
 from care_live.source.remote import Remote
 from care_live.store import RunReader, open_run
@@ -58,6 +59,7 @@ FLAT = {"flat_512": Pace(512, 16, 32, 0.1), "flat_2048": Pace(2048, 4, 16, 0.1)}
 
 def receive(connection: Any, n_runs: int, codec: Codec) -> None:
     """The daemon's side, in a process of its own: store every raw plane; report how many came and were stored."""
+    keep_freed_memory()
     remote = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="run-0")
     address = remote.address
     connection.send(address)
