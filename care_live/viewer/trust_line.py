@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from care_live.images import VolumeKey
@@ -35,9 +35,16 @@ def note_of(trust: Trust) -> TrustNote:
     return TrustNote(trust.colour, trust.reasons[0][:MAX_REASON] if trust.reasons else "")
 
 
-def spans(notes: Mapping[VolumeKey, TrustNote]) -> list[TrustSpan]:
-    """Return the verdicts by position and time; time points of which nothing was examined are in none."""
+def spans(notes: Mapping[VolumeKey, TrustNote], channels: Sequence[str] = ()) -> list[TrustSpan]:
+    """Return the verdicts by position and time; time points of which nothing was examined are in none.
+
+    Parameters
+    ----------
+    channels : their names; with several, a reason names the channel that it is about
+    """
     found: list[TrustSpan] = []
+    if len(channels) > 1:
+        notes = {key: _of_channel(note, key.c, channels) for key, note in notes.items()}
     for (p, t), note in sorted(_worst(notes.items()).items()):
         last = found[-1] if found else None
         if last is not None and (last.p, last.last, last.colour, last.reason) == (p, t - 1, *note):
@@ -58,6 +65,11 @@ def by_time(line: Iterable[TrustSpan], p: int) -> dict[int, TrustNote]:
     return {
         t: TrustNote(span.colour, span.reason) for span in line if span.p == p for t in range(span.first, span.last + 1)
     }
+
+
+def _of_channel(note: TrustNote, c: int, channels: Sequence[str]) -> TrustNote:
+    name = channels[c] if c < len(channels) else f"channel {c}"
+    return note._replace(reason=f"{name}: {note.reason}") if note.reason else note
 
 
 def _worst(notes: Iterable[tuple[VolumeKey, TrustNote]]) -> dict[tuple[int, int], TrustNote]:

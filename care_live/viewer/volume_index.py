@@ -31,7 +31,7 @@ class Library:
     def trust_spans(self) -> list[TrustSpan]:
         """Return the verdicts of the whole run over time; what came live goes before what is stored."""
         stored = self.history.trust_notes() if self.history else {}
-        return spans(stored | self.cache.trust_notes())
+        return spans(stored | self.cache.trust_notes(), self.info.channels)
 
     def newest(self, position: int | None = None) -> VolumeKey | None:
         """Return the newest volume: live where there is one, else the last of the store."""

@@ -29,6 +29,17 @@ def test_the_worst_channel_stands_for_a_time_point() -> None:
     assert spans(notes) == [TrustSpan(0, 0, 0, *RED)]
 
 
+def test_the_reason_names_its_channel_where_there_are_several() -> None:
+    notes = {VolumeKey(0, c=0): RED, VolumeKey(0, c=1): GREEN, VolumeKey(1, c=0): GREEN, VolumeKey(1, c=1): RED}
+    said = [(one.first, one.reason) for one in spans(notes, ("GFP", "RFP"))]
+    assert said == [(0, "GFP: a nucleus was invented"), (1, "RFP: a nucleus was invented")]
+    assert spans({VolumeKey(0): RED}, ("GFP",))[0].reason == RED.reason
+    library = filled(but(scene(0), trust=Trust("red", ("bad",))))
+    library.cache.begin(replace(library.info, channels=("GFP", "RFP")))
+    library.cache.put(but(scene(0), trust=Trust("red", ("bad",))))
+    assert library.trust_spans()[0].reason == "GFP: bad"
+
+
 def test_the_line_goes_on_where_volumes_left_the_memory() -> None:
     library = filled(but(scene(0), trust=Trust("red", ("bad",))))
     library.cache.memory_bytes = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _CHANNEL_MAPS = ("green", "magenta", "cyan", "yellow")
 """Distinct for the colour-blind, also when added."""
+_LINE_LENGTH = 64
+"""Of the words over the picture, in characters: a small canvas shows all of them."""
 _CLOSE_PX = 4.0
 """Of the screen, for a voxel of a place that is looked at."""
 
@@ -163,5 +166,6 @@ def caption(prepared: Prepared, info: RunInfo) -> str:
     flags = sorted({flag for shown in prepared.volumes for flag in shown.flags})
     networks = dict.fromkeys(shown.model.name if shown.model else "not restored" for shown in prepared.volumes)
     trusts = sorted({f"trust {shown.trust.colour}" for shown in prepared.volumes if shown.trust is not None})
-    parts = [info.run_id, f"t {first.key.t}", *states, *trusts, *flags, described(first.choice), ", ".join(networks)]
-    return " · ".join(part for part in parts if part) + f"\n{info.limits or LIMITS}"
+    volume = " · ".join([info.run_id, f"t {first.key.t}", *states, *trusts, *flags])
+    lines = [volume, described(first.choice), ", ".join(networks), info.limits or LIMITS]
+    return "\n".join(textwrap.fill(line, _LINE_LENGTH) for line in lines if line)

@@ -21,7 +21,8 @@ export class Segments {
 
   /** Show buttons for these values, by value and label; new ones are made, and others of this kind are hidden. */
   offer(labels) {
-    for (const [value, textContent] of labels) {
+    for (const [value, label] of labels) {
+      const textContent = label[0].toUpperCase() + label.slice(1); // as the buttons beside it
       if (this.buttons.some((button) => button.dataset.value === value)) continue;
       const button = Object.assign(document.createElement("button"), { textContent, title: `${textContent} (U)` });
       Object.assign(button.dataset, { value, offered: "yes" });
