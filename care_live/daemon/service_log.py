@@ -13,7 +13,7 @@ from typing import IO
 LOG_BYTES = 10_000_000
 N_KEPT = 3
 _LINE_BYTES = 65536
-_LAST_S = 5.0
+_LAST_S = 20.0
 """How long a process that the daemon left behind may keep the log open."""
 
 
