@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from care_live.training.train import Trained, TrainingPlan
     from care_live.training.watched import Progress
 
+_NO_VERDICT = (
+    "no verdict: the noise of the images could not be measured, or raw and target differ in shape. Look at the report "
+    "before you use the network"
+)
 _FOLDER = click.Path(path_type=Path)
 """Or a scene in a file; the reader looks whether it exists."""
 
@@ -106,7 +110,7 @@ def train_command(
         return
     if config is None:
         network = folder / f"{chosen.name}.onnx"
-        _export(folder, network)
+        _export(folder, network, names_network=False)  # the plan has named it
         if trained.verdict is None or not trained.verdict.is_doubtful:
             click.echo(f"next: care-live restore STACK.tif OUT.tif --model {network}, or care-live swap {network}")
     else:
@@ -126,12 +130,15 @@ def _recipe_of_file(config: Path, asked: OwnImages) -> Recipe:
 
 def _recipe_of_images(minutes: float | None, *, noisy_only: bool, **asked: Unpack[_Options]) -> Recipe:
     from care_live.training.own_recipe import own_recipe
+    from care_live.training.volumes import names_axes
 
     if not asked["inputs"] or [bool(asked["target"]), asked["second"] is not None, noisy_only].count(True) != 1:
         raise click.UsageError(
             "give --input and --target, folders of dim and bright images; --input and --second, two exposures; "
             "--input and --noisy-only; or a CONFIG"
         )
+    if asked["axes"] is None and not names_axes(asked["inputs"][0], asked["pattern"]):
+        click.echo("the files name no axes: read as z, y, x. For movies of single planes add --axes TYX", err=True)
     return own_recipe(minutes=minutes or 15.0, **asked)
 
 
@@ -143,8 +150,7 @@ def _train(recipe: Recipe, folder: Path) -> Trained:
     if not trained.is_first:
         return trained
     click.echo(f"{folder / 'report.png'}: curves, scores and restored examples")
-    if trained.verdict is not None:
-        click.echo(f"verdict: {trained.verdict.sentence()}")
+    click.echo(f"verdict: {trained.verdict.sentence()}" if trained.verdict else _NO_VERDICT)
     return trained
 
 
@@ -211,12 +217,13 @@ def export_command(run_folder: Path, out: Path, checkpoint: str, bioimageio: Pat
         click.echo(f"{bioimageio}: bioimage.io package")
 
 
-def _export(run_folder: Path, out: Path, *, checkpoint: str = "best") -> None:
+def _export(run_folder: Path, out: Path, *, checkpoint: str = "best", names_network: bool = True) -> None:
     from care_live.training.export import export
 
     card = export(run_folder, out, checkpoint=f"{checkpoint}.pt", commit=commit_of_code())
     several = f"; {card.members} networks in one" if card.members > 1 else ""
-    click.echo(f"{out}: {card.network}{several}, halo {card.halo_px} px, checked against torch")
+    network = card.network if names_network else "the network"
+    click.echo(f"{out}: {network}{several}, halo {card.halo_px} px, checked against torch")
 
 
 def commit_of_code() -> str:

@@ -129,21 +129,28 @@ class NetworkVerdict(Section):
     measured_with: Literal["target", "second exposure"] = "target"
     """*second exposure*: there was no clean image; PSNR is estimated from two noisy ones."""
     advice: str = ""
-    """What may help a network that is worse than a filter."""
+    """What may help a network that is worse than a filter, or hardly better."""
+
+    @property
+    def gain_db(self) -> float:
+        """PSNR over that of the better filter."""
+        return self.network.psnr_db - max(self.gaussian.psnr_db, self.classical.psnr_db)
 
     @property
     def is_worse(self) -> bool:
         """Whether a filter, tuned with the truth, has the higher PSNR."""
-        return self.network.psnr_db < max(self.gaussian.psnr_db, self.classical.psnr_db)
+        return self.gain_db < 0
 
     @property
     def is_doubtful(self) -> bool:
         """Whether the network is worse than a filter, or better by less than such scores are uncertain."""
-        return self.network.psnr_db < max(self.gaussian.psnr_db, self.classical.psnr_db) + CLEARLY_BETTER_DB
+        return self.gain_db < CLEARLY_BETTER_DB
 
     def sentence(self) -> str:
-        """Return the verdict in words, with what helps a doubtful network."""
-        return f"{self.comparison()}: {self.advice or 'use the filter'}" if self.is_doubtful else self.comparison()
+        """Return the verdict in words, with what may help."""
+        if self.is_doubtful:
+            return f"{self.comparison()}: {self.advice or 'use the filter'}"
+        return f"{self.comparison()}; {self.advice}" if self.advice else self.comparison()
 
     def comparison(self) -> str:
         """Return how the network compares with a filter."""
@@ -152,7 +159,7 @@ class NetworkVerdict(Section):
         if self.is_doubtful:
             how = "worse than a filter" if self.is_worse else "hardly better than a filter"
             return f"{how} ({figures})"
-        return f"better than a filter by {self.network.psnr_db - psnr_db:.1f} dB ({figures})"
+        return f"better than a filter by {self.gain_db:.1f} dB ({figures})"
 
 
 class ModelCard(Section):

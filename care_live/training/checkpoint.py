@@ -25,6 +25,13 @@ class TrainingHistory:
     """Mean training loss since the validation before."""
     validation: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
+    error: list[float] = field(default_factory=list)
+    """Of the validation images, see `loss.choose_error`; shorter where a run of an older version goes on."""
+
+    @property
+    def judged(self) -> list[float]:
+        """Return what the best weights are chosen by: the least of these."""
+        return self.error or self.validation
 
 
 @dataclass(slots=True)
@@ -53,9 +60,10 @@ class State:
         torch._foreach_lerp_([self.averaged[name] for name in names], [self.weights[name] for name in names], share)
         self.averaged |= {name: now for name, now in self.weights.items() if name not in names}
 
-    def note(self, *, loss: float, validation: float, rate: float) -> bool:
-        """Append to the history; returns whether this validation is the best so far."""
-        is_best = validation < min(self.history.validation, default=float("inf"))
+    def note(self, *, loss: float, validation: float, error: float, rate: float) -> bool:
+        """Append to the history; returns whether this validation has the least error so far."""
+        is_best = error < min(self.history.error, default=float("inf"))
+        self.history.error.append(error)
         self.history.update.append(self.update)
         self.history.loss.append(loss)
         self.history.validation.append(validation)

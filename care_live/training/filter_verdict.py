@@ -13,6 +13,10 @@ from care_live.training.evaluate import ScoreRow
 
 FILE = "verdict.json"
 _FEW_IMAGES, _FEW_UPDATES = 4, 300
+_MODEST_DB = 1.5
+"""Over the filter: a network that has learnt from enough volumes reaches that on nearly every specimen."""
+_HARDLY_NOISY_DB = 1.0
+"""What the best filter gains on images that hold hardly any noise; 4 to 10 dB where a network is worth it."""
 _STILL_FALLING = 0.75
 """A best validation after this share of a run: it was not over."""
 
@@ -40,9 +44,14 @@ def verdict_of(
         network=network,
         measured_with="second exposure" if estimated else "target",
     )
-    if not verdict.is_doubtful:
-        return verdict
-    return verdict.model_copy(update={"advice": advice(histories, n_training=n_training)})
+    if verdict.is_doubtful:
+        if max(gaussian.psnr_db, classical.psnr_db) < raw.psnr_db + _HARDLY_NOISY_DB:
+            return verdict.model_copy(update={"advice": "the raw images hold hardly any noise, they need no network"})
+        return verdict.model_copy(update={"advice": advice(histories, n_training=n_training)})
+    if verdict.gain_db < _MODEST_DB and n_training < _FEW_IMAGES:
+        images = "1 image" if n_training == 1 else f"{n_training} images"
+        return verdict.model_copy(update={"advice": f"it has learnt from {images} only; more may help"})
+    return verdict
 
 
 def advice(histories: Sequence[TrainingHistory], *, n_training: int) -> str:
@@ -56,9 +65,9 @@ def advice(histories: Sequence[TrainingHistory], *, n_training: int) -> str:
 
 def _place_of_best(history: TrainingHistory) -> float:
     """Return after which share of the validations the best one came."""
-    if not history.validation:
+    if not history.judged:
         return 1.0
-    return (history.validation.index(min(history.validation)) + 1) / len(history.validation)
+    return (history.judged.index(min(history.judged)) + 1) / len(history.judged)
 
 
 def _n_updates(history: TrainingHistory) -> int:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -25,15 +24,15 @@ from care_live.training.architecture import Standardised, build
 from care_live.training.checkpoint import State, TrainingHistory, load_state, save_state
 from care_live.training.data_parallel import ALONE, ProcessGroup
 from care_live.training.examples import Data, Patch
-from care_live.training.loss import choose
+from care_live.training.loss import Loss, choose, choose_error
 from care_live.training.optim import learning_rate, n_since_best
+from care_live.training.patches import Batch
 from care_live.training.recipe import FitRecipe, Recipe
 from care_live.training.start import begin, keep_kernels, open_start
 from care_live.training.watched import Progress
 
 logger = logging.getLogger(__name__)
 
-Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 SHOW_EVERY_S = 0.5
 N_SEEN = 64
 """Training patches that the spread of the images is measured on, for a network that standardises them."""
@@ -75,15 +74,19 @@ def fit(
     judging = patches.plan_for(recipe, data.validation)
     seen = measured_patches(recipe, data, n=N_SEEN)
     fitter = Fitter(recipe, member=member, folder=run / f"member-{member}", seen=seen, group=group)
-    held_out = patches.fixed_patches(data.validation, judging, n=recipe.fit.n_validation_patches, seed=recipe.seed)
+    n, seed = recipe.fit.n_validation_patches, recipe.seed
+    held_out = patches.fixed_patches(data.validation, judging, n=n, seed=seed)
+    judged = patches.fixed_patches(data.judged, judging, n=n, seed=seed) if data.judged else None
     begun = shown = time.monotonic()
     first, losses = fitter.state.update, list[float]()
-    for update, batch in _batches(data, plan, recipe, seed=fitter.seed, start=fitter.state.update):
+    for update, batch in patches.drawn_ahead(
+        data.training, plan, n=recipe.fit.batch, seed=fitter.seed, updates=range(first + 1, recipe.fit.n_updates + 1)
+    ):
         losses.append(fitter.step(batch, update))
         is_last = update == recipe.fit.n_updates
         due = is_last or update % recipe.fit.validation_interval == 0
         if due:
-            fitter.validate(held_out, float(np.mean(losses)))
+            fitter.validate(held_out, float(np.mean(losses)), judged=judged)
         if on_progress and (due or time.monotonic() - shown > SHOW_EVERY_S):
             shown = time.monotonic()
             pace_s = (shown - begun) / (update - first)
@@ -182,11 +185,16 @@ class Fitter:
             raise TrainingError(f"the loss became {loss} at update {update}: lower fit.learning_rate")
         return loss
 
-    def validate(self, held_out: Batch, loss: float) -> None:
-        """Measure the validation loss, note it, and write last.pt and, if it is the best, best.pt."""
-        validation = self.group.shared(self._validation_loss(held_out))
+    def validate(self, held_out: Batch, loss: float, *, judged: Batch | None = None) -> None:
+        """Measure loss and error of the validation, note them, and write last.pt and, if it is the best, best.pt.
+
+        Parameters
+        ----------
+        judged : what the best weights are chosen by, where that is not ``held_out``: images without hidden pixels
+        """
+        validation, error = self.group.shared(self._validated(held_out, judged))
         rate = self.optimiser.param_groups[0]["lr"]
-        is_best = self.state.note(loss=loss, validation=validation, rate=rate)
+        is_best = self.state.note(loss=loss, validation=validation, error=error, rate=rate)
         assert self.folder is not None
         kept = ("best.pt", "last.pt") if is_best else ("last.pt",)
         for name in kept if self.group.is_first else ():
@@ -210,18 +218,29 @@ class Fitter:
     def _report(self, loss: float, validation: float) -> tuple[int, int, float, float]:
         return self.member, self.state.update, loss, validation
 
-    def _validation_loss(self, held_out: Batch) -> float:
+    def _validated(self, held_out: Batch, judged: Batch | None) -> tuple[float, float]:
+        """Return the mean loss, and the error that the best weights are chosen by.
+
+        The verdict is by PSNR of whole images. The likelihood of a Laplace scale is best at other weights, and so is
+        what a network guesses of hidden pixels: it learns to see which are hidden, and leaves the noise in all others.
+        """
+        by_images = None if judged is None else self._measured(judged, choose_error("mse"))[0]
+        loss, error = self._measured(held_out, self.likelihood, choose_error(self.recipe.fit.loss))
+        return loss, error if by_images is None else by_images
+
+    def _measured(self, batch: Batch, *losses: Loss) -> list[float]:
+        """Return the means of some losses over patches, by the averaged weights; keeps the first patch as restored."""
         self.network.eval()
         values = []
-        for start in range(0, len(held_out[0]), self.recipe.fit.batch):
+        for start in range(0, len(batch[0]), self.recipe.fit.batch):
             part = slice(start, start + self.recipe.fit.batch)
-            inputs, targets = self._place((held_out[0][part], held_out[1][part]))
+            inputs, targets = self._place((batch[0][part], batch[1][part]))
             with torch.no_grad():
                 mean, scale = functional_call(self.network, self.state.averaged, inputs)
-            values.append(self.likelihood(mean, scale, targets).item() * len(targets))
+            values.append([loss(mean, scale, targets).item() * len(targets) for loss in losses])
             if start == 0:
                 self.restored = mean[0].cpu().numpy()
-        return float(sum(values) / len(held_out[0]))
+        return [float(total) / len(batch[0]) for total in np.sum(values, axis=0)]
 
     def _accompanied(self, batch: Batch) -> Batch:
         """Take a small volume that is alone twice: a mean over both is the same update, and a CPU is faster at it."""
@@ -272,20 +291,3 @@ def choose_device(fit: FitRecipe) -> torch.device:
 def member_seed(recipe: Recipe, member: int) -> int:
     """Return the seed of one member; members differ in their weights and in their patches."""
     return recipe.seed * 1000 + member
-
-
-def _batches(
-    data: Data, plan: patches.PatchPlan, recipe: Recipe, *, seed: Sequence[int], start: int
-) -> Iterator[tuple[int, Batch]]:
-    """Yield (update, batch) up to the last update; the next batch is drawn while the caller works."""
-
-    def draw(update: int) -> Batch:
-        rng = np.random.default_rng([*seed, update])
-        return patches.draw_batch(data.training, plan, n=recipe.fit.batch, rng=rng)
-
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="patches") as drawer:
-        waiting: Future[Batch] | None = None
-        for update in range(start + 1, recipe.fit.n_updates + 1):
-            batch = (waiting or drawer.submit(draw, update)).result()
-            waiting = drawer.submit(draw, update + 1)
-            yield update, batch

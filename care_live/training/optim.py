@@ -140,6 +140,6 @@ def n_plateaus(losses: Sequence[float], patience: int) -> int:
 
 def n_since_best(history: TrainingHistory) -> int:
     """Count the validations after the best one."""
-    if not history.validation:
+    if not history.judged:
         return 0
-    return len(history.validation) - 1 - history.validation.index(min(history.validation))
+    return len(history.judged) - 1 - history.judged.index(min(history.judged))

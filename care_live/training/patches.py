@@ -6,7 +6,8 @@ resumed run sees exactly the patches that it would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from care_live.errors import TrainingError
 from care_live.training.examples import Example, Patch
 from care_live.training.recipe import PATCH_PX, Recipe
 
+Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Inputs (n, c_in, …) and targets (n, c_out, …)."""
 _NEARLY_SQUARE = 0.75
 
 
@@ -77,17 +80,29 @@ def check(examples: Sequence[Example], plan: PatchPlan) -> None:
             )
 
 
-def draw_batch(
-    examples: Sequence[Example], plan: PatchPlan, *, n: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def draw_batch(examples: Sequence[Example], plan: PatchPlan, *, n: int, rng: np.random.Generator) -> Batch:
     """Draw n augmented patches: inputs (n, c_in, …) and targets (n, c_out, …)."""
     drawn = [augment(_draw(examples[int(rng.integers(len(examples)))], plan, rng), plan, rng) for _ in range(n)]
     return np.stack([patch.input for patch in drawn]), np.stack([patch.target for patch in drawn])
 
 
-def fixed_patches(
-    examples: Sequence[Example], plan: PatchPlan, *, n: int, seed: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def drawn_ahead(
+    examples: Sequence[Example], plan: PatchPlan, *, n: int, seed: Sequence[int], updates: range
+) -> Iterator[tuple[int, Batch]]:
+    """Yield the number of each update and its batch of n patches; the next is drawn while the caller works."""
+
+    def draw(update: int) -> Batch:
+        return draw_batch(examples, plan, n=n, rng=np.random.default_rng([*seed, update]))
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="patches") as drawer:
+        waiting: Future[Batch] | None = None
+        for update in updates:
+            batch = (waiting or drawer.submit(draw, update)).result()
+            waiting = drawer.submit(draw, update + 1)
+            yield update, batch
+
+
+def fixed_patches(examples: Sequence[Example], plan: PatchPlan, *, n: int, seed: int) -> Batch:
     """Return the same n patches for the same seed, with the usual percentiles: for validation."""
     rng = np.random.default_rng(seed)
     drawn = []

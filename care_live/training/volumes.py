@@ -163,6 +163,20 @@ def look(path: Path, pattern: str, axes: str | None) -> tuple[str, dict[str, int
     return axes, dict(zip(axes, shape, strict=True))
 
 
+def names_axes(path: Path, pattern: str) -> bool:
+    """Tell whether the first file of a folder names its axes; else they follow from their number.
+
+    Raises
+    ------
+    TrainingError
+        There is no such file.
+    """
+    if _is_zarr(path) or is_recorded(file := _files(path, pattern)[0]):
+        return True
+    said, shape = _described(file)
+    return len(shape) < 3 or set(said) <= set(_ORDER)
+
+
 def _described(file: Path) -> tuple[str, tuple[int, ...]]:
     """Return the axes of a TIFF file by its metadata, such as ZYX, or QYX where it has none, and its shape."""
     import tifffile

@@ -20,7 +20,9 @@ def scores(psnr: float) -> Scores:
 @pytest.mark.parametrize(
     ("network_db", "losses", "n_training", "wanted"),
     [
-        (31.0, [3.0, 2.0], 9, "better than a filter by 1.0 dB"),
+        (31.0, [3.0, 2.0], 9, "^better than a filter by 1.0 dB [^;]*$"),
+        (31.0, [3.0, 2.0], 2, "^better than a filter by 1.0 dB .*; it has learnt from 2 images only; more may help$"),
+        (31.6, [3.0, 2.0], 2, "^better than a filter by 1.6 dB [^;]*$"),
         (30.1, [3.0, 2.0], 9, "hardly better than a filter .*: use more time$"),
         (29.0, [3.0, 2.0], 9, "worse than a filter .*: use more time$"),
         (29.0, [3.0, 2.0, 2.5, 2.5, 2.5], 9, "worse than a filter .*: use more volumes$"),
@@ -48,3 +50,10 @@ def test_a_card_without_a_verdict_opens() -> None:
     one = ImageScores(psnr_db=30.0, ssim=0.9)
     verdict = NetworkVerdict(n_images=1, raw=one, gaussian=one, classical=one, network=one)
     assert ModelCard.model_validate_json(card.model_copy(update={"verdict": verdict}).model_dump_json()) is not None
+
+
+def test_images_without_noise_need_no_network() -> None:
+    row = ScoreRow("v", 2, scores(58.7), scores(58.5), scores(36.7), scores(59.4))
+    verdict = verdict_of(row, [TrainingHistory(update=[100], validation=[1.0])], n_training=1)
+    assert verdict is not None
+    assert verdict.sentence().endswith(": the raw images hold hardly any noise, they need no network")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,18 @@ def test_progress_is_reported_and_the_best_is_kept(tmp_path: Path, small_data: D
     history = fit(small_recipe(tmp_path), small_data, tmp_path / "run", on_progress=told.append)
     assert [entry.update for entry in told if entry.validation_loss is not None] == [6, 12]
     best, _ = load_state(tmp_path / "run" / "member-0" / "best.pt", None, torch.device("cpu"))
-    assert best.update == history.update[int(np.argmin(history.validation))]
+    assert best.update == history.update[int(np.argmin(history.error))]
+    assert len(history.error) == len(history.validation) == 2
+
+
+def test_images_of_their_own_choose_the_weights(tmp_path: Path, small_data: Data) -> None:
+    """What a network guesses of hidden pixels does not say how it restores an image."""
+    flat = replace(small_data, judged=small_data.training)
+    chosen, usual = (
+        fit(small_recipe(tmp_path), data, tmp_path / name) for name, data in (("judged", flat), ("usual", small_data))
+    )
+    assert chosen.validation == usual.validation
+    assert all(one != other for one, other in zip(chosen.error, usual.error, strict=True))
 
 
 def test_early_stop_and_plateau_follow_from_the_history() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
+from care_live.metrics import psnr_db
 from care_live.training import loss
 
 
@@ -66,3 +67,20 @@ def test_the_mean_learns_what_is_expected_and_the_scale_the_error_around_it() ->
     assert scale.grad is not None
     assert float(mean.grad.sum()) == pytest.approx(-1 / 4)  # towards the mean: Σ (mean - target) / (n · mse)
     assert float(scale.grad.sum()) == pytest.approx(0)  # which is the mean absolute error
+
+
+def test_the_error_that_chooses_weights_orders_them_as_psnr_does() -> None:
+    rng = np.random.default_rng(4)
+    target = rng.normal(size=(2, 1, 16, 16))
+    images = [3.0 * (target + width * rng.normal(size=target.shape)) + 7.0 for width in (0.5, 0.1, 0.3)]
+    errors = [float(loss.fitted_error(*map(torch.from_numpy, (image, target)))) for image in images]
+    left = [[psnr_db(image[n, 0], target[n, 0]) for n in range(2)] for image in images]
+    assert np.ptp([error + np.mean(db) * math.log(10) / 10 for error, db in zip(errors, left, strict=True)]) < 1e-6
+    flat = torch.zeros(1, 1, 4, 4)
+    assert math.isfinite(float(loss.fitted_error(flat + 1, flat)))
+
+
+def test_hidden_pixels_are_judged_by_the_loss_itself() -> None:
+    target = torch.full((1, 1, 4, 4), math.nan)
+    target[..., 0, 0] = 1.0
+    assert float(loss.choose_error("hidden_mse")(torch.zeros(1, 1, 4, 4), None, target)) == 1.0

@@ -33,6 +33,17 @@ def test_few_images_are_not_learnt_by_heart(small_data: Data, tmp_path: Path) ->
     assert "more would be learnt by heart" in plan.describe()
 
 
+def test_noisy_images_alone_are_learnt_by_heart_sooner(small_data: Data, tmp_path: Path) -> None:
+    tree = small_recipe(tmp_path, fit={"minutes": 60.0}).model_dump(exclude_unset=True)
+    tree["data"] = {"kind": "noisy", "images": [str(tmp_path)]}
+    tree["fit"]["loss"] = "hidden_mse"
+    tree["network"]["probabilistic"] = False
+    del tree["network"]["filters"]
+    plan = settle(Recipe.model_validate(tree), small_data, clock=itertools.count(0.0, 0.01).__next__)
+    assert plan.recipe.fit.n_updates == 40 * 3 * 6 * 32 * 32 // (2 * 4 * 16 * 16)
+    assert plan.recipe.network.filters == 16  # with a budget for 32
+
+
 def test_a_recipe_with_updates_is_left_as_it_is(small_data: Data, tmp_path: Path) -> None:
     plan = settle(small_recipe(tmp_path), small_data)
     assert plan.recipe.fit.n_updates == 12

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from care_live.images import PlaneIndex
@@ -41,3 +42,13 @@ def test_zarr_is_read_as_it_is_needed(tmp_path: Path) -> None:
     patch = data.training[1].cut((0, 8, 8), (6, 16, 16), None)
     assert patch.input.shape == (1, 6, 16, 16)
     assert patch.input == pytest.approx(patch.target, abs=0.02)  # another gain is another span, and nothing else
+
+
+def test_a_file_that_names_its_axes_is_known_from_one_that_does_not(tmp_path: Path) -> None:
+    movie = np.zeros((5, 16, 16), np.uint16)
+    for name, metadata in (("named", {"axes": "TYX"}), ("unnamed", None)):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "v.tif", movie, photometric="minisblack", imagej=False, metadata=metadata)
+    assert volumes.names_axes(tmp_path / "named", "*.tif*")
+    assert not volumes.names_axes(tmp_path / "unnamed", "*.tif*")
+    assert volumes.look(tmp_path / "unnamed", "*.tif*", None)[0] == "ZYX"
