@@ -24,11 +24,28 @@ def priority_after(before: str = "") -> int:
 
 
 def test_the_process_gives_way() -> None:
-    own = psutil.Process().nice()
-    wanted = psutil.BELOW_NORMAL_PRIORITY_CLASS if sys.platform == "win32" else max(15, own)
+    wanted = psutil.IDLE_PRIORITY_CLASS if sys.platform == "win32" else 19
     assert priority_after() == wanted
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="one class is below normal there")
+THREADS = """
+import os, threading
+from care_live.prepare.low_priority import give_way
+end = threading.Event()
+one = threading.Thread(target=end.wait)
+one.start()
+give_way()
+print(*{os.sched_getscheduler(n) == os.SCHED_IDLE for n in (0, one.native_id)})
+end.set()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such priority")
+def test_threads_that_are_there_already_give_way_too() -> None:
+    command = [sys.executable, "-c", THREADS]
+    assert subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout == "True\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="one class is below all there")
 def test_a_lower_priority_is_not_raised() -> None:
     assert priority_after("psutil.Process().nice(19)") == 19
