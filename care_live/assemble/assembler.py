@@ -34,7 +34,7 @@ _DropReason = Literal[
 ]
 
 _IDLE_PART = 4
-"""At most one in so many bytes of the memory for open volumes waits for the next volume."""
+"""At most this part of the memory for open volumes, a quarter, waits for the next volume."""
 
 
 class Assembler:
