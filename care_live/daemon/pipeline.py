@@ -32,6 +32,7 @@ from care_live.daemon.readback import Stored
 from care_live.daemon.references import References
 from care_live.daemon.restoring import Restoring
 from care_live.daemon.run_metrics import Tally
+from care_live.daemon.shed_volumes import ShedVolumes
 from care_live.daemon.stage import Stage
 from care_live.daemon.storing import Record, Storing
 from care_live.daemon.unstored_frames import UnstoredFrames
@@ -96,7 +97,7 @@ class Pipeline:
         self._storage = Inbox[Record]("store", limit_bytes)
         channels = self._choose_channels(started.plan)
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, channels, plan=started.plan))
-        states = VolumeStates()
+        states, shed = VolumeStates(), ShedVolumes(self._worklist, tally)
         self._references, unstored = References(started.plan, reference_of(config.source)), UnstoredFrames()
         if any(started.plan.twin_of(c) is not None for c in range(len(started.plan.channels))):
             self._references.go_on(rooms.writer.newest_measured(), rooms.writer.raw_records())
@@ -107,12 +108,13 @@ class Pipeline:
             worklist=self._worklist,
             ledger=self._ledger,
             tally=tally,
+            shed=shed,
             full_wait_s=config.store.full_wait_s,
             alarm=on_failure,
             settle=self._settle,
             unstored=unstored,
         )
-        restoring = self._make_restoring(states)
+        restoring = self._make_restoring(states, shed)
         self.intake = Stage("intake", self._intake.work, on_failure)
         self.restoring = Stage("restore", restoring.work, self._go_on_raw)
         self.storing = Stage("store", self._storing.work, on_failure)
@@ -147,7 +149,7 @@ class Pipeline:
             unstored=unstored,
         )
 
-    def _make_restoring(self, states: VolumeStates) -> Restoring:
+    def _make_restoring(self, states: VolumeStates, shed: ShedVolumes) -> Restoring:
         rooms = self._rooms
         return Restoring(
             group=rooms.restorer,
@@ -156,6 +158,7 @@ class Pipeline:
             worklist=self._worklist,
             ledger=self._ledger,
             tally=self._tally,
+            shed=shed,
             open_stored=lambda: Stored(rooms.writer.path, rooms.writer.reader()),
             publishing=rooms.publishing,
             full_wait_s=self._config.store.full_wait_s,

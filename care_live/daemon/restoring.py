@@ -20,6 +20,7 @@ from care_live.daemon.policy import Job, Live
 from care_live.daemon.readback import Stored
 from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
+from care_live.daemon.shed_volumes import ShedVolumes
 from care_live.daemon.storing import Record
 from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worker_group import WorkerGroup
@@ -66,6 +67,7 @@ class Restoring:
     worklist: Worklist
     ledger: MemoryBudget
     tally: Tally
+    shed: ShedVolumes
     open_stored: Callable[[], Stored]
     """Late volumes are read from the run that is being written; called in each thread that reads."""
     publishing: Bulkhead
@@ -85,6 +87,15 @@ class Restoring:
         self._in_order = InOrder(_AHEAD * len(self.group.workers))
 
     def work(self) -> None:
+        """Let the workers take jobs until the work list has ended."""
+        is_over = False
+        while not is_over:
+            self._serve_all()
+            is_over = self.worklist.end()
+        for turn in self.worklist.abandoned():
+            self._pass_on(turn, RestoreError("its worker was lost, and the run was stopped before another one took it"))
+
+    def _serve_all(self) -> None:
         """Let each worker take jobs, in a thread of its own where there are several."""
         workers = self.group.workers
         if len(workers) == 1:
@@ -94,8 +105,6 @@ class Restoring:
                 ends = [threads.submit(self._serve, worker) for worker in workers]
             for end in ends:
                 end.result()
-        for turn in self.worklist.abandoned():
-            self._pass_on(turn, RestoreError("its worker was lost, and the run was stopped before another one took it"))
 
     def _serve(self, worker: RestoreProcess) -> None:
         """Restore with one worker until nothing is left."""
@@ -209,7 +218,9 @@ class Restoring:
         age_ms = self.tally.restored(restored, self._channel_of(restored))
         _log(restored, age_ms)
         if not self.storage.put_second(restored, restored.nbytes, wait_s=self.full_wait_s):
-            self._shed(restored.key)
+            self.shed.add(restored, f"the disk is too slow for it, it waited {self.full_wait_s:g} s")
+            with self.publishing:
+                self.publisher.settle(restored.key)
 
     def _channel_of(self, restored: Restored) -> str:
         c = restored.key.c
@@ -227,13 +238,6 @@ class Restoring:
             self.storage.put(network)
         with self.publishing:
             self.publisher.describe_networks(*networks)
-
-    def _shed(self, key: VolumeKey) -> None:
-        """Leave a restored volume out: the disk is too slow; the next start restores it again."""
-        self.tally.add("shed")
-        logger.warning("restored volume shed key=%s: the disk is too slow for it", tuple(key))
-        with self.publishing:
-            self.publisher.settle(key)
 
     def _publish_beside(self, done: _Done) -> None:
         """Publish the raw volumes that no result carries: a network may read more channels than it gives."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from care_live.daemon.inbox import Closed, Inbox
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.run_metrics import Tally
+from care_live.daemon.shed_volumes import ShedVolumes
 from care_live.daemon.unstored_frames import UnstoredFrames
 from care_live.errors import StoreError
 from care_live.images import NetworkInUse, NotRestored, Restored, RunEnded, StateChanged, Volume, VolumeKey
@@ -29,9 +30,11 @@ Note: TypeAlias = StateChanged | NotRestored | RunEnded | NetworkInUse
 Record: TypeAlias = Volume | Restored | Note
 """What the store keeps."""
 
+_TRIES = 3
+"""How often a restored volume is tried while the disk has room; none waits, since raw volumes come behind it."""
 _RETRY_S = 0.5
 """How often a disk that refuses is tried again."""
-_LOOK_S = 1.0
+LOOK_S = 1.0
 """How often the free space is measured."""
 
 
@@ -44,6 +47,7 @@ class Storing:
     worklist: Worklist
     ledger: MemoryBudget
     tally: Tally
+    shed: ShedVolumes
     full_wait_s: float
     """How long a disk that refuses is waited for."""
     alarm: Callable[[BaseException], None]
@@ -59,7 +63,7 @@ class Storing:
     def work(self) -> None:
         try:
             while True:
-                if (record := self.storage.get(_LOOK_S)) is not None:
+                if (record := self.storage.get(LOOK_S)) is not None:
                     self._keep(record)
                     self.n_kept += 1
                 self._look_at_disk()
@@ -76,7 +80,7 @@ class Storing:
         self.storage.close()
         for restored in self.storage.leave_out_second():
             if isinstance(restored, Restored):
-                self.tally.add("shed")
+                self.shed.add(restored, "the store has failed")
                 self.settle(restored.key)
         with contextlib.suppress(Closed):
             while (record := self.storage.get(0.0)) is not None:
@@ -90,7 +94,7 @@ class Storing:
 
     def _look_at_disk(self) -> None:
         """Measure the free space now and then; in this thread, since a disk that hangs must not block another one."""
-        if time.monotonic() - self._looked_s > _LOOK_S:
+        if time.monotonic() - self._looked_s > LOOK_S:
             self._looked_s = time.monotonic()
             try:
                 disk = self.writer.disk()
@@ -98,11 +102,13 @@ class Storing:
                 self.alarm(gone)
                 return
             self.tally.set(disk_free_mib=disk.free_bytes / 2**20, disk_seconds_left=disk.seconds_left)
+            if disk.room == "enough":
+                self.shed.restore_again()
 
     def _keep(self, record: Record) -> None:
         """Write a record; while the disk refuses one that must not be lost, wait, and log that."""
         if isinstance(record, Restored):
-            self._write_restored(record)
+            self._keep_restored(record)
             return
         until = time.monotonic() + self.full_wait_s
         waits = False
@@ -117,17 +123,19 @@ class Storing:
             logger.warning("the disk takes volumes again")
             self.tally.set(detail="")
 
-    def _tried(self, record: Volume | Note) -> StoreError | None:
+    def _tried(self, record: Record) -> StoreError | None:
         try:
             self._write(record)
         except StoreError as error:
             return error
         return None
 
-    def _write(self, record: Volume | Note) -> None:
+    def _write(self, record: Record) -> None:
         match record:
             case Volume():
                 self._write_raw(record)
+            case Restored():
+                self._write_restored(record)
             case NetworkInUse():
                 self.writer.describe_network(record)
             case _:
@@ -140,14 +148,27 @@ class Storing:
         self.worklist.stored(volume.key)
         self.ledger.release(volume.key, volume.pixels.nbytes)
 
-    def _write_restored(self, restored: Restored) -> None:
-        age_s = (time.monotonic_ns() - restored.volume.last_plane_ns) / 1e9
+    def _keep_restored(self, restored: Restored) -> None:
+        """Write a restored volume, or leave it out; what failed although the disk has room is tried again at once."""
         try:
-            self.writer.write_restored(restored, age_s=None if "late" in restored.flags else round(age_s, 4))
-            self.tally.add("stored_restored")
-        except StoreError as error:
-            self.tally.add("shed")
-            self.tally.set(detail=f"restored volume {tuple(restored.key)} is not stored: {error}")
-            logger.warning("restored volume shed key=%s error=%s", tuple(restored.key), error)
+            for n_left in reversed(range(_TRIES)):
+                error = self._tried(restored)
+                if error is None:
+                    return
+                if not n_left or not self._has_room():
+                    self.tally.set(detail=f"restored volume {tuple(restored.key)} is not stored: {error}")
+                    self.shed.add(restored, str(error))
+                    return
         finally:
             self.settle(restored.key)
+
+    def _has_room(self) -> bool:
+        try:
+            return self.writer.disk().room == "enough"
+        except StoreError:
+            return False
+
+    def _write_restored(self, restored: Restored) -> None:
+        age_s = (time.monotonic_ns() - restored.volume.last_plane_ns) / 1e9
+        self.writer.write_restored(restored, age_s=None if "late" in restored.flags else round(age_s, 4))
+        self.tally.add("stored_restored")

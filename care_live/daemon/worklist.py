@@ -37,7 +37,7 @@ class Worklist:
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
         self._changed = threading.Condition()
-        self._intake_over = self._draining = self._stopping = False
+        self._intake_over = self._draining = self._stopping = self._ended = False
         self._given_up = ""
         self._at_work: set[VolumeKey] = set()
         self._moved: list[Turn] = []
@@ -81,11 +81,23 @@ class Worklist:
                 self._schedule.later(key)
             self._changed.notify_all()
 
-    def last(self, *keys: VolumeKey) -> None:
-        """Restore volumes from the store when the acquisition is over and nothing else is left to restore."""
+    def last(self, *keys: VolumeKey) -> bool:
+        """Restore volumes from the store when the acquisition is over and nothing else is left to restore.
+
+        Returns whether they will be, in this session.
+        """
         with self._changed:
+            if self._ended or self._draining or self._stopping:
+                return False
             self._last += keys
             self._changed.notify_all()
+            return True
+
+    def end(self) -> bool:
+        """Take nothing more; False: volumes were put on the list after its last worker had left."""
+        with self._changed:
+            self._ended = not self._last or self._draining or self._stopping
+            return self._ended
 
     def stored(self, key: VolumeKey) -> None:
         """A raw volume is stored."""

@@ -34,13 +34,14 @@ def test_a_copy_is_whole_though_the_daemon_is_killed_again_and_again(tmp_path: P
         second.process.send_signal(signal.SIGKILL)
         second.process.wait(60)
     with daemon(tmp_path, **more) as third:
-        third.end()
+        shed = third.end()["shed"]
     said, _ = recorder.communicate(timeout=60)
     there, here = RunReader(tmp_path / "runs" / RUN), RunReader(tmp_path / "copy" / RUN)
     assert recorder.returncode == 0, said
     assert len(here.keys("raw")) == N_TIMES
     for product in ("raw", "restored"):
-        assert here.keys(product) == there.keys(product)
+        lacks = set(here.keys(product)) ^ set(there.keys(product))
+        assert not lacks, f"{product} in one of both only: {sorted(lacks)}; {shed} shed\n{third.last_lines}\n{said}"
         for key in there.keys(product):
             assert (here.read(product, key) == there.read(product, key)).all()
             assert here.state(key, product) == there.state(key, product)

@@ -1,0 +1,58 @@
+"""Restored volumes that the disk did not take: once it has room, they are restored again, after all others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from care_live.daemon.run_metrics import Tally
+from care_live.images import Restored, VolumeKey
+
+if TYPE_CHECKING:  # the pipeline gives it here
+    from care_live.daemon.worklist import Worklist
+
+logger = logging.getLogger(__name__)
+
+
+class ShedVolumes:
+    """What is restored and not stored; safe from any thread.
+
+    A volume is restored again once. What the disk refuses then is left to the next start, so that a disk that takes
+    nothing does not keep a run from its end.
+
+    Parameters
+    ----------
+    worklist : restores them again
+    tally : counts those that are left out for now
+    """
+
+    def __init__(self, worklist: Worklist, tally: Tally) -> None:
+        self._worklist, self._tally = worklist, tally
+        self._lock = threading.Lock()
+        self._waiting: dict[VolumeKey, tuple[VolumeKey, ...]] = {}
+        """The raw volumes that each was made of."""
+        self._again: set[VolumeKey] = set()
+
+    def add(self, restored: Restored, why: str) -> None:
+        """Leave a volume out."""
+        key = restored.key
+        self._tally.add("shed")
+        logger.warning("restored volume shed key=%s: %s", tuple(key), why)
+        with self._lock:
+            if key not in self._again:
+                self._waiting[key] = restored.sources
+
+    def restore_again(self) -> None:
+        """Put them at the end of the work list, where this session still restores: the disk has room."""
+        with self._lock:
+            waiting = dict(self._waiting)
+        sources = dict.fromkeys(source for group in waiting.values() for source in group)
+        if not waiting or not self._worklist.last(*sources):
+            return
+        logger.info("shed volumes are restored again n=%d: the disk has room", len(waiting))
+        with self._lock:
+            self._again.update(waiting)
+            self._waiting = {key: group for key, group in self._waiting.items() if key not in waiting}
+        self._tally.add("shed", -len(waiting))
+        self._tally.set(detail="")
