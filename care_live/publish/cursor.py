@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from care_live.publish.log import Stream
-from care_live.wire.messages import Gap, Message, Newest, Numbered, Replay, Request, View, VolumeMessage
+from care_live.wire.messages import Gap, Message, Newest, Numbered, Replay, Request, Start, View, VolumeMessage
 
 
 class Following(Protocol):
@@ -66,7 +66,7 @@ class Every:
     def __init__(self, view: View, credit: int, first: int = 0) -> None:
         self._view, self._credit = view, credit
         self._session: str | None = None
-        self._next = first
+        self._next, self._started = first, -1
         self.n_lost, self.ask_after = 0, max(1, credit // 2)
         self.costs: tuple[type, ...] = (Numbered, Gap)
 
@@ -82,14 +82,24 @@ class Every:
             return self._skip_over(message)
         if not isinstance(message, Numbered):
             return True
-        if message.seq != self._next:
-            return False  # a repetition, or out of order after a new link: it will be requested
+        if message.seq != self._next:  # a repetition, or out of order after a new link: it will be requested
+            return isinstance(message, Start) and self._is_missed(message.seq)
+        if isinstance(message, Start):
+            self._started = self._next
         self._next += 1
+        return True
+
+    def _is_missed(self, seq: int | None) -> bool:
+        """Note the start of a run; return whether it comes late: its number was among those that are forgotten."""
+        if seq is None or not self._started < seq < self._next:
+            return False
+        self._started = seq
         return True
 
     def _enter(self, session: str) -> None:
         if session != self._session:
             self._session, self._next = session, self._next if self._session is None else 0
+            self._started = -1
 
     def _skip_over(self, gap: Gap) -> bool:
         if gap.first is None or gap.last is None:

@@ -206,6 +206,8 @@ class Log:
             del self._by_key[gone.key]
         if gone.key is not None and self._newest.get((gone.key.p, gone.key.c)) == gone.seq:
             del self._newest[gone.key.p, gone.key.c]
+        while self._held and self._held[0] < self._first:
+            self._held.popleft()
         if isinstance(gone.record, StateChanged) and self._changed.get(gone.record.key) is gone:
             del self._changed[gone.record.key]
 

@@ -219,15 +219,17 @@ class Router:
             if entry is not None and entry.key is not None:
                 self._order(watcher, "replay", entry, view=watcher.replay.view)
                 return
-            if entry is None:
-                watcher.replay_next = self._log.first
-                sent = self._sender.gap(watcher, "forgotten", "too long ago", first=seq, last=self._log.first - 1)
-            else:
-                watcher.replay_next = seq + 1
-                sent = self._sender.note(watcher, entry)
-            if not sent:
+            watcher.replay_next = seq + 1
+            if not (self._skip_forgotten(watcher, seq) if entry is None else self._sender.note(watcher, entry)):
                 self._leave(watcher)
                 return
+
+    def _skip_forgotten(self, watcher: Watcher, seq: int) -> bool:
+        """Go on with the oldest number that is known; the run's start comes again where it is no longer among them."""
+        watcher.replay_next = first = self._log.first
+        sent = self._sender.gap(watcher, "forgotten", "too long ago", first=seq, last=first - 1)
+        starts = [entry for entry in self._bounds[:1] if seq <= entry.seq < first]
+        return sent and all(self._sender.note(watcher, entry) for entry in starts)
 
     def _order(
         self, watcher: Watcher, purpose: Purpose, entry: Entry, *, view: View, request_id: RequestId = UNSET

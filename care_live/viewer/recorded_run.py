@@ -26,7 +26,8 @@ from care_live.images import (
     Volume,
     VolumeKey,
 )
-from care_live.publish.delivery import Delivery
+from care_live.live_frame import LIVE_RUN
+from care_live.publish.delivery import Delivery, FromDaemon
 from care_live.recorded.run_records import RestoredStored
 from care_live.store import RunReader, open_run
 from care_live.viewer.view_records import read_card
@@ -63,6 +64,11 @@ def _made(volume: Delivery) -> _Made:
 
 def _made_before(stored: RestoredStored) -> _Made:
     return _Made(stored.model.sha256, stored.low, stored.high, int(stored.infer_s * 1e6))
+
+
+def is_live(message: FromDaemon) -> bool:
+    """Return whether a message is of Live, outside any run: that is not recorded."""
+    return (message.run_id if isinstance(message, Delivery) else message.run) == LIVE_RUN
 
 
 @dataclass(slots=True)

@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterable
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import NotRestored, Plan, RunEnded, RunStarted, StateChanged, VolumeKey
-from care_live.live_frame import LIVE_RUN
 from care_live.publish.delivery import Delivery, FromDaemon
 from care_live.publish.describe import networks_of
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.admission import ExpectedShapes, merged
 from care_live.viewer.announced import AnnouncedVolumes, newest_of
 from care_live.viewer.outstanding import Outstanding
-from care_live.viewer.recorded_run import ALONE, RecordedRun, RecordingReport
+from care_live.viewer.recorded_run import ALONE, RecordedRun, RecordingReport, is_live
 from care_live.wire.messages import Change, End, Gap, Skipped, Start, View
 from care_live.wire.plans import plan_of
 
@@ -33,11 +32,6 @@ LAST_ASK_S = 10.0
 ONE_VOXEL = View(products=("mean",), shape_px=(1, 1, 1))
 """Enough to learn whether a volume is restored."""
 _DID_NOT_COME = "it was requested and did not come"
-
-
-def is_live(message: FromDaemon) -> bool:
-    """Return whether a message is of Live, outside any run: that is not recorded."""
-    return (message.run_id if isinstance(message, Delivery) else message.run) == LIVE_RUN
 
 
 class Recorder:
@@ -279,8 +273,11 @@ class Recorder:
             return  # a new daemon: the subscriber starts at its beginning, and the rest comes by key
         why = f"{gap.reason}, {gap.detail}"
         if gap.key is None:
-            self._gap(f"numbers {gap.first}-{gap.last}", why)
             self._look_again(run)
+            if gap.reason == "forgotten":  # by numbers only: at the next volume all earlier ones are requested by key
+                self._session = ""
+            else:
+                self._gap(f"numbers {gap.first}-{gap.last}", why)
             return
         key = VolumeKey(*gap.key)
         if key in run.restored or (key in self._uncertain and key in run.raw and gap.first is None):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from care_live.config import StoreConfig
 from care_live.publish.subscriber import AWAY_S, Subscriber
-from care_live.viewer.recorded_run import RecordingReport
-from care_live.viewer.recorder import Recorder, is_live
+from care_live.viewer.recorded_run import RecordingReport, is_live
+from care_live.viewer.recorder import Recorder
 from care_live.wire.messages import Start
 
 

@@ -45,6 +45,24 @@ def test_every_message_is_taken_once_and_a_gap_is_counted() -> None:
     assert request.first == 5
 
 
+def test_a_start_that_comes_behind_numbers_that_are_forgotten_is_taken_once() -> None:
+    every = Every(VIEW, 4)
+    start = replace(messages.NOTES["start"], session=ONE.session)
+    came = [
+        every.is_news(one)
+        for one in (
+            replace(start, seq=5),  # the answer to hello: what comes before it may still come
+            gap(0, 9),
+            replace(start, seq=5),
+            replace(start, seq=5),  # hello again
+            numbered(10),
+            replace(start, seq=11),
+            replace(start, seq=11),
+        )
+    ]
+    assert came == [False, True, True, False, True, True, False]
+
+
 def test_volumes_between_are_counted_and_a_late_one_is_not() -> None:
     passed = PassedOver()
     assert [passed.before(numbered(0, nth=nth)) for nth in (3, 4, 8, None, 7, 9)] == [0, 0, 3, 0, 0, 0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from care_live.images import Plan, RunStarted, StateChanged, VolumeKey
 from care_live.live_frame import LIVE_RUN
+from care_live.publish import log as log_of_run
 from care_live.publish.log import KEPT_STREAMS, Log, nbytes_of
 from tests.make import samples
 
@@ -73,3 +75,43 @@ def test_of_live_only_the_newest_frame_is_kept() -> None:
     for t in range(4):
         log.append(samples.restored(t))
     assert [entry.key for entry in log.since(1) if entry.record] == [VolumeKey(3)]
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let the log keep eight records."""
+    monkeypatch.setattr(log_of_run, "MAX_ENTRIES", 8)
+    return 8
+
+
+def test_what_is_too_old_is_forgotten_with_its_key_and_its_state(short: int) -> None:
+    log = Log(2**30)
+    for t in range(20):
+        log.append(samples.restored(t))
+        log.append(StateChanged(VolumeKey(t), "suspect"))
+    assert (log.first, log.end, len(log.since(0))) == (40 - short, 40, short)
+    assert log.at(log.first - 1) is None
+    assert log.of(VolumeKey(15)) is None and log.of(VolumeKey(16)) is not None
+    assert log.state_of(samples.volume(15)) == "provisional", "the store has it"
+    assert log.state_of(samples.volume(16)) == "suspect"
+    assert log.held_bytes == short // 2 * nbytes_of(samples.restored(0))
+
+
+def test_a_stream_whose_newest_is_too_old_gives_late_viewers_nothing(short: int) -> None:
+    log = Log(2**30)
+    log.append(samples.restored(0, 1))
+    for t in range(short):
+        log.append(samples.restored(t))
+    assert log.newest() == {(0, 0): short}
+    log.append(samples.restored(1, 1))
+    assert log.newest()[0, 1] == short + 1
+
+
+def test_a_volume_that_was_forgotten_before_the_store_settled_it_may_be_settled(short: int) -> None:
+    log = Log(0)
+    log.append(samples.restored(0), until_settled=True)
+    for t in range(1, 2 * short):
+        log.append(samples.restored(t))
+    log.settle(VolumeKey(0))
+    assert log.of(VolumeKey(0)) is None
+    assert log.held_bytes == nbytes_of(samples.restored(0))

@@ -12,9 +12,11 @@ import pytest
 from msgspec.structs import replace
 
 from care_live.images import Restored, VolumeKey
-from care_live.publish import Publisher
+from care_live.publish import Publisher, Subscriber
+from care_live.publish import log as log_of_run
+from care_live.publish.delivery import Delivery, FromDaemon
 from care_live.wire import cl1, keys
-from care_live.wire.messages import Fetch, Gap, Message, Newest, Refused, View, VolumeMessage
+from care_live.wire.messages import End, Fetch, Gap, Heartbeat, Message, Newest, Refused, Start, View, VolumeMessage
 from care_live.wire.sockets import Socket, Sockets, new_pair
 from tests.make import samples
 
@@ -111,3 +113,32 @@ def test_who_is_taken_off_the_list_gets_nothing_from_the_next_message_on(tmp_pat
             came = answer(mia, links[mia], VolumeMessage)
             assert isinstance(came, VolumeMessage) and came.key[0] == t
         assert answer(rex, links[rex], VolumeMessage, timeout_s=1.0) is None
+
+
+def test_what_the_log_has_forgotten_is_a_gap_behind_which_the_start_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recorder that joins late: the networks were described anew, and since then more came than the log keeps."""
+    monkeypatch.setattr(log_of_run, "MAX_ENTRIES", 8)
+    kept = {VolumeKey(t): samples.restored(t) for t in range(20)}
+    with Publisher(samples.config(), replay_from_store=kept.get) as publisher:
+        publisher.start(samples.started(20))
+        publisher.describe_networks(samples.NETWORK)  # a second start, with number 1
+        with Subscriber(publisher.address_pull) as early:
+            while (message := early.next(60.0)) is not None and getattr(message, "seq", None) != 1:
+                pass
+        for restored in kept.values():
+            publisher.publish(restored)
+        publisher.end(samples.ENDED)
+        came: list[FromDaemon] = []
+        with Subscriber(publisher.address_pull, mode="every") as late:
+            late.fetch(VolumeKey(3))
+            while not came or not isinstance(came[-1], End):
+                message = late.next(60.0)
+                assert message is not None, came
+                came += [] if isinstance(message, Heartbeat) else [message]
+    assert {one.seq for one in came if isinstance(one, Start)} == {1}
+    assert [(gap.reason, gap.last) for gap in came if isinstance(gap, Gap)] == [("forgotten", 14)]
+    keys = [one.key.t for one in came if isinstance(one, Delivery)]
+    assert sorted(keys) == [3, *range(13, 20)]
+    assert all(one.volume is not None and one.model == samples.MODEL for one in came if isinstance(one, Delivery))

@@ -19,8 +19,9 @@ import pytest
 from care_live.config import StoreConfig
 from care_live.daemon.readback import Stored
 from care_live.errors import StoreError
-from care_live.images import Plan, RunStarted, VolumeKey, read_only
+from care_live.images import NetworkInUse, Plan, RunStarted, VolumeKey, read_only
 from care_live.publish import Publisher, Subscriber
+from care_live.publish import log as log_of_run
 from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.store import RunReader, RunWriter, open_run, verify
 from care_live.viewer.recorder import Recorder
@@ -100,6 +101,28 @@ def test_a_restored_volume_that_is_stored_late_is_asked_for_again(tmp_path: Path
     recording.join(90)
     daemon.close()
     assert (recording.result.n_restored, recording.result.gaps) == (2, [])
+
+
+def test_a_recorder_that_joins_after_the_log_has_forgotten_most_of_the_run_gets_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_of_run, "MAX_ENTRIES", 4)
+    daemon = Daemon(tmp_path / "daemon")
+    for networks in ((), (NetworkInUse(samples.MODEL, {"name": "worm3d", "limits": "few"}),)):
+        daemon.publisher.describe_networks(*networks)  # the start that holds is not the first message
+    with Subscriber(daemon.publisher.address_pull) as early:
+        wait_until(lambda: early.next(1.0) is not None and early.run is not None and early.run.seq == 2)
+    daemon.restore(*range(6))
+    daemon.change(1)
+    recording = Recordings(daemon.publisher.address_pull, tmp_path / "copy")
+    recording.wait_for_restored(3)
+    daemon.restore(6, 7)
+    daemon.end()
+    recording.join(90)
+    daemon.close()
+    assert (recording.result.n_raw, recording.result.n_restored, recording.result.gaps) == (8, 8, [])
+    assert_same(tmp_path / "copy" / "run-1", daemon.run.path)
+    assert RunReader(tmp_path / "copy" / "run-1").state(VolumeKey(1)) == "suspect"
 
 
 class Resumed(Daemon):
