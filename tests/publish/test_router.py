@@ -16,19 +16,10 @@ from care_live.publish import Publisher, Subscriber
 from care_live.publish import log as log_of_run
 from care_live.publish.delivery import Delivery, FromDaemon
 from care_live.wire import cl1, keys
-from care_live.wire.messages import End, Fetch, Gap, Heartbeat, Message, Newest, Refused, Start, View, VolumeMessage
-from care_live.wire.sockets import Socket, Sockets, new_pair
+from care_live.wire.messages import End, Fetch, Gap, Heartbeat, Newest, Refused, Start, View, VolumeMessage
+from care_live.wire.sockets import Sockets, new_pair
 from tests.make import samples
-
-
-def answer(hub: Sockets, link: Socket, *kinds: type[Message], timeout_s: float = 60.0) -> Message | None:
-    for _ in range(int(timeout_s / 0.05)):
-        hub.poll(0.05)
-        while (received := link.receive()) is not None:
-            message, _ = cl1.decode(received.parts)
-            if isinstance(message, kinds):
-                return message
-    return None
+from tests.make.watching import answer
 
 
 def test_an_id_comes_back_with_each_answer_and_tells_two_views_apart(publisher: Publisher) -> None:
