@@ -18,7 +18,7 @@ PAUSE_S = 5
 INVALID = 2
 """The exit code of an invalid config: another start would end in the same way."""
 
-_NAME = re.compile(r"^[0-9A-Za-z_-]{1,64}$")
+_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _HOST = "care_live.daemon.service_host"
 _STOP_S = 420
 """More than a drain: raw volumes that have arrived are written before, however slow the disk is."""
@@ -64,7 +64,7 @@ def service_name(name: str) -> str:
     ConfigError
         It is invalid: a service is a file, or a key of the registry.
     """
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise ConfigError(f"--unit {name[:80]!r} is invalid: wanted 1 to 64 letters, digits, _ or -")
     return name
 
@@ -75,8 +75,11 @@ def rule_of(name: str, config_file: Path, config: Config, *, python: str = sys.e
     Raises
     ------
     ConfigError
-        The name is invalid, or each boot would expose the specimen anew.
+        The name is invalid, the file's name would be more than one line of a service's file, or each boot would expose
+        the specimen anew.
     """
+    if not str(config_file).isprintable():
+        raise ConfigError(f"{str(config_file)!r} has characters that a service's file cannot hold: rename it")
     follows = isinstance(config.source, RemoteConfig | FolderConfig | StudioConfig | LiveSourceConfig)
     if not follows and config.run_id is None:
         raise ConfigError(

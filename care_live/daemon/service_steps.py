@@ -80,12 +80,12 @@ def take(steps: Iterable[Step], run: Run | None = None, *, pause: Callable[[floa
     said: list[str] = []
     backward: list[Step] = []
     for step in steps:
-        backward = [*_undone_by(step), *backward]
+        before = backward
         try:
+            backward = [*_undone_by(step), *before]
             said.append(_take(step, run, pause))
-        except CareLiveError as error:
-            own = _undone_by(step) if isinstance(step, Request) else []  # it was refused: there is nothing of it
-            undone = _take_back(backward[len(own) :], run, pause)
+        except CareLiveError as error:  # of a request that was refused there is nothing to take back
+            undone = _take_back(before if isinstance(step, Request) else backward, run, pause)
             happened = "; then ".join(filter(None, ("; ".join(said), str(error))))
             raise type(error)("; taken back: ".join(filter(None, (happened, undone)))) from error
     return "; ".join(said)
@@ -95,7 +95,7 @@ def _undone_by(step: Step) -> list[Step]:
     """Return what takes a step back, before it is taken."""
     match step:
         case WriteFile(path):
-            return [WriteFile(path, path.read_text(encoding="utf-8")) if path.is_file() else RemoveFile(path)]
+            return [WriteFile(path, _text_of(path)) if path.is_file() else RemoveFile(path)]
         case Request(undo=command) if command:
             return [Request(command)]
     return []
@@ -126,10 +126,18 @@ def _take(step: Step, run: Run | None, pause: Callable[[float], None]) -> str:
             return _ask(step, run, pause)
 
 
+def _text_of(path: Path) -> str:
+    """Return a file's text; bytes that are no UTF-8 are written back as they were."""
+    try:
+        return path.read_bytes().decode(errors="surrogateescape")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}, which is there already: {error.strerror or error}") from error
+
+
 def _write(path: Path, text: str) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(text.encode(errors="surrogateescape"))
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
     return f"wrote {path}"

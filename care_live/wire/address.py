@@ -12,7 +12,7 @@ import psutil
 from care_live import default_ports
 from care_live.errors import ConfigError
 
-_ADDRESS = re.compile(r"^tcp://(?P<host>[^/\s]+):(?P<port>\d{1,5}|\*)$")
+_ADDRESS = re.compile(r"tcp://(?P<host>[^/\s]+):(?P<port>\d{1,5}|\*)")
 
 
 def is_loopback(address: str) -> bool:
@@ -113,7 +113,7 @@ def address_of(listener: socket.socket) -> str:
 
 
 def _parts(address: str) -> re.Match[str]:
-    match = _ADDRESS.match(address)
+    match = _ADDRESS.fullmatch(address)
     if match is None:
         raise ConfigError(f"{address!r} is not an address: wanted tcp://HOST:PORT, such as {default_ports.BROADCAST}")
     return match

@@ -35,13 +35,13 @@ class _Envelope(msgspec.Struct):
 
 _envelopes = msgspec.json.Decoder(_Envelope)
 _TYPES = {kind.__struct_config__.tag: kind for kind in (*get_args(Message), *get_args(Request))}
-_PROTOCOL = re.compile(r"^cl(\d{1,9})$")
+_PROTOCOL = re.compile(r"cl(\d{1,9})")
 
 
 def _look(text: memoryview) -> None:
     """Refuse another protocol, and types that only a newer one has."""
     envelope = _envelopes.decode(text)
-    match = _PROTOCOL.match(envelope.protocol)
+    match = _PROTOCOL.fullmatch(envelope.protocol)
     if match is None:
         raise ProtocolError(f"protocol {envelope.protocol!r} is not known: this side has {PROTOCOL}")
     if match[1] != PROTOCOL.removeprefix("cl"):

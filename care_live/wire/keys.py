@@ -19,8 +19,8 @@ from care_live.wire import windows_acl
 from care_live.wire.guest import ROLES, Guest, OneGuest, Role
 
 _TAG = "care-live-key"
-_Z85 = re.compile(r"^[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")
-_NAME = re.compile(r"^[0-9A-Za-z_.@-]{1,64}$")
+_Z85 = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+_NAME = re.compile(r"[0-9A-Za-z_.@-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def check_public(public: str) -> str:
     ConfigError
         It is not 40 characters of Z85.
     """
-    if not _Z85.match(public):
+    if not _Z85.fullmatch(public):
         raise ConfigError(f"{public!r} is not a public key: wanted the 40 characters that care-live keys new prints")
     return public
 
@@ -208,7 +208,7 @@ def read_pair(path: Path) -> KeyPair:
         words = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read key {path}: {error}; make one with care-live keys new") from error
-    if len(words) != 3 or words[0] != _TAG or not all(_Z85.match(word) for word in words[1:]):
+    if len(words) != 3 or words[0] != _TAG or not all(_Z85.fullmatch(word) for word in words[1:]):
         raise ConfigError(f"{path} is not a key file: make one with care-live keys new")
     return KeyPair(words[1], words[2])
 
@@ -233,7 +233,7 @@ def read_allowed(path: Path) -> dict[str, Guest]:
         words = line.split()
         if not words or line.lstrip().startswith("//"):
             continue
-        if len(words) != 3 or words[0] not in ROLES or not _Z85.match(words[1]) or not _NAME.match(words[2]):
+        if len(words) != 3 or words[0] not in ROLES or not _Z85.fullmatch(words[1]) or not _NAME.fullmatch(words[2]):
             raise ConfigError(f"{path} line {number}: wanted 'ROLE PUBLIC NAME' with a role of {', '.join(ROLES)}")
         guests[words[1]] = Guest(words[2], next(role for role in ROLES if role == words[0]))
     return guests
@@ -241,7 +241,7 @@ def read_allowed(path: Path) -> dict[str, Guest]:
 
 def allow(path: Path, public: str, name: str, role: Role) -> None:
     """Add a guest to an allow-list, or change its name and role."""
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is not a name: wanted 1-64 letters, digits or _.@-")
     guests = read_allowed(path) if path.exists() else {}
     guests[check_public(public)] = Guest(name, role)

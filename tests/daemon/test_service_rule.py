@@ -48,3 +48,11 @@ def test_a_follower_starts_for_each_run_and_a_named_run_goes_on(asked: Config, r
 def test_a_microscope_that_each_boot_would_expose_anew_is_refused() -> None:
     with pytest.raises(ConfigError, match="would acquire anew at each start of this machine: set run_id"):
         rule_of("worm", Path("a.toml"), settings(source={"kind": "micromanager"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("worm\n", "a.toml"), ("worm", "a\nExecStartPre=rm.toml"), ("worm", "a\x1b[2J.toml")]
+)
+def test_what_would_be_more_than_one_line_of_the_file_is_refused(name: str, file: str) -> None:
+    with pytest.raises(ConfigError, match=r"is invalid|cannot hold"):
+        rule_of(name, Path("/data") / file, settings())

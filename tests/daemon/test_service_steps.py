@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from care_live.daemon.service_steps import RemoveFile, Request, take
+from care_live.daemon.service_steps import RemoveFile, Request, WriteFile, take
 from care_live.errors import CareLiveError, ConfigError
 
 
@@ -28,3 +28,11 @@ def test_what_the_system_is_still_at_is_asked_again() -> None:
             [bootout], lambda command: subprocess.CompletedProcess(command, 36, "", "in progress"), pause=pauses.append
         )
     assert len(pauses) == 902, "a drain has its time"
+
+
+def test_a_file_that_is_no_text_is_as_it_was_when_a_later_step_fails(tmp_path: Path) -> None:
+    unit = tmp_path / "lab.service"
+    unit.write_bytes(before := b"caf\xe9\r\n\x00\xff")
+    with pytest.raises(ConfigError, match=r"cannot remove .*; taken back: wrote"):
+        take([WriteFile(unit, "[Unit]\n"), RemoveFile(tmp_path)])
+    assert unit.read_bytes() == before

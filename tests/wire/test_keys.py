@@ -64,10 +64,12 @@ def test_a_list_with_a_broken_line_lets_no_guest_in(tmp_path: Path, line: str) -
         keys.AllowList(allowed)
 
 
-@pytest.mark.parametrize("public", ["", "abc", "'" * 40, "a" * 41])
+@pytest.mark.parametrize("public", ["", "abc", "'" * 40, "a" * 41, "a" * 40 + "\n"])
 def test_what_is_no_key_is_refused(tmp_path: Path, public: str) -> None:
     with pytest.raises(ConfigError, match="is not a public key"):
         keys.allow(tmp_path / "allowed", public, "mia", "viewer")
+    with pytest.raises(ConfigError, match="is not a name"):
+        keys.allow(tmp_path / "allowed", "a" * 40, "mia\n", "viewer")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows protects the user's folder instead")
