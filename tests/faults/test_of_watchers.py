@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -18,9 +19,20 @@ from websockets.sync.client import connect
 from care_live.errors import StoreError
 from care_live.images import VolumeKey
 from care_live.publish import Subscriber
+from care_live.publish.delivery import Delivery
 from care_live.store import RunReader
 from tests.faults.audience import page, viewer, viewers
-from tests.faults.lab import FULL, N_KILLS, PATIENCE, check_gapless, check_raw, daemon, recorded, rss_mib
+from tests.faults.lab import (
+    FULL,
+    N_KILLS,
+    PATIENCE,
+    DaemonUnderTest,
+    check_gapless,
+    check_raw,
+    daemon,
+    recorded,
+    rss_mib,
+)
 from tests.publish.relay import Relay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -212,15 +224,14 @@ def test_09_late_joiner(tmp_path):
     """The first picture comes at once: it is one that was there before, unless another came in the meantime."""
     recorded(tmp_path, times=8, shape=SHAPE)
     with daemon(tmp_path, source=source(tmp_path, 8.0)) as watched:  # a period of 2 s
-        watched.wait_until(lambda status: status.get("restored", 0) >= 2)
-        was_there = any(_first_comes_after(watched) <= 0 for _ in range(10))
+        with Subscriber(watched.address) as early:
+            was_there = any(_first_comes_after(watched, shown) <= 0 for shown in islice(early.volumes(60.0), 10))
         watched.drain()
         watched.end()
     assert was_there, "it waited for the next volume"
 
 
-def _first_comes_after(watched) -> int:
-    """Return how many time points after those already restored the first one lies that a late viewer gets."""
-    newest = max(key.t for key in restored_in(watched.run))
+def _first_comes_after(watched: DaemonUnderTest, shown: Delivery) -> int:
+    """Return how many time points after one that another viewer has just got the first one of a late viewer lies."""
     with Subscriber(watched.address) as late:
-        return next(late.volumes(timeout_s=60)).key.t - newest
+        return next(late.volumes(timeout_s=60)).key.t - shown.key.t
