@@ -94,6 +94,7 @@ def check_whole(folder: Path, pixels: np.ndarray) -> None:
     assert all((reader.read("raw", key) == pixels[key.t]).all() for key in reader.keys("raw"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_tries", [2, 3], ids=["for-a-moment", "too-long-for-it"])
 def test_a_restored_volume_that_the_disk_refused_is_stored_in_the_same_run(tmp_path, monkeypatch, n_tries):
     """Where three tries do not help, the volume is restored again."""
@@ -105,6 +106,7 @@ def test_a_restored_volume_that_the_disk_refused_is_stored_in_the_same_run(tmp_p
     check_whole(tmp_path, pixels)
 
 
+@pytest.mark.slow
 def test_what_the_disk_refuses_to_the_end_is_said_and_restored_by_the_next_start(tmp_path, monkeypatch):
     pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
     settings = config(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"})
