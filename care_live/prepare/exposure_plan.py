@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from care_live.config import (
     AcquisitionConfig,
     Channel,
@@ -73,6 +75,13 @@ class ExposurePlan:
         plane_ms = sum((1.0 + self.light) * one.exposure_ms + 2 * _OVERHEAD_MS for one in self.acquisition.channels)
         volumes_s = self.n_pairs * self.acquisition.z_planes * plane_ms / 1000
         return max(volumes_s, (self.acquisition.time_points - 1) * self.acquisition.interval_s)
+
+    def is_of(self, said: object) -> bool:
+        """Tell whether stored settings are this plan's; those of an older version lack what has been added since."""
+        try:
+            return type(self.microscope).model_validate(said) == self.microscope
+        except ValidationError:
+            return False
 
     def after(self, n_time_points: int) -> DrivenMicroscope:
         """Return the microscope with the acquisition of what is left after some time points."""

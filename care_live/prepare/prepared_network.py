@@ -144,7 +144,7 @@ def _claim(folder: Path, plan: ExposurePlan) -> None:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, said)
-    elif json.loads(path.read_text(encoding="utf-8")) != said:
+    elif not plan.is_of(json.loads(path.read_text(encoding="utf-8"))):
         raise ConfigError(
             f"{folder} holds pairs that were exposed with other settings: name another folder with --folder"
         )

@@ -131,6 +131,16 @@ def test_results_of_another_kind_are_not_swapped_in() -> None:
     assert not swaps_for(WORM.model_copy(update={"heads": ("mean",)}), WORM)
 
 
+def test_a_preparation_of_an_older_version_goes_on() -> None:
+    """A setting that it did not know has its default."""
+    plan = plan_of(config())
+    said = plan.microscope.model_dump(mode="json")
+    del said["acquisition"]["reference"]["presets"]
+    assert plan.is_of(said)
+    assert not plan.is_of(said | {"laser_power": 3.0})
+    assert not plan.is_of({"kind": "unknown"})
+
+
 def test_another_preparation_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}", encoding="utf-8")
     with pytest.raises(
