@@ -3,9 +3,10 @@
 All three are Blosc, of which each chunk says itself how it was packed. So the codec may change from volume to volume of
 one image, whose metadata name what its first volume had, and every Zarr reader reads all of them.
 
-Measured for planes of 2048 x 2048, processor time a plane on two busy cores, with all that the store does besides:
-*zstd* 12.9 ms; *lz4* with bits shuffled 8.8 ms; *none* 11.0 ms, since there is more to be written. The size of planes
-of photon noise, by its mean in counts: zstd 27 % at 20, 35 % at 120, 55 % at 1000; lz4 33 %, 50 %, 63 %.
+Measured for planes of 2048 x 2048 of photon noise, 120 counts, processor time a plane with all that the store does
+besides, two cores at load 12: *zstd* 10.4 ms; *lz4* with bits shuffled 5.5 ms; *none* 8.4 ms, since there is more to be
+written. The size of such planes, by their mean in counts: zstd 27 % at 20, 35 % at 120, 55 % at 1000; lz4 33 %, 50 %,
+63 %.
 """
 
 from __future__ import annotations
