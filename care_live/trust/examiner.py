@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ from care_live.model.reliability import half_width_factor
 from care_live.trust import camera_lines, domain, evidence, forward, levels, light, photon_transfer, residual
 from care_live.trust.camera import CameraModel
 from care_live.trust.features import features_of
-from care_live.trust.pattern import PatternEstimate, of_one_volume
+from care_live.trust.pattern import PatternEstimate, of_one_volume, sums_of_runs, total
 from care_live.verdict import Doubt, Trust
 
 Array: TypeAlias = NDArray[np.float32]
@@ -69,8 +70,8 @@ class Examiner:
     def _compared(self, restored: Restored, predicted: Array, camera: CameraModel) -> Trust:
         raw, card, missing = restored.volume.pixels, self._card, _missing(restored.volume)
         came = [place for place in range(len(raw)) if place not in missing] if missing else slice(None)
-        sums = self._pixel_sums(raw[came], predicted[came], camera)
-        with_pixels = self._with_pixels(raw, sums, camera)
+        runs = self._pixel_sums(raw[came], predicted[came], camera)
+        with_pixels = self._with_pixels(raw, runs, camera)
         left = residual.residual_of(raw, predicted, with_pixels, without=missing)
         lines = camera_lines.broken(left, raw[came], camera)
         left = camera_lines.without(left, lines)
@@ -84,8 +85,8 @@ class Examiner:
         scale = restored.maps.get("laplace_scale")
         self.features = features_of(signal, scale, range_counts, has_z=card.axes == "ZYX")
         self.found = found
-        if sums is not None and not found.doubts:  # what is false here must not pass for the camera's
-            self._pattern.learn(sums, camera, len(raw) - len(missing))
+        if runs and not found.doubts:  # what is false here must not pass for the camera's
+            self._pattern.learn(total(runs), camera, len(raw) - len(missing))
         seen = self._estimated if residual.ceiling_of(raw) is None else None  # saturated pixels have no noise
         trust = light.verdict(
             restored.flags,
@@ -112,19 +113,19 @@ class Examiner:
         camera = self._given or self._estimated
         return None if camera is None else camera.fitted(volume.pixels.shape[1:])
 
-    def _with_pixels(self, raw: NDArray[Any], sums: residual.PixelSums | None, camera: CameraModel) -> CameraModel:
+    def _with_pixels(self, raw: NDArray[Any], runs: Sequence[residual.PixelSums], camera: CameraModel) -> CameraModel:
         """Return a camera with the pixels' offsets and noise as earlier volumes of the run show them, or this one."""
         if self._pattern.fits(raw.shape[1:]) and self._pattern.known is not None:
             return self._pattern.known
-        return camera if sums is None or camera.pattern is not None else of_one_volume(sums, camera, len(raw))
+        return of_one_volume(runs, camera)
 
-    def _pixel_sums(self, raw: NDArray[Any], predicted: Array, camera: CameraModel) -> residual.PixelSums | None:
+    def _pixel_sums(self, raw: NDArray[Any], predicted: Array, camera: CameraModel) -> tuple[residual.PixelSums, ...]:
         """Look at the pixels of the first volumes, and of every eighth later one."""
         self._n_seen += 1
         is_known = self._pattern.fits(raw.shape[1:]) and self._n_seen > _LEARN_VOLUMES
         if self._card.task == "project" or (is_known and self._n_seen % _LEARN_VOLUMES):
-            return None
-        return residual.pixel_sums(raw, predicted, camera)
+            return ()
+        return sums_of_runs(raw, predicted, camera)
 
     def _interval(self, restored: Restored) -> Array | None:
         """Return half of the network's interval of 90 % on wide squares of the raw volume; None: it gives none."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from care_live.trust.camera import CameraModel
 from care_live.trust.photon_transfer import shrunk_noise
-from care_live.trust.residual import PixelSums
-from care_live.trust.smooth import smooth
+from care_live.trust.residual import PixelSums, pixel_sums
+from care_live.trust.smooth import Power, smooth
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -20,6 +23,9 @@ _MOST_PLANES = 4096
 """From here on older planes are forgotten slowly: a sensor warms up."""
 _MOST_SDS = 3.0
 """Largest offset of a pixel, in standard deviations of the pattern: more is a structure."""
+_N_RUNS, _OF_MEDIAN = 4, 1.2
+"""Runs of planes of one volume, and the variance of their median, in variances of the mean of all."""
+_LEAST_WEIGHT = np.float32(1e-3)
 _SMOOTH_PX = (0.0, 1.5, 1.5)
 """A network takes for light what of a pattern is smooth, so that part is restored, and is not left over."""
 
@@ -49,36 +55,73 @@ class PatternEstimate:
         return self.known is not None and self.known.pattern is not None and self.known.pattern.shape == shape_px
 
 
-def of_one_volume(seen: PixelSums, camera: CameraModel, n_planes: int) -> CameraModel:
+def sums_of_runs(raw: NDArray[Any], predicted: Array, camera: CameraModel) -> tuple[PixelSums, ...]:
+    """Return what is left of each pixel in each of a few runs of planes; one run where planes are few.
+
+    Parameters
+    ----------
+    raw, predicted : (z, y, x) counts
+    """
+    n_runs = _N_RUNS if len(raw) >= _ENOUGH_PLANES else 1
+    bounds = np.linspace(0, len(raw), n_runs + 1).astype(int).tolist()
+    runs = [slice(first, after) for first, after in itertools.pairwise(bounds)]
+    return tuple(pixel_sums(raw[run], predicted[run], camera) for run in runs)
+
+
+def total(runs: Sequence[PixelSums]) -> PixelSums:
+    """Return the sums of all planes."""
+    return functools.reduce(PixelSums.plus, runs)
+
+
+def of_one_volume(runs: Sequence[PixelSums], camera: CameraModel) -> CameraModel:
     """Return a camera with the pattern and noise that a single volume shows; unchanged where it has few planes.
 
-    Only what differs from pixel to pixel is taken: what is smooth may be a structure of that volume. What of it is
-    chance was fitted to this very volume: it does not add to what is left there.
+    What of the pattern differs from pixel to pixel, no network restores. What of it is smooth, one may restore as
+    light: then nothing of it is left over, or minus what a camera file says. A good one does not, and it is left over.
+    So that part is looked for with a camera file, too. A structure is in one or two of the runs of planes, and in
+    their median hardly. What is chance was fitted to this very volume: it does not add to what is left there.
+
+    Parameters
+    ----------
+    runs : `sums_of_runs` of that volume
     """
-    if n_planes < _ENOUGH_PLANES:
+    if len(runs) < _N_RUNS:
         return camera
-    mean, chance, noise = _of_pixels(seen)
-    fine, _ = _less_chance(mean - smooth(mean[np.newaxis], _SMOOTH_PX)[0], chance)
-    return replace(camera, pattern=fine, pattern_sd=0.0, dark_noise=noise)
+    mean, chance, noise = _of_pixels(total(runs))
+    coarse = np.median([_smooth(_mean(run)) for run in runs], axis=0)
+    coarse -= np.median(coarse)  # a level is no pattern
+    more, _ = _less_chance(coarse, np.float32(_OF_MEDIAN) * _smooth(chance, 2))
+    if camera.pattern is not None:
+        return replace(camera, pattern=camera.pattern + more)
+    fine, _ = _less_chance(mean - _smooth(mean), chance)
+    return replace(camera, pattern=fine + more, pattern_sd=0.0, dark_noise=noise)
 
 
 def _learnt(sums: PixelSums, camera: CameraModel) -> CameraModel:
     """Return a camera with what earlier volumes show on top of its pattern."""
     mean, chance, noise = _of_pixels(sums)
-    smooth_part = smooth(mean[np.newaxis], _SMOOTH_PX)[0]
-    of_smooth, _ = _less_chance(smooth_part, smooth(chance[np.newaxis], _SMOOTH_PX, 2)[0])
+    smooth_part = _smooth(mean)
+    of_smooth, _ = _less_chance(smooth_part, _smooth(chance, 2))
     fine, left = _less_chance(mean - smooth_part, chance)
     more = of_smooth + fine
     pattern = more if camera.pattern is None else camera.pattern + more
     return replace(camera, pattern=pattern, pattern_sd=left, dark_noise=noise)
 
 
+def _smooth(plane: Array, power: Power = 1) -> Array:
+    return smooth(plane[np.newaxis], _SMOOTH_PX, power)[0]
+
+
 def _of_pixels(sums: PixelSums) -> tuple[Array, Array, Array]:
     """Return the mean of each pixel, the variance of that by chance, and the pixel's noise; (y, x)."""
-    weight, squares = (np.maximum(one, np.float32(1e-3)) for one in (sums.weight, sums.square_weight))
-    mean = np.asarray(sums.residual / weight, np.float32)
+    weight, squares = (np.maximum(one, _LEAST_WEIGHT) for one in (sums.weight, sums.square_weight))
+    mean = _mean(sums)
     noise = shrunk_noise(np.asarray(sums.square / squares - mean**2, np.float32), squares)
     return mean, np.asarray(noise / weight, np.float32), noise
+
+
+def _mean(sums: PixelSums) -> Array:
+    return np.asarray(sums.residual / np.maximum(sums.weight, _LEAST_WEIGHT), np.float32)
 
 
 def _less_chance(part: Array, chance: Array) -> tuple[Array, float]:
