@@ -70,6 +70,8 @@ class Evidence:
     network, or of the intensity range where it gives none."""
     texture_sd: float
     """Of fine structures in bright places, see `care_live.trust.texture`; 1: noise, 0: too little light to say."""
+    n_lit: int
+    """Squares of `WIDE_PX` pixels that showed this."""
     alarms: tuple[NDArray[np.bool_], ...]
     """Where each of `maps` counts against the volume: beyond its threshold, and no mere error of intensity."""
 
@@ -123,6 +125,7 @@ def examine(left: Residual, camera: CameraModel, expected: Expected, *, is_proje
         doubts=apart(doubts, np.array(SCALES_PX[-1])),
         worst=tuple(alarms.worst for alarms in found),
         texture_sd=0.0 if is_projection else texture_sd(grids[0].sampled(), grids[-1].sampled(), around.is_lit),
+        n_lit=int(np.count_nonzero(around.is_lit)),
         alarms=tuple(alarms.where for alarms in found),
     )
 

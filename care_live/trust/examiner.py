@@ -96,7 +96,7 @@ class Examiner:
                 *camera_lines.cautions(lines),
                 *levels.cautions(off, range_counts),
                 *light.biases(found.sd, card.evidence),
-                *light.made_up_texture(found.texture_sd, card.evidence),
+                *light.made_up_texture(found.texture_sd, found.n_lit, card.evidence),
                 *(light.kept_noise(found.sd, with_pixels) if card.task == "denoise" else ()),
             ),
             strange=self._strange(restored, camera, self.features),

@@ -9,6 +9,7 @@ from care_live.images import Flag
 from care_live.model.card import EvidenceLimits
 from care_live.trust.camera import CameraModel
 from care_live.trust.evidence import SCALES_PX
+from care_live.trust.texture import limit_of
 from care_live.verdict import Doubt, Trust, TrustColour
 
 _OTHER_GAIN = 1.6
@@ -65,9 +66,14 @@ def biases(sd: Sequence[float], limits: EvidenceLimits) -> tuple[str, ...]:
     )
 
 
-def made_up_texture(texture_sd: float, limits: EvidenceLimits) -> tuple[str, ...]:
-    """Return in words that fine structures in bright places are not those that were counted."""
-    if texture_sd <= limits.texture_sd:
+def made_up_texture(texture_sd: float, n_lit: int, limits: EvidenceLimits) -> tuple[str, ...]:
+    """Return in words that fine structures in bright places are not those that were counted.
+
+    Parameters
+    ----------
+    n_lit : squares that showed it
+    """
+    if texture_sd <= limit_of(n_lit, limits.texture_sd):
         return ()
     return (
         f"fine structures in bright places are not those that the camera counted: the residual there is "

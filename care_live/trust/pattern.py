@@ -109,7 +109,7 @@ def _learnt(sums: PixelSums, camera: CameraModel) -> CameraModel:
 
 
 def _smooth(plane: Array, power: Power = 1) -> Array:
-    return smooth(plane[np.newaxis], _SMOOTH_PX, power)[0]
+    return np.asarray(smooth(plane[np.newaxis], _SMOOTH_PX, power)[0], np.float32)
 
 
 def _of_pixels(sums: PixelSums) -> tuple[Array, Array, Array]:

@@ -17,6 +17,9 @@ Array: TypeAlias = NDArray[np.float32]
 
 _FEWEST_SQUARES = 256
 """That show a standard deviation."""
+_MANY_SQUARES, _OF_FEW = 4096, 640.0
+"""Lit squares from where on a limit is as the card says; by how much of variance it is more where they are few, times
+their number: one structure that is off weighs the more there. With it 3 of 80 worms in small fields are beyond."""
 
 
 class Smoothed(NamedTuple):
@@ -36,6 +39,11 @@ def texture_sd(finest: Smoothed, widest: Smoothed, is_lit: NDArray[np.bool_]) ->
     variance = finest.noise**2 * np.float32(1 - 2 * _common(finest.sigma_px, widest.sigma_px)) + widest.noise**2
     band = (finest.residual - widest.residual) / np.sqrt(np.maximum(variance, np.float32(1e-12)))
     return float(band[is_lit].std())
+
+
+def limit_of(n_lit: int, limit: float) -> float:
+    """Return the limit for a volume with this number of lit squares of 4 pixels, from the one for a large volume."""
+    return math.sqrt(limit**2 + _OF_FEW * max(1 / max(n_lit, 1) - 1 / _MANY_SQUARES, 0.0))
 
 
 def _common(fine_px: tuple[float, float, float], wide_px: tuple[float, float, float]) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from care_live.trust.examiner import Examiner
+from care_live.trust.texture import limit_of
 from tests.trust.photons import CARD, SHAPE, measured_camera, noise_of, restored_of, worm
 
 CAMERA = measured_camera(worm(11), pattern=None, pattern_sd=0.0)
@@ -51,3 +52,9 @@ def test_the_dark_shows_no_texture() -> None:
     examiner.examine(restored_of(noise_of(dark), dark))
     assert examiner.found is not None
     assert examiner.found.texture_sd == 0
+
+
+def test_few_bright_places_say_less_of_a_texture() -> None:
+    assert limit_of(100_000, 1.05) == 1.05
+    assert 1.2 < limit_of(1200, 1.05) < limit_of(700, 1.05) < 1.4
+    assert limit_of(0, 1.05) > 10, "nothing shows it"
