@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 import click
 
@@ -19,8 +19,21 @@ _NO_VERDICT = (
     "no verdict: the noise of the images could not be measured, or raw and target differ in shape. Look at the report "
     "before you use the network"
 )
-_FOLDER = click.Path(path_type=Path)
-"""Or a scene in a file; the reader looks whether it exists."""
+
+
+class _Images(click.Path):
+    """A folder, a file, or a scene in a file, that exists."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from care_live.recorded import scene_in
+
+        path = Path(str(super().convert(value, param, ctx)))
+        if not scene_in(path)[0].exists():
+            self.fail(f"{path} does not exist", param, ctx)
+        return path
+
+
+_IMAGES = _Images(path_type=Path)
 
 
 class _Options(TypedDict):
@@ -41,9 +54,9 @@ class OwnImages(_Options):
 
 @click.command("train")
 @click.argument("config", type=options.FILE, required=False)
-@click.option("--input", "inputs", type=_FOLDER, multiple=True, help="Dim images; repeat it for each condition.")
-@click.option("--target", type=_FOLDER, multiple=True, help="The truth: bright images in files of the same names.")
-@click.option("--second", type=_FOLDER, help="Second exposures of the dim images, where there are no bright ones.")
+@click.option("--input", "inputs", type=_IMAGES, multiple=True, help="Dim images; repeat it for each condition.")
+@click.option("--target", type=_IMAGES, multiple=True, help="The truth: bright images in files of the same names.")
+@click.option("--second", type=_IMAGES, help="Second exposures of the dim images, where there are no bright ones.")
 @click.option("--noisy-only", is_flag=True, help="Learn from the dim images alone: there are no others.")
 @click.option(
     "--from",
