@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from care_live.images import Plan, VolumeKey
+from care_live.maps import level_of
 from care_live.recorded.run_records import Product, RawStored, RestoredStored, StoredArray
 
 Index: TypeAlias = int | slice
@@ -82,11 +83,16 @@ class RunArray:
 
     @property
     def voxel_size_um(self) -> tuple[float, float, float]:
-        """(z, y, x); of restored volumes, z may differ from that of the raw ones."""
+        """(z, y, x), micrometres; in z a restored volume may differ from raw ones, in y and x a map may be coarser."""
         with self._guard:
             keys = self._keys()
-            of_run = self._product == "raw" or not keys
-            return self._reader.voxel_size_um if of_run else self._reader.restoration(keys[0]).voxel_size_um
+            if self._product == "raw" or not keys:
+                return self._reader.voxel_size_um
+            made = self._reader.restoration(keys[0])
+            whole = made.arrays.get("restored", made.arrays[self._product])
+            side = 2 ** (level_of(made.arrays[self._product].shape, whole.shape) or 0)
+            z_um, y_um, x_um = made.voxel_size_um
+            return z_um, y_um * side, x_um * side
 
     @property
     def shape(self) -> tuple[int, ...]:

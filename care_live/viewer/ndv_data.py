@@ -109,12 +109,15 @@ def of_daemon(
     """
     view = View(products=(product,), codec="none" if is_loopback(address) else arrays.codec_here())
     data = LiveData(Subscriber(address, view=view, keys=keys, position=p, slabs=product != "raw"), product, p)
-    until = time.monotonic() + wait_s
-    while not data.has_volume:
-        if time.monotonic() > until:
-            data.close()
-            raise SourceError(f"no {product} volume of position {p} came from {address} within {wait_s:g} s")
-        data.take(1.0)
+    try:
+        until = time.monotonic() + wait_s
+        while not data.has_volume:
+            if time.monotonic() > until:
+                raise SourceError(f"no {product} volume of position {p} came from {address} within {wait_s:g} s")
+            data.take(1.0)
+    except BaseException:  # Ctrl-C, too
+        data.close()
+        raise
     _call_again(data.look, _LIVE_S)
     return data
 
@@ -249,6 +252,7 @@ class LiveData(ndv.DataWrapper[LiveCache]):  # type: ignore[misc]
             self.take()
         except ProtocolError as error:
             logger.warning("no more volumes come error=%s", error)
+            self.close()
             return False
         if self.coords != coords:  # another run
             self.dims_changed.emit()

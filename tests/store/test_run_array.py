@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,16 @@ def test_a_channel_with_more_planes_may_come_later(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ours[0, 0, :2], volumes[0].pixels)
     np.testing.assert_array_equal(ours[0, :, -1], [np.zeros((20, 24)), volumes[1].pixels[-1]])
     writer.close()
+
+
+def test_a_coarser_map_has_larger_voxels(tmp_path: Path) -> None:
+    with contextlib.closing(open_run(StoreConfig(directory=tmp_path), RunStarted("run", make_plan()))) as writer:
+        volume = make_volume()
+        restored = make_restored(volume)
+        coarse = restored.maps["evidence"][:, ::2, ::2]
+        writer.write_raw(volume)
+        writer.write_restored(replace(restored, maps=dict(restored.maps) | {"evidence": coarse}))
+        reader = RunReader(writer.path)
+        z_um, y_um, x_um = reader.array("restored").voxel_size_um
+        assert reader.array("evidence").shape[2:] == coarse.shape
+        assert reader.array("evidence").voxel_size_um == (z_um, 2 * y_um, 2 * x_um)
