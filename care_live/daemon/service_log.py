@@ -25,7 +25,9 @@ def kept_log(pipe: IO[bytes], path: Path, *, log_bytes: int = LOG_BYTES) -> Iter
     ----------
     log_bytes : from this size on the file is put aside as ``NAME.log.1``, that one as ``.2``, and so on to ``.3``
     """
-    log = RotatingFileHandler(path, maxBytes=log_bytes, backupCount=N_KEPT, encoding="utf-8", errors="replace")
+    log = RotatingFileHandler(
+        path, maxBytes=log_bytes, backupCount=N_KEPT, encoding="utf-8", errors="replace", delay=True
+    )  # opened by the first line: a folder that takes no log ends no daemon
     # a process that outlives the daemon may keep the pipe open: the service ends all the same
     thread = threading.Thread(target=_write, args=(pipe, log), name=f"log {path.name}", daemon=True)
     thread.start()

@@ -28,6 +28,16 @@ print("drained", flush=True)
 """
 
 DEADLINE_S = 240.0
+CONFIG = """
+[source]
+kind = "remote"
+bind = "tcp://127.0.0.1:0"
+[publish]
+bind = "tcp://127.0.0.1:0"
+bind_pull = "tcp://127.0.0.1:0"
+[daemon]
+status_bind = "127.0.0.1:0"
+"""
 
 
 def keeper(folder: Path, script: str, restart: Restart = "always") -> DaemonKeeper:
@@ -59,7 +69,7 @@ def test_an_order_to_stop_drains_the_daemon(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the service control manager starts it there")
 def test_the_host_drains_the_daemon_when_it_is_terminated(tmp_path: Path) -> None:
-    (tmp_path / "run.toml").write_text('[source]\nkind = "remote"\nbind = "tcp://127.0.0.1:0"\n', encoding="utf-8")
+    (tmp_path / "run.toml").write_text(CONFIG, encoding="utf-8")
     rule, log = ServiceRule("lab", tmp_path / "run.toml", "always", stop_s=60), tmp_path / "lab.log"
     host = subprocess.Popen(rule.host_command)
     try:
