@@ -157,7 +157,7 @@ def test_hops_are_numbered_short_and_say_where_they_run() -> None:
     assert [hop.number for hop in HOPS] == list(range(1, len(HOPS) + 1))
     texts = [re.sub(r" ?\([^()]*`[^()]*\)", "", hop.what) for hop in HOPS]
     assert not [text for text in texts if "`" in text or len(text.split()) > MOST_WORDS]
-    threads = dict(re.findall(r"^\| (script|daemon|inference|page|browser) \| (.+) \|$", PAGE, re.MULTILINE))
+    threads = dict(re.findall(r"^\| (script|daemon|inference|gateway|browser) \| (.+) \|$", PAGE, re.MULTILINE))
     unknown = [hop for hop in HOPS if f"*{hop.thread}*" not in threads.get(hop.process, "")]
     assert not unknown
 
