@@ -93,10 +93,12 @@ def restore_command(
     )
     plan = offline.plan_archive(inputs, target, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
     if dry_run:
-        lines = offline.estimate(plan, network).lines()
+        found = offline.estimate(plan, network)
         _warn_of_doubtful(network.cards)
-        for line in lines:
+        for line in found.lines():
             click.echo(printable(line))
+        if found.errors:
+            sys.exit(1)
         return
     with offline.restorer_of(network, _workers(workers, scheduler, scheduler_file)) as restorer:
         report = offline.restore_archive(plan, network, restorer=restorer)

@@ -28,6 +28,7 @@ from care_live.recorded import open_recording
 from care_live.store import RunLock
 from care_live.store.disk import room_of
 from care_live.store.fsync import free_bytes, make_folder, replace_file
+from care_live.store.lock import LOCK_NAME
 
 _MANIFEST = "archive.json"
 
@@ -174,8 +175,8 @@ def _locked(plan: ArchivePlan, network: Networks, restorer: Restorer) -> Iterato
     try:
         wanted = _provenance(plan, network, keep_raw=plan.keep_raw)
         manifest = plan.output / _MANIFEST
-        if manifest.exists():
-            found = _read(manifest)
+        found = _read(manifest) if manifest.exists() else None
+        if manifest.exists() and not (found and _is_empty(plan.output)):
             provenance.refuse_other(found, wanted, plan.output)
             yield ComputedWith.found_in(found)
             return
@@ -185,6 +186,11 @@ def _locked(plan: ArchivePlan, network: Networks, restorer: Restorer) -> Iterato
         yield chosen
     finally:
         lock.close()
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether an archive has no result yet: settings with which nothing could be restored may be corrected."""
+    return all(one.name in (_MANIFEST, LOCK_NAME) for one in folder.iterdir())
 
 
 def _read(manifest: Path) -> dict[str, Any] | None:

@@ -23,6 +23,8 @@ from care_live.recorded.unbuffered import UnbufferedFile
 logger = logging.getLogger(__name__)
 
 _AXES = frozenset("TPCZYX")
+_LIKELY_AXES = {3: "ZYX", 4: "TZYX", 5: "TZCYX"}
+"""By their number, to show how they are given."""
 
 
 class TiffRecording:
@@ -183,7 +185,10 @@ def _known_axes(path: Path, series: Any) -> str:
         return "YX"
     if not set(letters) <= _AXES:
         shape = "x".join(map(str, series.shape))
-        raise ConfigError(f"the axes of {path}, {shape}, are unknown: give axes, such as TZYX")
+        such = _LIKELY_AXES.get(len(series.shape), "TPZCYX")
+        raise ConfigError(
+            f"{path} does not say what its {shape} axes are: give axes, such as {such} (--axes, or axes in a config)"
+        )
     return letters
 
 

@@ -265,6 +265,20 @@ def test_an_archive_of_another_network_is_refused_before_anything_is_read(
         care_live.restore([data / "a", data / "three.ome.tif"], tmp_path / "out", model=other, **SETTINGS)
 
 
+def test_settings_with_which_nothing_was_restored_may_be_corrected(model: Path, tmp_path: Path) -> None:
+    """A folder of plain stacks asks for its axes: the same command with them goes on."""
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"in-{name}.tif", noisy((4, 16, 18), seed=1), photometric="minisblack")
+    inputs = sorted(tmp_path.glob("in-*.tif"))
+    report = care_live.restore(inputs, tmp_path / "out", model=model, **SETTINGS)
+    assert report.n_restored == 0
+    assert all("axes, such as ZYX" in line for line in report.problems)
+    report = care_live.restore(inputs, tmp_path / "out", model=model, axes="ZYX", **SETTINGS)
+    assert (report.n_restored, report.problems) == (2, [])
+    with pytest.raises(ConfigError, match="results are not mixed"):
+        care_live.restore(inputs, tmp_path / "out", model=model, axes="TYX", **SETTINGS)
+
+
 @pytest.fixture
 def copied(data: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of the archive that may be damaged."""
@@ -373,7 +387,8 @@ def test_a_dry_run_says_units_time_and_disk_and_writes_nothing(
     from care_live.cli import main
 
     (copied / "flat.tif").write_bytes(b"no image")
-    main(["restore", str(copied), str(tmp_path / "out"), "--model", str(model), "--provider", "cpu", "--dry-run"])
+    with pytest.raises(SystemExit, match="1"):
+        main(["restore", str(copied), str(tmp_path / "out"), "--model", str(model), "--provider", "cpu", "--dry-run"])
     said = capsys.readouterr().out
     assert re.match(r"4 data sets, 7 time points\nabout \d+ s on this machine", said)
     assert "MiB are free" in said
