@@ -10,7 +10,8 @@
     ├── UnknownChannelError     both a ConfigError and a RestoreError: a network is to read a channel that data lack
     ├── RestoreError            inference failed for a volume: raw is safe, restore it later
     │   ├── OutOfMemoryError    shrink the tiles and try again
-    │   └── WorkerLostError     a process died or hung: another one may restore the volume
+    │   ├── WorkerLostError     a process died or hung: another one may restore the volume
+    │   └── WorkersAwayError    the link to other machines failed: the run goes on with the workers that it has
     ├── ProtocolError           bytes on the wire: drop the message, count it, go on
     ├── StoreError              disk: stop, or shed restored volumes first
     ├── TrainingError           training data or a training run: fix the named file
@@ -59,6 +60,10 @@ class OutOfMemoryError(RestoreError):
 
 class WorkerLostError(RestoreError):
     """The process that restored a volume died or hung, and is being replaced; another one may restore it now."""
+
+
+class WorkersAwayError(RestoreError):
+    """The link to workers on other machines failed, or they are given up; the message has what the run goes on with."""
 
 
 class ProtocolError(CareLiveError):

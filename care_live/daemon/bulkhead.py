@@ -6,7 +6,7 @@ import logging
 from types import TracebackType
 
 from care_live.daemon.run_metrics import Tally
-from care_live.errors import CareLiveError
+from care_live.errors import CareLiveError, WorkersAwayError
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ class Bulkhead:
     def note(self, error: BaseException) -> None:
         """Count a failure that was caught elsewhere."""
         what = str(error) if isinstance(error, CareLiveError) else f"{type(error).__name__}: {error}"
-        warning = f"{self._room} failed: {what}; {self._consequence}"
+        goes_on = isinstance(error, WorkersAwayError)  # it says itself with what
+        warning = what if goes_on else f"{self._room} failed: {what}; {self._consequence}"
         if self._tally.fault(self._room, warning):
             logger.error("%s", warning, exc_info=None if isinstance(error, CareLiveError) else error)
         else:

@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 
 from care_live.backends.session import runtime
 from care_live.config import ChannelNetwork, Config, MicroManagerConfig, StudioConfig, VirtualConfig
+from care_live.daemon import dask_scheduler
 from care_live.errors import CareLiveError, StoreError
 from care_live.model.file import located, read_card
 from care_live.store import nearest_folder
@@ -50,6 +51,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield _inference_packages()
     yield _gpu()
     yield _openvino()
+    yield from _scheduler(config)
     yield from _micro_manager(config)
     yield from _disk(config)
     yield from _ports(config)
@@ -133,6 +135,27 @@ def _openvino() -> Finding:
     from care_live.backends.openvino import fast_precision
 
     return Finding("openvino", "good", f"openvino {version}, fast mode computes in {fast_precision()}")
+
+
+def _scheduler(config: Config) -> Iterator[Finding]:
+    """Look at the workers on other machines, where the config wants some."""
+    wanted = config.restore.remote_workers
+    if not wanted:
+        return
+    start = f"dask worker {config.restore.scheduler} --nthreads 1"
+    try:
+        state = dask_scheduler.look(config.restore.scheduler)
+    except Exception as error:  # noqa: BLE001 - Dask's own, of any kind
+        seen = f"no Dask scheduler answers at {config.restore.scheduler}: {error}"
+        yield Finding("scheduler", "bad", seen, f"start it (dask scheduler) and its workers ({start})")
+        return
+    seen = f"{state.address} answers; {state.n_workers} workers, {state.n_with_gpu} with GPU=1"
+    if state.other_versions:
+        yield Finding("scheduler", "bad", f"{seen}; {'; '.join(state.other_versions)}", "install the same versions")
+    elif state.n_workers < wanted:
+        yield Finding("scheduler", "note", f"{seen}; the run wants {wanted}", f"start more: {start}")
+    else:
+        yield Finding("scheduler", "good", seen)
 
 
 def _micro_manager(config: Config) -> Iterator[Finding]:

@@ -8,15 +8,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
-
-import msgspec
 
 from care_live.config import RestoreConfig
+from care_live.daemon.dask_scheduler import ANSWER_S, client_of, place_of
 from care_live.daemon.worker_states import ABSENT
-from care_live.errors import RestoreError, StageError
+from care_live.errors import RestoreError, StageError, WorkersAwayError
 from care_live.imports import need
 from care_live.wire.address import at_host, is_wildcard
 from care_live.worker.inference_link import OpenInference
@@ -34,7 +32,6 @@ MOST_ENDS = 12
 """Times in a row that tasks end: then no further one is started."""
 _STEADY_S = 120.0
 """Where all workers have worked for so long, the next end is the first of a row."""
-_ANSWER_S = 4.0
 JOIN_S = 10.0
 
 
@@ -58,9 +55,8 @@ class RemoteWorkers:
         self.problem = ""
         """Why no worker can be started at present, or any more."""
 
-    @property
-    def open(self) -> OpenInference:
-        """Start processes on these machines.
+    def open_for(self, owner: object) -> OpenInference:
+        """Return what starts the processes of one worker of the daemon on these machines; they lie on the same one.
 
         Raises
         ------
@@ -69,7 +65,7 @@ class RemoteWorkers:
         """
         if self._port is None:
             raise RestoreError("workers on other machines are not started: call start() first")
-        return self._port.open
+        return partial(self._port.open, owner=owner)
 
     def start(self) -> None:
         """Open the port, and let Dask start workers, if any are wanted; waits for nothing.
@@ -120,14 +116,28 @@ class RemoteWorkers:
 
         Raises
         ------
-        RestoreError
-            That has happened since the last call; the run goes on without these workers, or until they are back.
+        WorkersAwayError
+            That has happened since the last call.
         """
         n_failures = (0 if self._port is None else self._port.n_failures) + self._given_up
         n_shown, self._n_failures_shown = self._n_failures_shown, n_failures
         if self._port is not None and n_failures > n_shown:
-            what = self.problem if self._given_up else f"their link failed, and is begun anew: {self._port.failure}"
-            raise RestoreError(f"workers on other machines: {what}")
+            raise WorkersAwayError(f"{self._what_failed(self._port)}; {self._what_goes_on()}")
+
+    def _what_failed(self, port: RemotePort) -> str:
+        if self._given_up:
+            return f"no further workers are started on other machines: {self.problem.removeprefix('given up: ')}"
+        cut_off = f"; it cut off the workers on {', '.join(port.cut_off)}" if port.cut_off else ""
+        return f"the link to workers on other machines failed at {port.address}: {port.failure}{cut_off}"
+
+    def _what_goes_on(self) -> str:
+        """Return what the run does now, in words."""
+        here = len(self._config.each_worker)
+        who = f"the {here} of this machine" if here > 1 else "the one of this machine" if here else ""
+        if self._given_up:
+            return f"those that are connected go on{f', and {who}' if who else ''}"
+        meanwhile = f"{who} restores what they had" if here == 1 else f"{who} restore what they had" if here else ""
+        return f"it is begun anew, and they connect again; {meanwhile or 'volumes wait for them, raw is stored'}"
 
     def explained(self, worker: Mapping[str, Any]) -> dict[str, Any]:
         """Return the status of a worker with the reason why there is no machine for it."""
@@ -138,7 +148,7 @@ class RemoteWorkers:
         """Keep the workers running until the end."""
         while not self._stop.is_set():
             try:
-                with _client(self._config.scheduler) as client:
+                with client_of(self._config.scheduler) as client:
                     self._keep(client, port)
             except Exception as error:  # noqa: BLE001 - Dask's own; the run goes on with the workers that there are
                 self._note(f"no Dask scheduler answers at {self._config.scheduler}: {error}")
@@ -189,35 +199,15 @@ class RemoteWorkers:
         self.problem = problem
 
 
-@contextlib.contextmanager
-def _client(scheduler: str) -> Iterator[Any]:
-    """Give a client of a scheduler, by its address or by the file that it wrote."""
-    distributed = need("distributed", extra="cluster")
-    address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
-    with socket.create_connection(_place_of(address), timeout=_ANSWER_S):  # Dask itself would try for long, and loudly
-        pass
-    with distributed.Client(address, timeout=_ANSWER_S, set_as_default=False) as client:
-        yield client
-
-
-def _address_in(file: Path) -> str:
-    return str(msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["address"])
-
-
-def _place_of(address: str) -> tuple[str, int]:
-    place = urlsplit(address)
-    return place.hostname or "", place.port or 0
-
-
 def _seen_from(scheduler: str, port: str) -> str:
     """Return the address of the daemon's port for a machine beside the scheduler: the way back from there."""
     if not is_wildcard(port):
         return port
-    with socket.create_connection(_place_of(scheduler), timeout=_ANSWER_S) as way:
+    with socket.create_connection(place_of(scheduler), timeout=ANSWER_S) as way:
         return at_host(port, way.getsockname()[0])
 
 
 def _end_of(task: Any) -> str:
     if task.status == "finished":
         return f"exit code {task.result()}"
-    return f"{task.status}: {task.exception(timeout=_ANSWER_S)}" if task.status == "error" else str(task.status)
+    return f"{task.status}: {task.exception(timeout=ANSWER_S)}" if task.status == "error" else str(task.status)

@@ -14,7 +14,7 @@ from care_live.daemon import channel_networks, worker_states
 from care_live.daemon.group_swap import GroupSwap
 from care_live.daemon.placement import Placement
 from care_live.daemon.remote_workers import RemoteWorkers
-from care_live.errors import ConfigError, WorkerLostError
+from care_live.errors import WorkerLostError
 from care_live.images import ModelIdentity, NetworkInUse, Restored, Volume, VolumeKey
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
@@ -136,7 +136,7 @@ class WorkerGroup:
 
     def _worker(self, number: int, providers: Sequence[str] = ()) -> RestoreProcess:
         own = self._configs[number].with_providers(providers) if providers else self._configs[number]
-        return RestoreProcess(own) if number < self._n_here else RestoreProcess(own, self._remote.open)
+        return RestoreProcess(own) if number < self._n_here else RestoreProcess(own, self._remote.open_for(number))
 
     def may_take(
         self, worker: RestoreProcess, keys: Sequence[VolumeKey], at_work: Collection[VolumeKey] = frozenset()
@@ -209,8 +209,6 @@ class WorkerGroup:
 
         Several workers change before the same volume. Returns whether one on trial is given up for it.
         """
-        if self._n_here < len(self._configs):
-            raise ConfigError("workers on other machines keep their networks: start a new run with another one")
         network = channel_networks.number_of(self._configs[0].networks, channel)
         given_up = self.swap.give_up("another network was ordered")
         if len(self.workers) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,14 @@ def lay_down(names: Sequence[str], parts: Sequence[memoryview], folder: Path) ->
 def settled(settings: Mapping[str, Any], folder: Path) -> RestoreConfig:
     """Return settings that came, with the files of a folder."""
     return _moved(RestoreConfig.model_validate(settings), folder)
+
+
+def named_as_here(message: str, config: RestoreConfig) -> str:
+    """Return what a worker says of its files with their paths on this machine."""
+    for number, network in enumerate(config.networks):
+        path = str(located(network.model)).replace("\\", r"\\")
+        message = re.sub(rf"[^\s'\"]*[/\\]{number}\.onnx\b", path, message)
+    return message
 
 
 def _moved(config: RestoreConfig, folder: Path) -> RestoreConfig:

@@ -16,7 +16,7 @@ from care_live.config import RestoreConfig
 from care_live.errors import ProtocolError
 from care_live.images import VolumeKey
 from care_live.worker import protocol
-from care_live.worker.carried_files import CarriedConfig
+from care_live.worker.carried_files import CarriedConfig, named_as_here
 from care_live.worker.inference_link import InferenceLink
 from care_live.worker.remote_protocol import (
     QUEUED_BYTES,
@@ -27,7 +27,7 @@ from care_live.worker.remote_protocol import (
     MapPlanes,
     Order,
     SessionStart,
-    ToWorker,
+    ToSession,
     WorkerAnswer,
 )
 from care_live.worker.remote_volume import RemoteVolume, header_of
@@ -36,7 +36,7 @@ from care_live.worker.shared_memory import SegmentView
 logger = logging.getLogger(__name__)
 
 _Parts: TypeAlias = Sequence[NDArray[Any] | bytes]
-SendToPeer: TypeAlias = Callable[[ToWorker, _Parts], None]
+SendToPeer: TypeAlias = Callable[[ToSession, _Parts], None]
 """Queues a message with its parts; does not wait."""
 
 IDLE_S = 60.0
@@ -64,6 +64,7 @@ class RemoteInference(InferenceLink):
     carries : the same, with the files that it names
     budgets_px : by network: pixels that it may read at once, after an earlier process died of more
     give_back : called once when it has ended
+    owner : the worker of the daemon that it is for; None: it is the only process of one
     """
 
     def __init__(
@@ -72,8 +73,11 @@ class RemoteInference(InferenceLink):
         carries: CarriedConfig,
         budgets_px: Mapping[int, int],
         give_back: Callable[[RemoteInference], None],
+        *,
+        owner: object = None,
     ) -> None:
         super().__init__(config)
+        self.owner = self if owner is None else owner
         self._carries, self._budgets_px, self._give_back = carries, dict(budgets_px), give_back
         self._changed = threading.Condition()
         self._send: SendToPeer | None = None
@@ -219,6 +223,9 @@ class RemoteInference(InferenceLink):
             self._owed = None
         elif isinstance(answer, protocol.Ready) and self.ready is not None:
             raise ProtocolError("it was ready before")
+        if isinstance(answer, protocol.Failed):
+            said = named_as_here(answer.message, self.config)
+            answer = protocol.Failed(answer.kind, f"worker on {self._host}: {said}")
         self._answers.append(answer)
         self._changed.notify_all()
 
@@ -237,7 +244,7 @@ class RemoteInference(InferenceLink):
     def _order(self, request: protocol.Request, parts: Sequence[NDArray[Any]] = ()) -> None:
         self._queue(Order(self._session, request), parts)
 
-    def _queue(self, message: ToWorker, parts: _Parts = ()) -> None:
+    def _queue(self, message: ToSession, parts: _Parts = ()) -> None:
         assert self._send is not None, "a message goes to a machine"
         self._queued_bytes += _n_bytes_in(parts)
         self._send(message, parts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from care_live.worker.remote_protocol import ToWorker
+from care_live.worker.remote_protocol import ToSession
 
 if TYPE_CHECKING:  # it only passes on how it was lost
     from care_live.worker.remote_inference import RemoteInference
@@ -21,19 +21,23 @@ class RemotePeer:
 
     identity: bytes
     host: str
-    inference: RemoteInference | None = None
-    """What it runs; None: it has nothing to do. Any thread may end it, so it is read once for each use."""
-    session: int | None = None
-    """The last one that it was given; it is busy with that until it says that it has left."""
+    runs: dict[int, RemoteInference] = field(default_factory=dict)
+    """Its processes by session: one, and beside it another network on trial, or the one before a swap."""
+    last_session: int | None = None
+    """The last one that it was given; it is busy until it says that it has left that, and has no other one."""
     silent_s: float = 0.0
-    unsent: deque[tuple[ToWorker, Sequence[NDArray[Any] | bytes]]] = field(default_factory=deque)
+    unsent: deque[tuple[ToSession, Sequence[NDArray[Any] | bytes]]] = field(default_factory=deque)
     """Bounded: no volume is streamed to a worker for which much waits, and it has one order at a time."""
 
     @property
     def is_free(self) -> bool:
-        return self.session is None
+        return self.last_session is None
+
+    def works_for(self, owner: object) -> bool:
+        """Return whether it runs a process of this worker of the daemon."""
+        return any(one.owner == owner for one in list(self.runs.values()))
 
     def lose(self, how: str) -> None:
         """Let what it runs know, if anything, how it was lost."""
-        if (runs := self.inference) is not None:
-            runs.lose(how)
+        for one in list(self.runs.values()):
+            one.lose(how)

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -72,6 +72,8 @@ class RemotePort:
         self._beat_s = 0.0
         self.failure = ""
         """How the link failed last; it is then begun anew, at the same address."""
+        self.cut_off: tuple[str, ...] = ()
+        """The machines of the workers that were connected then."""
         self.n_failures = 0
         self.error: Exception | None = None
         """Why no worker is served any more: the link failed again and again."""
@@ -87,10 +89,14 @@ class RemotePort:
         """
         return link.Invitation(address, KeyPair(self._theirs.public, self._theirs.secret), self._own.public)
 
-    def open(self, config: RestoreConfig, budgets_px: Mapping[int, int]) -> RemoteInference:
+    def open(self, config: RestoreConfig, budgets_px: Mapping[int, int], *, owner: object = None) -> RemoteInference:
         """Ask for a process on another machine; see `OpenInference`.
 
         Its files are read once, so that a worker that is replaced gets the same ones.
+
+        Parameters
+        ----------
+        owner : the worker of the daemon that it is for: all processes of one worker run on the same machine
 
         Raises
         ------
@@ -99,7 +105,7 @@ class RemotePort:
         """
         name = config.model_dump_json()
         carries = self._carried[name] = self._carried.get(name) or carried(config)
-        inference = RemoteInference(config, carries, budgets_px, self._give_back)
+        inference = RemoteInference(config, carries, budgets_px, self._give_back, owner=owner)
         with self._guard:
             self._wanted.append(inference)
         self._sockets.wake()
@@ -143,8 +149,8 @@ class RemotePort:
             if inference in self._wanted:
                 self._wanted.remove(inference)
             for peer in self._peers.values():
-                if peer.inference is inference:
-                    peer.inference = None
+                for session in [number for number, one in peer.runs.items() if one is inference]:
+                    del peer.runs[session]
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
@@ -177,6 +183,7 @@ class RemotePort:
 
     def _note(self, error: Exception, *, gives_up: bool) -> None:
         logger.error("link to remote workers failed: %s", error, exc_info=error)
+        self.cut_off = self.hosts
         self.failure, self.n_failures = f"{type(error).__name__}: {error}", self.n_failures + 1
         self._lose_all()
         self.error = error if gives_up else None
@@ -205,7 +212,7 @@ class RemotePort:
             return
         if isinstance(message, link.WorkerFree):
             self._greet(received.peer, message)
-        elif peer is not None and (runs := peer.inference) is not None and message.session == peer.session:
+        elif peer is not None and (runs := peer.runs.get(message.session)) is not None:
             peer.silent_s = 0.0
             runs.take(message, received.parts[1:])
         else:
@@ -220,7 +227,7 @@ class RemotePort:
         peer = self._peers.get(identity)
         if peer is None:
             logger.info("worker connected host=%s", hello.host)
-        elif peer.session not in (None, hello.left):  # said before it got the order
+        elif peer.last_session not in (None, hello.left):  # said before it got the order
             peer.silent_s = 0.0
             return
         else:
@@ -235,17 +242,24 @@ class RemotePort:
             if peer.silent_s > link.LOST_S:
                 self._forget(peer)
         with self._guard:
-            free = [peer for peer in self._peers.values() if peer.is_free]
-            matched = [(peer, self._wanted.popleft()) for peer in free[: len(self._wanted)]]
-            for peer, inference in matched:
-                peer.inference, peer.session = inference, next(self._numbers)
-        for peer, inference in matched:
-            assert peer.session is not None, "a worker was given a session"
-            inference.join(peer.session, peer.host, partial(self._queue, peer))
+            matched = list(self._matched())
+        for session, peer, inference in matched:
+            inference.join(session, peer.host, partial(self._queue, peer))
         if now_s - self._beat_s > link.BEAT_S:
             self._beat_s = now_s
             for identity in self._peers:
                 self._post(identity, link.Ping())
+
+    def _matched(self) -> Iterator[tuple[int, RemotePeer, RemoteInference]]:
+        """Yield what is wanted with the machine that gets it: where its worker is at work, else a free one."""
+        for inference in list(self._wanted):
+            peers = [peer for peer in self._peers.values() if peer.works_for(inference.owner)]
+            peers += [peer for peer in self._peers.values() if peer.is_free]
+            if peers:
+                self._wanted.remove(inference)
+                session = peers[0].last_session = next(self._numbers)
+                peers[0].runs[session] = inference
+                yield session, peers[0], inference
 
     def _forget(self, peer: RemotePeer) -> None:
         with self._guard:
@@ -255,7 +269,7 @@ class RemotePort:
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
-    def _queue(self, peer: RemotePeer, message: link.ToWorker, parts: Sequence[NDArray[Any] | bytes]) -> None:
+    def _queue(self, peer: RemotePeer, message: link.ToSession, parts: Sequence[NDArray[Any] | bytes]) -> None:
         """Let the thread send a message after those before it; from any thread."""
         peer.unsent.append((message, parts))
         self._sockets.wake()
@@ -265,7 +279,7 @@ class RemotePort:
         for peer in self._peers.values():
             while peer.unsent:
                 message, parts = peer.unsent[0]
-                runs = peer.inference
+                runs = peer.runs.get(message.session)
                 if runs is None and not isinstance(message, link.Leave):  # of a process that was ended
                     peer.unsent.popleft()
                     continue

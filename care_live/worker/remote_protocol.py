@@ -19,7 +19,7 @@ from care_live.wire.codec import Codec
 from care_live.wire.keys import KeyPair
 from care_live.worker import protocol
 
-VERSION = 1
+VERSION = 2
 """Both ends must have the same."""
 BEAT_S = 0.5
 """A worker says at least so often that it is there, and the daemon answers."""
@@ -38,7 +38,8 @@ N_QUEUED = 4
 _Name = Annotated[str, msgspec.Meta(max_length=256)]
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 Session = Annotated[int, msgspec.Meta(ge=0)]
-"""Counts the processes that the daemon has ordered: what belongs to an earlier one is dropped."""
+"""Counts the processes that the daemon has ordered: what belongs to one that is over is dropped. A worker may have
+several: another network that is on trial, or the one before a swap, beside the one that restores."""
 
 
 class WorkerFree(msgspec.Struct, frozen=True, tag=True):
@@ -46,7 +47,7 @@ class WorkerFree(msgspec.Struct, frozen=True, tag=True):
 
     host: _Name
     left: int = -1
-    """The last session, which is over; -1: there was none."""
+    """The last session, which is over, as are all before it; -1: there was none."""
     version: int = VERSION
 
 
@@ -120,7 +121,7 @@ class Ping(msgspec.Struct, frozen=True, tag=True):
 
 
 class Leave(msgspec.Struct, frozen=True, tag=True):
-    """End the process of this session, if it is that one, and wait for another."""
+    """End the process of this session, if there is one."""
 
     session: Session
 
@@ -130,7 +131,8 @@ class Dismiss(msgspec.Struct, frozen=True, tag=True):
 
 
 FromWorker: TypeAlias = WorkerFree | Beat | WorkerAnswer | MapPlanes | Gone
-ToWorker: TypeAlias = SessionStart | Order | RawPlanes | Ping | Leave | Dismiss
+ToSession: TypeAlias = SessionStart | Order | RawPlanes | Leave
+ToWorker: TypeAlias = ToSession | Ping | Dismiss
 
 from_worker: Codec[FromWorker] = Codec(FromWorker, "message of a worker", form="msgpack")
 to_worker: Codec[ToWorker] = Codec(ToWorker, "message to a worker", form="msgpack")

@@ -46,7 +46,7 @@ class RemoteWorker:
 
     def __init__(self, sockets: Sockets, dealer: Socket) -> None:
         self._sockets, self._dealer = sockets, dealer
-        self._session: RemoteSession | None = None
+        self._sessions: dict[int, RemoteSession] = {}
         self._left = -1
         self._unsent: deque[Outgoing] = deque()
         self._silent_s = self._hello_s = 0.0
@@ -57,7 +57,7 @@ class RemoteWorker:
         turned_s = time.monotonic()
         try:
             while not self._dismissed and self._silent_s < link.FORSAKEN_S:
-                busy = self._unsent or (self._session is not None and self._session.is_busy)
+                busy = self._unsent or any(session.is_busy for session in self._sessions.values())
                 self._sockets.poll(_BUSY_S if busy else _IDLE_S)
                 now_s = time.monotonic()
                 self._silent_s += min(now_s - turned_s, _LONGEST_TURN_S)
@@ -66,7 +66,8 @@ class RemoteWorker:
                 self._collect(now_s)
                 self._flush()
         finally:
-            self._leave()
+            for session in list(self._sessions):
+                self._leave(session)
 
     def _receive(self) -> None:
         for _ in range(_MESSAGES_A_TURN):
@@ -80,34 +81,33 @@ class RemoteWorker:
             case link.SessionStart():
                 self._join(message, parts)
             case link.Order() | link.RawPlanes():
-                if self._session is not None and message.session == self._session.number:
-                    self._session.take(message, parts)
+                if (ordered := self._sessions.get(message.session)) is not None:
+                    ordered.take(message, parts)
             case link.Leave(session=session):
-                if self._session is not None and session == self._session.number:
-                    self._leave()
-                self._left = max(self._left, session)
+                self._leave(session)
             case link.Dismiss():
                 self._dismissed = True
 
     def _join(self, join: link.SessionStart, parts: list[memoryview]) -> None:
-        self._leave()
         try:
-            self._session = RemoteSession(join, parts)
+            self._sessions[join.session] = RemoteSession(join, parts)
         except (OSError, ValueError, CareLiveError) as error:  # no room on the disk, settings of another version
-            self._left = join.session
+            self._left = max(self._left, join.session)
             self._unsent.append((link.Gone(join.session, f"cannot start: {error}"[:4000]), ()))
 
     def _collect(self, now_s: float) -> None:
         """Queue what is to be said."""
-        if self._session is None:
+        if not self._sessions:
             if now_s - self._hello_s > link.BEAT_S:
                 self._hello_s = now_s
                 self._unsent.append((link.WorkerFree(platform.node()[:256], self._left), ()))
         elif not self._unsent:  # results wait where they lie while the link is slow
-            self._unsent += self._session.news()
-            if self._unsent and isinstance(self._unsent[-1][0], link.Gone):
-                self._flush()
-                self._leave()
+            for session in list(self._sessions.values()):
+                news = list(session.news())
+                self._unsent += news
+                if news and isinstance(news[-1][0], link.Gone):
+                    self._flush()
+                    self._leave(session.number)
 
     def _flush(self) -> None:
         while self._unsent:
@@ -116,12 +116,16 @@ class RemoteWorker:
                 return
             self._unsent.popleft()
 
-    def _leave(self) -> None:
-        if self._session is not None:
-            session, self._session = self._session, None
-            self._left = max(self._left, session.number)
-            self._unsent = deque(one for one in self._unsent if isinstance(one[0], link.Gone))
+    def _leave(self, number: int) -> None:
+        """End a session, whose last results are not sent any more."""
+        self._left = max(self._left, number)
+        if (session := self._sessions.pop(number, None)) is not None:
+            self._unsent = deque(one for one in self._unsent if not _is_result_of(number, one[0]))
             session.close()
+
+
+def _is_result_of(session: int, message: link.FromWorker) -> bool:
+    return not isinstance(message, link.WorkerFree | link.Gone) and message.session == session
 
 
 def main() -> int:

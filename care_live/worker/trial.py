@@ -172,7 +172,8 @@ class Candidate:
         elif how := self.inference.lost():
             self.refuse(f"its process {how}")
         elif time.monotonic() > self._until_s:
-            self.refuse(f"it was not done with {self.phase} in time")
+            absent = "no machine was there to load it in time"
+            self.refuse(absent if self.inference.is_absent else f"it was not done with {self.phase} in time")
 
     def _last_words(self) -> str:
         """Return why its process ended."""

@@ -22,7 +22,7 @@ from care_live.restore.engine import Engine
 from care_live.worker.supervisor import InferenceSupervisor
 from tests.make.inference import settings
 from tests.make.waiting import until
-from tests.make.worker_groups import stacks
+from tests.make.worker_groups import names_of, stacks, swapped
 
 pytestmark = pytest.mark.slow
 
@@ -36,30 +36,8 @@ def pair(network: Path) -> Iterator[WorkerGroup]:
     group.stop()
 
 
-def swapped(group: WorkerGroup, model: Path, until_state: str, p: int) -> list[str]:
-    """Order a network and restore with each worker in turn until the swap has this state; return who restored."""
-    names: list[str] = []
-    stack = stacks(p, n=1)[0]
-    group.order_swap(model, interval_s=lambda: None, even_if_slow=True)
-
-    def restored() -> bool:
-        key = VolumeKey(len(names), p)
-        worker = group.workers[len(names) % 2]
-        assert group.may_take(worker, [key])
-        names.append(group.restore(worker, [replace(stack, key=key)])[0].model.name)
-        group.watch()
-        return group.swap_state.startswith(until_state)
-
-    until(restored)
-    return names
-
-
 def inference_processes() -> set[psutil.Process]:
     return {one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())}
-
-
-def names_of(group: WorkerGroup) -> list[str]:
-    return [worker.network.identity.name for worker in group.workers]
 
 
 def state_while_they_change(group: WorkerGroup, patched: pytest.MonkeyPatch) -> list[str]:
