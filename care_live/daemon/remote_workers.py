@@ -163,7 +163,8 @@ class RemoteWorkers:
             ended = [task for task in tasks if task.status != "pending"]
             for task in ended:
                 tasks.remove(task)
-                self._note(f"a worker's task ended: {_end_of(task)}")
+                why = f": {port.refused}" if port.refused else ""
+                self._note(f"a worker's task ended: {_end_of(task)}{why}")
             if ended:
                 n_ended, ended_s = n_ended + 1, time.monotonic()
             elif time.monotonic() - ended_s > _STEADY_S and len(port.hosts) >= self._config.remote_workers:

@@ -74,6 +74,8 @@ class RemotePort:
         """How the link failed last; it is then begun anew, at the same address."""
         self.cut_off: tuple[str, ...] = ()
         """The machines of the workers that were connected then."""
+        self.refused = ""
+        """Why the last worker that came was refused, if it was."""
         self.n_failures = 0
         self.error: Exception | None = None
         """Why no worker is served any more: the link failed again and again."""
@@ -220,9 +222,10 @@ class RemotePort:
 
     def _greet(self, identity: bytes, hello: link.WorkerFree) -> None:
         """Note that a worker has nothing to do."""
-        if hello.version != link.VERSION:
-            logger.warning("worker on %s dismissed: its care_live is another version", hello.host)
-            self._post(identity, link.Dismiss())
+        self.refused = link.refusal(hello)
+        if self.refused:
+            logger.warning("worker refused: %s", self.refused)
+            self._post(identity, link.Dismiss(self.refused))
             return
         peer = self._peers.get(identity)
         if peer is None:

@@ -129,10 +129,22 @@ class Leave(msgspec.Struct, frozen=True, tag=True):
 class Dismiss(msgspec.Struct, frozen=True, tag=True):
     """End."""
 
+    reason: str = ""
+    """Why the daemon refuses this worker; empty: it needs no worker any more."""
+
 
 FromWorker: TypeAlias = WorkerFree | Beat | WorkerAnswer | MapPlanes | Gone
 ToSession: TypeAlias = SessionStart | Order | RawPlanes | Leave
 ToWorker: TypeAlias = ToSession | Ping | Dismiss
+
+
+def refusal(hello: WorkerFree) -> str:
+    """Return why the daemon refuses a worker: it has another version; empty: it does not."""
+    if hello.version == VERSION:
+        return ""
+    versions = f"the worker on {hello.host} has version {hello.version} of the link, the daemon has {VERSION}"
+    return f"{versions}: install the same care_live on both"
+
 
 from_worker: Codec[FromWorker] = Codec(FromWorker, "message of a worker", form="msgpack")
 to_worker: Codec[ToWorker] = Codec(ToWorker, "message to a worker", form="msgpack")

@@ -33,6 +33,8 @@ _IDLE_S = 0.1
 _LONGEST_TURN_S = 1.0
 """More than this between two turns: this machine was held up, and the daemon's silence does not count."""
 _MESSAGES_A_TURN = 16
+REFUSED = 2
+"""Exit code of a worker of another version."""
 
 
 class RemoteWorker:
@@ -51,6 +53,8 @@ class RemoteWorker:
         self._unsent: deque[Outgoing] = deque()
         self._silent_s = self._hello_s = 0.0
         self._dismissed = False
+        self.refused = ""
+        """Why the daemon has refused it, if it has."""
 
     def serve(self) -> None:
         """Restore until the daemon has no more work, or is gone."""
@@ -85,8 +89,8 @@ class RemoteWorker:
                     ordered.take(message, parts)
             case link.Leave(session=session):
                 self._leave(session)
-            case link.Dismiss():
-                self._dismissed = True
+            case link.Dismiss(reason=reason):
+                self._dismissed, self.refused = True, reason
 
     def _join(self, join: link.SessionStart, parts: list[memoryview]) -> None:
         try:
@@ -137,8 +141,11 @@ def main() -> int:
     client = ClientKeys(invitation.own, invitation.server_public)
     with Sockets(client=client) as sockets:
         dealer = sockets.connect("dealer", invitation.address, hwm=link.N_QUEUED, max_message_bytes=link.MESSAGE_BYTES)
-        RemoteWorker(sockets, dealer).serve()
-    return 0
+        worker = RemoteWorker(sockets, dealer)
+        worker.serve()
+    if worker.refused:
+        logger.error("refused by the daemon at %s: %s", invitation.address, worker.refused)
+    return REFUSED if worker.refused else 0
 
 
 def _end_with_the_one_that_started_it() -> None:

@@ -134,7 +134,8 @@ def test_workers_that_end_again_and_again_are_given_up_with_the_reason(tmp_path,
     try:
         ours.check()
         until(lambda: ours.problem.startswith("given up: workers have ended 2 times in a row"), WAIT_S)
-        assert "exit code 0" in ours.problem
+        assert "exit code 2: the worker on " in ours.problem
+        assert "of the link, the daemon has -1: install the same care_live on both" in ours.problem
         until(lambda: is_reported(ours, "no further workers are started on other machines: workers have ended"), WAIT_S)
         ours.check()  # once
         assert ours.explained({"state": "no machine yet"}) == {"state": f"no machine yet: {ours.problem}"}

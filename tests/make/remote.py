@@ -17,10 +17,10 @@ WAIT_S = 120.0
 
 
 @contextmanager
-def remote_worker(invitation: Invitation) -> Iterator[subprocess.Popen[bytes]]:
+def remote_worker(invitation: Invitation, stderr: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
     """Give a worker's process, as a Dask task starts it."""
     command = [sys.executable, "-m", "care_live.worker.remote_worker"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr) as process:
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(invitation) + b"\n")
         process.stdin.flush()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 
 import pytest
 
 from care_live.wire.keys import ClientKeys
 from care_live.wire.sockets import Sockets
-from care_live.worker import remote_worker
+from care_live.worker import remote_protocol, remote_worker
 from care_live.worker.remote_port import RemotePort
 from care_live.worker.remote_worker import RemoteWorker
 from tests.make.remote import WAIT_S, open_port, until_connected
@@ -45,3 +46,18 @@ def test_a_worker_that_is_dismissed_ends_without_an_error() -> None:
         until_connected(port)
         port.close()
         assert worker.wait(WAIT_S) == 0
+
+
+@pytest.mark.slow
+def test_a_worker_of_another_version_is_refused_with_the_reason_on_both_sides(port: RemotePort, monkeypatch) -> None:
+    theirs = remote_protocol.VERSION
+    monkeypatch.setattr(remote_protocol, "VERSION", 1)
+    with started(port.invitation(port.address), stderr=subprocess.PIPE) as worker:
+        assert worker.wait(WAIT_S) == remote_worker.REFUSED
+        assert worker.stderr is not None
+        said = worker.stderr.read().decode()
+    reason = f"has version {theirs} of the link, the daemon has 1: install the same care_live on both"
+    assert reason in port.refused
+    assert f"refused by the daemon at {port.address}: the worker on " in said
+    assert reason in said
+    assert port.hosts == ()
