@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from care_live.daemon.dask_scheduler import look
 from care_live.daemon.worker_group import WorkerGroup
 from care_live.images import VolumeKey
 from tests.faults.lab import FULL
@@ -41,6 +42,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 def pair(folder: Path, cluster: Cluster) -> Iterator[WorkerGroup]:
     """Two workers of a Dask cluster, and none here."""
     there = {"scheduler": str(cluster.file), "workers": 0, "remote_workers": 2, "remote_bind": "tcp://127.0.0.1:0"}
+    until(lambda: look(str(cluster.file)).n_workers > 1, WAIT_S)  # else Dask may give both tasks to the one that it has
     group = WorkerGroup(settings(folder / "net.onnx", **there))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("care_live.worker.remote_protocol.LOST_S", 20.0)  # a busy machine is not a lost one
