@@ -137,7 +137,7 @@ def test_a_map_on_both_sides_of_0_has_two_colours_over_the_dimmed_image(screen, 
     screen.contrast("mean", 60, 400)
     screen.look(layer="evidence", doubtMarks=False)
     button = screen.window.find_element("css selector", '#layer [data-value="evidence"]')
-    assert (button.text, button.get_attribute("aria-checked")) == ("evidence", "true")
+    assert (button.text, button.get_attribute("aria-checked")) == ("Evidence", "true")
     colours = screen.pane("uncertainty").image((64, 96), STEP_UM)
     dimmed = 0.35 * grey(shown.maps["mean"][4], 60, 400)
     assert np.abs(colours[:16] - dimmed[:16, :, None]).max() <= 1.5
