@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from care_live.images import ModelIdentity, Restored, Volume, VolumeKey
-from care_live.model.card import Calibration
+from care_live.model.card import Calibration, NetworkVerdict
 from care_live.model.reliability import half_width_factor
 from care_live.trust.camera import CameraModel
 from care_live.trust.photon_transfer import camera_of, transfer_points
@@ -27,13 +27,20 @@ class FirstExposures:
     camera: CameraModel | None
     problem: str
     """Why no reference can be compared with them; empty: it can."""
+    promised: NetworkVerdict | None = None
+    """What the card of the network says of its error; None: nothing."""
 
     @property
     def nbytes(self) -> int:
         return sum(one.raw.nbytes + one.mean.nbytes for one in self.planes.values())
 
 
-def first_exposures_of(restored: Restored, heights: Collection[int], calibration: Calibration | None) -> FirstExposures:
+def first_exposures_of(
+    restored: Restored,
+    heights: Collection[int],
+    calibration: Calibration | None,
+    promised: NetworkVerdict | None = None,
+) -> FirstExposures:
     """Return what is compared with the reference of a volume."""
     volume, mean, scale = restored.volume, restored.maps["mean"], restored.maps.get("laplace_scale")
     if mean.shape != volume.pixels.shape:
@@ -46,9 +53,8 @@ def first_exposures_of(restored: Restored, heights: Collection[int], calibration
             half_width = None if scale is None else factor * scale[own].astype(np.float64)
             planes[z] = Twins(raw, raw, shown, half_width)
     camera = camera_of(transfer_points(volume.pixels), "this volume") if planes else None
-    return FirstExposures(
-        restored.key, restored.model, planes, camera, "" if planes else "the plane that it shows once more is lost"
-    )
+    problem = "" if planes else "the plane that it shows once more is lost"
+    return FirstExposures(restored.key, restored.model, planes, camera, problem, promised)
 
 
 def figures_of(first: FirstExposures, reference: Volume) -> ErrorFigures:

@@ -15,8 +15,9 @@ import numpy as np
 from care_live.config import ReferenceConfig
 from care_live.daemon.first_exposures import FirstExposures, figures_of, first_exposures_of
 from care_live.images import REFERENCE, ModelIdentity, Plan, Restored, Volume, VolumeKey, read_only
-from care_live.model.card import Calibration
+from care_live.model.card import Calibration, NetworkVerdict
 from care_live.recorded.run_records import RawStored, RestoredStored
+from care_live.trust import promise
 from care_live.trust.reference import ErrorFigures, followed
 from care_live.verdict import MeasuredError, Trust
 
@@ -42,6 +43,8 @@ class _Known:
     reasons: tuple[str, ...]
     model: ModelIdentity
     """The network that erred; another one errs by something else."""
+    broke: tuple[int, ...] = ()
+    """First and newest time point of references that were clearly worse in a row than the card says."""
 
 
 class References:
@@ -104,18 +107,27 @@ class References:
         channel = self._plan.channels[c].partition(REFERENCE)[0]  # a camera's label may follow
         return 1.0 if self._wanted.preset_of(channel) is None else self._wanted.light
 
-    def judged(self, restored: Restored, calibration: Calibration | None) -> Restored:
-        """Return a restored volume with the measured error in its verdict, and scales that hold what they say."""
+    def judged(
+        self, restored: Restored, calibration: Calibration | None, promised: NetworkVerdict | None = None
+    ) -> Restored:
+        """Return a restored volume with the measured error in its verdict, and scales that hold what they say.
+
+        Parameters
+        ----------
+        promised : the error of the network on the volumes of its validation, as its card says; None: it does not
+        """
         if restored.key.c not in self._again:
             return restored
         try:
-            known, unmeasured = self._learn(restored, calibration)
+            known, unmeasured = self._learn(restored, calibration, promised)
         except Exception:  # what is measured beside a run must not end it
             logger.exception("reference not measured key=%s", tuple(restored.key))
             known, unmeasured = self._known_of(restored), ""
         return _widened(_noted(restored, unmeasured), known)
 
-    def _learn(self, restored: Restored, calibration: Calibration | None) -> tuple[_Known | None, str]:
+    def _learn(
+        self, restored: Restored, calibration: Calibration | None, promised: NetworkVerdict | None
+    ) -> tuple[_Known | None, str]:
         """Measure this volume, where its reference is there, and those whose references came late."""
         with self._lock:
             reference = self._waiting.pop(restored.key, None)
@@ -123,7 +135,7 @@ class References:
         said = [why for pair in late if (why := self._measure(*pair)[1])]
         own = None
         if reference is not None or self._may_come(restored.key):
-            first = first_exposures_of(restored, self._heights(restored, reference), calibration)
+            first = first_exposures_of(restored, self._heights(restored, reference), calibration, promised)
             if reference is None:
                 self._keep(first)
             else:
@@ -214,9 +226,18 @@ def _learnt(before: _Known | None, figures: ErrorFigures, first: FirstExposures,
             f"at time point {t} the intervals of 90 % held {coverage:.0%} of a reference plane: from there on they are "
             f"drawn {widening:.1f} times as wide as the network says"
         )
-    return _Known(
-        MeasuredError(t, figures.psnr_db, coverage, widening, dose, figures.shift_px), tuple(reasons), first.model
-    )
+    broke = _broken(before, figures, first)
+    if first.promised is not None and len(broke) >= promise.N_IN_A_ROW:
+        reasons.append(promise.sentence(broke, figures, first.promised))
+    measured = MeasuredError(t, figures.psnr_db, coverage, widening, dose, figures.shift_px)
+    return _Known(measured, tuple(reasons), first.model, broke)
+
+
+def _broken(before: _Known | None, figures: ErrorFigures, first: FirstExposures) -> tuple[int, ...]:
+    """Return the first and the newest time point in a row that were clearly worse than the card says."""
+    if not promise.is_broken(figures, first.promised):
+        return ()
+    return tuple(sorted((*(before.broke[:1] if before else ()), first.key.t)))
 
 
 def _noted(restored: Restored, unmeasured: str) -> Restored:

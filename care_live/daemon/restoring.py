@@ -210,7 +210,7 @@ class Restoring:
     def _deliver(self, restored: Restored, *, live: bool) -> None:
         restored = self.states.up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))
         card = self.group.network_of(restored.model).card
-        restored = self.references.judged(restored, card.calibration)
+        restored = self.references.judged(restored, card.calibration, card.verdict)
         restored = _named(restored, self.channels, card.channels_in)
         self._describe(restored)
         with self.publishing:

@@ -6,6 +6,7 @@ light differs. Its own noise is taken off the measured error, and off each error
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.trust.camera import CameraModel
+from care_live.trust.smooth import smooth
 from care_live.trust.twins import Twins, aligned, line, usable, white_noise_variance
 
 Plane: TypeAlias = NDArray[np.float64]
@@ -29,6 +31,8 @@ _FULL_STEP_GAP = 0.5
 """A gap in which a single plane's chance has no part: the widening goes all the way."""
 _LEAST_OWN = 0.4
 """Share of the observed error that must be the restoration's: a difference of two near numbers says nothing."""
+_WIDTHS_PX = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+"""Of the Gaussian filters that a network is compared with."""
 _SDS_OF_PERCENTILE = 3.09
 """From the mean to the 0.1 percentile of what is normal."""
 
@@ -40,6 +44,8 @@ class ErrorFigures:
     nrmse: float
     """Over the range between the 0.1 and 99.9 percentiles, after the affine fit of `care_live.metrics`."""
     psnr_db: float
+    gain_db: float
+    """PSNR over that of the best Gaussian filter of the same raw planes, tuned with the references."""
     ratios: NDArray[np.float64] | None
     """Sorted |error| / half width of every voxel; None without a scale."""
     shift_px: float = 0.0
@@ -80,7 +86,8 @@ def measure(planes: Sequence[Twins], camera: CameraModel | None = None) -> Error
     ratios = [one[3] for one in found if one[3] is not None]
     joined = np.sort(np.concatenate(ratios)) if len(ratios) == len(found) else None
     moved_px = max(one.shift_px for one in pairs)
-    return ErrorFigures(nrmse, -20.0 * float(np.log10(max(nrmse, 1e-12))), joined, moved_px)
+    gain_db = _decibels(_own_error(mean, truth, noise) / _error_of_filter(pairs, truth, noise))
+    return ErrorFigures(nrmse, _decibels(nrmse), gain_db, joined, moved_px)
 
 
 def followed(widening: float, wanted: float) -> float:
@@ -146,10 +153,43 @@ def _groups(by: Plane) -> list[NDArray[np.intp]]:
     return np.array_split(np.argsort(by, kind="stable"), _N_GROUPS)
 
 
-def _nrmse(mean: Plane, truth: Plane, noise: Plane) -> float:
-    centred, variance = mean - mean.mean(), float(mean.var())
+def _decibels(nrmse: float) -> float:
+    return -20.0 * float(np.log10(max(nrmse, 1e-12)))
+
+
+def _error_of_filter(pairs: Sequence[Twins], truth: Plane, noise: Plane) -> float:
+    """Return the rms error of the Gaussian filter that is nearest to the references, counts."""
+    errors = []
+    for width_px in _WIDTHS_PX:
+        filtered = np.concatenate([_filtered(one, width_px) for one in pairs])
+        errors.append(_own_error(filtered, truth, noise))
+        if errors[-1] > min(errors):  # wider ones are worse still
+            break
+    return min(errors)
+
+
+def _filtered(one: Twins, width_px: float) -> Plane:
+    raw = np.asarray(one.raw, np.float32)[np.newaxis]
+    filtered: Plane = smooth(raw, (0.0, width_px, width_px))[0][usable(one)].astype(np.float64)
+    return filtered
+
+
+def _own_error(image: Plane, truth: Plane, noise: Plane) -> float:
+    """Return the rms error of an image, less the reference's noise as far as that is known; counts."""
+    observed = float(np.mean((truth - _fitted(image, truth)) ** 2))
+    return math.sqrt(max(observed - float(np.mean(noise)), _LEAST_OWN * observed))
+
+
+def _fitted(image: Plane, truth: Plane) -> Plane:
+    """Return an image on the scale of the truth, by the least squares line."""
+    centred, variance = image - image.mean(), float(image.var())
     slope = float(np.mean(centred * (truth - truth.mean()))) / variance if variance > 0 else 0.0
-    fitted = truth.mean() + slope * centred
+    fitted: Plane = truth.mean() + slope * centred
+    return fitted
+
+
+def _nrmse(mean: Plane, truth: Plane, noise: Plane) -> float:
+    fitted = _fitted(mean, truth)
     observed = float(np.mean((truth - fitted) ** 2))
     own = observed - float(np.mean(noise))
     if own < _LEAST_OWN * observed:

@@ -25,11 +25,13 @@ from care_live.images import (
     VolumeKey,
     read_only,
 )
+from care_live.model.card import ImageScores, NetworkVerdict
 from care_live.source.micromanager import events_of
 from care_live.source.reference_planes import heights
 from care_live.source.tap import planned
 from care_live.store import RunReader, open_run
 from care_live.trust.twins import shifted
+from care_live.verdict import Trust
 from tests.make import runs
 from tests.trust import photons
 from tests.trust.photons import restored_of, worm
@@ -42,13 +44,22 @@ PLAN_OF_TWO = Plan(
 )
 """One time point of `PLAN`, as a store needs it."""
 
+_FILTERED = ImageScores(psnr_db=26.0)
+PROMISED = NetworkVerdict(
+    n_images=4,
+    raw=ImageScores(psnr_db=22.0),
+    gaussian=_FILTERED,
+    classical=_FILTERED,
+    network=ImageScores(psnr_db=26.0),
+)
 
-def dim(t: int, *, width: float, bias: float = 0.0) -> Restored:
-    """A volume whose network errs by a Laplace scale of 4 counts, and says so times *width*."""
+
+def dim(t: int, *, width: float, bias: float = 0.0, error: float = 4.0) -> Restored:
+    """A volume whose network errs by a Laplace scale of *error* counts, and says so times *width*."""
     scene, rng = worm(3), np.random.default_rng(t)
-    mean = scene.truth + bias + rng.laplace(0, 4.0, scene.truth.shape)
+    mean = scene.truth + bias + rng.laplace(0, error, scene.truth.shape)
     one = restored_of(scene.raw, mean)
-    maps = {**one.maps, "laplace_scale": read_only(np.full(mean.shape, 4.0 * width, np.float32))}
+    maps = {**one.maps, "laplace_scale": read_only(np.full(mean.shape, error * width, np.float32))}
     return replace(one, key=VolumeKey(t), maps=maps, raw=replace(one.volume, key=VolumeKey(t), exposure_ms=10.0))
 
 
@@ -102,6 +113,36 @@ def test_intervals_that_are_too_narrow_are_widened_and_the_verdict_says_so() -> 
     assert again.trust is not None and again.trust.measured is not None
     assert again.trust.measured.coverage == pytest.approx(0.9, abs=0.03)
     assert again.trust.colour == "green"
+
+
+def light_of(references: References, t: int, *, error: float, promised: NetworkVerdict | None) -> Trust:
+    """Expose a reference, and restore its twin by a network that knows how much it errs."""
+    references.take(bright(t))
+    trust = references.judged(dim(t, width=1.0, error=error), None, promised).trust
+    assert trust is not None
+    return trust
+
+
+def test_an_error_above_that_of_the_card_is_amber_from_the_second_reference_on() -> None:
+    references = followed()
+    first, second = (light_of(references, t, error=16.0, promised=PROMISED) for t in (0, 4))
+    assert (first.colour, second.colour) == ("green", "amber")
+    assert "time points 0 to 4" in second.reasons[0] and "in the card 26.0 dB" in second.reasons[0]
+    behind = references.judged(dim(5, width=1.0, error=16.0), None, PROMISED).trust
+    assert behind is not None and behind.reasons == second.reasons
+    good = light_of(references, 8, error=2.0, promised=PROMISED)
+    assert (good.colour, good.reasons) == ("green", ())
+
+
+def test_one_bad_plane_between_good_ones_is_no_alarm() -> None:
+    references = followed()
+    lights = [light_of(references, t, error=error, promised=PROMISED) for t, error in enumerate((16.0, 2.0, 16.0, 2.0))]
+    assert [light.colour for light in lights] == ["green"] * 4
+
+
+def test_a_card_without_an_error_promises_nothing() -> None:
+    references = followed()
+    assert [light_of(references, t, error=16.0, promised=None).colour for t in range(3)] == ["green"] * 3
 
 
 def test_a_run_that_goes_on_knows_what_was_measured_before(tmp_path: Path) -> None:

@@ -35,6 +35,14 @@ def test_the_measured_psnr_is_that_of_the_truth(error_e: float) -> None:
     assert measure([twins]).psnr_db == pytest.approx(psnr_db(twins.mean, truth), abs=0.5)
 
 
+@pytest.mark.parametrize("error_e", [0.5, 3.0])
+def test_the_gain_over_a_filter_is_that_of_the_truth(error_e: float) -> None:
+    twins, truth = scene(1, error_e=error_e)
+    raw = twins.raw.astype(np.float32)
+    of_filter = max(psnr_db(ndimage.gaussian_filter(raw, width_px), truth) for width_px in (0.7, 1.0, 1.4, 2.0, 2.8))
+    assert measure([twins]).gain_db == pytest.approx(psnr_db(twins.mean, truth) - of_filter, abs=0.5)
+
+
 def test_the_coverage_of_honest_intervals_is_the_nominal_one() -> None:
     figures = measure([scene(seed)[0] for seed in range(3)])
     assert figures.coverage(1.0) == pytest.approx(LEVEL, abs=0.02)
