@@ -60,11 +60,13 @@ class Placement:
 
     def _next(self, key: VolumeKey) -> RestoreProcess:
         """Take the next worker that is ready and whose link keeps up; where there is none such, the next one."""
+
+        def cannot(worker: RestoreProcess) -> tuple[bool, bool]:
+            return not worker.supervisor.is_ready, worker.supervisor.is_full
+
         n_workers = len(self._workers)
         in_turn = [self._workers[(self._n_begun + i) % n_workers] for i in range(n_workers)]
-        worker = min(
-            in_turn, key=lambda one: (not one.supervisor.is_ready, one.supervisor.is_full)
-        )  # the first of those that are alike
+        worker = min(in_turn, key=cannot)  # the first of those that are alike
         self._n_begun = self._workers.index(worker) + 1
         self._places[self._group(key)] = worker
         while len(self._places) > _N_KNOWN:

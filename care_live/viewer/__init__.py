@@ -1,1 +1,1 @@
-"""Viewers: terminal, browser page, napari; they use only publish's subscriber and store's reader."""
+"""Viewers: terminal, browser page, napari, ndv; they use only publish's subscriber and store's reader."""

@@ -202,11 +202,7 @@ class LiveData(ndv.DataWrapper[LiveCache]):  # type: ignore[misc]
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(c, z, y, x) of what is newest; zeros before the first volume."""
-        volumes = self._newest()
-        if not volumes:
-            return (0, 0, 0, 0)
-        planes = [self._planes(one) for one in volumes.values()]
-        return (max(volumes) + 1, max(map(len, planes)), *planes[0][0].shape)
+        return self._shape_of(self._newest())
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -223,7 +219,8 @@ class LiveData(ndv.DataWrapper[LiveCache]):  # type: ignore[misc]
 
     def isel(self, index: Mapping[int, int | slice]) -> NDArray[Any]:
         """Return a part of what is newest; a plane that has not come is zero."""
-        shape, volumes = self.shape, self._newest()
+        volumes = self._newest()
+        shape = self._shape_of(volumes)
         cut = [index.get(axis, slice(None)) for axis in range(4)]
         wanted = [np.atleast_1d(np.arange(n)[one]) for n, one in zip(shape[:2], cut[:2], strict=True)]
         nothing = np.zeros(shape[2:], self.dtype)
@@ -271,6 +268,12 @@ class LiveData(ndv.DataWrapper[LiveCache]):  # type: ignore[misc]
         whole = {key.c: one for key in self._cache.newest_of_each_channel(self._p) if (one := self._cache.get(key))}
         newest = whole | {one.key.c: one for one in self._cache.growing(self._p)}
         return {c: one for c, one in newest.items() if one.parts(self._product)}
+
+    def _shape_of(self, volumes: Mapping[int, ViewedVolume]) -> tuple[int, int, int, int]:
+        if not volumes:
+            return (0, 0, 0, 0)
+        planes = [self._planes(one) for one in volumes.values()]
+        return (max(volumes) + 1, max(map(len, planes)), *planes[0][0].shape)
 
     def _planes(self, volume: ViewedVolume | None) -> list[NDArray[Any]]:
         parts = () if volume is None else volume.parts(self._product)
