@@ -18,7 +18,7 @@ _ALARM_SHARE = 0.01 / (2 * 3)
 _MORE = (0.25, 0.4)
 """(invented, missing) standard deviations on top of a normal distribution's: neighbouring places are not quite alike,
 so that there are more of them, and counts of few photons are skew, towards more. With both, the true image in the
-place of the restoration is red in 1 of 100 volumes."""
+place of the restoration is red in 6 of 400 volumes."""
 _LEAST_SD = 0.7
 _FEWEST_SQUARES = 256
 """That show a standard deviation."""
