@@ -25,7 +25,7 @@ from care_live.images import (
     VolumeKey,
     read_only,
 )
-from care_live.model.card import ImageScores, NetworkVerdict
+from care_live.model.card import NetworkVerdict
 from care_live.source.micromanager import events_of
 from care_live.source.reference_planes import heights
 from care_live.source.tap import planned
@@ -33,6 +33,7 @@ from care_live.store import RunReader, open_run
 from care_live.trust.twins import shifted
 from care_live.verdict import Trust
 from tests.make import runs
+from tests.make.verdicts import card_verdict
 from tests.trust import photons
 from tests.trust.photons import restored_of, worm
 
@@ -44,14 +45,7 @@ PLAN_OF_TWO = Plan(
 )
 """One time point of `PLAN`, as a store needs it."""
 
-_FILTERED = ImageScores(psnr_db=26.0)
-PROMISED = NetworkVerdict(
-    n_images=4,
-    raw=ImageScores(psnr_db=22.0),
-    gaussian=_FILTERED,
-    classical=_FILTERED,
-    network=ImageScores(psnr_db=26.0),
-)
+PROMISED = card_verdict(raw_db=22.0, filter_db=26.0, network_db=26.0)
 
 
 def dim(t: int, *, width: float, bias: float = 0.0, error: float = 4.0) -> Restored:

@@ -7,10 +7,11 @@ import re
 import pytest
 
 from care_live.metrics import Scores
-from care_live.model.card import ImageScores, ModelCard, NetworkVerdict
+from care_live.model.card import ModelCard
 from care_live.training.checkpoint import TrainingHistory
 from care_live.training.evaluate import ScoreRow
 from care_live.training.filter_verdict import verdict_of
+from tests.make.verdicts import card_verdict
 
 
 def scores(psnr: float) -> Scores:
@@ -47,9 +48,8 @@ def test_a_card_without_a_verdict_opens() -> None:
     card = ModelCard(name="old", divisor=(1, 4, 4), halo_px=(0, 0, 0))
     old = card.model_dump_json(exclude={"verdict"})
     assert ModelCard.model_validate_json(old).verdict is None
-    one = ImageScores(psnr_db=30.0, ssim=0.9)
-    verdict = NetworkVerdict(n_images=1, raw=one, gaussian=one, classical=one, network=one)
-    assert ModelCard.model_validate_json(card.model_copy(update={"verdict": verdict}).model_dump_json()) is not None
+    new = card.model_copy(update={"verdict": card_verdict(raw_db=25.0, filter_db=28.0, network_db=30.0)})
+    assert ModelCard.model_validate_json(new.model_dump_json()) == new
 
 
 def test_images_without_noise_need_no_network() -> None:

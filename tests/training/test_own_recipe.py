@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from care_live.cli import cli
 from care_live.errors import TrainingError
@@ -13,13 +13,15 @@ from care_live.model import file
 from tests.make.image_files import write_exposures, write_pair
 
 
+def ran(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=False)
+
+
 @pytest.mark.slow
 def test_two_folders_and_minutes_are_all_that_is_needed(tmp_path: Path) -> None:
     write_pair(tmp_path, (4, 96, 64))
     command = ["train", "--input", tmp_path / "low", "--target", tmp_path / "high", "--minutes", 0.03]
-    done = CliRunner().invoke(
-        cli, [str(word) for word in (*command, "--run", tmp_path / "run")], catch_exceptions=False
-    )
+    done = ran(*command, "--run", tmp_path / "run")
     assert done.exit_code == 0
     assert "updates of 2 patches of 4 x 64 x 64 px on the" in done.output  # before it begins
     assert "s left" in done.output  # while it runs
@@ -31,23 +33,19 @@ def test_two_folders_and_minutes_are_all_that_is_needed(tmp_path: Path) -> None:
     assert stored is not None
     assert stored.is_worse  # seconds of training are no match for a filter, and it says so
     assert "use more time" in stored.sentence()
-    again = CliRunner().invoke(
-        cli, [str(word) for word in (*command, "--run", tmp_path / "run")], catch_exceptions=False
-    )
+    again = ran(*command, "--run", tmp_path / "run")
     assert again.exit_code == 0  # goes on with what was settled, and is over at once
     assert "update 1 " not in again.output
     command[-1] = 0.5
     with pytest.raises(TrainingError, match=r"holds a run of 0.03 minutes, not of 0.5 minutes: name another folder"):
-        CliRunner().invoke(cli, [str(word) for word in (*command, "--run", tmp_path / "run")], catch_exceptions=False)
+        ran(*command, "--run", tmp_path / "run")
 
 
 @pytest.mark.slow
 def test_two_exposures_are_all_that_is_needed(tmp_path: Path) -> None:
     write_exposures(tmp_path, (4, 96, 64))
     command = ["train", "--input", tmp_path / "first", "--second", tmp_path / "second", "--minutes", 0.03]
-    done = CliRunner().invoke(
-        cli, [str(word) for word in (*command, "--run", tmp_path / "run")], catch_exceptions=False
-    )
+    done = ran(*command, "--run", tmp_path / "run")
     assert done.exit_code == 0
     card = file.read_card(tmp_path / "run" / "own.onnx")
     assert card.heads == ("mean",)

@@ -9,18 +9,15 @@ from click.testing import CliRunner
 
 from care_live.cli import cli
 from care_live.model import file
-from care_live.model.card import ImageScores, NetworkVerdict
 from tests.make.image_files import write_pair
+from tests.make.verdicts import card_verdict
 
 
 def test_a_network_that_a_filter_beats_is_said_to_be_where_it_restores(tmp_path: Path) -> None:
     write_pair(tmp_path, (4, 96, 64))
-    one, less = ImageScores(psnr_db=30.0, ssim=0.9), ImageScores(psnr_db=29.0, ssim=0.8)
-    verdict = NetworkVerdict(n_images=1, raw=less, gaussian=one, classical=one, network=less)
+    worse = card_verdict(raw_db=29.0, filter_db=30.0, network_db=29.0)
     shutil.copy(file.shipped(), tmp_path / "net.onnx")
-    file.write_card(
-        tmp_path / "net.onnx", file.read_card(tmp_path / "net.onnx").model_copy(update={"verdict": verdict})
-    )
+    file.write_card(tmp_path / "net.onnx", file.read_card(tmp_path / "net.onnx").model_copy(update={"verdict": worse}))
     restored = CliRunner().invoke(
         cli,
         ["restore", str(tmp_path / "low" / "v0.tif"), str(tmp_path / "out.tif"), "--axes", "ZYX", "--model",

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from care_live.model.card import ImageScores, NetworkVerdict
 from care_live.trust import promise
 from care_live.trust.reference import ErrorFigures
+from tests.make.verdicts import card_verdict
 
-FILTERED = ImageScores(psnr_db=28.0)
-CARD = NetworkVerdict(
-    n_images=4,
-    raw=ImageScores(psnr_db=23.0),
-    gaussian=FILTERED,
-    classical=FILTERED,
-    network=ImageScores(psnr_db=32.0),
-)
+CARD = card_verdict(raw_db=23.0, filter_db=28.0, network_db=32.0)
 
 
 def seen(psnr_db: float, gain_db: float) -> ErrorFigures:
