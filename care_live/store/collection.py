@@ -17,7 +17,7 @@ from care_live.images import NetworkInUse, Restored, VolumeKey
 from care_live.maps import folder_of
 from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
 from care_live.store import ome
-from care_live.store.fsync import translated
+from care_live.store.fsync import sync_up_to, translated
 from care_live.store.plates import PlateGroups
 from care_live.store.shards import folder_of_position, positions
 from care_live.store.zarr_images import ImageGroup, write_group
@@ -74,8 +74,14 @@ class Collection:
     def make(self, product: Product, p: int, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
         """Return the image of a position; made for volumes (z, y, x), without metadata, where it does not exist."""
         if (product, p) not in self._images:
-            self._images[product, p] = ImageGroup.create(self._folder(product, p), shape, dtype)
+            self._images[product, p] = self._synced(ImageGroup.create(self._folder(product, p), shape, dtype))
         return self._images[product, p]
+
+    def _synced(self, image: ImageGroup) -> ImageGroup:
+        """Return an image once it is on the disk with all folders up to the run, any of which may be new."""
+        with translated(f"cannot sync image {image.path}", image.path):
+            sync_up_to(image.path / "0" / "zarr.json", self._run)
+        return image
 
     def describe(
         self, product: Product, key: VolumeKey, window: ome.Window, voxel_size_um: tuple[float, float, float]
@@ -107,7 +113,7 @@ class Collection:
     # -- metadata -------------------------------------------------------------------------------------------
 
     def _open(self, product: Product, p: int) -> None:
-        image = self._images[product, p] = ImageGroup(self._folder(product, p), writable=True)
+        image = self._images[product, p] = self._synced(ImageGroup(self._folder(product, p), writable=True))
         try:
             attributes = json.loads((image.path / "zarr.json").read_bytes())["attributes"]
             channels, described = attributes["ome"]["omero"]["channels"], attributes["care_live"]

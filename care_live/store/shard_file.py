@@ -105,6 +105,14 @@ def write_shard(file: BinaryIO, planes: NDArray[Any], layout: ShardLayout) -> No
     _write(file, _checksum(index.tobytes()))
 
 
+def refuse_wild_chunks(shard: bytes, n_chunks: int) -> None:
+    """Raise a ValueError where a chunk has a wrong length in its header: Blosc would read as far, and crash."""
+    index = np.frombuffer(shard[-16 * n_chunks - 4 : -4], "<u8").reshape(n_chunks, 2)
+    for offset, n_bytes in index.tolist():
+        if int.from_bytes(shard[offset + 12 : offset + 16], "little") > n_bytes:
+            raise ValueError(f"the chunk at byte {offset} of a shard is damaged")
+
+
 def _packed(planes: NDArray[Any], layout: ShardLayout) -> Iterator[tuple[int, _Parts]]:
     """Give each chunk, packed by several threads; only a few are in memory, and it is used again for the next ones."""
     places = list(layout.corners(len(planes)))

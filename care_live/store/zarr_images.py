@@ -21,7 +21,7 @@ from care_live.recorded.run_records import StoredArray
 from care_live.store.fsync import in_one_step, make_folder, replace_file, sync_up_to, translated, with_retries
 from care_live.store.ome import chunk_shape, shard_shape
 from care_live.store.raw_codec import BLOSC, IN_METADATA, CodecPicker, RawCodec
-from care_live.store.shard_file import ShardLayout, write_shard
+from care_live.store.shard_file import ShardLayout, refuse_wild_chunks, write_shard
 
 
 class ImageGroup:
@@ -45,16 +45,17 @@ class ImageGroup:
         with _zarr_errors(f"cannot open image {path}", path):
             self._array = import_zarr().open_array(store=path / "0", mode="r+" if writable else "r")
             self._must_be_as_made()
-            if writable:
-                sync_up_to(path / "0" / "zarr.json", path.parents[1])  # of the run, where any of them may be new
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
-        """Make an image without any volume; `describe` makes it one that viewers open."""
-        chunk = chunk_shape(shape)
+        """Make an image without any volume; `describe` makes it one that viewers open.
+
+        One that is there stays as it is, with its volumes: an earlier attempt may have failed behind it.
+        """
+        chunk, made = chunk_shape(shape), dict[str, Any]()
         with _zarr_errors(f"cannot create image {path}", path):
             import_zarr().create_array(
-                store=path / "0",
+                store=made,
                 shape=(0, 0, *shape),
                 dtype=dtype,
                 chunks=(1, 1, *chunk),
@@ -62,8 +63,10 @@ class ImageGroup:
                 compressors=_compressors(dtype),
                 fill_value=0,
                 dimension_names=("t", "c", "z", "y", "x"),
-                overwrite=False,  # where only the metadata is lost, the volumes must stay
             )
+            if not (path / "0" / "zarr.json").exists():
+                (path / "0").mkdir(parents=True, exist_ok=True)
+                replace_file(path / "0" / "zarr.json", made["zarr.json"].to_bytes())
         return cls(path, writable=True)
 
     @property
@@ -152,7 +155,7 @@ class ImageGroup:
         with _zarr_errors(f"cannot read volume t={t} c={c} of {self.path}", self.path):
             if not self._has_checksums():
                 for file in self.files(t, c, depth):
-                    _refuse_wild_chunks(file.read_bytes(), self._n_chunks)
+                    refuse_wild_chunks(file.read_bytes(), self._n_chunks)
             return np.ascontiguousarray(self._array[t, c, :depth])
 
     def holds(self, t: int, c: int, depth: int) -> bool:
@@ -234,13 +237,19 @@ class ImageGroup:
             )
 
     def grow(self, t: int, c: int, depth: int) -> None:
-        """Make the array reach to a volume."""
+        """Make the array reach to a volume.
+
+        zarr would replace the metadata before they are on the disk: then a power cut can leave an empty file, and no
+        volume of the image can be read.
+        """
         if self.holds(t, c, depth):
             return
         n_t, n_c, n_z, *plane_px = self._array.shape
-        shape = (max(n_t, t + 1), max(n_c, c + 1), max(n_z, depth), *plane_px)
-        with_retries(lambda: self._array.resize(shape))
-        sync_up_to(self.path / "0" / "zarr.json", self.path)
+        file = self.path / "0" / "zarr.json"
+        metadata = json.loads(file.read_bytes())
+        metadata["shape"] = [max(n_t, t + 1), max(n_c, c + 1), max(n_z, depth), *plane_px]
+        replace_file(file, json.dumps(metadata, indent=1).encode())
+        self._array = import_zarr().open_array(store=self.path / "0", mode="r+")
 
 
 def import_zarr() -> ModuleType:
@@ -258,17 +267,6 @@ def _compressors(dtype: str) -> tuple[Any, Any]:
     if np.dtype(dtype).kind == "u":
         return codecs.BloscCodec(**BLOSC[IN_METADATA]), codecs.Crc32cCodec()
     return codecs.BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"), codecs.Crc32cCodec()
-
-
-def _refuse_wild_chunks(shard: bytes, n_chunks: int) -> None:
-    """Raise a ValueError where a chunk has a wrong length in its header: Blosc would read as far, and crash.
-
-    A shard ends with an offset and a length of each chunk (two little-endian uint64) and a CRC32C of these.
-    """
-    index = np.frombuffer(shard[-16 * n_chunks - 4 : -4], "<u8").reshape(n_chunks, 2)
-    for offset, n_bytes in index.tolist():
-        if int.from_bytes(shard[offset + 12 : offset + 16], "little") > n_bytes:
-            raise ValueError(f"the chunk at byte {offset} of a shard is damaged")
 
 
 def write_group(path: Path, attributes: dict[str, Any]) -> None:

@@ -6,28 +6,43 @@ import errno
 import os
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
-from care_live.images import VolumeKey
-from care_live.store import claim_run, nearest_folder, refuse_unfit, verify
+from care_live.images import RunStarted, VolumeKey
+from care_live.store import claim_run, nearest_folder, open_run, refuse_unfit, verify
 from care_live.store.fsync import make_folder
-from tests.make.stored import make_plan, make_restored, make_volume, open_writer
+from tests.make.stored import make_plan, make_restored, make_volume, only_mean, open_writer
+
+FIELDS = ("A/1/0", "A/1/1", "B/12/0")
 
 
 class Synced:
     """Remembers what each folder and file held when it was synced last."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._open, self._fsync = os.open, os.fsync
+        self._open, self._fsync, self._replace = os.open, os.fsync, os.replace
         self._paths: dict[int, Path] = {}
+        self.order: list[Path] = []
+        """What was synced, one after the other."""
+        self.risked: list[Path] = []
+        """Metadata that got their name before their bytes were synced: a power cut may leave them empty."""
         self.entries: dict[Path, set[str]] = {}
         self.sizes: dict[Path, int] = {}
         monkeypatch.setattr(os, "open", self.open)
         monkeypatch.setattr(os, "fsync", self.fsync)
+        monkeypatch.setattr(os, "replace", self.replace)
+
+    def replace(self, source, target) -> None:
+        n_synced, n_written = self.sizes.pop(Path(source), 0), Path(source).stat().st_size
+        if Path(target).suffix == ".json" and n_synced != n_written:
+            self.risked.append(Path(target))
+        self._replace(source, target)
+        self.sizes[Path(target)] = n_synced
 
     def open(self, path, *arguments, **options) -> int:
         descriptor = self._open(path, *arguments, **options)
@@ -37,6 +52,7 @@ class Synced:
     def fsync(self, descriptor: int) -> None:
         self._fsync(descriptor)
         path = self._paths[descriptor]
+        self.order.append(path)
         if path.is_dir():
             self.entries[path] = {entry.name for entry in path.iterdir()}
         else:
@@ -63,7 +79,68 @@ def test_a_power_cut_after_an_acknowledgement_takes_nothing_of_it(tmp_path, monk
     writer.write_restored(make_restored(make_volume()))
     for product in ("restored", "laplace_scale", "disagreement"):
         assert synced.lacks(run / product / "0/0/c/0/0/0/0/0", tmp_path) == []
+    assert synced.risked == []
     writer.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs folders by itself")
+def test_the_new_folder_c_is_synced_before_the_line_that_acknowledges_its_first_volume(tmp_path, monkeypatch):
+    synced = Synced(monkeypatch)
+    writer = open_writer(tmp_path)
+    array, journal = tmp_path / "run/raw/0/0", tmp_path / "run/journal.jsonl"
+    synced.order.clear()
+    writer.write_raw(make_volume(VolumeKey(0)))
+    shard = array / "c/0/0/0/0/0"
+    *before, last = synced.order
+    assert last == journal and journal not in before
+    assert set(before) >= {shard, *(folder for folder in shard.parents if array in (folder, *folder.parents))}
+    assert "c" in synced.entries[array]
+    writer.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs folders by itself")
+@pytest.mark.parametrize("is_resumed", [False, True], ids=["new", "made by a writer that was killed"])
+def test_a_power_cut_takes_nothing_of_a_plate(tmp_path, monkeypatch, is_resumed):
+    if is_resumed:
+        write_field(tmp_path, 0)
+    synced = Synced(monkeypatch)
+    for p in range(is_resumed, 3):
+        write_field(tmp_path, p)
+    for field in FIELDS:
+        for product in ("raw", "restored"):
+            for name in ("c/0/0/0/0/0", "zarr.json"):
+                file = tmp_path / "run" / product / field / "0" / name
+                lost = synced.lacks(file, tmp_path)
+                assert lost == [] or (is_resumed and field == FIELDS[0] and name != "zarr.json"), (product, field)
+    assert synced.risked == []
+
+
+def write_field(folder: Path, p: int) -> None:
+    """Store a field of a plate, and what was restored of it."""
+    plan = replace(make_plan(n_t=1, n_p=len(FIELDS)), positions=FIELDS)
+    writer = open_run(StoreConfig(directory=folder, keep_free_mib=0), RunStarted("run", plan, {"plate": {"name": "x"}}))
+    volume = make_volume(VolumeKey(0, p))
+    writer.write_raw(volume)
+    writer.write_restored(only_mean(make_restored(volume)))
+    writer.close()
+
+
+def test_an_image_whose_making_failed_at_its_end_is_made_by_the_next_try(tmp_path, monkeypatch):
+    sync, failed, made = os.fsync, [], tmp_path / "run/raw/0/0/zarr.json"
+
+    def fails_once(descriptor):
+        if not failed and made.exists() and os.path.samestat(os.fstat(descriptor), made.stat()):
+            failed.append(descriptor)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    writer = open_writer(tmp_path)
+    monkeypatch.setattr(os, "fsync", fails_once)
+    with pytest.raises(StoreError, match="no space left"):
+        writer.write_raw(make_volume())
+    writer.write_raw(make_volume())
+    writer.close()
+    assert verify(tmp_path / "run").problems == ()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs folders by itself")
