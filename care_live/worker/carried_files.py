@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,26 @@ def carried(config: RestoreConfig) -> CarriedConfig:
     except OSError as error:
         raise ModelError(f"cannot read what a worker on another machine needs: {error}") from error
     return CarriedConfig(_moved(config, Path()).model_dump(mode="json", exclude_defaults=True), files)
+
+
+class CarriedConfigs:
+    """What was read for each settings, as long as these live.
+
+    Other settings may name the same file later, and find another network in it.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[int, CarriedConfig] = {}
+
+    def of(self, config: RestoreConfig) -> CarriedConfig:
+        """Return settings with their files, as they were when this was called with them first; see `carried`."""
+        name = id(config)
+        if name not in self._read:
+            found = carried(config)
+            alike = (one for one in list(self._read.values()) if one == found)  # in memory once for all workers
+            self._read[name] = next(alike, found)
+            weakref.finalize(config, self._read.pop, name, None).atexit = False
+        return self._read[name]
 
 
 def lay_down(names: Sequence[str], parts: Sequence[memoryview], folder: Path) -> None:

@@ -24,7 +24,7 @@ from care_live.wire.keys import KeyPair, ServerKeys
 from care_live.wire.relay import Budget
 from care_live.wire.sockets import Received, Sockets, new_pair
 from care_live.worker import remote_protocol as link
-from care_live.worker.carried_files import CarriedConfig, carried
+from care_live.worker.carried_files import CarriedConfigs
 from care_live.worker.remote_inference import RemoteInference
 from care_live.worker.remote_peer import RemotePeer
 
@@ -66,7 +66,7 @@ class RemotePort:
         self._guard = threading.Lock()
         self._peers: dict[bytes, RemotePeer] = {}
         self._wanted: deque[RemoteInference] = deque()
-        self._carried: dict[str, CarriedConfig] = {}
+        self._carried = CarriedConfigs()
         self._numbers = itertools.count()
         self._closing = threading.Event()
         self._beat_s = 0.0
@@ -94,7 +94,7 @@ class RemotePort:
     def open(self, config: RestoreConfig, budgets_px: Mapping[int, int], *, owner: object = None) -> RemoteInference:
         """Ask for a process on another machine; see `OpenInference`.
 
-        Its files are read once, so that a worker that is replaced gets the same ones.
+        The files of these settings are read once, so that a worker that is replaced gets the same ones.
 
         Parameters
         ----------
@@ -105,9 +105,7 @@ class RemotePort:
         ModelError
             A file cannot be read.
         """
-        name = config.model_dump_json()
-        carries = self._carried[name] = self._carried.get(name) or carried(config)
-        inference = RemoteInference(config, carries, budgets_px, self._give_back, owner=owner)
+        inference = RemoteInference(config, self._carried.of(config), budgets_px, self._give_back, owner=owner)
         with self._guard:
             self._wanted.append(inference)
         self._sockets.wake()

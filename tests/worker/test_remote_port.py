@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from care_live.config import RestoreConfig
 from care_live.wire.keys import ClientKeys
 from care_live.wire.sockets import Sockets, new_pair
 from care_live.worker import remote_port
@@ -14,6 +15,7 @@ from care_live.worker import remote_protocol as link
 from care_live.worker.client import RestoreProcess
 from care_live.worker.remote_port import RemotePort
 from tests.make.inference import settings
+from tests.make.networks import save_network
 from tests.make.remote import WAIT_S, until_connected
 from tests.make.remote import remote_worker as started
 from tests.make.remote_links import stack
@@ -67,3 +69,26 @@ def test_a_worker_with_another_key_does_not_get_in(port: RemotePort) -> None:
             else:
                 sockets.poll(0.5)
     assert port.hosts == (invitation.own.public,)
+
+
+def test_a_network_that_was_written_anew_under_its_name_is_sent_as_it_is_now(
+    port: RemotePort, network: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "worm.onnx"
+    model.write_bytes(network.read_bytes())
+    running = settings(model)
+    before = files_sent(port, running)
+    save_network(model, filters=3)
+    on_trial = files_sent(port, settings(model))
+    assert before == [network.read_bytes()]
+    assert on_trial == [model.read_bytes()] != before
+    assert files_sent(port, running) == before, "a worker that is replaced gets the network that runs"
+
+
+def files_sent(port: RemotePort, config: RestoreConfig) -> list[bytes]:
+    """Return the files that a worker gets with the order to start."""
+    sent: list[bytes] = []
+    inference = port.open(config, {})
+    inference.join(0, "there", lambda _, parts: sent.extend(parts))
+    inference.end(0.0)
+    return sent
