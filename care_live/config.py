@@ -203,13 +203,29 @@ class Config(Section):
 
 def load(path: Path) -> Config:
     """Read and check a TOML file; a ConfigError names a wrong key or value, or a file that is missing or not TOML."""
+    return parse(read_toml(path, "config"), origin=str(path))
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Return what a TOML file says; editors of Windows may have put a mark of UTF-8 at its start.
+
+    Parameters
+    ----------
+    what : the file is, in a word
+
+    Raises
+    ------
+    ConfigError
+        It is missing, not UTF-8, or not TOML.
+    """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"cannot read config {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{what} {path} is not text in UTF-8: save it with that encoding") from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    return parse(tree, origin=str(path))
 
 
 def parse(tree: Mapping[str, object], *, origin: str) -> Config:

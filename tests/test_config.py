@@ -72,6 +72,15 @@ def test_a_mistake_is_named(tmp_path, text, complaint):
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_as_editors_of_windows_save_it_is_read_or_says_how_to_save_it(tmp_path):
+    file, text = tmp_path / "config.toml", "[source]\r\nkind = 'virtual'\r\n"
+    file.write_bytes(text.encode("utf-8-sig"))
+    assert load(file).source.kind == "virtual"
+    file.write_bytes(text.encode("utf-16"))
+    with pytest.raises(ConfigError, match="is not text in UTF-8: save it with that encoding"):
+        load(file)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read config .*none\.toml"):
         load(tmp_path / "none.toml")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -176,14 +175,12 @@ def _toml(value: object) -> str:
 def _read_card(path: Path) -> ModelCard:
     from pydantic import ValidationError
 
-    from care_live.config import describe
+    from care_live.config import describe, read_toml
     from care_live.model.card import ModelCard
 
     try:
-        tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = read_toml(path, "card")
         return ModelCard.model_validate({"halo_px": [0] * len(tree.get("axes", "")), **tree})
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the card {path}: {error}") from error
     except ValidationError as error:
         raise ConfigError(f"the card {path} breaks its schema: {describe(error)}") from error
 

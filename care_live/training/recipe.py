@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from care_live.config import Section, describe
+from care_live.config import Section, describe, read_toml
 from care_live.errors import ConfigError
 from care_live.model.card import Task
 from care_live.training.data_recipe import DataRecipe
@@ -154,11 +153,7 @@ def load(path: Path) -> Recipe:
         The file is missing, not TOML, or has an unknown key or a value out of range; the message names it.
     """
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"cannot read recipe {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+        return Recipe.model_validate(read_toml(path, "recipe"))
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe(error)}") from error
 
