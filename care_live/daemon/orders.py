@@ -26,7 +26,7 @@ def swap(restorer: WorkerGroup, order: Mapping[str, Any], interval_s: Callable[[
         No file is named, no such file exists, or no network restores the channel that is named.
     """
     model = Path(str(order.get("model", "")))
-    if not model.is_file():
+    if not _is_file(model):
         raise ConfigError(f"there is no model file {model} on the daemon's machine")
     slow, channel = bool(order.get("even_if_slow", False)), str(order.get("channel", ""))
     is_given_up = restorer.order_swap(model, channel, interval_s=interval_s, even_if_slow=slow)
@@ -70,3 +70,11 @@ def move(source: object, order: Mapping[str, Any]) -> str:
     if not isinstance(source, MovesStage):
         raise ConfigError("this daemon drives no microscope in Live: set source.microscope of source.kind = 'live'")
     return source.move(order)
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether there is such a file; there is none where no disk takes its name."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
