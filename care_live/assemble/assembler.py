@@ -9,7 +9,7 @@ from typing import Literal
 
 from care_live.assemble.counts import AssemblyCounts
 from care_live.assemble.sequences import Sequences
-from care_live.assemble.stacks import ClosedVolumes, Planes, PlannedPlanes, Stack, UnplannedPlanes
+from care_live.assemble.stacks import ClosedVolumes, Planes, PlannedPlanes, Stack, UnplannedPlanes, misfit
 from care_live.assemble.volume_memory import VolumeMemory
 from care_live.awake_clock import AwakeClock
 from care_live.config import AssembleConfig
@@ -168,7 +168,7 @@ class Assembler:
             going_on = "no run has started" if self._run is None else f"this run is {self._run.run_id}"
             return [self._drop(frame, "wrong-run", f"the frame is of run {frame.run_id}; {going_on}")]
         events = self._changed(self._sequences.watch(frame))
-        if (fault := _misfit(frame, self._run.plan) or self._misplaced(frame)) is not None:
+        if (fault := misfit(frame, self._run.plan) or self._misplaced(frame)) is not None:
             return [*events, self._drop(frame, *fault)]
         stack = self._open.get(frame.index.volume)
         if stack is None:
@@ -203,14 +203,14 @@ class Assembler:
         key, plan = frame.index.volume, self._run.plan
         planned = self._planned(key)
         nbytes = frame.pixels.nbytes * len(planned or (0,))
-        planes: Planes | None = None
+        room = self._room(planned, plan, nbytes)
+        planes: Planes | None
         event: AssemblyEvent
-        if (refusal := self._refusal(nbytes)) is not None:
-            event = VolumeRefused(key, refusal)
+        if isinstance(room, str):
+            planes, event = None, VolumeRefused(key, room)
             self._tally["refused"] += 1
         else:
-            planes = UnplannedPlanes() if planned is None else PlannedPlanes(planned, plan, self._memory)
-            event = VolumeOpened(key, planned or (), plan.shape_px, plan.dtype)
+            planes, event = room, VolumeOpened(key, planned or (), plan.shape_px, plan.dtype)
         self._open[key] = stack = Stack(key, planned, planes, touched_ns=self._clock_ns())
         self._tally["planned"] += len(planned or ())
         return stack, event
@@ -253,9 +253,22 @@ class Assembler:
         self._tally["suspect"] += state == "suspect"
         return [stack.close(self._run.run_id, self._run.plan, closed=closed, state=state)]
 
+    def _room(self, planned: tuple[int, ...] | None, plan: Plan, nbytes: int) -> Planes | str:
+        """Return memory for a volume, or why there is none."""
+        if planned is None or self._exceeds(nbytes):
+            return self._refusal(nbytes) or UnplannedPlanes()
+        try:
+            planes = PlannedPlanes(planned, plan, self._memory)
+        except MemoryError:
+            return f"{nbytes / 2**20:.1f} MiB asked, but this machine has no more memory: end other programs"
+        return self._refusal(nbytes) or planes
+
+    def _exceeds(self, nbytes: int) -> bool:
+        return self._open_bytes() + nbytes > self._budget_bytes
+
     def _refusal(self, nbytes: int) -> str | None:
         """Return why there is no memory for `nbytes` more, or None when there is."""
-        if self._open_bytes() + nbytes > self._budget_bytes:
+        if self._exceeds(nbytes):
             taken = f"{self._open_bytes() / 2**20:.0f} of {self._budget_bytes / 2**20:.0f} MiB"
             return f"{nbytes / 2**20:.1f} MiB asked, {taken} taken by open volumes; raise assemble.memory_mib"
         if not self._admit(nbytes):
@@ -282,12 +295,3 @@ class Assembler:
     def _changed(self, changes: list[StateChanged]) -> list[AssemblyEvent]:
         self._tally["suspect"] += sum(change.state == "suspect" for change in changes)
         return list(changes)
-
-
-def _misfit(frame: Frame, plan: Plan) -> tuple[_DropReason, str] | None:
-    """Return how the frame's pixels differ from the plan."""
-    if frame.pixels.shape != plan.shape_px:
-        return "wrong-shape", f"the frame is {frame.pixels.shape} px, the plan says {plan.shape_px}"
-    if frame.pixels.dtype.name != plan.dtype:
-        return "wrong-dtype", f"the frame is {frame.pixels.dtype.name}, the plan says {plan.dtype}"
-    return None

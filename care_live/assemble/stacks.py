@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -154,3 +154,12 @@ class ClosedVolumes:
     def lacked(self, key: VolumeKey, z: int) -> bool:
         """Return whether a volume lacked this plane when it closed."""
         return z in self._missing.get(key, ())
+
+
+def misfit(frame: Frame, plan: Plan) -> tuple[Literal["wrong-shape", "wrong-dtype"], str] | None:
+    """Return how the frame's pixels differ from the plan."""
+    if frame.pixels.shape != plan.shape_px:
+        return "wrong-shape", f"the frame is {frame.pixels.shape} px, the plan says {plan.shape_px}"
+    if frame.pixels.dtype.name != plan.dtype:
+        return "wrong-dtype", f"the frame is {frame.pixels.dtype.name}, the plan says {plan.dtype}"
+    return None

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from care_live.assemble.volume_memory import VolumeMemory
 from care_live.images import Plan, PlaneIndex, Volume, VolumeKey
 from care_live.open_volumes import VolumeOpened, VolumeRefused
 from tests.make.stamped_frames import SHAPE, Rig, indices, make_plan, volumes
@@ -47,6 +48,27 @@ def test_open_volumes_have_a_budget_of_their_own():
     assert rig.room_bytes == 2**30 - 2 * 2**20  # downstream was not asked for the refused one
     rig.send([PlaneIndex(t=0, z=1)], pixels=pixels)
     assert rig.assembler.counts.open_bytes == 2**20
+
+
+def test_a_volume_for_which_the_machine_has_no_memory_is_refused_and_the_run_goes_on(monkeypatch):
+    take = VolumeMemory.take
+
+    def takes_no_third(memory, shape, dtype):
+        if len(opened) == 2:
+            opened.clear()
+            raise MemoryError
+        opened.append(shape)
+        return take(memory, shape, dtype)
+
+    opened: list[tuple[int, ...]] = []
+    monkeypatch.setattr(VolumeMemory, "take", takes_no_third)
+    rig = Rig(make_plan(n_t=4, n_z=1))
+    room_bytes = rig.room_bytes
+    events = rig.send([PlaneIndex(t=t) for t in range(4)])
+    assert sorted(volumes(events)) == [VolumeKey(0), VolumeKey(1), VolumeKey(3)]
+    (refused,) = [event for event in events if isinstance(event, VolumeRefused)]
+    assert refused.key == VolumeKey(2) and "end other programs" in refused.reason
+    assert rig.room_bytes == room_bytes - 3 * PLANE_BYTES, "the stages behind count none of it"
 
 
 def test_without_a_plan_every_plane_asks_for_its_own_memory():
