@@ -218,7 +218,7 @@ class Assembler:
     def _fill(self, stack: Stack, frame: Frame) -> list[AssemblyEvent]:
         stack.touched_ns = self._clock_ns()
         self._tally["planned"] += stack.planned is None
-        if (refusal := self._no_room(stack, frame)) is not None:
+        if (refusal := self._no_memory(stack, frame)) is not None:
             if stack.planes is None:
                 stack.received.add(frame.index.z)
             self._tally["skipped"] += 1
@@ -230,7 +230,7 @@ class Assembler:
         self._tally["received"] += 1
         return [frame]
 
-    def _no_room(self, stack: Stack, frame: Frame) -> str | None:
+    def _no_memory(self, stack: Stack, frame: Frame) -> str | None:
         """Return why an open volume cannot take one more plane; only one of unknown depth needs memory for it."""
         if stack.planes is None:
             return f"volume {tuple(stack.key)} was refused at its first plane"

@@ -40,7 +40,7 @@ _NOTICEABLE = 1e-3
 
 
 class DeviceBuffers:
-    """Room on a device for the inputs and outputs of one run, and on the host for both.
+    """Memory on a device for the inputs and outputs of one run, and on the host for both.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def _run_in_turns(
     """
 
     def change(i: int) -> None:
-        """Make room for run i, in the place that run i - 2 had."""
+        """Prepare run i, in the place that run i - 2 had."""
         if i >= 2:
             take(i - 2, places[i % 2].fetch())
         if i < n:

@@ -50,7 +50,7 @@ class Inbox(Generic[T]):
             self._changed.notify_all()
 
     def put_second(self, item: T, nbytes: int, *, wait_s: float) -> bool:
-        """Append an item to the second lane; return whether there was room within the time.
+        """Append an item to the second lane; return whether it fitted within the time.
 
         Raises
         ------
@@ -58,7 +58,7 @@ class Inbox(Generic[T]):
             The stage behind this queue has ended.
         """
         with self._changed:
-            fits = self._changed.wait_for(lambda: self._closed or self._has_room(nbytes), wait_s)
+            fits = self._changed.wait_for(lambda: self._closed or self._has_space(nbytes), wait_s)
             if self._closed:
                 raise Closed(self.name)
             if fits:
@@ -109,5 +109,5 @@ class Inbox(Generic[T]):
         with self._changed:
             return len(self._first), len(self._second)
 
-    def _has_room(self, nbytes: int) -> bool:
+    def _has_space(self, nbytes: int) -> bool:
         return not self._second or self._second_bytes + nbytes <= self._limit_bytes

@@ -194,13 +194,13 @@ class Pipeline:
     def _admit(self, nbytes: int) -> bool:
         """Find memory for a raw volume; where it lacks, volumes leave that wait for restoration: the store has them."""
         while not self._ledger.admit(nbytes):
-            if skipped := self._worklist.make_room():
+            if skipped := self._worklist.evict_oldest():
                 self._intake.skip(skipped)
-            elif not self._waits_for_room():
+            elif not self._waits_for_memory():
                 return False
         return True
 
-    def _waits_for_room(self) -> bool:
+    def _waits_for_memory(self) -> bool:
         """Wait for the disk where the source can wait, too; return whether it has given memory back."""
         can_wait = self._config.restore.policy == "wait" or isinstance(self._config.source, FolderConfig | StudioConfig)
         patience_s = self._config.store.full_wait_s if can_wait else 0.0  # Micro-Manager keeps what we don't fetch yet

@@ -117,7 +117,7 @@ class Schedule:
         keys = () if live_only else self._backlog.next(may_take)
         return Later(keys) if keys else None
 
-    def make_room(self) -> list[SkippedVolume]:
+    def evict_oldest(self) -> list[SkippedVolume]:
         """Return the volumes, of one time point, that have waited in memory longest and are safe in the store."""
         for group, gathered in self._gathering.items():
             if self._are_stored(tuple(gathered.values())):

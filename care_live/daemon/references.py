@@ -28,7 +28,7 @@ Place: TypeAlias = tuple[int, int]
 
 _MAX_WAITING = 64
 _MAX_BYTES = 256 << 20
-"""Of references that wait for their twins to be restored, or the other way round; the oldest makes room."""
+"""Of references that wait for their twins to be restored, or the other way round; the oldest is dropped."""
 _LONGEST = 300
 """Characters of a reason."""
 _LEAST_COVERAGE = 0.8
@@ -83,7 +83,7 @@ class References:
                 self._late.append((first, volume))
                 return
             self._waiting[key] = volume
-            _make_room(self._waiting, {one: waiting.pixels.nbytes for one, waiting in self._waiting.items()})
+            _drop_oldest(self._waiting, {one: waiting.pixels.nbytes for one, waiting in self._waiting.items()})
 
     def go_on(self, measured: Mapping[Place, RestoredStored], stored: Iterable[RawStored]) -> None:
         """Take over what a run that is resumed has measured and exposed before."""
@@ -167,7 +167,7 @@ class References:
                 self._late.append((first, reference))
                 return
             self._restored[first.key] = first
-            _make_room(self._restored, {key: one.nbytes for key, one in self._restored.items()})
+            _drop_oldest(self._restored, {key: one.nbytes for key, one in self._restored.items()})
 
     def _measure(self, first: FirstExposures, reference: Volume) -> tuple[_Known | None, str]:
         """Measure one volume; what an older one shows, which was restored late, holds for itself alone.
@@ -194,7 +194,7 @@ class References:
             return self._reference_ms / self._exposed_ms if self._exposed_ms else 0.0
 
 
-def _make_room(kept: OrderedDict[VolumeKey, Any], sizes: Mapping[VolumeKey, int]) -> None:
+def _drop_oldest(kept: OrderedDict[VolumeKey, Any], sizes: Mapping[VolumeKey, int]) -> None:
     """Drop the oldest of what waits, until it is few and small."""
     total = sum(sizes.values())
     while kept and (len(kept) > _MAX_WAITING or total > _MAX_BYTES):

@@ -21,8 +21,8 @@ from care_live.daemon.ending import end_stages
 from care_live.daemon.health import Health
 from care_live.daemon.heartbeat import heartbeat_of
 from care_live.daemon.live_restoring import restoring
-from care_live.daemon.live_rooms import live_show
 from care_live.daemon.live_show import LiveShow
+from care_live.daemon.live_wiring import live_show
 from care_live.daemon.pipeline import Pipeline, Rooms
 from care_live.daemon.planned_channels import refuse_channels_of_recording, refuse_unknown_channels
 from care_live.daemon.readback import Stored

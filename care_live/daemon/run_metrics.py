@@ -64,7 +64,7 @@ class DaemonStatus:
     unrestored: int = 0
     """Given up after several failures, until a start with ``resume``."""
     shed: int = 0
-    """Restored but not stored, since the disk was nearly full or too slow; once it has room they are restored again."""
+    """Restored but not stored, since the disk was nearly full or too slow; restored again once it has space."""
     trust_green: int = 0
     """Restored volumes that agree with the photons that were counted."""
     trust_amber: int = 0

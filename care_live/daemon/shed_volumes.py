@@ -1,4 +1,4 @@
-"""Restored volumes that the disk did not take: once it has room, they are restored again, after all others."""
+"""Restored volumes that the disk did not take: once it has space, they are restored again, after all others."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class ShedVolumes:
                 self._waiting[key] = restored.sources
 
     def restore_again(self) -> None:
-        """Put them at the end of the work list, where this session still restores: the disk has room."""
+        """Put them at the end of the work list, where this session still restores: the disk has space."""
         with self._lock:
             waiting = dict(self._waiting)
         sources = dict.fromkeys(source for group in waiting.values() for source in group)
         if not waiting or not self._worklist.last(*sources):
             return
-        logger.info("shed volumes are restored again n=%d: the disk has room", len(waiting))
+        logger.info("shed volumes are restored again n=%d: the disk has space", len(waiting))
         with self._lock:
             self._again.update(waiting)
             self._waiting = {key: group for key, group in self._waiting.items() if key not in waiting}

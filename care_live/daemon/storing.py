@@ -31,7 +31,7 @@ Record: TypeAlias = Volume | Restored | Note
 """What the store keeps."""
 
 _TRIES = 3
-"""How often a restored volume is tried while the disk has room; none waits, since raw volumes come behind it."""
+"""How often a restored volume is tried while the disk has space; none waits, since raw volumes come behind it."""
 _RETRY_S = 0.5
 """How often a disk that refuses is tried again."""
 LOOK_S = 1.0
@@ -102,7 +102,7 @@ class Storing:
                 self.alarm(gone)
                 return
             self.tally.set(disk_free_mib=disk.free_bytes / 2**20, disk_seconds_left=disk.seconds_left)
-            if disk.room == "enough":
+            if disk.space == "enough":
                 self.shed.restore_again()
 
     def _keep(self, record: Record) -> None:
@@ -149,22 +149,22 @@ class Storing:
         self.ledger.release(volume.key, volume.pixels.nbytes)
 
     def _keep_restored(self, restored: Restored) -> None:
-        """Write a restored volume, or leave it out; what failed although the disk has room is tried again at once."""
+        """Write a restored volume, or leave it out; what failed although the disk has space is tried again at once."""
         try:
             for n_left in reversed(range(_TRIES)):
                 error = self._tried(restored)
                 if error is None:
                     return
-                if not n_left or not self._has_room():
+                if not n_left or not self._has_space():
                     self.tally.set(detail=f"restored volume {tuple(restored.key)} is not stored: {error}")
                     self.shed.add(restored, str(error))
                     return
         finally:
             self.settle(restored.key)
 
-    def _has_room(self) -> bool:
+    def _has_space(self) -> bool:
         try:
-            return self.writer.disk().room == "enough"
+            return self.writer.disk().space == "enough"
         except StoreError:
             return False
 

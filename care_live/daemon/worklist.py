@@ -60,7 +60,7 @@ class Worklist:
             return self._schedule.n_waiting, self._schedule.n_later + len(self._last)
 
     def offer(self, volume: Volume) -> list[SkippedVolume]:
-        """Take a closed volume; return those that are skipped because of it. Policy *wait* waits for room."""
+        """Take a closed volume; return those that are skipped because of it. Policy *wait* waits until it fits."""
         with self._changed:
             if self._schedule.policy == "wait":
                 self._changed.wait_for(lambda: not self._schedule.n_waiting or self._draining or self._stopping)
@@ -191,10 +191,10 @@ class Worklist:
         self._n_live += 1
         return Turn(job, number=self._n_live - 1)
 
-    def make_room(self) -> list[SkippedVolume]:
+    def evict_oldest(self) -> list[SkippedVolume]:
         """Return the time point that has waited in memory longest and is safe in the store; empty: there is none."""
         with self._changed:
-            skipped = self._schedule.make_room()
+            skipped = self._schedule.evict_oldest()
             self._changed.notify_all()
             return skipped
 

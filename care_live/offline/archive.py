@@ -26,7 +26,7 @@ from care_live.offline.run_output import DataSetOutcome, LocalRestorer, Restorer
 from care_live.offline.tiff_output import SUFFIXES, restore_to_tiff
 from care_live.recorded import open_recording
 from care_live.store import RunLock
-from care_live.store.disk import room_of
+from care_live.store.disk import space_of
 from care_live.store.fsync import free_bytes, make_folder, replace_file
 from care_live.store.lock import LOCK_NAME
 
@@ -205,7 +205,7 @@ def _provenance(plan: ArchivePlan, network: Networks, *, keep_raw: bool) -> dict
 
 
 def _is_full(folder: Path) -> bool:
-    return room_of(free_bytes(folder), StoreConfig().keep_free_mib) != "enough"
+    return space_of(free_bytes(folder), StoreConfig().keep_free_mib) != "enough"
 
 
 def run_id_of(source: Path | str) -> str:

@@ -125,7 +125,7 @@ class ClusterRestorer:
                 f"the Dask scheduler is gone ({type(error).__name__}); what is stored stays: start a scheduler, and "
                 "give the same command again"
             ) from error
-        writer.remove_unused_room()
+        writer.remove_unused_images()
         session.end(writer)
 
     def choose(self, dtype: str) -> ComputedWith:
@@ -144,7 +144,7 @@ class ClusterRestorer:
         began = RunBegan.of(job.started(chosen), care_live="", at_us=0)
         for time_point in left:
             if time_point.p != p_made:
-                writer.make_room(_rooms(session, self._network, time_point.p))
+                writer.make_images(_extents(session, self._network, time_point.p))
                 p_made = time_point.p
             yield WorkerTask(
                 model=self._network.path.resolve(),
@@ -247,7 +247,7 @@ def _address_in(file: Path) -> str:
     return str(msgspec.json.decode(file.read_bytes(), type=dict[str, Any])["address"])
 
 
-def _rooms(session: RunSession, network: Networks, p: int) -> dict[tuple[Product, int], ImageExtent]:
+def _extents(session: RunSession, network: Networks, p: int) -> dict[tuple[Product, int], ImageExtent]:
     """Return how large each image of a position will be, so that no worker changes the metadata of an array."""
     plan, times = session.job.recording.contents.plan, session.time_points.at[p]
     keys = [key for one in times for key in session.time_points.keys(one)]
@@ -255,10 +255,10 @@ def _rooms(session: RunSession, network: Networks, p: int) -> dict[tuple[Product
     n_channels = max(key.c for key in keys) + 1
     raw = ImageExtent(times[-1].t + 1, n_channels, (max(depths), *plan.shape_px), max(depths), plan.dtype)
     made = _made(session, network, keys)
-    rooms: dict[tuple[Product, int], ImageExtent] = {
-        (folder_of(head), p): _restored_room(raw, of) for head, of in made.items()
+    extents: dict[tuple[Product, int], ImageExtent] = {
+        (folder_of(head), p): _restored_extent(raw, of) for head, of in made.items()
     }
-    return rooms | ({("raw", p): raw} if session.job.keep_raw else {})
+    return extents | ({("raw", p): raw} if session.job.keep_raw else {})
 
 
 class _MadeMap(NamedTuple):
@@ -282,7 +282,7 @@ def _made(session: RunSession, network: Networks, keys: Sequence[VolumeKey]) -> 
     return made
 
 
-def _restored_room(raw: ImageExtent, made: Sequence[_MadeMap]) -> ImageExtent:
+def _restored_extent(raw: ImageExtent, made: Sequence[_MadeMap]) -> ImageExtent:
     n_channels = max(one.last_channel for one in made) + 1
     depth = max(one.shape[0] for one in made)
     return replace(raw, n_channels=n_channels, first_shape=made[0].shape, depth=depth, dtype="float32")

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 MAX_SLABS = 64
-MAX_TAKEN, TURN_S, ROOM_S = 32, 0.01, 0.005
+MAX_TAKEN, TURN_S, NETWORK_S = 32, 0.01, 0.005
 """Messages that are taken from each socket in one turn, and how long a turn lasts when more of them wait."""
 HWM_ROUTER = 64
 """Mostly notes: volumes are bounded by each watcher's credit."""
@@ -234,7 +234,7 @@ class Publisher:
         if rest_s > 0:
             self._sockets.rest(min(rest_s, timeout_s))
         else:
-            self._sockets.poll(min(ROOM_S, timeout_s) if self._router.waits_for_room else timeout_s)
+            self._sockets.poll(min(NETWORK_S, timeout_s) if self._router.waits_for_network else timeout_s)
 
     def _take_requests(self, now_s: float) -> None:
         """Take requests: enough in one turn for all watchers, and few enough for the rest of the work."""

@@ -121,7 +121,7 @@ class Router:
 
     def _welcome(self, watcher: Watcher, beat: Callable[[], Parts]) -> None:
         now_s = watcher.received_s
-        if not (watcher.takes_heartbeat() and watcher.has_room(now_s) and watcher.hellos.take(now_s)):
+        if not (watcher.takes_heartbeat() and watcher.has_capacity(now_s) and watcher.hellos.take(now_s)):
             return
         self._socket.send(beat(), to=watcher.peer)
         for entry in self._bounds:
@@ -158,7 +158,7 @@ class Router:
                 with self._contained(watcher):
                     self._finish(watcher, due, outcome)
         for watcher in self.watchers:  # those that came first come first
-            if watcher.has_room(now_s):
+            if watcher.has_capacity(now_s):
                 with self._contained(watcher):
                     self._begin(watcher)
 
@@ -172,9 +172,9 @@ class Router:
             self._cut(watcher)
 
     @property
-    def waits_for_room(self) -> bool:
+    def waits_for_network(self) -> bool:
         """Whether a watcher is due something as soon as the network takes more, or it is its turn: not announced."""
-        return self._waits_for_turn or any(watcher.waits_for_room for watcher in self.watchers)
+        return self._waits_for_turn or any(watcher.waits_for_network for watcher in self.watchers)
 
     def has_sent_all(self, now_s: float) -> bool:
         """Return whether every connected recorder has received all that it requested."""

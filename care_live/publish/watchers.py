@@ -138,7 +138,7 @@ class Watcher:
         announced, self._was_announced = self._was_announced, waits
         return not (waits and announced)
 
-    def has_room(self, now_s: float) -> bool:
+    def has_capacity(self, now_s: float) -> bool:
         """Return whether the network has taken enough of what was sent for one more volume."""
         while self.held and self.held[0].is_done:
             self.held.popleft()
@@ -150,7 +150,7 @@ class Watcher:
         return len(self.held) >= MAX_HELD and sum(sending.nbytes for sending in self.held) >= MAX_HELD_BYTES
 
     @property
-    def waits_for_room(self) -> bool:
+    def waits_for_network(self) -> bool:
         """Whether something is due as soon as the network takes more."""
         return self._is_full and bool(self.fetches or self.newest or self.may_replay)
 
@@ -191,7 +191,7 @@ class Watchers:
         """Return the watcher behind a connection, a new one if need be; None: there are too many."""
         watcher = self._by_peer.get(peer)
         if watcher is None:
-            if not self._make_room(peer, key, now_s):
+            if not self._admit(peer, key, now_s):
                 self._line.wait(peer, key, now_s)
                 return None
             self._line.leave(peer)
@@ -205,7 +205,7 @@ class Watchers:
     def forget(self, watcher: Watcher) -> None:
         self._by_peer.pop(watcher.peer, None)
 
-    def _make_room(self, peer: bytes, key: str, now_s: float) -> bool:
+    def _admit(self, peer: bytes, key: str, now_s: float) -> bool:
         """Find a place for a new connection; return whether there is one that those before it in the line leave."""
         n_free, giving_way = self._places(key, now_s)
         n_places = max(n_free, len(giving_way))

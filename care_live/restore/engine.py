@@ -49,7 +49,7 @@ class Engine:
     budget_px : pixels that one run may read, where more than that has failed before; None: as memory allows
     running : entered around every run of the network
     numbers : take pixels of any type, as floating-point numbers; False: camera counts, uint8 or uint16
-    make_room : called where memory has run out, so that other networks of the process give theirs back
+    free_memory : called where memory has run out, so that other networks of the process give theirs back
 
     Raises
     ------
@@ -67,7 +67,7 @@ class Engine:
         budget_px: int | None = None,
         running: Callable[[], AbstractContextManager[None]] = nullcontext,
         numbers: bool = False,
-        make_room: Callable[[], None] = lambda: None,
+        free_memory: Callable[[], None] = lambda: None,
     ) -> None:
         checks.check(model)
         self.card: ModelCard = file.read_card(model)
@@ -75,7 +75,7 @@ class Engine:
         self.identity: ModelIdentity = file.identity(model)
         self.memories: dict[tuple[int, int], ranges.LearntRange] = {}
         """What earlier volumes taught, by position and channel."""
-        self._config, self._make_room = config, make_room
+        self._config, self._free_memory = config, free_memory
         self._network, options = open_network(model, self.card, config, running=running, float_input=numbers)
         self.provider, self.precision = options.provider, precision_of(options)
         if config.fast_mode:  # every watcher gets what it costs on this machine
@@ -195,7 +195,7 @@ class Engine:
         if stream is not None:
             stream.abandon(choice)
         self.rest(choice)
-        self._make_room()
+        self._free_memory()
         if n_failed > 1:
             n_px = sum(volume.pixels.size for volume in volumes)
             self._network.restrict(min(self._network.budget_px, n_px) // 2)

@@ -28,7 +28,7 @@ def examined(examiner: Examiner, restored: Restored, maps: Maps, c: int) -> Rest
     c : output channel
     """
     try:
-        _need_room(_EXAMINED_BYTES + 16 * restored.volume.pixels.size)
+        _need_memory(_EXAMINED_BYTES + 16 * restored.volume.pixels.size)
         trust = examiner.examine(restored)
         with_map = _with_evidence(examiner, restored, maps, c)
     except (ArithmeticError, LookupError, MemoryError, ValueError) as error:  # whatever a strange volume does to it
@@ -47,6 +47,6 @@ def _with_evidence(examiner: Examiner, restored: Restored, maps: Maps, c: int) -
     return replace(restored, maps={**restored.maps, head: read_only(maps[head][c])})
 
 
-def _need_room(n_bytes: int) -> None:
+def _need_memory(n_bytes: int) -> None:
     """Raise a MemoryError unless so much is free; nothing is touched, and all of it is given back."""
     np.empty(n_bytes, np.uint8)

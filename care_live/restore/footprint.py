@@ -17,7 +17,7 @@ WORKSPACE = 1.6
 1.22 for five of them in one graph; 1.48 and 1.52 for two-dimensional ones."""
 _WORKSPACE_OF_STEPS = 1.2
 """The same plane by plane: 1.02 to 1.20, one member and five, 16 to 64 planes. The sessions themselves come on top
-(25 to 70 MiB, 140 to 510 for five): they do not grow with the field, and the budget leaves them room."""
+(25 to 70 MiB, 140 to 510 for five): they do not grow with the field, and the budget leaves memory for them."""
 _N_PLANES = WHOLE_PLANES // 2
 """Per pixel, fewer planes take more: 248 bytes measured at 16, 218 at 32, 215 at 64 (five members 296 and 278)."""
 _BYTES = 4

@@ -62,14 +62,14 @@ class InFlight(Generic[T]):
         """Return a volume that is being recorded."""
         return self._volumes.get(key)
 
-    def make_room(self) -> list[VolumeInFlight[T]]:
+    def evict(self) -> list[VolumeInFlight[T]]:
         """Abandon the oldest volumes until another one may be opened; return them."""
         n_gone = 0 if self._n_open is None else max(0, len(self._volumes) + 1 - self._n_open)
         gone = [self.abandon(key, whole("overtaken")) for key in list(self._volumes)[:n_gone]]
         return [volume for volume in gone if volume is not None]
 
     def open(self, key: VolumeKey, held: T, choice: Choice | None = None) -> VolumeInFlight[T]:
-        """Enter a volume whose first plane came; the caller has made room."""
+        """Enter a volume whose first plane came; the caller has evicted older ones."""
         assert key not in self._volumes, f"volume {tuple(key)} is open already"
         self._reasons.pop(key, None)
         volume = self._volumes[key] = VolumeInFlight(key, held, choice=choice)

@@ -1,7 +1,7 @@
 """The networks of one process: opened together, run one at a time, within one budget of memory.
 
 A network keeps memory between its volumes: sessions, and what their arenas have taken. Of several networks the sum is
-bounded. Before one runs, those that were not used for longest give theirs back until there is room for it; what they
+bounded. Before one runs, those that were not used for longest give theirs back until there is memory for it; what they
 need is made again with their next volume, which comes later for that (0.1 to 0.5 s for the shipped network on one
 core).
 """
@@ -84,7 +84,7 @@ class SharedBudget:
         self._by_use.remove(number)
         self._by_use.append(number)
 
-    def make_room(self) -> None:
+    def free_memory(self) -> None:
         """Let all networks but the one that was used last give back what they hold: its memory has run out."""
         self.measure()
         for other in self._by_use[:-1]:
@@ -157,7 +157,7 @@ class NetworkSet:
         return self.engines[number]
 
     def go_on(self, number: int) -> Engine:
-        """Return a network that goes on with a volume for which there was room."""
+        """Return a network that goes on with a volume for which there was memory."""
         if len(self.engines) > 1:
             self.budget.note(number)
         return self.engines[number]
@@ -179,15 +179,15 @@ class NetworkSet:
                 budget_px=budget_px,
                 running=self._running,
                 numbers=self._numbers,
-                make_room=self._make_room,
+                free_memory=self._free_memory,
             )
         except CareLiveError as error:
             if len(self._config.networks) == 1:
                 raise
             raise type(error)(f"network of channel {', '.join(channels)}: {error}") from error
 
-    def _make_room(self) -> None:
-        self.budget.make_room()
+    def _free_memory(self) -> None:
+        self.budget.free_memory()
 
 
 def _taken_on_device() -> int:

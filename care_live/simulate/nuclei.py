@@ -134,7 +134,7 @@ def _nucleolus(own: tuple[Array, Array, Array], nucleus: Nucleus, rng: np.random
 
 
 def scatter(rng: np.random.Generator, extent_um: tuple[float, float, float]) -> list[Nucleus]:
-    """Lay nuclei beside each other, as many as find room."""
+    """Lay nuclei beside each other, as many as fit."""
     scale, middle_um = rng.uniform(0.75, 1.25), rng.uniform(0.1, 0.9) * extent_um[0]
     n_tries = int(rng.uniform(20, 160) * extent_um[1] * extent_um[2] / 70**2)
     laid: list[Nucleus] = []

@@ -18,7 +18,7 @@ _COARSE = 8
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """The room that a specimen fills."""
+    """The space that a specimen fills."""
 
     size_um: tuple[float, float, float]
     """(z, y, x)."""

@@ -206,7 +206,7 @@ class Remote:
         self._answer(received.peer, tap_protocol.Refuse(reason=str(error)[: tap_protocol.MAX_TEXT]))
 
     def _answer(self, peer: bytes, answer: tap_protocol.ToTap) -> None:
-        """Answer now, or the tap that sends as soon as there is room: the newest answer includes the older ones."""
+        """Answer now, or the tap that sends as soon as the queue takes it; the newest answer includes older ones."""
         if peer == self._peer:
             self._owed = peer, answer
             self._pay()

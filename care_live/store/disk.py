@@ -11,7 +11,7 @@ from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.store.fsync import free_bytes, nearest_folder
 
-Room: TypeAlias = Literal["enough", "raw-only", "none"]
+Space: TypeAlias = Literal["enough", "raw-only", "none"]
 """*raw-only*: less than ``keep_free_mib`` is free, so restored volumes are shed · *none*: less than half of it."""
 
 
@@ -20,12 +20,12 @@ class Disk:
     """How long the free space lasts."""
 
     free_bytes: int
-    room: Room
+    space: Space
     seconds_left: float | None
     """Until restored volumes are shed, at the rate of this session so far; None before the first volume."""
 
 
-def room_of(free: int, keep_free_mib: int) -> Room:
+def space_of(free: int, keep_free_mib: int) -> Space:
     """Return what may still be written with the bytes that are free."""
     keep = keep_free_mib * 2**20
     return "enough" if free >= keep else "raw-only" if free >= keep / 2 else "none"
@@ -41,7 +41,7 @@ def look(path: Path, keep_free_mib: int, *, bytes_per_s: float) -> Disk:
     """
     free = free_bytes(path)
     seconds_left = max(0, free - keep_free_mib * 2**20) / bytes_per_s if bytes_per_s else None
-    return Disk(free, room_of(free, keep_free_mib), seconds_left)
+    return Disk(free, space_of(free, keep_free_mib), seconds_left)
 
 
 def too_little(free: int, wanted_mib: float) -> str:
@@ -63,6 +63,6 @@ def refuse_unfit(config: StoreConfig, run_id: str) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(f"{folder} cannot be written; choose another store.directory")
     free = free_bytes(folder)
-    if room_of(free, config.keep_free_mib) == "none":
+    if space_of(free, config.keep_free_mib) == "none":
         little = too_little(free, config.keep_free_mib / 2)
         raise StoreError(f"too little space in {folder}: {little}; free some, or choose another store.directory")

@@ -98,14 +98,14 @@ def _copy_metadata(image: Path, target: Path, files: Sequence[Path]) -> None:
         try:
             metadata = json.loads((image / part).read_bytes())
             if part == _ARRAY:
-                _make_room(metadata, [file.relative_to(image).parts[2:4] for file in files])
+                _reach_every_volume(metadata, [file.relative_to(image).parts[2:4] for file in files])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
         make_folder((target / part).parent)
         replace_file(target / part, json.dumps(metadata, indent=1).encode())
 
 
-def _make_room(metadata: dict[str, Any], places: Sequence[Sequence[str]]) -> None:
+def _reach_every_volume(metadata: dict[str, Any], places: Sequence[Sequence[str]]) -> None:
     """Let the array reach to every volume: its metadata may be older than its last volumes."""
     for axis in (0, 1):  # t, c
         indices = [int(place[axis]) + 1 for place in places if is_number(place[axis])]

@@ -48,20 +48,20 @@ class ShardLayout:
     has_checksums: bool
     """Whether a CRC32C follows each chunk."""
 
-    def pack(self, planes: NDArray[Any], corner: _Corner, room: NDArray[Any]) -> _Parts:
+    def pack(self, planes: NDArray[Any], corner: _Corner, buffer: NDArray[Any]) -> _Parts:
         """Return a chunk as it lies in the shard, in parts; what reaches beyond the planes is zero.
 
         Parameters
         ----------
-        room : of a chunk's shape, for its pixels; in use as long as the parts are
+        buffer : of a chunk's shape, for its pixels; in use as long as the parts are
         """
         part = planes[tuple(slice(at, at + size) for at, size in zip(corner, self.chunk, strict=True))]
-        if part.shape != room.shape:
-            room[:] = 0
-        room[tuple(map(slice, part.shape))] = part
+        if part.shape != buffer.shape:
+            buffer[:] = 0
+        buffer[tuple(map(slice, part.shape))] = part
         if self.clevel == 0:
-            return _stored_header(self, room.dtype.name), room.data.cast("B")
-        return (self.compressed(room),)
+            return _stored_header(self, buffer.dtype.name), buffer.data.cast("B")
+        return (self.compressed(buffer),)
 
     def compressed(self, chunk: NDArray[Any]) -> bytes:
         blosc = importlib.import_module("numcodecs.blosc")  # zarr's; it has been imported
@@ -117,15 +117,15 @@ def _packed(planes: NDArray[Any], layout: ShardLayout) -> Iterator[tuple[int, _P
     """Give each chunk, packed by several threads; only a few are in memory, and it is used again for the next ones."""
     places = list(layout.corners(len(planes)))
     n_threads = min(_MOST_THREADS, os.cpu_count() or 1, len(places))
-    pack, n_rooms = partial(layout.pack, planes), min(len(places), 2 * n_threads)
-    rooms = [np.empty(layout.chunk, planes.dtype) for _ in range(n_rooms)]
+    pack, n_buffers = partial(layout.pack, planes), min(len(places), 2 * n_threads)
+    buffers = [np.empty(layout.chunk, planes.dtype) for _ in range(n_buffers)]
     if n_threads == 1:
-        yield from ((number, pack(corner, rooms[0])) for number, corner in places)
+        yield from ((number, pack(corner, buffers[0])) for number, corner in places)
         return
     with ThreadPoolExecutor(n_threads, "pack a shard") as threads:
-        for first in range(0, len(places), n_rooms):
-            some = places[first : first + n_rooms]
-            packed = threads.map(pack, (corner for _, corner in some), rooms)
+        for first in range(0, len(places), n_buffers):
+            some = places[first : first + n_buffers]
+            packed = threads.map(pack, (corner for _, corner in some), buffers)
             yield from zip((number for number, _ in some), packed, strict=True)
 
 

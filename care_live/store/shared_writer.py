@@ -39,7 +39,7 @@ class WrittenVolume:
 
 @dataclass(frozen=True, slots=True)
 class ImageExtent:
-    """What an image must have room for."""
+    """How large an image will be."""
 
     n_times: int
     n_channels: int
@@ -55,10 +55,10 @@ class SharedRunWriter(RunWriter):
 
     def __init__(self, claim: Claim, config: StoreConfig, started: RunStarted) -> None:
         super().__init__(claim, config, started)
-        self._rooms: set[tuple[Product, int]] = set()
-        """Images that this writer has made room in."""
+        self._made: set[tuple[Product, int]] = set()
+        """Images that this writer has made."""
 
-    def make_room(self, rooms: Mapping[tuple[Product, int], ImageExtent]) -> None:
+    def make_images(self, extents: Mapping[tuple[Product, int], ImageExtent]) -> None:
         """Make each image, by product and stage position, as large as it will be.
 
         Raises
@@ -66,12 +66,12 @@ class SharedRunWriter(RunWriter):
         StoreError
             The disk is full, gone or read-only.
         """
-        self._rooms |= rooms.keys()
-        for (product, p), room in rooms.items():
-            image = self._collection.make(product, p, room.first_shape, room.dtype)
-            image.grow(room.n_times - 1, room.n_channels - 1, room.depth)
+        self._made |= extents.keys()
+        for (product, p), extent in extents.items():
+            image = self._collection.make(product, p, extent.first_shape, extent.dtype)
+            image.grow(extent.n_times - 1, extent.n_channels - 1, extent.depth)
 
-    def remove_unused_room(self) -> None:
+    def remove_unused_images(self) -> None:
         """Remove the images that were made and that no volume came to: not every volume has every map.
 
         Raises
@@ -79,10 +79,10 @@ class SharedRunWriter(RunWriter):
         StoreError
             The disk is gone or read-only.
         """
-        for product, p in self._rooms:
+        for product, p in self._made:
             if not any(key.p == p for key in self._ledger.keys(product)):
                 self._collection.remove(product, p)
-        self._rooms.clear()
+        self._made.clear()
 
     def adopt(self, written: WrittenVolume) -> None:
         """Acknowledge a volume; when this returns, no crash can take it.
@@ -157,5 +157,5 @@ def write_restored(run: Path, folder: str, restored: Restored) -> WrittenVolume:
 def _refuse_full(run: Path) -> None:
     keep_free_mib = StoreConfig().keep_free_mib
     disk = look(run, keep_free_mib, bytes_per_s=0.0)
-    if disk.room != "enough":
+    if disk.space != "enough":
         raise StoreError(f"volume not stored: {too_little(disk.free_bytes, keep_free_mib)}")

@@ -115,7 +115,7 @@ class RunWriter:
         key = volume.key
         if key in self._ledger.raw:
             raise StoreError(f"raw volume {tuple(key)} of {self.path} is stored already; use a new run_id")
-        if self.disk().room == "none":
+        if self.disk().space == "none":
             raise StoreError(self._too_little(f"raw volume {tuple(key)}", self._config.keep_free_mib / 2))
         try:
             array = self._put("raw", key, volume.pixels, volume.voxel_size_um)
@@ -139,7 +139,7 @@ class RunWriter:
             The disk is full, missing or broken, or less than ``keep_free_mib`` is free: shed it, raw goes on.
         """
         key = restored.key
-        if self.disk().room != "enough":
+        if self.disk().space != "enough":
             raise StoreError(self._too_little(f"restored volume {tuple(key)}", self._config.keep_free_mib))
         if key in self._ledger.restored:
             before = self._ledger.restored[key].arrays

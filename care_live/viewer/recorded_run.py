@@ -173,10 +173,10 @@ class RecordedRun:
             self._waiting[volume.key] = volume
         return self._write_restored()
 
-    def has_room(self) -> bool:
+    def has_space(self) -> bool:
         """Return whether restored volumes can be taken; after `is_full` the free space is measured again."""
-        if self.is_full and self._writer.disk().room == "enough":
-            logger.warning("the disk has room for restored volumes again: those left out are requested")
+        if self.is_full and self._writer.disk().space == "enough":
+            logger.warning("the disk has space for restored volumes again: those left out are requested")
             self.is_full = False
         return not self.is_full
 

@@ -254,7 +254,7 @@ class Recorder:
 
     def _may_ask(self, key: VolumeKey) -> bool:
         """Return whether the disk takes a volume: a full one takes only raw ones."""
-        return self._run is not None and (key not in self._run.raw or self._run.has_room())
+        return self._run is not None and (key not in self._run.raw or self._run.has_space())
 
     def _ask(self) -> None:
         for key in self._outstanding.due(time.monotonic(), self._may_ask):

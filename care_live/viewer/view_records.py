@@ -24,8 +24,8 @@ Image: TypeAlias = Counts | Array
 class ViewedVolume(RawAndRestored):
     """One volume as it was published or stored, and what a viewer knows besides.
 
-    While it is still being restored, its maps have room for all planes: those of ``restored.z`` are there, the others
-    are 0.
+    While it is still being restored, its maps have the size of the whole volume: planes of ``restored.z`` are there,
+    the others are 0.
     """
 
     state: State = "confirmed"

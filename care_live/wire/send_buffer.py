@@ -26,7 +26,7 @@ class VolumeAdmission:
     def admit(self, index: PlaneIndex, n_bytes: int) -> bool:
         """Return whether a plane may be kept, and count it."""
         key = index.volume
-        if key not in self._refused and not self._has_room(key, n_bytes):
+        if key not in self._refused and not self._has_space(key, n_bytes):
             self._refused.add(key)
             self._promised_bytes -= self._promised.get(key, 0)
         if key in self._refused:
@@ -51,7 +51,7 @@ class VolumeAdmission:
         """What may be used for planes that the daemon has and has not stored: they give way to new ones."""
         return max(0, self._max_bytes - self.held_bytes - self._promised_bytes)
 
-    def _has_room(self, key: VolumeKey, n_bytes: int) -> bool:
+    def _has_space(self, key: VolumeKey, n_bytes: int) -> bool:
         if self.held_bytes == 0:  # so the reserved memory is for planes that never came
             self._take_promises_back(keep=key)
         if key in self._promised:

@@ -112,7 +112,7 @@ class Socket:
             return LOCAL if self._kind == "xpub" else None
 
     def wait_writable(self, timeout_s: float) -> bool:
-        """Wait until a message can be sent (dealer: until there is room in the queue)."""
+        """Wait until a message can be sent (dealer: until the queue takes one)."""
         return bool(self._raw.poll(int(timeout_s * 1000), zmq.POLLOUT))
 
     def subscribe(self, topic: bytes) -> None:

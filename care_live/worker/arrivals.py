@@ -27,7 +27,7 @@ from care_live.restore.ranges import known_spans
 from care_live.restore.result_maps import ResultMaps
 from care_live.worker import protocol
 from care_live.worker.arriving_volume import ArrivingVolume
-from care_live.worker.buffers import SharedVolume, lay_out, make_room, planes_of
+from care_live.worker.buffers import SharedVolume, allocate, lay_out, planes_of
 from care_live.worker.shared_memory import Pool
 
 if TYPE_CHECKING:  # all that is sent to a process goes through its `send`
@@ -77,7 +77,7 @@ class Arrivals:
         """Drop what the process was sent: another one takes over, and the old one may still write to its memory."""
         with self._guard:
             gone = [self._in_flight.abandon(volume.key, whole("swapped")) for volume in self._in_flight]
-            self._of_another = self._given_up + [volume.held.room for volume in gone if volume is not None]
+            self._of_another = self._given_up + [volume.held.shared for volume in gone if volume is not None]
             self._given_up, self._running = [], None
             self._n_unanswered.clear()
 
@@ -113,7 +113,7 @@ class Arrivals:
                 planned = arriving.planned.get(c, ())
                 if (volume.key.t, volume.key.p) == (t, p) and z in planned:
                     plane = (arriving.group.inputs.index(c), planned.index(z))
-                    np.copyto(arriving.room.pixels[plane[0]][plane[1]], frame.pixels)
+                    np.copyto(arriving.shared.pixels[plane[0]][plane[1]], frame.pixels)
                     arriving.placed.add(plane)
                     arriving.unsent.append(plane)
             self._send_news()
@@ -130,7 +130,7 @@ class Arrivals:
             found: list[Restored] = []
             for volume in self._in_flight:
                 arriving = volume.held
-                first, last = arriving.n_shown, arriving.room.progress.n_restored
+                first, last = arriving.n_shown, arriving.shared.progress.n_restored
                 if volume.state == "streaming" and last > first and self._running is not None:
                     arriving.n_shown = last
                     begun = Restored(
@@ -144,11 +144,11 @@ class Arrivals:
                         raw=None,
                         z=slice(first, last),
                     )
-                    found += planes_of(begun, arriving.known_spans, arriving.room, arriving.group)
+                    found += planes_of(begun, arriving.known_spans, arriving.shared, arriving.group)
             return found
 
-    def room(self, volumes: Sequence[Volume], card: ModelCard) -> tuple[SharedVolume, Choice | None]:
-        """Return the room that the planes went into, or lay the volumes out now.
+    def shared_volume(self, volumes: Sequence[Volume], card: ModelCard) -> tuple[SharedVolume, Choice | None]:
+        """Return the shared memory that the planes went into, or lay the volumes out now.
 
         Returns
         -------
@@ -157,11 +157,11 @@ class Arrivals:
         with self._guard:
             volume = self._in_flight.complete(volumes[0].key)
             if volume is not None and volume.held.is_complete(volumes):
-                return volume.held.room, volume.choice
+                return volume.held.shared, volume.choice
             if volume is None:
                 why_whole = self._in_flight.why_not(volumes[0].key) or whole("stored")
             else:
-                self._given_up.append(volume.held.room)
+                self._given_up.append(volume.held.shared)
                 why_whole = volume.choice or whole("plane-missing")
         return lay_out(self._pool, ResultMaps.of(card, self._config), volumes), why_whole
 
@@ -211,7 +211,7 @@ class Arrivals:
         if volume is None or opened.key.c in volume.held.planned:
             return False
         volume.held.planned[opened.key.c] = opened.planes
-        if volume.held.room.pixels[0].shape != _shape_of(opened):
+        if volume.held.shared.pixels[0].shape != _shape_of(opened):
             self._abandon(volume.key, whole("failed", "its channels have different shapes"))
         return True
 
@@ -222,22 +222,22 @@ class Arrivals:
         key = opened.key._replace(c=group.inputs[0])
         if self._in_flight.get(key) is not None:
             self._abandon(key, whole("overtaken"))
-        for gone in self._in_flight.make_room():
+        for gone in self._in_flight.evict():
             self._forget(gone)
         try:
             assert self._running is not None, "planes arrive for networks that run"
             results = ResultMaps.of(self._running.ready.networks[group.network].card, self._config)
-            room = make_room(self._pool, results, [_shape_of(opened)] * len(spans), np.dtype(opened.dtype))
+            shared = allocate(self._pool, results, [_shape_of(opened)] * len(spans), np.dtype(opened.dtype))
         except OutOfMemoryError as error:
-            logger.warning("no_room_while_recording key=%s reason=%s", tuple(opened.key), error)
+            logger.warning("no_memory_while_recording key=%s reason=%s", tuple(opened.key), error)
             self._abandon(key, choice.broken(error))
             return
-        arriving = ArrivingVolume(room, group, spans, {opened.key.c: opened.planes}, begun=why_whole is None)
+        arriving = ArrivingVolume(shared, group, spans, {opened.key.c: opened.planes}, begun=why_whole is None)
         volume = self._in_flight.open(key, arriving, why_whole)
         if why_whole is None:
             self._in_flight.stream(volume)
             self._n_unanswered[group.network] += 1
-            known, places = tuple(arriving.known_spans.values()), (room.places, room.progress_place, room.results)
+            known, places = tuple(arriving.known_spans.values()), (shared.places, shared.progress_place, shared.results)
             self._send(protocol.Begin(key, *places, known, self._plane_s, group.network))
 
     def _abandon(self, key: VolumeKey, why: Choice) -> None:
@@ -247,7 +247,7 @@ class Arrivals:
 
     def _forget(self, gone: VolumeInFlight[ArrivingVolume]) -> None:
         """Keep the memory of a volume that was abandoned until inference can't write to it any more."""
-        self._given_up.append(gone.held.room)
+        self._given_up.append(gone.held.shared)
         if gone.held.begun and gone.choice is not None:
             self._send(protocol.Abandon(gone.key, gone.choice))
 
@@ -257,7 +257,7 @@ class Arrivals:
             return
         for volume in self._in_flight:
             arriving = volume.held
-            n_ahead = arriving.n_sent - arriving.room.progress.n_taken
+            n_ahead = arriving.n_sent - arriving.shared.progress.n_taken
             if volume.state == "streaming" and arriving.unsent and n_ahead < _AHEAD:
                 self._send(protocol.PlanesPlaced(volume.key, tuple(arriving.unsent)))
                 arriving.n_sent += len(arriving.unsent)

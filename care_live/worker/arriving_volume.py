@@ -15,7 +15,7 @@ from care_live.worker.buffers import SharedVolume
 class ArrivingVolume:
     """Planes of one time point on their way to the network that reads them."""
 
-    room: SharedVolume
+    shared: SharedVolume
     group: ChannelGroup
     """The network, and the channels that it reads together."""
     spans: Mapping[int, Span | None]

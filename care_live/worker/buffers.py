@@ -19,7 +19,7 @@ from care_live.restore.in_flight import PlaneProgress
 from care_live.restore.result_maps import ResultMaps
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
-from care_live.worker.shared_memory import ArrayAddress, Pool, room_for
+from care_live.worker.shared_memory import ArrayAddress, Pool, aligned_bytes
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class SharedVolume:
 
 
 def planes_of(
-    begun: Restored, spans: Mapping[int, Span], room: SharedVolume, group: ChannelGroup
+    begun: Restored, spans: Mapping[int, Span], shared: SharedVolume, group: ChannelGroup
 ) -> Iterator[Restored]:
     """Yield restored planes of each output; of one with NaN or infinity, nothing.
 
@@ -63,9 +63,9 @@ def planes_of(
     """
     channels, z = group.inputs, begun.z or slice(None)
     sources = tuple(begun.key._replace(c=channel) for channel in channels)
-    n_out, n_planes = room.maps["mean"].shape[:2]
+    n_out, n_planes = shared.maps["mean"].shape[:2]
     for i, c in enumerate(group.outputs(n_out)):
-        maps = {head: read_only(room.maps[head][i, z]) for head in room.heads}
+        maps = {head: read_only(shared.maps[head][i, z]) for head in shared.heads}
         span = spans[channels[source_of(i, len(channels))]]
         about = {"key": begun.key._replace(c=c), "low": span.low, "high": span.high, "n_planes": n_planes}
         if all(np.isfinite(array).all() for array in maps.values()):
@@ -80,20 +80,20 @@ def moved_out(restored: Restored) -> Restored:
 def lay_out(pool: Pool, results: ResultMaps, volumes: Sequence[Volume]) -> SharedVolume:
     """Put volumes that are complete already into shared memory."""
     shapes = [volume.pixels.shape for volume in volumes]
-    room = make_room(pool, results, shapes, volumes[0].pixels.dtype)
-    for pixels, volume in zip(room.pixels, volumes, strict=True):
+    shared = allocate(pool, results, shapes, volumes[0].pixels.dtype)
+    for pixels, volume in zip(shared.pixels, volumes, strict=True):
         np.copyto(pixels, volume.pixels)
-    return room
+    return shared
 
 
-def make_room(pool: Pool, results: ResultMaps, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> SharedVolume:
+def allocate(pool: Pool, results: ResultMaps, shapes: Sequence[tuple[int, ...]], dtype: np.dtype[Any]) -> SharedVolume:
     """Take shared memory for the pixels of every channel and for the results."""
-    lease = pool.take(sum(room_for(shape, dtype) for shape in shapes) + room_for((2,), np.int64))
+    lease = pool.take(sum(aligned_bytes(shape, dtype) for shape in shapes) + aligned_bytes((2,), np.int64))
     arrays = [lease.array(shape, dtype) for shape in shapes]
     counts, progress_place = lease.array((2,), np.int64)
     counts[:] = 0
     wanted = results.shapes(shapes[0])
-    out = pool.take(sum(room_for(shape, np.float32) for shape in wanted.values()))
+    out = pool.take(sum(aligned_bytes(shape, np.float32) for shape in wanted.values()))
     maps = {head: out.array(shape, np.float32) for head, shape in wanted.items()}
     return SharedVolume(
         [pixels for pixels, _ in arrays],

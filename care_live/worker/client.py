@@ -106,12 +106,12 @@ class RestoreProcess:
             running = self.supervisor.living()
             group = self._group(volumes, network)
             card = running.ready.networks[group.network].card
-            room, why_whole = self.arrivals.room(volumes, card)
+            shared, why_whole = self.arrivals.shared_volume(volumes, card)
             heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
             work = protocol.Work(
                 heads,
-                room.places,
-                room.results,
+                shared.places,
+                shared.results,
                 running.memories,
                 self._pool.alive(),
                 why_whole,
@@ -121,7 +121,7 @@ class RestoreProcess:
             done = self.supervisor.ask(running, work)
             self.held_bytes = done.held_bytes
             self._note_choice(done)
-            restored = room.results_of(volumes, done)
+            restored = shared.results_of(volumes, done)
             self._advance_swap(group.network, volumes, restored)
             return tuple(map(moved_out, restored)) if self._pool.is_crowded else restored
 

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 _TURN_S = 0.1
 _FULL_S = 0.002
-"""Until a message is tried again for which ZeroMQ had no room."""
+"""Until a message is tried again for which ZeroMQ's queue was full."""
 _LONGEST_TURN_S = 0.5
 """More than this between two turns: this process was held up itself, and silence does not count."""
 _MESSAGES_A_TURN = 64
@@ -292,5 +292,5 @@ class RemotePort:
         return any(peer.unsent for peer in self._peers.values())
 
     def _post(self, identity: bytes, message: link.ToWorker) -> None:
-        """Send a short message beside the others; what there is no room for is dropped: it is said again."""
+        """Send a short message beside the others; where the queue is full it is dropped: it is said again."""
         self._socket.send([link.to_worker.encode(message)], to=identity)

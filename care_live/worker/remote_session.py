@@ -18,6 +18,7 @@ from care_live.worker import protocol
 from care_live.worker.carried_files import lay_down, settled
 from care_live.worker.inference_process import Inference
 from care_live.worker.liveness import LostError
+from care_live.worker.remote_buffers import MapRun, RemoteBuffers
 from care_live.worker.remote_protocol import (
     BEAT_S,
     Beat,
@@ -29,7 +30,6 @@ from care_live.worker.remote_protocol import (
     SessionStart,
     WorkerAnswer,
 )
-from care_live.worker.remote_room import MapRun, RemoteRoom
 from care_live.worker.shared_memory import Pool
 
 Outgoing: TypeAlias = tuple[FromWorker, Sequence[NDArray[Any]]]
@@ -51,8 +51,8 @@ class RemoteSession:
         lay_down(join.files, parts, folder)
         self._child = Inference(settled(join.config, folder), join.budgets_px)
         self._pool = Pool()
-        self._rooms: dict[VolumeKey, RemoteRoom] = {}
-        self._given_up: list[RemoteRoom] = []
+        self._buffers: dict[VolumeKey, RemoteBuffers] = {}
+        self._given_up: list[RemoteBuffers] = []
         """The process may still write to them until it has answered the next order."""
         self._work: protocol.Work | None = None
         self._is_asked = False
@@ -64,7 +64,7 @@ class RemoteSession:
     @property
     def is_busy(self) -> bool:
         """Whether something may soon be sent."""
-        return bool(self._rooms) or self._child.ready is None
+        return bool(self._buffers) or self._child.ready is None
 
     def take(self, message: Order | RawPlanes, parts: Sequence[memoryview]) -> None:
         """Follow one message of the daemon; what can't be done ends the session."""
@@ -93,7 +93,7 @@ class RemoteSession:
     def close(self) -> None:
         """End the process."""
         self._child.end(0.0)
-        self._rooms.clear()
+        self._buffers.clear()
         self._folder.cleanup()
 
     # -- orders ------------------------------------------------------------------------------------------------------
@@ -101,12 +101,12 @@ class RemoteSession:
     def _obey(self, request: protocol.Request, parts: Sequence[memoryview]) -> None:
         match request:
             case protocol.Begin():
-                room = self._rooms[request.key] = RemoteRoom(self._pool, request)
-                self._child.send(room.in_here(request))
+                buffers = self._buffers[request.key] = RemoteBuffers(self._pool, request)
+                self._child.send(buffers.in_here(request))
             case protocol.PlanesPlaced():
-                if (room_of := self._rooms.get(request.key)) is not None:
+                if (found := self._buffers.get(request.key)) is not None:
                     for (channel, z), part in zip(request.planes, parts, strict=True):
-                        room_of.place(channel, z, part)
+                        found.place(channel, z, part)
                     self._child.send(request)
             case protocol.Work():
                 self._begin_work(request)
@@ -121,35 +121,35 @@ class RemoteSession:
         key = work.volumes[0].key
         if work.choice is not None:
             self._drop(key)
-        if key not in self._rooms:
-            self._rooms[key] = RemoteRoom(self._pool, work)
+        if key not in self._buffers:
+            self._buffers[key] = RemoteBuffers(self._pool, work)
         self._work = work
         self._ask_if_full()
 
     def _fill(self, message: RawPlanes, parts: Sequence[memoryview]) -> None:
-        if self._work is None or message.key not in self._rooms or len(parts) != 1:
+        if self._work is None or message.key not in self._buffers or len(parts) != 1:
             raise ProtocolError("planes came that belong to no order")
-        self._rooms[message.key].place(message.channel, message.z, parts[0])
+        self._buffers[message.key].place(message.channel, message.z, parts[0])
         self._ask_if_full()
 
     def _ask_if_full(self) -> None:
         work = self._work
-        if work is not None and not self._is_asked and self._rooms[work.volumes[0].key].is_full:
+        if work is not None and not self._is_asked and self._buffers[work.volumes[0].key].is_full:
             self._is_asked = True
-            here = self._rooms[work.volumes[0].key].in_here(work)
+            here = self._buffers[work.volumes[0].key].in_here(work)
             self._child.send(replace(here, alive=self._pool.alive()))
 
     def _drop(self, key: VolumeKey) -> None:
-        if (room := self._rooms.pop(key, None)) is not None:
-            self._given_up.append(room)
+        if (buffers := self._buffers.pop(key, None)) is not None:
+            self._given_up.append(buffers)
 
     # -- results -----------------------------------------------------------------------------------------------------
 
     def _early(self) -> Iterator[Outgoing]:
         """Yield planes that became final while their volumes are recorded, and how far the process is."""
-        for key, room in self._rooms.items():
-            if room.n_reported != (room.progress.n_taken, room.progress.n_restored):
-                yield from (self._planes(key, run) for run in room.restored(self._heads))
+        for key, buffers in self._buffers.items():
+            if buffers.n_reported != (buffers.progress.n_taken, buffers.progress.n_restored):
+                yield from (self._planes(key, run) for run in buffers.restored(self._heads))
                 yield self._beat()
 
     def _answer(self) -> Iterator[Outgoing]:
@@ -158,9 +158,9 @@ class RemoteSession:
             self._heads = tuple({head: None for one in answer.networks for head in one.card.heads})
         elif self._work is not None and self._is_asked:
             key = self._work.volumes[0].key
-            room = self._rooms.pop(key)
+            buffers = self._buffers.pop(key)
             if isinstance(answer, protocol.Done):
-                yield from (self._planes(key, run) for run in room.rest(answer))
+                yield from (self._planes(key, run) for run in buffers.rest(answer))
             self._work, self._is_asked = None, False
             self._given_up.clear()
         yield WorkerAnswer(self.number, answer), ()
@@ -179,5 +179,5 @@ class RemoteSession:
 
     def _beat(self) -> Outgoing:
         self._beat_s = time.monotonic()
-        streamed = ((key, *room.n_reported) for key, room in self._rooms.items() if any(room.n_reported))
+        streamed = ((key, *buffers.n_reported) for key, buffers in self._buffers.items() if any(buffers.n_reported))
         return Beat(self.number, self._child.cpu_s, tuple(streamed)), ()

@@ -95,7 +95,7 @@ class RemoteWorker:
     def _join(self, join: link.SessionStart, parts: list[memoryview]) -> None:
         try:
             self._sessions[join.session] = RemoteSession(join, parts)
-        except (OSError, ValueError, CareLiveError) as error:  # no room on the disk, settings of another version
+        except (OSError, ValueError, CareLiveError) as error:  # a full disk, settings of another version
             self._left = max(self._left, join.session)
             self._unsent.append((link.Gone(join.session, f"cannot start: {error}"[:4000]), ()))
 

@@ -86,7 +86,7 @@ class Lease:
     def array(self, shape: Sequence[int], dtype: DTypeLike) -> tuple[NDArray[Any], ArrayAddress]:
         """Return the next free part as an array, and what to tell the other process."""
         place = ArrayAddress(self.name, self._used, tuple(shape), np.dtype(dtype).str)
-        self._used += room_for(shape, dtype)
+        self._used += aligned_bytes(shape, dtype)
         return at(self._bytes, place), place
 
 
@@ -157,7 +157,7 @@ class SegmentView:
         self._seen = {serial: seen for serial, seen in self._seen.items() if serial in serials}
 
 
-def room_for(shape: Sequence[int], dtype: DTypeLike) -> int:
+def aligned_bytes(shape: Sequence[int], dtype: DTypeLike) -> int:
     """Return the bytes that an array takes in a segment, aligned for vector instructions."""
     n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     return -(-n_bytes // _ALIGNMENT) * _ALIGNMENT

@@ -109,7 +109,7 @@ class Trial:
 class _OnTrial:
     """Where the candidate writes, and what the running network made of the same volumes."""
 
-    room: SharedVolume
+    shared: SharedVolume
     running: Trial
 
 
@@ -228,14 +228,14 @@ class Candidate:
 
     def _try(self, running: Trial, pool: Pool) -> None:
         volumes = running.volumes
-        room = lay_out(pool, ResultMaps.of(self.card, self.inference.config), volumes)
+        shared = lay_out(pool, ResultMaps.of(self.card, self.inference.config), volumes)
         heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape
         self.inference.send(protocol.WarmUp((n_planes, height, width)))
-        work = protocol.Work(heads, room.places, room.results, {}, pool.alive(), network=self.network)
+        work = protocol.Work(heads, shared.places, shared.results, {}, pool.alive(), network=self.network)
         self.inference.send(work)
         self._until_s = time.monotonic() + max(TRIAL_S, _TRIAL_TIMES * (running.usual_s or 0.0))
-        self._trial, self.phase = _OnTrial(room, running), "trying"
+        self._trial, self.phase = _OnTrial(shared, running), "trying"
 
     def _time(self, answer: protocol.Ready | protocol.Done, interval_s: float | None) -> bool:
         """Return whether it is quick enough; one trial that took long may have had bad luck, so it gets some.
@@ -260,9 +260,9 @@ class Candidate:
     def _compare(self) -> None:
         assert self._trial is not None
         assert self._tempo is not None
-        room, before, self._trial = self._trial.room, self._trial.running.restored, None
+        shared, before, self._trial = self._trial.shared, self._trial.running.restored, None
         apart = [
-            (room.maps["mean"][c] - result.mean) / max(result.high - result.low, 1e-6)
+            (shared.maps["mean"][c] - result.mean) / max(result.high - result.low, 1e-6)
             for c, result in enumerate(before)
         ]
         self.comparison = Comparison(

@@ -16,7 +16,7 @@ def test_what_must_be_kept_never_waits_and_always_goes_first():
     assert [inbox.get() for _ in range(3)] == [3, 4, 2]
 
 
-def test_what_may_be_left_out_waits_for_room_and_is_refused_in_the_end():
+def test_what_may_be_left_out_waits_for_space_and_is_refused_in_the_end():
     inbox: Inbox[int] = Inbox("store", 100)
     assert inbox.put_second(1, 80, wait_s=0)
     assert not inbox.put_second(2, 80, wait_s=0.05)

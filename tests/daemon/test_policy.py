@@ -123,13 +123,13 @@ def test_channels_go_to_the_network_in_its_order_live_and_later():
 def test_what_waits_gives_way_to_raw_volumes_once_it_is_safe():
     schedule = Schedule(channels=ChannelChoice.first(2))
     schedule.offer(volume(0, c=0))
-    assert schedule.make_room() == []  # not on the disk yet
+    assert schedule.evict_oldest() == []  # not on the disk yet
     schedule.stored(VolumeKey(0, 0, 0))
-    assert [one.volume.key for one in schedule.make_room()] == [VolumeKey(0, 0, 0)]
+    assert [one.volume.key for one in schedule.evict_oldest()] == [VolumeKey(0, 0, 0)]
     single = Schedule()
     single.offer(volume(3))
     single.stored(VolumeKey(3))
-    assert [one.volume.key for one in single.make_room()] == [VolumeKey(3)]
+    assert [one.volume.key for one in single.evict_oldest()] == [VolumeKey(3)]
     assert single.next() == Later((VolumeKey(3),))
 
 

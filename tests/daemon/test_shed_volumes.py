@@ -24,7 +24,7 @@ N_TIMES = 4
 DEADLINE_S = 120.0
 
 
-def test_what_was_shed_waits_for_room_and_comes_last():
+def test_what_was_shed_waits_for_space_and_comes_last():
     worklist, tally = Worklist(Schedule()), Tally()
     shed = ShedVolumes(worklist, tally)
     for t in range(3):

@@ -52,11 +52,11 @@ def test_no_more_reasons_are_kept_than_volumes_may_wait() -> None:
     assert kept == list(range(36, 100))
 
 
-def test_the_oldest_volume_makes_room_for_the_fifth() -> None:
+def test_the_oldest_volume_gives_way_to_the_fifth() -> None:
     ours = table(3, n_open=4)
-    assert ours.make_room() == []
+    assert ours.evict() == []
     ours.open(VolumeKey(3), "memory 3")
-    assert [gone.key.t for gone in ours.make_room()] == [0]
+    assert [gone.key.t for gone in ours.evict()] == [0]
     assert ours.why_not(VolumeKey(0)) == whole("overtaken")
     assert [volume.key.t for volume in ours] == [1, 2, 3]
 

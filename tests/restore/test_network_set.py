@@ -113,7 +113,7 @@ def test_where_memory_runs_out_all_others_give_way() -> None:
     process = Process(1000, 60, 60, 60)
     for number in (0, 1, 2):
         process.restore(number)
-    process.budget.make_room()
+    process.budget.free_memory()
     assert process.held == [0, 0, 60] == process.budget.held_bytes
 
 

@@ -58,7 +58,7 @@ def test_a_disk_that_fills_up_within_a_shard(tmp_path):
     with largest_file(50_000), pytest.raises(StoreError, match="no space left"):
         writer.write_restored(make_restored(noisy_volume(0)))
     assert writer.raw_keys() == writer.raw_only() == [VolumeKey(0)]
-    writer.write_raw(noisy_volume(1))  # somebody made room
+    writer.write_raw(noisy_volume(1))  # someone freed space
     writer.write_restored(make_restored(noisy_volume(0)))
     writer.close()
     check_clean(tmp_path / "run", n_raw=2)
@@ -95,13 +95,13 @@ def test_a_disk_that_fills_up_within_the_journal(tmp_path):
 def test_restored_volumes_are_shed_before_raw_ones(tmp_path):
     free_mib = shutil.disk_usage(tmp_path).free // 2**20
     writer = open_writer(tmp_path, keep_free_mib=int(free_mib * 1.5))
-    assert writer.disk().room == "raw-only"
+    assert writer.disk().space == "raw-only"
     writer.write_raw(make_volume(VolumeKey(0)))
     with pytest.raises(StoreError, match=r"restored volume \(0, 0, 0\) not stored: \S+ MiB free, \S+ MiB must stay so"):
         writer.write_restored(make_restored(make_volume(VolumeKey(0))))
     writer.close()
     writer = open_writer(tmp_path, keep_free_mib=int(free_mib * 3))
-    assert writer.disk().room == "none"
+    assert writer.disk().space == "none"
     with pytest.raises(StoreError, match=r"raw volume \(1, 0, 0\) not stored"):
         writer.write_raw(make_volume(VolumeKey(1)))
     writer.close()
@@ -113,7 +113,7 @@ def test_the_disk_tells_how_long_it_will_do(tmp_path):
     assert writer.disk().seconds_left is None
     writer.write_raw(make_volume(VolumeKey(0)))
     disk = writer.disk()
-    assert disk.room == "enough"
+    assert disk.space == "enough"
     assert disk.seconds_left is not None and disk.seconds_left > 60
     writer.close()
 

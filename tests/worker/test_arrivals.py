@@ -76,11 +76,11 @@ def test_planes_end_where_they_belong(pipe: Pipe) -> None:
     stack = volume(noisy((3, 8, 8)))
     assert pipe.open(0)
     pipe.place(stack, 2, 0, 1)
-    room, why_whole = pipe.arrivals.room([stack], CARD)
+    shared, why_whole = pipe.arrivals.shared_volume([stack], CARD)
     assert why_whole is None
-    assert (room.pixels[0] == stack.pixels).all()
+    assert (shared.pixels[0] == stack.pixels).all()
     (begin,) = pipe.of(protocol.Begin)
-    assert begin.pixels == room.places
+    assert begin.pixels == shared.places
     assert pipe.planes() == [(0, 2), (0, 0), (0, 1)]
 
 
@@ -99,9 +99,9 @@ def test_a_volume_that_is_not_streamed_has_its_planes_in_place_and_a_reason(
     pipe, stack = how(), volume(noisy((3, 8, 8)))
     assert not pipe.open(0)
     pipe.place(stack, 0, 1, 2)
-    room, why_whole = pipe.arrivals.room([stack], pipe.card)
+    shared, why_whole = pipe.arrivals.shared_volume([stack], pipe.card)
     assert why_whole is not None and why_whole.reason == reason
-    assert (room.pixels[0] == stack.pixels).all()
+    assert (shared.pixels[0] == stack.pixels).all()
     assert pipe.sent == []
 
 
@@ -110,13 +110,13 @@ def test_a_volume_with_a_missing_plane_is_laid_out_anew(pipe: Pipe) -> None:
     pipe.open(0)
     pipe.place(stack, 0, 2)
     (begin,) = pipe.of(protocol.Begin)
-    room, why_whole = pipe.arrivals.room([stack], CARD)
+    shared, why_whole = pipe.arrivals.shared_volume([stack], CARD)
     assert why_whole is not None and why_whole.reason == "plane-missing"
-    assert begin.pixels != room.places
+    assert begin.pixels != shared.places
 
 
 def test_a_volume_that_was_not_announced_comes_from_the_store(pipe: Pipe) -> None:
-    _, why_whole = pipe.arrivals.room([volume(noisy((3, 8, 8)))], CARD)
+    _, why_whole = pipe.arrivals.shared_volume([volume(noisy((3, 8, 8)))], CARD)
     assert why_whole is not None and why_whole.reason == "stored"
 
 
@@ -125,7 +125,7 @@ def test_volumes_before_the_channels_are_known_say_so() -> None:
     for stack in stacks:
         pipe.open(0, stack.key.c)
         pipe.place(stack, 0, 1, 2)
-    _, why_whole = pipe.arrivals.room(stacks, TWO)
+    _, why_whole = pipe.arrivals.shared_volume(stacks, TWO)
     assert why_whole is not None and why_whole.reason == "channels-unknown"
 
 
@@ -156,13 +156,15 @@ def test_the_memory_of_a_volume_given_up_waits_for_the_next_answer(pipe: Pipe) -
     assert [message.key.t for message in pipe.of(protocol.Abandon)] == [0]
     with pipe.asked(stacks[0]):
         gc.collect()
-        rooms = [pipe.arrivals.room([stack], CARD)[0] for stack in stacks[5:]]  # from the store: laid out anew
-        serials = {place.segment.serial for room in rooms for place in room.places}
+        laid_out = [
+            pipe.arrivals.shared_volume([stack], CARD)[0] for stack in stacks[5:]
+        ]  # from the store: laid out anew
+        serials = {place.segment.serial for shared in laid_out for place in shared.places}
         assert begin.pixels[0].segment.serial not in serials
-    del rooms
+    del laid_out
     gc.collect()
-    again = [pipe.arrivals.room([stack], CARD)[0] for stack in stacks[5:]]
-    assert begin.pixels[0].segment.serial in {place.segment.serial for room in again for place in room.places}
+    again = [pipe.arrivals.shared_volume([stack], CARD)[0] for stack in stacks[5:]]
+    assert begin.pixels[0].segment.serial in {place.segment.serial for shared in again for place in shared.places}
 
 
 def test_another_network_begins_anew_and_volumes_say_so(pipe: Pipe) -> None:
@@ -171,14 +173,14 @@ def test_another_network_begins_anew_and_volumes_say_so(pipe: Pipe) -> None:
     pipe.arrivals.begin_anew()
     pipe.arrivals.go_to(pipe.running)
     pipe.place(stack, 0, 1, 2)
-    _, why_whole = pipe.arrivals.room([stack], CARD)
+    _, why_whole = pipe.arrivals.shared_volume([stack], CARD)
     assert why_whole is not None and why_whole.reason == "swapped"
     assert pipe.planes() == []
     assert pipe.open(1)
 
 
 @pytest.mark.parametrize("order", ["interleaved", "one-after-the-other"])
-def test_channels_of_one_time_point_share_a_room(order: str) -> None:
+def test_channels_of_one_time_point_share_memory(order: str) -> None:
     pipe = Pipe(card=TWO, known=(1, 4))
     stacks = [volume(noisy((3, 8, 8), seed=c), c=c) for c in (1, 4)]
     planes = [(stack, z) for stack in stacks for z in range(3)]
@@ -193,9 +195,9 @@ def test_channels_of_one_time_point_share_a_room(order: str) -> None:
     (begin,) = pipe.of(protocol.Begin)
     assert begin.key == VolumeKey(0, 0, 1) and len(begin.spans) == len(begin.pixels) == 2
     assert sorted(pipe.planes()) == [(channel, z) for channel in (0, 1) for z in range(3)]
-    room, why_whole = pipe.arrivals.room(stacks, TWO)
+    shared, why_whole = pipe.arrivals.shared_volume(stacks, TWO)
     assert why_whole is None
-    for pixels, stack in zip(room.pixels, stacks, strict=True):
+    for pixels, stack in zip(shared.pixels, stacks, strict=True):
         assert (pixels == stack.pixels).all()
 
 
@@ -205,7 +207,7 @@ def test_a_time_point_with_an_incomplete_channel_is_laid_out_anew() -> None:
     for stack in stacks:
         pipe.open(0, stack.key.c)
         pipe.place(stack, *range(3 - stack.key.c))
-    _, why_whole = pipe.arrivals.room(stacks, TWO)
+    _, why_whole = pipe.arrivals.shared_volume(stacks, TWO)
     assert why_whole is not None and why_whole.reason == "plane-missing"
 
 
@@ -240,5 +242,5 @@ def test_the_worker_that_takes_a_volume_over_says_why_it_is_whole(pipe: Pipe) ->
     why = other.arrivals.drop(VolumeKey(0))
     assert why is not None and why.reason == "range-unknown"
     pipe.arrivals.refuse(VolumeKey(0), why)
-    _, why_whole = pipe.arrivals.room([volume(noisy((3, 8, 8)))], CARD)
+    _, why_whole = pipe.arrivals.shared_volume([volume(noisy((3, 8, 8)))], CARD)
     assert why_whole == why

@@ -34,7 +34,7 @@ def volumes() -> list[Volume]:
 
 
 @pytest.fixture
-def room() -> SharedVolume:
+def shared() -> SharedVolume:
     laid = lay_out(Pool(), ResultMaps(CARD, with_evidence=False), volumes())
     for c in (0, 1):
         laid.maps["mean"][c], laid.maps["laplace_scale"][c] = c + 1.0, 0.5
@@ -45,12 +45,12 @@ def begun() -> Restored:
     return records.planes(VolumeKey(2, 1, 0), {}, slice(1, 3), 0)
 
 
-def test_a_time_point_is_copied_channel_by_channel(room: SharedVolume) -> None:
-    assert [int(pixels.mean()) for pixels in room.pixels] == [7, 8]
+def test_a_time_point_is_copied_channel_by_channel(shared: SharedVolume) -> None:
+    assert [int(pixels.mean()) for pixels in shared.pixels] == [7, 8]
 
 
-def test_planes_have_the_channel_and_the_range_of_their_output(room: SharedVolume) -> None:
-    found = list(planes_of(begun(), SPANS, room, ChannelGroup(0, (0, 1))))
+def test_planes_have_the_channel_and_the_range_of_their_output(shared: SharedVolume) -> None:
+    found = list(planes_of(begun(), SPANS, shared, ChannelGroup(0, (0, 1))))
     assert [(one.key, one.low, one.high, one.n_planes) for one in found] == [
         (VolumeKey(2, 1, 0), 10.0, 20.0, 4),
         (VolumeKey(2, 1, 1), 30.0, 40.0, 4),
@@ -59,15 +59,15 @@ def test_planes_have_the_channel_and_the_range_of_their_output(room: SharedVolum
     assert [float(one.mean.max()) for one in found] == [1.0, 2.0]
 
 
-def test_of_an_output_without_a_number_no_plane_is_shown(room: SharedVolume) -> None:
-    room.maps["mean"][1, 2, 0, 0] = np.nan
-    assert [one.key.c for one in planes_of(begun(), SPANS, room, ChannelGroup(0, (0, 1)))] == [0]
+def test_of_an_output_without_a_number_no_plane_is_shown(shared: SharedVolume) -> None:
+    shared.maps["mean"][1, 2, 0, 0] = np.nan
+    assert [one.key.c for one in planes_of(begun(), SPANS, shared, ChannelGroup(0, (0, 1)))] == [0]
 
 
-def test_a_result_belongs_to_the_volume_of_its_channel(room: SharedVolume) -> None:
+def test_a_result_belongs_to_the_volume_of_its_channel(shared: SharedVolume) -> None:
     heads = tuple(record_of(RestoredHead, restored(c)) for c in (0, 1))
     done = protocol.Done(heads, (("mean",), ("mean", "laplace_scale")), {}, streamed("asked"))
-    found = room.results_of(volumes(), done)
+    found = shared.results_of(volumes(), done)
     assert [one.volume.key.c for one in found] == [0, 1]
     assert [tuple(one.maps) for one in found] == [("mean",), ("mean", "laplace_scale")]
     assert not found[0].mean.flags.writeable

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from care_live.errors import OutOfMemoryError
-from care_live.worker.shared_memory import Pool, SegmentView, room_for
+from care_live.worker.shared_memory import Pool, SegmentView, aligned_bytes
 
 
 def test_another_look_sees_the_same_memory() -> None:
-    lease = Pool().take(room_for((3, 4), np.uint16) + room_for((2,), np.float32))
+    lease = Pool().take(aligned_bytes((3, 4), np.uint16) + aligned_bytes((2,), np.float32))
     first, place = lease.array((3, 4), np.uint16)
     second, other = lease.array((2,), np.float32)
     window = SegmentView()

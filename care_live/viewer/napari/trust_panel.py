@@ -72,8 +72,8 @@ class TrustBar(QWidget):  # type: ignore[misc]  # Qt has no types here
 
     def _edge(self, index: int) -> float:
         """Return where the bar of a time point begins; the slider's handle stands over its middle."""
-        room = float(self.width() - 2 * _INSET_PX)
-        return _INSET_PX + (index - 0.5) * room / max(len(self._notes) - 1, 1)
+        width_px = float(self.width() - 2 * _INSET_PX)
+        return _INSET_PX + (index - 0.5) * width_px / max(len(self._notes) - 1, 1)
 
     def _at(self, x: float) -> int | None:
         return next(

@@ -35,7 +35,7 @@ class _Stall:
             self._look_later()
 
     def end(self) -> None:
-        """There is room again, or the connection is closed."""
+        """The connection takes bytes again, or is closed."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None

@@ -1,4 +1,4 @@
-"""How much a browser's link takes: coarser pictures when they take long, finer ones when there is room."""
+"""How much a browser's link takes: coarser pictures when they take long, finer ones when it has capacity left."""
 
 from __future__ import annotations
 

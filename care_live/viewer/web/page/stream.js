@@ -82,7 +82,7 @@ export class Stream extends EventTarget {
     }
   }
 
-  /** Pictures are decoded one after the other, so that none overtakes; then there is room for the next. */
+  /** Pictures are decoded one after the other, so that none overtakes; then the next one may come. */
   picture(buffer) {
     this.bytes += buffer.byteLength;
     const socket = this.socket;

@@ -15,7 +15,7 @@ from care_live.maps import Head
 from care_live.restore.in_flight import PlaneProgress
 from care_live.worker import protocol
 from care_live.worker.remote_protocol import planes_in, runs
-from care_live.worker.shared_memory import Pool, room_for
+from care_live.worker.shared_memory import Pool, aligned_bytes
 
 _Named = TypeVar("_Named", protocol.Begin, protocol.Work)
 
@@ -23,7 +23,7 @@ MapRun = tuple[Head, int, int, NDArray[Any]]
 """Head, output, z of the first plane, and the planes."""
 
 
-class RemoteRoom:
+class RemoteBuffers:
     """Shared memory of the size that an order of the daemon names.
 
     Parameters
@@ -39,7 +39,9 @@ class RemoteRoom:
 
     def __init__(self, pool: Pool, asked: protocol.Begin | protocol.Work) -> None:
         places = [*asked.pixels, *asked.results.values()]
-        lease = pool.take(sum(room_for(place.shape, place.dtype) for place in places) + room_for((2,), np.int64))
+        lease = pool.take(
+            sum(aligned_bytes(place.shape, place.dtype) for place in places) + aligned_bytes((2,), np.int64)
+        )
         pixels = [lease.array(place.shape, place.dtype) for place in asked.pixels]
         maps = {head: lease.array(place.shape, place.dtype) for head, place in asked.results.items()}
         counts, self._progress_place = lease.array((2,), np.int64)
