@@ -26,7 +26,7 @@ from care_live.viewer.napari.preparer import Drawing, Preparer
 from care_live.viewer.recorded_run import RecordingReport
 from care_live.viewer.recorder import Recorder
 from care_live.viewer.view_records import ViewedVolume
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from care_live.viewer.web import picture
 from care_live.viewer.web.fineness import Fineness
 from care_live.viewer.web.requests import Mode, PageView
@@ -157,7 +157,7 @@ def test_a_voxel_is_read_with_it(watched: tuple[ViewedVolume, Path]) -> None:
 
 def test_napari_gets_a_layer_between_its_limits(watched: tuple[ViewedVolume, Path]) -> None:
     cache = LiveCache()
-    preparer = Preparer(Library(cache), lambda: None)
+    preparer = Preparer(VolumeIndex(cache), lambda: None)
     try:
         cache.put(watched[0])
         until(lambda: preparer.waiting is not None)

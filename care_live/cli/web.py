@@ -49,9 +49,9 @@ def web_command(
         page = server.url(listener, token)
         if warning := server.exposed(host):
             click.echo(f"care-live: {warning}", err=True)
-        with server.following(address, directory, keys=read_client(key, server_key)) as library:
+        with server.following(address, directory, keys=read_client(key, server_key)) as index:
             say = partial(_say, page, open_browser)
-            server.serve(library, listener, token, directory=directory, started=say, leashed=leashed)
+            server.serve(index, listener, token, directory=directory, started=say, leashed=leashed)
 
 
 def _say(page: str, open_browser: bool) -> None:

@@ -49,7 +49,7 @@ class Intake:
     publisher: Publisher
     storage: Inbox[Record]
     worklist: Worklist
-    ledger: MemoryBudget
+    budget: MemoryBudget
     tally: Tally
     lag: Lag
     publishing: Bulkhead
@@ -203,7 +203,7 @@ class Intake:
     def _accept(self, volume: Volume) -> None:
         self.tally.volume(volume)
         self.references.take(volume)
-        self.ledger.hold(volume.key)  # by the store
+        self.budget.hold(volume.key)  # by the store
         if self.references.is_reference(volume.key):
             self.storage.put(volume)
             return
@@ -212,7 +212,7 @@ class Intake:
             with self.publishing:
                 self.publisher.publish(volume)
             return
-        self.ledger.hold(volume.key)  # by the restorer
+        self.budget.hold(volume.key)  # by the restorer
         self.storage.put(volume)
         self.skip(self.worklist.offer(volume))
 
@@ -228,7 +228,7 @@ class Intake:
         for one in skipped:
             note = NotRestored(one.volume.key, "skipped", one.why)
             self.tally.not_restored(note)
-            self.ledger.release(note.key, one.volume.pixels.nbytes)
+            self.budget.release(note.key, one.volume.pixels.nbytes)
             self._note(note)
             logger.info("volume skipped key=%s why=%s", tuple(note.key), one.why)
 

@@ -93,7 +93,7 @@ class Pipeline:
         self._plan = started.plan
         self._stopping = threading.Event()
         limit_bytes = config.assemble.memory_mib * 2**20
-        self._ledger = MemoryBudget(limit_bytes)
+        self._budget = MemoryBudget(limit_bytes)
         self._storage = Inbox[Record]("store", limit_bytes)
         channels = self._choose_channels(started.plan)
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, channels, plan=started.plan))
@@ -106,7 +106,7 @@ class Pipeline:
             writer=rooms.writer,
             storage=self._storage,
             worklist=self._worklist,
-            ledger=self._ledger,
+            budget=self._budget,
             tally=tally,
             shed=shed,
             full_wait_s=config.store.full_wait_s,
@@ -138,7 +138,7 @@ class Pipeline:
             publisher=rooms.publisher,
             storage=self._storage,
             worklist=self._worklist,
-            ledger=self._ledger,
+            budget=self._budget,
             tally=self._tally,
             lag=Lag(self._config.store.full_wait_s),
             publishing=rooms.publishing,
@@ -156,7 +156,7 @@ class Pipeline:
             publisher=rooms.publisher,
             storage=self._storage,
             worklist=self._worklist,
-            ledger=self._ledger,
+            budget=self._budget,
             tally=self._tally,
             shed=shed,
             open_stored=lambda: Stored(rooms.writer.path, rooms.writer.reader()),
@@ -193,7 +193,7 @@ class Pipeline:
 
     def _admit(self, nbytes: int) -> bool:
         """Find memory for a raw volume; where it lacks, volumes leave that wait for restoration: the store has them."""
-        while not self._ledger.admit(nbytes):
+        while not self._budget.admit(nbytes):
             if skipped := self._worklist.evict_oldest():
                 self._intake.skip(skipped)
             elif not self._waits_for_memory():
@@ -206,7 +206,7 @@ class Pipeline:
         patience_s = self._config.store.full_wait_s if can_wait else 0.0  # Micro-Manager keeps what we don't fetch yet
         until_s = time.monotonic() + patience_s
         while self.storing.alive and not self._stopping.is_set() and time.monotonic() < until_s:
-            if self._ledger.wait_for_less(_LOOK_S):
+            if self._budget.wait_for_less(_LOOK_S):
                 return True
         return False
 
@@ -269,7 +269,7 @@ class Pipeline:
         self._tally.set(
             waiting_volumes=waiting,
             waiting_later=later,
-            waiting_bytes=self._ledger.used_bytes,
+            waiting_bytes=self._budget.used_bytes,
             restarts=self._rooms.restorer.n_restarts,
             workers=self._rooms.restorer.described(),
             model=", ".join(network.identity.name for network in self._rooms.restorer.networks),

@@ -24,7 +24,7 @@ Policy: TypeAlias = Literal["latest", "every-nth", "defer", "wait"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Live:
+class InMemory:
     """Volumes from memory, one per input channel of their network."""
 
     volumes: tuple[Volume, ...]
@@ -35,13 +35,13 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class FromStore:
     """Keys of volumes to read from the store, one per input channel of their network."""
 
     keys: tuple[VolumeKey, ...]
 
 
-Job: TypeAlias = Live | Later
+Job: TypeAlias = InMemory | FromStore
 MayTake: TypeAlias = Callable[[tuple[VolumeKey, ...]], bool]
 
 
@@ -73,7 +73,7 @@ class Schedule:
     """From it follows which volumes will never come; None: the plan is not known."""
     _gathering: dict[VolumeKey, dict[VolumeKey, Volume]] = field(default_factory=dict)
     """Volumes that are read together, by the key that stands for them."""
-    _live: OrderedDict[tuple[int, int], Live] = field(default_factory=OrderedDict)
+    _live: OrderedDict[tuple[int, int], InMemory] = field(default_factory=OrderedDict)
     _backlog: Backlog = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ class Schedule:
             return self._postpone((volume,), "its other channels wait in the store; restored later")
         skipped = self._give_up_before(key)
         together = self._gather(volume)
-        return skipped if together is None else skipped + self._line_up(Live(together))
+        return skipped if together is None else skipped + self._line_up(InMemory(together))
 
     def later(self, key: VolumeKey) -> None:
         """Put a volume at the end of the list; its turn comes once it is `stored`."""
@@ -115,7 +115,7 @@ class Schedule:
                 del self._live[place]
                 return live
         keys = () if live_only else self._backlog.next(may_take)
-        return Later(keys) if keys else None
+        return FromStore(keys) if keys else None
 
     def evict_oldest(self) -> list[SkippedVolume]:
         """Return the volumes, of one time point, that have waited in memory longest and are safe in the store."""
@@ -182,7 +182,7 @@ class Schedule:
         del self._gathering[keys[0]]
         return tuple(gathered[key] for key in keys)
 
-    def _line_up(self, live: Live) -> list[SkippedVolume]:
+    def _line_up(self, live: InMemory) -> list[SkippedVolume]:
         """Let volumes wait for the network; of two time points of one place the newer one does."""
         t, p, c = live.volumes[0].key
         place = (p, c)

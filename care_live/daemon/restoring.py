@@ -16,7 +16,7 @@ from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.in_order import InOrder
 from care_live.daemon.inbox import Inbox
 from care_live.daemon.memory_budget import MemoryBudget
-from care_live.daemon.policy import Job, Live
+from care_live.daemon.policy import InMemory, Job
 from care_live.daemon.readback import Stored
 from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
@@ -65,7 +65,7 @@ class Restoring:
     publisher: Publisher
     storage: Inbox[Record]
     worklist: Worklist
-    ledger: MemoryBudget
+    budget: MemoryBudget
     tally: Tally
     shed: ShedVolumes
     open_stored: Callable[[], Stored]
@@ -168,7 +168,7 @@ class Restoring:
         self.group.swap.taken(turn.job.keys[0])  # before anything fails: else a change of networks would wait for it
         try:
             job = turn.job
-            volumes = job.volumes if isinstance(job, Live) else tuple(stored.raw(key) for key in job.keys)
+            volumes = job.volumes if isinstance(job, InMemory) else tuple(stored.raw(key) for key in job.keys)
             return _Done(volumes, self.group.restore(worker, volumes))
         except Exception as error:
             if not isinstance(error, CareLiveError):
@@ -182,7 +182,7 @@ class Restoring:
     def _finish(self, job: Job, done: _Done | Exception) -> None:
         if isinstance(done, _Done):
             for restored in done.results:
-                self._deliver(restored, live=isinstance(job, Live))
+                self._deliver(restored, live=isinstance(job, InMemory))
             self._publish_beside(done)
         else:
             self._fail(job, done)
@@ -203,9 +203,9 @@ class Restoring:
 
     def _release(self, turn: Turn) -> None:
         """Give the memory back before the network begins: raw volumes must not wait for it."""
-        if isinstance(turn.job, Live) and not turn.n_moves:
+        if isinstance(turn.job, InMemory) and not turn.n_moves:
             for volume in turn.job.volumes:
-                self.ledger.release(volume.key, volume.pixels.nbytes)
+                self.budget.release(volume.key, volume.pixels.nbytes)
 
     def _deliver(self, restored: Restored, *, live: bool) -> None:
         restored = self.states.up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))

@@ -45,7 +45,7 @@ class Storing:
     writer: RunWriter
     storage: Inbox[Record]
     worklist: Worklist
-    ledger: MemoryBudget
+    budget: MemoryBudget
     tally: Tally
     shed: ShedVolumes
     full_wait_s: float
@@ -146,7 +146,7 @@ class Storing:
         self.tally.add("stored_raw")
         self.unstored.settle(volume.key)
         self.worklist.stored(volume.key)
-        self.ledger.release(volume.key, volume.pixels.nbytes)
+        self.budget.release(volume.key, volume.pixels.nbytes)
 
     def _keep_restored(self, restored: Restored) -> None:
         """Write a restored volume, or leave it out; what failed although the disk has space is tried again at once."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from care_live.daemon.policy import Job, Live, Schedule, SkippedVolume, Unrestorable
+from care_live.daemon.policy import InMemory, Job, Schedule, SkippedVolume, Unrestorable
 from care_live.images import Volume, VolumeKey
 from care_live.restore.channel_choice import ChannelChoice
 
@@ -186,7 +186,7 @@ class Worklist:
         job = self._schedule.next(live_only=live_only, may_take=may)
         if job is None:
             return None
-        if not isinstance(job, Live):
+        if not isinstance(job, InMemory):
             return Turn(job)
         self._n_live += 1
         return Turn(job, number=self._n_live - 1)

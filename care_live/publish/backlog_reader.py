@@ -48,13 +48,13 @@ class Unavailable:
 Outcome: TypeAlias = Encoded | Unavailable
 
 
-class Archive:
+class BacklogReader:
     """Reads and encodes volumes for watchers that fell far behind, so that the others don't wait for the disk.
 
     Parameters
     ----------
     read
-        Called in the archive's thread; None: there is no store.
+        Called in the reader's thread; None: there is no store.
     encoder
         Makes the messages.
     announce
@@ -63,7 +63,7 @@ class Archive:
 
     def __init__(self, read: ReadStored | None, encoder: Encoder, announce: Callable[[], None]) -> None:
         self._read, self._encoder = read, encoder
-        self._worker: WorkerThread[Due, Outcome] = WorkerThread("publish-archive", self._answer, announce)
+        self._worker: WorkerThread[Due, Outcome] = WorkerThread("publish-backlog", self._answer, announce)
 
     def ask(self, due: Due) -> None:
         """Have a volume read."""
@@ -88,10 +88,10 @@ class Archive:
         try:
             return self._found(due)
         except (CareLiveError, OSError) as error:
-            logger.warning("archive unreadable t=%d p=%d c=%d error=%s", *due.key, error)
+            logger.warning("backlog unreadable t=%d p=%d c=%d error=%s", *due.key, error)
             return Unavailable("unreadable", str(error)[:500])
         except Exception as error:  # the thread boundary: the watcher gets a gap, all others go on
-            logger.exception("archive failed t=%d p=%d c=%d", *due.key)
+            logger.exception("backlog failed t=%d p=%d c=%d", *due.key)
             return Unavailable("unreadable", str(error)[:500])
 
     def _found(self, due: Due) -> Outcome:

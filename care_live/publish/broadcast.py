@@ -20,7 +20,7 @@ from care_live.images import Restored, RunStarted, Volume
 from care_live.maps import Head
 from care_live.publish.encoder import Encoded, Encoder, Parts
 from care_live.publish.log import Entry
-from care_live.publish.message_writer import Writer
+from care_live.publish.message_writer import MessageWriter
 from care_live.publish.worker_thread import WorkerThread
 from care_live.wire.arrays import Product
 from care_live.wire.connections import ConnectionId
@@ -105,7 +105,7 @@ class Broadcast:
         self,
         sockets: Sockets,
         address: str,
-        writer: Writer,
+        writer: MessageWriter,
         *,
         encoder: Encoder,
         announce: Callable[[], None],

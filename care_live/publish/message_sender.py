@@ -14,7 +14,7 @@ from care_live.wire.token_bucket import TokenBucket
 
 if TYPE_CHECKING:  # the router gives it what to send
     from care_live.publish.encoder import Parts
-    from care_live.publish.message_writer import Writer
+    from care_live.publish.message_writer import MessageWriter
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ BULK_NOTE_BYTES = 64 * 1024
 class MessageSender:
     """The sending half of the ROUTER socket; each method returns False when the watcher can take nothing."""
 
-    def __init__(self, socket: Socket, writer: Writer) -> None:
+    def __init__(self, socket: Socket, writer: MessageWriter) -> None:
         self._socket, self._writer = socket, writer
         self._strangers = TokenBucket(10, 20)
         """Refusals to clients without a place."""

@@ -33,7 +33,7 @@ LEFT_OUT: tuple[tuple[str, ...], ...] = (
 """What a start message that is too long leaves out: the first of these that makes it fit."""
 
 
-class Writer:
+class MessageWriter:
     """Makes messages for one session; used by one thread."""
 
     def __init__(self, run: Run, log: Log) -> None:

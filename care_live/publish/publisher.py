@@ -19,7 +19,7 @@ from care_live.publish.broadcast import Broadcast, BroadcastChannel
 from care_live.publish.drain import LOOK_S, Drain
 from care_live.publish.encoder import Encoder, Parts, Run
 from care_live.publish.log import Entry, Log, Record
-from care_live.publish.message_writer import Writer
+from care_live.publish.message_writer import MessageWriter
 from care_live.publish.router import Router
 from care_live.wire.address import port_of
 from care_live.wire.daemon_status import Status
@@ -70,18 +70,20 @@ class Publisher:
         """Records and messages that publishing could not take or send; each is logged."""
         self._keys = read_server(config.server_key_file, config.authorized_keys_file)
         self._sockets = Sockets(server=self._keys)
-        self._writer, encoder, wake = Writer(self._run, self._log), Encoder(self._run, self._log), self._sockets.wake
+        self._writer, encoder = MessageWriter(self._run, self._log), Encoder(self._run, self._log)
         try:
             router = self._sockets.bind("router", config.bind_pull, hwm=HWM_ROUTER)
             self._broadcast = Broadcast(
-                self._sockets, config.bind, self._writer, encoder=encoder, announce=wake, raw=config.raw
+                self._sockets, config.bind, self._writer, encoder=encoder, announce=self._sockets.wake, raw=config.raw
             )
         except ConfigError:
             self._sockets.close()
             raise
         self.address, self.address_pull = self._broadcast.address, router.address
         self._run.broadcast_port = port_of(self.address)
-        self._router = Router(router, self._writer, encoder, self._log, read=replay_from_store, announce=wake)
+        self._router = Router(
+            router, self._writer, encoder, self._log, read=replay_from_store, announce=self._sockets.wake
+        )
         self._thread = threading.Thread(target=self._main, name="publish")
         self._thread.start()
         logger.info("publishing at=%s pull=%s", self.address, self.address_pull)

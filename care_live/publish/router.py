@@ -14,11 +14,11 @@ from msgspec import UNSET
 
 from care_live.errors import ProtocolError
 from care_live.images import Restored, RunEnded, RunStarted, Volume, VolumeKey
-from care_live.publish.backlog_reader import Archive, Due, Outcome, Purpose, ReadStored, Unavailable, encode
+from care_live.publish.backlog_reader import BacklogReader, Due, Outcome, Purpose, ReadStored, Unavailable, encode
 from care_live.publish.encoder import Encoder, Parts
 from care_live.publish.log import Entry, Log
 from care_live.publish.message_sender import MessageSender
-from care_live.publish.message_writer import Writer
+from care_live.publish.message_writer import MessageWriter
 from care_live.publish.watchers import MAX_FETCHES, NEW_AT_ONCE, NEW_PER_S, SILENT_S, Watcher, Watchers
 from care_live.publish.worker_thread import WorkerThread
 from care_live.wire import cl1
@@ -49,7 +49,7 @@ class Router:
     def __init__(
         self,
         socket: Socket,
-        writer: Writer,
+        writer: MessageWriter,
         encoder: Encoder,
         log: Log,
         *,
@@ -58,7 +58,7 @@ class Router:
     ) -> None:
         self._socket, self._log, self._sender = socket, log, MessageSender(socket, writer)
         self._session = writer.session
-        self._archive = Archive(read, encoder, announce)
+        self._backlog = BacklogReader(read, encoder, announce)
         self._views: WorkerThread[Due, Outcome] = WorkerThread("publish-views", partial(encode, encoder), announce)
         self._bounds: list[Entry] = []
         """Start of the run and, once it is over, its end: for watchers that come later."""
@@ -66,12 +66,12 @@ class Router:
         self._new, self._now_s, self._waits_for_turn = TokenBucket(NEW_PER_S, NEW_AT_ONCE), 0.0, False
 
     def close(self) -> None:
-        self._archive.close()
+        self._backlog.close()
         self._views.close()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end of both threads; False when one does not end in time."""
-        return self._archive.join(timeout_s) and self._views.join(timeout_s)
+        return self._backlog.join(timeout_s) and self._views.join(timeout_s)
 
     def receive(self, now_s: float, beat: Callable[[], Parts], at_most: int) -> int:
         """Take requests that have come, and return how many; `beat` makes a heartbeat, the answer to hello."""
@@ -152,7 +152,7 @@ class Router:
         while self.watchers.displaced:
             self._cut(self.watchers.displaced.pop())
         self._now_s, self._waits_for_turn = now_s, False
-        for due, outcome in [*self._archive.take(), *self._views.take()]:
+        for due, outcome in [*self._backlog.take(), *self._views.take()]:
             watcher = self.watchers.of(due.peer)
             if watcher is not None and watcher.busy.get(due.purpose) is due:
                 with self._contained(watcher):
@@ -243,7 +243,7 @@ class Router:
         if isinstance(entry.record, Restored | Volume):
             self._views.put(due.client, due)
         else:
-            self._archive.ask(due)
+            self._backlog.ask(due)
         return True
 
     def _finish(self, watcher: Watcher, due: Due, outcome: Outcome) -> None:
@@ -288,7 +288,7 @@ class Router:
         """Drop a watcher that sends or takes nothing more; one that holds volumes is disconnected."""
         self.watchers.forget(watcher)
         if not watcher.key:  # other connections of a key share its turn
-            self._archive.discard(watcher.client)
+            self._backlog.discard(watcher.client)
             self._views.discard(watcher.client)
         if not all(sending.is_done for sending in watcher.held):
             self._socket.cut(watcher.connection)

@@ -14,7 +14,7 @@ HWM = 4
 """Slabs that wait here before newer ones are dropped."""
 
 
-class Preview:
+class SlabSubscription:
     """Receives the slabs of a daemon's broadcast, whose port is in its heartbeats; used by one thread.
 
     Parameters

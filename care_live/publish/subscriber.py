@@ -23,7 +23,7 @@ from care_live.images import VolumeKey
 from care_live.publish.clock import Clock
 from care_live.publish.cursor import Every, Following, NewestOnly, PassedOver
 from care_live.publish.delivery import Delivery, FromDaemon, of_volume
-from care_live.publish.slab_subscription import Preview
+from care_live.publish.slab_subscription import SlabSubscription
 from care_live.publish.watcher_link import WatcherLink
 from care_live.wire import cl1
 from care_live.wire.keys import ClientKeys
@@ -114,7 +114,7 @@ class Subscriber:
         self._sockets = Sockets(client=keys)
         try:
             self._link = WatcherLink(self._sockets, address)
-            self._preview = Preview(self._sockets, address) if slabs else None
+            self._slabs = SlabSubscription(self._sockets, address) if slabs else None
         except ConfigError:
             self._sockets.close()
             raise
@@ -235,7 +235,7 @@ class Subscriber:
         while (received := self._link.receive()) is not None:
             if (message := self._decode(received)) is not None:
                 return message
-        return self._preview.next() if self._preview else None
+        return self._slabs.next() if self._slabs else None
 
     def _decode(self, received: Received) -> FromDaemon | None:
         try:
@@ -268,8 +268,8 @@ class Subscriber:
         if isinstance(message, Heartbeat):
             self.heartbeat = message
             self._clock.note(message.now_us, message.session)
-            if self._preview is not None:
-                self._preview.follow(message)
+            if self._slabs is not None:
+                self._slabs.follow(message)
         self._spent += isinstance(message, self._following.costs)
 
     def _was_fetched(self, message: Message) -> bool:

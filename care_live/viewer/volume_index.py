@@ -17,7 +17,7 @@ Seen: TypeAlias = tuple[ViewedVolume, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class VolumeIndex:
     """The live cache, and the history of the run where its directory can be read."""
 
     cache: LiveCache

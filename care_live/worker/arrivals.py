@@ -237,8 +237,8 @@ class Arrivals:
         if why_whole is None:
             self._in_flight.stream(volume)
             self._n_unanswered[group.network] += 1
-            known, places = tuple(arriving.known_spans.values()), (shared.places, shared.progress_place, shared.results)
-            self._send(protocol.Begin(key, *places, known, self._plane_s, group.network))
+            where, known = (shared.addresses, shared.progress_address, shared.results), arriving.known_spans.values()
+            self._send(protocol.Begin(key, *where, tuple(known), self._plane_s, group.network))
 
     def _abandon(self, key: VolumeKey, why: Choice) -> None:
         gone = self._in_flight.abandon(key, why)

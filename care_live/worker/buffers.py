@@ -27,14 +27,14 @@ class SharedVolume:
     """Shared memory for one time point: pixels of every channel, and results. The arrays hold it."""
 
     pixels: list[NDArray[Any]]
-    places: tuple[ArrayAddress, ...]
+    addresses: tuple[ArrayAddress, ...]
     maps: dict[Head, NDArray[np.float32]]
     """(c_out, z, y, x) of each."""
     heads: tuple[Head, ...]
     """Maps that the network gives, plane by plane; what else there is, is calculated of the whole volume."""
     results: dict[Head, ArrayAddress]
     progress: PlaneProgress
-    progress_place: ArrayAddress
+    progress_address: ArrayAddress
 
     def results_of(self, volumes: Sequence[Volume], done: protocol.Done) -> tuple[Restored, ...]:
         """Return what inference has written here, one for each output channel; the memory stays theirs."""
@@ -90,7 +90,7 @@ def allocate(pool: Pool, results: ResultMaps, shapes: Sequence[tuple[int, ...]],
     """Take shared memory for the pixels of every channel and for the results."""
     lease = pool.take(sum(aligned_bytes(shape, dtype) for shape in shapes) + aligned_bytes((2,), np.int64))
     arrays = [lease.array(shape, dtype) for shape in shapes]
-    counts, progress_place = lease.array((2,), np.int64)
+    counts, progress_address = lease.array((2,), np.int64)
     counts[:] = 0
     wanted = results.shapes(shapes[0])
     out = pool.take(sum(aligned_bytes(shape, np.float32) for shape in wanted.values()))
@@ -102,5 +102,5 @@ def allocate(pool: Pool, results: ResultMaps, shapes: Sequence[tuple[int, ...]],
         results.card.heads,
         {head: place for head, (_, place) in maps.items()},
         PlaneProgress(counts),
-        progress_place,
+        progress_address,
     )

@@ -110,7 +110,7 @@ class RestoreProcess:
             heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
             work = protocol.Work(
                 heads,
-                shared.places,
+                shared.addresses,
                 shared.results,
                 running.memories,
                 self._pool.alive(),

@@ -232,7 +232,7 @@ class Candidate:
         heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape
         self.inference.send(protocol.WarmUp((n_planes, height, width)))
-        work = protocol.Work(heads, shared.places, shared.results, {}, pool.alive(), network=self.network)
+        work = protocol.Work(heads, shared.addresses, shared.results, {}, pool.alive(), network=self.network)
         self.inference.send(work)
         self._until_s = time.monotonic() + max(TRIAL_S, _TRIAL_TIMES * (running.usual_s or 0.0))
         self._trial, self.phase = _OnTrial(shared, running), "trying"

@@ -5,13 +5,13 @@ from care_live.images import VolumeKey
 
 
 def test_memory_comes_back_when_the_last_holder_lets_go():
-    ledger = MemoryBudget(100)
+    budget = MemoryBudget(100)
     key = VolumeKey(0)
-    assert ledger.admit(80)
-    assert not ledger.admit(80)
-    ledger.hold(key)
-    ledger.hold(key)
-    ledger.release(key, 80)
-    assert not ledger.admit(80)
-    ledger.release(key, 80)
-    assert ledger.admit(80)
+    assert budget.admit(80)
+    assert not budget.admit(80)
+    budget.hold(key)
+    budget.hold(key)
+    budget.release(key, 80)
+    assert not budget.admit(80)
+    budget.release(key, 80)
+    assert budget.admit(80)

@@ -1,6 +1,6 @@
 """Which volumes are restored next, and what is said of those that are not."""
 
-from care_live.daemon.policy import Later, Live, Schedule
+from care_live.daemon.policy import FromStore, InMemory, Schedule
 from care_live.daemon.worklist import Worklist
 from care_live.images import Plan, VolumeKey
 from care_live.restore.channel_choice import ChannelChoice, ChannelGroup
@@ -15,7 +15,7 @@ def later(schedule, *keys):
 
 
 def live_keys(job):
-    assert isinstance(job, Live)
+    assert isinstance(job, InMemory)
     return [v.key for v in job.volumes]
 
 
@@ -27,7 +27,7 @@ def test_the_newest_volume_takes_the_place_of_the_older_one_which_comes_later():
     assert live_keys(schedule.next()) == [VolumeKey(1)]
     assert schedule.next() is None  # not on the disk yet
     schedule.stored(VolumeKey(0))
-    assert schedule.next() == Later((VolumeKey(0),))
+    assert schedule.next() == FromStore((VolumeKey(0),))
     assert schedule.next() is None
 
 
@@ -81,7 +81,7 @@ def test_a_time_point_that_was_given_up_is_restored_later_when_its_other_channel
     assert schedule.next() is None
     for c in range(2):
         schedule.stored(VolumeKey(0, 0, c))
-    assert schedule.next() == Later((VolumeKey(0, 0, 0), VolumeKey(0, 0, 1)))
+    assert schedule.next() == FromStore((VolumeKey(0, 0, 0), VolumeKey(0, 0, 1)))
 
 
 def test_what_the_plan_skips_is_known_from_the_first_plane_on():
@@ -102,7 +102,7 @@ def test_a_channel_that_an_earlier_session_stored_is_no_missing_one():
     (skipped,) = schedule.offer(volume(0, c=1))
     assert "restored later" in skipped.why
     schedule.stored(VolumeKey(0, 0, 1))
-    assert schedule.next() == Later((VolumeKey(0, 0, 0), VolumeKey(0, 0, 1)))
+    assert schedule.next() == FromStore((VolumeKey(0, 0, 0), VolumeKey(0, 0, 1)))
 
 
 def test_a_channel_that_the_network_does_not_read_waits_for_nothing():
@@ -117,7 +117,7 @@ def test_channels_go_to_the_network_in_its_order_live_and_later():
     assert schedule.offer(volume(0, c=2)) == []
     assert live_keys(schedule.next()) == [VolumeKey(0, 0, 2), VolumeKey(0, 0, 0)]
     later(schedule, VolumeKey(1, 0, 0), VolumeKey(1, 0, 2))
-    assert schedule.next() == Later((VolumeKey(1, 0, 2), VolumeKey(1, 0, 0)))
+    assert schedule.next() == FromStore((VolumeKey(1, 0, 2), VolumeKey(1, 0, 0)))
 
 
 def test_what_waits_gives_way_to_raw_volumes_once_it_is_safe():
@@ -130,7 +130,7 @@ def test_what_waits_gives_way_to_raw_volumes_once_it_is_safe():
     single.offer(volume(3))
     single.stored(VolumeKey(3))
     assert [one.volume.key for one in single.evict_oldest()] == [VolumeKey(3)]
-    assert single.next() == Later((VolumeKey(3),))
+    assert single.next() == FromStore((VolumeKey(3),))
 
 
 def test_the_newer_of_two_time_points_waits_for_the_network_whatever_came_last():
@@ -146,7 +146,7 @@ def test_later_volumes_of_two_channels_come_only_together():
     later(schedule, VolumeKey(3, 0, 0))
     assert schedule.next() is None
     later(schedule, VolumeKey(3, 0, 1))
-    assert schedule.next() == Later((VolumeKey(3, 0, 0), VolumeKey(3, 0, 1)))
+    assert schedule.next() == FromStore((VolumeKey(3, 0, 0), VolumeKey(3, 0, 1)))
 
 
 def test_every_nth_skips_for_good_and_defer_restores_all_later():
@@ -156,7 +156,7 @@ def test_every_nth_skips_for_good_and_defer_restores_all_later():
     assert len(schedule.offer(volume(0))) == 1
     schedule.stored(VolumeKey(0))
     assert schedule.next(live_only=True) is None
-    assert schedule.next() == Later((VolumeKey(0),))
+    assert schedule.next() == FromStore((VolumeKey(0),))
 
 
 def test_volumes_that_are_tried_again_together_are_given_up_or_restored_together():
@@ -167,6 +167,6 @@ def test_volumes_that_are_tried_again_together_are_given_up_or_restored_together
     worklist.later(*keys)
     assert worklist.intake_over() == ([], [])
     turn = worklist.next()
-    assert turn is not None and turn.job == Later(keys)
+    assert turn is not None and turn.job == FromStore(keys)
     worklist.finished(turn)
     assert worklist.next() is None

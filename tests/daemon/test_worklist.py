@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from care_live.daemon.policy import Later, Schedule
+from care_live.daemon.policy import FromStore, Schedule
 from care_live.daemon.worklist import Turn, Worklist
 from care_live.images import VolumeKey
 from tests.make.records import volume
@@ -33,7 +33,7 @@ def test_live_jobs_are_numbered_as_they_are_taken_and_late_ones_are_not():
     worklist.stored(VolumeKey(5))
     turns = [taken(worklist) for _ in range(3)]
     assert [turn.number for turn in turns] == [0, 1, None]
-    assert turns[2].job == Later((VolumeKey(5),))
+    assert turns[2].job == FromStore((VolumeKey(5),))
 
 
 def test_a_worker_takes_only_what_it_may():

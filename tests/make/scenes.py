@@ -17,7 +17,7 @@ from care_live.maps import Array, Head
 from care_live.model.card import Calibration
 from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.view_records import NetworkInfo, RunInfo, ViewedVolume
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from care_live.viewer.web.gateway import Gateway
 from care_live.viewer.web.server import Server, listen, url
 from tests.make import records
@@ -104,9 +104,9 @@ def restored(t: int, *, c: int = 0) -> Restored:
 
 
 @contextmanager
-def serving(library: Library, *, run_directory: Path | None = None) -> Iterator[tuple[Gateway, str]]:
-    """Serve a library on a free port; gives the gateway and the address that a person would open."""
-    gateway = Gateway(library, TOKEN, run_directory)
+def serving(index: VolumeIndex, *, run_directory: Path | None = None) -> Iterator[tuple[Gateway, str]]:
+    """Serve an index on a free port; gives the gateway and the address that a person would open."""
+    gateway = Gateway(index, TOKEN, run_directory)
     listener = listen("127.0.0.1", 0)
     ready = threading.Event()
     server = Server(gateway, started=ready.set)
@@ -122,10 +122,10 @@ def serving(library: Library, *, run_directory: Path | None = None) -> Iterator[
     assert not thread.is_alive()
 
 
-def filled(*volumes: ViewedVolume) -> Library:
-    """Return a library with these live volumes."""
+def filled(*volumes: ViewedVolume) -> VolumeIndex:
+    """Return an index with these live volumes."""
     cache = LiveCache()
     cache.begin(INFO)
     for shown in volumes:
         cache.put(shown)
-    return Library(cache)
+    return VolumeIndex(cache)

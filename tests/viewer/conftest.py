@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from care_live.images import Integrity, NotRestored, RunEnded, VolumeKey
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from tests.make.reported_run import CAME, PLANES, WRONG
 from tests.make.scenes import filled, scene, serving
 from tests.make.stored import make_plan, make_restored, make_volume, open_writer
@@ -25,13 +25,13 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def library() -> Library:
+def index() -> VolumeIndex:
     return filled(*(scene(t, ensemble=True) for t in range(3)))
 
 
 @pytest.fixture
-def screen(window: Any, library: Library) -> Iterator[Screen]:
-    with serving(library) as (_, address):
+def screen(window: Any, index: VolumeIndex) -> Iterator[Screen]:
+    with serving(index) as (_, address):
         screen = Screen(window, address)
         screen.look(gamma=1)
         yield screen

@@ -59,7 +59,7 @@ def closed(connection: socket.socket, poke: object = None) -> bool:
 @pytest.mark.slow
 def test_a_browser_that_takes_nothing_is_cut_and_one_that_is_only_slow_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded_http, "STALLED_S", 2.0)
-    library = filled(scene(0, shape=(4, 1500, 1500)))
+    index = filled(scene(0, shape=(4, 1500, 1500)))
     ask = frame(0x81, json.dumps({"op": "credit", "n": 2}).encode())
 
     def take(opened: socket.socket, n_bytes: int) -> None:
@@ -79,5 +79,5 @@ def test_a_browser_that_takes_nothing_is_cut_and_one_that_is_only_slow_is_not(mo
             slow.sendall(frame(0x81, b'{"op":"ping","sent_ms":1}'))
             assert await asyncio.to_thread(closed, frozen)
 
-    with serving(library) as (gateway, address):
+    with serving(index) as (gateway, address):
         asyncio.run(main(address))

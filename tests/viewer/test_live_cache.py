@@ -8,7 +8,7 @@ import pytest
 
 from care_live.images import VolumeKey
 from care_live.viewer.live_cache import KEPT_STREAMS, LiveCache, rate
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from tests.make.scenes import INFO, SMALL, but, scene
 
 
@@ -33,7 +33,7 @@ def test_a_plate_of_many_positions_does_not_fill_a_viewers_memory():
             assert sum(cache.get(key).nbytes for key in cache.known()) <= KEPT_STREAMS * one
     assert cache.known() == tuple(VolumeKey(1, p, 0) for p in range(200 - KEPT_STREAMS, 200))
     assert cache.newest() == VolumeKey(1, 199, 0) and cache.newest(3) == VolumeKey(1, 3, 0)
-    assert Library(cache).following()[0].key == VolumeKey(1, 199, 0)
+    assert VolumeIndex(cache).following()[0].key == VolumeKey(1, 199, 0)
 
 
 def test_another_run_clears_the_cache():

@@ -10,13 +10,13 @@ from tests.make.waiting import until
 
 
 def test_only_the_newest_is_kept_and_one_call_is_pending():
-    library, calls, ready = filled(), [], threading.Event()
-    preparer = Preparer(library, lambda: (calls.append(1), ready.set()))
+    index, calls, ready = filled(), [], threading.Event()
+    preparer = Preparer(index, lambda: (calls.append(1), ready.set()))
     try:
-        library.cache.put(scene(0))
+        index.cache.put(scene(0))
         assert ready.wait(60)
         for t in range(1, 6):
-            library.cache.put(scene(t))
+            index.cache.put(scene(t))
         until(lambda: preparer.waiting.volumes[0].key.t == 5)
         prepared = preparer.take()
         assert len(calls) == 1 and prepared.volumes[0].key.t == 5

@@ -54,11 +54,11 @@ def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(
     )  # fmt: skip
     run_directory = tmp_path / "runs" / "test"
     ended: list[object] = []
-    with following(settings.publish.bind_pull, None) as library, serving(library) as (_, address):
+    with following(settings.publish.bind_pull, None) as index, serving(index) as (_, address):
         running = threading.Thread(target=lambda: ended.append(daemon.run()), name="daemon of a test")
         running.start()
         try:
-            until(lambda: library.cache.growing() or not running.is_alive(), deadline_s=60)
+            until(lambda: index.cache.growing() or not running.is_alive(), deadline_s=60)
             screen = Screen(window, address)
             screen.ask(z=0)
             screen.until("careLive.header()?.t === 1 && careLive.header().channels[0].n_restored > 0", deadline_s=60)
@@ -77,7 +77,7 @@ def test_the_page_of_a_real_daemon_shows_planes_before_their_stack_is_recorded(
             running.join(120)
         window.get("about:blank")
     assert ended
-    step = tuple(library.following()[0].voxel_size_um[1:])
+    step = tuple(index.following()[0].voxel_size_um[1:])
     shown = drawn.image(GROWS[1:], step)[..., 0]
     stored = RunReader(run_directory).read("restored", VolumeKey(1))
     assert np.abs(shown - grey(stored[0], 100, 900)).max() <= 1.5

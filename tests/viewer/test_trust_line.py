@@ -34,17 +34,17 @@ def test_the_reason_names_its_channel_where_there_are_several() -> None:
     said = [(one.first, one.reason) for one in spans(notes, ("GFP", "RFP"))]
     assert said == [(0, "GFP: a nucleus was invented"), (1, "RFP: a nucleus was invented")]
     assert spans({VolumeKey(0): RED}, ("GFP",))[0].reason == RED.reason
-    library = filled(but(scene(0), trust=Trust("red", ("bad",))))
-    library.cache.begin(replace(library.info, channels=("GFP", "RFP")))
-    library.cache.put(but(scene(0), trust=Trust("red", ("bad",))))
-    assert library.trust_spans()[0].reason == "GFP: bad"
+    index = filled(but(scene(0), trust=Trust("red", ("bad",))))
+    index.cache.begin(replace(index.info, channels=("GFP", "RFP")))
+    index.cache.put(but(scene(0), trust=Trust("red", ("bad",))))
+    assert index.trust_spans()[0].reason == "GFP: bad"
 
 
 def test_the_line_goes_on_where_volumes_left_the_memory() -> None:
-    library = filled(but(scene(0), trust=Trust("red", ("bad",))))
-    library.cache.memory_bytes = 0
-    library.cache.put(but(scene(1), trust=Trust("green")))
-    assert library.cache.get(VolumeKey(0)) is None
-    assert [(one.first, one.colour) for one in library.trust_spans()] == [(0, "red"), (1, "green")]
-    library.cache.begin(replace(library.info, run_id="another"))
-    assert library.trust_spans() == []
+    index = filled(but(scene(0), trust=Trust("red", ("bad",))))
+    index.cache.memory_bytes = 0
+    index.cache.put(but(scene(1), trust=Trust("green")))
+    assert index.cache.get(VolumeKey(0)) is None
+    assert [(one.first, one.colour) for one in index.trust_spans()] == [(0, "red"), (1, "green")]
+    index.cache.begin(replace(index.info, run_id="another"))
+    assert index.trust_spans() == []

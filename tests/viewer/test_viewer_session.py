@@ -14,7 +14,7 @@ from care_live.images import VolumeKey
 from care_live.store import open_run
 from care_live.viewer.history import History
 from care_live.viewer.live_cache import LiveCache
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from care_live.viewer.web import picture
 from care_live.viewer.web.fineness import FrameTime
 from care_live.viewer.web.requests import CREDIT
@@ -59,27 +59,27 @@ async def note(socket: websockets.ClientConnection, kind: str, **wanted: object)
 
 
 def test_two_pictures_at_most_are_on_their_way_and_the_next_is_the_newest():
-    library = filled(scene(0, shape=SMALL))
+    index = filled(scene(0, shape=SMALL))
 
     async def main(address):
         async with connect(address) as socket:
             await socket.send('{"op":"credit","n":2}')
             assert [one["t"] for one in await pictures(socket)] == [0]
-            library.cache.put(scene(1, shape=SMALL))
+            index.cache.put(scene(1, shape=SMALL))
             assert [one["t"] for one in await pictures(socket)] == [1]
             for t in range(2, 6):
-                library.cache.put(scene(t, shape=SMALL))
+                index.cache.put(scene(t, shape=SMALL))
             assert await no_picture(socket), "no credit was left"
             await socket.send('{"op":"credit","n":1}')
             assert [one["t"] for one in await pictures(socket)] == [5]
             assert await note(socket, "status", skipped_by_viewer=3)
 
-    with serving(library) as (_, address):
+    with serving(index) as (_, address):
         asyncio.run(main(address))
 
 
 def test_what_came_while_scrubbing_was_not_skipped():
-    library = filled(*(scene(t, shape=SMALL) for t in range(3)))
+    index = filled(*(scene(t, shape=SMALL) for t in range(3)))
 
     async def main(address):
         async with connect(address) as socket:
@@ -87,17 +87,17 @@ def test_what_came_while_scrubbing_was_not_skipped():
             await socket.send('{"op":"credit","n":2}')
             assert [(one["t"], one["live"]) for one in await pictures(socket)] == [(1, False)]
             for t in range(3, 6):
-                library.cache.put(scene(t, shape=SMALL))
+                index.cache.put(scene(t, shape=SMALL))
             await socket.send('{"op":"view","revision":2,"t":null}')
             assert [one["t"] for one in await pictures(socket)] == [5]
             assert (await note(socket, "status", times=[*range(6)]))["skipped_by_viewer"] == 0
 
-    with serving(library) as (_, address):
+    with serving(index) as (_, address):
         asyncio.run(main(address))
 
 
 def test_a_slow_browser_delays_no_other():
-    library = filled(scene(0, shape=SMALL))
+    index = filled(scene(0, shape=SMALL))
 
     async def main(address):
         async with connect(address) as slow, connect(address) as quick:
@@ -105,30 +105,30 @@ def test_a_slow_browser_delays_no_other():
             await quick.send('{"op":"credit","n":1}')
             assert [one["t"] for one in await pictures(quick)] == [0]
             for t in range(1, 8):
-                library.cache.put(scene(t, shape=SMALL))
+                index.cache.put(scene(t, shape=SMALL))
                 await quick.send('{"op":"credit","n":1}')
                 assert [one["t"] for one in await pictures(quick)] == [t]
 
-    with serving(library) as (_, address):
+    with serving(index) as (_, address):
         asyncio.run(main(address))
 
 
 def test_a_state_that_changes_is_shown_again():
-    library = filled(scene(0, shape=SMALL))
+    index = filled(scene(0, shape=SMALL))
 
     async def main(address):
         async with connect(address) as socket:
             await socket.send('{"op":"credit","n":2}')
             assert (await pictures(socket))[0]["channels"][0]["state"] == "provisional"
-            library.cache.change(VolumeKey(0), "suspect")
+            index.cache.change(VolumeKey(0), "suspect")
             assert (await pictures(socket))[0]["channels"][0]["state"] == "suspect"
 
-    with serving(library) as (_, address):
+    with serving(index) as (_, address):
         asyncio.run(main(address))
 
 
 def test_probe_run_and_status_are_sent():
-    library = filled(scene(0, shape=SMALL))
+    index = filled(scene(0, shape=SMALL))
 
     async def main(address):
         async with connect(address) as socket:
@@ -144,12 +144,12 @@ def test_probe_run_and_status_are_sent():
             pong = await note(socket, "pong")
             assert pong["sent_ms"] == 5.0 and abs(pong["clock_ms"] - time.monotonic() * 1e3) < 60_000
 
-    with serving(library) as (_, address):
+    with serving(index) as (_, address):
         asyncio.run(main(address))
 
 
 def test_a_coarse_picture_that_stands_becomes_exact():
-    library = filled(scene(0, shape=SMALL))
+    index = filled(scene(0, shape=SMALL))
 
     async def main(address):
         async with connect(address) as socket:
@@ -159,19 +159,19 @@ def test_a_coarse_picture_that_stands_becomes_exact():
             (session,) = gateway.sessions
             session.pace.step = 1
             await socket.send('{"op":"credit","n":2}')
-            library.cache.put(scene(1, shape=SMALL))
+            index.cache.put(scene(1, shape=SMALL))
             assert (await pictures(socket))[0]["lossy"]
             await socket.send('{"op":"credit","n":2}')
             (settled,) = await pictures(socket)
             assert settled["t"] == 1 and not settled["lossy"]
 
-    with serving(library) as (gateway, address):
+    with serving(index) as (gateway, address):
         asyncio.run(main(address))
 
 
 def test_the_whole_run_can_be_scrubbed_from_the_store_while_it_is_recorded(tmp_path):
     writer = open_run(StoreConfig(directory=tmp_path, keep_free_mib=0), STARTED)
-    library = Library(LiveCache(), History(tmp_path / "run-1"))
+    index = VolumeIndex(LiveCache(), History(tmp_path / "run-1"))
 
     async def main(address):
         async with connect(address) as socket:
@@ -184,11 +184,11 @@ def test_the_whole_run_can_be_scrubbed_from_the_store_while_it_is_recorded(tmp_p
             (after,) = await pictures(socket)
             assert (after["t"], after["channels"][0]["restored"]) == (0, True)
             await socket.send('{"op":"credit","n":2}')
-            library.cache.put(scene(1, shape=SMALL))
+            index.cache.put(scene(1, shape=SMALL))
             assert await no_picture(socket), "a live volume does not steal the view"
             assert await note(socket, "status", times=[0, 1])
 
-    with serving(library) as (_, address):
+    with serving(index) as (_, address):
         asyncio.run(main(address))
     writer.close()
 
@@ -201,16 +201,16 @@ def test_a_volume_that_cannot_be_read_is_said_and_the_rest_goes_on(tmp_path):
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 0xFF
     shard.write_bytes(data)
-    library = Library(LiveCache(), History(tmp_path / "run-1"))
+    index = VolumeIndex(LiveCache(), History(tmp_path / "run-1"))
 
     async def main(address):
         async with connect(address) as socket:
             await socket.send('{"op":"credit","n":2}')
             assert "run-1" in (await note(socket, "problem"))["text"]
-            library.cache.put(scene(1, shape=SMALL))
+            index.cache.put(scene(1, shape=SMALL))
             assert [one["t"] for one in await pictures(socket)] == [1]
 
-    with serving(library) as (_, address):
+    with serving(index) as (_, address):
         asyncio.run(main(address))
 
 

@@ -17,18 +17,18 @@ from .test_web_pixels import STEP_UM, grey
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def test_the_first_picture_does_not_wait_for_the_next_volume(window, library, record_property):
+def test_the_first_picture_does_not_wait_for_the_next_volume(window, index, record_property):
     """Nothing more is published after the page was opened, and the newest volume is drawn."""
-    with serving(library) as (_, address):
+    with serving(index) as (_, address):
         screen = Screen(window, address)
         assert screen.js("careLive.header().t") == 2
-        assert library.cache.count == 3
+        assert index.cache.count == 3
         record_property("first_picture_ms", screen.js("careLive.firstDrawn"))
         print(f"first picture after {screen.js('careLive.firstDrawn'):.0f} ms")
         window.get("about:blank")
 
 
-def test_arrows_walk_through_z_and_t(screen, library):
+def test_arrows_walk_through_z_and_t(screen, index):
     from selenium.webdriver.common.keys import Keys
 
     screen.ask(z=4)
@@ -41,29 +41,29 @@ def test_arrows_walk_through_z_and_t(screen, library):
     assert screen.js("careLive.header().t") == 1
     screen.contrast("raw", 60, 400)
     colours = screen.pane("raw").image((64, 96), STEP_UM)[..., 0]
-    assert np.abs(colours - grey(library.at(1, 0)[0].raw[5], 60, 400)).max() <= 1.0
+    assert np.abs(colours - grey(index.at(1, 0)[0].raw[5], 60, 400)).max() <= 1.0
 
 
-def test_following_never_steals_the_slider(screen, library):
+def test_following_never_steals_the_slider(screen, index):
     screen.until("careLive.times.length === 3")
     screen.js(
         "(document.getElementById('time').value = 0, document.getElementById('time').dispatchEvent(new Event('input')))"
     )
     screen.settled()
-    library.cache.put(scene(3))
+    index.cache.put(scene(3))
     screen.until("careLive.times.length === 4")
     assert screen.js("careLive.header().t") == 0
     assert screen.js("document.getElementById('time').value") == "0"
     assert screen.js("document.getElementById('follow').ariaPressed") == "false"
     screen.press(" ")
     screen.until("careLive.header().t === 3")
-    library.cache.put(scene(4))
+    index.cache.put(scene(4))
     screen.until("careLive.header().t === 4")
 
 
-def test_automatic_contrast_survives_a_hot_pixel_and_gives_way_to_a_hand(screen, library):
+def test_automatic_contrast_survives_a_hot_pixel_and_gives_way_to_a_hand(screen, index):
     low, high = screen.js("careLive.look.channels.get(0).contrast.raw")
-    raw = library.at(2, 0)[0].raw
+    raw = index.at(2, 0)[0].raw
     assert raw.max() == 65535 and high < 600
     assert screen.pane("raw").image((64, 96), STEP_UM)[..., 0].std() > 10
     from selenium.webdriver.common.action_chains import ActionChains
@@ -77,17 +77,17 @@ def test_automatic_contrast_survives_a_hot_pixel_and_gives_way_to_a_hand(screen,
     assert screen.js("careLive.look.channels.get(0).contrast.raw") == [low, high]
 
 
-def test_disagreement_has_a_layer_where_the_network_is_an_ensemble(screen, library):
+def test_disagreement_has_a_layer_where_the_network_is_an_ensemble(screen, index):
     assert screen.js("document.querySelector('[data-value=disagreement]').hidden") is False
     screen.look(layer="disagreement")
     apart = screen.pane("uncertainty").pixels
     assert apart.max() > 100
-    library.cache.put(scene(3))
+    index.cache.put(scene(3))
     screen.until("careLive.header().t === 3")
     assert screen.js("document.querySelector('[data-value=disagreement]').hidden") is True
 
 
-def test_pointing_reads_the_voxel(screen, library):
+def test_pointing_reads_the_voxel(screen, index):
     from selenium.webdriver.common.action_chains import ActionChains
 
     screen.ask(z=4)
@@ -97,7 +97,7 @@ def test_pointing_reads_the_voxel(screen, library):
     same = "['z', 'y', 'x'].every((axis, i) => careLive.probe.last.at[i] === careLive.probe.wanted[axis])"
     screen.until(f"!careLive.probe.waiting && careLive.probe.asked === careLive.probe.wanted && {same}")
     last = screen.js("careLive.probe.last")
-    shown = library.at(2, 0)[0]
+    shown = index.at(2, 0)[0]
     z, y, x = last["at"]
     view = screen.pane("raw").view
     assert (z, y, x) == (4, int((view["y"] - 17 / view["scale"]) / 0.5), int((view["x"] + 31 / view["scale"]) / 0.5))
@@ -110,7 +110,7 @@ def test_pointing_reads_the_voxel(screen, library):
     assert str(shown.raw[z, y, x]) in screen.window.find_element("id", "probe").text
 
 
-def test_one_drag_and_one_wheel_move_all_panes(screen, library):
+def test_one_drag_and_one_wheel_move_all_panes(screen, index):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 
@@ -124,7 +124,7 @@ def test_one_drag_and_one_wheel_move_all_panes(screen, library):
     seen = screen.pane("restored")
     place = (screen.pane("raw").view["y"], screen.pane("raw").view["x"])
     y, x = (int(um / 0.5) for um in place)
-    expected = grey(library.at(2, 0)[0].maps["mean"][4], 60, 400)
+    expected = grey(index.at(2, 0)[0].maps["mean"][4], 60, 400)
     assert seen.at_um((y + 0.5) / 2, (x + 0.5) / 2)[0] == pytest.approx(expected[y, x], abs=1)
     screen.press("r")
     assert screen.js("careLive.look.camera") == {"x": 0, "y": 0, "zoom": 1}
@@ -143,8 +143,8 @@ def test_the_keys_are_listed(screen):
     assert not screen.window.find_element("id", "panel").is_displayed()
 
 
-def test_what_must_always_be_said_is_always_there(screen, library):
-    library.cache.put(replace(but(scene(3), flags=frozenset({"saturated"})), state="suspect"))
+def test_what_must_always_be_said_is_always_there(screen, index):
+    index.cache.put(replace(but(scene(3), flags=frozenset({"saturated"})), state="suspect"))
     screen.until("careLive.header().t === 3")
     for width in (1100, 700):
         screen.window.set_window_size(width, 640)
@@ -155,9 +155,9 @@ def test_what_must_always_be_said_is_always_there(screen, library):
     screen.window.set_window_size(1100, 640)
 
 
-def test_the_trust_light_leads_to_the_worst_place(screen, library):
+def test_the_trust_light_leads_to_the_worst_place(screen, index):
     doubt = Doubt("invented", (2, 30, 50), 12.0)
-    library.cache.put(but(scene(3), trust=Trust("red", ("the restoration shows something false",), (doubt,))))
+    index.cache.put(but(scene(3), trust=Trust("red", ("the restoration shows something false",), (doubt,))))
     screen.until("careLive.header().t === 3")
     light = screen.window.find_element("css selector", "#flags button")
     assert light.text == "trust red"
@@ -166,9 +166,9 @@ def test_the_trust_light_leads_to_the_worst_place(screen, library):
     screen.until("String(careLive.header().at) === '2,30,50' && careLive.view.t === 3")
 
 
-def test_a_raw_only_volume_says_so(screen, library):
+def test_a_raw_only_volume_says_so(screen, index):
     shown = scene(3)
-    library.cache.put(raw_only(shown.raw, shown.key))
+    index.cache.put(raw_only(shown.raw, shown.key))
     screen.until("careLive.header().t === 3")
     assert screen.pane("restored").pixels.max() == 0
     assert "not restored" in screen.window.find_element("css selector", '[data-pane="restored"] .pane-note').text
@@ -194,8 +194,8 @@ def test_a_snapshot_carries_its_caption(screen):
     assert "not for intensity quantification" in size[2] and "worm3d" in size[2]
 
 
-def test_a_lost_gateway_is_said_and_found_again(window, library):
-    with serving(library) as (_, address):
+def test_a_lost_gateway_is_said_and_found_again(window, index):
+    with serving(index) as (_, address):
         screen = Screen(window, address)
     screen.until("document.getElementById('link').textContent.includes('gone')")
     window.get("about:blank")

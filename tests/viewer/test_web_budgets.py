@@ -212,7 +212,7 @@ GREEDY = [
 @pytest.mark.slow
 def test_a_greedy_browser_costs_another_one_at_most_a_tenth_of_its_volumes() -> None:
     first = scene(0, shape=(16, 256, 256), ensemble=True)
-    library, volumes = filled(first), [but(first, key=VolumeKey(t)) for t in range(1, N_ALONE + N_VOLUMES + 1)]
+    index, volumes = filled(first), [but(first, key=VolumeKey(t)) for t in range(1, N_ALONE + N_VOLUMES + 1)]
 
     async def grab(address: str) -> None:
         async with connect(address) as opened:
@@ -236,7 +236,7 @@ def test_a_greedy_browser_costs_another_one_at_most_a_tenth_of_its_volumes() -> 
     async def put(volume: ViewedVolume, seen: set[int]) -> float:
         """Publish a volume and return after how many seconds the browser has it."""
         began_s = time.monotonic()
-        library.cache.put(volume)
+        index.cache.put(volume)
         async with asyncio.timeout(60):
             while volume.key.t not in seen:
                 await asyncio.sleep(0.005)
@@ -250,7 +250,7 @@ def test_a_greedy_browser_costs_another_one_at_most_a_tenth_of_its_volumes() -> 
         period_s = max(PERIOD_S, 4 * max(alone_s))  # what this machine has time for, were there no greedy one
         await asyncio.sleep(4 * period_s)
         for volume in volumes[N_ALONE:]:
-            library.cache.put(volume)
+            index.cache.put(volume)
             await asyncio.sleep(period_s)
         await asyncio.sleep(2 * period_s)
         for task in tasks:
@@ -259,7 +259,7 @@ def test_a_greedy_browser_costs_another_one_at_most_a_tenth_of_its_volumes() -> 
         missed = {volume.key.t for volume in volumes} - seen
         assert len(missed) <= N_VOLUMES // 10, f"missed {sorted(missed)}"
 
-    with serving(library) as (_, address):
+    with serving(index) as (_, address):
         asyncio.run(main(address))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from care_live.verdict import Doubt, Trust
 from care_live.viewer.view_records import ViewedVolume
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from tests.make.scenes import but, filled, scene
 
 from .test_web_pixels import INVENTED, MISSING
@@ -27,7 +27,7 @@ def lying() -> ViewedVolume:
 
 
 @pytest.fixture
-def library() -> Library:
+def index() -> VolumeIndex:
     green = Trust("green")
     return filled(but(scene(0), trust=green), lying(), but(scene(2), trust=green))
 
@@ -37,7 +37,7 @@ def n_drawn(screen, name: str, colour: tuple[int, int, int]) -> int:
     return int((np.abs(screen.pane(name).pixels - np.array(colour)).max(-1) < 70).sum())
 
 
-def test_a_key_leads_to_the_worst_place_and_the_next_and_a_key_takes_the_marks_away(screen, library):
+def test_a_key_leads_to_the_worst_place_and_the_next_and_a_key_takes_the_marks_away(screen, index):
     screen.ask(t=1)
     screen.press("w")
     screen.until("String(careLive.header().at) === '4,21,31'")
@@ -62,7 +62,7 @@ def test_a_key_leads_to_the_worst_place_and_the_next_and_a_key_takes_the_marks_a
     assert screen.js(inked) < with_rings
 
 
-def test_the_line_under_the_slider_shows_the_red_volume_says_why_and_leads_there(screen, library):
+def test_the_line_under_the_slider_shows_the_red_volume_says_why_and_leads_there(screen, index):
     screen.until("careLive.trustLine.spans.length && careLive.times.length === 3")
     line = screen.window.find_element("id", "trust-line")
     assert line.get_attribute("aria-label") == "Trust over time: 2 green, 0 amber, 1 red"
@@ -76,7 +76,7 @@ def test_the_line_under_the_slider_shows_the_red_volume_says_why_and_leads_there
     assert tip.is_displayed() and "t 1: red" in tip.text and "did not count" in tip.text
 
 
-def test_words_at_marks_do_not_lie_over_each_other(screen, library):
+def test_words_at_marks_do_not_lie_over_each_other(screen, index):
     """Of three places close to each other, the worst keeps its word, and so does one that stands apart."""
     screen.ask(t=1)
     words = screen.js(

@@ -37,8 +37,8 @@ def publisher() -> Iterator[Publisher]:
 def page(window: Any, publisher: Publisher, first: Restored) -> Iterator[Screen]:
     """Open the page of a gateway that knows nothing but the daemon's one address."""
     publisher.publish(first)
-    with following(publisher.address_pull, None) as library, serving(library) as (_, address):
-        until(lambda: library.cache.known() and any(channel.product == "slab" for channel in publisher.subscribed))
+    with following(publisher.address_pull, None) as index, serving(index) as (_, address):
+        until(lambda: index.cache.known() and any(channel.product == "slab" for channel in publisher.subscribed))
         screen = Screen(window, address)
         screen.look(gamma=1)
         yield screen

@@ -18,7 +18,7 @@ from care_live.images import RunEnded, VolumeKey
 from care_live.store import RunReader, open_run
 from care_live.viewer.history import History
 from care_live.viewer.live_cache import LiveCache
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from care_live.viewer.web import access
 from tests.make.scenes import STARTED, TOKEN, restored, serving
 
@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def data(run: Path) -> Iterator[str]:
     """Give the address that stands in the link."""
-    with serving(Library(LiveCache(), History(run)), run_directory=run) as (_, address):
+    with serving(VolumeIndex(LiveCache(), History(run)), run_directory=run) as (_, address):
         yield f"{address.split('?')[0]}data/{access.data_token(TOKEN)}/"
 
 
@@ -83,7 +83,7 @@ def test_a_page_of_another_origin_may_read_ranges_of_shards(run: Path, data: str
 @pytest.mark.browser
 def test_the_link_on_the_page_names_what_is_there(run: Path, tmp_path: Path) -> None:
     with (
-        serving(Library(LiveCache(), History(run)), run_directory=run) as (_, address),
+        serving(VolumeIndex(LiveCache(), History(run)), run_directory=run) as (_, address),
         chromium(tmp_path / "profile") as window,
     ):
         screen = Screen(window, address)

@@ -18,8 +18,8 @@ CONDITIONS = LiveConditions(exposure_ms=10.0, laser=0.5, channel="DAPI", z_um=3.
 
 def test_live_is_marked_with_its_conditions_and_flips_by_a_key(window: Any) -> None:
     live = but(scene(0), live=CONDITIONS)
-    library = filled(live)
-    with serving(library) as (_, address):
+    index = filled(live)
+    with serving(index) as (_, address):
         screen = Screen(window, address)
         screen.until("document.getElementById('link').textContent === 'Live'")
         said = screen.js("document.getElementById('conditions').textContent")
@@ -30,7 +30,7 @@ def test_live_is_marked_with_its_conditions_and_flips_by_a_key(window: Any) -> N
         screen.press("f")
         assert screen.js(title) == "raw"
         screen.press("f")
-        library.cache.put(replace(but(live, key=live.key._replace(t=1)), restored=None))
+        index.cache.put(replace(but(live, key=live.key._replace(t=1)), restored=None))
         screen.until("careLive.header().t === 1")
         assert screen.js(title) == "raw"
         assert "lags" in screen.js("document.querySelector('[data-pane=restored] .pane-note').textContent")

@@ -22,8 +22,8 @@ def grey(plane: np.ndarray, low: float, high: float, gamma: float = 1.0) -> np.n
     return 255 * np.clip((plane.astype(np.float64) - low) / (high - low), 0, 1) ** gamma
 
 
-def test_pixels_equal_the_array(screen, library):
-    shown = library.at(2, 0)[0]
+def test_pixels_equal_the_array(screen, index):
+    shown = index.at(2, 0)[0]
     screen.ask(z=4)
     for product, pane in (("raw", "raw"), ("mean", "restored")):
         screen.contrast(product, 60, 400)
@@ -33,24 +33,24 @@ def test_pixels_equal_the_array(screen, library):
         assert np.abs(colours[..., 0] - expected).max() <= 1.0
 
 
-def test_gamma_brightens_the_middle_and_keeps_the_ends(screen, library):
+def test_gamma_brightens_the_middle_and_keeps_the_ends(screen, index):
     screen.ask(z=4)
     screen.contrast("mean", 60, 400)
     screen.look(gamma=0.5)
     colours = screen.pane("restored").image((64, 96), STEP_UM)[..., 0]
-    assert np.abs(colours - grey(library.at(2, 0)[0].maps["mean"][4], 60, 400, 0.5)).max() <= 1.0
+    assert np.abs(colours - grey(index.at(2, 0)[0].maps["mean"][4], 60, 400, 0.5)).max() <= 1.0
 
 
 def without_disagreement(shown: ViewedVolume) -> ViewedVolume:
     return but(shown, maps={head: array for head, array in shown.maps.items() if head != "disagreement"})
 
 
-def test_low_confidence_is_marked_by_hue_where_there_is_signal_and_brightness_stays(screen, library):
-    shown = without_disagreement(library.at(2, 0)[0])
+def test_low_confidence_is_marked_by_hue_where_there_is_signal_and_brightness_stays(screen, index):
+    shown = without_disagreement(index.at(2, 0)[0])
     scale = shown.maps["laplace_scale"].copy()
     scale[4].flat[np.abs(shown.maps["mean"][4] - 350).argmin()] = np.inf  # the network gave no number
     shown = but(shown, maps={**shown.maps, "laplace_scale": scale})
-    library.cache.put(shown)
+    index.cache.put(shown)
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
     screen.contrast("mean", 100, 600)
@@ -74,10 +74,10 @@ def test_low_confidence_is_marked_by_hue_where_there_is_signal_and_brightness_st
     np.testing.assert_array_equal(colours.std(-1) >= 1, np.isinf(scale[4]))
 
 
-def test_marks_keep_the_brightness_of_the_brightest_pixels_too(screen, library):
+def test_marks_keep_the_brightness_of_the_brightest_pixels_too(screen, index):
     """Up to 97 % of white exactly; white itself has no hue, and gives in by 3 %."""
-    shown = without_disagreement(library.at(2, 0)[0])
-    library.cache.put(but(shown, maps=shown.maps | {"laplace_scale": np.full_like(shown.maps["mean"], 1e6)}))
+    shown = without_disagreement(index.at(2, 0)[0])
+    index.cache.put(but(shown, maps=shown.maps | {"laplace_scale": np.full_like(shown.maps["mean"], 1e6)}))
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
     screen.contrast("mean", 100, 300)
@@ -92,9 +92,9 @@ def test_marks_keep_the_brightness_of_the_brightest_pixels_too(screen, library):
     assert (np.abs(given_in) <= 1.5 + np.maximum(0, expected - 0.97 * 255)).all()
 
 
-def test_marks_keep_the_brightness_of_a_channel_in_colour(screen, library):
-    shown = without_disagreement(library.at(2, 0)[0])
-    library.cache.put(shown)
+def test_marks_keep_the_brightness_of_a_channel_in_colour(screen, index):
+    shown = without_disagreement(index.at(2, 0)[0])
+    index.cache.put(shown)
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 3")
     screen.contrast("mean", 100, 600)
@@ -105,8 +105,8 @@ def test_marks_keep_the_brightness_of_a_channel_in_colour(screen, library):
     assert (np.abs(colours @ LUMA - plain @ LUMA) <= 2).all()
 
 
-def test_ortho_planes_show_the_volume_from_three_sides(screen, library):
-    raw = library.at(2, 0)[0].raw
+def test_ortho_planes_show_the_volume_from_three_sides(screen, index):
+    raw = index.at(2, 0)[0].raw
     screen.ask(mode="ortho", z=4, y=20, x=50)
     screen.contrast("raw", 60, 400)
     pane, gap = screen.pane("raw"), 0.02 * 48
@@ -127,11 +127,11 @@ def projected(volume: np.ndarray, axis: int, rows: np.ndarray, columns: np.ndarr
     return (upper * (1 - fy) + lower * fy).max(0)
 
 
-def test_a_map_on_both_sides_of_0_has_two_colours_over_the_dimmed_image(screen, library):
-    shown = library.at(2, 0)[0]
+def test_a_map_on_both_sides_of_0_has_two_colours_over_the_dimmed_image(screen, index):
+    shown = index.at(2, 0)[0]
     sides = np.zeros_like(shown.maps["mean"])
     sides[:, 16:32], sides[:, 48:] = 30, -30
-    library.cache.put(but(shown, maps={**shown.maps, "evidence": sides}))
+    index.cache.put(but(shown, maps={**shown.maps, "evidence": sides}))
     screen.ask(z=4)
     screen.until("careLive.picture.arrays.size === 5")
     screen.contrast("mean", 60, 400)
@@ -143,7 +143,7 @@ def test_a_map_on_both_sides_of_0_has_two_colours_over_the_dimmed_image(screen, 
     assert np.abs(colours[:16] - dimmed[:16, :, None]).max() <= 1.5
     assert np.abs(colours[16:32] - MISSING).max() <= 1 and np.abs(colours[48:] - INVENTED).max() <= 1
     screen.look(layer="marked")
-    library.cache.put(shown)
+    index.cache.put(shown)
     screen.until("careLive.picture.arrays.size === 4")
     assert button.get_attribute("hidden") is not None
 
@@ -161,9 +161,9 @@ def places(pane: Any, size_um: tuple[float, float], step_um: tuple[float, float]
     return rows, columns, y, x
 
 
-def test_the_maximum_projection_is_one_and_turns(screen, library):
+def test_the_maximum_projection_is_one_and_turns(screen, index):
     """Every screen pixel is compared with the maximum along its own ray, interpolated as the graphics card does."""
-    restored = library.at(2, 0)[0].maps["mean"]
+    restored = index.at(2, 0)[0].maps["mean"]
     screen.ask(mode="volume")
     screen.contrast("mean", 60, 400)
     screen.look(azimuth=0, elevation=0)
@@ -186,9 +186,9 @@ def test_the_maximum_projection_is_one_and_turns(screen, library):
     assert turned.max() == pytest.approx(grey(np.array([restored.max()]), 60, 400)[0], abs=6)
 
 
-def test_channels_add_in_their_colours(screen, library):
-    first, second = library.at(2, 0)[0], scene(2, c=1)
-    library.cache.put(second)
+def test_channels_add_in_their_colours(screen, index):
+    first, second = index.at(2, 0)[0], scene(2, c=1)
+    index.cache.put(second)
     screen.until("careLive.header().channels.length === 2")
     screen.ask(z=4)
     for c in (0, 1):
@@ -201,7 +201,7 @@ def test_channels_add_in_their_colours(screen, library):
         for one, tint in zip((first, second), tints, strict=True)
     ]
     assert np.abs(colours - np.clip(sum(parts), 0, 255)).max() <= 2
-    library.cache.put(scene(3))
+    index.cache.put(scene(3))
     screen.until("careLive.header().t === 3")
     assert screen.js("careLive.header().channels.map(({ t }) => t)") == [3, 2], "the second one has not come yet"
     assert screen.window.find_element("css selector", '[data-pane="raw"] .pane-note').text == "channel 1 of t 2"

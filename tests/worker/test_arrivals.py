@@ -80,7 +80,7 @@ def test_planes_end_where_they_belong(pipe: Pipe) -> None:
     assert why_whole is None
     assert (shared.pixels[0] == stack.pixels).all()
     (begin,) = pipe.of(protocol.Begin)
-    assert begin.pixels == shared.places
+    assert begin.pixels == shared.addresses
     assert pipe.planes() == [(0, 2), (0, 0), (0, 1)]
 
 
@@ -112,7 +112,7 @@ def test_a_volume_with_a_missing_plane_is_laid_out_anew(pipe: Pipe) -> None:
     (begin,) = pipe.of(protocol.Begin)
     shared, why_whole = pipe.arrivals.shared_volume([stack], CARD)
     assert why_whole is not None and why_whole.reason == "plane-missing"
-    assert begin.pixels != shared.places
+    assert begin.pixels != shared.addresses
 
 
 def test_a_volume_that_was_not_announced_comes_from_the_store(pipe: Pipe) -> None:
@@ -159,12 +159,12 @@ def test_the_memory_of_a_volume_given_up_waits_for_the_next_answer(pipe: Pipe) -
         laid_out = [
             pipe.arrivals.shared_volume([stack], CARD)[0] for stack in stacks[5:]
         ]  # from the store: laid out anew
-        serials = {place.segment.serial for shared in laid_out for place in shared.places}
+        serials = {place.segment.serial for shared in laid_out for place in shared.addresses}
         assert begin.pixels[0].segment.serial not in serials
     del laid_out
     gc.collect()
     again = [pipe.arrivals.shared_volume([stack], CARD)[0] for stack in stacks[5:]]
-    assert begin.pixels[0].segment.serial in {place.segment.serial for shared in again for place in shared.places}
+    assert begin.pixels[0].segment.serial in {place.segment.serial for shared in again for place in shared.addresses}
 
 
 def test_another_network_begins_anew_and_volumes_say_so(pipe: Pipe) -> None:

@@ -3,7 +3,7 @@
 ::
 
     subscriber ─▶ feed ─▶ cache ─┐                      ┌─ signal, one at a time ─▶ layers (GUI thread)
-                                 ├─▶ library ─▶ preparer ┘
+                                 ├─▶ index ───▶ preparer ┘
     run directory ─▶ history ────┘
 
 Layers are touched in the GUI thread only; everything slow happens in the preparer's thread, which keeps

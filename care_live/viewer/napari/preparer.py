@@ -15,7 +15,7 @@ from care_live.viewer.auto_contrast import Windows
 from care_live.viewer.napari.layers import Drawing, Prepared
 from care_live.viewer.uncertainty import relative
 from care_live.viewer.view_records import ViewedVolume
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from care_live.wire.arrays import PRODUCTS, Product
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ LEVEL = 0.9
 
 
 class Preparer:
-    """Prepares what is wanted whenever the library changes.
+    """Prepares what is wanted whenever the index changes.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ class Preparer:
         before it was taken, so at most one call is pending
     """
 
-    def __init__(self, library: Library, ready: Callable[[], None]) -> None:
-        self._library, self._ready = library, ready
+    def __init__(self, index: VolumeIndex, ready: Callable[[], None]) -> None:
+        self._library, self._ready = index, ready
         self._windows = Windows()
         self._wake, self._closing, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._time: int | None = None
         self._prepared: Prepared | None = None
         self._last: tuple[ViewedVolume, ...] = ()
-        self._unwatch = library.cache.watch(self._wake.set)
+        self._unwatch = index.cache.watch(self._wake.set)
         self._thread = threading.Thread(target=self._main, name="napari preparer")
         self._thread.start()
         self._wake.set()

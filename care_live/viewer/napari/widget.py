@@ -29,7 +29,7 @@ from care_live.viewer.napari.layers import Layers
 from care_live.viewer.napari.preparer import Preparer
 from care_live.viewer.napari.trust_panel import TrustBar, TrustPanel
 from care_live.viewer.trust_line import by_time
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from care_live.wire.keys import ClientKeys, read_client
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         super().__init__()
         self._layers = Layers(napari_viewer)
         self._fit = napari_viewer.reset_view
-        self._library: Library | None = None
+        self._library: VolumeIndex | None = None
         self._feed: LiveFeed | None = None
         self._preparer: Preparer | None = None
         self._times: list[int] = []
@@ -85,7 +85,7 @@ class WatchWidget(QWidget):  # type: ignore[misc]  # Qt has no types here
         """
         self.stop()
         cache = LiveCache()
-        self._library = Library(cache, History(directory) if directory else None)
+        self._library = VolumeIndex(cache, History(directory) if directory else None)
         self._feed = LiveFeed(address, cache, keys=keys) if address else None
         self._preparer = Preparer(self._library, self.ready.emit)
         self.address.setText(address)

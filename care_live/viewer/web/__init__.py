@@ -3,7 +3,7 @@
 ::
 
     subscriber ──▶ feed ──▶ cache ─┐                      ┌─▶ browser (page/)
-                                   ├─▶ library ─▶ session ┤     asks for a view, gives credit,
+                                   ├─▶ index ───▶ session ┤     asks for a view, gives credit,
     run directory ─▶ history ──────┘      (one a browser) └─▶ browser     gets pictures
 
 A browser never gets a whole volume unless it rotates one: it requests a view (planes, ortho planes, maximum

@@ -20,7 +20,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from care_live.errors import ProtocolError
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from care_live.viewer.web import access, requests, state
 from care_live.viewer.web.budget import LONGEST_WAIT_S, MAX_BROWSERS, MAX_BROWSERS_OF_ADDRESS
 from care_live.viewer.web.page import read_page
@@ -61,7 +61,7 @@ class Gateway:
     except below ``/data/TOKEN/``, which serves the run directory and nothing outside it.
     """
 
-    library: Library
+    index: VolumeIndex
     token: str
     run_directory: Path | None = None
     sessions: set[ViewerSession] = field(default_factory=set, init=False)
@@ -97,7 +97,7 @@ class Gateway:
         def wake() -> None:
             loop.call_soon_threadsafe(self._wake)
 
-        unwatch = self.library.cache.watch(wake)
+        unwatch = self.index.cache.watch(wake)
         reporting = [asyncio.create_task(self._report()), asyncio.create_task(self._report_restoring())]
         try:
             yield
@@ -122,20 +122,20 @@ class Gateway:
         said: dict[str, Any] = {}
         while True:
             await asyncio.sleep(RESTORING_S)
-            if (note := state.restoring(self.library)) != said:
+            if (note := state.restoring(self.index)) != said:
                 said = note
                 for session in self.sessions:
                     session.note(note)
 
     async def _note_status(self, sessions: tuple[ViewerSession, ...]) -> None:
-        keys = await asyncio.to_thread(self.library.known)
-        spans = await asyncio.to_thread(self.library.trust_spans)
+        keys = await asyncio.to_thread(self.index.known)
+        spans = await asyncio.to_thread(self.index.trust_spans)
         for session in sessions:
             session.note_trust(spans)
             session.settle()
-            session.note(state.restoring(self.library))
-            session.note(state.status(self.library, keys, session))
-            session.note(state.run(self.library.info, self.run_directory, access.data_token(self.token)))
+            session.note(state.restoring(self.index))
+            session.note(state.status(self.index, keys, session))
+            session.note(state.run(self.index.info, self.run_directory, access.data_token(self.token)))
 
     async def _index(self, request: Request) -> Response:
         """Send the page to a browser with the cookie; a browser with the token gets the cookie first."""
@@ -194,7 +194,7 @@ class Gateway:
         async def send(message: bytes | str) -> None:
             await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_text(message))
 
-        session = ViewerSession(self.library, self._pictures, self._executor, send)
+        session = ViewerSession(self.index, self._pictures, self._executor, send)
         self.sessions.add(session)
         await self._note_status((session,))
         tasks = {asyncio.create_task(session.pump()), asyncio.create_task(_listen(socket, session))}

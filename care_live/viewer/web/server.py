@@ -15,7 +15,7 @@ from care_live.errors import ConfigError
 from care_live.viewer.history import History
 from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.live_feed import LiveFeed
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 from care_live.viewer.web import budget, log_rate
 from care_live.viewer.web.bounded_http import BoundedHttp, BoundedState, BoundedWebSocket
 from care_live.viewer.web.gateway import Gateway
@@ -86,19 +86,19 @@ class Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def following(address: str | None, directory: Path | None, *, keys: ClientKeys | None = None) -> Iterator[Library]:
-    """Yield a library that a daemon, a run directory, or both fill."""
+def following(address: str | None, directory: Path | None, *, keys: ClientKeys | None = None) -> Iterator[VolumeIndex]:
+    """Yield an index that a daemon, a run directory, or both fill."""
     cache = LiveCache()
     feed = LiveFeed(address, cache, keys=keys, slabs=True) if address else None
     try:
-        yield Library(cache, History(directory) if directory else None)
+        yield VolumeIndex(cache, History(directory) if directory else None)
     finally:
         if feed is not None:
             feed.close()
 
 
 def serve(
-    library: Library,
+    index: VolumeIndex,
     listener: socket.socket,
     token: str,
     *,
@@ -110,7 +110,7 @@ def serve(
 
     *leashed*: also until standard input ends, so that the page never outlives a daemon that was killed.
     """
-    server = Server(Gateway(library, token, directory), started=started)
+    server = Server(Gateway(index, token, directory), started=started)
     if leashed:
         threading.Thread(target=_end_with_stdin, args=(server,), name="leash").start()
     server.run(sockets=[listener])

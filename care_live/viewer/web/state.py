@@ -9,7 +9,7 @@ from care_live.images import LIMITS, VolumeKey
 from care_live.maps import MAPS, folder_of
 from care_live.model.reliability import LEVELS
 from care_live.viewer.view_records import NetworkInfo, RunInfo
-from care_live.viewer.volume_index import Library
+from care_live.viewer.volume_index import VolumeIndex
 
 if TYPE_CHECKING:
     from care_live.viewer.web.viewer_session import ViewerSession
@@ -48,14 +48,14 @@ def _half_widths(network: NetworkInfo) -> dict[str, float]:
     return {str(level): network.half_width_factor(level) for level in LEVELS}
 
 
-def status(library: Library, keys: tuple[VolumeKey, ...], session: ViewerSession) -> dict[str, Any]:
+def status(index: VolumeIndex, keys: tuple[VolumeKey, ...], session: ViewerSession) -> dict[str, Any]:
     """Return the message with the status of the run, the link and this viewer."""
-    cache, system = library.cache, library.cache.status
+    cache, system = index.cache, index.cache.status
     return {
         "type": "status",
         "connected": system.connected,
         "detail": system.detail,
-        "problem": library.history.problem if library.history else "",
+        "problem": index.history.problem if index.history else "",
         "volumes_per_s": cache.volumes_per_s() if system.volumes_per_s is None else system.volumes_per_s,
         "skipped_by_viewer": session.skipped + system.missed_messages,
         "lost_planes": system.lost_planes,
@@ -68,9 +68,9 @@ def status(library: Library, keys: tuple[VolumeKey, ...], session: ViewerSession
     }
 
 
-def restoring(library: Library) -> dict[str, Any]:
+def restoring(index: VolumeIndex) -> dict[str, Any]:
     """Return the message about the volume that is being restored, and how far it is; without one, only its type."""
-    records = library.cache.growing()
+    records = index.cache.growing()
     if not records:
         return {"type": "restoring"}
     n = min(one.n_restored or 0 for one in records)

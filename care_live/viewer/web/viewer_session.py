@@ -14,7 +14,7 @@ import msgspec
 
 from care_live.errors import StoreError
 from care_live.viewer.trust_line import TrustSpan
-from care_live.viewer.volume_index import Library, Seen
+from care_live.viewer.volume_index import Seen, VolumeIndex
 from care_live.viewer.web import cuts, picture
 from care_live.viewer.web.budget import LONGEST_WAIT_S
 from care_live.viewer.web.fineness import Fineness, FrameTime, Pace
@@ -36,7 +36,7 @@ class ViewerSession:
     Runs in the event loop; pictures are made in `executor`, so that a large one does not delay the others.
     """
 
-    library: Library
+    index: VolumeIndex
     pictures: picture.Pictures
     executor: Executor
     send: Send
@@ -129,7 +129,7 @@ class ViewerSession:
 
     def _look(self, view: PageView) -> None:
         if view.t is None and self.view.t is not None:
-            self._count = self.library.cache.count  # what came while scrubbing was not skipped
+            self._count = self.index.cache.count  # what came while scrubbing was not skipped
         self.view = view
 
     def _restock(self, n: int) -> None:
@@ -142,7 +142,7 @@ class ViewerSession:
 
     def _picture(self) -> bytes | None:
         """Return the next picture, or None when the browser has already seen what there is."""
-        view, count = self.view, self.library.cache.count
+        view, count = self.view, self.index.cache.count
         volumes = self._volumes(view)
         if not volumes or not self._is_new(view, volumes):
             return None
@@ -161,11 +161,11 @@ class ViewerSession:
     def _volumes(self, view: PageView) -> Seen:
         plane_only = view.mode == "slice"
         if view.t is None:
-            return self.library.following(view.p, plane_only=plane_only, z=view.z)
-        newest = self.library.newest(view.p)
+            return self.index.following(view.p, plane_only=plane_only, z=view.z)
+        newest = self.index.newest(view.p)
         p = view.p if view.p is not None else newest.p if newest is not None else 0
-        grown = self.library.cache.growing(p, plane_only=plane_only, z=view.z)
-        return self.library.at(view.t, p) or tuple(shown for shown in grown if shown.key.t == view.t)
+        grown = self.index.cache.growing(p, plane_only=plane_only, z=view.z)
+        return self.index.at(view.t, p) or tuple(shown for shown in grown if shown.key.t == view.t)
 
     def _note_skipped(self, view: PageView, count: int) -> None:
         """Count the volumes between the last picture and this one, if the browser follows."""
@@ -177,7 +177,7 @@ class ViewerSession:
         volumes = self._probed(request)
         shape = max((shown.shape for shown in volumes), default=(1, 1, 1))
         at = cuts.centre(shape, request.z, request.y, request.x)
-        info = self.library.info
+        info = self.index.info
         networks = [info.network_of(shown.key.c, shown.model) for shown in volumes]
         values = picture.probe(volumes, at, [one.half_width_factor(request.level) for one in networks])
         t = max((shown.key.t for shown in volumes), default=request.t)
@@ -185,10 +185,10 @@ class ViewerSession:
 
     def _probed(self, request: Probe) -> Seen:
         """Return the volumes whose numbers stand at a voxel: beyond what is restored, those of the one before."""
-        volumes = self.library.at(request.t, request.p)
+        volumes = self.index.at(request.t, request.p)
         if volumes:
             return volumes
-        grown = [shown for shown in self.library.cache.growing(request.p) if shown.key.t == request.t]
+        grown = [shown for shown in self.index.cache.growing(request.p) if shown.key.t == request.t]
         return tuple(shown if request.z < (shown.n_restored or 0) else shown.before or shown for shown in grown)
 
     async def _run(self, function: Callable[..., Any], *arguments: object) -> Any:
