@@ -1,0 +1,61 @@
+"""Whether more volumes may be added to a result: made by the same network, in the same way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from care_live.config import RestoreConfig
+from care_live.errors import ConfigError
+from care_live.offline import provenance
+
+WORM, OTHER = {"name": "worm3d", "sha256": "ab" * 32}, {"name": "worm3d", "sha256": "cd" * 32}
+
+
+def made(network: dict[str, Any] = WORM, *, axes: str | None = None, **settings: Any) -> dict[str, Any]:
+    config = RestoreConfig.model_validate(settings)
+    return provenance.described(provenance.of(network, config, axes=axes, keep_raw=False))
+
+
+def test_the_same_goes_on_whatever_else_the_file_says() -> None:
+    provenance.refuse_other(made(threads=1), made(threads=8), "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "difference"),
+    [
+        (made(OTHER), r"with network worm3d \(sha256 abababab\), now worm3d \(sha256 cdcdcdcd\)"),
+        (made(fast_mode=True), r"with settings\.fast_mode false, now true"),
+        (made(axes="TZYX"), r'with settings\.axes null, now "TZYX"'),
+        (made({"GFP": OTHER, "DAPI": WORM}), r"abababab.*now worm3d .*abababab\) for DAPI, .*cdcdcdcd\) for GFP"),
+    ],
+    ids=["another network", "other precision", "other axes", "a network a channel"],
+)
+def test_another_way_is_named(wanted: dict[str, Any], difference: str) -> None:
+    with pytest.raises(ConfigError, match=difference):
+        provenance.refuse_other(made(), wanted, "a.tif")
+
+
+def test_a_file_of_someone_else_is_left_alone() -> None:
+    with pytest.raises(ConfigError, match="care-live restore did not make it: choose another name"):
+        provenance.refuse_other(None, made(), "a.tif")
+
+
+def test_another_runtime_is_no_reason_to_stop_but_is_said() -> None:
+    record = made()
+    assert provenance.other_versions(record) == []
+    record["versions"] = {**record["versions"], "onnxruntime": "0.1"}
+    (line,) = provenance.other_versions(record)
+    assert line.startswith("begun with onnxruntime 0.1, goes on with onnxruntime ")
+
+
+def test_a_file_is_known_by_its_size_and_both_its_ends(tmp_path: Path) -> None:
+    file = tmp_path / "a.bin"
+    file.write_bytes(content := bytes(3 << 20))
+    before = provenance.fingerprint(file)
+    for changed in (b"x" + content[1:], content[:-1] + b"x", content + b"\0"):
+        file.write_bytes(changed)
+        assert provenance.fingerprint(file) != before
+    assert provenance.fingerprint(tmp_path) is None and provenance.fingerprint("https://host/a.zarr") is None
