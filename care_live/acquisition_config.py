@@ -235,7 +235,7 @@ class PymmcorePlusConfig(Section):
 
 
 class StudioConfig(Section):
-    """Restore whatever somebody acquires in the window of a running Micro-Manager; each acquisition is a run."""
+    """Restore what you acquire in the window of a running Micro-Manager; each acquisition is a run."""
 
     kind: Literal["studio"] = "studio"
     port: int = Field(default=4827, ge=1, le=65535)

@@ -112,10 +112,10 @@ def doctor_command(config: Path | None, as_json: bool) -> None:
 def swap_command(
     model: Path | None, channel: str, rollback: bool, even_if_slow: bool, wait_s: int, address: str
 ) -> None:
-    """Give a running daemon the network MODEL, between two volumes; it is tried and compared first.
+    """Give a running daemon the network MODEL, once it has tried MODEL and compared it with the present one.
 
-    Exit code 0: it has taken over, or, with --wait 0, was ordered. 1: it was refused, or nothing is decided yet.
-    2: MODEL or its channel is not there. The last line says why.
+    Exit code 0: MODEL has taken over; with --wait 0: the daemon has the order. 1: the daemon refused it, or has not
+    decided yet. 2: MODEL or its channel is not there. The last line says why.
     """
     from care_live.model.file import located
 

@@ -144,11 +144,11 @@ def calibrate_command(
 ) -> None:
     """Measure the coverage of MODEL's intervals and store better factors in its card.
 
-    Each volume is judged with factors that the other volumes fixed. Where these hold no better than the card's own,
-    nothing is stored and the exit code is 1.
+    The command tests factors on volumes that did not fix them. If they hold no better than those in the card, it stores
+    nothing and ends with exit code 1.
 
-    From 12 volumes on that the network is made for, the limits of the trust light are measured and stored, too: what
-    the evidence test shows of good restorations, and what such volumes look like.
+    With at least 12 volumes of the kind that the network is made for, it measures and stores the limits of the trust
+    light, too: what the evidence test shows of good restorations, and what such volumes look like.
     """
     from care_live.errors import TrainingError
     from care_live.model import file
@@ -194,8 +194,8 @@ def domain_command(
 ) -> None:
     """Measure what images of the kind that MODEL is made for look like, and store it in its card.
 
-    The trust light then says when a run shows other structures. Images need no truth; 12 parts of images are the
-    fewest. A new network has this from its training already.
+    The trust light then says when a run shows other structures. The images need no truth; the command needs at least 12
+    parts of images. A new network has this from its training.
     """
     from care_live.errors import ConfigError
     from care_live.model import file

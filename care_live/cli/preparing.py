@@ -48,12 +48,12 @@ def prepare_command(
 ) -> None:
     """Make a network for today's specimen, at the microscope of CONFIG (TOML).
 
-    It exposes some volumes twice, dim and bright, trains a network on them, calibrates it, and compares it with the
-    network of CONFIG on volumes that it has not learnt from. It says first how much light that costs. [prepare] in
-    CONFIG may say otherwise (10 minutes, for one); nothing must be set.
+    The command exposes some volumes twice, dim and bright, trains a network on them, calibrates it, and compares it
+    with the network of CONFIG on volumes that the new one was not trained on. First it says how much light that costs.
+    Settings such as the minutes can stand in the section [prepare] of CONFIG; each has a default.
 
-    Once all is exposed it runs at low priority: an acquisition may go on beside it. Ctrl-C ends it; it goes on with
-    --folder. Exit code 1: the new network is not better, and is not offered; or, with --swap, the daemon refused it.
+    After the exposures it runs at low priority, so that you can acquire meanwhile. Ctrl-C ends it; with --folder it
+    continues. Exit code 1: the new network is not better, and is not offered; or, with --swap, the daemon refused it.
     """
     from care_live.config import load
     from care_live.prepare.prepared_network import plan_of

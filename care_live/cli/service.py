@@ -12,7 +12,7 @@ _name = click.option(
     "--unit", "name", default="care-live", show_default=True, help="Name of the service; each daemon has one."
 )
 _system = click.option(
-    "--system", is_flag=True, help="A service of the machine, as root, as always on Windows; default: your own."
+    "--system", is_flag=True, help="Make a service of the machine, run as root (on Windows always); default: your own."
 )
 
 
@@ -28,9 +28,9 @@ def service_command() -> None:
 def install_command(config: Path, name: str, system: bool) -> None:
     """Make a service that runs CONFIG, start it now and at each login or boot.
 
-    On Linux a unit of systemd (Type=notify): your own starts at boot, too, after: loginctl enable-linger; journalctl
-    shows its log. On macOS a job of launchd. On Windows a service, from a terminal with administrator rights: it drains
-    when it is stopped, and before a shutdown.
+    On Linux it is a unit of systemd (Type=notify). Your own starts when you log in; after `loginctl enable-linger` it
+    starts at boot. journalctl shows its log. On macOS it is a job of launchd. On Windows give this command in a
+    terminal with administrator rights. Before it stops, and before a shutdown, the service drains.
     """
     from care_live.daemon.service_install import install_service
 

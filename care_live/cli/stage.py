@@ -11,7 +11,7 @@ from care_live.cli.health import ask
 
 
 @click.command("keep")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="How much; default: all that is in memory.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="How many seconds; default: all in memory.")
 @options.status_address
 def keep_command(seconds: float | None, address: str) -> None:
     """Store the last seconds of Live as a run of their own, raw; care-live restore restores it.
@@ -22,12 +22,12 @@ def keep_command(seconds: float | None, address: str) -> None:
 
 
 @click.command("stage")
-@click.option("--x", "x_um", type=float, help="Stage position, micrometres.")
-@click.option("--y", "y_um", type=float, help="Stage position, micrometres.")
-@click.option("--z", "z_um", type=float, help="Focus, micrometres.")
+@click.option("--x", "x_um", type=float, help="Move the stage to this x, micrometres.")
+@click.option("--y", "y_um", type=float, help="Move the stage to this y, micrometres.")
+@click.option("--z", "z_um", type=float, help="Move the focus to this z, micrometres.")
 @click.option("--by", "by_um", type=float, help="Move the focus by this, micrometres.")
-@click.option("--exposure", "exposure_ms", type=float, help="Exposure, milliseconds.")
-@click.option("--laser", type=float, help="Relative laser power; 1 is low light.")
+@click.option("--exposure", "exposure_ms", type=float, help="Set the exposure, milliseconds.")
+@click.option("--laser", type=float, help="Set the relative laser power; 1 is low light.")
 @click.option("--live/--no-live", default=None, help="Start or stop Live.")
 @click.option("--snap", is_flag=True, help="Stop Live and take one frame.")
 @click.option("--acquire", type=options.FILE, help="Record this useq sequence as a run, then go on with Live.")

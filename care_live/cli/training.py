@@ -57,7 +57,7 @@ class OwnImages(_Options):
 @click.option("--input", "inputs", type=_IMAGES, multiple=True, help="Dim images; repeat it for each condition.")
 @click.option("--target", type=_IMAGES, multiple=True, help="The truth: bright images in files of the same names.")
 @click.option("--second", type=_IMAGES, help="Second exposures of the dim images, where there are no bright ones.")
-@click.option("--noisy-only", is_flag=True, help="Learn from the dim images alone: there are no others.")
+@click.option("--noisy-only", is_flag=True, help="Learn from the dim images alone, without --target or --second.")
 @click.option(
     "--from",
     "start",
@@ -102,7 +102,7 @@ def train_command(
     With one --target each --input is a condition of the same volumes. With a --target for each --input, in the same
     order, they are folders of other volumes.
 
-    It says first what it will do and how long that takes, and last whether the network is better than a filter.
+    First the command says what it will do and how long that takes; last, whether the network is better than a filter.
     """
     from care_live.training import recipe
     from care_live.training.own_recipe import begun_with

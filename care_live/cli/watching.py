@@ -86,9 +86,9 @@ def record_command(
 ) -> None:
     """Record what the daemon at ADDRESS (its bind_pull) publishes, into DIRECTORY/RUN_ID.
 
-    No volume is left out: after a lost link, or a late start, the command asks the daemon for what is missing. On a
-    directory with a recording of the same run it goes on. It ends with the run, or before with Ctrl-C. Of a daemon that
-    has one run after the other (studio, live) it records each, and ends with Ctrl-C.
+    No volume is left out: after a lost link, or a late start, the command asks the daemon for what is missing. If
+    DIRECTORY has a recording of the same run, the command continues it. It ends with the run, or before with Ctrl-C. If
+    the daemon has one run after the other (studio, live), it records each, until Ctrl-C.
     """
     from care_live.config import StoreConfig
     from care_live.publish import Subscriber

@@ -259,7 +259,7 @@ class Daemon:
         return None
 
     def _watch(self, pipeline: Pipeline, rooms: Rooms) -> None:
-        """Send viewers the status every second, until the run has ended or somebody orders its end."""
+        """Send viewers the status every second, until the run has ended or its end is ordered."""
         while not self._end.drains and pipeline.busy:
             self._end.wait(_HEARTBEAT_S)
             with self._restoring:

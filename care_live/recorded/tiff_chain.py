@@ -202,7 +202,7 @@ def _strips(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> NDArray[n
     offsets = next((numbers(file, kind, tags[tag]) for tag in _OFFSETS if tag in tags), None)
     counts = next((numbers(file, kind, tags[tag]) for tag in _COUNTS if tag in tags), None)
     if offsets is None or counts is None or offsets.shape != counts.shape:
-        return np.zeros((0, 2), np.int64)  # the image cannot be read; whether somebody reads it is not known here
+        return np.zeros((0, 2), np.int64)  # the image cannot be read; another part decides whether it is read
     offsets, counts = offsets[counts > 0], counts[counts > 0]
     if (counts > file.n_bytes).any() or (offsets + counts > file.n_bytes).any():
         last = int((offsets + counts).max())

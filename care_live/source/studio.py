@@ -1,4 +1,4 @@
-"""Whatever somebody acquires in the window of a running Micro-Manager: one run after the other, and Live between them.
+"""What a person acquires in the window of a running Micro-Manager: one run after the other, and Live between them.
 
 Nothing is installed there: its server, which its options switch on, is all that is needed.
 """

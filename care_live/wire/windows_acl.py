@@ -60,7 +60,7 @@ def restrict(path: Path, *, run: Run | None = None) -> None:
 
 
 def readers(sddl: str) -> frozenset[str]:
-    """Return the accounts, SIDs or two letters, that a list lets read; a file without a list is everybody's (WD)."""
+    """Return the accounts, SIDs or two letters, that a list lets read; without a list all accounts may (WD)."""
     if "D:" not in sddl or "NO_ACCESS_CONTROL" in sddl:
         return frozenset({"WD"})
     return frozenset(account for kind, rights, account in _ACE.findall(sddl) if kind in _ALLOWS and _can_read(rights))
