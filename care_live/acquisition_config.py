@@ -134,8 +134,8 @@ def with_reference(source: dict[str, Any], reference: Any) -> dict[str, Any]:
     if kind == "pymmcore-plus":
         return {**source, "reference": reference}
     raise ValueError(
-        "[reference] has planes exposed by sources 'virtual', 'micromanager' and 'pymmcore-plus', but source.kind is "
-        f"{kind!r}: expose them yourself, with an axis 'reference' that is 1, as care_live.source.reference_planes says"
+        "care_live exposes [reference] planes with sources 'virtual', 'micromanager' and 'pymmcore-plus'; source.kind "
+        f"is {kind!r}: expose them yourself, with an axis 'reference' that is 1 (care_live.source.reference_planes)"
     )
 
 

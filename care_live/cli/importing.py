@@ -196,7 +196,7 @@ def _compare_with_test_image(out: Path, card: ModelCard, description: Descriptio
     with blamed_on(f"{description.folder} has a test image that cannot be read"):
         given, wanted = np.load(description.test_input), np.load(description.test_output)
         if given.ndim != 2 + len(card.axes) or given.shape[1] != len(card.channels_in) or wanted.ndim != given.ndim:
-            raise ValueError(f"{given.shape} and {wanted.shape}, wanted channels of {card.axes}")
+            raise ValueError(f"its shapes are {given.shape} and {wanted.shape}; wanted (n, c) and the axes {card.axes}")
     deviation = float(np.abs(_predict(out, card, given) - wanted).max() / max(float(np.ptp(wanted)), 1e-6))
     if not deviation <= _LARGEST_DEVIATION:
         raise ModelError(f"{out} differs from the model's test image by {deviation:.1e} of the range: do not use it")

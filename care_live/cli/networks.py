@@ -214,6 +214,6 @@ def domain_command(
     card = with_features(engine.card, engine, taken.parts, origin=taken.origin)
     features = card.training.features
     if features is None or card == engine.card:
-        raise ConfigError(f"{taken.origin}: these are too few, 12 are the fewest; nothing is stored in {model}")
+        raise ConfigError(f"{taken.origin}: these are too few, at least 12 are needed; nothing is stored in {model}")
     file.write_card(model, card)
     click.echo(f"structures of {features.n_volumes} parts of images stored in {model}: limit {features.limit:.2f}")
