@@ -202,8 +202,8 @@ def test_what_the_page_counts_is_what_it_lists() -> None:
         n_descriptions = sum(hop.descriptions.count("◆") for hop in hops)
         assert [int(figure) for figure in figures] == [len(hops), len(files), n_descriptions, n_read], last
     assert int(said[-1][0]) == len(HOPS)
-    (n_hands,) = re.findall(r"the pixels are in (\d+) hands", text)
-    assert int(n_hands) == sum(stretch[-1].number <= int(said[0][0]) for stretch in STRETCHES)
+    (n_threads,) = re.findall(r"the pixels pass through (\d+) threads", text)
+    assert int(n_threads) == sum(stretch[-1].number <= int(said[0][0]) for stretch in STRETCHES)
 
 
 @pytest.mark.parametrize("page", ["README.md", ".github/CONTRIBUTING.md"])

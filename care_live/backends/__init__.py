@@ -1,1 +1,1 @@
-"""All that runs a model file: ONNX Runtime, CUDA and OpenVINO, each behind one door. Other rooms get arrays."""
+"""All that runs a model file: ONNX Runtime, CUDA and OpenVINO, each called by one module. Other rooms get arrays."""

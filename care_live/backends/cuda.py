@@ -1,4 +1,4 @@
-"""The only door to the CUDA runtime: page-locked memory, and copies between it and a device.
+"""The only module that calls the CUDA runtime: page-locked memory, and copies between it and a device.
 
 A copy from ordinary memory goes through a buffer of the driver, at a third of the speed, and onnxruntime's Python
 has no page-locked memory that every version since 1.23 offers. So this module calls the library that onnxruntime itself

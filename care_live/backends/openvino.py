@@ -1,4 +1,4 @@
-"""The only door to OpenVINO: the same ONNX file on Intel and AMD processors, exact, in bfloat16 or in 8 bits."""
+"""The only module that calls OpenVINO: the same file on Intel and AMD processors, exact, in bfloat16 or in 8 bits."""
 
 from __future__ import annotations
 

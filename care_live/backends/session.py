@@ -1,4 +1,4 @@
-"""The only door to onnxruntime: one session for one network at one fixed shape.
+"""The only module that calls onnxruntime: one session for one network at one fixed shape.
 
 Shapes are fixed because cuDNN plans anew whenever one changes (onnxruntime issue 23006), and outputs are
 written into buffers that stay, because allocation costs more than a small network.

@@ -1,4 +1,4 @@
-"""The door to Windows' service control manager: it starts this process, orders it to stop, and learns its state.
+"""Calls of Windows' service control manager: it starts this process, orders it to stop, and learns its state.
 
 See *Service Control Handler Function* and *SERVICE_STATUS* in Microsoft's documentation of Win32.
 """

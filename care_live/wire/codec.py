@@ -44,9 +44,9 @@ class Codec(Generic[R]):
     ) -> None:
         self._what, self._limit_bytes, self._look, self._refusal = what, limit_bytes, look, refusal
         self.kinds = kinds
-        door = msgspec.json if form == "json" else msgspec.msgpack
-        self._encoder = door.Encoder(enc_hook=_plain)
-        self._decoder: msgspec.json.Decoder[R] | msgspec.msgpack.Decoder[R] = door.Decoder(kinds, dec_hook=_made)
+        of = msgspec.json if form == "json" else msgspec.msgpack
+        self._encoder = of.Encoder(enc_hook=_plain)
+        self._decoder: msgspec.json.Decoder[R] | msgspec.msgpack.Decoder[R] = of.Decoder(kinds, dec_hook=_made)
 
     def encode(self, record: R) -> bytes:
         """Return the text of a record.
