@@ -16,11 +16,13 @@ from pathlib import Path
 from care_live.config import FolderConfig
 from care_live.errors import ConfigError, SourceError
 from care_live.images import RunEnded, SourceEvent
+from care_live.source.folder_notice import FolderNotice
 from care_live.source.frame_recorder import Reason
 from care_live.source.growing_folder import (
     GrowingData,
     all_new,
     cannot_follow,
+    folders,
     no_whole_image,
     not_understood,
     open_growing,
@@ -63,6 +65,7 @@ class Follower:
             logger.warning(
                 "waiting for a new data set: %s has images that cannot be followed: %s", *loose[0].parts[-2:]
             )
+        self._notice = FolderNotice(config.directory, folders(config.directory))
         self._candidates: dict[Path, GrowingData] = {}
         """Data sets that have appeared and gave no image yet."""
         self._other_since: float | None = None
@@ -128,6 +131,7 @@ class Follower:
                 self._last_sign = self._clock()
                 logger.info("following data set %s format=%s", data.folder, data.format_name)
                 return
+        self._notice.look(self._clock())
         if problem is not None:
             raise problem
 

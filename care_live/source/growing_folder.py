@@ -153,7 +153,12 @@ def not_understood(folder: Path, old: Set[Path]) -> Path | None:
 
 def _image_files(folder: Path) -> Iterator[Path]:
     with contextlib.suppress(FileNotFoundError):
-        yield from (path for path in sorted(folder.iterdir()) if path.suffix.lower() in _IMAGE_ENDS and path.is_file())
+        yield from (path for path in sorted(folder.iterdir()) if is_image_file(path))
+
+
+def is_image_file(path: Path) -> bool:
+    """Return whether a file's name ends as those of images do."""
+    return path.suffix.lower() in _IMAGE_ENDS and path.is_file()
 
 
 def cannot_follow(path: Path) -> SourceError:
