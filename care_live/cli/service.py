@@ -28,6 +28,8 @@ def service_command() -> None:
 def install_command(config: Path, name: str, system: bool) -> None:
     """Make a service that runs CONFIG, start it now and at each login or boot.
 
+    Where a service of that name runs, it drains, and starts again with CONFIG. On Windows remove it first.
+
     On Linux it is a unit of systemd (Type=notify). Your own starts when you log in; after `loginctl enable-linger` it
     starts at boot. journalctl shows its log. On macOS it is a job of launchd. On Windows give this command in a
     terminal with administrator rights. Before it stops, and before a shutdown, the service drains.

@@ -9,7 +9,7 @@ from pathlib import Path
 from care_live.config import load
 from care_live.daemon import service_plist, service_unit, service_windows
 from care_live.daemon.service_rule import ServiceRule, rule_of, service_name
-from care_live.daemon.service_steps import Run, Step, take
+from care_live.daemon.service_steps import OURS, Run, Step, take
 from care_live.errors import ConfigError
 
 
@@ -26,7 +26,7 @@ def install_service(
     Raises
     ------
     ConfigError
-        The config or the name is invalid, or a file cannot be written.
+        The config or the name is invalid, a file cannot be written, or another program has a service of that name.
     CareLiveError
         The system refuses the service.
     """
@@ -54,8 +54,11 @@ def _installed(rule: ServiceRule, *, system: bool, platform: str) -> list[Step]:
     if platform == "win32":
         return service_windows.windows_installed(rule)
     path = _file(rule.name, system=system, platform=platform)
+    refuse_foreign(path)
     if platform == "darwin":
         return service_plist.plist_installed(rule, path, user_id=_user_id(system=system))
+    for folder in service_unit.OTHERS[system]:
+        refuse_foreign(folder / path.name)
     return service_unit.unit_installed(rule, path, system=system)
 
 
@@ -64,10 +67,30 @@ def _removed(name: str, *, system: bool, platform: str) -> list[Step]:
         return service_windows.windows_removed(name)
     path = _file(name, system=system, platform=platform)
     if not path.is_file():
-        raise ConfigError(f"there is no service {path}")
+        raise ConfigError(f"there is no service {path}{_elsewhere(name, system=system, platform=platform)}")
+    refuse_foreign(path)
     if platform == "darwin":
         return service_plist.plist_removed(name, path, user_id=_user_id(system=system))
     return service_unit.unit_removed(path, system=system)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise a ConfigError where another program has a service of that name."""
+    if path.exists() or path.is_symlink():
+        try:
+            is_ours = OURS.encode() in path.read_bytes()
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            raise ConfigError(f"{path} is the service of another program: give another --unit")
+
+
+def _elsewhere(name: str, *, system: bool, platform: str) -> str:
+    """Return where to look instead, where the other kind of service has that name."""
+    other = _file(name, system=not system, platform=platform)
+    if not other.is_file():
+        return ""
+    return f"; there is one of {'yours, without' if system else 'the machine, with'} --system"
 
 
 def _file(name: str, *, system: bool, platform: str) -> Path:

@@ -6,6 +6,7 @@ A user's own agent needs no rights and runs while that user is logged in; a daem
 from __future__ import annotations
 
 import plistlib
+from dataclasses import replace
 from pathlib import Path
 
 from care_live.daemon.service_rule import PAUSE_S, ServiceRule
@@ -44,10 +45,11 @@ def plist_path(name: str, *, system: bool, home: Path) -> Path:
 
 def plist_installed(rule: ServiceRule, path: Path, *, user_id: int | None) -> list[Step]:
     """Return the steps that write the list and start the service; `user_id` is None for one of the machine."""
+    start = Request(("launchctl", "bootstrap", _domain(user_id), str(path)))
     return [
         WriteFile(path, plist_text(rule)),
-        _stopped(rule.name, user_id),  # one that runs with an older list
-        Request(("launchctl", "bootstrap", _domain(user_id), str(path))),
+        replace(_stopped(rule.name, user_id), again=(start.command,)),  # one that runs with an older list
+        start,
     ]
 
 

@@ -19,15 +19,27 @@ _ASKED_S = 900.0
 _AGAIN_S = 1.0
 
 
+OURS = "care_live"
+"""Stands in each service that care_live makes, and in no other one."""
+
+
 @dataclass(frozen=True, slots=True)
 class WriteFile:
+    """Write a service's file: a new one, or in the place of an earlier one of care_live."""
+
     path: Path
     text: str
+    advice: str = ""
+    """What to do where it is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveFile:
+    """Remove a service's file of care_live."""
+
     path: Path
+    advice: str = ""
+    """What to do where it is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,10 @@ class Request:
     """Exit codes that say that the system is still at it: it is asked again each second, while a drain may last."""
     undo: tuple[str, ...] = ()
     """The command that takes it back, where a later step fails; none: there is nothing to take back."""
+    again: tuple[tuple[str, ...], ...] = ()
+    """The commands that let the system take an earlier file again, where a later step fails and that file is back."""
+    wanted: str = ""
+    """What the answer must contain; else the service is another program's."""
 
 
 Step: TypeAlias = WriteFile | RemoveFile | Request
@@ -79,13 +95,15 @@ def take(steps: Iterable[Step], run: Run | None = None, *, pause: Callable[[floa
     """
     said: list[str] = []
     backward: list[Step] = []
+    again: list[Request] = []
     for step in steps:
         before = backward
         try:
             backward = [*_undone_by(step), *before]
             said.append(_take(step, run, pause))
+            again += [Request(command) for command in step.again] if isinstance(step, Request) else []
         except CareLiveError as error:  # of a request that was refused there is nothing to take back
-            undone = _take_back(before if isinstance(step, Request) else backward, run, pause)
+            undone = _take_back(before if isinstance(step, Request) else backward, again, run, pause)
             happened = "; then ".join(filter(None, ("; ".join(said), str(error))))
             raise type(error)("; taken back: ".join(filter(None, (happened, undone)))) from error
     return "; ".join(said)
@@ -101,14 +119,17 @@ def _undone_by(step: Step) -> list[Step]:
     return []
 
 
-def _take_back(backward: Sequence[Step], run: Run | None, pause: Callable[[float], None]) -> str:
+def _take_back(
+    backward: Sequence[Step], again: Sequence[Request], run: Run | None, pause: Callable[[float], None]
+) -> str:
     """Take steps back as far as that goes, and say what happened.
 
-    Where a file existed before, the service did, too: the file is as it was, and the service stays.
+    Where a file existed before, the service did, too: the file is as it was, and the service stays, or starts again.
     """
     earlier = [step for step in backward if isinstance(step, WriteFile)]
+    steps: Sequence[Step] = [*earlier, *again] if earlier else backward
     said: list[str] = []
-    for step in earlier or backward:
+    for step in steps:
         try:
             said.append(_take(step, run, pause))
         except CareLiveError as error:
@@ -118,10 +139,10 @@ def _take_back(backward: Sequence[Step], run: Run | None, pause: Callable[[float
 
 def _take(step: Step, run: Run | None, pause: Callable[[float], None]) -> str:
     match step:
-        case WriteFile(path, text):
-            return _write(path, text)
-        case RemoveFile(path):
-            return _remove(path)
+        case WriteFile(path, text, advice):
+            return _write(path, text, advice)
+        case RemoveFile(path, advice):
+            return _remove(path, advice)
         case Request():
             return _ask(step, run, pause)
 
@@ -134,21 +155,26 @@ def _text_of(path: Path) -> str:
         raise ConfigError(f"cannot read {path}, which is there already: {error.strerror or error}") from error
 
 
-def _write(path: Path, text: str) -> str:
+def _write(path: Path, text: str, advice: str) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode(errors="surrogateescape"))
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+        raise _not_allowed("write", path, error, advice) from error
     return f"wrote {path}"
 
 
-def _remove(path: Path) -> str:
+def _remove(path: Path, advice: str) -> str:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot remove {path}: {error.strerror or error}") from error
+        raise _not_allowed("remove", path, error, advice) from error
     return f"removed {path}"
+
+
+def _not_allowed(doing: str, path: Path, error: OSError, advice: str) -> ConfigError:
+    to_do = advice if isinstance(error, PermissionError) else ""
+    return ConfigError("; ".join(filter(None, (f"cannot {doing} {path}: {error.strerror or error}", to_do))))
 
 
 def _ask(request: Request, run: Run | None, pause: Callable[[float], None]) -> str:
@@ -160,6 +186,8 @@ def _ask(request: Request, run: Run | None, pause: Callable[[float], None]) -> s
     if code and code not in request.accepts:
         why = " ".join((done.stderr or done.stdout).split())[:300]
         raise CareLiveError(f"{asked} failed ({code}): {'; '.join(filter(None, (why, request.advice.get(code))))}")
+    if request.wanted not in done.stdout:
+        raise CareLiveError(f"that service is another program's, by {asked}: give another --unit")
     return asked
 
 

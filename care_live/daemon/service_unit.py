@@ -11,15 +11,31 @@ from pathlib import Path
 
 from care_live.daemon.service_rule import INVALID, PAUSE_S, ServiceRule
 from care_live.daemon.service_steps import RemoveFile, Request, Step, WriteFile
+from care_live.errors import ConfigError
 
 _START_S = 300
 
+OTHERS = {
+    True: (Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"), Path("/run/systemd/system")),
+    False: (Path("/usr/lib/systemd/user"), Path("/etc/systemd/user")),
+}
+"""Where units of other programs lie, of the machine and of users: one of ours would take its namesake's place."""
+_AS_ROOT = {True: "a service of the machine needs root (sudo); your own is without --system", False: ""}
 _NO_SESSION = {1: "a user's services need a session of that user: log in without su or sudo, or give --system"}
 """What to do where the first request finds no systemd of the user."""
 
 
 def unit_text(rule: ServiceRule, *, system: bool) -> str:
-    """Return the unit file of a daemon."""
+    """Return the unit file of a daemon.
+
+    Raises
+    ------
+    ConfigError
+        The config's folder has a name that a unit cannot hold.
+    """
+    folder = str(rule.config_file.parent)
+    if folder != folder.strip() or folder.endswith("\\"):
+        raise ConfigError(f"systemd cannot run in {folder!r}, by the last letter of its name: rename it")
     command = " ".join(map(_quoted, rule.command))
     return f"""\
 [Unit]
@@ -32,7 +48,7 @@ StartLimitBurst=10
 Type=notify
 NotifyAccess=main
 ExecStart={command}
-WorkingDirectory={_escaped(str(rule.config_file.parent))}
+WorkingDirectory={_escaped(folder)}
 Restart={rule.restart}
 RestartSec={PAUSE_S}
 RestartPreventExitStatus={INVALID}
@@ -51,12 +67,17 @@ def unit_path(name: str, *, system: bool, config_home: Path) -> Path:
 
 
 def unit_installed(rule: ServiceRule, path: Path, *, system: bool) -> list[Step]:
-    """Return the steps that write the unit, start it now and at each boot or login."""
+    """Return the steps that write the unit, start it now and at each boot or login.
+
+    Where it runs with an earlier file, that daemon is drained, and started with this one.
+    """
+    reload, restart = (_systemctl(*words, system=system) for words in (("daemon-reload",), ("restart", path.name)))
     stopped = _systemctl("disable", "--now", path.name, system=system).command
     return [
-        WriteFile(path, unit_text(rule, system=system)),
-        replace(_first(_systemctl("daemon-reload", system=system), system=system), undo=stopped),
-        _systemctl("enable", "--now", path.name, system=system),
+        WriteFile(path, unit_text(rule, system=system), _AS_ROOT[system]),
+        replace(_first(reload, system=system), undo=stopped, again=(reload.command, restart.command)),
+        _systemctl("enable", path.name, system=system),
+        restart,
     ]
 
 
@@ -64,7 +85,7 @@ def unit_removed(path: Path, *, system: bool) -> list[Step]:
     """Return the steps that stop the service, after its run was drained, and take the unit away."""
     return [
         _first(_systemctl("disable", "--now", path.name, system=system), system=system),
-        RemoveFile(path),
+        RemoveFile(path, _AS_ROOT[system]),
         _systemctl("daemon-reload", system=system),
     ]
 

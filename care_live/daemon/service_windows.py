@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import replace
 
 from care_live.daemon.service_rule import ServiceRule
-from care_live.daemon.service_steps import Request, Step
+from care_live.daemon.service_steps import OURS, Request, Step
 
 _NO_RIGHTS, _NO_SUCH, _NOT_STARTED, _EXISTS = 5, 1060, 1062, 1073
 _ADVICE = {
@@ -26,7 +26,6 @@ def windows_installed(rule: ServiceRule) -> list[Step]:
 
     It runs as LocalSystem; ``services.msc`` gives it another account. Before a shutdown Windows waits for its drain.
     """
-    key = rf"HKLM\SYSTEM\CurrentControlSet\Services\{rule.name}"
     wait_ms = str(1000 * rule.stop_s)
     line = subprocess.list2cmdline(rule.host_command)
     create = _sc("create", rule.name, "binPath=", line, "start=", "auto", "DisplayName=", f"care_live ({rule.name})")
@@ -34,17 +33,27 @@ def windows_installed(rule: ServiceRule) -> list[Step]:
         replace(create, undo=_sc("delete", rule.name).command),
         _sc("description", rule.name, rule.description),
         _sc("failure", rule.name, "reset=", "86400", "actions=", _AGAIN),
-        Request(("reg.exe", "add", key, "/v", "PreshutdownTimeout", "/t", "REG_DWORD", "/d", wait_ms, "/f")),
+        Request(
+            ("reg.exe", "add", _key(rule.name), "/v", "PreshutdownTimeout", "/t", "REG_DWORD", "/d", wait_ms, "/f")
+        ),
         _sc("start", rule.name),
     ]
 
 
 def windows_removed(name: str) -> list[Step]:
-    """Return the steps that order the service to drain, and take it away when it has ended."""
+    """Return the steps that order the service to drain, and take it away when it has ended.
+
+    Any service of Windows may be stopped in this way, so what it runs is looked at first.
+    """
     return [
+        Request(("reg.exe", "query", _key(name), "/v", "ImagePath"), advice={1: _ADVICE[_NO_SUCH]}, wanted=OURS),
         Request(("sc.exe", "stop", name), accepts=frozenset({_NOT_STARTED}), advice=_ADVICE),
         _sc("delete", name),
     ]
+
+
+def _key(name: str) -> str:
+    return rf"HKLM\SYSTEM\CurrentControlSet\Services\{name}"
 
 
 def _sc(*request: str) -> Request:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from care_live.daemon import service_unit
 from care_live.daemon.service_install import install_service, remove_service
 from care_live.errors import CareLiveError, ConfigError
 
@@ -21,15 +22,16 @@ FOLLOWS = '[source]\nkind = "remote"\n'
 class System:
     """Takes every request, but the ones that it is to refuse."""
 
-    def __init__(self, refuses: str = "", code: int = 1) -> None:
-        self.refuses = refuses
+    def __init__(self, refuses: str = "", code: int = 1, says: str = "python -m care_live.daemon.service_host") -> None:
+        self.refuses, self.says = refuses, says
         self.code = code
         self.asked: list[list[str]] = []
 
     def __call__(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         self.asked.append(list(command))
         failed = bool(self.refuses) and self.refuses in command
-        return subprocess.CompletedProcess(command, self.code if failed else 0, "", "Access denied\n" if failed else "")
+        said = "" if failed else self.says
+        return subprocess.CompletedProcess(command, self.code if failed else 0, said, "Access denied\n" * failed)
 
 
 @pytest.fixture
@@ -56,13 +58,14 @@ def test_a_unit_is_installed_and_removed(run_toml: Path, tmp_path: Path) -> None
     systemctl = System()
     unit = tmp_path / "home" / "systemd" / "user" / "lab.service"
     said = install_service("lab", run_toml, system=False, platform="linux", run=systemctl)
-    assert "systemctl --user enable --now lab.service" in said
+    assert "systemctl --user enable lab.service; systemctl --user restart lab.service" in said
     assert unit.read_text(encoding="utf-8").count("Type=notify") == 1
     assert "removed" in remove_service("lab", system=False, platform="linux", run=systemctl)
     assert not unit.exists()
     assert [command[2:] for command in systemctl.asked] == [
         ["daemon-reload"],
-        ["enable", "--now", "lab.service"],
+        ["enable", "lab.service"],
+        ["restart", "lab.service"],
         ["disable", "--now", "lab.service"],
         ["daemon-reload"],
     ]
@@ -90,6 +93,7 @@ def test_a_service_of_windows_is_made_and_taken_away(run_toml: Path) -> None:
     assert windows.asked[0][5:7] == ["start=", "auto"]
     assert "480000" in windows.asked[3]
     remove_service("lab", system=False, platform="win32", run=windows)
+    assert windows.asked[5][:3] == ["reg.exe", "query", windows.asked[3][2]]
     assert [command[1] for command in windows.asked if command[0] == "sc.exe"] == [
         "create",
         "description",
@@ -107,7 +111,7 @@ def test_a_service_of_windows_is_made_and_taken_away(run_toml: Path) -> None:
             "linux",
             "enable",
             1,
-            r"^wrote .*lab.service; .*daemon-reload; then .*enable --now lab.service failed \(1\): Access denied; tak",
+            r"^wrote .*lab.service; .*daemon-reload; then .*enable lab.service failed \(1\): Access denied; tak",
         ),
         (
             "linux",
@@ -140,12 +144,64 @@ def test_an_install_that_fails_takes_back_what_it_wrote(run_toml: Path, tmp_path
 def test_an_install_over_another_that_fails_leaves_the_other(run_toml: Path, tmp_path: Path) -> None:
     unit = tmp_path / "home" / "systemd" / "user" / "lab.service"
     install_service("lab", run_toml, system=False, platform="linux", run=System())
-    unit.write_text("as it was", encoding="utf-8")
+    unit.write_text("care_live, as it was", encoding="utf-8")
     systemctl = System("enable")
     with pytest.raises(CareLiveError, match="taken back: wrote"):
         install_service("lab", run_toml, system=False, platform="linux", run=systemctl)
-    assert unit.read_text(encoding="utf-8") == "as it was"
+    assert unit.read_text(encoding="utf-8") == "care_live, as it was"
     assert not any("disable" in command for command in systemctl.asked)
+    assert [command[2] for command in systemctl.asked] == ["daemon-reload", "enable", "daemon-reload", "restart"]
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_the_service_of_another_program_stays_as_it_is(
+    run_toml: Path, platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = install_service("lab", run_toml, system=False, platform=platform, run=System())
+    file = Path(said.split(";")[0].removeprefix("wrote "))
+    others = run_toml.with_name("vendor")
+    monkeypatch.setitem(service_unit.OTHERS, False, (others,))
+    file.write_text("[Service]\nExecStart=/usr/sbin/sshd\n", encoding="utf-8")
+    system = System()
+    for attempt in (
+        lambda: install_service("lab", run_toml, system=False, platform=platform, run=system),
+        lambda: remove_service("lab", system=False, platform=platform, run=system),
+    ):
+        with pytest.raises(ConfigError, match="another program: give another --unit"):
+            attempt()
+    assert "sshd" in file.read_text(encoding="utf-8") and not system.asked
+    if platform == "linux":
+        file.unlink()
+        others.mkdir()
+        (others / "lab.service").touch()
+        with pytest.raises(ConfigError, match=r"vendor.lab\.service is the service of another program"):
+            install_service("lab", run_toml, system=False, platform=platform, run=system)
+        assert not file.exists()
+
+
+def test_a_service_of_windows_itself_is_not_stopped() -> None:
+    windows = System(says="    ImagePath    REG_EXPAND_SZ    %SystemRoot%\\System32\\spoolsv.exe")
+    with pytest.raises(CareLiveError, match=r"another program's, .*give another --unit"):
+        remove_service("Spooler", system=False, platform="win32", run=windows)
+    assert [command[0] for command in windows.asked] == ["reg.exe"]
+    with pytest.raises(CareLiveError, match="no such service"):
+        remove_service("lab", system=False, platform="win32", run=System(refuses="query"))
+
+
+def test_a_service_that_is_not_the_users_own_is_pointed_at(run_toml: Path) -> None:
+    install_service("lab", run_toml, system=False, platform="linux", run=System())
+    with pytest.raises(ConfigError, match=r"there is no service /etc/.*; there is one of yours, without --system"):
+        remove_service("lab", system=True, platform="linux", run=System())
+
+
+@linux
+@pytest.mark.parametrize("folder", ["a b ", "a b\\"])
+def test_a_folder_that_a_unit_cannot_hold_is_refused(run_toml: Path, folder: str) -> None:
+    config = run_toml.parent.with_name(folder) / "run.toml"
+    config.parent.mkdir()
+    config.write_text(FOLLOWS, encoding="utf-8")
+    with pytest.raises(ConfigError, match="rename it"):
+        install_service("lab", config, system=False, platform="linux", run=System())
 
 
 def test_a_service_of_windows_that_does_not_start_is_deleted_but_not_another_of_its_name(run_toml: Path) -> None:
