@@ -11,8 +11,8 @@ daemon's process uses per plane while it stores; ``flat_2048`` has a row for eac
 
 Beside these, ``flat_2048`` has rows of others that store the same planes in the acquisition's own process:
 *plain_file* writes the bytes as they are and syncs each stack, which is the limit; *acquire_zarr* and *ome_writers*
-sync nothing. These two are imported from ``--writers FOLDER``, as ``pip install --target FOLDER acquire-zarr
-ome-writers`` makes it. Medians over the pairs.
+(``pip install 'care-live[bench]'``, or ``--writers FOLDER`` that ``pip install --target FOLDER`` has made) sync
+nothing. Medians over the pairs.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def measure(arguments: list[str]) -> dict[str, float]:
             if is_installed(writer, options.writers):
                 figures |= _of_writer(writer, runs_of(writer, FLAT["flat_2048"], options.pairs, options.writers))
             else:
-                print(f"{writer.replace('_', '-')} is not installed: see --writers", file=sys.stderr)
+                print(f"{writer}: not installed: pip install {writer.replace('_', '-')}", file=sys.stderr)
     return figures
 
 
@@ -195,6 +195,7 @@ def _of_one(name: str, runs: list[dict[str, float]], figures: dict[str, float]) 
     without, tapped, stored = runs[0::3], runs[1::3], runs[2::3]
     lost = sum(run["planned"] - run["stored"] for run in stored)
     paced = not name.startswith("flat")
+    counted = {"lost": figures["lost"] + lost} if paced else {f"lost_{name}": lost}
     return {
         f"tap_us_p50_{name}": statistics.median(run["us_p50"] for run in tapped),
         f"tap_us_p99_{name}": statistics.median(run["us_p99"] for run in tapped),
@@ -207,5 +208,6 @@ def _of_one(name: str, runs: list[dict[str, float]], figures: dict[str, float]) 
         f"frames_per_s_bare_{name}": statistics.median(run["frames_per_s"] for run in without),
         f"store_cpu_ms_{name}": statistics.median(run["store_cpu_ms"] for run in stored),
         f"frames_per_s_{name}": statistics.median(run["frames_per_s"] for run in tapped),
-        **({"lost": figures["lost"] + lost} if paced else {f"refused_{name}": sum(run["refused"] for run in stored)}),
+        f"cpu_ms_bare_{name}": statistics.median(run["process_cpu_ms"] for run in without),
+        **counted,
     }
