@@ -30,6 +30,7 @@ _LOOK_S = 0.25
 _CLOSE_S = 30.0
 _MAX_WAITING = 64
 _ADVICE = "start it and tick Tools > Options > Run server on port 4827"
+_HELD = "another program has this port, or Micro-Manager is busy or shows a question"
 
 
 class AcquisitionProgress(NamedTuple):
@@ -62,11 +63,15 @@ class StudioWindow:
     An acquisition that runs when the window is first seen is given out, from its first plane; one that had ended is
     not.
     All later ones are kept until they are fetched: a short one may end while the run before it is still being restored.
+
+    Parameters
+    ----------
+    answer_s : how long Micro-Manager may take to answer
     """
 
-    def __init__(self, config: StudioConfig) -> None:
+    def __init__(self, config: StudioConfig, *, answer_s: float = 10.0) -> None:
         self._port = config.port
-        self._bridge = JavaBridge(config.port)
+        self._bridge = JavaBridge(config.port, answer_s=answer_s)
         self._handles: _Handles | None = None
         self._changing = threading.RLock()
         """Held while a connection is made or given up."""
@@ -243,11 +248,14 @@ class StudioWindow:
                 data, live = self._bridge.get(studio, "data"), StudioLive(self._bridge, studio)
                 self._handles = _Handles(studio, names, data, live)
             except SourceError as error:
-                self._log_once(f"waiting for Micro-Manager: {error}; {_ADVICE}")
+                if self.is_gone:
+                    self._log_once(f"waiting for Micro-Manager: {error}; {_ADVICE}")
+                else:
+                    self._log_once(f"waiting for Micro-Manager: {error}; {_HELD}", logging.WARNING)
                 return False
         return True
 
-    def _log_once(self, what: str) -> None:
+    def _log_once(self, what: str, level: int = logging.INFO) -> None:
         if what != self._logged:
-            logger.info("%s", what)
+            logger.log(level, "%s", what)
         self._logged = what
