@@ -21,8 +21,14 @@ class Writer(NamedTuple):
     close: Callable[[], Any]
 
 
+def memory(folder: Path, n_z: int, size_px: int) -> Writer:
+    """Keeps all planes, and nothing else: a tap that never makes the camera wait needs as much memory."""
+    kept: list[Image] = []
+    return Writer(kept.append, kept.clear)
+
+
 def plain_file(folder: Path, n_z: int, size_px: int) -> Writer:
-    """The limit: the bytes as they are into one file, synced after each stack."""
+    """The bytes as they are into one file, synced after each stack."""
     descriptor, n_written = os.open(folder / "planes", os.O_CREAT | os.O_WRONLY), 0
 
     def append(image: Image) -> None:
@@ -80,6 +86,7 @@ def ome_writers(folder: Path, n_z: int, size_px: int) -> Writer:
 
 
 WRITERS: dict[str, Callable[[Path, int, int], Writer]] = {
+    "memory": memory,
     "plain_file": plain_file,
     "acquire_zarr": acquire_zarr,
     "ome_writers": ome_writers,

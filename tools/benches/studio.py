@@ -174,6 +174,8 @@ def measure(arguments: list[str]) -> dict[str, float]:
 def _pairs(bench: Bench, name: str, n_pairs: int) -> dict[str, float]:
     bench.set_size(int(name.split("_", maxsplit=1)[0]))
     case, ratios, rates, loads, lost = CASES.get(name), [], [], [], 0
+    if case is not None:
+        bench.acquire(case, beside=False)  # Java compiles what it runs for the first time
     for _ in range(n_pairs):
         loads.append(os.getloadavg()[0])
         if case is None:

@@ -9,10 +9,10 @@ which other programs disturb less than ``tap_us_*``, the wall time. ``store_cpu_
 daemon's process uses per plane while it stores; ``flat_2048`` has a row for each ``store.codec``, the first is *auto*.
 ``cpu_ms_*`` is all that a plane costs more than the bare acquisition, in both processes, until it is stored.
 
-Beside these, ``flat_2048`` has rows of others that store the same planes in the acquisition's own process:
-*plain_file* writes the bytes as they are and syncs each stack, which is the limit; *acquire_zarr* and *ome_writers*
-(``pip install 'care-live[bench]'``, or ``--writers FOLDER`` that ``pip install --target FOLDER`` has made) sync
-nothing. Medians over the pairs.
+Beside these, ``flat_2048`` has rows of others that take the same planes in the acquisition's own process: *memory* only
+keeps them, which is the limit; *plain_file* writes the bytes as they are and syncs each stack; *acquire_zarr* and
+*ome_writers* (``pip install 'care-live[bench]'``, or ``--writers FOLDER`` that ``pip install --target FOLDER`` has
+made) sync nothing. Medians over the pairs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Codec = Literal["auto", "zstd", "lz4", "none"]
 CODECS: tuple[Codec, ...] = ("auto", "zstd", "lz4", "none")
 
 MICROSCOPE = Path(__file__).with_name("_tap_microscope.py")
-WRITERS = ("plain_file", "acquire_zarr", "ome_writers")
+WRITERS = ("memory", "plain_file", "acquire_zarr", "ome_writers")
 
 
 class Pace(NamedTuple):
@@ -138,7 +138,7 @@ def runs_of(writer: str, pace: Pace, n_pairs: int, where: Path | None) -> list[d
 
 
 def is_installed(writer: str, where: Path | None) -> bool:
-    here = writer == "plain_file" or importlib.util.find_spec(writer) is not None
+    here = writer in WRITERS[:2] or importlib.util.find_spec(writer) is not None
     return here or (where is not None and (where / writer).is_dir())
 
 
