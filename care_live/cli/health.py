@@ -60,7 +60,8 @@ def status_of(address: str) -> dict[str, Any]:
 
 
 def _no_answer(address: str, error: Exception) -> str:
-    return f"no daemon answers at {address} ({error}): is one running, and is this its status_bind?"
+    why = getattr(error, "reason", error)  # without urllib's own words around it
+    return f"no daemon answers at {address} ({why}): is one running, and is this its status_bind?"
 
 
 def _line(name: str, value: object) -> str:

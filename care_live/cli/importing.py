@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from care_live.cli.typed import typed
 from care_live.errors import ConfigError, ModelError
 from care_live.wire.printable import printable
 
@@ -138,7 +139,8 @@ def _tell(out: Path, card: ModelCard) -> None:
         f"{out}: {card.task} over {card.axes}, {len(card.channels_in)} to {len(card.channels_out)} channels, "
         f"{' and '.join(card.heads)}; tiles of multiples of {card.divisor}, halo {card.halo_px} px"
     )
-    click.echo(f"Try it: care-live restore INPUT OUTPUT --model {out}    ({printable(card.limits)})")
+    restoring = typed("care-live", "restore", "INPUT", "OUTPUT", "--model", out)
+    click.echo(f"Try it: {restoring}    ({printable(card.limits)})")
 
 
 def _write_card_to_fill_in(network: Path, card_file: Path) -> None:

@@ -9,6 +9,7 @@ import click
 
 from care_live.cli import logs, options
 from care_live.cli.training import TrainingBar, commit_of_code
+from care_live.cli.typed import typed
 from care_live.default_ports import STATUS
 from care_live.errors import CareLiveError, ConfigError
 
@@ -68,8 +69,9 @@ def prepare_command(
     logs.configure(0 if quiet else verbose)
     folder = folder or _new_folder(chosen)
     _refuse_busy_microscope(chosen, plan, folder)
-    asked = (f" --channel {channel}" if channel else "") + ("" if minutes is None else f" --minutes {minutes:g}")
-    preparation = _prepared(chosen, folder, again=f"care-live prepare {config} --folder {folder}{asked}")
+    asked = (["--channel", channel] if channel else []) + ([] if minutes is None else ["--minutes", f"{minutes:g}"])
+    again = typed("care-live", "prepare", config, "--folder", folder, *asked)
+    preparation = _prepared(chosen, folder, again=again)
     _offer(whole, preparation, channel=channel, swaps=swaps)
 
 
@@ -170,8 +172,8 @@ def _offer(config: Config, preparation: Preparation, *, channel: str, swaps: boo
         )
         return
     if not swaps:
-        where = (f" --channel {channel}" if channel else "") + ("" if address == STATUS else f" --address {address}")
-        click.echo(f"a run that goes on takes it with: care-live swap {network}{where}")
+        where = (["--channel", channel] if channel else []) + ([] if address == STATUS else ["--address", address])
+        click.echo(f"a run that goes on takes it with: {typed('care-live', 'swap', network, *where)}")
         return
     from care_live.cli.health import WAIT_S, ask, outcome_of_swap
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 import click
 
 from care_live.cli import options
+from care_live.cli.typed import typed
 
 if TYPE_CHECKING:
     from care_live.training.recipe import Recipe
@@ -125,9 +126,10 @@ def train_command(
         network = folder / f"{chosen.name}.onnx"
         _export(folder, network, names_network=False)  # the plan has named it
         if trained.verdict is None or not trained.verdict.is_doubtful:
-            click.echo(f"next: care-live restore STACK.tif OUT.tif --model {network}, or care-live swap {network}")
+            restoring = typed("care-live", "restore", "STACK.tif", "OUT.tif", "--model", network)
+            click.echo(f"next: {restoring}, or {typed('care-live', 'swap', network)}")
     else:
-        click.echo(f"next: care-live export {folder} {chosen.name}.onnx")
+        click.echo(f"next: {typed('care-live', 'export', folder, f'{chosen.name}.onnx')}")
 
 
 def _recipe_of_file(config: Path, asked: OwnImages) -> Recipe:

@@ -104,7 +104,9 @@ def check_public(public: str) -> str:
         It is not 40 characters of Z85.
     """
     if not _Z85.fullmatch(public):
-        raise ConfigError(f"{public!r} is not a public key: wanted the 40 characters that care-live keys new prints")
+        raise ConfigError(
+            f"{public!r} is not a public key: wanted the 40 characters that care-live keys new prints, or its .pub file"
+        )
     return public
 
 
