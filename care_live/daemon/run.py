@@ -47,7 +47,7 @@ _STOP_S = 10.0
 """How long a room may take to do what ends it."""
 _HEARTBEAT_S = 0.5
 _SETTLE_S = 2.0
-"""How long recorders may take for the rest of a run before the next one may begin."""
+"""How long recorders of a run may request nothing before the next one may begin."""
 
 
 @dataclass(frozen=True, slots=True)

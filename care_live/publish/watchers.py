@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # pure bookkeeping: what is due is read elsewhere
     from care_live.publish.backlog_reader import Due, Purpose
 
 QUIET_S = 4.0
-"""The end does not wait for a recorder that was sent all, and has acknowledged nothing for this long."""
+"""The end, and the next run, do not wait for a recorder that has requested nothing for this long."""
 FOLLOWS_S = 1.0
 """A recorder that lacks many volumes requests the next ones this soon after an answer; the end waits for them."""
 MAX_WATCHERS = 128
@@ -113,15 +113,16 @@ class Watcher:
         return True
 
     def has_all(self, end: int, now_s: float) -> bool:
-        """Return whether all that was requested came, or was sent to a watcher that has acknowledged nothing since."""
+        """Return whether all that was requested came; a watcher that requests nothing more is away, or frozen."""
+        if now_s - self.received_s > QUIET_S:
+            return True
         if self.fetches or "fetch" in self.busy:
             return False
         if self.replay is None:
             return True
         if now_s - self.fetched_s < FOLLOWS_S:
             return False
-        has_come = self.replay.first >= end or now_s - self.received_s > QUIET_S
-        return self.replay_next >= end and has_come
+        return self.replay_next >= end and self.replay.first >= end
 
     def is_new(self, now_s: float) -> bool:
         """Return whether neither an acknowledgement nor its time here shows that it takes what it requests."""

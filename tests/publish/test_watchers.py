@@ -15,6 +15,7 @@ from care_live.publish.watchers import (
     MAX_LOCAL,
     MAX_OF_ONE,
     MAX_WATCHERS,
+    QUIET_S,
     Watcher,
     Watchers,
 )
@@ -55,8 +56,17 @@ def test_a_volume_that_was_fetched_in_between_acknowledges_what_came_before_it()
     assert take(watcher, {(0, 0): 8}) == [8]
 
 
-def test_the_end_waits_for_the_next_requests_of_a_recorder_that_lacks_many_volumes() -> None:
+def test_the_end_does_not_wait_for_a_recorder_that_is_frozen_with_volumes_on_their_way() -> None:
     recorder = Watcher(b"x", 0.0)
+    recorder.asks_replay(Replay(session=SESSION, first=0, credit=4))
+    recorder.asks_fetch(Fetch(key=(0, 0, 0)))
+    recorder.replay_next = 4
+    assert not recorder.has_all(9, QUIET_S)
+    assert recorder.has_all(9, QUIET_S + 0.1)
+
+
+def test_the_end_waits_for_the_next_requests_of_a_recorder_that_lacks_many_volumes() -> None:
+    recorder = Watcher(b"x", 10.0)
     recorder.asks_replay(Replay(session=SESSION, first=5))
     recorder.replay_next = 5
     assert recorder.has_all(5, 10.0)
