@@ -6,6 +6,7 @@ loaded when that command is called.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 
@@ -58,6 +59,21 @@ SUMMARIES = {
 }
 
 
+_OF_DISKS = {
+    errno.ENOSPC: "free some space, or name another folder",
+    errno.EDQUOT: "free some space, or name another folder",
+    errno.EROFS: "name a folder that can be written",
+    errno.EACCES: "name one that you may read and write",
+    errno.EPERM: "name one that you may read and write",
+    errno.EIO: "look at the disk",
+    errno.ENOENT: "name one that exists",
+    errno.ENOTDIR: "name a folder",
+    errno.EISDIR: "name a file",
+    errno.ENAMETOOLONG: "name it shorter",
+}
+"""What to do where a disk refuses what a command reads or writes: by the error's number."""
+
+
 class _Commands(click.Group):
     """A group that loads a command's file only when the command is called."""
 
@@ -97,3 +113,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in _OF_DISKS:
+            raise
+        place = f"{error.filename}: " if error.filename else "a file cannot be read or written: "
+        click.echo(f"care-live: {printable(f'{place}{error.strerror}')}; {_OF_DISKS[error.errno]}", err=True)
+        sys.exit(1)
