@@ -111,20 +111,17 @@ def _was_confined(source: Path, out: Path, options: list[str]) -> bool:
 
     Foreign converters and networks run there: they may hang, crash or ask for all memory.
     """
-    from care_live.model import confined
+    from care_live.model import confined, file
 
     if confined.is_confined():
         confined.confine()
         return False
     command = [click.get_current_context().info_name or "", str(source.resolve()), str(out.resolve()), *options]
-    before = out.exists()
     try:
         said = confined.run("care_live", ["import", *command], str(source), limit_s=IMPORT_S, limit_mib=IMPORT_MIB)
         confined.raise_again(said, "care-live: ")
-    except ModelError:
-        if not before:
-            out.unlink(missing_ok=True)
-        raise
+    finally:
+        file.fresh_of(out).unlink(missing_ok=True)  # of a process that was ended
     click.echo(said.output.decode(errors="replace"), nl=False)
     return True
 

@@ -93,8 +93,9 @@ def import_csbdeep(
         network = _projecting(config, layers) if config.projects else _restoring(config, layers, task)
         card = _card(config, task, factor, name or re.sub(r"[^0-9A-Za-z_.-]", "-", folder.resolve().name)[:64])
     checks.check_card(card)
-    onnx.save_model(network, out)
-    file.write_card(out, card)
+    with file.replaced(out) as fresh:
+        onnx.save_model(network, fresh)
+        file.write_card(fresh, card)
     return card
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -80,6 +82,24 @@ def read_card(path: Path) -> ModelCard:
     raise ModelError(f"{path} carries no model card: run 'care-live import' on it, or put one beside it as {beside}")
 
 
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a file to be written, which takes the place of *path* at the end; where that fails, what was there stays."""
+    fresh = fresh_of(path)
+    try:
+        yield fresh
+        with fresh.open("rb+") as written:
+            os.fsync(written.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def fresh_of(path: Path) -> Path:
+    """Return where a network lies before it takes its place."""
+    return path.with_name(f".{path.name}.new.onnx")
+
+
 def write_card(path: Path, card: ModelCard) -> None:
     """Put a card into an ONNX file, in place of the one that it may have; the file is replaced whole."""
     network = load(path)
@@ -87,9 +107,8 @@ def write_card(path: Path, card: ModelCard) -> None:
     del network.metadata_props[:]
     network.metadata_props.extend(kept)
     network.metadata_props.add(key=METADATA_KEY, value=card.model_dump_json())
-    replacement = path.with_name(f".{path.name}.{os.getpid()}")
-    replacement.write_bytes(network.SerializeToString())
-    replacement.replace(path)
+    with replaced(path) as fresh:
+        fresh.write_bytes(network.SerializeToString())
 
 
 def load(path: Path) -> Any:

@@ -68,15 +68,12 @@ def write_foreign(network: onnx.ModelProto, out: Path, card: ModelCard, *, measu
     for key in ("axes", "divisor"):
         if getattr(card, key) != getattr(guessed, key):
             raise ModelError(f"the card says {key} {getattr(card, key)}, the graph says {getattr(guessed, key)}")
-    onnx.save_model(loosened(network), out)
-    try:
-        reach = measure(out, card)  # of one noise image; tiles are aligned, so whole steps cost nothing
+    with file.replaced(out) as fresh:
+        onnx.save_model(loosened(network), fresh)
+        reach = measure(fresh, card)  # of one noise image; tiles are aligned, so whole steps cost nothing
         halo = tuple(step * math.ceil(px / step) for px, step in zip(reach, card.divisor, strict=True))
         card = card.model_copy(update={"halo_px": halo})
-        file.write_card(out, card)
-    except BaseException:
-        out.unlink(missing_ok=True)
-        raise
+        file.write_card(fresh, card)
     return card
 
 

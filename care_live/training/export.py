@@ -145,16 +145,12 @@ def export_members(
     voxel_size_um = card.voxel_size_um or known.voxel_size_um
     card = card.model_copy(update={"training": domain, "verdict": verdict, "voxel_size_um": voxel_size_um})
     out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_name(f".{out.name}.new.onnx")
-    try:
+    with file.replaced(out) as fresh:
         _write(deployed, card, fresh)
         card = card.model_copy(update={"halo_px": probe.measure_halo(fresh, card)})
         _write_card(fresh, card)
         deviation = check_against_torch(fresh, card, deployed)
         checks.check(fresh)
-        fresh.replace(out)
-    finally:
-        fresh.unlink(missing_ok=True)
     logger.info("exported path=%s halo_px=%s deviation=%.1e", out, card.halo_px, deviation)
     return card
 

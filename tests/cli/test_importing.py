@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from care_live.model import file
 from care_live.model.card import ModelCard
+from care_live.model.csbdeep import import_csbdeep
+from care_live.model.foreign import describe_graph, write_foreign
 from tests.conftest import need_data
 from tests.make.foreign import convolution, run, saved
 
@@ -45,6 +48,23 @@ def test_the_command_refuses_a_bad_target(tmp_path):
     assert code == 2 and "name a .onnx file" in said
     code, said = run("csbdeep", tmp_path, tmp_path / "net.onnx")
     assert code == 1 and "config.json" in said
+
+
+def test_an_import_that_fails_leaves_the_network_that_was_there(tmp_path, monkeypatch):
+    out = tmp_path / "my_worm.onnx"
+    saved(out, convolution())
+    before = out.read_bytes()
+
+    def fails(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(file, "write_card", fails)
+    with pytest.raises(OSError, match="No space"):
+        import_csbdeep(need_data("csbdeep_models") / "care3d_prob_d2k3f8", out)
+    with pytest.raises(OSError, match="No space"):
+        write_foreign(convolution(), out, describe_graph(convolution(), "other"), measure=lambda *_: (2, 2))
+    assert out.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_an_import_that_takes_for_ever_is_ended_and_leaves_nothing(tmp_path, monkeypatch):
