@@ -34,7 +34,10 @@ _WAIT_S = 240.0
 _DRAWN_S = 20.0
 """The page has drawn a volume by then, without a graphics card."""
 _URL = re.compile(r"https?://\S+")
-_PLACES = {"Micro-Manager": (0, 0), "Multi-Dimensional": (0, 330), "Untitled": (110, 245), "Messages": (0, SIZE[1])}
+_PLACES = {
+    "Micro-Manager": (0, 0), "Multi-Dimensional": (0, 330), "Untitled": (110, 245),
+    "Messages": (0, SIZE[1]), "Inspect": (0, SIZE[1]),
+}  # fmt: skip
 _BROWSER = (
     f"--no-sandbox --test-type --no-first-run --use-angle=swiftshader --enable-unsafe-swiftshader "
     f"--disable-background-networking --window-position={_PAGE_LEFT},0 --window-size={SIZE[0] - _PAGE_LEFT},{SIZE[1]}"

@@ -68,10 +68,10 @@ def java_process(kind: Kind, folder: Path, *, on_display: str = "") -> Iterator[
         command += [] if kind == "window" else [str(port)]
         if kind == "window" and not on_display:
             on_display = stack.enter_context(display())
-        log = folder / "java.log"
-        process = stack.enter_context(
-            _group(command, log, env={**os.environ, "DISPLAY": on_display or os.environ.get("DISPLAY", "")})
-        )
+        log, home = folder / "java.log", folder / "home"
+        shown = {"DISPLAY": on_display or os.environ.get("DISPLAY", "")}
+        own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}  # not the profile of who runs this
+        process = stack.enter_context(_group(command, log, env={**os.environ, **shown, **own}))
         _wait_for_port(port, process, log)
         yield port, process
 
