@@ -100,6 +100,7 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: EngineJob)
 
     events = micromanager.planned_events(config)
     core = _start_core(config)
+    must_be_idle(core)
     if config.sequence is None:
         micromanager.prepare(core, config.acquisition)
     else:
@@ -109,6 +110,7 @@ def run_pycromanager(config: VirtualConfig | MicroManagerConfig, job: EngineJob)
     plan = micromanager.plan_of(config, outline, core)
     plans.check(plan)
     await_go()
+    must_be_idle(core)
     supervisor = Supervisor(quiet_s=quiet_limit_s(events, plane_s=plane_s(config)))
     tap = Tap(
         Endpoint(job.address, job.token),
@@ -160,6 +162,21 @@ def await_go() -> None:
     """
     if sys.stdin.buffer.readline().strip() != GO:
         raise SourceError("the daemon ended before the acquisition began; no plane was exposed")
+
+
+def must_be_idle(core: Any) -> None:
+    """Refuse to begin while the camera brings frames to another program: ours would never come.
+
+    Raises
+    ------
+    SourceError
+        *Live* is on in Micro-Manager's window, or another acquisition runs.
+    """
+    if core.is_sequence_running():
+        raise SourceError(
+            "the camera of this Micro-Manager brings frames already: switch Live off in its window, or wait until its "
+            "acquisition is over, and start again"
+        )
 
 
 def _start_core(config: VirtualConfig | MicroManagerConfig) -> Any:

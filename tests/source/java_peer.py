@@ -142,6 +142,7 @@ class JavaPeer:
             "mmcorej.CMMCore",
             {
                 "getNumberOfCameraChannels": ([], "long", lambda: 1),
+                "isSequenceRunning": ([], "boolean", lambda: False),
                 "getBytesPerPixel": ([], "long", lambda: 2),
                 "getImageHeight": ([], "long", lambda: SHAPE[0]),
                 "getImageWidth": ([], "long", lambda: SHAPE[1]),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from care_live.config import StudioConfig
+from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, StudioConfig
 from care_live.daemon.run import Daemon
 from care_live.daemon.run_metrics import DaemonStatus
 from care_live.errors import SourceError, StoreError
@@ -28,6 +28,7 @@ from care_live.source.studio_acquisitions import NamesAcquisitions, StudioAcquis
 from care_live.source.studio_images import count
 from care_live.store import RunReader
 from tests.make.runs import config
+from tests.source import test_micromanager as micromanager
 from tests.source.java_program import java_processes
 from tests.source.window_driver import Saved, WindowChannel, WindowDriver
 
@@ -272,6 +273,20 @@ def test_an_acquisition_without_a_window_that_was_missed_is_named(
     acquire(driver, 4, tmp_path, shown=False)
     acquire(driver, 5, tmp_path, shown=False)
     assert [(one.title, one.missed) for one in acquisitions.new(at)] == [("mda_3", ("mda_2",))]
+
+
+def test_an_acquisition_over_the_server_is_refused_while_live_is_on(driver: WindowDriver, port: int) -> None:
+    wanted = AcquisitionConfig(time_points=1, z_planes=2, channels=(Channel(exposure_ms=2.0),))
+    over_server = MicroManagerConfig(backend="java", port=port, acquisition=wanted)
+    driver.live(True)
+    try:
+        driver.live_number()
+        (refused,) = micromanager.acquire(over_server)
+    finally:
+        driver.live(False)
+    assert isinstance(refused, RunEnded)
+    assert refused.reason == "failed" and "switch Live off in its window" in refused.detail
+    assert micromanager.acquire(over_server)[-1] == RunEnded("finished", n_delivered=2)
 
 
 def test_live_and_snaps_of_the_window_are_shown(driver: WindowDriver, port: int) -> None:
