@@ -1,4 +1,4 @@
-"""Coarser levels of an image, made when a viewer or a reader requests them: the disk has level 0 only."""
+"""Coarser levels of an image: made when a viewer or a reader requests them, and stored by `care-live restore`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ Combine: TypeAlias = Literal["average", "largest", "farthest"]
 """What stands for a block of pixels; *farthest*: from 0, on either side."""
 _OF_CODING: dict[str, Combine] = {"affine": "average", "log2": "largest", "signed": "farthest"}
 _OF_PRODUCT = {name: _OF_CODING[kind.coding] for head, kind in MAPS.items() for name in (head, folder_of(head))}
+
+
+_SUMS = {"uint8": np.uint32, "uint16": np.uint32, "int16": np.int32, "uint32": np.uint64}
+"""In which the sum of a block has room."""
 
 
 def combine_of(product: str) -> Combine:
@@ -49,8 +53,8 @@ def coarser(image: NDArray[Any], level: int, combine: Combine = "average", *, wh
     if combine == "farthest":
         largest, smallest = _combined(np.maximum, image, block), _combined(np.minimum, image, block)
         return np.where(largest >= -smallest, largest, smallest)
-    counts = image.dtype.kind == "u"
-    summed = _combined(np.add, image.astype(np.uint32) if counts else image, block)
+    counts = image.dtype.kind in "iu"
+    summed = _combined(np.add, image.astype(_SUMS.get(image.dtype.name, image.dtype)), block)
     average: NDArray[Any] = summed / summed.dtype.type(math.prod(block))
     return np.rint(average).astype(image.dtype) if counts else average
 

@@ -57,6 +57,11 @@ if TYPE_CHECKING:
 @click.option(
     "--raw/--no-raw", "keep_raw", default=True, help="Store the raw volumes beside the restored ones, or not."
 )
+@click.option(
+    "--pyramid/--no-pyramid",
+    default=True,
+    help="Store coarser levels of large images for viewers, or not; a result goes on as it was begun.",
+)
 @click.option("--tiff", "as_tiff", is_flag=True, help="Write several results as OME-TIFFs.")
 @click.option("--workers", type=click.IntRange(0), default=0, help="Processes on this machine to share the work.")
 @click.option("--scheduler", help="Address of a Dask scheduler whose workers do the work, such as tcp://head:8786.")
@@ -71,6 +76,7 @@ def restore_command(
     axes: str | None,
     keep_raw: bool,
     as_tiff: bool,
+    pyramid: bool,
     workers: int,
     scheduler: str | None,
     scheduler_file: Path | None,
@@ -91,7 +97,7 @@ def restore_command(
         if isinstance(named, Mapping)
         else offline.open_network(named, **settings)
     )
-    plan = offline.plan_archive(inputs, target, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
+    plan = offline.plan_archive(inputs, target, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff, pyramid=pyramid)
     if dry_run:
         found = offline.estimate(plan, network)
         _warn_of_doubtful(network.cards)

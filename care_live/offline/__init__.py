@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 
-def restore(
+def restore(  # noqa: PLR0913 - one parameter for each option of the command
     inputs: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
@@ -50,6 +50,7 @@ def restore(
     axes: str | None = None,
     keep_raw: bool = True,
     as_tiff: bool = False,
+    pyramid: bool = True,
     workers: Workers = 0,
     progress: bool = True,
     **settings: Unpack[NetworkSettings],
@@ -66,6 +67,7 @@ def restore(
     axes : of plain TIFF stacks, letters of TPCZYX, such as ``"TZYX"``
     keep_raw : store the raw volumes beside the restored ones
     as_tiff : several results are OME-TIFFs
+    pyramid : store coarser levels of an OME-Zarr, halved in y and x until they have at most 512 px, for viewers
     workers : a number of processes on this machine that share the work; or a Dask cluster, by its scheduler's address
         (``"tcp://head:8786"``) or the file that this wrote, where all paths must be the same. 0: this process works. A
         script that starts processes guards its call with ``if __name__ == "__main__":``, since each imports it
@@ -88,7 +90,7 @@ def restore(
         Another process writes there, or the disk is full.
     """
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    plan = plan_archive(given, output, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff)
+    plan = plan_archive(given, output, axes=axes, keep_raw=keep_raw, as_tiff=as_tiff, pyramid=pyramid)
     network = open_networks(model, **settings) if isinstance(model, Mapping) else open_network(model, **settings)
     with restorer_of(network, workers) as restorer:
         return restore_archive(plan, network, restorer=restorer, progress=progress)

@@ -159,6 +159,7 @@ def _job(entry: PlannedDataSet, plan: ArchivePlan, network: Networks, chosen: Co
             channels=network.choose(recording.contents.plan.channels),
             source_crc32c=provenance.fingerprint(entry.data_set.path),
             computed_with=chosen,
+            pyramid=plan.pyramid and not tiff,
         )
 
 

@@ -40,6 +40,8 @@ class PlannedDataSet:
     """Of one volume."""
     n_voxels: int = 0
     """Of one time point, all channels."""
+    shape_px: tuple[int, int] = (1, 1)
+    """(y, x) of its planes."""
     dtype: str = "uint16"
     """Of the pixels."""
     error: str = ""
@@ -64,6 +66,8 @@ class ArchivePlan:
     """The only data set's result is the output itself."""
     address: str = ""
     """Where results are copied to; empty: they stay where they are."""
+    pyramid: bool = True
+    """Store coarser levels of large images."""
 
     def address_of(self, entry: PlannedDataSet) -> str:
         """Return where a result is copied to; empty: it stays where it is."""
@@ -80,7 +84,13 @@ class ArchivePlan:
 
 
 def plan_archive(
-    inputs: Sequence[str | Path], output: str | Path, *, axes: str | None, keep_raw: bool, as_tiff: bool
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    *,
+    axes: str | None,
+    keep_raw: bool,
+    as_tiff: bool,
+    pyramid: bool = True,
 ) -> ArchivePlan:
     """Look for the data sets, open each, and return where its result goes; nothing is written.
 
@@ -119,7 +129,7 @@ def plan_archive(
             if single:
                 raise
             entries.append(PlannedDataSet(one, target, error=str(error)))
-    return ArchivePlan(tuple(entries), output, axes, keep_raw, single, address)
+    return ArchivePlan(tuple(entries), output, axes, keep_raw, single, address, pyramid)
 
 
 def find(inputs: Sequence[str | Path]) -> list[DataSet]:
@@ -221,6 +231,7 @@ def _entry(data_set: DataSet, target: Path, axes: str | None) -> PlannedDataSet:
             n_channels=len({index.c for index in first}),
             n_planes=len({index.z for index in first}),
             n_voxels=len(first) * plan.shape_px[0] * plan.shape_px[1],
+            shape_px=plan.shape_px,
             dtype=plan.dtype,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from care_live.offline.tiff_output import SUFFIXES
 from care_live.offline.time_points import TimePoints, inputs
 from care_live.recorded import open_recording
 from care_live.restore.geometry import output_shape
-from care_live.store import nearest_folder
+from care_live.store import nearest_folder, ome
 from care_live.store.fsync import free_bytes
 
 _FLOAT_BYTES = 4
@@ -90,8 +91,19 @@ def _bytes_of(entry: PlannedDataSet, plan: ArchivePlan, network: Networks) -> in
         _map_bytes(entry, card, network.n_outputs(number, entry.n_channels))
         for number, card in enumerate(network.cards)
     )
-    raw = entry.n_voxels * entry.pixel_bytes if plan.keep_raw and entry.target.suffix.lower() not in SUFFIXES else 0
-    return entry.n_time_points * (maps + raw)
+    tiff = entry.target.suffix.lower() in SUFFIXES
+    raw = entry.n_voxels * entry.pixel_bytes if plan.keep_raw and not tiff else 0
+    n_coarser = ome.n_coarser(entry.shape_px) if plan.pyramid and not tiff else 0
+    return math.ceil(entry.n_time_points * (maps + raw) * _with_levels(entry.shape_px, n_coarser))
+
+
+def _with_levels(shape_px: tuple[int, int], n_coarser: int) -> float:
+    """Return the pixels of all levels, in those of the full resolution."""
+    height, width = shape_px
+    sizes = [
+        math.ceil(height / side) * math.ceil(width / side) for side in (1 << level for level in range(1 + n_coarser))
+    ]
+    return sum(sizes) / sizes[0]
 
 
 def _map_bytes(entry: PlannedDataSet, card: ModelCard, n_out: int) -> int:

@@ -21,6 +21,7 @@ from care_live.recorded import Recording
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.engine import Engine
 from care_live.store import Claim, RunWriter, open_run
+from care_live.store.collection import PYRAMID
 from care_live.store.shards import QUARANTINE
 from care_live.store.shared_writer import EXACT_BITS
 
@@ -66,6 +67,8 @@ class RunJob:
     """Of the recording's file, see `provenance.fingerprint`."""
     computed_with: ComputedWith | None = None
     """What the archive that it is part of chose; None: still to be chosen."""
+    pyramid: bool = False
+    """Store coarser levels, where the result is begun now."""
 
     @property
     def keep_raw(self) -> bool:
@@ -88,7 +91,8 @@ class RunJob:
         """
         contents = self.recording.contents
         made = {provenance.KEY: self.provenance, "source_crc32c": self.source_crc32c, "versions": provenance.versions()}
-        return RunStarted(self.run_id, contents.plan, {**contents.summary, **made, **chosen.noted()})
+        levels = {PYRAMID: True} if self.pyramid else {}
+        return RunStarted(self.run_id, contents.plan, {**contents.summary, **made, **levels, **chosen.noted()})
 
 
 def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOutcome:

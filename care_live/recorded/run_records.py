@@ -47,6 +47,8 @@ class StoredArray(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Of its shard files together."""
     codec: str | None = None
     """How its chunks are packed (`care_live.store.raw_codec`); None: as the metadata of its image say."""
+    levels: tuple[StoredArray, ...] = ()
+    """Its coarser levels, each halved in y and x once more; volumes of live runs have none."""
 
 
 class RunBegan(_Record, frozen=True, kw_only=True, tag="run-began"):

@@ -9,7 +9,7 @@ from care_live.store.reader import RunReader
 from care_live.store.same_run import check_same_plan
 from care_live.store.verify import Problem, VerifyReport, verify
 from care_live.store.writer import RunWriter, open_run
-from care_live.store.zarr_images import import_zarr
+from care_live.store.zarr_arrays import import_zarr
 
 __all__ = [
     "PRODUCTS",

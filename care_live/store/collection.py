@@ -18,9 +18,13 @@ from care_live.maps import folder_of
 from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
 from care_live.store import ome
 from care_live.store.fsync import sync_up_to, translated
+from care_live.store.group_metadata import write_group
 from care_live.store.plates import PlateGroups
 from care_live.store.shards import folder_of_position, positions
-from care_live.store.zarr_images import ImageGroup, write_group
+from care_live.store.zarr_images import ImageGroup
+
+PYRAMID = "pyramid"
+"""In the summary of a run whose images have coarser levels; a run goes on as it was begun."""
 
 
 class Collection:
@@ -74,7 +78,9 @@ class Collection:
     def make(self, product: Product, p: int, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
         """Return the image of a position; made for volumes (z, y, x), without metadata, where it does not exist."""
         if (product, p) not in self._images:
-            self._images[product, p] = self._synced(ImageGroup.create(self._folder(product, p), shape, dtype))
+            n_coarser = ome.n_coarser(shape[1:]) if self._began.summary.get(PYRAMID) is True else 0
+            image = ImageGroup.create(self._folder(product, p), shape, dtype, n_coarser=n_coarser)
+            self._images[product, p] = self._synced(image)
         return self._images[product, p]
 
     def _synced(self, image: ImageGroup) -> ImageGroup:
@@ -140,7 +146,13 @@ class Collection:
             ome.channel(self._channel_name(c), c, window=window, limits=limits) for c in range(len(known), key.c + 1)
         ]
         name = f"{product} {self._position_name(key.p)}"
-        image = ome.image(name, voxel_size_um=voxel_size_um, interval_s=self._began.interval_s, channels=channels)
+        image = ome.image(
+            name,
+            voxel_size_um=voxel_size_um,
+            interval_s=self._began.interval_s,
+            channels=channels,
+            n_coarser=self._images[place].n_coarser,
+        )
         described = self._provenance() | ome.meaning(product)
         if product != "raw":
             described |= {"models": list(self._models.values()), "mantissa_bits": self._mantissa_bits}

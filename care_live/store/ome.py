@@ -24,6 +24,7 @@ AXES = (
     {"name": "x", "type": "space", "unit": "micrometer"},
 )
 _CHUNK_PX = (8, 512, 512)
+_COARSEST_PX = 512
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF4040")
 _KINDS = {folder_of(head): kind for head, kind in MAPS.items()}
 _MEANINGS: Mapping[Product, str] = {
@@ -33,21 +34,47 @@ _MEANINGS: Mapping[Product, str] = {
 
 
 def image(
-    name: str, *, voxel_size_um: tuple[float, float, float], interval_s: float, channels: Sequence[dict[str, Any]]
+    name: str,
+    *,
+    voxel_size_um: tuple[float, float, float],
+    interval_s: float,
+    channels: Sequence[dict[str, Any]],
+    n_coarser: int = 0,
 ) -> dict[str, Any]:
-    """Return the ``ome`` attribute of an image with one resolution, array ``0``."""
-    scale = [interval_s or 1.0, 1.0, *voxel_size_um]
+    """Return the ``ome`` attribute of an image: array ``0``, and those of coarser levels."""
+    datasets = [_dataset(level, voxel_size_um, interval_s) for level in range(1 + n_coarser)]
     return {
         "version": "0.5",
         "multiscales": [
             {
                 "name": name,
                 "axes": [dict(axis) for axis in AXES],
-                "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}],
+                "datasets": datasets,
             }
         ],
         "omero": {"channels": list(channels), "rdefs": {"model": "color", "defaultT": 0, "defaultZ": 0}},
     }
+
+
+def _dataset(level: int, voxel_size_um: tuple[float, float, float], interval_s: float) -> dict[str, Any]:
+    """Return where one level lies: its first pixel is in the middle of those that it stands for."""
+    z_um, y_um, x_um = voxel_size_um
+    side = 2**level
+    placed: list[dict[str, Any]] = [
+        {"type": "scale", "scale": [interval_s or 1.0, 1.0, z_um, y_um * side, x_um * side]}
+    ]
+    if level:
+        shift = [0.0, 0.0, 0.0, y_um * (side - 1) / 2, x_um * (side - 1) / 2]
+        placed.append({"type": "translation", "translation": shift})
+    return {"path": str(level), "coordinateTransformations": placed}
+
+
+def n_coarser(shape_px: tuple[int, int]) -> int:
+    """Return how many levels above the full resolution it takes until y and x have at most 512 pixels."""
+    levels = 0
+    while max(shape_px) > _COARSEST_PX << levels:
+        levels += 1
+    return levels
 
 
 def channel(label: str, number: int, *, window: Window, limits: Window) -> dict[str, Any]:

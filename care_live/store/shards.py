@@ -66,19 +66,19 @@ def positions(run: Path, product: Product, began: RunBegan) -> list[int]:
 
 
 def shards(run: Path, began: RunBegan | None) -> Iterator[tuple[Product, VolumeKey, Path]]:
-    """Yield every shard file on the disk, and which volume it belongs to."""
+    """Yield every shard file on the disk, of coarser levels too, and which volume it belongs to."""
     of_plate = fields(began)
     for product in PRODUCTS:
-        for path in _shard_files(run / product):
+        for path in _shard_files(run / product, level="[0-9]*"):
             *_, t, c, z, _, _ = path.parts
-            folder = image_of(run, path).relative_to(run / product).as_posix()
+            folder = path.parents[6].relative_to(run / product).as_posix()
             p = int(folder) if is_number(folder) else of_plate.get(folder)
             if p is not None and all(map(is_number, (t, c, z))):
                 yield product, VolumeKey(int(t), p, int(c)), path
 
 
-def _shard_files(folder: Path) -> list[Path]:
-    return sorted(path for images in ("*", "*/*/*") for path in folder.glob(f"{images}/0/c/*/*/*/0/0"))
+def _shard_files(folder: Path, *, level: str = "0") -> list[Path]:
+    return sorted(path for images in ("*", "*/*/*") for path in folder.glob(f"{images}/{level}/c/*/*/*/0/0"))
 
 
 def orphans(run: Path, ledger: Ledger) -> list[Path]:

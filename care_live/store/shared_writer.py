@@ -13,6 +13,7 @@ from pathlib import Path
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import Restored, RunStarted, Volume
+from care_live.pyramid import combine_of
 from care_live.recorded.run_records import Product, RawStored, RestoredStored, StoredArray
 from care_live.store import ome
 from care_live.store.claim import Claim
@@ -20,7 +21,8 @@ from care_live.store.collection import products_of
 from care_live.store.disk import look, too_little
 from care_live.store.rounding import keep_mantissa_bits
 from care_live.store.writer import RunWriter
-from care_live.store.zarr_images import ImageGroup, import_zarr
+from care_live.store.zarr_arrays import import_zarr
+from care_live.store.zarr_images import ImageGroup
 
 EXACT_BITS = 23
 """All mantissa bits of float32: offline there is time, and people compare."""
@@ -148,7 +150,7 @@ def write_restored(run: Path, folder: str, restored: Restored) -> WrittenVolume:
     for product, (pixels, _) in maps.items():
         kept = keep_mantissa_bits(pixels, EXACT_BITS)
         group = ImageGroup(run / product / folder, writable=True)
-        arrays[product] = group.write(restored.key.t, restored.key.c, kept)
+        arrays[product] = group.write(restored.key.t, restored.key.c, kept, combine=combine_of(product))
         windows[product] = ome.window(product, kept)
     record = RestoredStored.of(restored, arrays, mantissa_bits=EXACT_BITS)
     return WrittenVolume(record, windows, {product: one.voxel_size_um for product, one in maps.items()})

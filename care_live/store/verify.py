@@ -89,7 +89,7 @@ def _verify(path: Path, progress: Callable[[int, int], None]) -> VerifyReport:
     problems += _unreadable_metadata(path, {_image(ledger, product, key) for product, key, _ in committed})
     if not being_written:
         problems += _leftovers(path, ledger, found.torn_bytes)
-    n_bytes = sum(stored.file_bytes for _, _, stored in committed)
+    n_bytes = sum(one.file_bytes for _, _, stored in committed for one in (stored, *stored.levels))
     return VerifyReport(path, being_written, len(committed), n_bytes, tuple(problems), tuple(_beside(path, ledger)))
 
 
@@ -127,10 +127,11 @@ def _check(run: Path, image: str, key: VolumeKey, stored: StoredArray) -> Iterat
     n_bytes = sum(file.stat().st_size for file in files)
     if n_bytes != stored.file_bytes:
         yield Problem("size", where, f"{n_bytes} bytes on the disk, {stored.file_bytes} were stored")
-    try:
-        group.read(key.t, key.c, stored)
-    except StoreError as error:
-        yield Problem("checksum", where, str(error))
+    for level, one in enumerate((stored, *stored.levels)):
+        try:
+            ImageGroup(run / image, level=level).read(key.t, key.c, one)
+        except StoreError as error:
+            yield Problem("checksum", f"{image}/{level}/c/{key.t}/{key.c}", str(error))
 
 
 def _unreadable_metadata(run: Path, images: set[str]) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from care_live import __version__
 from care_live.config import StoreConfig
 from care_live.errors import StoreError
 from care_live.images import NetworkInUse, NotRestored, Restored, RunEnded, RunStarted, StateChanged, Volume, VolumeKey
+from care_live.pyramid import combine_of
 from care_live.recorded.run_records import (
     ModelNoted,
     NotRestoredNoted,
@@ -37,7 +38,8 @@ from care_live.store.quarantine import set_aside, sweep
 from care_live.store.raw_codec import CodecPicker
 from care_live.store.reader import RunReader
 from care_live.store.rounding import keep_mantissa_bits
-from care_live.store.zarr_images import ImageGroup, import_zarr
+from care_live.store.zarr_arrays import import_zarr
+from care_live.store.zarr_images import ImageGroup
 from care_live.wire.codec import record_of
 
 
@@ -247,7 +249,8 @@ class RunWriter:
             self._make_way(group, key, pixels)
         else:
             group.remove(key.t, key.c, len(pixels))  # what was retracted
-        return group.write(key.t, key.c, pixels, codecs=self._codecs if product == "raw" else None)
+        codecs = self._codecs if product == "raw" else None
+        return group.write(key.t, key.c, pixels, codecs=codecs, combine=combine_of(product))
 
     def _put_products(self, restored: Restored) -> dict[Product, StoredArray]:
         bits = self._config.restored_mantissa_bits

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from care_live.checksum import crc32c
 from care_live.errors import StoreError
+from care_live.pyramid import Combine, coarser
 from care_live.recorded.run_records import StoredArray
-from care_live.store.fsync import in_one_step, make_folder, replace_file, sync_up_to, translated, with_retries
+from care_live.store.fsync import in_one_step, replace_file, sync_up_to, translated, with_retries
+from care_live.store.group_metadata import write_group
 from care_live.store.ome import chunk_shape, shard_shape
 from care_live.store.raw_codec import BLOSC, IN_METADATA, CodecPicker, RawCodec
 from care_live.store.shard_file import ShardLayout, refuse_wild_chunks, write_shard
+from care_live.store.zarr_arrays import blosc_of, compressors_of, import_zarr, zarr_errors
 
 
 class ImageGroup:
-    """An image group with one array ``0``, axes TCZYX, one shard a volume.
+    """One level of an image group, an array with axes TCZYX and one shard a volume, and all that are coarser.
 
     Parameters
     ----------
     path : Path
         Of the group; its array must exist (see `create`).
     writable : bool
-        False: for readers, while a writer may be at work.
+        False: for readers, while a writer may be at work; coarser levels are left alone.
+    level : int
+        0 is the full resolution, array ``0``; each further one halves y and x once more.
 
     Raises
     ------
@@ -40,34 +43,50 @@ class ImageGroup:
         The array is missing or damaged.
     """
 
-    def __init__(self, path: Path, *, writable: bool = False) -> None:
-        self.path = path
-        with _zarr_errors(f"cannot open image {path}", path):
-            self._array = import_zarr().open_array(store=path / "0", mode="r+" if writable else "r")
+    def __init__(self, path: Path, *, writable: bool = False, level: int = 0) -> None:
+        self.path, self._folder = path, path / str(level)
+        with zarr_errors(f"cannot open image {path}", path):
+            self._array = import_zarr().open_array(store=self._folder, mode="r+" if writable else "r")
             self._must_be_as_made()
+            is_there = writable and (path / str(level + 1) / "zarr.json").is_file()
+            self._coarser = ImageGroup(path, writable=True, level=level + 1) if is_there else None
 
     @classmethod
-    def create(cls, path: Path, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
+    def create(cls, path: Path, shape: tuple[int, int, int], dtype: str, *, n_coarser: int = 0) -> ImageGroup:
         """Make an image without any volume; `describe` makes it one that viewers open.
 
-        One that is there stays as it is, with its volumes: an earlier attempt may have failed behind it.
+        Arrays that are there stay as they are, with their volumes: an earlier attempt may have failed behind them.
+
+        Parameters
+        ----------
+        n_coarser : levels above the full resolution
         """
+        depth, height, width = shape
+        for level in range(n_coarser, 0, -1):  # the full resolution comes last: where it is, all are
+            coarse = (depth, math.ceil(height / 2**level), math.ceil(width / 2**level))
+            cls._make(path / str(level), coarse, dtype)
+            with translated(f"cannot sync image {path}", path):
+                sync_up_to(path / str(level) / "zarr.json", path.parents[1])
+        cls._make(path / "0", shape, dtype)
+        return cls(path, writable=True)
+
+    @staticmethod
+    def _make(folder: Path, shape: tuple[int, int, int], dtype: str) -> None:
         chunk, made = chunk_shape(shape), dict[str, Any]()
-        with _zarr_errors(f"cannot create image {path}", path):
+        with zarr_errors(f"cannot create image {folder.parent}", folder):
             import_zarr().create_array(
                 store=made,
                 shape=(0, 0, *shape),
                 dtype=dtype,
                 chunks=(1, 1, *chunk),
                 shards=(1, 1, *shard_shape(shape, chunk)),
-                compressors=_compressors(dtype),
+                compressors=compressors_of(dtype),
                 fill_value=0,
                 dimension_names=("t", "c", "z", "y", "x"),
             )
-            if not (path / "0" / "zarr.json").exists():
-                (path / "0").mkdir(parents=True, exist_ok=True)
-                replace_file(path / "0" / "zarr.json", made["zarr.json"].to_bytes())
-        return cls(path, writable=True)
+            if not (folder / "zarr.json").exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                replace_file(folder / "zarr.json", made["zarr.json"].to_bytes())
 
     @property
     def dtype(self) -> str:
@@ -82,14 +101,28 @@ class ImageGroup:
         """Write the group's metadata, whole."""
         write_group(self.path, attributes)
 
-    def write(self, t: int, c: int, pixels: NDArray[Any], *, codecs: CodecPicker | None = None) -> StoredArray:
-        """Write a (z, y, x) volume; when this returns it is on the disk.
+    @property
+    def n_coarser(self) -> int:
+        """How many coarser levels it has, where it is writable."""
+        return 0 if self._coarser is None else 1 + self._coarser.n_coarser
+
+    def write(
+        self,
+        t: int,
+        c: int,
+        pixels: NDArray[Any],
+        *,
+        codecs: CodecPicker | None = None,
+        combine: Combine = "average",
+    ) -> StoredArray:
+        """Write a (z, y, x) volume with its coarser levels; when this returns it is on the disk.
 
         What lies in its place is replaced, or mixed with it where it is deeper: see to it before.
 
         Parameters
         ----------
         codecs : how it is packed; None: as the metadata of the image say
+        combine : what stands for four pixels on the next level
 
         Raises
         ------
@@ -99,7 +132,7 @@ class ImageGroup:
         self._must_fit(pixels)
         pixels = np.ascontiguousarray(pixels)
         files = self.files(t, c, pixels.shape[0])
-        with _zarr_errors(f"cannot store volume t={t} c={c} of {self.path}", self.path):
+        with zarr_errors(f"cannot store volume t={t} c={c} of {self.path}", self.path):
             self.grow(t, c, pixels.shape[0])
             codec = codecs.pick() if codecs else None
             layout, depth = self._layout(codec), self._shard_px[0]
@@ -109,7 +142,7 @@ class ImageGroup:
                     write_shard(opened, pixels[number * depth : (number + 1) * depth], layout)
             packed = time.monotonic()
             for file in files:
-                sync_up_to(file, self.path / "0")
+                sync_up_to(file, self._folder)
             if codecs is not None:
                 codecs.note(packing_s=packed - began, disk_s=time.monotonic() - packed)
             n_bytes = self._n_bytes(t, c, pixels.shape[0])
@@ -120,7 +153,14 @@ class ImageGroup:
             dtype=pixels.dtype.name,
             file_bytes=n_bytes,
             codec=None if codec == IN_METADATA else codec,
+            levels=self._write_coarser(t, c, pixels, combine),
         )
+
+    def _write_coarser(self, t: int, c: int, pixels: NDArray[Any], combine: Combine) -> tuple[StoredArray, ...]:
+        if self._coarser is None:
+            return ()
+        next_one = self._coarser.write(t, c, coarser(pixels, 1, combine), combine=combine)
+        return (replace(next_one, levels=()), *next_one.levels)
 
     def read(self, t: int, c: int, stored: StoredArray) -> NDArray[Any]:
         """Return a (z, y, x) volume.
@@ -152,7 +192,7 @@ class ImageGroup:
             return False
 
     def _read(self, t: int, c: int, depth: int) -> NDArray[Any]:
-        with _zarr_errors(f"cannot read volume t={t} c={c} of {self.path}", self.path):
+        with zarr_errors(f"cannot read volume t={t} c={c} of {self.path}", self.path):
             if not self._has_checksums():
                 for file in self.files(t, c, depth):
                     refuse_wild_chunks(file.read_bytes(), self._n_chunks)
@@ -166,10 +206,10 @@ class ImageGroup:
     def files(self, t: int, c: int, depth: int) -> list[Path]:
         """Return the shard files of a volume: one, unless it is deeper than the first volume was."""
         n_shards = math.ceil(depth / self._shard_px[0])
-        return [self.path / "0" / "c" / str(t) / str(c) / str(number) / "0" / "0" for number in range(n_shards)]
+        return [self._folder / "c" / str(t) / str(c) / str(number) / "0" / "0" for number in range(n_shards)]
 
     def remove(self, t: int, c: int, depth: int) -> None:
-        """Delete the shards of a restored volume that is not, or no longer, committed.
+        """Delete the shards of a restored volume that is not, or no longer, committed; of coarser levels, too.
 
         Raises
         ------
@@ -180,6 +220,8 @@ class ImageGroup:
             for file in self.files(t, c, depth):
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     with_retries(file.unlink)
+        if self._coarser is not None:
+            self._coarser.remove(t, c, depth)
 
     def _has_checksums(self) -> bool:
         """Return whether a CRC32C follows each chunk; older runs have none."""
@@ -187,7 +229,7 @@ class ImageGroup:
 
     def _layout(self, codec: RawCodec | None) -> ShardLayout:
         """Return how a volume is cut and packed; None: as the metadata of the image say."""
-        blosc = self._blosc()
+        blosc = blosc_of(self._array, self._has_checksums(), self.path)
         packing = {"cname": blosc.cname.value, "clevel": blosc.clevel, "shuffle": blosc.shuffle.value}
         z, y, x = self._array.chunks[2:]
         n_z, n_y, n_x = (whole // part for whole, part in zip(self._shard_px, (z, y, x), strict=True))
@@ -205,16 +247,6 @@ class ImageGroup:
         """How many chunks one shard has."""
         shard = self._array.shards or self._array.chunks
         return math.prod(whole // part for whole, part in zip(shard, self._array.chunks, strict=True))
-
-    def _blosc(self) -> Any:
-        """Return the codec that packs chunks; between it and the pixels stands none that changes them."""
-        sharding, *others = self._array.metadata.codecs
-        to_bytes, *packing = getattr(sharding, "codecs", (None,))
-        kinds = import_zarr().codecs
-        wanted = [kinds.BloscCodec, kinds.Crc32cCodec][: 1 + self._has_checksums()]
-        if others or [type(one) for one in (to_bytes, *packing)] != [kinds.BytesCodec, *wanted]:
-            raise StoreError(f"image {self.path} is not as it was made: its codecs are {self._array.metadata.codecs}")
-        return packing[0]
 
     @property
     def _shard_px(self) -> tuple[int, int, int]:
@@ -237,59 +269,18 @@ class ImageGroup:
             )
 
     def grow(self, t: int, c: int, depth: int) -> None:
-        """Make the array reach to a volume.
+        """Make the array reach to a volume, and before it those of coarser levels.
 
         zarr would replace the metadata before they are on the disk: then a power cut can leave an empty file, and no
         volume of the image can be read.
         """
         if self.holds(t, c, depth):
             return
+        if self._coarser is not None:
+            self._coarser.grow(t, c, depth)
         n_t, n_c, n_z, *plane_px = self._array.shape
-        file = self.path / "0" / "zarr.json"
+        file = self._folder / "zarr.json"
         metadata = json.loads(file.read_bytes())
         metadata["shape"] = [max(n_t, t + 1), max(n_c, c + 1), max(n_z, depth), *plane_px]
         replace_file(file, json.dumps(metadata, indent=1).encode())
-        self._array = import_zarr().open_array(store=self.path / "0", mode="r+")
-
-
-def import_zarr() -> ModuleType:
-    """Import zarr, half a second of work; to be called early, while others start."""
-    return importlib.import_module("zarr")
-
-
-def _compressors(dtype: str) -> tuple[Any, Any]:
-    """Return what is best for noisy counts, and for floats whose last bits are zero (3.7x zstd's speed, smaller).
-
-    A checksum of each compressed chunk follows: Blosc does not check the sizes in a chunk, and damaged ones end the
-    process that reads it. Every Zarr reader compares the checksum before it calls Blosc.
-    """
-    codecs = import_zarr().codecs
-    if np.dtype(dtype).kind == "u":
-        return codecs.BloscCodec(**BLOSC[IN_METADATA]), codecs.Crc32cCodec()
-    return codecs.BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"), codecs.Crc32cCodec()
-
-
-def write_group(path: Path, attributes: dict[str, Any]) -> None:
-    """Write a Zarr group's metadata, whole; the folder is made where it is missing.
-
-    Raises
-    ------
-    StoreError
-        The disk is full, gone or read-only.
-    """
-    metadata = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    with translated(f"cannot write the metadata of {path}", path):
-        make_folder(path)
-        replace_file(path / "zarr.json", json.dumps(metadata, indent=1).encode())
-
-
-@contextlib.contextmanager
-def _zarr_errors(what: str, path: Path) -> Iterator[None]:
-    """Turn errors of zarr, its codecs and the disk into StoreErrors."""
-    with translated(what, path):
-        try:
-            yield
-        except (OSError, StoreError):
-            raise
-        except Exception as error:  # of zarr and its codecs, which met damaged bytes: any kind
-            raise StoreError(f"{what}: {str(error) or type(error).__name__}") from error
+        self._array = import_zarr().open_array(store=self._folder, mode="r+")

@@ -30,6 +30,15 @@ def test_shards_are_found_by_volume_and_foreign_folders_left_out(tmp_path: Path)
     assert list(shards(tmp_path, None)) == [("raw", VolumeKey(4, 1, 2), tmp_path / "raw/1/0/c/4/2/0/0/0")]
 
 
+def test_coarser_levels_are_shards_of_their_volume_and_not_raw(tmp_path: Path) -> None:
+    """What nothing acknowledges is deleted: only the full resolution is set aside."""
+    path = tmp_path / "raw/1/2/c/4/2/0/0/0"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    assert list(shards(tmp_path, None)) == [("raw", VolumeKey(4, 1, 2), path)]
+    assert not is_raw(tmp_path, path)
+
+
 def test_half_a_raw_volume_is_raw_and_the_quarantine_is_left_alone(tmp_path: Path) -> None:
     half, metadata, kept = (
         tmp_path / one

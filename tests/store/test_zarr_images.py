@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
+from care_live.errors import StoreError
 from care_live.store.zarr_images import ImageGroup
 
 SHAPE = (3, 16, 24)
@@ -44,3 +46,13 @@ def test_a_black_volume_has_a_file_though_another_thread_opens_images(
     assert not reader.is_alive()
     assert stored.file_bytes > 0
     assert (image.read(0, 0, stored) == black).all()
+
+
+def test_an_image_in_another_order_of_bytes_is_not_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "raw" / "0"
+    ImageGroup.create(path, SHAPE, "uint16")
+    metadata = json.loads((path / "0/zarr.json").read_bytes())
+    metadata["codecs"][0]["configuration"]["codecs"][0]["configuration"]["endian"] = "big"
+    (path / "0/zarr.json").write_text(json.dumps(metadata))
+    with pytest.raises(StoreError, match="is not as it was made"):
+        ImageGroup(path, writable=True).write(0, 0, np.ones(SHAPE, np.uint16))
