@@ -82,6 +82,11 @@ class ChannelEngines:
         for engine in self._networks.engines:
             engine.forget_ranges(p)
 
+    def forget_camera(self) -> None:
+        """Forget what earlier volumes have shown of the camera."""
+        for engine in self._networks.engines:
+            engine.forget_camera()
+
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Get ready for whole raw volumes (z, y, x)."""
         for engine in self._networks.engines:

@@ -168,6 +168,7 @@ class OpenedNetwork:
         with ProgressBar(len(time_points.all), shown=progress) as bar:
             for time_point in time_points.all:
                 groups = inputs(time_points.read(time_point), engine)
+                engine.forget_camera()
                 results.append(tuple(result for group in groups for result in engine.restore(group)))
                 bar.step()
         return self._gathered(results, recording.axes)

@@ -236,11 +236,15 @@ class LocalRestorer:
 def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine | ChannelEngines) -> Results:
     """Return what was read of a time point, in groups as the network takes them, and what it made of each.
 
+    Each time point is judged by what it shows of the camera itself: with what earlier ones have shown, evidence and
+    trust would depend on where work was interrupted, and on which worker had restored what.
+
     Raises
     ------
     SourceError, RestoreError
         A plane cannot be read; the network cannot restore it.
     """
+    engine.forget_camera()
     return [(group, engine.restore(group)) for group in inputs(time_points.read(time_point), engine)]
 
 

@@ -189,6 +189,11 @@ class Engine:
         """Forget what the volumes of a stage position taught."""
         self.memories = {place: memory for place, memory in self.memories.items() if place[0] != p}
 
+    def forget_camera(self) -> None:
+        """Forget what earlier volumes have shown of the camera, by which evidence and trust judge."""
+        if self._examiner is not None:
+            self._examiner.forget()
+
     def _give_back(self, volumes: Sequence[Volume], stream: VolumeStream | None, n_failed: int, detail: str) -> None:
         """Let go of all that is only kept for speed; the second time, read half as much at once, too."""
         choice = whole("failed", detail)

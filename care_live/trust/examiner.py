@@ -38,15 +38,20 @@ class Examiner:
     """
 
     def __init__(self, card: ModelCard, camera: CameraModel | None = None) -> None:
-        self._card, self._given, self._estimated = card, camera, camera
-        self._points: deque[tuple[photon_transfer.TransferPoint, ...]] = deque(maxlen=_LEARN_VOLUMES)
-        self._pattern = PatternEstimate()
-        self._n_seen = 0
-        self._blur: forward.Blur | None = None
+        self._card, self._given = card, camera
+        self.forget()
         self.features: tuple[float, ...] = ()
         """Of the last volume, see `care_live.trust.features`."""
         self.found: evidence.Evidence | None = None
         """In the last volume; None: it could not be compared."""
+
+    def forget(self) -> None:
+        """Forget what the volumes so far have shown of the camera: the next one is examined as a first one."""
+        self._estimated = self._given
+        self._points: deque[tuple[photon_transfer.TransferPoint, ...]] = deque(maxlen=_LEARN_VOLUMES)
+        self._pattern = PatternEstimate()
+        self._n_seen = 0
+        self._blur: forward.Blur | None = None
 
     def examine(self, restored: Restored) -> Trust:
         """Return the verdict on one volume; the camera is learnt from it, for it and those after it."""

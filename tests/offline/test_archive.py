@@ -47,7 +47,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, (name, n_times) in enumerate(N_TIMES.items()):
         path = folder / f"{name}.ome.tif"
         path.parent.mkdir(parents=True, exist_ok=True)
-        movie = np.stack([noisy((3, 16, 18), seed=10 * number + t) * (t + 1) for t in range(n_times)])
+        shape = (3, 64, 66) if name == "a/two" else (3, 16, 18)  # the first ones are large enough for a map of evidence
+        movie = np.stack([noisy(shape, seed=10 * number + t) * (t + 1) for t in range(n_times)])
         tifffile.imwrite(path, movie, ome=True, metadata={"axes": "TZYX"})
     (folder / "notes.txt").write_text("no image")
     return folder

@@ -36,7 +36,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archive")
     for number in range(2):
-        movie = np.stack([noisy((3, 16, 18), seed=10 * number + t) * (t + 1) for t in range(N_TIMES)])
+        shape = (3, 64, 66) if number else (3, 16, 18)  # the first ones are large enough for a map of evidence
+        movie = np.stack([noisy(shape, seed=10 * number + t) * (t + 1) for t in range(N_TIMES)])
         tifffile.imwrite(folder / f"{number}.ome.tif", movie, ome=True, metadata={"axes": "TZYX"})
     return folder
 

@@ -75,6 +75,15 @@ def test_a_call_does_not_depend_on_the_calls_before(network: OpenedNetwork) -> N
     assert (network.restore(MOVIE[0, 0]).mean == first).all()
 
 
+def test_each_time_point_is_judged_by_what_it_shows_of_the_camera_itself(network: OpenedNetwork) -> None:
+    """So that evidence and trust do not depend on where work began."""
+    movie = np.stack([noisy((3, 64, 66), seed=t) for t in range(2)])
+    fixed = care_live.open_network(network.path, provider="cpu", threads=1, counts=(90, 400))
+    of_all, of_last = fixed.restore(movie, "TZYX"), fixed.restore(movie[1])
+    np.testing.assert_array_equal(of_all.maps["evidence"][1], of_last.maps["evidence"])
+    assert of_all.trust[1, 0] == of_last.trust[0, 0]
+
+
 @pytest.mark.parametrize("dtype", ["int16", "uint32", "float32", "float64", ">u2"])
 def test_other_types_of_pixels_give_the_same(network: OpenedNetwork, dtype: str) -> None:
     result = network.restore(MOVIE[0, 0].astype(dtype))
