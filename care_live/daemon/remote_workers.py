@@ -13,18 +13,20 @@ from typing import Any
 
 from care_live.config import RestoreConfig
 from care_live.daemon.dask_scheduler import ANSWER_S, client_of, place_of
+from care_live.daemon.dask_tasks import PlacedTasks
 from care_live.daemon.worker_states import ABSENT
 from care_live.errors import RestoreError, StageError, WorkersAwayError
 from care_live.imports import need
 from care_live.wire.address import at_host, is_wildcard
 from care_live.worker.inference_link import OpenInference
 from care_live.worker.remote_port import RemotePort
-from care_live.worker.remote_protocol import Invitation
 from care_live.worker.remote_task import work_for
 
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
+_SOON_S = 0.2
+"""The same before the first task."""
 AGAIN_S = 5.0
 """Before what failed is tried again; for a task, longer after each that has ended."""
 _LONGEST_AGAIN_S = 60.0
@@ -157,12 +159,11 @@ class RemoteWorkers:
     def _keep(self, client: Any, port: RemotePort) -> None:
         """Have tasks running, one for each worker; a task that ends is given again."""
         invitation = port.invitation(_seen_from(client.scheduler.address, port.address))
-        tasks: list[Any] = []
+        tasks = PlacedTasks(client, work_for, invitation)
         n_ended, ended_s = 0, 0.0
-        while client.status == "running" and not self._stop.wait(_LOOK_S if tasks or self._given_up else 0.0):
-            ended = [task for task in tasks if task.status != "pending"]
+        while client.status == "running" and not self._stop.wait(_LOOK_S if tasks or self._given_up else _SOON_S):
+            ended = tasks.ended()
             for task in ended:
-                tasks.remove(task)
                 why = f": {port.refused}" if port.refused else ""
                 self._note(f"a worker's task ended: {_end_of(task)}{why}")
             if ended:
@@ -172,8 +173,8 @@ class RemoteWorkers:
             self._give_up_if_hopeless(port, n_ended)
             if ended and not self._given_up:
                 self._stop.wait(min(AGAIN_S * 2 ** (n_ended - 1), _LONGEST_AGAIN_S))
-            while len(tasks) < self._config.remote_workers and not (self._given_up or self._stop.is_set()):
-                tasks.append(self._submit(client, invitation))
+            if len(port.hosts) < self._config.remote_workers and not (self._given_up or self._stop.is_set()):
+                tasks.reach(self._config.remote_workers)
             if not ended:
                 self._note("" if port.hosts else f"no worker of {self._config.scheduler} has come yet", quiet=True)
 
@@ -186,11 +187,6 @@ class RemoteWorkers:
         else:
             return
         self._given_up = True
-
-    def _submit(self, client: Any, invitation: Invitation) -> Any:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        gpu = {"GPU": 1} if any(worker.get("resources", {}).get("GPU") for worker in workers) else {}
-        return client.submit(work_for, invitation, pure=False, resources=gpu)
 
     def _note(self, problem: str, *, quiet: bool = False) -> None:
         if self._given_up:  # that stays the reason

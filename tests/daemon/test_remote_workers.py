@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +122,28 @@ def test_no_worker_at_all_is_said_at_the_start(tmp_path, film, cluster, monkeypa
     absent = settings.restore.model_copy(update={"scheduler": "tcp://127.0.0.1:1"})
     with pytest.raises(RestoreError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         run(settings.model_copy(update={"restore": absent}))
+
+
+@pytest.mark.slow
+def test_workers_that_come_late_or_replace_a_lost_one_get_a_process_each(tmp_path, film) -> None:
+    cluster = Cluster(tmp_path, n_workers=0)
+    ours = RemoteWorkers(remote(tmp_path, film, cluster, workers=1, remote_workers=2).restore)
+    ours.start()
+    try:
+        until(lambda: "has come yet" in ours.problem, WAIT_S)
+        cluster.workers += [cluster.add_worker(n) for n in range(2)]
+        until(lambda: all(map(has_process, cluster.workers)), WAIT_S)
+        cluster.workers[0].kill()
+        cluster.workers[0].wait(WAIT_S)
+        cluster.workers[0] = cluster.add_worker(2)
+        until(lambda: has_process(cluster.workers[0]), WAIT_S)
+    finally:
+        ours.close()
+        cluster.close()
+
+
+def has_process(worker: subprocess.Popen[bytes]) -> bool:
+    return bool(psutil.Process(worker.pid).children())
 
 
 @pytest.mark.slow

@@ -14,12 +14,12 @@ WAIT_S = 120
 class Cluster:
     """A scheduler and plain ``dask worker`` processes on this machine."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, n_workers: int = 2) -> None:
         self.file = folder / "scheduler.json"
         self._folder = folder
         self.scheduler = self._start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", self.file)
         wait_for(self.file.exists)
-        self.workers = [self.add_worker(n) for n in range(2)]
+        self.workers = [self.add_worker(n) for n in range(n_workers)]
 
     def add_worker(self, number: int) -> subprocess.Popen[bytes]:
         options = ("--nthreads", "2", "--no-dashboard", "--no-nanny", "--name", number, "--resources", "GPU=1")

@@ -1,0 +1,99 @@
+"""Which worker of a Dask cluster gets a further task, and what becomes of the tasks of a lost one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from care_live.daemon import dask_tasks
+from care_live.daemon.dask_tasks import PlacedTasks, places
+
+
+def on_gpus(**n_gpus: int) -> dict[str, dict[str, Any]]:
+    return {address: {"nthreads": 4, "resources": {"GPU": n}} for address, n in n_gpus.items()}
+
+
+def on_threads(**n_threads: int) -> dict[str, dict[str, Any]]:
+    return {address: {"nthreads": n, "resources": {}} for address, n in n_threads.items()}
+
+
+@pytest.mark.parametrize(
+    ("workers", "busy", "ours", "n", "shares", "wanted"),
+    [
+        pytest.param(on_gpus(a=1, b=1), {}, [], 2, False, ["a", "b"], id="one each"),
+        pytest.param(on_gpus(a=1), {"a": 1}, ["a"], 2, True, [], id="not behind our own"),
+        pytest.param(on_gpus(a=1, c=1), {"a": 1}, ["a"], 2, False, ["c"], id="to the one that replaces another"),
+        pytest.param(on_gpus(a=1, b=1), {"a": 1}, [], 1, False, ["b"], id="not behind another daemon"),
+        pytest.param(on_gpus(a=1), {"a": 1}, [], 1, False, ["a"], id="behind another daemon where all are busy"),
+        pytest.param(on_gpus(a=4), {}, [], 6, False, ["a"] * 4, id="as many as there are GPUs"),
+        pytest.param(
+            on_gpus(a=1) | on_threads(b=8), {}, [], 2, True, ["a"], id="none without a GPU beside one with it"
+        ),
+        pytest.param(on_threads(a=4), {}, [], 2, False, ["a"], id="one while others may come"),
+        pytest.param(on_threads(a=2, b=2), {}, [], 5, True, ["a", "b", "a", "b"], id="as many as there are threads"),
+        pytest.param({}, {}, [], 2, True, [], id="no worker yet"),
+    ],
+)
+def test_where_further_tasks_go(workers, busy, ours, n, shares, wanted) -> None:
+    assert list(places(workers, busy, ours, n, shares=shares)) == wanted
+
+
+@dataclass(eq=False)
+class Task:
+    address: str
+    status: str = "pending"
+
+    def cancel(self) -> None:
+        self.status = "cancelled"
+
+
+@dataclass
+class Scheduler:
+    """What a client says of one, and the tasks that it got."""
+
+    workers: dict[str, dict[str, Any]]
+    tasks: list[Task] = field(default_factory=list)
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        assert n_workers == -1, "all of them"
+        return {"workers": self.workers}
+
+    def processing(self) -> dict[str, tuple[str, ...]]:
+        return {address: ("key",) * n for address, n in Counter(task.address for task in self.pending()).items()}
+
+    def submit(self, *_: object, pure: bool, resources: dict[str, int], workers: list[str]) -> Task:
+        assert not pure
+        self.tasks.append(Task(*workers))
+        return self.tasks[-1]
+
+    def pending(self) -> list[Task]:
+        return [task for task in self.tasks if task.status == "pending"]
+
+
+def test_the_task_of_a_lost_worker_is_withdrawn_and_a_new_worker_gets_one() -> None:
+    scheduler = Scheduler(on_gpus(a=1, b=1))
+    tasks = PlacedTasks(scheduler, lambda: 0)
+    tasks.reach(2)
+    del scheduler.workers["a"]
+    tasks.reach(2)
+    assert [task.address for task in scheduler.pending()] == ["b"]
+    scheduler.workers |= on_gpus(c=1)
+    tasks.reach(2)
+    assert [task.address for task in scheduler.pending()] == ["b", "c"]
+    assert (len(tasks), tasks.ended()) == (2, [])
+
+
+def test_a_task_that_ended_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Scheduler(on_threads(a=2))
+    tasks = PlacedTasks(scheduler, lambda: 0)
+    tasks.reach(2)
+    assert len(tasks) == 1, "a second worker may come"
+    monkeypatch.setattr(dask_tasks, "SHARE_S", -1.0)
+    tasks.reach(2)
+    assert len(tasks) == 2
+    scheduler.tasks[0].status = "finished"
+    assert (tasks.ended(), tasks.ended()) == ([scheduler.tasks[0]], [])
+    assert len(tasks) == 1
