@@ -42,11 +42,12 @@ class RemoteSession:
     ----------
     join : the order to start
     parts : its files
+    place : folder of the worker, in which this session has one of its own
     """
 
-    def __init__(self, join: SessionStart, parts: Sequence[memoryview]) -> None:
+    def __init__(self, join: SessionStart, parts: Sequence[memoryview], place: Path) -> None:
         self.number = join.session
-        self._folder = tempfile.TemporaryDirectory(prefix="care-live-worker-")
+        self._folder = tempfile.TemporaryDirectory(dir=place)
         folder = Path(self._folder.name)
         lay_down(join.files, parts, folder)
         self._child = Inference(settled(join.config, folder), join.budgets_px)

@@ -12,11 +12,15 @@ import contextlib
 import logging
 import os
 import platform
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
+from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -44,10 +48,11 @@ class RemoteWorker:
     ----------
     sockets : of this thread
     dealer : connected to the daemon
+    place : an empty folder for files that the daemon sends
     """
 
-    def __init__(self, sockets: Sockets, dealer: Socket) -> None:
-        self._sockets, self._dealer = sockets, dealer
+    def __init__(self, sockets: Sockets, dealer: Socket, place: Path) -> None:
+        self._sockets, self._dealer, self._place = sockets, dealer, place
         self._sessions: dict[int, RemoteSession] = {}
         self._left = -1
         self._unsent: deque[Outgoing] = deque()
@@ -94,7 +99,7 @@ class RemoteWorker:
 
     def _join(self, join: link.SessionStart, parts: list[memoryview]) -> None:
         try:
-            self._sessions[join.session] = RemoteSession(join, parts)
+            self._sessions[join.session] = RemoteSession(join, parts, self._place)
         except (OSError, ValueError, CareLiveError) as error:  # a full disk, settings of another version
             self._left = max(self._left, join.session)
             self._unsent.append((link.Gone(join.session, f"cannot start: {error}"[:4000]), ()))
@@ -137,21 +142,23 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that started this one
     invitation = msgspec.json.decode(sys.stdin.buffer.readline(), type=link.Invitation)
-    threading.Thread(target=_end_with_the_one_that_started_it, name="standard input", daemon=True).start()
     client = ClientKeys(invitation.own, invitation.server_public)
-    with Sockets(client=client) as sockets:
+    with tempfile.TemporaryDirectory(prefix="care-live-worker-") as place, Sockets(client=client) as sockets:
+        watch = partial(_end_with_the_one_that_started_it, place)
+        threading.Thread(target=watch, name="standard input", daemon=True).start()
         dealer = sockets.connect("dealer", invitation.address, hwm=link.N_QUEUED, max_message_bytes=link.MESSAGE_BYTES)
-        worker = RemoteWorker(sockets, dealer)
+        worker = RemoteWorker(sockets, dealer, Path(place))
         worker.serve()
     if worker.refused:
         logger.error("refused by the daemon at %s: %s", invitation.address, worker.refused)
     return REFUSED if worker.refused else 0
 
 
-def _end_with_the_one_that_started_it() -> None:
+def _end_with_the_one_that_started_it(place: str) -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 4096):  # sys.stdin has a lock: at its end the interpreter would wait for it, and abort
             pass
+    shutil.rmtree(place, ignore_errors=True)
     os._exit(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -17,22 +18,27 @@ from tests.make.remote import remote_worker as started
 
 
 @pytest.mark.slow
-def test_a_worker_ends_with_the_program_that_started_it(port: RemotePort) -> None:
+def test_a_worker_ends_with_the_program_that_started_it(port: RemotePort, tmp_path: Path, monkeypatch) -> None:
+    """It leaves no file of the daemon behind."""
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, str(tmp_path))
     with started(port.invitation(port.address)) as process:
         until_connected(port)
+        assert list(tmp_path.iterdir())
         assert process.stdin is not None
         process.stdin.close()
         process.wait(WAIT_S)
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_worker_ends_when_the_daemon_is_gone(port: RemotePort, monkeypatch) -> None:
+def test_a_worker_ends_when_the_daemon_is_gone(port: RemotePort, tmp_path: Path, monkeypatch) -> None:
     """A daemon that is killed says nothing any more."""
     invitation = port.invitation(port.address)
     client = ClientKeys(invitation.own, invitation.server_public)
 
     def serve() -> None:
         with Sockets(client=client) as sockets:
-            RemoteWorker(sockets, sockets.connect("dealer", "tcp://127.0.0.1:1")).serve()
+            RemoteWorker(sockets, sockets.connect("dealer", "tcp://127.0.0.1:1"), tmp_path).serve()
 
     monkeypatch.setattr(remote_worker.link, "FORSAKEN_S", 0.5)
     thread = threading.Thread(target=serve)
