@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from care_live.images import Plan, VolumeKey
 from care_live.maps import level_of
-from care_live.recorded.run_records import Product, RawStored, RestoredStored, StoredArray
+from care_live.recorded.run_records import Product, RawStored, RestoredStored, RunEndNoted, StoredArray
 
 Index: TypeAlias = int | slice
 _N_KEPT = 4
@@ -26,6 +26,9 @@ class ReadsVolumes(Protocol):
 
     @property
     def voxel_size_um(self) -> tuple[float, float, float]: ...
+
+    @property
+    def ended(self) -> RunEndNoted | None: ...
 
     def refresh(self) -> None: ...
 
@@ -105,6 +108,12 @@ class RunArray:
             return (0, 0, 0, 0, 0)
         depth = max(self._stored(key).shape[0] for key in keys)
         return (keys[-1].t + 1, max(key.c for key in keys) + 1, depth, *self._stored(keys[0]).shape[1:])
+
+    @property
+    def is_growing(self) -> bool:
+        """Whether the run has not ended: it is being written, or its daemon was killed."""
+        with self._guard:
+            return self._reader.ended is None
 
     @property
     def ndim(self) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -64,17 +65,12 @@ def of_run(path: str | Path, product: Product = "restored", p: int = 0) -> RunDa
     SourceError
         It has no volume yet.
     """
-    reader = RunReader(Path(path))
-    data = RunData(reader.array(product, p))
+    data = RunData(RunReader(Path(path)).array(product, p))
     if 0 in data.data.shape:
         raise SourceError(f"{path} has no {product} volume at position {p} yet")
 
-    def look() -> bool:
-        data.look()
-        return reader.ended is None
-
-    if reader.ended is None:
-        _call_again(look, _RUN_S)
+    if data.data.is_growing:
+        _look_again(data, _RUN_S)
     return data
 
 
@@ -88,7 +84,8 @@ def of_daemon(
 ) -> LiveData:
     """Return the newest volume that a daemon publishes of one stage position: (c, z, y, x).
 
-    Planes of a volume show as they are restored, before it is complete.
+    Planes of a volume show as they are restored, before it is complete. The link ends with `close`, or with the last
+    reference to what is returned: a viewer has one.
 
     Parameters
     ----------
@@ -108,7 +105,8 @@ def of_daemon(
         The daemon refused the request.
     """
     view = View(products=(product,), codec="none" if is_loopback(address) else arrays.codec_here())
-    data = LiveData(Subscriber(address, view=view, keys=keys, position=p, slabs=product != "raw"), product, p)
+    link = Subscriber(address, view=view, keys=keys, position=p, slabs=product != "raw")
+    data = LiveData(link, product, p)
     try:
         until = time.monotonic() + wait_s
         while not data.has_volume:
@@ -118,16 +116,24 @@ def of_daemon(
     except BaseException:  # Ctrl-C, too
         data.close()
         raise
-    _call_again(data.look, _LIVE_S)
+    _look_again(data, _LIVE_S, link.close)
     return data
 
 
-def _call_again(look: Callable[[], bool], wait_s: float) -> None:
-    """Call `look` in the thread of the window every `wait_s` seconds, as long as it returns True."""
+def _look_again(data: RunData | LiveData, wait_s: float, gone: Callable[[], None] = lambda: None) -> None:
+    """Let data look every `wait_s` seconds, in the thread of the window, until they say that nothing more comes.
+
+    Parameters
+    ----------
+    gone : is called in that thread where nothing refers to the data any more, such as a viewer
+    """
+    shown = weakref.ref(data)
 
     def turn() -> None:
-        if look():
-            _call_again(look, wait_s)
+        if (viewed := shown()) is None:
+            gone()
+        elif viewed.look():
+            _look_again(viewed, wait_s, gone)
 
     try:
         loop = asyncio.get_running_loop()  # Jupyter's, whose cells run in the thread of its pictures
@@ -153,18 +159,20 @@ class RunData(ndv.DataWrapper[RunArray]):  # type: ignore[misc]
         """Return micrometres a voxel."""
         return dict(zip("zyx", self.data.voxel_size_um, strict=True))
 
-    def look(self) -> None:
-        """Read what the run has got since, and draw it."""
+    def look(self) -> bool:
+        """Read what the run has got since, and draw it; return whether more may come."""
         before = self.data.shape
         try:
             is_new = self.data.refresh()
         except StoreError as error:
             logger.warning("run not read error=%s", error)
-            return
+            return True
         if self.data.shape != before:
             self.dims_changed.emit()
         if is_new:
             self.data_changed.emit()
+        is_growing: bool = self.data.is_growing
+        return is_growing
 
 
 class LiveData(ndv.DataWrapper[LiveCache]):  # type: ignore[misc]

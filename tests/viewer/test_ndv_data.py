@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,19 @@ def test_the_newest_volume_of_a_daemon_is_shown(later: list) -> None:
             data.close()
         later.pop()()
         assert not later
+
+
+def test_the_link_ends_with_the_last_viewer(later: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list = []
+    close = ndv_data.Subscriber.close
+    monkeypatch.setattr(ndv_data.Subscriber, "close", lambda link: closed.append(close(link)))
+    with Publisher(PublishConfig(bind="tcp://127.0.0.1:*", bind_pull="tcp://127.0.0.1:*")) as publisher:
+        publisher.start(STARTED, NetworkInUse(restored(0).model, {}))
+        publisher.publish(restored(0))
+        data = ndv_data.of_daemon(publisher.address_pull)
+        later.pop()()
+        assert (len(later), len(closed)) == (1, 0)
+        del data
+        gc.collect()
+        later.pop()()
+    assert (len(later), len(closed)) == (0, 1)
