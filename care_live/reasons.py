@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["stream", "whole"]
+HowRestored: TypeAlias = Literal["stream", "whole"]
 """*stream*: plane by plane, while the volume was recorded · *whole*: after its last plane."""
 
 Reason: TypeAlias = Literal[
@@ -68,7 +68,7 @@ _WORDS: Mapping[str, str] = {
 class Choice:
     """How a volume was restored, and why so."""
 
-    kind: Kind
+    kind: HowRestored
     reason: Reason | str
     """One of `Reason`, or in a message or journal one that only a newer version knows."""
     figures: Mapping[str, float] = field(default_factory=dict)

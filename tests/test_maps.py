@@ -29,7 +29,7 @@ from care_live.viewer.view_records import ViewedVolume
 from care_live.viewer.volume_index import VolumeIndex
 from care_live.viewer.web import picture
 from care_live.viewer.web.fineness import Fineness
-from care_live.viewer.web.requests import Mode, PageView
+from care_live.viewer.web.requests import PageView, ViewMode
 from care_live.wire import arrays
 from care_live.worker.client import RestoreProcess
 from tests.make import samples
@@ -136,7 +136,7 @@ def test_a_recorder_stores_it_and_the_history_shows_it(sent: Restored, watched: 
 
 
 @pytest.mark.parametrize("mode", ["slice", "volume"])
-def test_the_page_gets_codes_on_both_sides_of_0(watched: tuple[ViewedVolume, Path], mode: Mode) -> None:
+def test_the_page_gets_codes_on_both_sides_of_0(watched: tuple[ViewedVolume, Path], mode: ViewMode) -> None:
     view = PageView(mode=mode, z=1)
     header, buffers = picture.unpack(picture.Pictures().encode((watched[0],), view, EXACT))
     (at,) = (i for i, array in enumerate(header["arrays"]) if array["product"] == FOURTH)

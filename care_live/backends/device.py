@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 Array = NDArray[Any]
 Inputs: TypeAlias = Mapping[str, Array]
-Results: TypeAlias = tuple[Array, ...]
+HostResults: TypeAlias = tuple[Array, ...]
 N_WARM_UP = 3
 """Runs before a shape is ready: cuDNN searches in the first, memory settles in the second."""
 _ENDS = {"low": 0, "high": 1000}
@@ -197,7 +197,7 @@ class DeviceSession:
         """Return whether runs in turns give the same results as runs alone: a driver may be wrong here."""
         fed = [{name: self._noise(name, seed) for name in self._shapes} for seed in range(3)]
         alone = [_copied(self.run(inputs)) for inputs in fed]
-        turns: list[Results] = []
+        turns: list[HostResults] = []
         with translated("warm-up"):
             _run_in_turns(
                 self._places,
@@ -219,7 +219,7 @@ class DeviceSession:
         return np.random.default_rng(seed).integers(0, 1000, self._shapes[name]).astype(self._types[name])
 
 
-def run_each(session: Session, n: int, feed: Callable[[int], Inputs], take: Callable[[int, Results], None]) -> None:
+def run_each(session: Session, n: int, feed: Callable[[int], Inputs], take: Callable[[int, HostResults], None]) -> None:
     """Run a session n times; on a device the copies of one run go beside the work of another.
 
     Parameters
@@ -247,7 +247,7 @@ def _run_in_turns(
     n: int,
     *,
     feed: Callable[[int], Inputs],
-    take: Callable[[int, Results], None],
+    take: Callable[[int, HostResults], None],
     running: Callable[[], AbstractContextManager[None]],
 ) -> None:
     """Run in one place while a thread empties and fills the other one, then the other way round.
@@ -276,7 +276,7 @@ def _run_in_turns(
     take(n - 1, places[(n - 1) % 2].fetch())
 
 
-def _copied(results: Results) -> Results:
+def _copied(results: HostResults) -> HostResults:
     return tuple(result.copy() for result in results)
 
 

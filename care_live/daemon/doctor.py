@@ -23,7 +23,7 @@ from care_live.errors import CareLiveError, StoreError
 from care_live.model.file import located, read_card
 from care_live.store import nearest_folder
 
-Verdict: TypeAlias = Literal["good", "note", "bad"]
+CheckVerdict: TypeAlias = Literal["good", "note", "bad"]
 
 _DISK_PROBE_BYTES = 64 * 2**20
 _MM_PACKAGES = ("pycromanager", "mmpycorex", "pyjavaz", "ndstorage", "pymmcore", "mm-test-adapters", "pymmcore-plus")
@@ -34,7 +34,7 @@ class Finding:
     """What one check found."""
 
     check: str
-    verdict: Verdict
+    verdict: CheckVerdict
     seen: str
     advice: str = ""
     """What to do; empty when nothing has to be done."""

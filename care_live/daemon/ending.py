@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from care_live.daemon.deadline import Deadlines
-from care_live.daemon.inbox import Closed
+from care_live.daemon.inbox import InboxClosed
 from care_live.errors import StageError, StoreError
 
 if TYPE_CHECKING:  # what it ends was made elsewhere
@@ -61,7 +61,7 @@ def _end_intake(pipeline: Pipeline, fail: Callable[[BaseException], None]) -> No
     try:
         if not pipeline.conclude("the source hangs: it delivers no event"):
             fail(StageError("the intake hangs: planes of open volumes are not written"))
-    except Closed:
+    except InboxClosed:
         logger.warning("planes of open volumes are not written: the store has failed")
     except Exception as error:  # noqa: BLE001 - as with every stage: the disk is still waited for
         fail(error)

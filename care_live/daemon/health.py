@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from care_live.daemon.run_metrics import DaemonStatus
 from care_live.daemon.status_request import open_status
-from care_live.daemon.status_server import ConnectionLimits, Look, Order, Routes, StatusServer
+from care_live.daemon.status_server import ConnectionLimits, Look, Routes, StatusServer, TakeOrder
 from care_live.errors import ConfigError
 
 _ASK_S = 2.0
@@ -72,7 +72,7 @@ class Health:
         bind: str,
         status: Callable[[], DaemonStatus],
         ready: Callable[[], bool],
-        orders: Mapping[str, Order] | None = None,
+        orders: Mapping[str, TakeOrder] | None = None,
         *,
         limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 - frozen
     ) -> None:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Closed(Exception):  # noqa: N818 - no error: the end of the flow
+class InboxClosed(Exception):  # noqa: N818 - no error: the end of the flow
     """The inbox is closed and empty: the flow has ended."""
 
 
@@ -45,7 +45,7 @@ class Inbox(Generic[T]):
         """
         with self._changed:
             if self._closed:
-                raise Closed(self.name)
+                raise InboxClosed(self.name)
             self._first.append(item)
             self._changed.notify_all()
 
@@ -60,7 +60,7 @@ class Inbox(Generic[T]):
         with self._changed:
             fits = self._changed.wait_for(lambda: self._closed or self._has_space(nbytes), wait_s)
             if self._closed:
-                raise Closed(self.name)
+                raise InboxClosed(self.name)
             if fits:
                 self._second.append((item, nbytes))
                 self._second_bytes += nbytes
@@ -85,7 +85,7 @@ class Inbox(Generic[T]):
                 self._changed.notify_all()
                 return item
             if self._closed:
-                raise Closed(self.name)
+                raise InboxClosed(self.name)
             return None
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import SkippedVolume
 from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
-from care_live.daemon.storing import Record
+from care_live.daemon.storing import StorageRecord
 from care_live.daemon.unstored_frames import UnstoredFrames
 from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worker_group import WorkerGroup
@@ -47,7 +47,7 @@ class Intake:
     assembler: Assembler
     restorer: WorkerGroup
     publisher: Publisher
-    storage: Inbox[Record]
+    storage: Inbox[StorageRecord]
     worklist: Worklist
     budget: MemoryBudget
     tally: Tally

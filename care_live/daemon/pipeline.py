@@ -23,7 +23,7 @@ from care_live.acquisition_config import reference_of
 from care_live.assemble import Assembler
 from care_live.config import Config, FolderConfig, StudioConfig
 from care_live.daemon.bulkhead import Bulkhead
-from care_live.daemon.inbox import Closed, Inbox
+from care_live.daemon.inbox import Inbox, InboxClosed
 from care_live.daemon.intake import Intake
 from care_live.daemon.lag import Lag
 from care_live.daemon.memory_budget import MemoryBudget
@@ -34,7 +34,7 @@ from care_live.daemon.restoring import Restoring
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.shed_volumes import ShedVolumes
 from care_live.daemon.stage import Stage
-from care_live.daemon.storing import Record, Storing
+from care_live.daemon.storing import StorageRecord, Storing
 from care_live.daemon.unstored_frames import UnstoredFrames
 from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worker_group import WorkerGroup
@@ -94,7 +94,7 @@ class Pipeline:
         self._stopping = threading.Event()
         limit_bytes = config.assemble.memory_mib * 2**20
         self._budget = MemoryBudget(limit_bytes)
-        self._storage = Inbox[Record]("store", limit_bytes)
+        self._storage = Inbox[StorageRecord]("store", limit_bytes)
         channels = self._choose_channels(started.plan)
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, channels, plan=started.plan))
         states, shed = VolumeStates(), ShedVolumes(self._worklist, tally)
@@ -260,7 +260,7 @@ class Pipeline:
     def _go_on_raw(self, error: BaseException) -> None:
         """Restoration has ended too early: waiting volumes are left to the next start, and raw volumes go on."""
         self._rooms.restoring.note(error)
-        with contextlib.suppress(Closed):
+        with contextlib.suppress(InboxClosed):
             self._intake.skip(self._worklist.give_up(f"restoring has failed ({error}); --resume restores it later"))
 
     def refresh(self) -> None:

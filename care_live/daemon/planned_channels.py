@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from care_live.config import Config, SourceConfig
-from care_live.daemon.resume import Microscope, outline_of
+from care_live.daemon.resume import MicroscopeConfig, outline_of
 from care_live.daemon.worker_group import WorkerGroup
 from care_live.errors import ConfigError
 from care_live.images import RunStarted
@@ -17,7 +17,7 @@ def planned_channels(source: SourceConfig) -> tuple[str, ...]:
     ConfigError
         The sequence of the settings cannot be read.
     """
-    return tuple(outline_of(source).places.channels) if isinstance(source, Microscope) else ()
+    return tuple(outline_of(source).places.channels) if isinstance(source, MicroscopeConfig) else ()
 
 
 def refuse_unknown_channels(config: Config, restorer: WorkerGroup) -> None:

@@ -23,7 +23,7 @@ from care_live.verdict import MeasuredError, Trust
 
 logger = logging.getLogger(__name__)
 
-Place: TypeAlias = tuple[int, int]
+PositionChannel: TypeAlias = tuple[int, int]
 """Position and channel."""
 
 _MAX_WAITING = 64
@@ -63,7 +63,7 @@ class References:
         self._waiting: OrderedDict[VolumeKey, Volume] = OrderedDict()
         self._restored: OrderedDict[VolumeKey, FirstExposures] = OrderedDict()
         self._late: list[tuple[FirstExposures, Volume]] = []
-        self._known: dict[Place, _Known] = {}
+        self._known: dict[PositionChannel, _Known] = {}
         self._lock = threading.Lock()
         self._exposed_ms = self._reference_ms = 0.0
 
@@ -85,7 +85,7 @@ class References:
             self._waiting[key] = volume
             _drop_oldest(self._waiting, {one: waiting.pixels.nbytes for one, waiting in self._waiting.items()})
 
-    def go_on(self, measured: Mapping[Place, RestoredStored], stored: Iterable[RawStored]) -> None:
+    def go_on(self, measured: Mapping[PositionChannel, RestoredStored], stored: Iterable[RawStored]) -> None:
         """Take over what a run that is resumed has measured and exposed before."""
         for place, one in measured.items():
             if one.trust is not None and one.trust.measured is not None:

@@ -21,7 +21,7 @@ from care_live.daemon.readback import Stored
 from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.shed_volumes import ShedVolumes
-from care_live.daemon.storing import Record
+from care_live.daemon.storing import StorageRecord
 from care_live.daemon.volume_states import VolumeStates
 from care_live.daemon.worker_group import WorkerGroup
 from care_live.daemon.worklist import Turn, Worklist
@@ -63,7 +63,7 @@ class Restoring:
 
     group: WorkerGroup
     publisher: Publisher
-    storage: Inbox[Record]
+    storage: Inbox[StorageRecord]
     worklist: Worklist
     budget: MemoryBudget
     tally: Tally

@@ -53,7 +53,7 @@ def _open_rest(config: Config, run_id: str) -> Source:
     except StoreError:
         return open_source(source, run_id=run_id)  # nothing to resume
     stored = frozenset(reader.keys("raw"))
-    if not isinstance(source, Microscope):
+    if not isinstance(source, MicroscopeConfig):
         return open_source(source, run_id=run_id, stored=stored)
     asked = asked_of(source, reader.plan)
     if not asked.stacks:  # a sequence without an end
@@ -74,7 +74,7 @@ def _is_taken(config: Config, run_id: str, name: str) -> bool:
     return not (config.resume and name == run_id) and (config.store.directory / name).exists()
 
 
-Microscope = VirtualConfig | MicroManagerConfig | PymmcorePlusConfig
+MicroscopeConfig = VirtualConfig | MicroManagerConfig | PymmcorePlusConfig
 """Sources of which the settings are the plan."""
 
 
@@ -84,7 +84,7 @@ def _hint(source: SourceConfig) -> None:
         logger.info("plan=source.acquisition hint: source.sequence takes a whole useq.MDASequence, a file or its keys")
 
 
-def asked_of(source: Microscope, before: Plan) -> Plan:
+def asked_of(source: MicroscopeConfig, before: Plan) -> Plan:
     """Return the plan that the settings ask a microscope for; what only its cameras know is as before.
 
     Raises
@@ -108,7 +108,7 @@ def asked_of(source: Microscope, before: Plan) -> Plan:
     return replace(asked, shape_px=shape_px, **steps_of(source, outline))
 
 
-def outline_of(source: Microscope) -> Outline:
+def outline_of(source: MicroscopeConfig) -> Outline:
     """Return what the settings order; see `asked_of`."""
     if isinstance(source, PymmcorePlusConfig):
         return outline_of_sequence(with_references(read_sequence(source.sequence), source.reference))

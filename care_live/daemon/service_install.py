@@ -9,12 +9,12 @@ from pathlib import Path
 from care_live.config import load
 from care_live.daemon import service_plist, service_unit, service_windows
 from care_live.daemon.service_rule import ServiceRule, rule_of, service_name
-from care_live.daemon.service_steps import OURS, Run, Step, take
+from care_live.daemon.service_steps import OURS, InstallStep, RunCommand, take
 from care_live.errors import ConfigError
 
 
 def install_service(
-    name: str, config_file: Path, *, system: bool, platform: str = sys.platform, run: Run | None = None
+    name: str, config_file: Path, *, system: bool, platform: str = sys.platform, run: RunCommand | None = None
 ) -> str:
     """Make a service that runs a config, start it now and at each boot or login; say what happened.
 
@@ -37,7 +37,7 @@ def install_service(
     return said if kept_by_system else f"{said}; the log is {rule.log_file}"
 
 
-def remove_service(name: str, *, system: bool, platform: str = sys.platform, run: Run | None = None) -> str:
+def remove_service(name: str, *, system: bool, platform: str = sys.platform, run: RunCommand | None = None) -> str:
     """Stop a service, whose run is drained, and take it away; say what happened.
 
     Raises
@@ -50,7 +50,7 @@ def remove_service(name: str, *, system: bool, platform: str = sys.platform, run
     return take(_removed(service_name(name), system=system, platform=platform), run)
 
 
-def _installed(rule: ServiceRule, *, system: bool, platform: str) -> list[Step]:
+def _installed(rule: ServiceRule, *, system: bool, platform: str) -> list[InstallStep]:
     if platform == "win32":
         return service_windows.windows_installed(rule)
     path = _file(rule.name, system=system, platform=platform)
@@ -62,7 +62,7 @@ def _installed(rule: ServiceRule, *, system: bool, platform: str) -> list[Step]:
     return service_unit.unit_installed(rule, path, system=system)
 
 
-def _removed(name: str, *, system: bool, platform: str) -> list[Step]:
+def _removed(name: str, *, system: bool, platform: str) -> list[InstallStep]:
     if platform == "win32":
         return service_windows.windows_removed(name)
     path = _file(name, system=system, platform=platform)

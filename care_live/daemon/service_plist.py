@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from care_live.daemon.service_rule import PAUSE_S, ServiceRule
-from care_live.daemon.service_steps import RemoveFile, Request, Step, WriteFile
+from care_live.daemon.service_steps import InstallStep, RemoveFile, SystemRequest, WriteFile
 
 _NOT_THERE = frozenset({3, 113})
 """launchctl's: no such process, no such service."""
@@ -43,9 +43,9 @@ def plist_path(name: str, *, system: bool, home: Path) -> Path:
     return folder / f"{_label(name)}.plist"
 
 
-def plist_installed(rule: ServiceRule, path: Path, *, user_id: int | None) -> list[Step]:
+def plist_installed(rule: ServiceRule, path: Path, *, user_id: int | None) -> list[InstallStep]:
     """Return the steps that write the list and start the service; `user_id` is None for one of the machine."""
-    start = Request(("launchctl", "bootstrap", _domain(user_id), str(path)))
+    start = SystemRequest(("launchctl", "bootstrap", _domain(user_id), str(path)))
     return [
         WriteFile(path, plist_text(rule)),
         replace(_stopped(rule.name, user_id), again=(start.command,)),  # one that runs with an older list
@@ -53,13 +53,15 @@ def plist_installed(rule: ServiceRule, path: Path, *, user_id: int | None) -> li
     ]
 
 
-def plist_removed(name: str, path: Path, *, user_id: int | None) -> list[Step]:
+def plist_removed(name: str, path: Path, *, user_id: int | None) -> list[InstallStep]:
     """Return the steps that drain and stop the service, and take its list away."""
     return [_stopped(name, user_id), RemoveFile(path)]
 
 
-def _stopped(name: str, user_id: int | None) -> Request:
-    return Request(("launchctl", "bootout", f"{_domain(user_id)}/{_label(name)}"), accepts=_NOT_THERE, goes_on=_GOES_ON)
+def _stopped(name: str, user_id: int | None) -> SystemRequest:
+    return SystemRequest(
+        ("launchctl", "bootout", f"{_domain(user_id)}/{_label(name)}"), accepts=_NOT_THERE, goes_on=_GOES_ON
+    )
 
 
 def _domain(user_id: int | None) -> str:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from care_live.errors import CareLiveError, ConfigError
 
-Run: TypeAlias = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
+RunCommand: TypeAlias = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 _ASKED_S = 900.0
 """A stop waits for the drain."""
@@ -43,7 +43,7 @@ class RemoveFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SystemRequest:
     """A command of the system."""
 
     command: tuple[str, ...]
@@ -61,7 +61,7 @@ class Request:
     """What the answer must contain; else the service is another program's."""
 
 
-Step: TypeAlias = WriteFile | RemoveFile | Request
+InstallStep: TypeAlias = WriteFile | RemoveFile | SystemRequest
 
 
 def run_command(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -78,7 +78,9 @@ def run_command(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise CareLiveError(f"{' '.join(command)} failed: {error}") from error
 
 
-def take(steps: Iterable[Step], run: Run | None = None, *, pause: Callable[[float], None] = time.sleep) -> str:
+def take(
+    steps: Iterable[InstallStep], run: RunCommand | None = None, *, pause: Callable[[float], None] = time.sleep
+) -> str:
     """Take one step after the other, and say what happened; where one fails, those before it are taken back.
 
     Parameters
@@ -94,40 +96,43 @@ def take(steps: Iterable[Step], run: Run | None = None, *, pause: Callable[[floa
         The system refuses a request; the message says what was done before, and what of it was taken back.
     """
     said: list[str] = []
-    backward: list[Step] = []
-    again: list[Request] = []
+    backward: list[InstallStep] = []
+    again: list[SystemRequest] = []
     for step in steps:
         before = backward
         try:
             backward = [*_undone_by(step), *before]
             said.append(_take(step, run, pause))
-            again += [Request(command) for command in step.again] if isinstance(step, Request) else []
+            again += [SystemRequest(command) for command in step.again] if isinstance(step, SystemRequest) else []
         except CareLiveError as error:  # of a request that was refused there is nothing to take back
-            undone = _take_back(before if isinstance(step, Request) else backward, again, run, pause)
+            undone = _take_back(before if isinstance(step, SystemRequest) else backward, again, run, pause)
             happened = "; then ".join(filter(None, ("; ".join(said), str(error))))
             raise type(error)("; taken back: ".join(filter(None, (happened, undone)))) from error
     return "; ".join(said)
 
 
-def _undone_by(step: Step) -> list[Step]:
+def _undone_by(step: InstallStep) -> list[InstallStep]:
     """Return what takes a step back, before it is taken."""
     match step:
         case WriteFile(path):
             return [WriteFile(path, _text_of(path)) if path.is_file() else RemoveFile(path)]
-        case Request(undo=command) if command:
-            return [Request(command)]
+        case SystemRequest(undo=command) if command:
+            return [SystemRequest(command)]
     return []
 
 
 def _take_back(
-    backward: Sequence[Step], again: Sequence[Request], run: Run | None, pause: Callable[[float], None]
+    backward: Sequence[InstallStep],
+    again: Sequence[SystemRequest],
+    run: RunCommand | None,
+    pause: Callable[[float], None],
 ) -> str:
     """Take steps back as far as that goes, and say what happened.
 
     Where a file existed before, the service did, too: the file is as it was, and the service stays, or starts again.
     """
     earlier = [step for step in backward if isinstance(step, WriteFile)]
-    steps: Sequence[Step] = [*earlier, *again] if earlier else backward
+    steps: Sequence[InstallStep] = [*earlier, *again] if earlier else backward
     said: list[str] = []
     for step in steps:
         try:
@@ -137,13 +142,13 @@ def _take_back(
     return "; ".join(said)
 
 
-def _take(step: Step, run: Run | None, pause: Callable[[float], None]) -> str:
+def _take(step: InstallStep, run: RunCommand | None, pause: Callable[[float], None]) -> str:
     match step:
         case WriteFile(path, text, advice):
             return _write(path, text, advice)
         case RemoveFile(path, advice):
             return _remove(path, advice)
-        case Request():
+        case SystemRequest():
             return _ask(step, run, pause)
 
 
@@ -177,7 +182,7 @@ def _not_allowed(doing: str, path: Path, error: OSError, advice: str) -> ConfigE
     return ConfigError("; ".join(filter(None, (f"cannot {doing} {path}: {error.strerror or error}", to_do))))
 
 
-def _ask(request: Request, run: Run | None, pause: Callable[[float], None]) -> str:
+def _ask(request: SystemRequest, run: RunCommand | None, pause: Callable[[float], None]) -> str:
     asked = subprocess.list2cmdline(request.command)
     if run is None and shutil.which(request.command[0]) is None:
         return f"{request.command[0]} is not here: run {asked}"
@@ -191,7 +196,7 @@ def _ask(request: Request, run: Run | None, pause: Callable[[float], None]) -> s
     return asked
 
 
-def _done(request: Request, run: Run, pause: Callable[[float], None]) -> subprocess.CompletedProcess[str]:
+def _done(request: SystemRequest, run: RunCommand, pause: Callable[[float], None]) -> subprocess.CompletedProcess[str]:
     """Ask until the system is no longer at it."""
     waited_s = 0.0
     while True:

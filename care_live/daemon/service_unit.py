@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from care_live.daemon.service_rule import INVALID, PAUSE_S, ServiceRule
-from care_live.daemon.service_steps import RemoveFile, Request, Step, WriteFile
+from care_live.daemon.service_steps import InstallStep, RemoveFile, SystemRequest, WriteFile
 from care_live.errors import ConfigError
 
 _START_S = 300
@@ -66,7 +66,7 @@ def unit_path(name: str, *, system: bool, config_home: Path) -> Path:
     return (Path("/etc/systemd") / "system" if system else config_home / "systemd" / "user") / f"{name}.service"
 
 
-def unit_installed(rule: ServiceRule, path: Path, *, system: bool) -> list[Step]:
+def unit_installed(rule: ServiceRule, path: Path, *, system: bool) -> list[InstallStep]:
     """Return the steps that write the unit, start it now and at each boot or login.
 
     Where it runs with an earlier file, that daemon is drained, and started with this one.
@@ -81,7 +81,7 @@ def unit_installed(rule: ServiceRule, path: Path, *, system: bool) -> list[Step]
     ]
 
 
-def unit_removed(path: Path, *, system: bool) -> list[Step]:
+def unit_removed(path: Path, *, system: bool) -> list[InstallStep]:
     """Return the steps that stop the service, after its run was drained, and take the unit away."""
     return [
         _first(_systemctl("disable", "--now", path.name, system=system), system=system),
@@ -90,11 +90,11 @@ def unit_removed(path: Path, *, system: bool) -> list[Step]:
     ]
 
 
-def _systemctl(*request: str, system: bool) -> Request:
-    return Request(("systemctl", *([] if system else ["--user"]), *request))
+def _systemctl(*request: str, system: bool) -> SystemRequest:
+    return SystemRequest(("systemctl", *([] if system else ["--user"]), *request))
 
 
-def _first(request: Request, *, system: bool) -> Request:
+def _first(request: SystemRequest, *, system: bool) -> SystemRequest:
     return request if system else replace(request, advice=_NO_SESSION)
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from care_live.daemon.inbox import Closed
+from care_live.daemon.inbox import InboxClosed
 from care_live.errors import StageError
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Stage:
     def _run(self) -> None:
         try:
             self._work()
-        except Closed as after:
+        except InboxClosed as after:
             logger.info("stage ends name=%s: the stage behind it has failed (%s)", self.name, after)
         except BaseException as error:  # noqa: BLE001 - the thread boundary: the daemon decides
             self.error = error

@@ -35,10 +35,10 @@ from care_live.wire.address import is_loopback_host
 
 logger = logging.getLogger(__name__)
 
-Answer: TypeAlias = tuple[int, str, bytes]
+HttpAnswer: TypeAlias = tuple[int, str, bytes]
 """Status code, content type, body."""
-Look: TypeAlias = Callable[[], Answer]
-Order: TypeAlias = Callable[[Mapping[str, Any]], str]
+Look: TypeAlias = Callable[[], HttpAnswer]
+TakeOrder: TypeAlias = Callable[[Mapping[str, Any]], str]
 """Takes the JSON of an order and returns the answer; its errors are answered, too."""
 
 MAX_REQUEST_BYTES = 128 * 1024
@@ -61,7 +61,7 @@ class Routes:
     """What is answered, by path."""
 
     looks: Mapping[str, Look]
-    orders: Mapping[str, Order]
+    orders: Mapping[str, TakeOrder]
 
 
 class StatusServer(ThreadingHTTPServer):
@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _own_name(self) -> str:
         return str(self.server.server_address[0])
 
-    def _obey(self, order: Order) -> Answer:
+    def _obey(self, order: TakeOrder) -> HttpAnswer:
         announced = self.headers.get("Content-Length", "")
         if not (announced.isascii() and announced.isdigit()) or "Transfer-Encoding" in self.headers:
             return 411, "text/plain", b"wanted Content-Length, a number\n"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from care_live.daemon.inbox import Closed, Inbox
+from care_live.daemon.inbox import Inbox, InboxClosed
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.shed_volumes import ShedVolumes
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 Note: TypeAlias = StateChanged | NotRestored | RunEnded | NetworkInUse
 """What is written beside the volumes."""
-Record: TypeAlias = Volume | Restored | Note
+StorageRecord: TypeAlias = Volume | Restored | Note
 """What the store keeps."""
 
 _TRIES = 3
@@ -43,7 +43,7 @@ class Storing:
     """Runs until its inbox is closed and empty."""
 
     writer: RunWriter
-    storage: Inbox[Record]
+    storage: Inbox[StorageRecord]
     worklist: Worklist
     budget: MemoryBudget
     tally: Tally
@@ -67,7 +67,7 @@ class Storing:
                     self._keep(record)
                     self.n_kept += 1
                 self._look_at_disk()
-        except Closed:
+        except InboxClosed:
             return
         except StoreError:
             self._try_the_rest()
@@ -82,7 +82,7 @@ class Storing:
             if isinstance(restored, Restored):
                 self.shed.add(restored, "the store has failed")
                 self.settle(restored.key)
-        with contextlib.suppress(Closed):
+        with contextlib.suppress(InboxClosed):
             while (record := self.storage.get(0.0)) is not None:
                 if not isinstance(record, Restored) and (error := self._tried(record)) is not None:
                     logger.error("not written %s: %s", type(record).__name__, error)
@@ -105,7 +105,7 @@ class Storing:
             if disk.space == "enough":
                 self.shed.restore_again()
 
-    def _keep(self, record: Record) -> None:
+    def _keep(self, record: StorageRecord) -> None:
         """Write a record; while the disk refuses one that must not be lost, wait, and log that."""
         if isinstance(record, Restored):
             self._keep_restored(record)
@@ -123,14 +123,14 @@ class Storing:
             logger.warning("the disk takes volumes again")
             self.tally.set(detail="")
 
-    def _tried(self, record: Record) -> StoreError | None:
+    def _tried(self, record: StorageRecord) -> StoreError | None:
         try:
             self._write(record)
         except StoreError as error:
             return error
         return None
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: StorageRecord) -> None:
         match record:
             case Volume():
                 self._write_raw(record)

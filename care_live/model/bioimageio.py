@@ -24,7 +24,7 @@ from care_live.errors import ModelError
 from care_live.imports import need
 from care_live.model.card import ModelCard
 from care_live.model.confined import blamed_on
-from care_live.model.foreign import Measure, describe_graph, load_foreign, write_foreign
+from care_live.model.foreign import MeasureHalo, describe_graph, load_foreign, write_foreign
 from care_live.model.graph import set_nodes
 from care_live.model.onnx_builder import OnnxBuilder
 
@@ -35,7 +35,7 @@ _NAMES = ("bioimageio.yaml", "rdf.yaml")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProcessingStep:
     """One step of a description that is done to an image."""
 
     name: str
@@ -51,8 +51,8 @@ class Description:
     author: str
     licence: str
     weights: Path
-    before: tuple[Step, ...]
-    after: tuple[Step, ...]
+    before: tuple[ProcessingStep, ...]
+    after: tuple[ProcessingStep, ...]
     test_input: Path | None
     test_output: Path | None
 
@@ -95,7 +95,7 @@ def _refuse_bomb(packed: zipfile.ZipFile, source: Path) -> None:
         )
 
 
-def import_bioimageio(folder: Path, out: Path, *, measure: Measure) -> ModelCard:
+def import_bioimageio(folder: Path, out: Path, *, measure: MeasureHalo) -> ModelCard:
     """Write a model of the zoo as one ONNX file with its card.
 
     Raises
@@ -174,9 +174,11 @@ def _weights(tree: Mapping[str, Any], folder: Path) -> Path:
     return path
 
 
-def _steps(entries: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+def _steps(entries: Sequence[Mapping[str, Any]]) -> tuple[ProcessingStep, ...]:
     """Format 0.5 calls a step's name its id."""
-    return tuple(Step(_text(entry.get("id", entry.get("name"))), dict(entry.get("kwargs") or {})) for entry in entries)
+    return tuple(
+        ProcessingStep(_text(entry.get("id", entry.get("name"))), dict(entry.get("kwargs") or {})) for entry in entries
+    )
 
 
 def _test_file(tree: Mapping[str, Any], tensor: Mapping[str, Any], key: str, folder: Path) -> Path | None:
@@ -202,7 +204,7 @@ def _text(value: object) -> str:
     return str(value)[:1000]
 
 
-def _split(description: Description) -> tuple[Normalisation, list[Step]]:
+def _split(description: Description) -> tuple[Normalisation, list[ProcessingStep]]:
     """Separate what needs the image's own statistics, for the card, from arithmetic, for the graph."""
     steps = [step for step in description.before if step.name != "ensure_dtype"]
     if not steps or not _is_statistic(steps[0]):
@@ -210,11 +212,11 @@ def _split(description: Description) -> tuple[Normalisation, list[Step]]:
     return _normalisation(steps[0], description.folder), steps[1:]
 
 
-def _is_statistic(step: Step) -> bool:
+def _is_statistic(step: ProcessingStep) -> bool:
     return step.name in {"zero_mean_unit_variance", "scale_range"} and step.settings.get("mode") != "fixed"
 
 
-def _normalisation(step: Step, folder: Path) -> Normalisation:
+def _normalisation(step: ProcessingStep, folder: Path) -> Normalisation:
     settings = step.settings
     if settings.get("reference_tensor") or settings.get("mode") == "per_dataset":
         raise ModelError(f"{folder} normalises by other images than the one it gets: that cannot be done live")
@@ -225,7 +227,7 @@ def _normalisation(step: Step, folder: Path) -> Normalisation:
     )
 
 
-def _prepend(network: onnx.ModelProto, steps: Sequence[Step]) -> None:
+def _prepend(network: onnx.ModelProto, steps: Sequence[ProcessingStep]) -> None:
     """Put arithmetic before the graph's first layer."""
     graph = network.graph
     weights = {tensor.name for tensor in graph.initializer}
@@ -237,7 +239,7 @@ def _prepend(network: onnx.ModelProto, steps: Sequence[Step]) -> None:
     graph.initializer.extend(before.constants)
 
 
-def _append(network: onnx.ModelProto, steps: Sequence[Step]) -> None:
+def _append(network: onnx.ModelProto, steps: Sequence[ProcessingStep]) -> None:
     """Put arithmetic behind the graph's first output, which keeps its name."""
     graph = network.graph
     if not steps:
@@ -251,7 +253,9 @@ def _append(network: onnx.ModelProto, steps: Sequence[Step]) -> None:
     after.append_to(graph)
 
 
-def _arithmetic(graph: onnx.GraphProto, steps: Sequence[Step], source: str, prefix: str) -> tuple[OnnxBuilder, str]:
+def _arithmetic(
+    graph: onnx.GraphProto, steps: Sequence[ProcessingStep], source: str, prefix: str
+) -> tuple[OnnxBuilder, str]:
     """Return the operations and the name of their result."""
     written = OnnxBuilder(f"{prefix}_")
 
@@ -264,7 +268,7 @@ def _arithmetic(graph: onnx.GraphProto, steps: Sequence[Step], source: str, pref
     return written, source
 
 
-def _add_step(step: Step, add: Any) -> None:
+def _add_step(step: ProcessingStep, add: Any) -> None:
     settings = step.settings
     if step.name == "sigmoid":
         add("Sigmoid")

@@ -28,11 +28,11 @@ _LOOK_AT_ALL = frozenset(
 _TRY_PX = {2: 256, 3: 64}
 """Size at which a network is looked at, by its number of axes: many times any sensible divisor."""
 
-Measure: TypeAlias = Callable[[Path, ModelCard], tuple[int, ...]]
+MeasureHalo: TypeAlias = Callable[[Path, ModelCard], tuple[int, ...]]
 """Runs a network with a card whose halo is a guess, and returns how far it reaches along each axis."""
 
 
-def import_onnx(network: Path, out: Path, card: ModelCard, *, measure: Measure) -> ModelCard:
+def import_onnx(network: Path, out: Path, card: ModelCard, *, measure: MeasureHalo) -> ModelCard:
     """Write a foreign network with its card, its field of any size and its halo measured.
 
     Raises
@@ -62,7 +62,7 @@ def load_foreign(path: Path) -> onnx.ModelProto:
         ) from error
 
 
-def write_foreign(network: onnx.ModelProto, out: Path, card: ModelCard, *, measure: Measure) -> ModelCard:
+def write_foreign(network: onnx.ModelProto, out: Path, card: ModelCard, *, measure: MeasureHalo) -> ModelCard:
     """Write a graph with its card; the halo is measured on the file that was written."""
     guessed = describe_graph(network, card.name)
     for key in ("axes", "divisor"):

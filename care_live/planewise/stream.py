@@ -26,7 +26,7 @@ Array = NDArray[Any]
 Interior: TypeAlias = tuple[slice, slice]
 """Rows and columns of a plane."""
 WHOLE: Interior = (slice(None), slice(None))
-Coded: TypeAlias = tuple[tuple[str, str], ...]
+CodedOutputs: TypeAlias = tuple[tuple[str, str], ...]
 """Outputs of a graph that are codes, and which head each belongs to."""
 
 
@@ -66,7 +66,7 @@ class PlanSessions:
         self._leaving = self.results.keys() - self.chained if options.quantised else frozenset()
         """Planes that leave the device as codes."""
         self._recorded = {plane.number for key, plane in plan.program.inputs.items() if key not in ("low", "high")}
-        self._sessions: dict[tuple[StepGraph, Coded], ChainedSession] = {}
+        self._sessions: dict[tuple[StepGraph, CodedOutputs], ChainedSession] = {}
         for step in plan.steps:
             key = step.graph, self._coded(step)
             if step.graph.lines and key not in self._sessions:
@@ -93,7 +93,7 @@ class PlanSessions:
         ends = {numbers[name]: left[quantised_outputs.ends_of(name)] for name, _ in coded}
         return Left({number: left[name] for name, number in numbers.items()}, ends)
 
-    def _coded(self, step: ScheduledStep) -> Coded:
+    def _coded(self, step: ScheduledStep) -> CodedOutputs:
         """Return which outputs of a step are codes, and what they say."""
         pairs = zip(step.graph.outputs, step.outputs, strict=True)
         return tuple((name, self.results[number][0]) for (name, _), number in pairs if number in self._leaving)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from care_live.publish.log import Stream
-from care_live.wire.messages import Gap, Message, Newest, Numbered, Replay, Request, Start, View, VolumeMessage
+from care_live.publish.log import Series
+from care_live.wire.messages import Gap, Message, Newest, Numbered, Replay, Start, View, VolumeMessage, WatcherRequest
 
 
 class Following(Protocol):
@@ -18,7 +18,7 @@ class Following(Protocol):
     ask_after: int
     """Number of messages after which the next request is due."""
 
-    def request(self, session: str | None) -> Request | None:
+    def request(self, session: str | None) -> WatcherRequest | None:
         """Return what to ask so that more comes, or None: enough was asked, or the session is not known yet."""
 
     def is_news(self, message: Message) -> bool:
@@ -31,12 +31,12 @@ class NewestOnly:
     def __init__(self, view: View, credit: int, position: int | None, channel: int | None) -> None:
         self._view, self._credit, self._position, self._channel = view, credit, position, channel
         self._session: str | None = None
-        self._newest: dict[Stream, int] = {}
+        self._newest: dict[Series, int] = {}
         self.n_lost, self.ask_after = 0, 1
         self.costs: tuple[type, ...] = (VolumeMessage,)
         self._last: int | None = None
 
-    def request(self, session: str | None) -> Request:
+    def request(self, session: str | None) -> WatcherRequest:
         return Newest(
             session=self._session,
             after=max(self._newest.values(), default=-1),
@@ -70,7 +70,7 @@ class Every:
         self.n_lost, self.ask_after = 0, max(1, credit // 2)
         self.costs: tuple[type, ...] = (Numbered, Gap)
 
-    def request(self, session: str | None) -> Request | None:
+    def request(self, session: str | None) -> WatcherRequest | None:
         if session is None:
             return None
         self._enter(session)
@@ -115,7 +115,7 @@ class PassedOver:
     """Counts the volumes that a watcher of the newest was too slow for, by position and channel."""
 
     def __init__(self) -> None:
-        self._nth: dict[Stream, int] = {}
+        self._nth: dict[Series, int] = {}
 
     def before(self, message: VolumeMessage) -> int:
         """Return how many were passed over just before this one."""

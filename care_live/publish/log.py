@@ -13,8 +13,8 @@ from care_live.acquisition_plan import one_key
 from care_live.images import NotRestored, Restored, RunEnded, RunStarted, State, StateChanged, Volume, VolumeKey
 from care_live.live_frame import LIVE_RUN
 
-Record: TypeAlias = RunStarted | Restored | Volume | StateChanged | NotRestored | RunEnded
-Stream: TypeAlias = tuple[int, int]
+LogRecord: TypeAlias = RunStarted | Restored | Volume | StateChanged | NotRestored | RunEnded
+Series: TypeAlias = tuple[int, int]
 """Position and channel: a watcher follows each at its own pace."""
 
 MAX_ENTRIES = 16_384
@@ -29,7 +29,7 @@ class Entry:
 
     seq: int
     """Negative: never in this log, known by its key only."""
-    record: Record | None
+    record: LogRecord | None
     """None: the arrays were dropped; the store has them."""
     key: VolumeKey | None
     """Of a volume, with its output channel."""
@@ -63,8 +63,8 @@ class Log:
         self._first = 0
         self._held: deque[int] = deque()
         self._held_bytes = 0
-        self._newest: dict[Stream, int] = {}
-        self._latest: dict[Stream, tuple[int, int]] = {}
+        self._newest: dict[Series, int] = {}
+        self._latest: dict[Series, tuple[int, int]] = {}
         """Time point and count of the newest of each stream."""
         self._by_key: dict[VolumeKey, int] = {}
         self._changed: dict[VolumeKey, Entry] = {}
@@ -72,7 +72,7 @@ class Log:
         self._unsettled: Counter[VolumeKey] = Counter()
         """Volumes that the store will still write, or refuse."""
 
-    def append(self, record: Record, *, until_settled: bool = False) -> Entry:
+    def append(self, record: LogRecord, *, until_settled: bool = False) -> Entry:
         """Give a record the next number, and drop the oldest arrays that don't fit any more.
 
         Parameters
@@ -136,7 +136,7 @@ class Log:
         with self._lock:
             return self._get(self._by_key.get(key, -1))
 
-    def newest(self, after: int = -1) -> dict[Stream, int]:
+    def newest(self, after: int = -1) -> dict[Series, int]:
         """Return the newest volume of every stream that has one after a number."""
         with self._lock:
             found = {}
@@ -146,7 +146,7 @@ class Log:
                 found[stream] = seq
             return found
 
-    def latest(self, stream: Stream) -> int:
+    def latest(self, stream: Series) -> int:
         """Return the latest time point that was published of a stream; -1: none."""
         with self._lock:
             return self._latest.get(stream, (-1, -1))[0]
@@ -212,7 +212,7 @@ class Log:
             del self._changed[gone.record.key]
 
 
-def nbytes_of(record: Record) -> int:
+def nbytes_of(record: LogRecord) -> int:
     """Return the bytes of a record's arrays."""
     if isinstance(record, Volume):
         return record.pixels.nbytes

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from care_live.errors import ProtocolError
 from care_live.images import NotRestored, Plan, RunEnded, RunStarted, StateChanged
 from care_live.publish import describe
-from care_live.publish.log import Entry, Log, Record
+from care_live.publish.log import Entry, Log, LogRecord
 from care_live.wire import cl1, messages, plans
 from care_live.wire.codec import record_of
 from care_live.wire.daemon_status import Status
@@ -90,7 +90,7 @@ class MessageWriter:
     def refused(self, reason: str, detail: str) -> Parts:
         return cl1.encode(messages.Refused(**self._run.fields, reason=reason, detail=detail[:MAX_DETAIL]))
 
-    def _make(self, seq: int, record: Record) -> messages.Message:
+    def _make(self, seq: int, record: LogRecord) -> messages.Message:
         return self._start(seq, record) if isinstance(record, RunStarted) else self._note(seq, record)
 
     def _start(self, seq: int, started: RunStarted) -> messages.Start:
@@ -117,7 +117,7 @@ class MessageWriter:
             left_out=left_out or UNSET,
         )
 
-    def _note(self, seq: int, record: Record) -> messages.Message:
+    def _note(self, seq: int, record: LogRecord) -> messages.Message:
         fields = self._run.fields | {"seq": seq, "detail": getattr(record, "detail", "")[:MAX_DETAIL]}
         match record:
             case StateChanged():

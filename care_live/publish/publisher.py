@@ -18,7 +18,7 @@ from care_live.publish.backlog_reader import ReadStored
 from care_live.publish.broadcast import Broadcast, BroadcastChannel
 from care_live.publish.drain import LOOK_S, Drain
 from care_live.publish.encoder import Encoder, Parts, Run
-from care_live.publish.log import Entry, Log, Record
+from care_live.publish.log import Entry, Log, LogRecord
 from care_live.publish.message_writer import MessageWriter
 from care_live.publish.router import Router
 from care_live.wire.address import port_of
@@ -191,7 +191,7 @@ class Publisher:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _append(self, record: Record, *, until_settled: bool = False) -> None:
+    def _append(self, record: LogRecord, *, until_settled: bool = False) -> None:
         """Give a record to the log; a failure is counted and logged, and never reaches the acquisition."""
         try:
             if self.error is not None:  # without its thread the log would only grow

@@ -24,7 +24,7 @@ from care_live.publish.worker_thread import WorkerThread
 from care_live.wire import cl1
 from care_live.wire.fields import RequestId
 from care_live.wire.guest import Role
-from care_live.wire.messages import Fetch, Hello, Newest, Replay, Request, View
+from care_live.wire.messages import Fetch, Hello, Newest, Replay, View, WatcherRequest
 from care_live.wire.sockets import Received, Socket
 from care_live.wire.token_bucket import TokenBucket
 
@@ -98,7 +98,7 @@ class Router:
             return
         self._take(watcher, request, beat)
 
-    def _take(self, watcher: Watcher, request: Request, beat: Callable[[], Parts]) -> None:
+    def _take(self, watcher: Watcher, request: WatcherRequest, beat: Callable[[], Parts]) -> None:
         match request:
             case Hello():
                 self._welcome(watcher, beat)

@@ -37,11 +37,11 @@ from care_live.wire.messages import (
     Message,
     Numbered,
     Refused,
-    Request,
     Slab,
     Start,
     View,
     VolumeMessage,
+    WatcherRequest,
 )
 from care_live.wire.sockets import Received, Sockets
 
@@ -52,13 +52,13 @@ AWAY_S = 4.0
 LAST_S = 1.0
 """How long a last volume may follow the end of a run."""
 
-Mode = Literal["newest", "every"]
+SubscriberMode = Literal["newest", "every"]
 
 
 class SubscriberOptions(TypedDict, total=False):
     """Of `Subscriber`."""
 
-    mode: Mode
+    mode: SubscriberMode
     view: View | None
     keys: ClientKeys | None
     position: int | None
@@ -99,7 +99,7 @@ class Subscriber:
         self,
         address: str = WATCHERS,
         *,
-        mode: Mode = "newest",
+        mode: SubscriberMode = "newest",
         view: View | None = None,
         keys: ClientKeys | None = None,
         position: int | None = None,
@@ -216,7 +216,7 @@ class Subscriber:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: WatcherRequest) -> None:
         self._link.send(cl1.encode_request(request))
 
     def _request_more(self) -> None:

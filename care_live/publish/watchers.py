@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from care_live.publish.log import Stream
+from care_live.publish.log import Series
 from care_live.publish.waiting_line import WaitingLine
 from care_live.wire.connections import ConnectionId, Sending
 from care_live.wire.messages import Fetch, Newest, Replay, View
@@ -49,7 +49,7 @@ class Watcher:
     """Public key; empty on loopback without keys."""
     connection: ConnectionId | None = None
     newest: Newest | None = None
-    seen: dict[Stream, int] = field(default_factory=dict)
+    seen: dict[Series, int] = field(default_factory=dict)
     """Sequence number last sent of each stream, on this connection."""
     on_their_way: deque[int] = field(default_factory=deque)
     """Newest volumes that were sent and not acknowledged."""
@@ -155,7 +155,7 @@ class Watcher:
         """Whether something is due as soon as the network takes more."""
         return self._is_full and bool(self.fetches or self.newest or self.may_replay)
 
-    def due(self, newest: Mapping[Stream, int]) -> tuple[int, View] | None:
+    def due(self, newest: Mapping[Series, int]) -> tuple[int, View] | None:
         """Return the number of the volume to send next, the longest waiting stream first, or None."""
         if self.newest is None or len(self.on_their_way) >= self.newest.credit:
             return None
@@ -167,12 +167,12 @@ class Watcher:
         ]
         return (-min(waiting)[1], self.newest.view) if waiting else None
 
-    def was_sent(self, stream: Stream, seq: int) -> None:
+    def was_sent(self, stream: Series, seq: int) -> None:
         """Note that a newest volume went out."""
         self.seen[stream] = seq
         self.on_their_way.append(seq)
 
-    def _wants(self, stream: Stream) -> bool:
+    def _wants(self, stream: Series) -> bool:
         assert self.newest is not None
         return self.newest.p in (None, stream[0]) and self.newest.c in (None, stream[1])
 

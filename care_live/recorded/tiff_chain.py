@@ -32,7 +32,7 @@ _DESCRIPTION, _TEXT = 270, 2
 _HEADER_BYTES = 16
 
 
-class Kind(NamedTuple):
+class TagKind(NamedTuple):
     """How numbers are written in one file."""
 
     order: str
@@ -114,7 +114,7 @@ class ImageJHeader(NamedTuple):
         return f"{max(self.n_whole, n_read)}{of_all} images are whole. Copy the file again from where it was recorded"
 
 
-def _imagej(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> ImageJHeader:
+def _imagej(file: UnbufferedFile, kind: TagKind, tags: dict[int, Tag]) -> ImageJHeader:
     described, offsets, counts = (tags.get(tag) for tag in (_DESCRIPTION, _OFFSETS[0], _COUNTS[0]))
     if described is None or offsets is None or counts is None or described.item != _TEXT:
         return ImageJHeader()
@@ -130,7 +130,7 @@ def _imagej(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> ImageJHea
     return ImageJHeader(n_images, min(n_images, max(0, file.n_bytes - first) // image_bytes))
 
 
-def begin(file: UnbufferedFile) -> tuple[Kind, int]:
+def begin(file: UnbufferedFile) -> tuple[TagKind, int]:
     """Return how numbers are written, and where the first header is.
 
     Raises
@@ -144,15 +144,15 @@ def begin(file: UnbufferedFile) -> tuple[Kind, int]:
     if order is None or version not in (_CLASSIC[0], _BIG[0]):
         raise SourceError(f"{file.path} cannot be read as TIFF: it begins with {head[:4]!r}")
     _, n_tags, tag, value_bytes = _CLASSIC if version == _CLASSIC[0] else _BIG
-    kind = Kind(order, n_tags, tag, value_bytes)
+    kind = TagKind(order, n_tags, tag, value_bytes)
     return kind, _number(kind, head[value_bytes : 2 * value_bytes])
 
 
-def _number(kind: Kind, data: bytes) -> int:
+def _number(kind: TagKind, data: bytes) -> int:
     return int.from_bytes(data[: kind.value_bytes], "little" if kind.order == "<" else "big")
 
 
-def read_header(file: UnbufferedFile, kind: Kind, start: int) -> tuple[dict[int, Tag], int, int]:
+def read_header(file: UnbufferedFile, kind: TagKind, start: int) -> tuple[dict[int, Tag], int, int]:
     """Return one header's tags, where it ends, and where the next one begins (0: there is no more).
 
     Raises
@@ -193,11 +193,11 @@ def _extent(tag: Tag) -> tuple[int, int]:
     return tag.at, tag.at + tag.n_items * _ITEM_BYTES.get(tag.item, 0)
 
 
-def _is_apart(tag: Tag, kind: Kind) -> bool:
+def _is_apart(tag: Tag, kind: TagKind) -> bool:
     return tag.n_items * _ITEM_BYTES.get(tag.item, 0) > kind.value_bytes
 
 
-def _strips(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> NDArray[np.int64]:
+def _strips(file: UnbufferedFile, kind: TagKind, tags: dict[int, Tag]) -> NDArray[np.int64]:
     """Return (n, 2), the extents of an image's strips or tiles; those that touch are joined."""
     offsets = next((numbers(file, kind, tags[tag]) for tag in _OFFSETS if tag in tags), None)
     counts = next((numbers(file, kind, tags[tag]) for tag in _COUNTS if tag in tags), None)
@@ -215,7 +215,7 @@ def _strips(file: UnbufferedFile, kind: Kind, tags: dict[int, Tag]) -> NDArray[n
     return np.stack([starts[is_first], ends[np.append(is_first[1:], True)[: len(ends)]]], axis=1)
 
 
-def numbers(file: UnbufferedFile, kind: Kind, tag: Tag) -> NDArray[np.int64]:
+def numbers(file: UnbufferedFile, kind: TagKind, tag: Tag) -> NDArray[np.int64]:
     """Return the items of a tag of whole numbers.
 
     Raises

@@ -26,7 +26,7 @@ from care_live.images import Counts, read_only
 from care_live.recorded.ndtiff_index import json_object
 from care_live.recorded.recording import names_of
 from care_live.recorded.tags import Places, number_of
-from care_live.recorded.tiff_chain import Kind, Tag, begin, numbers, read_header
+from care_live.recorded.tiff_chain import Tag, TagKind, begin, numbers, read_header
 from care_live.recorded.unbuffered import UnbufferedFile
 
 _MAX_BYTES = 1 << 29
@@ -81,7 +81,7 @@ class _Pixels(NamedTuple):
         return self.at + self.height_px * self.width_px * self.dtype.itemsize
 
 
-def _pixels(file: UnbufferedFile, kind: Kind, tags: Mapping[int, Tag]) -> _Pixels:
+def _pixels(file: UnbufferedFile, kind: TagKind, tags: Mapping[int, Tag]) -> _Pixels:
     """Read the header of an image that lies in one piece.
 
     Raises
@@ -114,7 +114,7 @@ def _pixels(file: UnbufferedFile, kind: Kind, tags: Mapping[int, Tag]) -> _Pixel
 class StackHead(NamedTuple):
     """The first bytes of an image stack file."""
 
-    kind: Kind
+    kind: TagKind
     first_at: int
     """Byte of the first image's header."""
     summary: dict[str, Any]
@@ -150,7 +150,7 @@ def stack_head(file: UnbufferedFile) -> StackHead | None:
     return StackHead(kind, first_at, summary, closed_magic == _CLOSED_MAGIC)
 
 
-def next_in_stack(file: UnbufferedFile, kind: Kind, at: int, n_before: int) -> tuple[WindowImage, int] | None:
+def next_in_stack(file: UnbufferedFile, kind: TagKind, at: int, n_before: int) -> tuple[WindowImage, int] | None:
     """Return the image whose header begins at byte *at*, and where the next header will be (0: there is none).
 
     None: it is not whole. Its metadata are written last, so they are read before the pixels can be.
@@ -212,7 +212,7 @@ def separate_image(file: UnbufferedFile, n_before: int) -> WindowImage | None:
     return WindowImage(axes, file.path, *pixels, _imagej_info(file, kind, tags), n_before)
 
 
-def _imagej_info(file: UnbufferedFile, kind: Kind, tags: Mapping[int, Tag]) -> dict[str, Any]:
+def _imagej_info(file: UnbufferedFile, kind: TagKind, tags: Mapping[int, Tag]) -> dict[str, Any]:
     """Return the metadata that Micro-Manager puts into ImageJ's *Info*; empty where there are none."""
     lengths, data = tags.get(_IMAGEJ_LENGTHS), tags.get(_IMAGEJ)
     if lengths is None or data is None or data.n_items > _MAX_BYTES:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from care_live.images import VolumeKey
 from care_live.reasons import Choice, whole
 
-State: TypeAlias = Literal["opened", "streaming", "complete", "abandoned"]
+FlightState: TypeAlias = Literal["opened", "streaming", "complete", "abandoned"]
 
 N_OPEN = 4
 """Volumes whose planes are being put into shared memory; for a fifth the oldest one is abandoned."""
@@ -37,7 +37,7 @@ class VolumeInFlight(Generic[T]):
     """Of its first channel."""
     held: T
     """What this end of the pipe holds of it."""
-    state: State = "opened"
+    state: FlightState = "opened"
     choice: Choice | None = None
     """Whether it is streamed, and why; None: the other end decides."""
 

@@ -12,7 +12,7 @@ from care_live.model.card import ModelCard
 from care_live.restore.geometry import output_shape
 from care_live.trust import evidence_map, forward
 
-Shape: TypeAlias = tuple[int, int, int, int]
+MapShape: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class ResultMaps:
         compared = config.evidence and not numbers and not forward.why_not(card)
         return cls(card, compared and evidence_map.HEAD not in card.heads)
 
-    def shapes(self, raw: Sequence[int]) -> dict[Head, Shape]:
+    def shapes(self, raw: Sequence[int]) -> dict[Head, MapShape]:
         """Return (c_out, z, y, x) of each map of a raw volume (z, y, x)."""
         full = output_shape(self.card, raw)
-        found: dict[Head, Shape] = dict.fromkeys(self.card.heads, full)
+        found: dict[Head, MapShape] = dict.fromkeys(self.card.heads, full)
         if self.with_evidence:
             found[evidence_map.HEAD] = (*full[:2], *evidence_map.grid(full[2], full[3]))
         return found

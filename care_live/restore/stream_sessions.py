@@ -30,7 +30,7 @@ from care_live.tiling import fit_tile, padded
 
 logger = logging.getLogger(__name__)
 
-Prepared: TypeAlias = tiles.TileSessions | PlaneByPlane | NotPlanewise
+PreparedStream: TypeAlias = tiles.TileSessions | PlaneByPlane | NotPlanewise
 _STREAM_SHARE = 0.3
 """Of the memory that is available: what each of the open streams may take."""
 
@@ -51,7 +51,7 @@ class StreamSessions:
     ) -> None:
         self._model, self._card, self._network = model, card, network
         self._options, self._config = options, config
-        self._prepared: dict[tuple[int, ...], Prepared] = {}
+        self._prepared: dict[tuple[int, ...], PreparedStream] = {}
         self.in_flight: InFlight[VolumeStream | None] = InFlight(n_streaming=N_STREAMING)
         """Volumes that are still being recorded; those without a stream wait for their last plane."""
         self._most_px: int | None = None
@@ -148,13 +148,13 @@ class StreamSessions:
                 self._shrink(prepared.plan)
         self._prepared.clear()
 
-    def _prepare(self, shape: tuple[int, ...]) -> Prepared:
+    def _prepare(self, shape: tuple[int, ...]) -> PreparedStream:
         if shape not in self._prepared:
             self._prepared.clear()  # a run has one shape; sessions are large
             self._prepared[shape] = self._make(shape)
         return self._prepared[shape]
 
-    def _make(self, shape: tuple[int, ...]) -> Prepared:
+    def _make(self, shape: tuple[int, ...]) -> PreparedStream:
         tile = self._config.tile_px
         if two_d.fits(self._card):
             return PlaneByPlane(self._card, self._network, shape, tile_px=tile)
@@ -190,7 +190,7 @@ class StreamSessions:
         logger.warning("out_of_memory streamed_tile_px=%s", (y, x))
 
 
-def _plan_of(prepared: Prepared) -> tiles.FieldPlan | Choice | None:
+def _plan_of(prepared: PreparedStream) -> tiles.FieldPlan | Choice | None:
     if isinstance(prepared, tiles.TileSessions):
         return prepared.plan
     return whole(prepared.reason, prepared.detail) if isinstance(prepared, NotPlanewise) else None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float32]
-Box: TypeAlias = tuple[slice, ...]
+Region: TypeAlias = tuple[slice, ...]
 
 _SIGMA_PX = (1.5, 3.0, 3.0)
 _REACH_PX = (4, 9, 9)
@@ -33,15 +33,15 @@ def lie(mean: Array, t: int, counts: float) -> None:
         box -= np.maximum(box - around, 0) * _bump(box.shape, 2.0)
 
 
-def _emptiest(mean: Array) -> Box:
+def _emptiest(mean: Array) -> Region:
     """Return the box whose brightest voxel is darkest."""
     return min(_boxes(mean), key=lambda box: float(mean[box].max()))
 
 
-def _loneliest(mean: Array, counts: float) -> Box:
+def _loneliest(mean: Array, counts: float) -> Region:
     """Return the box around a bright voxel whose sides are darkest: a nucleus that lies in it whole."""
 
-    def stands_out(box: Box) -> float:
+    def stands_out(box: Region) -> float:
         inside = mean[box]
         dark = float(inside.min())
         sides = [inside[0], inside[-1], inside[:, 0], inside[:, -1], inside[:, :, 0], inside[:, :, -1]]
@@ -51,7 +51,7 @@ def _loneliest(mean: Array, counts: float) -> Box:
     return max((_around_brightest(mean, box) for box in _boxes(mean)), key=stands_out)
 
 
-def _around_brightest(mean: Array, box: Box) -> Box:
+def _around_brightest(mean: Array, box: Region) -> Region:
     """Return a box of the same size around the brightest voxel of this one, moved into the volume."""
     brightest = np.unravel_index(int(mean[box].argmax()), mean[box].shape)
     moved = []
@@ -62,7 +62,7 @@ def _around_brightest(mean: Array, box: Box) -> Box:
     return tuple(moved)
 
 
-def _boxes(mean: Array) -> list[Box]:
+def _boxes(mean: Array) -> list[Region]:
     """Return boxes all over the volume, each half over the next."""
     sides = []
     for reach, n in zip(_REACH_PX, mean.shape, strict=True):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from care_live.simulate.forms import MARGIN_PX, Canvas, Pixels, above, blurred, bright_is_one, log_uniform
 
 Array = NDArray[np.float64]
-Place = tuple[slice, slice, slice]
+NucleusBox = tuple[slice, slice, slice]
 
 _EDGE_UM, _RIM_UM, _NUCLEOLUS_EDGE_UM = 0.24, 0.6, 0.4
 _DIVIDING = 0.04
@@ -101,7 +101,7 @@ class Layer:
         z, y, x = (float(axis[-1]) for axis in self.axes_um)
         return z, y, x
 
-    def around(self, nucleus: Nucleus) -> Place:
+    def around(self, nucleus: Nucleus) -> NucleusBox:
         """Return the box of voxels in which all of a nucleus lies."""
         reach_um = 1.5 * max(nucleus.half_axes_um)
         z, y, x = (
@@ -110,7 +110,7 @@ class Layer:
         )
         return z, y, x
 
-    def stained(self, nucleus: Nucleus, place: Place, rng: np.random.Generator) -> Pixels:
+    def stained(self, nucleus: Nucleus, place: NucleusBox, rng: np.random.Generator) -> Pixels:
         """Return how bright a nucleus is in its box, (z, y, x)."""
         offsets = (axis[part] - at for axis, part, at in zip(self.axes_um, place, nucleus.centre_um, strict=True))
         z, y, x = np.meshgrid(*offsets, indexing="ij", sparse=True)

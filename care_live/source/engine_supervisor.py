@@ -6,7 +6,7 @@ import os
 import threading
 from typing import NamedTuple, Protocol
 
-from care_live.source.frame_recorder import FrameRecorder, Reason
+from care_live.source.frame_recorder import EndReason, FrameRecorder
 
 FIRST_FRAME_S = 15.0
 """Stages move to their places before the first frame."""
@@ -36,7 +36,7 @@ class Acquiring(Protocol):
 class Verdict(NamedTuple):
     """How a run ended."""
 
-    reason: Reason
+    reason: EndReason
     detail: str = ""
 
 

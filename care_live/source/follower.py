@@ -17,7 +17,7 @@ from care_live.config import FolderConfig
 from care_live.errors import ConfigError, SourceError
 from care_live.images import RunEnded, SourceEvent
 from care_live.source.folder_notice import FolderNotice
-from care_live.source.frame_recorder import Reason
+from care_live.source.frame_recorder import EndReason
 from care_live.source.growing_folder import (
     GrowingData,
     all_new,
@@ -189,7 +189,7 @@ class Follower:
         limit_s = self._limit_s() if began else min(_UNDERSTOOD_S, self._limit_s())
         return self._clock() - self._last_sign > limit_s
 
-    def _end(self, reason: Reason, detail: str = "") -> SourceEvent:
+    def _end(self, reason: EndReason, detail: str = "") -> SourceEvent:
         if self._run is None:
             return RunEnded(reason, detail)
         self._ready.extend(self._run.end(reason, detail))

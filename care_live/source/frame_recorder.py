@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 Image: TypeAlias = NDArray[Any]
 Tags: TypeAlias = dict[str, Any]
-Reason: TypeAlias = Literal["finished", "aborted", "failed", "stalled"]
+EndReason: TypeAlias = Literal["finished", "aborted", "failed", "stalled"]
 
 _CAMERA_COUNTERS = ("CameraFrameCount", "FrameCount", "PVCAM-FrameNr", "Frame-Number", "FrameNumber")
 """Tags with the camera's own count; the core's ``ImageNumber`` is renumbered and proves nothing."""
@@ -220,7 +220,7 @@ class FrameRecorder:
     def _end_at_once(self, reason: str) -> None:
         self.end("aborted", reason)
 
-    def verdict(self) -> tuple[Reason, str]:
+    def verdict(self) -> tuple[EndReason, str]:
         """Return how a run without an error ended: by its planes."""
         if self._n_bad:
             return "failed", f"{self._n_bad} frames could not be used, the first because: {self._first_bad}"
@@ -228,7 +228,7 @@ class FrameRecorder:
             return "aborted", f"the acquisition ended after {self.n_came} of {self.n_planned} planes"
         return "finished", f"the camera gave no new frame for {self._n_stale} planes" if self._n_stale else ""
 
-    def end(self, reason: Reason, detail: str = "", *, within_s: float | None = None) -> None:
+    def end(self, reason: EndReason, detail: str = "", *, within_s: float | None = None) -> None:
         """Note that no more frames come; only the first call counts."""
         if not self._begun:
             self._begin(Plan(stacks={}, shape_px=(1, 1)))
@@ -236,7 +236,7 @@ class FrameRecorder:
         self._note(self._sequences.close(detail if reason == "failed" else None))
         self._sender.finish(RunEnded(reason, detail), within_s=within_s)
 
-    def close(self, reason: Reason | None = None, detail: str = "", *, within_s: float | None = None) -> bool:
+    def close(self, reason: EndReason | None = None, detail: str = "", *, within_s: float | None = None) -> bool:
         """End the run and wait until the daemon has everything.
 
         Returns

@@ -13,7 +13,7 @@ from care_live.images import Counts, Frame, Plan, PlaneIndex, RunEnded, RunStart
 from care_live.recorded.ndtiff import voxel_size_um
 from care_live.recorded.recording import counts_dtype, names_of
 from care_live.recorded.tags import Places, camera_of, number_of, stamp_of
-from care_live.source.frame_recorder import Reason
+from care_live.source.frame_recorder import EndReason
 from care_live.source.growing_folder import GrowingData, ImageRef
 from care_live.source.hardware_sequences import SequenceWatch
 from care_live.source.mda_settings import intended
@@ -144,7 +144,7 @@ class GrowingRun:
             self._run_id, self.plan, {"format": data.format_name, "path": str(data.folder), **data.summary}
         )
 
-    def end(self, reason: Reason, detail: str = "") -> list[SourceEvent]:
+    def end(self, reason: EndReason, detail: str = "") -> list[SourceEvent]:
         """Return the last events: a run of which planes could not be placed has failed."""
         if self.n_dropped and reason == "finished":
             reason = "failed"

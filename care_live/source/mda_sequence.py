@@ -16,7 +16,7 @@ from care_live.errors import ConfigError
 from care_live.images import VolumeKey
 from care_live.imports import need
 from care_live.source.outline import Outline, outline_of
-from care_live.source.useq_axes import Event, axes_and_height
+from care_live.source.useq_axes import UseqEvent, axes_and_height
 
 Sequence: TypeAlias = Any
 """useq.MDASequence."""
@@ -76,9 +76,9 @@ def _ignored(given: object, read: object, at: str = "") -> Iterator[tuple[str, l
                 yield from _ignored(value, one, f"{at}{number}.")
 
 
-def planned(sequence: Iterable[Event]) -> list[Event]:
+def planned(sequence: Iterable[UseqEvent]) -> list[UseqEvent]:
     """Return the events that acquire an image; none when there is no end to them."""
-    events: list[Event] = []
+    events: list[UseqEvent] = []
     for event in sequence:
         if len(events) == _MAX_EVENTS:
             return []
@@ -87,7 +87,7 @@ def planned(sequence: Iterable[Event]) -> list[Event]:
     return events
 
 
-def outline_of_sequence(sequence: Iterable[Event], *, cameras: Collection[str] = ()) -> Outline:
+def outline_of_sequence(sequence: Iterable[UseqEvent], *, cameras: Collection[str] = ()) -> Outline:
     """Read what a sequence will deliver.
 
     Raises
@@ -108,7 +108,7 @@ def interval_s(sequence: Sequence) -> float:
     return max((phase.interval.total_seconds() for phase in phases if hasattr(phase, "interval")), default=0.0)
 
 
-def quiet_limit_s(sequence: Iterable[Event], *, at_least_s: float) -> float:
+def quiet_limit_s(sequence: Iterable[UseqEvent], *, at_least_s: float) -> float:
     """Return how long no frame may come: 5 exposures and the longest planned wait."""
     events = planned(sequence)
     starts = sorted({event.min_start_time or 0.0 for event in events})
@@ -120,7 +120,7 @@ def quiet_limit_s(sequence: Iterable[Event], *, at_least_s: float) -> float:
 # -- what is left -------------------------------------------------------------------------------------------------
 
 
-def remaining(sequence: Iterable[Event], outline: Outline, stored: Collection[VolumeKey]) -> Iterator[Event]:
+def remaining(sequence: Iterable[UseqEvent], outline: Outline, stored: Collection[VolumeKey]) -> Iterator[UseqEvent]:
     """Yield the events of the volumes that are not stored.
 
     The first one comes at once, the others as long after it as planned.
@@ -133,7 +133,7 @@ def remaining(sequence: Iterable[Event], outline: Outline, stored: Collection[Vo
     return _shifted(_wanted(sequence, outline, frozenset(stored)))
 
 
-def _wanted(sequence: Iterable[Event], outline: Outline, stored: Collection[VolumeKey]) -> Iterator[Event]:
+def _wanted(sequence: Iterable[UseqEvent], outline: Outline, stored: Collection[VolumeKey]) -> Iterator[UseqEvent]:
     is_left, others = iter(outline.events_left(stored)), []
     for event in sequence:
         if event.action.type != "acquire_image":
@@ -144,7 +144,7 @@ def _wanted(sequence: Iterable[Event], outline: Outline, stored: Collection[Volu
         others = []
 
 
-def _shifted(events: Iterable[Event]) -> Iterator[Event]:
+def _shifted(events: Iterable[UseqEvent]) -> Iterator[UseqEvent]:
     """Yield events so that the first one starts the clock; one that starts it anew is on time by itself."""
     early_s: float | None = None
     for event in events:
@@ -195,7 +195,7 @@ def short_form(config: VirtualConfig) -> VirtualConfig:
 # -- for pycromanager ---------------------------------------------------------------------------------------------
 
 
-def pycromanager_events(events: Iterable[Event]) -> list[dict[str, Any]]:
+def pycromanager_events(events: Iterable[UseqEvent]) -> list[dict[str, Any]]:
     """Return useq events as pycromanager runs them, with names for positions and channels.
 
     Raises
@@ -211,7 +211,7 @@ def pycromanager_events(events: Iterable[Event]) -> list[dict[str, Any]]:
     return found
 
 
-def _refuse(event: Event, *, is_first: bool) -> None:
+def _refuse(event: UseqEvent, *, is_first: bool) -> None:
     problem = (
         f"has events of type {event.action.type!r}"
         if event.action.type != "acquire_image"

@@ -15,7 +15,7 @@ from care_live.recorded.tags import Places, is_reference
 
 Axes: TypeAlias = Mapping[str, Any]
 """Micro-Manager's axes of an event or a frame."""
-Event: TypeAlias = tuple[Axes, float | None]
+PlannedEvent: TypeAlias = tuple[Axes, float | None]
 """Its axes, and its height in µm."""
 
 
@@ -32,7 +32,7 @@ class Outline:
     z_step_um: float | None = None
     cameras: tuple[str, ...] = ()
     """Labels of the cameras that each give a frame for every event; empty: there is one."""
-    events: tuple[Event, ...] = ()
+    events: tuple[PlannedEvent, ...] = ()
 
     def seen_by(self, cameras: Sequence[str]) -> Outline:
         """Return the outline of the same events when several cameras look."""
@@ -67,7 +67,7 @@ class Outline:
         return {label: [self.places.index_of({**axes, "camera": label}) for axes in together] for label in self.cameras}
 
 
-def outline_of(events: Iterable[Event], *, cameras: Sequence[str] = ()) -> Outline:
+def outline_of(events: Iterable[PlannedEvent], *, cameras: Sequence[str] = ()) -> Outline:
     """Read what an acquisition will run: Micro-Manager's axes of every event, and its height in µm.
 
     Parameters

@@ -28,7 +28,7 @@ from care_live.source.mda_sequence import Sequence, outline_of_sequence, planned
 from care_live.source.outline import Outline, outline_of
 from care_live.source.reference_planes import check_presets
 from care_live.source.tap_sender import MEMORY_BYTES, Endpoint
-from care_live.source.useq_axes import Event, axes_and_height
+from care_live.source.useq_axes import UseqEvent, axes_and_height
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ Core = Any
 
 
 def observe(
-    core: Core, address: str, *, events: Iterable[Event] | None = None, memory_bytes: int = MEMORY_BYTES
+    core: Core, address: str, *, events: Iterable[UseqEvent] | None = None, memory_bytes: int = MEMORY_BYTES
 ) -> Observer:
     """Send the frames of every sequence that this core runs, also those that another program starts, to a daemon.
 
@@ -117,13 +117,13 @@ class Observer:
         self._feed = feed
         self._begun.put(feed)
 
-    def _event(self, event: Event) -> None:
+    def _event(self, event: UseqEvent) -> None:
         """A hardware sequence is one event that has many."""
         together = getattr(event, "events", ())
         if self._feed is not None and len(together) > 1:
             self._feed.announce(lambda: [axes_and_height(one)[0] for one in together])
 
-    def _frame(self, image: Image, event: Event, meta: Tags) -> None:
+    def _frame(self, image: Image, event: UseqEvent, meta: Tags) -> None:
         if self._feed is None:
             return
         axes, _ = axes_and_height(event)
@@ -205,7 +205,7 @@ def start_core(hardware_config: str) -> Core:
     return core
 
 
-def outline_for(core: Core, sequence: Iterable[Event]) -> Outline:
+def outline_for(core: Core, sequence: Iterable[UseqEvent]) -> Outline:
     """Return what a sequence will deliver; look for what could not be sent before anything is exposed.
 
     Raises
@@ -237,7 +237,7 @@ def _settings_of(core: Core, group: str, preset: str) -> list[tuple[str, str]]:
     return [(str(device), str(name)) for device, name, _ in core.getConfigData(group, preset)]
 
 
-def _switched_to(core: Core, sequence: Iterable[Event]) -> set[str]:
+def _switched_to(core: Core, sequence: Iterable[UseqEvent]) -> set[str]:
     """Return the cameras that the presets of a sequence's channels select."""
     channels = {(event.channel.group, event.channel.config) for event in planned(sequence) if event.channel is not None}
     known = [one for one in channels if one[1] in core.getAvailableConfigs(one[0])]
@@ -248,7 +248,7 @@ def _switched_to(core: Core, sequence: Iterable[Event]) -> set[str]:
 class SequenceAcquisition:
     """A sequence under way, in a thread of pymmcore-plus, whose frames an observer takes."""
 
-    def __init__(self, core: Core, sequence: Iterable[Event], observer: Observer) -> None:
+    def __init__(self, core: Core, sequence: Iterable[UseqEvent], observer: Observer) -> None:
         self._core = core
         self._observer = observer
         self._complaints = _Complaints()

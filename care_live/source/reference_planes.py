@@ -26,7 +26,7 @@ from care_live.images import REFERENCE
 from care_live.recorded.tags import is_reference
 from care_live.source.useq_axes import CHANNEL, axes_and_height
 
-Event: TypeAlias = Any
+UseqEvent: TypeAlias = Any
 """One of pycromanager's, a dict; or a useq.MDAEvent."""
 Axes: TypeAlias = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ _MAX_DOSE = 1.0
 _MAX_EVENTS = 2_000_000
 
 
-def with_references(events: Iterable[Event], wanted: ReferenceConfig | None) -> Iterable[Event]:
+def with_references(events: Iterable[UseqEvent], wanted: ReferenceConfig | None) -> Iterable[UseqEvent]:
     """Return the events, each reference behind its twin: the same place, exposed longer.
 
     What is no plane of a stack without references (autofocus, a reference that is there already) stays as it is; so
@@ -62,12 +62,12 @@ def with_references(events: Iterable[Event], wanted: ReferenceConfig | None) -> 
     return list(_inserted(every, is_twin, wanted))
 
 
-def exposed_again(events: Sequence[Event], wanted: ReferenceConfig) -> list[Event]:
+def exposed_again(events: Sequence[UseqEvent], wanted: ReferenceConfig) -> list[UseqEvent]:
     """Return the events with references as `with_references` does, whatever their light."""
     return list(_inserted(events, _are_twins(events, wanted), wanted))
 
 
-def _inserted(events: Iterable[Event], is_twin: Iterable[bool], wanted: ReferenceConfig) -> Iterator[Event]:
+def _inserted(events: Iterable[UseqEvent], is_twin: Iterable[bool], wanted: ReferenceConfig) -> Iterator[UseqEvent]:
     for event, has_reference in zip(events, is_twin, strict=True):
         yield event
         if has_reference:
@@ -82,8 +82,8 @@ def heights(wanted: ReferenceConfig | None, t: int, planes: Sequence[int]) -> tu
     return tuple(planes[place] for place in sorted({int((first + k) * n_z / n) % n_z for k in range(n)}))
 
 
-def _all_of(events: Iterable[Event]) -> list[Event]:
-    every: list[Event] = []
+def _all_of(events: Iterable[UseqEvent]) -> list[UseqEvent]:
+    every: list[UseqEvent] = []
     for event in events:
         every.append(event)
         if len(every) > _MAX_EVENTS:
@@ -91,7 +91,7 @@ def _all_of(events: Iterable[Event]) -> list[Event]:
     return every
 
 
-def _are_twins(events: Sequence[Event], wanted: ReferenceConfig) -> list[bool]:
+def _are_twins(events: Sequence[UseqEvent], wanted: ReferenceConfig) -> list[bool]:
     """Tell of each event whether a reference comes behind it."""
     axes = [_axes_of(event) for event in events]
     stacks: dict[tuple[Any, ...], set[int]] = defaultdict(set)
@@ -102,7 +102,7 @@ def _are_twins(events: Sequence[Event], wanted: ReferenceConfig) -> list[bool]:
     return [one is not None and int(one.get("z", 0)) in chosen[_stack(one)] for one in axes]
 
 
-def _axes_of(event: Event) -> Axes | None:
+def _axes_of(event: UseqEvent) -> Axes | None:
     """Return the axes of an event that acquires a plane at low light; None for all others."""
     if not isinstance(event, Mapping) and event.action.type != "acquire_image":
         return None
@@ -115,14 +115,14 @@ def _stack(axes: Axes) -> tuple[Any, ...]:
     return int(axes.get("time", 0)), *sorted((str(k), str(v)) for k, v in axes.items() if k not in ("time", "z"))
 
 
-def _exposure_ms(event: Event) -> float | None:
+def _exposure_ms(event: UseqEvent) -> float | None:
     if isinstance(event, Mapping):
         return event.get("exposure")
     exposure: float | None = event.exposure if event.action.type == "acquire_image" else None
     return exposure
 
 
-def _reference_of(twin: Event, wanted: ReferenceConfig) -> Event:
+def _reference_of(twin: UseqEvent, wanted: ReferenceConfig) -> UseqEvent:
     """Return the second exposure of a plane: with the preset of more light, or longer."""
     exposure_ms = _exposure_ms(twin)
     if exposure_ms is None:  # and the planes behind the reference would be exposed as long as it
@@ -143,7 +143,7 @@ def _reference_of(twin: Event, wanted: ReferenceConfig) -> Event:
     return {**twin, **group, "axes": {**axes, **named}, "exposure": exposure_ms}
 
 
-def _preset_of(event: Event) -> tuple[str, str] | None:
+def _preset_of(event: UseqEvent) -> tuple[str, str] | None:
     """Return the group and the preset of an event; None: it sets none."""
     if isinstance(event, Mapping):
         group = event.get("config_group")
@@ -151,7 +151,7 @@ def _preset_of(event: Event) -> tuple[str, str] | None:
     return None if event.channel is None else (event.channel.group, event.channel.config)
 
 
-def check_presets(events: Iterable[Event], settings_of: Callable[[str, str], Iterable[tuple[str, str]]]) -> None:
+def check_presets(events: Iterable[UseqEvent], settings_of: Callable[[str, str], Iterable[tuple[str, str]]]) -> None:
     """Refuse references whose light would stay on for the planes behind them.
 
     Parameters

@@ -14,7 +14,7 @@ from care_live.errors import ConfigError, SourceError
 from care_live.images import Frame, Plan, PlaneIndex, RunEnded, RunStarted, SourceEvent, VolumeKey
 from care_live.recorded import Contents, Recording, open_recording
 
-Clock = Callable[[], int]
+NanosClock = Callable[[], int]
 """Monotonic nanoseconds."""
 
 
@@ -51,7 +51,7 @@ class ReplaySource:
         *,
         run_id: str,
         stored: Collection[VolumeKey] = frozenset(),
-        clock_ns: Clock = time.monotonic_ns,
+        clock_ns: NanosClock = time.monotonic_ns,
     ) -> None:
         self._recording = open_recording(config.path, axes=config.axes)
         self._run_id = run_id

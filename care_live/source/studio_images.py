@@ -29,7 +29,7 @@ _AT_ONCE = 16
 _GETTERS = {"ReceivedTime": "getReceivedTime", "Exposure-ms": "getExposureMs", "ImageNumber": "getImageNumber"}
 """Of an image's metadata, what can differ from one image to the next and counts."""
 
-Axes = tuple[int, int, int, int]
+StudioAxes = tuple[int, int, int, int]
 """Time, position, channel, z."""
 
 
@@ -57,11 +57,11 @@ class StudioImages:
     def __init__(self, bridge: JavaBridge, data: JavaObject, store: JavaObject, *, title: str) -> None:
         self.folder = Path(title)
         self._bridge, self._data, self._store = bridge, data, store
-        self._given: set[Axes] = set()
+        self._given: set[StudioAxes] = set()
         self.summary = summary_of(bridge, store)
         self._expected = _order(self.summary)
-        self._next: Axes | None = None
-        self._held: dict[Axes, JavaObject] = {}
+        self._next: StudioAxes | None = None
+        self._held: dict[StudioAxes, JavaObject] = {}
         """Images that were found and not read yet."""
         self._constant: dict[str, Any] = {}
         """Metadata of the first image."""
@@ -98,12 +98,12 @@ class StudioImages:
             found += self._take([axes])
         return found
 
-    def _take(self, new: list[Axes]) -> list[StudioImage]:
+    def _take(self, new: list[StudioAxes]) -> list[StudioImage]:
         first = len(self._given)
         self._given.update(new)
         return [StudioImage(dict(zip(AXES, axes, strict=True)), first + i) for i, axes in enumerate(new)]
 
-    def _coming(self) -> Axes | None:
+    def _coming(self) -> StudioAxes | None:
         """Return the next plane by the plan; None: the plan has no more."""
         while self._next is None or self._next in self._given:
             self._next = next(self._expected, None)
@@ -111,13 +111,13 @@ class StudioImages:
                 return None
         return self._next
 
-    def _image(self, axes: Axes) -> JavaObject | None:
+    def _image(self, axes: StudioAxes) -> JavaObject | None:
         """Return the image at a place; None: Micro-Manager has none there."""
         with self._bridge.lent(self._data, "createCoords", _text(axes), types=["java.lang.String"]) as place:
             found = self._bridge.call(self._store, "getImage", place, types=[_COORDS])
         return found if isinstance(found, JavaObject) else None
 
-    def _every(self) -> set[Axes]:
+    def _every(self) -> set[StudioAxes]:
         """Return the places of all images: one text, as an object for each would take seconds."""
         with self._bridge.lent(self._store, "getUnorderedImageCoords") as places:
             text = str(self._bridge.call(places, "toString"))
@@ -178,7 +178,7 @@ def number(value: object) -> int:
     raise JavaError(f"Micro-Manager gave {value!r}; wanted a number")
 
 
-def _order(summary: Mapping[str, Any]) -> Iterator[Axes]:
+def _order(summary: Mapping[str, Any]) -> Iterator[StudioAxes]:
     """Yield the planes in the order in which the window's engine takes them: the first axis of *AxisOrder* fastest."""
     n = announced(summary)
     channels = channel_settings(summary, n.get("channel", 1))
@@ -195,7 +195,7 @@ def _text(axes: tuple[int, ...]) -> str:
     return ",".join(f"{axis}={index}" for axis, index in zip(AXES, axes, strict=True))
 
 
-def _axes(text: str) -> Axes:
+def _axes(text: str) -> StudioAxes:
     found = dict(_AXIS_TEXT.findall(text))
     time, position, channel, z = (int(found.get(axis, 0)) for axis in AXES)
     return time, position, channel, z

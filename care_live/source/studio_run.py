@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from care_live.errors import SourceError
 from care_live.images import RunEnded, SourceEvent, StillAcquiring
-from care_live.source.frame_recorder import Reason
+from care_live.source.frame_recorder import EndReason
 from care_live.source.growing_folder import GrowingData, open_growing
 from care_live.source.growing_run import GrowingRun
 from care_live.source.java_bridge import UnansweredError
@@ -80,7 +80,7 @@ class StudioRun:
         except (SourceError, OSError) as error:
             return self.end("failed", str(error)) if self._clock() - self._last_sign > _UNREAD_S else None
 
-    def end(self, reason: Reason, detail: str = "") -> SourceEvent:
+    def end(self, reason: EndReason, detail: str = "") -> SourceEvent:
         """End the run; the events that are left come first."""
         if self._run is None or self._run.plan is None:
             return RunEnded(reason, detail)

@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from care_live.images import Plan
-from care_live.source.frame_recorder import FrameRecorder, Image, Reason, Tags
+from care_live.source.frame_recorder import EndReason, FrameRecorder, Image, Tags
 from care_live.source.outline import Outline, outline_of
 from care_live.source.tap_sender import MEMORY_BYTES, Endpoint
 from care_live.wire.keys import read_client
 
-Event = Mapping[str, Any]
+EngineEvent = Mapping[str, Any]
 """One acquisition event of pycromanager."""
 
 
 def tap(
     address: str,
     *,
-    events: Iterable[Event] | None = None,
+    events: Iterable[EngineEvent] | None = None,
     pass_on: bool = True,
     memory_bytes: int = MEMORY_BYTES,
     key_file: Path | None = None,
@@ -56,7 +56,7 @@ def tap(
     return opened
 
 
-def planned(events: Iterable[Event], *, cameras: Sequence[str] = ()) -> Outline:
+def planned(events: Iterable[EngineEvent], *, cameras: Sequence[str] = ()) -> Outline:
     """Read the events that pycromanager will run; see `outline_of`."""
     each = ((event["axes"], None if event.get("z") is None else float(event["z"])) for event in events)
     return outline_of(each, cameras=cameras)
@@ -108,7 +108,7 @@ class Tap:
         if not (producer or threading.main_thread()).is_alive():
             self.feed.end(*self.feed.verdict())
 
-    def close(self, reason: Reason | None = None, detail: str = "", *, within_s: float | None = None) -> bool:
+    def close(self, reason: EndReason | None = None, detail: str = "", *, within_s: float | None = None) -> bool:
         """End the run and wait until the daemon has everything; False: it did not take it in time."""
         return self.feed.close(reason, detail, within_s=within_s)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-Event: TypeAlias = Any
+UseqEvent: TypeAlias = Any
 """useq.MDAEvent."""
 
 CHANNEL = "care_live channel"
@@ -13,7 +13,7 @@ _KNOWN_AXES = frozenset("tpgcz") | {"cam"}
 """useq's, and that of pymmcore-plus; any other one, a user's own, is part of the position's name."""
 
 
-def axes_and_height(event: Event) -> tuple[dict[str, Any], float | None]:
+def axes_and_height(event: UseqEvent) -> tuple[dict[str, Any], float | None]:
     """Return a useq event's place in Micro-Manager's words, and its height in µm."""
     axes: dict[str, Any] = {"time": event.index.get("t", 0), "z": event.index.get("z", 0)}
     if event.channel is not None:

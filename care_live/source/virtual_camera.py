@@ -15,7 +15,7 @@ from care_live.config import VirtualConfig
 from care_live.simulate.microscope import FULL_SCALE
 from care_live.simulate.scene import Exposure, Scene
 
-Frame = NDArray[np.uint16]
+CameraFrame = NDArray[np.uint16]
 GetBuffer = Callable[[Sequence[int], Any], NDArray[Any]]
 
 _LATE_S = 2.0
@@ -112,7 +112,7 @@ class VirtualCamera(CameraDevice):  # type: ignore[misc]
         power = float(self.get_property_value("LaserPower"))
         return Exposure(number, x_um, y_um, z_um, self._exposure_ms, power, self._stages.channel())
 
-    def _expose(self, exposure: Exposure) -> Frame:
+    def _expose(self, exposure: Exposure) -> CameraFrame:
         """Render while the light is on, then wait for the end of the exposure."""
         number = exposure.number
         if self._goes_wrong("raise", number):

@@ -13,7 +13,7 @@ from care_live.images import Plan, VolumeKey
 from care_live.maps import level_of
 from care_live.recorded.run_records import Product, RawStored, RestoredStored, RunEndNoted, StoredArray
 
-Index: TypeAlias = int | slice
+AxisIndex: TypeAlias = int | slice
 _N_KEPT = 4
 """Volumes in memory: a viewer asks for one plane after the other."""
 
@@ -126,7 +126,7 @@ class RunArray:
             keys = self._keys()
             return np.dtype(self._stored(keys[0]).dtype if keys else np.float32)
 
-    def __getitem__(self, index: Index | tuple[Index, ...]) -> NDArray[Any]:
+    def __getitem__(self, index: AxisIndex | tuple[AxisIndex, ...]) -> NDArray[Any]:
         """Return a part, as of an array of numpy with whole numbers and slices; its volumes are read.
 
         Raises
@@ -137,9 +137,9 @@ class RunArray:
         with self._guard:
             return self._part(index)
 
-    def _part(self, index: Index | tuple[Index, ...]) -> NDArray[Any]:
+    def _part(self, index: AxisIndex | tuple[AxisIndex, ...]) -> NDArray[Any]:
         given = index if isinstance(index, tuple) else (index,)
-        full: tuple[Index, ...] = (*given, *(slice(None),) * (self.ndim - len(given)))
+        full: tuple[AxisIndex, ...] = (*given, *(slice(None),) * (self.ndim - len(given)))
         inside = full[2:]
         shape = self.shape
         every_t, every_c = np.asarray(np.arange(shape[0])[full[0]]), np.asarray(np.arange(shape[1])[full[1]])

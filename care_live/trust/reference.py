@@ -18,7 +18,7 @@ from care_live.trust.camera import CameraModel
 from care_live.trust.smooth import smooth
 from care_live.trust.twins import Twins, aligned, line, usable, white_noise_variance
 
-Plane: TypeAlias = NDArray[np.float64]
+PlanePixels: TypeAlias = NDArray[np.float64]
 
 LEVEL = 0.9
 """Nominal mass of the interval whose coverage is measured."""
@@ -116,7 +116,9 @@ def _usable_of(planes: Sequence[Twins]) -> list[Twins]:
     return found
 
 
-def _compared(one: Twins, camera: CameraModel | None) -> tuple[Plane, Plane, Plane, Plane | None]:
+def _compared(
+    one: Twins, camera: CameraModel | None
+) -> tuple[PlanePixels, PlanePixels, PlanePixels, PlanePixels | None]:
     """Return reference, its noise variance, mean and error over half width, each flat, in counts of the dim plane."""
     reference = one.reference.astype(np.float64)
     counts = usable(one)
@@ -130,14 +132,14 @@ def _compared(one: Twins, camera: CameraModel | None) -> tuple[Plane, Plane, Pla
     return truth, noise, mean, np.abs(errors) / np.maximum(one.half_width[counts], 1e-12)
 
 
-def noise_variance(reference: NDArray[Any], camera: CameraModel | None) -> Plane:
+def noise_variance(reference: NDArray[Any], camera: CameraModel | None) -> PlanePixels:
     """Return the noise variance of every pixel of a reference, counts²; without a camera one for all."""
     if camera is not None:
         return camera.variance(reference.astype(np.float32)).astype(np.float64)
     return np.full(reference.shape, white_noise_variance(reference.astype(np.float64)))
 
 
-def _less_noise(errors: Plane, noise: Plane, *, by: Plane) -> Plane:
+def _less_noise(errors: PlanePixels, noise: PlanePixels, *, by: PlanePixels) -> PlanePixels:
     """Shrink what differs in errors of one brightness, so that it keeps the variance that is not the reference's."""
     shrunk = np.empty_like(errors)
     for group in _groups(by):
@@ -148,7 +150,7 @@ def _less_noise(errors: Plane, noise: Plane, *, by: Plane) -> Plane:
     return shrunk
 
 
-def _groups(by: Plane) -> list[NDArray[np.intp]]:
+def _groups(by: PlanePixels) -> list[NDArray[np.intp]]:
     """Return the voxels of nearly one brightness, the darkest first."""
     return np.array_split(np.argsort(by, kind="stable"), _N_GROUPS)
 
@@ -157,7 +159,7 @@ def _decibels(nrmse: float) -> float:
     return -20.0 * float(np.log10(max(nrmse, 1e-12)))
 
 
-def _error_of_filter(pairs: Sequence[Twins], truth: Plane, noise: Plane) -> float:
+def _error_of_filter(pairs: Sequence[Twins], truth: PlanePixels, noise: PlanePixels) -> float:
     """Return the rms error of the Gaussian filter that is nearest to the references, counts."""
     errors = []
     for width_px in _WIDTHS_PX:
@@ -168,27 +170,27 @@ def _error_of_filter(pairs: Sequence[Twins], truth: Plane, noise: Plane) -> floa
     return min(errors)
 
 
-def _filtered(one: Twins, width_px: float) -> Plane:
+def _filtered(one: Twins, width_px: float) -> PlanePixels:
     raw = np.asarray(one.raw, np.float32)[np.newaxis]
-    filtered: Plane = smooth(raw, (0.0, width_px, width_px))[0][usable(one)].astype(np.float64)
+    filtered: PlanePixels = smooth(raw, (0.0, width_px, width_px))[0][usable(one)].astype(np.float64)
     return filtered
 
 
-def _own_error(image: Plane, truth: Plane, noise: Plane) -> float:
+def _own_error(image: PlanePixels, truth: PlanePixels, noise: PlanePixels) -> float:
     """Return the rms error of an image, less the reference's noise as far as that is known; counts."""
     observed = float(np.mean((truth - _fitted(image, truth)) ** 2))
     return math.sqrt(max(observed - float(np.mean(noise)), _LEAST_OWN * observed))
 
 
-def _fitted(image: Plane, truth: Plane) -> Plane:
+def _fitted(image: PlanePixels, truth: PlanePixels) -> PlanePixels:
     """Return an image on the scale of the truth, by the least squares line."""
     centred, variance = image - image.mean(), float(image.var())
     slope = float(np.mean(centred * (truth - truth.mean()))) / variance if variance > 0 else 0.0
-    fitted: Plane = truth.mean() + slope * centred
+    fitted: PlanePixels = truth.mean() + slope * centred
     return fitted
 
 
-def _nrmse(mean: Plane, truth: Plane, noise: Plane) -> float:
+def _nrmse(mean: PlanePixels, truth: PlanePixels, noise: PlanePixels) -> float:
     fitted = _fitted(mean, truth)
     observed = float(np.mean((truth - fitted) ** 2))
     own = observed - float(np.mean(noise))
@@ -200,7 +202,7 @@ def _nrmse(mean: Plane, truth: Plane, noise: Plane) -> float:
     return float(np.sqrt(own)) / (high - low)
 
 
-def _range(fitted: Plane, truth: Plane, noise: Plane) -> tuple[float, float]:
+def _range(fitted: PlanePixels, truth: PlanePixels, noise: PlanePixels) -> tuple[float, float]:
     """Return the 0.1 and 99.9 percentiles of what references show, without their noise.
 
     Noise makes the darkest voxel darker and the brightest brighter: 1 dB where the whole range is 5 counts. A

@@ -18,7 +18,7 @@ from care_live.trust import registration
 from care_live.trust.residual import ceiling_of
 from care_live.trust.smooth import smooth
 
-Plane: TypeAlias = NDArray[np.float64]
+PlanePixels: TypeAlias = NDArray[np.float64]
 Pixels: TypeAlias = NDArray[np.float32]
 Move: TypeAlias = tuple[float, float]
 """Along (y, x), pixels."""
@@ -100,7 +100,7 @@ def usable(one: Twins) -> NDArray[np.bool_]:
     return kept
 
 
-def line(reference: Plane, raw: Plane) -> tuple[float, float]:
+def line(reference: PlanePixels, raw: PlanePixels) -> tuple[float, float]:
     """Return (gain, offset) of the least squares line from the reference to its dim twin.
 
     Raises
@@ -116,15 +116,15 @@ def line(reference: Plane, raw: Plane) -> tuple[float, float]:
     return gain, float(raw.mean() - gain * reference.mean())
 
 
-def white_noise_variance(plane: Plane) -> float:
+def white_noise_variance(plane: PlanePixels) -> float:
     """Return the variance of what differs from pixel to pixel, counts²."""
     return float(np.mean(_noise_squares(plane)))
 
 
-def _noise_squares(plane: Plane) -> Plane:
+def _noise_squares(plane: PlanePixels) -> PlanePixels:
     """Return a square for every pixel within the edges of which the mean is the variance of white noise, counts²."""
     along_y = plane[:-2] - 2 * plane[1:-1] + plane[2:]
-    noise: Plane = along_y[:, :-2] - 2 * along_y[:, 1:-1] + along_y[:, 2:]
+    noise: PlanePixels = along_y[:, :-2] - 2 * along_y[:, 1:-1] + along_y[:, 2:]
     return noise**2 / _NOISE_KERNEL_VARIANCE
 
 
@@ -205,7 +205,7 @@ def _margin(move: Move) -> tuple[slice, slice]:
     return slice(most, -most), slice(most, -most)
 
 
-def shifted(plane: NDArray[Any], move: Move, *, n_taps: int = _LANCZOS) -> Plane:
+def shifted(plane: NDArray[Any], move: Move, *, n_taps: int = _LANCZOS) -> PlanePixels:
     """Move a plane by fractions of a pixel along (y, x), by Lanczos's kernel; what comes in at the edges is void.
 
     Parameters
@@ -250,7 +250,7 @@ def _check_alike(one: Twins, move: Move) -> None:
         )
 
 
-def _structure(left: Plane) -> tuple[float, float]:
+def _structure(left: PlanePixels) -> tuple[float, float]:
     """Return the variance of what is no noise in a residual, smoothed, counts²; and its standard error.
 
     Rows and columns are taken off: those of many cameras have offsets of their own.

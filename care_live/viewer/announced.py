@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from functools import cached_property
 
 from care_live.images import Plan, VolumeKey
-from care_live.publish.log import Stream
+from care_live.publish.log import Series
 
 MAX_UNPLANNED = 100_000
 """Volumes to request though no plan names them: a run that is resumed announces only what it still lacks."""
@@ -52,7 +52,7 @@ class AnnouncedVolumes:
         at = bisect_right(times, key.t)
         return key._replace(t=times[at]) if at < len(times) else None
 
-    def is_due(self, key: VolumeKey, newest: Mapping[Stream, int]) -> bool:
+    def is_due(self, key: VolumeKey, newest: Mapping[Series, int]) -> bool:
         """Return whether a raw volume must exist: it was named, or a later one of its position and channel is here."""
         planned = key._replace(t=0) in self._plan.stacks if self._plan.endless else key in self._plan.stacks
         return key in self.named or (planned and newest.get((key.p, key.c), -1) > key.t)
@@ -63,20 +63,20 @@ class AnnouncedVolumes:
         return min((key.t for key in self._plan.stacks), default=0)
 
     @property
-    def _streams(self) -> Iterable[Stream]:
+    def _streams(self) -> Iterable[Series]:
         return self._times or itertools.product(range(self._n_positions), range(self._n_channels))
 
     @cached_property
-    def _times(self) -> dict[Stream, list[int]]:
-        times: dict[Stream, list[int]] = {}
+    def _times(self) -> dict[Series, list[int]]:
+        times: dict[Series, list[int]] = {}
         for key in sorted(self._plan.stacks):
             times.setdefault((key.p, key.c), []).append(key.t)
         return times
 
 
-def newest_of(keys: Iterable[VolumeKey]) -> dict[Stream, int]:
+def newest_of(keys: Iterable[VolumeKey]) -> dict[Series, int]:
     """Return the newest time point of every position and channel."""
-    newest: dict[Stream, int] = {}
+    newest: dict[Series, int] = {}
     for key in keys:
         newest[key.p, key.c] = max(key.t, newest.get((key.p, key.c), -1))
     return newest

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.viewer.view_records import ContrastWindow, Image, ViewedVolume
+from care_live.viewer.view_records import ContrastWindow, ShownImage, ViewedVolume
 from care_live.wire.arrays import Product
 
 LOW_PERCENTILE = 1.0
@@ -20,7 +20,7 @@ N_BINS = 96
 _SAMPLES = 200_000
 
 
-def measure(image: Image, high_percentile: float = HIGH_PERCENTILE) -> ContrastWindow:
+def measure(image: ShownImage, high_percentile: float = HIGH_PERCENTILE) -> ContrastWindow:
     """Measure a window on a regular sample of a volume.
 
     Parameters
@@ -45,7 +45,7 @@ def measure(image: Image, high_percentile: float = HIGH_PERCENTILE) -> ContrastW
     return ContrastWindow(low, high, first, last, tuple(counts.tolist()))
 
 
-def _sample(image: Image) -> NDArray[np.float32]:
+def _sample(image: ShownImage) -> NDArray[np.float32]:
     """Return about 200,000 finite voxels; an odd stride, so that no row or column is favoured."""
     flat = image.reshape(-1)
     stride = max(1, flat.size // _SAMPLES) | 1

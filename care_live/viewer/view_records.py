@@ -16,7 +16,7 @@ from care_live.model.reliability import half_width_factor
 from care_live.raw_and_restored import RawAndRestored
 from care_live.wire.arrays import PRODUCTS, Product
 
-Image: TypeAlias = Counts | Array
+ShownImage: TypeAlias = Counts | Array
 """A raw or a restored volume, (z, y, x)."""
 
 
@@ -52,11 +52,11 @@ class ViewedVolume(RawAndRestored):
         """Planes that are there, from the first on, of a volume that is still being restored."""
         return None if self.restored is None or self.restored.z is None else self.restored.z.stop
 
-    def product(self, name: Product) -> Image | None:
+    def product(self, name: Product) -> ShownImage | None:
         """Return one of the arrays by its name."""
         return self.raw if name == "raw" else self.maps.get(name)
 
-    def parts(self, name: Product) -> tuple[Image, ...]:
+    def parts(self, name: Product) -> tuple[ShownImage, ...]:
         """Return what is seen of a product as arrays that follow each other along z: one, but while it is restored."""
         own, n = self.product(name), self.n_restored
         under = self.before.product(name) if self.before else None

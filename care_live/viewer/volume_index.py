@@ -12,7 +12,7 @@ from care_live.viewer.live_cache import LiveCache
 from care_live.viewer.trust_line import TrustSpan, spans
 from care_live.viewer.view_records import RunInfo, ViewedVolume
 
-Seen: TypeAlias = tuple[ViewedVolume, ...]
+ShownChannels: TypeAlias = tuple[ViewedVolume, ...]
 """All channels of one picture, by channel."""
 
 
@@ -40,7 +40,9 @@ class VolumeIndex:
             return live
         return max((key for key in self.history.known() if position in (None, key.p)), default=None)
 
-    def following(self, position: int | None = None, *, plane_only: bool = False, z: int | None = None) -> Seen:
+    def following(
+        self, position: int | None = None, *, plane_only: bool = False, z: int | None = None
+    ) -> ShownChannels:
         """Return what a watcher sees who follows: the newest volumes and, over them, what is still being restored.
 
         Parameters
@@ -61,7 +63,7 @@ class VolumeIndex:
         beside = tuple(shown for shown in beside if shown.key.c not in there)
         return tuple(sorted((*grown, *beside), key=lambda shown: shown.key.c))
 
-    def _newest_of_each_channel(self, newest: VolumeKey | None) -> Seen:
+    def _newest_of_each_channel(self, newest: VolumeKey | None) -> ShownChannels:
         """Return the newest time point, and beside it the last volumes of channels that are still to come there."""
         if newest is None:
             return ()
@@ -69,7 +71,7 @@ class VolumeIndex:
         seen |= {shown.key.c: shown for shown in self.at(newest.t, newest.p)}
         return tuple(shown for _, shown in sorted(seen.items()) if shown is not None)
 
-    def at(self, t: int, position: int) -> Seen:
+    def at(self, t: int, position: int) -> ShownChannels:
         """Return the volumes of all channels of one time point, by channel; empty when there are none."""
         keys = {key for key in self.cache.known() if (key.t, key.p) == (t, position)}
         if not keys and self.history:

@@ -25,7 +25,7 @@ Product: TypeAlias = Literal["raw"] | Head
 PRODUCTS: tuple[Product, ...] = ("raw", *HEADS)
 ProductName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,32}$")]
 """One of `Product`, or one that a newer daemon knows."""
-Codec = Literal["none", "blosc2"]
+ArrayCodec = Literal["none", "blosc2"]
 Buffer: TypeAlias = bytes | memoryview | NDArray[Any]
 
 MAX_BYTES = 2 * 1024**3
@@ -55,7 +55,7 @@ class ArrayHeader(msgspec.Struct, frozen=True, kw_only=True):
     step: float = 1.0
     zero: float = 0.0
     unit: Literal["counts", "1"] = "counts"
-    codec: Codec = "none"
+    codec: ArrayCodec = "none"
     nbytes: Annotated[int, msgspec.Meta(ge=1, le=MAX_BYTES)]
     crc32c: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
     level: Annotated[int, msgspec.Meta(ge=0, le=MAX_LEVEL)] = 0
@@ -73,7 +73,7 @@ def encode(
     *,
     voxel_size_um: tuple[float, float, float],
     quantised: bool = False,
-    codec: Codec = "none",
+    codec: ArrayCodec = "none",
     level: int = 0,
     origin_px: tuple[int, int, int] = (0, 0, 0),
 ) -> tuple[ArrayHeader, Buffer]:
@@ -141,7 +141,7 @@ def values(header: ArrayHeader, codes: NDArray[Any]) -> NDArray[Any]:
     return read_only(number_codes.values(Codes(codes, header.coding, header.step, header.zero)))
 
 
-def codec_here() -> Codec:
+def codec_here() -> ArrayCodec:
     """Return how arrays can be packed here: a wish for blosc2 must not stop a daemon that was installed without."""
     try:
         need("blosc2", extra="view")
@@ -215,7 +215,7 @@ def _is_finite(array: NDArray[Any]) -> bool:
     return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
-def _pack(codes: NDArray[Any], codec: Codec) -> Buffer:
+def _pack(codes: NDArray[Any], codec: ArrayCodec) -> Buffer:
     if sys.byteorder == "big":
         codes = codes.astype(codes.dtype.newbyteorder("<"))
     if codec == "none":

@@ -17,7 +17,7 @@ from care_live.errors import ProtocolError
 from care_live.wire import arrays
 from care_live.wire.arrays import PRODUCTS, Buffer
 from care_live.wire.codec import Codec
-from care_live.wire.messages import MAX_ARRAYS, PROTOCOL, Message, Request, Slab, VolumeMessage
+from care_live.wire.messages import MAX_ARRAYS, PROTOCOL, Message, Slab, VolumeMessage, WatcherRequest
 
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_REQUEST_BYTES = 16 * 1024
@@ -34,7 +34,7 @@ class _Envelope(msgspec.Struct):
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
-_TYPES = {kind.__struct_config__.tag: kind for kind in (*get_args(Message), *get_args(Request))}
+_TYPES = {kind.__struct_config__.tag: kind for kind in (*get_args(Message), *get_args(WatcherRequest))}
 _PROTOCOL = re.compile(r"cl(\d{1,9})")
 
 
@@ -67,7 +67,9 @@ class _HeaderCodec(Codec[Header]):
 
 
 _messages: _HeaderCodec[Message] = _HeaderCodec(Message, "header", limit_bytes=MAX_HEADER_BYTES, look=_look)
-_requests: _HeaderCodec[Request] = _HeaderCodec(Request, "request", limit_bytes=MAX_REQUEST_BYTES, look=_look)
+_requests: _HeaderCodec[WatcherRequest] = _HeaderCodec(
+    WatcherRequest, "request", limit_bytes=MAX_REQUEST_BYTES, look=_look
+)
 
 
 def encode(message: Message, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
@@ -85,7 +87,7 @@ def encode(message: Message, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
     return [header, *buffers]
 
 
-def encode_request(request: Request) -> list[Buffer]:
+def encode_request(request: WatcherRequest) -> list[Buffer]:
     """Return the parts of a request.
 
     Raises
@@ -139,7 +141,7 @@ def _check_place(slab: Slab) -> None:
         raise ProtocolError(f"a volume of {whole_bytes} bytes: at most {arrays.MAX_BYTES} are taken")
 
 
-def decode_request(parts: Sequence[Buffer]) -> Request:
+def decode_request(parts: Sequence[Buffer]) -> WatcherRequest:
     """Return a request.
 
     Raises

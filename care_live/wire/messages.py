@@ -1,7 +1,7 @@
 """The messages of protocol cl1 as frozen records; cl1.md describes every field.
 
-A daemon sends a `Message`, a watcher a `Request`. The numbered messages are the log of a run: a client that has all of
-them has the whole run.
+A daemon sends a `Message`, a watcher a `WatcherRequest`. The numbered messages are the log of a run: a client that has
+all of them has the whole run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from care_live.images import LIMITS, Closed, State
 from care_live.live_frame import LiveConditions
 from care_live.maps import HEADS, Head
 from care_live.wire import arrays
-from care_live.wire.arrays import ArrayHeader, Codec, Product, ProductName, Size
+from care_live.wire.arrays import ArrayCodec, ArrayHeader, Product, ProductName, Size
 from care_live.wire.daemon_status import Status
 from care_live.wire.fields import (
     Count,
@@ -23,11 +23,11 @@ from care_live.wire.fields import (
     Key,
     Micros,
     Name,
-    Planes,
-    Reason,
+    PlaneNumbers,
+    ReasonWord,
     RequestId,
     RunId,
-    Session,
+    SessionId,
     Text,
 )
 from care_live.wire.plans import PlanHeader
@@ -56,7 +56,7 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
     protocol: str = PROTOCOL
     run: RunId | None
-    session: Session
+    session: SessionId
     """Drawn anew whenever a daemon starts to publish: sequence numbers count within it."""
     model: Model | None
     limits: Name = LIMITS
@@ -102,7 +102,7 @@ class StreamChoice(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a volume was restored, and why so; `care_live.reasons` has the words."""
 
     kind: Literal["stream", "whole"]
-    reason: Reason
+    reason: ReasonWord
     figures: Annotated[dict[Name, Finite], msgspec.Meta(max_length=8)] = {}
     detail: Text = ""
 
@@ -132,8 +132,8 @@ class VolumeMessage(Numbered, frozen=True, kw_only=True, tag="volume", tag_field
     trust: TrustHeader | msgspec.UnsetType | None = msgspec.UNSET
     """Absent: the volume was not examined."""
     closed: Closed
-    expected: Planes
-    received: Planes
+    expected: PlaneNumbers
+    received: PlaneNumbers
     n_duplicates: Count = 0
     n_out_of_order: Count = 0
     worst_gap_ms: Finite = 0.0
@@ -206,7 +206,7 @@ class Gap(Sent, frozen=True, kw_only=True, tag="gap", tag_field="type"):
     first: Count | None = None
     last: Count | None = None
     key: Key | None = None
-    reason: Reason
+    reason: ReasonWord
     """forgotten, not-stored, unreadable, other-session, future, busy, or one that a newer daemon knows."""
     detail: Text = ""
     id: RequestId = msgspec.UNSET
@@ -215,14 +215,14 @@ class Gap(Sent, frozen=True, kw_only=True, tag="gap", tag_field="type"):
 class Refused(Sent, frozen=True, kw_only=True, tag="refused", tag_field="type"):
     """A request is invalid or not allowed."""
 
-    reason: Reason
+    reason: ReasonWord
     """protocol, role, too-many-watchers, or one that a newer daemon knows."""
     detail: Text = ""
     id: RequestId = msgspec.UNSET
 
 
 Message: TypeAlias = Start | VolumeMessage | Slab | Change | Skipped | End | Heartbeat | Gap | Refused
-Log: TypeAlias = Start | VolumeMessage | Change | Skipped | End
+LogMessage: TypeAlias = Start | VolumeMessage | Change | Skipped | End
 """Numbered messages: together they contain the whole run."""
 
 
@@ -233,7 +233,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     also: Annotated[tuple[ProductName, ...], msgspec.Meta(max_length=8)] | msgspec.UnsetType = msgspec.UNSET
     """Maps beside `FIRST_PRODUCTS`: a daemon leaves out those that it does not know."""
     quantised: bool = False
-    codec: Codec = "none"
+    codec: ArrayCodec = "none"
     level: Annotated[int, msgspec.Meta(ge=0, le=MAX_VIEW_LEVEL)] = 0
     """Rows and columns are downsampled by 2^level."""
     origin_px: tuple[arrays.Origin, arrays.Origin, arrays.Origin] = (0, 0, 0)
@@ -264,7 +264,7 @@ class Newest(_Request, frozen=True, kw_only=True, tag="newest", tag_field="type"
     """Send the newest volume after `after` of each wanted channel and position, while fewer than `credit` are in
     flight."""
 
-    session: Session | None = None
+    session: SessionId | None = None
     """The one in which `after` was counted; another one, or null: whatever is newest."""
     after: Annotated[int, msgspec.Meta(ge=-1, lt=2**53)] = -1
     last: Count | None = None
@@ -278,7 +278,7 @@ class Newest(_Request, frozen=True, kw_only=True, tag="newest", tag_field="type"
 class Replay(_Request, frozen=True, kw_only=True, tag="replay", tag_field="type"):
     """Send every message of the log from `first` on, and what follows, while fewer than `credit` are in flight."""
 
-    session: Session
+    session: SessionId
     first: Count
     credit: Annotated[int, msgspec.Meta(ge=1, le=MAX_CREDIT)] = 1
     view: View = View()
@@ -293,4 +293,4 @@ class Fetch(_Request, frozen=True, kw_only=True, tag="fetch", tag_field="type"):
     """Comes back in the answer."""
 
 
-Request: TypeAlias = Hello | Newest | Replay | Fetch
+WatcherRequest: TypeAlias = Hello | Newest | Replay | Fetch

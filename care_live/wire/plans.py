@@ -16,7 +16,7 @@ from care_live.errors import ConfigError, ProtocolError
 from care_live.images import Plan, VolumeKey
 from care_live.wire.arrays import Length, Size
 from care_live.wire.codec import record_of
-from care_live.wire.fields import Count, Name, Planes, Ranges
+from care_live.wire.fields import Count, Name, PlaneNumbers, Ranges
 
 K = TypeVar("K", bound=Hashable)
 Planned = Mapping[VolumeKey, tuple[int, ...]]
@@ -38,7 +38,7 @@ class Stacks(msgspec.Struct, frozen=True):
 
     p: Count
     c: Count
-    z: Planes
+    z: PlaneNumbers
     t: Ranges
     """Time points."""
 

@@ -23,9 +23,9 @@ from care_live.wire.address import address_of, is_loopback, listen
 from care_live.wire.door import Behind, Door
 from care_live.wire.keys import ClientKeys, KeyPair, ServerKeys
 from care_live.wire.relay import Budget
-from care_live.wire.zmq_socket import Kind, Received, Socket
+from care_live.wire.zmq_socket import Received, Socket, SocketKind
 
-__all__ = ["Kind", "Received", "Socket", "Sockets", "new_pair"]
+__all__ = ["Received", "Socket", "SocketKind", "Sockets", "new_pair"]
 
 CONTROL_BYTES = 64 * 1024
 """The longest message that a server takes from its clients by default."""
@@ -72,7 +72,7 @@ class Sockets:
 
     def bind(
         self,
-        kind: Kind,
+        kind: SocketKind,
         address: str,
         *,
         hwm: int = 2,
@@ -107,7 +107,7 @@ class Sockets:
 
     def connect(
         self,
-        kind: Kind,
+        kind: SocketKind,
         address: str,
         *,
         hwm: int = 2,
@@ -189,7 +189,7 @@ class Sockets:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _open(self, kind: Kind, address: str, hwm: int, limit_bytes: int) -> zmq.Socket[bytes]:
+    def _open(self, kind: SocketKind, address: str, hwm: int, limit_bytes: int) -> zmq.Socket[bytes]:
         raw = self._context.socket(_KINDS[kind])
         raw.set_hwm(hwm)
         if kind == "sub":
@@ -209,7 +209,7 @@ class Sockets:
             raw.curve_serverkey = self._client.server_public.encode()
         return raw
 
-    def _adopt(self, kind: Kind, raw: zmq.Socket[bytes], address: str) -> Socket:
+    def _adopt(self, kind: SocketKind, raw: zmq.Socket[bytes], address: str) -> Socket:
         socket = Socket(kind, raw, address, self._server)
         self._sockets[raw] = socket
         self._poller.register(raw, zmq.POLLIN)

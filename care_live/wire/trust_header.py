@@ -8,13 +8,13 @@ from typing import Annotated, cast
 import msgspec
 
 from care_live.verdict import MAX_DOUBTS, Contradiction, Doubt, MeasuredError, Trust, TrustColour
-from care_live.wire.fields import Count, Finite, Reason, Text
+from care_live.wire.fields import Count, Finite, ReasonWord, Text
 
 
 class DoubtHeader(msgspec.Struct, frozen=True):
     """One place where a restoration contradicts the photons."""
 
-    kind: Reason
+    kind: ReasonWord
     """invented, missing, or one that a newer daemon knows."""
     place_px: tuple[Count, Count, Count]
     """(z, y, x), voxels of the restored volume at level 0."""
@@ -35,7 +35,7 @@ class MeasuredHeader(msgspec.Struct, frozen=True):
 class TrustHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a restored volume can be trusted."""
 
-    colour: Reason
+    colour: ReasonWord
     """green, amber, red, or one that a newer daemon knows."""
     reasons: Annotated[tuple[Text, ...], msgspec.Meta(max_length=32)] = ()
     doubts: Annotated[tuple[DoubtHeader, ...], msgspec.Meta(max_length=MAX_DOUBTS)] = ()

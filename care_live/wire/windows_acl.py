@@ -14,7 +14,7 @@ from pathlib import Path
 
 from care_live.errors import ConfigError
 
-Run = Callable[[Sequence[str]], str]
+ReadCommand = Callable[[Sequence[str]], str]
 """Runs a command and returns what it prints."""
 
 _ACE = re.compile(r"\((\w+);[^;()]*;([^;()]*);[^;()]*;[^;()]*;([^;()]+)(?:;[^()]*)?\)")
@@ -30,7 +30,7 @@ _SID = re.compile(r"S-1-[0-9-]+")
 _SECONDS = 20
 
 
-def refuse_readable_by_others(path: Path, *, run: Run | None = None) -> None:
+def refuse_readable_by_others(path: Path, *, run: ReadCommand | None = None) -> None:
     """Refuse a key file that other accounts may read.
 
     Raises
@@ -47,7 +47,7 @@ def refuse_readable_by_others(path: Path, *, run: Run | None = None) -> None:
         )
 
 
-def restrict(path: Path, *, run: Run | None = None) -> None:
+def restrict(path: Path, *, run: ReadCommand | None = None) -> None:
     """Let this account alone read a file.
 
     Raises
@@ -73,7 +73,7 @@ def _can_read(rights: str) -> bool:
     return any(right in _READS for right in letters)
 
 
-def sddl_of(path: Path, run: Run) -> str:
+def sddl_of(path: Path, run: ReadCommand) -> str:
     """Return a file's access control list.
 
     Raises
@@ -93,7 +93,7 @@ def sddl_of(path: Path, run: Run) -> str:
     return lines[1].strip()
 
 
-def own_sid(run: Run) -> str:
+def own_sid(run: ReadCommand) -> str:
     """Return the SID of the account that runs this process.
 
     Raises

@@ -18,7 +18,7 @@ from care_live.wire.connections import ConnectionId, Sending
 from care_live.wire.guest import LOCAL, Guest
 from care_live.wire.keys import ServerKeys
 
-Kind = Literal["xpub", "sub", "router", "dealer"]
+SocketKind = Literal["xpub", "sub", "router", "dealer"]
 Part: TypeAlias = bytes | memoryview | NDArray[Any]
 
 _WINDOWS_UNREACHABLE = (110, 10065)
@@ -49,7 +49,7 @@ class Received:
 class Socket:
     """One socket; never blocks but in `wait_writable`."""
 
-    def __init__(self, kind: Kind, raw: zmq.Socket[bytes], address: str, server: ServerKeys | None) -> None:
+    def __init__(self, kind: SocketKind, raw: zmq.Socket[bytes], address: str, server: ServerKeys | None) -> None:
         self._kind, self._raw, self._server = kind, raw, server
         self.address = address
         """Where it is bound or connected, with the port that the system chose for port 0."""

@@ -263,7 +263,7 @@ class Arrivals:
                 arriving.n_sent += len(arriving.unsent)
                 arriving.unsent = []
 
-    def _send(self, message: protocol.Request) -> None:
+    def _send(self, message: protocol.InferenceRequest) -> None:
         if self._running is not None:
             self._running.inference.send(message)
 

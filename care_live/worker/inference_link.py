@@ -17,7 +17,7 @@ from care_live.worker.liveness import LostError
 
 logger = logging.getLogger(__name__)
 
-Answer: TypeAlias = protocol.Ready | protocol.Done
+ReadyOrDone: TypeAlias = protocol.Ready | protocol.Done
 
 _LOOK_S = 0.2
 """How often a sign of life is looked for."""
@@ -66,7 +66,7 @@ class InferenceLink(ABC):
         """Processor time that it has used so far."""
 
     @abstractmethod
-    def send(self, message: protocol.Request) -> None:
+    def send(self, message: protocol.InferenceRequest) -> None:
         """Send a message, never waiting for a process that does not read; `receive` notices that it is lost."""
 
     @abstractmethod
@@ -82,7 +82,7 @@ class InferenceLink(ABC):
         """End it: kindly within the deadline, then by force; return what is known of its end."""
 
     @abstractmethod
-    def _next_answer(self) -> protocol.Answer | None:
+    def _next_answer(self) -> protocol.InferenceAnswer | None:
         """Return its next message; None: there will be none. Raises LostError where it is invalid."""
 
     def await_ready(self, limit_s: float) -> protocol.Ready:
@@ -100,7 +100,7 @@ class InferenceLink(ABC):
         assert self.ready is not None
         return self.ready
 
-    def receive(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> Answer:
+    def receive(self, *, limit_s: float = math.inf, cpu_limit_s: float = math.inf) -> ReadyOrDone:
         """Wait for its next message.
 
         Parameters
@@ -125,7 +125,7 @@ class InferenceLink(ABC):
                 raise LostError(f"hung: it used {cpu_limit_s:.0f} s of processor time without a result")
         return self._next_message()
 
-    def _next_message(self) -> Answer:
+    def _next_message(self) -> ReadyOrDone:
         answer = self._next_answer()
         if answer is None:
             raise LostError(self.lost() or "died")
@@ -133,7 +133,7 @@ class InferenceLink(ABC):
             raise getattr(errors, answer.kind, RestoreError)(answer.message)
         return answer
 
-    def _welcome(self, message: Answer) -> None:
+    def _welcome(self, message: ReadyOrDone) -> None:
         if not isinstance(message, protocol.Ready):
             raise ModelError(f"the inference process sent {type(message).__name__} before it was ready")
         self.ready = message

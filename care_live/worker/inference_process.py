@@ -71,7 +71,7 @@ class Inference(InferenceLink):
         """Whether it has ended, by itself or by force."""
         return bool(connection.wait([self._process.sentinel], timeout=0))
 
-    def send(self, message: protocol.Request) -> None:
+    def send(self, message: protocol.InferenceRequest) -> None:
         """Send a message, never waiting for a process that does not read; `receive` notices that it is lost."""
         text = protocol.requests.encode(message)
         with self._sending_lock:
@@ -146,11 +146,11 @@ class Inference(InferenceLink):
         networks = () if self.ready is None else self.ready.networks
         return any(network.provider in {"cuda", "tensorrt"} for network in networks)
 
-    def _owes(self, seen: liveness.Seen) -> bool:
+    def _owes(self, seen: liveness.LastSeen) -> bool:
         """Return whether it has something to do: it starts, or has not dealt with all that it was sent."""
         return self.ready is None or seen.n_handled < self._n_sent
 
-    def _next_answer(self) -> protocol.Answer | None:
+    def _next_answer(self) -> protocol.InferenceAnswer | None:
         try:
             text = self._pipe.recv_bytes() if self._pipe.poll() else None
         except (EOFError, OSError):

@@ -224,7 +224,7 @@ def _try_to_warm_up(warm_up: Callable[[tuple[int, int, int]], None], shape: tupl
         logger.warning("warm_up failed shape=%s reason=%s", shape, error)
 
 
-def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) -> protocol.Request:
+def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) -> protocol.InferenceRequest:
     """Return the next message; a closed pipe is the end, too."""
     try:
         if not pipe.poll():
@@ -234,7 +234,7 @@ def _receive(pipe: connection.Connection, use_spare_time: Callable[[], None]) ->
         return protocol.StopInference()
 
 
-def _send(pipe: connection.Connection, answer: protocol.Answer) -> None:
+def _send(pipe: connection.Connection, answer: protocol.InferenceAnswer) -> None:
     pipe.send_bytes(protocol.answers.encode(answer))
 
 

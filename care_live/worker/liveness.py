@@ -29,7 +29,7 @@ class LostError(RestoreError):
     """The process died or hangs; this one will not answer any more."""
 
 
-class Seen(NamedTuple):
+class LastSeen(NamedTuple):
     """What another process can measure."""
 
     n_handled: int = 0
@@ -83,10 +83,10 @@ class Pulse:
         """One more message is dealt with."""
         self._figures[_HANDLED] += 1
 
-    def read(self, cpu_s: float) -> Seen:
+    def read(self, cpu_s: float) -> LastSeen:
         """Return the figures, beside the processor time that the system counts."""
         figures = self._figures
-        return Seen(figures[_HANDLED], figures[_BEGUN], figures[_ENDED], figures[_SLOWEST_NS] / 1e9, cpu_s)
+        return LastSeen(figures[_HANDLED], figures[_BEGUN], figures[_ENDED], figures[_SLOWEST_NS] / 1e9, cpu_s)
 
 
 class Silence:
@@ -96,12 +96,12 @@ class Silence:
     """
 
     def __init__(self) -> None:
-        self._last = Seen()
+        self._last = LastSeen()
         self._looked_s = 0.0
         self._owed = False
         self._silent_s = 0.0
 
-    def look(self, seen: Seen, now_s: float, *, owes: bool, on_device: bool = False) -> float:
+    def look(self, seen: LastSeen, now_s: float, *, owes: bool, on_device: bool = False) -> float:
         """Note what is seen now; return the seconds of silence.
 
         Parameters
@@ -118,7 +118,7 @@ class Silence:
         return self._silent_s
 
 
-def limit_s(hang_s: float, seen: Seen, *, on_device: bool) -> float:
+def limit_s(hang_s: float, seen: LastSeen, *, on_device: bool) -> float:
     """Return how much silence is no hang yet: on a device no less than several times its slowest run."""
     if not (on_device and seen.runs):
         return hang_s

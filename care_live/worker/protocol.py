@@ -127,10 +127,10 @@ class StopInference(msgspec.Struct, frozen=True, tag=True):
     """End."""
 
 
-Request: TypeAlias = WarmUp | Begin | PlanesPlaced | Abandon | Work | StopInference
+InferenceRequest: TypeAlias = WarmUp | Begin | PlanesPlaced | Abandon | Work | StopInference
 """What the child may receive."""
-Answer: TypeAlias = Ready | Done | Failed
+InferenceAnswer: TypeAlias = Ready | Done | Failed
 """What the daemon may receive. The child runs networks of others, so the daemon unpickles nothing of it."""
 
-requests: Codec[Request] = Codec(Request, "request to inference", form="msgpack")
-answers: Codec[Answer] = Codec(Answer, "answer of inference", form="msgpack")
+requests: Codec[InferenceRequest] = Codec(InferenceRequest, "request to inference", form="msgpack")
+answers: Codec[InferenceAnswer] = Codec(InferenceAnswer, "answer of inference", form="msgpack")

@@ -83,7 +83,7 @@ class RemoteInference(InferenceLink):
         self._send: SendToPeer | None = None
         self._session = 0
         self._host = self._how = ""
-        self._answers: deque[protocol.Answer] = deque()
+        self._answers: deque[protocol.InferenceAnswer] = deque()
         self._view = SegmentView()
         self._volumes: dict[VolumeKey, RemoteVolume] = {}
         self._owed: protocol.Work | None = None
@@ -112,7 +112,7 @@ class RemoteInference(InferenceLink):
     def is_full(self) -> bool:
         return self._queued_bytes >= QUEUED_BYTES
 
-    def send(self, message: protocol.Request) -> None:
+    def send(self, message: protocol.InferenceRequest) -> None:
         """Send a message, with the pixels that it speaks of; before a machine is found, it is dropped."""
         with self._changed:
             if self._send is None or self._how:
@@ -213,7 +213,7 @@ class RemoteInference(InferenceLink):
             case _:
                 raise ProtocolError(f"{type(message).__name__} came")
 
-    def _answered(self, answer: protocol.Answer) -> None:
+    def _answered(self, answer: protocol.InferenceAnswer) -> None:
         if isinstance(answer, protocol.Done) or (self.ready is not None and isinstance(answer, protocol.Failed)):
             if self._owed is None:
                 raise ProtocolError("an answer came that was not asked for")
@@ -241,7 +241,7 @@ class RemoteInference(InferenceLink):
             self._queue(header_of(self._session, work, channel, z), [planes])
         self._view.keep_only(work.alive)
 
-    def _order(self, request: protocol.Request, parts: Sequence[NDArray[Any]] = ()) -> None:
+    def _order(self, request: protocol.InferenceRequest, parts: Sequence[NDArray[Any]] = ()) -> None:
         self._queue(Order(self._session, request), parts)
 
     def _queue(self, message: ToSession, parts: _Parts = ()) -> None:
@@ -259,7 +259,7 @@ class RemoteInference(InferenceLink):
         self._volumes.clear()
         self._view.keep_only(())
 
-    def _next_answer(self) -> protocol.Answer | None:
+    def _next_answer(self) -> protocol.InferenceAnswer | None:
         with self._changed:
             return self._answers.popleft() if self._answers else None
 

@@ -37,7 +37,7 @@ N_QUEUED = 4
 
 _Name = Annotated[str, msgspec.Meta(max_length=256)]
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
-Session = Annotated[int, msgspec.Meta(ge=0)]
+SessionNumber = Annotated[int, msgspec.Meta(ge=0)]
 """Counts the processes that the daemon has ordered: what belongs to one that is over is dropped. A worker may have
 several: another network that is on trial, or the one before a swap, beside the one that restores."""
 
@@ -54,7 +54,7 @@ class WorkerFree(msgspec.Struct, frozen=True, tag=True):
 class Beat(msgspec.Struct, frozen=True, tag=True):
     """A worker is there."""
 
-    session: Session
+    session: SessionNumber
     cpu_s: float
     """Processor time of its process."""
     progress: tuple[tuple[VolumeKey, _Count, _Count], ...] = ()
@@ -64,14 +64,14 @@ class Beat(msgspec.Struct, frozen=True, tag=True):
 class WorkerAnswer(msgspec.Struct, frozen=True, tag=True):
     """What its process says."""
 
-    session: Session
-    answer: protocol.Answer
+    session: SessionNumber
+    answer: protocol.InferenceAnswer
 
 
 class MapPlanes(msgspec.Struct, frozen=True, tag=True):
     """Planes of a result: float32, one part."""
 
-    session: Session
+    session: SessionNumber
     key: VolumeKey
     """Of the time point's first channel."""
     head: Head
@@ -84,14 +84,14 @@ class MapPlanes(msgspec.Struct, frozen=True, tag=True):
 class Gone(msgspec.Struct, frozen=True, tag=True):
     """Its process is lost."""
 
-    session: Session
+    session: SessionNumber
     how: Annotated[str, msgspec.Meta(max_length=4000)]
 
 
 class SessionStart(msgspec.Struct, frozen=True, tag=True):
     """Start a process; its files are the parts."""
 
-    session: Session
+    session: SessionNumber
     config: dict[str, Any]
     """What is set of `RestoreConfig`; its paths are names of files."""
     budgets_px: dict[int, int]
@@ -101,14 +101,14 @@ class SessionStart(msgspec.Struct, frozen=True, tag=True):
 class Order(msgspec.Struct, frozen=True, tag=True):
     """A message for the process; planes that are placed come with it, one part each."""
 
-    session: Session
-    request: protocol.Request
+    session: SessionNumber
+    request: protocol.InferenceRequest
 
 
 class RawPlanes(msgspec.Struct, frozen=True, tag=True):
     """Planes of the volume that was ordered last, which did not come earlier: one part."""
 
-    session: Session
+    session: SessionNumber
     key: VolumeKey
     channel: _Count
     """Counted in the order of the network."""
@@ -123,7 +123,7 @@ class Ping(msgspec.Struct, frozen=True, tag=True):
 class Leave(msgspec.Struct, frozen=True, tag=True):
     """End the process of this session, if there is one."""
 
-    session: Session
+    session: SessionNumber
 
 
 class Dismiss(msgspec.Struct, frozen=True, tag=True):

@@ -99,7 +99,7 @@ class RemoteSession:
 
     # -- orders ------------------------------------------------------------------------------------------------------
 
-    def _obey(self, request: protocol.Request, parts: Sequence[memoryview]) -> None:
+    def _obey(self, request: protocol.InferenceRequest, parts: Sequence[memoryview]) -> None:
         match request:
             case protocol.Begin():
                 buffers = self._buffers[request.key] = RemoteBuffers(self._pool, request)
@@ -166,7 +166,7 @@ class RemoteSession:
             self._given_up.clear()
         yield WorkerAnswer(self.number, answer), ()
 
-    def _received(self) -> protocol.Answer:
+    def _received(self) -> protocol.InferenceAnswer:
         try:
             return self._child.await_ready(0.0) if self._child.ready is None else self._child.receive(limit_s=0.0)
         except LostError:

@@ -31,7 +31,7 @@ _MOST_SEGMENTS = 48
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class SegmentName:
     """What another process needs to open a segment."""
 
     serial: int
@@ -44,7 +44,7 @@ class Name:
 class ArrayAddress:
     """An array inside a segment, described for another process."""
 
-    segment: Name
+    segment: SegmentName
     offset: int
     shape: tuple[int, ...]
     dtype: str
@@ -70,7 +70,7 @@ class Segment:
             self.memory, path = _create(n_bytes, serial)
         except OSError as error:
             raise OutOfMemoryError(f"no {n_bytes} bytes of memory to share with inference: {error}") from error
-        self.name = Name(serial, path, n_bytes)
+        self.name = SegmentName(serial, path, n_bytes)
 
 
 class Lease:
@@ -207,7 +207,7 @@ def _discard(handle: int, path: str) -> None:
         os.unlink(path)  # noqa: PTH108 - pathlib may be gone when the interpreter ends
 
 
-def _attach(name: Name) -> mmap.mmap:
+def _attach(name: SegmentName) -> mmap.mmap:
     if sys.platform == "win32":
         return mmap.mmap(-1, name.n_bytes, tagname=name.path)
     else:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # its process was started elsewhere
 
 logger = logging.getLogger(__name__)
 
-Phase: TypeAlias = Literal["loading", "trying", "proved", "refused"]
+TrialPhase: TypeAlias = Literal["loading", "trying", "proved", "refused"]
 
 LOAD_S = 120.0
 """How long a network may take to load."""
@@ -125,7 +125,7 @@ class Candidate:
 
     def __init__(self, inference: InferenceLink, network: int, *, even_if_slow: bool = False) -> None:
         self.inference, self.network = inference, network
-        self.phase: Phase = "loading"
+        self.phase: TrialPhase = "loading"
         self.reason = ""
         """Why it was refused."""
         self.comparison: Comparison | None = None

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 from care_live.backends import cuda
-from care_live.backends.device import DeviceSession, Results, run_each
+from care_live.backends.device import DeviceSession, HostResults, run_each
 from care_live.backends.session import OnnxSession, Options
 from care_live.planewise.caches import Landing
 from care_live.worker.shared_memory import Pool, SegmentView
@@ -68,7 +68,7 @@ def test_the_runtime_copies_to_values_of_onnxruntime_and_back(tmp_path: Path) ->
     runtime.n_copies = 0
     same: list[bool] = []
 
-    def take(i: int, results: Results) -> None:
+    def take(i: int, results: HostResults) -> None:
         same.extend((got == want).all() for got, want in zip(results, plain.run(fed[i]), strict=True))
 
     run_each(session, len(fed), fed.__getitem__, take)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from care_live.backends.device import DeviceBuffers, DeviceSession, Inputs, Results, run_each
+from care_live.backends.device import DeviceBuffers, DeviceSession, HostResults, Inputs, run_each
 from care_live.backends.session import OnnxSession, Options
 from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError, RestoreError
@@ -43,7 +43,7 @@ def feeds(seed: int) -> dict[str, np.ndarray]:
     return {"raw": noisy(SHAPE[2:], seed)[None, None], "low": np.float32([100]), "high": np.float32([300])}
 
 
-def copied(results: Results) -> list[np.ndarray]:
+def copied(results: HostResults) -> list[np.ndarray]:
     return [result.copy() for result in results]
 
 
@@ -129,7 +129,7 @@ def test_an_error_of_the_copies_ends_it_in_our_words(session: DeviceSession, wha
             raise error
         return feeds(i)
 
-    def take(i: int, _: Results) -> None:
+    def take(i: int, _: HostResults) -> None:
         if what == "take" and i == 2:
             raise error
         taken.append(i)

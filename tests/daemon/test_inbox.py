@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from care_live.daemon.inbox import Closed, Inbox
+from care_live.daemon.inbox import Inbox, InboxClosed
 
 
 def test_what_must_be_kept_never_waits_and_always_goes_first():
@@ -41,7 +41,7 @@ def test_a_closed_inbox_drains_and_then_says_so():
     inbox.close()
     assert (inbox.get(), inbox.get()) == (1, 2)
     for refused in (inbox.get, lambda: inbox.put(2), lambda: inbox.put_second(2, 1, wait_s=0)):
-        with pytest.raises(Closed):
+        with pytest.raises(InboxClosed):
             refused()
 
 
@@ -53,7 +53,7 @@ def test_closing_frees_a_sender_that_waits():
     def send() -> None:
         try:
             inbox.put_second(2, 10, wait_s=60)
-        except Closed:
+        except InboxClosed:
             outcome.append("closed")
 
     sender = threading.Thread(target=send)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from care_live.daemon.service_steps import RemoveFile, Request, WriteFile, take
+from care_live.daemon.service_steps import RemoveFile, SystemRequest, WriteFile, take
 from care_live.errors import CareLiveError, ConfigError
 
 
@@ -18,7 +18,7 @@ def test_a_file_that_cannot_be_removed_is_an_error_of_ours(tmp_path: Path) -> No
 
 def test_what_the_system_is_still_at_is_asked_again() -> None:
     codes, pauses = iter((36, 36, 3)), list[float]()
-    bootout = Request(("launchctl", "bootout", "it"), accepts=frozenset({3}), goes_on=frozenset({36}))
+    bootout = SystemRequest(("launchctl", "bootout", "it"), accepts=frozenset({3}), goes_on=frozenset({36}))
     said = take(
         [bootout], lambda command: subprocess.CompletedProcess(command, next(codes), "", ""), pause=pauses.append
     )

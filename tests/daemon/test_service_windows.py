@@ -7,7 +7,7 @@ from pathlib import Path
 
 from care_live.config import parse
 from care_live.daemon.service_rule import ServiceRule, rule_of
-from care_live.daemon.service_steps import Request
+from care_live.daemon.service_steps import SystemRequest
 from care_live.daemon.service_windows import windows_installed, windows_removed
 
 
@@ -16,8 +16,8 @@ def rule() -> ServiceRule:
     return rule_of("lab", Path("/data/a b/run.toml"), settings, python="C:/py thon/python.exe")
 
 
-def requests() -> list[Request]:
-    return [step for step in windows_installed(rule()) if isinstance(step, Request)]
+def requests() -> list[SystemRequest]:
+    return [step for step in windows_installed(rule()) if isinstance(step, SystemRequest)]
 
 
 def test_it_starts_at_each_boot_with_a_command_that_blanks_do_not_break() -> None:
@@ -41,6 +41,6 @@ def test_a_shutdown_waits_for_the_drain() -> None:
 
 
 def test_one_that_does_not_run_is_removed_all_the_same() -> None:
-    stop, delete = (step for step in windows_removed("lab") if isinstance(step, Request))
+    stop, delete = (step for step in windows_removed("lab") if isinstance(step, SystemRequest))
     assert stop.command == ("sc.exe", "stop", "lab") and 1062 in stop.accepts
     assert delete.command == ("sc.exe", "delete", "lab") and not delete.accepts

@@ -23,13 +23,13 @@ from care_live.wire.messages import (
     Newest,
     Refused,
     Replay,
-    Request,
     Skipped,
     Slab,
     Start,
     StreamChoice,
     View,
     VolumeMessage,
+    WatcherRequest,
 )
 from care_live.wire.plans import PlanHeader, Stacks
 
@@ -52,7 +52,7 @@ def parted(golden: bytes) -> list[bytes]:
 
 
 def encoded(
-    *, quantised: bool = False, codec: arrays.Codec = "none"
+    *, quantised: bool = False, codec: arrays.ArrayCodec = "none"
 ) -> tuple[tuple[arrays.ArrayHeader, ...], list[Buffer]]:
     pairs = [
         arrays.encode("raw", RAW, voxel_size_um=VOXEL_UM, codec=codec),
@@ -63,7 +63,7 @@ def encoded(
     return tuple(header for header, _ in pairs), [buffer for _, buffer in pairs]
 
 
-def volume(*, quantised: bool = False, codec: arrays.Codec = "none") -> tuple[VolumeMessage, list[Buffer]]:
+def volume(*, quantised: bool = False, codec: arrays.ArrayCodec = "none") -> tuple[VolumeMessage, list[Buffer]]:
     headers, buffers = encoded(quantised=quantised, codec=codec)
     message = VolumeMessage(
         **SAID,
@@ -136,7 +136,7 @@ NOTES: dict[str, Message] = {
     "refused": Refused(**SAID, reason="role", detail="vera is viewer, this needs recorder"),
 }
 
-REQUESTS: dict[str, Request] = {
+REQUESTS: dict[str, WatcherRequest] = {
     "hello": Hello(name="a script"),
     "newest": Newest(
         session=SAID["session"], after=11, credit=2, p=0, c=1, view=View(products=("mean",), quantised=True, level=2)

@@ -15,7 +15,7 @@ from care_live.images import Restored, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
 from care_live.publish.subscriber import Subscriber
 from care_live.wire import keys, sockets
-from care_live.wire.arrays import Codec
+from care_live.wire.arrays import ArrayCodec
 from care_live.wire.daemon_status import Status
 from care_live.wire.messages import End, Gap, Heartbeat, Refused, View
 from tests.make import samples
@@ -83,7 +83,7 @@ def test_heartbeats_say_how_the_daemon_does(publisher: Publisher) -> None:
 
 
 @pytest.mark.parametrize("codec", ["none", "blosc2"])
-def test_levels_regions_and_quantised_products_are_made_on_request(publisher: Publisher, codec: Codec) -> None:
+def test_levels_regions_and_quantised_products_are_made_on_request(publisher: Publisher, codec: ArrayCodec) -> None:
     sent = samples.restored(0, shape=(4, 33, 50))
     publisher.publish(sent)
     region = {"origin_px": (1, 2, 3), "shape_px": (2, 5, 100)}

@@ -24,13 +24,13 @@ FLOATS = hnp.arrays(np.float32, SHAPES, elements=st.floats(0, 65504, width=32))
 
 
 @drawn(COUNTS, st.sampled_from(["none", "blosc2"]))
-def test_counts_arrive_as_they_were(sent: np.ndarray, codec: arrays.Codec) -> None:
+def test_counts_arrive_as_they_were(sent: np.ndarray, codec: arrays.ArrayCodec) -> None:
     header, buffer = arrays.encode("raw", sent, voxel_size_um=messages.VOXEL_UM, codec=codec)
     np.testing.assert_array_equal(arrays.values(header, arrays.decode(header, buffer)), sent)
 
 
 @drawn(FLOATS, st.sampled_from(["mean", "laplace_scale", "disagreement"]), st.sampled_from(["none", "blosc2"]))
-def test_plain_floats_arrive_bit_for_bit(sent: np.ndarray, product: arrays.Product, codec: arrays.Codec) -> None:
+def test_plain_floats_arrive_bit_for_bit(sent: np.ndarray, product: arrays.Product, codec: arrays.ArrayCodec) -> None:
     header, buffer = arrays.encode(product, sent, voxel_size_um=messages.VOXEL_UM, codec=codec)
     np.testing.assert_array_equal(arrays.values(header, arrays.decode(header, buffer)), sent)
 

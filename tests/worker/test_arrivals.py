@@ -36,7 +36,7 @@ class Pipe:
     def __init__(
         self, *, card: ModelCard = CARD, known: tuple[int, ...] = (0,), config: RestoreConfig = LOCKED
     ) -> None:
-        self.sent: list[protocol.Request] = []
+        self.sent: list[protocol.InferenceRequest] = []
         self.card = card
         self.arrivals = Arrivals(Pool(), config)
         inference = SimpleNamespace(send=self.sent.append, is_full=False)
@@ -52,7 +52,7 @@ class Pipe:
         self.arrivals.begin(VolumeOpened(VolumeKey(t, 0, c), tuple(range(n_planes)), (8, 8), "uint16"))
         return len(self.of(protocol.Begin)) > before
 
-    def of(self, kind: type) -> list[protocol.Request]:
+    def of(self, kind: type) -> list[protocol.InferenceRequest]:
         return [message for message in self.sent if isinstance(message, kind)]
 
     def place(self, stack: Volume, *planes: int) -> None:

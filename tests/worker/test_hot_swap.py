@@ -92,10 +92,10 @@ def test_a_new_network_takes_over_between_volumes_and_can_be_taken_back(
 def test_a_candidate_is_warm_before_it_is_tried(
     process: RestoreProcess, networks: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[tuple[Path | None, protocol.Request]] = []
+    sent: list[tuple[Path | None, protocol.InferenceRequest]] = []
     send = Inference.send
 
-    def noted(inference: Inference, message: protocol.Request) -> None:
+    def noted(inference: Inference, message: protocol.InferenceRequest) -> None:
         sent.append((inference.config.model, message))
         send(inference, message)
 

@@ -6,13 +6,13 @@ import multiprocessing
 
 import pytest
 
-from care_live.worker.liveness import Pulse, Seen, Silence, limit_s
+from care_live.worker.liveness import LastSeen, Pulse, Silence, limit_s
 
-IDLE = Seen(n_handled=3, n_begun=5, n_ended=5, slowest_s=0.5, cpu_s=10.0)
+IDLE = LastSeen(n_handled=3, n_begun=5, n_ended=5, slowest_s=0.5, cpu_s=10.0)
 RUNS = IDLE._replace(n_begun=6)
 
 
-def silence(*looks: Seen, owes: bool = True, on_device: bool = False, every_s: float = 0.5) -> float:
+def silence(*looks: LastSeen, owes: bool = True, on_device: bool = False, every_s: float = 0.5) -> float:
     """Return the silence after looks at regular times."""
     vigil = Silence()
     return [vigil.look(seen, i * every_s, owes=owes, on_device=on_device) for i, seen in enumerate(looks)][-1]
@@ -53,7 +53,7 @@ def test_a_run_on_a_device_is_given_five_times_the_slowest() -> None:
     assert limit_s(2.0, RUNS, on_device=False) == 2.0
     assert limit_s(2.0, RUNS, on_device=True) == 2.5
     assert limit_s(2.0, RUNS._replace(slowest_s=0.01), on_device=True) == 2.0
-    assert limit_s(2.0, Seen(n_begun=1), on_device=True) == 60.0
+    assert limit_s(2.0, LastSeen(n_begun=1), on_device=True) == 60.0
     assert limit_s(2.0, IDLE, on_device=True) == 2.0
 
 

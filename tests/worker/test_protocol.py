@@ -16,9 +16,9 @@ from care_live.restore.ranges import LearntRange
 from care_live.verdict import Doubt, Trust
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
-from care_live.worker.shared_memory import ArrayAddress, Name
+from care_live.worker.shared_memory import ArrayAddress, SegmentName
 
-PLACE = ArrayAddress(Name(3, "/dev/shm/x", 4096), 64, (2, 6, 7), "<u2")
+PLACE = ArrayAddress(SegmentName(3, "/dev/shm/x", 4096), 64, (2, 6, 7), "<u2")
 VOLUME = Volume(
     run_id="worm-7",
     key=VolumeKey(3, 0, 1),
@@ -33,7 +33,7 @@ VOLUME = Volume(
 )
 MEMORIES = {(0, 1): LearntRange(Span(np.float32(100.5), float("inf")), 2), (4, 0): LearntRange()}
 TRUST = Trust("red", ("it is invented",), (Doubt("invented", (1, 2, 3), 7.5),), (1.25,))
-REQUESTS: tuple[protocol.Request, ...] = (
+REQUESTS: tuple[protocol.InferenceRequest, ...] = (
     protocol.WarmUp((2, 6, 7)),
     protocol.Begin(VOLUME.key, (PLACE,), PLACE, {"mean": PLACE}, (Span(1.0, 2.0),), 0.25),
     protocol.PlanesPlaced(VOLUME.key, ((0, 1), (1, 0))),
@@ -54,7 +54,7 @@ RESULT = RestoredHead(
     trust=TRUST,
     flags=frozenset({"late"}),
 )
-ANSWERS: tuple[protocol.Answer, ...] = (
+ANSWERS: tuple[protocol.InferenceAnswer, ...] = (
     protocol.Ready((protocol.NetworkReady(CARD, ModelIdentity("net", "5e"), "cpu"),), 2**30),
     protocol.Done((RESULT,), (("mean", "evidence"),), MEMORIES, streamed("asked")),
     protocol.Failed("ModelError", "it cannot run"),
@@ -62,12 +62,12 @@ ANSWERS: tuple[protocol.Answer, ...] = (
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda message: type(message).__name__)
-def test_a_request_comes_as_it_was_sent(request_: protocol.Request) -> None:
+def test_a_request_comes_as_it_was_sent(request_: protocol.InferenceRequest) -> None:
     assert protocol.requests.decode(protocol.requests.encode(request_)) == request_
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda message: type(message).__name__)
-def test_an_answer_comes_as_it_was_sent(answer: protocol.Answer) -> None:
+def test_an_answer_comes_as_it_was_sent(answer: protocol.InferenceAnswer) -> None:
     assert protocol.answers.decode(protocol.answers.encode(answer)) == answer
 
 

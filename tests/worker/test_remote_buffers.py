@@ -11,7 +11,7 @@ from care_live.maps import Head
 from care_live.percentiles import Span
 from care_live.worker import protocol
 from care_live.worker.remote_buffers import RemoteBuffers
-from care_live.worker.shared_memory import ArrayAddress, Name, Pool, SegmentView
+from care_live.worker.shared_memory import ArrayAddress, Pool, SegmentName, SegmentView
 
 KEY, SHAPE = VolumeKey(0), (4, 6, 8)
 HEADS: tuple[Head, ...] = ("mean", "laplace_scale")
@@ -19,7 +19,7 @@ HEADS: tuple[Head, ...] = ("mean", "laplace_scale")
 
 def address(shape: tuple[int, ...], dtype: str) -> ArrayAddress:
     """Return where an array lies in the daemon's memory, which this machine does not see."""
-    return ArrayAddress(Name(0, "of the daemon", 1), 0, shape, dtype)
+    return ArrayAddress(SegmentName(0, "of the daemon", 1), 0, shape, dtype)
 
 
 class There:

@@ -35,7 +35,7 @@ def dies_when_asked(process: RestoreProcess) -> Iterator[None]:
     assert process.supervisor.process_id is not None
     child, send = psutil.Process(process.supervisor.process_id), Inference.send
 
-    def sent_in_vain(inference: Inference, message: protocol.Request) -> None:
+    def sent_in_vain(inference: Inference, message: protocol.InferenceRequest) -> None:
         send(inference, message)
         if isinstance(message, protocol.Work) and inference.process_id == child.pid:
             child.kill()

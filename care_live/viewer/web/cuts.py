@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.maps import kind_of
-from care_live.viewer.view_records import Image, ViewedVolume
-from care_live.viewer.web.requests import Mode
+from care_live.viewer.view_records import ShownImage, ViewedVolume
+from care_live.viewer.web.requests import ViewMode
 from care_live.wire.arrays import PRODUCTS, Product
 
-Plane: TypeAlias = Literal["xy", "xz", "yz", "xyz"]
-Cut: TypeAlias = tuple[Product, Plane, NDArray[Any]]
+CutPlane: TypeAlias = Literal["xy", "xz", "yz", "xyz"]
+Cut: TypeAlias = tuple[Product, CutPlane, NDArray[Any]]
 
 MAX_VOXELS = 1 << 21
 """A turned volume is reduced in y and x until a browser's graphics memory takes it lightly."""
@@ -31,7 +31,7 @@ def matching(index: int, n_all: int, n: int) -> int:
     return min(n - 1, (index * n) // max(n_all, 1))
 
 
-def cut(shown: ViewedVolume, mode: Mode, at: tuple[int, int, int]) -> list[Cut]:
+def cut(shown: ViewedVolume, mode: ViewMode, at: tuple[int, int, int]) -> list[Cut]:
     """Cut all products of a volume for one view.
 
     Parameters
@@ -57,7 +57,7 @@ def cut(shown: ViewedVolume, mode: Mode, at: tuple[int, int, int]) -> list[Cut]:
     return cuts
 
 
-def _plane(parts: Sequence[Image], z: int) -> NDArray[Any]:
+def _plane(parts: Sequence[ShownImage], z: int) -> NDArray[Any]:
     """Return one plane of arrays that follow each other along z."""
     for part in parts:
         if z < len(part):
@@ -66,7 +66,9 @@ def _plane(parts: Sequence[Image], z: int) -> NDArray[Any]:
     raise IndexError("a plane beyond the last one")
 
 
-def _sides(product: Product, parts: Sequence[Image], at: tuple[int, int, int], full: tuple[int, int, int]) -> list[Cut]:
+def _sides(
+    product: Product, parts: Sequence[ShownImage], at: tuple[int, int, int], full: tuple[int, int, int]
+) -> list[Cut]:
     """Return the planes xz and yz through a voxel of the full shape."""
     y, x = map(matching, at[1:], full[1:], parts[0].shape[1:])
     xz, yz = _join([part[:, y, :] for part in parts]), _join([part[:, :, x] for part in parts])

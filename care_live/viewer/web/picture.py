@@ -25,7 +25,7 @@ from care_live.viewer.auto_contrast import Windows
 from care_live.viewer.view_records import ContrastWindow, ViewedVolume
 from care_live.viewer.web import coding, cuts
 from care_live.viewer.web.fineness import Fineness
-from care_live.viewer.web.requests import Mode, PageView
+from care_live.viewer.web.requests import PageView, ViewMode
 from care_live.wire.arrays import PRODUCTS, Product
 from care_live.wire.messages import LATER_HEADS
 
@@ -33,9 +33,9 @@ _ALIGN = 8
 _SIGHTS_KEPT = 4
 """Ways of looking at one volume that are kept coded."""
 
-Parts: TypeAlias = list[tuple[dict[str, Any], bytes]]
+CodedArrays: TypeAlias = list[tuple[dict[str, Any], bytes]]
 """Coded arrays and their descriptions."""
-_Sight: TypeAlias = tuple[Mode, tuple[int, int, int], Fineness]
+_Sight: TypeAlias = tuple[ViewMode, tuple[int, int, int], Fineness]
 
 
 class Pictures:
@@ -46,7 +46,7 @@ class Pictures:
 
     def __init__(self) -> None:
         self.windows = Windows()
-        self._coded: WeakKeyDictionary[ViewedVolume, OrderedDict[_Sight, Parts]] = WeakKeyDictionary()
+        self._coded: WeakKeyDictionary[ViewedVolume, OrderedDict[_Sight, CodedArrays]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def encode(self, volumes: tuple[ViewedVolume, ...], view: PageView, fineness: Fineness) -> bytes:
@@ -64,7 +64,7 @@ class Pictures:
         header["channels"] = [_channel(shown, self.windows) for shown in volumes]
         return pack(header, [data for _, data in parts])
 
-    def _parts(self, shown: ViewedVolume, sight: _Sight) -> Parts:
+    def _parts(self, shown: ViewedVolume, sight: _Sight) -> CodedArrays:
         with self._lock:
             known = self._coded.setdefault(shown, OrderedDict())
             if sight in known:
@@ -77,7 +77,7 @@ class Pictures:
                 known.popitem(last=False)
         return parts
 
-    def _code(self, shown: ViewedVolume, mode: Mode, at: tuple[int, int, int], fineness: Fineness) -> Parts:
+    def _code(self, shown: ViewedVolume, mode: ViewMode, at: tuple[int, int, int], fineness: Fineness) -> CodedArrays:
         parts = []
         for product, plane, image in cuts.cut(shown, mode, at):
             coded, level = _code(image, product, fineness, self.windows.of(shown, product))

@@ -8,7 +8,7 @@ import msgspec
 
 from care_live.wire.codec import Codec
 
-Mode: TypeAlias = Literal["slice", "max", "ortho", "volume"]
+ViewMode: TypeAlias = Literal["slice", "max", "ortho", "volume"]
 Quality: TypeAlias = Literal["auto", "exact", "lossy"]
 _Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 
@@ -22,7 +22,7 @@ class PageView(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
     revision: _Index = 0
     """Counts in the page; comes back with each picture."""
-    mode: Mode = "slice"
+    mode: ViewMode = "slice"
     t: _Index | None = None
     """None follows the newest volume."""
     p: _Index | None = None
@@ -58,11 +58,11 @@ class PagePing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
     sent_ms: float
 
 
-Request: TypeAlias = PageView | Credit | Probe | PagePing
-_codec: Codec[Request] = Codec(Request, "request", limit_bytes=MAX_REQUEST_BYTES)
+PageRequest: TypeAlias = PageView | Credit | Probe | PagePing
+_codec: Codec[PageRequest] = Codec(PageRequest, "request", limit_bytes=MAX_REQUEST_BYTES)
 
 
-def parse(text: str) -> Request:
+def parse(text: str) -> PageRequest:
     """Decode one request.
 
     Raises

@@ -14,11 +14,11 @@ import msgspec
 
 from care_live.errors import StoreError
 from care_live.viewer.trust_line import TrustSpan
-from care_live.viewer.volume_index import Seen, VolumeIndex
+from care_live.viewer.volume_index import ShownChannels, VolumeIndex
 from care_live.viewer.web import cuts, picture
 from care_live.viewer.web.budget import LONGEST_WAIT_S
 from care_live.viewer.web.fineness import Fineness, FrameTime, Pace
-from care_live.viewer.web.requests import CREDIT, Credit, PagePing, PageView, Probe, Request
+from care_live.viewer.web.requests import CREDIT, Credit, PagePing, PageRequest, PageView, Probe
 from care_live.wire.token_bucket import TokenBucket
 
 REQUESTS, REQUESTS_PER_S = 200, 100
@@ -49,7 +49,7 @@ class ViewerSession:
     _trust: Sequence[TrustSpan] = ()
     _notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     _sent_at: deque[float] = field(default_factory=deque)
-    _drawn: tuple[PageView, Fineness, Seen] | None = None
+    _drawn: tuple[PageView, Fineness, ShownChannels] | None = None
     _settled: bool = False
     _count: int = 0
     _last_sent: float = 0.0
@@ -81,7 +81,7 @@ class ViewerSession:
             self._settled = True
             self._wake.set()
 
-    async def take(self, request: Request) -> None:
+    async def take(self, request: PageRequest) -> None:
         """Carry out a browser's request; a browser with too many requests waits."""
         await asyncio.sleep(self._requests.owe(time.monotonic(), LONGEST_WAIT_S))
         match request:
@@ -151,14 +151,14 @@ class ViewerSession:
         self._note_skipped(view, count)
         return self.pictures.encode(volumes, view, fineness)
 
-    def _is_new(self, view: PageView, volumes: Seen) -> bool:
+    def _is_new(self, view: PageView, volumes: ShownChannels) -> bool:
         """Return whether a picture would differ from the last one: in its content, or by being exact now."""
         if self._drawn is None or (view, volumes) != (self._drawn[0], self._drawn[2]):
             self._settled = False
             return True
         return self._settled and self._drawn[1].lossy and view.quality == "auto"
 
-    def _volumes(self, view: PageView) -> Seen:
+    def _volumes(self, view: PageView) -> ShownChannels:
         plane_only = view.mode == "slice"
         if view.t is None:
             return self.index.following(view.p, plane_only=plane_only, z=view.z)
@@ -183,7 +183,7 @@ class ViewerSession:
         t = max((shown.key.t for shown in volumes), default=request.t)
         return {"type": "probe", "t": t, "p": request.p, "at": at, "level": request.level, "values": values}
 
-    def _probed(self, request: Probe) -> Seen:
+    def _probed(self, request: Probe) -> ShownChannels:
         """Return the volumes whose numbers stand at a voxel: beyond what is restored, those of the one before."""
         volumes = self.index.at(request.t, request.p)
         if volumes:
