@@ -41,6 +41,7 @@ def test_a_shutdown_waits_for_the_drain() -> None:
 
 
 def test_one_that_does_not_run_is_removed_all_the_same() -> None:
-    stop, delete = (step for step in windows_removed("lab") if isinstance(step, SystemRequest))
+    look, stop, delete = (step for step in windows_removed("lab") if isinstance(step, SystemRequest))
+    assert look.command[:2] == ("reg.exe", "query") and look.wanted, "a service of another program is left alone"
     assert stop.command == ("sc.exe", "stop", "lab") and 1062 in stop.accepts
     assert delete.command == ("sc.exe", "delete", "lab") and not delete.accepts
