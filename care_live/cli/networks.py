@@ -87,6 +87,11 @@ def simulate_command(
 @click.argument("model", type=_FOLDER)
 @_pairs
 @_plot
+@click.option(
+    "--store",
+    is_flag=True,
+    help="Compare MODEL with total variation, too, ten seconds a volume, and store the verdict in its card.",
+)
 def evaluate_command(
     model: Path,
     inputs: tuple[Path, ...],
@@ -96,19 +101,39 @@ def evaluate_command(
     truth_unit: TruthUnit,
     threads: int,
     plot: Path | None,
+    store: bool,
 ) -> None:
-    """Score MODEL: NRMSE, PSNR, SSIM and microSSIM per condition, beside raw and the best Gaussian filter."""
+    """Score MODEL: NRMSE, PSNR, SSIM and microSSIM per condition, beside raw and the best Gaussian filter.
+
+    What is stored is what the network promises: reference planes of a run that show a larger error turn the trust light
+    amber. Give volumes that MODEL has not learnt from.
+    """
     from care_live.training import report
     from care_live.training.evaluate import evaluate
     from care_live.training.inference import apply, open_engine
 
     examples: dict[str, Applied] = {}
     applied = apply(open_engine(model, threads=threads), inputs, target, axes=axes, unit=truth_unit, pattern=pattern)
-    rows = evaluate(examples.setdefault(result.condition, result) and result for result in applied)
+    rows = evaluate((examples.setdefault(result.condition, result) and result for result in applied), classical=store)
     _print_scores(rows)
     picture = plot or model.with_name(f"{model.stem}-scores.png")
     report.draw_scores(rows, list(examples.values()), picture)
     click.echo(f"{picture}: drawn")
+    if store:
+        _store_verdict(model, rows)
+
+
+def _store_verdict(model: Path, rows: list[ScoreRow]) -> None:
+    from care_live.errors import TrainingError
+    from care_live.model import file
+    from care_live.training.evaluate import together
+    from care_live.training.filter_verdict import of_scores
+
+    verdict = of_scores(together(rows))
+    if verdict is None:
+        raise TrainingError(f"nothing is stored in {model}: its volumes have other shapes than their truth")
+    file.write_card(model, file.read_card(model).model_copy(update={"verdict": verdict}))
+    click.echo(f"verdict stored in {model}: {verdict.sentence()}")
 
 
 def _print_scores(rows: list[ScoreRow]) -> None:

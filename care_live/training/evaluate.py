@@ -120,7 +120,17 @@ def _row(condition: str, rows: Sequence[tuple[Scores, ...]]) -> ScoreRow:
     return ScoreRow(condition, len(rows), raw, gaussian, ours, *others)
 
 
-def mean_of(scores: Sequence[Scores]) -> Scores:
+def together(rows: Sequence[ScoreRow]) -> ScoreRow:
+    """Return the scores over the volumes of all conditions."""
+    weights = [row.n_volumes for row in rows]
+    columns = ((row.raw, row.gaussian, row.ours, row.classical) for row in rows)
+    means = [mean_of(column, weights) if all(column) else None for column in zip(*columns, strict=True)]
+    raw, gaussian, ours, classical = means
+    assert raw is not None and gaussian is not None and ours is not None
+    return ScoreRow("all", sum(weights), raw, gaussian, ours, classical)
+
+
+def mean_of(scores: Sequence[Scores | None], weights: Sequence[float] | None = None) -> Scores:
     """Average scores; PSNR in decibels."""
-    values = np.mean([astuple(one) for one in scores], axis=0)
+    values = np.average([astuple(one) for one in scores if one is not None], axis=0, weights=weights)
     return Scores(*(float(value) for value in values))

@@ -24,7 +24,7 @@ _STILL_FALLING = 0.75
 def verdict_of(
     row: ScoreRow, histories: Sequence[TrainingHistory], *, n_training: int, estimated: bool = False
 ) -> NetworkVerdict | None:
-    """Return the verdict on a network by its scores; None where raw and truth differ in shape, or nothing was scored.
+    """Return the verdict on a network by its scores, with what may help; None as for `of_scores`.
 
     Parameters
     ----------
@@ -32,6 +32,21 @@ def verdict_of(
     n_training : images that the network has learnt from
     estimated : the scores are estimates from second exposures
     """
+    verdict = of_scores(row, estimated=estimated)
+    if verdict is None:
+        return None
+    if verdict.is_doubtful:
+        if verdict.advice:
+            return verdict
+        return verdict.model_copy(update={"advice": advice(histories, n_training=n_training)})
+    if verdict.gain_db < _MODEST_DB and n_training < _FEW_IMAGES:
+        images = "1 image" if n_training == 1 else f"{n_training} images"
+        return verdict.model_copy(update={"advice": f"it has learnt from {images} only; more may help"})
+    return verdict
+
+
+def of_scores(row: ScoreRow, *, estimated: bool = False) -> NetworkVerdict | None:
+    """Return the verdict on a network; None where raw and truth differ in shape, or nothing was scored."""
     scores = (row.raw, row.gaussian, row.classical, row.ours)
     if any(one is None or not math.isfinite(one.psnr_db) for one in scores):
         return None
@@ -44,13 +59,8 @@ def verdict_of(
         network=network,
         measured_with="second exposure" if estimated else "target",
     )
-    if verdict.is_doubtful:
-        if max(gaussian.psnr_db, classical.psnr_db) < raw.psnr_db + _HARDLY_NOISY_DB:
-            return verdict.model_copy(update={"advice": "the raw images hold hardly any noise, they need no network"})
-        return verdict.model_copy(update={"advice": advice(histories, n_training=n_training)})
-    if verdict.gain_db < _MODEST_DB and n_training < _FEW_IMAGES:
-        images = "1 image" if n_training == 1 else f"{n_training} images"
-        return verdict.model_copy(update={"advice": f"it has learnt from {images} only; more may help"})
+    if verdict.is_doubtful and max(gaussian.psnr_db, classical.psnr_db) < raw.psnr_db + _HARDLY_NOISY_DB:
+        return verdict.model_copy(update={"advice": "the raw images hold hardly any noise, they need no network"})
     return verdict
 
 
