@@ -47,3 +47,13 @@ def test_volumes_of_a_channel_that_is_left_out_do_not_wait(tmp_path: Path) -> No
     tally = gather(RunReader(tmp_path / "run")).tally
     assert (before.waiting, before.left_out) == (1, 0)
     assert (tally.restored, tally.waiting, tally.left_out) == (1, 0, 1)
+
+
+def test_volumes_whose_raw_planes_are_kept_elsewhere_came(tmp_path: Path) -> None:
+    plan = make_plan(n_t=2, n_c=2, channels=("GFP", f"GFP{REFERENCE}"))
+    with contextlib.closing(open_writer(tmp_path, plan)) as writer:
+        writer.write_restored(make_restored(make_volume()))
+        writer.note(RunEnded("finished", n_delivered=4))
+    facts = gather(RunReader(tmp_path / "run"))
+    assert (facts.tally.restored, facts.tally.never_came) == (1, 1)
+    assert [trouble.key for trouble in facts.troubles] == [VolumeKey(1)]

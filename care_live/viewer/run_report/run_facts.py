@@ -18,6 +18,8 @@ class RunCounts:
     """Numbers of volumes and planes."""
 
     planned: int
+    came: int
+    """Acquired; offline a person may keep their raw volumes only where they were recorded."""
     stored: int
     incomplete: int
     """Stored, with planes missing."""
@@ -33,8 +35,8 @@ class RunCounts:
 
     @property
     def never_came(self) -> int:
-        """Return the volumes that were planned and of which nothing was stored."""
-        return max(self.planned - self.stored, 0)
+        """Return the volumes that were planned and never acquired."""
+        return max(self.planned - self.came, 0)
 
     @property
     def waiting(self) -> int:
@@ -147,6 +149,7 @@ def _tally(reader: RunReader) -> RunCounts:
     restored = {source for key in reader.keys("restored") for source in reader.restoration(key).sources}
     return RunCounts(
         planned=sum(not _is_reference(reader, key) for key in reader.plan.stacks),
+        came=sum(not _is_reference(reader, key) for key in _came(reader)),
         stored=len(raw),
         incomplete=sum(bool(one.missing) for one in raw),
         suspect=sum(reader.state(key) == "suspect" for key in keys),
@@ -206,8 +209,20 @@ def _missing(reader: RunReader) -> list[Trouble]:
         if state == "suspect":
             found.append(Trouble(key, "its planes may lie at wrong heights: the camera lost or doubled a frame"))
     if reader.ended is not None and not reader.plan.endless:
-        found += [Trouble(key, "the microscope never delivered it") for key in reader.plan.stacks if key not in stored]
+        found += [Trouble(key, "the microscope never delivered it") for key in _planned(reader) - _came(reader)]
     return found
+
+
+def _planned(reader: RunReader) -> set[VolumeKey]:
+    """Return the volumes of the plan; references only where raw volumes are stored, as they have no others."""
+    keeps_raw = bool(reader.keys("raw"))
+    return {key for key in reader.plan.stacks if keeps_raw or not _is_reference(reader, key)}
+
+
+def _came(reader: RunReader) -> set[VolumeKey]:
+    """Return the volumes that were acquired: raw ones are stored, or something was made of them."""
+    sources = {source for key in reader.keys("restored") for source in reader.restoration(key).sources}
+    return sources | set(reader.keys("raw")) | set(reader.not_restored())
 
 
 def _untrue(reader: RunReader) -> list[Trouble]:
