@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -13,16 +12,15 @@ from numpy.typing import NDArray
 from care_live.images import Restored, Volume
 from care_live.model.card import ModelCard
 from care_live.model.reliability import half_width_factor
-from care_live.trust import camera_lines, domain, evidence, forward, levels, light, photon_transfer, residual
+from care_live.trust import camera_lines, domain, evidence, forward, levels, light, residual
 from care_live.trust.camera import CameraModel
+from care_live.trust.camera_watch import LEARN_VOLUMES, CameraWatch
 from care_live.trust.features import features_of
 from care_live.trust.pattern import PatternEstimate, of_one_volume, sums_of_runs, total
 from care_live.verdict import Doubt, Trust
 
 Array: TypeAlias = NDArray[np.float32]
 
-_LEARN_VOLUMES = 8
-"""From which a camera is measured; of later ones every eighth shows whether its pixels have changed."""
 _LEVEL = 0.9
 """Of the network's interval with which its errors are compared."""
 
@@ -33,8 +31,8 @@ class Examiner:
     Parameters
     ----------
     card : of the network that restores
-    camera : measured beforehand; None: it is estimated from the first volumes, and the pattern of its pixels' offsets
-        from what restorations leave over
+    camera : measured beforehand, used as long as the noise of the run agrees with it; None: it is estimated from the
+        first volumes, and the pattern of its pixels' offsets from what restorations leave over
     """
 
     def __init__(self, card: ModelCard, camera: CameraModel | None = None) -> None:
@@ -47,8 +45,7 @@ class Examiner:
 
     def forget(self) -> None:
         """Forget what the volumes so far have shown of the camera: the next one is examined as a first one."""
-        self._estimated = self._given
-        self._points: deque[tuple[photon_transfer.TransferPoint, ...]] = deque(maxlen=_LEARN_VOLUMES)
+        self._watch = CameraWatch(self._given)
         self._pattern = PatternEstimate()
         self._n_seen = 0
         self._blur: forward.Blur | None = None
@@ -59,7 +56,7 @@ class Examiner:
         why = forward.why_not(self._card)
         if not why:
             predicted = self._predicted(restored)
-            camera = self._camera_for(restored.volume)
+            camera = self._camera_for(restored.volume, predicted)
             if camera is not None:
                 return self._compared(restored, predicted, camera)
             why = "the camera's noise can't be measured in this volume"
@@ -92,12 +89,10 @@ class Examiner:
         self.found = found
         if runs and not found.doubts:  # what is false here must not pass for the camera's
             self._pattern.learn(total(runs), camera, len(raw) - len(missing))
-        seen = self._estimated if residual.ceiling_of(raw) is None else None  # saturated pixels have no noise
         trust = light.verdict(
             restored.flags,
             doubts=tuple(_in_restored(doubt, restored) for doubt in found.doubts),
             cautions=(
-                *light.other_camera(self._given, seen, found.sd[0]),
                 *camera_lines.cautions(lines),
                 *levels.cautions(off, range_counts),
                 *light.biases(found.sd, card.evidence),
@@ -108,14 +103,15 @@ class Examiner:
         )
         return replace(trust, sd=tuple(round(sd, 3) for sd in found.sd), share=found.share, camera=str(camera))
 
-    def _camera_for(self, volume: Volume) -> CameraModel | None:
+    def _camera_for(self, volume: Volume, predicted: Array) -> CameraModel | None:
         """Return the measured camera, or the one that the volumes so far show."""
-        if len(self._points) < _LEARN_VOLUMES:
-            self._points.append(photon_transfer.transfer_points(np.delete(volume.pixels, _missing(volume), axis=0)))
-            points = tuple(point for points in self._points for point in points)
-            says = f"estimated from {len(self._points)} volume{'s' if len(self._points) > 1 else ''} of this run"
-            self._estimated = photon_transfer.camera_of(points, says) or self._estimated
-        camera = self._given or self._estimated
+        was_against = bool(self._watch.against)
+        missing = _missing(volume)
+        raw, shown = (np.delete(image, missing, axis=0) if missing else image for image in (volume.pixels, predicted))
+        self._watch.look(raw, shown)
+        if bool(self._watch.against) != was_against:
+            self._pattern = PatternEstimate()  # it was learnt on top of the other camera
+        camera = self._watch.camera
         return None if camera is None else camera.fitted(volume.pixels.shape[1:])
 
     def _with_pixels(self, raw: NDArray[Any], runs: Sequence[residual.PixelSums], camera: CameraModel) -> CameraModel:
@@ -127,8 +123,8 @@ class Examiner:
     def _pixel_sums(self, raw: NDArray[Any], predicted: Array, camera: CameraModel) -> tuple[residual.PixelSums, ...]:
         """Look at the pixels of the first volumes, and of every eighth later one."""
         self._n_seen += 1
-        is_known = self._pattern.fits(raw.shape[1:]) and self._n_seen > _LEARN_VOLUMES
-        if self._card.task == "project" or (is_known and self._n_seen % _LEARN_VOLUMES):
+        is_known = self._pattern.fits(raw.shape[1:]) and self._n_seen > LEARN_VOLUMES
+        if self._card.task == "project" or (is_known and self._n_seen % LEARN_VOLUMES):
             return ()
         return sums_of_runs(raw, predicted, camera)
 
@@ -156,7 +152,7 @@ class Examiner:
             features=features,
             n_voxels=volume.pixels.size,
         )
-        return domain.reasons(seen, self._card)
+        return (*self._watch.against, *domain.reasons(seen, self._card))
 
 
 def _missing(volume: Volume) -> list[int]:

@@ -12,9 +12,6 @@ from care_live.trust.evidence import SCALES_PX
 from care_live.trust.texture import limit_of
 from care_live.verdict import Doubt, Trust, TrustColour
 
-_OTHER_GAIN = 1.6
-"""Times the gain of the file: what a run shows of its camera is right within a third."""
-_OTHER_SD = 1.25
 _KEPT_SD = 0.7
 """Of the finest residual: good restorations leave 0.8 to 1.1 times the camera's noise over, a copy of the raw 0."""
 _KNOWN_PATTERN = 0.25
@@ -93,24 +90,6 @@ def kept_noise(sd: Sequence[float], camera: CameraModel) -> tuple[str, ...]:
     return (
         f"the restoration keeps the camera's noise: the residual is only {sd[0]:.1f} times this noise; fine structures "
         "may be noise",
-    )
-
-
-def other_camera(given: CameraModel | None, seen: CameraModel | None, sd: float) -> tuple[str, ...]:
-    """Return in words that a camera file is not of the camera whose noise a run shows.
-
-    Parameters
-    ----------
-    sd : of the finest residual, in units of the file's noise: what little light or a broken column makes of the gain
-        that the run shows leaves it at 1
-    """
-    ratio = 1.0 if given is None or seen is None else seen.gain / given.gain
-    is_other = (ratio > _OTHER_GAIN and sd > _OTHER_SD) or (ratio < 1 / _OTHER_GAIN and sd < 1 / _OTHER_SD)
-    if given is None or seen is None or not is_other:
-        return ()
-    return (
-        f"the camera file says {given.gain:.3g} counts per photo-electron, the noise of this run {seen.gain:.3g}: it "
-        "is the file of another camera or mode; measure this one with 'care-live camera'",
     )
 
 

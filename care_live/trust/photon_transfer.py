@@ -18,13 +18,13 @@ from care_live.trust.camera import ROUNDING_VARIANCE, CameraModel
 Stack: TypeAlias = NDArray[Any]
 Pixels: TypeAlias = NDArray[np.float32]
 
-_BLOCK_PX = 8
-_N_GROUPS = 24
+BLOCK_PX = 8
+N_GROUPS = 24
 _FRAMES_FOR_NOISE, _TOO_NOISY = 20, 6.0
 """Times the median variance: such a pixel of a scientific CMOS camera looks like a structure."""
 _NOISE_RATIOS = (0.1, 10.0)
 """Of the variance of a pixel to their mean: what lies outside is chance, or a broken pixel."""
-_MOST_PLANES = 8
+MOST_PLANES = 8
 """Of one volume: enough for a percent of the gain."""
 
 
@@ -42,14 +42,14 @@ class TransferPoint:
 
 def transfer_points(stack: Stack) -> tuple[TransferPoint, ...]:
     """Return level and noise of the blocks of a raw stack (z, y, x), grouped by level; () for tiny frames."""
-    if min(stack.shape[1:]) < 3 * _BLOCK_PX:
+    if min(stack.shape[1:]) < 3 * BLOCK_PX:
         return ()
-    chosen = np.unique(np.linspace(0, max(len(stack) - 2, 0), _MOST_PLANES).astype(int))
+    chosen = np.unique(np.linspace(0, max(len(stack) - 2, 0), MOST_PLANES).astype(int))
     found = [_blocks(stack[z], stack[min(z + 1, len(stack) - 1)]) for z in chosen]
     level, variance, shared = (np.concatenate(part) for part in zip(*found, strict=True))
     if len(stack) < 2:
         shared = np.zeros_like(shared)
-    groups = np.array_split(np.argsort(level, kind="stable"), _N_GROUPS)
+    groups = np.array_split(np.argsort(level, kind="stable"), N_GROUPS)
     return tuple(_point(level[group], variance[group], shared[group]) for group in groups if len(group))
 
 
@@ -59,13 +59,13 @@ def camera_of(points: tuple[TransferPoint, ...], origin: str) -> CameraModel | N
     The darkest blocks are taken to be without light: where there is light everywhere, offset and read noise come out
     too high together, and the variance at every level that occurs stays right.
     """
-    if len(points) < _N_GROUPS // 2:
+    if len(points) < N_GROUPS // 2:
         return None
     level = np.array([point.level for point in points])
     variance = np.array([point.variance for point in points])
     if np.ptp(level) < 1e-3 * max(float(level.max()), 1.0):
         return None
-    gain, at_zero = _line(level, variance)
+    gain, at_zero = line_through(level, variance)
     if gain <= 0 or np.ptp(level) * gain < 0.05 * float(np.median(variance)):
         return None
     offset = float(level.min())
@@ -149,27 +149,28 @@ def _temporal(frames: Stack, usable: NDArray[np.bool_]) -> tuple[NDArray[np.floa
 def _blocks(plane: Stack, following: Stack) -> tuple[Pixels, Pixels, Pixels]:
     """Return level, variance and the covariance with the next plane of every block of a plane."""
     here, there = plane.astype(np.float32), following.astype(np.float32)
-    noise, after = _second_differences(here), _second_differences(there)
-    return _block_means(here[1:-1, 1:-1]), _block_means(noise * noise), _block_means(noise * after)
+    noise, after = second_differences(here), second_differences(there)
+    return block_means(here[1:-1, 1:-1]), block_means(noise * noise), block_means(noise * after)
 
 
-def _second_differences(plane: Pixels) -> Pixels:
+def second_differences(plane: Pixels) -> Pixels:
     """Return (1, −2, 1) along y and x, so scaled that white noise keeps its variance."""
     along_y = plane[:-2] - 2 * plane[1:-1] + plane[2:]
     return np.asarray((along_y[:, :-2] - 2 * along_y[:, 1:-1] + along_y[:, 2:]) / 6, np.float32)
 
 
-def _block_means(plane: Pixels) -> Pixels:
-    ny, nx = (size // _BLOCK_PX for size in plane.shape)
-    cut = plane[: ny * _BLOCK_PX, : nx * _BLOCK_PX]
-    return np.asarray(cut.reshape(ny, _BLOCK_PX, nx, _BLOCK_PX).mean(axis=(1, 3)).ravel())
+def block_means(plane: Pixels) -> Pixels:
+    """Return the means of squares of `BLOCK_PX` pixels, flat."""
+    ny, nx = (size // BLOCK_PX for size in plane.shape)
+    cut = plane[: ny * BLOCK_PX, : nx * BLOCK_PX]
+    return np.asarray(cut.reshape(ny, BLOCK_PX, nx, BLOCK_PX).mean(axis=(1, 3)).ravel())
 
 
 def _point(level: Pixels, variance: Pixels, shared: Pixels) -> TransferPoint:
     return TransferPoint(float(level.mean()), float(variance.mean()), float(np.median(shared)))
 
 
-def _line(level: NDArray[np.float64], variance: NDArray[np.float64]) -> tuple[float, float]:
+def line_through(level: NDArray[np.float64], variance: NDArray[np.float64]) -> tuple[float, float]:
     """Return slope and intercept by least squares; a variance is as uncertain as it is large."""
     expected = variance
     for _ in range(4):
