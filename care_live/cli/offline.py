@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     help="Network of a channel, again for each: GFP=a.onnx, R+G=joint.onnx, BF=none. Others pass through as they are.",
 )
 @click.option(
-    "--config", type=options.FILE, help="Take the networks of this config: restore.model, [[restore.channel]]."
+    "--config",
+    type=options.FILE,
+    help="Take the networks and the camera of this config: restore.model, [[restore.channel]], restore.camera.",
 )
 @options.axes
 @click.option(
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 @click.option(
     "--quantised", is_flag=True, help="Fetch results from a GPU as codes of 3 bytes per voxel, for slow links."
 )
+@click.option("--camera", type=options.FILE, help="Camera file of care-live camera, for the trust light.")
 @click.option(
     "--raw/--no-raw", "keep_raw", default=True, help="Store the raw volumes beside the restored ones, or not."
 )
@@ -92,6 +95,8 @@ def restore_command(
     from care_live import offline
 
     named, settings = _networks(model, channels, config), _settings(**chosen)
+    if config is not None and settings["camera"] is None:
+        settings["camera"] = _camera_in(config)
     network = (
         offline.open_networks(named, **settings)
         if isinstance(named, Mapping)
@@ -145,6 +150,12 @@ def _networks_in(config: Path) -> Path | ByChannel | None:
     return {network.channels: located(network.model) for network in restore.networks}
 
 
+def _camera_in(config: Path) -> Path | None:
+    from care_live.config import load
+
+    return load(config).restore.camera
+
+
 def _workers(workers: int, scheduler: str | None, scheduler_file: Path | None) -> int | str | Path:
     if sum(map(bool, (workers, scheduler, scheduler_file))) > 1:
         raise click.UsageError("give one of --workers, --scheduler and --scheduler-file")
@@ -159,6 +170,7 @@ def _settings(
     counts: tuple[float, float] | None,
     fast: bool,
     quantised: bool,
+    camera: Path | None,
 ) -> NetworkSettings:
     return {
         "provider": provider,
@@ -168,6 +180,7 @@ def _settings(
         "counts": counts or None,
         "fast_mode": fast,
         "quantised": quantised,
+        "camera": camera,
     }
 
 

@@ -13,7 +13,6 @@ from care_live.daemon.inbox import Inbox
 from care_live.daemon.lag import Lag
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import SkippedVolume
-from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.storing import StorageRecord
 from care_live.daemon.unstored_frames import UnstoredFrames
@@ -24,6 +23,7 @@ from care_live.images import Frame, NotRestored, Restored, RunEnded, SourceEvent
 from care_live.open_volumes import AssemblyEvent, FrameDropped, VolumeOpened, VolumeRefused
 from care_live.publish.publisher import Publisher
 from care_live.source import KeepsFrames, Source
+from care_live.trust.references import References
 
 logger = logging.getLogger(__name__)
 

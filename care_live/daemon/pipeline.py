@@ -29,7 +29,6 @@ from care_live.daemon.lag import Lag
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import Schedule
 from care_live.daemon.readback import Stored
-from care_live.daemon.references import References
 from care_live.daemon.restoring import Restoring
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.shed_volumes import ShedVolumes
@@ -45,6 +44,7 @@ from care_live.reasons import how
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.source import Source
 from care_live.store import RunWriter, Syncs
+from care_live.trust.references import References
 
 logger = logging.getLogger(__name__)
 

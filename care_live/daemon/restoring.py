@@ -18,7 +18,6 @@ from care_live.daemon.inbox import Inbox
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import InMemory, Job
 from care_live.daemon.readback import Stored
-from care_live.daemon.references import References
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.shed_volumes import ShedVolumes
 from care_live.daemon.storing import StorageRecord
@@ -28,8 +27,8 @@ from care_live.daemon.worklist import Turn, Worklist
 from care_live.errors import CareLiveError, RestoreError, StageError, WorkerLostError
 from care_live.images import ModelIdentity, NotRestored, Restored, Volume, VolumeKey
 from care_live.publish.publisher import Publisher
-from care_live.trust import domain
-from care_live.trust.light import also_strange
+from care_live.trust.references import References
+from care_live.trust.run_verdict import in_run
 from care_live.worker.client import RestoreProcess
 
 logger = logging.getLogger(__name__)
@@ -210,8 +209,7 @@ class Restoring:
     def _deliver(self, restored: Restored, *, live: bool) -> None:
         restored = self.states.up_to_date(restored if live else replace(restored, flags=restored.flags | {"late"}))
         card = self.group.network_of(restored.model).card
-        restored = self.references.judged(restored, card.calibration, card.verdict)
-        restored = _named(restored, self.channels, card.channels_in)
+        restored = in_run(restored, card, self.references, self.channels)
         self._describe(restored)
         with self.publishing:
             self.publisher.publish(restored, until_settled=True)
@@ -273,16 +271,6 @@ class Restoring:
             self.worklist.last(*keys)
         else:
             self.tally.add("unrestored", len(keys))
-
-
-def _named(restored: Restored, of_run: tuple[str, ...], of_network: tuple[str, ...]) -> Restored:
-    """Say of a result that its channels have other names than those that the network was trained on."""
-    strange = domain.of_channels(
-        [of_run[source.c] for source in restored.sources if source.c < len(of_run)], of_network
-    )
-    if not strange or restored.trust is None:
-        return restored
-    return replace(restored, trust=also_strange(restored.trust, strange), flags=restored.flags | {"out_of_domain"})
 
 
 def _log(restored: Restored, age_ms: float) -> None:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from care_live.errors import RestoreError
-from care_live.images import NetworkInUse, Restored, Volume, VolumeKey
+from care_live.images import ModelIdentity, NetworkInUse, Restored, Volume, VolumeKey
+from care_live.model.card import ModelCard
 from care_live.restore.channel_choice import ChannelChoice, ChannelGroup
 from care_live.restore.engine import Engine
 from care_live.restore.network_set import NetworkSet
@@ -104,6 +105,11 @@ class ChannelEngines:
             for engine, channels in engines
         )
 
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Of all networks."""
+        return tuple(self._networks.engines)
+
     def _taken(self, keys: Sequence[VolumeKey]) -> Iterator[tuple[Engine, VolumeKey]]:
         for key in keys:
             if (group := self.channels.group_of(key)) is not None:
@@ -111,6 +117,12 @@ class ChannelEngines:
 
     def _engine(self, group: ChannelGroup) -> Engine:
         return self._networks.engines[group.network]
+
+
+def card_of(engine: Engine | ChannelEngines, model: ModelIdentity) -> ModelCard:
+    """Return the card of the network that restored something."""
+    engines = engine.engines if isinstance(engine, ChannelEngines) else (engine,)
+    return next(one.card for one in engines if one.identity == model)
 
 
 def networks_of(engine: Engine | ChannelEngines) -> tuple[NetworkInUse, ...]:

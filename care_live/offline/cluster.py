@@ -47,6 +47,7 @@ _LOOK_S = 0.1
 _COUNT_S = 1.0
 """Between two looks at how many workers there are."""
 
+_UNMEASURED = "reference planes measure time points in their order, so they are not used with workers"
 _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
@@ -110,6 +111,8 @@ class ClusterRestorer:
         """
         try:
             chosen = session.computed_with or self.choose(session.job.dtype)
+            if session.time_points.has_references:
+                session.outcome.remarks.append(_UNMEASURED)
             writer = open_shared_run(session.job.started(chosen), session.claim)
             tasks = self._tasks(session, writer, left, chosen)
             with contextlib.closing(handed_out(self._client, restore_time_point, tasks)) as results:

@@ -17,9 +17,10 @@ from care_live.errors import ModelError, RestoreError, SourceError
 from care_live.images import NetworkInUse, VolumeKey
 from care_live.offline.channel_engines import networks_of
 from care_live.offline.computed_with import ComputedWith
+from care_live.offline.judged_results import Results, named_results
 from care_live.offline.named_networks import NamedNetworks, Networks
 from care_live.offline.opened_network import OpenedNetwork
-from care_live.offline.run_output import Results, restored_of
+from care_live.offline.run_output import restored_of
 from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints
 from care_live.recorded import Recording, open_recording
 from care_live.store.shared_writer import WrittenVolume, write_raw, write_restored
@@ -101,7 +102,7 @@ class _Worker:
         networks = networks_of(engine)
         history.bring(engine, task.time_point)
         try:
-            results = restored_of(time_points, task.time_point, engine)
+            results = named_results(restored_of(time_points, task.time_point, engine), engine, plan.channels)
         except (SourceError, RestoreError) as error:
             history.failed(engine, task.time_point)
             return WorkerResult((), networks, str(error))

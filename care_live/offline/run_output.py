@@ -8,14 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError
-from care_live.images import Flag, NotRestored, Restored, RunEnded, RunStarted, Volume, VolumeKey
+from care_live.images import Flag, NotRestored, RunEnded, RunStarted, VolumeKey
 from care_live.offline import provenance
 from care_live.offline.channel_engines import ChannelEngines, networks_of
 from care_live.offline.computed_with import ComputedWith
+from care_live.offline.judged_results import Results, judged, references_of
 from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints, inputs
 from care_live.recorded import Recording
 from care_live.restore.channel_choice import ChannelChoice
@@ -28,7 +29,6 @@ from care_live.store.shared_writer import EXACT_BITS
 if TYPE_CHECKING:  # they are opened elsewhere
     from care_live.offline.named_networks import Networks
 
-Results: TypeAlias = Sequence[tuple[Sequence[Volume], Sequence[Restored]]]
 Step = Callable[[], None]
 """Called with each time point that is done, in whatever way."""
 
@@ -215,12 +215,14 @@ class LocalRestorer:
         engine = self._network.engine(session.job.dtype, session.computed_with, channels=names)
         engine.memories = {}
         history = RangeHistory(session.time_points)
+        references = references_of(session.job.recording.contents.plan, session.claim.ledger)
         writer: RunWriter | None = None
         stored = frozenset(session.claim.ledger.raw)
         for time_point in left:
             history.bring(engine, time_point)
             try:
                 results = restored_of(session.time_points, time_point, engine)
+                results = judged(session.time_points, time_point, results, engine=engine, references=references)
             except (SourceError, RestoreError) as error:
                 history.failed(engine, time_point)
                 session.outcome.failed[time_point] = str(error)

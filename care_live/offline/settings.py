@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from pydantic import ValidationError
@@ -26,6 +27,8 @@ class NetworkSettings(TypedDict, total=False):
     """Fixed range: the pixel values that become 0 and 1."""
     fast_mode: bool
     """Compute with reduced precision, flagged in the result."""
+    camera: str | Path | None
+    """Camera file of ``care-live camera``, with which results are compared; None: the camera is estimated."""
     quantised: bool
     """Fetch results from a GPU as codes of 3 bytes per voxel."""
 
@@ -44,6 +47,8 @@ def restore_config(settings: NetworkSettings, *, channel: Sequence[Mapping[str, 
     """
     tree: dict[str, Any] = {**settings, "streaming": "off", "channel": tuple(channel)}
     tree["normalise"] = {"mode": tree.pop("normalise", "locked-after-k")}
+    if camera := tree.get("camera"):
+        tree["camera"] = Path(camera).resolve()  # workers have other folders
     if counts := tree.pop("counts", None):
         tree["normalise"] = {"mode": "fixed", "low_counts": counts[0], "high_counts": counts[1]}
     try:

@@ -88,7 +88,8 @@ def _read_provenance(path: Path) -> tuple[dict[str, Any] | None, str]:
 
 
 def _refuse_ragged(job: RunJob) -> None:
-    stacks = job.recording.contents.plan.stacks
+    plan = job.recording.contents.plan
+    stacks = {key: planes for key, planes in plan.stacks.items() if plan.twin_of(key.c) is None}
     for p, keys in groupby(sorted(stacks, key=lambda key: (key.p, key)), key=lambda key: key.p):
         depths = sorted({len(stacks[key]) for key in keys})
         if len(depths) > 1:

@@ -47,6 +47,17 @@ class TimePoints:
         for one in self.all:
             self.at.setdefault(one.p, []).append(one)
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names, by number."""
+        return self._recording.contents.plan.channels
+
+    @property
+    def has_references(self) -> bool:
+        """Whether any channel shows another one once more."""
+        plan = self._recording.contents.plan
+        return any(plan.twin_of(c) is not None for c in range(len(plan.channels)))
+
     def keys(self, time_point: TimePoint) -> list[VolumeKey]:
         """Return the volumes of a time point, one for each channel that was recorded; references show one once more."""
         found = {index.volume for index in self._planes[time_point]}
@@ -60,8 +71,23 @@ class TimePoints:
         SourceError
             A plane cannot be read; the message names it.
         """
-        order, plan = self._planes[time_point], self._recording.contents.plan
-        stacks = {key: plan.stacks[key] for key in self.keys(time_point)}
+        return self._assembled(time_point, self.keys(time_point))
+
+    def references(self, time_point: TimePoint) -> tuple[Volume, ...]:
+        """Return what shows channels of a time point once more, at full light; at most of them nothing.
+
+        Raises
+        ------
+        SourceError
+            A plane cannot be read; the message names it.
+        """
+        again = {index.volume for index in self._planes[time_point]} - set(self.keys(time_point))
+        return self._assembled(time_point, sorted(again)) if again else ()
+
+    def _assembled(self, time_point: TimePoint, keys: Sequence[VolumeKey]) -> tuple[Volume, ...]:
+        plan = self._recording.contents.plan
+        order = [index for index in self._planes[time_point] if index.volume in keys]
+        stacks = {key: plan.stacks[key] for key in keys}
         assembler = Assembler(AssembleConfig(), admit=lambda _: True)
         assembler.take(RunStarted(self._run_id, replace(plan, stacks=stacks), self._recording.contents.summary))
         events: list[object] = []

@@ -4,6 +4,7 @@ from care_live.recorded.run_records import PRODUCTS, Product
 from care_live.store.claim import Claim, claim_run
 from care_live.store.disk import Disk, refuse_unfit
 from care_live.store.fsync import Syncs, nearest_folder
+from care_live.store.ledger import Ledger
 from care_live.store.lock import RunLock
 from care_live.store.reader import RunReader
 from care_live.store.same_run import check_same_plan
@@ -15,6 +16,7 @@ __all__ = [
     "PRODUCTS",
     "Claim",
     "Disk",
+    "Ledger",
     "Problem",
     "Product",
     "RunLock",

@@ -179,6 +179,19 @@ class Ledger:
         """Return the raw volumes of which nothing was restored, oldest first."""
         return sorted(self.raw.keys() - self._made_from)
 
+    def raw_records(self) -> Iterator[RawStored]:
+        """Give what is known of each raw volume that is safe."""
+        return (self.raw[key] for key in sorted(self.raw))
+
+    def newest_measured(self) -> dict[tuple[int, int], RestoredStored]:
+        """Return the newest volume of which references showed the error, by position and channel."""
+        found: dict[tuple[int, int], RestoredStored] = {}
+        for key in sorted(self.restored, reverse=True):
+            record = None if (key.p, key.c) in found else self.restored[key]
+            if record is not None and record.trust is not None and record.trust.measured is not None:
+                found[key.p, key.c] = record
+        return found
+
     def made_from(self) -> frozenset[VolumeKey]:
         """Return the raw volumes of which something was restored."""
         return frozenset(self._made_from)

@@ -213,16 +213,11 @@ class RunWriter:
 
     def raw_records(self) -> Iterator[RawStored]:
         """Give what is known of each raw volume that is safe."""
-        return (self._ledger.raw[key] for key in self.raw_keys())
+        return self._ledger.raw_records()
 
     def newest_measured(self) -> dict[tuple[int, int], RestoredStored]:
         """Return the newest volume of which references showed the error, by position and channel."""
-        found: dict[tuple[int, int], RestoredStored] = {}
-        for key in sorted(self._ledger.restored, reverse=True):
-            record = None if (key.p, key.c) in found else self._ledger.restored[key]
-            if record is not None and record.trust is not None and record.trust.measured is not None:
-                found[key.p, key.c] = record
-        return found
+        return self._ledger.newest_measured()
 
     def disk(self) -> Disk:
         """Return how much is free, and how long that lasts.

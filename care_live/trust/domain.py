@@ -63,11 +63,16 @@ def of_channels(run: Sequence[str], network: Sequence[str]) -> tuple[str, ...]:
     network : names in its card; *any* and made-up ones say nothing
     """
     known = [name for name in network if name != "any" and not name.startswith("channel-")]
-    other = [name for name in run if known and name not in known and name != "default"]
+    other = [name for name in run if known and name not in known and name != "default" and not _is_made_up(name)]
     if not other:
         return ()
     which = f"channel {other[0]} is" if len(other) == 1 else f"channels {', '.join(other)} are"
     return (f"{which} restored, the network was trained on {', '.join(known)}",)
+
+
+def _is_made_up(name: str) -> bool:
+    """Tell whether a data set gave a channel no name but its number, see `care_live.recorded.recording.names_of`."""
+    return name.removeprefix("channel ").isdecimal() and name.startswith("channel ")
 
 
 def distance(features: Sequence[float], trained: DomainFeatures) -> float:

@@ -20,7 +20,6 @@ from msgspec.structs import replace
 
 from benches._pairs import say
 from care_live.config import AcquisitionConfig, ReferenceConfig, RestoreConfig, VirtualConfig
-from care_live.daemon.references import References
 from care_live.images import REFERENCE, Integrity, Plan, Restored, Volume, VolumeKey, read_only
 from care_live.metrics import psnr_db
 from care_live.model import file
@@ -30,6 +29,7 @@ from care_live.restore.engine import Engine
 from care_live.simulate.scene import Exposure, Scene
 from care_live.source.reference_planes import heights
 from care_live.training.classical import best_gaussian
+from care_live.trust.references import References
 from care_live.trust.smooth import smooth
 
 LEVEL = 0.9

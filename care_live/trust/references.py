@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 
 from care_live.config import ReferenceConfig
-from care_live.daemon.first_exposures import FirstExposures, figures_of, first_exposures_of
 from care_live.images import REFERENCE, ModelIdentity, Plan, Restored, Volume, VolumeKey, read_only
 from care_live.model.card import Calibration, NetworkVerdict
 from care_live.recorded.run_records import RawStored, RestoredStored
 from care_live.trust import promise
+from care_live.trust.first_exposures import FirstExposures, figures_of, first_exposures_of
 from care_live.trust.reference import ErrorFigures, followed
 from care_live.verdict import MeasuredError, Trust
 

@@ -12,7 +12,6 @@ import pytest
 from msgspec.structs import replace
 
 from care_live.config import AcquisitionConfig, ReferenceConfig, StoreConfig, parse
-from care_live.daemon.references import References
 from care_live.errors import ConfigError
 from care_live.images import (
     REFERENCE,
@@ -30,6 +29,7 @@ from care_live.source.micromanager import events_of
 from care_live.source.reference_planes import heights
 from care_live.source.tap import planned
 from care_live.store import RunReader, open_run
+from care_live.trust.references import References
 from care_live.trust.twins import shifted
 from care_live.verdict import Trust
 from tests.make import runs
