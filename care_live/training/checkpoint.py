@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ class State:
     averaged: Weights
     """Running average of the weights; the weights themselves where none is wanted."""
     history: TrainingHistory
+    least_error: float = math.inf
+    """Of the weights in ``best.pt``; infinite as long as there are none, or theirs is unknown."""
 
     @classmethod
     def fresh(cls, network: nn.Module) -> Self:
@@ -62,7 +65,8 @@ class State:
 
     def note(self, *, loss: float, validation: float, error: float, rate: float) -> bool:
         """Append to the history; returns whether this validation has the least error so far."""
-        is_best = error < min(self.history.error, default=float("inf"))
+        is_best = error < self.least_error
+        self.least_error = min(error, self.least_error)
         self.history.error.append(error)
         self.history.update.append(self.update)
         self.history.loss.append(loss)
@@ -83,6 +87,7 @@ def save_state(path: Path, state: State, moments: dict[str, Any], recipe: Recipe
         "weights": state.weights,
         "averaged": state.averaged,
         "history": asdict(state.history),
+        "least_error": state.least_error,
         "moments": moments,
         "recipe": recipe.model_dump_json(),
     }
@@ -103,7 +108,8 @@ def load_state(path: Path, recipe: Recipe | None, device: torch.device) -> tuple
     if recipe is not None and _lasting(Recipe.model_validate_json(tree["recipe"])) != _lasting(recipe):
         raise TrainingError(f"{path} was written by another recipe: use that one, or a new run folder")
     history = TrainingHistory(**tree["history"])
-    return State(tree["update"], tree["weights"], tree["averaged"], history), tree["moments"]
+    least_error = tree.get("least_error", min(history.error, default=math.inf))
+    return State(tree["update"], tree["weights"], tree["averaged"], history, least_error), tree["moments"]
 
 
 def _lasting(recipe: Recipe) -> Recipe:

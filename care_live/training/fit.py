@@ -8,6 +8,7 @@ weights that an uninterrupted one gives.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +22,7 @@ from torch.func import functional_call
 from care_live.errors import TrainingError
 from care_live.training import optim, patches
 from care_live.training.architecture import Standardised, build
-from care_live.training.checkpoint import State, TrainingHistory, load_state, save_state
+from care_live.training.checkpoint import State, TrainingHistory, Weights, load_state, save_state
 from care_live.training.data_parallel import ALONE, ProcessGroup
 from care_live.training.examples import Data, Patch
 from care_live.training.loss import Loss, choose, choose_error
@@ -72,11 +73,12 @@ def fit(
     """
     plan = patches.plan_for(recipe, data.training, turns=data.turns)
     judging = patches.plan_for(recipe, data.validation)
-    seen = measured_patches(recipe, data, n=N_SEEN)
+    seen = patches.measured_patches(recipe, data, n=N_SEEN)
     fitter = Fitter(recipe, member=member, folder=run / f"member-{member}", seen=seen, group=group)
     n, seed = recipe.fit.n_validation_patches, recipe.seed
     held_out = patches.fixed_patches(data.validation, judging, n=n, seed=seed)
     judged = patches.fixed_patches(data.judged, judging, n=n, seed=seed) if data.judged else None
+    fitter.weigh_best(held_out, judged)
     begun = shown = time.monotonic()
     first, losses = fitter.state.update, list[float]()
     for update, batch in patches.drawn_ahead(
@@ -96,13 +98,6 @@ def fit(
             if recipe.fit.stop_after and n_since_best(fitter.state.history) >= recipe.fit.stop_after:
                 break
     return fitter.state.history
-
-
-def measured_patches(recipe: Recipe, data: Data, *, n: int) -> Batch | None:
-    """Return training patches for a network that standardises images, or begins with another; else None."""
-    if not (recipe.network.standardise or recipe.fit.start):
-        return None
-    return patches.fixed_patches(data.training, patches.plan_for(recipe, data.training), n=n, seed=recipe.seed)
 
 
 class Fitter:
@@ -164,6 +159,14 @@ class Fitter:
         self.optimiser.load_state_dict(moments)
         return state
 
+    def weigh_best(self, held_out: Batch, judged: Batch | None) -> None:
+        """Measure the error of ``best.pt`` where a run of an older version goes on, which kept none; see `validate`."""
+        best = None if self.folder is None else self.folder / "best.pt"
+        if best is None or not best.exists() or not self.state.update or math.isfinite(self.state.least_error):
+            return
+        weights = load_state(best, self.recipe, self.device)[0].averaged
+        self.state.least_error = self.group.shared(self._validated(held_out, judged, weights))[1]
+
     def step(self, batch: Batch, update: int) -> float:
         """Do one update; returns the loss, which must be finite."""
         fit = self.recipe.fit
@@ -192,7 +195,7 @@ class Fitter:
         ----------
         judged : what the best weights are chosen by, where that is not ``held_out``: images without hidden pixels
         """
-        validation, error = self.group.shared(self._validated(held_out, judged))
+        validation, error = self.group.shared(self._validated(held_out, judged, self.state.averaged))
         rate = self.optimiser.param_groups[0]["lr"]
         is_best = self.state.note(loss=loss, validation=validation, error=error, rate=rate)
         assert self.folder is not None
@@ -218,25 +221,25 @@ class Fitter:
     def _report(self, loss: float, validation: float) -> tuple[int, int, float, float]:
         return self.member, self.state.update, loss, validation
 
-    def _validated(self, held_out: Batch, judged: Batch | None) -> tuple[float, float]:
+    def _validated(self, held_out: Batch, judged: Batch | None, weights: Weights) -> tuple[float, float]:
         """Return the mean loss, and the error that the best weights are chosen by.
 
         The verdict is by PSNR of whole images. The likelihood of a Laplace scale is best at other weights, and so is
         what a network guesses of hidden pixels: it learns to see which are hidden, and leaves the noise in all others.
         """
-        by_images = None if judged is None else self._measured(judged, choose_error("mse"))[0]
-        loss, error = self._measured(held_out, self.likelihood, choose_error(self.recipe.fit.loss))
+        by_images = None if judged is None else self._measured(judged, weights, choose_error("mse"))[0]
+        loss, error = self._measured(held_out, weights, self.likelihood, choose_error(self.recipe.fit.loss))
         return loss, error if by_images is None else by_images
 
-    def _measured(self, batch: Batch, *losses: Loss) -> list[float]:
-        """Return the means of some losses over patches, by the averaged weights; keeps the first patch as restored."""
+    def _measured(self, batch: Batch, weights: Weights, *losses: Loss) -> list[float]:
+        """Return the means of some losses over patches by some weights; keeps the first patch as restored."""
         self.network.eval()
         values = []
         for start in range(0, len(batch[0]), self.recipe.fit.batch):
             part = slice(start, start + self.recipe.fit.batch)
             inputs, targets = self._place((batch[0][part], batch[1][part]))
             with torch.no_grad():
-                mean, scale = functional_call(self.network, self.state.averaged, inputs)
+                mean, scale = functional_call(self.network, weights, inputs)
             values.append([loss(mean, scale, targets).item() * len(targets) for loss in losses])
             if start == 0:
                 self.restored = mean[0].cpu().numpy()

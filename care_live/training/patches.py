@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import TrainingError
-from care_live.training.examples import Example, Patch
+from care_live.training.examples import Data, Example, Patch
 from care_live.training.recipe import PATCH_PX, Recipe
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -110,6 +110,13 @@ def fixed_patches(examples: Sequence[Example], plan: PatchPlan, *, n: int, seed:
         example = examples[number % len(examples)]
         drawn.append(example.cut(draw_corner(example, plan, rng), plan.patch_px, None))
     return np.stack([patch.input for patch in drawn]), np.stack([patch.target for patch in drawn])
+
+
+def measured_patches(recipe: Recipe, data: Data, *, n: int) -> Batch | None:
+    """Return training patches for a network that standardises images, or begins with another; else None."""
+    if not (recipe.network.standardise or recipe.fit.start):
+        return None
+    return fixed_patches(data.training, plan_for(recipe, data.training), n=n, seed=recipe.seed)
 
 
 def _draw(example: Example, plan: PatchPlan, rng: np.random.Generator) -> Patch:

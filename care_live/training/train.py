@@ -31,7 +31,7 @@ from care_live.training.examples import Data, Tell
 from care_live.training.export import load_member
 from care_live.training.filter_verdict import save as save_verdict
 from care_live.training.filter_verdict import verdict_of
-from care_live.training.fit import Fitter, choose_device, measured_patches
+from care_live.training.fit import Fitter, choose_device
 from care_live.training.inference import Applied
 from care_live.training.loading import gather
 from care_live.training.preview import judge
@@ -279,7 +279,7 @@ def useful_updates(recipe: Recipe, data: Data) -> int:
 def time_update(recipe: Recipe, data: Data, *, clock: Callable[[], float]) -> float:
     """Return the seconds of one update, its patches included: the median of a few, after a first one."""
     plan = patches.plan_for(recipe, data.training, turns=data.turns)
-    fitter = Fitter(recipe, member=0, seen=measured_patches(recipe, data, n=recipe.fit.batch))
+    fitter = Fitter(recipe, member=0, seen=patches.measured_patches(recipe, data, n=recipe.fit.batch))
     took: list[float] = []
     begun = clock()
     for number in range(1 + N_TIMED):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from care_live.errors import TrainingError
 from care_live.training.checkpoint import State
-from care_live.training.examples import Data
+from care_live.training.examples import Data, PairedVolume
 from care_live.training.fit import fit
 from tests.training.conftest import small_recipe
 
@@ -35,7 +37,33 @@ def test_the_best_weights_are_those_with_the_least_error() -> None:
     assert found == [True, False, True]
 
 
-def test_a_run_of_before_goes_on_without_its_errors() -> None:
-    state = State.fresh(torch.nn.Linear(1, 1))
-    state.history.validation += [0.1, 0.2]  # what an older version kept
-    assert state.note(loss=1.0, validation=0.3, error=0.3, rate=0.1)
+def as_an_older_version_wrote(path: Path, *, errors: list[float]) -> None:
+    """Take out of a checkpoint what older versions did not keep."""
+    tree = torch.load(path, weights_only=True)
+    del tree["least_error"]
+    tree["history"]["error"] = errors
+    torch.save(tree, path)
+
+
+@pytest.mark.parametrize("knows_errors", [False, True])
+def test_the_best_weights_of_an_older_run_stay_where_it_gets_no_better(
+    tmp_path: Path, small_data: Data, *, knows_errors: bool
+) -> None:
+    run = tmp_path / "run"
+    first = fit(small_recipe(tmp_path), small_data, run)
+    member = run / "member-0"
+    for name in ("best.pt", "last.pt"):
+        as_an_older_version_wrote(member / name, errors=first.error if knows_errors else [])
+    before = (member / "best.pt").read_bytes()
+    worse = Data([shuffled(small_data)], small_data.validation)
+    history = fit(small_recipe(tmp_path, fit={"n_updates": 18}), worse, run)
+    assert history.update == [6, 12, 18]
+    assert history.error[-1] > min(first.error)
+    assert (member / "best.pt").read_bytes() == before
+
+
+def shuffled(data: Data) -> PairedVolume:
+    """A volume whose target has nothing to do with its input: a network gets worse by it."""
+    volume = data.training[0]
+    assert isinstance(volume, PairedVolume)
+    return replace(volume, target=np.random.default_rng(0).permutation(volume.target, axis=-1))
