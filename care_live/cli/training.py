@@ -13,7 +13,8 @@ from care_live.cli.typed import typed
 
 if TYPE_CHECKING:
     from care_live.training.recipe import Recipe
-    from care_live.training.train import Trained, TrainingPlan
+    from care_live.training.train import Trained
+    from care_live.training.training_plan import TrainingPlan
     from care_live.training.watched import Progress
 
 _NO_VERDICT = (

@@ -29,7 +29,8 @@ from care_live.training.inference import Applied, apply_to, open_engine
 from care_live.training.own_recipe import begun_with, own_recipe
 from care_live.training.recipe import Recipe
 from care_live.training.start import open_start
-from care_live.training.train import TrainingPlan, train
+from care_live.training.train import train
+from care_live.training.training_plan import TrainingPlan
 from care_live.training.trust_limits import with_limits
 from care_live.training.watched import Progress
 from care_live.worker.trial import refuse_other_kind

@@ -85,10 +85,12 @@ class ExposuresData(_MatchedRecordings):
 
 
 class NoisyData(_Recordings):
-    """Noisy images and nothing else: Noise2Void. Two exposures are better, see `ExposuresData`; pairs are best."""
+    """Noisy images and nothing else. Two exposures are better, see `ExposuresData`; pairs are best."""
 
     kind: Literal["noisy"] = "noisy"
     images: Folders
+    hide_pixels: bool = False
+    """Learn from hidden pixels (Noise2Void) also where the noise can be measured."""
 
 
 class IsotropicData(_Recordings):

@@ -14,6 +14,7 @@ from scipy import ndimage
 from care_live.model.card import TargetUnit
 from care_live.training import percentile_jitter
 from care_live.training.image_parts import plane_in, rows_in, thin
+from care_live.training.measured_noise import NoiseCorrelation, without_shared_pattern
 from care_live.training.percentile_jitter import SpanTable
 
 if TYPE_CHECKING:
@@ -143,11 +144,13 @@ def rows_of(volume: PairedVolume, rows: slice, name: str) -> PairedVolume:
 class RepeatedVolume:
     """A volume that was exposed several times: each patch maps one exposure to another.
 
-    The mean of many noisy targets is the clean one, so the squared error, and no other, learns the clean image.
+    The mean of many noisy targets is the clean one, so the squared error, and no other, learns the clean image. The
+    camera's pattern is in both, and would be kept: one as strong is added to the input and taken from the target.
 
     References
     ----------
-    Lehtinen et al., "Noise2Noise: learning image restoration without clean data", ICML 2018.
+    Lehtinen et al., "Noise2Noise: learning image restoration without clean data", ICML 2018; Pang et al.,
+    "Recorrupted-to-Recorrupted", CVPR 2021, here of the pattern alone.
     """
 
     name: str
@@ -156,6 +159,11 @@ class RepeatedVolume:
     """Arrays of (c, [z,] y, x), one an exposure."""
     spans: Sequence[SpanTable]
     foreground: NDArray[np.int64]
+    pattern_sd: float = 0.0
+    """Counts, of the camera's pattern."""
+    is_white: bool = False
+    """Whether each pixel's noise is its own: then the two exposures of every pixel change places by chance, and a
+    network hardly sees the same noise twice."""
 
     @property
     def shape_px(self) -> tuple[int, ...]:
@@ -166,7 +174,13 @@ class RepeatedVolume:
         percentiles = percentile_jitter.USUAL if rng is None else percentile_jitter.draw(rng)
         window = (slice(None), *(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True)))
         span = self.spans[first].at(*percentiles)  # one range for both: they differ by noise alone
-        shown, other = (np.asarray(self.images[number][window]) for number in (first, second))
+        shown, other = (np.asarray(self.images[number][window], np.float32) for number in (first, second))
+        if self.is_white and rng is not None:
+            is_first = rng.random(shown.shape, np.float32) < 0.5
+            shown, other = np.where(is_first, shown, other), np.where(is_first, other, shown)
+        if self.pattern_sd:
+            drawn = np.random.default_rng(list(corner)) if rng is None else rng
+            shown, other = without_shared_pattern(shown, other, self.pattern_sd, drawn)
         return Patch(percentile_jitter.normalise(shown, span), percentile_jitter.normalise(other, span))
 
 
@@ -240,6 +254,8 @@ class Data:
     """Whether all targets are in the counts of their inputs."""
     judged: Sequence[Example] | None = None
     """What the networks are judged by; None: the validation volumes."""
+    noise: NoiseCorrelation | None = None
+    """Of the images, where there is no clean one."""
 
     @property
     def fingerprints(self) -> tuple[str, ...]:

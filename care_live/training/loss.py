@@ -78,6 +78,11 @@ def fitted_error(mean: Tensor, target: Tensor) -> Tensor:
     return (wanted - gain * shown).square().mean(-1).clamp_min(1e-12).log().mean()
 
 
+def hidden_error(mean: Tensor, target: Tensor) -> Tensor:
+    """Return the error at hidden pixels; of images in which none is hidden, `fitted_error`."""
+    return fitted_error(mean, target) if bool(torch.isfinite(target).all()) else hidden_mse(mean, target)
+
+
 def choose(name: LossName, *, beta: float = 0.0) -> Loss:
     """Return the loss of a recipe, as a function of mean, scale and target."""
     plain = {"mae": mae, "mse": mse, "hidden_mse": hidden_mse, "gaussian": gaussian}
@@ -90,7 +95,8 @@ def choose(name: LossName, *, beta: float = 0.0) -> Loss:
 
 def choose_error(name: LossName) -> Loss:
     """Return what the best weights are chosen by: `fitted_error`, or the loss itself where pixels are hidden."""
-    return choose(name) if name == "hidden_mse" else lambda mean, scale, target: fitted_error(mean, target)
+    error = hidden_error if name == "hidden_mse" else fitted_error
+    return lambda mean, scale, target: error(mean, target)
 
 
 def _given(scale: Tensor | None) -> Tensor:

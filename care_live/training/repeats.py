@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from care_live.training.data_recipe import ExposuresData, PairsData
-from care_live.training.examples import Data, PairedVolume, RepeatedVolume, Tell, find_foreground
+from care_live.training.examples import Data, Example, PairedVolume, RepeatedVolume, Tell, find_foreground
+from care_live.training.measured_noise import correlation_of_repeats, pattern_of_repeats
 from care_live.training.pairs import gather_pairs
 from care_live.training.recipe import Recipe
 
@@ -22,11 +25,16 @@ def gather_exposures(data: ExposuresData, recipe: Recipe, tell: Tell) -> Data:
     *firsts, last = data.exposures
     pairs = PairsData(inputs=tuple(firsts), target=(last,), **data.model_dump(exclude={"kind", "exposures"}))
     gathered = gather_pairs(pairs, recipe, tell)
-    training, validation = ([_repeated(one) for one in part] for part in (gathered.training, gathered.validation))
-    return Data(training, validation, turns=gathered.turns, second_noise=0.5, target_unit="counts")
+    parts = [[_repeated(one) for one in part] for part in (gathered.training, gathered.validation)]
+    repeats = [one.images for part in parts for one in part]
+    noise, pattern_sd = correlation_of_repeats(repeats), pattern_of_repeats(repeats)
+    training, validation = (
+        [replace(one, pattern_sd=pattern_sd, is_white=noise.is_white) for one in part] for part in parts
+    )
+    return Data(training, validation, turns=gathered.turns, second_noise=0.5, target_unit="counts", noise=noise)
 
 
-def _repeated(volume: object) -> RepeatedVolume:
+def _repeated(volume: Example) -> RepeatedVolume:
     assert isinstance(volume, PairedVolume)
     return RepeatedVolume(
         name=volume.name,

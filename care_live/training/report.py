@@ -16,10 +16,17 @@ from care_live.training.calibrate import Reliability, as_trained, error_by_disag
 from care_live.training.checkpoint import TrainingHistory
 from care_live.training.evaluate import ScoreRow
 from care_live.training.inference import Applied
+from care_live.training.measured_noise import ALIKE, NoiseCorrelation
 
 
 def draw_training(
-    histories: Sequence[TrainingHistory], judged: Sequence[Applied], path: Path, *, rows: Sequence[ScoreRow], title: str
+    histories: Sequence[TrainingHistory],
+    judged: Sequence[Applied],
+    path: Path,
+    *,
+    rows: Sequence[ScoreRow],
+    title: str,
+    noise: NoiseCorrelation | None = None,
 ) -> None:
     """Draw a training run: its curves, how the networks do on validation volumes, and those volumes.
 
@@ -29,6 +36,7 @@ def draw_training(
     judged : validation volumes, restored by all members together
     rows : their scores
     title : the verdict
+    noise : of the images, where there is no clean one; such networks have no scale, and no coverage to draw
     """
     figure = _figure(size=(13, 3.2 + 2.4 * len(judged)))
     figure.suptitle(title, fontsize=9)
@@ -36,7 +44,10 @@ def draw_training(
     losses, rates, bars, reliable, doubtful = heads.subplots(1, 5)
     _draw_curves(losses, rates, histories)
     _draw_scores(bars, rows)
-    _draw_coverage(reliable, {"as trained": as_trained(judged) if judged else ()})
+    if noise is None:
+        _draw_coverage(reliable, {"as trained": as_trained(judged) if judged else ()})
+    else:
+        _draw_noise(reliable, noise)
     _draw_disagreement(doubtful, error_by_disagreement(judged) if judged else ())
     if below is not None:
         for panels, example in zip(below.subplots(len(judged), 5, squeeze=False), judged, strict=True):
@@ -146,6 +157,16 @@ def _draw_coverage(panel: Any, observed: dict[str, tuple[float, ...]]) -> None:
     for marker, (name, shares) in zip("os", observed.items(), strict=False):
         panel.plot(LEVELS, shares, f"{marker}-", label=name)
     panel.set(xlabel="nominal coverage", ylabel="observed coverage")
+    panel.legend(fontsize=7)
+
+
+def _draw_noise(panel: Any, noise: NoiseCorrelation) -> None:
+    """Draw how alike the noise of neighbours is, and from where on they are hidden together."""
+    step = 0.8 / len(noise.axes)
+    for number, (axis, values) in enumerate(noise.axes.items()):
+        panel.bar(np.arange(1, len(values) + 1) + step * (number - 1), values, 0.9 * step, label=f"along {axis}")
+    panel.axhline(ALIKE, color="0.7", linewidth=1)
+    panel.set(xlabel="distance (px, planes)", ylabel="correlation of noise in the dark", ylim=(-0.1, 1))
     panel.legend(fontsize=7)
 
 

@@ -19,7 +19,7 @@ from care_live.recorded import open_recording
 from care_live.training import percentile_jitter, volumes
 from care_live.training.data_recipe import DataRecipe, ExposuresData, NoisyData, PairsData
 from care_live.training.examples import Data, Example, ExposedVolume, PairedVolume, RepeatedVolume
-from care_live.training.hidden_pixels import NoisyVolume
+from care_live.training.noisy_volumes import NoisyVolume, RecorruptedVolume
 from care_live.training.recipe import Recipe
 from care_live.trust.photon_transfer import camera_of, transfer_points
 
@@ -110,6 +110,8 @@ def _inputs(example: Example) -> Sequence[Any]:
             return example.images
         case NoisyVolume():
             return [example.image]
+        case RecorruptedVolume():
+            return [example.volume.image]
         case ExposedVolume():
             return [_Exposed(example, dose) for dose in example.doses]
     return []

@@ -14,10 +14,11 @@ from care_live.cli import cli
 from care_live.metrics import psnr_db
 from care_live.model import file
 from care_live.training.evaluate import estimate
+from care_live.training.examples import Example, Patch
 from care_live.training.inference import Applied
 from care_live.training.loading import gather
 from care_live.training.loss import hidden_mse
-from care_live.training.noisy import SHARE_OF_SECOND, noise_structure
+from care_live.training.noisy_volumes import SHARE_OF_SECOND
 from care_live.training.own_recipe import own_recipe
 from tests.training.conftest import blobs
 
@@ -32,16 +33,6 @@ def write_noisy(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
     return clean
 
 
-def test_the_structure_of_noise_is_measured() -> None:
-    rng = np.random.default_rng(0)
-    white = rng.normal(100, 10, (1, 4, 96, 96)).astype(np.float32)
-    rows = white + 20 * np.repeat(rng.normal(0, 1, (1, 4, 96, 32)), 3, axis=-1)
-    assert noise_structure(white) == (0, 0)
-    along_y, along_x = noise_structure(rows)
-    assert along_y == 0
-    assert along_x >= 1
-
-
 def test_the_loss_counts_hidden_pixels_only() -> None:
     target = torch.tensor([[float("nan"), 1.0], [3.0, float("nan")]])
     mean = torch.tensor([[100.0, 2.0], [1.0, 100.0]], requires_grad=True)
@@ -52,12 +43,38 @@ def test_the_loss_counts_hidden_pixels_only() -> None:
     assert mean.grad[0, 0] == 0
 
 
+def test_pixels_are_hidden_where_it_is_asked_for(tmp_path: Path) -> None:
+    write_noisy(tmp_path, (6, 192, 96))
+    recipe = own_recipe([tmp_path / "noisy"], minutes=1.0)
+    hiding = recipe.model_copy(update={"data": recipe.data.model_copy(update={"hide_pixels": True})})
+    usual, hidden = gather(recipe), gather(hiding)
+    assert np.isfinite(patch_of(usual.training[0]).target).all()
+    assert np.isfinite(patch_of(hidden.training[0]).target).mean() < 0.2
+    assert usual.judged is None  # its validation images are two each
+    assert hidden.judged
+    assert (patch_of(hidden.judged[0]).target == patch_of(usual.validation[0]).target).all()
+
+
+def test_pixels_are_hidden_where_the_noise_of_neighbours_is_alike(tmp_path: Path) -> None:
+    write_noisy(tmp_path, (6, 192, 96))
+    counts = tifffile.imread(tmp_path / "noisy" / "v.tif").astype(np.float32)
+    alike = counts + 20 * np.repeat(np.random.default_rng(1).normal(0, 1, (6, 192, 32)), 3, axis=-1) + 100
+    tifffile.imwrite(tmp_path / "noisy" / "v.tif", alike.astype(np.uint16), photometric="minisblack")
+    data = gather(own_recipe([tmp_path / "noisy"], minutes=1.0))
+    assert data.noise is not None
+    assert data.noise.reach_px[1] >= 1
+    assert np.isfinite(patch_of(data.training[0]).target).mean() < 0.2
+    assert data.judged == []
+
+
+def patch_of(example: Example) -> Patch:
+    return example.cut((0,) * len(example.shape_px), example.shape_px, np.random.default_rng(0))
+
+
 def test_a_network_is_judged_by_images_with_independent_noise(tmp_path: Path) -> None:
     clean = write_noisy(tmp_path, (6, 192, 96))
-    recipe = own_recipe([tmp_path / "noisy"], minutes=1.0)
-    data = gather(recipe)
-    assert data.judged
-    (judged,) = data.judged
+    data = gather(own_recipe([tmp_path / "noisy"], minutes=1.0))
+    (judged,) = data.validation
     patch = judged.cut((0, 0, 0), judged.shape_px, None)
     truth = clean[:, 144:][None].astype(np.float32)
     low, high = (bound[0] for bound in judged.volume.span.at(2.0, 99.8))  # type: ignore[attr-defined]
@@ -79,5 +96,6 @@ def test_noisy_images_are_all_that_is_needed(tmp_path: Path) -> None:
     command = ["train", "--input", tmp_path / "noisy", "--noisy-only", "--minutes", 0.03, "--run", tmp_path / "run"]
     done = CliRunner().invoke(cli, [str(word) for word in command], catch_exceptions=False)
     assert done.exit_code == 0
+    assert "Noise of neighbours alike" in done.output
     assert file.read_card(tmp_path / "run" / "own.onnx").heads == ("mean",)
     assert (tmp_path / "run" / "report.png").stat().st_size > 1000

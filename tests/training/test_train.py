@@ -8,7 +8,7 @@ from pathlib import Path
 from care_live.training.examples import Data
 from care_live.training.recipe import Recipe
 from care_live.training.train import settle
-from tests.training.conftest import small_recipe
+from tests.training.conftest import noisy_pair, small_recipe
 
 
 def test_the_budget_decides_on_filters_and_updates(small_data: Data, tmp_path: Path) -> None:
@@ -40,7 +40,10 @@ def test_noisy_images_alone_are_learnt_by_heart_sooner(small_data: Data, tmp_pat
     tree["network"]["probabilistic"] = False
     del tree["network"]["filters"]
     plan = settle(Recipe.model_validate(tree), small_data, clock=itertools.count(0.0, 0.01).__next__)
-    assert plan.recipe.fit.n_updates == 40 * 3 * 6 * 32 * 32 // (2 * 4 * 16 * 16)
+    assert plan.recipe.fit.n_updates == 800  # 40 passes through so few voxels would be 360
+    large = Data([noisy_pair(seed, (6, 96, 96)) for seed in range(3)], small_data.validation)
+    updates = settle(Recipe.model_validate(tree), large, clock=itertools.count(0.0, 0.01).__next__).recipe.fit.n_updates
+    assert updates == 40 * 3 * 6 * 96 * 96 // (2 * 4 * 16 * 16)
     assert plan.recipe.network.filters == 16  # with a budget for 32
 
 

@@ -32,6 +32,7 @@ from benches._pairs import say
 from benches.quality import _binned, _read, in_electrons
 from care_live.metrics import psnr_db
 from care_live.simulate import noise, sensor
+from care_live.training.checkpoint import TrainingHistory
 from care_live.training.classical import best_gaussian
 from care_live.training.export import export
 from care_live.training.inference import apply_to, open_engine
@@ -117,8 +118,14 @@ def tried(name: str, way: str, minutes: float, seed: int) -> dict[str, float]:
         "verdict_doubtful": float(verdict is not None and verdict.is_doubtful),
         "filters": float(trained.recipe.network.filters),
         "updates": float(trained.recipe.fit.n_updates),
+        "best_update": float(_best_update(trained.histories[0])),
         "cpu_minutes": round(spent, 2),
     }
+
+
+def _best_update(history: TrainingHistory) -> int:
+    """Return after which update the weights were taken that are exported."""
+    return history.update[history.judged.index(min(history.judged))]
 
 
 def recipe_for(root: Path, way: str, minutes: float, *, seed: int, axes: str) -> Recipe:

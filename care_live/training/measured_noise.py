@@ -1,0 +1,198 @@
+"""What the noise of images is like, as measured on them: along neighbours, by level, and from plane to plane.
+
+A camera's pixels have offsets of their own. That pattern is the same in every plane and in every exposure, so a
+network that learns from noisy images learns to keep it, unless it is known how strong it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from care_live.trust.camera import CameraModel
+from care_live.trust.photon_transfer import TransferPoint, camera_of, transfer_points
+
+ALIKE = 0.25
+"""Correlation of the noise of neighbours from which on they are hidden together."""
+WHITE = 0.1
+"""Of the nearest neighbours: below it each pixel's noise is its own."""
+FIXED = 0.05
+"""The same of one pixel in other planes, on average."""
+FARTHEST_PX = 4
+"""To which noise is compared."""
+DARK_SHARE = 0.2
+"""Of the image, where noise is measured: elsewhere structures of the specimen look like noise that is alike."""
+_SMOOTH_PX, _N_PLANES, _N_IMAGES = 2.0, 16, 8
+_MOST_OF_NOISE = 0.5
+"""Largest variance of a pattern, in variances of the noise in the dark: more is a structure."""
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseCorrelation:
+    """How alike the noise of two pixels is that lie 1 to `FARTHEST_PX` apart, in the dark: 0 not at all, 1 the same."""
+
+    along_y: tuple[float, ...]
+    along_x: tuple[float, ...]
+    along_z: tuple[float, ...] = ()
+    """Of one pixel in other planes; () of single planes."""
+
+    @property
+    def reach_px(self) -> tuple[int, int]:
+        """How far the noise of neighbours is alike along (y, x)."""
+        return _reach(self.along_y), _reach(self.along_x)
+
+    @property
+    def is_white(self) -> bool:
+        """Tell whether a pixel's noise says nothing of that of its neighbours."""
+        return max(self.along_y[0], self.along_x[0]) < WHITE
+
+    @property
+    def is_fixed(self) -> bool:
+        """Tell whether a pixel's noise is alike in all planes, as a camera's pattern is."""
+        apart = self.along_z[1:] or self.along_z  # a specimen is alike in the next plane, too
+        return len(apart) > 0 and sum(apart) / len(apart) >= FIXED
+
+    @property
+    def axes(self) -> dict[str, tuple[float, ...]]:
+        """Return the correlations by axis, those that were measured."""
+        return {"y": self.along_y, "x": self.along_x} | ({"z": self.along_z} if self.along_z else {})
+
+    def describe(self) -> str:
+        """Return it in a line, a bar and a number for each distance."""
+        shown = [
+            f"{axis} {_bars(values)} {', '.join(f'{one:.2f}' for one in values)}" for axis, values in self.axes.items()
+        ]
+        return f"Noise of neighbours alike, 1 to {FARTHEST_PX} px apart, along " + "; ".join(shown)
+
+
+def _bars(values: Sequence[float]) -> str:
+    return "".join(_BARS[int(np.clip(value, 0, 0.999) * len(_BARS))] for value in values)
+
+
+def _reach(values: Sequence[float]) -> int:
+    return next((number for number, value in enumerate(values) if value < ALIKE), len(values))
+
+
+def correlation_of(images: Sequence[Any]) -> NoiseCorrelation:
+    """Measure how alike the noise of neighbours is, where images are dark: means over a few of them.
+
+    Parameters
+    ----------
+    images : each (c, [z,] y, x), alike in their axes
+    """
+    found = [_correlations(_middle_planes(image).astype(np.float32)) for image in _few(images)]
+    along_z, along_y, along_x = (
+        tuple(float(one) for one in np.mean(each, axis=0)) for each in zip(*found, strict=True)
+    )
+    return NoiseCorrelation(along_y, along_x, along_z)
+
+
+def _correlations(planes: NDArray[np.float32]) -> list[list[float]]:
+    """Return the correlations along z, y and x."""
+    smooth = ndimage.gaussian_filter(planes, (0, _SMOOTH_PX, _SMOOTH_PX))
+    dark = smooth < np.quantile(smooth, DARK_SHARE)
+    left = np.where(dark, planes - smooth, 0)
+    variance = float(np.square(left)[dark].mean()) if dark.any() else 0.0
+    return [
+        [_alike(left, dark, step, axis) / max(variance, 1e-12) for step in _steps(planes, axis)] for axis in range(3)
+    ]
+
+
+def _steps(planes: NDArray[np.float32], axis: int) -> range:
+    return range(1, min(FARTHEST_PX, planes.shape[axis] - 1) + 1)
+
+
+def _alike(left: NDArray[np.float32], dark: NDArray[np.bool_], step: int, axis: int) -> float:
+    """Return the covariance of pixels with those that lie a number of steps behind them, both in the dark."""
+    moved, seen = np.moveaxis(left, axis, -1), np.moveaxis(dark, axis, -1)
+    products = (moved[..., step:] * moved[..., :-step])[seen[..., step:] & seen[..., :-step]]
+    return float(products.mean()) if products.size else 0.0
+
+
+def correlation_of_repeats(repeats: Sequence[Sequence[Any]]) -> NoiseCorrelation:
+    """Measure how alike the noise of neighbours is by the difference of two exposures, which holds noise alone.
+
+    Where the specimen moved in between, its edges stay in the difference, and look like noise that is alike.
+
+    Parameters
+    ----------
+    repeats : exposures of each volume, (c, [z,] y, x) each
+    """
+    pairs = [[_middle_planes(image).astype(np.float32) for image in both[:2]] for both in _few(repeats)]
+    return correlation_of([(first - second)[None] for first, second in pairs])
+
+
+def camera_of_images(images: Sequence[Any]) -> CameraModel | None:
+    """Measure the camera on a few images, each (c, [z,] y, x); None where their light varies too little.
+
+    The pattern is what pixels have in common in planes that lie half a stack apart; in single planes it is part of the
+    noise.
+    """
+    points = [point for image in _few(images) for point in transfer_points(_staggered(_middle_planes(image)))]
+    return camera_of(tuple(points), "the images themselves")
+
+
+def pattern_of_repeats(repeats: Sequence[Sequence[Any]]) -> float:
+    """Return the standard deviation (counts) of what the noise of two exposures has in common.
+
+    Parameters
+    ----------
+    repeats : exposures of each volume, (c, [z,] y, x) each
+    """
+    points: list[TransferPoint] = []
+    for first, second, *_ in _few(repeats):
+        planes = _middle_planes(first)
+        stack = _staggered(planes) if len(planes) > 1 else np.concatenate([planes, _middle_planes(second)])
+        points += transfer_points(stack)
+    darkest = sorted(points, key=lambda point: point.level)[: (len(points) + 1) // 2]
+    if not darkest:
+        return 0.0
+    noise, pattern = (
+        float(np.median([getattr(one, name) for one in darkest])) for name in ("variance", "pattern_variance")
+    )
+    return float(np.sqrt(np.clip(pattern, 0, _MOST_OF_NOISE * noise)))
+
+
+def without_shared_pattern(
+    first: NDArray[np.float32], second: NDArray[np.float32], sd: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return two exposures that have no pattern in common: one as strong is added to the first, taken from the second.
+
+    Parameters
+    ----------
+    first, second : (c, [z,] y, x) counts
+    sd : of the camera's pattern, counts
+    """
+    pattern = pattern_like(first.shape, sd, rng)
+    return first + pattern, second - pattern
+
+
+def pattern_like(shape: Sequence[int], sd: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return a camera's pattern, the same in all planes, for an image of a shape (c, [z,] y, x)."""
+    return np.float32(sd) * rng.standard_normal((shape[0], *[1] * (len(shape) - 3), *shape[-2:]), np.float32)
+
+
+def _few(images: Sequence[Any]) -> Sequence[Any]:
+    return images[:: max(1, -(-len(images) // _N_IMAGES))]
+
+
+def _middle_planes(image: Any) -> NDArray[Any]:
+    """Return some planes, one after the other, of the first channel of an image (c, [z,] y, x), as (z, y, x)."""
+    if image.ndim == 3:
+        return np.asarray(image[:1])
+    first = max(0, (image.shape[1] - _N_PLANES) // 2)
+    planes: NDArray[Any] = np.asarray(image[0:1, first : first + _N_PLANES])[0]
+    return planes
+
+
+def _staggered(planes: NDArray[Any]) -> NDArray[Any]:
+    """Return planes in an order in which neighbours lie half the stack apart."""
+    half = len(planes) // 2
+    order = [z for pair in zip(range(half), range(half, 2 * half), strict=True) for z in pair]
+    return planes[[*order, *range(2 * half, len(planes))]]
