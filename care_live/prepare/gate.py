@@ -13,6 +13,7 @@ from care_live.restore.engine import Engine
 from care_live.training.classical import Measure, best_gaussian, best_total_variation
 from care_live.training.evaluate import by_exposure
 from care_live.training.inference import as_volume
+from care_live.training.measured_noise import pattern_of_repeats, without_shared_pattern
 from care_live.trust.photon_transfer import camera_of, transfer_points
 from care_live.trust.reference import noise_variance
 
@@ -23,6 +24,7 @@ LEAST_GAIN_DB = 0.05
 """A network that gains less is as good as the one before."""
 _MOST_PX = (16, 192, 192)
 """Of a volume, its middle is judged: filters are tuned on it, too."""
+_SEED = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ def judge_volume(
     first, second : (c, z, y, x) counts of the two exposures
     networks : the config's and the new one, each with a range of its own for every volume
     """
+    if kind == "dim":
+        first, second = _unshared(first, second)
     restored = [restore(engine, first) for engine in networks]
     rows = []
     for c, (dim, other) in enumerate(zip(first, second, strict=True)):
@@ -99,6 +103,13 @@ def judge_volume(
         filtered = max(best_gaussian(raw, truth, measure)[1], best_total_variation(raw, truth, measure)[1])
         rows.append((measure(raw, truth), filtered, *(measure(_middle(image[c]), truth) for image in restored)))
     return GatedVolume(name, *(round(float(figure), 2) for figure in np.mean(rows, axis=0)))
+
+
+def _unshared(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
+    """Return two dim exposures without a common pattern: else a network that keeps it is the better one."""
+    images = [np.asarray(image, np.float32) for image in (first, second)]
+    sd = pattern_of_repeats([images])
+    return without_shared_pattern(images[0], images[1], sd, np.random.default_rng(_SEED))
 
 
 def restore(engine: Engine, first: Pixels) -> list[Pixels]:

@@ -39,6 +39,19 @@ def test_a_network_is_as_good_as_itself_and_that_is_not_better() -> None:
     assert gate.sentence().startswith("not better than worm3d (+0.0 dB): ")
 
 
+def test_a_pattern_that_both_dim_exposures_share_is_no_light() -> None:
+    """Else the raw image, which keeps it, would be as good as without it."""
+    engine = open_engine(file.shipped(), threads=1)
+    pattern = np.random.default_rng(0).normal(0, 3, (1, 1, 96, 96))
+    clean, with_pattern = (
+        judge_volume(
+            "t0", *(exposed(SPECIMEN, seed=seed) + shared for seed in (1, 2)), networks=(engine, engine), kind="dim"
+        )
+        for shared in (0.0, pattern)
+    )
+    assert with_pattern.raw_db < clean.raw_db - 0.4
+
+
 def verdict(*, before: float, after: float, filtered: float = 29.0) -> GateVerdict:
     return GateVerdict("old", "dim", (GatedVolume("t0", 20.0, filtered, before, after),))
 
