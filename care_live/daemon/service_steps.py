@@ -108,7 +108,7 @@ def take(
             undone = _take_back(before if isinstance(step, SystemRequest) else backward, again, run, pause)
             happened = "; then ".join(filter(None, ("; ".join(said), str(error))))
             raise type(error)("; taken back: ".join(filter(None, (happened, undone)))) from error
-    return "; ".join(said)
+    return "; ".join(filter(None, said))
 
 
 def _undone_by(step: InstallStep) -> list[InstallStep]:
@@ -139,7 +139,7 @@ def _take_back(
             said.append(_take(step, run, pause))
         except CareLiveError as error:
             said.append(str(error))
-    return "; ".join(said)
+    return "; ".join(filter(None, said))
 
 
 def _take(step: InstallStep, run: RunCommand | None, pause: Callable[[float], None]) -> str:
@@ -171,7 +171,9 @@ def _write(path: Path, text: str, advice: str) -> str:
 
 def _remove(path: Path, advice: str) -> str:
     try:
-        path.unlink(missing_ok=True)
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""  # it was never written
     except OSError as error:
         raise _not_allowed("remove", path, error, advice) from error
     return f"removed {path}"

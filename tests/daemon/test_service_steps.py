@@ -36,3 +36,10 @@ def test_a_file_that_is_no_text_is_as_it_was_when_a_later_step_fails(tmp_path: P
     with pytest.raises(ConfigError, match=r"cannot remove .*; taken back: wrote"):
         take([WriteFile(unit, "[Unit]\n"), RemoveFile(tmp_path)])
     assert unit.read_bytes() == before
+
+
+def test_what_was_never_written_is_not_said_to_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError) as raised:
+        take([WriteFile(tmp_path / "file" / "lab.service", "[Unit]\n")])
+    assert "cannot write" in str(raised.value) and "taken back" not in str(raised.value)

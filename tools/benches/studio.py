@@ -176,14 +176,17 @@ def _pairs(bench: Bench, name: str, n_pairs: int) -> dict[str, float]:
     case, ratios, rates, loads, lost = CASES.get(name), [], [], [], 0
     if case is not None:
         bench.acquire(case, beside=False)  # Java compiles what it runs for the first time
-    for _ in range(n_pairs):
+    for number in range(n_pairs):
         loads.append(os.getloadavg()[0])
+        order = (False, True) if number % 2 == 0 else (True, False)  # Java goes on getting faster
         if case is None:
-            (alone, _), (beside, n) = bench.live(beside=False), bench.live(beside=True)
+            lives = {beside: bench.live(beside=beside) for beside in order}
+            (alone, _), (beside, n) = lives[False], lives[True]
             rates.append(n / _LIVE_S)
             ratios.append(beside / alone)
             continue
-        (alone, _), (beside, missing) = bench.acquire(case, beside=False), bench.acquire(case, beside=True)
+        acquired = {beside: bench.acquire(case, beside=beside) for beside in order}
+        (alone, _), (beside, missing) = acquired[False], acquired[True]
         rates.append(case.n_times * _PLANES / beside)
         ratios.append(alone / beside)
         lost += missing
