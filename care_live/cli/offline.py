@@ -223,7 +223,8 @@ def report_command(run: Path, out: Path | None) -> None:
     """Write one HTML page on RUN, which opens without a network: volumes, planes, ages, where to look twice."""
     from care_live.viewer import run_report
 
-    target = out or run.with_name(f"{run.name}-report.html")
+    named = run if run.name.strip(".") else run.resolve()  # "." and ".." are no names
+    target = out or named.with_name(f"{named.name}-report.html")
     click.echo(f"{run_report.write(run, target)}: written")
 
 

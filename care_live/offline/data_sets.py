@@ -117,9 +117,9 @@ def plan_archive(
             not address
             and not is_address(given)
             and Path(given).is_dir()
-            and Path(given).resolve() in output.resolve().parents
+            and Path(given).resolve() in (output.resolve(), *output.resolve().parents)
         ):
-            raise ConfigError(f"{output} lies inside the input {given}: write somewhere else")
+            raise ConfigError(f"{output} is the input {given}, or lies inside it: write somewhere else")
     entries = []
     for one in data_sets:
         target = output if single else _target(output / one.name, as_tiff=as_tiff)
@@ -128,7 +128,7 @@ def plan_archive(
         except (ConfigError, SourceError) as error:
             if single:
                 raise
-            entries.append(PlannedDataSet(one, target, error=str(error)))
+            entries.append(PlannedDataSet(one, target, error=str(error).removeprefix(f"{one.path} ")))
     return ArchivePlan(tuple(entries), output, axes, keep_raw, single, address, pyramid)
 
 
@@ -186,18 +186,25 @@ def _base(pattern: Path) -> Path:
     return fixed
 
 
-def _at(path: Path, name: Path) -> Iterator[DataSet]:
-    """Yield a data set, or those below a folder; what lies inside of a data set is part of it."""
+def _at(path: Path, name: Path, above: frozenset[Path] = frozenset()) -> Iterator[DataSet]:
+    """Yield a data set, or those below a folder; what lies inside of a data set is part of it.
+
+    A link to one of the folders that it lies in is left out.
+    """
     if _is_leaf(path):
         yield DataSet(path, name)
-    elif path.is_dir():
+    elif path.is_dir() and (here := path.resolve()) not in above:
         for child in sorted(path.iterdir()):
             if not child.name.startswith(".") and (child.is_dir() or is_data_set(child)):
-                yield from _at(child, name / _bare(child.name))
+                yield from _at(child, name / _bare(child.name), above | {here})
 
 
 def _is_leaf(path: Path) -> bool:
-    return path.is_file() or is_data_set(path)
+    """Return whether a path is looked at as one data set; a folder that cannot be read is: opening it says why."""
+    try:
+        return path.is_file() or is_data_set(path)
+    except OSError:
+        return True
 
 
 def _is_pattern(given: str | Path) -> bool:

@@ -46,14 +46,20 @@ def format_here(folder: Path) -> Format | None:
 def format_of(folder: Path) -> Format | None:
     """Tell the same of a folder that may have one folder a position."""
     with os.scandir(folder) as entries:
-        inner = [entry.path for entry in entries if entry.is_dir()]
+        inner = list(entries)
     found = format_here(folder)
     return found or ("separate image files" if any(map(_has_separate, inner)) else None)
 
 
-def _has_separate(folder: str | Path) -> bool:
-    with os.scandir(folder) as found:
-        return any(is_separate(entry.name) for entry in found)
+def _has_separate(entry: os.DirEntry[str]) -> bool:
+    """Return whether this is a folder with such images; False for one that cannot be read."""
+    try:
+        if not entry.is_dir():
+            return False
+        with os.scandir(entry.path) as found:
+            return any(is_separate(image.name) for image in found)
+    except OSError:
+        return False
 
 
 class WindowFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -23,6 +24,7 @@ import yaozarrs
 import care_live
 from care_live.errors import ConfigError, StoreError
 from care_live.offline import archive
+from care_live.offline.data_sets import plan_archive
 from care_live.recorded import open_recording
 from care_live.store import RunReader, RunWriter, verify
 from care_live.store.fsync import free_bytes
@@ -366,10 +368,11 @@ def test_patterns_name_results_from_their_wildcard_on(data: Path, model: Path, t
         (["none"], "out", "no data set at"),
         (["*.nd2"], "out", "no data set at"),
         (["a/one.ome.tif", "twin/one.tif"], "out", "would both become one"),
-        (["."], "a/out", "lies inside the input"),
+        (["."], "a/out", "or lies inside it: write somewhere else"),
+        (["."], ".", "is the input"),
         (["a", "three.ome.tif"], "three.ome.tif", "is a file, but several"),
     ],
-    ids=["absent", "pattern", "twins", "inside", "file"],
+    ids=["absent", "pattern", "twins", "inside", "itself", "file"],
 )
 def test_what_cannot_be_is_refused_and_leaves_nothing(
     copied: Path, model: Path, inputs: list[str], out: str, said: str
@@ -380,6 +383,29 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(
     with pytest.raises(ConfigError, match=said):
         care_live.restore([copied / one for one in inputs], copied / out, model=model, **SETTINGS)
     assert sorted(copied.rglob("*")) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows makes links for administrators only")
+def test_links_in_a_circle_are_not_followed_and_an_unreadable_folder_is_one_problem(
+    copied: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copied / "a/again").symlink_to(copied)
+    (copied / "itself").symlink_to(copied / "itself")
+    locked = copied / "lost+found"
+    locked.mkdir()
+    look = os.scandir
+
+    def refuses(folder: str | Path) -> object:
+        if Path(folder) == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    plan = plan_archive([copied], tmp_path / "out", axes=None, keep_raw=True, as_tiff=False)
+    (problem,) = [entry for entry in plan.entries if "Permission denied" in entry.error]
+    assert problem.data_set.path == locked
+    names = [entry.data_set.name.as_posix() for entry in plan.entries if entry is not problem]
+    assert names and not any("again" in name or "itself" in name for name in names)
 
 
 def test_a_dry_run_says_units_time_and_disk_and_writes_nothing(
