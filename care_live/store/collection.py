@@ -43,6 +43,8 @@ class Collection:
         self._images: dict[tuple[Product, int], ImageGroup] = {}
         self._attributes: dict[tuple[Product, int], dict[str, Any]] = {}
         self._models: dict[str, dict[str, Any]] = {}
+        self._outdated: set[tuple[Product, int]] = set()
+        """Images whose metadata do not name the newest network yet."""
         with translated(f"cannot look for the images of {run}", run):
             places = [(product, p) for product in PRODUCTS for p in positions(run, product, began)]
         for product, p in places:
@@ -73,6 +75,7 @@ class Collection:
             self.make(product, key.p, (depth, pixels.shape[1], pixels.shape[2]), pixels.dtype.name)
         if key.c >= self._n_described(place):
             self._describe(product, key, ome.window(product, pixels), voxel_size_um)
+        self._name_networks(place)
         return self._images[place]
 
     def make(self, product: Product, p: int, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
@@ -95,6 +98,7 @@ class Collection:
         """Add a volume's channel to the metadata of its image, which exists, where it is not described yet."""
         if key.c >= self._n_described((product, key.p)):
             self._describe(product, key, window, voxel_size_um)
+        self._name_networks((product, key.p))
 
     def remove(self, product: Product, p: int) -> None:
         """Remove an image that was made and has no volume; with the last one of a product its folder."""
@@ -105,16 +109,24 @@ class Collection:
                 shutil.rmtree(self._run / product)
 
     def describe_network(self, network: NetworkInUse) -> None:
-        """Write a network's card and its channels beside the volumes that it restored and will restore."""
+        """Have a network's card and its channels written into each image with the next volume that comes there.
+
+        Not at once: a plate has thousands of images, and raw volumes would wait meanwhile.
+        """
         name, sha256 = network.identity.name, network.identity.sha256
         self._models.pop(sha256, None)  # the last one of some channels restores them
         self._models[sha256] = {"name": name, "sha256": sha256, "card": dict(network.card)}
         if network.channels:
             self._models[sha256]["channels"] = list(network.channels)
-        for (product, p), attributes in self._attributes.items():
-            if product != "raw":
-                attributes["care_live"]["models"] = list(self._models.values())
-                self._images[product, p].describe(attributes)
+        self._outdated = {place for place in self._attributes if place[0] != "raw"}
+
+    def _name_networks(self, place: tuple[Product, int]) -> None:
+        """Write the networks into an image that lacks the newest one."""
+        if place in self._outdated:
+            attributes = self._attributes[place]
+            attributes["care_live"]["models"] = list(self._models.values())
+            self._images[place].describe(attributes)
+            self._outdated.discard(place)
 
     # -- metadata -------------------------------------------------------------------------------------------
 
