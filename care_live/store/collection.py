@@ -43,6 +43,8 @@ class Collection:
         self._images: dict[tuple[Product, int], ImageGroup] = {}
         self._attributes: dict[tuple[Product, int], dict[str, Any]] = {}
         self._models: dict[str, dict[str, Any]] = {}
+        self._unsynced: set[tuple[Product, int]] = set()
+        """Images of an earlier writer, which may have been killed before it synced them."""
         self._outdated: set[tuple[Product, int]] = set()
         """Images whose metadata do not name the newest network yet."""
         with translated(f"cannot look for the images of {run}", run):
@@ -75,7 +77,7 @@ class Collection:
             self.make(product, key.p, (depth, pixels.shape[1], pixels.shape[2]), pixels.dtype.name)
         if key.c >= self._n_described(place):
             self._describe(product, key, ome.window(product, pixels), voxel_size_um)
-        self._name_networks(place)
+        self._bring_up_to_date(place)
         return self._images[place]
 
     def make(self, product: Product, p: int, shape: tuple[int, int, int], dtype: str) -> ImageGroup:
@@ -98,7 +100,7 @@ class Collection:
         """Add a volume's channel to the metadata of its image, which exists, where it is not described yet."""
         if key.c >= self._n_described((product, key.p)):
             self._describe(product, key, window, voxel_size_um)
-        self._name_networks((product, key.p))
+        self._bring_up_to_date((product, key.p))
 
     def remove(self, product: Product, p: int) -> None:
         """Remove an image that was made and has no volume; with the last one of a product its folder."""
@@ -120,8 +122,11 @@ class Collection:
             self._models[sha256]["channels"] = list(network.channels)
         self._outdated = {place for place in self._attributes if place[0] != "raw"}
 
-    def _name_networks(self, place: tuple[Product, int]) -> None:
-        """Write the networks into an image that lacks the newest one."""
+    def _bring_up_to_date(self, place: tuple[Product, int]) -> None:
+        """Sync an image that another writer has made, and write the networks into one that lacks the newest."""
+        if place in self._unsynced:
+            self._synced(self._images[place])
+            self._unsynced.discard(place)
         if place in self._outdated:
             attributes = self._attributes[place]
             attributes["care_live"]["models"] = list(self._models.values())
@@ -131,7 +136,8 @@ class Collection:
     # -- metadata -------------------------------------------------------------------------------------------
 
     def _open(self, product: Product, p: int) -> None:
-        image = self._images[product, p] = self._synced(ImageGroup(self._folder(product, p), writable=True))
+        image = self._images[product, p] = ImageGroup(self._folder(product, p), writable=True)
+        self._unsynced.add((product, p))
         try:
             attributes = json.loads((image.path / "zarr.json").read_bytes())["attributes"]
             channels, described = attributes["ome"]["omero"]["channels"], attributes["care_live"]
