@@ -142,7 +142,10 @@ def begin(file: UnbufferedFile) -> tuple[TagKind, int]:
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     version = struct.unpack_from(f"{order}H", head, 2)[0] if order else 0
     if order is None or version not in (_CLASSIC[0], _BIG[0]):
-        raise SourceError(f"{file.path} cannot be read as TIFF: it begins with {head[:4]!r}")
+        why = (
+            f"it begins with {head[:4]!r}" if file.n_bytes else "it is empty: copy it again from where it was recorded"
+        )
+        raise SourceError(f"{file.path} cannot be read as TIFF: {why}")
     _, n_tags, tag, value_bytes = _CLASSIC if version == _CLASSIC[0] else _BIG
     kind = TagKind(order, n_tags, tag, value_bytes)
     return kind, _number(kind, head[value_bytes : 2 * value_bytes])

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import tifffile
 
+from care_live.errors import SourceError
+from care_live.recorded import open_recording
 from tests.recorded.damage import (
     PIXELS,
     DataSet,
@@ -25,6 +27,12 @@ def test_a_chain_that_was_cut_says_how_many_images_are_whole(tmp_path: Path) -> 
     data_set = pages(tmp_path)
     cut(data_set, data_set.file.stat().st_size // 2)
     assert "5 images are whole" in refused(data_set)
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "movie.tif").write_bytes(b"")
+    with pytest.raises(SourceError, match="it is empty: copy it again"):
+        open_recording(tmp_path / "movie.tif")
 
 
 @pytest.mark.parametrize("n_images", [12, 150], ids=["short", "longer-than-tifffile-looks"])
