@@ -1,7 +1,8 @@
-"""Noisy images and nothing else, of which a network learns by one of two ways.
+"""Training without a clean image: by two exposures or more of the same planes, or by noisy images and nothing else.
 
-Where the noise can be measured, and each pixel's is its own, an image becomes two with independent noise, see
-`recorrupted`. Else pixels are hidden from the network, which predicts them from those around them (Noise2Void): some
+Two exposures are matched and checked as pairs are (Noise2Noise). Of noisy images alone a network learns in one of two
+ways. Where the noise can be measured, and each pixel's is its own, an image becomes two with independent noise, see
+`noisy_volumes`. Else pixels are hidden from the network, which predicts them from those around them (Noise2Void): some
 are replaced by the median of their neighbours, and only there is the error counted. Noise that is alike in neighbours
 would give itself away, so where the measured noise is correlated along an axis, the pixels along it are hidden, too.
 
@@ -18,12 +19,17 @@ from dataclasses import replace
 from typing import Any
 
 from care_live.training import volumes
-from care_live.training.data_recipe import NoisyData
-from care_live.training.examples import Data, Example, Tell, find_foreground
+from care_live.training.data_recipe import ExposuresData, NoisyData, PairsData
+from care_live.training.examples import Data, Example, PairedVolume, RepeatedVolume, Tell, find_foreground
 from care_live.training.image_parts import plane_in, rows_in, thin
-from care_live.training.measured_noise import camera_of_images, correlation_of
+from care_live.training.measured_noise import (
+    camera_of_images,
+    correlation_of,
+    correlation_of_repeats,
+    pattern_of_repeats,
+)
 from care_live.training.noisy_volumes import SHARE_OF_SECOND, NoisyVolume, RecorruptedVolume
-from care_live.training.pairs import split, split_point
+from care_live.training.pairs import gather_pairs, split, split_point
 from care_live.training.percentile_jitter import SpanTable
 from care_live.training.recipe import Recipe
 
@@ -57,6 +63,37 @@ def gather_noisy(data: NoisyData, recipe: Recipe, tell: Tell) -> Data:
         return gathered
     learnt = [RecorruptedVolume(one, camera) for one in training]
     return replace(gathered, training=learnt, validation=judged, judged=None)
+
+
+def gather_exposures(data: ExposuresData, recipe: Recipe, tell: Tell) -> Data:
+    """Match the files of every exposure by name, and check each against the last one.
+
+    Raises
+    ------
+    TrainingError
+        A file has no partner, another shape, too many channels, NaN, one value only, or is shifted; names it.
+    """
+    *firsts, last = data.exposures
+    pairs = PairsData(inputs=tuple(firsts), target=(last,), **data.model_dump(exclude={"kind", "exposures"}))
+    gathered = gather_pairs(pairs, recipe, tell)
+    parts = [[_repeated(one) for one in part] for part in (gathered.training, gathered.validation)]
+    repeats = [one.images for part in parts for one in part]
+    noise, pattern_sd = correlation_of_repeats(repeats), pattern_of_repeats(repeats)
+    training, validation = (
+        [replace(one, pattern_sd=pattern_sd, is_white=noise.is_white) for one in part] for part in parts
+    )
+    return Data(training, validation, turns=gathered.turns, second_noise=0.5, target_unit="counts", noise=noise)
+
+
+def _repeated(volume: Example) -> RepeatedVolume:
+    assert isinstance(volume, PairedVolume)
+    return RepeatedVolume(
+        name=volume.name,
+        file=volume.file,
+        images=[*volume.inputs, volume.target],
+        spans=[*volume.input_spans, volume.target_span],
+        foreground=find_foreground(volume.inputs[0], n_axes=volume.inputs[0].ndim - 1, smooth_px=_SMOOTH_PX),
+    )
 
 
 def _split(examples: list[NoisyVolume], kept: Sequence[str]) -> tuple[list[NoisyVolume], list[NoisyVolume]]:
