@@ -28,7 +28,7 @@ from care_live.trust.photon_transfer import (
 from care_live.trust.residual import ceiling_of
 
 Pixels: TypeAlias = NDArray[np.float32]
-Line: TypeAlias = NDArray[np.float64]
+GroupMeans: TypeAlias = NDArray[np.float64]
 
 _OTHER_GAIN, _OTHER_NOISE = 1.2, 1.35
 """Times what the file says: gain, and variance in the dark."""
@@ -50,15 +50,15 @@ _INDEPENDENT = 3.8
 class NoisePoints(NamedTuple):
     """Blocks of nearly one brightness; all (n,)."""
 
-    level: Line
+    level: GroupMeans
     """Counts."""
-    raw: Line
+    raw: GroupMeans
     """Counts², ⟨r²⟩."""
-    both: Line
+    both: GroupMeans
     """Counts², ⟨r·d⟩."""
-    left: Line
+    left: GroupMeans
     """Counts², ⟨d²⟩."""
-    n_px: Line
+    n_px: GroupMeans
     is_single: bool
     """Of single planes: the pixels' offsets are in it."""
 
@@ -145,7 +145,7 @@ def noise_in(seen: Iterable[NoisePoints]) -> SeenNoise:
     )
 
 
-def _slope(level: Line, variance: Line, n_px: Line) -> tuple[float, float]:
+def _slope(level: GroupMeans, variance: GroupMeans, n_px: GroupMeans) -> tuple[float, float]:
     """Return the slope of the variance over the level, and its standard error."""
     variance = np.maximum(variance, _LEAST_VARIANCE)
     gain, at_zero = line_through(level, variance)

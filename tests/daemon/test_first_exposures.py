@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from care_live.daemon.first_exposures import figures_of, first_exposures_of
+
 from care_live.images import Integrity, Restored, Volume, VolumeKey
 from care_live.model.card import Calibration
 from care_live.model.reliability import half_width_factor

@@ -44,8 +44,11 @@ def test_simulate_train_export_calibrate_evaluate(tmp_path: Path) -> None:
         for observed in (stored.observed_before, stored.observed_after)
     ]
     assert away[1] < away[0]
-    evaluated = run("evaluate", model, *pairs, "--plot", tmp_path / "scores.png")
-    assert "best Gaussian" in evaluated.output
+    assert (before := card.verdict) is not None, "of the training"
+    evaluated = run("evaluate", model, *pairs, "--plot", tmp_path / "scores.png", "--store")
+    assert "best Gaussian" in evaluated.output and "verdict stored in" in evaluated.output
+    measured = file.read_card(model).verdict
+    assert measured is not None and measured.n_images == 3 and measured.network != before.network
     assert (tmp_path / "scores.png").stat().st_size > 1000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from care_live.model import file
 from care_live.trust import promise
 from care_live.trust.reference import ErrorFigures
 from tests.make.verdicts import card_verdict
@@ -40,3 +41,10 @@ def test_the_sentence_says_what_was_measured_what_the_card_says_and_what_to_do()
         and "32.0 dB, 4.0 dB better than a Gaussian filter" in said
     )
     assert "train a network on this specimen" in said
+
+
+def test_the_shipped_network_promises_what_was_measured() -> None:
+    promised = file.read_card(file.shipped("worm3d")).verdict
+    assert promised is not None and promised.n_images == 6
+    assert not promise.is_broken(seen(34.3, 3.8), promised)
+    assert promise.is_broken(seen(28.0, -1.0), promised)

@@ -3,10 +3,10 @@
 The virtual worm's light falls to a third over the run, as by bleaching. Every `--every` time points one plane is
 exposed once more, `--light` times longer. *With*: intervals as the daemon draws them, as its reference planes ask for;
 *without*: as the network and its card say. Once more for a network whose scales are half of what they should be
-(*narrow*). Two more networks are measured against the card that the shipped one would have, from the first volume: the
-shipped one itself, and one that blurs (*blurred*); ``alarms`` is the share of the volumes after the first of which the
-verdict says that the error is larger than the card promises. Coverage is counted with the truth, which the daemon does
-not know.
+(*narrow*). Two more networks are compared with the shipped one's card (without a verdict in it: with its first volume):
+the shipped one itself, and one that blurs (*blurred*); ``alarms`` is the share of the volumes after the first of which
+the verdict says that the error is larger than the card promises. Coverage is counted with the truth, which the daemon
+does not know.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _looks(config: VirtualConfig, engine: Engine, shift_px: float) -> Iterator[L
         low, bright = _exposed(scene, t, number, shift_px)
         number += len(low.pixels) + (0 if bright is None else len(bright.pixels))
         restored = engine.restore([low])[0]
-        promised = promised or _verdict_of(restored, scene)
+        promised = promised or engine.card.verdict or _verdict_of(restored, scene)
         shown: dict[str, Restored] = {}
         for name, references in followed.items():
             for volume in (low, bright) if bright is not None else (low,):
