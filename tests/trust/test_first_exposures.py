@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from care_live.daemon.first_exposures import figures_of, first_exposures_of
 
 from care_live.images import Integrity, Restored, Volume, VolumeKey
 from care_live.model.card import Calibration
 from care_live.model.reliability import half_width_factor
+from care_live.trust.first_exposures import figures_of, first_exposures_of
 from care_live.trust.reference import LEVEL
 from tests.make import records
 
