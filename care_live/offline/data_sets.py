@@ -15,6 +15,7 @@ from care_live.errors import ConfigError, SourceError
 from care_live.model.card import ModelCard
 from care_live.recorded import is_address, is_data_set, open_recording
 
+_NOT_WRITTEN = (".czi", ".h5", ".ims", ".jpeg", ".jpg", ".lif", ".nd2", ".npy", ".png")
 _ENDINGS = (".ome.tiff", ".ome.tif", ".ome.zarr", ".tiff", ".tif", ".zarr")
 
 
@@ -102,13 +103,18 @@ def plan_archive(
     Raises
     ------
     ConfigError
-        An input names nothing, the output lies within an input, or the only input cannot be opened.
+        An input names nothing, the output lies within an input or is named as a file that is not written, or the only
+        input cannot be opened.
     SourceError
         The only input is damaged.
     """
     address = str(output).rstrip("/") if is_address(output) else ""
     if address and (as_tiff or address.lower().endswith((".tif", ".tiff"))):
         raise ConfigError(f"{address} would be a TIFF, but results at an address are OME-Zarr: choose another name")
+    if str(output).lower().endswith(_NOT_WRITTEN):
+        raise ConfigError(
+            f"{output} would be no {Path(output).suffix}: end its name with .tif, with .zarr, or with nothing"
+        )
     output = Path(f".{re.sub(r'[^0-9A-Za-z.-]+', '-', address)}.restoring") if address else Path(output)
     single = is_one(inputs)
     data_sets = find(inputs)

@@ -371,8 +371,9 @@ def test_patterns_name_results_from_their_wildcard_on(data: Path, model: Path, t
         (["."], "a/out", "or lies inside it: write somewhere else"),
         (["."], ".", "is the input"),
         (["a", "three.ome.tif"], "three.ome.tif", "is a file, but several"),
+        (["three.ome.tif"], "out.png", "would be no .png: end its name with .tif"),
     ],
-    ids=["absent", "pattern", "twins", "inside", "itself", "file"],
+    ids=["absent", "pattern", "twins", "inside", "itself", "file", "picture"],
 )
 def test_what_cannot_be_is_refused_and_leaves_nothing(
     copied: Path, model: Path, inputs: list[str], out: str, said: str
