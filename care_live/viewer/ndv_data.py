@@ -150,10 +150,9 @@ class RunData(ndv.DataWrapper[RunArray]):  # type: ignore[misc]
     def supports(cls, obj: object) -> TypeGuard[RunArray]:
         return isinstance(obj, RunArray)
 
-    @property
-    def coords(self) -> Mapping[Hashable, Sequence[Any]]:
-        """Of each axis by its name: numbers of its planes; names of channels."""
-        return dict(zip(self.dims, map(range, self.data.shape), strict=True)) | {"c": self.data.channels}
+    def channel_names(self, channel_axis: int | None) -> dict[int, str]:
+        """Return them beside the numbers of planes, since a slider in Jupyter takes numbers alone."""
+        return dict(enumerate(self.data.channels)) if channel_axis == self.dims.index("c") else {}
 
     def axis_scales(self) -> dict[Hashable, float]:
         """Return micrometres a voxel."""
@@ -171,8 +170,7 @@ class RunData(ndv.DataWrapper[RunArray]):  # type: ignore[misc]
             self.dims_changed.emit()
         if is_new:
             self.data_changed.emit()
-        is_growing: bool = self.data.is_growing
-        return is_growing
+        return bool(self.data.is_growing)
 
 
 class LiveData(ndv.DataWrapper[LiveCache]):  # type: ignore[misc]
@@ -202,10 +200,14 @@ class LiveData(ndv.DataWrapper[LiveCache]):  # type: ignore[misc]
 
     @property
     def coords(self) -> Mapping[Hashable, Sequence[Any]]:
-        """Of each axis by its name: numbers of its planes; names of channels."""
-        shape, names = self.shape, self._cache.info.channels
-        channels = tuple(names[c] if c < len(names) else str(c) for c in range(shape[0]))
-        return dict(zip(self.dims, map(range, shape), strict=True)) | {"c": channels}
+        """Numbers along each axis, by its name."""
+        return dict(zip(self.dims, map(range, self.shape), strict=True))
+
+    def channel_names(self, channel_axis: int | None) -> dict[int, str]:
+        """Return them beside the numbers of planes, since a slider in Jupyter takes numbers alone."""
+        names = self._cache.info.channels
+        n_channels = self.shape[0] if channel_axis == self.dims.index("c") else 0
+        return {c: names[c] if c < len(names) else str(c) for c in range(n_channels)}
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -252,14 +254,14 @@ class LiveData(ndv.DataWrapper[LiveCache]):  # type: ignore[misc]
         """Take what the daemon sent, and draw it; return whether more may come."""
         if not self._is_open:
             return False
-        before, coords = self._drawn(), self.coords
+        before, described = self._drawn(), (self.shape, self.channel_names(0))
         try:
             self.take()
         except ProtocolError as error:
             logger.warning("no more volumes come error=%s", error)
             self.close()
             return False
-        if self.coords != coords:  # another run
+        if (self.shape, self.channel_names(0)) != described:  # another run
             self.dims_changed.emit()
         if self._drawn() != before:
             self.data_changed.emit()

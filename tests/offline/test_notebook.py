@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from care_live.config import StoreConfig
+from care_live.images import RunStarted, VolumeKey
+from care_live.store import open_run
 from tests.make.networks import save_network
+from tests.make.stored import make_plan, make_restored, make_volume
 
 CELLS = """
 import numpy as np
@@ -18,24 +25,49 @@ result = network.restore(stack)
 display(network, result)
 """
 
+VIEWER_CELLS = """
+import ndv
+from care_live.viewer import ndv_data
+
+viewer = ndv.imshow(ndv_data.of_run("run"))
+print(type(viewer.widget()).__name__)
+"""
+
 
 @pytest.mark.slow
 def test_a_notebook_shows_a_bar_and_tables(tmp_path: Path) -> None:
+    save_network(tmp_path / "net.onnx", filters=2)
+    pages = [data["text/html"] for data in shown_by(CELLS, tmp_path) if "text/html" in data]
+    assert any("restoring" in page for page in pages)
+    assert sum(page.startswith("<table>") and "net (" in page for page in pages) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("DISPLAY" not in os.environ and sys.platform == "linux", reason="no display here")
+def test_a_notebook_shows_a_run_in_ndv(tmp_path: Path) -> None:
+    for package in ("ndv", "ipywidgets", "jupyter_rfb", "vispy"):
+        pytest.importorskip(package, reason=f"no {package} here: pip install 'ndv[jupyter,vispy]'")
+    with contextlib.closing(open_run(StoreConfig(directory=tmp_path), RunStarted("run", make_plan()))) as writer:
+        writer.write_raw(make_volume(VolumeKey(0)))
+        writer.write_restored(make_restored(make_volume(VolumeKey(0))))
+    shown = shown_by(VIEWER_CELLS, tmp_path)
+    assert any("application/vnd.jupyter.widget-view+json" in data for data in shown)
+
+
+def shown_by(cells: str, folder: Path) -> list[dict[str, str]]:
+    """Run code in a Jupyter kernel; return what its cell shows, by type."""
     jupyter = pytest.importorskip("jupyter_client.manager", reason="no Jupyter here: pip install ipykernel")
     pytest.importorskip("ipykernel", reason="no Jupyter kernel here: pip install ipykernel")
-    save_network(tmp_path / "net.onnx", filters=2)
-    manager, client = jupyter.start_new_kernel(kernel_name="python3", startup_timeout=120, cwd=str(tmp_path))
+    manager, client = jupyter.start_new_kernel(kernel_name="python3", startup_timeout=120, cwd=str(folder))
     shown: list[dict[str, str]] = []
 
     def take(message: dict[str, dict[str, dict[str, str]]]) -> None:
         shown.append(message["content"].get("data", {}))
 
     try:
-        reply = client.execute_interactive(CELLS, output_hook=take, timeout=120)
+        reply = client.execute_interactive(cells, output_hook=take, timeout=120)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     assert reply["content"]["status"] == "ok", reply["content"]
-    pages = [data["text/html"] for data in shown if "text/html" in data]
-    assert any("restoring" in page for page in pages)
-    assert sum(page.startswith("<table>") and "net (" in page for page in pages) == 2
+    return shown

@@ -60,6 +60,7 @@ def test_ndv_finds_it_for_the_array_of_a_run(tmp_path: Path) -> None:
         data = ndv.DataWrapper.create(ndv_data.RunReader(writer.path).array("raw"))
     assert isinstance(data, ndv_data.RunData)
     assert data.guess_channel_axis() == 1
+    assert all(isinstance(one, range) for one in data.coords.values()), "sliders in Jupyter take no names"
     assert data.channel_names(1) == dict(enumerate(make_plan(n_c=2).channels))
     assert data.axis_scales() == dict(zip("zyx", make_volume().voxel_size_um, strict=True))
 
@@ -74,6 +75,7 @@ def test_the_newest_volume_of_a_daemon_is_shown(later: list) -> None:
         try:
             data.data_changed.connect(lambda: signals.append("data"))
             assert data.channel_names(0) == dict(enumerate(STARTED.plan.channels))
+            assert all(isinstance(one, range) for one in data.coords.values())
             np.testing.assert_array_equal(data.isel({0: slice(0, 1), 1: slice(2, 3)})[0, 0], restored(0).mean[2])
             publisher.publish(restored(1))
             until(lambda: later.pop()() or signals)
