@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from care_live.errors import SourceError
 from care_live.images import Plan, Restored, Volume
 from care_live.offline.channel_engines import ChannelEngines, card_of
-from care_live.offline.time_points import TimePoint, TimePoints
 from care_live.restore.engine import Engine
 from care_live.store import Ledger
 from care_live.trust.references import References
 from care_live.trust.run_verdict import in_run, named
+
+if TYPE_CHECKING:
+    from care_live.offline.time_points import TimePoint, TimePoints
 
 logger = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -10,7 +11,9 @@ from care_live.images import Restored
 from care_live.model.card import ModelCard
 from care_live.trust import domain
 from care_live.trust.light import also_strange
-from care_live.trust.references import References
+
+if TYPE_CHECKING:
+    from care_live.trust.references import References
 
 
 def in_run(restored: Restored, card: ModelCard, references: References, channels: Sequence[str]) -> Restored:
