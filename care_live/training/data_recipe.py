@@ -89,8 +89,9 @@ class NoisyData(_Recordings):
 
     kind: Literal["noisy"] = "noisy"
     images: Folders
-    hide_pixels: bool = False
-    """Learn from hidden pixels (Noise2Void) also where the noise can be measured."""
+    hide_pixels: bool | None = None
+    """Learn from hidden pixels (Noise2Void) also where the noise can be measured. None: a network of planes does, which
+    sees nothing of a camera's pattern at a hidden pixel; one of volumes sees it in the planes around."""
 
 
 class IsotropicData(_Recordings):

@@ -59,7 +59,8 @@ def gather_noisy(data: NoisyData, recipe: Recipe, tell: Tell) -> Data:
     gathered = Data(
         training, validation, second_noise=SHARE_OF_SECOND, target_unit="counts", judged=judged, noise=noise
     )
-    if camera is None or data.hide_pixels:
+    is_flat = recipe.network.axes == "YX"
+    if camera is None or (is_flat if data.hide_pixels is None else data.hide_pixels):
         return gathered
     learnt = [RecorruptedVolume(one, camera) for one in training]
     return replace(gathered, training=learnt, validation=judged, judged=None)
