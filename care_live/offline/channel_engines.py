@@ -119,6 +119,27 @@ class ChannelEngines:
         return self._networks.engines[group.network]
 
 
+def inputs(channels: Sequence[Volume], engine: Engine | ChannelEngines) -> list[tuple[Volume, ...]]:
+    """Return what the network takes at once: each channel alone, or all that it knows together.
+
+    Raises
+    ------
+    RestoreError
+        The time point has another number of channels than the network.
+    """
+    if isinstance(engine, ChannelEngines):
+        return engine.inputs(channels)
+    n_in = len(engine.card.channels_in)
+    if n_in == 1:
+        return [(volume,) for volume in channels]
+    if len(channels) != n_in:
+        raise RestoreError(
+            f"network {engine.card.name} takes {n_in} channels ({', '.join(engine.card.channels_in)}) "
+            f"but time point {channels[0].key.t} has {len(channels)}"
+        )
+    return [tuple(channels)]
+
+
 def card_of(engine: Engine | ChannelEngines, model: ModelIdentity) -> ModelCard:
     """Return the card of the network that restored something."""
     engines = engine.engines if isinstance(engine, ChannelEngines) else (engine,)

@@ -20,8 +20,9 @@ from care_live.offline.computed_with import ComputedWith
 from care_live.offline.judged_results import Results, named_results
 from care_live.offline.named_networks import NamedNetworks, Networks
 from care_live.offline.opened_network import OpenedNetwork
+from care_live.offline.range_history import RangeHistory
 from care_live.offline.run_output import restored_of
-from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints
+from care_live.offline.time_points import TimePoint, TimePoints
 from care_live.recorded import Recording, open_recording
 from care_live.store.shared_writer import WrittenVolume, write_raw, write_restored
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from care_live.model.card import ModelCard
+from care_live.offline.channel_engines import inputs
 from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
 from care_live.offline.named_networks import Networks
 from care_live.offline.tiff_output import SUFFIXES
-from care_live.offline.time_points import TimePoints, inputs
+from care_live.offline.time_points import TimePoints
 from care_live.recorded import open_recording
 from care_live.restore.geometry import output_shape
 from care_live.store import nearest_folder, ome

@@ -17,10 +17,11 @@ from care_live.images import LIMITS, Flag, ModelIdentity, Restored
 from care_live.maps import Array, Head
 from care_live.model import file
 from care_live.model.card import ModelCard
+from care_live.offline.channel_engines import inputs
 from care_live.offline.computed_with import ComputedWith, not_there
 from care_live.offline.progress import ProgressBar
 from care_live.offline.settings import NetworkSettings, is_numbers, restore_config
-from care_live.offline.time_points import TimePoints, inputs
+from care_live.offline.time_points import TimePoints
 from care_live.recorded.array import ArrayRecording
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.engine import Engine

@@ -14,10 +14,11 @@ from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError
 from care_live.images import Flag, NotRestored, RunEnded, RunStarted, VolumeKey
 from care_live.offline import provenance
-from care_live.offline.channel_engines import ChannelEngines, networks_of
+from care_live.offline.channel_engines import ChannelEngines, inputs, networks_of
 from care_live.offline.computed_with import ComputedWith
 from care_live.offline.judged_results import Results, judged, references_of
-from care_live.offline.time_points import RangeHistory, TimePoint, TimePoints, inputs
+from care_live.offline.range_history import RangeHistory
+from care_live.offline.time_points import TimePoint, TimePoints
 from care_live.recorded import Recording
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.engine import Engine

@@ -21,7 +21,7 @@ from care_live.errors import TrainingError
 from care_live.training import volumes
 from care_live.training.pairs import split_point
 from care_live.trust import registration
-from care_live.trust.residual import saturated_share
+from care_live.trust.saturation import saturated_share
 
 Pixels: TypeAlias = NDArray[Any]
 

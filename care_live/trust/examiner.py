@@ -17,6 +17,7 @@ from care_live.trust.camera import CameraModel
 from care_live.trust.camera_watch import LEARN_VOLUMES, CameraWatch
 from care_live.trust.features import features_of
 from care_live.trust.pattern import PatternEstimate, of_one_volume, sums_of_runs, total
+from care_live.trust.saturation import saturated_share
 from care_live.verdict import Doubt, Trust
 
 Array: TypeAlias = NDArray[np.float32]
@@ -148,7 +149,7 @@ class Examiner:
             signal_electrons=None if camera is None else camera.electrons(restored.high),
             exposure_ms=volume.exposure_ms,
             pixel_bits=8 * volume.pixels.dtype.itemsize,
-            saturated=residual.saturated_share(volume.pixels),
+            saturated=saturated_share(volume.pixels),
             features=features,
             n_voxels=volume.pixels.size,
         )

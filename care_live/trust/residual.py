@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.trust.camera import CameraModel
+from care_live.trust.saturation import ceiling_of
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -27,8 +28,6 @@ _CLIP = 4.5
 """A square counts as at most this many standard deviations: a hot pixel is no structure."""
 _PATTERN_CLIP, _NOISE_CLIP = 2.0, 6.0
 """Standard deviations of the dark noise: what is more in one plane is a structure and no pattern, and no noise."""
-_CEILINGS = frozenset({255, 1023, 4095, 16383, 65535})
-"""Largest counts of cameras of 8, 10, 12, 14 and 16 bits: a saturated pixel is a lower bound."""
 _CEILING_SDS = 4.0
 
 
@@ -138,18 +137,6 @@ def pixel_sums(raw: NDArray[Any], predicted: NDArray[Any], camera: CameraModel) 
         sums.square[...] += square
         sums.square_weight[...] += weight
     return sums
-
-
-def ceiling_of(raw: NDArray[Any]) -> int | None:
-    """Return the largest count of the camera where a volume reaches it."""
-    brightest = int(raw.max(initial=0))
-    return brightest if brightest in _CEILINGS else None
-
-
-def saturated_share(raw: NDArray[Any]) -> float:
-    """Return the share of the voxels that are at the largest count of the camera."""
-    ceiling = ceiling_of(raw)
-    return 0.0 if ceiling is None else float(np.count_nonzero(raw == ceiling) / raw.size)
 
 
 def less(left: Residual, excess: Array | np.float32) -> Residual:

@@ -25,7 +25,7 @@ from care_live.trust.photon_transfer import (
     line_through,
     second_differences,
 )
-from care_live.trust.residual import ceiling_of
+from care_live.trust.saturation import ceiling_of
 
 Pixels: TypeAlias = NDArray[np.float32]
 GroupMeans: TypeAlias = NDArray[np.float64]

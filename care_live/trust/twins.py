@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.trust import registration
-from care_live.trust.residual import ceiling_of
+from care_live.trust.saturation import ceiling_of
 from care_live.trust.smooth import smooth
 
 PlanePixels: TypeAlias = NDArray[np.float64]

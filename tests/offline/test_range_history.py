@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from care_live.config import NormaliseConfig, RestoreConfig
-from care_live.offline.time_points import RangeHistory, TimePoints
+from care_live.offline.range_history import RangeHistory
+from care_live.offline.time_points import TimePoints
 from care_live.recorded.array import ArrayRecording
 from care_live.restore.engine import Engine
 from tests.make.networks import noisy, save_network
