@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from care_live.training.inference import Applied
 
 _LEAST_ERROR = 1e-6
-"""Of an estimate, which may fall below 0 by chance: 60 dB."""
+"""Of an estimate, which falls below 0 by chance, or where noise is taken for more than it is: `UNKNOWN_DB`."""
+UNKNOWN_DB = 60.0
 _NOTHING = Scores(float("nan"), float("nan"), float("nan"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from care_live.metrics import Scores
 from care_live.model.card import ImageScores, NetworkVerdict
 from care_live.training.checkpoint import TrainingHistory
-from care_live.training.evaluate import ScoreRow
+from care_live.training.evaluate import UNKNOWN_DB, ScoreRow
 
 FILE = "verdict.json"
 _FEW_IMAGES, _FEW_UPDATES = 4, 300
@@ -49,6 +49,8 @@ def of_scores(row: ScoreRow, *, estimated: bool = False) -> NetworkVerdict | Non
     """Return the verdict on a network; None where raw and truth differ in shape, or nothing was scored."""
     scores = (row.raw, row.gaussian, row.classical, row.ours)
     if any(one is None or not math.isfinite(one.psnr_db) for one in scores):
+        return None
+    if estimated and row.ours.psnr_db >= UNKNOWN_DB:
         return None
     raw, gaussian, classical, network = (_as_stored(one) for one in scores if one is not None)
     verdict = NetworkVerdict(

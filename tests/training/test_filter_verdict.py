@@ -57,3 +57,9 @@ def test_images_without_noise_need_no_network() -> None:
     verdict = verdict_of(row, [TrainingHistory(update=[100], validation=[1.0])], n_training=1)
     assert verdict is not None
     assert verdict.sentence().endswith(": the raw images hold hardly any noise, they need no network")
+
+
+def test_an_estimate_that_leaves_no_error_is_no_verdict() -> None:
+    row = ScoreRow("v", 2, scores(20.0), scores(28.0), scores(60.0), scores(30.0))
+    assert verdict_of(row, [], n_training=9, estimated=True) is None
+    assert verdict_of(row, [TrainingHistory()], n_training=9) is not None  # by a truth it may be that good
