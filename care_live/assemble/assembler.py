@@ -9,7 +9,7 @@ from typing import Literal
 
 from care_live.assemble.counts import AssemblyCounts
 from care_live.assemble.sequences import Sequences
-from care_live.assemble.stacks import ClosedVolumes, Planes, PlannedPlanes, Stack, UnplannedPlanes, misfit
+from care_live.assemble.stacks import ClosedVolumes, Planes, Stack, misfit, no_more_memory, planes_for
 from care_live.assemble.volume_memory import VolumeMemory
 from care_live.awake_clock import AwakeClock
 from care_live.config import AssembleConfig
@@ -17,7 +17,6 @@ from care_live.errors import SourceError
 from care_live.images import (
     Closed,
     Frame,
-    Plan,
     RunEnded,
     RunStarted,
     SequenceEnded,
@@ -49,6 +48,8 @@ class Assembler:
     admit : callable, bytes -> bool
         Called once for each volume (for each plane, where the plan has no number of planes); returns whether the
         stages downstream can take it. After True they count these bytes, and give them back.
+    give_back : callable, bytes -> None
+        Called with bytes that were admitted, and for which this machine has no memory.
     stored : collection of VolumeKey
         Volumes that an earlier session of the run has: their planes may come again, and are dropped.
     clock_ns : callable or None
@@ -62,6 +63,7 @@ class Assembler:
         config: AssembleConfig,
         *,
         admit: Callable[[int], bool],
+        give_back: Callable[[int], None] = lambda _: None,
         stored: Collection[VolumeKey] = (),
         clock_ns: Callable[[], int] | None = None,
         wall_clock_ns: Callable[[], int] = time.time_ns,
@@ -69,7 +71,7 @@ class Assembler:
         self._deadline_ns = int(config.deadline_s * 1e9)
         self._budget_bytes = config.memory_mib * 2**20
         self._memory = VolumeMemory(self._budget_bytes // _IDLE_PART)
-        self._admit = admit
+        self._admit, self._give_back = admit, give_back
         self._clock_ns = clock_ns or AwakeClock()
         self._wall_clock_ns = wall_clock_ns
         self._run: RunStarted | None = None
@@ -203,7 +205,7 @@ class Assembler:
         key, plan = frame.index.volume, self._run.plan
         planned = self._planned(key)
         nbytes = frame.pixels.nbytes * len(planned or (0,))
-        room = self._room(planned, plan, nbytes)
+        room = self._room(lambda: planes_for(planned, plan, self._memory), nbytes)
         planes: Planes | None
         event: AssemblyEvent
         if isinstance(room, str):
@@ -235,7 +237,8 @@ class Assembler:
         if stack.planes is None:
             return f"volume {tuple(stack.key)} was refused at its first plane"
         if stack.planned is None and stack.received:
-            return self._refusal(frame.pixels.nbytes)
+            room = self._room(stack.planes.grown, frame.pixels.nbytes)
+            return room if isinstance(room, str) else None
         return None
 
     # -- a volume -------------------------------------------------------------------------------------------
@@ -253,22 +256,19 @@ class Assembler:
         self._tally["suspect"] += state == "suspect"
         return [stack.close(self._run.run_id, self._run.plan, closed=closed, state=state)]
 
-    def _room(self, planned: tuple[int, ...] | None, plan: Plan, nbytes: int) -> Planes | str:
-        """Return memory for a volume, or why there is none."""
-        if planned is None or self._exceeds(nbytes):
-            return self._refusal(nbytes) or UnplannedPlanes()
+    def _room(self, take: Callable[[], Planes], nbytes: int) -> Planes | str:
+        """Return memory for a volume, or why there is none; it is taken once others have left theirs for it."""
+        if (refusal := self._refusal(nbytes)) is not None:
+            return refusal
         try:
-            planes = PlannedPlanes(planned, plan, self._memory)
+            return take()
         except MemoryError:
-            return f"{nbytes / 2**20:.1f} MiB asked, but this machine has no more memory: end other programs"
-        return self._refusal(nbytes) or planes
-
-    def _exceeds(self, nbytes: int) -> bool:
-        return self._open_bytes() + nbytes > self._budget_bytes
+            self._give_back(nbytes)
+            return no_more_memory(nbytes)
 
     def _refusal(self, nbytes: int) -> str | None:
         """Return why there is no memory for `nbytes` more, or None when there is."""
-        if self._exceeds(nbytes):
+        if self._open_bytes() + nbytes > self._budget_bytes:
             taken = f"{self._open_bytes() / 2**20:.0f} of {self._budget_bytes / 2**20:.0f} MiB"
             return f"{nbytes / 2**20:.1f} MiB asked, {taken} taken by open volumes; raise assemble.memory_mib"
         if not self._admit(nbytes):

@@ -18,6 +18,15 @@ class Planes(Protocol):
 
     nbytes: int
 
+    def grown(self) -> Planes:
+        """Return this with memory for one more plane.
+
+        Raises
+        ------
+        MemoryError
+            The machine has none.
+        """
+
     def put(self, z: int, pixels: Counts) -> None:
         """Copy a plane to its place."""
 
@@ -34,6 +43,9 @@ class PlannedPlanes:
         self._lacking = set(self._row.values())
         self.nbytes = self._pixels.nbytes
 
+    def grown(self) -> Planes:
+        return self
+
     def put(self, z: int, pixels: Counts) -> None:
         self._pixels[self._row[z]] = pixels
         self._lacking.discard(self._row[z])
@@ -45,18 +57,39 @@ class PlannedPlanes:
 
 
 class UnplannedPlanes:
-    """Planes of a volume of unknown depth: which row is whose is known only when it closes."""
+    """Planes of a volume of unknown depth: which row is whose is known only when it closes.
 
-    def __init__(self) -> None:
+    It begins with memory for one.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
         self._planes: dict[int, Counts] = {}
+        self._next: Counts = np.empty(plan.shape_px, plan.dtype)
         self.nbytes = 0
 
+    def grown(self) -> Planes:
+        self._next = np.empty(self._plan.shape_px, self._plan.dtype)
+        return self
+
     def put(self, z: int, pixels: Counts) -> None:
-        self._planes[z] = pixels.copy()
+        self._next[:] = pixels
+        self._planes[z] = self._next
         self.nbytes += pixels.nbytes
 
     def whole(self) -> Counts:
         return read_only(np.stack([self._planes[z] for z in sorted(self._planes)]))
+
+
+def planes_for(planned: Sequence[int] | None, plan: Plan, memory: VolumeMemory) -> Planes:
+    """Return memory for a volume, or for its first plane where its depth is unknown.
+
+    Raises
+    ------
+    MemoryError
+        The machine has none.
+    """
+    return UnplannedPlanes(plan) if planned is None else PlannedPlanes(planned, plan, memory)
 
 
 @dataclass(slots=True)
@@ -163,3 +196,8 @@ def misfit(frame: Frame, plan: Plan) -> tuple[Literal["wrong-shape", "wrong-dtyp
     if frame.pixels.dtype.name != plan.dtype:
         return "wrong-dtype", f"the frame is {frame.pixels.dtype.name}, the plan says {plan.dtype}"
     return None
+
+
+def no_more_memory(nbytes: int) -> str:
+    """Return why a volume is refused that the settings allow."""
+    return f"{nbytes / 2**20:.1f} MiB asked, but this machine has no more memory: end other programs"

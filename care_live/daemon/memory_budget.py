@@ -30,6 +30,12 @@ class MemoryBudget:
             self._used_bytes += nbytes
             return True
 
+    def give_back(self, nbytes: int) -> None:
+        """Take back what was admitted for a volume that did not begin."""
+        with self._lock:
+            self._used_bytes -= nbytes
+            self._lock.notify_all()
+
     def hold(self, key: VolumeKey) -> None:
         with self._lock:
             self._holders[key] += 1

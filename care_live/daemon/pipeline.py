@@ -129,7 +129,12 @@ class Pipeline:
 
     def _make_intake(self, started: RunStarted, states: VolumeStates, unstored: UnstoredFrames) -> Intake:
         rooms = self._rooms
-        assembler = Assembler(self._config.assemble, admit=self._admit, stored=rooms.writer.raw_keys())
+        assembler = Assembler(
+            self._config.assemble,
+            admit=self._admit,
+            give_back=self._budget.give_back,
+            stored=rooms.writer.raw_keys(),
+        )
         assembler.take(started)
         return Intake(
             source=rooms.source,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +70,39 @@ def test_a_volume_for_which_the_machine_has_no_memory_is_refused_and_the_run_goe
     (refused,) = [event for event in events if isinstance(event, VolumeRefused)]
     assert refused.key == VolumeKey(2) and "end other programs" in refused.reason
     assert rig.room_bytes == room_bytes - 3 * PLANE_BYTES, "the stages behind count none of it"
+
+
+def test_memory_is_taken_once_the_stages_behind_have_made_room_for_it(monkeypatch):
+    def takes_where_there_is_room(memory, shape, dtype):
+        if rig.room_bytes == room_bytes:
+            raise MemoryError
+        return take(memory, shape, dtype)
+
+    take = VolumeMemory.take
+    monkeypatch.setattr(VolumeMemory, "take", takes_where_there_is_room)
+    rig = Rig(make_plan(n_t=1, n_z=1))
+    room_bytes = rig.room_bytes
+    assert isinstance(rig.send([PlaneIndex()])[0], VolumeOpened)
+
+
+@pytest.mark.parametrize("n_taken", [0, 2])
+def test_without_a_plan_a_plane_for_which_the_machine_has_no_memory_is_skipped_and_the_run_goes_on(
+    monkeypatch, n_taken
+):
+    def takes_no_more(*_):
+        raise MemoryError
+
+    rig = Rig(Plan(stacks={}, shape_px=SHAPE))
+    room_bytes = rig.room_bytes
+    events = rig.send([PlaneIndex(z=z) for z in range(n_taken)])
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "empty", takes_no_more)
+        events += rig.send([PlaneIndex(z=2)])
+    assert events[-1].reason == "refused-volume"
+    assert sum(isinstance(event, VolumeRefused) for event in events) == (n_taken == 0)
+    assert rig.room_bytes == room_bytes - n_taken * PLANE_BYTES, "the stages behind count none of it"
+    assert len(volumes(rig.send([PlaneIndex(t=1)]) + rig.end())) == (n_taken > 0) + 1
+    assert rig.assembler.counts.skipped == 1
 
 
 def test_without_a_plan_every_plane_asks_for_its_own_memory():

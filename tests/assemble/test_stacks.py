@@ -41,9 +41,9 @@ def test_planes_that_never_come_are_zero_also_where_the_memory_was_another_volum
 
 
 def test_planes_without_a_plan_lie_in_the_order_of_z() -> None:
-    planes, sent = UnplannedPlanes(), plane(4)
+    planes, sent = UnplannedPlanes(PLAN), plane(4)
     planes.put(4, sent)
-    planes.put(1, plane(1))
+    planes.grown().put(1, plane(1))
     sent[:] = 0
     assert planes.whole()[:, 0, 0].tolist() == [1, 4], "a plane is copied"
     assert planes.nbytes == 2 * sent.nbytes

@@ -50,6 +50,7 @@ class Rig:
         self.assembler = Assembler(
             AssembleConfig(**config),
             admit=self._admit,
+            give_back=self._give_back,
             stored=list(stored),
             clock_ns=lambda: self.now_ns,
             wall_clock_ns=lambda: 5_000,
@@ -61,6 +62,9 @@ class Rig:
             return False
         self.room_bytes -= nbytes
         return True
+
+    def _give_back(self, nbytes: int) -> None:
+        self.room_bytes += nbytes
 
     def frame(self, index: PlaneIndex, **changes: object) -> Frame:
         fields = {"run_id": "run", "pixels": stamped(index), "host_time_ns": self.now_ns, **changes}
