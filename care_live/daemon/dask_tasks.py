@@ -68,7 +68,9 @@ def has_gpus(workers: Mapping[str, Mapping[str, Any]]) -> bool:
 def places(
     workers: Mapping[str, Mapping[str, Any]], busy: Mapping[str, int], ours: Sequence[str], n: int, *, shares: bool
 ) -> Iterator[str]:
-    """Yield the worker of each further task: where one can start at once, and as few as possible on each.
+    """Yield the worker of each further task: only where one can start at once, and as few as possible on each.
+
+    A task that waits behind another one would stay there when a worker comes that is free.
 
     Parameters
     ----------
@@ -79,16 +81,17 @@ def places(
     shares : whether a worker without GPUs may have more than one
     """
     gpu = has_gpus(workers)
-    room = {
-        address: int(worker.get("resources", {}).get("GPU", 0)) if gpu else worker["nthreads"] if shares else 1
+    starts = {
+        address: int(worker.get("resources", {}).get("GPU", 0)) if gpu else worker["nthreads"]
         for address, worker in workers.items()
     }
+    most = max(starts.values(), default=0) if gpu or shares else 1
     given, taken = Counter(ours), Counter(busy)
     for _ in range(n - len(ours)):
-        free = [address for address in workers if given[address] < room[address]]
+        free = [one for one in workers if given[one] < min(most, starts[one]) and taken[one] < starts[one]]
         if not free:
             return
-        best = min(free, key=lambda one: (taken[one] >= room[one], given[one], taken[one], one))
+        best = min(free, key=lambda one: (given[one], taken[one], one))
         given[best] += 1
         taken[best] += 1
         yield best

@@ -27,7 +27,9 @@ def on_threads(**n_threads: int) -> dict[str, dict[str, Any]]:
         pytest.param(on_gpus(a=1), {"a": 1}, ["a"], 2, True, [], id="not behind our own"),
         pytest.param(on_gpus(a=1, c=1), {"a": 1}, ["a"], 2, False, ["c"], id="to the one that replaces another"),
         pytest.param(on_gpus(a=1, b=1), {"a": 1}, [], 1, False, ["b"], id="not behind another daemon"),
-        pytest.param(on_gpus(a=1), {"a": 1}, [], 1, False, ["a"], id="behind another daemon where all are busy"),
+        pytest.param(on_gpus(a=1), {"a": 1}, [], 1, False, [], id="not behind another daemon where all are busy"),
+        pytest.param(on_threads(a=2), {"a": 1}, [], 1, False, ["a"], id="beside another program"),
+        pytest.param(on_threads(a=2, b=2), {"a": 2, "b": 1}, [], 4, True, ["b"], id="on free threads alone"),
         pytest.param(on_gpus(a=4), {}, [], 6, False, ["a"] * 4, id="as many as there are GPUs"),
         pytest.param(
             on_gpus(a=1) | on_threads(b=8), {}, [], 2, True, ["a"], id="none without a GPU beside one with it"
@@ -84,6 +86,17 @@ def test_the_task_of_a_lost_worker_is_withdrawn_and_a_new_worker_gets_one() -> N
     tasks.reach(2)
     assert [task.address for task in scheduler.pending()] == ["b", "c"]
     assert (len(tasks), tasks.ended()) == (2, [])
+
+
+def test_a_task_that_finds_all_workers_busy_goes_to_one_that_comes_later() -> None:
+    scheduler = Scheduler(on_gpus(a=1))
+    other_daemon, ours = (PlacedTasks(scheduler, lambda: 0) for _ in range(2))
+    other_daemon.reach(1)
+    ours.reach(1)
+    assert len(ours) == 0
+    scheduler.workers |= on_gpus(b=1)
+    ours.reach(1)
+    assert [task.address for task in scheduler.pending()] == ["a", "b"]
 
 
 def test_a_task_that_ended_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
