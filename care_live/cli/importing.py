@@ -121,7 +121,7 @@ def _was_confined(source: Path, out: Path, options: list[str]) -> bool:
         said = confined.run("care_live", ["import", *command], str(source), limit_s=IMPORT_S, limit_mib=IMPORT_MIB)
         confined.raise_again(said, "care-live: ")
     finally:
-        file.fresh_of(out).unlink(missing_ok=True)  # of a process that was ended
+        file.remove_unfinished(out.resolve())
     click.echo(said.output.decode(errors="replace"), nl=False)
     return True
 

@@ -7,6 +7,7 @@ stopped in the process that calls it.
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,10 @@ from care_live.errors import CareLiveError, ConfigError, ModelError
 
 _MIB = "CARE_LIVE_CONFINED_MIB"
 """In the environment of a confined process: the memory that it may take."""
+_MARK = "CARE_LIVE_CONFINED_MARK"
+"""The same: the mark of the process that started it."""
+_START = secrets.token_hex(4)
+"""Another one on each machine that writes to the same disk."""
 
 
 class Said(NamedTuple):
@@ -44,7 +49,7 @@ def run(module: str, arguments: Sequence[str], what: str, *, limit_s: float, lim
     package = Path(__file__).parents[2]
     paths = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", ""))))
     command = [sys.executable, "-P", "-m", module, *arguments]  # -P: no module comes from the folder it runs in
-    environment = os.environ | {"PYTHONPATH": paths, _MIB: str(limit_mib)}
+    environment = os.environ | {"PYTHONPATH": paths, _MIB: str(limit_mib), _MARK: mark()}
     try:
         done = subprocess.run(
             command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, env=environment
@@ -60,6 +65,11 @@ def run(module: str, arguments: Sequence[str], what: str, *, limit_s: float, lim
 def is_confined() -> bool:
     """Return whether this process was started by `run`."""
     return _MIB in os.environ
+
+
+def mark() -> str:
+    """Return a name of this process that no other one has but those that it confines."""
+    return os.environ.get(_MARK) or f"{os.getpid()}-{_START}"
 
 
 def confine() -> None:

@@ -17,7 +17,7 @@ from care_live.errors import ModelError
 from care_live.images import ModelIdentity
 from care_live.imports import need
 from care_live.model.card import METADATA_KEY, ModelCard
-from care_live.model.confined import blamed_on
+from care_live.model.confined import blamed_on, mark
 
 LARGEST_BYTES = 2**31 - 1
 """An ONNX file is one protobuf message, which cannot be larger."""
@@ -96,8 +96,14 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def fresh_of(path: Path) -> Path:
-    """Return where a network lies before it takes its place."""
-    return path.with_name(f".{path.name}.new.onnx")
+    """Return where this process, or one that it confines, writes a network before that takes its place."""
+    return path.with_name(f".{path.name}.{mark()}.new.onnx")
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a confined process left that was ended while it wrote a network, or a card into it."""
+    for left in (fresh := fresh_of(path), fresh_of(fresh)):
+        left.unlink(missing_ok=True)
 
 
 def write_card(path: Path, card: ModelCard) -> None:

@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from care_live.model import file
+from care_live.model import confined, file
 from care_live.model.card import ModelCard
 from care_live.model.csbdeep import import_csbdeep
 from care_live.model.foreign import describe_graph, write_foreign
 from tests.conftest import need_data
 from tests.make.foreign import convolution, run, saved
+
+_WRITES_AND_CRASHES = """
+import os, pathlib
+from care_live.model.file import replaced
+with replaced(pathlib.Path({out!r})) as fresh, replaced(fresh) as carded:
+    fresh.touch()
+    carded.touch()
+    print(fresh.name, carded.name, file=open({said!r}, "w"), flush=True)
+    os._exit(200)
+"""
 
 
 def test_the_command_writes_a_card_to_fill_in_and_takes_it_the_second_time(tmp_path):
@@ -73,3 +83,16 @@ def test_an_import_that_takes_for_ever_is_ended_and_leaves_nothing(tmp_path, mon
     code, said = run("onnx", network, out)
     assert code == 1 and "was not read within" in said
     assert not out.exists()
+
+
+def test_an_import_removes_what_its_crashed_reader_left_and_leaves_the_file_of_another_one(tmp_path, monkeypatch):
+    network, out, said = saved(tmp_path / "in.onnx", convolution()), tmp_path / "net.onnx", tmp_path / "said"
+    others = tmp_path / ".net.onnx.new.onnx"
+    others.touch()
+    crashes = _WRITES_AND_CRASHES.format(out=str(out), said=str(said))
+    reader = confined.run
+    monkeypatch.setattr(confined, "run", lambda *_, **limits: reader("timeit", ["-n1", "-r1", crashes], "it", **limits))
+    code, text = run("onnx", network, out)
+    assert code == 1 and "crashed its reader" in text
+    assert len(said.read_text().split()) == 2
+    assert {*tmp_path.iterdir()} == {network, others, said}

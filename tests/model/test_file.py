@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
 import pytest
 
 from care_live.errors import ModelError
-from care_live.model.file import identity, read_card, write_card
+from care_live.model.file import fresh_of, identity, read_card, remove_unfinished, replaced, write_card
 from tests.make.networks import save_network
 
 
@@ -23,6 +25,32 @@ def test_card_round_trip_keeps_other_metadata(tmp_path: Path) -> None:
     assert read_card(path) == card
     assert ("author", "someone") in {(p.key, p.value) for p in onnx.load(path).metadata_props}
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
+
+
+_WRITE_TOO = """
+import pathlib, sys
+from care_live.model.file import replaced
+with replaced(pathlib.Path(sys.argv[1])) as fresh:
+    fresh.write_bytes(b"theirs")
+"""
+
+
+def test_two_processes_that_write_a_network_leave_the_one_that_ends_last(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    with replaced(path) as fresh:
+        fresh.write_bytes(b"ours")
+        subprocess.run([sys.executable, "-c", _WRITE_TOO, path], check=True, timeout=60)
+        assert path.read_bytes() == b"theirs"
+    assert path.read_bytes() == b"ours"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_what_the_own_process_left_is_removed(tmp_path: Path) -> None:
+    path, others = tmp_path / "net.onnx", tmp_path / ".net.onnx.1-abcdef.new.onnx"
+    for left in (path, others, fresh_of(path), fresh_of(fresh_of(path))):
+        left.touch()
+    remove_unfinished(path)
+    assert {*tmp_path.iterdir()} == {path, others}
 
 
 def test_identity_is_the_hash_of_the_file(tmp_path: Path) -> None:
