@@ -17,10 +17,12 @@ _SAY_S = 5.0
 """Files that have been there for this long without an image are named."""
 _LOOK_S = 1.0
 _MOST_NAMES = 3
+_MOST_TIMES = 3
+"""Where names end in numbers, each file is another kind."""
 
 
 class FolderNotice:
-    """Warns once of each kind of file that is no image.
+    """Warns once of each kind of file that is no image, a few times at most.
 
     Parameters
     ----------
@@ -31,12 +33,13 @@ class FolderNotice:
     def __init__(self, folder: Path, old: Set[Path]) -> None:
         self._folder, self._old = folder, old
         self._named: set[str] = set()
+        self._n_times = 0
         self._since_s: float | None = None
         self._looked_s = -math.inf
 
     def look(self, now_s: float) -> None:
         """Look for files; name those whose time is due. To be called often: it looks once a second."""
-        if now_s - self._looked_s < _LOOK_S:
+        if now_s - self._looked_s < _LOOK_S or self._n_times == _MOST_TIMES:
             return
         self._looked_s = now_s
         found = [path for path in self._without_image() if path.suffix not in self._named]
@@ -46,7 +49,7 @@ class FolderNotice:
         self._since_s = now_s if self._since_s is None else self._since_s
         if now_s - self._since_s >= _SAY_S:
             self._named |= {path.suffix for path in found}
-            self._since_s = None
+            self._n_times, self._since_s = self._n_times + 1, None
             logger.warning("%s", _what_is_there(self._folder, found))
 
     def _without_image(self) -> Iterator[Path]:

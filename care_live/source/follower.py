@@ -131,7 +131,8 @@ class Follower:
                 self._last_sign = self._clock()
                 logger.info("following data set %s format=%s", data.folder, data.format_name)
                 return
-        self._notice.look(self._clock())
+        if not self._candidates:  # one may have its files long before its first image
+            self._notice.look(self._clock())
         if problem is not None:
             raise problem
 

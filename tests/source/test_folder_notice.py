@@ -11,7 +11,7 @@ from care_live.source.folder_notice import FolderNotice
 from care_live.source.follower import Follower
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "worm_1/metadata.txt", "worm_1/NDTiff.index"])
+@pytest.mark.parametrize("name", ["notes.txt", "worm_1/metadata.txt"])
 def test_files_without_an_image_are_named_once_within_ten_seconds_at_every_verbosity(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
@@ -27,6 +27,32 @@ def test_files_without_an_image_are_named_once_within_ten_seconds_at_every_verbo
     follower.close()
     assert f"waiting for images in {tmp_path}" in said[0].getMessage()
     assert str(Path(name)) in said[0].getMessage()
+
+
+@pytest.mark.parametrize("names", [("NDTiff.index",), ("NDTiff.index", "worm_1_NDTiffStack.tif")])
+def test_a_data_set_whose_first_image_comes_late_is_not_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, names: tuple[str, ...]
+) -> None:
+    now = [100.0]
+    follower = Follower(FolderConfig(directory=tmp_path), run_id="run", clock=lambda: now[0])
+    (tmp_path / "worm_1").mkdir()
+    for name in names:
+        (tmp_path / "worm_1" / name).touch()
+    for second in range(30):
+        now[0] = 100.0 + second
+        assert follower.next_event(0.0) is None
+    follower.close()
+    assert not caplog.records
+
+
+def test_files_that_end_in_numbers_are_named_a_few_times_at_most(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    notice = FolderNotice(tmp_path, set())
+    for second in range(60):
+        (tmp_path / f"a.{second:03}").touch()
+        notice.look(float(second))
+    assert len(caplog.records) == 3
 
 
 def test_another_kind_of_file_is_named_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
