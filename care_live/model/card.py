@@ -127,9 +127,14 @@ class NetworkVerdict(Section):
     """Total variation, tuned likewise."""
     network: ImageScores
     measured_with: Literal["target", "second exposure"] = "target"
-    """*second exposure*: there was no clean image; PSNR is estimated from two noisy ones."""
+    """*second exposure*: there was no clean image; PSNR is estimated from two noisy ones, and is at least that."""
     advice: str = ""
     """What may help a network that is worse than a filter, or hardly better."""
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether figures are lower bounds, of PSNR and of what the network gains over a filter."""
+        return self.measured_with == "second exposure"
 
     @property
     def gain_db(self) -> float:
@@ -155,11 +160,12 @@ class NetworkVerdict(Section):
     def comparison(self) -> str:
         """Return how the network compares with a filter."""
         psnr_db, name = max((self.gaussian.psnr_db, "Gaussian"), (self.classical.psnr_db, "total variation"))
-        figures = f"{self.network.psnr_db:.1f} dB, raw {self.raw.psnr_db:.1f} dB, {name} filter {psnr_db:.1f} dB"
+        least = "at least " if self.is_estimate else ""
+        figures = f"{least}{self.network.psnr_db:.1f} dB, raw {self.raw.psnr_db:.1f} dB, {name} filter {psnr_db:.1f} dB"
         if self.is_doubtful:
             how = "worse than a filter" if self.is_worse else "hardly better than a filter"
             return f"{how} ({figures})"
-        return f"better than a filter by {self.gain_db:.1f} dB ({figures})"
+        return f"better than a filter by {least}{self.gain_db:.1f} dB ({figures})"
 
 
 class ModelCard(Section):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from care_live.metrics import psnr_db
 from care_live.model.card import CLEARLY_BETTER_DB
 from care_live.restore.engine import Engine
-from care_live.training.classical import Measure, best_gaussian, best_total_variation
-from care_live.training.evaluate import by_exposure
+from care_live.training.classical import best_gaussian, best_total_variation
+from care_live.training.evaluate import Measure, by_exposure, noise_of_second
 from care_live.training.inference import as_volume
 from care_live.training.measured_noise import pattern_of_repeats, without_shared_pattern
 from care_live.trust.photon_transfer import camera_of, transfer_points
@@ -29,7 +31,10 @@ _SEED = 17
 
 @dataclass(frozen=True, slots=True)
 class GatedVolume:
-    """PSNR of one held-out volume, and of what is made of it, decibels, less the noise of the second exposure."""
+    """PSNR of one held-out volume, and of what is made of it, decibels, less the noise of the second exposure.
+
+    Where that leaves no error of an image, nothing is subtracted for any of them.
+    """
 
     name: str
     raw_db: float
@@ -100,9 +105,21 @@ def judge_volume(
     for c, (dim, other) in enumerate(zip(first, second, strict=True)):
         raw, truth = _middle(dim), _middle(other)
         measure = measure_of(dim, other, kind)
-        filtered = max(best_gaussian(raw, truth, measure)[1], best_total_variation(raw, truth, measure)[1])
-        rows.append((measure(raw, truth), filtered, *(measure(_middle(image[c]), truth) for image in restored)))
+        filtered = (best_gaussian(raw, truth)[0], best_total_variation(raw, truth)[0])
+        rows.append(_figures((raw, *filtered, *(_middle(image[c]) for image in restored)), truth, measure))
     return GatedVolume(name, *(round(float(figure), 2) for figure in np.mean(rows, axis=0)))
+
+
+def _figures(images: Sequence[Pixels], second: Pixels, measure: Measure) -> tuple[float, ...]:
+    """Return the PSNR of raw, the better of two filters, and both networks; all with noise where one leaves no error.
+
+    Then gains come out too small, and which network is better stays right.
+    """
+    found = [measure(image, second) for image in images]
+    if not np.isfinite(found).all():
+        found = [psnr_db(image, second) for image in images]
+    raw, gaussian, total_variation, *networks = found
+    return raw, max(gaussian, total_variation), *networks
 
 
 def _unshared(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
@@ -120,16 +137,16 @@ def restore(engine: Engine, first: Pixels) -> list[Pixels]:
     return [result.mean for group in groups for result in engine.restore(group)]
 
 
-def is_worth_starting_from(engine: Engine, first: Pixels, second: Pixels, kind: Second) -> bool:
+def is_worth_starting_from(engine: Engine, first: Pixels, second: Pixels) -> bool:
     """Tell whether a network restores a volume better than the best Gaussian filter."""
-    raw, truth, measure = _middle(first[0]), _middle(second[0]), measure_of(first[0], second[0], kind)
-    return measure(_middle(restore(engine, first)[0]), truth) > best_gaussian(raw, truth, measure)[1]
+    raw, truth = _middle(first[0]), _middle(second[0])
+    return psnr_db(_middle(restore(engine, first)[0]), truth) > best_gaussian(raw, truth)[1]
 
 
 def measure_of(first: Pixels, second: Pixels, kind: Second) -> Measure:
     """Return how an image is measured by a second exposure, (z, y, x) counts: PSNR less that exposure's own noise."""
     if kind == "dim":
-        return by_exposure(0.5 * float(np.mean(np.square(_middle(first, float) - _middle(second, float)))))
+        return by_exposure(noise_of_second(_middle(first, float), _middle(second, float)))
     camera = camera_of(transfer_points(first), "this volume")
     return by_exposure(float(np.mean([noise_variance(plane, camera).mean() for plane in _middle(second)])))
 

@@ -228,7 +228,7 @@ def start_of(config: Config, plan: ExposurePlan, pairs: PairSplit) -> Path | Non
     now, first = network_of(config), pairs.learn.read(pairs.learn.names[0])
     engine = open_engine(now)
     axes = "ZYX" if plan.acquisition.z_planes > 1 else "YX"
-    if engine.card.axes == axes and is_worth_starting_from(engine, *first, plan.settings.second):
+    if engine.card.axes == axes and is_worth_starting_from(engine, *first):
         try:
             return now if open_start(now).network.standardise else FORMS
         except TrainingError:  # it came from elsewhere: its weights have no place in a network of ours

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,7 @@ _WEIGHTS = (0.7, 1.4, 2.8)
 _N_ITERATIONS = 40
 
 
-Measure = Callable[[NDArray[Any], NDArray[Any]], float]
-"""How good an image is by its truth, or by a second exposure; more is better."""
-
-
-def best_gaussian(
-    raw: NDArray[Any], truth: NDArray[Any], measure: Measure = psnr_db
-) -> tuple[NDArray[np.float32], float]:
+def best_gaussian(raw: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
     """Return the Gaussian-filtered image that is nearest to the truth, and its PSNR: a bar to clear, not a method.
 
     Widths are searched on a grid, laterally 0.5 to 4 px and axially 0 to 3 px, with the truth in hand.
@@ -37,14 +30,12 @@ def best_gaussian(
         for along_z in _WIDTHS_Z_PX if raw.ndim == 3 else (0.0,):
             sigma = (along_z, lateral, lateral) if raw.ndim == 3 else (lateral, lateral)
             filtered = gaussian_filter(shown, sigma)
-            if (value := measure(filtered, truth)) > best[1]:
+            if (value := psnr_db(filtered, truth)) > best[1]:
                 best = (filtered, value)
     return best
 
 
-def best_total_variation(
-    raw: NDArray[Any], truth: NDArray[Any], measure: Measure = psnr_db
-) -> tuple[NDArray[np.float32], float]:
+def best_total_variation(raw: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
     """Return the image of least total variation, after a root that evens out photon noise, and its PSNR.
 
     The weight is searched with the truth in hand. Nothing need be known of the camera: the root begins at the darkest
@@ -60,7 +51,7 @@ def best_total_variation(
 
     def smoothed(weight: float) -> tuple[NDArray[np.float32], float]:
         image = _smoothed(root, weight)
-        return image, measure(image, truth)
+        return image, psnr_db(image, truth)
 
     found = {weight: smoothed(weight) for weight in _WEIGHTS}
     for step in (2**0.5, 2**0.25):

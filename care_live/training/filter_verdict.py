@@ -9,7 +9,7 @@ from pathlib import Path
 from care_live.metrics import Scores
 from care_live.model.card import ImageScores, NetworkVerdict
 from care_live.training.checkpoint import TrainingHistory
-from care_live.training.evaluate import UNKNOWN_DB, ScoreRow
+from care_live.training.evaluate import ScoreRow
 
 FILE = "verdict.json"
 _FEW_IMAGES, _FEW_UPDATES = 4, 300
@@ -46,11 +46,9 @@ def verdict_of(
 
 
 def of_scores(row: ScoreRow, *, estimated: bool = False) -> NetworkVerdict | None:
-    """Return the verdict on a network; None where raw and truth differ in shape, or nothing was scored."""
+    """Return the verdict on a network; None where raw and truth differ in shape, or an estimate leaves no error."""
     scores = (row.raw, row.gaussian, row.classical, row.ours)
     if any(one is None or not math.isfinite(one.psnr_db) for one in scores):
-        return None
-    if estimated and row.ours.psnr_db >= UNKNOWN_DB:
         return None
     raw, gaussian, classical, network = (_as_stored(one) for one in scores if one is not None)
     verdict = NetworkVerdict(

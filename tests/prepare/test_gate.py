@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from care_live.metrics import psnr_db
 from care_live.model import file
-from care_live.prepare.gate import GatedVolume, GateVerdict, judge_volume, measure_of
+from care_live.prepare.gate import GatedVolume, GateVerdict, is_worth_starting_from, judge_volume, measure_of
+from care_live.training.evaluate import by_exposure
 from care_live.training.inference import open_engine
 from tests.prepare.conftest import electrons, exposed
 
@@ -64,3 +65,15 @@ def test_what_is_worse_is_not_better_and_a_filter_that_does_as_well_is_said() ->
     )
     assert not verdict(before=30.0, after=29.9).is_better
     assert "but a filter does as well" in verdict(before=28.0, after=29.1).sentence()
+
+
+def test_the_better_network_is_found_where_the_noise_leaves_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise that is taken for more than it is must not make two networks alike."""
+    engine = open_engine(file.shipped(), threads=1)
+    first, second = exposed(SPECIMEN), exposed(SPECIMEN, light=30.0)
+    blurred = ndimage.gaussian_filter(first.astype(np.float32), (0, 0, 4, 4))
+    monkeypatch.setattr("care_live.prepare.gate.measure_of", lambda *_: by_exposure(1e9))
+    monkeypatch.setattr("care_live.prepare.gate.restore", lambda which, image: list(second if which else blurred))
+    one = judge_volume("t0", first, second, networks=(None, engine), kind="bright")  # type: ignore[arg-type]
+    assert one.after_db > one.before_db + 1
+    assert is_worth_starting_from(engine, first, second)

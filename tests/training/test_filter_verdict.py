@@ -60,6 +60,17 @@ def test_images_without_noise_need_no_network() -> None:
 
 
 def test_an_estimate_that_leaves_no_error_is_no_verdict() -> None:
-    row = ScoreRow("v", 2, scores(20.0), scores(28.0), scores(60.0), scores(30.0))
-    assert verdict_of(row, [], n_training=9, estimated=True) is None
-    assert verdict_of(row, [TrainingHistory()], n_training=9) is not None  # by a truth it may be that good
+    left = [
+        ScoreRow("v", 2, scores(20.0), scores(28.0), scores(float("nan")), scores(30.0)),
+        ScoreRow("v", 2, scores(20.0), scores(float("nan")), scores(31.0), scores(30.0)),
+    ]
+    assert [verdict_of(row, [], n_training=9, estimated=True) for row in left] == [None, None]
+
+
+def test_an_estimate_says_at_least() -> None:
+    verdict = verdict_of(ScoreRow("v", 2, scores(20.0), scores(28.0), scores(32.0), scores(30.0)), [], n_training=9)
+    assert verdict is not None and "least" not in verdict.sentence()
+    said = verdict.model_copy(update={"measured_with": "second exposure"}).sentence()
+    assert said == (
+        "better than a filter by at least 2.0 dB (at least 32.0 dB, raw 20.0 dB, total variation filter 30.0 dB)"
+    )
