@@ -26,7 +26,8 @@ class CameraWatch:
     """
 
     def __init__(self, given: CameraModel | None) -> None:
-        self._given, self._estimated = given, given
+        self._given = given
+        self._estimated: CameraModel | None = None
         self._points: deque[tuple[TransferPoint, ...]] = deque(maxlen=_RECENT if given else LEARN_VOLUMES)
         self._noise: deque[NoisePoints] = deque(maxlen=_RECENT)
         self._n_seen = 0

@@ -98,3 +98,5 @@ def test_too_little_light_accuses_no_file() -> None:
     watch = CameraWatch(replace(measured_camera(scene), gain=1.5 * GAIN))
     watch.look(dark, np.full(dark.shape, OFFSET, np.float32))
     assert not any("photo-electron" in why for why in watch.against)
+    assert watch.against, "of the dark, the file says too much noise"
+    assert watch.camera is None or "of this run" in watch.camera.origin, "and is not used"
