@@ -39,12 +39,13 @@ class CameraWatch:
         """What counts are compared with; None: there is no file, and the volumes so far show none."""
         return self._estimated if self._given is None or self.against else self._given
 
-    def look(self, raw: NDArray[Any], predicted: NDArray[Any]) -> None:
+    def look(self, raw: NDArray[Any], predicted: NDArray[Any] | None) -> None:
         """Take the next volume of the run.
 
         Parameters
         ----------
-        raw, predicted : (z, y, x) counts, of the camera and as its restoration has them
+        raw, predicted : (z, y, x) counts, of the camera and as its restoration has them; None: it has one plane for
+            all, in which fine structures of each plane would pass for noise, and the file is judged by nothing
         """
         self._n_seen += 1
         if self._n_seen > LEARN_VOLUMES and (self._given is None or self._n_seen % LEARN_VOLUMES):
@@ -54,7 +55,7 @@ class CameraWatch:
         self._estimated = (
             camera_of(tuple(point for points in self._points for point in points), says) or self._estimated
         )
-        if self._given is None:
+        if self._given is None or predicted is None:
             return
         if (noise := noise_points(raw, predicted)) is not None:
             self._noise.append(noise)

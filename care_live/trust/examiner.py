@@ -109,7 +109,7 @@ class Examiner:
         was_against = bool(self._watch.against)
         missing = _missing(volume)
         raw, shown = (np.delete(image, missing, axis=0) if missing else image for image in (volume.pixels, predicted))
-        self._watch.look(raw, shown)
+        self._watch.look(raw, None if self._card.task == "project" else shown)
         if bool(self._watch.against) != was_against:
             self._pattern = PatternEstimate()  # it was learnt on top of the other camera
         camera = self._watch.camera

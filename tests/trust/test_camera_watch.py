@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from care_live.simulate import noise
 from care_live.trust.camera import CameraModel
 from care_live.trust.camera_watch import LEARN_VOLUMES, CameraWatch
 from care_live.trust.examiner import Examiner
 from care_live.trust.seen_noise import noise_points
-from tests.trust.photons import CARD, GAIN, OFFSET, measured_camera, restored_of, worm
+from tests.trust.photons import CARD, GAIN, OFFSET, measured_camera, noise_of, restored_of, worm
 
 N_VOLUMES = 5
 Change = Callable[[CameraModel], CameraModel]
@@ -100,3 +101,14 @@ def test_too_little_light_accuses_no_file() -> None:
     assert not any("photo-electron" in why for why in watch.against)
     assert watch.against, "of the dark, the file says too much noise"
     assert watch.camera is None or "of this run" in watch.camera.origin, "and is not used"
+
+
+def test_fine_structures_that_are_projected_accuse_no_file() -> None:
+    """One plane for all is no prediction of each: the difference of two raw planes is all that is left."""
+    spots = (np.random.default_rng(0).random((16, 96, 96)) > 0.99).astype(np.float32)
+    electrons = 60 * ndimage.gaussian_filter(spots, (0.4, 0.5, 0.5)) / ndimage.gaussian_filter(spots, 0.5).max()
+    clean = (OFFSET + GAIN * electrons).astype(np.float32)
+    examiner = Examiner(CARD.model_copy(update={"task": "project"}), CameraModel(GAIN, OFFSET, 1.75, "a test"))
+    trust = examiner.examine(restored_of(noise_of(clean), clean.max(axis=0, keepdims=True)))
+    assert not any("camera file" in reason for reason in trust.reasons), trust
+    assert "a test" in trust.camera
