@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from care_live.trust.camera import CameraModel
@@ -57,6 +58,7 @@ class CameraWatch:
         )
         if self._given is None or predicted is None:
             return
-        if (noise := noise_points(raw, predicted)) is not None:
+        noise = noise_points(raw, predicted)
+        if noise is not None and np.isfinite(noise.left).all():
             self._noise.append(noise)
             self.against = differences(self._given, noise_in(self._noise))

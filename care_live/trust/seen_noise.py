@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.trust.camera import CameraModel
+from care_live.trust.camera import ROUNDING_VARIANCE, CameraModel
 from care_live.trust.photon_transfer import (
     BLOCK_PX,
     MOST_PLANES,
@@ -126,7 +126,7 @@ def noise_in(seen: Iterable[NoisePoints]) -> SeenNoise:
     """Return what the noise of one or several volumes says of their camera."""
     every = list(seen)
     level, raw, both, left, n_px = (np.concatenate([one[row] for one in every]) for row in range(5))
-    follows = (both < _LEAST_LEFT * raw) | (left < _LEAST_LEFT * raw)
+    follows = (both <= _LEAST_LEFT * raw) | (left <= _LEAST_LEFT * raw)
     noise = np.where(follows, raw, both**2 / np.where(follows, 1.0, left))
     gain, error = _slope(level, noise, n_px)
     ordered = np.argsort(level)
@@ -160,7 +160,9 @@ def _slope(level: GroupMeans, variance: GroupMeans, n_px: GroupMeans) -> tuple[f
 
 
 def differences(given: CameraModel, seen: SeenNoise) -> tuple[str, ...]:
-    """Return in what the noise of a run is not that of a camera file, in words."""
+    """Return in what the noise of a run is not that of a camera file, in words; () where dark places are clipped."""
+    if seen.dark_most < ROUNDING_VARIANCE:
+        return ()
     said = " and ".join(one for one in (_in_gain(given, seen), _in_the_dark(given, seen)) if one)
     if not said:
         return ()

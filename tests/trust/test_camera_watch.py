@@ -112,3 +112,26 @@ def test_fine_structures_that_are_projected_accuse_no_file() -> None:
     trust = examiner.examine(restored_of(noise_of(clean), clean.max(axis=0, keepdims=True)))
     assert not any("camera file" in reason for reason in trust.reasons), trust
     assert "a test" in trust.camera
+
+
+@pytest.mark.parametrize("level", [0, OFFSET], ids=["empty", "clipped"])
+def test_places_without_noise_accuse_no_file(level: float) -> None:
+    """A specimen's background that is clipped, or a shutter that is shut."""
+    raw, truth = (np.array(image) for image in volumes()[0])
+    watch = CameraWatch(measured_camera(worm(11)))
+    for rows in (64, 128):
+        raw[:, :rows], truth[:, :rows] = level, level
+        watch.look(raw, truth)
+        assert watch.against == ()
+
+
+def test_a_prediction_that_is_no_number_says_nothing_of_the_camera() -> None:
+    raw, truth = volumes()[0]
+    broken = np.array(truth)
+    broken[:, 40:60] = np.nan
+    watch = CameraWatch(OTHERS["gain-x2"][0](measured_camera(worm(11))))
+    watch.look(raw, truth)
+    said = watch.against
+    watch.look(raw, broken)
+    assert said
+    assert watch.against == said
