@@ -30,6 +30,8 @@ DARK_SHARE = 0.2
 _SMOOTH_PX, _N_PLANES, _N_IMAGES = 2.0, 16, 8
 _MOST_OF_NOISE = 0.5
 """Largest variance of a pattern, in variances of the noise in the dark: more is a structure."""
+_MOST_OFF = 2.0
+"""Times the measured variance: with more a camera does not explain it."""
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -129,13 +131,23 @@ def correlation_of_repeats(repeats: Sequence[Sequence[Any]]) -> NoiseCorrelation
 
 
 def camera_of_images(images: Sequence[Any]) -> CameraModel | None:
-    """Measure the camera on a few images, each (c, [z,] y, x); None where their light varies too little.
+    """Measure the camera on a few images, each (c, [z,] y, x).
 
-    The pattern is what pixels have in common in planes that lie half a stack apart; in single planes it is part of the
-    noise.
+    None where their light varies too little, and where a camera that rounds to whole counts does not explain their
+    noise, as in images of 0 to 1. The pattern is what pixels have in common in planes that lie half a stack apart; in
+    single planes it is part of the noise.
     """
-    points = [point for image in _few(images) for point in transfer_points(_staggered(_middle_planes(image)))]
-    return camera_of(tuple(points), "the images themselves")
+    points = tuple(point for image in _few(images) for point in transfer_points(_staggered(_middle_planes(image))))
+    camera = camera_of(points, "the images themselves")
+    return camera if camera is not None and _explains(camera, points) else None
+
+
+def _explains(camera: CameraModel, points: Sequence[TransferPoint]) -> bool:
+    """Tell whether a camera has about the noise that was measured."""
+    measured = np.array([point.variance for point in points])
+    expected = camera.variance(np.array([point.level for point in points])) + camera.pattern_sd**2
+    ratio = float(np.median(expected / np.maximum(measured, 1e-30)))
+    return 1 / _MOST_OFF < ratio < _MOST_OFF
 
 
 def pattern_of_repeats(repeats: Sequence[Sequence[Any]]) -> float:

@@ -73,6 +73,13 @@ def test_the_camera_of_a_stack_knows_its_pattern_apart_from_its_noise() -> None:
     assert camera.gain * camera.read_noise == pytest.approx(5, rel=0.3)
 
 
+def test_no_camera_is_made_up_for_images_that_are_no_whole_counts() -> None:
+    """Rounding to whole counts would be most of its noise."""
+    counts = 200 * exposed(1, (1, 12, 160, 160))
+    assert camera_of_images([counts]) is not None
+    assert camera_of_images([counts / np.float32(65535)]) is None
+
+
 def test_images_without_light_tell_nothing() -> None:
     assert pattern_of_repeats([[white(0, (1, 16, 16)), white(1, (1, 16, 16))]]) == 0  # too small for blocks
     assert camera_of_images([np.full((1, 4, 64, 64), 7, np.uint16)]) is None
