@@ -22,6 +22,7 @@ from care_live.offline.named_networks import NamedNetworks, Networks
 from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.range_history import RangeHistory
 from care_live.offline.run_output import restored_of
+from care_live.offline.settings import what_shapes_the_result
 from care_live.offline.time_points import TimePoint, TimePoints
 from care_live.recorded import Recording, open_recording
 from care_live.store.shared_writer import WrittenVolume, write_raw, write_restored
@@ -89,6 +90,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._network: Networks | None = None
+        self._camera: object = None
         self._source: tuple[Path | str, str | None, str] | None = None
         self._open = contextlib.ExitStack()
 
@@ -112,8 +114,10 @@ class _Worker:
 
     def network(self, model: Path, sha256: str, config: RestoreConfig) -> Networks:
         """Return the network, opened where it is not open already."""
-        known = self._network
-        if known is None or (known.path, known.identity.sha256, known.config) != (model, sha256, config):
+        known, camera = self._network, what_shapes_the_result(config)["camera"]  # its file may be written anew
+        wanted = (model, sha256, config, camera)
+        if known is None or (known.path, known.identity.sha256, known.config, self._camera) != wanted:
+            self._camera = camera
             self._source = None  # what the last network has learnt of it is not the new one's
             self._network = known = NamedNetworks(config) if config.channel else OpenedNetwork(model, config)
         if known.identity.sha256 != sha256:

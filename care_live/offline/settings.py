@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict
 
 from pydantic import ValidationError
 
+from care_live.checksum import crc32c
 from care_live.config import RestoreConfig, describe
 from care_live.errors import ConfigError
 
@@ -58,12 +59,26 @@ def restore_config(settings: NetworkSettings, *, channel: Sequence[Mapping[str, 
 
 
 def what_shapes_the_result(config: RestoreConfig) -> dict[str, Any]:
-    """Return the settings of which the voxels depend, JSON-able: how many threads compute them does not matter."""
+    """Return the settings on which voxels and verdicts depend, JSON-able: the number of threads does not matter.
+
+    Raises
+    ------
+    ConfigError
+        The camera file can't be read.
+    """
     chosen = config.model_dump(mode="json", include={"provider", "tile_px", "normalise", "fast_mode", "quantised"})
     if config.normalise.mode != "fixed":
         for name in ("low_counts", "high_counts"):
             del chosen["normalise"][name]
-    return chosen
+    return chosen | {"camera": None if config.camera is None else _camera_by_its_bytes(config.camera)}
+
+
+def _camera_by_its_bytes(path: Path) -> str:
+    """Return what names a camera file wherever it lies: the same bytes are the same camera, at another path, too."""
+    try:
+        return f"crc32c {crc32c(path.read_bytes()):08x}"
+    except OSError as error:
+        raise ConfigError(f"cannot read the camera file {path}: {error.strerror or error}") from error
 
 
 def is_numbers(dtype: str) -> bool:

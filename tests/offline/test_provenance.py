@@ -38,6 +38,22 @@ def test_another_way_is_named(wanted: dict[str, Any], difference: str) -> None:
         provenance.refuse_other(made(), wanted, "a.tif")
 
 
+@pytest.mark.parametrize("is_begun_with", [False, True])
+def test_a_camera_file_more_or_less_is_another_way(tmp_path: Path, is_begun_with: bool) -> None:
+    (tmp_path / "a.camera").write_bytes(b"gain 2")
+    found, wanted = made(), made(camera=tmp_path / "a.camera")
+    if is_begun_with:
+        found, wanted = wanted, found
+    with pytest.raises(ConfigError, match=r"with settings\.camera (null, now \"crc32c|\"crc32c \w{8}\", now null)"):
+        provenance.refuse_other(found, wanted, "a.tif")
+
+
+def test_a_result_of_a_version_that_noted_no_camera_goes_on_without_one() -> None:
+    older = made()
+    del older["settings"]["camera"]
+    provenance.refuse_other(older, made(), "a.tif")
+
+
 def test_a_file_of_someone_else_is_left_alone() -> None:
     with pytest.raises(ConfigError, match="care-live restore did not make it: choose another name"):
         provenance.refuse_other(None, made(), "a.tif")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from care_live.errors import ConfigError
@@ -33,6 +35,17 @@ def test_threads_do_not_shape_a_result_and_the_range_does() -> None:
     assert plain != what_shapes_the_result(restore_config({"quantised": True}))
     fixed = [what_shapes_the_result(restore_config({"counts": (0.0, high)})) for high in (1000.0, 2000.0)]
     assert fixed[0] != fixed[1]
+
+
+def test_a_camera_is_known_by_what_its_file_says_wherever_it_lies(tmp_path: Path) -> None:
+    contents = {"a.camera": b"gain 2", "moved.camera": b"gain 2", "other.camera": b"gain 4"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    first, moved, other = (what_shapes_the_result(restore_config({"camera": tmp_path / name})) for name in contents)
+    assert first == moved and first["camera"] != other["camera"]
+    assert what_shapes_the_result(restore_config({}))["camera"] is None
+    with pytest.raises(ConfigError, match="cannot read the camera file"):
+        what_shapes_the_result(restore_config({"camera": tmp_path / "missing.camera"}))
 
 
 def test_only_one_and_two_bytes_are_counts() -> None:
