@@ -47,6 +47,10 @@ class MeasuredError:
     """Exposure time of all reference planes so far over that of all other planes."""
     shift_px: float = 0.0
     """By how much the specimen moved between the two exposures; it is corrected."""
+    reasons: tuple[str, ...] = ()
+    """Why volumes behind it are amber, in words; a run that goes on says them on. Messages have them in the verdict."""
+    broke: tuple[int, ...] = ()
+    """First and newest time point of references that were clearly worse in a row than the model card says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,8 @@ class _Known:
     """What is known of one position and channel."""
 
     measured: MeasuredError
-    reasons: tuple[str, ...]
     model: ModelIdentity
     """The network that erred; another one errs by something else."""
-    broke: tuple[int, ...] = ()
-    """First and newest time point of references that were clearly worse in a row than the card says."""
 
 
 class References:
@@ -89,7 +86,7 @@ class References:
         """Take over what a run that is resumed has measured and exposed before."""
         for place, one in measured.items():
             if one.trust is not None and one.trust.measured is not None:
-                self._known[place] = _Known(one.trust.measured, (), one.model)
+                self._known[place] = _Known(one.trust.measured, one.model)
         for record in stored:
             self._count(record)
 
@@ -229,15 +226,17 @@ def _learnt(before: _Known | None, figures: ErrorFigures, first: FirstExposures,
     broke = _broken(before, figures, first)
     if first.promised is not None and len(broke) >= promise.N_IN_A_ROW:
         reasons.append(promise.sentence(broke, figures, first.promised))
-    measured = MeasuredError(t, figures.psnr_db, coverage, widening, dose, figures.shift_px)
-    return _Known(measured, tuple(reasons), first.model, broke)
+    return _Known(
+        MeasuredError(t, figures.psnr_db, coverage, widening, dose, figures.shift_px, tuple(reasons), broke),
+        first.model,
+    )
 
 
 def _broken(before: _Known | None, figures: ErrorFigures, first: FirstExposures) -> tuple[int, ...]:
     """Return the first and the newest time point in a row that were clearly worse than the card says."""
     if not promise.is_broken(figures, first.promised):
         return ()
-    return tuple(sorted((*(before.broke[:1] if before else ()), first.key.t)))
+    return tuple(sorted((*(before.measured.broke[:1] if before else ()), first.key.t)))
 
 
 def _noted(restored: Restored, unmeasured: str) -> Restored:
@@ -251,9 +250,10 @@ def _widened(restored: Restored, known: _Known | None) -> Restored:
     if known is None:
         return restored
     trust = restored.trust or Trust("green")
-    colour = "amber" if known.reasons and trust.colour == "green" else trust.colour
-    trust = replace(trust, colour=colour, reasons=(*trust.reasons, *known.reasons), measured=known.measured)
-    scale, widening = restored.maps.get("laplace_scale"), known.measured.widening
+    measured = known.measured
+    colour = "amber" if measured.reasons and trust.colour == "green" else trust.colour
+    trust = replace(trust, colour=colour, reasons=(*trust.reasons, *measured.reasons), measured=measured)
+    scale, widening = restored.maps.get("laplace_scale"), measured.widening
     if scale is None or widening == 1.0:
         return msgspec.structs.replace(restored, trust=trust)
     maps = {**restored.maps, "laplace_scale": read_only(scale * np.float32(widening))}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, cast
 
 import msgspec
 
 from care_live.verdict import MAX_DOUBTS, Contradiction, Doubt, MeasuredError, Trust, TrustColour
+from care_live.wire.codec import record_of
 from care_live.wire.fields import Count, Finite, ReasonWord, Text
 
 
@@ -61,7 +61,7 @@ def header_of(trust: Trust | None) -> TrustHeader | msgspec.UnsetType:
         share=trust.share,
         camera=trust.camera,
         is_out_of_domain=trust.is_out_of_domain,
-        measured=None if trust.measured is None else MeasuredHeader(*dataclasses.astuple(trust.measured)),
+        measured=None if trust.measured is None else record_of(MeasuredHeader, trust.measured),
         unmeasured=trust.unmeasured,
     )
 
@@ -78,6 +78,6 @@ def trust_of(header: TrustHeader | msgspec.UnsetType | None) -> Trust | None:
         share=header.share,
         camera=header.camera,
         is_out_of_domain=header.is_out_of_domain,
-        measured=None if header.measured is None else MeasuredError(*msgspec.structs.astuple(header.measured)),
+        measured=None if header.measured is None else record_of(MeasuredError, header.measured),
         unmeasured=header.unmeasured,
     )

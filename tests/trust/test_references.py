@@ -153,10 +153,11 @@ def test_a_run_that_goes_on_knows_what_was_measured_before(tmp_path: Path) -> No
     after = References(PLAN_OF_TWO)
     after.go_on(writer.newest_measured(), writer.raw_records())
     writer.close()
-    resumed = after.judged(dim(1, width=0.4), None)
-    assert resumed.trust is not None and resumed.trust.measured == judged.trust.measured
+    resumed, undisturbed = (one.judged(dim(1, width=0.4), None) for one in (after, before))
+    assert resumed.trust is not None and resumed.trust == undisturbed.trust
+    assert resumed.trust.measured == judged.trust.measured
+    assert (resumed.trust.colour, resumed.trust.reasons) == ("amber", judged.trust.reasons)
     assert resumed.maps["laplace_scale"].mean() == judged.maps["laplace_scale"].mean()
-    assert (resumed.trust.colour, resumed.trust.reasons) == ("green", ())
     after.take(bright(2))
     again = after.judged(dim(2, width=0.4), None).trust
     assert again is not None and again.measured is not None and again.measured.dose == pytest.approx(2 * 30 / 16)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as replace_field
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -9,7 +11,7 @@ from msgspec.structs import replace
 from care_live.publish import describe
 from care_live.recorded import run_records as records
 from care_live.recorded.run_records import RestoredStored
-from care_live.verdict import Doubt, Trust
+from care_live.verdict import Doubt, MeasuredError, Trust
 from care_live.wire import trust_header
 from tests.make.records import restored, volume
 
@@ -34,3 +36,15 @@ def test_a_verdict_comes_back_from_a_header(trust: Trust | None) -> None:
 def test_a_verdict_comes_back_from_the_journal() -> None:
     made = RestoredStored.of(replace(RESTORED, trust=TRUST), {}, mantissa_bits=10)
     assert records.from_json(records.to_json(made)).trust == TRUST
+
+
+def test_what_a_resumed_run_needs_of_a_measured_error_is_in_the_journal_and_not_in_messages() -> None:
+    sent = MeasuredError(3, 31.5, 0.88, 1.2, 0.03, 0.5)
+    kept = replace_field(sent, reasons=("the intervals were too narrow",), broke=(1, 3))
+    judged = replace(RESTORED, trust=Trust("amber", measured=kept))
+    header = describe.volume_fields(judged, "confirmed")["trust"]
+    assert trust_header.trust_of(header) == Trust("amber", measured=sent)
+    made = RestoredStored.of(judged, {}, mantissa_bits=10)
+    assert records.from_json(records.to_json(made)).trust == judged.trust
+    older = records.to_json(made).replace(b',"reasons":["the intervals were too narrow"],"broke":[1,3]', b"")
+    assert records.from_json(older).trust == Trust("amber", measured=sent)
