@@ -14,6 +14,7 @@
     │   └── WorkersAwayError    the link to other machines failed: the run goes on with the workers that it has
     ├── ProtocolError           bytes on the wire: drop the message, count it, go on
     ├── StoreError              disk: stop, or shed restored volumes first
+    │   └── VolumeMemoryError   host memory ran out for one volume: that one is not stored, others may be
     ├── TrainingError           training data or a training run: fix the named file
     ├── StageError              a stage of the daemon failed or missed a deadline: drain and stop
     └── IncompleteError         a run went to its end, but not all that was planned is stored
@@ -72,6 +73,10 @@ class ProtocolError(CareLiveError):
 
 class StoreError(CareLiveError):
     """The run directory cannot be written or read, or its contents contradict each other."""
+
+
+class VolumeMemoryError(StoreError):
+    """Host memory ran out while one volume was stored; it is not committed, and smaller ones may fit."""
 
 
 class TrainingError(CareLiveError):

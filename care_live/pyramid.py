@@ -59,6 +59,29 @@ def coarser(image: NDArray[Any], level: int, combine: Combine = "average", *, wh
     return np.rint(average).astype(image.dtype) if counts else average
 
 
+def halved(volume: NDArray[Any], combine: Combine = "average") -> NDArray[Any]:
+    """Return the next coarser level of a volume, made plane by plane: beside the level itself, memory for planes only.
+
+    Parameters
+    ----------
+    volume : (z, y, x)
+
+    Returns
+    -------
+    (z, ceil(y / 2), ceil(x / 2)) of the same dtype
+
+    Raises
+    ------
+    MemoryError
+        The level does not fit.
+    """
+    depth, rows, columns = volume.shape
+    made = np.empty((depth, math.ceil(rows / 2), math.ceil(columns / 2)), volume.dtype)
+    for plane, level in zip(volume, made, strict=True):
+        level[...] = coarser(plane, 1, combine)
+    return made
+
+
 def _combined(combine: np.ufunc, image: NDArray[Any], block: tuple[int, int]) -> NDArray[Any]:
     """Reduce blocks of rows and columns, halving as long as it goes: twice as fast as one reduction over blocks."""
     rows, columns = block

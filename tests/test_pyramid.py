@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from care_live.pyramid import Combine, coarser, combine_of
+from care_live.pyramid import Combine, coarser, combine_of, halved
 
 PIXELS = [[[0, 2, 10], [2, 4, 20], [8, 8, 30]]]
 SIGNED = np.array([[[-9, 3, 1], [4, 0, -2]]], np.float32)
@@ -41,3 +43,18 @@ def test_sizes_are_rounded_up_or_only_whole_blocks_are_taken(level: int, shape: 
 def test_a_level_never_looks_surer_than_the_volume() -> None:
     assert [combine_of(name) for name in ("raw", "mean", "restored")] == ["average"] * 3
     assert [combine_of(name) for name in ("laplace_scale", "disagreement")] == ["largest"] * 2
+
+
+@pytest.mark.parametrize("combine", ["average", "largest", "farthest"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_a_volume_is_halved_to_the_same_bytes_in_memory_for_its_planes(combine: Combine, dtype: str) -> None:
+    volume = np.random.default_rng(0).normal(100, 30, (64, 65, 130)).astype(dtype)
+    tracemalloc.start()
+    try:
+        halves = halved(volume, combine)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    wanted = coarser(volume, 1, combine)
+    assert (halves.dtype, halves.tobytes()) == (wanted.dtype, wanted.tobytes())
+    assert peak_bytes < volume.nbytes / 2

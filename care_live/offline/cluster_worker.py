@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from care_live.config import RestoreConfig
-from care_live.errors import ModelError, RestoreError, SourceError
+from care_live.errors import ModelError, RestoreError, SourceError, VolumeMemoryError
 from care_live.images import NetworkInUse, VolumeKey
 from care_live.offline.channel_engines import networks_of
 from care_live.offline.computed_with import ComputedWith
@@ -110,7 +110,10 @@ class _Worker:
             history.failed(engine, task.time_point)
             return WorkerResult((), networks, str(error))
         history.restored(task.time_point)
-        return WorkerResult(tuple(_written(task, results)), networks)
+        try:
+            return WorkerResult(tuple(_written(task, results)), networks)
+        except VolumeMemoryError as error:
+            return WorkerResult((), networks, str(error))
 
     def network(self, model: Path, sha256: str, config: RestoreConfig) -> Networks:
         """Return the network, opened where it is not open already."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from care_live.config import StoreConfig
-from care_live.errors import ConfigError, RestoreError, SourceError
+from care_live.errors import ConfigError, RestoreError, SourceError, VolumeMemoryError
 from care_live.images import Flag, NotRestored, RunEnded, RunStarted, VolumeKey
 from care_live.offline import provenance
 from care_live.offline.channel_engines import ChannelEngines, inputs, networks_of
@@ -230,7 +230,10 @@ class LocalRestorer:
             else:
                 history.restored(time_point)
                 writer = writer or _open(session, self._network, engine)  # where all fail, nothing is written
-                _store(session, writer, results, stored=stored)
+                try:
+                    _store(session, writer, results, stored=stored)
+                except VolumeMemoryError as error:
+                    session.outcome.failed[time_point] = str(error)
             step()
         if writer is not None:
             session.end(writer)

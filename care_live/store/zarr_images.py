@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from care_live.checksum import crc32c
-from care_live.errors import StoreError
-from care_live.pyramid import Combine, coarser
+from care_live.errors import StoreError, VolumeMemoryError
+from care_live.pyramid import Combine, halved
 from care_live.recorded.run_records import StoredArray
 from care_live.store.fsync import in_one_step, replace_file, sync_up_to, translated, with_retries
 from care_live.store.group_metadata import write_group
@@ -159,7 +159,14 @@ class ImageGroup:
     def _write_coarser(self, t: int, c: int, pixels: NDArray[Any], combine: Combine) -> tuple[StoredArray, ...]:
         if self._coarser is None:
             return ()
-        next_one = self._coarser.write(t, c, coarser(pixels, 1, combine), combine=combine)
+        try:
+            smaller = halved(pixels, combine)
+        except MemoryError as error:
+            raise VolumeMemoryError(
+                f"no memory for coarser levels ({pixels.nbytes / 2**22:.0f} MiB) of volume t={t} c={c} of {self.path}: "
+                "close other programs and give the same command again, or begin another result with --no-pyramid"
+            ) from error
+        next_one = self._coarser.write(t, c, smaller, combine=combine)
         return (replace(next_one, levels=()), *next_one.levels)
 
     def read(self, t: int, c: int, stored: StoredArray) -> NDArray[Any]:

@@ -1,19 +1,23 @@
-"""One worker, in this process: what it keeps open."""
+"""One worker, in this process: what it keeps open, and what becomes of a time point that it cannot store."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from care_live.config import RestoreConfig
+from care_live.errors import VolumeMemoryError
 from care_live.offline import cluster_worker, open_network
-from care_live.offline.cluster_worker import choose_for_all
+from care_live.offline.cluster_worker import WorkerTask, choose_for_all, restore_time_point
 from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.settings import restore_config
+from care_live.offline.time_points import TimePoint
 from care_live.trust import camera_file
 from care_live.trust.camera import CameraModel
-from tests.make.networks import save_network
+from tests.make.networks import noisy, save_network
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +43,32 @@ def test_a_camera_file_that_is_written_anew_is_read_anew(
         for _ in range(2):
             choose_for_all(model, sha256, config, "uint16")
             assert len(opened) == n_opened
+
+
+def test_a_volume_for_which_no_memory_is_left_costs_its_time_point_alone(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finds_none(*_: object) -> None:
+        raise VolumeMemoryError("no memory for coarser levels")
+
+    movie = np.stack([noisy((3, 16, 18), seed=t) for t in range(2)])
+    tifffile.imwrite(tmp_path / "movie.ome.tif", movie, ome=True, metadata={"axes": "TZYX"})
+    monkeypatch.setattr(cluster_worker, "write_raw", finds_none)
+    network = open_network(model, provider="cpu", threads=1)
+    task = WorkerTask(
+        model=model,
+        sha256=network.identity.sha256,
+        config=network.config,
+        computed_with=network.computed_with("uint16"),
+        source=tmp_path / "movie.ome.tif",
+        axes=None,
+        run=tmp_path / "run",
+        run_id="run",
+        time_point=TimePoint(0, 0),
+        folder="0",
+        keep_raw=True,
+        stored=frozenset(),
+    )
+    result = restore_time_point(task)
+    assert (result.written, result.error) == ((), "no memory for coarser levels")
+    assert result.networks

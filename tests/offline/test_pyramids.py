@@ -14,7 +14,7 @@ import zarr
 
 import care_live
 from care_live.offline import estimate, open_network, plan_archive
-from care_live.pyramid import coarser, combine_of
+from care_live.pyramid import coarser, combine_of, halved
 from care_live.store import RunWriter, verify, zarr_images
 from tests.make.networks import noisy, save_network
 from tests.make.plates import write_plate
@@ -103,7 +103,7 @@ def test_interrupted_between_levels_it_goes_on_to_the_same_bytes(
     movie: Path, model: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_levels: int
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(zarr_images, "coarser", stopping_after(n_levels, coarser))
+        patched.setattr(zarr_images, "halved", stopping_after(n_levels, halved))
         with pytest.raises(KeyboardInterrupt):
             care_live.restore(movie, tmp_path / "out", model=model, **SETTINGS)
     report = care_live.restore(movie, tmp_path / "out", model=model, **SETTINGS)
@@ -124,6 +124,25 @@ def test_a_result_without_levels_goes_on_without(
             care_live.restore(movie, tmp_path / "out", model=model, pyramid=False, **SETTINGS)
     care_live.restore(movie, tmp_path / "out", model=model, **SETTINGS)
     assert files(tmp_path / "out") == files(tmp_path / "none")
+
+
+def test_a_volume_whose_levels_find_no_memory_fails_alone(
+    movie: Path, model: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter([False] * len(PRODUCTS) + [True])  # the first volume of the second time point
+
+    def finds_none_once(*arguments: object, **named: object) -> object:
+        if next(left, False):
+            raise MemoryError
+        return halved(*arguments, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(zarr_images, "halved", finds_none_once)
+        report = care_live.restore(movie, tmp_path / "out", model=model, **SETTINGS)
+    (problem,) = report.problems
+    assert report.n_restored == N_TIMES - 1 and "1 of 2 time points" in problem and "--no-pyramid" in problem
+    assert care_live.restore(movie, tmp_path / "out", model=model, **SETTINGS).n_restored == 1
+    assert files(tmp_path / "out") == files(undisturbed)
 
 
 def test_a_dry_run_counts_their_bytes(movie: Path, model: Path, tmp_path: Path) -> None:
