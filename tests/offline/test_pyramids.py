@@ -112,18 +112,32 @@ def test_interrupted_between_levels_it_goes_on_to_the_same_bytes(
     assert verify(tmp_path / "out").clean
 
 
-def test_a_result_without_levels_goes_on_without(
-    movie: Path, model: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def flat(movie: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result without levels; those of older versions have none, either."""
+    output = tmp_path_factory.mktemp("flat") / "out"
+    care_live.restore(movie, output, model=model, pyramid=False, **SETTINGS)
+    assert not any("/0/1/" in name for name in files(output))
+    return output
+
+
+@pytest.mark.parametrize("begun_with", [False, True], ids=["without", "with levels"])
+def test_a_result_goes_on_as_it_was_begun(
+    movie: Path,
+    model: Path,
+    undisturbed: Path,
+    flat: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begun_with: bool,
 ) -> None:
-    """Those of older versions have none, either."""
-    care_live.restore(movie, tmp_path / "none", model=model, pyramid=False, **SETTINGS)
-    assert not any("/0/1/" in name for name in files(tmp_path / "none"))
     with monkeypatch.context() as patched:
         patched.setattr(RunWriter, "write_restored", stopping_after(1, RunWriter.write_restored))
         with pytest.raises(KeyboardInterrupt):
-            care_live.restore(movie, tmp_path / "out", model=model, pyramid=False, **SETTINGS)
-    care_live.restore(movie, tmp_path / "out", model=model, **SETTINGS)
-    assert files(tmp_path / "out") == files(tmp_path / "none")
+            care_live.restore(movie, tmp_path / "out", model=model, pyramid=begun_with, **SETTINGS)
+    care_live.restore(movie, tmp_path / "out", model=model, pyramid=not begun_with, **SETTINGS)
+    assert files(tmp_path / "out") == files(undisturbed if begun_with else flat)
+    assert verify(tmp_path / "out").clean
 
 
 def test_a_volume_whose_levels_find_no_memory_fails_alone(

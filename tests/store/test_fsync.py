@@ -84,6 +84,24 @@ def test_a_power_cut_after_an_acknowledgement_takes_nothing_of_it(tmp_path, monk
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs folders by itself")
+def test_a_power_cut_takes_nothing_of_coarser_levels(tmp_path, monkeypatch):
+    synced, shape = Synced(monkeypatch), (1, 8, 1040)
+    plan = make_plan(n_t=2, shape=shape)
+    writer = open_run(StoreConfig(directory=tmp_path, keep_free_mib=0), RunStarted("run", plan, {"pyramid": True}))
+    for key in sorted(plan.stacks):
+        synced.order.clear()
+        writer.write_raw(make_volume(key, shape))
+        levels = [tmp_path / "run/raw/0" / str(level) for level in range(3)]
+        shards = [level / f"c/{key.t}/0/0/0/0" for level in levels]
+        for file in (*shards, *(level / "zarr.json" for level in levels)):
+            assert synced.lacks(file, tmp_path) == [], file
+        *before, last = synced.order
+        assert last == tmp_path / "run/journal.jsonl" and last not in before and set(before) >= set(shards)
+    assert synced.risked == []
+    writer.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs folders by itself")
 def test_the_new_folder_c_is_synced_before_the_line_that_acknowledges_its_first_volume(tmp_path, monkeypatch):
     synced = Synced(monkeypatch)
     writer = open_writer(tmp_path)
