@@ -52,7 +52,7 @@ def gather_noisy(data: NoisyData, recipe: Recipe, tell: Tell) -> Data:
         examples += _parts(_example(name, stored.file, image), planes=recipe.network.axes == "YX")
     images = [one.image for one in examples]
     noise = correlation_of(images)
-    camera = None if any(noise.reach_px) else camera_of_images(images)
+    camera = camera_of_images(images) if noise.is_white else None
     examples = [replace(one, structure_px=noise.reach_px, is_fixed=noise.is_fixed) for one in examples]
     training, validation = _split(examples, data.validation)
     judged = [] if camera is None else [RecorruptedVolume(one, camera) for one in validation]

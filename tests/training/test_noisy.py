@@ -75,6 +75,20 @@ def test_pixels_are_hidden_where_the_noise_of_neighbours_is_alike(tmp_path: Path
     assert data.judged == []
 
 
+def test_pixels_are_hidden_where_the_noise_of_neighbours_is_a_little_alike(tmp_path: Path) -> None:
+    """Noise that is added is white: a network would keep of the image's own what neighbours have in common."""
+    clean = write_noisy(tmp_path, (6, 192, 96))
+    noise = tifffile.imread(tmp_path / "noisy" / "v.tif") - clean
+    alike = clean + noise + 0.15 * np.roll(noise, 1, axis=-1)
+    tifffile.imwrite(tmp_path / "noisy" / "v.tif", alike.astype(np.uint16), photometric="minisblack")
+    data = gather(own_recipe([tmp_path / "noisy"], minutes=1.0))
+    assert data.noise is not None
+    assert 0.1 < data.noise.along_x[0] < 0.2
+    assert data.noise.reach_px == (0, 0)
+    assert np.isfinite(patch_of(data.training[0]).target).mean() < 0.2
+    assert data.judged == []
+
+
 def patch_of(example: Example) -> Patch:
     return example.cut((0,) * len(example.shape_px), example.shape_px, np.random.default_rng(0))
 
