@@ -66,7 +66,8 @@ class State:
     def note(self, *, loss: float, validation: float, error: float, rate: float) -> bool:
         """Append to the history; returns whether this validation has the least error so far."""
         is_best = error < self.least_error
-        self.least_error = min(error, self.least_error)
+        if is_best:  # never an error that is no number
+            self.least_error = error
         self.history.error.append(error)
         self.history.update.append(self.update)
         self.history.loss.append(loss)

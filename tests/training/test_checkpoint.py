@@ -37,6 +37,12 @@ def test_the_best_weights_are_those_with_the_least_error() -> None:
     assert found == [True, False, True]
 
 
+def test_an_error_that_is_no_number_is_not_the_least() -> None:
+    state = State.fresh(torch.nn.Linear(1, 1))
+    found = [state.note(loss=1.0, validation=0.5, error=e, rate=0.1) for e in (0.5, float("nan"), 0.4)]
+    assert found == [True, False, True]
+
+
 def as_an_older_version_wrote(path: Path, *, errors: list[float]) -> None:
     """Take out of a checkpoint what older versions did not keep."""
     tree = torch.load(path, weights_only=True)
