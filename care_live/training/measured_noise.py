@@ -89,10 +89,13 @@ def correlation_of(images: Sequence[Any]) -> NoiseCorrelation:
     images : each (c, [z,] y, x), alike in their axes
     """
     found = [_correlations(_middle_planes(image).astype(np.float32)) for image in _few(images)]
-    along_z, along_y, along_x = (
-        tuple(float(one) for one in np.mean(each, axis=0)) for each in zip(*found, strict=True)
-    )
+    along_z, along_y, along_x = (_means(each) for each in zip(*found, strict=True))
     return NoiseCorrelation(along_y, along_x, along_z)
+
+
+def _means(of_images: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Return the mean at each distance that all images have: stacks may be of unequal depth."""
+    return tuple(float(np.mean(each)) for each in zip(*of_images, strict=False))
 
 
 def _correlations(planes: NDArray[np.float32]) -> list[list[float]]:

@@ -54,6 +54,12 @@ def test_a_pattern_is_alike_in_all_planes() -> None:
     assert not flat.is_fixed
 
 
+def test_stacks_of_unequal_depth_are_compared_as_far_as_all_reach() -> None:
+    depths = [correlation_of([white(0), white(1, (1, n_z, 160, 160))]) for n_z in (3, 1)]
+    assert [len(found.along_z) for found in depths] == [2, 0]
+    assert all(len(found.along_y) == FARTHEST_PX for found in depths)
+
+
 def test_exposures_of_a_specimen_that_moved_are_not_alike_but_for_noise() -> None:
     first, second = exposed(1, (1, 128, 128)), exposed(2, (1, 128, 128))
     assert correlation_of_repeats([[first, second]]).is_white
