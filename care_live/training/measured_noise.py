@@ -70,7 +70,7 @@ class NoiseCorrelation:
         shown = [
             f"{axis} {_bars(values)} {', '.join(f'{one:.2f}' for one in values)}" for axis, values in self.axes.items()
         ]
-        return f"Noise of neighbours alike, 1 to {FARTHEST_PX} px apart, along " + "; ".join(shown)
+        return f"The noise of neighbours is alike by (1 to {FARTHEST_PX} px or planes apart): " + "; ".join(shown)
 
 
 def _bars(values: Sequence[float]) -> str:

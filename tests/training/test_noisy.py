@@ -118,6 +118,6 @@ def test_noisy_images_are_all_that_is_needed(tmp_path: Path) -> None:
     command = ["train", "--input", tmp_path / "noisy", "--noisy-only", "--minutes", 0.03, "--run", tmp_path / "run"]
     done = CliRunner().invoke(cli, [str(word) for word in command], catch_exceptions=False)
     assert done.exit_code == 0
-    assert "Noise of neighbours alike" in done.output
+    assert "The noise of neighbours is alike" in done.output
     assert file.read_card(tmp_path / "run" / "own.onnx").heads == ("mean",)
     assert (tmp_path / "run" / "report.png").stat().st_size > 1000
