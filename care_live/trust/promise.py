@@ -15,14 +15,15 @@ N_IN_A_ROW = 2
 
 
 def is_broken(figures: ErrorFigures, promised: NetworkVerdict | None) -> bool:
-    """Tell whether one reference is clearly worse than the card says; without a figure in the card it is not.
+    """Tell whether one reference is clearly worse than the card says; without a measured figure in it not.
 
     Both must be clearly lower: PSNR, and by how much it is above that of a Gaussian filter of the same planes. PSNR
     alone is lower in less light, and on a dim plane, whose range is smaller than that of a volume; both lower the
     filter's, too, and the range cancels in the difference. The gain alone is lower in more light, where little is left
-    to gain.
+    to gain. A card whose figures are estimates from noisy images promises nothing: they are taken over the range of a
+    noisy image, which is wider than that of a reference, so a good run would seem worse.
     """
-    if promised is None:
+    if promised is None or promised.is_estimate:
         return False
     lacking = promised.network.psnr_db - figures.psnr_db
     lost = _promised_gain(promised) - figures.gain_db

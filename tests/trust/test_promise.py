@@ -43,6 +43,11 @@ def test_the_sentence_says_what_was_measured_what_the_card_says_and_what_to_do()
     assert "train a network on this specimen" in said
 
 
+def test_an_estimate_from_noisy_images_promises_nothing() -> None:
+    estimated = CARD.model_copy(update={"measured_with": "second exposure"})
+    assert not promise.is_broken(seen(22.0, -1.0), estimated)
+
+
 def test_the_shipped_network_promises_what_was_measured() -> None:
     promised = file.read_card(file.shipped("worm3d")).verdict
     assert promised is not None and promised.n_images == 6
