@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from care_live.training.watched import Progress
 
 _NO_VERDICT = (
-    "no verdict: the noise of the images could not be measured, or raw and target differ in shape. Look at the report "
-    "before you use the network"
+    "no verdict: the noise of the images could not be measured, the error that is left is smaller than the noise is "
+    "uncertain by, or raw and target differ in shape. Look at the report before you use the network"
 )
 
 

@@ -90,8 +90,11 @@ def _as_stored(scores: Scores) -> ImageScores:
     )
 
 
-def save(run: Path, verdict: NetworkVerdict) -> None:
-    """Keep the verdict in the folder of a run, for its export."""
+def save(run: Path, verdict: NetworkVerdict | None) -> None:
+    """Keep the verdict in the folder of a run, for its export; None: that of an earlier run is deleted."""
+    if verdict is None:
+        (run / FILE).unlink(missing_ok=True)
+        return
     (run / FILE).write_text(verdict.model_dump_json(indent=2), encoding="utf-8")
 
 

@@ -132,13 +132,14 @@ def _concluded(
 ) -> NetworkVerdict | None:
     """Draw the report, and return the verdict."""
     judged = _judged(recipe, gathered, run)
-    verdict, title, rows = None, "", _scored(judged, gathered)
+    is_estimate = gathered.second_noise > 0
+    verdict, rows = None, _scored(judged, gathered)
     if rows:
-        is_estimate = gathered.second_noise > 0
         verdict = verdict_of(rows[0], histories, n_training=len(gathered.training), estimated=is_estimate)
-    if verdict is not None:
-        save_verdict(run, verdict)
-        title = verdict.sentence()
+    save_verdict(run, verdict)
+    title = "" if verdict is None else verdict.sentence()
+    if is_estimate and verdict is None:
+        rows = []
     report.draw_training(histories, judged, run / "report.png", rows=rows, title=title, noise=gathered.noise)
     return verdict
 

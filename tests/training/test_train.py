@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from care_live.metrics import Scores
+from care_live.training import filter_verdict, report
+from care_live.training.evaluate import ScoreRow
 from care_live.training.examples import Data
 from care_live.training.recipe import Recipe
-from care_live.training.train import settle
+from care_live.training.train import settle, train
+from tests.make.verdicts import card_verdict
 from tests.training.conftest import noisy_pair, small_recipe
 
 
@@ -51,3 +58,19 @@ def test_a_recipe_with_updates_is_left_as_it_is(small_data: Data, tmp_path: Path
     plan = settle(small_recipe(tmp_path), small_data)
     assert plan.recipe.fit.n_updates == 12
     assert plan.duration_s is None
+
+
+@pytest.mark.slow
+def test_a_run_without_a_verdict_keeps_none_of_an_earlier_run(
+    small_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, known, drawn = tmp_path / "run", Scores(0.1, 30.0, 0.5), []
+    run.mkdir()
+    filter_verdict.save(run, card_verdict(raw_db=25.0, filter_db=28.0, network_db=30.0))
+    no_error = ScoreRow("validation", 1, known, known, Scores(0.1, float("nan"), 0.5), known)
+    monkeypatch.setattr("care_live.training.train.gather", lambda *_: replace(small_data, second_noise=0.5))
+    monkeypatch.setattr("care_live.training.train.estimate", lambda *_, **__: no_error)
+    monkeypatch.setattr(report, "draw_training", lambda *_, rows, title, **__: drawn.append((rows, title)))
+    assert train(small_recipe(tmp_path), run).verdict is None
+    assert filter_verdict.load(run) is None
+    assert drawn == [([], "")]
