@@ -79,7 +79,7 @@ def fitted_error(mean: Tensor, target: Tensor) -> Tensor:
 
 
 def hidden_error(mean: Tensor, target: Tensor) -> Tensor:
-    """Return the error at hidden pixels; of images in which none is hidden, `fitted_error`."""
+    """Return the error at hidden pixels; `fitted_error` of images without hidden ones."""
     return fitted_error(mean, target) if bool(torch.isfinite(target).all()) else hidden_mse(mean, target)
 
 

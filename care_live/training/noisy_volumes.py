@@ -42,7 +42,7 @@ _SMOOTH_PX = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NoisyVolume:
-    """One noisy image; in its patches some pixels are hidden, and the target is NaN wherever none is."""
+    """One noisy image; in its patches some pixels are hidden, and the target is NaN at all others."""
 
     name: str
     file: str
