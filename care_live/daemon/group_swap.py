@@ -151,9 +151,22 @@ class GroupSwap:
             worker.supervisor.is_ready for worker in self._workers
         ):  # one that is being replaced would have to wait
             return ""
-        if self._wanted == "forward" and not all(worker.hot_swap.is_proved for worker in self._workers):
+        proved = all(worker.hot_swap.is_proved for worker in self._workers)
+        if self._wanted == "forward" and not (proved and self._are_alike()):
             return ""
         return self._wanted
+
+    def _are_alike(self) -> bool:
+        """Return whether all workers have loaded the same; where not, give the candidate up in each of them."""
+        loaded = [worker.hot_swap.loaded for worker in self._workers]
+        if len(set(loaded)) == 1:
+            return True
+        self._wanted = ""
+        differing = next(one for one in zip(*loaded, strict=True) if len(set(one)) > 1)
+        files = " and ".join(sorted({f"{one.name} {one.sha256[:12]}" for one in differing}))
+        for worker in self._workers:
+            worker.hot_swap.refuse(f"a file changed while the workers loaded it ({files}): order the swap again")
+        return False
 
     def _change(self, change: _Change) -> bool:
         """Let all workers change; return whether they did: one that is busy puts it off until the next volume."""

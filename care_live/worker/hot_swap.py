@@ -13,6 +13,7 @@ from pathlib import Path
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
+from care_live.images import ModelIdentity
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.ranges import LearntRanges
 from care_live.worker import protocol
@@ -107,6 +108,13 @@ class HotSwap:
         """Whether a candidate has passed its trial and waits for `change`."""
         candidate = self._candidate
         return candidate is not None and candidate.phase == "proved" and not candidate.inference.is_dead
+
+    @property
+    def loaded(self) -> tuple[ModelIdentity, ...]:
+        """What the candidate's process has loaded, all networks of the run; empty: there is none, or it still loads."""
+        candidate = self._candidate
+        ready = None if candidate is None else candidate.inference.ready
+        return () if ready is None else tuple(one.identity for one in ready.networks)
 
     @property
     def refusal(self) -> str:

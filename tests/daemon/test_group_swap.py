@@ -19,8 +19,10 @@ from care_live.errors import RestoreError, WorkerLostError
 from care_live.images import VolumeKey
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.engine import Engine
+from care_live.worker.hot_swap import HotSwap
 from care_live.worker.supervisor import InferenceSupervisor
 from tests.make.inference import settings
+from tests.make.networks import save_network
 from tests.make.waiting import until
 from tests.make.worker_groups import names_of, stacks, swapped
 
@@ -100,6 +102,19 @@ def test_a_network_on_trial_is_undone_by_the_way_back(pair: WorkerGroup, other: 
         assert pair.restore(worker, [stacks(p=14, n=1)[0]])[0].model.name == "net"
     with pytest.raises(RestoreError, match="no swap to roll back"):
         pair.rollback()
+
+
+def test_a_file_that_changes_while_the_workers_load_it_is_refused(
+    pair: WorkerGroup, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker loads the file that would lie there at its time."""
+    files = iter((other, save_network(tmp_path / "other.onnx", filters=2, seed=6)))
+    order = HotSwap.order
+    monkeypatch.setattr(HotSwap, "order", lambda swap, _, **more: order(swap, next(files), **more))
+    assert set(swapped(pair, other, "refused: a file changed while the workers loaded it (other ", p=17)) == {"net"}
+    for t, worker in enumerate(pair.workers):
+        assert pair.may_take(worker, [VolumeKey(t, 17)])
+        assert pair.restore(worker, [stacks(p=17, n=1)[0]])[0].model.name == "net"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
