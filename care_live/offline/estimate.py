@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from care_live.errors import StoreError
 from care_live.model.card import ModelCard
 from care_live.offline.channel_engines import inputs
 from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
 from care_live.offline.named_networks import Networks
-from care_live.offline.tiff_output import SUFFIXES
+from care_live.offline.tiff_output import SUFFIXES, hidden_run
 from care_live.offline.time_points import TimePoints
 from care_live.recorded import open_recording
 from care_live.restore.geometry import output_shape
-from care_live.store import nearest_folder, ome
+from care_live.store import RunReader, nearest_folder, ome
 from care_live.store.fsync import free_bytes
 
 _FLOAT_BYTES = 4
@@ -28,10 +29,12 @@ class Estimate:
 
     n_data_sets: int
     n_time_points: int
+    n_before: int
+    """Time points that were restored already."""
     seconds: float
-    """On this machine, for all time points; measured on the first one, none of which is kept."""
+    """On this machine, for the time points that are left; measured on the first one, none of which is kept."""
     n_bytes: int
-    """Most that the results take; compressed, they take less."""
+    """Most that the results of the time points that are left take; compressed, they take less."""
     free_bytes: int
     single_planes: int
     """Time points of one plane, which a network for stacks was not trained on."""
@@ -40,8 +43,9 @@ class Estimate:
 
     def lines(self) -> list[str]:
         """Return it as lines for a person."""
+        before = f", {self.n_before} of which are restored already" if self.n_before else ""
         lines = [
-            f"{_counted(self.n_data_sets, 'data set')}, {_counted(self.n_time_points, 'time point')}",
+            f"{_counted(self.n_data_sets, 'data set')}, {_counted(self.n_time_points, 'time point')}{before}",
             f"about {_duration(self.seconds)} on this machine, at the speed of the first time point",
             f"at most {self.n_bytes / 2**20:.1f} MiB of disk; {self.free_bytes / 2**20:.0f} MiB are free",
         ]
@@ -61,16 +65,33 @@ def estimate(plan: ArchivePlan, network: Networks) -> Estimate:
         The first time point cannot be read or restored.
     """
     sound = [entry for entry in plan.entries if not entry.error]
-    n_voxels = sum(entry.n_time_points * entry.n_voxels for entry in sound)
+    before = [_n_before(entry) for entry in sound]
+    left = [replace(entry, n_time_points=entry.n_time_points - n) for entry, n in zip(sound, before, strict=True)]
+    n_voxels = sum(entry.n_time_points * entry.n_voxels for entry in left)
     return Estimate(
         n_data_sets=len(plan.entries),
         n_time_points=plan.n_time_points,
-        seconds=n_voxels * _seconds_per_voxel(sound[0], plan, network) if sound else 0.0,
-        n_bytes=sum(_bytes_of(entry, plan, network) for entry in sound),
+        n_before=sum(before),
+        seconds=n_voxels * _seconds_per_voxel(sound[0], plan, network) if n_voxels else 0.0,
+        n_bytes=sum(_bytes_of(entry, plan, network) for entry in left),
         free_bytes=free_bytes(nearest_folder(plan.output)),
         single_planes=plan.n_single_planes(network.cards),
         errors={entry.data_set.path: entry.error for entry in plan.entries if entry.error},
     )
+
+
+def _n_before(entry: PlannedDataSet) -> int:
+    """Return how many time points of a data set are restored on this machine; at an address they are not looked for."""
+    run = entry.target
+    if run.suffix.lower() in SUFFIXES:
+        if run.exists():
+            return entry.n_time_points
+        run = hidden_run(run)
+    try:
+        restored = RunReader(run).keys("restored")
+    except StoreError:  # not begun, or no run: restoring says what it is
+        return 0
+    return min(entry.n_time_points, len({(key.p, key.t) for key in restored}))
 
 
 def _seconds_per_voxel(entry: PlannedDataSet, plan: ArchivePlan, network: Networks) -> float:

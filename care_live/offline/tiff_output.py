@@ -53,13 +53,18 @@ def restore_to_tiff(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOu
     if not job.target.parent.is_dir():
         raise ConfigError(f"there is no folder {job.target.parent} to write {job.target.name} to: create it first")
     _refuse_ragged(job)
-    run = job.target.with_name(f".{job.target.name}.restoring")
+    run = hidden_run(job.target)
     outcome = restore_to_run(replace(job, target=run), restorer, step=step)
     if outcome.n_done:
         with translated(f"cannot write {job.target}", job.target.parent):
             _write(job, RunReader(run))
             shutil.rmtree(run)
     return outcome
+
+
+def hidden_run(target: Path) -> Path:
+    """Return the run beside a TIFF in which its volumes are, until all are there."""
+    return target.with_name(f".{target.name}.restoring")
 
 
 def _found(job: RunJob, step: Step) -> DataSetOutcome:

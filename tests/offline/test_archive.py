@@ -23,7 +23,7 @@ import yaozarrs
 
 import care_live
 from care_live.errors import ConfigError, StoreError
-from care_live.offline import archive
+from care_live.offline import archive, estimate, open_network
 from care_live.offline.data_sets import plan_archive
 from care_live.recorded import open_recording
 from care_live.store import RunReader, RunWriter, verify
@@ -407,6 +407,23 @@ def test_links_in_a_circle_are_not_followed_and_an_unreadable_folder_is_one_prob
     assert problem.data_set.path == locked
     names = [entry.data_set.name.as_posix() for entry in plan.entries if entry is not problem]
     assert names and not any("again" in name or "itself" in name for name in names)
+
+
+@pytest.mark.parametrize("as_tiff", [False, True], ids=["runs", "TIFFs"])
+def test_a_dry_run_of_an_interrupted_archive_says_how_many_are_done(
+    data: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_tiff: bool
+) -> None:
+    network = open_network(model, provider="cpu", threads=1)
+    plan = plan_archive([data], tmp_path / "out", axes=None, keep_raw=True, as_tiff=as_tiff)
+    whole = estimate(plan, network)
+    assert whole.n_before == 0 and whole.lines()[0] == "3 data sets, 7 time points"
+    interrupt_after(4, monkeypatch, data, tmp_path / "out", model=model, as_tiff=as_tiff, **SETTINGS)
+    left = estimate(plan, network)
+    assert left.lines()[0] == "3 data sets, 7 time points, 4 of which are restored already"
+    assert 0 < left.n_bytes < whole.n_bytes
+    care_live.restore(data, tmp_path / "out", model=model, as_tiff=as_tiff, **SETTINGS)
+    done = estimate(plan, network)
+    assert (done.n_before, done.seconds, done.n_bytes) == (7, 0.0, 0)
 
 
 def test_a_dry_run_says_units_time_and_disk_and_writes_nothing(
