@@ -15,7 +15,7 @@ from care_live.restore.engine import Engine
 from care_live.training.classical import best_gaussian, best_total_variation
 from care_live.training.evaluate import Measure, by_exposure, noise_of_second
 from care_live.training.inference import as_volume
-from care_live.training.measured_noise import pattern_of_repeats, without_shared_pattern
+from care_live.training.measured_noise import pattern_sd_of, without_shared_pattern
 from care_live.trust.photon_transfer import camera_of, transfer_points
 from care_live.trust.reference import noise_variance
 
@@ -125,7 +125,7 @@ def _figures(images: Sequence[Pixels], second: Pixels, measure: Measure) -> tupl
 def _unshared(first: Pixels, second: Pixels) -> tuple[Pixels, Pixels]:
     """Return two dim exposures without a common pattern: else a network that keeps it is the better one."""
     images = [np.asarray(image, np.float32) for image in (first, second)]
-    sd = pattern_of_repeats([images])
+    sd = pattern_sd_of(images[:1])
     return without_shared_pattern(images[0], images[1], sd, np.random.default_rng(_SEED))
 
 

@@ -153,18 +153,17 @@ def _explains(camera: CameraModel, points: Sequence[TransferPoint]) -> bool:
     return 1 / _MOST_OFF < ratio < _MOST_OFF
 
 
-def pattern_of_repeats(repeats: Sequence[Sequence[Any]]) -> float:
-    """Return the standard deviation (counts) of what the noise of two exposures has in common.
+def pattern_sd_of(stacks: Sequence[Any]) -> float:
+    """Return the standard deviation (counts) of what the noise of planes has in common that lie half a stack apart.
+
+    A plane that is alone gives 0: what it has in common with another exposure are its fine structures, too.
 
     Parameters
     ----------
-    repeats : exposures of each volume, (c, [z,] y, x) each
+    stacks : (c, [z,] y, x) each
     """
-    points: list[TransferPoint] = []
-    for first, second, *_ in _few(repeats):
-        planes = _middle_planes(first)
-        stack = _staggered(planes) if len(planes) > 1 else np.concatenate([planes, _middle_planes(second)])
-        points += transfer_points(stack)
+    found = [_staggered(_middle_planes(stack)) for stack in _few(stacks)]
+    points = [point for planes in found if len(planes) > 1 for point in transfer_points(planes)]
     darkest = sorted(points, key=lambda point: point.level)[: (len(points) + 1) // 2]
     if not darkest:
         return 0.0

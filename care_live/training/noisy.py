@@ -14,9 +14,12 @@ Krull et al., "Noise2Void", CVPR 2019; Broaddus et al., "Removing structured noi
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from care_live.training import volumes
 from care_live.training.data_recipe import ExposuresData, NoisyData, PairsData
@@ -26,7 +29,7 @@ from care_live.training.measured_noise import (
     camera_of_images,
     correlation_of,
     correlation_of_repeats,
-    pattern_of_repeats,
+    pattern_sd_of,
 )
 from care_live.training.noisy_volumes import SHARE_OF_SECOND, NoisyVolume, RecorruptedVolume
 from care_live.training.pairs import gather_pairs, split, split_point
@@ -35,6 +38,8 @@ from care_live.training.recipe import Recipe
 
 _SMOOTH_PX = 2.0
 """Foreground of a noisy image is looked for in a smooth one."""
+_N_PLANES = 16
+"""Of a file: enough to measure the pattern of its camera."""
 
 
 def gather_noisy(data: NoisyData, recipe: Recipe, tell: Tell) -> Data:
@@ -78,8 +83,8 @@ def gather_exposures(data: ExposuresData, recipe: Recipe, tell: Tell) -> Data:
     pairs = PairsData(inputs=tuple(firsts), target=(last,), **data.model_dump(exclude={"kind", "exposures"}))
     gathered = gather_pairs(pairs, recipe, tell)
     parts = [[_repeated(one) for one in part] for part in (gathered.training, gathered.validation)]
-    repeats = [one.images for part in parts for one in part]
-    noise, pattern_sd = correlation_of_repeats(repeats), pattern_of_repeats(repeats)
+    every = [one for part in parts for one in part]
+    noise, pattern_sd = correlation_of_repeats([one.images for one in every]), pattern_sd_of(_stacks(every))
     training, validation = (
         [replace(one, pattern_sd=pattern_sd, is_white=noise.is_white) for one in part] for part in parts
     )
@@ -95,6 +100,17 @@ def _repeated(volume: Example) -> RepeatedVolume:
         spans=[*volume.input_spans, volume.target_span],
         foreground=find_foreground(volume.inputs[0], n_axes=volume.inputs[0].ndim - 1, smooth_px=_SMOOTH_PX),
     )
+
+
+def _stacks(volumes: Sequence[RepeatedVolume]) -> list[Any]:
+    """Return an exposure of each volume (c, z, y, x); some planes of one file, which one camera took, are one."""
+    stacks = [one.images[0] for one in volumes if len(one.shape_px) > 2]
+    planes: dict[tuple[str, tuple[int, ...]], list[Any]] = defaultdict(list)
+    for one in volumes:
+        if len(one.shape_px) == 2:
+            planes[one.file, one.shape_px].append(one.images[0])
+    some = [alike[:: -(-len(alike) // _N_PLANES)] for alike in planes.values()]
+    return stacks + [np.stack([np.asarray(plane[:]) for plane in alike], axis=1) for alike in some]
 
 
 def _split(examples: list[NoisyVolume], kept: Sequence[str]) -> tuple[list[NoisyVolume], list[NoisyVolume]]:

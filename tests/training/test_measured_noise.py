@@ -12,7 +12,7 @@ from care_live.training.measured_noise import (
     correlation_of,
     correlation_of_repeats,
     pattern_like,
-    pattern_of_repeats,
+    pattern_sd_of,
 )
 from tests.training.conftest import blobs
 
@@ -67,9 +67,9 @@ def test_exposures_of_a_specimen_that_moved_are_not_alike_but_for_noise() -> Non
     assert not correlation_of_repeats([[first, second + moved]]).is_white
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 160, 160), (1, 256, 256)], ids=["stack", "plane"])
-def test_what_two_exposures_have_in_common_is_the_pattern(shape: tuple[int, ...]) -> None:
-    assert pattern_of_repeats([[exposed(1, shape), exposed(2, shape)]]) == pytest.approx(PATTERN_SD, rel=0.25)
+def test_what_planes_of_a_stack_have_in_common_is_the_pattern() -> None:
+    assert pattern_sd_of([exposed(1, (1, 8, 160, 160))]) == pytest.approx(PATTERN_SD, rel=0.25)
+    assert pattern_sd_of([exposed(1, (1, 256, 256))]) == 0  # a plane that is alone
 
 
 def test_the_camera_of_a_stack_knows_its_pattern_apart_from_its_noise() -> None:
@@ -87,7 +87,7 @@ def test_no_camera_is_made_up_for_images_that_are_no_whole_counts() -> None:
 
 
 def test_images_without_light_tell_nothing() -> None:
-    assert pattern_of_repeats([[white(0, (1, 16, 16)), white(1, (1, 16, 16))]]) == 0  # too small for blocks
+    assert pattern_sd_of([white(0, (1, 6, 16, 16))]) == 0  # too small for blocks
     assert camera_of_images([np.full((1, 4, 64, 64), 7, np.uint16)]) is None
 
 

@@ -14,7 +14,7 @@ from care_live.cli import cli
 from care_live.metrics import psnr_db
 from care_live.model import file
 from care_live.training.evaluate import estimate
-from care_live.training.examples import Example, Patch
+from care_live.training.examples import Example, Patch, RepeatedVolume
 from care_live.training.inference import Applied
 from care_live.training.loading import gather
 from care_live.training.loss import hidden_mse
@@ -31,6 +31,32 @@ def write_noisy(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
     counts = (100 + 2 * electrons + np.random.default_rng(1).normal(0, 2, shape)).clip(0).astype(np.uint16)
     tifffile.imwrite(folder / "noisy" / "v.tif", counts, photometric="minisblack")
     return clean
+
+
+def gathered_exposures(
+    folder: Path, clean: np.ndarray, *, pattern_sd: float, gain: float = 1.0
+) -> list[RepeatedVolume]:
+    """Write two exposures of planes, the second with as much noise and other light, and gather them."""
+    pattern = np.random.default_rng(7).normal(0, pattern_sd, clean.shape[-2:])
+    for seed, name in enumerate(("first", "second")):
+        (folder / name).mkdir()
+        counts = 100 + clean * gain**seed + pattern + np.random.default_rng(seed).normal(0, 10, clean.shape)
+        tifffile.imwrite(folder / name / "v.tif", counts.clip(0).astype(np.uint16), photometric="minisblack")
+    axes = "TYX" if clean.ndim == 3 else "YX"
+    data = gather(own_recipe([folder / "first"], second=folder / "second", minutes=1.0, axes=axes))
+    return [one for one in data.training if isinstance(one, RepeatedVolume)]
+
+
+def test_planes_of_a_movie_show_the_pattern_of_their_camera(tmp_path: Path) -> None:
+    movie = np.stack([blobs(t, (160, 160)) for t in range(6)])
+    learnt = gathered_exposures(tmp_path, movie, pattern_sd=5.0)
+    assert len(learnt) == 5
+    assert learnt[0].pattern_sd == pytest.approx(5.0, rel=0.3)
+
+
+def test_fine_structures_of_a_plane_that_is_alone_are_no_pattern(tmp_path: Path) -> None:
+    fine = blobs(0, (192, 160)) + 60 * (np.random.default_rng(3).random((192, 160)) > 0.99)
+    assert [one.pattern_sd for one in gathered_exposures(tmp_path, fine, pattern_sd=0.0)] == [0.0]
 
 
 def test_the_loss_counts_hidden_pixels_only() -> None:
