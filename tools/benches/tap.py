@@ -40,7 +40,7 @@ from care_live.store import RunReader, open_run
 Codec = Literal["auto", "zstd", "lz4", "none"]
 CODECS: tuple[Codec, ...] = ("auto", "zstd", "lz4", "none")
 
-MICROSCOPE = Path(__file__).with_name("_tap_microscope.py")
+START = (sys.executable, "-X", "faulthandler", str(Path(__file__).with_name("_tap_microscope.py")))
 WRITERS = ("memory", "plain_file", "acquire_zarr", "ome_writers")
 
 
@@ -104,7 +104,7 @@ def runs(pace: Pace, n_pairs: int, codec: Codec) -> Iterator[dict[str, float]]:
     here, there = mp.get_context("spawn").Pipe()
     daemon = mp.get_context("spawn").Process(target=receive, args=(there, n_pairs, codec))
     daemon.start()
-    command = [sys.executable, str(MICROSCOPE), *map(str, (*pace, n_pairs)), here.recv()]
+    command = [*START, *map(str, (*pace, n_pairs)), here.recv()]
     microscope = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -126,7 +126,7 @@ def runs(pace: Pace, n_pairs: int, codec: Codec) -> Iterator[dict[str, float]]:
 
 def runs_of(writer: str, pace: Pace, n_pairs: int, where: Path | None) -> list[dict[str, float]]:
     """Run alternating pairs with another writer; return the microscope's figures."""
-    command = [sys.executable, str(MICROSCOPE), *map(str, (*pace, n_pairs)), writer, *([str(where)] if where else [])]
+    command = [*START, *map(str, (*pace, n_pairs)), writer, *([str(where)] if where else [])]
     microscope = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -149,7 +149,8 @@ def _next_figures(microscope: subprocess.Popen[str]) -> dict[str, float]:
         if line.startswith('{"tap"'):
             figures: dict[str, float] = json.loads(line)
             return figures
-    raise SystemExit(f"the microscope ended: {microscope.stderr.read()[-2000:] if microscope.stderr else ''}")
+    said = microscope.stderr.read()[-2000:] if microscope.stderr else ""
+    raise SystemExit(f"the microscope ended with exit code {microscope.wait()}: {said}")
 
 
 def measure(arguments: list[str]) -> dict[str, float]:
