@@ -161,9 +161,9 @@ class RepeatedVolume:
     foreground: NDArray[np.int64]
     pattern_sd: float = 0.0
     """Counts, of the camera's pattern."""
-    is_white: bool = False
-    """Whether each pixel's noise is its own: then the two exposures of every pixel change places by chance, and a
-    network hardly sees the same noise twice."""
+    is_exchanged: bool = False
+    """Whether the two exposures of every pixel change places by chance, so that a network hardly sees the same noise
+    twice: where each pixel's noise is its own, and both are equally bright."""
 
     @property
     def shape_px(self) -> tuple[int, ...]:
@@ -175,7 +175,7 @@ class RepeatedVolume:
         window = (slice(None), *(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True)))
         span = self.spans[first].at(*percentiles)  # one range for both: they differ by noise alone
         shown, other = (np.asarray(self.images[number][window], np.float32) for number in (first, second))
-        if self.is_white and rng is not None:
+        if self.is_exchanged and rng is not None:
             is_first = rng.random(shown.shape, np.float32) < 0.5
             shown, other = np.where(is_first, shown, other), np.where(is_first, other, shown)
         if self.pattern_sd:

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from care_live.trust.camera import CameraModel
-from care_live.trust.photon_transfer import TransferPoint, camera_of, transfer_points
+from care_live.trust.photon_transfer import (
+    BLOCK_PX,
+    TransferPoint,
+    block_means,
+    camera_of,
+    second_differences,
+    transfer_points,
+)
 
 ALIKE = 0.25
 """Correlation of the noise of neighbours from which on they are hidden together."""
@@ -30,6 +37,10 @@ DARK_SHARE = 0.2
 _SMOOTH_PX, _N_PLANES, _N_IMAGES = 2.0, 16, 8
 _MOST_OF_NOISE = 0.5
 """Largest variance of a pattern, in variances of the noise in the dark: more is a structure."""
+_OTHER_GAIN, _OTHER_LEVEL = 0.02, 0.1
+"""By which exposures differ in brightness: of their signal, and of the standard deviation of their noise."""
+_SURE, _N_COMPARED = 3.0, 8
+"""Standard errors by which the signal must be off by more than that; planes of each exposure."""
 _MOST_OFF = 2.0
 """Times the measured variance: with more a camera does not explain it."""
 _BARS = "▁▂▃▄▅▆▇█"
@@ -131,6 +142,45 @@ def correlation_of_repeats(repeats: Sequence[Sequence[Any]]) -> NoiseCorrelation
     """
     pairs = [[_middle_planes(image).astype(np.float32) for image in both[:2]] for both in _few(repeats)]
     return correlation_of([(first - second)[None] for first, second in pairs])
+
+
+def are_equally_bright(repeats: Sequence[Sequence[Any]]) -> bool:
+    """Tell whether the exposures of volumes differ by noise alone: a lamp may drift, and a specimen fade.
+
+    The gain of one over the other is that of all volumes together, by the means of blocks: they have little noise, and
+    both exposures as much, so that it is the slope of the main axis of their scatter.
+
+    Parameters
+    ----------
+    repeats : exposures of each volume, (c, [z,] y, x) each
+    """
+    pairs = [(_few_planes(first), _few_planes(other)) for first, *others in _few(repeats) for other in others]
+    if min(pairs[0][0].shape[1:]) < BLOCK_PX:
+        return False
+    noise = [_noise_sd(first - other) for first, other in pairs]
+    apart = max(abs(float((first - other).mean())) / sd for (first, other), sd in zip(pairs, noise, strict=True))
+    xx, xy, yy = np.mean([_covariances(*pair) for pair in pairs], axis=0)
+    signal = max(float(xy), 1e-12)
+    gain = (yy - xx + np.hypot(yy - xx, 2 * signal)) / (2 * signal)
+    error = np.mean(noise) * np.sqrt(2 / signal / sum(first.size for first, _ in pairs))
+    return bool(apart < _OTHER_LEVEL and abs(gain - 1) < _OTHER_GAIN + _SURE * error)
+
+
+def _few_planes(image: Any) -> NDArray[np.float32]:
+    return np.asarray(_middle_planes(image)[:_N_COMPARED], np.float32)
+
+
+def _noise_sd(difference: NDArray[np.float32]) -> float:
+    """Return the standard deviation of the noise of an exposure by its difference from another."""
+    noise = np.stack([second_differences(plane) for plane in difference])
+    return max(float(np.sqrt(np.mean(np.square(noise)) / 2)), 1e-12)
+
+
+def _covariances(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Return the variance of one exposure's blocks, the covariance with the other's, and the variance of those."""
+    blocks = [np.concatenate([block_means(plane) for plane in planes]) for planes in (first, second)]
+    (xx, xy), (_, yy) = np.cov(np.stack(blocks))
+    return float(xx), float(xy), float(yy)
 
 
 def camera_of_images(images: Sequence[Any]) -> CameraModel | None:

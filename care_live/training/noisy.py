@@ -26,6 +26,7 @@ from care_live.training.data_recipe import ExposuresData, NoisyData, PairsData
 from care_live.training.examples import Data, Example, PairedVolume, RepeatedVolume, Tell, find_foreground
 from care_live.training.image_parts import plane_in, rows_in, thin
 from care_live.training.measured_noise import (
+    are_equally_bright,
     camera_of_images,
     correlation_of,
     correlation_of_repeats,
@@ -84,9 +85,11 @@ def gather_exposures(data: ExposuresData, recipe: Recipe, tell: Tell) -> Data:
     gathered = gather_pairs(pairs, recipe, tell)
     parts = [[_repeated(one) for one in part] for part in (gathered.training, gathered.validation)]
     every = [one for part in parts for one in part]
-    noise, pattern_sd = correlation_of_repeats([one.images for one in every]), pattern_sd_of(_stacks(every))
+    repeats = [one.images for one in every]
+    noise, pattern_sd = correlation_of_repeats(repeats), pattern_sd_of(_stacks(every))
+    is_exchanged = noise.is_white and are_equally_bright(repeats)
     training, validation = (
-        [replace(one, pattern_sd=pattern_sd, is_white=noise.is_white) for one in part] for part in parts
+        [replace(one, pattern_sd=pattern_sd, is_exchanged=is_exchanged) for one in part] for part in parts
     )
     return Data(training, validation, turns=gathered.turns, second_noise=0.5, target_unit="counts", noise=noise)
 

@@ -20,10 +20,10 @@ def test_a_patch_larger_than_a_volume_names_it(tmp_path: Path, small_data: Data)
         fit(small_recipe(tmp_path, fit={"patch_px": [4, 64, 64]}), small_data, tmp_path / "run")
 
 
-def repeated(*images: np.ndarray, pattern_sd: float = 0.0, is_white: bool = False) -> RepeatedVolume:
+def repeated(*images: np.ndarray, pattern_sd: float = 0.0, is_exchanged: bool = False) -> RepeatedVolume:
     spans = [SpanTable.measure(image) for image in images]
     nowhere = np.empty((0, images[0].ndim - 1), int)
-    return RepeatedVolume("v", "v", images, spans, nowhere, pattern_sd=pattern_sd, is_white=is_white)
+    return RepeatedVolume("v", "v", images, spans, nowhere, pattern_sd=pattern_sd, is_exchanged=is_exchanged)
 
 
 def whole(volume: RepeatedVolume, seed: int | None = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -33,9 +33,9 @@ def whole(volume: RepeatedVolume, seed: int | None = 0) -> tuple[np.ndarray, np.
     return patch.input - patch.input.mean(), patch.target - patch.target.mean()
 
 
-def test_the_exposures_of_each_pixel_change_places_where_noise_is_white() -> None:
+def test_the_exposures_of_each_pixel_change_places_where_noise_is_exchanged() -> None:
     first, second = np.random.default_rng(1).random((2, 1, 8, 64, 64), np.float32)
-    shown, other = whole(repeated(first, second, is_white=True))
+    shown, other = whole(repeated(first, second, is_exchanged=True))
     assert np.corrcoef((shown + other).ravel(), (first + second).ravel())[0, 1] == pytest.approx(1, abs=1e-5)
     is_turned = (shown > other) != (first > second)
     assert 0.4 < is_turned.mean() < 0.6

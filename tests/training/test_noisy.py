@@ -34,7 +34,7 @@ def write_noisy(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def gathered_exposures(
-    folder: Path, clean: np.ndarray, *, pattern_sd: float, gain: float = 1.0
+    folder: Path, clean: np.ndarray, *, pattern_sd: float, gain: float = 1.0, axes: str = "YX"
 ) -> list[RepeatedVolume]:
     """Write two exposures of planes, the second with as much noise and other light, and gather them."""
     pattern = np.random.default_rng(7).normal(0, pattern_sd, clean.shape[-2:])
@@ -42,14 +42,13 @@ def gathered_exposures(
         (folder / name).mkdir()
         counts = 100 + clean * gain**seed + pattern + np.random.default_rng(seed).normal(0, 10, clean.shape)
         tifffile.imwrite(folder / name / "v.tif", counts.clip(0).astype(np.uint16), photometric="minisblack")
-    axes = "TYX" if clean.ndim == 3 else "YX"
     data = gather(own_recipe([folder / "first"], second=folder / "second", minutes=1.0, axes=axes))
     return [one for one in data.training if isinstance(one, RepeatedVolume)]
 
 
 def test_planes_of_a_movie_show_the_pattern_of_their_camera(tmp_path: Path) -> None:
     movie = np.stack([blobs(t, (160, 160)) for t in range(6)])
-    learnt = gathered_exposures(tmp_path, movie, pattern_sd=5.0)
+    learnt = gathered_exposures(tmp_path, movie, pattern_sd=5.0, axes="TYX")
     assert len(learnt) == 5
     assert learnt[0].pattern_sd == pytest.approx(5.0, rel=0.3)
 
@@ -57,6 +56,16 @@ def test_planes_of_a_movie_show_the_pattern_of_their_camera(tmp_path: Path) -> N
 def test_fine_structures_of_a_plane_that_is_alone_are_no_pattern(tmp_path: Path) -> None:
     fine = blobs(0, (192, 160)) + 60 * (np.random.default_rng(3).random((192, 160)) > 0.99)
     assert [one.pattern_sd for one in gathered_exposures(tmp_path, fine, pattern_sd=0.0)] == [0.0]
+
+
+@pytest.mark.parametrize(("gain", "is_exchanged"), [(1.0, True), (0.8, False), (1.05, False)])
+def test_exposures_are_exchanged_where_they_are_equally_bright(
+    tmp_path: Path, gain: float, *, is_exchanged: bool
+) -> None:
+    """Else a network would see by a pixel's level which exposure it is of, and what the other has."""
+    clean = blobs(0, (6, 192, 96))
+    (one,) = gathered_exposures(tmp_path, clean, pattern_sd=0.0, gain=gain, axes="ZYX")
+    assert one.is_exchanged == is_exchanged
 
 
 def test_the_loss_counts_hidden_pixels_only() -> None:
