@@ -159,8 +159,8 @@ class RepeatedVolume:
     """Arrays of (c, [z,] y, x), one an exposure."""
     spans: Sequence[SpanTable]
     foreground: NDArray[np.int64]
-    pattern_sd: float = 0.0
-    """Counts, of the camera's pattern."""
+    pattern_sd: tuple[float, ...] = ()
+    """Counts, of the camera's pattern, one a channel; () for no pattern."""
     is_exchanged: bool = False
     """Whether the two exposures of every pixel change places by chance, so that a network hardly sees the same noise
     twice: where each pixel's noise is its own, and both are equally bright."""
@@ -178,7 +178,7 @@ class RepeatedVolume:
         if self.is_exchanged and rng is not None:
             is_first = rng.random(shown.shape, np.float32) < 0.5
             shown, other = np.where(is_first, shown, other), np.where(is_first, other, shown)
-        if self.pattern_sd:
+        if any(self.pattern_sd):
             drawn = np.random.default_rng(list(corner)) if rng is None else rng
             shown, other = without_shared_pattern(shown, other, self.pattern_sd, drawn)
         return Patch(percentile_jitter.normalise(shown, span), percentile_jitter.normalise(other, span))

@@ -41,6 +41,8 @@ _OTHER_GAIN, _OTHER_LEVEL = 0.02, 0.1
 """By which exposures differ in brightness: of their signal, and of the standard deviation of their noise."""
 _SURE, _N_COMPARED = 3.0, 8
 """Standard errors by which the signal must be off by more than that; planes of each exposure."""
+_OTHER_CAMERA = 1.2
+"""Times the gain of another channel: more is of another camera."""
 _MOST_OFF = 2.0
 """Times the measured variance: with more a camera does not explain it."""
 _BARS = "▁▂▃▄▅▆▇█"
@@ -93,15 +95,21 @@ def _reach(values: Sequence[float]) -> int:
 
 
 def correlation_of(images: Sequence[Any]) -> NoiseCorrelation:
-    """Measure how alike the noise of neighbours is, where images are dark: means over a few of them.
+    """Measure how alike the noise of neighbours is, where images are dark: means over a few; the most of any channel.
 
     Parameters
     ----------
     images : each (c, [z,] y, x), alike in their axes
     """
-    found = [_correlations(_middle_planes(image).astype(np.float32)) for image in _few(images)]
-    along_z, along_y, along_x = (_means(each) for each in zip(*found, strict=True))
+    found = [_of_channel(images, channel) for channel in range(images[0].shape[0])]
+    along_z, along_y, along_x = (tuple(map(max, zip(*each, strict=True))) for each in zip(*found, strict=True))
     return NoiseCorrelation(along_y, along_x, along_z)
+
+
+def _of_channel(images: Sequence[Any], channel: int) -> list[tuple[float, ...]]:
+    """Return the correlations along z, y and x."""
+    found = [_correlations(_middle_planes(image, channel).astype(np.float32)) for image in _few(images)]
+    return [_means(each) for each in zip(*found, strict=True)]
 
 
 def _means(of_images: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -140,8 +148,14 @@ def correlation_of_repeats(repeats: Sequence[Sequence[Any]]) -> NoiseCorrelation
     ----------
     repeats : exposures of each volume, (c, [z,] y, x) each
     """
-    pairs = [[_middle_planes(image).astype(np.float32) for image in both[:2]] for both in _few(repeats)]
-    return correlation_of([(first - second)[None] for first, second in pairs])
+    return correlation_of([_difference(*both[:2]) for both in _few(repeats)])
+
+
+def _difference(first: Any, second: Any) -> NDArray[np.float32]:
+    """Return one exposure less another, (c, z, y, x)."""
+    channels = range(first.shape[0])
+    shown, other = (np.stack([_middle_planes(image, c) for c in channels]) for image in (first, second))
+    return np.asarray(shown.astype(np.float32) - other.astype(np.float32))
 
 
 def are_equally_bright(repeats: Sequence[Sequence[Any]]) -> bool:
@@ -154,8 +168,13 @@ def are_equally_bright(repeats: Sequence[Sequence[Any]]) -> bool:
     ----------
     repeats : exposures of each volume, (c, [z,] y, x) each
     """
-    pairs = [(_few_planes(first), _few_planes(other)) for first, *others in _few(repeats) for other in others]
-    if min(pairs[0][0].shape[1:]) < BLOCK_PX:
+    few = [(first, other) for first, *others in _few(repeats) for other in others]
+    channels = range(few[0][0].shape[0])
+    return all(_is_as_bright([(_few_planes(one, c), _few_planes(other, c)) for one, other in few]) for c in channels)
+
+
+def _is_as_bright(pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> bool:
+    if min(pairs[0][0].shape[1:]) < 3 * BLOCK_PX:
         return False
     noise = [_noise_sd(first - other) for first, other in pairs]
     apart = max(abs(float((first - other).mean())) / sd for (first, other), sd in zip(pairs, noise, strict=True))
@@ -166,8 +185,8 @@ def are_equally_bright(repeats: Sequence[Sequence[Any]]) -> bool:
     return bool(apart < _OTHER_LEVEL and abs(gain - 1) < _OTHER_GAIN + _SURE * error)
 
 
-def _few_planes(image: Any) -> NDArray[np.float32]:
-    return np.asarray(_middle_planes(image)[:_N_COMPARED], np.float32)
+def _few_planes(image: Any, channel: int) -> NDArray[np.float32]:
+    return np.asarray(_middle_planes(image, channel)[:_N_COMPARED], np.float32)
 
 
 def _noise_sd(difference: NDArray[np.float32]) -> float:
@@ -186,13 +205,21 @@ def _covariances(first: NDArray[np.float32], second: NDArray[np.float32]) -> tup
 def camera_of_images(images: Sequence[Any]) -> CameraModel | None:
     """Measure the camera on a few images, each (c, [z,] y, x).
 
-    None where their light varies too little, and where a camera that rounds to whole counts does not explain their
-    noise, as in images of 0 to 1. The pattern is what pixels have in common in planes that lie half a stack apart; in
-    single planes it is part of the noise.
+    None where their light varies too little, where a camera that rounds to whole counts does not explain their noise,
+    as in images of 0 to 1, and where channels have other gains. The pattern is what pixels have in common in planes
+    that lie half a stack apart; in single planes it is part of the noise.
     """
-    points = tuple(point for image in _few(images) for point in transfer_points(_staggered(_middle_planes(image))))
-    camera = camera_of(points, "the images themselves")
-    return camera if camera is not None and _explains(camera, points) else None
+    channels = [_points(_few(images), channel) for channel in range(images[0].shape[0])]
+    cameras = [camera_of(points, "the images themselves") for points in channels]
+    gains = [0.0 if camera is None else camera.gain for camera in cameras]
+    if cameras[0] is None or max(gains) > _OTHER_CAMERA * min(gains):
+        return None
+    return cameras[0] if all(_explains(cameras[0], points) for points in channels) else None
+
+
+def _points(images: Sequence[Any], channel: int) -> tuple[TransferPoint, ...]:
+    found = [_staggered(_middle_planes(image, channel)) for image in images]
+    return tuple(point for planes in found for point in transfer_points(planes))
 
 
 def _explains(camera: CameraModel, points: Sequence[TransferPoint]) -> bool:
@@ -203,8 +230,10 @@ def _explains(camera: CameraModel, points: Sequence[TransferPoint]) -> bool:
     return 1 / _MOST_OFF < ratio < _MOST_OFF
 
 
-def pattern_sd_of(stacks: Sequence[Any]) -> float:
+def pattern_sd_of(stacks: Sequence[Any]) -> tuple[float, ...]:
     """Return the standard deviation (counts) of what the noise of planes has in common that lie half a stack apart.
+
+    One a channel; () where there is no stack.
 
     A plane that is alone gives 0: what it has in common with another exposure are its fine structures, too.
 
@@ -212,8 +241,11 @@ def pattern_sd_of(stacks: Sequence[Any]) -> float:
     ----------
     stacks : (c, [z,] y, x) each
     """
-    found = [_staggered(_middle_planes(stack)) for stack in _few(stacks)]
-    points = [point for planes in found if len(planes) > 1 for point in transfer_points(planes)]
+    several = [stack for stack in _few(stacks) if stack.ndim > 3 and stack.shape[1] > 1]
+    return tuple(_pattern_sd(_points(several, channel)) for channel in range(several[0].shape[0] if several else 0))
+
+
+def _pattern_sd(points: Sequence[TransferPoint]) -> float:
     darkest = sorted(points, key=lambda point: point.level)[: (len(points) + 1) // 2]
     if not darkest:
         return 0.0
@@ -224,34 +256,38 @@ def pattern_sd_of(stacks: Sequence[Any]) -> float:
 
 
 def without_shared_pattern(
-    first: NDArray[np.float32], second: NDArray[np.float32], sd: float, rng: np.random.Generator
+    first: NDArray[np.float32], second: NDArray[np.float32], sd: Sequence[float], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return two exposures that have no pattern in common: one as strong is added to the first, taken from the second.
 
     Parameters
     ----------
     first, second : (c, [z,] y, x) counts
-    sd : of the camera's pattern, counts
+    sd : of the camera's pattern, counts, one a channel; () for no pattern
     """
+    if not any(sd):
+        return first, second
     pattern = pattern_like(first.shape, sd, rng)
     return first + pattern, second - pattern
 
 
-def pattern_like(shape: Sequence[int], sd: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return a camera's pattern, the same in all planes, for an image of a shape (c, [z,] y, x)."""
-    return np.float32(sd) * rng.standard_normal((shape[0], *[1] * (len(shape) - 3), *shape[-2:]), np.float32)
+def pattern_like(shape: Sequence[int], sd: float | Sequence[float], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return a camera's pattern, the same in all planes, for an image (c, [z,] y, x); `sd` for all channels or each."""
+    strength = np.asarray(sd, np.float32).reshape(-1, *[1] * (len(shape) - 1))
+    return strength * rng.standard_normal((shape[0], *[1] * (len(shape) - 3), *shape[-2:]), np.float32)
 
 
 def _few(images: Sequence[Any]) -> Sequence[Any]:
     return images[:: max(1, -(-len(images) // _N_IMAGES))]
 
 
-def _middle_planes(image: Any) -> NDArray[Any]:
-    """Return some planes, one after the other, of the first channel of an image (c, [z,] y, x), as (z, y, x)."""
+def _middle_planes(image: Any, channel: int) -> NDArray[Any]:
+    """Return some planes, one after the other, of a channel of an image (c, [z,] y, x), as (z, y, x)."""
+    chosen = slice(channel, channel + 1)
     if image.ndim == 3:
-        return np.asarray(image[:1])
+        return np.asarray(image[chosen])
     first = max(0, (image.shape[1] - _N_PLANES) // 2)
-    planes: NDArray[Any] = np.asarray(image[0:1, first : first + _N_PLANES])[0]
+    planes: NDArray[Any] = np.asarray(image[chosen, first : first + _N_PLANES])[0]
     return planes
 
 

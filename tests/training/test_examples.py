@@ -20,7 +20,7 @@ def test_a_patch_larger_than_a_volume_names_it(tmp_path: Path, small_data: Data)
         fit(small_recipe(tmp_path, fit={"patch_px": [4, 64, 64]}), small_data, tmp_path / "run")
 
 
-def repeated(*images: np.ndarray, pattern_sd: float = 0.0, is_exchanged: bool = False) -> RepeatedVolume:
+def repeated(*images: np.ndarray, pattern_sd: tuple[float, ...] = (), is_exchanged: bool = False) -> RepeatedVolume:
     spans = [SpanTable.measure(image) for image in images]
     nowhere = np.empty((0, images[0].ndim - 1), int)
     return RepeatedVolume("v", "v", images, spans, nowhere, pattern_sd=pattern_sd, is_exchanged=is_exchanged)
@@ -33,7 +33,7 @@ def whole(volume: RepeatedVolume, seed: int | None = 0) -> tuple[np.ndarray, np.
     return patch.input - patch.input.mean(), patch.target - patch.target.mean()
 
 
-def test_the_exposures_of_each_pixel_change_places_where_noise_is_exchanged() -> None:
+def test_the_exposures_of_each_pixel_change_places_where_they_are_exchanged() -> None:
     first, second = np.random.default_rng(1).random((2, 1, 8, 64, 64), np.float32)
     shown, other = whole(repeated(first, second, is_exchanged=True))
     assert np.corrcoef((shown + other).ravel(), (first + second).ravel())[0, 1] == pytest.approx(1, abs=1e-5)
@@ -53,5 +53,5 @@ def test_exposures_share_no_pattern_of_the_camera() -> None:
     for seed in (0, None):
         kept, other = (image.mean(axis=1) for image in whole(repeated(*images), seed))
         assert np.corrcoef(kept.ravel(), other.ravel())[0, 1] > 0.5
-        kept, other = (image.mean(axis=1) for image in whole(repeated(*images, pattern_sd=4.0), seed))
+        kept, other = (image.mean(axis=1) for image in whole(repeated(*images, pattern_sd=(4.0,)), seed))
         assert abs(np.corrcoef(kept.ravel(), other.ravel())[0, 1]) < 0.1

@@ -8,6 +8,7 @@ import pytest
 from care_live.training.measured_noise import (
     FARTHEST_PX,
     NoiseCorrelation,
+    are_equally_bright,
     camera_of_images,
     correlation_of,
     correlation_of_repeats,
@@ -68,8 +69,8 @@ def test_exposures_of_a_specimen_that_moved_are_not_alike_but_for_noise() -> Non
 
 
 def test_what_planes_of_a_stack_have_in_common_is_the_pattern() -> None:
-    assert pattern_sd_of([exposed(1, (1, 8, 160, 160))]) == pytest.approx(PATTERN_SD, rel=0.25)
-    assert pattern_sd_of([exposed(1, (1, 256, 256))]) == 0  # a plane that is alone
+    assert pattern_sd_of([exposed(1, (1, 8, 160, 160))]) == pytest.approx((PATTERN_SD,), rel=0.25)
+    assert pattern_sd_of([exposed(1, (1, 256, 256))]) == ()  # a plane that is alone
 
 
 def test_the_camera_of_a_stack_knows_its_pattern_apart_from_its_noise() -> None:
@@ -77,6 +78,23 @@ def test_the_camera_of_a_stack_knows_its_pattern_apart_from_its_noise() -> None:
     assert camera is not None
     assert camera.pattern_sd == pytest.approx(PATTERN_SD, rel=0.25)
     assert camera.gain * camera.read_noise == pytest.approx(5, rel=0.3)
+
+
+def test_channels_of_other_cameras_have_no_camera_together() -> None:
+    first, second = (exposed(seed, (1, 12, 160, 160)) for seed in (1, 2))
+    assert camera_of_images([np.concatenate([first, second])]) is not None
+    assert camera_of_images([np.concatenate([first, 1.5 * second])]) is None
+
+
+def test_each_channel_is_measured() -> None:
+    first, second = (exposed(seed, (1, 8, 160, 160)) for seed in (1, 2))
+    alike = np.concatenate([white(0), white(1) + np.roll(white(1), 1, axis=-1)])
+    strengths = pattern_sd_of([np.concatenate([first, 3 * second])])
+    assert strengths == pytest.approx((PATTERN_SD, 3 * PATTERN_SD), rel=0.25)
+    assert not correlation_of([alike]).is_white
+    assert not correlation_of_repeats([[alike, np.zeros_like(alike)]]).is_white
+    assert are_equally_bright([[np.concatenate([first, second])] * 2])
+    assert not are_equally_bright([[np.concatenate([first, second]), np.concatenate([first, 0.8 * second])]])
 
 
 def test_no_camera_is_made_up_for_images_that_are_no_whole_counts() -> None:
@@ -87,7 +105,7 @@ def test_no_camera_is_made_up_for_images_that_are_no_whole_counts() -> None:
 
 
 def test_images_without_light_tell_nothing() -> None:
-    assert pattern_sd_of([white(0, (1, 6, 16, 16))]) == 0  # too small for blocks
+    assert pattern_sd_of([white(0, (1, 6, 16, 16))]) == (0,)  # too small for blocks
     assert camera_of_images([np.full((1, 4, 64, 64), 7, np.uint16)]) is None
 
 
