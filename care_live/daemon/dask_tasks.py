@@ -7,12 +7,17 @@ new worker comes: it moves waiting tasks only where it knows how long tasks take
 from __future__ import annotations
 
 import time
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 SHARE_S = 30.0
 """Since a worker came or left: then one without GPUs may have several tasks, as many as its threads."""
+
+
+_PREFIX = "care-live-worker-"
+"""Of the tasks of all daemons: with GPUs, each takes one."""
 
 
 class PlacedTasks:
@@ -50,23 +55,29 @@ class PlacedTasks:
             del self._tasks[task]
         if n > len(self._tasks):
             shares = time.monotonic() - self._changed_s > SHARE_S
-            busy = {address: len(keys) for address, keys in self._client.processing().items()}
+            busy = self._client.processing()
             self._give(list(places(workers, busy, list(self._tasks.values()), n, shares=shares)), gpu=has_gpus(workers))
 
     def _give(self, addresses: Sequence[str], *, gpu: bool) -> None:
         resources = {"GPU": 1} if gpu else {}
         for address in addresses:
-            task = self._client.submit(*self._call, pure=False, resources=resources, workers=[address])
+            key = f"{_PREFIX}{uuid.uuid4()}"
+            task = self._client.submit(*self._call, key=key, pure=False, resources=resources, workers=[address])
             self._tasks[task] = address
 
 
 def has_gpus(workers: Mapping[str, Mapping[str, Any]]) -> bool:
     """Return whether any worker offers the resource GPU: then each task takes one."""
-    return any(worker.get("resources", {}).get("GPU") for worker in workers.values())
+    return any(map(_n_gpus, workers.values()))
 
 
 def places(
-    workers: Mapping[str, Mapping[str, Any]], busy: Mapping[str, int], ours: Sequence[str], n: int, *, shares: bool
+    workers: Mapping[str, Mapping[str, Any]],
+    busy: Mapping[str, Collection[str]],
+    ours: Sequence[str],
+    n: int,
+    *,
+    shares: bool,
 ) -> Iterator[str]:
     """Yield the worker of each further task: only where one can start at once, and as few as possible on each.
 
@@ -75,23 +86,33 @@ def places(
     Parameters
     ----------
     workers : what the scheduler says of each, by address
-    busy : tasks that each has, of all that use the scheduler
+    busy : keys of the tasks that each has, of all that use the scheduler
     ours : the worker of each task that was given
     n : how many tasks there should be
     shares : whether a worker without GPUs may have more than one
     """
     gpu = has_gpus(workers)
-    starts = {
-        address: int(worker.get("resources", {}).get("GPU", 0)) if gpu else worker["nthreads"]
-        for address, worker in workers.items()
-    }
-    most = max(starts.values(), default=0) if gpu or shares else 1
-    given, taken = Counter(ours), Counter(busy)
+    given, most = Counter(ours), sum(map(_n_threads, workers.values())) if gpu or shares else 1
+    threads = {one: _n_threads(worker) - len(busy.get(one, ())) for one, worker in workers.items()}
+    gpus = {one: _n_gpus(worker) - _n_of_daemons(busy.get(one, ())) for one, worker in workers.items()}
     for _ in range(n - len(ours)):
-        free = [one for one in workers if given[one] < min(most, starts[one]) and taken[one] < starts[one]]
+        free = [one for one in workers if given[one] < most and threads[one] > 0 and (gpus[one] > 0 or not gpu)]
         if not free:
             return
-        best = min(free, key=lambda one: (given[one], taken[one], one))
+        best = min(free, key=lambda one: (given[one], -threads[one], one))
         given[best] += 1
-        taken[best] += 1
+        threads[best] -= 1
+        gpus[best] -= 1
         yield best
+
+
+def _n_threads(worker: Mapping[str, Any]) -> int:
+    return int(worker["nthreads"])
+
+
+def _n_gpus(worker: Mapping[str, Any]) -> int:
+    return int(worker.get("resources", {}).get("GPU", 0))
+
+
+def _n_of_daemons(keys: Collection[str]) -> int:
+    return sum(str(key).startswith(_PREFIX) for key in keys)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,16 +19,28 @@ def on_threads(**n_threads: int) -> dict[str, dict[str, Any]]:
     return {address: {"nthreads": n, "resources": {}} for address, n in n_threads.items()}
 
 
+def by_daemons(**n_tasks: int) -> dict[str, list[str]]:
+    return {address: [f"care-live-worker-{number}" for number in range(n)] for address, n in n_tasks.items()}
+
+
+def by_others(**n_tasks: int) -> dict[str, list[str]]:
+    return {address: [f"fit-{number}" for number in range(n)] for address, n in n_tasks.items()}
+
+
 @pytest.mark.parametrize(
     ("workers", "busy", "ours", "n", "shares", "wanted"),
     [
         pytest.param(on_gpus(a=1, b=1), {}, [], 2, False, ["a", "b"], id="one each"),
-        pytest.param(on_gpus(a=1), {"a": 1}, ["a"], 2, True, [], id="not behind our own"),
-        pytest.param(on_gpus(a=1, c=1), {"a": 1}, ["a"], 2, False, ["c"], id="to the one that replaces another"),
-        pytest.param(on_gpus(a=1, b=1), {"a": 1}, [], 1, False, ["b"], id="not behind another daemon"),
-        pytest.param(on_gpus(a=1), {"a": 1}, [], 1, False, [], id="not behind another daemon where all are busy"),
-        pytest.param(on_threads(a=2), {"a": 1}, [], 1, False, ["a"], id="beside another program"),
-        pytest.param(on_threads(a=2, b=2), {"a": 2, "b": 1}, [], 4, True, ["b"], id="on free threads alone"),
+        pytest.param(on_gpus(a=1), by_daemons(a=1), ["a"], 2, True, [], id="not behind our own"),
+        pytest.param(on_gpus(a=1, c=1), by_daemons(a=1), ["a"], 2, False, ["c"], id="to the one that replaces another"),
+        pytest.param(on_gpus(a=1, b=1), by_daemons(a=1), [], 1, False, ["b"], id="not behind another daemon"),
+        pytest.param(
+            on_gpus(a=1), by_daemons(a=1), [], 1, False, [], id="not behind another daemon where all are busy"
+        ),
+        pytest.param(on_gpus(a=1), by_others(a=3), [], 1, False, ["a"], id="on a free GPU beside other work"),
+        pytest.param(on_gpus(a=1), by_others(a=4), [], 1, False, [], id="not behind other work"),
+        pytest.param(on_threads(a=2), by_others(a=1), [], 1, False, ["a"], id="beside another program"),
+        pytest.param(on_threads(a=2, b=2), by_others(a=2, b=1), [], 4, True, ["b"], id="on free threads alone"),
         pytest.param(on_gpus(a=4), {}, [], 6, False, ["a"] * 4, id="as many as there are GPUs"),
         pytest.param(
             on_gpus(a=1) | on_threads(b=8), {}, [], 2, True, ["a"], id="none without a GPU beside one with it"
@@ -46,6 +57,7 @@ def test_where_further_tasks_go(workers, busy, ours, n, shares, wanted) -> None:
 @dataclass(eq=False)
 class Task:
     address: str
+    key: str
     status: str = "pending"
 
     def cancel(self) -> None:
@@ -64,11 +76,14 @@ class Scheduler:
         return {"workers": self.workers}
 
     def processing(self) -> dict[str, tuple[str, ...]]:
-        return {address: ("key",) * n for address, n in Counter(task.address for task in self.pending()).items()}
+        found: dict[str, tuple[str, ...]] = {}
+        for task in self.pending():
+            found[task.address] = (*found.get(task.address, ()), task.key)
+        return found
 
-    def submit(self, *_: object, pure: bool, resources: dict[str, int], workers: list[str]) -> Task:
+    def submit(self, *_: object, key: str, pure: bool, resources: dict[str, int], workers: list[str]) -> Task:
         assert not pure
-        self.tasks.append(Task(*workers))
+        self.tasks.append(Task(*workers, key))
         return self.tasks[-1]
 
     def pending(self) -> list[Task]:
