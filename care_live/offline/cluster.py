@@ -25,10 +25,10 @@ from care_live.errors import CareLiveError, ConfigError, StageError
 from care_live.images import VolumeKey
 from care_live.imports import need
 from care_live.maps import Head, folder_of
-from care_live.offline.cluster_worker import WorkerResult, WorkerTask, choose_for_all, restore_time_point
+from care_live.offline.cluster_worker import AskedNetwork, WorkerResult, WorkerTask, choose_for_all, restore_time_point
 from care_live.offline.computed_with import ComputedWith
 from care_live.offline.run_output import RunSession, Step
-from care_live.offline.settings import is_numbers
+from care_live.offline.settings import is_numbers, what_shapes_the_result
 from care_live.offline.time_points import TimePoint
 from care_live.recorded.run_records import Product, RunBegan
 from care_live.restore.result_maps import ResultMaps
@@ -100,6 +100,8 @@ class ClusterRestorer:
         if own_workers and not self._config.threads:
             n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             self._config = self._config.model_copy(update={"threads": max(1, n_cores // own_workers)})
+        camera = what_shapes_the_result(self._config)["camera"]
+        self._asked = AskedNetwork(network.path.resolve(), network.identity.sha256, self._config, camera)
 
     def restore(self, session: RunSession, left: Sequence[TimePoint], step: Step) -> None:
         """Restore and store these time points.
@@ -134,8 +136,7 @@ class ClusterRestorer:
     def choose(self, dtype: str) -> ComputedWith:
         """Let one worker choose for all, since another provider gives other last bits."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        given = self._network.path.resolve(), self._network.identity.sha256, self._config, dtype
-        task = self._client.submit(choose_for_all, *given, pure=False, resources=_resources(workers))
+        task = self._client.submit(choose_for_all, self._asked, dtype, pure=False, resources=_resources(workers))
         chosen: ComputedWith = task.result()
         return chosen
 
@@ -150,9 +151,7 @@ class ClusterRestorer:
                 writer.make_images(_extents(session, self._network, time_point.p))
                 p_made = time_point.p
             yield WorkerTask(
-                model=self._network.path.resolve(),
-                sha256=self._network.identity.sha256,
-                config=self._config,
+                asked=self._asked,
                 computed_with=chosen,
                 source=job.source if isinstance(job.source, str) else job.source.resolve(),
                 axes=job.provenance["settings"]["axes"],

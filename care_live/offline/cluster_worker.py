@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from care_live.config import RestoreConfig
-from care_live.errors import ModelError, RestoreError, SourceError, VolumeMemoryError
+from care_live.errors import ConfigError, ModelError, RestoreError, SourceError, VolumeMemoryError
 from care_live.images import NetworkInUse, VolumeKey
 from care_live.offline.channel_engines import networks_of
 from care_live.offline.computed_with import ComputedWith
@@ -29,12 +29,40 @@ from care_live.store.shared_writer import WrittenVolume, write_raw, write_restor
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerTask:
-    """One time point of one data set; every path is the same on all machines."""
+class AskedNetwork:
+    """What restores on every worker; each path is the same on all machines, and leads to the same bytes."""
 
     model: Path
     sha256: str
     config: RestoreConfig
+    camera: str | None
+    """Checksum of the camera file; None: there is no file."""
+
+    def opened(self) -> Networks:
+        """Return the network, open.
+
+        Raises
+        ------
+        ModelError
+            The network on this machine is another one, or must not run.
+        ConfigError
+            The camera file on this machine is another one.
+        """
+        if what_shapes_the_result(self.config)["camera"] != self.camera:
+            raise ConfigError(
+                f"the camera file {self.config.camera} on this worker is not the one that the command began with"
+            )
+        opened = NamedNetworks(self.config) if self.config.channel else OpenedNetwork(self.model, self.config)
+        if opened.identity.sha256 != self.sha256:
+            raise ModelError(f"{self.model} on this worker is another network than the one that was asked for")
+        return opened
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTask:
+    """One time point of one data set; every path is the same on all machines."""
+
+    asked: AskedNetwork
     computed_with: ComputedWith
     source: Path | str
     axes: str | None
@@ -66,6 +94,8 @@ def restore_time_point(task: WorkerTask) -> WorkerResult:
     ------
     ModelError
         The network on this machine is another one, or must not run.
+    ConfigError
+        The camera file on this machine is another one.
     StoreError
         The disk is full or gone.
     """
@@ -73,16 +103,18 @@ def restore_time_point(task: WorkerTask) -> WorkerResult:
         return _worker.restore(task)
 
 
-def choose_for_all(model: Path, sha256: str, config: RestoreConfig, dtype: str) -> ComputedWith:
+def choose_for_all(asked: AskedNetwork, dtype: str) -> ComputedWith:
     """Return what runs the network here; all workers then run it so, since another provider gives other last bits.
 
     Raises
     ------
+    ConfigError
+        The camera file on this machine is another one.
     ModelError
         The network on this machine is another one, or must not run.
     """
     with _LOCK:
-        return _worker.network(model, sha256, config).computed_with(dtype)
+        return _worker.network(asked).computed_with(dtype)
 
 
 class _Worker:
@@ -90,12 +122,12 @@ class _Worker:
 
     def __init__(self) -> None:
         self._network: Networks | None = None
-        self._camera: object = None
+        self._asked: AskedNetwork | None = None
         self._source: tuple[Path | str, str | None, str] | None = None
         self._open = contextlib.ExitStack()
 
     def restore(self, task: WorkerTask) -> WorkerResult:
-        network = self.network(task.model, task.sha256, task.config)
+        network = self.network(task.asked)
         try:
             recording, time_points, history = self._data_set_of(task)
         except SourceError as error:
@@ -115,18 +147,12 @@ class _Worker:
         except VolumeMemoryError as error:
             return WorkerResult((), networks, str(error))
 
-    def network(self, model: Path, sha256: str, config: RestoreConfig) -> Networks:
-        """Return the network, opened where it is not open already."""
-        known, camera = self._network, what_shapes_the_result(config)["camera"]  # its file may be written anew
-        wanted = (model, sha256, config, camera)
-        if known is None or (known.path, known.identity.sha256, known.config, self._camera) != wanted:
-            self._camera = camera
-            self._source = None  # what the last network has learnt of it is not the new one's
-            self._network = known = NamedNetworks(config) if config.channel else OpenedNetwork(model, config)
-        if known.identity.sha256 != sha256:
-            self._network = None
-            raise ModelError(f"{model} on this worker is another network than the one that was asked for")
-        return known
+    def network(self, asked: AskedNetwork) -> Networks:
+        """Return the network, opened where it is not open already: what is open stays as its files were."""
+        if self._network is None or self._asked != asked:
+            self._network = self._source = None  # what the last network has learnt of it is not the new one's
+            self._network, self._asked = asked.opened(), asked
+        return self._network
 
     def _data_set_of(self, task: WorkerTask) -> tuple[Recording, TimePoints, RangeHistory]:
         if self._source != (task.source, task.axes, task.run_id):

@@ -9,11 +9,11 @@ import pytest
 import tifffile
 
 from care_live.config import RestoreConfig
-from care_live.errors import VolumeMemoryError
+from care_live.errors import ConfigError, VolumeMemoryError
 from care_live.offline import cluster_worker, open_network
-from care_live.offline.cluster_worker import WorkerTask, choose_for_all, restore_time_point
+from care_live.offline.cluster_worker import AskedNetwork, WorkerTask, choose_for_all, restore_time_point
 from care_live.offline.opened_network import OpenedNetwork
-from care_live.offline.settings import restore_config
+from care_live.offline.settings import restore_config, what_shapes_the_result
 from care_live.offline.time_points import TimePoint
 from care_live.trust import camera_file
 from care_live.trust.camera import CameraModel
@@ -23,6 +23,10 @@ from tests.make.networks import noisy, save_network
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_network(tmp_path_factory.mktemp("network") / "net.onnx", filters=2)
+
+
+def asked(model: Path, sha256: str, config: RestoreConfig) -> AskedNetwork:
+    return AskedNetwork(model, sha256, config, what_shapes_the_result(config)["camera"])
 
 
 def test_a_camera_file_that_is_written_anew_is_read_anew(
@@ -41,8 +45,23 @@ def test_a_camera_file_that_is_written_anew_is_read_anew(
         camera_file.write(camera, CameraModel(gain, 100.0, 1.5, "test"))
         config = restore_config({"provider": "cpu", "threads": 1, "camera": camera})
         for _ in range(2):
-            choose_for_all(model, sha256, config, "uint16")
+            choose_for_all(asked(model, sha256, config), "uint16")
             assert len(opened) == n_opened
+
+
+def test_a_worker_with_another_camera_file_refuses_and_an_open_network_keeps_its_own(
+    model: Path, tmp_path: Path
+) -> None:
+    camera = tmp_path / "a.camera"
+    camera_file.write(camera, CameraModel(2.0, 100.0, 1.5, "test"))
+    config = restore_config({"provider": "cpu", "threads": 1, "camera": camera})
+    begun = asked(model, open_network(model, provider="cpu").identity.sha256, config)
+    choose_for_all(begun, "uint16")
+    camera_file.write(camera, CameraModel(4.0, 100.0, 1.5, "test"))
+    choose_for_all(begun, "uint16")
+    choose_for_all(asked(model, begun.sha256, config), "uint16")
+    with pytest.raises(ConfigError, match="is not the one that the command began with"):
+        choose_for_all(begun, "uint16")
 
 
 def test_a_volume_for_which_no_memory_is_left_costs_its_time_point_alone(
@@ -56,9 +75,7 @@ def test_a_volume_for_which_no_memory_is_left_costs_its_time_point_alone(
     monkeypatch.setattr(cluster_worker, "write_raw", finds_none)
     network = open_network(model, provider="cpu", threads=1)
     task = WorkerTask(
-        model=model,
-        sha256=network.identity.sha256,
-        config=network.config,
+        asked=asked(model, network.identity.sha256, network.config),
         computed_with=network.computed_with("uint16"),
         source=tmp_path / "movie.ome.tif",
         axes=None,
