@@ -109,7 +109,9 @@ def load_state(path: Path, recipe: Recipe | None, device: torch.device) -> tuple
     if recipe is not None and _lasting(Recipe.model_validate_json(tree["recipe"])) != _lasting(recipe):
         raise TrainingError(f"{path} was written by another recipe: use that one, or a new run folder")
     history = TrainingHistory(**tree["history"])
-    least_error = tree.get("least_error", min(history.error, default=math.inf))
+    least_error = tree.get("least_error", math.nan)
+    if math.isnan(least_error):  # an older run has none, or took a NaN for it
+        least_error = min((error for error in history.error if not math.isnan(error)), default=math.inf)
     return State(tree["update"], tree["weights"], tree["averaged"], history, least_error), tree["moments"]
 
 

@@ -235,13 +235,13 @@ def pattern_sd_of(stacks: Sequence[Any]) -> tuple[float, ...]:
 
     One a channel; () where there is no stack.
 
-    A plane that is alone gives 0: what it has in common with another exposure are its fine structures, too.
+    A plane that is alone says nothing: what it has in common with another exposure are its fine structures, too.
 
     Parameters
     ----------
     stacks : (c, [z,] y, x) each
     """
-    several = [stack for stack in _few(stacks) if stack.ndim > 3 and stack.shape[1] > 1]
+    several = _few([stack for stack in stacks if stack.ndim > 3 and stack.shape[1] > 1])
     return tuple(_pattern_sd(_points(several, channel)) for channel in range(several[0].shape[0] if several else 0))
 
 

@@ -39,7 +39,7 @@ from care_live.training.recipe import Recipe
 
 _SMOOTH_PX = 2.0
 """Foreground of a noisy image is looked for in a smooth one."""
-_N_PLANES = 16
+_N_PLANES, _N_FILES = 16, 8
 """Of a file: enough to measure the pattern of its camera."""
 
 
@@ -112,7 +112,9 @@ def _stacks(volumes: Sequence[RepeatedVolume]) -> list[Any]:
     for one in volumes:
         if len(one.shape_px) == 2:
             planes[one.file, one.shape_px].append(one.images[0])
-    some = [alike[:: -(-len(alike) // _N_PLANES)] for alike in planes.values()]
+    several = [alike for alike in planes.values() if len(alike) > 1]
+    chosen = several[:: max(1, -(-len(several) // _N_FILES))]
+    some = [alike[:: -(-len(alike) // _N_PLANES)] for alike in chosen]  # each plane of these is read
     return stacks + [np.stack([np.asarray(plane[:]) for plane in alike], axis=1) for alike in some]
 
 
