@@ -159,6 +159,8 @@ class GroupSwap:
     def _are_alike(self) -> bool:
         """Return whether all workers have loaded the same; where not, give the candidate up in each of them."""
         loaded = [worker.hot_swap.loaded for worker in self._workers]
+        if not all(loaded):  # a candidate has just gone
+            return False
         if len(set(loaded)) == 1:
             return True
         self._wanted = ""
