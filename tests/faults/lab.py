@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,7 +56,7 @@ class DaemonUnderTest:
         try:
             with urllib.request.urlopen(url, timeout=60) as answer:
                 return dict(json.loads(answer.read()))
-        except (OSError, ValueError, urllib.error.URLError):
+        except (OSError, ValueError, http.client.HTTPException):  # it may end while it answers
             return {}
 
     def wait_until(self, holds: Callable[[dict[str, Any]], object], *, within_s: float = 120.0) -> dict[str, Any]:
