@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from care_live.errors import TrainingError
-from care_live.training.checkpoint import State
+from care_live.training.checkpoint import State, load_state, save_state
 from care_live.training.examples import Data, PairedVolume
 from care_live.training.fit import fit
 from tests.training.conftest import small_recipe
@@ -41,6 +41,15 @@ def test_an_error_that_is_no_number_is_not_the_least() -> None:
     state = State.fresh(torch.nn.Linear(1, 1))
     found = [state.note(loss=1.0, validation=0.5, error=e, rate=0.1) for e in (0.5, float("nan"), 0.4)]
     assert found == [True, False, True]
+
+
+def test_a_run_that_has_kept_no_number_for_its_least_error_goes_on_by_its_list(tmp_path: Path) -> None:
+    state = State.fresh(torch.nn.Linear(1, 1))
+    for error in (0.5, float("nan"), 0.4):
+        state.note(loss=1.0, validation=0.5, error=error, rate=0.1)
+    state.least_error = float("nan")
+    save_state(tmp_path / "last.pt", state, {}, small_recipe(tmp_path))
+    assert load_state(tmp_path / "last.pt", None, torch.device("cpu"))[0].least_error == 0.4
 
 
 def as_an_older_version_wrote(path: Path, *, errors: list[float]) -> None:
