@@ -92,10 +92,8 @@ def restore_time_point(task: WorkerTask) -> WorkerResult:
 
     Raises
     ------
-    ModelError
-        The network on this machine is another one, or must not run.
-    ConfigError
-        The camera file on this machine is another one.
+    ModelError, ConfigError
+        See `AskedNetwork.opened`.
     StoreError
         The disk is full or gone.
     """
@@ -108,10 +106,8 @@ def choose_for_all(asked: AskedNetwork, dtype: str) -> ComputedWith:
 
     Raises
     ------
-    ConfigError
-        The camera file on this machine is another one.
-    ModelError
-        The network on this machine is another one, or must not run.
+    ModelError, ConfigError
+        See `AskedNetwork.opened`.
     """
     with _LOCK:
         return _worker.network(asked).computed_with(dtype)

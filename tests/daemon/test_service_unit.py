@@ -8,7 +8,7 @@ from care_live.config import parse
 from care_live.daemon.service_rule import ServiceRule, rule_of
 from care_live.daemon.service_unit import unit_installed, unit_path, unit_removed, unit_text
 
-HOME = Path("/home/ada/.config")
+HOME = Path("ada/.config")
 
 
 def rule(file: str = "/data/run.toml") -> ServiceRule:

@@ -53,5 +53,5 @@ def test_a_file_that_is_missing_is_named_before_anything_travels(config: Restore
 
 
 def test_a_message_from_there_names_the_file_here(config: RestoreConfig, tmp_path: Path) -> None:
-    said = named_as_here("/tmp/care-live-worker-x/1.onnx gives no numbers", config)
+    said = named_as_here("elsewhere/care-live-worker-x/1.onnx gives no numbers", config)
     assert said == f"{tmp_path / 'beads.onnx'} gives no numbers"
