@@ -30,7 +30,7 @@ from care_live.store import RunReader, RunWriter, verify
 from care_live.store.fsync import free_bytes
 from tests.conftest import need_data
 from tests.make.networks import noisy, save_network
-from tests.offline.results import files
+from tests.offline.results import files, n_acknowledged
 
 SETTINGS = {"provider": "cpu", "threads": 1, "progress": False}
 N_TIMES = {"a/one": 3, "a/two": 2, "three": 2}
@@ -190,11 +190,6 @@ def command(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(full, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def n_restored(output: Path) -> int:
-    journals = output.rglob("journal.jsonl")
-    return sum(journal.read_bytes().count(b'"kind":"restored"') for journal in journals)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_at_random_it_goes_on_to_the_same_bytes(
@@ -204,7 +199,7 @@ def test_killed_at_random_it_goes_on_to_the_same_bytes(
     for n_wanted in (1, 4):
         process = command(data, output, "--model", model)
         deadline = time.monotonic() + 120
-        while n_restored(output) < n_wanted and process.poll() is None and time.monotonic() < deadline:
+        while n_acknowledged(output) < n_wanted and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(random.uniform(0, 0.02))
         process.send_signal(signal.SIGKILL)
@@ -239,7 +234,7 @@ def test_a_second_command_on_the_same_output_is_refused(
     finally:
         go_on.set()
         first.join(120)
-    assert n_restored(tmp_path / "out") == 7
+    assert n_acknowledged(tmp_path / "out") == 7
 
 
 @pytest.mark.parametrize("out", ["out", "out.tif"])

@@ -21,7 +21,7 @@ from care_live.offline import plan_archive, restore_archive, restorer_of
 from care_live.store import verify
 from tests.make.dask_cluster import WAIT_S, Cluster, wait_for
 from tests.make.networks import noisy, save_network
-from tests.offline.results import files
+from tests.offline.results import files, n_acknowledged
 
 SETTINGS = {"provider": "cpu", "threads": 1, "progress": False}
 N_TIMES = 6
@@ -56,10 +56,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     found = Cluster(tmp_path_factory.mktemp("cluster"))
     yield found
     found.close()
-
-
-def n_acknowledged(output: Path) -> int:
-    return sum(journal.read_bytes().count(b'"kind":"restored"') for journal in output.rglob("journal.jsonl"))
 
 
 @pytest.mark.slow
