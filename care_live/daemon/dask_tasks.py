@@ -2,14 +2,16 @@
 
 Left to itself, Dask gives the task of a worker that was lost to one that has a task already, and leaves it there when a
 new worker comes: it moves waiting tasks only where it knows how long tasks take, and these take as long as the run.
+Two daemons that look at the same moment choose the same worker: then the one whose task waits there takes it back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 SHARE_S = 30.0
@@ -34,6 +36,8 @@ class PlacedTasks:
         self._tasks: dict[Any, str] = {}  # each with the address of its worker
         self._workers: frozenset[str] = frozenset()
         self._changed_s = 0.0
+        self.lacks = ""
+        """Why there are fewer tasks than `reach` was asked for, in words."""
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -46,17 +50,45 @@ class PlacedTasks:
         return ended
 
     def reach(self, n: int) -> None:
-        """Withdraw the tasks of workers that have left; give others until there are `n`, as far as there is room."""
+        """Withdraw the tasks of workers that have left, and those that wait behind another program's.
+
+        Give others until there are `n`, as far as there is room.
+        """
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         if self._workers != workers.keys():
             self._workers, self._changed_s = frozenset(workers), time.monotonic()
-        for task in [task for task, address in self._tasks.items() if address not in workers]:
-            task.cancel()
-            del self._tasks[task]
+        self._withdraw(task for task, address in self._tasks.items() if address not in workers)
+        busy = self._client.processing()
+        self._withdraw(self._waiting(workers, busy))
         if n > len(self._tasks):
             shares = time.monotonic() - self._changed_s > SHARE_S
-            busy = self._client.processing()
             self._give(list(places(workers, busy, list(self._tasks.values()), n, shares=shares)), gpu=has_gpus(workers))
+        self.lacks = "" if n <= len(self._tasks) else in_words(workers, busy, [task.key for task in self._tasks])
+
+    def _withdraw(self, tasks: Iterable[Any]) -> None:
+        for task in list(tasks):
+            task.cancel()
+            del self._tasks[task]
+
+    def _waiting(self, workers: Mapping[str, Mapping[str, Any]], busy: Mapping[str, Collection[str]]) -> list[Any]:
+        """Return our tasks that do not run, on workers that run as many others as they can."""
+        gpu = has_gpus(workers)
+        doubtful = [
+            task
+            for task, address in self._tasks.items()
+            if is_full(workers[address], busy.get(address, ()), gpu, spare=1)
+        ]
+        if not doubtful:
+            return []
+        running: Mapping[str, Mapping[str, object]] = {}
+        with contextlib.suppress(Exception):  # a worker that has just left does not say what it runs
+            running = self._client.call_stack()
+        return [
+            task
+            for task in doubtful
+            if task.key not in (there := running.get(self._tasks[task], {}))
+            and is_full(workers[self._tasks[task]], there, gpu)
+        ]
 
     def _give(self, addresses: Sequence[str], *, gpu: bool) -> None:
         resources = {"GPU": 1} if gpu else {}
@@ -64,6 +96,36 @@ class PlacedTasks:
             key = f"{_PREFIX}{uuid.uuid4()}"
             task = self._client.submit(*self._call, key=key, pure=False, resources=resources, workers=[address])
             self._tasks[task] = address
+
+
+def is_full(worker: Mapping[str, Any], keys: Collection[str], gpu: bool, *, spare: int = 0) -> bool:
+    """Return whether these tasks take up a worker, with `spare` tasks more than it has room for.
+
+    Parameters
+    ----------
+    gpu : tasks of daemons take one
+    """
+    return len(keys) >= _n_threads(worker) + spare or (gpu and _n_of_daemons(keys) >= _n_gpus(worker) + spare)
+
+
+def in_words(
+    workers: Mapping[str, Mapping[str, Any]], busy: Mapping[str, Collection[str]], ours: Collection[str]
+) -> str:
+    """Return why there is no room for a further task.
+
+    Parameters
+    ----------
+    ours : keys of the tasks that were given
+    """
+    if not workers:
+        return "no worker has come yet"
+    n_ours = sum(not set(ours).isdisjoint(busy.get(one, ())) for one in workers)
+    others = [set(busy.get(one, ())) - set(ours) for one in workers]
+    n_daemons = sum(_n_of_daemons(keys) > 0 for keys in others)
+    n_programs = sum(bool(keys) for keys in others) - n_daemons
+    counted = {"with this run": n_ours, "with other runs": n_daemons, "with other programs": n_programs}
+    who = ", ".join(f"{n} {whom}" for whom, n in counted.items() if n)
+    return f"the workers are busy: {who}" if who else "no worker is free"
 
 
 def has_gpus(workers: Mapping[str, Mapping[str, Any]]) -> bool:

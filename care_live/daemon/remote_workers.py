@@ -176,7 +176,13 @@ class RemoteWorkers:
             if len(port.hosts) < self._config.remote_workers and not (self._given_up or self._stop.is_set()):
                 tasks.reach(self._config.remote_workers)
             if not ended:
-                self._note("" if port.hosts else f"no worker of {self._config.scheduler} has come yet", quiet=True)
+                self._note(self._lacking(port, tasks), quiet=True)
+
+    def _lacking(self, port: RemotePort, tasks: PlacedTasks) -> str:
+        """Return why fewer workers than wanted are connected; empty: all are."""
+        if len(port.hosts) >= self._config.remote_workers:
+            return ""
+        return f"at {self._config.scheduler} {tasks.lacks or 'a worker is being started'}"
 
     def _give_up_if_hopeless(self, port: RemotePort, n_ended: int) -> None:
         """Start no further workers; those that work go on."""

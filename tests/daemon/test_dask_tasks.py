@@ -86,6 +86,13 @@ class Scheduler:
         self.tasks.append(Task(*workers, key))
         return self.tasks[-1]
 
+    def call_stack(self) -> dict[str, dict[str, str]]:
+        """On each worker the tasks run that were given first, one for each GPU."""
+        found: dict[str, dict[str, str]] = {}
+        for address, keys in self.processing().items():
+            found[address] = dict.fromkeys(keys[: self.workers[address]["resources"]["GPU"]], "running")
+        return found
+
     def pending(self) -> list[Task]:
         return [task for task in self.tasks if task.status == "pending"]
 
@@ -108,10 +115,48 @@ def test_a_task_that_finds_all_workers_busy_goes_to_one_that_comes_later() -> No
     other_daemon, ours = (PlacedTasks(scheduler, lambda: 0) for _ in range(2))
     other_daemon.reach(1)
     ours.reach(1)
-    assert len(ours) == 0
+    assert (len(ours), ours.lacks) == (0, "the workers are busy: 1 with other runs")
     scheduler.workers |= on_gpus(b=1)
     ours.reach(1)
     assert [task.address for task in scheduler.pending()] == ["a", "b"]
+    assert ours.lacks == ""
+
+
+def test_of_two_daemons_that_ask_at_the_same_moment_one_takes_its_task_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scheduler = Scheduler(on_gpus(a=1, b=1))
+    first, second = (PlacedTasks(scheduler, lambda: 0) for _ in range(2))
+    first.reach(1)
+    with monkeypatch.context() as moment:
+        moment.setattr(scheduler, "processing", dict)
+        second.reach(1)
+    assert [task.address for task in scheduler.pending()] == ["a", "a"]
+    first.reach(1)
+    assert [task.address for task in scheduler.pending()] == ["a", "a"], "the one that runs stays"
+    second.reach(1)
+    assert [task.address for task in scheduler.pending()] == ["a", "b"]
+    del scheduler.workers["b"]
+    second.reach(1)
+    assert [task.address for task in scheduler.pending()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "busy", "ours", "said"),
+    [
+        pytest.param({}, {}, [], "no worker has come yet", id="none"),
+        pytest.param(
+            on_gpus(a=1, b=1, c=1),
+            by_daemons(a=1) | by_others(b=4) | {"c": ["ours"]},
+            ["ours"],
+            "the workers are busy: 1 with this run, 1 with other runs, 1 with other programs",
+            id="all kinds",
+        ),
+        pytest.param(on_threads(a=8), {}, [], "no worker is free", id="not yet shared"),
+    ],
+)
+def test_why_there_is_no_room_is_said(workers, busy, ours, said) -> None:
+    assert dask_tasks.in_words(workers, busy, ours) == said
 
 
 def test_a_task_that_ended_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from care_live.config import Config, parse
 from care_live.daemon import dask_scheduler, remote_workers
+from care_live.daemon.dask_tasks import PlacedTasks
 from care_live.daemon.doctor import Finding, examine
 from care_live.daemon.remote_workers import RemoteWorkers
 from care_live.daemon.run import Daemon
@@ -140,6 +143,33 @@ def test_workers_that_come_late_or_replace_a_lost_one_get_a_process_each(tmp_pat
     finally:
         ours.close()
         cluster.close()
+
+
+@pytest.mark.slow
+def test_two_daemons_that_ask_at_the_same_moment_get_a_worker_each(tmp_path: Path) -> None:
+    """The second one sees nothing of the first one's task, as where both look before either has given it."""
+    cluster = Cluster(tmp_path)
+    try:
+        with dask_scheduler.client_of(str(cluster.file)) as one, dask_scheduler.client_of(str(cluster.file)) as other:
+            one.wait_for_workers(2, timeout=WAIT_S)
+            first, second = (PlacedTasks(client, time.sleep, 3600) for client in (one, other))
+            first.reach(1)
+            with pytest.MonkeyPatch.context() as moment:
+                moment.setattr(other, "processing", dict)
+                second.reach(1)
+            (place,) = {place for place, tasks in one.processing().items() if tasks}
+            until(lambda: one.call_stack().get(place), WAIT_S)
+            until(lambda: not second.reach(1) and not first.reach(1) and len(running(one)) == 2, WAIT_S)
+            assert all(len(tasks) == 1 for tasks in one.processing().values())
+            third = PlacedTasks(one, time.sleep, 3600)
+            third.reach(1)
+            assert (len(third), third.lacks) == (0, "the workers are busy: 2 with other runs")
+    finally:
+        cluster.close()
+
+
+def running(client: Any) -> list[str]:
+    return [key for tasks in client.call_stack().values() for key in tasks]
 
 
 def has_process(worker: subprocess.Popen[bytes]) -> bool:
