@@ -11,7 +11,9 @@ from care_live.default_ports import STATUS
 FILE = click.Path(path_type=Path)
 
 model = click.option("--model", type=FILE, help="ONNX network; default: the shipped worm network.")
-axes = click.option("--axes", help="Axes of a plain TIFF stack, in the order TPCZYX, such as ZYX or TZYX.")
+axes = click.option(
+    "--axes", help="Axes of a plain TIFF stack, in the order TPCZYX, such as ZYX; of several kinds of stacks ZYX,TZYX."
+)
 threads = click.option(
     "--threads", type=click.IntRange(0), default=0, help="Threads of inference on the CPU; 0: all cores."
 )

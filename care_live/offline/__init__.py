@@ -64,7 +64,7 @@ def restore(  # noqa: PLR0913 - one parameter for each option of the command
         these; or an address, such as ``s3://bucket/restored``
     model : ONNX network; None: the shipped worm network. Or several, by the name of a channel or of those that are read
         together, as ``{"GFP": "nuclei.onnx", ("R", "G"): "joint.onnx", "BF": None}``; others pass through as they are
-    axes : of plain TIFF stacks, letters of TPCZYX, such as ``"TZYX"``
+    axes : of plain TIFF stacks, letters of TPCZYX, such as ``"TZYX"``; of several kinds of stacks, ``"ZYX,TZYX"``
     keep_raw : store the raw volumes beside the restored ones
     as_tiff : several results are OME-TIFFs
     pyramid : store coarser levels of an OME-Zarr, halved in y and x until they have at most 512 px, for viewers

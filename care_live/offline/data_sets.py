@@ -45,6 +45,8 @@ class PlannedDataSet:
     """(y, x) of its planes."""
     dtype: str = "uint16"
     """Of the pixels."""
+    axes: str = ""
+    """As the file has them; empty: it is of a kind that leaves no choice."""
     error: str = ""
     """Why it cannot be opened."""
 
@@ -246,6 +248,7 @@ def _entry(data_set: DataSet, target: Path, axes: str | None) -> PlannedDataSet:
             n_voxels=len(first) * plan.shape_px[0] * plan.shape_px[1],
             shape_px=plan.shape_px,
             dtype=plan.dtype,
+            axes=str(recording.contents.summary.get("axes", "")),
         )
 
 

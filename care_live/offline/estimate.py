@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from care_live.errors import StoreError
 from care_live.model.card import ModelCard
+from care_live.offline.address_output import Destination
 from care_live.offline.channel_engines import inputs
 from care_live.offline.data_sets import ArchivePlan, PlannedDataSet
 from care_live.offline.named_networks import Networks
@@ -40,6 +42,8 @@ class Estimate:
     """Time points of one plane, which a network for stacks was not trained on."""
     errors: dict[Path | str, str]
     """Of data sets that cannot be opened."""
+    axes: Counter[str] = field(default_factory=Counter)
+    """Data sets that are read with each set of axes."""
 
     def lines(self) -> list[str]:
         """Return it as lines for a person."""
@@ -49,6 +53,8 @@ class Estimate:
             f"about {_duration(self.seconds)} on this machine, at the speed of the first time point",
             f"at most {self.n_bytes / 2**20:.1f} MiB of disk; {self.free_bytes / 2**20:.0f} MiB are free",
         ]
+        if len(self.axes) > 1:
+            lines.append("axes: " + ", ".join(f"{axes} of {n}" for axes, n in sorted(self.axes.items())))
         if self.single_planes:
             lines.append(
                 f"{_counted(self.single_planes, 'time point')} of one plane; this network was trained on stacks"
@@ -65,7 +71,7 @@ def estimate(plan: ArchivePlan, network: Networks) -> Estimate:
         The first time point cannot be read or restored.
     """
     sound = [entry for entry in plan.entries if not entry.error]
-    before = [_n_before(entry) for entry in sound]
+    before = [_n_before(entry, plan.address_of(entry)) for entry in sound]
     left = [replace(entry, n_time_points=entry.n_time_points - n) for entry, n in zip(sound, before, strict=True)]
     n_voxels = sum(entry.n_time_points * entry.n_voxels for entry in left)
     return Estimate(
@@ -77,21 +83,27 @@ def estimate(plan: ArchivePlan, network: Networks) -> Estimate:
         free_bytes=free_bytes(nearest_folder(plan.output)),
         single_planes=plan.n_single_planes(network.cards),
         errors={entry.data_set.path: entry.error for entry in plan.entries if entry.error},
+        axes=Counter(entry.axes for entry in sound if entry.axes),
     )
 
 
-def _n_before(entry: PlannedDataSet) -> int:
-    """Return how many time points of a data set are restored on this machine; at an address they are not looked for."""
+def _n_before(entry: PlannedDataSet, address: str) -> int:
+    """Return how many time points of a data set are restored: at its address, or here."""
+    if address and (there := Destination.at(address).run()) is not None:
+        return _n_restored(entry, there)
     run = entry.target
     if run.suffix.lower() in SUFFIXES:
         if run.exists():
             return entry.n_time_points
         run = hidden_run(run)
     try:
-        restored = RunReader(run).keys("restored")
+        return _n_restored(entry, RunReader(run))
     except StoreError:  # not begun, or no run: restoring says what it is
         return 0
-    return min(entry.n_time_points, len({(key.p, key.t) for key in restored}))
+
+
+def _n_restored(entry: PlannedDataSet, run: RunReader) -> int:
+    return min(entry.n_time_points, len({(key.p, key.t) for key in run.keys("restored")}))
 
 
 def _seconds_per_voxel(entry: PlannedDataSet, plan: ArchivePlan, network: Networks) -> float:

@@ -142,7 +142,7 @@ class OpenedNetwork:
 
         Parameters
         ----------
-        array : uint8, uint16, int16, uint32, float32 or float64
+        array : of numbers: uint8, uint16, int16, uint32 and float32 as they are, other types as float32
         axes : letters of TCZYX in the order of the array, such as ``"TZYX"`` or ``"CYXZ"``; for two and three axes
             ``"YX"`` and ``"ZYX"`` are meant where they are left out
         voxel_size_um : (z, y, x), micrometres

@@ -91,8 +91,14 @@ class RunJob:
         chosen : what computes it
         """
         contents = self.recording.contents
-        made = {provenance.KEY: self.provenance, "source_crc32c": self.source_crc32c, "versions": provenance.versions()}
+        made: dict[str, Any] = {
+            provenance.KEY: self.provenance,
+            "source_crc32c": self.source_crc32c,
+            "versions": provenance.versions(),
+        }
         levels = {PYRAMID: True} if self.pyramid else {}
+        if contents.conversion:
+            made |= {"pixels": contents.conversion}
         return RunStarted(self.run_id, contents.plan, {**contents.summary, **made, **levels, **chosen.noted()})
 
 
@@ -110,7 +116,7 @@ def restore_to_run(job: RunJob, restorer: Restorer, *, step: Step) -> DataSetOut
     """
     with _claimed(job) as claim:
         time_points = TimePoints(job.recording, run_id=job.run_id)
-        outcome = DataSetOutcome()
+        outcome = DataSetOutcome(remarks=[one for one in (job.recording.contents.conversion,) if one])
         if left := _left(job, time_points, claim, outcome=outcome, step=step):
             if claim.ledger.began is not None:
                 outcome.remarks += provenance.other_versions(claim.ledger.began.summary)

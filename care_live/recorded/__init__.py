@@ -29,8 +29,9 @@ def open_recording(path: Path | str, *, axes: str | None = None, any_numbers: bo
     path : a TIFF file, a file of a microscope's maker (ND2, CZI, LIF) or one scene of it (``project.lif/Series 3``), a
         folder that Micro-Manager saved to, or an OME-Zarr folder; as a string the address of an OME-Zarr elsewhere,
         such as ``s3://bucket/plate.zarr``
-    axes : letters of TPCZYX, YX last; needed for plain TIFF stacks only
-    any_numbers : take int16, uint32 and float32 pixels, too, which no camera gives and no run can acquire
+    axes : letters of TPCZYX, YX last; needed for plain TIFF stacks only. Or for several kinds of stacks, as
+        ``"ZYX,TZYX"``
+    any_numbers : take all numbers, not only uint8 and uint16: other ones no camera gives and no run can acquire
 
     Raises
     ------
@@ -45,7 +46,7 @@ def open_recording(path: Path | str, *, axes: str | None = None, any_numbers: bo
         recording = _opened_there(str(path)) if is_address(path) else _opened(Path(path), axes)
         try:
             if not any_numbers:
-                counts_dtype(recording.contents.plan.dtype, path)
+                counts_dtype(recording.contents.pixels or recording.contents.plan.dtype, path)
         except SourceError:
             recording.close()
             raise

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from care_live.errors import ConfigError
 from care_live.images import Counts, Plan, PlaneIndex, read_only
-from care_live.recorded.recording import Contents, Stamp, every_index, number_dtype, stacks_of
+from care_live.recorded.recording import Contents, Stamp, converted, every_index, number_dtype, stacks_of
 
 _AXES = "TCZYX"
 _GUESSED = {2: "YX", 3: "ZYX"}
@@ -20,7 +20,7 @@ class ArrayRecording:
 
     Parameters
     ----------
-    array : of any axes; float64 is read as float32, other types as they are
+    array : of any axes
     axes : letters of TCZYX in the order of the array; None: YX or ZYX for two and three axes
     voxel_size_um : (z, y, x)
 
@@ -37,8 +37,6 @@ class ArrayRecording:
     ) -> None:
         array = np.asarray(array)
         self.axes = check_axes(axes or _GUESSED.get(array.ndim, ""), array.shape)
-        if array.dtype == np.float64:
-            array = array.astype(np.float32)
         present = [axis for axis in _AXES if axis in self.axes]
         ordered = array.transpose([self.axes.index(axis) for axis in present])
         shape = [array.shape[self.axes.index(axis)] if axis in present else 1 for axis in _AXES]
@@ -52,11 +50,11 @@ class ArrayRecording:
             voxel_size_um=voxel_size_um,
             channels=tuple(f"channel {c}" for c in range(n_channels)) if n_channels > 1 else ("default",),
         )
-        self.contents = Contents(plan, order, {"format": "array", "axes": self.axes})
+        self.contents = Contents(plan, order, {"format": "array", "axes": self.axes}, array.dtype.name)
 
     def read_plane(self, index: PlaneIndex) -> Counts:
         plane = self._pixels[index.t, index.c, index.z]
-        return read_only(np.ascontiguousarray(plane, plane.dtype.newbyteorder("=")))
+        return read_only(np.ascontiguousarray(converted(plane, self.contents.plan.dtype)))
 
     def stamp(self, index: PlaneIndex) -> Stamp:
         return Stamp()

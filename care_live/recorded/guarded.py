@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 
 from care_live.errors import CareLiveError, SourceError
-from care_live.images import Counts, PlaneIndex
-from care_live.recorded.recording import Contents, Recording, Stamp
+from care_live.images import Counts, PlaneIndex, read_only
+from care_live.recorded.recording import Contents, Recording, Stamp, converted
 
 _MAX_CHARACTERS = 300
 
@@ -31,7 +31,7 @@ def only_our_errors(what: str) -> Iterator[None]:
 
 
 class GuardedRecording:
-    """A recording whose errors are SourceErrors that name the plane."""
+    """A recording whose errors are SourceErrors that name the plane, and whose pixels are of the type of its plan."""
 
     def __init__(self, path: str, recording: Recording) -> None:
         self._path = path
@@ -58,11 +58,12 @@ class GuardedRecording:
 
     def _checked(self, pixels: Counts) -> Counts:
         plan = self.contents.plan
-        if pixels.shape != plan.shape_px or pixels.dtype.name != plan.dtype:
+        wanted = self.contents.pixels or plan.dtype
+        if pixels.shape != plan.shape_px or pixels.dtype.name != wanted:
             raise SourceError(
-                f"{pixels.dtype.name} of shape {pixels.shape}; wanted {plan.dtype} of {plan.shape_px} as the first has"
+                f"{pixels.dtype.name} of shape {pixels.shape}; wanted {wanted} of {plan.shape_px} as the first has"
             )
-        return pixels
+        return pixels if wanted == plan.dtype else read_only(converted(pixels, plan.dtype))
 
     def stamp(self, index: PlaneIndex) -> Stamp:
         with only_our_errors(str(self._path)):

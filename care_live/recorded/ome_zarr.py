@@ -75,7 +75,8 @@ class OmeZarrRecording:
             interval_s=_interval_s(steps.get("t", 0.0)),
         )
         summary: dict[str, Any] = {"format": "OME-Zarr", "path": str(self._path), "axes": self._axes.upper()}
-        return Contents(plan, order, summary | ({"plate": self._plate} if self._plate else {}))
+        summary |= {"plate": self._plate} if self._plate else {}
+        return Contents(plan, order, summary, self._arrays[0].dtype.name)
 
     def _steps(self) -> dict[str, float]:
         """Return each axis' step: micrometres in space, seconds in time where a unit is named."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from care_live.errors import SourceError
 from care_live.images import Counts, Plan, PlaneIndex, VolumeKey
@@ -17,6 +17,9 @@ MAX_PLANES = 1 << 22
 """No acquisition has more; their list alone takes 600 MB."""
 _MAX_PLANE_BYTES = 1 << 30
 """No camera has more pixels."""
+_AS_THEY_ARE = ("uint8", "uint16", "int16", "uint32", "float32")
+_READ_AS = {"int8": "int16", "float16": "float32"} | dict.fromkeys(("int32", "int64", "uint64", "float64"), "float32")
+_REFUSED = {"bool": "a mask is no image", "complex64": "give their magnitude", "complex128": "give their magnitude"}
 
 
 class Stamp(NamedTuple):
@@ -38,6 +41,14 @@ class Contents:
     """Every plane that exists, in the order in which it was acquired."""
     summary: Mapping[str, Any]
     """JSON-able: kind of file, its own description."""
+    pixels: str = ""
+    """Type of the file's pixels, by numpy's name, where planes may be read as another one, the plan's; else empty."""
+
+    @property
+    def conversion(self) -> str:
+        """What is done to the pixels' type, in words; empty: nothing."""
+        as_they_are = self.pixels in ("", self.plan.dtype)
+        return "" if as_they_are else f"{self.pixels} pixels are read as {self.plan.dtype}"
 
 
 class Recording(Protocol):
@@ -104,19 +115,28 @@ def size_um(size: float | None) -> float:
 
 
 def number_dtype(dtype: DTypeLike, where: object) -> str:
-    """Return the numpy name of a type of pixels that can be read; which may be acquired, `counts_dtype` says.
+    """Return the numpy name of the type as which pixels are read; which may be acquired, `counts_dtype` says.
+
+    Types that no network takes are read as float32, which has whole numbers up to 2^24 as they are; int8 as int16.
 
     Raises
     ------
     SourceError
-        They are of another type.
+        They are no numbers, or of two parts.
     """
     name = np.dtype(dtype).name
-    if name not in ("uint8", "uint16", "int16", "uint32", "float32"):
-        raise SourceError(
-            f"{where} holds {name} pixels; wanted uint8, uint16, int16, uint32 or float32: convert it first"
-        )
-    return name
+    if name in _AS_THEY_ARE:
+        return name
+    if name not in _READ_AS:
+        why = _REFUSED.get(name, "convert it first")
+        raise SourceError(f"{where} holds {name} pixels; wanted whole or floating-point numbers: {why}")
+    return _READ_AS[name]
+
+
+def converted(pixels: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Return pixels as another type; what is too large for it becomes infinite, which restoring refuses."""
+    with np.errstate(over="ignore"):
+        return pixels.astype(dtype)
 
 
 def counts_dtype(dtype: DTypeLike, where: object) -> str:

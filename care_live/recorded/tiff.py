@@ -33,12 +33,13 @@ class TiffRecording:
     Parameters
     ----------
     path : file
-    axes : letters of TPCZYX, Y and X last; wins over what the file says
+    axes : letters of TPCZYX, Y and X last, which win over what a file of this number of axes says. Or several such,
+        separated by commas, for files of several kinds: each that names no axes has those of its number
 
     Raises
     ------
     SourceError
-        No TIFF, colour or float pixels, or the file was cut or damaged.
+        No TIFF, colour, pixels that are no numbers, or the file was cut or damaged.
     ConfigError
         The axes are not known, or don't fit the shape.
     """
@@ -53,11 +54,12 @@ class TiffRecording:
                 file = opened.enter_context(tifffile.TiffFile(path))
                 check_announced(path, file, chain.n_images)
                 series = _positions(path, file, axes)
-                self._axes = check_axes(path, axes or _known_axes(path, series[0]), series[0].shape)
+                self._axes = _axes_of(path, series[0], axes or "")
                 self._about = ome_xml.describe(file, self._axes)
                 self._shape: tuple[int, ...] = series[0].shape
                 self._dtype = number_dtype(series[0].dtype, path)
-                check_size(path, (len(series), *self._shape), np.dtype(self._dtype).itemsize)
+                check_size(path, (len(series), *self._shape), series[0].dtype.itemsize)
+                self._pixels = series[0].dtype.name
                 self._planes = [SeriesPlanes(raw, one) for one in series]
                 n_apart = _n_apart(file, series[0])
             _check_whole(path, self._planes[0], chain, n_apart=n_apart)
@@ -80,7 +82,7 @@ class TiffRecording:
             positions=self._about.positions(n["P"]),
             interval_s=self._about.interval_s or 0.0,
         )
-        return Contents(plan, order, {"format": "TIFF", "path": str(self._path), "axes": self._axes})
+        return Contents(plan, order, {"format": "TIFF", "path": str(self._path), "axes": self._axes}, self._pixels)
 
     def _n_positions(self) -> int:
         return self._shape[self._axes.index("P")] if "P" in self._axes else len(self._planes)
@@ -172,36 +174,73 @@ def _positions(path: Path, file: tifffile.TiffFile, axes: str | None) -> list[An
     return alike
 
 
-def _known_axes(path: Path, series: Any) -> str:
-    letters = str(series.axes)
-    if "P" not in letters:
-        letters = letters.replace("R", "P")  # regions: the positions of Micro-Manager's image stack files
-    if "S" in letters:
-        raise SourceError(
-            f"{path} is in colour: {series.shape[letters.index('S')]} samples a pixel; wanted one grey value. Save its "
-            "colours as channels, or only the one that was recorded"
-        )
-    if len(series.shape) == 2:
-        return "YX"
-    if not set(letters) <= _AXES:
-        shape = "x".join(map(str, series.shape))
-        such = _LIKELY_AXES.get(len(series.shape), "TPZCYX")
+def _axes_of(path: Path, series: Any, given: str) -> str:
+    """Return the axes of a series, see `TiffRecording`.
+
+    Raises
+    ------
+    SourceError
+        The file is in colour.
+    ConfigError
+        They are unknown, or no axes of a file.
+    """
+    letters = _letters(path, series)
+    choices = [check_axes(one) for one in given.split(",")] if given else []
+    fitting = next((one for one in choices if len(one) == len(series.shape)), "")
+    if fitting and len(choices) == 1:
+        return fitting
+    if found := _said(path, letters, series.shape) or fitting:
+        return found
+    such = _LIKELY_AXES.get(len(series.shape), "TPZCYX")
+    shape = "x".join(map(str, series.shape))
+    if given:
         raise ConfigError(
-            f"{path} does not say what its {shape} axes are: give axes, such as {such} (--axes, or axes in a config)"
+            f"{path} does not name its {len(series.shape)} axes ({shape}), and {given} are others: give both, as in "
+            f"{given},{such}"
         )
-    return letters
+    raise ConfigError(
+        f"{path} does not say what its {shape} axes are: give axes, such as {such} (--axes, or axes in a config)"
+    )
 
 
-def check_axes(path: Path, axes: str, shape: tuple[int, ...]) -> str:
+def _letters(path: Path, series: Any) -> str:
+    """Return what tifffile takes for a series' axes.
+
+    Raises
+    ------
+    SourceError
+        Its pixels have samples of colours.
+    """
+    letters = str(series.axes)
+    if letters.endswith("S"):
+        raise _in_colour(path, series.shape[-1])
+    return letters if "P" in letters else letters.replace("R", "P")  # regions: the positions of image stack files
+
+
+def _said(path: Path, letters: str, shape: tuple[int, ...]) -> str:
+    """Return the axes that a file names, empty where it names none."""
+    if "S" in letters:
+        raise _in_colour(path, shape[letters.index("S")])
+    if len(shape) == 2:
+        return "YX"
+    return letters if set(letters) <= _AXES else ""
+
+
+def _in_colour(path: Path, n: int) -> SourceError:
+    return SourceError(
+        f"{path} is in colour: {n} samples a pixel; wanted one grey value. Save its colours as channels, or only the "
+        "one that was recorded; where they are planes or channels, one behind the other, give axes, such as CYX"
+    )
+
+
+def check_axes(axes: str) -> str:
     """Return the axes of an array.
 
     Raises
     ------
     ConfigError
-        Unknown or doubled letters, Y and X not last, or another number of them than the array has.
+        Unknown or doubled letters, or Y and X not last.
     """
     if not set(axes) <= _AXES or len(set(axes)) != len(axes) or not axes.endswith("YX"):
         raise ConfigError(f"axes are {axes!r}; wanted letters of TPCZYX, each once, YX last")
-    if len(axes) != len(shape):
-        raise ConfigError(f"{path} has shape {shape}, {len(shape)} axes; {axes!r} names {len(axes)}")
     return axes

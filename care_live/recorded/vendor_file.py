@@ -57,7 +57,7 @@ class VendorRecording:
             )
         self._image.set_scene(self._scenes[0])
         n = dict(zip("TCZYX", first, strict=True))
-        dtype = number_dtype(self._image.dtype, path)
+        dtype, pixels = number_dtype(self._image.dtype, path), np.dtype(self._image.dtype).name
         check_size(path, (n["T"], len(scenes), n["C"], n["Z"], n["Y"], n["X"]), np.dtype(dtype).itemsize)
         order = every_index(n | {"P": len(scenes)})
         um = self._image.physical_pixel_sizes
@@ -70,7 +70,7 @@ class VendorRecording:
             positions=names_of("position", scenes, len(scenes)),
         )
         kind = path.suffix.lower().lstrip(".").upper()
-        self.contents = Contents(plan, order, {"format": kind, "path": str(path), "axes": "TPCZYX"})
+        self.contents = Contents(plan, order, {"format": kind, "path": str(path), "axes": "TPCZYX"}, pixels)
 
     def read_plane(self, index: PlaneIndex) -> Counts:
         self._image.set_scene(self._scenes[index.p])

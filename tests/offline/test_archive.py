@@ -463,3 +463,36 @@ def test_single_planes_and_colour_are_said(model: Path, tmp_path: Path) -> None:
     assert "1 are single planes, but net was trained on stacks" in report.summary()
     (problem,) = report.problems
     assert "is in colour: 3 samples a pixel; wanted one grey value" in problem
+
+
+def test_a_folder_of_several_kinds_of_stacks_and_numbers(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from care_live.cli import main
+
+    data, stack = tmp_path / "data", noisy((3, 16, 18))
+    data.mkdir()
+    tifffile.imwrite(data / "one.tif", stack, photometric="minisblack")
+    tifffile.imwrite(data / "movie.tif", np.stack([stack, stack]), photometric="minisblack")
+    tifffile.imwrite(data / "of_floats.ome.tif", stack.astype(float), ome=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(data / "of_ints.ome.tif", stack.astype(np.int32), ome=True, metadata={"axes": "ZYX"})
+    given = ["restore", str(data), str(tmp_path / "out"), "--model", str(model), "--provider", "cpu", "--threads", "1"]
+    with pytest.raises(SystemExit) as ended:
+        main([*given, "--axes", "ZYX", "--dry-run"])
+    assert ended.value.code == 1
+    said = capsys.readouterr().out
+    assert "4 data sets, 3 time points" in said
+    assert "movie.tif: does not name its 4 axes (2x3x16x18), and ZYX are others: give both, as in ZYX,TZYX" in said
+    main([*given, "--axes", "ZYX,TZYX", "--dry-run"])
+    assert "axes: TZYX of 1, ZYX of 3" in capsys.readouterr().out
+    main([*given, "--axes", "ZYX,TZYX"])
+    said = capsys.readouterr()
+    assert "5 time points restored" in said.out
+    assert said.err.splitlines() == ["float64 pixels are read as float32", "int32 pixels are read as float32"]
+    run = care_live.open_run(tmp_path / "out/of_floats")
+    assert run.summary["pixels"] == "float64 pixels are read as float32"
+    np.testing.assert_array_equal(run.read("raw", run.keys("raw")[0]), stack)
+    again = care_live.open_run(tmp_path / "out/of_ints")
+    np.testing.assert_array_equal(
+        run.read("restored", run.keys("restored")[0]), again.read("restored", again.keys("restored")[0])
+    )

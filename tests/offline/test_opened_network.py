@@ -84,7 +84,7 @@ def test_each_time_point_is_judged_by_what_it_shows_of_the_camera_itself(network
     assert of_all.trust[1, 0] == of_last.trust[0, 0]
 
 
-@pytest.mark.parametrize("dtype", ["int16", "uint32", "float32", "float64", ">u2"])
+@pytest.mark.parametrize("dtype", ["int16", "uint32", "float32", "float64", ">u2", "int32", "int64"])
 def test_other_types_of_pixels_give_the_same(network: OpenedNetwork, dtype: str) -> None:
     result = network.restore(MOVIE[0, 0].astype(dtype))
     np.testing.assert_allclose(result.mean, wanted(network)[0, 0], rtol=1e-5)
@@ -108,9 +108,10 @@ def test_a_channel_that_the_network_adds_is_an_axis(tmp_path: Path) -> None:
         (np.zeros((8, 8, 3), np.uint8), "YXS", ConfigError, "colour"),
         (MOVIE[:0, 0], "TZYX", ConfigError, "empty"),
         (MOVIE[0, 0].astype(complex), "ZYX", SourceError, "complex128"),
+        (MOVIE[0, 0] > 100, "ZYX", SourceError, "a mask is no image"),
         (np.full((4, 8, 8), np.nan, np.float32), "ZYX", RestoreError, "not a number"),
     ],
-    ids=["no-axes", "too-few", "twice", "no-y", "colour", "empty", "complex", "nan"],
+    ids=["no-axes", "too-few", "twice", "no-y", "colour", "empty", "complex", "mask", "nan"],
 )  # fmt: skip
 def test_what_cannot_be_restored_is_said(
     network: OpenedNetwork, array: np.ndarray, axes: str | None, error: type[Exception], said: str

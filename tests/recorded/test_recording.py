@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from care_live.errors import SourceError
 from care_live.images import PlaneIndex, VolumeKey
 from care_live.recorded import recording
+from care_live.recorded.array import ArrayRecording
 
 
 def test_a_grid_is_listed_in_micro_managers_order() -> None:
@@ -61,6 +63,18 @@ def test_counts_are_whole_numbers_of_one_or_two_bytes() -> None:
     assert recording.counts_dtype("<u2", "a.tif") == "uint16"
     with pytest.raises(SourceError, match="wanted uint8 or uint16 camera counts"):
         recording.counts_dtype("int16", "a.tif")
-    assert recording.number_dtype("int16", "a.tif") == "int16"
-    with pytest.raises(SourceError, match="holds float64 pixels"):
-        recording.number_dtype("float64", "a.tif")
+
+
+def test_all_numbers_are_read_as_a_type_that_networks_take() -> None:
+    read_as = {"int16": "int16", ">u2": "uint16", "int8": "int16", "float64": "float32", "int32": "float32"}
+    assert {name: recording.number_dtype(name, "a.tif") for name in read_as} == read_as
+    for name in ("bool", "complex64", "S4"):
+        with pytest.raises(SourceError, match=r"wanted whole or floating-point numbers"):
+            recording.number_dtype(name, "a.tif")
+
+
+def test_a_conversion_is_said_and_what_is_too_large_is_infinite() -> None:
+    contents = ArrayRecording(np.zeros((4, 5))).contents
+    assert contents.conversion == "float64 pixels are read as float32"
+    assert ArrayRecording(np.zeros((4, 5), np.uint16)).contents.conversion == ""
+    assert np.isinf(recording.converted(np.array([1e300]), "float32"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
+from care_live.errors import ConfigError, SourceError
 from care_live.images import PlaneIndex
 from care_live.recorded import open_recording
 from tests.conftest import need_data
@@ -77,3 +79,61 @@ def test_ome_tiff_with_positions_and_times(tmp_path: Path) -> None:
     stamp = recording.stamp(PlaneIndex(t=0, p=0, c=0, z=1))
     assert (stamp.elapsed_us, stamp.exposure_ms) == (500_000, 10.0)
     recording.close()
+
+
+def write(path: Path, *shape: int, **options: object) -> Path:
+    tifffile.imwrite(path, np.arange(np.prod(shape), dtype=np.uint16).reshape(shape), **options)
+    return path
+
+
+def axes_of(path: Path, axes: str | None = None) -> str:
+    with contextlib.closing(open_recording(path, axes=axes)) as recording:
+        return str(recording.contents.summary["axes"])
+
+
+def test_one_set_of_axes_wins_over_the_file_where_it_fits(tmp_path: Path) -> None:
+    movie = write(tmp_path / "movie.tif", 4, 2, 16, 18, imagej=True, metadata={"axes": "TCYX"})
+    assert axes_of(movie) == "TCYX"
+    assert axes_of(movie, "TZYX") == "TZYX"
+    assert axes_of(movie, "ZYX") == "TCYX"
+
+
+def test_several_sets_of_axes_are_for_files_that_name_none(tmp_path: Path) -> None:
+    movie = write(tmp_path / "movie.tif", 4, 2, 16, 18, imagej=True, metadata={"axes": "TCYX"})
+    assert axes_of(movie, "ZYX,TZYX") == "TCYX"
+    plain = [write(tmp_path / f"{len(shape)}.tif", *shape) for shape in ((6, 16, 18), (2, 6, 16, 18), (16, 18))]
+    assert [axes_of(path, "ZYX,TZYX") for path in plain] == ["ZYX", "TZYX", "YX"]
+    with pytest.raises(ConfigError, match=r"give axes, such as TZYX"):
+        open_recording(plain[1])
+    with pytest.raises(
+        ConfigError, match=r"does not name its 4 axes \(2x6x16x18\), and ZYX are others: give both, as in ZYX,TZYX"
+    ):
+        open_recording(plain[1], axes="ZYX")
+    with pytest.raises(ConfigError, match=r"axes are 'ZZ'"):
+        open_recording(plain[1], axes="TZYX,ZZ")
+
+
+def test_no_axes_make_planes_of_colours(tmp_path: Path) -> None:
+    colours = tmp_path / "rgb.tif"
+    tifffile.imwrite(colours, np.zeros((16, 18, 3), np.uint8), photometric="rgb")
+    with pytest.raises(SourceError, match="is in colour: 3 samples"):
+        open_recording(colours, axes="ZYX")
+    planar = tmp_path / "planar.tif"
+    tifffile.imwrite(planar, np.zeros((3, 16, 18), np.uint8), photometric="rgb", planarconfig="separate")
+    with pytest.raises(SourceError, match="give axes, such as CYX"):
+        open_recording(planar)
+    assert axes_of(planar, "ZYX") == "ZYX"
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "float64"])
+def test_other_numbers_are_read_as_what_networks_take(tmp_path: Path, dtype: str) -> None:
+    pixels = np.random.default_rng(2).integers(-100, 100, (3, 16, 18)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels, ome=True, metadata={"axes": "ZYX"})
+    with contextlib.closing(open_recording(tmp_path / "a.ome.tif", any_numbers=True)) as recording:
+        plane = recording.read_plane(PlaneIndex(z=1))
+        np.testing.assert_array_equal(plane, pixels[1])
+        assert plane.dtype.name == recording.contents.plan.dtype != dtype
+        assert not plane.flags.writeable
+        assert recording.contents.conversion == f"{dtype} pixels are read as {plane.dtype}"
+    with pytest.raises(SourceError, match=f"holds {dtype} pixels; wanted uint8 or uint16 camera counts"):
+        open_recording(tmp_path / "a.ome.tif")
