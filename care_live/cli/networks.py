@@ -178,9 +178,8 @@ def calibrate_command(
     from care_live.errors import TrainingError
     from care_live.model import file
     from care_live.training import report
-    from care_live.training.calibrate import calibrate
+    from care_live.training.calibrate import calibrate, with_limits
     from care_live.training.inference import apply, open_engine
-    from care_live.training.trust_limits import with_limits
 
     engine = open_engine(model, threads=threads)
     applied = list(apply(engine, inputs, target, axes=axes, unit=truth_unit, pattern=pattern))
@@ -224,17 +223,19 @@ def domain_command(
     """
     from care_live.errors import ConfigError
     from care_live.model import file
-    from care_live.training import domain_images
+    from care_live.training import recipe as recipes
+    from care_live.training import training_domain
+    from care_live.training.calibrate import with_features
     from care_live.training.inference import open_engine
-    from care_live.training.trust_limits import with_features
+    from care_live.training.loading import gather
 
     if bool(inputs) == (recipe is not None):
         raise ConfigError("give images with --input, or the config of MODEL's training with --recipe, not both")
     engine = open_engine(model, threads=threads)
     taken = (
-        domain_images.of_recipe(recipe)
+        training_domain.of_inputs(gather(recipes.load(recipe)), recipe.name)
         if recipe is not None
-        else domain_images.of_folders(inputs, pattern, axes=axes, n_channels=len(engine.card.channels_in))
+        else training_domain.of_folders(inputs, pattern, axes=axes, n_channels=len(engine.card.channels_in))
     )
     card = with_features(engine.card, engine, taken.parts, origin=taken.origin)
     features = card.training.features

@@ -12,10 +12,10 @@ from care_live.cli import options
 from care_live.cli.typed import typed
 
 if TYPE_CHECKING:
+    from care_live.training.preview import Progress
     from care_live.training.recipe import Recipe
     from care_live.training.train import Trained
     from care_live.training.training_plan import TrainingPlan
-    from care_live.training.watched import Progress
 
 _NO_VERDICT = (
     "no verdict: the noise of the images could not be measured, the error that is left is smaller than the noise is "
@@ -107,7 +107,7 @@ def train_command(
     First the command says what it will do and how long that takes; last, whether the network is better than a filter.
     """
     from care_live.training import recipe
-    from care_live.training.own_recipe import begun_with
+    from care_live.training.training_plan import begun_with
 
     chosen = _recipe_of_images(minutes, **asked) if config is None else _recipe_of_file(config, asked)
     if gains_only and start is None:
@@ -145,7 +145,7 @@ def _recipe_of_file(config: Path, asked: OwnImages) -> Recipe:
 
 
 def _recipe_of_images(minutes: float | None, *, noisy_only: bool, **asked: Unpack[_Options]) -> Recipe:
-    from care_live.training.own_recipe import own_recipe
+    from care_live.training.training_plan import own_recipe
     from care_live.training.volumes import names_axes
 
     if not asked["inputs"] or [bool(asked["target"]), asked["second"] is not None, noisy_only].count(True) != 1:

@@ -22,17 +22,15 @@ from care_live.prepare.exposure_plan import ExposurePlan, plan_exposures
 from care_live.prepare.gate import GatedVolume, GateVerdict, is_worth_starting_from, judge_volume
 from care_live.prepare.pair_acquisition import OnPair, expose
 from care_live.restore.engine import Engine
-from care_live.training.calibrate import calibrate
+from care_live.training.calibrate import calibrate, with_limits
 from care_live.training.examples import Tell
 from care_live.training.export import export
 from care_live.training.inference import Applied, apply_to, open_engine
-from care_live.training.own_recipe import begun_with, own_recipe
+from care_live.training.preview import Progress
 from care_live.training.recipe import Recipe
 from care_live.training.start import open_start
 from care_live.training.train import train
-from care_live.training.training_plan import TrainingPlan
-from care_live.training.trust_limits import with_limits
-from care_live.training.watched import Progress
+from care_live.training.training_plan import TrainingPlan, begun_with, own_recipe
 from care_live.worker.trial import refuse_other_kind
 
 FORMS = Path("forms")

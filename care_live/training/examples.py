@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from care_live.model.card import TargetUnit
-from care_live.training import percentile_jitter
-from care_live.training.image_parts import plane_in, rows_in, thin
-from care_live.training.measured_noise import NoiseCorrelation, without_shared_pattern
-from care_live.training.percentile_jitter import SpanTable
-
-if TYPE_CHECKING:
-    from care_live.training.brightness import BrightnessLine
+from care_live.training import intensity
+from care_live.training.image_parts import plane_in, rows_in
+from care_live.training.intensity import BrightnessLine, SpanTable, thin
+from care_live.trust.measured_noise import NoiseCorrelation, without_shared_pattern
 
 FOREGROUND_SHARE = 0.4
 """Foreground is brighter than this share of the target's 99.9th percentile, as in CSBDeep."""
@@ -48,6 +45,11 @@ class Example(Protocol):
     @property
     def foreground(self) -> NDArray[np.int64]:
         """(n, axes) voxels where the target is bright; patches are drawn around them."""
+        ...
+
+    @property
+    def images(self) -> Sequence[Any]:
+        """What inputs are cut from, arrays of (c_in, [z,] y, x); () where they are made for every patch."""
         ...
 
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
@@ -85,17 +87,21 @@ class PairedVolume:
     def shape_px(self) -> tuple[int, ...]:
         return tuple(self.inputs[0].shape[1:])
 
+    @property
+    def images(self) -> Sequence[Any]:
+        return self.inputs
+
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
         condition = 0 if rng is None else int(rng.integers(len(self.inputs)))
-        percentiles = percentile_jitter.USUAL if rng is None else percentile_jitter.draw(rng)
+        percentiles = intensity.USUAL if rng is None else intensity.draw_percentiles(rng)
         line, span = self.lines[condition] if self.lines else None, self.input_spans[condition]
         target_span = self.target_span if line is None else line.brightened(span)
         window = tuple(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True))
         shown = np.asarray(self._exposure(condition, rng)[(slice(None), *window)])
         wanted = np.asarray(self.target[(slice(None), *window[len(window) - self.target.ndim + 1 :])])
         return Patch(
-            percentile_jitter.normalise(shown, span.at(*percentiles)),
-            percentile_jitter.normalise(wanted, target_span.at(*percentiles)),
+            intensity.normalise(shown, span.at(*percentiles)),
+            intensity.normalise(wanted, target_span.at(*percentiles)),
         )
 
     def _exposure(self, condition: int, rng: np.random.Generator | None) -> Any:
@@ -171,7 +177,7 @@ class RepeatedVolume:
 
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
         first, second = (0, 1) if rng is None else rng.permutation(len(self.images))[:2]
-        percentiles = percentile_jitter.USUAL if rng is None else percentile_jitter.draw(rng)
+        percentiles = intensity.USUAL if rng is None else intensity.draw_percentiles(rng)
         window = (slice(None), *(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True)))
         span = self.spans[first].at(*percentiles)  # one range for both: they differ by noise alone
         shown, other = (np.asarray(self.images[number][window], np.float32) for number in (first, second))
@@ -181,7 +187,7 @@ class RepeatedVolume:
         if any(self.pattern_sd):
             drawn = np.random.default_rng(list(corner)) if rng is None else rng
             shown, other = without_shared_pattern(shown, other, self.pattern_sd, drawn)
-        return Patch(percentile_jitter.normalise(shown, span), percentile_jitter.normalise(other, span))
+        return Patch(intensity.normalise(shown, span), intensity.normalise(other, span))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,18 +212,37 @@ class ExposedVolume:
     def shape_px(self) -> tuple[int, ...]:
         return self.truth.shape[1:]
 
+    @property
+    def images(self) -> Sequence[Any]:
+        return [_Exposure(self, dose) for dose in self.doses]
+
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
         number = len(self.doses) // 2 if rng is None else int(rng.integers(len(self.doses)))
-        percentiles = percentile_jitter.USUAL if rng is None else percentile_jitter.draw(rng)
+        percentiles = intensity.USUAL if rng is None else intensity.draw_percentiles(rng)
         noise = np.random.default_rng(list(corner)) if rng is None else rng
         window = (slice(None), *(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True)))
         span = self.dose_spans[number].at(*percentiles)
         dose = np.float32(self.doses[number])
         counts = self.expose(self.truth[window] * dose, noise)
         return Patch(
-            percentile_jitter.normalise(counts, span),
-            percentile_jitter.normalise(self.to_counts(self.wanted[window] * dose), span),
+            intensity.normalise(counts, span),
+            intensity.normalise(self.to_counts(self.wanted[window] * dose), span),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Exposure:
+    """A specimen by one dose, exposed where it is looked at."""
+
+    volume: ExposedVolume
+    dose: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.volume.truth.shape
+
+    def __getitem__(self, window: tuple[slice, ...]) -> NDArray[np.uint16]:
+        return self.volume.expose(self.volume.truth[window] * np.float32(self.dose), np.random.default_rng(0))
 
 
 def find_foreground(target: Any, *, n_axes: int, smooth_px: float = 0.0) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ from care_live.maps import Head
 from care_live.model import checks, file
 from care_live.model.card import METADATA_KEY, ModelCard, NetworkVerdict, unnamed_channels
 from care_live.restore import probe
-from care_live.training import training_domain, trust_limits
+from care_live.training import calibrate, training_domain
 from care_live.training.architecture import build
 from care_live.training.checkpoint import load_state, read_recipe
 from care_live.training.ensemble import Ensemble
@@ -34,7 +34,7 @@ from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.parity import check_against_torch
 from care_live.training.recipe import Recipe
 from care_live.training.training_domain import KnownInputs
-from care_live.training.unet_rewrite import for_export
+from care_live.training.unet import for_export
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def export(run: Path, out: Path, *, checkpoint: str = "best.pt", commit: str = "
 def _with_features(card: ModelCard, out: Path, samples: Sequence[Any]) -> ModelCard:
     """Write what the network makes of its training's inputs into its card; without it the file works, too."""
     try:
-        card = trust_limits.with_features(card, open_engine(out), samples)
+        card = calibrate.with_features(card, open_engine(out), samples)
         file.write_card(out, card)
     except CareLiveError as error:
         logger.warning("structures of training not measured path=%s reason=%s", out, error)

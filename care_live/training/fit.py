@@ -28,9 +28,9 @@ from care_live.training.examples import Data, Patch
 from care_live.training.loss import Loss, choose, choose_error
 from care_live.training.optim import learning_rate, n_since_best
 from care_live.training.patches import Batch
+from care_live.training.preview import Progress
 from care_live.training.recipe import FitRecipe, Recipe
 from care_live.training.start import begin, keep_kernels, open_start
-from care_live.training.watched import Progress
 
 logger = logging.getLogger(__name__)
 

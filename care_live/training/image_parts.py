@@ -1,24 +1,39 @@
-"""Rows, planes and a thin sample of an image; of one on disk only what is looked at is read."""
+"""Time points, rows and planes of an image; of one on disk only what is looked at is read."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ENOUGH_VOXELS = 4_000_000
 
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """One time point of an array, of numpy or Zarr; a slice of it is read when it is taken."""
 
-def thin(image: Any) -> tuple[NDArray[Any], tuple[int, ...]]:
-    """Return every k-th row and column of an image (c, [z,] y, x), a few million voxels, and (1, [1,] k, k)."""
-    step = 1
-    while math.prod(image.shape) > _ENOUGH_VOXELS * step**2:
-        step += 1
-    steps = (1,) * (len(image.shape) - 2) + (step, step)
-    return np.asarray(image[tuple(slice(None, None, every) for every in steps)]), steps
+    array: Any
+    t: int | None
+    """Time point, None where the array has no such axis."""
+    has_channels: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        inner = self.array.shape if self.t is None else self.array.shape[1:]
+        return tuple(inner) if self.has_channels else (1, *inner)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, window: Any) -> NDArray[Any]:
+        window = window if isinstance(window, tuple) else (window,)
+        first = () if self.t is None else (self.t,)
+        if self.has_channels:
+            return np.asarray(self.array[(*first, *window)])
+        shown: NDArray[Any] = np.asarray(self.array[(*first, *window[1:])])[None][window[:1]]
+        return shown
 
 
 def rows_in(image: Any, rows: slice) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,11 @@ from scipy import ndimage
 
 from care_live.errors import ConfigError, TrainingError
 from care_live.simulate import Measured, degrade
-from care_live.training import percentile_jitter, volumes
+from care_live.training import intensity, volumes
 from care_live.training.data_recipe import IsotropicData, UpsampleData
 from care_live.training.examples import Data, PairedVolume, Patch, Tell, find_foreground, paired
-from care_live.training.image_parts import thin
+from care_live.training.intensity import SpanTable, thin
 from care_live.training.pairs import split
-from care_live.training.percentile_jitter import SpanTable
 from care_live.training.recipe import Recipe
 
 Pixels = NDArray[np.float32]
@@ -79,10 +78,14 @@ class LateralSlice:
     def shape_px(self) -> tuple[int, ...]:
         return self.splines.shape[1:]
 
+    @property
+    def images(self) -> Sequence[Any]:
+        return ()  # made for every patch
+
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
         """Return the patch around the middle of the one at a corner, turned; without an rng it is not turned."""
         angle, percentiles = (
-            (0.0, percentile_jitter.USUAL) if rng is None else (rng.uniform(0, 2 * np.pi), percentile_jitter.draw(rng))
+            (0.0, intensity.USUAL) if rng is None else (rng.uniform(0, 2 * np.pi), intensity.draw_percentiles(rng))
         )
         margin_px = self.degradation.margin_px
         wide_px = [size + 2 * margin for size, margin in zip(patch_px, margin_px, strict=True)]
@@ -92,8 +95,8 @@ class LateralSlice:
         seen = self.degradation.apply(sharp, chance, first=chance.uniform(0, self.degradation.spacing_px))
         inner = (slice(None), *(slice(m, m + size) for m, size in zip(margin_px, patch_px, strict=True)))
         return Patch(
-            percentile_jitter.normalise(seen[inner], self.input_span.at(*percentiles)),
-            percentile_jitter.normalise(sharp[inner], self.target_span.at(*percentiles)),
+            intensity.normalise(seen[inner], self.input_span.at(*percentiles)),
+            intensity.normalise(sharp[inner], self.target_span.at(*percentiles)),
         )
 
     @classmethod

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from care_live.training.examples import Data, Tell
-from care_live.training.fresh_noise import in_counts
 from care_live.training.lateral_slices import gather_degraded
 from care_live.training.noisy import gather_exposures, gather_noisy
-from care_live.training.pairs import gather_pairs
+from care_live.training.pairs import gather_pairs, in_counts
 from care_live.training.recipe import Recipe
 from care_live.training.simulated import gather_blurred, gather_simulated
 

@@ -16,7 +16,7 @@ from care_live.training.calibrate import Reliability, as_trained, error_by_disag
 from care_live.training.checkpoint import TrainingHistory
 from care_live.training.evaluate import ScoreRow
 from care_live.training.inference import Applied
-from care_live.training.measured_noise import ALIKE, NoiseCorrelation
+from care_live.trust.measured_noise import ALIKE, NoiseCorrelation
 
 
 def draw_training(

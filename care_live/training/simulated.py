@@ -17,7 +17,7 @@ from care_live.simulate.structures import Beads, Box, Granules, Tubules
 from care_live.training import volumes
 from care_live.training.data_recipe import DeconvolveData, SimulatedData, SpecimenName, Specimens, ThinSpecimens
 from care_live.training.examples import Data, ExposedVolume, Tell, find_foreground
-from care_live.training.percentile_jitter import SpanTable
+from care_live.training.intensity import SpanTable
 from care_live.training.recipe import Recipe
 
 _CAMERA_PX = (1024, 1024)

@@ -34,10 +34,9 @@ from care_live.training.filter_verdict import verdict_of
 from care_live.training.fit import Fitter, choose_device
 from care_live.training.inference import Applied
 from care_live.training.loading import gather
-from care_live.training.preview import judge
+from care_live.training.preview import Progress, Watched, judge
 from care_live.training.recipe import Recipe
 from care_live.training.training_plan import SHARE_OF_UPDATES, TrainingPlan
-from care_live.training.watched import Progress, Watched
 
 OnProgress: TypeAlias = Callable[[Progress], None]
 RECIPE_FILE = "recipe.json"

@@ -1,13 +1,15 @@
-"""What the inputs of a training run are like: figures and samples, kept beside its checkpoints for the model card."""
+"""What a network's inputs are like: figures and samples, kept beside the checkpoints of a run for the model card.
+
+Later images of that kind, from files or made anew by the recipe, complete what a card says of them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,9 @@ from care_live.config import Section
 from care_live.errors import CareLiveError
 from care_live.model.card import TrainingDomain
 from care_live.recorded import open_recording
-from care_live.training import percentile_jitter, volumes
+from care_live.training import intensity, volumes
 from care_live.training.data_recipe import DataRecipe, ExposuresData, NoisyData, PairsData
-from care_live.training.examples import Data, Example, ExposedVolume, PairedVolume, RepeatedVolume
-from care_live.training.noisy_volumes import NoisyVolume, RecorruptedVolume
+from care_live.training.examples import Data, Example
 from care_live.training.recipe import Recipe
 from care_live.trust.photon_transfer import camera_of, transfer_points
 
@@ -32,6 +33,10 @@ _LEAST_PX = 64
 """Along y and x; a smaller image is taken whole."""
 _GOLDEN = (0.6180339887, 0.7548776662, 0.5698402910)
 """Steps by these cover a volume evenly, however many samples there will be."""
+_N_PARTS = 240
+"""Of images: mean and covariance of a dozen features need several times as many."""
+_RUN_PX = (32, 256, 256)
+"""(z, y, x): a part is about what a run has as a volume."""
 
 
 class KnownInputs(Section):
@@ -90,7 +95,7 @@ def samples_of(examples: Sequence[Example], n: int = _N_SAMPLES) -> Iterator[NDA
 
     Inputs that are made only when a patch is cut, by a degradation, have none.
     """
-    return parts_of([image for example in examples for image in _inputs(example)], n)
+    return parts_of([image for example in examples for image in example.images], n)
 
 
 def parts_of(images: Sequence[Any], n: int = _N_SAMPLES, most_px: Sequence[int] = _MOST_PX) -> Iterator[NDArray[Any]]:
@@ -100,36 +105,6 @@ def parts_of(images: Sequence[Any], n: int = _N_SAMPLES, most_px: Sequence[int] 
     for image in chosen:
         for number in range(each):
             yield np.array(image[_window(image.shape, number, each, most_px)])
-
-
-def _inputs(example: Example) -> Sequence[Any]:
-    match example:
-        case PairedVolume():
-            return example.inputs
-        case RepeatedVolume():
-            return example.images
-        case NoisyVolume():
-            return [example.image]
-        case RecorruptedVolume():
-            return [example.volume.image]
-        case ExposedVolume():
-            return [_Exposed(example, dose) for dose in example.doses]
-    return []
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Exposed:
-    """An image that is exposed where it is looked at."""
-
-    volume: ExposedVolume
-    dose: float
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.volume.truth.shape
-
-    def __getitem__(self, window: tuple[slice, ...]) -> NDArray[np.uint16]:
-        return self.volume.expose(self.volume.truth[window] * np.float32(self.dose), np.random.default_rng(0))
 
 
 def _window(shape: Sequence[int], number: int, n: int, most_px: Sequence[int]) -> tuple[slice, ...]:
@@ -174,7 +149,7 @@ def _recorded(data: DataRecipe) -> KnownInputs:
 
 def _intensities(samples: Sequence[NDArray[Any]]) -> tuple[float, float]:
     """Return the lowest low and the highest high of the normalisation."""
-    lows, highs = zip(*(np.percentile(sample, percentile_jitter.USUAL) for sample in samples), strict=True)
+    lows, highs = zip(*(np.percentile(sample, intensity.USUAL) for sample in samples), strict=True)
     return float(min(lows)), float(max(highs))
 
 
@@ -184,5 +159,40 @@ def _electrons(samples: Sequence[NDArray[Any]]) -> tuple[float, float] | None:
     camera = camera_of(tuple(point for stack in stacks for point in transfer_points(stack)), "training")
     if camera is None:
         return None
-    brightest = [camera.electrons(float(np.percentile(stack, percentile_jitter.USUAL[1]))) for stack in stacks]
+    brightest = [camera.electrons(float(np.percentile(stack, intensity.USUAL[1]))) for stack in stacks]
     return round(min(brightest), 2), round(max(brightest), 2)
+
+
+class DomainImages(NamedTuple):
+    """Parts of images, and where they are from."""
+
+    parts: Sequence[NDArray[Any]]
+    """(c, [z,] y, x) camera counts."""
+    origin: str
+    """In words."""
+
+
+def of_inputs(data: Data, origin: str) -> DomainImages:
+    """Return parts of the inputs that a network was trained on, made or read anew.
+
+    Parameters
+    ----------
+    origin : of the data: its recipe's name
+    """
+    parts = list(samples_of([*data.training, *data.validation], n=_N_PARTS))
+    return DomainImages(parts, f"{len(parts)} parts of the training's inputs, made anew by {origin}")
+
+
+def of_folders(folders: Sequence[Path], pattern: str, *, axes: str, n_channels: int) -> DomainImages:
+    """Return parts of recorded images.
+
+    Raises
+    ------
+    TrainingError
+        A folder does not exist, nothing in it matches, or a file is no image of these axes.
+    """
+    stored = [one for folder in folders for one in volumes.find(folder, pattern, axes).values()]
+    images = [volumes.read(one, n_channels=n_channels) for one in stored]
+    parts = list(parts_of(images, _N_PARTS, _RUN_PX))
+    where = ", ".join(dict.fromkeys(folder.name for folder in folders))
+    return DomainImages(parts, f"{len(parts)} parts of {len(images)} images in {where}")

@@ -1,7 +1,12 @@
-"""Volumes on disk as arrays of (c, [z,] y, x): files in memory, OME-Zarr read as it is needed."""
+"""Volumes on disk as arrays of (c, [z,] y, x): OME-Zarr is read as it is needed, all other files are in memory.
+
+TIFF and OME-Zarr are read here. ND2, LIF, CZI, NDTiff and Micro-Manager's folders are recorded data sets, see
+`care_live.recorded`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,38 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from care_live.errors import TrainingError
-from care_live.training.image_parts import thin
-from care_live.training.recorded_volumes import is_recorded, read_volumes, sizes_of
+from care_live.errors import CareLiveError, TrainingError
+from care_live.images import PlaneIndex
+from care_live.recorded import VENDOR_SUFFIXES, Recording, is_data_set, open_recording
+from care_live.training.image_parts import OnDisk
+from care_live.training.intensity import thin
 
 _ORDER = "TCZYX"
-
-
-@dataclass(frozen=True, slots=True)
-class OnDisk:
-    """One time point of an array, of numpy or Zarr; a slice of it is read when it is taken."""
-
-    array: Any
-    t: int | None
-    """Time point, None where the array has no such axis."""
-    has_channels: bool
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        inner = self.array.shape if self.t is None else self.array.shape[1:]
-        return tuple(inner) if self.has_channels else (1, *inner)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def __getitem__(self, window: Any) -> NDArray[Any]:
-        window = window if isinstance(window, tuple) else (window,)
-        first = () if self.t is None else (self.t,)
-        if self.has_channels:
-            return np.asarray(self.array[(*first, *window)])
-        shown: NDArray[Any] = np.asarray(self.array[(*first, *window[1:])])[None][window[:1]]
-        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,3 +267,57 @@ def _open_zarr(path: Path) -> Any:
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise TrainingError(f"{path} is no readable Zarr image: {error}") from error
     return node
+
+
+def is_recorded(path: Path) -> bool:
+    """Tell whether a path is read by this module; TIFF and Zarr have ways of their own."""
+    if path.is_file():
+        return path.suffix.lower() in VENDOR_SUFFIXES
+    return path.suffix != ".zarr" and not (path / "zarr.json").exists() and is_data_set(path)
+
+
+def sizes_of(path: Path) -> dict[str, int]:
+    """Return the sizes of a data set along TCZYX, without its pixels.
+
+    Raises
+    ------
+    TrainingError
+        It cannot be read; names it.
+    """
+    with _opened(path) as recording:
+        return _sizes(recording)
+
+
+def read_volumes(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Read a data set; yields the name of each volume, such as t0-p1, and its pixels, (c, z, y, x).
+
+    Raises
+    ------
+    TrainingError
+        It cannot be read, or planes are missing; names it.
+    """
+    with _opened(path) as recording:
+        n, there = _sizes(recording), set(recording.contents.order)
+        for t, p in sorted({(index.t, index.p) for index in there}):
+            wanted = [PlaneIndex(t, p, c, z) for c in range(n["C"]) for z in range(n["Z"])]
+            if missing := len(set(wanted) - there):
+                raise TrainingError(f"{path} lacks {missing} of {len(wanted)} planes of t={t} p={p}: leave it out")
+            planes = np.stack([recording.read_plane(index) for index in wanted])
+            yield f"t{t}-p{p}", planes.reshape(n["C"], n["Z"], *planes.shape[1:])
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Recording]:
+    try:
+        with contextlib.closing(open_recording(path, any_numbers=True)) as recording:
+            yield recording
+    except TrainingError:
+        raise
+    except CareLiveError as error:
+        raise TrainingError(str(error)) from error
+
+
+def _sizes(recording: Recording) -> dict[str, int]:
+    n = {axis: 1 + max(getattr(index, axis) for index in recording.contents.order) for axis in "tcz"}
+    y, x = recording.contents.plan.shape_px
+    return {"T": n["t"], "C": n["c"], "Z": n["z"], "Y": y, "X": x}

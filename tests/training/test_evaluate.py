@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from care_live.metrics import fit_affine, psnr_db, score
-from care_live.training.classical import best_gaussian
-from care_live.training.evaluate import estimate, evaluate
+from care_live.training.evaluate import best_gaussian, best_total_variation, estimate, evaluate
 from care_live.training.filter_verdict import of_scores
 from care_live.training.inference import Applied
-from care_live.training.noisy_volumes import RECORRUPTION, SHARE_OF_SECOND
+from care_live.training.noisy import RECORRUPTION, SHARE_OF_SECOND
 from tests.training.conftest import applied, blobs
 
 
@@ -90,3 +89,11 @@ def test_a_second_exposure_that_is_dimmer_is_not_noise(light: float) -> None:
     row = estimate([Applied("v", "v", raw[None], ours[None], None, None, other[None])])
     wanted = by_truth(ours, other, truth)
     assert wanted - 4 < row.ours.psnr_db <= wanted + 0.5
+
+
+def test_total_variation_is_a_bar_worth_clearing() -> None:
+    truth = blobs(2, (6, 32, 32))
+    raw = np.random.default_rng(2).poisson(20 * truth / truth.max() + 1).astype(np.float32)
+    smooth, value = best_total_variation(raw, truth)
+    assert value == pytest.approx(psnr_db(smooth, truth))
+    assert value > psnr_db(raw, truth) + 2

@@ -14,8 +14,8 @@ from care_live.training.checkpoint import TrainingHistory, load_state
 from care_live.training.examples import Data
 from care_live.training.fit import Fitter, computes_mixed, fit
 from care_live.training.optim import learning_rate, n_plateaus, n_since_best
+from care_live.training.preview import Progress
 from care_live.training.recipe import FitRecipe
-from care_live.training.watched import Progress
 from tests.training.conftest import noisy_pair, small_recipe
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from care_live.training import volumes
-from care_live.training.image_parts import plane_in, rows_in
+from care_live.training.image_parts import OnDisk, plane_in, rows_in
 from tests.training.conftest import blobs
 
 
@@ -18,7 +17,7 @@ from tests.training.conftest import blobs
 def test_parts_of_an_image_on_disk_are_those_in_memory_and_stay_there(tmp_path: Path, of: Any) -> None:
     stack = blobs(1, (4, 48, 32))[None, None].astype(np.uint16)
     stored = zarr.create_array(tmp_path / "image.zarr", data=stack, chunks=(1, 1, 2, 16, 16))
-    here, there = (of(volumes.OnDisk(array, 0, True)) for array in (stack, stored))
+    here, there = (of(OnDisk(array, 0, True)) for array in (stack, stored))
     assert isinstance(here, np.ndarray)
     assert not isinstance(there, np.ndarray)
     window = (slice(None),) * (here.ndim - 2) + (slice(3, 11), slice(1, None, 3))

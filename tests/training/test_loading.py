@@ -10,9 +10,9 @@ import tifffile
 
 from care_live.errors import TrainingError
 from care_live.training.loading import gather
-from care_live.training.own_recipe import own_recipe
 from care_live.training.patches import plan_for
 from care_live.training.recipe import Recipe
+from care_live.training.training_plan import own_recipe
 from tests.make.image_files import write_exposures, write_pair
 
 

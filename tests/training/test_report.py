@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from care_live.training import report
 from care_live.training.checkpoint import TrainingHistory
 from care_live.training.evaluate import evaluate
-from care_live.training.measured_noise import NoiseCorrelation
 from care_live.training.preview import judge
+from care_live.trust.measured_noise import NoiseCorrelation
 from tests.make.recipes import members
 from tests.training.conftest import noisy_pair
 

@@ -16,10 +16,10 @@ from care_live.training.examples import Data
 from care_live.training.export import export, load_member
 from care_live.training.fit import Fitter, fit
 from care_live.training.network_recipe import NetworkRecipe
-from care_live.training.own_recipe import begun_with
 from care_live.training.patches import measured_patches
 from care_live.training.recipe import Recipe
 from care_live.training.start import StartingPoint, begin, keep_kernels, open_start
+from care_live.training.training_plan import begun_with
 from tests.training.conftest import small_recipe
 
 

@@ -18,10 +18,12 @@ from care_live.model import file
 from care_live.model.card import TrainingDomain
 from care_live.simulate import pair
 from care_live.simulate.scene import Exposure, Scene
+from care_live.training import recipe as recipes
 from care_live.training import training_domain
 from care_live.training.examples import Data, paired
 from care_live.training.export import export
 from care_live.training.inference import as_volume, open_engine
+from care_live.training.loading import gather
 from care_live.training.train import train
 from care_live.trust import domain
 from care_live.trust.examiner import Examiner
@@ -140,3 +142,14 @@ def test_images_or_a_recipe_are_wanted(tmp_path: Path, given: list[str]) -> None
         CliRunner().invoke(
             cli, ["domain", str(model), *(one.format(tmp_path) for one in given)], catch_exceptions=False
         )
+
+
+def test_what_a_recipe_makes_is_described_without_training(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'name = "few"\n[data]\nkind = "simulated"\nspecimens = { granules = 2 }\nvalidation = { granules = 1 }\n'
+        "shape_px = [4, 64, 64]\nvoxel_sizes_um = [[1.0, 0.5, 0.5]]\nlaser_power = [1.0, 2.0]\n"
+    )
+    taken = training_domain.of_inputs(gather(recipes.load(recipe)), recipe.name)
+    assert len(taken.parts) >= 90 and all(part.dtype == np.uint16 for part in taken.parts)
+    assert taken.origin.endswith("parts of the training's inputs, made anew by recipe.toml")

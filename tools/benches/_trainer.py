@@ -11,9 +11,9 @@ from benches._pairs import say
 from care_live.restore.engine import Engine
 from care_live.training.export import export
 from care_live.training.inference import open_engine
+from care_live.training.preview import Progress
 from care_live.training.recipe import Recipe
 from care_live.training.train import train
-from care_live.training.watched import Progress
 
 CACHE = Path(os.environ.get("CARE_LIVE_CACHE", Path.home() / ".cache" / "care_live"))
 NETWORK = {

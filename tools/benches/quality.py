@@ -34,8 +34,8 @@ from benches._trainer import CACHE, show
 from care_live.metrics import psnr_db
 from care_live.model import file
 from care_live.simulate import Grid, Light, Microscope, Worm, draw_forms, noise, sensor
-from care_live.training.classical import best_gaussian
 from care_live.training.data_recipe import SpecimenName
+from care_live.training.evaluate import best_gaussian
 from care_live.training.examples import Data, ExposedVolume
 from care_live.training.export import export
 from care_live.training.fit import fit

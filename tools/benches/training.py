@@ -38,7 +38,7 @@ from benches._training_ours import BATCH, FILTERS, PATCH_PX, train
 from care_live.metrics import score
 from care_live.simulate import noise, sensor
 from care_live.training import patches
-from care_live.training.percentile_jitter import USUAL, SpanTable, normalise
+from care_live.training.intensity import USUAL, SpanTable, normalise
 from care_live.training.simulated import expected_electrons, exposed
 
 Image = NDArray[Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from care_live.training.measured_noise import (
+from care_live.trust.measured_noise import (
     FARTHEST_PX,
     NoiseCorrelation,
     are_equally_bright,
