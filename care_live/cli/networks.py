@@ -11,9 +11,9 @@ import click
 from care_live.cli import options
 
 if TYPE_CHECKING:
-    from care_live.training.data_recipe import SpecimenName
-    from care_live.training.evaluate import ScoreRow
-    from care_live.training.inference import Applied, TruthUnit
+    from care_live.training.data.data_recipe import SpecimenName
+    from care_live.training.evaluation.evaluate import ScoreRow
+    from care_live.training.evaluation.inference import Applied, TruthUnit
 
 _FOLDER = click.Path(path_type=Path, exists=True)
 _SPECIMENS = ("worm", "beads", "tubules", "granules", "nuclei", "forms", "confocal_forms")
@@ -72,7 +72,7 @@ def simulate_command(
     """Write simulated recordings to OUT: one folder for each laser power, and one for the truth."""
     from rich.progress import Progress
 
-    from care_live.training.simulated import write_pairs
+    from care_live.training.data.simulated import write_pairs
 
     with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("simulating", total=n)
@@ -109,8 +109,8 @@ def evaluate_command(
     amber. Give volumes that MODEL has not learnt from.
     """
     from care_live.training import report
-    from care_live.training.evaluate import evaluate
-    from care_live.training.inference import apply, open_engine
+    from care_live.training.evaluation.evaluate import evaluate
+    from care_live.training.evaluation.inference import apply, open_engine
 
     examples: dict[str, Applied] = {}
     applied = apply(open_engine(model, threads=threads), inputs, target, axes=axes, unit=truth_unit, pattern=pattern)
@@ -126,8 +126,8 @@ def evaluate_command(
 def _store_verdict(model: Path, rows: list[ScoreRow]) -> None:
     from care_live.errors import TrainingError
     from care_live.model import file
-    from care_live.training.evaluate import together
-    from care_live.training.filter_verdict import of_scores
+    from care_live.training.evaluation.evaluate import together
+    from care_live.training.evaluation.filter_verdict import of_scores
 
     verdict = of_scores(together(rows))
     if verdict is None:
@@ -178,8 +178,8 @@ def calibrate_command(
     from care_live.errors import TrainingError
     from care_live.model import file
     from care_live.training import report
-    from care_live.training.calibrate import calibrate, with_limits
-    from care_live.training.inference import apply, open_engine
+    from care_live.training.evaluation.calibrate import calibrate, with_limits
+    from care_live.training.evaluation.inference import apply, open_engine
 
     engine = open_engine(model, threads=threads)
     applied = list(apply(engine, inputs, target, axes=axes, unit=truth_unit, pattern=pattern))
@@ -224,10 +224,10 @@ def domain_command(
     from care_live.errors import ConfigError
     from care_live.model import file
     from care_live.training import recipe as recipes
-    from care_live.training import training_domain
-    from care_live.training.calibrate import with_features
-    from care_live.training.inference import open_engine
-    from care_live.training.loading import gather
+    from care_live.training.data import training_domain
+    from care_live.training.data.loading import gather
+    from care_live.training.evaluation.calibrate import with_features
+    from care_live.training.evaluation.inference import open_engine
 
     if bool(inputs) == (recipe is not None):
         raise ConfigError("give images with --input, or the config of MODEL's training with --recipe, not both")

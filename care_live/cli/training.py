@@ -145,8 +145,8 @@ def _recipe_of_file(config: Path, asked: OwnImages) -> Recipe:
 
 
 def _recipe_of_images(minutes: float | None, *, noisy_only: bool, **asked: Unpack[_Options]) -> Recipe:
+    from care_live.training.data.volumes import names_axes
     from care_live.training.training_plan import own_recipe
-    from care_live.training.volumes import names_axes
 
     if not asked["inputs"] or [bool(asked["target"]), asked["second"] is not None, noisy_only].count(True) != 1:
         raise click.UsageError(

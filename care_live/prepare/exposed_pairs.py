@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from care_live.errors import TrainingError
-from care_live.training import volumes
-from care_live.training.pairs import split_point
+from care_live.training.data import volumes
+from care_live.training.data.pairs import split_point
 from care_live.trust import registration
 from care_live.trust.saturation import saturated_share
 

@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 from care_live.metrics import psnr_db
 from care_live.model.card import CLEARLY_BETTER_DB
 from care_live.restore.engine import Engine
-from care_live.training.evaluate import Measure, best_gaussian, best_total_variation, by_exposure, noise_of_second
-from care_live.training.inference import as_volume
+from care_live.training.evaluation.evaluate import (
+    Measure,
+    best_gaussian,
+    best_total_variation,
+    by_exposure,
+    noise_of_second,
+)
+from care_live.training.evaluation.inference import as_volume
 from care_live.trust.measured_noise import pattern_sd_of, without_shared_pattern
 from care_live.trust.photon_transfer import camera_of, transfer_points
 from care_live.trust.reference import noise_variance

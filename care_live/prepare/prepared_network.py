@@ -22,10 +22,10 @@ from care_live.prepare.exposure_plan import ExposurePlan, plan_exposures
 from care_live.prepare.gate import GatedVolume, GateVerdict, is_worth_starting_from, judge_volume
 from care_live.prepare.pair_acquisition import OnPair, expose
 from care_live.restore.engine import Engine
-from care_live.training.calibrate import calibrate, with_limits
-from care_live.training.examples import Tell
+from care_live.training.data.examples import Tell
+from care_live.training.evaluation.calibrate import calibrate, with_limits
+from care_live.training.evaluation.inference import Applied, apply_to, open_engine
 from care_live.training.export import export
-from care_live.training.inference import Applied, apply_to, open_engine
 from care_live.training.preview import Progress
 from care_live.training.recipe import Recipe
 from care_live.training.start import open_start

@@ -24,16 +24,17 @@ from care_live.maps import Head
 from care_live.model import checks, file
 from care_live.model.card import METADATA_KEY, ModelCard, NetworkVerdict, unnamed_channels
 from care_live.restore import probe
-from care_live.training import calibrate, training_domain
 from care_live.training.architecture import build
 from care_live.training.checkpoint import load_state, read_recipe
+from care_live.training.data import training_domain
+from care_live.training.data.training_domain import KnownInputs
 from care_live.training.ensemble import Ensemble
-from care_live.training.filter_verdict import load as load_verdict
-from care_live.training.inference import open_engine
+from care_live.training.evaluation import calibrate
+from care_live.training.evaluation.filter_verdict import load as load_verdict
+from care_live.training.evaluation.inference import open_engine
 from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.parity import check_against_torch
 from care_live.training.recipe import Recipe
-from care_live.training.training_domain import KnownInputs
 from care_live.training.unet import for_export
 
 logger = logging.getLogger(__name__)

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from torch.func import functional_call
 
 from care_live.errors import TrainingError
-from care_live.training import optim, patches
+from care_live.training import optim
 from care_live.training.architecture import Standardised, build
 from care_live.training.checkpoint import State, TrainingHistory, Weights, load_state, save_state
+from care_live.training.data import patches
+from care_live.training.data.examples import Data, Patch
+from care_live.training.data.patches import Batch
 from care_live.training.data_parallel import ALONE, ProcessGroup
-from care_live.training.examples import Data, Patch
 from care_live.training.loss import Loss, choose, choose_error
 from care_live.training.optim import learning_rate, n_since_best
-from care_live.training.patches import Batch
 from care_live.training.preview import Progress
 from care_live.training.recipe import FitRecipe, Recipe
 from care_live.training.start import begin, keep_kernels, open_start

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from care_live.training.data.examples import Example, Patch
 from care_live.training.ensemble import Ensemble
-from care_live.training.examples import Example, Patch
-from care_live.training.inference import Applied
+from care_live.training.evaluation.inference import Applied
 
 PREVIEW_FILE = "preview.png"
 MOST_VOLUMES = 4

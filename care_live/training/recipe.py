@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from care_live.config import Section, describe, read_toml
 from care_live.errors import ConfigError
 from care_live.model.card import Task
-from care_live.training.data_recipe import DataRecipe
+from care_live.training.data.data_recipe import DataRecipe
 from care_live.training.network_recipe import PRESETS, NetworkRecipe
 
 LossName = Literal["mae", "mse", "gaussian", "laplace", "gaussian_laplace", "hidden_mse"]

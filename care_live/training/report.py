@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from care_live.metrics import Scores
 from care_live.model.reliability import LEVELS
-from care_live.training.calibrate import Reliability, as_trained, error_by_disagreement
 from care_live.training.checkpoint import TrainingHistory
-from care_live.training.evaluate import ScoreRow
-from care_live.training.inference import Applied
+from care_live.training.evaluation.calibrate import Reliability, as_trained, error_by_disagreement
+from care_live.training.evaluation.evaluate import ScoreRow
+from care_live.training.evaluation.inference import Applied
 from care_live.trust.measured_noise import ALIKE, NoiseCorrelation
 
 

@@ -23,17 +23,18 @@ import numpy as np
 
 from care_live.errors import TrainingError
 from care_live.model.card import NetworkVerdict
-from care_live.training import fit, patches, report, training_domain
+from care_live.training import fit, report
 from care_live.training.checkpoint import TrainingHistory
+from care_live.training.data import patches, training_domain
+from care_live.training.data.examples import Data, Tell
+from care_live.training.data.loading import gather
 from care_live.training.data_parallel import ProcessGroup, joined
-from care_live.training.evaluate import ScoreRow, estimate, evaluate
-from care_live.training.examples import Data, Tell
+from care_live.training.evaluation.evaluate import ScoreRow, estimate, evaluate
+from care_live.training.evaluation.filter_verdict import save as save_verdict
+from care_live.training.evaluation.filter_verdict import verdict_of
+from care_live.training.evaluation.inference import Applied
 from care_live.training.export import load_member
-from care_live.training.filter_verdict import save as save_verdict
-from care_live.training.filter_verdict import verdict_of
 from care_live.training.fit import Fitter, choose_device
-from care_live.training.inference import Applied
-from care_live.training.loading import gather
 from care_live.training.preview import Progress, Watched, judge
 from care_live.training.recipe import Recipe
 from care_live.training.training_plan import SHARE_OF_UPDATES, TrainingPlan

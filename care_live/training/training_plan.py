@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from care_live.training import volumes
+from care_live.training.data import volumes
 from care_live.training.recipe import Recipe
 from care_live.training.start import open_start
 from care_live.trust.measured_noise import NoiseCorrelation

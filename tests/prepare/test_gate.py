@@ -11,8 +11,8 @@ from scipy import ndimage
 from care_live.metrics import psnr_db
 from care_live.model import file
 from care_live.prepare.gate import GatedVolume, GateVerdict, is_worth_starting_from, judge_volume, measure_of
-from care_live.training.evaluate import by_exposure
-from care_live.training.inference import open_engine
+from care_live.training.evaluation.evaluate import by_exposure
+from care_live.training.evaluation.inference import open_engine
 from tests.prepare.conftest import electrons, exposed
 
 SPECIMEN = electrons(3, (12, 96, 96))

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from care_live.training.examples import Data, PairedVolume, paired
-from care_live.training.inference import Applied
+from care_live.training.data.examples import Data, PairedVolume, paired
+from care_live.training.evaluation.inference import Applied
 from care_live.training.recipe import Recipe
 
 

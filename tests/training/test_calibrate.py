@@ -16,8 +16,8 @@ from care_live.model import file
 from care_live.model.card import Calibration
 from care_live.model.reliability import LEVELS
 from care_live.training import report
-from care_live.training.calibrate import calibrate
-from care_live.training.inference import Applied
+from care_live.training.evaluation.calibrate import calibrate
+from care_live.training.evaluation.inference import Applied
 from tests.training.conftest import applied
 
 

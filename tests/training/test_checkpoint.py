@@ -11,7 +11,7 @@ import torch
 
 from care_live.errors import TrainingError
 from care_live.training.checkpoint import State, load_state, save_state
-from care_live.training.examples import Data, PairedVolume
+from care_live.training.data.examples import Data, PairedVolume
 from care_live.training.fit import fit
 from tests.training.conftest import small_recipe
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from care_live.training.checkpoint import load_state
+from care_live.training.data.loading import gather
 from care_live.training.data_parallel import ALONE, joined
 from care_live.training.fit import fit
-from care_live.training.loading import gather
 from care_live.training.recipe import load
 from tests.make.image_files import write_pairs
 

@@ -7,7 +7,7 @@ from typing import get_args
 import click
 
 from care_live.cli.networks import simulate_command
-from care_live.training import data_recipe
+from care_live.training.data import data_recipe
 
 
 def test_simulate_offers_every_specimen_that_a_recipe_knows() -> None:

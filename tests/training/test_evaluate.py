@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from care_live.metrics import fit_affine, psnr_db, score
-from care_live.training.evaluate import best_gaussian, best_total_variation, estimate, evaluate
-from care_live.training.filter_verdict import of_scores
-from care_live.training.inference import Applied
-from care_live.training.noisy import RECORRUPTION, SHARE_OF_SECOND
+from care_live.training.data.noisy import RECORRUPTION, SHARE_OF_SECOND
+from care_live.training.evaluation.evaluate import best_gaussian, best_total_variation, estimate, evaluate
+from care_live.training.evaluation.filter_verdict import of_scores
+from care_live.training.evaluation.inference import Applied
 from tests.training.conftest import applied, blobs
 
 

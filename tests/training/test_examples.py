@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from care_live.errors import TrainingError
-from care_live.training.examples import Data, RepeatedVolume
+from care_live.training.data.examples import Data, RepeatedVolume
+from care_live.training.data.intensity import SpanTable
 from care_live.training.fit import fit
-from care_live.training.intensity import SpanTable
 from care_live.trust.measured_noise import pattern_like
 from tests.training.conftest import small_recipe
 

@@ -9,8 +9,8 @@ import pytest
 from care_live.metrics import Scores
 from care_live.model.card import ModelCard
 from care_live.training.checkpoint import TrainingHistory
-from care_live.training.evaluate import ScoreRow
-from care_live.training.filter_verdict import verdict_of
+from care_live.training.evaluation.evaluate import ScoreRow
+from care_live.training.evaluation.filter_verdict import verdict_of
 from tests.make.verdicts import card_verdict
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from care_live.training.checkpoint import TrainingHistory, load_state
-from care_live.training.examples import Data
+from care_live.training.data.examples import Data
 from care_live.training.fit import Fitter, computes_mixed, fit
 from care_live.training.optim import learning_rate, n_plateaus, n_since_best
 from care_live.training.preview import Progress

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from care_live.training.image_parts import OnDisk, plane_in, rows_in
+from care_live.training.data.image_parts import OnDisk, plane_in, rows_in
 from tests.training.conftest import blobs
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from care_live.training.evaluate import estimate
-from care_live.training.inference import Applied
+from care_live.training.evaluation.evaluate import estimate
+from care_live.training.evaluation.inference import Applied
 
 
 def test_psnr_is_estimated_from_two_exposures() -> None:

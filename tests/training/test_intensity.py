@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from care_live.model import file
-from care_live.training.examples import paired
-from care_live.training.inference import apply_to, open_engine
-from care_live.training.intensity import line_of
-from care_live.training.loading import gather
+from care_live.training.data.examples import paired
+from care_live.training.data.intensity import line_of
+from care_live.training.data.loading import gather
+from care_live.training.evaluation.inference import apply_to, open_engine
 from tests.make.image_files import write_pairs
 from tests.training.conftest import blobs, small_recipe
 
@@ -52,7 +52,7 @@ def test_input_and_target_of_a_patch_are_in_the_same_counts() -> None:
 def test_without_a_line_every_image_keeps_its_own_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pairs(tmp_path)
     assert gather(small_recipe(tmp_path)).target_unit == "counts"
-    monkeypatch.setattr("care_live.training.intensity.LEAST_CORRELATION", 1.1)
+    monkeypatch.setattr("care_live.training.data.intensity.LEAST_CORRELATION", 1.1)
     data = gather(small_recipe(tmp_path))
     assert data.target_unit == "percentiles"
     assert not any(volume.lines for volume in data.training)

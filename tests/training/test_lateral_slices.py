@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from care_live.training.data_recipe import IsotropicData
-from care_live.training.examples import Data
-from care_live.training.lateral_slices import axial_blur
-from care_live.training.loading import gather
+from care_live.training.data.data_recipe import IsotropicData
+from care_live.training.data.examples import Data
+from care_live.training.data.lateral_slices import axial_blur
+from care_live.training.data.loading import gather
 from care_live.training.recipe import Recipe
 
 

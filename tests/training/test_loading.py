@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from care_live.errors import TrainingError
-from care_live.training.loading import gather
-from care_live.training.patches import plan_for
+from care_live.training.data.loading import gather
+from care_live.training.data.patches import plan_for
 from care_live.training.recipe import Recipe
 from care_live.training.training_plan import own_recipe
 from tests.make.image_files import write_exposures, write_pair

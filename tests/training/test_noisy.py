@@ -13,13 +13,13 @@ from click.testing import CliRunner
 from care_live.cli import cli
 from care_live.metrics import psnr_db
 from care_live.model import file
-from care_live.training.evaluate import estimate
-from care_live.training.examples import Example, Patch, RepeatedVolume
-from care_live.training.inference import Applied
-from care_live.training.intensity import SpanTable
-from care_live.training.loading import gather
+from care_live.training.data.examples import Example, Patch, RepeatedVolume
+from care_live.training.data.intensity import SpanTable
+from care_live.training.data.loading import gather
+from care_live.training.data.noisy import HIDDEN_SHARE, SHARE_OF_SECOND, NoisyVolume, RecorruptedVolume, hide
+from care_live.training.evaluation.evaluate import estimate
+from care_live.training.evaluation.inference import Applied
 from care_live.training.loss import hidden_mse
-from care_live.training.noisy import HIDDEN_SHARE, SHARE_OF_SECOND, NoisyVolume, RecorruptedVolume, hide
 from care_live.training.training_plan import own_recipe
 from care_live.trust.camera import CameraModel
 from care_live.trust.measured_noise import pattern_like

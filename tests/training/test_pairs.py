@@ -12,10 +12,10 @@ import tifffile
 from pydantic import ValidationError
 
 from care_live.errors import TrainingError
-from care_live.training.examples import PairedVolume, paired
-from care_live.training.intensity import line_of
-from care_live.training.loading import gather
-from care_live.training.pairs import MOST_EXPOSURES, expose, may_be_exposed_again, with_fresh_noise
+from care_live.training.data.examples import PairedVolume, paired
+from care_live.training.data.intensity import line_of
+from care_live.training.data.loading import gather
+from care_live.training.data.pairs import MOST_EXPOSURES, expose, may_be_exposed_again, with_fresh_noise
 from care_live.training.recipe import Recipe
 from care_live.training.training_plan import own_recipe
 from care_live.trust.camera import CameraModel
@@ -215,6 +215,6 @@ def test_a_pair_that_moved_or_a_target_as_dim_gets_none() -> None:
 
 
 def test_large_recordings_get_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("care_live.training.pairs.MOST_VOXELS", np.prod(SHAPE) - 1)
+    monkeypatch.setattr("care_live.training.data.pairs.MOST_VOXELS", np.prod(SHAPE) - 1)
     volume = pair()
     assert with_fresh_noise([volume], seed=1) == [volume]

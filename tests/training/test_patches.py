@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from care_live.training import patches
-from care_live.training.patches import PatchPlan
+from care_live.training.data import patches
+from care_live.training.data.patches import PatchPlan
 from tests.training.conftest import noisy_pair
 
 

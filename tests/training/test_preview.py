@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from care_live.training.calibrate import as_trained
-from care_live.training.examples import planes_of
+from care_live.training.data.examples import planes_of
+from care_live.training.evaluation.calibrate import as_trained
 from care_live.training.preview import MOST_VOLUMES, judge, middle_px
 from tests.make.recipes import members
 from tests.training.conftest import noisy_pair

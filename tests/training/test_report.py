@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from care_live.training import report
 from care_live.training.checkpoint import TrainingHistory
-from care_live.training.evaluate import evaluate
+from care_live.training.evaluation.evaluate import evaluate
 from care_live.training.preview import judge
 from care_live.trust.measured_noise import NoiseCorrelation
 from tests.make.recipes import members

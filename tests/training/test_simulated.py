@@ -11,9 +11,9 @@ import tifffile
 
 from care_live.errors import TrainingError
 from care_live.simulate.microscope import NOMINAL_GAIN, NOMINAL_OFFSET
-from care_live.training.loading import gather
+from care_live.training.data.loading import gather
+from care_live.training.data.simulated import exposed
 from care_live.training.recipe import Recipe
-from care_live.training.simulated import exposed
 
 
 def recipe(data: dict[str, Any], axes: str = "YX") -> Recipe:

@@ -12,11 +12,11 @@ import torch
 from care_live.errors import TrainingError
 from care_live.model import file
 from care_live.training.architecture import Standardised, build
-from care_live.training.examples import Data
+from care_live.training.data.examples import Data
+from care_live.training.data.patches import measured_patches
 from care_live.training.export import export, load_member
 from care_live.training.fit import Fitter, fit
 from care_live.training.network_recipe import NetworkRecipe
-from care_live.training.patches import measured_patches
 from care_live.training.recipe import Recipe
 from care_live.training.start import StartingPoint, begin, keep_kernels, open_start
 from care_live.training.training_plan import begun_with

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from care_live.training.evaluation.inference import as_volume, open_engine
 from care_live.training.export import export
-from care_live.training.inference import as_volume, open_engine
 from care_live.training.recipe import Recipe
 from care_live.training.train import train
 from tests.training.conftest import blobs

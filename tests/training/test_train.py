@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from care_live.metrics import Scores
-from care_live.training import filter_verdict, report
-from care_live.training.evaluate import ScoreRow
-from care_live.training.examples import Data
+from care_live.training import report
+from care_live.training.data.examples import Data
+from care_live.training.evaluation import filter_verdict
+from care_live.training.evaluation.evaluate import ScoreRow
 from care_live.training.recipe import Recipe
 from care_live.training.train import settle, train
 from tests.make.verdicts import card_verdict

@@ -19,11 +19,11 @@ from care_live.model.card import TrainingDomain
 from care_live.simulate import pair
 from care_live.simulate.scene import Exposure, Scene
 from care_live.training import recipe as recipes
-from care_live.training import training_domain
-from care_live.training.examples import Data, paired
+from care_live.training.data import training_domain
+from care_live.training.data.examples import Data, paired
+from care_live.training.data.loading import gather
+from care_live.training.evaluation.inference import as_volume, open_engine
 from care_live.training.export import export
-from care_live.training.inference import as_volume, open_engine
-from care_live.training.loading import gather
 from care_live.training.train import train
 from care_live.trust import domain
 from care_live.trust.examiner import Examiner

@@ -12,8 +12,8 @@ import zarr
 
 from care_live.images import PlaneIndex
 from care_live.recorded import open_recording
-from care_live.training import volumes
-from care_live.training.loading import gather
+from care_live.training.data import volumes
+from care_live.training.data.loading import gather
 from tests.conftest import need_data
 from tests.training.conftest import blobs, small_recipe
 

@@ -10,7 +10,7 @@ from care_live.config import AcquisitionConfig, VirtualConfig
 from care_live.images import read_only
 from care_live.model import file
 from care_live.simulate.scene import Exposure, Scene
-from care_live.training.inference import as_volume, open_engine
+from care_live.training.evaluation.inference import as_volume, open_engine
 from care_live.trust.examiner import Examiner
 from tests.trust.photons import nucleus
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from care_live.images import Restored, read_only
 from care_live.restore.engine import Engine
 from care_live.simulate import Sensor, noise, sensor
-from care_live.training.data_recipe import SpecimenName
-from care_live.training.inference import as_volume
-from care_live.training.simulated import expected_electrons
+from care_live.training.data.data_recipe import SpecimenName
+from care_live.training.data.simulated import expected_electrons
+from care_live.training.evaluation.inference import as_volume
 from care_live.trust.camera import CameraModel
 from care_live.trust.photon_transfer import camera_from_frames
 from care_live.trust.smooth import smooth

@@ -9,8 +9,8 @@ from typing import Any
 
 from benches._pairs import say
 from care_live.restore.engine import Engine
+from care_live.training.evaluation.inference import open_engine
 from care_live.training.export import export
-from care_live.training.inference import open_engine
 from care_live.training.preview import Progress
 from care_live.training.recipe import Recipe
 from care_live.training.train import train

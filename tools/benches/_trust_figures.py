@@ -16,8 +16,8 @@ from benches import _doubtful as doubtful
 from benches._abstention import Blocks, auroc
 from benches._pairs import say
 from care_live.restore.engine import Engine
-from care_live.training.data_recipe import SpecimenName
-from care_live.training.inference import as_volume
+from care_live.training.data.data_recipe import SpecimenName
+from care_live.training.evaluation.inference import as_volume
 from care_live.trust import domain, evidence, evidence_map
 from care_live.trust.examiner import Examiner
 from care_live.trust.smooth import smooth

@@ -33,9 +33,9 @@ from benches.quality import _binned, _read, in_electrons
 from care_live.metrics import psnr_db
 from care_live.simulate import noise, sensor
 from care_live.training.checkpoint import TrainingHistory
-from care_live.training.evaluate import best_gaussian
+from care_live.training.evaluation.evaluate import best_gaussian
+from care_live.training.evaluation.inference import apply_to, open_engine
 from care_live.training.export import export
-from care_live.training.inference import apply_to, open_engine
 from care_live.training.recipe import Recipe
 from care_live.training.train import train
 from care_live.training.training_plan import begun_with, own_recipe

@@ -34,14 +34,14 @@ from benches._trainer import CACHE, show
 from care_live.metrics import psnr_db
 from care_live.model import file
 from care_live.simulate import Grid, Light, Microscope, Worm, draw_forms, noise, sensor
-from care_live.training.data_recipe import SpecimenName
-from care_live.training.evaluate import best_gaussian
-from care_live.training.examples import Data, ExposedVolume
+from care_live.training.data.data_recipe import SpecimenName
+from care_live.training.data.examples import Data, ExposedVolume
+from care_live.training.data.simulated import expected_electrons, exposed
+from care_live.training.evaluation.evaluate import best_gaussian
+from care_live.training.evaluation.inference import apply_to, open_engine
 from care_live.training.export import export
 from care_live.training.fit import fit
-from care_live.training.inference import apply_to, open_engine
 from care_live.training.recipe import Recipe
-from care_live.training.simulated import expected_electrons, exposed
 
 Image = NDArray[Any]
 PEAK_ELECTRONS = 20.0

@@ -28,7 +28,7 @@ from care_live.model.reliability import half_width_factor
 from care_live.restore.engine import Engine
 from care_live.simulate.scene import Exposure, Scene
 from care_live.source.reference_planes import heights
-from care_live.training.evaluate import best_gaussian
+from care_live.training.evaluation.evaluate import best_gaussian
 from care_live.trust.references import References
 from care_live.trust.smooth import smooth
 

@@ -40,8 +40,8 @@ from care_live.metrics import psnr_db
 from care_live.restore.engine import Engine
 from care_live.simulate import Grid, Light, Measured, Microscope, Worm, deconvolution_pair, degrade, noise, sensor
 from care_live.simulate.psf import kernel
-from care_live.training import volumes
-from care_live.training.inference import as_volume
+from care_live.training.data import volumes
+from care_live.training.evaluation.inference import as_volume
 
 Image = NDArray[Any]
 DATA = Path(os.environ.get("CARE_LIVE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

@@ -37,9 +37,9 @@ from numpy.typing import NDArray
 from benches._training_ours import BATCH, FILTERS, PATCH_PX, train
 from care_live.metrics import score
 from care_live.simulate import noise, sensor
-from care_live.training import patches
-from care_live.training.intensity import USUAL, SpanTable, normalise
-from care_live.training.simulated import expected_electrons, exposed
+from care_live.training.data import patches
+from care_live.training.data.intensity import USUAL, SpanTable, normalise
+from care_live.training.data.simulated import expected_electrons, exposed
 
 Image = NDArray[Any]
 CACHE = Path(os.environ.get("CARE_LIVE_CACHE", Path.home() / ".cache" / "care_live")) / "peers"

@@ -36,7 +36,7 @@ from benches import _doubtful as doubtful
 from benches._pairs import say
 from benches._trust_figures import SPECIMENS, Figures
 from care_live.model import file
-from care_live.training.inference import open_engine
+from care_live.training.evaluation.inference import open_engine
 
 DATA = Path(os.environ.get("CARE_LIVE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 _STACKS = {

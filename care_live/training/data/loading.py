@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from care_live.training.examples import Data, Tell
-from care_live.training.lateral_slices import gather_degraded
-from care_live.training.noisy import gather_exposures, gather_noisy
-from care_live.training.pairs import gather_pairs, in_counts
+from care_live.training.data.examples import Data, Tell
+from care_live.training.data.lateral_slices import gather_degraded
+from care_live.training.data.noisy import gather_exposures, gather_noisy
+from care_live.training.data.pairs import gather_pairs, in_counts
+from care_live.training.data.simulated import gather_blurred, gather_simulated
 from care_live.training.recipe import Recipe
-from care_live.training.simulated import gather_blurred, gather_simulated
 
 
 def gather(recipe: Recipe, tell: Tell = lambda name: None) -> Data:

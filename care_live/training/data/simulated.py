@@ -14,10 +14,10 @@ from care_live.simulate import Grid, Light, Measured, Microscope, Worm, degrade,
 from care_live.simulate.psf import SPINNING_DISK, Psf
 from care_live.simulate.specimen import Specimen
 from care_live.simulate.structures import Beads, Box, Granules, Tubules
-from care_live.training import volumes
-from care_live.training.data_recipe import DeconvolveData, SimulatedData, SpecimenName, Specimens, ThinSpecimens
-from care_live.training.examples import Data, ExposedVolume, Tell, find_foreground
-from care_live.training.intensity import SpanTable
+from care_live.training.data import volumes
+from care_live.training.data.data_recipe import DeconvolveData, SimulatedData, SpecimenName, Specimens, ThinSpecimens
+from care_live.training.data.examples import Data, ExposedVolume, Tell, find_foreground
+from care_live.training.data.intensity import SpanTable
 from care_live.training.recipe import Recipe
 
 _CAMERA_PX = (1024, 1024)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from care_live.errors import CareLiveError, TrainingError
 from care_live.images import PlaneIndex
 from care_live.recorded import VENDOR_SUFFIXES, Recording, is_data_set, open_recording
-from care_live.training.image_parts import OnDisk
-from care_live.training.intensity import thin
+from care_live.training.data.image_parts import OnDisk
+from care_live.training.data.intensity import thin
 
 _ORDER = "TCZYX"
 

@@ -17,11 +17,11 @@ from scipy import ndimage
 
 from care_live.errors import ConfigError, TrainingError
 from care_live.simulate import Measured, degrade
-from care_live.training import intensity, volumes
-from care_live.training.data_recipe import IsotropicData, UpsampleData
-from care_live.training.examples import Data, PairedVolume, Patch, Tell, find_foreground, paired
-from care_live.training.intensity import SpanTable, thin
-from care_live.training.pairs import split
+from care_live.training.data import intensity, volumes
+from care_live.training.data.data_recipe import IsotropicData, UpsampleData
+from care_live.training.data.examples import Data, PairedVolume, Patch, Tell, find_foreground, paired
+from care_live.training.data.intensity import SpanTable, thin
+from care_live.training.data.pairs import split
 from care_live.training.recipe import Recipe
 
 Pixels = NDArray[np.float32]

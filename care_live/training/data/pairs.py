@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import TrainingError
-from care_live.training import volumes
-from care_live.training.data_recipe import PairsData
-from care_live.training.examples import Data, Example, Filed, PairedVolume, Tell, paired, planes_of, rows_of
-from care_live.training.intensity import BrightnessLine, line_of
+from care_live.training.data import volumes
+from care_live.training.data.data_recipe import PairsData
+from care_live.training.data.examples import Data, Example, Filed, PairedVolume, Tell, paired, planes_of, rows_of
+from care_live.training.data.intensity import BrightnessLine, line_of
+from care_live.training.data.volumes import StoredImage
 from care_live.training.recipe import Recipe
-from care_live.training.volumes import StoredImage
 from care_live.trust import registration
 from care_live.trust.camera import CameraModel
 from care_live.trust.photon_transfer import TransferPoint, camera_of, transfer_points

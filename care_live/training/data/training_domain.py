@@ -18,9 +18,9 @@ from care_live.config import Section
 from care_live.errors import CareLiveError
 from care_live.model.card import TrainingDomain
 from care_live.recorded import open_recording
-from care_live.training import intensity, volumes
-from care_live.training.data_recipe import DataRecipe, ExposuresData, NoisyData, PairsData
-from care_live.training.examples import Data, Example
+from care_live.training.data import intensity, volumes
+from care_live.training.data.data_recipe import DataRecipe, ExposuresData, NoisyData, PairsData
+from care_live.training.data.examples import Data, Example
 from care_live.training.recipe import Recipe
 from care_live.trust.photon_transfer import camera_of, transfer_points
 

@@ -14,7 +14,7 @@ from care_live.errors import ConfigError
 from care_live.metrics import Scores, fit_affine, micro_ssim, score
 
 if TYPE_CHECKING:
-    from care_live.training.inference import Applied
+    from care_live.training.evaluation.inference import Applied
 from care_live.metrics import psnr_db
 
 Measure: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]

@@ -30,12 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from care_live.training import intensity, volumes
-from care_live.training.data_recipe import ExposuresData, NoisyData, PairsData
-from care_live.training.examples import Data, Example, PairedVolume, Patch, RepeatedVolume, Tell, find_foreground
-from care_live.training.image_parts import plane_in, rows_in
-from care_live.training.intensity import SpanTable, thin
-from care_live.training.pairs import gather_pairs, split, split_point
+from care_live.training.data import intensity, volumes
+from care_live.training.data.data_recipe import ExposuresData, NoisyData, PairsData
+from care_live.training.data.examples import Data, Example, PairedVolume, Patch, RepeatedVolume, Tell, find_foreground
+from care_live.training.data.image_parts import plane_in, rows_in
+from care_live.training.data.intensity import SpanTable, thin
+from care_live.training.data.pairs import gather_pairs, split, split_point
 from care_live.training.recipe import Recipe
 from care_live.trust.camera import CameraModel
 from care_live.trust.measured_noise import (

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from care_live.model.card import TargetUnit
-from care_live.training import intensity
-from care_live.training.image_parts import plane_in, rows_in
-from care_live.training.intensity import BrightnessLine, SpanTable, thin
+from care_live.training.data import intensity
+from care_live.training.data.image_parts import plane_in, rows_in
+from care_live.training.data.intensity import BrightnessLine, SpanTable, thin
 from care_live.trust.measured_noise import NoiseCorrelation, without_shared_pattern
 
 FOREGROUND_SHARE = 0.4

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.errors import TrainingError
-from care_live.training.examples import Data, Example, Patch
+from care_live.training.data.examples import Data, Example, Patch
 from care_live.training.recipe import PATCH_PX, Recipe
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]

@@ -9,7 +9,7 @@ from pathlib import Path
 from care_live.metrics import Scores
 from care_live.model.card import ImageScores, NetworkVerdict
 from care_live.training.checkpoint import TrainingHistory
-from care_live.training.evaluate import ScoreRow
+from care_live.training.evaluation.evaluate import ScoreRow
 
 FILE = "verdict.json"
 _FEW_IMAGES, _FEW_UPDATES = 4, 300

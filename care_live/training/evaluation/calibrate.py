@@ -19,7 +19,7 @@ from care_live.errors import TrainingError
 from care_live.model import reliability
 from care_live.model.card import Calibration, ModelCard
 from care_live.restore.engine import Engine
-from care_live.training.inference import Applied, as_volume
+from care_live.training.evaluation.inference import Applied, as_volume
 from care_live.trust import limits_fit as limits
 
 _VOXELS_A_VOLUME = 400_000

@@ -15,8 +15,8 @@ from care_live.errors import TrainingError
 from care_live.images import Integrity, Restored, Volume, VolumeKey, read_only
 from care_live.model.card import ModelCard
 from care_live.restore.engine import Engine
-from care_live.training import volumes
-from care_live.training.intensity import line_of
+from care_live.training.data import volumes
+from care_live.training.data.intensity import line_of
 
 TruthUnit = Literal["counts", "percentiles"]
 """How the truth is put beside the restored image: *counts*, it is in the input's camera counts (simulated);

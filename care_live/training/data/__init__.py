@@ -1,0 +1,1 @@
+"""What a network learns from: images on disk or simulated → examples → batches of patches."""

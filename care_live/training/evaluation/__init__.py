@@ -1,0 +1,1 @@
+"""How good a trained network is: applied to pairs as it will restore, scored, compared, calibrated."""
