@@ -40,5 +40,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    ensure(inference_extra(), "openvino", "mm", "train", "import", "view", "napari", "ndv", "cluster", "dev")
+    ensure(inference_extra(), "openvino", "mm", "train", "import", "view", "napari", "ndv", "cluster", "s3", "dev")
     raise SystemExit(main(sys.argv[1:]))

@@ -12,10 +12,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import platform
 import time
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -24,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care_live.default_ports import WATCHERS
-from care_live.errors import ProtocolError, SourceError, StoreError
+from care_live.errors import ConfigError, ProtocolError, SourceError, StoreError
 from care_live.publish.subscriber import Subscriber
 from care_live.recorded.run_records import Product
 from care_live.store import RunReader
@@ -64,7 +68,10 @@ def of_run(path: str | Path, product: Product = "restored", p: int = 0) -> RunDa
         There is no run, or it has no such product.
     SourceError
         It has no volume yet.
+    ConfigError
+        A notebook has no display to draw with.
     """
+    _check_display()
     data = RunData(RunReader(Path(path)).array(product, p))
     if 0 in data.data.shape:
         raise SourceError(f"{path} has no {product} volume at position {p} yet")
@@ -98,12 +105,13 @@ def of_daemon(
     Raises
     ------
     ConfigError
-        The address cannot be connected to, or needs keys.
+        The address cannot be connected to, or needs keys; a notebook has no display to draw with.
     SourceError
         No volume came in time.
     ProtocolError
         The daemon refused the request.
     """
+    _check_display()
     view = View(products=(product,), codec="none" if is_loopback(address) else arrays.codec_here())
     link = Subscriber(address, view=view, keys=keys, position=p, slabs=product != "raw")
     data = LiveData(link, product, p)
@@ -118,6 +126,16 @@ def of_daemon(
         raise
     _look_again(data, _LIVE_S, link.close)
     return data
+
+
+def _check_display() -> None:
+    """Refuse a notebook on a machine without a display: there Qt, with which vispy draws, ends the whole kernel."""
+    if platform.system() != "Linux" or find_spec("pygfx") is not None:
+        return
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop()
+        if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")):
+            raise ConfigError("ndv draws with a display, and there is none: start Jupyter by xvfb-run -a jupyter lab")
 
 
 def _look_again(data: RunData | LiveData, wait_s: float, gone: Callable[[], None] = lambda: None) -> None:

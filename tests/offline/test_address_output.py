@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +16,13 @@ import zarr
 
 import care_live
 from care_live.errors import ConfigError, StoreError
+from care_live.offline import estimate, plan_archive
 from care_live.recorded import open_recording
 from care_live.store import verify
 from tests.make.networks import noisy, save_network
+from tests.make.object_store import ObjectStore
 from tests.make.plates import write_plate
+from tests.make.waiting import until
 from tests.offline.results import files
 
 pytest.importorskip("fsspec", reason="fsspec is not installed: pip install 'care-live[s3]'")
@@ -23,6 +30,7 @@ import fsspec
 
 SETTINGS = {"provider": "cpu", "threads": 1, "progress": False}
 WELLS = ("A/1", "B/2")
+WAIT_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +88,14 @@ def test_a_plate_at_an_address_is_that_of_a_disk(
     assert (again.n_restored, again.n_before) == (0, 4)
 
 
+def test_a_dry_run_counts_what_is_at_the_address(plate: Path, model: Path) -> None:
+    network = care_live.open_network(model, provider="cpu", threads=1)
+    plan = plan_archive([plate], "memory://bucket/out", axes=None, keep_raw=True, as_tiff=False)
+    assert estimate(plan, network).n_before == 0
+    care_live.restore(plate, "memory://bucket/out", model=model, **SETTINGS)
+    assert estimate(plan, network).n_before == 4
+
+
 @pytest.mark.parametrize("n_copied", [0, 5])
 def test_an_interrupted_copy_goes_on(
     plate: Path,
@@ -133,34 +149,88 @@ def test_what_lies_at_an_address_is_never_overwritten(plate: Path, model: Path) 
         care_live.restore(plate, "nowhere://bucket/out", model=model, **SETTINGS)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not (find_spec("moto") and find_spec("s3fs")), reason="needs s3fs and the server of moto")
-def test_a_plate_goes_from_s3_to_s3(
-    plate: Path, model: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0)
-    server.start()
+@pytest.fixture
+def s3(plate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """A server with a plate, whose address and keys are in the environment."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'care-live[s3]'")
+    pytest.importorskip("nanio", reason="no S3 server here: pip install 'care-live[dev]'")
+    if os.name == "nt":
+        pytest.skip("on Windows a server inherits no socket")
+    store = ObjectStore(tmp_path / "s3")
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    shutil.copytree(plate, store.buckets / "bucket/plate.zarr")
+    store.start()
     try:
-        host, port = server.get_host_and_port()
-        for name, value in (
-            ("ENDPOINT_URL", f"http://{host}:{port}"),
-            ("ACCESS_KEY_ID", "a"),
-            ("SECRET_ACCESS_KEY", "b"),
-        ):
-            monkeypatch.setenv(f"AWS_{name}", value)
-        store = fsspec.filesystem("s3")
-        store.mkdir("bucket")
-        store.put(f"{plate}/", "bucket/plate.zarr", recursive=True)
-        report = care_live.restore("s3://bucket/plate.zarr", "s3://bucket/out", model=model, **SETTINGS)
-        assert (report.n_restored, report.problems) == (4, [])
-        copy = fetched("s3://bucket/out", tmp_path / "copy")
-        assert verify(copy).clean
-        pixels = {name: content for name, content in files(copy).items() if "/c/" in name}
-        assert pixels == {name: content for name, content in undisturbed.items() if "/c/" in name}
-        plates = zarr.open_group("s3://bucket/out/restored", mode="r").attrs["ome"]["plate"]
-        assert [well["path"] for well in plates["wells"]] == list(WELLS)
-        assert care_live.restore("s3://bucket/plate.zarr", "s3://bucket/out", model=model, **SETTINGS).n_before == 4
+        yield store
     finally:
-        server.stop()
+        store.close()
+
+
+def check_s3(store: ObjectStore, undisturbed: dict[str, bytes]) -> None:
+    """What the server has on its disk is what a disk gets, all but the address of the input."""
+    out = store.buckets / "bucket/out"
+    found = {name: content for name, content in files(out).items() if "/.tmp." not in name}  # of a killed server
+    assert pixels(found) == pixels(undisturbed)
+    assert found.keys() == undisturbed.keys()
+    assert verify(out).clean
+    plates = zarr.open_group(out / "restored", mode="r").attrs["ome"]["plate"]
+    assert [well["path"] for well in plates["wells"]] == list(WELLS)
+
+
+def pixels(of: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: content for name, content in of.items() if "/c/" in name}
+
+
+def command(model: Path) -> list[str]:
+    options = ("--model", model, "--provider", "cpu", "--threads", "1")
+    return list(
+        map(
+            str,
+            (sys.executable, "-m", "care_live", "restore", "s3://bucket/plate.zarr", "s3://bucket/out", *options),
+        )
+    )
+
+
+def said(model: Path) -> str:
+    """Return what the command prints; it ends well."""
+    done = subprocess.run(command(model), capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_plate_goes_from_s3_to_s3(s3: ObjectStore, model: Path, undisturbed: dict[str, bytes]) -> None:
+    """A tenth of all requests is refused, as S3 does at a high rate."""
+    s3.refuse(0.1)
+    assert said(model).startswith("s3://bucket/out: 4 time points restored")
+    assert s3.n_requests()["refused"] > 0
+    check_s3(s3, undisturbed)
+    assert "4 were restored before" in said(model)
+    assert list(Path().glob(".*")) == []
+
+
+@pytest.mark.slow
+def test_a_killed_command_and_a_killed_server_cost_nothing(
+    s3: ObjectStore, model: Path, undisturbed: dict[str, bytes]
+) -> None:
+    with begun(command(model), s3, 8) as client:
+        client.kill()
+    assert not (s3.buckets / "bucket/out/journal.jsonl").exists(), "it was killed too late"
+    with begun(command(model), s3, 8) as client:
+        s3.kill()
+        s3.start()
+        client.wait(WAIT_S)
+    if client.returncode:  # it gave up before the server was there again
+        said(model)
+    check_s3(s3, undisturbed)
+    assert list(Path().glob(".*")) == []
+
+
+@contextlib.contextmanager
+def begun(command: list[str], store: ObjectStore, n_written: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command; give it once it has written as many objects, or has ended."""
+    before = store.n_requests()["PUT"]
+    with subprocess.Popen(command) as client:
+        until(lambda: store.n_requests()["PUT"] >= before + n_written or client.poll() is not None, WAIT_S)
+        yield client

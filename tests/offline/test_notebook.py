@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from care_live.images import RunStarted, VolumeKey
 from care_live.store import open_run
 from tests.make.networks import save_network
 from tests.make.stored import make_plan, make_restored, make_volume
+from tests.source.java_program import display
 
 CELLS = """
 import numpy as np
@@ -43,26 +47,60 @@ def test_a_notebook_shows_a_bar_and_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("DISPLAY" not in os.environ and sys.platform == "linux", reason="no display here")
 def test_a_notebook_shows_a_run_in_ndv(tmp_path: Path) -> None:
     for package in ("ndv", "ipywidgets", "jupyter_rfb", "vispy"):
-        pytest.importorskip(package, reason=f"no {package} here: pip install 'ndv[jupyter,vispy]'")
+        if find_spec(package) is None:
+            pytest.skip(f"no {package} here: pip install 'ndv[jupyter,vispy]'")
     with contextlib.closing(open_run(StoreConfig(directory=tmp_path), RunStarted("run", make_plan()))) as writer:
         writer.write_raw(make_volume(VolumeKey(0)))
         writer.write_restored(make_restored(make_volume(VolumeKey(0))))
-    shown = shown_by(VIEWER_CELLS, tmp_path)
+    with display_here() as environment:
+        shown = shown_by(VIEWER_CELLS, tmp_path, environment)
     assert any("application/vnd.jupyter.widget-view+json" in data for data in shown)
 
 
-def shown_by(cells: str, folder: Path) -> list[dict[str, str]]:
-    """Run code in a Jupyter kernel; return what its cell shows, by type."""
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a display")
+def test_a_notebook_without_a_display_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("ndv", reason="no ndv here: pip install 'care-live[ndv]'")
+    environment = {name: value for name, value in os.environ.items() if "DISPLAY" not in name}
+    cells = """
+from care_live.errors import ConfigError
+from care_live.viewer import ndv_data
+
+for open_data in (ndv_data.of_run, ndv_data.of_daemon):
+    try:
+        open_data("none")
+    except ConfigError as error:
+        print(error)
+"""
+    texts = "".join(str(data) for data in shown_by(cells, tmp_path, environment))
+    assert texts.count("xvfb-run") == 2 or find_spec("pygfx") is not None
+
+
+@contextlib.contextmanager
+def display_here() -> Iterator[dict[str, str]]:
+    """Give the environment of a program with a display, which is made where there is none."""
+    if sys.platform != "linux" or "DISPLAY" in os.environ:
+        yield dict(os.environ)
+        return
+    if shutil.which("Xvfb") is None:
+        pytest.skip("no display, and no Xvfb on this machine (Debian: xvfb)")
+    with display() as name:
+        yield os.environ | {"DISPLAY": name}
+
+
+def shown_by(cells: str, folder: Path, environment: Mapping[str, str] = os.environ) -> list[dict[str, str]]:
+    """Run code in a Jupyter kernel; return what its cell shows, by type, and what it prints."""
     jupyter = pytest.importorskip("jupyter_client.manager", reason="no Jupyter here: pip install ipykernel")
     pytest.importorskip("ipykernel", reason="no Jupyter kernel here: pip install ipykernel")
-    manager, client = jupyter.start_new_kernel(kernel_name="python3", startup_timeout=120, cwd=str(folder))
+    manager, client = jupyter.start_new_kernel(
+        kernel_name="python3", startup_timeout=120, cwd=str(folder), env=dict(environment)
+    )
     shown: list[dict[str, str]] = []
 
     def take(message: dict[str, dict[str, dict[str, str]]]) -> None:
-        shown.append(message["content"].get("data", {}))
+        shown.append(message["content"].get("data", {"text": message["content"].get("text", "")}))
 
     try:
         reply = client.execute_interactive(cells, output_hook=take, timeout=120)

@@ -60,6 +60,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 gateway.app(),
+                loop="asyncio",  # not uvloop where that happens to be installed: the budgets count on these transports
                 http=BoundedHttp,
                 ws=BoundedWebSocket,
                 backlog=budget.ACCEPTED_AT_ONCE,
