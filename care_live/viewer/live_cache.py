@@ -14,8 +14,11 @@ import numpy as np
 
 from care_live.images import Restored, State, VolumeKey, read_only
 from care_live.maps import Array
+from care_live.publish.delivery import Delivery, FromDaemon
+from care_live.publish.describe import networks_of
 from care_live.viewer.trust_line import TrustNote, note_of
-from care_live.viewer.view_records import RunInfo, SystemStatus, ViewedVolume
+from care_live.viewer.view_records import RunInfo, SystemStatus, ViewedVolume, describe
+from care_live.wire.messages import Change, End, Skipped, Start
 
 MAX_GROWING = 8
 """Times the memory: a volume that takes more is shown only when it is complete, not while it is restored."""
@@ -83,6 +86,13 @@ class GrowingVolume:
         return ViewedVolume(grown, None, "provisional", before=self._before)
 
 
+def _shown(came: Delivery) -> ViewedVolume:
+    """Return a volume that came just now, as every screen shows it."""
+    last_plane_s = time.monotonic() - came.age_s if came.age_s >= 0 else None
+    sequence = -1 if came.seq is None else came.seq
+    return ViewedVolume(came.restored, came.volume, came.state, last_plane_s, sequence=sequence)
+
+
 def _begins(slab: Restored, most_bytes: int) -> bool:
     """Return whether these are the first planes of a volume that fits: a few bytes on the wire can announce any."""
     whole_bytes = sum(array[0].nbytes * slab.n_planes for array in slab.maps.values() if len(array))
@@ -113,6 +123,30 @@ class LiveCache:
     _info: RunInfo = field(default_factory=RunInfo)
     _status: SystemStatus = field(default_factory=SystemStatus)
     _count: int = 0
+
+    def take(self, message: FromDaemon) -> None:
+        """Put a message of the daemon where it belongs."""
+        match message:
+            case Delivery() if message.is_whole:
+                self.put(_shown(message))
+            case Delivery(restored=Restored() as planes):
+                self.grow(planes)
+            case Start(run=str(run), plan=plan):
+                self.begin(
+                    describe(
+                        run,
+                        channels=plan.channels,
+                        positions=plan.positions,
+                        interval_s=plan.interval_s,
+                        networks=networks_of(message),
+                    )
+                )
+            case Change(key=(t, p, c), state=state):
+                self.change(VolumeKey(t, p, c), state)
+            case Skipped(key=(t, p, c)):
+                self.abandon(VolumeKey(t, p, c))
+            case End(reason=reason):
+                self.end(reason)
 
     def put(self, shown: ViewedVolume) -> None:
         """Take one volume in; another one with the same key is replaced."""

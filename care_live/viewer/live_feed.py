@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 
 import msgspec
 
 from care_live.errors import ProtocolError, StageError
-from care_live.images import Restored, VolumeKey
-from care_live.publish.delivery import Delivery, FromDaemon
-from care_live.publish.describe import networks_of
+from care_live.publish.delivery import FromDaemon
 from care_live.publish.subscriber import AWAY_S, Subscriber
 from care_live.viewer.live_cache import LiveCache
-from care_live.viewer.view_records import SystemStatus, ViewedVolume, describe
+from care_live.viewer.view_records import SystemStatus
 from care_live.wire.address import is_loopback
 from care_live.wire.arrays import codec_here
 from care_live.wire.keys import ClientKeys
-from care_live.wire.messages import EVERYTHING, Change, End, Heartbeat, Skipped, Start
+from care_live.wire.messages import EVERYTHING, Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +83,7 @@ class LiveFeed:
 
     def _take(self, message: FromDaemon) -> None:
         try:
-            take(message, self._cache)
+            self._cache.take(message)
         except Exception as error:  # the thread boundary: one message is lost, and the feed goes on
             logger.exception("feed message lost address=%s error=%s", self._address, error)
 
@@ -106,35 +103,3 @@ class LiveFeed:
             workers=tuple(status.workers or ()),
             detail=status.note,
         )
-
-
-def take(message: FromDaemon, cache: LiveCache) -> None:
-    """Put one message where it belongs."""
-    match message:
-        case Delivery() if message.is_whole:
-            cache.put(shown(message))
-        case Delivery(restored=Restored() as planes):
-            cache.grow(planes)
-        case Start(run=str(run), plan=plan):
-            cache.begin(
-                describe(
-                    run,
-                    channels=plan.channels,
-                    positions=plan.positions,
-                    interval_s=plan.interval_s,
-                    networks=networks_of(message),
-                )
-            )
-        case Change(key=(t, p, c), state=state):
-            cache.change(VolumeKey(t, p, c), state)
-        case Skipped(key=(t, p, c)):
-            cache.abandon(VolumeKey(t, p, c))
-        case End(reason=reason):
-            cache.end(reason)
-
-
-def shown(came: Delivery) -> ViewedVolume:
-    """Return a volume that came just now, as every screen shows it."""
-    last_plane_s = time.monotonic() - came.age_s if came.age_s >= 0 else None
-    sequence = -1 if came.seq is None else came.seq
-    return ViewedVolume(came.restored, came.volume, came.state, last_plane_s, sequence=sequence)

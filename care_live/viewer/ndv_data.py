@@ -34,7 +34,6 @@ from care_live.recorded.run_records import Product
 from care_live.store import RunReader
 from care_live.store.run_array import RunArray
 from care_live.viewer.live_cache import LiveCache
-from care_live.viewer.live_feed import take
 from care_live.viewer.view_records import ViewedVolume
 from care_live.wire import arrays
 from care_live.wire.address import is_loopback
@@ -266,7 +265,7 @@ class LiveData(ndv.DataWrapper[LiveCache]):  # type: ignore[misc]
         for n in range(_MOST_MESSAGES):
             if (message := self._subscriber.next(0.0 if n else wait_s)) is None:
                 return
-            take(message, self._cache)
+            self._cache.take(message)
 
     def look(self) -> bool:
         """Take what the daemon sent, and draw it; return whether more may come."""
