@@ -18,9 +18,9 @@ from care_live.maps import folder_of
 from care_live.recorded.run_records import PRODUCTS, Product, RunBegan
 from care_live.store import ome
 from care_live.store.fsync import sync_up_to, translated
-from care_live.store.group_metadata import write_group
 from care_live.store.plates import PlateGroups
 from care_live.store.shards import folder_of_position, positions
+from care_live.store.zarr_arrays import write_group
 from care_live.store.zarr_images import ImageGroup
 
 PYRAMID = "pyramid"

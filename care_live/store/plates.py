@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from care_live.recorded.run_records import Product, RunBegan
-from care_live.store.group_metadata import write_group
 from care_live.store.shards import is_plate
+from care_live.store.zarr_arrays import write_group
 
 _KEPT = ("name", "rows", "columns", "acquisitions")
 """Of what a source says of its plate."""

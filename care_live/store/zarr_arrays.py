@@ -1,9 +1,10 @@
-"""How zarr's arrays are packed, and its errors as ours."""
+"""How groups and arrays of Zarr are written, and its errors as ours."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,13 +13,27 @@ from typing import Any
 import numpy as np
 
 from care_live.errors import StoreError
-from care_live.store.fsync import translated
+from care_live.store.fsync import make_folder, replace_file, translated
 from care_live.store.raw_codec import BLOSC, IN_METADATA
 
 
 def import_zarr() -> ModuleType:
     """Import zarr, half a second of work; to be called early, while others start."""
     return importlib.import_module("zarr")
+
+
+def write_group(path: Path, attributes: dict[str, Any]) -> None:
+    """Write a Zarr group's metadata, whole; the folder is made where it is missing.
+
+    Raises
+    ------
+    StoreError
+        The disk is full, gone or read-only.
+    """
+    metadata = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    with translated(f"cannot write the metadata of {path}", path):
+        make_folder(path)
+        replace_file(path / "zarr.json", json.dumps(metadata, indent=1).encode())
 
 
 def compressors_of(dtype: str) -> tuple[Any, Any]:

@@ -18,11 +18,10 @@ from care_live.errors import StoreError, VolumeMemoryError
 from care_live.pyramid import Combine, halved
 from care_live.recorded.run_records import StoredArray
 from care_live.store.fsync import in_one_step, replace_file, sync_up_to, translated, with_retries
-from care_live.store.group_metadata import write_group
 from care_live.store.ome import chunk_shape, shard_shape
 from care_live.store.raw_codec import BLOSC, IN_METADATA, CodecPicker, RawCodec
 from care_live.store.shard_file import ShardLayout, refuse_wild_chunks, write_shard
-from care_live.store.zarr_arrays import blosc_of, compressors_of, import_zarr, zarr_errors
+from care_live.store.zarr_arrays import blosc_of, compressors_of, import_zarr, write_group, zarr_errors
 
 
 class ImageGroup:
