@@ -222,8 +222,6 @@ class Refused(Sent, frozen=True, kw_only=True, tag="refused", tag_field="type"):
 
 
 Message: TypeAlias = Start | VolumeMessage | Slab | Change | Skipped | End | Heartbeat | Gap | Refused
-LogMessage: TypeAlias = Start | VolumeMessage | Change | Skipped | End
-"""Numbered messages: together they contain the whole run."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated
 
 import msgspec
 
-from care_live.verdict import MAX_DOUBTS, Contradiction, Doubt, MeasuredError, Trust, TrustColour
+from care_live.verdict import MAX_DOUBTS, Doubt, MeasuredError, Trust
 from care_live.wire.codec import record_of
 from care_live.wire.fields import Count, Finite, ReasonWord, Text
 
@@ -53,16 +53,11 @@ def header_of(trust: Trust | None) -> TrustHeader | msgspec.UnsetType:
     """Return a verdict as it is sent."""
     if trust is None:
         return msgspec.UNSET
-    return TrustHeader(
-        colour=trust.colour,
-        reasons=trust.reasons,
-        doubts=tuple(DoubtHeader(doubt.kind, doubt.place_px, doubt.sigmas) for doubt in trust.doubts),
-        sd=trust.sd,
-        share=trust.share,
-        camera=trust.camera,
-        is_out_of_domain=trust.is_out_of_domain,
+    return record_of(
+        TrustHeader,
+        trust,
+        doubts=tuple(record_of(DoubtHeader, one) for one in trust.doubts),
         measured=None if trust.measured is None else record_of(MeasuredHeader, trust.measured),
-        unmeasured=trust.unmeasured,
     )
 
 
@@ -70,14 +65,9 @@ def trust_of(header: TrustHeader | msgspec.UnsetType | None) -> Trust | None:
     """Return the verdict of a message; a colour or kind that only a newer daemon knows is kept as it is."""
     if header is None or header is msgspec.UNSET:
         return None
-    return Trust(
-        colour=cast(TrustColour, header.colour),
-        reasons=header.reasons,
-        doubts=tuple(Doubt(cast(Contradiction, one.kind), one.place_px, one.sigmas) for one in header.doubts),
-        sd=header.sd,
-        share=header.share,
-        camera=header.camera,
-        is_out_of_domain=header.is_out_of_domain,
+    return record_of(
+        Trust,
+        header,
+        doubts=tuple(record_of(Doubt, one) for one in header.doubts),
         measured=None if header.measured is None else record_of(MeasuredError, header.measured),
-        unmeasured=header.unmeasured,
     )
