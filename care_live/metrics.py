@@ -1,7 +1,7 @@
 """Image metrics, in numpy: how near an image is to its ground truth, whatever the unit of either.
 
-For the paper's metrics the ground truth is normalised by its 0.1 and 99.9 percentiles, the other image is fitted to it
-by the affine least squares map, and then PSNR and SSIM are taken with data range 1.
+For the paper's metrics the ground truth is normalised by its 0.1 and 99.9 percentiles, and the other image is fitted to
+it by the affine least squares map. Then PSNR and SSIM are taken with data range 1.
 
 SSIM of images with a camera's offset is near 1 whatever their structures, and rewards the scale that suits its
 constants. So for dim images there is microSSIM: both backgrounds are subtracted, and the image is multiplied by the one

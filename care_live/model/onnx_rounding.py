@@ -2,8 +2,8 @@
 
 Rounding every weight to the nearest code leaves each kernel with a sum that is a little off, and images are smooth:
 all taps of a kernel read nearly the same value, so errors add up. Here a few weights go to the code on their other
-side, those that lie nearest to the middle, until the sums of every kernel, and then of all kernels that make an output
-channel, are right to half a code.
+side, those that lie nearest to the middle. They are as many as make the sum of every kernel right to half a code, and
+then the sum of all kernels of an output channel.
 
 References
 ----------

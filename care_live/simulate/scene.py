@@ -1,7 +1,7 @@
 """What the virtual microscope looks at: specimens on a slide, when, and under how much light.
 
 Specimen time does not follow the clock. It stands still while one time point is recorded and moves on by
-`VirtualConfig.specimen_step_s` from one time point to the next, so the ground truth of a volume follows from
+`VirtualConfig.specimen_step_s` from one time point to the next. So the ground truth of a volume follows from
 the configuration and the volume's key alone. Which time point an exposure belongs to is found by counting
 exposures; time must therefore be the acquisition's outermost axis, as it is by default.
 """

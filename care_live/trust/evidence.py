@@ -46,8 +46,8 @@ _NEIGHBOURHOOD = 1.8
 """In smoothing widths: light that a network spreads from a bright structure is an error of intensity, too."""
 _OF_LIGHT, _OF_BRIGHTEST, _OF_RANGE = 0.22, 0.055, 0.04
 """Shares of the local light, of the brightest square nearby and of the intensity range that an object left out is more
-than: what the network smoothed away near bright nuclei was less than one of the first two, in 110 worms, and what it
-made of dense tissue, where a worm is as small as the field, less than the third."""
+than. What the network smoothed away near bright nuclei was less than one of the first two, in 110 worms. What it made
+of dense tissue, where a worm is as small as the field, was less than the third."""
 _SURPLUS = 1.05
 """Times the noise that such an object is more than: no interval stands between it and chance."""
 _NEARBY = (3, 2, 2)
