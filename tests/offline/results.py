@@ -1,4 +1,4 @@
-"""Results on the disk, as bytes that may be compared: without times, which differ from run to run."""
+"""Results of an archive: as bytes that may be compared, without times, and interrupted on their way."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
+import care_live
+from care_live.store import RunWriter
+
+SETTINGS = {"provider": "cpu", "threads": 1, "progress": False}
+N_TIMES = {"a/one": 3, "a/two": 2, "three": 2}
+"""Data sets of the archive, and their time points."""
 _OWN = {"journal.jsonl", "writer.lock"}
 
 
@@ -30,3 +38,18 @@ def _content(path: Path) -> bytes:
     tree = json.loads(path.read_bytes())
     tree.get("attributes", {}).get("care_live", {}).pop("began_us", None)
     return json.dumps(tree, sort_keys=True).encode()
+
+
+def interrupt_after(n_calls: int, monkeypatch: pytest.MonkeyPatch, *arguments: Path, **settings: object) -> None:
+    """Begin a restoration that a person interrupts."""
+    write, left = RunWriter.write_restored, iter(range(n_calls))
+
+    def interrupted(self: RunWriter, *args: object, **kwargs: object) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "write_restored", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            care_live.restore(*arguments, **settings)  # type: ignore[arg-type]

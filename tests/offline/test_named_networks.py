@@ -20,8 +20,7 @@ from care_live.offline import open_networks
 from care_live.restore.engine import Engine
 from care_live.store import RunReader, verify
 from tests.make.networks import noisy, save_network, volume
-from tests.offline.results import files
-from tests.offline.test_archive import SETTINGS, interrupt_after
+from tests.offline.results import SETTINGS, files, interrupt_after
 
 CHANNELS = ["Brightfield", "Nuclei", "Membrane", "Vessels"]
 N_TIMES = 3

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +19,7 @@ from hypothesis import strategies as st
 from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig, Position, SourceConfig, VirtualConfig
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, SequenceEnded, SourceEvent, VolumeKey
 from care_live.source.engine_process import Driven
-from care_live.source.micromanager import MicroManagerAcquisition, by_time_point, events_of
+from care_live.source.micromanager import MicroManagerAcquisition, events_of
 from care_live.source.tap import planned
 from tests.make.broken_camera import Broken
 
@@ -110,15 +108,6 @@ def test_events_are_counted_and_never_added_up(
     assert heights == [start_um + z * step_um for z in range(n_z)]
 
 
-def test_only_one_time_point_may_become_one_hardware_sequence() -> None:
-    events = events_of(AcquisitionConfig(time_points=3, z_planes=4))
-    assert [[event["axes"]["time"] for event in together] for together in by_time_point(events)] == [
-        [0, 0, 0, 0],
-        [1, 1, 1, 1],
-        [2, 2, 2, 2],
-    ]
-
-
 @pytest.mark.mm
 def test_an_engine_that_does_not_open_holds_up_no_watching_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Java bridge waits for ever where another program has a port that it goes on to."""
@@ -167,26 +156,6 @@ def test_a_small_run_with_the_demo_devices(merge: bool) -> None:
             SequenceEnded(i, 4, 4) for i in range(8)
         ]
         assert all(frame.core_time_us is not None for frame in frames(got))
-
-
-UNLOADING = """
-import mm_test_adapters, pycromanager
-from care_live.source import engine_run
-pycromanager.start_headless(mm_test_adapters.device_adapter_path(), "MMConfig_demo.cfg", python_backend=True)
-core, order = pycromanager.Core(), []
-stop, unload = core.stop_sequence_acquisition, core.unloadAllDevices
-core.stop_sequence_acquisition = lambda: (order.append("stop"), stop())
-core.unloadAllDevices = lambda: (order.append("unload"), unload())
-core.start_continuous_sequence_acquisition(0.1)
-engine_run.unload()
-print(*order, len(core.get_loaded_devices()))
-"""
-
-
-@pytest.mark.mm
-def test_the_camera_is_stopped_before_its_devices_are_unloaded() -> None:
-    done = subprocess.run([sys.executable, "-c", UNLOADING], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.split() == ["stop", "unload", "1"]  # the core counts as a device
 
 
 def engines() -> list[psutil.Process]:

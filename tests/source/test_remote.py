@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,172 +22,14 @@ from care_live.images import (
     SequenceEnded,
     SourceEvent,
     StillAcquiring,
-    VolumeKey,
 )
 from care_live.source import tap, tap_sender
 from care_live.source.remote import Remote
-from care_live.source.tap import Tap
 from care_live.source.tap_line import TapLine
 from care_live.wire.keys import allow, write_pair
 from care_live.wire.last_wait import LastWait
 from care_live.wire.sockets import new_pair
-from tests.make.runs import free_ports
-
-SHAPE = (32, 48)
-
-
-def events(n_t: int = 4, n_z: int = 5) -> list[dict]:
-    return [{"axes": {"time": t, "z": z}, "z": 0.5 * z} for t in range(n_t) for z in range(n_z)]
-
-
-def image(number: int) -> np.ndarray:
-    """Return pixels that carry their number."""
-    return np.full(SHAPE, number, np.uint16)
-
-
-def bring(tapped: Tap, planned: list[dict], *, pause_s: float = 0.0, first: int = 0) -> None:
-    """Call the tap as pycromanager does: from a thread of its own that ends with the acquisition."""
-
-    def run() -> None:
-        for number, event in enumerate(planned, start=first):
-            time.sleep(pause_s)
-            tapped(image(number), {"Axes": event["axes"], "Exposure": 10.0, "PixelSize_um": 0.25})
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-
-
-def drain(remote: Remote, *, within_s: float = 60.0) -> list[SourceEvent]:
-    """Return all events up to the end of the run."""
-    got: list[SourceEvent] = []
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        event = remote.next_event(0.2)
-        if event is not None:
-            got.append(event)
-        if isinstance(event, RunEnded):
-            return got
-    pytest.fail(f"no end within {within_s} s; got {[type(event).__name__ for event in got]}")
-
-
-def frames(got: list[SourceEvent]) -> list[Frame]:
-    return [event for event in got if isinstance(event, Frame)]
-
-
-@pytest.fixture
-def remote() -> Iterator[Remote]:
-    opened = Remote(RemoteConfig(bind="tcp://127.0.0.1:0"), run_id="run")
-    yield opened
-    opened.close()
-
-
-def over(tapped: Tap, within_s: float = 60.0) -> bool:
-    """Wait for the tap's own thread."""
-    until = time.monotonic() + within_s
-    while not tapped.feed.is_over() and time.monotonic() < until:
-        time.sleep(0.01)
-    return tapped.feed.is_over()
-
-
-def test_two_lines_in_a_script_are_a_run(remote: Remote) -> None:
-    planned = events()
-    tapped = tap(remote.address, events=planned)
-    bring(tapped, planned)
-    started, *middle, ended = drain(remote)
-    assert isinstance(started, RunStarted)
-    assert started.run_id == "run"
-    assert started.plan.stacks == {VolumeKey(t): (0, 1, 2, 3, 4) for t in range(4)}
-    assert (started.plan.shape_px, started.plan.voxel_size_um) == (SHAPE, (0.5, 0.25, 0.25))
-    assert ended == RunEnded("finished", n_delivered=20)
-    for number, frame in enumerate(middle):
-        assert isinstance(frame, Frame)
-        assert (frame.arrival, frame.index) == (number, PlaneIndex(t=number // 5, z=number % 5))
-        assert (frame.pixels == number).all()
-        assert frame.exposure_ms == 10.0
-    assert over(tapped), "the tap's thread ends with the acquisition"
-
-
-def test_what_is_passed_on_is_what_came(remote: Remote) -> None:
-    tags = {"Axes": {"time": 0}}
-    passing = tap(remote.address)
-    came = image(1)
-    assert passing(came, tags) == (came, tags)
-    came[:] = 0  # the engine may change it now: a copy is on its way
-    passing.feed.end("finished")
-    assert (frames(drain(remote))[0].pixels == 1).all()
-    assert over(passing)
-
-
-def test_a_tap_that_is_the_only_consumer_passes_nothing_on(remote: Remote) -> None:
-    keeping = tap(remote.address, pass_on=False)
-    assert keeping(image(2), {"Axes": {"time": 0}}) is None
-    keeping.feed.end("finished")
-    assert (frames(drain(remote))[0].pixels == 2).all()
-    assert over(keeping)
-
-
-def test_the_tap_never_raises_whatever_comes(remote: Remote) -> None:
-    planned = events(1, 2)
-    tapped = tap(remote.address, events=planned)
-    for pixels, tags in (
-        (np.zeros((4, 4, 3), np.uint8), {"Axes": {}}),
-        (np.zeros(SHAPE, np.float32), {"Axes": {}}),
-        (image(0), {}),
-        (image(0), {"Axes": {"time": "soon"}}),
-        (image(0), {"Axes": {"z": -3}}),
-    ):
-        assert tapped(pixels, tags) == (pixels, tags)
-    tapped.hardware([{"no": "axes"}, {}])
-    bring(tapped, planned)
-    got = drain(remote)
-    assert len(frames(got)) == 2
-    ended = got[-1]
-    assert isinstance(ended, RunEnded)
-    assert (ended.reason, ended.n_delivered) == ("failed", 2)
-    assert "6 frames could not be used, the first because: image is uint8 of shape (4, 4, 3)" in ended.detail
-    assert over(tapped)
-
-
-def test_an_acquisition_that_ends_early_is_aborted(remote: Remote) -> None:
-    planned = events()
-    tapped = tap(remote.address, events=planned)
-    bring(tapped, planned[:7])
-    assert drain(remote)[-1] == RunEnded("aborted", "the acquisition ended after 7 of 20 planes", n_delivered=7)
-    assert over(tapped)
-
-
-def test_a_slow_daemon_costs_whole_volumes_and_no_time(remote: Remote) -> None:
-    planned = events(n_t=40, n_z=5)
-    plane_bytes = image(0).nbytes
-    tapped = tap(remote.address, events=planned, memory_bytes=plane_bytes * 22)
-    begun = time.monotonic()
-    bring(tapped, planned)  # the daemon asks for nothing yet
-    assert time.monotonic() - begun < 100.0, "no frame was taken, and the acquisition ended all the same"
-    got = drain(remote)
-    ended = got[-1]
-    assert isinstance(ended, RunEnded)
-    came: dict[VolumeKey, int] = {}
-    for frame in frames(got):
-        came[frame.index.volume] = came.get(frame.index.volume, 0) + 1
-    assert set(came.values()) == {5}
-    assert ended.n_refused > 0
-    assert ended.n_delivered + ended.n_refused == len(planned)
-    assert over(tapped)
-
-
-def test_without_a_daemon_a_tap_gives_up_in_time() -> None:
-    free = unused_address()
-    tapped = tap(free, events=events(1, 1))
-    bring(tapped, events(1, 1))
-    begun = time.monotonic()
-    tapped.close(within_s=0.5)
-    assert time.monotonic() - begun < 100.0
-    assert over(tapped)
-
-
-def unused_address() -> str:
-    return f"tcp://127.0.0.1:{free_ports(1)[0]}"
+from tests.source.tapped import bring, drain, events, frames, image, over, unused_address
 
 
 class Cable:
@@ -393,15 +235,6 @@ def test_a_slow_link_takes_its_time_at_the_end_of_a_run(remote: Remote, monkeypa
     assert len(frames(got)) == 20
     assert now_s > 60.0, "else this shows nothing"
     assert tapped.close()
-
-
-def test_a_tap_gives_a_daemon_up_that_takes_nothing() -> None:
-    now_s = 0.0
-    for limit_s, lasts_s in ((None, 60.0), (5.0, 5.0)):
-        wait = LastWait(lambda: now_s)
-        wait.begin(limit_s)
-        wait.note_progress()
-        assert wait.overdue_s == -lasts_s
 
 
 def test_open_volumes_wait_while_the_link_to_the_tap_is_cut(remote: Remote) -> None:

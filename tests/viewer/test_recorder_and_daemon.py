@@ -10,7 +10,7 @@ import pytest
 
 from care_live.store import RunReader, verify
 from tests.faults.lab import RUN, daemon, recorded
-from tests.viewer.test_recorder_losses import record
+from tests.viewer.test_recorded_run import record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -20,7 +20,7 @@ from care_live.viewer.web.fineness import FrameTime
 from care_live.viewer.web.requests import CREDIT
 from tests.make.scenes import STARTED, filled, restored, scene, serving
 
-from .test_access import connect
+from .test_gateway import connect
 
 pytestmark = pytest.mark.slow
 SMALL = (4, 16, 24)

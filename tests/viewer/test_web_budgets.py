@@ -29,7 +29,7 @@ from care_live.viewer.web.quota import Quota
 from tests.make.raw_websocket import HALF, frame, raw_websocket
 from tests.make.scenes import STARTED, but, filled, restored, scene, serving
 
-from .test_access import connect
+from .test_gateway import connect
 
 N_FILES, N_KEPT = 512, 600
 """That the page's process may open, and connections that the flood keeps."""
