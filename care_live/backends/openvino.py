@@ -76,7 +76,7 @@ class Compiled:
             }
             with signal_stack_kept():
                 self._request = runtime.compile_model(graph, "CPU", settings).create_infer_request()
-        self.outputs = tuple(output.get_any_name() for output in graph.outputs)
+        self.outputs = tuple(output.name for output in model.graph.output)  # OpenVINO may know them by other names, too
         self._inputs = {node.get_any_name(): node.get_element_type().to_dtype() for node in graph.inputs}
         self._running = options.running
 
