@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -74,6 +75,11 @@ class Plan:
     def n_planes(self) -> int:
         """Planes in the whole plan (of one time point when endless)."""
         return sum(len(planes) for planes in self.stacks.values())
+
+    @property
+    def plane_bytes(self) -> int:
+        """Of one plane."""
+        return math.prod(self.shape_px) * (1 if self.dtype == "uint8" else 2)
 
 
 def twin_of(channels: Sequence[str], c: int) -> int | None:

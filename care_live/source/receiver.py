@@ -15,6 +15,7 @@ from care_live.images import Plan, RunEnded, RunStarted, SequenceEnded, SourceEv
 from care_live.source.tap_line import TapLine
 from care_live.wire import plans, tap_codec, tap_protocol
 from care_live.wire.codec import record_of
+from care_live.wire.frame_memory import FrameMemoryReader
 
 _DRIFT = 50e-6
 """Clocks of two machines drift apart by less than this; so the shortest way may grow by it."""
@@ -69,6 +70,8 @@ class Receiver:
         self._epoch = 0
         self._unstored: deque[int] | None = deque() if until_stored else None
         """Numbers of the frames that are not on the disk yet."""
+        self._memory: FrameMemoryReader | None = None
+        """Of a tap on this machine."""
         self._clock = ClockOffset()
         self.n_bad = 0
         """Messages that broke the protocol."""
@@ -117,8 +120,18 @@ class Receiver:
         if self._unstored is not None:
             stored_before = self._unstored[0] if self._unstored else self._next_number
         return tap_protocol.Ack(
-            next_number=self._next_number, epoch=self._epoch, behind=behind, stored_before=stored_before
+            next_number=self._next_number,
+            epoch=self._epoch,
+            behind=behind,
+            stored_before=stored_before,
+            reads_memory=self._memory is not None,
         )
+
+    def close(self) -> None:
+        """Close the memory of the tap."""
+        if self._memory is not None:
+            self._memory.close()
+        self._memory = None
 
     def store(self, before: int) -> None:
         """Note that the frames that arrived before this one are on the disk, or will never be."""
@@ -148,9 +161,12 @@ class Receiver:
         if isinstance(message, tap_protocol.TapStart):
             if self.has_begun:
                 raise ProtocolError("the run began before: a tap starts one run")
-            summary = tap_codec.summary_of(message)
-            return RunStarted(self._run_id, self._plan(message), summary, tap="" if self._token else message.tap)
-        if isinstance(message, tap_protocol.FrameHead) and pixels is not None:
+            summary, plan = tap_codec.summary_of(message), self._plan(message)
+            if not isinstance(message.memory, msgspec.UnsetType):
+                self._memory = FrameMemoryReader.open(message.memory)
+            return RunStarted(self._run_id, plan, summary, tap="" if self._token else message.tap)
+        if isinstance(message, tap_protocol.FrameHead):
+            pixels = self._from_memory(message) if pixels is None else pixels
             arrival = self._n_frames
             self._n_frames += 1
             if self._unstored is not None:
@@ -165,6 +181,11 @@ class Receiver:
         if isinstance(message, tap_protocol.TapEnd):
             return record_of(RunEnded, message)
         raise ProtocolError(f"{type(message).__name__} carries no event")
+
+    def _from_memory(self, head: tap_protocol.FrameHead) -> NDArray[Any]:
+        if self._memory is None or isinstance(head.slot, msgspec.UnsetType):
+            raise ProtocolError(f"frame {head.index} has no pixels, and the memory of its tap is not open")
+        return self._memory.read(head, head.slot)
 
     def _plan(self, start: tap_protocol.TapStart) -> Plan:
         plan = plans.plan_of(start.plan)

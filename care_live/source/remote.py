@@ -123,6 +123,7 @@ class Remote:
 
     def begin_anew(self, run_id: str) -> None:
         """Wait for the next tap, after the end of a run."""
+        self._receiver.close()
         self._receiver = self._receiver_of(run_id, finished=self._receiver.finished)
         self._stop_sent, self._peer, self._owed = None, None, None
         self._bad_in_a_row, self._broken = 0, ""
@@ -157,6 +158,7 @@ class Remote:
             self._closed = True
             self._pay()
             self._sockets.close()
+            self._receiver.close()
 
     # -- one message --------------------------------------------------------------------------------------------
 

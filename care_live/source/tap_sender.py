@@ -15,6 +15,8 @@ import msgspec
 from care_live.errors import CareLiveError, ProtocolError
 from care_live.images import Frame, RunEnded, RunEvent, RunStarted, SequenceEnded
 from care_live.wire import tap_codec, tap_protocol
+from care_live.wire.address import is_loopback
+from care_live.wire.frame_memory import FrameMemory
 from care_live.wire.keys import ClientKeys
 from care_live.wire.last_wait import IDLE_S, LastWait
 from care_live.wire.send_buffer import SendBuffer, VolumeAdmission
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
 """How often the thread checks whether frames can still come."""
+_FULL_S = 0.02
+"""How long the thread waits at once for a place in the queue or in the memory."""
 _PING_S = 1.0
 """How often a ping is sent, while an answer is missing or nothing else is sent."""
 _JOIN_S = 1.0
@@ -79,6 +83,7 @@ class TapSender:
         self._last_wait = LastWait()
         self._ended = self._stopped = self._asleep = self._refused = self._waits = False
         self._last_answer = self._last_ping = time.monotonic()
+        self._memory = FrameMemory(is_here=is_loopback(endpoint.address))
         self._sockets = Sockets(client=endpoint.keys)
         self._socket = self._sockets.connect(
             "dealer", endpoint.address, hwm=_QUEUED_MESSAGES, max_message_bytes=tap_protocol.ANSWER_BYTES
@@ -188,6 +193,7 @@ class TapSender:
             with self._lock:
                 self._ended = True
             self._sockets.close()
+            self._memory.close()
 
     def _is_done(self) -> bool:
         with self._lock:
@@ -218,17 +224,22 @@ class TapSender:
         return None if self._waits and self._window.next_number > 0 else self._window.to_send()
 
     def _send(self, event: RunEvent, envelope: tap_codec.Envelope) -> bool:
-        return self._socket.send(tap_codec.parts_of(event, envelope, token=self._endpoint.token))
+        slot = self._memory.put(envelope.number, event.pixels) if isinstance(event, Frame) else None
+        if isinstance(event, Frame) and self._memory.is_full:
+            return False
+        offer = self._memory.offer(event.plan.plane_bytes) if isinstance(event, RunStarted) else None
+        parts = tap_codec.parts_of(event, envelope, token=self._endpoint.token, offer=offer, slot=slot)
+        return self._socket.send(parts)
 
     def _envelope(self) -> tap_codec.Envelope:
         return tap_codec.Envelope(self._name, self._window.next_number, self._window.epoch, time.monotonic_ns())
 
     def _wait(self, full: bool) -> None:
-        if full:
-            self._socket.wait_writable(_LOOK_S / 10)
+        if full and not self._memory.is_full:
+            self._socket.wait_writable(_FULL_S)
         with self._lock:
             self._asleep = nothing_to_do = self._to_send() is None
-        for socket in self._sockets.poll(_LOOK_S if nothing_to_do else 0):
+        for socket in self._sockets.poll(_LOOK_S if nothing_to_do else _FULL_S if self._memory.is_full else 0):
             self._read(socket)
         self._asleep = False
 
@@ -261,6 +272,7 @@ class TapSender:
         self._on_stop(reason)
 
     def _acknowledged(self, ack: tap_protocol.Ack) -> None:
+        self._memory.is_read = ack.reads_memory
         with self._lock:
             if ack.waits and not self._waits:
                 logger.info("the daemon records another acquisition first: this one waits in line")
@@ -274,6 +286,7 @@ class TapSender:
             stored = ack.next_number if isinstance(ack.stored_before, msgspec.UnsetType) else ack.stored_before
             n_waiting = len(self._window) + self._window.n_unreceived
             came = self._window.acknowledge(ack.next_number, stored)
+            self._memory.free_before(ack.next_number)
             if len(self._window) + self._window.n_unreceived < n_waiting:
                 self._last_wait.note_progress()
             if self._admission is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from care_live.checksum import crc32c
@@ -18,6 +19,7 @@ from care_live.wire.tap_protocol import (
     SUMMARY_BYTES,
     FrameHead,
     FromTap,
+    MemoryOffer,
     Part,
     SequenceHead,
     TapEnd,
@@ -42,8 +44,15 @@ class Envelope(msgspec.Struct, frozen=True):
     sent_ns: int
 
 
-def parts_of(event: RunEvent, envelope: Envelope, *, token: str) -> list[Part]:
+def parts_of(
+    event: RunEvent, envelope: Envelope, *, token: str, offer: MemoryOffer | None = None, slot: int | None = None
+) -> list[Part]:
     """Return the parts of the message that carries an event; pixels are not copied.
+
+    Parameters
+    ----------
+    offer : goes along with a start
+    slot : of the tap's memory, where a frame's pixels lie; None: they are a part of the message
 
     Raises
     ------
@@ -52,7 +61,12 @@ def parts_of(event: RunEvent, envelope: Envelope, *, token: str) -> list[Part]:
     """
     pixels = event.pixels if isinstance(event, Frame) else None
     checksum = 0 if pixels is None else crc32c(pixels)
-    return encode(event_message(event, envelope, token=token, checksum=checksum), pixels)
+    message = event_message(event, envelope, token=token, checksum=checksum)
+    if isinstance(message, TapStart) and offer is not None:
+        message = replace(message, memory=offer)
+    if isinstance(message, FrameHead) and slot is not None:
+        return encode(replace(message, slot=slot))
+    return encode(message, pixels)
 
 
 def event_message(event: RunEvent, envelope: Envelope, *, token: str, checksum: int = 0) -> FromTap:

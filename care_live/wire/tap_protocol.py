@@ -58,6 +58,19 @@ class _FromTap(_Head, frozen=True, kw_only=True):
     """The tap's monotonic clock when this was sent."""
 
 
+class MemoryOffer(msgspec.Struct, frozen=True):
+    """Memory of the tap's process from which a daemon on the same machine may read frames: see `frame_memory`."""
+
+    pid: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+    descriptor: Index
+    """Of the open file."""
+    name: TapName
+    """32 hexadecimal digits that the tap has drawn."""
+    slot_bytes: Annotated[int, msgspec.Meta(ge=1, le=FRAME_BYTES)]
+    """The longest frame."""
+    n_slots: Annotated[int, msgspec.Meta(ge=1, le=64)]
+
+
 class TapStart(_FromTap, frozen=True, kw_only=True, tag="start"):
     """Message 0: what will come."""
 
@@ -66,10 +79,11 @@ class TapStart(_FromTap, frozen=True, kw_only=True, tag="start"):
     """As in cl1's start; without stacks: the tap does not know them."""
     summary: msgspec.Raw
     """A JSON object, decoded only when its length is known to be sensible."""
+    memory: MemoryOffer | msgspec.UnsetType = msgspec.UNSET
 
 
 class FrameHead(_FromTap, frozen=True, kw_only=True, tag="frame"):
-    """One frame; its pixels, little-endian (y, x), are the second part."""
+    """One frame; its pixels, little-endian (y, x), are the second part, or lie in the tap's memory."""
 
     index: tuple[Index, Index, Index, Index]
     """t, p, c, z."""
@@ -82,6 +96,8 @@ class FrameHead(_FromTap, frozen=True, kw_only=True, tag="frame"):
     exposure_ms: ExposureMs | None = None
     sequence_id: Index | None = None
     camera_count: Count | None = None
+    slot: Index | msgspec.UnsetType = msgspec.UNSET
+    """Where the pixels lie in the tap's memory; there is no second part then."""
 
 
 class SequenceHead(_FromTap, frozen=True, kw_only=True, tag="sequence"):
@@ -118,6 +134,8 @@ class Ack(_Head, frozen=True, kw_only=True, tag="ack"):
     """What came before this number is on the disk, or will never be; unset: a tap may forget what this daemon has."""
     waits: bool = False
     """Another tap's run is under way, and this one's comes after it: nothing was taken, send only pings until then."""
+    reads_memory: bool = False
+    """The daemon can read the memory that the tap offered."""
 
 
 class TapStop(_Head, frozen=True, kw_only=True, tag="stop"):
@@ -167,7 +185,7 @@ def decode_from_tap(parts: Sequence[memoryview]) -> tuple[FromTap, NDArray[Any] 
 
     Returns
     -------
-    header, and for a frame its pixels: (y, x), read-only, in the memory of the message
+    header, and for a frame that brings them its pixels: (y, x), read-only, in the memory of the message
 
     Raises
     ------
@@ -177,7 +195,7 @@ def decode_from_tap(parts: Sequence[memoryview]) -> tuple[FromTap, NDArray[Any] 
     if not parts:
         raise ProtocolError("message without a header")
     message = _from_tap.decode(parts[0])
-    if isinstance(message, FrameHead):
+    if isinstance(message, FrameHead) and isinstance(message.slot, msgspec.UnsetType):
         return message, _pixels(message, parts)
     if len(parts) != 1:
         raise ProtocolError(f"{type(message).__name__.lower()} message has {len(parts)} parts; wanted 1")
@@ -197,10 +215,15 @@ def decode_to_tap(parts: Sequence[memoryview]) -> ToTap:
     return _to_tap.decode(parts[0])
 
 
+def pixel_type(head: FrameHead) -> np.dtype[Any]:
+    """Return the type of a frame's pixels, little-endian."""
+    return _DTYPES[head.dtype]
+
+
 def _pixels(head: FrameHead, parts: Sequence[memoryview]) -> NDArray[Any]:
     if len(parts) != 2:
         raise ProtocolError(f"frame has {len(parts)} parts; wanted header and pixels")
-    dtype = _DTYPES[head.dtype]
+    dtype = pixel_type(head)
     wanted = head.shape_px[0] * head.shape_px[1] * dtype.itemsize
     if len(parts[1]) != wanted or wanted > FRAME_BYTES:
         raise ProtocolError(f"frame of {head.shape_px} {head.dtype} came with {len(parts[1])} bytes; wanted {wanted}")

@@ -26,10 +26,20 @@ from care_live.images import (
 from care_live.source import tap, tap_sender
 from care_live.source.remote import Remote
 from care_live.source.tap_line import TapLine
+from care_live.wire import frame_memory
+from care_live.wire.frame_memory import FrameMemoryReader
 from care_live.wire.keys import allow, write_pair
 from care_live.wire.last_wait import LastWait
 from care_live.wire.sockets import new_pair
 from tests.source.tapped import bring, drain, events, frames, image, over, unused_address
+
+
+@pytest.fixture(autouse=True, params=["over the link", "in memory"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let frames come in both ways; those here are too small for memory, and larger ones would take longer."""
+    if request.param == "in memory":
+        monkeypatch.setattr(frame_memory, "SMALLEST_BYTES", 1)
+    return str(request.param)
 
 
 class Cable:
@@ -116,6 +126,24 @@ def test_a_cable_that_is_cut_for_a_while_loses_nothing(remote: Remote) -> None:
     assert got[-1] == RunEnded("finished", n_delivered=150)
     assert over(tapped)
     cable.close()
+
+
+def test_frames_come_in_memory_once_the_daemon_has_answered(
+    remote: Remote, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, from_memory = FrameMemoryReader.read, []
+    monkeypatch.setattr(
+        FrameMemoryReader, "read", lambda self, head, slot: from_memory.append(slot) or read(self, head, slot)
+    )
+    planned = events(n_t=20, n_z=5)
+    tapped = tap(remote.address, events=planned)
+    bringer = threading.Thread(target=bring, args=(tapped, planned), kwargs={"pause_s": 0.01})
+    bringer.start()
+    got = frames(drain(remote))
+    bringer.join()
+    assert [int(frame.pixels[0, 0]) for frame in got] == list(range(100))
+    assert bool(from_memory) == (way == "in memory")
+    assert over(tapped)
 
 
 def test_a_daemon_that_is_started_anew_goes_on_where_the_old_one_was() -> None:
