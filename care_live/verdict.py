@@ -30,6 +30,12 @@ class Doubt:
     sigmas: float
     """How far apart they are, in standard deviations of the camera's noise; positive."""
 
+    @property
+    def where(self) -> str:
+        """Return the place in words, its plane counted from 1 as on sliders; pixels count from 0."""
+        z, y, x = self.place_px
+        return f"plane {z + 1}, y {y} x {x}"
+
 
 @dataclass(frozen=True, slots=True)
 class MeasuredError:

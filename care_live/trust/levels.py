@@ -77,7 +77,7 @@ def cautions(off: LevelErrors, range_counts: float) -> list[str]:
             "offset or the background is not that of training"
         )
     if off.planes:
-        listed = ", ".join(str(z) for z in off.planes[:6]) + (", ..." if len(off.planes) > 6 else "")
+        listed = ", ".join(str(z + 1) for z in off.planes[:6]) + (", ..." if len(off.planes) > 6 else "")
         who = f"plane {listed} differs from its" if len(off.planes) == 1 else f"planes {listed} differ from their"
         said.append(
             f"the light flickers: {who} neighbours by up to {off.flicker:.0%}; do not compare the brightness of planes"

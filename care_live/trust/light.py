@@ -101,10 +101,9 @@ def _of_doubts(doubts: Sequence[Doubt]) -> list[str]:
     ):
         found = [doubt for doubt in doubts if doubt.kind == kind]
         if found:
-            z, y, x = found[0].place_px
             places = "1 place" if len(found) == 1 else f"{len(found)} places"
             said.append(
-                f"the restoration {what} at {places}, the worst at z={z} y={y} x={x} ({found[0].sigmas:.1f} times the "
-                "noise): look at the raw volume there"
+                f"the restoration {what} at {places}, the worst in {found[0].where} ({found[0].sigmas:.1f} times "
+                "the noise): look at the raw volume there"
             )
     return said

@@ -31,7 +31,7 @@ def test_a_plane_with_more_light_flickers_and_is_no_structure() -> None:
     flickering[7] = 101 + 1.3 * (flickering[7] - 101)
     trust = Examiner(CARD, camera).examine(restored_of(noise_of(flickering), expected))
     assert trust.colour == "amber", trust
-    assert "plane 7 differs from its neighbours by up to 2" in trust.reasons[0]
+    assert "plane 8 differs from its neighbours by up to 2" in trust.reasons[0]
 
 
 def brightened(planes: dict[int, float]) -> tuple[int, ...]:

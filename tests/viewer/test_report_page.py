@@ -31,7 +31,7 @@ def test_trust_and_the_measured_error_are_on_the_page(run: Path, tmp_path: Path)
     assert lines["measured PSNR, by reference planes"] == ((0, 31.5),)
     assert lines["widening of the intervals"] == ((0, 1.2),)
     text = run_report.write(run, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "plane 1: invented, 9.0 times the noise, at y 5 x 7 (place 1 of 1): the restoration shows something" in text
+    assert "plane 2: invented, 9.0 times the noise, at y 5 x 7 (place 1 of 1): the restoration shows something" in text
     assert "3.0% of all other light" in text and "the specimen &lt;moved&gt;" in text
     assert "evidence, close" in text, "the map that says why"
     assert "<title>time point 0, channel-0: red. the restoration shows something" in text, "and the light over time"

@@ -20,7 +20,7 @@ def test_the_numbers_are_those_of_the_journal(run: Path) -> None:
 
 def test_every_volume_in_trouble_is_named_with_its_reason(run: Path) -> None:
     troubles = {trouble.key.t: trouble.reason for trouble in gather(RunReader(run)).troubles}
-    assert troubles[1] == "2 planes are missing: z 0, 2"
+    assert troubles[1] == "of its planes 2 are missing: 1, 3"
     assert "skipped" in troubles[2]
     assert troubles[3] == "the microscope never delivered it"
     assert troubles[0].startswith("the restoration shows something")

@@ -43,7 +43,8 @@ def test_a_key_leads_to_the_worst_place_and_the_next_and_a_key_takes_the_marks_a
     screen.until("String(careLive.header().at) === '4,21,31'")
     assert screen.js("careLive.view.t") == 1, "a person who looks at a place stays there"
     assert screen.js("careLive.look.camera.zoom") > 1
-    assert "invented, 12.0 times the noise" in screen.window.find_element("id", "doubt-place").text
+    assert "invented, 12.0 times the noise, plane 5, y 21 x 31" in screen.window.find_element("id", "doubt-place").text
+    assert screen.window.find_element("id", "z-text").text.startswith("5 /"), "the slider says the same plane"
     screen.press("n")
     screen.until("String(careLive.header().at) === '8,51,71'")
     screen.press("r")

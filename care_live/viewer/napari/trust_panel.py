@@ -120,11 +120,9 @@ class TrustPanel(QWidget):  # type: ignore[misc]
         """Show one place, counted from the worst."""
         if number < len(self._doubts):
             self._at, doubt = number, self._doubts[number]
-            where = " ".join(f"{axis} {at}" for axis, at in zip("zyx", doubt.place_px, strict=True))
             self._go_to(doubt)
-            self.place.setText(
-                f"place {number + 1} of {len(self._doubts)}: {doubt.kind}, {doubt.sigmas:.1f} times the noise, {where}"
-            )
+            said = f"place {number + 1} of {len(self._doubts)}: {doubt.kind}, {doubt.sigmas:.1f} times the noise"
+            self.place.setText(f"{said}, {doubt.where} (z slider at {doubt.place_px[0]}: napari counts from 0)")
 
     def go_on(self) -> None:
         """Show the next place: from the worst to the least, and round again."""

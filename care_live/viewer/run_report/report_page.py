@@ -215,7 +215,7 @@ def _places(places: Iterable[DoubtfulPlane]) -> str:
     figures = []
     for place in places:
         pictures = "".join(f'<span><img alt="{name}" src="{uri}"><br>{name}</span>' for name, uri in place.pictures)
-        caption = f"{_where(place.key)}, plane {place.z}: {escape(place.caption)}"
+        caption = f"{_where(place.key)}, plane {place.z + 1}: {escape(place.caption)}"
         figures.append(f"<figure><div>{pictures}</div><figcaption>{caption}</figcaption></figure>")
     said = (
         '<p>Where a place contradicts the photons: a whole ring in <b class="invented">orange</b> stands around what '

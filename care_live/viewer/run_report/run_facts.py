@@ -205,7 +205,7 @@ def _missing(reader: RunReader) -> list[Trouble]:
     for key in sorted(stored):
         missing, state = reader.acquisition(key).integrity.missing, reader.state(key)
         if missing:
-            found.append(Trouble(key, f"{len(missing)} planes are missing: z {_short(missing)}"))
+            found.append(Trouble(key, f"of its planes {len(missing)} are missing: {_short(missing)}"))
         if state == "suspect":
             found.append(Trouble(key, "its planes may lie at wrong heights: the camera lost or doubled a frame"))
     if reader.ended is not None and not reader.plan.endless:
@@ -236,7 +236,8 @@ def _given_up(event: NotRestored) -> Trouble:
 
 
 def _short(planes: tuple[int, ...]) -> str:
-    return ", ".join(map(str, planes[:8])) + (" and more" if len(planes) > 8 else "")
+    """List planes, counted from 1 as on sliders."""
+    return ", ".join(str(z + 1) for z in planes[:8]) + (" and more" if len(planes) > 8 else "")
 
 
 def _flags(reader: RunReader) -> tuple[tuple[str, int], ...]:

@@ -74,7 +74,7 @@ export class Doubts {
   showPlace() {
     const { chosen } = this;
     $("doubt-place").textContent = chosen
-      ? `place ${this.at + 1} of ${this.all.length}: ${chosen.kind}, ${chosen.sigmas.toFixed(1)} times the noise, z ${chosen.z} y ${chosen.y} x ${chosen.x}`
+      ? `place ${this.at + 1} of ${this.all.length}: ${chosen.kind}, ${chosen.sigmas.toFixed(1)} times the noise, plane ${chosen.z + 1}, y ${chosen.y} x ${chosen.x}`
       : this.all?.length
         ? `${this.all.length} ${this.all.length === 1 ? "place" : "places"} in this volume`
         : "";

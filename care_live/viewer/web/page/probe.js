@@ -29,7 +29,7 @@ export class Probe {
   }
 
   show({ at: [z, y, x], t, level, values }) {
-    const rows = [["place", `t ${t}  z ${z}  y ${y}  x ${x}`]];
+    const rows = [["place", `t ${t}  plane ${z + 1}  y ${y}  x ${x}`]];
     for (const value of values) rows.push(...this.describe(value, values.length > 1, level));
     this.list.replaceChildren(...rows.flatMap(([name, text]) => [element("dt", name), element("dd", text)]));
     this.last = { at: [z, y, x], t, values };

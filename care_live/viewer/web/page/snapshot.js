@@ -37,7 +37,7 @@ export function download(canvas, name) {
 /** The line under a snapshot. */
 export function captionOf(header, run) {
   const [channel] = header.channels;
-  const parts = [run.run_id, `t ${header.t}`, `z ${header.at[0]}`, header.mode, channel?.state, run.model];
+  const parts = [run.run_id, `t ${header.t}`, `plane ${header.at[0] + 1}`, header.mode, channel?.state, run.model];
   if (planesOf(header) !== undefined) parts.push(`still being restored: ${planesOf(header)} of ${header.shape[0]} planes`);
   if (header.lossy) parts.push("lossy pixels");
   return [...parts.filter(Boolean), run.limits].join("  ·  ");
