@@ -27,6 +27,7 @@ from care_live.imports import need
 from care_live.maps import Head, folder_of
 from care_live.offline.cluster_worker import AskedNetwork, WorkerResult, WorkerTask, choose_for_all, restore_time_point
 from care_live.offline.computed_with import ComputedWith
+from care_live.offline.judged_results import references_of
 from care_live.offline.run_output import RunSession, Step
 from care_live.offline.settings import is_numbers, what_shapes_the_result
 from care_live.offline.time_points import TimePoint
@@ -46,8 +47,6 @@ ANSWER_S = 20
 _LOOK_S = 0.1
 _COUNT_S = 1.0
 """Between two looks at how many workers there are."""
-
-_UNMEASURED = "reference planes measure time points in their order, so they are not used with workers"
 _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
@@ -113,13 +112,12 @@ class ClusterRestorer:
         """
         try:
             chosen = session.computed_with or self.choose(session.job.dtype)
-            if session.time_points.has_references:
-                session.outcome.remarks.append(_UNMEASURED)
+            order = _ReferenceOrder(self._client, session)
             writer = open_shared_run(session.job.started(chosen), session.claim)
             tasks = self._tasks(session, writer, left, chosen)
-            with contextlib.closing(handed_out(self._client, restore_time_point, tasks)) as results:
+            with contextlib.closing(handed_out(self._client, order.submit, tasks)) as results:
                 for task, future in results:
-                    self._take(session, writer, task.time_point, future)
+                    _take(session, writer, task.time_point, order.result(task, future))
                     step()
         except CareLiveError:
             raise
@@ -160,34 +158,79 @@ class ClusterRestorer:
                 time_point=time_point,
                 folder=folder_of_position(began, time_point.p),
                 keep_raw=job.keep_raw,
-                stored=stored.intersection(session.time_points.keys(time_point)),
+                stored=stored.intersection(session.time_points.keys_with_references(time_point)),
             )
 
-    def _take(self, session: RunSession, writer: SharedRunWriter, time_point: TimePoint, future: Any) -> None:
-        result = self._result(future)
-        if result.error:
-            session.outcome.failed[time_point] = result.error
-            return
-        for network in result.networks:
-            writer.describe_network(network)
-        for written in result.written:
-            writer.adopt(written)
-        flags = {flag for written in result.written for flag in getattr(written.record, "flags", ())}
-        session.done(flags)
 
-    def _result(self, future: Any) -> WorkerResult:
+class _ReferenceOrder:
+    """Lets each time point wait for the newest one before it, of its position, that has reference planes.
+
+    What references show widens the intervals of all volumes behind them. Those that have some go first, so that few
+    wait.
+    """
+
+    def __init__(self, client: Any, session: RunSession) -> None:
+        self._client, self._time_points = client, session.time_points
+        self.known = references_of(session.job.recording.contents.plan, session.claim.ledger).known
+        """By the results that were asked for so far, which is done in order."""
+        self._newest: dict[int, Any] = {}
+        """By position: the future of the newest time point with references, until its result is known here."""
+        self._waits_for: dict[TimePoint, Any] = {}
+        self._resources: Mapping[str, int] = {}
+
+    def submit(self, task: WorkerTask, resources: Mapping[str, int]) -> Any:
+        """Return the future of a time point."""
+        p, has_reference = task.time_point.p, self._time_points.has_reference(task.time_point)
+        before, self._resources = self._newest.get(p), resources
+        future = self._submitted(task, before, priority=int(has_reference))
+        if before is not None:
+            self._waits_for[task.time_point] = before
+        if has_reference:
+            self._newest[p] = future
+        return future
+
+    def _submitted(self, task: WorkerTask, before: Any, *, priority: int = 0) -> Any:
+        task = replace(task, known=self.known)
+        options = {"pure": False, "resources": self._resources, "priority": priority}
+        return self._client.submit(restore_time_point, task, before, **options)
+
+    def result(self, task: WorkerTask, future: Any) -> WorkerResult:
+        """Return what became of a time point."""
         killed = need("distributed.scheduler", extra="cluster").KilledWorker
+        before = self._waits_for.pop(task.time_point, None)
+        if self._newest.get(task.time_point.p) is future:  # those that come now need not wait for it
+            del self._newest[task.time_point.p]
         try:
             result: WorkerResult = future.result()
         except CareLiveError:
             raise
         except killed as error:  # Dask tried it on several workers, each of which died of it, or with it
-            return WorkerResult((), (), f"workers died while they restored it: {error}")
+            if before is not None and before.status == "error":  # they died of what it waited for
+                return self.result(task, self._submitted(task, None))
+            result = WorkerResult((), (), f"workers died while they restored it: {error}")
+        self.known = {**self.known, **result.known}
         return result
 
 
+def _take(session: RunSession, writer: SharedRunWriter, time_point: TimePoint, result: WorkerResult) -> None:
+    if result.error:
+        session.outcome.failed[time_point] = result.error
+        return
+    for network in result.networks:
+        writer.describe_network(network)
+    for written in result.written:
+        writer.adopt(written)
+    flags = {flag for written in result.written for flag in getattr(written.record, "flags", ())}
+    session.done(flags)
+
+
+def submitting(client: Any, work: Callable[[Task], Any]) -> Callable[[Task, Mapping[str, int]], Any]:
+    """Return how tasks are submitted that wait for no other one."""
+    return lambda task, resources: client.submit(work, task, pure=False, resources=resources)
+
+
 def handed_out(
-    client: Any, work: Callable[[Task], Any], tasks: Iterator[Task]
+    client: Any, submit: Callable[[Task, Mapping[str, int]], Any], tasks: Iterator[Task]
 ) -> Generator[tuple[Task, Any], None, None]:
     """Hand out tasks, few ahead of the oldest one whose result is not taken yet; yield each with its future, in order.
 
@@ -196,7 +239,7 @@ def handed_out(
     Parameters
     ----------
     client : of Dask, see `connect`
-    work : what a worker does with a task
+    submit : returns the future of a task that takes up some resources
     """
     waiting: deque[tuple[Task, Any]] = deque()
     looked_s, workers = -math.inf, []
@@ -206,7 +249,7 @@ def handed_out(
                 workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
                 looked_s = time.monotonic()
             for task in itertools.islice(tasks, max(0, AHEAD * max(1, len(workers)) - len(waiting))):
-                waiting.append((task, client.submit(work, task, pure=False, resources=_resources(workers))))
+                waiting.append((task, submit(task, _resources(workers))))
             if not waiting:
                 return
             yield waiting.popleft()
@@ -253,8 +296,9 @@ def _extents(session: RunSession, network: Networks, p: int) -> dict[tuple[Produ
     """Return how large each image of a position will be, so that no worker changes the metadata of an array."""
     plan, times = session.job.recording.contents.plan, session.time_points.at[p]
     keys = [key for one in times for key in session.time_points.keys(one)]
-    depths = [len(plan.stacks[key]) for key in keys]
-    n_channels = max(key.c for key in keys) + 1
+    stored = [key for one in times for key in session.time_points.keys_with_references(one)]
+    depths = [len(plan.stacks[key]) for key in stored]
+    n_channels = max(key.c for key in stored) + 1
     raw = ImageExtent(times[-1].t + 1, n_channels, (max(depths), *plan.shape_px), max(depths), plan.dtype)
     made = _made(session, network, keys)
     extents: dict[tuple[Product, int], ImageExtent] = {

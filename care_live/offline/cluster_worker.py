@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from care_live.config import RestoreConfig
@@ -17,7 +17,7 @@ from care_live.errors import ConfigError, ModelError, RestoreError, SourceError,
 from care_live.images import NetworkInUse, VolumeKey
 from care_live.offline.channel_engines import networks_of
 from care_live.offline.computed_with import ComputedWith
-from care_live.offline.judged_results import Results, named_results
+from care_live.offline.judged_results import Results, judged
 from care_live.offline.named_networks import NamedNetworks, Networks
 from care_live.offline.opened_network import OpenedNetwork
 from care_live.offline.range_history import RangeHistory
@@ -26,6 +26,7 @@ from care_live.offline.settings import what_shapes_the_result
 from care_live.offline.time_points import TimePoint, TimePoints
 from care_live.recorded import Recording, open_recording
 from care_live.store.shared_writer import WrittenVolume, write_raw, write_restored
+from care_live.trust.references import KnownError, PositionChannel, References
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class WorkerTask:
     keep_raw: bool
     stored: frozenset[VolumeKey]
     """Raw volumes of this time point that the run has already."""
+    known: Mapping[PositionChannel, KnownError] = field(default_factory=dict)
+    """What references have shown before this session, or before what the time point waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,16 @@ class WorkerResult:
     """With their cards, and what was measured on this worker."""
     error: str = ""
     """Why nothing was restored; another time point may be."""
+    known: Mapping[PositionChannel, KnownError] = field(default_factory=dict)
+    """What references have shown so far, this time point's own included."""
 
 
-def restore_time_point(task: WorkerTask) -> WorkerResult:
+def restore_time_point(task: WorkerTask, before: WorkerResult | None = None) -> WorkerResult:
     """Restore one time point, in whichever thread the worker runs it: one after the other.
+
+    Parameters
+    ----------
+    before : of the newest time point before it that has references; None: there is none in this session
 
     Raises
     ------
@@ -98,7 +107,7 @@ def restore_time_point(task: WorkerTask) -> WorkerResult:
         The disk is full or gone.
     """
     with _LOCK:
-        return _worker.restore(task)
+        return _worker.restore(task, task.known if before is None else before.known)
 
 
 def choose_for_all(asked: AskedNetwork, dtype: str) -> ComputedWith:
@@ -122,26 +131,29 @@ class _Worker:
         self._source: tuple[Path | str, str | None, str] | None = None
         self._open = contextlib.ExitStack()
 
-    def restore(self, task: WorkerTask) -> WorkerResult:
+    def restore(self, task: WorkerTask, known: Mapping[PositionChannel, KnownError]) -> WorkerResult:
         network = self.network(task.asked)
         try:
             recording, time_points, history = self._data_set_of(task)
         except SourceError as error:
-            return WorkerResult((), (), str(error))
+            return WorkerResult((), (), str(error), known)
         plan = recording.contents.plan
+        references = References(plan)
+        references.know(known)
         engine = network.engine(plan.dtype, task.computed_with, channels=plan.channels)
         networks = networks_of(engine)
         history.bring(engine, task.time_point)
         try:
-            results = named_results(restored_of(time_points, task.time_point, engine), engine, plan.channels)
+            results = restored_of(time_points, task.time_point, engine)
+            results = judged(time_points, task.time_point, results, engine=engine, references=references)
         except (SourceError, RestoreError) as error:
             history.failed(engine, task.time_point)
-            return WorkerResult((), networks, str(error))
+            return WorkerResult((), networks, str(error), known)
         history.restored(task.time_point)
         try:
-            return WorkerResult(tuple(_written(task, results)), networks)
+            return WorkerResult(tuple(_written(task, results)), networks, known=references.known)
         except VolumeMemoryError as error:
-            return WorkerResult((), networks, str(error))
+            return WorkerResult((), networks, str(error), references.known)
 
     def network(self, asked: AskedNetwork) -> Networks:
         """Return the network, opened where it is not open already: what is open stays as its files were."""

@@ -12,7 +12,7 @@ from care_live.offline.channel_engines import ChannelEngines, card_of
 from care_live.restore.engine import Engine
 from care_live.store import Ledger
 from care_live.trust.references import References
-from care_live.trust.run_verdict import in_run, named
+from care_live.trust.run_verdict import in_run
 
 if TYPE_CHECKING:
     from care_live.offline.time_points import TimePoint, TimePoints
@@ -30,9 +30,8 @@ def references_of(plan: Plan, ledger: Ledger) -> References:
     ----------
     ledger : of the results
     """
-    references, done = References(plan), {(key.t, key.p) for key in ledger.made_from()}
-    stored = (record for record in ledger.raw_records() if (record.key.t, record.key.p) in done)
-    references.go_on(ledger.newest_measured(), stored)
+    references = References(plan)
+    references.go_on(ledger.newest_measured(), ())  # their light is in the recording
     return references
 
 
@@ -48,23 +47,14 @@ def judged(
     again = _again(time_points, time_point)
     for volume in (*(volume for volumes, _ in results for volume in volumes), *again):
         references.take(volume)
+    if again:
+        references.exposed(*time_points.light_until(time_point))
     channels = time_points.channels
     found = [
         (volumes, tuple(in_run(one, card_of(engine, one.model), references, channels) for one in restored))
         for volumes, restored in results
     ]
     return [*found, (again, ())] if again else found
-
-
-def named_results(results: Results, engine: Engine | ChannelEngines, channels: Sequence[str]) -> Results:
-    """Return results that say where their channels have other names than those of training; references say nothing.
-
-    Time points that are restored in any order are measured by no references: their intervals depend on those before.
-    """
-    return [
-        (volumes, tuple(named(one, card_of(engine, one.model), channels) for one in restored))
-        for volumes, restored in results
-    ]
 
 
 def _again(time_points: TimePoints, time_point: TimePoint) -> tuple[Volume, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from care_live.assemble import Assembler
 from care_live.config import AssembleConfig
+from care_live.errors import SourceError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, Volume, VolumeKey
 from care_live.recorded import Recording
 
@@ -37,6 +40,8 @@ class TimePoints:
         self.all = tuple(self._planes)
         self.at: dict[int, list[TimePoint]] = {}
         """Of each stage position, by time."""
+        self._light_ms: list[tuple[float, float]] = []
+        """Until each of the first of `all`, that one included: of planes, and of references."""
         for one in self.all:
             self.at.setdefault(one.p, []).append(one)
 
@@ -45,16 +50,18 @@ class TimePoints:
         """Names, by number."""
         return self._recording.contents.plan.channels
 
-    @property
-    def has_references(self) -> bool:
-        """Whether any channel shows another one once more."""
-        plan = self._recording.contents.plan
-        return any(plan.twin_of(c) is not None for c in range(len(plan.channels)))
+    def has_reference(self, time_point: TimePoint) -> bool:
+        """Tell whether any channel of a time point shows another one once more."""
+        return len(self.keys(time_point)) < len(self.keys_with_references(time_point))
+
+    def keys_with_references(self, time_point: TimePoint) -> list[VolumeKey]:
+        """Return the volumes of a time point, and what shows them once more."""
+        return sorted({index.volume for index in self._planes[time_point]})
 
     def keys(self, time_point: TimePoint) -> list[VolumeKey]:
         """Return the volumes of a time point, one for each channel that was recorded; references show one once more."""
-        found = {index.volume for index in self._planes[time_point]}
-        return sorted(key for key in found if self._recording.contents.plan.twin_of(key.c) is None)
+        every = self.keys_with_references(time_point)
+        return [key for key in every if self._recording.contents.plan.twin_of(key.c) is None]
 
     def read(self, time_point: TimePoint) -> tuple[Volume, ...]:
         """Return all channels of one time point, assembled like a short run: what is missing is flagged.
@@ -74,8 +81,29 @@ class TimePoints:
         SourceError
             A plane cannot be read; the message names it.
         """
-        again = {index.volume for index in self._planes[time_point]} - set(self.keys(time_point))
-        return self._assembled(time_point, sorted(again)) if again else ()
+        first = self.keys(time_point)
+        again = [key for key in self.keys_with_references(time_point) if key not in first]
+        return self._assembled(time_point, again) if again else ()
+
+    def light_until(self, time_point: TimePoint) -> tuple[float, float]:
+        """Return how long all planes up to a time point were exposed, and their references; milliseconds.
+
+        The recording says it, so it is the same wherever work was interrupted, and for each of several workers.
+        """
+        at = bisect.bisect_left(self.all, time_point)
+        for one in self.all[len(self._light_ms) : at + 1]:
+            before = self._light_ms[-1] if self._light_ms else (0.0, 0.0)
+            light, again = self._light_of(one)
+            self._light_ms.append((before[0] + light, before[1] + again))
+        return self._light_ms[at]
+
+    def _light_of(self, time_point: TimePoint) -> tuple[float, float]:
+        light = [0.0, 0.0]
+        for index in self._planes[time_point]:
+            with contextlib.suppress(SourceError):  # it is reported where it was to be restored
+                exposure_ms = self._recording.stamp(index).exposure_ms or 0.0
+                light[self._recording.contents.plan.twin_of(index.c) is not None] += exposure_ms
+        return light[0], light[1]
 
     def _assembled(self, time_point: TimePoint, keys: Sequence[VolumeKey]) -> tuple[Volume, ...]:
         plan = self._recording.contents.plan

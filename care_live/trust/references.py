@@ -36,8 +36,8 @@ _LEAST_COVERAGE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of one position and channel."""
+class KnownError:
+    """What reference planes have shown of one position and channel so far."""
 
     measured: MeasuredError
     model: ModelIdentity
@@ -60,7 +60,7 @@ class References:
         self._waiting: OrderedDict[VolumeKey, Volume] = OrderedDict()
         self._restored: OrderedDict[VolumeKey, FirstExposures] = OrderedDict()
         self._late: list[tuple[FirstExposures, Volume]] = []
-        self._known: dict[PositionChannel, _Known] = {}
+        self._known: dict[PositionChannel, KnownError] = {}
         self._lock = threading.Lock()
         self._exposed_ms = self._reference_ms = 0.0
 
@@ -86,9 +86,28 @@ class References:
         """Take over what a run that is resumed has measured and exposed before."""
         for place, one in measured.items():
             if one.trust is not None and one.trust.measured is not None:
-                self._known[place] = _Known(one.trust.measured, one.model)
+                self._known[place] = KnownError(one.trust.measured, one.model)
         for record in stored:
             self._count(record)
+
+    def know(self, known: Mapping[PositionChannel, KnownError]) -> None:
+        """Take over what another process has measured in the time points before."""
+        self._known.update(known)
+
+    @property
+    def known(self) -> dict[PositionChannel, KnownError]:
+        """What is known by now; another process may go on with it."""
+        return dict(self._known)
+
+    def exposed(self, light_ms: float, reference_ms: float) -> None:
+        """Put the light of a recording in the place of what was counted: of all its planes so far, and of references.
+
+        Parameters
+        ----------
+        light_ms, reference_ms : sums of exposure times, see `care_live.offline.time_points.TimePoints.light_until`
+        """
+        with self._lock:
+            self._exposed_ms, self._reference_ms = light_ms, reference_ms
 
     def _count(self, exposed: Volume | RawStored) -> None:
         light_ms = len(exposed.integrity.received) * (exposed.exposure_ms or 0.0)
@@ -124,7 +143,7 @@ class References:
 
     def _learn(
         self, restored: Restored, calibration: Calibration | None, promised: NetworkVerdict | None
-    ) -> tuple[_Known | None, str]:
+    ) -> tuple[KnownError | None, str]:
         """Measure this volume, where its reference is there, and those whose references came late."""
         with self._lock:
             reference = self._waiting.pop(restored.key, None)
@@ -140,7 +159,7 @@ class References:
                 said += [why] if why else []
         return own or self._known_of(restored), "; ".join(said)[:_LONGEST]
 
-    def _known_of(self, one: Restored | FirstExposures) -> _Known | None:
+    def _known_of(self, one: Restored | FirstExposures) -> KnownError | None:
         """Return what is known of the network that made a volume, at its place."""
         known = self._known.get((one.key.p, one.key.c))
         return known if known is not None and known.model == one.model else None
@@ -166,7 +185,7 @@ class References:
             self._restored[first.key] = first
             _drop_oldest(self._restored, {key: one.nbytes for key, one in self._restored.items()})
 
-    def _measure(self, first: FirstExposures, reference: Volume) -> tuple[_Known | None, str]:
+    def _measure(self, first: FirstExposures, reference: Volume) -> tuple[KnownError | None, str]:
         """Measure one volume; what an older one shows, which was restored late, holds for itself alone.
 
         Returns
@@ -211,7 +230,7 @@ def _log(key: VolumeKey, measured: MeasuredError) -> None:
     )
 
 
-def _learnt(before: _Known | None, figures: ErrorFigures, first: FirstExposures, dose: float) -> _Known:
+def _learnt(before: KnownError | None, figures: ErrorFigures, first: FirstExposures, dose: float) -> KnownError:
     """Return what is known after one more reference."""
     t = first.key.t
     drawn = before.measured.widening if before else 1.0
@@ -226,13 +245,13 @@ def _learnt(before: _Known | None, figures: ErrorFigures, first: FirstExposures,
     broke = _broken(before, figures, first)
     if first.promised is not None and len(broke) >= promise.N_IN_A_ROW:
         reasons.append(promise.sentence(broke, figures, first.promised))
-    return _Known(
+    return KnownError(
         MeasuredError(t, figures.psnr_db, coverage, widening, dose, figures.shift_px, tuple(reasons), broke),
         first.model,
     )
 
 
-def _broken(before: _Known | None, figures: ErrorFigures, first: FirstExposures) -> tuple[int, ...]:
+def _broken(before: KnownError | None, figures: ErrorFigures, first: FirstExposures) -> tuple[int, ...]:
     """Return the first and the newest time point in a row that were clearly worse than the card says."""
     if not promise.is_broken(figures, first.promised):
         return ()
@@ -246,7 +265,7 @@ def _noted(restored: Restored, unmeasured: str) -> Restored:
     return msgspec.structs.replace(restored, trust=replace(restored.trust or Trust("green"), unmeasured=unmeasured))
 
 
-def _widened(restored: Restored, known: _Known | None) -> Restored:
+def _widened(restored: Restored, known: KnownError | None) -> Restored:
     if known is None:
         return restored
     trust = restored.trust or Trust("green")

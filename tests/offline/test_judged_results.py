@@ -18,6 +18,7 @@ from care_live.restore.engine import Engine
 from care_live.store import RunReader, open_run, verify
 from care_live.trust.references import References
 from care_live.trust.run_verdict import in_run
+from tests.make.dask_cluster import Cluster
 from tests.make.networks import save_network
 from tests.make.verdicts import card_verdict
 from tests.offline.results import files
@@ -130,6 +131,51 @@ def test_what_is_resumed_is_measured_as_if_nothing_had_happened(
     for t in range(N_TIMES):
         trust = resumed.restoration(VolumeKey(t)).trust
         assert trust is not None and trust == wanted.restoration(VolumeKey(t)).trust
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_done", [0, 3], ids=["anew", "resumed"])
+def test_workers_measure_what_one_process_measures(
+    n_done: int,
+    run: Path,
+    model: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed: pip install 'care-live[cluster]'")
+    steps: list[None] = []
+
+    def step(self: ProgressBar) -> None:
+        steps.append(None)
+        if len(steps) == n_done:
+            raise KeyboardInterrupt
+
+    if n_done:
+        with monkeypatch.context() as patch:
+            patch.setattr(ProgressBar, "step", step)
+            with pytest.raises(KeyboardInterrupt):
+                care_live.restore(run, tmp_path / "out", model=model, **SETTINGS)
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        report = care_live.restore(run, tmp_path / "out", model=model, workers=cluster.file, **SETTINGS)
+    finally:
+        cluster.close()
+    assert (report.n_restored, report.n_before, report.problems) == (N_TIMES - n_done, n_done, [])
+    assert files(tmp_path / "out") == files(undisturbed)
+    shared, wanted = RunReader(tmp_path / "out"), RunReader(undisturbed)
+    for t in range(N_TIMES):
+        trust = shared.restoration(VolumeKey(t)).trust
+        assert trust is not None and trust.measured is not None and trust == wanted.restoration(VolumeKey(t)).trust
+    assert verify(tmp_path / "out").clean
+
+
+def test_without_raw_volumes_the_light_is_counted_all_the_same(run: Path, model: Path, tmp_path: Path) -> None:
+    care_live.restore(run, tmp_path / "out", model=model, keep_raw=False, **SETTINGS)
+    newest = RunReader(tmp_path / "out").restoration(VolumeKey(N_TIMES - 1)).trust
+    assert newest is not None and newest.measured is not None
+    assert newest.measured.dose == pytest.approx(3 * LIGHT / (N_TIMES * SHAPE[0]))
 
 
 def test_a_tiff_of_a_run_with_references_is_of_the_restored_channel(run: Path, model: Path, tmp_path: Path) -> None:

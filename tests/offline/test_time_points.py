@@ -23,7 +23,8 @@ def test_all_channels_of_a_time_point_come_together_and_in_order() -> None:
     for c, volume in enumerate(volumes):
         assert np.array_equal(volume.pixels, MOVIE[1, c])
         assert volume.closed == "complete" and volume.run_id == "test"
-    assert points.references(points.all[1]) == () and not points.has_references
+    assert points.references(points.all[1]) == () and not points.has_reference(points.all[1])
+    assert points.light_until(points.all[1]) == (0.0, 0.0), "the recording does not say how long it was exposed"
 
 
 def test_a_plane_that_was_never_recorded_is_flagged() -> None:
