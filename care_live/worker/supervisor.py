@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ from care_live.config import RestoreConfig
 from care_live.errors import CareLiveError, ConfigError, ModelError, RestoreError, WorkerLostError
 from care_live.restore.ranges import LearntRanges
 from care_live.worker import protocol
-from care_live.worker.inference_link import OpenInference
+from care_live.worker.inference_link import InferenceLink, OpenInference
 from care_live.worker.inference_process import Inference, RunningNetworks
 from care_live.worker.liveness import LostError
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:  # the client makes them, and gives them here
 logger = logging.getLogger(__name__)
 
 START_S = 120.0  # until a process must be ready
+_MOST_STARTS = 5
+"""Workers of other machines that may be lost while they start, before the run is refused."""
 
 
 def names_of(ready: protocol.Ready) -> str:
@@ -103,15 +107,30 @@ class InferenceSupervisor:
     def start(self) -> None:
         """Start a process and wait until its networks are checked and warm; see `RestoreProcess.start`."""
         self._stopping = False
-        inference = self._opens(self._config, {})
-        try:
-            ready = inference.await_ready(START_S)
-        except CareLiveError as error:
-            cause = inference.end(0.0)
-            if isinstance(error, LostError):
-                raise RestoreError(f"the inference process {error} while it started ({cause})") from error
-            raise
+        inference, ready = self._started()
         self._go_on_with(RunningNetworks.begun(inference, ready, self._memories))
+
+    def _started(self) -> tuple[InferenceLink, protocol.Ready]:
+        """Return a process that is ready; one that is lost on another machine while it starts is followed by the next.
+
+        Raises
+        ------
+        RestoreError
+            It is lost on this machine, or on others again and again.
+        """
+        begun_s = time.monotonic()
+        for n_tries in itertools.count(1):
+            inference = self._opens(self._config, {})
+            try:
+                return inference, inference.await_ready(START_S)
+            except CareLiveError as error:
+                host, cause = inference.host, inference.end(0.0)
+                if not isinstance(error, LostError):
+                    raise
+                if not host or n_tries >= _MOST_STARTS or time.monotonic() - begun_s > START_S:
+                    raise RestoreError(f"the inference process {error} while it started ({cause})") from error
+                logger.warning("worker lost while it started host=%s reason=%s: another one is asked", host, error)
+        raise AssertionError("the count has no end")
 
     def begin(self, like: protocol.Ready) -> None:
         """Start a process and wait for nothing: it takes part once it is ready, with the same networks as others."""

@@ -22,7 +22,7 @@ from care_live.worker.client import RestoreProcess
 from care_live.worker.remote_inference import RemoteInference
 from care_live.worker.remote_port import RemotePort
 from tests.make.inference import planes_of, settings
-from tests.make.remote import WAIT_S
+from tests.make.remote import WAIT_S, open_port, remote_worker, until_connected
 from tests.make.remote_links import FIXED, stack
 from tests.make.waiting import until
 
@@ -194,5 +194,33 @@ def test_an_answer_that_comes_twice_loses_the_worker(port: RemotePort, network: 
             far.start()
             assert far.restore([stack(0)])[0].key == VolumeKey(0, 0)
             until(lambda: not far.supervisor.is_ready, WAIT_S)
+        finally:
+            far.stop()
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_lost_while_it_starts_is_followed_by_another(
+    network: Path, ready: protocol.Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins to load a network, and its machine loses its power."""
+    begun = threading.Event()
+
+    def fall_silent(_: Liar, message: link.ToWorker) -> None:
+        if isinstance(message, link.SessionStart):
+            begun.set()
+
+    monkeypatch.setattr(Liar, "follow", fall_silent)
+    with open_port() as port, liar(port, ready, lambda *_: None):
+        until_connected(port)
+        far = RestoreProcess(settings(network), port.open)
+        start = threading.Thread(target=far.start)
+        start.start()
+        try:
+            until(begun.is_set, WAIT_S)
+            with remote_worker(port.invitation(port.address)):
+                start.join(WAIT_S)
+                assert not start.is_alive()
+                assert far.restore([stack(0)])[0].mean.shape == (6, 24, 20)
+                assert far.supervisor.host != "liar"
         finally:
             far.stop()
