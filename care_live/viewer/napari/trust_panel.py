@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QRectF, Qt
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
+from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QToolTip, QVBoxLayout, QWidget
 
 from care_live.verdict import Doubt, Trust
@@ -115,6 +115,7 @@ class TrustPanel(QWidget):  # type: ignore[misc]
         self.worst.setEnabled(bool(doubts))
         self.next.setEnabled(len(doubts) > 1)
         self.place.setText(f"{len(doubts)} place{'' if len(doubts) == 1 else 's'} in this volume" if doubts else "")
+        self._make_room()
 
     def go(self, number: int) -> None:
         """Show one place, counted from the worst."""
@@ -123,6 +124,16 @@ class TrustPanel(QWidget):  # type: ignore[misc]
             self._go_to(doubt)
             said = f"place {number + 1} of {len(self._doubts)}: {doubt.kind}, {doubt.sigmas:.1f} times the noise"
             self.place.setText(f"{said}, {doubt.where} (z slider at {doubt.place_px[0]}: napari counts from 0)")
+            self._make_room()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Give words the height that they need: the layout of a dock gives them two lines, and cuts the rest."""
+        for label in (self.verdict, self.place):
+            label.setMinimumHeight(label.heightForWidth(max(label.width(), 1)) if label.text() else 0)
 
     def go_on(self) -> None:
         """Show the next place: from the worst to the least, and round again."""
