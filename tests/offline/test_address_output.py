@@ -216,7 +216,6 @@ def test_a_killed_command_and_a_killed_server_cost_nothing(
 ) -> None:
     with begun(command(model), s3, 8) as client:
         client.kill()
-    assert not (s3.buckets / "bucket/out/journal.jsonl").exists(), "it was killed too late"
     with begun(command(model), s3, 8) as client:
         s3.kill()
         s3.start()
