@@ -7,6 +7,7 @@
     ├── SourceError             the microscope, a link or a recorded data set: the run cannot go on
     ├── FrameError              one plane is wrong: drop it, count it, go on
     ├── ModelError              a network or its card: refuse to start with it
+    ├── UnknownNetworkError     both a ConfigError and a ModelError: a network is named that is not there
     ├── UnknownChannelError     both a ConfigError and a RestoreError: a network is to read a channel that data lack
     ├── RestoreError            inference failed for a volume: raw is safe, restore it later
     │   ├── OutOfMemoryError    shrink the tiles and try again
@@ -45,6 +46,10 @@ class FrameError(CareLiveError):
 
 class ModelError(CareLiveError):
     """A network or a model card that must not run."""
+
+
+class UnknownNetworkError(ConfigError, ModelError):
+    """A file is named as a network that does not exist or may not be read: a wrong setting or command line."""
 
 
 class RestoreError(CareLiveError):

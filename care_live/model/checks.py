@@ -114,7 +114,7 @@ def _refuse_large_file(path: Path) -> None:
     try:
         n_mib = path.stat().st_size / 2**20
     except OSError as error:
-        raise ModelError(f"cannot read the network {path}: {error.strerror or error}") from error
+        raise file.unreadable(path, error) from error
     if n_mib > LARGEST_MIB:
         raise ModelError(f"{path} has {n_mib:.0f} MiB: a restoration network has at most {LARGEST_MIB} MiB")
 

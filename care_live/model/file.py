@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from care_live.config import describe
-from care_live.errors import ModelError
+from care_live.errors import ModelError, UnknownNetworkError
 from care_live.images import ModelIdentity
 from care_live.imports import need
 from care_live.model.card import METADATA_KEY, ModelCard
@@ -166,7 +166,14 @@ def _read(path: Path) -> bytes:
             raise ModelError(f"{path} has {path.stat().st_size} bytes: an ONNX file has at most {LARGEST_BYTES}")
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(f"cannot read the network {path}: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> ModelError:
+    """Return what to raise where a network cannot be read: a wrong name is the caller's to mend, a bad disk is not."""
+    is_wrong_name = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError)
+    kind = UnknownNetworkError if is_wrong_name else ModelError
+    return kind(f"cannot read the network {path}: {error.strerror or error}")
 
 
 def _parse(text: str, origin: Path) -> ModelCard:

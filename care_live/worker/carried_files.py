@@ -11,7 +11,7 @@ from typing import Any
 
 from care_live.config import RestoreConfig
 from care_live.errors import ModelError
-from care_live.model.file import located
+from care_live.model.file import located, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def carried(config: RestoreConfig) -> CarriedConfig:
     try:
         for number, network in enumerate(config.networks):
             path = located(network.model)
-            files[f"{number}.onnx"] = path.read_bytes()
+            files[f"{number}.onnx"] = _network_in(path)
             if (card := path.with_suffix(".card.json")).is_file():
                 files[f"{number}.card.json"] = card.read_bytes()
         if config.camera is not None:
@@ -42,6 +42,13 @@ def carried(config: RestoreConfig) -> CarriedConfig:
     except OSError as error:
         raise ModelError(f"cannot read what a worker on another machine needs: {error}") from error
     return CarriedConfig(_moved(config, Path()).model_dump(mode="json", exclude_defaults=True), files)
+
+
+def _network_in(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 class CarriedConfigs:

@@ -112,7 +112,7 @@ def test_the_raw_image_of_a_run_can_be_restored_again(tmp_path: Path, network: P
         ("none.tif", [], 2, "no data set"),
         ("movie.tif", [], 2, "axes"),
         ("text.txt", [], 1, "text.txt"),
-        ("movie.tif", ["--axes", "TZYX", "--model", "none.onnx"], 1, "cannot read the network"),
+        ("movie.tif", ["--axes", "TZYX", "--model", "none.onnx"], 2, "cannot read the network"),
         ("movie.tif", ["--axes", "TZYX", "--tile", "4", "8", "8"], 2, "leaves no interior"),
         ("movie.tif", ["--axes", "TCYX"], 1, "there is no"),
     ],

@@ -10,8 +10,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from care_live.errors import ModelError
-from care_live.model.file import fresh_of, identity, read_card, remove_unfinished, replaced, write_card
+from care_live.errors import ModelError, UnknownNetworkError
+from care_live.model import checks
+from care_live.model.file import fresh_of, identity, load, read_card, remove_unfinished, replaced, write_card
 from tests.make.networks import save_network
 
 
@@ -51,6 +52,15 @@ def test_only_what_the_own_process_left_is_removed(tmp_path: Path) -> None:
         left.touch()
     remove_unfinished(path)
     assert {*tmp_path.iterdir()} == {path, others}
+
+
+@pytest.mark.parametrize("name", ["none.onnx", ".", "net.onnx/inside.onnx"])
+def test_a_name_without_a_network_behind_it_is_a_wrong_setting(tmp_path: Path, name: str) -> None:
+    save_network(tmp_path / "net.onnx")
+    for reads in (load, read_card, identity, checks.check):
+        with pytest.raises(UnknownNetworkError, match="cannot read the network") as caught:
+            reads(tmp_path / name)
+        assert caught.value.exit_code == 2
 
 
 def test_identity_is_the_hash_of_the_file(tmp_path: Path) -> None:

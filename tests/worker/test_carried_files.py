@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from care_live.config import RestoreConfig
-from care_live.errors import ModelError
+from care_live.errors import ModelError, UnknownNetworkError
 from care_live.worker.carried_files import carried, lay_down, named_as_here, settled
 
 
@@ -49,6 +49,9 @@ def test_a_name_that_came_leaves_its_folder_never(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_is_named_before_anything_travels(config: RestoreConfig, tmp_path: Path) -> None:
     (tmp_path / "cam.toml").unlink()
     with pytest.raises(ModelError, match=r"what a worker on another machine needs: .*cam\.toml"):
+        carried(config)
+    (tmp_path / "worm.onnx").unlink()
+    with pytest.raises(UnknownNetworkError, match=r"cannot read the network .*worm\.onnx"):
         carried(config)
 
 
