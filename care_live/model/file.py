@@ -17,7 +17,8 @@ from care_live.errors import ModelError, UnknownNetworkError
 from care_live.images import ModelIdentity
 from care_live.imports import need
 from care_live.model.card import METADATA_KEY, ModelCard
-from care_live.model.confined import blamed_on, mark
+from care_live.model.confined import blamed_on
+from care_live.model.unfinished import fresh_of, sweep
 
 LARGEST_BYTES = 2**31 - 1
 """An ONNX file is one protobuf message, which cannot be larger."""
@@ -84,8 +85,12 @@ def read_card(path: Path) -> ModelCard:
 
 @contextlib.contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Give a file to be written, which takes the place of *path* at the end; where that fails, what was there stays."""
+    """Give a file to be written, which takes the place of *path* at the end; where that fails, what was there stays.
+
+    What a process left in the same folder that was killed at this is removed.
+    """
     fresh = fresh_of(path)
+    sweep(path.parent)
     try:
         yield fresh
         with fresh.open("rb+") as written:
@@ -93,11 +98,6 @@ def replaced(path: Path) -> Iterator[Path]:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
-
-
-def fresh_of(path: Path) -> Path:
-    """Return where this process, or one that it confines, writes a network before that takes its place."""
-    return path.with_name(f".{path.name}.{mark()}.new.onnx")
 
 
 def remove_unfinished(path: Path) -> None:
