@@ -219,14 +219,15 @@ class Router:
             if entry is not None and entry.key is not None:
                 self._order(watcher, "replay", entry, view=watcher.replay.view)
                 return
-            watcher.replay_next = seq + 1
+            watcher.was_replayed(seq + 1, self._now_s)
             if not (self._skip_forgotten(watcher, seq) if entry is None else self._sender.note(watcher, entry)):
                 self._leave(watcher)
                 return
 
     def _skip_forgotten(self, watcher: Watcher, seq: int) -> bool:
         """Go on with the oldest number that is known; the run's start comes again where it is no longer among them."""
-        watcher.replay_next = first = self._log.first
+        first = self._log.first
+        watcher.was_replayed(first, self._now_s)
         sent = self._sender.gap(watcher, "forgotten", "too long ago", first=seq, last=first - 1)
         starts = [entry for entry in self._bounds[:1] if seq <= entry.seq < first]
         return sent and all(self._sender.note(watcher, entry) for entry in starts)
@@ -261,7 +262,7 @@ class Router:
     def _note_sent(self, watcher: Watcher, due: Due, outcome: Outcome) -> None:
         stream = (due.key.p, due.key.c)
         if due.purpose == "replay":
-            watcher.replay_next = due.entry.seq + 1
+            watcher.was_replayed(due.entry.seq + 1, self._now_s)
         elif due.purpose == "fetch":
             watcher.fetched_s = self._now_s
         elif isinstance(outcome, Unavailable):

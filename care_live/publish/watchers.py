@@ -17,7 +17,11 @@ if TYPE_CHECKING:  # pure bookkeeping: what is due is read elsewhere
     from care_live.publish.backlog_reader import Due, Purpose
 
 QUIET_S = 4.0
-"""The end, and the next run, do not wait for a recorder that has requested nothing for this long."""
+"""The end, and the next run, do not wait for a recorder that has requested nothing for this long.
+
+Nor for one that requests, but has acknowledged nothing for this long after the network took all that it was sent, or
+for twice as long as it has ever needed for that: a slow link carries for seconds what its buffers have taken.
+"""
 FOLLOWS_S = 1.0
 """A recorder that lacks many volumes requests the next ones this soon after an answer; the end waits for them."""
 MAX_WATCHERS = 128
@@ -64,6 +68,10 @@ class Watcher:
     """Messages with arrays that the network has not taken yet."""
     took_s: float = 0.0
     """When it last took something of what it was sent, or came."""
+    replayed_s: float = 0.0
+    """When it was last sent something of the log."""
+    slowest_s: float = 0.0
+    """The longest time from either of these to an acknowledgement."""
     came_s: float = 0.0
     has_acknowledged: bool = False
     idle_at: int = -1
@@ -98,10 +106,21 @@ class Watcher:
     def asks_replay(self, request: Replay) -> None:
         """Take a request to replay; what was sent on this connection arrives, so it is never sent twice."""
         if self.replay is None or request.first > self.replay.first:
-            self._was_announced, self.took_s = False, self.received_s
             self.has_acknowledged = self.replay is not None
+            if self.has_acknowledged:
+                self.slowest_s = max(self.slowest_s, self.received_s - self._since_s)
+            self._was_announced, self.took_s = False, self.received_s
         self.replay_next = request.first if self.replay is None else max(self.replay_next, request.first)
         self.replay = request
+
+    def was_replayed(self, up_to: int, now_s: float) -> None:
+        """Note that it was sent the log up to a number."""
+        self.replay_next, self.replayed_s = up_to, now_s
+
+    @property
+    def _since_s(self) -> float:
+        """Since when it may acknowledge what it was sent last."""
+        return max(self.took_s, self.replayed_s)
 
     def asks_fetch(self, request: Fetch) -> bool:
         """Take a request for one volume; False: too many wait. The same again, while it waits, is one request."""
@@ -122,7 +141,13 @@ class Watcher:
             return True
         if now_s - self.fetched_s < FOLLOWS_S:
             return False
-        return self.replay_next >= end and self.replay.first >= end
+        if self.replay_next >= end and self.replay.first >= end:
+            return True
+        return not self._is_owed(end) and now_s - self._since_s > max(QUIET_S, 2 * self.slowest_s)
+
+    def _is_owed(self, end: int) -> bool:
+        """Return whether something of the log that it requested is still to be sent to it, or on the way."""
+        return bool(self.held) or "replay" in self.busy or (self.may_replay and self.replay_next < end)
 
     def is_new(self, now_s: float) -> bool:
         """Return whether neither an acknowledgement nor its time here shows that it takes what it requests."""

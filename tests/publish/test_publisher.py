@@ -12,12 +12,13 @@ from msgspec import UNSET
 
 from care_live.errors import ConfigError, ProtocolError
 from care_live.images import Restored, Volume, VolumeKey
+from care_live.publish import drain
 from care_live.publish.publisher import Publisher
 from care_live.publish.subscriber import Subscriber
-from care_live.wire import keys, sockets
+from care_live.wire import cl1, keys, sockets
 from care_live.wire.arrays import ArrayCodec
 from care_live.wire.daemon_status import Status
-from care_live.wire.messages import End, Gap, Heartbeat, Refused, View
+from care_live.wire.messages import End, Gap, Heartbeat, Hello, Refused, Replay, View
 from tests.make import samples
 from tests.make.watching import answer, until
 
@@ -114,6 +115,36 @@ def test_publishing_never_waits_for_a_frozen_viewer_and_keeps_no_more_than_its_c
                 assert next(volumes).key == record.key
         assert longest_s < 20.0, "it waited for the viewer that never reads"
         assert publisher.held_bytes <= 4 * 1024**2 + 2 * records[0].mean.nbytes * 4
+
+
+def test_the_next_run_is_not_held_up_by_a_recorder_that_repeats_its_request_and_acknowledges_nothing(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "LONGEST_S", 200.0)
+    over = threading.Event()
+
+    def repeat() -> None:
+        with sockets.Sockets() as hub:
+            link = hub.connect("dealer", publisher.address_pull)
+            link.send(cl1.encode_request(Hello()))
+            heartbeat = answer(hub, link, Heartbeat)
+            assert heartbeat is not None
+            while not over.wait(0.2):
+                link.send(cl1.encode_request(Replay(session=heartbeat.session, first=0, credit=2)))
+                while link.receive() is not None:
+                    requested.set()
+
+    requested, recorder = threading.Event(), threading.Thread(target=repeat)
+    for t in range(6):
+        publisher.publish(samples.restored(t))
+    recorder.start()
+    try:
+        assert requested.wait(60)
+        publisher.end(samples.ENDED)
+        assert publisher.drain(100.0), "it waited for as long as it would for one that gets on"
+    finally:
+        over.set()
+        recorder.join(60)
 
 
 def test_nonsense_is_answered_and_does_no_harm(publisher: Publisher) -> None:

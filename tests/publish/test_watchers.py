@@ -65,6 +65,41 @@ def test_the_end_does_not_wait_for_a_recorder_that_is_frozen_with_volumes_on_the
     assert recorder.has_all(9, QUIET_S + 0.1)
 
 
+def repeats(recorder: Watcher, first: int, now_s: float) -> None:
+    recorder.received_s = now_s
+    recorder.asks_replay(Replay(session=SESSION, first=first, credit=4))
+
+
+def test_the_end_waits_no_longer_for_a_recorder_that_requests_and_never_acknowledges() -> None:
+    recorder = Watcher(b"x", 0.0)
+    repeats(recorder, 0, 0.0)
+    recorder.was_replayed(4, 60.0)
+    for now_s in (61.0, 60.0 + QUIET_S, 60.1 + QUIET_S):
+        repeats(recorder, 0, now_s)
+        assert recorder.has_all(9, now_s) == (now_s > 60.0 + QUIET_S)
+    repeats(recorder, 2, 70.0)
+    assert not recorder.has_all(9, 70.0), "now it gets on"
+
+
+def test_the_end_gives_a_slow_link_the_time_that_it_has_needed_before() -> None:
+    recorder = Watcher(b"x", 0.0)
+    repeats(recorder, 0, 0.0)
+    recorder.was_replayed(4, 1.0)
+    repeats(recorder, 4, 9.0)
+    recorder.was_replayed(8, 10.0)
+    for now_s in (10.0 + QUIET_S + 1, 25.0, 26.5):
+        repeats(recorder, 4, now_s)
+        assert recorder.has_all(9, now_s) == (now_s > 26.0)
+
+
+def test_the_end_waits_for_what_the_daemon_itself_still_owes_a_recorder() -> None:
+    recorder = Watcher(b"x", 0.0)
+    repeats(recorder, 0, 0.0)
+    recorder.was_replayed(2, 0.0)
+    repeats(recorder, 0, 100.0)
+    assert not recorder.has_all(9, 100.0), "its credit is not used up: the store is slow"
+
+
 def test_the_end_waits_for_the_next_requests_of_a_recorder_that_lacks_many_volumes() -> None:
     recorder = Watcher(b"x", 10.0)
     recorder.asks_replay(Replay(session=SESSION, first=5))
