@@ -21,16 +21,19 @@ from care_live.daemon.run_metrics import DaemonStatus
 from tests.make.networks import save_network
 
 _given_out: set[int] = set()
+_N_SHARES = 16
 
 
 def free_ports(n: int) -> list[int]:
     """Return ports that are free now, below those that systems give to outgoing connections, and each only once.
 
-    Who got one earlier may bind it later than who gets the next.
+    A process that got one earlier may bind it later than another one gets the next; those of pytest-xdist that run at
+    once get none in common.
     """
     free: list[int] = []
+    first = 20_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _N_SHARES
     while len(free) < n:
-        port = random.SystemRandom().randrange(20_000, 32_000)
+        port = random.SystemRandom().randrange(first, 32_000, _N_SHARES)
         with socket.socket() as one, contextlib.suppress(OSError):
             one.bind(("127.0.0.1", port))
             free += [port] if port not in _given_out else []
@@ -78,7 +81,7 @@ def run(settings: Config, run_id: str = "test", meanwhile: Callable[[Daemon], No
     return daemon.run(on_start=lambda _: meanwhile(daemon) if meanwhile else None)
 
 
-def command(*arguments: object, cwd: Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def command(*arguments: object, cwd: Path, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user would."""
     return subprocess.run(
         [sys.executable, "-m", "care_live", *map(str, arguments)],

@@ -8,16 +8,16 @@ cannot show that Micro-Manager itself behaves so.
 from __future__ import annotations
 
 import json
-import socket as bsd
 import struct
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import zmq
+
+from tests.make.runs import free_ports
 
 Method = tuple[list[str], str, Callable[..., Any]]
 """Java types of the arguments, Java type of the result, and what it does."""
@@ -77,9 +77,11 @@ class JavaPeer:
         return socket, socket.bind_to_random_port("tcp://127.0.0.1")
 
     def _pulling(self) -> tuple[zmq.Socket[bytes], int]:
-        """Java connects where Python binds: the side that pushes binds."""
-        with closing(bsd.create_server(("127.0.0.1", 0))) as server:
-            port = server.getsockname()[1]
+        """Java connects where Python binds: the side that pushes binds.
+
+        A port that systems give to outgoing connections may be taken before that, even by this one's own attempts.
+        """
+        (port,) = free_ports(1)
         socket = self._context.socket(zmq.PULL)
         socket.linger = 0
         socket.connect(f"tcp://127.0.0.1:{port}")

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -61,8 +61,7 @@ def java_process(kind: Kind, folder: Path, *, on_display: str = "") -> Iterator[
 
     with ExitStack() as stack:
         port = WINDOW_PORT if kind == "window" else _free_port()
-        if _listens(port):
-            pytest.fail(f"port {port} is taken: another Micro-Manager was left behind")
+        _wait_until_free(port)
         command = [str(program / "start.sh"), "studio" if kind == "window" else "core"]
         command += [mm_test_adapters.device_adapter_path(), str(folder / "program")]
         command += [] if kind == "window" else [str(port)]
@@ -104,9 +103,9 @@ def _group(command: Sequence[str], log: Path, *, env: dict[str, str]) -> Iterato
     try:
         yield process
     finally:
-        if process.poll() is None:
+        with suppress(ProcessLookupError):  # the first of them may have ended before the others
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
+        process.wait(60)
 
 
 @contextmanager
@@ -121,7 +120,7 @@ def display(size_px: tuple[int, int] = (1280, 1024)) -> Iterator[str]:
             yield f":{numbers.readline().strip()}"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(60)
 
 
 def _free_port() -> int:
@@ -140,6 +139,15 @@ def _free_port() -> int:
 def _listens(port: int) -> bool:
     with socket.socket() as knock:
         return knock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_until_free(port: int) -> None:
+    """Wait for the end of a Micro-Manager that was killed: the system frees its port only then."""
+    deadline = time.monotonic() + _START_S
+    while _listens(port):
+        if time.monotonic() > deadline:
+            pytest.fail(f"port {port} is taken: another Micro-Manager was left behind")
+        time.sleep(0.2)
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +10,7 @@ from care_live.config import AcquisitionConfig, Channel, MicroManagerConfig
 from care_live.images import RunEnded, RunStarted, SequenceEnded
 from care_live.source.micromanager import events_of
 from care_live.source.tap import planned
+from tests.make.runs import free_ports
 from tests.source.java_peer import SHAPE, JavaPeer
 from tests.source.test_micromanager import acquire, ended, frames
 
@@ -45,8 +45,7 @@ def test_frames_come_through_the_java_bridge(peer: JavaPeer, merge: bool) -> Non
 
 
 def test_no_micro_manager_on_the_port_is_one_clear_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    (port,) = free_ports(1)
     (only,) = acquire(MicroManagerConfig(backend="java", port=port), within_s=60)
     assert isinstance(only, RunEnded)
     assert only.reason == "failed"

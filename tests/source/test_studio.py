@@ -206,7 +206,7 @@ def test_pauses_and_stops_are_said_and_the_next_acquisition_is_the_next_run(
     driver: WindowDriver, run: Came, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    store = driver.acquire("RAM", None, (50, 4), interval_ms=200.0)
+    store = driver.acquire("RAM", None, (500, 4), interval_ms=200.0)  # longer than any machine needs for the pause
     run.until(6)
     driver.pause(True)
     driver.wait_for(lambda: run.source.next_event(0.1) is not None and "acquisition paused" in caplog.text)
@@ -217,7 +217,7 @@ def test_pauses_and_stops_are_said_and_the_next_acquisition_is_the_next_run(
     driver.wait_closed(store)
     assert run.ended is not None
     assert run.ended.reason == "aborted"
-    assert f"after {driver.n_images(store)} of 200 planes" in run.ended.detail
+    assert f"after {driver.n_images(store)} of 2000 planes" in run.ended.detail
     following = Came(run.source)
     driver.wait_closed(driver.acquire("RAM", None, (1, 3)))
     driver.wait_closed(driver.acquire("RAM", None, (1, 4)))
