@@ -109,7 +109,7 @@ def test_every_kind_of_failure_is_seen_kept_and_shown_again(tools: Path, capsys:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("target", TARGETS)
 def test_sound_inputs_are_accepted(tools: Path, target: str) -> None:
     campaign, tool = importlib.import_module("fuzzing.campaign"), fuzz()

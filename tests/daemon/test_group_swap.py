@@ -23,6 +23,7 @@ from care_live.worker.hot_swap import HotSwap
 from care_live.worker.supervisor import InferenceSupervisor
 from tests.make.inference import settings
 from tests.make.networks import save_network
+from tests.make.processes import children
 from tests.make.waiting import until
 from tests.make.worker_groups import names_of, stacks, swapped
 
@@ -39,7 +40,7 @@ def pair(network: Path) -> Iterator[WorkerGroup]:
 
 
 def inference_processes() -> set[psutil.Process]:
-    return {one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())}
+    return set(children(with_words="spawn_main"))
 
 
 def state_while_they_change(group: WorkerGroup, patched: pytest.MonkeyPatch) -> list[str]:

@@ -17,6 +17,7 @@ from care_live.store import RunReader, verify
 from tests.daemon.troubled import KEYS, N_LAST
 from tests.make.runs import settings
 from tests.make.scripted import pixels_of
+from tests.make.waiting import until
 from tests.test_cli import toml
 
 pytestmark = [
@@ -35,24 +36,35 @@ def troubled(folder: Path, kind: str, **sections: dict[str, object]) -> Iterator
     command = [sys.executable, "-m", "tests.daemon.troubled", kind, "run", "config.toml", "--run-id", "test"]
     root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    process = subprocess.Popen(
-        [*command, "--json", "status.json"],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with process:
+    command += ["--json", "status.json"]
+    with (
+        (folder / "log.txt").open("w") as log,
+        subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
         try:
-            assert process.stderr is not None
-            assert any("all planes came" in line for line in process.stderr)
+            until(lambda: "all planes came" in said_in(folder) or process.poll() is not None, END_S)
             yield process
         finally:
             process.kill()
 
 
-def interrupt_twice(daemon: subprocess.Popen[str]) -> None:
+def said_in(folder: Path) -> str:
+    """Return all that a daemon has logged so far."""
+    return (folder / "log.txt").read_text(errors="replace")
+
+
+def ended(daemon: subprocess.Popen[str], folder: Path) -> tuple[str, str]:
+    """Wait for a daemon's end; return what it printed, and its log."""
+    printed, _ = daemon.communicate(timeout=END_S)
+    return printed, said_in(folder)
+
+
+def interrupt_twice(daemon: subprocess.Popen[str], folder: Path) -> None:
     """Send the second Ctrl-C once the first was taken: two that come together count as one."""
-    assert daemon.stderr is not None
     daemon.send_signal(signal.SIGINT)
-    assert any("signal SIGINT" in line for line in daemon.stderr)
+    until(lambda: "signal SIGINT" in said_in(folder) or daemon.poll() is not None, END_S)
     daemon.send_signal(signal.SIGINT)
 
 
@@ -73,8 +85,8 @@ def check_arrived(folder: Path) -> None:
 @pytest.mark.parametrize(("kind", "code"), [("silent", 0), ("hung", 1), ("deaf", 1), ("slow-disk", 0)])
 def test_ctrl_c_twice_ends_the_process_and_keeps_what_arrived(tmp_path, kind, code):
     with troubled(tmp_path, kind) as daemon:
-        interrupt_twice(daemon)
-        _, said = daemon.communicate(timeout=END_S)
+        interrupt_twice(daemon, tmp_path)
+        _, said = ended(daemon, tmp_path)
     assert daemon.returncode == code, said
     assert "Traceback" not in said
     check_arrived(tmp_path)
@@ -85,14 +97,14 @@ def test_ctrl_c_twice_ends_the_process_and_keeps_what_arrived(tmp_path, kind, co
 def test_ctrl_c_once_ends_a_hung_driver_after_the_time_to_drain(tmp_path):
     with troubled(tmp_path, "hung", daemon={"drain_s": 2.0}) as daemon:
         daemon.send_signal(signal.SIGINT)
-        _, said = daemon.communicate(timeout=END_S)
+        _, said = ended(daemon, tmp_path)
     assert daemon.returncode == 1, said
     check_arrived(tmp_path)
 
 
 def test_a_driver_that_never_closes_does_not_keep_the_process(tmp_path):
     with troubled(tmp_path, "stuck") as daemon:
-        _, said = daemon.communicate(timeout=END_S)
+        _, said = ended(daemon, tmp_path)
     assert daemon.returncode == 1, said
     assert "closing the source" in said.splitlines()[-1]
     check_arrived(tmp_path)
@@ -100,7 +112,7 @@ def test_a_driver_that_never_closes_does_not_keep_the_process(tmp_path):
 
 def test_an_error_that_is_not_ours_does_not_keep_the_process_where_a_driver_hangs(tmp_path):
     with troubled(tmp_path, "broken") as daemon:
-        _, said = daemon.communicate(timeout=END_S)
+        _, said = ended(daemon, tmp_path)
     assert daemon.returncode == 1, said
     assert "ZeroDivisionError" in said
     assert "closing the source" in said.splitlines()[-1]
@@ -109,8 +121,8 @@ def test_an_error_that_is_not_ours_does_not_keep_the_process_where_a_driver_hang
 
 def test_a_disk_that_hangs_for_good_is_said_and_ends_the_process(tmp_path):
     with troubled(tmp_path, "dead-disk") as daemon:
-        interrupt_twice(daemon)
-        _, said = daemon.communicate(timeout=END_S)
+        interrupt_twice(daemon, tmp_path)
+        _, said = ended(daemon, tmp_path)
     assert daemon.returncode == 1, said
     assert "the disk hangs" in said
     assert "records that arrived are not written" in said
@@ -118,7 +130,7 @@ def test_a_disk_that_hangs_for_good_is_said_and_ends_the_process(tmp_path):
 
 def test_a_run_that_stored_none_of_its_planned_planes_ends_with_exit_code_1(tmp_path):
     with troubled(tmp_path, "homeless") as daemon:
-        printed, said = daemon.communicate(timeout=END_S)
+        printed, said = ended(daemon, tmp_path)
     assert daemon.returncode == 1, said
     assert printed.startswith("0 of 12 planes")
     last = said.strip().splitlines()[-1]

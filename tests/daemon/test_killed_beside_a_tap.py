@@ -17,7 +17,7 @@ from tests.faults.disturbed import SLOW_DISK
 from tests.faults.lab import daemon
 from tests.make.runs import free_ports
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 N_TIMES, N_PLANES, SHAPE_PX = 24, 4, (24, 32)
 PIXELS = np.random.default_rng(3).poisson(90, (N_TIMES, 2, N_PLANES, *SHAPE_PX)).astype(np.uint16)
@@ -68,14 +68,14 @@ def test_no_plane_is_lost_while_planes_come(tmp_path: Path) -> None:
 def test_no_plane_is_lost_when_all_have_come_and_the_disk_is_slow(tmp_path: Path) -> None:
     """The tap has sent its last message and still keeps what is not stored."""
     address, said, may_end = f"tcp://127.0.0.1:{free_ports(1)[0]}", list[bool](), threading.Event()
-    may_end.set()
     source = {"kind": "remote", "bind": address}
     camera = threading.Thread(target=expose, args=(address, said, may_end))
     with daemon(tmp_path, source=source, disturbed=True) as first:
         first.wait_until(lambda status: status.get("phase") == "waiting")
         camera.start()
         first.wait_for_volumes(3)
-        (tmp_path / SLOW_DISK).write_text("2")
+        (tmp_path / SLOW_DISK).write_text("5")
+        may_end.set()
         first.wait_until(lambda status: status.get("received_planes") == PIXELS.shape[0] * 2 * N_PLANES)
         first.process.kill()
         first.process.wait(60)

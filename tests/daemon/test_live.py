@@ -104,7 +104,7 @@ def test_a_killed_inference_process_costs_no_volume(tmp_path, monkeypatch):
 
 def test_draining_keeps_what_came_and_a_second_run_goes_on(tmp_path):
     pixels = movie(tmp_path / "movie.tif", times=8)
-    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=10.0), restore={"policy": "defer"})
+    settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=5.0), restore={"policy": "defer"})
 
     def drain(daemon):
         until(lambda: daemon.status().stored_raw, 120)

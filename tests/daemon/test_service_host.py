@@ -74,7 +74,7 @@ def test_the_host_drains_the_daemon_when_it_is_terminated(tmp_path: Path) -> Non
     host = subprocess.Popen(rule.host_command)
     try:
         until = time.monotonic() + DEADLINE_S
-        while not (log.exists() and "publishing" in log.read_text(encoding="utf-8")) and time.monotonic() < until:
+        while not (log.exists() and b"publishing" in log.read_bytes()) and time.monotonic() < until:
             assert host.poll() is None
             time.sleep(0.1)
         host.terminate()

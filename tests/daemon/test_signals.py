@@ -51,7 +51,7 @@ def test_a_hang_up_drains_unless_nohup_has_it_ignored() -> None:
     daemon = cast(Daemon, SimpleNamespace(drain=drained.set))
     with handled(signal.SIGHUP, signal.SIG_DFL), drained_by_signals(daemon):  # the tests may run under nohup
         signal.raise_signal(signal.SIGHUP)
-        assert drained.wait(20)
+        assert drained.wait(60)
     with handled(signal.SIGHUP, signal.SIG_IGN), drained_by_signals(daemon):
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
@@ -62,4 +62,4 @@ def test_ctrl_c_drains_a_daemon_that_a_script_started_in_the_background() -> Non
     daemon = cast(Daemon, SimpleNamespace(drain=drained.set))
     with handled(signal.SIGINT, signal.SIG_IGN), drained_by_signals(daemon):
         signal.raise_signal(signal.SIGINT)
-        assert drained.wait(20)
+        assert drained.wait(60)

@@ -20,7 +20,7 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_short_one_samples_and_checks_every_volume(tools: None, tmp_path: Path) -> None:
     soak = importlib.import_module("soak")
     outcome = soak.soak(tmp_path, volumes=45, every=10, rate_hz=9.0, seed=3, pause_s=0.3)

@@ -31,7 +31,7 @@ class Viewer:
         whole, _, _ = self.out.read_text().rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
-    def wait_for(self, n: int, *, within_s: float = 120.0) -> None:
+    def wait_for(self, n: int, *, within_s: float = 240.0) -> None:
         deadline = time.monotonic() + within_s
         while len(self.seen()) < n:
             assert time.monotonic() < deadline, f"{len(self.seen())} volumes came within {within_s:g} s"

@@ -59,7 +59,7 @@ class DaemonUnderTest:
         except (OSError, ValueError, http.client.HTTPException):  # it may end while it answers
             return {}
 
-    def wait_until(self, holds: Callable[[dict[str, Any]], object], *, within_s: float = 120.0) -> dict[str, Any]:
+    def wait_until(self, holds: Callable[[dict[str, Any]], object], *, within_s: float = 240.0) -> dict[str, Any]:
         """Wait until its figures are as wanted; return them."""
         deadline = time.monotonic() + within_s
         while not holds(status := self.status() or {"phase": "unknown"}):
@@ -68,11 +68,15 @@ class DaemonUnderTest:
             time.sleep(0.02)
         return status
 
+    def figures(self) -> dict[str, Any]:
+        """Return its own figures, once it gives them."""
+        return self.wait_until(lambda status: "stored_raw" in status)
+
     def wait_for_volumes(self, n: int, **options: float) -> dict[str, Any]:
         """Wait until it has stored a number of raw volumes."""
         return self.wait_until(lambda status: status.get("stored_raw", 0) >= n, **options)
 
-    def end(self, code: int | None = 0, *, within_s: float = 120.0) -> dict[str, Any]:
+    def end(self, code: int | None = 0, *, within_s: float = 240.0) -> dict[str, Any]:
         """Wait for its end; return the last figures that it wrote."""
         ended_with = self.process.wait(within_s)
         assert code is None or ended_with == code, self.log

@@ -13,20 +13,22 @@ import numpy as np
 from care_live.errors import StoreError
 from care_live.store import RunReader, verify
 from tests.make.stored import make_pixels, make_plan, make_restored, make_volume, open_writer
+from tests.make.waiting import until
 from tests.store.child_writer import SHAPE
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_until_killed(folder: Path, after_s: float) -> list[tuple[str, int]]:
-    """Let a writer live for so long after it opened the run; return what it acknowledged."""
+def run_until_killed(folder: Path, after_s: float, *, n_lines: int) -> list[tuple[str, int]]:
+    """Let a writer live for a time after it opened the run and wrote some lines; return what it acknowledged."""
     command = [sys.executable, "-m", "tests.store.child_writer", str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         try:
             assert child.stdout is not None and child.stdout.readline() == "opened\n"
+            said = "".join(child.stdout.readline() for _ in range(n_lines))
             killer = threading.Timer(after_s, child.kill)
             killer.start()
-            said, _ = child.communicate(timeout=60)
+            said += child.stdout.read()
         finally:
             child.kill()
         killer.join(60)
@@ -85,7 +87,7 @@ def kill_again_and_again(folder: Path, n_kills: int, seed: int) -> None:
     restored: set[int] = set()
     try:
         for n in range(1, n_kills + 1):
-            for kind, t in run_until_killed(folder, chance.uniform(0, 0.5)):
+            for kind, t in run_until_killed(folder, chance.uniform(0, 0.5), n_lines=int(n == 1)):
                 (raw if kind == "raw" else restored).add(t)
             check_acknowledged(folder / "run", raw, restored)
             writer = open_writer(folder, make_plan(shape=SHAPE, endless=True))
@@ -97,7 +99,8 @@ def kill_again_and_again(folder: Path, n_kills: int, seed: int) -> None:
                 report = verify(folder / "run")
                 assert report.clean, report.problems
             restored.update(key.t for key in RunReader(folder / "run").keys("restored"))
+        until(lambda: watcher.n_reads or watcher.bad)
     finally:
         watcher.stop()
     assert watcher.bad == []
-    assert watcher.n_reads > 0 and raw
+    assert raw

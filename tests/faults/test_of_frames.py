@@ -8,12 +8,15 @@ import pytest
 from care_live.images import VolumeKey
 from care_live.store import RunReader, verify
 from tests.faults.lab import DaemonUnderTest, daemon
+from tests.make.processes import children
 
 pytest.importorskip("pymmcore_plus")
-pytestmark = [pytest.mark.slow, pytest.mark.mm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.mm, pytest.mark.timeout(600)]
 
 N_T, N_Z, AT = 4, 5, 7
 """The exposure that goes wrong is plane 2 of time point 1."""
+N_LONG = 40
+"""Time points of an acquisition that is at work for seconds after its first ones were stored."""
 
 
 def microscope(misbehave: str = "no", *, triggered: bool = False, time_points: int = N_T) -> dict[str, object]:
@@ -81,7 +84,7 @@ def test_13_wrong_shape_mid_run(tmp_path):
 
 def engine_process(of: DaemonUnderTest) -> psutil.Process:
     """Return the daemon's child that has the microscope."""
-    (engine,) = [child for child in of.process.children() if "care_live.source.engine_run" in " ".join(child.cmdline())]
+    (engine,) = children(of.process, with_words="care_live.source.engine_run")
     return engine
 
 
@@ -100,15 +103,15 @@ def test_25_micromanager_dies(tmp_path):
 
 def test_25_the_run_goes_on_with_another_micromanager(tmp_path):
     """Started again on the same run, the time points that were not taken are taken, and no other."""
-    with daemon(tmp_path, source=microscope(time_points=12)) as first:
+    with daemon(tmp_path, source=microscope(time_points=N_LONG)) as first:
         first.wait_for_volumes(3)
         engine_process(first).kill()
         first.process.wait(120)
     before = planes_stored(first)
     is_cut = any(len(planes) < N_Z for planes in before.values())
-    with daemon(tmp_path, source=microscope(time_points=12)) as second:
+    with daemon(tmp_path, source=microscope(time_points=N_LONG)) as second:
         second.end(1 if is_cut else 0)  # a volume that was cut lacks its planes for ever, and the run says so
     after = planes_stored(second)
-    assert set(after) == set(range(12))
+    assert set(after) == set(range(N_LONG))
     assert {t: after[t] for t in before} == before
     assert verify(second.run).clean

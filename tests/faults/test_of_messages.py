@@ -27,7 +27,7 @@ from tests.faults.audience import page
 from tests.faults.lab import FULL, PATIENCE, DaemonUnderTest, daemon, recorded, rss_mib
 from tests.make.runs import free_ports
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if FULL else 300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if FULL else 600)]
 
 TOOLS = Path(__file__).parents[2] / "tools"
 N_MUTATED = 300_000 if FULL else 12_000

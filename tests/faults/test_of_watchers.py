@@ -35,7 +35,7 @@ from tests.faults.lab import (
 )
 from tests.publish.relay import Relay
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SHAPE = (16, 192, 192)
 VOLUME_MIB = 16 * 192 * 192 * (2 + 4 + 4) / 2**20
@@ -203,7 +203,7 @@ def recorder(folder: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.kill()
-        process.wait(20)
+        process.wait(60)
 
 
 def restored_in(run: Path) -> list[VolumeKey]:
@@ -213,7 +213,7 @@ def restored_in(run: Path) -> list[VolumeKey]:
         return []
 
 
-def wait_until(holds: Callable[[], bool], within_s: float = 120.0) -> None:
+def wait_until(holds: Callable[[], bool], within_s: float = 240.0) -> None:
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-WAIT_S = 120
+WAIT_S = 240
 
 
 class Cluster:

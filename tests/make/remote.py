@@ -13,7 +13,7 @@ from care_live.worker.remote_port import RemotePort
 from care_live.worker.remote_protocol import Invitation
 from tests.make.waiting import until
 
-WAIT_S = 120.0
+WAIT_S = 240.0
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -28,8 +29,12 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def n_acknowledged(output: Path) -> int:
     """Count the restored volumes in the journals of a result that another process writes: its folders come and go."""
-    names = (Path(folder, name) for folder, _, found in os.walk(output) for name in found if name == "journal.jsonl")
-    return sum(journal.read_bytes().count(b'"kind":"restored"') for journal in names)
+    n_found = 0
+    for folder, _, names in os.walk(output):
+        if "journal.jsonl" in names:
+            with contextlib.suppress(FileNotFoundError):  # its folder has gone since it was listed
+                n_found += Path(folder, "journal.jsonl").read_bytes().count(b'"kind":"restored"')
+    return n_found
 
 
 def _content(path: Path) -> bytes:

@@ -94,9 +94,12 @@ def shown_by(cells: str, folder: Path, environment: Mapping[str, str] = os.envir
     """Run code in a Jupyter kernel; return what its cell shows, by type, and what it prints."""
     jupyter = pytest.importorskip("jupyter_client.manager", reason="no Jupyter here: pip install ipykernel")
     pytest.importorskip("ipykernel", reason="no Jupyter kernel here: pip install ipykernel")
-    manager, client = jupyter.start_new_kernel(
-        kernel_name="python3", startup_timeout=120, cwd=str(folder), env=dict(environment)
-    )
+    own = {name: str(folder / name.lower()) for name in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}  # not the home folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_RUNTIME_DIR", own["JUPYTER_RUNTIME_DIR"])
+        manager, client = jupyter.start_new_kernel(
+            kernel_name="python3", startup_timeout=120, cwd=str(folder), env=dict(environment) | own
+        )
     shown: list[dict[str, str]] = []
 
     def take(message: dict[str, dict[str, dict[str, str]]]) -> None:

@@ -80,10 +80,10 @@ class Slurm:
         for process in reversed(self._running):
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(20)
+                process.wait(60)
 
     def _run(self, daemon: str, *arguments: str) -> None:
         with (self._folder / f"{daemon}.out").open("wb") as log:

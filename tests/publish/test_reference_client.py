@@ -38,8 +38,9 @@ def node_folder() -> Path:
         _absent("node and npm are not on this machine")
     folder = Path(tempfile.gettempdir()) / f"care-live-{os.getuid()}-{PACKAGE}"
     if not (folder / "node_modules" / "zeromq").is_dir():
-        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), PACKAGE]
-        installed = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
+        command = ["npm", "install", "--no-audit", "--no-fund", "--fetch-retries=5", "--prefix", str(folder), PACKAGE]
+        own = os.environ | {"npm_config_cache": str(folder / "cache")}  # else it writes into the home folder
+        installed = subprocess.run(command, check=False, capture_output=True, text=True, timeout=500, env=own)
         if installed.returncode != 0:
             _absent(f"npm could not install {PACKAGE}: {installed.stderr[-300:]}")
     return folder

@@ -19,7 +19,7 @@ from care_live.restore.channel_choice import ChannelChoice, ChannelGroup, Networ
 from care_live.store import RunReader
 from tests.make import runs
 from tests.make.scripted import Scripted, frames, plan, started
-from tests.viewer.test_recorder import Recordings, assert_same
+from tests.viewer.test_recorder import Recordings, assert_same, connected
 
 RUN = ("Brightfield", "GFP", "RFP")
 
@@ -125,9 +125,7 @@ def test_brightfield_passes_through(tmp_path: Path) -> None:
     pixels = movie(tmp_path / "movie.ome.tif")
     config = replayed(tmp_path, "GFP")
     recording: list[Recordings] = []
-    status = runs.run(
-        config, meanwhile=lambda _: recording.append(Recordings(config.publish.bind_pull, tmp_path / "copy"))
-    )
+    status = runs.run(config, meanwhile=lambda _: recording.append(connected(config, tmp_path / "copy")))
     recording[0].join(100)
     run = RunReader(tmp_path / "runs" / "test")
     assert run.keys("raw") == [VolumeKey(t, 0, c) for t in range(3) for c in range(2)]

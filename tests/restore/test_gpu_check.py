@@ -26,10 +26,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_it_checks_and_measures_on_the_cpu(tmp_path: Path) -> None:
     command = [sys.executable, str(TOOL), "--provider", "cpu", "--small", "--json", str(tmp_path / "gpu.json")]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=290)
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=580)
     assert run.returncode == 0, run.stderr
     figures = json.loads((tmp_path / "gpu.json").read_text())
     largest = {(row["precision"], row["way"]): row["largest"] for row in figures["correctness"]}
@@ -57,7 +57,7 @@ def test_it_checks_and_measures_on_the_cpu(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_it_refuses_a_gpu_that_is_not_there_and_still_writes_what_it_found(tmp_path: Path) -> None:
     command = [sys.executable, str(TOOL), "--small", "--minutes", "0.2", "--json", str(tmp_path / "gpu.json")]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=400)
     if run.returncode == 0:
         pytest.skip("this machine has a GPU")
     assert "cuda provider" in run.stderr
@@ -91,7 +91,7 @@ def endless() -> Iterator[dict[str, int]]:
         (fine, 60.0, {"second": 2}),
         (torn, 60.0, {"refused": "ValueError: no such kernel"}),
         (killed, 60.0, {"refused": "its process ended"}),
-        (endless, 5.0, {"refused": "took longer than 5 s"}),
+        (endless, 20.0, {"refused": "took longer than 20 s"}),  # its process must have begun by then
     ],
     ids=["fine", "torn", "killed", "endless"],
 )

@@ -15,6 +15,7 @@ from care_live.images import Frame, RunEnded, RunStarted, SourceEvent
 from care_live.live_frame import LiveFrame
 from care_live.source import tap
 from care_live.source.live_source import LiveSource
+from tests.make.processes import children
 from tests.make.waiting import until
 
 WAIT_S = 90.0
@@ -78,10 +79,9 @@ def test_it_moves_records_a_run_and_goes_on_with_live(caplog: pytest.LogCaptureF
 
 
 def kill_microscope() -> None:
-    for child in psutil.Process().children():
-        with suppress(psutil.Error):  # one that has ended
-            if "care_live.source.live_run" in child.cmdline():
-                child.kill()
+    for child in children(with_words="care_live.source.live_run"):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def microscope_has_ended(source: LiveSource) -> bool:

@@ -40,7 +40,7 @@ def test_another_program_on_the_port_is_a_warning(port: int) -> None:
     logger.addHandler(lines)
     try:
         with closing(StudioWindow(StudioConfig(port=port), answer_s=0.3)) as window:
-            assert lines.came.wait(30)
+            assert lines.came.wait(60)
             assert lines.level_name == "WARNING" and not window.seen.is_set()
     finally:
         logger.removeHandler(lines)

@@ -154,7 +154,7 @@ def test_a_second_writer_is_refused_and_learns_which_one_is_at_work(tmp_path):
         open_writer(tmp_path)
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "tests.store.child_writer", str(tmp_path)]
-    other = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    other = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
     assert other.returncode == 1
     assert "is being written by process" in other.stderr
     assert verify(tmp_path / "run").being_written

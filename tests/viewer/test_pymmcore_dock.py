@@ -43,7 +43,7 @@ def test_live_is_sent_and_the_restored_picture_is_shown() -> None:
             said, _ = program.communicate(timeout=150)
         finally:
             program.kill()
-            program.wait(20)
+            program.wait(60)
     shown = json.loads(said.splitlines()[-1])
     assert shown["size"] == list(reversed(samples.SHAPE[1:]))
     assert "live: restored" in shown["words"]

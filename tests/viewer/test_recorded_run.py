@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from care_live.recorded.journal_lines import JOURNAL_NAME
 from care_live.store import RunReader, RunWriter, open_run, verify
 from care_live.viewer.recorder import Recorder
 from tests.make import runs, samples
+from tests.make.small_disk import fill
 from tests.publish.relay import Relay
 from tests.viewer.test_recorder import Daemon, Recordings, assert_same, connected
 
@@ -175,14 +175,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def ballast_of(disk: Path, leave_mib: float) -> Path:
-    """Fill a disk, and leave a number of MiB."""
-    found = os.statvfs(disk)
-    ballast = disk / "ballast"
-    ballast.write_bytes(bytes(int(found.f_bavail * found.f_frsize - leave_mib * 2**20)))
-    return ballast
-
-
 def test_a_recorder_on_a_full_disk_sheds_restored_volumes_first_and_gets_them_later(
     tmp_path: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,12 +183,12 @@ def test_a_recorder_on_a_full_disk_sheds_restored_volumes_first_and_gets_them_la
     recording = Recordings(daemon.publisher.address_pull, small_disk, config)
     daemon.restore(0)
     recording.wait_for_restored(1)
-    ballast = ballast_of(small_disk, 15)  # between the half of it and all of it: raw only
+    ballast = fill(small_disk, leave_mib=15)  # between the half of it and all of it: raw only
     daemon.restore(1, 2, 3)
     recording.wait_for(4)
     assert recording.result.n_restored == 1
     ballast.unlink()
-    ballast_of(small_disk, 5)  # nothing at all
+    fill(small_disk, leave_mib=5)  # nothing at all
     daemon.restore(4)
     wait_until(lambda: "waits for the disk" in caplog.text)
     assert recording.result.n_raw == 4
@@ -220,7 +212,7 @@ def test_a_disk_that_stays_full_ends_the_recording_with_an_error_and_all_that_wa
 
         def fill(_: object) -> None:
             if recorder.recording.n_raw == 1 and not (small_disk / "ballast").exists():
-                ballast_of(small_disk, 5)
+                fill(small_disk, leave_mib=5)
 
         with pytest.raises(StoreError, match="must stay so"):
             recorder.record(threading.Event(), fill)

@@ -295,11 +295,12 @@ def test_a_link_that_is_gone_for_seconds_twice_loses_nothing(tmp_path: Path, cap
         recording = Recordings(relay.address, tmp_path / "copy")
         daemon.restore(0)
         recording.wait_for(1)
-        for times in ((1, 2, 3), (4, 5, 6)):
+        for n_away, times in enumerate(((1, 2, 3), (4, 5, 6)), 1):
             relay.cut()
             for t in times:
                 daemon.restore(t)
-                time.sleep((AWAY_S + 2) / len(times))
+                time.sleep(AWAY_S / len(times))
+            until(lambda n=n_away: caplog.text.count("away, waiting") == n)  # type: ignore[misc]
             relay.mend()
             recording.wait_for(times[-1] + 1)
         daemon.restore(7)

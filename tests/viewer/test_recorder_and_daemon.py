@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from care_live.store import RunReader, verify
 from tests.faults.lab import RUN, daemon, recorded
 from tests.viewer.test_recorded_run import record
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-N_TIMES = 36
+N_TIMES = 60
+"""So many that each daemon is killed long before its last one."""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that kills")
@@ -23,19 +25,21 @@ def test_a_copy_is_whole_though_the_daemon_is_killed_again_and_again(tmp_path: P
     """What a killed daemon stored, and its successor does not publish, the recorder asks for by key."""
     recorded(tmp_path, times=N_TIMES)
     more: dict[str, dict[str, object]] = {"restore": {"policy": policy}, "publish": {"replay_mib": 0}}
-    with daemon(tmp_path, **more) as first:
-        more["publish"] = dict(first.tree["publish"])
-        recorder = record(first.address, tmp_path / "copy")
-        first.wait_for_volumes(5)
-        first.process.send_signal(signal.SIGKILL)
-        first.process.wait(60)
-    with daemon(tmp_path, **more) as second:
-        second.wait_until(lambda status: status.get("stored_raw", 0) >= 5)
-        second.process.send_signal(signal.SIGKILL)
-        second.process.wait(60)
-    with daemon(tmp_path, **more) as third:
-        shed = third.end()["shed"]
-    said, _ = recorder.communicate(timeout=60)
+    with ExitStack() as stack:
+        with daemon(tmp_path, **more) as first:
+            more["publish"] = dict(first.tree["publish"])
+            recorder = record(first.address, tmp_path / "copy")
+            stack.callback(recorder.kill)
+            first.wait_for_volumes(5)
+            first.process.send_signal(signal.SIGKILL)
+            first.process.wait(60)
+        with daemon(tmp_path, **more) as second:
+            second.wait_for_volumes(5)
+            second.process.send_signal(signal.SIGKILL)
+            second.process.wait(60)
+        with daemon(tmp_path, **more) as third:
+            shed = third.end()["shed"]
+        said, _ = recorder.communicate(timeout=120)
     there, here = RunReader(tmp_path / "runs" / RUN), RunReader(tmp_path / "copy" / RUN)
     assert recorder.returncode == 0, said
     assert len(here.keys("raw")) == N_TIMES

@@ -39,7 +39,7 @@ def test_a_real_window(tmp_path, scene_name):
             pytest.fail(message)
         pytest.skip(message)
     environment = os.environ | {"LIBGL_ALWAYS_SOFTWARE": "1", "QT_QPA_PLATFORM": "xcb", "PYTHONPATH": str(ROOT)}
-    environment |= {"NAPARI_CONFIG": str(tmp_path / "napari.yaml"), "OMP_NUM_THREADS": "1"}
+    environment |= {"NAPARI_CONFIG": str(tmp_path / "napari.yaml"), "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
     python = [sys.executable, "-m", "tests.viewer.napari_scene", scene_name, str(tmp_path)]
     command = [display, "-a", "-s", "-screen 0 1400x900x24", *python]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)

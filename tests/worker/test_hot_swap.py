@@ -28,7 +28,7 @@ from care_live.worker.inference_process import Inference
 from tests.make.networks import Graph, noisy, save_graph, save_network, volume
 from tests.make.waiting import until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 STACK = volume(noisy((6, 20, 22)))
 
 

@@ -24,7 +24,7 @@ from care_live.worker.inference_process import Inference
 from tests.make.inference import planes_of, settings
 from tests.make.networks import noisy, volume
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 needs_sigstop = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process in its tracks")
 DEATH = r"died \(exit code -9: ended by force.*memory runs out.*raw is safe"
 

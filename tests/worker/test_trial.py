@@ -6,7 +6,7 @@ import pytest
 
 from care_live.worker.trial import Tempo
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize(
