@@ -35,7 +35,7 @@ def run(config: VirtualConfig, cases: list[dict[str, Any]]) -> list[Result]:
     job = {"config": config.model_dump(mode="json"), "cases": cases}
     script = Path(__file__).with_name("virtual_run.py")
     done = subprocess.run(
-        [sys.executable, str(script), json.dumps(job)], capture_output=True, text=True, timeout=270, check=False
+        [sys.executable, str(script), json.dumps(job)], capture_output=True, text=True, timeout=560, check=False
     )
     results = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     assert len(results) == len(cases), done.stdout[-3000:] + done.stderr[-3000:]

@@ -80,7 +80,7 @@ def acquire_with_pymmcore_plus(core: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    faulthandler.dump_traceback_later(240, exit=True)
+    faulthandler.dump_traceback_later(540, exit=True)
     job = json.loads(sys.argv[1])
     config = VirtualConfig.model_validate(job["config"])
     core = start_virtual_core(config)

@@ -51,7 +51,7 @@ def test_two_processes_learn_together_and_one_of_them_writes(tmp_path: Path, mon
     (tmp_path / "together.toml").write_text(RECIPE, encoding="utf-8")
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "program.py"]
-    done = subprocess.run(launch, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(launch, cwd=tmp_path, capture_output=True, text=True, timeout=560, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.split()) == ["first", "other"]
     assert (tmp_path / "run" / "report.png").exists()

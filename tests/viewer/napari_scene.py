@@ -30,7 +30,7 @@ from tests.make.scenes import STARTED, restored
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + 90
+    end = time.monotonic() + 240
     while not condition():
         QApplication.processEvents()
         assert time.monotonic() < end, f"never: {what}"

@@ -32,7 +32,7 @@ def test_a_daemon_that_does_not_start_is_said_and_the_figures_are_null(tmp_path:
         "--json",
         str(tmp_path / "out.json"),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=560, check=False)
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "out.json").read_text())
     assert {name: figures[name] for name in WANTED} == dict.fromkeys(WANTED)

@@ -42,7 +42,7 @@ def test_a_real_window(tmp_path, scene_name):
     environment |= {"NAPARI_CONFIG": str(tmp_path / "napari.yaml"), "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
     python = [sys.executable, "-m", "tests.viewer.napari_scene", scene_name, str(tmp_path)]
     command = [display, "-a", "-s", "-screen 0 1400x900x24", *python]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=560, check=False)
     assert done.returncode == 0 and "all is well" in done.stdout, done.stdout[-2000:] + done.stderr[-4000:]
     if scene_name == "follows":
         assert (tmp_path / "napari.png").stat().st_size > 10_000
