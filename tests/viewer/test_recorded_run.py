@@ -210,12 +210,12 @@ def test_a_disk_that_stays_full_ends_the_recording_with_an_error_and_all_that_wa
     with Subscriber(daemon.publisher.address_pull, mode="every") as subscriber:
         recorder = Recorder(subscriber, StoreConfig(directory=small_disk, keep_free_mib=20, full_wait_s=0.5))
 
-        def fill(_: object) -> None:
+        def take_space(_: object) -> None:
             if recorder.recording.n_raw == 1 and not (small_disk / "ballast").exists():
                 fill(small_disk, leave_mib=5)
 
         with pytest.raises(StoreError, match="must stay so"):
-            recorder.record(threading.Event(), fill)
+            recorder.record(threading.Event(), take_space)
     daemon.close()
     reader = RunReader(small_disk / "run-1")
     assert (reader.read("raw", VolumeKey(0)) == samples.volume(0).pixels).all()
