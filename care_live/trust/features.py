@@ -24,6 +24,9 @@ _LEAST_SD = 0.05
 """Of a feature: less is chance."""
 _ONE_IN_100 = 2.5
 """Standard deviations of the logarithm of the distance, from its median."""
+_CONFIDENCE, _EFFICIENCY = 0.75, 0.37
+"""With which that is no less than the true one; share of examples that a median deviation makes use of."""
+_FEWEST = 4.0
 _SIZES_DIFFER = 4
 """Largest over smallest volume, from where on the examples show how the distance depends on the size."""
 
@@ -49,7 +52,8 @@ def trained_on(examples: NDArray[np.float64], n_voxels: NDArray[np.int64]) -> Do
 
     The limit follows from the distance of each example from all others, as if it had not been seen: of a hundred
     volumes of the kind, about one lies beyond it. Odd examples, such as parts of an image with nothing in them, are
-    left out: they would make everything look familiar.
+    left out: they would make everything look familiar. Few examples show less well how far others may be: the limit is
+    wider.
 
     A small or shallow volume shows less of a specimen, and its features scatter more. So examples weigh as their
     voxels, and the limit grows as the examples' distances do where voxels are fewer.
@@ -85,7 +89,20 @@ def _limits(away: NDArray[np.float64], n_voxels: NDArray[np.int64]) -> NDArray[n
     logs = np.log(away) - less
     middle = float(np.median(logs))
     spread = float(np.median(np.abs(logs - middle))) / NormalDist().inv_cdf(0.75)
-    return np.asarray(np.exp(middle + _ONE_IN_100 * spread + less))
+    return np.asarray(np.exp(middle + _deviations(len(away)) * spread + less))
+
+
+def _deviations(n: int) -> float:
+    """Return by how many measured standard deviations a limit lies above the median of n: few show them badly.
+
+    References
+    ----------
+    Natrella, Experimental Statistics, NBS Handbook 91 (1963), 2-5: one-sided tolerance limits of a normal distribution.
+    """
+    n_alike = max(_EFFICIENCY * n, _FEWEST)
+    sure = NormalDist().inv_cdf(_CONFIDENCE) ** 2
+    a, b = 1 - sure / (2 * (n_alike - 1)), _ONE_IN_100**2 - sure / n_alike
+    return (_ONE_IN_100 + math.sqrt(max(_ONE_IN_100**2 - a * b, 0.0))) / a
 
 
 def _growth(away: NDArray[np.float64], n_voxels: NDArray[np.int64]) -> float:

@@ -61,8 +61,10 @@ def test_inputs_are_described_by_their_files_and_their_pixels(tmp_path: Path) ->
     assert known.domain.signal_electrons is not None and 5 < known.domain.signal_electrons[1] < 60
     low, high = known.domain.intensity_counts or (0, 0)
     assert 90 < low < 102 < high
-    assert len(samples) == 32 and all(sample.dtype == np.uint16 for sample in samples)
-    assert len({sample.tobytes() for sample in samples}) == 32, "each is another part"
+    whole, small = ([one for one in samples if (one.shape[-1] >= 64) == is_whole] for is_whole in (True, False))
+    assert (len(whole), len(small)) == (32, 16) and all(sample.dtype == np.uint16 for sample in samples)
+    assert len({sample.tobytes() for sample in samples}) == 48, "each is another part"
+    assert {one.shape for one in small} == {(1, 6, 32, 32)}, "they show how features scatter in small fields"
 
 
 def test_of_a_run_without_a_description_nothing_is_known(tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_the_card_of_a_trained_network_knows_its_data_and_tells_others_apart(tmp
     assert card == file.read_card(tmp_path / "own.onnx")
     assert card.voxel_size_um == (1.0, 0.5, 0.5) and card.training.exposure_ms == (10.0, 10.0)
     features = card.training.features
-    assert features is not None and 20 < features.n_volumes <= 32
+    assert features is not None and 20 < features.n_volumes <= 48
     engine = open_engine(tmp_path / "own.onnx", threads=1)
 
     def distance(raw: np.ndarray) -> float:

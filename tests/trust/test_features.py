@@ -46,3 +46,13 @@ def test_an_odd_example_does_not_make_everything_look_familiar() -> None:
     plain, with_odd = (trained_on(one, np.full(len(one), 10_000)) for one in (examples, odd))
     assert with_odd.n_volumes < len(odd)
     assert with_odd.limit < 1.5 * plain.limit
+
+
+def test_few_examples_call_hardly_any_others_foreign() -> None:
+    rng, shares = np.random.default_rng(7), []
+    for _ in range(30):
+        trained = trained_on(rng.normal(0, 1, (24, 6)), np.full(24, 10_000))
+        away = [domain.distance(tuple(one), trained) for one in rng.normal(0, 1, (100, 6))]
+        shares.append(float(np.mean(np.array(away) > trained.limit)))
+    assert np.mean(shares) < 0.006, "0.011 with a limit that does not ask how many there are"
+    assert domain.distance((9.0,) * 6, trained) > 2 * trained.limit, "and another kind is far all the same"

@@ -29,8 +29,10 @@ logger = logging.getLogger(__name__)
 FILE, SAMPLES = "domain.json", "domain.npz"
 _N_SAMPLES = 32
 _MOST_PX = (16, 192, 192)
-_LEAST_PX = 64
+_LEAST_PX, _LEAST_SMALL_PX = 64, 32
 """Along y and x; a smaller image is taken whole."""
+_EVERY_SMALL = 2
+"""Part that is taken once more, half as large: these show how features scatter where a field is small."""
 _GOLDEN = (0.6180339887, 0.7548776662, 0.5698402910)
 """Steps by these cover a volume evenly, however many samples there will be."""
 _N_PARTS = 240
@@ -99,12 +101,27 @@ def samples_of(examples: Sequence[Example], n: int = _N_SAMPLES) -> Iterator[NDA
 
 
 def parts_of(images: Sequence[Any], n: int = _N_SAMPLES, most_px: Sequence[int] = _MOST_PX) -> Iterator[NDArray[Any]]:
-    """Yield about n parts of images (c, [z,] y, x), at most that large, evenly taken over images and places."""
+    """Yield about n parts of images (c, [z,] y, x), at most that large, evenly taken over images and places.
+
+    Behind every second one follows its middle, half as large along y and x.
+    """
     chosen = images[:: max(1, -(-len(images) // n))]
     each = max(1, n // max(len(chosen), 1))
-    for image in chosen:
-        for number in range(each):
-            yield np.array(image[_window(image.shape, number, each, most_px)])
+    windows = ((image, _window(image.shape, number, each, most_px)) for image in chosen for number in range(each))
+    for count, (image, window) in enumerate(windows):
+        part = np.array(image[window])
+        yield part
+        if count % _EVERY_SMALL == 0 and min(part.shape[-2:]) > _LEAST_SMALL_PX:
+            yield _middle_of(part)
+
+
+def _middle_of(part: NDArray[Any]) -> NDArray[Any]:
+    """Return the middle of a part, half as large along y and x."""
+    sizes = [max(side // 2, min(side, _LEAST_SMALL_PX)) for side in part.shape[-2:]]
+    rows, columns = (
+        slice((side - size) // 2, (side - size) // 2 + size) for side, size in zip(part.shape[-2:], sizes, strict=True)
+    )
+    return np.array(part[..., rows, columns])
 
 
 def _window(shape: Sequence[int], number: int, n: int, most_px: Sequence[int]) -> tuple[slice, ...]:
