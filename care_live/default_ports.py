@@ -9,3 +9,5 @@ STATUS = "127.0.0.1:5793"
 LIVE = "tcp://127.0.0.1:5795"
 """A camera that runs outside an acquisition is asked for its newest frame here."""
 PAGE = "127.0.0.1:5794"
+MICROMANAGER = 4827
+"""Micro-Manager's server: its window has no other port."""

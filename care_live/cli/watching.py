@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from care_live.cli import logs, options
-from care_live.default_ports import WATCHERS
+from care_live.default_ports import MICROMANAGER, WATCHERS
 from care_live.errors import SourceError
 from care_live.wire.printable import printable
 
@@ -30,6 +30,8 @@ _DISK_WAIT_S = 3600.0
 @click.option("--once", is_flag=True, help="Show the present state, and end.")
 @options.as_json
 @click.option("--napari", is_flag=True, help="Watch in napari, with images.")
+@click.option("--micromanager", is_flag=True, help="Show restored stacks in the Micro-Manager of this machine.")
+@click.option("--port", type=int, default=MICROMANAGER, show_default=True, help="Port of Micro-Manager's server.")
 @options.recorded_run
 @options.key
 @options.server_key
@@ -38,11 +40,17 @@ def view_command(
     once: bool,
     as_json: bool,
     napari: bool,
+    micromanager: bool,
+    port: int,
     directory: Path | None,
     key: Path | None,
     server_key: str | None,
 ) -> None:
-    """Watch the daemon at ADDRESS (its bind_pull) in the terminal, or in napari."""
+    """Watch the daemon at ADDRESS (its bind_pull) in the terminal, in napari or in Micro-Manager.
+
+    Micro-Manager needs its server (Tools > Options > Run server on port 4827). Each channel has a window of ImageJ,
+    with the newest restored volume; nothing is installed there.
+    """
     from care_live.wire.keys import read_client
 
     keys = read_client(key, server_key)
@@ -51,6 +59,9 @@ def view_command(
 
         main_window.watch(address, directory, keys=keys)
         return
+    if micromanager:
+        _show_in_micromanager(address, port, keys)
+        return
     if once or as_json:
         _view_once(address, keys, as_json=as_json)
         return
@@ -58,6 +69,16 @@ def view_command(
 
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it
         terminal.watch(address, keys=keys)
+
+
+def _show_in_micromanager(address: str, port: int, keys: ClientKeys | None) -> None:
+    from care_live.viewer.window_stack import show_restored
+
+    logs.configure(0)
+    stopping = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stopping.set())
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    show_restored(address, port, stopping, keys)
 
 
 def _view_once(address: str, keys: ClientKeys | None, *, as_json: bool) -> None:

@@ -118,10 +118,30 @@ class JavaBridge:
         JavaError
             The method raised.
         """
+        return self._run(target, method, arguments, types)
+
+    def static(self, class_name: str, method: str, *arguments: Java, types: Sequence[str] = ()) -> Java:
+        """Call a static method of a class; parameters and errors as those of `call`."""
+        reply = self._ask({"command": "get-class", "classpath": class_name})
+        of_class = JavaObject(reply.hash_code, class_name)
+        try:
+            return self._run(of_class, method, arguments, types, is_static=True)
+        finally:
+            self.release(of_class)
+
+    def _run(
+        self,
+        target: JavaObject,
+        method: str,
+        arguments: Sequence[Java],
+        types: Sequence[str],
+        *,
+        is_static: bool = False,
+    ) -> Java:
         packed = [{"hash-code": one.hash_code} if isinstance(one, JavaObject) else one for one in arguments]
         request = {
             "command": "run-method",
-            "static": False,
+            "static": is_static,
             "hash-code": target.hash_code,
             "java_class_name": target.class_name,
             "name": method,
