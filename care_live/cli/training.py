@@ -113,10 +113,6 @@ def train_command(
     if gains_only and start is None:
         raise click.UsageError("--gains-only needs --from, a network whose kernels stay")
     if start is not None:
-        if asked["look_ahead"] is not None:
-            click.echo(
-                f"--look-ahead leaves few of the kernels of {start} as they are: it begins nearly anew", err=True
-            )
         chosen = begun_with(chosen, start, gains_only=gains_only)
     chosen = recipe.with_changes(chosen, minutes=minutes, n_updates=updates, members=members)
     folder = run_folder or Path("runs/train") / chosen.name

@@ -23,6 +23,7 @@ from care_live.imports import need
 from care_live.maps import Head
 from care_live.model import checks, file
 from care_live.model.card import METADATA_KEY, ModelCard, NetworkVerdict, unnamed_channels
+from care_live.model.padding import fold_padding
 from care_live.restore import probe
 from care_live.training.architecture import build
 from care_live.training.checkpoint import load_state, read_recipe
@@ -232,6 +233,7 @@ def _write(deployed: Deployed, card: ModelCard, path: Path) -> None:
     proto = program.model_proto
     _name_axes(proto, card)
     _plain_softplus(proto)
+    fold_padding(proto.graph)
     _forget_traces(proto)
     onnx.checker.check_model(proto)
     path.write_bytes(proto.SerializeToString())

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from care_live.config import Section
 
 POOL_PX = {"YX": (2, 2), "ZYX": (1, 2, 2)}
+
+
+class KernelWindow(NamedTuple):
+    """What a kernel reads around the place that it writes."""
+
+    size_px: tuple[int, ...]
+    lag: int = 0
+    """By how many planes it lies before that place; at `size // 2` it reads that plane and earlier ones."""
 
 
 class NetworkRecipe(Section):
@@ -33,8 +41,8 @@ class NetworkRecipe(Section):
     """Join the first level of the encoder to the last of the decoder. Networks that learn from noisy images alone are
     free of checkerboards without it, and with `blur_pool`: N2V2, Höck et al. 2022."""
     look_ahead: int | None = Field(default=None, ge=0)
-    """Planes behind the restored one that the network may read; fewer kernels then reach along z. None: all do, which
-    is `kernel_px // 2` planes for each of 4 · depth + 2 convolutions."""
+    """Later planes that the network may read to restore one; the other kernels then read earlier planes only. None: all
+    kernels look both ways, which is `kernel_px // 2` planes for each of 4 · depth + 2 convolutions."""
     n_channels_in: int = Field(default=1, ge=1)
     n_channels_out: int = Field(default=1, ge=1)
     residual: bool = False
@@ -89,14 +97,14 @@ class NetworkRecipe(Section):
         return tuple(math.lcm(step**self.depth, finder) for step in self.pool_px)
 
     @property
-    def kernels(self) -> tuple[tuple[int, ...], ...]:
-        """Sizes of all kernels, on the way from the image down and up again; two convolutions at every level."""
-        n, whole = 4 * self.depth + 2, (self.kernel_px,) * len(self.axes)
+    def kernels(self) -> tuple[KernelWindow, ...]:
+        """All kernels on the way from the image down and up again; two convolutions at every level."""
+        n, whole, reach = 4 * self.depth + 2, (self.kernel_px,) * len(self.axes), self.kernel_px // 2
         if self.look_ahead is None:
-            return (whole,) * n
-        n_along_z = min(n, self.look_ahead // max(1, self.kernel_px // 2))
-        reaching = {int((number + 0.5) * n / n_along_z) for number in range(n_along_z)}  # evenly on the way
-        return tuple(whole if number in reaching else (1, *whole[1:]) for number in range(n))
+            return (KernelWindow(whole),) * n
+        n_ahead = min(n, self.look_ahead // max(1, reach))
+        ahead = {int((number + 0.5) * n / n_ahead) for number in range(n_ahead)}  # evenly on the way
+        return tuple(KernelWindow(whole, 0 if number in ahead else reach) for number in range(n))
 
     def describe(self) -> str:
         """Return the architecture in words, for the card."""

@@ -8,6 +8,7 @@ folded into the convolutions: they are unfolded again, with the statistics that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from care_live.model.rewrite import gathered_weight
 from care_live.training.architecture import Standardised
 from care_live.training.checkpoint import Weights, load_state, read_recipe
 from care_live.training.network_recipe import POOL_PX, NetworkRecipe
-from care_live.training.unet import ConvolutionLayer
+from care_live.training.unet import ConvolutionLayer, UNet
 
 _MEMBER = "ensemble.members."
 _FIRST = "encoder.0.0.convolution.weight"
@@ -88,7 +89,7 @@ def _open_exported(path: Path) -> StartingPoint:
         "depth": len({name.split(".")[1] for name in plain[0] if name.startswith("encoder.")}),
         "filters": first.shape[0],
         "kernel_px": first.shape[-1],
-        "look_ahead": _look_ahead(plain[0]) if card.axes == "ZYX" else None,
+        "look_ahead": _look_ahead(card.network, plain[0]) if card.axes == "ZYX" else None,
         "first_skip": "no first skip" not in card.network,
         "blur_pool": "blurred pooling" in card.network,
         "residual": "not residual" not in card.network and len(card.channels_in) == len(card.channels_out),
@@ -98,14 +99,12 @@ def _open_exported(path: Path) -> StartingPoint:
     return StartingPoint(path, NetworkRecipe.model_validate(tree), members, True)
 
 
-def _look_ahead(member: dict[str, Any]) -> int | None:
-    """Return how many planes ahead an exported network looks; None: all of its kernels reach along z."""
-    kernels = [value.shape[2] for name, value in member.items() if value.ndim == 5 and value.shape[-1] > 1]
-    below = {name: value.shape[2] for name, value in member.items() if name.endswith(".below.weight")}
-    skips = [name.replace(".skip.", ".below.") for name in member if name.endswith(".skip.weight")]
-    reaches = sorted(size // 2 for size in kernels)
-    twice = sum(below.get(name, 1) // 2 for name in skips)  # a join has two kernels, and is one convolution
-    return None if reaches[0] else sum(reaches) - twice
+def _look_ahead(described: str, member: dict[str, Any]) -> int | None:
+    """Return how many planes ahead an exported network looks; None: all of its kernels look both ways."""
+    said = re.search(r"looks (\d+) planes ahead", described)
+    if said is None or not any(value.ndim == 5 for value in member.values()):
+        return None
+    return int(said[1])
 
 
 def _unspread(member: dict[str, Any], pool_px: tuple[int, ...]) -> Weights:
@@ -142,8 +141,9 @@ def begin(network: nn.Module, start: StartingPoint, *, member: int, seen: Tensor
     """
     inner = network.network if isinstance(network, Standardised) else network
     weights = start.members[member % len(start.members)]
-    own = inner.state_dict()
+    own, lags = inner.state_dict(), _lags(inner)
     cut = {name: middle_of(value, own[name].shape) for name, value in weights.items() if name in own}
+    cut |= _looking_as_far(cut, lags, start.network)
     fits = {name: value for name, value in cut.items() if own[name].shape == value.shape}
     kernels = [name for name, value in own.items() if value.ndim > 2]
     n_fit = sum(name in fits for name in kernels)
@@ -169,6 +169,31 @@ def middle_of(kernel: Tensor, shape: Sequence[int]) -> Tensor:
     for axis, (has, wants) in enumerate(zip(kernel.shape[2:], shape[2:], strict=True), start=2):
         kernel = kernel.narrow(axis, max(0, has - wants) // 2, min(has, wants))
     return kernel
+
+
+def _lags(network: nn.Module) -> dict[str, int]:
+    """Return by how many planes the kernels of each layer lag, by the names of their weights."""
+    layers = ((name, layer) for name, layer in network.named_modules() if isinstance(layer, ConvolutionLayer))
+    return {f"{name}.convolution.weight": layer.lag for name, layer in layers}
+
+
+def _looking_as_far(weights: Weights, lags: dict[str, int], start: NetworkRecipe) -> Weights:
+    """Return the kernels that look other planes ahead than they did in the network that one begins with."""
+    if start.look_ahead is None and not any(lags.values()):
+        return {}
+    before = _lags(UNet(start))
+    steps = {name: lag - before.get(name, 0) for name, lag in lags.items() if name in weights}
+    return {name: moved(weights[name], step) for name, step in steps.items() if step}
+
+
+def moved(kernel: Tensor, step: int) -> Tensor:
+    """Return a kernel (n_out, n_in, z, y, x) that lies `step` planes farther back than before, over the same specimen.
+
+    What would read planes that it no longer reaches reads the last one, or the first one, that it does.
+    """
+    last = kernel.shape[2] - 1
+    places = (torch.arange(last + 1) + step).clamp(0, last)
+    return torch.zeros_like(kernel).index_add_(2, places, kernel)
 
 
 def _unfold(network: nn.Module, inner: nn.Module, weights: Weights, seen: Tensor) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +29,10 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from care_live.model.rewrite import spread_matrix
-from care_live.training.network_recipe import NetworkRecipe
+from care_live.training.network_recipe import KernelWindow, NetworkRecipe
 
 
-def convolve_upsampled(image: Tensor, weight: Tensor, pool_px: tuple[int, ...]) -> Tensor:
+def convolve_upsampled(image: Tensor, weight: Tensor, pool_px: tuple[int, ...], *, lag: int = 0) -> Tensor:
     """Upsample an image to the nearest value and convolve it; gradients flow to both.
 
     Parameters
@@ -40,19 +40,31 @@ def convolve_upsampled(image: Tensor, weight: Tensor, pool_px: tuple[int, ...]) 
     image : (n, n_in, [z,] y, x)
     weight : (n_out, n_in, kernel…), odd kernel
     pool_px : how often every value is repeated, one per axis
+    lag : planes by which the kernel lies before the place that it writes
 
     Returns
     -------
     (n, n_out, [z·pool,] y·pool, x·pool), of the layout in memory that the image has
     """
     transposed = functional.conv_transpose3d if image.ndim == 5 else functional.conv_transpose2d
-    result: Tensor = transposed(image, spread_weight(weight, pool_px), stride=pool_px, padding=same_padding(weight))
+    result: Tensor = transposed(
+        lagging(image, lag), spread_weight(weight, pool_px), stride=pool_px, padding=padding_of(weight.shape[2:], -lag)
+    )
     return result
 
 
-def same_padding(weight: Tensor) -> tuple[int, ...]:
-    """Return the zeros on each side with which a convolution (n_out, n_in, kernel…) keeps the size of an image."""
-    return tuple(size // 2 for size in weight.shape[2:])
+def padding_of(size_px: Sequence[int], lag: int = 0) -> tuple[int, ...]:
+    """Return the zeros on each side with which a convolution keeps the size of an image that `lagging` gives.
+
+    A transposed convolution takes off what a convolution puts on: its lag is negative here.
+    """
+    first, *others = (size // 2 for size in size_px)
+    return (first - lag, *others)
+
+
+def lagging(image: Tensor, lag: int) -> Tensor:
+    """Return an image (n, c, z, y, x) with two planes of zeros for each plane of a kernel's lag before its first."""
+    return functional.pad(image, (0, 0, 0, 0, 2 * lag, 0)) if lag else image
 
 
 def spread_weight(weight: Tensor, pool_px: tuple[int, ...]) -> Tensor:
@@ -93,26 +105,26 @@ _NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 class ConvolutionLayer(nn.Module):
     """'Same' convolution, batch norm where wanted, ReLU."""
 
-    def __init__(self, n_in: int, n_out: int, recipe: NetworkRecipe, *, kernel_px: tuple[int, ...]) -> None:
+    def __init__(self, n_in: int, n_out: int, recipe: NetworkRecipe, *, kernel: KernelWindow) -> None:
         super().__init__()
-        n_dim, padding = len(recipe.axes), tuple(size // 2 for size in kernel_px)
+        n_dim, padding, self.lag = len(recipe.axes), padding_of(*kernel), kernel.lag
         bias = not recipe.batch_norm
-        self.convolution = _CONVOLUTION[n_dim](n_in, n_out, kernel_px, padding=padding, bias=bias)
+        self.convolution = _CONVOLUTION[n_dim](n_in, n_out, kernel.size_px, padding=padding, bias=bias)
         self.norm = _NORM[n_dim](n_out) if recipe.batch_norm else nn.Identity()
         initialise(self.convolution, recipe.initialise)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.norm(self.convolution(x)))
+        return functional.relu(self.norm(self.convolution(lagging(x, self.lag))))
 
 
 class Join(nn.Module):
     """Nearest upsampling of the level below, beside this level's own features if it has any, into one convolution."""
 
-    def __init__(self, widths: tuple[int, int, int], *, recipe: NetworkRecipe, kernel_px: tuple[int, ...]) -> None:
+    def __init__(self, widths: tuple[int, int, int], *, recipe: NetworkRecipe, kernel: KernelWindow) -> None:
         super().__init__()
         n_below, n_skip, n_out = widths
         self.pool_px, self.n_below = recipe.pool_px, n_below
-        self.convolution = ConvolutionLayer(n_below + n_skip, n_out, recipe, kernel_px=kernel_px)
+        self.convolution = ConvolutionLayer(n_below + n_skip, n_out, recipe, kernel=kernel)
 
     def forward(self, below: Tensor, skip: Tensor | None) -> Tensor:
         if self.training and below.device.type == "cpu":
@@ -125,10 +137,11 @@ class Join(nn.Module):
         """Compute the same with a third of the products; on a CPU an update takes some 15 % less time."""
         layer = self.convolution
         weight, bias = layer.convolution.weight, layer.convolution.bias
-        sums = convolve_upsampled(below, weight[:, : self.n_below], self.pool_px)
+        sums = convolve_upsampled(below, weight[:, : self.n_below], self.pool_px, lag=layer.lag)
         if skip is not None:
             convolve = functional.conv3d if skip.ndim == 5 else functional.conv2d
-            sums = sums + convolve(skip, weight[:, self.n_below :], bias, padding=same_padding(weight))
+            own = weight[:, self.n_below :]
+            sums = sums + convolve(lagging(skip, layer.lag), own, bias, padding=layer.convolution.padding)
         elif bias is not None:
             sums = sums + bias.reshape(-1, *[1] * (below.ndim - 2))
         return functional.relu(layer.norm(sums))
@@ -195,8 +208,8 @@ class UNet(nn.Module):
         for level in reversed(range(recipe.depth)):
             n_skip = width[level] if level or recipe.first_skip else 0
             widths = (narrow[level + 1], n_skip, width[level])
-            self.joins.append(Join(widths, recipe=recipe, kernel_px=next(kernels)))
-            self.decoder.append(ConvolutionLayer(width[level], narrow[level], recipe, kernel_px=next(kernels)))
+            self.joins.append(Join(widths, recipe=recipe, kernel=next(kernels)))
+            self.decoder.append(ConvolutionLayer(width[level], narrow[level], recipe, kernel=next(kernels)))
         self.pool = BlurredMaximum(recipe) if recipe.blur_pool else BlockMaximum(recipe)
         self.mean_head = _head(narrow[0], recipe)
         self.scale_head = _head(narrow[0], recipe) if recipe.probabilistic else None
@@ -243,8 +256,8 @@ def initialise(layer: nn.Module, how: str) -> None:
         nn.init.zeros_(bias)
 
 
-def _pair(widths: tuple[int, int, int], *, recipe: NetworkRecipe, kernels: Iterator[tuple[int, ...]]) -> nn.Sequential:
-    layers = [ConvolutionLayer(*each, recipe, kernel_px=next(kernels)) for each in itertools.pairwise(widths)]
+def _pair(widths: tuple[int, int, int], *, recipe: NetworkRecipe, kernels: Iterator[KernelWindow]) -> nn.Sequential:
+    layers = [ConvolutionLayer(*each, recipe, kernel=next(kernels)) for each in itertools.pairwise(widths)]
     return nn.Sequential(*layers)
 
 
@@ -293,15 +306,15 @@ class TransposedJoin(nn.Module):
         super().__init__()
         whole = join.convolution.convolution
         weight, n_below = whole.weight.detach(), join.n_below
-        padding = same_padding(weight)
+        self.lag = join.convolution.lag
         spread = spread_weight(weight[:, :n_below], join.pool_px)
         is_3d = weight.ndim == 5
         transposed, plain = (nn.ConvTranspose3d, nn.Conv3d) if is_3d else (nn.ConvTranspose2d, nn.Conv2d)
         n_skip, n_out = weight.shape[1] - n_below, weight.shape[0]
-        size = tuple(spread.shape[2:])
-        self.below = transposed(n_below, n_out, size, stride=join.pool_px, padding=padding, bias=not n_skip)
+        size, cut = tuple(spread.shape[2:]), padding_of(weight.shape[2:], -self.lag)
+        self.below = transposed(n_below, n_out, size, stride=join.pool_px, padding=cut, bias=not n_skip)
         self.below.weight = nn.Parameter(spread)
-        self.skip = plain(n_skip, n_out, tuple(weight.shape[2:]), padding=padding) if n_skip else None
+        self.skip = plain(n_skip, n_out, tuple(weight.shape[2:]), padding=whole.padding) if n_skip else None
         if self.skip is None:
             self.below.bias = whole.bias
         else:
@@ -309,5 +322,7 @@ class TransposedJoin(nn.Module):
             self.skip.bias = whole.bias
 
     def forward(self, below: Tensor, skip: Tensor | None) -> Tensor:
-        risen: Tensor = self.below(below)
-        return functional.relu(risen if self.skip is None or skip is None else risen + self.skip(skip))
+        sums: Tensor = self.below(lagging(below, self.lag))
+        if self.skip is not None and skip is not None:
+            sums = sums + self.skip(lagging(skip, self.lag))
+        return functional.relu(sums)

@@ -13,6 +13,8 @@ from care_live.backends.session import OnnxSession, Options
 from care_live.errors import ModelError
 from care_live.model import file
 from care_live.percentiles import Span
+from care_live.planewise.plan import StreamPlan, plan_live
+from care_live.planewise.stream import PlanSessions
 from care_live.restore import probe
 from care_live.restore.tiled import Network
 from care_live.training.export import export_members
@@ -53,6 +55,30 @@ def test_the_halo_is_the_known_one(tmp_path: Path) -> None:
     recipe = small_recipe(tmp_path, network={"depth": 2})
     card = export_members(untrained(recipe), recipe, tmp_path / "net.onnx")
     assert card.halo_px == (10, 24, 24)
+
+
+@pytest.mark.parametrize("look_ahead", [0, 3])
+def test_restored_planes_follow_by_as_many_planes_as_are_looked_ahead(tmp_path: Path, look_ahead: int) -> None:
+    network = {"look_ahead": look_ahead, "filters": 16}  # fewer are restored two planes at once, and wait longer
+    recipe = small_recipe(tmp_path, network=network)  # of its six kernels, 3 or 6 look behind only; a join is one
+    card = export_members(untrained(recipe), recipe, tmp_path / "net.onnx")
+    assert card.halo_px[0] == 12 - look_ahead
+    model = file.load(tmp_path / "net.onnx")
+    assert not [node.op_type for node in model.graph.node if node.op_type == "Pad"]
+    plan = plan_live(model, card, (16, 16), 20)
+    assert isinstance(plan, StreamPlan), plan
+    assert plan.lookahead == look_ahead
+    raw = np.random.default_rng(0).integers(100, 900, (1, 1, 20, 16, 16)).astype(np.uint16)
+    whole = Network(tmp_path / "net.onnx", card, Options(threads=1), open_session=OnnxSession)
+    wanted = whole.run(raw, [Span(100, 800)])
+    into = {head: np.empty((1, 20, 16, 16), np.float32) for head in card.heads}
+    stream = PlanSessions(plan, Options(threads=1)).begin([Span(100, 800)], into)
+    stream.push(raw[0].swapaxes(0, 1)[:16])  # it works on four planes at a time
+    assert stream.n_restored == 16 - look_ahead
+    stream.push(raw[0].swapaxes(0, 1)[16:])
+    stream.finish()
+    for head, values in zip(card.heads, wanted, strict=True):
+        np.testing.assert_allclose(into[head], values[0], rtol=1e-4, atol=1e-2)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

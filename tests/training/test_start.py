@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from care_live.errors import TrainingError
 from care_live.model import file
@@ -18,7 +19,7 @@ from care_live.training.export import export, load_member
 from care_live.training.fit import Fitter, fit
 from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.recipe import Recipe
-from care_live.training.start import StartingPoint, begin, keep_kernels, open_start
+from care_live.training.start import StartingPoint, begin, keep_kernels, moved, open_start
 from care_live.training.training_plan import begun_with
 from tests.training.conftest import small_recipe
 
@@ -89,19 +90,39 @@ def test_only_gains_and_biases_have_gradients(tmp_path: Path) -> None:
     assert {parameter.ndim for parameter in network.parameters() if parameter.requires_grad} == {1}
 
 
-def test_a_3d_network_begins_a_2d_one_and_one_that_looks_less_far(tmp_path: Path) -> None:
+def start_of(network: nn.Module, recipe: NetworkRecipe, path: Path) -> StartingPoint:
+    weights = {name.removeprefix("network."): value for name, value in network.state_dict().items()}
+    return StartingPoint(path, recipe, (weights,), is_folded=False)
+
+
+def test_a_3d_network_begins_a_2d_one(tmp_path: Path) -> None:
     whole = NetworkRecipe(filters=4)
-    other = build(whole).eval()
-    weights = {name.removeprefix("network."): value for name, value in other.state_dict().items()}
-    start = StartingPoint(tmp_path, whole, (weights,), is_folded=False)
-    plane = torch.rand(2, 1, 16, 16)
-    for changes in ({"axes": "YX"}, {"look_ahead": 0}):
-        network = build(NetworkRecipe.model_validate({"filters": 4} | changes)).eval()
-        shown = plane if "axes" in changes else plane[:, :, None]
-        begin(network, start, member=0, seen=shown)
-        with torch.no_grad():
-            got, wanted = network(shown)[0].reshape(plane.shape), other(plane[:, :, None])[0][:, :, 0]
-        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    other, plane = build(whole).eval(), torch.rand(2, 1, 16, 16)
+    network = build(NetworkRecipe(filters=4, axes="YX")).eval()
+    begin(network, start_of(other, whole, tmp_path), member=0, seen=plane)
+    with torch.no_grad():
+        got, wanted = network(plane)[0], other(plane[:, :, None])[0][:, :, 0]
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 0), (None, 4), (4, 1), (1, 4)])
+def test_a_network_begins_one_that_looks_less_far_or_farther(
+    tmp_path: Path, before: int | None, after: int | None
+) -> None:
+    """Far from the ends of a specimen that is the same in all planes, both restore the same."""
+    recipes = [NetworkRecipe(filters=4, look_ahead=planes) for planes in (before, after)]
+    other, network = (build(recipe).eval() for recipe in recipes)
+    shown = torch.rand(1, 1, 1, 16, 16).repeat(1, 1, 45, 1, 1)
+    begin(network, start_of(other, recipes[0], tmp_path), member=0, seen=shown)
+    with torch.no_grad():
+        got, wanted = (one(shown)[0][:, :, 22] for one in (network, other))
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_kernel_is_moved_to_earlier_planes_with_all_of_its_weight() -> None:
+    kernel = torch.arange(1.0, 6.0).reshape(1, 1, 5, 1, 1)
+    assert moved(kernel, 1).flatten().tolist() == [0, 1, 2, 3, 4 + 5]
+    assert moved(kernel, -2).flatten().tolist() == [1 + 2 + 3, 4, 5, 0, 0]
 
 
 @pytest.mark.slow
@@ -110,7 +131,7 @@ def test_an_exported_network_says_how_far_it_looks(tmp_path: Path, small_data: D
     export(tmp_path / "run", tmp_path / "net.onnx")
     network = open_start(tmp_path / "net.onnx").network
     assert (network.look_ahead, network.first_skip, network.blur_pool) == (2, False, True)
-    assert file.read_card(tmp_path / "net.onnx").halo_px[0] == 2
+    assert file.read_card(tmp_path / "net.onnx").halo_px[0] == 10  # 2 ahead, 10 behind
 
 
 def test_the_shipped_start_is_found_by_its_name() -> None:

@@ -58,14 +58,15 @@ def test_an_unusual_network_is_exported_and_trained_as_it_is(changes: dict[str, 
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1, 4, 10])
-def test_a_network_looks_as_many_planes_ahead_as_it_may(look_ahead: int) -> None:
+def test_a_network_looks_as_many_planes_ahead_as_it_may_and_farther_behind(look_ahead: int) -> None:
     network = UNet(NetworkRecipe(filters=4, look_ahead=look_ahead, initialise="he", batch_norm=False)).eval()
-    x = torch.rand(1, 1, 24, 8, 8)
+    x = torch.rand(1, 1, 48, 8, 8)
     changed = x.clone()
-    changed[0, 0, 12] += 100.0
+    changed[0, 0, 24] += 100.0
     with torch.no_grad():
         moved = (network(x)[0] != network(changed)[0]).amax(dim=(0, 1, 3, 4)).nonzero()
-    assert (int(moved.min()), int(moved.max())) == (12 - look_ahead, 12 + look_ahead)
+    n_behind = 20 - look_ahead  # ten kernels of three planes: what it may not see ahead, it sees behind
+    assert (int(moved.min()), int(moved.max())) == (24 - look_ahead, 24 + n_behind)
 
 
 def test_pooling_can_be_blurred() -> None:
