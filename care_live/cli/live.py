@@ -264,7 +264,10 @@ def _print_summary(status: DaemonStatus) -> None:
         f"{status.suspect} volumes suspect"
     )
     if status.shed:
-        click.echo(f"{status.shed} restored volumes are not stored, as the disk was full; --resume restores them again")
+        click.echo(
+            f"{status.shed} restored volumes are not stored, as the disk was full or too slow, or the run was ended "
+            "before; --resume restores them again"
+        )
     if status.already_stored:
         click.echo(f"{status.already_stored} volumes were dropped, as this run had stored them before")
     if status.set_aside:

@@ -246,7 +246,6 @@ class Pipeline:
     def hurry(self) -> None:
         """Write only what must be kept, and wait for no disk that refuses; the next start restores the others again."""
         self._storing.hurry()
-        self._tally.add("shed", len(self._storage.leave_out_second()))
 
     @property
     def store_progress(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from care_live.daemon.bulkhead import Bulkhead
 from care_live.daemon.in_order import InOrder
-from care_live.daemon.inbox import Inbox
+from care_live.daemon.inbox import Inbox, InboxClosed
 from care_live.daemon.memory_budget import MemoryBudget
 from care_live.daemon.policy import InMemory, Job
 from care_live.daemon.readback import Stored
@@ -215,10 +215,17 @@ class Restoring:
             self.publisher.publish(restored, until_settled=True)
         age_ms = self.tally.restored(restored, self._channel_of(restored))
         _log(restored, age_ms)
-        if not self.storage.put_second(restored, restored.nbytes, wait_s=self.full_wait_s):
-            self.shed.add(restored, f"the disk is too slow for it, it waited {self.full_wait_s:g} s")
-            with self.publishing:
-                self.publisher.settle(restored.key)
+        try:
+            if not self.storage.put_second(restored, restored.nbytes, wait_s=self.full_wait_s):
+                self._shed(restored, f"the disk is too slow for it, it waited {self.full_wait_s:g} s")
+        except InboxClosed:
+            self._shed(restored, "the store has ended")
+            raise
+
+    def _shed(self, restored: Restored, why: str) -> None:
+        self.shed.add(restored, why)
+        with self.publishing:
+            self.publisher.settle(restored.key)
 
     def _channel_of(self, restored: Restored) -> str:
         c = restored.key.c

@@ -74,14 +74,12 @@ class Storing:
             raise
         finally:
             self.storage.close()  # a dead store must not keep its senders waiting
+            self.shed.end()
 
     def _try_the_rest(self) -> None:
         """Try once to write each record that still waits: a disk that refused one may take another."""
         self.storage.close()
-        for restored in self.storage.leave_out_second():
-            if isinstance(restored, Restored):
-                self.shed.add(restored, "the store has failed")
-                self.settle(restored.key)
+        self._leave_out_restored("the store has failed")
         with contextlib.suppress(InboxClosed):
             while (record := self.storage.get(0.0)) is not None:
                 if not isinstance(record, Restored) and (error := self._tried(record)) is not None:
@@ -89,8 +87,15 @@ class Storing:
                 self.n_kept += 1
 
     def hurry(self) -> None:
-        """Wait no longer for a disk that refuses."""
+        """Write only what must be kept, and wait for no disk that refuses; the next start restores the others again."""
         self._hurry.set()
+        self._leave_out_restored("the run is ended at once")
+
+    def _leave_out_restored(self, why: str) -> None:
+        for restored in self.storage.leave_out_second():
+            if isinstance(restored, Restored):
+                self.shed.add(restored, why)
+                self.settle(restored.key)
 
     def _look_at_disk(self) -> None:
         """Measure the free space now and then; in this thread, since a disk that hangs must not block another one."""
@@ -172,3 +177,4 @@ class Storing:
         age_s = (time.monotonic_ns() - restored.volume.last_plane_ns) / 1e9
         self.writer.write_restored(restored, age_s=None if "late" in restored.flags else round(age_s, 4))
         self.tally.add("stored_restored")
+        self.shed.stored(restored.key)

@@ -10,6 +10,7 @@ import pytest
 
 from care_live.daemon import storing
 from care_live.daemon.policy import Schedule
+from care_live.daemon.run import Daemon
 from care_live.daemon.run_metrics import Tally
 from care_live.daemon.shed_volumes import ShedVolumes
 from care_live.daemon.worker_group import WorkerGroup
@@ -58,6 +59,21 @@ def test_what_is_shed_after_the_last_worker_has_left_stays_counted():
     assert (tally.status().shed, worklist.waiting) == (1, (0, 0))
 
 
+def test_what_waits_to_be_restored_again_when_the_run_ends_is_counted():
+    worklist, tally = Worklist(Schedule()), Tally()
+    shed = ShedVolumes(worklist, tally)
+    for t in range(3):
+        shed.add(samples.restored(t), "the disk is full")
+    shed.restore_again()
+    shed.stored(VolumeKey(1))
+    assert tally.status().shed == 0
+    worklist.drain()
+    shed.end()
+    assert tally.status().shed == 2
+    shed.add(samples.restored(2), "the store has ended")
+    assert tally.status().shed == 2, "each of them once"
+
+
 class RefusingDisk:
     """Refuses the first restored volumes for some tries, and lets no later one begin before they are taken up again."""
 
@@ -103,6 +119,28 @@ def test_a_restored_volume_that_the_disk_refused_is_stored_in_the_same_run(tmp_p
     status = run(config(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"}))
     assert (status.shed, status.stored_restored, status.shortfalls) == (0, N_TIMES, ())
     assert status.restored == N_TIMES + (n_tries == 3)
+    check_whole(tmp_path, pixels)
+
+
+@pytest.mark.slow
+def test_what_a_drained_run_does_not_restore_again_is_said_and_restored_by_the_next_start(tmp_path, monkeypatch):
+    pixels = movie(tmp_path / "movie.tif", times=N_TIMES)
+    settings = config(tmp_path, replay(tmp_path / "movie.tif"), restore={"policy": "wait"})
+    disk, last = RefusingDisk(monkeypatch, n_tries=3, waits=True), Worklist.last
+    daemon = Daemon(settings, "test")
+
+    def drained(worklist: Worklist, *keys: VolumeKey) -> bool:
+        is_taken = last(worklist, *keys)
+        worklist.drain()
+        daemon.drain()
+        return is_taken
+
+    monkeypatch.setattr(Worklist, "last", drained)
+    status = daemon.run()
+    assert disk.taken_up.is_set()
+    assert status.shed == status.restored - status.stored_restored == 1
+    monkeypatch.undo()
+    assert run(settings).shed == 0
     check_whole(tmp_path, pixels)
 
 
