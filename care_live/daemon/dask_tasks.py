@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+_ANSWER_S = 4.0
+"""Longest wait for what workers say."""
 SHARE_S = 30.0
 """Since a worker came or left: then one without GPUs may have several tasks, as many as its threads."""
 
@@ -80,15 +82,20 @@ class PlacedTasks:
         ]
         if not doubtful:
             return []
-        running: Mapping[str, Mapping[str, object]] = {}
-        with contextlib.suppress(Exception):  # a worker that has just left does not say what it runs
-            running = self._client.call_stack()
+        running = self._running([key for task in doubtful for key in busy[self._tasks[task]]])
         return [
             task
             for task in doubtful
             if task.key not in (there := running.get(self._tasks[task], {}))
             and is_full(workers[self._tasks[task]], there, gpu)
         ]
+
+    def _running(self, keys: Sequence[str]) -> Mapping[str, Mapping[str, object]]:
+        """Return which of these tasks run, by worker; one that has just left, or hangs, does not say it."""
+        found: Mapping[str, Mapping[str, object]] = {}
+        with contextlib.suppress(Exception):
+            found = self._client.sync(self._client.scheduler.call_stack, keys=keys, callback_timeout=_ANSWER_S)
+        return found
 
     def _give(self, addresses: Sequence[str], *, gpu: bool) -> None:
         resources = {"GPU": 1} if gpu else {}

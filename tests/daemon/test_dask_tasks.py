@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from care_live.daemon import dask_tasks
+from care_live.daemon.dask_scheduler import client_of
 from care_live.daemon.dask_tasks import PlacedTasks, places
+from tests.make.dask_cluster import Cluster, wait_for
 
 
 def on_gpus(**n_gpus: int) -> dict[str, dict[str, Any]]:
@@ -86,12 +94,20 @@ class Scheduler:
         self.tasks.append(Task(*workers, key))
         return self.tasks[-1]
 
-    def call_stack(self) -> dict[str, dict[str, str]]:
+    @property
+    def scheduler(self) -> Scheduler:
+        return self
+
+    def call_stack(self, keys: list[str]) -> dict[str, dict[str, str]]:
         """On each worker the tasks run that were given first, one for each GPU."""
         found: dict[str, dict[str, str]] = {}
-        for address, keys in self.processing().items():
-            found[address] = dict.fromkeys(keys[: self.workers[address]["resources"]["GPU"]], "running")
+        for address, given in self.processing().items():
+            running = given[: self.workers[address]["resources"]["GPU"]]
+            found[address] = {key: "running" for key in running if key in keys}
         return found
+
+    def sync(self, function: Callable[..., Any], *, callback_timeout: float, **options: Any) -> Any:
+        return function(**options)
 
     def pending(self) -> list[Task]:
         return [task for task in self.tasks if task.status == "pending"]
@@ -139,6 +155,41 @@ def test_of_two_daemons_that_ask_at_the_same_moment_one_takes_its_task_elsewhere
     del scheduler.workers["b"]
     second.reach(1)
     assert [task.address for task in scheduler.pending()] == ["a"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no process can be stopped there")
+def test_a_worker_that_hangs_holds_up_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    cluster = Cluster(tmp_path)
+    try:
+        with client_of(str(cluster.file)) as client:
+            wait_for(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == 2)
+            processes = {address: psutil.Process(pid) for address, pid in client.run(os.getpid).items()}
+            moves_the_task_that_waits(client, processes, monkeypatch)
+    finally:
+        cluster.close()
+
+
+def moves_the_task_that_waits(
+    client: Any, processes: dict[str, psutil.Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (PlacedTasks(client, time.sleep, 3600.0) for _ in range(2))
+    first.reach(1)
+    wait_for(lambda: any(client.call_stack().values()))
+    with monkeypatch.context() as moment:
+        moment.setattr(client, "processing", dict)
+        second.reach(1)
+    wait_for(lambda: sorted(map(len, client.processing().values())) == [0, 2])
+    (shared,) = [address for address, keys in client.processing().items() if keys]
+    processes[shared].suspend()
+    second.reach(1)  # it comes back
+    assert len(client.processing()[shared]) == 2, "what runs there is not known"
+    processes[shared].resume()
+    (other,) = processes.keys() - {shared}
+    processes[other].suspend()
+    second.reach(1)
+    wait_for(lambda: sorted(map(len, client.processing().values())) == [1, 1])
 
 
 @pytest.mark.parametrize(
