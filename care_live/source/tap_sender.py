@@ -33,6 +33,8 @@ _PING_S = 1.0
 _JOIN_S = 1.0
 """How long the thread may take to notice that its time is over."""
 _QUEUED_MESSAGES = 4
+_SHARE_OF_MEMORY = 4
+"""One part in this many of the bytes that may wait is what a daemon on this machine may read from, beside them."""
 
 
 MEMORY_BYTES = 1024**3
@@ -48,7 +50,7 @@ class Endpoint:
     """The secret of a daemon that started this engine itself."""
     keys: ClientKeys | None = None
     memory_bytes: int = MEMORY_BYTES
-    """Frames that may wait for the daemon."""
+    """Frames that may wait for the daemon; a quarter of it at most is taken beside them: see `FrameMemory`."""
     origin: str = ""
     """16 hexadecimal digits with which the names of this program's taps begin; empty: they are random."""
 
@@ -83,7 +85,9 @@ class TapSender:
         self._last_wait = LastWait()
         self._ended = self._stopped = self._asleep = self._refused = self._waits = False
         self._last_answer = self._last_ping = time.monotonic()
-        self._memory = FrameMemory(is_here=is_loopback(endpoint.address))
+        self._memory = FrameMemory(
+            is_here=is_loopback(endpoint.address), most_bytes=endpoint.memory_bytes // _SHARE_OF_MEMORY
+        )
         self._sockets = Sockets(client=endpoint.keys)
         self._socket = self._sockets.connect(
             "dealer", endpoint.address, hwm=_QUEUED_MESSAGES, max_message_bytes=tap_protocol.ANSWER_BYTES

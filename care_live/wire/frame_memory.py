@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 SMALLEST_BYTES = 64 * 1024
 """A smaller frame costs no more over the link."""
-_MOST_BYTES = 256 * 1024**2
+MOST_BYTES = 256 * 1024**2
 _MOST_SLOTS, _FEWEST_SLOTS = 8, 2
 _PREFIX = "care-live-frames-"
 
@@ -41,9 +41,11 @@ class FrameMemory:
     Parameters
     ----------
     is_here : whether the daemon may be on this machine; else there is no memory
+    most_bytes : it takes no more than this, and never more than `MOST_BYTES`
     """
 
-    def __init__(self, *, is_here: bool) -> None:
+    def __init__(self, *, is_here: bool, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = min(most_bytes, MOST_BYTES)
         self._may_offer = is_here and sys.platform == "linux"
         self._offered: MemoryOffer | None = None
         self._held: dict[int, int] = {}
@@ -56,7 +58,7 @@ class FrameMemory:
     def offer(self, frame_bytes: int) -> MemoryOffer | None:
         """Return memory for frames of this size, the same one each time; None: it is of no use, or there is none."""
         if self._offered is None and self._may_offer:
-            n_slots = min(_MOST_SLOTS, _MOST_BYTES // max(1, frame_bytes))
+            n_slots = min(_MOST_SLOTS, self._most_bytes // max(1, frame_bytes))
             if frame_bytes >= SMALLEST_BYTES and n_slots >= _FEWEST_SLOTS:
                 self._offered = _made(frame_bytes, n_slots)
         return self._offered

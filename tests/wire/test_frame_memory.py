@@ -102,6 +102,18 @@ def test_no_memory_is_offered_where_it_is_of_no_use(frame_bytes: int) -> None:
     assert FrameMemory(is_here=True).offer(frame_bytes) is None
 
 
+@pytest.mark.parametrize(("n_frames", "n_slots"), [(3.5, 3), (100, 8)])
+def test_memory_is_as_much_as_it_may_take(n_frames: float, n_slots: int) -> None:
+    made = FrameMemory(is_here=True, most_bytes=int(n_frames * N_BYTES))
+    offered = made.offer(N_BYTES)
+    made.close()
+    assert offered is not None and offered.n_slots == n_slots
+
+
+def test_no_memory_is_offered_where_two_frames_would_be_too_much() -> None:
+    assert FrameMemory(is_here=True, most_bytes=2 * N_BYTES - 1).offer(N_BYTES) is None
+
+
 def test_no_memory_is_offered_to_another_machine() -> None:
     assert FrameMemory(is_here=False).offer(N_BYTES) is None
 
