@@ -34,6 +34,9 @@ MAX_TAKEN, TURN_S, NETWORK_S = 32, 0.01, 0.005
 """Messages that are taken from each socket in one turn, and how long a turn lasts when more of them wait."""
 HWM_ROUTER = 64
 """Mostly notes: volumes are bounded by each watcher's credit."""
+_CATCH_UP_S = 2.5
+_END_S = 15.0
+"""The last words to clients take up to 2 s of it; the rest is for a machine that does ten other things."""
 
 
 class Publisher:
@@ -167,7 +170,7 @@ class Publisher:
         self._sockets.wake()
         return self._drain.wait(lambda: self._log.end, timeout_s)
 
-    def close(self, deadline_s: float = 5.0) -> None:
+    def close(self, deadline_s: float = _END_S) -> None:
         """Let recorders catch up, as long as they make progress; then end the threads and free the ports.
 
         Raises
@@ -175,13 +178,15 @@ class Publisher:
         StageError
             A thread did not end in time.
         """
-        self.drain(deadline_s / 2)
+        self.drain(_CATCH_UP_S)
         self._closing.set()
         self._sockets.wake()
+        until_s = time.monotonic() + deadline_s
         self._thread.join(deadline_s)
         self._router.close()
         self._broadcast.close()
-        ended = self._router.join(deadline_s) and self._broadcast.join(deadline_s)
+        rooms = (self._router, self._broadcast)
+        ended = all(room.join(max(0.0, until_s - time.monotonic())) for room in rooms)
         if not ended or self._thread.is_alive():
             raise StageError(f"publishing did not end within {deadline_s:g} s: the store may hang; end the process")
 
