@@ -155,7 +155,7 @@ if sys.platform == "linux":
         name = secrets.token_hex(16)
         try:
             descriptor = os.memfd_create(_PREFIX + name)
-        except OSError as error:
+        except (OSError, AttributeError) as error:  # a Python that was built for an old system does not have it
             logger.info("frames go over the link: %s", error)
             return None
         return MemoryOffer(os.getpid(), descriptor, name, slot_bytes=frame_bytes, n_slots=n_slots)

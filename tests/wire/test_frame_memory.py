@@ -114,6 +114,19 @@ def test_no_memory_is_offered_where_two_frames_would_be_too_much() -> None:
     assert FrameMemory(is_here=True, most_bytes=2 * N_BYTES - 1).offer(N_BYTES) is None
 
 
+def test_a_python_that_was_built_for_an_old_system_offers_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    assert FrameMemory(is_here=True).offer(N_BYTES) is None
+
+
+def test_no_memory_is_offered_where_the_system_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(name: str) -> int:
+        raise PermissionError(name)
+
+    monkeypatch.setattr(os, "memfd_create", forbidden)
+    assert FrameMemory(is_here=True).offer(N_BYTES) is None
+
+
 def test_no_memory_is_offered_to_another_machine() -> None:
     assert FrameMemory(is_here=False).offer(N_BYTES) is None
 
