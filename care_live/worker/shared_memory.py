@@ -188,7 +188,10 @@ def _create(n_bytes: int, serial: int) -> tuple[mmap.mmap, str]:
 def _open_new() -> tuple[int, str]:
     """Return a new file and its path, on systems where a segment is a file."""
     if sys.platform == "linux":
-        handle = os.memfd_create("care-live")
+        try:
+            handle = os.memfd_create("care-live")
+        except (OSError, AttributeError):  # forbidden, or this Python was built for an older system
+            handle = os.open("/dev/shm", os.O_RDWR | os.O_TMPFILE, 0o600)  # without a name, too
         return handle, f"/proc/{os.getpid()}/fd/{handle}"
     else:
         return tempfile.mkstemp(prefix="care-live-")

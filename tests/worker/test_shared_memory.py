@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 from pathlib import Path
@@ -23,6 +24,16 @@ def test_another_look_sees_the_same_memory() -> None:
     window.array(other)[:] = 0.5
     assert (window.array(place) == 7).all()
     assert (second == 0.5).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no memfd_create")
+def test_a_python_without_memfd_create_shares_memory_that_has_no_name_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    lease = Pool().take(4096)
+    first, place = lease.array((3, 4), np.uint16)
+    first[:] = 7
+    assert (SegmentView().array(place) == 7).all()
+    assert Path(lease.name.path).stat().st_nlink == 0, "nothing stays behind when a process is killed"
 
 
 def test_a_segment_comes_back_only_when_the_last_view_is_gone() -> None:
