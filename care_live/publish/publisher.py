@@ -36,8 +36,10 @@ HWM_ROUTER = 64
 """Mostly notes: volumes are bounded by each watcher's credit."""
 _CATCH_UP_S = 2.5
 _END_S = 9.0
-"""The last words to clients take up to 2 s of it, the rest is for a machine that does ten other things. The longest wait
-for recorders and this one together are less than the daemon gives each room to close."""
+"""The last words to clients take up to 2 s of it, the rest is for a machine that does ten other things.
+
+The longest wait for recorders and this one together are less than the daemon gives each room to close.
+"""
 
 
 class Publisher:
