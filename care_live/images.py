@@ -160,7 +160,7 @@ class VolumeHead(VolumeRecord, frozen=True, kw_only=True):
     voxel_size_um: tuple[float, float, float]
 
 
-class Volume(VolumeHead, frozen=True, kw_only=True, eq=False):
+class Volume(VolumeHead, frozen=True, kw_only=True, eq=False, weakref=True):
     """A complete (z, y, x) of one channel, position and time point; missing planes are zero."""
 
     pixels: Counts
@@ -218,6 +218,8 @@ class RestoredRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it agrees with the photons that were counted; None: it was not examined."""
     choice: Choice | None = None
     """Whether it went through the network while it was recorded, and why; None: offline, or by an older version."""
+    earlier: tuple[VolumeKey, ...] = ()
+    """Raw volumes of earlier time points that the network read with the sources, the latest first."""
 
 
 class RestoredHead(RestoredRecord, frozen=True, kw_only=True):

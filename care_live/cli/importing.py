@@ -194,7 +194,7 @@ def _compare_with_test_image(out: Path, card: ModelCard, description: Descriptio
         return
     with blamed_on(f"{description.folder} has a test image that cannot be read"):
         given, wanted = np.load(description.test_input), np.load(description.test_output)
-        if given.ndim != 2 + len(card.axes) or given.shape[1] != len(card.channels_in) or wanted.ndim != given.ndim:
+        if given.ndim != 2 + len(card.axes) or given.shape[1] != card.n_inputs or wanted.ndim != given.ndim:
             raise ValueError(f"its shapes are {given.shape} and {wanted.shape}; wanted (n, c) and the axes {card.axes}")
     deviation = float(np.abs(_predict(out, card, given) - wanted).max() / max(float(np.ptp(wanted)), 1e-6))
     if not deviation <= _LARGEST_DEVIATION:

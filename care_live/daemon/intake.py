@@ -214,6 +214,8 @@ class Intake:
             return
         self.budget.hold(volume.key)  # by the restorer
         self.storage.put(volume)
+        with self.restoring:
+            self.restorer.keep(volume)
         self.skip(self.worklist.offer(volume))
 
     def _change(self, change: StateChanged) -> None:

@@ -49,6 +49,8 @@ from care_live.trust.references import References
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
+_EARLIER_SHARE = 0.25
+"""Of the memory for raw volumes, as much again for those of earlier time points, where a network reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Pipeline:
         self._budget = MemoryBudget(limit_bytes)
         self._storage = Inbox[StorageRecord]("store", limit_bytes)
         channels = self._choose_channels(started.plan)
+        rooms.restorer.earlier.begin_run(int(_EARLIER_SHARE * limit_bytes))
         self._worklist = Worklist(Schedule(config.restore.policy, config.restore.nth, channels, plan=started.plan))
         states, shed = VolumeStates(), ShedVolumes(self._worklist, tally)
         self._references, unstored = References(started.plan, reference_of(config.source)), UnstoredFrames()

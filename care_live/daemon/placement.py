@@ -13,6 +13,7 @@ from care_live.restore.channel_choice import ChannelChoice
 
 if TYPE_CHECKING:
     from care_live.worker.client import RestoreProcess
+    from care_live.worker.earlier_volumes import EarlierVolumes
 
 _N_KNOWN = 256
 """Volumes whose worker is remembered; those that no stage asked for any more leave first."""
@@ -36,11 +37,16 @@ class Placement:
         self._n_begun = 0
         self._channels: ChannelChoice | None = None
 
-    def go_by(self, channels: ChannelChoice) -> None:
-        """Note which network reads which channels of the run that begins."""
+    def go_by(self, channels: ChannelChoice, earlier: EarlierVolumes) -> None:
+        """Note which network reads which channels of the run that begins.
+
+        Parameters
+        ----------
+        earlier : where volumes of the time points before are found
+        """
         self._channels = channels
         for worker in self._workers:
-            worker.arrivals.channels = channels
+            worker.arrivals.channels, worker.arrivals.earlier = channels, earlier
 
     def begin(self, opened: VolumeOpened) -> None:
         """Choose a worker at a volume's first plane, and let it start if it can; see `Arrivals.begin`."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+from care_live.errors import StoreError
 from care_live.images import Restored, Volume, VolumeKey
 from care_live.restore.geometry import source_of
 from care_live.store import RunReader
+
+logger = logging.getLogger(__name__)
 
 
 class Stored:
@@ -35,6 +39,15 @@ class Stored:
             The volume is not stored, or its pixels do not match their checksum.
         """
         return self._fresh().read_raw(key)
+
+    def raw_if_stored(self, key: VolumeKey) -> Volume | None:
+        """Return a raw volume, or None where it is not stored, or can't be read any more."""
+        reader = self._fresh()
+        try:
+            return reader.read_raw(key) if reader.has("raw", key) else None
+        except StoreError as error:
+            logger.warning("earlier volume not read key=%s reason=%s", tuple(key), error)
+            return None
 
     def newest(self, key: VolumeKey) -> Restored | Volume | None:
         """Return what the store has of a volume: restored, else raw, else nothing."""

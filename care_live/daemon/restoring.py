@@ -168,7 +168,7 @@ class Restoring:
         try:
             job = turn.job
             volumes = job.volumes if isinstance(job, InMemory) else tuple(stored.raw(key) for key in job.keys)
-            return _Done(volumes, self.group.restore(worker, volumes))
+            return _Done(volumes, self.group.restore(worker, volumes, stored=stored.raw_if_stored))
         except Exception as error:
             if not isinstance(error, CareLiveError):
                 logger.exception("restoration failed unexpectedly")

@@ -22,6 +22,7 @@ from care_live.restore.channel_choice import ChannelChoice, NetworkWish, choose
 from care_live.restore.ranges import LearntRange, LearntRanges, known_before
 from care_live.worker import protocol
 from care_live.worker.client import RestoreProcess
+from care_live.worker.earlier_volumes import EarlierVolumes
 
 
 class WorkerGroup:
@@ -46,6 +47,8 @@ class WorkerGroup:
         self.workers = tuple(map(RestoreProcess, self._configs))
         self.arrivals = Placement(self.workers)
         """Planes of volumes that are still being recorded."""
+        self.earlier = EarlierVolumes()
+        """Raw volumes for networks that read earlier time points."""
         self.swap = GroupSwap(self.workers, self._note_change)
         """Another network for all workers, where there are several."""
         self.choice: Choice | None = None
@@ -84,7 +87,7 @@ class WorkerGroup:
         channels, wrong = choose([NetworkWish(network.card, one.channels) for network, one in named], of_run)
         self._channels = channels
         self._past.begin_run()
-        self.arrivals.go_by(channels)
+        self.arrivals.go_by(channels, self.earlier)
         return channels, wrong
 
     @property
@@ -160,8 +163,27 @@ class WorkerGroup:
             return True
         return not (streams.supervisor.is_ready and streams.arrivals.is_streaming(keys[0]))
 
-    def restore(self, worker: RestoreProcess, volumes: Sequence[Volume]) -> tuple[Restored, ...]:
+    def n_past(self, key: VolumeKey) -> int:
+        """Return how many earlier time points the network of a volume reads."""
+        group = None if self._channels is None else self._channels.group_of(key)
+        return 0 if group is None else self.networks[group.network].card.past
+
+    def keep(self, volume: Volume) -> None:
+        """Keep a raw volume where the next ones of its channel are read with it."""
+        self.earlier.keep(volume, self.n_past(volume.key))
+
+    def restore(
+        self,
+        worker: RestoreProcess,
+        volumes: Sequence[Volume],
+        *,
+        stored: Callable[[VolumeKey], Volume | None] = lambda key: None,
+    ) -> tuple[Restored, ...]:
         """Restore one time point with one of the workers; see `RestoreProcess.restore`.
+
+        Parameters
+        ----------
+        stored : reads a raw volume of the run from the disk, for a network that reads earlier time points
 
         Raises
         ------
@@ -176,8 +198,10 @@ class WorkerGroup:
         self._take_over(worker, volumes[0].key)
         self._teach(worker)
         self._past.remember(worker.networks)
+        keys = [volume.key for volume in volumes]
+        earlier = self.earlier.before(keys, self.n_past(keys[0]), stored)
         with self._working(worker):
-            restored = worker.restore(volumes)
+            restored = worker.restore(volumes, earlier=earlier)
         self._learn(worker, volumes, restored)
         return restored
 

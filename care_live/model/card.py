@@ -20,6 +20,9 @@ from care_live.maps import Head
 METADATA_KEY = "care_live_card"
 """Where the card lies, as JSON, in the ONNX file's metadata."""
 
+MOST_PAST = 8
+"""Earlier time points that a network may read."""
+
 Task = Literal["denoise", "isotropic", "deconvolve", "upsample", "project"]
 
 
@@ -178,6 +181,9 @@ class ModelCard(Section):
     """What the network reads at once."""
     channels_in: tuple[str, ...] = ("any",)
     channels_out: tuple[str, ...] = ("any",)
+    past: int = Field(default=0, ge=0, le=MOST_PAST)
+    """Earlier time points that the network reads with the present one. They are further channels of the graph: all of
+    `channels_in` now, then all of them one time point before, and so on; each with the range of the present one."""
     divisor: tuple[int, ...]
     """Input sizes must be multiples of this, one per axis of `axes`."""
     halo_px: tuple[int, ...]
@@ -217,6 +223,11 @@ class ModelCard(Section):
     author: str = ""
     licence: str = ""
     limits: str = LIMITS
+
+    @property
+    def n_inputs(self) -> int:
+        """Channels that the graph takes: those of the present time point and of the earlier ones."""
+        return len(self.channels_in) * (1 + self.past)
 
 
 def unnamed_channels(n: int) -> tuple[str, ...]:

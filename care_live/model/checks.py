@@ -84,8 +84,14 @@ def _faults(card: ModelCard) -> Iterator[str]:
         yield f"voxel_size_um {card.voxel_size_um}, wanted sizes above 0"
     if card.calibration is not None and not _is_calibration(card.calibration):
         yield "an unusable calibration, wanted as many factors above 0 as levels, which rise from above 0 to below 1"
+    yield from _faults_of_range(card)
+
+
+def _faults_of_range(card: ModelCard) -> Iterator[str]:
     if card.low_percentile >= card.high_percentile:
         yield f"low_percentile {card.low_percentile:g} above high_percentile {card.high_percentile:g}"
+    if card.past and (card.task != "denoise" or card.normalisation != "in-graph"):
+        yield f"past {card.past}, wanted 0 for the task {card.task} with normalisation {card.normalisation}"
 
 
 def _is_calibration(calibration: Calibration) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from care_live.errors import RestoreError
 from care_live.images import ModelIdentity, NetworkInUse, Restored, Volume, VolumeKey
 from care_live.model.card import ModelCard
+from care_live.restore import past
 from care_live.restore.channel_choice import ChannelChoice, ChannelGroup
 from care_live.restore.engine import Engine
 from care_live.restore.network_set import NetworkSet
@@ -50,6 +51,11 @@ class ChannelEngines:
             return ()
         engine = self._networks.use(group.network, len(volumes) * math.prod(volumes[0].pixels.shape))
         return engine.restore(volumes, outputs=group.outputs(len(engine.card.channels_out)))
+
+    def n_past(self, key: VolumeKey) -> int:
+        """Return how many earlier time points the network of a volume reads."""
+        group = self.channels.group_of(key)
+        return 0 if group is None else self._engine(group).card.past
 
     def learn(self, volumes: Sequence[Volume]) -> None:
         """Remember what a time point teaches of the range; see `Engine.learn`."""
@@ -138,6 +144,24 @@ def inputs(channels: Sequence[Volume], engine: Engine | ChannelEngines) -> list[
             f"but time point {channels[0].key.t} has {len(channels)}"
         )
     return [tuple(channels)]
+
+
+def with_past(
+    group: Sequence[Volume], engine: Engine | ChannelEngines, earlier: Mapping[VolumeKey, Volume]
+) -> tuple[Volume, ...]:
+    """Return volumes with those of earlier time points that their network reads.
+
+    Parameters
+    ----------
+    earlier : those there are
+    """
+    n_past = engine.n_past(group[0].key) if isinstance(engine, ChannelEngines) else engine.card.past
+    return past.completed(group, n_past, earlier)
+
+
+def most_past(engine: Engine | ChannelEngines) -> int:
+    """Return how many earlier time points any of the networks reads."""
+    return max(one.card.past for one in (engine.engines if isinstance(engine, ChannelEngines) else (engine,)))
 
 
 def card_of(engine: Engine | ChannelEngines, model: ModelIdentity) -> ModelCard:

@@ -17,7 +17,7 @@ from care_live.images import LIMITS, Flag, ModelIdentity, Restored
 from care_live.maps import Array, Head
 from care_live.model import file
 from care_live.model.card import ModelCard
-from care_live.offline.channel_engines import inputs
+from care_live.offline.channel_engines import inputs, with_past
 from care_live.offline.computed_with import ComputedWith, not_there
 from care_live.offline.progress import ProgressBar
 from care_live.offline.settings import NetworkSettings, is_numbers, restore_config
@@ -168,9 +168,11 @@ class OpenedNetwork:
         results: list[tuple[Restored, ...]] = []
         with ProgressBar(len(time_points.all), shown=progress) as bar:
             for time_point in time_points.all:
+                earlier = time_points.before(time_point, self.card.past)
                 groups = inputs(time_points.read(time_point), engine)
                 engine.forget_camera()
-                results.append(tuple(result for group in groups for result in engine.restore(group)))
+                read = [with_past(group, engine, earlier) for group in groups]
+                results.append(tuple(result for volumes in read for result in engine.restore(volumes)))
                 bar.step()
         return self._gathered(results, recording.axes)
 

@@ -14,7 +14,7 @@ from care_live.config import StoreConfig
 from care_live.errors import ConfigError, RestoreError, SourceError, VolumeMemoryError
 from care_live.images import Flag, NotRestored, RunEnded, RunStarted, VolumeKey
 from care_live.offline import provenance
-from care_live.offline.channel_engines import ChannelEngines, inputs, networks_of
+from care_live.offline.channel_engines import ChannelEngines, inputs, most_past, networks_of, with_past
 from care_live.offline.computed_with import ComputedWith
 from care_live.offline.judged_results import Results, judged, references_of
 from care_live.offline.range_history import RangeHistory
@@ -257,7 +257,9 @@ def restored_of(time_points: TimePoints, time_point: TimePoint, engine: Engine |
         A plane cannot be read; the network cannot restore it.
     """
     engine.forget_camera()
-    return [(group, engine.restore(group)) for group in inputs(time_points.read(time_point), engine)]
+    earlier = time_points.before(time_point, most_past(engine))
+    groups = inputs(time_points.read(time_point), engine)
+    return [(group, engine.restore(with_past(group, engine, earlier))) for group in groups]
 
 
 def _open(session: RunSession, networks: Networks, engine: Engine | ChannelEngines) -> RunWriter:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import logging
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -13,6 +15,8 @@ from care_live.config import AssembleConfig
 from care_live.errors import SourceError
 from care_live.images import Frame, PlaneIndex, RunEnded, RunStarted, Volume, VolumeKey
 from care_live.recorded import Recording
+
+logger = logging.getLogger(__name__)
 
 
 class TimePoint(NamedTuple):
@@ -35,6 +39,8 @@ class TimePoints:
         self._recording = recording
         self._run_id = run_id
         self._planes: dict[TimePoint, list[PlaneIndex]] = {}
+        self._recent: OrderedDict[TimePoint, tuple[Volume, ...]] = OrderedDict()
+        """What was read last, where networks read earlier time points."""
         for index in sorted(recording.contents.order, key=lambda i: (i.p, i.t, i.c, i.z)):
             self._planes.setdefault(TimePoint(index.p, index.t), []).append(index)
         self.all = tuple(self._planes)
@@ -71,7 +77,23 @@ class TimePoints:
         SourceError
             A plane cannot be read; the message names it.
         """
-        return self._assembled(time_point, self.keys(time_point))
+        return self._recent.get(time_point) or self._assembled(time_point, self.keys(time_point))
+
+    def before(self, time_point: TimePoint, n: int) -> dict[VolumeKey, Volume]:
+        """Return the volumes of the n time points before one, at the same stage position; not those that can't be read.
+
+        These, and that time point, stay in memory until others are asked for.
+        """
+        p, t = time_point
+        near = [one for one in (TimePoint(p, t - back) for back in range(n + 1)) if one in self._planes and n]
+        recent: OrderedDict[TimePoint, tuple[Volume, ...]] = OrderedDict()
+        for one in near:
+            try:
+                recent[one] = self.read(one)
+            except SourceError as error:
+                logger.warning("earlier time point not read time_point=%s reason=%s", tuple(one), error)
+        self._recent = recent
+        return {volume.key: volume for one, read in recent.items() if one != time_point for volume in read}
 
     def references(self, time_point: TimePoint) -> tuple[Volume, ...]:
         """Return what shows channels of a time point once more, at full light; at most of them nothing.

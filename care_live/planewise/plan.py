@@ -101,7 +101,7 @@ def plan_live(
     [(before, after)] = margins((n_planes,), card.divisor[:1], card.boundary)
     sources = padded_planes(n_planes, before, after, card.boundary)
     proto = file.load(model) if isinstance(model, Path) else model
-    shape = (1, len(card.channels_in), len(sources), *shape_px)
+    shape = (1, card.n_inputs, len(sources), *shape_px)
     return compile_plan(proto, shape, sources, live_boundaries(n_planes, _LIVE_PLANES), live=True, first=before)
 
 

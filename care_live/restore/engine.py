@@ -19,7 +19,7 @@ from care_live.model import checks, file
 from care_live.model.card import ModelCard
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
-from care_live.restore import ranges, tasks
+from care_live.restore import past, ranges, tasks
 from care_live.restore.channel_choice import ChannelGroup
 from care_live.restore.dry_run import DryRunNetwork
 from care_live.restore.examination import examined
@@ -104,7 +104,8 @@ class Engine:
 
         Parameters
         ----------
-        volumes : one for each input channel of the card
+        volumes : one for each input channel of the card; for a network that reads the past, those of earlier time
+            points after them, as `past.completed` orders them, or none: the present then stands in
         into : arrays to write to, as `empty` makes them; None: new ones
         stream : what was restored already while the planes came; used if nothing has changed since
         outputs : channel of each result; none: as `ChannelGroup.outputs` counts them
@@ -122,14 +123,16 @@ class Engine:
         """
         begun = time.perf_counter()
         self._refuse_other_channels(volumes)
+        read = self._with_past(volumes)
+        volumes = read[: len(self.card.channels_in)]
         before, detail = (self._network.budget_px, self._network.degraded), ""
         for n_failed in range(_TRIES):
             if n_failed:
                 self._give_back(volumes, stream, n_failed, detail)
             try:
-                maps, spans, flags = self._restore(volumes, into, None if n_failed else stream)
+                maps, spans, flags = self._restore(read, into, None if n_failed else stream)
                 infer_s = time.perf_counter() - begun
-                packed = self._pack(volumes, maps, spans, flags=flags, infer_s=infer_s, outputs=outputs)
+                packed = self._pack(read, maps, spans, flags=flags, infer_s=infer_s, outputs=outputs)
                 if self._examiner is None or packed[0].key.p == LIVE_POSITION:  # Live is quick, and not examined
                     return packed
                 return tuple(examined(self._examiner, one, maps, c) for c, one in enumerate(packed))
@@ -141,16 +144,20 @@ class Engine:
         raise OutOfMemoryError(f"no memory to restore volume {key}: {detail}; its raw planes are safe")
 
     def _restore(
-        self, volumes: Sequence[Volume], into: Maps | None, stream: VolumeStream | None
+        self, read: Sequence[Volume], into: Maps | None, stream: VolumeStream | None
     ) -> tuple[Maps, tuple[Span, ...], frozenset[Flag]]:
         """Fill the maps; the ranges of these volumes are kept once the maps are filled."""
-        field = gather(volumes, None if stream is None else stream.counts(len(volumes[0].pixels)))
+        n = len(self.card.channels_in)
+        volumes, counts = read[:n], None if stream is None else stream.counts(len(read[0].pixels))
+        field = gather(volumes, None if counts is None else counts[:n])
         choices = self._choose_spans(volumes, field)
         spans = tuple(choice.span for choice in choices.values())
         maps = self.empty(field.pixels.shape[1:]) if into is None else into
         given = {head: maps[head] for head in self.card.heads}
-        if stream is None or not stream.finish(spans, maps):
-            tasks.run(tasks.RestoreJob(self.card, self._network, spans, self._config.tile_px), field.pixels, given)
+        seen = spans * (1 + self.card.past)  # the earlier time points in the range of the present one
+        if stream is None or not stream.finish(seen, maps):
+            job = tasks.RestoreJob(self.card, self._network, seen, self._config.tile_px)
+            tasks.run(job, past.joined(field.pixels, read[n:]), given)
         ranges.undo_around(self.card, spans, given)
         if self._config.lies:
             lie(maps["mean"][0], volumes[0].key.t, spans[0].width)
@@ -168,6 +175,7 @@ class Engine:
             The channels do not fit the network.
         """
         self._refuse_other_channels(volumes)
+        volumes = volumes[: len(self.card.channels_in)]
         choices = self._choose_spans(volumes, gather(volumes))
         self.memories |= {place: choice.memory for place, choice in choices.items()}
 
@@ -230,7 +238,7 @@ class Engine:
         RestoreError
             Inference failed; so it will for volumes of this shape.
         """
-        n_in = len(self.card.channels_in)
+        n_in = self.card.n_inputs
         network = self._network if self.provider in {"cuda", "tensorrt"} else DryRunNetwork(self._network)
         job = tasks.RestoreJob(self.card, network, (Span(0.0, 1.0),) * n_in, self._config.tile_px)
         with translated("warm-up"):
@@ -246,11 +254,16 @@ class Engine:
         return {head: np.empty(own, np.float32) for head, own in self._results.shapes(shape).items()}
 
     def _refuse_other_channels(self, volumes: Sequence[Volume]) -> None:
-        if len(volumes) != len(self.card.channels_in):
+        if len(volumes) not in (len(self.card.channels_in), self.card.n_inputs):
             raise RestoreError(
                 f"network {self.card.name} takes {len(self.card.channels_in)} channels "
                 f"({', '.join(self.card.channels_in)}) but got {len(volumes)}"
             )
+
+    def _with_past(self, volumes: Sequence[Volume]) -> tuple[Volume, ...]:
+        """Return a volume for each channel of the graph."""
+        alone = len(volumes) == len(self.card.channels_in)
+        return past.completed(volumes, self.card.past, {}) if alone else tuple(volumes)
 
     def _choose_spans(self, volumes: Sequence[Volume], field: Field) -> dict[tuple[int, int], ranges.RangeChoice]:
         """Return the range of each channel, by position and channel, and what it teaches."""
@@ -268,7 +281,7 @@ class Engine:
 
     def _pack(
         self,
-        volumes: Sequence[Volume],
+        read: Sequence[Volume],
         maps: Maps,
         spans: Sequence[Span],
         *,
@@ -276,7 +289,9 @@ class Engine:
         infer_s: float,
         outputs: Sequence[int],
     ) -> tuple[Restored, ...]:
-        n_out = len(self.card.channels_out)
+        n_out, n_in = len(self.card.channels_out), len(self.card.channels_in)
+        volumes, now = read[:n_in], read[0].key.t
+        earlier = tuple(dict.fromkeys(one.key for one in read[n_in:] if one.key.t != now))
         inputs = tuple(volume.key.c for volume in volumes)
         results = []
         for c, channel in enumerate(outputs or ChannelGroup(0, inputs).outputs(n_out)):
@@ -286,6 +301,7 @@ class Engine:
                 Restored(
                     key=volume.key._replace(c=channel),
                     sources=tuple(source.key for source in volumes),
+                    earlier=earlier,
                     maps={head: read_only(maps[head][c]) for head in self.card.heads},
                     voxel_size_um=output_voxel_um(self.card, volume.pixels.shape, volume.voxel_size_um),
                     low=span.low,

@@ -44,7 +44,7 @@ def measure(path: Path, card: ModelCard, *, planewise: bool = False) -> Footprin
     space = [8 * divisor for divisor in card.divisor]
     if planewise and (counted := _planewise(proto, card, space[1:])) is not None:
         return counted
-    elements = _sizes(proto, [1, len(card.channels_in), *space])
+    elements = _sizes(proto, [1, card.n_inputs, *space])
     n_px = math.prod(space)
     kept = {value.name for value in [*proto.graph.input, *proto.graph.output]}
     alive = peak.most_alive([(node.input, node.output) for node in proto.graph.node], elements, kept)
@@ -56,7 +56,7 @@ def _planewise(proto: Any, card: ModelCard, space: list[int]) -> Footprint | Non
     if card.axes != "ZYX":
         return None
     n_planes = -(-_N_PLANES // card.divisor[0]) * card.divisor[0]
-    planned = plan_whole(proto, (1, len(card.channels_in), n_planes, *space))
+    planned = plan_whole(proto, (1, card.n_inputs, n_planes, *space))
     if isinstance(planned, NotPlanewise):
         return None
     n_px = n_planes * math.prod(space)

@@ -123,7 +123,7 @@ def compare(reference: Network, candidate: Network, card: ModelCard, *, toleranc
         The candidate computes something else: a driver or library at fault.
     """
     shape = [2 * divisor for divisor in card.divisor]
-    pixels = _noise([1, len(card.channels_in), *shape], seed=1)
+    pixels = _noise([1, card.n_inputs, *shape], seed=1)
     wanted, got = (_run(network, pixels, _spans(card)) for network in (reference, candidate))
     span = max(float(np.ptp(wanted[card.heads.index("mean")])), 1e-6)
     worst = 0.0
@@ -161,7 +161,7 @@ def deviation(reference: Network, candidate: Network, card: ModelCard) -> float 
 def seconds(network: Network, card: ModelCard) -> float:
     """Return the processor's time for one warm run, the better of two: other processes hardly disturb it."""
     space = _aligned(_TIMED_PX[-len(card.axes) :], card)
-    pixels = _noise([1, len(card.channels_in), *space], seed=5)
+    pixels = _noise([1, card.n_inputs, *space], seed=5)
     _run(network, pixels, _spans(card))
     return min(timeit.repeat(lambda: _run(network, pixels, _spans(card)), timer=time.process_time, number=1, repeat=2))
 
@@ -171,7 +171,7 @@ def _dim_forms(card: ModelCard) -> tuple[NDArray[np.uint16], list[Span]]:
     space = _aligned(_DIM_PX[-len(card.axes) :], card)
     n_planes = space[0] if card.axes == "ZYX" else 1
     random = np.random.default_rng(4)
-    channels = [draw_forms(seed, (n_planes, space[-2], space[-1])) for seed in range(len(card.channels_in))]
+    channels = [draw_forms(seed, (n_planes, space[-2], space[-1])) for seed in range(card.n_inputs)]
     electrons = random.poisson(_ELECTRONS * np.stack(channels))
     counts = _OFFSET + _GAIN * electrons + random.normal(0, _READ_NOISE, electrons.shape)
     pixels = np.clip(np.rint(counts), 0, None).astype(np.uint16).reshape(1, -1, *space)
@@ -182,7 +182,7 @@ def _dim_forms(card: ModelCard) -> tuple[NDArray[np.uint16], list[Span]]:
 def _check_shapes(network: Network, card: ModelCard) -> None:
     """Compare the heads' shapes, and whether they are numbers and scales are positive."""
     space = [2 * divisor for divisor in card.divisor]
-    results = _run(network, _noise([1, len(card.channels_in), *space], seed=0), _spans(card))
+    results = _run(network, _noise([1, card.n_inputs, *space], seed=0), _spans(card))
     wanted = (1, len(card.channels_out), *([1, *space[1:]] if card.task == "project" else space))
     for head, result in zip(card.heads, results, strict=True):
         if result.shape != wanted:
@@ -200,7 +200,7 @@ def _reach(network: Network, card: ModelCard, axis: int) -> int:
     outside = 2 * divisor
     n = outside + (halo // divisor + 3) * divisor
     space = [n if i == axis else 2 * d for i, d in enumerate(card.divisor)]
-    quiet = _noise([1, len(card.channels_in), *space], seed=2)
+    quiet = _noise([1, card.n_inputs, *space], seed=2)
     undisturbed, felt = _run(network, quiet, _spans(card)), 0
     for side in (slice(0, outside), slice(n - outside, n)):
         loud = quiet.copy()
@@ -231,7 +231,7 @@ def _run(network: Network, pixels: NDArray[np.uint16], spans: Sequence[Span]) ->
 
 
 def _spans(card: ModelCard) -> Sequence[Span]:
-    return [_SPAN] * len(card.channels_in)
+    return [_SPAN] * card.n_inputs
 
 
 def _noise(shape: Sequence[int], *, seed: int) -> NDArray[np.uint16]:

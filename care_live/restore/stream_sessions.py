@@ -103,7 +103,7 @@ class StreamSessions:
         progress : gets how far it is
         """
         volume = self.in_flight.open(key, None)
-        choice = volume.choice = self.choose(recorded[0].shape, plane_s=plane_s * len(spans))
+        choice = volume.choice = self.choose(recorded[0].shape, plane_s=plane_s * len(self._card.channels_in))
         if choice.kind == "whole":
             return volume
         for overtaken in self.in_flight.make_way():

@@ -49,7 +49,7 @@ class Network:
         self, path: Path, card: ModelCard, options: Options, *, open_session: OpenSession, float_input: bool = False
     ) -> None:
         proto = file.load(path)
-        self._input, self._channels_in = proto.graph.input[0].name, len(card.channels_in)
+        self._input, self._channels_in = proto.graph.input[0].name, card.n_inputs
         self._dtype = file.input_dtype(proto, float_input=float_input)
         self._card, self._options, self._open = card, options, open_session
         self.quantised = False

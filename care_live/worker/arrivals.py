@@ -15,19 +15,21 @@ import numpy as np
 
 from care_live.config import RestoreConfig
 from care_live.errors import OutOfMemoryError
-from care_live.images import Frame, Restored, Volume, VolumeKey
+from care_live.images import Counts, Frame, Restored, Volume, VolumeKey
 from care_live.model.card import ModelCard
 from care_live.open_volumes import VolumeOpened
 from care_live.percentiles import Span
 from care_live.reasons import Choice, whole
-from care_live.restore import choice
+from care_live.restore import choice, past
 from care_live.restore.channel_choice import ChannelChoice, ChannelGroup
+from care_live.restore.geometry import fill_missing
 from care_live.restore.in_flight import N_OPEN, InFlight, VolumeInFlight
 from care_live.restore.ranges import known_spans
 from care_live.restore.result_maps import ResultMaps
 from care_live.worker import protocol
 from care_live.worker.arriving_volume import ArrivingVolume
 from care_live.worker.buffers import SharedVolume, allocate, lay_out, planes_of
+from care_live.worker.earlier_volumes import EarlierVolumes
 from care_live.worker.shared_memory import Pool
 
 if TYPE_CHECKING:  # all that is sent to a process goes through its `send`
@@ -57,6 +59,8 @@ class Arrivals:
         self._running: RunningNetworks | None = None
         self.channels: ChannelChoice | None = None
         """Which network reads which channel; None: not known before a run, the first one reads what comes."""
+        self.earlier = EarlierVolumes()
+        """Volumes of the time points before, for networks that read them."""
         self._in_flight: InFlight[ArrivingVolume] = InFlight(n_open=len(config.networks) * N_OPEN)
         self._given_up: list[SharedVolume] = []
         """Inference may still write to them until it has answered the next request."""
@@ -112,10 +116,7 @@ class Arrivals:
                 arriving = volume.held
                 planned = arriving.planned.get(c, ())
                 if (volume.key.t, volume.key.p) == (t, p) and z in planned:
-                    plane = (arriving.group.inputs.index(c), planned.index(z))
-                    np.copyto(arriving.shared.pixels[plane[0]][plane[1]], frame.pixels)
-                    arriving.placed.add(plane)
-                    arriving.unsent.append(plane)
+                    arriving.place(c, planned.index(z), frame.pixels)
             self._send_news()
 
     def restored_planes(self, voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> list[Restored]:
@@ -226,19 +227,35 @@ class Arrivals:
             self._forget(gone)
         try:
             assert self._running is not None, "planes arrive for networks that run"
-            results = ResultMaps.of(self._running.ready.networks[group.network].card, self._config)
-            shared = allocate(self._pool, results, [_shape_of(opened)] * len(spans), np.dtype(opened.dtype))
+            card = self._running.ready.networks[group.network].card
+            rows = self._past_of(opened, group, card.past)
+            why_whole = why_whole or (whole("past-unknown") if rows is None else None)
+            read = past.by_rule(tuple(key._replace(c=c) for c in group.inputs), [_keys_of(row) for row in rows or ()])
+            shapes = [_shape_of(opened)] * len(read)
+            shared = allocate(self._pool, ResultMaps.of(card, self._config), shapes, np.dtype(opened.dtype))
         except OutOfMemoryError as error:
             logger.warning("no_memory_while_recording key=%s reason=%s", tuple(opened.key), error)
             self._abandon(key, choice.broken(error))
             return
-        arriving = ArrivingVolume(shared, group, spans, {opened.key.c: opened.planes}, begun=why_whole is None)
+        begun, pixels = why_whole is None, tuple(map(_pixels_of, rows or ()))
+        arriving = ArrivingVolume(
+            shared, group, spans, {opened.key.c: opened.planes}, begun=begun, past=pixels, read=read
+        )
         volume = self._in_flight.open(key, arriving, why_whole)
         if why_whole is None:
             self._in_flight.stream(volume)
             self._n_unanswered[group.network] += 1
-            where, known = (shared.addresses, shared.progress_address, shared.results), arriving.known_spans.values()
-            self._send(protocol.Begin(key, *where, tuple(known), self._plane_s, group.network))
+            where = (shared.addresses, shared.progress_address, shared.results)
+            known = tuple(arriving.known_spans.values()) * (1 + card.past)
+            self._send(protocol.Begin(key, *where, known, self._plane_s, group.network))
+
+    def _past_of(self, opened: VolumeOpened, group: ChannelGroup, n_past: int) -> tuple[past.Row, ...] | None:
+        """Return the volumes of each earlier time point, as `past.rows`; None: one may still come."""
+        keys = [opened.key._replace(c=c) for c in group.inputs]
+        found = self.earlier.before(keys, n_past)
+        if len(found) < len(past.wanted(keys, n_past)):
+            return None
+        return past.rows(keys, n_past, found, shape=_shape_of(opened), dtype=np.dtype(opened.dtype))
 
     def _abandon(self, key: VolumeKey, why: Choice) -> None:
         gone = self._in_flight.abandon(key, why)
@@ -275,6 +292,14 @@ class Arrivals:
             self._plane_s = min(since_s, 1.0)
         elif since_s < 4 * self._plane_s + 0.1:
             self._plane_s += 0.1 * (since_s - self._plane_s)
+
+
+def _keys_of(row: past.Row) -> tuple[VolumeKey, ...] | None:
+    return None if row is None else tuple(volume.key for volume in row)
+
+
+def _pixels_of(row: past.Row) -> tuple[Counts, ...] | None:
+    return None if row is None else tuple(fill_missing(volume.pixels, volume.integrity) for volume in row)
 
 
 def _shape_of(opened: VolumeOpened) -> tuple[int, int, int]:

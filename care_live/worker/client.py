@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
-from care_live.images import Restored, Volume, VolumeHead
+from care_live.images import Restored, Volume, VolumeHead, VolumeKey
 from care_live.reasons import Choice
+from care_live.restore import past
 from care_live.restore.channel_choice import ChannelGroup
 from care_live.restore.ranges import LearntRanges
 from care_live.wire.codec import record_of
@@ -90,11 +91,18 @@ class RestoreProcess:
             else:
                 self.supervisor.begin(like)
 
-    def restore(self, volumes: Sequence[Volume], *, network: int | None = None) -> tuple[Restored, ...]:
+    def restore(
+        self,
+        volumes: Sequence[Volume],
+        *,
+        network: int | None = None,
+        earlier: Mapping[VolumeKey, Volume] | None = None,
+    ) -> tuple[Restored, ...]:
         """Restore one time point: one volume per input channel in, one result per output channel out.
 
         Parameters
         ----------
+        earlier : volumes of the time points before, for a network that reads them; see `restore.past`
         network : number of the one that restores it, of volumes outside a run; None: that of its channel
 
         Raises
@@ -106,8 +114,9 @@ class RestoreProcess:
             running = self.supervisor.living()
             group = self._group(volumes, network)
             card = running.ready.networks[group.network].card
-            shared, why_whole = self.arrivals.shared_volume(volumes, card)
-            heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
+            read = past.completed(volumes, card.past, earlier or {})
+            shared, why_whole = self.arrivals.shared_volume(read, card)
+            heads = tuple(record_of(VolumeHead, volume) for volume in read)
             work = protocol.Work(
                 heads,
                 shared.addresses,
@@ -122,7 +131,7 @@ class RestoreProcess:
             self.held_bytes = done.held_bytes
             self._note_choice(done)
             restored = shared.results_of(volumes, done)
-            self._advance_swap(group.network, volumes, restored)
+            self._advance_swap(group.network, volumes, restored, earlier or {})
             return tuple(map(moved_out, restored)) if self._pool.is_crowded else restored
 
     def learn(self, memories: LearntRanges) -> None:
@@ -195,7 +204,13 @@ class RestoreProcess:
             logger.info("streaming kind=%s reason=%s: %s", done.choice.kind, done.choice.reason, done.choice)
         self.choice = done.choice
 
-    def _advance_swap(self, network: int, volumes: Sequence[Volume], restored: tuple[Restored, ...]) -> None:
+    def _advance_swap(
+        self,
+        network: int,
+        volumes: Sequence[Volume],
+        restored: tuple[Restored, ...],
+        earlier: Mapping[VolumeKey, Volume],
+    ) -> None:
         """Let a candidate take its next step; it takes over when it has passed its trial."""
         if self.hot_swap.is_on_probation(network) and any("nan_fixed" in result.flags for result in restored):
             self.supervisor.take_back("gave no numbers")
@@ -203,7 +218,7 @@ class RestoreProcess:
             return
         streamed = self.choice is not None and self.choice.kind == "stream"
         usual_s = None if streamed else max(result.infer_s for result in restored)
-        done = Trial(network, running.ready.networks[network].card, tuple(volumes), restored, usual_s)
+        done = Trial(network, running.ready.networks[network].card, tuple(volumes), restored, usual_s, earlier)
         if (proved := self.hot_swap.advance(done, self._pool, running, self.arrivals.channels)) is not None:
             self.supervisor.take_over(proved)
             logger.info("swapped models=%s %s", names_of(proved.ready), self.hot_swap.state)

@@ -135,7 +135,7 @@ class _Server:
 
     def _use_for_all(self, number: int, shape: Sequence[int]) -> Engine:
         """Return a network that will read volumes of one shape in all channels that it reads together."""
-        return self._use(number, shape, len(self._networks.engines[number].card.channels_in))
+        return self._use(number, shape, self._networks.engines[number].card.n_inputs)
 
     def _use(self, number: int, shape: Sequence[int], n_channels: int = 1) -> Engine:
         return self._networks.use(number, n_channels * math.prod(shape))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ from care_live.errors import CareLiveError, ModelError
 from care_live.images import Restored, Volume, VolumeHead, VolumeKey
 from care_live.live_frame import LIVE_POSITION
 from care_live.model.card import ModelCard
+from care_live.restore import past
 from care_live.restore.channel_choice import ChannelChoice
 from care_live.restore.ranges import LearntRanges
 from care_live.restore.result_maps import ResultMaps
@@ -103,6 +104,8 @@ class Trial:
     restored: tuple[Restored, ...]
     usual_s: float | None
     """How long the running network took; None where it began while the volumes were recorded."""
+    earlier: Mapping[VolumeKey, Volume] = field(default_factory=dict)
+    """Of the time points before, for a network that reads them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,7 +230,7 @@ class Candidate:
         logger.warning("swap_refused reason=%s", reason)
 
     def _try(self, running: Trial, pool: Pool) -> None:
-        volumes = running.volumes
+        volumes = past.completed(running.volumes, self.card.past, running.earlier)
         shared = lay_out(pool, ResultMaps.of(self.card, self.inference.config), volumes)
         heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape

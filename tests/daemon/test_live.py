@@ -87,8 +87,8 @@ def test_a_killed_inference_process_costs_no_volume(tmp_path, monkeypatch):
     settings = config(tmp_path, replay(tmp_path / "movie.tif", speed=40.0))
     restore, killed = RestoreProcess.restore, []
 
-    def restore_and_kill(process, volumes):
-        restored = restore(process, volumes)
+    def restore_and_kill(process, volumes, **others):
+        restored = restore(process, volumes, **others)
         if not killed:
             killed.append(process.supervisor.process_id)
             os.kill(killed[0], signal.SIGKILL)

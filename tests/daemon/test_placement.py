@@ -11,6 +11,7 @@ from care_live.images import VolumeKey
 from care_live.open_volumes import VolumeOpened
 from care_live.restore.channel_choice import ChannelChoice, ChannelGroup
 from care_live.worker.client import RestoreProcess
+from care_live.worker.earlier_volumes import EarlierVolumes
 from tests.make.inference import settings
 
 
@@ -32,7 +33,7 @@ def test_volumes_go_to_the_workers_in_turn(workers: tuple[RestoreProcess, ...]) 
 
 def test_channels_that_a_network_reads_together_go_to_one_worker(workers: tuple[RestoreProcess, ...]) -> None:
     placement = Placement(workers)
-    placement.go_by(ChannelChoice((ChannelGroup(0, (0, 1)), ChannelGroup(1, (2,))), None))
+    placement.go_by(ChannelChoice((ChannelGroup(0, (0, 1)), ChannelGroup(1, (2,))), None), EarlierVolumes())
     for c in (0, 1, 2):
         placement.begin(opened(0, c))
     assert [placement.worker_of(VolumeKey(0, 0, c)) for c in (0, 1, 2)] == [workers[0], workers[0], workers[1]]

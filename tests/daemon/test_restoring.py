@@ -57,8 +57,8 @@ def test_inference_that_never_starts_again_leaves_the_run_with_raw_volumes(tmp_p
 
     restore = RestoreProcess.restore
 
-    def restore_and_kill(process, volumes):
-        restored = restore(process, volumes)
+    def restore_and_kill(process, volumes, **others):
+        restored = restore(process, volumes, **others)
         monkeypatch.setattr(inference_server, "main", die)
         os.kill(process.supervisor.process_id, signal.SIGKILL)
         return restored

@@ -92,10 +92,10 @@ class RefusingDisk:
             self.taken_up.set()
             return is_taken
 
-        def gated(group: WorkerGroup, worker: object, volumes: tuple[object, ...]) -> object:
+        def gated(group: WorkerGroup, worker: object, volumes: tuple[object, ...], **others: object) -> object:
             if waits and volumes[0].key.t == N_TIMES - 1:  # type: ignore[attr-defined]
                 assert self.taken_up.wait(DEADLINE_S)
-            return restore(group, worker, volumes)  # type: ignore[arg-type]
+            return restore(group, worker, volumes, **others)  # type: ignore[arg-type]
 
         patch.setattr(storing, "LOOK_S", 0.0)
         patch.setattr(RunWriter, "write_restored", refused)

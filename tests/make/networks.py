@@ -77,20 +77,25 @@ def save_network(  # one row of keywords a test can read
     task: Task = "denoise",
     dtype: int = TensorProto.UINT16,
     seed: int = 1,
+    past: int = 0,
     **card: Any,
 ) -> Path:
     """Write a U-Net (or an ensemble of them) that takes raw, low, high and gives mean and laplace_scale."""
     c_out = c_in if c_out is None else c_out
     graph = Graph(ndim, seed)
-    expanded = graph.constant(np.array([1, c_in, *[1] * ndim]))
+    n_in = c_in * (1 + past)
+    expanded = graph.constant(np.array([1, n_in, *[1] * ndim]))
     low, high = (graph.add("Reshape", name, expanded) for name in ("low", "high"))
     span = graph.add("Sub", high, low)
     x = graph.add("Div", graph.add("Sub", graph.add("Cast", "raw", to=TensorProto.FLOAT), low), span)
-    outputs = [graph.unet(x, c_in, c_out, depth=depth, filters=filters) for _ in range(members)]
+    outputs = [graph.unet(x, n_in, c_out, depth=depth, filters=filters) for _ in range(members)]
     mean = graph.add("Mean", *[mean for mean, _ in outputs])
     width = graph.add("Mean", *[width for _, width in outputs])
     heads: list[Head] = ["mean", "laplace_scale"]
     if c_in == c_out:
+        if past:
+            ends = [graph.constant(np.array([number])) for number in (0, c_in, 1)]
+            low, span = (graph.add("Slice", bound, *ends) for bound in (low, span))
         graph.add("Add", graph.add("Mul", mean, span), low, output="mean")
         graph.add("Mul", width, span, output="laplace_scale")
     else:
@@ -111,6 +116,7 @@ def save_network(  # one row of keywords a test can read
         halo_px=card.pop("halo_px", (HALO[depth],) * ndim),
         heads=tuple(heads),
         members=members,
+        past=past,
         **card,
     )
     return save_graph(path, graph, values, dtype=dtype)
@@ -125,7 +131,7 @@ def save_graph(
 
 
 def _model(graph: Graph, card: ModelCard, dtype: int, *, flat: bool) -> onnx.ModelProto:
-    c_in, c_out = len(card.channels_in), len(card.channels_out)
+    c_in, c_out = card.n_inputs, len(card.channels_out)
     space = ["z", "y", "x"][-graph.ndim :]
     inputs = [helper.make_tensor_value_info("raw", dtype, ["n", c_in, *space])]
     inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, [c_in]) for name in ("low", "high")]

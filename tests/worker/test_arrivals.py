@@ -15,6 +15,7 @@ from care_live.maps import Head
 from care_live.model.card import ModelCard
 from care_live.open_volumes import VolumeOpened
 from care_live.percentiles import Span
+from care_live.restore import past
 from care_live.restore.in_flight import PlaneProgress
 from care_live.restore.ranges import LearntRange
 from care_live.worker import protocol
@@ -244,3 +245,64 @@ def test_the_worker_that_takes_a_volume_over_says_why_it_is_whole(pipe: Pipe) ->
     pipe.arrivals.refuse(VolumeKey(0), why)
     _, why_whole = pipe.arrivals.shared_volume([volume(noisy((3, 8, 8)))], CARD)
     assert why_whole == why
+
+
+PAST = CARD.model_copy(update={"past": 2})
+
+
+@pytest.fixture
+def with_past() -> Pipe:
+    return Pipe(card=PAST)
+
+
+def stacks(n: int) -> list[Volume]:
+    return [volume(noisy((3, 8, 8), seed=t), t=t) for t in range(n)]
+
+
+def test_planes_of_earlier_time_points_come_with_those_of_the_present(with_past: Pipe) -> None:
+    first, second, now = stacks(3)
+    for one in (first, second):
+        with_past.arrivals.earlier.keep(one, 2)
+    assert with_past.open(2)
+    with_past.place(now, 1, 0, 2)
+    read = past.completed([now], 2, {first.key: first, second.key: second})
+    shared, why_whole = with_past.arrivals.shared_volume(read, PAST)
+    assert why_whole is None
+    assert all((mine == one.pixels).all() for mine, one in zip(shared.pixels, (now, second, first), strict=True))
+    assert with_past.planes() == [(channel, z) for z in (1, 0, 2) for channel in range(3)]
+    (begin,) = with_past.of(protocol.Begin)
+    assert len(begin.spans) == len(begin.pixels) == 3
+    assert set(begin.spans) == {KNOWN.span}
+
+
+def test_before_the_first_time_point_the_present_stands_in(with_past: Pipe) -> None:
+    (now,) = stacks(1)
+    assert with_past.open(0)
+    with_past.place(now, 0, 1, 2)
+    shared, why_whole = with_past.arrivals.shared_volume(past.completed([now], 2, {}), PAST)
+    assert why_whole is None
+    assert all((mine == now.pixels).all() for mine in shared.pixels)
+
+
+def test_without_the_earlier_one_in_memory_a_volume_is_restored_whole(with_past: Pipe) -> None:
+    first, second, now = stacks(3)
+    with_past.arrivals.earlier.keep(first, 2)  # the second one is not closed yet
+    assert not with_past.open(2)
+    with_past.place(now, 0, 1, 2)
+    read = past.completed([now], 2, {first.key: first, second.key: second})
+    shared, why_whole = with_past.arrivals.shared_volume(read, PAST)
+    assert why_whole is not None and why_whole.reason == "past-unknown"
+    assert all((mine == one.pixels).all() for mine, one in zip(shared.pixels, (now, second, first), strict=True))
+
+
+def test_a_stream_that_read_another_past_is_no_result(with_past: Pipe) -> None:
+    """It began without an earlier volume that came from the disk for the whole one."""
+    first, second, now = stacks(3)
+    for one in (first, volume(noisy((3, 9, 9)), t=1)):  # of another shape: the present stands in for it
+        with_past.arrivals.earlier.keep(one, 2)
+    assert with_past.open(2)
+    with_past.place(now, 0, 1, 2)
+    read = past.completed([now], 2, {first.key: first, second.key: second})
+    shared, why_whole = with_past.arrivals.shared_volume(read, PAST)
+    assert why_whole is not None
+    assert (shared.pixels[1] == second.pixels).all()
