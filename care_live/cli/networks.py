@@ -189,7 +189,7 @@ def calibrate_command(
     for line in report.reliability_lines(result):
         click.echo(line)
     click.echo(f"{picture}: drawn")
-    card = with_limits(engine.card, engine, (one.raw for one in applied))
+    card = with_limits(engine.card, engine, (one.read for one in applied))
     stored = [] if card == engine.card else [f"limits of the trust light, from {card.evidence.n_volumes} volumes"]
     if result.is_better:
         card, stored = card.model_copy(update={"calibration": result.calibration}), ["calibration", *stored]
@@ -235,7 +235,9 @@ def domain_command(
     taken = (
         training_domain.of_inputs(gather(recipes.load(recipe)), recipe.name)
         if recipe is not None
-        else training_domain.of_folders(inputs, pattern, axes=axes, n_channels=len(engine.card.channels_in))
+        else training_domain.of_folders(
+            inputs, pattern, axes=axes, n_channels=len(engine.card.channels_in), n_past=engine.card.past
+        )
     )
     card = with_features(engine.card, engine, taken.parts, origin=taken.origin)
     features = card.training.features

@@ -52,6 +52,7 @@ class OwnImages(_Options):
     """The options that stand in for a CONFIG."""
 
     noisy_only: bool
+    past: int
 
 
 @click.command("train")
@@ -71,6 +72,12 @@ class OwnImages(_Options):
     "--look-ahead",
     type=click.IntRange(0),
     help="Planes that the network may wait for after the restored one; default: 10, the reach of all its kernels.",
+)
+@click.option(
+    "--past",
+    type=click.IntRange(0, 8),
+    default=0,
+    help="Earlier time points of a time-lapse that the network reads with each one; default: none.",
 )
 @options.minutes
 @click.option("--axes", help="Axes of each file, in the order TCZYX; default: as the files say.")
@@ -132,17 +139,18 @@ def train_command(
 def _recipe_of_file(config: Path, asked: OwnImages) -> Recipe:
     from care_live.training import recipe
 
-    if any(asked[name] for name in ("inputs", "target", "second", "noisy_only")) or asked["look_ahead"] is not None:
+    named = asked["inputs"] or asked["target"] or asked["second"] or asked["noisy_only"]
+    if named or asked["past"] or asked["look_ahead"] is not None:
         raise click.UsageError(
-            "CONFIG names its images and network: leave out --input, --target, --second, --noisy-only and "
+            "CONFIG names its images and network: leave out --input, --target, --second, --noisy-only, --past and "
             "--look-ahead, or CONFIG"
         )
     return recipe.load(config)
 
 
-def _recipe_of_images(minutes: float | None, *, noisy_only: bool, **asked: Unpack[_Options]) -> Recipe:
+def _recipe_of_images(minutes: float | None, *, noisy_only: bool, past: int, **asked: Unpack[_Options]) -> Recipe:
     from care_live.training.data.volumes import names_axes
-    from care_live.training.training_plan import own_recipe
+    from care_live.training.training_plan import own_recipe, reading_past
 
     if not asked["inputs"] or [bool(asked["target"]), asked["second"] is not None, noisy_only].count(True) != 1:
         raise click.UsageError(
@@ -151,7 +159,8 @@ def _recipe_of_images(minutes: float | None, *, noisy_only: bool, **asked: Unpac
         )
     if asked["axes"] is None and not names_axes(asked["inputs"][0], asked["pattern"]):
         click.echo("the files name no axes: read as z, y, x. For movies of single planes add --axes TYX", err=True)
-    return own_recipe(minutes=minutes or 15.0, **asked)
+    own = own_recipe(minutes=minutes or 15.0, **asked)
+    return reading_past(own, past) if past else own
 
 
 def _train(recipe: Recipe, folder: Path) -> Trained:

@@ -145,6 +145,11 @@ class NetworkVerdict(Section):
         return self.network.psnr_db - max(self.gaussian.psnr_db, self.classical.psnr_db)
 
     @property
+    def error_share(self) -> float:
+        """Root mean square error over whole images, as a share of their range; of an estimate, at most that."""
+        return float(10 ** (-self.network.psnr_db / 20))
+
+    @property
     def is_worse(self) -> bool:
         """Whether a filter, tuned with the truth, has the higher PSNR."""
         return self.gain_db < 0

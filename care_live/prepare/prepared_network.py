@@ -258,7 +258,7 @@ def _calibrate(network: Path, plan: ExposurePlan, pairs: PairSplit, tell: Tell) 
     engine = open_engine(network)
     applied = [_applied(engine, pairs, name) for name in pairs.held_out.names]
     result = calibrate(applied, engine.card.calibration)
-    card = with_limits(engine.card, engine, (one.raw for one in applied))
+    card = with_limits(engine.card, engine, (one.read for one in applied))
     if result.is_better:
         card = card.model_copy(update={"calibration": result.calibration})
     file.write_card(network, card)

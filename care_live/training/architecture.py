@@ -74,7 +74,7 @@ class Standardised(nn.Module):
     def __init__(self, network: nn.Module, recipe: NetworkRecipe) -> None:
         super().__init__()
         self.network = network
-        for name, n_channels in (("input", recipe.n_channels_in), ("target", recipe.n_channels_out)):
+        for name, n_channels in (("input", recipe.n_inputs), ("target", recipe.n_channels_out)):
             self.register_buffer(f"{name}_mean", torch.zeros(n_channels))
             self.register_buffer(f"{name}_deviation", torch.ones(n_channels))
 

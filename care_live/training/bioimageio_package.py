@@ -31,13 +31,15 @@ def write_package(model: Path, package: Path) -> None:
     ConfigError
         bioimageio.core is not installed.
     ModelError
-        The network projects, or bioimageio.core does not get the stored test outputs.
+        The network projects or reads earlier time points, or bioimageio.core does not get the stored test outputs.
     """
     spec = need("bioimageio.spec.model.v0_5", extra="bioimageio")
     core = need("bioimageio.core", extra="bioimageio")
     card = file.read_card(model)
     if card.normalisation != "in-graph" or card.task == "project":
         raise ModelError(f"{model} is a {card.task} network with {card.normalisation} normalisation: not packaged yet")
+    if card.past:
+        raise ModelError(f"{model} reads earlier time points in the range of the present: no package can say that")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "weights.onnx").write_bytes(without_span(model))
@@ -70,7 +72,7 @@ def without_span(model: Path) -> bytes:
 def _write_test_tensors(folder: Path, model: Path, card: ModelCard) -> None:
     """Store a raw test image and what the network makes of it, in normalised units."""
     rng = np.random.default_rng(0)
-    raw = rng.integers(100, 1000, (1, len(card.channels_in), *_least_px(card))).astype(np.uint16)
+    raw = rng.integers(100, 1000, (1, card.n_inputs, *_least_px(card))).astype(np.uint16)
     np.save(folder / "test_raw.npy", raw.astype(np.float32))
     spans = [_bioimageio_span(channel, card) for channel in raw[0]]
     outputs = open_network(model, card).run(raw, spans)

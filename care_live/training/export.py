@@ -50,7 +50,7 @@ class Deployed(nn.Module):
         super().__init__()
         self.ensemble, self.n_dim = ensemble, 3 if recipe.projection else len(recipe.axes)
         self.projects = recipe.projection
-        self.undoes, self.chosen = undo is not None, undo if undo != tuple(range(recipe.n_channels_in)) else None
+        self.undoes, self.chosen = undo is not None, undo if undo != tuple(range(recipe.n_inputs)) else None
 
     def forward(self, raw: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, ...]:
         spread = (1, -1, *[1] * self.n_dim)
@@ -188,6 +188,7 @@ def _card(recipe: Recipe, *, members: int, undo: tuple[int, ...] | None) -> Mode
         axes=axes,
         channels_in=_names(recipe.card.channels_in, network.n_channels_in),
         channels_out=_names(recipe.card.channels_out, network.n_channels_out),
+        past=network.past,
         divisor=divisor,
         halo_px=(0,) * len(axes),
         heads=tuple(heads),
@@ -250,7 +251,7 @@ def _write_card(path: Path, card: ModelCard) -> None:
 
 def _example(card: ModelCard) -> tuple[Tensor, Tensor, Tensor]:
     space = [3 * step if step > 1 else 5 for step in card.divisor]
-    n_channels = len(card.channels_in)
+    n_channels = card.n_inputs
     raw = torch.randint(100, 1000, (2, n_channels, *space), dtype=torch.int32).to(torch.uint16)
     return raw, torch.full((n_channels,), 90.0), torch.full((n_channels,), 900.0)
 

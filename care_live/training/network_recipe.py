@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from care_live.config import Section
+from care_live.model.card import MOST_PAST
 
 POOL_PX = {"YX": (2, 2), "ZYX": (1, 2, 2)}
 
@@ -45,6 +46,8 @@ class NetworkRecipe(Section):
     kernels look both ways, which is `kernel_px // 2` planes for each of 4 · depth + 2 convolutions."""
     n_channels_in: int = Field(default=1, ge=1)
     n_channels_out: int = Field(default=1, ge=1)
+    past: int = Field(default=0, ge=0, le=MOST_PAST)
+    """Earlier time points of a time-lapse that the network reads with each one, as further channels."""
     residual: bool = False
     """Learn the difference from the input; needs as many channels out as in. A noisy input is worth less than it
     costs: on a neuron and on toxoplasma, with 60 times fewer photons, 3.6 and 4.0 dB."""
@@ -84,11 +87,18 @@ class NetworkRecipe(Section):
             raise ValueError(f"a projection restores in 2D: axes must be YX, got {self.axes}")
         if self.residual and self.n_channels_in != self.n_channels_out:
             raise ValueError(f"residual needs as many channels out as in, got {self.n_channels_in} in")
+        if self.past and (self.projection or self.residual):
+            raise ValueError("past needs projection = false and residual = false")
         if self.look_ahead is not None and (self.axes != "ZYX" or self.pool_px[0] > 1):
             raise ValueError(f"look_ahead needs axes ZYX and no pooling along z, got {self.axes}, pool {self.pool_px}")
         if self.standardise and self.last_activation != "linear":
             raise ValueError(f"standardise needs last_activation linear, got {self.last_activation}")
         return self
+
+    @property
+    def n_inputs(self) -> int:
+        """Channels that it reads: those of the present time point, then those of each earlier one."""
+        return self.n_channels_in * (1 + self.past)
 
     @property
     def divisor(self) -> tuple[int, ...]:
@@ -116,6 +126,7 @@ class NetworkRecipe(Section):
             *(["standardised"] if self.standardise else []),
             *(["blurred pooling"] if self.blur_pool else []),
             *([] if self.first_skip else ["no first skip"]),
+            *([f"reads {self.past} earlier time points"] if self.past else []),
             *([] if self.look_ahead is None else [f"looks {self.look_ahead} planes ahead"]),
             f"{self.decoder} decoder, last activation {self.last_activation}",
         ]

@@ -38,8 +38,8 @@ def check_against_torch(path: Path, card: ModelCard, deployed: nn.Module) -> flo
     network, rng, worst = open_network(path, card), np.random.default_rng(0), 0.0
     for n, blocks in ((1, (2, 2, 2)), (2, (3, 2, 4)), (1, (5, 4, 3))):
         space = [n_blocks * (step if step > 1 else 3) for n_blocks, step in zip(blocks, card.divisor, strict=False)]
-        raw = rng.integers(90, 1000, (n, len(card.channels_in), *space)).astype(np.uint16)
-        spans = [Span(100.0, 700.0 + 10 * channel) for channel in range(len(card.channels_in))]
+        raw = rng.integers(90, 1000, (n, card.n_inputs, *space)).astype(np.uint16)
+        spans = [Span(100.0, 700.0 + 10 * channel) for channel in range(card.n_inputs)]
         low, high = (np.array([getattr(span, bound) for span in spans], np.float32) for bound in ("low", "high"))
         with torch.no_grad():
             wanted = deployed(*(torch.from_numpy(value) for value in (raw, low, high)))

@@ -111,7 +111,9 @@ def _open_board(folder: Path) -> Any:
     return SummaryWriter(str(folder))
 
 
-def judge(members: Sequence[nn.Module], examples: Sequence[Example], *, divisor: Sequence[int]) -> list[Applied]:
+def judge(
+    members: Sequence[nn.Module], examples: Sequence[Example], *, divisor: Sequence[int], n_channels: int = 0
+) -> list[Applied]:
     """Restore the middle of a few volumes, evenly taken, with all members together.
 
     Parameters
@@ -119,13 +121,14 @@ def judge(members: Sequence[nn.Module], examples: Sequence[Example], *, divisor:
     members : trained networks in evaluation mode
     examples : volumes that the members have not learnt from
     divisor : what sizes must be multiples of, one per axis of the examples or of their last axes
+    n_channels : of one time point; 0: the inputs have no others
     """
     ensemble = Ensemble(list(members)).eval()
     chosen = examples[:: max(1, -(-len(examples) // MOST_VOLUMES))]
-    return [_judged(ensemble, example, divisor) for example in chosen]
+    return [_judged(ensemble, example, divisor, n_channels) for example in chosen]
 
 
-def _judged(ensemble: Ensemble, example: Example, divisor: Sequence[int]) -> Applied:
+def _judged(ensemble: Ensemble, example: Example, divisor: Sequence[int], n_channels: int) -> Applied:
     size_px = middle_px(example.shape_px, divisor)
     corner = [(whole - part) // 2 for whole, part in zip(example.shape_px, size_px, strict=True)]
     patch = example.cut(corner, size_px, None)
@@ -134,7 +137,7 @@ def _judged(ensemble: Ensemble, example: Example, divisor: Sequence[int]) -> App
     return Applied(
         condition="validation",
         name=example.name,
-        raw=_with_z(patch.input),
+        raw=_with_z(patch.input[: n_channels or None]),
         mean=_with_z(mean[0].numpy()),
         laplace_scale=None if scale is None else _with_z(scale[0].numpy()),
         disagreement=None if disagreement is None else _with_z(disagreement[0].numpy()),

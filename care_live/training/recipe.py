@@ -121,6 +121,8 @@ class Recipe(Section):
             self.data.kind == "noisy" and self.network.probabilistic
         ):
             raise ValueError("noisy images need fit.loss = hidden_mse and network.probabilistic = false, and only they")
+        if self.network.past and self.data.kind not in ("pairs", "exposures", "noisy"):
+            raise ValueError(f"network.past needs recorded time-lapses; data.kind is {self.data.kind}")
         axes, patch_px = self.axes_seen, self.fit.patch_px
         if patch_px is None:
             return self

@@ -144,6 +144,8 @@ def begin(network: nn.Module, start: StartingPoint, *, member: int, seen: Tensor
     own, lags = inner.state_dict(), _lags(inner)
     cut = {name: middle_of(value, own[name].shape) for name, value in weights.items() if name in own}
     cut |= _looking_as_far(cut, lags, start.network)
+    if _FIRST in cut and inner.recipe.past:
+        cut[_FIRST] = blind_to_past(cut[_FIRST], own[_FIRST].shape[1])
     fits = {name: value for name, value in cut.items() if own[name].shape == value.shape}
     kernels = [name for name, value in own.items() if value.ndim > 2]
     n_fit = sum(name in fits for name in kernels)
@@ -155,6 +157,17 @@ def begin(network: nn.Module, start: StartingPoint, *, member: int, seen: Tensor
     inner.load_state_dict(own | fits)
     if start.is_folded:
         _unfold(network, inner, weights, seen)
+
+
+def blind_to_past(kernel: Tensor, n_inputs: int) -> Tensor:
+    """Return a first kernel (n_out, n_in, [z,] y, x) that reads n inputs, and at first nothing of earlier frames.
+
+    These are the further inputs. One that does not fit stays as it is.
+    """
+    n_more = n_inputs - kernel.shape[1]
+    if n_more <= 0 or n_inputs % kernel.shape[1]:
+        return kernel
+    return torch.cat([kernel, kernel.new_zeros(len(kernel), n_more, *kernel.shape[2:])], dim=1)
 
 
 def middle_of(kernel: Tensor, shape: Sequence[int]) -> Tensor:

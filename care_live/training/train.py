@@ -171,7 +171,7 @@ def _judged(recipe: Recipe, gathered: Data, run: Path) -> list[Applied]:
     """Restore some of the validation volumes with the best weights of every member."""
     members = [load_member(run / f"member-{member}" / "best.pt", recipe) for member in range(recipe.members)]
     examples = gathered.validation if gathered.judged is None else gathered.judged
-    return judge(members, examples, divisor=recipe.network.divisor)
+    return judge(members, examples, divisor=recipe.network.divisor, n_channels=recipe.network.n_channels_in)
 
 
 def _scored(judged: Sequence[Applied], gathered: Data) -> list[ScoreRow]:

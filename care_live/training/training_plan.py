@@ -120,6 +120,11 @@ def own_recipe(
     return Recipe.model_validate({"name": name, "network": network, "data": data, "fit": fit})
 
 
+def reading_past(recipe: Recipe, n_past: int) -> Recipe:
+    """Return a recipe for a network that reads earlier time points with each one."""
+    return recipe.model_copy(update={"network": recipe.network.model_copy(update={"past": n_past})})
+
+
 def begun_with(recipe: Recipe, start: Path, *, gains_only: bool = False) -> Recipe:
     """Return a recipe that begins with another network, and has its architecture; channels and heads stay.
 
@@ -133,6 +138,6 @@ def begun_with(recipe: Recipe, start: Path, *, gains_only: bool = False) -> Reci
     if "look_ahead" not in recipe.network.model_fields_set and recipe.network.axes == "ZYX":
         network["look_ahead"] = other.look_ahead
     network["pool_px"] = other.pool_px[-len(recipe.network.axes) :]
-    network["residual"] &= network["n_channels_in"] == network["n_channels_out"]
+    network["residual"] &= network["n_channels_in"] == network["n_channels_out"] and not network["past"]
     fit = recipe.fit.model_dump() | {"start": start, "learn": "gains" if gains_only else "all"}
     return Recipe.model_validate(recipe.model_dump() | {"network": network, "fit": fit})

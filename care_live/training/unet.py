@@ -199,7 +199,7 @@ class UNet(nn.Module):
         narrow = [recipe.filters * 2 ** max(0, level - 1) for level in range(recipe.depth + 1)]
         kernels = iter(recipe.kernels)
         self.encoder = nn.ModuleList()
-        n_features = recipe.n_channels_in
+        n_features = recipe.n_inputs
         for level in range(recipe.depth):
             self.encoder.append(_pair((n_features, width[level], width[level]), recipe=recipe, kernels=kernels))
             n_features = width[level]

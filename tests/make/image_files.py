@@ -37,3 +37,11 @@ def write_pairs(folder: Path, n: int = 3, shape: tuple[int, ...] = (6, 48, 48)) 
             path = folder / name / f"v{number}.tif"
             path.parent.mkdir(parents=True, exist_ok=True)
             tifffile.imwrite(path, np.clip(image, 0, 65535).astype(np.uint16))
+
+
+def write_movie(path: Path, shape: tuple[int, int, int]) -> None:
+    """Write a noisy time-lapse (t, y, x) of a specimen that stands still."""
+    clean = blobs(0, shape[1:])
+    noisy = 100 + clean + np.random.default_rng(0).normal(0, 60, shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, noisy.clip(0, 65535).astype(np.uint16), photometric="minisblack", metadata={"axes": "TYX"})

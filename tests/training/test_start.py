@@ -19,7 +19,7 @@ from care_live.training.export import export, load_member
 from care_live.training.fit import Fitter, fit
 from care_live.training.network_recipe import NetworkRecipe
 from care_live.training.recipe import Recipe
-from care_live.training.start import StartingPoint, begin, keep_kernels, moved, open_start
+from care_live.training.start import StartingPoint, begin, blind_to_past, keep_kernels, moved, open_start
 from care_live.training.training_plan import begun_with
 from tests.training.conftest import small_recipe
 
@@ -141,3 +141,29 @@ def test_the_shipped_start_is_found_by_its_name() -> None:
     verdict = file.read_card(file.shipped("forms")).verdict
     assert verdict is not None
     assert verdict.is_doubtful  # it says so of itself
+
+
+def test_a_start_without_a_past_is_what_a_network_with_one_begins_as() -> None:
+    """Its kernel reads the present, and nothing of earlier frames yet."""
+    kernel = torch.arange(2 * 2 * 3 * 3, dtype=torch.float32).reshape(2, 2, 3, 3)
+    wide = blind_to_past(kernel, 6)
+    assert wide.shape == (2, 6, 3, 3)
+    assert torch.equal(wide[:, :2], kernel)
+    assert not wide[:, 2:].any()
+    assert blind_to_past(kernel, 5) is kernel
+    assert blind_to_past(wide, 6) is wide
+
+
+@pytest.mark.slow
+def test_a_network_with_a_past_begins_with_one_of_the_present(tmp_path: Path, small_data: Data) -> None:
+    recipe = trained(tmp_path, small_data)
+    other = load_member(tmp_path / "run" / "member-0" / "best.pt", recipe)
+    reading = recipe.network.model_copy(update={"past": 2})
+    network = build(reading)
+    three = patch().repeat(1, 3, 1, 1, 1)
+    begin(network, open_start(tmp_path / "run"), member=0, seen=three)
+    three[:, 1:] = 0
+    inner, wanted = (getattr(one, "network", one).eval() for one in (network, other))
+    with torch.no_grad():
+        for ours, theirs in zip(inner(three), wanted(patch()), strict=True):
+            torch.testing.assert_close(ours, theirs)

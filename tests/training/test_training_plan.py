@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner, Result
 
+import care_live
 from care_live.cli import cli
 from care_live.errors import TrainingError
 from care_live.model import file
-from tests.make.image_files import write_exposures, write_pair
+from care_live.training.training_plan import own_recipe, reading_past
+from tests.make.image_files import write_exposures, write_movie, write_pair
 
 
 def ran(*words: object) -> Result:
@@ -51,3 +55,41 @@ def test_two_exposures_are_all_that_is_needed(tmp_path: Path) -> None:
     assert card.heads == ("mean",)
     assert card.verdict is not None
     assert (card.verdict.measured_with, card.verdict.raw.ssim) == ("second exposure", None)
+
+
+@pytest.mark.slow
+def test_a_movie_is_restored_with_the_frames_before_each_one(tmp_path: Path) -> None:
+    write_movie(tmp_path / "noisy" / "a.tif", (12, 96, 96))
+    command = ["train", "--input", tmp_path / "noisy", "--noisy-only", "--past", 2, "--minutes", 0.03]
+    done = ran(*command, "--run", tmp_path / "run")
+    assert done.exit_code == 0
+    assert "reads 2 earlier time points" in done.output
+    network = tmp_path / "run" / "own.onnx"
+    card = file.read_card(network)
+    assert (card.past, card.channels_in, card.channels_out, card.output) == (2, ("any",), ("any",), "counts")
+    restored = ran(
+        "restore",
+        tmp_path / "noisy" / "a.tif",
+        tmp_path / "out.tif",
+        "--model",
+        network,
+        "--axes",
+        "TYX",
+        "--provider",
+        "cpu",
+    )
+    assert restored.exit_code == 0
+    result = tifffile.imread(tmp_path / "out.tif")
+    direct = care_live.open_network(network, provider="cpu").restore(
+        tifffile.imread(tmp_path / "noisy" / "a.tif"), axes="TYX", progress=False
+    )
+    assert np.abs(result.astype(np.float32) - direct.mean).max() <= 1.0
+    with pytest.raises(TrainingError, match="no image has an earlier time point"):
+        ran(*command, "--axes", "ZYX", "--run", tmp_path / "other")
+
+
+def test_the_past_leaves_the_number_of_filters_to_the_budget(tmp_path: Path) -> None:
+    write_movie(tmp_path / "a.tif", (4, 64, 64))
+    recipe = reading_past(own_recipe([tmp_path], minutes=1.0), 2)
+    assert recipe.network.n_inputs == 3
+    assert "filters" not in recipe.network.model_fields_set

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from care_live.model.card import TargetUnit
 from care_live.training.data import intensity
 from care_live.training.data.image_parts import plane_in, rows_in
 from care_live.training.data.intensity import BrightnessLine, SpanTable, thin
+from care_live.training.data.past_frames import Moment, left_out, with_earlier
 from care_live.trust.measured_noise import NoiseCorrelation, without_shared_pattern
 
 FOREGROUND_SHARE = 0.4
@@ -82,6 +83,10 @@ class PairedVolume:
     """How bright each condition is, where that is known; the target is then in the counts of the input."""
     fresh: Sequence[Sequence[Any]] = ()
     """Further exposures of each condition, made in the computer: to learn from, and for nothing else."""
+    moment: Moment | None = None
+    """Of a frame of a time-lapse."""
+    earlier: Sequence[Self | None] = ()
+    """The frames before it that the network reads, the latest first; None where one is not there."""
 
     @property
     def shape_px(self) -> tuple[int, ...]:
@@ -98,9 +103,13 @@ class PairedVolume:
         target_span = self.target_span if line is None else line.brightened(span)
         window = tuple(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True))
         shown = np.asarray(self._exposure(condition, rng)[(slice(None), *window)])
+        before = [
+            None if one is None else np.asarray(one._exposure(condition, rng)[(slice(None), *window)])
+            for one in left_out(self.earlier, rng)
+        ]
         wanted = np.asarray(self.target[(slice(None), *window[len(window) - self.target.ndim + 1 :])])
         return Patch(
-            intensity.normalise(shown, span.at(*percentiles)),
+            _normalised(shown, before, span.at(*percentiles)),
             intensity.normalise(wanted, target_span.at(*percentiles)),
         )
 
@@ -111,7 +120,13 @@ class PairedVolume:
 
 
 def paired(
-    name: str, inputs: Sequence[Any], target: Any, *, file: str = "", lines: Sequence[BrightnessLine | None] = ()
+    name: str,
+    inputs: Sequence[Any],
+    target: Any,
+    *,
+    file: str = "",
+    lines: Sequence[BrightnessLine | None] = (),
+    moment: Moment | None = None,
 ) -> PairedVolume:
     """Measure the spans and the foreground of images (c, [z,] y, x) and keep them together."""
     return PairedVolume(
@@ -123,7 +138,20 @@ def paired(
         target_span=SpanTable.measure(thin(target)[0]),
         foreground=find_foreground(target, n_axes=inputs[0].ndim - 1),
         lines=lines,
+        moment=moment,
     )
+
+
+def _normalised(
+    shown: NDArray[Any], before: Sequence[NDArray[Any] | None], span: tuple[NDArray[np.float32], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Return a patch and those of earlier frames, all in the range of the present one, as channels."""
+    return intensity.normalise(with_earlier(shown, before), intensity.repeated(span, 1 + len(before)))
+
+
+def part_of(moment: Moment | None, name: str) -> Moment | None:
+    """Return the moment of a part of an image."""
+    return None if moment is None else moment.part(name)
 
 
 def planes_of(volume: PairedVolume) -> list[PairedVolume]:
@@ -132,7 +160,8 @@ def planes_of(volume: PairedVolume) -> list[PairedVolume]:
     for z in range(volume.shape_px[0]):
         inputs, target = [plane_in(image, z) for image in volume.inputs], plane_in(volume.target, z)
         here = volume.foreground[volume.foreground[:, 0] == z, 1:]
-        planes.append(replace(volume, name=f"{volume.name} z={z}", inputs=inputs, target=target, foreground=here))
+        plane = replace(volume, name=f"{volume.name} z={z}", inputs=inputs, target=target, foreground=here)
+        planes.append(replace(plane, moment=part_of(volume.moment, f"z={z}")))
     return planes
 
 
@@ -143,7 +172,8 @@ def rows_of(volume: PairedVolume, rows: slice, name: str) -> PairedVolume:
     here = volume.foreground[(y >= rows.start) & (y < rows.stop)]
     shift = np.zeros(here.shape[1], here.dtype)
     shift[-2] = rows.start
-    return replace(volume, name=name, inputs=inputs, target=target, foreground=here - shift)
+    moment = part_of(volume.moment, f"y={rows.start}")
+    return replace(volume, name=name, inputs=inputs, target=target, foreground=here - shift, moment=moment)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,6 +200,11 @@ class RepeatedVolume:
     is_exchanged: bool = False
     """Whether the two exposures of every pixel change places by chance, so that a network hardly sees the same noise
     twice: where each pixel's noise is its own, and both are equally bright."""
+    moment: Moment | None = None
+    """Of a frame of a time-lapse."""
+    earlier: Sequence[Self | None] = ()
+    """The frames before it that the network reads, the latest first; None where one is not there. Of each any exposure
+    is shown."""
 
     @property
     def shape_px(self) -> tuple[int, ...]:
@@ -184,10 +219,17 @@ class RepeatedVolume:
         if self.is_exchanged and rng is not None:
             is_first = rng.random(shown.shape, np.float32) < 0.5
             shown, other = np.where(is_first, shown, other), np.where(is_first, other, shown)
+        before = [None if one is None else one._any_exposure(window, rng) for one in left_out(self.earlier, rng)]
         if any(self.pattern_sd):
             drawn = np.random.default_rng(list(corner)) if rng is None else rng
+            seen = shown
             shown, other = without_shared_pattern(shown, other, self.pattern_sd, drawn)
-        return Patch(intensity.normalise(shown, span), intensity.normalise(other, span))
+            before = [None if one is None else one + (shown - seen) for one in before]  # the camera's is in all
+        return Patch(_normalised(shown, before, span), intensity.normalise(other, span))
+
+    def _any_exposure(self, window: tuple[slice, ...], rng: np.random.Generator | None) -> NDArray[np.float32]:
+        number = 0 if rng is None else int(rng.integers(len(self.images)))
+        return np.asarray(self.images[number][window], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -69,6 +69,14 @@ def draw_percentiles(rng: np.random.Generator) -> tuple[float, float]:
     return rng.uniform(LOW_PERCENTILES[0], LOW_PERCENTILES[-1]), rng.uniform(HIGH_PERCENTILES[0], HIGH_PERCENTILES[-1])
 
 
+def repeated(
+    span: tuple[NDArray[np.float32], NDArray[np.float32]], n: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a span (low, high), each (c,), for the channels of n images."""
+    low, high = span
+    return np.tile(low, n), np.tile(high, n)
+
+
 def normalise(image: NDArray[Any], span: tuple[NDArray[np.float32], NDArray[np.float32]]) -> NDArray[np.float32]:
     """Map counts to 0 at low and 1 at high, per channel; image is (c, [z,] y, x)."""
     low, high = (bound.reshape(-1, *[1] * (image.ndim - 1)) for bound in span)

@@ -24,7 +24,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,20 @@ from scipy import ndimage
 
 from care_live.training.data import intensity, volumes
 from care_live.training.data.data_recipe import ExposuresData, NoisyData, PairsData
-from care_live.training.data.examples import Data, Example, PairedVolume, Patch, RepeatedVolume, Tell, find_foreground
+from care_live.training.data.examples import (
+    Data,
+    Example,
+    PairedVolume,
+    Patch,
+    RepeatedVolume,
+    Tell,
+    find_foreground,
+    part_of,
+)
 from care_live.training.data.image_parts import plane_in, rows_in
 from care_live.training.data.intensity import SpanTable, thin
 from care_live.training.data.pairs import gather_pairs, split, split_point
+from care_live.training.data.past_frames import Moment, left_out, with_earlier
 from care_live.training.recipe import Recipe
 from care_live.trust.camera import CameraModel
 from care_live.trust.measured_noise import (
@@ -75,9 +85,10 @@ def gather_noisy(data: NoisyData, recipe: Recipe, tell: Tell) -> Data:
     for name, stored in volumes.find_in(data.images, data.pattern, data.axes).items():
         tell(name)
         image = volumes.read(stored, n_channels=recipe.network.n_channels_in)
-        examples += _parts(_example(name, stored.file, image), planes=recipe.network.axes == "YX")
+        example = replace(_example(name, stored.file, image), moment=stored.moment)
+        examples += _parts(example, planes=recipe.network.axes == "YX")
     images = [one.image for one in examples]
-    noise = correlation_of(images)
+    noise = correlation_of(_movies(examples) if recipe.network.past else images)
     camera = camera_of_images(images) if noise.is_white else None
     examples = [replace(one, structure_px=noise.reach_px, is_fixed=noise.is_fixed) for one in examples]
     training, validation = _split(examples, data.validation)
@@ -122,6 +133,7 @@ def _repeated(volume: Example) -> RepeatedVolume:
         images=[*volume.inputs, volume.target],
         spans=[*volume.input_spans, volume.target_span],
         foreground=find_foreground(volume.inputs[0], n_axes=volume.inputs[0].ndim - 1, smooth_px=_FOREGROUND_PX),
+        moment=volume.moment,
     )
 
 
@@ -168,7 +180,8 @@ def _parts(volume: NoisyVolume, *, planes: bool) -> list[NoisyVolume]:
 
 def _plane(volume: NoisyVolume, z: int) -> NoisyVolume:
     here = volume.foreground[volume.foreground[:, 0] == z, 1:]
-    return replace(volume, name=f"{volume.name} z={z}", image=plane_in(volume.image, z), foreground=here)
+    moment = part_of(volume.moment, f"z={z}")
+    return replace(volume, name=f"{volume.name} z={z}", image=plane_in(volume.image, z), foreground=here, moment=moment)
 
 
 def _rows(volume: NoisyVolume, first: int, last: int) -> NoisyVolume:
@@ -176,7 +189,21 @@ def _rows(volume: NoisyVolume, first: int, last: int) -> NoisyVolume:
     here = volume.foreground[(y >= first) & (y < last)].copy()
     here[:, -2] -= first
     image = rows_in(volume.image, slice(first, last))
-    return replace(volume, name=f"{volume.name} y={first}-{last}", image=image, foreground=here)
+    moment = part_of(volume.moment, f"y={first}")
+    return replace(volume, name=f"{volume.name} y={first}-{last}", image=image, foreground=here, moment=moment)
+
+
+def _movies(examples: Sequence[NoisyVolume]) -> list[Any]:
+    """Return planes of each time-lapse as one image (c, t, y, x), and volumes as they are.
+
+    What a pixel's noise has in common in all frames, an earlier frame would give away.
+    """
+    series: dict[tuple[str, tuple[int, ...]], list[Any]] = defaultdict(list)
+    for one in examples:
+        if len(one.shape_px) == 2:
+            series[one.name if one.moment is None else one.moment.series, one.shape_px].append(one.image)
+    movies = [np.stack([np.asarray(plane[:]) for plane in alike[:_N_PLANES]], axis=1) for alike in series.values()]
+    return [one.image for one in examples if len(one.shape_px) > 2] + movies
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,7 +219,11 @@ class NoisyVolume:
     structure_px: tuple[int, int] = (0, 0)
     """How far noise is alike along (y, x)."""
     is_fixed: bool = False
-    """Whether a pixel's noise is alike in all planes."""
+    """Whether a pixel's noise is alike in all planes, and so in earlier frames."""
+    moment: Moment | None = None
+    """Of a frame of a time-lapse."""
+    earlier: Sequence[Self | None] = ()
+    """The frames before it that the network reads, the latest first; None where one is not there."""
 
     @property
     def shape_px(self) -> tuple[int, ...]:
@@ -205,9 +236,15 @@ class NoisyVolume:
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
         percentiles = intensity.USUAL if rng is None else intensity.draw_percentiles(rng)
         window = (slice(None), *(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True)))
-        seen = intensity.normalise(np.asarray(self.image[window]), self.span.at(*percentiles))
+        span, past = self.span.at(*percentiles), left_out(self.earlier, rng)
+        seen = intensity.normalise(np.asarray(self.image[window]), span)
+        before = [None if one is None else intensity.normalise(one.image[window], span) for one in past]
         rng = np.random.default_rng(list(corner)) if rng is None else rng
-        return hide(seen, rng, self.structure_px, is_fixed=self.is_fixed)
+        if self.is_fixed:  # else an earlier frame would give the hidden pixel's noise away
+            hidden = hide(with_earlier(seen, before), rng, self.structure_px, is_fixed=True)
+            return Patch(hidden.input, hidden.target[: len(seen)])
+        hidden = hide(seen, rng, self.structure_px)
+        return Patch(with_earlier(hidden.input, before), hidden.target)
 
 
 def hide(
@@ -288,21 +325,36 @@ class RecorruptedVolume:
     def images(self) -> Sequence[Any]:
         return self.volume.images
 
+    @property
+    def earlier(self) -> Sequence[NoisyVolume | None]:
+        return self.volume.earlier
+
     def cut(self, corner: Sequence[int], patch_px: Sequence[int], rng: np.random.Generator | None) -> Patch:
         percentiles = intensity.USUAL if rng is None else intensity.draw_percentiles(rng)
+        past = left_out(self.earlier, rng)
         rng = np.random.default_rng(list(corner)) if rng is None else rng
         window = (slice(None), *(slice(start, start + size) for start, size in zip(corner, patch_px, strict=True)))
         counts = np.asarray(self.volume.image[window], np.float32)
         noise = noise_like(counts, self.camera, rng)
-        pair = counts + np.float32(RECORRUPTION) * noise, counts - noise / np.float32(RECORRUPTION)
+        pattern = pattern_like(counts.shape, self.camera.pattern_sd, rng)
+        noise += pattern
+        shown, other = counts + np.float32(RECORRUPTION) * noise, counts - noise / np.float32(RECORRUPTION)
+        before = [None if one is None else self._noisier(one.image[window], pattern, rng) for one in past]
         span = self.volume.span.at(*percentiles)
-        return Patch(*(intensity.normalise(image, span) for image in pair))
+        seen = intensity.normalise(with_earlier(shown, before), intensity.repeated(span, 1 + len(before)))
+        return Patch(seen, intensity.normalise(other, span))
+
+    def _noisier(
+        self, image: NDArray[Any], pattern: NDArray[np.float32], rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Return an earlier frame with as much noise more as the present one: the camera's pattern is in both."""
+        counts = np.asarray(image, np.float32)
+        return counts + np.float32(RECORRUPTION) * (noise_like(counts, self.camera, rng) + pattern)
 
 
 def noise_like(counts: NDArray[np.float32], camera: CameraModel, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return noise as that of an image of counts (c, [z,] y, x), with a pattern of its own."""
+    """Return noise as that of an image of counts (c, [z,] y, x), but for the camera's pattern."""
     expected = ndimage.gaussian_filter(counts, (*[0.0] * (counts.ndim - 2), _EXPECTED_PX, _EXPECTED_PX))
     noise = rng.standard_normal(counts.shape, np.float32)
     noise *= np.sqrt(camera.variance(expected))
-    noise += pattern_like(counts.shape, camera.pattern_sd, rng)
     return noise

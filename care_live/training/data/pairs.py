@@ -77,8 +77,8 @@ def _found(data: PairsData, target_axes: str) -> Iterator[tuple[str, list[Stored
         for path, found in zip(folders, inputs, strict=True):
             _check_partners(set(found), set(targets), str(path), str(folder))
         for name, target in targets.items():
-            within = "" if one else f"{folder}/"
-            yield within + name, [found[name] for found in inputs], replace(target, file=within + target.file)
+            start = "" if one else f"{folder}/"
+            yield start + name, [found[name] for found in inputs], volumes.within(target, start)
 
 
 def split_rows(volume: PairedVolume) -> Data:
@@ -140,7 +140,7 @@ def _match(
         _check_shape(stored, image, target, wanted)
         _check_shift(stored, image, target, wanted, allowed_px=data.max_shift_px)
     lines = [line_of(wanted, image) for image in shown]
-    return paired(name, shown, wanted, file=target.file, lines=lines)
+    return paired(name, shown, wanted, file=target.file, lines=lines, moment=target.moment)
 
 
 def _check_shape(stored: StoredImage, image: Any, target: StoredImage, wanted: Any) -> None:

@@ -21,6 +21,7 @@ from care_live.recorded import open_recording
 from care_live.training.data import intensity, volumes
 from care_live.training.data.data_recipe import DataRecipe, ExposuresData, NoisyData, PairsData
 from care_live.training.data.examples import Data, Example
+from care_live.training.data.past_frames import joined, with_past
 from care_live.training.recipe import Recipe
 from care_live.trust.photon_transfer import camera_of, transfer_points
 
@@ -97,7 +98,16 @@ def samples_of(examples: Sequence[Example], n: int = _N_SAMPLES) -> Iterator[NDA
 
     Inputs that are made only when a patch is cut, by a degradation, have none.
     """
-    return parts_of([image for example in examples for image in example.images], n)
+    return parts_of([image for example in examples for image in _read(example)], n)
+
+
+def _read(example: Example) -> list[Any]:
+    """Return what a network reads of an example: its images, with earlier frames where it reads these."""
+    earlier = getattr(example, "earlier", ())
+    return [
+        joined(image, [None if one is None else one.images[n] for one in earlier])
+        for n, image in enumerate(example.images)
+    ]
 
 
 def parts_of(images: Sequence[Any], n: int = _N_SAMPLES, most_px: Sequence[int] = _MOST_PX) -> Iterator[NDArray[Any]]:
@@ -200,16 +210,20 @@ def of_inputs(data: Data, origin: str) -> DomainImages:
     return DomainImages(parts, f"{len(parts)} parts of the training's inputs, made anew by {origin}")
 
 
-def of_folders(folders: Sequence[Path], pattern: str, *, axes: str, n_channels: int) -> DomainImages:
+def of_folders(folders: Sequence[Path], pattern: str, *, axes: str, n_channels: int, n_past: int = 0) -> DomainImages:
     """Return parts of recorded images.
+
+    Parameters
+    ----------
+    n_past : earlier time points that the network reads with each image
 
     Raises
     ------
     TrainingError
         A folder does not exist, nothing in it matches, or a file is no image of these axes.
     """
-    stored = [one for folder in folders for one in volumes.find(folder, pattern, axes).values()]
-    images = [volumes.read(one, n_channels=n_channels) for one in stored]
+    stored = [one for folder in folders for one in with_past(volumes.find(folder, pattern, axes), n_past).values()]
+    images = [volumes.read(one, n_channels=n_channels * (1 + n_past)) for one in stored]
     parts = list(parts_of(images, _N_PARTS, _RUN_PX))
     where = ", ".join(dict.fromkeys(folder.name for folder in folders))
     return DomainImages(parts, f"{len(parts)} parts of {len(images)} images in {where}")

@@ -21,6 +21,7 @@ from care_live.images import PlaneIndex
 from care_live.recorded import VENDOR_SUFFIXES, Recording, is_data_set, open_recording
 from care_live.training.data.image_parts import OnDisk
 from care_live.training.data.intensity import thin
+from care_live.training.data.past_frames import Moment
 
 _ORDER = "TCZYX"
 
@@ -33,8 +34,10 @@ class StoredImage:
     """What an error calls it: the file, and the time point where it has several."""
     file: str
     """Name of the file without ending."""
-    image: OnDisk
-    """(c, [z,] y, x)."""
+    image: Any
+    """(c, [z,] y, x); an `OnDisk`, or several joined."""
+    moment: Moment | None = None
+    """Of a frame of a time-lapse."""
 
 
 def find(path: Path, pattern: str, axes: str) -> dict[str, StoredImage]:
@@ -73,8 +76,10 @@ def _recorded(file: Path, name: str) -> dict[str, StoredImage]:
     """Return the volumes of a recorded data set; one that is named itself needs no name that its partner has, too."""
     start = f"{name}-" if name else ""
     return {
-        start + place: StoredImage(f"{file} {place}", name or place, OnDisk(pixels, None, True))
-        for place, pixels in read_volumes(file)
+        f"{start}t{t}-p{p}": StoredImage(
+            f"{file} t{t}-p{p}", name or f"t{t}-p{p}", OnDisk(pixels, None, True), Moment(f"{start}p{p}", t)
+        )
+        for (t, p), pixels in read_volumes(file)
     }
 
 
@@ -84,10 +89,16 @@ def find_in(folders: Sequence[Path], pattern: str, axes: str) -> dict[str, Store
         return find(folders[0], pattern, axes)
     found = {folder: find(folder, pattern, axes) for folder in folders}
     return {
-        f"{folder}/{name}": replace(stored, file=f"{folder}/{stored.file}")
+        f"{folder}/{name}": within(stored, f"{folder}/")
         for folder, images in found.items()
         for name, stored in images.items()
     }
+
+
+def within(stored: StoredImage, folder: str) -> StoredImage:
+    """Return an image with names that begin with those of its folder."""
+    moment = None if stored.moment is None else Moment(folder + stored.moment.series, stored.moment.t)
+    return replace(stored, file=folder + stored.file, moment=moment)
 
 
 def _is_zarr(path: Path) -> bool:
@@ -179,7 +190,7 @@ def _ordered(said: str, file: Path) -> str:
     )
 
 
-def read(stored: StoredImage, *, n_channels: int) -> OnDisk:
+def read(stored: StoredImage, *, n_channels: int) -> Any:
     """Return a volume after looking at a thin sample of its values.
 
     Raises
@@ -208,7 +219,8 @@ def _timepoints(stem: str, path: Path, array: Any, *, axes: str) -> Iterator[tup
         yield stem, StoredImage(str(path), stem, OnDisk(array, None, "C" in axes))
         return
     for t in range(array.shape[0]):
-        yield f"{stem}-{t}", StoredImage(f"{path} time point {t}", stem, OnDisk(array, t, "C" in axes))
+        label = f"{path} time point {t}"
+        yield f"{stem}-{t}", StoredImage(label, stem, OnDisk(array, t, "C" in axes), Moment(stem, t))
 
 
 def open_tiff(path: Path) -> NDArray[Any]:
@@ -288,8 +300,8 @@ def sizes_of(path: Path) -> dict[str, int]:
         return _sizes(recording)
 
 
-def read_volumes(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Read a data set; yields the name of each volume, such as t0-p1, and its pixels, (c, z, y, x).
+def read_volumes(path: Path) -> Iterator[tuple[tuple[int, int], NDArray[Any]]]:
+    """Read a data set; yields time point and position of each volume, and its pixels, (c, z, y, x).
 
     Raises
     ------
@@ -303,7 +315,7 @@ def read_volumes(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
             if missing := len(set(wanted) - there):
                 raise TrainingError(f"{path} lacks {missing} of {len(wanted)} planes of t={t} p={p}: leave it out")
             planes = np.stack([recording.read_plane(index) for index in wanted])
-            yield f"t{t}-p{p}", planes.reshape(n["C"], n["Z"], *planes.shape[1:])
+            yield (t, p), planes.reshape(n["C"], n["Z"], *planes.shape[1:])
 
 
 @contextlib.contextmanager

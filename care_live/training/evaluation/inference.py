@@ -17,6 +17,7 @@ from care_live.model.card import ModelCard
 from care_live.restore.engine import Engine
 from care_live.training.data import volumes
 from care_live.training.data.intensity import line_of
+from care_live.training.data.past_frames import with_past
 
 TruthUnit = Literal["counts", "percentiles"]
 """How the truth is put beside the restored image: *counts*, it is in the input's camera counts (simulated);
@@ -38,6 +39,13 @@ class Applied:
     disagreement: NDArray[np.float32] | None
     truth: NDArray[np.float32]
     """(c_out, z, y, x), in the same unit."""
+    earlier: NDArray[np.float32] | None = None
+    """Of a network that reads the past, the counts of earlier time points, (c · past, z, y, x)."""
+
+    @property
+    def read(self) -> NDArray[np.float32]:
+        """All that the network read, (c, z, y, x) camera counts."""
+        return self.raw if self.earlier is None else np.concatenate([self.raw, self.earlier])
 
 
 def open_engine(model: Path, *, threads: int = 0) -> Engine:
@@ -63,10 +71,10 @@ def apply(
     card = engine.card
     truths = volumes.find(target, pattern, axes.replace("Z", "") if card.task == "project" else axes)
     for folder in inputs:
-        for name, stored in volumes.find(folder, pattern, axes).items():
+        for name, stored in with_past(volumes.find(folder, pattern, axes), card.past).items():
             if name not in truths:
                 raise TrainingError(f"{target} has no partner for {stored.label}: pairs are named alike")
-            raw = volumes.read(stored, n_channels=len(card.channels_in))[:]
+            raw = volumes.read(stored, n_channels=card.n_inputs)[:]
             truth = volumes.read(truths[name], n_channels=len(card.channels_out))[:]
             yield apply_to(engine, raw, truth, unit=unit, condition=folder.name, name=name)
 
@@ -74,8 +82,9 @@ def apply(
 def apply_to(
     engine: Engine, raw: NDArray[Any], truth: NDArray[Any], *, unit: TruthUnit, condition: str = "", name: str = ""
 ) -> Applied:
-    """Restore one image (c, [z,] y, x) and normalise it and its truth."""
+    """Restore one image (c, [z,] y, x) and normalise it and its truth; earlier ones follow as channels, where read."""
     stack, wanted = (image if image.ndim == 4 else image[:, None] for image in (raw, truth))
+    n = len(engine.card.channels_in)
     restored = engine.restore([as_volume(channel, c) for c, channel in enumerate(stack)])
     if restored[0].mean.shape != wanted.shape[1:]:
         raise TrainingError(
@@ -84,11 +93,12 @@ def apply_to(
     return Applied(
         condition=condition,
         name=name,
-        raw=stack.astype(np.float32),
+        raw=stack[:n].astype(np.float32),
+        earlier=stack[n:].astype(np.float32) if engine.card.past else None,
         mean=np.stack([_normalised(result, engine.card) for result in restored]),
         laplace_scale=_stacked([_scale(result, engine.card) for result in restored]),
         disagreement=_stacked([result.maps.get("disagreement") for result in restored]),
-        truth=_truths(wanted, stack, restored, engine.card, unit=unit),
+        truth=_truths(wanted, stack[:n], restored, engine.card, unit=unit),
     )
 
 
