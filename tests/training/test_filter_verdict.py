@@ -70,6 +70,7 @@ def test_an_estimate_that_leaves_no_error_is_no_verdict() -> None:
 def test_an_estimate_says_at_least() -> None:
     verdict = verdict_of(ScoreRow("v", 2, scores(20.0), scores(28.0), scores(32.0), scores(30.0)), [], n_training=9)
     assert verdict is not None and "least" not in verdict.sentence()
+    assert verdict.error_share == pytest.approx(0.0251, abs=1e-4)
     said = verdict.model_copy(update={"measured_with": "second exposure"}).sentence()
     assert said == (
         "better than a filter by at least 2.0 dB (at least 32.0 dB, raw 20.0 dB, total variation filter 30.0 dB)"

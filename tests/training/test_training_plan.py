@@ -55,6 +55,7 @@ def test_two_exposures_are_all_that_is_needed(tmp_path: Path) -> None:
     assert card.heads == ("mean",)
     assert card.verdict is not None
     assert (card.verdict.measured_with, card.verdict.raw.ssim) == ("second exposure", None)
+    assert "no interval for each voxel" in done.output
 
 
 @pytest.mark.slow
