@@ -199,9 +199,8 @@ class WorkerGroup:
         self._teach(worker)
         self._past.remember(worker.networks)
         keys = [volume.key for volume in volumes]
-        earlier = self.earlier.before(keys, self.n_past(keys[0]), stored)
-        with self._working(worker):
-            restored = worker.restore(volumes, earlier=earlier)
+        with self._working(worker):  # which network it has then, and how far that one looks back, it knows itself
+            restored = worker.restore(volumes, earlier=lambda n_past: self.earlier.before(keys, n_past, stored))
         self._learn(worker, volumes, restored)
         return restored
 

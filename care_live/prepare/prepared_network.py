@@ -86,7 +86,7 @@ def network_of(config: Config) -> Path:
     Raises
     ------
     ConfigError
-        Several networks restore the run.
+        Several networks restore the run; or it reads earlier time points, which the pairs do not have.
     ModelError
         A shipped network is named that this installation lacks.
     """
@@ -96,7 +96,13 @@ def network_of(config: Config) -> Path:
             f"{len(others) + 1} networks restore the run of this config: prepare makes one at a time: name its "
             "channel with --channel"
         )
-    return file.located(first.model)
+    path = file.located(first.model)
+    if path.exists() and (past := file.read_card(path).past):
+        raise ConfigError(
+            f"network {path} reads {past} earlier time points, which the pairs of prepare do not have: name another "
+            "one in restore.model, or train from a time-lapse (care-live train --past)"
+        )
+    return path
 
 
 def prepare(config: Config, folder: Path, watch: PreparationWatch | None = None, *, commit: str = "") -> Preparation:

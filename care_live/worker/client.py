@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from care_live.config import RestoreConfig
 from care_live.errors import RestoreError
-from care_live.images import Restored, Volume, VolumeHead, VolumeKey
+from care_live.images import Restored, Volume, VolumeHead
 from care_live.reasons import Choice
 from care_live.restore import past
 from care_live.restore.channel_choice import ChannelGroup
@@ -19,6 +19,7 @@ from care_live.wire.codec import record_of
 from care_live.worker import protocol
 from care_live.worker.arrivals import Arrivals
 from care_live.worker.buffers import moved_out
+from care_live.worker.earlier_volumes import FindEarlier, find_none
 from care_live.worker.hot_swap import HotSwap
 from care_live.worker.inference_link import OpenInference
 from care_live.worker.inference_process import Inference
@@ -96,13 +97,13 @@ class RestoreProcess:
         volumes: Sequence[Volume],
         *,
         network: int | None = None,
-        earlier: Mapping[VolumeKey, Volume] | None = None,
+        earlier: FindEarlier = find_none,
     ) -> tuple[Restored, ...]:
         """Restore one time point: one volume per input channel in, one result per output channel out.
 
         Parameters
         ----------
-        earlier : volumes of the time points before, for a network that reads them; see `restore.past`
+        earlier : finds volumes of the time points before, as many as the network reads; see `restore.past`
         network : number of the one that restores it, of volumes outside a run; None: that of its channel
 
         Raises
@@ -114,7 +115,7 @@ class RestoreProcess:
             running = self.supervisor.living()
             group = self._group(volumes, network)
             card = running.ready.networks[group.network].card
-            read = past.completed(volumes, card.past, earlier or {})
+            read = past.completed(volumes, card.past, earlier(card.past))
             shared, why_whole = self.arrivals.shared_volume(read, card)
             heads = tuple(record_of(VolumeHead, volume) for volume in read)
             work = protocol.Work(
@@ -131,7 +132,7 @@ class RestoreProcess:
             self.held_bytes = done.held_bytes
             self._note_choice(done)
             restored = shared.results_of(volumes, done)
-            self._advance_swap(group.network, volumes, restored, earlier or {})
+            self._advance_swap(group.network, volumes, restored, earlier)
             return tuple(map(moved_out, restored)) if self._pool.is_crowded else restored
 
     def learn(self, memories: LearntRanges) -> None:
@@ -209,7 +210,7 @@ class RestoreProcess:
         network: int,
         volumes: Sequence[Volume],
         restored: tuple[Restored, ...],
-        earlier: Mapping[VolumeKey, Volume],
+        earlier: FindEarlier,
     ) -> None:
         """Let a candidate take its next step; it takes over when it has passed its trial."""
         if self.hot_swap.is_on_probation(network) and any("nan_fixed" in result.flags for result in restored):

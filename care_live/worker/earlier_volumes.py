@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from care_live.images import Volume, VolumeKey
 from care_live.restore import past
 
+FindEarlier: TypeAlias = Callable[[int], Mapping[VolumeKey, Volume]]
+"""Returns the volumes there are of as many time points before one that is restored."""
+
 _FIRST_LIMIT_BYTES = 2**28
+
+
+def find_none(n_past: int) -> Mapping[VolumeKey, Volume]:
+    """Return no earlier volume: there is no run that they could be of."""
+    return {}
 
 
 class EarlierVolumes:
@@ -50,12 +59,14 @@ class EarlierVolumes:
 
         Parameters
         ----------
-        n_past : earlier time points that its network reads
+        n_past : earlier time points that its network reads; of 0 it is found while it is in memory for another
+            reason: a network that takes over reads it with the next one
         """
-        if n_past < 1:
-            return
         with self._guard:
             self._in_memory[volume.key] = volume
+            self._drop(volume.key)
+            if n_past < 1:
+                return
             self._kept[volume.key] = volume
             self._n_bytes += volume.pixels.nbytes
             self._drop(volume.key._replace(t=volume.key.t - n_past))

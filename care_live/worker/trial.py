@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ from care_live.restore.result_maps import ResultMaps
 from care_live.wire.codec import record_of
 from care_live.worker import protocol
 from care_live.worker.buffers import SharedVolume, lay_out
+from care_live.worker.earlier_volumes import FindEarlier, find_none
 from care_live.worker.liveness import LostError
 from care_live.worker.shared_memory import Pool
 
@@ -104,8 +105,8 @@ class Trial:
     restored: tuple[Restored, ...]
     usual_s: float | None
     """How long the running network took; None where it began while the volumes were recorded."""
-    earlier: Mapping[VolumeKey, Volume] = field(default_factory=dict)
-    """Of the time points before, for a network that reads them."""
+    earlier: FindEarlier = find_none
+    """Finds volumes of the time points before, as many as the candidate reads."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,7 +231,7 @@ class Candidate:
         logger.warning("swap_refused reason=%s", reason)
 
     def _try(self, running: Trial, pool: Pool) -> None:
-        volumes = past.completed(running.volumes, self.card.past, running.earlier)
+        volumes = past.completed(running.volumes, self.card.past, running.earlier(self.card.past))
         shared = lay_out(pool, ResultMaps.of(self.card, self.inference.config), volumes)
         heads = tuple(record_of(VolumeHead, volume) for volume in volumes)
         n_planes, height, width = volumes[0].pixels.shape

@@ -132,3 +132,42 @@ def test_offline_reads_what_live_reads(tmp_path: Path, monkeypatch: pytest.Monke
     report = care_live.restore(tmp_path / "runs" / "test", out, model=model, counts=(90, 900), progress=False)
     assert report.is_complete
     same(out, wanted(model, keys))
+
+
+@pytest.mark.parametrize("streaming", ["on", "off"])
+def test_networks_that_look_back_differently_follow_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streaming: str
+) -> None:
+    """Each reads all that it looks back to, from its first volume on; that one is half recorded when it takes over."""
+    models = {name: save_network(tmp_path / f"{name}.onnx", past=n) for name, n in (("no", 0), ("two", 2), ("one", 1))}
+    keys, sent = [VolumeKey(t) for t in range(4000)], []
+
+    def script() -> Script:
+        yield started(plan(keys, SHAPE))
+        following, running, n_with_it = ["two", "one", "no"], "no", 0
+        for key in keys:
+            yield from frames(key, 3, shape=SHAPE)
+            while daemon.status().restored < key.t:
+                yield None
+            n_with_it += daemon.status().model == running
+            if n_with_it == 3 and following:
+                n_with_it, running = 0, following.pop(0)
+                daemon.swap({"model": str(models[running]), "even_if_slow": True})
+            yield from [None] * 10
+            yield from frames(key, first=3, shape=SHAPE)
+            sent.append(key)
+            if n_with_it == 3:
+                return
+
+    restore = {"model": str(models["no"]), "streaming": streaming, "normalise": RANGES}
+    daemon, _ = scripted_daemon(tmp_path, Scripted(script()), monkeypatch, restore=restore)
+    status = daemon.run()
+    assert (status.restored, status.failed, status.model) == (len(sent), 0, "no")
+    reader = RunReader(tmp_path / "runs" / "test")
+    made_by = {key: reader.restoration(key).model.name for key in sent}
+    assert set(made_by.values()) == set(models)
+    engines, there = {name: Engine(path, restoring(path)) for name, path in models.items()}, {k: raw(k) for k in sent}
+    for key, name in made_by.items():
+        (restored,) = engines[name].restore(past.completed([there[key]], engines[name].card.past, there))
+        assert reader.restoration(key).earlier == restored.earlier, (tuple(key), name)
+        assert np.abs(reader.read("restored", key) - restored.mean).max() < 2**-8 * 810, (tuple(key), name)

@@ -25,6 +25,7 @@ from care_live.publish.delivery import Delivery
 from care_live.publish.publisher import Publisher
 from care_live.publish.subscriber import Subscriber
 from care_live.store import RunReader
+from tests.make.networks import save_network
 from tests.make.runs import config
 from tests.make.scripted import Scripted, frames, plan
 
@@ -74,7 +75,8 @@ def deliveries(watcher: Subscriber, run: str, *, restored: bool = True) -> Itera
             yield message
 
 
-def test_live_then_a_run_then_live_in_one_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n_past", [0, 2])  # of a frame of Live nothing earlier is read
+def test_live_then_a_run_then_live_in_one_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_past: int) -> None:
     begin, end = threading.Event(), threading.Event()
 
     def script() -> Iterator[object]:
@@ -88,7 +90,8 @@ def test_live_then_a_run_then_live_in_one_daemon(tmp_path: Path, monkeypatch: py
 
     source = ScriptedLive(script())
     monkeypatch.setattr(daemon_run, "open_remaining", lambda *_: source)
-    settings = config(tmp_path, {"kind": "live"}, live={"lag_ms": 60_000})
+    restore = {"model": str(save_network(tmp_path / "net.onnx", past=n_past))}
+    settings = config(tmp_path, {"kind": "live"}, live={"lag_ms": 60_000}, restore=restore)
     daemon = Daemon(settings, "evening")
     running = threading.Thread(target=daemon.run)
     camera = Camera(source.live)

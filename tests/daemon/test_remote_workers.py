@@ -23,12 +23,14 @@ from care_live.daemon.run import Daemon
 from care_live.daemon.run_metrics import DaemonStatus
 from care_live.daemon.worker_group import WorkerGroup
 from care_live.errors import RestoreError, StageError
+from care_live.images import VolumeKey
 from care_live.restore_config import RestoreConfig
 from care_live.store import RunReader
 from care_live.worker.client import RestoreProcess
 from tests.faults.lab import FULL
 from tests.make.by_workers import N_TIMES, RESTORE, equal, order_of
 from tests.make.dask_cluster import WAIT_S, Cluster
+from tests.make.networks import save_network
 from tests.make.runs import config, replay, run
 from tests.make.waiting import until
 
@@ -81,6 +83,21 @@ def test_workers_elsewhere_make_what_one_here_makes_though_one_is_killed(tmp_pat
     cluster.workers.append(cluster.add_worker(2))
     check(tmp_path, status, by_one)
     until(lambda: not any(map(is_at_work, processes)), WAIT_S)  # none outlives the run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("streaming", ["on", "off"])
+def test_a_worker_elsewhere_reads_the_earlier_time_points_that_one_here_reads(tmp_path, film, cluster, streaming):
+    model = save_network(tmp_path / "past.onnx", past=2)
+    normalise = {"mode": "fixed", "low_counts": 90, "high_counts": 900}
+    here: dict[str, Any] = {**RESTORE, "model": str(model), "streaming": streaming, "normalise": normalise}
+    elsewhere = {"scheduler": str(cluster.file), "workers": 0, "remote_workers": 1, "remote_bind": "tcp://127.0.0.1:0"}
+    for name, restore in (("here", here), ("there", here | elsewhere)):
+        (tmp_path / name).mkdir()
+        run(config(tmp_path / name, replay(film), restore=restore))
+    by_one_here, there = (RunReader(tmp_path / name / "runs" / "test") for name in ("here", "there"))
+    equal(tmp_path / "there", by_one_here, rtol=0, atol=2**-8 * 810)
+    assert there.restoration(VolumeKey(5)).earlier == (VolumeKey(4), VolumeKey(3))
 
 
 @pytest.mark.slow

@@ -17,8 +17,9 @@ import tifffile
 
 import care_live
 from care_live.errors import ConfigError, ModelError, StageError
+from care_live.images import VolumeKey
 from care_live.offline import plan_archive, restore_archive, restorer_of
-from care_live.store import verify
+from care_live.store import RunReader, verify
 from tests.make.dask_cluster import WAIT_S, Cluster, wait_for
 from tests.make.networks import noisy, save_network
 from tests.offline.results import files, n_acknowledged
@@ -68,6 +69,21 @@ def test_workers_make_the_same_bytes_as_one_process(
     assert verify(tmp_path / "out/0").clean
     again = care_live.restore(data, tmp_path / "out", model=model, workers=cluster.file, **SETTINGS)
     assert (again.n_restored, again.n_before) == (0, 2 * N_TIMES)
+
+
+@pytest.mark.slow
+def test_workers_read_the_earlier_time_points_that_one_process_reads(
+    cluster: Cluster, data: Path, tmp_path: Path
+) -> None:
+    model = save_network(tmp_path / "past.onnx", past=2)
+    for name, workers in (("one", 0), ("several", cluster.file)):
+        report = care_live.restore(data, tmp_path / name, model=model, workers=workers, **SETTINGS)
+        assert (report.n_restored, report.problems) == (2 * N_TIMES, [])
+    assert files(tmp_path / "several") == files(tmp_path / "one")
+    made = RunReader(tmp_path / "one" / "0")
+    assert [made.restoration(VolumeKey(t)).earlier for t in range(N_TIMES)] == [
+        tuple(VolumeKey(t - back) for back in (1, 2) if t >= back) for t in range(N_TIMES)
+    ]
 
 
 @pytest.mark.slow

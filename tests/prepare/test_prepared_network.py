@@ -31,6 +31,7 @@ from care_live.prepare.prepared_network import (
     start_of,
     swaps_for,
 )
+from tests.make.networks import save_network
 from tests.prepare.conftest import config, electrons, exposed
 
 WORM = file.read_card(file.shipped())
@@ -94,6 +95,12 @@ def test_of_several_networks_it_is_not_known_which_one_is_meant() -> None:
     assert network_of(config(restore={"channel": [flat, {"name": "FITC", "model": "none"}]})) == file.shipped("live2d")
     with pytest.raises(ConfigError, match="2 networks restore the run of this config: prepare makes one at a time"):
         plan_of(config(restore={"channel": [flat, {"name": "FITC"}]}))
+
+
+def test_a_network_that_reads_earlier_time_points_has_no_fair_gate(tmp_path: Path) -> None:
+    model = save_network(tmp_path / "past.onnx", past=2)
+    with pytest.raises(ConfigError, match="reads 2 earlier time points, which the pairs of prepare do not have"):
+        network_of(config(restore={"model": str(model)}))
 
 
 def test_where_live_is_shown_the_quick_network_is_the_one_to_compare_with() -> None:

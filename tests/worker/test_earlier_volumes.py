@@ -62,6 +62,24 @@ def test_a_network_of_the_present_alone_keeps_nothing() -> None:
     assert earlier.before([VolumeKey(1)], 1) == {}
 
 
+def test_a_network_that_takes_over_finds_what_still_waits_for_the_disk() -> None:
+    earlier, waits = EarlierVolumes(), at(0)
+    earlier.keep(waits, 0)
+    assert earlier.n_bytes == 0
+    assert earlier.before([VolumeKey(1)], 1)[VolumeKey(0)] is waits
+
+
+def test_a_volume_that_comes_once_more_is_counted_once() -> None:
+    earlier, again = EarlierVolumes(), at(0)
+    earlier.begin_run(again.pixels.nbytes)
+    earlier.keep(at(0), 1)
+    earlier.keep(again, 1)
+    assert earlier.n_bytes == again.pixels.nbytes
+    assert earlier.before([VolumeKey(1)], 1)[VolumeKey(0)] is again
+    earlier.keep(again, 0)  # by now a network restores it that reads no past
+    assert earlier.n_bytes == 0
+
+
 def test_another_run_sees_nothing_of_the_one_before() -> None:
     earlier, last = EarlierVolumes(), at(0)
     earlier.keep(last, 1)
