@@ -16,7 +16,7 @@ from care_live.daemon.shed_volumes import ShedVolumes
 from care_live.daemon.worker_group import WorkerGroup
 from care_live.daemon.worklist import Worklist
 from care_live.errors import StoreError
-from care_live.images import Restored, VolumeKey
+from care_live.images import Restored, Volume, VolumeKey
 from care_live.store import RunReader, RunWriter
 from tests.make import samples
 from tests.make.runs import config, movie, replay, run
@@ -74,6 +74,23 @@ def test_what_waits_to_be_restored_again_when_the_run_ends_is_counted():
     assert tally.status().shed == 2, "each of them once"
 
 
+def let_all_arrive_first(patch: pytest.MonkeyPatch) -> None:
+    """Take no volume up again before every raw one is written: what ends the run then cuts none of them off."""
+    written: set[VolumeKey] = set()
+    write, restore_again = RunWriter.write_raw, ShedVolumes.restore_again
+
+    def noted(writer: RunWriter, volume: Volume) -> None:
+        write(writer, volume)
+        written.add(volume.key)
+
+    def after_all(shed: ShedVolumes) -> None:
+        if len(written) == N_TIMES:
+            restore_again(shed)
+
+    patch.setattr(RunWriter, "write_raw", noted)
+    patch.setattr(ShedVolumes, "restore_again", after_all)
+
+
 class RefusingDisk:
     """Refuses the first restored volumes for some tries, and lets no later one begin before they are taken up again."""
 
@@ -98,6 +115,7 @@ class RefusingDisk:
             return restore(group, worker, volumes, **others)  # type: ignore[arg-type]
 
         patch.setattr(storing, "LOOK_S", 0.0)
+        let_all_arrive_first(patch)
         patch.setattr(RunWriter, "write_restored", refused)
         patch.setattr(Worklist, "last", noted)
         patch.setattr(WorkerGroup, "restore", gated)
