@@ -104,6 +104,8 @@ class LiveShow:
         if error is not None:
             self._publishing.note(error)
         with self._changed:
+            if self._waiting is not None:  # given, and not taken: nothing will free the network from it
+                self._busy = False
             self._stopping, self._waiting = True, None
             self._changed.notify_all()
 
